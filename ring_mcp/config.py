@@ -1,0 +1,207 @@
+"""The environment and .env.local, read once into one frozen Config. Nothing else in ring_mcp reads the environment.
+
+Precedence: a request's own argument, then the process environment, then ``.env.local`` (in the working folder, or the
+file that RING_ENV_FILE names), then presets.json, then the defaults here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, AnyHttpUrl, BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from ring_mcp.errors import ConfigError
+
+XAI_API_BASE_URL = "https://api.x.ai/v1"
+GOOGLE_GENAI_BASE_URL = "https://generativelanguage.googleapis.com/v1beta"
+DEFAULT_ACTOR_ID = "ring-mcp-service"
+
+_BACKEND_ALIASES = {"ring-filebase": "ringbase", "ring_filebase": "ringbase", "local_storage": "local"}
+
+
+def _lower(value: object) -> object:
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+def _backend(value: object) -> object:
+    lowered = _lower(value)
+    return _BACKEND_ALIASES.get(lowered, lowered) if isinstance(lowered, str) else lowered
+
+
+def _plain_url(value: object) -> object:
+    """Check that it is an http(s) URL and cut trailing slashes; an AnyHttpUrl would add one."""
+    AnyHttpUrl(str(value))
+    return str(value).strip().rstrip("/")
+
+
+def _tokens(value: object) -> object:
+    return [t.strip() for t in value.split(",") if t.strip()] if isinstance(value, str) else value
+
+
+Url = Annotated[str, BeforeValidator(_plain_url)]
+Usd = Annotated[Decimal, Field(ge=0)]
+
+
+def env(name: str, *more: str) -> Any:
+    """A field filled from the first of these variables that is set."""
+    return Field(validation_alias=AliasChoices(name, *more)) if more else Field(validation_alias=name)
+
+
+class Config(BaseSettings):
+    """Every setting. Secrets are ``SecretStr``: they print as stars."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", env_ignore_empty=True, case_sensitive=True, populate_by_name=True
+    )
+
+    xai_api_key: Annotated[SecretStr | None, env("XAI_API_KEY")] = None
+    xai_api_base_url: Annotated[Url, env("XAI_API_BASE_URL")] = XAI_API_BASE_URL
+    xai_image_model: Annotated[str | None, env("XAI_IMAGE_MODEL")] = None
+    xai_image_resolution: Annotated[str | None, BeforeValidator(_lower), env("XAI_IMAGE_RESOLUTION")] = None
+    xai_image_aspect_ratio: Annotated[str | None, env("XAI_IMAGE_ASPECT_RATIO")] = None
+    google_api_key: Annotated[SecretStr | None, env("GOOGLE_GENAI_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY")] = None
+    google_base_url: Annotated[Url, env("GOOGLE_GENAI_BASE_URL")] = GOOGLE_GENAI_BASE_URL
+    google_image_model: Annotated[str | None, env("GOOGLE_IMAGE_MODEL")] = None
+    google_image_size: Annotated[str | None, BeforeValidator(_lower), env("GOOGLE_IMAGE_SIZE")] = None
+    google_image_aspect_ratio: Annotated[str | None, env("GOOGLE_IMAGE_ASPECT_RATIO")] = None
+
+    image_gen_provider: Annotated[Literal["xai", "google"], BeforeValidator(_lower), env("IMAGE_GEN_PROVIDER")] = "xai"
+    image_gen_poll_timeout_ms: Annotated[int, Field(gt=0), env("IMAGE_GEN_POLL_TIMEOUT_MS")] = 120_000
+    image_gen_storage_prefix: Annotated[str, env("IMAGE_GEN_STORAGE_PREFIX")] = "generated"
+
+    file_backend: Annotated[Literal["local", "ringbase"], BeforeValidator(_backend), env("FILE_BACKEND")] = "local"
+    ringbase_api_url: Annotated[Url | None, env("RINGBASE_API_URL")] = None
+    ringbase_api_token: Annotated[SecretStr | None, env("RINGBASE_API_TOKEN")] = None
+    local_storage_dir: Annotated[Path | None, env("LOCAL_STORAGE_DIR")] = None
+
+    database_url: Annotated[SecretStr | None, env("DATABASE_URL")] = None
+    state_dir: Annotated[Path | None, env("RING_STATE_DIR")] = None
+
+    max_usd_per_call: Annotated[Usd | None, env("RING_MAX_USD_PER_CALL")] = None
+    max_usd_per_day: Annotated[Usd | None, env("RING_MAX_USD_PER_DAY")] = None
+    max_usd_per_month: Annotated[Usd | None, env("RING_MAX_USD_PER_MONTH")] = None
+
+    service_tokens: Annotated[
+        tuple[SecretStr, ...], NoDecode, BeforeValidator(_tokens), env("RING_MCP_SERVICE_TOKENS")
+    ] = ()
+    service_token: Annotated[SecretStr | None, env("RING_SERVICE_TOKEN")] = None
+    actor_id: Annotated[str, env("RING_MCP_SERVICE_USER_ID")] = DEFAULT_ACTOR_ID
+
+    inline_wait_s: Annotated[float, Field(ge=0, le=3600), env("RING_INLINE_WAIT_S")] = 50.0
+    max_media_bytes: Annotated[int, Field(gt=0), env("RING_MAX_MEDIA_BYTES")] = 512 * 1024 * 1024
+    result_preview: Annotated[bool, env("RING_RESULT_PREVIEW")] = True
+    result_links: Annotated[bool, env("RING_RESULT_LINKS")] = False
+    sandbox: Annotated[bool | Url, env("RING_SANDBOX")] = False
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], BeforeValidator(_lower), env("RING_LOG_LEVEL")
+    ] = "warning"
+
+    @field_validator("image_gen_storage_prefix")
+    @classmethod
+    def _prefix_is_relative(cls, value: str) -> str:
+        parts = value.strip("/").split("/")
+        if any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in parts):
+            raise ValueError("must be a relative path such as 'generated' or 'media/generated'")
+        return "/".join(parts)
+
+    @property
+    def state_path(self) -> Path:
+        """The folder of ledger, local storage and spool files. The sandbox has its own, so money is never mixed."""
+        base = self.state_dir.expanduser() if self.state_dir else _user_data_path()
+        return base / "sandbox" if self.sandbox else base
+
+
+def load_config(environ: Mapping[str, str] | None = None, *, folder: Path | None = None, **overrides: Any) -> Config:
+    """Read the configuration.
+
+    ``environ`` stands for the process environment and ``folder`` for the working folder (tests pass their own);
+    ``overrides`` are command line switches and win over both. Raises ConfigError with every problem at once.
+    """
+    environ = dict(os.environ if environ is None else environ)
+    env_file = Path(environ["RING_ENV_FILE"]) if environ.get("RING_ENV_FILE") else (folder or Path.cwd()) / ".env.local"
+    problems = _unknown_caps(environ)
+    if environ.get("RING_ENV_FILE") and not env_file.is_file():
+        problems.append(f"RING_ENV_FILE: no such file: {env_file}")
+
+    class _Reader(Config):
+        @classmethod
+        def settings_customise_sources(
+            cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, **_: Any
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return init_settings, _Environ(settings_cls, environ), DotEnvSettingsSource(settings_cls, env_file=env_file)
+
+    try:
+        config = _Reader(**overrides)
+    except ValidationError as exc:
+        raise ConfigError(problems + [_sentence(error) for error in exc.errors()]) from exc
+    problems += _missing_partners(config)
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+class _Environ(EnvSettingsSource):
+    """The environment source, reading a given mapping in place of os.environ."""
+
+    def __init__(self, settings_cls: type[BaseSettings], environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        super().__init__(settings_cls)
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        return {name: value for name, value in self._environ.items() if value.strip()}
+
+
+def _user_data_path() -> Path:
+    from platformdirs import user_data_path
+
+    return user_data_path("ring-mcp", appauthor=False)
+
+
+def _sentence(error: Any) -> str:
+    """One pydantic error as "VARIABLE: what is wrong", without the rejected value (it may be a secret)."""
+    names = [str(part) for part in error["loc"]]
+    name = _variable(names[0]) if names else "configuration"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "literal_error":
+        message = f"must be one of {error['ctx']['expected']}"
+    elif error["type"].startswith(("int_", "float_", "decimal_")):
+        message = f"must be a number: {message}"
+    return f"{name}: {message}"
+
+
+def _variable(field_or_alias: str) -> str:
+    field = Config.model_fields.get(field_or_alias)
+    if field is None:
+        return field_or_alias
+    alias = field.validation_alias
+    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else str(alias)
+
+
+def _missing_partners(config: Config) -> list[str]:
+    if config.file_backend == "ringbase" and not config.sandbox:
+        needed = {"RINGBASE_API_URL": config.ringbase_api_url, "RINGBASE_API_TOKEN": config.ringbase_api_token}
+        return [f"{name}: is needed with FILE_BACKEND=ringbase" for name, value in needed.items() if value is None]
+    return []
+
+
+def _unknown_caps(environ: Mapping[str, str]) -> list[str]:
+    """A mistyped cap would be no cap at all, so an unknown RING_MAX_USD name is an error."""
+    known = [_variable(name) for name in Config.model_fields]
+    caps = [name for name in environ if name.startswith("RING_MAX_USD") and name not in known]
+    return [
+        f"{name}: unknown variable; did you mean {difflib.get_close_matches(name, known, n=1, cutoff=0)[0]}?"
+        for name in caps
+    ]

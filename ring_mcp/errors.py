@@ -1,0 +1,231 @@
+"""Every failure that ring-mcp can tell a caller about.
+
+RingError                      code, billed, retryable, next_action
+├─ ConfigError                 start-up: every bad variable at once
+├─ InvalidRequest              the caller can fix it; says the field and what is allowed; nothing was spent
+│  ├─ ModelRetired             names the replacement
+│  └─ NotFound                 no such job (or not this caller's)
+├─ Unauthorized                the service token is missing or wrong
+├─ CapExceeded                 a spending cap would be passed; nothing was spent
+├─ ProviderError               provider, http_status
+│  ├─ ProviderAuthError        key missing, refused, or without rights
+│  ├─ ProviderRejected         the provider calls the request wrong
+│  ├─ RateLimited              retry_after_s
+│  ├─ CreditsExhausted         a 429 that no retry will change
+│  ├─ ContentRefused           moderation, before or after the picture was made
+│  ├─ GenerationFailed         the provider's own job ended in failure
+│  ├─ JobExpired               the provider no longer knows the job or its file
+│  ├─ ProviderUnavailable      5xx, no connection, an HTML page of a proxy
+│  ├─ ProviderBadReply         a shape, type or size that is not accepted
+│  └─ OutcomeUnknown           a paid request was sent and its answer never arrived
+├─ GenerationTimeout           we stopped waiting; says whether the job can be resumed
+├─ StorageError                the bytes could not be stored
+│  └─ StorageRefused           and trying again will not help: bad token, refused type
+└─ LedgerError                 the ledger could not be read or written
+   ├─ LedgerBehind             "run ring-mcp migrate"
+   └─ JobMoved                 another process changed this job first
+
+``billed`` is "yes", "no" or "unknown": whether the provider charged for it. Never say "no" on a guess.
+Whatever is not in this tree reaches a client only as ``internal error, job <id>`` (see ``tools.results``).
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Literal
+
+Billed = Literal["yes", "no", "unknown"]
+
+
+class RingError(Exception):
+    """Base of the tree. ``message`` is safe to show: no secret, DSN or signed URL."""
+
+    code = "error"
+    retryable = False
+    next_action = ""
+    billed: Billed = "no"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        billed: Billed | None = None,
+        retryable: bool | None = None,
+        next_action: str | None = None,
+        job_id: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        if billed is not None:
+            self.billed = billed
+        if retryable is not None:
+            self.retryable = retryable
+        if next_action is not None:
+            self.next_action = next_action
+        self.job_id = job_id
+
+
+class ConfigError(RingError):
+    """Start-up only. ``problems`` has one sentence per bad variable."""
+
+    code = "config_invalid"
+    next_action = "Correct the variables named above and start again."
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class InvalidRequest(RingError):
+    code = "invalid_request"
+    next_action = "Correct the arguments and call again; nothing was spent."
+
+
+class ModelRetired(InvalidRequest):
+    code = "model_retired"
+    next_action = "Call again with the replacement model; nothing was spent."
+
+
+class NotFound(InvalidRequest):
+    code = "not_found"
+    next_action = "Check the id."
+
+
+class Unauthorized(RingError):
+    code = "unauthorized"
+    next_action = "Set RING_SERVICE_TOKEN to one of the tokens in RING_MCP_SERVICE_TOKENS and restart the client."
+
+
+class CapExceeded(RingError):
+    code = "cap_exceeded"
+    next_action = "Ask for something cheaper, wait until the cap resets, or have the operator raise it."
+
+
+class ProviderError(RingError):
+    """A provider said no, or nothing at all.
+
+    ``billed_usd`` is what the provider reported for the failed attempt, when it reported anything.
+    """
+
+    code = "provider_error"
+    billed: Billed = "unknown"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        provider: str = "",
+        http_status: int | None = None,
+        billed_usd: Decimal | None = None,
+        billed: Billed | None = None,
+        retryable: bool | None = None,
+        next_action: str | None = None,
+        job_id: str | None = None,
+    ) -> None:
+        super().__init__(message, billed=billed, retryable=retryable, next_action=next_action, job_id=job_id)
+        self.provider = provider
+        self.http_status = http_status
+        self.billed_usd = billed_usd
+        if billed_usd is not None:
+            self.billed = "yes" if billed_usd > 0 else "no"
+
+
+class ProviderAuthError(ProviderError):
+    code = "provider_auth"
+    billed: Billed = "no"
+    next_action = "Set a valid provider key in the server's environment (see ring-health) and restart it."
+
+
+class ProviderRejected(ProviderError):
+    code = "provider_rejected"
+    billed: Billed = "no"
+    next_action = "Change the arguments that the provider names and call again."
+
+
+class RateLimited(ProviderError):
+    code = "rate_limited"
+    billed: Billed = "no"
+    retryable = True
+    next_action = "Wait and call again; nothing was billed."
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None, **kwargs: object) -> None:
+        super().__init__(message, **kwargs)  # type: ignore[arg-type]
+        self.retry_after_s = retry_after_s
+
+
+class CreditsExhausted(ProviderError):
+    code = "credits_exhausted"
+    billed: Billed = "no"
+    next_action = "Add credits or raise the monthly limit in the provider's console; a retry changes nothing."
+
+
+class ContentRefused(ProviderError):
+    code = "content_refused"
+    next_action = "Change the prompt; a refused attempt may have been billed."
+
+
+class GenerationFailed(ProviderError):
+    code = "generation_failed"
+    next_action = "Read the provider's reason; a new call is a new paid attempt."
+
+
+class JobExpired(ProviderError):
+    code = "expired"
+    next_action = "The provider no longer has the result; a new call is a new paid attempt."
+
+
+class ProviderUnavailable(ProviderError):
+    code = "provider_unavailable"
+    retryable = True
+    next_action = "Try again later."
+
+
+class ProviderBadReply(ProviderError):
+    code = "provider_bad_reply"
+    next_action = "Look at the job with `ring-mcp jobs show`; a new call is a new paid attempt."
+
+
+class OutcomeUnknown(ProviderError):
+    code = "unknown_outcome"
+    billed: Billed = "unknown"
+    next_action = (
+        "Do not simply retry: the provider may have made and billed it. Look at the provider's console, then settle it "
+        "with `ring-mcp jobs resolve JOB --paid|--not-paid`."
+    )
+
+
+class GenerationTimeout(RingError):
+    code = "timeout"
+    billed: Billed = "unknown"
+    retryable = True
+    next_action = "Call ring-job-get with the jobId: the job is kept and can still be fetched."
+
+
+class StorageError(RingError):
+    code = "storage_failed"
+    billed: Billed = "yes"
+    retryable = True
+    next_action = "The result is kept and the upload is retried; call ring-job-get with the jobId."
+
+
+class StorageRefused(StorageError):
+    code = "storage_refused"
+    retryable = False
+    next_action = "Correct the storage settings (see ring-health); the result is kept, then call ring-job-get."
+
+
+class LedgerError(RingError):
+    code = "ledger_unavailable"
+    retryable = True
+    next_action = "Nothing was started. Make the ledger reachable (see ring-health) and call again."
+
+
+class LedgerBehind(LedgerError):
+    code = "ledger_behind"
+    retryable = False
+    next_action = "Run `ring-mcp migrate`."
+
+
+class JobMoved(LedgerError):
+    code = "job_moved"
+    next_action = "Read the job again."
