@@ -130,18 +130,24 @@ def load_config(environ: Mapping[str, str] | None = None, *, folder: Path | None
     ``environ`` stands for the process environment and ``folder`` for the working folder (tests pass their own);
     ``overrides`` are command line switches and win over both. Raises ConfigError with every problem at once.
     """
-    environ = dict(os.environ if environ is None else environ)
-    env_file = Path(environ["RING_ENV_FILE"]) if environ.get("RING_ENV_FILE") else (folder or Path.cwd()) / ".env.local"
-    problems = _unknown_caps(environ)
-    if environ.get("RING_ENV_FILE") and not env_file.is_file():
+    variables = dict(os.environ if environ is None else environ)
+    env_file = (
+        Path(variables["RING_ENV_FILE"]) if variables.get("RING_ENV_FILE") else (folder or Path.cwd()) / ".env.local"
+    )
+    problems = _unknown_caps(variables)
+    if variables.get("RING_ENV_FILE") and not env_file.is_file():
         problems.append(f"RING_ENV_FILE: no such file: {env_file}")
 
     class _Reader(Config):
         @classmethod
         def settings_customise_sources(
-            cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, **_: Any
+            cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: Any, **__: Any
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return init_settings, _Environ(settings_cls, environ), DotEnvSettingsSource(settings_cls, env_file=env_file)
+            return (
+                init_settings,
+                _Environ(settings_cls, variables),
+                DotEnvSettingsSource(settings_cls, env_file=env_file),
+            )
 
     try:
         config = _Reader(**overrides)

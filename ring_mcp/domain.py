@@ -38,7 +38,7 @@ TERMINAL = frozenset({JobState.DONE, JobState.FAILED, JobState.REFUSED, JobState
 """Nothing happens to these any more; ``finished_at`` and ``settled_usd`` are set for these and no others."""
 
 DRIVEN = frozenset({JobState.PLANNED, JobState.SUBMITTING, JobState.RENDERING, JobState.STORING})
-"""Some process is, or should be, carrying these on. UNKNOWN is in neither set: it waits for a person or a late answer."""
+"""Some process is, or should be, carrying these on. UNKNOWN is in neither: it waits for a person or a late answer."""
 
 _ENDS = frozenset({JobState.FAILED, JobState.REFUSED, JobState.EXPIRED})
 _NEXT: Mapping[JobState, frozenset[JobState]] = {
@@ -115,11 +115,15 @@ Plan = ImagePlan
 
 
 class Output(Value):
-    """One thing that a provider made: where it can be fetched, or the spool file that already holds it."""
+    """One thing that a provider made: where it can be fetched, or the spool file that already holds it.
+
+    ``lost_because`` is set when it can never be fetched any more.
+    """
 
     url: str | None = None
     spool_path: str | None = None
     content_type: str | None = None
+    lost_because: str | None = None
 
 
 class Asset(Value):
@@ -154,7 +158,7 @@ class Job:
 
     ``version`` rises with every write and is the fencing token: whoever writes with an old one is refused.
     ``due_at`` is when the next step may be taken; None means parked until somebody asks for the job.
-    ``reserved_usd`` counts against the caps until ``settled_usd`` replaces it; ``billed_usd`` is the provider's own word.
+    ``reserved_usd`` counts against the caps until ``settled_usd`` replaces it; ``billed_usd`` is the provider's word.
     """
 
     id: str
@@ -199,6 +203,8 @@ class Job:
         """This job in another state. Raises JobMoved if the state machine has no such arrow."""
         if state not in _NEXT.get(self.state, frozenset()):
             raise JobMoved(f"job {self.id} is {self.state} and cannot become {state}")
+        if self.state is JobState.UNKNOWN:
+            changes.setdefault("delivered_at", None)  # what a caller was told about it no longer holds
         return replace(self, state=state, **changes)
 
 

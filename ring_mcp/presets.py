@@ -1,4 +1,4 @@
-"""presets.json: quality modes, models with capabilities and life dates, dated prices; and the image plan made from them.
+"""presets.json: quality modes, models with capabilities and life dates, dated prices; and the image plan made of them.
 
 Facts that change live in that file, never in code. ``load_presets`` names the key of whatever is wrong in it.
 """

@@ -15,6 +15,10 @@ CREATE INDEX IF NOT EXISTS idx_generated_images_ref_code   ON generated_images (
 CREATE INDEX IF NOT EXISTS idx_generated_images_created_at ON generated_images (created_at DESC);
 CREATE INDEX IF NOT EXISTS idx_generated_images_data_gin   ON generated_images USING gin (data);
 
+CREATE TABLE ring_mcp_migrations (
+    version  INTEGER PRIMARY KEY
+);
+
 CREATE TABLE media_jobs (
     id                    TEXT PRIMARY KEY,
     kind                  TEXT NOT NULL CHECK (kind IN ('image', 'video')),
@@ -27,7 +31,6 @@ CREATE TABLE media_jobs (
     plan                  JSONB NOT NULL,
     sandbox               BOOLEAN NOT NULL,
     owner                 TEXT,
-    lease_expires_at      TIMESTAMPTZ,
     attempt_token         TEXT,
     submit_deadline_at    TIMESTAMPTZ,
     provider_request_id   TEXT,
@@ -57,8 +60,8 @@ CREATE TABLE media_jobs (
         CHECK (state <> 'rendering' OR provider_request_id IS NOT NULL),
     CONSTRAINT storing_has_outputs
         CHECK (state NOT IN ('storing', 'done') OR jsonb_array_length(outputs) > 0),
-    CONSTRAINT done_has_all_assets
-        CHECK (state <> 'done' OR jsonb_array_length(assets) = jsonb_array_length(outputs)),
+    CONSTRAINT done_has_assets
+        CHECK (state <> 'done' OR jsonb_array_length(assets) > 0 OR COALESCE(plan ->> 'persist', 'true') = 'false'),
     CONSTRAINT trouble_has_a_reason
         CHECK (state NOT IN ('unknown', 'failed', 'refused', 'expired') OR failure IS NOT NULL),
     CONSTRAINT delivered_only_when_settled
@@ -72,10 +75,15 @@ CREATE INDEX media_jobs_created_at   ON media_jobs (created_at DESC);
 CREATE INDEX media_jobs_open         ON media_jobs (state, due_at)
     WHERE state IN ('planned', 'submitting', 'rendering', 'storing');
 
+-- One row per server process. Its jobs may be taken over when the lease has run out or the row is gone.
+CREATE TABLE media_job_owners (
+    id                TEXT PRIMARY KEY,
+    lease_expires_at  TIMESTAMPTZ NOT NULL
+);
+
 COMMENT ON TABLE  media_jobs IS 'One row per paid attempt; the row is the durable handle of the job.';
 COMMENT ON COLUMN media_jobs.version IS 'Rises with every write: the fencing token. A write with an older version is refused.';
 COMMENT ON COLUMN media_jobs.due_at IS 'When the next step may be taken; null = parked until somebody asks.';
 COMMENT ON COLUMN media_jobs.reserved_usd_ticks IS 'Counts against the caps until settled. 1 USD = 10000000000 ticks.';
 COMMENT ON COLUMN media_jobs.billed_usd_ticks IS 'What the provider said it billed, if it said anything.';
 COMMENT ON COLUMN media_jobs.settled_usd_ticks IS 'What the job cost in the end: billed, else list price, else 0 when known not billed.';
-COMMENT ON COLUMN media_jobs.lease_expires_at IS 'Until when the owner may be believed alive; renewed by its heartbeat.';

@@ -7,10 +7,10 @@ CREATE TABLE generated_images (
     created_at  TEXT NOT NULL,
     updated_at  TEXT NOT NULL
 );
-CREATE INDEX idx_generated_images_actor_id   ON generated_images (data ->> '$.actorId');
-CREATE INDEX idx_generated_images_provider   ON generated_images (data ->> '$.provider');
-CREATE INDEX idx_generated_images_purpose    ON generated_images (data ->> '$.purpose');
-CREATE INDEX idx_generated_images_ref_code   ON generated_images (data ->> '$.refCode');
+CREATE INDEX idx_generated_images_actor_id   ON generated_images (json_extract(data, '$.actorId'));
+CREATE INDEX idx_generated_images_provider   ON generated_images (json_extract(data, '$.provider'));
+CREATE INDEX idx_generated_images_purpose    ON generated_images (json_extract(data, '$.purpose'));
+CREATE INDEX idx_generated_images_ref_code   ON generated_images (json_extract(data, '$.refCode'));
 CREATE INDEX idx_generated_images_created_at ON generated_images (created_at DESC);
 
 CREATE TABLE media_jobs (
@@ -54,8 +54,8 @@ CREATE TABLE media_jobs (
         CHECK (state <> 'rendering' OR provider_request_id IS NOT NULL),
     CONSTRAINT storing_has_outputs
         CHECK (state NOT IN ('storing', 'done') OR json_array_length(outputs) > 0),
-    CONSTRAINT done_has_all_assets
-        CHECK (state <> 'done' OR json_array_length(assets) = json_array_length(outputs)),
+    CONSTRAINT done_has_assets
+        CHECK (state <> 'done' OR json_array_length(assets) > 0 OR COALESCE(json_extract(plan, '$.persist'), 1) = 0),
     CONSTRAINT trouble_has_a_reason
         CHECK (state NOT IN ('unknown', 'failed', 'refused', 'expired') OR failure IS NOT NULL),
     CONSTRAINT delivered_only_when_settled

@@ -1,0 +1,182 @@
+"""The last leg of every job: from the provider's temporary address to storage, ledger and preview.
+
+Each output is fetched, measured, stored and recorded by itself, in order; what is stored stays stored. Object keys and
+audit rows are made from the job's id, so that a repeated upload or write changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from ring_mcp.clock import Clock
+from ring_mcp.conductors.recording import JobRecord
+from ring_mcp.conductors.spending import settled_cost
+from ring_mcp.domain import Asset, AuditRecord, Failure, Job, JobState, MediaFile, Output
+from ring_mcp.errors import JobExpired, ProviderBadReply, ProviderError, StorageError, StorageRefused
+from ring_mcp.media.identify import hash_file, identify
+from ring_mcp.media.preview import make_preview
+from ring_mcp.providers.base import MediaProvider
+from ring_mcp.storage.base import Storage
+from ring_mcp.storage.keys import storage_key
+
+logger = logging.getLogger(__name__)
+
+_TRIES_BEFORE_LOST = 3
+"""A file that is gone or unusable this often in a row is lost; until then it may have been a passing fault."""
+
+AuditOf = Callable[[Job, Asset], AuditRecord]
+
+
+class Homecoming:
+    """``spool`` holds files under way, ``previews`` one small picture per finished job."""
+
+    def __init__(
+        self,
+        providers: Mapping[str, MediaProvider],
+        storage: Storage,
+        clock: Clock,
+        *,
+        spool: Path,
+        previews: Path | None,
+        audit_of: Mapping[str, AuditOf],
+    ) -> None:
+        self.spool = spool
+        self._providers = providers
+        self._storage = storage
+        self._clock = clock
+        self._previews = previews
+        self._audit_of = audit_of
+
+    async def bring_home(self, record: JobRecord, tries: int) -> float | None:
+        """Take every output as far as it gets. Returns the pause before the next try in seconds, None to park the job.
+
+        A job is parked when trying again cannot help until a person has changed something.
+        """
+        try:
+            for index in self._missing(record.job):
+                await self._one(record, index, tries)
+            if not record.job.is_settled:
+                await record.write(self._finished(record.job))
+        except (ProviderError, StorageError) as exc:
+            failure = Failure(
+                code=exc.code, message=exc.message, billed="yes", retryable=exc.retryable, next_action=exc.next_action
+            )
+            if failure != record.job.failure:
+                await record.write(replace(record.job, failure=failure))
+            return None if isinstance(exc, StorageRefused) else min(60.0, 0.5 * 2 ** min(tries, 16))
+        await asyncio.to_thread(self._clean_up, record.job)
+        return 0.0
+
+    def _missing(self, job: Job) -> list[int]:
+        stored = {asset.index for asset in job.assets}
+        return [i for i, output in enumerate(job.outputs) if i not in stored and output.lost_because is None]
+
+    async def _one(self, record: JobRecord, index: int, tries: int) -> None:
+        try:
+            media = await self._fetched(record.job, index)
+        except (JobExpired, ProviderBadReply) as exc:
+            if tries + 1 < _TRIES_BEFORE_LOST:
+                raise
+            outputs = list(record.job.outputs)
+            outputs[index] = outputs[index].model_copy(update={"lost_because": exc.message})
+            await record.write(replace(record.job, outputs=tuple(outputs)))
+            return
+        job = record.job
+        key = storage_key(job.plan.storage_prefix, job.plan.purpose, job.created_at, index, job.id, media.extension)
+        stored = await self._storage.put(key, media, self._metadata(job))
+        asset = Asset(
+            index=index,
+            url=stored.url,
+            key=stored.key,
+            size_bytes=media.size_bytes,
+            content_type=media.content_type,
+            sha256=media.sha256,
+            record_id=str(uuid.uuid5(uuid.UUID(job.id), str(index))),
+            file_id=stored.file_id,
+            local_path=stored.local_path,
+            width_px=media.width_px,
+            height_px=media.height_px,
+        )
+        after = replace(job, assets=(*job.assets, asset))
+        if not self._missing(after):
+            await self._keep_preview(after)
+            after = self._finished(after)
+        await record.write(after, [self._audit_of[job.kind](job, asset)])
+
+    def _metadata(self, job: Job) -> dict[str, str]:
+        facts = {"source": job.plan.provider, "model": job.plan.model, "purpose": job.plan.purpose, "jobId": job.id}
+        return {name: value for name, value in facts.items() if value}
+
+    async def _fetched(self, job: Job, index: int) -> MediaFile:
+        """The output as a measured file in the spool; a file that lies there completely is not fetched again."""
+        path, output = self._path(job, index), job.outputs[index]
+        expected = job.kind
+        if await asyncio.to_thread(path.exists):
+            size_bytes, sha256 = await asyncio.to_thread(hash_file, path)
+        else:
+            size_bytes, sha256 = await self._download(job, output, path)
+        try:
+            return await asyncio.to_thread(identify, path, size_bytes=size_bytes, sha256=sha256, expected=expected)
+        except ProviderBadReply:
+            path.unlink(missing_ok=True)  # what came was not the picture: ask again
+            raise
+
+    async def _download(self, job: Job, output: Output, path: Path) -> tuple[int, str]:
+        if output.spool_path is not None:
+            raise JobExpired("the result came inside the provider's answer and its file is gone", billed="yes")
+        part = path.with_suffix(".part")
+        try:
+            done = await self._providers[job.plan.provider].download(output, part)
+            part.replace(path)
+        except OSError as exc:
+            raise StorageError(f"the spool folder {self.spool} cannot be written: {exc.strerror}") from exc
+        return done.size_bytes, done.sha256
+
+    def _path(self, job: Job, index: int) -> Path:
+        spool_path = job.outputs[index].spool_path
+        return Path(spool_path) if spool_path else self.spool / f"{job.id}-{index}.media"
+
+    def _finished(self, job: Job) -> Job:
+        """The job, ended: done if anything was stored, otherwise failed. The cost is settled either way."""
+        now = self._clock.now()
+        lost = [
+            f"output {i + 1} of {len(job.outputs)} is lost: {output.lost_because}"
+            for i, output in enumerate(job.outputs)
+            if output.lost_because is not None
+        ]
+        settled = settled_cost(job, "yes", job.billed_usd)
+        if job.assets:
+            return job.to(
+                JobState.DONE,
+                failure=None,
+                warnings=(*job.warnings, *lost),
+                progress=100,
+                settled_usd=settled,
+                finished_at=now,
+                due_at=None,
+            )
+        failure = Failure(code="expired", message="; ".join(lost), billed="yes", next_action=JobExpired.next_action)
+        return job.to(JobState.EXPIRED, failure=failure, settled_usd=settled, finished_at=now, due_at=None)
+
+    async def _keep_preview(self, job: Job) -> None:
+        """A preview is a courtesy: whatever goes wrong with it is logged and nothing else."""
+        if self._previews is None:
+            return
+        paths = [self._path(job, i) for i, output in enumerate(job.outputs) if output.lost_because is None]
+        preview = await asyncio.to_thread(make_preview, paths)
+        if preview is not None:
+            try:
+                await asyncio.to_thread((self._previews / f"{job.id}.jpg").write_bytes, preview)
+            except OSError as exc:
+                logger.warning("job %s: no preview: %s", job.id, exc.strerror)
+
+    def _clean_up(self, job: Job) -> None:
+        for index in range(len(job.outputs)):
+            with contextlib.suppress(OSError):
+                self._path(job, index).unlink(missing_ok=True)

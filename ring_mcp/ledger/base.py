@@ -1,0 +1,83 @@
+"""The ledger contract: what was asked, what was paid, and where each job stands. Two backends, one suite of tests."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from ring_mcp.domain import AuditRecord, Caps, Job, JobState, MediaKind, Spend
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """The job that now stands for a request. ``joined``: it stood there already, so nothing new will be paid."""
+
+    job: Job
+    joined: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobQuery:
+    """Which jobs to list, newest first. None means "any"; ``before`` is the cursor that a page returned."""
+
+    actor_id: str | None = None
+    states: Collection[JobState] | None = None
+    kind: MediaKind | None = None
+    since: datetime | None = None
+    before: str | None = None
+    limit: int = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobPage:
+    jobs: Sequence[Job]
+    cursor: str | None = None
+
+
+class Ledger(Protocol):
+    """Every method raises LedgerError (or a subclass) and nothing else from below it; each is one transaction."""
+
+    name: str
+
+    async def start(self) -> None:
+        """Connect. Raises LedgerBehind if the tables are older than this program and may not be changed unasked."""
+
+    async def aclose(self) -> None: ...
+
+    async def ping(self) -> None: ...
+
+    async def open(self, job: Job, caps: Caps) -> Opened:
+        """Dedupe, check the caps, reserve, and write the row, all in one transaction.
+
+        The caller owns the new row. Raises CapExceeded, or InvalidRequest if the idempotency key stands for another
+        request.
+        """
+
+    async def get(self, job_id: str) -> Job | None: ...
+
+    async def list_jobs(self, query: JobQuery) -> JobPage: ...
+
+    async def save(self, before: Job, after: Job, records: Sequence[AuditRecord] = ()) -> Job:
+        """Write what changed, with the audit rows that belong to it, and return the job with its new version.
+
+        Raises JobMoved if anybody wrote the job since ``before`` was read.
+        """
+
+    async def claim(self, limit: int, *, parked: bool = False) -> list[Job]:
+        """Take over due jobs whose owner is gone (or that have none); with ``parked`` also those that are not due."""
+
+    async def claim_one(self, job_id: str) -> Job | None:
+        """Take over this job if its owner is gone; None if somebody alive drives it, or nothing is left to do."""
+
+    async def heartbeat(self, job_ids: Collection[str]) -> set[str]:
+        """Say that this process is alive and drives these jobs; the answer is those that it still owns."""
+
+    async def mark_delivered(self, job_id: str, at: datetime) -> None:
+        """A caller has been given the outcome: an identical request is a new one from now on."""
+
+    async def spend(self, now: datetime, *, sandbox: bool) -> Spend: ...
+
+    async def records(self, table: str, ids: Sequence[str]) -> list[dict[str, object]]:
+        """The audit rows with these ids, as Ring's keys plus ``id``."""

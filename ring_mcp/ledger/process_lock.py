@@ -1,0 +1,71 @@
+"""A lock file per process, held for as long as the process lives: the kernel drops it at any kind of death."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import uuid
+from pathlib import Path
+
+
+def _try_lock(descriptor: int) -> bool:
+    """Take the exclusive lock without waiting; False if somebody else holds it."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+class ProcessLock:
+    """This process's own lock in ``folder``, and a look at the others'. ``name`` is unique to this object."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._descriptor: int | None = None
+        self.name = uuid.uuid4().hex
+
+    def acquire(self) -> None:
+        """Make the file and hold its lock. The lock is taken before the file gets its name, so nobody sees it free."""
+        if self._descriptor is not None:
+            return
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        hidden = self._folder / f".{self.name}"
+        descriptor = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
+        _try_lock(descriptor)
+        hidden.rename(self._folder / self.name)
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        if self._descriptor is not None:
+            with contextlib.suppress(OSError):
+                (self._folder / self.name).unlink()
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def is_held(self, name: str) -> bool:
+        """Whether the process that made this lock still lives. The file of a dead one is removed."""
+        path = self._folder / Path(name).name
+        try:
+            descriptor = os.open(path, os.O_RDWR)
+        except OSError:
+            return False
+        try:
+            if not _try_lock(descriptor):
+                return True
+            with contextlib.suppress(OSError):
+                path.unlink()
+            return False
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,139 @@
+"""Between a Job and its row in ``media_jobs``: one table of columns, used by both backends.
+
+The backends differ in how they write times, JSON and truth values; a ``Dialect`` says how.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Literal
+
+from pydantic import TypeAdapter
+
+from ring_mcp.domain import Asset, Failure, Job, JobState, Output, Plan
+
+TICKS_PER_USD = Decimal(10) ** 10
+
+Kind = Literal["plain", "time", "json", "usd", "flag"]
+
+COLUMNS: Mapping[str, Kind] = {
+    "id": "plain",
+    "kind": "plain",
+    "state": "plain",
+    "version": "plain",
+    "actor_id": "plain",
+    "request_hash": "plain",
+    "idempotency_key": "plain",
+    "plan": "json",
+    "sandbox": "flag",
+    "owner": "plain",
+    "attempt_token": "plain",
+    "submit_deadline_at": "time",
+    "provider_request_id": "plain",
+    "served_model": "plain",
+    "progress": "plain",
+    "attempts": "plain",
+    "due_at": "time",
+    "outputs": "json",
+    "assets": "json",
+    "failure": "json",
+    "warnings": "json",
+    "reserved_usd": "usd",
+    "billed_usd": "usd",
+    "settled_usd": "usd",
+    "created_at": "time",
+    "updated_at": "time",
+    "finished_at": "time",
+    "delivered_at": "time",
+}
+
+_JSON: Mapping[str, TypeAdapter[Any]] = {
+    "plan": TypeAdapter(Plan),
+    "outputs": TypeAdapter(tuple[Output, ...]),
+    "assets": TypeAdapter(tuple[Asset, ...]),
+    "failure": TypeAdapter(Failure),
+    "warnings": TypeAdapter(tuple[str, ...]),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """``text_times``: times are UTC text of one fixed width (SQLite); otherwise the driver takes datetimes."""
+
+    text_times: bool
+
+    def time(self, value: datetime | None) -> Any:
+        if value is None or not self.text_times:
+            return value
+        return value.astimezone(UTC).isoformat(timespec="microseconds")
+
+    def read_time(self, value: Any) -> datetime | None:
+        if value is None:
+            return None
+        return datetime.fromisoformat(value) if isinstance(value, str) else value.astimezone(UTC)
+
+
+def column(name: str) -> str:
+    """The column that holds a Job's attribute: amounts of money carry their unit."""
+    return f"{name}_ticks" if COLUMNS[name] == "usd" else name
+
+
+def usd_to_ticks(amount: Decimal | None) -> int | None:
+    return None if amount is None else int((amount * TICKS_PER_USD).to_integral_value())
+
+
+def ticks_to_usd(ticks: int | Decimal | None) -> Decimal | None:
+    return None if ticks is None else Decimal(ticks) / TICKS_PER_USD
+
+
+def encode(name: str, value: Any, dialect: Dialect) -> Any:
+    """One attribute of a Job as a column value."""
+    match COLUMNS[name]:
+        case "time":
+            return dialect.time(value)
+        case "json":
+            return None if value is None else _JSON[name].dump_json(value).decode()
+        case "usd":
+            return usd_to_ticks(value)
+        case "flag":
+            return int(value) if dialect.text_times else bool(value)
+        case _:
+            return str(value) if isinstance(value, JobState) else value
+
+
+def decode_job(row: Mapping[str, Any], dialect: Dialect) -> Job:
+    """A row of ``media_jobs`` as a Job."""
+    values: dict[str, Any] = {}
+    for name, kind in COLUMNS.items():
+        value = row[column(name)]
+        match kind:
+            case "time":
+                value = dialect.read_time(value)
+            case "json" if value is not None:
+                adapter = _JSON[name]
+                value = adapter.validate_json(value) if isinstance(value, str) else adapter.validate_python(value)
+            case "usd":
+                value = ticks_to_usd(value)
+            case "flag":
+                value = bool(value)
+        values[name] = value
+    values["state"] = JobState(values["state"])
+    return Job(**values)
+
+
+def encode_job(job: Job, dialect: Dialect) -> dict[str, Any]:
+    return {column(name): encode(name, getattr(job, name), dialect) for name in COLUMNS}
+
+
+def changed_columns(before: Job, after: Job, dialect: Dialect) -> dict[str, Any]:
+    """What an UPDATE has to write; ``version`` is left to the statement."""
+    names = (n for n in COLUMNS if n != "version" and getattr(before, n) != getattr(after, n))
+    return {column(name): encode(name, getattr(after, name), dialect) for name in names}
+
+
+def json_text(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)

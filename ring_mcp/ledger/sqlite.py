@@ -1,0 +1,208 @@
+"""The ledger in one SQLite file: the default, nothing to install.
+
+One connection, used by one worker thread, so the event loop never waits for the disk. WAL lets several server processes
+of one user share the file. Every commit is synced to disk before it returns (``synchronous=FULL``): the row that guards
+the money must not be lost with the power.
+
+Who lives is shown by a lock file per process: the kernel drops the lock with the process, so that a dead owner is seen
+at once and no process id is trusted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+
+from ring_mcp.clock import Clock
+from ring_mcp.domain import AuditRecord, Caps, Job, Spend
+from ring_mcp.errors import LedgerError
+from ring_mcp.ledger import transactions as tx
+from ring_mcp.ledger.base import JobPage, JobQuery, Opened
+from ring_mcp.ledger.migrations import Migration, pending
+from ring_mcp.ledger.process_lock import ProcessLock
+from ring_mcp.ledger.rows import Dialect
+
+T = TypeVar("T")
+
+_BUSY_TIMEOUT_S = 30.0
+_DIALECT = Dialect(text_times=True)
+
+
+class SqliteLedger:
+    """See ``ledger.base.Ledger``. ``path`` is the database file; its folder is made, and holds the lock files."""
+
+    name = "sqlite"
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._path = path
+        self._clock = clock
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
+        self._connection: sqlite3.Connection | None = None
+        self._lock = ProcessLock(path.parent / "locks")
+
+    async def start(self) -> None:
+        await self._in_thread(self._connect)
+
+    async def aclose(self) -> None:
+        await self._in_thread(self._disconnect)
+        self._thread.shutdown(wait=False)
+
+    def _connect(self) -> sqlite3.Connection:
+        if self._connection is None:
+            with _translated(self._path):
+                self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                connection = sqlite3.connect(
+                    self._path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+                )
+                try:
+                    connection.row_factory = sqlite3.Row
+                    connection.execute("PRAGMA journal_mode = WAL")
+                    connection.execute("PRAGMA synchronous = FULL")
+                    _migrate(connection)
+                    self._lock.acquire()
+                except BaseException:
+                    connection.close()
+                    raise
+            self._connection = connection
+        return self._connection
+
+    def _disconnect(self) -> None:
+        self._lock.release()
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    async def _in_thread(self, work: Callable[..., T], *args: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *args)
+
+    async def _run(self, transaction: tx.Transaction[T]) -> T:
+        """Run it to its end in the worker thread: also when the caller is cancelled meanwhile."""
+        return await self._in_thread(self._execute, transaction)
+
+    def _execute(self, transaction: tx.Transaction[T]) -> T:
+        connection = self._connect()
+        with _translated(self._path):
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                result = _drive(connection, transaction)
+                connection.execute("COMMIT")
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    connection.execute("ROLLBACK")
+                raise
+        return result
+
+    async def ping(self) -> None:
+        await self._run(tx.get_job("", _DIALECT))
+
+    async def open(self, job: Job, caps: Caps) -> Opened:
+        return await self._run(tx.open_job(replace(job, owner=self._lock.name), caps, _DIALECT))
+
+    async def get(self, job_id: str) -> Job | None:
+        return await self._run(tx.get_job(job_id, _DIALECT))
+
+    async def list_jobs(self, query: JobQuery) -> JobPage:
+        return await self._run(tx.list_jobs(query, _DIALECT))
+
+    async def save(self, before: Job, after: Job, records: Sequence[AuditRecord] = ()) -> Job:
+        return await self._run(tx.save_job(before, after, records, _DIALECT))
+
+    async def claim(self, limit: int, *, parked: bool = False) -> list[Job]:
+        return await self._claim(limit, parked, None)
+
+    async def claim_one(self, job_id: str) -> Job | None:
+        claimed = await self._claim(1, True, job_id)
+        return claimed[0] if claimed else None
+
+    async def _claim(self, limit: int, parked: bool, job_id: str | None) -> list[Job]:
+        others = await self._run(tx.open_owners(self._lock.name))
+        dead = [owner for owner in others if not self._lock.is_held(owner)]
+        now = self._clock.now()
+        return await self._run(tx.claim_jobs(self._lock.name, dead, now, limit, parked, _DIALECT, job_id))
+
+    async def heartbeat(self, job_ids: Collection[str]) -> set[str]:
+        return await self._run(tx.owned(self._lock.name, job_ids))
+
+    async def mark_delivered(self, job_id: str, at: datetime) -> None:
+        await self._run(tx.mark_delivered(job_id, at, _DIALECT))
+
+    async def spend(self, now: datetime, *, sandbox: bool) -> Spend:
+        return await self._run(tx.spend_at(now, sandbox, _DIALECT))
+
+    async def records(self, table: str, ids: Sequence[str]) -> list[dict[str, object]]:
+        return await self._run(tx.read_records(table, ids))
+
+
+def _drive(connection: sqlite3.Connection, transaction: tx.Transaction[T]) -> T:
+    rows: Sequence[tx.Row] | None = None
+    while True:
+        try:
+            statement = next(transaction) if rows is None else transaction.send(rows)
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]
+        rows = [dict(row) for row in connection.execute(statement.sql, statement.parameters).fetchall()]
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    """Bring the file up to date; several processes may start at once, so it is checked again under the write lock."""
+    if not _pending(connection):
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for migration in _pending(connection):
+            for statement in _statements(migration.sql):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {migration.version:d}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def _pending(connection: sqlite3.Connection) -> list[Migration]:
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    return pending("sqlite", range(version + 1))
+
+
+def _statements(script: str) -> list[str]:
+    """Split a script into statements. ``executescript`` would commit the transaction that guards the migration."""
+    statements, current = [], ""
+    for line in script.splitlines(keepends=True):
+        current += line
+        if sqlite3.complete_statement(current):
+            statements.append(current)
+            current = ""
+    return statements
+
+
+@contextlib.contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    """SQLite's and the disk's errors as LedgerError, with the file and what to do."""
+    try:
+        yield
+    except sqlite3.DatabaseError as exc:
+        raise LedgerError(_explained(path, exc)) from exc
+    except OSError as exc:
+        raise LedgerError(
+            f"the state folder {path.parent} cannot be used: {exc.strerror}; point RING_STATE_DIR to a writable folder"
+        ) from exc
+
+
+def _explained(path: Path, exc: sqlite3.DatabaseError) -> str:
+    text = str(exc)
+    if "readonly" in text or "unable to open" in text:
+        return f"the ledger {path} cannot be written; point RING_STATE_DIR to a writable folder"
+    if "full" in text:
+        return f"the disk that holds the ledger {path} is full; free some space"
+    if "not a database" in text or "malformed" in text:
+        return f"the ledger {path} is damaged; restore it from a backup, or move the file away to start an empty one"
+    if "locked" in text:
+        return f"the ledger {path} was locked by another process for {_BUSY_TIMEOUT_S:.0f} s; try again"
+    return f"the ledger {path} failed: {text}"

@@ -1,0 +1,269 @@
+"""Every transaction of the ledger, written once for both backends.
+
+A transaction is a generator: it yields statements and is sent their rows, and never touches a database. A backend runs
+it: SQLite in its worker thread, PostgreSQL on the event loop. Parameters are written ``:name``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Generator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, NamedTuple, TypeVar
+
+from ring_mcp.domain import DRIVEN, TERMINAL, AuditRecord, Caps, Job, Spend
+from ring_mcp.errors import CapExceeded, InvalidRequest, JobMoved, LedgerError
+from ring_mcp.ledger.base import JobPage, JobQuery, Opened
+from ring_mcp.ledger.rows import (
+    Dialect,
+    changed_columns,
+    decode_job,
+    encode,
+    encode_job,
+    json_text,
+    ticks_to_usd,
+)
+
+T = TypeVar("T")
+
+
+class Statement(NamedTuple):
+    sql: str
+    parameters: Mapping[str, Any] = {}
+
+
+Row = Mapping[str, Any]
+Transaction = Generator[Statement, Sequence[Row], T]
+
+
+def _in(name: str, values: Collection[str]) -> tuple[str, dict[str, str]]:
+    """An IN list as text and parameters; an empty one is false."""
+    if not values:
+        return "(NULL)", {}
+    parameters = {f"{name}{i}": str(value) for i, value in enumerate(sorted(values))}
+    return f"({', '.join(f':{key}' for key in parameters)})", parameters
+
+
+_TERMINAL_SQL = "('" + "', '".join(sorted(TERMINAL)) + "')"
+_DRIVEN_SQL = "('" + "', '".join(sorted(DRIVEN)) + "')"
+_COST_NOTHING = "(state IN ('failed', 'refused', 'expired') AND settled_usd_ticks = 0)"
+
+
+def open_job(job: Job, caps: Caps, dialect: Dialect) -> Transaction[Opened]:
+    existing = yield from _same_request(job, dialect)
+    if existing is not None:
+        return Opened(job=existing, joined=True)
+    spend = yield from spend_at(job.created_at, job.sandbox, dialect)
+    check_caps(job.reserved_usd, spend, caps, job.created_at)
+    values = encode_job(job, dialect)
+    names = ", ".join(values)
+    placeholders = ", ".join(f":{name}" for name in values)
+    yield Statement(f"INSERT INTO media_jobs ({names}) VALUES ({placeholders})", values)  # noqa: S608
+    return Opened(job=job, joined=False)
+
+
+def _same_request(job: Job, dialect: Dialect) -> Transaction[Job | None]:
+    """The job that already stands for this request, if there is one.
+
+    With a key: whatever job has the key, unless it is known to have cost nothing. Without: an identical one that is
+    still open or unknown, or that ended without anybody having been told.
+    """
+    base = {"actor_id": job.actor_id, "sandbox": encode("sandbox", job.sandbox, dialect)}
+    if job.idempotency_key is not None:
+        rows = yield Statement(
+            "SELECT * FROM media_jobs WHERE actor_id = :actor_id AND sandbox = :sandbox"  # noqa: S608
+            f" AND idempotency_key = :key AND NOT {_COST_NOTHING}",
+            {**base, "key": job.idempotency_key},
+        )
+        if rows and rows[0]["request_hash"] != job.request_hash:
+            raise InvalidRequest(
+                f"idempotencyKey {job.idempotency_key!r} already stands for another request (job {rows[0]['id']}); "
+                "use a new key for a new request, the same key only to repeat one"
+            )
+    else:
+        rows = yield Statement(
+            "SELECT * FROM media_jobs WHERE actor_id = :actor_id AND sandbox = :sandbox"  # noqa: S608
+            " AND request_hash = :hash AND idempotency_key IS NULL"
+            f" AND (state = 'unknown' OR state IN {_DRIVEN_SQL} OR (delivered_at IS NULL AND NOT {_COST_NOTHING}))"
+            " ORDER BY created_at DESC LIMIT 1",
+            {**base, "hash": job.request_hash},
+        )
+    return decode_job(rows[0], dialect) if rows else None
+
+
+def spend_at(now: datetime, sandbox: bool, dialect: Dialect) -> Transaction[Spend]:
+    day, month = day_start(now), month_start(now)
+    open_part = f"CASE WHEN state IN {_TERMINAL_SQL} THEN 0 ELSE reserved_usd_ticks END"
+    cost = "COALESCE(settled_usd_ticks, reserved_usd_ticks)"
+    rows = yield Statement(
+        "SELECT COALESCE(SUM("  # noqa: S608
+        f"{cost}), 0) AS month, COALESCE(SUM({open_part}), 0) AS month_reserved,"
+        f" COALESCE(SUM(CASE WHEN created_at >= :day THEN {cost} ELSE 0 END), 0) AS day,"
+        f" COALESCE(SUM(CASE WHEN created_at >= :day THEN {open_part} ELSE 0 END), 0) AS day_reserved,"
+        " COALESCE(SUM(CASE WHEN state = 'unknown' THEN 1 ELSE 0 END), 0) AS unknown_jobs,"
+        f" COALESCE(SUM(CASE WHEN state IN {_DRIVEN_SQL} THEN 1 ELSE 0 END), 0) AS open_jobs"
+        " FROM media_jobs WHERE sandbox = :sandbox AND created_at >= :month",
+        {"day": dialect.time(day), "month": dialect.time(month), "sandbox": encode("sandbox", sandbox, dialect)},
+    )
+    row = rows[0]
+    return Spend(
+        day_usd=ticks_to_usd(row["day"]) or Decimal(0),
+        month_usd=ticks_to_usd(row["month"]) or Decimal(0),
+        day_reserved_usd=ticks_to_usd(row["day_reserved"]) or Decimal(0),
+        month_reserved_usd=ticks_to_usd(row["month_reserved"]) or Decimal(0),
+        unknown_jobs=int(row["unknown_jobs"]),
+        open_jobs=int(row["open_jobs"]),
+    )
+
+
+def check_caps(needed_usd: Decimal, spend: Spend, caps: Caps, now: datetime) -> None:
+    """Raises CapExceeded with the cap, what is used and reserved, what is needed, and when it resets."""
+    if caps.per_call_usd is not None and needed_usd > caps.per_call_usd:
+        raise CapExceeded(
+            f"RING_MAX_USD_PER_CALL is {usd(caps.per_call_usd)} and this call needs up to {usd(needed_usd)}; "
+            "nothing was spent"
+        )
+    windows = (
+        ("RING_MAX_USD_PER_DAY", caps.per_day_usd, spend.day_usd, spend.day_reserved_usd, next_day(now)),
+        ("RING_MAX_USD_PER_MONTH", caps.per_month_usd, spend.month_usd, spend.month_reserved_usd, next_month(now)),
+    )
+    for name, cap, total, reserved, resets_at in windows:
+        if cap is not None and total + needed_usd > cap:
+            raise CapExceeded(
+                f"{name} is {usd(cap)}: {usd(total - reserved)} used, {usd(reserved)} reserved by open jobs, "
+                f"{usd(needed_usd)} needed; it resets at {resets_at:%Y-%m-%d %H:%M} UTC; nothing was spent"
+            )
+
+
+def usd(amount: Decimal) -> str:
+    """``$0.06``: at least two decimals, more only where they count."""
+    cents = amount.quantize(Decimal("0.01"))
+    return f"${cents if cents == amount else amount.normalize():f}"
+
+
+def day_start(now: datetime) -> datetime:
+    return now.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def month_start(now: datetime) -> datetime:
+    return day_start(now).replace(day=1)
+
+
+def next_day(now: datetime) -> datetime:
+    return day_start(now) + timedelta(days=1)
+
+
+def next_month(now: datetime) -> datetime:
+    return month_start(month_start(now) + timedelta(days=32))
+
+
+def get_job(job_id: str, dialect: Dialect) -> Transaction[Job | None]:
+    rows = yield Statement("SELECT * FROM media_jobs WHERE id = :id", {"id": job_id})
+    return decode_job(rows[0], dialect) if rows else None
+
+
+def list_jobs(query: JobQuery, dialect: Dialect) -> Transaction[JobPage]:
+    where, parameters = ["1 = 1"], dict[str, Any]()
+    if query.actor_id is not None:
+        where.append("actor_id = :actor_id")
+        parameters["actor_id"] = query.actor_id
+    if query.kind is not None:
+        where.append("kind = :kind")
+        parameters["kind"] = query.kind
+    if query.states is not None:
+        listed, values = _in("state", query.states)
+        where.append(f"state IN {listed}")
+        parameters |= values
+    if query.since is not None:
+        where.append("created_at >= :since")
+        parameters["since"] = dialect.time(query.since)
+    if query.before is not None:
+        where.append("(created_at, id) < (SELECT created_at, id FROM media_jobs WHERE id = :before)")
+        parameters["before"] = query.before
+    rows = yield Statement(
+        f"SELECT * FROM media_jobs WHERE {' AND '.join(where)} ORDER BY created_at DESC, id DESC LIMIT :limit",  # noqa: S608
+        {**parameters, "limit": query.limit + 1},
+    )
+    jobs = [decode_job(row, dialect) for row in rows[: query.limit]]
+    return JobPage(jobs=jobs, cursor=jobs[-1].id if len(rows) > query.limit else None)
+
+
+def save_job(before: Job, after: Job, records: Sequence[AuditRecord], dialect: Dialect) -> Transaction[Job]:
+    if before.id != after.id or before.is_terminal:
+        raise LedgerError(f"job {before.id} has ended and is not written again", retryable=False)
+    changes = changed_columns(before, after, dialect)
+    sets = "".join(f"{name} = :{name}, " for name in changes)
+    rows = yield Statement(
+        f"UPDATE media_jobs SET {sets}version = version + 1 WHERE id = :id_ AND version = :version_ RETURNING version",  # noqa: S608
+        {**changes, "id_": before.id, "version_": before.version},
+    )
+    if not rows:
+        raise JobMoved(f"job {before.id} was changed by another process first")
+    for record in records:
+        yield from _write_record(record, after.updated_at, dialect)
+    return replace(after, version=int(rows[0]["version"]))
+
+
+def _write_record(record: AuditRecord, at: datetime, dialect: Dialect) -> Transaction[None]:
+    """The id is made from the job, so that writing a row again after a crash changes nothing."""
+    data = {**record.data, "id": record.id, "created_at": _iso(at), "updated_at": _iso(at), "version": 1}
+    yield Statement(
+        f"INSERT INTO {record.table} (id, data, created_at, updated_at) VALUES (:id, :data, :at, :at)"  # noqa: S608
+        " ON CONFLICT (id) DO NOTHING",
+        {"id": record.id, "data": json_text(data), "at": dialect.time(at)},
+    )
+
+
+def _iso(at: datetime) -> str:
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def claim_jobs(
+    me: str, dead: Collection[str], now: datetime, limit: int, parked: bool, dialect: Dialect, job_id: str | None = None
+) -> Transaction[list[Job]]:
+    """Take over jobs that have no owner or a dead one (SQLite: ``dead`` comes from the process locks)."""
+    listed, parameters = _in("dead", dead)
+    due = "1 = 1" if parked else "due_at <= :now"
+    one = "" if job_id is None else " AND id = :id"
+    rows = yield Statement(
+        "UPDATE media_jobs SET owner = :me, version = version + 1, updated_at = :now WHERE id IN ("  # noqa: S608
+        f"SELECT id FROM media_jobs WHERE state IN {_DRIVEN_SQL} AND (owner IS NULL OR owner IN {listed})"
+        f" AND {due}{one} ORDER BY created_at LIMIT :limit) RETURNING *",
+        {**parameters, "me": me, "now": dialect.time(now), "limit": limit, "id": job_id},
+    )
+    return [decode_job(row, dialect) for row in rows]
+
+
+def open_owners(me: str) -> Transaction[list[str]]:
+    rows = yield Statement(
+        f"SELECT DISTINCT owner FROM media_jobs WHERE state IN {_DRIVEN_SQL} AND owner IS NOT NULL AND owner <> :me",  # noqa: S608
+        {"me": me},
+    )
+    return [row["owner"] for row in rows]
+
+
+def owned(me: str, job_ids: Collection[str]) -> Transaction[set[str]]:
+    listed, parameters = _in("id", job_ids)
+    rows = yield Statement(
+        f"SELECT id FROM media_jobs WHERE owner = :me AND id IN {listed}",  # noqa: S608
+        {**parameters, "me": me},
+    )
+    return {row["id"] for row in rows}
+
+
+def mark_delivered(job_id: str, at: datetime, dialect: Dialect) -> Transaction[None]:
+    yield Statement(
+        f"UPDATE media_jobs SET delivered_at = :at WHERE id = :id AND delivered_at IS NULL AND state NOT IN {_DRIVEN_SQL}",  # noqa: S608, E501
+        {"id": job_id, "at": dialect.time(at)},
+    )
+
+
+def read_records(table: str, ids: Sequence[str]) -> Transaction[list[dict[str, object]]]:
+    import json
+
+    if table not in ("generated_images", "generated_videos"):
+        raise LedgerError(f"no audit table {table!r}")
+    listed, parameters = _in("id", ids)
+    rows = yield Statement(f"SELECT data FROM {table} WHERE id IN {listed} ORDER BY id", parameters)  # noqa: S608
+    return [json.loads(row["data"]) if isinstance(row["data"], str) else dict(row["data"]) for row in rows]

@@ -1,0 +1,177 @@
+"""What a file really is, by its own bytes: a provider's Content-Type and a URL's ending are only claims."""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+from pathlib import Path
+from typing import BinaryIO
+
+from ring_mcp.domain import MediaFile, MediaKind
+from ring_mcp.errors import ProviderBadReply
+
+MAX_PIXELS = 80_000_000
+"""Larger pictures are taken for decompression bombs; the largest that a provider makes today has 17 million."""
+
+_HEAD_BYTES = 4096
+_TAIL_BYTES = 64 * 1024
+_MAX_BOXES = 20_000
+_TYPES = {
+    "JPEG": ("image/jpeg", "jpg"),
+    "PNG": ("image/png", "png"),
+    "WebP": ("image/webp", "webp"),
+    "GIF": ("image/gif", "gif"),
+    "MP4": ("video/mp4", "mp4"),
+    "QuickTime": ("video/quicktime", "mov"),
+    "WebM": ("video/webm", "webm"),
+}
+_IMAGES = frozenset({"JPEG", "PNG", "WebP", "GIF"})
+_VIDEOS = frozenset({"MP4", "QuickTime", "WebM"})
+_BRANDS = {
+    b"avif": "AVIF", b"avis": "AVIF", b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIF", b"msf1": "HEIF",
+    b"M4A ": "M4A", b"M4B ": "M4A", b"qt  ": "QuickTime",
+}  # fmt: skip
+"""Of ISO media files: brands that are no MP4 video. All others are."""
+_SIGNATURES = {
+    b"\xff\xd8\xff": "JPEG",
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"GIF87a": "GIF",
+    b"GIF89a": "GIF",
+    b"%PDF": "PDF",
+    b"PK\x03\x04": "ZIP",
+}
+_TEXTS = {b"<svg": "an SVG drawing", b"<": "an XML document", b"{": "a JSON document", b"[": "a JSON document"}
+_SPOKEN_WITH_AN = frozenset({"AVIF", "M4A", "MP4", "RIFF"})
+
+
+def hash_file(path: Path) -> tuple[int, str]:
+    """Size in bytes and sha256 in hex, in constant memory. Blocking. Raises OSError."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return file.tell(), digest
+
+
+def identify(path: Path, *, size_bytes: int, sha256: str, expected: MediaKind) -> MediaFile:
+    """Type, extension and (of pictures) size in pixels. Blocking: call it in a thread.
+
+    A picture is JPEG, PNG, WebP or GIF; a video is MP4, QuickTime or WebM. Only the beginning and the end are read;
+    a picture whose end is missing is decoded, to be sure. Raises ProviderBadReply, whose text says what the file is
+    instead and quotes none of it, and OSError when it cannot be read at all.
+    """
+    width_px = height_px = None
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+        container = _container(head)
+        if container is None or container not in (_IMAGES if expected == "image" else _VIDEOS):
+            raise _bad_reply(expected, describe(head, size_bytes))
+        if expected == "image":
+            width_px, height_px = _measure(file, container, size_bytes)
+        elif container != "WebM" and not _has_all_boxes(file, size_bytes):
+            raise _bad_reply(expected, f"an incomplete {container} file of {size_bytes} bytes")
+    content_type, extension = _TYPES[container]
+    return MediaFile(
+        path=path,
+        size_bytes=size_bytes,
+        sha256=sha256,
+        content_type=content_type,
+        extension=extension,
+        width_px=width_px,
+        height_px=height_px,
+    )
+
+
+def describe(head: bytes, size_bytes: int) -> str:
+    """A file in a few words ("an HTML page", "12 bytes of text"), from its first 4 kB. Never any of its content."""
+    if not head:
+        return "an empty file"
+    if container := _container(head):
+        return f"{'an' if container in _SPOKEN_WITH_AN else 'a'} {container} file"
+    text = head.removeprefix(codecs.BOM_UTF8).lstrip().lower()
+    if text.startswith(b"<!doctype html") or b"<html" in text:
+        return "an HTML page"
+    for beginning, name in _TEXTS.items():
+        if text.startswith(beginning):
+            return name
+    return f"{size_bytes} bytes of {'text' if _is_text(head) else 'an unknown type'}"
+
+
+def _container(head: bytes) -> str | None:
+    if head[4:8] == b"ftyp":
+        return _BRANDS.get(head[8:12], "MP4")
+    if head.startswith(b"\x1a\x45\xdf\xa3"):
+        return "WebM" if b"webm" in head[:256] else "Matroska"
+    if head.startswith(b"RIFF"):
+        return "WebP" if head[8:12] == b"WEBP" else "RIFF"
+    return next((name for signature, name in _SIGNATURES.items() if head.startswith(signature)), None)
+
+
+def _is_text(head: bytes) -> bool:
+    if b"\0" in head:
+        return False
+    try:
+        # A head that was cut may end in the middle of a character.
+        codecs.getincrementaldecoder("utf-8")().decode(head, final=len(head) < _HEAD_BYTES)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _measure(file: BinaryIO, container: str, size_bytes: int) -> tuple[int, int]:
+    """Width and height in pixels. Raises ProviderBadReply for a damaged or cut picture, and for a bomb."""
+    from PIL import Image
+
+    is_whole = _has_its_end(file, container, size_bytes)
+    file.seek(0)
+    try:
+        with Image.open(file, formats=[container.upper()]) as picture:
+            width_px, height_px = picture.size
+            if width_px * height_px > MAX_PIXELS:
+                raise Image.DecompressionBombError
+            if not is_whole:
+                picture.load()
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as exc:
+        raise _bad_reply("image", f"a {container} file of more than {MAX_PIXELS // 10**6} megapixels") from exc
+    except Exception as exc:  # Pillow's decoders raise a dozen kinds
+        raise _bad_reply("image", f"a damaged or incomplete {container} file of {size_bytes} bytes") from exc
+    return width_px, height_px
+
+
+def _has_its_end(file: BinaryIO, container: str, size_bytes: int) -> bool:
+    """Whether the picture has its end mark. False is only a suspicion: some writers add bytes, some leave it out."""
+    file.seek(max(0, size_bytes - _TAIL_BYTES))
+    tail = file.read(_TAIL_BYTES)
+    if container == "JPEG":  # an end mark before the last scan is that of an embedded thumbnail
+        return tail.rfind(b"\xff\xd9") > tail.rfind(b"\xff\xda")
+    if container == "PNG":
+        return b"IEND" in tail
+    if container == "GIF":
+        return tail.rstrip(b"\0").endswith(b";")
+    file.seek(4)
+    return int.from_bytes(file.read(4), "little") + 8 <= size_bytes
+
+
+def _has_all_boxes(file: BinaryIO, size_bytes: int) -> bool:
+    """Whether an MP4 has its index (``moov``), and neither it nor the frames run past the end of the file."""
+    offset, has_index = 0, False
+    for _ in range(_MAX_BOXES):
+        if offset + 8 > size_bytes:
+            break
+        file.seek(offset)
+        header = file.read(16)
+        length, kind = int.from_bytes(header[:4], "big"), header[4:8]
+        if length == 1:
+            length = int.from_bytes(header[8:16], "big")
+        elif length == 0:  # "to the end of the file"
+            length = size_bytes - offset
+        if length < 8:  # no box: something was appended
+            break
+        has_index = has_index or kind == b"moov"
+        offset += length
+        if offset > size_bytes and kind in (b"mdat", b"moov", b"moof"):
+            return False
+    return has_index
+
+
+def _bad_reply(expected: MediaKind, found: str) -> ProviderBadReply:
+    article = "an" if expected == "image" else "a"
+    return ProviderBadReply(f"{article} {expected} was expected, but the provider sent {found}")

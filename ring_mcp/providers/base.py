@@ -1,0 +1,67 @@
+"""The provider contract: who makes the media. One suite of tests runs over every provider."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Protocol
+
+from ring_mcp.domain import Output, Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """The provider took the job and gave a handle: from here any process can finish it."""
+
+    provider_request_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """Not done yet. ``progress`` is the provider's own 0 to 100, None if it says nothing."""
+
+    progress: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """Made. ``billed_usd`` is the provider's own figure, ``served_model`` the model that it says has served."""
+
+    outputs: tuple[Output, ...]
+    billed_usd: Decimal | None = None
+    served_model: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Downloaded:
+    """A file that was written completely."""
+
+    size_bytes: int
+    sha256: str
+
+
+class MediaProvider(Protocol):
+    """Makes media through one vendor. Methods raise ProviderError (or a subclass) and nothing else."""
+
+    name: str
+
+    def check_ready(self) -> None:
+        """Raises ProviderAuthError if no key is configured. Does no I/O."""
+
+    async def submit(self, plan: Plan, *, spool: Path, deadline_s: float) -> Accepted | Finished:
+        """The one paid request.
+
+        It is sent again only after a rate-limit answer or when no connection was made. ``deadline_s`` aborts it.
+        ``spool`` is where bytes go that come with the answer itself. An error's ``billed`` tells what is known.
+        """
+
+    async def check(self, plan: Plan, provider_request_id: str) -> Running | Finished:
+        """One look at the job; does not wait. ContentRefused, GenerationFailed and JobExpired are final answers,
+        every other error means "ask again later"."""
+
+    async def download(self, output: Output, path: Path) -> Downloaded:
+        """Stream an output to ``path``, size-capped. Raises JobExpired if the file is gone."""
+
+    async def aclose(self) -> None: ...

@@ -1,0 +1,250 @@
+"""HTTP as every provider needs it: a paid request that is never sent twice, free requests, capped downloads.
+
+No status is judged here, that is the vendor's dialect; only what happened to the request is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from ring_mcp.clock import Clock
+from ring_mcp.errors import (
+    JobExpired,
+    OutcomeUnknown,
+    ProviderBadReply,
+    ProviderError,
+    ProviderUnavailable,
+    RateLimited,
+)
+from ring_mcp.providers.base import Downloaded
+from ring_mcp.providers.guard import GuardedTransport
+
+MAX_REPLY_BYTES = 96 * 1024 * 1024  # ten 2k pictures as base64 are about 60 MB
+MAX_RETRY_AFTER_S = 60.0
+_PAID_ATTEMPTS = 4
+_CONNECT_TIMEOUT_S = 10.0
+_READ_TIMEOUT_S = 60.0
+_MAX_REDIRECTS = 3
+_CHUNK_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """A whole answer. ``body`` is what was received, ``json`` its value or None if it is not JSON."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        try:
+            return json.loads(self.body)
+        except ValueError:
+            return None
+
+    @property
+    def is_html(self) -> bool:
+        return "html" in self.headers.get("content-type", "") or self.body[:64].lstrip().lower().startswith(
+            (b"<!doctype html", b"<html")
+        )
+
+    def excerpt(self, limit: int = 280) -> str:
+        """The body as one short line."""
+        return " ".join(self.body[: 4 * limit].decode("utf-8", "replace").split())[:limit]
+
+
+class ProviderHttp:
+    """The connections to one provider. ``headers`` carry its key and go to ``base_url`` alone, never to a download."""
+
+    def __init__(
+        self,
+        *,
+        provider: str,
+        base_url: str,
+        headers: Mapping[str, str],
+        clock: Clock,
+        max_media_bytes: int,
+        transport: httpx2.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._provider = provider
+        self._clock = clock
+        self._max_media_bytes = max_media_bytes
+        timeout = httpx2.Timeout(_READ_TIMEOUT_S, connect=_CONNECT_TIMEOUT_S, pool=None)
+        shared: dict[str, Any] = {"base_url": base_url, "headers": dict(headers), "timeout": timeout}
+        # A pooled connection may have been closed by the other side a moment ago; a request that is lost that way
+        # might have been paid for. So paid requests open their own connection.
+        fresh = httpx2.Limits(max_keepalive_connections=0)
+        self._paid = httpx2.AsyncClient(**shared, limits=fresh, transport=transport)
+        self._free = httpx2.AsyncClient(**shared, limits=httpx2.Limits(max_connections=100), transport=transport)
+        self._media = httpx2.AsyncClient(
+            transport=GuardedTransport({httpx2.URL(base_url).host}, transport),
+            timeout=timeout,
+            follow_redirects=True,
+            max_redirects=_MAX_REDIRECTS,
+        )
+
+    async def aclose(self) -> None:
+        for client in (self._paid, self._free, self._media):
+            await client.aclose()
+
+    async def post_paid(
+        self, path: str, body: Mapping[str, Any], *, deadline_s: float, judge: Callable[[Reply], None], timed_out: str
+    ) -> Reply:
+        """Send a request that costs money, and send it again only when it is certain that nothing was accepted.
+
+        ``judge`` raises for a reply that is an error; a RateLimited from it is waited out within ``deadline_s``.
+        Raises OutcomeUnknown if the request left and no whole answer came back; ``timed_out`` is the text for that
+        when the reason is the deadline.
+        """
+        try:
+            async with asyncio.timeout(deadline_s):
+                for attempt in range(1, _PAID_ATTEMPTS + 1):
+                    last = attempt == _PAID_ATTEMPTS
+                    try:
+                        reply = await self._send_paid(path, body)
+                        judge(reply)
+                    except RateLimited as exc:
+                        if last:
+                            raise
+                        await self._clock.sleep(min(exc.retry_after_s or 2.0 ** (attempt - 1), MAX_RETRY_AFTER_S))
+                    except _NotSent as exc:
+                        if last:
+                            raise ProviderUnavailable(str(exc), provider=self._provider, billed="no") from exc.__cause__
+                        await self._clock.sleep(0.25 * 2**attempt)
+                    else:
+                        return reply
+        except TimeoutError as exc:
+            raise OutcomeUnknown(
+                f"{timed_out}; the request was aborted, and whether it was billed is not known",
+                provider=self._provider,
+            ) from exc
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _send_paid(self, path: str, body: Mapping[str, Any]) -> Reply:
+        try:
+            async with self._paid.stream("POST", path, json=body) as response:
+                return await _read(response, self._provider)
+        except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol) as exc:
+            raise _NotSent(f"no connection to {self._provider} ({type(exc).__name__})") from exc
+        except httpx2.HTTPError as exc:
+            raise OutcomeUnknown(
+                f"the connection to {self._provider} broke after the request was sent ({type(exc).__name__}); "
+                "whether it was accepted and billed is not known",
+                provider=self._provider,
+            ) from exc
+
+    async def get(self, path: str) -> Reply:
+        """A free request. Raises ProviderUnavailable if no whole answer came back."""
+        return await self._free_request(lambda: self._free.build_request("GET", path))
+
+    async def _free_request(self, build: Callable[[], httpx2.Request]) -> Reply:
+        try:
+            response = await self._free.send(build(), stream=True)
+            try:
+                return await _read(response, self._provider)
+            finally:
+                await response.aclose()
+        except httpx2.HTTPError as exc:
+            raise ProviderUnavailable(
+                f"{self._provider} could not be asked ({type(exc).__name__})", provider=self._provider
+            ) from exc
+
+    async def download(self, url: str, path: Path) -> Downloaded:
+        """Stream ``url`` to ``path`` in constant memory.
+
+        Raises JobExpired (403, 404, 410), ProviderBadReply (too large, a forbidden address) or ProviderUnavailable.
+        """
+        try:
+            async with self._media.stream("GET", url) as response:
+                self._judge_download(response)
+                return await self._write(response, path)
+        except (httpx2.HTTPError, httpx2.InvalidURL) as exc:
+            raise ProviderUnavailable(
+                f"the result could not be fetched from {self._provider} ({type(exc).__name__})",
+                provider=self._provider,
+                billed="yes",
+            ) from exc
+
+    def _judge_download(self, response: httpx2.Response) -> None:
+        status = response.status_code
+        if status in (403, 404, 410):
+            raise JobExpired(
+                f"{self._provider} no longer serves the result (HTTP {status}): its temporary address has expired",
+                provider=self._provider,
+                http_status=status,
+                billed="yes",
+            )
+        if status != 200:
+            raise ProviderUnavailable(
+                f"fetching the result from {self._provider} failed (HTTP {status})",
+                provider=self._provider,
+                http_status=status,
+                billed="yes",
+            )
+        declared = response.headers.get("content-length", "")
+        if declared.isdigit() and int(declared) > self._max_media_bytes:
+            raise self._too_large(int(declared))
+
+    async def _write(self, response: httpx2.Response, path: Path) -> Downloaded:
+        digest, size_bytes = hashlib.sha256(), 0
+        with path.open("wb") as file:
+            async for chunk in response.aiter_bytes(_CHUNK_BYTES):
+                size_bytes += len(chunk)
+                if size_bytes > self._max_media_bytes:
+                    raise self._too_large(size_bytes)
+                digest.update(chunk)
+                file.write(chunk)
+        return Downloaded(size_bytes=size_bytes, sha256=digest.hexdigest())
+
+    def _too_large(self, size_bytes: int) -> ProviderError:
+        return ProviderBadReply(
+            f"{self._provider} sent more than RING_MAX_MEDIA_BYTES allows "
+            f"({size_bytes:,} bytes or more, {self._max_media_bytes:,} allowed)",
+            provider=self._provider,
+            billed="yes",
+            next_action="Raise RING_MAX_MEDIA_BYTES and resume the job with `ring-mcp jobs resume`.",
+        )
+
+
+class _NotSent(Exception):
+    """The request never left: no connection was made."""
+
+
+async def _read(response: httpx2.Response, provider: str) -> Reply:
+    body = bytearray()
+    async for chunk in response.aiter_bytes():
+        body += chunk
+        if len(body) > MAX_REPLY_BYTES:
+            raise ProviderBadReply(
+                f"{provider} answered with more than {MAX_REPLY_BYTES:,} bytes",
+                provider=provider,
+                http_status=response.status_code,
+            )
+    return Reply(status=response.status_code, headers=response.headers, body=bytes(body))
+
+
+def retry_after_s(headers: Mapping[str, str], now: datetime) -> float | None:
+    """The Retry-After header in seconds from ``now``, given as seconds or as a date; None if there is none."""
+    value = headers.get("retry-after", "").strip()
+    if not value:
+        return None
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        at = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(0.0, ((at if at.tzinfo else at.replace(tzinfo=UTC)) - now).total_seconds())

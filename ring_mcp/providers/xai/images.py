@@ -1,0 +1,192 @@
+"""Images from xAI: ``POST /images/generations`` and, for deferred ones, ``GET /images/{request_id}``.
+
+The dialect is in the pure functions ``submit_body``, ``read_submit`` and ``read_check``; the adapter does I/O around
+them. Pictures are asked for by URL and deferred, so that a paid picture has a handle within a moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from ring_mcp.clock import Clock
+from ring_mcp.domain import ImagePlan, Output, Plan
+from ring_mcp.errors import GenerationFailed, JobExpired, ProviderAuthError, ProviderBadReply
+from ring_mcp.providers.base import Accepted, Downloaded, Finished, Running
+from ring_mcp.providers.http import ProviderHttp, Reply
+from ring_mcp.providers.xai.replies import PROVIDER, billed_usd, error_of
+
+_WHAT = "image generation"
+
+
+def submit_body(plan: ImagePlan) -> dict[str, Any]:
+    """The request, with documented fields only (xAI has no seed, size or style)."""
+    body: dict[str, Any] = {
+        "model": plan.model,
+        "prompt": plan.prompt,
+        "n": plan.n,
+        "aspect_ratio": plan.aspect_ratio,
+        "resolution": plan.resolution,
+        "response_format": "url",
+    }
+    if plan.deferred:
+        body["deferred"] = True
+    return body
+
+
+def read_submit(reply: Reply, plan: ImagePlan) -> Accepted | Finished:
+    """A 2xx answer to the paid request: a handle, or the pictures at once."""
+    body = reply.json
+    if not isinstance(body, Mapping):
+        raise ProviderBadReply("xAI returned no image data: the answer is not JSON", provider=PROVIDER)
+    if body.get("data") is None and isinstance(body.get("request_id"), str) and body["request_id"]:
+        return Accepted(provider_request_id=body["request_id"])
+    return _finished(body, plan)
+
+
+def read_check(reply: Reply, plan: ImagePlan, now: datetime) -> Running | Finished:
+    """An answer to "how is it?". An empty 202 is as good as one with a body."""
+    if reply.status == 404:
+        raise JobExpired("xAI no longer knows this image job", provider=PROVIDER, http_status=404)
+    body = reply.json
+    if reply.status == 202:
+        return Running(progress=_progress(body))
+    if reply.status != 200:
+        raise error_of(reply, now, what=_WHAT)
+    if not isinstance(body, Mapping):
+        raise ProviderBadReply("xAI answered a status request without JSON", provider=PROVIDER)
+    status = body.get("status")
+    if status == "failed":
+        raise _failed(body)
+    if status == "expired":
+        raise JobExpired("xAI says that this image job has expired", provider=PROVIDER, billed_usd=billed_usd(body))
+    if status == "done" or (status is None and body.get("data") is not None):
+        return _finished(body, plan)
+    return Running(progress=_progress(body))
+
+
+def _progress(body: Any) -> int | None:
+    value = body.get("progress") if isinstance(body, Mapping) else None
+    return min(99, max(0, int(value))) if isinstance(value, int | float) else None
+
+
+def _failed(body: Mapping[str, Any]) -> GenerationFailed:
+    error = body.get("error")
+    code, message = (error.get("code"), error.get("message")) if isinstance(error, Mapping) else (None, error)
+    said = ": ".join(str(part) for part in (code, message) if part) or "no reason given"
+    return GenerationFailed(
+        f"xAI image generation failed: {said[:280]}", provider=PROVIDER, billed_usd=billed_usd(body)
+    )
+
+
+def _finished(body: Mapping[str, Any], plan: ImagePlan) -> Finished:
+    data = body.get("data")
+    items = [item for item in data if isinstance(item, Mapping)] if isinstance(data, list) else []
+    outputs = tuple(output for output in map(_output, items) if output is not None)
+    cost = billed_usd(body)
+    if not outputs:
+        raise ProviderBadReply("xAI returned no image data", provider=PROVIDER, billed_usd=cost)
+    fewer = f"xAI returned {len(outputs)} of {plan.n} images"
+    model = body.get("model")
+    return Finished(
+        outputs=outputs,
+        billed_usd=cost,
+        served_model=model if isinstance(model, str) and model else None,
+        warnings=(fewer,) if len(outputs) < plan.n else (),
+    )
+
+
+def _output(item: Mapping[str, Any]) -> Output | None:
+    url, encoded, file = item.get("url"), item.get("b64_json"), item.get("file_output")
+    if not url and isinstance(file, Mapping):
+        url = file.get("public_url")
+    mime_type = item.get("mime_type")
+    content_type = mime_type if isinstance(mime_type, str) else None
+    if isinstance(url, str) and url:
+        return Output(url=url, content_type=content_type)
+    if isinstance(encoded, str) and encoded:
+        return Output(url=f"data:;base64,{encoded.rsplit(',', 1)[-1]}", content_type=content_type)
+    return None
+
+
+class XaiImages:
+    """See ``providers.base.MediaProvider``."""
+
+    name = PROVIDER
+
+    def __init__(self, http: ProviderHttp, *, has_key: bool, clock: Clock) -> None:
+        self._http = http
+        self._has_key = has_key
+        self._clock = clock
+
+    def check_ready(self) -> None:
+        if not self._has_key:
+            raise ProviderAuthError("XAI_API_KEY is not configured", provider=PROVIDER)
+
+    async def submit(self, plan: Plan, *, spool: Path, deadline_s: float) -> Accepted | Finished:
+        self.check_ready()
+        reply = await self._http.post_paid(
+            "images/generations",
+            submit_body(plan),
+            deadline_s=deadline_s,
+            judge=self._judge,
+            timed_out=f"Image generation timed out after {deadline_s * 1000:.0f}ms",
+        )
+        answer = read_submit(reply, plan)
+        if isinstance(answer, Accepted):
+            return answer
+        return await asyncio.to_thread(_spool_inline, answer, spool)
+
+    def _judge(self, reply: Reply) -> None:
+        if not 200 <= reply.status < 300:
+            raise error_of(reply, self._clock.now(), what=_WHAT)
+
+    async def check(self, plan: Plan, provider_request_id: str) -> Running | Finished:
+        reply = await self._http.get(f"images/{quote(provider_request_id, safe='')}")
+        return read_check(reply, plan, self._clock.now())
+
+    async def download(self, output: Output, path: Path) -> Downloaded:
+        assert output.url is not None, "an output without URL lies in the spool already"
+        return await self._http.download(output.url, path)
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+
+def _spool_inline(answer: Finished, spool: Path) -> Finished:
+    """Write pictures that came inside the answer to the spool, so that the row can point to them."""
+    outputs = []
+    for output in answer.outputs:
+        if output.url is None or not output.url.startswith("data:"):
+            outputs.append(output)
+            continue
+        try:
+            content = base64.b64decode(output.url.split(",", 1)[1], validate=True)
+        except binascii.Error as exc:
+            raise ProviderBadReply(
+                "xAI returned image data that is not base64", provider=PROVIDER, billed_usd=answer.billed_usd
+            ) from exc
+        path = spool / f"inline-{hashlib.sha256(content).hexdigest()}"
+        try:
+            path.write_bytes(content)
+        except OSError as exc:
+            raise ProviderBadReply(
+                f"the pictures came inside the answer and could not be kept: {exc.strerror}",
+                provider=PROVIDER,
+                billed="yes",
+                billed_usd=answer.billed_usd,
+            ) from exc
+        outputs.append(Output(spool_path=str(path), content_type=output.content_type))
+    return Finished(
+        outputs=tuple(outputs),
+        billed_usd=answer.billed_usd,
+        served_model=answer.served_model,
+        warnings=answer.warnings,
+    )

@@ -1,0 +1,86 @@
+"""xAI's dialect of saying no: a reply that is not a success, as one error of the tree. Pure.
+
+Facts: the body is flat ``{code, error}``, older and proxied ones nest or are plain text or HTML; codes have been
+renamed, so status and words decide, never one exact code. A wrong key is HTTP 400; exhausted credits are a 429; a
+moderated request answers 400 and carries the ``usage`` that was billed. 1 USD is 10,000,000,000 ticks. (xAI OpenAPI,
+autumn 2026, and captured replies.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from ring_mcp.errors import (
+    ContentRefused,
+    CreditsExhausted,
+    ProviderAuthError,
+    ProviderBadReply,
+    ProviderError,
+    ProviderRejected,
+    ProviderUnavailable,
+    RateLimited,
+)
+from ring_mcp.providers.http import Reply, retry_after_s
+
+PROVIDER = "xai"
+_TICKS_PER_USD = Decimal(10) ** 10
+_MODERATED = ("content-moderated", "content moderation", "usage guidelines", "safety_check")
+_BAD_KEY = ("api key",)
+_NO_CREDITS = ("credits", "spending limit", "usage-exhausted")
+
+
+def billed_usd(body: Any) -> Decimal | None:
+    """``usage.cost_in_usd_ticks`` in dollars, wherever xAI puts it; None if it says nothing."""
+    usage = body.get("usage") if isinstance(body, Mapping) else None
+    ticks = usage.get("cost_in_usd_ticks") if isinstance(usage, Mapping) else None
+    if isinstance(ticks, bool) or not isinstance(ticks, int | float | str):
+        return None
+    try:
+        amount = Decimal(str(ticks)) / _TICKS_PER_USD
+    except ArithmeticError:
+        return None
+    return amount if amount.is_finite() and amount >= 0 else None
+
+
+def error_text(reply: Reply) -> str:
+    """What the provider said, as one short line; empty for HTML and for nothing."""
+    body = reply.json
+    if isinstance(body, Mapping):
+        error = body.get("error")
+        if isinstance(error, Mapping):
+            error = error.get("message")
+        text = error or body.get("message") or body.get("code") or ""
+        return " ".join(str(text).split())[:280]
+    return "" if reply.is_html else reply.excerpt()
+
+
+def error_of(reply: Reply, now: datetime, *, what: str) -> ProviderError:  # noqa: PLR0911 - a decision list reads best
+    """The error that a reply other than 2xx stands for. ``what`` names the attempt: "image generation".
+
+    ``billed`` is "no" only where the reply shows that nothing was accepted, "yes" where it carries a bill.
+    """
+    status = reply.status
+    said = error_text(reply)
+    body = reply.json
+    code = str(body.get("code", "")) if isinstance(body, Mapping) else ""
+    words = f"{code} {said}".lower()
+    text = f"xAI: {said}" if said else f"xAI {what} failed ({status})"
+    facts: dict[str, Any] = {"provider": PROVIDER, "http_status": status, "billed_usd": billed_usd(body)}
+    refusing = status in (400, 403) and any(word in words for word in _MODERATED)
+
+    if refusing:
+        return ContentRefused(text, **facts)
+    if status in (401, 403) or (status == 400 and any(word in words for word in _BAD_KEY)):
+        return ProviderAuthError(f"xAI refused the key in XAI_API_KEY ({status}): {said or 'no reason given'}", **facts)
+    if status == 402 or (status == 429 and any(word in words for word in _NO_CREDITS)):
+        return CreditsExhausted(text, **facts)
+    if status == 429:
+        return RateLimited(text, retry_after_s=retry_after_s(reply.headers, now), **facts)
+    if status >= 500 or status == 408:
+        return ProviderUnavailable(text, **facts)
+    if 400 <= status < 500:
+        return ProviderRejected(text, **facts)
+    return ProviderBadReply(f"xAI answered {what} with an unexpected status {status}", **facts)

@@ -1,0 +1,73 @@
+"""Wiring: which service answers under which path."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import ASGIApp
+
+from ring_mcp.sandbox import control, replies, ringbase
+from ring_mcp.sandbox.control import Control
+from ring_mcp.sandbox.gate import Gate
+from ring_mcp.sandbox.media_files import MediaFiles
+from ring_mcp.sandbox.replies import BareRefusal, XaiRefusal
+from ring_mcp.sandbox.ringbase import Ringbase, RingbaseRefusal
+from ring_mcp.sandbox.settings import SandboxRefusal
+from ring_mcp.sandbox.state import SandboxState
+from ring_mcp.sandbox.studio import Studio
+from ring_mcp.sandbox.xai_account import XaiAccount
+from ring_mcp.sandbox.xai_images import XaiImages
+
+XAI_PATH = "/xai/v1"
+RINGBASE_PATH = "/ringbase"
+
+
+def create_app(state: SandboxState) -> ASGIApp:
+    """The whole sandbox as one ASGI application over a state that is open."""
+    folder = state.folder / "made"
+    folder.mkdir(exist_ok=True)
+    studio = Studio(folder)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            studio.close()
+
+    app = Starlette(
+        routes=_routes(state, studio),
+        lifespan=lifespan,
+        exception_handlers={
+            XaiRefusal: replies.answer_refusal,
+            BareRefusal: replies.answer_refusal,
+            RingbaseRefusal: ringbase.answer_ringbase_refusal,
+            SandboxRefusal: control.answer_sandbox_refusal,
+        },
+    )
+    app.router.redirect_slashes = False
+    app.state.sandbox = state
+    return Gate(app, state)
+
+
+def _routes(state: SandboxState, studio: Studio) -> list[BaseRoute]:
+    xai: list[BaseRoute] = [
+        *XaiAccount(state).routes(),
+        *XaiImages(state, studio).routes(),
+    ]
+
+    async def index(_: Request) -> Response:
+        return JSONResponse({"sandbox": True, "xai": f"{state.base_url}{XAI_PATH}", "control": "/control/faults"})
+
+    return [
+        Route("/", index),
+        Mount(XAI_PATH, routes=xai),
+        Mount(RINGBASE_PATH, routes=Ringbase(state).routes()),
+        Mount("/control", routes=Control(state).routes()),
+        *MediaFiles(state).routes(),
+    ]

@@ -1,0 +1,68 @@
+"""The seam between "made" and "kept": one contract, ``tests/contracts/test_storage.py`` runs over every backend."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import BinaryIO, Protocol
+
+from ring_mcp.domain import MediaFile
+from ring_mcp.errors import StorageError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredFile:
+    """Where a file went.
+
+    ``url`` is permanent. ``key`` is the one that was asked for, whether or not the backend shows it in the URL.
+    ``content_type`` is that of the real bytes. ``local_path`` is set when the file lies on this machine.
+    """
+
+    url: str
+    key: str
+    size_bytes: int
+    content_type: str
+    file_id: str | None = None
+    local_path: str | None = None
+
+
+class Storage(Protocol):
+    """A place that the operator owns. ``name`` is the value of FILE_BACKEND."""
+
+    name: str
+
+    async def put(self, key: str, media: MediaFile, metadata: Mapping[str, str]) -> StoredFile:
+        """Copy the spool file ``media.path`` under ``key`` (see ``keys``); the spool file is left where it is.
+
+        Putting the same key twice gives the same asset, so a step that is repeated after a crash is harmless.
+        ``metadata`` is text about the asset, for backends that keep any. A cancelled put leaves the whole file or
+        none, never a part of one.
+
+        Raises StorageError (worth another try) or StorageRefused (it is not), and nothing else.
+        """
+        ...
+
+    async def ping(self) -> None:
+        """Check cheaply that a put could work; nothing is left behind.
+
+        Raises StorageError, billed "no", whose text says what to correct.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Let go of connections. May be called twice."""
+        ...
+
+
+def open_spool(media: MediaFile) -> BinaryIO:
+    """The spool file, open for reading. Raises StorageError when it is not there, or not as long as it was."""
+    try:
+        file = media.path.open("rb")
+    except OSError as exc:
+        raise StorageError(f"the spool file cannot be read: {exc.strerror or type(exc).__name__}") from exc
+    size_bytes = os.fstat(file.fileno()).st_size
+    if size_bytes != media.size_bytes:
+        file.close()
+        raise StorageError(f"the spool file has {size_bytes} bytes in place of {media.size_bytes}")
+    return file

@@ -1,0 +1,164 @@
+"""Files in a folder of this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import re
+import tempfile
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+import anyio.to_thread
+
+from ring_mcp.domain import MediaFile
+from ring_mcp.errors import Billed, StorageError, StorageRefused
+from ring_mcp.storage.base import StoredFile, open_spool
+from ring_mcp.storage.keys import key_segments
+
+_PIECE_BYTES = 1024 * 1024
+_PROBE_BYTES = 64 * 1024
+_STALE_S = 24 * 3600
+_PART = re.compile(r"\.ring-[0-9a-f]{32}\.part")
+_CANNOT_SYNC_FOLDERS = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM})
+"""What file systems say that cannot do it (some network shares) or do not let this user."""
+_FIX = "Make room or correct the permissions there, or set LOCAL_STORAGE_DIR (or RING_STATE_DIR) to another folder."
+
+
+class LocalStorage:
+    """Keeps files under ``root``, by key. Metadata is not kept: the ledger has it.
+
+    A file is visible under its name only when all of it is on the disk: it is copied into a hidden ``.ring-*.part``
+    beside it, synced, and renamed. ``root`` is made by the first put, for this user alone (mode 0700); a folder that
+    exists already keeps the mode that its owner gave it.
+    """
+
+    name = "local"
+
+    def __init__(self, root: Path) -> None:
+        self._root = Path(os.path.abspath(root.expanduser()))  # noqa: PTH100 - Path.resolve would follow symlinks
+        self._swept: set[Path] = set()
+
+    async def put(self, key: str, media: MediaFile, metadata: Mapping[str, str]) -> StoredFile:
+        return await anyio.to_thread.run_sync(self._put, key, media)
+
+    async def ping(self) -> None:
+        await anyio.to_thread.run_sync(self._probe)
+
+    async def aclose(self) -> None:
+        pass
+
+    def _put(self, key: str, media: MediaFile) -> StoredFile:
+        target = self._target(key)
+        source = open_spool(media)
+        try:
+            with source:
+                self._make_folder(target.parent)
+                self._sweep_once(target.parent)
+                if not _holds(target, media):
+                    _copy(source, target, media)
+                # Also when the file was there: the process that renamed it may have died before this line.
+                _sync_folder(target.parent)
+        except OSError as exc:
+            raise self._trouble(exc) from exc
+        return StoredFile(
+            url=target.as_uri(),
+            key=key,
+            size_bytes=media.size_bytes,
+            content_type=media.content_type,
+            local_path=str(target),
+        )
+
+    def _target(self, key: str) -> Path:
+        target = self._root.joinpath(*key_segments(key))
+        # A symlink inside the folder may still lead out of it.
+        try:
+            inside = target.resolve().is_relative_to(self._root.resolve())
+        except (OSError, RuntimeError):  # a loop of symlinks
+            inside = False
+        if not inside:
+            raise StorageRefused(f"the storage key leads through a symlink out of {self._root}")
+        return target
+
+    def _make_folder(self, folder: Path) -> None:
+        missing = [path for path in (folder, *folder.parents) if not path.exists()]
+        for path in reversed(missing):
+            # Private down to the root. Below it the usual mode: the root decides who comes in at all.
+            path.mkdir(mode=0o700 if self._root.is_relative_to(path) else 0o777, exist_ok=True)
+            _sync_folder(path.parent)
+
+    def _sweep_once(self, folder: Path) -> None:
+        """Remove parts that a killed process left here more than a day ago. Never a reason for a put to fail."""
+        if folder in self._swept:
+            return
+        self._swept.add(folder)
+        with contextlib.suppress(OSError), tempfile.TemporaryFile(dir=folder) as now:
+            # The file system's own clock: on a network share it need not be this machine's.
+            oldest = os.fstat(now.fileno()).st_mtime - _STALE_S
+            for path in folder.iterdir():
+                if _PART.fullmatch(path.name) and path.stat().st_mtime < oldest:
+                    path.unlink(missing_ok=True)
+
+    def _probe(self) -> None:
+        """Write to the folder, or to the nearest one above it that exists, through a file without a name."""
+        try:
+            nearest = next(path for path in (self._root, *self._root.parents) if path.exists())
+            with tempfile.TemporaryFile(dir=nearest) as probe:
+                probe.write(b"\0" * _PROBE_BYTES)
+                probe.flush()
+                os.fsync(probe.fileno())
+        except OSError as exc:
+            raise self._trouble(exc, billed="no") from exc
+
+    def _trouble(self, exc: OSError, *, billed: Billed = "yes") -> StorageError:
+        reason = exc.strerror or type(exc).__name__
+        return StorageError(f"cannot write to the storage folder {self._root}: {reason}. {_FIX}", billed=billed)
+
+
+def _holds(target: Path, media: MediaFile) -> bool:
+    """Whether the file is there already, byte for byte: then a repeated put has nothing to do."""
+    try:
+        if target.stat().st_size != media.size_bytes:
+            return False
+        with target.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == media.sha256
+    except FileNotFoundError:
+        return False
+
+
+def _copy(source: BinaryIO, target: Path, media: MediaFile) -> None:
+    """Copy beside the target, sync, and rename over it. Whatever goes wrong, no part is left."""
+    part = target.with_name(f".ring-{uuid.uuid4().hex}.part")
+    digest = hashlib.sha256()
+    try:
+        with part.open("xb") as file:
+            while piece := source.read(_PIECE_BYTES):
+                digest.update(piece)
+                file.write(piece)
+            if digest.hexdigest() != media.sha256:
+                raise StorageError(f"the spool file {media.path.name} changed while it was being stored")
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(target)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename or a new name in this folder survive a loss of power."""
+    if os.name == "nt":  # pragma: no cover - folders cannot be opened there
+        return
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as exc:
+        if exc.errno not in _CANNOT_SYNC_FOLDERS:
+            raise

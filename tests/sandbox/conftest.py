@@ -1,0 +1,48 @@
+"""One sandbox for each test file, as new before every test; real sockets throughout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import httpx2
+import pytest
+
+from ring_mcp.sandbox.server import SandboxServer
+
+XAI_KEY = "sandbox-xai-key"
+RINGBASE_TOKEN = "sandbox-ringbase-token"
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[SandboxServer]:
+    with SandboxServer() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(running: SandboxServer) -> SandboxServer:
+    running.state.reset()
+    return running
+
+
+@pytest.fixture
+def anyone(sandbox: SandboxServer) -> Iterator[httpx2.Client]:
+    """A client without any credentials."""
+    with httpx2.Client(base_url=sandbox.url, timeout=10.0, trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture
+def xai(sandbox: SandboxServer) -> Iterator[httpx2.Client]:
+    """A client of the emulated xAI, with the key it accepts."""
+    headers = {"authorization": f"Bearer {XAI_KEY}"}
+    with httpx2.Client(base_url=sandbox.xai_base_url, headers=headers, timeout=10.0, trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture
+def ringbase(sandbox: SandboxServer) -> Iterator[httpx2.Client]:
+    """A client of the emulated ring-filebase, with the token it accepts."""
+    headers = {"authorization": f"Bearer {RINGBASE_TOKEN}"}
+    with httpx2.Client(base_url=sandbox.ringbase_url, headers=headers, timeout=10.0, trust_env=False) as client:
+        yield client

@@ -1,0 +1,189 @@
+"""What is particular to files in a folder."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import resource
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from ring_mcp.domain import MediaFile
+from ring_mcp.errors import StorageError, StorageRefused
+from ring_mcp.storage.local import LocalStorage
+
+KEY = "generated/og/1-0-abcdef01.png"
+NOBODY = 65534
+
+
+def spool(path: Path, data: bytes) -> MediaFile:
+    path.write_bytes(data)
+    sha256 = hashlib.sha256(data).hexdigest()
+    return MediaFile(path=path, size_bytes=len(data), sha256=sha256, content_type="image/png", extension="png")
+
+
+@contextmanager
+def files_of_at_most(size_bytes: int) -> Iterator[None]:
+    """The kernel refuses to let any file grow further: a disk that fills up in the middle of a copy."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@contextmanager
+def without_the_rights_of_root() -> Iterator[None]:
+    """Root may write into a read-only folder; nobody else may."""
+    am_root = os.geteuid() == 0
+    if am_root:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        if am_root:
+            os.seteuid(0)
+
+
+async def test_the_folder_is_made_by_the_first_put_for_this_user_alone(tmp_path: Path) -> None:
+    root = tmp_path / "state" / "files"
+    storage = LocalStorage(root)
+    assert not root.exists()
+    await storage.put(KEY, spool(tmp_path / "s", b"x"), {})
+    assert [stat.S_IMODE(folder.stat().st_mode) for folder in (root, root.parent)] == [0o700, 0o700]
+
+
+async def test_a_folder_that_exists_keeps_its_mode(tmp_path: Path) -> None:
+    root = tmp_path / "public"
+    root.mkdir(mode=0o755)
+    await LocalStorage(root).put(KEY, spool(tmp_path / "s", b"x"), {})
+    assert stat.S_IMODE(root.stat().st_mode) == 0o755
+
+
+async def test_the_url_is_a_file_uri_of_the_local_path(tmp_path: Path) -> None:
+    stored = await LocalStorage(tmp_path / "a folder").put(KEY, spool(tmp_path / "s", b"x"), {})
+    assert stored.local_path == str(tmp_path / "a folder" / KEY)
+    assert stored.url == (tmp_path / "a folder" / KEY).as_uri()
+    assert stored.file_id is None
+
+
+async def test_a_file_that_is_there_already_is_not_written_again(tmp_path: Path) -> None:
+    media = spool(tmp_path / "s", b"the same bytes")
+    storage = LocalStorage(tmp_path / "files")
+    stored = await storage.put(KEY, media, {})
+    before = Path(str(stored.local_path)).stat()
+    assert await storage.put(KEY, media, {}) == stored
+    after = Path(str(stored.local_path)).stat()
+    assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
+
+
+async def test_a_damaged_file_of_the_same_size_is_replaced(tmp_path: Path) -> None:
+    storage = LocalStorage(tmp_path / "files")
+    target = tmp_path / "files" / KEY
+    target.parent.mkdir(parents=True)
+    target.write_bytes(b"damaged!")
+    await storage.put(KEY, spool(tmp_path / "s", b"original"), {})
+    assert target.read_bytes() == b"original"
+
+
+@pytest.mark.parametrize("link", ["generated", "generated/og", KEY])
+async def test_a_symlink_out_of_the_folder_is_refused(tmp_path: Path, link: str) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    target = tmp_path / "files" / link
+    target.parent.mkdir(parents=True)
+    target.symlink_to(outside / "secret.png" if link == KEY else outside)
+    with pytest.raises(StorageRefused, match="symlink"):
+        await LocalStorage(tmp_path / "files").put(KEY, spool(tmp_path / "s", b"x"), {})
+    assert list(outside.iterdir()) == []
+
+
+async def test_a_loop_of_symlinks_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "generated").symlink_to("generated")
+    with pytest.raises(StorageError):
+        await LocalStorage(tmp_path / "files").put(KEY, spool(tmp_path / "s", b"x"), {})
+
+
+async def test_the_folder_itself_may_be_a_symlink(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "files").symlink_to(tmp_path / "disk")
+    await LocalStorage(tmp_path / "files").put(KEY, spool(tmp_path / "s", b"x"), {})
+    assert (tmp_path / "disk" / KEY).read_bytes() == b"x"
+
+
+async def test_a_disk_that_fills_up_leaves_no_part_and_names_folder_and_variable(tmp_path: Path) -> None:
+    media = spool(tmp_path / "s", b"x" * 3_000_000)
+    with files_of_at_most(1_500_000), pytest.raises(StorageError) as caught:
+        await LocalStorage(tmp_path / "files").put(KEY, media, {})
+    assert str(tmp_path / "files") in caught.value.message
+    assert "LOCAL_STORAGE_DIR" in caught.value.message
+    assert "RING_STATE_DIR" in caught.value.message
+    assert caught.value.retryable
+    assert [path for path in (tmp_path / "files").rglob("*") if path.is_file()] == []
+
+
+async def test_ping_says_that_the_disk_is_full(tmp_path: Path) -> None:
+    with files_of_at_most(1000), pytest.raises(StorageError, match=os.strerror(errno.EFBIG)) as caught:
+        await LocalStorage(tmp_path / "files").ping()
+    assert caught.value.billed == "no"
+
+
+async def test_a_read_only_folder_is_a_storage_error_that_names_it(tmp_path: Path) -> None:
+    # Not in tmp_path: pytest closes the folders above it to everybody else.
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        media = spool(root / "spool", b"x")
+        root.chmod(0o555)
+        storage = LocalStorage(root)
+        with without_the_rights_of_root(), pytest.raises(StorageError, match="Permission denied") as put:
+            await storage.put(KEY, media, {})
+        with without_the_rights_of_root(), pytest.raises(StorageError, match="Permission denied") as ping:
+            await storage.ping()
+        root.chmod(0o700)
+    assert str(root) in put.value.message
+    assert str(root) in ping.value.message
+    assert (put.value.billed, ping.value.billed) == ("yes", "no")
+
+
+async def test_a_file_in_place_of_the_folder_is_told_by_put_and_ping(tmp_path: Path) -> None:
+    (tmp_path / "files").write_text("in the way")
+    storage = LocalStorage(tmp_path / "files")
+    with pytest.raises(StorageError, match="Not a directory"):
+        await storage.put(KEY, spool(tmp_path / "s", b"x"), {})
+    with pytest.raises(StorageError, match="Not a directory"):
+        await storage.ping()
+
+
+async def test_a_folder_in_place_of_the_file_is_a_storage_error(tmp_path: Path) -> None:
+    (tmp_path / "files" / KEY).mkdir(parents=True)
+    with pytest.raises(StorageError, match="Is a directory"):
+        await LocalStorage(tmp_path / "files").put(KEY, spool(tmp_path / "s", b"x"), {})
+    assert [path for path in (tmp_path / "files").rglob("*") if path.is_file()] == []
+
+
+async def test_a_spool_file_whose_bytes_changed_is_not_stored(tmp_path: Path) -> None:
+    media = spool(tmp_path / "s", b"original")
+    media.path.write_bytes(b"tampered")
+    with pytest.raises(StorageError, match="changed"):
+        await LocalStorage(tmp_path / "files").put(KEY, media, {})
+    assert [path for path in (tmp_path / "files").rglob("*") if path.is_file()] == []
+
+
+async def test_parts_of_a_killed_process_are_swept_after_a_day(tmp_path: Path) -> None:
+    folder = (tmp_path / "files" / KEY).parent
+    folder.mkdir(parents=True)
+    old, young, other = (folder / name for name in (f".ring-{'0' * 32}.part", f".ring-{'1' * 32}.part", ".keep"))
+    for path in (old, young, other):
+        path.write_bytes(b"half")
+    for path in (old, other):
+        os.utime(path, (1_700_000_000, 1_700_000_000))
+    await LocalStorage(tmp_path / "files").put(KEY, spool(tmp_path / "s", b"x"), {})
+    assert (old.exists(), young.exists(), other.exists()) == (False, True, True)
