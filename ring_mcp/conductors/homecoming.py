@@ -172,7 +172,7 @@ class Homecoming:
         preview = await asyncio.to_thread(make_preview, paths)
         if preview is not None:
             try:
-                await asyncio.to_thread((self._previews / f"{job.id}.jpg").write_bytes, preview)
+                await asyncio.to_thread(_write, self._previews / f"{job.id}.jpg", preview)
             except OSError as exc:
                 logger.warning("job %s: no preview: %s", job.id, exc.strerror)
 
@@ -180,3 +180,8 @@ class Homecoming:
         for index in range(len(job.outputs)):
             with contextlib.suppress(OSError):
                 self._path(job, index).unlink(missing_ok=True)
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.write_bytes(content)

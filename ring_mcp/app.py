@@ -1,0 +1,209 @@
+"""The composition root: Config -> adapters -> conductors -> tools. The only place that names concrete adapters."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from ring_mcp import __version__
+from ring_mcp.clock import Clock, SystemClock
+from ring_mcp.conductors.advance import Advance, Pace
+from ring_mcp.conductors.health import HealthConductor
+from ring_mcp.conductors.homecoming import Homecoming
+from ring_mcp.conductors.image import ImageConductor, image_audit
+from ring_mcp.conductors.jobs import JobRunner
+from ring_mcp.conductors.recording import WriteAhead
+from ring_mcp.config import Config
+from ring_mcp.domain import Caps
+from ring_mcp.errors import LedgerBehind, LedgerError
+from ring_mcp.ledger.base import Ledger
+from ring_mcp.presets import ImageSettings, Presets, load_presets
+from ring_mcp.providers.base import MediaProvider
+from ring_mcp.providers.http import ProviderHttp
+from ring_mcp.providers.xai.images import XaiImages
+from ring_mcp.storage.base import Storage
+from ring_mcp.tools.job_answers import Previews
+
+if TYPE_CHECKING:
+    from ring_mcp.tools.tool import Tool
+
+logger = logging.getLogger(__name__)
+
+IMAGE_POLL_INTERVAL_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class App:
+    """Everything, wired and running."""
+
+    config: Config
+    presets: Presets
+    ledger: Ledger
+    storage: Storage
+    runner: JobRunner
+    images: ImageConductor
+    health: HealthConductor
+    previews: Previews
+
+    def tools(self) -> list[Tool[Any]]:
+        from ring_mcp.tools.health import health_tool
+        from ring_mcp.tools.image_create import image_create_tool
+        from ring_mcp.tools.job_get import job_get_tool
+
+        wait_s = self.config.inline_wait_s
+        return [
+            image_create_tool(self.images, self.previews, wait_s),
+            job_get_tool(self.runner, self.images, self.previews, wait_s),
+            health_tool(self.health),
+        ]
+
+
+@contextlib.asynccontextmanager
+async def open_app(config: Config, *, clock: Clock | None = None) -> AsyncIterator[App]:
+    """Wire everything, take over open jobs, and close it all at the end.
+
+    A ledger that cannot be reached does not keep the server from starting: ring-health tells, and nothing is spent.
+    Raises LedgerBehind if the database needs ``ring-mcp migrate``.
+    """
+    clock = clock or SystemClock()
+    async with contextlib.AsyncExitStack() as stack:
+        config = _with_sandbox(config, stack)
+        presets = load_presets()
+        caps = Caps(
+            per_call_usd=config.max_usd_per_call,
+            per_day_usd=config.max_usd_per_day,
+            per_month_usd=config.max_usd_per_month,
+        )
+        state = config.state_path
+        ledger = _ledger(config, clock)
+        stack.push_async_callback(ledger.aclose)
+        storage = _storage(config, clock)
+        stack.push_async_callback(storage.aclose)
+        providers = _providers(config, clock)
+        for provider in providers.values():
+            stack.push_async_callback(provider.aclose)
+        previews = state / "previews" if config.result_preview else None
+        homecoming = Homecoming(
+            providers,
+            storage,
+            clock,
+            spool=state / "spool",
+            previews=previews,
+            audit_of={"image": image_audit},
+        )
+        timeout_s = config.image_gen_poll_timeout_ms / 1000
+        pace = Pace(submit_timeout_s=timeout_s, poll_interval_s=IMAGE_POLL_INTERVAL_S, poll_timeout_s=timeout_s)
+        advance = Advance(providers, homecoming, clock, {"image": pace}, death_is_certain=config.database_url is None)
+        runner = JobRunner(ledger, advance, WriteAhead(state / "unwritten"), clock)
+        settings = image_settings(config)
+        images = ImageConductor(
+            ledger=ledger,
+            runner=runner,
+            providers=providers,
+            presets=presets,
+            settings=settings,
+            caps=caps,
+            clock=clock,
+            spool=state / "spool",
+            timeout_s=timeout_s,
+            sandbox=bool(config.sandbox),
+        )
+        default = config.image_gen_provider
+        in_use = settings.models.get(default) or presets.defaults.image[default].model
+        health = HealthConductor(
+            ledger=ledger,
+            storage=storage,
+            providers=providers,
+            default_provider=default,
+            presets=presets,
+            models_in_use=[in_use],
+            caps=caps,
+            clock=clock,
+            version=__version__,
+            sandbox=bool(config.sandbox),
+        )
+        try:
+            await ledger.start()
+        except LedgerBehind:
+            raise
+        except LedgerError as exc:
+            logger.error("%s", exc.message)
+        await runner.start()
+        stack.push_async_callback(runner.aclose)
+        yield App(
+            config=config,
+            presets=presets,
+            ledger=ledger,
+            storage=storage,
+            runner=runner,
+            images=images,
+            health=health,
+            previews=Previews(previews),
+        )
+
+
+def image_settings(config: Config) -> ImageSettings:
+    return ImageSettings(
+        default_provider=config.image_gen_provider,
+        storage_prefix=config.image_gen_storage_prefix,
+        models={"xai": config.xai_image_model, "google": config.google_image_model},
+        aspect_ratios={"xai": config.xai_image_aspect_ratio, "google": config.google_image_aspect_ratio},
+        resolutions={"xai": config.xai_image_resolution, "google": config.google_image_size},
+    )
+
+
+def _with_sandbox(config: Config, stack: contextlib.AsyncExitStack) -> Config:
+    """In sandbox mode every outside service is the sandbox: its own, or the one whose address was given."""
+    if not config.sandbox:
+        return config
+    from pydantic import SecretStr
+
+    from ring_mcp.sandbox.app import RINGBASE_PATH, XAI_PATH
+    from ring_mcp.sandbox.server import SandboxServer
+    from ring_mcp.sandbox.settings import DEFAULT_RINGBASE_TOKEN, DEFAULT_XAI_KEY
+
+    url = stack.enter_context(SandboxServer()).url if config.sandbox is True else str(config.sandbox)
+    return config.model_copy(
+        update={
+            "xai_api_base_url": url + XAI_PATH,
+            "xai_api_key": SecretStr(DEFAULT_XAI_KEY),
+            "ringbase_api_url": url + RINGBASE_PATH,
+            "ringbase_api_token": SecretStr(DEFAULT_RINGBASE_TOKEN),
+        }
+    )
+
+
+def _ledger(config: Config, clock: Clock) -> Ledger:
+    if config.database_url is not None:
+        from ring_mcp.ledger.postgres import PostgresLedger
+
+        return PostgresLedger(config.database_url.get_secret_value(), clock)
+    from ring_mcp.ledger.sqlite import SqliteLedger
+
+    return SqliteLedger(config.state_path / "ledger.db", clock)
+
+
+def _storage(config: Config, clock: Clock) -> Storage:
+    if config.file_backend == "ringbase":
+        from ring_mcp.storage.ringbase import RingbaseStorage
+
+        token = config.ringbase_api_token.get_secret_value() if config.ringbase_api_token else ""
+        return RingbaseStorage(base_url=cast("str", config.ringbase_api_url), token=token, clock=clock)
+    from ring_mcp.storage.local import LocalStorage
+
+    return LocalStorage(config.local_storage_dir or config.state_path / "files")
+
+
+def _providers(config: Config, clock: Clock) -> dict[str, MediaProvider]:
+    key = config.xai_api_key.get_secret_value() if config.xai_api_key else ""
+    http = ProviderHttp(
+        provider="xai",
+        base_url=config.xai_api_base_url,
+        headers={"Authorization": f"Bearer {key}"} if key else {},
+        clock=clock,
+        max_media_bytes=config.max_media_bytes,
+    )
+    return {"xai": XaiImages(http, has_key=bool(key), clock=clock)}

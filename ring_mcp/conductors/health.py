@@ -1,0 +1,175 @@
+"""HealthConductor: asks every part how it is, spends nothing, and says the fix for whatever is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Literal
+
+from pydantic import Field
+
+from ring_mcp.clock import Clock
+from ring_mcp.conductors.results import Usd, Wire
+from ring_mcp.conductors.spending import cap_left
+from ring_mcp.domain import Caps
+from ring_mcp.errors import RingError
+from ring_mcp.ledger.base import Ledger
+from ring_mcp.presets import Presets
+from ring_mcp.providers.base import MediaProvider
+from ring_mcp.storage.base import Storage
+
+Status = Literal["ok", "warning", "error"]
+
+_CHECK_TIMEOUT_S = 5.0
+_WARN_BEFORE_RETIREMENT_DAYS = 30
+
+
+class Check(Wire):
+    """One part: how it is, in a sentence, and what to do about it."""
+
+    name: str
+    status: Status
+    detail: str
+    fix: str | None = None
+
+
+class HealthReport(Wire):
+    """The first four fields are Ring's; ``status`` is "error" if any part has an error."""
+
+    status: Literal["ok", "error"]
+    service: str = "ring-mcp-gateway"
+    version: str = "v1"
+    timestamp: str = Field(description="ISO 8601, UTC.")
+    server_version: str
+    sandbox: bool = Field(description="True: nothing is real and nothing costs money.")
+    checks: tuple[Check, ...]
+    spent_today_usd: Usd | None = None
+    cap_left_usd: dict[str, Usd] | None = None
+
+
+class HealthConductor:
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        storage: Storage,
+        providers: Mapping[str, MediaProvider],
+        default_provider: str,
+        presets: Presets,
+        models_in_use: Sequence[str],
+        caps: Caps,
+        clock: Clock,
+        version: str,
+        sandbox: bool,
+    ) -> None:
+        self._ledger = ledger
+        self._storage = storage
+        self._providers = providers
+        self._default_provider = default_provider
+        self._presets = presets
+        self._models_in_use = models_in_use
+        self._caps = caps
+        self._clock = clock
+        self._version = version
+        self._sandbox = sandbox
+
+    async def check(self) -> HealthReport:
+        """Ask all parts side by side, each for a few seconds at most."""
+        now = self._clock.now()
+        ledger, storage = await asyncio.gather(
+            self._ask("ledger", self._ledger.name, self._ledger.ping),
+            self._ask("storage", self._storage.name, self._storage.ping),
+        )
+        checks = [ledger, storage, *self._keys(), self._prices(), *self._models()]
+        spent, left = None, None
+        if ledger.status == "ok":
+            spend = await self._ledger.spend(now, sandbox=self._sandbox)
+            spent, left = spend.day_usd, cap_left(self._caps, spend)
+            checks.append(self._spending(spend.day_usd, spend.day_reserved_usd, spend.unknown_jobs))
+        if self._sandbox:
+            checks.append(
+                Check(name="sandbox", status="ok", detail="SANDBOX: no provider is called, nothing is billed")
+            )
+        return HealthReport(
+            status="error" if any(check.status == "error" for check in checks) else "ok",
+            timestamp=now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            server_version=self._version,
+            sandbox=self._sandbox,
+            checks=tuple(checks),
+            spent_today_usd=spent,
+            cap_left_usd=left or None,
+        )
+
+    async def _ask(self, name: str, backend: str, ping: Callable[[], Awaitable[None]]) -> Check:
+        try:
+            async with asyncio.timeout(_CHECK_TIMEOUT_S):
+                await ping()
+        except TimeoutError:
+            detail = f"{backend} did not answer within {_CHECK_TIMEOUT_S:.0f} s"
+            return Check(name=name, status="error", detail=detail, fix="See that it is running and reachable.")
+        except RingError as exc:
+            return Check(name=name, status="error", detail=exc.message, fix=exc.next_action or None)
+        return Check(name=name, status="ok", detail=backend)
+
+    def _keys(self) -> list[Check]:
+        checks = []
+        for name, provider in self._providers.items():
+            try:
+                provider.check_ready()
+            except RingError as exc:
+                needed = name == self._default_provider
+                checks.append(
+                    Check(
+                        name=f"provider {name}",
+                        status="error" if needed else "warning",
+                        detail=exc.message,
+                        fix="Put the key into the server's environment or .env.local and restart it.",
+                    )
+                )
+            else:
+                checks.append(Check(name=f"provider {name}", status="ok", detail="a key is configured"))
+        return checks
+
+    def _prices(self) -> Check:
+        today, limit = self._clock.now().date(), self._presets.limits.price_max_age_days
+        priced = [m.prices.as_of for m in self._presets.image_models.values() if m.prices and not m.is_retired(today)]
+        oldest = min(priced)
+        age_days = (today - oldest).days
+        detail = f"list prices of {oldest} ({age_days} days old)"
+        if age_days > limit:
+            return Check(
+                name="prices", status="warning", detail=detail, fix="Compare presets.json with the price list."
+            )
+        return Check(name="prices", status="ok", detail=detail)
+
+    def _models(self) -> list[Check]:
+        """Models that this configuration uses and that are retired, or will be within a month."""
+        today = self._clock.now().date()
+        checks = []
+        for name in self._models_in_use:
+            model = self._presets.image_models.get(name)
+            if model is None:
+                fix = "Correct the model name in the configuration."
+                checks.append(Check(name="model", status="error", detail=f"{name} is not a known model", fix=fix))
+            elif model.retires_on is not None and (model.retires_on - today).days <= _WARN_BEFORE_RETIREMENT_DAYS:
+                gone = model.is_retired(today)
+                word = "was retired" if gone else "will be retired"
+                status: Status = "error" if gone and not model.redirect else "warning"
+                detail = f"{name} {word} on {model.retires_on}"
+                checks.append(
+                    Check(name="model", status=status, detail=detail, fix=f"Configure {model.replaced_by} instead.")
+                )
+            else:
+                checks.append(Check(name="model", status="ok", detail=name))
+        return checks
+
+    def _spending(self, day_usd: object, reserved_usd: object, unknown_jobs: int) -> Check:
+        detail = f"${day_usd} today, of which ${reserved_usd} reserved"
+        if unknown_jobs:
+            return Check(
+                name="spending",
+                status="warning",
+                detail=f"{detail}; {unknown_jobs} jobs with unknown outcome keep their reservation",
+                fix="Look at the provider's console, then `ring-mcp jobs resolve JOB --paid|--not-paid`.",
+            )
+        return Check(name="spending", status="ok", detail=detail)

@@ -1,0 +1,41 @@
+"""MCP over stdin and stdout, for a client that starts this process.
+
+The wire is a private duplicate of descriptor 1, taken by ``server.process`` before anything heavy is imported: from
+then on a stray print of ours or of any library goes to stderr. SIGTERM and SIGINT end the process cleanly; jobs go on
+with the next start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio
+from mcp.server import Server
+from mcp.server.stdio import stdio_server
+
+
+async def serve_stdio(server: Server[Any], wire: int, *, closing: Callable[[], Awaitable[None]]) -> None:
+    """Serve until the client closes stdin or a signal comes. ``closing`` is awaited before a signal ends the process."""
+    stop = anyio.Event()
+    if sys.platform != "win32":
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    out = anyio.wrap_file(io.TextIOWrapper(os.fdopen(wire, "wb", closefd=False), encoding="utf-8"))
+    async with stdio_server(stdout=out) as (reading, writing), anyio.create_task_group() as group:
+
+        async def serve() -> None:
+            await server.run(reading, writing, server.create_initialization_options())
+            group.cancel_scope.cancel()
+
+        group.start_soon(serve)
+        await stop.wait()
+        group.cancel_scope.cancel()
+        await closing()
+        sys.stderr.flush()
+        os._exit(0)  # the SDK's reader thread still sits in readline(): it cannot be joined

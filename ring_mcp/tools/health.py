@@ -1,0 +1,47 @@
+"""ring-health: is everything in place? Never spends anything."""
+
+from __future__ import annotations
+
+from mcp_types import ToolAnnotations
+
+from ring_mcp.conductors.health import HealthConductor, HealthReport
+from ring_mcp.tools.tool import Answer, Arguments, Caller, Tool
+
+DESCRIPTION = """\
+Checks that this server can work: ledger, storage, provider keys, price list, models in use, spending against the \
+caps. Spends nothing. Call it first, and whenever a create tool fails: each problem comes with its fix."""
+
+
+class HealthArguments(Arguments):
+    pass
+
+
+def health_tool(health: HealthConductor) -> Tool[HealthArguments]:
+    async def handle(arguments: HealthArguments, caller: Caller) -> Answer:
+        report = await health.check()
+        return Answer(data=report.data(), text=_text(report))
+
+    return Tool(
+        name="ring-health",
+        title="Check the server",
+        description=DESCRIPTION,
+        arguments=HealthArguments,
+        output=HealthReport,
+        annotations=ToolAnnotations(
+            title="Check the server",
+            read_only_hint=True,
+            destructive_hint=False,
+            idempotent_hint=True,
+            open_world_hint=False,
+        ),
+        handler=handle,
+    )
+
+
+def _text(report: HealthReport) -> str:
+    lines = [f"status: {report.status} ({report.service} {report.version}, ring-mcp {report.server_version})"]
+    for check in report.checks:
+        lines.append(f"{check.status}: {check.name}: {check.detail}")
+        if check.fix:
+            lines.append(f"  fix: {check.fix}")
+    return "\n".join(lines)

@@ -1,0 +1,128 @@
+"""ring-image-create: arguments -> ImageRequest -> ImageConductor -> answer."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from mcp_types import ToolAnnotations
+from pydantic import Field
+
+from ring_mcp.conductors.image import ImageConductor
+from ring_mcp.conductors.results import GenerateImageResult
+from ring_mcp.domain import ImageRequest
+from ring_mcp.errors import InvalidRequest
+from ring_mcp.tools.job_answers import Previews, answer_image, report
+from ring_mcp.tools.tool import Answer, Arguments, Caller, Seconds, Text, Tool, Whole
+
+MAX_WAIT_S = 3600.0
+
+DESCRIPTION = """\
+Makes one or more images from a text prompt on the operator's own provider key, stores them, and returns permanent \
+URLs. It costs money (about $0.04 to $0.08 per image; dryRun: true tells the price without spending).
+
+The result's text starts with the URL of the first image; data.images has every image with size, type and record id. \
+If it takes longer than waitSeconds, the answer has state and jobId instead: call ring-job-get with that jobId, do not \
+call this tool again. An identical call while one is under way joins it and pays nothing; after the result was \
+delivered it is a new paid request.
+
+Example: {"prompt": "a lighthouse at dusk, oil painting", "aspectRatio": "16:9", "purpose": "news-featured"}"""
+
+
+class ImageCreateArguments(Arguments):
+    prompt: Text = Field(description="What to draw, in plain language. Required.")
+    provider: Text | None = Field(
+        None, description="Who makes it: xai or google. Default: the operator's choice (xai).", examples=["xai"]
+    )
+    model: Text | None = Field(
+        None,
+        description="The provider's model id. Default: grok-imagine-image-2.0.",
+        examples=["grok-imagine-image-2.0"],
+    )
+    aspect_ratio: Text | None = Field(
+        None,
+        description="Width to height, like 1:1 (default), 16:9, 9:16, 4:3, 3:4, 3:2, 2:3, 2:1 (share images), 21:9.",
+        examples=["16:9"],
+    )
+    resolution: Text | None = Field(
+        None, description="Size tier: 1k (about 1 megapixel) or 2k (about 4). Default: 2k.", examples=["1k", "2k"]
+    )
+    n: Annotated[Whole | None, Field(description="How many images: 1 to 10 on xAI, 1 to 4 on Google. Default: 1.")] = (
+        None
+    )
+    purpose: Text | None = Field(
+        None, description="What it is for, one word; becomes a folder of the storage path.", examples=["og"]
+    )
+    ref_code: Text | None = Field(None, max_length=200, description="Your own tracking id, kept in the audit row.")
+    seed: Whole | None = Field(None, description="Reproducibility hint. xAI has none: it is reported as unused there.")
+    dry_run: bool = Field(False, description="true: only say what would be done and what it would cost.")
+    idempotency_key: Text | None = Field(
+        None,
+        min_length=1,
+        max_length=200,
+        description="Names this one paid request. Reuse the same value when you retry after an error or a lost answer; "
+        "choose a new one when you want another image.",
+    )
+    wait_seconds: Seconds | None = Field(
+        None,
+        ge=0,
+        le=MAX_WAIT_S,
+        description="How long to wait for the result before answering with a jobId. Default: 50.",
+    )
+
+    def request(self) -> ImageRequest:
+        return ImageRequest(
+            prompt=self.prompt,
+            provider=self.provider,
+            model=self.model,
+            aspect_ratio=self.aspect_ratio,
+            resolution=self.resolution,
+            n=self.n,
+            purpose=self.purpose,
+            ref_code=self.ref_code,
+            seed=self.seed,
+            idempotency_key=self.idempotency_key,
+        )
+
+
+def image_create_tool(images: ImageConductor, previews: Previews, inline_wait_s: float) -> Tool[ImageCreateArguments]:
+    async def handle(arguments: ImageCreateArguments, caller: Caller) -> Answer:
+        if arguments.dry_run:
+            return quote_answer(await images.quote(arguments.request()))
+        result = await images.generate(
+            arguments.request(),
+            actor_id=caller.actor_id,
+            wait_s=inline_wait_s if arguments.wait_seconds is None else arguments.wait_seconds,
+            on_progress=report(caller.progress),
+        )
+        return answer_image(result, previews)
+
+    return Tool(
+        name="ring-image-create",
+        title="Create images",
+        description=DESCRIPTION,
+        arguments=ImageCreateArguments,
+        output=GenerateImageResult,
+        annotations=ToolAnnotations(
+            title="Create images",
+            read_only_hint=False,
+            destructive_hint=False,
+            idempotent_hint=False,
+            open_world_hint=True,
+        ),
+        handler=handle,
+    )
+
+
+def quote_answer(quote: GenerateImageResult) -> Answer:
+    if quote.prices is None or quote.estimated_cost_usd is None:
+        raise InvalidRequest("a quote has prices")
+    lines = ["DRY RUN: nothing was made and nothing was spent."]
+    if quote.sandbox:
+        lines.append("SANDBOX: this server makes test pictures, without a provider.")
+    lines.append(f"It would cost ${quote.estimated_cost_usd}: {quote.model}, {quote.aspect_ratio}, {quote.resolution}")
+    lines += [
+        f"  {p.count:g} x ${p.unit_usd} = ${p.total_usd}  {p.what} (list price of {p.as_of})" for p in quote.prices
+    ]
+    lines += [f"cap left, {name}: ${amount}" for name, amount in (quote.cap_left_usd or {}).items()]
+    lines += [f"warning: {warning}" for warning in quote.warnings or ()]
+    return Answer(data=quote.data(), text="\n".join(lines))

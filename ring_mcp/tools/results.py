@@ -1,0 +1,64 @@
+"""The edge: an Answer or an error as what an MCP client receives. Only here is decided what a failure may say."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import uuid
+from typing import Any
+
+from mcp_types import CallToolResult, ContentBlock, ImageContent, ResourceLink, TextContent
+
+from ring_mcp.errors import RingError
+from ring_mcp.tools.tool import Answer
+
+logger = logging.getLogger(__name__)
+
+MAX_RESULT_BYTES = 900_000
+"""Claude Desktop refuses results above 1,048,576 characters; everything of a result together stays below this."""
+
+_MAX_TEXT_CHARS = 20_000
+
+
+def success(answer: Answer, *, links: bool) -> CallToolResult:
+    """Text first (the one block that every client passes on), then the preview, then links if they are switched on."""
+    content: list[ContentBlock] = [TextContent(type="text", text=answer.text[:_MAX_TEXT_CHARS])]
+    if answer.preview_jpeg is not None:
+        data = base64.b64encode(answer.preview_jpeg).decode()
+        content.append(ImageContent(type="image", data=data, mime_type="image/jpeg"))
+    if links:
+        content += [ResourceLink(type="resource_link", uri=u, name=n, mime_type=t) for u, n, t in answer.links]
+    return CallToolResult(content=content, structured_content={"success": True, "data": answer.data})
+
+
+def failure(exc: RingError, **extra: Any) -> CallToolResult:
+    """A failure that may be told: what happened, whether it was billed, what to do next."""
+    facts: dict[str, Any] = {
+        "success": False,
+        "error": exc.message,
+        "code": exc.code,
+        "billed": exc.billed,
+        "retryable": exc.retryable,
+        "nextAction": exc.next_action,
+    }
+    if exc.job_id is not None:
+        facts["jobId"] = exc.job_id
+    facts |= {key: value for key, value in extra.items() if value}
+    billed = {"no": "Nothing was billed.", "yes": "It was billed.", "unknown": "Whether it was billed is not known."}
+    lines = [exc.message, f"[{exc.code}] {billed[exc.billed]}", exc.next_action]
+    if exc.job_id is not None:
+        lines.append(f"jobId: {exc.job_id}")
+    lines += [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in extra.items() if value]
+    text = "\n".join(line for line in lines if line)[:_MAX_TEXT_CHARS]
+    return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=facts, is_error=True)
+
+
+def internal_error(exc: BaseException, tool: str) -> CallToolResult:
+    """Anything that is not in the tree: its text stays in the log, under an id that the caller is given."""
+    incident = uuid.uuid4().hex[:12]
+    logger.error("internal error %s in %s", incident, tool, exc_info=exc)
+    hidden = RingError(f"internal error, request {incident}", billed="unknown")
+    hidden.code = "internal"
+    hidden.next_action = "Look for this id in the server's log (stderr); `ring-mcp jobs list` shows what was started."
+    return failure(hidden)

@@ -1,0 +1,371 @@
+"""What is particular to ring-filebase: its request, its answers, retries, secrets, and files larger than memory."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import tracemalloc
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx2
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from ring_mcp.domain import MediaFile
+from ring_mcp.errors import ConfigError, StorageError, StorageRefused
+from ring_mcp.storage.ringbase import MAX_WAIT_S, Excerpts, RingbaseStorage, api_url, pause_s, upload_type
+
+TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJyaW5nIn0.c2lnbmF0dXJlLW9mLXRoZS10b2tlbg"
+BASE = "http://filebase.test"
+KEY = "generated/og/1-0-abcdef01.png"
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+GOOD = {"success": True, "url": "https://cdn.test/files/f1", "fileId": "f1", "metadata": {"size": 5, "mimeType": "x"}}
+
+
+class InstantClock:
+    """A clock whose sleeps take no time and are written down, in seconds."""
+
+    def __init__(self) -> None:
+        self.slept_s: list[float] = []
+
+    def now(self) -> datetime:
+        return NOW
+
+    def monotonic(self) -> float:
+        return sum(self.slept_s)
+
+    async def sleep(self, delay_s: float) -> None:
+        self.slept_s.append(delay_s)
+
+
+class Filebase:
+    """Answers from a list, the last one for ever, and remembers the requests."""
+
+    def __init__(self, *answers: httpx2.Response | Exception) -> None:
+        self.answers = list(answers)
+        self.requests: list[httpx2.Request] = []
+        self.clock = InstantClock()
+
+    def __call__(self, request: httpx2.Request) -> httpx2.Response:
+        self.requests.append(request)
+        answer = self.answers[min(len(self.requests), len(self.answers)) - 1]
+        if isinstance(answer, Exception):
+            raise answer
+        return httpx2.Response(answer.status_code, headers=answer.headers, content=answer.content)
+
+    def storage(self, base_url: str = BASE, token: str = TOKEN, **kwargs: int) -> RingbaseStorage:
+        client = httpx2.AsyncClient(transport=httpx2.MockTransport(self))
+        return RingbaseStorage(base_url, token, client, self.clock, **kwargs)
+
+
+def answer(status: int = 200, value: object = None, **headers: str) -> httpx2.Response:
+    return httpx2.Response(status, json=GOOD if value is None else value, headers=headers)
+
+
+@pytest.fixture
+def media(tmp_path: Path) -> MediaFile:
+    return spool(tmp_path / "spool", b"bytes")
+
+
+def spool(path: Path, data: bytes, content_type: str = "image/png") -> MediaFile:
+    path.write_bytes(data)
+    sha256 = hashlib.sha256(data).hexdigest()
+    return MediaFile(path=path, size_bytes=len(data), sha256=sha256, content_type=content_type, extension="png")
+
+
+@pytest.mark.parametrize("path", ["", "/", "//", "/api/v1", "/api/v1/", "//api/v1//", "/api/v1/upload", "/api/v1/upload/"])
+def test_the_api_prefix_is_in_the_url_exactly_once_however_the_base_is_written(path: str) -> None:
+    assert api_url(BASE + path, "upload") == "http://filebase.test/api/v1/upload"
+
+
+def test_a_base_below_another_path_is_kept() -> None:
+    assert api_url("https://gate.test/filebase/api/v1", "health") == "https://gate.test/filebase/api/v1/health"
+    assert api_url("https://gate.test/upload", "upload") == "https://gate.test/upload/api/v1/upload"
+
+
+@pytest.mark.parametrize(
+    ("content_type", "expected"),
+    [("image/webp", "image"), ("video/mp4", "media"), ("audio/mpeg", "media"), ("application/pdf", "other"), ("", "other")],
+)
+def test_the_type_follows_the_mime_class(content_type: str, expected: str) -> None:
+    assert upload_type(content_type) == expected
+
+
+async def test_an_upload_is_one_multipart_post_with_bearer_type_metadata_and_file(media: MediaFile) -> None:
+    filebase = Filebase(answer())
+    stored = await filebase.storage().put(KEY, media, {"source": "xai", "purpose": "öğ"})
+    (request,) = filebase.requests
+    assert (request.method, str(request.url)) == ("POST", f"{BASE}/api/v1/upload")
+    assert request.headers["authorization"] == f"Bearer {TOKEN}"
+    assert int(request.headers["content-length"]) == len(request.content)
+    parts = request.content.split(b"--" + request.headers["content-type"].split("boundary=")[1].encode())[1:-1]
+    assert [part.split(b'name="')[1].split(b'"')[0] for part in parts] == [b"type", b"metadata", b"file"]
+    assert parts[0].endswith(b"\r\n\r\nimage\r\n")
+    assert json.loads(parts[1].split(b"\r\n\r\n")[1]) == {"source": "xai", "purpose": "öğ"}
+    assert f'filename="{KEY}"\r\nContent-Type: image/png\r\n\r\nbytes\r\n'.encode() in parts[2]
+    assert (stored.url, stored.file_id, stored.local_path) == ("https://cdn.test/files/f1", "f1", None)
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
+async def test_a_passing_failure_is_tried_again_with_the_whole_file(media: MediaFile, status: int) -> None:
+    filebase = Filebase(answer(status, {"error": "later"}), httpx2.ReadError("reset"), answer())
+    stored = await filebase.storage().put(KEY, media, {})
+    assert stored.url == GOOD["url"]
+    assert [b"bytes\r\n" in request.content for request in filebase.requests] == [True] * 3
+    assert len(filebase.clock.slept_s) == 2
+
+
+async def test_pauses_grow_and_end_after_the_last_attempt(media: MediaFile) -> None:
+    filebase = Filebase(answer(503, {"error": "down for\nmaintenance"}))
+    with pytest.raises(StorageError, match=r"^RingBase upload failed \(503\): down for maintenance$") as caught:
+        await filebase.storage(max_attempts=4).put(KEY, media, {})
+    assert not isinstance(caught.value, StorageRefused)
+    assert caught.value.retryable
+    assert len(filebase.requests) == 4
+    first, second, third = filebase.clock.slept_s
+    assert 0.5 <= first <= 0.625 < 1.0 <= second <= 1.25 < 2.0 <= third <= 2.5
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "expected_s"),
+    [("7", 7.0), ("3600", MAX_WAIT_S), ("inf", MAX_WAIT_S), ("Fri, 20 Nov 2026 12:00:09 GMT", 9.0)]
+    + [(bad, 0.5) for bad in ("0", "-5", "nan", "soon", "", "Fri, 20 Nov 2026 11:00:00 GMT", "20 Nov 2026 12:00:09")],
+)
+async def test_retry_after_is_honoured_up_to_a_limit(media: MediaFile, retry_after: str, expected_s: float) -> None:
+    filebase = Filebase(answer(429, {}, **{"retry-after": retry_after}), answer())
+    await filebase.storage().put(KEY, media, {})
+    (slept_s,) = filebase.clock.slept_s
+    assert expected_s <= slept_s <= max(expected_s, 0.625)
+
+
+def test_a_pause_is_never_longer_than_the_limit() -> None:
+    assert pause_s(40, None, NOW) == MAX_WAIT_S
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 413, 415])
+async def test_a_refusal_is_told_at_once(media: MediaFile, status: int) -> None:
+    filebase = Filebase(answer(status, {"success": False, "error": "no"}))
+    with pytest.raises(StorageRefused, match=rf"RingBase upload failed \({status}\): no"):
+        await filebase.storage().put(KEY, media, {})
+    assert len(filebase.requests) == 1
+
+
+async def test_a_wrong_token_names_the_variable(media: MediaFile) -> None:
+    with pytest.raises(StorageRefused, match="RINGBASE_API_TOKEN"):
+        await Filebase(answer(401, {"error": "Invalid ServiceAccount token"})).storage().put(KEY, media, {})
+
+
+@pytest.mark.parametrize("status", [301, 302, 307])
+async def test_a_redirect_is_not_followed(media: MediaFile, status: int) -> None:
+    filebase = Filebase(answer(status, {}, location="http://elsewhere.test/"))
+    with pytest.raises(StorageError, match="RINGBASE_API_URL"):
+        await filebase.storage().put(KEY, media, {})
+    assert len(filebase.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"success": True},
+        {"success": True, "url": ""},
+        {"success": True, "url": None},
+        {"success": True, "url": "/files/1"},
+        {"success": True, "url": "javascript:alert(1)"},
+        {"success": True, "url": "https://cdn.test/a b"},
+        {"success": True, "url": "https://cdn.test/a\u202eb"},
+        {"success": "true", "url": "https://cdn.test/1"},
+        {"success": False, "url": "https://cdn.test/1", "error": "quota"},
+        {"url": "https://cdn.test/1"},
+        {**GOOD, "metadata": {"size": 4}},
+        [],
+        "text",
+        1,
+    ],
+)
+async def test_an_answer_that_is_no_stored_file_is_a_storage_error(media: MediaFile, value: object) -> None:
+    with pytest.raises(StorageError, match=r"RingBase upload failed \(200\)"):
+        await Filebase(answer(200, value)).storage().put(KEY, media, {})
+
+
+@pytest.mark.parametrize("value", [{**GOOD, "metadata": None}, {**GOOD, "fileId": 7}, {"success": True, "url": GOOD["url"]}])
+async def test_an_answer_needs_only_success_and_url(media: MediaFile, value: dict[str, object]) -> None:
+    stored = await Filebase(answer(201, value)).storage().put(KEY, media, {})
+    assert stored.size_bytes == 5
+
+
+async def test_an_html_page_is_called_one(media: MediaFile) -> None:
+    page = httpx2.Response(200, html="\n<!DOCTYPE html><html><title>Sign in</title></html>")
+    with pytest.raises(StorageError, match="an HTML page"):
+        await Filebase(page).storage().put(KEY, media, {})
+
+
+async def test_an_endless_answer_is_cut(media: MediaFile) -> None:
+    with pytest.raises(StorageError) as caught:
+        await Filebase(httpx2.Response(500, content=b"x" * 5_000_000)).storage(max_attempts=1).put(KEY, media, {})
+    assert len(caught.value.message) < 320
+
+
+async def test_no_connection_says_which_variable_to_look_at(media: MediaFile) -> None:
+    filebase = Filebase(httpx2.ConnectError("All connection attempts failed"))
+    with pytest.raises(StorageError, match="RINGBASE_API_URL.*All connection attempts failed") as caught:
+        await filebase.storage().put(KEY, media, {})
+    assert isinstance(caught.value.__cause__, httpx2.ConnectError)
+    assert len(filebase.requests) == 4
+
+
+async def test_what_is_remembered_of_past_puts_is_bounded(media: MediaFile) -> None:
+    filebase = Filebase(answer())
+    storage = filebase.storage()
+    for number in range(1100):
+        await storage.put(f"generated/{number}.png", media, {})
+    await storage.put("generated/1099.png", media, {})
+    assert len(filebase.requests) == 1100
+    await storage.put("generated/0.png", media, {})
+    assert len(filebase.requests) == 1101
+
+
+async def test_a_client_that_was_given_stays_open(media: MediaFile) -> None:
+    async with httpx2.AsyncClient(transport=httpx2.MockTransport(Filebase(answer()))) as client:
+        await RingbaseStorage(BASE, TOKEN, client, InstantClock()).aclose()
+        assert not client.is_closed
+
+
+@pytest.mark.parametrize("token", ["", "  ", "two words", "line\nbreak", "schlüssel", "nul\0"])
+def test_a_token_that_cannot_stand_in_a_header_is_a_configuration_error_that_does_not_quote_it(token: str) -> None:
+    with pytest.raises(ConfigError, match="RINGBASE_API_TOKEN") as caught:
+        RingbaseStorage(BASE, token)
+    assert not token.strip() or token.strip() not in caught.value.message
+
+
+@pytest.mark.parametrize("url", ["", "filebase.test", "ftp://filebase.test", "http://u:p@filebase.test", "http://a?x=1", "http://["])
+def test_a_base_url_that_cannot_be_used_is_a_configuration_error(url: str) -> None:
+    with pytest.raises(ConfigError, match="RINGBASE_API_URL"):
+        RingbaseStorage(url, TOKEN)
+
+
+async def test_ping_asks_for_health_with_the_token() -> None:
+    filebase = Filebase(answer(200, {"status": "ok"}))
+    await filebase.storage().ping()
+    (request,) = filebase.requests
+    assert (request.method, str(request.url)) == ("GET", f"{BASE}/api/v1/health")
+    assert request.headers["authorization"] == f"Bearer {TOKEN}"
+
+
+@pytest.mark.parametrize(
+    ("reply", "fix"),
+    [
+        (answer(401, {"error": f"Invalid token {TOKEN}"}), "RINGBASE_API_TOKEN"),
+        (answer(404, {}), "RINGBASE_API_URL"),
+        (answer(503, {}), "is ring-filebase up"),
+        (httpx2.Response(200, html="<html>Welcome to the router</html>"), "an HTML page.*RINGBASE_API_URL"),
+        (httpx2.ConnectTimeout("timed out"), "RINGBASE_API_URL"),
+    ],
+)
+async def test_a_ping_that_fails_says_what_to_correct_once_and_that_nothing_was_billed(
+    reply: httpx2.Response | Exception, fix: str
+) -> None:
+    filebase = Filebase(reply)
+    with pytest.raises(StorageError, match=fix) as caught:
+        await filebase.storage().ping()
+    assert caught.value.billed == "no"
+    assert isinstance(caught.value, StorageRefused) == (fix == "RINGBASE_API_TOKEN")
+    assert TOKEN not in caught.value.message
+    assert len(filebase.requests) == 1
+
+
+TOKENS = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=12, max_size=60)
+ECHOES: list[Callable[[str], str]] = [
+    lambda token: f"bad token {token}",
+    lambda token: f"Authorization: Bearer {token}",
+    lambda token: json.dumps({"error": f"Invalid ServiceAccount token: {token}"}),
+    lambda token: json.dumps({"detail": {"header": f"Bearer {token}"}}),
+    lambda token: "x" * 270 + token,
+    lambda token: f"{token}{token}\n{token}",
+]
+
+
+@given(TOKENS, st.sampled_from(ECHOES))
+@example("a/b+c=d/e+f=g", ECHOES[2])
+def test_an_echoed_token_never_survives_in_an_excerpt(token: str, echo: Callable[[str], str]) -> None:
+    excerpt = Excerpts(token).of(echo(token))
+    assert token not in excerpt
+    assert "Bearer " not in excerpt
+    # Nor the greater part of it, where the excerpt was cut.
+    assert all(token[:n] not in excerpt for n in range(len(token) * 3 // 4, len(token))) or token[:9] in echo("")
+
+
+@given(st.text(max_size=2000))
+def test_an_excerpt_is_one_short_printable_line(text: str) -> None:
+    excerpt = Excerpts(TOKEN).of(text)
+    assert excerpt.isprintable()
+    assert 0 < len(excerpt) <= 300
+
+
+def test_a_part_of_a_jwt_is_masked_as_well() -> None:
+    signature = TOKEN.rpartition(".")[2]
+    assert signature not in Excerpts(TOKEN).of(f"signature {signature} is wrong")
+
+
+@asynccontextmanager
+async def sink(reply: bytes, *, read_body: bool = True) -> AsyncIterator[str]:
+    """A server that throws away what it is sent and then says ``reply``; its URL."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        left = next(int(line.split(b":")[1]) for line in head.splitlines() if line.lower().startswith(b"content-length"))
+        while read_body and left > 0:
+            left -= len(await reader.read(65536))
+        writer.write(reply)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+def http_answer(status: str, value: object) -> bytes:
+    body = json.dumps(value).encode()
+    return f"HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+@contextmanager
+def peak_bytes() -> Iterator[list[int]]:
+    peak: list[int] = []
+    tracemalloc.start()
+    try:
+        yield peak
+        peak.append(tracemalloc.get_traced_memory()[1])
+    finally:
+        tracemalloc.stop()
+
+
+async def test_a_file_of_a_hundred_megabytes_takes_constant_memory(tmp_path: Path) -> None:
+    size_bytes = 100_000_000
+    path = tmp_path / "clip"
+    with path.open("wb") as file:
+        file.truncate(size_bytes)
+    clip = MediaFile(path=path, size_bytes=size_bytes, sha256="0" * 64, content_type="video/mp4", extension="mp4")
+    reply = http_answer("200 OK", {**GOOD, "metadata": {"size": size_bytes}})
+    async with asyncio.timeout(60), sink(reply) as url:
+        storage = RingbaseStorage(url, TOKEN, None, InstantClock())
+        with peak_bytes() as peak:
+            await storage.put("generated/video/1.mp4", clip, {})
+        await storage.aclose()
+    assert peak[0] < 10_000_000
+
+
+async def test_a_refusal_in_the_middle_of_a_large_upload_is_still_read(tmp_path: Path) -> None:
+    media = spool(tmp_path / "spool", bytes(30_000_000))
+    reply = http_answer("413 Payload Too Large", {"success": False, "error": "File too large"})
+    async with asyncio.timeout(60), sink(reply, read_body=False) as url:
+        storage = RingbaseStorage(url, TOKEN, None, InstantClock(), max_attempts=1)
+        with pytest.raises(StorageError) as caught:
+            await storage.put(KEY, media, {})
+        await storage.aclose()
+    assert caught.value.message
