@@ -78,7 +78,7 @@ async def open_app(config: Config, *, clock: Clock | None = None) -> AsyncIterat
             per_month_usd=config.max_usd_per_month,
         )
         state = config.state_path
-        ledger = _ledger(config, clock)
+        ledger = open_ledger(config, clock)
         stack.push_async_callback(ledger.aclose)
         storage = _storage(config, clock)
         stack.push_async_callback(storage.aclose)
@@ -176,7 +176,9 @@ def _with_sandbox(config: Config, stack: contextlib.AsyncExitStack) -> Config:
     )
 
 
-def _ledger(config: Config, clock: Clock) -> Ledger:
+def open_ledger(config: Config, clock: Clock | None = None) -> Ledger:
+    """The configured ledger, not yet started."""
+    clock = clock or SystemClock()
     if config.database_url is not None:
         from ring_mcp.ledger.postgres import PostgresLedger
 

@@ -64,8 +64,8 @@ def _thumbnail(path: Path) -> Picture | None:
 
 def _mixable(picture: Picture) -> Picture:
     """The picture in a mode whose pixels can be averaged: not palette numbers, not 16 bits."""
-    if picture.mode.startswith("I;16"):
-        return picture.convert("L")
+    if picture.mode.startswith("I"):
+        return picture.convert("I").point(lambda value: value * (1 / 256)).convert("L")
     if picture.mode in ("RGB", "L", "CMYK") and not picture.has_transparency_data:
         return picture
     return picture if picture.mode == "RGBA" else picture.convert("RGBA")

@@ -22,6 +22,7 @@ from ring_mcp.sandbox.state import SandboxState
 from ring_mcp.sandbox.studio import Studio
 from ring_mcp.sandbox.xai_account import XaiAccount
 from ring_mcp.sandbox.xai_images import XaiImages
+from ring_mcp.sandbox.xai_videos import XaiVideos
 
 XAI_PATH = "/xai/v1"
 RINGBASE_PATH = "/ringbase"
@@ -59,6 +60,7 @@ def _routes(state: SandboxState, studio: Studio) -> list[BaseRoute]:
     xai: list[BaseRoute] = [
         *XaiAccount(state).routes(),
         *XaiImages(state, studio).routes(),
+        *XaiVideos(state, studio).routes(),
     ]
 
     async def index(_: Request) -> Response:

@@ -89,6 +89,21 @@ def probe(path: Path) -> ClipFacts | None:
         return None
 
 
+def save_first_frame(clip: Path, picture: Path) -> bool:
+    """Writes the first frame as a picture, when there is one."""
+    import av
+
+    try:
+        with av.open(str(clip)) as container:
+            frames: Any = container.decode(video=0)
+            for frame in frames:
+                frame.to_image().save(picture, "JPEG", quality=90)
+                return True
+    except (av.FFmpegError, OSError, IndexError):
+        pass
+    return False
+
+
 def _video_stream(container: OutputContainer, spec: ClipSpec) -> VideoStream:
     stream = container.add_stream("libx264", rate=FPS, options=dict(_X264))
     stream.width, stream.height = spec.poster.width_px, spec.poster.height_px
@@ -103,7 +118,8 @@ def _encode_video(container: OutputContainer, stream: VideoStream, spec: ClipSpe
     width_px, height_px = spec.poster.width_px, spec.poster.height_px
     bar = _bar(width_px, height_px)
     poster = paint(spec.poster, bottom_px=bar.height_px * 2)
-    still = av.VideoFrame.from_image(poster).reformat(format="yuv420p")
+    frame_class: Any = av.VideoFrame
+    still = frame_class.from_image(poster).reformat(format="yuv420p")
     planes = [bytearray(bytes(plane)) for plane in still.planes]
     strides = [plane.line_size for plane in still.planes]
     for number in range(frames):

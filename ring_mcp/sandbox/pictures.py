@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 SIDE_PX = {"1k": 1024, "1.5k": 1536, "2k": 2048}
 JPEG_QUALITY = 85
 _GRID = 4
+# A given picture stays as it is above; the text stands on a dark band below.
+_BAND_SHARE, _BAND_BRIGHTNESS = 0.44, 0.26
 _PALETTES = (
     ("1e1b4b", "6d28d9", "ec4899"),
     ("0f172a", "0369a1", "22d3ee"),
@@ -85,28 +87,32 @@ def render_jpeg(spec: PictureSpec) -> bytes:
 
 def paint(spec: PictureSpec, *, bottom_px: int = 0) -> Image:
     """The picture as RGB pixels. ``bottom_px`` keeps a strip at the lower edge free of text."""
-    image = _ground(spec)
-    _write(image, spec, bottom_px)
+    size = (spec.width_px, spec.height_px)
+    given = _given(spec.background, size) if spec.background is not None else None
+    if given is None:
+        image, top_px = _gradient(spec.seed, size), 0
+    else:
+        image, top_px = given, round(spec.height_px * (1 - _BAND_SHARE))
+        _darken(image, top_px)
+    _write(image, spec, top_px, spec.height_px - bottom_px)
     return image
 
 
-def _ground(spec: PictureSpec) -> Image:
-    size = (spec.width_px, spec.height_px)
-    if spec.background is not None and (given := _given(spec.background, size)) is not None:
-        return given
-    return _gradient(spec.seed, size)
-
-
 def _given(path: Path, size: tuple[int, int]) -> Image | None:
-    from PIL import Image, ImageEnhance, ImageOps, UnidentifiedImageError
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         with Image.open(path) as source:
-            fitted = ImageOps.fit(source.convert("RGB"), size)
+            return ImageOps.fit(source.convert("RGB"), size)
     except (UnidentifiedImageError, OSError, Image.DecompressionBombError):
         return None
-    # Darkened, so that white text can be read on any picture.
-    return ImageEnhance.Brightness(fitted).enhance(0.55)
+
+
+def _darken(image: Image, top_px: int) -> None:
+    from PIL import ImageEnhance
+
+    band = image.crop((0, top_px, image.width, image.height))
+    image.paste(ImageEnhance.Brightness(band).enhance(_BAND_BRIGHTNESS), (0, top_px))
 
 
 def _gradient(seed: str, size: tuple[int, int]) -> Image:
@@ -135,15 +141,16 @@ def _blend(palette: tuple[str, str, str], along: float) -> bytes:
     return bytes(round(a + (b - a) * share) for a, b in pairs)
 
 
-def _write(image: Image, spec: PictureSpec, bottom_px: int) -> None:
+def _write(image: Image, spec: PictureSpec, top_px: int, bottom_px: int) -> None:
+    """Sets prompt and footer between two heights, with a margin all around."""
     from PIL import ImageDraw
 
-    height_px = image.height
     short_px = min(image.size)
     margin_px = max(8, round(short_px * 0.08))
     footer_px = max(9, round(short_px * 0.026))
+    box_top_px = top_px + (margin_px if top_px == 0 else margin_px // 2)
     box_width_px = max(16, image.width - 2 * margin_px)
-    box_height_px = max(16, height_px - 2 * margin_px - 3 * footer_px - bottom_px)
+    box_height_px = max(16, bottom_px - margin_px - 3 * footer_px - box_top_px)
     setting = typeset.fit(
         spec.prompt,
         box_width_px,
@@ -152,9 +159,9 @@ def _write(image: Image, spec: PictureSpec, bottom_px: int) -> None:
         smallest_px=max(9, footer_px - 2),
         weight=600,
     )
-    _write_lines(image, setting, margin_px, margin_px + (box_height_px - setting.height_px) // 2)
+    _write_lines(image, setting, margin_px, box_top_px + (box_height_px - setting.height_px) // 2)
     footer = typeset.shorten(spec.footer, box_width_px, footer_px)
-    at = (margin_px, height_px - margin_px - bottom_px - footer_px)
+    at = (margin_px, bottom_px - margin_px - footer_px)
     ImageDraw.Draw(image).text(at, footer, font=typeset.font(footer_px), fill=(226, 232, 240))
 
 

@@ -59,6 +59,8 @@ class Settings(BaseModel):
     """Where an edit or extension with a model that has none is refused."""
     promptless_i2v: Literal["accept", "poll_400"] = "accept"
     """What becomes of a picture without a prompt: seen both ways in the field."""
+    require_mp4_extension: bool = False
+    """Refuses source clips whose URL does not end in ``.mp4``: the specification says so, nobody has seen it."""
     report_model: bool = False
     """Adds ``model`` to image answers: a migration guide promises it, the specification lacks it."""
     unprocessable_as_json: bool = False

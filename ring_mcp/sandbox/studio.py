@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ring_mcp.sandbox import clips, pictures
-from ring_mcp.sandbox.clips import ClipSpec
+from ring_mcp.sandbox.clips import ClipFacts, ClipSpec
 from ring_mcp.sandbox.pictures import PictureSpec
 
 WORKERS = max(2, min(4, os.cpu_count() or 2))
@@ -41,6 +41,17 @@ class Studio:
 
         return await self._once(_key(spec), ".mp4", render)
 
+    async def clip_facts(self, path: Path) -> ClipFacts | None:
+        """What is in a clip that was given; None when it is none."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, clips.probe, path)
+
+    async def first_frame(self, clip: Path) -> Path | None:
+        """The first frame of a clip as a picture file."""
+        picture = self._folder / f"{clip.stem}-frame.jpg"
+        loop = asyncio.get_running_loop()
+        made = picture.exists() or await loop.run_in_executor(self._pool, clips.save_first_frame, clip, picture)
+        return picture if made else None
+
     def close(self) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
@@ -49,9 +60,14 @@ class Studio:
         task = self._running.get(key)
         if task is None:
             task = self._running[key] = asyncio.create_task(self._make(path, render))
-            task.add_done_callback(lambda _: self._running.pop(key, None))
+            task.add_done_callback(lambda done: self._forget(key, done))
         # Shielded: a caller that goes away must not take the rendering from the others.
         return await asyncio.shield(task)
+
+    def _forget(self, key: str, done: asyncio.Task[Path]) -> None:
+        self._running.pop(key, None)
+        if not done.cancelled():
+            done.exception()  # Looked at here, so that asyncio does not complain of one that nobody waits for.
 
     async def _make(self, path: Path, render: Callable[[Path], None]) -> Path:
         return await asyncio.get_running_loop().run_in_executor(self._pool, _make_file, path, render)

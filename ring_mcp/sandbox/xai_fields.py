@@ -35,6 +35,15 @@ class Fields:
             raise self._missing(name)
         return self.text(name)
 
+    def number(self, name: str) -> float:
+        """A number that must be there."""
+        value = self._body.get(name)
+        if value is None:
+            raise self._missing(name)
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise self._mistyped(name, "f64")
+        return float(value)
+
     def flag(self, name: str, default: bool = False) -> bool:
         value = self._body.get(name)
         if value is None:

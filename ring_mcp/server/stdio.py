@@ -21,7 +21,7 @@ from mcp.server.stdio import stdio_server
 
 
 async def serve_stdio(server: Server[Any], wire: int, *, closing: Callable[[], Awaitable[None]]) -> None:
-    """Serve until the client closes stdin or a signal comes. ``closing`` is awaited before a signal ends the process."""
+    """Serve until the client closes stdin or a signal comes; then ``closing`` is awaited before the process ends."""
     stop = anyio.Event()
     if sys.platform != "win32":
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -260,7 +260,8 @@ def _check_settings(base_url: str, token: str) -> None:
     problems = []
     try:
         url = httpx2.URL(base_url.strip())
-        if url.scheme not in ("http", "https") or not url.host or url.userinfo or url.query:
+        reachable = url.scheme in ("http", "https") and url.host and (url.port or 0) < 2**16
+        if not reachable or url.userinfo or url.query:
             problems.append("RINGBASE_API_URL: must be an http(s) URL without user, password or query")
     except httpx2.InvalidURL:
         problems.append("RINGBASE_API_URL: is not a URL")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -55,6 +56,7 @@ class Backend:
     under_way: Callable[[], bool]
     """Whether some put is being carried out just now, once ``slow`` was called."""
     slow: Callable[[], None]
+    clear: Callable[[], None]
 
 
 @contextmanager
@@ -71,6 +73,7 @@ def local_backend(root: Path) -> Iterator[Backend]:
         left_over=lambda: [path for path in files() if path not in visible()],
         under_way=lambda: bool(files()),
         slow=lambda: None,
+        clear=lambda: shutil.rmtree(root),
     )
 
 
@@ -88,6 +91,7 @@ def ringbase_backend(sandbox: SandboxServer) -> Iterator[Backend]:
         left_over=lambda: [],
         under_way=lambda: any(fault.hits for fault in state.faults.armed()),
         slow=slow,
+        clear=state.reset,
     )
 
 
@@ -101,7 +105,6 @@ def media_file(path: Path, data: bytes, content_type: str = "image/png", extensi
         content_type=content_type,
         extension=extension,
     )
-
 
 
 def _in_a_file(folder: Path, _: SandboxServer) -> Storage:

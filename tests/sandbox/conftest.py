@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import httpx2
 import pytest
+from foreign_storage import Bucket
 
 from ring_mcp.sandbox.server import SandboxServer
 
@@ -46,3 +47,10 @@ def ringbase(sandbox: SandboxServer) -> Iterator[httpx2.Client]:
     headers = {"authorization": f"Bearer {RINGBASE_TOKEN}"}
     with httpx2.Client(base_url=sandbox.ringbase_url, headers=headers, timeout=10.0, trust_env=False) as client:
         yield client
+
+
+@pytest.fixture
+def bucket() -> Iterator[Bucket]:
+    storage = Bucket()
+    yield storage
+    storage.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import threading
 from pathlib import Path
@@ -188,9 +189,8 @@ def test_it_stops_in_the_middle_of_a_stalled_call_and_leaves_no_files() -> None:
 
     def call() -> None:
         headers = {"authorization": "Bearer sandbox-xai-key"}
-        with pytest.raises(httpx2.TransportError):
-            httpx2.post(f"{url}/images/generations", json=IMAGE, headers=headers, timeout=20).raise_for_status()
-            raise httpx2.ReadError("the answer was let go at the end, which is fine too")
+        with contextlib.suppress(httpx2.TransportError):
+            httpx2.post(f"{url}/images/generations", json=IMAGE, headers=headers, timeout=20)
         ended.set()
 
     url = other.xai_base_url

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from foreign_storage import Bucket
 from PIL import Image
 
 from ring_mcp.sandbox.server import SandboxServer
@@ -60,14 +61,13 @@ def test_the_pictures_of_one_call_differ(xai: httpx2.Client) -> None:
     ("ratio", "resolution", "megapixels"),
     [("16:9", "1k", 1.0), ("9:19.5", "1k", 1.0), ("1:1", "1.5k", 2.25), ("5:2", "2k", 4.0), ("2:1", "2k", 4.0)],
 )
-def test_size_follows_ratio_and_resolution(
-    xai: httpx2.Client, ratio: str, resolution: str, megapixels: float
-) -> None:
+def test_size_follows_ratio_and_resolution(xai: httpx2.Client, ratio: str, resolution: str, megapixels: float) -> None:
     body = V2 | {"aspect_ratio": ratio, "resolution": resolution}
     url = xai.post("/images/generations", json=body).json()["data"][0]["url"]
 
     width_px, height_px = opened(httpx2.get(url).content).size
-    wanted = float(ratio.split(":")[0]) / float(ratio.split(":")[1])
+    across, down = ratio.split(":")
+    wanted = float(across) / float(down)
     assert width_px / height_px == pytest.approx(wanted, rel=0.03)
     assert width_px * height_px / 1024**2 == pytest.approx(megapixels, rel=0.03)
     assert width_px % 16 == height_px % 16 == 0
@@ -405,3 +405,40 @@ def test_upload_urls_must_match_the_number_of_pictures(xai: httpx2.Client) -> No
     body = V1 | {"n": 2, "output": {"upload_urls": ["http://127.0.0.1:9/one"]}}
 
     assert xai.post("/images/generations", json=body).status_code == 400
+
+
+def test_results_go_to_the_callers_own_upload_urls(xai: httpx2.Client, bucket: Bucket) -> None:
+    urls = [f"{bucket.url}/one", f"{bucket.url}/two"]
+    body = V1 | {"n": 2, "output": {"upload_urls": urls}}
+
+    reply = xai.post("/images/generations", json=body)
+
+    assert [item["url"] for item in reply.json()["data"]] == urls
+    assert set(bucket.files) == {"/one", "/two"}
+    assert all(opened(content).format == "JPEG" for content in bucket.files.values())
+
+
+def test_an_upload_url_that_does_not_take_the_result_is_an_error(xai: httpx2.Client) -> None:
+    body = V1 | {"output": {"upload_urls": ["http://127.0.0.1:9/closed"]}}
+
+    assert xai.post("/images/generations", json=body).status_code == 400
+
+
+def test_a_foreign_source_is_fetched(xai: httpx2.Client, bucket: Bucket) -> None:
+    bucket.files["/fox.png"] = base64.b64decode(picture(320, 640).partition(",")[2])
+
+    body = V2 | {"image": {"url": f"{bucket.url}/fox.png"}}
+    url = xai.post("/images/edits", json=body).json()["data"][0]["url"]
+
+    width_px, height_px = opened(httpx2.get(url).content).size
+    assert height_px / width_px == pytest.approx(2.0, rel=0.03)
+    assert bucket.agents == ["XaiImageApiFetch/1.0"]
+
+
+def test_a_source_over_ten_mebibytes_is_refused(xai: httpx2.Client, bucket: Bucket) -> None:
+    bucket.files["/huge.png"] = bytes(10 * 1024**2 + 1)
+
+    reply = xai.post("/images/edits", json=V2 | {"image": {"url": f"{bucket.url}/huge.png"}})
+
+    assert reply.status_code == 400
+    assert "larger than" in reply.json()["error"]

@@ -40,6 +40,16 @@ def files_of_at_most(size_bytes: int) -> Iterator[None]:
 
 
 @contextmanager
+def read_only_folder() -> Iterator[tuple[Path, MediaFile]]:
+    """It and a spool file. Not in tmp_path: pytest closes the folders above that to everybody else."""
+    with tempfile.TemporaryDirectory() as name:
+        media = spool(Path(name) / "spool", b"x")
+        Path(name).chmod(0o555)
+        yield Path(name), media
+        Path(name).chmod(0o700)
+
+
+@contextmanager
 def without_the_rights_of_root() -> Iterator[None]:
     """Root may write into a read-only folder; nobody else may."""
     am_root = os.geteuid() == 0
@@ -78,9 +88,9 @@ async def test_a_file_that_is_there_already_is_not_written_again(tmp_path: Path)
     media = spool(tmp_path / "s", b"the same bytes")
     storage = LocalStorage(tmp_path / "files")
     stored = await storage.put(KEY, media, {})
-    before = Path(str(stored.local_path)).stat()
+    before = (tmp_path / "files" / KEY).stat()
     assert await storage.put(KEY, media, {}) == stored
-    after = Path(str(stored.local_path)).stat()
+    after = (tmp_path / "files" / KEY).stat()
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
 
 
@@ -136,18 +146,13 @@ async def test_ping_says_that_the_disk_is_full(tmp_path: Path) -> None:
     assert caught.value.billed == "no"
 
 
-async def test_a_read_only_folder_is_a_storage_error_that_names_it(tmp_path: Path) -> None:
-    # Not in tmp_path: pytest closes the folders above it to everybody else.
-    with tempfile.TemporaryDirectory() as name:
-        root = Path(name)
-        media = spool(root / "spool", b"x")
-        root.chmod(0o555)
+async def test_a_read_only_folder_is_a_storage_error_that_names_it() -> None:
+    with read_only_folder() as (root, media), without_the_rights_of_root():
         storage = LocalStorage(root)
-        with without_the_rights_of_root(), pytest.raises(StorageError, match="Permission denied") as put:
+        with pytest.raises(StorageError, match="Permission denied") as put:
             await storage.put(KEY, media, {})
-        with without_the_rights_of_root(), pytest.raises(StorageError, match="Permission denied") as ping:
+        with pytest.raises(StorageError, match="Permission denied") as ping:
             await storage.ping()
-        root.chmod(0o700)
     assert str(root) in put.value.message
     assert str(root) in ping.value.message
     assert (put.value.billed, ping.value.billed) == ("yes", "no")

@@ -1,0 +1,121 @@
+"""What a person types. Every command imports what it needs when it runs, so that ``--help`` is quick."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import click
+
+from ring_mcp import __version__
+from ring_mcp.errors import ConfigError, RingError
+
+T = TypeVar("T")
+
+EXIT_FAILED = 1
+EXIT_BAD_CONFIGURATION = 2
+
+
+class RingGroup(click.Group):
+    """Errors of the tree become one message and an exit status, never a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except RingError as exc:
+            click.echo(f"error: {exc.message}", err=True)
+            if exc.next_action:
+                click.echo(exc.next_action, err=True)
+            sys.exit(EXIT_BAD_CONFIGURATION if isinstance(exc, ConfigError) else EXIT_FAILED)
+
+
+@click.group(cls=RingGroup, invoke_without_command=True)
+@click.version_option(__version__, prog_name="ring-mcp")
+@click.option("--sandbox", is_flag=True, help="Serve against the built-in sandbox: no key, no cost.")
+@click.pass_context
+def cli(ctx: click.Context, sandbox: bool) -> None:
+    """An MCP server that makes images on your own provider key.
+
+    Without a command it serves MCP on stdin and stdout, for a client that starts it.
+    """
+    if ctx.invoked_subcommand is None:
+        from ring_mcp.server.process import run_stdio
+
+        run_stdio(sandbox=sandbox)
+    elif sandbox:
+        raise click.UsageError("--sandbox goes with the server; commands use RING_SANDBOX=1")
+
+
+@cli.command()
+@click.option("--prompt", help="Make this picture in place of the demo's own.")
+def demo(prompt: str | None) -> None:
+    """The main job from end to end in the sandbox: no key, no cost, under ten seconds."""
+    from ring_mcp.cli.demo import run_demo
+
+    sys.exit(run(run_demo(prompt)))
+
+
+@cli.command()
+@click.option("--port", type=click.IntRange(0, 65535), default=8790, show_default=True, help="0 takes a free one.")
+def sandbox(port: int) -> None:
+    """Emulate xAI and ring-filebase on a loopback port, until Ctrl-C."""
+    from ring_mcp.sandbox.app import RINGBASE_PATH, XAI_PATH
+    from ring_mcp.sandbox.server import SandboxServer
+    from ring_mcp.sandbox.settings import DEFAULT_RINGBASE_TOKEN, DEFAULT_XAI_KEY
+
+    def announce(server: SandboxServer) -> None:
+        click.echo("SANDBOX: nothing here is real and nothing costs money.")
+        click.echo(f"XAI_API_BASE_URL={server.url}{XAI_PATH}")
+        click.echo(f"XAI_API_KEY={DEFAULT_XAI_KEY}")
+        click.echo(f"RINGBASE_API_URL={server.url}{RINGBASE_PATH}")
+        click.echo(f"RINGBASE_API_TOKEN={DEFAULT_RINGBASE_TOKEN}")
+        click.echo(f"ring-mcp against it: RING_SANDBOX={server.url}")
+        click.echo(f"faults, settings, books: {server.url}/control/")
+
+    try:
+        SandboxServer(port).run(announce)
+    except OSError as exc:
+        raise click.ClickException(f"port {port} cannot be used: {exc.strerror}; choose another with --port") from exc
+
+
+@cli.command()
+def migrate() -> None:
+    """Create or update the ledger's tables (SQLite does it by itself on first use)."""
+    from ring_mcp.config import load_config
+
+    config = load_config()
+    if config.database_url is None:
+        from ring_mcp.clock import SystemClock
+        from ring_mcp.ledger.sqlite import SqliteLedger
+
+        path = config.state_path / "ledger.db"
+
+        async def update() -> None:
+            ledger = SqliteLedger(path, SystemClock())
+            await ledger.start()
+            await ledger.aclose()
+
+        run(update())
+        click.echo(f"{path} is up to date")
+        return
+    from ring_mcp.ledger.postgres import migrate as migrate_postgres
+
+    applied = run(migrate_postgres(config.database_url.get_secret_value()))
+    for name in applied:
+        click.echo(f"applied {name}")
+    click.echo("the database of DATABASE_URL is up to date")
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    return asyncio.run(work)
+
+
+def _register() -> None:
+    from ring_mcp.cli.jobs import jobs
+
+    cli.add_command(jobs)
+
+
+_register()
