@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 IMAGE_POLL_INTERVAL_S = 1.0
+LEDGER_FILE = "ledger.db"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,7 +186,19 @@ def open_ledger(config: Config, clock: Clock | None = None) -> Ledger:
         return PostgresLedger(config.database_url.get_secret_value(), clock)
     from ring_mcp.ledger.sqlite import SqliteLedger
 
-    return SqliteLedger(config.state_path / "ledger.db", clock)
+    return SqliteLedger(config.state_path / LEDGER_FILE, clock)
+
+
+async def migrate_ledger(config: Config) -> list[str]:
+    """Bring the ledger's tables up to date. Returns the files that were applied (SQLite applies them by itself)."""
+    if config.database_url is not None:
+        from ring_mcp.ledger.postgres import migrate
+
+        return await migrate(config.database_url.get_secret_value())
+    ledger = open_ledger(config)
+    await ledger.start()
+    await ledger.aclose()
+    return []
 
 
 def _storage(config: Config, clock: Clock) -> Storage:

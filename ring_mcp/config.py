@@ -211,3 +211,21 @@ def _unknown_caps(environ: Mapping[str, str]) -> list[str]:
         f"{name}: unknown variable; did you mean {difflib.get_close_matches(name, known, n=1, cutoff=0)[0]}?"
         for name in caps
     ]
+
+
+_KEPT_FOR_CHILDREN = (
+    "PATH",
+    "HOME",
+    "USERPROFILE",
+    "LOCALAPPDATA",
+    "XDG_DATA_HOME",
+    "SYSTEMROOT",
+    "LANG",
+    "RING_STATE_DIR",
+)
+
+
+def child_environment(**variables: str) -> dict[str, str]:
+    """The person's environment without their settings, for a server that must not touch their database or keys."""
+    kept = {name: os.environ[name] for name in _KEPT_FOR_CHILDREN if name in os.environ}
+    return {**kept, **variables}

@@ -83,29 +83,14 @@ def sandbox(port: int) -> None:
 @cli.command()
 def migrate() -> None:
     """Create or update the ledger's tables (SQLite does it by itself on first use)."""
+    from ring_mcp.app import LEDGER_FILE, migrate_ledger
     from ring_mcp.config import load_config
 
     config = load_config()
-    if config.database_url is None:
-        from ring_mcp.clock import SystemClock
-        from ring_mcp.ledger.sqlite import SqliteLedger
-
-        path = config.state_path / "ledger.db"
-
-        async def update() -> None:
-            ledger = SqliteLedger(path, SystemClock())
-            await ledger.start()
-            await ledger.aclose()
-
-        run(update())
-        click.echo(f"{path} is up to date")
-        return
-    from ring_mcp.ledger.postgres import migrate as migrate_postgres
-
-    applied = run(migrate_postgres(config.database_url.get_secret_value()))
-    for name in applied:
+    for name in run(migrate_ledger(config)):
         click.echo(f"applied {name}")
-    click.echo("the database of DATABASE_URL is up to date")
+    where = config.state_path / LEDGER_FILE if config.database_url is None else "the database of DATABASE_URL"
+    click.echo(f"{where} is up to date")
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

@@ -13,10 +13,9 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from ring_mcp.clock import SystemClock
-from ring_mcp.config import load_config
+from ring_mcp.app import open_ledger
+from ring_mcp.config import Config, child_environment, load_config
 from ring_mcp.domain import Job
-from ring_mcp.ledger.sqlite import SqliteLedger
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.server.client import ToolReply, ToolSession, stdio_session
 
@@ -32,7 +31,7 @@ async def run_demo(prompt: str | None) -> int:
         "[bold yellow]SANDBOX[/] - no provider is called, nothing costs money, the pictures are test pictures."
     )
     with SandboxServer() as sandbox:
-        environment = _environment(sandbox.url)
+        environment = child_environment(RING_SANDBOX=sandbox.url)
         config = load_config(environment, folder=Path(os.devnull).parent)
         config.state_path.mkdir(parents=True, exist_ok=True)
         async with stdio_session(environment, config.state_path) as session:
@@ -43,19 +42,12 @@ async def run_demo(prompt: str | None) -> int:
             if prompt is None:
                 calls.append({"prompt": KITES, "n": 2, "purpose": "demo"})
             for arguments in calls:
-                if not await _picture(session, arguments, console, config.state_path):
+                if not await _picture(session, arguments, console, config):
                     return 1
     console.print(
         f"\nDone in {time.monotonic() - started:.1f} s. [bold yellow]SANDBOX[/]: for real pictures, see README."
     )
     return 0
-
-
-def _environment(sandbox_url: str) -> dict[str, str]:
-    """The person's own environment without settings: the demo must not touch their database or their caps."""
-    keep = ("PATH", "HOME", "USERPROFILE", "LOCALAPPDATA", "XDG_DATA_HOME", "SYSTEMROOT", "LANG", "RING_STATE_DIR")
-    kept = {name: os.environ[name] for name in keep if name in os.environ}
-    return {**kept, "RING_SANDBOX": sandbox_url}
 
 
 async def _health(session: ToolSession, console: Console) -> bool:
@@ -66,7 +58,7 @@ async def _health(session: ToolSession, console: Console) -> bool:
     return not reply.is_error
 
 
-async def _picture(session: ToolSession, arguments: dict[str, Any], console: Console, state: Path) -> bool:
+async def _picture(session: ToolSession, arguments: dict[str, Any], console: Console, config: Config) -> bool:
     console.print("\n[bold]ring-image-create[/] ", end="")
     console.print(", ".join(f"{key}: {value!r}" for key, value in arguments.items()), markup=False, soft_wrap=True)
     reply = await _with_progress(session, arguments, console)
@@ -74,7 +66,7 @@ async def _picture(session: ToolSession, arguments: dict[str, Any], console: Con
         console.print(reply.text, style="red", markup=False)
         return False
     data = reply.content["data"]
-    ledger = SqliteLedger(state / "ledger.db", SystemClock())
+    ledger = open_ledger(config)
     try:
         job = await ledger.get(data["jobId"])
     finally:
@@ -90,8 +82,8 @@ async def _with_progress(session: ToolSession, arguments: dict[str, Any], consol
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("asking", total=100)
 
-        async def show(percent: float, total: float | None, message: str | None) -> None:
-            bar.update(task, completed=percent, description=message or "")
+        async def show(progress: float, total: float | None, message: str | None) -> None:
+            bar.update(task, completed=progress, description=message or "")
 
         return await session.call("ring-image-create", arguments, show)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +15,7 @@ from ring_mcp.sandbox.faults import Fault
 from ring_mcp.sandbox.state import SandboxState
 from ring_mcp.sandbox.wire import hang_up, hold_back
 
+LOGGER = logging.getLogger(__name__)
 NOTES = "sandbox.notes"
 """Key of the scope under which a handler leaves what the request log should also show."""
 
@@ -40,7 +42,12 @@ class Gate:
         scope[NOTES] = notes
         if not scope["path"].startswith("/control"):
             self.state.requests.append(notes)
-        await self._admit(scope, receive, _stamped(scope, send, notes), notes)
+        try:
+            await self._admit(scope, receive, _stamped(scope, send, notes), notes)
+        except Exception:
+            # uvicorn is kept silent, so a mistake of the sandbox itself would otherwise be an unexplained 500.
+            LOGGER.exception("sandbox: %s %s failed", scope["method"], scope["path"])
+            raise
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send, notes: dict[str, Any]) -> None:
         method, path = scope["method"], scope["path"]

@@ -189,7 +189,7 @@ class XaiVideos:
             url = order.upload_url
         else:
             url = outputs.media_url(self._state, self._state.media.publish(path, "video"))
-        duration: float = round(plan.duration_s, 2)
+        duration = round(float(plan.duration_s), 2)
         video: dict[str, Any] = {
             "url": url,
             "duration": int(duration) if duration.is_integer() else duration,

@@ -1,0 +1,42 @@
+"""For every test: no setting of the person's environment, no socket that leaves this machine."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import sys
+from typing import Any
+
+from pydantic import AliasChoices
+
+from ring_mcp.config import Config
+
+
+def _variables() -> set[str]:
+    names = {"RING_ENV_FILE"}
+    for field in Config.model_fields.values():
+        alias = field.validation_alias
+        names |= set(map(str, alias.choices)) if isinstance(alias, AliasChoices) else {str(alias)}
+    return names
+
+
+for _name in _variables():
+    os.environ.pop(_name, None)
+
+
+def _only_loopback(event: str, arguments: tuple[Any, ...]) -> None:
+    if event != "socket.connect":
+        return
+    address = arguments[1]
+    if not isinstance(address, tuple):
+        return  # a unix socket
+    host = str(address[0]).split("%", 1)[0]
+    try:
+        local = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        local = host == "localhost"
+    if not local:
+        raise AssertionError(f"a test tried to reach {host}")
+
+
+sys.addaudithook(_only_loopback)

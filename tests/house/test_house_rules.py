@@ -1,0 +1,63 @@
+"""The rules of the house, held by tools."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MODULES = sorted((ROOT / "ring_mcp").rglob("*.py"))
+MAX_MODULE_LINES = 300
+
+
+def tool(*command: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_code_is_formatted() -> None:
+    tool("ruff", "format", "--check", "--quiet", ".")
+
+
+def test_the_linter_is_content() -> None:
+    tool("ruff", "check", "--quiet", ".")
+
+
+def test_types_hold_under_strict_mypy() -> None:
+    tool("mypy", "--no-error-summary")
+
+
+def test_imports_keep_to_the_architecture() -> None:
+    lint = "import sys; from importlinter.cli import lint_imports_command; sys.exit(lint_imports_command())"
+    done = subprocess.run(
+        [sys.executable, "-c", lint], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_module_can_be_read_in_one_sitting(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= MAX_MODULE_LINES
+
+
+def test_only_config_reads_the_environment() -> None:
+    readers = {
+        str(path.relative_to(ROOT))
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute)
+        and node.attr in ("environ", "getenv", "environb")
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "os"
+    }
+    assert readers == {"ring_mcp/config.py"}
+
+
+def test_names_say_what_a_module_is_for() -> None:
+    assert not [path for path in MODULES if path.stem in ("utils", "helpers", "common", "misc")]
