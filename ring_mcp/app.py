@@ -14,16 +14,23 @@ from ring_mcp.conductors.advance import Advance, Pace
 from ring_mcp.conductors.health import HealthConductor
 from ring_mcp.conductors.homecoming import Homecoming
 from ring_mcp.conductors.image import ImageConductor, image_audit
+from ring_mcp.conductors.inputs import MediaInputs
+from ring_mcp.conductors.intake import Intake
 from ring_mcp.conductors.jobs import JobRunner
+from ring_mcp.conductors.preparation import Preparation
 from ring_mcp.conductors.recording import WriteAhead
+from ring_mcp.conductors.video import VideoConductor, video_audit
 from ring_mcp.config import Config
-from ring_mcp.domain import Caps
+from ring_mcp.domain import Caps, MediaKind
 from ring_mcp.errors import LedgerBehind, LedgerError
 from ring_mcp.ledger.base import Ledger
-from ring_mcp.presets import ImageSettings, Presets, load_presets
-from ring_mcp.providers.base import MediaProvider
+from ring_mcp.plans.image import ImageSettings
+from ring_mcp.plans.video import VideoSettings
+from ring_mcp.presets import Presets, load_presets
+from ring_mcp.providers.base import Providers
 from ring_mcp.providers.http import ProviderHttp
 from ring_mcp.providers.xai.images import XaiImages
+from ring_mcp.providers.xai.videos import XaiVideos
 from ring_mcp.storage.base import Storage
 from ring_mcp.tools.job_answers import Previews
 
@@ -33,6 +40,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 IMAGE_POLL_INTERVAL_S = 1.0
+VIDEO_SUBMIT_TIMEOUT_S = 60.0
+FIRST_FRAME_MARGIN_S = 10.0
 LEDGER_FILE = "ledger.db"
 
 
@@ -45,7 +54,9 @@ class App:
     ledger: Ledger
     storage: Storage
     runner: JobRunner
+    intake: Intake
     images: ImageConductor
+    videos: VideoConductor
     health: HealthConductor
     previews: Previews
 
@@ -53,20 +64,26 @@ class App:
         from ring_mcp.tools.health import health_tool
         from ring_mcp.tools.image_create import image_create_tool
         from ring_mcp.tools.job_get import job_get_tool
+        from ring_mcp.tools.job_list import job_list_tool
+        from ring_mcp.tools.video_create import video_create_tool
 
         wait_s = self.config.inline_wait_s
         return [
             image_create_tool(self.images, self.previews, wait_s),
-            job_get_tool(self.runner, self.images, self.previews, wait_s),
+            video_create_tool(self.videos, self.previews, wait_s),
+            job_get_tool(self.runner, self.intake, self.previews, wait_s),
+            job_list_tool(self.ledger),
             health_tool(self.health),
         ]
 
 
 @contextlib.asynccontextmanager
-async def open_app(config: Config, *, clock: Clock | None = None) -> AsyncIterator[App]:
+async def open_app(
+    config: Config, *, clock: Clock | None = None, ledger: Ledger | None = None, storage: Storage | None = None
+) -> AsyncIterator[App]:
     """Wire everything, take over open jobs, and close it all at the end.
 
-    A ledger that cannot be reached does not keep the server from starting: ring-health tells, and nothing is spent.
+    ``ledger`` and ``storage`` stand in for the configured ones. A ledger that cannot be reached does not keep the server from starting: ring-health tells, and nothing is spent.
     Raises LedgerBehind if the database needs ``ring-mcp migrate``.
     """
     clock = clock or SystemClock()
@@ -79,41 +96,58 @@ async def open_app(config: Config, *, clock: Clock | None = None) -> AsyncIterat
             per_month_usd=config.max_usd_per_month,
         )
         state = config.state_path
-        ledger = open_ledger(config, clock)
+        ledger = ledger or open_ledger(config, clock)
         stack.push_async_callback(ledger.aclose)
-        storage = _storage(config, clock)
+        storage = storage or _storage(config, clock)
         stack.push_async_callback(storage.aclose)
-        providers = _providers(config, clock)
-        for provider in providers.values():
-            stack.push_async_callback(provider.aclose)
-        previews = state / "previews" if config.result_preview else None
+        http = _xai_http(config, clock)
+        stack.push_async_callback(http.aclose)
+        providers: Providers = {
+            ("image", "xai"): XaiImages(http, has_key=config.xai_api_key is not None, clock=clock),
+            ("video", "xai"): XaiVideos(http, has_key=config.xai_api_key is not None, clock=clock),
+        }
+        spool, previews = state / "spool", state / "previews" if config.result_preview else None
         homecoming = Homecoming(
             providers,
             storage,
             clock,
-            spool=state / "spool",
+            spool=spool,
             previews=previews,
-            audit_of={"image": image_audit},
+            audit_of={"image": image_audit, "video": video_audit},
         )
-        timeout_s = config.image_gen_poll_timeout_ms / 1000
-        pace = Pace(submit_timeout_s=timeout_s, poll_interval_s=IMAGE_POLL_INTERVAL_S, poll_timeout_s=timeout_s)
-        advance = Advance(providers, homecoming, clock, {"image": pace}, death_is_certain=config.database_url is None)
+        inputs = MediaInputs(
+            storage, fetch=http.download, check_address=http.check_address, folders=config.input_dirs, spool=spool
+        )
+        preparation = Preparation(inputs, clock)
+        paces = _paces(config)
+        advance = Advance(
+            providers, homecoming, preparation, clock, paces, death_is_certain=config.database_url is None
+        )
         runner = JobRunner(ledger, advance, WriteAhead(state / "unwritten"), clock)
-        settings = image_settings(config)
-        images = ImageConductor(
+        intake = Intake(
             ledger=ledger,
             runner=runner,
             providers=providers,
-            presets=presets,
-            settings=settings,
             caps=caps,
             clock=clock,
-            spool=state / "spool",
-            timeout_s=timeout_s,
+            spool=spool,
+            timeouts_s={kind: pace.poll_timeout_s for kind, pace in paces.items()},
             sandbox=bool(config.sandbox),
         )
+        settings = video_settings(config)
+        images = ImageConductor(intake, presets, settings.images, clock)
+        videos = VideoConductor(
+            intake,
+            runner,
+            inputs,
+            presets,
+            settings,
+            clock,
+            first_frame_wait_s=paces["image"].poll_timeout_s + FIRST_FRAME_MARGIN_S,
+        )
+        preparation.make_first_frame = videos.make_first_frame
         default = config.image_gen_provider
-        in_use = settings.models.get(default) or presets.defaults.image[default].model
+        in_use = settings.images.models.get(default) or presets.defaults.image[default].model
         health = HealthConductor(
             ledger=ledger,
             storage=storage,
@@ -140,7 +174,9 @@ async def open_app(config: Config, *, clock: Clock | None = None) -> AsyncIterat
             ledger=ledger,
             storage=storage,
             runner=runner,
+            intake=intake,
             images=images,
+            videos=videos,
             health=health,
             previews=Previews(previews),
         )
@@ -153,6 +189,16 @@ def image_settings(config: Config) -> ImageSettings:
         models={"xai": config.xai_image_model, "google": config.google_image_model},
         aspect_ratios={"xai": config.xai_image_aspect_ratio, "google": config.google_image_aspect_ratio},
         resolutions={"xai": config.xai_image_resolution, "google": config.google_image_size},
+    )
+
+
+def video_settings(config: Config) -> VideoSettings:
+    return VideoSettings(
+        storage_prefix=config.video_gen_storage_prefix,
+        model=config.xai_video_model,
+        duration_s=config.xai_video_default_duration,
+        aspect_ratio=config.xai_video_aspect_ratio,
+        images=image_settings(config),
     )
 
 
@@ -212,13 +258,24 @@ def _storage(config: Config, clock: Clock) -> Storage:
     return LocalStorage(config.local_storage_dir or config.state_path / "files")
 
 
-def _providers(config: Config, clock: Clock) -> dict[str, MediaProvider]:
+def _xai_http(config: Config, clock: Clock) -> ProviderHttp:
     key = config.xai_api_key.get_secret_value() if config.xai_api_key else ""
-    http = ProviderHttp(
+    return ProviderHttp(
         provider="xai",
         base_url=config.xai_api_base_url,
         headers={"Authorization": f"Bearer {key}"} if key else {},
         clock=clock,
         max_media_bytes=config.max_media_bytes,
     )
-    return {"xai": XaiImages(http, has_key=bool(key), clock=clock)}
+
+
+def _paces(config: Config) -> dict[MediaKind, Pace]:
+    image_s = config.image_gen_poll_timeout_ms / 1000
+    return {
+        "image": Pace(submit_timeout_s=image_s, poll_interval_s=IMAGE_POLL_INTERVAL_S, poll_timeout_s=image_s),
+        "video": Pace(
+            submit_timeout_s=VIDEO_SUBMIT_TIMEOUT_S,
+            poll_interval_s=config.video_gen_poll_interval_ms / 1000,
+            poll_timeout_s=config.video_gen_poll_timeout_ms / 1000,
+        ),
+    }

@@ -47,6 +47,10 @@ def _plain_url(value: object) -> object:
     return str(value).strip().rstrip("/")
 
 
+def _folders(value: object) -> object:
+    return [Path(part) for part in value.split(os.pathsep) if part.strip()] if isinstance(value, str) else value
+
+
 def _tokens(value: object) -> object:
     return [t.strip() for t in value.split(",") if t.strip()] if isinstance(value, str) else value
 
@@ -82,6 +86,14 @@ class Config(BaseSettings):
     image_gen_poll_timeout_ms: Annotated[int, Field(gt=0), env("IMAGE_GEN_POLL_TIMEOUT_MS")] = 120_000
     image_gen_storage_prefix: Annotated[str, env("IMAGE_GEN_STORAGE_PREFIX")] = "generated"
 
+    xai_video_model: Annotated[str | None, env("XAI_VIDEO_MODEL")] = None
+    xai_video_default_duration: Annotated[int | None, Field(ge=1, le=15), env("XAI_VIDEO_DEFAULT_DURATION")] = None
+    xai_video_aspect_ratio: Annotated[str | None, env("XAI_VIDEO_ASPECT_RATIO")] = None
+    video_gen_poll_timeout_ms: Annotated[int, Field(gt=0), env("VIDEO_GEN_POLL_TIMEOUT_MS")] = 900_000
+    video_gen_poll_interval_ms: Annotated[int, Field(gt=0), env("VIDEO_GEN_POLL_INTERVAL_MS")] = 5_000
+    video_gen_storage_prefix: Annotated[str, env("VIDEO_GEN_STORAGE_PREFIX")] = "generated/videos"
+    input_dirs: Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_folders), env("RING_INPUT_DIRS")] = ()
+
     file_backend: Annotated[Literal["local", "ringbase"], BeforeValidator(_backend), env("FILE_BACKEND")] = "local"
     ringbase_api_url: Annotated[Url | None, env("RINGBASE_API_URL")] = None
     ringbase_api_token: Annotated[SecretStr | None, env("RINGBASE_API_TOKEN")] = None
@@ -109,7 +121,7 @@ class Config(BaseSettings):
         Literal["debug", "info", "warning", "error"], BeforeValidator(_lower), env("RING_LOG_LEVEL")
     ] = "warning"
 
-    @field_validator("image_gen_storage_prefix")
+    @field_validator("image_gen_storage_prefix", "video_gen_storage_prefix")
     @classmethod
     def _prefix_is_relative(cls, value: str) -> str:
         parts = value.strip("/").split("/")

@@ -69,6 +69,36 @@ class PriceLine(Value):
         return self.unit_usd * self.count
 
 
+class Output(Value):
+    """One thing that a provider made: where it can be fetched, or the spool file that already holds it.
+
+    ``lost_because`` is set when it can never be fetched any more.
+    """
+
+    url: str | None = None
+    spool_path: str | None = None
+    content_type: str | None = None
+    duration_s: Decimal | None = None
+    lost_because: str | None = None
+
+
+class Asset(Value):
+    """One output in the operator's own storage, with the id of its audit row."""
+
+    index: int
+    url: str
+    key: str
+    size_bytes: int
+    content_type: str
+    sha256: str
+    record_id: str
+    file_id: str | None = None
+    local_path: str | None = None
+    width_px: int | None = None
+    height_px: int | None = None
+    duration_s: Decimal | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageRequest:
     """What was asked of ImageConductor. Only ``prompt`` is needed; None means "the configured default"."""
@@ -106,40 +136,83 @@ class ImagePlan(Value):
     warnings: tuple[str, ...] = ()
 
     @property
+    def list_usd(self) -> Decimal:
+        return sum((line.total_usd for line in self.prices), Decimal(0))
+
+    @property
     def estimated_usd(self) -> Decimal:
+        return self.list_usd
+
+
+GenerationKind = Literal["generate", "edit"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoRequest:
+    """What was asked of VideoConductor. Only ``prompt`` is needed; None means "the configured default"."""
+
+    prompt: str
+    quality_mode: str | None = None
+    duration_s: int | None = None
+    aspect_ratio: str | None = None
+    resolution: str | None = None
+    model: str | None = None
+    image_url: str | None = None
+    first_frame_prompt: str | None = None
+    image_provider: str | None = None
+    image_model: str | None = None
+    image_resolution: str | None = None
+    source_video_url: str | None = None
+    remaster: bool = False
+    remaster_from_request_id: str | None = None
+    clip_id: str | None = None
+    pipeline_request_id: str | None = None
+    purpose: str | None = None
+    ref_code: str | None = None
+    persist: bool = True
+    idempotency_key: str | None = None
+
+
+class VideoPlan(Value):
+    """What will be done for a VideoRequest.
+
+    ``estimated_usd`` is Ring's figure (mode rate times seconds); ``list_usd``, from the provider's list prices, is what
+    is reserved. ``first_frame`` is the still to be made first, by a job of its own and at its own cost, ``made_frame``
+    that still once it is there.
+    """
+
+    kind: Literal["video"] = "video"
+    provider: str
+    requested_model: str
+    model: str
+    prompt: str
+    quality_mode: str
+    generation_kind: GenerationKind = "generate"
+    duration_s: int
+    aspect_ratio: str | None = None
+    resolution: str | None = None
+    image_url: str | None = None
+    first_frame: ImagePlan | None = None
+    source_video_url: str | None = None
+    remaster_from_request_id: str | None = None
+    clip_id: str | None = None
+    pipeline_request_id: str | None = None
+    purpose: str = "video"
+    ref_code: str | None = None
+    persist: bool = True
+    made_frame: Asset | None = None
+    storage_prefix: str
+    estimated_usd: Decimal
+    prices: tuple[PriceLine, ...]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def list_usd(self) -> Decimal:
         return sum((line.total_usd for line in self.prices), Decimal(0))
 
 
-Plan = ImagePlan
+Plan = ImagePlan | VideoPlan
 """Any plan; ``kind`` tells which."""
-
-
-class Output(Value):
-    """One thing that a provider made: where it can be fetched, or the spool file that already holds it.
-
-    ``lost_because`` is set when it can never be fetched any more.
-    """
-
-    url: str | None = None
-    spool_path: str | None = None
-    content_type: str | None = None
-    lost_because: str | None = None
-
-
-class Asset(Value):
-    """One output in the operator's own storage, with the id of its audit row."""
-
-    index: int
-    url: str
-    key: str
-    size_bytes: int
-    content_type: str
-    sha256: str
-    record_id: str
-    file_id: str | None = None
-    local_path: str | None = None
-    width_px: int | None = None
-    height_px: int | None = None
 
 
 class Failure(Value):
@@ -168,6 +241,10 @@ class Job:
     actor_id: str
     request_hash: str
     idempotency_key: str | None = None
+    parent_job_id: str | None = None
+    ref_code: str | None = None
+    clip_id: str | None = None
+    pipeline_request_id: str | None = None
     plan: Plan
     sandbox: bool = False
     owner: str | None = None
@@ -193,6 +270,11 @@ class Job:
     @property
     def is_terminal(self) -> bool:
         return self.state in TERMINAL
+
+    @property
+    def is_parked(self) -> bool:
+        """Nobody drives it and nobody is going to, until somebody asks for it."""
+        return self.state in DRIVEN and self.owner is None and self.due_at is None
 
     @property
     def is_settled(self) -> bool:
@@ -237,6 +319,17 @@ class Spend:
     unknown_jobs: int = 0
     open_jobs: int = 0
 
+    @classmethod
+    def nothing(cls) -> Spend:
+        zero = Decimal(0)
+        return cls(day_usd=zero, month_usd=zero, day_reserved_usd=zero, month_reserved_usd=zero)
+
+
+def usd(amount: Decimal) -> str:
+    """``$0.06``: at least two decimals, more only where they count."""
+    cents = amount.quantize(Decimal("0.01"))
+    return f"${cents if cents == amount else amount.normalize():f}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaFile:
@@ -249,3 +342,4 @@ class MediaFile:
     extension: str
     width_px: int | None = None
     height_px: int | None = None
+    duration_s: Decimal | None = None

@@ -1,4 +1,4 @@
-"""presets.json: quality modes, models with capabilities and life dates, dated prices; and the image plan made of them.
+"""presets.json: quality modes, models with capabilities and life dates, dated prices.
 
 Facts that change live in that file, never in code. ``load_presets`` names the key of whatever is wrong in it.
 """
@@ -6,8 +6,6 @@ Facts that change live in that file, never in code. ``load_presets`` names the k
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -16,8 +14,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
-from ring_mcp.domain import ImagePlan, ImageRequest, PriceLine
-from ring_mcp.errors import ConfigError, InvalidRequest, ModelRetired
+from ring_mcp.errors import ConfigError
 from ring_mcp.package_data import data_path
 
 ProviderName = Literal["xai", "google"]
@@ -45,6 +42,10 @@ class ImagePrices(_Entry):
     image_usd: dict[str, dict[str, Usd]]
     input_image_usd: Usd = Decimal(0)
 
+    def of(self, quality: str | None, resolution: str) -> Decimal:
+        """Dollars per picture."""
+        return self.image_usd[quality or "standard"][resolution]
+
 
 class VideoPrices(_Entry):
     as_of: date
@@ -53,7 +54,9 @@ class VideoPrices(_Entry):
     input_video_second_usd: Usd = Decimal(0)
 
 
-class _Model(_Entry):
+class Model(_Entry):
+    """What every model has. ``retires_on`` is the first day without it."""
+
     provider: ProviderName
     aspect_ratios: tuple[str, ...] = ()
     resolutions: tuple[str, ...] = ()
@@ -65,7 +68,7 @@ class _Model(_Entry):
         return self.retires_on is not None and today >= self.retires_on
 
 
-class ImageModel(_Model):
+class ImageModel(Model):
     qualities: tuple[str, ...] = ()
     default_quality: str | None = None
     max_n: int = Field(default=1, ge=1)
@@ -86,12 +89,8 @@ class ImageModel(_Model):
                 raise ValueError(f"prices.imageUsd.{quality} lacks {', '.join(missing)}")
         return self
 
-    def image_price(self, quality: str | None, resolution: str) -> Decimal:
-        assert self.prices is not None, "plan_image lets no model through that has no prices"
-        return self.prices.image_usd[quality or "standard"][resolution]
 
-
-class VideoModel(_Model):
+class VideoModel(Model):
     text_to_video: bool = False
     image_to_video: bool = False
     edit: bool = False
@@ -100,6 +99,17 @@ class VideoModel(_Model):
     max_duration_s: int = 15
     max_edit_input_s: Decimal | None = None
     prices: VideoPrices | None = None
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Self:
+        if self.prices is None:
+            if self.retires_on is None or self.redirect:
+                raise ValueError("a model that can still be called needs prices")
+            return self
+        missing = [r for r in self.resolutions if r not in self.prices.second_usd]
+        if missing:
+            raise ValueError(f"prices.secondUsd lacks {', '.join(missing)}")
+        return self
 
 
 class ImageDefaults(_Entry):
@@ -170,137 +180,3 @@ def load_presets(path: Path | None = None) -> Presets:
     except ValidationError as exc:
         faults = [f"{path.name}: {'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in exc.errors()]
         raise ConfigError(faults) from exc
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageSettings:
-    """What the operator's configuration says about images; None falls through to presets.json."""
-
-    default_provider: ProviderName
-    storage_prefix: str
-    models: Mapping[ProviderName, str | None]
-    aspect_ratios: Mapping[ProviderName, str | None]
-    resolutions: Mapping[ProviderName, str | None]
-
-
-def plan_image(request: ImageRequest, settings: ImageSettings, presets: Presets, today: date) -> ImagePlan:
-    """Fill in every default, check every limit, price it. Pure: quote and run both call this.
-
-    Raises InvalidRequest (with the field and what is allowed) or ModelRetired (with the successor's name).
-    """
-    prompt = checked_prompt(request.prompt, presets.limits.max_prompt_chars)
-    provider = _provider(request, settings, presets)
-    defaults = presets.defaults.image[provider]
-    requested_model = request.model or settings.models.get(provider) or defaults.model
-    name, model, warnings = _living_image_model(requested_model, provider, presets, today)
-
-    aspect_ratio = _choice(
-        "aspectRatio",
-        request.aspect_ratio,
-        settings.aspect_ratios.get(provider) or defaults.aspect_ratio,
-        model.aspect_ratios,
-        name,
-    )
-    resolution = _choice(
-        "resolution",
-        request.resolution and request.resolution.lower(),
-        settings.resolutions.get(provider) or defaults.resolution,
-        model.resolutions,
-        name,
-    )
-    n = 1 if request.n is None else request.n
-    if not 1 <= n <= model.max_n:
-        raise InvalidRequest(f"n must be between 1 and {model.max_n} for {name}, got {n}")
-    if request.seed is not None and not model.takes_seed:
-        warnings.append(f"seed was not used: {name} has no seed, so the same prompt gives another picture each time")
-
-    quality = model.default_quality
-    assert model.prices is not None, "_living_image_model returns priced models only"
-    label = f"{name} {quality} {resolution}" if quality else f"{name} {resolution}"
-    price = PriceLine(
-        what=f"image, {label}",
-        unit_usd=model.image_price(quality, resolution),
-        count=Decimal(n),
-        as_of=model.prices.as_of.isoformat(),
-    )
-    return ImagePlan(
-        provider=provider,
-        requested_model=requested_model,
-        model=name,
-        prompt=prompt,
-        n=n,
-        aspect_ratio=aspect_ratio,
-        resolution=resolution,
-        quality=quality,
-        seed=request.seed if model.takes_seed else None,
-        deferred=model.deferred,
-        purpose=checked_purpose(request.purpose, "image", warnings),
-        ref_code=request.ref_code,
-        storage_prefix=settings.storage_prefix,
-        prices=(price,),
-        warnings=tuple(warnings),
-    )
-
-
-def checked_prompt(prompt: str, max_chars: int) -> str:
-    """The prompt without surrounding blanks. Raises InvalidRequest if nothing is left or it cannot be sent."""
-    prompt = prompt.strip()
-    if not prompt:
-        raise InvalidRequest("prompt is required")
-    if len(prompt) > max_chars:
-        raise InvalidRequest(f"prompt may have {max_chars} characters at most, got {len(prompt)}")
-    return prompt
-
-
-def checked_purpose(purpose: str | None, default: str, warnings: list[str]) -> str:
-    """``purpose`` as one safe path segment.
-
-    Anything that looks like a path is refused; other characters outside A-Z a-z 0-9 _ - become ``_``, with a warning.
-    """
-    if purpose is None or not purpose.strip():
-        return default
-    if "/" in purpose or "\\" in purpose or ".." in purpose or len(purpose) > 100:
-        raise InvalidRequest("purpose must be one path segment of at most 100 letters, digits, '_' and '-', like 'og'")
-    safe = "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in purpose.strip())
-    if safe != purpose:
-        warnings.append(f"purpose is stored as {safe!r}")
-    return safe
-
-
-def _provider(request: ImageRequest, settings: ImageSettings, presets: Presets) -> ProviderName:
-    wanted = request.provider or settings.default_provider
-    for provider in presets.defaults.image:
-        if provider == wanted.strip().lower():
-            return provider
-    raise InvalidRequest(f"provider must be one of {_listed(presets.defaults.image)}, got {wanted!r}")
-
-
-def _living_image_model(
-    requested: str, provider: ProviderName, presets: Presets, today: date
-) -> tuple[str, ImageModel, list[str]]:
-    model = presets.image_models.get(requested)
-    living = [n for n, m in presets.image_models.items() if m.provider == provider and not m.is_retired(today)]
-    if model is None or model.provider != provider:
-        raise InvalidRequest(f"model must be one of {_listed(living)} for provider {provider}, got {requested!r}")
-    if not model.is_retired(today):
-        return requested, model, []
-    assert model.replaced_by is not None, "presets.json is checked for this"
-    successor = presets.image_models[model.replaced_by]
-    if not model.redirect:
-        raise ModelRetired(
-            f"model {requested} was retired by its provider on {model.retires_on}; use {model.replaced_by} instead"
-        )
-    quality = f" at quality {successor.default_quality}" if successor.default_quality else ""
-    warning = f"{requested} was retired on {model.retires_on}: {model.replaced_by}{quality} serves it now"
-    return model.replaced_by, successor, [warning]
-
-
-def _choice(field: str, wanted: str | None, default: str, allowed: tuple[str, ...], model: str) -> str:
-    value = (wanted if wanted is not None else default).strip()
-    if value not in allowed:
-        raise InvalidRequest(f"{field} must be one of {_listed(allowed)} for {model}, got {value!r}")
-    return value
-
-
-def _listed(names: Mapping[ProviderName, object] | list[str] | tuple[str, ...]) -> str:
-    return ", ".join(names)

@@ -63,7 +63,7 @@ def show(job_id: str) -> None:
     async def read() -> tuple[Job, list[dict[str, object]]]:
         async with _ledger() as ledger:
             job = await _get(ledger, job_id)
-            return job, await ledger.records("generated_images", [asset.record_id for asset in job.assets])
+            return job, await ledger.records(f"generated_{job.kind}s", [asset.record_id for asset in job.assets])
 
     job, records = asyncio.run(read())
     from pydantic import TypeAdapter
@@ -78,7 +78,7 @@ def show(job_id: str) -> None:
 def resume(job_id: str, wait_s: float) -> None:
     """Carry a parked job on and wait for it."""
     from ring_mcp.app import open_app
-    from ring_mcp.conductors.results import image_result
+    from ring_mcp.conductors.results import job_result
     from ring_mcp.config import load_config
 
     async def carry_on() -> Job:
@@ -88,7 +88,7 @@ def resume(job_id: str, wait_s: float) -> None:
             return await app.runner.wait(job.id, wait_s) or job
 
     job = asyncio.run(carry_on())
-    click.echo(json.dumps(image_result(job).data(), indent=2, ensure_ascii=False))
+    click.echo(json.dumps(job_result(job).data(), indent=2, ensure_ascii=False))
     if job.state is not JobState.DONE:
         raise SystemExit(1)
 

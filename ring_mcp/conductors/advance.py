@@ -18,9 +18,10 @@ from datetime import datetime, timedelta
 
 from ring_mcp.clock import Clock
 from ring_mcp.conductors.homecoming import Homecoming
+from ring_mcp.conductors.preparation import Preparation
 from ring_mcp.conductors.recording import JobRecord
 from ring_mcp.conductors.spending import settled_cost
-from ring_mcp.domain import Failure, Job, JobState
+from ring_mcp.domain import Failure, Job, JobState, MediaKind
 from ring_mcp.errors import (
     ContentRefused,
     GenerationFailed,
@@ -33,7 +34,7 @@ from ring_mcp.errors import (
     RateLimited,
     RingError,
 )
-from ring_mcp.providers.base import Accepted, Finished, MediaProvider, Running
+from ring_mcp.providers.base import Accepted, Finished, Providers, Running
 
 SUBMIT_MARGIN_S = 30.0
 """How long after its own time-out a submit may still be on its way into the ledger."""
@@ -86,15 +87,17 @@ class Advance:
 
     def __init__(
         self,
-        providers: Mapping[str, MediaProvider],
+        providers: Providers,
         homecoming: Homecoming,
+        preparation: Preparation,
         clock: Clock,
-        pace: Mapping[str, Pace],
+        pace: Mapping[MediaKind, Pace],
         *,
         death_is_certain: bool,
     ) -> None:
         self._providers = providers
         self._homecoming = homecoming
+        self._preparation = preparation
         self._clock = clock
         self._pace = pace
         self._death_is_certain = death_is_certain
@@ -120,13 +123,13 @@ class Advance:
 
     async def _submit(self, record: JobRecord) -> None:
         """The one paid step. What follows the POST is written down even if this task is being cancelled."""
-        provider, pace = self._providers[record.job.plan.provider], self._pace[record.job.kind]
-        if not await self._may_submit(record, pace):
+        kind, plan = record.job.kind, record.job.plan
+        provider, pace = self._providers[kind, plan.provider], self._pace[kind]
+        inputs = await self._preparation.prepare(record)
+        if inputs is None or not await self._may_submit(record, pace):
             return
         try:
-            answer = await provider.submit(
-                record.job.plan, spool=self._homecoming.spool, deadline_s=pace.submit_timeout_s
-            )
+            answer = await provider.submit(plan, inputs, spool=self._homecoming.spool, deadline_s=pace.submit_timeout_s)
         except ProviderError as exc:
             await record.write(self._not_submitted(record.job, exc))
         except asyncio.CancelledError:
@@ -199,7 +202,7 @@ class Advance:
         assert job.provider_request_id is not None, "the table has a CHECK for this"
         pause = Pause(pace.poll_interval_s)
         try:
-            answer = await self._providers[job.plan.provider].check(job.plan, job.provider_request_id)
+            answer = await self._providers[job.kind, job.plan.provider].check(job.plan, job.provider_request_id)
         except ContentRefused as exc:
             await record.write(ended(job, JobState.REFUSED, exc, now))
             return None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from decimal import Decimal
 from typing import Literal
 
 from pydantic import Field
@@ -11,11 +12,11 @@ from pydantic import Field
 from ring_mcp.clock import Clock
 from ring_mcp.conductors.results import Usd, Wire
 from ring_mcp.conductors.spending import cap_left
-from ring_mcp.domain import Caps
+from ring_mcp.domain import Caps, usd
 from ring_mcp.errors import RingError
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.presets import Presets
-from ring_mcp.providers.base import MediaProvider
+from ring_mcp.providers.base import Providers
 from ring_mcp.storage.base import Storage
 
 Status = Literal["ok", "warning", "error"]
@@ -53,7 +54,7 @@ class HealthConductor:
         *,
         ledger: Ledger,
         storage: Storage,
-        providers: Mapping[str, MediaProvider],
+        providers: Providers,
         default_provider: str,
         presets: Presets,
         models_in_use: Sequence[str],
@@ -112,8 +113,10 @@ class HealthConductor:
         return Check(name=name, status="ok", detail=backend)
 
     def _keys(self) -> list[Check]:
-        checks = []
-        for name, provider in self._providers.items():
+        checks: list[Check] = []
+        for (_, name), provider in self._providers.items():
+            if any(check.name == f"provider {name}" for check in checks):
+                continue
             try:
                 provider.check_ready()
             except RingError as exc:
@@ -163,8 +166,8 @@ class HealthConductor:
                 checks.append(Check(name="model", status="ok", detail=name))
         return checks
 
-    def _spending(self, day_usd: object, reserved_usd: object, unknown_jobs: int) -> Check:
-        detail = f"${day_usd} today, of which ${reserved_usd} reserved"
+    def _spending(self, day_usd: Decimal, reserved_usd: Decimal, unknown_jobs: int) -> Check:
+        detail = f"{usd(day_usd)} today, of which {usd(reserved_usd)} reserved"
         if unknown_jobs:
             return Check(
                 name="spending",

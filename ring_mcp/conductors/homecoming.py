@@ -17,11 +17,22 @@ from pathlib import Path
 from ring_mcp.clock import Clock
 from ring_mcp.conductors.recording import JobRecord
 from ring_mcp.conductors.spending import settled_cost
-from ring_mcp.domain import Asset, AuditRecord, Failure, Job, JobState, MediaFile, Output
+from ring_mcp.domain import (
+    Asset,
+    AuditRecord,
+    Failure,
+    ImagePlan,
+    Job,
+    JobState,
+    MediaFile,
+    Output,
+    VideoPlan,
+)
 from ring_mcp.errors import JobExpired, ProviderBadReply, ProviderError, StorageError, StorageRefused
+from ring_mcp.media.clip import write_poster
 from ring_mcp.media.identify import hash_file, identify
 from ring_mcp.media.preview import make_preview
-from ring_mcp.providers.base import MediaProvider
+from ring_mcp.providers.base import Providers
 from ring_mcp.storage.base import Storage
 from ring_mcp.storage.keys import storage_key
 
@@ -38,7 +49,7 @@ class Homecoming:
 
     def __init__(
         self,
-        providers: Mapping[str, MediaProvider],
+        providers: Providers,
         storage: Storage,
         clock: Clock,
         *,
@@ -58,6 +69,9 @@ class Homecoming:
 
         A job is parked when trying again cannot help until a person has changed something.
         """
+        if isinstance(record.job.plan, VideoPlan) and not record.job.plan.persist:
+            await record.write(self._finished(record.job))
+            return 0.0
         try:
             for index in self._missing(record.job):
                 await self._one(record, index, tries)
@@ -88,7 +102,7 @@ class Homecoming:
             await record.write(replace(record.job, outputs=tuple(outputs)))
             return
         job = record.job
-        key = storage_key(job.plan.storage_prefix, job.plan.purpose, job.created_at, index, job.id, media.extension)
+        key = _key(job, index, media.extension)
         stored = await self._storage.put(key, media, self._metadata(job))
         asset = Asset(
             index=index,
@@ -102,6 +116,7 @@ class Homecoming:
             local_path=stored.local_path,
             width_px=media.width_px,
             height_px=media.height_px,
+            duration_s=media.duration_s,
         )
         after = replace(job, assets=(*job.assets, asset))
         if not self._missing(after):
@@ -132,7 +147,7 @@ class Homecoming:
             raise JobExpired("the result came inside the provider's answer and its file is gone", billed="yes")
         part = path.with_suffix(".part")
         try:
-            done = await self._providers[job.plan.provider].download(output, part)
+            done = await self._providers[job.kind, job.plan.provider].download(output, part)
             part.replace(path)
         except OSError as exc:
             raise StorageError(f"the spool folder {self.spool} cannot be written: {exc.strerror}") from exc
@@ -143,7 +158,7 @@ class Homecoming:
         return Path(spool_path) if spool_path else self.spool / f"{job.id}-{index}.media"
 
     def _finished(self, job: Job) -> Job:
-        """The job, ended: done if anything was stored, otherwise failed. The cost is settled either way."""
+        """The job, ended: done if anything was stored or no copy was wanted. The cost is settled either way."""
         now = self._clock.now()
         lost = [
             f"output {i + 1} of {len(job.outputs)} is lost: {output.lost_because}"
@@ -151,7 +166,7 @@ class Homecoming:
             if output.lost_because is not None
         ]
         settled = settled_cost(job, "yes", job.billed_usd)
-        if job.assets:
+        if job.assets or not lost:
             return job.to(
                 JobState.DONE,
                 failure=None,
@@ -169,12 +184,10 @@ class Homecoming:
         if self._previews is None:
             return
         paths = [self._path(job, i) for i, output in enumerate(job.outputs) if output.lost_because is None]
-        preview = await asyncio.to_thread(make_preview, paths)
-        if preview is not None:
-            try:
-                await asyncio.to_thread(_write, self._previews / f"{job.id}.jpg", preview)
-            except OSError as exc:
-                logger.warning("job %s: no preview: %s", job.id, exc.strerror)
+        try:
+            await asyncio.to_thread(_write_preview, job, paths, self._previews / f"{job.id}.jpg")
+        except OSError as exc:
+            logger.warning("job %s: no preview: %s", job.id, exc.strerror)
 
     def _clean_up(self, job: Job) -> None:
         for index in range(len(job.outputs)):
@@ -182,6 +195,23 @@ class Homecoming:
                 self._path(job, index).unlink(missing_ok=True)
 
 
-def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path.write_bytes(content)
+def _key(job: Job, index: int, extension: str) -> str:
+    """Ring's storage keys: made from the job, so that a repeated upload has the same one."""
+    plan = job.plan
+    if isinstance(plan, ImagePlan):
+        return storage_key(plan.storage_prefix, plan.purpose, job.created_at, index, job.id, extension)
+    folder = f"{plan.storage_prefix}/{plan.purpose}/{plan.quality_mode}"
+    return storage_key(folder, plan.generation_kind, job.created_at, None, job.id, extension)
+
+
+def _write_preview(job: Job, paths: list[Path], preview: Path) -> None:
+    preview.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    poster = preview.with_suffix(".poster")
+    try:
+        if job.kind == "video":
+            paths = [poster] if write_poster(paths[0], poster) else []
+        content = make_preview(paths) if paths else None
+        if content is not None:
+            preview.write_bytes(content)
+    finally:
+        poster.unlink(missing_ok=True)

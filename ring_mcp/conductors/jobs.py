@@ -148,7 +148,7 @@ class JobRunner:
         while True:
             event = self._changed.get(job_id)
             job = await self.current(job_id)
-            if job is None or job.is_settled or _is_parked(job):
+            if job is None or job.is_settled or job.is_parked:
                 return job
             left_s = until - self._clock.monotonic()
             if left_s <= 0:
@@ -189,10 +189,6 @@ class JobRunner:
 
 def _has_handle(job: Job) -> bool:
     return job.provider_request_id is not None or bool(job.outputs)
-
-
-def _is_parked(job: Job) -> bool:
-    return job.owner is None and job.due_at is None
 
 
 async def _happened(event: asyncio.Event | None, timeout_s: float) -> None:

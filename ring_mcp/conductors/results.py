@@ -5,15 +5,16 @@ Field names on the wire are camelCase; unset fields are left out.
 
 from __future__ import annotations
 
-from decimal import Decimal
-from typing import Annotated, Any
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 from pydantic.alias_generators import to_camel
 
-from ring_mcp.domain import Asset, Failure, Job, JobState, PriceLine
+from ring_mcp.domain import Asset, Failure, ImagePlan, Job, JobState, PriceLine, VideoPlan
 
 Usd = Annotated[Decimal, PlainSerializer(float, return_type=float)]
+Secs = Annotated[Decimal, PlainSerializer(float, return_type=float)]
 
 
 class Wire(BaseModel):
@@ -38,6 +39,24 @@ class ImageAsset(Wire):
     local_path: str | None = None
 
 
+class VideoAsset(Wire):
+    """The clip. ``url`` is permanent; the provider's own when the caller wanted no copy (then without record_id)."""
+
+    url: str
+    temporary_url: str | None = Field(None, description="The provider's own address: it expires.")
+    request_id: str | None = None
+    record_id: str | None = None
+    file_id: str | None = None
+    size: int | None = Field(None, description="Bytes.")
+    content_type: str
+    duration: Secs | None = Field(None, description="Seconds.")
+    width: int | None = Field(None, description="Pixels.")
+    height: int | None = Field(None, description="Pixels.")
+    respect_moderation: bool = True
+    sha256: str | None = None
+    local_path: str | None = None
+
+
 class QuoteLine(Wire):
     what: str
     unit_usd: Usd
@@ -52,15 +71,13 @@ class QuoteLine(Wire):
         )
 
 
-class GenerateImageResult(Wire):
-    """The ``data`` of ring-image-create: finished, still under way (``state``, ``nextAction``), or a dry run."""
+class JobResult(Wire):
+    """What every create tool answers: finished, still under way (``state``, ``nextAction``), or a dry run."""
 
     success: bool
     provider: str
     model: str
     prompt: str
-    images: tuple[ImageAsset, ...] = ()
-    url: str | None = Field(None, description="Permanent URL of the first image.")
     error: str | None = None
     job_id: str | None = None
     state: str | None = None
@@ -71,39 +88,119 @@ class GenerateImageResult(Wire):
     served_model: str | None = None
     warnings: tuple[str, ...] | None = None
     sandbox: bool | None = Field(None, description="True: made by the built-in sandbox, not by a provider.")
-    joined: bool | None = Field(None, description="True: an identical request was under way; nothing new was paid.")
+    joined: bool | None = Field(None, description="True: an identical request stood already; nothing new was paid.")
     next_action: str | None = None
     dry_run: bool | None = None
     prices: tuple[QuoteLine, ...] | None = None
+    total_usd: Usd | None = Field(None, description="Of a dry run: the sum of the list prices, which is reserved.")
     cap_left_usd: dict[str, Usd] | None = None
     failure: Failure | None = Field(None, exclude=True)
 
 
-def image_result(job: Job, *, joined: bool = False) -> GenerateImageResult:
+class GenerateImageResult(JobResult):
+    """The ``data`` of ring-image-create."""
+
+    images: tuple[ImageAsset, ...] = ()
+    url: str | None = Field(None, description="Permanent URL of the first image.")
+
+
+class GenerateVideoResult(JobResult):
+    """The ``data`` of ring-video-create."""
+
+    quality_mode: str | None = Field(None, description="The effective one, after the automatic upgrade.")
+    generation_kind: Literal["generate", "edit"] | None = None
+    duration: int | None = Field(None, description="Seconds that were asked for.")
+    video: VideoAsset | None = None
+    first_frame: ImageAsset | None = Field(None, description="The still that firstFramePrompt made.")
+    request_id: str | None = Field(None, description="The provider's own id of the job.")
+    clip_id: str | None = None
+    pipeline_request_id: str | None = None
+    remaster_from_request_id: str | None = None
+    remaster_from_video_url: str | None = None
+    progress: int | None = Field(None, description="The provider's own 0 to 100 while it renders.")
+
+
+def job_result(job: Job, *, joined: bool = False) -> JobResult:
     """A job as its caller sees it. ``success`` is False when it ended badly, or is stuck for a reason that is known."""
     plan = job.plan
-    failure = job.failure if job.state is not JobState.DONE else None
-    images = tuple(image_asset(asset) for asset in job.assets)
-    return GenerateImageResult(
-        success=failure is None,
-        provider=plan.provider,
-        model=plan.model,
-        prompt=plan.prompt,
-        images=images,
-        url=images[0].url if images else None,
-        error=failure.message if failure else None,
-        job_id=job.id,
-        state=job.state.value,
-        aspect_ratio=plan.aspect_ratio,
-        resolution=plan.resolution,
-        estimated_cost_usd=plan.estimated_usd,
-        billed_cost_usd=job.billed_usd,
-        served_model=job.served_model,
-        warnings=(*plan.warnings, *job.warnings) or None,
-        sandbox=job.sandbox or None,
-        joined=joined or None,
-        next_action=None if job.is_settled else f"Call ring-job-get with jobId {job.id}: it waits for the result.",
-        failure=failure,
+    failure = job.failure if job.is_settled or job.is_parked else None
+    shared: dict[str, Any] = {
+        "success": failure is None,
+        "provider": plan.provider,
+        "model": plan.model,
+        "prompt": plan.prompt,
+        "error": failure.message if failure else None,
+        "job_id": job.id,
+        "state": job.state.value,
+        "aspect_ratio": plan.aspect_ratio,
+        "resolution": plan.resolution,
+        "billed_cost_usd": job.billed_usd,
+        "served_model": job.served_model,
+        "warnings": (*plan.warnings, *job.warnings, *_trouble(job)) or None,
+        "sandbox": job.sandbox or None,
+        "joined": joined or None,
+        "next_action": None if job.is_settled else f"Call ring-job-get with jobId {job.id}: it waits for the result.",
+        "failure": failure,
+    }
+    if isinstance(plan, ImagePlan):
+        images = tuple(image_asset(asset) for asset in job.assets)
+        return GenerateImageResult(
+            **shared, estimated_cost_usd=plan.estimated_usd, images=images, url=images[0].url if images else None
+        )
+    return _video_result(job, plan, shared)
+
+
+def _trouble(job: Job) -> tuple[str, ...]:
+    """A job under way that has met an obstacle and tries again says so."""
+    if job.failure is None or job.is_settled or job.is_parked:
+        return ()
+    return (f"not there yet, it is being tried again: {job.failure.message}",)
+
+
+def _video_result(job: Job, plan: VideoPlan, shared: dict[str, Any]) -> GenerateVideoResult:
+    video = _video_asset(job) if job.state is JobState.DONE else None
+    return GenerateVideoResult(
+        **shared,
+        estimated_cost_usd=_estimated(plan, video),
+        quality_mode=plan.quality_mode,
+        generation_kind=plan.generation_kind,
+        duration=plan.duration_s,
+        video=video,
+        first_frame=image_asset(plan.made_frame) if plan.made_frame else None,
+        request_id=job.provider_request_id,
+        clip_id=plan.clip_id,
+        pipeline_request_id=plan.pipeline_request_id,
+        remaster_from_request_id=plan.remaster_from_request_id,
+        remaster_from_video_url=plan.source_video_url,
+        progress=None if job.is_settled else job.progress,
+    )
+
+
+def _estimated(plan: VideoPlan, video: VideoAsset | None) -> Decimal:
+    """Ring's figure: the mode's rate times the seconds, of the finished clip if they are known."""
+    if video is None or video.duration is None:
+        return plan.estimated_usd
+    rate = plan.estimated_usd / plan.duration_s
+    return (rate * round(video.duration, 1)).quantize(Decimal("0.01"), ROUND_HALF_UP)
+
+
+def _video_asset(job: Job) -> VideoAsset:
+    """The stored clip, or the provider's own address when no copy was wanted."""
+    output = job.outputs[0]
+    asset = job.assets[0] if job.assets else None
+    return VideoAsset(
+        url=asset.url if asset else output.url or "",
+        temporary_url=output.url,
+        request_id=job.provider_request_id,
+        record_id=asset.record_id if asset else None,
+        file_id=asset.file_id if asset else None,
+        size=asset.size_bytes if asset else None,
+        content_type=asset.content_type if asset else output.content_type or "video/mp4",
+        duration=output.duration_s or (asset.duration_s if asset else None),
+        width=asset.width_px if asset else None,
+        height=asset.height_px if asset else None,
+        sha256=asset.sha256 if asset else None,
+        local_path=asset.local_path if asset else None,
     )
 
 

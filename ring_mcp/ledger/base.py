@@ -25,6 +25,9 @@ class JobQuery:
     actor_id: str | None = None
     states: Collection[JobState] | None = None
     kind: MediaKind | None = None
+    clip_id: str | None = None
+    pipeline_request_id: str | None = None
+    ref_code: str | None = None
     since: datetime | None = None
     before: str | None = None
     limit: int = 20

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple, TypeVar
 
-from ring_mcp.domain import DRIVEN, TERMINAL, AuditRecord, Caps, Job, Spend
+from ring_mcp.domain import DRIVEN, TERMINAL, AuditRecord, Caps, Job, Spend, usd
 from ring_mcp.errors import CapExceeded, InvalidRequest, JobMoved, LedgerError
 from ring_mcp.ledger.base import JobPage, JobQuery, Opened
 from ring_mcp.ledger.rows import (
@@ -136,12 +136,6 @@ def check_caps(needed_usd: Decimal, spend: Spend, caps: Caps, now: datetime) -> 
             )
 
 
-def usd(amount: Decimal) -> str:
-    """``$0.06``: at least two decimals, more only where they count."""
-    cents = amount.quantize(Decimal("0.01"))
-    return f"${cents if cents == amount else amount.normalize():f}"
-
-
 def day_start(now: datetime) -> datetime:
     return now.replace(hour=0, minute=0, second=0, microsecond=0)
 
@@ -165,12 +159,10 @@ def get_job(job_id: str, dialect: Dialect) -> Transaction[Job | None]:
 
 def list_jobs(query: JobQuery, dialect: Dialect) -> Transaction[JobPage]:
     where, parameters = ["1 = 1"], dict[str, Any]()
-    if query.actor_id is not None:
-        where.append("actor_id = :actor_id")
-        parameters["actor_id"] = query.actor_id
-    if query.kind is not None:
-        where.append("kind = :kind")
-        parameters["kind"] = query.kind
+    for name in ("actor_id", "kind", "clip_id", "pipeline_request_id", "ref_code"):
+        if (value := getattr(query, name)) is not None:
+            where.append(f"{name} = :{name}")
+            parameters[name] = value
     if query.states is not None:
         listed, values = _in("state", query.states)
         where.append(f"state IN {listed}")

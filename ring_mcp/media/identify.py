@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 from ring_mcp.domain import MediaFile, MediaKind
 from ring_mcp.errors import ProviderBadReply
+from ring_mcp.media.clip import ClipFacts, measure_clip
 
 MAX_PIXELS = 80_000_000
 """Larger pictures are taken for decompression bombs; the largest that a provider makes today has 17 million."""
@@ -68,6 +69,7 @@ def identify(path: Path, *, size_bytes: int, sha256: str, expected: MediaKind) -
             width_px, height_px = _measure(file, container, size_bytes)
         elif container != "WebM" and not _has_all_boxes(file, size_bytes):
             raise _bad_reply(expected, f"an incomplete {container} file of {size_bytes} bytes")
+    clip = measure_clip(path) if expected == "video" else ClipFacts(width_px=width_px, height_px=height_px)
     content_type, extension = _TYPES[container]
     return MediaFile(
         path=path,
@@ -75,8 +77,9 @@ def identify(path: Path, *, size_bytes: int, sha256: str, expected: MediaKind) -
         sha256=sha256,
         content_type=content_type,
         extension=extension,
-        width_px=width_px,
-        height_px=height_px,
+        width_px=clip.width_px,
+        height_px=clip.height_px,
+        duration_s=clip.duration_s,
     )
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Protocol
 
-from ring_mcp.domain import Output, Plan
+from ring_mcp.domain import MediaKind, Output, Plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,14 @@ class Downloaded:
     sha256: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """Media that goes along with a request, as the provider can read it: a public URL or a data URI."""
+
+    image_url: str | None = None
+    video_url: str | None = None
+
+
 class MediaProvider(Protocol):
     """Makes media through one vendor. Methods raise ProviderError (or a subclass) and nothing else."""
 
@@ -50,7 +59,7 @@ class MediaProvider(Protocol):
     def check_ready(self) -> None:
         """Raises ProviderAuthError if no key is configured. Does no I/O."""
 
-    async def submit(self, plan: Plan, *, spool: Path, deadline_s: float) -> Accepted | Finished:
+    async def submit(self, plan: Plan, inputs: Inputs, *, spool: Path, deadline_s: float) -> Accepted | Finished:
         """The one paid request.
 
         It is sent again only after a rate-limit answer or when no connection was made. ``deadline_s`` aborts it.
@@ -65,3 +74,7 @@ class MediaProvider(Protocol):
         """Stream an output to ``path``, size-capped. Raises JobExpired if the file is gone."""
 
     async def aclose(self) -> None: ...
+
+
+Providers = Mapping[tuple[MediaKind, str], MediaProvider]
+"""Who makes what: by kind of media and name of the provider."""

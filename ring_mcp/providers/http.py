@@ -27,7 +27,7 @@ from ring_mcp.errors import (
     RateLimited,
 )
 from ring_mcp.providers.base import Downloaded
-from ring_mcp.providers.guard import GuardedTransport
+from ring_mcp.providers.guard import GuardedTransport, public_address
 
 MAX_REPLY_BYTES = 96 * 1024 * 1024  # ten 2k pictures as base64 are about 60 MB
 MAX_RETRY_AFTER_S = 60.0
@@ -87,8 +87,9 @@ class ProviderHttp:
         fresh = httpx2.Limits(max_keepalive_connections=0)
         self._paid = httpx2.AsyncClient(**shared, limits=fresh, transport=transport)
         self._free = httpx2.AsyncClient(**shared, limits=httpx2.Limits(max_connections=100), transport=transport)
+        self._trusted_hosts = {httpx2.URL(base_url).host.lower()}
         self._media = httpx2.AsyncClient(
-            transport=GuardedTransport({httpx2.URL(base_url).host}, transport),
+            transport=GuardedTransport(self._trusted_hosts, transport),
             timeout=timeout,
             follow_redirects=True,
             max_redirects=_MAX_REDIRECTS,
@@ -160,15 +161,25 @@ class ProviderHttp:
                 f"{self._provider} could not be asked ({type(exc).__name__})", provider=self._provider
             ) from exc
 
-    async def download(self, url: str, path: Path) -> Downloaded:
-        """Stream ``url`` to ``path`` in constant memory.
+    async def check_address(self, url: str) -> None:
+        """Raises ProviderBadReply if ``url`` lies on a private network, ProviderUnavailable if it has no address."""
+        parsed = httpx2.URL(url)
+        if parsed.host.lower() not in self._trusted_hosts:
+            try:
+                await public_address(parsed.host, parsed.port or 443)
+            except httpx2.HTTPError as exc:
+                raise ProviderUnavailable(str(exc), provider=self._provider, billed="no") from exc
+
+    async def download(self, url: str, path: Path, max_bytes: int | None = None) -> Downloaded:
+        """Stream ``url`` to ``path`` in constant memory; ``max_bytes`` in place of the limit for results.
 
         Raises JobExpired (403, 404, 410), ProviderBadReply (too large, a forbidden address) or ProviderUnavailable.
         """
         try:
             async with self._media.stream("GET", url) as response:
-                self._judge_download(response)
-                return await self._write(response, path)
+                limit_bytes = max_bytes or self._max_media_bytes
+                self._judge_download(response, limit_bytes)
+                return await self._write(response, path, limit_bytes)
         except (httpx2.HTTPError, httpx2.InvalidURL) as exc:
             raise ProviderUnavailable(
                 f"the result could not be fetched from {self._provider} ({type(exc).__name__})",
@@ -176,7 +187,7 @@ class ProviderHttp:
                 billed="yes",
             ) from exc
 
-    def _judge_download(self, response: httpx2.Response) -> None:
+    def _judge_download(self, response: httpx2.Response, limit_bytes: int) -> None:
         status = response.status_code
         if status in (403, 404, 410):
             raise JobExpired(
@@ -193,24 +204,23 @@ class ProviderHttp:
                 billed="yes",
             )
         declared = response.headers.get("content-length", "")
-        if declared.isdigit() and int(declared) > self._max_media_bytes:
-            raise self._too_large(int(declared))
+        if declared.isdigit() and int(declared) > limit_bytes:
+            raise self._too_large(int(declared), limit_bytes)
 
-    async def _write(self, response: httpx2.Response, path: Path) -> Downloaded:
+    async def _write(self, response: httpx2.Response, path: Path, limit_bytes: int) -> Downloaded:
         digest, size_bytes = hashlib.sha256(), 0
         with path.open("wb") as file:
             async for chunk in response.aiter_bytes(_CHUNK_BYTES):
                 size_bytes += len(chunk)
-                if size_bytes > self._max_media_bytes:
-                    raise self._too_large(size_bytes)
+                if size_bytes > limit_bytes:
+                    raise self._too_large(size_bytes, limit_bytes)
                 digest.update(chunk)
                 file.write(chunk)
         return Downloaded(size_bytes=size_bytes, sha256=digest.hexdigest())
 
-    def _too_large(self, size_bytes: int) -> ProviderError:
+    def _too_large(self, size_bytes: int, limit_bytes: int) -> ProviderError:
         return ProviderBadReply(
-            f"{self._provider} sent more than RING_MAX_MEDIA_BYTES allows "
-            f"({size_bytes:,} bytes or more, {self._max_media_bytes:,} allowed)",
+            f"the file is too large: {size_bytes:,} bytes or more, {limit_bytes:,} are allowed",
             provider=self._provider,
             billed="yes",
             next_action="Raise RING_MAX_MEDIA_BYTES and resume the job with `ring-mcp jobs resume`.",

@@ -22,7 +22,7 @@ MISSING_LIBRARY = "The sandbox cannot make clips: the library av is not installe
 
 _WHITE, _TRACK, _NEUTRAL = b"\xeb", b"\x38", b"\x80"
 # Few bits are enough for a poster that stands still, and every choice here is for speed.
-_X264 = {"preset": "ultrafast", "crf": "26", "tune": "stillimage", "g": str(4 * FPS)}
+_X264 = {"preset": "ultrafast", "crf": "22", "tune": "stillimage", "g": str(4 * FPS)}
 
 
 @dataclass(frozen=True)

@@ -29,10 +29,10 @@ async def answer_instead(fault: Fault, state: SandboxState, scope: Scope, receiv
     elif fault.name == "media_huge":
         await _stream(fault, receive, send)
     else:
-        await _ANSWERS[fault.name](fault, state)(scope, receive, send)
+        await _ANSWERS[fault.name](fault, state, scope["path"])(scope, receive, send)
 
 
-def _status(fault: Fault, _: SandboxState) -> Response:
+def _status(fault: Fault, _state: SandboxState, _path: str) -> Response:
     body = fault["body"]
     if isinstance(body, str):
         content, content_type = body.encode(), fault["content_type"] or "text/plain; charset=utf-8"
@@ -42,31 +42,35 @@ def _status(fault: Fault, _: SandboxState) -> Response:
     return Response(content, fault["status"], {"content-type": content_type, **headers})
 
 
-def _rate_limited(fault: Fault, state: SandboxState) -> Response:
-    text = replies.rate_limit_text("grok-imagine-video-1.5", state.settings.video_rps)
+def _rate_limited(fault: Fault, state: SandboxState, path: str) -> Response:
+    if "/videos/" in path:
+        text = replies.rate_limit_text("grok-imagine-video-1.5", state.settings.video_rps)
+    else:
+        text = replies.rate_limit_text("grok-imagine-image-2.0", state.settings.image_rps)
     headers = replies.retry_after_header(fault["retry_after"])
     return _error(state, 429, "resource-exhausted", text, headers)
 
 
-def _credits_exhausted(_: Fault, state: SandboxState) -> Response:
+def _credits_exhausted(_fault: Fault, state: SandboxState, _path: str) -> Response:
     # The newest spelling on record is still the old sentence.
     return _error(state, 429, "Some resource has been exhausted", replies.CREDITS_EXHAUSTED)
 
 
-def _bare_422(fault: Fault, _: SandboxState) -> Response:
+def _bare_422(fault: Fault, _state: SandboxState, _path: str) -> Response:
     text = fault["text"] or str(replies.unprocessable("missing field `prompt`", 10))
     return PlainTextResponse(text, 422)
 
 
-def _poll_404(_: Fault, state: SandboxState) -> Response:
-    return _error(state, 404, "not-found", "No deferred video could be found with the given request_id")
+def _poll_404(_fault: Fault, state: SandboxState, path: str) -> Response:
+    kind = "video" if "/videos/" in path else "image"
+    return _error(state, 404, "not-found", f"No deferred {kind} could be found with the given request_id")
 
 
-def _poll_unknown_status(fault: Fault, _: SandboxState) -> Response:
+def _poll_unknown_status(fault: Fault, _state: SandboxState, _path: str) -> Response:
     return JSONResponse({"status": fault["status"], "progress": 12})
 
 
-def _ringbase_status(fault: Fault, _: SandboxState) -> Response:
+def _ringbase_status(fault: Fault, _state: SandboxState, _path: str) -> Response:
     body = fault["body"]
     if isinstance(body, str):
         return PlainTextResponse(body, fault["status"])
@@ -79,25 +83,23 @@ def _error(
     return replies.error_json(status, code, message, code_style=state.settings.code_style, headers=headers)
 
 
-_ANSWERS: dict[str, Callable[[Fault, SandboxState], Response]] = {
+_ANSWERS: dict[str, Callable[[Fault, SandboxState, str], Response]] = {
     "status": _status,
     "rate_limited": _rate_limited,
     "credits_exhausted": _credits_exhausted,
-    "html_502": lambda fault, _: replies.html_page(fault["status"]),
+    "html_502": lambda fault, *_: replies.html_page(fault["status"]),
     "bare_422": _bare_422,
     "poll_404": _poll_404,
-    "poll_400": lambda _, state: _error(state, 400, "invalid-argument", "The request could not be processed."),
-    "poll_500": lambda fault, state: _error(state, fault["status"], "internal", "Internal error."),
-    "poll_empty_202": lambda _fault, _state: Response(status_code=202),
+    "poll_400": lambda _, state, _path: _error(state, 400, "invalid-argument", "The request could not be processed."),
+    "poll_500": lambda fault, state, _path: _error(state, fault["status"], "internal", "Internal error."),
+    "poll_empty_202": lambda *_: Response(status_code=202),
     "poll_unknown_status": _poll_unknown_status,
-    "media_status": lambda fault, _: PlainTextResponse("unavailable", fault["status"]),
-    "media_html": lambda _fault, _state: HTMLResponse("<!DOCTYPE html><title>Sign in</title><p>Please sign in.</p>"),
-    "media_redirect": lambda fault, _: RedirectResponse(fault["location"], 302),
+    "media_status": lambda fault, *_: PlainTextResponse("unavailable", fault["status"]),
+    "media_html": lambda *_: HTMLResponse("<!DOCTYPE html><title>Sign in</title><p>Please sign in.</p>"),
+    "media_redirect": lambda fault, *_: RedirectResponse(fault["location"], 302),
     "ringbase_status": _ringbase_status,
-    "ringbase_html": lambda fault, _: replies.html_page(fault["status"]),
-    "ringbase_401": lambda _fault, _state: JSONResponse(
-        {"success": False, "error": "Invalid ServiceAccount token"}, 401
-    ),
+    "ringbase_html": lambda fault, *_: replies.html_page(fault["status"]),
+    "ringbase_401": lambda *_: JSONResponse({"success": False, "error": "Invalid ServiceAccount token"}, 401),
 }
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from starlette.datastructures import MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ring_mcp.sandbox import fault_answers, fault_shapes, fault_streams
@@ -44,6 +45,8 @@ class Gate:
             self.state.requests.append(notes)
         try:
             await self._admit(scope, receive, _stamped(scope, send, notes), notes)
+        except ClientDisconnect:
+            return
         except Exception:
             # uvicorn is kept silent, so a mistake of the sandbox itself would otherwise be an unexplained 500.
             LOGGER.exception("sandbox: %s %s failed", scope["method"], scope["path"])

@@ -44,6 +44,7 @@ class MediaStore:
         self._lock = threading.Lock()
         self._items: dict[str, MediaItem] = {}
         self._files: dict[Path, int] = {}
+        self._used_bytes = 0
 
     def publish(
         self, path: Path, kind: Literal["image", "video"], *, ttl_s: float | None = None, file_id: str | None = None
@@ -53,8 +54,10 @@ class MediaStore:
         item = MediaItem(name, kind, path, self._now_s(), ttl_s, file_id)
         with self._lock:
             self._items[name] = item
-            self._files.setdefault(path, path.stat().st_size)
-            self._make_room(keep=path)
+            if path not in self._files:
+                self._files[path] = path.stat().st_size
+                self._used_bytes += self._files[path]
+                self._make_room(keep=path)
         return item
 
     def find(self, name: str) -> MediaItem | None:
@@ -65,6 +68,11 @@ class MediaStore:
         """A file that ``storage_options`` asked to keep."""
         with self._lock:
             return next((item for item in self._items.values() if item.file_id == file_id), None)
+
+    def all(self) -> list[MediaItem]:
+        """Every URL that was given out, live or not."""
+        with self._lock:
+            return list(self._items.values())
 
     def is_live(self, item: MediaItem, url_ttl_s: float | None) -> bool:
         """Whether the URL still works. ``url_ttl_s`` is the setting, None for the default of the kind."""
@@ -79,13 +87,13 @@ class MediaStore:
                 path.unlink(missing_ok=True)
             self._items.clear()
             self._files.clear()
+            self._used_bytes = 0
 
     def _make_room(self, keep: Path) -> None:
-        used_bytes = sum(self._files.values())
         for path, size_bytes in list(self._files.items()):
-            if used_bytes <= self._budget_bytes:
+            if self._used_bytes <= self._budget_bytes:
                 return
             if path != keep:
                 path.unlink(missing_ok=True)
                 del self._files[path]
-                used_bytes -= size_bytes
+                self._used_bytes -= size_bytes

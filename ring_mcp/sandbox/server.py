@@ -64,9 +64,11 @@ class SandboxServer:
         """Serves from a daemon thread; returns when requests are answered."""
         listener = self._open()
         assert self._server is not None
-        self._thread = threading.Thread(target=self._server.run, args=([listener],), name="ring-sandbox", daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_listener, args=(listener,), name="ring-sandbox", daemon=True
+        )
         self._thread.start()
-        if not self._server.ready.wait(START_LIMIT_S):
+        if not self._server.ready.wait(START_LIMIT_S) or not self._server.started:
             self.stop()
             raise RuntimeError("the sandbox did not start")
         return self
@@ -88,7 +90,7 @@ class SandboxServer:
         try:
             if announce is not None:
                 announce(self)
-            self._server.run([listener])
+            self._server.serve_listener(listener)
         finally:
             self.stop()
 
@@ -150,6 +152,14 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self.ready = threading.Event()
         self._state = state
+
+    def serve_listener(self, listener: socket.socket) -> None:
+        """Serves until told to stop; ``ready`` is set then too, so that nobody waits for a start that failed."""
+        try:
+            self.run([listener])
+        finally:
+            self.ready.set()
+            listener.close()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

@@ -20,7 +20,7 @@ from ring_mcp.sandbox.jobs import Ending, Job
 from ring_mcp.sandbox.outputs import StorageOptions
 from ring_mcp.sandbox.pictures import PictureSpec
 from ring_mcp.sandbox.prices import image_cost_ticks
-from ring_mcp.sandbox.replies import invalid, model_unknown
+from ring_mcp.sandbox.replies import XaiRefusal, invalid, model_unknown
 from ring_mcp.sandbox.state import SandboxState
 from ring_mcp.sandbox.studio import Studio
 from ring_mcp.sandbox.xai_fields import Fields
@@ -127,8 +127,12 @@ class XaiImages:
 
     async def poll(self, request: Request) -> Response:
         async def finish(job: Job) -> Ending:
-            order, sources, stores = job.order
-            return Ending("done", await self._make(order, sources, job.charge, storage_fails=stores))
+            order, sources, storage_fails = job.order
+            try:
+                body = await self._make(order, sources, job.charge, storage_fails=storage_fails)
+            except XaiRefusal as exc:
+                return polls.failure("failed_precondition", exc.message)
+            return Ending("done", body)
 
         return await polls.answer(request, self._state, "image", finish)
 
@@ -145,7 +149,11 @@ class XaiImages:
             job = state.jobs.add("image", charge, order.served_model, (order, sources, storage_fails))
             return JSONResponse({"request_id": job.id})
         await state.pause(state.settings.image_delay_s)
-        body = await self._make(order, sources, charge, storage_fails=storage_fails)
+        try:
+            body = await self._make(order, sources, charge, storage_fails=storage_fails)
+        except XaiRefusal:
+            charge.state = "failed"
+            raise
         charge.state = "done"
         return JSONResponse(body)
 

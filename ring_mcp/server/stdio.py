@@ -19,6 +19,9 @@ import anyio
 from mcp.server import Server
 from mcp.server.stdio import stdio_server
 
+CLOSING_LIMIT_S = 0.8
+"""How long a signal leaves for closing. What is not done by then, the next start does: as after a crash."""
+
 
 async def serve_stdio(server: Server[Any], wire: int, *, closing: Callable[[], Awaitable[None]]) -> None:
     """Serve until the client closes stdin or a signal comes; then ``closing`` is awaited before the process ends."""
@@ -27,15 +30,18 @@ async def serve_stdio(server: Server[Any], wire: int, *, closing: Callable[[], A
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
     out = anyio.wrap_file(io.TextIOWrapper(os.fdopen(wire, "wb", closefd=False), encoding="utf-8"))
-    async with stdio_server(stdout=out) as (reading, writing), anyio.create_task_group() as group:
+    async with stdio_server(stdout=out) as (reading, writing):
+        async with anyio.create_task_group() as group:
 
-        async def serve() -> None:
-            await server.run(reading, writing, server.create_initialization_options())
+            async def serve() -> None:
+                await server.run(reading, writing, server.create_initialization_options())
+                group.cancel_scope.cancel()
+
+            group.start_soon(serve)
+            await stop.wait()
             group.cancel_scope.cancel()
-
-        group.start_soon(serve)
-        await stop.wait()
-        group.cancel_scope.cancel()
-        await closing()
-        sys.stderr.flush()
-        os._exit(0)  # the SDK's reader thread still sits in readline(): it cannot be joined
+        if stop.is_set():  # outside the group: whatever is awaited inside a cancelled one is cancelled, too
+            with anyio.move_on_after(CLOSING_LIMIT_S):
+                await closing()
+            sys.stderr.flush()
+            os._exit(0)  # the SDK's reader thread still sits in readline(): it cannot be joined

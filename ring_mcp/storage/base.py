@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from ring_mcp.domain import MediaFile
@@ -31,6 +32,10 @@ class Storage(Protocol):
     """A place that the operator owns. ``name`` is the value of FILE_BACKEND."""
 
     name: str
+
+    def local_path(self, url: str) -> Path | None:
+        """The file behind one of this storage's own URLs, if it lies on this machine."""
+        ...
 
     async def put(self, key: str, media: MediaFile, metadata: Mapping[str, str]) -> StoredFile:
         """Copy the spool file ``media.path`` under ``key`` (see ``keys``); the spool file is left where it is.

@@ -15,8 +15,10 @@ _SEGMENT = re.compile(rf"[A-Za-z0-9._-]{{1,{MAX_SEGMENT_CHARS}}}")
 _DOTS_ONLY = re.compile(r"\.+")
 
 
-def storage_key(prefix: str, purpose: str, created_at: datetime, index: int, job_id: str, extension: str) -> str:
+def storage_key(prefix: str, purpose: str, created_at: datetime, index: int | None, job_id: str, extension: str) -> str:
     """``{prefix}/{purpose}/{epoch ms}-{index}-{8 hex}.{extension}``, always one that ``key_segments`` accepts.
+
+    Without an index (None) that part is left out: a job that makes one file needs none.
 
     The hex digits come from the job id and not from chance: a put that is repeated after a crash has the same key,
     while two jobs of the same millisecond have different ones. Characters that a key cannot carry become ``_``;
@@ -24,7 +26,7 @@ def storage_key(prefix: str, purpose: str, created_at: datetime, index: int, job
 
     Raises ValueError for a naive ``created_at`` or a negative ``index``: both are programming errors.
     """
-    if created_at.tzinfo is None or index < 0:
+    if created_at.tzinfo is None or (index is not None and index < 0):
         raise ValueError("created_at must be aware and index must not be negative")
     # Whole milliseconds by integer division: a float would round some of them up.
     epoch_ms = (created_at - _EPOCH) // timedelta(milliseconds=1)
@@ -32,7 +34,8 @@ def storage_key(prefix: str, purpose: str, created_at: datetime, index: int, job
     suffix = re.sub(r"[^a-z0-9]", "", extension.lower())[:8] or "bin"
     folders = [_cleaned(part, r"[^A-Za-z0-9._-]") for part in prefix.split("/") if part.strip()]
     folders.append(_cleaned(purpose.strip() or "image", r"[^A-Za-z0-9_-]"))
-    return "/".join([*folders, f"{epoch_ms}-{index}-{digest}.{suffix}"])
+    number = "" if index is None else f"-{index}"
+    return "/".join([*folders, f"{epoch_ms}{number}-{digest}.{suffix}"])
 
 
 def key_segments(key: str) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import unquote
 
 import anyio.to_thread
 
@@ -45,6 +46,15 @@ class LocalStorage:
 
     async def put(self, key: str, media: MediaFile, metadata: Mapping[str, str]) -> StoredFile:
         return await anyio.to_thread.run_sync(self._put, key, media)
+
+    def local_path(self, url: str) -> Path | None:
+        prefix = self._root.as_uri() + "/"
+        if not url.startswith(prefix):
+            return None
+        try:
+            return self._target(unquote(url.removeprefix(prefix)))
+        except StorageRefused:
+            return None
 
     async def ping(self) -> None:
         await anyio.to_thread.run_sync(self._probe)

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 from weakref import WeakValueDictionary
@@ -88,6 +89,9 @@ class RingbaseStorage:
                 if len(self._remembered) > _MAX_REMEMBERED:
                     self._remembered.popitem(last=False)
             return stored
+
+    def local_path(self, url: str) -> Path | None:
+        return None
 
     async def ping(self) -> None:
         request = self._http().build_request("GET", self._health_url, headers=self._headers, timeout=_PING_TIMEOUT)

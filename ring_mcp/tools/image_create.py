@@ -10,8 +10,7 @@ from pydantic import Field
 from ring_mcp.conductors.image import ImageConductor
 from ring_mcp.conductors.results import GenerateImageResult
 from ring_mcp.domain import ImageRequest
-from ring_mcp.errors import InvalidRequest
-from ring_mcp.tools.job_answers import Previews, answer_image, report
+from ring_mcp.tools.job_answers import Previews, answer, report
 from ring_mcp.tools.tool import Answer, Arguments, Caller, Seconds, Text, Tool, Whole
 
 MAX_WAIT_S = 3600.0
@@ -87,14 +86,14 @@ class ImageCreateArguments(Arguments):
 def image_create_tool(images: ImageConductor, previews: Previews, inline_wait_s: float) -> Tool[ImageCreateArguments]:
     async def handle(arguments: ImageCreateArguments, caller: Caller) -> Answer:
         if arguments.dry_run:
-            return quote_answer(await images.quote(arguments.request()))
+            return answer(await images.quote(arguments.request()), previews)
         result = await images.generate(
             arguments.request(),
             actor_id=caller.actor_id,
             wait_s=inline_wait_s if arguments.wait_seconds is None else arguments.wait_seconds,
             on_progress=report(caller.progress),
         )
-        return answer_image(result, previews)
+        return answer(result, previews)
 
     return Tool(
         name="ring-image-create",
@@ -111,18 +110,3 @@ def image_create_tool(images: ImageConductor, previews: Previews, inline_wait_s:
         ),
         handler=handle,
     )
-
-
-def quote_answer(quote: GenerateImageResult) -> Answer:
-    if quote.prices is None or quote.estimated_cost_usd is None:
-        raise InvalidRequest("a quote has prices")
-    lines = ["DRY RUN: nothing was made and nothing was spent."]
-    if quote.sandbox:
-        lines.append("SANDBOX: this server makes test pictures, without a provider.")
-    lines.append(f"It would cost ${quote.estimated_cost_usd}: {quote.model}, {quote.aspect_ratio}, {quote.resolution}")
-    lines += [
-        f"  {p.count:g} x ${p.unit_usd} = ${p.total_usd}  {p.what} (list price of {p.as_of})" for p in quote.prices
-    ]
-    lines += [f"cap left, {name}: ${amount}" for name, amount in (quote.cap_left_usd or {}).items()]
-    lines += [f"warning: {warning}" for warning in quote.warnings or ()]
-    return Answer(data=quote.data(), text="\n".join(lines))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from ring_mcp.conductors.jobs import OnProgress
-from ring_mcp.conductors.results import GenerateImageResult
-from ring_mcp.domain import Job, JobState
+from ring_mcp.conductors.results import GenerateImageResult, GenerateVideoResult, JobResult
+from ring_mcp.domain import Job, JobState, usd
 from ring_mcp.errors import RingError
 from ring_mcp.tools.tool import Answer, Progress
 
@@ -15,8 +17,8 @@ MAX_PREVIEW_BYTES = 64 * 1024
 _PERCENT = {
     JobState.PLANNED: 1.0,
     JobState.SUBMITTING: 5.0,
-    JobState.RENDERING: 10.0,
-    JobState.STORING: 92.0,
+    JobState.RENDERING: 6.0,
+    JobState.STORING: 95.0,
     JobState.DONE: 100.0,
 }
 
@@ -40,7 +42,7 @@ class Previews:
 class JobFailed(RingError):
     """A job that ended badly or is stuck, as an error that carries what exists all the same."""
 
-    def __init__(self, result: GenerateImageResult) -> None:
+    def __init__(self, result: JobResult) -> None:
         failure = result.failure
         assert failure is not None, "only failed results become errors"
         super().__init__(
@@ -51,51 +53,85 @@ class JobFailed(RingError):
             job_id=result.job_id,
         )
         self.code = failure.code
-        self.extra = {
-            "state": result.state,
-            "images": [image.data() for image in result.images],
-            "billedCostUsd": float(result.billed_cost_usd) if result.billed_cost_usd is not None else None,
-            "warnings": list(result.warnings or ()),
-            "sandbox": result.sandbox,
-        }
+        kept = ("state", "images", "firstFrame", "requestId", "qualityMode", "billedCostUsd", "warnings", "sandbox")
+        data = result.data()
+        self.extra: dict[str, Any] = {key: data[key] for key in kept if key in data}
 
 
-def answer_image(result: GenerateImageResult, previews: Previews) -> Answer:
+def answer(result: JobResult, previews: Previews) -> Answer:
     """Raises JobFailed for a result that is a failure."""
     if not result.success:
         raise JobFailed(result)
+    if result.dry_run:
+        return Answer(data=result.data(), text=_quote_text(result))
+    files = [(f.url, f.url.rsplit("/", 1)[-1], f.content_type) for f in _files(result)]
     return Answer(
         data=result.data(),
         text=_text(result),
-        preview_jpeg=previews.read(result.job_id) if result.images else None,
-        links=tuple((image.url, image.url.rsplit("/", 1)[-1], image.content_type) for image in result.images),
+        preview_jpeg=previews.read(result.job_id) if files else None,
+        links=tuple(files),
     )
 
 
-def _text(result: GenerateImageResult) -> str:
-    if not result.images:
+def _files(result: JobResult) -> list[Any]:
+    if isinstance(result, GenerateImageResult):
+        return list(result.images)
+    assert isinstance(result, GenerateVideoResult)
+    return [result.video] if result.video else []
+
+
+def _text(result: JobResult) -> str:
+    """For the model: the permanent URL first, then what it is and what it cost, then what to mind."""
+    files = _files(result)
+    if not files:
         lines = [f"Not finished yet: the job is {result.state}.", result.next_action or "", f"jobId: {result.job_id}"]
+        if isinstance(result, GenerateVideoResult) and result.request_id:
+            lines.append(f"requestId: {result.request_id}, progress {result.progress} %")
+        lines.append(_costs(result))
     else:
-        lines = [result.url or ""]
-        lines += [f"{image.url}" for image in result.images[1:]]
-        lines += [_measures(result)]
-        lines += [f"saved at {image.local_path}" for image in result.images if image.local_path]
+        lines = [file.url for file in files]
+        lines.append(_measures(result, files[0], len(files)))
+        lines += [f"saved at {file.local_path}" for file in files if file.local_path]
+        if isinstance(result, GenerateVideoResult) and result.first_frame:
+            lines.append(f"first frame: {result.first_frame.url}")
     if result.sandbox:
-        lines.insert(1, "SANDBOX: a test picture, made without a provider and without cost.")
+        lines.insert(1, "SANDBOX: test media, made without a provider and without cost.")
     if result.joined:
-        lines.append("An identical request was under way or undelivered: this is its result, nothing new was paid.")
+        lines.append("An identical request stood already: this is its result, nothing new was paid.")
     lines += [f"warning: {warning}" for warning in result.warnings or ()]
     return "\n".join(line for line in lines if line)
 
 
-def _measures(result: GenerateImageResult) -> str:
-    first = result.images[0]
-    size = f"{first.width}x{first.height}, " if first.width else ""
-    count = f"{len(result.images)} images, " if len(result.images) > 1 else ""
-    billed = f", billed ${result.billed_cost_usd}" if result.billed_cost_usd is not None else ""
-    model = result.served_model or result.model
-    cost = f"estimated ${result.estimated_cost_usd}{billed}"
-    return f"{count}{size}{first.content_type}, {model}, {cost}, job {result.job_id}"
+def _measures(result: JobResult, file: Any, count: int) -> str:
+    facts = [f"{count} files"] if count > 1 else []
+    if file.width:
+        facts.append(f"{file.width}x{file.height}")
+    if isinstance(result, GenerateVideoResult):
+        facts.append(f"{file.duration or result.duration} s, {result.quality_mode}")
+    facts += [file.content_type, result.served_model or result.model, _costs(result), f"job {result.job_id}"]
+    return ", ".join(facts)
+
+
+def _costs(result: JobResult) -> str:
+    estimated = f"estimated {usd(result.estimated_cost_usd)}" if result.estimated_cost_usd is not None else ""
+    billed = f"billed {usd(result.billed_cost_usd)}" if result.billed_cost_usd is not None else ""
+    return ", ".join(part for part in (estimated, billed) if part)
+
+
+def _quote_text(quote: JobResult) -> str:
+    lines = ["DRY RUN: nothing was made and nothing was spent."]
+    if quote.sandbox:
+        lines.append("SANDBOX: this server makes test media, without a provider.")
+    facts = [quote.model, quote.aspect_ratio, quote.resolution]
+    if isinstance(quote, GenerateVideoResult):
+        facts += [quote.quality_mode, quote.generation_kind, f"{quote.duration} s"]
+    lines.append(f"It would cost {usd(quote.total_usd or Decimal(0))}: {', '.join(fact for fact in facts if fact)}")
+    for price in quote.prices or ():
+        sum_ = f"{price.count:g} x {usd(price.unit_usd)} = {usd(price.total_usd)}"
+        lines.append(f"  {sum_}  {price.what} (list price of {price.as_of})")
+    lines += [f"cap left, {name}: {usd(amount)}" for name, amount in (quote.cap_left_usd or {}).items()]
+    lines += [f"warning: {warning}" for warning in quote.warnings or ()]
+    return "\n".join(lines)
 
 
 def report(progress: Progress) -> OnProgress:
@@ -104,8 +140,9 @@ def report(progress: Progress) -> OnProgress:
 
     async def tell(job: Job) -> None:
         nonlocal last
-        base = _PERCENT.get(job.state, 0.0)
-        percent = max(base, float(job.progress)) if job.state is JobState.RENDERING else base
+        percent = _PERCENT.get(job.state, 0.0)
+        if job.state is JobState.RENDERING:
+            percent = max(percent, min(94.0, float(job.progress)))
         last = percent if percent > last else min(99.9, last + 0.01)
         await progress(last, f"{job.kind} {job.state}")
 

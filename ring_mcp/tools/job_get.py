@@ -5,18 +5,22 @@ from __future__ import annotations
 from mcp_types import ToolAnnotations
 from pydantic import Field
 
-from ring_mcp.conductors.image import ImageConductor
+from ring_mcp.conductors.intake import Intake
 from ring_mcp.conductors.jobs import JobRunner
-from ring_mcp.conductors.results import GenerateImageResult
+from ring_mcp.conductors.results import GenerateImageResult, GenerateVideoResult
 from ring_mcp.errors import NotFound
 from ring_mcp.tools.image_create import MAX_WAIT_S
-from ring_mcp.tools.job_answers import Previews, answer_image, report
+from ring_mcp.tools.job_answers import Previews, answer, report
 from ring_mcp.tools.tool import Answer, Arguments, Caller, Seconds, Text, Tool
 
 DESCRIPTION = """\
 Waits for a job that a create tool answered with, and returns exactly what the create tool would have returned. \
 Costs nothing and may be called as often as you like, also for jobs that ended long ago. If the job is still running \
 after waitSeconds, the answer has its state: call again."""
+
+
+class AnyJobResult(GenerateVideoResult, GenerateImageResult):
+    """The ``data`` of ring-job-get: that of the tool which made the job."""
 
 
 class JobGetArguments(Arguments):
@@ -26,9 +30,7 @@ class JobGetArguments(Arguments):
     )
 
 
-def job_get_tool(
-    runner: JobRunner, images: ImageConductor, previews: Previews, inline_wait_s: float
-) -> Tool[JobGetArguments]:
+def job_get_tool(runner: JobRunner, intake: Intake, previews: Previews, inline_wait_s: float) -> Tool[JobGetArguments]:
     async def handle(arguments: JobGetArguments, caller: Caller) -> Answer:
         job = await runner.current(arguments.job_id)
         if job is None or job.actor_id != caller.actor_id:
@@ -36,14 +38,14 @@ def job_get_tool(
         await runner.adopt(job)
         wait_s = inline_wait_s if arguments.wait_seconds is None else arguments.wait_seconds
         job = await runner.wait(job.id, wait_s, report(caller.progress)) or job
-        return answer_image(await images.deliver(job), previews)
+        return answer(await intake.deliver(job), previews)
 
     return Tool(
         name="ring-job-get",
         title="Get a job's result",
         description=DESCRIPTION,
         arguments=JobGetArguments,
-        output=GenerateImageResult,
+        output=AnyJobResult,
         annotations=ToolAnnotations(
             title="Get a job's result",
             read_only_hint=True,

@@ -1,5 +1,5 @@
 -- The ledger of ring-mcp in PostgreSQL. Applied once, in one transaction, and never edited after a release.
--- generated_images has the shape and indexes that Ring Platform uses, so a clone's own database can serve both;
+-- generated_images and generated_videos have the shape and indexes that Ring Platform uses, so a clone's own database can serve both;
 -- money is bigint ticks of 1e-10 US dollars, so that sums are exact and the two backends share their statements.
 
 CREATE TABLE IF NOT EXISTS generated_images (
@@ -15,6 +15,25 @@ CREATE INDEX IF NOT EXISTS idx_generated_images_ref_code   ON generated_images (
 CREATE INDEX IF NOT EXISTS idx_generated_images_created_at ON generated_images (created_at DESC);
 CREATE INDEX IF NOT EXISTS idx_generated_images_data_gin   ON generated_images USING gin (data);
 
+CREATE TABLE IF NOT EXISTS generated_videos (
+    id          VARCHAR(255) PRIMARY KEY,
+    data        JSONB NOT NULL,
+    created_at  TIMESTAMPTZ DEFAULT now(),
+    updated_at  TIMESTAMPTZ DEFAULT now()
+);
+CREATE INDEX IF NOT EXISTS idx_generated_videos_actor_id ON generated_videos ((data ->> 'actorId'));
+CREATE INDEX IF NOT EXISTS idx_generated_videos_provider ON generated_videos ((data ->> 'provider'));
+CREATE INDEX IF NOT EXISTS idx_generated_videos_purpose ON generated_videos ((data ->> 'purpose'));
+CREATE INDEX IF NOT EXISTS idx_generated_videos_ref_code ON generated_videos ((data ->> 'refCode'));
+CREATE INDEX IF NOT EXISTS idx_generated_videos_clip_id ON generated_videos ((data ->> 'clipId'));
+CREATE INDEX IF NOT EXISTS idx_generated_videos_pipeline_request_id ON generated_videos ((data ->> 'pipelineRequestId'));
+CREATE INDEX IF NOT EXISTS idx_generated_videos_quality_mode ON generated_videos ((data ->> 'qualityMode'));
+CREATE INDEX IF NOT EXISTS idx_generated_videos_request_id ON generated_videos ((data ->> 'requestId'));
+CREATE INDEX IF NOT EXISTS idx_generated_videos_generation_kind ON generated_videos ((data ->> 'generationKind'));
+CREATE INDEX IF NOT EXISTS idx_generated_videos_remaster_from_request_id ON generated_videos ((data ->> 'remasterFromRequestId'));
+CREATE INDEX IF NOT EXISTS idx_generated_videos_created_at ON generated_videos (created_at DESC);
+CREATE INDEX IF NOT EXISTS idx_generated_videos_data_gin ON generated_videos USING gin (data);
+
 CREATE TABLE ring_mcp_migrations (
     version  INTEGER PRIMARY KEY
 );
@@ -28,6 +47,10 @@ CREATE TABLE media_jobs (
     actor_id              TEXT NOT NULL,
     request_hash          TEXT NOT NULL,
     idempotency_key       TEXT,
+    parent_job_id         TEXT,
+    ref_code              TEXT,
+    clip_id               TEXT,
+    pipeline_request_id   TEXT,
     plan                  JSONB NOT NULL,
     sandbox               BOOLEAN NOT NULL,
     owner                 TEXT,
@@ -72,6 +95,8 @@ CREATE UNIQUE INDEX media_jobs_idempotency_key ON media_jobs (actor_id, idempote
     WHERE idempotency_key IS NOT NULL AND NOT (state IN ('failed', 'refused', 'expired') AND settled_usd_ticks = 0);
 CREATE INDEX media_jobs_request_hash ON media_jobs (actor_id, request_hash, created_at DESC);
 CREATE INDEX media_jobs_created_at   ON media_jobs (created_at DESC);
+CREATE INDEX media_jobs_ref_code     ON media_jobs (ref_code);
+CREATE INDEX media_jobs_clip         ON media_jobs (pipeline_request_id, clip_id);
 CREATE INDEX media_jobs_open         ON media_jobs (state, due_at)
     WHERE state IN ('planned', 'submitting', 'rendering', 'storing');
 

@@ -13,6 +13,24 @@ CREATE INDEX idx_generated_images_purpose    ON generated_images (json_extract(d
 CREATE INDEX idx_generated_images_ref_code   ON generated_images (json_extract(data, '$.refCode'));
 CREATE INDEX idx_generated_images_created_at ON generated_images (created_at DESC);
 
+CREATE TABLE generated_videos (
+    id          TEXT PRIMARY KEY,
+    data        TEXT NOT NULL CHECK (json_valid(data)),
+    created_at  TEXT NOT NULL,
+    updated_at  TEXT NOT NULL
+);
+CREATE INDEX idx_generated_videos_actor_id ON generated_videos (json_extract(data, '$.actorId'));
+CREATE INDEX idx_generated_videos_provider ON generated_videos (json_extract(data, '$.provider'));
+CREATE INDEX idx_generated_videos_purpose ON generated_videos (json_extract(data, '$.purpose'));
+CREATE INDEX idx_generated_videos_ref_code ON generated_videos (json_extract(data, '$.refCode'));
+CREATE INDEX idx_generated_videos_clip_id ON generated_videos (json_extract(data, '$.clipId'));
+CREATE INDEX idx_generated_videos_pipeline_request_id ON generated_videos (json_extract(data, '$.pipelineRequestId'));
+CREATE INDEX idx_generated_videos_quality_mode ON generated_videos (json_extract(data, '$.qualityMode'));
+CREATE INDEX idx_generated_videos_request_id ON generated_videos (json_extract(data, '$.requestId'));
+CREATE INDEX idx_generated_videos_generation_kind ON generated_videos (json_extract(data, '$.generationKind'));
+CREATE INDEX idx_generated_videos_remaster_from_request_id ON generated_videos (json_extract(data, '$.remasterFromRequestId'));
+CREATE INDEX idx_generated_videos_created_at ON generated_videos (created_at DESC);
+
 CREATE TABLE media_jobs (
     id                    TEXT PRIMARY KEY,
     kind                  TEXT NOT NULL CHECK (kind IN ('image', 'video')),
@@ -22,6 +40,10 @@ CREATE TABLE media_jobs (
     actor_id              TEXT NOT NULL,
     request_hash          TEXT NOT NULL,
     idempotency_key       TEXT,
+    parent_job_id         TEXT,
+    ref_code              TEXT,
+    clip_id               TEXT,
+    pipeline_request_id   TEXT,
     plan                  TEXT NOT NULL CHECK (json_valid(plan)),
     sandbox               INTEGER NOT NULL CHECK (sandbox IN (0, 1)),
     owner                 TEXT,
@@ -66,5 +88,7 @@ CREATE UNIQUE INDEX media_jobs_idempotency_key ON media_jobs (actor_id, idempote
     WHERE idempotency_key IS NOT NULL AND NOT (state IN ('failed', 'refused', 'expired') AND settled_usd_ticks = 0);
 CREATE INDEX media_jobs_request_hash ON media_jobs (actor_id, request_hash, created_at DESC);
 CREATE INDEX media_jobs_created_at   ON media_jobs (created_at DESC);
+CREATE INDEX media_jobs_ref_code     ON media_jobs (ref_code);
+CREATE INDEX media_jobs_clip         ON media_jobs (pipeline_request_id, clip_id);
 CREATE INDEX media_jobs_open         ON media_jobs (state, due_at)
     WHERE state IN ('planned', 'submitting', 'rendering', 'storing');

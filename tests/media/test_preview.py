@@ -61,6 +61,15 @@ def test_a_small_picture_is_not_blown_up(tmp_path: Path) -> None:
     assert opened(make_preview([plain(tmp_path / "a.png", size=(100, 50))])).size == (100, 50)
 
 
+@pytest.mark.parametrize("size", [(1100, 1100), (2000, 2000), (3000, 2000), (4100, 4100)])
+def test_the_whole_of_a_large_jpeg_is_shown(tmp_path: Path, size: tuple[int, int]) -> None:
+    picture = Image.new("RGB", size, RED)
+    picture.paste(BLUE, (size[0] // 2, size[1] // 2, *size))
+    preview = opened(make_preview([save(tmp_path / "a.jpg", picture)]))
+    assert is_near(preview, (preview.width // 4, preview.height // 4), RED)
+    assert is_near(preview, (preview.width * 3 // 4, preview.height * 3 // 4), BLUE)
+
+
 @pytest.mark.parametrize("size", [(6000, 1), (1, 6000), (1, 1), (5000, 3)])
 def test_an_extreme_shape_still_gives_a_preview(tmp_path: Path, size: tuple[int, int]) -> None:
     assert max(opened(make_preview([plain(tmp_path / "a.png", size=size)])).size) <= MAX_SIDE_PX

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import httpx2
 import pytest
@@ -12,6 +13,9 @@ from ring_mcp.sandbox.server import SandboxServer
 
 XAI_KEY = "sandbox-xai-key"
 RINGBASE_TOKEN = "sandbox-ringbase-token"
+
+# Everything is plain HTTP on the loopback interface; loading certificates takes 25 ms for each client.
+PLAIN: dict[str, Any] = {"verify": False, "trust_env": False, "timeout": 10.0}
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +33,7 @@ def sandbox(running: SandboxServer) -> SandboxServer:
 @pytest.fixture
 def anyone(sandbox: SandboxServer) -> Iterator[httpx2.Client]:
     """A client without any credentials."""
-    with httpx2.Client(base_url=sandbox.url, timeout=10.0, trust_env=False) as client:
+    with httpx2.Client(base_url=sandbox.url, **PLAIN) as client:
         yield client
 
 
@@ -37,7 +41,7 @@ def anyone(sandbox: SandboxServer) -> Iterator[httpx2.Client]:
 def xai(sandbox: SandboxServer) -> Iterator[httpx2.Client]:
     """A client of the emulated xAI, with the key it accepts."""
     headers = {"authorization": f"Bearer {XAI_KEY}"}
-    with httpx2.Client(base_url=sandbox.xai_base_url, headers=headers, timeout=10.0, trust_env=False) as client:
+    with httpx2.Client(base_url=sandbox.xai_base_url, headers=headers, **PLAIN) as client:
         yield client
 
 
@@ -45,7 +49,7 @@ def xai(sandbox: SandboxServer) -> Iterator[httpx2.Client]:
 def ringbase(sandbox: SandboxServer) -> Iterator[httpx2.Client]:
     """A client of the emulated ring-filebase, with the token it accepts."""
     headers = {"authorization": f"Bearer {RINGBASE_TOKEN}"}
-    with httpx2.Client(base_url=sandbox.ringbase_url, headers=headers, timeout=10.0, trust_env=False) as client:
+    with httpx2.Client(base_url=sandbox.ringbase_url, headers=headers, **PLAIN) as client:
         yield client
 
 

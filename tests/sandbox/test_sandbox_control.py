@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
+from ring_mcp.sandbox.media import MediaStore
 from ring_mcp.sandbox.server import SandboxServer
 
 IMAGE = {"model": "grok-imagine-image", "prompt": "a lighthouse"}
@@ -136,7 +141,7 @@ def test_what_was_asked_can_be_read_back_without_keys(anyone: httpx2.Client, xai
 
 
 def test_reset_goes_back_to_the_first_settings(anyone: httpx2.Client) -> None:
-    with SandboxServer(settings={"render_s": 7}) as other, httpx2.Client(base_url=other.url) as client:
+    with SandboxServer(settings={"render_s": 7}) as other, httpx2.Client(base_url=other.url, verify=False) as client:
         headers = {"authorization": "Bearer sandbox-xai-key"}
         url = client.post("/xai/v1/images/generations", json=IMAGE, headers=headers).json()["data"][0]["url"]
         client.post("/control/settings", json={"render_s": 1})
@@ -175,7 +180,7 @@ def test_a_taken_port_is_an_error_at_the_start(sandbox: SandboxServer) -> None:
 
 
 async def test_it_can_be_used_from_asyncio() -> None:
-    async with SandboxServer() as other, httpx2.AsyncClient(base_url=other.url) as client:
+    async with SandboxServer() as other, httpx2.AsyncClient(base_url=other.url, verify=False) as client:
         replies = await asyncio.gather(*(client.get("/ringbase/api/v1/health") for _ in range(5)))
 
     assert {reply.status_code for reply in replies} == {200}
@@ -196,8 +201,9 @@ def test_it_stops_in_the_middle_of_a_stalled_call_and_leaves_no_files() -> None:
     url = other.xai_base_url
     thread = threading.Thread(target=call)
     thread.start()
-    while not other.state.books.charges():
-        pass
+    give_up_s = time.monotonic() + 10
+    while not other.state.books.charges() and time.monotonic() < give_up_s:
+        thread.join(0.01)
     other.stop()
     other.stop()
 
@@ -217,3 +223,46 @@ def test_it_says_nothing_on_either_stream(capfd: pytest.CaptureFixture[str]) -> 
             httpx2.get(other.url)
 
     assert capfd.readouterr() == ("", "")
+
+
+def test_it_serves_in_the_foreground_until_it_is_told_to_stop(tmp_path: Path) -> None:
+    program = (
+        "from ring_mcp.sandbox.server import serve_forever\n"
+        "serve_forever(0, settings={'render_s': 2}, announce=lambda s: print(s.url, flush=True))\n"
+        "print('ended')"
+    )
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, env=environment) as child:
+        assert child.stdout is not None
+        url = child.stdout.readline().strip()
+        with httpx2.Client(base_url=url, verify=False, timeout=10.0) as client:
+            assert client.get("/control/settings").json()["render_s"] == 2.0
+        assert list(tmp_path.iterdir())
+        child.terminate()
+        assert child.communicate(timeout=10)[0] == "ended\n"
+
+    assert child.returncode == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_many_calls_at_once_are_all_answered(sandbox: SandboxServer) -> None:
+    headers = {"authorization": "Bearer sandbox-xai-key"}
+    async with httpx2.AsyncClient(base_url=sandbox.xai_base_url, headers=headers, verify=False, timeout=30) as client:
+        bodies = [IMAGE | {"prompt": f"picture {number % 5}"} for number in range(60)]
+        replies = await asyncio.gather(*(client.post("/images/generations", json=body) for body in bodies))
+
+    assert {reply.status_code for reply in replies} == {200}
+    assert len(sandbox.state.books.charges()) == 60
+    made = {item.path for item in sandbox.state.media.all()}
+    assert (len(made), len(sandbox.state.media.all())) == (5, 60)
+
+
+def test_the_oldest_media_make_room_for_new_ones(tmp_path: Path) -> None:
+    store = MediaStore(lambda: 0.0, budget_bytes=25)
+    items = []
+    for number in range(4):
+        path = tmp_path / f"{number}.jpg"
+        path.write_bytes(bytes(10))
+        items.append(store.publish(path, "image"))
+
+    assert [store.is_live(item, None) for item in items] == [False, False, True, True]

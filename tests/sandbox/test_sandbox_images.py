@@ -37,7 +37,7 @@ def test_a_call_gives_a_real_jpeg_behind_a_temporary_url(xai: httpx2.Client) -> 
     [item] = reply.json()["data"]
     assert set(item) == {"url", "mime_type"}
     assert item["mime_type"] == "image/jpeg"
-    file = httpx2.get(item["url"])
+    file = xai.get(item["url"])
     assert (file.status_code, file.headers["content-type"]) == (200, "image/jpeg")
     assert int(file.headers["content-length"]) == len(file.content)
     assert opened(file.content).format == "JPEG"
@@ -54,7 +54,7 @@ def test_the_pictures_of_one_call_differ(xai: httpx2.Client) -> None:
     items = xai.post("/images/generations", json=V2 | {"n": 3}).json()["data"]
 
     assert len({item["url"] for item in items}) == 3
-    assert len({httpx2.get(item["url"]).content for item in items}) == 3
+    assert len({xai.get(item["url"]).content for item in items}) == 3
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_size_follows_ratio_and_resolution(xai: httpx2.Client, ratio: str, resol
     body = V2 | {"aspect_ratio": ratio, "resolution": resolution}
     url = xai.post("/images/generations", json=body).json()["data"][0]["url"]
 
-    width_px, height_px = opened(httpx2.get(url).content).size
+    width_px, height_px = opened(xai.get(url).content).size
     across, down = ratio.split(":")
     wanted = float(across) / float(down)
     assert width_px / height_px == pytest.approx(wanted, rel=0.03)
@@ -77,7 +77,7 @@ def test_size_follows_ratio_and_resolution(xai: httpx2.Client, ratio: str, resol
 @pytest.mark.parametrize("ratio", ["20:9", "9:20"])
 def test_no_prompt_leaves_the_canvas(xai: httpx2.Client, prompt: str, ratio: str) -> None:
     url = xai.post("/images/generations", json=V2 | {"prompt": prompt, "aspect_ratio": ratio}).json()["data"][0]["url"]
-    shown = opened(httpx2.get(url).content).convert("L")
+    shown = opened(xai.get(url).content).convert("L")
     margin_px = min(shown.size) // 20
     edges = [
         shown.crop((0, 0, shown.width, margin_px)),
@@ -171,7 +171,7 @@ def test_a_drift_of_the_price_shows_in_the_bill(sandbox: SandboxServer, xai: htt
 
 def test_an_edit_of_one_picture_keeps_its_shape(xai: httpx2.Client) -> None:
     body = V2 | {"image": {"url": picture(640, 320), "type": "image_url"}, "aspect_ratio": "1:1"}
-    width_px, height_px = opened(httpx2.get(xai.post("/images/edits", json=body).json()["data"][0]["url"]).content).size
+    width_px, height_px = opened(xai.get(xai.post("/images/edits", json=body).json()["data"][0]["url"]).content).size
 
     assert width_px / height_px == pytest.approx(2.0, rel=0.03)
 
@@ -180,7 +180,7 @@ def test_an_edit_of_several_pictures_takes_the_asked_shape(xai: httpx2.Client) -
     body = V2 | {"images": [{"image_url": picture()}, {"url": picture()}]}
 
     def size(body: dict[str, Any]) -> tuple[int, int]:
-        return opened(httpx2.get(xai.post("/images/edits", json=body).json()["data"][0]["url"]).content).size
+        return opened(xai.get(xai.post("/images/edits", json=body).json()["data"][0]["url"]).content).size
 
     assert size(body | {"aspect_ratio": "1:1"}) == (1024, 1024)
     width_px, height_px = size(body)
@@ -191,7 +191,7 @@ def test_an_own_url_can_be_edited(xai: httpx2.Client) -> None:
     url = xai.post("/images/generations", json=V2 | {"aspect_ratio": "9:16"}).json()["data"][0]["url"]
     edited = xai.post("/images/edits", json=V2 | {"image": {"url": url}}).json()["data"][0]["url"]
 
-    before, after = (opened(httpx2.get(each).content) for each in (url, edited))
+    before, after = (opened(xai.get(each).content) for each in (url, edited))
     assert before.size == after.size
     assert before.tobytes() != after.tobytes()
 
@@ -376,11 +376,11 @@ def test_a_result_can_be_kept_as_a_file(sandbox: SandboxServer, xai: httpx2.Clie
     output = item["file_output"]
     assert output["filename"] == "fox.jpg"
     assert output["public_url_expires_at"] < output["expires_at"]
-    assert httpx2.get(output["public_url"]).content == httpx2.get(item["url"]).content
+    assert xai.get(output["public_url"]).content == xai.get(item["url"]).content
     assert xai.post("/images/edits", json=V1 | {"image": {"file_id": output["file_id"]}}).status_code == 200
 
     sandbox.state.skip(3600)
-    assert httpx2.get(output["public_url"]).status_code == 404
+    assert xai.get(output["public_url"]).status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -418,10 +418,13 @@ def test_results_go_to_the_callers_own_upload_urls(xai: httpx2.Client, bucket: B
     assert all(opened(content).format == "JPEG" for content in bucket.files.values())
 
 
-def test_an_upload_url_that_does_not_take_the_result_is_an_error(xai: httpx2.Client) -> None:
+def test_an_upload_url_that_does_not_take_the_result_is_an_error(sandbox: SandboxServer, xai: httpx2.Client) -> None:
     body = V1 | {"output": {"upload_urls": ["http://127.0.0.1:9/closed"]}}
-
     assert xai.post("/images/generations", json=body).status_code == 400
+
+    request_id = xai.post("/images/generations", json=body | {"deferred": True}).json()["request_id"]
+    assert xai.get(f"/images/{request_id}").json()["error"]["code"] == "failed_precondition"
+    assert {charge.state for charge in sandbox.state.books.charges()} == {"failed"}
 
 
 def test_a_foreign_source_is_fetched(xai: httpx2.Client, bucket: Bucket) -> None:
@@ -430,7 +433,7 @@ def test_a_foreign_source_is_fetched(xai: httpx2.Client, bucket: Bucket) -> None
     body = V2 | {"image": {"url": f"{bucket.url}/fox.png"}}
     url = xai.post("/images/edits", json=body).json()["data"][0]["url"]
 
-    width_px, height_px = opened(httpx2.get(url).content).size
+    width_px, height_px = opened(xai.get(url).content).size
     assert height_px / width_px == pytest.approx(2.0, rel=0.03)
     assert bucket.agents == ["XaiImageApiFetch/1.0"]
 
@@ -442,3 +445,9 @@ def test_a_source_over_ten_mebibytes_is_refused(xai: httpx2.Client, bucket: Buck
 
     assert reply.status_code == 400
     assert "larger than" in reply.json()["error"]
+
+
+def test_a_synchronous_call_takes_the_set_time(sandbox: SandboxServer, xai: httpx2.Client) -> None:
+    sandbox.state.configure(image_delay_s=0.1)
+
+    assert xai.post("/images/generations", json=V1).elapsed.total_seconds() >= 0.1

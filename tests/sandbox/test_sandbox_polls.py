@@ -28,7 +28,7 @@ def job(xai: httpx2.Client, kind: str) -> str:
 @pytest.mark.parametrize(
     ("fault", "options", "status", "text"),
     [
-        ("poll_404", {}, 404, "No deferred video could be found"),
+        ("poll_404", {}, 404, "could be found with the given request_id"),
         ("poll_400", {}, 400, "could not be processed"),
         ("poll_500", {}, 500, "Internal error"),
         ("poll_500", {"status": 503}, 503, "Internal error"),
@@ -160,7 +160,7 @@ def test_the_url_can_be_only_in_the_file_output(
 
     item = body["video"] if kind == "videos" else body["data"][0]
     assert item["url"] is None
-    assert httpx2.get(item["file_output"]["public_url"]).status_code == 200
+    assert xai.get(item["file_output"]["public_url"]).status_code == 200
 
 
 def test_a_bent_done_answer_waits_until_the_job_is_done(sandbox: SandboxServer, xai: httpx2.Client, job: str) -> None:

@@ -18,10 +18,10 @@ from urllib.parse import quote
 
 from ring_mcp.clock import Clock
 from ring_mcp.domain import ImagePlan, Output, Plan
-from ring_mcp.errors import GenerationFailed, JobExpired, ProviderAuthError, ProviderBadReply
-from ring_mcp.providers.base import Accepted, Downloaded, Finished, Running
+from ring_mcp.errors import JobExpired, ProviderAuthError, ProviderBadReply
+from ring_mcp.providers.base import Accepted, Downloaded, Finished, Inputs, Running
 from ring_mcp.providers.http import ProviderHttp, Reply
-from ring_mcp.providers.xai.replies import PROVIDER, billed_usd, error_of
+from ring_mcp.providers.xai.replies import PROVIDER, billed_usd, error_of, failed_job, progress_of
 
 _WHAT = "image generation"
 
@@ -57,33 +57,19 @@ def read_check(reply: Reply, plan: ImagePlan, now: datetime) -> Running | Finish
         raise JobExpired("xAI no longer knows this image job", provider=PROVIDER, http_status=404)
     body = reply.json
     if reply.status == 202:
-        return Running(progress=_progress(body))
+        return Running(progress=progress_of(body))
     if reply.status != 200:
         raise error_of(reply, now, what=_WHAT)
     if not isinstance(body, Mapping):
         raise ProviderBadReply("xAI answered a status request without JSON", provider=PROVIDER)
     status = body.get("status")
     if status == "failed":
-        raise _failed(body)
+        raise failed_job(body, _WHAT)
     if status == "expired":
         raise JobExpired("xAI says that this image job has expired", provider=PROVIDER, billed_usd=billed_usd(body))
     if status == "done" or (status is None and body.get("data") is not None):
         return _finished(body, plan)
-    return Running(progress=_progress(body))
-
-
-def _progress(body: Any) -> int | None:
-    value = body.get("progress") if isinstance(body, Mapping) else None
-    return min(99, max(0, int(value))) if isinstance(value, int | float) else None
-
-
-def _failed(body: Mapping[str, Any]) -> GenerationFailed:
-    error = body.get("error")
-    code, message = (error.get("code"), error.get("message")) if isinstance(error, Mapping) else (None, error)
-    said = ": ".join(str(part) for part in (code, message) if part) or "no reason given"
-    return GenerationFailed(
-        f"xAI image generation failed: {said[:280]}", provider=PROVIDER, billed_usd=billed_usd(body)
-    )
+    return Running(progress=progress_of(body))
 
 
 def _finished(body: Mapping[str, Any], plan: ImagePlan) -> Finished:
@@ -130,7 +116,8 @@ class XaiImages:
         if not self._has_key:
             raise ProviderAuthError("XAI_API_KEY is not configured", provider=PROVIDER)
 
-    async def submit(self, plan: Plan, *, spool: Path, deadline_s: float) -> Accepted | Finished:
+    async def submit(self, plan: Plan, inputs: Inputs, *, spool: Path, deadline_s: float) -> Accepted | Finished:
+        assert isinstance(plan, ImagePlan)
         self.check_ready()
         reply = await self._http.post_paid(
             "images/generations",
@@ -149,6 +136,7 @@ class XaiImages:
             raise error_of(reply, self._clock.now(), what=_WHAT)
 
     async def check(self, plan: Plan, provider_request_id: str) -> Running | Finished:
+        assert isinstance(plan, ImagePlan)
         reply = await self._http.get(f"images/{quote(provider_request_id, safe='')}")
         return read_check(reply, plan, self._clock.now())
 
@@ -157,7 +145,7 @@ class XaiImages:
         return await self._http.download(output.url, path)
 
     async def aclose(self) -> None:
-        await self._http.aclose()
+        """The connections belong to whoever made them; images and videos share them."""
 
 
 def _spool_inline(answer: Finished, spool: Path) -> Finished:

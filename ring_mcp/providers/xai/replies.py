@@ -16,6 +16,7 @@ from typing import Any
 from ring_mcp.errors import (
     ContentRefused,
     CreditsExhausted,
+    GenerationFailed,
     ProviderAuthError,
     ProviderBadReply,
     ProviderError,
@@ -27,7 +28,7 @@ from ring_mcp.providers.http import Reply, retry_after_s
 
 PROVIDER = "xai"
 _TICKS_PER_USD = Decimal(10) ** 10
-_MODERATED = ("content-moderated", "content moderation", "usage guidelines", "safety_check")
+_MODERATED = ("content-moderated", "content moderation", "moderation", "usage guidelines", "safety_check")
 _BAD_KEY = ("api key",)
 _NO_CREDITS = ("credits", "spending limit", "usage-exhausted")
 
@@ -43,6 +44,25 @@ def billed_usd(body: Any) -> Decimal | None:
     except ArithmeticError:
         return None
     return amount if amount.is_finite() and amount >= 0 else None
+
+
+def progress_of(body: Any) -> int | None:
+    """The provider's own 0 to 99, if it says one."""
+    value = body.get("progress") if isinstance(body, Mapping) else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:  # noqa: PLR0124 - NaN
+        return None
+    return int(min(99, max(0, value)))
+
+
+def failed_job(body: Mapping[str, Any], what: str) -> ProviderError:
+    """A job that xAI reports as failed: in the body of a success, so that pollers do not storm."""
+    error = body.get("error")
+    code, message = (error.get("code"), error.get("message")) if isinstance(error, Mapping) else (None, error)
+    said = ": ".join(str(part) for part in (code, message) if part)[:280] or "no reason given"
+    text, cost = f"xAI {what} failed: {said}", billed_usd(body)
+    if any(word in said.lower() for word in _MODERATED):
+        return ContentRefused(text, provider=PROVIDER, billed_usd=cost)
+    return GenerationFailed(text, provider=PROVIDER, billed_usd=cost)
 
 
 def error_text(reply: Reply) -> str:

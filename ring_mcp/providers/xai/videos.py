@@ -1,0 +1,135 @@
+"""Videos from xAI: ``POST /videos/generations`` or ``/videos/edits``, then ``GET /videos/{request_id}``.
+
+The dialect is in the pure functions ``submit_request``, ``read_submit`` and ``read_check``. Facts: a create answers 200
+with ``request_id``; a poll answers 202 (often without a body) while it runs, 200 when it is done or failed. Moderation
+comes in three forms: HTTP 400 on the poll with the bill in it, ``failed``, or ``done`` with ``respect_moderation``
+false and no URL. Bodies have been seen without ``status`` and nested in ``response``. (xAI OpenAPI, autumn 2026.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from ring_mcp.clock import Clock
+from ring_mcp.domain import Output, Plan, VideoPlan
+from ring_mcp.errors import ContentRefused, JobExpired, ProviderAuthError, ProviderBadReply
+from ring_mcp.providers.base import Accepted, Downloaded, Finished, Inputs, Running
+from ring_mcp.providers.http import ProviderHttp, Reply
+from ring_mcp.providers.xai.replies import PROVIDER, billed_usd, error_of, failed_job, progress_of
+
+_WHAT = "video generation"
+
+
+def submit_request(plan: VideoPlan, inputs: Inputs) -> tuple[str, dict[str, Any]]:
+    """Path and body, with documented fields only. An edit takes no duration, ratio, resolution or image."""
+    body: dict[str, Any] = {"model": plan.model, "prompt": plan.prompt}
+    if plan.generation_kind == "edit":
+        return "videos/edits", {**body, "video": {"url": inputs.video_url}}
+    body |= {"duration": plan.duration_s, "resolution": plan.resolution}
+    if inputs.image_url is not None:
+        return "videos/generations", {**body, "image": {"url": inputs.image_url}}  # the ratio is the image's
+    return "videos/generations", {**body, "aspect_ratio": plan.aspect_ratio}
+
+
+def read_submit(reply: Reply) -> Accepted:
+    body = reply.json
+    request_id = body.get("request_id") if isinstance(body, Mapping) else None
+    if not isinstance(request_id, str) or not request_id:
+        raise ProviderBadReply("xAI video start returned no request_id", provider=PROVIDER, http_status=reply.status)
+    return Accepted(provider_request_id=request_id)
+
+
+def read_check(reply: Reply, now: datetime) -> Running | Finished:
+    """An answer to "how is it?". A status word that nobody knows means "still running"."""
+    if reply.status == 404:
+        raise JobExpired("xAI no longer knows this video job", provider=PROVIDER, http_status=404)
+    body = reply.json
+    if reply.status == 202:
+        return Running(progress=progress_of(body))
+    if reply.status != 200:
+        raise error_of(reply, now, what=_WHAT)
+    if not isinstance(body, Mapping):
+        raise ProviderBadReply("xAI answered a status request without JSON", provider=PROVIDER)
+    nested = body.get("response")
+    if isinstance(nested, Mapping):
+        body = {**nested, **{key: value for key, value in body.items() if key != "response"}}
+    status, video = body.get("status"), body.get("video")
+    if status == "failed":
+        raise failed_job(body, _WHAT)
+    if status == "expired":
+        raise JobExpired("xAI says that this video job has expired", provider=PROVIDER, billed_usd=billed_usd(body))
+    if isinstance(video, Mapping) and (status == "done" or (status is None and _url(video))):
+        return _finished(body, video)
+    if status == "done":
+        raise ProviderBadReply("xAI returned no video", provider=PROVIDER, billed_usd=billed_usd(body))
+    return Running(progress=progress_of(body))
+
+
+def _finished(body: Mapping[str, Any], video: Mapping[str, Any]) -> Finished:
+    cost, url = billed_usd(body), _url(video)
+    if video.get("respect_moderation") is False:
+        raise ContentRefused("Video filtered by moderation", provider=PROVIDER, billed_usd=cost)
+    if not url:
+        raise ProviderBadReply("xAI returned no video URL", provider=PROVIDER, billed_usd=cost)
+    model = body.get("model")
+    return Finished(
+        outputs=(Output(url=url, content_type="video/mp4", duration_s=_seconds(video.get("duration"))),),
+        billed_usd=cost,
+        served_model=model if isinstance(model, str) and model else None,
+    )
+
+
+def _url(video: Mapping[str, Any]) -> str | None:
+    url, file = video.get("url"), video.get("file_output")
+    if not url and isinstance(file, Mapping):
+        url = file.get("public_url")
+    return url if isinstance(url, str) and url else None
+
+
+def _seconds(value: Any) -> Decimal | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 3600:
+        return None
+    return Decimal(str(value))
+
+
+class XaiVideos:
+    """See ``providers.base.MediaProvider``."""
+
+    name = PROVIDER
+
+    def __init__(self, http: ProviderHttp, *, has_key: bool, clock: Clock) -> None:
+        self._http = http
+        self._has_key = has_key
+        self._clock = clock
+
+    def check_ready(self) -> None:
+        if not self._has_key:
+            raise ProviderAuthError("XAI_API_KEY is not configured", provider=PROVIDER)
+
+    async def submit(self, plan: Plan, inputs: Inputs, *, spool: Path, deadline_s: float) -> Accepted | Finished:
+        assert isinstance(plan, VideoPlan)
+        self.check_ready()
+        path, body = submit_request(plan, inputs)
+        timed_out = f"Video start timed out after {deadline_s * 1000:.0f}ms"
+        reply = await self._http.post_paid(path, body, deadline_s=deadline_s, judge=self._judge, timed_out=timed_out)
+        return read_submit(reply)
+
+    def _judge(self, reply: Reply) -> None:
+        if not 200 <= reply.status < 300:
+            raise error_of(reply, self._clock.now(), what="video start")
+
+    async def check(self, plan: Plan, provider_request_id: str) -> Running | Finished:
+        reply = await self._http.get(f"videos/{quote(provider_request_id, safe='')}")
+        return read_check(reply, self._clock.now())
+
+    async def download(self, output: Output, path: Path) -> Downloaded:
+        assert output.url is not None, "a clip always has an address"
+        return await self._http.download(output.url, path)
+
+    async def aclose(self) -> None:
+        """The connections belong to whoever made them; images and videos share them."""

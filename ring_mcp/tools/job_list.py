@@ -1,0 +1,136 @@
+"""ring-job-list: find jobs again."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from mcp_types import ToolAnnotations
+from pydantic import BeforeValidator, Field
+
+from ring_mcp.conductors.results import Usd, Wire
+from ring_mcp.domain import DRIVEN, Job, JobState, VideoPlan
+from ring_mcp.errors import InvalidRequest
+from ring_mcp.ledger.base import JobQuery, Ledger
+from ring_mcp.tools.tool import Answer, Arguments, Caller, Text, Tool, Whole
+
+DESCRIPTION = """\
+Lists your jobs, newest first: what was asked, where it stands, what it cost, where the result is. Costs nothing. Use \
+it to find a job whose jobId you lost; then ring-job-get. data.cursor, if any, goes into the next call as cursor."""
+
+State = Literal[
+    "open", "planned", "submitting", "rendering", "storing", "unknown", "done", "failed", "refused", "expired"
+]
+
+
+class ListedJob(Wire):
+    job_id: str
+    kind: str
+    state: str
+    prompt: str
+    request_id: str | None = None
+    clip_id: str | None = None
+    quality_mode: str | None = None
+    estimated_cost_usd: Usd
+    billed_cost_usd: Usd | None = None
+    url: str | None = None
+    error: str | None = None
+    created_at: str = Field(description="ISO 8601, UTC.")
+    sandbox: bool | None = None
+
+    @classmethod
+    def of(cls, job: Job) -> ListedJob:
+        plan = job.plan
+        return cls(
+            job_id=job.id,
+            kind=job.kind,
+            state=job.state.value,
+            prompt=plan.prompt if len(plan.prompt) <= MAX_PROMPT_CHARS else plan.prompt[:MAX_PROMPT_CHARS] + "…",
+            request_id=job.provider_request_id,
+            clip_id=job.clip_id,
+            quality_mode=plan.quality_mode if isinstance(plan, VideoPlan) else None,
+            estimated_cost_usd=plan.estimated_usd,
+            billed_cost_usd=job.billed_usd,
+            url=job.assets[0].url if job.assets else None,
+            error=job.failure.message if job.failure else None,
+            created_at=job.created_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            sandbox=job.sandbox or None,
+        )
+
+
+class JobList(Wire):
+    jobs: tuple[ListedJob, ...]
+    cursor: str | None = Field(None, description="There are more: pass it on to get them.")
+
+
+MAX_PROMPT_CHARS = 500
+
+
+def _instant(value: object) -> object:
+    if not isinstance(value, str):
+        raise ValueError("must be a date and time like 2026-11-21T08:00:00Z")  # noqa: TRY004 - pydantic takes ValueError
+    return value
+
+
+class JobListArguments(Arguments):
+    state: State | None = Field(None, description='Only jobs in this state; "open" means any that is under way.')
+    kind: Literal["image", "video"] | None = Field(None, description="Only images, or only videos.")
+    clip_id: Text | None = Field(None, description="Only this clip.")
+    pipeline_request_id: Text | None = Field(None, description="Only this campaign.")
+    ref_code: Text | None = Field(None, description="Only jobs with this tracking id.")
+    since: Annotated[datetime, BeforeValidator(_instant)] | None = Field(
+        None, description="Only jobs created at or after this instant (ISO 8601)."
+    )
+    limit: Whole = Field(20, ge=1, le=100, description="How many at most.")
+    cursor: Text | None = Field(None, description="Where the last answer ended.")
+
+    def query(self, actor_id: str) -> JobQuery:
+        since = self.since
+        if since is not None and since.tzinfo is None:
+            since = since.replace(tzinfo=UTC)
+        states = None if self.state is None else DRIVEN if self.state == "open" else {JobState(self.state)}
+        return JobQuery(
+            actor_id=actor_id,
+            states=states,
+            kind=self.kind,
+            clip_id=self.clip_id,
+            pipeline_request_id=self.pipeline_request_id,
+            ref_code=self.ref_code,
+            since=since,
+            before=self.cursor,
+            limit=self.limit,
+        )
+
+
+def job_list_tool(ledger: Ledger) -> Tool[JobListArguments]:
+    async def handle(arguments: JobListArguments, caller: Caller) -> Answer:
+        if arguments.cursor is not None and await ledger.get(arguments.cursor) is None:
+            raise InvalidRequest("cursor is not one that this tool gave")
+        page = await ledger.list_jobs(arguments.query(caller.actor_id))
+        found = JobList(jobs=tuple(ListedJob.of(job) for job in page.jobs), cursor=page.cursor)
+        return Answer(data=found.data(), text=_text(found))
+
+    return Tool(
+        name="ring-job-list",
+        title="List jobs",
+        description=DESCRIPTION,
+        arguments=JobListArguments,
+        output=JobList,
+        annotations=ToolAnnotations(
+            title="List jobs", read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False
+        ),
+        handler=handle,
+    )
+
+
+def _text(found: JobList) -> str:
+    if not found.jobs:
+        return "no jobs"
+    lines = []
+    for job in found.jobs:
+        end = job.url or job.error or ""
+        lines.append(f"{job.created_at} {job.kind} {job.state} {job.job_id} {end}".rstrip())
+        lines.append(f"  {' '.join(job.prompt.split())[:120]}")
+    if found.cursor:
+        lines.append(f"more with cursor {found.cursor}")
+    return "\n".join(lines)

@@ -1,0 +1,52 @@
+"""Ledgers on each kind of database, a fresh one for every test."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from fake_clock import FakeClock
+from ledger_databases import LedgerDatabase
+from postgres_server import fresh_database, server_url
+
+from ring_mcp.ledger.base import Ledger
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> str:
+    """A PostgreSQL server, started when the first test of this process needs one, removed with the process."""
+    return server_url()
+
+
+@pytest.fixture
+def postgres_database(postgres_url: str) -> Iterator[str]:
+    """The URL of a migrated database for this test alone."""
+    with fresh_database(postgres_url) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> LedgerDatabase:
+    if request.param == "sqlite":
+        return LedgerDatabase("sqlite", str(tmp_path / "state" / "ledger.db"))
+    return LedgerDatabase("postgres", request.getfixturevalue("postgres_database"))
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+async def ledger(database: LedgerDatabase, clock: FakeClock) -> AsyncIterator[Ledger]:
+    async with database.started(clock) as started:
+        yield started
+
+
+@pytest.fixture
+async def second_ledger(ledger: Ledger, database: LedgerDatabase, clock: FakeClock) -> AsyncIterator[Ledger]:
+    """Another one on the same database, as another server process has it."""
+    async with contextlib.AsyncExitStack() as stack:
+        yield await stack.enter_async_context(database.started(clock))

@@ -1,0 +1,61 @@
+"""A clock that stands still until a test moves it."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+START = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+
+
+class FakeClock:
+    """See ``ring_mcp.clock.Clock``. Whoever sleeps wakes when ``advance`` has brought its time."""
+
+    def __init__(self, start: datetime = START) -> None:
+        self._now = start
+        self._monotonic_s = 0.0
+        self._sleepers: list[tuple[float, asyncio.Future[None]]] = []
+        self._somebody_sleeps = asyncio.Event()
+
+    def now(self) -> datetime:
+        return self._now
+
+    def monotonic(self) -> float:
+        return self._monotonic_s
+
+    async def sleep(self, delay_s: float) -> None:
+        if delay_s <= 0:
+            await asyncio.sleep(0)
+            return
+        sleeper = (self._monotonic_s + delay_s, asyncio.get_running_loop().create_future())
+        self._sleepers.append(sleeper)
+        self._somebody_sleeps.set()
+        try:
+            await sleeper[1]
+        finally:
+            if sleeper in self._sleepers:
+                self._sleepers.remove(sleeper)
+
+    @property
+    def next_wake_s(self) -> float | None:
+        """How long until the first sleeper is due; None if nobody sleeps."""
+        return min(due for due, _ in self._sleepers) - self._monotonic_s if self._sleepers else None
+
+    async def asleep(self, timeout_s: float = 10.0) -> None:
+        """Wait, in real time, until somebody sleeps."""
+        while not self._sleepers:
+            self._somebody_sleeps.clear()
+            await asyncio.wait_for(self._somebody_sleeps.wait(), timeout_s)
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, and wake those whose time has come, the earliest first."""
+        self._now += timedelta(seconds=seconds)
+        self._monotonic_s += seconds
+        for due, future in sorted(self._sleepers, key=lambda sleeper: sleeper[0]):
+            if due <= self._monotonic_s and not future.done():
+                future.set_result(None)
+        self._sleepers = [sleeper for sleeper in self._sleepers if not sleeper[1].done()]
+
+    def move_to(self, now: datetime) -> None:
+        """Let time pass until ``now``."""
+        self.advance((now - self._now).total_seconds())
