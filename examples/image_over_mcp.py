@@ -27,9 +27,7 @@ async def main() -> int:
     async with Client(SERVER) as client:
         await call(client, "ring-health", {})
         answer = await call(client, "ring-image-create", {"prompt": "Paper boats", "n": 2, "purpose": "example"})
-        while (
-            answer["success"] and "url" not in answer["data"]
-        ):  # it takes longer than waitSeconds: do not create again
+        while answer["success"] and "url" not in answer["data"]:  # takes longer than waitSeconds
             answer = await call(client, "ring-job-get", {"jobId": answer["data"]["jobId"]})
     if not answer["success"]:
         print(f"{answer['code']} (billed: {answer['billed']}): {answer['nextAction']}")

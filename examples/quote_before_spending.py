@@ -24,7 +24,7 @@ async def main() -> int:
             quote = await app.images.quote(request)  # spends nothing, writes nothing
             for line in quote.prices or ():
                 print(f"{line.what}: {line.count:g} x ${line.unit_usd}, list price of {line.as_of}")
-            print(f"  in all: ${quote.estimated_cost_usd}")
+            print(f"  in all: ${quote.total_usd}")
             for warning in quote.warnings or ():
                 print(f"  warning: {warning}")
             try:

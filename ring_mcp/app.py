@@ -35,6 +35,7 @@ from ring_mcp.storage.base import Storage
 from ring_mcp.tools.job_answers import Previews
 
 if TYPE_CHECKING:
+    from ring_mcp.tools.resources import Resources
     from ring_mcp.tools.tool import Tool
 
 logger = logging.getLogger(__name__)
@@ -76,6 +77,11 @@ class App:
             health_tool(self.health),
         ]
 
+    def resources(self) -> Resources:
+        from ring_mcp.tools.resources import Resources
+
+        return Resources(self.runner, self.presets)
+
 
 @contextlib.asynccontextmanager
 async def open_app(
@@ -83,8 +89,9 @@ async def open_app(
 ) -> AsyncIterator[App]:
     """Wire everything, take over open jobs, and close it all at the end.
 
-    ``ledger`` and ``storage`` stand in for the configured ones. A ledger that cannot be reached does not keep the server from starting: ring-health tells, and nothing is spent.
-    Raises LedgerBehind if the database needs ``ring-mcp migrate``.
+    ``ledger`` and ``storage`` stand in for the configured ones. A ledger that cannot be reached does not keep the
+    server from starting: ring-health tells, and nothing is spent. Raises LedgerBehind if the database needs
+    ``ring-mcp migrate``.
     """
     clock = clock or SystemClock()
     async with contextlib.AsyncExitStack() as stack:

@@ -5,6 +5,7 @@ Starts the sandbox, starts the server as a real stdio subprocess, speaks MCP wit
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import time
 from pathlib import Path
@@ -21,17 +22,25 @@ from ring_mcp.server.client import ToolReply, ToolSession, stdio_session
 
 LIGHTHOUSE = "A lighthouse on a cliff at dusk, warm light in the windows, oil painting"
 KITES = "Two paper kites over a harbour, morning fog"
+CLIPS: list[dict[str, Any]] = [
+    {"prompt": "ACTION: a fishing boat turns into the wind. CAMERA: slow dolly in.", "duration": 3},
+    {
+        "prompt": "ACTION: the beam of the lighthouse sweeps over the sea.",
+        "firstFramePrompt": LIGHTHOUSE,
+        "duration": 3,
+        "clipId": "lighthouse",
+    },
+]
+_POLL_INTERVAL_MS = "250"  # the sandbox renders in a moment; a provider is asked every five seconds
 
 
 async def run_demo(prompt: str | None) -> int:
     """Returns the exit status: 0 if every picture arrived."""
     console = Console(highlight=False)
     started = time.monotonic()
-    console.print(
-        "[bold yellow]SANDBOX[/] - no provider is called, nothing costs money, the pictures are test pictures."
-    )
+    console.print("[bold yellow]SANDBOX[/] - no provider is called, nothing costs money, these are test media.")
     with SandboxServer() as sandbox:
-        environment = child_environment(RING_SANDBOX=sandbox.url)
+        environment = child_environment(RING_SANDBOX=sandbox.url, VIDEO_GEN_POLL_INTERVAL_MS=_POLL_INTERVAL_MS)
         config = load_config(environment, folder=Path(os.devnull).parent)
         config.state_path.mkdir(parents=True, exist_ok=True)
         async with stdio_session(environment, config.state_path) as session:
@@ -42,12 +51,21 @@ async def run_demo(prompt: str | None) -> int:
             if prompt is None:
                 calls.append({"prompt": KITES, "n": 2, "purpose": "demo"})
             for arguments in calls:
-                if not await _picture(session, arguments, console, config):
+                if not await _make(session, "ring-image-create", arguments, console, config):
                     return 1
+            if prompt is None and clips_can_be_made():
+                for arguments in CLIPS:
+                    if not await _make(session, "ring-video-create", arguments, console, config):
+                        return 1
     console.print(
-        f"\nDone in {time.monotonic() - started:.1f} s. [bold yellow]SANDBOX[/]: for real pictures, see README."
+        f"\nDone in {time.monotonic() - started:.1f} s. [bold yellow]SANDBOX[/]: for the real thing, see README."
     )
     return 0
+
+
+def clips_can_be_made() -> bool:
+    """The sandbox draws its clips with the extra ``[video]``."""
+    return importlib.util.find_spec("av") is not None
 
 
 async def _health(session: ToolSession, console: Console) -> bool:
@@ -58,10 +76,10 @@ async def _health(session: ToolSession, console: Console) -> bool:
     return not reply.is_error
 
 
-async def _picture(session: ToolSession, arguments: dict[str, Any], console: Console, config: Config) -> bool:
-    console.print("\n[bold]ring-image-create[/] ", end="")
+async def _make(session: ToolSession, tool: str, arguments: dict[str, Any], console: Console, config: Config) -> bool:
+    console.print(f"\n[bold]{tool}[/] ", end="")
     console.print(", ".join(f"{key}: {value!r}" for key, value in arguments.items()), markup=False, soft_wrap=True)
-    reply = await _with_progress(session, arguments, console)
+    reply = await _with_progress(session, tool, arguments, console)
     if reply.is_error:
         console.print(reply.text, style="red", markup=False)
         return False
@@ -71,13 +89,19 @@ async def _picture(session: ToolSession, arguments: dict[str, Any], console: Con
         job = await ledger.get(data["jobId"])
     finally:
         await ledger.aclose()
-    for number, image in enumerate(data["images"], start=1):
-        _show(console, _card(f"{number} of {len(data['images'])}", image))
+    images = data.get("images", [])
+    for number, image in enumerate(images, start=1):
+        _show(console, _card("picture", f"{number} of {len(images)}", image, "generated_images"))
+    if "firstFrame" in data:
+        _show(console, _card("picture", "first frame of the clip", data["firstFrame"], "generated_images"))
+    if "video" in data:
+        length = f"{data['video']['duration']:g} s, {data['qualityMode']}"
+        _show(console, _card("clip", length, data["video"], "generated_videos"))
     _show(console, _costs(data, job))
     return True
 
 
-async def _with_progress(session: ToolSession, arguments: dict[str, Any], console: Console) -> ToolReply:
+async def _with_progress(session: ToolSession, tool: str, arguments: dict[str, Any], console: Console) -> ToolReply:
     columns = (SpinnerColumn(), BarColumn(bar_width=24), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("asking", total=100)
@@ -85,16 +109,17 @@ async def _with_progress(session: ToolSession, arguments: dict[str, Any], consol
         async def show(progress: float, total: float | None, message: str | None) -> None:
             bar.update(task, completed=progress, description=message or "")
 
-        return await session.call("ring-image-create", arguments, show)
+        return await session.call(tool, arguments, show)
 
 
-def _card(title: str, image: dict[str, Any]) -> list[tuple[str, str]]:
+def _card(what: str, title: str, file: dict[str, Any], table: str) -> list[tuple[str, str]]:
+    pixels = f"{file['width']} x {file['height']} px, " if "width" in file else ""
     return [
-        ("picture", title),
-        ("url", image["url"]),
-        ("file", image.get("localPath", "-")),
-        ("size", f"{image['width']} x {image['height']} px, {image['size']:,} bytes, {image['contentType']}"),
-        ("record", f"generated_images {image['recordId']}"),
+        (what, title),
+        ("url", file["url"]),
+        ("file", file.get("localPath", "-")),
+        ("size", f"{pixels}{file['size']:,} bytes, {file['contentType']}"),
+        ("record", f"{table} {file['recordId']}"),
     ]
 
 

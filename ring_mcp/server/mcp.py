@@ -15,21 +15,23 @@ from mcp.server import Server, ServerRequestContext
 
 from ring_mcp import __version__
 from ring_mcp.errors import RingError
-from ring_mcp.tools.results import failure, internal_error, success
+from ring_mcp.tools.resources import JOB_TEMPLATE, PRESETS_URI, Resources
+from ring_mcp.tools.results import failure, internal_error, log_internal, success
 from ring_mcp.tools.tool import Caller, Tool
 
 INSTRUCTIONS = """\
-Makes images on the operator's own provider key and returns permanent URLs. Call ring-health first. ring-image-create \
-costs money; dryRun: true tells the price. When an answer has a jobId and no URL, call ring-job-get with it instead of \
-creating again."""
+Makes images and video clips on the operator's own provider key and returns permanent URLs. Call ring-health first. \
+ring-image-create and ring-video-create cost money; dryRun: true tells the price. When an answer has a jobId and no \
+URL, call ring-job-get with it instead of creating again."""
 
 _TOOLS_TTL_MS = 300_000
+_JSON = "application/json"
 
 
 def build_server(
-    tools: Sequence[Tool[Any]], *, actor_id: str, authorize: Callable[[], None], links: bool
+    tools: Sequence[Tool[Any]], resources: Resources, *, actor_id: str, authorize: Callable[[], None], links: bool
 ) -> Server[dict[str, Any]]:
-    """A server with these tools. ``authorize`` raises Unauthorized for a caller that may not use any of them."""
+    """A server with these tools and resources. ``authorize`` raises Unauthorized for a caller that may use none."""
     by_name = {tool.name: tool for tool in tools}
     listing = types.ListToolsResult(tools=[_listed(tool) for tool in tools], ttl_ms=_TOOLS_TTL_MS, cache_scope="public")
 
@@ -56,13 +58,54 @@ def build_server(
         except Exception as exc:  # the one error boundary of a tool call
             return internal_error(exc, tool.name)
 
+    async def list_resources(
+        ctx: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
+    ) -> types.ListResourcesResult:
+        presets = types.Resource(
+            uri=PRESETS_URI,
+            name="presets",
+            title="Models, modes and prices",
+            description="Quality modes, models with their limits and life dates, list prices with their dates.",
+            mime_type=_JSON,
+        )
+        return types.ListResourcesResult(resources=[presets])
+
+    async def list_templates(
+        ctx: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
+    ) -> types.ListResourceTemplatesResult:
+        job = types.ResourceTemplate(
+            uri_template=JOB_TEMPLATE,
+            name="job",
+            title="A job",
+            description="Where a job stands and what it made, as the create tool would answer now. Never waits.",
+            mime_type=_JSON,
+        )
+        return types.ListResourceTemplatesResult(resource_templates=[job])
+
+    async def read_resource(
+        ctx: ServerRequestContext[Any], params: types.ReadResourceRequestParams
+    ) -> types.ReadResourceResult:
+        uri = str(params.uri)
+        try:
+            authorize()
+            text = await resources.read(uri, actor_id)
+        except RingError as exc:
+            raise MCPError(code=types.INVALID_PARAMS, message=exc.message, data={"uri": uri}) from exc
+        except Exception as exc:
+            incident = log_internal(exc, "resources/read")
+            raise MCPError(code=types.INTERNAL_ERROR, message=f"internal error, request {incident}") from exc
+        return types.ReadResourceResult(contents=[types.TextResourceContents(uri=uri, mime_type=_JSON, text=text)])
+
     return Server(
         "ring-mcp",
         version=__version__,
-        title="ring-mcp: images on your own key",
+        title="ring-mcp: images and clips on your own key",
         instructions=INSTRUCTIONS,
         on_list_tools=list_tools,
         on_call_tool=call_tool,
+        on_list_resources=list_resources,
+        on_list_resource_templates=list_templates,
+        on_read_resource=read_resource,
     )
 
 

@@ -48,6 +48,7 @@ async def _serve(config: object, wire: int) -> None:
         app = await stack.enter_async_context(open_app(config))
         server = build_server(
             app.tools(),
+            app.resources(),
             actor_id=config.actor_id,
             authorize=partial(check_service_token, config.service_token, config.service_tokens),
             links=config.result_links,

@@ -56,9 +56,15 @@ def failure(exc: RingError, **extra: Any) -> CallToolResult:
 
 def internal_error(exc: BaseException, tool: str) -> CallToolResult:
     """Anything that is not in the tree: its text stays in the log, under an id that the caller is given."""
-    incident = uuid.uuid4().hex[:12]
-    logger.error("internal error %s in %s", incident, tool, exc_info=exc)
+    incident = log_internal(exc, tool)
     hidden = RingError(f"internal error, request {incident}", billed="unknown")
     hidden.code = "internal"
     hidden.next_action = "Look for this id in the server's log (stderr); `ring-mcp jobs list` shows what was started."
     return failure(hidden)
+
+
+def log_internal(exc: BaseException, where: str) -> str:
+    """Write the traceback to the log; the id under which it can be found is all that a client is told."""
+    incident = uuid.uuid4().hex[:12]
+    logger.error("internal error %s in %s", incident, where, exc_info=exc)
+    return incident

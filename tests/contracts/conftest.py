@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -48,5 +47,5 @@ async def ledger(database: LedgerDatabase, clock: FakeClock) -> AsyncIterator[Le
 @pytest.fixture
 async def second_ledger(ledger: Ledger, database: LedgerDatabase, clock: FakeClock) -> AsyncIterator[Ledger]:
     """Another one on the same database, as another server process has it."""
-    async with contextlib.AsyncExitStack() as stack:
-        yield await stack.enter_async_context(database.started(clock))
+    async with database.started(clock) as started:
+        yield started

@@ -1,0 +1,31 @@
+"""What can be read without calling a tool: ``ring://jobs/{jobId}`` and ``ring://presets``."""
+
+from __future__ import annotations
+
+import json
+
+from ring_mcp.conductors.jobs import JobRunner
+from ring_mcp.conductors.results import job_result
+from ring_mcp.errors import NotFound
+from ring_mcp.presets import Presets
+
+JOB_TEMPLATE = "ring://jobs/{jobId}"
+PRESETS_URI = "ring://presets"
+_JOB_PREFIX = "ring://jobs/"
+
+
+class Resources:
+    """Reads never wait, never spend, and never carry a job on."""
+
+    def __init__(self, runner: JobRunner, presets: Presets) -> None:
+        self._runner = runner
+        self._presets = presets
+
+    async def read(self, uri: str, actor_id: str) -> str:
+        """The resource as JSON. Raises NotFound."""
+        if uri == PRESETS_URI:
+            return self._presets.model_dump_json(by_alias=True, exclude_none=True)
+        job = await self._runner.current(uri.removeprefix(_JOB_PREFIX)) if uri.startswith(_JOB_PREFIX) else None
+        if job is None or job.actor_id != actor_id:
+            raise NotFound(f"there is no resource {uri[:200]}")
+        return json.dumps(job_result(job).data(), ensure_ascii=False)
