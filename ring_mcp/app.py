@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
@@ -12,7 +13,7 @@ from ring_mcp import __version__
 from ring_mcp.clock import Clock, SystemClock
 from ring_mcp.conductors.advance import Advance, Pace
 from ring_mcp.conductors.health import HealthConductor
-from ring_mcp.conductors.homecoming import Homecoming
+from ring_mcp.conductors.homecoming import Homecoming, remove_old_files
 from ring_mcp.conductors.image import ImageConductor, image_audit
 from ring_mcp.conductors.inputs import MediaInputs
 from ring_mcp.conductors.intake import Intake
@@ -154,14 +155,15 @@ async def open_app(
         )
         preparation.make_first_frame = videos.make_first_frame
         default = config.image_gen_provider
-        in_use = settings.images.models.get(default) or presets.defaults.image[default].model
+        image_model = settings.images.models.get(default) or presets.defaults.image[default].model
+        video_models = [settings.model] if settings.model else [mode.model for mode in presets.modes.values()]
         health = HealthConductor(
             ledger=ledger,
             storage=storage,
             providers=providers,
             default_provider=default,
             presets=presets,
-            models_in_use=[in_use],
+            models_in_use=list(dict.fromkeys([image_model, *video_models])),
             caps=caps,
             clock=clock,
             version=__version__,
@@ -173,6 +175,7 @@ async def open_app(
             raise
         except LedgerError as exc:
             logger.error("%s", exc.message)
+        await asyncio.to_thread(remove_old_files, [spool, state / "previews"])
         await runner.start()
         stack.push_async_callback(runner.aclose)
         yield App(

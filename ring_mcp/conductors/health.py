@@ -15,7 +15,7 @@ from ring_mcp.conductors.spending import cap_left
 from ring_mcp.domain import Caps, usd
 from ring_mcp.errors import RingError
 from ring_mcp.ledger.base import Ledger
-from ring_mcp.presets import Presets
+from ring_mcp.presets import Model, Presets
 from ring_mcp.providers.base import Providers
 from ring_mcp.storage.base import Storage
 
@@ -150,7 +150,7 @@ class HealthConductor:
         today = self._clock.now().date()
         checks = []
         for name in self._models_in_use:
-            model = self._presets.image_models.get(name)
+            model: Model | None = self._presets.image_models.get(name) or self._presets.video_models.get(name)
             if model is None:
                 fix = "Correct the model name in the configuration."
                 checks.append(Check(name="model", status="error", detail=f"{name} is not a known model", fix=fix))

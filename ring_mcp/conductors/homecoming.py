@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,6 +41,8 @@ logger = logging.getLogger(__name__)
 
 _TRIES_BEFORE_LOST = 3
 """A file that is gone or unusable this often in a row is lost; until then it may have been a passing fault."""
+
+_KEEP_FILES_S = 30 * 24 * 3600.0
 
 AuditOf = Callable[[Job, Asset], AuditRecord]
 
@@ -215,3 +218,13 @@ def _write_preview(job: Job, paths: list[Path], preview: Path) -> None:
             preview.write_bytes(content)
     finally:
         poster.unlink(missing_ok=True)
+
+
+def remove_old_files(folders: Sequence[Path]) -> None:
+    """Forget what crashes have left behind, long after any provider would still serve it."""
+    oldest = time.time() - _KEEP_FILES_S
+    for folder in folders:
+        for path in folder.glob("*"):
+            with contextlib.suppress(OSError):
+                if path.stat().st_mtime < oldest:
+                    path.unlink()

@@ -80,8 +80,8 @@ class JobRunner:
             await self._settle_accounts(record)
         except JobMoved:
             logger.info("job %s: another process has it now", job_id)
-        except LedgerError:
-            logger.exception("job %s: cannot go on without the ledger", job_id)
+        except LedgerError as exc:
+            logger.error("job %s: cannot go on: %s", job_id, exc.message)
             await self._put_back(record)
         except Exception:
             logger.exception("internal error, job %s", job_id)

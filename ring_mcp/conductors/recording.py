@@ -102,11 +102,11 @@ class JobRecord:
             after = await self._save(after, owed)
         except JobMoved:
             raise
-        except LedgerError:
+        except LedgerError as exc:
             self._in_doubt = after
             if must:
                 raise
-            logger.exception("job %s: the ledger cannot be written; facts are kept aside", after.id)
+            logger.error("job %s: %s; facts are kept aside", after.id, exc.message)
             await asyncio.to_thread(self._write_ahead.keep, after, owed)
             self._owed, self.is_behind = owed, True
         else:

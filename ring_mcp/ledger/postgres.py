@@ -17,6 +17,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
@@ -36,6 +37,7 @@ T = TypeVar("T")
 _DIALECT = Dialect(text_times=False)
 _LOCK_ID = 0x72696E67  # "ring": the advisory lock that makes opening and claiming jobs one after another
 _CONNECT_TIMEOUT_S = 10.0
+_RECONNECT_TIMEOUT_S = 5.0  # then the next call tries anew; the pool's own back-off would grow to minutes
 
 
 class PostgresLedger:
@@ -53,6 +55,7 @@ class PostgresLedger:
             min_size=1,
             max_size=max_connections,
             timeout=_CONNECT_TIMEOUT_S,
+            reconnect_timeout=_RECONNECT_TIMEOUT_S,
             kwargs={"autocommit": True, "row_factory": dict_row, "connect_timeout": int(_CONNECT_TIMEOUT_S)},
             check=AsyncConnectionPool.check_connection,
             open=False,
@@ -64,12 +67,12 @@ class PostgresLedger:
         async with self._starting:
             if self._started:
                 return
+            async with _connected(self._dsn) as connection:
+                behind = pending("postgres", await _applied(connection))
+            if behind:
+                raise LedgerBehind(f"the ledger's tables are behind ({behind[0].name}): run ring-mcp migrate")
             with _translated():
                 await self._pool.open()
-                async with self._pool.connection() as connection:
-                    behind = pending("postgres", await _applied(connection))
-                if behind:
-                    raise LedgerBehind(f"the ledger's tables are behind ({behind[0].name}): run ring-mcp migrate")
                 await self._renew_lease()
             self._started = True
 
@@ -153,20 +156,35 @@ class PostgresLedger:
 
 async def migrate(dsn: str) -> list[str]:
     """Apply what is pending, under a lock, each file in its own transaction. Returns the names that were applied."""
+    async with _connected(dsn) as connection:
+        await connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK_ID,))
+        applied = await _applied(connection)
+        done = []
+        for migration in migrations("postgres"):
+            if migration.version not in applied:
+                async with connection.transaction():
+                    await connection.execute(migration.sql)
+                    await connection.execute("INSERT INTO ring_mcp_migrations VALUES (%s)", (migration.version,))
+                done.append(migration.name)
+        return done
+
+
+@contextlib.asynccontextmanager
+async def _connected(dsn: str) -> AsyncIterator[AsyncConnection[dict[str, Any]]]:
+    """One connection beside the pool. If there is none, it says so at once, where the pool would try for a while."""
+    try:
+        conninfo_to_dict(dsn)
+    except psycopg.ProgrammingError:  # its text repeats parts of the address, and the pool would log it
+        raise LedgerError(
+            "DATABASE_URL is not an address of a PostgreSQL database",
+            retryable=False,
+            next_action="Correct DATABASE_URL; special characters in the password are written percent-encoded.",
+        ) from None
     with _translated():
         async with await psycopg.AsyncConnection.connect(
             dsn, autocommit=True, row_factory=dict_row, connect_timeout=int(_CONNECT_TIMEOUT_S)
         ) as connection:
-            await connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK_ID,))
-            applied = await _applied(connection)
-            done = []
-            for migration in migrations("postgres"):
-                if migration.version not in applied:
-                    async with connection.transaction():
-                        await connection.execute(migration.sql)
-                        await connection.execute("INSERT INTO ring_mcp_migrations VALUES (%s)", (migration.version,))
-                    done.append(migration.name)
-            return done
+            yield connection
 
 
 async def _applied(connection: AsyncConnection[dict[str, Any]]) -> set[int]:

@@ -6,6 +6,7 @@ The backends differ in how they write times, JSON and truth values; a ``Dialect`
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +18,8 @@ from pydantic import TypeAdapter
 from ring_mcp.domain import Asset, Failure, Job, JobState, Output, Plan
 
 TICKS_PER_USD = Decimal(10) ** 10
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 Kind = Literal["plain", "time", "json", "usd", "flag"]
 
@@ -100,13 +103,13 @@ def encode(name: str, value: Any, dialect: Dialect) -> Any:
         case "time":
             return dialect.time(value)
         case "json":
-            return None if value is None else _JSON[name].dump_json(value).decode()
+            return None if value is None else json_text(_JSON[name].dump_python(value, mode="json"))
         case "usd":
             return usd_to_ticks(value)
         case "flag":
             return int(value) if dialect.text_times else bool(value)
         case _:
-            return str(value) if isinstance(value, JobState) else value
+            return storable(str(value) if isinstance(value, JobState) else value)
 
 
 def decode_job(row: Mapping[str, Any], dialect: Dialect) -> Job:
@@ -139,5 +142,19 @@ def changed_columns(before: Job, after: Job, dialect: Dialect) -> dict[str, Any]
     return {column(name): encode(name, getattr(after, name), dialect) for name in names}
 
 
-def json_text(value: Mapping[str, Any]) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+def json_text(value: Any) -> str:
+    return json.dumps(storable(value), ensure_ascii=False, separators=(",", ":"), default=str)
+
+
+def storable(value: Any) -> Any:
+    """The same value with U+FFFD for what no database can hold: NUL, and halves of surrogate pairs.
+
+    A provider's words are not ours to choose, and must not keep what was paid for from being written down.
+    """
+    if isinstance(value, str):
+        return _UNSTORABLE.sub("\ufffd", value)
+    if isinstance(value, Mapping):
+        return {storable(key): storable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [storable(item) for item in value]
+    return value

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -63,7 +64,7 @@ class SqliteLedger:
                 )
                 try:
                     connection.row_factory = sqlite3.Row
-                    connection.execute("PRAGMA journal_mode = WAL")
+                    _use_wal(connection)
                     connection.execute("PRAGMA synchronous = FULL")
                     _migrate(connection)
                     self._lock.acquire()
@@ -148,6 +149,20 @@ def _drive(connection: sqlite3.Connection, transaction: tx.Transaction[T]) -> T:
         except StopIteration as stop:
             return stop.value  # type: ignore[no-any-return]
         rows = [dict(row) for row in connection.execute(statement.sql, statement.parameters).fetchall()]
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Switch the file to WAL. While another process does the same, SQLite refuses at once, whatever the busy timeout."""
+    give_up_at = time.monotonic() + _BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as exc:
+            if "locked" not in str(exc) or time.monotonic() > give_up_at:
+                raise
+            time.sleep(0.01)  # in the worker thread
+        else:
+            return
 
 
 def _migrate(connection: sqlite3.Connection) -> None:

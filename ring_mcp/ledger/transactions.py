@@ -69,12 +69,12 @@ def _same_request(job: Job, dialect: Dialect) -> Transaction[Job | None]:
     With a key: whatever job has the key, unless it is known to have cost nothing. Without: an identical one that is
     still open or unknown, or that ended without anybody having been told.
     """
-    base = {"actor_id": job.actor_id, "sandbox": encode("sandbox", job.sandbox, dialect)}
+    base = {name: encode(name, getattr(job, name), dialect) for name in ("actor_id", "sandbox")}
     if job.idempotency_key is not None:
         rows = yield Statement(
             "SELECT * FROM media_jobs WHERE actor_id = :actor_id AND sandbox = :sandbox"  # noqa: S608
             f" AND idempotency_key = :key AND NOT {_COST_NOTHING}",
-            {**base, "key": job.idempotency_key},
+            {**base, "key": encode("idempotency_key", job.idempotency_key, dialect)},
         )
         if rows and rows[0]["request_hash"] != job.request_hash:
             raise InvalidRequest(
@@ -216,12 +216,13 @@ def claim_jobs(
 ) -> Transaction[list[Job]]:
     """Take over jobs that have no owner or a dead one (SQLite: ``dead`` comes from the process locks)."""
     listed, parameters = _in("dead", dead)
-    due = "1 = 1" if parked else "due_at <= :now"
-    one = "" if job_id is None else " AND id = :id"
+    free = f"state IN {_DRIVEN_SQL} AND (owner IS NULL OR owner IN {listed})"
+    free += "" if parked else " AND due_at <= :now"
+    free += "" if job_id is None else " AND id = :id"
+    # Said twice: of a row that is being written just now, PostgreSQL looks at the outer conditions again.
     rows = yield Statement(
-        "UPDATE media_jobs SET owner = :me, version = version + 1, updated_at = :now WHERE id IN ("  # noqa: S608
-        f"SELECT id FROM media_jobs WHERE state IN {_DRIVEN_SQL} AND (owner IS NULL OR owner IN {listed})"
-        f" AND {due}{one} ORDER BY created_at LIMIT :limit) RETURNING *",
+        f"UPDATE media_jobs SET owner = :me, version = version + 1, updated_at = :now WHERE {free}"  # noqa: S608
+        f" AND id IN (SELECT id FROM media_jobs WHERE {free} ORDER BY created_at LIMIT :limit) RETURNING *",
         {**parameters, "me": me, "now": dialect.time(now), "limit": limit, "id": job_id},
     )
     return [decode_job(row, dialect) for row in rows]
@@ -246,7 +247,8 @@ def owned(me: str, job_ids: Collection[str]) -> Transaction[set[str]]:
 
 def mark_delivered(job_id: str, at: datetime, dialect: Dialect) -> Transaction[None]:
     yield Statement(
-        f"UPDATE media_jobs SET delivered_at = :at WHERE id = :id AND delivered_at IS NULL AND state NOT IN {_DRIVEN_SQL}",  # noqa: S608, E501
+        "UPDATE media_jobs SET delivered_at = :at, version = version + 1"  # noqa: S608
+        f" WHERE id = :id AND delivered_at IS NULL AND state NOT IN {_DRIVEN_SQL}",
         {"id": job_id, "at": dialect.time(at)},
     )
 

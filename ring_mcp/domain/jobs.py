@@ -1,7 +1,4 @@
-"""The values that travel through a call: requests, plans, jobs, assets. All of them are frozen.
-
-Money is ``Decimal`` US dollars, times are aware and UTC, sizes are bytes.
-"""
+"""One paid attempt, where it stands and what it costs."""
 
 from __future__ import annotations
 
@@ -10,14 +7,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
-
+from ring_mcp.domain.media import Asset, MediaKind, Output, Value
+from ring_mcp.domain.requests import Plan
 from ring_mcp.errors import Billed, JobMoved
-
-MediaKind = Literal["image", "video"]
 
 
 class JobState(StrEnum):
@@ -48,171 +42,6 @@ _NEXT: Mapping[JobState, frozenset[JobState]] = {
     JobState.RENDERING: frozenset({JobState.STORING}) | _ENDS,
     JobState.STORING: frozenset({JobState.DONE}) | _ENDS,
 }
-
-
-class Value(BaseModel):
-    """Base of the values that are kept as JSON inside a ledger row."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class PriceLine(Value):
-    """One line of a quote: ``count`` times ``unit_usd``, as listed on ``as_of``."""
-
-    what: str
-    unit_usd: Decimal
-    count: Decimal
-    as_of: str
-
-    @property
-    def total_usd(self) -> Decimal:
-        return self.unit_usd * self.count
-
-
-class Output(Value):
-    """One thing that a provider made: where it can be fetched, or the spool file that already holds it.
-
-    ``lost_because`` is set when it can never be fetched any more.
-    """
-
-    url: str | None = None
-    spool_path: str | None = None
-    content_type: str | None = None
-    duration_s: Decimal | None = None
-    lost_because: str | None = None
-
-
-class Asset(Value):
-    """One output in the operator's own storage, with the id of its audit row."""
-
-    index: int
-    url: str
-    key: str
-    size_bytes: int
-    content_type: str
-    sha256: str
-    record_id: str
-    file_id: str | None = None
-    local_path: str | None = None
-    width_px: int | None = None
-    height_px: int | None = None
-    duration_s: Decimal | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageRequest:
-    """What was asked of ImageConductor. Only ``prompt`` is needed; None means "the configured default"."""
-
-    prompt: str
-    provider: str | None = None
-    model: str | None = None
-    aspect_ratio: str | None = None
-    resolution: str | None = None
-    n: int | None = None
-    purpose: str | None = None
-    ref_code: str | None = None
-    seed: int | None = None
-    idempotency_key: str | None = None
-
-
-class ImagePlan(Value):
-    """What will be done for an ImageRequest: every default filled in, every limit checked, priced."""
-
-    kind: Literal["image"] = "image"
-    provider: str
-    requested_model: str
-    model: str
-    prompt: str
-    n: int
-    aspect_ratio: str
-    resolution: str
-    quality: str | None = None
-    seed: int | None = None
-    deferred: bool = False
-    purpose: str = "image"
-    ref_code: str | None = None
-    storage_prefix: str
-    prices: tuple[PriceLine, ...]
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def list_usd(self) -> Decimal:
-        return sum((line.total_usd for line in self.prices), Decimal(0))
-
-    @property
-    def estimated_usd(self) -> Decimal:
-        return self.list_usd
-
-
-GenerationKind = Literal["generate", "edit"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VideoRequest:
-    """What was asked of VideoConductor. Only ``prompt`` is needed; None means "the configured default"."""
-
-    prompt: str
-    quality_mode: str | None = None
-    duration_s: int | None = None
-    aspect_ratio: str | None = None
-    resolution: str | None = None
-    model: str | None = None
-    image_url: str | None = None
-    first_frame_prompt: str | None = None
-    image_provider: str | None = None
-    image_model: str | None = None
-    image_resolution: str | None = None
-    source_video_url: str | None = None
-    remaster: bool = False
-    remaster_from_request_id: str | None = None
-    clip_id: str | None = None
-    pipeline_request_id: str | None = None
-    purpose: str | None = None
-    ref_code: str | None = None
-    persist: bool = True
-    idempotency_key: str | None = None
-
-
-class VideoPlan(Value):
-    """What will be done for a VideoRequest.
-
-    ``estimated_usd`` is Ring's figure (mode rate times seconds); ``list_usd``, from the provider's list prices, is what
-    is reserved. ``first_frame`` is the still to be made first, by a job of its own and at its own cost, ``made_frame``
-    that still once it is there.
-    """
-
-    kind: Literal["video"] = "video"
-    provider: str
-    requested_model: str
-    model: str
-    prompt: str
-    quality_mode: str
-    generation_kind: GenerationKind = "generate"
-    duration_s: int
-    aspect_ratio: str | None = None
-    resolution: str | None = None
-    image_url: str | None = None
-    first_frame: ImagePlan | None = None
-    source_video_url: str | None = None
-    remaster_from_request_id: str | None = None
-    clip_id: str | None = None
-    pipeline_request_id: str | None = None
-    purpose: str = "video"
-    ref_code: str | None = None
-    persist: bool = True
-    made_frame: Asset | None = None
-    storage_prefix: str
-    estimated_usd: Decimal
-    prices: tuple[PriceLine, ...]
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def list_usd(self) -> Decimal:
-        return sum((line.total_usd for line in self.prices), Decimal(0))
-
-
-Plan = ImagePlan | VideoPlan
-"""Any plan; ``kind`` tells which."""
 
 
 class Failure(Value):
@@ -329,17 +158,3 @@ def usd(amount: Decimal) -> str:
     """``$0.06``: at least two decimals, more only where they count."""
     cents = amount.quantize(Decimal("0.01"))
     return f"${cents if cents == amount else amount.normalize():f}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MediaFile:
-    """A finished file on this machine, before storage: measured, and typed by its own bytes."""
-
-    path: Path
-    size_bytes: int
-    sha256: str
-    content_type: str
-    extension: str
-    width_px: int | None = None
-    height_px: int | None = None
-    duration_s: Decimal | None = None

@@ -1,0 +1,33 @@
+"""The values that travel through a call: requests, plans, jobs, assets. All of them are frozen.
+
+Money is ``Decimal`` US dollars, times are aware and UTC, sizes are bytes. They are one vocabulary, so they are imported
+from here; the modules behind it only keep them apart by size.
+"""
+
+from ring_mcp.domain.jobs import DRIVEN, TERMINAL, AuditRecord, Caps, Failure, Job, JobState, Spend, usd
+from ring_mcp.domain.media import Asset, MediaFile, MediaKind, Output, Value
+from ring_mcp.domain.requests import GenerationKind, ImagePlan, ImageRequest, Plan, PriceLine, VideoPlan, VideoRequest
+
+__all__ = [
+    "DRIVEN",
+    "TERMINAL",
+    "Asset",
+    "AuditRecord",
+    "Caps",
+    "Failure",
+    "GenerationKind",
+    "ImagePlan",
+    "ImageRequest",
+    "Job",
+    "JobState",
+    "MediaFile",
+    "MediaKind",
+    "Output",
+    "Plan",
+    "PriceLine",
+    "Spend",
+    "Value",
+    "VideoPlan",
+    "VideoRequest",
+    "usd",
+]

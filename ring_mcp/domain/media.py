@@ -1,0 +1,62 @@
+"""What is made and kept: outputs of a provider, files on this machine, assets in storage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+MediaKind = Literal["image", "video"]
+
+
+class Value(BaseModel):
+    """Base of the values that are kept as JSON inside a ledger row."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Output(Value):
+    """One thing that a provider made: where it can be fetched, or the spool file that already holds it.
+
+    ``lost_because`` is set when it can never be fetched any more.
+    """
+
+    url: str | None = None
+    spool_path: str | None = None
+    content_type: str | None = None
+    duration_s: Decimal | None = None
+    lost_because: str | None = None
+
+
+class Asset(Value):
+    """One output in the operator's own storage, with the id of its audit row."""
+
+    index: int
+    url: str
+    key: str
+    size_bytes: int
+    content_type: str
+    sha256: str
+    record_id: str
+    file_id: str | None = None
+    local_path: str | None = None
+    width_px: int | None = None
+    height_px: int | None = None
+    duration_s: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaFile:
+    """A finished file on this machine, before storage: measured, and typed by its own bytes."""
+
+    path: Path
+    size_bytes: int
+    sha256: str
+    content_type: str
+    extension: str
+    width_px: int | None = None
+    height_px: int | None = None
+    duration_s: Decimal | None = None

@@ -1,0 +1,138 @@
+"""What is asked, and what will be done about it: requests and plans."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Literal
+
+from ring_mcp.domain.media import Asset, Value
+
+
+class PriceLine(Value):
+    """One line of a quote: ``count`` times ``unit_usd``, as listed on ``as_of``."""
+
+    what: str
+    unit_usd: Decimal
+    count: Decimal
+    as_of: str
+
+    @property
+    def total_usd(self) -> Decimal:
+        return self.unit_usd * self.count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageRequest:
+    """What was asked of ImageConductor. Only ``prompt`` is needed; None means "the configured default"."""
+
+    prompt: str
+    provider: str | None = None
+    model: str | None = None
+    aspect_ratio: str | None = None
+    resolution: str | None = None
+    n: int | None = None
+    purpose: str | None = None
+    ref_code: str | None = None
+    seed: int | None = None
+    idempotency_key: str | None = None
+
+
+class ImagePlan(Value):
+    """What will be done for an ImageRequest: every default filled in, every limit checked, priced."""
+
+    kind: Literal["image"] = "image"
+    provider: str
+    requested_model: str
+    model: str
+    prompt: str
+    n: int
+    aspect_ratio: str
+    resolution: str
+    quality: str | None = None
+    seed: int | None = None
+    deferred: bool = False
+    purpose: str = "image"
+    ref_code: str | None = None
+    storage_prefix: str
+    prices: tuple[PriceLine, ...]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def list_usd(self) -> Decimal:
+        return sum((line.total_usd for line in self.prices), Decimal(0))
+
+    @property
+    def estimated_usd(self) -> Decimal:
+        return self.list_usd
+
+
+GenerationKind = Literal["generate", "edit"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoRequest:
+    """What was asked of VideoConductor. Only ``prompt`` is needed; None means "the configured default"."""
+
+    prompt: str
+    quality_mode: str | None = None
+    duration_s: int | None = None
+    aspect_ratio: str | None = None
+    resolution: str | None = None
+    model: str | None = None
+    image_url: str | None = None
+    first_frame_prompt: str | None = None
+    image_provider: str | None = None
+    image_model: str | None = None
+    image_resolution: str | None = None
+    source_video_url: str | None = None
+    remaster: bool = False
+    remaster_from_request_id: str | None = None
+    clip_id: str | None = None
+    pipeline_request_id: str | None = None
+    purpose: str | None = None
+    ref_code: str | None = None
+    persist: bool = True
+    idempotency_key: str | None = None
+
+
+class VideoPlan(Value):
+    """What will be done for a VideoRequest.
+
+    ``estimated_usd`` is Ring's figure (mode rate times seconds); ``list_usd``, from the provider's list prices, is what
+    is reserved. ``first_frame`` is the still to be made first, by a job of its own and at its own cost, ``made_frame``
+    that still once it is there.
+    """
+
+    kind: Literal["video"] = "video"
+    provider: str
+    requested_model: str
+    model: str
+    prompt: str
+    quality_mode: str
+    generation_kind: GenerationKind = "generate"
+    duration_s: int
+    aspect_ratio: str | None = None
+    resolution: str | None = None
+    image_url: str | None = None
+    first_frame: ImagePlan | None = None
+    source_video_url: str | None = None
+    remaster_from_request_id: str | None = None
+    clip_id: str | None = None
+    pipeline_request_id: str | None = None
+    purpose: str = "video"
+    ref_code: str | None = None
+    persist: bool = True
+    made_frame: Asset | None = None
+    storage_prefix: str
+    estimated_usd: Decimal
+    prices: tuple[PriceLine, ...]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def list_usd(self) -> Decimal:
+        return sum((line.total_usd for line in self.prices), Decimal(0))
+
+
+Plan = ImagePlan | VideoPlan
+"""Any plan; ``kind`` tells which."""
