@@ -91,6 +91,11 @@ class _Servant:
         await self._ledger.start()
         return "started"
 
+    async def start_at(self, address: str) -> str:
+        """Start, and end, another ledger elsewhere."""
+        async with LedgerDatabase(self._database.kind, address).started():
+            return "started"
+
     async def open(self, jobs: Sequence[Mapping[str, Any]], per_day_usd: str | None = None) -> list[Any]:
         """All at once. Answers [job id, joined] or an error's code for each."""
         caps = Caps(per_day_usd=None if per_day_usd is None else Decimal(per_day_usd))

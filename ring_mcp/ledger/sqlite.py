@@ -152,7 +152,7 @@ def _drive(connection: sqlite3.Connection, transaction: tx.Transaction[T]) -> T:
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
-    """Switch the file to WAL. While another process does the same, SQLite refuses at once, whatever the busy timeout."""
+    """Switch the file to WAL. While another process does the same, SQLite refuses without regard to the timeout."""
     give_up_at = time.monotonic() + _BUSY_TIMEOUT_S
     while True:
         try:

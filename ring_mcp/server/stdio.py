@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterable, Awaitable, Callable
 from typing import Any
 
 import anyio
+import mcp_types as types
+from anyio.abc import ObjectSendStream
 from mcp.server import Server
 from mcp.server.stdio import stdio_server
+from mcp.shared.message import SessionMessage
+from pydantic import ValidationError
 
 CLOSING_LIMIT_S = 0.8
 """How long a signal leaves for closing. What is not done by then, the next start does: as after a crash."""
@@ -32,11 +37,13 @@ async def serve_stdio(server: Server[Any], wire: int, *, closing: Callable[[], A
     out = anyio.wrap_file(io.TextIOWrapper(os.fdopen(wire, "wb", closefd=False), encoding="utf-8"))
     async with stdio_server(stdout=out) as (reading, writing):
         async with anyio.create_task_group() as group:
+            incoming, understood = anyio.create_memory_object_stream[SessionMessage | Exception](0)
 
             async def serve() -> None:
-                await server.run(reading, writing, server.create_initialization_options())
+                await server.run(understood, writing, server.create_initialization_options())
                 group.cancel_scope.cancel()
 
+            group.start_soon(_relay, reading, incoming)
             group.start_soon(serve)
             await stop.wait()
             group.cancel_scope.cancel()
@@ -45,3 +52,29 @@ async def serve_stdio(server: Server[Any], wire: int, *, closing: Callable[[], A
                 await closing()
             sys.stderr.flush()
             os._exit(0)  # the SDK's reader thread still sits in readline(): it cannot be joined
+
+
+async def _relay(
+    reading: AsyncIterable[SessionMessage | Exception], incoming: ObjectSendStream[SessionMessage | Exception]
+) -> None:
+    """A line that its parser refuses is dropped by the SDK, and whoever sent it waits for ever: read it again here."""
+    async with incoming:
+        async for item in reading:
+            await incoming.send(_read_again(item) if isinstance(item, ValidationError) else item)
+
+
+def _read_again(refused: ValidationError) -> SessionMessage | Exception:
+    """JavaScript can write half a surrogate pair, which Python's parser takes and the SDK's does not.
+
+    Such text stays in a tool's arguments, where it is refused by the argument's name; elsewhere it becomes "?".
+    """
+    try:
+        content = json.loads(refused.errors(include_url=False)[0]["input"])
+        arguments = content["params"].pop("arguments", None)
+        clean = json.dumps(content, ensure_ascii=False).encode("utf-8", "replace")
+        message = types.jsonrpc_message_adapter.validate_json(clean, by_name=False)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return refused
+    if isinstance(message, types.JSONRPCRequest) and message.params is not None and arguments is not None:
+        message.params["arguments"] = arguments
+    return SessionMessage(message)

@@ -11,9 +11,7 @@ from ring_mcp.conductors.image import ImageConductor
 from ring_mcp.conductors.results import GenerateImageResult
 from ring_mcp.domain import ImageRequest
 from ring_mcp.tools.job_answers import Previews, answer, report
-from ring_mcp.tools.tool import Answer, Arguments, Caller, Seconds, Text, Tool, Whole
-
-MAX_WAIT_S = 3600.0
+from ring_mcp.tools.tool import Answer, Arguments, Caller, Key, ShortText, Text, Tool, WaitSeconds, Whole
 
 DESCRIPTION = """\
 Makes one or more images from a text prompt on the operator's own provider key, stores them, and returns permanent \
@@ -51,20 +49,16 @@ class ImageCreateArguments(Arguments):
     purpose: Text | None = Field(
         None, description="What it is for, one word; becomes a folder of the storage path.", examples=["og"]
     )
-    ref_code: Text | None = Field(None, max_length=200, description="Your own tracking id, kept in the audit row.")
+    ref_code: ShortText | None = Field(None, description="Your own tracking id, kept in the audit row.")
     seed: Whole | None = Field(None, description="Reproducibility hint. xAI has none: it is reported as unused there.")
     dry_run: bool = Field(False, description="true: only say what would be done and what it would cost.")
-    idempotency_key: Text | None = Field(
+    idempotency_key: Key | None = Field(
         None,
-        min_length=1,
-        max_length=200,
         description="Names this one paid request. Reuse the same value when you retry after an error or a lost answer; "
         "choose a new one when you want another image.",
     )
-    wait_seconds: Seconds | None = Field(
+    wait_seconds: WaitSeconds | None = Field(
         None,
-        ge=0,
-        le=MAX_WAIT_S,
         description="How long to wait for the result before answering with a jobId. Default: 50.",
     )
 

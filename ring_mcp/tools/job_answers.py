@@ -143,7 +143,7 @@ def report(progress: Progress) -> OnProgress:
         percent = _PERCENT.get(job.state, 0.0)
         if job.state is JobState.RENDERING:
             percent = max(percent, min(94.0, float(job.progress)))
-        last = percent if percent > last else min(99.9, last + 0.01)
+        last = percent if percent > last else last + (100.0 - last) / 1000  # ever nearer to 100, never the same again
         await progress(last, f"{job.kind} {job.state}")
 
     return tell

@@ -9,9 +9,8 @@ from ring_mcp.conductors.intake import Intake
 from ring_mcp.conductors.jobs import JobRunner
 from ring_mcp.conductors.results import GenerateImageResult, GenerateVideoResult
 from ring_mcp.errors import NotFound
-from ring_mcp.tools.image_create import MAX_WAIT_S
 from ring_mcp.tools.job_answers import Previews, answer, report
-from ring_mcp.tools.tool import Answer, Arguments, Caller, Seconds, Text, Tool
+from ring_mcp.tools.tool import Answer, Arguments, Caller, ShortText, Tool, WaitSeconds
 
 DESCRIPTION = """\
 Waits for a job that a create tool answered with, and returns exactly what the create tool would have returned. \
@@ -24,10 +23,8 @@ class AnyJobResult(GenerateVideoResult, GenerateImageResult):
 
 
 class JobGetArguments(Arguments):
-    job_id: Text = Field(max_length=100, description="The jobId that the create tool answered with. Required.")
-    wait_seconds: Seconds | None = Field(
-        None, ge=0, le=MAX_WAIT_S, description="How long to wait for the result. Default: 50."
-    )
+    job_id: ShortText = Field(description="The jobId that the create tool answered with. Required.")
+    wait_seconds: WaitSeconds | None = Field(None, description="How long to wait for the result. Default: 50.")
 
 
 def job_get_tool(runner: JobRunner, intake: Intake, previews: Previews, inline_wait_s: float) -> Tool[JobGetArguments]:

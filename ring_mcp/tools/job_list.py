@@ -12,7 +12,7 @@ from ring_mcp.conductors.results import Usd, Wire
 from ring_mcp.domain import DRIVEN, Job, JobState, VideoPlan
 from ring_mcp.errors import InvalidRequest
 from ring_mcp.ledger.base import JobQuery, Ledger
-from ring_mcp.tools.tool import Answer, Arguments, Caller, Text, Tool, Whole
+from ring_mcp.tools.tool import Answer, Arguments, Caller, Text, Tool, not_a_bool
 
 DESCRIPTION = """\
 Lists your jobs, newest first: what was asked, where it stands, what it cost, where the result is. Costs nothing. Use \
@@ -81,7 +81,7 @@ class JobListArguments(Arguments):
     since: Annotated[datetime, BeforeValidator(_instant)] | None = Field(
         None, description="Only jobs created at or after this instant (ISO 8601)."
     )
-    limit: Whole = Field(20, ge=1, le=100, description="How many at most.")
+    limit: Annotated[int, Field(ge=1, le=100), BeforeValidator(not_a_bool)] = Field(20, description="How many at most.")
     cursor: Text | None = Field(None, description="Where the last answer ended.")
 
     def query(self, actor_id: str) -> JobQuery:

@@ -19,6 +19,8 @@ MAX_RESULT_BYTES = 900_000
 """Claude Desktop refuses results above 1,048,576 characters; everything of a result together stays below this."""
 
 _MAX_TEXT_CHARS = 20_000
+_MAX_ERROR_CHARS = 4_000
+"""An error may repeat what was asked, and that may be a megabyte."""
 
 
 def success(answer: Answer, *, links: bool) -> CallToolResult:
@@ -34,9 +36,10 @@ def success(answer: Answer, *, links: bool) -> CallToolResult:
 
 def failure(exc: RingError, **extra: Any) -> CallToolResult:
     """A failure that may be told: what happened, whether it was billed, what to do next."""
+    error = exc.message if len(exc.message) <= _MAX_ERROR_CHARS else exc.message[:_MAX_ERROR_CHARS] + " …"
     facts: dict[str, Any] = {
         "success": False,
-        "error": exc.message,
+        "error": error,
         "code": exc.code,
         "billed": exc.billed,
         "retryable": exc.retryable,
@@ -46,7 +49,7 @@ def failure(exc: RingError, **extra: Any) -> CallToolResult:
         facts["jobId"] = exc.job_id
     facts |= {key: value for key, value in extra.items() if value}
     billed = {"no": "Nothing was billed.", "yes": "It was billed.", "unknown": "Whether it was billed is not known."}
-    lines = [exc.message, f"[{exc.code}] {billed[exc.billed]}", exc.next_action]
+    lines = [error, f"[{exc.code}] {billed[exc.billed]}", exc.next_action]
     if exc.job_id is not None:
         lines.append(f"jobId: {exc.job_id}")
     lines += [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in extra.items() if value]

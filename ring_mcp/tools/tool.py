@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Generic, TypeVar
 
 from mcp_types import ToolAnnotations
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from ring_mcp.errors import InvalidRequest
@@ -29,15 +29,20 @@ def _sendable(text: str) -> str:
     return text
 
 
-def _not_a_bool(value: object) -> object:
+def not_a_bool(value: object) -> object:
     if isinstance(value, bool):
         raise ValueError("must be a number")  # noqa: TRY004 - pydantic takes a ValueError
     return value
 
 
+MAX_WAIT_S = 3600.0
+
+# Limits stand inside the type: beside a validator pydantic would put them into the schema under names of its own.
 Text = Annotated[str, AfterValidator(_sendable)]
-Whole = Annotated[int, BeforeValidator(_not_a_bool)]
-Seconds = Annotated[float, BeforeValidator(_not_a_bool)]
+ShortText = Annotated[str, Field(max_length=200), AfterValidator(_sendable)]
+Key = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_sendable)]
+Whole = Annotated[int, BeforeValidator(not_a_bool)]
+WaitSeconds = Annotated[float, Field(ge=0, le=MAX_WAIT_S), BeforeValidator(not_a_bool)]
 
 
 class Arguments(BaseModel):
@@ -110,7 +115,7 @@ class Tool(Generic[A]):
         definitions = data.pop("$defs", None)
         schema: dict[str, Any] = {
             "type": "object",
-            "properties": {"success": {"const": True}, "data": data},
+            "properties": {"success": {"type": "boolean", "const": True}, "data": data},
             "required": ["success", "data"],
         }
         return {**schema, "$defs": definitions} if definitions else schema

@@ -10,9 +10,8 @@ from pydantic import Field
 from ring_mcp.conductors.results import GenerateVideoResult
 from ring_mcp.conductors.video import VideoConductor
 from ring_mcp.domain import VideoRequest
-from ring_mcp.tools.image_create import MAX_WAIT_S
 from ring_mcp.tools.job_answers import Previews, answer, report
-from ring_mcp.tools.tool import Answer, Arguments, Caller, Seconds, Text, Tool, Whole
+from ring_mcp.tools.tool import Answer, Arguments, Caller, Key, ShortText, Text, Tool, WaitSeconds, Whole
 
 DESCRIPTION = """\
 Makes a video clip of 1 to 15 seconds from a prompt, optionally from a first frame, on the operator's own provider \
@@ -53,30 +52,24 @@ class VideoCreateArguments(Arguments):
     source_video_url: Text | None = Field(None, description="With remaster: the clip to edit.")
     remaster_from_video_url: Text | None = Field(None, description="Another name of sourceVideoUrl, which wins.")
     remaster: bool = Field(False, description="true: make it at 720p; with sourceVideoUrl: edit that clip.")
-    remaster_from_request_id: Text | None = Field(
-        None, max_length=200, description="The requestId of the draft, kept in the audit row."
+    remaster_from_request_id: ShortText | None = Field(
+        None, description="The requestId of the draft, kept in the audit row."
     )
-    clip_id: Text | None = Field(None, max_length=200, description="Your id of this clip, kept in the audit row.")
-    pipeline_request_id: Text | None = Field(
-        None, max_length=200, description="Your id of the campaign, kept in the audit row."
-    )
+    clip_id: ShortText | None = Field(None, description="Your id of this clip, kept in the audit row.")
+    pipeline_request_id: ShortText | None = Field(None, description="Your id of the campaign, kept in the audit row.")
     purpose: Text | None = Field(None, description="What it is for, one word; becomes a folder of the storage path.")
-    ref_code: Text | None = Field(None, max_length=200, description="Your own tracking id, kept in the audit row.")
+    ref_code: ShortText | None = Field(None, description="Your own tracking id, kept in the audit row.")
     persist_to_filebase: bool = Field(
         True, description="false: no copy and no audit row; the answer has the provider's address, which expires."
     )
     dry_run: bool = Field(False, description="true: only say what would be done and what it would cost.")
-    idempotency_key: Text | None = Field(
+    idempotency_key: Key | None = Field(
         None,
-        min_length=1,
-        max_length=200,
         description="Names this one paid request. Reuse the same value when you retry after an error or a lost answer; "
         "choose a new one when you want another clip.",
     )
-    wait_seconds: Seconds | None = Field(
+    wait_seconds: WaitSeconds | None = Field(
         None,
-        ge=0,
-        le=MAX_WAIT_S,
         description="How long to wait for the clip before answering with a jobId. Default: 50.",
     )
 

@@ -1,0 +1,46 @@
+"""The whole product below the tools, against a sandbox on a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from ring_mcp.app import App, open_app
+from ring_mcp.config import load_config
+from ring_mcp.domain import Job
+from ring_mcp.ledger.base import Ledger
+from ring_mcp.sandbox.server import SandboxServer
+
+ACTOR = "tester"
+LIMIT_S = 20.0
+
+
+@contextlib.asynccontextmanager
+async def running(
+    sandbox: SandboxServer, state: Path, *, ledger: Ledger | None = None, **variables: str
+) -> AsyncIterator[App]:
+    """An open app. Keyword arguments in capitals are settings."""
+    settings = {"RING_SANDBOX": sandbox.url, "RING_STATE_DIR": str(state), "VIDEO_GEN_POLL_INTERVAL_MS": "20"}
+    config = load_config({**settings, **variables}, folder=state)
+    async with open_app(config, ledger=ledger) as app:
+        yield app
+
+
+async def job_of(app: App, job_id: str | None) -> Job:
+    job = await app.ledger.get(job_id or "")
+    assert job is not None
+    return job
+
+
+async def settled(app: App, job_id: str | None) -> Job:
+    """The job once it has come to an end."""
+    async with asyncio.timeout(LIMIT_S):
+        while not (job := await job_of(app, job_id)).is_settled:
+            await app.runner.wait(job.id, 1.0)
+        return job
+
+
+def charges(sandbox: SandboxServer) -> int:
+    return len(sandbox.state.books.charges())

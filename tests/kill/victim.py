@@ -1,0 +1,184 @@
+"""The real stdio server, made to die of SIGKILL at one exact point of a job's life.
+
+Run as a program with one JSON object (see ``Fate``) as its argument. Everything is wired by ``open_app`` as always; only
+the ledger and the storage stand behind a wrapper that kills this process before or after a call. Without ``die`` it is
+the plain server, with the lease and the clock that a test wants.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, NoReturn
+
+from ring_mcp.app import open_app, open_ledger, open_storage
+from ring_mcp.clock import SystemClock
+from ring_mcp.config import Config, load_config
+from ring_mcp.domain import AuditRecord, Caps, Job, MediaFile
+from ring_mcp.ledger.base import Ledger, Opened
+from ring_mcp.server.auth import check_service_token
+from ring_mcp.server.mcp import build_server
+from ring_mcp.server.stdio import serve_stdio
+from ring_mcp.storage.base import Storage, StoredFile
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fate:
+    """Where this process dies, and how it differs from a plain server.
+
+    ``at`` is open, save, put or mark_delivered; ``when`` before or after that call, the ``count``-th one that fits.
+    ``kind`` narrows it to jobs of images or videos, ``state`` (of a save) to the arrow that leads into this state, or,
+    where it is "partly", to the write of an asset that is not the last one.
+    """
+
+    at: str | None = None
+    when: str = "before"
+    kind: str | None = None
+    state: str | None = None
+    count: int = 1
+    lease_s: float | None = None
+    beat_s: float | None = None
+    clock_ahead_s: float = 0.0
+
+    def as_argument(self) -> str:
+        return json.dumps(self.__dict__)
+
+
+class ClockAhead(SystemClock):
+    """The machine's clock, some seconds fast: deadlines of others have then passed."""
+
+    def __init__(self, ahead_s: float) -> None:
+        self._ahead = timedelta(seconds=ahead_s)
+
+    def now(self) -> datetime:
+        return super().now() + self._ahead
+
+
+@dataclass
+class Reaper:
+    """Counts the calls that fit, and kills at the right one."""
+
+    fate: Fate
+    seen: dict[str, int] = field(default_factory=lambda: {"before": 0, "after": 0})
+
+    def passes(self, at: str, when: str, kind: str | None = None, state: str | None = None) -> None:
+        fate = self.fate
+        if (at, when) != (fate.at, fate.when) or kind != (fate.kind or kind) or state != (fate.state or state):
+            return
+        self.seen[when] += 1
+        if self.seen[when] == fate.count:
+            _die()
+
+
+def _die() -> NoReturn:
+    os.kill(os.getpid(), signal.SIGKILL)
+    while True:  # the signal is on its way; nothing may happen any more
+        signal.pause()
+
+
+class DoomedLedger:
+    """A ledger that passes everything on, and the reaper on its way."""
+
+    def __init__(self, ledger: Ledger, reaper: Reaper) -> None:
+        self._ledger = ledger
+        self._reaper = reaper
+        self.name = ledger.name
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ledger, name)
+
+    async def open(self, job: Job, caps: Caps) -> Opened:
+        self._reaper.passes("open", "before", job.kind)
+        opened = await self._ledger.open(job, caps)
+        self._reaper.passes("open", "after", job.kind)
+        return opened
+
+    async def save(self, before: Job, after: Job, records: Sequence[AuditRecord] = ()) -> Job:
+        arrow = after.state.value if before.state is not after.state else None
+        if arrow is None and len(after.assets) > len(before.assets):
+            arrow = "partly"
+        self._reaper.passes("save", "before", after.kind, arrow)
+        saved = await self._ledger.save(before, after, records)
+        self._reaper.passes("save", "after", after.kind, arrow)
+        return saved
+
+    async def mark_delivered(self, job_id: str, at: datetime) -> None:
+        await self._ledger.mark_delivered(job_id, at)
+        self._reaper.passes("mark_delivered", "after")
+
+
+class DoomedStorage:
+    """A storage that passes everything on, and the reaper on its way."""
+
+    def __init__(self, storage: Storage, reaper: Reaper) -> None:
+        self._storage = storage
+        self._reaper = reaper
+        self.name = storage.name
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)
+
+    async def put(self, key: str, media: MediaFile, metadata: Mapping[str, str]) -> StoredFile:
+        kind = media.content_type.partition("/")[0]
+        self._reaper.passes("put", "before", kind)
+        stored = await self._storage.put(key, media, metadata)
+        self._reaper.passes("put", "after", kind)
+        return stored
+
+
+async def _beat(ledger: Ledger, beat_s: float) -> None:
+    """Renew a short lease oftener than the product renews its long one."""
+    while True:
+        await asyncio.sleep(beat_s)
+        with contextlib.suppress(Exception):
+            await ledger.heartbeat([])
+
+
+async def _serve(config: Config, wire: int, fate: Fate) -> None:
+    clock, reaper = ClockAhead(fate.clock_ahead_s), Reaper(fate)
+    ledger = open_ledger(config, clock)
+    if fate.lease_s is not None and config.database_url is not None:
+        from ring_mcp.ledger.postgres import PostgresLedger
+
+        ledger = PostgresLedger(config.database_url.get_secret_value(), clock, lease_s=fate.lease_s)
+    async with contextlib.AsyncExitStack() as stack:
+        app = await stack.enter_async_context(
+            open_app(
+                config,
+                clock=clock,
+                ledger=DoomedLedger(ledger, reaper),
+                storage=DoomedStorage(open_storage(config, clock), reaper),
+            )
+        )
+        if fate.beat_s is not None:
+            beating = asyncio.create_task(_beat(ledger, fate.beat_s))
+            stack.callback(beating.cancel)
+        server = build_server(
+            app.tools(),
+            app.resources(),
+            actor_id=config.actor_id,
+            authorize=partial(check_service_token, config.service_token, config.service_tokens),
+            links=config.result_links,
+        )
+        await serve_stdio(server, wire, closing=stack.aclose)
+
+
+def main() -> None:
+    wire = os.dup(1)
+    os.dup2(2, 1)
+    config = load_config()
+    logging.basicConfig(level=config.log_level.upper(), stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    asyncio.run(_serve(config, wire, Fate(**json.loads(sys.argv[1]))))
+
+
+if __name__ == "__main__":
+    main()

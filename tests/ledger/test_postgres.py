@@ -1,0 +1,343 @@
+"""What is particular to a ledger in PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import TypeVar
+
+import psycopg
+import pytest
+from fake_clock import START, FakeClock
+from ledger_databases import LedgerDatabase
+from ledger_process import other_process
+from ledger_samples import NO_CAPS, PRICE_USD, audit_row, carried, left_behind, opened, planned
+from postgres_server import PostgresServer, fresh_database, with_database
+
+from ring_mcp.domain import JobState
+from ring_mcp.errors import CapExceeded, JobMoved, LedgerBehind, LedgerError
+from ring_mcp.ledger.base import Caps, JobQuery
+from ring_mcp.ledger.postgres import PostgresLedger, migrate
+
+T = TypeVar("T")
+
+PASSWORD = "s3cret%of:the/operator"
+RINGS_OWN_TABLE = """
+    CREATE TABLE IF NOT EXISTS generated_images (
+        id VARCHAR(255) PRIMARY KEY,
+        data JSONB NOT NULL,
+        created_at TIMESTAMPTZ DEFAULT NOW(),
+        updated_at TIMESTAMPTZ DEFAULT NOW()
+    );
+    CREATE INDEX IF NOT EXISTS idx_generated_images_actor_id ON generated_images ((data->>'actorId'));
+    CREATE INDEX IF NOT EXISTS idx_generated_images_created_at ON generated_images (created_at DESC);
+    CREATE INDEX IF NOT EXISTS idx_generated_images_data_gin ON generated_images USING GIN (data);
+    INSERT INTO generated_images (id, data) VALUES ('of-ring', '{"actorId": "ring", "prompt": "older than us"}');
+"""
+
+
+@pytest.fixture(scope="module")
+def own_server() -> Iterator[PostgresServer]:
+    """One that a test may stop; connections have to give a password."""
+    server = PostgresServer(password=PASSWORD)
+    yield server
+    server.close()
+
+
+async def until(look: Callable[[], Awaitable[T]], limit_s: float = 20.0) -> T:
+    """What ``look`` answers, as soon as it is anything."""
+
+    async def looking() -> T:
+        while not (seen := await look()):
+            pass
+        return seen
+
+    return await asyncio.wait_for(looking(), limit_s)
+
+
+async def until_somebody_waits_for_a_lock(database: LedgerDatabase) -> None:
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    await until(lambda: asyncio.to_thread(database.query, waiting))
+
+
+# Tables
+
+
+async def test_without_tables_a_start_says_to_migrate_and_works_afterwards(empty_postgres: LedgerDatabase) -> None:
+    ledger = empty_postgres.ledger()
+    for attempt in (ledger.start, ledger.ping, lambda: ledger.open(planned(), NO_CAPS)):
+        with pytest.raises(LedgerBehind, match=r"behind \(001_ledger\.sql\): run ring-mcp migrate") as refusal:
+            await attempt()
+        assert refusal.value.next_action == "Run `ring-mcp migrate`."
+    assert await migrate(empty_postgres.address) == ["001_ledger.sql"]
+    assert not (await ledger.open(planned(), NO_CAPS)).joined
+    await ledger.aclose()
+
+
+async def test_a_start_changes_nothing_unasked(empty_postgres: LedgerDatabase) -> None:
+    ledger = empty_postgres.ledger()
+    with pytest.raises(LedgerBehind):
+        await ledger.start()
+    await ledger.aclose()
+    assert empty_postgres.query("SELECT tablename FROM pg_tables WHERE schemaname = 'public'") == []
+
+
+async def test_migrating_again_changes_nothing(empty_postgres: LedgerDatabase) -> None:
+    names = await migrate(empty_postgres.address)
+    assert names
+    async with empty_postgres.started() as ledger:
+        job = await opened(ledger)
+        assert await migrate(empty_postgres.address) == []
+        assert await ledger.get(job.id) == job
+
+
+async def test_of_several_who_migrate_at_once_one_does_it(empty_postgres: LedgerDatabase) -> None:
+    applied = await asyncio.gather(*(migrate(empty_postgres.address) for _ in range(6)))
+    assert sorted(len(names) for names in applied)[:5] == [0] * 5
+    assert any(applied)
+
+
+async def test_a_migration_that_fails_leaves_nothing_behind(empty_postgres: LedgerDatabase) -> None:
+    empty_postgres.query("CREATE TABLE media_jobs (id TEXT, theirs TEXT)")
+    with pytest.raises(LedgerError):
+        await migrate(empty_postgres.address)
+    tables = empty_postgres.query("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+    assert tables == [{"tablename": "media_jobs"}]
+
+
+async def test_the_images_of_a_ring_clone_stay_and_ours_come_beside_them(empty_postgres: LedgerDatabase) -> None:
+    empty_postgres.query(RINGS_OWN_TABLE)
+    await migrate(empty_postgres.address)
+    async with empty_postgres.started() as ledger:
+        job = await opened(ledger, JobState.STORING)
+        record = audit_row(prompt="a lighthouse")
+        await ledger.save(job, carried(job, JobState.DONE), [record])
+        rows = await ledger.records("generated_images", ["of-ring", record.id])
+    assert {row["id"] if "id" in row else "of-ring": row["prompt"] for row in rows} == {
+        "of-ring": "older than us",
+        record.id: "a lighthouse",
+    }
+    by_ring = "SELECT id FROM generated_images WHERE data->>'actorId' = :actor ORDER BY created_at DESC"
+    assert empty_postgres.query(by_ring, {"actor": "local"}) == [{"id": record.id}]
+
+
+async def test_times_are_utc_whatever_the_zone_of_the_database(postgres: LedgerDatabase) -> None:
+    name = psycopg.conninfo.conninfo_to_dict(postgres.address)["dbname"]
+    postgres.query(f"ALTER DATABASE {name} SET timezone TO 'Asia/Kathmandu'")
+    just_before = datetime(2026, 11, 20, 23, 59, 59, 999_999, tzinfo=UTC)
+    async with postgres.started() as ledger:
+        job = await opened(ledger, created_at=just_before)
+        stored = await ledger.get(job.id)
+        assert stored == job
+        assert str(stored.created_at) == "2026-11-20 23:59:59.999999+00:00"
+        assert (await ledger.spend(just_before, sandbox=False)).day_usd == PRICE_USD
+        assert (await ledger.spend(START, sandbox=False)).day_usd == 0
+
+
+# Leases
+
+
+async def test_the_jobs_of_a_killed_process_can_be_taken_over_when_its_lease_has_run_out(
+    postgres: LedgerDatabase,
+) -> None:
+    async with postgres.started() as ledger, other_process(postgres, lease_s=0.5) as other:
+        answers = await other.ask("open", jobs=[{}] * 3)
+        await other.kill()
+        claimed = await until(lambda: ledger.claim(10))
+        assert {job.id for job in claimed} == {job_id for job_id, _ in answers}
+
+
+async def test_a_process_that_was_only_paused_cannot_overwrite_its_successor(postgres: LedgerDatabase) -> None:
+    async with postgres.started() as ledger, other_process(postgres, lease_s=0.5) as paused:
+        [[job_id, _]] = await paused.ask("open", jobs=[{}])
+        paused.pause()
+        claimed = await until(lambda: ledger.claim_one(job_id))
+        mine = await ledger.save(claimed, carried(claimed, JobState.SUBMITTING))
+        paused.resume()
+        assert await paused.ask("save", job_id=job_id, seen_version=1) == "job_moved"
+        assert await paused.ask("heartbeat", job_ids=[job_id]) == []
+        assert await ledger.get(job_id) == mine
+        assert await ledger.heartbeat([job_id]) == {job_id}
+
+
+async def test_a_heartbeat_renews_the_lease_and_keeps_jobs_that_nobody_has_taken(postgres: LedgerDatabase) -> None:
+    async with postgres.started(lease_s=3600.0) as ledger, postgres.started() as other:
+        job = await opened(ledger)
+        postgres.query("UPDATE media_job_owners SET lease_expires_at = now() - interval '1 hour'")
+        assert await ledger.heartbeat([job.id]) == {job.id}
+        assert await other.claim(10) == []
+        left = "SELECT lease_expires_at > now() + interval '50 minutes' AS renewed FROM media_job_owners WHERE id = :id"
+        assert postgres.query(left, {"id": job.owner}) == [{"renewed": True}]
+
+
+async def test_a_lease_counts_by_the_clock_of_the_database_alone(postgres: LedgerDatabase) -> None:
+    far_ahead = FakeClock(START + timedelta(days=3650))
+    async with postgres.started() as ledger, postgres.started(far_ahead) as other:
+        await opened(ledger)
+        assert await other.claim(10, parked=True) == []
+
+
+async def test_a_process_that_ends_in_order_gives_its_jobs_back_at_once(postgres: LedgerDatabase) -> None:
+    async with postgres.started() as ledger:
+        async with postgres.started(lease_s=3600.0) as ending:
+            job = await opened(ending)
+        assert [claimed.id for claimed in await ledger.claim(10)] == [job.id]
+
+
+async def test_a_job_that_ends_while_it_is_being_claimed_is_left_as_it_is(postgres: LedgerDatabase) -> None:
+    async with postgres.started() as ledger:
+        async with postgres.started() as slow:
+            job = await opened(slow, JobState.STORING)
+        done = postgres.columns(replace(carried(job, JobState.DONE), version=job.version + 1))
+        assignments = ", ".join(f"{name} = :{name}" for name in done)
+        with postgres.transaction() as last_words:  # of one whose lease has run out
+            last_words.query(f"UPDATE media_jobs SET {assignments} WHERE id = :id", done)
+            claiming = asyncio.create_task(ledger.claim(10))
+            await until_somebody_waits_for_a_lock(postgres)
+        assert await asyncio.wait_for(claiming, 10) == []
+        ended = await ledger.get(job.id)
+        assert ended is not None
+        assert (ended.state, ended.version, ended.owner) == (JobState.DONE, job.version + 1, job.owner)
+
+
+async def test_a_claim_sees_what_was_written_while_it_waited(postgres: LedgerDatabase) -> None:
+    async with postgres.started() as ledger:
+        job = await left_behind(ledger, JobState.RENDERING)
+        with postgres.transaction() as writing:
+            writing.query("UPDATE media_jobs SET progress = 77, version = version + 1 WHERE id = :id", {"id": job.id})
+            claiming = asyncio.create_task(ledger.claim_one(job.id))
+            await until_somebody_waits_for_a_lock(postgres)
+        claimed = await asyncio.wait_for(claiming, 10)
+        assert claimed is not None
+        assert (claimed.progress, claimed.version) == (77, job.version + 2)
+        await ledger.save(claimed, replace(claimed, progress=78))
+
+
+# The server goes away
+
+
+async def test_a_server_that_restarts_in_the_middle_of_a_call_is_a_ledger_error_and_then_all_is_well(
+    own_server: PostgresServer,
+) -> None:
+    with fresh_database(own_server.url(), migrated=False) as url:
+        await migrate(url)
+        database = LedgerDatabase("postgres", url)
+        async with database.started() as ledger:
+            job = await opened(ledger)
+            with psycopg.connect(url) as in_the_way:
+                in_the_way.execute("LOCK TABLE media_jobs IN EXCLUSIVE MODE")
+                opening = asyncio.create_task(ledger.open(planned(), NO_CAPS))
+                await until_somebody_waits_for_a_lock(database)
+                await asyncio.to_thread(own_server.stop)
+                with pytest.raises(LedgerError, match="the database of DATABASE_URL cannot be used") as failure:
+                    await opening
+                assert_tells_nothing(failure.value.message, url)
+                await asyncio.to_thread(own_server.start)
+            assert not (await ledger.open(planned(), NO_CAPS)).joined
+            assert await ledger.get(job.id) == job
+            assert len((await ledger.list_jobs(JobQuery())).jobs) == 2
+
+
+async def test_connections_that_were_cut_meanwhile_are_not_noticed(postgres: LedgerDatabase) -> None:
+    cut = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    async with postgres.started() as ledger:
+        job = await opened(ledger)
+        await asyncio.gather(*(ledger.ping() for _ in range(20)))
+        postgres.query(cut)
+        assert await ledger.get(job.id) == job
+
+
+async def test_a_caller_that_is_cancelled_while_it_waits_has_opened_nothing(postgres: LedgerDatabase) -> None:
+    async with postgres.started(max_connections=1) as ledger:
+        with postgres.transaction() as in_the_way:
+            in_the_way.query("LOCK TABLE media_jobs IN EXCLUSIVE MODE")
+            opening = asyncio.create_task(ledger.open(planned(), NO_CAPS))
+            await until_somebody_waits_for_a_lock(postgres)
+            opening.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await opening
+        assert (await ledger.list_jobs(JobQuery())).jobs == []
+        assert not (await ledger.open(planned(), NO_CAPS)).joined
+
+
+async def test_many_more_callers_than_connections_are_all_served(postgres: LedgerDatabase) -> None:
+    caps = Caps(per_day_usd=Decimal("0.6"))
+    async with postgres.started(max_connections=2) as ledger:
+        answers = await asyncio.gather(*(ledger.open(planned(), caps) for _ in range(60)), return_exceptions=True)
+    assert [isinstance(answer, CapExceeded) for answer in answers].count(True) == 50
+    assert [isinstance(answer, BaseException) for answer in answers].count(False) == 10
+
+
+# Nothing is told
+
+
+def assert_tells_nothing(text: str, url: str) -> None:
+    facts = psycopg.conninfo.conninfo_to_dict(url)
+    secrets = [url, PASSWORD, *(str(facts[key]) for key in ("password", "user", "host", "dbname") if key in facts)]
+    assert [secret for secret in secrets if secret in text] == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        pytest.param(lambda _: "postgresql://rolf:hunter22@127.0.0.1:1/accounts", id="nobody listens"),
+        pytest.param(lambda _: "host=127.0.0.1 port=1 user=rolf password=hunter22 dbname=accounts", id="key and value"),
+        pytest.param(lambda server: server.url(password="hunter22"), id="a wrong password"),
+        pytest.param(lambda server: server.url(user="rolf"), id="a wrong user"),
+        pytest.param(lambda server: with_database(server.url(), "accounts"), id="no such database"),
+    ],
+)
+async def test_no_error_tells_where_the_database_is_or_how_to_get_in(
+    own_server: PostgresServer, wrong: Callable[[PostgresServer], str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    url = wrong(own_server)
+    ledger = PostgresLedger(url, FakeClock())
+    for attempt in (ledger.start, ledger.ping, lambda: ledger.open(planned(), NO_CAPS), lambda: migrate(url)):
+        with pytest.raises(LedgerError, match="DATABASE_URL") as failure:
+            await attempt()
+        assert_tells_nothing(failure.value.message + failure.value.next_action, url)
+    await ledger.aclose()
+    assert not [secret for secret in (url, PASSWORD, "hunter22") if secret in caplog.text]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://rolf:hunter%22%zz@db.internal/accounts",
+        "postgresql://rolf:hunter 22@db.internal/accounts",
+        "rolf hunter22 db.internal",
+        "user=rolf password='hunter22",
+        "mysql://rolf:hunter22@db.internal/accounts",
+    ],
+)
+async def test_an_address_that_is_none_is_called_so_and_not_repeated(
+    address: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    ledger = PostgresLedger(address, FakeClock())
+    for attempt in (ledger.start, ledger.ping, lambda: migrate(address)):
+        with pytest.raises(LedgerError, match="^DATABASE_URL is not an address of a PostgreSQL database$") as failure:
+            await attempt()
+        logging.getLogger("ring_mcp").exception("as the server logs it", exc_info=failure.value)
+        assert not failure.value.retryable
+    await ledger.aclose()
+    assert not [part for part in ("rolf", "hunter", "db.internal") if part in caplog.text]
+
+
+async def test_a_refused_statement_tells_no_values(postgres: LedgerDatabase) -> None:
+    async with postgres.started() as ledger:
+        job = await opened(ledger, JobState.STORING, actor_id="rolf")
+        with pytest.raises(LedgerError) as failure:
+            await ledger.save(job, replace(job, outputs=()))
+        assert failure.value.message == "the database refused a statement (CheckViolation 23514)"
+        with contextlib.suppress(JobMoved):
+            await ledger.save(replace(job, version=7), job)

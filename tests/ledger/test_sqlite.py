@@ -1,0 +1,289 @@
+"""What is particular to a ledger in one file."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import resource
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from fake_clock import START, FakeClock
+from ledger_databases import LedgerDatabase
+from ledger_process import OtherProcess, other_process
+from ledger_samples import NO_CAPS, audit_row, carried, opened, planned
+
+from ring_mcp.domain import JobState
+from ring_mcp.errors import LedgerError
+from ring_mcp.ledger.base import JobQuery
+from ring_mcp.ledger.sqlite import SqliteLedger
+
+PAGE_BYTES = 4096
+
+
+@contextmanager
+def files_of_at_most(size_bytes: int) -> Iterator[None]:
+    """The kernel refuses to let any file grow further: a disk that is full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+async def processes(stack: contextlib.AsyncExitStack, database: LedgerDatabase, count: int) -> list[OtherProcess]:
+    return await asyncio.gather(*(stack.enter_async_context(other_process(database)) for _ in range(count)))
+
+
+# The file
+
+
+async def test_the_first_start_makes_file_and_folder_for_this_user_alone(sqlite: LedgerDatabase) -> None:
+    path = Path(sqlite.address)
+    async with sqlite.started():
+        assert path.is_file()
+        assert [stat.S_IMODE(folder.stat().st_mode) for folder in (path.parent, path.parent / "locks")] == [0o700] * 2
+        assert len(list((path.parent / "locks").iterdir())) == 1
+    assert list((path.parent / "locks").iterdir()) == []
+
+
+async def test_a_ledger_that_was_not_started_starts_with_its_first_use(sqlite: LedgerDatabase) -> None:
+    ledger = sqlite.ledger()
+    assert await ledger.get("no-such-job") is None
+    await ledger.aclose()
+
+
+async def test_a_ledger_that_was_never_used_leaves_no_trace(sqlite: LedgerDatabase) -> None:
+    await sqlite.ledger().aclose()
+    assert not Path(sqlite.address).parent.exists()
+
+
+async def test_what_was_written_is_there_after_a_restart(sqlite: LedgerDatabase) -> None:
+    async with sqlite.started() as first:
+        job = await opened(first, JobState.STORING)
+        record = audit_row()
+        job = await first.save(job, carried(job, JobState.DONE), [record])
+    async with sqlite.started() as second:
+        assert await second.get(job.id) == job
+        assert [row["id"] for row in await second.records("generated_images", [record.id])] == [record.id]
+
+
+async def test_what_was_written_is_there_after_kill_9(sqlite: LedgerDatabase) -> None:
+    async with other_process(sqlite) as other:
+        answers = await other.ask("open", jobs=[{}] * 10)
+        await other.kill()
+    async with sqlite.started() as ledger:
+        page = await ledger.list_jobs(JobQuery(limit=100))
+        assert {job.id for job in page.jobs} == {job_id for job_id, _ in answers}
+
+
+async def test_the_file_is_in_wal_mode_so_that_processes_can_share_it(sqlite: LedgerDatabase) -> None:
+    async with sqlite.started():
+        [mode] = sqlite.query("SELECT * FROM pragma_journal_mode")
+        assert mode == {"journal_mode": "wal"}
+
+
+def overwritten_with_text(path: Path) -> None:
+    path.write_text("this is a letter, not a ledger\n" * 1000)
+
+
+def overwritten_behind_the_first_page(path: Path) -> None:
+    whole = path.read_bytes()
+    path.write_bytes(whole[:PAGE_BYTES] + b"\x99" * (len(whole) - PAGE_BYTES))
+
+
+def cut_in_half(path: Path) -> None:
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+
+
+@pytest.mark.parametrize("damage", [overwritten_with_text, overwritten_behind_the_first_page, cut_in_half])
+async def test_a_damaged_file_is_named_and_nothing_is_opened_in_it(
+    sqlite: LedgerDatabase, damage: Callable[[Path], None]
+) -> None:
+    path = Path(sqlite.address)
+    async with sqlite.started() as ledger:
+        for _ in range(20):
+            await opened(ledger)
+    damage(path)
+    damaged = path.read_bytes()
+    ledger = sqlite.ledger()
+    with pytest.raises(LedgerError, match="is damaged; restore it from a backup, or move the file away") as refusal:
+        await ledger.open(planned(), NO_CAPS)
+    assert str(path) in refusal.value.message
+    await ledger.aclose()
+    assert path.read_bytes() == damaged
+    path.rename(path.with_suffix(".damaged"))
+    async with sqlite.started() as ledger:
+        assert not (await ledger.open(planned(), NO_CAPS)).joined
+
+
+async def test_a_database_of_another_program_is_not_touched(sqlite: LedgerDatabase) -> None:
+    Path(sqlite.address).parent.mkdir()
+    sqlite.query("CREATE TABLE media_jobs (id TEXT, theirs TEXT)")
+    ledger = sqlite.ledger()
+    with pytest.raises(LedgerError):
+        await ledger.start()
+    await ledger.aclose()
+    assert [row["name"] for row in sqlite.query("SELECT name FROM sqlite_master")] == ["media_jobs"]
+
+
+async def test_a_folder_that_cannot_be_made_is_named_with_the_variable_to_change(tmp_path: Path) -> None:
+    (tmp_path / "occupied").write_text("a file where the folder should be")
+    ledger = SqliteLedger(tmp_path / "occupied" / "state" / "ledger.db", FakeClock())
+    for attempt in (ledger.start, ledger.ping, lambda: ledger.open(planned(), NO_CAPS)):
+        with pytest.raises(LedgerError, match="point RING_STATE_DIR to a writable folder") as refusal:
+            await attempt()
+        assert str(tmp_path / "occupied") in refusal.value.message
+    await ledger.aclose()
+
+
+async def test_a_file_given_as_the_state_folder_is_named_with_the_variable_to_change(tmp_path: Path) -> None:
+    (tmp_path / "occupied").write_text("a file where the folder should be")
+    ledger = SqliteLedger(tmp_path / "occupied" / "ledger.db", FakeClock())
+    with pytest.raises(LedgerError, match="point RING_STATE_DIR to a writable folder"):
+        await ledger.start()
+    await ledger.aclose()
+
+
+async def test_a_folder_in_place_of_the_file_is_named_with_the_variable_to_change(tmp_path: Path) -> None:
+    (tmp_path / "ledger.db").mkdir()
+    ledger = SqliteLedger(tmp_path / "ledger.db", FakeClock())
+    with pytest.raises(LedgerError, match=r"ledger\.db cannot be written; point RING_STATE_DIR to a writable folder"):
+        await ledger.start()
+    await ledger.aclose()
+
+
+async def test_a_ledger_that_could_not_be_used_works_as_soon_as_it_can(tmp_path: Path) -> None:
+    in_the_way = tmp_path / "state"
+    in_the_way.write_text("a file where the folder should be")
+    ledger = SqliteLedger(in_the_way / "ledger.db", FakeClock())
+    with pytest.raises(LedgerError):
+        await ledger.open(planned(), NO_CAPS)
+    in_the_way.unlink()
+    assert not (await ledger.open(planned(), NO_CAPS)).joined
+    await ledger.aclose()
+
+
+async def test_a_full_disk_is_a_ledger_error_that_loses_nothing_written_before(sqlite: LedgerDatabase) -> None:
+    async with sqlite.started() as ledger:
+        job = await opened(ledger)
+        with files_of_at_most(PAGE_BYTES), pytest.raises(LedgerError):
+            await ledger.save(job, carried(job, JobState.SUBMITTING))
+        assert await ledger.get(job.id) == job
+        moved = await ledger.save(job, carried(job, JobState.SUBMITTING))
+        assert await ledger.get(job.id) == moved
+
+
+# Several processes
+
+
+async def test_four_processes_that_start_at_once_on_no_file_all_start(sqlite: LedgerDatabase, tmp_path: Path) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        others = await processes(stack, sqlite, 4)
+        for number in range(25):
+            path = tmp_path / f"state-{number}" / "ledger.db"
+            for other in others:
+                other.tell("start_at", address=str(path))
+            assert [await other.heard() for other in others] == ["started"] * 4
+            tables = LedgerDatabase("sqlite", str(path)).query("SELECT name FROM sqlite_master WHERE type = 'table'")
+            assert "media_jobs" in {table["name"] for table in tables}
+
+
+async def test_two_processes_read_and_write_one_file_together(sqlite: LedgerDatabase) -> None:
+    async with sqlite.started() as ledger, other_process(sqlite) as other:
+        other.tell("open", jobs=[{}] * 20)
+        await asyncio.gather(*(opened(ledger, JobState.SUBMITTING) for _ in range(20)))
+        assert len(await other.heard()) == 20
+        assert (await ledger.spend(START, sandbox=False)).open_jobs == 40
+
+
+async def test_the_jobs_of_a_killed_process_can_be_taken_over_at_once(sqlite: LedgerDatabase) -> None:
+    async with sqlite.started() as ledger, other_process(sqlite) as other:
+        answers = await other.ask("open", jobs=[{}] * 3)
+        assert await ledger.claim(10, parked=True) == []
+        await other.kill()
+        assert {job.id for job in await ledger.claim(10)} == {job_id for job_id, _ in answers}
+        locks = list((Path(sqlite.address).parent / "locks").iterdir())
+        assert len(locks) == 1, "the lock file of the dead is gone"
+
+
+async def test_one_job_of_a_killed_process_can_be_taken_over_at_once(sqlite: LedgerDatabase) -> None:
+    async with sqlite.started() as ledger, other_process(sqlite) as other:
+        [[job_id, _]] = await other.ask("open", jobs=[{}])
+        assert await ledger.claim_one(job_id) is None
+        await other.kill()
+        claimed = await ledger.claim_one(job_id)
+        assert claimed is not None
+        assert claimed.id == job_id
+
+
+async def test_a_process_that_only_stands_still_keeps_its_jobs(sqlite: LedgerDatabase) -> None:
+    async with sqlite.started() as ledger, other_process(sqlite) as other:
+        [[job_id, _]] = await other.ask("open", jobs=[{}])
+        other.pause()
+        assert await ledger.claim(10, parked=True) == []
+        assert await ledger.claim_one(job_id) is None
+        other.resume()
+        assert await other.ask("save", job_id=job_id, seen_version=1) == "saved"
+
+
+async def test_when_many_processes_look_at_the_dead_at_once_each_job_goes_to_one(sqlite: LedgerDatabase) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        dying, *others = await processes(stack, sqlite, 4)
+        answers = await dying.ask("open", jobs=[{}] * 20)
+        for other in others:
+            await other.ask("start")
+        await dying.kill()
+        taken: list[str] = []
+        for _ in range(20):  # one may take another one's look at the lock file for life, and come back
+            for other in others:
+                other.tell("claim")
+            taken += [job_id for other in others for job_id in await other.heard()]
+            if len(taken) >= 20:
+                break
+        assert sorted(taken) == sorted(job_id for job_id, _ in answers)
+
+
+async def test_the_event_loop_goes_on_while_another_process_holds_the_write_lock(sqlite: LedgerDatabase) -> None:
+    ticked = asyncio.Event()
+
+    async def tick() -> None:
+        for _ in range(50):
+            await asyncio.sleep(0.001)
+        ticked.set()
+
+    async with sqlite.started() as ledger, other_process(sqlite) as other:
+        await other.ask("hold_the_write_lock")
+        opening = asyncio.create_task(ledger.open(planned(), NO_CAPS))
+        ticking = asyncio.create_task(tick())
+        await asyncio.wait_for(ticked.wait(), 10)
+        assert not opening.done()
+        assert await other.ask("let_go") == "free"
+        assert not (await asyncio.wait_for(opening, 10)).joined
+        await ticking
+
+
+async def test_callers_that_are_cancelled_while_they_wait_leave_the_ledger_usable(sqlite: LedgerDatabase) -> None:
+    async with sqlite.started() as ledger, other_process(sqlite) as other:
+        await other.ask("hold_the_write_lock")
+        calls = [asyncio.create_task(ledger.open(planned(), NO_CAPS)) for _ in range(3)]
+        await asyncio.sleep(0)  # they have begun
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+        await other.ask("let_go")
+        job = await opened(ledger)
+        assert await ledger.get(job.id) == job
+
+
+async def test_a_process_killed_while_it_holds_the_write_lock_gives_it_back(sqlite: LedgerDatabase) -> None:
+    async with sqlite.started() as ledger, other_process(sqlite) as other:
+        await other.ask("hold_the_write_lock")
+        opening = asyncio.create_task(ledger.open(planned(), NO_CAPS))
+        await other.kill()
+        assert not (await asyncio.wait_for(opening, 10)).joined

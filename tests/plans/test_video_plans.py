@@ -1,0 +1,134 @@
+"""What a video request becomes, without any I/O: mode, model, seconds, prices, refusals."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from itertools import product
+
+import pytest
+
+from ring_mcp.domain import VideoRequest
+from ring_mcp.errors import InvalidRequest, ModelRetired
+from ring_mcp.plans.image import ImageSettings
+from ring_mcp.plans.video import VideoSettings, plan_video, resolve_effective_quality_mode
+from ring_mcp.presets import load_presets
+
+PRESETS = load_presets()
+TODAY = date(2026, 11, 21)
+IMAGES = ImageSettings(default_provider="xai", storage_prefix="generated", models={}, aspect_ratios={}, resolutions={})
+SETTINGS = VideoSettings(
+    storage_prefix="generated/videos", model=None, duration_s=None, aspect_ratio=None, images=IMAGES
+)
+URL = "https://example.com/a.jpg"
+CLIP = "https://example.com/a.mp4"
+
+
+def plan(**fields):
+    return plan_video(VideoRequest(**{"prompt": "x", **fields}), SETTINGS, PRESETS, TODAY)
+
+
+MODES = ("draft", "draft_i2v", "production", "production_i2v")
+WAYS = (("plain", False, False), ("remaster", True, False), ("edit", True, True))
+
+
+@pytest.mark.parametrize(("mode", "has_image", "way"), list(product(MODES, (False, True), WAYS)))
+def test_the_effective_mode_follows_rings_rules(mode: str, has_image: bool, way: tuple[str, bool, bool]) -> None:
+    name, remaster, has_source = way
+    effective, kind = resolve_effective_quality_mode(
+        mode, has_image=has_image, remaster=remaster, has_source=has_source
+    )
+    if name == "edit":
+        assert (effective, kind) == ("production", "edit")
+    elif name == "remaster":
+        assert (effective, kind) == ("production_i2v" if has_image else "production", "generate")
+    elif mode == "draft" and has_image:
+        assert (effective, kind) == ("draft_i2v", "generate")
+    else:
+        assert (effective, kind) == (mode, "generate")
+
+
+@pytest.mark.parametrize(
+    ("fields", "model", "resolution", "estimated", "listed"),
+    [
+        ({}, "grok-imagine-video", "480p", "0.30", "0.30"),
+        ({"duration_s": 12, "image_url": URL}, "grok-imagine-video-1.5", "480p", "0.96", "0.97"),
+        ({"quality_mode": "production"}, "grok-imagine-video", "720p", "0.30", "0.42"),
+        ({"quality_mode": "production_i2v", "image_url": URL, "duration_s": 15},
+         "grok-imagine-video-1.5", "720p", "2.10", "2.11"),
+        ({"quality_mode": "production", "image_url": URL}, "grok-imagine-video", "720p", "0.30", "0.422"),
+        ({"remaster": True}, "grok-imagine-video", "720p", "0.30", "0.42"),
+        ({"remaster": True, "image_url": URL}, "grok-imagine-video-1.5", "720p", "0.84", "0.85"),
+        ({"remaster": True, "source_video_url": CLIP, "duration_s": 6}, "grok-imagine-video", None, "0.30", "0.48"),
+        ({"remaster": True, "source_video_url": CLIP}, "grok-imagine-video", None, "0.30", "0.696"),
+        ({"resolution": "720P"}, "grok-imagine-video", "720p", "0.30", "0.42"),
+        ({"model": "grok-imagine-video-1.5", "image_url": URL, "resolution": "1080p"},
+         "grok-imagine-video-1.5", "1080p", "0.48", "1.51"),
+    ],
+)  # fmt: skip
+def test_model_resolution_rings_estimate_and_the_list_price(
+    fields: dict, model: str, resolution: str | None, estimated: str, listed: str
+) -> None:
+    made = plan(**fields)
+    assert (made.model, made.resolution) == (model, resolution)
+    assert (made.estimated_usd, made.list_usd) == (Decimal(estimated), Decimal(listed))
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"prompt": " "}, "prompt is required"),
+        ({"quality_mode": "best"}, "qualityMode must be one of draft, draft_i2v, production, production_i2v"),
+        ({"quality_mode": "draft_i2v"}, r"grok-imagine-video-1.5 requires imageUrl \(image-to-video only\)"),
+        ({"model": "grok-imagine-video-1.5"}, "requires imageUrl"),
+        ({"model": "nonsense"}, "model must be one of grok-imagine-video"),
+        ({"duration_s": 0}, "duration must be a whole number of seconds from 1 to 15"),
+        ({"duration_s": 16}, "duration must be a whole number of seconds from 1 to 15"),
+        ({"aspect_ratio": "2:1"}, "aspectRatio must be one of 1:1, 16:9"),
+        ({"resolution": "1080p"}, "resolution must be one of 480p, 720p for grok-imagine-video"),
+        ({"remaster": True, "source_video_url": CLIP, "model": "grok-imagine-video-1.5"}, "cannot edit a clip"),
+        ({"purpose": "../x"}, "purpose must be one path segment"),
+        ({"first_frame_prompt": "  "}, "firstFramePrompt is required"),
+        ({"first_frame_prompt": "x", "image_model": "grok-2-image"}, "use grok-imagine-image-2.0 instead"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_with_what_can(fields: dict, text: str) -> None:
+    with pytest.raises((InvalidRequest, ModelRetired), match=text):
+        plan(**fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"source_video_url": CLIP}, "sourceVideoUrl is only recorded"),
+        ({"remaster": True, "resolution": "480p"}, "resolution 480p was not used"),
+        ({"image_url": URL, "aspect_ratio": "1:1"}, "aspectRatio is not used"),
+        ({"image_url": URL, "first_frame_prompt": "x"}, "firstFramePrompt is not used"),
+        ({"remaster": True, "source_video_url": CLIP, "image_url": URL}, "imageUrl is not used"),
+        ({"purpose": "my clip"}, "purpose is stored as 'my_clip'"),
+    ],
+)
+def test_what_is_not_used_is_said(fields: dict, text: str) -> None:
+    assert any(text in warning for warning in plan(**fields).warnings)
+
+
+def test_a_given_image_wins_over_a_first_frame_prompt_and_none_is_paid_for() -> None:
+    made = plan(image_url=URL, first_frame_prompt="x")
+    assert made.first_frame is None
+    assert made.image_url == URL
+
+
+def test_a_first_frame_has_the_clips_ratio_and_two_thousand_pixels() -> None:
+    still = plan(first_frame_prompt="a still", aspect_ratio="9:16", purpose="promo").first_frame
+    assert still is not None
+    assert (still.aspect_ratio, still.resolution, still.purpose) == ("9:16", "2k", "promo")
+
+
+def test_configuration_fills_what_the_request_leaves_open() -> None:
+    settings = VideoSettings(
+        storage_prefix="v", model="grok-imagine-video-1.5-lite", duration_s=3, aspect_ratio="1:1", images=IMAGES
+    )
+    made = plan_video(VideoRequest(prompt="x"), settings, PRESETS, TODAY)
+    assert (made.model, made.duration_s, made.aspect_ratio) == ("grok-imagine-video-1.5-lite", 3, "1:1")
+    made = plan_video(VideoRequest(prompt="x", duration_s=5, aspect_ratio="16:9"), settings, PRESETS, TODAY)
+    assert (made.duration_s, made.aspect_ratio) == (5, "16:9")

@@ -1,0 +1,111 @@
+"""What the tests of providers are made of: a plan, a reply, a clock, connections."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import httpx2
+
+from ring_mcp.domain import ImagePlan, PriceLine
+from ring_mcp.errors import ProviderError
+from ring_mcp.providers.http import ProviderHttp, Reply
+from ring_mcp.providers.xai.images import XaiImages
+from ring_mcp.providers.xai.replies import error_of
+
+KEY = "xai-0123456789abcdefghijklmnopqrstuvwxyz"
+NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+MEDIA_LIMIT_BYTES = 8 * 1024 * 1024
+
+
+class InstantClock:
+    """A clock whose sleeps take no time and are written down, in seconds."""
+
+    def __init__(self) -> None:
+        self.slept_s: list[float] = []
+
+    def now(self) -> datetime:
+        return NOW + timedelta(seconds=self.monotonic())
+
+    def monotonic(self) -> float:
+        return sum(self.slept_s)
+
+    async def sleep(self, delay_s: float) -> None:
+        self.slept_s.append(delay_s)
+
+
+def image_plan(
+    *,
+    model: str = "grok-imagine-image-2.0",
+    prompt: str = "a lighthouse at dusk",
+    n: int = 1,
+    aspect_ratio: str = "1:1",
+    resolution: str = "1k",
+    seed: int | None = None,
+    deferred: bool = True,
+) -> ImagePlan:
+    price = PriceLine(what="image", unit_usd=Decimal("0.04"), count=Decimal(n), as_of="2026-09-29")
+    return ImagePlan(
+        provider="xai",
+        requested_model=model,
+        model=model,
+        prompt=prompt,
+        n=n,
+        aspect_ratio=aspect_ratio,
+        resolution=resolution,
+        quality="low",
+        seed=seed,
+        deferred=deferred,
+        purpose="og",
+        ref_code="R-1",
+        storage_prefix="generated",
+        prices=(price,),
+    )
+
+
+def reply(status: int = 200, body: bytes | str | object = b"", **headers: str) -> Reply:
+    """An answer; ``body`` is bytes, text, or a value for JSON. ``retry_after="3"`` is a header."""
+    content = body if isinstance(body, bytes) else body.encode() if isinstance(body, str) else json.dumps(body).encode()
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Reply(status=status, headers=httpx2.Headers(named), body=content)
+
+
+def judge(answer: Reply) -> None:
+    """What a provider does with the answer to a paid request."""
+    if not 200 <= answer.status < 300:
+        raise error_of(answer, NOW, what="image generation")
+
+
+@asynccontextmanager
+async def connected(
+    base_url: str,
+    clock: InstantClock | None = None,
+    *,
+    key: str = KEY,
+    max_media_bytes: int = MEDIA_LIMIT_BYTES,
+    transport: httpx2.AsyncBaseTransport | None = None,
+) -> AsyncIterator[ProviderHttp]:
+    http = ProviderHttp(
+        provider="xai",
+        base_url=base_url,
+        headers={"Authorization": f"Bearer {key}"} if key else {},
+        clock=clock or InstantClock(),
+        max_media_bytes=max_media_bytes,
+        transport=transport,
+    )
+    try:
+        yield http
+    finally:
+        await http.aclose()
+
+
+def xai_images(http: ProviderHttp, clock: InstantClock | None = None) -> XaiImages:
+    return XaiImages(http, has_key=True, clock=clock or InstantClock())
+
+
+def is_one_line(error: ProviderError) -> bool:
+    """Whether the message can be shown, logged and stored: something, on one line, without control characters."""
+    return bool(error.message) and error.message.isprintable()

@@ -1,0 +1,349 @@
+"""The one paid request: when it is sent again, when never, and what is known of the bill afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import tracemalloc
+from datetime import timedelta
+from email.utils import format_datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from provider_samples import KEY, NOW, InstantClock, connected, image_plan, judge, xai_images
+from raw_server import (
+    LIMIT_S,
+    Connection,
+    RawServer,
+    Script,
+    answering,
+    closing_unread,
+    http,
+    resetting,
+    saying,
+    silent,
+    streaming,
+)
+
+from ring_mcp.errors import (
+    ContentRefused,
+    CreditsExhausted,
+    OutcomeUnknown,
+    ProviderAuthError,
+    ProviderBadReply,
+    ProviderError,
+    ProviderRejected,
+    ProviderUnavailable,
+    RateLimited,
+)
+from ring_mcp.providers.base import Inputs
+from ring_mcp.providers.http import MAX_REPLY_BYTES, ProviderHttp, Reply
+
+HANDLE = http(200, {"request_id": "r-1"})
+TOO_MANY = {"code": "resource-exhausted", "error": "Too many requests for team 5a0db0c5 and model x."}
+NO_CREDITS = {"code": "Some resource has been exhausted", "error": "Your team has used all available credits."}
+TIMED_OUT = "Image generation timed out after 120000ms"
+
+
+async def post(provider_http: ProviderHttp, deadline_s: float = LIMIT_S) -> Reply:
+    return await provider_http.post_paid(
+        "images/generations", {"prompt": "a lighthouse"}, deadline_s=deadline_s, judge=judge, timed_out=TIMED_OUT
+    )
+
+
+def free_port() -> int:
+    """A port where nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def test_a_request_carries_key_and_body_to_the_base_url_and_its_answer_comes_back_whole() -> None:
+    async with RawServer(answering(HANDLE)) as server, connected(f"{server.url}/v1") as provider_http:
+        answer = await post(provider_http)
+    (seen,) = server.posts
+    assert (seen.path, seen.body) == ("/v1/images/generations", b'{"prompt":"a lighthouse"}')
+    assert seen.headers["authorization"] == f"Bearer {KEY}"
+    assert seen.headers["content-type"] == "application/json"
+    assert (answer.status, answer.json) == (200, {"request_id": "r-1"})
+
+
+async def test_nothing_is_sent_without_a_connection_so_it_is_tried_again_and_nothing_is_billed() -> None:
+    clock = InstantClock()
+    async with connected(f"http://127.0.0.1:{free_port()}", clock) as provider_http:
+        with pytest.raises(ProviderUnavailable, match="no connection to xai") as caught:
+            await post(provider_http)
+    assert caught.value.billed == "no"
+    assert clock.slept_s == [0.5, 1.0, 2.0]
+
+
+async def test_a_name_that_does_not_resolve_is_no_connection() -> None:
+    async with connected("http://nowhere.invalid") as provider_http:
+        with pytest.raises(ProviderUnavailable) as caught:
+            await post(provider_http)
+    assert caught.value.billed == "no"
+
+
+async def test_a_key_that_no_header_can_carry_never_leaves_and_bills_nothing() -> None:
+    async with RawServer(answering(HANDLE)) as server, connected(server.url, key=f"{KEY}\n") as provider_http:
+        with pytest.raises(ProviderUnavailable) as caught:
+            await post(provider_http)
+    assert caught.value.billed == "no"
+    assert KEY not in str(caught.value)
+    assert server.posts == []
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "waited_s"),
+    [
+        ("3", 3.0),
+        (format_datetime(NOW + timedelta(seconds=7), usegmt=True), 7.0),
+        ("3600", 60.0),
+        ("nonsense", 1.0),
+        ("0", 1.0),
+    ],
+)
+async def test_a_rate_limit_is_waited_out_as_long_as_it_says_and_the_request_is_sent_once_more(
+    retry_after: str, waited_s: float
+) -> None:
+    clock = InstantClock()
+    limited = http(429, TOO_MANY, retry_after=retry_after)
+    async with RawServer(answering(limited, HANDLE)) as server, connected(server.url, clock) as provider_http:
+        assert (await post(provider_http)).status == 200
+    assert len(server.posts) == 2
+    assert clock.slept_s == [waited_s]
+
+
+async def test_a_rate_limit_that_does_not_end_is_told_after_four_requests_with_growing_pauses() -> None:
+    clock = InstantClock()
+    async with RawServer(answering(http(429, TOO_MANY))) as server, connected(server.url, clock) as provider_http:
+        with pytest.raises(RateLimited, match="Too many requests for team") as caught:
+            await post(provider_http)
+    assert caught.value.billed == "no"
+    assert len(server.posts) == 4
+    assert clock.slept_s == [1.0, 2.0, 4.0]
+
+
+class StandingClock(InstantClock):
+    """A clock on which every sleep lasts until it is cut short."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asleep = asyncio.Event()
+
+    async def sleep(self, delay_s: float) -> None:
+        self.slept_s.append(delay_s)
+        self.asleep.set()
+        await asyncio.Event().wait()
+
+
+async def test_a_deadline_that_strikes_while_a_rate_limit_is_waited_out_bills_nothing() -> None:
+    clock = StandingClock()
+    limited = http(429, TOO_MANY, retry_after="50")
+    async with RawServer(answering(limited, HANDLE)) as server, connected(server.url, clock) as provider_http:
+        with pytest.raises(RateLimited, match="Too many requests for team") as caught:
+            await post(provider_http, deadline_s=0.3)
+    assert (caught.value.billed, caught.value.retry_after_s) == ("no", 50.0)
+    assert len(server.posts) == 1
+
+
+async def test_a_deadline_that_strikes_between_two_attempts_to_connect_bills_nothing() -> None:
+    clock = StandingClock()
+    async with connected(f"http://127.0.0.1:{free_port()}", clock) as provider_http:
+        with pytest.raises(ProviderUnavailable, match="no connection") as caught:
+            await post(provider_http, deadline_s=0.3)
+    assert caught.value.billed == "no"
+
+
+async def test_a_rate_limit_that_was_billed_is_not_sent_again() -> None:
+    billed = http(429, {**TOO_MANY, "usage": {"cost_in_usd_ticks": 1}})
+    async with RawServer(answering(billed, HANDLE)) as server, connected(server.url) as provider_http:
+        with pytest.raises(RateLimited) as caught:
+            await post(provider_http)
+    assert caught.value.billed == "yes"
+    assert len(server.posts) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_a", "billed"),
+    [
+        pytest.param(http(429, NO_CREDITS), CreditsExhausted, "no", id="credits exhausted"),
+        pytest.param(http(500), ProviderUnavailable, "unknown", id="500 without a body"),
+        pytest.param(http(500, {"error": "Internal error."}), ProviderUnavailable, "unknown", id="500"),
+        pytest.param(
+            http(502, b"<html>Bad gateway</html>", content_type="text/html"), ProviderUnavailable, "unknown", id="502 HTML"
+        ),
+        pytest.param(http(503, retry_after="1"), ProviderUnavailable, "unknown", id="503 with Retry-After"),
+        pytest.param(http(529), ProviderUnavailable, "unknown", id="529"),
+        pytest.param(http(408), ProviderUnavailable, "unknown", id="408"),
+        pytest.param(http(400, {"error": "Incorrect API key provided: xa***gA."}), ProviderAuthError, "no", id="wrong key"),
+        pytest.param(http(422, "Failed to deserialize"), ProviderRejected, "no", id="422"),
+        pytest.param(
+            http(400, {"error": "content moderation", "usage": {"cost_in_usd_ticks": 5}}), ContentRefused, "yes", id="moderated"
+        ),
+        pytest.param(http(307, location="/elsewhere"), ProviderBadReply, "unknown", id="a redirect"),
+    ],
+)  # fmt: skip
+async def test_every_other_refusal_is_final_after_one_request(
+    answer: bytes, is_a: type[ProviderError], billed: str
+) -> None:
+    clock = InstantClock()
+    async with RawServer(answering(answer, HANDLE)) as server, connected(server.url, clock) as provider_http:
+        with pytest.raises(is_a) as caught:
+            await post(provider_http)
+    assert type(caught.value) is is_a
+    assert caught.value.billed == billed
+    assert len(server.posts) == 1
+    assert clock.slept_s == []
+
+
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
+BREAKS = {
+    "closed unread": closing_unread,
+    "closed after the request": saying(),
+    "reset after the request": resetting(),
+    "half a status line": saying(b"HTTP/1."),
+    "half the headers": saying(HEAD[:30]),
+    "no body": saying(HEAD + b"content-length: 21\r\n\r\n"),
+    "half the body": saying(HEAD + b'content-length: 21\r\n\r\n{"request_'),
+    "half the body, then a reset": resetting(HEAD + b'content-length: 21\r\n\r\n{"request_'),
+    "half a chunk": saying(HEAD + b'transfer-encoding: chunked\r\n\r\n15\r\n{"req'),
+    "no last chunk": saying(HEAD + b'transfer-encoding: chunked\r\n\r\n14\r\n{"request_id":"r-1"}\r\n'),
+    "no HTTP at all": saying(b"SSH-2.0-OpenSSH_9.6\r\n"),
+    "broken compression": saying(HEAD + b"content-encoding: gzip\r\ncontent-length: 4\r\n\r\nnope"),
+}
+
+
+@pytest.mark.parametrize("script", BREAKS.values(), ids=BREAKS)
+async def test_a_connection_that_breaks_once_it_was_made_leaves_the_outcome_unknown_and_sends_nothing_again(
+    script: Script,
+) -> None:
+    clock = InstantClock()
+    async with RawServer(script, answering(HANDLE)) as server, connected(server.url, clock) as provider_http:
+        with pytest.raises(OutcomeUnknown, match="broke after the request was sent") as caught:
+            await post(provider_http)
+    assert caught.value.billed == "unknown"
+    assert server.connections == 1
+    assert len(server.posts) == (script is not closing_unread)
+    assert clock.slept_s == []
+
+
+@settings(max_examples=25, deadline=None)
+@given(answer=st.just(http(200, {"request_id": "r-1"})) | st.just(http(500, "no")), cut=st.integers(0, 200))
+def test_wherever_an_answer_is_cut_off_there_is_exactly_one_request(answer: bytes, cut: int) -> None:
+    async def attempt() -> tuple[int, ProviderError | None]:
+        part = answer[:cut]
+        async with RawServer(saying(part), answering(HANDLE)) as server, connected(server.url) as provider_http:
+            try:
+                await post(provider_http)
+            except ProviderError as exc:
+                return server.connections, exc
+            return server.connections, None
+
+    connections, error = asyncio.run(attempt())
+    assert connections == 1
+    if cut < len(answer):
+        assert isinstance(error, OutcomeUnknown)
+    elif b"r-1" in answer:
+        assert error is None
+    else:
+        assert type(error) is ProviderUnavailable
+
+
+async def test_a_request_that_outlives_its_deadline_is_aborted_and_the_server_sees_it() -> None:
+    async with RawServer(silent) as server, connected(server.url) as provider_http:
+        with pytest.raises(OutcomeUnknown, match=TIMED_OUT) as caught:
+            await post(provider_http, deadline_s=0.3)
+        await asyncio.wait_for(server.client_left.wait(), LIMIT_S)
+    assert caught.value.billed == "unknown"
+    assert len(server.posts) == 1
+
+
+async def test_an_answer_that_trickles_in_is_aborted_by_the_deadline_too() -> None:
+    async def trickle(connection: Connection) -> None:
+        await connection.request()
+        await connection.send(HEAD + b'content-length: 21\r\n\r\n{"req')
+        await connection.until_client_leaves()
+
+    async with RawServer(trickle) as server, connected(server.url) as provider_http:
+        with pytest.raises(OutcomeUnknown, match=TIMED_OUT):
+            await post(provider_http, deadline_s=0.3)
+        await asyncio.wait_for(server.client_left.wait(), LIMIT_S)
+    assert len(server.posts) == 1
+
+
+async def test_a_caller_that_goes_away_closes_the_connection_and_is_not_held_up() -> None:
+    async with RawServer(silent) as server, connected(server.url) as provider_http:
+        task = asyncio.create_task(post(provider_http, deadline_s=60.0))
+        await asyncio.wait_for(server.request_came.wait(), LIMIT_S)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(task, LIMIT_S)
+        await asyncio.wait_for(server.client_left.wait(), LIMIT_S)
+
+
+async def test_a_server_that_closes_idle_connections_never_makes_a_paid_request_ambiguous() -> None:
+    # It says keep-alive and closes at once: whoever trusts the pool sends into a closed connection.
+    async with RawServer(saying(HANDLE)) as server, connected(server.url) as provider_http:
+        for _ in range(20):
+            assert (await post(provider_http)).status == 200
+            assert (await provider_http.get("models")).status == 200
+    assert len(server.posts) == 20
+    assert len({seen.connection for seen in server.posts}) == 20
+
+
+async def test_a_paid_request_never_reuses_a_connection_that_is_still_open() -> None:
+    async with RawServer(answering(HANDLE)) as server, connected(server.url) as provider_http:
+        await provider_http.get("models")
+        await asyncio.gather(*(post(provider_http) for _ in range(5)))
+        await post(provider_http)
+    assert len({seen.connection for seen in server.requests}) == 7
+
+
+async def test_twenty_paid_requests_at_once_are_twenty_requests() -> None:
+    async with RawServer(answering(HANDLE)) as server, connected(server.url) as provider_http:
+        answers = await asyncio.gather(*(post(provider_http) for _ in range(20)))
+    assert [answer.status for answer in answers] == [200] * 20
+    assert len(server.posts) == 20
+
+
+@pytest.mark.parametrize("declared", [True, False], ids=["declared", "undeclared"])
+async def test_an_answer_of_half_a_gigabyte_is_cut_off_in_bounded_memory(declared: bool) -> None:
+    script = streaming(500 * 1024**2, declared=declared)
+    async with RawServer(script) as server, connected(server.url) as provider_http:
+        tracemalloc.start()
+        try:
+            with pytest.raises(ProviderBadReply, match="more than") as caught:
+                await post(provider_http, deadline_s=60.0)
+            _, peak_bytes = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert caught.value.billed == "unknown"
+    assert server.sent_bytes < 2 * MAX_REPLY_BYTES
+    assert peak_bytes < 3 * MAX_REPLY_BYTES
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 403, 422, 500])
+@pytest.mark.parametrize(
+    "echo",
+    [
+        {"code": "x", "error": f"Incorrect API key provided: {KEY}."},
+        {"error": {"message": f"Bearer {KEY} was refused"}},
+        f"GET / Authorization: Bearer {KEY}",
+        {"request_id": KEY},
+    ],
+)
+async def test_a_key_that_a_server_echoes_never_gets_into_an_error_or_an_answer(
+    status: int, echo: object, tmp_path: Path
+) -> None:
+    async with RawServer(answering(http(status, echo))) as server, connected(server.url) as provider_http:
+        images = xai_images(provider_http)
+        try:
+            said = repr(await images.submit(image_plan(), Inputs(), spool=tmp_path, deadline_s=LIMIT_S))
+        except ProviderError as exc:
+            said = f"{exc!r} {exc.__cause__!r} {exc.next_action}"
+    assert server.posts[0].headers["authorization"] == f"Bearer {KEY}"
+    assert KEY not in said

@@ -1,0 +1,338 @@
+"""xAI's dialect for pictures: what is asked, and what every documented and every broken answer means. No I/O."""
+
+from __future__ import annotations
+
+import json
+import re
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from provider_samples import NOW, image_plan, is_one_line, reply
+
+from ring_mcp.domain import ImagePlan, Output
+from ring_mcp.errors import (
+    ContentRefused,
+    GenerationFailed,
+    JobExpired,
+    ProviderAuthError,
+    ProviderBadReply,
+    ProviderError,
+    ProviderRejected,
+    ProviderUnavailable,
+    RateLimited,
+)
+from ring_mcp.providers.base import Accepted, Finished, Running
+from ring_mcp.providers.http import Reply
+from ring_mcp.providers.xai.images import read_check, read_submit, submit_body
+
+URL = "https://imgen.x.ai/xai-imgen/xai-tmp-imgen-1.jpg"
+ITEM = {"url": URL, "mime_type": "image/jpeg"}
+USAGE = {"usage": {"cost_in_usd_ticks": 200_000_000}}
+PICTURE = Output(url=URL, content_type="image/jpeg")
+PLAN = image_plan()
+
+DOCUMENTED = {
+    "model": str,
+    "prompt": str,
+    "n": int,
+    "aspect_ratio": str,
+    "resolution": str,
+    "quality": str,
+    "response_format": str,
+    "user": str,
+    "storage_options": dict,
+    "deferred": bool,
+    "output": dict,
+}
+
+
+def submitted(answer: Reply, plan: ImagePlan = PLAN) -> Accepted | Finished:
+    return read_submit(answer, plan)
+
+
+def checked(answer: Reply, plan: ImagePlan = PLAN) -> Running | Finished:
+    return read_check(answer, plan, NOW)
+
+
+PLANS = st.builds(
+    image_plan,
+    prompt=st.text(min_size=1, max_size=50),
+    n=st.integers(1, 10),
+    aspect_ratio=st.sampled_from(["1:1", "19.5:9", "21:9", "auto"]),
+    resolution=st.sampled_from(["1k", "1.5k", "2k"]),
+    seed=st.none() | st.integers(),
+    deferred=st.booleans(),
+)
+
+
+@given(PLANS)
+def test_a_request_has_documented_fields_of_the_documented_types_only(plan: ImagePlan) -> None:
+    body = submit_body(plan)
+    assert set(body) <= set(DOCUMENTED)
+    assert all(type(value) is DOCUMENTED[name] for name, value in body.items())
+    assert json.loads(json.dumps(body)) == body
+
+
+@given(PLANS)
+def test_a_request_asks_for_what_was_planned_and_priced(plan: ImagePlan) -> None:
+    body = submit_body(plan)
+    assert (body["model"], body["prompt"], body["n"]) == (plan.model, plan.prompt, plan.n)
+    assert (body["aspect_ratio"], body["resolution"]) == (plan.aspect_ratio, plan.resolution)
+
+
+def test_pictures_are_asked_for_by_address() -> None:
+    assert submit_body(PLAN)["response_format"] == "url"
+
+
+@pytest.mark.parametrize("deferred", [True, False])
+def test_a_handle_is_asked_for_only_from_a_model_that_gives_one(deferred: bool) -> None:
+    assert submit_body(image_plan(deferred=deferred)).get("deferred", False) is deferred
+
+
+@pytest.mark.parametrize("status", [200, 201, 202])
+def test_a_deferred_start_gives_the_handle(status: int) -> None:
+    assert submitted(reply(status, {"request_id": "r-1"})) == Accepted(provider_request_id="r-1")
+
+
+@pytest.mark.parametrize("rest", [{}, {"data": None}, {"data": []}, {"status": "pending"}, {"data": [], "usage": None}])
+def test_a_handle_without_pictures_is_kept_whatever_stands_beside_it(rest: dict[str, Any]) -> None:
+    assert submitted(reply(200, {"request_id": "r-1", **rest})) == Accepted(provider_request_id="r-1")
+
+
+def test_pictures_that_come_at_once_are_taken_although_a_handle_was_asked_for() -> None:
+    answer = submitted(reply(200, {"data": [ITEM], **USAGE}))
+    assert answer == Finished(outputs=(PICTURE,), billed_usd=Decimal("0.02"))
+
+
+def test_pictures_count_for_more_than_a_handle_beside_them() -> None:
+    assert submitted(reply(200, {"request_id": "r-1", "data": [ITEM]})) == Finished(outputs=(PICTURE,))
+
+
+def test_the_model_that_served_is_reported_when_the_answer_names_one() -> None:
+    answer = submitted(reply(200, {"data": [ITEM], "model": "grok-imagine-image-2.0"}))
+    assert isinstance(answer, Finished)
+    assert answer.served_model == "grok-imagine-image-2.0"
+
+
+@pytest.mark.parametrize("model", [None, "", 5, ["x"], "a\x00b", "\ud800"])
+def test_a_name_of_a_model_that_is_none_is_left_out(model: Any) -> None:
+    answer = submitted(reply(200, {"data": [ITEM], "model": model}))
+    assert isinstance(answer, Finished)
+    assert answer.served_model is None
+
+
+def test_the_april_shape_with_a_revised_prompt_is_read_as_today() -> None:
+    answer = submitted(reply(200, {"data": [{**ITEM, "revised_prompt": ""}], **USAGE}))
+    assert answer == Finished(outputs=(PICTURE,), billed_usd=Decimal("0.02"))
+
+
+@pytest.mark.parametrize(
+    "usage", [None, {}, [], "free", 5, {"cost_in_usd_ticks": None}, {"cost_in_usd_ticks": "lots"}, {"input_tokens": 3}]
+)
+def test_an_odd_usage_is_no_amount_and_no_error(usage: Any) -> None:
+    answer = submitted(reply(200, {"data": [ITEM], "usage": usage}))
+    assert answer == Finished(outputs=(PICTURE,))
+
+
+def test_fewer_pictures_than_asked_for_are_kept_with_a_warning() -> None:
+    answer = submitted(reply(200, {"data": [ITEM, ITEM], **USAGE}), image_plan(n=3))
+    assert isinstance(answer, Finished)
+    assert len(answer.outputs) == 2
+    assert answer.warnings == ("xAI returned 2 of 3 images",)
+
+
+def test_more_pictures_than_asked_for_are_all_kept() -> None:
+    answer = submitted(reply(200, {"data": [ITEM] * 3}), image_plan(n=2))
+    assert isinstance(answer, Finished)
+    assert (len(answer.outputs), answer.warnings) == (3, ())
+
+
+@pytest.mark.parametrize(
+    "item",
+    [{}, {"mime_type": "image/jpeg"}, {"url": ""}, {"url": None, "b64_json": None}, {"url": 5, "b64_json": 5}, None, "x",
+     [], {"b64_json": ""}, {"file_output": {}}, {"file_output": {"public_url": None}}, {"storage_error": "full"},
+     {"url": "http://h/\ud800"}, {"url": "http://h/\x00"}],
+)  # fmt: skip
+def test_an_item_without_a_picture_is_left_out_and_the_others_are_kept(item: Any) -> None:
+    answer = submitted(reply(200, {"data": [item, ITEM], **USAGE}), image_plan(n=2))
+    assert isinstance(answer, Finished)
+    assert answer.outputs == (PICTURE,)
+    assert answer.warnings == ("xAI returned 1 of 2 images",)
+
+
+@pytest.mark.parametrize("url", [None, "", 5])
+def test_a_stored_picture_is_found_under_its_public_url(url: Any) -> None:
+    item = {"url": url, "mime_type": "image/jpeg", "file_output": {"file_id": "f", "public_url": URL}}
+    assert submitted(reply(200, {"data": [item]})) == Finished(outputs=(PICTURE,))
+
+
+@pytest.mark.parametrize("prefix", ["", "data:image/jpeg;base64,", "data:;base64,"])
+def test_base64_is_read_with_and_without_a_prefix(prefix: str) -> None:
+    answer = submitted(reply(200, {"data": [{"b64_json": f"{prefix}/9j/4AAQ", "mime_type": "image/jpeg"}]}))
+    assert isinstance(answer, Finished)
+    (output,) = answer.outputs
+    assert output.url == "data:;base64,/9j/4AAQ"
+    assert output.content_type == "image/jpeg"
+
+
+@pytest.mark.parametrize("mime_type", [None, 5, [], "a\x00b"])
+def test_a_type_that_is_none_is_left_out(mime_type: Any) -> None:
+    answer = submitted(reply(200, {"data": [{"url": URL, "mime_type": mime_type}]}))
+    assert answer == Finished(outputs=(Output(url=URL),))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"   ", b"null", b"5", b'"text"', b"[]", b"[{}]", b'{"data": [{"url": "https://imgen', b"<html></html>",
+     b"\xff\xfe", b"[" * 50_000, b'{"a":' * 50_000],
+)  # fmt: skip
+def test_an_answer_that_is_no_object_is_a_bad_reply_of_unknown_cost(body: bytes) -> None:
+    with pytest.raises(ProviderBadReply, match="xAI returned no image data") as caught:
+        submitted(reply(200, body))
+    assert caught.value.billed == "unknown"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{}, {"data": None}, {"data": []}, {"data": {}}, {"data": "x"}, {"data": [None]}, {"data": [{}]}, {"request_id": ""},
+     {"request_id": None}, {"request_id": 5}, {"request_id": "", "data": []}, {"request_id": "a\ud800"}],
+)  # fmt: skip
+@pytest.mark.parametrize(("usage", "billed"), [({}, "unknown"), (USAGE, "yes")])
+def test_an_answer_without_handle_and_pictures_is_a_bad_reply_with_its_bill(
+    body: dict[str, Any], usage: dict[str, Any], billed: str
+) -> None:
+    with pytest.raises(ProviderBadReply, match="xAI returned no image data") as caught:
+        submitted(reply(200, {**body, **usage}))
+    assert caught.value.billed == billed
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"null", b"<html>", b"{}", b'{"request_id": "r", "status": "pending"}'])
+def test_a_202_means_still_running_with_or_without_a_body(body: bytes) -> None:
+    assert checked(reply(202, body)) == Running()
+
+
+@pytest.mark.parametrize("status", [202, 200])
+@pytest.mark.parametrize(("said", "progress"), [(0, 0), (45, 45), (45.9, 45), (100, 99), ("45", None), (True, None)])
+def test_progress_is_passed_on_when_it_is_one(status: int, said: Any, progress: int | None) -> None:
+    assert checked(reply(status, {"status": "pending", "progress": said})) == Running(progress=progress)
+
+
+@pytest.mark.parametrize("status", ["pending", "reviewing", "queued", "", 5, ["done"], {}])
+def test_a_status_word_that_nobody_knows_means_still_running(status: Any) -> None:
+    assert checked(reply(200, {"status": status})) == Running()
+
+
+def test_a_done_job_gives_its_pictures_and_its_bill() -> None:
+    body = {"request_id": "r", "status": "done", "data": [ITEM], **USAGE}
+    assert checked(reply(200, body)) == Finished(outputs=(PICTURE,), billed_usd=Decimal("0.02"))
+
+
+def test_a_done_job_without_the_word_is_done() -> None:
+    assert checked(reply(200, {"request_id": "r", "data": [ITEM]})) == Finished(outputs=(PICTURE,))
+
+
+def test_a_done_job_with_fewer_pictures_warns() -> None:
+    answer = checked(reply(200, {"status": "done", "data": [ITEM]}), image_plan(n=4))
+    assert isinstance(answer, Finished)
+    assert answer.warnings == ("xAI returned 1 of 4 images",)
+
+
+@pytest.mark.parametrize("data", [[], [{}], None, "x"])
+def test_a_done_job_without_pictures_is_a_bad_reply_with_its_bill(data: Any) -> None:
+    with pytest.raises(ProviderBadReply) as caught:
+        checked(reply(200, {"status": "done", "data": data, **USAGE}))
+    assert caught.value.billed_usd == Decimal("0.02")
+
+
+@pytest.mark.parametrize(
+    "code", ["invalid_argument", "permission_denied", "failed_precondition", "service_unavailable", "internal_error"]
+)
+def test_a_failed_job_says_why(code: str) -> None:
+    with pytest.raises(GenerationFailed, match=f"{code}: It did not work"):
+        checked(reply(200, {"status": "failed", "error": {"code": code, "message": "It did not work."}}))
+
+
+def test_a_failed_job_that_moderation_stopped_is_a_refusal() -> None:
+    error = {"code": "invalid_argument", "message": "Generated image rejected by content moderation."}
+    with pytest.raises(ContentRefused):
+        checked(reply(200, {"status": "failed", "error": error}))
+
+
+def test_moderation_as_an_error_of_the_poll_is_a_refusal_with_its_bill() -> None:
+    body = {"code": "imagine:content-moderated", "error": "Generated image rejected by content moderation.", **USAGE}
+    with pytest.raises(ContentRefused) as caught:
+        checked(reply(400, body))
+    assert caught.value.billed_usd == Decimal("0.02")
+
+
+def test_an_expired_job_has_expired() -> None:
+    with pytest.raises(JobExpired):
+        checked(reply(200, {"request_id": "r", "status": "expired"}))
+
+
+@pytest.mark.parametrize("body", [b"", b"Not Found", b'{"code": "not-found", "error": "No deferred image"}'])
+def test_a_job_that_is_not_known_has_expired(body: bytes) -> None:
+    with pytest.raises(JobExpired) as caught:
+        checked(reply(404, body))
+    assert caught.value.http_status == 404
+
+
+@pytest.mark.parametrize(
+    ("status", "is_a"),
+    [(400, ProviderRejected), (401, ProviderAuthError), (429, RateLimited), (500, ProviderUnavailable),
+     (502, ProviderUnavailable), (529, ProviderUnavailable), (302, ProviderBadReply), (204, ProviderBadReply)],
+)  # fmt: skip
+def test_an_error_of_a_poll_ends_no_job(status: int, is_a: type[ProviderError]) -> None:
+    with pytest.raises(is_a) as caught:
+        checked(reply(status))
+    assert not isinstance(caught.value, ContentRefused | GenerationFailed | JobExpired)
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"null", b'"x"', b'{"status": "do', b"<html></html>", b"[" * 50_000])
+def test_a_poll_without_an_object_is_a_bad_reply_and_ends_no_job(body: bytes) -> None:
+    with pytest.raises(ProviderBadReply):
+        checked(reply(200, body))
+
+
+KEYS = st.sampled_from(
+    ["request_id", "status", "data", "usage", "error", "code", "message", "url", "b64_json", "mime_type", "file_output",
+     "public_url", "progress", "model", "cost_in_usd_ticks", "response", "storage_error"]
+)  # fmt: skip
+ANY_TEXT = st.text(max_size=20) | st.sampled_from(["done", "failed", "expired", "pending", URL, "data:", "\ud800", "\x00"])
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | ANY_TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=6),
+    max_leaves=15,
+)
+ANY_ANSWER = st.dictionaries(KEYS, ANY_JSON, max_size=8) | ANY_JSON
+
+
+@given(status=st.integers(200, 599), answer=ANY_ANSWER)
+@example(status=200, answer={"data": [{"url": "data:"}]})
+@example(status=200, answer={"data": [{"b64_json": "\u043a\u043b\u044e\u0447"}]})
+def test_no_answer_however_shaped_raises_anything_but_a_provider_error(status: int, answer: Any) -> None:
+    for read in (submitted, checked):
+        try:
+            outcome = read(reply(status, answer))
+        except ProviderError as exc:
+            assert is_one_line(exc)
+            continue
+        if isinstance(outcome, Finished):
+            assert outcome.outputs
+            assert all(output.url and output.url.isprintable() for output in outcome.outputs)
+        if isinstance(outcome, Accepted):
+            assert re.fullmatch(r"\S(.*\S)?", outcome.provider_request_id)
+
+
+@given(status=st.integers(200, 599), body=st.binary(max_size=200), cut=st.integers(0, 200))
+def test_no_bytes_raise_anything_but_a_provider_error(status: int, body: bytes, cut: int) -> None:
+    whole = json.dumps({"request_id": "r", "status": "done", "data": [ITEM, ITEM], **USAGE}).encode()
+    for read in (submitted, checked):
+        for content in (body, whole[:cut], whole[:cut] + body):
+            try:
+                read(reply(status, content))
+            except ProviderError as exc:
+                assert is_one_line(exc)

@@ -1,0 +1,384 @@
+"""Every way xAI is known to say no (reference provider-apis.md 1.9), and every way nobody has seen yet."""
+
+from __future__ import annotations
+
+import json
+import string
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from email.utils import format_datetime
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from provider_samples import NOW, is_one_line, reply
+
+from ring_mcp.errors import (
+    Billed,
+    ContentRefused,
+    CreditsExhausted,
+    GenerationFailed,
+    ProviderAuthError,
+    ProviderBadReply,
+    ProviderError,
+    ProviderRejected,
+    ProviderUnavailable,
+    RateLimited,
+)
+from ring_mcp.providers.http import Reply, retry_after_s
+from ring_mcp.providers.xai.replies import billed_usd, error_of, failed_job, progress_of
+
+WHAT = "image generation"
+HTML = "<!DOCTYPE html>\n<html><head><title>502 Bad gateway</title></head><body>api key credits moderation</body></html>"
+OLD_ARGUMENT = "Client specified an invalid argument"
+OLD_EXHAUSTED = "Some resource has been exhausted"
+OLD_DENIED = "The caller does not have permission to execute the specified operation"
+RATE_LIMIT = (
+    "Too many requests for team 5a0db0c5 and model grok-imagine-video-1.5. Your team's rate limit is — Requests per "
+    "Second (actual/limit): 2/2. Your rate limit tier is determined based on your historical API spend."
+)
+DESERIALIZE = "Failed to deserialize the JSON body into the target type: missing field 'prompt' at line 10 column 1"
+NO_CREDITS = "Your team has either used all available credits or reached its monthly spending limit."
+NO_MODEL = "The model X does not exist or your team 5a0db0c5 does not have access to it."
+MODERATED = "Generated image rejected by content moderation."
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the reference's table. ``codes`` are the spellings that have been seen for it, newest first."""
+
+    what: str
+    status: int
+    codes: tuple[str, ...]
+    says: str
+    is_a: type[ProviderError]
+    billed: Billed
+    ticks: int | None = None
+
+    @property
+    def usd(self) -> Decimal | None:
+        return None if self.ticks is None else Decimal(self.ticks) / 10**10
+
+
+TABLE = (
+    Row(
+        "a wrong key",
+        400,
+        ("invalid-argument", OLD_ARGUMENT),
+        "Incorrect API key provided: xa***gA. You can obtain an API key from https://console.x.ai.",
+        ProviderAuthError,
+        "no",
+    ),
+    Row(
+        "a bad argument",
+        400,
+        ("invalid-argument", OLD_ARGUMENT),
+        "Duration 15s exceeds the maximum allowed for reference-to-video, which is 10s.",
+        ProviderRejected,
+        "no",
+    ),
+    Row(
+        "moderation, with its bill",
+        400,
+        ("imagine:content-moderated", OLD_ARGUMENT),
+        MODERATED,
+        ContentRefused,
+        "yes",
+        200_000_000,
+    ),
+    Row("moderation, free of charge", 400, ("imagine:content-moderated", OLD_ARGUMENT), MODERATED, ContentRefused, "no", 0),
+    Row("moderation, no word of a bill", 400, ("imagine:content-moderated", OLD_ARGUMENT), MODERATED, ContentRefused, "unknown"),
+    Row(
+        "zero data retention",
+        400,
+        ("invalid-argument", OLD_ARGUMENT),
+        "Zero Data Retention teams must provide output.upload_url for video generation.",
+        ProviderRejected,
+        "no",
+    ),
+    Row("no key", 401, ("unauthenticated:no-credentials",), "No credentials provided", ProviderAuthError, "no"),
+    Row(
+        "a text that is not allowed",
+        403,
+        ("permission-denied", OLD_DENIED),
+        "Content violates usage guidelines. SAFETY_CHECK_TYPE_VIOLENCE",
+        ContentRefused,
+        "unknown",
+    ),
+    Row(
+        "a blocked team",
+        403,
+        ("permission-denied", OLD_DENIED, "unauthorized:blocked-user"),
+        "The team is blocked and cannot make requests.",
+        ProviderAuthError,
+        "no",
+    ),
+    Row(
+        "a bad OAuth token",
+        403,
+        ("unauthenticated:bad-credentials",),
+        "The OAuth2 access token could not be validated.",
+        ProviderAuthError,
+        "no",
+    ),
+    Row("an unknown model", 404, ("not-found", "Some requested entity was not found"), NO_MODEL, ProviderRejected, "no"),
+    Row("an unknown route", 404, (), "Not Found", ProviderRejected, "no"),
+    Row("a form in place of JSON", 415, (), "Expected request with `Content-Type: application/json`", ProviderRejected, "no"),
+    Row("a missing field", 422, ("invalid-argument", OLD_ARGUMENT), DESERIALIZE, ProviderRejected, "no"),
+    Row("the rate limit", 429, ("resource-exhausted", OLD_EXHAUSTED), RATE_LIMIT, RateLimited, "no"),
+    Row("no credits", 429, ("resource-exhausted", OLD_EXHAUSTED), NO_CREDITS, CreditsExhausted, "no"),
+    Row(
+        "the free share is used up",
+        429,
+        ("subscription:free-usage-exhausted",),
+        "You have used up what is free this month: credits are needed.",
+        CreditsExhausted,
+        "no",
+    ),
+    Row("payment required", 402, ("resource-exhausted", OLD_EXHAUSTED), NO_CREDITS, CreditsExhausted, "no"),
+    Row("a time-out of a proxy", 408, (), "Request Timeout", ProviderUnavailable, "unknown"),
+    *(
+        Row(f"{status}", status, ("internal", "service-unavailable"), "The service is currently unavailable.", ProviderUnavailable, "unknown")
+        for status in (500, 502, 503, 504, 520, 529)
+    ),
+    Row("a server error with a bill", 500, ("internal",), "Internal error.", ProviderUnavailable, "yes", 600_000_000),
+)  # fmt: skip
+
+
+def spellings(row: Row) -> Iterator[tuple[str, Reply]]:
+    """The row as every shape that a client must accept."""
+    usage = {} if row.ticks is None else {"usage": {"cost_in_usd_ticks": row.ticks}}
+    for code in row.codes or ("",):
+        named = {"code": code} if code else {}
+        yield f"flat {code}", reply(row.status, {**named, "error": row.says, **usage})
+        yield f"nested {code}", reply(row.status, {"error": {"message": row.says, "type": "x", **named}, **usage})
+        yield f"nested with usage {code}", reply(row.status, {"error": {"message": row.says, **named, **usage}})
+    yield "string", reply(row.status, {"error": row.says, **usage})
+    yield "message", reply(row.status, {"message": row.says, **usage})
+    if row.ticks is None:
+        yield "bare text", reply(row.status, f"\n{row.says}\r\n", content_type="text/plain")
+        yield "text as JSON", reply(row.status, row.says, content_type="application/json")
+
+
+CASES = [pytest.param(row, answer, id=f"{row.what}, {shape}") for row in TABLE for shape, answer in spellings(row)]
+
+
+@pytest.mark.parametrize(("row", "answer"), CASES)
+def test_every_known_refusal_becomes_its_error_in_every_shape_and_spelling(row: Row, answer: Reply) -> None:
+    error = error_of(answer, NOW, what=WHAT)
+    assert type(error) is row.is_a
+    assert (error.billed, error.billed_usd) == (row.billed, row.usd)
+    assert (error.provider, error.http_status) == ("xai", row.status)
+
+
+@pytest.mark.parametrize(("row", "answer"), CASES)
+def test_the_message_keeps_the_sentence_of_the_provider_on_one_line(row: Row, answer: Reply) -> None:
+    error = error_of(answer, NOW, what=WHAT)
+    assert row.says[:280] in error.message
+    assert "xAI" in error.message
+    assert is_one_line(error)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "is_a"),
+    [
+        (400, "imagine:content-moderated", ContentRefused),
+        (429, "subscription:free-usage-exhausted", CreditsExhausted),
+    ],
+)
+def test_a_code_decides_where_the_sentence_is_silent_however_deep_it_stands(
+    status: int, code: str, is_a: type[ProviderError]
+) -> None:
+    for body in ({"code": code, "error": "No."}, {"error": {"code": code, "message": "No."}}, {"error": {"code": code}}):
+        assert type(error_of(reply(status, body), NOW, what=WHAT)) is is_a
+
+
+@pytest.mark.parametrize("content_type", ["text/html; charset=UTF-8", "", "text/plain"])
+@pytest.mark.parametrize("status", [500, 502, 503, 504, 520, 529])
+def test_the_html_page_of_a_proxy_is_not_quoted_and_not_understood(status: int, content_type: str) -> None:
+    error = error_of(reply(status, HTML, content_type=content_type), NOW, what=WHAT)
+    assert type(error) is ProviderUnavailable
+    assert error.message == f"xAI {WHAT} failed ({status})"
+    assert error.billed == "unknown"
+
+
+@pytest.mark.parametrize(("status", "is_a"), [(400, ProviderRejected), (429, RateLimited), (404, ProviderRejected)])
+def test_words_in_an_html_page_decide_nothing(status: int, is_a: type[ProviderError]) -> None:
+    assert type(error_of(reply(status, HTML, content_type="text/html"), NOW, what=WHAT)) is is_a
+
+
+@pytest.mark.parametrize("status", [500, 429, 400])
+@pytest.mark.parametrize("body", [b"", b"  ", b"{}", b"[]", b"null", b'{"error": null}', b'{"error": {}}', b"\xff\xfe\x00"])
+def test_an_answer_that_says_nothing_is_told_by_its_status(status: int, body: bytes) -> None:
+    error = error_of(reply(status, body), NOW, what=WHAT)
+    assert is_one_line(error)
+    assert error.http_status == status
+
+
+@pytest.mark.parametrize(
+    ("value", "expected_s"),
+    [
+        ("3", 3.0),
+        ("0", 0.0),
+        (" 2.5 ", 2.5),
+        (format_datetime(NOW + timedelta(seconds=41), usegmt=True), 41.0),
+        (format_datetime(NOW - timedelta(seconds=41), usegmt=True), 0.0),
+        ("Sat, 21 Nov 2026 14:00:10 +0200", 10.0),
+        ("Sat, 21 Nov 2026 12:00:10 -0000", 10.0),
+        ("", None),
+        ("soon", None),
+        ("nan", None),
+        ("inf", None),
+        ("-5", 0.0),
+        ("Sat, 21 Nov 99999999999999999999 12:00:00 GMT", None),
+    ],
+)
+def test_a_rate_limit_says_when_to_come_back_in_seconds_or_as_a_date(value: str, expected_s: float | None) -> None:
+    error = error_of(reply(429, {"error": RATE_LIMIT}, retry_after=value), NOW, what=WHAT)
+    assert isinstance(error, RateLimited)
+    assert error.retry_after_s == expected_s
+
+
+def test_a_rate_limit_without_the_header_says_nothing_of_when() -> None:
+    error = error_of(reply(429, {"error": RATE_LIMIT}), NOW, what=WHAT)
+    assert isinstance(error, RateLimited)
+    assert error.retry_after_s is None
+
+
+def test_a_day_is_the_longest_wait_that_is_believed() -> None:
+    assert retry_after_s({"retry-after": "1e12"}, NOW) == 86400.0
+    assert retry_after_s({"retry-after": "Fri, 21 Nov 2036 12:00:00 GMT"}, NOW) == 86400.0
+
+
+@given(st.text(string.printable, max_size=40) | st.text(max_size=20) | st.floats().map(str) | st.datetimes().map(str))
+def test_any_retry_after_is_seconds_of_at_most_a_day_or_nothing(value: str) -> None:
+    seconds = retry_after_s({"retry-after": value}, NOW)
+    assert seconds is None or 0.0 <= seconds <= 86400.0
+
+
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=30),
+    lambda inner: st.lists(inner, max_size=4)
+    | st.dictionaries(
+        st.sampled_from(["code", "error", "message", "usage", "cost_in_usd_ticks", "type", "status"]) | st.text(max_size=4),
+        inner,
+        max_size=5,
+    ),
+    max_leaves=12,
+)
+ANY_BODY = (
+    ANY_JSON.map(lambda value: json.dumps(value).encode())
+    | ANY_JSON.map(lambda value: json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    | st.binary(max_size=80)
+    | st.sampled_from([HTML.encode(), b"[" * 50_000, b'{"error":' * 50_000, b'{"error": 1e400}', b'{"usage":'])
+    | st.sampled_from([row.says for row in TABLE]).map(str.encode)
+)  # fmt: skip
+
+
+@given(status=st.integers(300, 599), body=ANY_BODY)
+@example(status=500, body=b'{"usage": {"cost_in_usd_ticks": ' + b"9" * 5000 + b"}}")
+@example(status=400, body=b'{"usage": {"cost_in_usd_ticks": "1e999999999"}, "error": "moderation"}')
+@example(status=400, body=b'{"error": "\\ud800 \\u0000 \\u202e \\n moderation"}')
+def test_no_status_and_no_body_falls_through_the_table(status: int, body: bytes) -> None:
+    error = error_of(reply(status, body), NOW, what=WHAT)
+    assert type(error) is not ProviderError
+    assert isinstance(error, ProviderError)
+    assert error.http_status == status
+    assert is_one_line(error)
+    assert len(error.message) < 400
+    assert error.billed == ("unknown" if error.billed_usd is None else "yes" if error.billed_usd else "no") or (
+        error.billed_usd is None and type(error).billed == error.billed == "no"
+    )
+
+
+@pytest.mark.parametrize("status", range(300, 600))
+def test_a_status_alone_decides_between_not_sent_again_and_unclear(status: int) -> None:
+    error = error_of(reply(status), NOW, what=WHAT)
+    expected: type[ProviderError] = ProviderRejected
+    if status < 400:
+        expected = ProviderBadReply
+    elif status >= 500 or status == 408:
+        expected = ProviderUnavailable
+    elif status in (401, 403):
+        expected = ProviderAuthError
+    elif status == 402:
+        expected = CreditsExhausted
+    elif status == 429:
+        expected = RateLimited
+    assert type(error) is expected
+    assert error.billed == ("no" if 400 <= status < 500 and status != 408 else "unknown")
+
+
+@pytest.mark.parametrize(
+    ("ticks", "usd"),
+    [
+        (200_000_000, Decimal("0.02")),
+        (0, Decimal(0)),
+        (1, Decimal("0.0000000001")),
+        (2.5e9, Decimal("0.25")),
+        ("600000000", Decimal("0.06")),
+        (10**14, Decimal(10_000)),
+        (-1, None),
+        (True, None),
+        (None, None),
+        ("many", None),
+        ([1], None),
+        ({}, None),
+        (float("nan"), None),
+        (float("inf"), None),
+        ("sNaN", None),
+        ("1e999999999", None),
+        ("1e300", None),
+        (10**40, None),
+    ],
+)
+def test_ticks_are_dollars_and_nonsense_is_no_amount(ticks: Any, usd: Decimal | None) -> None:
+    assert billed_usd({"usage": {"cost_in_usd_ticks": ticks}}) == usd
+
+
+@pytest.mark.parametrize("body", [None, [], "x", 5, {}, {"usage": None}, {"usage": []}, {"usage": {}}, {"usage": "free"}])
+def test_an_answer_without_usage_has_no_amount(body: Any) -> None:
+    assert billed_usd(body) is None
+
+
+@pytest.mark.parametrize(
+    ("said", "progress"),
+    [(0, 0), (45, 45), (45.9, 45), (99, 99), (100, 99), (-3, 0), (1e300, 99), (float("inf"), 99), (float("nan"), None),
+     (True, None), ("45", None), (None, None), ([], None)],
+)  # fmt: skip
+def test_progress_is_a_whole_number_below_a_hundred_or_nothing(said: Any, progress: int | None) -> None:
+    assert progress_of({"progress": said}) == progress
+
+
+FAILURE_CODES = ["invalid_argument", "permission_denied", "failed_precondition", "service_unavailable", "internal_error"]
+
+
+@pytest.mark.parametrize("code", FAILURE_CODES)
+def test_a_failed_job_keeps_code_and_sentence_of_the_provider(code: str) -> None:
+    error = failed_job({"status": "failed", "error": {"code": code, "message": "The model\nwas busy."}}, WHAT)
+    assert type(error) is GenerationFailed
+    assert f"{code}: The model was busy." in error.message
+    assert error.billed == "unknown"
+
+
+@pytest.mark.parametrize("code", FAILURE_CODES)
+def test_a_failed_job_that_moderation_stopped_is_a_refusal_with_its_bill(code: str) -> None:
+    body = {"error": {"code": code, "message": MODERATED}, "usage": {"cost_in_usd_ticks": 200_000_000}}
+    error = failed_job(body, WHAT)
+    assert type(error) is ContentRefused
+    assert (error.billed, error.billed_usd) == ("yes", Decimal("0.02"))
+
+
+@pytest.mark.parametrize("error", [None, {}, "", [], {"code": None, "message": None}, {"code": "", "message": ""}])
+def test_a_failed_job_without_a_reason_says_so(error: Any) -> None:
+    assert failed_job({"error": error}, WHAT).message == f"xAI {WHAT} failed: no reason given"
+
+
+@given(st.dictionaries(st.sampled_from(["error", "usage", "code", "message"]), ANY_JSON))
+def test_a_failed_job_of_any_shape_is_one_line(body: dict[str, Any]) -> None:
+    error = failed_job(body, WHAT)
+    assert is_one_line(error)
+    assert len(error.message) < 400
