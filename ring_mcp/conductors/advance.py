@@ -48,9 +48,13 @@ _STALE_PLAN_S = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Nothing to do for ``delay_s``; None: nothing until somebody asks for the job (it is parked)."""
+    """Nothing to do for ``delay_s``; None: nothing until somebody asks for the job (it is parked).
+
+    ``failed``: the step met an obstacle and will be tried again.
+    """
 
     delay_s: float | None
+    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +107,7 @@ class Advance:
         self._death_is_certain = death_is_certain
 
     async def step(self, record: JobRecord, driving_since: datetime, tries: int) -> Pause | None:
-        """Take the next step; None means "go on at once". ``tries``: how many steps in a row have ended in a pause.
+        """Take the next step; None means "go on at once". ``tries``: how many steps in a row have failed so far.
 
         Raises JobMoved if another process has the job.
         """
@@ -117,7 +121,7 @@ class Advance:
                 return await self._look(record, driving_since, tries)
             case JobState.STORING:
                 pause_s = await self._homecoming.bring_home(record, tries)
-                return None if record.job.is_settled else Pause(pause_s)
+                return None if record.job.is_settled else Pause(pause_s, failed=True)
             case _:
                 return None
 
@@ -214,9 +218,9 @@ class Advance:
                 await record.write(ended(job, JobState.EXPIRED, exc, now))
                 return None
         except RateLimited as exc:
-            pause = Pause(max(exc.retry_after_s or 0.0, backoff_s(tries, pace.poll_interval_s)))
+            pause = Pause(max(exc.retry_after_s or 0.0, backoff_s(tries, pace.poll_interval_s)), failed=True)
         except ProviderError:
-            pause = Pause(backoff_s(tries, pace.poll_interval_s))
+            pause = Pause(backoff_s(tries, pace.poll_interval_s), failed=True)
         else:
             if isinstance(answer, Finished):
                 await record.write(self._made(job, answer))
@@ -225,8 +229,12 @@ class Advance:
         return Pause(None) if driven_s >= pace.poll_timeout_s else pause
 
     async def _note_progress(self, record: JobRecord, answer: Running) -> None:
+        """To whoever waits at once, to the row in steps: it is not worth a write for every percent."""
         if answer.progress is not None and answer.progress > record.job.progress:
-            await record.write(replace(record.job, progress=min(answer.progress, 99)))
+            await record.note(
+                replace(record.job, progress=min(answer.progress, 99)),
+                write=answer.progress // 10 > record.saved_progress // 10,
+            )
 
 
 def backoff_s(tries: int, first_s: float, limit_s: float = 60.0) -> float:

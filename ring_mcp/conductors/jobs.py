@@ -93,12 +93,11 @@ class JobRunner:
     async def _drive(self, record: JobRecord) -> None:
         since, tries = self._clock.now(), 0
         while not record.job.is_settled:
-            state = record.job.state
             pause = await self._advance.step(record, since, tries)
             if pause is None:
                 tries = 0
                 continue
-            tries = tries + 1 if record.job.state is state else 0
+            tries = tries + 1 if pause.failed else 0
             if pause.delay_s is None:
                 await record.write(replace(record.job, owner=None, due_at=None))
                 return

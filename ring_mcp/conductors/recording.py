@@ -82,6 +82,18 @@ class JobRecord:
         self._in_doubt: Job | None = None
         self.is_behind = False
 
+    @property
+    def saved_progress(self) -> int:
+        return self._saved.progress
+
+    async def note(self, after: Job, *, write: bool) -> None:
+        """Make ``after`` the job's state in memory; the next write carries it into the ledger."""
+        if write:
+            await self.write(after)
+        else:
+            self.job = after
+            self._on_change(after)
+
     async def write(self, after: Job, records: Sequence[AuditRecord] = (), *, must: bool = False) -> Job:
         """Make ``after`` the job's state, with the audit rows that belong to it.
 

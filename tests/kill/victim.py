@@ -20,7 +20,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, NoReturn
 
-from ring_mcp.app import open_app, open_ledger, open_storage
+from ring_mcp.app import open_app, open_ledger
 from ring_mcp.clock import SystemClock
 from ring_mcp.config import Config, load_config
 from ring_mcp.domain import AuditRecord, Caps, Job, MediaFile
@@ -29,6 +29,8 @@ from ring_mcp.server.auth import check_service_token
 from ring_mcp.server.mcp import build_server
 from ring_mcp.server.stdio import serve_stdio
 from ring_mcp.storage.base import Storage, StoredFile
+from ring_mcp.storage.local import LocalStorage
+from ring_mcp.storage.ringbase import RingbaseStorage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +137,14 @@ class DoomedStorage:
         return stored
 
 
+def _storage(config: Config, clock: SystemClock) -> Storage:
+    if config.file_backend == "ringbase":
+        assert config.ringbase_api_url is not None
+        assert config.ringbase_api_token is not None
+        return RingbaseStorage(config.ringbase_api_url, config.ringbase_api_token.get_secret_value(), clock=clock)
+    return LocalStorage(config.state_path / "files")
+
+
 async def _beat(ledger: Ledger, beat_s: float) -> None:
     """Renew a short lease oftener than the product renews its long one."""
     while True:
@@ -156,7 +166,7 @@ async def _serve(config: Config, wire: int, fate: Fate) -> None:
                 config,
                 clock=clock,
                 ledger=DoomedLedger(ledger, reaper),
-                storage=DoomedStorage(open_storage(config, clock), reaper),
+                storage=DoomedStorage(_storage(config, clock), reaper),
             )
         )
         if fate.beat_s is not None:

@@ -1,0 +1,129 @@
+"""Configuration: one reader of the environment, every problem at once, nothing secret in print."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from ring_mcp.config import Config, child_environment, load_config
+from ring_mcp.errors import ConfigError
+
+
+def problems(environ: dict[str, str], folder: Path) -> str:
+    with pytest.raises(ConfigError) as wrong:
+        load_config(environ, folder=folder)
+    return wrong.value.message
+
+
+def test_nothing_needs_to_be_set(tmp_path: Path) -> None:
+    config = load_config({}, folder=tmp_path)
+    assert (config.image_gen_provider, config.file_backend, config.inline_wait_s) == ("xai", "local", 50)
+    assert (config.image_gen_poll_timeout_ms, config.video_gen_poll_timeout_ms) == (120_000, 900_000)
+    assert config.xai_api_base_url == "https://api.x.ai/v1"
+    assert config.state_path.name == "ring-mcp"
+
+
+def test_the_environment_wins_over_the_file_and_the_file_over_the_default(tmp_path: Path) -> None:
+    (tmp_path / ".env.local").write_text("XAI_IMAGE_RESOLUTION=1k\nXAI_IMAGE_MODEL=from-file\n# comment\n")
+    config = load_config({"XAI_IMAGE_MODEL": "from-environment"}, folder=tmp_path)
+    assert (config.xai_image_model, config.xai_image_resolution) == ("from-environment", "1k")
+    assert load_config({}, folder=tmp_path / "elsewhere").xai_image_model is None
+
+
+def test_the_file_can_lie_elsewhere(tmp_path: Path) -> None:
+    file = tmp_path / "settings"
+    file.write_text("FILE_BACKEND=local\nRING_MAX_USD_PER_DAY=3.50\n")
+    assert load_config({"RING_ENV_FILE": str(file)}).max_usd_per_day == Decimal("3.50")
+    assert "RING_ENV_FILE: no such file" in problems({"RING_ENV_FILE": str(tmp_path / "no")}, tmp_path)
+
+
+def test_an_empty_variable_is_an_unset_one(tmp_path: Path) -> None:
+    assert load_config({"IMAGE_GEN_PROVIDER": "", "XAI_API_KEY": " "}, folder=tmp_path).xai_api_key is None
+
+
+def test_every_problem_is_reported_at_once_by_variable_name(tmp_path: Path) -> None:
+    text = problems(
+        {
+            "IMAGE_GEN_PROVIDER": "midjourney",
+            "FILE_BACKEND": "tape",
+            "IMAGE_GEN_POLL_TIMEOUT_MS": "soon",
+            "VIDEO_GEN_POLL_INTERVAL_MS": "-5",
+            "XAI_VIDEO_DEFAULT_DURATION": "16",
+            "XAI_API_BASE_URL": "nowhere",
+            "IMAGE_GEN_STORAGE_PREFIX": "../up",
+            "RING_MAX_USD_PER_CALL": "-1",
+        },
+        tmp_path,
+    )
+    assert "IMAGE_GEN_PROVIDER: must be one of 'xai' or 'google'" in text
+    assert "FILE_BACKEND: must be one of 'local' or 'ringbase'" in text
+    assert "IMAGE_GEN_POLL_TIMEOUT_MS: must be a number" in text
+    for name in (
+        "VIDEO_GEN_POLL_INTERVAL_MS",
+        "XAI_VIDEO_DEFAULT_DURATION",
+        "XAI_API_BASE_URL",
+        "IMAGE_GEN_STORAGE_PREFIX",
+        "RING_MAX_USD_PER_CALL",
+    ):
+        assert f"{name}: " in text
+
+
+def test_a_mistyped_cap_is_an_error_because_it_would_be_no_cap(tmp_path: Path) -> None:
+    text = problems({"RING_MAX_USD_PER_DAYS": "5"}, tmp_path)
+    assert text == "RING_MAX_USD_PER_DAYS: unknown variable; did you mean RING_MAX_USD_PER_DAY?"
+
+
+def test_ring_filebase_needs_its_address_and_token(tmp_path: Path) -> None:
+    text = problems({"FILE_BACKEND": "ring-filebase"}, tmp_path)
+    assert text.splitlines() == [
+        "RINGBASE_API_URL: is needed with FILE_BACKEND=ringbase",
+        "RINGBASE_API_TOKEN: is needed with FILE_BACKEND=ringbase",
+    ]
+
+
+@pytest.mark.parametrize("names", [("GOOGLE_GENAI_API_KEY", "GEMINI_API_KEY"), ("GEMINI_API_KEY", "GOOGLE_API_KEY")])
+def test_googles_key_has_three_names_in_order(tmp_path: Path, names: tuple[str, str]) -> None:
+    config = load_config({names[0]: "first", names[1]: "second"}, folder=tmp_path)
+    assert config.google_api_key is not None
+    assert config.google_api_key.get_secret_value() == "first"
+
+
+def test_secrets_do_not_print(tmp_path: Path) -> None:
+    secrets = {
+        "XAI_API_KEY": "xai-s3cret",
+        "GOOGLE_GENAI_API_KEY": "goog-s3cret",
+        "RINGBASE_API_TOKEN": "ringbase-s3cret",
+        "DATABASE_URL": "postgresql://u:pg-s3cret@h/d",
+        "RING_MCP_SERVICE_TOKENS": "svc-s3cret, other-s3cret",
+        "RING_SERVICE_TOKEN": "own-s3cret",
+    }
+    config = load_config(secrets, folder=tmp_path)
+    assert [token.get_secret_value() for token in config.service_tokens] == ["svc-s3cret", "other-s3cret"]
+    assert "s3cret" not in repr(config)
+    assert "s3cret" not in str(config)
+
+
+def test_a_rejected_value_is_not_repeated(tmp_path: Path) -> None:
+    assert "xai-key-in-the-wrong-place" not in problems({"RING_SANDBOX": "xai-key-in-the-wrong-place"}, tmp_path)
+
+
+def test_the_sandbox_has_a_state_folder_of_its_own(tmp_path: Path) -> None:
+    environ = {"RING_STATE_DIR": str(tmp_path)}
+    assert load_config(environ, folder=tmp_path).state_path == tmp_path
+    assert load_config({**environ, "RING_SANDBOX": "1"}, folder=tmp_path).state_path == tmp_path / "sandbox"
+    url = load_config({**environ, "RING_SANDBOX": "http://127.0.0.1:9/"}, folder=tmp_path)
+    assert url.sandbox == "http://127.0.0.1:9"
+    assert load_config(environ, folder=tmp_path, sandbox=True).sandbox is True
+
+
+def test_a_child_gets_none_of_the_persons_settings() -> None:
+    child = child_environment(RING_SANDBOX="1")
+    assert child["RING_SANDBOX"] == "1"
+    assert not {"XAI_API_KEY", "DATABASE_URL", "RING_MAX_USD_PER_DAY"} & set(child)
+
+
+def test_every_variable_has_one_field() -> None:
+    aliases = [str(field.validation_alias) for field in Config.model_fields.values()]
+    assert len(aliases) == len(set(aliases))
