@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -146,7 +146,7 @@ def load_config(environ: Mapping[str, str] | None = None, *, folder: Path | None
     env_file = (
         Path(variables["RING_ENV_FILE"]) if variables.get("RING_ENV_FILE") else (folder or Path.cwd()) / ".env.local"
     )
-    problems = _unknown_caps(variables)
+    problems = _unknown_caps([*variables, *_names_in(env_file)])
     if variables.get("RING_ENV_FILE") and not env_file.is_file():
         problems.append(f"RING_ENV_FILE: no such file: {env_file}")
 
@@ -215,10 +215,16 @@ def _missing_partners(config: Config) -> list[str]:
     return []
 
 
-def _unknown_caps(environ: Mapping[str, str]) -> list[str]:
+def _names_in(env_file: Path) -> list[str]:
+    from dotenv import dotenv_values
+
+    return list(dotenv_values(env_file)) if env_file.is_file() else []
+
+
+def _unknown_caps(names: Iterable[str]) -> list[str]:
     """A mistyped cap would be no cap at all, so an unknown RING_MAX_USD name is an error."""
     known = [_variable(name) for name in Config.model_fields]
-    caps = [name for name in environ if name.startswith("RING_MAX_USD") and name not in known]
+    caps = [name for name in names if name.startswith("RING_MAX_USD") and name not in known]
     return [
         f"{name}: unknown variable; did you mean {difflib.get_close_matches(name, known, n=1, cutoff=0)[0]}?"
         for name in caps

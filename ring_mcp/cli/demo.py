@@ -42,7 +42,7 @@ async def run_demo(prompt: str | None) -> int:
     with SandboxServer() as sandbox:
         environment = child_environment(RING_SANDBOX=sandbox.url, VIDEO_GEN_POLL_INTERVAL_MS=_POLL_INTERVAL_MS)
         config = load_config(environment, folder=Path(os.devnull).parent)
-        config.state_path.mkdir(parents=True, exist_ok=True)
+        config.state_path.mkdir(parents=True, exist_ok=True, mode=0o700)
         async with stdio_session(environment, config.state_path) as session:
             console.print(f"ring-mcp runs as a stdio subprocess and speaks MCP {session.protocol_version}.")
             if not await _health(session, console):

@@ -45,11 +45,11 @@ def list_(states: tuple[str, ...], limit: int, as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False, expand=True)
     table.add_column("job", no_wrap=True, min_width=36)
-    table.add_column("state", no_wrap=True)
-    table.add_column("cost", justify="right", no_wrap=True)
-    table.add_column("prompt", overflow="ellipsis", no_wrap=True)
+    table.add_column("state", no_wrap=True, min_width=10)
+    table.add_column("cost", justify="right", no_wrap=True, min_width=7)
+    table.add_column("prompt", overflow="ellipsis", no_wrap=True, ratio=1)
     for job in found:
         table.add_row(job.id, job.state.value, cost(job), " ".join(job.plan.prompt.split()))
     Console(highlight=False).print(table if found else "no jobs")

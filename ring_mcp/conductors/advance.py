@@ -45,6 +45,8 @@ _NOT_KNOWN_YET_S = 15.0
 _STALE_PLAN_S = 600.0
 """A job that was never submitted is not started after this: whoever asked for it is long gone."""
 
+_NOT_SENT = RingError("the job was planned too long ago to be started now; its request was never sent")
+
 
 @dataclass(frozen=True, slots=True)
 class Pause:
@@ -132,6 +134,9 @@ class Advance:
         inputs = await self._preparation.prepare(record)
         if inputs is None or not await self._may_submit(record, pace):
             return
+        if self._is_too_late(record.job):
+            await record.write(ended(record.job, JobState.FAILED, _NOT_SENT, self._clock.now()))
+            return
         try:
             answer = await provider.submit(plan, inputs, spool=self._homecoming.spool, deadline_s=pace.submit_timeout_s)
         except ProviderError as exc:
@@ -143,6 +148,11 @@ class Advance:
         else:
             await record.write(self._submitted(record.job, answer))
 
+    def _is_too_late(self, job: Job) -> bool:
+        """The process slept between intent and request: somebody else may have given the attempt up meanwhile."""
+        assert job.submit_deadline_at is not None, "the table has a CHECK for this"
+        return self._clock.now() >= job.submit_deadline_at
+
     async def _may_submit(self, record: JobRecord, pace: Pace) -> bool:
         """Put the intent on disk. Without it, or when nobody waits for the plan any more, nothing is sent."""
         job, now = record.job, self._clock.now()
@@ -152,8 +162,7 @@ class Advance:
             submit_deadline_at=now + timedelta(seconds=pace.submit_timeout_s + SUBMIT_MARGIN_S),
         )
         if (now - job.created_at).total_seconds() > _STALE_PLAN_S:
-            old = RingError("the job was planned too long ago to be started now; nothing was spent")
-            await record.write(ended(job, JobState.FAILED, old, now))
+            await record.write(ended(job, JobState.FAILED, _NOT_SENT, now))
             return False
         try:
             await record.write(intent, must=True)

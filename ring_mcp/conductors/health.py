@@ -109,7 +109,8 @@ class HealthConductor:
             detail = f"{backend} did not answer within {_CHECK_TIMEOUT_S:.0f} s"
             return Check(name=name, status="error", detail=detail, fix="See that it is running and reachable.")
         except RingError as exc:
-            return Check(name=name, status="error", detail=exc.message, fix=exc.next_action or None)
+            own_fix = exc.next_action if exc.next_action != type(exc).next_action else None
+            return Check(name=name, status="error", detail=exc.message, fix=own_fix)
         return Check(name=name, status="ok", detail=backend)
 
     def _keys(self) -> list[Check]:

@@ -39,8 +39,10 @@ from ring_mcp.storage.keys import storage_key
 
 logger = logging.getLogger(__name__)
 
-_TRIES_BEFORE_LOST = 3
-"""A file that is gone or unusable this often in a row is lost; until then it may have been a passing fault."""
+_TRIES_BEFORE_LOST = 6
+"""A file that is gone or unusable this often in a row (15 s) is lost; until then it may have been a passing fault."""
+
+_GONE_FOR_GOOD = 410
 
 _KEEP_FILES_S = 30 * 24 * 3600.0
 
@@ -98,7 +100,7 @@ class Homecoming:
         try:
             media = await self._fetched(record.job, index)
         except (JobExpired, ProviderBadReply) as exc:
-            if tries + 1 < _TRIES_BEFORE_LOST:
+            if tries + 1 < _TRIES_BEFORE_LOST and exc.http_status != _GONE_FOR_GOOD:
                 raise
             outputs = list(record.job.outputs)
             outputs[index] = outputs[index].model_copy(update={"lost_because": exc.message})

@@ -15,7 +15,7 @@ from datetime import timedelta
 from ring_mcp.clock import Clock
 from ring_mcp.conductors.advance import Advance
 from ring_mcp.conductors.recording import JobRecord, WriteAhead
-from ring_mcp.domain import DRIVEN, Failure, Job
+from ring_mcp.domain import DRIVEN, Failure, Job, JobState
 from ring_mcp.errors import JobMoved, LedgerError
 from ring_mcp.ledger.base import Ledger
 
@@ -132,11 +132,13 @@ class JobRunner:
         return record.job if record is not None else await self._ledger.get(job_id)
 
     async def adopt(self, job: Job) -> None:
-        """Carry a job on if nobody alive does: it was parked, or its process has died."""
-        if job.id not in self._tasks and not job.is_settled:
-            claimed = await self._ledger.claim_one(job.id)
-            if claimed is not None:
-                self.enqueue(claimed)
+        """Carry a job on if nobody alive does: it was parked, its process has died, or we own it unawares."""
+        if job.id in self._tasks or job.is_settled:
+            return
+        if job.owner == self._ledger.owner:  # the confirmation that its row was written had been lost
+            self.enqueue(job)
+        elif (claimed := await self._ledger.claim_one(job.id)) is not None:
+            self.enqueue(claimed)
 
     async def wait(self, job_id: str, wait_s: float, on_progress: OnProgress | None = None) -> Job | None:
         """Wait until the job is settled or parked, at most ``wait_s``; the answer is the job as it then stands.
@@ -181,9 +183,11 @@ class JobRunner:
                 logger.warning("the ledger does not answer: %s", exc.message)
                 continue
             for job_id in set(driven) - kept:
-                if job_id in self._tasks and (record := self._records.get(job_id)) and not record.job.is_settled:
-                    logger.warning("job %s: another process has it now", job_id)
-                    self._tasks[job_id].cancel()
+                record = self._records.get(job_id)
+                if record is None or record.job.is_settled or record.job.state is JobState.SUBMITTING:
+                    continue  # an answer that is on its way is still worth having: it wins over "unknown"
+                logger.warning("job %s: another process has it now", job_id)
+                self._tasks[job_id].cancel()
 
 
 def _has_handle(job: Job) -> bool:
@@ -191,8 +195,7 @@ def _has_handle(job: Job) -> bool:
 
 
 async def _happened(event: asyncio.Event | None, timeout_s: float) -> None:
+    """Not ``asyncio.wait_for``: until Python 3.12 that one swallows a cancellation that comes with the event."""
     with contextlib.suppress(TimeoutError):
-        if event is None:
-            await asyncio.sleep(timeout_s)
-        else:
-            await asyncio.wait_for(event.wait(), timeout_s)
+        async with asyncio.timeout(timeout_s):
+            await (asyncio.Event() if event is None else event).wait()

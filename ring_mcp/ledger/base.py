@@ -43,6 +43,8 @@ class Ledger(Protocol):
     """Every method raises LedgerError (or a subclass) and nothing else from below it; each is one transaction."""
 
     name: str
+    owner: str
+    """Under which name this process owns jobs; no other process has it."""
 
     async def start(self) -> None:
         """Connect. Raises LedgerBehind if the tables are older than this program and may not be changed unasked."""

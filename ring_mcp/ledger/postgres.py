@@ -49,7 +49,7 @@ class PostgresLedger:
         self._dsn = dsn
         self._clock = clock
         self._lease_s = lease_s
-        self._me = uuid.uuid4().hex
+        self.owner = uuid.uuid4().hex
         self._pool: AsyncConnectionPool[AsyncConnection[dict[str, Any]]] = AsyncConnectionPool(
             dsn,
             min_size=1,
@@ -57,11 +57,19 @@ class PostgresLedger:
             timeout=_CONNECT_TIMEOUT_S,
             reconnect_timeout=_RECONNECT_TIMEOUT_S,
             kwargs={"autocommit": True, "row_factory": dict_row, "connect_timeout": int(_CONNECT_TIMEOUT_S)},
-            check=AsyncConnectionPool.check_connection,
+            check=self._check,
             open=False,
         )
         self._started = False
         self._starting = asyncio.Lock()
+
+    async def _check(self, connection: AsyncConnection[dict[str, Any]]) -> None:
+        """A dead connection is seldom the only one: look at all, where the pool would find one after a pause each."""
+        try:
+            await AsyncConnectionPool.check_connection(connection)
+        except psycopg.Error:
+            await self._pool.check()
+            raise
 
     async def start(self) -> None:
         async with self._starting:
@@ -80,7 +88,7 @@ class PostgresLedger:
         if self._started:
             with contextlib.suppress(psycopg.Error, PoolTimeout):
                 async with self._pool.connection(timeout=2.0) as connection:
-                    await connection.execute("DELETE FROM media_job_owners WHERE id = %s", (self._me,))
+                    await connection.execute("DELETE FROM media_job_owners WHERE id = %s", (self.owner,))
         await self._pool.close()
 
     async def _run(self, transaction: tx.Transaction[T], *, one_at_a_time: bool = False) -> T:
@@ -102,14 +110,14 @@ class PostgresLedger:
                 "INSERT INTO media_job_owners (id, lease_expires_at)"
                 " VALUES (%(me)s, now() + make_interval(secs => %(lease_s)s))"
                 " ON CONFLICT (id) DO UPDATE SET lease_expires_at = excluded.lease_expires_at",
-                {"me": self._me, "lease_s": self._lease_s},
+                {"me": self.owner, "lease_s": self._lease_s},
             )
 
     async def ping(self) -> None:
         await self._run(tx.get_job("", _DIALECT))
 
     async def open(self, job: Job, caps: Caps) -> Opened:
-        return await self._run(tx.open_job(replace(job, owner=self._me), caps, _DIALECT), one_at_a_time=True)
+        return await self._run(tx.open_job(replace(job, owner=self.owner), caps, _DIALECT), one_at_a_time=True)
 
     async def get(self, job_id: str) -> Job | None:
         return await self._run(tx.get_job(job_id, _DIALECT))
@@ -132,17 +140,17 @@ class PostgresLedger:
         return await self._run(self._claiming(now, limit, parked, job_id), one_at_a_time=True)
 
     def _claiming(self, now: datetime, limit: int, parked: bool, job_id: str | None) -> tx.Transaction[list[Job]]:
-        others = yield from tx.open_owners(self._me)
+        others = yield from tx.open_owners(self.owner)
         rows = yield tx.Statement("SELECT id FROM media_job_owners WHERE lease_expires_at > now()")
         alive = {row["id"] for row in rows}
         dead = [owner for owner in others if owner not in alive]
-        return (yield from tx.claim_jobs(self._me, dead, now, limit, parked, _DIALECT, job_id))
+        return (yield from tx.claim_jobs(self.owner, dead, now, limit, parked, _DIALECT, job_id))
 
     async def heartbeat(self, job_ids: Collection[str]) -> set[str]:
         await self.start()
         with _translated():
             await self._renew_lease()
-        return await self._run(tx.owned(self._me, job_ids))
+        return await self._run(tx.owned(self.owner, job_ids))
 
     async def mark_delivered(self, job_id: str, at: datetime) -> None:
         await self._run(tx.mark_delivered(job_id, at, _DIALECT))

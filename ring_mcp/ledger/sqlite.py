@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -47,6 +48,7 @@ class SqliteLedger:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
         self._connection: sqlite3.Connection | None = None
         self._lock = ProcessLock(path.parent / "locks")
+        self.owner = self._lock.name
 
     async def start(self) -> None:
         await self._in_thread(self._connect)
@@ -59,6 +61,8 @@ class SqliteLedger:
         if self._connection is None:
             with _translated(self._path):
                 self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                with contextlib.suppress(FileExistsError):  # a file in use is not opened here: to close it drops its locks
+                    os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))  # prompts are private
                 connection = sqlite3.connect(
                     self._path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
                 )
@@ -104,7 +108,7 @@ class SqliteLedger:
         await self._run(tx.get_job("", _DIALECT))
 
     async def open(self, job: Job, caps: Caps) -> Opened:
-        return await self._run(tx.open_job(replace(job, owner=self._lock.name), caps, _DIALECT))
+        return await self._run(tx.open_job(replace(job, owner=self.owner), caps, _DIALECT))
 
     async def get(self, job_id: str) -> Job | None:
         return await self._run(tx.get_job(job_id, _DIALECT))
@@ -123,13 +127,13 @@ class SqliteLedger:
         return claimed[0] if claimed else None
 
     async def _claim(self, limit: int, parked: bool, job_id: str | None) -> list[Job]:
-        others = await self._run(tx.open_owners(self._lock.name))
+        others = await self._run(tx.open_owners(self.owner))
         dead = [owner for owner in others if not self._lock.is_held(owner)]
         now = self._clock.now()
-        return await self._run(tx.claim_jobs(self._lock.name, dead, now, limit, parked, _DIALECT, job_id))
+        return await self._run(tx.claim_jobs(self.owner, dead, now, limit, parked, _DIALECT, job_id))
 
     async def heartbeat(self, job_ids: Collection[str]) -> set[str]:
-        return await self._run(tx.owned(self._lock.name, job_ids))
+        return await self._run(tx.owned(self.owner, job_ids))
 
     async def mark_delivered(self, job_id: str, at: datetime) -> None:
         await self._run(tx.mark_delivered(job_id, at, _DIALECT))
