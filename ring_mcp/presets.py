@@ -67,6 +67,10 @@ class Model(_Entry):
     def is_retired(self, today: date) -> bool:
         return self.retires_on is not None and today >= self.retires_on
 
+    def _check_has_prices(self, prices: object | None) -> None:
+        if prices is None and (self.retires_on is None or self.redirect):
+            raise ValueError("a model that can still be called needs prices")
+
 
 class ImageModel(Model):
     qualities: tuple[str, ...] = ()
@@ -79,12 +83,9 @@ class ImageModel(Model):
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
-        if self.prices is None:
-            if self.retires_on is None or self.redirect:
-                raise ValueError("a model that can still be called needs prices")
-            return self
+        self._check_has_prices(self.prices)
         for quality in self.qualities or ("standard",):
-            missing = [r for r in self.resolutions if r not in self.prices.image_usd.get(quality, {})]
+            missing = [r for r in self.resolutions if self.prices and r not in self.prices.image_usd.get(quality, {})]
             if missing:
                 raise ValueError(f"prices.imageUsd.{quality} lacks {', '.join(missing)}")
         return self
@@ -102,11 +103,8 @@ class VideoModel(Model):
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
-        if self.prices is None:
-            if self.retires_on is None or self.redirect:
-                raise ValueError("a model that can still be called needs prices")
-            return self
-        missing = [r for r in self.resolutions if r not in self.prices.second_usd]
+        self._check_has_prices(self.prices)
+        missing = [r for r in self.resolutions if self.prices and r not in self.prices.second_usd]
         if missing:
             raise ValueError(f"prices.secondUsd lacks {', '.join(missing)}")
         return self

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from mcp_types import ToolAnnotations
 
 from ring_mcp.conductors.health import HealthConductor, HealthReport
+from ring_mcp.tools.paid import free
 from ring_mcp.tools.tool import Answer, Arguments, Caller, Tool
 
 DESCRIPTION = """\
@@ -27,13 +27,7 @@ def health_tool(health: HealthConductor) -> Tool[HealthArguments]:
         description=DESCRIPTION,
         arguments=HealthArguments,
         output=HealthReport,
-        annotations=ToolAnnotations(
-            title="Check the server",
-            read_only_hint=True,
-            destructive_hint=False,
-            idempotent_hint=True,
-            open_world_hint=False,
-        ),
+        annotations=free("Check the server"),
         handler=handle,
     )
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from mcp_types import ToolAnnotations
 from pydantic import Field
 
 from ring_mcp.conductors.image import ImageConductor
 from ring_mcp.conductors.results import GenerateImageResult
 from ring_mcp.domain import ImageRequest
 from ring_mcp.tools.job_answers import Previews, answer, report
-from ring_mcp.tools.tool import Answer, Arguments, Caller, Key, ShortText, Text, Tool, WaitSeconds, Whole
+from ring_mcp.tools.paid import DryRun, IdempotencyKey, Wait, paid
+from ring_mcp.tools.tool import Answer, Arguments, Caller, ShortText, Text, Tool, Whole
 
 DESCRIPTION = """\
 Makes one or more images from a text prompt on the operator's own provider key, stores them, and returns permanent \
@@ -51,16 +51,9 @@ class ImageCreateArguments(Arguments):
     )
     ref_code: ShortText | None = Field(None, description="Your own tracking id, kept in the audit row.")
     seed: Whole | None = Field(None, description="Reproducibility hint. xAI has none: it is reported as unused there.")
-    dry_run: bool = Field(False, description="true: only say what would be done and what it would cost.")
-    idempotency_key: Key | None = Field(
-        None,
-        description="Names this one paid request. Reuse the same value when you retry after an error or a lost answer; "
-        "choose a new one when you want another image.",
-    )
-    wait_seconds: WaitSeconds | None = Field(
-        None,
-        description="How long to wait for the result before answering with a jobId. Default: 50.",
-    )
+    dry_run: DryRun = False
+    idempotency_key: IdempotencyKey = None
+    wait_seconds: Wait = None
 
     def request(self) -> ImageRequest:
         return ImageRequest(
@@ -95,12 +88,6 @@ def image_create_tool(images: ImageConductor, previews: Previews, inline_wait_s:
         description=DESCRIPTION,
         arguments=ImageCreateArguments,
         output=GenerateImageResult,
-        annotations=ToolAnnotations(
-            title="Create images",
-            read_only_hint=False,
-            destructive_hint=False,
-            idempotent_hint=False,
-            open_world_hint=True,
-        ),
+        annotations=paid("Create images"),
         handler=handle,
     )

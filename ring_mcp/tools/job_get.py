@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from mcp_types import ToolAnnotations
 from pydantic import Field
 
 from ring_mcp.conductors.intake import Intake
@@ -10,7 +9,8 @@ from ring_mcp.conductors.jobs import JobRunner
 from ring_mcp.conductors.results import GenerateImageResult, GenerateVideoResult
 from ring_mcp.errors import NotFound
 from ring_mcp.tools.job_answers import Previews, answer, report
-from ring_mcp.tools.tool import Answer, Arguments, Caller, ShortText, Tool, WaitSeconds
+from ring_mcp.tools.paid import Wait, free
+from ring_mcp.tools.tool import Answer, Arguments, Caller, ShortText, Tool
 
 DESCRIPTION = """\
 Waits for a job that a create tool answered with, and returns exactly what the create tool would have returned. \
@@ -24,7 +24,7 @@ class AnyJobResult(GenerateVideoResult, GenerateImageResult):
 
 class JobGetArguments(Arguments):
     job_id: ShortText = Field(description="The jobId that the create tool answered with. Required.")
-    wait_seconds: WaitSeconds | None = Field(None, description="How long to wait for the result. Default: 50.")
+    wait_seconds: Wait = None
 
 
 def job_get_tool(runner: JobRunner, intake: Intake, previews: Previews, inline_wait_s: float) -> Tool[JobGetArguments]:
@@ -43,12 +43,6 @@ def job_get_tool(runner: JobRunner, intake: Intake, previews: Previews, inline_w
         description=DESCRIPTION,
         arguments=JobGetArguments,
         output=AnyJobResult,
-        annotations=ToolAnnotations(
-            title="Get a job's result",
-            read_only_hint=True,
-            destructive_hint=False,
-            idempotent_hint=True,
-            open_world_hint=False,
-        ),
+        annotations=free("Get a job's result"),
         handler=handle,
     )

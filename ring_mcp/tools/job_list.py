@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from mcp_types import ToolAnnotations
 from pydantic import BeforeValidator, Field
 
 from ring_mcp.conductors.results import Usd, Wire
 from ring_mcp.domain import DRIVEN, Job, JobState, VideoPlan
 from ring_mcp.errors import InvalidRequest
 from ring_mcp.ledger.base import JobQuery, Ledger
+from ring_mcp.tools.paid import free
 from ring_mcp.tools.tool import Answer, Arguments, Caller, Text, Tool, not_a_bool
 
 DESCRIPTION = """\
@@ -116,9 +116,7 @@ def job_list_tool(ledger: Ledger) -> Tool[JobListArguments]:
         description=DESCRIPTION,
         arguments=JobListArguments,
         output=JobList,
-        annotations=ToolAnnotations(
-            title="List jobs", read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False
-        ),
+        annotations=free("List jobs"),
         handler=handle,
     )
 

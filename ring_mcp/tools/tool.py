@@ -73,7 +73,7 @@ def _sentence(error: Any, names: list[str]) -> str:
         case "extra_forbidden":
             close = difflib.get_close_matches(where.replace("_", ""), names, n=1, cutoff=0.6)
             hint = f", did you mean {close[0]}?" if close else ""
-            return f"unknown argument {where[:60]!r}{hint} (allowed: {', '.join(names)})"
+            return f"unknown argument {where[:60]!r}{hint} (allowed: {', '.join(names) or 'none'})"
         case _:
             return f"{where}: {str(error['msg']).removeprefix('Value error, ')}"
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from mcp_types import ToolAnnotations
 from pydantic import Field
 
 from ring_mcp.conductors.results import GenerateVideoResult
 from ring_mcp.conductors.video import VideoConductor
 from ring_mcp.domain import VideoRequest
 from ring_mcp.tools.job_answers import Previews, answer, report
-from ring_mcp.tools.tool import Answer, Arguments, Caller, Key, ShortText, Text, Tool, WaitSeconds, Whole
+from ring_mcp.tools.paid import DryRun, IdempotencyKey, Wait, paid
+from ring_mcp.tools.tool import Answer, Arguments, Caller, ShortText, Text, Tool, Whole
 
 DESCRIPTION = """\
 Makes a video clip of 1 to 15 seconds from a prompt, optionally from a first frame, on the operator's own provider \
@@ -62,16 +62,9 @@ class VideoCreateArguments(Arguments):
     persist_to_filebase: bool = Field(
         True, description="false: no copy and no audit row; the answer has the provider's address, which expires."
     )
-    dry_run: bool = Field(False, description="true: only say what would be done and what it would cost.")
-    idempotency_key: Key | None = Field(
-        None,
-        description="Names this one paid request. Reuse the same value when you retry after an error or a lost answer; "
-        "choose a new one when you want another clip.",
-    )
-    wait_seconds: WaitSeconds | None = Field(
-        None,
-        description="How long to wait for the clip before answering with a jobId. Default: 50.",
-    )
+    dry_run: DryRun = False
+    idempotency_key: IdempotencyKey = None
+    wait_seconds: Wait = None
 
     def request(self) -> VideoRequest:
         return VideoRequest(
@@ -116,12 +109,6 @@ def video_create_tool(videos: VideoConductor, previews: Previews, inline_wait_s:
         description=DESCRIPTION,
         arguments=VideoCreateArguments,
         output=GenerateVideoResult,
-        annotations=ToolAnnotations(
-            title="Create a video clip",
-            read_only_hint=False,
-            destructive_hint=False,
-            idempotent_hint=False,
-            open_world_hint=True,
-        ),
+        annotations=paid("Create a video clip"),
         handler=handle,
     )
