@@ -32,7 +32,7 @@ from ring_mcp.providers.base import Providers
 from ring_mcp.providers.http import ProviderHttp
 from ring_mcp.providers.xai.images import XaiImages
 from ring_mcp.providers.xai.videos import XaiVideos
-from ring_mcp.storage.base import Storage
+from ring_mcp.storage.base import Links, Storage
 from ring_mcp.tools.job_answers import Previews
 
 if TYPE_CHECKING:
@@ -86,13 +86,18 @@ class App:
 
 @contextlib.asynccontextmanager
 async def open_app(
-    config: Config, *, clock: Clock | None = None, ledger: Ledger | None = None, storage: Storage | None = None
+    config: Config,
+    *,
+    clock: Clock | None = None,
+    ledger: Ledger | None = None,
+    storage: Storage | None = None,
+    links: Links | None = None,
 ) -> AsyncIterator[App]:
     """Wire everything, take over open jobs, and close it all at the end.
 
-    ``ledger`` and ``storage`` stand in for the configured ones. A ledger that cannot be reached does not keep the
-    server from starting: ring-health tells, and nothing is spent. Raises LedgerBehind if the database needs
-    ``ring-mcp migrate``.
+    ``ledger`` and ``storage`` stand in for the configured ones; ``links`` addresses the files of local storage. A
+    ledger that cannot be reached does not keep the server from starting: ring-health tells, and nothing is spent.
+    Raises LedgerBehind if the database needs ``ring-mcp migrate``.
     """
     clock = clock or SystemClock()
     async with contextlib.AsyncExitStack() as stack:
@@ -106,7 +111,7 @@ async def open_app(
         state = config.state_path
         ledger = ledger or open_ledger(config, clock)
         stack.push_async_callback(ledger.aclose)
-        storage = storage or _storage(config, clock)
+        storage = storage or _storage(config, clock, links)
         stack.push_async_callback(storage.aclose)
         http = _xai_http(config, clock)
         stack.push_async_callback(http.aclose)
@@ -257,7 +262,7 @@ async def migrate_ledger(config: Config) -> list[str]:
     return []
 
 
-def _storage(config: Config, clock: Clock) -> Storage:
+def _storage(config: Config, clock: Clock, links: Links | None) -> Storage:
     if config.file_backend == "ringbase":
         from ring_mcp.storage.ringbase import RingbaseStorage
 
@@ -265,7 +270,7 @@ def _storage(config: Config, clock: Clock) -> Storage:
         return RingbaseStorage(base_url=cast("str", config.ringbase_api_url), token=token, clock=clock)
     from ring_mcp.storage.local import LocalStorage
 
-    return LocalStorage(config.local_storage_dir or config.state_path / "files")
+    return LocalStorage(config.local_storage_dir or config.state_path / "files", links)
 
 
 def _xai_http(config: Config, clock: Clock) -> ProviderHttp:

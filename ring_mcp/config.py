@@ -51,7 +51,7 @@ def _folders(value: object) -> object:
     return [Path(part) for part in value.split(os.pathsep) if part.strip()] if isinstance(value, str) else value
 
 
-def _tokens(value: object) -> object:
+def _listed(value: object) -> object:
     return [t.strip() for t in value.split(",") if t.strip()] if isinstance(value, str) else value
 
 
@@ -107,10 +107,18 @@ class Config(BaseSettings):
     max_usd_per_month: Annotated[Usd | None, env("RING_MAX_USD_PER_MONTH")] = None
 
     service_tokens: Annotated[
-        tuple[SecretStr, ...], NoDecode, BeforeValidator(_tokens), env("RING_MCP_SERVICE_TOKENS")
+        tuple[SecretStr, ...], NoDecode, BeforeValidator(_listed), env("RING_MCP_SERVICE_TOKENS")
     ] = ()
     service_token: Annotated[SecretStr | None, env("RING_SERVICE_TOKEN")] = None
     actor_id: Annotated[str, env("RING_MCP_SERVICE_USER_ID")] = DEFAULT_ACTOR_ID
+
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed), env("RING_ALLOWED_HOSTS")] = ()
+    allowed_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed), env("RING_ALLOWED_ORIGINS")] = ()
+    public_base_url: Annotated[Url | None, env("RING_PUBLIC_BASE_URL")] = None
+    max_body_bytes: Annotated[int, Field(gt=0), env("RING_MAX_BODY_BYTES")] = 4 * 1024 * 1024
+    max_calls_per_minute: Annotated[int, Field(gt=0), env("RING_MAX_CALLS_PER_MINUTE")] = 600
+    max_open_calls: Annotated[int, Field(gt=0), env("RING_MAX_OPEN_CALLS")] = 200
+    drain_s: Annotated[float, Field(ge=0, le=600), env("RING_DRAIN_S")] = 10.0
 
     inline_wait_s: Annotated[float, Field(ge=0, le=3600), env("RING_INLINE_WAIT_S")] = 50.0
     max_media_bytes: Annotated[int, Field(gt=0), env("RING_MAX_MEDIA_BYTES")] = 512 * 1024 * 1024

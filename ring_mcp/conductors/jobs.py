@@ -44,6 +44,7 @@ class JobRunner:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._changed: dict[str, asyncio.Event] = {}
         self._upkeep: list[asyncio.Task[None]] = []
+        self._closing = False
 
     async def start(self) -> None:
         """Begin to take over what others left. Returns at once; a ledger that is down is tried again."""
@@ -152,11 +153,17 @@ class JobRunner:
             if job is None or job.is_settled or job.is_parked:
                 return job
             left_s = until - self._clock.monotonic()
-            if left_s <= 0:
+            if left_s <= 0 or self._closing:
                 return job
             if on_progress is not None:
                 await on_progress(job)
             await _happened(event, min(left_s, PROGRESS_INTERVAL_S if event else _REMOTE_LOOK_S))
+
+    def release_waiters(self) -> None:
+        """The server is about to stop: whoever waits gets the job as it stands, and nobody waits any more."""
+        self._closing = True
+        for event in self._changed.values():
+            event.set()
 
     async def _sweep(self) -> None:
         """Take over jobs of dead processes: all of them at the start, also parked ones, then those that are due."""

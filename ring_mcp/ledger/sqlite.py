@@ -61,7 +61,7 @@ class SqliteLedger:
         if self._connection is None:
             with _translated(self._path):
                 self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-                with contextlib.suppress(FileExistsError):  # a file in use is not opened here: to close it drops its locks
+                with contextlib.suppress(FileExistsError):  # one in use is not opened: to close it drops its locks
                     os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))  # prompts are private
                 connection = sqlite3.connect(
                     self._path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False

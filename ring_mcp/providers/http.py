@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,15 +28,17 @@ from ring_mcp.errors import (
     RateLimited,
 )
 from ring_mcp.providers.base import Downloaded
-from ring_mcp.providers.guard import GuardedTransport, public_address
+from ring_mcp.providers.guard import GuardedTransport, public_addresses
 
 MAX_REPLY_BYTES = 96 * 1024 * 1024  # ten 2k pictures as base64 are about 60 MB
 MAX_RETRY_AFTER_S = 60.0
+_MAX_BELIEVED_S = 86400.0
 _PAID_ATTEMPTS = 4
 _CONNECT_TIMEOUT_S = 10.0
 _READ_TIMEOUT_S = 60.0
 _MAX_REDIRECTS = 3
 _CHUNK_BYTES = 256 * 1024
+_SECRET_LENGTH = 8  # anything shorter is no key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +53,7 @@ class Reply:
     def json(self) -> Any:
         try:
             return json.loads(self.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
 
     @property
@@ -61,7 +64,12 @@ class Reply:
 
     def excerpt(self, limit: int = 280) -> str:
         """The body as one short line."""
-        return " ".join(self.body[: 4 * limit].decode("utf-8", "replace").split())[:limit]
+        return one_line(self.body[: 4 * limit].decode("utf-8", "replace"), limit)
+
+
+def one_line(text: str, limit: int = 280) -> str:
+    """Foreign text as it can be shown, logged and stored: printable, on one line, short."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text[: 8 * limit]).split())[:limit]
 
 
 class ProviderHttp:
@@ -80,12 +88,15 @@ class ProviderHttp:
         self._provider = provider
         self._clock = clock
         self._max_media_bytes = max_media_bytes
+        keys = (value.rsplit(" ", 1)[-1] for value in headers.values())
+        self._secrets = [key.encode() for key in keys if len(key) >= _SECRET_LENGTH]
         timeout = httpx2.Timeout(_READ_TIMEOUT_S, connect=_CONNECT_TIMEOUT_S, pool=None)
         shared: dict[str, Any] = {"base_url": base_url, "headers": dict(headers), "timeout": timeout}
         # A pooled connection may have been closed by the other side a moment ago; a request that is lost that way
         # might have been paid for. So paid requests open their own connection.
         fresh = httpx2.Limits(max_keepalive_connections=0)
-        self._paid = httpx2.AsyncClient(**shared, limits=fresh, transport=transport)
+        patient = httpx2.Timeout(None, connect=_CONNECT_TIMEOUT_S)  # the deadline of a paid request ends it
+        self._paid = httpx2.AsyncClient(**{**shared, "timeout": patient}, limits=fresh, transport=transport)
         self._free = httpx2.AsyncClient(**shared, limits=httpx2.Limits(max_connections=100), transport=transport)
         self._trusted_hosts = {httpx2.URL(base_url).host.lower()}
         self._media = httpx2.AsyncClient(
@@ -108,35 +119,39 @@ class ProviderHttp:
         Raises OutcomeUnknown if the request left and no whole answer came back; ``timed_out`` is the text for that
         when the reason is the deadline.
         """
+        refused: ProviderError | None = None  # why nothing is under way right now; None while a request is
         try:
             async with asyncio.timeout(deadline_s):
-                for attempt in range(1, _PAID_ATTEMPTS + 1):
-                    last = attempt == _PAID_ATTEMPTS
+                for attempt in range(_PAID_ATTEMPTS):
+                    refused = None
                     try:
                         reply = await self._send_paid(path, body)
                         judge(reply)
                     except RateLimited as exc:
-                        if last:
+                        if exc.billed != "no":
                             raise
-                        await self._clock.sleep(min(exc.retry_after_s or 2.0 ** (attempt - 1), MAX_RETRY_AFTER_S))
+                        refused, pause_s = exc, exc.retry_after_s or 2.0**attempt
                     except _NotSent as exc:
-                        if last:
-                            raise ProviderUnavailable(str(exc), provider=self._provider, billed="no") from exc.__cause__
-                        await self._clock.sleep(0.25 * 2**attempt)
+                        refused = ProviderUnavailable(str(exc), provider=self._provider, billed="no")
+                        pause_s = 0.5 * 2.0**attempt
                     else:
                         return reply
+                    if attempt < _PAID_ATTEMPTS - 1:
+                        await self._clock.sleep(min(pause_s, MAX_RETRY_AFTER_S))
         except TimeoutError as exc:
-            raise OutcomeUnknown(
-                f"{timed_out}; the request was aborted, and whether it was billed is not known",
-                provider=self._provider,
-            ) from exc
-        raise AssertionError("the last attempt returns or raises")
+            if refused is None:
+                raise OutcomeUnknown(
+                    f"{timed_out}; the request was aborted, and whether it was billed is not known",
+                    provider=self._provider,
+                ) from exc
+        assert refused is not None, "an attempt returns or is refused"
+        raise refused
 
     async def _send_paid(self, path: str, body: Mapping[str, Any]) -> Reply:
         try:
             async with self._paid.stream("POST", path, json=body) as response:
-                return await _read(response, self._provider)
-        except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol) as exc:
+                return await self._read(response)
+        except _NEVER_LEFT as exc:
             raise _NotSent(f"no connection to {self._provider} ({type(exc).__name__})") from exc
         except httpx2.HTTPError as exc:
             raise OutcomeUnknown(
@@ -153,7 +168,7 @@ class ProviderHttp:
         try:
             response = await self._free.send(build(), stream=True)
             try:
-                return await _read(response, self._provider)
+                return await self._read(response)
             finally:
                 await response.aclose()
         except httpx2.HTTPError as exc:
@@ -163,10 +178,15 @@ class ProviderHttp:
 
     async def check_address(self, url: str) -> None:
         """Raises ProviderBadReply if ``url`` lies on a private network, ProviderUnavailable if it has no address."""
-        parsed = httpx2.URL(url)
+        try:
+            parsed = httpx2.URL(url)
+        except httpx2.InvalidURL as exc:
+            raise ProviderBadReply("it is no http(s) address", provider=self._provider, billed="no") from exc
+        if parsed.scheme not in ("http", "https"):
+            raise ProviderBadReply("it is no http(s) address", provider=self._provider, billed="no")
         if parsed.host.lower() not in self._trusted_hosts:
             try:
-                await public_address(parsed.host, parsed.port or 443)
+                await public_addresses(parsed.host, parsed.port or 443)
             except httpx2.HTTPError as exc:
                 raise ProviderUnavailable(str(exc), provider=self._provider, billed="no") from exc
 
@@ -180,7 +200,11 @@ class ProviderHttp:
                 limit_bytes = max_bytes or self._max_media_bytes
                 self._judge_download(response, limit_bytes)
                 return await self._write(response, path, limit_bytes)
-        except (httpx2.HTTPError, httpx2.InvalidURL) as exc:
+        except (httpx2.InvalidURL, httpx2.UnsupportedProtocol) as exc:
+            raise ProviderBadReply("it is no http(s) address", provider=self._provider, billed="yes") from exc
+        except httpx2.TooManyRedirects as exc:
+            raise ProviderBadReply("the address redirects without end", provider=self._provider, billed="yes") from exc
+        except httpx2.HTTPError as exc:
             raise ProviderUnavailable(
                 f"the result could not be fetched from {self._provider} ({type(exc).__name__})",
                 provider=self._provider,
@@ -226,22 +250,34 @@ class ProviderHttp:
             next_action="Raise RING_MAX_MEDIA_BYTES and resume the job with `ring-mcp jobs resume`.",
         )
 
+    async def _read(self, response: httpx2.Response) -> Reply:
+        """The whole answer, with stars where it echoes the key."""
+        body = bytearray()
+        async for chunk in response.aiter_bytes():
+            body += chunk
+            if len(body) > MAX_REPLY_BYTES:
+                raise ProviderBadReply(
+                    f"{self._provider} answered with more than {MAX_REPLY_BYTES:,} bytes",
+                    provider=self._provider,
+                    http_status=response.status_code,
+                )
+        content = bytes(body)
+        for secret in self._secrets:
+            content = content.replace(secret, b"***")
+        return Reply(status=response.status_code, headers=response.headers, body=content)
+
+
+_NEVER_LEFT = (
+    httpx2.ConnectError,
+    httpx2.ConnectTimeout,
+    httpx2.PoolTimeout,
+    httpx2.UnsupportedProtocol,
+    httpx2.LocalProtocolError,  # a key that no header can carry
+)
+
 
 class _NotSent(Exception):
     """The request never left: no connection was made."""
-
-
-async def _read(response: httpx2.Response, provider: str) -> Reply:
-    body = bytearray()
-    async for chunk in response.aiter_bytes():
-        body += chunk
-        if len(body) > MAX_REPLY_BYTES:
-            raise ProviderBadReply(
-                f"{provider} answered with more than {MAX_REPLY_BYTES:,} bytes",
-                provider=provider,
-                http_status=response.status_code,
-            )
-    return Reply(status=response.status_code, headers=response.headers, body=bytes(body))
 
 
 def retry_after_s(headers: Mapping[str, str], now: datetime) -> float | None:
@@ -250,11 +286,11 @@ def retry_after_s(headers: Mapping[str, str], now: datetime) -> float | None:
     if not value:
         return None
     try:
-        return max(0.0, float(value))
+        seconds = float(value)
     except ValueError:
-        pass
-    try:
-        at = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    return max(0.0, ((at if at.tzinfo else at.replace(tzinfo=UTC)) - now).total_seconds())
+        try:
+            at = parsedate_to_datetime(value)
+        except (ValueError, OverflowError):
+            return None
+        seconds = ((at if at.tzinfo else at.replace(tzinfo=UTC)) - now).total_seconds()
+    return min(max(0.0, seconds), _MAX_BELIEVED_S) if math.isfinite(seconds) else None

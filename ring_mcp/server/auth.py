@@ -3,23 +3,56 @@
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import Sequence
 
 from pydantic import SecretStr
 
 from ring_mcp.errors import Unauthorized
 
+_NAMED = re.compile(r"([A-Za-z0-9_.-]{1,64})=(.*[^=].*)")
 
-def check_service_token(presented: SecretStr | None, allowed: Sequence[SecretStr]) -> None:
-    """Over stdio: when tokens are configured, the client's RING_SERVICE_TOKEN has to be one of them.
 
-    Raises Unauthorized. Without configured tokens everybody who can start the process may use it.
-    """
-    if not allowed:
-        return
-    if presented is None:
-        raise Unauthorized("RING_SERVICE_TOKEN is not set")
-    given = presented.get_secret_value().strip().encode()
-    matches = [hmac.compare_digest(given, token.get_secret_value().encode()) for token in allowed]
-    if not any(matches):
-        raise Unauthorized("Invalid service token")
+class ServiceTokens:
+    """The tokens of RING_MCP_SERVICE_TOKENS. ``name=token`` gives its caller that name as actor id."""
+
+    def __init__(self, tokens: Sequence[SecretStr], default_actor: str) -> None:
+        self.default_actor = default_actor
+        self._table = [_entry(token.get_secret_value(), default_actor) for token in tokens]
+
+    @property
+    def are_configured(self) -> bool:
+        return bool(self._table)
+
+    def actor_of(self, authorization: str) -> str:
+        """The actor behind an Authorization header. Raises Unauthorized with Ring's text."""
+        scheme, _, token = authorization.partition(" ")
+        if scheme != "Bearer" or not token.strip():
+            raise Unauthorized("Missing Bearer token")
+        if not self._table:
+            raise Unauthorized("RING_MCP_SERVICE_TOKENS is not configured")
+        return self._actor(token.strip())
+
+    def check(self, presented: SecretStr | None) -> str:
+        """Over stdio: when tokens are configured, the client's RING_SERVICE_TOKEN has to be one of them.
+
+        Raises Unauthorized. Without configured tokens everybody who can start the process may use it.
+        """
+        if not self._table:
+            return self.default_actor
+        if presented is None:
+            raise Unauthorized("RING_SERVICE_TOKEN is not set")
+        return self._actor(presented.get_secret_value().strip())
+
+    def _actor(self, token: str) -> str:
+        given = token.encode()
+        found = [actor for actor, known in self._table if hmac.compare_digest(given, known)]
+        if not found:
+            raise Unauthorized("Invalid service token")
+        return found[0]
+
+
+def _entry(text: str, default_actor: str) -> tuple[str, bytes]:
+    """(actor, token). A trailing ``=`` is padding of a token, not a name."""
+    named = _NAMED.fullmatch(text)
+    return (named[1], named[2].encode()) if named else (default_actor, text.encode())

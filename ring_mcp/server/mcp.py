@@ -24,14 +24,17 @@ Makes images and video clips on the operator's own provider key and returns perm
 ring-image-create and ring-video-create cost money; dryRun: true tells the price. When an answer has a jobId and no \
 URL, call ring-job-get with it instead of creating again."""
 
+Identify = Callable[[ServerRequestContext[Any]], str]
+"""Who calls: the actor's id. Raises Unauthorized."""
+
 _TOOLS_TTL_MS = 300_000
 _JSON = "application/json"
 
 
 def build_server(
-    tools: Sequence[Tool[Any]], resources: Resources, *, actor_id: str, authorize: Callable[[], None], links: bool
+    tools: Sequence[Tool[Any]], resources: Resources, *, identify: Identify, links: bool
 ) -> Server[dict[str, Any]]:
-    """A server with these tools and resources. ``authorize`` raises Unauthorized for a caller that may use none."""
+    """A server with these tools and resources. ``identify`` raises Unauthorized for a caller that may use none."""
     by_name = {tool.name: tool for tool in tools}
     listing = types.ListToolsResult(tools=[_listed(tool) for tool in tools], ttl_ms=_TOOLS_TTL_MS, cache_scope="public")
 
@@ -49,7 +52,7 @@ def build_server(
             await ctx.session.report_progress(percent, 100, message)
 
         try:
-            authorize()
+            actor_id = identify(ctx)
             arguments = tool.arguments.parse(params.arguments)
             answer = await tool.handler(arguments, Caller(actor_id=actor_id, progress=progress))
             return success(answer, links=links)
@@ -87,8 +90,7 @@ def build_server(
     ) -> types.ReadResourceResult:
         uri = str(params.uri)
         try:
-            authorize()
-            text = await resources.read(uri, actor_id)
+            text = await resources.read(uri, identify(ctx))
         except RingError as exc:
             raise MCPError(code=types.INVALID_PARAMS, message=exc.message, data={"uri": uri}) from exc
         except Exception as exc:

@@ -1,10 +1,19 @@
-"""The stdio server as a process: take stdout, read the configuration, serve, leave. Nothing heavy is imported early."""
+"""The servers as processes: read the configuration, serve, leave. Nothing heavy is imported early."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import os
 import sys
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ring_mcp.config import Config
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def run_stdio(*, sandbox: bool = False) -> None:
@@ -13,19 +22,22 @@ def run_stdio(*, sandbox: bool = False) -> None:
     os.dup2(2, 1)  # from here on nothing but the protocol reaches the client, whatever is imported and prints
     if sys.stdin is not None and sys.stdin.isatty():
         _say("ring-mcp: waiting for an MCP client on stdin (Ctrl-C to end). `ring-mcp --help` lists the commands.")
-    import asyncio
+    _run(lambda config: _serve_stdio(config, wire), sandbox=sandbox)
 
+
+def run_http(host: str, port: int, *, sandbox: bool = False) -> None:
+    """Serve over HTTP until SIGTERM or SIGINT. Exit status 2: the configuration is wrong (see stderr)."""
+    _run(lambda config: _serve_http(config, host, port), sandbox=sandbox)
+
+
+def _run(serve: Callable[[Config], Coroutine[Any, Any, None]], *, sandbox: bool) -> None:
     from ring_mcp.config import load_config
     from ring_mcp.errors import RingError
 
     try:
         config = load_config(sandbox=True) if sandbox else load_config()
-        logging.basicConfig(
-            level=config.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-        )
-        for noisy in ("httpx2", "httpcore2"):  # they log whole URLs, and signed ones are secrets
-            logging.getLogger(noisy).setLevel(logging.WARNING)
-        asyncio.run(_serve(config, wire))
+        _log_to_stderr(config.log_level)
+        asyncio.run(serve(config))
     except RingError as exc:
         _say(f"ring-mcp cannot start:\n{exc.message}\n{exc.next_action}")
         sys.exit(2)
@@ -33,27 +45,54 @@ def run_stdio(*, sandbox: bool = False) -> None:
         sys.exit(130)
 
 
-async def _serve(config: object, wire: int) -> None:
-    import contextlib
-    from functools import partial
+def _log_to_stderr(level: str) -> None:
+    logging.basicConfig(
+        level=level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    logging.getLogger("ring_mcp.access").setLevel(logging.INFO)
+    for noisy in ("httpx2", "httpcore2"):  # they log whole URLs, and signed ones are secrets
+        logging.getLogger(noisy).setLevel(logging.WARNING)
 
+
+async def _serve_stdio(config: Config, wire: int) -> None:
     from ring_mcp.app import open_app
-    from ring_mcp.config import Config
-    from ring_mcp.server.auth import check_service_token
+    from ring_mcp.server.auth import ServiceTokens
     from ring_mcp.server.mcp import build_server
     from ring_mcp.server.stdio import serve_stdio
 
-    assert isinstance(config, Config)
+    tokens = ServiceTokens(config.service_tokens, config.actor_id)
     async with contextlib.AsyncExitStack() as stack:
         app = await stack.enter_async_context(open_app(config))
         server = build_server(
             app.tools(),
             app.resources(),
-            actor_id=config.actor_id,
-            authorize=partial(check_service_token, config.service_token, config.service_tokens),
+            identify=lambda ctx: tokens.check(config.service_token),
             links=config.result_links,
         )
         await serve_stdio(server, wire, closing=stack.aclose)
+
+
+async def _serve_http(config: Config, host: str, port: int) -> None:
+    from ring_mcp.app import open_app
+    from ring_mcp.errors import ConfigError
+    from ring_mcp.server.files import FileLinks, load_secret
+    from ring_mcp.server.http import build_http_app
+    from ring_mcp.server.listener import bind, listen
+
+    if not config.service_tokens and host not in _LOOPBACK:
+        raise ConfigError(
+            [f"RING_MCP_SERVICE_TOKENS: is needed to listen on {host}; without it only 127.0.0.1 is listened on"]
+        )
+    listener = bind(host, port)
+    with contextlib.closing(listener):
+        own_url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+        links = FileLinks(config.public_base_url or own_url, load_secret(config.state_path / "files.secret"))
+        async with open_app(config, links=links) as app:
+            logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+            _say(f"ring-mcp listens on {own_url}: /mcp, /sse, /api/mcp/v1{' (SANDBOX)' if config.sandbox else ''}")
+            await listen(
+                build_http_app(app, links), listener, drain_s=config.drain_s, on_stop=app.runner.release_waiters
+            )
 
 
 def _say(text: str) -> None:

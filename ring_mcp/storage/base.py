@@ -28,6 +28,15 @@ class StoredFile:
     local_path: str | None = None
 
 
+class Links(Protocol):
+    """How the files of a storage are addressed when a server of ours hands them out."""
+
+    def url_of(self, key: str) -> str: ...
+
+    def key_of(self, url: str) -> str | None:
+        """The key behind one of these addresses; None for any other."""
+
+
 class Storage(Protocol):
     """A place that the operator owns. ``name`` is the value of FILE_BACKEND."""
 

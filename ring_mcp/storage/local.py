@@ -18,7 +18,7 @@ import anyio.to_thread
 
 from ring_mcp.domain import MediaFile
 from ring_mcp.errors import Billed, StorageError, StorageRefused
-from ring_mcp.storage.base import StoredFile, open_spool
+from ring_mcp.storage.base import Links, StoredFile, open_spool
 from ring_mcp.storage.keys import key_segments
 
 _PIECE_BYTES = 1024 * 1024
@@ -35,13 +35,14 @@ class LocalStorage:
 
     A file is visible under its name only when all of it is on the disk: it is copied into a hidden ``.ring-*.part``
     beside it, synced, and renamed. ``root`` is made by the first put, for this user alone (mode 0700); a folder that
-    exists already keeps the mode that its owner gave it.
+    exists already keeps the mode that its owner gave it. Without ``links`` a file's URL is its ``file://`` one.
     """
 
     name = "local"
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, links: Links | None = None) -> None:
         self._root = Path(os.path.abspath(root.expanduser()))  # noqa: PTH100 - Path.resolve would follow symlinks
+        self._links = links
         self._swept: set[Path] = set()
 
     async def put(self, key: str, media: MediaFile, metadata: Mapping[str, str]) -> StoredFile:
@@ -49,10 +50,11 @@ class LocalStorage:
 
     def local_path(self, url: str) -> Path | None:
         prefix = self._root.as_uri() + "/"
-        if not url.startswith(prefix):
-            return None
+        key = unquote(url.removeprefix(prefix)) if url.startswith(prefix) else None
+        if key is None and self._links is not None:
+            key = self._links.key_of(url)
         try:
-            return self._target(unquote(url.removeprefix(prefix)))
+            return None if key is None else self._target(key)
         except StorageRefused:
             return None
 
@@ -76,7 +78,7 @@ class LocalStorage:
         except OSError as exc:
             raise self._trouble(exc) from exc
         return StoredFile(
-            url=target.as_uri(),
+            url=target.as_uri() if self._links is None else self._links.url_of(key),
             key=key,
             size_bytes=media.size_bytes,
             content_type=media.content_type,

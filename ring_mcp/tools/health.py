@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from ring_mcp.conductors.health import HealthConductor, HealthReport
 from ring_mcp.tools.paid import free
 from ring_mcp.tools.tool import Answer, Arguments, Caller, Tool

@@ -102,12 +102,17 @@ class JobListArguments(Arguments):
         )
 
 
+async def list_jobs(ledger: Ledger, arguments: JobListArguments, actor_id: str) -> JobList:
+    """One page of this actor's jobs. Raises InvalidRequest for a cursor that no answer gave."""
+    if arguments.cursor is not None and await ledger.get(arguments.cursor) is None:
+        raise InvalidRequest("cursor is not one that this tool gave")
+    page = await ledger.list_jobs(arguments.query(actor_id))
+    return JobList(jobs=tuple(ListedJob.of(job) for job in page.jobs), cursor=page.cursor)
+
+
 def job_list_tool(ledger: Ledger) -> Tool[JobListArguments]:
     async def handle(arguments: JobListArguments, caller: Caller) -> Answer:
-        if arguments.cursor is not None and await ledger.get(arguments.cursor) is None:
-            raise InvalidRequest("cursor is not one that this tool gave")
-        page = await ledger.list_jobs(arguments.query(caller.actor_id))
-        found = JobList(jobs=tuple(ListedJob.of(job) for job in page.jobs), cursor=page.cursor)
+        found = await list_jobs(ledger, arguments, caller.actor_id)
         return Answer(data=found.data(), text=_text(found))
 
     return Tool(

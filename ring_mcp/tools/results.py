@@ -6,6 +6,7 @@ import base64
 import json
 import logging
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 from mcp_types import CallToolResult, ContentBlock, ImageContent, ResourceLink, TextContent
@@ -34,12 +35,11 @@ def success(answer: Answer, *, links: bool) -> CallToolResult:
     return CallToolResult(content=content, structured_content={"success": True, "data": answer.data})
 
 
-def failure(exc: RingError, **extra: Any) -> CallToolResult:
-    """A failure that may be told: what happened, whether it was billed, what to do next."""
-    error = exc.message if len(exc.message) <= _MAX_ERROR_CHARS else exc.message[:_MAX_ERROR_CHARS] + " …"
+def failure_facts(exc: RingError, extra: Mapping[str, Any]) -> dict[str, Any]:
+    """A failure that may be told, for programs: the same over MCP and REST."""
     facts: dict[str, Any] = {
         "success": False,
-        "error": error,
+        "error": exc.message,
         "code": exc.code,
         "billed": exc.billed,
         "retryable": exc.retryable,
@@ -47,14 +47,20 @@ def failure(exc: RingError, **extra: Any) -> CallToolResult:
     }
     if exc.job_id is not None:
         facts["jobId"] = exc.job_id
-    facts |= {key: value for key, value in extra.items() if value}
+    return facts | {key: value for key, value in extra.items() if value}
+
+
+def failure(exc: RingError, **extra: Any) -> CallToolResult:
+    """A failure that may be told: what happened, whether it was billed, what to do next."""
     billed = {"no": "Nothing was billed.", "yes": "It was billed.", "unknown": "Whether it was billed is not known."}
-    lines = [error, f"[{exc.code}] {billed[exc.billed]}", exc.next_action]
+    lines = [exc.message, f"[{exc.code}] {billed[exc.billed]}", exc.next_action]
     if exc.job_id is not None:
         lines.append(f"jobId: {exc.job_id}")
     lines += [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in extra.items() if value]
     text = "\n".join(line for line in lines if line)[:_MAX_TEXT_CHARS]
-    return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=facts, is_error=True)
+    return CallToolResult(
+        content=[TextContent(type="text", text=text)], structured_content=failure_facts(exc, extra), is_error=True
+    )
 
 
 def internal_error(exc: BaseException, tool: str) -> CallToolResult:

@@ -17,7 +17,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any, NoReturn
 
 from ring_mcp.app import open_app, open_ledger
@@ -25,7 +24,6 @@ from ring_mcp.clock import SystemClock
 from ring_mcp.config import Config, load_config
 from ring_mcp.domain import AuditRecord, Caps, Job, MediaFile
 from ring_mcp.ledger.base import Ledger, Opened
-from ring_mcp.server.auth import check_service_token
 from ring_mcp.server.mcp import build_server
 from ring_mcp.server.stdio import serve_stdio
 from ring_mcp.storage.base import Storage, StoredFile
@@ -175,8 +173,7 @@ async def _serve(config: Config, wire: int, fate: Fate) -> None:
         server = build_server(
             app.tools(),
             app.resources(),
-            actor_id=config.actor_id,
-            authorize=partial(check_service_token, config.service_token, config.service_tokens),
+            identify=lambda ctx: config.actor_id,
             links=config.result_links,
         )
         await serve_stdio(server, wire, closing=stack.aclose)

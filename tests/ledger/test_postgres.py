@@ -118,7 +118,7 @@ async def test_the_images_of_a_ring_clone_stay_and_ours_come_beside_them(empty_p
         record = audit_row(prompt="a lighthouse")
         await ledger.save(job, carried(job, JobState.DONE), [record])
         rows = await ledger.records("generated_images", ["of-ring", record.id])
-    assert {row["id"] if "id" in row else "of-ring": row["prompt"] for row in rows} == {
+    assert {row.get("id", "of-ring"): row["prompt"] for row in rows} == {
         "of-ring": "older than us",
         record.id: "a lighthouse",
     }
@@ -229,15 +229,16 @@ async def test_a_server_that_restarts_in_the_middle_of_a_call_is_a_ledger_error_
         database = LedgerDatabase("postgres", url)
         async with database.started() as ledger:
             job = await opened(ledger)
-            with psycopg.connect(url) as in_the_way:
-                in_the_way.execute("LOCK TABLE media_jobs IN EXCLUSIVE MODE")
-                opening = asyncio.create_task(ledger.open(planned(), NO_CAPS))
-                await until_somebody_waits_for_a_lock(database)
-                await asyncio.to_thread(own_server.stop)
-                with pytest.raises(LedgerError, match="the database of DATABASE_URL cannot be used") as failure:
-                    await opening
-                assert_tells_nothing(failure.value.message, url)
-                await asyncio.to_thread(own_server.start)
+            in_the_way = psycopg.connect(url)
+            in_the_way.execute("LOCK TABLE media_jobs IN EXCLUSIVE MODE")
+            opening = asyncio.create_task(ledger.open(planned(), NO_CAPS))
+            await until_somebody_waits_for_a_lock(database)
+            await asyncio.to_thread(own_server.stop)
+            with pytest.raises(LedgerError, match="the database of DATABASE_URL cannot be used") as failure:
+                await opening
+            assert_tells_nothing(failure.value.message, url)
+            in_the_way.close()
+            await asyncio.to_thread(own_server.start)
             assert not (await ledger.open(planned(), NO_CAPS)).joined
             assert await ledger.get(job.id) == job
             assert len((await ledger.list_jobs(JobQuery())).jobs) == 2
@@ -325,7 +326,7 @@ async def test_an_address_that_is_none_is_called_so_and_not_repeated(
     caplog.set_level(logging.DEBUG)
     ledger = PostgresLedger(address, FakeClock())
     for attempt in (ledger.start, ledger.ping, lambda: migrate(address)):
-        with pytest.raises(LedgerError, match="^DATABASE_URL is not an address of a PostgreSQL database$") as failure:
+        with pytest.raises(LedgerError, match=r"^DATABASE_URL is not an address of a PostgreSQL database$") as failure:
             await attempt()
         logging.getLogger("ring_mcp").exception("as the server logs it", exc_info=failure.value)
         assert not failure.value.retryable

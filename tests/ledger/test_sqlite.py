@@ -45,7 +45,8 @@ async def processes(stack: contextlib.AsyncExitStack, database: LedgerDatabase, 
 async def test_the_first_start_makes_file_and_folder_for_this_user_alone(sqlite: LedgerDatabase) -> None:
     path = Path(sqlite.address)
     async with sqlite.started():
-        assert path.is_file()
+        for file in (path, path.with_name("ledger.db-wal"), path.with_name("ledger.db-shm")):
+            assert stat.S_IMODE(file.stat().st_mode) == 0o600
         assert [stat.S_IMODE(folder.stat().st_mode) for folder in (path.parent, path.parent / "locks")] == [0o700] * 2
         assert len(list((path.parent / "locks").iterdir())) == 1
     assert list((path.parent / "locks").iterdir()) == []

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import resource
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import httpx2
 
@@ -102,8 +104,24 @@ async def connected(
         await http.aclose()
 
 
+def plain(base_url: str, **kwargs: Any) -> AbstractAsyncContextManager[ProviderHttp]:
+    """As ``connected``, without loading certificates for a server that has none: that takes 60 ms each time."""
+    return connected(base_url, transport=httpx2.AsyncHTTPTransport(verify=False), **kwargs)
+
+
 def xai_images(http: ProviderHttp, clock: InstantClock | None = None) -> XaiImages:
     return XaiImages(http, has_key=True, clock=clock or InstantClock())
+
+
+@contextmanager
+def full_disk(room_bytes: int = 512) -> Iterator[None]:
+    """As on a disk that is full: no file can grow beyond ``room_bytes``."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def is_one_line(error: ProviderError) -> bool:

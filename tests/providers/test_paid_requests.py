@@ -173,15 +173,15 @@ async def test_a_rate_limit_that_was_billed_is_not_sent_again() -> None:
         pytest.param(http(500), ProviderUnavailable, "unknown", id="500 without a body"),
         pytest.param(http(500, {"error": "Internal error."}), ProviderUnavailable, "unknown", id="500"),
         pytest.param(
-            http(502, b"<html>Bad gateway</html>", content_type="text/html"), ProviderUnavailable, "unknown", id="502 HTML"
+            http(502, b"<html>Bad</html>", content_type="text/html"), ProviderUnavailable, "unknown", id="502 HTML"
         ),
         pytest.param(http(503, retry_after="1"), ProviderUnavailable, "unknown", id="503 with Retry-After"),
         pytest.param(http(529), ProviderUnavailable, "unknown", id="529"),
         pytest.param(http(408), ProviderUnavailable, "unknown", id="408"),
-        pytest.param(http(400, {"error": "Incorrect API key provided: xa***gA."}), ProviderAuthError, "no", id="wrong key"),
+        pytest.param(http(400, {"error": "Incorrect API key provided"}), ProviderAuthError, "no", id="wrong key"),
         pytest.param(http(422, "Failed to deserialize"), ProviderRejected, "no", id="422"),
         pytest.param(
-            http(400, {"error": "content moderation", "usage": {"cost_in_usd_ticks": 5}}), ContentRefused, "yes", id="moderated"
+            http(400, {"error": "moderation", "usage": {"cost_in_usd_ticks": 5}}), ContentRefused, "yes", id="moderated"
         ),
         pytest.param(http(307, location="/elsewhere"), ProviderBadReply, "unknown", id="a redirect"),
     ],

@@ -32,9 +32,12 @@ from ring_mcp.providers.http import Reply, retry_after_s
 from ring_mcp.providers.xai.replies import billed_usd, error_of, failed_job, progress_of
 
 WHAT = "image generation"
-HTML = "<!DOCTYPE html>\n<html><head><title>502 Bad gateway</title></head><body>api key credits moderation</body></html>"
+HTML = (
+    "<!DOCTYPE html>\n<html><head><title>502 Bad gateway</title></head><body>api key credits moderation</body></html>"
+)
 OLD_ARGUMENT = "Client specified an invalid argument"
 OLD_EXHAUSTED = "Some resource has been exhausted"
+OLD_NOT_FOUND = "Some requested entity was not found"
 OLD_DENIED = "The caller does not have permission to execute the specified operation"
 RATE_LIMIT = (
     "Too many requests for team 5a0db0c5 and model grok-imagine-video-1.5. Your team's rate limit is — Requests per "
@@ -43,6 +46,7 @@ RATE_LIMIT = (
 DESERIALIZE = "Failed to deserialize the JSON body into the target type: missing field 'prompt' at line 10 column 1"
 NO_CREDITS = "Your team has either used all available credits or reached its monthly spending limit."
 NO_MODEL = "The model X does not exist or your team 5a0db0c5 does not have access to it."
+MODERATED_CODE = "imagine:content-moderated"
 MODERATED = "Generated image rejected by content moderation."
 
 
@@ -83,14 +87,14 @@ TABLE = (
     Row(
         "moderation, with its bill",
         400,
-        ("imagine:content-moderated", OLD_ARGUMENT),
+        (MODERATED_CODE, OLD_ARGUMENT),
         MODERATED,
         ContentRefused,
         "yes",
         200_000_000,
     ),
-    Row("moderation, free of charge", 400, ("imagine:content-moderated", OLD_ARGUMENT), MODERATED, ContentRefused, "no", 0),
-    Row("moderation, no word of a bill", 400, ("imagine:content-moderated", OLD_ARGUMENT), MODERATED, ContentRefused, "unknown"),
+    Row("moderation, free of charge", 400, (MODERATED_CODE, OLD_ARGUMENT), MODERATED, ContentRefused, "no", 0),
+    Row("moderation, no word of a bill", 400, (MODERATED_CODE, OLD_ARGUMENT), MODERATED, ContentRefused, "unknown"),
     Row(
         "zero data retention",
         400,
@@ -124,9 +128,9 @@ TABLE = (
         ProviderAuthError,
         "no",
     ),
-    Row("an unknown model", 404, ("not-found", "Some requested entity was not found"), NO_MODEL, ProviderRejected, "no"),
+    Row("an unknown model", 404, ("not-found", OLD_NOT_FOUND), NO_MODEL, ProviderRejected, "no"),
     Row("an unknown route", 404, (), "Not Found", ProviderRejected, "no"),
-    Row("a form in place of JSON", 415, (), "Expected request with `Content-Type: application/json`", ProviderRejected, "no"),
+    Row("a form in place of JSON", 415, (), "Expected `Content-Type: application/json`", ProviderRejected, "no"),
     Row("a missing field", 422, ("invalid-argument", OLD_ARGUMENT), DESERIALIZE, ProviderRejected, "no"),
     Row("the rate limit", 429, ("resource-exhausted", OLD_EXHAUSTED), RATE_LIMIT, RateLimited, "no"),
     Row("no credits", 429, ("resource-exhausted", OLD_EXHAUSTED), NO_CREDITS, CreditsExhausted, "no"),
@@ -141,7 +145,7 @@ TABLE = (
     Row("payment required", 402, ("resource-exhausted", OLD_EXHAUSTED), NO_CREDITS, CreditsExhausted, "no"),
     Row("a time-out of a proxy", 408, (), "Request Timeout", ProviderUnavailable, "unknown"),
     *(
-        Row(f"{status}", status, ("internal", "service-unavailable"), "The service is currently unavailable.", ProviderUnavailable, "unknown")
+        Row(f"{status}", status, ("internal", "unavailable"), "It is unavailable.", ProviderUnavailable, "unknown")
         for status in (500, 502, 503, 504, 520, 529)
     ),
     Row("a server error with a bill", 500, ("internal",), "Internal error.", ProviderUnavailable, "yes", 600_000_000),
@@ -192,7 +196,11 @@ def test_the_message_keeps_the_sentence_of_the_provider_on_one_line(row: Row, an
 def test_a_code_decides_where_the_sentence_is_silent_however_deep_it_stands(
     status: int, code: str, is_a: type[ProviderError]
 ) -> None:
-    for body in ({"code": code, "error": "No."}, {"error": {"code": code, "message": "No."}}, {"error": {"code": code}}):
+    for body in (
+        {"code": code, "error": "No."},
+        {"error": {"code": code, "message": "No."}},
+        {"error": {"code": code}},
+    ):
         assert type(error_of(reply(status, body), NOW, what=WHAT)) is is_a
 
 
@@ -211,7 +219,9 @@ def test_words_in_an_html_page_decide_nothing(status: int, is_a: type[ProviderEr
 
 
 @pytest.mark.parametrize("status", [500, 429, 400])
-@pytest.mark.parametrize("body", [b"", b"  ", b"{}", b"[]", b"null", b'{"error": null}', b'{"error": {}}', b"\xff\xfe\x00"])
+@pytest.mark.parametrize(
+    "body", [b"", b"  ", b"{}", b"[]", b"null", b'{"error": null}', b'{"error": {}}', b"\xff\xfe\x00"]
+)
 def test_an_answer_that_says_nothing_is_told_by_its_status(status: int, body: bytes) -> None:
     error = error_of(reply(status, body), NOW, what=WHAT)
     assert is_one_line(error)
@@ -261,11 +271,14 @@ def test_any_retry_after_is_seconds_of_at_most_a_day_or_nothing(value: str) -> N
 
 ANY_JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=30),
-    lambda inner: st.lists(inner, max_size=4)
-    | st.dictionaries(
-        st.sampled_from(["code", "error", "message", "usage", "cost_in_usd_ticks", "type", "status"]) | st.text(max_size=4),
-        inner,
-        max_size=5,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(["code", "error", "message", "usage", "cost_in_usd_ticks", "type", "status"])
+            | st.text(max_size=4),
+            inner,
+            max_size=5,
+        )
     ),
     max_leaves=12,
 )
@@ -339,7 +352,9 @@ def test_ticks_are_dollars_and_nonsense_is_no_amount(ticks: Any, usd: Decimal | 
     assert billed_usd({"usage": {"cost_in_usd_ticks": ticks}}) == usd
 
 
-@pytest.mark.parametrize("body", [None, [], "x", 5, {}, {"usage": None}, {"usage": []}, {"usage": {}}, {"usage": "free"}])
+@pytest.mark.parametrize(
+    "body", [None, [], "x", 5, {}, {"usage": None}, {"usage": []}, {"usage": {}}, {"usage": "free"}]
+)
 def test_an_answer_without_usage_has_no_amount(body: Any) -> None:
     assert billed_usd(body) is None
 
@@ -353,7 +368,13 @@ def test_progress_is_a_whole_number_below_a_hundred_or_nothing(said: Any, progre
     assert progress_of({"progress": said}) == progress
 
 
-FAILURE_CODES = ["invalid_argument", "permission_denied", "failed_precondition", "service_unavailable", "internal_error"]
+FAILURE_CODES = [
+    "invalid_argument",
+    "permission_denied",
+    "failed_precondition",
+    "service_unavailable",
+    "internal_error",
+]
 
 
 @pytest.mark.parametrize("code", FAILURE_CODES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlparse
@@ -86,7 +87,7 @@ def test_two_pictures_of_one_call_are_stored_and_recorded_separately(
     assert first["url"] != second["url"]
     assert first["recordId"] != second["recordId"]
     assert data["url"] == first["url"]
-    assert [first["url"], second["url"]] == text_of(result).splitlines()[:1] + [second["url"]]
+    assert text_of(result).splitlines()[0] == first["url"]
     assert second["url"] in text_of(result)
     assert [charge.n for charge in charges(sandbox, f"two, {mode}")] == [2]
 
@@ -124,7 +125,7 @@ def test_an_unknown_tool_is_a_protocol_error(client: SdkClient) -> None:
 
 
 def test_progress_is_numeric_and_always_rises(client: SdkClient, mode: str, sandbox: SandboxServer) -> None:
-    sandbox.state.configure(pending_polls=2)
+    sandbox.state.configure(pending_polls=1)
     seen: list[tuple[float, float | None, str | None]] = []
     result = client.call(
         "ring-image-create",
@@ -135,6 +136,6 @@ def test_progress_is_numeric_and_always_rises(client: SdkClient, mode: str, sand
     values = [progress for progress, _, _ in seen]
     assert len(values) >= 4
     assert all(isinstance(value, int | float) and 0 < value < 100 for value in values)
-    assert all(before < after for before, after in zip(values, values[1:], strict=False))
+    assert all(before < after for before, after in itertools.pairwise(values))
     assert {total for _, total, _ in seen} == {100}
     assert all(message and message.startswith("image ") for _, _, message in seen)

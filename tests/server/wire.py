@@ -8,6 +8,7 @@ reaches the server.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import subprocess
@@ -188,9 +189,7 @@ class RingProcess:
         if self._modern:
             full["_meta"] = {**_META, **full.get("_meta", {})}
         self._last_id += 1
-        self.send_line(
-            json.dumps({"jsonrpc": "2.0", "id": self._last_id, "method": method, "params": full}).encode()
-        )
+        self.send_line(json.dumps({"jsonrpc": "2.0", "id": self._last_id, "method": method, "params": full}).encode())
         return self._last_id
 
     def answer(self, request_id: int, limit_s: float = LIMIT_S) -> tuple[dict[str, Any], int]:
@@ -262,10 +261,8 @@ class RingProcess:
     def hang_up(self) -> None:
         """Close the server's stdin, as a client that leaves."""
         assert self._process.stdin is not None
-        try:
+        with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
-        except BrokenPipeError:
-            pass
 
     def wait(self, limit_s: float = LIMIT_S) -> int:
         """The exit status; its output is complete then. subprocess.TimeoutExpired if it does not end."""

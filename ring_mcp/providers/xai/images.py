@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
+import contextlib
 import hashlib
+import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,10 +20,18 @@ from urllib.parse import quote
 
 from ring_mcp.clock import Clock
 from ring_mcp.domain import ImagePlan, Output, Plan
-from ring_mcp.errors import JobExpired, ProviderAuthError, ProviderBadReply
+from ring_mcp.errors import GenerationFailed, JobExpired, ProviderAuthError, ProviderBadReply
 from ring_mcp.providers.base import Accepted, Downloaded, Finished, Inputs, Running
 from ring_mcp.providers.http import ProviderHttp, Reply
-from ring_mcp.providers.xai.replies import PROVIDER, billed_usd, error_of, failed_job, progress_of
+from ring_mcp.providers.xai.replies import (
+    PROVIDER,
+    billed_usd,
+    error_of,
+    failed_job,
+    poll_error_of,
+    progress_of,
+    text_of,
+)
 
 _WHAT = "image generation"
 
@@ -46,8 +56,9 @@ def read_submit(reply: Reply, plan: ImagePlan) -> Accepted | Finished:
     body = reply.json
     if not isinstance(body, Mapping):
         raise ProviderBadReply("xAI returned no image data: the answer is not JSON", provider=PROVIDER)
-    if body.get("data") is None and isinstance(body.get("request_id"), str) and body["request_id"]:
-        return Accepted(provider_request_id=body["request_id"])
+    request_id = text_of(body.get("request_id"))
+    if request_id is not None and not body.get("data"):
+        return Accepted(provider_request_id=request_id)
     return _finished(body, plan)
 
 
@@ -59,7 +70,7 @@ def read_check(reply: Reply, plan: ImagePlan, now: datetime) -> Running | Finish
     if reply.status == 202:
         return Running(progress=progress_of(body))
     if reply.status != 200:
-        raise error_of(reply, now, what=_WHAT)
+        raise poll_error_of(reply, now, what=_WHAT)
     if not isinstance(body, Mapping):
         raise ProviderBadReply("xAI answered a status request without JSON", provider=PROVIDER)
     status = body.get("status")
@@ -78,28 +89,37 @@ def _finished(body: Mapping[str, Any], plan: ImagePlan) -> Finished:
     outputs = tuple(output for output in map(_output, items) if output is not None)
     cost = billed_usd(body)
     if not outputs:
-        raise ProviderBadReply("xAI returned no image data", provider=PROVIDER, billed_usd=cost)
+        raise GenerationFailed("xAI returned no image data", provider=PROVIDER, billed_usd=cost)
     fewer = f"xAI returned {len(outputs)} of {plan.n} images"
-    model = body.get("model")
     return Finished(
         outputs=outputs,
         billed_usd=cost,
-        served_model=model if isinstance(model, str) and model else None,
+        served_model=text_of(body.get("model")),
         warnings=(fewer,) if len(outputs) < plan.n else (),
     )
 
 
 def _output(item: Mapping[str, Any]) -> Output | None:
-    url, encoded, file = item.get("url"), item.get("b64_json"), item.get("file_output")
-    if not url and isinstance(file, Mapping):
-        url = file.get("public_url")
-    mime_type = item.get("mime_type")
-    content_type = mime_type if isinstance(mime_type, str) else None
-    if isinstance(url, str) and url:
+    url, encoded, file = text_of(item.get("url")), item.get("b64_json"), item.get("file_output")
+    if url is None and isinstance(file, Mapping):
+        url = text_of(file.get("public_url"))
+    content_type = text_of(item.get("mime_type"))
+    if url is not None:
         return Output(url=url, content_type=content_type)
     if isinstance(encoded, str) and encoded:
         return Output(url=f"data:;base64,{encoded.rsplit(',', 1)[-1]}", content_type=content_type)
     return None
+
+
+def _decoded(data_url: str) -> bytes:
+    """The picture inside a data URL. Raises ProviderBadReply if there is none."""
+    try:
+        content = base64.b64decode(data_url.partition(",")[2], validate=True)
+    except ValueError as exc:
+        raise ProviderBadReply("xAI returned image data that is not base64", provider=PROVIDER) from exc
+    if not content:
+        raise ProviderBadReply("xAI returned image data without a picture in it", provider=PROVIDER)
+    return content
 
 
 class XaiImages:
@@ -142,39 +162,39 @@ class XaiImages:
 
     async def download(self, output: Output, path: Path) -> Downloaded:
         assert output.url is not None, "an output without URL lies in the spool already"
-        return await self._http.download(output.url, path)
+        if not output.url.startswith("data:"):
+            return await self._http.download(output.url, path)
+        content = _decoded(output.url)
+        await asyncio.to_thread(path.write_bytes, content)
+        return Downloaded(size_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
 
     async def aclose(self) -> None:
         """The connections belong to whoever made them; images and videos share them."""
 
 
 def _spool_inline(answer: Finished, spool: Path) -> Finished:
-    """Write pictures that came inside the answer to the spool, so that the row can point to them."""
-    outputs = []
-    for output in answer.outputs:
-        if output.url is None or not output.url.startswith("data:"):
-            outputs.append(output)
-            continue
-        try:
-            content = base64.b64decode(output.url.split(",", 1)[1], validate=True)
-        except binascii.Error as exc:
-            raise ProviderBadReply(
-                "xAI returned image data that is not base64", provider=PROVIDER, billed_usd=answer.billed_usd
-            ) from exc
-        path = spool / f"inline-{hashlib.sha256(content).hexdigest()}"
-        try:
-            path.write_bytes(content)
-        except OSError as exc:
-            raise ProviderBadReply(
-                f"the pictures came inside the answer and could not be kept: {exc.strerror}",
-                provider=PROVIDER,
-                billed="yes",
-                billed_usd=answer.billed_usd,
-            ) from exc
-        outputs.append(Output(spool_path=str(path), content_type=output.content_type))
-    return Finished(
-        outputs=tuple(outputs),
-        billed_usd=answer.billed_usd,
-        served_model=answer.served_model,
-        warnings=answer.warnings,
+    """Write pictures that came inside the answer to the spool, so that the row can point to them.
+
+    One that cannot be kept is lost by itself. Raises ProviderBadReply if none is left.
+    """
+    outputs = tuple(
+        _spooled(output, spool) if output.url and output.url.startswith("data:") else output
+        for output in answer.outputs
     )
+    lost = [output.lost_because for output in outputs if output.lost_because is not None]
+    if len(lost) == len(outputs):
+        raise ProviderBadReply(lost[0], provider=PROVIDER, billed="yes", billed_usd=answer.billed_usd)
+    return replace(answer, outputs=outputs)
+
+
+def _spooled(output: Output, spool: Path) -> Output:
+    path = spool / f"inline-{uuid.uuid4().hex}"
+    try:
+        path.write_bytes(_decoded(output.url or ""))
+    except ProviderBadReply as exc:
+        return Output(lost_because=exc.message)
+    except OSError as exc:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+        return Output(lost_because=f"the picture came inside the answer and could not be kept: {exc.strerror}")
+    return Output(spool_path=str(path), content_type=output.content_type)

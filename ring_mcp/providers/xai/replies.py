@@ -24,10 +24,11 @@ from ring_mcp.errors import (
     ProviderUnavailable,
     RateLimited,
 )
-from ring_mcp.providers.http import Reply, retry_after_s
+from ring_mcp.providers.http import Reply, one_line, retry_after_s
 
 PROVIDER = "xai"
 _TICKS_PER_USD = Decimal(10) ** 10
+_MOST_USD = Decimal(1_000_000)  # beyond it a figure is nonsense, and no longer fits a ledger column
 _MODERATED = ("content-moderated", "content moderation", "moderation", "usage guidelines", "safety_check")
 _BAD_KEY = ("api key",)
 _NO_CREDITS = ("credits", "spending limit", "usage-exhausted")
@@ -35,7 +36,7 @@ _NO_CREDITS = ("credits", "spending limit", "usage-exhausted")
 
 def billed_usd(body: Any) -> Decimal | None:
     """``usage.cost_in_usd_ticks`` in dollars, wherever xAI puts it; None if it says nothing."""
-    usage = body.get("usage") if isinstance(body, Mapping) else None
+    usage = _said(body, "usage")
     ticks = usage.get("cost_in_usd_ticks") if isinstance(usage, Mapping) else None
     if isinstance(ticks, bool) or not isinstance(ticks, int | float | str):
         return None
@@ -43,7 +44,20 @@ def billed_usd(body: Any) -> Decimal | None:
         amount = Decimal(str(ticks)) / _TICKS_PER_USD
     except ArithmeticError:
         return None
-    return amount if amount.is_finite() and amount >= 0 else None
+    return amount if amount.is_finite() and 0 <= amount <= _MOST_USD else None
+
+
+def text_of(value: Any) -> str | None:
+    """A text that can be stored and sent again: printable and not empty; None for anything else."""
+    return value if isinstance(value, str) and value and value.isprintable() else None
+
+
+def _said(body: Any, name: str) -> Any:
+    """``body[name]``, or the one that is nested in ``error``."""
+    if not isinstance(body, Mapping):
+        return None
+    error = body.get("error")
+    return body.get(name) or (error.get(name) if isinstance(error, Mapping) else None)
 
 
 def progress_of(body: Any) -> int | None:
@@ -58,7 +72,7 @@ def failed_job(body: Mapping[str, Any], what: str) -> ProviderError:
     """A job that xAI reports as failed: in the body of a success, so that pollers do not storm."""
     error = body.get("error")
     code, message = (error.get("code"), error.get("message")) if isinstance(error, Mapping) else (None, error)
-    said = ": ".join(str(part) for part in (code, message) if part)[:280] or "no reason given"
+    said = one_line(": ".join(part for part in (code, message) if isinstance(part, str) and part)) or "no reason given"
     text, cost = f"xAI {what} failed: {said}", billed_usd(body)
     if any(word in said.lower() for word in _MODERATED):
         return ContentRefused(text, provider=PROVIDER, billed_usd=cost)
@@ -69,11 +83,9 @@ def error_text(reply: Reply) -> str:
     """What the provider said, as one short line; empty for HTML and for nothing."""
     body = reply.json
     if isinstance(body, Mapping):
-        error = body.get("error")
-        if isinstance(error, Mapping):
-            error = error.get("message")
-        text = error or body.get("message") or body.get("code") or ""
-        return " ".join(str(text).split())[:280]
+        for text in (body.get("error"), _said(body, "message"), _said(body, "code")):
+            if isinstance(text, str) and text.strip():
+                return one_line(text)
     return "" if reply.is_html else reply.excerpt()
 
 
@@ -85,7 +97,7 @@ def error_of(reply: Reply, now: datetime, *, what: str) -> ProviderError:  # noq
     status = reply.status
     said = error_text(reply)
     body = reply.json
-    code = str(body.get("code", "")) if isinstance(body, Mapping) else ""
+    code = text_of(_said(body, "code")) or ""
     words = f"{code} {said}".lower()
     text = f"xAI: {said}" if said else f"xAI {what} failed ({status})"
     facts: dict[str, Any] = {"provider": PROVIDER, "http_status": status, "billed_usd": billed_usd(body)}
@@ -104,3 +116,11 @@ def error_of(reply: Reply, now: datetime, *, what: str) -> ProviderError:  # noq
     if 400 <= status < 500:
         return ProviderRejected(text, **facts)
     return ProviderBadReply(f"xAI answered {what} with an unexpected status {status}", **facts)
+
+
+def poll_error_of(reply: Reply, now: datetime, *, what: str) -> ProviderError:
+    """As ``error_of``, for a look at a job that was accepted: a look that fails tells nothing of the job's bill."""
+    error = error_of(reply, now, what=what)
+    if error.billed_usd is None:
+        error.billed = "unknown"
+    return error

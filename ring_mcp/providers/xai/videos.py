@@ -17,10 +17,18 @@ from urllib.parse import quote
 
 from ring_mcp.clock import Clock
 from ring_mcp.domain import Output, Plan, VideoPlan
-from ring_mcp.errors import ContentRefused, JobExpired, ProviderAuthError, ProviderBadReply
+from ring_mcp.errors import ContentRefused, GenerationFailed, JobExpired, ProviderAuthError, ProviderBadReply
 from ring_mcp.providers.base import Accepted, Downloaded, Finished, Inputs, Running
 from ring_mcp.providers.http import ProviderHttp, Reply
-from ring_mcp.providers.xai.replies import PROVIDER, billed_usd, error_of, failed_job, progress_of
+from ring_mcp.providers.xai.replies import (
+    PROVIDER,
+    billed_usd,
+    error_of,
+    failed_job,
+    poll_error_of,
+    progress_of,
+    text_of,
+)
 
 _WHAT = "video generation"
 
@@ -38,8 +46,8 @@ def submit_request(plan: VideoPlan, inputs: Inputs) -> tuple[str, dict[str, Any]
 
 def read_submit(reply: Reply) -> Accepted:
     body = reply.json
-    request_id = body.get("request_id") if isinstance(body, Mapping) else None
-    if not isinstance(request_id, str) or not request_id:
+    request_id = text_of(body.get("request_id")) if isinstance(body, Mapping) else None
+    if request_id is None:
         raise ProviderBadReply("xAI video start returned no request_id", provider=PROVIDER, http_status=reply.status)
     return Accepted(provider_request_id=request_id)
 
@@ -52,7 +60,7 @@ def read_check(reply: Reply, now: datetime) -> Running | Finished:
     if reply.status == 202:
         return Running(progress=progress_of(body))
     if reply.status != 200:
-        raise error_of(reply, now, what=_WHAT)
+        raise poll_error_of(reply, now, what=_WHAT)
     if not isinstance(body, Mapping):
         raise ProviderBadReply("xAI answered a status request without JSON", provider=PROVIDER)
     nested = body.get("response")
@@ -66,7 +74,7 @@ def read_check(reply: Reply, now: datetime) -> Running | Finished:
     if isinstance(video, Mapping) and (status == "done" or (status is None and _url(video))):
         return _finished(body, video)
     if status == "done":
-        raise ProviderBadReply("xAI returned no video", provider=PROVIDER, billed_usd=billed_usd(body))
+        raise GenerationFailed("xAI returned no video URL", provider=PROVIDER, billed_usd=billed_usd(body))
     return Running(progress=progress_of(body))
 
 
@@ -75,20 +83,17 @@ def _finished(body: Mapping[str, Any], video: Mapping[str, Any]) -> Finished:
     if video.get("respect_moderation") is False:
         raise ContentRefused("Video filtered by moderation", provider=PROVIDER, billed_usd=cost)
     if not url:
-        raise ProviderBadReply("xAI returned no video URL", provider=PROVIDER, billed_usd=cost)
-    model = body.get("model")
+        raise GenerationFailed("xAI returned no video URL", provider=PROVIDER, billed_usd=cost)
     return Finished(
         outputs=(Output(url=url, content_type="video/mp4", duration_s=_seconds(video.get("duration"))),),
         billed_usd=cost,
-        served_model=model if isinstance(model, str) and model else None,
+        served_model=text_of(body.get("model")),
     )
 
 
 def _url(video: Mapping[str, Any]) -> str | None:
-    url, file = video.get("url"), video.get("file_output")
-    if not url and isinstance(file, Mapping):
-        url = file.get("public_url")
-    return url if isinstance(url, str) and url else None
+    url, file = text_of(video.get("url")), video.get("file_output")
+    return text_of(file.get("public_url")) if url is None and isinstance(file, Mapping) else url
 
 
 def _seconds(value: Any) -> Decimal | None:

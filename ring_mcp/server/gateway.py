@@ -1,0 +1,171 @@
+"""Ring's REST gateway, so that Ring's own client can be pointed here, and the same for jobs.
+
+The body of a create call is the tool's arguments; the answer is Ring's envelope. Everything below the surface is what
+the tools use.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from ring_mcp.app import App
+from ring_mcp.conductors.results import JobResult
+from ring_mcp.errors import (
+    CapExceeded,
+    GenerationTimeout,
+    InvalidRequest,
+    LedgerError,
+    NotFound,
+    ProviderError,
+    RingError,
+    StorageError,
+    Unauthorized,
+)
+from ring_mcp.server.network import ACTOR_KEY
+from ring_mcp.server.openapi import openapi_document
+from ring_mcp.tools.image_create import ImageCreateArguments
+from ring_mcp.tools.job_answers import JobFailed
+from ring_mcp.tools.job_list import JobListArguments, list_jobs
+from ring_mcp.tools.results import failure_facts
+from ring_mcp.tools.tool import MAX_WAIT_S
+from ring_mcp.tools.video_create import VideoCreateArguments
+
+PREFIX = "/api/mcp/v1"
+_IGNORED_FIELDS = ("actorId",)  # Ring's clients may send it; who calls is decided by the token alone
+
+_STATUS: tuple[tuple[type[RingError], int], ...] = (
+    (NotFound, 404),
+    (InvalidRequest, 400),
+    (Unauthorized, 401),
+    (CapExceeded, 402),
+    (ProviderError, 502),
+    (StorageError, 502),
+    (GenerationTimeout, 502),
+    (LedgerError, 502),
+)
+
+
+class Gateway:
+    """``image_wait_s`` and ``video_wait_s``: how long a request waits by default, as Ring's did."""
+
+    def __init__(self, app: App, *, image_wait_s: float, video_wait_s: float) -> None:
+        self._app = app
+        self._image_wait_s = image_wait_s
+        self._video_wait_s = video_wait_s
+
+    def routes(self) -> list[Route]:
+        return [
+            Route(f"{PREFIX}/images/generate", self._told(self.create_image), methods=["POST"]),
+            Route(f"{PREFIX}/videos/generate", self._told(self.create_video), methods=["POST"]),
+            Route(f"{PREFIX}/meta/health", self._told(self.health), methods=["GET"]),
+            Route(f"{PREFIX}/jobs", self._told(self.list_jobs), methods=["GET"]),
+            Route(f"{PREFIX}/jobs/{{job_id}}", self._told(self.get_job), methods=["GET"]),
+            Route(f"{PREFIX}/openapi.json", self._told(self.openapi), methods=["GET"]),
+        ]
+
+    def _told(self, endpoint: Any) -> Any:
+        """An endpoint whose errors of the tree become Ring's envelope; all others are the outermost layer's."""
+
+        async def answer(request: Request) -> JSONResponse:
+            try:
+                response: JSONResponse = await endpoint(request)
+            except RingError as exc:
+                return error_response(exc)
+            return response
+
+        return answer
+
+    async def create_image(self, request: Request) -> JSONResponse:
+        arguments = ImageCreateArguments.parse(await _body(request))
+        if arguments.dry_run:
+            return _data(200, (await self._app.images.quote(arguments.request())).data())
+        wait_s = _wait_s(request, arguments.wait_seconds, self._image_wait_s)
+        return _created(await self._app.images.generate(arguments.request(), actor_id=_actor(request), wait_s=wait_s))
+
+    async def create_video(self, request: Request) -> JSONResponse:
+        arguments = VideoCreateArguments.parse(await _body(request))
+        if arguments.dry_run:
+            return _data(200, (await self._app.videos.quote(arguments.request())).data())
+        wait_s = _wait_s(request, arguments.wait_seconds, self._video_wait_s)
+        return _created(await self._app.videos.generate(arguments.request(), actor_id=_actor(request), wait_s=wait_s))
+
+    async def health(self, request: Request) -> JSONResponse:
+        return _data(200, (await self._app.health.check()).data())
+
+    async def get_job(self, request: Request) -> JSONResponse:
+        job_id = request.path_params["job_id"]
+        job = await self._app.runner.current(job_id)
+        if job is None or job.actor_id != _actor(request):
+            raise NotFound(f"there is no job {job_id[:100]!r}")
+        await self._app.runner.adopt(job)
+        wait_s = _wait_s(request, None, 0.0)
+        result = await self._app.intake.deliver(await self._app.runner.wait(job.id, wait_s) or job)
+        if not result.success:
+            raise JobFailed(result)
+        return _data(200, result.data())
+
+    async def list_jobs(self, request: Request) -> JSONResponse:
+        query: dict[str, Any] = dict(request.query_params)
+        arguments = JobListArguments.parse(query)
+        return _data(200, (await list_jobs(self._app.ledger, arguments, _actor(request))).data())
+
+    async def openapi(self, request: Request) -> JSONResponse:
+        return JSONResponse(openapi_document(PREFIX))
+
+
+def error_response(exc: RingError) -> JSONResponse:
+    status = next((status for kind, status in _STATUS if isinstance(exc, kind)), 502)
+    return JSONResponse(failure_facts(exc, getattr(exc, "extra", {})), status)
+
+
+def _data(status: int, data: Mapping[str, Any]) -> JSONResponse:
+    return JSONResponse({"success": True, "data": data}, status)
+
+
+def _created(result: JobResult) -> JSONResponse:
+    """201 with what was made; 202 with the job while it is still under way."""
+    if not result.success:
+        raise JobFailed(result)
+    return _data(201 if result.state == "done" else 202, result.data())
+
+
+def _actor(request: Request) -> str:
+    return str(request.scope[ACTOR_KEY])
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    """The JSON object of the body, with the Idempotency-Key header as ``idempotencyKey``. Raises InvalidRequest."""
+    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if kind != "application/json" and not kind.endswith("+json"):
+        raise InvalidRequest("the body must be application/json")
+    try:
+        body = json.loads(await request.body())
+    except (ValueError, RecursionError):
+        raise InvalidRequest("Invalid JSON body") from None
+    if not isinstance(body, dict):
+        raise InvalidRequest("the body must be a JSON object")
+    fields = {key: value for key, value in body.items() if key not in _IGNORED_FIELDS}
+    key = request.headers.get("idempotency-key")
+    return fields if key is None else {"idempotencyKey": key, **fields}
+
+
+def _wait_s(request: Request, argument: float | None, default_s: float) -> float:
+    """``?waitSeconds=``, ``Prefer: respond-async``, the body's own waitSeconds, or the default."""
+    asked = request.query_params.get("waitSeconds")
+    if asked is not None:
+        try:
+            wait_s = float(asked)
+        except ValueError:
+            wait_s = -1.0
+        if not 0 <= wait_s <= MAX_WAIT_S:
+            raise InvalidRequest(f"waitSeconds must be a number from 0 to {MAX_WAIT_S:.0f}")
+        return wait_s
+    if "respond-async" in request.headers.get("prefer", "").lower():
+        return 0.0
+    return default_s if argument is None else argument

@@ -1,0 +1,126 @@
+"""The OpenAPI document of the gateway, made from the models that validate and answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from ring_mcp import __version__
+from ring_mcp.conductors.health import HealthReport
+from ring_mcp.conductors.results import GenerateImageResult, GenerateVideoResult
+from ring_mcp.tools.image_create import ImageCreateArguments
+from ring_mcp.tools.job_get import AnyJobResult
+from ring_mcp.tools.job_list import JobList
+from ring_mcp.tools.tool import Arguments, tidy
+from ring_mcp.tools.video_create import VideoCreateArguments
+
+_FAILURE = {
+    "type": "object",
+    "properties": {
+        "success": {"const": False},
+        "error": {"type": "string", "description": "What happened, in words."},
+        "code": {"type": "string"},
+        "billed": {"enum": ["yes", "no", "unknown"]},
+        "retryable": {"type": "boolean"},
+        "nextAction": {"type": "string"},
+        "jobId": {"type": "string"},
+    },
+    "required": ["success", "error"],
+}
+_WAIT = {
+    "name": "waitSeconds",
+    "in": "query",
+    "schema": {"type": "number", "minimum": 0, "maximum": 3600},
+    "description": "How long to wait for the result.",
+}
+_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[!-~]+$"},
+    "description": "Counts as idempotencyKey.",
+}
+_PREFER = {"name": "Prefer", "in": "header", "schema": {"type": "string", "enum": ["respond-async"]}}
+
+
+def openapi_document(prefix: str) -> dict[str, Any]:
+    """OpenAPI 3.1. Every answer is Ring's envelope."""
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "ring-mcp gateway", "version": __version__},
+        "security": [{"serviceToken": []}],
+        "paths": {
+            f"{prefix}/images/generate": {"post": _create("createImage", ImageCreateArguments, GenerateImageResult)},
+            f"{prefix}/videos/generate": {"post": _create("createVideo", VideoCreateArguments, GenerateVideoResult)},
+            f"{prefix}/meta/health": {"get": _read("health", HealthReport, [])},
+            f"{prefix}/jobs": {"get": _read("listJobs", JobList, _list_parameters())},
+            f"{prefix}/jobs/{{jobId}}": {"get": _read("getJob", AnyJobResult, [_path_id(), _WAIT], (404, 502))},
+        },
+        "components": {
+            "securitySchemes": {"serviceToken": {"type": "http", "scheme": "bearer"}},
+            "schemas": {"Failure": _FAILURE},
+        },
+    }
+
+
+def _create(name: str, arguments: type[Arguments], result: type[BaseModel]) -> dict[str, Any]:
+    body = {"required": True, "content": {"application/json": {"schema": arguments.input_schema()}}}
+    success = {str(status): _success(result) for status in (200, 201, 202)}
+    return {
+        "operationId": name,
+        "parameters": [_WAIT, _KEY, _PREFER],
+        "requestBody": body,
+        "responses": {**success, **_failures(400, 401, 402, 404, 408, 413, 429, 500, 502)},
+    }
+
+
+def _read(
+    name: str, result: type[BaseModel], parameters: list[dict[str, Any]], more: tuple[int, ...] = (502,)
+) -> dict[str, Any]:
+    return {
+        "operationId": name,
+        "parameters": parameters,
+        "responses": {"200": _success(result), **_failures(400, 401, 429, 500, *more)},
+    }
+
+
+def _path_id() -> dict[str, Any]:
+    return {"name": "jobId", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+
+
+def _list_parameters() -> list[dict[str, Any]]:
+    from ring_mcp.tools.job_list import JobListArguments
+
+    properties = JobListArguments.input_schema()["properties"]
+    return [{"name": name, "in": "query", "schema": schema} for name, schema in properties.items()]
+
+
+def _success(result: type[BaseModel]) -> dict[str, Any]:
+    data = tidy(result.model_json_schema(by_alias=True, mode="serialization"))
+    definitions = data.pop("$defs", None)
+    schema: dict[str, Any] = {
+        "type": "object",
+        "properties": {"success": {"const": True}, "data": data},
+        "required": ["success", "data"],
+    }
+    if definitions:
+        schema = _inlined({**schema, "$defs": definitions}, definitions)
+        schema.pop("$defs")
+    return {"description": "Done.", "content": {"application/json": {"schema": schema}}}
+
+
+def _inlined(schema: Any, definitions: dict[str, Any]) -> Any:
+    """Definitions in place of references: a ``$ref`` into a schema has another root inside an OpenAPI document."""
+    if isinstance(schema, list):
+        return [_inlined(item, definitions) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        target = definitions[schema["$ref"].rsplit("/", 1)[-1]]
+        return _inlined({**target, **{k: v for k, v in schema.items() if k != "$ref"}}, definitions)
+    return {key: _inlined(value, definitions) for key, value in schema.items()}
+
+
+def _failures(*statuses: int) -> dict[str, Any]:
+    content = {"application/json": {"schema": {"$ref": "#/components/schemas/Failure"}}}
+    return {str(status): {"description": "Not done.", "content": content} for status in statuses}

@@ -1,0 +1,493 @@
+"""What every provider of pictures promises, whichever it is: against its emulated service, on a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from ring_mcp.domain import ImagePlan, ImageRequest
+from ring_mcp.errors import (
+    Billed,
+    ContentRefused,
+    CreditsExhausted,
+    GenerationFailed,
+    JobExpired,
+    OutcomeUnknown,
+    ProviderAuthError,
+    ProviderBadReply,
+    ProviderError,
+    ProviderRejected,
+    ProviderUnavailable,
+    RateLimited,
+)
+from ring_mcp.media.identify import hash_file, identify
+from ring_mcp.plans.image import ImageSettings, plan_image
+from ring_mcp.presets import load_presets
+from ring_mcp.providers.base import Accepted, Finished, Inputs, MediaProvider, Running
+from ring_mcp.providers.http import ProviderHttp
+from ring_mcp.providers.xai.images import XaiImages
+from ring_mcp.sandbox.fault_kinds import FAULT_KINDS
+from ring_mcp.sandbox.server import SandboxServer
+from ring_mcp.sandbox.settings import DEFAULT_XAI_KEY
+
+TODAY = datetime(2026, 11, 21, 12, tzinfo=UTC)
+LIMIT_S = 20.0
+PRESETS = load_presets()
+SETTINGS = ImageSettings(
+    default_provider="xai", storage_prefix="generated", models={}, aspect_ratios={}, resolutions={}
+)
+WRONG_KEY = "xai-a-key-that-is-not-known-to-anybody"
+
+
+class InstantClock:
+    """A clock whose sleeps take no time and are written down, in seconds."""
+
+    def __init__(self) -> None:
+        self.slept_s: list[float] = []
+
+    def now(self) -> datetime:
+        return TODAY + timedelta(seconds=self.monotonic())
+
+    def monotonic(self) -> float:
+        return sum(self.slept_s)
+
+    async def sleep(self, delay_s: float) -> None:
+        self.slept_s.append(delay_s)
+
+
+@dataclass
+class Service:
+    """A provider, and the emulated service that it talks to, seen from behind."""
+
+    name: str
+    provider: MediaProvider
+    sandbox: SandboxServer
+    clock: InstantClock
+    spool: Path
+
+    def plan(self, **asked: Any) -> ImagePlan:
+        asked = {"prompt": "a lighthouse at dusk", "resolution": "1k", "provider": self.name} | asked
+        return plan_image(ImageRequest(**asked), SETTINGS, PRESETS, TODAY.date())
+
+    async def submit(self, plan: ImagePlan | None = None, deadline_s: float = LIMIT_S) -> Accepted | Finished:
+        return await self.provider.submit(plan or self.plan(), Inputs(), spool=self.spool, deadline_s=deadline_s)
+
+    async def result(self, plan: ImagePlan | None = None) -> Finished:
+        """Everything from the request to the finished pictures."""
+        plan = plan or self.plan()
+        answer: Accepted | Finished | Running = await self.submit(plan)
+        handle = answer.provider_request_id if isinstance(answer, Accepted) else ""
+        for _ in range(50):
+            if isinstance(answer, Finished):
+                return answer
+            answer = await self.provider.check(plan, handle)
+        raise AssertionError("the job does not end")
+
+    async def handle(self, plan: ImagePlan) -> str:
+        answer = await self.submit(plan)
+        assert isinstance(answer, Accepted)
+        return answer.provider_request_id
+
+    async def failure(self, attempt: Any) -> ProviderError:
+        with pytest.raises(ProviderError) as caught:
+            await attempt
+        return caught.value
+
+    def arm(self, fault: str, **options: Any) -> None:
+        self.sandbox.state.faults.add(fault, **options)
+
+    @property
+    def posts(self) -> int:
+        """Paid requests that reached the service, accepted or not."""
+        return sum(request["method"] == "POST" for request in self.sandbox.state.requests)
+
+    @property
+    def accepted(self) -> int:
+        return len(self.sandbox.state.books.charges())
+
+    @property
+    def billed_usd(self) -> Decimal:
+        """What the service has really billed."""
+        return Decimal(self.sandbox.state.books.total_ticks) / 10**10
+
+
+@asynccontextmanager
+async def xai(sandbox: SandboxServer, spool: Path, key: str = DEFAULT_XAI_KEY) -> AsyncIterator[Service]:
+    clock = InstantClock()
+    http = ProviderHttp(
+        provider="xai",
+        base_url=sandbox.xai_base_url,
+        headers={"Authorization": f"Bearer {key}"} if key else {},
+        clock=clock,
+        max_media_bytes=4 * 1024 * 1024,
+        # Loading certificates takes 60 ms each time, and there are none here.
+        transport=httpx2.AsyncHTTPTransport(verify=False, limits=httpx2.Limits(max_keepalive_connections=0)),
+    )
+    yield Service("xai", XaiImages(http, has_key=bool(key), clock=clock), sandbox, clock, spool)
+    await http.aclose()
+
+
+OPENED: dict[str, Callable[..., Any]] = {"xai": xai}
+"""The providers that run this suite."""
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[SandboxServer]:
+    with SandboxServer() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(params=OPENED)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+async def service(kind: str, running: SandboxServer, tmp_path: Path) -> AsyncIterator[Service]:
+    running.state.reset()
+    running.state.configure(show_prompt=False)
+    async with OPENED[kind](running, tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def stranger(kind: str, running: SandboxServer, tmp_path: Path) -> AsyncIterator[Service]:
+    """The same, with a key that the service does not know."""
+    running.state.reset()
+    async with OPENED[kind](running, tmp_path, WRONG_KEY) as opened:
+        yield opened
+
+
+WAYS: dict[str, tuple[str, ...]] = {
+    "with a handle": (),
+    "at once, by address": ("ignore_deferred",),
+    "at once, inside the answer": ("ignore_deferred", "b64"),
+    "without the word done": ("done_without_status",),
+    "stored by the provider": ("url_in_file_output",),
+    "in the April shape": ("legacy_revised_prompt",),
+    "inside the answer to a poll": ("b64",),
+}
+
+
+@pytest.mark.parametrize("faults", WAYS.values(), ids=WAYS)
+@pytest.mark.parametrize("n", [1, 3])
+async def test_pictures_arrive_whole_and_are_billed_as_quoted(
+    service: Service, faults: tuple[str, ...], n: int, tmp_path: Path
+) -> None:
+    for fault in faults:
+        service.arm(fault)
+    plan = service.plan(n=n)
+    result = await service.result(plan)
+    assert len(result.outputs) == n
+    assert result.warnings == ()
+    assert result.billed_usd == plan.list_usd == service.billed_usd
+    for index, output in enumerate(result.outputs):
+        path = Path(output.spool_path or tmp_path / f"{index}.part")
+        if output.spool_path is None:
+            done = await service.provider.download(output, path)
+            assert (done.size_bytes, done.sha256) == hash_file(path)
+        size_bytes, sha256 = hash_file(path)
+        media = identify(path, size_bytes=size_bytes, sha256=sha256, expected="image")
+        assert media.content_type == "image/jpeg"
+        assert media.width_px == media.height_px
+    assert (service.posts, service.accepted) == (1, 1)
+
+
+async def test_everything_that_can_be_planned_is_accepted_at_the_price_of_the_plan(service: Service) -> None:
+    living = {
+        name: model
+        for name, model in PRESETS.image_models.items()
+        if model.provider == service.name and not model.is_retired(TODAY.date())
+    }
+    assert living
+    for name, model in living.items():
+        asked = [{"resolution": resolution, "n": n} for resolution in model.resolutions for n in (1, 2, model.max_n)]
+        for each in (*asked, *({"aspect_ratio": ratio} for ratio in model.aspect_ratios)):
+            before_usd = service.billed_usd
+            plan = service.plan(model=name, **each)
+            await service.submit(plan)
+            assert service.billed_usd - before_usd == plan.list_usd, (name, each)
+
+
+@pytest.mark.parametrize(
+    "prompt", ["Ein Leuchtturm – „schön“ 🗼", 'quotes " and \\ backslashes', "two\nlines", "<b>&amp;</b>", "x" * 5000]
+)
+async def test_a_prompt_arrives_as_it_was_written(service: Service, prompt: str) -> None:
+    await service.submit(service.plan(prompt=prompt))
+    (charge,) = service.sandbox.state.books.charges()
+    assert charge.prompt == prompt
+
+
+async def test_a_job_runs_until_it_is_done_and_looking_at_it_is_free(service: Service) -> None:
+    service.sandbox.state.configure(deferred_s=3600.0)
+    plan = service.plan()
+    handle = await service.handle(plan)
+    for _ in range(4):
+        answer = await service.provider.check(plan, handle)
+        assert isinstance(answer, Running)
+        assert answer.progress is None or 0 <= answer.progress < 100
+    service.sandbox.state.skip(3600.0)
+    results = [await service.provider.check(plan, handle) for _ in range(2)]
+    assert all(isinstance(result, Finished) and len(result.outputs) == 1 for result in results)
+    assert (service.posts, service.billed_usd) == (1, plan.list_usd)
+
+
+async def test_the_same_request_twice_is_two_jobs_and_two_bills(service: Service) -> None:
+    handles = [await service.handle(service.plan()) for _ in range(2)]
+    assert len(set(handles)) == 2
+    assert service.accepted == 2
+
+
+async def test_twenty_requests_at_once_are_twenty_jobs(service: Service) -> None:
+    handles = await asyncio.gather(*(service.handle(service.plan()) for _ in range(20)))
+    assert len(set(handles)) == 20
+    assert (service.posts, service.accepted) == (20, 20)
+
+
+async def test_fewer_pictures_than_asked_for_come_with_a_warning(service: Service) -> None:
+    service.arm("partial")
+    result = await service.result(service.plan(n=3))
+    assert len(result.outputs) == 2
+    assert "2 of 3" in result.warnings[0]
+
+
+async def test_a_bill_that_differs_from_the_list_is_reported_as_it_is(service: Service) -> None:
+    service.sandbox.state.configure(price_factor=2.5)
+    plan = service.plan()
+    result = await service.result(plan)
+    assert result.billed_usd == service.billed_usd == plan.list_usd * Decimal("2.5")
+
+
+async def test_a_provider_that_says_nothing_of_the_cost_gives_no_figure(service: Service) -> None:
+    service.arm("usage_null", method="GET")
+    assert (await service.result()).billed_usd is None
+
+
+async def test_a_missing_key_is_told_before_anything_is_sent(kind: str, running: SandboxServer, tmp_path: Path) -> None:
+    running.state.reset()
+    async with OPENED[kind](running, tmp_path, "") as service:
+        with pytest.raises(ProviderAuthError, match="_API_KEY is not configured") as caught:
+            service.provider.check_ready()
+        assert caught.value.billed == "no"
+        assert isinstance(await service.failure(service.submit()), ProviderAuthError)
+    assert service.posts == 0
+
+
+async def test_a_configured_key_is_ready_without_asking_anybody(service: Service) -> None:
+    service.provider.check_ready()
+    assert list(service.sandbox.state.requests) == []
+
+
+@pytest.mark.parametrize("style", ["new", "old"])
+async def test_a_wrong_key_is_told_as_such_and_not_repeated(stranger: Service, style: str) -> None:
+    stranger.sandbox.state.configure(code_style=style)
+    error = await stranger.failure(stranger.submit())
+    assert type(error) is ProviderAuthError
+    assert (error.billed, stranger.posts, stranger.accepted) == ("no", 1, 0)
+    assert WRONG_KEY not in f"{error!r} {error.__cause__!r}"
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A fault of the paid request. ``posts`` is how often it reaches the service."""
+
+    fault: str
+    is_a: type[ProviderError]
+    billed: Billed
+    posts: int = 1
+    times: int = -1
+
+
+REFUSALS = [
+    Refusal("rate_limited", RateLimited, "no", posts=4),
+    Refusal("credits_exhausted", CreditsExhausted, "no"),
+    Refusal("bare_422", ProviderRejected, "no"),
+    Refusal("moderated", ContentRefused, "yes"),
+    Refusal("status", ProviderUnavailable, "unknown"),
+    Refusal("html_502", ProviderUnavailable, "unknown"),
+    Refusal("truncated_json", ProviderBadReply, "unknown"),
+    Refusal("no_request_id", GenerationFailed, "unknown"),
+    Refusal("drop_before_accept", OutcomeUnknown, "unknown"),
+    Refusal("drop_after_accept", OutcomeUnknown, "unknown"),
+]
+
+
+@pytest.mark.parametrize("style", ["new", "old"])
+@pytest.mark.parametrize("refusal", REFUSALS, ids=[refusal.fault for refusal in REFUSALS])
+async def test_a_refusal_of_the_paid_request_is_told_apart_and_never_paid_twice(
+    service: Service, refusal: Refusal, style: str
+) -> None:
+    service.sandbox.state.configure(code_style=style)
+    service.arm(refusal.fault, times=refusal.times, method="POST")
+    error = await service.failure(service.submit())
+    assert type(error) is refusal.is_a
+    assert error.billed == refusal.billed
+    assert service.posts == refusal.posts
+    assert service.accepted <= 1
+    if error.billed_usd is not None:
+        assert error.billed_usd == service.billed_usd
+
+
+@pytest.mark.parametrize("retry_after", [None, 3, "date"])
+async def test_a_rate_limit_is_waited_out_and_paid_once(service: Service, retry_after: Any) -> None:
+    service.arm("rate_limited", times=2, retry_after=retry_after)
+    await service.submit()
+    assert (service.posts, service.accepted) == (3, 1)
+    assert len(service.clock.slept_s) == 2
+    if retry_after == 3:
+        assert service.clock.slept_s == [3.0, 3.0]
+
+
+async def test_a_request_that_outlives_its_deadline_is_sent_once_and_its_outcome_is_unknown(service: Service) -> None:
+    service.arm("stall", seconds=60.0)
+    error = await asyncio.wait_for(service.failure(service.submit(deadline_s=0.5)), LIMIT_S)
+    assert type(error) is OutcomeUnknown
+    assert (error.billed, service.posts) == ("unknown", 1)
+    assert "timed out after 500ms" in error.message
+
+
+async def test_a_service_that_is_not_there_costs_nothing(kind: str, tmp_path: Path) -> None:
+    sandbox = SandboxServer().start()
+    async with OPENED[kind](sandbox, tmp_path) as service:
+        sandbox.stop()
+        error = await service.failure(service.submit())
+    assert type(error) is ProviderUnavailable
+    assert error.billed == "no"
+
+
+PASSING = ["poll_400", "poll_500", "poll_drop", "poll_empty_202", "poll_unknown_status", "html_502", "rate_limited",
+           "truncated_json", "drop_before_accept", "credits_exhausted"]  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", PASSING)
+async def test_no_trouble_while_looking_ends_a_job(service: Service, fault: str) -> None:
+    plan = service.plan()
+    handle = await service.handle(plan)
+    service.arm(fault, method="GET")
+    try:
+        assert isinstance(await service.provider.check(plan, handle), Running)
+    except ProviderError as exc:
+        assert not isinstance(exc, ContentRefused | GenerationFailed | JobExpired)  # noqa: PT017 - it may also run on
+    assert isinstance(await service.provider.check(plan, handle), Finished)
+    assert service.accepted == 1
+
+
+ENDINGS: dict[str, tuple[str, dict[str, Any], type[ProviderError]]] = {
+    **{
+        code: ("poll_failed", {"code": code}, GenerationFailed)
+        for code in (
+            "invalid_argument",
+            "permission_denied",
+            "failed_precondition",
+            "service_unavailable",
+            "internal_error",
+        )
+    },
+    "moderation as a failure": ("poll_failed", {"message": "Rejected by content moderation."}, ContentRefused),
+    "moderation as an error": ("poll_moderated_400", {}, ContentRefused),
+    "expired": ("poll_expired", {}, JobExpired),
+    "not known": ("poll_404", {"times": -1}, JobExpired),
+    "no data": ("no_data", {"times": -1}, GenerationFailed),
+    "empty data": ("empty_data", {"times": -1}, GenerationFailed),
+    "an item without a picture": ("empty_item", {"times": -1}, GenerationFailed),
+}
+
+
+@pytest.mark.parametrize(("fault", "options", "is_a"), ENDINGS.values(), ids=ENDINGS)
+async def test_a_job_that_ended_badly_says_so_every_time(
+    service: Service, fault: str, options: dict[str, Any], is_a: type[ProviderError]
+) -> None:
+    plan = service.plan()
+    handle = await service.handle(plan)
+    service.arm(fault, **options)
+    for _ in range(2):
+        error = await service.failure(service.provider.check(plan, handle))
+        assert type(error) is is_a
+        assert error.billed != "no"
+        assert error.billed_usd in (None, service.billed_usd)
+
+
+@pytest.mark.parametrize(
+    "handle", ["no-such-job", "../../models", "..", ".", "a/b?c=d#e", "%2e%2e", "ключ", "a b", "x" * 3000]
+)
+async def test_a_job_that_nobody_knows_has_expired_whatever_its_handle(service: Service, handle: str) -> None:
+    error = await service.failure(service.provider.check(service.plan(), handle))
+    assert isinstance(error, JobExpired | ProviderUnavailable | ProviderRejected)
+    assert service.accepted == 0
+
+
+@pytest.mark.parametrize("status", [403, 404, 410])
+async def test_a_picture_whose_address_has_expired_is_gone(service: Service, status: int, tmp_path: Path) -> None:
+    service.sandbox.state.configure(url_ttl_s=60.0, expired_status=status)
+    result = await service.result()
+    service.sandbox.state.skip(61.0)
+    error = await service.failure(service.provider.download(result.outputs[0], tmp_path / "part"))
+    assert type(error) is JobExpired
+    assert error.billed == "yes"
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A fault of a download."""
+
+    fault: str
+    is_a: type[ProviderError]
+    options: tuple[tuple[str, Any], ...] = ()
+
+
+LOSSES = [
+    Loss("media_status", ProviderUnavailable),
+    Loss("media_drop", ProviderUnavailable),
+    Loss("media_truncated", ProviderUnavailable),
+    Loss("media_huge", ProviderBadReply),
+    Loss("media_huge", ProviderBadReply, (("declared", False),)),
+    Loss("media_redirect", ProviderBadReply),
+    Loss("media_redirect", ProviderBadReply, (("location", "http://localhost:1/"),)),
+    Loss("media_redirect", ProviderBadReply, (("location", "http://[::1]:1/"),)),
+    Loss("media_redirect", ProviderBadReply, (("location", "file:///etc/passwd"),)),
+]
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=[f"{loss.fault} {dict(loss.options)}" for loss in LOSSES])
+async def test_a_download_that_fails_may_be_repeated_and_costs_nothing_more(
+    service: Service, loss: Loss, tmp_path: Path
+) -> None:
+    (output,) = (await service.result()).outputs
+    service.arm(loss.fault, **dict(loss.options))
+    error = await service.failure(service.provider.download(output, tmp_path / "part"))
+    assert type(error) is loss.is_a
+    done = await service.provider.download(output, tmp_path / "part")
+    assert done.sha256 == hashlib.sha256((tmp_path / "part").read_bytes()).hexdigest()
+    assert (service.posts, service.accepted) == (1, 1)
+
+
+SLOW = {"slow_reply": {"seconds": 0.0}, "stall": {"seconds": 0.0}, "media_slow": {"bytes_per_s": 10**8}}
+FAULTS = [name for name, kind in FAULT_KINDS.items() if kind.where not in ("ringbase", "upload", "video_poll")]
+
+
+@pytest.mark.parametrize("method", ["POST", "GET"])
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_no_fault_raises_anything_but_a_provider_error_or_calls_a_bill_nothing(
+    service: Service, fault: str, method: str, tmp_path: Path
+) -> None:
+    service.arm(fault, method=method, times=3, **SLOW.get(fault, {}))
+    plan = service.plan(n=2)
+    try:
+        for index, output in enumerate((await service.result(plan)).outputs):
+            if output.url is not None:
+                await service.provider.download(output, tmp_path / f"{index}.part")
+    except ProviderError as exc:
+        if exc.billed == "no":
+            assert service.billed_usd == 0
+        assert exc.billed_usd in (None, service.billed_usd)  # noqa: PT017
+    assert service.accepted <= 1

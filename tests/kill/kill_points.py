@@ -1,0 +1,160 @@
+"""Every arrow of the state machine as a point where the server dies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from kill_world import World
+from victim import Fate
+
+from ring_mcp.sandbox.state import SandboxState
+
+Kind = Literal["image", "video", "frame"]
+"""What is asked for; ``frame`` is a clip whose first frame is made from a prompt."""
+
+Outcome = Literal["done", "unknown", "failed"]
+
+
+def arguments(kind: Kind, prompt: str) -> dict[str, Any]:
+    """The smallest job of this kind."""
+    if kind == "image":
+        return {"prompt": prompt, "resolution": "1k"}
+    clip = {"prompt": prompt, "duration": 1, "resolution": "480p"}
+    return clip if kind == "video" else {**clip, "firstFramePrompt": frame_of(prompt), "imageResolution": "1k"}
+
+
+def frame_of(prompt: str) -> str:
+    return f"the still of {prompt}"
+
+
+def tool_of(kind: Kind) -> str:
+    return "ring-image-create" if kind == "image" else "ring-video-create"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """``fate``: the server kills itself there. Otherwise it is killed as soon as ``reached``, which ``arrange`` (faults
+    and settings of the sandbox) makes last long enough.
+
+    ``outcome`` and ``accepted``: what has to become of the job, and how often the provider has accepted it. For a clip
+    with a first frame ``still`` and ``still_accepted`` say the same of the frame.
+    """
+
+    name: str
+    fate: Fate | None = None
+    arrange: Callable[[SandboxState], object] = lambda _: None
+    reached: Callable[[World, str], Any] = lambda _world, _prompt: False
+    outcome: Outcome = "done"
+    accepted: int = 1
+    still: Outcome = "done"
+    still_accepted: int = 1
+    environment: Mapping[str, str] = field(default_factory=dict)
+    pictures: int = 1
+    keyed_only: bool = False
+
+    @property
+    def somebody_must_resolve(self) -> bool:
+        return "unknown" in (self.outcome, self.still)
+
+
+def _part_is_there(world: World, _prompt: str) -> bool:
+    return any((world.state / "spool").glob("*.part"))
+
+
+def _slow_media(state: SandboxState) -> None:
+    state.faults.add("media_slow", times=-1, bytes_per_s=2000)
+
+
+def _slow_upload(state: SandboxState) -> None:
+    state.faults.add("ringbase_slow", path="/upload", times=-1, seconds=30.0)
+
+
+def _long_render(state: SandboxState) -> None:
+    state.configure(render_s=600.0, deferred_s=600.0)
+
+
+RINGBASE = {"FILE_BACKEND": "ringbase"}
+
+POINTS = [
+    Point(name="job on disk, nothing sent", fate=Fate(at="open", when="after")),
+    Point(name="before the intent is on disk", fate=Fate(at="save", when="before", state="submitting")),
+    Point(
+        name="intent on disk, POST not sent",
+        fate=Fate(at="save", when="after", state="submitting"),
+        outcome="unknown",
+        accepted=0,
+    ),
+    Point(
+        name="POST accepted, no reply yet",
+        arrange=lambda state: state.faults.add("stall", seconds=30.0),
+        reached=lambda world, prompt: world.charges(prompt),
+        outcome="unknown",
+    ),
+    Point(
+        name="reply here, id not on disk",
+        fate=Fate(at="save", when="before", state="rendering"),
+        outcome="unknown",
+    ),
+    Point(name="id on disk, not polled", fate=Fate(at="save", when="after", state="rendering")),
+    Point(
+        name="while polling",
+        arrange=_long_render,
+        reached=lambda world, _prompt: world.asked("GET", "/xai/v1/") >= 2,
+    ),
+    Point(name="done, 'storing' not on disk", fate=Fate(at="save", when="before", state="storing")),
+    Point(name="'storing' on disk, not fetched", fate=Fate(at="save", when="after", state="storing")),
+    Point(name="while downloading", arrange=_slow_media, reached=_part_is_there),
+    Point(name="downloaded, not uploaded", fate=Fate(at="put", when="before")),
+    Point(
+        name="while uploading",
+        arrange=_slow_upload,
+        reached=lambda world, _prompt: world.asked("POST", "/ringbase/api/v1/upload"),
+        environment=RINGBASE,
+    ),
+    Point(name="uploaded, row not written", fate=Fate(at="put", when="after"), environment=RINGBASE),
+    Point(name="before the final commit", fate=Fate(at="save", when="before", state="done")),
+    Point(name="after the final commit", fate=Fate(at="save", when="after", state="done")),
+    Point(name="delivered, answer not sent", fate=Fate(at="mark_delivered", when="after"), keyed_only=True),
+]
+
+IMAGE_POINTS = [
+    *POINTS,
+    Point(name="first of two pictures stored", fate=Fate(at="save", when="after", state="partly"), pictures=2),
+    Point(name="second of two not uploaded", fate=Fate(at="put", when="before", count=2), pictures=2),
+    Point(
+        name="pictures in the reply, not on disk",
+        fate=Fate(at="save", when="before", state="storing"),
+        arrange=lambda state: state.faults.add("ignore_deferred"),
+        outcome="unknown",
+    ),
+]
+
+
+def _of_the_still(name: str, fate: Fate, **more: Any) -> Point:
+    return Point(name=f"still: {name}", fate=replace(fate, kind="image"), **more)
+
+
+def _of_the_clip(name: str, fate: Fate, **more: Any) -> Point:
+    return Point(name=f"clip: {name}", fate=replace(fate, kind="video"), **more)
+
+
+FRAME_POINTS = [
+    _of_the_clip("job on disk, no still yet", Fate(at="open", when="after")),
+    _of_the_still("job on disk, nothing sent", Fate(at="open", when="after")),
+    _of_the_still(
+        "reply here, id not on disk",
+        Fate(at="save", when="before", state="rendering"),
+        outcome="failed",
+        accepted=0,
+        still="unknown",
+    ),
+    _of_the_still("id on disk, not polled", Fate(at="save", when="after", state="rendering")),
+    _of_the_still("uploaded, row not written", Fate(at="put", when="after")),
+    _of_the_still("done, clip knows nothing of it", Fate(at="save", when="after", state="done")),
+    _of_the_clip("still known, intent not on disk", Fate(at="save", when="before", state="submitting")),
+    _of_the_clip("reply here, id not on disk", Fate(at="save", when="before", state="rendering"), outcome="unknown"),
+    _of_the_clip("id on disk, not polled", Fate(at="save", when="after", state="rendering")),
+    _of_the_clip("after the final commit", Fate(at="save", when="after", state="done")),
+]

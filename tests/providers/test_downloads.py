@@ -1,0 +1,309 @@
+"""Results are fetched in constant memory, up to a limit, from public places only, and without the key."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import tracemalloc
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from provider_samples import MEDIA_LIMIT_BYTES, connected, full_disk, plain, xai_images
+from raw_server import (
+    RawServer,
+    Script,
+    answering,
+    closing_unread,
+    http,
+    resetting,
+    saying,
+    streaming,
+)
+
+from ring_mcp.domain import Output
+from ring_mcp.errors import JobExpired, ProviderBadReply, ProviderError, ProviderUnavailable
+
+PICTURE = bytes(range(256)) * 40
+MIB = 1024 * 1024
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "spool.part"
+
+
+async def test_a_file_arrives_byte_for_byte_with_its_size_and_hash(path: Path) -> None:
+    async with RawServer(answering(http(200, PICTURE))) as server, plain(server.url) as provider_http:
+        done = await provider_http.download(f"{server.url}/a.jpg?sig=x%2Fy", path)
+    assert path.read_bytes() == PICTURE
+    assert (done.size_bytes, done.sha256) == (len(PICTURE), hashlib.sha256(PICTURE).hexdigest())
+    assert server.requests[0].path == "/a.jpg?sig=x%2Fy"
+
+
+async def test_an_adapter_fetches_what_it_has_named(path: Path) -> None:
+    async with RawServer(answering(http(200, PICTURE))) as server, plain(server.url) as provider_http:
+        done = await xai_images(provider_http).download(Output(url=f"{server.url}/a.jpg"), path)
+    assert (path.read_bytes(), done.size_bytes) == (PICTURE, len(PICTURE))
+
+
+async def test_the_key_stays_with_the_base_url(path: Path) -> None:
+    answers = [http(200), http(302, location="/b.jpg"), http(200, PICTURE)]
+    async with RawServer(answering(*answers)) as server, plain(server.url) as provider_http:
+        await provider_http.get("models")
+        await provider_http.download(f"{server.url}/a.jpg", path)
+    asked, *fetched = server.requests
+    assert "authorization" in asked.headers
+    assert all("authorization" not in seen.headers and "xai-" not in str(seen) for seen in fetched)
+
+
+async def test_a_file_that_was_fetched_before_is_overwritten(path: Path) -> None:
+    path.write_bytes(PICTURE * 2)
+    async with RawServer(answering(http(200, PICTURE))) as server, plain(server.url) as provider_http:
+        await provider_http.download(server.url, path)
+    assert path.read_bytes() == PICTURE
+
+
+async def test_two_files_never_share_a_connection(path: Path) -> None:
+    # A pool is kept per address, and one address serves many names: the second name would inherit the first's TLS.
+    async with RawServer(answering(http(200, PICTURE))) as server, connected(server.url) as provider_http:
+        for _ in range(2):
+            await provider_http.download(server.url, path)
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize("declared", [True, False], ids=["declared", "undeclared"])
+async def test_two_hundred_megabytes_pass_in_constant_memory(declared: bool, path: Path) -> None:
+    script = streaming(200 * MIB, declared=declared)
+    async with RawServer(script) as server, plain(server.url, max_media_bytes=256 * MIB) as provider_http:
+        tracemalloc.start()
+        try:
+            done = await provider_http.download(server.url, path)
+            _, peak_bytes = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert done.size_bytes == path.stat().st_size == 200 * MIB
+    assert peak_bytes < 8 * MIB
+
+
+async def test_a_file_that_declares_more_than_the_limit_is_refused_before_it_is_written(path: Path) -> None:
+    script = streaming(1024**4, declared=True)
+    async with RawServer(script) as server, plain(server.url) as provider_http:
+        with pytest.raises(ProviderBadReply, match="too large") as caught:
+            await provider_http.download(server.url, path)
+    assert caught.value.billed == "yes"
+    assert "RING_MAX_MEDIA_BYTES" in caught.value.next_action
+    assert not path.exists()
+
+
+async def test_a_file_that_grows_beyond_the_limit_is_cut_off(path: Path) -> None:
+    script = streaming(1024**4, declared=False)
+    async with RawServer(script) as server, plain(server.url) as provider_http:
+        with pytest.raises(ProviderBadReply, match="too large"):
+            await provider_http.download(server.url, path)
+    assert path.stat().st_size <= MEDIA_LIMIT_BYTES
+    assert server.sent_bytes < 4 * MEDIA_LIMIT_BYTES
+
+
+@pytest.mark.parametrize(("over", "accepted"), [(-1, True), (0, True), (1, False)])
+@pytest.mark.parametrize("declared", [True, False], ids=["declared", "undeclared"])
+async def test_the_limit_is_exact(over: int, accepted: bool, declared: bool, path: Path) -> None:
+    size_bytes = 300_000
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(RawServer(streaming(size_bytes + over, declared=declared)))
+        provider_http = await stack.enter_async_context(plain(server.url, max_media_bytes=size_bytes))
+        if accepted:
+            assert (await provider_http.download(server.url, path)).size_bytes == size_bytes + over
+        else:
+            with pytest.raises(ProviderBadReply):
+                await provider_http.download(server.url, path)
+
+
+async def test_a_caller_may_set_a_limit_of_its_own(path: Path) -> None:
+    async with RawServer(answering(http(200, PICTURE))) as server, plain(server.url) as provider_http:
+        with pytest.raises(ProviderBadReply, match="too large"):
+            await provider_http.download(server.url, path, max_bytes=100)
+
+
+async def test_a_small_file_that_unfolds_into_a_large_one_is_cut_off(path: Path) -> None:
+    bomb = http(200, gzip.compress(bytes(200 * MIB)), content_encoding="gzip")
+    async with RawServer(answering(bomb)) as server, plain(server.url) as provider_http:
+        tracemalloc.start()
+        try:
+            with pytest.raises(ProviderBadReply, match="too large"):
+                await provider_http.download(server.url, path)
+            _, peak_bytes = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert peak_bytes < 160 * MIB
+    assert path.stat().st_size <= MEDIA_LIMIT_BYTES
+
+
+HEAD = b"HTTP/1.1 200 OK\r\n"
+BREAKS = {
+    "closed unread": closing_unread,
+    "closed after the request": saying(),
+    "reset": resetting(),
+    "less than promised": saying(HEAD + b"content-length: 100\r\n\r\n", b"x" * 50),
+    "less than promised, then a reset": resetting(HEAD + b"content-length: 100\r\n\r\n", b"x" * 50),
+    "no last chunk": saying(HEAD + b"transfer-encoding: chunked\r\n\r\n2\r\nxx\r\n"),
+    "no HTTP": saying(b"SSH-2.0-OpenSSH_9.6\r\n"),
+    "broken compression": saying(HEAD + b"content-encoding: gzip\r\ncontent-length: 4\r\n\r\nnope"),
+}
+
+
+@pytest.mark.parametrize("script", BREAKS.values(), ids=BREAKS)
+async def test_a_transfer_that_breaks_is_no_file_and_may_be_asked_for_again(script: Script, path: Path) -> None:
+    async with RawServer(script) as server, plain(server.url) as provider_http:
+        with pytest.raises(ProviderUnavailable) as caught:
+            await provider_http.download(server.url, path)
+    assert (caught.value.billed, caught.value.retryable) == ("yes", True)
+
+
+@pytest.mark.parametrize("status", [403, 404, 410])
+async def test_a_file_that_is_gone_has_expired(status: int, path: Path) -> None:
+    async with RawServer(answering(http(status, "gone"))) as server, plain(server.url) as provider_http:
+        with pytest.raises(JobExpired, match=f"HTTP {status}") as caught:
+            await provider_http.download(server.url, path)
+    assert (caught.value.billed, caught.value.http_status) == ("yes", status)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("status", [204, 206, 304, 400, 401, 408, 416, 429, 500, 502, 503, 504, 529])
+async def test_every_other_status_may_pass(status: int, path: Path) -> None:
+    async with RawServer(answering(http(status))) as server, plain(server.url) as provider_http:
+        with pytest.raises(ProviderUnavailable) as caught:
+            await provider_http.download(server.url, path)
+    assert caught.value.retryable
+    assert not path.exists()
+
+
+@settings(max_examples=30, deadline=None)
+@given(status=st.integers(200, 599))
+async def test_no_status_raises_anything_but_a_provider_error(
+    status: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("spool") / "file"
+    async with RawServer(answering(http(status, PICTURE))) as server, plain(server.url) as provider_http:
+        done = error = None
+        try:
+            done = await provider_http.download(server.url, path)
+        except ProviderError as exc:
+            error = exc
+    assert (done is not None) == (status == 200)
+    assert error is None or "127.0.0.1" not in error.message
+
+
+HERE = {
+    "a name of this machine": "localhost",
+    "another address of this machine": "127.0.0.2",
+    "a short form": "127.1",
+    "one decimal number": "2130706433",
+    "one hexadecimal number": "0x7f000001",
+    "hexadecimal parts": "0x7f.0x0.0x0.0x1",
+    "octal parts": "0177.0.0.1",
+    "IPv6": "[::1]",
+    "IPv4 mapped": "[::ffff:127.0.0.1]",
+    "IPv4 mapped, in hex": "[::ffff:7f00:1]",
+    "IPv4 compatible": "[::127.0.0.1]",
+    "no address": "0.0.0.0",
+    "no IPv6 address": "[::]",
+    "full-width digits": "１２７.0.0.1",
+}
+ELSEWHERE = {
+    "ten": "10.0.0.1",
+    "one seventy-two": "172.16.0.1",
+    "one ninety-two": "192.168.0.1",
+    "metadata": "169.254.169.254",
+    "metadata as a number": "2852039166",
+    "metadata in hex": "0xa9fea9fe",
+    "metadata, mapped": "[::ffff:169.254.169.254]",
+    "metadata, IPv6": "[fd00:ec2::254]",
+    "carrier NAT": "100.64.0.1",
+    "NAT64": "[64:ff9b::a9fe:a9fe]",
+    "this link": "[fe80::1]",
+    "multicast": "224.0.0.1",
+}
+NAMES = {**HERE, **ELSEWHERE}
+
+
+@pytest.mark.parametrize("hop", ["named by the provider", "named by a redirect"])
+@pytest.mark.parametrize("host", NAMES.values(), ids=NAMES)
+async def test_a_private_place_is_refused_and_never_connected_to(host: str, hop: str, path: Path) -> None:
+    async with RawServer(answering(http(200, b"secret"))) as honeypot:
+        place = f"http://{host}:{honeypot.port}/latest/meta-data/"
+        async with RawServer(answering(http(302, location=place))) as server, plain(server.url) as provider_http:
+            with pytest.raises((ProviderBadReply, ProviderUnavailable)) as caught:
+                await provider_http.download(place if hop == "named by the provider" else server.url, path)
+    assert honeypot.connections == 0
+    assert not path.exists()
+    assert "meta-data" not in caught.value.message
+
+
+async def test_the_trust_in_the_base_url_is_in_its_name_not_in_its_address(path: Path) -> None:
+    async with (
+        RawServer(answering(http(200, PICTURE))) as server,
+        plain(server.url_of("localhost")) as provider_http,
+    ):
+        with pytest.raises(ProviderBadReply, match="private network"):
+            await provider_http.download(server.url, path)
+        assert server.connections == 0
+        await provider_http.download(server.url_of("localhost"), path)
+
+
+BAD_URLS = [
+    "file:///etc/passwd", "data:image/png;base64,AAAA", "ftp://127.0.0.1/a", "gopher://127.0.0.1/", "/etc/passwd", "",
+    "http://", "http:///a", "//127.0.0.1/a", "javascript:alert(1)", "http://127.0.0.1:99999/", "http://[::1",
+    "http://\x00/", "unix:///var/run/docker.sock",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("url", BAD_URLS)
+async def test_an_address_that_is_no_web_address_is_a_bad_reply(url: str, path: Path) -> None:
+    async with plain("http://127.0.0.1:9") as provider_http:
+        with pytest.raises(ProviderBadReply):
+            await provider_http.download(url, path)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    "location", ["file:///etc/passwd", "data:text/plain,x", "ftp://127.0.0.1/", "http://127.0.0.1:99999/"]
+)
+async def test_a_redirect_to_no_web_address_is_not_followed(location: str, path: Path) -> None:
+    async with RawServer(answering(http(302, location=location))) as server, plain(server.url) as provider_http:
+        with pytest.raises((ProviderBadReply, ProviderUnavailable)):
+            await provider_http.download(server.url, path)
+    assert len(server.requests) == 1
+    assert not path.exists()
+
+
+async def test_a_redirect_within_the_provider_is_followed(path: Path) -> None:
+    answers = [http(302, location="/b"), http(307, location="/c"), http(200, PICTURE)]
+    async with RawServer(answering(*answers)) as server, plain(server.url) as provider_http:
+        await provider_http.download(f"{server.url}/a", path)
+    assert [seen.path for seen in server.requests] == ["/a", "/b", "/c"]
+    assert path.read_bytes() == PICTURE
+
+
+async def test_a_redirect_that_leads_nowhere_is_given_up_after_a_few_hops(path: Path) -> None:
+    async with RawServer(answering(http(302, location="/again"))) as server, plain(server.url) as provider_http:
+        with pytest.raises(ProviderBadReply, match="redirect"):
+            await provider_http.download(server.url, path)
+    assert len(server.requests) == 4
+
+
+async def test_a_disk_that_takes_no_more_is_the_trouble_of_whoever_owns_the_spool(path: Path) -> None:
+    async with RawServer(streaming(MIB, declared=True)) as server, plain(server.url) as provider_http:
+        with full_disk(), pytest.raises(OSError, match="File too large"):
+            await provider_http.download(server.url, path)
+
+
+@pytest.mark.parametrize(("url", "is_a"), [("http://localhost:1/a", ProviderBadReply), ("nonsense", ProviderBadReply)])
+async def test_an_address_of_a_caller_is_checked_without_connecting(url: str, is_a: type[ProviderError]) -> None:
+    async with plain("http://127.0.0.1:9") as provider_http:
+        await provider_http.check_address("http://127.0.0.1:9/a")
+        await provider_http.check_address("http://93.184.216.34/a")
+        with pytest.raises(is_a):
+            await provider_http.check_address(url)

@@ -1,0 +1,147 @@
+"""Pictures that come inside the answer itself go to the spool, so that a ledger row can point to them."""
+
+from __future__ import annotations
+
+import base64
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from provider_samples import full_disk, image_plan, plain, xai_images
+from raw_server import LIMIT_S, RawServer, answering, http
+
+from ring_mcp.domain import Output
+from ring_mcp.errors import ProviderBadReply, ProviderError
+from ring_mcp.providers.base import Finished, Inputs
+
+ONE, TWO = b"\xff\xd8\xff one" * 1000, b"\xff\xd8\xff two" * 1000
+USAGE = {"usage": {"cost_in_usd_ticks": 400_000_000}}
+
+
+def b64(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
+async def submit(answer: object, spool: Path, n: int = 1) -> Finished:
+    async with RawServer(answering(http(200, answer))) as server, plain(server.url) as provider_http:
+        images = xai_images(provider_http)
+        outcome = await images.submit(image_plan(n=n), Inputs(), spool=spool, deadline_s=LIMIT_S)
+    assert isinstance(outcome, Finished)
+    return outcome
+
+
+def spooled(outcome: Finished) -> list[bytes]:
+    assert all(output.url is None for output in outcome.outputs)
+    return [Path(output.spool_path or "").read_bytes() for output in outcome.outputs]
+
+
+@pytest.mark.parametrize("prefix", ["", "data:image/jpeg;base64,", "data:;base64,"])
+async def test_base64_pictures_lie_in_the_spool_byte_for_byte(prefix: str, tmp_path: Path) -> None:
+    items = [{"b64_json": prefix + b64(content), "mime_type": "image/jpeg"} for content in (ONE, TWO)]
+    outcome = await submit({"data": items, **USAGE}, tmp_path, n=2)
+    assert spooled(outcome) == [ONE, TWO]
+    assert outcome.billed_usd == Decimal("0.04")
+    assert [output.content_type for output in outcome.outputs] == ["image/jpeg", "image/jpeg"]
+    assert all(Path(output.spool_path or "").parent == tmp_path for output in outcome.outputs)
+
+
+async def test_a_data_url_in_place_of_an_address_is_spooled_too(tmp_path: Path) -> None:
+    outcome = await submit({"data": [{"url": f"data:image/jpeg;base64,{b64(ONE)}"}]}, tmp_path)
+    assert spooled(outcome) == [ONE]
+
+
+async def test_a_picture_inside_and_one_by_address_keep_their_order(tmp_path: Path) -> None:
+    outcome = await submit({"data": [{"url": "https://imgen.x.ai/a.jpg"}, {"b64_json": b64(TWO)}]}, tmp_path, n=2)
+    assert outcome.outputs[0] == Output(url="https://imgen.x.ai/a.jpg")
+    assert Path(outcome.outputs[1].spool_path or "").read_bytes() == TWO
+
+
+async def test_fewer_pictures_than_asked_for_still_warn(tmp_path: Path) -> None:
+    outcome = await submit({"data": [{"b64_json": b64(ONE)}, {}], "model": "m", **USAGE}, tmp_path, n=2)
+    assert outcome.warnings == ("xAI returned 1 of 2 images",)
+    assert (outcome.served_model, outcome.billed_usd) == ("m", Decimal("0.04"))
+
+
+async def test_nothing_is_written_for_pictures_that_come_by_address(tmp_path: Path) -> None:
+    await submit({"data": [{"url": "https://imgen.x.ai/a.jpg"}]}, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+BROKEN: list[dict[str, Any]] = [
+    {"b64_json": "not base64!"},
+    {"b64_json": "AAA"},
+    {"b64_json": "ключ"},
+    {"b64_json": "AAAA\u00e9"},
+    {"url": "data:"},
+    {"url": "data:image/png;base64"},
+    {"url": "data:image/png,%89PNG"},
+]
+
+
+@pytest.mark.parametrize("item", BROKEN)
+@pytest.mark.parametrize(("usage", "usd"), [(USAGE, Decimal("0.04")), ({}, None)])
+async def test_data_that_is_not_base64_is_a_bad_reply_that_was_paid_for(
+    item: dict[str, Any], usage: dict[str, Any], usd: Decimal | None, tmp_path: Path
+) -> None:
+    with pytest.raises(ProviderBadReply, match="xAI returned image data") as caught:
+        await submit({"data": [item], **usage}, tmp_path)
+    assert (caught.value.billed, caught.value.billed_usd) == ("yes", usd)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("item", BROKEN)
+async def test_one_broken_picture_does_not_lose_the_others(item: dict[str, Any], tmp_path: Path) -> None:
+    outcome = await submit({"data": [{"b64_json": b64(ONE)}, item, {"b64_json": b64(TWO)}], **USAGE}, tmp_path, n=3)
+    first, broken, third = outcome.outputs
+    assert [Path(output.spool_path or "").read_bytes() for output in (first, third)] == [ONE, TWO]
+    assert (broken.url, broken.spool_path) == (None, None)
+    assert "xAI returned image data" in (broken.lost_because or "")
+
+
+async def test_the_same_picture_twice_is_two_files_so_that_no_job_removes_anothers(tmp_path: Path) -> None:
+    answer = {"data": [{"b64_json": b64(ONE)}, {"b64_json": b64(ONE)}]}
+    outcomes = [await submit(answer, tmp_path, n=2), await submit(answer, tmp_path, n=2)]
+    assert len({output.spool_path for outcome in outcomes for output in outcome.outputs}) == 4
+
+
+@pytest.mark.parametrize("usage", [USAGE, {}])
+async def test_a_full_disk_is_told_as_a_loss_that_was_paid_for(usage: dict[str, Any], tmp_path: Path) -> None:
+    with full_disk(), pytest.raises(ProviderError, match="could not be kept") as caught:
+        await submit({"data": [{"b64_json": b64(ONE)}], **usage}, tmp_path)
+    assert caught.value.billed == "yes"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("spool", ["missing", "file"])
+async def test_a_spool_that_cannot_be_written_is_told_as_a_loss_that_was_paid_for(spool: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"a file where the folder should be")
+    with pytest.raises(ProviderError, match="could not be kept") as caught:
+        await submit({"data": [{"b64_json": b64(ONE)}]}, tmp_path / spool)
+    assert caught.value.billed == "yes"
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=st.text(max_size=30) | st.text("AB/+=,:; \n", max_size=12), field=st.sampled_from(["b64_json", "url"]))
+async def test_no_text_in_a_picture_field_raises_anything_but_a_provider_error(
+    text: str, field: str, tmp_path: Path
+) -> None:
+    item = {field: text if field == "b64_json" else f"data:{text}"}
+    try:
+        outcome = await submit({"data": [item]}, tmp_path)
+    except ProviderError:
+        return
+    assert all(Path(output.spool_path or "").stat().st_size > 0 for output in outcome.outputs)
+
+
+async def test_pictures_inside_the_answer_to_a_poll_can_be_fetched_like_any_other(tmp_path: Path) -> None:
+    answer = {"status": "done", "data": [{"b64_json": b64(ONE), "mime_type": "image/jpeg"}], **USAGE}
+    async with RawServer(answering(http(200, answer))) as server, plain(server.url) as provider_http:
+        images = xai_images(provider_http)
+        outcome = await images.check(image_plan(), "r-1")
+        assert isinstance(outcome, Finished)
+        done = await images.download(outcome.outputs[0], tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == ONE
+    assert done.size_bytes == len(ONE)

@@ -1,0 +1,123 @@
+"""How a server ends, and that what was paid for arrives all the same: after EOF, a signal, and kill -9."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from server.wire import RingProcess, charges, eventually
+
+from ring_mcp.sandbox.server import SandboxServer
+
+LONG_S = 600.0
+END_LIMIT_S = 5.0
+"""A signal leaves the server less than a second; this is for machines under load."""
+
+
+def end(ring: RingProcess, how: str) -> int:
+    """End it; the exit status."""
+    if how == "EOF":
+        ring.hang_up()
+    else:
+        ring.signal(signal.Signals[how])
+    return ring.wait(END_LIMIT_S)
+
+
+@pytest.mark.parametrize("how", ["SIGTERM", "SIGINT", "EOF"])
+def test_an_idle_server_ends_at_once_and_quietly(env: dict[str, str], tmp_path: Path, how: str) -> None:
+    with RingProcess(env, tmp_path) as ring:
+        assert not ring.health().is_error
+        assert end(ring, how) == 0
+    assert ring.stderr == ""
+    assert ring.stray == []
+
+
+def test_a_server_whose_client_leaves_without_a_word_ends_too(env: dict[str, str], tmp_path: Path) -> None:
+    with RingProcess(env, tmp_path) as ring:
+        ring.hang_up()
+        assert ring.wait() == 0
+    assert ring.stderr == ""
+
+
+def interrupted(ring: RingProcess, sandbox: SandboxServer, prompt: str, how: str) -> None:
+    """Call, and end the server (and so the call) when the provider has accepted the job."""
+    sandbox.state.configure(deferred_s=LONG_S)
+    ring.begin("ring-image-create", {"prompt": prompt})
+    eventually("the job on record", lambda: rendering(ring))
+    if how == "SIGKILL":
+        ring.kill()
+    else:
+        assert end(ring, how) == 0
+    sandbox.state.configure(deferred_s=0)
+
+
+def rendering(ring: RingProcess) -> bool:
+    return bool(ring.call("ring-job-list", {"state": "rendering"}).data["jobs"])
+
+
+def only_job(ring: RingProcess) -> dict[str, Any]:
+    (job,) = ring.call("ring-job-list", {}).data["jobs"]
+    return dict(job)
+
+
+@pytest.mark.parametrize("how", ["EOF", "SIGTERM", "SIGINT", "SIGKILL"])
+def test_a_picture_under_way_lands_with_the_next_start_and_is_paid_once(
+    env: dict[str, str], tmp_path: Path, sandbox: SandboxServer, how: str
+) -> None:
+    prompt = f"under way, {how}"
+    with RingProcess(env, tmp_path) as first:
+        interrupted(first, sandbox, prompt, how)
+    with RingProcess(env, tmp_path) as second:
+        eventually("the job to be done, unasked", lambda: only_job(second)["state"] == "done")
+        got = second.create(prompt=prompt).data
+        assert (got["joined"], got["state"], got["jobId"]) == (True, "done", only_job(second)["jobId"])
+        assert Path(got["images"][0]["localPath"]).stat().st_size == got["images"][0]["size"]
+    assert len(charges(sandbox, prompt)) == 1
+    assert "Traceback" not in first.stderr + second.stderr
+
+
+def test_a_signal_leaves_a_paid_request_that_is_just_being_answered_a_moment(
+    env: dict[str, str], tmp_path: Path, sandbox: SandboxServer
+) -> None:
+    sandbox.state.faults.add("stall", seconds=0.2)
+    with RingProcess(env, tmp_path) as first:
+        first.begin("ring-image-create", {"prompt": "last words"})
+        eventually("the charge", lambda: charges(sandbox, "last words"))
+        assert end(first, "SIGTERM") == 0
+    with RingProcess(env, tmp_path) as second:
+        eventually("the job to be done", lambda: only_job(second)["state"] == "done")
+    assert len(charges(sandbox, "last words")) == 1
+
+
+@pytest.mark.parametrize("how", ["SIGTERM", "SIGKILL"])
+def test_a_paid_request_whose_answer_was_lost_is_unknown_and_never_sent_again(
+    env: dict[str, str], tmp_path: Path, sandbox: SandboxServer, how: str
+) -> None:
+    prompt = f"lost, {how}"
+    sandbox.state.faults.add("stall", seconds=LONG_S)
+    with RingProcess(env, tmp_path) as first:
+        first.begin("ring-image-create", {"prompt": prompt})
+        eventually("the charge", lambda: charges(sandbox, prompt))
+        if how == "SIGKILL":
+            first.kill()
+        else:
+            assert end(first, how) == 0
+    with RingProcess(env, tmp_path) as second:
+        eventually("the job to be settled", lambda: only_job(second)["state"] == "unknown")
+        told = second.create(prompt=prompt).content
+        assert (told["success"], told["code"], told["billed"]) == (False, "unknown_outcome", "unknown")
+        assert told["jobId"] == only_job(second)["jobId"]
+    assert len(charges(sandbox, prompt)) == 1
+    assert len([asked for asked in sandbox.state.requests if asked["method"] == "POST"]) == 1
+
+
+def test_a_server_that_is_stopped_by_its_client_twice_still_ends_cleanly(env: dict[str, str], tmp_path: Path) -> None:
+    with RingProcess(env, tmp_path) as ring:
+        assert not ring.health().is_error
+        ring.hang_up()
+        ring.signal(signal.SIGTERM)
+        ring.signal(signal.SIGTERM)
+        assert ring.wait(END_LIMIT_S) in (0, -signal.SIGTERM)  # the latter if EOF had ended the loop before it came
+    assert "Traceback" not in ring.stderr

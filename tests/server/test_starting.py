@@ -1,0 +1,164 @@
+"""How a server starts when something is wrong: the configuration, the state folder, the ledger, the token."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from server.wire import RingProcess, environment
+
+from ring_mcp.sandbox.server import SandboxServer
+
+WRONG = {
+    "IMAGE_GEN_PROVIDER": ("dall-e", "must be one of 'xai' or 'google'"),
+    "IMAGE_GEN_POLL_TIMEOUT_MS": ("soon", "must be a number"),
+    "IMAGE_GEN_STORAGE_PREFIX": ("../elsewhere", "must be a relative path"),
+    "XAI_API_BASE_URL": ("api.x.ai", "should be a valid URL"),
+    "FILE_BACKEND": ("ftp", "must be one of 'local' or 'ringbase'"),
+    "RING_MAX_USD_PER_DAY": ("plenty", "must be a number"),
+    "RING_MAX_USD_PER_WEEK": ("5", "did you mean RING_MAX_USD_PER_"),
+    "RING_INLINE_WAIT_S": ("-1", "greater than or equal to 0"),
+    "RING_RESULT_PREVIEW": ("perhaps", "should be a valid boolean"),
+    "RING_LOG_LEVEL": ("loud", "must be one of 'debug', 'info', 'warning' or 'error'"),
+}
+
+
+def refused_start(env: dict[str, str], folder: Path, *arguments: str) -> str:
+    """Start, see it end with status 2 and nothing on stdout, and return what it says."""
+    with RingProcess(env, folder, *arguments, shake_hands=False) as ring:
+        assert ring.wait() == 2
+    assert ring.stray == []
+    assert ring.received == "[]"
+    assert "Traceback" not in ring.stderr
+    return ring.stderr
+
+
+def check_named(ring: RingProcess, name: str) -> dict[str, Any]:
+    return next(check for check in ring.health().data["checks"] if check["name"] == name)
+
+
+def test_every_wrong_variable_is_named_at_once_with_what_is_allowed(tmp_path: Path) -> None:
+    said = refused_start(
+        environment(tmp_path, XAI_API_KEY="xai-hunter2", **{name: value for name, (value, _) in WRONG.items()}),
+        tmp_path,
+    )
+    for name, (value, reason) in WRONG.items():
+        (line,) = [line for line in said.splitlines() if line.startswith(f"{name}: ")]
+        assert reason in line
+        assert value not in line.replace(reason, "") or name == "RING_MAX_USD_PER_WEEK", "values may be secrets"
+    assert "Correct the variables named above" in said
+    assert "hunter2" not in said
+
+
+def test_what_a_storage_backend_needs_is_asked_for(tmp_path: Path) -> None:
+    said = refused_start(environment(tmp_path, FILE_BACKEND="ringbase"), tmp_path)
+    assert "RINGBASE_API_URL: is needed with FILE_BACKEND=ringbase" in said
+    assert "RINGBASE_API_TOKEN: is needed with FILE_BACKEND=ringbase" in said
+
+
+def test_the_file_with_settings_is_read_and_the_environment_wins(tmp_path: Path, sandbox: SandboxServer) -> None:
+    (tmp_path / ".env.local").write_text(
+        f"RING_SANDBOX={sandbox.url}\nRING_MAX_USD_PER_CALL=0.01\nRING_LOG_LEVEL=loud\n"
+    )
+    with RingProcess(environment(tmp_path, RING_LOG_LEVEL="error"), tmp_path) as ring:
+        assert ring.create(prompt="from the file").content["code"] == "cap_exceeded"
+
+
+def test_the_switch_for_the_sandbox_needs_nothing_else(tmp_path: Path) -> None:
+    with RingProcess(environment(tmp_path), tmp_path, "--sandbox") as ring:
+        data = ring.create(prompt="by itself", resolution="1k").data
+        assert (data["state"], data["sandbox"]) == ("done", True)
+
+
+def test_a_state_folder_that_cannot_be_used_is_told_and_nothing_is_spent(
+    tmp_path: Path, sandbox: SandboxServer
+) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    state = str(tmp_path / "file" / "state")
+    with RingProcess(environment(tmp_path, RING_SANDBOX=sandbox.url, RING_STATE_DIR=state), tmp_path) as ring:
+        for name in ("ledger", "storage"):
+            check = check_named(ring, name)
+            assert check["status"] == "error"
+            assert state in check["detail"]
+            assert "RING_STATE_DIR" in check["detail"] + check["fix"]
+        assert ring.health().data["status"] == "error"
+        told = ring.create(prompt="nowhere to put it").content
+        assert (told["success"], told["billed"]) == (False, "no")
+        assert told["code"] in ("storage_failed", "ledger_unavailable")
+        assert "RING_STATE_DIR" in told["error"] + told["nextAction"]
+    assert not sandbox.state.requests
+
+
+@pytest.mark.parametrize("spoilt", ["not a database", "a damaged page"])
+def test_a_spoilt_ledger_is_told_with_the_way_out_and_nothing_is_spent(
+    env: dict[str, str], tmp_path: Path, sandbox: SandboxServer, spoilt: str
+) -> None:
+    ledger = tmp_path / "state" / "sandbox" / "ledger.db"
+    ledger.parent.mkdir(parents=True)
+    if spoilt == "not a database":
+        ledger.write_bytes(b"These are notes of somebody who saved over the wrong file.\n" * 100)
+    else:
+        with RingProcess(env, tmp_path) as ring:
+            assert not ring.health().is_error
+        content = bytearray(ledger.read_bytes())
+        content[100:] = b"\xa5" * (len(content) - 100)  # the header is good, every page is not
+        ledger.write_bytes(content)
+        for beside in ("ledger.db-wal", "ledger.db-shm"):
+            (ledger.parent / beside).unlink(missing_ok=True)
+    with RingProcess(env, tmp_path) as ring:
+        check = check_named(ring, "ledger")
+        assert check["status"] == "error"
+        assert f"{ledger} is damaged; restore it from a backup, or move the file away" in check["detail"]
+        told = ring.create(prompt="no ledger").content
+        assert (told["code"], told["billed"]) == ("ledger_unavailable", "no")
+        assert "is damaged" in told["error"]
+        ledger.rename(ledger.with_suffix(".away"))
+    assert not sandbox.state.requests
+    with RingProcess(env, tmp_path) as ring:
+        assert ring.create(prompt="a new ledger").data["state"] == "done"
+
+
+def test_a_ledger_that_is_newer_than_this_program_is_not_written(
+    env: dict[str, str], tmp_path: Path, sandbox: SandboxServer
+) -> None:
+    with RingProcess(env, tmp_path) as ring:
+        assert not ring.health().is_error
+    with sqlite3.connect(tmp_path / "state" / "sandbox" / "ledger.db") as database:
+        database.execute("PRAGMA user_version = 999")
+    database.close()
+    with RingProcess(env, tmp_path) as ring:
+        assert not ring.health().is_error
+
+
+TOKENS = {"RING_MCP_SERVICE_TOKENS": "first-token, second-token"}
+
+
+@pytest.mark.parametrize(
+    ("token", "error"),
+    [
+        (None, "RING_SERVICE_TOKEN is not set"),
+        ("", "RING_SERVICE_TOKEN is not set"),
+        ("wrong", "Invalid service token"),
+        ("first-token, second-token", "Invalid service token"),
+    ],
+)
+def test_without_one_of_the_tokens_no_tool_can_be_used(
+    env: dict[str, str], tmp_path: Path, sandbox: SandboxServer, token: str | None, error: str
+) -> None:
+    given = {} if token is None else {"RING_SERVICE_TOKEN": token}
+    with RingProcess({**env, **TOKENS, **given}, tmp_path) as ring:
+        tools = ring.request("tools/list")["tools"]
+        for tool in tools:
+            told = ring.call(tool["name"], {"prompt": "let me in", "dryRun": True}).content
+            assert (told["error"], told["code"], told["billed"]) == (error, "unauthorized", "no")
+        assert "-token" not in ring.received.replace("RING_SERVICE_TOKEN", "")
+    assert not sandbox.state.requests
+    assert not sandbox.state.books.charges()
+
+
+def test_with_one_of_the_tokens_every_tool_can_be_used(env: dict[str, str], tmp_path: Path) -> None:
+    with RingProcess({**env, **TOKENS, "RING_SERVICE_TOKEN": " second-token "}, tmp_path) as ring:
+        assert not ring.health().is_error
+        assert ring.create(prompt="let in", resolution="1k").data["state"] == "done"

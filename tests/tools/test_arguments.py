@@ -1,0 +1,190 @@
+"""Wrong input: the field and what is allowed, before anything is asked of a provider."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from server.wire import MODERN, RingProcess, ToolReply
+
+from ring_mcp.sandbox.server import SandboxServer
+
+ALLOWED = (
+    "prompt, provider, model, aspectRatio, resolution, n, purpose, refCode, seed, dryRun, idempotencyKey, waitSeconds"
+)
+MAX_RESULT_BYTES = 900_000
+
+# Arguments beside a good prompt, and how the error begins.
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"prompt": ""}, "prompt is required"),
+    ({"prompt": " \t\n\u3000"}, "prompt is required"),
+    ({"prompt": None}, "prompt: Input should be a valid string"),
+    ({"prompt": 7}, "prompt: Input should be a valid string"),
+    ({"prompt": ["a"]}, "prompt: Input should be a valid string"),
+    ({"prompt": {"text": "a"}}, "prompt: Input should be a valid string"),
+    ({"prompt": "p" * 1_000_000}, "prompt may have 10000 characters at most, got 1000000"),
+    ({"prompt": "a\0b"}, "prompt: must not contain a NUL character"),
+    ({"prompt": "a\ud800b"}, "prompt: must be valid Unicode text"),
+    ({"prompt": "\udfff"}, "prompt: must be valid Unicode text"),
+    ({"provider": "openai"}, "provider must be one of xai"),
+    ({"provider": 1}, "provider: Input should be a valid string"),
+    ({"provider": "x" * 1_000_000}, "provider must be one of xai"),
+    ({"model": "dall-e-3"}, "model must be one of grok-imagine-image-2.0, grok-imagine-image for provider xai"),
+    ({"model": False}, "model: Input should be a valid string"),
+    (
+        {"model": "grok-2-image"},
+        "model grok-2-image was retired by its provider on 2026-05-15; use grok-imagine-image-2.0",
+    ),
+    ({"aspectRatio": "16:10"}, "aspectRatio must be one of 1:1, 3:4, 4:3, 9:16, 16:9"),
+    ({"aspectRatio": 1.78}, "aspectRatio: Input should be a valid string"),
+    ({"resolution": "8k"}, "resolution must be one of 1k, 1.5k, 2k for grok-imagine-image-2.0, got '8k'"),
+    ({"resolution": 2}, "resolution: Input should be a valid string"),
+    ({"n": 0}, "n must be between 1 and 10 for grok-imagine-image-2.0, got 0"),
+    ({"n": 11}, "n must be between 1 and 10 for grok-imagine-image-2.0, got 11"),
+    ({"n": 1e9}, "n must be between 1 and 10 for grok-imagine-image-2.0, got 1000000000"),
+    ({"n": 1.5}, "n: Input should be a valid integer, got a number with a fractional part"),
+    ({"n": "x"}, "n: Input should be a valid integer"),
+    ({"n": True}, "n: must be a number"),
+    ({"n": float("nan")}, "n: Input should be a finite number"),
+    ({"n": [2]}, "n: Input should be a valid integer"),
+    ({"purpose": "../../etc"}, "purpose must be one path segment"),
+    ({"purpose": "a/b"}, "purpose must be one path segment"),
+    ({"purpose": "a\\b"}, "purpose must be one path segment"),
+    ({"purpose": ".."}, "purpose must be one path segment"),
+    ({"purpose": "p" * 101}, "purpose must be one path segment"),
+    ({"purpose": "a\0b"}, "purpose: must not contain a NUL character"),
+    ({"purpose": 3}, "purpose: Input should be a valid string"),
+    ({"refCode": "r" * 201}, "refCode: String should have at most 200 characters"),
+    ({"refCode": 3}, "refCode: Input should be a valid string"),
+    ({"seed": 1.5}, "seed: Input should be a valid integer"),
+    ({"seed": False}, "seed: must be a number"),
+    ({"dryRun": "perhaps"}, "dryRun: Input should be a valid boolean"),
+    ({"dryRun": None}, "dryRun: Input should be a valid boolean"),
+    ({"idempotencyKey": ""}, "idempotencyKey: String should have at least 1 character"),
+    ({"idempotencyKey": "k" * 201}, "idempotencyKey: String should have at most 200 characters"),
+    ({"idempotencyKey": 5}, "idempotencyKey: Input should be a valid string"),
+    ({"waitSeconds": -1}, "waitSeconds: Input should be greater than or equal to 0"),
+    ({"waitSeconds": 3601}, "waitSeconds: Input should be less than or equal to 3600"),
+    ({"waitSeconds": float("nan")}, "waitSeconds: Input should be"),
+    ({"waitSeconds": True}, "waitSeconds: must be a number"),
+    ({"waitSeconds": "soon"}, "waitSeconds: Input should be a valid number"),
+    ({"aspect_ratio": "16:9"}, f"unknown argument 'aspect_ratio', did you mean aspectRatio? (allowed: {ALLOWED})"),
+    ({"size": "1024x1024"}, f"unknown argument 'size' (allowed: {ALLOWED})"),
+    ({f"extra{number}": 1 for number in range(5000)}, "unknown argument 'extra0'"),
+]
+
+
+def check_refused(reply: ToolReply, begins: str, code: str = "invalid_request") -> None:
+    assert reply.is_error
+    told = reply.content
+    assert told["error"].startswith(begins)
+    assert (told["code"], told["billed"], told["retryable"]) == (code, "no", False)
+    assert "nothing was spent" in told["nextAction"]
+    assert reply.text.startswith(begins)
+    assert reply.size_bytes < MAX_RESULT_BYTES
+
+
+@pytest.mark.parametrize(("arguments", "begins"), REFUSED, ids=[begins[:60] for _, begins in REFUSED])
+def test_a_wrong_argument_is_named_with_what_is_allowed_and_nothing_is_asked_of_the_provider(
+    ring: RingProcess, sandbox: SandboxServer, arguments: dict[str, Any], begins: str
+) -> None:
+    retired = "retired" in begins
+    check_refused(
+        ring.create(**{"prompt": "a boat", **arguments}), begins, "model_retired" if retired else "invalid_request"
+    )
+    assert not sandbox.state.requests
+    assert not sandbox.state.books.charges()
+
+
+def test_a_missing_prompt_is_told_in_rings_words(ring: RingProcess, sandbox: SandboxServer) -> None:
+    check_refused(ring.create(), "prompt is required")
+    check_refused(ring.create(promt="a boat"), "prompt is required; unknown argument 'promt', did you mean prompt?")
+    assert not sandbox.state.requests
+
+
+def test_every_argument_of_every_tool_is_checked_and_named(ring: RingProcess, sandbox: SandboxServer) -> None:
+    for tool in ring.request("tools/list")["tools"]:
+        for name in tool["inputSchema"]["properties"]:
+            reply = ring.call(tool["name"], {"prompt": "a boat", "jobId": "x", name: {"of": "the wrong type"}})
+            assert f"{name}: " in reply.content["error"], (tool["name"], name)
+            assert reply.content["code"] == "invalid_request"
+    assert not sandbox.state.requests
+
+
+def test_several_wrong_arguments_are_told_at_once(ring: RingProcess, sandbox: SandboxServer) -> None:
+    told = ring.create(prompt=1, n="x", waitSeconds=-1).content
+    assert [part.split(":")[0] for part in told["error"].split("; ")] == ["prompt", "n", "waitSeconds"]
+    assert not sandbox.state.requests
+
+
+def test_rejected_values_are_not_repeated(ring: RingProcess) -> None:
+    assert "hunter2" not in str(ring.create(prompt={"password": "hunter2"}, token="hunter2").result)
+
+
+def test_broken_text_is_answered_on_a_2026_connection_too(env: dict[str, str], tmp_path: Path) -> None:
+    with RingProcess(env, tmp_path, version=MODERN) as ring:
+        check_refused(ring.create(prompt="a\ud800b"), "prompt: must be valid Unicode text")
+        assert ring.refusal("tools/call", {"name": "\ud800"})["message"] == "Unknown tool: ?"
+
+
+def test_broken_text_outside_the_arguments_does_not_end_the_session(ring: RingProcess) -> None:
+    broken = {"name": "ring-health", "arguments": {}, "_meta": {"progressToken": "\udead"}}
+    assert ring.request("tools/call", broken)["structuredContent"]["success"] is True
+    assert ring.refusal("tools/call", {"name": "\ud800"})["message"] == "Unknown tool: ?"
+    assert not ring.health().is_error
+
+
+def test_arguments_of_the_wrong_shape_are_a_protocol_error(ring: RingProcess, sandbox: SandboxServer) -> None:
+    for arguments in ([1], "a boat", 5):
+        assert ring.refusal("tools/call", {"name": "ring-image-create", "arguments": arguments})["code"] == -32602
+    check_refused(
+        ToolReply(ring.request("tools/call", {"name": "ring-image-create", "arguments": None}), 0), "prompt is required"
+    )
+    assert not sandbox.state.requests
+
+
+def test_a_purpose_with_other_characters_is_stored_under_a_safe_name_with_a_warning(ring: RingProcess) -> None:
+    data = ring.create(prompt="a boat", purpose="nové zprávy").data
+    assert "/generated/nov__zpr_vy/" in data["url"]
+    assert data["warnings"] == ["purpose is stored as 'nov__zpr_vy'"]
+
+
+def test_a_seed_that_the_model_does_not_take_becomes_a_warning(ring: RingProcess, sandbox: SandboxServer) -> None:
+    data = ring.create(prompt="a boat, seeded", seed=10**30).data
+    assert data["warnings"][0].startswith("seed was not used: grok-imagine-image-2.0 has no seed")
+    assert "seed" not in sandbox.state.requests[0]["body"]
+
+
+def test_a_retired_model_with_a_redirect_is_served_by_its_successor_with_a_warning(ring: RingProcess) -> None:
+    data = ring.create(prompt="a boat, old model", model="grok-imagine-image-quality").data
+    assert data["model"] == "grok-imagine-image-2.0"
+    assert "was retired on 2026-11-02: grok-imagine-image-2.0" in data["warnings"][0]
+
+
+def test_one_key_for_two_requests_is_refused(ring: RingProcess, sandbox: SandboxServer) -> None:
+    assert ring.create(prompt="first", idempotencyKey="one key").data["state"] == "done"
+    sandbox.state.requests.clear()
+    check_refused(ring.create(prompt="second", idempotencyKey="one key"), "idempotencyKey 'one key' already stands")
+    assert not sandbox.state.requests
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "begins", "code"),
+    [
+        ("ring-job-get", {}, "jobId is required", "invalid_request"),
+        ("ring-job-get", {"jobId": 5}, "jobId: Input should be a valid string", "invalid_request"),
+        ("ring-job-get", {"jobId": "j" * 201}, "jobId: String should have at most 200 characters", "invalid_request"),
+        ("ring-job-get", {"jobId": "a\0b"}, "jobId: must not contain a NUL character", "invalid_request"),
+        ("ring-job-get", {"jobId": "nobody"}, "there is no job 'nobody'", "not_found"),
+        ("ring-job-get", {"id": "nobody"}, "jobId is required; unknown argument 'id'", "invalid_request"),
+        ("ring-health", {"verbose": True}, "unknown argument 'verbose' (allowed: none)", "invalid_request"),
+    ],
+)
+def test_the_other_tools_are_as_strict(
+    ring: RingProcess, tool: str, arguments: dict[str, Any], begins: str, code: str
+) -> None:
+    reply = ring.call(tool, arguments)
+    assert reply.is_error
+    assert reply.content["error"].startswith(begins)
+    assert (reply.content["code"], reply.content["billed"]) == (code, "no")
