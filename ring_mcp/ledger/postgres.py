@@ -11,7 +11,6 @@ import contextlib
 import re
 import uuid
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
-from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -22,32 +21,32 @@ from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from ring_mcp.clock import Clock
-from ring_mcp.domain import AuditRecord, Caps, Job, Spend
+from ring_mcp.domain import Job
 from ring_mcp.errors import LedgerBehind, LedgerError
 from ring_mcp.ledger import transactions as tx
-from ring_mcp.ledger.base import JobPage, JobQuery, Opened
 from ring_mcp.ledger.migrations import migrations, pending
 from ring_mcp.ledger.rows import Dialect
+from ring_mcp.ledger.transactional import TransactionalLedger
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
 T = TypeVar("T")
 
-_DIALECT = Dialect(text_times=False)
 _LOCK_ID = 0x72696E67  # "ring": the advisory lock that makes opening and claiming jobs one after another
 _CONNECT_TIMEOUT_S = 10.0
 _RECONNECT_TIMEOUT_S = 5.0  # then the next call tries anew; the pool's own back-off would grow to minutes
 
 
-class PostgresLedger:
+class PostgresLedger(TransactionalLedger):
     """See ``ledger.base.Ledger``. ``lease_s`` is how long a silent process is believed to be alive."""
 
     name = "postgres"
+    dialect = Dialect(text_times=False)
 
     def __init__(self, dsn: str, clock: Clock, *, lease_s: float = 60.0, max_connections: int = 10) -> None:
+        super().__init__(clock)
         self._dsn = dsn
-        self._clock = clock
         self._lease_s = lease_s
         self.owner = uuid.uuid4().hex
         self._pool: AsyncConnectionPool[AsyncConnection[dict[str, Any]]] = AsyncConnectionPool(
@@ -91,11 +90,11 @@ class PostgresLedger:
                     await connection.execute("DELETE FROM media_job_owners WHERE id = %s", (self.owner,))
         await self._pool.close()
 
-    async def _run(self, transaction: tx.Transaction[T], *, one_at_a_time: bool = False) -> T:
+    async def _run(self, transaction: tx.Transaction[T], *, alone: bool = False) -> T:
         await self.start()
         with _translated():
             async with self._transaction() as connection:
-                if one_at_a_time:
+                if alone:
                     await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK_ID,))
                 return await _drive(connection, transaction)
 
@@ -113,53 +112,22 @@ class PostgresLedger:
                 {"me": self.owner, "lease_s": self._lease_s},
             )
 
-    async def ping(self) -> None:
-        await self._run(tx.get_job("", _DIALECT))
-
-    async def open(self, job: Job, caps: Caps) -> Opened:
-        return await self._run(tx.open_job(replace(job, owner=self.owner), caps, _DIALECT), one_at_a_time=True)
-
-    async def get(self, job_id: str) -> Job | None:
-        return await self._run(tx.get_job(job_id, _DIALECT))
-
-    async def list_jobs(self, query: JobQuery) -> JobPage:
-        return await self._run(tx.list_jobs(query, _DIALECT))
-
-    async def save(self, before: Job, after: Job, records: Sequence[AuditRecord] = ()) -> Job:
-        return await self._run(tx.save_job(before, after, records, _DIALECT))
-
-    async def claim(self, limit: int, *, parked: bool = False) -> list[Job]:
-        return await self._claim(limit, parked, None)
-
-    async def claim_one(self, job_id: str) -> Job | None:
-        claimed = await self._claim(1, True, job_id)
-        return claimed[0] if claimed else None
-
     async def _claim(self, limit: int, parked: bool, job_id: str | None) -> list[Job]:
         now = self._clock.now()
-        return await self._run(self._claiming(now, limit, parked, job_id), one_at_a_time=True)
+        return await self._run(self._claiming(now, limit, parked, job_id), alone=True)
 
     def _claiming(self, now: datetime, limit: int, parked: bool, job_id: str | None) -> tx.Transaction[list[Job]]:
         others = yield from tx.open_owners(self.owner)
         rows = yield tx.Statement("SELECT id FROM media_job_owners WHERE lease_expires_at > now()")
         alive = {row["id"] for row in rows}
         dead = [owner for owner in others if owner not in alive]
-        return (yield from tx.claim_jobs(self.owner, dead, now, limit, parked, _DIALECT, job_id))
+        return (yield from tx.claim_jobs(self.owner, dead, now, limit, parked, self.dialect, job_id))
 
     async def heartbeat(self, job_ids: Collection[str]) -> set[str]:
         await self.start()
         with _translated():
             await self._renew_lease()
-        return await self._run(tx.owned(self.owner, job_ids))
-
-    async def mark_delivered(self, job_id: str, at: datetime) -> None:
-        await self._run(tx.mark_delivered(job_id, at, _DIALECT))
-
-    async def spend(self, now: datetime, *, sandbox: bool) -> Spend:
-        return await self._run(tx.spend_at(now, sandbox, _DIALECT))
-
-    async def records(self, table: str, ids: Sequence[str]) -> list[dict[str, object]]:
-        return await self._run(tx.read_records(table, ids))
+        return await super().heartbeat(job_ids)
 
 
 async def migrate(dsn: str) -> list[str]:

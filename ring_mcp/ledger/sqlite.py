@@ -15,36 +15,34 @@ import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
 from ring_mcp.clock import Clock
-from ring_mcp.domain import AuditRecord, Caps, Job, Spend
+from ring_mcp.domain import Job
 from ring_mcp.errors import LedgerError
 from ring_mcp.ledger import transactions as tx
-from ring_mcp.ledger.base import JobPage, JobQuery, Opened
 from ring_mcp.ledger.migrations import Migration, pending
 from ring_mcp.ledger.process_lock import ProcessLock
 from ring_mcp.ledger.rows import Dialect
+from ring_mcp.ledger.transactional import TransactionalLedger
 
 T = TypeVar("T")
 
 _BUSY_TIMEOUT_S = 30.0
-_DIALECT = Dialect(text_times=True)
 
 
-class SqliteLedger:
+class SqliteLedger(TransactionalLedger):
     """See ``ledger.base.Ledger``. ``path`` is the database file; its folder is made, and holds the lock files."""
 
     name = "sqlite"
+    dialect = Dialect(text_times=True)
 
     def __init__(self, path: Path, clock: Clock) -> None:
+        super().__init__(clock)
         self._path = path
-        self._clock = clock
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
         self._connection: sqlite3.Connection | None = None
         self._lock = ProcessLock(path.parent / "locks")
@@ -87,8 +85,8 @@ class SqliteLedger:
     async def _in_thread(self, work: Callable[..., T], *args: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *args)
 
-    async def _run(self, transaction: tx.Transaction[T]) -> T:
-        """Run it to its end in the worker thread: also when the caller is cancelled meanwhile."""
+    async def _run(self, transaction: tx.Transaction[T], *, alone: bool = False) -> T:
+        """To its end in the worker thread, also when the caller is cancelled; a writer is alone in SQLite anyway."""
         return await self._in_thread(self._execute, transaction)
 
     def _execute(self, transaction: tx.Transaction[T]) -> T:
@@ -104,45 +102,11 @@ class SqliteLedger:
                 raise
         return result
 
-    async def ping(self) -> None:
-        await self._run(tx.get_job("", _DIALECT))
-
-    async def open(self, job: Job, caps: Caps) -> Opened:
-        return await self._run(tx.open_job(replace(job, owner=self.owner), caps, _DIALECT))
-
-    async def get(self, job_id: str) -> Job | None:
-        return await self._run(tx.get_job(job_id, _DIALECT))
-
-    async def list_jobs(self, query: JobQuery) -> JobPage:
-        return await self._run(tx.list_jobs(query, _DIALECT))
-
-    async def save(self, before: Job, after: Job, records: Sequence[AuditRecord] = ()) -> Job:
-        return await self._run(tx.save_job(before, after, records, _DIALECT))
-
-    async def claim(self, limit: int, *, parked: bool = False) -> list[Job]:
-        return await self._claim(limit, parked, None)
-
-    async def claim_one(self, job_id: str) -> Job | None:
-        claimed = await self._claim(1, True, job_id)
-        return claimed[0] if claimed else None
-
     async def _claim(self, limit: int, parked: bool, job_id: str | None) -> list[Job]:
         others = await self._run(tx.open_owners(self.owner))
         dead = [owner for owner in others if not self._lock.is_held(owner)]
         now = self._clock.now()
-        return await self._run(tx.claim_jobs(self.owner, dead, now, limit, parked, _DIALECT, job_id))
-
-    async def heartbeat(self, job_ids: Collection[str]) -> set[str]:
-        return await self._run(tx.owned(self.owner, job_ids))
-
-    async def mark_delivered(self, job_id: str, at: datetime) -> None:
-        await self._run(tx.mark_delivered(job_id, at, _DIALECT))
-
-    async def spend(self, now: datetime, *, sandbox: bool) -> Spend:
-        return await self._run(tx.spend_at(now, sandbox, _DIALECT))
-
-    async def records(self, table: str, ids: Sequence[str]) -> list[dict[str, object]]:
-        return await self._run(tx.read_records(table, ids))
+        return await self._run(tx.claim_jobs(self.owner, dead, now, limit, parked, self.dialect, job_id))
 
 
 def _drive(connection: sqlite3.Connection, transaction: tx.Transaction[T]) -> T:

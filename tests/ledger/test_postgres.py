@@ -26,6 +26,7 @@ from ring_mcp.ledger.postgres import PostgresLedger, migrate
 
 T = TypeVar("T")
 
+LIMIT_S = 60.0
 PASSWORD = "s3cret%of:the/operator"
 RINGS_OWN_TABLE = """
     CREATE TABLE IF NOT EXISTS generated_images (
@@ -49,7 +50,7 @@ def own_server() -> Iterator[PostgresServer]:
     server.close()
 
 
-async def until(look: Callable[[], Awaitable[T]], limit_s: float = 20.0) -> T:
+async def until(look: Callable[[], Awaitable[T]], limit_s: float = LIMIT_S) -> T:
     """What ``look`` answers, as soon as it is anything."""
 
     async def looking() -> T:
@@ -199,7 +200,7 @@ async def test_a_job_that_ends_while_it_is_being_claimed_is_left_as_it_is(postgr
             last_words.query(f"UPDATE media_jobs SET {assignments} WHERE id = :id", done)
             claiming = asyncio.create_task(ledger.claim(10))
             await until_somebody_waits_for_a_lock(postgres)
-        assert await asyncio.wait_for(claiming, 10) == []
+        assert await asyncio.wait_for(claiming, LIMIT_S) == []
         ended = await ledger.get(job.id)
         assert ended is not None
         assert (ended.state, ended.version, ended.owner) == (JobState.DONE, job.version + 1, job.owner)
@@ -212,7 +213,7 @@ async def test_a_claim_sees_what_was_written_while_it_waited(postgres: LedgerDat
             writing.query("UPDATE media_jobs SET progress = 77, version = version + 1 WHERE id = :id", {"id": job.id})
             claiming = asyncio.create_task(ledger.claim_one(job.id))
             await until_somebody_waits_for_a_lock(postgres)
-        claimed = await asyncio.wait_for(claiming, 10)
+        claimed = await asyncio.wait_for(claiming, LIMIT_S)
         assert claimed is not None
         assert (claimed.progress, claimed.version) == (77, job.version + 2)
         await ledger.save(claimed, replace(claimed, progress=78))
@@ -221,7 +222,7 @@ async def test_a_claim_sees_what_was_written_while_it_waited(postgres: LedgerDat
 # The server goes away
 
 
-async def test_a_server_that_restarts_in_the_middle_of_a_call_is_a_ledger_error_and_then_all_is_well(
+async def test_a_server_that_crashes_in_the_middle_of_a_call_is_a_ledger_error_and_then_all_is_well(
     own_server: PostgresServer,
 ) -> None:
     with fresh_database(own_server.url(), migrated=False) as url:
@@ -229,19 +230,29 @@ async def test_a_server_that_restarts_in_the_middle_of_a_call_is_a_ledger_error_
         database = LedgerDatabase("postgres", url)
         async with database.started() as ledger:
             job = await opened(ledger)
-            in_the_way = psycopg.connect(url)
-            in_the_way.execute("LOCK TABLE media_jobs IN EXCLUSIVE MODE")
-            opening = asyncio.create_task(ledger.open(planned(), NO_CAPS))
-            await until_somebody_waits_for_a_lock(database)
-            await asyncio.to_thread(own_server.stop)
+            with contextlib.closing(psycopg.connect(url)) as in_the_way:
+                in_the_way.execute("LOCK TABLE media_jobs IN EXCLUSIVE MODE")
+                opening = asyncio.create_task(ledger.open(planned(), NO_CAPS))
+                await until_somebody_waits_for_a_lock(database)
+                await asyncio.to_thread(own_server.crash)
             with pytest.raises(LedgerError, match="the database of DATABASE_URL cannot be used") as failure:
                 await opening
             assert_tells_nothing(failure.value.message, url)
-            in_the_way.close()
             await asyncio.to_thread(own_server.start)
-            assert not (await ledger.open(planned(), NO_CAPS)).joined
             assert await ledger.get(job.id) == job
+            assert not (await ledger.open(planned(), NO_CAPS)).joined
             assert len((await ledger.list_jobs(JobQuery())).jobs) == 2
+
+
+async def test_a_server_that_is_restarted_between_two_calls_is_not_noticed(own_server: PostgresServer) -> None:
+    with fresh_database(own_server.url(), migrated=False) as url:
+        await migrate(url)
+        async with LedgerDatabase("postgres", url).started() as ledger:
+            job = await opened(ledger)
+            await asyncio.to_thread(own_server.stop)
+            await asyncio.to_thread(own_server.start)
+            moved = await ledger.save(job, carried(job, JobState.SUBMITTING))
+            assert await ledger.get(job.id) == moved
 
 
 async def test_connections_that_were_cut_meanwhile_are_not_noticed(postgres: LedgerDatabase) -> None:

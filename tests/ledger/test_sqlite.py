@@ -22,6 +22,7 @@ from ring_mcp.ledger.base import JobQuery
 from ring_mcp.ledger.sqlite import SqliteLedger
 
 PAGE_BYTES = 4096
+LIMIT_S = 60.0
 
 
 @contextmanager
@@ -262,10 +263,10 @@ async def test_the_event_loop_goes_on_while_another_process_holds_the_write_lock
         await other.ask("hold_the_write_lock")
         opening = asyncio.create_task(ledger.open(planned(), NO_CAPS))
         ticking = asyncio.create_task(tick())
-        await asyncio.wait_for(ticked.wait(), 10)
+        await asyncio.wait_for(ticked.wait(), LIMIT_S)
         assert not opening.done()
         assert await other.ask("let_go") == "free"
-        assert not (await asyncio.wait_for(opening, 10)).joined
+        assert not (await asyncio.wait_for(opening, LIMIT_S)).joined
         await ticking
 
 
@@ -287,4 +288,4 @@ async def test_a_process_killed_while_it_holds_the_write_lock_gives_it_back(sqli
         await other.ask("hold_the_write_lock")
         opening = asyncio.create_task(ledger.open(planned(), NO_CAPS))
         await other.kill()
-        assert not (await asyncio.wait_for(opening, 10)).joined
+        assert not (await asyncio.wait_for(opening, LIMIT_S)).joined
