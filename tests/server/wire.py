@@ -322,6 +322,11 @@ class SdkClient:
         work = self._client.call_tool(tool, dict(arguments), progress_callback=tell if on_progress else None)
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(LIMIT_S)
 
+    def read(self, uri: str) -> str:
+        """The text of a resource."""
+        work = self._client.read_resource(uri)
+        return str(asyncio.run_coroutine_threadsafe(work, self._loop).result(LIMIT_S).contents[0].text)
+
     def tool_names(self) -> list[str]:
         listed = asyncio.run_coroutine_threadsafe(self._client.list_tools(), self._loop).result(LIMIT_S)
         return [tool.name for tool in listed.tools]
@@ -336,3 +341,18 @@ class SdkClient:
     ) -> None:
         self._loop.call_soon_threadsafe(self._leave.set)
         self._thread.join(LIMIT_S)
+
+
+def command(env: Mapping[str, str], folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run ``ring-mcp`` with these arguments to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "ring_mcp", *arguments],
+        env=dict(env),
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=LIMIT_S,
+        check=False,
+    )
