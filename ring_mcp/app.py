@@ -92,8 +92,9 @@ async def open_app(
     ledger: Ledger | None = None,
     storage: Storage | None = None,
     links: Links | None = None,
+    take_over: bool = True,
 ) -> AsyncIterator[App]:
-    """Wire everything, take over open jobs, and close it all at the end.
+    """Wire everything, take over open jobs (with ``take_over``), and close it all at the end.
 
     ``ledger`` and ``storage`` stand in for the configured ones; ``links`` addresses the files of local storage. A
     ledger that cannot be reached does not keep the server from starting: ring-health tells, and nothing is spent.
@@ -181,7 +182,7 @@ async def open_app(
         except LedgerError as exc:
             logger.error("%s", exc.message)
         await asyncio.to_thread(remove_old_files, [spool, state / "previews"])
-        await runner.start()
+        await runner.start(take_over=take_over)
         stack.push_async_callback(runner.aclose)
         yield App(
             config=config,

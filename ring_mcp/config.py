@@ -110,6 +110,7 @@ class Config(BaseSettings):
         tuple[SecretStr, ...], NoDecode, BeforeValidator(_listed), env("RING_MCP_SERVICE_TOKENS")
     ] = ()
     service_token: Annotated[SecretStr | None, env("RING_SERVICE_TOKEN")] = None
+    api_base_url: Annotated[Url | None, env("RING_API_BASE_URL")] = None
     actor_id: Annotated[str, env("RING_MCP_SERVICE_USER_ID")] = DEFAULT_ACTOR_ID
 
     allowed_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed), env("RING_ALLOWED_HOSTS")] = ()

@@ -24,7 +24,7 @@ from ring_mcp.domain import Caps, JobState
 from ring_mcp.errors import RingError
 from ring_mcp.ledger.base import Ledger
 
-ANSWER_TIMEOUT_S = 60.0
+ANSWER_TIMEOUT_S = 120.0
 HERE = Path(__file__).parent
 
 

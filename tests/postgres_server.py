@@ -13,6 +13,7 @@ import atexit
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -38,7 +39,6 @@ _NEEDED_MEMORY_BYTES = 1 << 30
 _SETTINGS = {
     "listen_addresses": "",
     "fsync": "off",
-    "synchronous_commit": "off",
     "full_page_writes": "off",
     "autovacuum": "off",
     "shared_buffers": "32MB",
@@ -126,6 +126,11 @@ class PostgresServer:
         if self._keeper is not None:
             keeper, self._keeper = self._keeper, None
             keeper.communicate(b"stop\n", timeout=_STOP_TIMEOUT_S)
+
+    def crash(self) -> None:
+        """Every connection is cut in the middle of what it does. What was committed stays."""
+        os.kill(int((self._data / "postmaster.pid").read_text().split()[0]), signal.SIGQUIT)
+        self.stop()
 
     def close(self) -> None:
         self.stop()

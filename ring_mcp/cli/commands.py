@@ -10,12 +10,13 @@ from typing import Any, TypeVar
 import click
 
 from ring_mcp import __version__
-from ring_mcp.errors import ConfigError, RingError
+from ring_mcp.errors import ConfigError, RingError, Unauthorized
 
 T = TypeVar("T")
 
 EXIT_FAILED = 1
 EXIT_BAD_CONFIGURATION = 2
+_CONFIGURATION_CODES = (ConfigError.code, Unauthorized.code)  # codes: a server behind the gateway has no classes
 
 
 class RingGroup(click.Group):
@@ -28,7 +29,7 @@ class RingGroup(click.Group):
             click.echo(f"error: {exc.message}", err=True)
             if exc.next_action:
                 click.echo(exc.next_action, err=True)
-            sys.exit(EXIT_BAD_CONFIGURATION if isinstance(exc, ConfigError) else EXIT_FAILED)
+            sys.exit(EXIT_BAD_CONFIGURATION if exc.code in _CONFIGURATION_CODES else EXIT_FAILED)
 
 
 @click.group(cls=RingGroup, invoke_without_command=True)
@@ -36,7 +37,7 @@ class RingGroup(click.Group):
 @click.option("--sandbox", is_flag=True, help="Serve against the built-in sandbox: no key, no cost.")
 @click.pass_context
 def cli(ctx: click.Context, sandbox: bool) -> None:
-    """An MCP server that makes images on your own provider key.
+    """An MCP server that makes images and clips on your own provider key.
 
     Without a command it serves MCP on stdin and stdout, for a client that starts it.
     """
@@ -110,9 +111,15 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 def _register() -> None:
+    from ring_mcp.cli.configure import config
+    from ring_mcp.cli.create import image, video
     from ring_mcp.cli.jobs import jobs
+    from ring_mcp.cli.look import health, presets
+    from ring_mcp.cli.spend import spend
 
-    cli.add_command(jobs)
+    for command in (image, video, jobs, spend, health, presets, config):
+        cli.add_command(command)
+    cli.add_command(health, "doctor")
 
 
 _register()

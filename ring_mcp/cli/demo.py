@@ -17,6 +17,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from ring_mcp.app import open_ledger
 from ring_mcp.config import Config, child_environment, load_config
 from ring_mcp.domain import Job
+from ring_mcp.errors import RingError
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.server.client import ToolReply, ToolSession, stdio_session
 
@@ -42,7 +43,7 @@ async def run_demo(prompt: str | None) -> int:
     with SandboxServer() as sandbox:
         environment = child_environment(RING_SANDBOX=sandbox.url, VIDEO_GEN_POLL_INTERVAL_MS=_POLL_INTERVAL_MS)
         config = load_config(environment, folder=Path(os.devnull).parent)
-        config.state_path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _make_folder(config.state_path)
         async with stdio_session(environment, config.state_path) as session:
             console.print(f"ring-mcp runs as a stdio subprocess and speaks MCP {session.protocol_version}.")
             if not await _health(session, console):
@@ -61,6 +62,14 @@ async def run_demo(prompt: str | None) -> int:
         f"\nDone in {time.monotonic() - started:.1f} s. [bold yellow]SANDBOX[/]: for the real thing, see README."
     )
     return 0
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as exc:
+        reason = f"the state folder {path} cannot be made: {exc.strerror}"
+        raise RingError(reason, next_action="Point RING_STATE_DIR to a writable folder.") from exc
 
 
 def clips_can_be_made() -> bool:

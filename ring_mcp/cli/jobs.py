@@ -5,45 +5,51 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ring_mcp.domain import DRIVEN, Failure, Job, JobState
-from ring_mcp.errors import InvalidRequest, NotFound
+from ring_mcp.cli.backend import configured, gateway_option, token_of
+from ring_mcp.cli.show import safe
+from ring_mcp.domain import DRIVEN, TERMINAL, Failure, Job, JobState
+from ring_mcp.errors import InvalidRequest, NotFound, RingError
 
 if TYPE_CHECKING:
+    from ring_mcp.cli.backend import Backend
+    from ring_mcp.cli.following import Watch
+    from ring_mcp.config import Config
     from ring_mcp.ledger.base import Ledger
 
 
 @click.group()
 def jobs() -> None:
-    """Look at jobs, carry them on, settle unknown ones."""
+    """Look at jobs, carry them on, settle unknown ones.
+
+    In this process they are those of the whole ledger; at a gateway those of the token's own actor.
+    """
 
 
 @jobs.command("list")
 @click.option("--state", "states", multiple=True, type=click.Choice([s.value for s in JobState]), help="Repeatable.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
-def list_(states: tuple[str, ...], limit: int, as_json: bool) -> None:
+@gateway_option
+def list_(states: tuple[str, ...], limit: int, as_json: bool, gateway: str | None) -> None:
     """The newest jobs."""
-    from ring_mcp.ledger.base import JobQuery
-
-    async def read() -> list[Job]:
-        async with _ledger() as ledger:
-            query = JobQuery(states=[JobState(s) for s in states] or None, limit=limit)
-            return list((await ledger.list_jobs(query)).jobs)
-
-    found = asyncio.run(read())
+    config = configured(gateway)
+    listing = _listed_there if config.api_base_url else _listed_here
+    found = asyncio.run(listing(config, states, limit))
     if as_json:
         for job in found:
-            click.echo(json.dumps(summary(job), ensure_ascii=False))
+            click.echo(json.dumps({key: value for key, value in job.items() if key != "_cost"}, ensure_ascii=False))
         return
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, expand=True)
     table.add_column("job", no_wrap=True, min_width=36)
@@ -51,19 +57,26 @@ def list_(states: tuple[str, ...], limit: int, as_json: bool) -> None:
     table.add_column("cost", justify="right", no_wrap=True, min_width=7)
     table.add_column("prompt", overflow="ellipsis", no_wrap=True, ratio=1)
     for job in found:
-        table.add_row(job.id, job.state.value, cost(job), " ".join(job.plan.prompt.split()))
+        table.add_row(safe(job["jobId"]), safe(job["state"]), job["_cost"], Text(safe(job["prompt"])))
     Console(highlight=False).print(table if found else "no jobs")
 
 
 @jobs.command()
 @click.argument("job_id")
-def show(job_id: str) -> None:
-    """Everything about one job, as JSON."""
+@gateway_option
+def show(job_id: str, gateway: str | None) -> None:
+    """Everything about one job, as JSON; at a gateway what ring-job-get says of it."""
+    config = configured(gateway)
+    if config.api_base_url:
+        click.echo(json.dumps(asyncio.run(_shown_there(config, job_id)), indent=2, ensure_ascii=False))
+        return
 
     async def read() -> tuple[Job, list[dict[str, object]]]:
         async with _ledger() as ledger:
             job = await _get(ledger, job_id)
-            return job, await ledger.records(f"generated_{job.kind}s", [asset.record_id for asset in job.assets])
+            ids = [asset.record_id for asset in job.assets]
+            records = await ledger.records(f"generated_{job.kind}s", ids)
+            return job, sorted(records, key=lambda record: ids.index(str(record["id"])))
 
     job, records = asyncio.run(read())
     from pydantic import TypeAdapter
@@ -75,34 +88,41 @@ def show(job_id: str) -> None:
 @jobs.command()
 @click.argument("job_id")
 @click.option("--wait-s", type=click.FloatRange(0, 3600), default=120.0, show_default=True)
-def resume(job_id: str, wait_s: float) -> None:
-    """Carry a parked job on and wait for it."""
-    from ring_mcp.app import open_app
-    from ring_mcp.conductors.results import job_result
-    from ring_mcp.config import load_config
+@click.option("--json/--text", "as_json", default=None, help="Default: text on a terminal, otherwise JSON.")
+@click.option("--open", "opened", is_flag=True, help="Show the result in the platform's viewer.")
+@gateway_option
+def resume(job_id: str, wait_s: float, as_json: bool | None, opened: bool, gateway: str | None) -> None:
+    """Carry a parked job on and wait for it. Exit status 3: still under way."""
+    from ring_mcp.cli.following import fail, finish, follow
 
-    async def carry_on() -> Job:
-        async with open_app(load_config()) as app:
-            job = await _get(app.ledger, job_id)
-            await app.runner.adopt(job)
-            return await app.runner.wait(job.id, wait_s) or job
+    as_json = not sys.stdout.isatty() if as_json is None else as_json
 
-    job = asyncio.run(carry_on())
-    click.echo(json.dumps(job_result(job).data(), indent=2, ensure_ascii=False))
-    if job.state is not JobState.DONE:
-        raise SystemExit(1)
+    async def work(backend: Backend, watch: Watch) -> dict[str, Any]:
+        watch.job_id = job_id
+        return await backend.job(job_id, wait_s, watch)
+
+    try:
+        data = follow(configured(gateway), work)
+    except RingError as exc:
+        if exc.job_id is None:
+            raise
+        fail(exc, as_json=as_json, gateway=gateway)
+    finish(data, as_json=as_json, gateway=gateway, opened=opened)
 
 
 @jobs.command()
 @click.argument("job_id")
-@click.option("--paid/--not-paid", "paid", required=True, default=None, help="What the provider's console says.")
-def resolve(job_id: str, paid: bool) -> None:
-    """Settle a job whose outcome is unknown, after a look at the provider's console."""
+@click.option("--paid", "outcome", flag_value="paid", help="The provider's console shows that it was billed.")
+@click.option("--not-paid", "outcome", flag_value="not paid", help="It shows that it was not.")
+def resolve(job_id: str, outcome: str | None) -> None:
+    """Settle a job whose outcome is unknown, after a look at the provider's console. Run it where the ledger is."""
+    if outcome is None:  # never guessed: it decides what counts against the caps
+        raise click.UsageError("say what the provider's console shows: --paid or --not-paid")
 
     async def settle() -> Job:
         async with _ledger() as ledger:
             job = await _get(ledger, job_id)
-            return await ledger.save(job, resolved(job, paid))
+            return await ledger.save(job, resolved(job, outcome == "paid"))
 
     job = asyncio.run(settle())
     click.echo(f"{job.id} is settled: ${job.settled_usd} counts against the caps")
@@ -149,6 +169,39 @@ def summary(job: Job) -> dict[str, Any]:
         "createdAt": job.created_at.isoformat(),
     }
     return {key: value for key, value in facts.items() if value is not None}
+
+
+async def _listed_here(config: Config, states: Sequence[str], limit: int) -> list[dict[str, Any]]:
+    from ring_mcp.ledger.base import JobQuery
+
+    async with _ledger() as ledger:
+        query = JobQuery(states=[JobState(s) for s in states] or None, limit=limit)
+        return [{**summary(job), "_cost": cost(job)} for job in (await ledger.list_jobs(query)).jobs]
+
+
+async def _listed_there(config: Config, states: Sequence[str], limit: int) -> list[dict[str, Any]]:
+    from ring_mcp.server.gateway_client import open_gateway
+
+    async with open_gateway(str(config.api_base_url), token_of(config)) as client:
+        found = await client.jobs(states=states, limit=limit)
+    ended = [state.value for state in TERMINAL]
+    return [
+        {**job, "_cost": f"{'' if job['state'] in ended else '≤ '}${job.get('costUsd', job['estimatedCostUsd']):.2f}"}
+        for job in found
+    ]
+
+
+async def _shown_there(config: Config, job_id: str) -> dict[str, Any]:
+    from ring_mcp.server.gateway_client import open_gateway
+    from ring_mcp.tools.results import failure_facts
+
+    async with open_gateway(str(config.api_base_url), token_of(config)) as client:
+        try:
+            return await client.leave(job_id)
+        except RingError as exc:
+            if exc.job_id is None or exc.code == "gateway_away":
+                raise
+            return failure_facts(exc, getattr(exc, "extra", {}))  # that it failed is what there is to show
 
 
 async def _get(ledger: Ledger, job_id: str) -> Job:

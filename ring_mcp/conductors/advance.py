@@ -34,6 +34,7 @@ from ring_mcp.errors import (
     RateLimited,
     RingError,
 )
+from ring_mcp.ledger.base import Ledger
 from ring_mcp.providers.base import Accepted, Finished, Providers, Running
 
 SUBMIT_MARGIN_S = 30.0
@@ -115,8 +116,7 @@ class Advance:
         """
         match record.job.state:
             case JobState.PLANNED:
-                await self._submit(record)
-                return None
+                return await self._submit(record)
             case JobState.SUBMITTING:
                 return await self._give_up_orphan(record)
             case JobState.RENDERING:
@@ -127,16 +127,28 @@ class Advance:
             case _:
                 return None
 
-    async def _submit(self, record: JobRecord) -> None:
+    async def tidy_up(self, ledger: Ledger) -> None:
+        """Remove files of jobs that have ended, left by a process that died before it could."""
+        await self._homecoming.tidy_up(ledger)
+
+    async def _submit(self, record: JobRecord) -> Pause | None:
         """The one paid step. What follows the POST is written down even if this task is being cancelled."""
         kind, plan = record.job.kind, record.job.plan
         provider, pace = self._providers[kind, plan.provider], self._pace[kind]
+        if self._is_stale(record.job):
+            await self._end_unsent(record)
+            return None
         inputs = await self._preparation.prepare(record)
-        if inputs is None or not await self._may_submit(record, pace):
-            return
+        if inputs is None:
+            return None if record.job.is_settled else Pause(None)
+        if self._is_stale(record.job):
+            await self._end_unsent(record)
+            return None
+        if not await self._may_submit(record, pace):
+            return None
         if self._is_too_late(record.job):
-            await record.write(ended(record.job, JobState.FAILED, _NOT_SENT, self._clock.now()))
-            return
+            await self._end_unsent(record)
+            return None
         try:
             answer = await provider.submit(plan, inputs, spool=self._homecoming.spool, deadline_s=pace.submit_timeout_s)
         except ProviderError as exc:
@@ -147,6 +159,14 @@ class Advance:
             raise
         else:
             await record.write(self._submitted(record.job, answer))
+        return None
+
+    async def _end_unsent(self, record: JobRecord) -> None:
+        await record.write(ended(record.job, JobState.FAILED, _NOT_SENT, self._clock.now()))
+
+    def _is_stale(self, job: Job) -> bool:
+        """Nobody waits for the plan any more. Looked at before a first frame is made as well: it costs money, too."""
+        return (self._clock.now() - job.created_at).total_seconds() > _STALE_PLAN_S
 
     def _is_too_late(self, job: Job) -> bool:
         """The process slept between intent and request: somebody else may have given the attempt up meanwhile."""
@@ -154,16 +174,13 @@ class Advance:
         return self._clock.now() >= job.submit_deadline_at
 
     async def _may_submit(self, record: JobRecord, pace: Pace) -> bool:
-        """Put the intent on disk. Without it, or when nobody waits for the plan any more, nothing is sent."""
+        """Put the intent on disk. Without it nothing is sent."""
         job, now = record.job, self._clock.now()
         intent = job.to(
             JobState.SUBMITTING,
             attempt_token=uuid.uuid4().hex,
             submit_deadline_at=now + timedelta(seconds=pace.submit_timeout_s + SUBMIT_MARGIN_S),
         )
-        if (now - job.created_at).total_seconds() > _STALE_PLAN_S:
-            await record.write(ended(job, JobState.FAILED, _NOT_SENT, now))
-            return False
         try:
             await record.write(intent, must=True)
         except JobMoved:

@@ -30,6 +30,7 @@ from ring_mcp.domain import (
     VideoPlan,
 )
 from ring_mcp.errors import JobExpired, ProviderBadReply, ProviderError, StorageError, StorageRefused
+from ring_mcp.ledger.base import Ledger
 from ring_mcp.media.clip import write_poster
 from ring_mcp.media.identify import hash_file, identify
 from ring_mcp.media.preview import make_preview
@@ -43,6 +44,9 @@ _TRIES_BEFORE_LOST = 6
 """A file that is gone or unusable this often in a row (15 s) is lost; until then it may have been a passing fault."""
 
 _GONE_FOR_GOOD = 410
+
+_ID_CHARS = 36
+"""A job's id; the names of its files in the spool begin with it."""
 
 _KEEP_FILES_S = 30 * 24 * 3600.0
 
@@ -68,6 +72,14 @@ class Homecoming:
         self._clock = clock
         self._previews = previews
         self._audit_of = audit_of
+
+    async def tidy_up(self, ledger: Ledger) -> None:
+        """Remove from the spool what belongs to jobs that have ended: their process died before it could."""
+        for path in await asyncio.to_thread(lambda: list(self.spool.glob("*-*-*-*-*-*.*"))):
+            job = await ledger.get(path.name[:_ID_CHARS])
+            if job is not None and job.is_terminal:
+                with contextlib.suppress(OSError):
+                    path.unlink()
 
     async def bring_home(self, record: JobRecord, tries: int) -> float | None:
         """Take every output as far as it gets. Returns the pause before the next try in seconds, None to park the job.

@@ -45,10 +45,17 @@ class JobRunner:
         self._changed: dict[str, asyncio.Event] = {}
         self._upkeep: list[asyncio.Task[None]] = []
         self._closing = False
+        self._catching_up = asyncio.Lock()
+        self._has_caught_up = False
 
-    async def start(self) -> None:
-        """Begin to take over what others left. Returns at once; a ledger that is down is tried again."""
-        self._upkeep = [asyncio.create_task(self._sweep()), asyncio.create_task(self._beat())]
+    async def start(self, *, take_over: bool = True) -> None:
+        """Begin to take over what others left. Returns at once; a ledger that is down is tried again.
+
+        Without ``take_over`` only what this process is asked for is driven: a command that ends in a moment must not
+        begin to submit for others, since a request that is cut off has an unknown outcome.
+        """
+        looking = self._sweep() if take_over else self._catch_up()
+        self._upkeep = [asyncio.create_task(looking), asyncio.create_task(self._beat())]
 
     async def aclose(self) -> None:
         """Stop driving. Requests under way get a moment to be answered; jobs go on with the next process."""
@@ -110,6 +117,8 @@ class JobRunner:
         while record.is_behind:
             try:
                 await record.catch_up()
+            except JobMoved:
+                raise
             except LedgerError:
                 await self._clock.sleep(delay_s)
                 delay_s = min(30.0, delay_s * 2)
@@ -120,6 +129,7 @@ class JobRunner:
         due_at = self._clock.now() + timedelta(seconds=_AFTER_A_FAULT_S)
         with contextlib.suppress(LedgerError):
             await record.write(replace(record.job, owner=None, due_at=due_at, failure=failure))
+            await self._settle_accounts(record)  # as long as the row says that we have it, nobody takes it
 
     def _tell(self, job: Job) -> None:
         event = self._changed.get(job.id)
@@ -134,6 +144,7 @@ class JobRunner:
 
     async def adopt(self, job: Job) -> None:
         """Carry a job on if nobody alive does: it was parked, its process has died, or we own it unawares."""
+        await self._catch_up()
         if job.id in self._tasks or job.is_settled:
             return
         if job.owner == self._ledger.owner:  # the confirmation that its row was written had been lost
@@ -165,15 +176,23 @@ class JobRunner:
         for event in self._changed.values():
             event.set()
 
+    async def _catch_up(self) -> None:
+        """Write what a process before us could not: before anybody carries its jobs on from what the rows say."""
+        async with self._catching_up:
+            if not self._has_caught_up:
+                await self._write_ahead.replay(self._ledger)
+                self._has_caught_up = True
+
     async def _sweep(self) -> None:
         """Take over jobs of dead processes: all of them at the start, also parked ones, then those that are due."""
         parked = True
         while True:
             try:
-                if parked:
-                    await self._write_ahead.replay(self._ledger)
+                await self._catch_up()
                 for job in await self._ledger.claim(_TAKE_OVER_AT_ONCE, parked=parked):
                     self.enqueue(job)
+                if parked:
+                    await self._advance.tidy_up(self._ledger)
                 parked = False
             except LedgerError as exc:
                 logger.warning("open jobs cannot be looked for: %s", exc.message)
@@ -191,7 +210,9 @@ class JobRunner:
                 continue
             for job_id in set(driven) - kept:
                 record = self._records.get(job_id)
-                if record is None or record.job.is_settled or record.job.state is JobState.SUBMITTING:
+                if record is None or record.job.is_settled:
+                    continue
+                if record.job.state is JobState.SUBMITTING and not record.is_orphan:
                     continue  # an answer that is on its way is still worth having: it wins over "unknown"
                 logger.warning("job %s: another process has it now", job_id)
                 self._tasks[job_id].cancel()

@@ -9,11 +9,31 @@ from ring_mcp.clock import Clock
 from ring_mcp.conductors.inputs import MediaInputs
 from ring_mcp.conductors.recording import JobRecord
 from ring_mcp.domain import Failure, Job, JobState, VideoPlan
-from ring_mcp.errors import InvalidRequest
+from ring_mcp.errors import CapExceeded, InvalidRequest, OutcomeUnknown, ProviderAuthError
 from ring_mcp.providers.base import Inputs
 
 MakeFirstFrame = Callable[[Job], Awaitable[Job]]
 """Make, or find again, the still of a video job, and wait for it; the answer is the still's job as it then stands."""
+
+
+def _not_there_yet(frame: Job) -> Failure:
+    """Why the clip waits: making another still might pay twice for one."""
+    if frame.state is JobState.UNKNOWN:
+        return Failure(
+            code=OutcomeUnknown.code,
+            message=f"the outcome of the first frame (job {frame.id}) is not known, so the video was not started",
+            billed="unknown",
+            next_action=f"Look at the provider's console, settle the still with `ring-mcp jobs resolve {frame.id} "
+            "--paid|--not-paid`, then call ring-job-get.",
+        )
+    reason = f": {frame.failure.message}" if frame.failure else ""
+    return Failure(
+        code="first_frame_pending",
+        message=f"the first frame (job {frame.id}) is not there yet, so the video was not started{reason}",
+        billed="unknown",
+        retryable=True,
+        next_action="Call ring-job-get with the jobId: it goes on waiting.",
+    )
 
 
 class Preparation:
@@ -23,7 +43,10 @@ class Preparation:
         self.make_first_frame: MakeFirstFrame | None = None
 
     async def prepare(self, record: JobRecord) -> Inputs | None:
-        """The inputs of the request. None: something is missing for good, and the job has been ended at no cost."""
+        """The inputs of the request. None: something is missing.
+
+        If it is missing for good, the job has been ended at no cost; otherwise it goes on when somebody asks for it.
+        """
         plan = record.job.plan
         if not isinstance(plan, VideoPlan):
             return Inputs()
@@ -41,7 +64,14 @@ class Preparation:
 
     async def _with_first_frame(self, record: JobRecord) -> Inputs | None:
         assert self.make_first_frame is not None, "app.py connects the conductors"
-        frame = await self.make_first_frame(record.job)
+        try:
+            frame = await self.make_first_frame(record.job)
+        except (CapExceeded, ProviderAuthError) as exc:
+            await record.write(self._ended(record.job, f"the first frame cannot be made: {exc.message}", exc.billed))
+            return None
+        if not frame.is_terminal:
+            await record.write(replace(record.job, failure=_not_there_yet(frame)))
+            return None
         if frame.state is not JobState.DONE:
             reason = frame.failure.message if frame.failure else f"its job {frame.id} is {frame.state}"
             billed = frame.failure.billed if frame.failure else "unknown"
@@ -50,7 +80,7 @@ class Preparation:
             )
             return None
         plan = record.job.plan.model_copy(update={"made_frame": frame.assets[0]})
-        await record.write(replace(record.job, plan=plan))
+        await record.write(replace(record.job, plan=plan, failure=None))
         return Inputs(image_url=await self._inputs.image_for_provider(frame.assets[0].url))
 
     def _ended(self, job: Job, message: str, billed: str) -> Job:

@@ -18,7 +18,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from ring_mcp.clock import Clock
-from ring_mcp.domain import AuditRecord, Job, JobState
+from ring_mcp.domain import DRIVEN, AuditRecord, Job, JobState
 from ring_mcp.errors import JobMoved, LedgerError
 from ring_mcp.ledger.base import Ledger
 
@@ -54,20 +54,41 @@ class WriteAhead:
     async def replay(self, ledger: Ledger) -> None:
         """Write what a process before us could not. A file whose job went another way is left to be looked at."""
         for path in sorted(self._folder.glob("*.json")):
-            content = json.loads(path.read_text(encoding="utf-8"))
-            kept, records = _JOB.validate_python(content["job"]), _RECORDS.validate_python(content["records"])
-            stored = await ledger.get(kept.id)
-            if stored is None or stored.is_terminal or stored.attempt_token != kept.attempt_token:
-                path.rename(path.with_suffix(".stale"))
-                logger.warning("job %s: facts kept aside do not fit the ledger; see %s", kept.id, path.parent)
+            try:
+                content = json.loads(path.read_text(encoding="utf-8"))
+                kept, records = _JOB.validate_python(content["job"]), _RECORDS.validate_python(content["records"])
+            except (OSError, ValueError, KeyError, TypeError):  # another process was quicker, or it is none of ours
+                self._set_aside(path)
                 continue
-            with contextlib.suppress(JobMoved):
-                await ledger.save(stored, replace(kept, version=stored.version, owner=stored.owner), records)
+            await self._replay_one(path, kept, records, ledger)
+
+    async def _replay_one(self, path: Path, kept: Job, records: Sequence[AuditRecord], ledger: Ledger) -> None:
+        """These facts win over whoever has only taken the attempt over. The job is then free for the next driver."""
+        while True:
+            stored = await ledger.get(kept.id)
+            if stored is not None and stored.is_terminal and stored.state is kept.state:
                 self.forget(kept.id)
+                return
+            if stored is None or stored.is_terminal or stored.attempt_token != kept.attempt_token:
+                self._set_aside(path)
+                return
+            free = {"owner": None, "due_at": kept.updated_at} if kept.state in DRIVEN else {"owner": stored.owner}
+            with contextlib.suppress(JobMoved):  # somebody wrote it just now: look again
+                await ledger.save(stored, replace(kept, version=stored.version, **free), records)
+                self.forget(kept.id)
+                return
+
+    def _set_aside(self, path: Path) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            path.rename(path.with_suffix(".stale"))
+            logger.warning("job %s: facts kept aside do not fit the ledger; see %s", path.stem, path.parent)
 
 
 class JobRecord:
-    """The job that is being driven: ``job`` is its newest state, ``on_change`` is told of each."""
+    """The job that is being driven: ``job`` is its newest state, ``on_change`` is told of each.
+
+    ``is_orphan``: it was taken over in the middle of a submit, whose answer can only come to somebody else.
+    """
 
     def __init__(
         self, job: Job, ledger: Ledger, write_ahead: WriteAhead, clock: Clock, on_change: Callable[[Job], None]
@@ -81,6 +102,7 @@ class JobRecord:
         self._owed: list[AuditRecord] = []
         self._in_doubt: Job | None = None
         self.is_behind = False
+        self.is_orphan = job.state is JobState.SUBMITTING
 
     @property
     def saved_progress(self) -> int:
@@ -134,7 +156,7 @@ class JobRecord:
             return await self._ledger.save(self._saved, after, records)
         except JobMoved:
             stored = await self._ledger.get(after.id)
-            if stored is None or not (self._is_our_own(stored) or _gave_up_on(stored, after)):
+            if stored is None or not (self._is_our_own(stored) or _is_answered_by(stored, after)):
                 raise
             return await self._ledger.save(stored, replace(after, delivered_at=None), records)
 
@@ -149,6 +171,7 @@ class JobRecord:
             await self.write(self.job, must=True)
 
 
-def _gave_up_on(stored: Job, after: Job) -> bool:
-    """Somebody called this very attempt unknown while its answer was on the way: the answer wins."""
-    return stored.state is JobState.UNKNOWN and stored.attempt_token == after.attempt_token
+def _is_answered_by(stored: Job, after: Job) -> bool:
+    """Somebody took this very attempt over, or called it unknown, while its answer was on the way: the answer wins."""
+    has_no_answer = stored.state in (JobState.SUBMITTING, JobState.UNKNOWN)
+    return has_no_answer and stored.attempt_token is not None and stored.attempt_token == after.attempt_token

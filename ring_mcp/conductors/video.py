@@ -114,12 +114,17 @@ class VideoConductor:
         await self._inputs.check(plan, self._presets.video_models[plan.model].max_edit_input_s)
 
     async def make_first_frame(self, job: Job) -> Job:
-        """The still of this job: made by a job of its own, found again by its key after a crash."""
+        """The still of this job: made by a job of its own, found again by its key after a crash.
+
+        Where the caller gave a key, it stands for the still as well: whoever repeats the call after the clip failed at
+        no cost does not pay for another still.
+        """
         plan = job.plan
         assert isinstance(plan, VideoPlan)
         assert plan.first_frame is not None
+        paid_for = job.id if job.idempotency_key is None else job.request_hash
         opened = await self._intake.begin(
-            plan.first_frame, actor_id=job.actor_id, idempotency_key=f"first-frame:{job.id}", parent_job_id=job.id
+            plan.first_frame, actor_id=job.actor_id, idempotency_key=f"first-frame:{paid_for}", parent_job_id=job.id
         )
         return await self._runner.wait(opened.job.id, self._first_frame_wait_s) or opened.job
 

@@ -71,7 +71,10 @@ class MediaProvider(Protocol):
         every other error means "ask again later"."""
 
     async def download(self, output: Output, path: Path) -> Downloaded:
-        """Stream an output to ``path``, size-capped. Raises JobExpired if the file is gone."""
+        """Stream an output to ``path``, size-capped. Raises JobExpired if the file is gone.
+
+        An OSError of ``path`` itself is passed on: the disk is the caller's.
+        """
 
     async def aclose(self) -> None: ...
 

@@ -31,7 +31,7 @@ class ServiceTokens:
             raise Unauthorized("Missing Bearer token")
         if not self._table:
             raise Unauthorized("RING_MCP_SERVICE_TOKENS is not configured")
-        return self._actor(token.strip())
+        return self._actor(token.strip().encode("latin-1"))  # which is how header bytes become text
 
     def check(self, presented: SecretStr | None) -> str:
         """Over stdio: when tokens are configured, the client's RING_SERVICE_TOKEN has to be one of them.
@@ -42,10 +42,9 @@ class ServiceTokens:
             return self.default_actor
         if presented is None:
             raise Unauthorized("RING_SERVICE_TOKEN is not set")
-        return self._actor(presented.get_secret_value().strip())
+        return self._actor(presented.get_secret_value().strip().encode())
 
-    def _actor(self, token: str) -> str:
-        given = token.encode()
+    def _actor(self, given: bytes) -> str:
         found = [actor for actor, known in self._table if hmac.compare_digest(given, known)]
         if not found:
             raise Unauthorized("Invalid service token")

@@ -6,11 +6,12 @@ the tools use.
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
@@ -31,6 +32,7 @@ from ring_mcp.server.network import ACTOR_KEY
 from ring_mcp.server.openapi import openapi_document
 from ring_mcp.tools.image_create import ImageCreateArguments
 from ring_mcp.tools.job_answers import JobFailed
+from ring_mcp.tools.job_get import JobGetArguments
 from ring_mcp.tools.job_list import JobListArguments, list_jobs
 from ring_mcp.tools.results import failure_facts
 from ring_mcp.tools.tool import MAX_WAIT_S
@@ -39,7 +41,15 @@ from ring_mcp.tools.video_create import VideoCreateArguments
 PREFIX = "/api/mcp/v1"
 _IGNORED_FIELDS = ("actorId",)  # Ring's clients may send it; who calls is decided by the token alone
 
+Endpoint = Callable[[Request], Awaitable[JSONResponse]]
+
+
+class UnsupportedBody(InvalidRequest):
+    code = "unsupported_media_type"
+
+
 _STATUS: tuple[tuple[type[RingError], int], ...] = (
+    (UnsupportedBody, 415),
     (NotFound, 404),
     (InvalidRequest, 400),
     (Unauthorized, 401),
@@ -69,15 +79,26 @@ class Gateway:
             Route(f"{PREFIX}/openapi.json", self._told(self.openapi), methods=["GET"]),
         ]
 
-    def _told(self, endpoint: Any) -> Any:
-        """An endpoint whose errors of the tree become Ring's envelope; all others are the outermost layer's."""
+    def _told(self, endpoint: Endpoint) -> Callable[[Request], Awaitable[JSONResponse]]:
+        """An endpoint whose errors of the tree become Ring's envelope; all others are the outermost layer's.
+
+        It ends when its client leaves: a result that nobody received must not count as delivered, for then the same
+        request would be paid again. The job goes on.
+        """
 
         async def answer(request: Request) -> JSONResponse:
+            await request.body()
+            work, leaving = asyncio.ensure_future(endpoint(request)), asyncio.ensure_future(_left(request))
             try:
-                response: JSONResponse = await endpoint(request)
+                await asyncio.wait((work, leaving), return_when=asyncio.FIRST_COMPLETED)
+                if not work.done():
+                    raise ClientDisconnect
+                return work.result()
             except RingError as exc:
                 return error_response(exc)
-            return response
+            finally:
+                work.cancel()
+                leaving.cancel()
 
         return answer
 
@@ -99,10 +120,10 @@ class Gateway:
         return _data(200, (await self._app.health.check()).data())
 
     async def get_job(self, request: Request) -> JSONResponse:
-        job_id = request.path_params["job_id"]
+        job_id = JobGetArguments.parse({"jobId": request.path_params["job_id"]}).job_id
         job = await self._app.runner.current(job_id)
         if job is None or job.actor_id != _actor(request):
-            raise NotFound(f"there is no job {job_id[:100]!r}")
+            raise NotFound(f"there is no job {job_id!r}")
         await self._app.runner.adopt(job)
         wait_s = _wait_s(request, None, 0.0)
         result = await self._app.intake.deliver(await self._app.runner.wait(job.id, wait_s) or job)
@@ -124,26 +145,34 @@ def error_response(exc: RingError) -> JSONResponse:
     return JSONResponse(failure_facts(exc, getattr(exc, "extra", {})), status)
 
 
-def _data(status: int, data: Mapping[str, Any]) -> JSONResponse:
-    return JSONResponse({"success": True, "data": data}, status)
+def _data(status: int, data: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> JSONResponse:
+    return JSONResponse({"success": True, "data": data}, status, headers)
 
 
 def _created(result: JobResult) -> JSONResponse:
     """201 with what was made; 202 with the job while it is still under way."""
     if not result.success:
         raise JobFailed(result)
-    return _data(201 if result.state == "done" else 202, result.data())
+    if result.state == "done":
+        return _data(201, result.data())
+    return _data(202, result.data(), {"location": f"{PREFIX}/jobs/{result.job_id}"})
 
 
 def _actor(request: Request) -> str:
     return str(request.scope[ACTOR_KEY])
 
 
+async def _left(request: Request) -> None:
+    """Returns when the client has gone. Its body has been read before."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
 async def _body(request: Request) -> dict[str, Any]:
     """The JSON object of the body, with the Idempotency-Key header as ``idempotencyKey``. Raises InvalidRequest."""
     kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if kind != "application/json" and not kind.endswith("+json"):
-        raise InvalidRequest("the body must be application/json")
+        raise UnsupportedBody("the body must be application/json")
     try:
         body = json.loads(await request.body())
     except (ValueError, RecursionError):
@@ -152,7 +181,11 @@ async def _body(request: Request) -> dict[str, Any]:
         raise InvalidRequest("the body must be a JSON object")
     fields = {key: value for key, value in body.items() if key not in _IGNORED_FIELDS}
     key = request.headers.get("idempotency-key")
-    return fields if key is None else {"idempotencyKey": key, **fields}
+    if key is None:
+        return fields
+    if fields.get("idempotencyKey") not in (None, key):
+        raise InvalidRequest("idempotencyKey and the header Idempotency-Key differ")
+    return {**fields, "idempotencyKey": key}
 
 
 def _wait_s(request: Request, argument: float | None, default_s: float) -> float:

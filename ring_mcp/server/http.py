@@ -6,13 +6,12 @@ come from the SDK. A client that goes away leaves its job running.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
 from mcp.server import Server, ServerRequestContext
-from mcp.server.runner import serve_loop
-from mcp.server.sse import SseServerTransport
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.applications import Starlette
@@ -29,58 +28,97 @@ from ring_mcp.server.auth import ServiceTokens
 from ring_mcp.server.files import FILES_PATH, FileLinks, Files
 from ring_mcp.server.gateway import PREFIX, Gateway
 from ring_mcp.server.mcp import build_server
-from ring_mcp.server.network import ACTOR_KEY, Authenticated, BodyLimit, Guarded, KnownNames, Paced
+from ring_mcp.server.network import ACTOR_KEY, Authenticated, BodyLimit, Guarded, KnownNames
+from ring_mcp.server.pacing import Paced, Slots
+from ring_mcp.server.sse import MESSAGES_PATH, STREAM_PATH, Sse
 
 BODY_TIMEOUT_S = 30.0
-_LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
 
 
-def build_http_app(app: App, links: FileLinks) -> Starlette:
-    """The Starlette app over an open App. Its lifespan runs the MCP session manager and nothing else."""
+def build_mcp(app: App) -> Server[dict[str, Any]]:
+    """The MCP server whose callers are known by the token of their request."""
+    return build_server(app.tools(), app.resources(), identify=actor_of_request, links=app.config.result_links)
+
+
+def build_http_app(
+    app: App,
+    links: FileLinks,
+    stopping: asyncio.Event,
+    *,
+    server: Server[dict[str, Any]] | None = None,
+    body_timeout_s: float = BODY_TIMEOUT_S,
+) -> Starlette:
+    """The Starlette app over an open App. When ``stopping`` is set, whoever waits gets the handle of their job.
+
+    ``server`` stands in for ``build_mcp(app)``: the conformance suite wants tools of its own.
+    """
     config = app.config
-    server = build_server(app.tools(), app.resources(), identify=actor_of_request, links=config.result_links)
-    # Host and Origin are checked for every route by KnownNames, not for the MCP ones a second time.
-    unchecked = TransportSecuritySettings(enable_dns_rebinding_protection=False)
-    manager = StreamableHTTPSessionManager(
-        server, stateless=True, security_settings=unchecked, max_request_body_size=config.max_body_bytes
+    server = server or build_mcp(app)
+    calls = Slots(config.max_open_calls, "calls")
+    mcp = McpEndpoint(
+        StreamableHTTPSessionManager(
+            server,
+            stateless=True,
+            # Host and Origin are checked for every route by KnownNames, not for the MCP ones a second time.
+            security_settings=TransportSecuritySettings(enable_dns_rebinding_protection=False),
+            max_request_body_size=config.max_body_bytes,
+        )
     )
-    sse = SseServerTransport("/messages/", unchecked, config.max_body_bytes)
+    sse = Sse(server, calls, max_body_bytes=config.max_body_bytes)
     gateway = Gateway(
         app,
         image_wait_s=config.image_gen_poll_timeout_ms / 1000,
         video_wait_s=config.video_gen_poll_timeout_ms / 1000,
     )
 
+    async def stop() -> None:
+        await stopping.wait()
+        app.runner.release_waiters()
+        await sse.end()
+
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with manager.run():
-            yield
+        stopper = asyncio.create_task(stop())
+        try:
+            async with mcp.manager.run():
+                yield
+        finally:
+            stopper.cancel()
 
-    hosts = (*_LOOPBACK_NAMES, *config.allowed_hosts) if not config.allowed_hosts else config.allowed_hosts
-    return Starlette(
+    starlette = Starlette(
         routes=[
-            Route("/mcp", McpEndpoint(manager)),
-            Route("/sse", SseEndpoint(server, sse), methods=["GET"]),
-            Mount("/messages/", sse.handle_post_message),
+            Route("/mcp", mcp, methods=["POST"]),
+            Route("/mcp/", mcp, methods=["POST"]),
+            Route(STREAM_PATH, sse, methods=["GET"]),
+            Mount(MESSAGES_PATH, sse.post_message),
             *gateway.routes(),
-            Mount(FILES_PATH.rstrip("/"), Files(app.storage, links)),
+            Mount(FILES_PATH, Files(app.storage, links)),
             Route("/healthz", _alive, methods=["GET"]),
         ],
         middleware=[
             Middleware(Guarded),
-            Middleware(KnownNames, hosts=hosts, origins=config.allowed_origins),
-            Middleware(BodyLimit, max_bytes=config.max_body_bytes, timeout_s=BODY_TIMEOUT_S),
+            Middleware(KnownNames, hosts=(links.host, *config.allowed_hosts), origins=config.allowed_origins),
+            Middleware(BodyLimit, max_bytes=config.max_body_bytes, timeout_s=body_timeout_s),
             Middleware(
                 Authenticated,
                 tokens=ServiceTokens(config.service_tokens, config.actor_id),
                 is_open=is_open,
                 ring=PREFIX,
             ),
-            Middleware(Paced, per_minute=config.max_calls_per_minute, max_open=config.max_open_calls, is_open=is_open),
+            Middleware(
+                Paced,
+                per_minute=config.max_calls_per_minute,
+                calls=calls,
+                is_open=is_open,
+                is_stream=STREAM_PATH.__eq__,
+            ),
         ],
         exception_handlers={HTTPException: _not_served},
         lifespan=lifespan,
     )
+    # A redirect would name the scheme that this process sees: behind a proxy with TLS that sends tokens in the clear.
+    starlette.router.redirect_slashes = False
+    return starlette
 
 
 def is_open(path: str) -> bool:
@@ -98,25 +136,16 @@ def actor_of_request(ctx: ServerRequestContext[Any]) -> str:
 
 
 class McpEndpoint:
-    """Streamable HTTP, both protocol eras. (A route takes an object like this one as a bare ASGI app.)"""
+    """Streamable HTTP, both protocol eras; without sessions there is nothing to GET or DELETE.
+
+    A route takes an object like this one as a bare ASGI app.
+    """
 
     def __init__(self, manager: StreamableHTTPSessionManager) -> None:
-        self._manager = manager
+        self.manager = manager
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._manager.asgi_app(scope, receive, send)
-
-
-class SseEndpoint:
-    """The older transport: one long GET a client, which posts its messages to ``/messages/``."""
-
-    def __init__(self, server: Server[Any], transport: SseServerTransport) -> None:
-        self._server = server
-        self._transport = transport
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with self._transport.connect_sse(scope, receive, send) as (reading, writing):
-            await serve_loop(self._server, reading, writing, lifespan_state={})
+        await self.manager.asgi_app(scope, receive, send)
 
 
 async def _alive(request: Request) -> PlainTextResponse:

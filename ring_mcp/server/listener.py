@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import socket
-from collections.abc import Callable
 from types import FrameType
 
+import h11
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -23,33 +24,68 @@ _MAX_HEAD_BYTES = 64 * 1024
 
 
 class ImpatientProtocol(H11Protocol):
-    """Closes a connection whose first request has not begun within ``head_timeout_s``; later ones have keep-alive."""
+    """Closes a connection on which the head of a request takes longer than ``head_timeout_s`` to arrive.
+
+    The same for the rest of a body when its answer has been given already. Before the next request there is uvicorn's
+    keep-alive limit, and the app has its own for a body that it reads.
+    """
 
     head_timeout_s = HEAD_TIMEOUT_S
+    _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._head_timer = self.loop.call_later(self.head_timeout_s, self._give_up)
+        self._watch(self.conn.their_state is h11.IDLE)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch(self.conn.their_state is h11.IDLE or self._is_answered_early())
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._watch(self._is_answered_early())
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._head_timer.cancel()
+        self._watch(False)
         super().connection_lost(exc)
 
-    def _give_up(self) -> None:
-        if self.cycle is None:
+    def send_400_response(self, msg: str) -> None:
+        """Also in the middle of a body, where uvicorn leaves the app to answer on a connection that is closed."""
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete:
+            super().send_400_response(msg)
+            return
+        cycle.disconnected = True
+        if cycle.response_started:
             self.transport.close()
+        else:
+            super().send_400_response(msg)
+        cycle.message_event.set()
+
+    def _is_answered_early(self) -> bool:
+        return self.conn.their_state is h11.SEND_BODY and self.conn.our_state in (h11.DONE, h11.MUST_CLOSE)
+
+    def _watch(self, is_awaited: bool) -> None:
+        """The clock runs from the first moment on; more bytes do not set it back."""
+        if not is_awaited and self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        elif is_awaited and self._deadline is None:
+            self._deadline = self.loop.call_later(self.head_timeout_s, self.transport.close)
 
 
 class DrainingServer(uvicorn.Server):
-    """Before it waits for open calls, it tells the app that they should come to an end."""
+    """On a signal it tells the app that open calls should come to an end, and stops when they have."""
 
-    def __init__(self, config: uvicorn.Config, on_stop: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, stopping: asyncio.Event) -> None:
         super().__init__(config)
-        self._on_stop = on_stop
+        self._stopping = stopping
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        super().handle_exit(sig, frame)
-        self._on_stop()
+        # Not uvicorn's own, which raises the signal again at its end: that kills the process before jobs are put down.
+        asyncio.get_running_loop().call_soon_threadsafe(self._stopping.set)
+        self.force_exit = self.should_exit and sig == signal.SIGINT  # Ctrl-C a second time
+        self.should_exit = True
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -70,11 +106,18 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-async def listen(app: ASGIApp, listener: socket.socket, *, drain_s: float, on_stop: Callable[[], None]) -> None:
-    """Serve until SIGTERM or SIGINT; open calls have ``drain_s`` to end."""
+async def listen(
+    app: ASGIApp,
+    listener: socket.socket,
+    stopping: asyncio.Event,
+    *,
+    drain_s: float,
+    protocol: type[ImpatientProtocol] = ImpatientProtocol,
+) -> None:
+    """Serve until SIGTERM or SIGINT, which sets ``stopping``; open calls then have ``drain_s`` to end."""
     config = uvicorn.Config(
         app,
-        http=ImpatientProtocol,
+        http=protocol,
         ws="none",
         lifespan="on",
         log_config=None,
@@ -85,4 +128,4 @@ async def listen(app: ASGIApp, listener: socket.socket, *, drain_s: float, on_st
         timeout_graceful_shutdown=max(1, round(drain_s)),
         h11_max_incomplete_event_size=_MAX_HEAD_BYTES,
     )
-    await DrainingServer(config, on_stop).serve([listener])
+    await DrainingServer(config, stopping).serve([listener])

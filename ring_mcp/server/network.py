@@ -3,7 +3,7 @@
 Guarded: answers are logged without query or token, carry security headers, and an error of ours shows no traceback.
 KnownNames: Host and Origin are checked against lists (a page in a browser must not reach a server on this machine).
 BodyLimit: a body has a size and a time limit.
-Authenticated: a bearer token names the actor. Paced: each actor has a rate and a number of open calls.
+Authenticated: a bearer token names the actor. (``server.pacing`` follows: each actor has a rate.)
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import time
 import uuid
-from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
-from urllib.parse import urlsplit
 
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
+from mcp.server.auth.provider import AccessToken
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ring_mcp.errors import Unauthorized
@@ -33,7 +35,12 @@ SECURITY_HEADERS = {
     "x-frame-options": "DENY",
     "referrer-policy": "no-referrer",
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "cache-control": "no-store",
 }
+
+LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
+
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?")
 
 
 def header(scope: Scope, name: str) -> str:
@@ -76,6 +83,8 @@ class Guarded:
 
         try:
             await self._app(scope, receive, guarded)
+        except ClientDisconnect:
+            pass  # it left before its request was whole
         except Exception:
             logger.exception("internal error, request %s", request_id)
             if status == 0:
@@ -97,12 +106,22 @@ def _loggable(path: str) -> str:
     return "/files/…" if path.startswith("/files/") else path.encode("unicode_escape").decode()[:200]
 
 
+def host_name(value: str) -> str | None:
+    """The name in a Host header or in an entry of a list: lower case, no port, no brackets. None: it is neither."""
+    found = _HOST.fullmatch(value.strip().lower())
+    return found[1].strip("[]") if found else None
+
+
 class KnownNames:
-    """421 for a Host, 403 for an Origin that is not on the list. Hosts are given without port; ``*`` allows any."""
+    """421 for a Host, 403 for an Origin that is not on the list. Ports of hosts do not matter; ``*`` allows any.
+
+    Loopback is always known: no name that is an attacker's own reads like that, and pages of this machine may call.
+    """
 
     def __init__(self, app: ASGIApp, *, hosts: Collection[str], origins: Collection[str]) -> None:
         self._app = app
-        self._hosts = {host.lower() for host in hosts}
+        self._any_host = "*" in hosts
+        self._hosts = {*LOOPBACK_NAMES, *(host_name(host) or host.lower() for host in hosts)}
         self._origins = {origin.lower().rstrip("/") for origin in origins}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -111,22 +130,23 @@ class KnownNames:
                 await refuse(send, 421, "this host name is not served here (RING_ALLOWED_HOSTS)")
                 return
             origin = header(scope, "origin").lower().rstrip("/")
-            if origin and origin not in self._origins and "*" not in self._origins:
+            if origin and not self._knows_origin(origin):
                 await refuse(send, 403, "requests from this origin are not allowed (RING_ALLOWED_ORIGINS)")
                 return
         await self._app(scope, receive, send)
 
-    def _knows_host(self, value: str) -> bool:
-        if "*" in self._hosts:
+    def _knows_origin(self, value: str) -> bool:
+        if value in self._origins or "*" in self._origins:
             return True
-        try:
-            host = urlsplit(f"//{value}").hostname
-        except ValueError:
-            return False
-        return host is not None and host.lower() in self._hosts
+        scheme, _, host = value.partition("://")
+        return scheme in ("http", "https") and host_name(host) in LOOPBACK_NAMES
+
+    def _knows_host(self, value: str) -> bool:
+        name = host_name(value)
+        return name is not None and (self._any_host or name in self._hosts)
 
 
-class _BodyTooLarge(Exception):
+class _BodyRefused(Exception):
     pass
 
 
@@ -135,8 +155,9 @@ class BodyLimit:
 
     def __init__(self, app: ASGIApp, *, max_bytes: int, timeout_s: float) -> None:
         self._app = app
-        self._max_bytes = max_bytes
         self._timeout_s = timeout_s
+        self._max_bytes = max_bytes
+        self._too_large = (413, f"the body may have {max_bytes:,} bytes at most")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -144,41 +165,49 @@ class BodyLimit:
             return
         declared = header(scope, "content-length")
         if declared and (not declared.isdigit() or int(declared) > self._max_bytes):
-            await refuse(send, 413, f"the body may have {self._max_bytes:,} bytes at most")
+            await refuse(send, *self._too_large, {"connection": "close"})
             return
         seen, done, answered = 0, False, False
+        refusal: tuple[int, str] | None = None
         until = asyncio.get_running_loop().time() + self._timeout_s
 
         async def limited() -> Message:
-            nonlocal seen, done
+            nonlocal seen, done, refusal
             if done:
                 return await receive()  # waits for the client to leave: no limit on that
-            async with asyncio.timeout_at(until):
-                message = await receive()
+            try:
+                async with asyncio.timeout_at(until):
+                    message = await receive()
+            except TimeoutError:
+                refusal = 408, "the body did not arrive in time"
+                raise _BodyRefused from None
             seen += len(message.get("body", b""))
             done = message["type"] != "http.request" or not message.get("more_body", False)
             if seen > self._max_bytes:
-                raise _BodyTooLarge
+                refusal = self._too_large
+                raise _BodyRefused
             return message
 
         async def noted(message: Message) -> None:
             nonlocal answered
+            if refusal is not None and not answered:
+                return  # whatever the app makes of half a body: the answer is ours
             answered = True
             await send(message)
 
         try:
             await self._app(scope, limited, noted)
-        except _BodyTooLarge:
-            if not answered:
-                await refuse(send, 413, f"the body may have {self._max_bytes:,} bytes at most")
-        except TimeoutError:
-            if answered or done:
+        except Exception:
+            if refusal is None:
                 raise
-            await refuse(send, 408, "the body did not arrive in time", {"connection": "close"})
+        if refusal is not None and not answered:
+            await refuse(send, *refusal, {"connection": "close"})
 
 
 class Authenticated:
     """401 without one of the service tokens; otherwise the scope carries the actor's id.
+
+    As ``user`` it stands there, too, for the SDK: an SSE session takes messages from the actor alone who opened it.
 
     Without configured tokens the server listens on loopback alone (``server.process`` sees to that) and everybody there
     is the default actor, but for Ring's own gateway, which never is open.
@@ -194,49 +223,10 @@ class Authenticated:
         if scope["type"] == "http" and not self._is_open(scope["path"]):
             try:
                 must = self._tokens.are_configured or scope["path"].startswith(self._ring)
-                scope[ACTOR_KEY] = (
-                    self._tokens.actor_of(header(scope, "authorization")) if must else self._tokens.default_actor
-                )
+                actor = self._tokens.actor_of(header(scope, "authorization")) if must else self._tokens.default_actor
             except Unauthorized as exc:
                 await refuse(send, 401, exc.message, {"www-authenticate": 'Bearer error="invalid_token"'})
                 return
+            scope[ACTOR_KEY] = actor
+            scope["user"] = AuthenticatedUser(AccessToken(token="", client_id=actor, scopes=[], subject=actor))
         await self._app(scope, receive, send)
-
-
-class Paced:
-    """429 with Retry-After for an actor above its rate, or with too many calls open."""
-
-    def __init__(self, app: ASGIApp, *, per_minute: int, max_open: int, is_open: Callable[[str], bool]) -> None:
-        self._app = app
-        self._rate_per_s = per_minute / 60
-        self._burst = float(per_minute)
-        self._max_open = max_open
-        self._is_open = is_open
-        self._tokens: dict[str, tuple[float, float]] = {}
-        self._open: dict[str, int] = defaultdict(int)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or self._is_open(scope["path"]):
-            await self._app(scope, receive, send)
-            return
-        actor = scope[ACTOR_KEY]
-        wait_s = self._take(actor)
-        if wait_s > 0:
-            await refuse(send, 429, "too many requests", {"retry-after": str(int(wait_s) + 1)})
-            return
-        if self._open[actor] >= self._max_open:
-            await refuse(send, 429, f"{self._max_open} calls are open already", {"retry-after": "5"})
-            return
-        self._open[actor] += 1
-        try:
-            await self._app(scope, receive, send)
-        finally:
-            self._open[actor] -= 1
-
-    def _take(self, actor: str) -> float:
-        """Seconds until this actor may call; 0: now."""
-        now = time.monotonic()
-        tokens, at = self._tokens.get(actor, (self._burst, now))
-        tokens = min(self._burst, tokens + (now - at) * self._rate_per_s)
-        self._tokens[actor] = (tokens - 1 if tokens >= 1 else tokens, now)
-        return 0.0 if tokens >= 1 else (1 - tokens) / self._rate_per_s

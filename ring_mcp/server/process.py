@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import sys
@@ -20,9 +21,9 @@ def run_stdio(*, sandbox: bool = False) -> None:
     """Serve on stdin and stdout until the client leaves. Exit status 2: the configuration is wrong (see stderr)."""
     wire = os.dup(1)
     os.dup2(2, 1)  # from here on nothing but the protocol reaches the client, whatever is imported and prints
-    if sys.stdin is not None and sys.stdin.isatty():
-        _say("ring-mcp: waiting for an MCP client on stdin (Ctrl-C to end). `ring-mcp --help` lists the commands.")
-    _run(lambda config: _serve_stdio(config, wire), sandbox=sandbox)
+    _run(
+        lambda config: _serve_stdio(config, wire), sandbox=sandbox, greets=sys.stdin is not None and sys.stdin.isatty()
+    )
 
 
 def run_http(host: str, port: int, *, sandbox: bool = False) -> None:
@@ -30,19 +31,22 @@ def run_http(host: str, port: int, *, sandbox: bool = False) -> None:
     _run(lambda config: _serve_http(config, host, port), sandbox=sandbox)
 
 
-def _run(serve: Callable[[Config], Coroutine[Any, Any, None]], *, sandbox: bool) -> None:
-    from ring_mcp.config import load_config
-    from ring_mcp.errors import RingError
+def _run(serve: Callable[[Config], Coroutine[Any, Any, None]], *, sandbox: bool, greets: bool = False) -> None:
+    gc.disable()  # until it serves: what is loaded now stays, and looking through it again and again takes a while
+    try:  # from the first moment on: Ctrl-C may come while all this is loaded
+        if greets:
+            _say("ring-mcp: waiting for an MCP client on stdin (Ctrl-C to end). `ring-mcp --help` lists the commands.")
+        from ring_mcp.config import load_config
+        from ring_mcp.errors import RingError
 
-    try:
         config = load_config(sandbox=True) if sandbox else load_config()
         _log_to_stderr(config.log_level)
         asyncio.run(serve(config))
+    except KeyboardInterrupt:
+        sys.exit(130)
     except RingError as exc:
         _say(f"ring-mcp cannot start:\n{exc.message}\n{exc.next_action}")
         sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
 
 
 def _log_to_stderr(level: str) -> None:
@@ -50,8 +54,10 @@ def _log_to_stderr(level: str) -> None:
         level=level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     logging.getLogger("ring_mcp.access").setLevel(logging.INFO)
-    for noisy in ("httpx2", "httpcore2"):  # they log whole URLs, and signed ones are secrets
+    # These log whole URLs (signed ones are secrets) and, when a message cannot be read, prompts.
+    for noisy in ("httpx2", "httpcore2", "mcp", "sse_starlette"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("mcp.server.sse").setLevel(logging.CRITICAL)
 
 
 async def _serve_stdio(config: Config, wire: int) -> None:
@@ -69,6 +75,7 @@ async def _serve_stdio(config: Config, wire: int) -> None:
             identify=lambda ctx: tokens.check(config.service_token),
             links=config.result_links,
         )
+        _collect_garbage_again()
         await serve_stdio(server, wire, closing=stack.aclose)
 
 
@@ -90,9 +97,14 @@ async def _serve_http(config: Config, host: str, port: int) -> None:
         async with open_app(config, links=links) as app:
             logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
             _say(f"ring-mcp listens on {own_url}: /mcp, /sse, /api/mcp/v1{' (SANDBOX)' if config.sandbox else ''}")
-            await listen(
-                build_http_app(app, links), listener, drain_s=config.drain_s, on_stop=app.runner.release_waiters
-            )
+            stopping = asyncio.Event()
+            _collect_garbage_again()
+            await listen(build_http_app(app, links, stopping), listener, stopping, drain_s=config.drain_s)
+
+
+def _collect_garbage_again() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 def _say(text: str) -> None:

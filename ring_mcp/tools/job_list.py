@@ -31,6 +31,8 @@ class ListedJob(Wire):
     request_id: str | None = None
     clip_id: str | None = None
     quality_mode: str | None = None
+    model: str | None = None
+    cost_usd: Usd | None = Field(None, description="What counts against the caps; until it ended, what is reserved.")
     estimated_cost_usd: Usd
     billed_cost_usd: Usd | None = None
     url: str | None = None
@@ -49,6 +51,8 @@ class ListedJob(Wire):
             request_id=job.provider_request_id,
             clip_id=job.clip_id,
             quality_mode=plan.quality_mode if isinstance(plan, VideoPlan) else None,
+            model=plan.model,
+            cost_usd=job.reserved_usd if job.settled_usd is None else job.settled_usd,
             estimated_cost_usd=plan.estimated_usd,
             billed_cost_usd=job.billed_usd,
             url=job.assets[0].url if job.assets else None,

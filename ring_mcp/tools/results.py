@@ -37,9 +37,10 @@ def success(answer: Answer, *, links: bool) -> CallToolResult:
 
 def failure_facts(exc: RingError, extra: Mapping[str, Any]) -> dict[str, Any]:
     """A failure that may be told, for programs: the same over MCP and REST."""
+    error = exc.message if len(exc.message) <= _MAX_ERROR_CHARS else exc.message[:_MAX_ERROR_CHARS] + " …"
     facts: dict[str, Any] = {
         "success": False,
-        "error": exc.message,
+        "error": error,
         "code": exc.code,
         "billed": exc.billed,
         "retryable": exc.retryable,
@@ -53,14 +54,13 @@ def failure_facts(exc: RingError, extra: Mapping[str, Any]) -> dict[str, Any]:
 def failure(exc: RingError, **extra: Any) -> CallToolResult:
     """A failure that may be told: what happened, whether it was billed, what to do next."""
     billed = {"no": "Nothing was billed.", "yes": "It was billed.", "unknown": "Whether it was billed is not known."}
-    lines = [exc.message, f"[{exc.code}] {billed[exc.billed]}", exc.next_action]
+    facts = failure_facts(exc, extra)
+    lines = [facts["error"], f"[{exc.code}] {billed[exc.billed]}", exc.next_action]
     if exc.job_id is not None:
         lines.append(f"jobId: {exc.job_id}")
     lines += [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in extra.items() if value]
     text = "\n".join(line for line in lines if line)[:_MAX_TEXT_CHARS]
-    return CallToolResult(
-        content=[TextContent(type="text", text=text)], structured_content=failure_facts(exc, extra), is_error=True
-    )
+    return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=facts, is_error=True)
 
 
 def internal_error(exc: BaseException, tool: str) -> CallToolResult:

@@ -110,13 +110,17 @@ class Tool(Generic[A]):
     handler: Callable[[A, Caller], Awaitable[Answer]] = field(repr=False)
 
     def output_schema(self) -> dict[str, Any]:
-        """The envelope of a success. Failures are errors and carry another shape."""
+        """The envelope, of a failure too: clients on the TypeScript SDK check errors against it as well."""
         data = tidy(self.output.model_json_schema(by_alias=True, mode="serialization"))
         definitions = data.pop("$defs", None)
         schema: dict[str, Any] = {
             "type": "object",
-            "properties": {"success": {"type": "boolean", "const": True}, "data": data},
-            "required": ["success", "data"],
+            "properties": {
+                "success": {"type": "boolean"},
+                "data": {**data, "description": "What was made; absent when success is false."},
+                "error": {"type": "string", "description": "What went wrong; absent when success is true."},
+            },
+            "required": ["success"],
         }
         return {**schema, "$defs": definitions} if definitions else schema
 

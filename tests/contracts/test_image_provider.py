@@ -80,7 +80,8 @@ class Service:
         return plan_image(ImageRequest(**asked), SETTINGS, PRESETS, TODAY.date())
 
     async def submit(self, plan: ImagePlan | None = None, deadline_s: float = LIMIT_S) -> Accepted | Finished:
-        return await self.provider.submit(plan or self.plan(), Inputs(), spool=self.spool, deadline_s=deadline_s)
+        submit = self.provider.submit(plan or self.plan(), Inputs(), spool=self.spool, deadline_s=deadline_s)
+        return await asyncio.wait_for(submit, 2 * LIMIT_S)
 
     async def result(self, plan: ImagePlan | None = None) -> Finished:
         """Everything from the request to the finished pictures."""
@@ -100,7 +101,7 @@ class Service:
 
     async def failure(self, attempt: Any) -> ProviderError:
         with pytest.raises(ProviderError) as caught:
-            await attempt
+            await asyncio.wait_for(attempt, 3 * LIMIT_S)
         return caught.value
 
     def arm(self, fault: str, **options: Any) -> None:

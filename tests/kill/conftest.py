@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
-from kill_world import LedgerKind, World
+from kill_world import KILLS, LedgerKind, MakeWorld, World
 from postgres_server import fresh_database, server_url
 
 from ring_mcp.sandbox.server import SandboxServer
-
-MakeWorld = Callable[[LedgerKind], Awaitable[World]]
-
-KILLS = "kills"
-"""The property of a test that holds its lines of the table."""
 
 
 @pytest.fixture(scope="session")

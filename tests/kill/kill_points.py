@@ -14,7 +14,8 @@ from ring_mcp.sandbox.state import SandboxState
 Kind = Literal["image", "video", "frame"]
 """What is asked for; ``frame`` is a clip whose first frame is made from a prompt."""
 
-Outcome = Literal["done", "unknown", "failed"]
+Outcome = Literal["done", "unknown", "planned"]
+"""``planned``: the clip waits for a person to say what became of its still."""
 
 
 def arguments(kind: Kind, prompt: str) -> dict[str, Any]:
@@ -146,9 +147,17 @@ FRAME_POINTS = [
     _of_the_still(
         "reply here, id not on disk",
         Fate(at="save", when="before", state="rendering"),
-        outcome="failed",
+        outcome="planned",
         accepted=0,
         still="unknown",
+    ),
+    _of_the_still(
+        "intent on disk, POST not sent",
+        Fate(at="save", when="after", state="submitting"),
+        outcome="planned",
+        accepted=0,
+        still="unknown",
+        still_accepted=0,
     ),
     _of_the_still("id on disk, not polled", Fate(at="save", when="after", state="rendering")),
     _of_the_still("uploaded, row not written", Fate(at="put", when="after")),

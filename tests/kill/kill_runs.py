@@ -10,13 +10,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from conftest import MakeWorld
 from kill_client import Reply, Server, ServerDied
 from kill_points import Kind, Point, arguments, frame_of, tool_of
-from kill_world import PAST_EVERY_DEADLINE_S, LedgerKind, World, until
+from kill_world import PAST_EVERY_DEADLINE_S, SHORT_LEASE_S, LedgerKind, MakeWorld, World, until
 from victim import Fate
 
-SHORT_LEASE_S = 0.6
 KILLED = -9
 PLAIN = Fate(lease_s=SHORT_LEASE_S)
 
@@ -43,8 +41,7 @@ class Kill:
         await self._die()
         before = self.world.row(self.prompt)
         assert before is not None
-        successor, recovered_s = await self._recover()
-        reply = await successor.call(tool_of(self.kind), self.arguments)
+        successor, reply, recovered_s = await self._recover()
         assert reply.job_id == before["id"], "the same request after the crash is the same job"
         self._check(reply)
         verdict = await self.world.judge(may_be_unknown=self.point.somebody_must_resolve)
@@ -85,8 +82,8 @@ class Kill:
             return fate
         return replace(fate or PLAIN, lease_s=SHORT_LEASE_S)
 
-    async def _recover(self) -> tuple[Server, float]:
-        """The next server, and the seconds from its start until the job was settled."""
+    async def _recover(self) -> tuple[Server, Reply, float]:
+        """The next server, what it tells the caller, and the seconds from its start until the job was settled."""
         ahead_s = 0.0
         if self.world.kind == "postgres" and self.point.somebody_must_resolve:
             await self._nobody_gives_up_before_the_deadline()
@@ -94,10 +91,14 @@ class Kill:
         started_at = time.monotonic()
         fate = None if self.world.kind == "sqlite" else Fate(lease_s=SHORT_LEASE_S, clock_ahead_s=ahead_s)
         successor = await self.world.start(fate)
+        if not self.in_a_hurry:
+            await self.world.all_settled()
+            recovered_s = time.monotonic() - started_at
+        reply = await successor.call(tool_of(self.kind), self.arguments)
         if self.in_a_hurry:
-            await successor.call(tool_of(self.kind), self.arguments | {"waitSeconds": 0})
-        await self.world.all_settled()
-        return successor, time.monotonic() - started_at
+            await self.world.all_settled()
+            recovered_s = time.monotonic() - started_at
+        return successor, reply, recovered_s
 
     async def _nobody_gives_up_before_the_deadline(self) -> None:
         """On PostgreSQL the owner of a submit may only be silent: its answer may yet come, so the next one waits."""
@@ -127,8 +128,7 @@ class Kill:
             assert len(row["assets"]) == point.pictures
             return
         assert reply.is_error
-        assert reply.content["code"] == ("unknown_outcome" if point.outcome == "unknown" else "first_frame_failed")
-        assert reply.content["billed"] == "unknown"
+        assert (reply.content["code"], reply.content["billed"]) == ("unknown_outcome", "unknown")
 
     async def _resolve(self, server: Server) -> None:
         """The unknown job is shown as such; a person settles it, and its reservation ends."""
@@ -143,8 +143,22 @@ class Kill:
         assert settled is not None
         assert settled["state"] == "failed"
         assert settled["settled_usd_ticks"] == (row["reserved_usd_ticks"] if paid else 0)
+        if self.point.outcome == "planned":
+            await self._go_on_without_the_still(server, paid)
         spend = await self.world.spend()
         assert (spend.unknown_jobs, spend.month_reserved_usd) == (0, 0)
+
+    async def _go_on_without_the_still(self, server: Server, paid: bool) -> None:
+        """Of a still that was paid for no second one is made; of one that was not, the clip is made after all."""
+        clip = self.world.row(self.prompt)
+        assert clip is not None
+        reply = await server.call("ring-job-get", {"jobId": clip["id"], "waitSeconds": 40})
+        if paid:
+            assert reply.content["code"] == "first_frame_failed"
+        else:
+            assert reply.data["state"] == "done"
+        assert len(self.world.charges(frame_of(self.prompt))) == 1
+        assert len(self.world.charges(self.prompt)) == (0 if paid else 1)
 
 
 async def kill_again_and_again(

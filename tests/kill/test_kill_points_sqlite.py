@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from conftest import KILLS, MakeWorld
 from kill_points import FRAME_POINTS, IMAGE_POINTS, POINTS, Kind, Point
 from kill_runs import kill_again_and_again
+from kill_world import KILLS, MakeWorld
 
 CASES = [
     *(("image", point) for point in IMAGE_POINTS),

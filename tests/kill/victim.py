@@ -1,8 +1,8 @@
 """The real stdio server, made to die of SIGKILL at one exact point of a job's life.
 
-Run as a program with one JSON object (see ``Fate``) as its argument. Everything is wired by ``open_app`` as always; only
-the ledger and the storage stand behind a wrapper that kills this process before or after a call. Without ``die`` it is
-the plain server, with the lease and the clock that a test wants.
+Run as a program with one JSON object (see ``Fate``) as its argument. Everything is wired by ``open_app`` as always,
+only the ledger and the storage stand behind a wrapper that kills this process before or after a call. Where the fate
+says nothing of that it is the plain server, with the lease and the clock that a test wants.
 """
 
 from __future__ import annotations

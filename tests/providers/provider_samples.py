@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import resource
 from collections.abc import AsyncIterator, Iterator
@@ -19,6 +20,7 @@ from ring_mcp.providers.xai.images import XaiImages
 from ring_mcp.providers.xai.replies import error_of
 
 KEY = "xai-0123456789abcdefghijklmnopqrstuvwxyz"
+LIMIT_S = 60.0
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 MEDIA_LIMIT_BYTES = 8 * 1024 * 1024
 
@@ -90,6 +92,7 @@ async def connected(
     max_media_bytes: int = MEDIA_LIMIT_BYTES,
     transport: httpx2.AsyncBaseTransport | None = None,
 ) -> AsyncIterator[ProviderHttp]:
+    """Connections to a server, for a minute at most."""
     http = ProviderHttp(
         provider="xai",
         base_url=base_url,
@@ -99,7 +102,8 @@ async def connected(
         transport=transport,
     )
     try:
-        yield http
+        async with asyncio.timeout(LIMIT_S):
+            yield http
     finally:
         await http.aclose()
 

@@ -89,7 +89,7 @@ async def test_two_hundred_megabytes_pass_in_constant_memory(declared: bool, pat
 
 
 async def test_a_file_that_declares_more_than_the_limit_is_refused_before_it_is_written(path: Path) -> None:
-    script = streaming(1024**4, declared=True)
+    script = streaming(8 * MEDIA_LIMIT_BYTES, declared=True)
     async with RawServer(script) as server, plain(server.url) as provider_http:
         with pytest.raises(ProviderBadReply, match="too large") as caught:
             await provider_http.download(server.url, path)
@@ -99,7 +99,7 @@ async def test_a_file_that_declares_more_than_the_limit_is_refused_before_it_is_
 
 
 async def test_a_file_that_grows_beyond_the_limit_is_cut_off(path: Path) -> None:
-    script = streaming(1024**4, declared=False)
+    script = streaming(8 * MEDIA_LIMIT_BYTES, declared=False)
     async with RawServer(script) as server, plain(server.url) as provider_http:
         with pytest.raises(ProviderBadReply, match="too large"):
             await provider_http.download(server.url, path)

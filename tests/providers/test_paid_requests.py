@@ -38,7 +38,7 @@ from ring_mcp.errors import (
     ProviderUnavailable,
     RateLimited,
 )
-from ring_mcp.providers.base import Inputs
+from ring_mcp.providers.base import Inputs, Running
 from ring_mcp.providers.http import MAX_REPLY_BYTES, ProviderHttp, Reply
 
 HANDLE = http(200, {"request_id": "r-1"})
@@ -324,6 +324,31 @@ async def test_an_answer_of_half_a_gigabyte_is_cut_off_in_bounded_memory(declare
     assert server.sent_bytes < 2 * MAX_REPLY_BYTES
     assert peak_bytes < 3 * MAX_REPLY_BYTES
     assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("handle", "path"),
+    [
+        ("8f14e45f-ceea-467f", "8f14e45f-ceea-467f"),
+        ("../../v1/models", "..%2F..%2Fv1%2Fmodels"),
+        ("a?b=c#d", "a%3Fb%3Dc%23d"),
+        ("http://evil.test/", "http%3A%2F%2Fevil.test%2F"),
+        ("ключ", "%D0%BA%D0%BB%D1%8E%D1%87"),
+    ],
+)
+async def test_a_handle_cannot_lead_a_look_at_a_job_to_another_place(handle: str, path: str) -> None:
+    async with RawServer(answering(http(202))) as server, connected(f"{server.url}/v1") as provider_http:
+        assert await xai_images(provider_http).check(image_plan(), handle) == Running()
+    (seen,) = server.requests
+    assert (seen.method, seen.path) == ("GET", f"/v1/images/{path}")
+
+
+@pytest.mark.parametrize("script", BREAKS.values(), ids=BREAKS)
+async def test_a_look_that_breaks_off_may_be_repeated(script: Script) -> None:
+    async with RawServer(script) as server, connected(server.url) as provider_http:
+        with pytest.raises(ProviderUnavailable) as caught:
+            await xai_images(provider_http).check(image_plan(), "r-1")
+    assert (caught.value.billed, caught.value.retryable) == ("unknown", True)
 
 
 @pytest.mark.parametrize("status", [200, 400, 401, 403, 422, 500])

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from server.wire import RingProcess, ToolReply, charges, environment
 
@@ -39,6 +40,12 @@ ROWS: list[tuple[str, dict[str, Any], str, str, bool, int]] = [
 ]
 
 
+@pytest.fixture(scope="module")
+def schema(shared_ring: RingProcess) -> dict[str, Any]:
+    tools = shared_ring.request("tools/list")["tools"]
+    return dict(next(tool for tool in tools if tool["name"] == "ring-image-create")["outputSchema"])
+
+
 def check_failure(reply: ToolReply, code: str) -> dict[str, Any]:
     """The shape that every failure has, and its facts."""
     assert reply.is_error
@@ -61,6 +68,7 @@ def check_failure(reply: ToolReply, code: str) -> dict[str, Any]:
 def test_a_fault_of_the_provider_ends_in_its_code_and_the_right_word_about_money(
     ring: RingProcess,
     sandbox: SandboxServer,
+    schema: dict[str, Any],
     request: pytest.FixtureRequest,
     fault: str,
     options: dict[str, Any],
@@ -72,6 +80,7 @@ def test_a_fault_of_the_provider_ends_in_its_code_and_the_right_word_about_money
     prompt = request.node.name
     sandbox.state.faults.add(fault, **options)
     told = check_failure(ring.create(prompt=prompt), code)
+    jsonschema.validate(told, schema, jsonschema.Draft202012Validator)  # clients on the TypeScript SDK check it
     assert (told["billed"], told["retryable"]) == (billed, retryable)
     assert told["jobId"]
     assert len(charges(sandbox, prompt)) == charged

@@ -71,7 +71,7 @@ def read_check(reply: Reply, now: datetime) -> Running | Finished:
         raise failed_job(body, _WHAT)
     if status == "expired":
         raise JobExpired("xAI says that this video job has expired", provider=PROVIDER, billed_usd=billed_usd(body))
-    if isinstance(video, Mapping) and (status == "done" or (status is None and _url(video))):
+    if isinstance(video, Mapping) and (status == "done" or (status is None and _has_ended(video))):
         return _finished(body, video)
     if status == "done":
         raise GenerationFailed("xAI returned no video URL", provider=PROVIDER, billed_usd=billed_usd(body))
@@ -89,6 +89,10 @@ def _finished(body: Mapping[str, Any], video: Mapping[str, Any]) -> Finished:
         billed_usd=cost,
         served_model=text_of(body.get("model")),
     )
+
+
+def _has_ended(video: Mapping[str, Any]) -> bool:
+    return _url(video) is not None or video.get("respect_moderation") is False
 
 
 def _url(video: Mapping[str, Any]) -> str | None:

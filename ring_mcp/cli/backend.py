@@ -1,0 +1,158 @@
+"""Where a person's command is carried out: in this process, or by a running server behind its gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+import click
+
+from ring_mcp.domain import DRIVEN, Job, JobState, MediaKind
+from ring_mcp.errors import NotFound
+
+if TYPE_CHECKING:
+    from ring_mcp.app import App
+    from ring_mcp.conductors.results import JobResult
+    from ring_mcp.config import Config
+    from ring_mcp.server.gateway_client import OnState
+
+LEAVING_S = 300.0
+"""How long leaving may take: a request whose answer is cut off has an unknown outcome. A second Ctrl-C ends that."""
+
+_MARGIN_S = 60.0
+_SUBMITTED = DRIVEN - {JobState.PLANNED, JobState.SUBMITTING}
+
+gateway_option = click.option(
+    "--gateway",
+    metavar="URL",
+    help="Ask a running `ring-mcp serve` (or RING_API_BASE_URL), with RING_SERVICE_TOKEN. '' means: in this process.",
+)
+
+
+class Backend(Protocol):
+    """``data`` is what the tools answer. Every method raises RingError."""
+
+    async def create(
+        self, kind: MediaKind, arguments: Mapping[str, Any], wait_s: float, on_state: OnState
+    ) -> dict[str, Any]: ...
+
+    async def job(self, job_id: str, wait_s: float, on_state: OnState) -> dict[str, Any]: ...
+
+    async def leave(self, job_id: str) -> dict[str, Any]:
+        """See that the job goes on without us, and say how it stands."""
+
+    async def health(self) -> dict[str, Any]: ...
+
+
+class InProcess:
+    """An own App, for as long as the command runs. What is open then goes on with the next ``resume`` or server."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def create(
+        self, kind: MediaKind, arguments: Mapping[str, Any], wait_s: float, on_state: OnState
+    ) -> dict[str, Any]:
+        from ring_mcp.tools.image_create import ImageCreateArguments
+        from ring_mcp.tools.video_create import VideoCreateArguments
+
+        async def tell(job: Job) -> None:
+            on_state(job.id, job.state.value, job.progress)
+
+        app, actor_id = self._app, self._actor()
+        result: JobResult
+        if kind == "image":
+            image = ImageCreateArguments.parse(arguments)
+            if image.dry_run:
+                return (await app.images.quote(image.request())).data()
+            result = await app.images.generate(image.request(), actor_id=actor_id, wait_s=wait_s, on_progress=tell)
+        else:
+            video = VideoCreateArguments.parse(arguments)
+            if video.dry_run:
+                return (await app.videos.quote(video.request())).data()
+            result = await app.videos.generate(video.request(), actor_id=actor_id, wait_s=wait_s, on_progress=tell)
+        return await self._left(result)
+
+    async def job(self, job_id: str, wait_s: float, on_state: OnState) -> dict[str, Any]:
+        async def tell(job: Job) -> None:
+            on_state(job.id, job.state.value, job.progress)
+
+        job = await self._find(job_id)
+        await self._app.runner.adopt(job)
+        job = await self._app.runner.wait(job_id, wait_s, tell) or job
+        return await self._left(await self._app.intake.deliver(job))
+
+    async def leave(self, job_id: str) -> dict[str, Any]:
+        until = time.monotonic() + LEAVING_S
+        job = await self._find(job_id)
+        while not (job.is_settled or job.is_parked or job.state in _SUBMITTED) and time.monotonic() < until:
+            await asyncio.sleep(0.05)
+            job = await self._find(job_id)
+        return _told(await self._app.intake.deliver(job))
+
+    async def health(self) -> dict[str, Any]:
+        return (await self._app.health.check()).data()
+
+    async def _left(self, result: JobResult) -> dict[str, Any]:
+        """A job that is still open is about to lose its process."""
+        if result.success and result.job_id is not None and result.state in DRIVEN:
+            return await self.leave(result.job_id)
+        return _told(result)
+
+    async def _find(self, job_id: str) -> Job:
+        job = await self._app.runner.current(job_id)
+        if job is None:
+            raise NotFound(f"there is no job {job_id!r}; `ring-mcp jobs list` shows the newest")
+        return job
+
+    def _actor(self) -> str:
+        """As over stdio: with tokens configured, this person needs one, and is who it names."""
+        from ring_mcp.server.auth import ServiceTokens
+
+        config = self._app.config
+        return ServiceTokens(config.service_tokens, config.actor_id).check(config.service_token)
+
+
+def _told(result: JobResult) -> dict[str, Any]:
+    from ring_mcp.tools.job_answers import JobFailed
+
+    if not result.success:
+        raise JobFailed(result)
+    return result.data()
+
+
+def configured(gateway: str | None) -> Config:
+    """The configuration with the command's own ``--gateway``: with an ``api_base_url``, that server does the work."""
+    from ring_mcp.config import load_config
+
+    if gateway is None:
+        return load_config()
+    return load_config(api_base_url=gateway.strip() or None)
+
+
+def limit_s(config: Config, kind: MediaKind) -> float:
+    """How long a job of this kind may take before it is parked."""
+    ms = config.image_gen_poll_timeout_ms if kind == "image" else config.video_gen_poll_timeout_ms
+    return ms / 1000 + _MARGIN_S
+
+
+def token_of(config: Config) -> str | None:
+    return config.service_token.get_secret_value().strip() if config.service_token else None
+
+
+@contextlib.asynccontextmanager
+async def open_backend(config: Config) -> AsyncIterator[Backend]:
+    if config.api_base_url is not None:
+        from ring_mcp.server.gateway_client import open_gateway
+
+        async with open_gateway(config.api_base_url, token_of(config)) as client:
+            yield client
+        return
+    from ring_mcp.app import open_app
+
+    # Jobs of other processes are not taken over: this one may end before it has the answer to what it sent for them.
+    async with open_app(config, take_over=False) as app:
+        yield InProcess(app)

@@ -1,0 +1,175 @@
+"""Our entry into a client's own file: what else stands there stays, or nothing is written.
+
+``merged_json`` and ``merged_toml`` are pure: text to text, or NotMerged with the reason. ``write`` keeps a backup and
+replaces the file in one step.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import tempfile
+import tomllib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from ring_mcp.cli.clients import NAME, as_toml
+from ring_mcp.errors import RingError
+
+_OF_ONE_TRANSPORT = frozenset({"command", "args", "env", "env_vars", "cwd", "envFile"})
+_OF_THE_OTHER = frozenset({"url", "httpUrl", "serverUrl", "headers", "bearer_token_env_var"})
+_THEIRS_FIRST = frozenset({"timeout", "env", "headers"})
+"""What a person may have changed in our entry: their value stays."""
+
+
+class NotMerged(RingError):
+    """The file cannot be changed without a risk for what stands in it."""
+
+    code = "not_merged"
+
+
+def merged_json(text: str, document: Mapping[str, Any]) -> str:
+    """The file's text with our entry in it; the very same text if it is there. Raises NotMerged."""
+    if not text.strip():
+        return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    theirs = _read(text)
+    ours = {key: value for key, value in document.items() if key != "inputs"}
+    [(section, servers)] = ours.items()
+    known = theirs.get(section, {})
+    if not isinstance(known, dict) or not isinstance(known.get(NAME, {}), dict):
+        raise NotMerged(f"{section!r} is not what it should be: an object of objects")
+    result = {**theirs, section: {**known, NAME: _entry(known.get(NAME, {}), servers[NAME])}}
+    if "inputs" in document:
+        result = _with_inputs(result, document["inputs"])
+    if result == theirs:
+        return text
+    indent = re.search(r"^([ \t]+)\S", text, re.M)
+    try:
+        written = json.dumps(result, indent=indent[1] if indent else 2, ensure_ascii=False)
+        written.encode()
+    except UnicodeEncodeError:  # half a character, which only an escape can hold
+        written = json.dumps(result, indent=indent[1] if indent else 2)
+    return written + "\n"
+
+
+def merged_toml(text: str, document: Mapping[str, Any]) -> str:
+    """The file's text with our table after it, all else byte for byte; the very same text if it is there."""
+    try:
+        theirs = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as exc:
+        raise NotMerged(f"it is not valid TOML: {exc}") from exc
+    [(section, servers)] = document.items()
+    known = theirs.get(section, {})
+    if isinstance(known, dict) and NAME in known:
+        if isinstance(known[NAME], dict) and {**known[NAME], **servers[NAME]} == known[NAME]:
+            return text
+        raise NotMerged(f"it has another [{section}.{NAME}] already, which is yours to change")
+    end = "\r\n" if "\r\n" in text else "\n"
+    gap = "" if not text else end if text.endswith("\n") else end * 2
+    written = text + gap + as_toml(document).replace("\n", end)
+    try:
+        together = tomllib.loads(written)
+    except tomllib.TOMLDecodeError as exc:
+        raise NotMerged(f"a table cannot be added to {section!r} as it is written there") from exc
+    expected = {**theirs, section: {**known, **servers}}
+    if together != expected:
+        raise NotMerged("our table would change the meaning of another one")
+    return written
+
+
+def _entry(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
+    """Ours, with what a person added. What belongs to the other transport goes, or the entry would say two things."""
+    dropped = _OF_ONE_TRANSPORT if "url" in ours else _OF_THE_OTHER
+    kept = {key: value for key, value in theirs.items() if key not in dropped}
+    result = {**kept, **ours}
+    for key in _THEIRS_FIRST & kept.keys():
+        mine = ours.get(key)
+        result[key] = {**mine, **kept[key]} if isinstance(mine, dict) and isinstance(kept[key], dict) else kept[key]
+    return result
+
+
+def _with_inputs(document: dict[str, Any], wanted: list[dict[str, Any]]) -> dict[str, Any]:
+    inputs = document.get("inputs", [])
+    if not isinstance(inputs, list):
+        raise NotMerged("'inputs' is not a list")
+    ids = [item.get("id") for item in inputs if isinstance(item, dict)]
+    missing = [item for item in wanted if item["id"] not in ids]
+    return {**document, "inputs": [*inputs, *missing]} if missing else document
+
+
+def _read(text: str) -> dict[str, Any]:
+    """JSON that can be written again without a loss. Raises NotMerged for comments, double keys and the like."""
+    try:
+        content = json.loads(text, object_pairs_hook=_once, parse_float=_exact, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as exc:
+        raise NotMerged(f"it is not plain JSON (comments are not, either): {exc}") from exc
+    if not isinstance(content, dict):
+        raise NotMerged("it is not a JSON object")
+    return content
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands in it twice")
+    return found
+
+
+def _exact(text: str) -> float:
+    number = float(text)
+    if Decimal(text) != Decimal(repr(number)):
+        raise ValueError(f"the number {text} would be rounded")
+    return number
+
+
+def _no_constant(text: str) -> float:
+    raise ValueError(f"{text} is not a JSON value")
+
+
+def read_file(path: Path) -> bytes | None:
+    """None if there is no such file. Raises NotMerged."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as exc:
+        raise NotMerged(f"it cannot be read: {exc.strerror}") from exc
+
+
+def write(path: Path, before: bytes | None, after: bytes) -> Path | None:
+    """Replace the file in one step and return its backup. Raises NotMerged if it changed since ``before``."""
+    target = path.resolve()  # a link (of a dot-file manager) stays one
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        backup = None if before is None else _backup(target)
+        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(after)
+                file.flush()
+                os.fsync(file.fileno())
+            if before is not None:
+                shutil.copymode(target, name)
+            if read_file(target) != before:
+                raise NotMerged("somebody else has just changed it; try again")
+            Path(name).replace(target)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                Path(name).unlink()
+            raise
+    except OSError as exc:
+        raise NotMerged(f"it cannot be written: {exc.strerror}") from exc
+    return backup
+
+
+def _backup(path: Path) -> Path:
+    stamp = f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}"
+    backup = path.with_name(f"{path.name}.{stamp}.bak")
+    shutil.copy2(path, backup)
+    return backup

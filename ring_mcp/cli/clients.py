@@ -1,0 +1,162 @@
+"""The configurations of MCP clients: what each wants to read so that it finds this server. Pure.
+
+Secrets are never in them: a client that can expand a variable is given its name, any other leaves it to ``.env.local``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from ring_mcp.errors import ConfigError, InvalidRequest
+
+NAME = "ring-mcp"
+TOKEN = "RING_SERVICE_TOKEN"  # noqa: S105 - the name of a variable
+TIMEOUT_MS = 600_000
+START_TIMEOUT_S = 60
+
+_VSCODE_INPUT = "ring-service-token"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """How this server is started on this machine."""
+
+    command: str
+    args: tuple[str, ...]
+
+    def entry(self, **more: Any) -> dict[str, Any]:
+        return {"command": self.command, "args": list(self.args), **more}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientKind:
+    """One client. ``file`` is its own file, by the home folder, the folder of applications' settings, and the current
+    one; ``stdio`` and ``http`` make our entry; ``note`` is what a person has to know, about time-outs above all."""
+
+    title: str
+    section: str = "mcpServers"
+    file: Callable[[Path, Path, Path], Path]
+    stdio: Callable[[Command], dict[str, Any]]
+    http: Callable[[str], dict[str, Any]] | None
+    note: str
+    is_toml: bool = False
+    has_screen: bool = False
+    """Started from a desktop, such a client may not have the shell's PATH: commands are given with their whole path."""
+
+    def document(self, command: Command, url: str | None) -> dict[str, Any]:
+        """The whole configuration, as if there were nothing else in the file. Raises InvalidRequest."""
+        if url is None:
+            entry = self.stdio(command)
+        elif self.http is None:
+            raise InvalidRequest(
+                f"{self.title} starts servers itself; a remote one is added in its settings as a connector",
+                next_action=f"Add {endpoint(url)} there, or leave --http out.",
+            )
+        else:
+            entry = self.http(endpoint(url))
+        document: dict[str, Any] = {self.section: {NAME: entry}}
+        if f"${{input:{_VSCODE_INPUT}}}" in json.dumps(entry):
+            asked = {"type": "promptString", "id": _VSCODE_INPUT, "description": TOKEN, "password": True}
+            document = {"inputs": [asked], **document}
+        return document
+
+
+def _bearer(reference: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {reference}"}
+
+
+CLIENTS: Mapping[str, ClientKind] = {
+    "cursor": ClientKind(
+        title="Cursor",
+        file=lambda home, settings, here: home / ".cursor" / "mcp.json",
+        stdio=lambda command: command.entry(env={TOKEN: f"${{env:{TOKEN}}}"}),
+        http=lambda url: {"url": url, "headers": _bearer(f"${{env:{TOKEN}}}")},
+        note="Cursor documents no time-out setting; ring-mcp answers within RING_INLINE_WAIT_S.",
+        has_screen=True,
+    ),
+    "claude-desktop": ClientKind(
+        title="Claude Desktop",
+        file=lambda home, settings, here: settings / "Claude" / "claude_desktop_config.json",
+        stdio=lambda command: command.entry(),
+        http=None,
+        note="Claude Desktop has no time-out setting and expands no variables: keys and token go into .env.local.",
+        has_screen=True,
+    ),
+    "claude-code": ClientKind(
+        title="Claude Code",
+        file=lambda home, settings, here: here / ".mcp.json",
+        stdio=lambda command: {
+            "type": "stdio",
+            **command.entry(env={TOKEN: f"${{{TOKEN}:-}}"}, timeout=TIMEOUT_MS),
+        },
+        http=lambda url: {"type": "http", "url": url, "headers": _bearer(f"${{{TOKEN}:-}}"), "timeout": TIMEOUT_MS},
+        note="A project's .mcp.json is approved once, when Claude Code starts there. timeout is in milliseconds.",
+    ),
+    "vscode": ClientKind(
+        title="VS Code",
+        section="servers",
+        file=lambda home, settings, here: here / ".vscode" / "mcp.json",
+        stdio=lambda command: {"type": "stdio", **command.entry(env={TOKEN: f"${{input:{_VSCODE_INPUT}}}"})},
+        http=lambda url: {"type": "http", "url": url, "headers": _bearer(f"${{input:{_VSCODE_INPUT}}}")},
+        note="VS Code documents no time-out setting; it asks for the token once (empty if there is none).",
+    ),
+    "codex": ClientKind(
+        title="Codex",
+        section="mcp_servers",
+        file=lambda home, settings, here: home / ".codex" / "config.toml",
+        stdio=lambda command: command.entry(
+            env_vars=[TOKEN], startup_timeout_sec=START_TIMEOUT_S, tool_timeout_sec=TIMEOUT_MS // 1000
+        ),
+        http=lambda url: {"url": url, "bearer_token_env_var": TOKEN, "tool_timeout_sec": TIMEOUT_MS // 1000},
+        note="tool_timeout_sec is a hard limit in Codex: progress does not extend it.",
+        is_toml=True,
+    ),
+    "gemini": ClientKind(
+        title="Gemini CLI",
+        file=lambda home, settings, here: home / ".gemini" / "settings.json",
+        stdio=lambda command: command.entry(env={TOKEN: f"${TOKEN}"}, timeout=TIMEOUT_MS),
+        http=lambda url: {"url": url, "type": "http", "headers": _bearer(f"${TOKEN}"), "timeout": TIMEOUT_MS},
+        note="timeout is in milliseconds.",
+    ),
+}
+
+
+def endpoint(url: str) -> str:
+    """The MCP address of a server; a bare one is completed with ``/mcp``. Raises ConfigError."""
+    try:
+        parts = urlsplit(url.strip())
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname)
+        usable = usable and parts.username is None and not parts.query and url.isprintable() and (parts.port or 1) > 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ConfigError([f"--http: {url!r} is not an http(s) address like https://ring.example.org"])
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/') or '/mcp'}"
+
+
+def server_command(kind: ClientKind, *, clone: Path | None, uv: str | None, script: Path, python: str) -> Command:
+    """From a clone ``uv run`` in it; otherwise the installed script; otherwise ``python -m``."""
+    if clone is not None:
+        return Command((uv if kind.has_screen else None) or "uv", ("run", "--directory", str(clone), NAME))
+    if script.stem == NAME:
+        return Command(str(script.absolute()), ())
+    return Command(python, ("-m", "ring_mcp"))
+
+
+def as_toml(document: Mapping[str, Any]) -> str:
+    """The one table of ours. JSON's strings, numbers and lists of strings are TOML's, too (but for DEL)."""
+    [(section, servers)] = document.items()
+    [(name, entry)] = servers.items()
+    lines = [f"[{section}.{name}]"]
+    for key, value in entry.items():
+        lines.append(f"{key} = {json.dumps(value, ensure_ascii=False)}".replace("\x7f", "\\u007f"))
+    return "\n".join(lines) + "\n"
+
+
+def as_text(kind: ClientKind, document: Mapping[str, Any]) -> str:
+    return as_toml(document) if kind.is_toml else json.dumps(document, indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,89 @@
+"""``ring-mcp config CLIENT``: that client's configuration, printed, or written into its own file."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import click
+
+from ring_mcp.cli.client_files import NotMerged, merged_json, merged_toml, read_file, write
+from ring_mcp.cli.clients import CLIENTS, ClientKind, as_text, server_command
+from ring_mcp.errors import InvalidRequest
+
+_BOM = b"\xef\xbb\xbf"
+
+
+@click.command("config")
+@click.argument("client", type=click.Choice(list(CLIENTS)))
+@click.option("--http", "url", metavar="URL", help="Of a running `ring-mcp serve`, in place of starting one.")
+@click.option("--write", "into_file", is_flag=True, help="Merge it into the client's own file, with a backup.")
+@click.option("--path", type=click.Path(dir_okay=False, path_type=Path), help="Another file than the client's own.")
+def config(client: str, url: str | None, into_file: bool, path: Path | None) -> None:
+    """Print CLIENT's configuration for this server, with its time-out setting. No secret is ever in it.
+
+    With --write other servers and unknown keys stay; a file with comments, or one that is not understood, is left alone
+    and the text to paste is printed.
+    """
+    kind = CLIENTS[client]
+    command = server_command(
+        kind, clone=_clone(), uv=shutil.which("uv"), script=Path(sys.argv[0]), python=sys.executable
+    )
+    try:
+        document = kind.document(command, url)
+    except InvalidRequest as exc:
+        raise click.UsageError(f"{exc.message}\n{exc.next_action}") from exc
+    text = as_text(kind, document)
+    path = path or own_file(kind)
+    if not into_file:
+        click.echo(text, nl=False)
+        click.echo(f"goes into {path} (--write merges it)", err=True)
+        click.echo(kind.note, err=True)
+        return
+    try:
+        content = read_file(path)
+        merged = _merged(kind, content or b"", document)
+        if merged == content:
+            click.echo(f"{path} has it already")
+            return
+        backup = write(path, content, merged)
+    except NotMerged as exc:
+        click.echo(text, nl=False)
+        click.echo(f"{path} was left as it is: {exc.message}", err=True)
+        click.echo("Paste the text above into it yourself.", err=True)
+        sys.exit(1)
+    click.echo(f"written to {path}")
+    if backup is not None:
+        click.echo(f"what stood there before: {backup}")
+    click.echo(kind.note, err=True)
+
+
+def own_file(kind: ClientKind) -> Path:
+    from platformdirs import user_config_path
+
+    return kind.file(Path.home(), user_config_path(appauthor=False, roaming=True), Path.cwd())
+
+
+def _merged(kind: ClientKind, content: bytes, document: dict[str, object]) -> bytes:
+    bom = _BOM if content.startswith(_BOM) else b""
+    try:
+        text = content.removeprefix(bom).decode()
+    except UnicodeDecodeError as exc:
+        raise NotMerged("it is not UTF-8") from exc
+    if kind.is_toml:
+        return bom + merged_toml(text, document).encode()
+    merged = merged_json(text, document)
+    if merged != text and "\r\n" in text:
+        merged = merged.replace("\n", "\r\n")
+    return bom + merged.encode()
+
+
+def _clone() -> Path | None:
+    """The clone that this package lies in, if it does."""
+    root = Path(__file__).resolve().parents[2]
+    try:
+        text = (root / "pyproject.toml").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    return root if 'name = "ring-mcp"' in text else None

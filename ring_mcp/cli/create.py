@@ -1,0 +1,130 @@
+"""``ring-mcp image`` and ``ring-mcp video``: the create tools for a person, with their arguments as options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from ring_mcp.cli.backend import gateway_option
+from ring_mcp.domain import MediaKind
+
+if TYPE_CHECKING:
+    from ring_mcp.tools.tool import Arguments
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+OWN_OPTIONS = frozenset({"as_json", "opened", "wait_s", "gateway"})
+"""What is not an argument of the tool (``wait_s`` is its waitSeconds)."""
+
+
+def _shared_options(command: F) -> F:
+    for option in reversed(
+        (
+            click.option("--purpose", help="What it is for, one word; becomes a folder of the storage path."),
+            click.option("--ref-code", help="Your own tracking id, kept in the audit row."),
+            click.option("--dry-run", is_flag=True, help="Only say what would be made and what it would cost."),
+            click.option("--idempotency-key", help="Names this one paid request; repeat it to repeat safely."),
+            click.option(
+                "--wait-s", type=click.FloatRange(0, 3600), help="Seconds to wait; default: as long as it may take."
+            ),
+            click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout and nothing else."),
+            click.option("--open", "opened", is_flag=True, help="Show the result in the platform's viewer."),
+            gateway_option,
+        )
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("prompt")
+@click.option("--provider", help="xai or google.")
+@click.option("--model", help="The provider's model id; `ring-mcp presets` lists them.")
+@click.option("--aspect-ratio", help="Like 1:1, 16:9, 9:16, 2:1.")
+@click.option("--resolution", help="1k or 2k.")
+@click.option("--n", type=int, help="How many pictures.")
+@click.option("--seed", type=int, help="Reproducibility hint, where the provider has one.")
+@_shared_options
+def image(
+    wait_s: float | None, as_json: bool, opened: bool, gateway: str | None, **arguments: str | float | bool | None
+) -> None:
+    """Make pictures from PROMPT. It costs money; --dry-run tells the price first.
+
+    Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 still under way (its job is printed).
+    """
+    _create("image", arguments, wait_s, as_json, opened, gateway)
+
+
+@click.command()
+@click.argument("prompt")
+@click.option("--quality-mode", help="draft, draft_i2v, production or production_i2v.")
+@click.option("--duration", type=int, help="Whole seconds, 1 to 15.")
+@click.option("--aspect-ratio", help="Like 16:9, 9:16, 1:1.")
+@click.option("--resolution", help="480p, 720p or 1080p in place of the mode's own.")
+@click.option("--model", help="The provider's model id in place of the mode's own.")
+@click.option("--image-url", help="First frame: an http(s) URL, or a file that the server may read.")
+@click.option("--first-frame-prompt", help="Make the first frame from this prompt first (a paid picture).")
+@click.option("--image-provider", help="Who makes the first frame.")
+@click.option("--image-model", help="The first frame's model.")
+@click.option("--image-resolution", help="The first frame's size: 1k or 2k.")
+@click.option("--source-video-url", help="With --remaster: the clip to edit.")
+@click.option("--remaster-from-video-url", help="Another name of --source-video-url, which wins.")
+@click.option("--remaster", is_flag=True, help="Make it again at 720p; with --source-video-url: edit that clip.")
+@click.option("--remaster-from-request-id", help="The requestId of the draft, kept in the audit row.")
+@click.option("--clip-id", help="Your id of this clip, kept in the audit row.")
+@click.option("--pipeline-request-id", help="Your id of the campaign, kept in the audit row.")
+@click.option(
+    "--persist-to-filebase/--no-persist-to-filebase",
+    default=True,
+    help="--no-…: no copy and no audit row, only the provider's address, which expires.",
+)
+@_shared_options
+def video(
+    wait_s: float | None, as_json: bool, opened: bool, gateway: str | None, **arguments: str | float | bool | None
+) -> None:
+    """Make a clip of 1 to 15 seconds from PROMPT. It costs money; --dry-run tells the price first.
+
+    It usually takes one to five minutes. Ctrl-C leaves it: the job stays on record, `ring-mcp jobs resume` fetches it.
+    Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 still under way (its job is printed).
+    """
+    _create("video", arguments, wait_s, as_json, opened, gateway)
+
+
+def _create(
+    kind: MediaKind,
+    given: dict[str, str | float | bool | None],
+    wait_s: float | None,
+    as_json: bool,
+    opened: bool,
+    gateway: str | None,
+) -> None:
+    from ring_mcp.cli.backend import Backend, configured, limit_s
+    from ring_mcp.cli.following import Watch, fail, finish, follow
+    from ring_mcp.errors import RingError
+
+    try:
+        arguments = _arguments(kind, given)
+        config = configured(gateway)
+        wait_at_most_s = limit_s(config, kind) if wait_s is None else wait_s
+
+        async def work(backend: Backend, watch: Watch) -> dict[str, Any]:
+            return await backend.create(kind, arguments, wait_at_most_s, watch)
+
+        data = follow(config, work)
+    except RingError as exc:
+        fail(exc, as_json=as_json, gateway=gateway)
+    finish(data, as_json=as_json, gateway=gateway, opened=opened)
+
+
+def _arguments(kind: MediaKind, given: dict[str, str | float | bool | None]) -> dict[str, Any]:
+    """The tool's arguments, checked here so that wrong usage is told before anything is reached."""
+    from ring_mcp.tools.image_create import ImageCreateArguments
+    from ring_mcp.tools.video_create import VideoCreateArguments
+
+    model: type[Arguments] = ImageCreateArguments if kind == "image" else VideoCreateArguments
+    fields = model.model_fields
+    named = {str(fields[name].alias): value for name, value in given.items() if value != fields[name].default}
+    model.parse(named)
+    return named

@@ -1,0 +1,148 @@
+"""What a person reads: lines for a narrow terminal. Addresses are never broken, so that they can be copied."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ring_mcp.domain import DRIVEN, usd
+
+_LABEL_CHARS = 12
+_STATUS_COLOURS = {"ok": "green", "warning": "yellow", "error": "red"}
+
+
+def safe(text: object) -> str:
+    """One line without control characters, whatever an agent or a server wrote."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(str(text).split()))
+
+
+def print_lines(lines: Iterable[str], *, err: bool = False) -> None:
+    for line in lines:
+        click.echo(line, err=err)
+
+
+def paragraph(lead: str, text: object, *, under: int | None = None) -> list[str]:
+    """Words wrapped to the terminal, below each other after ``lead``; a long word (a URL) stays in one piece."""
+    width = max(40, shutil.get_terminal_size().columns)
+    return textwrap.wrap(
+        safe(text),
+        width,
+        initial_indent=lead,
+        subsequent_indent=" " * (len(lead) if under is None else under),
+        break_long_words=False,
+        break_on_hyphens=False,
+    ) or [lead.rstrip()]
+
+
+def field(label: str, value: object) -> list[str]:
+    return paragraph(f"  {label:<{_LABEL_CHARS - 2}}", value, under=_LABEL_CHARS)
+
+
+def whole(label: str, value: object) -> str:
+    """A line that is not wrapped at all: an address, an id."""
+    return f"  {label:<{_LABEL_CHARS - 2}}{safe(value)}"
+
+
+def dollars(amount: object) -> str:
+    return usd(Decimal(str(amount)))
+
+
+def files_of(data: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The pictures or the clip of a result, the main one first."""
+    return [*data.get("images", ()), *([data["video"]] if data.get("video") else [])]
+
+
+def result_lines(data: Mapping[str, Any]) -> list[str]:
+    """The ``data`` of a create tool or of ring-job-get."""
+    lines = []
+    if data.get("sandbox"):
+        lines.append("SANDBOX: test media; no provider, no cost")
+    if data.get("dryRun"):
+        return lines + _quote_lines(data)
+    images = data.get("images", [])
+    for number, image in enumerate(images, start=1):
+        lines += [f"picture {number} of {len(images)}" if len(images) > 1 else "picture", *_file_lines(image)]
+    if data.get("video"):
+        lines += ["clip", *_file_lines(data["video"])]
+    if data.get("firstFrame"):
+        lines += ["first frame", *_file_lines(data["firstFrame"])]
+    if data.get("state") in DRIVEN:
+        progress = f", {data['progress']}%" if data.get("progress") else ""
+        lines.append(f"still under way: {data['state']}{progress}")
+    return lines + _facts(data)
+
+
+def _file_lines(file: Mapping[str, Any]) -> list[str]:
+    lines = [whole("url", file["url"])]
+    if file.get("localPath") and not file["url"].startswith("file:") and Path(file["localPath"]).is_file():
+        lines.append(whole("file", file["localPath"]))
+    facts = [f"{file['width']} x {file['height']} px"] if file.get("width") else []
+    facts += [f"{file['duration']:g} s"] if file.get("duration") else []
+    facts += [f"{file['size']:,} bytes"] if file.get("size") else []
+    lines += field("is", ", ".join([*facts, str(file["contentType"])]))
+    if file.get("recordId"):
+        lines.append(whole("record", file["recordId"]))
+    return lines
+
+
+def _facts(data: Mapping[str, Any]) -> list[str]:
+    lines = []
+    made = [data.get("servedModel") or data.get("model"), data.get("qualityMode"), data.get("resolution")]
+    if any(made):
+        lines += field("model", ", ".join(str(fact) for fact in made if fact))
+    costs = [
+        f"{word} {dollars(data[key])}"
+        for word, key in (("billed", "billedCostUsd"), ("estimated", "estimatedCostUsd"))
+        if data.get(key) is not None
+    ]
+    if costs:
+        lines += field("cost", ", ".join(costs))
+    if data.get("jobId"):
+        lines.append(whole("job", data["jobId"]))
+    if data.get("joined"):
+        lines += field("note", "an identical request stood already: this is its result, nothing new was paid")
+    for warning in data.get("warnings", ()):
+        lines += field("warning", warning)
+    return lines
+
+
+def _quote_lines(data: Mapping[str, Any]) -> list[str]:
+    lines = ["DRY RUN: nothing was made and nothing was spent", *field("costs", dollars(data.get("totalUsd", 0)))]
+    for price in data.get("prices", ()):
+        sum_ = f"{price['count']:g} x {dollars(price['unitUsd'])}: {price['what']} (list price of {price['asOf']})"
+        lines += field("price", sum_)
+    facts = [data.get(key) for key in ("model", "qualityMode", "generationKind", "aspectRatio", "resolution")]
+    facts += [f"{data['duration']} s"] if data.get("duration") else []
+    lines += field("model", ", ".join(str(fact) for fact in facts if fact))
+    lines += cap_lines(data.get("capLeftUsd"))
+    for warning in data.get("warnings", ()):
+        lines += field("warning", warning)
+    return lines
+
+
+def cap_lines(left: Mapping[str, Any] | None) -> list[str]:
+    names = {"perCall": "per call", "today": "today", "thisMonth": "this month"}
+    return [
+        line for key, amount in (left or {}).items() for line in field("cap left", f"{dollars(amount)} {names[key]}")
+    ]
+
+
+def health_lines(data: Mapping[str, Any]) -> list[str]:
+    """Each part on a line of its own; what to do about it below."""
+    checks = data.get("checks", ())
+    names = max((len(str(check["name"])) for check in checks), default=0)
+    lines = []
+    for check in checks:
+        status = str(check["status"])
+        first, *more = paragraph(f"{status:<8} {safe(check['name']):<{names}}  ", check["detail"])
+        lines += [click.style(first[:8], fg=_STATUS_COLOURS.get(status)) + first[8:], *more]
+        if check.get("fix"):
+            lines += paragraph("         fix: ", check["fix"], under=14)
+    lines.append(f"{data.get('status')}: {data.get('service')}, ring-mcp {data.get('serverVersion')}")
+    return [*lines, *cap_lines(data.get("capLeftUsd"))]

@@ -1,0 +1,197 @@
+"""``ring-mcp spend``: what was paid, what is still open, and what the caps leave."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ring_mcp.cli.backend import gateway_option, token_of
+from ring_mcp.cli.show import cap_lines, print_lines
+from ring_mcp.domain import Caps, Job, JobState, usd
+
+if TYPE_CHECKING:
+    from ring_mcp.config import Config
+
+_PAGE = 500
+_SPAN = re.compile(r"(\d{1,4})([hdw])")
+
+
+@dataclass(frozen=True, slots=True)
+class Paid:
+    """One job, as far as money goes. ``cost_usd`` is settled when it ended, and reserved until then."""
+
+    day: str
+    kind: str
+    model: str
+    state: JobState
+    cost_usd: Decimal
+
+
+@dataclass(slots=True)
+class Totals:
+    jobs: int = 0
+    settled_usd: Decimal = Decimal(0)
+    reserved_usd: Decimal = Decimal(0)
+    unknown_usd: Decimal = Decimal(0)
+
+    def add(self, paid: Paid) -> None:
+        self.jobs += 1
+        if paid.state is JobState.UNKNOWN:
+            self.unknown_usd += paid.cost_usd
+        elif paid.state in (JobState.DONE, JobState.FAILED, JobState.REFUSED, JobState.EXPIRED):
+            self.settled_usd += paid.cost_usd
+        else:
+            self.reserved_usd += paid.cost_usd
+
+    def facts(self) -> dict[str, Any]:
+        return {
+            "jobs": self.jobs,
+            "settledUsd": float(self.settled_usd),
+            "reservedUsd": float(self.reserved_usd),
+            "unknownUsd": float(self.unknown_usd),
+        }
+
+
+@click.command()
+@click.option("--since", default="7d", show_default=True, help="12h, 7d, 2w, or a date like 2026-11-01 (UTC).")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@gateway_option
+def spend(since: str, as_json: bool, gateway: str | None) -> None:
+    """Totals per day (UTC) and per model, what open and unknown jobs keep reserved, and what the caps leave.
+
+    In this process: all of the ledger. At a gateway: the jobs of the token's own actor. 7d is today and the six days
+    before, 12h the last twelve hours.
+    """
+    from ring_mcp.cli.backend import configured
+    from ring_mcp.cli.following import fail
+    from ring_mcp.errors import RingError
+
+    now = datetime.now(UTC)
+    start = since_when(since, now)
+    try:
+        config = configured(gateway)
+        read = _at_gateway if config.api_base_url is not None else _in_ledger
+        paid, left = asyncio.run(read(config, start, now))
+    except RingError as exc:
+        fail(exc, as_json=as_json, gateway=gateway)
+    report = totals(paid)
+    if as_json:
+        times = {"since": start.isoformat(), "until": now.isoformat()}
+        click.echo(json.dumps({**times, **report, "capLeftUsd": left}, ensure_ascii=False))
+        return
+    _print(report, left, start)
+
+
+def since_when(text: str, now: datetime) -> datetime:
+    """The instant that ``--since`` names; days and weeks are whole ones up to and with today, in UTC."""
+    span = _SPAN.fullmatch(text.strip().lower())
+    if span is not None and int(span[1]) > 0:
+        count, unit = int(span[1]), span[2]
+        if unit == "h":
+            return now - timedelta(hours=count)
+        midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+        return midnight - timedelta(days=count * (7 if unit == "w" else 1) - 1)
+    try:
+        instant = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is neither like 12h, 7d, 2w nor a date", param_hint="--since") from None
+    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+
+
+def totals(paid: Iterable[Paid]) -> dict[str, Any]:
+    """The sums over all, per day and per kind and model."""
+    everything = Totals()
+    days: dict[str, Totals] = {}
+    models: dict[tuple[str, str], Totals] = {}
+    for job in paid:
+        for sums in (
+            everything,
+            days.setdefault(job.day, Totals()),
+            models.setdefault((job.kind, job.model), Totals()),
+        ):
+            sums.add(job)
+    return {
+        "total": everything.facts(),
+        "days": [{"day": day, **sums.facts()} for day, sums in sorted(days.items())],
+        "models": [{"kind": kind, "model": model, **sums.facts()} for (kind, model), sums in sorted(models.items())],
+    }
+
+
+async def _in_ledger(config: Config, start: datetime, now: datetime) -> tuple[list[Paid], dict[str, float]]:
+    from ring_mcp.app import open_ledger
+    from ring_mcp.conductors.spending import cap_left
+    from ring_mcp.ledger.base import JobQuery
+
+    sandbox = bool(config.sandbox)
+    caps = Caps(
+        per_call_usd=config.max_usd_per_call,
+        per_day_usd=config.max_usd_per_day,
+        per_month_usd=config.max_usd_per_month,
+    )
+    ledger = open_ledger(config)
+    try:
+        await ledger.start()
+        jobs: list[Job] = []
+        cursor: str | None = None
+        while True:
+            page = await ledger.list_jobs(JobQuery(since=start, before=cursor, limit=_PAGE))
+            jobs += [job for job in page.jobs if job.sandbox == sandbox]
+            cursor = page.cursor
+            if cursor is None:
+                break
+        left = cap_left(caps, await ledger.spend(now, sandbox=sandbox))
+    finally:
+        await ledger.aclose()
+    paid = [Paid(f"{j.created_at:%Y-%m-%d}", j.kind, j.plan.model, j.state, _cost(j)) for j in jobs]
+    return paid, {name: float(amount) for name, amount in left.items()}
+
+
+async def _at_gateway(config: Config, start: datetime, now: datetime) -> tuple[list[Paid], dict[str, float]]:
+    from ring_mcp.server.gateway_client import open_gateway
+
+    async with open_gateway(str(config.api_base_url), token_of(config)) as client:
+        listed = await client.jobs(since=start.isoformat().replace("+00:00", "Z"))
+        left = (await client.health()).get("capLeftUsd") or {}
+    return [_listed(job) for job in listed], left
+
+
+def _cost(job: Job) -> Decimal:
+    return job.reserved_usd if job.settled_usd is None else job.settled_usd
+
+
+def _listed(job: dict[str, Any]) -> Paid:
+    cost = Decimal(str(job.get("costUsd", job["estimatedCostUsd"])))
+    day = str(job["createdAt"])[:10]
+    return Paid(day, str(job["kind"]), str(job.get("model", "")), JobState(job["state"]), cost)
+
+
+def _print(report: dict[str, Any], left: dict[str, float], start: datetime) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column(f"since {start:%Y-%m-%d %H:%M} UTC", overflow="fold", min_width=12)
+    for heading in ("jobs", "settled", "reserved", "unknown"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for day in report["days"]:
+        table.add_row(day["day"], *_cells(day))
+    table.add_section()
+    for model in report["models"]:
+        table.add_row(f"{model['kind']} {model['model']}", *_cells(model))
+    table.add_section()
+    table.add_row("total", *_cells(report["total"]), style="bold")
+    Console(highlight=False, markup=False).print(table)
+    print_lines(cap_lines(left))
+
+
+def _cells(facts: dict[str, Any]) -> list[str]:
+    money = (usd(Decimal(str(facts[key]))) for key in ("settledUsd", "reservedUsd", "unknownUsd"))
+    return [str(facts["jobs"]), *money]

@@ -1,0 +1,207 @@
+"""A running ``ring-mcp serve`` over its REST gateway: what a person's command speaks with in place of an own App.
+
+A create call is answered with the job at once and the job is then asked for, so that its id is known while it runs and
+a lost connection costs nothing but the waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any
+
+import httpx2
+
+from ring_mcp.domain import DRIVEN, MediaKind
+from ring_mcp.errors import ConfigError, RingError, Unauthorized
+
+OnState = Callable[[str, str, int], None]
+"""Told of job id, state, and the provider's own 0 to 100."""
+
+PREFIX = "/api/mcp/v1"
+PATIENCE_S = 60.0
+"""How long a server may be away (a restart) while a job is waited for."""
+
+_LOOK_S = 3.0
+_CONNECT_S = 10.0
+_ANSWER_S = 60.0
+_PAGE = 100
+_OPEN = frozenset(state.value for state in DRIVEN)
+
+
+class GatewayAway(RingError):
+    """The server cannot be reached, or is not to be disturbed now. Nothing was started by this request."""
+
+    code = "gateway_away"
+    retryable = True
+    next_action = "See that `ring-mcp serve` runs there, or correct --gateway or RING_API_BASE_URL."
+    retry_after_s = 1.0
+
+
+class GatewayRefusal(RingError):
+    """The server's own words. ``extra`` is what it said beside them, as in its answer."""
+
+    def __init__(self, status: int, facts: Mapping[str, Any]) -> None:
+        billed = facts.get("billed")
+        super().__init__(
+            str(facts.get("error") or f"HTTP {status}"),
+            billed=billed if billed in ("yes", "no", "unknown") else "no" if status < 500 else "unknown",
+            retryable=facts.get("retryable") is True,
+            next_action=str(facts.get("nextAction") or _NEXT.get(status, "")),
+            job_id=facts.get("jobId"),
+        )
+        self.code = str(facts.get("code") or _CODES.get(status, "error"))
+        told = ("success", "error", "code", "billed", "retryable", "nextAction", "jobId")
+        self.extra = {key: value for key, value in facts.items() if key not in told}
+
+
+_CODES = {401: "unauthorized", 404: "not_found"}
+_NEXT = {
+    401: "Set RING_SERVICE_TOKEN to one of the tokens in the server's RING_MCP_SERVICE_TOKENS.",
+    404: "See that this is the address of a `ring-mcp serve`, without a path.",
+    421: "Add the name to RING_ALLOWED_HOSTS of the server.",
+}
+
+
+class GatewayClient:
+    """One server, one token. Every method raises RingError and nothing else for whatever goes wrong out there."""
+
+    def __init__(self, http: httpx2.AsyncClient, base_url: str) -> None:
+        self._http = http
+        self._base_url = base_url
+
+    async def create(
+        self, kind: MediaKind, arguments: Mapping[str, Any], wait_s: float, on_state: OnState
+    ) -> dict[str, Any]:
+        """The result's ``data``; with a ``state`` that is still open when ``wait_s`` was not enough."""
+        data = await self._call("POST", f"/{kind}s/generate", {"waitSeconds": 0}, arguments)
+        if data.get("state") not in _OPEN:
+            return data
+        on_state(data["jobId"], data["state"], data.get("progress", 0))
+        return await self.job(data["jobId"], wait_s, on_state)
+
+    async def job(self, job_id: str, wait_s: float, on_state: OnState) -> dict[str, Any]:
+        """A job's ``data``, after waiting for it. Raises its failure, or GatewayAway with its id."""
+        until = time.monotonic() + wait_s
+        seen = time.monotonic()
+        while True:
+            asked = time.monotonic()
+            left_s = max(0.0, until - asked)
+            try:
+                data = await self._call("GET", f"/jobs/{_segment(job_id)}", {"waitSeconds": min(left_s, _LOOK_S)})
+            except GatewayAway as exc:
+                if left_s == 0 or asked - seen > PATIENCE_S:
+                    exc.job_id = job_id
+                    raise
+                await asyncio.sleep(min(exc.retry_after_s, left_s, 10.0))
+                continue
+            seen = time.monotonic()
+            on_state(job_id, data.get("state", ""), data.get("progress", 0))
+            if data.get("state") not in _OPEN or seen >= until:
+                return data
+            await asyncio.sleep(max(0.0, min(0.5, asked + 0.5 - seen)))  # a server that stops answers early
+
+    async def leave(self, job_id: str) -> dict[str, Any]:
+        """The job goes on there; this is how it stands."""
+        return await self.job(job_id, 0.0, lambda *_: None)
+
+    async def jobs(
+        self, *, states: Sequence[str] = (), since: str | None = None, limit: int | None = None
+    ) -> list[dict[str, Any]]:
+        """The caller's own jobs, newest first."""
+        found: list[dict[str, Any]] = []
+        for state in states or (None,):
+            found += await self._jobs_in(state, since, limit)
+        found.sort(key=lambda job: str(job.get("createdAt")), reverse=True)
+        return found[:limit]
+
+    async def _jobs_in(self, state: str | None, since: str | None, limit: int | None) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        cursor: str | None = None
+        while limit is None or len(found) < limit:
+            size = _PAGE if limit is None else min(_PAGE, limit - len(found))
+            query = {"state": state, "since": since, "cursor": cursor, "limit": size}
+            page = await self._call("GET", "/jobs", {key: value for key, value in query.items() if value is not None})
+            found += page["jobs"]
+            cursor = page.get("cursor")
+            if cursor is None:
+                break
+        return found
+
+    async def health(self) -> dict[str, Any]:
+        return await self._call("GET", "/meta/health", {})
+
+    async def _call(
+        self, method: str, path: str, query: Mapping[str, Any], body: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        try:
+            response = await self._http.request(method, f"{PREFIX}{path}", params=dict(query), json=body)
+        except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError, httpx2.UnsupportedProtocol) as exc:
+            raise GatewayAway(f"{self._base_url} cannot be reached: {_reason(exc)}") from exc
+        except httpx2.HTTPError as exc:
+            if method == "GET":
+                raise GatewayAway(f"{self._base_url} did not answer: {_reason(exc)}") from exc
+            raise RingError(
+                f"{self._base_url} took the request and did not answer: {_reason(exc)}",
+                billed="unknown",
+                next_action="`ring-mcp jobs list` shows whether it was started; the same command again then joins it.",
+            ) from exc
+        return self._data(response)
+
+    def _data(self, response: httpx2.Response) -> dict[str, Any]:
+        status = response.status_code
+        try:
+            content = response.json()
+        except ValueError:
+            content = None
+        if not isinstance(content, dict) or "success" not in content:
+            text = f"{self._base_url} answered HTTP {status}, and not as a ring-mcp server does"
+            if 300 <= status < 400:
+                text += f"; it points to {response.headers.get('location', 'nowhere')}"
+            raise GatewayAway(text) if status >= 500 else RingError(text, next_action=_NEXT[404])
+        if content["success"] is True and isinstance(content.get("data"), dict):
+            return dict(content["data"])
+        refusal = GatewayRefusal(status, content)
+        if status in (429, 503):
+            busy = GatewayAway(f"{self._base_url}: {refusal.message}", next_action="Try again in a moment.")
+            with contextlib.suppress(ValueError):
+                busy.retry_after_s = float(response.headers.get("retry-after", "1"))
+            raise busy
+        raise refusal
+
+
+@contextlib.asynccontextmanager
+async def open_gateway(base_url: str, token: str | None) -> AsyncIterator[GatewayClient]:
+    """Raises Unauthorized without a token, before anything is sent."""
+    if not token:
+        raise Unauthorized("RING_SERVICE_TOKEN is not set", next_action=_NEXT[401])
+    if not (token.isascii() and token.isprintable()):
+        raise ConfigError(["RING_SERVICE_TOKEN: must be plain ASCII"])
+    base_url = base_url.removesuffix(PREFIX)
+    async with httpx2.AsyncClient(
+        base_url=base_url,
+        headers={"Authorization": f"Bearer {token}", "Accept": "application/json"},
+        timeout=httpx2.Timeout(_ANSWER_S, connect=_CONNECT_S),
+        follow_redirects=False,  # the token is for this server alone
+    ) as http:
+        yield GatewayClient(http, base_url)
+
+
+def _segment(text: str) -> str:
+    from urllib.parse import quote
+
+    return quote(text, safe="")
+
+
+def _reason(exc: Exception) -> str:
+    """The system's own word for it, which hides at the bottom of the chain, on one line."""
+    cause: BaseException = exc
+    while (deeper := cause.__cause__ or cause.__context__) is not None:
+        cause = deeper
+    text = str(cause) or str(exc) or type(exc).__name__
+    if isinstance(cause, OSError) and cause.errno is not None:
+        text = os.strerror(cause.errno) if cause.errno > 0 else cause.strerror or text
+    return " ".join(text.split())

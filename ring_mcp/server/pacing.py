@@ -1,0 +1,93 @@
+"""How much one actor may ask for: a rate, a number of open calls, a number of open streams."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ring_mcp.server.network import ACTOR_KEY, refuse
+
+MAX_STREAMS = 1000
+"""Streams of the older transport that an actor may hold open. Idle ones cost a socket and a few kilobytes."""
+
+_RETRY_S = 5
+
+
+class TooMany(Exception):
+    """``str(exc)`` says of what, for the caller."""
+
+
+class Slots:
+    """What each actor has open, at most ``limit`` of it."""
+
+    def __init__(self, limit: int, what: str) -> None:
+        self._limit = limit
+        self._what = what
+        self._open: Counter[str] = Counter()
+
+    @contextlib.contextmanager
+    def taken(self, actor: str) -> Iterator[None]:
+        """Raises TooMany."""
+        if self._open[actor] >= self._limit:
+            raise TooMany(f"{self._limit} {self._what} are open already")
+        self._open[actor] += 1
+        try:
+            yield
+        finally:
+            self._open[actor] -= 1
+
+
+class Paced:
+    """429 with Retry-After for an actor above its rate, or with too many calls or streams open.
+
+    A call that came over a stream is not a request of its own that stays open: whoever serves the stream takes a slot
+    of ``calls`` for it.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        per_minute: int,
+        calls: Slots,
+        is_open: Callable[[str], bool],
+        is_stream: Callable[[str], bool],
+    ) -> None:
+        self._app = app
+        self._rate_per_s = per_minute / 60
+        self._burst = float(per_minute)
+        self._calls = calls
+        self._streams = Slots(MAX_STREAMS, "streams")
+        self._is_open = is_open
+        self._is_stream = is_stream
+        self._tokens: dict[str, tuple[float, float]] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or self._is_open(scope["path"]):
+            await self._app(scope, receive, send)
+            return
+        actor = scope[ACTOR_KEY]
+        wait_s = self._take(actor)
+        if wait_s > 0:
+            await refuse(send, 429, "too many requests", {"retry-after": str(int(wait_s) + 1)})
+            return
+        slots = self._streams if self._is_stream(scope["path"]) else self._calls
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(slots.taken(actor))
+            except TooMany as exc:
+                await refuse(send, 429, str(exc), {"retry-after": str(_RETRY_S)})
+                return
+            await self._app(scope, receive, send)
+
+    def _take(self, actor: str) -> float:
+        """Seconds until this actor may call; 0: now."""
+        now = time.monotonic()
+        tokens, at = self._tokens.get(actor, (self._burst, now))
+        tokens = min(self._burst, tokens + (now - at) * self._rate_per_s)
+        self._tokens[actor] = (tokens - 1 if tokens >= 1 else tokens, now)
+        return 0.0 if tokens >= 1 else (1 - tokens) / self._rate_per_s

@@ -1,0 +1,33 @@
+"""What ring-mcp costs on top of the thing itself: to start, per picture, and under load.
+
+    uv run python -m tests.benchmarks                      # all three, about a minute
+    uv run python -m tests.benchmarks startup --rounds 41  # one of: startup, picture, load
+
+Both sides of every comparison run interleaved in one run, so that a machine under load slows both; the medians are
+compared. ``cpu`` beside ``wall`` is the processor time of the process, which other work on the machine changes less.
+Goals (nothing is judged, only printed): startup at most 1.15 times a bare server of the same SDK; a picture at most
+15 ms more than the bare HTTP calls for it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from tests.benchmarks import load, picture, startup
+
+PARTS = {"startup": (startup.run, 21), "picture": (picture.run, 41), "load": (load.run, 200)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], help="default: all")
+    parser.add_argument("--rounds", type=int, help="how often each side is measured (load: how many calls)")
+    given = parser.parse_args()
+    for part in given.parts or PARTS:
+        run, rounds = PARTS[part]
+        run(given.rounds or rounds)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

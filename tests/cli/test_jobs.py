@@ -1,0 +1,147 @@
+"""``ring-mcp jobs``: a person looks at the ledger that a server has written, carries a job on, settles another."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from server.wire import RingProcess, charges, command, environment
+
+from ring_mcp.sandbox.server import SandboxServer
+
+LONG_S = 600.0
+ODD_PROMPT = "[/red] not markup\n  \x1b[31mnor colour \N{RIGHT-TO-LEFT OVERRIDE} 日本語"
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """What a server left behind before it ended."""
+
+    folder: Path
+    env: dict[str, str]
+    sandbox: SandboxServer
+    done: str
+    odd: str
+    unknown: str
+    parked: str
+
+
+@pytest.fixture(scope="module")
+def ledger(running: SandboxServer, tmp_path_factory: pytest.TempPathFactory) -> Ledger:
+    folder = tmp_path_factory.mktemp("jobs")
+    env = environment(folder, RING_SANDBOX=running.url, IMAGE_GEN_POLL_TIMEOUT_MS="300")
+    with RingProcess(env, folder) as ring:
+        done = ring.create(prompt="two of them", n=2).data["jobId"]
+        odd = ring.create(prompt=ODD_PROMPT).data["jobId"]
+        running.state.faults.add("drop_after_accept")
+        unknown = ring.create(prompt="unknown").content
+        assert unknown["code"] == "unknown_outcome"
+        running.state.configure(deferred_s=LONG_S)
+        parked = ring.create(prompt="parked").content
+        assert parked["code"] == "timeout"
+    return Ledger(folder, env, running, done, odd, unknown["jobId"], parked["jobId"])
+
+
+def test_the_newest_jobs_are_listed_on_one_line_each_whatever_their_prompts_hold(ledger: Ledger) -> None:
+    listed = command({**ledger.env, "COLUMNS": "120"}, ledger.folder, "jobs", "list")
+    assert (listed.returncode, listed.stderr) == (0, "")
+    heading, *lines = [line for line in listed.stdout.splitlines() if line]
+    assert heading.split() == ["job", "state", "cost", "prompt"]
+    assert [line.split()[0] for line in lines] == [ledger.parked, ledger.unknown, ledger.odd, ledger.done]
+    assert "[/red] not markup" in lines[2]
+    assert "日本語" in lines[2]
+    assert "$0.12" in lines[3]
+    assert "≤ $0.06" in lines[1]
+    assert "\x1b" not in listed.stdout
+
+
+def test_jobs_can_be_listed_by_state_as_one_json_object_a_line(ledger: Ledger) -> None:
+    listed = command(ledger.env, ledger.folder, "jobs", "list", "--json", "--state", "done", "--state", "unknown")
+    jobs = [json.loads(line) for line in listed.stdout.splitlines()]
+    assert [job["jobId"] for job in jobs] == [ledger.unknown, ledger.odd, ledger.done]
+    assert jobs[1]["prompt"] == ODD_PROMPT
+    assert (jobs[2]["state"], jobs[2]["estimatedCostUsd"], jobs[2]["billedCostUsd"]) == ("done", 0.12, 0.12)
+    assert jobs[2]["url"].startswith("file://")
+    limited = command(ledger.env, ledger.folder, "jobs", "list", "--json", "--limit", "1")
+    assert len(limited.stdout.splitlines()) == 1
+
+
+def test_a_job_is_shown_with_its_audit_rows_in_order(ledger: Ledger) -> None:
+    shown = command(ledger.env, ledger.folder, "jobs", "show", ledger.done)
+    found = json.loads(shown.stdout)
+    assert (found["job"]["id"], found["job"]["state"]) == (ledger.done, "done")
+    assert [record["index"] for record in found["records"]] == [0, 1]
+    assert [record["id"] for record in found["records"]] == [a["record_id"] for a in found["job"]["assets"]]
+    assert {record["prompt"] for record in found["records"]} == {"two of them"}
+
+
+@pytest.mark.parametrize("action", [("show",), ("resume",), ("resolve", "--paid")])
+def test_a_job_that_does_not_exist_is_told_on_stderr(ledger: Ledger, action: tuple[str, ...]) -> None:
+    done = command(ledger.env, ledger.folder, "jobs", *action, "no-such-job")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "there is no job 'no-such-job'; `ring-mcp jobs list` shows the newest" in done.stderr
+
+
+def test_a_parked_job_is_carried_on_without_paying_again(ledger: Ledger) -> None:
+    waited = command(ledger.env, ledger.folder, "jobs", "resume", ledger.parked, "--wait-s", "0")
+    assert waited.returncode == 3
+    assert json.loads(waited.stdout)["state"] == "rendering"
+    ledger.sandbox.state.configure(deferred_s=0)
+    resumed = command(ledger.env, ledger.folder, "jobs", "resume", ledger.parked)
+    assert resumed.returncode == 0, resumed.stderr
+    result = json.loads(resumed.stdout)
+    assert (result["jobId"], result["state"]) == (ledger.parked, "done")
+    assert Path(result["images"][0]["localPath"]).exists()
+    again = command(ledger.env, ledger.folder, "jobs", "resume", ledger.parked)
+    assert json.loads(again.stdout) == result
+    assert len(charges(ledger.sandbox, "parked")) == 1
+
+
+def test_an_unknown_job_is_settled_by_a_person_once_and_never_by_a_guess(ledger: Ledger) -> None:
+    guess = command(ledger.env, ledger.folder, "jobs", "resolve", ledger.unknown)
+    assert guess.returncode == 2
+    assert "--paid or --not-paid" in guess.stderr
+    other = command(ledger.env, ledger.folder, "jobs", "resolve", ledger.done, "--not-paid")
+    assert other.returncode == 1
+    assert "it is settled already" in other.stderr
+
+    settled = command(ledger.env, ledger.folder, "jobs", "resolve", ledger.unknown, "--paid")
+    assert settled.returncode == 0, settled.stderr
+    assert settled.stdout.strip() == f"{ledger.unknown} is settled: $0.06 counts against the caps"
+    twice = command(ledger.env, ledger.folder, "jobs", "resolve", ledger.unknown, "--not-paid")
+    assert twice.returncode == 1
+    shown = json.loads(command(ledger.env, ledger.folder, "jobs", "show", ledger.unknown).stdout)["job"]
+    assert (shown["state"], shown["settled_usd"], shown["failure"]["billed"]) == ("failed", "0.06", "yes")
+
+
+def test_a_job_that_was_not_paid_frees_its_reservation(tmp_path: Path, sandbox: SandboxServer) -> None:
+    env = environment(tmp_path, RING_SANDBOX=sandbox.url, RING_MAX_USD_PER_DAY="0.06")
+    sandbox.state.faults.add("drop_before_accept")
+    with RingProcess(env, tmp_path) as ring:
+        job_id = ring.create(prompt="not paid").content["jobId"]
+        assert ring.create(prompt="another").content["code"] == "cap_exceeded"
+        settled = command(env, tmp_path, "jobs", "resolve", job_id, "--not-paid")
+        assert settled.stdout.strip() == f"{job_id} is settled: $0 counts against the caps"
+        assert ring.create(prompt="another").data["state"] == "done"
+
+
+def test_without_jobs_the_list_says_so(env: dict[str, str], tmp_path: Path) -> None:
+    assert command(env, tmp_path, "jobs", "list").stdout == "no jobs\n"
+    assert command(env, tmp_path, "jobs", "list", "--json").stdout == ""
+
+
+def test_a_ledger_that_cannot_be_used_is_one_message_and_no_traceback(env: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    done = command({**env, "RING_STATE_DIR": str(tmp_path / "file")}, tmp_path, "jobs", "list")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: the state folder ")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_wrong_configuration_ends_with_status_2(env: dict[str, str], tmp_path: Path) -> None:
+    done = command({**env, "FILE_BACKEND": "ftp", "RING_INLINE_WAIT_S": "x"}, tmp_path, "jobs", "list")
+    assert done.returncode == 2
+    assert "FILE_BACKEND: must be one of 'local' or 'ringbase'" in done.stderr
+    assert "RING_INLINE_WAIT_S: must be a number" in done.stderr

@@ -1,0 +1,117 @@
+"""``ring-mcp`` as a person or a script runs it: a subprocess with its own environment, streams and exit status."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from server.wire import LIMIT_S, command, environment, eventually
+
+from ring_mcp.app import open_ledger
+from ring_mcp.config import load_config
+from ring_mcp.domain import Job
+from ring_mcp.ledger.base import JobQuery
+
+ALICE, BOB = "token-of-alice", "token-of-bob"
+
+DONE, FAILED, BAD_USAGE, UNDER_WAY = 0, 1, 2, 3
+
+
+class Person:
+    """One environment and one folder to type commands in."""
+
+    def __init__(self, env: Mapping[str, str], folder: Path) -> None:
+        self.env = dict(env)
+        self.folder = folder
+
+    def with_env(self, **variables: str) -> Person:
+        return Person({**self.env, **variables}, self.folder)
+
+    def types(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return command(self.env, self.folder, *arguments)
+
+    def json(self, *arguments: str, status: int = DONE) -> dict[str, Any]:
+        """The one JSON object on stdout."""
+        done = self.types(*arguments, "--json")
+        assert done.returncode == status, done.stdout + done.stderr
+        [line] = done.stdout.splitlines()
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+    def jobs(self) -> Sequence[Job]:
+        """What is in this person's own ledger, newest first."""
+
+        async def read() -> Sequence[Job]:
+            ledger = open_ledger(load_config(self.env, folder=self.folder))
+            await ledger.start()
+            try:
+                return (await ledger.list_jobs(JobQuery(limit=100))).jobs
+            finally:
+                await ledger.aclose()
+
+        return asyncio.run(read())
+
+    @contextmanager
+    def begins(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ring_mcp", *arguments],
+            env=self.env,
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.communicate()
+
+
+def ctrl_c(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=LIMIT_S)
+    return process.returncode, stdout, stderr
+
+
+@contextmanager
+def serving(env: Mapping[str, str], folder: Path, *switches: str) -> Iterator[str]:
+    """A real ``ring-mcp serve`` on a free port; gives its address."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ring_mcp", "serve", "--port", "0", *switches],
+        env=dict(env),
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    said: list[str] = []
+
+    def read() -> None:
+        assert process.stderr is not None
+        said.extend(iter(process.stderr.readline, ""))
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    try:
+        yield eventually("the server's address", lambda: re.findall(r"listens on (http://\S+):", "".join(said)))[0]
+    finally:
+        process.terminate()
+        process.wait(LIMIT_S)
+        reader.join(LIMIT_S)
+        assert process.stderr is not None
+        process.stderr.close()
+
+
+__all__ = ["ALICE", "BAD_USAGE", "BOB", "DONE", "FAILED", "UNDER_WAY", "Person", "ctrl_c", "environment", "serving"]

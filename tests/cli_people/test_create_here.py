@@ -1,0 +1,218 @@
+"""``ring-mcp image`` and ``ring-mcp video`` in their own process, against the sandbox."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from cli_people.people import BAD_USAGE, DONE, FAILED, UNDER_WAY, Person, ctrl_c
+from server.wire import LIMIT_S, charges, eventually
+
+from ring_mcp.cli.commands import cli
+from ring_mcp.cli.create import OWN_OPTIONS
+from ring_mcp.sandbox.server import SandboxServer
+from ring_mcp.tools.image_create import ImageCreateArguments
+from ring_mcp.tools.tool import Arguments
+from ring_mcp.tools.video_create import VideoCreateArguments
+
+LONG_S = 600.0
+
+
+@pytest.mark.parametrize(("name", "model"), [("image", ImageCreateArguments), ("video", VideoCreateArguments)])
+def test_every_argument_of_the_tool_is_an_option(name: str, model: type[Arguments]) -> None:
+    parameters = cli.commands[name].params
+    assert {p.name for p in parameters if p.name} - OWN_OPTIONS == model.model_fields.keys() - {"wait_seconds"}
+    options = [option for p in parameters if isinstance(p, click.Option) for option in p.opts]
+    assert "--aspect-ratio" in options
+    assert not [option for option in options if "_" in option]
+
+
+def test_pictures_are_told_in_lines_whose_addresses_are_whole_in_a_narrow_terminal(person: Person) -> None:
+    done = person.with_env(COLUMNS="60").types("image", "two kites over a harbour", "--n", "2", "--purpose", "p" * 60)
+    assert (done.returncode, done.stderr) == (DONE, "")
+    urls = [line.split()[1] for line in done.stdout.splitlines() if line.strip().startswith("url")]
+    assert len(urls) == 2
+    assert all(Path(url.removeprefix("file://")).is_file() for url in urls)
+    assert min(len(url) for url in urls) > 60
+    for part in ("SANDBOX", "picture 2 of 2", "billed $0.12, estimated $0.12", "image/jpeg", "\n  job "):
+        assert part in done.stdout
+    assert all(len(line) <= 60 for line in done.stdout.splitlines() if len(line.split()) > 3)
+
+
+def test_a_script_gets_one_json_object_and_nothing_else(person: Person, sandbox: SandboxServer) -> None:
+    made = person.json("image", "for a script", "--resolution", "1k", "--aspect-ratio", "16:9", "--ref-code", "r-1")
+    assert (made["success"], made["state"], made["sandbox"], made["resolution"]) == (True, "done", True, "1k")
+    assert Path(made["images"][0]["localPath"]).is_file()
+    assert len(charges(sandbox, "for a script")) == 1
+
+
+def test_a_clip_is_made_with_its_first_frame(person: Person) -> None:
+    arguments = ("--duration", "2", "--first-frame-prompt", "a boat", "--clip-id", "c-1")
+    done = person.types("video", "a boat turns", *arguments)
+    assert (done.returncode, done.stderr) == (DONE, "")
+    lines = done.stdout.splitlines()
+    assert lines.index("clip") < lines.index("first frame")
+    assert "draft_i2v" in done.stdout
+    assert {job.kind for job in person.jobs()} == {"image", "video"}
+
+
+def test_a_dry_run_names_the_price_and_spends_nothing(person: Person, sandbox: SandboxServer) -> None:
+    done = person.with_env(RING_MAX_USD_PER_DAY="1").types("video", "x", "--duration", "10", "--dry-run")
+    assert done.returncode == DONE
+    for part in ("DRY RUN", "costs     $0.50", "10 x $0.05", "cap left  $1.00 today"):
+        assert part in done.stdout
+    assert not sandbox.state.books.charges()
+    assert not person.jobs()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("image", " "), "prompt is required"),
+        (("image", "x", "--n", "99"), "n must be between 1 and 10"),
+        (("image", "x", "--resolution", "9k"), "resolution must be one of"),
+        (("video", "x", "--quality-mode", "best"), "qualityMode"),
+        (("video", "x", "--ref-code", "r" * 300), "refCode"),
+    ],
+)
+def test_wrong_usage_ends_with_status_2_and_names_the_argument(
+    person: Person, arguments: tuple[str, ...], said: str
+) -> None:
+    told = person.json(*arguments, status=BAD_USAGE)
+    assert (told["success"], told["billed"]) == (False, "no")
+    assert said in told["error"]
+
+
+def test_without_a_key_it_fails_and_says_so(tmp_path: Path, person: Person) -> None:
+    del person.env["RING_SANDBOX"]
+    done = person.types("image", "x")
+    assert (done.returncode, done.stdout) == (FAILED, "")
+    assert "XAI_API_KEY is not configured" in done.stderr
+    wrong = person.with_env(RING_MAX_USD_PER_DAY="much", RING_INLINE_WAIT_S="long").types("image", "x")
+    assert (wrong.returncode, wrong.stderr.count("error: ")) == (BAD_USAGE, 2)
+
+
+def test_a_person_too_needs_one_of_the_tokens_and_is_who_it_names(person: Person) -> None:
+    guarded = person.with_env(RING_MCP_SERVICE_TOKENS="carol=tok")
+    refused = guarded.types("image", "x")
+    assert refused.returncode == BAD_USAGE
+    assert "RING_SERVICE_TOKEN is not set" in refused.stderr
+    made = guarded.with_env(RING_SERVICE_TOKEN="tok").json("image", "x")
+    [job] = person.jobs()
+    assert (job.id, job.actor_id) == (made["jobId"], "carol")
+
+
+def test_a_refusal_by_moderation_fails_and_says_what_it_cost(person: Person, sandbox: SandboxServer) -> None:
+    sandbox.state.faults.add("moderated")
+    done = person.types("image", "something bad")
+    assert (done.returncode, done.stdout) == (FAILED, "")
+    assert "error: " in done.stderr
+    assert "Change the prompt" in done.stderr
+    assert person.jobs()[0].id in done.stderr
+
+
+def test_a_job_that_takes_longer_is_handed_over_with_status_3_and_fetched_later(
+    person: Person, sandbox: SandboxServer
+) -> None:
+    sandbox.state.configure(render_s=LONG_S)
+    left = person.types("video", "slow boat", "--duration", "2", "--wait-s", "0")
+    assert left.returncode == UNDER_WAY
+    [job] = person.jobs()
+    assert job.state == "rendering", "it was not left before the provider had it"
+    assert f"ring-mcp jobs resume {job.id}" in left.stdout
+    waited = person.json("jobs", "resume", job.id, "--wait-s", "0.2", status=UNDER_WAY)
+    assert waited["state"] == "rendering"
+    sandbox.state.configure(render_s=0)
+    assert person.json("jobs", "resume", job.id)["video"]["contentType"] == "video/mp4"
+    assert len(charges(sandbox, "slow boat")) == 1
+
+
+def test_a_job_that_outlasts_its_time_is_kept_and_says_how_to_get_it(person: Person, sandbox: SandboxServer) -> None:
+    sandbox.state.configure(deferred_s=LONG_S)
+    done = person.with_env(IMAGE_GEN_POLL_TIMEOUT_MS="300").types("image", "late")
+    assert (done.returncode, done.stdout) == (UNDER_WAY, "")
+    assert "timed out" in done.stderr
+    assert f"ring-mcp jobs resume {person.jobs()[0].id}" in done.stderr
+
+
+def test_ctrl_c_leaves_the_job_and_prints_how_to_get_it(person: Person, sandbox: SandboxServer) -> None:
+    sandbox.state.configure(render_s=LONG_S)
+    with person.begins("video", "left alone", "--duration", "2") as process:
+        eventually("the provider has it", lambda: [job for job in person.jobs() if job.state == "rendering"])
+        status, stdout, stderr = ctrl_c(process)
+    assert status == UNDER_WAY, stderr
+    [job] = person.jobs()
+    assert job.state == "rendering"
+    assert f"ring-mcp jobs resume {job.id}" in stdout
+    assert "Traceback" not in stderr
+    sandbox.state.configure(render_s=0)
+    assert person.json("jobs", "resume", job.id)["state"] == "done"
+    assert len(charges(sandbox, "left alone")) == 1
+
+
+def test_ctrl_c_while_the_paid_request_is_under_way_waits_for_its_answer(
+    person: Person, sandbox: SandboxServer
+) -> None:
+    sandbox.state.configure(deferred_s=LONG_S)
+    sandbox.state.faults.add("slow_reply", seconds=1.5)
+    with person.begins("image", "in the middle") as process:
+        eventually("it is being sent", lambda: [job for job in person.jobs() if job.state == "submitting"])
+        status, stdout, stderr = ctrl_c(process)
+    assert (status, person.jobs()[0].state) == (UNDER_WAY, "rendering")
+    assert "leaving" in stderr
+    assert person.jobs()[0].id in stdout
+
+
+def test_open_shows_the_first_file_and_keeps_stdout_clean(person: Person, tmp_path: Path) -> None:
+    shown = tmp_path / "shown"
+    viewers = tmp_path / "bin"
+    viewers.mkdir()
+    for name in ("xdg-open", "open"):
+        (viewers / name).write_text(f'#!/bin/sh\necho noise of a browser\necho "$1" >> {shown}\n')
+        (viewers / name).chmod(0o755)
+    looking = person.with_env(PATH=f"{viewers}{os.pathsep}{os.environ['PATH']}")
+    made = looking.json("image", "look", "--n", "2", "--open")
+    eventually("the viewer was started", shown.exists)
+    assert eventually("its argument", lambda: shown.read_text().strip()) == made["images"][0]["localPath"]
+
+
+def test_without_a_viewer_the_address_is_told_and_the_picture_was_made_all_the_same(person: Person) -> None:
+    done = person.with_env(PATH="/nonexistent").types("image", "nobody looks", "--open")
+    assert done.returncode == DONE
+    assert "open it yourself: /" in done.stderr
+
+
+def test_a_terminal_sees_a_bar_on_stderr_and_a_script_s_stdout_does_not(person: Person, sandbox: SandboxServer) -> None:
+    sandbox.state.configure(render_s=0.5)
+    terminal, end = pty.openpty()
+    done = subprocess.run(
+        [sys.executable, "-m", "ring_mcp", "video", "bar", "--duration", "1", "--json"],
+        env={**person.env, "TERM": "xterm"},
+        cwd=person.folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=end,
+        timeout=LIMIT_S,
+        check=False,
+    )
+    os.close(end)
+    drawn = os.read(terminal, 65536).decode()
+    os.close(terminal)
+    assert done.returncode == DONE, drawn
+    assert "rendering" in drawn
+    assert json.loads(done.stdout)["state"] == "done"
+
+
+def test_looking_at_health_does_not_take_over_the_jobs_of_others(person: Person, sandbox: SandboxServer) -> None:
+    sandbox.state.configure(deferred_s=LONG_S)
+    assert person.types("image", "left over", "--wait-s", "0").returncode == UNDER_WAY
+    before = person.jobs()
+    sandbox.state.configure(deferred_s=0)
+    assert person.types("health").returncode == DONE
+    assert person.jobs() == before

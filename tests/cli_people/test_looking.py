@@ -1,0 +1,112 @@
+"""``ring-mcp health``, ``presets`` and ``spend``: nothing is spent, all of it fits a narrow terminal."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import click
+import pytest
+from cli_people.people import BAD_USAGE, DONE, FAILED, UNDER_WAY, Person, environment
+
+from ring_mcp.cli.spend import Paid, since_when, totals
+from ring_mcp.domain import JobState
+from ring_mcp.presets import load_presets
+from ring_mcp.sandbox.server import SandboxServer
+
+NOW = datetime(2026, 11, 21, 15, 30, tzinfo=UTC)
+
+
+def fits(done: subprocess.CompletedProcess[str], columns: int) -> bool:
+    """No line with more than one long word is wider than the terminal."""
+    return all(len(line) <= columns for line in done.stdout.splitlines())
+
+
+@pytest.mark.parametrize("name", ["health", "doctor"])
+def test_health_is_a_line_for_each_part_and_ends_well(person: Person, name: str) -> None:
+    done = person.with_env(COLUMNS="60").types(name)
+    assert (done.returncode, done.stderr) == (DONE, "")
+    assert fits(done, 60)
+    for part in ("ok       ledger", "ok       spending", "SANDBOX", "ok: ring-mcp-gateway"):
+        assert part in done.stdout
+
+
+def test_an_error_comes_with_its_fix_and_ends_with_status_1(tmp_path: Path) -> None:
+    person = Person(environment(tmp_path), tmp_path)
+    done = person.types("health")
+    assert done.returncode == FAILED
+    assert "error    provider xai" in done.stdout
+    assert "fix: Put the key" in done.stdout
+    assert person.json("health", status=FAILED)["status"] == "error"
+
+
+def test_presets_name_every_model_with_ratios_sizes_prices_and_its_end(person: Person) -> None:
+    done = person.with_env(COLUMNS="60").types("presets")
+    assert done.returncode == DONE
+    assert fits(done, 60)
+    presets = load_presets()
+    words = done.stdout.split()
+    for name in (*presets.modes, *presets.image_models, *presets.video_models):
+        assert any(name in word for word in words), name
+    for part in ("16:9", "480p $0.05", "retired", "needs an image"):
+        assert part in done.stdout
+    shown = json.loads(person.types("presets", "--json").stdout)
+    assert shown["modes"]["draft_i2v"]["estimatedUsdPerSecond"] == "0.08"
+
+
+def test_spend_counts_what_ended_what_is_open_and_what_the_caps_leave(person: Person, sandbox: SandboxServer) -> None:
+    person.json("image", "ended")
+    sandbox.state.configure(render_s=600)
+    assert person.types("video", "open", "--duration", "4", "--wait-s", "0").returncode == UNDER_WAY
+    sandbox.state.faults.add("drop_after_accept")
+    assert person.types("image", "unknown").returncode == FAILED
+    capped = person.with_env(RING_MAX_USD_PER_DAY="1", COLUMNS="60")
+    report = capped.json("spend", "--since", "1d")
+    assert report["total"] == {"jobs": 3, "settledUsd": 0.06, "reservedUsd": 0.2, "unknownUsd": 0.06}
+    assert [day["jobs"] for day in report["days"]] == [3]
+    assert [row["model"] for row in report["models"]] == ["grok-imagine-image-2.0", "grok-imagine-video"]
+    assert report["capLeftUsd"] == {"today": 0.68}
+    done = capped.types("spend")
+    assert (done.returncode, done.stderr) == (DONE, "")
+    assert fits(done, 60)
+    for part in ("total", "$0.06", "$0.20", "cap left  $0.68 today"):
+        assert part in done.stdout
+
+
+def test_an_empty_ledger_has_spent_nothing_and_a_wrong_span_is_wrong_usage(person: Person) -> None:
+    assert person.json("spend")["total"]["jobs"] == 0
+    wrong = person.types("spend", "--since", "yesterday")
+    assert (wrong.returncode, wrong.stdout) == (BAD_USAGE, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "instant"),
+    [
+        ("12h", NOW - timedelta(hours=12)),
+        ("1d", datetime(2026, 11, 21, tzinfo=UTC)),
+        ("7D", datetime(2026, 11, 15, tzinfo=UTC)),
+        ("2w", datetime(2026, 11, 8, tzinfo=UTC)),
+        ("2026-11-01", datetime(2026, 11, 1, tzinfo=UTC)),
+        ("2026-11-01T10:00:00+02:00", datetime(2026, 11, 1, 8, tzinfo=UTC)),
+    ],
+)
+def test_since_takes_hours_whole_days_weeks_and_dates(text: str, instant: datetime) -> None:
+    assert since_when(text, NOW) == instant
+
+
+@pytest.mark.parametrize("text", ["", "0d", "7", "d", "-1d", "7m", "99999d", "2026-13-01"])
+def test_since_refuses_what_it_does_not_know(text: str) -> None:
+    with pytest.raises(click.BadParameter):
+        since_when(text, NOW)
+
+
+def test_totals_are_those_of_their_rows() -> None:
+    states = [JobState.DONE, JobState.RENDERING, JobState.UNKNOWN, JobState.FAILED]
+    jobs = [Paid(f"2026-11-0{1 + i % 2}", "image", f"m{i % 3}", states[i % 4], Decimal(i)) for i in range(20)]
+    report = totals(jobs)
+    for rows in (report["days"], report["models"]):
+        for key, value in report["total"].items():
+            assert sum(row[key] for row in rows) == value

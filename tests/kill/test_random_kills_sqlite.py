@@ -1,0 +1,16 @@
+"""kill -9 at moments that nobody chose, with ten jobs in flight; the ledger is a SQLite file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from kill_world import KILLS, MakeWorld
+from random_kills import RandomKills
+
+
+@pytest.mark.kill
+async def test_after_fifty_kills_at_random_moments_every_job_was_paid_once_and_none_is_lost(
+    make_world: MakeWorld, record_property: Callable[[str, object], None]
+) -> None:
+    record_property(KILLS, [await RandomKills(await make_world("sqlite"), seed=20261121).run(50)])

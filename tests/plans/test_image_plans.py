@@ -1,0 +1,328 @@
+"""What a request for pictures becomes, without any I/O: defaults, limits, retirement, prices."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+from itertools import product
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ring_mcp.domain import ImagePlan, ImageRequest
+from ring_mcp.errors import InvalidRequest, ModelRetired
+from ring_mcp.package_data import data_path
+from ring_mcp.plans.image import ImageSettings, plan_image
+from ring_mcp.presets import Presets, load_presets
+
+PRESETS = load_presets()
+RAW: Mapping[str, Any] = json.loads(data_path("presets.json").read_text())
+TODAY = date(2026, 11, 21)
+NOTHING_SET = ImageSettings(
+    default_provider="xai", storage_prefix="generated", models={}, aspect_ratios={}, resolutions={}
+)
+ALL_SET = ImageSettings(
+    default_provider="xai",
+    storage_prefix="from-config",
+    models={"xai": "grok-imagine-image", "google": "gemini-3-pro-image"},
+    aspect_ratios={"xai": "16:9", "google": "4:5"},
+    resolutions={"xai": "1K", "google": "2k"},
+)
+XAI, XAI_OLD, GOOGLE = "grok-imagine-image-2.0", "grok-imagine-image", "gemini-nano-banana-2.1"
+
+
+def plan(
+    settings: ImageSettings = NOTHING_SET, presets: Presets = PRESETS, today: date = TODAY, **asked: Any
+) -> ImagePlan:
+    return plan_image(ImageRequest(**{"prompt": "a lighthouse"} | asked), settings, presets, today)
+
+
+def refusal(error: type[InvalidRequest] = InvalidRequest, **asked: Any) -> str:
+    with pytest.raises(InvalidRequest) as caught:
+        plan(**asked)
+    assert type(caught.value) is error
+    assert caught.value.billed == "no"
+    return caught.value.message
+
+
+@pytest.mark.parametrize("provider", ["xai", "google"])
+def test_a_bare_prompt_gets_every_default_of_presets_json(provider: str) -> None:
+    defaults = RAW["defaults"]["image"][provider]
+    made = plan(provider=provider)
+    assert (made.provider, made.model, made.requested_model) == (provider, defaults["model"], defaults["model"])
+    assert (made.aspect_ratio, made.resolution, made.n) == (defaults["aspectRatio"], defaults["resolution"], 1)
+    assert (made.purpose, made.ref_code, made.seed, made.warnings) == ("image", None, None, ())
+    assert made.storage_prefix == "generated"
+
+
+def test_what_is_asked_for_is_planned() -> None:
+    made = plan(
+        provider="google",
+        model="gemini-3-pro-image",
+        aspect_ratio="21:9",
+        resolution="2k",
+        n=3,
+        purpose="og",
+        ref_code="R-7",
+        seed=0,
+    )
+    assert (made.provider, made.model, made.aspect_ratio, made.resolution) == (
+        "google",
+        "gemini-3-pro-image",
+        "21:9",
+        "2k",
+    )
+    assert (made.n, made.purpose, made.ref_code, made.seed, made.warnings) == (3, "og", "R-7", 0, ())
+
+
+@pytest.mark.parametrize(
+    ("settings", "asked", "expected"),
+    [
+        (NOTHING_SET, {}, (XAI, "1:1", "2k")),
+        (ALL_SET, {}, (XAI_OLD, "16:9", "1k")),
+        (ALL_SET, {"model": XAI}, (XAI, "16:9", "1k")),
+        (ALL_SET, {"aspect_ratio": "9:16"}, (XAI_OLD, "9:16", "1k")),
+        (ALL_SET, {"resolution": "2k"}, (XAI_OLD, "16:9", "2k")),
+        (ALL_SET, {"provider": "google"}, ("gemini-3-pro-image", "4:5", "2k")),
+        (ALL_SET, {"provider": "google", "model": GOOGLE, "resolution": "1k"}, (GOOGLE, "4:5", "1k")),
+        (replace(ALL_SET, models={"xai": None}), {}, (XAI, "16:9", "1k")),
+        (replace(ALL_SET, default_provider="google"), {}, ("gemini-3-pro-image", "4:5", "2k")),
+        (replace(ALL_SET, default_provider="google"), {"provider": "xai"}, (XAI_OLD, "16:9", "1k")),
+        (ALL_SET, {"model": "", "aspect_ratio": "", "resolution": ""}, (XAI_OLD, "16:9", "1k")),
+    ],
+)
+def test_the_request_comes_before_the_configuration_and_that_before_presets_json(
+    settings: ImageSettings, asked: dict[str, Any], expected: tuple[str, str, str]
+) -> None:
+    made = plan(settings, **asked)
+    assert (made.model, made.aspect_ratio, made.resolution) == expected
+    assert made.storage_prefix == settings.storage_prefix
+
+
+@pytest.mark.parametrize(("said", "meant"), [("2K", "2k"), ("1.5K", "1.5k"), (" 1k ", "1k")])
+def test_a_resolution_may_be_written_in_capitals(said: str, meant: str) -> None:
+    assert plan(resolution=said).resolution == meant
+
+
+@pytest.mark.parametrize("said", ["XAI", "xAI", " xai ", "Google", "GOOGLE"])
+def test_a_provider_may_be_written_in_capitals(said: str) -> None:
+    assert plan(provider=said).provider == said.strip().lower()
+
+
+@pytest.mark.parametrize("wrong", ["openai", "x", " "])
+def test_a_wrong_provider_is_told_with_those_there_are(wrong: str) -> None:
+    message = refusal(provider=wrong)
+    assert message == f"provider must be one of xai, google, got {wrong!r}"
+
+
+@pytest.mark.parametrize(
+    ("provider", "wrong"), [("xai", GOOGLE), ("google", XAI), ("xai", "dall-e-3"), ("xai", "auto")]
+)
+def test_a_wrong_model_is_told_with_the_living_ones_of_the_provider(provider: str, wrong: str) -> None:
+    message = refusal(provider=provider, model=wrong)
+    assert message.startswith("model must be one of ")
+    assert repr(wrong) in message
+    for name, model in PRESETS.image_models.items():
+        listed = f"{name}," in message or f"{name} for provider" in message
+        assert listed == (model.provider == provider and not model.is_retired(TODAY))
+
+
+MODELS = [name for name, model in PRESETS.image_models.items() if not model.is_retired(TODAY)]
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("field", ["aspectRatio", "resolution"])
+def test_a_wrong_shape_is_told_with_everything_that_the_model_takes(name: str, field: str) -> None:
+    model = PRESETS.image_models[name]
+    asked = {"aspect_ratio": "7:5"} if field == "aspectRatio" else {"resolution": "8k"}
+    allowed = model.aspect_ratios if field == "aspectRatio" else model.resolutions
+    message = refusal(provider=model.provider, model=name, **asked)
+    got = next(iter(asked.values()))
+    assert message == f"{field} must be one of {', '.join(allowed)} for {name}, got {got!r}"
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_ratio_and_resolution_that_a_model_lists_is_planned(name: str) -> None:
+    model = PRESETS.image_models[name]
+    for ratio, resolution in product(model.aspect_ratios, model.resolutions):
+        made = plan(provider=model.provider, model=name, aspect_ratio=ratio, resolution=resolution)
+        assert (made.aspect_ratio, made.resolution) == (ratio, resolution)
+
+
+def test_a_default_that_a_chosen_model_does_not_take_is_told_and_not_bent() -> None:
+    settings = replace(ALL_SET, aspect_ratios={"xai": "21:9"})
+    assert plan(settings, model=XAI).aspect_ratio == "21:9"
+    assert refusal(settings=settings, model=XAI_OLD).startswith("aspectRatio must be one of 1:1, 3:4")
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("over", [0, -1, 1])
+def test_a_number_of_pictures_outside_the_limits_is_told_with_the_limits(name: str, over: int) -> None:
+    model = PRESETS.image_models[name]
+    wrong = model.max_n + over if over > 0 else over
+    message = refusal(provider=model.provider, model=name, n=wrong)
+    assert message == f"n must be between 1 and {model.max_n} for {name}, got {wrong}"
+
+
+def test_a_retired_model_is_refused_with_its_successor() -> None:
+    message = refusal(ModelRetired, model="grok-2-image")
+    assert message == f"model grok-2-image was retired by its provider on 2026-05-15; use {XAI} instead"
+
+
+def test_a_retired_model_that_the_provider_redirects_is_served_with_a_warning_at_the_price_of_its_successor() -> None:
+    made = plan(model="grok-imagine-image-quality")
+    assert (made.model, made.requested_model) == (XAI, "grok-imagine-image-quality")
+    assert made.warnings == (f"grok-imagine-image-quality was retired on 2026-11-02: {XAI} serves it now",)
+    assert made.list_usd == plan(model=XAI).list_usd
+
+
+def test_a_configured_model_that_was_retired_is_treated_as_one_that_was_asked_for() -> None:
+    settings = replace(ALL_SET, models={"xai": "grok-imagine-image-quality"})
+    assert plan(settings).warnings
+    assert "use" in refusal(ModelRetired, settings=replace(ALL_SET, models={"xai": "grok-2-image"}))
+
+
+@pytest.mark.parametrize(
+    ("today", "model"), [(date(2026, 11, 1), "grok-imagine-image-quality"), (date(2026, 11, 2), XAI)]
+)
+def test_a_model_lives_until_the_day_before_it_retires(today: date, model: str) -> None:
+    made = plan(today=today, model="grok-imagine-image-quality")
+    assert made.model == model
+    assert bool(made.warnings) == (model == XAI)
+
+
+RETIRED = [name for name, model in PRESETS.image_models.items() if model.is_retired(TODAY)]
+
+
+@pytest.mark.parametrize("name", RETIRED)
+def test_the_successor_of_every_retired_model_is_alive_and_of_the_same_provider(name: str) -> None:
+    model = PRESETS.image_models[name]
+    assert model.replaced_by is not None
+    successor = PRESETS.image_models[model.replaced_by]
+    assert not successor.is_retired(TODAY)
+    assert successor.provider == model.provider
+
+
+@pytest.mark.parametrize("seed", [0, 42, -1])
+def test_a_seed_that_a_model_has_not_is_dropped_with_a_warning(seed: int) -> None:
+    made = plan(seed=seed)
+    assert made.seed is None
+    (warning,) = made.warnings
+    assert warning.startswith(f"seed was not used: {XAI} has no seed")
+
+
+@pytest.mark.parametrize("seed", [0, 42, -1])
+def test_a_seed_that_a_model_takes_is_kept(seed: int) -> None:
+    made = plan(provider="google", seed=seed)
+    assert (made.seed, made.warnings) == (seed, ())
+
+
+@pytest.mark.parametrize(
+    ("said", "stored"), [(None, "image"), ("", "image"), ("  ", "image"), ("og", "og"), ("A-b_9", "A-b_9")]
+)
+def test_a_purpose_is_kept_and_its_absence_is_image(said: str | None, stored: str) -> None:
+    made = plan(purpose=said)
+    assert (made.purpose, made.warnings) == (stored, ())
+
+
+@pytest.mark.parametrize(
+    ("said", "stored"), [("og image", "og_image"), ("été", "_t_"), (".hidden", "_hidden"), ("a\x00b", "a_b")]
+)
+def test_a_purpose_with_other_characters_is_made_safe_with_a_warning(said: str, stored: str) -> None:
+    made = plan(purpose=said)
+    assert made.purpose == stored
+    assert made.warnings == (f"purpose is stored as {stored!r}",)
+
+
+@pytest.mark.parametrize("said", ["a/b", "/etc", "..", "a..b", "\\\\server", "../../x", "x" * 101])
+def test_a_purpose_that_looks_like_a_path_is_refused(said: str) -> None:
+    assert refusal(purpose=said).startswith("purpose must be one path segment")
+
+
+@given(st.text(max_size=120))
+def test_every_purpose_is_one_safe_segment_or_refused(said: str) -> None:
+    try:
+        made = plan(purpose=said)
+    except InvalidRequest:
+        return
+    assert made.purpose
+    assert made.purpose.isascii()
+    assert set(made.purpose) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
+
+
+@pytest.mark.parametrize("prompt", ["", "   ", "\n\t"])
+def test_a_prompt_is_required(prompt: str) -> None:
+    assert refusal(prompt=prompt) == "prompt is required"
+
+
+def test_a_prompt_has_a_longest_length_that_is_exact_and_does_not_count_blanks_around_it() -> None:
+    limit = PRESETS.limits.max_prompt_chars
+    assert plan(prompt=f"  {'x' * limit}\n").prompt == "x" * limit
+    assert plan(prompt="ü" * limit).prompt == "ü" * limit
+    assert refusal(prompt="x" * (limit + 1)) == f"prompt may have {limit} characters at most, got {limit + 1}"
+
+
+def test_a_prompt_is_checked_before_anything_else_is() -> None:
+    assert refusal(prompt="", provider="nobody", n=99) == "prompt is required"
+
+
+def with_quality(name: str, quality: str | None) -> Presets:
+    model = PRESETS.image_models[name].model_copy(update={"default_quality": quality})
+    return PRESETS.model_copy(update={"image_models": {**PRESETS.image_models, name: model}})
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_list_price_is_the_price_of_one_times_their_number_for_every_way_to_make_it(name: str) -> None:
+    raw = RAW["imageModels"][name]
+    for quality, by_resolution in raw["prices"]["imageUsd"].items():
+        presets = with_quality(name, None if quality == "standard" else quality)
+        for (resolution, usd), n in product(by_resolution.items(), range(1, raw["maxN"] + 1)):
+            made = plan(presets=presets, provider=raw["provider"], model=name, resolution=resolution, n=n)
+            assert made.list_usd == made.estimated_usd == Decimal(usd) * n
+            (line,) = made.prices
+            assert (line.unit_usd, line.count, line.as_of) == (Decimal(usd), n, raw["prices"]["asOf"])
+            assert name in line.what
+            assert resolution in line.what
+
+
+@given(st.integers(1, 10), st.sampled_from(["1k", "1.5k", "2k"]))
+def test_a_price_is_exact_money_and_grows_with_the_number_of_pictures(n: int, resolution: str) -> None:
+    made = plan(n=n, resolution=resolution)
+    assert isinstance(made.list_usd, Decimal)
+    assert made.list_usd == n * plan(resolution=resolution).list_usd > 0
+
+
+def test_a_plan_survives_being_written_down() -> None:
+    made = plan(n=3, seed=4, purpose="my purpose", ref_code="R")
+    assert ImagePlan.model_validate_json(made.model_dump_json()) == made
+
+
+ANY_TEXT = st.none() | st.text(max_size=12) | st.sampled_from(["xai", "google", XAI, GOOGLE, "1:1", "2k", "auto"])
+
+
+@given(
+    prompt=st.text(max_size=20),
+    provider=ANY_TEXT,
+    model=ANY_TEXT,
+    aspect_ratio=ANY_TEXT,
+    resolution=ANY_TEXT,
+    n=st.none() | st.integers(-3, 30),
+    seed=st.none() | st.integers(),
+    purpose=ANY_TEXT,
+)
+def test_any_request_becomes_a_priced_plan_within_the_limits_or_is_refused(**asked: Any) -> None:
+    try:
+        made = plan(**asked)
+    except InvalidRequest as exc:
+        assert exc.message.isprintable() or not str(asked).isprintable()  # noqa: PT017 - most are planned
+        return
+    model = PRESETS.image_models[made.model]
+    assert made.aspect_ratio in model.aspect_ratios
+    assert made.resolution in model.resolutions
+    assert 1 <= made.n <= model.max_n
+    assert made.list_usd > 0

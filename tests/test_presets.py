@@ -1,0 +1,255 @@
+"""presets.json is read whole or not at all, and whatever is wrong in it is told by its key."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ring_mcp.errors import ConfigError
+from ring_mcp.package_data import data_path
+from ring_mcp.presets import Presets, load_presets
+
+SHIPPED: dict[str, Any] = json.loads(data_path("presets.json").read_text())
+XAI, XAI_VIDEO = "grok-imagine-image-2.0", "grok-imagine-video"
+
+Raw = dict[str, Any]
+
+
+def write(folder: Path, content: str | bytes | Raw) -> Path:
+    path = folder / "presets.json"
+    data = (
+        content
+        if isinstance(content, bytes)
+        else (content if isinstance(content, str) else json.dumps(content)).encode()
+    )
+    path.write_bytes(data)
+    return path
+
+
+def fault(folder: Path, change: Callable[[Raw], object]) -> str:
+    raw = copy.deepcopy(SHIPPED)
+    change(raw)
+    with pytest.raises(ConfigError) as caught:
+        load_presets(write(folder, raw))
+    return caught.value.message
+
+
+def test_the_shipped_file_is_complete() -> None:
+    presets = load_presets()
+    assert set(presets.modes) == {"draft", "draft_i2v", "production", "production_i2v"}
+    assert set(presets.defaults.image) == {"xai", "google"}
+    assert presets.schema_version == "1.0"
+
+
+def test_a_file_is_read_from_where_it_is_said_to_be(tmp_path: Path) -> None:
+    raw = copy.deepcopy(SHIPPED)
+    raw["limits"]["maxPromptChars"] = 7
+    assert load_presets(write(tmp_path, raw)).limits.max_prompt_chars == 7
+
+
+def test_prices_are_exact_money_whether_written_as_text_or_as_numbers(tmp_path: Path) -> None:
+    raw = copy.deepcopy(SHIPPED)
+    raw["imageModels"][XAI]["prices"]["imageUsd"]["low"] = {"1k": 0.1, "1.5k": "0.1", "2k": 1}
+    prices = load_presets(write(tmp_path, raw)).image_models[XAI].prices
+    assert prices is not None
+    assert [prices.of("low", resolution) for resolution in ("1k", "1.5k", "2k")] == [Decimal("0.1")] * 2 + [Decimal(1)]
+
+
+def test_a_table_that_was_read_cannot_be_changed() -> None:
+    presets = load_presets()
+    with pytest.raises(ValueError, match="frozen"):
+        presets.limits.max_prompt_chars = 1  # type: ignore[misc]
+
+
+def test_a_model_lives_until_the_day_before_its_retirement_and_one_without_a_date_for_ever() -> None:
+    models = load_presets().image_models
+    retired = models["grok-imagine-image-quality"]
+    assert retired.retires_on is not None
+    assert retired.is_retired(retired.retires_on)
+    assert not retired.is_retired(retired.retires_on.replace(day=1))
+    assert not models[XAI].is_retired(retired.retires_on.max)
+
+
+FAULTS: dict[str, tuple[Callable[[Raw], object], list[str]]] = {
+    "a missing price": (
+        lambda raw: raw["imageModels"][XAI]["prices"]["imageUsd"]["low"].pop("2k"),
+        [f"imageModels.{XAI}", "prices.imageUsd.low lacks 2k"],
+    ),
+    "a missing quality": (
+        lambda raw: raw["imageModels"][XAI]["prices"]["imageUsd"].pop("medium"),
+        [f"imageModels.{XAI}", "prices.imageUsd.medium lacks 1k, 1.5k, 2k"],
+    ),
+    "no prices for a living model": (
+        lambda raw: raw["imageModels"][XAI].pop("prices"),
+        [f"imageModels.{XAI}", "needs prices"],
+    ),
+    "no prices for a redirected model": (
+        lambda raw: raw["imageModels"]["grok-imagine-image-quality"].pop("prices"),
+        ["imageModels.grok-imagine-image-quality", "needs prices"],
+    ),
+    "no prices for a living video model": (
+        lambda raw: raw["videoModels"][XAI_VIDEO].pop("prices"),
+        [f"videoModels.{XAI_VIDEO}", "needs prices"],
+    ),
+    "a missing price of a second": (
+        lambda raw: raw["videoModels"][XAI_VIDEO]["prices"]["secondUsd"].pop("720p"),
+        [f"videoModels.{XAI_VIDEO}", "prices.secondUsd lacks 720p"],
+    ),
+    "a negative price": (
+        lambda raw: raw["imageModels"][XAI]["prices"]["imageUsd"]["low"].update({"2k": "-0.01"}),
+        [f"imageModels.{XAI}.prices.imageUsd.low.2k", "greater than or equal to 0"],
+    ),
+    "a price that is no number": (
+        lambda raw: raw["imageModels"][XAI]["prices"]["imageUsd"]["low"].update({"2k": "cheap"}),
+        [f"imageModels.{XAI}.prices.imageUsd.low.2k", "decimal"],
+    ),
+    "a price that is not finite": (
+        lambda raw: raw["imageModels"][XAI]["prices"]["imageUsd"]["low"].update({"2k": "NaN"}),
+        [f"imageModels.{XAI}.prices.imageUsd.low.2k", "finite"],
+    ),
+    "prices without a date": (
+        lambda raw: raw["imageModels"][XAI]["prices"].pop("asOf"),
+        [f"imageModels.{XAI}.prices.asOf", "required"],
+    ),
+    "a date that is none": (
+        lambda raw: raw["imageModels"][XAI]["prices"].update(asOf="last week"),
+        [f"imageModels.{XAI}.prices.asOf", "date"],
+    ),
+    "a mode with an unknown model": (
+        lambda raw: raw["modes"]["draft"].update(model="grok-nothing"),
+        ["modes.draft.model names 'grok-nothing'", "videoModels"],
+    ),
+    "a mode with a model for pictures": (
+        lambda raw: raw["modes"]["production"].update(model=XAI),
+        [f"modes.production.model names '{XAI}'", "videoModels"],
+    ),
+    "a mode of another name": (lambda raw: raw["modes"].update(turbo=raw["modes"]["draft"]), ["modes.turbo", "draft"]),
+    "a default that is no model": (
+        lambda raw: raw["defaults"]["image"]["xai"].update(model="grok-nothing"),
+        ["defaults.image.xai.model names 'grok-nothing'", "imageModels"],
+    ),
+    "a default of an unknown provider": (
+        lambda raw: raw["defaults"]["image"].update(openai=raw["defaults"]["image"]["xai"]),
+        ["defaults.image.openai", "xai"],
+    ),
+    "an unknown successor": (
+        lambda raw: raw["imageModels"]["grok-2-image"].update(replacedBy="grok-3-image"),
+        ["imageModels.grok-2-image.replacedBy names 'grok-3-image'"],
+    ),
+    "an unknown successor of a video model": (
+        lambda raw: raw["videoModels"]["veo-3.1-generate-preview"].update(replacedBy=XAI),
+        ["videoModels.veo-3.1-generate-preview.replacedBy", XAI],
+    ),
+    "a retirement without a successor": (
+        lambda raw: raw["imageModels"]["grok-2-image"].pop("replacedBy"),
+        ["imageModels.grok-2-image retires but has no replacedBy"],
+    ),
+    "an unknown provider": (
+        lambda raw: raw["imageModels"][XAI].update(provider="openai"),
+        [f"imageModels.{XAI}.provider", "'xai' or 'google'"],
+    ),
+    "an extra key at the top": (lambda raw: raw.update(models={}), ["presets.json: models", "not permitted"]),
+    "an extra key in a model": (
+        lambda raw: raw["imageModels"][XAI].update(maxn=3),
+        [f"imageModels.{XAI}.maxn", "not permitted"],
+    ),
+    "an extra key in a mode": (
+        lambda raw: raw["modes"]["draft"].update(usd="0.05"),
+        ["modes.draft.usd", "not permitted"],
+    ),
+    "a key in Python's spelling": (
+        lambda raw: raw["imageModels"][XAI].update(max_n=3),
+        [f"imageModels.{XAI}.max_n", "not permitted"],
+    ),
+    "no pictures at all": (lambda raw: raw["imageModels"][XAI].update(maxN=0), [f"imageModels.{XAI}.maxN"]),
+    "another version": (lambda raw: raw.update(schemaVersion="2.0"), ["schemaVersion", "'1.0'"]),
+    "a missing table": (lambda raw: raw.pop("videoModels"), ["videoModels", "required"]),
+    "a missing limit": (lambda raw: raw["limits"].pop("maxPromptChars"), ["limits.maxPromptChars", "required"]),
+}
+
+
+@pytest.mark.parametrize(("change", "told"), FAULTS.values(), ids=FAULTS)
+def test_a_fault_is_told_with_the_file_and_the_key(
+    change: Callable[[Raw], object], told: list[str], tmp_path: Path
+) -> None:
+    message = fault(tmp_path, change)
+    assert message.startswith("presets.json: ")
+    for part in told:
+        assert part in message
+
+
+def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
+    raw = copy.deepcopy(SHIPPED)
+    raw["limits"]["maxPromptChars"] = "many"
+    raw["imageModels"][XAI]["maxN"] = 0
+    raw["surplus"] = 1
+    path = write(tmp_path, raw)
+    with pytest.raises(ConfigError) as caught:
+        load_presets(path)
+    assert len(caught.value.problems) == 3
+    for key in ("limits.maxPromptChars", f"imageModels.{XAI}.maxN", "surplus"):
+        assert key in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("", "is not JSON"),
+        ("{", "is not JSON"),
+        ('{"modes": }', "at line 1"),
+        ('{\n "a": 1,\n}', "at line 3"),
+        ("<html></html>", "is not JSON"),
+        ("[]", "file"),
+        ("null", "file"),
+        ("5", "file"),
+    ],
+)
+def test_a_file_that_is_no_table_is_told_as_such(content: str, told: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"presets\.json") as caught:
+        load_presets(write(tmp_path, content))
+    assert told in caught.value.message
+
+
+def test_a_missing_file_is_told_as_such(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"presets\.json cannot be read: No such file"):
+        load_presets(tmp_path / "presets.json")
+
+
+def test_a_folder_in_place_of_the_file_is_told_as_such(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_presets(tmp_path)
+
+
+def keys(value: object, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    if not isinstance(value, dict):
+        return []
+    return [found for key, inner in value.items() for found in ((*path, key), *keys(inner, (*path, key)))]
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    path=st.sampled_from(keys(SHIPPED)),
+    junk=st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.just([]) | st.just({}) | st.just([{}]),
+)
+def test_any_single_value_in_the_file_may_be_junk_and_is_refused_by_its_name_or_taken(
+    path: tuple[str, ...], junk: Any, tmp_path: Path
+) -> None:
+    raw = copy.deepcopy(SHIPPED)
+    inner = raw
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = junk
+    message = ""
+    try:
+        assert isinstance(load_presets(write(tmp_path, raw)), Presets)
+    except ConfigError as exc:
+        message = exc.message
+    assert not message or path[0] in message or path[-1] in message or str(junk) in message
