@@ -55,6 +55,16 @@ def _listed(value: object) -> object:
     return [t.strip() for t in value.split(",") if t.strip()] if isinstance(value, str) else value
 
 
+def _header_value(value: object) -> object:
+    """A key goes into a header: surrounding blanks are a slip of the paste, anything but ASCII is a mistake."""
+    if not isinstance(value, str):
+        return value
+    if not value.strip().isascii() or not value.strip().isprintable():
+        raise ValueError("must be plain ASCII text on one line")
+    return value.strip()
+
+
+Key = Annotated[SecretStr, BeforeValidator(_header_value)]
 Url = Annotated[str, BeforeValidator(_plain_url)]
 Usd = Annotated[Decimal, Field(ge=0)]
 
@@ -71,12 +81,12 @@ class Config(BaseSettings):
         frozen=True, extra="ignore", env_ignore_empty=True, case_sensitive=True, populate_by_name=True
     )
 
-    xai_api_key: Annotated[SecretStr | None, env("XAI_API_KEY")] = None
+    xai_api_key: Annotated[Key | None, env("XAI_API_KEY")] = None
     xai_api_base_url: Annotated[Url, env("XAI_API_BASE_URL")] = XAI_API_BASE_URL
     xai_image_model: Annotated[str | None, env("XAI_IMAGE_MODEL")] = None
     xai_image_resolution: Annotated[str | None, BeforeValidator(_lower), env("XAI_IMAGE_RESOLUTION")] = None
     xai_image_aspect_ratio: Annotated[str | None, env("XAI_IMAGE_ASPECT_RATIO")] = None
-    google_api_key: Annotated[SecretStr | None, env("GOOGLE_GENAI_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY")] = None
+    google_api_key: Annotated[Key | None, env("GOOGLE_GENAI_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY")] = None
     google_base_url: Annotated[Url, env("GOOGLE_GENAI_BASE_URL")] = GOOGLE_GENAI_BASE_URL
     google_image_model: Annotated[str | None, env("GOOGLE_IMAGE_MODEL")] = None
     google_image_size: Annotated[str | None, BeforeValidator(_lower), env("GOOGLE_IMAGE_SIZE")] = None
@@ -96,7 +106,7 @@ class Config(BaseSettings):
 
     file_backend: Annotated[Literal["local", "ringbase"], BeforeValidator(_backend), env("FILE_BACKEND")] = "local"
     ringbase_api_url: Annotated[Url | None, env("RINGBASE_API_URL")] = None
-    ringbase_api_token: Annotated[SecretStr | None, env("RINGBASE_API_TOKEN")] = None
+    ringbase_api_token: Annotated[Key | None, env("RINGBASE_API_TOKEN")] = None
     local_storage_dir: Annotated[Path | None, env("LOCAL_STORAGE_DIR")] = None
 
     database_url: Annotated[SecretStr | None, env("DATABASE_URL")] = None
@@ -109,7 +119,7 @@ class Config(BaseSettings):
     service_tokens: Annotated[
         tuple[SecretStr, ...], NoDecode, BeforeValidator(_listed), env("RING_MCP_SERVICE_TOKENS")
     ] = ()
-    service_token: Annotated[SecretStr | None, env("RING_SERVICE_TOKEN")] = None
+    service_token: Annotated[Key | None, env("RING_SERVICE_TOKEN")] = None
     api_base_url: Annotated[Url | None, env("RING_API_BASE_URL")] = None
     actor_id: Annotated[str, env("RING_MCP_SERVICE_USER_ID")] = DEFAULT_ACTOR_ID
 

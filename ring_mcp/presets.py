@@ -84,6 +84,8 @@ class ImageModel(Model):
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
         self._check_has_prices(self.prices)
+        if self.qualities and self.default_quality not in self.qualities:
+            raise ValueError("defaultQuality must be one of qualities")
         for quality in self.qualities or ("standard",):
             missing = [r for r in self.resolutions if self.prices and r not in self.prices.image_usd.get(quality, {})]
             if missing:
@@ -153,14 +155,16 @@ class Presets(_Entry):
             if mode.model not in self.video_models:
                 raise ValueError(f"modes.{mode_name}.model names {mode.model!r}, which videoModels does not have")
         for provider, chosen in self.defaults.image.items():
-            if chosen.model not in self.image_models:
-                raise ValueError(
-                    f"defaults.image.{provider}.model names {chosen.model!r}, which imageModels does not have"
-                )
+            default = self.image_models.get(chosen.model)
+            if default is None or default.provider != provider:
+                raise ValueError(f"defaults.image.{provider}.model names {chosen.model!r}, not one of its imageModels")
         for table, models in (("imageModels", self.image_models), ("videoModels", self.video_models)):
             for name, model in models.items():
-                if model.replaced_by is not None and model.replaced_by not in models:
+                successor = models.get(model.replaced_by) if model.replaced_by is not None else None
+                if model.replaced_by is not None and (successor is None or successor.provider != model.provider):
                     raise ValueError(f"{table}.{name}.replacedBy names {model.replaced_by!r}, which {table} lacks")
+                if model.redirect and successor is not None and successor.retires_on is not None:
+                    raise ValueError(f"{table}.{name}.redirect leads to {model.replaced_by!r}, which retires itself")
                 if model.is_retired(date.max) and model.replaced_by is None:
                     raise ValueError(f"{table}.{name} retires but has no replacedBy")
         return self
@@ -178,3 +182,5 @@ def load_presets(path: Path | None = None) -> Presets:
     except ValidationError as exc:
         faults = [f"{path.name}: {'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in exc.errors()]
         raise ConfigError(faults) from exc
+    except (ValueError, RecursionError) as exc:
+        raise ConfigError([f"{path.name} is not readable JSON ({type(exc).__name__})"]) from exc

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+import ssl
 from collections.abc import Collection
 
 import httpx2
@@ -32,11 +33,16 @@ _NOT_GLOBAL_EITHER = tuple(
 class GuardedTransport(httpx2.AsyncBaseTransport):
     """Connects to public addresses only, and to ``trusted_hosts`` (the hosts of the operator's own base URLs)."""
 
-    def __init__(self, trusted_hosts: Collection[str], inner: httpx2.AsyncBaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        trusted_hosts: Collection[str],
+        inner: httpx2.AsyncBaseTransport | None = None,
+        certificates: ssl.SSLContext | None = None,
+    ) -> None:
         self._trusted_hosts = frozenset(host.lower() for host in trusted_hosts)
         # Connections are pooled by address, and one address serves many names: never hand one name's TLS to another.
         limits = httpx2.Limits(max_connections=100, max_keepalive_connections=0)
-        self._inner = inner or httpx2.AsyncHTTPTransport(limits=limits)
+        self._inner = inner or httpx2.AsyncHTTPTransport(limits=limits, verify=certificates or True)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         host = request.url.host.lower()

@@ -28,15 +28,13 @@ from ring_mcp.errors import (
     RateLimited,
 )
 from ring_mcp.providers.base import Downloaded
-from ring_mcp.providers.guard import GuardedTransport, public_addresses
+from ring_mcp.providers.connections import Clients, open_clients
+from ring_mcp.providers.guard import public_addresses
 
 MAX_REPLY_BYTES = 96 * 1024 * 1024  # ten 2k pictures as base64 are about 60 MB
 MAX_RETRY_AFTER_S = 60.0
 _MAX_BELIEVED_S = 86400.0
 _PAID_ATTEMPTS = 4
-_CONNECT_TIMEOUT_S = 10.0
-_READ_TIMEOUT_S = 60.0
-_MAX_REDIRECTS = 3
 _CHUNK_BYTES = 256 * 1024
 _SECRET_LENGTH = 8  # anything shorter is no key
 
@@ -90,25 +88,23 @@ class ProviderHttp:
         self._max_media_bytes = max_media_bytes
         keys = (value.rsplit(" ", 1)[-1] for value in headers.values())
         self._secrets = [key.encode() for key in keys if len(key) >= _SECRET_LENGTH]
-        timeout = httpx2.Timeout(_READ_TIMEOUT_S, connect=_CONNECT_TIMEOUT_S, pool=None)
-        shared: dict[str, Any] = {"base_url": base_url, "headers": dict(headers), "timeout": timeout}
-        # A pooled connection may have been closed by the other side a moment ago; a request that is lost that way
-        # might have been paid for. So paid requests open their own connection.
-        fresh = httpx2.Limits(max_keepalive_connections=0)
-        patient = httpx2.Timeout(None, connect=_CONNECT_TIMEOUT_S)  # the deadline of a paid request ends it
-        self._paid = httpx2.AsyncClient(**{**shared, "timeout": patient}, limits=fresh, transport=transport)
-        self._free = httpx2.AsyncClient(**shared, limits=httpx2.Limits(max_connections=100), transport=transport)
+        self._base_url = base_url
+        self._headers = dict(headers)
+        self._transport = transport
         self._trusted_hosts = {httpx2.URL(base_url).host.lower()}
-        self._media = httpx2.AsyncClient(
-            transport=GuardedTransport(self._trusted_hosts, transport),
-            timeout=timeout,
-            follow_redirects=True,
-            max_redirects=_MAX_REDIRECTS,
-        )
+        self._opened: Clients | None = None
+
+    @property
+    def _clients(self) -> Clients:
+        """Made at the first request and not at the start: loading the certificates takes a tenth of a second."""
+        if self._opened is None:
+            self._opened = open_clients(self._base_url, self._headers, self._trusted_hosts, self._transport)
+        return self._opened
 
     async def aclose(self) -> None:
-        for client in (self._paid, self._free, self._media):
-            await client.aclose()
+        if self._opened is not None:
+            for client in (self._opened.paid, self._opened.free, self._opened.media):
+                await client.aclose()
 
     async def post_paid(
         self, path: str, body: Mapping[str, Any], *, deadline_s: float, judge: Callable[[Reply], None], timed_out: str
@@ -149,7 +145,7 @@ class ProviderHttp:
 
     async def _send_paid(self, path: str, body: Mapping[str, Any]) -> Reply:
         try:
-            async with self._paid.stream("POST", path, json=body) as response:
+            async with self._clients.paid.stream("POST", path, json=body) as response:
                 return await self._read(response)
         except _NEVER_LEFT as exc:
             raise _NotSent(f"no connection to {self._provider} ({type(exc).__name__})") from exc
@@ -162,11 +158,11 @@ class ProviderHttp:
 
     async def get(self, path: str) -> Reply:
         """A free request. Raises ProviderUnavailable if no whole answer came back."""
-        return await self._free_request(lambda: self._free.build_request("GET", path))
+        return await self._free_request(lambda: self._clients.free.build_request("GET", path))
 
     async def _free_request(self, build: Callable[[], httpx2.Request]) -> Reply:
         try:
-            response = await self._free.send(build(), stream=True)
+            response = await self._clients.free.send(build(), stream=True)
             try:
                 return await self._read(response)
             finally:
@@ -196,7 +192,7 @@ class ProviderHttp:
         Raises JobExpired (403, 404, 410), ProviderBadReply (too large, a forbidden address) or ProviderUnavailable.
         """
         try:
-            async with self._media.stream("GET", url) as response:
+            async with self._clients.media.stream("GET", url) as response:
                 limit_bytes = max_bytes or self._max_media_bytes
                 self._judge_download(response, limit_bytes)
                 return await self._write(response, path, limit_bytes)

@@ -298,7 +298,7 @@ def test_the_log_has_who_and_what_but_no_secret(tmp_path: Path, env: dict[str, s
         ring.post("/messages/?session_id=secret", message)
         with SseSession(ring) as session:
             session.shake_hands()
-            assert session.post({"jsonrpc": "2.0", "id": [], "method": "secret"}) == 400
+            assert session.post({"jsonrpc": "0", "words": "secret"}) == 400
         ring.signal()
         assert ring.wait() == 0
     log = ring.stderr

@@ -17,6 +17,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, NoReturn
 
 from ring_mcp.app import open_app, open_ledger
@@ -37,7 +38,8 @@ class Fate:
 
     ``at`` is open, save, put or mark_delivered; ``when`` before or after that call, the ``count``-th one that fits.
     ``kind`` narrows it to jobs of images or videos, ``state`` (of a save) to the arrow that leads into this state, or,
-    where it is "partly", to the write of an asset that is not the last one.
+    where it is "partly", to the write of an asset that is not the last one. With ``hold``, the path of a file, the
+    process does not die there: it makes the file, and goes on when somebody has removed it.
     """
 
     at: str | None = None
@@ -45,22 +47,26 @@ class Fate:
     kind: str | None = None
     state: str | None = None
     count: int = 1
+    hold: str | None = None
     lease_s: float | None = None
     beat_s: float | None = None
     clock_ahead_s: float = 0.0
+    clock_speed: float = 1.0
 
     def as_argument(self) -> str:
         return json.dumps(self.__dict__)
 
 
-class ClockAhead(SystemClock):
-    """The machine's clock, some seconds fast: deadlines of others have then passed."""
+class OtherClock(SystemClock):
+    """The machine's clock, but some seconds fast, so that deadlines of others have passed, or running faster."""
 
-    def __init__(self, ahead_s: float) -> None:
+    def __init__(self, ahead_s: float, speed: float) -> None:
+        self._started_at = super().now()
         self._ahead = timedelta(seconds=ahead_s)
+        self._speed = speed
 
     def now(self) -> datetime:
-        return super().now() + self._ahead
+        return self._started_at + self._ahead + (super().now() - self._started_at) * self._speed
 
 
 @dataclass
@@ -70,13 +76,19 @@ class Reaper:
     fate: Fate
     seen: dict[str, int] = field(default_factory=lambda: {"before": 0, "after": 0})
 
-    def passes(self, at: str, when: str, kind: str | None = None, state: str | None = None) -> None:
+    async def passes(self, at: str, when: str, kind: str | None = None, state: str | None = None) -> None:
         fate = self.fate
         if (at, when) != (fate.at, fate.when) or kind != (fate.kind or kind) or state != (fate.state or state):
             return
         self.seen[when] += 1
-        if self.seen[when] == fate.count:
+        if self.seen[when] != fate.count:
+            return
+        if fate.hold is None:
             _die()
+        held = Path(fate.hold)
+        held.touch()
+        while held.exists():
+            await asyncio.sleep(0.02)
 
 
 def _die() -> NoReturn:
@@ -97,23 +109,23 @@ class DoomedLedger:
         return getattr(self._ledger, name)
 
     async def open(self, job: Job, caps: Caps) -> Opened:
-        self._reaper.passes("open", "before", job.kind)
+        await self._reaper.passes("open", "before", job.kind)
         opened = await self._ledger.open(job, caps)
-        self._reaper.passes("open", "after", job.kind)
+        await self._reaper.passes("open", "after", job.kind)
         return opened
 
     async def save(self, before: Job, after: Job, records: Sequence[AuditRecord] = ()) -> Job:
         arrow = after.state.value if before.state is not after.state else None
         if arrow is None and len(after.assets) > len(before.assets):
             arrow = "partly"
-        self._reaper.passes("save", "before", after.kind, arrow)
+        await self._reaper.passes("save", "before", after.kind, arrow)
         saved = await self._ledger.save(before, after, records)
-        self._reaper.passes("save", "after", after.kind, arrow)
+        await self._reaper.passes("save", "after", after.kind, arrow)
         return saved
 
     async def mark_delivered(self, job_id: str, at: datetime) -> None:
         await self._ledger.mark_delivered(job_id, at)
-        self._reaper.passes("mark_delivered", "after")
+        await self._reaper.passes("mark_delivered", "after")
 
 
 class DoomedStorage:
@@ -129,9 +141,9 @@ class DoomedStorage:
 
     async def put(self, key: str, media: MediaFile, metadata: Mapping[str, str]) -> StoredFile:
         kind = media.content_type.partition("/")[0]
-        self._reaper.passes("put", "before", kind)
+        await self._reaper.passes("put", "before", kind)
         stored = await self._storage.put(key, media, metadata)
-        self._reaper.passes("put", "after", kind)
+        await self._reaper.passes("put", "after", kind)
         return stored
 
 
@@ -152,7 +164,7 @@ async def _beat(ledger: Ledger, beat_s: float) -> None:
 
 
 async def _serve(config: Config, wire: int, fate: Fate) -> None:
-    clock, reaper = ClockAhead(fate.clock_ahead_s), Reaper(fate)
+    clock, reaper = OtherClock(fate.clock_ahead_s, fate.clock_speed), Reaper(fate)
     ledger = open_ledger(config, clock)
     if fate.lease_s is not None and config.database_url is not None:
         from ring_mcp.ledger.postgres import PostgresLedger
