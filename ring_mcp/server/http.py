@@ -29,7 +29,7 @@ from ring_mcp.server.files import FILES_PATH, FileLinks, Files
 from ring_mcp.server.gateway import PREFIX, Gateway
 from ring_mcp.server.mcp import build_server
 from ring_mcp.server.network import ACTOR_KEY, Authenticated, BodyLimit, Guarded, KnownNames
-from ring_mcp.server.pacing import Paced, Slots
+from ring_mcp.server.pacing import MAX_STREAMS, Paced, Slots
 from ring_mcp.server.sse import MESSAGES_PATH, STREAM_PATH, Sse
 
 BODY_TIMEOUT_S = 30.0
@@ -54,7 +54,7 @@ def build_http_app(
     """
     config = app.config
     server = server or build_mcp(app)
-    calls = Slots(config.max_open_calls, "calls")
+    calls, streams = Slots(config.max_open_calls, "calls"), Slots(MAX_STREAMS, "streams")
     mcp = McpEndpoint(
         StreamableHTTPSessionManager(
             server,
@@ -70,6 +70,11 @@ def build_http_app(
         image_wait_s=config.image_gen_poll_timeout_ms / 1000,
         video_wait_s=config.video_gen_poll_timeout_ms / 1000,
     )
+
+    def slots_of(path: str) -> Slots | None:
+        if path.startswith(MESSAGES_PATH):
+            return None  # answered at once; Sse takes a slot for the call inside
+        return streams if path == STREAM_PATH else calls
 
     async def stop() -> None:
         await stopping.wait()
@@ -108,9 +113,8 @@ def build_http_app(
             Middleware(
                 Paced,
                 per_minute=config.max_calls_per_minute,
-                calls=calls,
+                slots_of=slots_of,
                 is_open=is_open,
-                is_stream=STREAM_PATH.__eq__,
             ),
         ],
         exception_handlers={HTTPException: _not_served},

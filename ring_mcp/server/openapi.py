@@ -70,7 +70,7 @@ def _create(name: str, arguments: type[Arguments], result: type[BaseModel]) -> d
         "operationId": name,
         "parameters": [_WAIT, _KEY, _PREFER],
         "requestBody": body,
-        "responses": {**success, **_failures(400, 401, 402, 404, 408, 413, 429, 500, 502)},
+        "responses": {**success, **_failures(400, 401, 402, 404, 408, 413, 415, 429, 500, 502)},
     }
 
 

@@ -42,10 +42,9 @@ class Slots:
 
 
 class Paced:
-    """429 with Retry-After for an actor above its rate, or with too many calls or streams open.
+    """429 with Retry-After for an actor above its rate, or with too much open already.
 
-    A call that came over a stream is not a request of its own that stays open: whoever serves the stream takes a slot
-    of ``calls`` for it.
+    ``slots_of``: what a request to a path takes while it is open; None: nothing.
     """
 
     def __init__(
@@ -53,17 +52,14 @@ class Paced:
         app: ASGIApp,
         *,
         per_minute: int,
-        calls: Slots,
+        slots_of: Callable[[str], Slots | None],
         is_open: Callable[[str], bool],
-        is_stream: Callable[[str], bool],
     ) -> None:
         self._app = app
         self._rate_per_s = per_minute / 60
         self._burst = float(per_minute)
-        self._calls = calls
-        self._streams = Slots(MAX_STREAMS, "streams")
+        self._slots_of = slots_of
         self._is_open = is_open
-        self._is_stream = is_stream
         self._tokens: dict[str, tuple[float, float]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -75,10 +71,11 @@ class Paced:
         if wait_s > 0:
             await refuse(send, 429, "too many requests", {"retry-after": str(int(wait_s) + 1)})
             return
-        slots = self._streams if self._is_stream(scope["path"]) else self._calls
+        slots = self._slots_of(scope["path"])
         with contextlib.ExitStack() as stack:
             try:
-                stack.enter_context(slots.taken(actor))
+                if slots is not None:
+                    stack.enter_context(slots.taken(actor))
             except TooMany as exc:
                 await refuse(send, 429, str(exc), {"retry-after": str(_RETRY_S)})
                 return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
@@ -68,11 +69,12 @@ class JobList(Wire):
 
 
 MAX_PROMPT_CHARS = 500
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 def _instant(value: object) -> object:
-    if not isinstance(value, str):
-        raise ValueError("must be a date and time like 2026-11-21T08:00:00Z")  # noqa: TRY004 - pydantic takes ValueError
+    if not isinstance(value, str) or not _DATE.match(value):  # a mere number would be taken for seconds since 1970
+        raise ValueError("must be a date and time like 2026-11-21T08:00:00Z")
     return value
 
 

@@ -8,6 +8,7 @@ from ring_mcp.conductors.jobs import JobRunner
 from ring_mcp.conductors.results import job_result
 from ring_mcp.errors import NotFound
 from ring_mcp.presets import Presets
+from ring_mcp.tools.job_get import JobGetArguments
 
 JOB_TEMPLATE = "ring://jobs/{jobId}"
 PRESETS_URI = "ring://presets"
@@ -22,10 +23,12 @@ class Resources:
         self._presets = presets
 
     async def read(self, uri: str, actor_id: str) -> str:
-        """The resource as JSON. Raises NotFound."""
+        """The resource as JSON. Raises NotFound, or InvalidRequest for what cannot be an id."""
         if uri == PRESETS_URI:
             return self._presets.model_dump_json(by_alias=True, exclude_none=True)
-        job = await self._runner.current(uri.removeprefix(_JOB_PREFIX)) if uri.startswith(_JOB_PREFIX) else None
+        job = None
+        if uri.startswith(_JOB_PREFIX):
+            job = await self._runner.current(JobGetArguments.parse({"jobId": uri.removeprefix(_JOB_PREFIX)}).job_id)
         if job is None or job.actor_id != actor_id:
             raise NotFound(f"there is no resource {uri[:200]}")
         return json.dumps(job_result(job).data(), ensure_ascii=False)

@@ -1,32 +1,41 @@
-"""The least that the SDK can be: one lowlevel server on stdio with one tool that does nothing."""
+"""The yardstick: the SDK's lowlevel server with one empty tool, on the transport and listener that ring-mcp uses."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncIterator
 from typing import Any
 
-import anyio
 import mcp_types as types
 from mcp.server import Server, ServerRequestContext
-from mcp.server.stdio import stdio_server
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from starlette.applications import Starlette
+from starlette.routing import Route
 
-NOTHING = types.Tool(name="nothing", input_schema={"type": "object", "properties": {}})
-
-
-async def list_tools(
-    ctx: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
-) -> types.ListToolsResult:
-    return types.ListToolsResult(tools=[NOTHING])
+from ring_mcp.server.http import McpEndpoint
+from ring_mcp.server.listener import bind, listen
 
 
-async def call_tool(ctx: ServerRequestContext[Any], params: types.CallToolRequestParams) -> types.CallToolResult:
-    return types.CallToolResult(content=[types.TextContent(type="text", text="done")])
+async def nothing(ctx: ServerRequestContext[Any], params: types.CallToolRequestParams) -> types.CallToolResult:
+    return types.CallToolResult(content=[types.TextContent(type="text", text="nothing")])
 
 
 async def main() -> None:
-    server = Server("bare", on_list_tools=list_tools, on_call_tool=call_tool)
-    async with stdio_server() as (reading, writing):
-        await server.run(reading, writing, server.create_initialization_options())
+    endpoint = McpEndpoint(StreamableHTTPSessionManager(Server("bare", on_call_tool=nothing), stateless=True))
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with endpoint.manager.run():
+            yield
+
+    listener = bind("127.0.0.1", 0)
+    sys.stderr.write(f"listens on http://127.0.0.1:{listener.getsockname()[1]}\n")
+    sys.stderr.flush()
+    app = Starlette(routes=[Route("/mcp", endpoint, methods=["POST"])], lifespan=lifespan)
+    await listen(app, listener, asyncio.Event(), drain_s=1)
 
 
 if __name__ == "__main__":
-    anyio.run(main)
+    asyncio.run(main())

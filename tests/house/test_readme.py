@@ -27,7 +27,7 @@ from ring_mcp.presets import load_presets
 from ring_mcp.sandbox.app import RINGBASE_PATH
 from ring_mcp.sandbox.fault_kinds import FAULT_KINDS
 from ring_mcp.sandbox.server import SandboxServer
-from ring_mcp.server.auth import check_service_token
+from ring_mcp.server.auth import ServiceTokens
 from ring_mcp.tools.resources import JOB_TEMPLATE, PRESETS_URI
 
 ROOT = Path(__file__).parents[2]
@@ -35,7 +35,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 EXAMPLES = ROOT / "examples"
 PROMISED = ("pip install uv && uv run ring-mcp demo", "pip install uv && uv run pytest")
-ENDLESS = "sandbox"
+ENDLESS = {"sandbox", "serve"}
 
 
 def blocks(language: str) -> list[str]:
@@ -72,7 +72,7 @@ def ring_commands() -> list[str]:
 
 
 def ends_by_itself(command: str) -> bool:
-    return ENDLESS not in command.split() and "JOB" not in command.split()
+    return not ENDLESS & set(command.split()) and "JOB" not in command.split()
 
 
 def run(command: str, state: Path) -> subprocess.CompletedProcess[str]:
@@ -217,9 +217,9 @@ async def test_the_symptoms_of_ring_are_what_the_product_says(tmp_path: Path) ->
         with pytest.raises(ProviderAuthError) as no_key:
             await app.images.generate(ImageRequest(prompt="x"), actor_id="me")
     with pytest.raises(Unauthorized) as no_token:
-        check_service_token(None, config.service_tokens)
+        ServiceTokens(config.service_tokens, "me").check(None)
     with pytest.raises(Unauthorized) as bad_token:
-        check_service_token(load_config({"RING_SERVICE_TOKEN": "b"}).service_token, config.service_tokens)
+        ServiceTokens(config.service_tokens, "me").check(load_config({"RING_SERVICE_TOKEN": "b"}).service_token)
 
     said = {str(caught.value) for caught in (blank, no_key, no_token, bad_token)}
     assert said == {symptom for row in table("you see")[:3] for symptom in quoted(row[0])}

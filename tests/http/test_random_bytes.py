@@ -23,12 +23,10 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=10,
 )
-arguments = st.dictionaries(
-    st.sampled_from(("prompt", "n", "seed", "model", "resolution", "thumbnail", "duration", "idempotencyKey"))
-    | st.text(),
-    json_values,
-    max_size=5,
-)
+names = st.sampled_from(("prompt", "n", "seed", "model", "resolution", "thumbnail", "duration", "idempotencyKey"))
+arguments = st.dictionaries(names | st.text(), json_values, max_size=5)
+texts = st.text(st.characters(exclude_categories=["Cs"]))
+JSON = {**bearer(ALICE), "Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
 
 
 def is_right(ring: HttpRing, answer: bytes, *statuses: int) -> None:

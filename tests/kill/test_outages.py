@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from kill_world import PAST_EVERY_DEADLINE_S, SHORT_LEASE_S, LedgerKind, MakeWor
 from postgres_server import PostgresServer, fresh_database
 from victim import Fate
 
+from ring_mcp.ledger.postgres import migrate
 from ring_mcp.sandbox.server import SandboxServer
 
 BOTH = ["sqlite", "postgres"]
@@ -167,11 +168,15 @@ def database() -> Iterator[PostgresServer]:
     server.close()
 
 
-@contextmanager
-def world_on(database: PostgresServer, folder: Path, sandbox: SandboxServer) -> Iterator[World]:
-    with fresh_database(database.url()) as url:
-        yield World(folder, sandbox, "postgres", url)
-
+@asynccontextmanager
+async def world_on(database: PostgresServer, folder: Path, sandbox: SandboxServer) -> AsyncIterator[World]:
+    with fresh_database(database.url(), migrated=False) as url:
+        await migrate(url)
+        world = World(folder, sandbox, "postgres", url)
+        try:
+            yield world
+        finally:
+    
 
 def kept_aside(world: World) -> list[str]:
     return [name for name in world.left_in("unwritten") if name.endswith(".json")]
@@ -186,7 +191,7 @@ async def answering(database: PostgresServer) -> None:
 async def test_a_result_is_delivered_while_the_database_is_away_and_its_row_follows(
     kind: Kind, database: PostgresServer, sandbox: SandboxServer, tmp_path: Path
 ) -> None:
-    with world_on(database, tmp_path, sandbox) as world:
+    async with world_on(database, tmp_path, sandbox) as world:
         sandbox.state.configure(render_s=600.0, deferred_s=600.0)
         server = await world.start()
         call = asyncio.create_task(begin_and_tell(server, kind))
@@ -202,7 +207,6 @@ async def test_a_result_is_delivered_while_the_database_is_away_and_its_row_foll
         await until("the row has followed", lambda: not kept_aside(world))
         await paid_once_and_there(world)
         assert world.log.read_text().count("Traceback") == 0
-        await world.close()
 
 
 async def begin_and_tell(server: Server, kind: Kind) -> dict[str, Any]:
@@ -216,7 +220,7 @@ async def test_an_id_that_only_the_state_folder_holds_survives_a_kill(
     kind: Kind, database: PostgresServer, sandbox: SandboxServer, tmp_path: Path
 ) -> None:
     """The database goes away while the request is under way, and the server dies before it is back."""
-    with world_on(database, tmp_path, sandbox) as world:
+    async with world_on(database, tmp_path, sandbox) as world:
         sandbox.state.faults.add("stall", seconds=3.0)
         victim = await world.start(_short_lease(world))
         job_id = await begin(victim, kind)
@@ -229,14 +233,13 @@ async def test_an_id_that_only_the_state_folder_holds_survives_a_kill(
         successor = await world.start(_short_lease(world, PAST_EVERY_DEADLINE_S))
         assert (await finish(successor, job_id))["state"] == "done"
         await paid_once_and_there(world)
-        await world.close()
 
 
 @pytest.mark.kill
 async def test_a_finished_job_that_only_the_state_folder_holds_survives_a_kill(
     database: PostgresServer, sandbox: SandboxServer, tmp_path: Path
 ) -> None:
-    with world_on(database, tmp_path, sandbox) as world:
+    async with world_on(database, tmp_path, sandbox) as world:
         sandbox.state.configure(render_s=600.0)
         victim = await world.start(_short_lease(world))
         job_id = await begin(victim, "video")
@@ -252,7 +255,6 @@ async def test_a_finished_job_that_only_the_state_folder_holds_survives_a_kill(
         assert (await finish(successor, job_id))["state"] == "done"
         assert world.asked("GET", "/media/") == fetched
         await paid_once_and_there(world)
-        await world.close()
 
 
 @pytest.mark.kill
@@ -260,7 +262,7 @@ async def test_a_clip_that_could_not_order_its_still_goes_on_when_the_database_i
     database: PostgresServer, sandbox: SandboxServer, tmp_path: Path
 ) -> None:
     """The server lives on all the time: nobody else will ever take the job from it."""
-    with world_on(database, tmp_path, sandbox) as world:
+    async with world_on(database, tmp_path, sandbox) as world:
         held = tmp_path / "held"
         server = await world.start(Fate(at="open", kind="image", hold=str(held), clock_speed=10.0))
         job_id = await begin(server, "frame")
@@ -273,7 +275,6 @@ async def test_a_clip_that_could_not_order_its_still_goes_on_when_the_database_i
         verdict = await world.judge()
         assert not verdict.problems, verdict.problems
         assert (verdict.submitted, verdict.twice, verdict.lost) == (2, 0, 0)
-        await world.close()
 
 
 @pytest.mark.kill
@@ -281,7 +282,7 @@ async def test_nothing_is_sent_while_the_database_is_away_and_the_job_is_not_stu
     database: PostgresServer, sandbox: SandboxServer, tmp_path: Path
 ) -> None:
     """The database goes away between a still and its clip: the intent cannot be written, so nothing is sent."""
-    with world_on(database, tmp_path, sandbox) as world:
+    async with world_on(database, tmp_path, sandbox) as world:
         sandbox.state.configure(deferred_s=600.0)
         server = await world.start()
         job_id = await begin(server, "frame")

@@ -126,6 +126,8 @@ async def test_an_answer_that_a_sleeper_gets_late_is_not_lost_although_another_o
     assert taken["state"] == "submitting"
     sleeper.signal(signal.SIGCONT)
     assert (await call).data["state"] == "done"
+    told = await other.call("ring-job-get", {"jobId": row["id"], "waitSeconds": 40})
+    assert told.data["state"] == "done", "the one that had taken it over lets go of it"
     await paid_once_and_all_there(world, 1)
     await sleeper.leave()
     await other.leave()

@@ -8,7 +8,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from server.wire import RingProcess, ToolReply, charges, environment
+from server.wire import RingProcess, ToolReply, charges, environment, eventually
 
 from ring_mcp.sandbox.server import SandboxServer
 
@@ -110,13 +110,19 @@ def test_a_request_whose_outcome_is_unknown_is_not_sent_again_by_an_identical_ca
 def test_a_picture_that_cannot_be_fetched_yet_is_a_handle_with_the_reason(
     ring: RingProcess, sandbox: SandboxServer
 ) -> None:
-    sandbox.state.faults.add("media_status", status=503)
-    reply = ring.create(prompt="bumpy", waitSeconds=0.3)
-    assert reply.data["state"] == "storing"
-    assert reply.data["billedCostUsd"] == 0.06
+    sandbox.state.faults.add("media_status", status=503, times=-1)
+    job_id = ring.create(prompt="bumpy", waitSeconds=0).data["jobId"]
+
+    def obstructed() -> ToolReply | None:
+        reply = ring.call("ring-job-get", {"jobId": job_id, "waitSeconds": 0})
+        return reply if reply.data.get("warnings") else None
+
+    reply = eventually("the obstacle in the answer", obstructed)
+    assert (reply.data["state"], reply.data["billedCostUsd"]) == ("storing", 0.06)
     assert "HTTP 503" in reply.data["warnings"][0]
     assert "HTTP 503" in reply.text
-    assert ring.call("ring-job-get", {"jobId": reply.data["jobId"]}).data["state"] == "done"
+    sandbox.state.faults.clear()
+    assert ring.call("ring-job-get", {"jobId": job_id}).data["state"] == "done"
     assert len(charges(sandbox, "bumpy")) == 1
 
 
