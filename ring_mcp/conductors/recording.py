@@ -13,6 +13,7 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -100,7 +101,7 @@ class JobRecord:
         self._clock = clock
         self._on_change = on_change
         self._owed: list[AuditRecord] = []
-        self._in_doubt: Job | None = None
+        self._in_doubt: list[tuple[datetime, str | None]] = []
         self.is_behind = False
         self.is_orphan = job.state is JobState.SUBMITTING
 
@@ -137,7 +138,7 @@ class JobRecord:
         except JobMoved:
             raise
         except LedgerError as exc:
-            self._in_doubt = after
+            self._in_doubt.append((after.updated_at, after.owner))
             if must:
                 raise
             logger.error("job %s: %s; facts are kept aside", after.id, exc.message)
@@ -146,7 +147,7 @@ class JobRecord:
         else:
             if self.is_behind:
                 await asyncio.to_thread(self._write_ahead.forget, after.id)
-            self._saved, self._owed, self.is_behind = after, [], False
+            self._saved, self._owed, self._in_doubt, self.is_behind = after, [], [], False
         self.job = after
         self._on_change(after)
         return after
@@ -158,12 +159,13 @@ class JobRecord:
             stored = await self._ledger.get(after.id)
             if stored is None or not (self._is_our_own(stored) or _is_answered_by(stored, after)):
                 raise
+            if stored.is_terminal:
+                return stored  # the last write of all, its audit rows included
             return await self._ledger.save(stored, replace(after, delivered_at=None), records)
 
     def _is_our_own(self, stored: Job) -> bool:
         """A write whose confirmation was lost did arrive after all."""
-        doubt = self._in_doubt
-        return doubt is not None and (stored.updated_at, stored.owner) == (doubt.updated_at, doubt.owner)
+        return (stored.updated_at, stored.owner) in self._in_doubt
 
     async def catch_up(self) -> None:
         """Write what the ledger still lacks. Raises LedgerError if it still cannot be written."""

@@ -36,7 +36,7 @@ DRIVEN = frozenset({JobState.PLANNED, JobState.SUBMITTING, JobState.RENDERING, J
 
 _ENDS = frozenset({JobState.FAILED, JobState.REFUSED, JobState.EXPIRED})
 _NEXT: Mapping[JobState, frozenset[JobState]] = {
-    JobState.PLANNED: frozenset({JobState.SUBMITTING}) | _ENDS,
+    JobState.PLANNED: frozenset({JobState.SUBMITTING, JobState.FAILED, JobState.REFUSED}),
     JobState.SUBMITTING: frozenset({JobState.RENDERING, JobState.STORING, JobState.UNKNOWN}) | _ENDS,
     JobState.UNKNOWN: frozenset({JobState.RENDERING, JobState.STORING}) | _ENDS,
     JobState.RENDERING: frozenset({JobState.STORING}) | _ENDS,

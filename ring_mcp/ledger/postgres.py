@@ -81,6 +81,7 @@ class PostgresLedger(TransactionalLedger):
             with _translated():
                 await self._pool.open()
                 await self._renew_lease()
+                await self._forget_old_leases()
             self._started = True
 
     async def aclose(self) -> None:
@@ -102,6 +103,11 @@ class PostgresLedger(TransactionalLedger):
     async def _transaction(self) -> AsyncIterator[AsyncConnection[dict[str, Any]]]:
         async with self._pool.connection() as connection, connection.transaction():
             yield connection
+
+    async def _forget_old_leases(self) -> None:
+        """An owner without a lease is as dead as one whose lease has run out."""
+        async with self._pool.connection() as connection:
+            await connection.execute("DELETE FROM media_job_owners WHERE lease_expires_at < now() - interval '1 day'")
 
     async def _renew_lease(self) -> None:
         async with self._pool.connection() as connection:

@@ -83,7 +83,11 @@ class SqliteLedger(TransactionalLedger):
             self._connection = None
 
     async def _in_thread(self, work: Callable[..., T], *args: object) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *args)
+        try:
+            running = asyncio.get_running_loop().run_in_executor(self._thread, work, *args)
+        except RuntimeError as exc:
+            raise LedgerError("the ledger is closed") from exc
+        return await running
 
     async def _run(self, transaction: tx.Transaction[T], *, alone: bool = False) -> T:
         """To its end in the worker thread, also when the caller is cancelled; a writer is alone in SQLite anyway."""

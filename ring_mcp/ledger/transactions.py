@@ -100,20 +100,25 @@ def spend_at(now: datetime, sandbox: bool, dialect: Dialect) -> Transaction[Spen
         "SELECT COALESCE(SUM("  # noqa: S608
         f"{cost}), 0) AS month, COALESCE(SUM({open_part}), 0) AS month_reserved,"
         f" COALESCE(SUM(CASE WHEN created_at >= :day THEN {cost} ELSE 0 END), 0) AS day,"
-        f" COALESCE(SUM(CASE WHEN created_at >= :day THEN {open_part} ELSE 0 END), 0) AS day_reserved,"
-        " COALESCE(SUM(CASE WHEN state = 'unknown' THEN 1 ELSE 0 END), 0) AS unknown_jobs,"
-        f" COALESCE(SUM(CASE WHEN state IN {_DRIVEN_SQL} THEN 1 ELSE 0 END), 0) AS open_jobs"
+        f" COALESCE(SUM(CASE WHEN created_at >= :day THEN {open_part} ELSE 0 END), 0) AS day_reserved"
         " FROM media_jobs WHERE sandbox = :sandbox AND created_at >= :month",
         {"day": dialect.time(day), "month": dialect.time(month), "sandbox": encode("sandbox", sandbox, dialect)},
     )
     row = rows[0]
+    counted = yield Statement(
+        "SELECT state, COUNT(*) AS jobs FROM media_jobs"  # noqa: S608
+        f" WHERE sandbox = :sandbox AND (state = 'unknown' OR state IN {_DRIVEN_SQL}) GROUP BY state",
+        {"sandbox": encode("sandbox", sandbox, dialect)},
+    )
+    unsettled = {each["state"]: int(each["jobs"]) for each in counted}
+    unknown_jobs = unsettled.pop("unknown", 0)
     return Spend(
         day_usd=ticks_to_usd(row["day"]) or Decimal(0),
         month_usd=ticks_to_usd(row["month"]) or Decimal(0),
         day_reserved_usd=ticks_to_usd(row["day_reserved"]) or Decimal(0),
         month_reserved_usd=ticks_to_usd(row["month_reserved"]) or Decimal(0),
-        unknown_jobs=int(row["unknown_jobs"]),
-        open_jobs=int(row["open_jobs"]),
+        unknown_jobs=unknown_jobs,
+        open_jobs=sum(unsettled.values()),
     )
 
 
@@ -159,6 +164,7 @@ def get_job(job_id: str, dialect: Dialect) -> Transaction[Job | None]:
 
 def list_jobs(query: JobQuery, dialect: Dialect) -> Transaction[JobPage]:
     where, parameters = ["1 = 1"], dict[str, Any]()
+    limit = max(1, query.limit)
     for name in ("actor_id", "kind", "clip_id", "pipeline_request_id", "ref_code"):
         if (value := getattr(query, name)) is not None:
             where.append(f"{name} = :{name}")
@@ -175,10 +181,10 @@ def list_jobs(query: JobQuery, dialect: Dialect) -> Transaction[JobPage]:
         parameters["before"] = query.before
     rows = yield Statement(
         f"SELECT * FROM media_jobs WHERE {' AND '.join(where)} ORDER BY created_at DESC, id DESC LIMIT :limit",  # noqa: S608
-        {**parameters, "limit": query.limit + 1},
+        {**parameters, "limit": limit + 1},
     )
-    jobs = [decode_job(row, dialect) for row in rows[: query.limit]]
-    return JobPage(jobs=jobs, cursor=jobs[-1].id if len(rows) > query.limit else None)
+    jobs = [decode_job(row, dialect) for row in rows[:limit]]
+    return JobPage(jobs=jobs, cursor=jobs[-1].id if len(rows) > limit else None)
 
 
 def save_job(before: Job, after: Job, records: Sequence[AuditRecord], dialect: Dialect) -> Transaction[Job]:

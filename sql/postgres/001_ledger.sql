@@ -98,7 +98,7 @@ CREATE INDEX media_jobs_created_at   ON media_jobs (created_at DESC);
 CREATE INDEX media_jobs_ref_code     ON media_jobs (ref_code);
 CREATE INDEX media_jobs_clip         ON media_jobs (pipeline_request_id, clip_id);
 CREATE INDEX media_jobs_open         ON media_jobs (state, due_at)
-    WHERE state IN ('planned', 'submitting', 'rendering', 'storing');
+    WHERE state IN ('planned', 'submitting', 'rendering', 'storing', 'unknown');
 
 -- One row per server process. Its jobs may be taken over when the lease has run out or the row is gone.
 CREATE TABLE media_job_owners (

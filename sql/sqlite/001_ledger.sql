@@ -2,7 +2,7 @@
 -- Times are UTC text of one fixed width, so that they sort; money is integer ticks of 1e-10 US dollars, so that sums are exact.
 
 CREATE TABLE generated_images (
-    id          TEXT PRIMARY KEY,
+    id          TEXT NOT NULL PRIMARY KEY,
     data        TEXT NOT NULL CHECK (json_valid(data)),
     created_at  TEXT NOT NULL,
     updated_at  TEXT NOT NULL
@@ -14,7 +14,7 @@ CREATE INDEX idx_generated_images_ref_code   ON generated_images (json_extract(d
 CREATE INDEX idx_generated_images_created_at ON generated_images (created_at DESC);
 
 CREATE TABLE generated_videos (
-    id          TEXT PRIMARY KEY,
+    id          TEXT NOT NULL PRIMARY KEY,
     data        TEXT NOT NULL CHECK (json_valid(data)),
     created_at  TEXT NOT NULL,
     updated_at  TEXT NOT NULL
@@ -32,7 +32,7 @@ CREATE INDEX idx_generated_videos_remaster_from_request_id ON generated_videos (
 CREATE INDEX idx_generated_videos_created_at ON generated_videos (created_at DESC);
 
 CREATE TABLE media_jobs (
-    id                    TEXT PRIMARY KEY,
+    id                    TEXT NOT NULL PRIMARY KEY,
     kind                  TEXT NOT NULL CHECK (kind IN ('image', 'video')),
     state                 TEXT NOT NULL CHECK (state IN ('planned', 'submitting', 'rendering', 'storing', 'unknown',
                                                          'done', 'failed', 'refused', 'expired')),
@@ -91,4 +91,4 @@ CREATE INDEX media_jobs_created_at   ON media_jobs (created_at DESC);
 CREATE INDEX media_jobs_ref_code     ON media_jobs (ref_code);
 CREATE INDEX media_jobs_clip         ON media_jobs (pipeline_request_id, clip_id);
 CREATE INDEX media_jobs_open         ON media_jobs (state, due_at)
-    WHERE state IN ('planned', 'submitting', 'rendering', 'storing');
+    WHERE state IN ('planned', 'submitting', 'rendering', 'storing', 'unknown');

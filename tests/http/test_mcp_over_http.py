@@ -6,6 +6,7 @@ import asyncio
 import json
 
 import httpx2
+import jsonschema
 import pytest
 from http_reach import (
     ALICE,
@@ -121,9 +122,15 @@ async def test_bad_arguments_are_named_and_an_unknown_tool_is_an_error(ring: Htt
         answer = await client.call_tool("ring-image-create", {"prompt": "x", "n": "many"})
         with pytest.raises(MCPError, match="Unknown tool"):
             await client.call_tool("ring-nothing", {})
+        (schema,) = [
+            tool.output_schema for tool in (await client.list_tools()).tools if tool.name == "ring-image-create"
+        ]
     assert answer.is_error
     assert answer.content[0].type == "text"
     assert answer.content[0].text.startswith("n: ")
+    # Clients on the TypeScript SDK show nothing of an error that does not match.
+    assert schema is not None
+    jsonschema.validate(answer.structured_content, schema)
 
 
 def test_a_session_takes_messages_from_the_token_alone_that_opened_it(ring: HttpRing) -> None:

@@ -18,15 +18,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from ring_mcp.clock import Clock
 from ring_mcp.domain import ImagePlan, Output, Plan
-from ring_mcp.errors import GenerationFailed, JobExpired, ProviderAuthError, ProviderBadReply
+from ring_mcp.errors import GenerationFailed, JobExpired, ProviderBadReply
 from ring_mcp.providers.base import Accepted, Downloaded, Finished, Inputs, Running
-from ring_mcp.providers.http import ProviderHttp, Reply
+from ring_mcp.providers.http import Reply
+from ring_mcp.providers.xai.adapter import XaiAdapter
 from ring_mcp.providers.xai.replies import (
     PROVIDER,
     billed_usd,
-    error_of,
     failed_job,
     poll_error_of,
     progress_of,
@@ -122,19 +121,10 @@ def _decoded(data_url: str) -> bytes:
     return content
 
 
-class XaiImages:
+class XaiImages(XaiAdapter):
     """See ``providers.base.MediaProvider``."""
 
-    name = PROVIDER
-
-    def __init__(self, http: ProviderHttp, *, has_key: bool, clock: Clock) -> None:
-        self._http = http
-        self._has_key = has_key
-        self._clock = clock
-
-    def check_ready(self) -> None:
-        if not self._has_key:
-            raise ProviderAuthError("XAI_API_KEY is not configured", provider=PROVIDER)
+    what = _WHAT
 
     async def submit(self, plan: Plan, inputs: Inputs, *, spool: Path, deadline_s: float) -> Accepted | Finished:
         assert isinstance(plan, ImagePlan)
@@ -151,10 +141,6 @@ class XaiImages:
             return answer
         return await asyncio.to_thread(_spool_inline, answer, spool)
 
-    def _judge(self, reply: Reply) -> None:
-        if not 200 <= reply.status < 300:
-            raise error_of(reply, self._clock.now(), what=_WHAT)
-
     async def check(self, plan: Plan, provider_request_id: str) -> Running | Finished:
         assert isinstance(plan, ImagePlan)
         reply = await self._http.get(f"images/{quote(provider_request_id, safe='')}")
@@ -167,9 +153,6 @@ class XaiImages:
         content = _decoded(output.url)
         await asyncio.to_thread(path.write_bytes, content)
         return Downloaded(size_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
-
-    async def aclose(self) -> None:
-        """The connections belong to whoever made them; images and videos share them."""
 
 
 def _spool_inline(answer: Finished, spool: Path) -> Finished:

@@ -15,15 +15,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from ring_mcp.clock import Clock
 from ring_mcp.domain import Output, Plan, VideoPlan
-from ring_mcp.errors import ContentRefused, GenerationFailed, JobExpired, ProviderAuthError, ProviderBadReply
+from ring_mcp.errors import ContentRefused, GenerationFailed, JobExpired, ProviderBadReply
 from ring_mcp.providers.base import Accepted, Downloaded, Finished, Inputs, Running
-from ring_mcp.providers.http import ProviderHttp, Reply
+from ring_mcp.providers.http import Reply
+from ring_mcp.providers.xai.adapter import XaiAdapter
 from ring_mcp.providers.xai.replies import (
     PROVIDER,
     billed_usd,
-    error_of,
     failed_job,
     poll_error_of,
     progress_of,
@@ -106,19 +105,10 @@ def _seconds(value: Any) -> Decimal | None:
     return Decimal(str(value))
 
 
-class XaiVideos:
+class XaiVideos(XaiAdapter):
     """See ``providers.base.MediaProvider``."""
 
-    name = PROVIDER
-
-    def __init__(self, http: ProviderHttp, *, has_key: bool, clock: Clock) -> None:
-        self._http = http
-        self._has_key = has_key
-        self._clock = clock
-
-    def check_ready(self) -> None:
-        if not self._has_key:
-            raise ProviderAuthError("XAI_API_KEY is not configured", provider=PROVIDER)
+    what = "video start"
 
     async def submit(self, plan: Plan, inputs: Inputs, *, spool: Path, deadline_s: float) -> Accepted | Finished:
         assert isinstance(plan, VideoPlan)
@@ -128,10 +118,6 @@ class XaiVideos:
         reply = await self._http.post_paid(path, body, deadline_s=deadline_s, judge=self._judge, timed_out=timed_out)
         return read_submit(reply)
 
-    def _judge(self, reply: Reply) -> None:
-        if not 200 <= reply.status < 300:
-            raise error_of(reply, self._clock.now(), what="video start")
-
     async def check(self, plan: Plan, provider_request_id: str) -> Running | Finished:
         reply = await self._http.get(f"videos/{quote(provider_request_id, safe='')}")
         return read_check(reply, self._clock.now())
@@ -139,6 +125,3 @@ class XaiVideos:
     async def download(self, output: Output, path: Path) -> Downloaded:
         assert output.url is not None, "a clip always has an address"
         return await self._http.download(output.url, path)
-
-    async def aclose(self) -> None:
-        """The connections belong to whoever made them; images and videos share them."""

@@ -1,0 +1,31 @@
+"""What both adapters for xAI share: one set of connections, one key, one way to say no."""
+
+from __future__ import annotations
+
+from ring_mcp.clock import Clock
+from ring_mcp.errors import ProviderAuthError
+from ring_mcp.providers.http import ProviderHttp, Reply
+from ring_mcp.providers.xai.replies import PROVIDER, error_of
+
+
+class XaiAdapter:
+    """``what`` names the paid request in error texts."""
+
+    name = PROVIDER
+    what = "request"
+
+    def __init__(self, http: ProviderHttp, *, has_key: bool, clock: Clock) -> None:
+        self._http = http
+        self._has_key = has_key
+        self._clock = clock
+
+    def check_ready(self) -> None:
+        if not self._has_key:
+            raise ProviderAuthError("XAI_API_KEY is not configured", provider=PROVIDER)
+
+    def _judge(self, reply: Reply) -> None:
+        if not 200 <= reply.status < 300:
+            raise error_of(reply, self._clock.now(), what=self.what)
+
+    async def aclose(self) -> None:
+        """The connections belong to whoever made them; images and videos share them."""
