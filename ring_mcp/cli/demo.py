@@ -54,7 +54,11 @@ async def run_demo(prompt: str | None) -> int:
             for arguments in calls:
                 if not await _make(session, "ring-image-create", arguments, console, config):
                     return 1
-            if prompt is None and clips_can_be_made():
+            if not clips_can_be_made():
+                console.print(
+                    "\nThe sandbox makes no clips here: they need the extra, `pip install 'ring-mcp[video]'`."
+                )
+            elif prompt is None:
                 for arguments in CLIPS:
                     if not await _make(session, "ring-video-create", arguments, console, config):
                         return 1

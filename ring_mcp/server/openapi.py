@@ -37,10 +37,15 @@ _WAIT = {
 _KEY = {
     "name": "Idempotency-Key",
     "in": "header",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[!-~]+$"},
+    "schema": {"type": "string", "minLength": 1, "maxLength": 200},
     "description": "Counts as idempotencyKey.",
 }
-_PREFER = {"name": "Prefer", "in": "header", "schema": {"type": "string", "enum": ["respond-async"]}}
+_PREFER = {
+    "name": "Prefer",
+    "in": "header",
+    "schema": {"type": "string", "examples": ["respond-async"]},
+    "description": "respond-async: answer at once, with the job. Other preferences are ignored.",
+}
 
 
 def openapi_document(prefix: str) -> dict[str, Any]:

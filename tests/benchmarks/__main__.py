@@ -1,7 +1,7 @@
 """What ring-mcp costs on top of the thing itself: to start, per picture, and under load.
 
-    uv run python -m tests.benchmarks                      # all three, about a minute
-    uv run python -m tests.benchmarks startup --rounds 41  # one of: startup, picture, load
+    uv run python -m tests.benchmarks                      # all of them, two minutes on two cores
+    uv run python -m tests.benchmarks startup --rounds 41  # some of: startup, picture, load, http, clips
 
 Both sides of every comparison run interleaved in one run, so that a machine under load slows both; the medians are
 compared. ``cpu`` beside ``wall`` is the processor time of the process, which other work on the machine changes less.
@@ -12,17 +12,34 @@ Goals (nothing is judged, only printed): startup at most 1.15 times a bare serve
 from __future__ import annotations
 
 import argparse
+import asyncio
 import sys
 
-from tests.benchmarks import load, picture, startup
+from tests.benchmarks import clips, http_load, load, picture, startup
+from tests.benchmarks.measuring import title
 
-PARTS = {"startup": (startup.run, 21), "picture": (picture.run, 41), "load": (load.run, 200)}
+
+def http(calls: int) -> None:
+    title(
+        f"http: {calls} calls of ring-image-create by {http_load.CLIENTS} clients, and a bare server with an empty tool"
+    )
+    for figures in asyncio.run(http_load.measure(calls)):
+        print(f"  {figures}")
+
+
+PARTS = {
+    "clips": (clips.run, 11),
+    "startup": (startup.run, 21),
+    "picture": (picture.run, 41),
+    "load": (load.run, 200),
+    "http": (http, http_load.CALLS),
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("parts", nargs="*", choices=[[], *PARTS], help="default: all")
-    parser.add_argument("--rounds", type=int, help="how often each side is measured (load: how many calls)")
+    parser.add_argument("--rounds", type=int, help="how often each side is measured (load and http: how many calls)")
     given = parser.parse_args()
     for part in given.parts or PARTS:
         run, rounds = PARTS[part]

@@ -9,6 +9,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +21,9 @@ import httpx2
 from tests.server.wire import environment
 
 RING = [sys.executable, "-m", "ring_mcp"]
-BARE = [sys.executable, str(Path(__file__).with_name("bare_server.py"))]
+BARE = [sys.executable, str(Path(__file__).with_name("bare_stdio.py"))]
+
+LIMIT_S = 600.0
 
 _INITIALIZE = {
     "protocolVersion": "2025-11-25",
@@ -91,6 +94,8 @@ class Pipe:
         self.process = subprocess.Popen(
             command, env=dict(env), cwd=cwd, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
+        self._limit = threading.Timer(LIMIT_S, self.process.kill)  # a server that hangs must not hang its benchmark
+        self._limit.start()
 
     def request(self, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
         self._last_id += 1
@@ -130,6 +135,7 @@ class Pipe:
     ) -> None:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
+        self._limit.cancel()
         self.process.stdin.close()
         try:
             self.process.wait(10)

@@ -176,7 +176,8 @@ async def world_on(database: PostgresServer, folder: Path, sandbox: SandboxServe
         try:
             yield world
         finally:
-    
+            await world.close()
+
 
 def kept_aside(world: World) -> list[str]:
     return [name for name in world.left_in("unwritten") if name.endswith(".json")]
