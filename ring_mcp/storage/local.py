@@ -82,7 +82,7 @@ class LocalStorage:
             key=key,
             size_bytes=media.size_bytes,
             content_type=media.content_type,
-            local_path=str(target),
+            local_path=str(target) if self._links is None else None,  # nobody far away needs to know it
         )
 
     def _target(self, key: str) -> Path:

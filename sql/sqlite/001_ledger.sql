@@ -90,5 +90,6 @@ CREATE INDEX media_jobs_request_hash ON media_jobs (actor_id, request_hash, crea
 CREATE INDEX media_jobs_created_at   ON media_jobs (created_at DESC);
 CREATE INDEX media_jobs_ref_code     ON media_jobs (ref_code);
 CREATE INDEX media_jobs_clip         ON media_jobs (pipeline_request_id, clip_id);
+CREATE INDEX media_jobs_spend        ON media_jobs (sandbox, created_at, state, settled_usd_ticks, reserved_usd_ticks);
 CREATE INDEX media_jobs_open         ON media_jobs (state, due_at)
     WHERE state IN ('planned', 'submitting', 'rendering', 'storing', 'unknown');

@@ -1,4 +1,4 @@
-"""One kill at one point, what the next server makes of it, and the verdict."""
+"""Servers that die at the same point, one after another; each carries on what the one before it has left."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -19,110 +19,132 @@ KILLED = -9
 PLAIN = Fate(lease_s=SHORT_LEASE_S)
 
 
-class Kill:
-    """A request, the death of the server that had it, and the next server. ``in_a_hurry``: the caller comes back at
-    once and asks again; otherwise nobody asks until the job is settled."""
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What the server that dies was asked for. ``in_a_hurry``: the caller comes back at once and asks again; otherwise
+    nobody asks until the job is settled."""
 
-    def __init__(self, world: World, point: Point, kind: Kind, *, keyed: bool, in_a_hurry: bool) -> None:
-        self.world = world
-        self.point = point
-        self.kind = kind
-        self.in_a_hurry = in_a_hurry
-        self.prompt = f"{kind} {uuid.uuid4()}"
-        self.arguments = arguments(kind, self.prompt) | {"waitSeconds": 40}
-        if keyed or point.keyed_only:
-            self.arguments["idempotencyKey"] = f"key of {self.prompt}"
-        if point.pictures > 1:
-            self.arguments["n"] = point.pictures
+    prompt: str
+    arguments: dict[str, Any]
+    in_a_hurry: bool
 
-    async def run(self) -> dict[str, Any]:
-        """The line for the table. Fails if anything is not as the point demands."""
-        self.world.environment |= self.point.environment
-        await self._die()
-        before = self.world.row(self.prompt)
-        assert before is not None
-        successor, reply, recovered_s = await self._recover()
-        assert reply.job_id == before["id"], "the same request after the crash is the same job"
-        self._check(reply)
-        verdict = await self.world.judge(may_be_unknown=self.point.somebody_must_resolve)
+
+class Deaths:
+    """``die`` and ``recover`` in turns, in one world."""
+
+    def __init__(self, world: World, point: Point, kind: Kind) -> None:
+        self._world = world
+        self._point = point
+        self._kind = kind
+        self._starts = 0
+        world.environment |= point.environment
+
+    async def run(self, repetitions: Sequence[int]) -> list[dict[str, Any]]:
+        """A line of the table for each kill. Fails if anything is not as the point demands."""
+        lines: list[dict[str, Any]] = []
+        unfinished: Request | None = None
+        for number in repetitions:
+            request = self._request(number)
+            server = await self._recover(unfinished, request, lines)
+            await self._die(server, request)
+            unfinished = request
+        last = await self._recover(unfinished, None, lines)
+        await last.kill()
+        return lines
+
+    def _request(self, number: int) -> Request:
+        """The first without a key, the others with one; after the third the caller is in a hurry."""
+        prompt = f"{self._kind} {uuid.uuid4()}"
+        asked = arguments(self._kind, prompt) | {"waitSeconds": 40}
+        if number > 0 or self._point.keyed_only:
+            asked["idempotencyKey"] = f"key of {prompt}"
+        if self._point.pictures > 1:
+            asked["n"] = self._point.pictures
+        return Request(prompt=prompt, arguments=asked, in_a_hurry=number > 1)
+
+    # One server: it finishes what is left, and dies of the next request.
+
+    async def _recover(self, request: Request | None, then: Request | None, lines: list[dict[str, Any]]) -> Server:
+        """The next server, once it has finished this request; the line for the table is added."""
+        if request is not None and self._has_a_deadline() and not lines:
+            await self._nobody_gives_up_before_the_deadline()
+        started_at = time.monotonic()
+        server = await self._world.start(self._fate(then))
+        if request is None:
+            return server
+        if not request.in_a_hurry:
+            await self._world.all_settled()
+            recovered_s = time.monotonic() - started_at
+        reply = await server.call(tool_of(self._kind), request.arguments)
+        if request.in_a_hurry:
+            await self._world.all_settled()
+            recovered_s = time.monotonic() - started_at
+        self._check(request, reply)
+        verdict = await self._world.judge(about=request.prompt, may_be_unknown=self._point.somebody_must_resolve)
         assert not verdict.problems, verdict.problems
-        if self.point.somebody_must_resolve:
-            await self._resolve(successor)
-        await successor.kill()
-        return {
-            "point": self.point.name,
-            "kind": self.kind,
-            "ledger": self.world.kind,
-            "kills": 1,
-            "submitted": verdict.submitted,
-            "twice": verdict.twice,
-            "lost": verdict.lost,
-            "unknown": verdict.unknown,
-            "recovered_s": [recovered_s],
-        }
+        if self._point.somebody_must_resolve:
+            await self._resolve(server, request)
+        line = {"point": self._point.name, "kind": self._kind, "ledger": self._world.kind, "kills": 1}
+        lines.append(line | verdict.counts() | {"recovered_s": [recovered_s]})
+        return server
 
-    async def _die(self) -> None:
-        state, point = self.world.sandbox.state, self.point
+    async def _die(self, server: Server, request: Request) -> None:
+        state, point = self._world.sandbox.state, self._point
+        state.requests.clear()
         point.arrange(state)
-        victim = await self.world.start(self._launched(point.fate))
-        call = asyncio.create_task(victim.call(tool_of(self.kind), self.arguments))
+        call = asyncio.create_task(server.call(tool_of(self._kind), request.arguments))
         if point.fate is None:
-            await until(point.name, lambda: point.reached(self.world, self.prompt))
-            await victim.kill()
+            await until(point.name, lambda: point.reached(self._world, request.prompt))
+            await server.kill()
         else:
-            assert await victim.ended(45.0) == KILLED
+            assert await server.ended(45.0) == KILLED
         with pytest.raises(ServerDied):
             await call
         state.faults.clear()
         state.configure(render_s=0.0, deferred_s=0.0)
 
-    def _launched(self, fate: Fate | None) -> Fate | None:
-        """The real program wherever it will do: PostgreSQL's lease is too long for a test."""
-        if self.world.kind == "sqlite":
+    def _fate(self, request: Request | None) -> Fate | None:
+        """None is the real program. PostgreSQL's lease is too long for a test, and SQLite needs a launcher to die at a
+        point of its own."""
+        self._starts += 1
+        fate = None
+        if request is not None and self._point.fate is not None:
+            fate = replace(self._point.fate, prompt=request.prompt)
+        if self._world.kind == "sqlite":
             return fate
-        return replace(fate or PLAIN, lease_s=SHORT_LEASE_S)
+        ahead_s = self._starts * PAST_EVERY_DEADLINE_S if self._has_a_deadline() else 0.0
+        return replace(fate or PLAIN, lease_s=SHORT_LEASE_S, clock_ahead_s=ahead_s)
 
-    async def _recover(self) -> tuple[Server, Reply, float]:
-        """The next server, what it tells the caller, and the seconds from its start until the job was settled."""
-        ahead_s = 0.0
-        if self.world.kind == "postgres" and self.point.somebody_must_resolve:
-            await self._nobody_gives_up_before_the_deadline()
-            ahead_s = PAST_EVERY_DEADLINE_S
-        started_at = time.monotonic()
-        fate = None if self.world.kind == "sqlite" else Fate(lease_s=SHORT_LEASE_S, clock_ahead_s=ahead_s)
-        successor = await self.world.start(fate)
-        if not self.in_a_hurry:
-            await self.world.all_settled()
-            recovered_s = time.monotonic() - started_at
-        reply = await successor.call(tool_of(self.kind), self.arguments)
-        if self.in_a_hurry:
-            await self.world.all_settled()
-            recovered_s = time.monotonic() - started_at
-        return successor, reply, recovered_s
+    # PostgreSQL: the owner of a submit may only be silent, and its answer may yet come.
+
+    def _has_a_deadline(self) -> bool:
+        return self._world.kind == "postgres" and self._point.somebody_must_resolve
 
     async def _nobody_gives_up_before_the_deadline(self) -> None:
-        """On PostgreSQL the owner of a submit may only be silent: its answer may yet come, so the next one waits."""
-        orphan = await until("a submit is under way", self._submitting)
-        successor = await self.world.start(PLAIN)
+        """A server whose clock is right takes the submit over, and waits."""
+        orphan = self._submitting()
+        ahead_s = self._starts * PAST_EVERY_DEADLINE_S
+        server = await self._world.start(replace(PLAIN, clock_ahead_s=ahead_s))
         await until("it has been taken over", lambda: self._submitting()["owner"] != orphan["owner"])
-        reply = await successor.call("ring-job-get", {"jobId": orphan["id"], "waitSeconds": 0})
+        reply = await server.call("ring-job-get", {"jobId": orphan["id"], "waitSeconds": 0})
         assert reply.data["state"] == "submitting"
-        await successor.kill()
+        await server.kill()
 
     def _submitting(self) -> dict[str, Any]:
-        return next(row for row in self.world.rows() if row["state"] == "submitting")
+        return next(row for row in self._world.rows() if row["state"] == "submitting")
 
-    def _check(self, reply: Reply) -> None:
-        point = self.point
-        row = self.world.row(self.prompt)
-        assert row is not None
+    # What has to be true afterwards.
+
+    def _check(self, request: Request, reply: Reply) -> None:
+        point, world = self._point, self._world
+        row = world.the_row(request.prompt)
+        assert reply.job_id == row["id"], "the same request after the crash is the same job"
         assert row["state"] == point.outcome, row["failure"]
-        assert len(self.world.charges(self.prompt)) == point.accepted
-        if self.kind == "frame":
-            still = self.world.row(frame_of(self.prompt))
-            assert still is not None
-            assert still["state"] == point.still
-            assert len(self.world.charges(frame_of(self.prompt))) == point.still_accepted
+        assert len(world.charges(request.prompt)) == point.accepted
+        if self._kind == "frame":
+            still = frame_of(request.prompt)
+            assert world.the_row(still)["state"] == point.still
+            assert len(world.charges(still)) == point.still_accepted
         if point.outcome == "done":
             assert reply.data["state"] == "done"
             assert len(row["assets"]) == point.pictures
@@ -130,42 +152,37 @@ class Kill:
         assert reply.is_error
         assert (reply.content["code"], reply.content["billed"]) == ("unknown_outcome", "unknown")
 
-    async def _resolve(self, server: Server) -> None:
+    async def _resolve(self, server: Server, request: Request) -> None:
         """The unknown job is shown as such; a person settles it, and its reservation ends."""
-        prompt = self.prompt if self.point.outcome == "unknown" else frame_of(self.prompt)
-        row = self.world.row(prompt)
-        assert row is not None
+        world = self._world
+        prompt = request.prompt if self._point.outcome == "unknown" else frame_of(request.prompt)
+        row = world.the_row(prompt)
         listed = (await server.call("ring-job-list", {"state": "unknown"})).data["jobs"]
         assert [job["jobId"] for job in listed] == [row["id"]]
-        paid = bool(self.world.charges(prompt))
-        await self.world.cli("jobs", "resolve", row["id"], "--paid" if paid else "--not-paid")
-        settled = self.world.row(prompt)
-        assert settled is not None
+        paid = bool(world.charges(prompt))
+        await world.cli("jobs", "resolve", row["id"], "--paid" if paid else "--not-paid")
+        settled = world.the_row(prompt)
         assert settled["state"] == "failed"
         assert settled["settled_usd_ticks"] == (row["reserved_usd_ticks"] if paid else 0)
-        if self.point.outcome == "planned":
-            await self._go_on_without_the_still(server, paid)
-        spend = await self.world.spend()
+        if self._point.outcome == "planned":
+            await self._go_on_without_the_still(server, request, paid)
+        spend = await world.spend()
         assert (spend.unknown_jobs, spend.month_reserved_usd) == (0, 0)
 
-    async def _go_on_without_the_still(self, server: Server, paid: bool) -> None:
+    async def _go_on_without_the_still(self, server: Server, request: Request, paid: bool) -> None:
         """Of a still that was paid for no second one is made; of one that was not, the clip is made after all."""
-        clip = self.world.row(self.prompt)
-        assert clip is not None
+        clip = self._world.the_row(request.prompt)
         reply = await server.call("ring-job-get", {"jobId": clip["id"], "waitSeconds": 40})
         if paid:
             assert reply.content["code"] == "first_frame_failed"
         else:
             assert reply.data["state"] == "done"
-        assert len(self.world.charges(frame_of(self.prompt))) == 1
-        assert len(self.world.charges(self.prompt)) == (0 if paid else 1)
+        assert len(self._world.charges(frame_of(request.prompt))) == 1
+        assert len(self._world.charges(request.prompt)) == (0 if paid else 1)
 
 
 async def kill_again_and_again(
     make_world: MakeWorld, ledger: LedgerKind, point: Point, kind: Kind, repetitions: Sequence[int] = range(3)
 ) -> list[dict[str, Any]]:
-    """A kill at this point for each repetition: without a key, with one, and with a caller who comes back at once."""
-    return [
-        await Kill(await make_world(ledger), point, kind, keyed=number == 1, in_a_hurry=number == 2).run()
-        for number in repetitions
-    ]
+    """One kill at this point for each repetition."""
+    return await Deaths(await make_world(ledger), point, kind).run(repetitions)

@@ -74,6 +74,9 @@ class Verdict:
     unknown: int = 0
     problems: list[str] = field(default_factory=list)
 
+    def counts(self) -> dict[str, int]:
+        return {name: getattr(self, name) for name in ("submitted", "twice", "lost", "unknown")}
+
 
 class World:
     def __init__(self, folder: Path, sandbox: SandboxServer, kind: LedgerKind, database_url: str | None) -> None:
@@ -155,6 +158,11 @@ class World:
         assert len(found) <= 1, f"{len(found)} jobs for {prompt!r}"
         return found[0] if found else None
 
+    def the_row(self, prompt: str) -> dict[str, Any]:
+        row = self.row(prompt)
+        assert row is not None, f"there is no job for {prompt!r}"
+        return row
+
     def open_rows(self) -> list[dict[str, Any]]:
         """Jobs that somebody is to carry on, parked ones left out. Few columns: this is asked often."""
         listed = "', '".join(DRIVEN)
@@ -191,8 +199,8 @@ class World:
 
     # The verdict.
 
-    async def judge(self, *, may_be_unknown: bool = False) -> Verdict:
-        """Compare the ledger with the books, once every job is settled."""
+    async def judge(self, *, about: str = "", may_be_unknown: bool = False) -> Verdict:
+        """Compare the ledger with the books, once every job is settled; of jobs only those ``about`` this prompt."""
         if not may_be_unknown:
             await until("the spool is tidy", lambda: not self.left_in("spool"), 10.0)
         rows, verdict = self.rows(), Verdict()
@@ -200,7 +208,7 @@ class World:
         for row in rows:
             by_prompt.setdefault(row["prompt"], []).append(row)
         accepted = Counter(charge.prompt for charge in self.charges())
-        for prompt in by_prompt.keys() | accepted.keys():
+        for prompt in sorted(name for name in by_prompt.keys() | accepted.keys() if about in name):
             states = Counter(row["state"] for row in by_prompt.get(prompt, []))
             verdict.submitted += accepted[prompt]
             verdict.unknown += states["unknown"]
@@ -214,7 +222,8 @@ class World:
         verdict.problems += self._bad_audit(rows) + self._bad_money(rows)
         reserved = sum((Decimal(r["reserved_usd_ticks"]) for r in rows if r["finished_at"] is None), Decimal(0))
         spend = await self.spend()
-        if spend.month_reserved_usd != reserved / TICKS_PER_USD or spend.unknown_jobs != verdict.unknown:
+        unknown = sum(row["state"] == "unknown" for row in rows)
+        if (spend.month_reserved_usd, spend.unknown_jobs) != (reserved / TICKS_PER_USD, unknown):
             verdict.problems.append(f"of {reserved / TICKS_PER_USD} for jobs without an end, {spend} is counted")
         for folder in ("spool", "unwritten"):
             if left := self.left_in(folder):

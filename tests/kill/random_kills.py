@@ -51,10 +51,7 @@ class RandomKills:
             "kind": "all",
             "ledger": self._world.kind,
             "kills": kills,
-            "submitted": verdict.submitted,
-            "twice": verdict.twice,
-            "lost": verdict.lost,
-            "unknown": verdict.unknown,
+            **verdict.counts(),
             "recovered_s": [recovered_s],
         }
 

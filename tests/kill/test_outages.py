@@ -299,4 +299,3 @@ async def test_nothing_is_sent_while_the_database_is_away_and_the_job_is_not_stu
         assert len(world.charges()) <= 2
         verdict = await world.judge()
         assert not verdict.problems, verdict.problems
-        await world.close()

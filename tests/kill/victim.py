@@ -37,13 +37,14 @@ class Fate:
     """Where this process dies, and how it differs from a plain server.
 
     ``at`` is open, save, put or mark_delivered; ``when`` before or after that call, the ``count``-th one that fits.
-    ``kind`` narrows it to jobs of images or videos, ``state`` (of a save) to the arrow that leads into this state, or,
+    ``prompt`` narrows it to jobs whose prompt has this in it, ``kind`` to images or videos, ``state`` (of a save) to the arrow that leads into this state, or,
     where it is "partly", to the write of an asset that is not the last one. With ``hold``, the path of a file, the
     process does not die there: it makes the file, and goes on when somebody has removed it.
     """
 
     at: str | None = None
     when: str = "before"
+    prompt: str | None = None
     kind: str | None = None
     state: str | None = None
     count: int = 1
@@ -74,14 +75,22 @@ class Reaper:
     """Counts the calls that fit, and kills at the right one."""
 
     fate: Fate
-    seen: dict[str, int] = field(default_factory=lambda: {"before": 0, "after": 0})
+    seen: int = 0
+    others: set[str] = field(default_factory=set)
+    """Ids of jobs that have another prompt."""
 
-    async def passes(self, at: str, when: str, kind: str | None = None, state: str | None = None) -> None:
+    def look_at(self, job: Job) -> None:
+        if self.fate.prompt is not None and self.fate.prompt not in job.plan.prompt:
+            self.others.add(job.id)
+
+    async def passes(self, at: str, when: str, job_id: str, kind: str | None, state: str | None = None) -> None:
         fate = self.fate
         if (at, when) != (fate.at, fate.when) or kind != (fate.kind or kind) or state != (fate.state or state):
             return
-        self.seen[when] += 1
-        if self.seen[when] != fate.count:
+        if job_id in self.others:
+            return
+        self.seen += 1
+        if self.seen != fate.count:
             return
         if fate.hold is None:
             _die()
@@ -109,23 +118,25 @@ class DoomedLedger:
         return getattr(self._ledger, name)
 
     async def open(self, job: Job, caps: Caps) -> Opened:
-        await self._reaper.passes("open", "before", job.kind)
+        self._reaper.look_at(job)
+        await self._reaper.passes("open", "before", job.id, job.kind)
         opened = await self._ledger.open(job, caps)
-        await self._reaper.passes("open", "after", job.kind)
+        await self._reaper.passes("open", "after", job.id, job.kind)
         return opened
 
     async def save(self, before: Job, after: Job, records: Sequence[AuditRecord] = ()) -> Job:
         arrow = after.state.value if before.state is not after.state else None
         if arrow is None and len(after.assets) > len(before.assets):
             arrow = "partly"
-        await self._reaper.passes("save", "before", after.kind, arrow)
+        self._reaper.look_at(after)
+        await self._reaper.passes("save", "before", after.id, after.kind, arrow)
         saved = await self._ledger.save(before, after, records)
-        await self._reaper.passes("save", "after", after.kind, arrow)
+        await self._reaper.passes("save", "after", after.id, after.kind, arrow)
         return saved
 
     async def mark_delivered(self, job_id: str, at: datetime) -> None:
         await self._ledger.mark_delivered(job_id, at)
-        await self._reaper.passes("mark_delivered", "after")
+        await self._reaper.passes("mark_delivered", "after", job_id, None)
 
 
 class DoomedStorage:
@@ -141,9 +152,9 @@ class DoomedStorage:
 
     async def put(self, key: str, media: MediaFile, metadata: Mapping[str, str]) -> StoredFile:
         kind = media.content_type.partition("/")[0]
-        await self._reaper.passes("put", "before", kind)
+        await self._reaper.passes("put", "before", metadata["jobId"], kind)
         stored = await self._storage.put(key, media, metadata)
-        await self._reaper.passes("put", "after", kind)
+        await self._reaper.passes("put", "after", metadata["jobId"], kind)
         return stored
 
 
