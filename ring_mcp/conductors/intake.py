@@ -55,7 +55,7 @@ class Intake:
         provider = self._providers.get((kind, name))
         if provider is None:
             known = ", ".join(known for k, known in self._providers if k == kind)
-            raise InvalidRequest(f"provider must be one of {known} for a {kind}, got {name!r}")
+            raise InvalidRequest(f"provider must be one of {known} for {kind}s, got {name!r}")
         provider.check_ready()
 
     async def begin(
@@ -86,6 +86,16 @@ class Intake:
             created_at=now,
             updated_at=now,
         )
+        # Both or neither, also for a caller that is cancelled now: a row that nobody drives would hold its reservation.
+        opening = asyncio.ensure_future(self._open(job))
+        opening.add_done_callback(lambda done: done.cancelled() or done.exception())
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            await asyncio.wait({opening})
+            raise
+
+    async def _open(self, job: Job) -> Opened:
         opened = await self._ledger.open(job, self.caps)
         if opened.joined:
             await self._runner.adopt(opened.job)

@@ -185,7 +185,7 @@ class JobRunner:
 
     async def _sweep(self) -> None:
         """Take over jobs of dead processes: all of them at the start, also parked ones, then those that are due."""
-        parked = True
+        parked, told = True, ""
         while True:
             try:
                 await self._catch_up()
@@ -193,9 +193,11 @@ class JobRunner:
                     self.enqueue(job)
                 if parked:
                     await self._advance.tidy_up(self._ledger)
-                parked = False
+                parked, told = False, ""
             except LedgerError as exc:
-                logger.warning("open jobs cannot be looked for: %s", exc.message)
+                if exc.message != told:
+                    logger.warning("open jobs cannot be looked for: %s", exc.message)
+                told = exc.message
             await self._clock.sleep(SWEEP_INTERVAL_S)
 
     async def _beat(self) -> None:

@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterable, Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import anyio
@@ -43,7 +44,7 @@ async def serve_stdio(server: Server[Any], wire: int, *, closing: Callable[[], A
                 await server.run(understood, writing, server.create_initialization_options())
                 group.cancel_scope.cancel()
 
-            group.start_soon(_relay, reading, incoming)
+            group.start_soon(_relay, reading, incoming, partial(_answer_probe, server, writing))
             group.start_soon(serve)
             await stop.wait()
             group.cancel_scope.cancel()
@@ -55,12 +56,37 @@ async def serve_stdio(server: Server[Any], wire: int, *, closing: Callable[[], A
 
 
 async def _relay(
-    reading: AsyncIterable[SessionMessage | Exception], incoming: ObjectSendStream[SessionMessage | Exception]
+    reading: AsyncIterable[SessionMessage | Exception],
+    incoming: ObjectSendStream[SessionMessage | Exception],
+    answer_probe: Callable[[SessionMessage], Awaitable[None]],
 ) -> None:
-    """A line that its parser refuses is dropped by the SDK, and whoever sent it waits for ever: read it again here."""
+    """Hand on what comes in, but for two things that the SDK would do to a client.
+
+    A line that its parser refuses is dropped, and whoever sent it waits for ever: it is read again here. And the first
+    request decides for one era of the protocol, so that a client which looks with ``server/discover`` and then goes on
+    with ``initialize`` would be refused: such looks are answered beside the session.
+    """
+    undecided = True
     async with incoming:
         async for item in reading:
-            await incoming.send(_read_again(item) if isinstance(item, ValidationError) else item)
+            message = _read_again(item) if isinstance(item, ValidationError) else item
+            if undecided and isinstance(message, SessionMessage) and isinstance(message.message, types.JSONRPCRequest):
+                undecided = message.message.method == "server/discover"
+                if undecided:
+                    await answer_probe(message)
+                    continue
+            await incoming.send(message)
+
+
+async def _answer_probe(server: Server[Any], writing: ObjectSendStream[SessionMessage], probe: SessionMessage) -> None:
+    """The server's own answer to one request, from a session that is there for nothing else."""
+    asking, asked = anyio.create_memory_object_stream[SessionMessage | Exception](1)
+    answering, answered = anyio.create_memory_object_stream[SessionMessage](1)
+    async with anyio.create_task_group() as group, asking, answered:
+        group.start_soon(server.run, asked, answering, server.create_initialization_options())
+        await asking.send(probe)
+        await writing.send(await answered.receive())
+        group.cancel_scope.cancel()
 
 
 def _read_again(refused: ValidationError) -> SessionMessage | Exception:

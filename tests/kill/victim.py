@@ -37,9 +37,10 @@ class Fate:
     """Where this process dies, and how it differs from a plain server.
 
     ``at`` is open, save, put or mark_delivered; ``when`` before or after that call, the ``count``-th one that fits.
-    ``prompt`` narrows it to jobs whose prompt has this in it, ``kind`` to images or videos, ``state`` (of a save) to the arrow that leads into this state, or,
-    where it is "partly", to the write of an asset that is not the last one. With ``hold``, the path of a file, the
-    process does not die there: it makes the file, and goes on when somebody has removed it.
+    ``prompt`` narrows it to jobs that this process opens and whose prompt has this in it, ``kind`` to images or videos,
+    ``state`` (of a save) to the arrow that leads into this state, or, where it is "partly", to the write of an asset
+    that is not the last one. With ``hold``, the path of a file, the process does not die there: it makes the file, and
+    goes on when somebody has removed it.
     """
 
     at: str | None = None
@@ -76,18 +77,18 @@ class Reaper:
 
     fate: Fate
     seen: int = 0
-    others: set[str] = field(default_factory=set)
-    """Ids of jobs that have another prompt."""
+    doomed: set[str] = field(default_factory=set)
+    """Ids of the jobs that have the prompt."""
 
     def look_at(self, job: Job) -> None:
-        if self.fate.prompt is not None and self.fate.prompt not in job.plan.prompt:
-            self.others.add(job.id)
+        if self.fate.prompt is not None and self.fate.prompt in job.plan.prompt:
+            self.doomed.add(job.id)
 
     async def passes(self, at: str, when: str, job_id: str, kind: str | None, state: str | None = None) -> None:
         fate = self.fate
         if (at, when) != (fate.at, fate.when) or kind != (fate.kind or kind) or state != (fate.state or state):
             return
-        if job_id in self.others:
+        if fate.prompt is not None and job_id not in self.doomed:
             return
         self.seen += 1
         if self.seen != fate.count:
@@ -128,7 +129,6 @@ class DoomedLedger:
         arrow = after.state.value if before.state is not after.state else None
         if arrow is None and len(after.assets) > len(before.assets):
             arrow = "partly"
-        self._reaper.look_at(after)
         await self._reaper.passes("save", "before", after.id, after.kind, arrow)
         saved = await self._ledger.save(before, after, records)
         await self._reaper.passes("save", "after", after.id, after.kind, arrow)

@@ -11,7 +11,7 @@ from urllib.request import url2pathname
 import pytest
 from mcp.types import CallToolResult
 from PIL import Image
-from server.wire import LEGACY, MODERN, SdkClient, charges, environment
+from server.wire import LEGACY, MODERN, RingProcess, SdkClient, charges, environment
 
 from ring_mcp.sandbox.server import SandboxServer
 
@@ -139,3 +139,18 @@ def test_progress_is_numeric_and_always_rises(client: SdkClient, mode: str, sand
     assert all(before < after for before, after in itertools.pairwise(values))
     assert {total for _, total, _ in seen} == {100}
     assert all(message and message.startswith("image ") for _, _, message in seen)
+
+
+def test_a_client_that_looks_first_may_go_on_in_either_era(env: dict[str, str], tmp_path: Path) -> None:
+    meta = {
+        "io.modelcontextprotocol/protocolVersion": MODERN,
+        "io.modelcontextprotocol/clientInfo": {"name": "tests", "version": "1"},
+        "io.modelcontextprotocol/clientCapabilities": {},
+    }
+    with RingProcess(env, tmp_path, shake_hands=False) as ring:
+        assert ring.request("server/discover", {"_meta": meta})["supportedVersions"] == [MODERN]
+        assert ring.initialize()["protocolVersion"] == LEGACY
+        assert not ring.health().is_error
+    with RingProcess(env, tmp_path, version=MODERN) as ring:
+        assert ring.request("server/discover")["supportedVersions"] == [MODERN]
+        assert not ring.health().is_error
