@@ -150,7 +150,8 @@ class Advance:
             await self._end_unsent(record)
             return None
         try:
-            answer = await provider.submit(plan, inputs, spool=self._homecoming.spool, deadline_s=pace.submit_timeout_s)
+            spool = self._homecoming.spool / record.job.id
+            answer = await provider.submit(plan, inputs, spool=spool, deadline_s=pace.submit_timeout_s)
         except ProviderError as exc:
             await record.write(self._not_submitted(record.job, exc))
         except asyncio.CancelledError:

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import shutil
+import tempfile
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
@@ -163,9 +164,8 @@ def check_disk(spool: Path) -> None:
     try:
         spool.mkdir(parents=True, exist_ok=True, mode=0o700)
         free_bytes = shutil.disk_usage(spool).free
-        probe = spool / f".probe-{uuid.uuid4().hex}"
-        probe.touch()
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=spool):  # without a name: a kill here leaves nothing behind
+            pass
     except OSError as exc:
         raise StorageError(
             f"the state folder {spool.parent} cannot be written ({exc.strerror}); nothing was spent",

@@ -63,7 +63,8 @@ class MediaProvider(Protocol):
         """The one paid request.
 
         It is sent again only after a rate-limit answer or when no connection was made. ``deadline_s`` aborts it.
-        ``spool`` is where bytes go that come with the answer itself. An error's ``billed`` tells what is known.
+        Bytes that come with the answer itself go to files beside ``spool`` whose names begin with its own, which is
+        the job's: they are cleaned up with it. An error's ``billed`` tells what is known.
         """
 
     async def check(self, plan: Plan, provider_request_id: str) -> Running | Finished:

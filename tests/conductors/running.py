@@ -44,3 +44,13 @@ async def settled(app: App, job_id: str | None) -> Job:
 
 def charges(sandbox: SandboxServer) -> int:
     return len(sandbox.state.books.charges())
+
+
+async def spool_is_empty(tmp_path: Path, limit_s: float = 10.0) -> bool:
+    """A job's files go once its result is on record, which its caller may hear first."""
+    spool = tmp_path / "sandbox" / "spool"
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(limit_s):
+            while any(spool.iterdir()):
+                await asyncio.sleep(0.01)
+    return not any(spool.iterdir())

@@ -8,7 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from running import ACTOR, LIMIT_S, charges, job_of, running, settled
+from running import ACTOR, LIMIT_S, charges, job_of, running, settled, spool_is_empty
 
 from ring_mcp.domain import ImageRequest, JobState
 from ring_mcp.errors import CapExceeded, InvalidRequest, ProviderAuthError, StorageError
@@ -35,7 +35,7 @@ async def test_a_picture_ends_in_storage_with_its_row_and_its_cost(sandbox: Sand
         assert row["actorId"] == ACTOR
         assert (row["url"], row["size"], row["jobId"]) == (image.url, image.size, job.id)
         assert charges(sandbox) == 1
-        assert list((tmp_path / "sandbox" / "spool").iterdir()) == []
+        assert await spool_is_empty(tmp_path)
 
 
 async def test_every_picture_of_a_call_is_stored_and_recorded_by_itself(sandbox: SandboxServer, tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ async def test_pictures_that_come_with_the_answer_are_taken_as_they_are(
         result = await app.images.generate(ImageRequest(prompt="cats", n=2), actor_id=ACTOR)
         assert result.success
         assert len(result.images) == 2
-        assert list((tmp_path / "sandbox" / "spool").iterdir()) == []
+        assert await spool_is_empty(tmp_path)
 
 
 async def test_without_the_providers_figure_the_list_price_counts(sandbox: SandboxServer, tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ class Service:
         return plan_image(ImageRequest(**asked), SETTINGS, PRESETS, TODAY.date())
 
     async def submit(self, plan: ImagePlan | None = None, deadline_s: float = LIMIT_S) -> Accepted | Finished:
-        submit = self.provider.submit(plan or self.plan(), Inputs(), spool=self.spool, deadline_s=deadline_s)
+        submit = self.provider.submit(plan or self.plan(), Inputs(), spool=self.spool / "job", deadline_s=deadline_s)
         return await asyncio.wait_for(submit, 2 * LIMIT_S)
 
     async def result(self, plan: ImagePlan | None = None) -> Finished:

@@ -197,12 +197,20 @@ class World:
         """The files of one folder of the state, by name."""
         return sorted(path.name for path in (self.state / folder).glob("*"))
 
+    async def tidied(self) -> None:
+        """Wait until nothing is under way in the spool any more."""
+        try:
+            await until("the spool is tidy", lambda: not self.left_in("spool"), 10.0)
+        except AssertionError as exc:
+            exc.add_note(f"left in the spool: {self.left_in('spool')}")
+            raise
+
     # The verdict.
 
     async def judge(self, *, about: str = "", may_be_unknown: bool = False) -> Verdict:
         """Compare the ledger with the books, once every job is settled; of jobs only those ``about`` this prompt."""
         if not may_be_unknown:
-            await until("the spool is tidy", lambda: not self.left_in("spool"), 10.0)
+            await self.tidied()
         rows, verdict = self.rows(), Verdict()
         by_prompt: dict[str, list[dict[str, Any]]] = {}
         for row in rows:

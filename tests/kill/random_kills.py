@@ -9,7 +9,7 @@ from typing import Any
 
 from kill_client import Reply, Server, ServerDied
 from kill_points import Kind, arguments, frame_of, tool_of
-from kill_world import PAST_EVERY_DEADLINE_S, SHORT_LEASE_S, World, until
+from kill_world import PAST_EVERY_DEADLINE_S, SHORT_LEASE_S, World
 from victim import Fate
 
 IN_FLIGHT = 10
@@ -41,7 +41,7 @@ class RandomKills:
         await self._world.all_settled(90.0)
         recovered_s = time.monotonic() - started_at
         await self._every_job_is_told(last)
-        await until("the spool is tidy", lambda: not self._world.left_in("spool"), 10.0)
+        await self._world.tidied()
         verdict = await self._world.judge(may_be_unknown=True)
         await last.leave()
         assert not verdict.problems, verdict.problems

@@ -25,10 +25,10 @@ def b64(content: bytes) -> str:
     return base64.b64encode(content).decode()
 
 
-async def submit(answer: object, spool: Path, n: int = 1) -> Finished:
+async def submit(answer: object, spool: Path, n: int = 1, job: str = "job") -> Finished:
     async with RawServer(answering(http(200, answer))) as server, plain(server.url) as provider_http:
         images = xai_images(provider_http)
-        outcome = await images.submit(image_plan(n=n), Inputs(), spool=spool, deadline_s=LIMIT_S)
+        outcome = await images.submit(image_plan(n=n), Inputs(), spool=spool / job, deadline_s=LIMIT_S)
     assert isinstance(outcome, Finished)
     return outcome
 
@@ -103,7 +103,7 @@ async def test_one_broken_picture_does_not_lose_the_others(item: dict[str, Any],
 
 async def test_the_same_picture_twice_is_two_files_so_that_no_job_removes_anothers(tmp_path: Path) -> None:
     answer = {"data": [{"b64_json": b64(ONE)}, {"b64_json": b64(ONE)}]}
-    outcomes = [await submit(answer, tmp_path, n=2), await submit(answer, tmp_path, n=2)]
+    outcomes = [await submit(answer, tmp_path, n=2, job=job) for job in ("one", "two")]
     assert len({output.spool_path for outcome in outcomes for output in outcome.outputs}) == 4
 
 

@@ -10,7 +10,6 @@ import asyncio
 import base64
 import contextlib
 import hashlib
-import uuid
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -156,13 +155,15 @@ class XaiImages(XaiAdapter):
 
 
 def _spool_inline(answer: Finished, spool: Path) -> Finished:
-    """Write pictures that came inside the answer to the spool, so that the row can point to them.
+    """Write pictures that came inside the answer beside ``spool``, so that the row can point to them.
 
     One that cannot be kept is lost by itself. Raises ProviderBadReply if none is left.
     """
     outputs = tuple(
-        _spooled(output, spool) if output.url and output.url.startswith("data:") else output
-        for output in answer.outputs
+        _spooled(output, spool.with_name(f"{spool.name}-{index}.inline"))
+        if output.url and output.url.startswith("data:")
+        else output
+        for index, output in enumerate(answer.outputs)
     )
     lost = [output.lost_because for output in outputs if output.lost_because is not None]
     if len(lost) == len(outputs):
@@ -170,8 +171,7 @@ def _spool_inline(answer: Finished, spool: Path) -> Finished:
     return replace(answer, outputs=outputs)
 
 
-def _spooled(output: Output, spool: Path) -> Output:
-    path = spool / f"inline-{uuid.uuid4().hex}"
+def _spooled(output: Output, path: Path) -> Output:
     try:
         path.write_bytes(_decoded(output.url or ""))
     except ProviderBadReply as exc:
