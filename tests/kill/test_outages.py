@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -156,6 +157,91 @@ async def test_a_download_that_is_cut_again_and_again_arrives_whole(kind: Kind, 
     assert cut.hits == 4
     await paid_once_and_there(world)
     await server.leave()
+
+
+# A ledger that has written what it says it could not.
+
+
+@pytest.mark.kill
+@pytest.mark.parametrize(
+    ("kind", "state"),
+    [
+        ("image", "rendering"),
+        ("image", "storing"),
+        ("image", "partly"),
+        ("image", "done"),
+        ("video", "rendering"),
+        ("video", "storing"),
+        ("video", "done"),
+    ],
+)
+async def test_a_write_whose_confirmation_was_lost_counts_once(kind: Kind, state: str, make_world: MakeWorld) -> None:
+    world = await make_world("sqlite")
+    server = await world.start(Fate(at="save", when="after", state=state, lose=True))
+    more = {"n": 2} if kind == "image" else {}
+    job_id = await begin(server, kind, **more)
+    assert (await finish(server, job_id))["state"] == "done"
+    await until("no facts are kept aside any more", lambda: not world.left_in("unwritten"), 10.0)
+    await paid_once_and_there(world)
+    await server.leave()
+
+
+@pytest.mark.kill
+@pytest.mark.parametrize("kind", ["image", "video"])
+async def test_without_the_confirmation_of_the_intent_nothing_is_sent(kind: Kind, make_world: MakeWorld) -> None:
+    world = await make_world("sqlite")
+    server = await world.start(Fate(at="save", when="after", state="submitting", lose=True))
+    asked = arguments(kind, "the one") | {"waitSeconds": 40, "idempotencyKey": "a key"}
+    refused = await server.call(tool_of(kind), asked)
+    assert refused.content["billed"] == "no"
+    assert world.charges() == []
+    assert (await world.spend()).month_usd == 0
+    assert (await server.call(tool_of(kind), asked)).data["state"] == "done", "the key is free for another try"
+    verdict = await world.judge()
+    assert not verdict.problems, verdict.problems
+    assert verdict.submitted == 1
+    await server.leave()
+
+
+# A server that is asked to stop.
+
+
+@pytest.mark.kill
+@pytest.mark.parametrize("ledger", BOTH)
+async def test_a_server_that_is_stopped_leaves_its_jobs_to_the_next(ledger: LedgerKind, make_world: MakeWorld) -> None:
+    world = await make_world(ledger)
+    world.sandbox.state.configure(render_s=600.0)
+    server = await world.start()
+    job_id = await begin(server, "video")
+    await until("it is polled", lambda: world.asked("GET", "/videos/"))
+    server.signal(signal.SIGTERM)
+    assert await server.ended() == 0
+    world.sandbox.state.configure(render_s=0.0)
+    successor = await world.start()
+    assert (await finish(successor, job_id))["state"] == "done"
+    await paid_once_and_there(world)
+    await successor.leave()
+
+
+@pytest.mark.kill
+@pytest.mark.parametrize(("stall_s", "state"), [(0.3, "done"), (30.0, "unknown")])
+async def test_a_server_that_is_stopped_waits_a_moment_for_the_answer_to_its_request(
+    stall_s: float, state: str, make_world: MakeWorld
+) -> None:
+    world = await make_world("sqlite")
+    world.sandbox.state.faults.add("stall", seconds=stall_s)
+    server = await world.start()
+    await begin(server, "video")
+    await until("it is accepted", lambda: world.charges("the one"))
+    server.signal(signal.SIGTERM)
+    assert await server.ended() == 0
+    successor = await world.start()
+    await world.all_settled()
+    assert [row["state"] for row in world.rows()] == [state]
+    verdict = await world.judge(may_be_unknown=True)
+    assert not verdict.problems, verdict.problems
+    assert (verdict.submitted, verdict.twice, verdict.lost) == (1, 0, 0)
+    await successor.leave()
 
 
 # The database. It is shut down and started again in the middle of a job, so each test has a server of its own.

@@ -24,6 +24,7 @@ from ring_mcp.app import open_app, open_ledger
 from ring_mcp.clock import SystemClock
 from ring_mcp.config import Config, load_config
 from ring_mcp.domain import AuditRecord, Caps, Job, MediaFile
+from ring_mcp.errors import LedgerError
 from ring_mcp.ledger.base import Ledger, Opened
 from ring_mcp.server.mcp import build_server
 from ring_mcp.server.stdio import serve_stdio
@@ -40,7 +41,7 @@ class Fate:
     ``prompt`` narrows it to jobs that this process opens and whose prompt has this in it, ``kind`` to images or videos,
     ``state`` (of a save) to the arrow that leads into this state, or, where it is "partly", to the write of an asset
     that is not the last one. With ``hold``, the path of a file, the process does not die there: it makes the file, and
-    goes on when somebody has removed it.
+    goes on when somebody has removed it. With ``lose`` it does not die either: the call fails although it was done.
     """
 
     at: str | None = None
@@ -50,6 +51,7 @@ class Fate:
     state: str | None = None
     count: int = 1
     hold: str | None = None
+    lose: bool = False
     lease_s: float | None = None
     beat_s: float | None = None
     clock_ahead_s: float = 0.0
@@ -93,6 +95,8 @@ class Reaper:
         self.seen += 1
         if self.seen != fate.count:
             return
+        if fate.lose:
+            raise LedgerError("the confirmation was lost")
         if fate.hold is None:
             _die()
         held = Path(fate.hold)
