@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -28,6 +29,9 @@ from ring_mcp.errors import ConfigError
 XAI_API_BASE_URL = "https://api.x.ai/v1"
 GOOGLE_GENAI_BASE_URL = "https://generativelanguage.googleapis.com/v1beta"
 DEFAULT_ACTOR_ID = "ring-mcp-service"
+
+_NAME_ALONE = re.compile(r"[A-Za-z0-9_.-]{0,13}=+")
+"""``alice=``. A longer text that ends so is the padding of a token."""
 
 _BACKEND_ALIASES = {"ring-filebase": "ringbase", "ring_filebase": "ringbase", "local_storage": "local"}
 
@@ -139,6 +143,13 @@ class Config(BaseSettings):
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], BeforeValidator(_lower), env("RING_LOG_LEVEL")
     ] = "warning"
+
+    @field_validator("service_tokens")
+    @classmethod
+    def _no_name_without_token(cls, tokens: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if any(_NAME_ALONE.fullmatch(token.get_secret_value()) for token in tokens):
+            raise ValueError("has a name with no token behind its '='")
+        return tokens
 
     @field_validator("image_gen_storage_prefix", "video_gen_storage_prefix")
     @classmethod

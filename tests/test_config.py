@@ -105,6 +105,17 @@ def test_secrets_do_not_print(tmp_path: Path) -> None:
     assert "s3cret" not in str(config)
 
 
+@pytest.mark.parametrize("tokens", ["alice=", "a-token, bob==", "="])
+def test_a_name_without_a_token_is_not_taken_for_a_token(tokens: str, tmp_path: Path) -> None:
+    text = problems({"RING_MCP_SERVICE_TOKENS": tokens}, tmp_path)
+    assert text == "RING_MCP_SERVICE_TOKENS: has a name with no token behind its '='"
+
+
+def test_a_token_may_end_in_padding(tmp_path: Path) -> None:
+    config = load_config({"RING_MCP_SERVICE_TOKENS": "c2VjcmV0LXRva2Vu==, alice=YWxpY2U="}, folder=tmp_path)
+    assert len(config.service_tokens) == 2
+
+
 def test_a_rejected_value_is_not_repeated(tmp_path: Path) -> None:
     assert "xai-key-in-the-wrong-place" not in problems({"RING_SANDBOX": "xai-key-in-the-wrong-place"}, tmp_path)
 

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 
 from pydantic import SecretStr
 
-from ring_mcp.errors import Unauthorized
+from ring_mcp.errors import ConfigError, Unauthorized
+
+_LEAST_CHARS = 16
 
 _NAMED = re.compile(r"([A-Za-z0-9_.-]{1,64})=(.*[^=].*)")
 
@@ -49,6 +51,18 @@ class ServiceTokens:
         if not found:
             raise Unauthorized("Invalid service token")
         return found[0]
+
+
+def check_tokens(tokens: Sequence[SecretStr], host: str) -> None:
+    """What a network may try needs to be hard to guess. Raises ConfigError."""
+    if not tokens:
+        raise ConfigError(
+            [f"RING_MCP_SERVICE_TOKENS: is needed to listen on {host}; without it only 127.0.0.1 is listened on"]
+        )
+    if any(len(_entry(token.get_secret_value(), "")[1]) < _LEAST_CHARS for token in tokens):
+        raise ConfigError(
+            [f"RING_MCP_SERVICE_TOKENS: to listen on {host} each token needs {_LEAST_CHARS} characters or more"]
+        )
 
 
 def _entry(text: str, default_actor: str) -> tuple[str, bytes]:

@@ -17,6 +17,7 @@ from mcp.server.transport_security import TransportSecuritySettings
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Mount, Route
@@ -28,7 +29,7 @@ from ring_mcp.server.auth import ServiceTokens
 from ring_mcp.server.files import FILES_PATH, FileLinks, Files
 from ring_mcp.server.gateway import PREFIX, Gateway
 from ring_mcp.server.mcp import build_server
-from ring_mcp.server.network import ACTOR_KEY, Authenticated, BodyLimit, Guarded, KnownNames
+from ring_mcp.server.network import ACTOR_KEY, LOOPBACK_ORIGIN, Authenticated, BodyLimit, Guarded, KnownNames
 from ring_mcp.server.pacing import MAX_STREAMS, Paced, Slots
 from ring_mcp.server.sse import MESSAGES_PATH, STREAM_PATH, Sse
 
@@ -103,6 +104,14 @@ def build_http_app(
         middleware=[
             Middleware(Guarded),
             Middleware(KnownNames, hosts=(links.host, *config.allowed_hosts), origins=config.allowed_origins),
+            Middleware(
+                CORSMiddleware,
+                allow_origins=[origin.rstrip("/") for origin in config.allowed_origins],
+                allow_origin_regex=LOOPBACK_ORIGIN,
+                allow_methods=("GET", "POST"),
+                allow_headers=("*",),
+                expose_headers=("mcp-protocol-version", "retry-after", "www-authenticate", "x-request-id"),
+            ),
             Middleware(BodyLimit, max_bytes=config.max_body_bytes, timeout_s=body_timeout_s),
             Middleware(
                 Authenticated,

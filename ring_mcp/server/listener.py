@@ -18,6 +18,7 @@ from ring_mcp.errors import ConfigError
 logger = logging.getLogger(__name__)
 
 HEAD_TIMEOUT_S = 10.0
+READ_TIMEOUT_S = 30.0
 _KEEP_ALIVE_S = 15
 _BACKLOG = 1024
 _MAX_HEAD_BYTES = 64 * 1024
@@ -27,11 +28,14 @@ class ImpatientProtocol(H11Protocol):
     """Closes a connection on which the head of a request takes longer than ``head_timeout_s`` to arrive.
 
     The same for the rest of a body when its answer has been given already. Before the next request there is uvicorn's
-    keep-alive limit, and the app has its own for a body that it reads.
+    keep-alive limit, and the app has its own for a body that it reads. A client that does not take what is sent to it
+    for ``read_timeout_s``, so that the buffer stays full, is let go as well.
     """
 
     head_timeout_s = HEAD_TIMEOUT_S
+    read_timeout_s = READ_TIMEOUT_S
     _deadline: asyncio.TimerHandle | None = None
+    _unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -45,8 +49,23 @@ class ImpatientProtocol(H11Protocol):
         super().on_response_complete()
         self._watch(self._is_answered_early())
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        # Not closed: that would wait for the client to read what is left.
+        self._unread = self.loop.call_later(self.read_timeout_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._forget_unread()
+
+    def _forget_unread(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._watch(False)
+        self._forget_unread()
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:

@@ -2,6 +2,7 @@
 
 Guarded: answers are logged without query or token, carry security headers, and an error of ours shows no traceback.
 KnownNames: Host and Origin are checked against lists (a page in a browser must not reach a server on this machine).
+(Starlette's CORS layer follows: the pages that may call are told so.)
 BodyLimit: a body has a size and a time limit.
 Authenticated: a bearer token names the actor. (``server.pacing`` follows: each actor has a rate.)
 """
@@ -39,6 +40,8 @@ SECURITY_HEADERS = {
 }
 
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
+
+LOOPBACK_ORIGIN = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?"
 
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?")
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ring_mcp.config import Config
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104 - compared with, not listened on
 
 
 def run_stdio(*, sandbox: bool = False) -> None:
@@ -81,15 +82,13 @@ async def _serve_stdio(config: Config, wire: int) -> None:
 
 async def _serve_http(config: Config, host: str, port: int) -> None:
     from ring_mcp.app import open_app
-    from ring_mcp.errors import ConfigError
+    from ring_mcp.server.auth import check_tokens
     from ring_mcp.server.files import FileLinks, load_secret
     from ring_mcp.server.http import build_http_app
     from ring_mcp.server.listener import bind, listen
 
-    if not config.service_tokens and host not in _LOOPBACK:
-        raise ConfigError(
-            [f"RING_MCP_SERVICE_TOKENS: is needed to listen on {host}; without it only 127.0.0.1 is listened on"]
-        )
+    if host not in _LOOPBACK:
+        check_tokens(config.service_tokens, host)
     listener = bind(host, port)
     with contextlib.closing(listener):
         own_url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
@@ -97,6 +96,8 @@ async def _serve_http(config: Config, host: str, port: int) -> None:
         async with open_app(config, links=links) as app:
             logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
             _say(f"ring-mcp listens on {own_url}: /mcp, /sse, /api/mcp/v1{' (SANDBOX)' if config.sandbox else ''}")
+            if host in _EVERYWHERE and config.public_base_url is None and config.file_backend == "local":
+                _say(f"Without RING_PUBLIC_BASE_URL the addresses of results begin with {own_url}, here alone.")
             stopping = asyncio.Event()
             _collect_garbage_again()
             await listen(build_http_app(app, links, stopping), listener, stopping, drain_s=config.drain_s)

@@ -20,6 +20,7 @@ from http_reach import (
     SseSession,
     bearer,
     environment,
+    eventually,
     request,
     status_of,
     until_closed,
@@ -121,7 +122,7 @@ def test_a_foreign_origin_is_403_on_every_route(named: HttpRing, origin: str, st
     for path in ("/healthz", f"{API}/meta/health"):
         answer = named.send_raw(request("GET", path, {"Origin": origin, **bearer(ALICE)}))
         assert status_of(answer) == status
-        assert b"access-control" not in answer.lower()
+        assert (b"access-control" in answer.lower()) == (status == 200)
 
 
 @pytest.mark.parametrize(
@@ -152,6 +153,29 @@ def test_without_tokens_only_loopback_is_listened_on(tmp_path: Path, host: str) 
     assert ended.returncode == 2
     assert "RING_MCP_SERVICE_TOKENS" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_tokens_that_can_be_guessed_do_not_go_on_a_network(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "ring_mcp", "serve", "--host", "0.0.0.0", "--port", "0"]
+    env = environment(
+        tmp_path, RING_SANDBOX="1", RING_MCP_SERVICE_TOKENS="alice=a-long-one-of-twenty, bob=fifteen-letters"
+    )
+    ended = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+    assert ended.returncode == 2
+    assert "each token needs 16 characters or more" in ended.stderr
+    assert "fifteen" not in ended.stderr
+
+
+def test_a_server_on_every_address_says_what_its_results_will_be_called(tmp_path: Path, env: dict[str, str]) -> None:
+    env["RING_MCP_SERVICE_TOKENS"] = "alice=a-token-of-twenty-ch"
+    command = ("-m", "ring_mcp", "serve", "--host", "0.0.0.0", "--port", "0")
+    with HttpRing(env, tmp_path, *command) as ring:
+        eventually("it is said", lambda: "Without RING_PUBLIC_BASE_URL" in ring.stderr)
+    with HttpRing({**env, "RING_PUBLIC_BASE_URL": "https://media.example"}, tmp_path, *command) as ring:
+        assert ring.url
+        ring.signal()
+        assert ring.wait() == 0
+        assert "Without RING_PUBLIC_BASE_URL" not in ring.stderr
 
 
 @pytest.mark.parametrize("path", [IMAGES, "/mcp", "/messages/", "/nothing", "/files/x"])
