@@ -16,6 +16,20 @@ from ring_mcp.errors import ConfigError, InvalidRequest
 
 NAME = "ring-mcp"
 TOKEN = "RING_SERVICE_TOKEN"  # noqa: S105 - the name of a variable
+KEYS = (
+    "XAI_API_KEY",
+    "GOOGLE_GENAI_API_KEY",
+    "GEMINI_API_KEY",
+    "GOOGLE_API_KEY",
+    "RINGBASE_API_TOKEN",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "DATABASE_URL",
+)
+"""Variables that some clients hold back from the servers which they start, unless they are named."""
+
+SETTINGS = ("RING_ENV_FILE", "RING_STATE_DIR", "RING_SANDBOX")
 TIMEOUT_MS = 600_000
 START_TIMEOUT_S = 60
 
@@ -110,18 +124,22 @@ CLIENTS: Mapping[str, ClientKind] = {
         section="mcp_servers",
         file=lambda home, settings, here: home / ".codex" / "config.toml",
         stdio=lambda command: command.entry(
-            env_vars=[TOKEN], startup_timeout_sec=START_TIMEOUT_S, tool_timeout_sec=TIMEOUT_MS // 1000
+            env_vars=[TOKEN, *KEYS, *SETTINGS], startup_timeout_sec=START_TIMEOUT_S, tool_timeout_sec=TIMEOUT_MS // 1000
         ),
         http=lambda url: {"url": url, "bearer_token_env_var": TOKEN, "tool_timeout_sec": TIMEOUT_MS // 1000},
-        note="tool_timeout_sec is a hard limit in Codex: progress does not extend it.",
+        note="tool_timeout_sec is a hard limit in Codex: progress does not extend it. Of the environment it passes on "
+        "what env_vars names.",
         is_toml=True,
     ),
     "gemini": ClientKind(
         title="Gemini CLI",
         file=lambda home, settings, here: home / ".gemini" / "settings.json",
-        stdio=lambda command: command.entry(env={TOKEN: f"${TOKEN}"}, timeout=TIMEOUT_MS),
+        stdio=lambda command: command.entry(
+            env={name: f"${{{name}:-}}" for name in (TOKEN, *KEYS)}, timeout=TIMEOUT_MS
+        ),
         http=lambda url: {"url": url, "type": "http", "headers": _bearer(f"${TOKEN}"), "timeout": TIMEOUT_MS},
-        note="timeout is in milliseconds.",
+        note="timeout is in milliseconds. Gemini CLI passes on no variable whose name speaks of a key, unless it is in "
+        "env.",
     ),
 }
 

@@ -95,9 +95,9 @@ async def _serve_http(config: Config, host: str, port: int) -> None:
         links = FileLinks(config.public_base_url or own_url, load_secret(config.state_path / "files.secret"))
         async with open_app(config, links=links) as app:
             logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-            _say(f"ring-mcp listens on {own_url}: /mcp, /sse, /api/mcp/v1{' (SANDBOX)' if config.sandbox else ''}")
             if host in _EVERYWHERE and config.public_base_url is None and config.file_backend == "local":
                 _say(f"Without RING_PUBLIC_BASE_URL the addresses of results begin with {own_url}, here alone.")
+            _say(f"ring-mcp listens on {own_url}: /mcp, /sse, /api/mcp/v1{' (SANDBOX)' if config.sandbox else ''}")
             stopping = asyncio.Event()
             _collect_garbage_again()
             await listen(build_http_app(app, links, stopping), listener, stopping, drain_s=config.drain_s)

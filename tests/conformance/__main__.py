@@ -48,19 +48,19 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def install(npm: str) -> None:
-    """Nothing, if the exact versions of package.json are there already."""
-    wanted = json.loads((HERE / "package.json").read_text())["dependencies"]
-    if all(installed(name) == version for name, version in wanted.items()):
+def install(npm: str, folder: Path = HERE) -> None:
+    """Nothing, if the exact versions of the folder's package.json are there already."""
+    wanted = json.loads((folder / "package.json").read_text())["dependencies"]
+    if all(installed(folder, name) == version for name, version in wanted.items()):
         return
     print("conformance: installing " + ", ".join(f"{name} {version}" for name, version in wanted.items()), flush=True)
     quiet = ("--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error")
-    subprocess.run([npm, "install", *quiet], cwd=HERE, check=True, timeout=INSTALL_LIMIT_S)
+    subprocess.run([npm, "install", *quiet], cwd=folder, check=True, timeout=INSTALL_LIMIT_S)
 
 
-def installed(name: str) -> str | None:
+def installed(folder: Path, name: str) -> str | None:
     try:
-        return str(json.loads((MODULES / name / "package.json").read_text())["version"])
+        return str(json.loads((folder / "node_modules" / name / "package.json").read_text())["version"])
     except OSError:
         return None
 
