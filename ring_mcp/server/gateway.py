@@ -17,6 +17,7 @@ from starlette.routing import Route
 
 from ring_mcp.app import App
 from ring_mcp.conductors.results import JobResult
+from ring_mcp.domain.fields import MAX_WAIT_S
 from ring_mcp.errors import (
     CapExceeded,
     GenerationTimeout,
@@ -35,7 +36,6 @@ from ring_mcp.tools.job_answers import JobFailed
 from ring_mcp.tools.job_get import JobGetArguments
 from ring_mcp.tools.job_list import JobListArguments, list_jobs
 from ring_mcp.tools.results import failure_facts
-from ring_mcp.tools.tool import MAX_WAIT_S
 from ring_mcp.tools.video_create import VideoCreateArguments
 
 PREFIX = "/api/mcp/v1"

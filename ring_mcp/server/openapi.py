@@ -9,10 +9,11 @@ from pydantic import BaseModel
 from ring_mcp import __version__
 from ring_mcp.conductors.health import HealthReport
 from ring_mcp.conductors.results import GenerateImageResult, GenerateVideoResult
+from ring_mcp.domain.fields import tidy
 from ring_mcp.tools.image_create import ImageCreateArguments
 from ring_mcp.tools.job_get import AnyJobResult
 from ring_mcp.tools.job_list import JobList
-from ring_mcp.tools.tool import Arguments, tidy
+from ring_mcp.tools.tool import Arguments
 from ring_mcp.tools.video_create import VideoCreateArguments
 
 _FAILURE = {

@@ -9,9 +9,10 @@ from pydantic import Field
 from ring_mcp.conductors.image import ImageConductor
 from ring_mcp.conductors.results import GenerateImageResult
 from ring_mcp.domain import ImageRequest
+from ring_mcp.domain.fields import ShortText, Text, Whole
 from ring_mcp.tools.job_answers import Previews, answer, report
 from ring_mcp.tools.paid import DryRun, IdempotencyKey, Wait, paid
-from ring_mcp.tools.tool import Answer, Arguments, Caller, ShortText, Text, Tool, Whole
+from ring_mcp.tools.tool import Answer, Arguments, Caller, Tool
 
 DESCRIPTION = """\
 Makes one or more images from a text prompt on the operator's own provider key, stores them, and returns permanent \

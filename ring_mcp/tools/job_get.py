@@ -7,10 +7,11 @@ from pydantic import Field
 from ring_mcp.conductors.intake import Intake
 from ring_mcp.conductors.jobs import JobRunner
 from ring_mcp.conductors.results import GenerateImageResult, GenerateVideoResult
+from ring_mcp.domain.fields import ShortText
 from ring_mcp.errors import NotFound
 from ring_mcp.tools.job_answers import Previews, answer, report
 from ring_mcp.tools.paid import Wait, free
-from ring_mcp.tools.tool import Answer, Arguments, Caller, ShortText, Tool
+from ring_mcp.tools.tool import Answer, Arguments, Caller, Tool
 
 DESCRIPTION = """\
 Waits for a job that a create tool answered with, and returns exactly what the create tool would have returned. \

@@ -10,10 +10,11 @@ from pydantic import BeforeValidator, Field
 
 from ring_mcp.conductors.results import Usd, Wire
 from ring_mcp.domain import DRIVEN, Job, JobState, VideoPlan
+from ring_mcp.domain.fields import Text, not_a_bool
 from ring_mcp.errors import InvalidRequest
 from ring_mcp.ledger.base import JobQuery, Ledger
 from ring_mcp.tools.paid import free
-from ring_mcp.tools.tool import Answer, Arguments, Caller, Text, Tool, not_a_bool
+from ring_mcp.tools.tool import Answer, Arguments, Caller, Tool
 
 DESCRIPTION = """\
 Lists your jobs, newest first: what was asked, where it stands, what it cost, where the result is. Costs nothing. Use \

@@ -7,7 +7,7 @@ from typing import Annotated
 from mcp_types import ToolAnnotations
 from pydantic import Field
 
-from ring_mcp.tools.tool import Key, WaitSeconds
+from ring_mcp.domain.fields import Key, WaitSeconds
 
 DryRun = Annotated[bool, Field(description="true: only say what would be done and what it would cost.")]
 

@@ -9,9 +9,10 @@ from pydantic import Field
 from ring_mcp.conductors.results import GenerateVideoResult
 from ring_mcp.conductors.video import VideoConductor
 from ring_mcp.domain import VideoRequest
+from ring_mcp.domain.fields import ShortText, Text, Whole
 from ring_mcp.tools.job_answers import Previews, answer, report
 from ring_mcp.tools.paid import DryRun, IdempotencyKey, Wait, paid
-from ring_mcp.tools.tool import Answer, Arguments, Caller, ShortText, Text, Tool, Whole
+from ring_mcp.tools.tool import Answer, Arguments, Caller, Tool
 
 DESCRIPTION = """\
 Makes a video clip of 1 to 15 seconds from a prompt, optionally from a first frame, on the operator's own provider \

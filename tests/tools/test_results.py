@@ -17,9 +17,9 @@ from server.wire import RingProcess, ToolReply, charges, environment, eventually
 
 from ring_mcp.conductors.jobs import PROGRESS_INTERVAL_S
 from ring_mcp.domain import JobState
+from ring_mcp.domain.fields import MAX_WAIT_S
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.tools.job_answers import report
-from ring_mcp.tools.tool import MAX_WAIT_S
 
 MAX_RESULT_BYTES = 900_000
 MAX_PREVIEW_BYTES = 64 * 1024

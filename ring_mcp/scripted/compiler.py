@@ -1,0 +1,137 @@
+"""A clip of a script -> the arguments of ring-video-create. Pure.
+
+A remaster is a real 720p: unlike Ring's, it does not carry the draft's resolution along, and an edit, which keeps its
+source's shape, carries nothing that would shape another clip.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ring_mcp.errors import InvalidRequest
+from ring_mcp.scripted.schema import PLACEHOLDER, CastMember, Clip, FirstFrame, ScriptRequest
+
+CLOSING = "Realistic lip movement, speaking over ambient sound, no burned-in subtitles."
+STILL_STYLE = "cinematic still frame, photorealistic, no text overlays, no watermarks."
+DEFAULT_QUALITY_MODE = "draft"
+DEFAULT_ASPECT_RATIO = "16:9"
+DEFAULT_IMAGE_RESOLUTION = "2k"
+MAX_LABEL_CHARS = 80
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remaster:
+    """Make it again at 720p; with ``source_url`` edit that clip. ``from_request_id`` is the provider's id of the draft.
+
+    What is None is taken from the clip's own ``remaster``.
+    """
+
+    source_url: str | None = None
+    from_request_id: str | None = None
+
+
+def compile_clip(request: ScriptRequest, clip: Clip, *, remaster: Remaster | None = None) -> dict[str, Any]:
+    """The arguments, unset ones left out. Raises InvalidRequest for a placeholder or speaker outside the cast."""
+    defaults, video = request.defaults, clip.video
+    arguments: dict[str, Any] = {
+        "prompt": scene_prompt(request, clip),
+        "qualityMode": (video and video.quality_mode) or defaults.quality_mode or DEFAULT_QUALITY_MODE,
+        "duration": clip.duration,
+        "aspectRatio": clip.aspect_ratio or defaults.aspect_ratio or DEFAULT_ASPECT_RATIO,
+        "resolution": (video and video.resolution) or defaults.video_resolution,
+        "model": video and video.model,
+        **_first_frame(request, clip),
+        "purpose": request.purpose,
+        "refCode": request.ref_code or request.request_id,
+        "clipId": clip.id,
+        "pipelineRequestId": request.request_id,
+        "thumbnail": clip.thumbnail and clip.thumbnail.model_dump(mode="json", by_alias=True, exclude_none=True),
+        "persistToFilebase": True,
+    }
+    if remaster is not None:
+        arguments = _remastered(arguments, clip, remaster)
+    return {name: value for name, value in arguments.items() if value is not None}
+
+
+def scene_prompt(request: ScriptRequest, clip: Clip) -> str:
+    """What the clip shows and says: its own prompt as it stands, else put together from setting and scene."""
+    if clip.prompt is not None:
+        return clip.prompt
+    scene, cast = clip.scene, request.cast
+    assert scene is not None, "Clip checks that it has a scene or a prompt"
+    parts = [
+        _filled(request.setting, cast, "setting"),
+        scene.camera and f"CAMERA: {_filled(scene.camera, cast, 'camera')}",
+        scene.action and f"ACTION: {_filled(scene.action, cast, 'action')}",
+    ]
+    if scene.dialogue:
+        lines = [
+            f'{_label(line.speaker, cast)}{f" ({line.tone})" if line.tone else ""} says: "{line.line}"'
+            for line in scene.dialogue
+        ]
+        parts += [f"DIALOGUE: {' '.join(lines)}", CLOSING]
+    return " ".join(part for part in parts if part)
+
+
+def first_frame_prompt(request: ScriptRequest, clip: Clip) -> str | None:
+    """The prompt of the still, None if the clip asks for none."""
+    frame = clip.first_frame
+    if frame is None or frame.image_prompt is None:
+        return None
+    prompt = _filled(frame.image_prompt, request.cast, "firstFrame.imagePrompt")
+    if request.setting:
+        prompt += f" Setting: {_filled(request.setting, request.cast, 'setting').removesuffix('.')}."
+    if clip.aspect_ratio:
+        prompt += f" Aspect ratio {clip.aspect_ratio}, {STILL_STYLE}"
+    return prompt
+
+
+def _first_frame(request: ScriptRequest, clip: Clip) -> dict[str, Any]:
+    frame, defaults = clip.first_frame or FirstFrame(), request.defaults
+    if frame.image_url is not None or frame.image_prompt is None:
+        return {"imageUrl": frame.image_url}
+    return {
+        "firstFramePrompt": first_frame_prompt(request, clip),
+        "imageProvider": frame.image_provider or defaults.image_provider or defaults.provider,
+        "imageModel": frame.image_model,
+        "imageResolution": frame.image_resolution or defaults.image_resolution or DEFAULT_IMAGE_RESOLUTION,
+    }
+
+
+def _remastered(arguments: dict[str, Any], clip: Clip, remaster: Remaster) -> dict[str, Any]:
+    own = clip.remaster
+    source_url = remaster.source_url or (own and own.source_video_url)
+    dropped = {"resolution"}
+    if source_url is not None:
+        dropped |= {"aspectRatio", "model", "imageUrl", "firstFramePrompt", "thumbnail"}
+        dropped |= {"imageProvider", "imageModel", "imageResolution"}
+    return {
+        **{name: value for name, value in arguments.items() if name not in dropped},
+        "remaster": True,
+        "sourceVideoUrl": source_url,
+        "remasterFromRequestId": remaster.from_request_id or (own and own.remaster_from_request_id),
+    }
+
+
+def _filled(text: str | None, cast: Sequence[CastMember], field: str) -> str:
+    """``text`` with the description of each cast member in place of its ``{{id}}``."""
+    return PLACEHOLDER.sub(lambda found: _member(found[1], cast, field).description, text or "")
+
+
+def _label(speaker: str, cast: Sequence[CastMember]) -> str:
+    member = _member(speaker, cast, "dialogue")
+    if member.label:
+        return member.label
+    beginning = re.split(r"[,.]", member.description, maxsplit=1)[0].strip()
+    return beginning if 0 < len(beginning) < MAX_LABEL_CHARS else speaker.replace("_", " ")
+
+
+def _member(identifier: str, cast: Sequence[CastMember], field: str) -> CastMember:
+    for member in cast:
+        if member.id == identifier:
+            return member
+    known = ", ".join(member.id for member in cast) or "it is empty"
+    raise InvalidRequest(f"{field}: {identifier!r} is not in the cast ({known})")

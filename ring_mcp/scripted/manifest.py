@@ -1,0 +1,149 @@
+"""output/manifest.json: what each clip of the last runs became. Ring's version 3; its version 2 is read, too.
+
+Every change is a read, a merge and a write under one file lock, and the write replaces the file at once. So runs beside
+each other lose nothing, a partial run leaves other clips alone, and a reader never sees half a file. What others put
+into the file stays in it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC
+from pathlib import Path
+from typing import Any
+
+from ring_mcp.clock import Clock
+from ring_mcp.errors import InvalidRequest, RingError
+
+VERSION = 3
+LOCK_WAIT_S = 30.0
+WHAT_WAS_MADE = "What was made is in the ledger all the same: `ring-mcp jobs list`."
+
+Row = dict[str, Any]
+
+
+def row_key(row: Row) -> str:
+    return f"{row.get('id')}::{row.get('qualityMode')}"
+
+
+def merged(rows: list[Any], row: Row) -> list[Any]:
+    """``rows`` with ``row`` laid over the one of its clip and mode, or put at the end.
+
+    A row that is not an error has no error text any more: that of an earlier attempt would otherwise outlive it.
+    """
+    key = row_key(row)
+    old = next((other for other in rows if isinstance(other, dict) and row_key(other) == key), None)
+    new = {**(old or {}), **row, "_key": key}
+    if new.get("status") != "error":
+        new.pop("error", None)
+    return [*rows, new] if old is None else [new if other is old else other for other in rows]
+
+
+class Manifest:
+    """The file at ``path``. ``report`` is told when an unreadable one was set aside.
+
+    Every method raises RingError if the file cannot be read, written or locked, InvalidRequest if a newer version of
+    the format wrote it.
+    """
+
+    def __init__(self, path: Path, clock: Clock, report: Callable[[str], None]) -> None:
+        self._path = path
+        self._clock = clock
+        self._report = report
+
+    def rows(self) -> list[Row]:
+        """The rows of clips as they stand. An unreadable file is left where it is, for the next change to set aside."""
+        content = self._read()
+        return [row for row in content["clips"] if isinstance(row, dict)] if content else []
+
+    def put_clip(self, clip_id: str, quality_mode: str, **fields: Any) -> None:
+        """Lay ``fields`` over the row of this clip in this, the effective, mode. None means "leave what is there"."""
+        given = {name: value for name, value in fields.items() if value is not None}
+        row = {"id": clip_id, "qualityMode": quality_mode, **given, "updatedAt": self._now()}
+        with self._changing() as content:
+            content["clips"] = merged(content["clips"], row)
+
+    def start_run(self, **fields: Any) -> str:
+        """Put a run at the end of ``runs`` and return its id. ``requestId`` becomes the manifest's own, too."""
+        started_at = self._clock.now()
+        run_id = f"run-{_base36(int(started_at.timestamp() * 1000))}-{secrets.token_hex(2)}"
+        with self._changing() as content:
+            content["runs"].append({"runId": run_id, "startedAt": self._now(), **fields})
+            if "requestId" in fields:
+                content["requestId"] = fields["requestId"]
+        return run_id
+
+    def finish_run(self, run_id: str) -> None:
+        with self._changing() as content:
+            for run in content["runs"]:
+                if isinstance(run, dict) and run.get("runId") == run_id:
+                    run["finishedAt"] = self._now()
+
+    def _now(self) -> str:
+        return self._clock.now().astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+    @contextmanager
+    def _changing(self) -> Iterator[dict[str, Any]]:
+        from filelock import FileLock, Timeout
+
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(self._path.with_name(f".{self._path.name}.lock"), timeout=LOCK_WAIT_S):
+                content = self._read() or self._fresh()
+                yield content
+                self._write({**content, "version": VERSION})
+        except Timeout as exc:
+            raise RingError(f"{self._path} stayed locked for {LOCK_WAIT_S:g} s", next_action=WHAT_WAS_MADE) from exc
+        except OSError as exc:
+            raise RingError(f"{self._path} cannot be written: {exc.strerror}", next_action=WHAT_WAS_MADE) from exc
+
+    def _read(self) -> dict[str, Any] | None:
+        """The content, None if there is none that can be read."""
+        try:
+            content = json.loads(self._path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except OSError as exc:
+            raise RingError(f"{self._path} cannot be read: {exc.strerror}") from exc
+        except (ValueError, RecursionError):
+            return None
+        if not isinstance(content, dict):
+            return None
+        version = content.get("version")
+        if isinstance(version, int) and version > VERSION:
+            raise InvalidRequest(f"{self._path} has version {version}; 2 and {VERSION} are known here")
+        lists = (content.setdefault("clips", []), content.setdefault("runs", []))
+        return content if version in (2, VERSION) and all(isinstance(rows, list) for rows in lists) else None
+
+    def _fresh(self) -> dict[str, Any]:
+        """An empty manifest, after whatever stands in its place was moved out of the way."""
+        if self._path.exists():
+            aside = self._path.with_name(f"{self._path.stem}.unreadable-{secrets.token_hex(4)}{self._path.suffix}")
+            self._path.rename(aside)
+            self._report(f"{self._path} was not a readable manifest: it is kept as {aside.name}, and a new one begun")
+        return {"version": VERSION, "requestId": None, "clips": [], "runs": []}
+
+    def _write(self, content: dict[str, Any]) -> None:
+        draft = self._path.with_name(f".{self._path.name}.{secrets.token_hex(4)}")
+        try:
+            # Half a surrogate pair, from somebody else's row, leaves as the JSON escape that it came as.
+            with draft.open("w", encoding="utf-8", errors="backslashreplace") as file:
+                json.dump(content, file, ensure_ascii=False, indent=2, default=float)
+                file.write("\n")
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(self._path)
+        finally:
+            draft.unlink(missing_ok=True)
+
+
+def _base36(number: int) -> str:
+    digits = ""
+    while number:
+        number, digit = divmod(number, 36)
+        digits = "0123456789abcdefghijklmnopqrstuvwxyz"[digit] + digits
+    return digits

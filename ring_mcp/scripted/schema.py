@@ -1,0 +1,228 @@
+"""A scripted request: many clips in one file, schema 1.0. Everything that is wrong with one is told at once.
+
+Raises InvalidRequest only. Nothing here is compiled or spent: see ``compiler``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from ring_mcp.domain.fields import Key, ShortText, Strict, Text, not_a_bool, problems, sendable, tidy
+from ring_mcp.errors import InvalidRequest
+from ring_mcp.scripted.thumbnail import Thumbnail
+
+KNOWN_VERSION = "1.0"
+MAX_SCRIPT_BYTES = 4 * 1024 * 1024
+MAX_PROBLEMS = 50
+PLACEHOLDER = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
+
+_MAX_SHOWN_CHARS = 60
+
+
+def _in_cast(member: str, info: ValidationInfo) -> str:
+    """The ids of the whole cast come with the context: only the file as a whole knows them."""
+    cast = (info.context or {}).get("cast")
+    if cast is not None and member not in cast:
+        raise ValueError(f"{member[:_MAX_SHOWN_CHARS]!r} is not in the cast ({', '.join(cast) or 'it is empty'})")
+    return member
+
+
+def _placeholders_in_cast(text: str, info: ValidationInfo) -> str:
+    for member in PLACEHOLDER.findall(text):
+        _in_cast(member, info)
+    if any(braces in part for part in PLACEHOLDER.split(text)[::2] for braces in ("{{", "}}")):
+        raise ValueError("has {{ or }} that belong to no placeholder: write {{cast_id}}")
+    return text
+
+
+def _no_braces(text: str) -> str:
+    if "{" in text or "}" in text:
+        raise ValueError("must not contain { or }: it takes the place of a placeholder itself")
+    return text
+
+
+def _once(kind: str) -> Callable[[str, ValidationInfo], str]:
+    """Ids that differ only in case are one: so are, on some disks, the files that are named after them."""
+
+    def check(identifier: str, info: ValidationInfo) -> str:
+        seen = (info.context or {}).get(kind, set())
+        if identifier.lower() in seen:
+            raise ValueError("is the id of an earlier one already")
+        seen.add(identifier.lower())
+        return identifier
+
+    return check
+
+
+Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1), AfterValidator(sendable)]
+Directions = Annotated[Words, AfterValidator(_placeholders_in_cast)]
+Seconds = Annotated[int, Field(ge=1, le=15), BeforeValidator(not_a_bool)]
+CastId = Annotated[
+    str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=_MAX_SHOWN_CHARS), AfterValidator(_once("cast ids"))
+]
+ClipId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$"), AfterValidator(_once("clip ids"))]
+QualityMode = Literal["draft", "draft_i2v", "production", "production_i2v"]
+ImageProvider = Literal["xai", "google"]
+ImageResolution = Literal["1k", "2k"]
+VideoResolution = Literal["480p", "720p", "1080p"]
+
+
+class Defaults(Strict):
+    """What holds for every clip that does not say otherwise."""
+
+    provider: ImageProvider | None = Field(None, description="Who makes first frames, where imageProvider is not set.")
+    quality_mode: QualityMode | None = Field(None, description="Default: draft.")
+    aspect_ratio: Text | None = Field(None, description="Default: 16:9.")
+    image_resolution: ImageResolution | None = Field(None, description="Of first frames. Default: 2k.")
+    video_resolution: VideoResolution | None = Field(
+        None, description="In place of the mode's own; a remaster is 720p whatever stands here."
+    )
+    image_provider: ImageProvider | None = None
+    video_provider: Literal["xai"] | None = None
+    duration: Seconds | None = None
+
+
+class CastMember(Strict):
+    """Somebody or something that looks the same in every clip: {{id}} stands for the description."""
+
+    id: CastId
+    description: Annotated[Words, AfterValidator(_no_braces)]
+    label: Words | None = Field(None, description="Who speaks, in DIALOGUE. Default: the description's beginning.")
+
+
+class FirstFrame(Strict):
+    """The still that the clip starts from: a given one, or a prompt to make it from (a paid picture)."""
+
+    image_prompt: Directions | None = None
+    image_url: Words | None = Field(None, description="Wins over imagePrompt.")
+    image_provider: ImageProvider | None = None
+    image_model: Words | None = None
+    image_resolution: ImageResolution | None = None
+
+
+class Line(Strict):
+    speaker: Annotated[str, AfterValidator(_in_cast)] = Field(description="An id of the cast.")
+    line: Words = Field(description="Spoken text, sent as it stands. Lip movement is best effort.")
+    tone: Words | None = None
+
+
+class Scene(Strict):
+    action: Directions | None = None
+    camera: Directions | None = None
+    dialogue: tuple[Line, ...] = ()
+
+
+class ClipVideo(Strict):
+    provider: Literal["xai"] | None = None
+    model: Words | None = None
+    quality_mode: QualityMode | None = None
+    resolution: VideoResolution | None = None
+
+
+class ClipRemaster(Strict):
+    """What a remaster run edits, where neither the command nor the manifest says so."""
+
+    source_video_url: Words | None = None
+    remaster_from_request_id: ShortText | None = None
+
+
+class Clip(Strict):
+    id: ClipId = Field(description="Names the clip in the manifest and its file.")
+    duration: Seconds
+    aspect_ratio: Text | None = None
+    prompt: Words | None = Field(None, description="Sent as it stands, in place of everything in scene and setting.")
+    first_frame: FirstFrame | None = None
+    scene: Scene | None = None
+    video: ClipVideo | None = None
+    thumbnail: Thumbnail | None = None
+    remaster: ClipRemaster | None = None
+
+    @model_validator(mode="after")
+    def _shows_something(self) -> Self:
+        scene = self.scene
+        if self.prompt is None and not (scene and (scene.action or scene.camera or scene.dialogue)):
+            raise ValueError(f"Clip {self.id}: scene or prompt is required")
+        return self
+
+
+class ScriptRequest(Strict):
+    """A campaign of clips. ``requestId`` ties its rows together in the ledger and in the manifest."""
+
+    json_schema: Text | None = Field(None, alias="$schema", description="For editors; not used.")
+    schema_version: Literal["1.0"]
+    request_id: Key
+    project: Text | None = None
+    purpose: ShortText | None = Field(None, description="One word; becomes a folder of the storage path.")
+    ref_code: ShortText | None = Field(None, description="Your own tracking id. Default: requestId.")
+    defaults: Defaults = Field(default_factory=Defaults)
+    cast: tuple[CastMember, ...] = ()
+    setting: Directions | None = Field(None, description="Where and when, at the head of every compiled prompt.")
+    clips: tuple[Clip, ...] = Field(json_schema_extra={"minItems": 1})
+
+    @field_validator("clips")
+    @classmethod
+    def _has_clips(cls, clips: tuple[Clip, ...]) -> tuple[Clip, ...]:
+        # Not min_length: pydantic counts the good ones and would add this to every list of bad ones.
+        if not clips:
+            raise ValueError("needs one clip at least")
+        return clips
+
+
+def script_schema() -> dict[str, Any]:
+    """The JSON Schema of a script file."""
+    schema = tidy(ScriptRequest.model_json_schema(by_alias=True))
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Scripted video request", **schema}
+
+
+def parse_script(content: str | bytes) -> ScriptRequest:
+    """Raises InvalidRequest with a line for every problem and the path of its field."""
+    try:
+        text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
+        data = json.loads(text)
+    except UnicodeDecodeError as exc:
+        raise InvalidRequest(f"the script is not UTF-8 text (byte {exc.start})") from exc
+    except json.JSONDecodeError as exc:
+        raise InvalidRequest(f"the script is not JSON: {exc.msg} (line {exc.lineno}, column {exc.colno})") from exc
+    except (ValueError, RecursionError) as exc:
+        raise InvalidRequest(f"the script is not readable JSON ({type(exc).__name__})") from exc
+    if not isinstance(data, dict):
+        raise InvalidRequest("the script must be a JSON object with schemaVersion, requestId and clips")
+    if data.get("schemaVersion", KNOWN_VERSION) != KNOWN_VERSION:
+        raise InvalidRequest(f'schemaVersion must be "{KNOWN_VERSION}", the only one that is known here')
+    cast = data.get("cast")
+    ids = [member.get("id") for member in cast if isinstance(member, dict)] if isinstance(cast, list) else []
+    known = [i for i in dict.fromkeys(map(str, ids)) if len(i) <= _MAX_SHOWN_CHARS]
+    context = {"cast": known, "cast ids": set[str](), "clip ids": set[str]()}
+    try:
+        return ScriptRequest.model_validate(data, context=context)
+    except ValidationError as exc:
+        found = problems(exc, ScriptRequest, "field")
+        more = [f"… and {len(found) - MAX_PROBLEMS} more"] if len(found) > MAX_PROBLEMS else []
+        raise InvalidRequest("\n".join(found[:MAX_PROBLEMS] + more)) from exc
+
+
+def read_script(path: Path) -> ScriptRequest:
+    """``parse_script`` of a file, which is not read if it is larger than a script can be."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_SCRIPT_BYTES + 1)
+    except OSError as exc:
+        raise InvalidRequest(f"the script {path} cannot be read: {exc.strerror}") from exc
+    if len(content) > MAX_SCRIPT_BYTES:
+        raise InvalidRequest(f"the script {path} is too large: {MAX_SCRIPT_BYTES:,} bytes are allowed")
+    return parse_script(content)

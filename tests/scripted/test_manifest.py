@@ -1,0 +1,255 @@
+"""The manifest: nothing is lost, whoever writes beside whom, and whatever lay in its place."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from decimal import Decimal
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_clock import FakeClock
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ring_mcp.clock import SystemClock
+from ring_mcp.errors import InvalidRequest, RingError
+from ring_mcp.scripted.manifest import Manifest, merged
+
+MODES = ("draft", "draft_i2v", "production", "production_i2v")
+NOT_MANIFESTS = [
+    b"",
+    b"{",
+    b"\xff\xfe",
+    b"[]",
+    b"null",
+    b"[" * 100_000,
+    b'{"version": 1, "clips": []}',
+    b'{"version": 3, "clips": 7}',
+]
+
+
+class Opened:
+    """A manifest in a folder, and what it reported."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "output" / "manifest.json"
+        self.clock = FakeClock()
+        self.reported: list[str] = []
+        self.manifest = Manifest(self.path, self.clock, self.reported.append)
+
+    def content(self) -> dict[str, Any]:
+        return dict(json.loads(self.path.read_text(encoding="utf-8")))
+
+    def put(self, content: object) -> None:
+        self.path.parent.mkdir(exist_ok=True)
+        self.path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Opened:
+    return Opened(tmp_path)
+
+
+def test_a_run_is_written_as_ring_writes_its_version_3(opened: Opened) -> None:
+    run_id = opened.manifest.start_run(requestId="spring", remaster=False, clipIds=["intro"], direct=False)
+    opened.manifest.put_clip("intro", "draft", status="pending", duration=6, pipelineRequestId="spring")
+    opened.clock.advance(90)
+    opened.manifest.put_clip(
+        "intro", "draft", status="done", url="https://cdn.example/a.mp4", estimatedCostUsd=Decimal("0.30"), model=None
+    )
+    opened.manifest.finish_run(run_id)
+
+    assert opened.content() == {
+        "version": 3,
+        "requestId": "spring",
+        "clips": [
+            {
+                "id": "intro",
+                "qualityMode": "draft",
+                "status": "done",
+                "duration": 6,
+                "pipelineRequestId": "spring",
+                "updatedAt": "2026-11-21T12:01:30.000Z",
+                "_key": "intro::draft",
+                "url": "https://cdn.example/a.mp4",
+                "estimatedCostUsd": 0.3,
+            }
+        ],
+        "runs": [
+            {
+                "runId": run_id,
+                "startedAt": "2026-11-21T12:00:00.000Z",
+                "requestId": "spring",
+                "remaster": False,
+                "clipIds": ["intro"],
+                "direct": False,
+                "finishedAt": "2026-11-21T12:01:30.000Z",
+            }
+        ],
+    }
+    assert int(run_id.split("-")[1], 36) == 1795262400000
+    assert opened.manifest.rows() == opened.content()["clips"]
+
+
+def test_draft_and_production_of_a_clip_stand_side_by_side(opened: Opened) -> None:
+    opened.manifest.put_clip("intro", "draft", status="done", url="d")
+    opened.manifest.put_clip("intro", "production", status="done", url="p")
+
+    assert {row["_key"]: row["url"] for row in opened.manifest.rows()} == {
+        "intro::draft": "d",
+        "intro::production": "p",
+    }
+
+
+def test_a_later_success_clears_the_old_error_and_a_later_error_stands(opened: Opened) -> None:
+    opened.manifest.put_clip("intro", "draft", status="error", error="refused")
+    assert opened.manifest.rows()[0]["error"] == "refused"
+
+    opened.manifest.put_clip("intro", "draft", status="done", url="u")
+    assert "error" not in opened.manifest.rows()[0]
+
+    opened.manifest.put_clip("intro", "draft", status="error", error="gone")
+    assert opened.manifest.rows()[0]["error"] == "gone"
+
+
+def test_version_2_is_read_and_written_as_3_with_all_that_others_put_there(opened: Opened) -> None:
+    foreign = {
+        "version": 2,
+        "editor": {"zoom": 2, "name": "Їжак \ud800"},
+        "clips": [
+            {"id": "a", "qualityMode": "production_edit", "status": "done", "actualDuration": 5.9, "mine": [1]},
+            "not a row",
+            {"id": "b", "qualityMode": "draft", "status": "error", "error": "old", "mine": 2},
+        ],
+        "runs": [{"runId": "run-x", "qualityMode": "draft"}, 7],
+    }
+    opened.put(foreign)
+
+    opened.manifest.put_clip("b", "draft", status="done")
+
+    content = opened.content()
+    changed = content["clips"].pop(2)
+    assert changed == {
+        "id": "b",
+        "qualityMode": "draft",
+        "status": "done",
+        "mine": 2,
+        "updatedAt": "2026-11-21T12:00:00.000Z",
+        "_key": "b::draft",
+    }
+    assert content == {**foreign, "version": 3, "clips": foreign["clips"][:2]}
+    assert opened.reported == []
+
+
+@pytest.mark.parametrize("content", NOT_MANIFESTS, ids=lambda content: repr(content[:12]))
+def test_what_is_no_manifest_is_set_aside_and_told_never_overwritten(opened: Opened, content: bytes) -> None:
+    opened.put(content)
+    assert opened.manifest.rows() == []
+
+    opened.manifest.put_clip("intro", "draft", status="pending")
+
+    [aside] = opened.path.parent.glob("manifest.unreadable-*.json")
+    assert aside.read_bytes() == content
+    assert [row["id"] for row in opened.manifest.rows()] == ["intro"]
+    [told] = opened.reported
+    assert aside.name in told
+
+
+def test_a_newer_version_is_refused_and_left_as_it_is(opened: Opened) -> None:
+    opened.put({"version": 4, "clips": []})
+
+    with pytest.raises(InvalidRequest, match=r"has version 4; 2 and 3 are known here"):
+        opened.manifest.put_clip("intro", "draft")
+
+    assert opened.content() == {"version": 4, "clips": []}
+
+
+def test_a_place_that_cannot_be_written_is_told(opened: Opened) -> None:
+    opened.path.parent.write_text("a file where the folder should be")
+
+    with pytest.raises(RingError, match=r"manifest\.json cannot be (read|written)"):
+        opened.manifest.put_clip("intro", "draft")
+
+
+def test_nothing_but_the_manifest_and_its_lock_is_left(opened: Opened) -> None:
+    opened.manifest.put_clip("intro", "draft")
+    opened.manifest.put_clip("intro", "draft")
+
+    left = {path.name for path in opened.path.parent.iterdir()}
+    assert left - {".manifest.json.lock"} == {"manifest.json"}
+
+
+def test_a_failed_write_leaves_the_old_manifest_whole(opened: Opened) -> None:
+    opened.manifest.put_clip("intro", "draft", status="done")
+
+    with pytest.raises(TypeError):
+        opened.manifest.put_clip("intro", "draft", status=object())
+
+    assert opened.manifest.rows()[0]["status"] == "done"
+    assert {path.name for path in opened.path.parent.iterdir()} - {".manifest.json.lock"} == {"manifest.json"}
+
+
+puts = st.tuples(
+    st.integers(0, 1),
+    st.sampled_from(["a", "b", "c"]),
+    st.sampled_from(MODES),
+    st.sampled_from(["pending", "done", "error"]),
+    st.text(max_size=5),
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(puts, max_size=12))
+def test_after_any_writes_of_two_writers_each_key_has_its_last_one(steps: list[Any]) -> None:
+    expected: dict[str, tuple[str, str | None]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        writers = [Opened(Path(folder)), Opened(Path(folder))]
+        for writer, clip_id, mode, status, text in steps:
+            error = text if status == "error" else None
+            writers[writer].manifest.put_clip(clip_id, mode, status=status, error=error)
+            expected[f"{clip_id}::{mode}"] = (status, error)
+
+        rows = writers[0].manifest.rows()
+
+    assert {row["_key"]: (row["status"], row.get("error")) for row in rows} == expected
+    assert len(rows) == len(expected)
+
+
+@given(st.lists(st.dictionaries(st.sampled_from(["id", "qualityMode", "url", "x"]), st.text(max_size=2)), max_size=5))
+def test_merging_changes_one_row_at_most_and_keeps_the_order(rows: list[dict[str, Any]]) -> None:
+    after = merged(rows, {"id": "a", "qualityMode": "draft", "status": "done"})
+
+    assert len(after) - len(rows) in (0, 1)
+    assert sum(a is not b for a, b in zip(rows, after, strict=False)) + len(after) - len(rows) == 1
+
+
+def _write_many(path: str, name: str, count: int) -> None:
+    manifest = Manifest(Path(path), SystemClock(), print)
+    run_id = manifest.start_run(requestId=name)
+    for number in range(count):
+        manifest.put_clip(f"{name}-{number}", "draft", status="done", url="u" * 2000)
+    manifest.finish_run(run_id)
+
+
+def test_two_processes_lose_nothing_and_a_reader_always_sees_whole_json(tmp_path: Path) -> None:
+    path, count = tmp_path / "manifest.json", 25
+    seen = 0
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        writers = [pool.submit(_write_many, str(path), name, count) for name in ("a", "b")]
+        while not all(writer.done() for writer in writers):
+            if path.exists():
+                content = json.loads(path.read_bytes())
+                assert content["version"] == 3
+                assert len(content["clips"]) >= seen
+                seen = len(content["clips"])
+        for writer in writers:
+            writer.result(timeout=1)
+
+    content = json.loads(path.read_bytes())
+    assert {row["id"] for row in content["clips"]} == {f"{name}-{n}" for name in "ab" for n in range(count)}
+    assert all("finishedAt" in run for run in content["runs"])
+    assert len(content["runs"]) == 2

@@ -1,0 +1,251 @@
+"""Scripts that are wrong: every problem, with its path, before anything else happens."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scripted.scripts import WHOLE
+
+from ring_mcp.errors import InvalidRequest
+from ring_mcp.scripted.schema import MAX_PROBLEMS, MAX_SCRIPT_BYTES, parse_script, read_script, script_schema
+
+CLIP = {"id": "a", "duration": 6, "prompt": "x"}
+CLIP_FIELDS = "id, duration, aspectRatio, prompt, firstFrame, scene, video, thumbnail, remaster"
+
+
+def told(**changes: Any) -> str:
+    with pytest.raises(InvalidRequest) as caught:
+        parse_script(json.dumps({"schemaVersion": "1.0", "requestId": "r", "clips": [CLIP], **changes}))
+    return str(caught.value)
+
+
+def clip(**changes: Any) -> dict[str, Any]:
+    return {"clips": [{**CLIP, **changes}]}
+
+
+def scene(**fields: Any) -> dict[str, Any]:
+    return {"cast": [{"id": "anna", "description": "a woman"}], **clip(scene=fields)}
+
+
+def line(**changes: Any) -> dict[str, Any]:
+    return scene(dialogue=[{"speaker": "anna", "line": "Hello", **changes}])
+
+
+def overlay(**changes: Any) -> dict[str, Any]:
+    return clip(thumbnail={"enabled": True, "overlays": [{"text": "x", **changes}]})
+
+
+REFUSED = [
+    ({"schemaVersion": "2.0"}, 'schemaVersion must be "1.0", the only one that is known here'),
+    ({"schemaVersion": 1.0}, 'schemaVersion must be "1.0", the only one that is known here'),
+    ({"requestId": ""}, "requestId: String should have at least 1 character"),
+    ({"requestId": "r" * 201}, "requestId: String should have at most 200 characters"),
+    ({"clips": []}, "clips: needs one clip at least"),
+    ({"clips": {}}, "clips: Input should be a valid tuple"),
+    ({"clips": [7]}, "clips[0]: Input should be a valid dictionary or instance of Clip"),
+    (clip(duration=0), "clips[0].duration: Input should be greater than or equal to 1"),
+    (clip(duration=16), "clips[0].duration: Input should be less than or equal to 15"),
+    (clip(duration=1.5), "clips[0].duration: Input should be a valid integer, got a number with a fractional part"),
+    (clip(duration=True), "clips[0].duration: must be a number"),
+    (clip(prompt=" \n"), "clips[0].prompt: String should have at least 1 character"),
+    (clip(prompt="a\0b"), "clips[0].prompt: must not contain a NUL character"),
+    (
+        clip(prompt="\ud800"),
+        "clips[0].prompt: Input should be a valid string, unable to parse raw data as a unicode string",
+    ),
+    (clip(prompt=None), "clips[0]: Clip a: scene or prompt is required"),
+    (clip(prompt=None, scene={"dialogue": []}), "clips[0]: Clip a: scene or prompt is required"),
+    (
+        clip(aspectratio="1:1"),
+        f"unknown field 'clips[0].aspectratio', did you mean aspectRatio? (allowed: {CLIP_FIELDS})",
+    ),
+    (clip(zebra=1), f"unknown field 'clips[0].zebra' (allowed: {CLIP_FIELDS})"),
+    (
+        scene(camra="x"),
+        "unknown field 'clips[0].scene.camra', did you mean camera? (allowed: action, camera, dialogue)",
+    ),
+    (line(line=" "), "clips[0].scene.dialogue[0].line: String should have at least 1 character"),
+    (line(speaker="bob"), "clips[0].scene.dialogue[0].speaker: 'bob' is not in the cast (anna)"),
+    (scene(action="{{bob}} runs"), "clips[0].scene.action: 'bob' is not in the cast (anna)"),
+    (scene(camera="{{Anna}}"), "clips[0].scene.camera: 'Anna' is not in the cast (anna)"),
+    (
+        scene(action="{{anna} runs"),
+        "clips[0].scene.action: has {{ or }} that belong to no placeholder: write {{cast_id}}",
+    ),
+    ({"setting": "{{bob}}'s house"}, "setting: 'bob' is not in the cast (it is empty)"),
+    (clip(firstFrame={"imagePrompt": "{{}}"}), "clips[0].firstFrame.imagePrompt: '' is not in the cast (it is empty)"),
+    (
+        {"cast": [{"id": "anna", "description": "{{anna}}"}]},
+        "cast[0].description: must not contain { or }: it takes the place of a placeholder itself",
+    ),
+    ({"cast": [{"id": "a", "description": "x"}] * 2}, "cast[1].id: is the id of an earlier one already"),
+    ({"clips": [CLIP, {**CLIP, "id": "A"}]}, "clips[1].id: is the id of an earlier one already"),
+    (overlay(text="t" * 10_000), "clips[0].thumbnail.overlays[0].text: String should have at most 500 characters"),
+    (overlay(text=""), "clips[0].thumbnail.overlays[0].text: String should have at least 1 character"),
+    (
+        overlay(role="headline"),
+        "clips[0].thumbnail.overlays[0].role: Input should be 'title', 'subtitle', 'cta' or 'caption'",
+    ),
+    (clip(thumbnail={}), "clips[0].thumbnail.enabled is required"),
+    ({"defaults": {"provider": "openai"}}, "defaults.provider: Input should be 'xai' or 'google'"),
+    ({"defaults": {"videoResolution": "4k"}}, "defaults.videoResolution: Input should be '480p', '720p' or '1080p'"),
+]
+
+
+@pytest.mark.parametrize(("changes", "text"), REFUSED, ids=[text[:60] for _, text in REFUSED])
+def test_what_is_wrong_is_told_with_the_path_of_its_field(changes: dict[str, Any], text: str) -> None:
+    assert told(**changes) == text
+
+
+NOT_FILE_NAMES = [
+    "",
+    ".",
+    "..",
+    ".a",
+    "../a",
+    "a/b",
+    "a\\b",
+    "/etc/passwd",
+    "C:a",
+    "a b",
+    "a\n",
+    "кліп",
+    "🎬",
+    "\u202ea",
+    "a" * 101,
+]
+
+
+@pytest.mark.parametrize("identifier", NOT_FILE_NAMES)
+def test_a_clip_id_that_cannot_name_a_file_everywhere_is_refused(identifier: str) -> None:
+    assert told(**clip(id=identifier)).startswith("clips[0].id: String should match pattern")
+
+
+@pytest.mark.parametrize("identifier", ["clip-01_scene", "1", "A.b-c_d", "a" * 100])
+def test_ids_as_ring_writes_them_are_taken(identifier: str) -> None:
+    content = {"schemaVersion": "1.0", "requestId": "r", **clip(id=identifier)}
+
+    assert parse_script(json.dumps(content)).clips[0].id == identifier
+
+
+@pytest.mark.parametrize("text", ["🎬 Дія!", "שלום \u202eעולם", "a\nb", "{", "} {"])
+def test_words_may_be_in_any_script(text: str) -> None:
+    content = {
+        "schemaVersion": "1.0",
+        "requestId": text,
+        "cast": [{"id": "anna", "description": "a woman"}],
+        "clips": [{**CLIP, **line(line=text)["clips"][0], **overlay(text=text)["clips"][0], "prompt": text}],
+    }
+
+    assert parse_script(json.dumps(content)).clips[0].prompt == text
+
+
+def test_all_problems_are_told_at_once() -> None:
+    clips = [{**CLIP, "duration": 0}, {"id": "../b", "scen": {}, "duration": 1, "prompt": "x"}, {"id": "c"}]
+
+    assert told(requestID="r", setting="{{x}}", clips=clips).splitlines() == [
+        "setting: 'x' is not in the cast (it is empty)",
+        "clips[0].duration: Input should be greater than or equal to 1",
+        "clips[1].id: String should match pattern '^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$'",
+        f"unknown field 'clips[1].scen', did you mean scene? (allowed: {CLIP_FIELDS})",
+        "clips[2].duration is required",
+        "unknown field 'requestID', did you mean requestId? (allowed: $schema, schemaVersion, requestId, project, "
+        "purpose, refCode, defaults, cast, setting, clips)",
+    ]
+
+
+def test_a_flood_of_problems_is_cut_and_counted() -> None:
+    lines = told(clips=[{"id": f"c{number}", "duration": 99, "prompt": "x"} for number in range(1000)]).splitlines()
+
+    assert len(lines) == MAX_PROBLEMS + 1
+    assert lines[-1] == f"… and {1000 - MAX_PROBLEMS} more"
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (b'{"schemaVersion": 1,\n "clips" []}', "the script is not JSON: Expecting ':' delimiter (line 2, column 10)"),
+        (b"", "the script is not JSON: Expecting value (line 1, column 1)"),
+        (b"\xff\xfe{", "the script is not UTF-8 text (byte 0)"),
+        (b"[]", "the script must be a JSON object with schemaVersion, requestId and clips"),
+        (b"[" * 100_000, "the script is not readable JSON (RecursionError)"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "the script is not readable JSON (ValueError)"),
+    ],
+)
+def test_what_is_not_json_is_told_with_its_place(content: bytes, text: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        parse_script(content)
+
+    assert str(caught.value) == text
+
+
+def test_a_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "script.json"
+    path.write_text(json.dumps(WHOLE), encoding="utf-8-sig")
+
+    assert read_script(path) == parse_script(json.dumps(WHOLE))
+
+
+def test_a_missing_file_and_a_folder_are_told(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest, match=r"the script .*no\.json cannot be read: No such file"):
+        read_script(tmp_path / "no.json")
+    with pytest.raises(InvalidRequest, match="cannot be read: Is a directory"):
+        read_script(tmp_path)
+
+
+def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "large.json"
+    with path.open("wb") as file:
+        file.truncate(50 * 1024 * 1024)
+
+    with pytest.raises(InvalidRequest, match=f"is too large: {MAX_SCRIPT_BYTES:,} bytes are allowed"):
+        read_script(path)
+    with pytest.raises(InvalidRequest, match="is too large"):
+        read_script(Path("/dev/zero"))
+
+
+def test_the_json_schema_takes_what_the_model_takes_and_refuses_what_it_refuses() -> None:
+    schema = script_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    validator = jsonschema.Draft202012Validator(schema)
+
+    validator.validate(WHOLE)
+    base = {"schemaVersion": "1.0", "requestId": "r", "clips": [CLIP]}
+    by_the_file_as_a_whole = (
+        "cast",
+        "earlier one",
+        "{{",
+        "scene or prompt",
+        "{ or }",
+        "NUL",
+        "Unicode",
+        "' '",
+        "prompt: ",
+    )
+    for changes, text in REFUSED:
+        if not any(words in text for words in by_the_file_as_a_whole) and changes != line(line=" "):
+            assert not validator.is_valid({**base, **changes}), text
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*WHOLE, *WHOLE["clips"][0]]), inner),
+    max_leaves=15,
+)
+
+
+@given(st.dictionaries(st.sampled_from(list(WHOLE)), anything))
+def test_any_json_is_taken_or_refused_in_sentences(changes: dict[str, Any]) -> None:
+    try:
+        parse_script(json.dumps({**WHOLE, **changes}))
+    except InvalidRequest as exc:
+        text = str(exc)
+    else:
+        return
+    assert text
