@@ -115,9 +115,10 @@ def _register() -> None:
     from ring_mcp.cli.create import image, video
     from ring_mcp.cli.jobs import jobs
     from ring_mcp.cli.look import health, presets
+    from ring_mcp.cli.script import script
     from ring_mcp.cli.spend import spend
 
-    for command in (image, video, jobs, spend, health, presets, config):
+    for command in (image, video, script, jobs, spend, health, presets, config):
         cli.add_command(command)
     cli.add_command(health, "doctor")
 

@@ -79,7 +79,8 @@ class Preparation:
                 self._ended(record.job, f"the first frame failed, the video was not started: {reason}", billed)
             )
             return None
-        plan = record.job.plan.model_copy(update={"made_frame": frame.assets[0]})
+        made = {"made_frame": frame.assets[0], "made_frame_billed_usd": frame.billed_usd}
+        plan = record.job.plan.model_copy(update=made)
         await record.write(replace(record.job, plan=plan, failure=None))
         return Inputs(image_url=await self._inputs.image_for_provider(frame.assets[0].url))
 

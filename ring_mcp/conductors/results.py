@@ -39,6 +39,10 @@ class ImageAsset(Wire):
     local_path: str | None = None
 
 
+class FirstFrameAsset(ImageAsset):
+    billed_cost_usd: Usd | None = Field(None, description="What the provider billed for the still, beside the clip.")
+
+
 class VideoAsset(Wire):
     """The clip. ``url`` is permanent; the provider's own when the caller wanted no copy (then without record_id)."""
 
@@ -111,7 +115,7 @@ class GenerateVideoResult(JobResult):
     generation_kind: Literal["generate", "edit"] | None = None
     duration: int | None = Field(None, description="Seconds that were asked for.")
     video: VideoAsset | None = None
-    first_frame: ImageAsset | None = Field(None, description="The still that firstFramePrompt made.")
+    first_frame: FirstFrameAsset | None = Field(None, description="The still that firstFramePrompt made.")
     request_id: str | None = Field(None, description="The provider's own id of the job.")
     clip_id: str | None = None
     pipeline_request_id: str | None = None
@@ -166,7 +170,7 @@ def _video_result(job: Job, plan: VideoPlan, shared: dict[str, Any]) -> Generate
         generation_kind=plan.generation_kind,
         duration=plan.duration_s,
         video=video,
-        first_frame=image_asset(plan.made_frame) if plan.made_frame else None,
+        first_frame=_first_frame(plan),
         request_id=job.provider_request_id,
         clip_id=plan.clip_id,
         pipeline_request_id=plan.pipeline_request_id,
@@ -174,6 +178,12 @@ def _video_result(job: Job, plan: VideoPlan, shared: dict[str, Any]) -> Generate
         remaster_from_video_url=plan.source_video_url,
         progress=None if job.is_settled else job.progress,
     )
+
+
+def _first_frame(plan: VideoPlan) -> FirstFrameAsset | None:
+    if plan.made_frame is None:
+        return None
+    return FirstFrameAsset(**dict(image_asset(plan.made_frame)), billed_cost_usd=plan.made_frame_billed_usd)
 
 
 def _estimated(plan: VideoPlan, video: VideoAsset | None) -> Decimal:

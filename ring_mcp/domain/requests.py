@@ -124,6 +124,7 @@ class VideoPlan(Value):
     ref_code: str | None = None
     persist: bool = True
     made_frame: Asset | None = None
+    made_frame_billed_usd: Decimal | None = None
     storage_prefix: str
     estimated_usd: Decimal
     prices: tuple[PriceLine, ...]

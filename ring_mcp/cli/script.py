@@ -1,0 +1,212 @@
+"""``ring-mcp script``: many clips from one file."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ring_mcp.cli.backend import gateway_option
+
+if TYPE_CHECKING:
+    from ring_mcp.cli.backend import Backend
+    from ring_mcp.cli.script_table import ScriptTable
+    from ring_mcp.config import Config
+    from ring_mcp.scripted.run import RunOptions, ScriptRun
+    from ring_mcp.scripted.schema import ScriptRequest
+
+MANIFEST = "manifest.json"
+
+
+@click.command()
+@click.argument("request_path", metavar="REQUEST.json", required=False, type=click.Path(path_type=Path))
+@click.option("--clip", "--clip-id", "clip_ids", multiple=True, metavar="ID", help="Only this clip; repeatable.")
+@click.option("--remaster", is_flag=True, help="Edit each clip's done draft, or make it again at a real 720p.")
+@click.option("--source-url", metavar="URL", help="With --remaster and one clip: the video to edit.")
+@click.option(
+    "--download",
+    is_flag=False,
+    flag_value="",
+    metavar="[DIR]",
+    help="Save each clip as {clipId}-{qualityMode}.mp4, in DIR or the output folder's files/.",
+)
+@click.option("--dry-run", is_flag=True, help="Only a table of what would be made and what it would cost.")
+@click.option("--max-usd", type=str, metavar="USD", help="Start nothing if the clips cost more at list prices.")
+@click.option("--jobs", "side_by_side", type=click.IntRange(1, 50), default=3, show_default=True, help="Side by side.")
+@click.option("--resume", is_flag=True, help="The default: what is done or under way is not paid again.")
+@click.option("--force", is_flag=True, help="Make and pay every clip anew.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("output"),
+    show_default=True,
+    help="The folder of manifest.json.",
+)
+@click.option("--schema", is_flag=True, help="Print the JSON Schema of a request file and do nothing else.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout and nothing else.")
+@gateway_option
+def script(
+    request_path: Path | None,
+    clip_ids: tuple[str, ...],
+    remaster: bool,
+    source_url: str | None,
+    download: str | None,
+    dry_run: bool,
+    max_usd: str | None,
+    side_by_side: int,
+    resume: bool,
+    force: bool,
+    output: Path,
+    schema: bool,
+    as_json: bool,
+    gateway: str | None,
+) -> None:
+    """Make the clips of REQUEST.json, some side by side. It costs money; --dry-run tells the price first.
+
+    Ctrl-C leaves the jobs that were started; the same command again goes on with them and pays nothing twice.
+    Exit status: 0 all done, 1 a clip failed, 2 a bad file, usage or configuration, 3 some are still under way.
+    """
+    from ring_mcp.cli.following import fail
+    from ring_mcp.errors import RingError
+    from ring_mcp.scripted.run import RunOptions
+    from ring_mcp.scripted.schema import read_script, script_schema
+
+    if schema:
+        click.echo(json.dumps(script_schema(), indent=2, ensure_ascii=False))
+        return
+    if request_path is None:
+        raise click.UsageError("Missing argument 'REQUEST.json'.")
+    if force and resume:
+        raise click.UsageError("--force and --resume exclude each other")
+    if source_url and not remaster:
+        raise click.UsageError("--source-url goes with --remaster")
+    from ring_mcp.cli.backend import configured, limit_s
+
+    try:
+        request = read_script(request_path)
+        config = configured(gateway)
+        options = RunOptions(
+            clip_ids=clip_ids,
+            remaster=remaster,
+            source_url=source_url,
+            force=force,
+            side_by_side=side_by_side,
+            max_usd=_dollars(max_usd),
+            wait_s=limit_s(config, "video"),
+        )
+        command = _Command(config, request, options, output, request_path, download, dry_run=dry_run, as_json=as_json)
+        sys.exit(command.carry_out())
+    except RingError as exc:
+        fail(exc, as_json=as_json, gateway=gateway)
+
+
+def _dollars(text: str | None) -> Decimal | None:
+    if text is None:
+        return None
+    try:
+        amount = Decimal(text.removeprefix("$"))
+    except ArithmeticError:
+        amount = Decimal(-1)
+    if not (amount.is_finite() and amount >= 0):
+        raise click.BadParameter(f"{text!r} is no amount of dollars", param_hint="--max-usd")
+    return amount
+
+
+class _Command:
+    """One run of the command: quote, table, run, download, summary."""
+
+    def __init__(
+        self,
+        config: Config,
+        request: ScriptRequest,
+        options: RunOptions,
+        output: Path,
+        request_path: Path,
+        download: str | None,
+        *,
+        dry_run: bool,
+        as_json: bool,
+    ) -> None:
+        self._config = config
+        self._request = request
+        self._options = options
+        self._output = output
+        self._request_path = request_path
+        self._files = None if download is None else Path(download) if download else output / "files"
+        self._dry_run = dry_run
+        self._as_json = as_json
+
+    def carry_out(self) -> int:
+        """The exit status."""
+        from ring_mcp.cli.following import INTERRUPTED
+        from ring_mcp.cli.script_table import ScriptTable
+
+        with ScriptTable() as table:
+            try:
+                run = asyncio.run(self._run(table))
+            except KeyboardInterrupt:
+                click.echo("interrupted; the same command again goes on with what was started", err=True)
+                return INTERRUPTED
+        self._tell(run)
+        return _exit_status(run, dry_run=self._dry_run)
+
+    async def _run(self, table: ScriptTable) -> ScriptRun:
+        from ring_mcp.cli.backend import open_backend
+        from ring_mcp.clock import SystemClock
+        from ring_mcp.presets import load_presets
+        from ring_mcp.scripted.manifest import Manifest
+        from ring_mcp.scripted.run import ScriptRun
+
+        async with open_backend(self._config) as backend:
+            run = ScriptRun(
+                self._request,
+                self._options,
+                maker=backend,
+                manifest=Manifest(self._output / MANIFEST, SystemClock(), table.say),
+                presets=load_presets(),
+                on_change=table.show,
+            )
+            await run.quote()
+            table.begin(run.clips)
+            if not self._dry_run:
+                await self._make(run, backend, table)
+            return run
+
+    async def _make(self, run: ScriptRun, backend: Backend, table: ScriptTable) -> None:
+        try:
+            await run.run(requestPath=str(self._request_path.resolve()), direct=False)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None:
+                raise
+            task.uncancel()
+            table.say("leaving, as soon as every request is safely on its way (Ctrl-C again: at once) …")
+            await run.left(backend.leave)
+        if self._files is not None:
+            from ring_mcp.cli.downloads import save_clips
+
+            await save_clips(run, self._files, self._config)
+
+    def _tell(self, run: ScriptRun) -> None:
+        from ring_mcp.cli.script_table import run_facts, summary_lines
+        from ring_mcp.cli.show import print_lines
+
+        if self._as_json:
+            click.echo(json.dumps(run_facts(run, dry_run=self._dry_run), ensure_ascii=False))
+        else:
+            print_lines(summary_lines(run, dry_run=self._dry_run))
+
+
+def _exit_status(run: ScriptRun, *, dry_run: bool) -> int:
+    from ring_mcp.cli.following import DONE, FAILED, UNDER_WAY
+
+    statuses: Sequence[Any] = [clip.status for clip in run.clips]
+    if "error" in statuses:
+        return FAILED
+    return DONE if dry_run or all(status == "done" for status in statuses) else UNDER_WAY
