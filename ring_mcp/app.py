@@ -36,6 +36,7 @@ from ring_mcp.storage.base import Links, Storage
 from ring_mcp.tools.job_answers import Previews
 
 if TYPE_CHECKING:
+    from ring_mcp.tools.in_process import InProcessMaker
     from ring_mcp.tools.resources import Resources
     from ring_mcp.tools.tool import Tool
 
@@ -67,6 +68,7 @@ class App:
         from ring_mcp.tools.image_create import image_create_tool
         from ring_mcp.tools.job_get import job_get_tool
         from ring_mcp.tools.job_list import job_list_tool
+        from ring_mcp.tools.script_run import script_run_tool
         from ring_mcp.tools.video_create import video_create_tool
 
         wait_s = self.config.inline_wait_s
@@ -75,8 +77,20 @@ class App:
             video_create_tool(self.videos, self.previews, wait_s),
             job_get_tool(self.runner, self.intake, self.previews, wait_s),
             job_list_tool(self.ledger),
+            script_run_tool(
+                lambda actor_id: self.maker(actor_id, may_see=actor_id),
+                self.ledger,
+                self.presets,
+                self.config.input_dirs,
+                sandbox=bool(self.config.sandbox),
+            ),
             health_tool(self.health),
         ]
+
+    def maker(self, actor_id: str, *, may_see: str | None) -> InProcessMaker:
+        from ring_mcp.tools.in_process import InProcessMaker
+
+        return InProcessMaker(self.images, self.videos, self.runner, self.intake, actor_id=actor_id, may_see=may_see)
 
     def resources(self) -> Resources:
         from ring_mcp.tools.resources import Resources

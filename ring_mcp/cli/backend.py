@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import time
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
-from ring_mcp.domain import DRIVEN, Job, JobState, MediaKind
-from ring_mcp.errors import NotFound
+from ring_mcp.domain import DRIVEN, JobState, MediaKind
 
 if TYPE_CHECKING:
     from ring_mcp.app import App
-    from ring_mcp.conductors.results import JobResult
     from ring_mcp.config import Config
     from ring_mcp.server.gateway_client import OnState
+    from ring_mcp.tools.in_process import InProcessMaker
 
 LEAVING_S = 300.0
 """How long leaving may take: a request whose answer is cut off has an unknown outcome. A second Ctrl-C ends that."""
@@ -56,72 +56,36 @@ class InProcess:
     async def create(
         self, kind: MediaKind, arguments: Mapping[str, Any], wait_s: float, on_state: OnState
     ) -> dict[str, Any]:
-        from ring_mcp.tools.image_create import ImageCreateArguments
-        from ring_mcp.tools.video_create import VideoCreateArguments
-
-        async def tell(job: Job) -> None:
-            on_state(job.id, job.state.value, job.progress)
-
-        app, actor_id = self._app, self._actor()
-        result: JobResult
-        if kind == "image":
-            image = ImageCreateArguments.parse(arguments)
-            if image.dry_run:
-                return (await app.images.quote(image.request())).data()
-            result = await app.images.generate(image.request(), actor_id=actor_id, wait_s=wait_s, on_progress=tell)
-        else:
-            video = VideoCreateArguments.parse(arguments)
-            if video.dry_run:
-                return (await app.videos.quote(video.request())).data()
-            result = await app.videos.generate(video.request(), actor_id=actor_id, wait_s=wait_s, on_progress=tell)
-        return await self._left(result)
+        return await self._left(await self._maker.create(kind, arguments, wait_s, on_state))
 
     async def job(self, job_id: str, wait_s: float, on_state: OnState) -> dict[str, Any]:
-        async def tell(job: Job) -> None:
-            on_state(job.id, job.state.value, job.progress)
-
-        job = await self._find(job_id)
-        await self._app.runner.adopt(job)
-        job = await self._app.runner.wait(job_id, wait_s, tell) or job
-        return await self._left(await self._app.intake.deliver(job))
+        return await self._left(await self._maker.job(job_id, wait_s, on_state))
 
     async def leave(self, job_id: str) -> dict[str, Any]:
+        from ring_mcp.tools.in_process import told
+
         until = time.monotonic() + LEAVING_S
-        job = await self._find(job_id)
+        job = await self._maker.find(job_id)
         while not (job.is_settled or job.is_parked or job.state in _SUBMITTED) and time.monotonic() < until:
             await asyncio.sleep(0.05)
-            job = await self._find(job_id)
-        return _told(await self._app.intake.deliver(job))
+            job = await self._maker.find(job_id)
+        return told(await self._app.intake.deliver(job))
 
     async def health(self) -> dict[str, Any]:
         return (await self._app.health.check()).data()
 
-    async def _left(self, result: JobResult) -> dict[str, Any]:
+    async def _left(self, data: dict[str, Any]) -> dict[str, Any]:
         """A job that is still open is about to lose its process."""
-        if result.success and result.job_id is not None and result.state in DRIVEN:
-            return await self.leave(result.job_id)
-        return _told(result)
+        return await self.leave(data["jobId"]) if data.get("state") in DRIVEN else data
 
-    async def _find(self, job_id: str) -> Job:
-        job = await self._app.runner.current(job_id)
-        if job is None:
-            raise NotFound(f"there is no job {job_id!r}; `ring-mcp jobs list` shows the newest")
-        return job
-
-    def _actor(self) -> str:
+    @functools.cached_property
+    def _maker(self) -> InProcessMaker:
         """As over stdio: with tokens configured, this person needs one, and is who it names."""
         from ring_mcp.server.auth import ServiceTokens
 
         config = self._app.config
-        return ServiceTokens(config.service_tokens, config.actor_id).check(config.service_token)
-
-
-def _told(result: JobResult) -> dict[str, Any]:
-    from ring_mcp.tools.job_answers import JobFailed
-
-    if not result.success:
-        raise JobFailed(result)
-    return result.data()
+        actor_id = ServiceTokens(config.service_tokens, config.actor_id).check(config.service_token)
+        return self._app.maker(actor_id, may_see=None)
 
 
 def configured(gateway: str | None) -> Config:

@@ -18,12 +18,11 @@ from typing import Any
 
 from ring_mcp.clock import Clock
 from ring_mcp.errors import InvalidRequest, RingError
+from ring_mcp.scripted.base import Row
 
 VERSION = 3
 LOCK_WAIT_S = 30.0
 WHAT_WAS_MADE = "What was made is in the ledger all the same: `ring-mcp jobs list`."
-
-Row = dict[str, Any]
 
 
 def row_key(row: Row) -> str:

@@ -9,37 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any
 
-from ring_mcp.domain import MediaKind, usd
+from ring_mcp.domain import usd
 from ring_mcp.errors import CapExceeded, InvalidRequest, NotFound, RingError
 from ring_mcp.plans.video import resolve_effective_quality_mode
 from ring_mcp.presets import Presets
+from ring_mcp.scripted.base import Maker, Record, Row
 from ring_mcp.scripted.clips import OPEN_STATES, ClipRun, manifest_fields, script_key
 from ring_mcp.scripted.compiler import Remaster, compile_clip
-from ring_mcp.scripted.manifest import Manifest, Row
 from ring_mcp.scripted.schema import Clip, ScriptRequest
 
 DEFAULT_SIDE_BY_SIDE = 3
 
-OnState = Callable[[str, str, int], None]
-"""Told of job id, state, and the provider's own 0 to 100."""
-
 _DRAFTS = ("draft", "draft_i2v")
-
-
-class Maker(Protocol):
-    """Whoever makes clips: this process, or a server behind its gateway. What they give is the ``data`` of a tool;
-    they raise RingError."""
-
-    async def create(
-        self, kind: MediaKind, arguments: Mapping[str, Any], wait_s: float, on_state: OnState
-    ) -> dict[str, Any]: ...
-
-    async def job(self, job_id: str, wait_s: float, on_state: OnState) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +50,7 @@ class ScriptRun:
         options: RunOptions,
         *,
         maker: Maker,
-        manifest: Manifest,
+        manifest: Record,
         presets: Presets,
         on_change: Callable[[ClipRun], None] = lambda _: None,
     ) -> None:
@@ -154,7 +140,7 @@ class ScriptRun:
             has_source="sourceVideoUrl" in arguments,
         )
         key = script_key(arguments)
-        known = next((row for row in own if str(row.get("idempotencyKey", "")).split("+")[0] == key), None)
+        known = next((row for row in reversed(own) if str(row.get("idempotencyKey", "")).split("+")[0] == key), None)
         if self._options.force:
             key, known = f"{key}+{uuid.uuid4().hex[:8]}", None
         elif known is not None:

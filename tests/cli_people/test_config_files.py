@@ -64,7 +64,7 @@ def test_what_a_person_added_to_our_entry_stays(mine: dict[str, Any], env: dict[
     theirs.pop("headers", None)
     entry = json.loads(merged_json(json.dumps({"mcpServers": {NAME: theirs}}), ours("gemini")))["mcpServers"][NAME]
     assert (entry["command"], entry["timeout"]) == ("uv", 1)
-    assert entry["env"] == theirs["env"]
+    assert entry["env"] == {**ours("gemini")["mcpServers"][NAME]["env"], **theirs["env"]}
     assert "url" not in entry
     new = {"command", "args", "env", "timeout", "url", "httpUrl", "serverUrl", "headers", "bearer_token_env_var"}
     assert {key: value for key, value in entry.items() if key not in new} == {

@@ -1,0 +1,84 @@
+"""What the create tools answer, for callers inside this process: a script, and a person's command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ring_mcp.conductors.image import ImageConductor
+from ring_mcp.conductors.intake import Intake
+from ring_mcp.conductors.jobs import JobRunner
+from ring_mcp.conductors.results import JobResult
+from ring_mcp.conductors.video import VideoConductor
+from ring_mcp.domain import Job, MediaKind
+from ring_mcp.errors import NotFound
+from ring_mcp.tools.image_create import ImageCreateArguments
+from ring_mcp.tools.job_answers import JobFailed
+from ring_mcp.tools.video_create import VideoCreateArguments
+
+OnState = Callable[[str, str, int], None]
+
+
+class InProcessMaker:
+    """See ``scripted.run.Maker``. ``may_see``: whose jobs ``job`` gives; everybody's if it is None."""
+
+    def __init__(
+        self,
+        images: ImageConductor,
+        videos: VideoConductor,
+        runner: JobRunner,
+        intake: Intake,
+        *,
+        actor_id: str,
+        may_see: str | None,
+    ) -> None:
+        self._images = images
+        self._videos = videos
+        self._runner = runner
+        self._intake = intake
+        self._actor_id = actor_id
+        self._may_see = may_see
+
+    async def create(
+        self, kind: MediaKind, arguments: Mapping[str, Any], wait_s: float, on_state: OnState
+    ) -> dict[str, Any]:
+        """A tool's ``data``. Raises JobFailed for a job that ended badly, and what the conductors raise before it."""
+        tell, actor_id = _telling(on_state), self._actor_id
+        result: JobResult
+        if kind == "image":
+            image = ImageCreateArguments.parse(arguments)
+            if image.dry_run:
+                return (await self._images.quote(image.request())).data()
+            result = await self._images.generate(image.request(), actor_id=actor_id, wait_s=wait_s, on_progress=tell)
+        else:
+            video = VideoCreateArguments.parse(arguments)
+            if video.dry_run:
+                return (await self._videos.quote(video.request())).data()
+            result = await self._videos.generate(video.request(), actor_id=actor_id, wait_s=wait_s, on_progress=tell)
+        return told(result)
+
+    async def job(self, job_id: str, wait_s: float, on_state: OnState) -> dict[str, Any]:
+        """A job's ``data``, after waiting for it; one that nobody drives is carried on."""
+        job = await self.find(job_id)
+        await self._runner.adopt(job)
+        job = await self._runner.wait(job_id, wait_s, _telling(on_state)) or job
+        return told(await self._intake.deliver(job))
+
+    async def find(self, job_id: str) -> Job:
+        job = await self._runner.current(job_id)
+        if job is None or self._may_see not in (None, job.actor_id):
+            raise NotFound(f"there is no job {job_id!r}")
+        return job
+
+
+def told(result: JobResult) -> dict[str, Any]:
+    if not result.success:
+        raise JobFailed(result)
+    return result.data()
+
+
+def _telling(on_state: OnState) -> Any:
+    async def tell(job: Job) -> None:
+        on_state(job.id, job.state.value, job.progress)
+
+    return tell

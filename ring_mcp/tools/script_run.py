@@ -1,0 +1,210 @@
+"""ring-script-run: a whole campaign of clips in one call, each a job of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from ring_mcp.conductors.results import Usd, Wire
+from ring_mcp.domain import Job, JobState, usd
+from ring_mcp.domain.fields import ShortText, Text, not_a_bool
+from ring_mcp.errors import InvalidRequest
+from ring_mcp.ledger.base import JobQuery, Ledger
+from ring_mcp.presets import Presets
+from ring_mcp.scripted.base import Maker
+from ring_mcp.scripted.clips import ClipRun
+from ring_mcp.scripted.run import RunOptions, ScriptRun
+from ring_mcp.scripted.schema import ScriptRequest, parse_script, read_script
+from ring_mcp.tools.paid import DryRun, paid
+from ring_mcp.tools.tool import Answer, Arguments, Caller, Tool
+
+DESCRIPTION = """\
+Makes all clips of a scripted request (schema 1.0: schemaVersion, requestId, cast, setting, clips with scene and \
+dialogue), each as a job of its own, and answers at once with the table of jobs. It costs money, once for each clip; \
+dryRun: true gives the price of each and the total without spending.
+
+Call ring-job-get with each jobId until the clips are there. Calling this again with the same request goes on with the \
+same jobs and pays nothing; a clip whose words you changed is a new job. remaster: true edits each clip's done draft, \
+or makes it again at 720p.
+
+Give the request inline, or the path of a file in a folder that the operator allows. The prompt "storyboard" tells how \
+to write one. Example: {"request": {"schemaVersion": "1.0", "requestId": "harbour-1", "clips": [{"id": "one", \
+"duration": 6, "scene": {"action": "A boat leaves the harbour.", "camera": "slow dolly in"}}]}, "dryRun": true}"""
+
+_PAGE = 100
+
+Amount = Annotated[float, Field(ge=0), BeforeValidator(not_a_bool)]
+
+MakerFor = Callable[[str], Maker]
+"""Who makes clips for an actor."""
+
+
+class ScriptRunArguments(Arguments):
+    request: dict[str, Any] | None = Field(None, description="The scripted request itself. This or path.")
+    path: Text | None = Field(None, description="A file with the request, in a folder of RING_INPUT_DIRS.")
+    clips: tuple[ShortText, ...] | None = Field(None, description="Only the clips with these ids. Default: all.")
+    remaster: bool = Field(False, description="true: edit each clip's done draft, or make it again at 720p.")
+    max_usd: Amount | None = Field(None, description="Start nothing if the clips cost more than this at list prices.")
+    dry_run: DryRun = False
+
+
+class ScriptClip(Wire):
+    clip_id: str
+    status: str = Field(description="waiting (dry run), open, done or error.")
+    job_id: str | None = None
+    state: str | None = None
+    quality_mode: str
+    model: str | None = None
+    duration: int
+    quoted_usd: Usd | None = Field(None, description="List price; 0 if an earlier call has paid for it.")
+    url: str | None = None
+    error: str | None = None
+    billed: str | None = Field(None, description="Of an error: yes, no or unknown.")
+    next_action: str | None = None
+    warnings: tuple[str, ...] | None = None
+
+    @classmethod
+    def of(cls, clip: ClipRun) -> ScriptClip:
+        error = clip.error
+        return cls(
+            clip_id=clip.id,
+            status=clip.status,
+            job_id=clip.job_id,
+            state=clip.state or None,
+            quality_mode=clip.mode,
+            model=clip.model or None,
+            duration=clip.duration_s,
+            quoted_usd=clip.quoted_usd,
+            url=(clip.data.get("video") or {}).get("url"),
+            error=error.message if error else None,
+            billed=error.billed if error else None,
+            next_action=error.next_action or None if error else None,
+            warnings=tuple(clip.warnings) or None,
+        )
+
+
+class ScriptRunResult(Wire):
+    request_id: str
+    clips: tuple[ScriptClip, ...]
+    total_usd: Usd = Field(description="What this call costs at list prices, which is reserved.")
+    dry_run: bool | None = None
+    sandbox: bool | None = None
+    cap_left_usd: dict[str, Usd] | None = None
+    next_action: str | None = None
+
+
+class _OnRecord:
+    """What the ledger knows of a script, in the place of a manifest. Nothing needs to be written beside it."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self._rows = [_row(job) for job in reversed(jobs)]
+
+    def rows(self) -> list[dict[str, Any]]:
+        return self._rows
+
+    def put_clip(self, clip_id: str, quality_mode: str, **fields: Any) -> None:
+        pass
+
+    def start_run(self, **fields: Any) -> str:
+        return ""
+
+    def finish_run(self, run_id: str) -> None:
+        pass
+
+
+def _row(job: Job) -> dict[str, Any]:
+    """As the manifest has it. Where the clip is now is asked of its job."""
+    status = "pending" if not job.is_settled or job.state is JobState.DONE else "error"
+    return {
+        "id": job.clip_id,
+        "qualityMode": getattr(job.plan, "quality_mode", None),
+        "status": status,
+        "jobId": job.id,
+        "requestId": job.provider_request_id,
+        "idempotencyKey": job.idempotency_key,
+    }
+
+
+def script_run_tool(
+    maker_for: MakerFor, ledger: Ledger, presets: Presets, folders: Sequence[Path], *, sandbox: bool
+) -> Tool[ScriptRunArguments]:
+    async def handle(arguments: ScriptRunArguments, caller: Caller) -> Answer:
+        request = await asyncio.to_thread(_request, arguments, folders)
+        options = RunOptions(
+            clip_ids=arguments.clips or (),
+            remaster=arguments.remaster,
+            max_usd=None if arguments.max_usd is None else Decimal(str(arguments.max_usd)),
+            wait_s=0.0,
+        )
+        jobs = await _jobs(ledger, request.request_id, caller.actor_id)
+        run = ScriptRun(request, options, maker=maker_for(caller.actor_id), manifest=_OnRecord(jobs), presets=presets)
+        await run.quote()
+        if not arguments.dry_run:
+            await run.run()
+        result = ScriptRunResult(
+            request_id=request.request_id,
+            clips=tuple(ScriptClip.of(clip) for clip in run.clips),
+            total_usd=run.total_usd,
+            dry_run=arguments.dry_run or None,
+            sandbox=sandbox or None,
+            cap_left_usd=run.cap_left_usd or None,
+            next_action=None if arguments.dry_run else "Call ring-job-get with each jobId: it waits for the clip.",
+        )
+        return Answer(data=result.data(), text=_text(result))
+
+    return Tool(
+        name="ring-script-run",
+        title="Run a script of clips",
+        description=DESCRIPTION,
+        arguments=ScriptRunArguments,
+        output=ScriptRunResult,
+        annotations=paid("Run a script of clips"),
+        handler=handle,
+    )
+
+
+def _request(arguments: ScriptRunArguments, folders: Sequence[Path]) -> ScriptRequest:
+    if (arguments.request is None) == (arguments.path is None):
+        raise InvalidRequest("give either request or path")
+    if arguments.path is None:
+        return parse_script(json.dumps(arguments.request))
+    path = Path(arguments.path).expanduser()
+    real = path.resolve()
+    if not path.is_absolute() or not any(real.is_relative_to(folder.expanduser().resolve()) for folder in folders):
+        raise InvalidRequest("path must be an absolute path in a folder of RING_INPUT_DIRS")
+    return read_script(real)
+
+
+async def _jobs(ledger: Ledger, request_id: str, actor_id: str) -> list[Job]:
+    """All of this actor's clips of the script, newest first."""
+    jobs: list[Job] = []
+    cursor: str | None = None
+    while True:
+        page = await ledger.list_jobs(
+            JobQuery(actor_id=actor_id, kind="video", pipeline_request_id=request_id, before=cursor, limit=_PAGE)
+        )
+        jobs += page.jobs
+        cursor = page.cursor
+        if cursor is None:
+            return jobs
+
+
+def _text(result: ScriptRunResult) -> str:
+    lines = ["DRY RUN: nothing was made and nothing was spent."] if result.dry_run else []
+    if result.sandbox:
+        lines.append("SANDBOX: test media, made without a provider and without cost.")
+    lines.append(f"{len(result.clips)} clips of {result.request_id}, {usd(result.total_usd)} at list prices:")
+    for clip in result.clips:
+        facts = [clip.clip_id, clip.quality_mode, f"{clip.duration} s"]
+        facts += [usd(clip.quoted_usd)] if clip.quoted_usd is not None else []
+        facts += [fact for fact in (clip.state or clip.status, clip.job_id, clip.url, clip.error) if fact]
+        lines.append("  " + "  ".join(facts))
+        lines += [f"    warning: {warning}" for warning in clip.warnings or ()]
+    lines += [f"cap left, {name}: {usd(amount)}" for name, amount in (result.cap_left_usd or {}).items()]
+    return "\n".join([*lines, *([result.next_action] if result.next_action else [])])
