@@ -153,7 +153,7 @@ class Intake:
 def request_hash(tool: str, plan: Plan, idempotency_key: str | None) -> str:
     """What makes two requests the same: tool, effective arguments and key. Tagged, so that the form can change."""
     facts = plan.model_dump(
-        mode="json", exclude={"prices", "warnings", "storage_prefix", "estimated_usd", "made_frame"}
+        mode="json", exclude={"prices", "warnings", "storage_prefix", "estimated_usd", "made_frame", "made_thumbnail"}
     )
     text = json.dumps([tool, facts, idempotency_key], sort_keys=True, ensure_ascii=False)
     return "v1:" + hashlib.sha256(text.encode()).hexdigest()

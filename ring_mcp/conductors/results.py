@@ -112,6 +112,7 @@ class GenerateVideoResult(JobResult):
     duration: int | None = Field(None, description="Seconds that were asked for.")
     video: VideoAsset | None = None
     first_frame: ImageAsset | None = Field(None, description="The still that firstFramePrompt made.")
+    thumbnail: ImageAsset | None = Field(None, description="The picture that thumbnail asked for.")
     request_id: str | None = Field(None, description="The provider's own id of the job.")
     clip_id: str | None = None
     pipeline_request_id: str | None = None
@@ -167,6 +168,7 @@ def _video_result(job: Job, plan: VideoPlan, shared: dict[str, Any]) -> Generate
         duration=plan.duration_s,
         video=video,
         first_frame=image_asset(plan.made_frame) if plan.made_frame else None,
+        thumbnail=image_asset(plan.made_thumbnail) if plan.made_thumbnail else None,
         request_id=job.provider_request_id,
         clip_id=plan.clip_id,
         pipeline_request_id=plan.pipeline_request_id,

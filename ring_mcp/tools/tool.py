@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -40,6 +40,7 @@ MAX_WAIT_S = 3600.0
 # Limits stand inside the type: beside a validator pydantic would put them into the schema under names of its own.
 Text = Annotated[str, AfterValidator(_sendable)]
 ShortText = Annotated[str, Field(max_length=200), AfterValidator(_sendable)]
+Words = Annotated[str, Field(min_length=1, max_length=10_000), AfterValidator(_sendable)]
 Key = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_sendable)]
 Whole = Annotated[int, BeforeValidator(not_a_bool)]
 WaitSeconds = Annotated[float, Field(ge=0, le=MAX_WAIT_S), BeforeValidator(not_a_bool)]
@@ -56,22 +57,43 @@ class Arguments(BaseModel):
         try:
             return cls.model_validate(dict(arguments or {}))
         except ValidationError as exc:
-            names = [field.alias or name for name, field in cls.model_fields.items()]
-            raise InvalidRequest("; ".join(_sentence(error, names) for error in exc.errors())) from exc
+            schema = cls.input_schema()
+            raise InvalidRequest("; ".join(_sentence(error, schema) for error in exc.errors())) from exc
 
     @classmethod
     def input_schema(cls) -> dict[str, Any]:
-        """A flat JSON Schema without a combinator at its top: some clients refuse the whole list for one."""
-        return dict(tidy(cls.model_json_schema(by_alias=True)))
+        """A JSON Schema without references or a combinator at its top: some clients refuse the whole list for one."""
+        schema = cls.model_json_schema(by_alias=True)
+        return dict(tidy(_inlined(schema, schema.pop("$defs", {}))))
 
 
-def _sentence(error: Any, names: list[str]) -> str:
+def _inlined(schema: Any, definitions: Mapping[str, Any]) -> Any:
+    if isinstance(schema, list):
+        return [_inlined(item, definitions) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return _inlined(definitions[schema["$ref"].rsplit("/", 1)[-1]], definitions)
+    return {key: _inlined(value, definitions) for key, value in schema.items()}
+
+
+def _names(schema: dict[str, Any], path: Sequence[str | int]) -> list[str]:
+    """The arguments that are allowed at a place inside the schema."""
+    for part in path:
+        schema = schema["items"] if isinstance(part, int) else schema["properties"][part]
+    return list(schema["properties"])
+
+
+def _sentence(error: Any, schema: dict[str, Any]) -> str:
     where = ".".join(str(part) for part in error["loc"])
     match error["type"]:
         case "missing":
             return f"{where} is required"
+        case "model_type":
+            return f"{where}: must be an object"
         case "extra_forbidden":
-            close = difflib.get_close_matches(where.replace("_", ""), names, n=1, cutoff=0.6)
+            names = _names(schema, error["loc"][:-1])
+            close = difflib.get_close_matches(str(error["loc"][-1]).replace("_", ""), names, n=1, cutoff=0.6)
             hint = f", did you mean {close[0]}?" if close else ""
             return f"unknown argument {where[:60]!r}{hint} (allowed: {', '.join(names) or 'none'})"
         case _:

@@ -8,10 +8,10 @@ from pydantic import Field
 
 from ring_mcp.conductors.results import GenerateVideoResult
 from ring_mcp.conductors.video import VideoConductor
-from ring_mcp.domain import VideoRequest
+from ring_mcp.domain import Overlay, OverlayPosition, OverlayRole, Thumbnail, ThumbnailTemplate, VideoRequest
 from ring_mcp.tools.job_answers import Previews, answer, report
 from ring_mcp.tools.paid import DryRun, IdempotencyKey, Wait, paid
-from ring_mcp.tools.tool import Answer, Arguments, Caller, ShortText, Text, Tool, Whole
+from ring_mcp.tools.tool import Answer, Arguments, Caller, ShortText, Text, Tool, Whole, Words
 
 DESCRIPTION = """\
 Makes a video clip of 1 to 15 seconds from a prompt, optionally from a first frame, on the operator's own provider \
@@ -29,6 +29,30 @@ remaster: true makes the clip again at 720p; with sourceVideoUrl it edits that c
 Example: {"prompt": "ACTION: the boat turns into the wind. CAMERA: slow dolly in.", "duration": 6}"""
 
 QualityModeName = Literal["draft", "draft_i2v", "production", "production_i2v"]
+
+
+class OverlayArguments(Arguments):
+    text: Words = Field(description="Wrapped, made smaller, and in the end cut, so that it fits.")
+    role: OverlayRole | None = Field(None, description="title and cta are large and bold. Default: caption.")
+    position: OverlayPosition | None = Field(None, description="Texts at one position are stacked. Default: bottom.")
+
+
+class ThumbnailArguments(Arguments):
+    enabled: bool = Field(description="false: none is made. Required.")
+    source_frame: Literal["firstFrame", "generated"] | None = Field(
+        None, description="Taken and not used, as in Ring: the first frame, else imageUrl, else the clip's own."
+    )
+    template: ThumbnailTemplate | None = Field(
+        None, description="default: shaded towards the bottom; title_card: darker; cta_bar: the cta on a bar."
+    )
+    aspect_ratio: Text | None = Field(None, description="16:9, 9:16 or 1:1. Default: the nearest to the clip.")
+    overlays: tuple[OverlayArguments, ...] = Field((), max_length=20, description="The texts on it.")
+
+    def thumbnail(self) -> Thumbnail | None:
+        if not self.enabled:
+            return None
+        overlays = [Overlay.model_validate(overlay.model_dump(exclude_none=True)) for overlay in self.overlays]
+        return Thumbnail(template=self.template or "default", aspect_ratio=self.aspect_ratio, overlays=tuple(overlays))
 
 
 class VideoCreateArguments(Arguments):
@@ -62,6 +86,9 @@ class VideoCreateArguments(Arguments):
     persist_to_filebase: bool = Field(
         True, description="false: no copy and no audit row; the answer has the provider's address, which expires."
     )
+    thumbnail: ThumbnailArguments | None = Field(
+        None, description="A 1280x720, 720x1280 or 1080x1080 PNG with words over the first frame; it costs nothing."
+    )
     dry_run: DryRun = False
     idempotency_key: IdempotencyKey = None
     wait_seconds: Wait = None
@@ -87,6 +114,7 @@ class VideoCreateArguments(Arguments):
             purpose=self.purpose,
             ref_code=self.ref_code,
             persist=self.persist_to_filebase,
+            thumbnail=self.thumbnail.thumbnail() if self.thumbnail else None,
             idempotency_key=self.idempotency_key,
         )
 
