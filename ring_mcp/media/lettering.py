@@ -9,29 +9,33 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from PIL import ImageFont
 
-MAX_CHARS = 1000
+MAX_CHARS = 500
 """More than this is never legible on a thumbnail; it bounds the time that a text can take."""
 
 _MAX_BALANCED_LINES = 4
+_EVEN_PX = 12
 _NO_CHARACTER = "\U0010ffff"
 _JOINERS = "\u200c\u200d"
 _INVISIBLE = ("Cc", "Cf", "Cs", "Co", "Cn")
 _MARKS = ("Mn", "Me")
 _MAX_MARKS = 3
+_JOINED = re.compile("[\u0590-\u1cff\ua840-\uabff]")
 _RIGHT_TO_LEFT = ("R", "AL")
 # Chinese and Japanese break between any two characters, the rest at blanks.
 _BREAKABLE = "\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff"
 _TOKEN = re.compile(f"\n| ?[{_BREAKABLE}]| ?[^ \n{_BREAKABLE}]+")
 
-Direction = Literal["ltr", "rtl"]
+Layout = Literal["simple", "ltr", "rtl"]
+"""Simple scripts are laid out by Pillow itself, alike on every machine; the others need raqm, and their direction."""
+Ruler = Callable[[str], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +48,14 @@ class Wording:
     is_cut: bool
 
     @property
-    def direction(self) -> Direction:
-        """That of the first character that has one."""
-        strong = (c for c in map(unicodedata.bidirectional, self.text) if c in ("L", *_RIGHT_TO_LEFT))
+    def layout(self) -> Layout:
+        """Whether letters are joined or change places, and then the direction of the first that has one."""
+        kinds = [unicodedata.bidirectional(character) for character in self.text]
+        has_right_to_left = any(kind in _RIGHT_TO_LEFT for kind in kinds)
+        if not has_right_to_left and not _JOINED.search(self.text):
+            return "simple"
+        strong = (kind for kind in kinds if kind in ("L", *_RIGHT_TO_LEFT))
         return "rtl" if next(strong, "L") in _RIGHT_TO_LEFT else "ltr"
-
-    @property
-    def is_bidirectional(self) -> bool:
-        return any(unicodedata.bidirectional(character) in _RIGHT_TO_LEFT for character in self.text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,10 @@ class Lines:
     font: Path
     size_px: int
     weight: int
-    direction: Direction
+    layout: Layout
+
+    def face(self) -> ImageFont.FreeTypeFont:
+        return face(self.font, self.size_px, self.weight, self.layout)
 
     @property
     def line_px(self) -> int:
@@ -70,16 +77,19 @@ class Lines:
 
     @property
     def ascent_px(self) -> int:
-        return face(self.font, self.size_px, self.weight).getmetrics()[0]
+        return self.face().getmetrics()[0]
 
     @property
     def height_px(self) -> int:
         if not self.lines:
             return 0
-        return sum(face(self.font, self.size_px, self.weight).getmetrics()) + self.line_px * (len(self.lines) - 1)
+        return sum(self.face().getmetrics()) + self.line_px * (len(self.lines) - 1)
 
     def width_px(self, text: str) -> float:
-        return _width_px(text, face(self.font, self.size_px, self.weight), self.direction)
+        """The wider of what the pen moves and what is inked."""
+        used, options = self.face(), laid_out(self.layout)
+        left, _, right, _ = used.getbbox(text, anchor="ls", **options)
+        return max(used.getlength(text, **options), right) - min(0.0, left)
 
     def cut(self, room: int, width_px: int) -> Lines:
         """At most ``room`` lines; the last one ends in an ellipsis where something is missing."""
@@ -88,9 +98,7 @@ class Lines:
         dots, last = _dots(self.font), self.lines[room - 1]
         while last and self.width_px(last + dots) > width_px:
             last = last[:-1]
-        return Lines(
-            (*self.lines[: room - 1], last.rstrip() + dots), self.font, self.size_px, self.weight, self.direction
-        )
+        return replace(self, lines=(*self.lines[: room - 1], last.rstrip() + dots))
 
 
 def own_font() -> Path:
@@ -109,24 +117,25 @@ def is_font(path: Path) -> bool:
     return True
 
 
-def knows_directions() -> bool:
-    """Whether this Pillow can lay out text from right to left."""
+def has_raqm() -> bool:
+    """Whether this Pillow can lay out scripts that are not simple."""
     from PIL import features
 
     return bool(features.check("raqm"))
 
 
-def laid_out(direction: Direction) -> dict[str, Any]:
-    """What Pillow's text functions take for a direction; without raqm they take none."""
-    return {"direction": direction} if knows_directions() else {}
+def laid_out(layout: Layout) -> dict[str, Any]:
+    """What Pillow's text functions take for a layout; without raqm they take no direction."""
+    return {"direction": layout} if layout != "simple" and has_raqm() else {}
 
 
 @functools.lru_cache(maxsize=64)
-def face(path: Path, size_px: int, weight: int = 400) -> ImageFont.FreeTypeFont:
+def face(path: Path, size_px: int, weight: int, layout: Layout) -> ImageFont.FreeTypeFont:
     """A font at a size; the weight counts for variable fonts alone. Raises OSError."""
     from PIL import ImageFont
 
-    loaded = ImageFont.truetype(str(path), size_px)
+    engine = ImageFont.Layout.BASIC if layout == "simple" or not has_raqm() else ImageFont.Layout.RAQM
+    loaded = ImageFont.truetype(str(path), size_px, layout_engine=engine)
     try:
         axes = loaded.get_variation_axes()
     except OSError:  # not a variable font
@@ -195,53 +204,54 @@ def break_lines(wording: Wording, width_px: int, size_px: int, weight: int, *, s
     Smaller, down to ``smallest_px``, where a word would not fit into a line; broken inside a word only then.
     """
     tokens = _TOKEN.findall(wording.text)
-    direction = wording.direction
     size_px = max(size_px, smallest_px)
     while True:
-        used = face(wording.font, size_px, weight)
-        longest_px = max((_width_px(token.strip(), used, direction) for token in set(tokens)), default=0)
-        if longest_px <= width_px or size_px <= smallest_px:
+        ruler = functools.partial(_advance_px, wording.font, size_px, weight, wording.layout)
+        room_px = width_px - size_px // 8  # letters may reach a little beyond their own width
+        longest_px = max((ruler(token.lstrip()) for token in tokens), default=0.0)
+        if longest_px <= room_px or size_px <= smallest_px:
             break
-        size_px = max(smallest_px, min(size_px - 1, int(size_px * width_px / longest_px)))
-    lines = _broken(tokens, width_px, used, direction)
+        size_px = max(smallest_px, min(size_px - 1, int(size_px * room_px / longest_px)))
+    lines = _broken(tokens, room_px, ruler)
     if 1 < len(lines) <= _MAX_BALANCED_LINES:
-        lines = _balanced(tokens, lines, max(int(longest_px) + 1, width_px // 2), width_px, used, direction)
-    return Lines(tuple(lines), wording.font, size_px, weight, direction)
+        lines = _balanced(tokens, lines, max(int(longest_px) + 1, room_px // 2), room_px, ruler)
+    return Lines(tuple(lines), wording.font, size_px, weight, wording.layout)
 
 
-def _broken(tokens: list[str], width_px: int, used: ImageFont.FreeTypeFont, direction: Direction) -> list[str]:
-    lines: list[str] = []
-    line = ""
+def _broken(tokens: list[str], width_px: int, ruler: Ruler) -> list[str]:
+    lines, used_px = [""], 0.0
     for part in tokens:
         if part == "\n":
-            lines.append(line)
-            line = ""
-        elif _width_px((line + part).lstrip(), used, direction) <= width_px:
-            line = (line + part).lstrip()
-        else:
-            *full, line = [line, *_pieces(part.lstrip(), width_px, used, direction)]
-            lines += full
-    return [line for line in [*lines, line] if line]
+            lines.append("")
+            continue
+        used_px = used_px + ruler(part) if lines[-1] else ruler(part.lstrip())
+        if lines[-1] and used_px <= width_px:
+            lines[-1] += part
+            continue
+        lines += _pieces(part.lstrip(), width_px, ruler)
+        used_px = ruler(lines[-1])
+    return [line for line in lines if line]
 
 
-def _pieces(word: str, width_px: int, used: ImageFont.FreeTypeFont, direction: Direction) -> list[str]:
-    """A word that is wider than a line, in pieces that are not; an accent stays with its letter."""
-    pieces = [""]
+def _pieces(word: str, width_px: int, ruler: Ruler) -> list[str]:
+    """A word in pieces that fit into a line, mostly one; an accent stays with its letter."""
+    if ruler(word) <= width_px:
+        return [word]
+    pieces, used_px = [""], 0.0
     for character in word:
-        is_full = pieces[-1] and _width_px(pieces[-1] + character, used, direction) > width_px
-        if is_full and not _is_mark(character):
+        used_px += ruler(character)
+        if pieces[-1] and used_px > width_px and not _is_mark(character):
             pieces.append("")
+            used_px = ruler(character)
         pieces[-1] += character
     return pieces
 
 
-def _balanced(
-    tokens: list[str], lines: list[str], low: int, high: int, used: ImageFont.FreeTypeFont, direction: Direction
-) -> list[str]:
+def _balanced(tokens: list[str], lines: list[str], low: int, high: int, ruler: Ruler) -> list[str]:
     """As many lines, as even as can be: no single word is left over on the last one. ``low``: a word fits in it."""
-    while high - low > used.size // 4:
+    while high - low > _EVEN_PX:
         middle = (low + high) // 2
-        attempt = _broken(tokens, middle, used, direction)
+        attempt = _broken(tokens, middle, ruler)
         if len(attempt) <= len(lines):
             high, lines = middle, attempt
         else:
@@ -249,8 +259,7 @@ def _balanced(
     return lines
 
 
-def _width_px(text: str, used: ImageFont.FreeTypeFont, direction: Direction) -> float:
-    """The wider of what the pen moves and what is inked."""
-    options = laid_out(direction)
-    left, _, right, _ = used.getbbox(text, anchor="ls", **options)
-    return max(used.getlength(text, **options), right) - min(0.0, left)
+@functools.lru_cache(maxsize=16_384)
+def _advance_px(font: Path, size_px: int, weight: int, layout: Layout, text: str) -> float:
+    """How far a word moves the pen. Lines are added up from words: measured whole they take much longer."""
+    return face(font, size_px, weight, layout).getlength(text, **laid_out(layout))

@@ -18,9 +18,8 @@ from ring_mcp.media.lettering import (
     Lines,
     Wording,
     break_lines,
-    face,
+    has_raqm,
     is_font,
-    knows_directions,
     laid_out,
     own_font,
     word,
@@ -77,7 +76,7 @@ def make_thumbnail(
 ) -> tuple[bytes, tuple[str, ...]] | None:
     """A PNG, and warnings; None if ``background`` cannot be decoded. ``font`` has what Noto Sans has not.
 
-    Blocking, up to a second or two: call it in a thread.
+    Blocking, a tenth of a second, with pages of text some seconds: call it in a thread.
     """
     size = CANVASES[canvas]
     picture = _covered(background, size)
@@ -132,8 +131,8 @@ def _worded(overlays: Sequence[Overlay], font: Path | None, warnings: list[str])
     if missing:
         shown = " ".join(missing[:10]) + (" …" if len(missing) > 10 else "")
         warnings.append(f"no font has {shown}: left out; RING_THUMBNAIL_FONT can name a font that has them")
-    if any(wording.is_bidirectional for _, wording in worded) and not knows_directions():
-        warnings.append("text from right to left is drawn in the wrong order: this Pillow was built without raqm")
+    if any(wording.layout != "simple" for _, wording in worded) and not has_raqm():
+        warnings.append("letters are not joined or ordered as their script wants it: this Pillow has no raqm")
     kept = [(overlay, wording) for overlay, wording in worded if wording.text]
     if len(kept) < len(worded):
         warnings.append(f"{len(worded) - len(kept)} of {len(worded)} overlays have nothing that can be drawn")
@@ -163,7 +162,7 @@ def _fitted(
     if cut or any(wording.is_cut for _, wording in worded):
         warnings.append("a text was too long and has been cut")
     if spec.template == "cta_bar" and not worded:
-        blocks.append(_Block(Lines((), own_font(), _SMALLEST_PX, 400, "ltr"), "bottom", has_bar=True))
+        blocks.append(_Block(Lines((), own_font(), _SMALLEST_PX, 400, "simple"), "bottom", has_bar=True))
     return blocks
 
 
@@ -236,8 +235,7 @@ def _letter(picture: Picture, placed: Sequence[tuple[_Block, int]]) -> None:
 
 def _draw_lines(pen: Pen, block: _Block, top: int, canvas_px: int) -> None:
     lines = block.lines
-    used = face(lines.font, lines.size_px, lines.weight)
-    options = laid_out(lines.direction)
+    used, options = lines.face(), laid_out(lines.layout)
     baseline = top + lines.ascent_px
     for line in lines.lines:
         width_px = lines.width_px(line)
