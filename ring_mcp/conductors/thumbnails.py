@@ -25,9 +25,6 @@ from ring_mcp.storage.keys import storage_key
 logger = logging.getLogger(__name__)
 
 SOURCE = "scripted-media-thumbnail"
-LIMIT_S = 30.0
-"""How long a finished clip waits for its thumbnail at most."""
-
 _FETCH_LIMIT_S = 10.0
 
 
@@ -36,12 +33,25 @@ class _NotMade(Exception):
 
 
 class Thumbnails:
-    """``prefix``: first folders of the storage key. ``font`` has what Noto Sans has not."""
+    """``prefix``: first folders of the storage key. ``font`` has what Noto Sans has not.
 
-    def __init__(self, inputs: MediaInputs, storage: Storage, *, spool: Path, prefix: str, font: Path | None) -> None:
+    A finished clip waits for its thumbnail for ``limit_s`` at most.
+    """
+
+    def __init__(
+        self,
+        inputs: MediaInputs,
+        storage: Storage,
+        *,
+        spool: Path,
+        prefix: str,
+        font: Path | None,
+        limit_s: float = 30.0,
+    ) -> None:
         self._inputs = inputs
         self._storage = storage
         self._spool = spool
+        self._limit_s = limit_s
         self._prefix = prefix
         self._font = font.expanduser() if font else None
 
@@ -51,12 +61,12 @@ class Thumbnails:
         if not isinstance(plan, VideoPlan) or plan.thumbnail is None:
             return job, ()
         try:
-            async with asyncio.timeout(LIMIT_S):
+            async with asyncio.timeout(self._limit_s):
                 asset, canvas, warnings = await self._made(job, plan, plan.thumbnail, clip)
         except (_NotMade, RingError) as exc:
             return _without(job, str(exc)), ()
         except TimeoutError:
-            return _without(job, f"it was not there within {LIMIT_S:.0f} s"), ()
+            return _without(job, "it was not there in time"), ()
         except Exception as exc:
             logger.exception("job %s: no thumbnail", job.id)
             return _without(job, f"internal error ({type(exc).__name__})"), ()

@@ -96,7 +96,7 @@ class Lines:
         if len(self.lines) <= room:
             return self
         dots, last = _dots(self.font), self.lines[room - 1]
-        while last and self.width_px(last + dots) > width_px:
+        while last and self.width_px(last.rstrip() + dots) > width_px:
             last = last[:-1]
         return replace(self, lines=(*self.lines[: room - 1], last.rstrip() + dots))
 
@@ -215,7 +215,13 @@ def break_lines(wording: Wording, width_px: int, size_px: int, weight: int, *, s
     lines = _broken(tokens, room_px, ruler)
     if 1 < len(lines) <= _MAX_BALANCED_LINES:
         lines = _balanced(tokens, lines, max(int(longest_px) + 1, room_px // 2), room_px, ruler)
-    return Lines(tuple(lines), wording.font, size_px, weight, wording.layout)
+    broken = Lines(tuple(lines), wording.font, size_px, weight, wording.layout)
+    if any(map(_is_mark, wording.text)):  # accents may reach far beyond their letter, which words do not tell
+        widest_px = max(map(broken.width_px, lines), default=0.0)
+        if widest_px > width_px:
+            room_px -= max(2 * size_px, int(widest_px) - width_px)
+            broken = replace(broken, lines=tuple(_broken(tokens, room_px, ruler)))
+    return broken
 
 
 def _broken(tokens: list[str], width_px: int, ruler: Ruler) -> list[str]:
