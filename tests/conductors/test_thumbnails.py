@@ -28,7 +28,8 @@ BOAT = VideoRequest(prompt="a boat turns", duration_s=1, thumbnail=TITLE)
 
 
 def opened(path: str | None) -> Image.Image:
-    return Image.open(path or "")
+    with Image.open(path or "") as picture:
+        return picture.copy()
 
 
 def media_of(clip: Path) -> MediaFile:
