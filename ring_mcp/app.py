@@ -20,6 +20,7 @@ from ring_mcp.conductors.intake import Intake
 from ring_mcp.conductors.jobs import JobRunner
 from ring_mcp.conductors.preparation import Preparation
 from ring_mcp.conductors.recording import WriteAhead
+from ring_mcp.conductors.thumbnails import Thumbnails
 from ring_mcp.conductors.video import VideoConductor, video_audit
 from ring_mcp.config import Config
 from ring_mcp.domain import Caps, MediaKind
@@ -135,16 +136,20 @@ async def open_app(
             ("video", "xai"): XaiVideos(http, has_key=config.xai_api_key is not None, clock=clock),
         }
         spool, previews = state / "spool", state / "previews" if config.result_preview else None
+        inputs = MediaInputs(
+            storage, fetch=http.download, check_address=http.check_address, folders=config.input_dirs, spool=spool
+        )
+        thumbnails = Thumbnails(
+            inputs, storage, spool=spool, prefix=config.image_gen_storage_prefix, font=config.thumbnail_font
+        )
         homecoming = Homecoming(
             providers,
             storage,
             clock,
             spool=spool,
             previews=previews,
+            thumbnails=thumbnails,
             audit_of={"image": image_audit, "video": video_audit},
-        )
-        inputs = MediaInputs(
-            storage, fetch=http.download, check_address=http.check_address, folders=config.input_dirs, spool=spool
         )
         preparation = Preparation(inputs, clock)
         paces = _paces(config)
@@ -164,15 +169,8 @@ async def open_app(
         )
         settings = video_settings(config)
         images = ImageConductor(intake, presets, settings.images, clock)
-        videos = VideoConductor(
-            intake,
-            runner,
-            inputs,
-            presets,
-            settings,
-            clock,
-            first_frame_wait_s=paces["image"].poll_timeout_s + FIRST_FRAME_MARGIN_S,
-        )
+        frame_wait_s = paces["image"].poll_timeout_s + FIRST_FRAME_MARGIN_S
+        videos = VideoConductor(intake, runner, inputs, presets, settings, clock, first_frame_wait_s=frame_wait_s)
         preparation.make_first_frame = videos.make_first_frame
         default = config.image_gen_provider
         image_model = settings.images.models.get(default) or presets.defaults.image[default].model

@@ -106,6 +106,7 @@ class Config(BaseSettings):
     video_gen_poll_timeout_ms: Annotated[int, Field(gt=0), env("VIDEO_GEN_POLL_TIMEOUT_MS")] = 900_000
     video_gen_poll_interval_ms: Annotated[int, Field(gt=0), env("VIDEO_GEN_POLL_INTERVAL_MS")] = 5_000
     video_gen_storage_prefix: Annotated[str, env("VIDEO_GEN_STORAGE_PREFIX")] = "generated/videos"
+    thumbnail_font: Annotated[Path | None, env("RING_THUMBNAIL_FONT")] = None
     input_dirs: Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_folders), env("RING_INPUT_DIRS")] = ()
 
     file_backend: Annotated[Literal["local", "ringbase"], BeforeValidator(_backend), env("FILE_BACKEND")] = "local"

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-OWN_OPTIONS = frozenset({"as_json", "opened", "wait_s", "gateway"})
-"""What is not an argument of the tool (``wait_s`` is its waitSeconds)."""
+OWN_OPTIONS = frozenset({"as_json", "opened", "wait_s", "gateway", "thumbnail_template"})
+"""What is not an argument of the tool (``wait_s`` is its waitSeconds, ``thumbnail_template`` is in its thumbnail)."""
 
 
 def _shared_options(command: F) -> F:
@@ -80,21 +80,39 @@ def image(
     default=True,
     help="--no-…: no copy and no audit row, only the provider's address, which expires.",
 )
+@click.option("--thumbnail", metavar="TITLE", help="Make a thumbnail with these words; it costs nothing.")
+@click.option("--thumbnail-template", help="With --thumbnail: default, title_card or cta_bar.")
 @_shared_options
 def video(
-    wait_s: float | None, as_json: bool, opened: bool, gateway: str | None, **arguments: str | float | bool | None
+    wait_s: float | None,
+    as_json: bool,
+    opened: bool,
+    gateway: str | None,
+    thumbnail: str | None,
+    thumbnail_template: str | None,
+    **arguments: Any,
 ) -> None:
     """Make a clip of 1 to 15 seconds from PROMPT. It costs money; --dry-run tells the price first.
 
     It usually takes one to five minutes. Ctrl-C leaves it: the job stays on record, `ring-mcp jobs resume` fetches it.
     Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 still under way (its job is printed).
     """
+    if thumbnail_template and thumbnail is None:
+        raise click.UsageError("--thumbnail-template goes with --thumbnail")
+    if thumbnail is not None:
+        arguments["thumbnail"] = _thumbnail(thumbnail, thumbnail_template)
     _create("video", arguments, wait_s, as_json, opened, gateway)
+
+
+def _thumbnail(title: str, template: str | None) -> dict[str, Any]:
+    """The argument of the tool: the words as a title, in the middle of a title card and at the bottom otherwise."""
+    overlay = {"text": title, "role": "title", **({"position": "center"} if template == "title_card" else {})}
+    return {"enabled": True, "overlays": [overlay], **({"template": template} if template else {})}
 
 
 def _create(
     kind: MediaKind,
-    given: dict[str, str | float | bool | None],
+    given: dict[str, Any],
     wait_s: float | None,
     as_json: bool,
     opened: bool,
@@ -118,7 +136,7 @@ def _create(
     finish(data, as_json=as_json, gateway=gateway, opened=opened)
 
 
-def _arguments(kind: MediaKind, given: dict[str, str | float | bool | None]) -> dict[str, Any]:
+def _arguments(kind: MediaKind, given: dict[str, Any]) -> dict[str, Any]:
     """The tool's arguments, checked here so that wrong usage is told before anything is reached."""
     from ring_mcp.tools.image_create import ImageCreateArguments
     from ring_mcp.tools.video_create import VideoCreateArguments

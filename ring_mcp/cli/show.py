@@ -72,6 +72,8 @@ def result_lines(data: Mapping[str, Any]) -> list[str]:
         lines += ["clip", *_file_lines(data["video"])]
     if data.get("firstFrame"):
         lines += ["first frame", *_file_lines(data["firstFrame"])]
+    if data.get("thumbnail"):
+        lines += ["thumbnail", *_file_lines(data["thumbnail"])]
     if data.get("state") in DRIVEN:
         progress = f", {data['progress']}%" if data.get("progress") else ""
         lines.append(f"still under way: {data['state']}{progress}")

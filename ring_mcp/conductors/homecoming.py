@@ -18,6 +18,7 @@ from pathlib import Path
 from ring_mcp.clock import Clock
 from ring_mcp.conductors.recording import JobRecord
 from ring_mcp.conductors.spending import settled_cost
+from ring_mcp.conductors.thumbnails import Thumbnails
 from ring_mcp.domain import (
     Asset,
     AuditRecord,
@@ -64,6 +65,7 @@ class Homecoming:
         *,
         spool: Path,
         previews: Path | None,
+        thumbnails: Thumbnails,
         audit_of: Mapping[str, AuditOf],
     ) -> None:
         self.spool = spool
@@ -71,6 +73,7 @@ class Homecoming:
         self._storage = storage
         self._clock = clock
         self._previews = previews
+        self._thumbnails = thumbnails
         self._audit_of = audit_of
 
     async def tidy_up(self, ledger: Ledger) -> None:
@@ -136,10 +139,12 @@ class Homecoming:
             duration_s=media.duration_s,
         )
         after = replace(job, assets=(*job.assets, asset))
+        records: Sequence[AuditRecord] = ()
         if not self._missing(after):
             await self._keep_preview(after)
+            after, records = await self._thumbnails.add(after, media)
             after = self._finished(after)
-        await record.write(after, [self._audit_of[job.kind](job, asset)])
+        await record.write(after, [self._audit_of[job.kind](after, asset), *records])
 
     def _metadata(self, job: Job) -> dict[str, str]:
         facts = {"source": job.plan.provider, "model": job.plan.model, "purpose": job.plan.purpose, "jobId": job.id}

@@ -56,6 +56,19 @@ class MediaInputs:
     async def video_for_provider(self, url: str) -> str:
         return await self._for_provider(url, "sourceVideoUrl", "video", MAX_INPUT_VIDEO_BYTES)
 
+    async def picture(self, url: str, path: Path) -> Path:
+        """The file behind an image's address: one that lies here, or ``path``, after it was fetched to there.
+
+        Raises InvalidRequest or OSError.
+        """
+        local = self._local(url, "imageUrl")
+        if local is None:
+            try:
+                await self._fetch(url, path, MAX_INPUT_IMAGE_BYTES)
+            except ProviderError as exc:
+                raise InvalidRequest(_told(exc)) from exc
+        return local or path
+
     async def _check_image(self, url: str) -> None:
         local = self._local(url, "imageUrl")
         if local is not None:

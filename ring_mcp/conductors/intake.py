@@ -150,12 +150,12 @@ class Intake:
         }
 
 
+_MADE = ("made_frame", "made_frame_billed_usd", "made_thumbnail")
+
+
 def request_hash(tool: str, plan: Plan, idempotency_key: str | None) -> str:
     """What makes two requests the same: tool, effective arguments and key. Tagged, so that the form can change."""
-    facts = plan.model_dump(
-        mode="json",
-        exclude={"prices", "warnings", "storage_prefix", "estimated_usd", "made_frame", "made_frame_billed_usd"},
-    )
+    facts = plan.model_dump(mode="json", exclude={"prices", "warnings", "storage_prefix", "estimated_usd", *_MADE})
     text = json.dumps([tool, facts, idempotency_key], sort_keys=True, ensure_ascii=False)
     return "v1:" + hashlib.sha256(text.encode()).hexdigest()
 

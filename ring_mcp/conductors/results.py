@@ -116,6 +116,7 @@ class GenerateVideoResult(JobResult):
     duration: int | None = Field(None, description="Seconds that were asked for.")
     video: VideoAsset | None = None
     first_frame: FirstFrameAsset | None = Field(None, description="The still that firstFramePrompt made.")
+    thumbnail: ImageAsset | None = Field(None, description="The picture that thumbnail asked for.")
     request_id: str | None = Field(None, description="The provider's own id of the job.")
     clip_id: str | None = None
     pipeline_request_id: str | None = None
@@ -171,6 +172,7 @@ def _video_result(job: Job, plan: VideoPlan, shared: dict[str, Any]) -> Generate
         duration=plan.duration_s,
         video=video,
         first_frame=_first_frame(plan),
+        thumbnail=image_asset(plan.made_thumbnail) if plan.made_thumbnail else None,
         request_id=job.provider_request_id,
         clip_id=plan.clip_id,
         pipeline_request_id=plan.pipeline_request_id,

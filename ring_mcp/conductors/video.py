@@ -145,6 +145,7 @@ def video_audit(job: Job, asset: Asset) -> AuditRecord:
         "remasterFromVideoUrl": plan.source_video_url,
         "generationKind": plan.generation_kind,
         "firstFrameUrl": plan.made_frame.url if plan.made_frame else None,
+        "thumbnailUrl": plan.made_thumbnail.url if plan.made_thumbnail else None,
         "clipId": plan.clip_id,
         "pipelineRequestId": plan.pipeline_request_id,
         "purpose": plan.purpose,

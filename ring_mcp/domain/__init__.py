@@ -6,7 +6,20 @@ from here; the modules behind it only keep them apart by size.
 
 from ring_mcp.domain.jobs import DRIVEN, TERMINAL, AuditRecord, Caps, Failure, Job, JobState, Spend, usd
 from ring_mcp.domain.media import Asset, MediaFile, MediaKind, Output, Value
-from ring_mcp.domain.requests import GenerationKind, ImagePlan, ImageRequest, Plan, PriceLine, VideoPlan, VideoRequest
+from ring_mcp.domain.requests import (
+    GenerationKind,
+    ImagePlan,
+    ImageRequest,
+    Overlay,
+    OverlayPosition,
+    OverlayRole,
+    Plan,
+    PriceLine,
+    Thumbnail,
+    ThumbnailTemplate,
+    VideoPlan,
+    VideoRequest,
+)
 
 __all__ = [
     "DRIVEN",
@@ -23,9 +36,14 @@ __all__ = [
     "MediaFile",
     "MediaKind",
     "Output",
+    "Overlay",
+    "OverlayPosition",
+    "OverlayRole",
     "Plan",
     "PriceLine",
     "Spend",
+    "Thumbnail",
+    "ThumbnailTemplate",
     "Value",
     "VideoPlan",
     "VideoRequest",

@@ -32,6 +32,7 @@ def not_a_bool(value: object) -> object:
 # Limits stand inside the type: beside a validator pydantic would put them into the schema under names of its own.
 Text = Annotated[str, AfterValidator(sendable)]
 ShortText = Annotated[str, Field(max_length=200), AfterValidator(sendable)]
+Words = Annotated[str, Field(min_length=1, max_length=10_000), AfterValidator(sendable)]
 Key = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(sendable)]
 Whole = Annotated[int, BeforeValidator(not_a_bool)]
 WaitSeconds = Annotated[float, Field(ge=0, le=MAX_WAIT_S), BeforeValidator(not_a_bool)]
@@ -57,6 +58,8 @@ def _sentence(error: Any, model: type[BaseModel], noun: str) -> str:
     match error["type"]:
         case "missing":
             return f"{where} is required"
+        case "model_type":
+            return f"{where}: must be an object"
         case "extra_forbidden":
             names = [field.alias or name for name, field in _model_at(model, above).model_fields.items()]
             close = difflib.get_close_matches(str(last).replace("_", ""), names, n=1, cutoff=0.6)

@@ -69,6 +69,29 @@ class ImagePlan(Value):
 
 GenerationKind = Literal["generate", "edit"]
 
+ThumbnailTemplate = Literal["default", "title_card", "cta_bar"]
+OverlayRole = Literal["title", "subtitle", "cta", "caption"]
+OverlayPosition = Literal["top", "center", "bottom", "top-left", "bottom-left", "bottom-right"]
+
+
+class Overlay(Value):
+    """A text on a thumbnail."""
+
+    text: str
+    role: OverlayRole = "caption"
+    position: OverlayPosition = "bottom"
+
+
+class Thumbnail(Value):
+    """A picture with words on it, made from a clip's first frame at no cost.
+
+    ``aspect_ratio`` is the canvas: 16:9, 9:16 or 1:1; another ratio means the nearest of them, None the clip's own.
+    """
+
+    template: ThumbnailTemplate = "default"
+    aspect_ratio: str | None = None
+    overlays: tuple[Overlay, ...] = ()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoRequest:
@@ -93,6 +116,7 @@ class VideoRequest:
     purpose: str | None = None
     ref_code: str | None = None
     persist: bool = True
+    thumbnail: Thumbnail | None = None
     idempotency_key: str | None = None
 
 
@@ -101,7 +125,7 @@ class VideoPlan(Value):
 
     ``estimated_usd`` is Ring's figure (mode rate times seconds); ``list_usd``, from the provider's list prices, is what
     is reserved. ``first_frame`` is the still to be made first, by a job of its own and at its own cost, ``made_frame``
-    that still once it is there.
+    that still once it is there, ``made_thumbnail`` what came of ``thumbnail``.
     """
 
     kind: Literal["video"] = "video"
@@ -125,6 +149,8 @@ class VideoPlan(Value):
     persist: bool = True
     made_frame: Asset | None = None
     made_frame_billed_usd: Decimal | None = None
+    thumbnail: Thumbnail | None = None
+    made_thumbnail: Asset | None = None
     storage_prefix: str
     estimated_usd: Decimal
     prices: tuple[PriceLine, ...]

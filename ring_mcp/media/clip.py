@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -12,6 +13,10 @@ class ClipFacts:
     width_px: int | None = None
     height_px: int | None = None
     duration_s: Decimal | None = None
+
+
+def can_read_clips() -> bool:
+    return importlib.util.find_spec("av") is not None
 
 
 def measure_clip(path: Path) -> ClipFacts:

@@ -6,13 +6,15 @@ with an image); remaster with a source clip edits that clip.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 
-from ring_mcp.domain import GenerationKind, ImagePlan, ImageRequest, PriceLine, VideoPlan, VideoRequest
+from ring_mcp.domain import GenerationKind, ImagePlan, ImageRequest, PriceLine, Thumbnail, VideoPlan, VideoRequest
 from ring_mcp.errors import InvalidRequest
+from ring_mcp.media.thumbnail import nearest_canvas
 from ring_mcp.plans.image import ImageSettings, plan_image
 from ring_mcp.plans.rules import checked_prompt, checked_purpose, choice, listed, living_model
 from ring_mcp.presets import Presets, ProviderName, QualityMode, VideoModel
@@ -85,6 +87,7 @@ def plan_video(request: VideoRequest, settings: VideoSettings, presets: Presets,
         purpose=purpose,
         ref_code=request.ref_code,
         persist=request.persist,
+        thumbnail=_thumbnail(request, warnings),
         storage_prefix=settings.storage_prefix,
         estimated_usd=(mode.estimated_usd_per_second * duration_s).quantize(Decimal("0.01"), ROUND_HALF_UP),
         prices=_prices(name, model, kind, shape["resolution"], duration_s, has_image, bool(request.duration_s)),
@@ -189,6 +192,23 @@ def _first_frame(
     plan = plan_image(still, settings.images, presets, today)
     warnings += [f"first frame: {warning}" for warning in plan.warnings]
     return plan
+
+
+def _thumbnail(request: VideoRequest, warnings: list[str]) -> Thumbnail | None:
+    if request.thumbnail is None:
+        return None
+    if not request.persist:
+        warnings.append("no thumbnail is made: with persistToFilebase false nothing is fetched")
+        return None
+    ratio = request.thumbnail.aspect_ratio
+    if ratio is None:
+        return request.thumbnail
+    if not re.fullmatch(r"[1-9]\d{0,3}:[1-9]\d{0,3}", ratio, re.ASCII):
+        raise InvalidRequest("thumbnail.aspectRatio must be one of 16:9, 9:16, 1:1, or left out for the clip's own")
+    canvas = nearest_canvas(*map(float, ratio.split(":")))
+    if canvas != ratio:
+        warnings.append(f"the thumbnail is {canvas}, the nearest to {ratio} that there is")
+    return request.thumbnail.model_copy(update={"aspect_ratio": canvas})
 
 
 def _prices(

@@ -106,7 +106,7 @@ def _remastered(arguments: dict[str, Any], clip: Clip, remaster: Remaster) -> di
     source_url = remaster.source_url or (own and own.source_video_url)
     dropped = {"resolution"}
     if source_url is not None:
-        dropped |= {"aspectRatio", "model", "imageUrl", "firstFramePrompt", "thumbnail"}
+        dropped |= {"aspectRatio", "model", "imageUrl", "firstFramePrompt"}
         dropped |= {"imageProvider", "imageModel", "imageResolution"}
     return {
         **{name: value for name, value in arguments.items() if name not in dropped},

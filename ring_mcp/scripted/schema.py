@@ -23,8 +23,8 @@ from pydantic import (
 )
 
 from ring_mcp.domain.fields import Key, ShortText, Strict, Text, not_a_bool, problems, sendable, tidy
+from ring_mcp.domain.thumbnails import ThumbnailFields
 from ring_mcp.errors import InvalidRequest
-from ring_mcp.scripted.thumbnail import Thumbnail
 
 KNOWN_VERSION = "1.0"
 MAX_SCRIPT_BYTES = 4 * 1024 * 1024
@@ -149,7 +149,7 @@ class Clip(Strict):
     first_frame: FirstFrame | None = None
     scene: Scene | None = None
     video: ClipVideo | None = None
-    thumbnail: Thumbnail | None = None
+    thumbnail: ThumbnailFields | None = None
     remaster: ClipRemaster | None = None
 
     @model_validator(mode="after")

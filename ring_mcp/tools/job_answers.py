@@ -94,6 +94,8 @@ def _text(result: JobResult) -> str:
         lines += [f"saved at {file.local_path}" for file in files if file.local_path]
         if isinstance(result, GenerateVideoResult) and result.first_frame:
             lines.append(f"first frame: {result.first_frame.url}")
+        if isinstance(result, GenerateVideoResult) and result.thumbnail:
+            lines.append(f"thumbnail: {result.thumbnail.url}")
     if result.sandbox:
         lines.insert(1, "SANDBOX: test media, made without a provider and without cost.")
     if result.joined:

@@ -31,8 +31,19 @@ class Arguments(Strict):
 
     @classmethod
     def input_schema(cls) -> dict[str, Any]:
-        """A flat JSON Schema without a combinator at its top: some clients refuse the whole list for one."""
-        return dict(tidy(cls.model_json_schema(by_alias=True)))
+        """A JSON Schema without references or a combinator at its top: some clients refuse the whole list for one."""
+        schema = cls.model_json_schema(by_alias=True)
+        return dict(tidy(_inlined(schema, schema.pop("$defs", {}))))
+
+
+def _inlined(schema: Any, definitions: Mapping[str, Any]) -> Any:
+    if isinstance(schema, list):
+        return [_inlined(item, definitions) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return _inlined(definitions[schema["$ref"].rsplit("/", 1)[-1]], definitions)
+    return {key: _inlined(value, definitions) for key, value in schema.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

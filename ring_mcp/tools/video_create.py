@@ -10,6 +10,7 @@ from ring_mcp.conductors.results import GenerateVideoResult
 from ring_mcp.conductors.video import VideoConductor
 from ring_mcp.domain import VideoRequest
 from ring_mcp.domain.fields import ShortText, Text, Whole
+from ring_mcp.domain.thumbnails import ThumbnailFields
 from ring_mcp.tools.job_answers import Previews, answer, report
 from ring_mcp.tools.paid import DryRun, IdempotencyKey, Wait, paid
 from ring_mcp.tools.tool import Answer, Arguments, Caller, Tool
@@ -63,6 +64,9 @@ class VideoCreateArguments(Arguments):
     persist_to_filebase: bool = Field(
         True, description="false: no copy and no audit row; the answer has the provider's address, which expires."
     )
+    thumbnail: ThumbnailFields | None = Field(
+        None, description="A 1280x720, 720x1280 or 1080x1080 PNG with words over the first frame; it costs nothing."
+    )
     dry_run: DryRun = False
     idempotency_key: IdempotencyKey = None
     wait_seconds: Wait = None
@@ -88,6 +92,7 @@ class VideoCreateArguments(Arguments):
             purpose=self.purpose,
             ref_code=self.ref_code,
             persist=self.persist_to_filebase,
+            thumbnail=self.thumbnail.thumbnail() if self.thumbnail else None,
             idempotency_key=self.idempotency_key,
         )
 

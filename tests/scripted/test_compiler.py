@@ -55,6 +55,7 @@ EDIT = {
     "duration": 6,
     **IDS,
     "clipId": "clip-01_scene",
+    "thumbnail": {"enabled": True, "overlays": [{"text": "Гавань", "role": "title"}]},
     "persistToFilebase": True,
     "remaster": True,
 }

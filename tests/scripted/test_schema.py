@@ -48,7 +48,7 @@ REFUSED = [
     ({"requestId": "r" * 201}, "requestId: String should have at most 200 characters"),
     ({"clips": []}, "clips: needs one clip at least"),
     ({"clips": {}}, "clips: Input should be a valid tuple"),
-    ({"clips": [7]}, "clips[0]: Input should be a valid dictionary or instance of Clip"),
+    ({"clips": [7]}, "clips[0]: must be an object"),
     (clip(duration=0), "clips[0].duration: Input should be greater than or equal to 1"),
     (clip(duration=16), "clips[0].duration: Input should be less than or equal to 15"),
     (clip(duration=1.5), "clips[0].duration: Input should be a valid integer, got a number with a fractional part"),
@@ -86,7 +86,7 @@ REFUSED = [
     ),
     ({"cast": [{"id": "a", "description": "x"}] * 2}, "cast[1].id: is the id of an earlier one already"),
     ({"clips": [CLIP, {**CLIP, "id": "A"}]}, "clips[1].id: is the id of an earlier one already"),
-    (overlay(text="t" * 10_000), "clips[0].thumbnail.overlays[0].text: String should have at most 500 characters"),
+    (overlay(text="t" * 10_001), "clips[0].thumbnail.overlays[0].text: String should have at most 10000 characters"),
     (overlay(text=""), "clips[0].thumbnail.overlays[0].text: String should have at least 1 character"),
     (
         overlay(role="headline"),

@@ -105,8 +105,9 @@ def test_a_missing_prompt_is_told_in_rings_words(ring: RingProcess, sandbox: San
 
 def test_every_argument_of_every_tool_is_checked_and_named(ring: RingProcess, sandbox: SandboxServer) -> None:
     for tool in ring.request("tools/list")["tools"]:
-        for name in tool["inputSchema"]["properties"]:
-            reply = ring.call(tool["name"], {"prompt": "a boat", "jobId": "x", name: {"of": "the wrong type"}})
+        for name, schema in tool["inputSchema"]["properties"].items():
+            wrong = ["the wrong type"] if schema["type"] == "object" else {"of": "the wrong type"}
+            reply = ring.call(tool["name"], {"prompt": "a boat", "jobId": "x", name: wrong})
             assert f"{name}: " in reply.content["error"], (tool["name"], name)
             assert reply.content["code"] == "invalid_request"
     assert not sandbox.state.requests
@@ -166,6 +167,45 @@ def test_one_key_for_two_requests_is_refused(ring: RingProcess, sandbox: Sandbox
     assert ring.create(prompt="first", idempotencyKey="one key").data["state"] == "done"
     sandbox.state.requests.clear()
     check_refused(ring.create(prompt="second", idempotencyKey="one key"), "idempotencyKey 'one key' already stands")
+    assert not sandbox.state.requests
+
+
+@pytest.mark.parametrize(
+    ("thumbnail", "begins"),
+    [
+        ({}, "thumbnail.enabled is required"),
+        ("a title", "thumbnail: must be an object"),
+        ({"enabled": "perhaps"}, "thumbnail.enabled: Input should be a valid boolean"),
+        ({"enabled": True, "overlay": []}, "unknown argument 'thumbnail.overlay', did you mean overlays? (allowed: en"),
+        ({"enabled": True, "template": "bar"}, "thumbnail.template: Input should be 'default', 'title_card' or 'cta_b"),
+        ({"enabled": True, "aspectRatio": "wide"}, "thumbnail.aspectRatio must be one of 16:9, 9:16, 1:1"),
+        ({"enabled": True, "aspectRatio": "0:1"}, "thumbnail.aspectRatio must be one of 16:9, 9:16, 1:1"),
+        ({"enabled": True, "overlays": "a title"}, "thumbnail.overlays: Input should be a valid tuple"),
+        ({"enabled": True, "overlays": ["a title"]}, "thumbnail.overlays[0]: must be an object"),
+        ({"enabled": True, "overlays": [{"text": "a"}] * 21}, "thumbnail.overlays: Tuple should have at most 20 items"),
+        (
+            {"enabled": True, "overlays": [{"txt": "a"}]},
+            "thumbnail.overlays[0].text is required; unknown argument 'thu",
+        ),
+        ({"enabled": True, "overlays": [{"text": ""}]}, "thumbnail.overlays[0].text: String should have at least 1 ch"),
+        ({"enabled": True, "overlays": [{"text": "a" * 10_001}]}, "thumbnail.overlays[0].text: String should have at "),
+        ({"enabled": True, "overlays": [{"text": "a\0"}]}, "thumbnail.overlays[0].text: must not contain a NUL charac"),
+        (
+            {"enabled": True, "overlays": [{"text": "a\ud800"}]},
+            "thumbnail.overlays[0].text: Input should be a valid str",
+        ),
+        ({"enabled": True, "overlays": [{"text": "a", "role": "h1"}]}, "thumbnail.overlays[0].role: Input should be"),
+        (
+            {"enabled": True, "overlays": [{"text": "a", "position": "left"}]},
+            "thumbnail.overlays[0].position: Input sh",
+        ),
+    ],
+)
+def test_a_thumbnail_that_is_asked_for_wrongly_is_refused_before_the_spend(
+    ring: RingProcess, sandbox: SandboxServer, thumbnail: Any, begins: str
+) -> None:
+    reply = ring.call("ring-video-create", {"prompt": "a boat", "thumbnail": thumbnail})
+    check_refused(reply, begins)
     assert not sandbox.state.requests
 
 

@@ -1,0 +1,183 @@
+"""The thumbnail of a clip: drawn, stored and recorded with it. Whatever goes wrong is a warning; the clip stands.
+
+The object key and the audit row are made from the job's id, so that doing it again after a crash changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import uuid
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ring_mcp.conductors.inputs import MediaInputs
+from ring_mcp.domain import Asset, AuditRecord, Job, MediaFile, Thumbnail, VideoPlan
+from ring_mcp.errors import RingError
+from ring_mcp.media.clip import can_read_clips, write_poster
+from ring_mcp.media.thumbnail import CANVASES, make_thumbnail, nearest_canvas
+from ring_mcp.storage.base import Storage
+from ring_mcp.storage.keys import storage_key
+
+logger = logging.getLogger(__name__)
+
+SOURCE = "scripted-media-thumbnail"
+_FETCH_LIMIT_S = 10.0
+
+
+class _NotMade(Exception):
+    """The text says why."""
+
+
+class Thumbnails:
+    """``prefix``: first folders of the storage key. ``font`` has what Noto Sans has not.
+
+    A finished clip waits for its thumbnail for ``limit_s`` at most.
+    """
+
+    def __init__(
+        self,
+        inputs: MediaInputs,
+        storage: Storage,
+        *,
+        spool: Path,
+        prefix: str,
+        font: Path | None,
+        limit_s: float = 30.0,
+    ) -> None:
+        self._inputs = inputs
+        self._storage = storage
+        self._spool = spool
+        self._limit_s = limit_s
+        self._prefix = prefix
+        self._font = font.expanduser() if font else None
+
+    async def add(self, job: Job, clip: MediaFile) -> tuple[Job, Sequence[AuditRecord]]:
+        """The job with its thumbnail, if it wants one, and the row of it; else with a warning that says why not."""
+        plan = job.plan
+        if not isinstance(plan, VideoPlan) or plan.thumbnail is None:
+            return job, ()
+        try:
+            async with asyncio.timeout(self._limit_s):
+                asset, canvas, warnings = await self._made(job, plan, plan.thumbnail, clip)
+        except (_NotMade, RingError) as exc:
+            return _without(job, str(exc)), ()
+        except TimeoutError:
+            return _without(job, "it was not there in time"), ()
+        except Exception as exc:
+            logger.exception("job %s: no thumbnail", job.id)
+            return _without(job, f"internal error ({type(exc).__name__})"), ()
+        finally:
+            await asyncio.to_thread(self._clean_up, job)
+        made = plan.model_copy(update={"made_thumbnail": asset})
+        told = tuple(f"thumbnail: {warning}" for warning in warnings)
+        return replace(job, plan=made, warnings=(*job.warnings, *told)), [_audit(job, made, asset, canvas)]
+
+    async def _made(
+        self, job: Job, plan: VideoPlan, spec: Thumbnail, clip: MediaFile
+    ) -> tuple[Asset, str, Sequence[str]]:
+        canvas = spec.aspect_ratio or _shape(plan, clip)
+        content, warnings = await self._drawn(job, plan, spec, clip, canvas)
+        width_px, height_px = CANVASES[canvas]
+        media = MediaFile(
+            path=self._path(job, "thumbnail.png"),
+            size_bytes=len(content),
+            sha256=hashlib.sha256(content).hexdigest(),
+            content_type="image/png",
+            extension="png",
+            width_px=width_px,
+            height_px=height_px,
+        )
+        await asyncio.to_thread(media.path.write_bytes, content)
+        folder = f"{self._prefix}/{plan.purpose}"
+        key = storage_key(folder, "thumbnails", job.created_at, None, job.id, media.extension)
+        metadata = {"source": SOURCE, "template": spec.template, "purpose": plan.purpose, "jobId": job.id}
+        stored = await self._storage.put(key, media, metadata)
+        asset = Asset(
+            index=0,
+            url=stored.url,
+            key=stored.key,
+            size_bytes=media.size_bytes,
+            content_type=media.content_type,
+            sha256=media.sha256,
+            record_id=str(uuid.uuid5(uuid.UUID(job.id), "thumbnail")),
+            file_id=stored.file_id,
+            local_path=stored.local_path,
+            width_px=width_px,
+            height_px=height_px,
+        )
+        return asset, canvas, warnings
+
+    async def _drawn(
+        self, job: Job, plan: VideoPlan, spec: Thumbnail, clip: MediaFile, canvas: str
+    ) -> tuple[bytes, Sequence[str]]:
+        """Over the first frame that the clip was made from, else over the clip's own first picture."""
+        url = plan.made_frame.url if plan.made_frame else plan.image_url
+        reasons = []
+        if url is not None:
+            try:
+                async with asyncio.timeout(_FETCH_LIMIT_S):
+                    frame = await self._inputs.picture(url, self._path(job, "frame.picture"))
+                made = await asyncio.to_thread(make_thumbnail, spec, frame, canvas, font=self._font)
+                if made is not None:
+                    return made
+                reasons.append("the first frame cannot be decoded")
+            except (RingError, OSError) as exc:  # a time-out is an OSError
+                reasons.append(f"the first frame cannot be read ({exc or 'it took too long'})")
+        if not can_read_clips():
+            missing = "the first picture of a clip needs an extra: pip install 'ring-mcp[video]'"
+            raise _NotMade("; ".join([*reasons, missing]))
+        poster = self._path(job, "frame.jpg")
+        made = None
+        if await asyncio.to_thread(write_poster, clip.path, poster):
+            made = await asyncio.to_thread(make_thumbnail, spec, poster, canvas, font=self._font)
+        if made is None:
+            raise _NotMade("; ".join([*reasons, "the clip's first picture cannot be decoded"]))
+        content, warnings = made
+        return content, [*(f"{reason}: it shows the clip's own" for reason in reasons), *warnings]
+
+    def _path(self, job: Job, name: str) -> Path:
+        return self._spool / f"{job.id}-{name}"
+
+    def _clean_up(self, job: Job) -> None:
+        for name in ("thumbnail.png", "frame.picture", "frame.jpg"):
+            with contextlib.suppress(OSError):
+                self._path(job, name).unlink(missing_ok=True)
+
+
+def _shape(plan: VideoPlan, clip: MediaFile) -> str:
+    """The canvas nearest to the clip, as measured, else as asked for."""
+    if clip.width_px and clip.height_px:
+        return nearest_canvas(clip.width_px, clip.height_px)
+    width, height = (plan.aspect_ratio or "16:9").split(":")
+    return nearest_canvas(float(width), float(height))
+
+
+def _without(job: Job, reason: str) -> Job:
+    return replace(job, warnings=(*job.warnings, f"no thumbnail was made: {reason}"))
+
+
+def _audit(job: Job, plan: VideoPlan, asset: Asset, canvas: str) -> AuditRecord:
+    """The row of generated_images: no provider made it, and it cost nothing."""
+    data = {
+        "actorId": job.actor_id,
+        "prompt": plan.prompt,
+        "aspectRatio": canvas,
+        "purpose": plan.purpose,
+        "refCode": plan.ref_code,
+        "url": asset.url,
+        "fileId": asset.file_id,
+        "size": asset.size_bytes,
+        "createdAt": job.created_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "contentType": asset.content_type,
+        "sha256": asset.sha256,
+        "jobId": job.id,
+        "source": SOURCE,
+        "sandbox": job.sandbox or None,
+    }
+    return AuditRecord(
+        table="generated_images", id=asset.record_id, data={k: v for k, v in data.items() if v is not None}
+    )

@@ -1,0 +1,34 @@
+"""The thumbnail that a clip may have, as an agent or a script file asks for it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from ring_mcp.domain.fields import Strict, Text, Words
+from ring_mcp.domain.requests import Overlay, OverlayPosition, OverlayRole, Thumbnail, ThumbnailTemplate
+
+
+class OverlayFields(Strict):
+    text: Words = Field(description="Wrapped, made smaller, and in the end cut, so that it fits.")
+    role: OverlayRole | None = Field(None, description="title and cta are large and bold. Default: caption.")
+    position: OverlayPosition | None = Field(None, description="Texts at one position are stacked. Default: bottom.")
+
+
+class ThumbnailFields(Strict):
+    enabled: bool = Field(description="false: none is made. Required.")
+    source_frame: Literal["firstFrame", "generated"] | None = Field(
+        None, description="Taken and not used, as in Ring: the first frame, else imageUrl, else the clip's own."
+    )
+    template: ThumbnailTemplate | None = Field(
+        None, description="default: shaded towards the bottom; title_card: darker; cta_bar: the cta on a bar."
+    )
+    aspect_ratio: Text | None = Field(None, description="16:9, 9:16 or 1:1. Default: the nearest to the clip.")
+    overlays: tuple[OverlayFields, ...] = Field((), max_length=20, description="The texts on it.")
+
+    def thumbnail(self) -> Thumbnail | None:
+        if not self.enabled:
+            return None
+        overlays = [Overlay.model_validate(overlay.model_dump(exclude_none=True)) for overlay in self.overlays]
+        return Thumbnail(template=self.template or "default", aspect_ratio=self.aspect_ratio, overlays=tuple(overlays))
