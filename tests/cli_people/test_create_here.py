@@ -62,6 +62,16 @@ def test_a_clip_is_made_with_its_first_frame(person: Person) -> None:
     assert {job.kind for job in person.jobs()} == {"image", "video"}
 
 
+def test_a_clip_has_the_thumbnail_that_was_asked_for(person: Person) -> None:
+    done = person.types("video", "a boat", "--duration", "1", "--thumbnail", "Лодка", "--thumbnail-template", "cta_bar")
+    assert (done.returncode, done.stderr) == (DONE, "")
+    lines = done.stdout.splitlines()
+    assert lines.index("clip") < lines.index("thumbnail")
+    assert "1280 x 720 px" in done.stdout
+    lonely = person.types("video", "a boat", "--thumbnail-template", "cta_bar")
+    assert lonely.returncode == BAD_USAGE
+
+
 def test_a_dry_run_names_the_price_and_spends_nothing(person: Person, sandbox: SandboxServer) -> None:
     done = person.with_env(RING_MAX_USD_PER_DAY="1").types("video", "x", "--duration", "10", "--dry-run")
     assert done.returncode == DONE
@@ -79,6 +89,8 @@ def test_a_dry_run_names_the_price_and_spends_nothing(person: Person, sandbox: S
         (("image", "x", "--resolution", "9k"), "resolution must be one of"),
         (("video", "x", "--quality-mode", "best"), "qualityMode"),
         (("video", "x", "--ref-code", "r" * 300), "refCode"),
+        (("video", "x", "--thumbnail", "a", "--thumbnail-template", "bar"), "thumbnail.template"),
+        (("video", "x", "--thumbnail", ""), "thumbnail.overlays.0.text"),
     ],
 )
 def test_wrong_usage_ends_with_status_2_and_names_the_argument(

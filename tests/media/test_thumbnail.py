@@ -8,13 +8,14 @@ import os
 from pathlib import Path
 from typing import get_args
 
+import fontpkg_noto_sans_arabic
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageChops, ImageFont, ImageStat
+from PIL import Image, ImageChops, ImageStat
 
 from ring_mcp.domain import Overlay, OverlayPosition, OverlayRole, Thumbnail, ThumbnailTemplate
-from ring_mcp.media.lettering import break_lines, own_font, word
+from ring_mcp.media.lettering import break_lines, has_raqm, own_font, word
 from ring_mcp.media.thumbnail import CANVASES, MARGIN_PX, make_thumbnail, nearest_canvas
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -237,14 +238,37 @@ def test_control_and_direction_characters_change_nothing(tmp_path: Path) -> None
     )
 
 
+def arabic() -> Path:
+    [font] = (fontpkg_noto_sans_arabic.ROOT / "files").glob("*.ttf")
+    return Path(font)
+
+
 def test_the_operators_font_draws_what_noto_sans_has_not(tmp_path: Path) -> None:
-    """Pillow's own font stands for it: it has a script that Noto Sans has, so only its use can be seen."""
-    other = tmp_path / "other.ttf"
-    other.write_bytes(ImageFont.load_default(20).font_bytes)
+    """Whole only where Pillow has raqm; elsewhere a warning says so. It is drawn in any case."""
+    background = picture(tmp_path / "grey.png")
+    spec = Thumbnail(overlays=(words("مرحبا بالعالم"),))
+    made, warnings = told(spec, background, font=arabic())
+    raqm = (
+        () if has_raqm() else ("letters are not joined or ordered as their script wants it: this Pillow has no raqm",)
+    )
+    assert warnings == raqm
+    assert len(rows_with_ink(made)) > 0
+    assert told(spec, background)[1][0].startswith("no font has م ر ح ب ا ل ع")
+
+
+def test_the_operators_font_leaves_alone_what_noto_sans_has(tmp_path: Path) -> None:
     background = picture(tmp_path / "grey.png")
     spec = Thumbnail(overlays=(words("Boat"),))
-    assert drawn(spec, background, font=other).tobytes() == drawn(spec, background).tobytes()
-    assert "漢" in told(Thumbnail(overlays=(words("漢 Boat"),)), background, font=other)[1][0]
+    assert drawn(spec, background, font=arabic()).tobytes() == drawn(spec, background).tobytes()
+
+
+@settings(max_examples=20, deadline=None)
+@given(text=st.text("بالعم \u0650\u200c\u202e\u2066abc12,\n\u05e9", max_size=200))
+def test_text_from_right_to_left_is_laid_out_whatever_it_mixes(text: str) -> None:
+    wording = word(text, [own_font(), arabic()])
+    lines = break_lines(wording, 600, 40, 700, smallest_px=20)
+    assert "".join("".join(lines.lines).split()) == "".join(wording.text.split())
+    assert all(lines.width_px(line) <= 601 for line in lines.lines)
 
 
 def test_a_font_that_cannot_be_read_is_a_warning(tmp_path: Path) -> None:

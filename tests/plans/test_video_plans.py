@@ -8,7 +8,7 @@ from itertools import product
 
 import pytest
 
-from ring_mcp.domain import VideoRequest
+from ring_mcp.domain import Overlay, Thumbnail, VideoRequest
 from ring_mcp.errors import InvalidRequest, ModelRetired
 from ring_mcp.plans.image import ImageSettings
 from ring_mcp.plans.video import VideoSettings, plan_video, resolve_effective_quality_mode
@@ -132,3 +132,31 @@ def test_configuration_fills_what_the_request_leaves_open() -> None:
     assert (made.model, made.duration_s, made.aspect_ratio) == ("grok-imagine-video-1.5-lite", 3, "1:1")
     made = plan_video(VideoRequest(prompt="x", duration_s=5, aspect_ratio="16:9"), settings, PRESETS, TODAY)
     assert (made.duration_s, made.aspect_ratio) == (5, "16:9")
+
+
+@pytest.mark.parametrize(
+    ("asked", "canvas", "warnings"),
+    [
+        (None, None, ()),
+        ("16:9", "16:9", ()),
+        ("9:16", "9:16", ()),
+        ("4:3", "1:1", ("the thumbnail is 1:1, the nearest to 4:3 that there is",)),
+        ("21:9", "16:9", ("the thumbnail is 16:9, the nearest to 21:9 that there is",)),
+    ],
+)
+def test_a_thumbnail_has_one_of_three_canvases_or_the_clips_own(
+    asked: str | None, canvas: str | None, warnings: tuple[str, ...]
+) -> None:
+    made = plan(thumbnail=Thumbnail(aspect_ratio=asked, overlays=(Overlay(text="x"),)))
+    assert made.thumbnail is not None
+    assert (made.thumbnail.aspect_ratio, made.warnings) == (canvas, warnings)
+
+
+@pytest.mark.parametrize("ratio", ["", "wide", "16x9", "0:9", "16:0", "-1:1", "1:99999", "16:9\n", "1.91:1", "١:١"])
+def test_a_ratio_that_is_none_is_refused(ratio: str) -> None:
+    with pytest.raises(InvalidRequest, match=r"thumbnail\.aspectRatio must be one of 16:9, 9:16, 1:1"):
+        plan(thumbnail=Thumbnail(aspect_ratio=ratio))
+
+
+def test_a_thumbnail_costs_nothing() -> None:
+    assert plan(thumbnail=Thumbnail()).prices == plan().prices
