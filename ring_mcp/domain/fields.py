@@ -57,6 +57,8 @@ def _sentence(error: Any, model: type[BaseModel], noun: str) -> str:
     match error["type"]:
         case "missing":
             return f"{where} is required"
+        case "model_type":
+            return f"{where}: must be an object"
         case "extra_forbidden":
             names = [field.alias or name for name, field in _model_at(model, above).model_fields.items()]
             close = difflib.get_close_matches(str(last).replace("_", ""), names, n=1, cutoff=0.6)

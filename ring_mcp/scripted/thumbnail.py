@@ -8,7 +8,7 @@ from pydantic import Field
 
 from ring_mcp.domain.fields import Strict, Text
 
-MAX_OVERLAY_CHARS = 500
+MAX_OVERLAY_CHARS = 10_000
 
 
 class Overlay(Strict):
