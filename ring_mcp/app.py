@@ -38,6 +38,7 @@ from ring_mcp.tools.job_answers import Previews
 
 if TYPE_CHECKING:
     from ring_mcp.tools.in_process import InProcessMaker
+    from ring_mcp.tools.prompts import Prompt
     from ring_mcp.tools.resources import Resources
     from ring_mcp.tools.tool import Tool
 
@@ -97,6 +98,11 @@ class App:
         from ring_mcp.tools.resources import Resources
 
         return Resources(self.runner, self.presets)
+
+    def prompts(self) -> list[Prompt]:
+        from ring_mcp.tools.prompts import storyboard_prompt
+
+        return [storyboard_prompt()]
 
 
 @contextlib.asynccontextmanager

@@ -11,16 +11,22 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import jsonschema
 import pytest
 from mcp import Client, StdioServerParameters
 
 from ring_mcp.config import Config, load_config
 from ring_mcp.sandbox.server import SandboxServer
+from ring_mcp.scripted.compiler import compile_clip
+from ring_mcp.scripted.schema import read_script, script_schema
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 PROGRAMS = sorted(EXAMPLES.glob("*.py"))
 CLIENTS = sorted((EXAMPLES / "clients").iterdir())
+SCRIPTS = sorted(path for path in EXAMPLES.glob("scripted-*.json") if path.name.count(".") == 1)
+SCHEMA = EXAMPLES / "scripted-request.schema.json"
+JOBS = EXAMPLES / "xai-video-jobs.json"
 PLACEHOLDER = "/path/to/ring-mcp"
 TOKEN = "a-token-of-the-test"
 
@@ -140,3 +146,58 @@ async def test_the_same_command_refuses_a_client_without_the_token(tmp_path: Pat
     assert refused.is_error
     assert refused.structured_content is not None
     assert refused.structured_content["error"] == "RING_SERVICE_TOKEN is not set"
+
+
+def check_written(path: Path, content: Any) -> None:
+    """The file holds ``content``; ``RING_UPDATE_SNAPSHOTS=1`` writes it anew."""
+    if os.environ.get("RING_UPDATE_SNAPSHOTS") == "1":
+        path.write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    assert json.loads(path.read_text(encoding="utf-8")) == content, (
+        "look at the difference, then run this test with RING_UPDATE_SNAPSHOTS=1"
+    )
+
+
+def test_the_schema_of_scripts_is_that_of_the_product() -> None:
+    check_written(SCHEMA, script_schema())
+
+
+def test_there_are_scripts_with_dialogue_first_frames_and_thumbnails() -> None:
+    clips = [clip for path in SCRIPTS for clip in read_script(path).clips]
+
+    assert len(SCRIPTS) == 2
+    assert any(clip.scene and clip.scene.dialogue for clip in clips)
+    assert any(clip.first_frame for clip in clips)
+    assert any(clip.thumbnail for clip in clips)
+    assert any(clip.prompt for clip in clips)
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+def test_a_script_is_valid_and_compiles_to_what_is_shown_beside_it(path: Path) -> None:
+    written = json.loads(path.read_text(encoding="utf-8"))
+    assert written["$schema"] == f"./{SCHEMA.name}"
+    jsonschema.validate(written, script_schema())
+
+    script = read_script(path)
+    check_written(path.with_suffix(".compiled.json"), [compile_clip(script, clip) for clip in script.clips])
+
+
+@pytest.mark.parametrize("arguments", [("script", str(path)) for path in SCRIPTS] + [("direct", str(JOBS))], ids=str)
+def test_a_file_of_clips_is_run_and_its_clips_saved(arguments: tuple[str, str], tmp_path: Path) -> None:
+    variables = {"RING_SANDBOX": "1", "RING_STATE_DIR": str(tmp_path / "state"), "VIDEO_GEN_POLL_INTERVAL_MS": "50"}
+    done = subprocess.run(
+        [sys.executable, "-m", "ring_mcp", *arguments, "--download"],
+        cwd=tmp_path,
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = json.loads((tmp_path / "output" / "manifest.json").read_text())["clips"]
+    clips = json.loads(Path(arguments[1]).read_text())["clips"]
+    assert [row["id"] for row in rows] == [clip["id"] for clip in clips]
+    for row in rows:
+        assert (row["status"], Path(row["localPath"]).name) == ("done", f"{row['id']}-{row['qualityMode']}.mp4")
+        assert Path(row["localPath"]).read_bytes()[4:8] == b"ftyp"

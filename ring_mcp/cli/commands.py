@@ -113,12 +113,13 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 def _register() -> None:
     from ring_mcp.cli.configure import config
     from ring_mcp.cli.create import image, video
+    from ring_mcp.cli.direct import direct
     from ring_mcp.cli.jobs import jobs
     from ring_mcp.cli.look import health, presets
     from ring_mcp.cli.script import script
     from ring_mcp.cli.spend import spend
 
-    for command in (image, video, script, jobs, spend, health, presets, config):
+    for command in (image, video, script, direct, jobs, spend, health, presets, config):
         cli.add_command(command)
     cli.add_command(health, "doctor")
 

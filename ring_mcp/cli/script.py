@@ -100,7 +100,7 @@ def script(
             max_usd=_dollars(max_usd),
             wait_s=limit_s(config, "video"),
         )
-        command = _Command(config, request, options, output, request_path, download, dry_run=dry_run, as_json=as_json)
+        command = Command(config, request, options, output, request_path, download, dry_run=dry_run, as_json=as_json)
         sys.exit(command.carry_out())
     except RingError as exc:
         fail(exc, as_json=as_json, gateway=gateway)
@@ -118,7 +118,7 @@ def _dollars(text: str | None) -> Decimal | None:
     return amount
 
 
-class _Command:
+class Command:
     """One run of the command: quote, table, run, download, summary."""
 
     def __init__(
@@ -180,7 +180,7 @@ class _Command:
 
     async def _make(self, run: ScriptRun, backend: Backend, table: ScriptTable) -> None:
         try:
-            await run.run(requestPath=str(self._request_path.resolve()), direct=False)
+            await run.run(requestPath=str(self._request_path.resolve()), direct=not self._options.persist)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None:

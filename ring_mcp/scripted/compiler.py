@@ -91,8 +91,8 @@ def first_frame_prompt(request: ScriptRequest, clip: Clip) -> str | None:
 
 def _first_frame(request: ScriptRequest, clip: Clip) -> dict[str, Any]:
     frame, defaults = clip.first_frame or FirstFrame(), request.defaults
-    if frame.image_url is not None or frame.image_prompt is None:
-        return {"imageUrl": frame.image_url}
+    if frame.image_url or frame.image_prompt is None:
+        return {"imageUrl": frame.image_url or None}
     return {
         "firstFramePrompt": first_frame_prompt(request, clip),
         "imageProvider": frame.image_provider or defaults.image_provider or defaults.provider,
@@ -103,7 +103,7 @@ def _first_frame(request: ScriptRequest, clip: Clip) -> dict[str, Any]:
 
 def _remastered(arguments: dict[str, Any], clip: Clip, remaster: Remaster) -> dict[str, Any]:
     own = clip.remaster
-    source_url = remaster.source_url or (own and own.source_video_url)
+    source_url = remaster.source_url or (own and own.source_video_url) or None
     dropped = {"resolution"}
     if source_url is not None:
         dropped |= {"aspectRatio", "model", "imageUrl", "firstFramePrompt"}

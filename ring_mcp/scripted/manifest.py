@@ -32,13 +32,16 @@ def row_key(row: Row) -> str:
 def merged(rows: list[Any], row: Row) -> list[Any]:
     """``rows`` with ``row`` laid over the one of its clip and mode, or put at the end.
 
-    A row that is not an error has no error text any more: that of an earlier attempt would otherwise outlive it.
+    What belongs to an earlier attempt does not outlive it: no error text in a row that is no error, no file of a clip
+    that another ``requestId`` has replaced.
     """
     key = row_key(row)
     old = next((other for other in rows if isinstance(other, dict) and row_key(other) == key), None)
     new = {**(old or {}), **row, "_key": key}
     if new.get("status") != "error":
         new.pop("error", None)
+    if old is not None and "localPath" not in row and new.get("requestId") != old.get("requestId"):
+        new.pop("localPath", None)
     return [*rows, new] if old is None else [new if other is old else other for other in rows]
 
 

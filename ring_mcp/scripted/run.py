@@ -30,7 +30,10 @@ _DRAFTS = ("draft", "draft_i2v")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """``clip_ids`` empty: all. ``force`` pays anew for what is on record. ``max_usd`` bounds the sum of list prices."""
+    """``clip_ids`` empty: all. ``force`` pays anew for what is on record. ``max_usd`` bounds the sum of list prices.
+
+    Without ``persist`` nothing goes to storage: a clip is at the provider's own address, which expires.
+    """
 
     clip_ids: tuple[str, ...] = ()
     remaster: bool = False
@@ -38,6 +41,7 @@ class RunOptions:
     force: bool = False
     side_by_side: int = DEFAULT_SIDE_BY_SIDE
     max_usd: Decimal | None = None
+    persist: bool = True
     wait_s: float = 0.0
 
 
@@ -133,6 +137,7 @@ class ScriptRun:
         own = [row for row in rows if row.get("id") == clip.id]
         remaster, warnings = await self._remaster(clip, own)
         arguments = compile_clip(self._request, clip, remaster=remaster)
+        arguments["persistToFilebase"] = self._options.persist
         mode, _ = resolve_effective_quality_mode(
             str(arguments["qualityMode"]),
             has_image="imageUrl" in arguments or "firstFramePrompt" in arguments,

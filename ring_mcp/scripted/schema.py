@@ -5,7 +5,6 @@ Raises InvalidRequest only. Nothing here is compiled or spent: see ``compiler``.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -16,19 +15,17 @@ from pydantic import (
     BeforeValidator,
     Field,
     StringConstraints,
-    ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 
-from ring_mcp.domain.fields import Key, ShortText, Strict, Text, not_a_bool, problems, sendable, tidy
+from ring_mcp.domain.fields import Key, ShortText, Strict, Text, not_a_bool, sendable, tidy
 from ring_mcp.domain.thumbnails import ThumbnailFields
 from ring_mcp.errors import InvalidRequest
+from ring_mcp.scripted.reading import json_object, read_limited, validated
 
 KNOWN_VERSION = "1.0"
-MAX_SCRIPT_BYTES = 4 * 1024 * 1024
-MAX_PROBLEMS = 50
 PLACEHOLDER = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
 
 _MAX_SHOWN_CHARS = 60
@@ -70,6 +67,9 @@ def _once(kind: str) -> Callable[[str, ValidationInfo], str]:
 
 
 Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1), AfterValidator(sendable)]
+Address = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(sendable)]
+"""A blank one, which Ring's own files have, is none."""
+
 Directions = Annotated[Words, AfterValidator(_placeholders_in_cast)]
 Seconds = Annotated[int, Field(ge=1, le=15), BeforeValidator(not_a_bool)]
 CastId = Annotated[
@@ -109,7 +109,7 @@ class FirstFrame(Strict):
     """The still that the clip starts from: a given one, or a prompt to make it from (a paid picture)."""
 
     image_prompt: Directions | None = None
-    image_url: Words | None = Field(None, description="Wins over imagePrompt.")
+    image_url: Address | None = Field(None, description="Wins over imagePrompt.")
     image_provider: ImageProvider | None = None
     image_model: Words | None = None
     image_resolution: ImageResolution | None = None
@@ -137,7 +137,7 @@ class ClipVideo(Strict):
 class ClipRemaster(Strict):
     """What a remaster run edits, where neither the command nor the manifest says so."""
 
-    source_video_url: Words | None = None
+    source_video_url: Address | None = None
     remaster_from_request_id: ShortText | None = None
 
 
@@ -191,38 +191,15 @@ def script_schema() -> dict[str, Any]:
 
 def parse_script(content: str | bytes) -> ScriptRequest:
     """Raises InvalidRequest with a line for every problem and the path of its field."""
-    try:
-        text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
-        data = json.loads(text)
-    except UnicodeDecodeError as exc:
-        raise InvalidRequest(f"the script is not UTF-8 text (byte {exc.start})") from exc
-    except json.JSONDecodeError as exc:
-        raise InvalidRequest(f"the script is not JSON: {exc.msg} (line {exc.lineno}, column {exc.colno})") from exc
-    except (ValueError, RecursionError) as exc:
-        raise InvalidRequest(f"the script is not readable JSON ({type(exc).__name__})") from exc
-    if not isinstance(data, dict):
-        raise InvalidRequest("the script must be a JSON object with schemaVersion, requestId and clips")
+    data = json_object(content, "the script")
     if data.get("schemaVersion", KNOWN_VERSION) != KNOWN_VERSION:
         raise InvalidRequest(f'schemaVersion must be "{KNOWN_VERSION}", the only one that is known here')
     cast = data.get("cast")
     ids = [member.get("id") for member in cast if isinstance(member, dict)] if isinstance(cast, list) else []
     known = [i for i in dict.fromkeys(map(str, ids)) if len(i) <= _MAX_SHOWN_CHARS]
-    context = {"cast": known, "cast ids": set[str](), "clip ids": set[str]()}
-    try:
-        return ScriptRequest.model_validate(data, context=context)
-    except ValidationError as exc:
-        found = problems(exc, ScriptRequest, "field")
-        more = [f"… and {len(found) - MAX_PROBLEMS} more"] if len(found) > MAX_PROBLEMS else []
-        raise InvalidRequest("\n".join(found[:MAX_PROBLEMS] + more)) from exc
+    return validated(ScriptRequest, data, {"cast": known, "cast ids": set(), "clip ids": set()})
 
 
 def read_script(path: Path) -> ScriptRequest:
     """``parse_script`` of a file, which is not read if it is larger than a script can be."""
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_SCRIPT_BYTES + 1)
-    except OSError as exc:
-        raise InvalidRequest(f"the script {path} cannot be read: {exc.strerror}") from exc
-    if len(content) > MAX_SCRIPT_BYTES:
-        raise InvalidRequest(f"the script {path} is too large: {MAX_SCRIPT_BYTES:,} bytes are allowed")
-    return parse_script(content)
+    return parse_script(read_limited(path, "the script"))

@@ -38,7 +38,9 @@ BODY_TIMEOUT_S = 30.0
 
 def build_mcp(app: App) -> Server[dict[str, Any]]:
     """The MCP server whose callers are known by the token of their request."""
-    return build_server(app.tools(), app.resources(), identify=actor_of_request, links=app.config.result_links)
+    return build_server(
+        app.tools(), app.resources(), app.prompts, identify=actor_of_request, links=app.config.result_links
+    )
 
 
 def build_http_app(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mcp_types as types
 from mcp import MCPError
@@ -19,6 +19,9 @@ from ring_mcp.errors import RingError
 from ring_mcp.tools.resources import JOB_TEMPLATE, PRESETS_URI, Resources
 from ring_mcp.tools.results import failure, internal_error, log_internal, success
 from ring_mcp.tools.tool import Caller, Tool
+
+if TYPE_CHECKING:
+    from ring_mcp.tools.prompts import Prompt
 
 INSTRUCTIONS = """\
 Makes images and video clips on the operator's own provider key and returns permanent URLs. Call ring-health first. \
@@ -33,9 +36,17 @@ _JSON = "application/json"
 
 
 def build_server(
-    tools: Sequence[Tool[Any]], resources: Resources, *, identify: Identify, links: bool
+    tools: Sequence[Tool[Any]],
+    resources: Resources,
+    prompts: Callable[[], Sequence[Prompt]] = tuple,
+    *,
+    identify: Identify,
+    links: bool,
 ) -> Server[dict[str, Any]]:
-    """A server with these tools and resources. ``identify`` raises Unauthorized for a caller that may use none."""
+    """A server with these tools, resources and prompts. ``identify`` raises Unauthorized for who may use no tool.
+
+    ``prompts`` is asked when a client does: most never do. They are words of the source, which anybody may read.
+    """
     by_name = {tool.name: tool for tool in tools}
 
     @functools.cache  # making the schemas takes 20 ms, a quarter of what this server adds to the SDK's start
@@ -103,6 +114,25 @@ def build_server(
             raise MCPError(code=types.INTERNAL_ERROR, message=f"internal error, request {incident}") from exc
         return types.ReadResourceResult(contents=[types.TextResourceContents(uri=uri, mime_type=_JSON, text=text)])
 
+    async def list_prompts(
+        ctx: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
+    ) -> types.ListPromptsResult:
+        return types.ListPromptsResult(prompts=[_offered(prompt) for prompt in prompts()])
+
+    async def get_prompt(ctx: ServerRequestContext[Any], params: types.GetPromptRequestParams) -> types.GetPromptResult:
+        prompt = next((prompt for prompt in prompts() if prompt.name == params.name), None)
+        if prompt is None:
+            raise MCPError(code=types.INVALID_PARAMS, message=f"Unknown prompt: {params.name[:100]}")
+        try:
+            text = prompt.text(params.arguments or {})
+        except RingError as exc:
+            raise MCPError(code=types.INVALID_PARAMS, message=exc.message) from exc
+        except Exception as exc:
+            incident = log_internal(exc, "prompts/get")
+            raise MCPError(code=types.INTERNAL_ERROR, message=f"internal error, request {incident}") from exc
+        message = types.PromptMessage(role="user", content=types.TextContent(type="text", text=text))
+        return types.GetPromptResult(description=prompt.description, messages=[message])
+
     return Server(
         "ring-mcp",
         version=__version__,
@@ -113,6 +143,21 @@ def build_server(
         on_list_resources=list_resources,
         on_list_resource_templates=list_templates,
         on_read_resource=read_resource,
+        on_list_prompts=list_prompts,
+        on_get_prompt=get_prompt,
+    )
+
+
+def _offered(prompt: Prompt) -> types.Prompt:
+    fields = prompt.arguments.model_fields
+    return types.Prompt(
+        name=prompt.name,
+        title=prompt.title,
+        description=prompt.description,
+        arguments=[
+            types.PromptArgument(name=field.alias or name, description=field.description, required=field.is_required())
+            for name, field in fields.items()
+        ],
     )
 
 

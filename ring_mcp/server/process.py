@@ -73,6 +73,7 @@ async def _serve_stdio(config: Config, wire: int) -> None:
         server = build_server(
             app.tools(),
             app.resources(),
+            app.prompts,
             identify=lambda ctx: tokens.check(config.service_token),
             links=config.result_links,
         )

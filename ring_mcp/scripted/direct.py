@@ -1,0 +1,67 @@
+"""The jobs file of Ring's legacy tool, as the script that it is: clips with nothing but a prompt and an image. Pure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from ring_mcp.domain.fields import Key, Strict, Text
+from ring_mcp.scripted.reading import json_object, read_limited, validated
+from ring_mcp.scripted.schema import (
+    Address,
+    Clip,
+    ClipId,
+    ClipVideo,
+    Defaults,
+    FirstFrame,
+    QualityMode,
+    ScriptRequest,
+    Seconds,
+    VideoResolution,
+    Words,
+)
+
+
+class JobsClip(Strict):
+    id: ClipId
+    duration: Seconds
+    aspect_ratio: Text | None = Field(None, alias="aspect_ratio")
+    image_url: Address | None = None
+    prompt: Words
+    model: Words | None = None
+    resolution: VideoResolution | None = None
+
+
+class JobsFile(Strict):
+    """``created``, ``workflow``, ``modes`` and whatever else stands beside the clips is not used."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="ignore", frozen=True)
+
+    project: Key = "direct"
+    default_quality_mode: QualityMode | None = None
+    clips: tuple[JobsClip, ...]
+
+
+def read_jobs(path: Path, quality_mode: QualityMode | None) -> ScriptRequest:
+    """The file as a script, in ``quality_mode`` or else its own. Raises InvalidRequest with a line per problem."""
+    data = json_object(read_limited(path, "the jobs file"), "the jobs file")
+    jobs = validated(JobsFile, data, {"clip ids": set()})
+    return ScriptRequest(
+        schemaVersion="1.0",
+        requestId=jobs.project,
+        defaults=Defaults(qualityMode=quality_mode or jobs.default_quality_mode),
+        clips=tuple(_as_clip(clip) for clip in jobs.clips),
+    )
+
+
+def _as_clip(clip: JobsClip) -> Clip:
+    return Clip(
+        id=clip.id,
+        duration=clip.duration,
+        aspectRatio=clip.aspect_ratio,
+        prompt=clip.prompt,
+        firstFrame=FirstFrame(imageUrl=clip.image_url),
+        video=ClipVideo(model=clip.model, resolution=clip.resolution),
+    )

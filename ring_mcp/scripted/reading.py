@@ -1,0 +1,60 @@
+"""Files that people write, read with care: how large, which encoding, JSON or not, and every wrong field at once.
+
+Raises InvalidRequest only. ``what`` is what the texts call the file, like "the script".
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from ring_mcp.domain.fields import problems
+from ring_mcp.errors import InvalidRequest
+
+MAX_FILE_BYTES = 4 * 1024 * 1024
+MAX_PROBLEMS = 50
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def read_limited(path: Path, what: str) -> bytes:
+    """The content of a file, of which no more is read than it may have."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_FILE_BYTES + 1)
+    except OSError as exc:
+        raise InvalidRequest(f"{what} {path} cannot be read: {exc.strerror}") from exc
+    if len(content) > MAX_FILE_BYTES:
+        raise InvalidRequest(f"{what} {path} is too large: {MAX_FILE_BYTES:,} bytes are allowed")
+    return content
+
+
+def json_object(content: str | bytes, what: str) -> dict[str, Any]:
+    try:
+        data = json.loads(content.decode("utf-8-sig") if isinstance(content, bytes) else content)
+    except UnicodeDecodeError as exc:
+        raise InvalidRequest(f"{what} is not UTF-8 text (byte {exc.start})") from exc
+    except json.JSONDecodeError as exc:
+        raise InvalidRequest(f"{what} is not JSON: {exc.msg} (line {exc.lineno}, column {exc.colno})") from exc
+    except (ValueError, RecursionError) as exc:
+        raise InvalidRequest(f"{what} is not readable JSON ({type(exc).__name__})") from exc
+    if not isinstance(data, dict):
+        raise InvalidRequest(f"{what} must be a JSON object")
+    return data
+
+
+def validated(model: type[M], data: Mapping[str, Any], context: Mapping[str, Any], noun: str = "field") -> M:
+    """``data`` as ``model``. The error has a line for every problem, with the path of its field.
+
+    ``noun`` is what the texts call a field.
+    """
+    try:
+        return model.model_validate(data, context=dict(context))
+    except ValidationError as exc:
+        found = problems(exc, model, noun)
+        more = [f"… and {len(found) - MAX_PROBLEMS} more"] if len(found) > MAX_PROBLEMS else []
+        raise InvalidRequest("\n".join(found[:MAX_PROBLEMS] + more)) from exc
