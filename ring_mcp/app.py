@@ -71,8 +71,8 @@ class App:
 
         wait_s = self.config.inline_wait_s
         return [
-            image_create_tool(self.images, self.previews, wait_s),
-            video_create_tool(self.videos, self.previews, wait_s),
+            image_create_tool(self.images, self.previews, wait_s, self.presets),
+            video_create_tool(self.videos, self.previews, wait_s, self.presets),
             job_get_tool(self.runner, self.intake, self.previews, wait_s),
             job_list_tool(self.ledger),
             health_tool(self.health),
@@ -149,7 +149,7 @@ async def open_app(
             sandbox=bool(config.sandbox),
         )
         settings = video_settings(config)
-        images = ImageConductor(intake, presets, settings.images, clock)
+        images = ImageConductor(intake, inputs, presets, settings.images, clock)
         videos = VideoConductor(
             intake,
             runner,

@@ -98,10 +98,20 @@ def _facts(model: Model) -> list[str]:
             sizes = ", ".join(f"{size} {dollars(price)}" for size, price in prices.items())
             lines += field("a picture", sizes if quality == "standard" else f"{sizes} ({quality})")
         lines += field("at a time", f"up to {model.max_n}")
+        if model.max_input_images:
+            lines += field(
+                "edits", f"up to {model.max_input_images} images, {dollars(model.prices.input_image_usd)} each"
+            )
         lines += field("prices of", model.prices.as_of)
     if isinstance(model, VideoModel) and model.prices is not None:
         lines += field("a second", ", ".join(f"{size} {dollars(p)}" for size, p in model.prices.second_usd.items()))
-        can = {"from text": model.text_to_video, "from an image": model.image_to_video, "edits": model.edit}
+        can = {
+            "from text": model.text_to_video,
+            "from an image": model.image_to_video,
+            "to a last frame": model.last_frame,
+        }
+        can |= {f"from up to {model.max_reference_images} references": bool(model.max_reference_images)}
+        can |= {"edits": model.edit, "extensions": model.extend}
         lengths = f"{model.min_duration_s} to {model.max_duration_s} s"
         lines += field("makes", ", ".join([lengths, *(what for what, yes in can.items() if yes)]))
         lines += field("prices of", model.prices.as_of)

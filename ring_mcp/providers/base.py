@@ -45,9 +45,11 @@ class Downloaded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
-    """Media that goes along with a request, as the provider can read it: a public URL or a data URI."""
+    """Media that goes along with a request, as the provider can read it: a public URL, a data URI or a file id."""
 
     image_url: str | None = None
+    last_frame_url: str | None = None
+    reference_images: tuple[str, ...] = ()
     video_url: str | None = None
 
 

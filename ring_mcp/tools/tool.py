@@ -35,6 +35,9 @@ def not_a_bool(value: object) -> object:
     return value
 
 
+Notes = Mapping[str, str | None]
+"""What the registry of models adds to the description of an argument; None: no model takes it, so it is left out."""
+
 MAX_WAIT_S = 3600.0
 
 # Limits stand inside the type: beside a validator pydantic would put them into the schema under names of its own.
@@ -60,9 +63,16 @@ class Arguments(BaseModel):
             raise InvalidRequest("; ".join(_sentence(error, names) for error in exc.errors())) from exc
 
     @classmethod
-    def input_schema(cls) -> dict[str, Any]:
+    def input_schema(cls, notes: Notes | None = None) -> dict[str, Any]:
         """A flat JSON Schema without a combinator at its top: some clients refuse the whole list for one."""
-        return dict(tidy(cls.model_json_schema(by_alias=True)))
+        schema = dict(tidy(cls.model_json_schema(by_alias=True)))
+        arguments = schema["properties"]
+        for name, note in (notes or {}).items():
+            if note is None:
+                del arguments[name]
+            else:
+                arguments[name]["description"] = f"{arguments[name]['description']} {note}".strip()
+        return schema
 
 
 def _sentence(error: Any, names: list[str]) -> str:
@@ -108,6 +118,10 @@ class Tool(Generic[A]):
     output: type[BaseModel]
     annotations: ToolAnnotations
     handler: Callable[[A, Caller], Awaitable[Answer]] = field(repr=False)
+    notes: Notes = field(default_factory=dict)
+
+    def input_schema(self) -> dict[str, Any]:
+        return self.arguments.input_schema(self.notes)
 
     def output_schema(self) -> dict[str, Any]:
         """The envelope, of a failure too: clients on the TypeScript SDK check errors against it as well."""

@@ -13,6 +13,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from ring_mcp.domain.media import FILE_ID
 from ring_mcp.errors import (
     ContentRefused,
     CreditsExhausted,
@@ -50,6 +51,11 @@ def billed_usd(body: Any) -> Decimal | None:
 def text_of(value: Any) -> str | None:
     """A text that can be stored and sent again: printable and not empty; None for anything else."""
     return value if isinstance(value, str) and value and value.isprintable() else None
+
+
+def source(reference: str) -> dict[str, str]:
+    """A picture or clip that goes along with a request."""
+    return {"file_id": reference} if FILE_ID.fullmatch(reference) else {"url": reference}
 
 
 def _said(body: Any, name: str) -> Any:
