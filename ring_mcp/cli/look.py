@@ -46,12 +46,15 @@ def health(as_json: bool, gateway: str | None) -> None:
     sys.exit(1 if report["status"] == "error" else 0)
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, as in presets.json.")
-def presets(as_json: bool) -> None:
+@click.pass_context
+def presets(ctx: click.Context, as_json: bool) -> None:
     """The models with sizes, ratios, list prices and retirement, and the quality modes of clips, of this version."""
     from ring_mcp.presets import load_presets
 
+    if ctx.invoked_subcommand is not None:
+        return
     found = load_presets()
     if as_json:
         shown = found.model_dump(mode="json", by_alias=True, exclude_none=True)

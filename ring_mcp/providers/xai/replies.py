@@ -38,7 +38,11 @@ _NO_CREDITS = ("credits", "spending limit", "usage-exhausted")
 def billed_usd(body: Any) -> Decimal | None:
     """``usage.cost_in_usd_ticks`` in dollars, wherever xAI puts it; None if it says nothing."""
     usage = _said(body, "usage")
-    ticks = usage.get("cost_in_usd_ticks") if isinstance(usage, Mapping) else None
+    return usd_of(usage.get("cost_in_usd_ticks") if isinstance(usage, Mapping) else None)
+
+
+def usd_of(ticks: Any) -> Decimal | None:
+    """Ticks in dollars; None for what is no amount."""
     if isinstance(ticks, bool) or not isinstance(ticks, int | float | str):
         return None
     try:
