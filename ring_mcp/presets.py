@@ -168,6 +168,14 @@ class Presets(_Entry):
     image_models: dict[str, ImageModel]
     video_models: dict[str, VideoModel]
 
+    @property
+    def default_models(self) -> tuple[str, ...]:
+        """Every model that is used when nobody names one, each once."""
+        video = self.defaults.video
+        images = (chosen.model for chosen in self.defaults.image.values())
+        modes = (mode.model for mode in self.modes.values())
+        return tuple(dict.fromkeys([*images, *modes, video.remaster_edit_model, video.extend_model]))
+
     @model_validator(mode="after")
     def _names_exist(self) -> Self:
         for mode_name, mode in self.modes.items():
