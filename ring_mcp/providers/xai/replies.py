@@ -1,9 +1,9 @@
 """xAI's dialect of saying no: a reply that is not a success, as one error of the tree. Pure.
 
 Facts: the body is flat ``{code, error}``, older and proxied ones nest or are plain text or HTML; codes have been
-renamed, so status and words decide, never one exact code. A wrong key is HTTP 400; exhausted credits are a 429; a
-moderated request answers 400 and carries the ``usage`` that was billed. 1 USD is 10,000,000,000 ticks. (xAI OpenAPI,
-autumn 2026, and captured replies.)
+renamed, so status and words decide, never one exact code. A wrong key is HTTP 400; exhausted credits are a 429 (a 403
+that speaks of them is one too); a moderated request answers 400 and carries the ``usage`` that was billed. 1 USD is
+10,000,000,000 ticks. (xAI OpenAPI, autumn 2026, and captured replies.)
 """
 
 from __future__ import annotations
@@ -115,10 +115,10 @@ def error_of(reply: Reply, now: datetime, *, what: str) -> ProviderError:  # noq
 
     if refusing:
         return ContentRefused(text, **facts)
+    if status == 402 or (status in (403, 429) and any(word in words for word in _NO_CREDITS)):
+        return CreditsExhausted(text, **facts)
     if status in (401, 403) or (status == 400 and any(word in words for word in _BAD_KEY)):
         return ProviderAuthError(f"xAI refused the key in XAI_API_KEY ({status}): {said or 'no reason given'}", **facts)
-    if status == 402 or (status == 429 and any(word in words for word in _NO_CREDITS)):
-        return CreditsExhausted(text, **facts)
     if status == 429:
         return RateLimited(text, retry_after_s=retry_after_s(reply.headers, now), **facts)
     if status >= 500 or status == 408:
