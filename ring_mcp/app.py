@@ -11,27 +11,29 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ring_mcp import __version__
 from ring_mcp.clock import Clock, SystemClock
-from ring_mcp.conductors.advance import Advance, Pace
+from ring_mcp.conductors.advance import Advance
 from ring_mcp.conductors.health import HealthConductor
 from ring_mcp.conductors.homecoming import Homecoming, remove_old_files
 from ring_mcp.conductors.image import ImageConductor, image_audit
 from ring_mcp.conductors.inputs import MediaInputs
 from ring_mcp.conductors.intake import Intake
 from ring_mcp.conductors.jobs import JobRunner
+from ring_mcp.conductors.pacing import paces_of
 from ring_mcp.conductors.preparation import Preparation
 from ring_mcp.conductors.recording import WriteAhead
 from ring_mcp.conductors.thumbnails import Thumbnails
 from ring_mcp.conductors.video import VideoConductor, video_audit
 from ring_mcp.config import Config
-from ring_mcp.domain import Caps, MediaKind
 from ring_mcp.errors import LedgerBehind, LedgerError
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.plans.image import ImageSettings
 from ring_mcp.plans.video import VideoSettings
 from ring_mcp.presets import Presets, load_presets
-from ring_mcp.providers.base import Providers
+from ring_mcp.providers.base import ListsModels, Providers
+from ring_mcp.providers.google.models import GoogleModels
 from ring_mcp.providers.http import ProviderHttp
 from ring_mcp.providers.xai.images import XaiImages
+from ring_mcp.providers.xai.models import XaiModels
 from ring_mcp.providers.xai.videos import XaiVideos
 from ring_mcp.storage.base import Links, Storage
 from ring_mcp.tools.job_answers import Previews
@@ -44,8 +46,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-IMAGE_POLL_INTERVAL_S = 1.0
-VIDEO_SUBMIT_TIMEOUT_S = 60.0
 FIRST_FRAME_MARGIN_S = 10.0
 LEDGER_FILE = "ledger.db"
 
@@ -75,8 +75,8 @@ class App:
 
         wait_s = self.config.inline_wait_s
         return [
-            image_create_tool(self.images, self.previews, wait_s),
-            video_create_tool(self.videos, self.previews, wait_s),
+            image_create_tool(self.images, self.previews, wait_s, self.presets),
+            video_create_tool(self.videos, self.previews, wait_s, self.presets),
             job_get_tool(self.runner, self.intake, self.previews, wait_s),
             job_list_tool(self.ledger),
             script_run_tool(
@@ -125,11 +125,6 @@ async def open_app(
     async with contextlib.AsyncExitStack() as stack:
         config = _with_sandbox(config, stack)
         presets = load_presets()
-        caps = Caps(
-            per_call_usd=config.max_usd_per_call,
-            per_day_usd=config.max_usd_per_day,
-            per_month_usd=config.max_usd_per_month,
-        )
         state = config.state_path
         ledger = ledger or open_ledger(config, clock)
         stack.push_async_callback(ledger.aclose)
@@ -158,7 +153,7 @@ async def open_app(
             audit_of={"image": image_audit, "video": video_audit},
         )
         preparation = Preparation(inputs, clock)
-        paces = _paces(config)
+        paces = paces_of(config)
         advance = Advance(
             providers, homecoming, preparation, clock, paces, death_is_certain=config.database_url is None
         )
@@ -167,14 +162,14 @@ async def open_app(
             ledger=ledger,
             runner=runner,
             providers=providers,
-            caps=caps,
+            caps=config.caps,
             clock=clock,
             spool=spool,
             timeouts_s={kind: pace.poll_timeout_s for kind, pace in paces.items()},
             sandbox=bool(config.sandbox),
         )
         settings = video_settings(config)
-        images = ImageConductor(intake, presets, settings.images, clock)
+        images = ImageConductor(intake, inputs, presets, settings.images, clock)
         frame_wait_s = paces["image"].poll_timeout_s + FIRST_FRAME_MARGIN_S
         videos = VideoConductor(intake, runner, inputs, presets, settings, clock, first_frame_wait_s=frame_wait_s)
         preparation.make_first_frame = videos.make_first_frame
@@ -188,7 +183,7 @@ async def open_app(
             default_provider=default,
             presets=presets,
             models_in_use=list(dict.fromkeys([image_model, *video_models])),
-            caps=caps,
+            caps=config.caps,
             clock=clock,
             version=__version__,
             sandbox=bool(config.sandbox),
@@ -214,6 +209,22 @@ async def open_app(
             health=health,
             previews=Previews(previews),
         )
+
+
+@contextlib.asynccontextmanager
+async def open_model_lists(config: Config) -> AsyncIterator[dict[str, ListsModels]]:
+    """Who can be asked which models there are: every provider whose key is configured. Nothing else is opened."""
+    clock, lists = SystemClock(), dict[str, ListsModels]()
+    async with contextlib.AsyncExitStack() as stack:
+        config = _with_sandbox(config, stack)
+        if config.xai_api_key is not None:
+            lists["xai"] = XaiModels(http := _xai_http(config, clock), clock)
+            stack.push_async_callback(http.aclose)
+        if config.google_api_key is not None:
+            headers = {"x-goog-api-key": config.google_api_key.get_secret_value()}
+            lists["google"] = GoogleModels(http := _http("google", config.google_base_url, headers, config, clock))
+            stack.push_async_callback(http.aclose)
+        yield lists
 
 
 def image_settings(config: Config) -> ImageSettings:
@@ -251,6 +262,7 @@ def _with_sandbox(config: Config, stack: contextlib.AsyncExitStack) -> Config:
         update={
             "xai_api_base_url": url + XAI_PATH,
             "xai_api_key": SecretStr(DEFAULT_XAI_KEY),
+            "google_api_key": None,
             "ringbase_api_url": url + RINGBASE_PATH,
             "ringbase_api_token": SecretStr(DEFAULT_RINGBASE_TOKEN),
         }
@@ -294,22 +306,10 @@ def _storage(config: Config, clock: Clock, links: Links | None) -> Storage:
 
 def _xai_http(config: Config, clock: Clock) -> ProviderHttp:
     key = config.xai_api_key.get_secret_value() if config.xai_api_key else ""
-    return ProviderHttp(
-        provider="xai",
-        base_url=config.xai_api_base_url,
-        headers={"Authorization": f"Bearer {key}"} if key else {},
-        clock=clock,
-        max_media_bytes=config.max_media_bytes,
-    )
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    return _http("xai", config.xai_api_base_url, headers, config, clock)
 
 
-def _paces(config: Config) -> dict[MediaKind, Pace]:
-    image_s = config.image_gen_poll_timeout_ms / 1000
-    return {
-        "image": Pace(submit_timeout_s=image_s, poll_interval_s=IMAGE_POLL_INTERVAL_S, poll_timeout_s=image_s),
-        "video": Pace(
-            submit_timeout_s=VIDEO_SUBMIT_TIMEOUT_S,
-            poll_interval_s=config.video_gen_poll_interval_ms / 1000,
-            poll_timeout_s=config.video_gen_poll_timeout_ms / 1000,
-        ),
-    }
+def _http(provider: str, url: str, headers: dict[str, str], config: Config, clock: Clock) -> ProviderHttp:
+    limit_bytes = config.max_media_bytes
+    return ProviderHttp(provider=provider, base_url=url, headers=headers, clock=clock, max_media_bytes=limit_bytes)

@@ -24,6 +24,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from ring_mcp.domain import Caps
 from ring_mcp.errors import ConfigError
 
 XAI_API_BASE_URL = "https://api.x.ai/v1"
@@ -165,6 +166,14 @@ class Config(BaseSettings):
         """The folder of ledger, local storage and spool files. The sandbox has its own, so money is never mixed."""
         base = self.state_dir.expanduser() if self.state_dir else _user_data_path()
         return base / "sandbox" if self.sandbox else base
+
+    @property
+    def caps(self) -> Caps:
+        return Caps(
+            per_call_usd=self.max_usd_per_call,
+            per_day_usd=self.max_usd_per_day,
+            per_month_usd=self.max_usd_per_month,
+        )
 
 
 def load_config(environ: Mapping[str, str] | None = None, *, folder: Path | None = None, **overrides: Any) -> Config:

@@ -6,10 +6,11 @@ Facts that change live in that file, never in code. ``load_presets`` names the k
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
@@ -75,6 +76,7 @@ class Model(_Entry):
 class ImageModel(Model):
     qualities: tuple[str, ...] = ()
     default_quality: str | None = None
+    default_edit_quality: str | None = None
     max_n: int = Field(default=1, ge=1)
     takes_seed: bool = False
     deferred: bool = False
@@ -86,6 +88,8 @@ class ImageModel(Model):
         self._check_has_prices(self.prices)
         if self.qualities and self.default_quality not in self.qualities:
             raise ValueError("defaultQuality must be one of qualities")
+        if self.default_edit_quality is not None and self.default_edit_quality not in self.qualities:
+            raise ValueError("defaultEditQuality must be one of qualities")
         for quality in self.qualities or ("standard",):
             missing = [r for r in self.resolutions if self.prices and r not in self.prices.image_usd.get(quality, {})]
             if missing:
@@ -94,13 +98,23 @@ class ImageModel(Model):
 
 
 class VideoModel(Model):
+    """``*_extend_s`` are the seconds that an extension adds, ``*_extend_input_s`` those of the clip it starts from."""
+
     text_to_video: bool = False
     image_to_video: bool = False
+    last_frame: bool = False
     edit: bool = False
     extend: bool = False
     min_duration_s: int = 1
     max_duration_s: int = 15
     max_edit_input_s: Decimal | None = None
+    min_extend_s: int = 1
+    max_extend_s: int = 15
+    min_extend_input_s: Decimal | None = None
+    max_extend_input_s: Decimal | None = None
+    max_reference_images: int = 0
+    max_reference_duration_s: int = 15
+    reference_resolutions: tuple[str, ...] = ()
     prices: VideoPrices | None = None
 
     @model_validator(mode="after")
@@ -109,6 +123,10 @@ class VideoModel(Model):
         missing = [r for r in self.resolutions if self.prices and r not in self.prices.second_usd]
         if missing:
             raise ValueError(f"prices.secondUsd lacks {', '.join(missing)}")
+        if self.extend and self.max_extend_input_s is None:
+            raise ValueError("a model that extends clips needs maxExtendInputS, for which its price is reserved")
+        if self.max_reference_images and not set(self.reference_resolutions) & set(self.resolutions):
+            raise ValueError("a model with maxReferenceImages needs referenceResolutions out of its resolutions")
         return self
 
 
@@ -125,6 +143,7 @@ class VideoDefaults(_Entry):
     poll_interval_ms: int
     poll_timeout_ms: int
     remaster_edit_model: str
+    extend_model: str
 
 
 class Defaults(_Entry):
@@ -149,6 +168,14 @@ class Presets(_Entry):
     image_models: dict[str, ImageModel]
     video_models: dict[str, VideoModel]
 
+    @property
+    def default_models(self) -> tuple[str, ...]:
+        """Every model that is used when nobody names one, each once."""
+        video = self.defaults.video
+        images = (chosen.model for chosen in self.defaults.image.values())
+        modes = (mode.model for mode in self.modes.values())
+        return tuple(dict.fromkeys([*images, *modes, video.remaster_edit_model, video.extend_model]))
+
     @model_validator(mode="after")
     def _names_exist(self) -> Self:
         for mode_name, mode in self.modes.items():
@@ -158,6 +185,11 @@ class Presets(_Entry):
             default = self.image_models.get(chosen.model)
             if default is None or default.provider != provider:
                 raise ValueError(f"defaults.image.{provider}.model names {chosen.model!r}, not one of its imageModels")
+        chosen_extender = self.video_models.get(self.defaults.video.extend_model)
+        if chosen_extender is None or not chosen_extender.extend:
+            raise ValueError(
+                f"defaults.video.extendModel names {self.defaults.video.extend_model!r}, which cannot extend"
+            )
         for table, models in (("imageModels", self.image_models), ("videoModels", self.video_models)):
             for name, model in models.items():
                 successor = models.get(model.replaced_by) if model.replaced_by is not None else None
@@ -168,6 +200,16 @@ class Presets(_Entry):
                 if model.is_retired(date.max) and model.replaced_by is None:
                     raise ValueError(f"{table}.{name} retires but has no replacedBy")
         return self
+
+
+M = TypeVar("M", bound=Model)
+V = TypeVar("V")
+
+
+def takers(models: Mapping[str, M], feature: Callable[[M], V]) -> dict[str, V]:
+    """The models here to stay that have ``feature``, with its value: what descriptions and refusals name."""
+    found = {name: feature(model) for name, model in models.items() if model.retires_on is None}
+    return {name: value for name, value in found.items() if value}
 
 
 def load_presets(path: Path | None = None) -> Presets:

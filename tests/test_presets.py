@@ -253,3 +253,19 @@ def test_any_single_value_in_the_file_may_be_junk_and_is_refused_by_its_name_or_
     except ConfigError as exc:
         message = exc.message
     assert not message or path[0] in message or path[-1] in message or str(junk) in message
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda raw: raw["imageModels"][XAI].update(defaultEditQuality="high"), "defaultEditQuality must be one of"),
+        (lambda raw: raw["videoModels"][XAI_VIDEO].pop("maxExtendInputS"), "needs maxExtendInputS"),
+        (lambda raw: raw["videoModels"][XAI_VIDEO].pop("referenceResolutions"), "needs referenceResolutions"),
+        (lambda raw: raw["defaults"]["video"].update(extendModel="grok-imagine-video-1.5"), "cannot extend"),
+        (lambda raw: raw["defaults"]["video"].update(extendModel="nobody"), "cannot extend"),
+    ],
+)
+def test_a_capability_comes_with_the_limits_that_its_price_needs(
+    tmp_path: Path, change: Callable[[Raw], object], text: str
+) -> None:
+    assert text in fault(tmp_path, change)

@@ -116,9 +116,11 @@ def _register() -> None:
     from ring_mcp.cli.direct import direct
     from ring_mcp.cli.jobs import jobs
     from ring_mcp.cli.look import health, presets
+    from ring_mcp.cli.registry import check
     from ring_mcp.cli.script import script
     from ring_mcp.cli.spend import spend
 
+    presets.add_command(check)
     for command in (image, video, script, direct, jobs, spend, health, presets, config):
         cli.add_command(command)
     cli.add_command(health, "doctor")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ring_mcp.tools.tool import Arguments
 
 F = TypeVar("F", bound=Callable[..., Any])
+Given = str | float | bool | tuple[str, ...] | None
 
 OWN_OPTIONS = frozenset({"as_json", "opened", "wait_s", "gateway", "thumbnail_template"})
 """What is not an argument of the tool (``wait_s`` is its waitSeconds, ``thumbnail_template`` is in its thumbnail)."""
@@ -46,10 +47,10 @@ def _shared_options(command: F) -> F:
 @click.option("--resolution", help="1k or 2k.")
 @click.option("--n", type=int, help="How many pictures.")
 @click.option("--seed", type=int, help="Reproducibility hint, where the provider has one.")
+@click.option("--quality", help="low or medium, where the model has the choice.")
+@click.option("--reference-images", multiple=True, help="Edit or combine this: a URL, a file, an id. Repeatable.")
 @_shared_options
-def image(
-    wait_s: float | None, as_json: bool, opened: bool, gateway: str | None, **arguments: str | float | bool | None
-) -> None:
+def image(wait_s: float | None, as_json: bool, opened: bool, gateway: str | None, **arguments: Given) -> None:
     """Make pictures from PROMPT. It costs money; --dry-run tells the price first.
 
     Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 still under way (its job is printed).
@@ -69,7 +70,10 @@ def image(
 @click.option("--image-provider", help="Who makes the first frame.")
 @click.option("--image-model", help="The first frame's model.")
 @click.option("--image-resolution", help="The first frame's size: 1k or 2k.")
-@click.option("--source-video-url", help="With --remaster: the clip to edit.")
+@click.option("--reference-images", multiple=True, help="To appear in the clip: a URL, a file, an id. Repeatable.")
+@click.option("--last-frame-url", help="The picture that the clip ends on, given like a first frame.")
+@click.option("--source-video-url", help="With --remaster: the clip to edit; with --extend: the one to make longer.")
+@click.option("--extend", type=int, help="Whole seconds to add to the clip of --source-video-url.")
 @click.option("--remaster-from-video-url", help="Another name of --source-video-url, which wins.")
 @click.option("--remaster", is_flag=True, help="Make it again at 720p; with --source-video-url: edit that clip.")
 @click.option("--remaster-from-request-id", help="The requestId of the draft, kept in the audit row.")
@@ -143,6 +147,6 @@ def _arguments(kind: MediaKind, given: dict[str, Any]) -> dict[str, Any]:
 
     model: type[Arguments] = ImageCreateArguments if kind == "image" else VideoCreateArguments
     fields = model.model_fields
-    named = {str(fields[name].alias): value for name, value in given.items() if value != fields[name].default}
+    named = {str(fields[name].alias): value for name, value in given.items() if value not in (fields[name].default, ())}
     model.parse(named)
     return named

@@ -46,12 +46,15 @@ def health(as_json: bool, gateway: str | None) -> None:
     sys.exit(1 if report["status"] == "error" else 0)
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, as in presets.json.")
-def presets(as_json: bool) -> None:
+@click.pass_context
+def presets(ctx: click.Context, as_json: bool) -> None:
     """The models with sizes, ratios, list prices and retirement, and the quality modes of clips, of this version."""
     from ring_mcp.presets import load_presets
 
+    if ctx.invoked_subcommand is not None:
+        return
     found = load_presets()
     if as_json:
         shown = found.model_dump(mode="json", by_alias=True, exclude_none=True)
@@ -98,10 +101,20 @@ def _facts(model: Model) -> list[str]:
             sizes = ", ".join(f"{size} {dollars(price)}" for size, price in prices.items())
             lines += field("a picture", sizes if quality == "standard" else f"{sizes} ({quality})")
         lines += field("at a time", f"up to {model.max_n}")
+        if model.max_input_images:
+            lines += field(
+                "edits", f"up to {model.max_input_images} images, {dollars(model.prices.input_image_usd)} each"
+            )
         lines += field("prices of", model.prices.as_of)
     if isinstance(model, VideoModel) and model.prices is not None:
         lines += field("a second", ", ".join(f"{size} {dollars(p)}" for size, p in model.prices.second_usd.items()))
-        can = {"from text": model.text_to_video, "from an image": model.image_to_video, "edits": model.edit}
+        can = {
+            "from text": model.text_to_video,
+            "from an image": model.image_to_video,
+            "to a last frame": model.last_frame,
+        }
+        can |= {f"from up to {model.max_reference_images} references": bool(model.max_reference_images)}
+        can |= {"edits": model.edit, "extensions": model.extend}
         lengths = f"{model.min_duration_s} to {model.max_duration_s} s"
         lines += field("makes", ", ".join([lengths, *(what for what, yes in can.items() if yes)]))
         lines += field("prices of", model.prices.as_of)

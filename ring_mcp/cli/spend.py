@@ -15,7 +15,7 @@ import click
 
 from ring_mcp.cli.backend import gateway_option, token_of
 from ring_mcp.cli.show import cap_lines, print_lines
-from ring_mcp.domain import Caps, Job, JobState, usd
+from ring_mcp.domain import Job, JobState, usd
 
 if TYPE_CHECKING:
     from ring_mcp.config import Config
@@ -131,11 +131,6 @@ async def _in_ledger(config: Config, start: datetime, now: datetime) -> tuple[li
     from ring_mcp.ledger.base import JobQuery
 
     sandbox = bool(config.sandbox)
-    caps = Caps(
-        per_call_usd=config.max_usd_per_call,
-        per_day_usd=config.max_usd_per_day,
-        per_month_usd=config.max_usd_per_month,
-    )
     ledger = open_ledger(config)
     try:
         await ledger.start()
@@ -147,7 +142,7 @@ async def _in_ledger(config: Config, start: datetime, now: datetime) -> tuple[li
             cursor = page.cursor
             if cursor is None:
                 break
-        left = cap_left(caps, await ledger.spend(now, sandbox=sandbox))
+        left = cap_left(config.caps, await ledger.spend(now, sandbox=sandbox))
     finally:
         await ledger.aclose()
     paid = [Paid(f"{j.created_at:%Y-%m-%d}", j.kind, j.plan.model, j.state, _cost(j)) for j in jobs]

@@ -11,10 +11,10 @@ from pydantic import Field
 
 from ring_mcp.clock import Clock
 from ring_mcp.conductors.results import Usd, Wire
-from ring_mcp.conductors.spending import cap_left
-from ring_mcp.domain import Caps, usd
+from ring_mcp.conductors.spending import cap_left, last_bills
+from ring_mcp.domain import Caps, JobState, usd
 from ring_mcp.errors import RingError
-from ring_mcp.ledger.base import Ledger
+from ring_mcp.ledger.base import JobQuery, Ledger
 from ring_mcp.presets import Model, Presets
 from ring_mcp.providers.base import Providers
 from ring_mcp.storage.base import Storage
@@ -23,6 +23,7 @@ Status = Literal["ok", "warning", "error"]
 
 _CHECK_TIMEOUT_S = 5.0
 _WARN_BEFORE_RETIREMENT_DAYS = 30
+_LOOKED_AT_JOBS = 200
 
 
 class Check(Wire):
@@ -87,6 +88,7 @@ class HealthConductor:
             spend = await self._ledger.spend(now, sandbox=self._sandbox)
             spent, left = spend.day_usd, cap_left(self._caps, spend)
             checks.append(self._spending(spend.day_usd, spend.day_reserved_usd, spend.unknown_jobs))
+            checks += await self._bills()
         if self._sandbox:
             checks.append(
                 Check(name="sandbox", status="ok", detail="SANDBOX: no provider is called, nothing is billed")
@@ -147,10 +149,14 @@ class HealthConductor:
         return Check(name="prices", status="ok", detail=detail)
 
     def _models(self) -> list[Check]:
-        """Models that this configuration uses and that are retired, or will be within a month."""
+        """Models that this configuration uses and that are retired, or will be within a month.
+
+        So are defaults of the registry that this configuration replaces: whoever asks without it gets them.
+        """
         today = self._clock.now().date()
         checks = []
-        for name in self._models_in_use:
+        for name in dict.fromkeys([*self._models_in_use, *self._presets.default_models]):
+            in_use = name in self._models_in_use
             model: Model | None = self._presets.image_models.get(name) or self._presets.video_models.get(name)
             if model is None:
                 fix = "Correct the model name in the configuration."
@@ -158,14 +164,34 @@ class HealthConductor:
             elif model.retires_on is not None and (model.retires_on - today).days <= _WARN_BEFORE_RETIREMENT_DAYS:
                 gone = model.is_retired(today)
                 word = "was retired" if gone else "will be retired"
-                status: Status = "error" if gone and not model.redirect else "warning"
+                status: Status = "error" if in_use and gone and not model.redirect else "warning"
                 detail = f"{name} {word} on {model.retires_on}"
                 checks.append(
                     Check(name="model", status=status, detail=detail, fix=f"Configure {model.replaced_by} instead.")
                 )
-            else:
+            elif in_use:
                 checks.append(Check(name="model", status="ok", detail=name))
         return checks
+
+    async def _bills(self) -> list[Check]:
+        """The last bills against the list prices that quotes and caps are made of."""
+        ended = await self._ledger.list_jobs(JobQuery(states=(JobState.DONE,), limit=_LOOKED_AT_JOBS))
+        bills = last_bills((job for job in ended.jobs if job.sandbox == self._sandbox), self._presets)
+        off = [
+            Check(
+                name="bills",
+                status="warning",
+                detail=f"{each.model}: billed {usd(each.billed_usd)} for what is listed at {usd(each.list_usd)} "
+                f"({each.drift:+.1%} over the last {each.jobs} jobs)",
+                fix="Quotes and caps count with the list: `ring-mcp presets check --live` compares it.",
+            )
+            for each in bills
+            if each.is_off
+        ]
+        if off or not bills:
+            return off
+        jobs = sum(each.jobs for each in bills)
+        return [Check(name="bills", status="ok", detail=f"as listed, over the last {jobs} jobs")]
 
     def _spending(self, day_usd: Decimal, reserved_usd: Decimal, unknown_jobs: int) -> Check:
         detail = f"{usd(day_usd)} today, of which {usd(reserved_usd)} reserved"

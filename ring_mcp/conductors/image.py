@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ring_mcp.clock import Clock
+from ring_mcp.conductors.inputs import MediaInputs
 from ring_mcp.conductors.intake import Intake
 from ring_mcp.conductors.jobs import OnProgress
 from ring_mcp.conductors.results import GenerateImageResult
@@ -17,8 +18,11 @@ class ImageConductor:
     Both plan with the same function, so a quote is what a run reserves.
     """
 
-    def __init__(self, intake: Intake, presets: Presets, settings: ImageSettings, clock: Clock) -> None:
+    def __init__(
+        self, intake: Intake, inputs: MediaInputs, presets: Presets, settings: ImageSettings, clock: Clock
+    ) -> None:
         self._intake = intake
+        self._inputs = inputs
         self._presets = presets
         self._settings = settings
         self._clock = clock
@@ -31,6 +35,7 @@ class ImageConductor:
         """The plan with each price, the total, and what the caps leave; nothing is spent or written."""
         plan = self.plan(request)
         self._intake.check_provider("image", plan.provider)
+        await self._inputs.check(plan)
         facts = await self._intake.quoted(plan)
         return GenerateImageResult.model_validate(
             {
@@ -61,9 +66,11 @@ class ImageConductor:
         started: InvalidRequest, ModelRetired, ProviderAuthError (no key), CapExceeded, LedgerError, StorageError.
         A caller that is cancelled leaves; the job goes on.
         """
-        opened = await self._intake.begin(
-            self.plan(request), actor_id=actor_id, idempotency_key=request.idempotency_key
-        )
+        plan = self.plan(request)
+        self._intake.check_provider("image", plan.provider)
+        await self._inputs.check(plan)
+        plan = await self._inputs.kept(plan)
+        opened = await self._intake.begin(plan, actor_id=actor_id, idempotency_key=request.idempotency_key)
         result = await self._intake.result(opened, wait_s, on_progress)
         assert isinstance(result, GenerateImageResult)
         return result
@@ -80,6 +87,8 @@ def image_audit(job: Job, asset: Asset) -> AuditRecord:
         "prompt": plan.prompt,
         "aspectRatio": plan.aspect_ratio,
         "resolution": plan.resolution,
+        "quality": plan.quality,
+        "referenceImages": plan.reference_images or None,
         "purpose": plan.purpose,
         "refCode": plan.ref_code,
         "url": asset.url,

@@ -2,6 +2,8 @@
 
 A provider fetches public addresses itself. Files of our own storage, and files in folders that the operator allows, go
 out as data URIs. Addresses on private networks are refused, so that nobody reads the operator's network through us.
+Pictures beyond Ring's imageUrl may also come as data URIs, which are kept in the spool and not in the ledger, or as ids
+of files that lie with the provider.
 """
 
 from __future__ import annotations
@@ -9,17 +11,22 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import hashlib
+import re
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
-from ring_mcp.domain import MediaFile, MediaKind, VideoPlan
+from ring_mcp.domain import ImagePlan, MediaFile, MediaKind, Plan, VideoPlan
+from ring_mcp.domain.media import FILE_ID
 from ring_mcp.errors import InvalidRequest, ProviderBadReply, ProviderError
 from ring_mcp.media.identify import hash_file, identify
-from ring_mcp.providers.base import Downloaded
+from ring_mcp.presets import VideoModel
+from ring_mcp.providers.base import Downloaded, Inputs
 from ring_mcp.storage.base import Storage
 
 MAX_INPUT_IMAGE_BYTES = 10 * 1024 * 1024
@@ -27,6 +34,10 @@ MAX_INPUT_IMAGE_BYTES = 10 * 1024 * 1024
 
 MAX_INPUT_VIDEO_BYTES = 50 * 1024 * 1024
 
+_KEPT = re.compile(r"kept:([0-9a-f]{64})")
+"""A picture that came inline, by the name of its file in the spool; old files of the spool are removed at a start."""
+
+P = TypeVar("P", ImagePlan, VideoPlan)
 Fetch = Callable[[str, Path, int], Awaitable[Downloaded]]
 CheckAddress = Callable[[str], Awaitable[None]]
 
@@ -43,18 +54,49 @@ class MediaInputs:
         self._folders = [folder.expanduser().resolve() for folder in folders]
         self._spool = spool
 
-    async def check(self, plan: VideoPlan, max_edit_input_s: Decimal | None) -> None:
+    async def check(self, plan: Plan, model: VideoModel | None = None) -> None:
         """Look at everything that the plan takes in. Raises InvalidRequest, with the field, before any spend."""
+        for number, reference in enumerate(plan.reference_images):
+            await self._check_reference(reference, f"referenceImages[{number}]")
+        if not isinstance(plan, VideoPlan):
+            return
         if plan.image_url is not None:
-            await self._check_image(plan.image_url)
-        if plan.generation_kind == "edit" and plan.source_video_url is not None:
-            await self._check_source(plan.source_video_url, max_edit_input_s)
+            await self._check_image(plan.image_url, "imageUrl")
+        if plan.last_frame_url is not None:
+            await self._check_reference(plan.last_frame_url, "lastFrameUrl")
+        if plan.generation_kind != "generate" and plan.source_video_url is not None:
+            await self._check_source(plan.source_video_url, plan, model)
 
-    async def image_for_provider(self, url: str) -> str:
-        return await self._for_provider(url, "imageUrl", "image", MAX_INPUT_IMAGE_BYTES)
+    async def kept(self, plan: P) -> P:
+        """The plan with pictures that came inline as files in the spool: a row of the ledger is no place for them."""
+        changes: dict[str, object] = {}
+        if plan.reference_images:
+            changes["reference_images"] = tuple([await self._keep(each) for each in plan.reference_images])
+        if isinstance(plan, VideoPlan) and plan.last_frame_url is not None:
+            changes["last_frame_url"] = await self._keep(plan.last_frame_url)
+        return plan.model_copy(update=changes)
 
-    async def video_for_provider(self, url: str) -> str:
-        return await self._for_provider(url, "sourceVideoUrl", "video", MAX_INPUT_VIDEO_BYTES)
+    async def for_provider(self, plan: Plan) -> Inputs:
+        """Everything that the plan takes in, as the provider can read it; a first frame that is to be made is not
+        among it. Raises InvalidRequest if something is no longer there."""
+        references = tuple(
+            [
+                await self._image_for_provider(reference, f"referenceImages[{number}]")
+                for number, reference in enumerate(plan.reference_images)
+            ]
+        )
+        if not isinstance(plan, VideoPlan):
+            return Inputs(reference_images=references)
+        if plan.generation_kind != "generate":
+            source = plan.source_video_url or ""
+            video_url = await self._for_provider(source, "sourceVideoUrl", "video", MAX_INPUT_VIDEO_BYTES)
+            return Inputs(video_url=video_url)
+        first, last = plan.image_url or (plan.made_frame.url if plan.made_frame else None), plan.last_frame_url
+        return Inputs(
+            image_url=await self._for_provider(first, "imageUrl", "image", MAX_INPUT_IMAGE_BYTES) if first else None,
+            last_frame_url=await self._image_for_provider(last, "lastFrameUrl") if last else None,
+            reference_images=references,
+        )
 
     async def picture(self, url: str, path: Path) -> Path:
         """The file behind an image's address: one that lies here, or ``path``, after it was fetched to there.
@@ -69,22 +111,49 @@ class MediaInputs:
                 raise InvalidRequest(_told(exc)) from exc
         return local or path
 
-    async def _check_image(self, url: str) -> None:
-        local = self._local(url, "imageUrl")
-        if local is not None:
-            await asyncio.to_thread(_identified, local, "imageUrl", "image", MAX_INPUT_IMAGE_BYTES)
+    async def _check_reference(self, reference: str, field: str) -> None:
+        if FILE_ID.fullmatch(reference):
+            return  # only the provider can look at it
+        if not reference.startswith("data:"):
+            await self._check_image(reference, field)
             return
-        path = self._spool / f"input-{uuid.uuid4().hex}"
+        path = self._new_file()
         try:
-            got = await self._fetch(url, path, MAX_INPUT_IMAGE_BYTES)
-            await asyncio.to_thread(identify, path, size_bytes=got.size_bytes, sha256=got.sha256, expected="image")
-        except ProviderError as exc:
-            raise InvalidRequest(f"imageUrl cannot be used: {_told(exc)}") from exc
+            await asyncio.to_thread(_write_inline, reference, path, field)
+            await asyncio.to_thread(_identified, path, field, "image", MAX_INPUT_IMAGE_BYTES)
         finally:
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
 
-    async def _check_source(self, url: str, max_edit_input_s: Decimal | None) -> None:
+    async def _keep(self, reference: str) -> str:
+        if not reference.startswith("data:"):
+            return reference
+        part = self._new_file()
+        sha256 = await asyncio.to_thread(_write_inline, reference, part, "referenceImages")
+        part.replace(self._spool / f"input-{sha256}")
+        return f"kept:{sha256}"
+
+    async def _image_for_provider(self, reference: str, field: str) -> str:
+        if FILE_ID.fullmatch(reference):
+            return reference
+        return await self._for_provider(reference, field, "image", MAX_INPUT_IMAGE_BYTES)
+
+    async def _check_image(self, url: str, field: str) -> None:
+        local = self._local(url, field)
+        if local is not None:
+            await asyncio.to_thread(_identified, local, field, "image", MAX_INPUT_IMAGE_BYTES)
+            return
+        path = self._new_file()
+        try:
+            got = await self._fetch(url, path, MAX_INPUT_IMAGE_BYTES)
+            await asyncio.to_thread(identify, path, size_bytes=got.size_bytes, sha256=got.sha256, expected="image")
+        except ProviderError as exc:
+            raise InvalidRequest(f"{field} cannot be used: {_told(exc)}") from exc
+        finally:
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+
+    async def _check_source(self, url: str, plan: VideoPlan, model: VideoModel | None) -> None:
         local = self._local(url, "sourceVideoUrl")
         if local is None:
             try:
@@ -93,11 +162,8 @@ class MediaInputs:
                 raise InvalidRequest(f"sourceVideoUrl cannot be used: {_told(exc)}") from exc
             return
         media = await asyncio.to_thread(_identified, local, "sourceVideoUrl", "video", MAX_INPUT_VIDEO_BYTES)
-        if max_edit_input_s is not None and media.duration_s is not None and media.duration_s > max_edit_input_s:
-            raise InvalidRequest(
-                f"sourceVideoUrl: the clip has {media.duration_s:.1f} s and the provider edits {max_edit_input_s} s at "
-                "most; leave sourceVideoUrl out to re-generate at 720p"
-            )
+        if model is not None and media.duration_s is not None:
+            _check_length(plan, model, media.duration_s)
 
     async def _for_provider(self, url: str, field: str, kind: MediaKind, max_bytes: int) -> str:
         local = self._local(url, field)
@@ -107,8 +173,14 @@ class MediaInputs:
         content = await asyncio.to_thread(local.read_bytes)
         return f"data:{media.content_type};base64,{base64.b64encode(content).decode()}"
 
+    def _new_file(self) -> Path:
+        self._spool.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return self._spool / f"input-{uuid.uuid4().hex}"
+
     def _local(self, url: str, field: str) -> Path | None:
         """The file that ``url`` means, None for an http(s) address. Raises InvalidRequest for anything else."""
+        if (kept := _KEPT.fullmatch(url)) is not None:
+            return self._spool / f"input-{kept[1]}"
         own = self._storage.local_path(url)
         if own is not None:
             return own
@@ -122,6 +194,34 @@ class MediaInputs:
         if not any(real.is_relative_to(folder) for folder in self._folders):
             raise InvalidRequest(f"{field} is a file outside the folders of RING_INPUT_DIRS, so it is not read")
         return real
+
+
+def _check_length(plan: VideoPlan, model: VideoModel, duration_s: Decimal) -> None:
+    has = f"sourceVideoUrl: the clip has {duration_s:.1f} s and the provider"
+    if plan.generation_kind == "edit" and model.max_edit_input_s is not None and duration_s > model.max_edit_input_s:
+        raise InvalidRequest(
+            f"{has} edits {model.max_edit_input_s} s at most; leave sourceVideoUrl out to re-generate at 720p"
+        )
+    least_s, most_s = model.min_extend_input_s or 0, model.max_extend_input_s
+    if plan.generation_kind == "extend" and most_s is not None and not least_s <= duration_s <= most_s:
+        raise InvalidRequest(f"{has} extends clips of {least_s} to {most_s} s; give it one of that length")
+
+
+def _write_inline(uri: str, path: Path, field: str) -> str:
+    """Write what is inside a data URI to ``path``; the answer is its SHA-256."""
+    head, _, payload = uri.partition(",")
+    if not head.endswith(";base64"):
+        raise InvalidRequest(f"{field}: a data URI has the form data:image/png;base64,<data>")
+    if len(payload) * 3 // 4 > MAX_INPUT_IMAGE_BYTES + 2:
+        raise InvalidRequest(
+            f"{field} has about {len(payload) * 3 // 4:,} bytes; {MAX_INPUT_IMAGE_BYTES:,} are allowed"
+        )
+    try:
+        content = base64.b64decode(payload, validate=True)
+    except ValueError as exc:
+        raise InvalidRequest(f"{field}: the data URI is not base64") from exc
+    path.write_bytes(content)
+    return hashlib.sha256(content).hexdigest()
 
 
 def _told(exc: ProviderError) -> str:

@@ -48,51 +48,45 @@ class Preparation:
         If it is missing for good, the job has been ended at no cost; otherwise it goes on when somebody asks for it.
         """
         plan = record.job.plan
-        if not isinstance(plan, VideoPlan):
-            return Inputs()
+        needs_frame = isinstance(plan, VideoPlan) and plan.first_frame is not None
         try:
-            if plan.generation_kind == "edit":
-                return Inputs(video_url=await self._inputs.video_for_provider(plan.source_video_url or ""))
-            if plan.image_url is not None:
-                return Inputs(image_url=await self._inputs.image_for_provider(plan.image_url))
-            if plan.first_frame is not None:
-                return await self._with_first_frame(record)
+            if needs_frame and not await self._has_first_frame(record):
+                return None
+            return await self._inputs.for_provider(record.job.plan)
         except InvalidRequest as exc:
             await record.write(self._ended(record.job, exc.message, "no"))
             return None
-        return Inputs()
 
-    async def _with_first_frame(self, record: JobRecord) -> Inputs | None:
+    async def _has_first_frame(self, record: JobRecord) -> bool:
         assert self.make_first_frame is not None, "app.py connects the conductors"
         try:
             frame = await self.make_first_frame(record.job)
         except (CapExceeded, ProviderAuthError) as exc:
             await record.write(self._ended(record.job, f"the first frame cannot be made: {exc.message}", exc.billed))
-            return None
+            return False
         if not frame.is_terminal:
             await record.write(replace(record.job, failure=_not_there_yet(frame)))
-            return None
+            return False
         if frame.state is not JobState.DONE:
             reason = frame.failure.message if frame.failure else f"its job {frame.id} is {frame.state}"
             billed = frame.failure.billed if frame.failure else "unknown"
             await record.write(
                 self._ended(record.job, f"the first frame failed, the video was not started: {reason}", billed)
             )
-            return None
+            return False
         made = {"made_frame": frame.assets[0], "made_frame_billed_usd": frame.billed_usd}
         plan = record.job.plan.model_copy(update=made)
         await record.write(replace(record.job, plan=plan, failure=None))
-        return Inputs(image_url=await self._inputs.image_for_provider(frame.assets[0].url))
+        return True
 
     def _ended(self, job: Job, message: str, billed: str) -> Job:
         """The video itself has cost nothing; ``billed`` speaks of the whole call, still included."""
+        code, next_action = InvalidRequest.code, InvalidRequest.next_action
+        if "first frame" in message:
+            code = "first_frame_failed"
+            next_action = "Look at ring-job-get of the still, change firstFramePrompt, and call again."
         failure = Failure.model_validate(
-            {
-                "code": "first_frame_failed" if "first frame" in message else InvalidRequest.code,
-                "message": message,
-                "billed": billed,
-                "next_action": "Look at ring-job-get of the still, change firstFramePrompt, and call again.",
-            }
+            {"code": code, "message": message, "billed": billed, "next_action": next_action}
         )
         return job.to(
             JobState.FAILED,

@@ -6,12 +6,12 @@ Field names on the wire are camelCase; unset fields are left out.
 from __future__ import annotations
 
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 from pydantic.alias_generators import to_camel
 
-from ring_mcp.domain import Asset, Failure, ImagePlan, Job, JobState, PriceLine, VideoPlan
+from ring_mcp.domain import Asset, Failure, GenerationKind, ImagePlan, Job, JobState, PriceLine, VideoPlan
 
 Usd = Annotated[Decimal, PlainSerializer(float, return_type=float)]
 Secs = Annotated[Decimal, PlainSerializer(float, return_type=float)]
@@ -112,8 +112,8 @@ class GenerateVideoResult(JobResult):
     """The ``data`` of ring-video-create."""
 
     quality_mode: str | None = Field(None, description="The effective one, after the automatic upgrade.")
-    generation_kind: Literal["generate", "edit"] | None = None
-    duration: int | None = Field(None, description="Seconds that were asked for.")
+    generation_kind: GenerationKind | None = None
+    duration: int | None = Field(None, description="Seconds that were asked for; of an extension those added.")
     video: VideoAsset | None = None
     first_frame: FirstFrameAsset | None = Field(None, description="The still that firstFramePrompt made.")
     thumbnail: ImageAsset | None = Field(None, description="The picture that thumbnail asked for.")
@@ -189,8 +189,11 @@ def _first_frame(plan: VideoPlan) -> FirstFrameAsset | None:
 
 
 def _estimated(plan: VideoPlan, video: VideoAsset | None) -> Decimal:
-    """Ring's figure: the mode's rate times the seconds, of the finished clip if they are known."""
-    if video is None or video.duration is None:
+    """Ring's figure: the mode's rate times the seconds, of the finished clip if they are known.
+
+    Of an extension only what was added is new.
+    """
+    if video is None or video.duration is None or plan.generation_kind == "extend":
         return plan.estimated_usd
     rate = plan.estimated_usd / plan.duration_s
     return (rate * round(video.duration, 1)).quantize(Decimal("0.01"), ROUND_HALF_UP)

@@ -92,6 +92,7 @@ class VideoConductor:
         if plan.first_frame is not None:
             whole_usd = plan.list_usd + plan.first_frame.list_usd
             check_caps(whole_usd, _NOTHING_SPENT, self._intake.caps, self._clock.now())
+        plan = await self._inputs.kept(plan)
         opened = await self._intake.begin(plan, actor_id=actor_id, idempotency_key=request.idempotency_key)
         result = await self._intake.result(opened, wait_s, on_progress)
         assert isinstance(result, GenerateVideoResult)
@@ -111,7 +112,7 @@ class VideoConductor:
         self._intake.check_provider("video", plan.provider)
         if plan.first_frame is not None:
             self._intake.check_provider("image", plan.first_frame.provider)
-        await self._inputs.check(plan, self._presets.video_models[plan.model].max_edit_input_s)
+        await self._inputs.check(plan, self._presets.video_models[plan.model])
 
     async def make_first_frame(self, job: Job) -> Job:
         """The still of this job: made by a job of its own, found again by its key after a crash.
@@ -144,6 +145,9 @@ def video_audit(job: Job, asset: Asset) -> AuditRecord:
         "remasterFromRequestId": plan.remaster_from_request_id,
         "remasterFromVideoUrl": plan.source_video_url,
         "generationKind": plan.generation_kind,
+        "extend": plan.duration_s if plan.generation_kind == "extend" else None,
+        "referenceImages": plan.reference_images or None,
+        "lastFrameUrl": plan.last_frame_url,
         "firstFrameUrl": plan.made_frame.url if plan.made_frame else None,
         "thumbnailUrl": plan.made_thumbnail.url if plan.made_thumbnail else None,
         "clipId": plan.clip_id,
@@ -159,6 +163,7 @@ def video_audit(job: Job, asset: Asset) -> AuditRecord:
         "sha256": asset.sha256,
         "jobId": job.id,
         "requestedModel": plan.requested_model,
+        "servedModel": job.served_model,
         "sandbox": job.sandbox or None,
     }
     return AuditRecord(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -10,6 +11,10 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 MediaKind = Literal["image", "video"]
+
+
+FILE_ID = re.compile(r"file[_-][A-Za-z0-9_-]+")
+"""What a provider calls a file that its owner has uploaded there: it stands for the file in place of an address."""
 
 
 class Value(BaseModel):

@@ -35,11 +35,17 @@ class ImageRequest:
     purpose: str | None = None
     ref_code: str | None = None
     seed: int | None = None
+    quality: str | None = None
+    reference_images: tuple[str, ...] = ()
     idempotency_key: str | None = None
 
 
 class ImagePlan(Value):
-    """What will be done for an ImageRequest: every default filled in, every limit checked, priced."""
+    """What will be done for an ImageRequest: every default filled in, every limit checked, priced.
+
+    ``quality`` is what is priced; ``asked_quality`` goes to the provider, None leaves it to its own default.
+    ``reference_images`` make it an edit. Each is an address, a file id, or ``kept:<sha256>`` for one that came inline.
+    """
 
     kind: Literal["image"] = "image"
     provider: str
@@ -50,6 +56,8 @@ class ImagePlan(Value):
     aspect_ratio: str
     resolution: str
     quality: str | None = None
+    asked_quality: str | None = None
+    reference_images: tuple[str, ...] = ()
     seed: int | None = None
     deferred: bool = False
     purpose: str = "image"
@@ -67,7 +75,7 @@ class ImagePlan(Value):
         return self.list_usd
 
 
-GenerationKind = Literal["generate", "edit"]
+GenerationKind = Literal["generate", "edit", "extend"]
 
 ThumbnailTemplate = Literal["default", "title_card", "cta_bar"]
 OverlayRole = Literal["title", "subtitle", "cta", "caption"]
@@ -108,7 +116,10 @@ class VideoRequest:
     image_provider: str | None = None
     image_model: str | None = None
     image_resolution: str | None = None
+    reference_images: tuple[str, ...] = ()
+    last_frame_url: str | None = None
     source_video_url: str | None = None
+    extend_s: int | None = None
     remaster: bool = False
     remaster_from_request_id: str | None = None
     clip_id: str | None = None
@@ -125,7 +136,8 @@ class VideoPlan(Value):
 
     ``estimated_usd`` is Ring's figure (mode rate times seconds); ``list_usd``, from the provider's list prices, is what
     is reserved. ``first_frame`` is the still to be made first, by a job of its own and at its own cost, ``made_frame``
-    that still once it is there, ``made_thumbnail`` what came of ``thumbnail``.
+    that still once it is there, ``made_thumbnail`` what came of ``thumbnail``. ``duration_s`` of an extension is what
+    it adds.
     """
 
     kind: Literal["video"] = "video"
@@ -140,6 +152,8 @@ class VideoPlan(Value):
     resolution: str | None = None
     image_url: str | None = None
     first_frame: ImagePlan | None = None
+    reference_images: tuple[str, ...] = ()
+    last_frame_url: str | None = None
     source_video_url: str | None = None
     remaster_from_request_id: str | None = None
     clip_id: str | None = None

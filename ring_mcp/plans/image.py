@@ -9,8 +9,8 @@ from decimal import Decimal
 
 from ring_mcp.domain import ImagePlan, ImageRequest, PriceLine
 from ring_mcp.errors import InvalidRequest
-from ring_mcp.plans.rules import checked_prompt, checked_purpose, choice, listed, living_model
-from ring_mcp.presets import Presets, ProviderName
+from ring_mcp.plans.rules import checked_prompt, checked_purpose, choice, counted, listed, living_model
+from ring_mcp.presets import ImageModel, Presets, ProviderName, takers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,12 +34,11 @@ def plan_image(request: ImageRequest, settings: ImageSettings, presets: Presets,
     defaults = presets.defaults.image[provider]
     requested_model = request.model or settings.models.get(provider) or defaults.model
     name, model, warnings = living_model(requested_model, presets.image_models, provider, today)
-    aspect_ratio = choice(
-        "aspectRatio",
-        request.aspect_ratio or settings.aspect_ratios.get(provider) or defaults.aspect_ratio,
-        model.aspect_ratios,
-        name,
-    )
+    ratio = request.aspect_ratio or settings.aspect_ratios.get(provider) or defaults.aspect_ratio
+    if request.reference_images:
+        _check_references(request, name, model, presets)
+        ratio = _ratio_of_edit(request, model, ratio, warnings)
+    aspect_ratio = choice("aspectRatio", ratio, model.aspect_ratios, name)
     resolution = choice(
         "resolution",
         (request.resolution or settings.resolutions.get(provider) or defaults.resolution).lower(),
@@ -52,7 +51,7 @@ def plan_image(request: ImageRequest, settings: ImageSettings, presets: Presets,
     if request.seed is not None and not model.takes_seed:
         warnings.append(f"seed was not used: {name} has no seed, so the same prompt gives another picture each time")
 
-    quality = model.default_quality
+    quality = _quality(request, name, model, presets)
     if model.prices is None:
         raise InvalidRequest(f"model {name} has no price in presets.json, so it is not called")
     price = PriceLine(
@@ -61,6 +60,16 @@ def plan_image(request: ImageRequest, settings: ImageSettings, presets: Presets,
         count=Decimal(n),
         as_of=model.prices.as_of.isoformat(),
     )
+    prices = [price]
+    if request.reference_images:
+        prices.append(
+            PriceLine(
+                what="reference image given to the model",
+                unit_usd=model.prices.input_image_usd,
+                count=Decimal(len(request.reference_images)),
+                as_of=price.as_of,
+            )
+        )
     return ImagePlan(
         provider=provider,
         requested_model=requested_model,
@@ -70,12 +79,14 @@ def plan_image(request: ImageRequest, settings: ImageSettings, presets: Presets,
         aspect_ratio=aspect_ratio,
         resolution=resolution,
         quality=quality,
+        asked_quality=quality if request.quality else None,
+        reference_images=request.reference_images,
         seed=request.seed if model.takes_seed else None,
         deferred=model.deferred,
         purpose=checked_purpose(request.purpose, "image", warnings),
         ref_code=request.ref_code,
         storage_prefix=settings.storage_prefix,
-        prices=(price,),
+        prices=tuple(prices),
         warnings=tuple(warnings),
     )
 
@@ -86,3 +97,30 @@ def _provider(request: ImageRequest, settings: ImageSettings, presets: Presets) 
         if provider == wanted.strip().lower():
             return provider
     raise InvalidRequest(f"provider must be one of {listed(presets.defaults.image)}, got {wanted!r}")
+
+
+def _check_references(request: ImageRequest, name: str, model: ImageModel, presets: Presets) -> None:
+    given, most = len(request.reference_images), model.max_input_images
+    if given > most:
+        takes = f"takes at most {most} reference images" if most else "takes no reference images"
+        others = counted(takers(presets.image_models, lambda m: m.max_input_images))
+        raise InvalidRequest(f"model {name} {takes}, got {given}; possible are {others}")
+
+
+def _ratio_of_edit(request: ImageRequest, model: ImageModel, default: str, warnings: list[str]) -> str:
+    """The one picture's own ratio; of several that of the first, unless the caller says another."""
+    if len(request.reference_images) == 1 and request.aspect_ratio:
+        warnings.append("aspectRatio is not used: an edit of one image keeps that image's ratio")
+    if len(request.reference_images) > 1 and request.aspect_ratio:
+        return request.aspect_ratio
+    return "auto" if "auto" in model.aspect_ratios else default
+
+
+def _quality(request: ImageRequest, name: str, model: ImageModel, presets: Presets) -> str | None:
+    """What is made and priced; the provider's own default for edits is another than for pictures from nothing."""
+    if request.quality is None:
+        return (model.default_edit_quality if request.reference_images else None) or model.default_quality
+    if not model.qualities:
+        others = listed(takers(presets.image_models, lambda m: m.qualities))
+        raise InvalidRequest(f"model {name} has no quality to choose; leave quality out, or use {others}")
+    return choice("quality", request.quality.lower(), model.qualities, name)

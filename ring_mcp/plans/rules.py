@@ -73,3 +73,8 @@ def choice(field: str, value: str, allowed: Iterable[str], model: str) -> str:
 
 def listed(names: Iterable[str]) -> str:
     return ", ".join(names)
+
+
+def counted(most: Mapping[str, int]) -> str:
+    """``5 with grok-imagine-image-2.0, 3 with grok-imagine-image``."""
+    return ", ".join(f"{count} with {name}" for name, count in most.items())

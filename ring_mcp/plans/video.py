@@ -1,7 +1,7 @@
 """A request for a clip -> a plan: effective mode, model, seconds, prices. Pure.
 
 Ring's rules: draft with an image becomes draft_i2v; remaster re-generates at a real 720p as production (production_i2v
-with an image); remaster with a source clip edits that clip.
+with an image); remaster with a source clip edits that clip. Ours: extend makes a source clip longer.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 
-from ring_mcp.domain import GenerationKind, ImagePlan, ImageRequest, PriceLine, Thumbnail, VideoPlan, VideoRequest
+from ring_mcp.domain import GenerationKind, ImagePlan, ImageRequest, Thumbnail, VideoPlan, VideoRequest
 from ring_mcp.errors import InvalidRequest
 from ring_mcp.media.thumbnail import nearest_canvas
+from ring_mcp.plans.clip_inputs import check_combination, check_inputs, clip_prices, extension_s
 from ring_mcp.plans.image import ImageSettings, plan_image
 from ring_mcp.plans.rules import checked_prompt, checked_purpose, choice, listed, living_model
-from ring_mcp.presets import Presets, ProviderName, QualityMode, VideoModel
+from ring_mcp.presets import Presets, ProviderName, QualityMode, VideoModel, takers
 
 PROVIDER: ProviderName = "xai"
 REMASTER_RESOLUTION = "720p"
@@ -37,9 +38,11 @@ class VideoSettings:
 
 
 def resolve_effective_quality_mode(
-    quality_mode: str, *, has_image: bool, remaster: bool, has_source: bool
+    quality_mode: str, *, has_image: bool, remaster: bool, has_source: bool, extend: bool = False
 ) -> tuple[str, GenerationKind]:
-    """The mode that will be used, and whether a clip is generated or edited."""
+    """The mode that will be used, and whether a clip is generated, edited or made longer."""
+    if extend:
+        return "production", "extend"
     if remaster and has_source:
         return "production", "edit"
     if remaster:
@@ -56,19 +59,24 @@ def plan_video(request: VideoRequest, settings: VideoSettings, presets: Presets,
     """
     prompt = checked_prompt(request.prompt, presets.limits.max_prompt_chars)
     warnings: list[str] = []
+    check_combination(request)
     mode_name, kind, mode = _mode(request, presets)
     requested = _requested_model(request, settings, presets, kind, mode)
     name, model, model_warnings = living_model(requested, presets.video_models, PROVIDER, today)
     warnings += model_warnings
     has_image = bool(request.image_url or request.first_frame_prompt)
-    _check_capabilities(name, model, kind, has_image)
-    duration_s = _duration(request, settings, presets, model, name)
-    purpose = checked_purpose(request.purpose, "video", warnings)
-    if kind == "edit":
-        shape: Mapping[str, str | None] = {"aspect_ratio": None, "resolution": None}
-        warnings += _ignored_by_edits(request)
+    _check_capabilities(name, model, kind, presets, has_image=has_image, has_more=bool(request.reference_images))
+    if request.extend_s is not None:
+        duration_s = extension_s(request.extend_s, name, model)
     else:
+        duration_s = _duration(request, settings, presets, model, name)
+    purpose = checked_purpose(request.purpose, "video", warnings)
+    if kind == "generate":
         shape = _shape(request, settings, presets, model, name, mode, warnings)
+    else:
+        shape = {"aspect_ratio": None, "resolution": None}
+        warnings += _ignored_with_a_source(request, kind)
+    check_inputs(request, kind, name, model, presets, shape["resolution"], duration_s)
     first_frame = _first_frame(request, settings, presets, today, warnings) if kind == "generate" else None
     return VideoPlan(
         provider=PROVIDER,
@@ -80,6 +88,8 @@ def plan_video(request: VideoRequest, settings: VideoSettings, presets: Presets,
         duration_s=duration_s,
         image_url=request.image_url if kind == "generate" else None,
         first_frame=first_frame,
+        reference_images=request.reference_images,
+        last_frame_url=request.last_frame_url,
         source_video_url=request.source_video_url,
         remaster_from_request_id=request.remaster_from_request_id,
         clip_id=request.clip_id,
@@ -90,7 +100,7 @@ def plan_video(request: VideoRequest, settings: VideoSettings, presets: Presets,
         thumbnail=_thumbnail(request, warnings),
         storage_prefix=settings.storage_prefix,
         estimated_usd=(mode.estimated_usd_per_second * duration_s).quantize(Decimal("0.01"), ROUND_HALF_UP),
-        prices=_prices(name, model, kind, shape["resolution"], duration_s, has_image, bool(request.duration_s)),
+        prices=clip_prices(request, kind, name, model, shape["resolution"], duration_s),
         warnings=tuple(warnings),
         **shape,
     )
@@ -105,6 +115,7 @@ def _mode(request: VideoRequest, presets: Presets) -> tuple[str, GenerationKind,
         has_image=bool(request.image_url or request.first_frame_prompt),
         remaster=request.remaster,
         has_source=bool(request.source_video_url),
+        extend=request.extend_s is not None,
     )
     return name, kind, next(mode for key, mode in presets.modes.items() if key == name)
 
@@ -114,13 +125,20 @@ def _requested_model(
 ) -> str:
     if request.model:
         return request.model
-    return presets.defaults.video.remaster_edit_model if kind == "edit" else settings.model or mode.model
+    if kind == "generate":
+        return settings.model or mode.model
+    return presets.defaults.video.remaster_edit_model if kind == "edit" else presets.defaults.video.extend_model
 
 
-def _check_capabilities(name: str, model: VideoModel, kind: GenerationKind, has_image: bool) -> None:
+def _check_capabilities(
+    name: str, model: VideoModel, kind: GenerationKind, presets: Presets, *, has_image: bool, has_more: bool
+) -> None:
     if kind == "edit" and not model.edit:
         raise InvalidRequest(f"{name} cannot edit a clip; leave model out: remaster with a source edits with another")
-    if kind == "generate" and not has_image and not model.text_to_video:
+    if kind == "extend" and not model.extend:
+        others = listed(takers(presets.video_models, lambda m: m.extend))
+        raise InvalidRequest(f"{name} cannot extend a clip; leave model out, or use {others}")
+    if kind == "generate" and not (has_image or has_more) and not model.text_to_video:
         raise InvalidRequest(f"{name} requires imageUrl (image-to-video only); give imageUrl or firstFramePrompt")
     if kind == "generate" and has_image and not model.image_to_video:
         raise InvalidRequest(f"{name} takes no image; leave out imageUrl and firstFramePrompt")
@@ -160,14 +178,18 @@ def _shape(
     return {"aspect_ratio": ratio, "resolution": choice("resolution", resolution, model.resolutions, name)}
 
 
-def _ignored_by_edits(request: VideoRequest) -> list[str]:
+def _ignored_with_a_source(request: VideoRequest, kind: GenerationKind) -> list[str]:
+    what = "an edit" if kind == "edit" else "an extension"
     ignored = {
         "aspectRatio": request.aspect_ratio,
         "resolution": request.resolution,
         "imageUrl": request.image_url,
         "firstFramePrompt": request.first_frame_prompt,
     }
-    return [f"{name} is not used: an edit keeps the source clip's shape" for name, value in ignored.items() if value]
+    warnings = [f"{name} is not used: {what} keeps the source clip's shape" for name, value in ignored.items() if value]
+    if kind == "extend" and request.duration_s:
+        warnings.append("duration is not used: extend says how many seconds are added")
+    return warnings
 
 
 def _first_frame(
@@ -209,42 +231,3 @@ def _thumbnail(request: VideoRequest, warnings: list[str]) -> Thumbnail | None:
     if canvas != ratio:
         warnings.append(f"the thumbnail is {canvas}, the nearest to {ratio} that there is")
     return request.thumbnail.model_copy(update={"aspect_ratio": canvas})
-
-
-def _prices(
-    name: str,
-    model: VideoModel,
-    kind: GenerationKind,
-    resolution: str | None,
-    duration_s: int,
-    has_image: bool,
-    duration_is_given: bool,
-) -> tuple[PriceLine, ...]:
-    if model.prices is None:
-        raise InvalidRequest(f"model {name} has no price in presets.json, so it is not called")
-    prices, as_of = model.prices, model.prices.as_of.isoformat()
-    seconds = Decimal(duration_s)
-    if kind == "edit":
-        if not duration_is_given and model.max_edit_input_s is not None:
-            seconds = model.max_edit_input_s  # the source's length is not known: reserve for the longest
-        source = PriceLine(
-            what="source video, second", unit_usd=prices.input_video_second_usd, count=seconds, as_of=as_of
-        )
-        resolution = REMASTER_RESOLUTION
-    lines = [
-        PriceLine(
-            what=f"video, {name} {resolution}, second",
-            unit_usd=prices.second_usd[resolution or ""],
-            count=seconds,
-            as_of=as_of,
-        )
-    ]
-    if kind == "edit":
-        return (*lines, source)
-    if has_image:
-        lines.append(
-            PriceLine(
-                what="first frame given to the model", unit_usd=prices.input_image_usd, count=Decimal(1), as_of=as_of
-            )
-        )
-    return tuple(lines)

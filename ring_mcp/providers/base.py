@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Protocol
@@ -45,9 +45,11 @@ class Downloaded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
-    """Media that goes along with a request, as the provider can read it: a public URL or a data URI."""
+    """Media that goes along with a request, as the provider can read it: a public URL, a data URI or a file id."""
 
     image_url: str | None = None
+    last_frame_url: str | None = None
+    reference_images: tuple[str, ...] = ()
     video_url: str | None = None
 
 
@@ -78,6 +80,22 @@ class MediaProvider(Protocol):
         """
 
     async def aclose(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedModel:
+    """A model as its provider lists it. ``prices``: dollars a picture by quality and resolution, as far as told."""
+
+    kind: MediaKind
+    name: str
+    aliases: tuple[str, ...] = ()
+    prices: Mapping[tuple[str, str], Decimal] = field(default_factory=dict)
+
+
+class ListsModels(Protocol):
+    """What a provider may offer beside: to say which models it serves. Free; raises ProviderError."""
+
+    async def list_models(self) -> Sequence[ListedModel]: ...
 
 
 Providers = Mapping[tuple[MediaKind, str], MediaProvider]

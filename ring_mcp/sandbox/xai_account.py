@@ -19,13 +19,13 @@ from ring_mcp.sandbox.catalogue import (
     find_image_model,
     find_video_model,
 )
-from ring_mcp.sandbox.prices import IMAGE_PRICES, VIDEO_PRICES
+from ring_mcp.sandbox.prices import IMAGE_PRICES
 from ring_mcp.sandbox.replies import TEAM_ID, model_unknown
 from ring_mcp.sandbox.state import SandboxState
 
 
 class XaiAccount:
-    """``/me``, ``/api-key``, ``/models`` and the two lists with prices."""
+    """``/me``, ``/api-key``, ``/models`` and the two lists, that of pictures with prices."""
 
     def __init__(self, state: SandboxState) -> None:
         self._state = state
@@ -102,12 +102,8 @@ def image_entry(model: ImageModel) -> dict[str, Any]:
 
 
 def video_entry(model: VideoModel) -> dict[str, Any]:
-    """A model with its prices in ticks a second."""
-    pricing = [
-        {"resolution": resolution, "price_per_second": price_ticks}
-        for resolution, price_ticks in VIDEO_PRICES[model.id].second_ticks.items()
-    ]
-    return _entry(model.id, model.created, model.aliases, ["video"]) | {"pricing": pricing}
+    """A model; the list of clips tells no prices."""
+    return _entry(model.id, model.created, model.aliases, ["video"])
 
 
 def _entry(model_id: str, created: int, aliases: tuple[str, ...], makes: list[str]) -> dict[str, Any]:

@@ -137,7 +137,7 @@ class Gateway:
         return _data(200, (await list_jobs(self._app.ledger, arguments, _actor(request))).data())
 
     async def openapi(self, request: Request) -> JSONResponse:
-        return JSONResponse(openapi_document(PREFIX))
+        return JSONResponse(openapi_document(PREFIX, self._app.presets))
 
 
 def error_response(exc: RingError) -> JSONResponse:

@@ -166,7 +166,7 @@ def _listed(tool: Tool[Any]) -> types.Tool:
         name=tool.name,
         title=tool.title,
         description=tool.description,
-        input_schema=tool.arguments.input_schema(),
+        input_schema=tool.input_schema(),
         output_schema=tool.output_schema(),
         annotations=tool.annotations,
     )

@@ -10,11 +10,11 @@ from ring_mcp import __version__
 from ring_mcp.conductors.health import HealthReport
 from ring_mcp.conductors.results import GenerateImageResult, GenerateVideoResult
 from ring_mcp.domain.fields import tidy
-from ring_mcp.tools.image_create import ImageCreateArguments
+from ring_mcp.presets import Presets
+from ring_mcp.tools.image_create import ImageCreateArguments, image_notes
 from ring_mcp.tools.job_get import AnyJobResult
 from ring_mcp.tools.job_list import JobList
-from ring_mcp.tools.tool import Arguments
-from ring_mcp.tools.video_create import VideoCreateArguments
+from ring_mcp.tools.video_create import VideoCreateArguments, video_notes
 
 _FAILURE = {
     "type": "object",
@@ -49,15 +49,17 @@ _PREFER = {
 }
 
 
-def openapi_document(prefix: str) -> dict[str, Any]:
+def openapi_document(prefix: str, presets: Presets) -> dict[str, Any]:
     """OpenAPI 3.1. Every answer is Ring's envelope."""
+    image = ImageCreateArguments.input_schema(image_notes(presets))
+    video = VideoCreateArguments.input_schema(video_notes(presets))
     return {
         "openapi": "3.1.0",
         "info": {"title": "ring-mcp gateway", "version": __version__},
         "security": [{"serviceToken": []}],
         "paths": {
-            f"{prefix}/images/generate": {"post": _create("createImage", ImageCreateArguments, GenerateImageResult)},
-            f"{prefix}/videos/generate": {"post": _create("createVideo", VideoCreateArguments, GenerateVideoResult)},
+            f"{prefix}/images/generate": {"post": _create("createImage", image, GenerateImageResult)},
+            f"{prefix}/videos/generate": {"post": _create("createVideo", video, GenerateVideoResult)},
             f"{prefix}/meta/health": {"get": _read("health", HealthReport, [])},
             f"{prefix}/jobs": {"get": _read("listJobs", JobList, _list_parameters())},
             f"{prefix}/jobs/{{jobId}}": {"get": _read("getJob", AnyJobResult, [_path_id(), _WAIT], (404, 502))},
@@ -69,8 +71,8 @@ def openapi_document(prefix: str) -> dict[str, Any]:
     }
 
 
-def _create(name: str, arguments: type[Arguments], result: type[BaseModel]) -> dict[str, Any]:
-    body = {"required": True, "content": {"application/json": {"schema": arguments.input_schema()}}}
+def _create(name: str, arguments: dict[str, Any], result: type[BaseModel]) -> dict[str, Any]:
+    body = {"required": True, "content": {"application/json": {"schema": arguments}}}
     success = {str(status): _success(result) for status in (200, 201, 202)}
     return {
         "operationId": name,

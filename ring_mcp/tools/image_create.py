@@ -10,9 +10,11 @@ from ring_mcp.conductors.image import ImageConductor
 from ring_mcp.conductors.results import GenerateImageResult
 from ring_mcp.domain import ImageRequest
 from ring_mcp.domain.fields import ShortText, Text, Whole
+from ring_mcp.plans.rules import counted
+from ring_mcp.presets import Presets, takers
 from ring_mcp.tools.job_answers import Previews, answer, report
 from ring_mcp.tools.paid import DryRun, IdempotencyKey, Wait, paid
-from ring_mcp.tools.tool import Answer, Arguments, Caller, Tool
+from ring_mcp.tools.tool import Answer, Arguments, Caller, Notes, Tool
 
 DESCRIPTION = """\
 Makes one or more images from a text prompt on the operator's own provider key, stores them, and returns permanent \
@@ -52,6 +54,12 @@ class ImageCreateArguments(Arguments):
     )
     ref_code: ShortText | None = Field(None, description="Your own tracking id, kept in the audit row.")
     seed: Whole | None = Field(None, description="Reproducibility hint. xAI has none: it is reported as unused there.")
+    quality: Text | None = Field(None, description="How carefully it is drawn, at its own price.", examples=["medium"])
+    reference_images: list[Text] | None = Field(
+        None,
+        description="Images to edit or combine as the prompt says (<IMAGE_0> is the first): http(s) URLs, URLs that "
+        "this server returned, data URIs or the provider's file ids. Up to 10 MiB each; each is billed.",
+    )
     dry_run: DryRun = False
     idempotency_key: IdempotencyKey = None
     wait_seconds: Wait = None
@@ -67,11 +75,31 @@ class ImageCreateArguments(Arguments):
             purpose=self.purpose,
             ref_code=self.ref_code,
             seed=self.seed,
+            quality=self.quality,
+            reference_images=tuple(self.reference_images or ()),
             idempotency_key=self.idempotency_key,
         )
 
 
-def image_create_tool(images: ImageConductor, previews: Previews, inline_wait_s: float) -> Tool[ImageCreateArguments]:
+def image_notes(presets: Presets) -> Notes:
+    """What the models of the registry take beyond Ring's own arguments."""
+    counts = takers(presets.image_models, lambda model: model.max_input_images)
+    chosen = takers(presets.image_models, lambda model: model if model.qualities else None)
+    qualities = (
+        f"{' or '.join(model.qualities)} with {name}; default {model.default_quality}"
+        + (f", for edits {model.default_edit_quality}" if model.default_edit_quality else "")
+        for name, model in chosen.items()
+        if model is not None
+    )
+    return {
+        "quality": f"{'; '.join(qualities)}." if chosen else None,
+        "referenceImages": f"At most {counted(counts)}." if counts else None,
+    }
+
+
+def image_create_tool(
+    images: ImageConductor, previews: Previews, inline_wait_s: float, presets: Presets
+) -> Tool[ImageCreateArguments]:
     async def handle(arguments: ImageCreateArguments, caller: Caller) -> Answer:
         if arguments.dry_run:
             return answer(await images.quote(arguments.request()), previews)
@@ -91,4 +119,5 @@ def image_create_tool(images: ImageConductor, previews: Previews, inline_wait_s:
         output=GenerateImageResult,
         annotations=paid("Create images"),
         handler=handle,
+        notes=image_notes(presets),
     )

@@ -18,6 +18,10 @@ Progress = Callable[[float, str], Awaitable[None]]
 """Tell the caller how far it is: percent and a short text."""
 
 
+Notes = Mapping[str, str | None]
+"""What the registry of models adds to the description of an argument; None: no model takes it, so it is left out."""
+
+
 class Arguments(Strict):
     """Base of a tool's arguments."""
 
@@ -30,10 +34,17 @@ class Arguments(Strict):
             raise InvalidRequest("; ".join(problems(exc, cls, "argument"))) from exc
 
     @classmethod
-    def input_schema(cls) -> dict[str, Any]:
+    def input_schema(cls, notes: Notes | None = None) -> dict[str, Any]:
         """A JSON Schema without references or a combinator at its top: some clients refuse the whole list for one."""
         schema = cls.model_json_schema(by_alias=True)
-        return dict(tidy(_inlined(schema, schema.pop("$defs", {}))))
+        schema = dict(tidy(_inlined(schema, schema.pop("$defs", {}))))
+        arguments = schema["properties"]
+        for name, note in (notes or {}).items():
+            if note is None:
+                del arguments[name]
+            else:
+                arguments[name]["description"] = f"{arguments[name]['description']} {note}".strip()
+        return schema
 
 
 def _inlined(schema: Any, definitions: Mapping[str, Any]) -> Any:
@@ -76,6 +87,10 @@ class Tool(Generic[A]):
     output: type[BaseModel]
     annotations: ToolAnnotations
     handler: Callable[[A, Caller], Awaitable[Answer]] = field(repr=False)
+    notes: Notes = field(default_factory=dict)
+
+    def input_schema(self) -> dict[str, Any]:
+        return self.arguments.input_schema(self.notes)
 
     def output_schema(self) -> dict[str, Any]:
         """The envelope, of a failure too: clients on the TypeScript SDK check errors against it as well."""

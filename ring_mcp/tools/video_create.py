@@ -11,9 +11,12 @@ from ring_mcp.conductors.video import VideoConductor
 from ring_mcp.domain import VideoRequest
 from ring_mcp.domain.fields import ShortText, Text, Whole
 from ring_mcp.domain.thumbnails import ThumbnailFields
+from ring_mcp.plans.rules import listed
+from ring_mcp.plans.video import PROVIDER
+from ring_mcp.presets import Presets, takers
 from ring_mcp.tools.job_answers import Previews, answer, report
 from ring_mcp.tools.paid import DryRun, IdempotencyKey, Wait, paid
-from ring_mcp.tools.tool import Answer, Arguments, Caller, Tool
+from ring_mcp.tools.tool import Answer, Arguments, Caller, Notes, Tool
 
 DESCRIPTION = """\
 Makes a video clip of 1 to 15 seconds from a prompt, optionally from a first frame, on the operator's own provider \
@@ -26,7 +29,8 @@ while one is under way joins it and pays nothing.
 
 qualityMode: draft (480p from text, the default), draft_i2v (480p from an image), production (720p from text), \
 production_i2v (720p from an image). draft with imageUrl or firstFramePrompt becomes draft_i2v by itself. \
-remaster: true makes the clip again at 720p; with sourceVideoUrl it edits that clip (8.7 seconds at most).
+remaster: true makes the clip again at 720p; with sourceVideoUrl it edits that clip (8.7 seconds at most). extend \
+makes the clip of sourceVideoUrl longer.
 
 Example: {"prompt": "ACTION: the boat turns into the wind. CAMERA: slow dolly in.", "duration": 6}"""
 
@@ -40,7 +44,7 @@ class VideoCreateArguments(Arguments):
     aspect_ratio: Text | None = Field(
         None, description="16:9 (default), 9:16, 1:1, 4:3, 3:4, 3:2 or 2:3.", examples=["16:9"]
     )
-    resolution: Text | None = Field(None, description="480p, 720p or 1080p in place of the mode's own.")
+    resolution: Text | None = Field(None, description="480p or 720p in place of the mode's own.")
     model: Text | None = Field(None, description="The provider's model id in place of the mode's own.")
     image_url: Text | None = Field(
         None, description="First frame: an http(s) URL, or a file URL that ring-image-create returned (up to 10 MiB)."
@@ -51,7 +55,21 @@ class VideoCreateArguments(Arguments):
     image_provider: Text | None = Field(None, description="Who makes the first frame. Default: xai.")
     image_model: Text | None = Field(None, description="The first frame's model.")
     image_resolution: Text | None = Field(None, description="The first frame's size: 1k or 2k (default).")
-    source_video_url: Text | None = Field(None, description="With remaster: the clip to edit.")
+    reference_images: list[Text] | None = Field(
+        None,
+        description="Images of people, things or a style to appear in the clip, in place of a first frame: http(s) "
+        "URLs, URLs that this server returned, data URIs or the provider's file ids. Each is billed.",
+    )
+    last_frame_url: Text | None = Field(
+        None,
+        description="The image that the clip ends on, beside its first frame; given as in referenceImages. Billed.",
+    )
+    source_video_url: Text | None = Field(
+        None, description="With remaster: the clip to edit. With extend: the clip to make longer."
+    )
+    extend: Whole | None = Field(
+        None, description="Whole seconds to add to the clip of sourceVideoUrl; the result has both in one file."
+    )
     remaster_from_video_url: Text | None = Field(None, description="Another name of sourceVideoUrl, which wins.")
     remaster: bool = Field(False, description="true: make it at 720p; with sourceVideoUrl: edit that clip.")
     remaster_from_request_id: ShortText | None = Field(
@@ -84,6 +102,9 @@ class VideoCreateArguments(Arguments):
             image_provider=self.image_provider,
             image_model=self.image_model,
             image_resolution=self.image_resolution,
+            reference_images=tuple(self.reference_images or ()),
+            last_frame_url=self.last_frame_url,
+            extend_s=self.extend,
             source_video_url=self.source_video_url or self.remaster_from_video_url,
             remaster=self.remaster,
             remaster_from_request_id=self.remaster_from_request_id,
@@ -97,7 +118,32 @@ class VideoCreateArguments(Arguments):
         )
 
 
-def video_create_tool(videos: VideoConductor, previews: Previews, inline_wait_s: float) -> Tool[VideoCreateArguments]:
+def video_notes(presets: Presets) -> Notes:
+    """What the models of the registry take beyond Ring's own arguments."""
+    models = presets.video_models
+    large = takers(models, lambda m: m.provider == PROVIDER and "1080p" in m.resolutions)
+    ending = takers(models, lambda m: m.last_frame)
+    referring = [
+        f"{models[name].max_reference_images} with {name} (up to {models[name].max_reference_duration_s} seconds, "
+        f"{' or '.join(models[name].reference_resolutions)})"
+        for name in takers(models, lambda m: m.max_reference_images)
+    ]
+    extending = [
+        f"{models[name].min_extend_s} to {models[name].max_extend_s} with {name}, whose source may have "
+        f"{models[name].min_extend_input_s or 0} to {models[name].max_extend_input_s} seconds"
+        for name in takers(models, lambda m: m.extend)
+    ]
+    return {
+        "resolution": f"1080p with {listed(large)}." if large else "",
+        "referenceImages": f"At most {', '.join(referring)}." if referring else None,
+        "lastFrameUrl": f"Only with {listed(ending)}." if ending else None,
+        "extend": f"{'; '.join(extending)}." if extending else None,
+    }
+
+
+def video_create_tool(
+    videos: VideoConductor, previews: Previews, inline_wait_s: float, presets: Presets
+) -> Tool[VideoCreateArguments]:
     async def handle(arguments: VideoCreateArguments, caller: Caller) -> Answer:
         if arguments.dry_run:
             return answer(await videos.quote(arguments.request()), previews)
@@ -117,4 +163,5 @@ def video_create_tool(videos: VideoConductor, previews: Previews, inline_wait_s:
         output=GenerateVideoResult,
         annotations=paid("Create a video clip"),
         handler=handle,
+        notes=video_notes(presets),
     )

@@ -72,6 +72,13 @@ def test_a_clip_has_the_thumbnail_that_was_asked_for(person: Person) -> None:
     assert lonely.returncode == BAD_USAGE
 
 
+def test_a_picture_is_edited_with_what_was_made_before(person: Person) -> None:
+    first = person.json("image", "a boat", "--resolution", "1k")
+    options = [part for _ in range(2) for part in ("--reference-images", first["url"])]
+    made = person.json("image", "both at night", *options, "--quality", "low", "--resolution", "1k")
+    assert (made["success"], made["billedCostUsd"]) == (True, 0.06)
+
+
 def test_a_dry_run_names_the_price_and_spends_nothing(person: Person, sandbox: SandboxServer) -> None:
     done = person.with_env(RING_MAX_USD_PER_DAY="1").types("video", "x", "--duration", "10", "--dry-run")
     assert done.returncode == DONE

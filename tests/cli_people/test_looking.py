@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 import pytest
+from cli_people.odd_servers import answering
 from cli_people.people import BAD_USAGE, DONE, FAILED, UNDER_WAY, Person, environment
 
 from ring_mcp.cli.spend import Paid, since_when, totals
@@ -110,3 +111,62 @@ def test_totals_are_those_of_their_rows() -> None:
     for rows in (report["days"], report["models"]):
         for key, value in report["total"].items():
             assert sum(row[key] for row in rows) == value
+
+
+def listing(*models: dict[str, object]) -> bytes:
+    body = json.dumps({"models": models}).encode()
+    return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n" + (
+        f"content-length: {len(body)}\r\n\r\n".encode() + body
+    )
+
+
+def test_the_shipped_registry_is_sound_and_is_what_the_sandbox_lists(person: Person, sandbox: SandboxServer) -> None:
+    assert "is valid" in person.types("presets", "check").stdout
+    assert person.json("presets", "check")["valid"] is True
+    done = person.types("presets", "check", "--live")
+    assert (done.returncode, done.stderr) == (DONE, "")
+    assert person.json("presets", "check", "--live") == {"asked": ["xai"], "failures": {}, "differences": []}
+    assert not sandbox.state.books.charges()
+
+
+def test_what_a_provider_lists_otherwise_is_a_table_and_status_1(tmp_path: Path) -> None:
+    tiers = [{"quality": "low", "resolution": "1k", "price_per_image": 500_000_000}]
+    listed = listing({"id": "grok-imagine-image-2.0", "pricing": tiers}, {"id": "grok-imagine-video"}, {"id": "newest"})
+    with answering(listed) as url:
+        person = Person(
+            environment(tmp_path, XAI_API_BASE_URL=url, XAI_API_KEY="xai-123456789", COLUMNS="80"), tmp_path
+        )
+        done = person.types("presets", "check", "--live")
+        assert done.returncode == FAILED
+        rows = [line.split() for line in done.stdout.splitlines()]
+        assert ["xai", "newest", "new"] in rows
+        assert ["xai", "grok-imagine-image", "vanished"] in rows
+        assert ["xai", "grok-imagine-image-2.0", "price", "low", "1k", "$0.04", "$0.05"] in rows
+        facts = person.json("presets", "check", "--live", status=FAILED)
+    assert {"provider": "xai", "kind": "video", "model": "grok-imagine-video-1.5", "what": "vanished"} in facts[
+        "differences"
+    ]
+
+
+def test_a_provider_that_cannot_be_asked_ends_with_status_2(tmp_path: Path) -> None:
+    nobody = Person(environment(tmp_path), tmp_path)
+    done = nobody.types("presets", "check", "--live")
+    assert (done.returncode, done.stdout) == (BAD_USAGE, "")
+    assert "no key is configured" in done.stderr
+    refused = b"HTTP/1.1 401 No\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+    with answering(refused) as url:
+        variables = {"XAI_API_BASE_URL": url, "XAI_API_KEY": "xai-123456789"}
+        keyed = Person(environment(tmp_path, **variables), tmp_path)
+        done = keyed.types("presets", "check", "--live")
+        assert done.returncode == BAD_USAGE
+        assert "xai could not be asked: xAI refused the key" in done.stderr
+        assert list(keyed.json("presets", "check", "--live", status=BAD_USAGE)["failures"]) == ["xai"]
+
+
+def test_google_is_asked_when_its_key_is_there(tmp_path: Path) -> None:
+    here = [name for name, model in load_presets().image_models.items() if model.provider == "google"]
+    clips = [name for name, model in load_presets().video_models.items() if model.provider == "google"]
+    with answering(listing(*({"name": f"models/{name}"} for name in (*here, *clips)))) as url:
+        variables = {"GOOGLE_GENAI_BASE_URL": url, "GEMINI_API_KEY": "AIza-0123456789"}
+        person = Person(environment(tmp_path, **variables), tmp_path)
+        assert person.json("presets", "check", "--live")["asked"] == ["google"]

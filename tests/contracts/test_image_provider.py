@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
+import io
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from PIL import Image
 
 from ring_mcp.domain import ImagePlan, ImageRequest
 from ring_mcp.errors import (
@@ -21,6 +24,7 @@ from ring_mcp.errors import (
     ContentRefused,
     CreditsExhausted,
     GenerationFailed,
+    InvalidRequest,
     JobExpired,
     OutcomeUnknown,
     ProviderAuthError,
@@ -47,6 +51,15 @@ SETTINGS = ImageSettings(
     default_provider="xai", storage_prefix="generated", models={}, aspect_ratios={}, resolutions={}
 )
 WRONG_KEY = "xai-a-key-that-is-not-known-to-anybody"
+
+
+def png() -> bytes:
+    content = io.BytesIO()
+    Image.new("RGB", (48, 32), "green").save(content, "PNG")
+    return content.getvalue()
+
+
+PNG = png()
 
 
 class InstantClock:
@@ -80,7 +93,9 @@ class Service:
         return plan_image(ImageRequest(**asked), SETTINGS, PRESETS, TODAY.date())
 
     async def submit(self, plan: ImagePlan | None = None, deadline_s: float = LIMIT_S) -> Accepted | Finished:
-        submit = self.provider.submit(plan or self.plan(), Inputs(), spool=self.spool / "job", deadline_s=deadline_s)
+        plan = plan or self.plan()
+        given = Inputs(reference_images=plan.reference_images)
+        submit = self.provider.submit(plan, given, spool=self.spool / "job", deadline_s=deadline_s)
         return await asyncio.wait_for(submit, 2 * LIMIT_S)
 
     async def result(self, plan: ImagePlan | None = None) -> Finished:
@@ -260,6 +275,20 @@ async def test_fewer_pictures_than_asked_for_come_with_a_warning(service: Servic
     result = await service.result(service.plan(n=3))
     assert len(result.outputs) == 2
     assert "2 of 3" in result.warnings[0]
+
+
+async def test_pictures_that_are_given_are_used_and_billed_or_refused_in_the_plan(service: Service) -> None:
+    picture = "data:image/png;base64," + base64.b64encode(PNG).decode()
+    default = PRESETS.defaults.image[service.name].model
+    most = PRESETS.image_models[default].max_input_images
+    for count in {min(1, most), most} - {0}:
+        service.sandbox.state.books.clear()
+        plan = service.plan(reference_images=(picture,) * count, n=2)
+        result = await service.result(plan)
+        assert len(result.outputs) == 2
+        assert result.billed_usd == service.billed_usd == plan.list_usd
+    with pytest.raises(InvalidRequest, match="reference images"):
+        service.plan(reference_images=(picture,) * (most + 1))
 
 
 async def test_a_bill_that_differs_from_the_list_is_reported_as_it_is(service: Service) -> None:

@@ -28,7 +28,9 @@ from ring_mcp.sandbox.app import RINGBASE_PATH
 from ring_mcp.sandbox.fault_kinds import FAULT_KINDS
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.server.auth import ServiceTokens
+from ring_mcp.tools.image_create import image_notes
 from ring_mcp.tools.resources import JOB_TEMPLATE, PRESETS_URI
+from ring_mcp.tools.video_create import video_notes
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -36,6 +38,8 @@ CHANGELOG = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 EXAMPLES = ROOT / "examples"
 PROMISED = ("pip install uv && uv run ring-mcp demo", "pip install uv && uv run pytest")
 ENDLESS = {"sandbox", "serve"}
+MODEL = re.compile(r"grok-[a-z0-9.-]*[a-z0-9]")
+COUNT = re.compile(r"(?<![\w.-])\d+(?![\w.-])")
 
 
 def blocks(language: str) -> list[str]:
@@ -146,6 +150,19 @@ async def test_the_table_of_tools_is_the_list_of_tools(tmp_path: Path) -> None:
 
     assert {quoted(row[0])[0]: (row[2], quoted(row[3])) for row in table("tool")} == tools
     assert {JOB_TEMPLATE, PRESETS_URI} <= set(quoted(section("Tools")))
+
+
+def test_the_table_of_arguments_for_some_models_is_what_the_schema_says_of_them() -> None:
+    told = {(quoted(row[0])[0], row[1]): row[2] for row in table("argument")}
+
+    presets = load_presets()
+    notes = {"image": image_notes(presets), "video": video_notes(presets)}
+    said = {(name, tool): note for tool, own in notes.items() for name, note in own.items() if note}
+    assert told.keys() == said.keys()
+    for key, note in said.items():
+        if key != ("quality", "image"):  # its row tells what it is, whichever models have it
+            assert set(MODEL.findall(note)) == set(MODEL.findall(told[key])), key
+        assert set(COUNT.findall(told[key])) <= set(COUNT.findall(note)), key
 
 
 def test_the_table_of_modes_is_that_of_the_presets() -> None:

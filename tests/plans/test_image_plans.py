@@ -326,3 +326,61 @@ def test_any_request_becomes_a_priced_plan_within_the_limits_or_is_refused(**ask
     assert made.resolution in model.resolutions
     assert 1 <= made.n <= model.max_n
     assert made.list_usd > 0
+
+
+PICTURE = "https://example.com/a.jpg"
+
+
+def test_rings_own_arguments_cost_what_they_did_when_ours_are_absent() -> None:
+    made = plan()
+    assert (made.quality, made.asked_quality, made.reference_images) == ("low", None, ())
+    assert (made.list_usd, made.estimated_usd, len(made.prices)) == (Decimal("0.06"), Decimal("0.06"), 1)
+
+
+@pytest.mark.parametrize(
+    ("asked", "quality", "asked_quality", "listed"),
+    [
+        ({"quality": "low"}, "low", "low", "0.06"),
+        ({"quality": "Medium"}, "medium", "medium", "0.08"),
+        ({"quality": "medium", "resolution": "1k", "n": 3}, "medium", "medium", "0.18"),
+        ({"reference_images": (PICTURE,)}, "medium", None, "0.09"),
+        ({"reference_images": (PICTURE,) * 5, "quality": "low", "n": 2}, "low", "low", "0.17"),
+        ({"reference_images": (PICTURE,) * 3, "model": XAI_OLD}, None, None, "0.026"),
+    ],
+)
+def test_quality_and_every_picture_given_have_their_price(
+    asked: dict[str, Any], quality: str | None, asked_quality: str | None, listed: str
+) -> None:
+    made = plan(**asked)
+    assert (made.quality, made.asked_quality) == (quality, asked_quality)
+    assert made.list_usd == made.estimated_usd == Decimal(listed)
+
+
+@pytest.mark.parametrize(
+    ("asked", "text"),
+    [
+        ({"quality": "high"}, f"quality must be one of low, medium for {XAI}, got 'high'"),
+        ({"quality": "low", "model": XAI_OLD},
+         f"model {XAI_OLD} has no quality to choose; leave quality out, or use {XAI}"),
+        ({"quality": "low", "provider": "google"}, f"model {GOOGLE} has no quality to choose"),
+        ({"reference_images": (PICTURE,) * 6},
+         f"model {XAI} takes at most 5 reference images, got 6; possible are 5 with {XAI}, 3 with {XAI_OLD}"),
+        ({"reference_images": (PICTURE,) * 4, "model": XAI_OLD}, f"model {XAI_OLD} takes at most 3 reference images"),
+        ({"reference_images": (PICTURE,), "provider": "google"}, f"model {GOOGLE} takes no reference images, got 1"),
+        ({"reference_images": (PICTURE,) * 2, "aspect_ratio": "7:3"}, "aspectRatio must be one of"),
+    ],
+)  # fmt: skip
+def test_pictures_and_qualities_that_a_model_does_not_take_are_refused_with_what_is_possible(
+    asked: dict[str, Any], text: str
+) -> None:
+    assert text in refusal(**asked)
+
+
+@pytest.mark.parametrize(
+    ("count", "asked", "ratio", "warned"),
+    [(1, None, "auto", False), (1, "16:9", "auto", True), (2, None, "auto", False), (2, "16:9", "16:9", False)],
+)
+def test_an_edit_keeps_the_ratio_of_what_it_edits(count: int, asked: str | None, ratio: str, warned: bool) -> None:
+    made = plan(ALL_SET, model=XAI, reference_images=(PICTURE,) * count, aspect_ratio=asked)
+    assert made.aspect_ratio == ratio
+    assert any("aspectRatio is not used" in warning for warning in made.warnings) is warned

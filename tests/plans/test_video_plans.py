@@ -160,3 +160,92 @@ def test_a_ratio_that_is_none_is_refused(ratio: str) -> None:
 
 def test_a_thumbnail_costs_nothing() -> None:
     assert plan(thumbnail=Thumbnail()).prices == plan().prices
+
+
+def test_rings_own_arguments_plan_as_before_when_ours_are_absent() -> None:
+    for fields in ({}, {"image_url": URL}, {"remaster": True}, {"remaster": True, "source_video_url": CLIP}):
+        made = plan(**fields)
+        ours = (made.reference_images, made.last_frame_url, made.generation_kind == "extend")
+        assert ours == ((), None, False)
+        assert not [line for line in made.prices if "reference" in line.what or "last frame" in line.what]
+
+
+REFERENCES = (URL, "file_1", "data:image/png;base64,AAAA")
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind", "mode", "model", "resolution", "duration_s", "estimated", "listed"),
+    [
+        ({"reference_images": REFERENCES}, "generate", "draft", "grok-imagine-video", "480p", 6, "0.30", "0.306"),
+        ({"reference_images": REFERENCES, "quality_mode": "production", "duration_s": 10},
+         "generate", "production", "grok-imagine-video", "720p", 10, "0.50", "0.706"),
+        ({"reference_images": (URL,) * 14, "quality_mode": "production_i2v", "duration_s": 15},
+         "generate", "production_i2v", "grok-imagine-video-1.5", "720p", 15, "2.10", "2.24"),
+        ({"image_url": URL, "last_frame_url": CLIP}, "generate", "draft_i2v", "grok-imagine-video-1.5", "480p", 6,
+         "0.48", "0.50"),
+        ({"image_url": URL, "quality_mode": "production_i2v", "resolution": "1080p"},
+         "generate", "production_i2v", "grok-imagine-video-1.5", "1080p", 6, "0.84", "1.51"),
+        ({"extend_s": 4, "source_video_url": CLIP}, "extend", "production", "grok-imagine-video", None, 4,
+         "0.20", "0.43"),
+    ],
+)  # fmt: skip
+def test_every_input_has_its_price_and_the_estimate_stays_rings(
+    fields: dict, kind: str, mode: str, model: str, resolution: str | None, duration_s: int, estimated: str, listed: str
+) -> None:
+    made = plan(**fields)
+    assert (made.generation_kind, made.quality_mode, made.model) == (kind, mode, model)
+    assert (made.resolution, made.duration_s) == (resolution, duration_s)
+    assert (made.estimated_usd, made.list_usd) == (Decimal(estimated), Decimal(listed))
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"reference_images": (URL,) * 8},
+         "model grok-imagine-video takes at most 7 reference images, got 8; possible are 7 with grok-imagine-video, "
+         "14 with grok-imagine-video-1.5"),
+        ({"reference_images": (URL,), "model": "grok-imagine-video-1.5-lite"},
+         "model grok-imagine-video-1.5-lite takes no reference images, got 1"),
+        ({"reference_images": (URL,), "duration_s": 11},
+         "duration may be 10 seconds at most with referenceImages for grok-imagine-video, got 11"),
+        ({"reference_images": (URL,), "model": "grok-imagine-video-1.5", "resolution": "1080p"},
+         "resolution must be one of 480p, 720p with referenceImages for grok-imagine-video-1.5, got '1080p'"),
+        ({"reference_images": (URL,), "image_url": URL}, "referenceImages cannot be combined with imageUrl"),
+        ({"reference_images": (URL,), "first_frame_prompt": "x"}, "referenceImages cannot be combined"),
+        ({"reference_images": (URL,), "last_frame_url": URL}, "referenceImages cannot be combined"),
+        ({"reference_images": (URL,), "remaster": True, "source_video_url": CLIP},
+         "referenceImages cannot be used when a clip is made from sourceVideoUrl"),
+        ({"last_frame_url": URL, "extend_s": 4, "source_video_url": CLIP},
+         "lastFrameUrl cannot be used when a clip is made from sourceVideoUrl"),
+        ({"last_frame_url": URL},
+         "model grok-imagine-video takes no last frame; leave lastFrameUrl out, or use grok-imagine-video-1.5"),
+        ({"last_frame_url": URL, "model": "grok-imagine-video-1.5"}, "requires imageUrl"),
+        ({"extend_s": 4}, "extend needs sourceVideoUrl"),
+        ({"extend_s": 1, "source_video_url": CLIP}, "extend must be a whole number of seconds from 2 to 10 for"),
+        ({"extend_s": 11, "source_video_url": CLIP}, "extend must be a whole number of seconds from 2 to 10 for"),
+        ({"extend_s": 0, "source_video_url": CLIP}, "extend must be a whole number"),
+        ({"extend_s": 4, "source_video_url": CLIP, "remaster": True}, "extend and remaster cannot be combined"),
+        ({"extend_s": 4, "source_video_url": CLIP, "model": "grok-imagine-video-1.5"},
+         "grok-imagine-video-1.5 cannot extend a clip; leave model out, or use grok-imagine-video"),
+    ],
+)  # fmt: skip
+def test_what_no_model_takes_is_refused_with_what_is_possible(fields: dict, text: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        plan(**fields)
+    assert text in caught.value.message
+    assert caught.value.billed == "no"
+
+
+def test_an_extension_says_what_it_does_not_use() -> None:
+    made = plan(extend_s=4, source_video_url=CLIP, duration_s=9, aspect_ratio="1:1", resolution="720p", image_url=URL)
+    unused = {warning.split()[0] for warning in made.warnings}
+    assert unused == {"duration", "aspectRatio", "resolution", "imageUrl"}
+    assert (made.image_url, made.aspect_ratio, made.duration_s) == (None, None, 4)
+
+
+def test_a_model_of_the_configuration_does_not_take_over_an_extension() -> None:
+    settings = VideoSettings(
+        storage_prefix="v", model="grok-imagine-video-1.5-lite", duration_s=None, aspect_ratio=None, images=IMAGES
+    )
+    made = plan_video(VideoRequest(prompt="x", extend_s=3, source_video_url=CLIP), settings, PRESETS, TODAY)
+    assert made.model == PRESETS.defaults.video.extend_model

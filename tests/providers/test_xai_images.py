@@ -25,9 +25,9 @@ from ring_mcp.errors import (
     ProviderUnavailable,
     RateLimited,
 )
-from ring_mcp.providers.base import Accepted, Finished, Running
+from ring_mcp.providers.base import Accepted, Finished, Inputs, Running
 from ring_mcp.providers.http import Reply
-from ring_mcp.providers.xai.images import read_check, read_submit, submit_body
+from ring_mcp.providers.xai.images import read_check, read_submit, submit_request
 
 URL = "https://imgen.x.ai/xai-imgen/xai-tmp-imgen-1.jpg"
 ITEM = {"url": URL, "mime_type": "image/jpeg"}
@@ -56,6 +56,12 @@ def submitted(answer: Reply, plan: ImagePlan = PLAN) -> Accepted | Finished:
 
 def checked(answer: Reply, plan: ImagePlan = PLAN) -> Running | Finished:
     return read_check(answer, plan, NOW)
+
+
+def submit_body(plan: ImagePlan) -> dict[str, Any]:
+    path, body = submit_request(plan, Inputs())
+    assert path == "images/generations"
+    return body
 
 
 PLANS = st.builds(
@@ -91,6 +97,38 @@ def test_pictures_are_asked_for_by_address() -> None:
 @pytest.mark.parametrize("deferred", [True, False])
 def test_a_handle_is_asked_for_only_from_a_model_that_gives_one(deferred: bool) -> None:
     assert submit_body(image_plan(deferred=deferred)).get("deferred", False) is deferred
+
+
+A = "https://x.test/a.jpg"
+INLINE = "data:image/png;base64,AAAA"
+FILE = "file_a128090d-f0c9-4873-bd84-e499777e7417"
+
+
+@pytest.mark.parametrize(
+    ("references", "ratio", "expected"),
+    [
+        ((A,), "auto", {"image": {"url": A}}),
+        ((A,), "16:9", {"image": {"url": A}}),
+        ((INLINE,), "auto", {"image": {"url": INLINE}}),
+        ((FILE,), "auto", {"image": {"file_id": FILE}}),
+        ((A, FILE), "auto", {"images": [{"url": A}, {"file_id": FILE}]}),
+        ((A, INLINE), "16:9", {"images": [{"url": A}, {"url": INLINE}], "aspect_ratio": "16:9"}),
+    ],
+)
+def test_pictures_that_are_given_make_it_an_edit_which_keeps_their_ratio(
+    references: tuple[str, ...], ratio: str, expected: dict[str, Any]
+) -> None:
+    path, body = submit_request(image_plan(aspect_ratio=ratio), Inputs(reference_images=references))
+    assert path == "images/edits"
+    common = ("model", "prompt", "n", "resolution", "response_format", "deferred")
+    assert {name: value for name, value in body.items() if name not in common} == expected
+
+
+def test_a_quality_is_asked_for_only_if_the_caller_did() -> None:
+    assert "quality" not in submit_body(PLAN)
+    asked = PLAN.model_copy(update={"quality": "medium", "asked_quality": "medium"})
+    assert submit_body(asked)["quality"] == "medium"
+    assert submit_request(asked, Inputs(reference_images=(A,)))[1]["quality"] == "medium"
 
 
 @pytest.mark.parametrize("status", [200, 201, 202])

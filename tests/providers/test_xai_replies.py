@@ -142,6 +142,7 @@ TABLE = (
         CreditsExhausted,
         "no",
     ),
+    Row("no credits, forbidden", 403, ("permission-denied", OLD_DENIED), NO_CREDITS, CreditsExhausted, "no"),
     Row("payment required", 402, ("resource-exhausted", OLD_EXHAUSTED), NO_CREDITS, CreditsExhausted, "no"),
     Row("a time-out of a proxy", 408, (), "Request Timeout", ProviderUnavailable, "unknown"),
     *(

@@ -87,6 +87,32 @@ def test_an_edit_takes_the_clip_and_nothing_that_shapes_it() -> None:
     assert body == {"model": "grok-imagine-video", "prompt": "waves", "video": {"url": "https://x.test/a.mp4"}}
 
 
+A, FILE = "https://x.test/a.jpg", "file_a128090d-f0c9-4873-bd84-e499777e7417"
+
+
+def test_an_extension_takes_the_clip_and_the_seconds_to_add() -> None:
+    plan = video_plan(generation_kind="extend", duration_s=4)
+    path, body = submit_request(plan, Inputs(video_url="data:video/mp4;base64,AAAA"))
+    assert path == "videos/extensions"
+    video = {"url": "data:video/mp4;base64,AAAA"}
+    assert body == {"model": "grok-imagine-video", "prompt": "waves", "video": video, "duration": 4}
+
+
+def test_references_go_along_in_order_with_the_ratio_of_the_clip() -> None:
+    path, body = submit_request(video_plan(), Inputs(reference_images=(A, FILE)))
+    assert path == "videos/generations"
+    assert body["reference_images"] == [{"url": A}, {"file_id": FILE}]
+    assert body["aspect_ratio"] == "16:9"
+    assert not {"image", "last_frame"} & set(body)
+
+
+def test_a_last_frame_goes_along_with_the_first() -> None:
+    path, body = submit_request(video_plan(), Inputs(image_url=A, last_frame_url=FILE))
+    assert path == "videos/generations"
+    assert (body["image"], body["last_frame"]) == ({"url": A}, {"file_id": FILE})
+    assert "aspect_ratio" not in body
+
+
 @pytest.mark.parametrize("status", [200, 201, 202])
 def test_a_start_gives_the_handle(status: int) -> None:
     assert read_submit(reply(status, {"request_id": "r-1", "x": 1})) == Accepted(provider_request_id="r-1")

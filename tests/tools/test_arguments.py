@@ -11,7 +11,8 @@ from server.wire import MODERN, RingProcess, ToolReply
 from ring_mcp.sandbox.server import SandboxServer
 
 ALLOWED = (
-    "prompt, provider, model, aspectRatio, resolution, n, purpose, refCode, seed, dryRun, idempotencyKey, waitSeconds"
+    "prompt, provider, model, aspectRatio, resolution, n, purpose, refCode, seed, quality, referenceImages, dryRun, "
+    "idempotencyKey, waitSeconds"
 )
 MAX_RESULT_BYTES = 900_000
 

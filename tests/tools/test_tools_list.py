@@ -113,7 +113,13 @@ def test_arguments_are_flat_and_strict(tools: list[dict[str, Any]]) -> None:
 def test_the_arguments_of_ring_are_all_there(tools: list[dict[str, Any]]) -> None:
     create = next(tool for tool in tools if tool["name"] == "ring-image-create")["inputSchema"]
     ring = {"prompt", "provider", "model", "aspectRatio", "resolution", "n", "purpose", "refCode", "seed"}
-    assert create["properties"].keys() == ring | {"dryRun", "idempotencyKey", "waitSeconds"}
+    assert create["properties"].keys() == ring | {
+        "quality",
+        "referenceImages",
+        "dryRun",
+        "idempotencyKey",
+        "waitSeconds",
+    }
     assert create["required"] == ["prompt"]
     wait = create["properties"]["waitSeconds"]
     assert (wait["minimum"], wait["maximum"]) == (0, 3600)

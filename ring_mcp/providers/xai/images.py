@@ -1,6 +1,6 @@
-"""Images from xAI: ``POST /images/generations`` and, for deferred ones, ``GET /images/{request_id}``.
+"""Images from xAI: ``POST /images/generations`` or ``/images/edits`` and, deferred, ``GET /images/{request_id}``.
 
-The dialect is in the pure functions ``submit_body``, ``read_submit`` and ``read_check``; the adapter does I/O around
+The dialect is in the pure functions ``submit_request``, ``read_submit`` and ``read_check``; the adapter does I/O around
 them. Pictures are asked for by URL and deferred, so that a paid picture has a handle within a moment.
 """
 
@@ -28,25 +28,36 @@ from ring_mcp.providers.xai.replies import (
     failed_job,
     poll_error_of,
     progress_of,
+    source,
     text_of,
 )
 
 _WHAT = "image generation"
 
 
-def submit_body(plan: ImagePlan) -> dict[str, Any]:
-    """The request, with documented fields only (xAI has no seed, size or style)."""
+def submit_request(plan: ImagePlan, inputs: Inputs) -> tuple[str, dict[str, Any]]:
+    """Path and body, with documented fields only (xAI has no seed, size or style).
+
+    With reference images it is an edit, which takes its ratio from the first of them unless several come with another.
+    """
     body: dict[str, Any] = {
         "model": plan.model,
         "prompt": plan.prompt,
         "n": plan.n,
-        "aspect_ratio": plan.aspect_ratio,
         "resolution": plan.resolution,
         "response_format": "url",
     }
     if plan.deferred:
         body["deferred"] = True
-    return body
+    if plan.asked_quality is not None:
+        body["quality"] = plan.asked_quality
+    sources = [source(reference) for reference in inputs.reference_images]
+    if not sources:
+        return "images/generations", {**body, "aspect_ratio": plan.aspect_ratio}
+    if len(sources) == 1:
+        return "images/edits", {**body, "image": sources[0]}
+    ratio = {} if plan.aspect_ratio == "auto" else {"aspect_ratio": plan.aspect_ratio}
+    return "images/edits", {**body, **ratio, "images": sources}
 
 
 def read_submit(reply: Reply, plan: ImagePlan) -> Accepted | Finished:
@@ -128,9 +139,10 @@ class XaiImages(XaiAdapter):
     async def submit(self, plan: Plan, inputs: Inputs, *, spool: Path, deadline_s: float) -> Accepted | Finished:
         assert isinstance(plan, ImagePlan)
         self.check_ready()
+        path, body = submit_request(plan, inputs)
         reply = await self._http.post_paid(
-            "images/generations",
-            submit_body(plan),
+            path,
+            body,
             deadline_s=deadline_s,
             judge=self._judge,
             timed_out=f"Image generation timed out after {deadline_s * 1000:.0f}ms",

@@ -1,9 +1,9 @@
 """xAI's dialect of saying no: a reply that is not a success, as one error of the tree. Pure.
 
 Facts: the body is flat ``{code, error}``, older and proxied ones nest or are plain text or HTML; codes have been
-renamed, so status and words decide, never one exact code. A wrong key is HTTP 400; exhausted credits are a 429; a
-moderated request answers 400 and carries the ``usage`` that was billed. 1 USD is 10,000,000,000 ticks. (xAI OpenAPI,
-autumn 2026, and captured replies.)
+renamed, so status and words decide, never one exact code. A wrong key is HTTP 400; exhausted credits are a 429 (a 403
+that speaks of them is one too); a moderated request answers 400 and carries the ``usage`` that was billed. 1 USD is
+10,000,000,000 ticks. (xAI OpenAPI, autumn 2026, and captured replies.)
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from ring_mcp.domain.media import FILE_ID
 from ring_mcp.errors import (
     ContentRefused,
     CreditsExhausted,
@@ -37,7 +38,11 @@ _NO_CREDITS = ("credits", "spending limit", "usage-exhausted")
 def billed_usd(body: Any) -> Decimal | None:
     """``usage.cost_in_usd_ticks`` in dollars, wherever xAI puts it; None if it says nothing."""
     usage = _said(body, "usage")
-    ticks = usage.get("cost_in_usd_ticks") if isinstance(usage, Mapping) else None
+    return usd_of(usage.get("cost_in_usd_ticks") if isinstance(usage, Mapping) else None)
+
+
+def usd_of(ticks: Any) -> Decimal | None:
+    """Ticks in dollars; None for what is no amount."""
     if isinstance(ticks, bool) or not isinstance(ticks, int | float | str):
         return None
     try:
@@ -50,6 +55,11 @@ def billed_usd(body: Any) -> Decimal | None:
 def text_of(value: Any) -> str | None:
     """A text that can be stored and sent again: printable and not empty; None for anything else."""
     return value if isinstance(value, str) and value and value.isprintable() else None
+
+
+def source(reference: str) -> dict[str, str]:
+    """A picture or clip that goes along with a request."""
+    return {"file_id": reference} if FILE_ID.fullmatch(reference) else {"url": reference}
 
 
 def _said(body: Any, name: str) -> Any:
@@ -105,10 +115,10 @@ def error_of(reply: Reply, now: datetime, *, what: str) -> ProviderError:  # noq
 
     if refusing:
         return ContentRefused(text, **facts)
+    if status == 402 or (status in (403, 429) and any(word in words for word in _NO_CREDITS)):
+        return CreditsExhausted(text, **facts)
     if status in (401, 403) or (status == 400 and any(word in words for word in _BAD_KEY)):
         return ProviderAuthError(f"xAI refused the key in XAI_API_KEY ({status}): {said or 'no reason given'}", **facts)
-    if status == 402 or (status == 429 and any(word in words for word in _NO_CREDITS)):
-        return CreditsExhausted(text, **facts)
     if status == 429:
         return RateLimited(text, retry_after_s=retry_after_s(reply.headers, now), **facts)
     if status >= 500 or status == 408:

@@ -1,4 +1,4 @@
-"""Videos from xAI: ``POST /videos/generations`` or ``/videos/edits``, then ``GET /videos/{request_id}``.
+"""Videos from xAI: ``POST /videos/generations``, ``/edits`` or ``/extensions``, then ``GET /videos/{request_id}``.
 
 The dialect is in the pure functions ``submit_request``, ``read_submit`` and ``read_check``. Facts: a create answers 200
 with ``request_id``; a poll answers 202 (often without a body) while it runs, 200 when it is done or failed. Moderation
@@ -26,6 +26,7 @@ from ring_mcp.providers.xai.replies import (
     failed_job,
     poll_error_of,
     progress_of,
+    source,
     text_of,
 )
 
@@ -33,14 +34,26 @@ _WHAT = "video generation"
 
 
 def submit_request(plan: VideoPlan, inputs: Inputs) -> tuple[str, dict[str, Any]]:
-    """Path and body, with documented fields only. An edit takes no duration, ratio, resolution or image."""
+    """Path and body, with documented fields only.
+
+    An edit takes no duration, ratio, resolution or image; an extension takes the seconds that it adds.
+    """
     body: dict[str, Any] = {"model": plan.model, "prompt": plan.prompt}
-    if plan.generation_kind == "edit":
-        return "videos/edits", {**body, "video": {"url": inputs.video_url}}
+    if plan.generation_kind != "generate":
+        body["video"] = source(inputs.video_url or "")
+        if plan.generation_kind == "edit":
+            return "videos/edits", body
+        return "videos/extensions", {**body, "duration": plan.duration_s}
     body |= {"duration": plan.duration_s, "resolution": plan.resolution}
     if inputs.image_url is not None:
-        return "videos/generations", {**body, "image": {"url": inputs.image_url}}  # the ratio is the image's
-    return "videos/generations", {**body, "aspect_ratio": plan.aspect_ratio}
+        body["image"] = source(inputs.image_url)
+    else:
+        body["aspect_ratio"] = plan.aspect_ratio  # with a first frame the ratio is the picture's
+    if inputs.last_frame_url is not None:
+        body["last_frame"] = source(inputs.last_frame_url)
+    if inputs.reference_images:
+        body["reference_images"] = [source(reference) for reference in inputs.reference_images]
+    return "videos/generations", body
 
 
 def read_submit(reply: Reply) -> Accepted:

@@ -1,0 +1,107 @@
+"""``ring-mcp presets check``: is the registry of models sound, and is it still true?"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import click
+
+from ring_mcp.cli.show import dollars, print_lines, safe
+
+if TYPE_CHECKING:
+    from ring_mcp.conductors.registry import Comparison
+    from ring_mcp.presets import Presets
+
+SAME, DIFFERENT, NOT_ASKED = 0, 1, 2
+
+
+@click.command()
+@click.option("--live", is_flag=True, help="Ask every provider whose key is configured; it costs nothing.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def check(live: bool, as_json: bool) -> None:
+    """Check presets.json; with --live compare it with what the providers list.
+
+    Exit status: 0 it is right, 1 it differs from a provider's list, 2 it is broken or a provider could not be asked.
+    """
+    from ring_mcp.presets import load_presets
+
+    presets, today = load_presets(), datetime.now(UTC).date()
+    if not live:
+        _tell_file(presets, today, as_json)
+        return
+    compared = asyncio.run(_compared(presets, today))
+    if as_json:
+        click.echo(json.dumps(_facts(compared), ensure_ascii=False))
+    else:
+        _print(compared)
+    if compared.failures or not compared.asked:
+        sys.exit(NOT_ASKED)
+    sys.exit(DIFFERENT if compared.differences else SAME)
+
+
+def _tell_file(presets: Presets, today: date, as_json: bool) -> None:
+    models = [*presets.image_models.values(), *presets.video_models.values()]
+    served = sum(not model.is_retired(today) for model in models)
+    if as_json:
+        click.echo(
+            json.dumps({"valid": True, "updated": str(presets.updated), "models": len(models), "served": served})
+        )
+    else:
+        click.echo(
+            f"presets.json of {presets.updated} is valid: {served} models served, {len(models) - served} retired"
+        )
+
+
+async def _compared(presets: Presets, today: date) -> Comparison:
+    from ring_mcp.app import open_model_lists
+    from ring_mcp.conductors.registry import compare
+    from ring_mcp.config import load_config
+
+    async with open_model_lists(load_config()) as lists:
+        return await compare(presets, lists, today)
+
+
+def _facts(compared: Comparison) -> dict[str, object]:
+    differences = [
+        {
+            "provider": each.provider,
+            "kind": each.kind,
+            "model": each.model,
+            "what": each.what,
+            "of": each.of or None,
+            "registryUsd": None if each.registry is None else float(each.registry),
+            "listedUsd": None if each.listed is None else float(each.listed),
+        }
+        for each in compared.differences
+    ]
+    return {
+        "asked": compared.asked,
+        "failures": compared.failures,
+        "differences": [{key: value for key, value in each.items() if value is not None} for each in differences],
+    }
+
+
+def _print(compared: Comparison) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    if compared.differences:
+        table = Table("provider", "model", "what", "registry", "listed", box=None, pad_edge=False)
+        for each in compared.differences:
+            what = f"{each.what} {each.of}".strip()
+            table.add_row(each.provider, safe(each.model), safe(what), _usd(each.registry), _usd(each.listed))
+        Console(highlight=False, markup=False).print(table)
+    if compared.asked and not compared.differences:
+        click.echo(f"presets.json has what {' and '.join(compared.asked)} lists (prices as far as they are listed)")
+    print_lines([f"{safe(name)} could not be asked: {safe(why)}" for name, why in compared.failures.items()], err=True)
+    if not compared.asked and not compared.failures:
+        click.echo("no provider could be asked: no key is configured (XAI_API_KEY)", err=True)
+
+
+def _usd(amount: Decimal | None) -> str:
+    return "" if amount is None else dollars(amount)

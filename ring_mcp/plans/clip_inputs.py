@@ -1,0 +1,100 @@
+"""What a clip is made from beside its prompt (references, last frame, source clip) and what all of it costs. Pure."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from ring_mcp.domain import GenerationKind, PriceLine, VideoRequest
+from ring_mcp.errors import InvalidRequest
+from ring_mcp.plans.rules import counted, listed
+from ring_mcp.presets import Presets, VideoModel, takers
+
+SOURCE_RESOLUTION = "720p"
+"""What a clip that is made from another one has at most, and is priced as: the source's own size is not known here."""
+
+
+def check_combination(request: VideoRequest) -> None:
+    """Raises InvalidRequest for inputs of which the provider would use only some: they would be paid for in vain."""
+    frames = request.image_url or request.first_frame_prompt or request.last_frame_url
+    if request.extend_s is not None and not request.source_video_url:
+        raise InvalidRequest("extend needs sourceVideoUrl, the clip that is made longer")
+    if request.extend_s is not None and request.remaster:
+        raise InvalidRequest("extend and remaster cannot be combined: extend first, then remaster the result")
+    if request.reference_images and frames:
+        raise InvalidRequest(
+            "referenceImages cannot be combined with imageUrl, firstFramePrompt or lastFrameUrl: a clip is made from "
+            "references or from frames"
+        )
+
+
+def check_inputs(
+    request: VideoRequest,
+    kind: GenerationKind,
+    name: str,
+    model: VideoModel,
+    presets: Presets,
+    resolution: str | None,
+    duration_s: int,
+) -> None:
+    """Raises InvalidRequest if the model does not take what the request gives it, with what is possible."""
+    if kind != "generate" and (request.reference_images or request.last_frame_url):
+        given = "referenceImages" if request.reference_images else "lastFrameUrl"
+        raise InvalidRequest(f"{given} cannot be used when a clip is made from sourceVideoUrl; leave it out")
+    if request.last_frame_url and not model.last_frame:
+        others = listed(takers(presets.video_models, lambda m: m.last_frame))
+        raise InvalidRequest(f"model {name} takes no last frame; leave lastFrameUrl out, or use {others}")
+    if not request.reference_images:
+        return
+    given_images, most = len(request.reference_images), model.max_reference_images
+    if given_images > most:
+        takes = f"takes at most {most} reference images" if most else "takes no reference images"
+        others = counted(takers(presets.video_models, lambda m: m.max_reference_images))
+        raise InvalidRequest(f"model {name} {takes}, got {given_images}; possible are {others}")
+    if duration_s > model.max_reference_duration_s:
+        raise InvalidRequest(
+            f"duration may be {model.max_reference_duration_s} seconds at most with referenceImages for {name}, "
+            f"got {duration_s}"
+        )
+    if resolution not in model.reference_resolutions:
+        raise InvalidRequest(
+            f"resolution must be one of {listed(model.reference_resolutions)} with referenceImages for {name}, "
+            f"got {resolution!r}"
+        )
+
+
+def extension_s(extend_s: int, name: str, model: VideoModel) -> int:
+    """The seconds that are added. Raises InvalidRequest with what the model can add."""
+    if not model.min_extend_s <= extend_s <= model.max_extend_s:
+        raise InvalidRequest(
+            f"extend must be a whole number of seconds from {model.min_extend_s} to {model.max_extend_s} for {name}, "
+            f"got {extend_s}"
+        )
+    return extend_s
+
+
+def clip_prices(
+    request: VideoRequest, kind: GenerationKind, name: str, model: VideoModel, resolution: str | None, duration_s: int
+) -> tuple[PriceLine, ...]:
+    """Every second made and everything given along; of a source clip whose length is not known, the longest."""
+    if model.prices is None:
+        raise InvalidRequest(f"model {name} has no price in presets.json, so it is not called")
+    prices, as_of = model.prices, model.prices.as_of.isoformat()
+    seconds, source_s = Decimal(duration_s), Decimal(0)
+    if kind == "edit":
+        if not request.duration_s and model.max_edit_input_s is not None:
+            seconds = model.max_edit_input_s
+        source_s = seconds
+    elif kind == "extend":
+        source_s = model.max_extend_input_s or Decimal(0)
+    resolution = resolution or SOURCE_RESOLUTION
+    lines = [(f"video, {name} {resolution}, second", prices.second_usd[resolution], seconds)]
+    if kind == "generate":
+        first, last = bool(request.image_url or request.first_frame_prompt), bool(request.last_frame_url)
+        lines += [
+            ("first frame given to the model", prices.input_image_usd, Decimal(first)),
+            ("last frame given to the model", prices.input_image_usd, Decimal(last)),
+            ("reference image given to the model", prices.input_image_usd, Decimal(len(request.reference_images))),
+        ]
+    else:
+        lines.append(("source video, second", prices.input_video_second_usd, source_s))
+    return tuple(PriceLine(what=w, unit_usd=usd, count=count, as_of=as_of) for w, usd, count in lines if count)

@@ -1,0 +1,159 @@
+"""HealthConductor on what changes by itself: models that go away, and bills that leave the price list."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_clock import FakeClock
+from ledger_samples import OUTPUT, planned
+from running import ACTOR, running
+
+from ring_mcp.conductors.health import Check, HealthConductor
+from ring_mcp.conductors.spending import DRIFT_JOBS, last_bills
+from ring_mcp.domain import Caps, ImageRequest, Job, JobState, PriceLine, VideoRequest
+from ring_mcp.ledger.sqlite import SqliteLedger
+from ring_mcp.package_data import data_path
+from ring_mcp.presets import Presets, load_presets
+from ring_mcp.sandbox.server import SandboxServer
+from ring_mcp.storage.local import LocalStorage
+
+SHIPPED: dict[str, Any] = json.loads(data_path("presets.json").read_text())
+PRESETS = load_presets()
+FLAGSHIP, OLD, CLIPS = "grok-imagine-image-2.0", "grok-imagine-image", "grok-imagine-video"
+LEAVES = datetime(2027, 3, 1, tzinfo=UTC)
+
+
+def registry(folder: Path, change: Callable[[dict[str, Any]], object]) -> Presets:
+    raw = copy.deepcopy(SHIPPED)
+    change(raw)
+    path = folder / "presets.json"
+    path.write_text(json.dumps(raw))
+    return load_presets(path)
+
+
+async def checks(folder: Path, presets: Presets, at: datetime, *models: str) -> list[Check]:
+    clock = FakeClock(at)
+    ledger = SqliteLedger(folder / "ledger.db", clock)
+    await ledger.start()
+    health = HealthConductor(
+        ledger=ledger,
+        storage=LocalStorage(folder / "files"),
+        providers={},
+        default_provider="xai",
+        presets=presets,
+        models_in_use=models,
+        caps=Caps(),
+        clock=clock,
+        version="0",
+        sandbox=False,
+    )
+    try:
+        return list((await health.check()).checks)
+    finally:
+        await ledger.aclose()
+
+
+@pytest.mark.parametrize(("days_before", "status"), [(31, "ok"), (30, "warning"), (1, "warning"), (0, "error")])
+async def test_a_model_in_use_is_told_a_month_before_it_goes_with_date_and_replacement(
+    tmp_path: Path, days_before: int, status: str
+) -> None:
+    leaving = {"retiresOn": str(LEAVES.date()), "replacedBy": FLAGSHIP}
+    presets = registry(tmp_path, lambda raw: raw["imageModels"][OLD].update(leaving))
+    found = await checks(tmp_path, presets, LEAVES - timedelta(days=days_before), OLD)
+    [check] = [check for check in found if check.detail.startswith(f"{OLD} ") or check.detail == OLD]
+    assert check.status == status
+    if status != "ok":
+        assert "2027-03-01" in check.detail
+        assert check.fix == f"Configure {FLAGSHIP} instead."
+
+
+@pytest.mark.parametrize(("days_before", "told"), [(31, False), (30, True), (0, True)])
+async def test_a_default_of_the_registry_is_told_although_this_configuration_uses_another(
+    tmp_path: Path, days_before: int, told: bool
+) -> None:
+    leaving = {"retiresOn": str(LEAVES.date()), "replacedBy": "grok-imagine-video-1.5-lite"}
+    presets = registry(tmp_path, lambda raw: raw["videoModels"][CLIPS].update(leaving))
+    found = await checks(tmp_path, presets, LEAVES - timedelta(days=days_before), FLAGSHIP)
+    about = [check for check in found if CLIPS in check.detail.split()]
+    assert [check.status for check in about] == (["warning"] if told else [])
+    assert [check.detail for check in found if check.name == "model" and check.status == "ok"] == [FLAGSHIP]
+
+
+def done(price_usd: str = "0.06", billed_usd: str | None = "0.06", **changes: Any) -> Job:
+    """A finished picture; ``price_usd`` is its list price of today's list."""
+    model = changes.pop("model", FLAGSHIP)
+    as_of = changes.pop("as_of", PRESETS.image_models[FLAGSHIP].prices.as_of.isoformat())  # type: ignore[union-attr]
+    job = planned()
+    line = PriceLine(what="image", unit_usd=Decimal(price_usd), count=Decimal(1), as_of=as_of)
+    plan = job.plan.model_copy(update={"model": model, "prices": (line,)})
+    billed = None if billed_usd is None else Decimal(billed_usd)
+    facts = {"state": JobState.DONE, "plan": plan, "outputs": (OUTPUT,), "billed_usd": billed}
+    return replace(job, **facts | changes)
+
+
+def test_only_the_last_twenty_bills_of_each_model_count() -> None:
+    jobs = [done() for _ in range(DRIFT_JOBS)] + [done(billed_usd="9")] * 5 + [done(model=OLD, billed_usd="0.07")]
+    flagship, old = last_bills(jobs, PRESETS)
+    assert (flagship.model, flagship.jobs, flagship.billed_usd) == (FLAGSHIP, DRIFT_JOBS, Decimal("1.20"))
+    assert (old.model, old.jobs, old.is_off) == (OLD, 1, True)
+
+
+@pytest.mark.parametrize(
+    ("billed_usd", "is_off"),
+    [("0.0612", False), ("0.0588", False), ("0.0613", True), ("0.0587", True), ("0", True), ("0.06", False)],
+)
+def test_two_percent_either_way_are_let_pass(billed_usd: str, is_off: bool) -> None:
+    [bills] = last_bills([done(billed_usd=billed_usd)], PRESETS)
+    assert bills.is_off is is_off
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        done(billed_usd=None),
+        done(price_usd="0", billed_usd="0"),
+        done(as_of="2026-01-01", billed_usd="0.09"),
+        done(model="unheard-of", billed_usd="0.09"),
+        done(outputs=(), billed_usd="0.03"),
+        replace(done(billed_usd="0.09"), state=JobState.REFUSED),
+    ],
+    ids=["no bill", "free", "an older list", "unknown model", "fewer than asked for", "refused"],
+)
+def test_bills_that_say_nothing_of_todays_list_do_not_count(job: Job) -> None:
+    assert last_bills([job], PRESETS) == []
+
+
+async def test_bills_that_leave_the_list_are_told_with_both_sums(sandbox: SandboxServer, tmp_path: Path) -> None:
+    async with running(sandbox, tmp_path) as app:
+
+        async def bills() -> list[Check]:
+            return [check for check in (await app.health.check()).checks if check.name == "bills"]
+
+        assert await bills() == []
+        await app.images.generate(ImageRequest(prompt="as listed"), actor_id=ACTOR)
+        assert [check.status for check in await bills()] == ["ok"]
+        sandbox.state.configure(price_factor=1.5)
+        await app.images.generate(ImageRequest(prompt="dearer"), actor_id=ACTOR)
+        [check] = await bills()
+        assert check.status == "warning"
+        assert check.detail == f"{FLAGSHIP}: billed $0.15 for what is listed at $0.12 (+25.0% over the last 2 jobs)"
+        assert "ring-mcp presets check --live" in (check.fix or "")
+
+
+async def test_a_reservation_for_the_longest_source_is_no_drift(sandbox: SandboxServer, tmp_path: Path) -> None:
+    async with running(sandbox, tmp_path) as app:
+        clip = await app.videos.generate(VideoRequest(prompt="a", duration_s=2), actor_id=ACTOR)
+        assert clip.video is not None
+        for more in ({"extend_s": 2}, {"remaster": True}):
+            request = VideoRequest(prompt="b", source_video_url=clip.video.url, **more)
+            assert (await app.videos.generate(request, actor_id=ACTOR)).success
+        [check] = [check for check in (await app.health.check()).checks if check.name == "bills"]
+        assert (check.status, check.detail) == ("ok", "as listed, over the last 1 jobs")
