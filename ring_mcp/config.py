@@ -47,6 +47,10 @@ def _plain_url(value: object) -> object:
     return str(value).strip().rstrip("/")
 
 
+def _slashless(value: object) -> object:
+    return value.strip().strip("/") if isinstance(value, str) else value
+
+
 def _folders(value: object) -> object:
     return [Path(part) for part in value.split(os.pathsep) if part.strip()] if isinstance(value, str) else value
 
@@ -104,10 +108,22 @@ class Config(BaseSettings):
     video_gen_storage_prefix: Annotated[str, env("VIDEO_GEN_STORAGE_PREFIX")] = "generated/videos"
     input_dirs: Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_folders), env("RING_INPUT_DIRS")] = ()
 
-    file_backend: Annotated[Literal["local", "ringbase"], BeforeValidator(_backend), env("FILE_BACKEND")] = "local"
+    file_backend: Annotated[Literal["local", "ringbase", "s3"], BeforeValidator(_backend), env("FILE_BACKEND")] = (
+        "local"
+    )
     ringbase_api_url: Annotated[Url | None, env("RINGBASE_API_URL")] = None
     ringbase_api_token: Annotated[Key | None, env("RINGBASE_API_TOKEN")] = None
     local_storage_dir: Annotated[Path | None, env("LOCAL_STORAGE_DIR")] = None
+    s3_bucket: Annotated[str | None, env("RING_S3_BUCKET")] = None
+    s3_prefix: Annotated[str, BeforeValidator(_slashless), env("RING_S3_PREFIX")] = ""
+    s3_public_base_url: Annotated[Url | None, env("RING_S3_PUBLIC_BASE_URL")] = None
+    s3_url_expires_s: Annotated[int, Field(ge=1, le=7 * 86400), env("RING_S3_URL_EXPIRES_S")] = 86400
+    # Other programs have these names, too: what stands in them is looked at with FILE_BACKEND=s3 alone.
+    aws_access_key_id: Annotated[SecretStr | None, env("AWS_ACCESS_KEY_ID")] = None
+    aws_secret_access_key: Annotated[SecretStr | None, env("AWS_SECRET_ACCESS_KEY")] = None
+    aws_session_token: Annotated[SecretStr | None, env("AWS_SESSION_TOKEN")] = None
+    aws_region: Annotated[str | None, env("AWS_REGION", "AWS_DEFAULT_REGION")] = None
+    aws_endpoint_url: Annotated[str | None, env("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")] = None
 
     database_url: Annotated[SecretStr | None, env("DATABASE_URL")] = None
     state_dir: Annotated[Path | None, env("RING_STATE_DIR")] = None
@@ -231,6 +247,8 @@ def _missing_partners(config: Config) -> list[str]:
     if config.file_backend == "ringbase" and not config.sandbox:
         needed = {"RINGBASE_API_URL": config.ringbase_api_url, "RINGBASE_API_TOKEN": config.ringbase_api_token}
         return [f"{name}: is needed with FILE_BACKEND=ringbase" for name, value in needed.items() if value is None]
+    if config.file_backend == "s3" and config.s3_bucket is None:
+        return ["RING_S3_BUCKET: is needed with FILE_BACKEND=s3"]
     return []
 
 

@@ -1,7 +1,8 @@
 """Media that a caller gives along: checked before anything is spent, and turned into what a provider can read.
 
-A provider fetches public addresses itself. Files of our own storage, and files in folders that the operator allows, go
-out as data URIs. Addresses on private networks are refused, so that nobody reads the operator's network through us.
+A provider fetches public addresses itself, signed ones of our own storage included. Files of our own storage that it
+cannot reach, and files in folders that the operator allows, go out as data URIs. Addresses on private networks are
+refused, so that nobody reads the operator's network through us.
 """
 
 from __future__ import annotations
@@ -10,14 +11,15 @@ import asyncio
 import base64
 import contextlib
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
-from ring_mcp.domain import MediaFile, MediaKind, VideoPlan
-from ring_mcp.errors import InvalidRequest, ProviderBadReply, ProviderError
+from ring_mcp.domain import MediaFile, MediaKind, VideoPlan, VideoRequest
+from ring_mcp.errors import InvalidRequest, ProviderBadReply, ProviderError, StorageError
 from ring_mcp.media.identify import hash_file, identify
 from ring_mcp.providers.base import Downloaded
 from ring_mcp.storage.base import Storage
@@ -50,6 +52,11 @@ class MediaInputs:
         if plan.generation_kind == "edit" and plan.source_video_url is not None:
             await self._check_source(plan.source_video_url, max_edit_input_s)
 
+    def unsigned(self, request: VideoRequest) -> VideoRequest:
+        """The request as it may be kept: an address of our own is signed anew when it is to be read."""
+        image, source = (url and self._storage.unsigned(url) for url in (request.image_url, request.source_video_url))
+        return replace(request, image_url=image, source_video_url=source)
+
     async def image_for_provider(self, url: str) -> str:
         return await self._for_provider(url, "imageUrl", "image", MAX_INPUT_IMAGE_BYTES)
 
@@ -57,29 +64,26 @@ class MediaInputs:
         return await self._for_provider(url, "sourceVideoUrl", "video", MAX_INPUT_VIDEO_BYTES)
 
     async def _check_image(self, url: str) -> None:
-        local = self._local(url, "imageUrl")
-        if local is not None:
-            await asyncio.to_thread(_identified, local, "imageUrl", "image", MAX_INPUT_IMAGE_BYTES)
-            return
-        path = self._spool / f"input-{uuid.uuid4().hex}"
-        try:
-            got = await self._fetch(url, path, MAX_INPUT_IMAGE_BYTES)
-            await asyncio.to_thread(identify, path, size_bytes=got.size_bytes, sha256=got.sha256, expected="image")
-        except ProviderError as exc:
-            raise InvalidRequest(f"imageUrl cannot be used: {_told(exc)}") from exc
-        finally:
-            with contextlib.suppress(OSError):
-                path.unlink(missing_ok=True)
+        async with self._at_hand(url, "imageUrl", MAX_INPUT_IMAGE_BYTES) as file:
+            if file is not None:
+                await asyncio.to_thread(_identified, file, "imageUrl", "image", MAX_INPUT_IMAGE_BYTES)
+                return
+        with self._spool_file() as path:
+            try:
+                got = await self._fetch(url, path, MAX_INPUT_IMAGE_BYTES)
+                await asyncio.to_thread(identify, path, size_bytes=got.size_bytes, sha256=got.sha256, expected="image")
+            except ProviderError as exc:
+                raise InvalidRequest(f"imageUrl cannot be used: {_told(exc)}") from exc
 
     async def _check_source(self, url: str, max_edit_input_s: Decimal | None) -> None:
-        local = self._local(url, "sourceVideoUrl")
-        if local is None:
-            try:
-                await self._check_address(url)
-            except ProviderError as exc:
-                raise InvalidRequest(f"sourceVideoUrl cannot be used: {_told(exc)}") from exc
-            return
-        media = await asyncio.to_thread(_identified, local, "sourceVideoUrl", "video", MAX_INPUT_VIDEO_BYTES)
+        async with self._at_hand(url, "sourceVideoUrl", MAX_INPUT_VIDEO_BYTES) as file:
+            if file is None:
+                try:
+                    await self._check_address(url)
+                except ProviderError as exc:
+                    raise InvalidRequest(f"sourceVideoUrl cannot be used: {_told(exc)}") from exc
+                return
+            media = await asyncio.to_thread(_identified, file, "sourceVideoUrl", "video", MAX_INPUT_VIDEO_BYTES)
         if max_edit_input_s is not None and media.duration_s is not None and media.duration_s > max_edit_input_s:
             raise InvalidRequest(
                 f"sourceVideoUrl: the clip has {media.duration_s:.1f} s and the provider edits {max_edit_input_s} s at "
@@ -87,12 +91,48 @@ class MediaInputs:
             )
 
     async def _for_provider(self, url: str, field: str, kind: MediaKind, max_bytes: int) -> str:
-        local = self._local(url, field)
-        if local is None:
-            return url
-        media = await asyncio.to_thread(_identified, local, field, kind, max_bytes)
-        content = await asyncio.to_thread(local.read_bytes)
+        if self._local(url, field) is None and (address := await self._public_address(url, field)) is not None:
+            return address
+        async with self._at_hand(url, field, max_bytes) as file:
+            if file is None:
+                return url
+            media = await asyncio.to_thread(_identified, file, field, kind, max_bytes)
+            content = await asyncio.to_thread(file.read_bytes)
         return f"data:{media.content_type};base64,{base64.b64encode(content).decode()}"
+
+    async def _public_address(self, url: str, field: str) -> str | None:
+        """Where the provider can read it, signed if it is ours; None for a network that it cannot reach."""
+        try:
+            address = await self._storage.address(url)
+            await self._check_address(address.url)
+        except StorageError as exc:
+            raise InvalidRequest(f"{field} cannot be used: {exc.message}") from exc
+        except ProviderError:
+            return None
+        return address.url
+
+    @contextlib.asynccontextmanager
+    async def _at_hand(self, url: str, field: str, max_bytes: int) -> AsyncIterator[Path | None]:
+        """The file that ``url`` means, if it is here or in our own storage; None: whoever wants it fetches it."""
+        local = self._local(url, field)
+        if local is not None:
+            yield local
+            return
+        with self._spool_file() as path:
+            try:
+                is_ours = await self._storage.fetch(url, path, max_bytes)
+            except StorageError as exc:
+                raise InvalidRequest(f"{field} cannot be used: {exc.message}") from exc
+            yield path if is_ours else None
+
+    @contextlib.contextmanager
+    def _spool_file(self) -> Iterator[Path]:
+        path = self._spool / f"input-{uuid.uuid4().hex}"
+        try:
+            yield path
+        finally:
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
 
     def _local(self, url: str, field: str) -> Path | None:
         """The file that ``url`` means, None for an http(s) address. Raises InvalidRequest for anything else."""

@@ -45,7 +45,7 @@ class VideoConductor:
 
     def plan(self, request: VideoRequest) -> VideoPlan:
         """What would be done. Raises InvalidRequest or ModelRetired; spends nothing."""
-        return plan_video(request, self._settings, self._presets, self._clock.now().date())
+        return plan_video(self._inputs.unsigned(request), self._settings, self._presets, self._clock.now().date())
 
     async def quote(self, request: VideoRequest) -> GenerateVideoResult:
         """The plan with each price, the total, and what the caps leave; nothing is spent or written."""

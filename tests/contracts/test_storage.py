@@ -7,11 +7,21 @@ import hashlib
 import string
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from storage_backends import BREAKAGES, RINGBASE_TOKEN, Backend, local_backend, media_file, ringbase_backend
+from s3_servers import KEY_ID, SECRET
+from storage_backends import (
+    BREAKAGES,
+    RINGBASE_TOKEN,
+    Backend,
+    local_backend,
+    media_file,
+    ringbase_backend,
+    s3_backend,
+)
 
 from ring_mcp.errors import StorageError, StorageRefused
 from ring_mcp.sandbox.server import SandboxServer
@@ -27,9 +37,10 @@ def sandbox() -> Iterator[SandboxServer]:
         yield running
 
 
-@pytest.fixture(params=["local", "ringbase"])
+@pytest.fixture(params=["local", "ringbase", "s3"])
 async def backend(request: pytest.FixtureRequest, tmp_path: Path, sandbox: SandboxServer) -> AsyncIterator[Backend]:
-    kind = local_backend(tmp_path / "files") if request.param == "local" else ringbase_backend(sandbox)
+    kinds = {"local": local_backend, "s3": s3_backend}
+    kind = kinds[request.param](tmp_path / "files") if request.param in kinds else ringbase_backend(sandbox)
     with kind as made:
         yield made
         await made.storage.aclose()
@@ -37,6 +48,12 @@ async def backend(request: pytest.FixtureRequest, tmp_path: Path, sandbox: Sandb
 
 def read(path: str) -> bytes:
     return Path(path).read_bytes()
+
+
+def opened(url: str) -> bytes:
+    with urlopen(url, timeout=10) as answer:
+        content: bytes = answer.read()
+        return content
 
 
 def everything_in(folder: Path) -> list[Path]:
@@ -58,6 +75,24 @@ async def test_the_url_is_absolute_and_the_local_path_is_set_only_when_there_is_
     assert stored.url.startswith(("file:///", "http://"))
     assert (stored.local_path is None) == stored.url.startswith("http")
     assert stored.local_path is None or read(stored.local_path) == DATA
+
+
+async def test_the_address_for_others_gives_the_bytes_and_is_kept_without_its_signature(
+    backend: Backend, tmp_path: Path
+) -> None:
+    stored = await backend.storage.put(KEY, media_file(tmp_path / "spool", DATA), {})
+    address = await backend.storage.address(stored.url)
+    assert await asyncio.to_thread(opened, address.url) == DATA
+    assert backend.storage.unsigned(address.url) == stored.url
+    assert "ignature" not in stored.url
+
+
+async def test_the_address_of_somebody_else_is_left_as_it_is(backend: Backend, tmp_path: Path) -> None:
+    for url in ("https://example.org/media/a.png?X-Amz-Signature=1", "data:image/png;base64,AA", ""):
+        assert (await backend.storage.address(url)).url == url
+        assert backend.storage.unsigned(url) == url
+        assert not await backend.storage.fetch(url, tmp_path / "fetched", 1000)
+    assert not (tmp_path / "fetched").exists()
 
 
 async def test_the_spool_file_stays_where_it_is(backend: Backend, tmp_path: Path) -> None:
@@ -203,7 +238,7 @@ async def test_whatever_breaks_only_a_storage_error_comes_out_and_it_keeps_the_s
     assert error.billed == "yes"
     assert "\n" not in error.message
     assert len(error.message) < 500
-    for secret in (RINGBASE_TOKEN, "a-token-that-is-wrong", "Bearer"):
+    for secret in (RINGBASE_TOKEN, "a-token-that-is-wrong", "Bearer", KEY_ID, SECRET):
         assert secret not in f"{error} {error!r} {error.next_action}"
     await storage.aclose()
 
