@@ -34,7 +34,7 @@ def _s3(config: Config, clock: Clock) -> Storage:
 
     return S3Storage(
         cast("str", config.s3_bucket),
-        prefix=f"{config.s3_prefix}/sandbox".lstrip("/") if config.sandbox else config.s3_prefix,
+        prefix="/".join(part for part in (config.s3_prefix, "sandbox" if config.sandbox else None) if part),
         endpoint=config.aws_endpoint_url,
         region=config.aws_region,
         access_key_id=_plain(config.aws_access_key_id),

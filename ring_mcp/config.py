@@ -115,7 +115,7 @@ class Config(BaseSettings):
     ringbase_api_token: Annotated[Key | None, env("RINGBASE_API_TOKEN")] = None
     local_storage_dir: Annotated[Path | None, env("LOCAL_STORAGE_DIR")] = None
     s3_bucket: Annotated[str | None, env("RING_S3_BUCKET")] = None
-    s3_prefix: Annotated[str, BeforeValidator(_slashless), env("RING_S3_PREFIX")] = ""
+    s3_prefix: Annotated[str | None, BeforeValidator(_slashless), env("RING_S3_PREFIX")] = None
     s3_public_base_url: Annotated[Url | None, env("RING_S3_PUBLIC_BASE_URL")] = None
     s3_url_expires_s: Annotated[int, Field(ge=1, le=7 * 86400), env("RING_S3_URL_EXPIRES_S")] = 86400
     # Other programs have these names, too: what stands in them is looked at with FILE_BACKEND=s3 alone.

@@ -30,8 +30,8 @@ START_LIMIT_S = 30.0
 
 
 class BucketServer:
-    """localbucket in this process. ``before_put`` is called with the path of each PUT, in that request's own thread;
-    ``answers`` (status, body) are given, first to last, in place of its own to PUT and GET."""
+    """localbucket in this process. ``before`` is called with the path of each PUT and GET, in that request's own
+    thread; ``answers`` (status, body) are given, first to last, in place of its own."""
 
     def __init__(self, folder: Path) -> None:
         self.bucket = folder / BUCKET
@@ -39,7 +39,7 @@ class BucketServer:
         self.uploads = folder / ".localbucket-uploads"
         self.requests: list[str] = []
         self.answers: list[tuple[int, str]] = []
-        self.before_put: Callable[[str], object] = lambda path: None
+        self.before: Callable[[str], object] = lambda path: None
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, self, folder))
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -71,11 +71,12 @@ class _Handler(S3Handler):
         self._bucket_server.requests.append(f"{self.command} {self.path}")
 
     def do_PUT(self) -> None:  # noqa: N802
-        self._bucket_server.before_put(self.path)
+        self._bucket_server.before(self.path)
         if not self._answered():
             super().do_PUT()
 
     def do_GET(self) -> None:  # noqa: N802
+        self._bucket_server.before(self.path)
         if not self._answered():
             super().do_GET()
 

@@ -20,7 +20,7 @@ from ring_mcp.domain import MediaFile
 from ring_mcp.errors import ConfigError, StorageError, StorageRefused
 from ring_mcp.storage.base import Address, StoredFile, open_spool
 from ring_mcp.storage.keys import key_segments
-from ring_mcp.storage.s3_errors import Doing, s3_code, trouble
+from ring_mcp.storage.s3_errors import NO_KEY_FIX, Doing, s3_code, trouble
 
 if TYPE_CHECKING:
     from obstore.store import S3Store
@@ -33,6 +33,7 @@ _PIECE_BYTES = 1024 * 1024
 _MAX_METADATA_CHARS = 400
 """Of one value: S3 takes 2 kB of them altogether."""
 
+_PING_S = 4.0
 _HEALTH_KEY = "ring-health"
 """Never written: that the store says so is the answer."""
 
@@ -79,6 +80,7 @@ class S3Storage:
         self._url_expires_s = url_expires_s
         self._clock = clock or SystemClock()
         self._grace_s = grace_s
+        self._has_key = access_key_id is not None
         keys = {"access_key_id": access_key_id, "secret_access_key": secret_access_key, "session_token": session_token}
         self._store = _open(bucket, prefix, endpoint, region, {name: key for name, key in keys.items() if key})
 
@@ -145,7 +147,16 @@ class S3Storage:
         import obstore
 
         try:
-            await obstore.get_async(self._store, _HEALTH_KEY)
+            async with asyncio.timeout(_PING_S):
+                await obstore.get_async(self._store, _HEALTH_KEY)
+        except TimeoutError as exc:
+            fix = (
+                "Is it reachable?" if self._has_key else NO_KEY_FIX
+            )  # a machine without a role looks for one at length
+            where = f"bucket {self._doing.bucket} at {self._doing.endpoint}"
+            raise StorageError(
+                f"S3 health check failed ({where}): no answer in {_PING_S:.0f} s. {fix}", billed="no"
+            ) from exc
         except Exception as exc:
             if s3_code(exc) != "NoSuchKey":
                 raise trouble(exc, self._doing, "health check", billed="no") from exc
@@ -226,7 +237,7 @@ def _open(bucket: str, prefix: str, endpoint: str, region: str, keys: Mapping[st
         # A part of 8 MB in this time is a line of half a megabit.
         client_options={
             "allow_http": endpoint.startswith("http://"),
-            "connect_timeout": timedelta(seconds=10),
+            "connect_timeout": timedelta(seconds=5),
             "timeout": timedelta(seconds=120),
         },
         # The conductors try again after this, for as long as it takes.

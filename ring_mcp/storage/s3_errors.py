@@ -20,7 +20,7 @@ _STATUS = re.compile(r"status code: (\d{3})")
 _INSTANCE_METADATA = ("169.254.169.254", "fd00:ec2::254", "latest/api/token", "latest/meta-data")
 
 _KEY_FIX = "Correct AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_SESSION_TOKEN, if they need one)."
-_NO_KEY_FIX = "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give this machine a role."
+NO_KEY_FIX = "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give this machine a role."
 _RIGHTS_FIX = "Allow this key s3:PutObject, s3:GetObject, s3:AbortMultipartUpload and s3:ListBucket there."
 _REGION_FIX = "Set AWS_REGION to the bucket's own region."
 _REFUSED = {
@@ -77,7 +77,7 @@ def _answer(exc: Exception) -> str:
 def _judged(text: str, doing: Doing) -> tuple[type[StorageError], str, str]:
     """Whether another try may help, what was said, and what to do."""
     if any(sign in text for sign in _INSTANCE_METADATA):
-        return StorageRefused, "there are no credentials", _NO_KEY_FIX
+        return StorageRefused, "there are no credentials", NO_KEY_FIX
     if "without LOCATION" in text:
         return StorageRefused, "the store sends us elsewhere", _REGION_FIX
     found_status, found_code = _STATUS.search(text), _CODE.search(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import json
 from collections.abc import Iterator
@@ -11,13 +12,20 @@ from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 import pytest
+from PIL import Image
 from running import ACTOR, running
 from s3_servers import BUCKET, KEY_ID, SECRET, BucketServer, bucket_server
 
 from ring_mcp.app import App
+from ring_mcp.conductors.addresses import for_caller
+from ring_mcp.conductors.inputs import MediaInputs
 from ring_mcp.conductors.results import GenerateImageResult, GenerateVideoResult
 from ring_mcp.domain import ImageRequest, VideoRequest
+from ring_mcp.errors import InvalidRequest, ProviderBadReply, StorageError
+from ring_mcp.providers.base import Downloaded
 from ring_mcp.sandbox.server import SandboxServer
+from ring_mcp.storage.base import Address
+from ring_mcp.storage.local import LocalStorage
 from ring_mcp.tools.job_answers import answer
 from ring_mcp.tools.job_list import JobListArguments, list_jobs
 
@@ -106,6 +114,40 @@ async def test_a_clip_starts_from_a_still_in_the_bucket_and_from_an_address_that
     assert is_signed(made.first_frame.url)
     assert job is not None
     assert getattr(job.plan, "image_url", None) == made.first_frame.url.partition("?")[0]
+
+
+async def test_a_still_that_the_provider_cannot_reach_is_sent_as_bytes(bucket: BucketServer, tmp_path: Path) -> None:
+    async def on_a_private_network(url: str) -> None:
+        raise ProviderBadReply("refused to fetch: it is on a private network")
+
+    async def never(url: str, path: Path, max_bytes: int) -> Downloaded:
+        raise AssertionError("our own files are not fetched like a stranger's")
+
+    storage = bucket.storage()
+    inputs = MediaInputs(storage, fetch=never, check_address=on_a_private_network, folders=[], spool=tmp_path)
+    still = bucket.bucket / "still.jpg"
+    Image.new("RGB", (64, 64), "navy").save(still)
+    sent = await inputs.image_for_provider(f"{bucket.url}/{BUCKET}/still.jpg")
+    assert base64.b64decode(sent.removeprefix("data:image/jpeg;base64,")) == still.read_bytes()
+    with pytest.raises(InvalidRequest, match=r"imageUrl cannot be used: S3 download failed.*NoSuchKey"):
+        await inputs.image_for_provider(f"{bucket.url}/{BUCKET}/gone.jpg")
+    assert list(tmp_path.glob("input-*")) == []
+
+
+async def test_a_result_that_cannot_be_signed_is_delivered_with_a_warning(
+    sandbox: SandboxServer, tmp_path: Path
+) -> None:
+    class Unsigned(LocalStorage):
+        async def address(self, url: str) -> Address:
+            raise StorageError("there are no credentials")
+
+    async with running(sandbox, tmp_path) as app:
+        result = await picture(app)
+        job = await app.ledger.get(result.job_id or "")
+    assert job is not None
+    shared = await for_caller(job, Unsigned(tmp_path))
+    assert shared.assets == job.assets
+    assert "no credentials" in shared.warnings[-1]
 
 
 async def test_with_a_public_base_url_the_address_is_plain_everywhere(

@@ -105,7 +105,7 @@ def s3_backend(root: Path) -> Iterator[Backend]:
         pause = threading.Event()  # never set: a PUT waits its whole time
 
         def slow() -> None:
-            server.before_put = lambda _: pause.wait(0.2)
+            server.before = lambda _: pause.wait(0.2)
 
         yield Backend(
             storage=server.storage(prefix="ring/media"),

@@ -233,7 +233,7 @@ async def test_memory_does_not_grow_with_the_file(server: BucketServer, tmp_path
 
 async def test_a_cancelled_put_is_finished_if_that_takes_a_moment(server: BucketServer, tmp_path: Path) -> None:
     media, release = large(tmp_path / "s", 3), threading.Event()
-    server.before_put = lambda _: release.wait(LIMIT_S)
+    server.before = lambda _: release.wait(LIMIT_S)
     putting = asyncio.create_task(server.storage().put(KEY, media, {}))
     await first_request(server)
     putting.cancel()
@@ -248,7 +248,7 @@ async def test_a_cancelled_put_that_takes_longer_is_aborted_and_leaves_no_parts(
     server: BucketServer, tmp_path: Path
 ) -> None:
     media, release = large(tmp_path / "s", 12), threading.Event()
-    server.before_put = lambda _: release.wait(LIMIT_S)
+    server.before = lambda _: release.wait(LIMIT_S)
     putting = asyncio.create_task(server.storage(grace_s=0.0).put(KEY, media, {}))
     await first_request(server)
     putting.cancel()
@@ -276,7 +276,7 @@ async def test_a_bucket_that_vanishes_between_two_parts_is_refused(server: Bucke
         if "partNumber=2" in path:
             shutil.rmtree(server.bucket)
 
-    server.before_put = vanish
+    server.before = vanish
     with pytest.raises(StorageRefused, match=r"NoSuchBucket.*RING_S3_BUCKET"):
         await server.storage().put(KEY, large(tmp_path / "s", 3), {})
 
@@ -332,6 +332,14 @@ async def test_what_a_store_echoes_of_a_key_is_not_told(server: BucketServer, tm
 async def test_the_health_check_only_reads(server: BucketServer) -> None:
     await server.storage(prefix="ring").ping()
     assert [request.split()[0] for request in server.requests] == ["GET"]
+
+
+async def test_a_store_that_does_not_answer_the_health_check_is_named_in_time(server: BucketServer) -> None:
+    release = threading.Event()
+    server.before = lambda _: release.wait(LIMIT_S)
+    with pytest.raises(StorageError, match=f"{BUCKET} at {server.url}.*no answer"):
+        await server.storage().ping()
+    release.set()
 
 
 async def test_a_bucket_that_does_not_exist_is_refused_by_put_and_ping(server: BucketServer, tmp_path: Path) -> None:
