@@ -21,6 +21,7 @@ from ring_mcp.conductors.intake import Intake
 from ring_mcp.conductors.jobs import JobRunner
 from ring_mcp.conductors.preparation import Preparation
 from ring_mcp.conductors.recording import WriteAhead
+from ring_mcp.conductors.sidecars import Sidecars
 from ring_mcp.conductors.video import VideoConductor, video_audit
 from ring_mcp.config import Config
 from ring_mcp.domain import Caps, MediaKind
@@ -129,6 +130,7 @@ async def open_app(
             spool=spool,
             previews=previews,
             audit_of={"image": image_audit, "video": video_audit},
+            sidecars=Sidecars(storage, ledger, spool) if config.sidecar else None,
         )
         inputs = MediaInputs(
             storage, fetch=http.download, check_address=http.check_address, folders=config.input_dirs, spool=spool

@@ -150,6 +150,7 @@ class Config(BaseSettings):
     inline_wait_s: Annotated[float, Field(ge=0, le=3600), env("RING_INLINE_WAIT_S")] = 50.0
     max_media_bytes: Annotated[int, Field(gt=0), env("RING_MAX_MEDIA_BYTES")] = 512 * 1024 * 1024
     result_preview: Annotated[bool, env("RING_RESULT_PREVIEW")] = True
+    sidecar: Annotated[bool, env("RING_SIDECAR")] = False
     result_links: Annotated[bool, env("RING_RESULT_LINKS")] = False
     sandbox: Annotated[bool | Url, env("RING_SANDBOX")] = False
     log_level: Annotated[

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ring_mcp.clock import Clock
 from ring_mcp.conductors.recording import JobRecord
+from ring_mcp.conductors.sidecars import Sidecars
 from ring_mcp.conductors.spending import settled_cost
 from ring_mcp.domain import (
     Asset,
@@ -65,6 +66,7 @@ class Homecoming:
         spool: Path,
         previews: Path | None,
         audit_of: Mapping[str, AuditOf],
+        sidecars: Sidecars | None = None,
     ) -> None:
         self.spool = spool
         self._providers = providers
@@ -72,6 +74,7 @@ class Homecoming:
         self._clock = clock
         self._previews = previews
         self._audit_of = audit_of
+        self._sidecars = sidecars
 
     async def tidy_up(self, ledger: Ledger) -> None:
         """Remove from the spool what belongs to jobs that have ended: their process died before it could."""
@@ -135,6 +138,9 @@ class Homecoming:
             height_px=media.height_px,
             duration_s=media.duration_s,
         )
+        if self._sidecars is not None:
+            asset, warnings = await self._sidecars.keep(job, asset)
+            job = replace(job, warnings=(*job.warnings, *warnings))
         after = replace(job, assets=(*job.assets, asset))
         if not self._missing(after):
             await self._keep_preview(after)

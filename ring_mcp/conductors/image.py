@@ -88,6 +88,7 @@ def image_audit(job: Job, asset: Asset) -> AuditRecord:
         "createdAt": job.created_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "contentType": asset.content_type,
         "sha256": asset.sha256,
+        "sidecarUrl": asset.sidecar_url,
         "jobId": job.id,
         "index": asset.index,
         "requestId": job.provider_request_id,

@@ -156,6 +156,7 @@ def video_audit(job: Job, asset: Asset) -> AuditRecord:
         "createdAt": job.created_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "contentType": asset.content_type,
         "sha256": asset.sha256,
+        "sidecarUrl": asset.sidecar_url,
         "jobId": job.id,
         "requestedModel": plan.requested_model,
         "sandbox": job.sandbox or None,

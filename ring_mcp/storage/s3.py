@@ -30,6 +30,9 @@ DEFAULT_REGION = "us-east-1"
 PART_BYTES = 8 * 1024 * 1024
 _PARTS_AT_ONCE = 2
 _PIECE_BYTES = 1024 * 1024
+_ABORT_S = 10.0
+"""How long giving up may take; what a store that hangs then still has is left to the bucket's rule."""
+
 _MAX_METADATA_CHARS = 400
 """Of one value: S3 takes 2 kB of them altogether."""
 
@@ -94,9 +97,8 @@ class S3Storage:
         except asyncio.CancelledError:
             await asyncio.wait({putting}, timeout=self._grace_s)
             stopped.set()
-            await asyncio.wait({putting})
-            if not putting.cancelled():
-                putting.exception()  # nobody is left to hear it
+            putting.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody is left to hear it
+            await asyncio.wait({putting}, timeout=_ABORT_S)
             raise
         return StoredFile(
             url=(self._public_url or self._base_url) + key,

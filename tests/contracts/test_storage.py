@@ -12,6 +12,7 @@ from urllib.request import urlopen
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from provenance_samples import signed_jpeg
 from s3_servers import KEY_ID, SECRET
 from storage_backends import (
     BREAKAGES,
@@ -66,6 +67,25 @@ async def test_what_was_put_comes_back_byte_for_byte(backend: Backend, tmp_path:
     assert hashlib.sha256(kept.data).hexdigest() == hashlib.sha256(DATA).hexdigest()
     assert kept.content_type in (None, "image/png")
     assert (stored.key, stored.size_bytes, stored.content_type) == (KEY, len(DATA), "image/png")
+
+
+async def test_content_credentials_and_metadata_in_a_picture_come_through_untouched(
+    backend: Backend, tmp_path: Path
+) -> None:
+    sent = signed_jpeg()
+    await backend.storage.put("generated/og/1.jpg", media_file(tmp_path / "spool", sent, "image/jpeg", "jpg"), {})
+    assert [kept.data for kept in backend.kept()] == [sent]
+
+
+async def test_a_sidecar_is_stored_beside_its_asset_and_is_json(backend: Backend, tmp_path: Path) -> None:
+    asset = await backend.storage.put(KEY, media_file(tmp_path / "spool", DATA), {})
+    media = media_file(tmp_path / "beside", b'{"schemaVersion": "1.0"}', "application/json", "json")
+    stored = await backend.storage.put(f"{KEY}.json", media, {})
+    assert (stored.key, stored.content_type) == (f"{KEY}.json", "application/json")
+    assert stored.url != asset.url
+    assert sorted(kept.data for kept in backend.kept()) == sorted([DATA, b'{"schemaVersion": "1.0"}'])
+    address = await backend.storage.address(stored.url)
+    assert await asyncio.to_thread(opened, address.url) == b'{"schemaVersion": "1.0"}'
 
 
 async def test_the_url_is_absolute_and_the_local_path_is_set_only_when_there_is_one(
