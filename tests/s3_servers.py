@@ -40,7 +40,7 @@ class BucketServer:
         self.requests: list[str] = []
         self.answers: list[tuple[int, str]] = []
         self.before: Callable[[str], object] = lambda path: None
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, self, folder))
+        self._server = _Server(("127.0.0.1", 0), partial(_Handler, self, folder))
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
         self._thread.start()
@@ -59,6 +59,11 @@ class BucketServer:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that has gone away is none of a test's business."""
 
 
 class _Handler(S3Handler):

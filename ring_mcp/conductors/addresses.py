@@ -50,4 +50,4 @@ def _warned(job: Job, warning: str) -> Job:
 
 
 def _expiry(at: datetime) -> str:
-    return f"the addresses expire at {at:%Y-%m-%dT%H:%M:%SZ}; ring-job-get with jobId gives new ones"
+    return f"the addresses expire at {at:%Y-%m-%dT%H:%M:%SZ} at the latest; ring-job-get with jobId gives new ones"

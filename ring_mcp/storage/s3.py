@@ -152,12 +152,10 @@ class S3Storage:
             async with asyncio.timeout(_PING_S):
                 await obstore.get_async(self._store, _HEALTH_KEY)
         except TimeoutError as exc:
-            fix = (
-                "Is it reachable?" if self._has_key else NO_KEY_FIX
-            )  # a machine without a role looks for one at length
-            where = f"bucket {self._doing.bucket} at {self._doing.endpoint}"
+            # A machine without a key or a role looks for one at length.
+            fix = "Is AWS_ENDPOINT_URL_S3 right, and is the store up?" if self._has_key else NO_KEY_FIX
             raise StorageError(
-                f"S3 health check failed ({where}): no answer in {_PING_S:.0f} s. {fix}", billed="no"
+                f"S3 health check failed ({self._doing}): no answer in time. {fix}", billed="no"
             ) from exc
         except Exception as exc:
             if s3_code(exc) != "NoSuchKey":
@@ -206,11 +204,14 @@ class S3Storage:
 async def _pieces(file: BinaryIO, media: MediaFile, stopped: asyncio.Event) -> AsyncIterator[bytes]:
     """The file, bit by bit. Raises StorageError at its end if it was another one: then obstore aborts the upload."""
     digest = hashlib.sha256()
-    while piece := await asyncio.to_thread(file.read, _PIECE_BYTES):
-        if stopped.is_set():
-            raise StorageError("the server is stopping; the upload is begun anew at the next start")
-        digest.update(piece)
-        yield piece
+    try:
+        while piece := await asyncio.to_thread(file.read, _PIECE_BYTES):
+            if stopped.is_set():
+                raise StorageError("the server is stopping; the upload is begun anew at the next start")
+            digest.update(piece)
+            yield piece
+    except OSError as exc:
+        raise StorageError(f"the spool file cannot be read: {exc.strerror or type(exc).__name__}") from exc
     if digest.hexdigest() != media.sha256:
         raise StorageError(f"the spool file {media.path.name} changed while it was being stored")
 

@@ -54,13 +54,16 @@ class Doing:
     endpoint: str
     secrets: tuple[str, ...]
 
+    def __str__(self) -> str:
+        return f"bucket {self.bucket} at {self.endpoint}"
+
 
 def trouble(exc: Exception, doing: Doing, what: str, *, billed: Billed) -> StorageError:
     """The error for ``exc``, which came while ``what`` was done. A StorageError of our own stays what it is."""
     if isinstance(exc, StorageError):
         return exc
     kind, said, fix = _judged(_answer(exc), doing)
-    text = f"S3 {what} failed (bucket {doing.bucket} at {doing.endpoint}): {said}. {fix}"
+    text = f"S3 {what} failed ({doing}): {said}. {fix}"
     return kind(text.strip(), billed=billed)
 
 
@@ -77,7 +80,7 @@ def _answer(exc: Exception) -> str:
 def _judged(text: str, doing: Doing) -> tuple[type[StorageError], str, str]:
     """Whether another try may help, what was said, and what to do."""
     if any(sign in text for sign in _INSTANCE_METADATA):
-        return StorageRefused, "there are no credentials", NO_KEY_FIX
+        return StorageError, "there are no credentials", NO_KEY_FIX  # or the machine's role does not answer just now
     if "without LOCATION" in text:
         return StorageRefused, "the store sends us elsewhere", _REGION_FIX
     found_status, found_code = _STATUS.search(text), _CODE.search(text)
