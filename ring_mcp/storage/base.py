@@ -68,7 +68,8 @@ class Storage(Protocol):
         ...
 
     async def fetch(self, url: str, path: Path, max_bytes: int) -> bool:
-        """Copy the file behind one of this storage's own URLs to ``path``; False, and no file, for any other URL.
+        """Copy the file behind a URL that perhaps only this storage can read to ``path``; False, and no file, for one
+        that is none of its own or that everybody can read.
 
         Raises StorageError, billed "no", also for a file that is gone or larger than ``max_bytes``.
         """
