@@ -1,4 +1,4 @@
-"""The composition root: Config -> adapters -> conductors -> tools. The only place that names concrete adapters."""
+"""The composition root: Config -> adapters -> conductors -> tools. With ``backends`` alone in naming adapters."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from ring_mcp import __version__
+from ring_mcp.backends import open_storage
 from ring_mcp.clock import Clock, SystemClock
 from ring_mcp.conductors.advance import Advance
 from ring_mcp.conductors.health import HealthConductor
@@ -21,6 +22,7 @@ from ring_mcp.conductors.jobs import JobRunner
 from ring_mcp.conductors.pacing import paces_of
 from ring_mcp.conductors.preparation import Preparation
 from ring_mcp.conductors.recording import WriteAhead
+from ring_mcp.conductors.sidecars import Sidecars
 from ring_mcp.conductors.thumbnails import Thumbnails
 from ring_mcp.conductors.video import VideoConductor, video_audit
 from ring_mcp.config import Config
@@ -78,7 +80,7 @@ class App:
             image_create_tool(self.images, self.previews, wait_s, self.presets),
             video_create_tool(self.videos, self.previews, wait_s, self.presets),
             job_get_tool(self.runner, self.intake, self.previews, wait_s),
-            job_list_tool(self.ledger),
+            job_list_tool(self.ledger, self.storage),
             script_run_tool(
                 lambda actor_id: self.maker(actor_id, may_see=actor_id),
                 self.ledger,
@@ -97,7 +99,7 @@ class App:
     def resources(self) -> Resources:
         from ring_mcp.tools.resources import Resources
 
-        return Resources(self.runner, self.presets)
+        return Resources(self.runner, self.presets, self.storage)
 
     def prompts(self) -> list[Prompt]:
         from ring_mcp.tools.prompts import storyboard_prompt
@@ -128,7 +130,7 @@ async def open_app(
         state = config.state_path
         ledger = ledger or open_ledger(config, clock)
         stack.push_async_callback(ledger.aclose)
-        storage = storage or _storage(config, clock, links)
+        storage = storage or open_storage(config, clock, links)
         stack.push_async_callback(storage.aclose)
         http = _xai_http(config, clock)
         stack.push_async_callback(http.aclose)
@@ -151,6 +153,7 @@ async def open_app(
             previews=previews,
             thumbnails=thumbnails,
             audit_of={"image": image_audit, "video": video_audit},
+            sidecars=Sidecars(storage, ledger, spool) if config.sidecar else None,
         )
         preparation = Preparation(inputs, clock)
         paces = paces_of(config)
@@ -160,6 +163,7 @@ async def open_app(
         runner = JobRunner(ledger, advance, WriteAhead(state / "unwritten"), clock)
         intake = Intake(
             ledger=ledger,
+            storage=storage,
             runner=runner,
             providers=providers,
             caps=config.caps,
@@ -291,17 +295,6 @@ async def migrate_ledger(config: Config) -> list[str]:
     await ledger.start()
     await ledger.aclose()
     return []
-
-
-def _storage(config: Config, clock: Clock, links: Links | None) -> Storage:
-    if config.file_backend == "ringbase":
-        from ring_mcp.storage.ringbase import RingbaseStorage
-
-        token = config.ringbase_api_token.get_secret_value() if config.ringbase_api_token else ""
-        return RingbaseStorage(base_url=cast("str", config.ringbase_api_url), token=token, clock=clock)
-    from ring_mcp.storage.local import LocalStorage
-
-    return LocalStorage(config.local_storage_dir or config.state_path / "files", links)
 
 
 def _xai_http(config: Config, clock: Clock) -> ProviderHttp:

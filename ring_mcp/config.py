@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 from collections.abc import Iterable, Mapping
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, AnyHttpUrl, BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
@@ -24,54 +22,13 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from ring_mcp.config_types import NAME_ALONE, Key, Url, Usd, backend, folders, listed, lower, slashless
 from ring_mcp.domain import Caps
 from ring_mcp.errors import ConfigError
 
 XAI_API_BASE_URL = "https://api.x.ai/v1"
 GOOGLE_GENAI_BASE_URL = "https://generativelanguage.googleapis.com/v1beta"
 DEFAULT_ACTOR_ID = "ring-mcp-service"
-
-_NAME_ALONE = re.compile(r"[A-Za-z0-9_.-]{0,13}=+")
-"""``alice=``. A longer text that ends so is the padding of a token."""
-
-_BACKEND_ALIASES = {"ring-filebase": "ringbase", "ring_filebase": "ringbase", "local_storage": "local"}
-
-
-def _lower(value: object) -> object:
-    return value.strip().lower() if isinstance(value, str) else value
-
-
-def _backend(value: object) -> object:
-    lowered = _lower(value)
-    return _BACKEND_ALIASES.get(lowered, lowered) if isinstance(lowered, str) else lowered
-
-
-def _plain_url(value: object) -> object:
-    """Check that it is an http(s) URL and cut trailing slashes; an AnyHttpUrl would add one."""
-    AnyHttpUrl(str(value))
-    return str(value).strip().rstrip("/")
-
-
-def _folders(value: object) -> object:
-    return [Path(part) for part in value.split(os.pathsep) if part.strip()] if isinstance(value, str) else value
-
-
-def _listed(value: object) -> object:
-    return [t.strip() for t in value.split(",") if t.strip()] if isinstance(value, str) else value
-
-
-def _header_value(value: object) -> object:
-    """A key goes into a header: surrounding blanks are a slip of the paste, anything but ASCII is a mistake."""
-    if not isinstance(value, str):
-        return value
-    if not value.strip().isascii() or not value.strip().isprintable():
-        raise ValueError("must be plain ASCII text on one line")
-    return value.strip()
-
-
-Key = Annotated[SecretStr, BeforeValidator(_header_value)]
-Url = Annotated[str, BeforeValidator(_plain_url)]
-Usd = Annotated[Decimal, Field(ge=0)]
 
 
 def env(name: str, *more: str) -> Any:
@@ -89,15 +46,15 @@ class Config(BaseSettings):
     xai_api_key: Annotated[Key | None, env("XAI_API_KEY")] = None
     xai_api_base_url: Annotated[Url, env("XAI_API_BASE_URL")] = XAI_API_BASE_URL
     xai_image_model: Annotated[str | None, env("XAI_IMAGE_MODEL")] = None
-    xai_image_resolution: Annotated[str | None, BeforeValidator(_lower), env("XAI_IMAGE_RESOLUTION")] = None
+    xai_image_resolution: Annotated[str | None, BeforeValidator(lower), env("XAI_IMAGE_RESOLUTION")] = None
     xai_image_aspect_ratio: Annotated[str | None, env("XAI_IMAGE_ASPECT_RATIO")] = None
     google_api_key: Annotated[Key | None, env("GOOGLE_GENAI_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY")] = None
     google_base_url: Annotated[Url, env("GOOGLE_GENAI_BASE_URL")] = GOOGLE_GENAI_BASE_URL
     google_image_model: Annotated[str | None, env("GOOGLE_IMAGE_MODEL")] = None
-    google_image_size: Annotated[str | None, BeforeValidator(_lower), env("GOOGLE_IMAGE_SIZE")] = None
+    google_image_size: Annotated[str | None, BeforeValidator(lower), env("GOOGLE_IMAGE_SIZE")] = None
     google_image_aspect_ratio: Annotated[str | None, env("GOOGLE_IMAGE_ASPECT_RATIO")] = None
 
-    image_gen_provider: Annotated[Literal["xai", "google"], BeforeValidator(_lower), env("IMAGE_GEN_PROVIDER")] = "xai"
+    image_gen_provider: Annotated[Literal["xai", "google"], BeforeValidator(lower), env("IMAGE_GEN_PROVIDER")] = "xai"
     image_gen_poll_timeout_ms: Annotated[int, Field(gt=0), env("IMAGE_GEN_POLL_TIMEOUT_MS")] = 120_000
     image_gen_storage_prefix: Annotated[str, env("IMAGE_GEN_STORAGE_PREFIX")] = "generated"
 
@@ -108,12 +65,22 @@ class Config(BaseSettings):
     video_gen_poll_interval_ms: Annotated[int, Field(gt=0), env("VIDEO_GEN_POLL_INTERVAL_MS")] = 5_000
     video_gen_storage_prefix: Annotated[str, env("VIDEO_GEN_STORAGE_PREFIX")] = "generated/videos"
     thumbnail_font: Annotated[Path | None, env("RING_THUMBNAIL_FONT")] = None
-    input_dirs: Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_folders), env("RING_INPUT_DIRS")] = ()
+    input_dirs: Annotated[tuple[Path, ...], NoDecode, BeforeValidator(folders), env("RING_INPUT_DIRS")] = ()
 
-    file_backend: Annotated[Literal["local", "ringbase"], BeforeValidator(_backend), env("FILE_BACKEND")] = "local"
+    file_backend: Annotated[Literal["local", "ringbase", "s3"], BeforeValidator(backend), env("FILE_BACKEND")] = "local"
     ringbase_api_url: Annotated[Url | None, env("RINGBASE_API_URL")] = None
     ringbase_api_token: Annotated[Key | None, env("RINGBASE_API_TOKEN")] = None
     local_storage_dir: Annotated[Path | None, env("LOCAL_STORAGE_DIR")] = None
+    s3_bucket: Annotated[str | None, env("RING_S3_BUCKET")] = None
+    s3_prefix: Annotated[str | None, BeforeValidator(slashless), env("RING_S3_PREFIX")] = None
+    s3_public_base_url: Annotated[Url | None, env("RING_S3_PUBLIC_BASE_URL")] = None
+    s3_url_expires_s: Annotated[int, Field(ge=1, le=7 * 86400), env("RING_S3_URL_EXPIRES_S")] = 86400
+    # Other programs have these names, too: what stands in them is looked at with FILE_BACKEND=s3 alone.
+    aws_access_key_id: Annotated[SecretStr | None, env("AWS_ACCESS_KEY_ID")] = None
+    aws_secret_access_key: Annotated[SecretStr | None, env("AWS_SECRET_ACCESS_KEY")] = None
+    aws_session_token: Annotated[SecretStr | None, env("AWS_SESSION_TOKEN")] = None
+    aws_region: Annotated[str | None, env("AWS_REGION", "AWS_DEFAULT_REGION")] = None
+    aws_endpoint_url: Annotated[str | None, env("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")] = None
 
     database_url: Annotated[SecretStr | None, env("DATABASE_URL")] = None
     state_dir: Annotated[Path | None, env("RING_STATE_DIR")] = None
@@ -123,14 +90,14 @@ class Config(BaseSettings):
     max_usd_per_month: Annotated[Usd | None, env("RING_MAX_USD_PER_MONTH")] = None
 
     service_tokens: Annotated[
-        tuple[SecretStr, ...], NoDecode, BeforeValidator(_listed), env("RING_MCP_SERVICE_TOKENS")
+        tuple[SecretStr, ...], NoDecode, BeforeValidator(listed), env("RING_MCP_SERVICE_TOKENS")
     ] = ()
     service_token: Annotated[Key | None, env("RING_SERVICE_TOKEN")] = None
     api_base_url: Annotated[Url | None, env("RING_API_BASE_URL")] = None
     actor_id: Annotated[str, env("RING_MCP_SERVICE_USER_ID")] = DEFAULT_ACTOR_ID
 
-    allowed_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed), env("RING_ALLOWED_HOSTS")] = ()
-    allowed_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed), env("RING_ALLOWED_ORIGINS")] = ()
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(listed), env("RING_ALLOWED_HOSTS")] = ()
+    allowed_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(listed), env("RING_ALLOWED_ORIGINS")] = ()
     public_base_url: Annotated[Url | None, env("RING_PUBLIC_BASE_URL")] = None
     max_body_bytes: Annotated[int, Field(gt=0), env("RING_MAX_BODY_BYTES")] = 4 * 1024 * 1024
     max_calls_per_minute: Annotated[int, Field(gt=0), env("RING_MAX_CALLS_PER_MINUTE")] = 600
@@ -140,16 +107,17 @@ class Config(BaseSettings):
     inline_wait_s: Annotated[float, Field(ge=0, le=3600), env("RING_INLINE_WAIT_S")] = 50.0
     max_media_bytes: Annotated[int, Field(gt=0), env("RING_MAX_MEDIA_BYTES")] = 512 * 1024 * 1024
     result_preview: Annotated[bool, env("RING_RESULT_PREVIEW")] = True
+    sidecar: Annotated[bool, env("RING_SIDECAR")] = False
     result_links: Annotated[bool, env("RING_RESULT_LINKS")] = False
     sandbox: Annotated[bool | Url, env("RING_SANDBOX")] = False
     log_level: Annotated[
-        Literal["debug", "info", "warning", "error"], BeforeValidator(_lower), env("RING_LOG_LEVEL")
+        Literal["debug", "info", "warning", "error"], BeforeValidator(lower), env("RING_LOG_LEVEL")
     ] = "warning"
 
     @field_validator("service_tokens")
     @classmethod
     def _no_name_without_token(cls, tokens: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
-        if any(_NAME_ALONE.fullmatch(token.get_secret_value()) for token in tokens):
+        if any(NAME_ALONE.fullmatch(token.get_secret_value()) for token in tokens):
             raise ValueError("has a name with no token behind its '='")
         return tokens
 
@@ -252,6 +220,8 @@ def _missing_partners(config: Config) -> list[str]:
     if config.file_backend == "ringbase" and not config.sandbox:
         needed = {"RINGBASE_API_URL": config.ringbase_api_url, "RINGBASE_API_TOKEN": config.ringbase_api_token}
         return [f"{name}: is needed with FILE_BACKEND=ringbase" for name, value in needed.items() if value is None]
+    if config.file_backend == "s3" and config.s3_bucket is None:
+        return ["RING_S3_BUCKET: is needed with FILE_BACKEND=s3"]
     return []
 
 

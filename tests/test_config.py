@@ -58,7 +58,7 @@ def test_every_problem_is_reported_at_once_by_variable_name(tmp_path: Path) -> N
         tmp_path,
     )
     assert "IMAGE_GEN_PROVIDER: must be one of 'xai' or 'google'" in text
-    assert "FILE_BACKEND: must be one of 'local' or 'ringbase'" in text
+    assert "FILE_BACKEND: must be one of 'local', 'ringbase' or 's3'" in text
     assert "IMAGE_GEN_POLL_TIMEOUT_MS: must be a number" in text
     for name in (
         "VIDEO_GEN_POLL_INTERVAL_MS",
@@ -83,6 +83,32 @@ def test_ring_filebase_needs_its_address_and_token(tmp_path: Path) -> None:
     ]
 
 
+def test_a_bucket_is_needed_with_s3_and_other_programs_aws_names_do_no_harm_without(tmp_path: Path) -> None:
+    assert problems({"FILE_BACKEND": "s3"}, tmp_path) == "RING_S3_BUCKET: is needed with FILE_BACKEND=s3"
+    config = load_config({"AWS_ENDPOINT_URL": "localhost:4566", "AWS_ACCESS_KEY_ID": "half a pair"}, folder=tmp_path)
+    assert config.file_backend == "local"
+
+
+def test_the_usual_aws_names_are_read_in_their_order(tmp_path: Path) -> None:
+    environ = {
+        "FILE_BACKEND": "s3",
+        "RING_S3_BUCKET": "media",
+        "RING_S3_PREFIX": "/ring/",
+        "AWS_DEFAULT_REGION": "eu-west-3",
+        "AWS_ENDPOINT_URL": "https://general.example.org",
+        "AWS_ENDPOINT_URL_S3": "https://s3.example.org",
+    }
+    config = load_config(environ, folder=tmp_path)
+    assert (config.s3_prefix, config.aws_region) == ("ring", "eu-west-3")
+    assert config.aws_endpoint_url == "https://s3.example.org"
+    assert load_config({**environ, "AWS_REGION": "eu-west-1"}, folder=tmp_path).aws_region == "eu-west-1"
+
+
+@pytest.mark.parametrize("expires_s", ["0", "604801", "soon"])
+def test_a_signed_address_lasts_a_week_at_most(tmp_path: Path, expires_s: str) -> None:
+    assert problems({"RING_S3_URL_EXPIRES_S": expires_s}, tmp_path).startswith("RING_S3_URL_EXPIRES_S: ")
+
+
 @pytest.mark.parametrize("names", [("GOOGLE_GENAI_API_KEY", "GEMINI_API_KEY"), ("GEMINI_API_KEY", "GOOGLE_API_KEY")])
 def test_googles_key_has_three_names_in_order(tmp_path: Path, names: tuple[str, str]) -> None:
     config = load_config({names[0]: "first", names[1]: "second"}, folder=tmp_path)
@@ -98,6 +124,9 @@ def test_secrets_do_not_print(tmp_path: Path) -> None:
         "DATABASE_URL": "postgresql://u:pg-s3cret@h/d",
         "RING_MCP_SERVICE_TOKENS": "svc-s3cret, other-s3cret",
         "RING_SERVICE_TOKEN": "own-s3cret",
+        "AWS_ACCESS_KEY_ID": "id-s3cret",
+        "AWS_SECRET_ACCESS_KEY": "aws-s3cret",
+        "AWS_SESSION_TOKEN": "session-s3cret",
     }
     config = load_config(secrets, folder=tmp_path)
     assert [token.get_secret_value() for token in config.service_tokens] == ["svc-s3cret", "other-s3cret"]

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ring_mcp.clock import Clock
 from ring_mcp.conductors.recording import JobRecord
+from ring_mcp.conductors.sidecars import Sidecars
 from ring_mcp.conductors.spending import settled_cost
 from ring_mcp.conductors.thumbnails import Thumbnails
 from ring_mcp.domain import (
@@ -67,6 +68,7 @@ class Homecoming:
         previews: Path | None,
         thumbnails: Thumbnails,
         audit_of: Mapping[str, AuditOf],
+        sidecars: Sidecars | None = None,
     ) -> None:
         self.spool = spool
         self._providers = providers
@@ -75,6 +77,7 @@ class Homecoming:
         self._previews = previews
         self._thumbnails = thumbnails
         self._audit_of = audit_of
+        self._sidecars = sidecars
 
     async def tidy_up(self, ledger: Ledger) -> None:
         """Remove from the spool what belongs to jobs that have ended: their process died before it could."""
@@ -138,6 +141,9 @@ class Homecoming:
             height_px=media.height_px,
             duration_s=media.duration_s,
         )
+        if self._sidecars is not None:
+            asset, warnings = await self._sidecars.keep(job, asset)
+            job = replace(job, warnings=(*job.warnings, *warnings))
         after = replace(job, assets=(*job.assets, asset))
         records: Sequence[AuditRecord] = ()
         if not self._missing(after):

@@ -29,7 +29,7 @@ class ImageConductor:
 
     def plan(self, request: ImageRequest) -> ImagePlan:
         """What would be done. Raises InvalidRequest or ModelRetired; spends nothing."""
-        return plan_image(request, self._settings, self._presets, self._clock.now().date())
+        return plan_image(self._inputs.unsigned(request), self._settings, self._presets, self._clock.now().date())
 
     async def quote(self, request: ImageRequest) -> GenerateImageResult:
         """The plan with each price, the total, and what the caps leave; nothing is spent or written."""
@@ -97,6 +97,7 @@ def image_audit(job: Job, asset: Asset) -> AuditRecord:
         "createdAt": job.created_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "contentType": asset.content_type,
         "sha256": asset.sha256,
+        "sidecarUrl": asset.sidecar_url,
         "jobId": job.id,
         "index": asset.index,
         "requestId": job.provider_request_id,

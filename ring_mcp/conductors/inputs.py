@@ -1,9 +1,9 @@
 """Media that a caller gives along: checked before anything is spent, and turned into what a provider can read.
 
-A provider fetches public addresses itself. Files of our own storage, and files in folders that the operator allows, go
-out as data URIs. Addresses on private networks are refused, so that nobody reads the operator's network through us.
-Pictures beyond Ring's imageUrl may also come as data URIs, which are kept in the spool and not in the ledger, or as ids
-of files that lie with the provider.
+A provider fetches public addresses itself, signed ones of our own storage included. Files of our own storage that it
+cannot reach, and files in folders that the operator allows, go out as data URIs. Addresses on private networks are
+refused, so that nobody reads the operator's network through us. Pictures beyond Ring's imageUrl may also come as data
+URIs, which are kept in the spool and not in the ledger, or as ids of files that lie with the provider.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ import contextlib
 import hashlib
 import re
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
-from ring_mcp.domain import ImagePlan, MediaFile, MediaKind, Plan, VideoPlan
+from ring_mcp.domain import ImagePlan, ImageRequest, MediaFile, MediaKind, Plan, VideoPlan, VideoRequest
 from ring_mcp.domain.media import FILE_ID
-from ring_mcp.errors import InvalidRequest, ProviderBadReply, ProviderError
+from ring_mcp.errors import InvalidRequest, ProviderBadReply, ProviderError, StorageError
 from ring_mcp.media.identify import hash_file, identify
 from ring_mcp.presets import VideoModel
 from ring_mcp.providers.base import Downloaded, Inputs
@@ -37,6 +38,7 @@ MAX_INPUT_VIDEO_BYTES = 50 * 1024 * 1024
 _KEPT = re.compile(r"kept:([0-9a-f]{64})")
 """A picture that came inline, by the name of its file in the spool; old files of the spool are removed at a start."""
 
+R = TypeVar("R", ImageRequest, VideoRequest)
 P = TypeVar("P", ImagePlan, VideoPlan)
 Fetch = Callable[[str, Path, int], Awaitable[Downloaded]]
 CheckAddress = Callable[[str], Awaitable[None]]
@@ -76,6 +78,16 @@ class MediaInputs:
             changes["last_frame_url"] = await self._keep(plan.last_frame_url)
         return plan.model_copy(update=changes)
 
+    def unsigned(self, request: R) -> R:
+        """The request as it may be kept: an address of our own is signed anew when it is to be read."""
+        plain = self._storage.unsigned
+        changes: dict[str, Any] = {"reference_images": tuple(plain(each) for each in request.reference_images)}
+        if isinstance(request, VideoRequest):
+            for name in ("image_url", "last_frame_url", "source_video_url"):
+                url = getattr(request, name)
+                changes[name] = plain(url) if url else url
+        return replace(request, **changes)
+
     async def for_provider(self, plan: Plan) -> Inputs:
         """Everything that the plan takes in, as the provider can read it; a first frame that is to be made is not
         among it. Raises InvalidRequest if something is no longer there."""
@@ -106,9 +118,12 @@ class MediaInputs:
         local = self._local(url, "imageUrl")
         if local is None:
             try:
-                await self._fetch(url, path, MAX_INPUT_IMAGE_BYTES)
+                if not await self._storage.fetch(url, path, MAX_INPUT_IMAGE_BYTES):
+                    await self._fetch(url, path, MAX_INPUT_IMAGE_BYTES)
             except ProviderError as exc:
                 raise InvalidRequest(_told(exc)) from exc
+            except StorageError as exc:
+                raise InvalidRequest(exc.message) from exc
         return local or path
 
     async def _check_reference(self, reference: str, field: str) -> None:
@@ -117,13 +132,9 @@ class MediaInputs:
         if not reference.startswith("data:"):
             await self._check_image(reference, field)
             return
-        path = self._new_file()
-        try:
+        with self._spool_file() as path:
             await asyncio.to_thread(_write_inline, reference, path, field)
             await asyncio.to_thread(_identified, path, field, "image", MAX_INPUT_IMAGE_BYTES)
-        finally:
-            with contextlib.suppress(OSError):
-                path.unlink(missing_ok=True)
 
     async def _keep(self, reference: str) -> str:
         if not reference.startswith("data:"):
@@ -139,43 +150,76 @@ class MediaInputs:
         return await self._for_provider(reference, field, "image", MAX_INPUT_IMAGE_BYTES)
 
     async def _check_image(self, url: str, field: str) -> None:
-        local = self._local(url, field)
-        if local is not None:
-            await asyncio.to_thread(_identified, local, field, "image", MAX_INPUT_IMAGE_BYTES)
-            return
-        path = self._new_file()
-        try:
-            got = await self._fetch(url, path, MAX_INPUT_IMAGE_BYTES)
-            await asyncio.to_thread(identify, path, size_bytes=got.size_bytes, sha256=got.sha256, expected="image")
-        except ProviderError as exc:
-            raise InvalidRequest(f"{field} cannot be used: {_told(exc)}") from exc
-        finally:
-            with contextlib.suppress(OSError):
-                path.unlink(missing_ok=True)
+        async with self._at_hand(url, field, MAX_INPUT_IMAGE_BYTES) as file:
+            if file is not None:
+                await asyncio.to_thread(_identified, file, field, "image", MAX_INPUT_IMAGE_BYTES)
+                return
+        with self._spool_file() as path:
+            try:
+                got = await self._fetch(url, path, MAX_INPUT_IMAGE_BYTES)
+                await asyncio.to_thread(identify, path, size_bytes=got.size_bytes, sha256=got.sha256, expected="image")
+            except ProviderError as exc:
+                raise InvalidRequest(f"{field} cannot be used: {_told(exc)}") from exc
 
     async def _check_source(self, url: str, plan: VideoPlan, model: VideoModel | None) -> None:
-        local = self._local(url, "sourceVideoUrl")
-        if local is None:
-            try:
-                await self._check_address(url)
-            except ProviderError as exc:
-                raise InvalidRequest(f"sourceVideoUrl cannot be used: {_told(exc)}") from exc
-            return
-        media = await asyncio.to_thread(_identified, local, "sourceVideoUrl", "video", MAX_INPUT_VIDEO_BYTES)
+        async with self._at_hand(url, "sourceVideoUrl", MAX_INPUT_VIDEO_BYTES) as file:
+            if file is None:
+                try:
+                    await self._check_address(url)
+                except ProviderError as exc:
+                    raise InvalidRequest(f"sourceVideoUrl cannot be used: {_told(exc)}") from exc
+                return
+            media = await asyncio.to_thread(_identified, file, "sourceVideoUrl", "video", MAX_INPUT_VIDEO_BYTES)
         if model is not None and media.duration_s is not None:
             _check_length(plan, model, media.duration_s)
 
     async def _for_provider(self, url: str, field: str, kind: MediaKind, max_bytes: int) -> str:
-        local = self._local(url, field)
-        if local is None:
-            return url
-        media = await asyncio.to_thread(_identified, local, field, kind, max_bytes)
-        content = await asyncio.to_thread(local.read_bytes)
+        if self._local(url, field) is None and (address := await self._public_address(url, field)) is not None:
+            return address
+        async with self._at_hand(url, field, max_bytes) as file:
+            if file is None:
+                return url
+            media = await asyncio.to_thread(_identified, file, field, kind, max_bytes)
+            content = await asyncio.to_thread(file.read_bytes)
         return f"data:{media.content_type};base64,{base64.b64encode(content).decode()}"
 
     def _new_file(self) -> Path:
         self._spool.mkdir(parents=True, exist_ok=True, mode=0o700)
         return self._spool / f"input-{uuid.uuid4().hex}"
+
+    async def _public_address(self, url: str, field: str) -> str | None:
+        """Where the provider can read it, signed if it is ours; None for a network that it cannot reach."""
+        try:
+            address = await self._storage.address(url)
+            await self._check_address(address.url)
+        except StorageError as exc:
+            raise InvalidRequest(f"{field} cannot be used: {exc.message}") from exc
+        except ProviderError:
+            return None
+        return address.url
+
+    @contextlib.asynccontextmanager
+    async def _at_hand(self, url: str, field: str, max_bytes: int) -> AsyncIterator[Path | None]:
+        """The file that ``url`` means, if it is here or in our own storage; None: whoever wants it fetches it."""
+        local = self._local(url, field)
+        if local is not None:
+            yield local
+            return
+        with self._spool_file() as path:
+            try:
+                is_ours = await self._storage.fetch(url, path, max_bytes)
+            except StorageError as exc:
+                raise InvalidRequest(f"{field} cannot be used: {exc.message}") from exc
+            yield path if is_ours else None
+
+    @contextlib.contextmanager
+    def _spool_file(self) -> Iterator[Path]:
+        path = self._new_file()
+        try:
+            yield path
+        finally:
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
 
     def _local(self, url: str, field: str) -> Path | None:
         """The file that ``url`` means, None for an http(s) address. Raises InvalidRequest for anything else."""

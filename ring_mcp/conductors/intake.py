@@ -14,6 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from ring_mcp.clock import Clock
+from ring_mcp.conductors.addresses import for_caller
 from ring_mcp.conductors.jobs import JobRunner, OnProgress
 from ring_mcp.conductors.results import JobResult, QuoteLine, job_result
 from ring_mcp.conductors.spending import cap_left
@@ -21,6 +22,7 @@ from ring_mcp.domain import Caps, Failure, Job, JobState, MediaKind, Plan, usd
 from ring_mcp.errors import GenerationTimeout, InvalidRequest, LedgerError, StorageError
 from ring_mcp.ledger.base import Ledger, Opened
 from ring_mcp.providers.base import Providers
+from ring_mcp.storage.base import Storage
 
 NEEDED_DISK_BYTES = 64 * 1024 * 1024
 
@@ -34,6 +36,7 @@ class Intake:
         self,
         *,
         ledger: Ledger,
+        storage: Storage,
         runner: JobRunner,
         providers: Providers,
         caps: Caps,
@@ -45,6 +48,7 @@ class Intake:
         self.sandbox = sandbox
         self.caps = caps
         self._ledger = ledger
+        self._storage = storage
         self._runner = runner
         self._providers = providers
         self._clock = clock
@@ -112,7 +116,7 @@ class Intake:
 
     async def deliver(self, job: Job, *, joined: bool = False) -> JobResult:
         """The result of a job for a caller; from now on an identical request is a new one."""
-        result = job_result(self._explained(job), joined=joined)
+        result = job_result(await for_caller(self._explained(job), self._storage), joined=joined)
         if job.is_settled:
             try:
                 await self._ledger.mark_delivered(job.id, self._clock.now())

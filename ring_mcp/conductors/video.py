@@ -45,7 +45,7 @@ class VideoConductor:
 
     def plan(self, request: VideoRequest) -> VideoPlan:
         """What would be done. Raises InvalidRequest or ModelRetired; spends nothing."""
-        return plan_video(request, self._settings, self._presets, self._clock.now().date())
+        return plan_video(self._inputs.unsigned(request), self._settings, self._presets, self._clock.now().date())
 
     async def quote(self, request: VideoRequest) -> GenerateVideoResult:
         """The plan with each price, the total, and what the caps leave; nothing is spent or written."""
@@ -161,6 +161,7 @@ def video_audit(job: Job, asset: Asset) -> AuditRecord:
         "createdAt": job.created_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "contentType": asset.content_type,
         "sha256": asset.sha256,
+        "sidecarUrl": asset.sidecar_url,
         "jobId": job.id,
         "requestedModel": plan.requested_model,
         "servedModel": job.served_model,

@@ -37,7 +37,7 @@ class Output(Value):
 
 
 class Asset(Value):
-    """One output in the operator's own storage, with the id of its audit row."""
+    """One output in the operator's own storage, with the id of its audit row. ``sidecar_url`` is its JSON beside it."""
 
     index: int
     url: str
@@ -51,6 +51,7 @@ class Asset(Value):
     width_px: int | None = None
     height_px: int | None = None
     duration_s: Decimal | None = None
+    sidecar_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -86,3 +86,6 @@ class Ledger(Protocol):
 
     async def records(self, table: str, ids: Sequence[str]) -> list[dict[str, object]]:
         """The audit rows with these ids, as Ring's keys plus ``id``."""
+
+    async def find_record(self, table: str, actor_id: str, name: str, value: str) -> dict[str, object] | None:
+        """This actor's newest audit row in which ``name`` ("id", "requestId" or "url") is ``value``."""

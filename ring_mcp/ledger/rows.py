@@ -69,7 +69,7 @@ _JSON: Mapping[str, TypeAdapter[Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """``text_times``: times are UTC text of one fixed width (SQLite); otherwise the driver takes datetimes."""
+    """``text_times``: times are UTC text of one fixed width (SQLite); otherwise the driver takes them."""
 
     text_times: bool
 
@@ -77,6 +77,10 @@ class Dialect:
         if value is None or not self.text_times:
             return value
         return value.astimezone(UTC).isoformat(timespec="microseconds")
+
+    def fact(self, name: str) -> str:
+        """A text in the JSON of an audit row, written as the indexes of that table write it."""
+        return f"json_extract(data, '$.{name}')" if self.text_times else f"(data ->> '{name}')"
 
     def read_time(self, value: Any) -> datetime | None:
         if value is None:

@@ -67,3 +67,6 @@ class TransactionalLedger(ABC):
 
     async def records(self, table: str, ids: Sequence[str]) -> list[dict[str, object]]:
         return await self._run(tx.read_records(table, ids))
+
+    async def find_record(self, table: str, actor_id: str, name: str, value: str) -> dict[str, object] | None:
+        return await self._run(tx.find_record(table, actor_id, name, value, self.dialect))

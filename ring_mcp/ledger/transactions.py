@@ -6,6 +6,7 @@ it: SQLite in its worker thread, PostgreSQL on the event loop. Parameters are wr
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -262,10 +263,31 @@ def mark_delivered(job_id: str, at: datetime, dialect: Dialect) -> Transaction[N
 
 
 def read_records(table: str, ids: Sequence[str]) -> Transaction[list[dict[str, object]]]:
-    import json
-
-    if table not in ("generated_images", "generated_videos"):
-        raise LedgerError(f"no audit table {table!r}")
+    _check_audit_table(table)
     listed, parameters = _in("id", ids)
     rows = yield Statement(f"SELECT data FROM {table} WHERE id IN {listed} ORDER BY id", parameters)  # noqa: S608
-    return [json.loads(row["data"]) if isinstance(row["data"], str) else dict(row["data"]) for row in rows]
+    return [_record(row) for row in rows]
+
+
+def find_record(
+    table: str, actor_id: str, name: str, value: str, dialect: Dialect
+) -> Transaction[dict[str, object] | None]:
+    _check_audit_table(table)
+    if name not in ("id", "requestId", "url"):
+        raise LedgerError(f"audit rows are not looked for by {name!r}")
+    sought = "id" if name == "id" else dialect.fact(name)
+    rows = yield Statement(
+        f"SELECT data FROM {table} WHERE {dialect.fact('actorId')} = :actor_id AND {sought} = :value"  # noqa: S608
+        " ORDER BY created_at DESC LIMIT 1",
+        {"actor_id": actor_id, "value": value},
+    )
+    return _record(rows[0]) if rows else None
+
+
+def _check_audit_table(table: str) -> None:
+    if table not in ("generated_images", "generated_videos"):
+        raise LedgerError(f"no audit table {table!r}")
+
+
+def _record(row: Row) -> dict[str, object]:
+    return json.loads(row["data"]) if isinstance(row["data"], str) else dict(row["data"])

@@ -38,6 +38,7 @@ _TYPES = {
     ".mp4": "video/mp4",
     ".mov": "video/quicktime",
     ".webm": "video/webm",
+    ".json": "application/json",
 }
 
 

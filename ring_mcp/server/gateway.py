@@ -134,7 +134,7 @@ class Gateway:
     async def list_jobs(self, request: Request) -> JSONResponse:
         query: dict[str, Any] = dict(request.query_params)
         arguments = JobListArguments.parse(query)
-        return _data(200, (await list_jobs(self._app.ledger, arguments, _actor(request))).data())
+        return _data(200, (await list_jobs(self._app.ledger, self._app.storage, arguments, _actor(request))).data())
 
     async def openapi(self, request: Request) -> JSONResponse:
         return JSONResponse(openapi_document(PREFIX, self._app.presets))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -16,7 +17,8 @@ from ring_mcp.errors import StorageError
 class StoredFile:
     """Where a file went.
 
-    ``url`` is permanent. ``key`` is the one that was asked for, whether or not the backend shows it in the URL.
+    ``url`` is permanent and never signed. ``key`` is the one that was asked for, whether or not the backend shows it
+    in the URL.
     ``content_type`` is that of the real bytes. ``local_path`` is set when the file lies on this machine.
     """
 
@@ -26,6 +28,14 @@ class StoredFile:
     content_type: str
     file_id: str | None = None
     local_path: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a file can be read by whoever has this: for good, or until ``expires_at``. A signed one is never kept."""
+
+    url: str
+    expires_at: datetime | None = None
 
 
 class Links(Protocol):
@@ -44,6 +54,25 @@ class Storage(Protocol):
 
     def local_path(self, url: str) -> Path | None:
         """The file behind one of this storage's own URLs, if it lies on this machine."""
+        ...
+
+    def unsigned(self, url: str) -> str:
+        """What may be kept of an address: one of this storage's own loses its signature, any other stays as it is."""
+        ...
+
+    async def address(self, url: str) -> Address:
+        """Where others read what lies at ``url``: one of this storage's own is signed if need be, any other is left.
+
+        Raises StorageError when it cannot be signed now.
+        """
+        ...
+
+    async def fetch(self, url: str, path: Path, max_bytes: int) -> bool:
+        """Copy the file behind a URL that perhaps only this storage can read to ``path``; False, and no file, for one
+        that is none of its own or that everybody can read.
+
+        Raises StorageError, billed "no", also for a file that is gone or larger than ``max_bytes``.
+        """
         ...
 
     async def put(self, key: str, media: MediaFile, metadata: Mapping[str, str]) -> StoredFile:
@@ -67,6 +96,19 @@ class Storage(Protocol):
     async def aclose(self) -> None:
         """Let go of connections. May be called twice."""
         ...
+
+
+class OpenUrls:
+    """For storages whose URLs are for everybody: nothing is signed, and nobody needs us to fetch a file."""
+
+    def unsigned(self, url: str) -> str:
+        return url
+
+    async def address(self, url: str) -> Address:
+        return Address(url)
+
+    async def fetch(self, url: str, path: Path, max_bytes: int) -> bool:
+        return False
 
 
 def open_spool(media: MediaFile) -> BinaryIO:

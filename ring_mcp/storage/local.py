@@ -18,7 +18,7 @@ import anyio.to_thread
 
 from ring_mcp.domain import MediaFile
 from ring_mcp.errors import Billed, StorageError, StorageRefused
-from ring_mcp.storage.base import Links, StoredFile, open_spool
+from ring_mcp.storage.base import Links, OpenUrls, StoredFile, open_spool
 from ring_mcp.storage.keys import key_segments
 
 _PIECE_BYTES = 1024 * 1024
@@ -30,7 +30,7 @@ _CANNOT_SYNC_FOLDERS = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EACCES, err
 _FIX = "Make room or correct the permissions there, or set LOCAL_STORAGE_DIR (or RING_STATE_DIR) to another folder."
 
 
-class LocalStorage:
+class LocalStorage(OpenUrls):
     """Keeps files under ``root``, by key. Metadata is not kept: the ledger has it.
 
     A file is visible under its name only when all of it is on the disk: it is copied into a hidden ``.ring-*.part``

@@ -27,7 +27,7 @@ import httpx2
 from ring_mcp.clock import Clock, SystemClock
 from ring_mcp.domain import MediaFile
 from ring_mcp.errors import Billed, ConfigError, StorageError, StorageRefused
-from ring_mcp.storage.base import StoredFile, open_spool
+from ring_mcp.storage.base import OpenUrls, StoredFile, open_spool
 from ring_mcp.storage.keys import key_segments
 
 MAX_EXCERPT_CHARS = 280
@@ -42,7 +42,7 @@ _UPLOAD_TIMEOUT = httpx2.Timeout(connect=10.0, write=60.0, read=180.0, pool=60.0
 _PING_TIMEOUT = httpx2.Timeout(10.0)
 
 
-class RingbaseStorage:
+class RingbaseStorage(OpenUrls):
     """Uploads to ``base_url`` (with or without a trailing slash or ``/api/v1``), bearer ``token``.
 
     ``client`` is used and left open when given; otherwise one is made at the first call and closed by ``aclose``.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from ring_mcp.conductors.jobs import OnProgress
 from ring_mcp.conductors.results import GenerateImageResult, GenerateVideoResult, JobResult
@@ -64,7 +65,7 @@ def answer(result: JobResult, previews: Previews) -> Answer:
         raise JobFailed(result)
     if result.dry_run:
         return Answer(data=result.data(), text=_quote_text(result))
-    files = [(f.url, f.url.rsplit("/", 1)[-1], f.content_type) for f in _files(result)]
+    files = [(f.url, urlsplit(f.url).path.rsplit("/", 1)[-1], f.content_type) for f in _files(result)]
     return Answer(
         data=result.data(),
         text=_text(result),

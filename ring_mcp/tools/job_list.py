@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
+from ring_mcp.conductors.addresses import for_caller
 from ring_mcp.conductors.results import Usd, Wire
 from ring_mcp.domain import DRIVEN, Job, JobState, VideoPlan
 from ring_mcp.domain.fields import Text, not_a_bool
 from ring_mcp.errors import InvalidRequest
 from ring_mcp.ledger.base import JobQuery, Ledger
+from ring_mcp.storage.base import Storage
 from ring_mcp.tools.paid import free
 from ring_mcp.tools.tool import Answer, Arguments, Caller, Tool
 
@@ -109,17 +112,18 @@ class JobListArguments(Arguments):
         )
 
 
-async def list_jobs(ledger: Ledger, arguments: JobListArguments, actor_id: str) -> JobList:
+async def list_jobs(ledger: Ledger, storage: Storage, arguments: JobListArguments, actor_id: str) -> JobList:
     """One page of this actor's jobs. Raises InvalidRequest for a cursor that no answer gave."""
     if arguments.cursor is not None and await ledger.get(arguments.cursor) is None:
         raise InvalidRequest("cursor is not one that this tool gave")
     page = await ledger.list_jobs(arguments.query(actor_id))
-    return JobList(jobs=tuple(ListedJob.of(job) for job in page.jobs), cursor=page.cursor)
+    jobs = await asyncio.gather(*(for_caller(job, storage) for job in page.jobs))
+    return JobList(jobs=tuple(ListedJob.of(job) for job in jobs), cursor=page.cursor)
 
 
-def job_list_tool(ledger: Ledger) -> Tool[JobListArguments]:
+def job_list_tool(ledger: Ledger, storage: Storage) -> Tool[JobListArguments]:
     async def handle(arguments: JobListArguments, caller: Caller) -> Answer:
-        found = await list_jobs(ledger, arguments, caller.actor_id)
+        found = await list_jobs(ledger, storage, arguments, caller.actor_id)
         return Answer(data=found.data(), text=_text(found))
 
     return Tool(

@@ -143,5 +143,5 @@ def test_a_ledger_that_cannot_be_used_is_one_message_and_no_traceback(env: dict[
 def test_a_wrong_configuration_ends_with_status_2(env: dict[str, str], tmp_path: Path) -> None:
     done = command({**env, "FILE_BACKEND": "ftp", "RING_INLINE_WAIT_S": "x"}, tmp_path, "jobs", "list")
     assert done.returncode == 2
-    assert "FILE_BACKEND: must be one of 'local' or 'ringbase'" in done.stderr
+    assert "FILE_BACKEND: must be one of 'local', 'ringbase' or 's3'" in done.stderr
     assert "RING_INLINE_WAIT_S: must be a number" in done.stderr

@@ -97,7 +97,7 @@ def test_a_dry_run_names_the_price_and_spends_nothing(person: Person, sandbox: S
         (("video", "x", "--quality-mode", "best"), "qualityMode"),
         (("video", "x", "--ref-code", "r" * 300), "refCode"),
         (("video", "x", "--thumbnail", "a", "--thumbnail-template", "bar"), "thumbnail.template"),
-        (("video", "x", "--thumbnail", ""), "thumbnail.overlays.0.text"),
+        (("video", "x", "--thumbnail", ""), "thumbnail.overlays[0].text"),
     ],
 )
 def test_wrong_usage_ends_with_status_2_and_names_the_argument(

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from s3_servers import KEY_ID, SECRET, bucket_server
+
 from ring_mcp.domain import MediaFile
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.storage.base import Storage
 from ring_mcp.storage.local import LocalStorage
 from ring_mcp.storage.ringbase import RingbaseStorage
+from ring_mcp.storage.s3 import S3Storage
 
 RINGBASE_TOKEN = "sandbox-ringbase-token"
 
@@ -95,6 +99,24 @@ def ringbase_backend(sandbox: SandboxServer) -> Iterator[Backend]:
     )
 
 
+@contextmanager
+def s3_backend(root: Path) -> Iterator[Backend]:
+    with bucket_server(root) as server:
+        pause = threading.Event()  # never set: a PUT waits its whole time
+
+        def slow() -> None:
+            server.before = lambda _: pause.wait(0.2)
+
+        yield Backend(
+            storage=server.storage(prefix="ring/media"),
+            kept=lambda: [Kept(path.read_bytes()) for path in server.objects()],
+            left_over=server.parts,
+            under_way=lambda: bool(server.requests),
+            slow=slow,
+            clear=lambda: shutil.rmtree(server.bucket),
+        )
+
+
 def media_file(path: Path, data: bytes, content_type: str = "image/png", extension: str = "png") -> MediaFile:
     """Write ``data`` to a spool file and measure it."""
     path.write_bytes(data)
@@ -133,6 +155,14 @@ def _echoing(status: int) -> Callable[[Path, SandboxServer], Storage]:
     return _with_fault("ringbase_status", status=status, body=f"no: Authorization: Bearer {RINGBASE_TOKEN}")
 
 
+def _s3_nobody_listens(_: Path, __: SandboxServer) -> Storage:
+    return S3Storage("media", endpoint="http://127.0.0.1:1", access_key_id=KEY_ID, secret_access_key=SECRET)
+
+
+def _s3_no_store(_: Path, sandbox: SandboxServer) -> Storage:
+    return S3Storage("media", endpoint=sandbox.url, access_key_id=KEY_ID, secret_access_key=SECRET)
+
+
 BREAKAGES: dict[str, Callable[[Path, SandboxServer], Storage]] = {
     "local, a file in place of the folder": _in_a_file,
     "ringbase, 503 for good": _with_fault("ringbase_status", status=503),
@@ -153,5 +183,7 @@ BREAKAGES: dict[str, Callable[[Path, SandboxServer], Storage]] = {
     "ringbase, the token echoed with 200": _echoing(200),
     "ringbase, a wrong token": _wrong_token,
     "ringbase, nobody listens": _nobody_listens,
+    "s3, nobody listens": _s3_nobody_listens,
+    "s3, a server that is no store": _s3_no_store,
 }
 """Storages on which every put fails, each for another reason."""

@@ -512,6 +512,25 @@ async def test_an_audit_row_has_the_keys_that_ring_writes(ledger: Ledger) -> Non
 async def test_only_audit_tables_can_be_read_as_such(ledger: Ledger) -> None:
     with pytest.raises(LedgerError):
         await ledger.records("media_jobs", ["x"])
+    with pytest.raises(LedgerError):
+        await ledger.find_record("media_jobs", "local", "id", "x")
+    with pytest.raises(LedgerError):
+        await ledger.find_record("generated_images", "local", "prompt", "x")
+
+
+@pytest.mark.parametrize("name", ["id", "requestId", "url"])
+async def test_an_audit_row_is_found_by_what_names_it_and_only_by_its_own_actor(ledger: Ledger, name: str) -> None:
+    job = await opened(ledger, JobState.STORING)
+    older, newer = (audit_row(requestId="r'1", url="https://x/?a=:b%", n=n) for n in (1, 2))
+    job = await ledger.save(job, replace(job, updated_at=LATER, progress=95), [older])
+    await ledger.save(job, carried(job, JobState.DONE, updated_at=LATER + timedelta(seconds=1)), [newer])
+    sought = {"id": newer.id, **newer.data}[name]
+    found = await ledger.find_record("generated_images", "local", name, sought)
+    assert found is not None
+    assert (found["id"], found["n"]) == (newer.id, 2)
+    assert await ledger.find_record("generated_images", "somebody else", name, sought) is None
+    assert await ledger.find_record("generated_images", "local", name, "another") is None
+    assert await ledger.find_record("generated_videos", "local", name, sought) is None
 
 
 @pytest.mark.parametrize("state", ENDED)

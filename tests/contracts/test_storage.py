@@ -7,11 +7,22 @@ import hashlib
 import string
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from storage_backends import BREAKAGES, RINGBASE_TOKEN, Backend, local_backend, media_file, ringbase_backend
+from provenance_samples import signed_jpeg
+from s3_servers import KEY_ID, SECRET
+from storage_backends import (
+    BREAKAGES,
+    RINGBASE_TOKEN,
+    Backend,
+    local_backend,
+    media_file,
+    ringbase_backend,
+    s3_backend,
+)
 
 from ring_mcp.errors import StorageError, StorageRefused
 from ring_mcp.sandbox.server import SandboxServer
@@ -27,9 +38,10 @@ def sandbox() -> Iterator[SandboxServer]:
         yield running
 
 
-@pytest.fixture(params=["local", "ringbase"])
+@pytest.fixture(params=["local", "ringbase", "s3"])
 async def backend(request: pytest.FixtureRequest, tmp_path: Path, sandbox: SandboxServer) -> AsyncIterator[Backend]:
-    kind = local_backend(tmp_path / "files") if request.param == "local" else ringbase_backend(sandbox)
+    kinds = {"local": local_backend, "s3": s3_backend}
+    kind = kinds[request.param](tmp_path / "files") if request.param in kinds else ringbase_backend(sandbox)
     with kind as made:
         yield made
         await made.storage.aclose()
@@ -37,6 +49,12 @@ async def backend(request: pytest.FixtureRequest, tmp_path: Path, sandbox: Sandb
 
 def read(path: str) -> bytes:
     return Path(path).read_bytes()
+
+
+def opened(url: str) -> bytes:
+    with urlopen(url, timeout=10) as answer:
+        content: bytes = answer.read()
+        return content
 
 
 def everything_in(folder: Path) -> list[Path]:
@@ -51,6 +69,25 @@ async def test_what_was_put_comes_back_byte_for_byte(backend: Backend, tmp_path:
     assert (stored.key, stored.size_bytes, stored.content_type) == (KEY, len(DATA), "image/png")
 
 
+async def test_content_credentials_and_metadata_in_a_picture_come_through_untouched(
+    backend: Backend, tmp_path: Path
+) -> None:
+    sent = signed_jpeg()
+    await backend.storage.put("generated/og/1.jpg", media_file(tmp_path / "spool", sent, "image/jpeg", "jpg"), {})
+    assert [kept.data for kept in backend.kept()] == [sent]
+
+
+async def test_a_sidecar_is_stored_beside_its_asset_and_is_json(backend: Backend, tmp_path: Path) -> None:
+    asset = await backend.storage.put(KEY, media_file(tmp_path / "spool", DATA), {})
+    media = media_file(tmp_path / "beside", b'{"schemaVersion": "1.0"}', "application/json", "json")
+    stored = await backend.storage.put(f"{KEY}.json", media, {})
+    assert (stored.key, stored.content_type) == (f"{KEY}.json", "application/json")
+    assert stored.url != asset.url
+    assert sorted(kept.data for kept in backend.kept()) == sorted([DATA, b'{"schemaVersion": "1.0"}'])
+    address = await backend.storage.address(stored.url)
+    assert await asyncio.to_thread(opened, address.url) == b'{"schemaVersion": "1.0"}'
+
+
 async def test_the_url_is_absolute_and_the_local_path_is_set_only_when_there_is_one(
     backend: Backend, tmp_path: Path
 ) -> None:
@@ -58,6 +95,24 @@ async def test_the_url_is_absolute_and_the_local_path_is_set_only_when_there_is_
     assert stored.url.startswith(("file:///", "http://"))
     assert (stored.local_path is None) == stored.url.startswith("http")
     assert stored.local_path is None or read(stored.local_path) == DATA
+
+
+async def test_the_address_for_others_gives_the_bytes_and_is_kept_without_its_signature(
+    backend: Backend, tmp_path: Path
+) -> None:
+    stored = await backend.storage.put(KEY, media_file(tmp_path / "spool", DATA), {})
+    address = await backend.storage.address(stored.url)
+    assert await asyncio.to_thread(opened, address.url) == DATA
+    assert backend.storage.unsigned(address.url) == stored.url
+    assert "ignature" not in stored.url
+
+
+async def test_the_address_of_somebody_else_is_left_as_it_is(backend: Backend, tmp_path: Path) -> None:
+    for url in ("https://example.org/media/a.png?X-Amz-Signature=1", "data:image/png;base64,AA", ""):
+        assert (await backend.storage.address(url)).url == url
+        assert backend.storage.unsigned(url) == url
+        assert not await backend.storage.fetch(url, tmp_path / "fetched", 1000)
+    assert not (tmp_path / "fetched").exists()
 
 
 async def test_the_spool_file_stays_where_it_is(backend: Backend, tmp_path: Path) -> None:
@@ -203,7 +258,7 @@ async def test_whatever_breaks_only_a_storage_error_comes_out_and_it_keeps_the_s
     assert error.billed == "yes"
     assert "\n" not in error.message
     assert len(error.message) < 500
-    for secret in (RINGBASE_TOKEN, "a-token-that-is-wrong", "Bearer"):
+    for secret in (RINGBASE_TOKEN, "a-token-that-is-wrong", "Bearer", KEY_ID, SECRET):
         assert secret not in f"{error} {error!r} {error.next_action}"
     await storage.aclose()
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import stat
 from pathlib import Path
 from threading import Barrier, Thread
 from urllib.parse import urlsplit
 
+import httpx2
 import pytest
 from http_reach import API, HttpRing, environment, request, status_of
 
+from ring_mcp.domain import MediaFile
 from ring_mcp.errors import StorageError
 from ring_mcp.sandbox.server import SandboxServer
-from ring_mcp.server.files import FileLinks, load_secret
+from ring_mcp.server.files import FileLinks, Files, load_secret
+from ring_mcp.storage.local import LocalStorage
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +44,20 @@ def test_a_clip_is_video_mp4(ring: HttpRing) -> None:
     assert served.status_code == 206
     assert served.headers["content-type"] == "video/mp4"
     assert served.content == b"ftyp"
+
+
+async def test_a_sidecar_is_json(tmp_path: Path) -> None:
+    links = FileLinks("http://ring.test", b"secret")
+    storage = LocalStorage(tmp_path / "files", links)
+    (tmp_path / "spool").write_bytes(b"{}")
+    sha256 = hashlib.sha256(b"{}").hexdigest()
+    media = MediaFile(
+        path=tmp_path / "spool", size_bytes=2, sha256=sha256, content_type="application/json", extension="json"
+    )
+    stored = await storage.put("generated/og/1.jpg.json", media, {})
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(Files(storage, links))) as client:
+        answer = await client.get(stored.url)
+    assert (answer.status_code, answer.headers["content-type"], answer.content) == (200, "application/json", b"{}")
 
 
 def test_head_and_ranges_and_conditions_work(ring: HttpRing, made: tuple[str, bytes]) -> None:

@@ -72,7 +72,8 @@ def image_plan(
 
 def reply(status: int = 200, body: bytes | str | object = b"", **headers: str) -> Reply:
     """An answer; ``body`` is bytes, text, or a value for JSON. ``retry_after="3"`` is a header."""
-    content = body if isinstance(body, bytes) else body.encode("utf-8", "surrogatepass") if isinstance(body, str) else json.dumps(body).encode()
+    text = body if isinstance(body, str) else "" if isinstance(body, bytes) else json.dumps(body)
+    content = body if isinstance(body, bytes) else text.encode("utf-8", "surrogatepass")
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return Reply(status=status, headers=httpx2.Headers(named), body=content)
 

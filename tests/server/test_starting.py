@@ -18,7 +18,7 @@ WRONG = {
     "IMAGE_GEN_POLL_TIMEOUT_MS": ("soon", "must be a number"),
     "IMAGE_GEN_STORAGE_PREFIX": ("../elsewhere", "must be a relative path"),
     "XAI_API_BASE_URL": ("api.x.ai", "should be a valid URL"),
-    "FILE_BACKEND": ("ftp", "must be one of 'local' or 'ringbase'"),
+    "FILE_BACKEND": ("ftp", "must be one of 'local', 'ringbase' or 's3'"),
     "RING_MAX_USD_PER_DAY": ("plenty", "must be a number"),
     "RING_MAX_USD_PER_WEEK": ("5", "did you mean RING_MAX_USD_PER_"),
     "RING_INLINE_WAIT_S": ("-1", "greater than or equal to 0"),

@@ -1,0 +1,53 @@
+"""The addresses of a job's files as its caller gets them: where the storage is private, signed just now.
+
+What is signed here goes to a caller and nowhere else. Rows, logs and sidecars have the plain addresses, so every look
+at a job gives new ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import datetime
+
+from ring_mcp.domain import Asset, Job, VideoPlan
+from ring_mcp.errors import StorageError
+from ring_mcp.storage.base import Storage
+
+_SIGN_TIMEOUT_S = 5.0
+"""Signing is arithmetic; only the machine's own credentials may have to be asked for first."""
+
+
+async def for_caller(job: Job, storage: Storage) -> Job:
+    """The job with addresses that its caller can open, and a warning that says until when. Never to be written.
+
+    An address that cannot be signed now is left as it is, with a warning: the result is worth more than its link.
+    """
+    frame = job.plan.made_frame if isinstance(job.plan, VideoPlan) else None
+    kept = [*job.assets, *([frame] if frame else [])]
+    if not kept:
+        return job
+    try:
+        async with asyncio.timeout(_SIGN_TIMEOUT_S):
+            addresses = [await storage.address(asset.url) for asset in kept]
+    except (StorageError, TimeoutError) as exc:
+        reason = exc.message if isinstance(exc, StorageError) else "it took too long"
+        return _warned(job, f"the addresses could not be signed, ring-job-get tries again: {reason}")
+    shared = [_at(asset, address.url) for asset, address in zip(kept, addresses, strict=True)]
+    if frame is not None:
+        job = replace(job, plan=job.plan.model_copy(update={"made_frame": shared.pop()}))
+    ends = [address.expires_at for address in addresses if address.expires_at is not None]
+    job = replace(job, assets=tuple(shared))
+    return _warned(job, _expiry(min(ends))) if ends else job
+
+
+def _at(asset: Asset, url: str) -> Asset:
+    return asset if url == asset.url else asset.model_copy(update={"url": url})
+
+
+def _warned(job: Job, warning: str) -> Job:
+    return replace(job, warnings=(*job.warnings, warning))
+
+
+def _expiry(at: datetime) -> str:
+    return f"the addresses expire at {at:%Y-%m-%dT%H:%M:%SZ} at the latest; ring-job-get with jobId gives new ones"

@@ -1,0 +1,287 @@
+"""Files in a bucket of an S3-compatible store (AWS, MinIO, R2, …), through ``obstore``. Needs the extra ``[s3]``.
+
+A row keeps a file's plain address. Where the bucket is public (``public_base_url``) everybody can use it;
+otherwise it is signed on the way out, for whoever asks, and never kept signed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections.abc import AsyncIterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+from urllib.parse import quote, urlsplit
+
+from ring_mcp.clock import Clock, SystemClock
+from ring_mcp.domain import MediaFile
+from ring_mcp.errors import ConfigError, StorageError, StorageRefused
+from ring_mcp.storage.base import Address, StoredFile, open_spool
+from ring_mcp.storage.keys import key_segments
+from ring_mcp.storage.s3_errors import NO_KEY_FIX, Doing, s3_code, trouble
+
+if TYPE_CHECKING:
+    from obstore.store import S3Store
+
+INSTALL = "pip install 'ring-mcp[s3]'"
+DEFAULT_REGION = "us-east-1"
+PART_BYTES = 8 * 1024 * 1024
+_PARTS_AT_ONCE = 2
+_PIECE_BYTES = 1024 * 1024
+_ABORT_S = 10.0
+"""How long giving up may take; what a store that hangs then still has is left to the bucket's rule."""
+
+_MAX_METADATA_CHARS = 400
+"""Of one value: S3 takes 2 kB of them altogether."""
+
+_PING_S = 4.0
+_HEALTH_KEY = "ring-health"
+"""Never written: that the store says so is the answer."""
+
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
+
+
+class S3Storage:
+    """Keeps files under ``{endpoint}/{bucket}/{prefix}/{key}`` (addressed by path, which every such store serves).
+
+    Without ``access_key_id`` and ``secret_access_key`` obstore looks for the machine's own credentials: web identity,
+    container, instance profile. ``endpoint`` None is AWS. ``url_expires_s`` is how long a signed address is good for,
+    ``grace_s`` how long a cancelled put may go on before the rest of its parts is given up.
+    Raises ConfigError, with every problem at once, also when obstore is not installed.
+    """
+
+    name = "s3"
+
+    def __init__(
+        self,
+        bucket: str,
+        *,
+        prefix: str = "",
+        endpoint: str | None = None,
+        region: str | None = None,
+        access_key_id: str | None = None,
+        secret_access_key: str | None = None,
+        session_token: str | None = None,
+        public_base_url: str | None = None,
+        url_expires_s: int = 86400,
+        clock: Clock | None = None,
+        grace_s: float = 5.0,
+    ) -> None:
+        region = region or DEFAULT_REGION
+        endpoint = (endpoint or f"https://s3.{region}.amazonaws.com").rstrip("/")
+        _check_settings(bucket, prefix, endpoint, access_key_id, secret_access_key, session_token)
+        path = f"{bucket}/{prefix}".rstrip("/")
+        self._base_url = f"{endpoint}/{path}/"
+        self._public_url = f"{public_base_url.rstrip('/')}/" if public_base_url else None
+        self._doing = Doing(
+            bucket=bucket,
+            endpoint=endpoint,
+            secrets=tuple(s for s in (secret_access_key, session_token, access_key_id) if s),
+        )
+        self._url_expires_s = url_expires_s
+        self._clock = clock or SystemClock()
+        self._grace_s = grace_s
+        self._has_key = access_key_id is not None
+        keys = {"access_key_id": access_key_id, "secret_access_key": secret_access_key, "session_token": session_token}
+        self._store = _open(bucket, prefix, endpoint, region, {name: key for name, key in keys.items() if key})
+
+    async def put(self, key: str, media: MediaFile, metadata: Mapping[str, str]) -> StoredFile:
+        key_segments(key)
+        stopped = asyncio.Event()
+        putting = asyncio.ensure_future(self._put(key, media, metadata, stopped))
+        # obstore forgets the parts of an upload whose task is cancelled, and the bucket keeps them: it must not be.
+        try:
+            await asyncio.shield(putting)
+        except asyncio.CancelledError:
+            await asyncio.wait({putting}, timeout=self._grace_s)
+            stopped.set()
+            putting.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody is left to hear it
+            await asyncio.wait({putting}, timeout=_ABORT_S)
+            raise
+        return StoredFile(
+            url=(self._public_url or self._base_url) + key,
+            key=key,
+            size_bytes=media.size_bytes,
+            content_type=media.content_type,
+        )
+
+    def local_path(self, url: str) -> Path | None:
+        return None
+
+    def unsigned(self, url: str) -> str:
+        key = self._key_of(url)
+        return url if key is None else (self._public_url or self._base_url) + key
+
+    async def address(self, url: str) -> Address:
+        key = self._key_of(url)
+        if key is None or self._public_url is not None:
+            return Address(self.unsigned(url))
+        import obstore
+
+        lasting = timedelta(seconds=self._url_expires_s)
+        expires_at = self._clock.now() + lasting
+        try:
+            return Address(await obstore.sign_async(self._store, "GET", key, lasting), expires_at)
+        except Exception as exc:
+            raise trouble(exc, self._doing, "signing an address", billed="no") from exc
+
+    async def fetch(self, url: str, path: Path, max_bytes: int) -> bool:
+        key = self._key_of(url)
+        if key is None:
+            return False
+        import obstore
+
+        try:
+            got = await obstore.get_async(self._store, key)
+            if got.meta["size"] > max_bytes:
+                raise StorageRefused(f"the file has {got.meta['size']:,} bytes; {max_bytes:,} are allowed", billed="no")
+            with path.open("wb") as file:
+                async for piece in got.stream(_PIECE_BYTES):
+                    await asyncio.to_thread(file.write, piece)
+        except Exception as exc:
+            raise trouble(exc, self._doing, "download", billed="no") from exc
+        return True
+
+    async def ping(self) -> None:
+        """Ask for a file that does not exist: only a store that knows bucket and key says just that."""
+        import obstore
+
+        try:
+            async with asyncio.timeout(_PING_S):
+                await obstore.get_async(self._store, _HEALTH_KEY)
+        except TimeoutError as exc:
+            # A machine without a key or a role looks for one at length.
+            fix = "Is AWS_ENDPOINT_URL_S3 right, and is the store up?" if self._has_key else NO_KEY_FIX
+            raise StorageError(
+                f"S3 health check failed ({self._doing}): no answer in time. {fix}", billed="no"
+            ) from exc
+        except Exception as exc:
+            if s3_code(exc) != "NoSuchKey":
+                raise trouble(exc, self._doing, "health check", billed="no") from exc
+
+    async def aclose(self) -> None:
+        pass
+
+    async def _put(self, key: str, media: MediaFile, metadata: Mapping[str, str], stopped: asyncio.Event) -> None:
+        import obstore
+
+        file = await asyncio.to_thread(open_spool, media)
+        attributes = {"Content-Type": media.content_type, **ascii_metadata(metadata)}
+        pieces = _pieces(file, media, stopped)
+        try:
+            if media.size_bytes <= PART_BYTES:
+                content = b"".join([piece async for piece in pieces])
+                await obstore.put_async(self._store, key, content, attributes=attributes, use_multipart=False)
+            else:
+                await obstore.put_async(
+                    self._store,
+                    key,
+                    pieces,
+                    attributes=attributes,
+                    chunk_size=PART_BYTES,
+                    max_concurrency=_PARTS_AT_ONCE,
+                )
+        except Exception as exc:
+            raise trouble(exc, self._doing, "upload", billed="yes") from exc
+        finally:
+            file.close()
+
+    def _key_of(self, url: str) -> str | None:
+        """The key behind one of this storage's own addresses, signed or not; None for any other."""
+        for base in filter(None, (self._base_url, self._public_url)):
+            if url.startswith(base):
+                key = url.removeprefix(base).partition("?")[0]
+                try:
+                    key_segments(key)
+                except StorageRefused:
+                    return None
+                return key
+        return None
+
+
+async def _pieces(file: BinaryIO, media: MediaFile, stopped: asyncio.Event) -> AsyncIterator[bytes]:
+    """The file, bit by bit. Raises StorageError at its end if it was another one: then obstore aborts the upload."""
+    digest = hashlib.sha256()
+    try:
+        while piece := await asyncio.to_thread(file.read, _PIECE_BYTES):
+            if stopped.is_set():
+                raise StorageError("the server is stopping; the upload is begun anew at the next start")
+            digest.update(piece)
+            yield piece
+    except OSError as exc:
+        raise StorageError(f"the spool file cannot be read: {exc.strerror or type(exc).__name__}") from exc
+    if digest.hexdigest() != media.sha256:
+        raise StorageError(f"the spool file {media.path.name} changed while it was being stored")
+
+
+def ascii_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Metadata travels in headers, which carry ASCII: anything else is percent-encoded, as in a URL. Nothing is cut
+    in the middle: a value that is too long is left out."""
+    encoded = {name: quote(value, safe="!#$&'()*+,/:;=?@[]~") for name, value in metadata.items()}
+    return {name: value for name, value in encoded.items() if 0 < len(value) <= _MAX_METADATA_CHARS}
+
+
+def _open(bucket: str, prefix: str, endpoint: str, region: str, keys: Mapping[str, str]) -> S3Store:
+    from obstore.store import S3Store
+
+    config: dict[str, Any] = {
+        **keys,
+        "region": region,
+        # Under this name, because obstore reads the process environment itself and would let that win over "endpoint".
+        "aws_endpoint_url_s3": endpoint,
+        "virtual_hosted_style_request": False,
+    }
+    return S3Store(
+        bucket,
+        prefix=prefix or None,
+        config=config,  # type: ignore[arg-type]
+        # A part of 8 MB in this time is a line of half a megabit.
+        client_options={
+            "allow_http": endpoint.startswith("http://"),
+            "connect_timeout": timedelta(seconds=5),
+            "timeout": timedelta(seconds=120),
+        },
+        # The conductors try again after this, for as long as it takes.
+        retry_config={
+            "max_retries": 3,
+            "retry_timeout": timedelta(seconds=60),
+            "backoff": {"init_backoff": timedelta(milliseconds=200), "max_backoff": timedelta(seconds=5), "base": 2},
+        },
+    )
+
+
+def _check_settings(
+    bucket: str, prefix: str, endpoint: str, key_id: str | None, secret: str | None, token: str | None
+) -> None:
+    problems = []
+    try:
+        import obstore  # noqa: F401
+    except ImportError:
+        problems.append(f"FILE_BACKEND: s3 needs the library obstore, which is not installed. Run: {INSTALL}")
+    if not _BUCKET.fullmatch(bucket):
+        problems.append("RING_S3_BUCKET: must be the name of a bucket: 3 to 63 letters, digits, '.', '_' or '-'")
+    try:
+        if prefix:
+            key_segments(prefix)
+    except StorageRefused:
+        problems.append("RING_S3_PREFIX: must be folders of letters, digits, '.', '_' and '-', such as 'ring/media'")
+    if not _is_plain_url(endpoint):
+        problems.append("AWS_ENDPOINT_URL_S3: must be an http(s) URL without user, password or query")
+    if (key_id is None) != (secret is None):
+        missing = "AWS_ACCESS_KEY_ID" if key_id is None else "AWS_SECRET_ACCESS_KEY"
+        problems.append(f"{missing}: is needed with the other half of the key")
+    elif token is not None and key_id is None:
+        problems.append("AWS_SESSION_TOKEN: is of no use without AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+    if problems:
+        raise ConfigError(problems)
+
+
+def _is_plain_url(text: str) -> bool:
+    try:
+        url = urlsplit(text)
+        usable = url.scheme in ("http", "https") and bool(url.hostname) and (url.port or 1) > 0
+    except ValueError:  # a port that is none
+        return False
+    return usable and "@" not in url.netloc and not url.query and not url.fragment and text.isprintable()

@@ -1,0 +1,378 @@
+"""What is particular to buckets: signatures, refusals, parts of large files, and addresses that expire."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from s3_servers import BUCKET, KEY_ID, SECRET, BucketServer, Moto, bucket_server, moto_server
+
+from ring_mcp.domain import MediaFile
+from ring_mcp.errors import ConfigError, StorageError, StorageRefused
+from ring_mcp.storage.s3 import INSTALL, PART_BYTES, S3Storage, ascii_metadata
+
+KEY = "generated/og/1-0-abcdef01.png"
+TOKEN = "a-session-token-that-nobody-may-see"
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+LIMIT_S = 10.0
+
+
+class FixedClock:
+    def now(self) -> datetime:
+        return NOW
+
+    def monotonic(self) -> float:
+        return 0.0
+
+    async def sleep(self, delay_s: float) -> None:
+        raise AssertionError("nothing here sleeps")
+
+
+@pytest.fixture(scope="module")
+def moto() -> Iterator[Moto]:
+    with moto_server() as server:
+        yield server
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[BucketServer]:
+    with bucket_server(tmp_path / "s3") as running:
+        yield running
+
+
+def spool(path: Path, data: bytes) -> MediaFile:
+    path.write_bytes(data)
+    sha256 = hashlib.sha256(data).hexdigest()
+    return MediaFile(path=path, size_bytes=len(data), sha256=sha256, content_type="image/png", extension="png")
+
+
+def large(path: Path, parts: int) -> MediaFile:
+    return spool(path, bytes(range(256)) * (PART_BYTES // 256) * parts)
+
+
+def error_xml(code: str, message: str = "no", more: str = "") -> str:
+    return f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{message}</Message>{more}</Error>"
+
+
+async def first_request(server: BucketServer) -> None:
+    """Until the upload has been begun."""
+    async with asyncio.timeout(LIMIT_S):
+        while not server.requests:
+            await asyncio.sleep(0.01)
+
+
+async def test_a_store_that_checks_signatures_takes_small_and_large_files_with_type_and_metadata(
+    moto: Moto, tmp_path: Path
+) -> None:
+    import obstore
+
+    storage = moto.storage(moto.writer, prefix="ring")
+    await storage.ping()
+    for media in (spool(tmp_path / "small", b"bytes"), large(tmp_path / "large", 2)):
+        stored = await storage.put(KEY, media, {"purpose": "Über  uns ", "jobId": "j-1", "empty": ""})
+        assert stored.url == f"{moto.url}/{BUCKET}/ring/{KEY}"
+        assert await storage.fetch(stored.url, tmp_path / "back", media.size_bytes)
+        assert (tmp_path / "back").read_bytes() == media.path.read_bytes()
+        kept = await obstore.get_async(storage._store, KEY)
+        attributes = {name.lower(): value for name, value in kept.attributes.items()}
+        assert (attributes["content-type"], attributes["jobid"]) == ("image/png", "j-1")
+        assert attributes["purpose"] == "%C3%9Cber%20%20uns%20"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"secret_access_key": "another-secret"}, "SignatureDoesNotMatch.*AWS_SECRET_ACCESS_KEY"),
+        ({"access_key_id": "AKIANOBODY"}, "InvalidAccessKeyId.*AWS_ACCESS_KEY_ID"),
+        ({"session_token": TOKEN}, "InvalidToken.*AWS_SESSION_TOKEN"),
+    ],
+)
+async def test_wrong_settings_are_refused_by_put_and_ping_with_the_variable_to_correct(
+    moto: Moto, tmp_path: Path, change: dict[str, str], told: str
+) -> None:
+    right = {"bucket": BUCKET, "access_key_id": moto.writer[0], "secret_access_key": moto.writer[1]}
+    storage = S3Storage(**{**right, "endpoint": moto.url, **change})  # type: ignore[arg-type]
+    for doing, billed in ((storage.put(KEY, spool(tmp_path / "s", b"x"), {}), "yes"), (storage.ping(), "no")):
+        with pytest.raises(StorageRefused, match=told) as caught:
+            await doing
+        assert caught.value.billed == billed
+        for secret in (*moto.writer, *change.values()):
+            assert secret not in caught.value.message
+
+
+async def test_a_key_that_may_not_write_is_refused_with_the_rights_that_are_needed(moto: Moto, tmp_path: Path) -> None:
+    for media in (spool(tmp_path / "small", b"x"), large(tmp_path / "large", 2)):
+        with pytest.raises(StorageRefused, match=r"AccessDenied.*s3:PutObject.*s3:AbortMultipartUpload"):
+            await moto.storage(moto.reader).put(KEY, media, {})
+
+
+def signature_of(url: str, secret: str) -> str:
+    """The signature of a presigned GET, as AWS documents it (Signature Version 4)."""
+    parts = urlsplit(url)
+    query = [(name, value) for name, value in parse_qsl(parts.query) if name != "X-Amz-Signature"]
+    values = dict(query)
+    scope = values["X-Amz-Credential"].split("/")[1:]
+    canonical = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in sorted(query))
+    request = f"GET\n{parts.path}\n{canonical}\nhost:{parts.netloc}\n\nhost\nUNSIGNED-PAYLOAD"
+    digest = hashlib.sha256(request.encode()).hexdigest()
+    key = f"AWS4{secret}".encode()
+    for part in (*scope, f"AWS4-HMAC-SHA256\n{values['X-Amz-Date']}\n{'/'.join(scope)}\n{digest}"):
+        key = hmac.new(key, part.encode(), hashlib.sha256).digest()
+    return key.hex()
+
+
+@pytest.mark.parametrize("token", [None, TOKEN])
+async def test_a_private_bucket_gives_a_signed_address_that_expires(token: str | None) -> None:
+    storage = S3Storage(
+        BUCKET,
+        region="eu-west-3",
+        access_key_id=KEY_ID,
+        secret_access_key=SECRET,
+        session_token=token,
+        url_expires_s=600,
+        clock=FixedClock(),
+    )
+    plain = f"https://s3.eu-west-3.amazonaws.com/{BUCKET}/{KEY}"
+    address = await storage.address(plain)
+    query = dict(parse_qsl(urlsplit(address.url).query))
+    assert address.url.startswith(f"{plain}?")
+    assert (query["X-Amz-Expires"], query.get("X-Amz-Security-Token")) == ("600", token)
+    assert query["X-Amz-Signature"] == signature_of(address.url, SECRET)
+    assert address.expires_at is not None
+    assert (address.expires_at - NOW).total_seconds() == 600
+    assert storage.unsigned(address.url) == plain
+
+
+async def test_only_files_below_the_own_prefix_are_signed(server: BucketServer) -> None:
+    storage = server.storage(prefix="ring")
+    for path in (f"{BUCKET}/other/a.png", f"{BUCKET}/ring/../other/a.png", "other/ring/a.png", f"{BUCKET}/ring/"):
+        url = f"{server.url}/{path}"
+        assert (await storage.address(url)).url == url
+
+
+async def test_with_a_public_base_url_addresses_are_permanent_also_those_of_older_rows(
+    server: BucketServer, tmp_path: Path
+) -> None:
+    older = await server.storage(prefix="ring").put(KEY, spool(tmp_path / "s", b"bytes"), {})
+    storage = server.storage(prefix="ring", public_base_url="https://cdn.example.org/media")
+    stored = await storage.put(KEY, spool(tmp_path / "s", b"bytes"), {})
+    assert stored.url == f"https://cdn.example.org/media/{KEY}"
+    for url in (older.url, stored.url):
+        address = await storage.address(url)
+        assert (address.url, address.expires_at) == (stored.url, None)
+        assert await storage.fetch(url, tmp_path / "back", 5)
+        assert (tmp_path / "back").read_bytes() == b"bytes"
+
+
+async def test_a_file_that_is_gone_or_too_large_is_not_fetched(server: BucketServer, tmp_path: Path) -> None:
+    storage = server.storage()
+    stored = await storage.put(KEY, spool(tmp_path / "s", b"bytes"), {})
+    for url, told in ((stored.url, "5 bytes; 4 are allowed"), (f"{stored.url}.gone", "NoSuchKey")):
+        with pytest.raises(StorageRefused, match=told) as caught:
+            await storage.fetch(url, tmp_path / "back", 4)
+        assert caught.value.billed == "no"
+        assert not (tmp_path / "back").exists()
+
+
+async def test_a_large_file_goes_up_in_parts_of_one_size(server: BucketServer, tmp_path: Path) -> None:
+    media = spool(tmp_path / "s", b"x" * (2 * PART_BYTES + 1))
+    await server.storage().put(KEY, media, {})
+    assert sum("partNumber=" in request for request in server.requests) == 3
+    assert (server.bucket / KEY).read_bytes() == media.path.read_bytes()
+    assert server.parts() == []
+
+
+UPLOAD = """
+import asyncio, hashlib, pathlib, resource, sys
+from ring_mcp.domain import MediaFile
+from ring_mcp.storage.s3 import S3Storage
+
+async def main(folder, large_bytes, url, bucket, key_id, secret):
+    storage = S3Storage(bucket, endpoint=url, access_key_id=key_id, secret_access_key=secret)
+    for size_bytes in (1 << 20, int(large_bytes)):
+        path = pathlib.Path(folder, "clip")
+        with path.open("wb") as file:
+            file.truncate(size_bytes)
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        media = MediaFile(path=path, size_bytes=size_bytes, sha256=sha256, content_type="video/mp4", extension="mp4")
+        await storage.put("clip.mp4", media, {})
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+"""Prints the peak of the process's memory, in bytes, after a small and after a large file."""
+
+
+async def test_memory_does_not_grow_with_the_file(server: BucketServer, tmp_path: Path) -> None:
+    size_bytes = 256 * 1024 * 1024
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-c", UPLOAD, str(tmp_path), str(size_bytes), server.url, BUCKET, KEY_ID, SECRET],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    small, after_large = map(int, done.stdout.split())
+    assert (server.bucket / "clip.mp4").stat().st_size == size_bytes
+    assert after_large - small < size_bytes // 3
+
+
+async def test_a_cancelled_put_is_finished_if_that_takes_a_moment(server: BucketServer, tmp_path: Path) -> None:
+    media, release = large(tmp_path / "s", 3), threading.Event()
+    server.before = lambda _: release.wait(LIMIT_S)
+    putting = asyncio.create_task(server.storage().put(KEY, media, {}))
+    await first_request(server)
+    putting.cancel()
+    release.set()
+    with pytest.raises(asyncio.CancelledError):
+        await putting
+    assert (server.bucket / KEY).read_bytes() == media.path.read_bytes()
+    assert server.parts() == []
+
+
+async def test_a_cancelled_put_that_takes_longer_is_aborted_and_leaves_no_parts(
+    server: BucketServer, tmp_path: Path
+) -> None:
+    media, release = large(tmp_path / "s", 12), threading.Event()
+    server.before = lambda _: release.wait(LIMIT_S)
+    putting = asyncio.create_task(server.storage(grace_s=0.0).put(KEY, media, {}))
+    await first_request(server)
+    putting.cancel()
+    await asyncio.wait({putting}, timeout=0.1)  # its grace is over, its first parts are still on their way
+    release.set()
+    with pytest.raises(asyncio.CancelledError):
+        await putting
+    assert server.objects() == []
+    assert server.parts() == []
+    assert any(request.startswith("DELETE") for request in server.requests)
+
+
+async def test_a_large_file_that_changes_under_way_is_not_stored(server: BucketServer, tmp_path: Path) -> None:
+    media = large(tmp_path / "s", 2)
+    with media.path.open("r+b") as file:
+        file.write(b"another beginning")
+    with pytest.raises(StorageError, match="changed while it was being stored"):
+        await server.storage().put(KEY, media, {})
+    assert server.objects() == []
+    assert server.parts() == []
+
+
+async def test_a_bucket_that_vanishes_between_two_parts_is_refused(server: BucketServer, tmp_path: Path) -> None:
+    def vanish(path: str) -> None:
+        if "partNumber=2" in path:
+            shutil.rmtree(server.bucket)
+
+    server.before = vanish
+    with pytest.raises(StorageRefused, match=r"NoSuchBucket.*RING_S3_BUCKET"):
+        await server.storage().put(KEY, large(tmp_path / "s", 3), {})
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "told"),
+    [
+        (403, error_xml("RequestTimeTooSkewed"), StorageError, "clock"),
+        (400, error_xml("ExpiredToken", "it ran out"), StorageRefused, "it ran out.*AWS_SESSION_TOKEN"),
+        (400, error_xml("AuthorizationHeaderMalformed"), StorageRefused, "AWS_REGION"),
+        (301, error_xml("PermanentRedirect"), StorageRefused, "AWS_REGION"),
+        (400, error_xml("EntityTooLarge"), StorageRefused, "no file of this size"),
+        (404, error_xml("NoSuchUpload"), StorageError, "begun anew"),
+        (400, error_xml("InvalidArgument", "a  b\nc"), StorageRefused, "InvalidArgument, a b c"),
+        (403, "<html>a proxy</html>", StorageError, "AWS_ENDPOINT_URL_S3"),
+        (404, "<html>a proxy</html>", StorageError, "AWS_ENDPOINT_URL_S3"),
+    ],
+)
+async def test_what_a_store_says_becomes_what_to_do(
+    server: BucketServer, tmp_path: Path, status: int, body: str, kind: type[StorageError], told: str
+) -> None:
+    for doing in (server.storage().put(KEY, spool(tmp_path / "s", b"x"), {}), server.storage().ping()):
+        server.answers = [(status, body)]
+        with pytest.raises(StorageError, match=told) as caught:
+            await doing
+        assert type(caught.value) is kind
+        assert "\n" not in caught.value.message
+
+
+async def test_a_store_that_is_busy_for_a_moment_is_asked_again(server: BucketServer, tmp_path: Path) -> None:
+    server.answers = [(503, error_xml("SlowDown")), (500, error_xml("InternalError"))]
+    await server.storage().put(KEY, spool(tmp_path / "s", b"x"), {})
+    assert (server.bucket / KEY).read_bytes() == b"x"
+
+
+async def test_a_store_that_stays_busy_is_given_up_for_now(server: BucketServer, tmp_path: Path) -> None:
+    server.answers = [(503, error_xml("SlowDown", "Please reduce your rate")) for _ in range(20)]
+    with pytest.raises(StorageError, match="SlowDown, Please reduce your rate") as caught:
+        await server.storage().put(KEY, spool(tmp_path / "s", b"x"), {})
+    assert caught.value.retryable
+    assert len(server.answers) > 10
+
+
+async def test_what_a_store_echoes_of_a_key_is_not_told(server: BucketServer, tmp_path: Path) -> None:
+    echo = f"<StringToSign>AWS4 {KEY_ID}</StringToSign><SignatureProvided>f00d</SignatureProvided>"
+    for code in ("SignatureDoesNotMatch", "SomethingNew"):
+        server.answers = [(403, error_xml(code, f"your key {KEY_ID} with {SECRET} and {TOKEN}", echo))]
+        with pytest.raises(StorageRefused, match=r"your key \*\*\* with \*\*\* and \*\*\*") as caught:
+            await server.storage(session_token=TOKEN).put(KEY, spool(tmp_path / "s", b"x"), {})
+        assert not [word for word in (KEY_ID, SECRET, TOKEN, "f00d") if word in caught.value.message]
+
+
+async def test_the_health_check_only_reads(server: BucketServer) -> None:
+    await server.storage(prefix="ring").ping()
+    assert [request.split()[0] for request in server.requests] == ["GET"]
+
+
+async def test_a_store_that_does_not_answer_the_health_check_is_named_in_time(server: BucketServer) -> None:
+    release = threading.Event()
+    server.before = lambda _: release.wait(LIMIT_S)
+    with pytest.raises(StorageError, match=f"{BUCKET} at {server.url}.*no answer"):
+        await server.storage().ping()
+    release.set()
+
+
+async def test_a_bucket_that_does_not_exist_is_refused_by_put_and_ping(server: BucketServer, tmp_path: Path) -> None:
+    storage = server.storage("another-bucket")
+    for doing in (storage.put(KEY, spool(tmp_path / "s", b"x"), {}), storage.ping()):
+        with pytest.raises(StorageRefused, match=r"NoSuchBucket.*RING_S3_BUCKET"):
+            await doing
+
+
+def test_every_wrong_setting_is_named_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        S3Storage("a/b", prefix="../up", endpoint="localhost:9000", access_key_id=KEY_ID)
+    names = [problem.partition(":")[0] for problem in caught.value.problems]
+    assert names == ["RING_S3_BUCKET", "RING_S3_PREFIX", "AWS_ENDPOINT_URL_S3", "AWS_SECRET_ACCESS_KEY"]
+    with pytest.raises(ConfigError, match="AWS_SESSION_TOKEN"):
+        S3Storage(BUCKET, session_token=TOKEN)
+
+
+def test_without_the_library_the_install_line_is_told_at_the_start() -> None:
+    program = (
+        "import sys; sys.modules['obstore'] = None\n"
+        "from ring_mcp.storage.s3 import S3Storage\n"
+        "try: S3Storage('media')\n"
+        "except Exception as exc: print(type(exc).__name__, exc)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.startswith("ConfigError FILE_BACKEND: s3 needs the library obstore")
+    assert done.stdout.strip().endswith(INSTALL)
+
+
+@given(st.dictionaries(st.from_regex(r"[a-z]{1,8}", fullmatch=True), st.text(max_size=300), max_size=4))
+def test_metadata_is_ascii_and_can_be_read_back_or_is_left_out(metadata: dict[str, str]) -> None:
+    for name, value in ascii_metadata(metadata).items():
+        assert value.isascii()
+        assert " " not in value
+        assert unquote(value) == metadata[name]
