@@ -183,7 +183,8 @@ class HealthConductor:
                 status="warning",
                 detail=f"{each.model}: billed {usd(each.billed_usd)} for what is listed at {usd(each.list_usd)} "
                 f"({each.drift:+.1%} over the last {each.jobs} jobs)",
-                fix="Quotes and caps count with the list: `ring-mcp presets check --live` compares it.",
+                fix="Quotes and caps count with presets.json: compare it with the provider's price list "
+                "(`ring-mcp presets check --live` does, as far as prices are listed).",
             )
             for each in bills
             if each.is_off

@@ -89,8 +89,10 @@ class MediaInputs:
         return replace(request, **changes)
 
     async def for_provider(self, plan: Plan) -> Inputs:
-        """Everything that the plan takes in, as the provider can read it; a first frame that is to be made is not
-        among it. Raises InvalidRequest if something is no longer there."""
+        """Everything that the plan takes in, as the provider can read it: a first frame once it has been made.
+
+        Raises InvalidRequest if something is no longer there.
+        """
         references = tuple(
             [
                 await self._image_for_provider(reference, f"referenceImages[{number}]")
@@ -184,7 +186,10 @@ class MediaInputs:
         return f"data:{media.content_type};base64,{base64.b64encode(content).decode()}"
 
     def _new_file(self) -> Path:
-        self._spool.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            self._spool.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as exc:
+            raise _not_writable(self._spool, exc) from exc
         return self._spool / f"input-{uuid.uuid4().hex}"
 
     async def _public_address(self, url: str, field: str) -> str | None:
@@ -247,7 +252,8 @@ def _check_length(plan: VideoPlan, model: VideoModel, duration_s: Decimal) -> No
             f"{has} edits {model.max_edit_input_s} s at most; leave sourceVideoUrl out to re-generate at 720p"
         )
     least_s, most_s = model.min_extend_input_s or 0, model.max_extend_input_s
-    if plan.generation_kind == "extend" and most_s is not None and not least_s <= duration_s <= most_s:
+    # Frames have a length of their own: a clip of 15 s may measure a few hundredths more.
+    if plan.generation_kind == "extend" and most_s is not None and not least_s <= round(duration_s, 1) <= most_s:
         raise InvalidRequest(f"{has} extends clips of {least_s} to {most_s} s; give it one of that length")
 
 
@@ -264,8 +270,19 @@ def _write_inline(uri: str, path: Path, field: str) -> str:
         content = base64.b64decode(payload, validate=True)
     except ValueError as exc:
         raise InvalidRequest(f"{field}: the data URI is not base64") from exc
-    path.write_bytes(content)
+    try:
+        path.write_bytes(content)
+    except OSError as exc:
+        raise _not_writable(path.parent, exc) from exc
     return hashlib.sha256(content).hexdigest()
+
+
+def _not_writable(spool: Path, exc: OSError) -> StorageError:
+    return StorageError(
+        f"the spool folder {spool} cannot be written ({exc.strerror}); nothing was spent",
+        billed="no",
+        next_action="Point RING_STATE_DIR to a writable folder with some space.",
+    )
 
 
 def _told(exc: ProviderError) -> str:

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 from running import ACTOR, charges, job_of, running
 
-from ring_mcp.domain import ImageRequest, JobState, VideoRequest
-from ring_mcp.errors import CapExceeded, InvalidRequest
+from ring_mcp.domain import ImageRequest, JobState, VideoPlan, VideoRequest
+from ring_mcp.errors import CapExceeded, InvalidRequest, StorageError
 from ring_mcp.sandbox.app import XAI_PATH
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.sandbox.settings import DEFAULT_XAI_KEY
@@ -92,6 +92,30 @@ async def test_a_picture_that_comes_inline_is_not_written_into_the_ledger(
             await app.images.generate(other, actor_id=ACTOR)
         assert again.success
     assert charges(sandbox) == 2
+
+
+async def test_a_last_frame_that_comes_inline_is_kept_beside_the_ledger_too(
+    sandbox: SandboxServer, tmp_path: Path
+) -> None:
+    async with running(sandbox, tmp_path) as app:
+        request = VideoRequest(prompt="x", duration_s=1, first_frame_prompt="a", last_frame_url=inline(jpeg()))
+        result = await app.videos.generate(request, actor_id=ACTOR)
+        assert result.success
+        plan = (await job_of(app, result.job_id)).plan
+        assert isinstance(plan, VideoPlan)
+        assert (plan.last_frame_url or "").startswith("kept:")
+    body = sent(sandbox, "/videos/generations")
+    assert body["last_frame"]["url"].startswith("data:image/jpeg;base64,")
+
+
+async def test_a_spool_that_cannot_be_written_is_told_before_any_spend(sandbox: SandboxServer, tmp_path: Path) -> None:
+    (tmp_path / "sandbox").mkdir()
+    (tmp_path / "sandbox" / "spool").write_text("in the way")
+    async with running(sandbox, tmp_path) as app:
+        with pytest.raises(StorageError, match="cannot be written") as caught:
+            await app.images.generate(ImageRequest(prompt="x", reference_images=(inline(jpeg()),)), actor_id=ACTOR)
+        assert caught.value.billed == "no"
+    assert not sandbox.state.requests
 
 
 async def test_a_quote_leaves_no_file_behind(sandbox: SandboxServer, tmp_path: Path) -> None:

@@ -278,15 +278,19 @@ async def test_fewer_pictures_than_asked_for_come_with_a_warning(service: Servic
 
 
 async def test_pictures_that_are_given_are_used_and_billed_or_refused_in_the_plan(service: Service) -> None:
-    picture = "data:image/png;base64," + base64.b64encode(PNG).decode()
+    encoded = base64.b64encode(PNG).decode()
+    picture = f"data:image/png;base64,{encoded}"
     default = PRESETS.defaults.image[service.name].model
     most = PRESETS.image_models[default].max_input_images
     for count in {min(1, most), most} - {0}:
         service.sandbox.state.books.clear()
+        service.sandbox.state.requests.clear()
         plan = service.plan(reference_images=(picture,) * count, n=2)
         result = await service.result(plan)
         assert len(result.outputs) == 2
         assert result.billed_usd == service.billed_usd == plan.list_usd
+        sent = [str(request["body"]) for request in service.sandbox.state.requests if request["method"] == "POST"]
+        assert {body.count(encoded[:60]) for body in sent} == {count}
     with pytest.raises(InvalidRequest, match="reference images"):
         service.plan(reference_images=(picture,) * (most + 1))
 
