@@ -197,7 +197,7 @@ def test_a_file_of_clips_is_run_and_its_clips_saved(arguments: tuple[str, str], 
     assert done.returncode == 0, done.stdout + done.stderr
     rows = json.loads((tmp_path / "output" / "manifest.json").read_text())["clips"]
     clips = json.loads(Path(arguments[1]).read_text())["clips"]
-    assert [row["id"] for row in rows] == [clip["id"] for clip in clips]
+    assert {row["id"] for row in rows} == {clip["id"] for clip in clips}
     for row in rows:
         assert (row["status"], Path(row["localPath"]).name) == ("done", f"{row['id']}-{row['qualityMode']}.mp4")
         assert Path(row["localPath"]).read_bytes()[4:8] == b"ftyp"

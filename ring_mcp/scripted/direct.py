@@ -16,11 +16,11 @@ from ring_mcp.scripted.schema import (
     ClipVideo,
     Defaults,
     FirstFrame,
+    Prose,
     QualityMode,
     ScriptRequest,
     Seconds,
     VideoResolution,
-    Words,
 )
 
 
@@ -29,8 +29,8 @@ class JobsClip(Strict):
     duration: Seconds
     aspect_ratio: Text | None = Field(None, alias="aspect_ratio")
     image_url: Address | None = None
-    prompt: Words
-    model: Words | None = None
+    prompt: Prose
+    model: Prose | None = None
     resolution: VideoResolution | None = None
 
 

@@ -66,11 +66,11 @@ def _once(kind: str) -> Callable[[str, ValidationInfo], str]:
     return check
 
 
-Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1), AfterValidator(sendable)]
+Prose = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1), AfterValidator(sendable)]
 Address = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(sendable)]
 """A blank one, which Ring's own files have, is none."""
 
-Directions = Annotated[Words, AfterValidator(_placeholders_in_cast)]
+Directions = Annotated[Prose, AfterValidator(_placeholders_in_cast)]
 Seconds = Annotated[int, Field(ge=1, le=15), BeforeValidator(not_a_bool)]
 CastId = Annotated[
     str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=_MAX_SHOWN_CHARS), AfterValidator(_once("cast ids"))
@@ -101,8 +101,8 @@ class CastMember(Strict):
     """Somebody or something that looks the same in every clip: {{id}} stands for the description."""
 
     id: CastId
-    description: Annotated[Words, AfterValidator(_no_braces)]
-    label: Words | None = Field(None, description="Who speaks, in DIALOGUE. Default: the description's beginning.")
+    description: Annotated[Prose, AfterValidator(_no_braces)]
+    label: Prose | None = Field(None, description="Who speaks, in DIALOGUE. Default: the description's beginning.")
 
 
 class FirstFrame(Strict):
@@ -111,14 +111,14 @@ class FirstFrame(Strict):
     image_prompt: Directions | None = None
     image_url: Address | None = Field(None, description="Wins over imagePrompt.")
     image_provider: ImageProvider | None = None
-    image_model: Words | None = None
+    image_model: Prose | None = None
     image_resolution: ImageResolution | None = None
 
 
 class Line(Strict):
     speaker: Annotated[str, AfterValidator(_in_cast)] = Field(description="An id of the cast.")
-    line: Words = Field(description="Spoken text, sent as it stands. Lip movement is best effort.")
-    tone: Words | None = None
+    line: Prose = Field(description="Spoken text, sent as it stands. Lip movement is best effort.")
+    tone: Prose | None = None
 
 
 class Scene(Strict):
@@ -129,7 +129,7 @@ class Scene(Strict):
 
 class ClipVideo(Strict):
     provider: Literal["xai"] | None = None
-    model: Words | None = None
+    model: Prose | None = None
     quality_mode: QualityMode | None = None
     resolution: VideoResolution | None = None
 
@@ -145,7 +145,7 @@ class Clip(Strict):
     id: ClipId = Field(description="Names the clip in the manifest and its file.")
     duration: Seconds
     aspect_ratio: Text | None = None
-    prompt: Words | None = Field(None, description="Sent as it stands, in place of everything in scene and setting.")
+    prompt: Prose | None = Field(None, description="Sent as it stands, in place of everything in scene and setting.")
     first_frame: FirstFrame | None = None
     scene: Scene | None = None
     video: ClipVideo | None = None

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from ring_mcp.domain.fields import Strict
 from ring_mcp.scripted.reading import validated
-from ring_mcp.scripted.schema import Seconds, Words
+from ring_mcp.scripted.schema import Prose, Seconds
 
 NAME = "storyboard"
 TITLE = "From an idea to clips"
@@ -96,10 +96,10 @@ remaster: true. Give me the permanent URL of every clip, and what could not be m
 
 
 class StoryboardArguments(Strict):
-    idea: Words = Field(description="What it is about, in a sentence or a page.")
+    idea: Prose = Field(description="What it is about, in a sentence or a page.")
     clips: Annotated[int, Field(ge=1, le=50)] = Field(3, description="How many clips. Default: 3.")
     duration: Seconds = Field(6, description="Seconds of each clip, 1 to 15. Default: 6.")
-    style: Words = Field("as the idea suggests", description="Look and mood, like 'hand-drawn, warm'.")
+    style: Prose = Field("as the idea suggests", description="Look and mood, like 'hand-drawn, warm'.")
 
 
 def storyboard(arguments: Mapping[str, str]) -> str:

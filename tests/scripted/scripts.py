@@ -83,6 +83,8 @@ resolutions = st.sampled_from(["480p", "720p", "1080p"])
 frames = maybe(
     imagePrompt=directions, imageUrl=plain, imageModel=plain, imageProvider=st.sampled_from(["xai", "google"])
 )
+overlays = st.fixed_dictionaries({"text": words}, optional={"role": st.sampled_from(["title", "cta"])})
+thumbnails = st.fixed_dictionaries({"enabled": st.booleans()}, optional={"overlays": st.lists(overlays, max_size=2)})
 clips = st.one_of(
     *(
         st.fixed_dictionaries(
@@ -91,6 +93,7 @@ clips = st.one_of(
                 "aspectRatio": st.sampled_from(["16:9", "1:1"]),
                 "firstFrame": frames,
                 "video": maybe(qualityMode=modes, resolution=resolutions, model=plain),
+                "thumbnail": thumbnails,
                 "remaster": maybe(sourceVideoUrl=plain, remasterFromRequestId=plain),
             },
         )

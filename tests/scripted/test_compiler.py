@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scripted.scripts import WHOLE, requests, script
 
@@ -59,6 +59,8 @@ EDIT = {
     "persistToFilebase": True,
     "remaster": True,
 }
+
+at_any_speed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def compiled(request: ScriptRequest, number: int, remaster: Remaster | None = None) -> dict[str, Any]:
@@ -134,6 +136,7 @@ def test_somebody_who_is_not_in_the_cast_is_refused_even_if_nobody_parsed(field:
         compiled(request, 0)
 
 
+@at_any_speed
 @given(requests)
 def test_no_placeholder_is_left_and_a_prompt_of_ones_own_wins_as_it_stands(request: ScriptRequest) -> None:
     for clip in request.clips:
@@ -146,6 +149,7 @@ def test_no_placeholder_is_left_and_a_prompt_of_ones_own_wins_as_it_stands(reque
             assert "{{" in spoken or "{{" not in prompt
 
 
+@at_any_speed
 @given(requests)
 def test_every_line_is_in_the_prompt_as_it_stands_and_in_its_order(request: ScriptRequest) -> None:
     for clip in request.clips:
@@ -161,6 +165,7 @@ remasters = st.one_of(
 )
 
 
+@at_any_speed
 @given(requests, remasters)
 def test_the_tool_takes_whatever_is_compiled(request: ScriptRequest, remaster: Remaster | None) -> None:
     for clip in request.clips:

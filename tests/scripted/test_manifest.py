@@ -219,6 +219,7 @@ def test_after_any_writes_of_two_writers_each_key_has_its_last_one(steps: list[A
     assert len(rows) == len(expected)
 
 
+@settings(deadline=None)
 @given(st.lists(st.dictionaries(st.sampled_from(["id", "qualityMode", "url", "x"]), st.text(max_size=2)), max_size=5))
 def test_merging_changes_one_row_at_most_and_keeps_the_order(rows: list[dict[str, Any]]) -> None:
     after = merged(rows, {"id": "a", "qualityMode": "draft", "status": "done"})

@@ -8,7 +8,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scripted.scripts import WHOLE
 
@@ -241,6 +241,7 @@ anything = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(list(WHOLE)), anything))
 def test_any_json_is_taken_or_refused_in_sentences(changes: dict[str, Any]) -> None:
     try:
