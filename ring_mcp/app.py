@@ -1,4 +1,4 @@
-"""The composition root: Config -> adapters -> conductors -> tools. The only place that names concrete adapters."""
+"""The composition root: Config -> adapters -> conductors -> tools. With wiring.py the only place to name adapters."""
 
 from __future__ import annotations
 
@@ -28,12 +28,9 @@ from ring_mcp.ledger.base import Ledger
 from ring_mcp.plans.image import ImageSettings
 from ring_mcp.plans.video import VideoSettings
 from ring_mcp.presets import Presets, load_presets
-from ring_mcp.providers.base import Providers
-from ring_mcp.providers.http import ProviderHttp
-from ring_mcp.providers.xai.images import XaiImages
-from ring_mcp.providers.xai.videos import XaiVideos
 from ring_mcp.storage.base import Links, Storage
 from ring_mcp.tools.job_answers import Previews
+from ring_mcp.wiring import open_providers, with_sandbox
 
 if TYPE_CHECKING:
     from ring_mcp.tools.resources import Resources
@@ -102,7 +99,7 @@ async def open_app(
     """
     clock = clock or SystemClock()
     async with contextlib.AsyncExitStack() as stack:
-        config = _with_sandbox(config, stack)
+        config = with_sandbox(config, stack)
         presets = load_presets()
         caps = Caps(
             per_call_usd=config.max_usd_per_call,
@@ -114,12 +111,7 @@ async def open_app(
         stack.push_async_callback(ledger.aclose)
         storage = storage or _storage(config, clock, links)
         stack.push_async_callback(storage.aclose)
-        http = _xai_http(config, clock)
-        stack.push_async_callback(http.aclose)
-        providers: Providers = {
-            ("image", "xai"): XaiImages(http, has_key=config.xai_api_key is not None, clock=clock),
-            ("video", "xai"): XaiVideos(http, has_key=config.xai_api_key is not None, clock=clock),
-        }
+        providers, http = open_providers(config, presets, clock, stack)
         spool, previews = state / "spool", state / "previews" if config.result_preview else None
         homecoming = Homecoming(
             providers,
@@ -205,6 +197,7 @@ def image_settings(config: Config) -> ImageSettings:
         models={"xai": config.xai_image_model, "google": config.google_image_model},
         aspect_ratios={"xai": config.xai_image_aspect_ratio, "google": config.google_image_aspect_ratio},
         resolutions={"xai": config.xai_image_resolution, "google": config.google_image_size},
+        own_endpoints=config.own_endpoints,
     )
 
 
@@ -215,27 +208,6 @@ def video_settings(config: Config) -> VideoSettings:
         duration_s=config.xai_video_default_duration,
         aspect_ratio=config.xai_video_aspect_ratio,
         images=image_settings(config),
-    )
-
-
-def _with_sandbox(config: Config, stack: contextlib.AsyncExitStack) -> Config:
-    """In sandbox mode every outside service is the sandbox: its own, or the one whose address was given."""
-    if not config.sandbox:
-        return config
-    from pydantic import SecretStr
-
-    from ring_mcp.sandbox.app import RINGBASE_PATH, XAI_PATH
-    from ring_mcp.sandbox.server import SandboxServer
-    from ring_mcp.sandbox.settings import DEFAULT_RINGBASE_TOKEN, DEFAULT_XAI_KEY
-
-    url = stack.enter_context(SandboxServer()).url if config.sandbox is True else str(config.sandbox)
-    return config.model_copy(
-        update={
-            "xai_api_base_url": url + XAI_PATH,
-            "xai_api_key": SecretStr(DEFAULT_XAI_KEY),
-            "ringbase_api_url": url + RINGBASE_PATH,
-            "ringbase_api_token": SecretStr(DEFAULT_RINGBASE_TOKEN),
-        }
     )
 
 
@@ -272,17 +244,6 @@ def _storage(config: Config, clock: Clock, links: Links | None) -> Storage:
     from ring_mcp.storage.local import LocalStorage
 
     return LocalStorage(config.local_storage_dir or config.state_path / "files", links)
-
-
-def _xai_http(config: Config, clock: Clock) -> ProviderHttp:
-    key = config.xai_api_key.get_secret_value() if config.xai_api_key else ""
-    return ProviderHttp(
-        provider="xai",
-        base_url=config.xai_api_base_url,
-        headers={"Authorization": f"Bearer {key}"} if key else {},
-        clock=clock,
-        max_media_bytes=config.max_media_bytes,
-    )
 
 
 def _paces(config: Config) -> dict[MediaKind, Pace]:

@@ -6,6 +6,7 @@ Facts that change live in that file, never in code. ``load_presets`` names the k
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -19,6 +20,7 @@ from ring_mcp.package_data import data_path
 
 ProviderName = Literal["xai", "google"]
 Usd = Annotated[Decimal, Field(ge=0, decimal_places=6)]
+TokenKind = Literal["input", "text", "image", "video"]
 
 
 class _Entry(BaseModel):
@@ -36,11 +38,15 @@ class QualityMode(_Entry):
 
 
 class ImagePrices(_Entry):
-    """``image_usd[quality][resolution]``; models without qualities have the one key "standard"."""
+    """``image_usd[quality][resolution]``; models without qualities have the one key "standard".
+
+    ``million_tokens_usd``: what a million tokens of each kind cost where the provider bills tokens.
+    """
 
     as_of: date
     image_usd: dict[str, dict[str, Usd]]
     input_image_usd: Usd = Decimal(0)
+    million_tokens_usd: dict[TokenKind, Usd] = {}
 
     def of(self, quality: str | None, resolution: str) -> Decimal:
         """Dollars per picture."""
@@ -55,7 +61,10 @@ class VideoPrices(_Entry):
 
 
 class Model(_Entry):
-    """What every model has. ``retires_on`` is the first day without it."""
+    """What every model has. ``retires_on`` is the first day without it.
+
+    ``own_endpoint``: an endpoint of the operator's own may serve it even then.
+    """
 
     provider: ProviderName
     aspect_ratios: tuple[str, ...] = ()
@@ -63,12 +72,13 @@ class Model(_Entry):
     retires_on: date | None = None
     replaced_by: str | None = None
     redirect: bool = False
+    own_endpoint: bool = False
 
     def is_retired(self, today: date) -> bool:
         return self.retires_on is not None and today >= self.retires_on
 
     def _check_has_prices(self, prices: object | None) -> None:
-        if prices is None and (self.retires_on is None or self.redirect):
+        if prices is None and (self.retires_on is None or self.redirect or self.own_endpoint):
             raise ValueError("a model that can still be called needs prices")
 
 
@@ -116,6 +126,7 @@ class ImageDefaults(_Entry):
     model: str
     aspect_ratio: str
     resolution: str
+    first_frame_resolution: str
 
 
 class VideoDefaults(_Entry):
@@ -148,6 +159,15 @@ class Presets(_Entry):
     modes: dict[Literal["draft", "draft_i2v", "production", "production_i2v"], QualityMode]
     image_models: dict[str, ImageModel]
     video_models: dict[str, VideoModel]
+
+    def token_prices(self) -> Mapping[str, Mapping[str, Decimal]]:
+        """By model: what a million tokens of each kind cost, in dollars."""
+        priced = {name: model.prices for name, model in self.image_models.items()}
+        return {
+            name: {str(kind): usd for kind, usd in prices.million_tokens_usd.items()}
+            for name, prices in priced.items()
+            if prices is not None
+        }
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:

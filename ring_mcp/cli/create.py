@@ -66,7 +66,7 @@ def image(
 @click.option("--model", help="The provider's model id in place of the mode's own.")
 @click.option("--image-url", help="First frame: an http(s) URL, or a file that the server may read.")
 @click.option("--first-frame-prompt", help="Make the first frame from this prompt first (a paid picture).")
-@click.option("--image-provider", help="Who makes the first frame.")
+@click.option("--image-provider", help="Who makes the first frame: xai or google.")
 @click.option("--image-model", help="The first frame's model.")
 @click.option("--image-resolution", help="The first frame's size: 1k or 2k.")
 @click.option("--source-video-url", help="With --remaster: the clip to edit.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -10,6 +11,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 MediaKind = Literal["image", "video"]
+
+MAKERS: Mapping[str, str] = {"xai": "xAI", "google": "Google"}
+"""Providers as people write their names."""
 
 
 class Value(BaseModel):

@@ -9,19 +9,23 @@ from decimal import Decimal
 
 from ring_mcp.domain import ImagePlan, ImageRequest, PriceLine
 from ring_mcp.errors import InvalidRequest
-from ring_mcp.plans.rules import checked_prompt, checked_purpose, choice, listed, living_model
+from ring_mcp.plans.rules import checked_prompt, checked_purpose, choice, listed, living_model, ratio
 from ring_mcp.presets import Presets, ProviderName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageSettings:
-    """What the operator's configuration says about images; None falls through to presets.json."""
+    """What the operator's configuration says about images; None falls through to presets.json.
+
+    ``own_endpoints``: providers whose address is one of the operator's own.
+    """
 
     default_provider: ProviderName
     storage_prefix: str
     models: Mapping[ProviderName, str | None]
     aspect_ratios: Mapping[ProviderName, str | None]
     resolutions: Mapping[ProviderName, str | None]
+    own_endpoints: frozenset[ProviderName] = frozenset()
 
 
 def plan_image(request: ImageRequest, settings: ImageSettings, presets: Presets, today: date) -> ImagePlan:
@@ -30,12 +34,13 @@ def plan_image(request: ImageRequest, settings: ImageSettings, presets: Presets,
     Raises InvalidRequest (with the field and what is allowed) or ModelRetired (with the successor's name).
     """
     prompt = checked_prompt(request.prompt, presets.limits.max_prompt_chars)
-    provider = _provider(request, settings, presets)
+    provider = image_provider(request.provider, settings, presets)
     defaults = presets.defaults.image[provider]
     requested_model = request.model or settings.models.get(provider) or defaults.model
-    name, model, warnings = living_model(requested_model, presets.image_models, provider, today)
-    aspect_ratio = choice(
-        "aspectRatio",
+    name, model, warnings = living_model(
+        requested_model, presets.image_models, provider, today, own_endpoint=provider in settings.own_endpoints
+    )
+    aspect_ratio = ratio(
         request.aspect_ratio or settings.aspect_ratios.get(provider) or defaults.aspect_ratio,
         model.aspect_ratios,
         name,
@@ -80,8 +85,9 @@ def plan_image(request: ImageRequest, settings: ImageSettings, presets: Presets,
     )
 
 
-def _provider(request: ImageRequest, settings: ImageSettings, presets: Presets) -> ProviderName:
-    wanted = request.provider or settings.default_provider
+def image_provider(asked: str | None, settings: ImageSettings, presets: Presets) -> ProviderName:
+    """Who makes the picture. Raises InvalidRequest with the names there are."""
+    wanted = asked or settings.default_provider
     for provider in presets.defaults.image:
         if provider == wanted.strip().lower():
             return provider

@@ -13,13 +13,12 @@ from decimal import ROUND_HALF_UP, Decimal
 
 from ring_mcp.domain import GenerationKind, ImagePlan, ImageRequest, PriceLine, VideoPlan, VideoRequest
 from ring_mcp.errors import InvalidRequest
-from ring_mcp.plans.image import ImageSettings, plan_image
+from ring_mcp.plans.image import ImageSettings, image_provider, plan_image
 from ring_mcp.plans.rules import checked_prompt, checked_purpose, choice, listed, living_model
 from ring_mcp.presets import Presets, ProviderName, QualityMode, VideoModel
 
 PROVIDER: ProviderName = "xai"
 REMASTER_RESOLUTION = "720p"
-FIRST_FRAME_RESOLUTION = "2k"
 FIRST_FRAME_RATIO = "16:9"
 
 
@@ -176,13 +175,14 @@ def _first_frame(
     if request.image_url:
         warnings.append("firstFramePrompt is not used: imageUrl was given")
         return None
+    provider = image_provider(request.image_provider, settings.images, presets)
     checked_prompt(request.first_frame_prompt, presets.limits.max_prompt_chars, "firstFramePrompt")
     still = ImageRequest(
         prompt=request.first_frame_prompt,
-        provider=request.image_provider,
+        provider=provider,
         model=request.image_model,
         aspect_ratio=request.aspect_ratio or settings.aspect_ratio or FIRST_FRAME_RATIO,
-        resolution=request.image_resolution or FIRST_FRAME_RESOLUTION,
+        resolution=request.image_resolution or presets.defaults.image[provider].first_frame_resolution,
         purpose=request.purpose or "first-frame",
         ref_code=request.ref_code,
     )

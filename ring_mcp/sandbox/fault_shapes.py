@@ -77,7 +77,8 @@ def _legacy_revised_prompt(payload: Payload, _fault: Fault, _state: SandboxState
 
 
 def _usage_null(payload: Payload, _fault: Fault, _state: SandboxState) -> Payload | None:
-    return payload | {"usage": None} if "usage" in payload else None
+    name = "usageMetadata" if "usageMetadata" in payload else "usage"
+    return payload | {name: None} if name in payload else None
 
 
 def _no_request_id(payload: Payload, fault: Fault, _: SandboxState) -> Payload | None:

@@ -14,12 +14,19 @@ from ring_mcp.sandbox.settings import SandboxRefusal
 
 UNTIL_CLEARED = -1
 
+_GOOGLE = ("google", "provider")
 _CLASSES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
-    ("POST", r"/xai/v1/images/(generations|edits)$", ("xai", "create", "xai_create", "image_create", "image_result")),
-    ("POST", r"/xai/v1/videos/(generations|edits|extensions)$", ("xai", "create", "xai_create")),
-    ("GET", r"/xai/v1/images/[^/]+$", ("xai", "poll", "image_result")),
-    ("GET", r"/xai/v1/videos/[^/]+$", ("xai", "poll", "video_poll")),
-    ("GET", r"/xai/", ("xai",)),
+    (
+        "POST",
+        r"/xai/v1/images/(generations|edits)$",
+        ("xai", "provider", "create", "xai_create", "image_create", "image_result"),
+    ),
+    ("POST", r"/xai/v1/videos/(generations|edits|extensions)$", ("xai", "provider", "create", "xai_create")),
+    ("GET", r"/xai/v1/images/[^/]+$", ("xai", "provider", "poll", "image_result")),
+    ("GET", r"/xai/v1/videos/[^/]+$", ("xai", "provider", "poll", "video_poll")),
+    ("GET", r"/xai/", ("xai", "provider")),
+    ("POST", r"/google/v1(beta)?/models/[^/]+:(generateContent|predict)$", (*_GOOGLE, "create", "google_image")),
+    ("", r"/google/", _GOOGLE),
     ("GET", r"/media/|/ringbase/files/", ("media",)),
     ("POST", r"/ringbase/api/v1/upload$", ("ringbase", "upload")),
     ("", r"/ringbase/api/", ("ringbase",)),

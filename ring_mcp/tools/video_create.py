@@ -46,9 +46,11 @@ class VideoCreateArguments(Arguments):
     first_frame_prompt: Text | None = Field(
         None, description="Make the first frame from this prompt first (a paid image). Not used if imageUrl is given."
     )
-    image_provider: Text | None = Field(None, description="Who makes the first frame. Default: xai.")
+    image_provider: Text | None = Field(None, description="Who makes the first frame: xai or google. Default: xai.")
     image_model: Text | None = Field(None, description="The first frame's model.")
-    image_resolution: Text | None = Field(None, description="The first frame's size: 1k or 2k (default).")
+    image_resolution: Text | None = Field(
+        None, description="The first frame's size: 1k or 2k. Default: 2k on xAI, 1k on Google."
+    )
     source_video_url: Text | None = Field(None, description="With remaster: the clip to edit.")
     remaster_from_video_url: Text | None = Field(None, description="Another name of sourceVideoUrl, which wins.")
     remaster: bool = Field(False, description="true: make it at 720p; with sourceVideoUrl: edit that clip.")
