@@ -27,14 +27,23 @@ class _Entry(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True)
 
 
-class QualityMode(_Entry):
-    """One row of Ring's mode table; ``estimated_usd_per_second`` feeds estimatedCostUsd only."""
+class ModeChoice(_Entry):
+    """What a quality mode means with one provider; ``estimated_usd_per_second`` feeds estimatedCostUsd only."""
 
     model: str
     resolution: str
     estimated_usd_per_second: Usd
+
+
+class QualityMode(ModeChoice):
+    """One row of Ring's mode table, which is xAI's; ``providers`` has the choices of the others."""
+
+    providers: dict[ProviderName, ModeChoice] = {}
     supports_text_to_video: bool
     requires_image_url: bool
+
+    def of(self, provider: ProviderName) -> ModeChoice:
+        return self.providers.get(provider, self)
 
 
 class ImagePrices(_Entry):
@@ -58,6 +67,7 @@ class VideoPrices(_Entry):
     second_usd: dict[str, Usd]
     input_image_usd: Usd = Decimal(0)
     input_video_second_usd: Usd = Decimal(0)
+    million_tokens_usd: dict[TokenKind, Usd] = {}
 
 
 class Model(_Entry):
@@ -104,10 +114,14 @@ class ImageModel(Model):
 
 
 class VideoModel(Model):
+    """``image_sets_ratio``: a first frame decides the shape. ``download_needs_key``: its addresses are not for all."""
+
     text_to_video: bool = False
     image_to_video: bool = False
     edit: bool = False
     extend: bool = False
+    image_sets_ratio: bool = False
+    download_needs_key: bool = False
     min_duration_s: int = 1
     max_duration_s: int = 15
     max_edit_input_s: Decimal | None = None
@@ -162,7 +176,8 @@ class Presets(_Entry):
 
     def token_prices(self) -> Mapping[str, Mapping[str, Decimal]]:
         """By model: what a million tokens of each kind cost, in dollars."""
-        priced = {name: model.prices for name, model in self.image_models.items()}
+        models: Mapping[str, ImageModel | VideoModel] = {**self.image_models, **self.video_models}
+        priced = {name: model.prices for name, model in models.items()}
         return {
             name: {str(kind): usd for kind, usd in prices.million_tokens_usd.items()}
             for name, prices in priced.items()
@@ -174,6 +189,11 @@ class Presets(_Entry):
         for mode_name, mode in self.modes.items():
             if mode.model not in self.video_models:
                 raise ValueError(f"modes.{mode_name}.model names {mode.model!r}, which videoModels does not have")
+            for provider, choice in mode.providers.items():
+                model_of_choice = self.video_models.get(choice.model)
+                if model_of_choice is None or model_of_choice.provider != provider:
+                    where = f"modes.{mode_name}.providers.{provider}.model"
+                    raise ValueError(f"{where} names {choice.model!r}, not one of its videoModels")
         for provider, chosen in self.defaults.image.items():
             default = self.image_models.get(chosen.model)
             if default is None or default.provider != provider:

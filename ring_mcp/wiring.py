@@ -9,6 +9,7 @@ from ring_mcp.config import Config
 from ring_mcp.presets import Presets
 from ring_mcp.providers.base import Providers
 from ring_mcp.providers.google.images import GoogleImages
+from ring_mcp.providers.google.videos import GoogleVideos
 from ring_mcp.providers.http import ProviderHttp
 from ring_mcp.providers.xai.images import XaiImages
 from ring_mcp.providers.xai.videos import XaiVideos
@@ -41,6 +42,7 @@ def open_providers(
         ("image", "xai"): XaiImages(xai, has_key=bool(xai_key), clock=clock),
         ("video", "xai"): XaiVideos(xai, has_key=bool(xai_key), clock=clock),
         ("image", "google"): GoogleImages(google, has_key=bool(google_key), token_prices=tokens, clock=clock),
+        ("video", "google"): GoogleVideos(google, has_key=bool(google_key), token_prices=tokens, clock=clock),
     }
     return providers, xai
 

@@ -59,10 +59,11 @@ def image(
 
 @click.command()
 @click.argument("prompt")
+@click.option("--provider", help="xai (default) or google.")
 @click.option("--quality-mode", help="draft, draft_i2v, production or production_i2v.")
-@click.option("--duration", type=int, help="Whole seconds, 1 to 15.")
+@click.option("--duration", type=int, help="Whole seconds, 1 to 15; 3 to 10 on Google.")
 @click.option("--aspect-ratio", help="Like 16:9, 9:16, 1:1.")
-@click.option("--resolution", help="480p, 720p or 1080p in place of the mode's own.")
+@click.option("--resolution", help="480p (360p on Google), 720p or 1080p in place of the mode's own.")
 @click.option("--model", help="The provider's model id in place of the mode's own.")
 @click.option("--image-url", help="First frame: an http(s) URL, or a file that the server may read.")
 @click.option("--first-frame-prompt", help="Make the first frame from this prompt first (a paid picture).")

@@ -10,7 +10,7 @@ import asyncio
 import base64
 import contextlib
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -50,7 +50,11 @@ class MediaInputs:
         if plan.generation_kind == "edit" and plan.source_video_url is not None:
             await self._check_source(plan.source_video_url, max_edit_input_s)
 
-    async def image_for_provider(self, url: str) -> str:
+    async def image_for_provider(self, url: str, *, as_bytes: bool) -> str:
+        """``as_bytes``: the provider reads no addresses, so that a public one is fetched for it."""
+        if as_bytes and self._local(url, "imageUrl") is None:
+            async with self._fetched(url) as media:
+                return await asyncio.to_thread(_data_uri, media)
         return await self._for_provider(url, "imageUrl", "image", MAX_INPUT_IMAGE_BYTES)
 
     async def video_for_provider(self, url: str) -> str:
@@ -61,10 +65,19 @@ class MediaInputs:
         if local is not None:
             await asyncio.to_thread(_identified, local, "imageUrl", "image", MAX_INPUT_IMAGE_BYTES)
             return
+        async with self._fetched(url):
+            pass
+
+    @contextlib.asynccontextmanager
+    async def _fetched(self, url: str) -> AsyncIterator[MediaFile]:
+        """A picture from a public address, on this machine for as long as the ``with`` lasts."""
         path = self._spool / f"input-{uuid.uuid4().hex}"
         try:
             got = await self._fetch(url, path, MAX_INPUT_IMAGE_BYTES)
-            await asyncio.to_thread(identify, path, size_bytes=got.size_bytes, sha256=got.sha256, expected="image")
+            media = await asyncio.to_thread(
+                identify, path, size_bytes=got.size_bytes, sha256=got.sha256, expected="image"
+            )
+            yield media
         except ProviderError as exc:
             raise InvalidRequest(f"imageUrl cannot be used: {_told(exc)}") from exc
         finally:
@@ -91,8 +104,7 @@ class MediaInputs:
         if local is None:
             return url
         media = await asyncio.to_thread(_identified, local, field, kind, max_bytes)
-        content = await asyncio.to_thread(local.read_bytes)
-        return f"data:{media.content_type};base64,{base64.b64encode(content).decode()}"
+        return await asyncio.to_thread(_data_uri, media)
 
     def _local(self, url: str, field: str) -> Path | None:
         """The file that ``url`` means, None for an http(s) address. Raises InvalidRequest for anything else."""
@@ -109,6 +121,10 @@ class MediaInputs:
         if not any(real.is_relative_to(folder) for folder in self._folders):
             raise InvalidRequest(f"{field} is a file outside the folders of RING_INPUT_DIRS, so it is not read")
         return real
+
+
+def _data_uri(media: MediaFile) -> str:
+    return f"data:{media.content_type};base64,{base64.b64encode(media.path.read_bytes()).decode()}"
 
 
 def _told(exc: ProviderError) -> str:

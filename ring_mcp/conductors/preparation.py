@@ -42,8 +42,8 @@ class Preparation:
         self._clock = clock
         self.make_first_frame: MakeFirstFrame | None = None
 
-    async def prepare(self, record: JobRecord) -> Inputs | None:
-        """The inputs of the request. None: something is missing.
+    async def prepare(self, record: JobRecord, *, as_bytes: bool) -> Inputs | None:
+        """The inputs of the request; ``as_bytes`` if the provider reads no addresses. None: something is missing.
 
         If it is missing for good, the job has been ended at no cost; otherwise it goes on when somebody asks for it.
         """
@@ -54,15 +54,15 @@ class Preparation:
             if plan.generation_kind == "edit":
                 return Inputs(video_url=await self._inputs.video_for_provider(plan.source_video_url or ""))
             if plan.image_url is not None:
-                return Inputs(image_url=await self._inputs.image_for_provider(plan.image_url))
+                return Inputs(image_url=await self._inputs.image_for_provider(plan.image_url, as_bytes=as_bytes))
             if plan.first_frame is not None:
-                return await self._with_first_frame(record)
+                return await self._with_first_frame(record, as_bytes)
         except InvalidRequest as exc:
             await record.write(self._ended(record.job, exc.message, "no"))
             return None
         return Inputs()
 
-    async def _with_first_frame(self, record: JobRecord) -> Inputs | None:
+    async def _with_first_frame(self, record: JobRecord, as_bytes: bool) -> Inputs | None:
         assert self.make_first_frame is not None, "app.py connects the conductors"
         try:
             frame = await self.make_first_frame(record.job)
@@ -81,7 +81,7 @@ class Preparation:
             return None
         plan = record.job.plan.model_copy(update={"made_frame": frame.assets[0]})
         await record.write(replace(record.job, plan=plan, failure=None))
-        return Inputs(image_url=await self._inputs.image_for_provider(frame.assets[0].url))
+        return Inputs(image_url=await self._inputs.image_for_provider(frame.assets[0].url, as_bytes=as_bytes))
 
     def _ended(self, job: Job, message: str, billed: str) -> Job:
         """The video itself has cost nothing; ``billed`` speaks of the whole call, still included."""

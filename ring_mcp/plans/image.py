@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from ring_mcp.domain import ImagePlan, ImageRequest, PriceLine
 from ring_mcp.errors import InvalidRequest
-from ring_mcp.plans.rules import checked_prompt, checked_purpose, choice, listed, living_model, ratio
+from ring_mcp.plans.rules import checked_prompt, checked_purpose, choice, living_model, provider_named, ratio
 from ring_mcp.presets import Presets, ProviderName
 
 
@@ -87,8 +87,4 @@ def plan_image(request: ImageRequest, settings: ImageSettings, presets: Presets,
 
 def image_provider(asked: str | None, settings: ImageSettings, presets: Presets) -> ProviderName:
     """Who makes the picture. Raises InvalidRequest with the names there are."""
-    wanted = asked or settings.default_provider
-    for provider in presets.defaults.image:
-        if provider == wanted.strip().lower():
-            return provider
-    raise InvalidRequest(f"provider must be one of {listed(presets.defaults.image)}, got {wanted!r}")
+    return provider_named(asked or settings.default_provider, presets.defaults.image)

@@ -106,5 +106,14 @@ def _width_to_height(value: str) -> float | None:
     return float(found[1]) / float(found[2])
 
 
+def provider_named(wanted: str, known: Iterable[ProviderName]) -> ProviderName:
+    """The provider of that name. Raises InvalidRequest with the names there are."""
+    known = tuple(known)
+    for provider in known:
+        if provider == wanted.strip().lower():
+            return provider
+    raise InvalidRequest(f"provider must be one of {listed(known)}, got {wanted!r}")
+
+
 def listed(names: Iterable[str]) -> str:
     return ", ".join(names)

@@ -7,24 +7,25 @@ with an image); remaster with a source clip edits that clip.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 
 from ring_mcp.domain import GenerationKind, ImagePlan, ImageRequest, PriceLine, VideoPlan, VideoRequest
 from ring_mcp.errors import InvalidRequest
 from ring_mcp.plans.image import ImageSettings, image_provider, plan_image
-from ring_mcp.plans.rules import checked_prompt, checked_purpose, choice, listed, living_model
-from ring_mcp.presets import Presets, ProviderName, QualityMode, VideoModel
+from ring_mcp.plans.rules import checked_prompt, checked_purpose, choice, listed, living_model, provider_named, ratio
+from ring_mcp.presets import ModeChoice, Presets, ProviderName, VideoModel
 
-PROVIDER: ProviderName = "xai"
+DEFAULT_PROVIDER: ProviderName = "xai"
+PROVIDERS: tuple[ProviderName, ...] = ("xai", "google")
 REMASTER_RESOLUTION = "720p"
 FIRST_FRAME_RATIO = "16:9"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoSettings:
-    """What the operator's configuration says about videos; None falls through to presets.json."""
+    """What the operator's configuration says about xAI's videos; None falls through to presets.json."""
 
     storage_prefix: str
     model: str | None
@@ -53,10 +54,15 @@ def plan_video(request: VideoRequest, settings: VideoSettings, presets: Presets,
     """
     prompt = checked_prompt(request.prompt, presets.limits.max_prompt_chars)
     warnings: list[str] = []
-    mode_name, kind, mode = _mode(request, presets)
-    requested = _requested_model(request, settings, presets, kind, mode)
-    name, model, model_warnings = living_model(requested, presets.video_models, PROVIDER, today)
+    provider = provider_named(request.provider or DEFAULT_PROVIDER, PROVIDERS)
+    if provider != DEFAULT_PROVIDER:
+        settings = replace(settings, model=None, duration_s=None, aspect_ratio=None)
+    mode_name, kind, mode = _mode(request, presets, provider)
+    requested = _requested_model(request, settings, presets, kind, mode, provider)
+    name, model, model_warnings = living_model(requested, presets.video_models, provider, today)
     warnings += model_warnings
+    if model.download_needs_key and not request.persist:
+        warnings.append("the provider's address opens with its key only; persistToFilebase: true makes a copy")
     has_image = bool(request.image_url or request.first_frame_prompt)
     _check_capabilities(name, model, kind, has_image)
     duration_s = _duration(request, settings, presets, model, name)
@@ -68,7 +74,7 @@ def plan_video(request: VideoRequest, settings: VideoSettings, presets: Presets,
         shape = _shape(request, settings, presets, model, name, mode, warnings)
     first_frame = _first_frame(request, settings, presets, today, warnings) if kind == "generate" else None
     return VideoPlan(
-        provider=PROVIDER,
+        provider=provider,
         requested_model=requested,
         model=name,
         prompt=prompt,
@@ -92,7 +98,7 @@ def plan_video(request: VideoRequest, settings: VideoSettings, presets: Presets,
     )
 
 
-def _mode(request: VideoRequest, presets: Presets) -> tuple[str, GenerationKind, QualityMode]:
+def _mode(request: VideoRequest, presets: Presets, provider: ProviderName) -> tuple[str, GenerationKind, ModeChoice]:
     wanted = request.quality_mode or presets.defaults.video.quality_mode
     if wanted not in presets.modes:
         raise InvalidRequest(f"qualityMode must be one of {listed(presets.modes)}, got {wanted!r}")
@@ -102,18 +108,30 @@ def _mode(request: VideoRequest, presets: Presets) -> tuple[str, GenerationKind,
         remaster=request.remaster,
         has_source=bool(request.source_video_url),
     )
-    return name, kind, next(mode for key, mode in presets.modes.items() if key == name)
+    return name, kind, next(mode for key, mode in presets.modes.items() if key == name).of(provider)
 
 
 def _requested_model(
-    request: VideoRequest, settings: VideoSettings, presets: Presets, kind: GenerationKind, mode: QualityMode
+    request: VideoRequest,
+    settings: VideoSettings,
+    presets: Presets,
+    kind: GenerationKind,
+    mode: ModeChoice,
+    provider: ProviderName,
 ) -> str:
     if request.model:
         return request.model
-    return presets.defaults.video.remaster_edit_model if kind == "edit" else settings.model or mode.model
+    if kind == "edit" and provider == DEFAULT_PROVIDER:
+        return presets.defaults.video.remaster_edit_model
+    return settings.model or mode.model
 
 
 def _check_capabilities(name: str, model: VideoModel, kind: GenerationKind, has_image: bool) -> None:
+    if kind == "edit" and model.provider != DEFAULT_PROVIDER:
+        raise InvalidRequest(
+            f"{name} cannot edit a clip by its address; leave sourceVideoUrl out to make it anew at "
+            f"{REMASTER_RESOLUTION}, or take provider {DEFAULT_PROVIDER}"
+        )
     if kind == "edit" and not model.edit:
         raise InvalidRequest(f"{name} cannot edit a clip; leave model out: remaster with a source edits with another")
     if kind == "generate" and not has_image and not model.text_to_video:
@@ -139,7 +157,7 @@ def _shape(
     presets: Presets,
     model: VideoModel,
     name: str,
-    mode: QualityMode,
+    mode: ModeChoice,
     warnings: list[str],
 ) -> Mapping[str, str | None]:
     resolution = (request.resolution or mode.resolution).lower()
@@ -147,13 +165,13 @@ def _shape(
         if request.resolution:
             warnings.append(f"remaster makes a real {REMASTER_RESOLUTION}: resolution {resolution} was not used")
         resolution = REMASTER_RESOLUTION
-    ratio = request.aspect_ratio or settings.aspect_ratio or presets.defaults.video.aspect_ratio
-    ratio = choice("aspectRatio", ratio, model.aspect_ratios, name)
-    if request.image_url and request.aspect_ratio:
+    wanted = request.aspect_ratio or settings.aspect_ratio or presets.defaults.video.aspect_ratio
+    shape = ratio(wanted, model.aspect_ratios, name)
+    if request.image_url and request.aspect_ratio and model.image_sets_ratio:
         warnings.append("aspectRatio is not used: a clip that starts from an image takes the image's own ratio")
     if request.source_video_url:
         warnings.append("sourceVideoUrl is only recorded: it is edited when remaster is true")
-    return {"aspect_ratio": ratio, "resolution": choice("resolution", resolution, model.resolutions, name)}
+    return {"aspect_ratio": shape, "resolution": choice("resolution", resolution, model.resolutions, name)}
 
 
 def _ignored_by_edits(request: VideoRequest) -> list[str]:
@@ -221,7 +239,7 @@ def _prices(
     ]
     if kind == "edit":
         return (*lines, source)
-    if has_image:
+    if has_image and prices.input_image_usd:
         lines.append(
             PriceLine(
                 what="first frame given to the model", unit_usd=prices.input_image_usd, count=Decimal(1), as_of=as_of

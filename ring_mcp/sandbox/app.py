@@ -16,6 +16,7 @@ from ring_mcp.sandbox.control import Control
 from ring_mcp.sandbox.gate import Gate
 from ring_mcp.sandbox.google_account import GoogleAccount
 from ring_mcp.sandbox.google_images import GoogleImages
+from ring_mcp.sandbox.google_interactions import GoogleInteractions
 from ring_mcp.sandbox.google_replies import GoogleRefusal, answer_google_refusal
 from ring_mcp.sandbox.media_files import MediaFiles
 from ring_mcp.sandbox.replies import BareRefusal, XaiRefusal
@@ -83,4 +84,8 @@ def _routes(state: SandboxState, studio: Studio) -> list[BaseRoute]:
 
 
 def _google(state: SandboxState, studio: Studio, version: str) -> list[BaseRoute]:
-    return [*GoogleImages(state, studio, version).routes(), *GoogleAccount(state, version).routes()]
+    return [
+        *GoogleImages(state, studio, version).routes(),
+        *GoogleInteractions(state, studio, version).routes(),
+        *GoogleAccount(state, version).routes(),
+    ]

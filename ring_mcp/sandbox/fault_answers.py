@@ -67,8 +67,16 @@ def _bare_422(fault: Fault, _state: SandboxState, _path: str) -> Response:
 
 
 def _poll_404(_fault: Fault, state: SandboxState, path: str) -> Response:
+    if path.startswith("/google/"):
+        return google_replies.error_json(google_replies.interaction_unknown(), state.settings)
     kind = "video" if "/videos/" in path else "image"
     return _error(state, 404, "not-found", f"No deferred {kind} could be found with the given request_id")
+
+
+def _poll_400(_fault: Fault, state: SandboxState, path: str) -> Response:
+    if path.startswith("/google/"):
+        return google_replies.error_json(google_replies.interaction_unknown(), state.settings)
+    return _error(state, 400, "invalid-argument", "The request could not be processed.")
 
 
 def _poll_unknown_status(fault: Fault, _state: SandboxState, _path: str) -> Response:
@@ -101,7 +109,7 @@ _ANSWERS: dict[str, Callable[[Fault, SandboxState, str], Response]] = {
     "html_502": lambda fault, *_: replies.html_page(fault["status"]),
     "bare_422": _bare_422,
     "poll_404": _poll_404,
-    "poll_400": lambda _, state, _path: _error(state, 400, "invalid-argument", "The request could not be processed."),
+    "poll_400": _poll_400,
     "poll_500": lambda fault, state, _path: _error(state, fault["status"], "internal", "Internal error."),
     "poll_empty_202": lambda *_: Response(status_code=202),
     "poll_unknown_status": _poll_unknown_status,

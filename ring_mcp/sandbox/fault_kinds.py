@@ -82,7 +82,7 @@ _ANSWERS = (
     _kind("slow_reply", "any", "before", "waits, then handles the request", seconds=_seconds(5.0)),
     _kind("drop_after_accept", "create", "after", "accepts and bills, then closes the connection without an answer"),
     _kind("stall", "create", "after", "accepts and bills, waits, then answers", seconds=_seconds(5.0)),
-    _kind("moderated", "xai_create", "inside", "400 imagine:content-moderated with usage, billed"),
+    _kind("moderated", "job_create", "inside", "400 of moderation: xAI bills it, with usage; Google does not"),
 )
 
 _SHAPES = (
@@ -94,7 +94,7 @@ _SHAPES = (
     _kind("legacy_revised_prompt", "image_result", "after", "the April shape, revised_prompt ''"),
     _kind("usage_null", "provider", "after", "usage is null"),
     _kind("truncated_json", "provider", "after", "half of the JSON, with a matching Content-Length"),
-    _kind("no_request_id", "xai_create", "after", "request_id missing, or empty", empty=_flag(False)),
+    _kind("no_request_id", "job_create", "after", "request_id missing, or empty", empty=_flag(False)),
     _kind("ignore_deferred", "image_create", "inside", "answers with data at once although deferred was asked"),
     _kind("storage_error", "xai", "inside", "storage_options fail: storage_error in place of file_output"),
 )

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from ring_mcp.sandbox import google_calls
-from ring_mcp.sandbox.google_catalogue import GEMINI_IMAGE_MODELS, IMAGEN_PRICES
+from ring_mcp.sandbox.google_catalogue import GEMINI_IMAGE_MODELS, IMAGEN_PRICES, OMNI_MODELS
 from ring_mcp.sandbox.google_replies import invalid, model_unknown
 from ring_mcp.sandbox.state import SandboxState
 
@@ -56,6 +56,7 @@ class GoogleAccount:
 
     def _entries(self) -> list[dict[str, Any]]:
         entries = [_entry(model.id, model.title, "generateContent") for model in GEMINI_IMAGE_MODELS.values()]
+        entries += [_entry(model.id, model.title, "createInteraction") for model in OMNI_MODELS.values()]
         if self._state.settings.google_imagen:
             entries += [_entry(name, name, "predict") for name in IMAGEN_PRICES]
         return entries

@@ -67,3 +67,22 @@ IMAGEN_PRICES = {
     "imagen-4.0-fast-generate-001": ticks("0.02"),
 }
 """By the picture. Gone from the public service since August 2026: served only while a setting says so."""
+
+
+@dataclass(frozen=True)
+class OmniModel:
+    """A model that makes clips; ``tokens_per_s`` of each resolution."""
+
+    id: str
+    title: str
+    tokens_per_s: Mapping[str, int]
+    price: TokenPrice
+
+
+OMNI = OmniModel(
+    id="gemini-omni-1.1-flash",
+    title="Gemini Omni 1.1 Flash",
+    tokens_per_s={"360p": 1716, "720p": 5792, "1080p": 8580, "4k": 17160},
+    price=TokenPrice("1.50", "9", "17.50"),
+)
+OMNI_MODELS = {OMNI.id: OMNI}

@@ -73,7 +73,7 @@ def read_order(model: GeminiImageModel, body: Mapping[str, Any]) -> Order:
     return Order(
         model=model,
         prompt=prompt,
-        inputs=tuple(map(_decoded, (part["inlineData"] for part in parts if "inlineData" in part))),
+        inputs=tuple(map(decoded, (part["inlineData"] for part in parts if "inlineData" in part))),
         aspect_ratio=google_calls.choice(image.get("aspectRatio"), model.ratios, "1:1", "Aspect ratio"),
         size=google_calls.choice(image.get("imageSize"), model.sizes, "1K", "Image size"),
         seed=seed,
@@ -81,11 +81,19 @@ def read_order(model: GeminiImageModel, body: Mapping[str, Any]) -> Order:
     )
 
 
-def _decoded(data: Any) -> bytes:
+def decoded(data: Any) -> bytes:
     try:
         return base64.b64decode(data["data"], validate=True)
     except (binascii.Error, KeyError, TypeError, ValueError) as exc:
         raise invalid("Unable to process input image. Please retry or report in the developer forum.") from exc
+
+
+def keep_input(state: SandboxState, content: bytes) -> Path:
+    folder = state.folder / "inputs"
+    folder.mkdir(exist_ok=True)
+    path = folder / hashlib.sha256(content).hexdigest()
+    path.write_bytes(content)
+    return path
 
 
 class GoogleImages:
@@ -210,14 +218,7 @@ class GoogleImages:
             height_px=height_px,
             footer=f"SANDBOX · {charge.model} · {ratio} · {size}",
             seed=f"{prompt if shows else ''}\n{drawn}",
-            background=await asyncio.to_thread(self._keep, inputs[0]) if inputs else None,
+            background=await asyncio.to_thread(keep_input, self._state, inputs[0]) if inputs else None,
         )
         path = await self._studio.picture(spec)
         return base64.b64encode(await asyncio.to_thread(path.read_bytes)).decode()
-
-    def _keep(self, content: bytes) -> Path:
-        folder = self._state.folder / "inputs"
-        folder.mkdir(exist_ok=True)
-        path = folder / hashlib.sha256(content).hexdigest()
-        path.write_bytes(content)
-        return path

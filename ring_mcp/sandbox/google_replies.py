@@ -60,6 +60,11 @@ def model_unknown(model: str, version: str, method: str) -> GoogleRefusal:
     )
 
 
+def interaction_unknown() -> GoogleRefusal:
+    """400, not 404; now and then also for one that is alive."""
+    return invalid("Invalid interaction name.")
+
+
 def bad_key() -> GoogleRefusal:
     """400, not 401: that is how the real one does it."""
     reason = {"@type": f"{TYPE_PREFIX}ErrorInfo", "reason": "API_KEY_INVALID", "domain": "googleapis.com"}

@@ -15,7 +15,7 @@ from ring_mcp.tools.tool import Answer, Arguments, Caller, ShortText, Text, Tool
 
 DESCRIPTION = """\
 Makes a video clip of 1 to 15 seconds from a prompt, optionally from a first frame, on the operator's own provider \
-key, stores it, and returns a permanent URL. It costs money ($0.05 to $0.14 a second; dryRun: true tells the price \
+key, stores it, and returns a permanent URL. It costs money ($0.03 to $0.14 a second; dryRun: true tells the price \
 without spending).
 
 A clip usually takes one to five minutes, longer than this call waits: the answer then has state and jobId. Call \
@@ -24,7 +24,8 @@ while one is under way joins it and pays nothing.
 
 qualityMode: draft (480p from text, the default), draft_i2v (480p from an image), production (720p from text), \
 production_i2v (720p from an image). draft with imageUrl or firstFramePrompt becomes draft_i2v by itself. \
-remaster: true makes the clip again at 720p; with sourceVideoUrl it edits that clip (8.7 seconds at most).
+remaster: true makes the clip again at 720p; with sourceVideoUrl it edits that clip (8.7 seconds at most). \
+provider google: 3 to 10 seconds, 16:9 or 9:16, 360p for the drafts, no edit of a clip.
 
 Example: {"prompt": "ACTION: the boat turns into the wind. CAMERA: slow dolly in.", "duration": 6}"""
 
@@ -33,12 +34,15 @@ QualityModeName = Literal["draft", "draft_i2v", "production", "production_i2v"]
 
 class VideoCreateArguments(Arguments):
     prompt: Text = Field(description="Motion, camera, ACTION and DIALOGUE blocks; sent unchanged. Required.")
+    provider: Text | None = Field(None, description="Who makes it: xai (default) or google.", examples=["xai"])
     quality_mode: QualityModeName | None = Field(None, description="Default: draft.")
-    duration: Whole | None = Field(None, description="Whole seconds, 1 to 15. Default: 6.")
+    duration: Whole | None = Field(None, description="Whole seconds, 1 to 15; 3 to 10 on Google. Default: 6.")
     aspect_ratio: Text | None = Field(
-        None, description="16:9 (default), 9:16, 1:1, 4:3, 3:4, 3:2 or 2:3.", examples=["16:9"]
+        None, description="16:9 (default), 9:16, 1:1, 4:3, 3:4, 3:2 or 2:3; on Google the first two.", examples=["16:9"]
     )
-    resolution: Text | None = Field(None, description="480p, 720p or 1080p in place of the mode's own.")
+    resolution: Text | None = Field(
+        None, description="480p (360p on Google), 720p or 1080p in place of the mode's own."
+    )
     model: Text | None = Field(None, description="The provider's model id in place of the mode's own.")
     image_url: Text | None = Field(
         None, description="First frame: an http(s) URL, or a file URL that ring-image-create returned (up to 10 MiB)."
@@ -71,6 +75,7 @@ class VideoCreateArguments(Arguments):
     def request(self) -> VideoRequest:
         return VideoRequest(
             prompt=self.prompt,
+            provider=self.provider,
             quality_mode=self.quality_mode,
             duration_s=self.duration,
             aspect_ratio=self.aspect_ratio,

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
+from provider_services import KEYS, OLD_SPELLING, PRESETS, TODAY, WRONG_KEY, InstantClock, connected
 
 from ring_mcp.domain import ImagePlan, ImageRequest
 from ring_mcp.errors import (
@@ -32,40 +31,16 @@ from ring_mcp.errors import (
 )
 from ring_mcp.media.identify import hash_file, identify
 from ring_mcp.plans.image import ImageSettings, plan_image
-from ring_mcp.presets import load_presets
 from ring_mcp.providers.base import Accepted, Finished, Inputs, MediaProvider, Running
 from ring_mcp.providers.google.images import GoogleImages
-from ring_mcp.providers.http import ProviderHttp
 from ring_mcp.providers.xai.images import XaiImages
 from ring_mcp.sandbox.fault_kinds import FAULT_KINDS
 from ring_mcp.sandbox.server import SandboxServer
-from ring_mcp.sandbox.settings import DEFAULT_GOOGLE_KEY, DEFAULT_XAI_KEY
 
-TODAY = datetime(2026, 11, 21, 12, tzinfo=UTC)
 LIMIT_S = 20.0
-PRESETS = load_presets()
 SETTINGS = ImageSettings(
     default_provider="xai", storage_prefix="generated", models={}, aspect_ratios={}, resolutions={}
 )
-OLD_SPELLING: dict[str, dict[str, Any]] = {"xai": {"code_style": "old"}, "google": {"google_error_array": True}}
-"""How each service spells its errors when it does not spell them as usual."""
-WRONG_KEY = "xai-a-key-that-is-not-known-to-anybody"
-
-
-class InstantClock:
-    """A clock whose sleeps take no time and are written down, in seconds."""
-
-    def __init__(self) -> None:
-        self.slept_s: list[float] = []
-
-    def now(self) -> datetime:
-        return TODAY + timedelta(seconds=self.monotonic())
-
-    def monotonic(self) -> float:
-        return sum(self.slept_s)
-
-    async def sleep(self, delay_s: float) -> None:
-        self.slept_s.append(delay_s)
 
 
 @dataclass
@@ -140,39 +115,14 @@ class Service:
 
 
 @asynccontextmanager
-async def xai(sandbox: SandboxServer, spool: Path, key: str = DEFAULT_XAI_KEY) -> AsyncIterator[Service]:
+async def opened(name: str, sandbox: SandboxServer, spool: Path, key: str) -> AsyncIterator[Service]:
     clock = InstantClock()
-    http = ProviderHttp(
-        provider="xai",
-        base_url=sandbox.xai_base_url,
-        headers={"Authorization": f"Bearer {key}"} if key else {},
-        clock=clock,
-        max_media_bytes=4 * 1024 * 1024,
-        # Loading certificates takes 60 ms each time, and there are none here.
-        transport=httpx2.AsyncHTTPTransport(verify=False, limits=httpx2.Limits(max_keepalive_connections=0)),
-    )
-    yield Service("xai", XaiImages(http, has_key=bool(key), clock=clock), sandbox, clock, spool)
-    await http.aclose()
+    async with connected(name, sandbox, clock, key) as http:
+        provider: MediaProvider = XaiImages(http, has_key=bool(key), clock=clock)
+        if name == "google":
+            provider = GoogleImages(http, has_key=bool(key), token_prices=PRESETS.token_prices(), clock=clock)
+        yield Service(name, provider, sandbox, clock, spool)
 
-
-@asynccontextmanager
-async def google(sandbox: SandboxServer, spool: Path, key: str = DEFAULT_GOOGLE_KEY) -> AsyncIterator[Service]:
-    clock = InstantClock()
-    http = ProviderHttp(
-        provider="google",
-        base_url=sandbox.google_base_url,
-        headers={"x-goog-api-key": key} if key else {},
-        clock=clock,
-        max_media_bytes=4 * 1024 * 1024,
-        transport=httpx2.AsyncHTTPTransport(verify=False, limits=httpx2.Limits(max_keepalive_connections=0)),
-    )
-    provider = GoogleImages(http, has_key=bool(key), token_prices=PRESETS.token_prices(), clock=clock)
-    yield Service("google", provider, sandbox, clock, spool)
-    await http.aclose()
-
-
-OPENED: dict[str, Callable[..., Any]] = {"xai": xai, "google": google}
-"""The providers that run this suite."""
 
 WITH_HANDLE = pytest.mark.parametrize("kind", ["xai"])
 """For what only a provider promises that gives a handle, or an address: Google's pictures come inside its answer."""
@@ -184,7 +134,7 @@ def running() -> Iterator[SandboxServer]:
         yield sandbox
 
 
-@pytest.fixture(params=OPENED)
+@pytest.fixture(params=KEYS)
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -193,16 +143,16 @@ def kind(request: pytest.FixtureRequest) -> str:
 async def service(kind: str, running: SandboxServer, tmp_path: Path) -> AsyncIterator[Service]:
     running.state.reset()
     running.state.configure(show_prompt=False)
-    async with OPENED[kind](running, tmp_path) as opened:
-        yield opened
+    async with opened(kind, running, tmp_path, KEYS[kind]) as service:
+        yield service
 
 
 @pytest.fixture
 async def stranger(kind: str, running: SandboxServer, tmp_path: Path) -> AsyncIterator[Service]:
     """The same, with a key that the service does not know."""
     running.state.reset()
-    async with OPENED[kind](running, tmp_path, WRONG_KEY) as opened:
-        yield opened
+    async with opened(kind, running, tmp_path, WRONG_KEY) as service:
+        yield service
 
 
 WAYS: dict[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {
@@ -318,7 +268,7 @@ async def test_a_provider_that_says_nothing_of_the_cost_gives_no_figure(service:
 
 async def test_a_missing_key_is_told_before_anything_is_sent(kind: str, running: SandboxServer, tmp_path: Path) -> None:
     running.state.reset()
-    async with OPENED[kind](running, tmp_path, "") as service:
+    async with opened(kind, running, tmp_path, "") as service:
         with pytest.raises(ProviderAuthError, match="_API_KEY is not configured") as caught:
             service.provider.check_ready()
         assert caught.value.billed == "no"
@@ -435,7 +385,7 @@ async def test_a_request_that_outlives_its_deadline_is_sent_once_and_its_outcome
 
 async def test_a_service_that_is_not_there_costs_nothing(kind: str, tmp_path: Path) -> None:
     sandbox = SandboxServer().start()
-    async with OPENED[kind](sandbox, tmp_path) as service:
+    async with opened(kind, sandbox, tmp_path, KEYS[kind]) as service:
         sandbox.stop()
         error = await service.failure(service.submit())
     assert type(error) is ProviderUnavailable

@@ -69,3 +69,24 @@ def test_it_understands_a_block_and_every_error(client: Any, sandbox: SandboxSer
 
 def _with_key(key: str) -> dict[str, Any]:
     return {"http_options": {"headers": {"x-goog-api-key": key}}}
+
+
+def test_it_makes_a_clip_in_the_background_and_can_cancel_one(client: Any, sandbox: SandboxServer) -> None:
+    import httpx2
+
+    wanted = {"type": "video", "delivery": "uri", "resolution": "360p", "duration": "3s", "aspect_ratio": "9:16"}
+    asked = {"model": "gemini-omni-1.1-flash", "input": "a boat", "background": True, "response_format": wanted}
+    sandbox.state.configure(pending_polls=1)
+    started = client.interactions.create(**asked)
+    assert started.status == "in_progress"
+    assert client.interactions.get(started.id).status == "in_progress"
+    done = client.interactions.get(started.id)
+    assert done.status == "completed"
+    assert done.usage.total_output_tokens == 5148
+    (video,) = [content for step in done.steps if step.type == "model_output" for content in step.content]
+    clip = httpx2.get(video.uri, headers={"x-goog-api-key": "sandbox-google-key"}, verify=False, trust_env=False)
+    assert clip.content[4:8] == b"ftyp"
+    other = client.interactions.create(**asked)
+    assert client.interactions.cancel(other.id).status == "cancelled"
+    with pytest.raises(Exception, match="Invalid interaction name"):
+        client.interactions.get("nobody")

@@ -62,3 +62,21 @@ def test_a_fault_of_google_ends_in_its_code_and_the_right_word_about_money(
     told = ring.create(prompt=f"{fault} {options}", provider="google").content
     assert (told["code"], told["billed"]) == (code, billed)
     assert sandbox.state.faults.armed()[0].hits == 1
+
+
+def test_a_clip_from_google_is_made_with_its_own_resolution(ring: RingProcess, sandbox: SandboxServer) -> None:
+    made = ring.call("ring-video-create", {"prompt": "a clip from google", "provider": "google", "duration": 3}).data
+    assert (made["provider"], made["model"], made["resolution"]) == ("google", "gemini-omni-1.1-flash", "360p")
+    assert made["state"] == "done"
+    assert made["video"]["duration"] == 3
+    assert len(charges(sandbox, "a clip from google")) == 1
+
+
+@pytest.mark.parametrize("wrong", [{"aspectRatio": "1:1"}, {"duration": 11}, {"provider": "openai"}])
+def test_a_clip_that_google_cannot_make_is_refused_before_any_spend(
+    ring: RingProcess, sandbox: SandboxServer, wrong: dict[str, object]
+) -> None:
+    reply = ring.call("ring-video-create", {"prompt": "x", "provider": "google", **wrong})
+    assert reply.content["code"] == "invalid_request"
+    assert "must be" in reply.content["error"]
+    assert list(sandbox.state.requests) == []

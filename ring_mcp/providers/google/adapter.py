@@ -18,6 +18,7 @@ class GoogleAdapter:
     """``what`` names the paid request in error texts."""
 
     name = PROVIDER
+    fetches_inputs = False
     what = "request"
 
     def __init__(self, http: ProviderHttp, *, has_key: bool, token_prices: TokenPrices, clock: Clock) -> None:
