@@ -245,7 +245,7 @@ class Advance:
             return None
         except JobExpired as exc:
             if driven_s > _NOT_KNOWN_YET_S and (not exc.retryable or tries >= _LOOKS_BEFORE_GONE - 1):
-                exc.retryable = False
+                exc.retryable = False  # what it says for good is final, whoever says it
                 await record.write(ended(job, JobState.EXPIRED, exc, now))
                 return None
             pause = Pause(pause.delay_s, failed=exc.retryable)
