@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ring_mcp import __version__
-from ring_mcp.backends import open_storage
+from ring_mcp.backends import open_providers, open_storage, with_sandbox
 from ring_mcp.clock import Clock, SystemClock
 from ring_mcp.conductors.advance import Advance
 from ring_mcp.conductors.health import HealthConductor
@@ -31,12 +31,6 @@ from ring_mcp.ledger.base import Ledger
 from ring_mcp.plans.image import ImageSettings
 from ring_mcp.plans.video import VideoSettings
 from ring_mcp.presets import Presets, load_presets
-from ring_mcp.providers.base import ListsModels, Providers
-from ring_mcp.providers.google.models import GoogleModels
-from ring_mcp.providers.http import ProviderHttp
-from ring_mcp.providers.xai.images import XaiImages
-from ring_mcp.providers.xai.models import XaiModels
-from ring_mcp.providers.xai.videos import XaiVideos
 from ring_mcp.storage.base import Links, Storage
 from ring_mcp.tools.job_answers import Previews
 
@@ -125,19 +119,14 @@ async def open_app(
     """
     clock = clock or SystemClock()
     async with contextlib.AsyncExitStack() as stack:
-        config = _with_sandbox(config, stack)
+        config = with_sandbox(config, stack)
         presets = load_presets()
         state = config.state_path
         ledger = ledger or open_ledger(config, clock)
         stack.push_async_callback(ledger.aclose)
         storage = storage or open_storage(config, clock, links)
         stack.push_async_callback(storage.aclose)
-        http = _xai_http(config, clock)
-        stack.push_async_callback(http.aclose)
-        providers: Providers = {
-            ("image", "xai"): XaiImages(http, has_key=config.xai_api_key is not None, clock=clock),
-            ("video", "xai"): XaiVideos(http, has_key=config.xai_api_key is not None, clock=clock),
-        }
+        providers, http = open_providers(config, presets, clock, stack)
         spool, previews = state / "spool", state / "previews" if config.result_preview else None
         inputs = MediaInputs(
             storage, fetch=http.download, check_address=http.check_address, folders=config.input_dirs, spool=spool
@@ -215,22 +204,6 @@ async def open_app(
         )
 
 
-@contextlib.asynccontextmanager
-async def open_model_lists(config: Config) -> AsyncIterator[dict[str, ListsModels]]:
-    """Who can be asked which models there are: every provider whose key is configured. Nothing else is opened."""
-    clock, lists = SystemClock(), dict[str, ListsModels]()
-    async with contextlib.AsyncExitStack() as stack:
-        config = _with_sandbox(config, stack)
-        if config.xai_api_key is not None:
-            lists["xai"] = XaiModels(http := _xai_http(config, clock), clock)
-            stack.push_async_callback(http.aclose)
-        if config.google_api_key is not None:
-            headers = {"x-goog-api-key": config.google_api_key.get_secret_value()}
-            lists["google"] = GoogleModels(http := _http("google", config.google_base_url, headers, config, clock))
-            stack.push_async_callback(http.aclose)
-        yield lists
-
-
 def image_settings(config: Config) -> ImageSettings:
     return ImageSettings(
         default_provider=config.image_gen_provider,
@@ -238,6 +211,7 @@ def image_settings(config: Config) -> ImageSettings:
         models={"xai": config.xai_image_model, "google": config.google_image_model},
         aspect_ratios={"xai": config.xai_image_aspect_ratio, "google": config.google_image_aspect_ratio},
         resolutions={"xai": config.xai_image_resolution, "google": config.google_image_size},
+        own_endpoints=config.own_endpoints,
     )
 
 
@@ -248,28 +222,6 @@ def video_settings(config: Config) -> VideoSettings:
         duration_s=config.xai_video_default_duration,
         aspect_ratio=config.xai_video_aspect_ratio,
         images=image_settings(config),
-    )
-
-
-def _with_sandbox(config: Config, stack: contextlib.AsyncExitStack) -> Config:
-    """In sandbox mode every outside service is the sandbox: its own, or the one whose address was given."""
-    if not config.sandbox:
-        return config
-    from pydantic import SecretStr
-
-    from ring_mcp.sandbox.app import RINGBASE_PATH, XAI_PATH
-    from ring_mcp.sandbox.server import SandboxServer
-    from ring_mcp.sandbox.settings import DEFAULT_RINGBASE_TOKEN, DEFAULT_XAI_KEY
-
-    url = stack.enter_context(SandboxServer()).url if config.sandbox is True else str(config.sandbox)
-    return config.model_copy(
-        update={
-            "xai_api_base_url": url + XAI_PATH,
-            "xai_api_key": SecretStr(DEFAULT_XAI_KEY),
-            "google_api_key": None,
-            "ringbase_api_url": url + RINGBASE_PATH,
-            "ringbase_api_token": SecretStr(DEFAULT_RINGBASE_TOKEN),
-        }
     )
 
 
@@ -295,14 +247,3 @@ async def migrate_ledger(config: Config) -> list[str]:
     await ledger.start()
     await ledger.aclose()
     return []
-
-
-def _xai_http(config: Config, clock: Clock) -> ProviderHttp:
-    key = config.xai_api_key.get_secret_value() if config.xai_api_key else ""
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
-    return _http("xai", config.xai_api_base_url, headers, config, clock)
-
-
-def _http(provider: str, url: str, headers: dict[str, str], config: Config, clock: Clock) -> ProviderHttp:
-    limit_bytes = config.max_media_bytes
-    return ProviderHttp(provider=provider, base_url=url, headers=headers, clock=clock, max_media_bytes=limit_bytes)

@@ -1,14 +1,80 @@
-"""Config -> storage. Part of the composition root: beside ``app`` the only place that names concrete adapters."""
+"""Config -> providers and storage, or the sandbox in their place. With ``app`` the only place to name adapters."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import AsyncIterator
 from typing import cast
 
 from pydantic import SecretStr
 
-from ring_mcp.clock import Clock
+from ring_mcp.clock import Clock, SystemClock
 from ring_mcp.config import Config
+from ring_mcp.presets import Presets
+from ring_mcp.providers.base import ListsModels, Providers
+from ring_mcp.providers.google.images import GoogleImages
+from ring_mcp.providers.google.models import GoogleModels
+from ring_mcp.providers.google.videos import GoogleVideos
+from ring_mcp.providers.http import ProviderHttp
+from ring_mcp.providers.xai.images import XaiImages
+from ring_mcp.providers.xai.models import XaiModels
+from ring_mcp.providers.xai.videos import XaiVideos
 from ring_mcp.storage.base import Links, Storage
+
+
+def open_providers(
+    config: Config, presets: Presets, clock: Clock, stack: contextlib.AsyncExitStack
+) -> tuple[Providers, ProviderHttp]:
+    """Every provider, with a key or without, and the connections that fetch what callers give along."""
+    xai, google = _xai_http(config, clock, stack), _google_http(config, clock, stack)
+    has_xai, has_google = config.xai_api_key is not None, config.google_api_key is not None
+    tokens = presets.token_prices()
+    providers: Providers = {
+        ("image", "xai"): XaiImages(xai, has_key=has_xai, clock=clock),
+        ("video", "xai"): XaiVideos(xai, has_key=has_xai, clock=clock),
+        ("image", "google"): GoogleImages(google, has_key=has_google, token_prices=tokens, clock=clock),
+        ("video", "google"): GoogleVideos(google, has_key=has_google, token_prices=tokens, clock=clock),
+    }
+    return providers, xai
+
+
+@contextlib.asynccontextmanager
+async def open_model_lists(config: Config) -> AsyncIterator[dict[str, ListsModels]]:
+    """Who can be asked which models there are: every provider whose key is configured. Nothing else is opened."""
+    clock, lists = SystemClock(), dict[str, ListsModels]()
+    async with contextlib.AsyncExitStack() as stack:
+        config = with_sandbox(config, stack)
+        if config.xai_api_key is not None:
+            lists["xai"] = XaiModels(_xai_http(config, clock, stack), clock)
+        if config.google_api_key is not None:
+            lists["google"] = GoogleModels(_google_http(config, clock, stack))
+        yield lists
+
+
+def _xai_http(config: Config, clock: Clock, stack: contextlib.AsyncExitStack) -> ProviderHttp:
+    key = _plain(config.xai_api_key)
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    return _http("xai", config.xai_api_base_url, headers, config, clock, stack)
+
+
+def _google_http(config: Config, clock: Clock, stack: contextlib.AsyncExitStack) -> ProviderHttp:
+    key = _plain(config.google_api_key)
+    return _http("google", config.google_base_url, {"x-goog-api-key": key} if key else {}, config, clock, stack)
+
+
+def _http(
+    provider: str,
+    base_url: str,
+    headers: dict[str, str],
+    config: Config,
+    clock: Clock,
+    stack: contextlib.AsyncExitStack,
+) -> ProviderHttp:
+    http = ProviderHttp(
+        provider=provider, base_url=base_url, headers=headers, clock=clock, max_media_bytes=config.max_media_bytes
+    )
+    stack.push_async_callback(http.aclose)
+    return http
 
 
 def open_storage(config: Config, clock: Clock, links: Links | None) -> Storage:
@@ -53,3 +119,24 @@ def _public(config: Config) -> str | None:
 
 def _plain(secret: SecretStr | None) -> str | None:
     return secret.get_secret_value().strip() if secret else None
+
+
+def with_sandbox(config: Config, stack: contextlib.AsyncExitStack) -> Config:
+    """In sandbox mode every outside service is the sandbox: its own, or the one whose address was given."""
+    if not config.sandbox:
+        return config
+    from ring_mcp.sandbox.app import GOOGLE_PATH, RINGBASE_PATH, XAI_PATH
+    from ring_mcp.sandbox.server import SandboxServer
+    from ring_mcp.sandbox.settings import DEFAULT_GOOGLE_KEY, DEFAULT_RINGBASE_TOKEN, DEFAULT_XAI_KEY
+
+    url = stack.enter_context(SandboxServer()).url if config.sandbox is True else str(config.sandbox)
+    return config.model_copy(
+        update={
+            "xai_api_base_url": url + XAI_PATH,
+            "xai_api_key": SecretStr(DEFAULT_XAI_KEY),
+            "google_base_url": url + GOOGLE_PATH,
+            "google_api_key": SecretStr(DEFAULT_GOOGLE_KEY),
+            "ringbase_api_url": url + RINGBASE_PATH,
+            "ringbase_api_token": SecretStr(DEFAULT_RINGBASE_TOKEN),
+        }
+    )

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
@@ -128,6 +129,14 @@ class Config(BaseSettings):
         if any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in parts):
             raise ValueError("must be a relative path such as 'generated' or 'media/generated'")
         return "/".join(parts)
+
+    @property
+    def own_endpoints(self) -> frozenset[Literal["xai", "google"]]:
+        """Providers whose address the operator has pointed elsewhere; the sandbox plays the public ones."""
+        is_own = (
+            not self.sandbox and urlsplit(self.google_base_url).hostname != urlsplit(GOOGLE_GENAI_BASE_URL).hostname
+        )
+        return frozenset({"google"} if is_own else ())
 
     @property
     def state_path(self) -> Path:

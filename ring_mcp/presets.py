@@ -20,28 +20,42 @@ from ring_mcp.package_data import data_path
 
 ProviderName = Literal["xai", "google"]
 Usd = Annotated[Decimal, Field(ge=0, decimal_places=6)]
+TokenKind = Literal["input", "text", "image", "video"]
 
 
 class _Entry(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True)
 
 
-class QualityMode(_Entry):
-    """One row of Ring's mode table; ``estimated_usd_per_second`` feeds estimatedCostUsd only."""
+class ModeChoice(_Entry):
+    """What a quality mode means with one provider; ``estimated_usd_per_second`` feeds estimatedCostUsd only."""
 
     model: str
     resolution: str
     estimated_usd_per_second: Usd
+
+
+class QualityMode(ModeChoice):
+    """One row of Ring's mode table, which is xAI's; ``providers`` has the choices of the others."""
+
+    providers: dict[ProviderName, ModeChoice] = {}
     supports_text_to_video: bool
     requires_image_url: bool
 
+    def of(self, provider: ProviderName) -> ModeChoice:
+        return self.providers.get(provider, self)
+
 
 class ImagePrices(_Entry):
-    """``image_usd[quality][resolution]``; models without qualities have the one key "standard"."""
+    """``image_usd[quality][resolution]``; models without qualities have the one key "standard".
+
+    ``million_tokens_usd``: what a million tokens of each kind cost where the provider bills tokens.
+    """
 
     as_of: date
     image_usd: dict[str, dict[str, Usd]]
     input_image_usd: Usd = Decimal(0)
+    million_tokens_usd: dict[TokenKind, Usd] = {}
 
     def of(self, quality: str | None, resolution: str) -> Decimal:
         """Dollars per picture."""
@@ -53,10 +67,14 @@ class VideoPrices(_Entry):
     second_usd: dict[str, Usd]
     input_image_usd: Usd = Decimal(0)
     input_video_second_usd: Usd = Decimal(0)
+    million_tokens_usd: dict[TokenKind, Usd] = {}
 
 
 class Model(_Entry):
-    """What every model has. ``retires_on`` is the first day without it."""
+    """What every model has. ``retires_on`` is the first day without it.
+
+    ``own_endpoint``: an endpoint of the operator's own may serve it even then.
+    """
 
     provider: ProviderName
     aspect_ratios: tuple[str, ...] = ()
@@ -64,12 +82,13 @@ class Model(_Entry):
     retires_on: date | None = None
     replaced_by: str | None = None
     redirect: bool = False
+    own_endpoint: bool = False
 
     def is_retired(self, today: date) -> bool:
         return self.retires_on is not None and today >= self.retires_on
 
     def _check_has_prices(self, prices: object | None) -> None:
-        if prices is None and (self.retires_on is None or self.redirect):
+        if prices is None and (self.retires_on is None or self.redirect or self.own_endpoint):
             raise ValueError("a model that can still be called needs prices")
 
 
@@ -98,13 +117,16 @@ class ImageModel(Model):
 
 
 class VideoModel(Model):
-    """``*_extend_s`` are the seconds that an extension adds, ``*_extend_input_s`` those of the clip it starts from."""
+    """``image_sets_ratio``: a first frame decides the shape. ``download_needs_key``: its addresses are not for all.
+    ``*_extend_s`` are the seconds that an extension adds, ``*_extend_input_s`` those of the clip it starts from."""
 
     text_to_video: bool = False
     image_to_video: bool = False
     last_frame: bool = False
     edit: bool = False
     extend: bool = False
+    image_sets_ratio: bool = False
+    download_needs_key: bool = False
     min_duration_s: int = 1
     max_duration_s: int = 15
     max_edit_input_s: Decimal | None = None
@@ -134,6 +156,7 @@ class ImageDefaults(_Entry):
     model: str
     aspect_ratio: str
     resolution: str
+    first_frame_resolution: str
 
 
 class VideoDefaults(_Entry):
@@ -176,11 +199,26 @@ class Presets(_Entry):
         modes = (mode.model for mode in self.modes.values())
         return tuple(dict.fromkeys([*images, *modes, video.remaster_edit_model, video.extend_model]))
 
+    def token_prices(self) -> Mapping[str, Mapping[str, Decimal]]:
+        """By model: what a million tokens of each kind cost, in dollars."""
+        models: Mapping[str, ImageModel | VideoModel] = {**self.image_models, **self.video_models}
+        priced = {name: model.prices for name, model in models.items()}
+        return {
+            name: {str(kind): usd for kind, usd in prices.million_tokens_usd.items()}
+            for name, prices in priced.items()
+            if prices is not None
+        }
+
     @model_validator(mode="after")
     def _names_exist(self) -> Self:
         for mode_name, mode in self.modes.items():
             if mode.model not in self.video_models:
                 raise ValueError(f"modes.{mode_name}.model names {mode.model!r}, which videoModels does not have")
+            for provider, choice in mode.providers.items():
+                model_of_choice = self.video_models.get(choice.model)
+                if model_of_choice is None or model_of_choice.provider != provider:
+                    where = f"modes.{mode_name}.providers.{provider}.model"
+                    raise ValueError(f"{where} names {choice.model!r}, not one of its videoModels")
         for provider, chosen in self.defaults.image.items():
             default = self.image_models.get(chosen.model)
             if default is None or default.provider != provider:

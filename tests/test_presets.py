@@ -131,6 +131,18 @@ FAULTS: dict[str, tuple[Callable[[Raw], object], list[str]]] = {
         lambda raw: raw["modes"]["production"].update(model=XAI),
         [f"modes.production.model names '{XAI}'", "videoModels"],
     ),
+    "a mode with another provider's model": (
+        lambda raw: raw["modes"]["draft"]["providers"]["google"].update(model="grok-imagine-video"),
+        ["modes.draft.providers.google.model names 'grok-imagine-video'", "videoModels"],
+    ),
+    "a token of an unknown kind": (
+        lambda raw: raw["imageModels"]["gemini-3-pro-image"]["prices"]["millionTokensUsd"].update(audio="1"),
+        ["imageModels.gemini-3-pro-image.prices.millionTokensUsd.audio", "'image'"],
+    ),
+    "a retired model for endpoints of one's own without prices": (
+        lambda raw: raw["imageModels"]["imagen-4.0-generate-001"].pop("prices"),
+        ["imageModels.imagen-4.0-generate-001", "needs prices"],
+    ),
     "a mode of another name": (lambda raw: raw["modes"].update(turbo=raw["modes"]["draft"]), ["modes.turbo", "draft"]),
     "a default that is no model": (
         lambda raw: raw["defaults"]["image"]["xai"].update(model="grok-nothing"),

@@ -74,6 +74,9 @@ def _mode_lines(presets: Presets) -> list[str]:
         default = ", the default" if name == presets.defaults.video.quality_mode else ""
         price = dollars(mode.estimated_usd_per_second)
         lines += [name, *paragraph("  ", f"{mode.model}, {mode.resolution}, {price}{image}{default}")]
+        for provider, choice in mode.providers.items():
+            price = dollars(choice.estimated_usd_per_second)
+            lines += paragraph("  ", f"with {provider}: {choice.model}, {choice.resolution}, {price}")
     return lines
 
 

@@ -58,7 +58,7 @@ def _tell_file(presets: Presets, today: date, as_json: bool) -> None:
 
 
 async def _compared(presets: Presets, today: date) -> Comparison:
-    from ring_mcp.app import open_model_lists
+    from ring_mcp.backends import open_model_lists
     from ring_mcp.conductors.registry import compare
     from ring_mcp.config import load_config
 

@@ -43,6 +43,9 @@ SUBMIT_MARGIN_S = 30.0
 _NOT_KNOWN_YET_S = 15.0
 """How long a provider may answer 404 for a job that it has just accepted."""
 
+_LOOKS_BEFORE_GONE = 4
+"""So often in a row a provider whose word on this is not certain has to say that it does not know a job."""
+
 _STALE_PLAN_S = 600.0
 """A job that was never submitted is not started after this: whoever asked for it is long gone."""
 
@@ -138,7 +141,7 @@ class Advance:
         if self._is_stale(record.job):
             await self._end_unsent(record)
             return None
-        inputs = await self._preparation.prepare(record)
+        inputs = await self._preparation.prepare(record, as_bytes=not provider.fetches_inputs)
         if inputs is None:
             return None if record.job.is_settled else Pause(None)
         if self._is_stale(record.job):
@@ -241,9 +244,11 @@ class Advance:
             await record.write(ended(job, JobState.FAILED, exc, now))
             return None
         except JobExpired as exc:
-            if driven_s > _NOT_KNOWN_YET_S:
+            if driven_s > _NOT_KNOWN_YET_S and (not exc.retryable or tries >= _LOOKS_BEFORE_GONE - 1):
+                exc.retryable = False  # what it says for good is final, whoever says it
                 await record.write(ended(job, JobState.EXPIRED, exc, now))
                 return None
+            pause = Pause(pause.delay_s, failed=exc.retryable)
         except RateLimited as exc:
             pause = Pause(max(exc.retry_after_s or 0.0, backoff_s(tries, pace.poll_interval_s)), failed=True)
         except ProviderError:

@@ -88,14 +88,15 @@ class MediaInputs:
                 changes[name] = plain(url) if url else url
         return replace(request, **changes)
 
-    async def for_provider(self, plan: Plan) -> Inputs:
+    async def for_provider(self, plan: Plan, *, as_bytes: bool = False) -> Inputs:
         """Everything that the plan takes in, as the provider can read it: a first frame once it has been made.
 
-        Raises InvalidRequest if something is no longer there.
+        ``as_bytes``: it reads no addresses, so that what lies at a public one is fetched for it. Raises InvalidRequest
+        if something is no longer there.
         """
         references = tuple(
             [
-                await self._image_for_provider(reference, f"referenceImages[{number}]")
+                await self._image_for_provider(reference, f"referenceImages[{number}]", as_bytes)
                 for number, reference in enumerate(plan.reference_images)
             ]
         )
@@ -107,8 +108,8 @@ class MediaInputs:
             return Inputs(video_url=video_url)
         first, last = plan.image_url or (plan.made_frame.url if plan.made_frame else None), plan.last_frame_url
         return Inputs(
-            image_url=await self._for_provider(first, "imageUrl", "image", MAX_INPUT_IMAGE_BYTES) if first else None,
-            last_frame_url=await self._image_for_provider(last, "lastFrameUrl") if last else None,
+            image_url=await self._image_for_provider(first, "imageUrl", as_bytes) if first else None,
+            last_frame_url=await self._image_for_provider(last, "lastFrameUrl", as_bytes) if last else None,
             reference_images=references,
         )
 
@@ -146,22 +147,34 @@ class MediaInputs:
         part.replace(self._spool / f"input-{sha256}")
         return f"kept:{sha256}"
 
-    async def _image_for_provider(self, reference: str, field: str) -> str:
+    async def _image_for_provider(self, reference: str, field: str, as_bytes: bool) -> str:
         if FILE_ID.fullmatch(reference):
             return reference
+        if as_bytes:
+            async with self._fetched(reference, field) as media:
+                return await asyncio.to_thread(_data_uri, media)
         return await self._for_provider(reference, field, "image", MAX_INPUT_IMAGE_BYTES)
 
     async def _check_image(self, url: str, field: str) -> None:
+        async with self._fetched(url, field):
+            pass
+
+    @contextlib.asynccontextmanager
+    async def _fetched(self, url: str, field: str) -> AsyncIterator[MediaFile]:
+        """A picture on this machine, for as long as the ``with`` lasts."""
         async with self._at_hand(url, field, MAX_INPUT_IMAGE_BYTES) as file:
             if file is not None:
-                await asyncio.to_thread(_identified, file, field, "image", MAX_INPUT_IMAGE_BYTES)
+                yield await asyncio.to_thread(_identified, file, field, "image", MAX_INPUT_IMAGE_BYTES)
                 return
         with self._spool_file() as path:
             try:
                 got = await self._fetch(url, path, MAX_INPUT_IMAGE_BYTES)
-                await asyncio.to_thread(identify, path, size_bytes=got.size_bytes, sha256=got.sha256, expected="image")
+                media = await asyncio.to_thread(
+                    identify, path, size_bytes=got.size_bytes, sha256=got.sha256, expected="image"
+                )
             except ProviderError as exc:
                 raise InvalidRequest(f"{field} cannot be used: {_told(exc)}") from exc
+            yield media
 
     async def _check_source(self, url: str, plan: VideoPlan, model: VideoModel | None) -> None:
         async with self._at_hand(url, "sourceVideoUrl", MAX_INPUT_VIDEO_BYTES) as file:
@@ -182,8 +195,7 @@ class MediaInputs:
             if file is None:
                 return url
             media = await asyncio.to_thread(_identified, file, field, kind, max_bytes)
-            content = await asyncio.to_thread(file.read_bytes)
-        return f"data:{media.content_type};base64,{base64.b64encode(content).decode()}"
+            return await asyncio.to_thread(_data_uri, media)
 
     def _new_file(self) -> Path:
         try:
@@ -283,6 +295,10 @@ def _not_writable(spool: Path, exc: OSError) -> StorageError:
         billed="no",
         next_action="Point RING_STATE_DIR to a writable folder with some space.",
     )
+
+
+def _data_uri(media: MediaFile) -> str:
+    return f"data:{media.content_type};base64,{base64.b64encode(media.path.read_bytes()).decode()}"
 
 
 def _told(exc: ProviderError) -> str:

@@ -18,7 +18,7 @@ from ring_mcp.conductors.addresses import for_caller
 from ring_mcp.conductors.jobs import JobRunner, OnProgress
 from ring_mcp.conductors.results import JobResult, QuoteLine, job_result
 from ring_mcp.conductors.spending import cap_left
-from ring_mcp.domain import Caps, Failure, Job, JobState, MediaKind, Plan, usd
+from ring_mcp.domain import MAKERS, Caps, Failure, Job, JobState, MediaKind, Plan, usd
 from ring_mcp.errors import GenerationTimeout, InvalidRequest, LedgerError, StorageError
 from ring_mcp.ledger.base import Ledger, Opened
 from ring_mcp.providers.base import Providers
@@ -131,7 +131,7 @@ class Intake:
             return job
         text = f"{job.kind.capitalize()} generation timed out after {self._timeouts_s[job.kind] * 1000:.0f}ms"
         if job.provider_request_id:
-            text += f"; the job is kept (xAI request {job.provider_request_id})"
+            text += f"; the job is kept ({MAKERS[job.plan.provider]} request {job.provider_request_id})"
         late = GenerationTimeout(text)
         failure = Failure(code=late.code, message=text, billed="unknown", retryable=True, next_action=late.next_action)
         return replace(job, failure=failure)

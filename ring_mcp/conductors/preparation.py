@@ -42,8 +42,8 @@ class Preparation:
         self._clock = clock
         self.make_first_frame: MakeFirstFrame | None = None
 
-    async def prepare(self, record: JobRecord) -> Inputs | None:
-        """The inputs of the request. None: something is missing.
+    async def prepare(self, record: JobRecord, *, as_bytes: bool) -> Inputs | None:
+        """The inputs of the request; ``as_bytes`` if the provider reads no addresses. None: something is missing.
 
         If it is missing for good, the job has been ended at no cost; otherwise it goes on when somebody asks for it.
         """
@@ -52,7 +52,7 @@ class Preparation:
         try:
             if needs_frame and not await self._has_first_frame(record):
                 return None
-            return await self._inputs.for_provider(record.job.plan)
+            return await self._inputs.for_provider(record.job.plan, as_bytes=as_bytes)
         except InvalidRequest as exc:
             await record.write(self._ended(record.job, exc.message, "no"))
             return None

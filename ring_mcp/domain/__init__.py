@@ -5,7 +5,7 @@ from here; the modules behind it only keep them apart by size.
 """
 
 from ring_mcp.domain.jobs import DRIVEN, TERMINAL, AuditRecord, Caps, Failure, Job, JobState, Spend, usd
-from ring_mcp.domain.media import Asset, MediaFile, MediaKind, Output, Value
+from ring_mcp.domain.media import MAKERS, Asset, MediaFile, MediaKind, Output, Value
 from ring_mcp.domain.requests import (
     GenerationKind,
     ImagePlan,
@@ -23,6 +23,7 @@ from ring_mcp.domain.requests import (
 
 __all__ = [
     "DRIVEN",
+    "MAKERS",
     "TERMINAL",
     "Asset",
     "AuditRecord",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -11,6 +12,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 MediaKind = Literal["image", "video"]
+
+MAKERS: Mapping[str, str] = {"xai": "xAI", "google": "Google"}
+"""Providers as people write their names."""
 
 
 FILE_ID = re.compile(r"file[_-][A-Za-z0-9_-]+")

@@ -106,6 +106,7 @@ class VideoRequest:
     """What was asked of VideoConductor. Only ``prompt`` is needed; None means "the configured default"."""
 
     prompt: str
+    provider: str | None = None
     quality_mode: str | None = None
     duration_s: int | None = None
     aspect_ratio: str | None = None

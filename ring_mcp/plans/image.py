@@ -9,19 +9,32 @@ from decimal import Decimal
 
 from ring_mcp.domain import ImagePlan, ImageRequest, PriceLine
 from ring_mcp.errors import InvalidRequest
-from ring_mcp.plans.rules import checked_prompt, checked_purpose, choice, counted, listed, living_model
+from ring_mcp.plans.rules import (
+    checked_prompt,
+    checked_purpose,
+    choice,
+    counted,
+    listed,
+    living_model,
+    provider_named,
+    ratio,
+)
 from ring_mcp.presets import ImageModel, Presets, ProviderName, takers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageSettings:
-    """What the operator's configuration says about images; None falls through to presets.json."""
+    """What the operator's configuration says about images; None falls through to presets.json.
+
+    ``own_endpoints``: providers whose address is one of the operator's own.
+    """
 
     default_provider: ProviderName
     storage_prefix: str
     models: Mapping[ProviderName, str | None]
     aspect_ratios: Mapping[ProviderName, str | None]
     resolutions: Mapping[ProviderName, str | None]
+    own_endpoints: frozenset[ProviderName] = frozenset()
 
 
 def plan_image(request: ImageRequest, settings: ImageSettings, presets: Presets, today: date) -> ImagePlan:
@@ -30,15 +43,17 @@ def plan_image(request: ImageRequest, settings: ImageSettings, presets: Presets,
     Raises InvalidRequest (with the field and what is allowed) or ModelRetired (with the successor's name).
     """
     prompt = checked_prompt(request.prompt, presets.limits.max_prompt_chars)
-    provider = _provider(request, settings, presets)
+    provider = image_provider(request.provider, settings, presets)
     defaults = presets.defaults.image[provider]
     requested_model = request.model or settings.models.get(provider) or defaults.model
-    name, model, warnings = living_model(requested_model, presets.image_models, provider, today)
-    ratio = request.aspect_ratio or settings.aspect_ratios.get(provider) or defaults.aspect_ratio
+    name, model, warnings = living_model(
+        requested_model, presets.image_models, provider, today, own_endpoint=provider in settings.own_endpoints
+    )
+    wanted = request.aspect_ratio or settings.aspect_ratios.get(provider) or defaults.aspect_ratio
     if request.reference_images:
         _check_references(request, name, model, presets)
-        ratio = _ratio_of_edit(request, model, ratio, warnings)
-    aspect_ratio = choice("aspectRatio", ratio, model.aspect_ratios, name)
+        wanted = _ratio_of_edit(request, model, wanted, warnings)
+    aspect_ratio = ratio(wanted, model.aspect_ratios, name)
     resolution = choice(
         "resolution",
         (request.resolution or settings.resolutions.get(provider) or defaults.resolution).lower(),
@@ -91,12 +106,9 @@ def plan_image(request: ImageRequest, settings: ImageSettings, presets: Presets,
     )
 
 
-def _provider(request: ImageRequest, settings: ImageSettings, presets: Presets) -> ProviderName:
-    wanted = request.provider or settings.default_provider
-    for provider in presets.defaults.image:
-        if provider == wanted.strip().lower():
-            return provider
-    raise InvalidRequest(f"provider must be one of {listed(presets.defaults.image)}, got {wanted!r}")
+def image_provider(asked: str | None, settings: ImageSettings, presets: Presets) -> ProviderName:
+    """Who makes the picture. Raises InvalidRequest with the names there are."""
+    return provider_named(asked or settings.default_provider, presets.defaults.image)
 
 
 def _check_references(request: ImageRequest, name: str, model: ImageModel, presets: Presets) -> None:

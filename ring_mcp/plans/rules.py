@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import TypeVar
@@ -42,9 +44,17 @@ def checked_purpose(purpose: str | None, default: str, warnings: list[str]) -> s
 
 
 def living_model(
-    requested: str, models: Mapping[str, M], provider: ProviderName, today: date, field: str = "model"
+    requested: str,
+    models: Mapping[str, M],
+    provider: ProviderName,
+    today: date,
+    *,
+    field: str = "model",
+    own_endpoint: bool = False,
 ) -> tuple[str, M, list[str]]:
     """The model that will really be asked, its facts, and a warning if that is the successor of a retired one.
+
+    ``own_endpoint``: the operator has pointed this provider to an endpoint of their own.
 
     Raises InvalidRequest for an unknown name, ModelRetired for a retired one that presets.json does not redirect.
     """
@@ -54,6 +64,9 @@ def living_model(
         raise InvalidRequest(f"{field} must be one of {listed(living)} for provider {provider}, got {requested!r}")
     if not model.is_retired(today):
         return requested, model, []
+    if own_endpoint and model.own_endpoint:
+        warning = f"{requested} was retired by its provider on {model.retires_on}: your own endpoint is asked for it"
+        return requested, model, [warning]
     assert model.replaced_by is not None, "presets.json is checked for this"
     if not model.redirect:
         raise ModelRetired(
@@ -69,6 +82,37 @@ def choice(field: str, value: str, allowed: Iterable[str], model: str) -> str:
     if value not in allowed:
         raise InvalidRequest(f"{field} must be one of {listed(allowed)} for {model}, got {value!r}")
     return value
+
+
+def ratio(value: str, allowed: Iterable[str], model: str) -> str:
+    """An aspect ratio that the model takes. Raises InvalidRequest with what it takes, the nearest ones first named."""
+    allowed = tuple(allowed)
+    try:
+        return choice("aspectRatio", value, allowed, model)
+    except InvalidRequest as exc:
+        wanted = _width_to_height(value)
+        if wanted is None:
+            raise
+        known = {each: shape for each in allowed if (shape := _width_to_height(each)) is not None}
+        nearest = sorted(known, key=lambda each: abs(math.log(known[each] / wanted)))[:2]
+        raise InvalidRequest(f"{exc.message}; the nearest are {' and '.join(nearest)}") from None
+
+
+def _width_to_height(value: str) -> float | None:
+    """``16:9`` as a number; None for what is no ratio."""
+    found = re.fullmatch(r"\s*(\d{1,4}(?:\.\d{1,4})?):(\d{1,4}(?:\.\d{1,4})?)\s*", value, re.ASCII)
+    if found is None or not float(found[1]) or not float(found[2]):
+        return None
+    return float(found[1]) / float(found[2])
+
+
+def provider_named(wanted: str, known: Iterable[ProviderName]) -> ProviderName:
+    """The provider of that name. Raises InvalidRequest with the names there are."""
+    known = tuple(known)
+    for provider in known:
+        if provider == wanted.strip().lower():
+            return provider
+    raise InvalidRequest(f"provider must be one of {listed(known)}, got {wanted!r}")
 
 
 def listed(names: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 
@@ -16,19 +16,19 @@ from ring_mcp.domain import GenerationKind, ImagePlan, ImageRequest, Thumbnail, 
 from ring_mcp.errors import InvalidRequest
 from ring_mcp.media.thumbnail import nearest_canvas
 from ring_mcp.plans.clip_inputs import check_combination, check_inputs, clip_prices, extension_s
-from ring_mcp.plans.image import ImageSettings, plan_image
-from ring_mcp.plans.rules import checked_prompt, checked_purpose, choice, listed, living_model
-from ring_mcp.presets import Presets, ProviderName, QualityMode, VideoModel, takers
+from ring_mcp.plans.image import ImageSettings, image_provider, plan_image
+from ring_mcp.plans.rules import checked_prompt, checked_purpose, choice, listed, living_model, provider_named, ratio
+from ring_mcp.presets import ModeChoice, Presets, ProviderName, VideoModel, takers
 
-PROVIDER: ProviderName = "xai"
+DEFAULT_PROVIDER: ProviderName = "xai"
+PROVIDERS: tuple[ProviderName, ...] = ("xai", "google")
 REMASTER_RESOLUTION = "720p"
-FIRST_FRAME_RESOLUTION = "2k"
 FIRST_FRAME_RATIO = "16:9"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoSettings:
-    """What the operator's configuration says about videos; None falls through to presets.json."""
+    """What the operator's configuration says about xAI's videos; None falls through to presets.json."""
 
     storage_prefix: str
     model: str | None
@@ -59,11 +59,16 @@ def plan_video(request: VideoRequest, settings: VideoSettings, presets: Presets,
     """
     prompt = checked_prompt(request.prompt, presets.limits.max_prompt_chars)
     warnings: list[str] = []
+    provider = provider_named(request.provider or DEFAULT_PROVIDER, PROVIDERS)
+    if provider != DEFAULT_PROVIDER:
+        settings = replace(settings, model=None, duration_s=None, aspect_ratio=None)
     check_combination(request)
-    mode_name, kind, mode = _mode(request, presets)
-    requested = _requested_model(request, settings, presets, kind, mode)
-    name, model, model_warnings = living_model(requested, presets.video_models, PROVIDER, today)
+    mode_name, kind, mode = _mode(request, presets, provider)
+    requested = _requested_model(request, settings, presets, kind, mode, provider)
+    name, model, model_warnings = living_model(requested, presets.video_models, provider, today)
     warnings += model_warnings
+    if model.download_needs_key and not request.persist:
+        warnings.append("the provider's address opens with its key only; persistToFilebase: true makes a copy")
     has_image = bool(request.image_url or request.first_frame_prompt)
     _check_capabilities(name, model, kind, presets, has_image=has_image, has_more=bool(request.reference_images))
     if request.extend_s is not None:
@@ -79,7 +84,7 @@ def plan_video(request: VideoRequest, settings: VideoSettings, presets: Presets,
     check_inputs(request, kind, name, model, presets, shape["resolution"], duration_s)
     first_frame = _first_frame(request, settings, presets, today, warnings) if kind == "generate" else None
     return VideoPlan(
-        provider=PROVIDER,
+        provider=provider,
         requested_model=requested,
         model=name,
         prompt=prompt,
@@ -106,7 +111,7 @@ def plan_video(request: VideoRequest, settings: VideoSettings, presets: Presets,
     )
 
 
-def _mode(request: VideoRequest, presets: Presets) -> tuple[str, GenerationKind, QualityMode]:
+def _mode(request: VideoRequest, presets: Presets, provider: ProviderName) -> tuple[str, GenerationKind, ModeChoice]:
     wanted = request.quality_mode or presets.defaults.video.quality_mode
     if wanted not in presets.modes:
         raise InvalidRequest(f"qualityMode must be one of {listed(presets.modes)}, got {wanted!r}")
@@ -117,15 +122,20 @@ def _mode(request: VideoRequest, presets: Presets) -> tuple[str, GenerationKind,
         has_source=bool(request.source_video_url),
         extend=request.extend_s is not None,
     )
-    return name, kind, next(mode for key, mode in presets.modes.items() if key == name)
+    return name, kind, next(mode for key, mode in presets.modes.items() if key == name).of(provider)
 
 
 def _requested_model(
-    request: VideoRequest, settings: VideoSettings, presets: Presets, kind: GenerationKind, mode: QualityMode
+    request: VideoRequest,
+    settings: VideoSettings,
+    presets: Presets,
+    kind: GenerationKind,
+    mode: ModeChoice,
+    provider: ProviderName,
 ) -> str:
     if request.model:
         return request.model
-    if kind == "generate":
+    if kind == "generate" or provider != DEFAULT_PROVIDER:
         return settings.model or mode.model
     return presets.defaults.video.remaster_edit_model if kind == "edit" else presets.defaults.video.extend_model
 
@@ -133,6 +143,11 @@ def _requested_model(
 def _check_capabilities(
     name: str, model: VideoModel, kind: GenerationKind, presets: Presets, *, has_image: bool, has_more: bool
 ) -> None:
+    if kind == "edit" and model.provider != DEFAULT_PROVIDER:
+        raise InvalidRequest(
+            f"{name} cannot edit a clip by its address; leave sourceVideoUrl out to make it anew at "
+            f"{REMASTER_RESOLUTION}, or take provider {DEFAULT_PROVIDER}"
+        )
     if kind == "edit" and not model.edit:
         raise InvalidRequest(f"{name} cannot edit a clip; leave model out: remaster with a source edits with another")
     if kind == "extend" and not model.extend:
@@ -161,7 +176,7 @@ def _shape(
     presets: Presets,
     model: VideoModel,
     name: str,
-    mode: QualityMode,
+    mode: ModeChoice,
     warnings: list[str],
 ) -> Mapping[str, str | None]:
     resolution = (request.resolution or mode.resolution).lower()
@@ -169,13 +184,13 @@ def _shape(
         if request.resolution:
             warnings.append(f"remaster makes a real {REMASTER_RESOLUTION}: resolution {resolution} was not used")
         resolution = REMASTER_RESOLUTION
-    ratio = request.aspect_ratio or settings.aspect_ratio or presets.defaults.video.aspect_ratio
-    ratio = choice("aspectRatio", ratio, model.aspect_ratios, name)
-    if request.image_url and request.aspect_ratio:
+    wanted = request.aspect_ratio or settings.aspect_ratio or presets.defaults.video.aspect_ratio
+    shape = ratio(wanted, model.aspect_ratios, name)
+    if request.image_url and request.aspect_ratio and model.image_sets_ratio:
         warnings.append("aspectRatio is not used: a clip that starts from an image takes the image's own ratio")
     if request.source_video_url:
         warnings.append("sourceVideoUrl is only recorded: it is edited when remaster is true")
-    return {"aspect_ratio": ratio, "resolution": choice("resolution", resolution, model.resolutions, name)}
+    return {"aspect_ratio": shape, "resolution": choice("resolution", resolution, model.resolutions, name)}
 
 
 def _ignored_with_a_source(request: VideoRequest, kind: GenerationKind) -> list[str]:
@@ -201,13 +216,14 @@ def _first_frame(
     if request.image_url:
         warnings.append("firstFramePrompt is not used: imageUrl was given")
         return None
+    provider = image_provider(request.image_provider, settings.images, presets)
     checked_prompt(request.first_frame_prompt, presets.limits.max_prompt_chars, "firstFramePrompt")
     still = ImageRequest(
         prompt=request.first_frame_prompt,
-        provider=request.image_provider,
+        provider=provider,
         model=request.image_model,
         aspect_ratio=request.aspect_ratio or settings.aspect_ratio or FIRST_FRAME_RATIO,
-        resolution=request.image_resolution or FIRST_FRAME_RESOLUTION,
+        resolution=request.image_resolution or presets.defaults.image[provider].first_frame_resolution,
         purpose=request.purpose or "first-frame",
         ref_code=request.ref_code,
     )

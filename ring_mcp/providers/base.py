@@ -58,6 +58,9 @@ class MediaProvider(Protocol):
 
     name: str
 
+    fetches_inputs: bool
+    """Whether it reads inputs from public addresses by itself; otherwise they go along as data URIs."""
+
     def check_ready(self) -> None:
         """Raises ProviderAuthError if no key is configured. Does no I/O."""
 

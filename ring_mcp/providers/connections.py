@@ -17,11 +17,43 @@ _MAX_REDIRECTS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clients:
-    """One for each kind of request. ``paid`` and ``free`` go to the provider, ``media`` wherever its answers point."""
+    """One for each kind of request. ``paid`` and ``free`` go to the provider, ``media`` wherever its answers point.
+
+    ``keyed`` does so as well, for results that the provider itself hands out to its key alone.
+    """
 
     paid: httpx2.AsyncClient
     free: httpx2.AsyncClient
     media: httpx2.AsyncClient
+    keyed: httpx2.AsyncClient
+
+    async def aclose(self) -> None:
+        for client in (self.paid, self.free, self.media, self.keyed):
+            await client.aclose()
+
+
+class KeyedTransport(httpx2.AsyncBaseTransport):
+    """Shows the key to the provider's own address and to nobody else, decided anew at every hop of a redirect."""
+
+    def __init__(self, inner: httpx2.AsyncBaseTransport, base_url: str, headers: Mapping[str, str]) -> None:
+        self._inner = inner
+        self._home = _origin(httpx2.URL(base_url))
+        self._headers = dict(headers)
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        at_home = _origin(request.url) == self._home
+        for name, value in self._headers.items():
+            request.headers.pop(name, None)  # a redirect takes the headers of the hop before along
+            if at_home:
+                request.headers[name] = value
+        return await self._inner.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host.lower(), url.port or {"http": 80, "https": 443}.get(url.scheme)
 
 
 def open_clients(
@@ -38,6 +70,8 @@ def open_clients(
         "verify": certificates,
         "transport": transport,
     }
+    guarded = GuardedTransport(trusted_hosts, transport, certificates)
+    fetching: dict[str, Any] = {"timeout": timeout, "follow_redirects": True, "max_redirects": _MAX_REDIRECTS}
     return Clients(
         # A pooled connection may have been closed by the other side a moment ago; a request that is lost that way
         # might have been paid for. So paid requests open their own connection; their deadline ends them.
@@ -47,10 +81,6 @@ def open_clients(
             timeout=httpx2.Timeout(None, connect=_CONNECT_TIMEOUT_S),
         ),
         free=httpx2.AsyncClient(**shared, limits=httpx2.Limits(max_connections=100), timeout=timeout),
-        media=httpx2.AsyncClient(
-            transport=GuardedTransport(trusted_hosts, transport, certificates),
-            timeout=timeout,
-            follow_redirects=True,
-            max_redirects=_MAX_REDIRECTS,
-        ),
+        media=httpx2.AsyncClient(transport=guarded, **fetching),
+        keyed=httpx2.AsyncClient(transport=KeyedTransport(guarded, base_url, headers), **fetching),
     )

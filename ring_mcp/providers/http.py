@@ -71,7 +71,7 @@ def one_line(text: str, limit: int = 280) -> str:
 
 
 class ProviderHttp:
-    """The connections to one provider. ``headers`` carry its key and go to ``base_url`` alone, never to a download."""
+    """The connections to one provider. ``headers`` carry its key and go to the host of ``base_url`` alone."""
 
     def __init__(
         self,
@@ -103,8 +103,7 @@ class ProviderHttp:
 
     async def aclose(self) -> None:
         if self._opened is not None:
-            for client in (self._opened.paid, self._opened.free, self._opened.media):
-                await client.aclose()
+            await self._opened.aclose()
 
     async def post_paid(
         self, path: str, body: Mapping[str, Any], *, deadline_s: float, judge: Callable[[Reply], None], timed_out: str
@@ -186,13 +185,18 @@ class ProviderHttp:
             except httpx2.HTTPError as exc:
                 raise ProviderUnavailable(str(exc), provider=self._provider, billed="no") from exc
 
-    async def download(self, url: str, path: Path, max_bytes: int | None = None) -> Downloaded:
+    async def download(
+        self, url: str, path: Path, max_bytes: int | None = None, *, with_key: bool = False
+    ) -> Downloaded:
         """Stream ``url`` to ``path`` in constant memory; ``max_bytes`` in place of the limit for results.
+
+        ``with_key``: the provider's own host is shown the key, no other is.
 
         Raises JobExpired (403, 404, 410), ProviderBadReply (too large, a forbidden address) or ProviderUnavailable.
         """
         try:
-            async with self._clients.media.stream("GET", url) as response:
+            client = self._clients.keyed if with_key else self._clients.media
+            async with client.stream("GET", url) as response:
                 limit_bytes = max_bytes or self._max_media_bytes
                 self._judge_download(response, limit_bytes)
                 return await self._write(response, path, limit_bytes)

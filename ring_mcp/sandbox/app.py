@@ -14,6 +14,10 @@ from starlette.types import ASGIApp
 from ring_mcp.sandbox import control, replies, ringbase
 from ring_mcp.sandbox.control import Control
 from ring_mcp.sandbox.gate import Gate
+from ring_mcp.sandbox.google_account import GoogleAccount
+from ring_mcp.sandbox.google_images import GoogleImages
+from ring_mcp.sandbox.google_interactions import GoogleInteractions
+from ring_mcp.sandbox.google_replies import GoogleRefusal, answer_google_refusal
 from ring_mcp.sandbox.media_files import MediaFiles
 from ring_mcp.sandbox.replies import BareRefusal, XaiRefusal
 from ring_mcp.sandbox.ringbase import Ringbase, RingbaseRefusal
@@ -25,6 +29,7 @@ from ring_mcp.sandbox.xai_images import XaiImages
 from ring_mcp.sandbox.xai_videos import XaiVideos
 
 XAI_PATH = "/xai/v1"
+GOOGLE_PATH = "/google/v1beta"
 RINGBASE_PATH = "/ringbase"
 
 
@@ -47,6 +52,7 @@ def create_app(state: SandboxState) -> ASGIApp:
         exception_handlers={
             XaiRefusal: replies.answer_refusal,
             BareRefusal: replies.answer_refusal,
+            GoogleRefusal: answer_google_refusal,
             RingbaseRefusal: ringbase.answer_ringbase_refusal,
             SandboxRefusal: control.answer_sandbox_refusal,
         },
@@ -64,12 +70,22 @@ def _routes(state: SandboxState, studio: Studio) -> list[BaseRoute]:
     ]
 
     async def index(_: Request) -> Response:
-        return JSONResponse({"sandbox": True, "xai": f"{state.base_url}{XAI_PATH}", "control": "/control/faults"})
+        services = {"xai": f"{state.base_url}{XAI_PATH}", "google": f"{state.base_url}{GOOGLE_PATH}"}
+        return JSONResponse({"sandbox": True, **services, "control": "/control/faults"})
 
     return [
         Route("/", index),
         Mount(XAI_PATH, routes=xai),
+        *(Mount(f"/google/{version}", routes=_google(state, studio, version)) for version in ("v1", "v1beta")),
         Mount(RINGBASE_PATH, routes=Ringbase(state).routes()),
         Mount("/control", routes=Control(state).routes()),
         *MediaFiles(state).routes(),
+    ]
+
+
+def _google(state: SandboxState, studio: Studio, version: str) -> list[BaseRoute]:
+    return [
+        *GoogleImages(state, studio, version).routes(),
+        *GoogleInteractions(state, studio, version).routes(),
+        *GoogleAccount(state, version).routes(),
     ]

@@ -10,7 +10,7 @@ from typing import Any
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from ring_mcp.sandbox import replies
+from ring_mcp.sandbox import google_replies, replies
 from ring_mcp.sandbox.faults import Fault
 from ring_mcp.sandbox.state import SandboxState
 from ring_mcp.sandbox.wire import hang_up, read_to_end, while_connected
@@ -43,6 +43,9 @@ def _status(fault: Fault, _state: SandboxState, _path: str) -> Response:
 
 
 def _rate_limited(fault: Fault, state: SandboxState, path: str) -> Response:
+    if path.startswith("/google/"):
+        delay_s = {None: 41.0, "date": 3.0}.get(fault["retry_after"]) or float(fault["retry_after"])
+        return google_replies.error_json(google_replies.rate_limited(delay_s), state.settings)
     if "/videos/" in path:
         text = replies.rate_limit_text("grok-imagine-video-1.5", state.settings.video_rps)
     else:
@@ -51,7 +54,9 @@ def _rate_limited(fault: Fault, state: SandboxState, path: str) -> Response:
     return _error(state, 429, "resource-exhausted", text, headers)
 
 
-def _credits_exhausted(_fault: Fault, state: SandboxState, _path: str) -> Response:
+def _credits_exhausted(_fault: Fault, state: SandboxState, path: str) -> Response:
+    if path.startswith("/google/"):
+        return google_replies.error_json(google_replies.credits_exhausted(), state.settings)
     # The newest spelling on record is still the old sentence.
     return _error(state, 429, "Some resource has been exhausted", replies.CREDITS_EXHAUSTED)
 
@@ -62,12 +67,26 @@ def _bare_422(fault: Fault, _state: SandboxState, _path: str) -> Response:
 
 
 def _poll_404(_fault: Fault, state: SandboxState, path: str) -> Response:
+    if path.startswith("/google/"):
+        return google_replies.error_json(google_replies.interaction_unknown(), state.settings)
     kind = "video" if "/videos/" in path else "image"
     return _error(state, 404, "not-found", f"No deferred {kind} could be found with the given request_id")
 
 
+def _poll_400(_fault: Fault, state: SandboxState, path: str) -> Response:
+    if path.startswith("/google/"):
+        return google_replies.error_json(google_replies.interaction_unknown(), state.settings)
+    return _error(state, 400, "invalid-argument", "The request could not be processed.")
+
+
 def _poll_unknown_status(fault: Fault, _state: SandboxState, _path: str) -> Response:
     return JSONResponse({"status": fault["status"], "progress": 12})
+
+
+def _google_error(fault: Fault, state: SandboxState, _path: str) -> Response:
+    word, text = google_replies.STATUSES.get(fault["status"], ("UNKNOWN", "Unknown error."))
+    refusal = google_replies.GoogleRefusal(fault["status"], word, text)
+    return google_replies.error_json(refusal, state.settings)
 
 
 def _ringbase_status(fault: Fault, _state: SandboxState, _path: str) -> Response:
@@ -90,13 +109,14 @@ _ANSWERS: dict[str, Callable[[Fault, SandboxState, str], Response]] = {
     "html_502": lambda fault, *_: replies.html_page(fault["status"]),
     "bare_422": _bare_422,
     "poll_404": _poll_404,
-    "poll_400": lambda _, state, _path: _error(state, 400, "invalid-argument", "The request could not be processed."),
+    "poll_400": _poll_400,
     "poll_500": lambda fault, state, _path: _error(state, fault["status"], "internal", "Internal error."),
     "poll_empty_202": lambda *_: Response(status_code=202),
     "poll_unknown_status": _poll_unknown_status,
     "media_status": lambda fault, *_: PlainTextResponse("unavailable", fault["status"]),
     "media_html": lambda *_: HTMLResponse("<!DOCTYPE html><title>Sign in</title><p>Please sign in.</p>"),
     "media_redirect": lambda fault, *_: RedirectResponse(fault["location"], 302),
+    "google_error": _google_error,
     "ringbase_status": _ringbase_status,
     "ringbase_html": lambda fault, *_: replies.html_page(fault["status"]),
     "ringbase_401": lambda *_: JSONResponse({"success": False, "error": "Invalid ServiceAccount token"}, 401),

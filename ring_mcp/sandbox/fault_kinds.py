@@ -72,7 +72,7 @@ _ANSWERS = (
         "rate_limited",
         "any",
         "before",
-        "429 with the real sentence; retry_after: seconds, 'date', or null",
+        "429 with the real sentence; retry_after: seconds, 'date', or null (xAI: no header; Google: 41s)",
         retry_after=Option(None, (int, str)),
     ),
     _kind("credits_exhausted", "any", "before", "429 that no retry changes"),
@@ -82,7 +82,7 @@ _ANSWERS = (
     _kind("slow_reply", "any", "before", "waits, then handles the request", seconds=_seconds(5.0)),
     _kind("drop_after_accept", "create", "after", "accepts and bills, then closes the connection without an answer"),
     _kind("stall", "create", "after", "accepts and bills, waits, then answers", seconds=_seconds(5.0)),
-    _kind("moderated", "xai_create", "inside", "400 imagine:content-moderated with usage, billed"),
+    _kind("moderated", "job_create", "inside", "400 of moderation: xAI bills it, with usage; Google does not"),
 )
 
 _SHAPES = (
@@ -92,9 +92,9 @@ _SHAPES = (
     _kind("empty_item", "image_result", "after", "the first item has neither url nor b64_json"),
     _kind("b64", "image_result", "after", "b64_json although url was asked"),
     _kind("legacy_revised_prompt", "image_result", "after", "the April shape, revised_prompt ''"),
-    _kind("usage_null", "xai", "after", "usage is null"),
-    _kind("truncated_json", "xai", "after", "half of the JSON, with a matching Content-Length"),
-    _kind("no_request_id", "xai_create", "after", "request_id missing, or empty", empty=_flag(False)),
+    _kind("usage_null", "provider", "after", "usage is null"),
+    _kind("truncated_json", "provider", "after", "half of the JSON, with a matching Content-Length"),
+    _kind("no_request_id", "job_create", "after", "request_id missing, or empty", empty=_flag(False)),
     _kind("ignore_deferred", "image_create", "inside", "answers with data at once although deferred was asked"),
     _kind("storage_error", "xai", "inside", "storage_options fail: storage_error in place of file_output"),
 )
@@ -143,6 +143,19 @@ _MEDIA = (
     _kind("media_no_range", "media", "after", "Range is ignored: 200 with the whole file"),
 )
 
+_GOOGLE = (
+    _kind("google_error", "google", "before", "an error in Google's form", status=_whole(503)),
+    _kind(
+        "google_blocked",
+        "google_image",
+        "inside",
+        "200 without a picture; reason: a finishReason, or with in_prompt a blockReason; billed: with usageMetadata",
+        reason=_text("IMAGE_SAFETY"),
+        in_prompt=_flag(False),
+        billed=_flag(True),
+    ),
+)
+
 _RINGBASE = (
     _kind("ringbase_status", "ringbase", "before", "a status", status=_whole(503), body=Option(None, ANYTHING)),
     _kind("ringbase_html", "ringbase", "before", "an HTML page of a proxy", status=_whole(502)),
@@ -153,5 +166,5 @@ _RINGBASE = (
 )
 
 FAULT_KINDS: Mapping[str, FaultKind] = MappingProxyType(
-    {kind.name: kind for kind in (*_ANSWERS, *_SHAPES, *_POLLS, *_MEDIA, *_RINGBASE)}
+    {kind.name: kind for kind in (*_ANSWERS, *_SHAPES, *_POLLS, *_MEDIA, *_GOOGLE, *_RINGBASE)}
 )

@@ -77,14 +77,16 @@ def _legacy_revised_prompt(payload: Payload, _fault: Fault, _state: SandboxState
 
 
 def _usage_null(payload: Payload, _fault: Fault, _state: SandboxState) -> Payload | None:
-    return payload | {"usage": None} if "usage" in payload else None
+    name = "usageMetadata" if "usageMetadata" in payload else "usage"
+    return payload | {name: None} if name in payload else None
 
 
 def _no_request_id(payload: Payload, fault: Fault, _: SandboxState) -> Payload | None:
-    if "request_id" not in payload:
+    name = next((name for name in ("request_id", "id") if name in payload), None)
+    if name is None:
         return None
-    rest = {key: value for key, value in payload.items() if key != "request_id"}
-    return rest | {"request_id": ""} if fault["empty"] else rest
+    rest = {key: value for key, value in payload.items() if key != name}
+    return rest | {name: ""} if fault["empty"] else rest
 
 
 def _done_without_status(payload: Payload, _fault: Fault, _state: SandboxState) -> Payload | None:

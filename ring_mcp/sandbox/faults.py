@@ -14,12 +14,22 @@ from ring_mcp.sandbox.settings import SandboxRefusal
 
 UNTIL_CLEARED = -1
 
+_GOOGLE = ("google", "provider")
 _CLASSES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
-    ("POST", r"/xai/v1/images/(generations|edits)$", ("xai", "create", "xai_create", "image_create", "image_result")),
-    ("POST", r"/xai/v1/videos/(generations|edits|extensions)$", ("xai", "create", "xai_create")),
-    ("GET", r"/xai/v1/images/[^/]+$", ("xai", "poll", "image_result")),
-    ("GET", r"/xai/v1/videos/[^/]+$", ("xai", "poll", "video_poll")),
-    ("GET", r"/xai/", ("xai",)),
+    (
+        "POST",
+        r"/xai/v1/images/(generations|edits)$",
+        ("xai", "provider", "create", "job_create", "image_create", "image_result"),
+    ),
+    ("POST", r"/xai/v1/videos/(generations|edits|extensions)$", ("xai", "provider", "create", "job_create")),
+    ("GET", r"/xai/v1/images/[^/]+$", ("xai", "provider", "poll", "image_result")),
+    ("GET", r"/xai/v1/videos/[^/]+$", ("xai", "provider", "poll", "video_poll")),
+    ("GET", r"/xai/", ("xai", "provider")),
+    ("POST", r"/google/v1(beta)?/models/[^/]+:(generateContent|predict)$", (*_GOOGLE, "create", "google_image")),
+    ("POST", r"/google/v1(beta)?/interactions$", (*_GOOGLE, "create", "job_create")),
+    ("GET", r"/google/v1(beta)?/interactions/", (*_GOOGLE, "poll", "video_poll")),
+    ("GET", r"/google/v1(beta)?/files/", ("google", "media")),
+    ("", r"/google/", _GOOGLE),
     ("GET", r"/media/|/ringbase/files/", ("media",)),
     ("POST", r"/ringbase/api/v1/upload$", ("ringbase", "upload")),
     ("", r"/ringbase/api/", ("ringbase",)),

@@ -12,12 +12,14 @@ from typing import Any, Literal
 
 from ring_mcp.sandbox.books import Charge
 
+JobKind = Literal["image", "video", "interaction"]
+
 
 @dataclass(frozen=True)
 class Ending:
     """How a job ended, once and for all. ``kind`` decides the shape of the poll's answer."""
 
-    kind: Literal["done", "failed", "expired", "moderated", "filtered", "rejected"]
+    kind: Literal["done", "failed", "expired", "moderated", "filtered", "rejected", "cancelled"]
     body: dict[str, Any] = field(default_factory=dict)
 
 
@@ -25,7 +27,7 @@ class Ending:
 class Job:
     """One accepted create. ``finish`` makes the ending when the time has come; it is asked once."""
 
-    kind: Literal["image", "video"]
+    kind: JobKind
     charge: Charge
     accepted_s: float
     model: str
@@ -52,7 +54,7 @@ class Jobs:
         self._lock = threading.Lock()
         self._jobs: dict[str, Job] = {}
 
-    def add(self, kind: Literal["image", "video"], charge: Charge, model: str, order: object) -> Job:
+    def add(self, kind: JobKind, charge: Charge, model: str, order: object) -> Job:
         job = Job(kind=kind, charge=charge, accepted_s=self._now_s(), model=model, order=order)
         charge.request_id = job.id
         with self._lock:

@@ -14,7 +14,7 @@ from ring_mcp.sandbox import typeset
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-SIDE_PX = {"1k": 1024, "1.5k": 1536, "2k": 2048}
+SIDE_PX = {"512": 512, "1k": 1024, "1.5k": 1536, "2k": 2048, "4k": 4096}
 JPEG_QUALITY = 85
 _GRID = 4
 # A given picture stays as it is above; the text stands on a dark band below.

@@ -22,6 +22,9 @@ FAILURE_CODES = (
 )
 ENDING_FAULTS = ("poll_failed", "poll_expired", "poll_moderated_400", "respect_moderation_false")
 
+RENDER_PATIENCE_S = 5.0
+"""How long a look waits for a clip that is still being drawn."""
+
 Finish = Callable[[Job], Awaitable[Ending | None]]
 
 
@@ -37,8 +40,8 @@ async def answer(request: Request, state: SandboxState, kind: str, finish: Finis
         text = f"No deferred {kind} could be found with the given request_id"
         raise XaiRefusal(404, "not-found", text)
     if job.ending is None:
-        _meet_faults(request, state, job)
-    if job.ending is None and _is_ripe(state, job):
+        meet_faults(request, state, job)
+    if job.ending is None and is_ripe(state, job):
         ending = await finish(job)
         if ending is not None:
             job.end(ending)
@@ -48,14 +51,14 @@ async def answer(request: Request, state: SandboxState, kind: str, finish: Finis
 
 
 def _duration_s(state: SandboxState, job: Job) -> float:
-    return state.settings.render_s if job.kind == "video" else state.settings.deferred_s
+    return state.settings.deferred_s if job.kind == "image" else state.settings.render_s
 
 
-def _is_ripe(state: SandboxState, job: Job) -> bool:
+def is_ripe(state: SandboxState, job: Job) -> bool:
     return job.polls >= state.settings.pending_polls and state.jobs.age_s(job) >= _duration_s(state, job)
 
 
-def _meet_faults(request: Request, state: SandboxState, job: Job) -> None:
+def meet_faults(request: Request, state: SandboxState, job: Job) -> None:
     fault = state.faults.take("inside", request.method, request.url.path, ENDING_FAULTS)
     if fault is None:
         return

@@ -13,7 +13,7 @@ from typing import Self
 
 import uvicorn
 
-from ring_mcp.sandbox.app import RINGBASE_PATH, XAI_PATH, create_app
+from ring_mcp.sandbox.app import GOOGLE_PATH, RINGBASE_PATH, XAI_PATH, create_app
 from ring_mcp.sandbox.state import SandboxState
 from ring_mcp.sandbox.wire import DroppableProtocol
 
@@ -54,6 +54,11 @@ class SandboxServer:
     def xai_base_url(self) -> str:
         """What ``XAI_API_BASE_URL`` is set to."""
         return self.url + XAI_PATH
+
+    @property
+    def google_base_url(self) -> str:
+        """What ``GOOGLE_GENAI_BASE_URL`` is set to."""
+        return self.url + GOOGLE_PATH
 
     @property
     def ringbase_url(self) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 DEFAULT_XAI_KEY = "sandbox-xai-key"
+DEFAULT_GOOGLE_KEY = "sandbox-google-key"
 DEFAULT_RINGBASE_TOKEN = "sandbox-ringbase-token"  # noqa: S105 - it opens nothing but this emulator
 
 Seconds = Annotated[float, Field(ge=0)]
@@ -40,6 +41,7 @@ class Settings(BaseModel):
     expired_status: Literal[403, 404, 410] = 404
     """What a media URL answers after that."""
     xai_keys: tuple[str, ...] = (DEFAULT_XAI_KEY,)
+    google_keys: tuple[str, ...] = (DEFAULT_GOOGLE_KEY,)
     ringbase_tokens: tuple[str, ...] = (DEFAULT_RINGBASE_TOKEN,)
     code_style: Literal["new", "old"] = "new"
     """Spelling of error codes: ``invalid-argument`` or ``Client specified an invalid argument``."""
@@ -63,6 +65,12 @@ class Settings(BaseModel):
     """Refuses source clips whose URL does not end in ``.mp4``: the specification says so, nobody has seen it."""
     report_model: bool = False
     """Adds ``model`` to image answers: a migration guide promises it, the specification lacks it."""
+    google_error_array: bool = False
+    """Google's errors inside a one-element array, as its front end sends them."""
+    google_thoughts: bool = False
+    """Google's pictures come after a thought and a remark, both billed."""
+    google_imagen: bool = False
+    """``imagen-*`` names answer on ``:predict`` as before August 2026; the public service says 404."""
     unprocessable_as_json: bool = False
     """422 as JSON in place of bare text."""
     fetch_inputs: bool = True

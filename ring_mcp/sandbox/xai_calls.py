@@ -44,7 +44,7 @@ async def read_paid_call(request: Request, state: SandboxState) -> Fields:
         raise replies.unprocessable(f"invalid JSON: {exc}") from exc
     if not isinstance(body, dict):
         raise replies.unprocessable("invalid type, expected a JSON object")
-    request.scope[NOTES]["body"] = _shown(body)
+    request.scope[NOTES]["body"] = shown(body)
     return Fields(body)
 
 
@@ -87,12 +87,12 @@ def usage(charge: Charge) -> dict[str, int]:
     return {"cost_in_usd_ticks": charge.cost_ticks}
 
 
-def _shown(value: Any) -> Any:
+def shown(value: Any) -> Any:
     """A body for the request log: everything, but pictures inside it shortened."""
     if isinstance(value, dict):
-        return {key: _shown(each) for key, each in value.items()}
+        return {key: shown(each) for key, each in value.items()}
     if isinstance(value, list):
-        return [_shown(each) for each in value]
+        return [shown(each) for each in value]
     if isinstance(value, str) and value.startswith("data:") and len(value) > SHOWN_CHARACTERS:
         return f"{value[:SHOWN_CHARACTERS]}… ({len(value)} characters)"
     return value

@@ -32,7 +32,6 @@ ASSUMED_SOURCE = ClipFacts(848, 480, 6.0)
 """Stands for a foreign clip while ``fetch_inputs`` is off."""
 # Frames have a length of their own: a clip of 8.7 s may measure a few hundredths more or less.
 _SLACK_S = 0.05
-_RENDER_PATIENCE_S = 5.0
 _WIDEST = 4.0
 
 
@@ -168,7 +167,7 @@ class XaiVideos:
 
     async def _finish(self, job: Job) -> Ending | None:
         assert job.rendering is not None
-        done, _ = await asyncio.wait({job.rendering}, timeout=_RENDER_PATIENCE_S)
+        done, _ = await asyncio.wait({job.rendering}, timeout=polls.RENDER_PATIENCE_S)
         if not done:
             return None
         if job.rendering.cancelled() or job.rendering.exception() is not None:

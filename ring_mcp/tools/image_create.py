@@ -18,7 +18,7 @@ from ring_mcp.tools.tool import Answer, Arguments, Caller, Notes, Tool
 
 DESCRIPTION = """\
 Makes one or more images from a text prompt on the operator's own provider key, stores them, and returns permanent \
-URLs. It costs money (about $0.04 to $0.08 per image; dryRun: true tells the price without spending).
+URLs. It costs money (about $0.03 to $0.13 per image; dryRun: true tells the price without spending).
 
 The result's text starts with the URL of the first image; data.images has every image with size, type and record id. \
 If it takes longer than waitSeconds, the answer has state and jobId instead: call ring-job-get with that jobId, do not \
@@ -35,16 +35,18 @@ class ImageCreateArguments(Arguments):
     )
     model: Text | None = Field(
         None,
-        description="The provider's model id. Default: grok-imagine-image-2.0.",
+        description="The provider's model id. Default: grok-imagine-image-2.0 (xAI), gemini-nano-banana-2.1 (Google).",
         examples=["grok-imagine-image-2.0"],
     )
     aspect_ratio: Text | None = Field(
         None,
-        description="Width to height, like 1:1 (default), 16:9, 9:16, 4:3, 3:4, 3:2, 2:3, 2:1 (share images), 21:9.",
+        description="Width to height, like 1:1 (default), 16:9, 9:16, 4:3, 3:4, 3:2, 2:3; 2:1 (share images) on xAI.",
         examples=["16:9"],
     )
     resolution: Text | None = Field(
-        None, description="Size tier: 1k (about 1 megapixel) or 2k (about 4). Default: 2k.", examples=["1k", "2k"]
+        None,
+        description="Size tier: 1k (about 1 megapixel) or 2k (about 4). Default: 2k on xAI, 1k on Google.",
+        examples=["1k", "2k"],
     )
     n: Annotated[Whole | None, Field(description="How many images: 1 to 10 on xAI, 1 to 4 on Google. Default: 1.")] = (
         None
@@ -53,7 +55,7 @@ class ImageCreateArguments(Arguments):
         None, description="What it is for, one word; becomes a folder of the storage path.", examples=["og"]
     )
     ref_code: ShortText | None = Field(None, description="Your own tracking id, kept in the audit row.")
-    seed: Whole | None = Field(None, description="Reproducibility hint. xAI has none: it is reported as unused there.")
+    seed: Whole | None = Field(None, description="Reproducibility hint for Google. xAI has none: it is unused there.")
     quality: Text | None = Field(None, description="How carefully it is drawn, at its own price.", examples=["medium"])
     reference_images: list[Text] | None = Field(
         None,

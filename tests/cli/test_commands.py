@@ -99,7 +99,8 @@ def test_the_sandbox_stands_alone_and_serves_whoever_takes_its_settings(tmp_path
     with started(env, tmp_path, "sandbox", "--port", "0") as process:
         settings = announced(process)
         url = settings.pop("RING_SANDBOX")
-        assert settings.keys() == {"XAI_API_BASE_URL", "XAI_API_KEY", "RINGBASE_API_URL", "RINGBASE_API_TOKEN"}
+        providers = {"XAI_API_BASE_URL", "XAI_API_KEY", "GOOGLE_GENAI_BASE_URL", "GOOGLE_GENAI_API_KEY"}
+        assert settings.keys() == providers | {"RINGBASE_API_URL", "RINGBASE_API_TOKEN"}
         with RingProcess({**env, **settings, "FILE_BACKEND": "ringbase"}, tmp_path) as ring:
             data = ring.create(prompt="as with the real ones", resolution="1k").data
         assert "sandbox" not in data

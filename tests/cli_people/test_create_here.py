@@ -52,6 +52,15 @@ def test_a_script_gets_one_json_object_and_nothing_else(person: Person, sandbox:
     assert len(charges(sandbox, "for a script")) == 1
 
 
+def test_the_provider_can_be_google(person: Person, sandbox: SandboxServer) -> None:
+    made = person.json("image", "from the other one", "--provider", "google", "--n", "2")
+    assert (made["provider"], made["state"], len(made["images"])) == ("google", "done", 2)
+    assert len(charges(sandbox, "from the other one")) == 2
+    done = person.types("image", "wide", "--provider", "google", "--aspect-ratio", "2:1")
+    assert done.returncode == BAD_USAGE
+    assert "the nearest are 16:9 and 21:9" in " ".join(done.stderr.split())
+
+
 def test_a_clip_is_made_with_its_first_frame(person: Person) -> None:
     arguments = ("--duration", "2", "--first-frame-prompt", "a boat", "--clip-id", "c-1")
     done = person.types("video", "a boat turns", *arguments)

@@ -1,8 +1,9 @@
-"""Outside judges: the official MCP conformance suite and the MCP Inspector, against this server.
+"""Outside judges: the official MCP conformance suite and the MCP Inspector, against this server; and the clients of
+xAI and Google for JavaScript, against the sandbox.
 
     uv run python -m tests.conformance
 
-Both come from npm into ``node_modules`` beside this file (which git ignores), with the Node that they need. A machine
+They come from npm into ``node_modules`` beside this file (which git ignores), with the Node that they need. A machine
 without npm prints a line and skips them; with CI=true that is a failure.
 """
 
@@ -21,6 +22,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+
+from ring_mcp.sandbox.server import SandboxServer
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -43,6 +46,7 @@ def main() -> int:
         folder = Path(name)
         verdicts = [suite(version, folder) for version in VERSIONS]
         verdicts += inspect(folder)
+        verdicts.append(vendor_clients(folder))
     failed = [verdict for verdict in verdicts if not verdict]
     print(f"conformance: {'FAILED' if failed else 'passed'}")
     return 1 if failed else 0
@@ -164,6 +168,22 @@ def inspect(folder: Path) -> list[bool]:
             Call("sse without token", [*sse, "--method", "tools/list"], AUTH_REQUIRED),
         ]
         return list(pool.map(lambda call: run(call, env), calls))
+
+
+def vendor_clients(folder: Path) -> bool:
+    """The clients of xAI and Google, unchanged but for address and key."""
+    with SandboxServer() as sandbox:
+        judged = subprocess.run(
+            ["node", str(HERE / "vendor_clients.mjs"), sandbox.url],
+            env=environment(folder),
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=SUITE_LIMIT_S,
+            check=False,
+        )
+    print(judged.stdout + judged.stderr[-2000:], end="", flush=True)
+    return judged.returncode == 0
 
 
 def called(target: Sequence[str], tool: str, *arguments: str) -> list[str]:

@@ -143,7 +143,8 @@ def test_a_wrong_shape_is_told_with_everything_that_the_model_takes(name: str, f
     allowed = model.aspect_ratios if field == "aspectRatio" else model.resolutions
     message = refusal(provider=model.provider, model=name, **asked)
     got = next(iter(asked.values()))
-    assert message == f"{field} must be one of {', '.join(allowed)} for {name}, got {got!r}"
+    nearest = "; the nearest are 4:3 and 3:2" if field == "aspectRatio" else ""
+    assert message == f"{field} must be one of {', '.join(allowed)} for {name}, got {got!r}{nearest}"
 
 
 @pytest.mark.parametrize("name", MODELS)

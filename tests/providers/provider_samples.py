@@ -90,6 +90,7 @@ async def connected(
     clock: InstantClock | None = None,
     *,
     key: str = KEY,
+    headers: dict[str, str] | None = None,
     max_media_bytes: int = MEDIA_LIMIT_BYTES,
     transport: httpx2.AsyncBaseTransport | None = None,
 ) -> AsyncIterator[ProviderHttp]:
@@ -97,7 +98,7 @@ async def connected(
     http = ProviderHttp(
         provider="xai",
         base_url=base_url,
-        headers={"Authorization": f"Bearer {key}"} if key else {},
+        headers=headers or ({"Authorization": f"Bearer {key}"} if key else {}),
         clock=clock or InstantClock(),
         max_media_bytes=max_media_bytes,
         transport=transport,

@@ -1,17 +1,18 @@
-"""Results are fetched in constant memory, up to a limit, from public places only, and without the key."""
+"""Results are fetched in constant memory, up to a limit, from public places only; nobody else is shown the key."""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
 import tracemalloc
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 
+import httpx2
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from provider_samples import MEDIA_LIMIT_BYTES, connected, full_disk, plain, xai_images
+from provider_samples import KEY, MEDIA_LIMIT_BYTES, connected, full_disk, plain, xai_images
 from raw_server import (
     RawServer,
     Script,
@@ -25,6 +26,7 @@ from raw_server import (
 
 from ring_mcp.domain import Output
 from ring_mcp.errors import JobExpired, ProviderBadReply, ProviderError, ProviderUnavailable
+from ring_mcp.providers.http import ProviderHttp
 
 PICTURE = bytes(range(256)) * 40
 MIB = 1024 * 1024
@@ -285,6 +287,30 @@ async def test_a_redirect_within_the_provider_is_followed(path: Path) -> None:
         await provider_http.download(f"{server.url}/a", path)
     assert [seen.path for seen in server.requests] == ["/a", "/b", "/c"]
     assert path.read_bytes() == PICTURE
+
+
+def keyed(base_url: str) -> AbstractAsyncContextManager[ProviderHttp]:
+    """Connections of a provider whose key has a header of its own, which no library knows to be a secret."""
+    return connected(base_url, headers={"x-goog-api-key": KEY}, transport=httpx2.AsyncHTTPTransport(verify=False))
+
+
+async def test_the_key_is_shown_to_the_providers_own_address_and_at_no_other_hop(path: Path) -> None:
+    async with RawServer(answering(http(200, PICTURE))) as other:
+        there_and_back = [http(302, location="/b"), http(302, location=other.url), http(200, PICTURE)]
+        async with RawServer(answering(*there_and_back)) as server, keyed(server.url) as provider_http:
+            await provider_http.download(f"{server.url}/a", path, with_key=True)
+            await provider_http.download(f"{server.url}/c", path)
+    assert [seen.headers.get("x-goog-api-key") for seen in server.requests] == [KEY, KEY, None]
+    assert [seen.headers.get("x-goog-api-key") for seen in other.requests] == [None]
+
+
+async def test_the_key_comes_back_when_a_redirect_leads_home_again(path: Path) -> None:
+    home = RawServer(answering(http(302, location="/elsewhere"), http(200, PICTURE)))
+    async with home, RawServer(answering(http(302, location=f"{home.url}/again"))) as other:
+        async with keyed(home.url) as provider_http:
+            await provider_http.download(other.url, path, with_key=True)
+        assert [seen.headers.get("x-goog-api-key") for seen in other.requests] == [None]
+        assert [seen.headers.get("x-goog-api-key") for seen in home.requests] == [KEY, KEY]
 
 
 async def test_a_redirect_that_leads_nowhere_is_given_up_after_a_few_hops(path: Path) -> None:

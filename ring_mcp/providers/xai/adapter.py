@@ -12,6 +12,7 @@ class XaiAdapter:
     """``what`` names the paid request in error texts."""
 
     name = PROVIDER
+    fetches_inputs = True
     what = "request"
 
     def __init__(self, http: ProviderHttp, *, has_key: bool, clock: Clock) -> None:

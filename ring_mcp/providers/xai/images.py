@@ -7,11 +7,7 @@ them. Pictures are asked for by URL and deferred, so that a paid picture has a h
 from __future__ import annotations
 
 import asyncio
-import base64
-import contextlib
-import hashlib
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +15,7 @@ from urllib.parse import quote
 
 from ring_mcp.domain import ImagePlan, Output, Plan
 from ring_mcp.errors import GenerationFailed, JobExpired, ProviderBadReply
+from ring_mcp.providers import inline
 from ring_mcp.providers.base import Accepted, Downloaded, Finished, Inputs, Running
 from ring_mcp.providers.http import Reply
 from ring_mcp.providers.xai.adapter import XaiAdapter
@@ -116,19 +113,8 @@ def _output(item: Mapping[str, Any]) -> Output | None:
     if url is not None:
         return Output(url=url, content_type=content_type)
     if isinstance(encoded, str) and encoded:
-        return Output(url=f"data:;base64,{encoded.rsplit(',', 1)[-1]}", content_type=content_type)
+        return inline.output(encoded, content_type)
     return None
-
-
-def _decoded(data_url: str) -> bytes:
-    """The picture inside a data URL. Raises ProviderBadReply if there is none."""
-    try:
-        content = base64.b64decode(data_url.partition(",")[2], validate=True)
-    except ValueError as exc:
-        raise ProviderBadReply("xAI returned image data that is not base64", provider=PROVIDER) from exc
-    if not content:
-        raise ProviderBadReply("xAI returned image data without a picture in it", provider=PROVIDER)
-    return content
 
 
 class XaiImages(XaiAdapter):
@@ -150,7 +136,7 @@ class XaiImages(XaiAdapter):
         answer = read_submit(reply, plan)
         if isinstance(answer, Accepted):
             return answer
-        return await asyncio.to_thread(_spool_inline, answer, spool)
+        return await asyncio.to_thread(inline.spool, answer, spool, PROVIDER)
 
     async def check(self, plan: Plan, provider_request_id: str) -> Running | Finished:
         assert isinstance(plan, ImagePlan)
@@ -159,37 +145,6 @@ class XaiImages(XaiAdapter):
 
     async def download(self, output: Output, path: Path) -> Downloaded:
         assert output.url is not None, "an output without URL lies in the spool already"
-        if not output.url.startswith("data:"):
+        if not inline.is_inline(output):
             return await self._http.download(output.url, path)
-        content = _decoded(output.url)
-        await asyncio.to_thread(path.write_bytes, content)
-        return Downloaded(size_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
-
-
-def _spool_inline(answer: Finished, spool: Path) -> Finished:
-    """Write pictures that came inside the answer beside ``spool``, so that the row can point to them.
-
-    One that cannot be kept is lost by itself. Raises ProviderBadReply if none is left.
-    """
-    outputs = tuple(
-        _spooled(output, spool.with_name(f"{spool.name}-{index}.inline"))
-        if output.url and output.url.startswith("data:")
-        else output
-        for index, output in enumerate(answer.outputs)
-    )
-    lost = [output.lost_because for output in outputs if output.lost_because is not None]
-    if len(lost) == len(outputs):
-        raise ProviderBadReply(lost[0], provider=PROVIDER, billed="yes", billed_usd=answer.billed_usd)
-    return replace(answer, outputs=outputs)
-
-
-def _spooled(output: Output, path: Path) -> Output:
-    try:
-        path.write_bytes(_decoded(output.url or ""))
-    except ProviderBadReply as exc:
-        return Output(lost_because=exc.message)
-    except OSError as exc:
-        with contextlib.suppress(OSError):
-            path.unlink(missing_ok=True)
-        return Output(lost_because=f"the picture came inside the answer and could not be kept: {exc.strerror}")
-    return Output(spool_path=str(path), content_type=output.content_type)
+        return await inline.download(output.url, path, PROVIDER)

@@ -1,0 +1,39 @@
+"""What both adapters for Google share: one set of connections, one key, one way to say no, one price list."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from ring_mcp.clock import Clock
+from ring_mcp.errors import ProviderAuthError
+from ring_mcp.providers.google.replies import PROVIDER, error_of
+from ring_mcp.providers.http import ProviderHttp, Reply
+
+TokenPrices = Mapping[str, Mapping[str, Decimal]]
+"""By model and kind of token ("input", "text", "image", "video"): US dollars for a million."""
+
+
+class GoogleAdapter:
+    """``what`` names the paid request in error texts."""
+
+    name = PROVIDER
+    fetches_inputs = False
+    what = "request"
+
+    def __init__(self, http: ProviderHttp, *, has_key: bool, token_prices: TokenPrices, clock: Clock) -> None:
+        self._http = http
+        self._has_key = has_key
+        self._token_prices = token_prices
+        self._clock = clock
+
+    def check_ready(self) -> None:
+        if not self._has_key:
+            raise ProviderAuthError("GOOGLE_GENAI_API_KEY is not configured", provider=PROVIDER)
+
+    def _judge(self, reply: Reply) -> None:
+        if not 200 <= reply.status < 300:
+            raise error_of(reply, self._clock.now(), what=self.what)
+
+    async def aclose(self) -> None:
+        """The connections belong to whoever made them; images and videos share them."""

@@ -1,0 +1,227 @@
+"""Images from Google: Gemini's ``:generateContent``, one picture a call, and ``:predict`` for ``imagen-*`` names.
+
+The dialect is in the pure functions ``requests_of``, ``read_reply`` and ``together``. Facts: the picture comes inside
+the answer, after thoughts and text; a refused one is HTTP 200 with a ``finishReason`` or ``promptFeedback``, and may be
+billed; the calls are synchronous, so a lost connection leaves nothing to ask for. (google-genai 3.4, @ai-sdk/google
+4.0, November 2026.)
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from ring_mcp.domain import ImagePlan, Output, Plan
+from ring_mcp.errors import (
+    ContentRefused,
+    GenerationFailed,
+    JobExpired,
+    OutcomeUnknown,
+    ProviderBadReply,
+    ProviderError,
+    ProviderUnavailable,
+)
+from ring_mcp.providers import inline
+from ring_mcp.providers.base import Accepted, Downloaded, Finished, Inputs, Running
+from ring_mcp.providers.google.adapter import GoogleAdapter
+from ring_mcp.providers.google.replies import PROVIDER, cost_usd, mapping, mappings, text_of, tokens_of
+from ring_mcp.providers.http import Reply, one_line
+
+_BLOCKED = frozenset(
+    {
+        *("SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "NO_IMAGE"),
+        *("IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION", "IMAGE_OTHER"),
+    }
+)
+_BILLED = {"yes": "it was billed", "no": "it was not billed", "unknown": "whether it was billed is not known"}
+
+
+def requests_of(plan: ImagePlan) -> list[tuple[str, dict[str, Any]]]:
+    """Path and body of each call that the plan takes, with documented fields only."""
+    name = quote(plan.model, safe="")
+    if plan.model.startswith("imagen-"):
+        size = plan.resolution.upper()
+        parameters = {"sampleCount": plan.n, "aspectRatio": plan.aspect_ratio, "sampleImageSize": size}
+        return [(f"models/{name}:predict", {"instances": [{"prompt": plan.prompt}], "parameters": parameters})]
+    return [(f"models/{name}:generateContent", _content(plan, index)) for index in range(plan.n)]
+
+
+def _content(plan: ImagePlan, index: int) -> dict[str, Any]:
+    """Each picture of a call has a seed of its own, counted up: the same one would give the same picture n times."""
+    config: dict[str, Any] = {
+        "responseModalities": ["IMAGE"],
+        "imageConfig": {"aspectRatio": plan.aspect_ratio, "imageSize": plan.resolution.upper()},
+    }
+    if plan.seed is not None:
+        config["seed"] = plan.seed + index
+    return {"contents": [{"role": "user", "parts": [{"text": plan.prompt}]}], "generationConfig": config}
+
+
+def read_reply(reply: Reply, prices: Mapping[str, Decimal]) -> Finished:
+    """A 2xx answer to one call. Raises ContentRefused, GenerationFailed or ProviderBadReply, with its cost."""
+    body = reply.json
+    if not isinstance(body, Mapping):
+        raise ProviderBadReply("Google returned no image data: the answer is not JSON", provider=PROVIDER)
+    if "predictions" in body:
+        return _predicted(body)
+    candidates = mappings(body.get("candidates"))
+    parts = [part for each in candidates for part in mappings(mapping(each.get("content")).get("parts"))]
+    outputs = tuple(output for output in map(_output, parts) if output is not None)
+    cost = _billed_usd(body.get("usageMetadata"), prices, has_picture=bool(outputs))
+    if not outputs:
+        raise _refusal(body, candidates, parts, cost)
+    return Finished(outputs=outputs, billed_usd=cost, served_model=text_of(body.get("modelVersion")))
+
+
+def _output(part: Mapping[str, Any]) -> Output | None:
+    data = mapping(part.get("inlineData") or part.get("inline_data"))
+    encoded, content_type = data.get("data"), text_of(data.get("mimeType") or data.get("mime_type"))
+    if part.get("thought") is True or not isinstance(encoded, str) or not encoded:
+        return None
+    return inline.output(encoded, content_type) if (content_type or "image/").startswith("image/") else None
+
+
+def _refusal(
+    body: Mapping[str, Any],
+    candidates: Sequence[Mapping[str, Any]],
+    parts: Sequence[Mapping[str, Any]],
+    cost: Decimal | None,
+) -> ProviderError:
+    block = text_of(mapping(body.get("promptFeedback")).get("blockReason"))
+    if block is not None:
+        return ContentRefused(f"Google refused the prompt ({block})", provider=PROVIDER, billed_usd=cost)
+    first = candidates[0] if candidates else {}
+    reason = text_of(first.get("finishReason")) or "no reason given"
+    texts = [first.get("finishMessage"), *(part.get("text") for part in parts if part.get("thought") is not True)]
+    said = one_line(" ".join(text for text in texts if isinstance(text, str)))
+    text = f"Google returned no image data ({reason})" + (f": {said}" if said else "")
+    kind = ContentRefused if reason in _BLOCKED else GenerationFailed
+    return kind(text, provider=PROVIDER, billed_usd=cost)
+
+
+def _billed_usd(usage: Any, prices: Mapping[str, Decimal], *, has_picture: bool) -> Decimal | None:
+    """The tokens of one call at the list price. Without details the answer's tokens are those of its picture."""
+    usage = mapping(usage)
+    made = tokens_of(usage.get("candidatesTokenCount"))
+    details = mappings(usage.get("candidatesTokensDetails"))
+    pictured = sum(tokens_of(each.get("tokenCount")) for each in details if each.get("modality") == "IMAGE")
+    image = pictured if details else made if has_picture else 0
+    if has_picture and not image:
+        return None
+    text = max(0, made - image) + tokens_of(usage.get("thoughtsTokenCount"))
+    return cost_usd({"input": tokens_of(usage.get("promptTokenCount")), "text": text, "image": image}, prices)
+
+
+def _predicted(body: Mapping[str, Any]) -> Finished:
+    """Imagen's answer: several pictures, or why one was filtered; it says nothing of the cost."""
+    outputs = []
+    for each in mappings(body.get("predictions")):
+        encoded, reason = each.get("bytesBase64Encoded"), each.get("raiFilteredReason")
+        if isinstance(encoded, str) and encoded:
+            outputs.append(inline.output(encoded, text_of(each.get("mimeType"))))
+        elif isinstance(reason, str):
+            outputs.append(Output(lost_because=f"Google refused it: {one_line(reason)}"))
+    lost = [output.lost_because for output in outputs if output.lost_because is not None]
+    if lost and len(lost) == len(outputs):
+        raise ContentRefused(lost[0], provider=PROVIDER)
+    if not outputs:
+        raise GenerationFailed("Google returned no image data", provider=PROVIDER)
+    return Finished(outputs=tuple(outputs))
+
+
+def together(answers: Sequence[Finished | ProviderError], plan: ImagePlan) -> Finished:
+    """The outcome of all calls of one plan.
+
+    With at least one picture the others are lost by themselves. Otherwise raises what happened: OutcomeUnknown if any
+    call may still have been accepted, else the refusal, with what is known of the bill.
+    """
+    finished = [answer for answer in answers if isinstance(answer, Finished)]
+    if not finished:
+        raise _failure([answer for answer in answers if isinstance(answer, ProviderError)])
+    outputs = [
+        output
+        for answer in answers
+        for output in (answer.outputs if isinstance(answer, Finished) else (_lost(answer),))
+    ]
+    made = sum(output.lost_because is None for output in outputs)
+    return Finished(
+        outputs=tuple(outputs),
+        billed_usd=_sum_usd(answers),
+        served_model=finished[0].served_model,
+        warnings=(f"Google returned {made} of {plan.n} images",) if made < plan.n else (),
+    )
+
+
+def _lost(error: ProviderError) -> Output:
+    return Output(lost_because=f"{error.message}; {_BILLED[error.billed]}")
+
+
+def _sum_usd(answers: Sequence[Finished | ProviderError]) -> Decimal | None:
+    """What all calls have cost; None if that is not known of one of them."""
+    total = Decimal(0)
+    for answer in answers:
+        known = Decimal(0) if isinstance(answer, ProviderError) and answer.billed == "no" else answer.billed_usd
+        if known is None:
+            return None
+        total += known
+    return total
+
+
+def _failure(errors: Sequence[ProviderError]) -> ProviderError:
+    """One error for calls that all failed: the gravest, with the bill of all."""
+    first = next((error for error in errors if _is_open(error)), None) or next(
+        (error for error in errors if isinstance(error, ContentRefused)), errors[0]
+    )
+    if len(errors) == 1:
+        return first
+    text = f"none of {len(errors)} images was made: {first.message}"
+    if _is_open(first):
+        return OutcomeUnknown(text, provider=PROVIDER, http_status=first.http_status)
+    told = {error.billed for error in errors}
+    first.message, first.billed_usd = text, _sum_usd(errors)
+    first.billed = "yes" if "yes" in told else "unknown" if "unknown" in told else "no"
+    return first
+
+
+def _is_open(error: ProviderError) -> bool:
+    """Whether nobody knows if the request was accepted."""
+    return isinstance(error, OutcomeUnknown | ProviderUnavailable) and error.billed == "unknown"
+
+
+class GoogleImages(GoogleAdapter):
+    """See ``providers.base.MediaProvider``."""
+
+    what = "image generation"
+
+    async def submit(self, plan: Plan, inputs: Inputs, *, spool: Path, deadline_s: float) -> Accepted | Finished:
+        """As many calls as the plan takes, side by side, under one deadline; each is paid, or fails, by itself."""
+        assert isinstance(plan, ImagePlan)
+        self.check_ready()
+        prices = self._token_prices.get(plan.model, {})
+
+        async def call(path: str, body: dict[str, Any]) -> Finished | ProviderError:
+            try:
+                reply = await self._http.post_paid(
+                    path,
+                    body,
+                    deadline_s=deadline_s,
+                    judge=self._judge,
+                    timed_out=f"Image generation timed out after {deadline_s * 1000:.0f}ms",
+                )
+                return await asyncio.to_thread(read_reply, reply, prices)
+            except ProviderError as exc:
+                return exc
+
+        answers = await asyncio.gather(*(call(path, body) for path, body in requests_of(plan)))
+        return await asyncio.to_thread(inline.spool, together(answers, plan), spool, PROVIDER)
+
+    async def check(self, plan: Plan, provider_request_id: str) -> Running | Finished:
+        raise JobExpired("Google keeps no image jobs: its answer to the request was the only one", provider=PROVIDER)
+
+    async def download(self, output: Output, path: Path) -> Downloaded:
+        assert output.url is not None, "an output without URL lies in the spool already"
+        return await inline.download(output.url, path, PROVIDER)

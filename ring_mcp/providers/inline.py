@@ -1,0 +1,69 @@
+"""Pictures that come inside an answer, as base64: an output with a data URL, then a file beside the job's own."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+from ring_mcp.domain import MAKERS, Output
+from ring_mcp.errors import ProviderBadReply
+from ring_mcp.providers.base import Downloaded, Finished
+
+
+def output(encoded: str, content_type: str | None) -> Output:
+    """An output that holds its own bytes; ``encoded`` is base64, or a whole data URL."""
+    return Output(url=f"data:;base64,{encoded.rsplit(',', 1)[-1]}", content_type=content_type)
+
+
+def is_inline(output: Output) -> bool:
+    return output.url is not None and output.url.startswith("data:")
+
+
+async def download(url: str, path: Path, provider: str) -> Downloaded:
+    """Write the picture of a data URL to ``path``. Raises ProviderBadReply if there is none in it."""
+    content = _decoded(url, provider)
+    await asyncio.to_thread(path.write_bytes, content)
+    return Downloaded(size_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+
+
+def spool(answer: Finished, spool: Path, provider: str) -> Finished:
+    """Write pictures that came inside the answer beside ``spool``, so that the row can point to them.
+
+    One that cannot be kept is lost by itself. Raises ProviderBadReply if none is left.
+    """
+    outputs = tuple(
+        _spooled(output, spool.with_name(f"{spool.name}-{index}.inline"), provider) if is_inline(output) else output
+        for index, output in enumerate(answer.outputs)
+    )
+    lost = [output.lost_because for output in outputs if output.lost_because is not None]
+    if len(lost) == len(outputs):
+        raise ProviderBadReply(lost[0], provider=provider, billed="yes", billed_usd=answer.billed_usd)
+    return replace(answer, outputs=outputs)
+
+
+def _spooled(output: Output, path: Path, provider: str) -> Output:
+    try:
+        path.write_bytes(_decoded(output.url or "", provider))
+    except ProviderBadReply as exc:
+        return Output(lost_because=exc.message)
+    except OSError as exc:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+        return Output(lost_because=f"the picture came inside the answer and could not be kept: {exc.strerror}")
+    return Output(spool_path=str(path), content_type=output.content_type)
+
+
+def _decoded(data_url: str, provider: str) -> bytes:
+    """The picture inside a data URL. Raises ProviderBadReply if there is none."""
+    maker = MAKERS.get(provider, provider)
+    try:
+        content = base64.b64decode(data_url.partition(",")[2], validate=True)
+    except ValueError as exc:
+        raise ProviderBadReply(f"{maker} returned image data that is not base64", provider=provider) from exc
+    if not content:
+        raise ProviderBadReply(f"{maker} returned image data without a picture in it", provider=provider)
+    return content

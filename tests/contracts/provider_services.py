@@ -1,0 +1,55 @@
+"""What the suites of all providers stand on: a clock that does not wait, and connections to each emulated service."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx2
+
+from ring_mcp.presets import load_presets
+from ring_mcp.providers.http import ProviderHttp
+from ring_mcp.sandbox.server import SandboxServer
+from ring_mcp.sandbox.settings import DEFAULT_GOOGLE_KEY, DEFAULT_XAI_KEY
+
+TODAY = datetime(2026, 11, 21, 12, tzinfo=UTC)
+PRESETS = load_presets()
+KEYS = {"xai": DEFAULT_XAI_KEY, "google": DEFAULT_GOOGLE_KEY}
+WRONG_KEY = "a-key-that-is-not-known-to-anybody"
+OLD_SPELLING: dict[str, dict[str, Any]] = {"xai": {"code_style": "old"}, "google": {"google_error_array": True}}
+"""How each service spells its errors when it does not spell them as usual."""
+
+
+class InstantClock:
+    """A clock whose sleeps take no time and are written down, in seconds."""
+
+    def __init__(self) -> None:
+        self.slept_s: list[float] = []
+
+    def now(self) -> datetime:
+        return TODAY + timedelta(seconds=self.monotonic())
+
+    def monotonic(self) -> float:
+        return sum(self.slept_s)
+
+    async def sleep(self, delay_s: float) -> None:
+        self.slept_s.append(delay_s)
+
+
+@asynccontextmanager
+async def connected(name: str, sandbox: SandboxServer, clock: InstantClock, key: str) -> AsyncIterator[ProviderHttp]:
+    """The connections of the provider of that name, with this key or with none."""
+    headers = {"xai": {"Authorization": f"Bearer {key}"}, "google": {"x-goog-api-key": key}}[name]
+    http = ProviderHttp(
+        provider=name,
+        base_url={"xai": sandbox.xai_base_url, "google": sandbox.google_base_url}[name],
+        headers=headers if key else {},
+        clock=clock,
+        max_media_bytes=4 * 1024 * 1024,
+        # Loading certificates takes 60 ms each time, and there are none here.
+        transport=httpx2.AsyncHTTPTransport(verify=False, limits=httpx2.Limits(max_keepalive_connections=0)),
+    )
+    yield http
+    await http.aclose()

@@ -1,0 +1,378 @@
+"""What every provider of clips promises, whichever it is: against its emulated service, on a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from provider_services import KEYS, OLD_SPELLING, PRESETS, TODAY, WRONG_KEY, InstantClock, connected
+
+from ring_mcp.domain import Output, VideoPlan, VideoRequest
+from ring_mcp.errors import (
+    Billed,
+    ContentRefused,
+    CreditsExhausted,
+    GenerationFailed,
+    JobExpired,
+    OutcomeUnknown,
+    ProviderAuthError,
+    ProviderBadReply,
+    ProviderError,
+    ProviderRejected,
+    ProviderUnavailable,
+    RateLimited,
+)
+from ring_mcp.media.identify import hash_file, identify
+from ring_mcp.plans.image import ImageSettings
+from ring_mcp.plans.video import VideoSettings, plan_video
+from ring_mcp.providers.base import Accepted, Finished, Inputs, MediaProvider, Running
+from ring_mcp.providers.google.videos import GoogleVideos
+from ring_mcp.providers.xai.videos import XaiVideos
+from ring_mcp.sandbox.fault_kinds import FAULT_KINDS
+from ring_mcp.sandbox.server import SandboxServer
+
+LIMIT_S = 20.0
+SETTINGS = VideoSettings(
+    storage_prefix="generated/videos",
+    model=None,
+    duration_s=None,
+    aspect_ratio=None,
+    images=ImageSettings(
+        default_provider="xai", storage_prefix="generated", models={}, aspect_ratios={}, resolutions={}
+    ),
+)
+PIXEL = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5E"
+    "rkJggg=="
+)
+
+
+@dataclass
+class Service:
+    """A provider, and the emulated service that it talks to, seen from behind."""
+
+    name: str
+    provider: MediaProvider
+    sandbox: SandboxServer
+    clock: InstantClock
+    spool: Path
+
+    def plan(self, **asked: Any) -> VideoPlan:
+        asked = {"prompt": "a boat turns into the wind", "duration_s": 3, "provider": self.name} | asked
+        return plan_video(VideoRequest(**asked), SETTINGS, PRESETS, TODAY.date())
+
+    async def submit(
+        self, plan: VideoPlan | None = None, image_url: str | None = None, deadline_s: float = LIMIT_S
+    ) -> str:
+        answer = await asyncio.wait_for(
+            self.provider.submit(
+                plan or self.plan(), Inputs(image_url=image_url), spool=self.spool / "job", deadline_s=deadline_s
+            ),
+            2 * LIMIT_S,
+        )
+        assert isinstance(answer, Accepted), "a clip takes too long to wait for it in the call"
+        return answer.provider_request_id
+
+    async def look(self, handle: str, plan: VideoPlan | None = None) -> Running | Finished:
+        return await self.provider.check(plan or self.plan(), handle)
+
+    async def result(self, plan: VideoPlan | None = None, image_url: str | None = None) -> Finished:
+        handle = await self.submit(plan, image_url)
+        for _ in range(50):
+            answer = await self.look(handle, plan)
+            if isinstance(answer, Finished):
+                return answer
+        raise AssertionError("the job does not end")
+
+    async def failure(self, attempt: Any) -> ProviderError:
+        with pytest.raises(ProviderError) as caught:
+            await asyncio.wait_for(attempt, 3 * LIMIT_S)
+        return caught.value
+
+    def arm(self, fault: str, **options: Any) -> None:
+        self.sandbox.state.faults.add(fault, **options)
+
+    def is_price_of(self, plan: VideoPlan, billed_usd: Decimal) -> bool:
+        """Whether a plan has quoted this. Google counts tokens, its price for a second is rounded."""
+        if self.name == "google":
+            return abs(billed_usd - plan.list_usd) <= plan.list_usd * Decimal("0.02") + Decimal("0.002")
+        return billed_usd == plan.list_usd
+
+    @property
+    def posts(self) -> int:
+        return sum(request["method"] == "POST" for request in self.sandbox.state.requests)
+
+    @property
+    def accepted(self) -> int:
+        return len(self.sandbox.state.books.charges())
+
+    @property
+    def billed_usd(self) -> Decimal:
+        return Decimal(self.sandbox.state.books.total_ticks) / 10**10
+
+
+@asynccontextmanager
+async def opened(name: str, sandbox: SandboxServer, spool: Path, key: str) -> AsyncIterator[Service]:
+    clock = InstantClock()
+    async with connected(name, sandbox, clock, key) as http:
+        provider: MediaProvider = XaiVideos(http, has_key=bool(key), clock=clock)
+        if name == "google":
+            provider = GoogleVideos(http, has_key=bool(key), token_prices=PRESETS.token_prices(), clock=clock)
+        yield Service(name, provider, sandbox, clock, spool)
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[SandboxServer]:
+    with SandboxServer() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(params=KEYS)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+async def service(kind: str, running: SandboxServer, tmp_path: Path) -> AsyncIterator[Service]:
+    running.state.reset()
+    running.state.configure(show_prompt=False)
+    async with opened(kind, running, tmp_path, KEYS[kind]) as found:
+        yield found
+
+
+async def test_a_clip_arrives_whole_and_is_billed_as_quoted(service: Service, tmp_path: Path) -> None:
+    plan = service.plan()
+    result = await service.result(plan)
+    (output,) = result.outputs
+    assert result.billed_usd == service.billed_usd
+    assert service.is_price_of(plan, service.billed_usd)
+    done = await service.provider.download(output, tmp_path / "clip")
+    assert (done.size_bytes, done.sha256) == hash_file(tmp_path / "clip")
+    media = identify(tmp_path / "clip", size_bytes=done.size_bytes, sha256=done.sha256, expected="video")
+    assert (media.content_type, media.duration_s) == ("video/mp4", Decimal(3))
+    assert (service.posts, service.accepted) == (1, 1)
+
+
+async def test_everything_that_can_be_planned_is_accepted_at_the_price_of_the_plan(service: Service) -> None:
+    modes = [{"quality_mode": mode, "image_url": PIXEL if "i2v" in mode else None} for mode in PRESETS.modes]
+    ratios = PRESETS.video_models[service.plan().model].aspect_ratios
+    for asked in (*modes, *({"aspect_ratio": ratio} for ratio in ratios)):
+        before_usd = service.billed_usd
+        plan = service.plan(**asked)
+        await service.submit(plan, plan.image_url)
+        assert service.is_price_of(plan, service.billed_usd - before_usd), asked
+
+
+@pytest.mark.parametrize(
+    "prompt", ["Ein Leuchtturm – „schön“ 🗼", 'quotes " and \\ backslashes', "two\nlines", "x" * 5000]
+)
+async def test_a_prompt_arrives_as_it_was_written(service: Service, prompt: str) -> None:
+    await service.submit(service.plan(prompt=prompt))
+    (charge,) = service.sandbox.state.books.charges()
+    assert charge.prompt == prompt
+
+
+async def test_a_job_runs_until_it_is_done_and_looking_at_it_is_free(service: Service) -> None:
+    service.sandbox.state.configure(render_s=3600.0)
+    handle = await service.submit()
+    for _ in range(4):
+        answer = await service.look(handle)
+        assert isinstance(answer, Running)
+        assert answer.progress is None or 0 <= answer.progress < 100
+    billed_usd = service.billed_usd
+    service.sandbox.state.skip(3600.0)
+    results = [await service.look(handle) for _ in range(2)]
+    assert all(isinstance(result, Finished) and len(result.outputs) == 1 for result in results)
+    assert (service.posts, service.accepted, service.billed_usd) == (1, 1, billed_usd)
+
+
+async def test_the_same_request_twice_is_two_jobs_and_two_bills(service: Service) -> None:
+    handles = [await service.submit() for _ in range(2)]
+    assert len(set(handles)) == service.accepted == 2
+
+
+async def test_a_bill_that_differs_from_the_list_is_reported_as_it_is(service: Service) -> None:
+    service.sandbox.state.configure(price_factor=2.5)
+    plan = service.plan()
+    assert (await service.result(plan)).billed_usd == service.billed_usd >= 2 * plan.list_usd
+
+
+async def test_a_provider_that_says_nothing_of_the_cost_gives_no_figure(service: Service) -> None:
+    handle = await service.submit()
+    service.arm("usage_null", method="GET")
+    answer = await service.look(handle)
+    assert isinstance(answer, Finished)
+    assert answer.billed_usd is None
+
+
+async def test_a_missing_key_is_told_before_anything_is_sent(kind: str, running: SandboxServer, tmp_path: Path) -> None:
+    running.state.reset()
+    async with opened(kind, running, tmp_path, "") as service:
+        with pytest.raises(ProviderAuthError, match="_API_KEY is not configured"):
+            service.provider.check_ready()
+        assert isinstance(await service.failure(service.submit()), ProviderAuthError)
+    assert service.posts == 0
+
+
+@pytest.mark.parametrize("style", ["new", "old"])
+async def test_a_wrong_key_is_told_as_such(kind: str, running: SandboxServer, tmp_path: Path, style: str) -> None:
+    running.state.reset()
+    if style == "old":
+        running.state.configure(**OLD_SPELLING[kind])
+    async with opened(kind, running, tmp_path, WRONG_KEY) as stranger:
+        error = await stranger.failure(stranger.submit())
+        assert type(error) is ProviderAuthError
+        assert (error.billed, stranger.posts, stranger.accepted) == ("no", 1, 0)
+        assert WRONG_KEY not in f"{error!r} {error.__cause__!r}"
+
+
+REFUSALS: list[tuple[str, dict[str, Any], type[ProviderError], dict[str, Billed], int]] = [
+    ("rate_limited", {}, RateLimited, {"xai": "no", "google": "no"}, 4),
+    ("credits_exhausted", {}, CreditsExhausted, {"xai": "no", "google": "no"}, 1),
+    ("bare_422", {}, ProviderRejected, {"xai": "no", "google": "no"}, 1),
+    ("moderated", {}, ContentRefused, {"xai": "yes", "google": "unknown"}, 1),
+    ("status", {}, ProviderUnavailable, {"xai": "unknown", "google": "unknown"}, 1),
+    ("html_502", {}, ProviderUnavailable, {"xai": "unknown", "google": "unknown"}, 1),
+    ("truncated_json", {}, ProviderBadReply, {"xai": "unknown", "google": "unknown"}, 1),
+    ("no_request_id", {}, ProviderBadReply, {"xai": "unknown", "google": "unknown"}, 1),
+    ("no_request_id", {"empty": True}, ProviderBadReply, {"xai": "unknown", "google": "unknown"}, 1),
+    ("drop_before_accept", {}, OutcomeUnknown, {"xai": "unknown", "google": "unknown"}, 1),
+    ("drop_after_accept", {}, OutcomeUnknown, {"xai": "unknown", "google": "unknown"}, 1),
+]
+
+
+@pytest.mark.parametrize("style", ["new", "old"])
+@pytest.mark.parametrize(("fault", "options", "is_a", "billed", "posts"), REFUSALS, ids=[row[0] for row in REFUSALS])
+async def test_a_refusal_of_the_paid_request_is_told_apart_and_never_paid_twice(
+    service: Service,
+    fault: str,
+    options: dict[str, Any],
+    is_a: type[ProviderError],
+    billed: dict[str, Billed],
+    posts: int,
+    style: str,
+) -> None:
+    if style == "old":
+        service.sandbox.state.configure(**OLD_SPELLING[service.name])
+    service.arm(fault, times=-1, method="POST", **options)
+    error = await service.failure(service.submit())
+    assert type(error) is is_a
+    assert (error.billed, service.posts) == (billed[service.name], posts)
+    assert service.accepted <= 1
+
+
+async def test_a_request_that_outlives_its_deadline_is_sent_once_and_its_outcome_is_unknown(service: Service) -> None:
+    service.arm("stall", seconds=60.0)
+    error = await asyncio.wait_for(service.failure(service.submit(deadline_s=0.5)), LIMIT_S)
+    assert type(error) is OutcomeUnknown
+    assert (error.billed, service.posts) == ("unknown", 1)
+
+
+PASSING = ["poll_500", "poll_drop", "poll_unknown_status", "html_502", "rate_limited", "truncated_json",
+           "drop_before_accept", "credits_exhausted", "poll_400"]  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", PASSING)
+async def test_no_trouble_while_looking_ends_a_job(service: Service, fault: str) -> None:
+    handle = await service.submit()
+    service.arm(fault, method="GET")
+    try:
+        assert isinstance(await service.look(handle), Running)
+    except ProviderError as exc:
+        assert not isinstance(exc, ContentRefused | GenerationFailed)  # noqa: PT017 - it may also run on
+        assert not isinstance(exc, JobExpired) or exc.retryable  # noqa: PT017
+        assert exc.billed != "no"  # noqa: PT017
+    assert isinstance(await service.look(handle), Finished)
+    assert service.accepted == 1
+
+
+ENDINGS: dict[str, tuple[str, dict[str, Any], type[ProviderError]]] = {
+    "failed": ("poll_failed", {}, GenerationFailed),
+    "failed and billed": ("poll_failed", {"billed": True}, GenerationFailed),
+    "moderation as a failure": ("poll_failed", {"message": "Rejected by content moderation (safety)."}, ContentRefused),
+    "moderation as an error": ("poll_moderated_400", {}, ContentRefused),
+    "moderation as a job without a clip": ("respect_moderation_false", {}, ContentRefused),
+    "expired": ("poll_expired", {}, JobExpired),
+    "not known": ("poll_404", {"times": -1}, JobExpired),
+}
+
+
+@pytest.mark.parametrize(("fault", "options", "is_a"), ENDINGS.values(), ids=ENDINGS)
+async def test_a_job_that_ended_badly_says_so_every_time(
+    service: Service, fault: str, options: dict[str, Any], is_a: type[ProviderError]
+) -> None:
+    handle = await service.submit()
+    service.arm(fault, **options)
+    for _ in range(2):
+        error = await service.failure(service.look(handle))
+        assert type(error) is is_a
+        assert error.billed != "no"
+        assert error.billed_usd in (None, service.billed_usd)
+
+
+@pytest.mark.parametrize("handle", ["no-such-job", "../../models", "..", "a/b?c=d#e", "%2e%2e", "ключ", "x" * 3000])
+async def test_a_job_that_nobody_knows_has_expired_whatever_its_handle(service: Service, handle: str) -> None:
+    error = await service.failure(service.look(handle))
+    assert isinstance(error, JobExpired | ProviderUnavailable | ProviderRejected)
+    assert service.accepted == 0
+
+
+@pytest.mark.parametrize("status", [403, 404, 410])
+async def test_a_clip_whose_address_has_expired_is_gone(service: Service, status: int, tmp_path: Path) -> None:
+    service.sandbox.state.configure(url_ttl_s=60.0, expired_status=status)
+    (output,) = (await service.result()).outputs
+    service.sandbox.state.skip(61.0)
+    error = await service.failure(service.provider.download(output, tmp_path / "part"))
+    assert type(error) is JobExpired
+    assert error.billed == "yes"
+
+
+LOSSES: list[tuple[str, dict[str, Any], type[ProviderError]]] = [
+    ("media_status", {}, ProviderUnavailable),
+    ("media_drop", {}, ProviderUnavailable),
+    ("media_truncated", {}, ProviderUnavailable),
+    ("media_huge", {}, ProviderBadReply),
+    ("media_redirect", {}, ProviderBadReply),
+    ("media_redirect", {"location": "http://localhost:1/"}, ProviderBadReply),
+    ("media_redirect", {"location": "file:///etc/passwd"}, ProviderBadReply),
+]
+
+
+@pytest.mark.parametrize(("fault", "options", "is_a"), LOSSES, ids=[f"{row[0]} {row[1]}" for row in LOSSES])
+async def test_a_download_that_fails_may_be_repeated_and_costs_nothing_more(
+    service: Service, fault: str, options: dict[str, Any], is_a: type[ProviderError], tmp_path: Path
+) -> None:
+    (output,) = (await service.result()).outputs
+    service.arm(fault, **options)
+    error = await service.failure(service.provider.download(output, tmp_path / "part"))
+    assert type(error) is is_a
+    done = await service.provider.download(output, tmp_path / "part")
+    assert (done.size_bytes, done.sha256) == hash_file(tmp_path / "part")
+    assert (service.posts, service.accepted) == (1, 1)
+
+
+SLOW = {"slow_reply": {"seconds": 0.0}, "stall": {"seconds": 0.0}, "media_slow": {"bytes_per_s": 10**8}}
+FAULTS = [name for name, kind in FAULT_KINDS.items() if kind.where not in ("ringbase", "upload")]
+
+
+@pytest.mark.parametrize("method", ["POST", "GET"])
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_no_fault_raises_anything_but_a_provider_error_or_calls_a_bill_nothing(
+    service: Service, fault: str, method: str, tmp_path: Path
+) -> None:
+    service.arm(fault, method=method, times=3, **SLOW.get(fault, {}))
+    try:
+        (output,) = (await service.result()).outputs
+        assert isinstance(output, Output)
+        await service.provider.download(output, tmp_path / "part")
+    except ProviderError as exc:
+        if exc.billed == "no":
+            assert service.billed_usd == 0
+        assert exc.billed_usd in (None, service.billed_usd)  # noqa: PT017
+    assert service.accepted <= 1

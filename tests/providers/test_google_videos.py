@@ -1,0 +1,242 @@
+"""Google's dialect for clips: what is asked, and what every documented and every broken answer means. No I/O."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from provider_samples import NOW, is_one_line, reply
+
+from ring_mcp.domain import PriceLine, VideoPlan
+from ring_mcp.errors import (
+    Billed,
+    ContentRefused,
+    GenerationFailed,
+    JobExpired,
+    ProviderAuthError,
+    ProviderBadReply,
+    ProviderError,
+    ProviderRejected,
+    ProviderUnavailable,
+    RateLimited,
+)
+from ring_mcp.providers.base import Finished, Inputs, Running
+from ring_mcp.providers.google.videos import read_check, read_submit, submit_body
+
+PRICES = {"input": Decimal("1.50"), "text": Decimal("9"), "video": Decimal("17.50")}
+URL = "https://generativelanguage.googleapis.com/v1beta/files/abc:download?alt=media"
+CLIP = {"type": "video", "mime_type": "video/mp4", "uri": URL}
+USAGE = {
+    "total_input_tokens": 10,
+    "total_output_tokens": 46336,
+    "output_tokens_by_modality": [{"modality": "video", "tokens": 46336}],
+}
+COST = Decimal("0.810895")
+INPUT_COST = Decimal("0.000015")
+
+
+def video_plan(**changes: Any) -> VideoPlan:
+    price = PriceLine(what="video, second", unit_usd=Decimal("0.10"), count=Decimal(8), as_of="2026-11-13")
+    facts: dict[str, Any] = {
+        "provider": "google",
+        "requested_model": "gemini-omni-1.1-flash",
+        "model": "gemini-omni-1.1-flash",
+        "prompt": "waves",
+        "quality_mode": "production",
+        "duration_s": 8,
+        "aspect_ratio": "16:9",
+        "resolution": "720p",
+        "storage_prefix": "generated/videos",
+        "estimated_usd": Decimal("0.80"),
+        "prices": (price,),
+    }
+    return VideoPlan(**facts | changes)
+
+
+def ended(*content: Any, status: str = "completed", usage: Any = USAGE, **more: Any) -> dict[str, Any]:
+    steps = [
+        {"type": "user_input", "content": [{"type": "video", "uri": "https://example.com/not-this-one"}]},
+        {"type": "model_output", "content": list(content)},
+    ]
+    return {"id": "v1_x", "model": "m", "status": status, "steps": steps, "usage": usage, **more}
+
+
+def read(body: Any, status: int = 200) -> Running | Finished:
+    return read_check(reply(status, body), PRICES, NOW)
+
+
+def failure(body: Any, status: int = 200) -> ProviderError:
+    with pytest.raises(ProviderError) as caught:
+        read(body, status)
+    return caught.value
+
+
+def test_a_clip_is_asked_for_in_the_background_with_documented_fields_only() -> None:
+    body = submit_body(video_plan(), Inputs())
+    assert body == {
+        "model": "gemini-omni-1.1-flash",
+        "input": "waves",
+        "background": True,
+        "response_format": {
+            "type": "video",
+            "delivery": "uri",
+            "aspect_ratio": "16:9",
+            "resolution": "720p",
+            "duration": "8s",
+        },
+    }
+
+
+def test_a_first_frame_goes_along_as_bytes_before_the_words() -> None:
+    body = submit_body(video_plan(), Inputs(image_url="data:image/png;base64,aGVsbG8="))
+    assert body["input"] == [
+        {"type": "image", "data": "aGVsbG8=", "mime_type": "image/png"},
+        {"type": "text", "text": "waves"},
+    ]
+
+
+@pytest.mark.parametrize("body", [{}, [], None, {"id": ""}, {"id": 5}, {"id": "a\nb"}, {"name": "x"}])
+def test_a_start_without_an_id_is_a_bad_reply_whose_bill_is_not_known(body: Any) -> None:
+    with pytest.raises(ProviderBadReply) as caught:
+        read_submit(reply(200, body))
+    assert caught.value.billed == "unknown"
+
+
+def test_a_start_gives_the_id() -> None:
+    assert read_submit(reply(200, {"id": "v1_x", "status": "queued"})).provider_request_id == "v1_x"
+
+
+@pytest.mark.parametrize(
+    "status", ["queued", "in_progress", "requires_action", "requires_continuation", "reviewing", None, 5]
+)
+def test_a_job_runs_on_with_every_word_that_is_no_end(status: Any) -> None:
+    assert read(ended(status=status)) == Running()
+
+
+CLIPS: dict[str, tuple[dict[str, Any], str, Decimal | None]] = {
+    "a clip": (ended(CLIP), URL, COST),
+    "beside a text": (ended({"type": "text", "text": "Here."}, CLIP), URL, COST),
+    "without alt=media": (ended(CLIP | {"uri": URL.partition("?")[0]}), URL, COST),
+    "with another query": (ended(CLIP | {"uri": "https://h.test/a?x=1"}), "https://h.test/a?x=1&alt=media", COST),
+    "inside the answer": (ended({"type": "video", "data": "aGVsbG8="}), "data:;base64,aGVsbG8=", COST),
+    "in what was cut off": (ended(CLIP, status="incomplete"), URL, COST),
+    "with thoughts on the bill": (
+        ended(CLIP, usage=USAGE | {"total_thought_tokens": 1000}),
+        URL,
+        COST + Decimal("0.009"),
+    ),
+    "a bill without details": (
+        ended(CLIP, usage={"total_input_tokens": 10, "total_output_tokens": 46336}),
+        URL,
+        COST,
+    ),
+    "a bill of the prompt only": (ended(CLIP, usage={"total_input_tokens": 10}), URL, None),
+    "no bill": (ended(CLIP, usage=None), URL, None),
+}
+
+
+@pytest.mark.parametrize(("body", "url", "cost"), CLIPS.values(), ids=CLIPS)
+def test_a_clip_is_found_and_its_tokens_are_priced(body: dict[str, Any], url: str, cost: Decimal | None) -> None:
+    found = read(body)
+    assert isinstance(found, Finished)
+    (output,) = found.outputs
+    assert (output.url, found.billed_usd, found.served_model) == (url, cost, "m")
+
+
+TEXT = {"type": "text", "text": "I cannot\nmake it."}
+PROMPT_ONLY = {"total_input_tokens": 10}
+EMPTY: dict[str, tuple[Any, type[ProviderError], Billed, Decimal | None]] = {
+    "completed with a text": (ended(TEXT, usage=PROMPT_ONLY), ContentRefused, "yes", INPUT_COST),
+    "completed with nothing": (ended(usage=None), ContentRefused, "unknown", None),
+    "completed without steps": ({"id": "x", "status": "completed"}, ContentRefused, "unknown", None),
+    "a clip without an address": (ended({"type": "video"}, usage=None), ContentRefused, "unknown", None),
+    "failed": (
+        ended(status="failed", usage=None, error={"code": "internal", "message": "x"}),
+        GenerationFailed,
+        "unknown",
+        None,
+    ),
+    "failed for safety": (
+        ended(status="failed", usage=None, error={"code": "SAFETY", "message": "x"}),
+        ContentRefused,
+        "unknown",
+        None,
+    ),
+    "cancelled": (ended(status="cancelled", usage=PROMPT_ONLY), GenerationFailed, "yes", INPUT_COST),
+    "incomplete": (ended(status="incomplete", usage=None), GenerationFailed, "unknown", None),
+    "over budget": (ended(status="budget_exceeded", usage=None), GenerationFailed, "unknown", None),
+}
+
+
+@pytest.mark.parametrize(("body", "is_a", "billed", "cost"), EMPTY.values(), ids=EMPTY)
+def test_an_end_without_a_clip_says_why_and_what_it_cost(
+    body: Any, is_a: type[ProviderError], billed: Billed, cost: Decimal | None
+) -> None:
+    error = failure(body)
+    assert type(error) is is_a
+    assert (error.billed, error.billed_usd) == (billed, cost)
+    assert is_one_line(error)
+
+
+def test_what_the_model_says_in_place_of_a_clip_is_told() -> None:
+    assert failure(ended(TEXT)).message == "Google video generation ended without a clip (completed): I cannot make it."
+
+
+def error_body(message: str, code: Any = 400) -> dict[str, Any]:
+    return {"error": {"code": code, "message": message, "status": "INVALID_ARGUMENT"}}
+
+
+LOOKS: dict[str, tuple[int, Any, type[ProviderError]]] = {
+    "an id that is unknown": (400, error_body("Invalid interaction name."), JobExpired),
+    "an id that is unknown, with a code of text": (400, error_body("Invalid interaction name.", "bad"), JobExpired),
+    "an id that is not found": (404, error_body("Interaction x not found"), JobExpired),
+    "another 400": (400, error_body("Something else"), ProviderRejected),
+    "another 404": (404, "Not Found", ProviderRejected),
+    "a word of safety": (400, error_body("blocked", "safety_violation"), ContentRefused),
+    "a wrong key": (400, error_body("API key not valid."), ProviderAuthError),
+    "no rights": (403, error_body("no"), ProviderAuthError),
+    "too many": (429, error_body("quota"), RateLimited),
+    "broken": (500, error_body("x"), ProviderUnavailable),
+    "a page": (502, "<html>", ProviderUnavailable),
+    "a list": (200, [], ProviderBadReply),
+    "no JSON": (200, "{", ProviderBadReply),
+}
+
+
+@pytest.mark.parametrize(("status", "body", "is_a"), LOOKS.values(), ids=LOOKS)
+def test_a_look_that_fails_tells_nothing_of_the_bill(status: int, body: Any, is_a: type[ProviderError]) -> None:
+    error = failure(body, status)
+    assert type(error) is is_a
+    assert error.billed == "unknown"
+    if is_a is JobExpired:
+        assert error.retryable, "the same words come for a job that is alive"
+    assert is_one_line(error)
+
+
+NAMES = st.sampled_from(
+    ["id", "status", "steps", "type", "content", "uri", "data", "mime_type", "text", "usage", "total_output_tokens",
+     "output_tokens_by_modality", "modality", "tokens", "error", "code", "message", "model"]
+)  # fmt: skip
+WORDS = st.text(max_size=6) | st.sampled_from(["completed", "failed", "model_output", "video", "https://h.test/\ud800"])
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | WORDS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=5),
+    max_leaves=15,
+)
+
+
+@given(ANYTHING, st.sampled_from([200, 201, 400, 404, 429, 500]))
+def test_no_answer_raises_anything_but_a_provider_error(body: Any, status: int) -> None:
+    answer = reply(status, json.dumps(body))
+    for look in (lambda: read_check(answer, PRICES, NOW), lambda: read_submit(answer)):
+        try:
+            found = look()
+        except ProviderError as exc:
+            assert is_one_line(exc)  # noqa: PT017 - most are errors
+            continue
+        if isinstance(found, Finished):
+            assert all(output.url and output.url.isprintable() for output in found.outputs)
