@@ -9,11 +9,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import AsyncIterator, Mapping
+import threading
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import quote, urlsplit
+
+import anyio.to_thread
 
 from ring_mcp.clock import Clock, SystemClock
 from ring_mcp.domain import MediaFile
@@ -89,8 +92,8 @@ class S3Storage:
 
     async def put(self, key: str, media: MediaFile, metadata: Mapping[str, str]) -> StoredFile:
         key_segments(key)
-        stopped = asyncio.Event()
-        putting = asyncio.ensure_future(self._put(key, media, metadata, stopped))
+        stopped = threading.Event()
+        putting = asyncio.ensure_future(anyio.to_thread.run_sync(self._put, key, media, metadata, stopped))
         # obstore forgets the parts of an upload whose task is cancelled, and the bucket keeps them: it must not be.
         try:
             await asyncio.shield(putting)
@@ -123,7 +126,7 @@ class S3Storage:
         lasting = timedelta(seconds=self._url_expires_s)
         expires_at = self._clock.now() + lasting
         try:
-            return Address(await obstore.sign_async(self._store, "GET", key, lasting), expires_at)
+            return Address(await anyio.to_thread.run_sync(obstore.sign, self._store, "GET", key, lasting), expires_at)
         except Exception as exc:
             raise trouble(exc, self._doing, "signing an address", billed="no") from exc
 
@@ -164,18 +167,19 @@ class S3Storage:
     async def aclose(self) -> None:
         pass
 
-    async def _put(self, key: str, media: MediaFile, metadata: Mapping[str, str], stopped: asyncio.Event) -> None:
+    def _put(self, key: str, media: MediaFile, metadata: Mapping[str, str], stopped: threading.Event) -> None:
+        """In a thread of ours: those of obstore would call Python back, and abort a process that is just ending."""
         import obstore
 
-        file = await asyncio.to_thread(open_spool, media)
+        file = open_spool(media)
         attributes = {"Content-Type": media.content_type, **ascii_metadata(metadata)}
         pieces = _pieces(file, media, stopped)
         try:
             if media.size_bytes <= PART_BYTES:
-                content = b"".join([piece async for piece in pieces])
-                await obstore.put_async(self._store, key, content, attributes=attributes, use_multipart=False)
+                content = b"".join(pieces)
+                obstore.put(self._store, key, content, attributes=attributes, use_multipart=False)
             else:
-                await obstore.put_async(
+                obstore.put(
                     self._store,
                     key,
                     pieces,
@@ -201,11 +205,11 @@ class S3Storage:
         return None
 
 
-async def _pieces(file: BinaryIO, media: MediaFile, stopped: asyncio.Event) -> AsyncIterator[bytes]:
+def _pieces(file: BinaryIO, media: MediaFile, stopped: threading.Event) -> Iterator[bytes]:
     """The file, bit by bit. Raises StorageError at its end if it was another one: then obstore aborts the upload."""
     digest = hashlib.sha256()
     try:
-        while piece := await asyncio.to_thread(file.read, _PIECE_BYTES):
+        while piece := file.read(_PIECE_BYTES):
             if stopped.is_set():
                 raise StorageError("the server is stopping; the upload is begun anew at the next start")
             digest.update(piece)

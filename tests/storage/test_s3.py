@@ -224,8 +224,9 @@ async def test_memory_does_not_grow_with_the_file(server: BucketServer, tmp_path
         capture_output=True,
         text=True,
         timeout=120,
-        check=True,
+        check=False,
     )
+    assert done.returncode == 0, (done.returncode, done.stdout, done.stderr)
     small, after_large = map(int, done.stdout.split())
     assert (server.bucket / "clip.mp4").stat().st_size == size_bytes
     assert after_large - small < size_bytes // 3
