@@ -9,31 +9,33 @@ URIs, which are kept in the spool and not in the ledger, or as ids of files that
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
-import hashlib
 import re
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
+from ring_mcp.conductors.input_files import (
+    MAX_INPUT_IMAGE_BYTES,
+    MAX_INPUT_VIDEO_BYTES,
+    check_length,
+    data_uri,
+    identified,
+    not_writable,
+    told,
+    write_inline,
+)
 from ring_mcp.domain import ImagePlan, ImageRequest, MediaFile, MediaKind, Plan, VideoPlan, VideoRequest
 from ring_mcp.domain.media import FILE_ID
-from ring_mcp.errors import InvalidRequest, ProviderBadReply, ProviderError, StorageError
-from ring_mcp.media.identify import hash_file, identify
+from ring_mcp.errors import InvalidRequest, ProviderError, StorageError
+from ring_mcp.media.identify import identify
 from ring_mcp.presets import VideoModel
 from ring_mcp.providers.base import Downloaded, Inputs
 from ring_mcp.storage.base import Storage
-
-MAX_INPUT_IMAGE_BYTES = 10 * 1024 * 1024
-"""What xAI fetches at most of a source image (xai-proto, image.proto)."""
-
-MAX_INPUT_VIDEO_BYTES = 50 * 1024 * 1024
 
 _KEPT = re.compile(r"kept:([0-9a-f]{64})")
 """A picture that came inline, by the name of its file in the spool; old files of the spool are removed at a start."""
@@ -124,7 +126,7 @@ class MediaInputs:
                 if not await self._storage.fetch(url, path, MAX_INPUT_IMAGE_BYTES):
                     await self._fetch(url, path, MAX_INPUT_IMAGE_BYTES)
             except ProviderError as exc:
-                raise InvalidRequest(_told(exc)) from exc
+                raise InvalidRequest(told(exc)) from exc
             except StorageError as exc:
                 raise InvalidRequest(exc.message) from exc
         return local or path
@@ -136,14 +138,14 @@ class MediaInputs:
             await self._check_image(reference, field)
             return
         with self._spool_file() as path:
-            await asyncio.to_thread(_write_inline, reference, path, field)
-            await asyncio.to_thread(_identified, path, field, "image", MAX_INPUT_IMAGE_BYTES)
+            await asyncio.to_thread(write_inline, reference, path, field)
+            await asyncio.to_thread(identified, path, field, "image", MAX_INPUT_IMAGE_BYTES)
 
     async def _keep(self, reference: str) -> str:
         if not reference.startswith("data:"):
             return reference
         part = self._new_file()
-        sha256 = await asyncio.to_thread(_write_inline, reference, part, "referenceImages")
+        sha256 = await asyncio.to_thread(write_inline, reference, part, "referenceImages")
         part.replace(self._spool / f"input-{sha256}")
         return f"kept:{sha256}"
 
@@ -152,7 +154,7 @@ class MediaInputs:
             return reference
         if as_bytes:
             async with self._fetched(reference, field) as media:
-                return await asyncio.to_thread(_data_uri, media)
+                return await asyncio.to_thread(data_uri, media)
         return await self._for_provider(reference, field, "image", MAX_INPUT_IMAGE_BYTES)
 
     async def _check_image(self, url: str, field: str) -> None:
@@ -164,7 +166,7 @@ class MediaInputs:
         """A picture on this machine, for as long as the ``with`` lasts."""
         async with self._at_hand(url, field, MAX_INPUT_IMAGE_BYTES) as file:
             if file is not None:
-                yield await asyncio.to_thread(_identified, file, field, "image", MAX_INPUT_IMAGE_BYTES)
+                yield await asyncio.to_thread(identified, file, field, "image", MAX_INPUT_IMAGE_BYTES)
                 return
         with self._spool_file() as path:
             try:
@@ -173,7 +175,7 @@ class MediaInputs:
                     identify, path, size_bytes=got.size_bytes, sha256=got.sha256, expected="image"
                 )
             except ProviderError as exc:
-                raise InvalidRequest(f"{field} cannot be used: {_told(exc)}") from exc
+                raise InvalidRequest(f"{field} cannot be used: {told(exc)}") from exc
             yield media
 
     async def _check_source(self, url: str, plan: VideoPlan, model: VideoModel | None) -> None:
@@ -182,11 +184,11 @@ class MediaInputs:
                 try:
                     await self._check_address(url)
                 except ProviderError as exc:
-                    raise InvalidRequest(f"sourceVideoUrl cannot be used: {_told(exc)}") from exc
+                    raise InvalidRequest(f"sourceVideoUrl cannot be used: {told(exc)}") from exc
                 return
-            media = await asyncio.to_thread(_identified, file, "sourceVideoUrl", "video", MAX_INPUT_VIDEO_BYTES)
+            media = await asyncio.to_thread(identified, file, "sourceVideoUrl", "video", MAX_INPUT_VIDEO_BYTES)
         if model is not None and media.duration_s is not None:
-            _check_length(plan, model, media.duration_s)
+            check_length(plan, model, media.duration_s)
 
     async def _for_provider(self, url: str, field: str, kind: MediaKind, max_bytes: int) -> str:
         if self._local(url, field) is None and (address := await self._public_address(url, field)) is not None:
@@ -194,14 +196,14 @@ class MediaInputs:
         async with self._at_hand(url, field, max_bytes) as file:
             if file is None:
                 return url
-            media = await asyncio.to_thread(_identified, file, field, kind, max_bytes)
-            return await asyncio.to_thread(_data_uri, media)
+            media = await asyncio.to_thread(identified, file, field, kind, max_bytes)
+            return await asyncio.to_thread(data_uri, media)
 
     def _new_file(self) -> Path:
         try:
             self._spool.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as exc:
-            raise _not_writable(self._spool, exc) from exc
+            raise not_writable(self._spool, exc) from exc
         return self._spool / f"input-{uuid.uuid4().hex}"
 
     async def _public_address(self, url: str, field: str) -> str | None:
@@ -255,65 +257,3 @@ class MediaInputs:
         if not any(real.is_relative_to(folder) for folder in self._folders):
             raise InvalidRequest(f"{field} is a file outside the folders of RING_INPUT_DIRS, so it is not read")
         return real
-
-
-def _check_length(plan: VideoPlan, model: VideoModel, duration_s: Decimal) -> None:
-    has = f"sourceVideoUrl: the clip has {duration_s:.1f} s and the provider"
-    if plan.generation_kind == "edit" and model.max_edit_input_s is not None and duration_s > model.max_edit_input_s:
-        raise InvalidRequest(
-            f"{has} edits {model.max_edit_input_s} s at most; leave sourceVideoUrl out to re-generate at 720p"
-        )
-    least_s, most_s = model.min_extend_input_s or 0, model.max_extend_input_s
-    # Frames have a length of their own: a clip of 15 s may measure a few hundredths more.
-    if plan.generation_kind == "extend" and most_s is not None and not least_s <= round(duration_s, 1) <= most_s:
-        raise InvalidRequest(f"{has} extends clips of {least_s} to {most_s} s; give it one of that length")
-
-
-def _write_inline(uri: str, path: Path, field: str) -> str:
-    """Write what is inside a data URI to ``path``; the answer is its SHA-256."""
-    head, _, payload = uri.partition(",")
-    if not head.endswith(";base64"):
-        raise InvalidRequest(f"{field}: a data URI has the form data:image/png;base64,<data>")
-    if len(payload) * 3 // 4 > MAX_INPUT_IMAGE_BYTES + 2:
-        raise InvalidRequest(
-            f"{field} has about {len(payload) * 3 // 4:,} bytes; {MAX_INPUT_IMAGE_BYTES:,} are allowed"
-        )
-    try:
-        content = base64.b64decode(payload, validate=True)
-    except ValueError as exc:
-        raise InvalidRequest(f"{field}: the data URI is not base64") from exc
-    try:
-        path.write_bytes(content)
-    except OSError as exc:
-        raise _not_writable(path.parent, exc) from exc
-    return hashlib.sha256(content).hexdigest()
-
-
-def _not_writable(spool: Path, exc: OSError) -> StorageError:
-    return StorageError(
-        f"the spool folder {spool} cannot be written ({exc.strerror}); nothing was spent",
-        billed="no",
-        next_action="Point RING_STATE_DIR to a writable folder with some space.",
-    )
-
-
-def _data_uri(media: MediaFile) -> str:
-    return f"data:{media.content_type};base64,{base64.b64encode(media.path.read_bytes()).decode()}"
-
-
-def _told(exc: ProviderError) -> str:
-    """What happened, without blaming the provider for an address that the caller gave."""
-    return exc.message if isinstance(exc, ProviderBadReply) else f"it could not be fetched ({exc.code})"
-
-
-def _identified(path: Path, field: str, kind: MediaKind, max_bytes: int) -> MediaFile:
-    try:
-        size_bytes = path.stat().st_size
-        if size_bytes > max_bytes:
-            raise InvalidRequest(f"{field} has {size_bytes:,} bytes; {max_bytes:,} are allowed")
-        size_bytes, sha256 = hash_file(path)
-        return identify(path, size_bytes=size_bytes, sha256=sha256, expected=kind)
-    except OSError as exc:
-        raise InvalidRequest(f"{field} cannot be read: {exc.strerror}") from exc
-    except ProviderBadReply as exc:
-        raise InvalidRequest(f"{field} cannot be used: {exc.message}") from exc

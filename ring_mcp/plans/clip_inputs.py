@@ -97,4 +97,4 @@ def clip_prices(
         ]
     else:
         lines.append(("source video, second", prices.input_video_second_usd, source_s))
-    return tuple(PriceLine(what=w, unit_usd=usd, count=count, as_of=as_of) for w, usd, count in lines if count)
+    return tuple(PriceLine(what=w, unit_usd=usd, count=count, as_of=as_of) for w, usd, count in lines if count and usd)
