@@ -67,7 +67,7 @@ class InProcessMaker:
     async def find(self, job_id: str) -> Job:
         job = await self._runner.current(job_id)
         if job is None or self._may_see not in (None, job.actor_id):
-            raise NotFound(f"there is no job {job_id!r}")
+            raise NotFound(f"there is no job {job_id!r}; `ring-mcp jobs list` shows the newest")
         return job
 
 
