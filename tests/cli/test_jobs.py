@@ -31,7 +31,7 @@ class Ledger:
 @pytest.fixture(scope="module")
 def ledger(running: SandboxServer, tmp_path_factory: pytest.TempPathFactory) -> Ledger:
     folder = tmp_path_factory.mktemp("jobs")
-    env = environment(folder, RING_SANDBOX=running.url, IMAGE_GEN_POLL_TIMEOUT_MS="300")
+    env = environment(folder, RING_SANDBOX=running.url, IMAGE_GEN_POLL_TIMEOUT_MS="2500")
     with RingProcess(env, folder) as ring:
         done = ring.create(prompt="two of them", n=2).data["jobId"]
         odd = ring.create(prompt=ODD_PROMPT).data["jobId"]

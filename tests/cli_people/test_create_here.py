@@ -163,7 +163,7 @@ def test_a_job_that_takes_longer_is_handed_over_with_status_3_and_fetched_later(
 
 def test_a_job_that_outlasts_its_time_is_kept_and_says_how_to_get_it(person: Person, sandbox: SandboxServer) -> None:
     sandbox.state.configure(deferred_s=LONG_S)
-    done = person.with_env(IMAGE_GEN_POLL_TIMEOUT_MS="300").types("image", "late")
+    done = person.with_env(IMAGE_GEN_POLL_TIMEOUT_MS="2500").types("image", "late")
     assert (done.returncode, done.stdout) == (UNDER_WAY, "")
     assert "timed out" in done.stderr
     assert f"ring-mcp jobs resume {person.jobs()[0].id}" in done.stderr
