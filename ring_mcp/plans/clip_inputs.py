@@ -80,12 +80,10 @@ def clip_prices(
         raise InvalidRequest(f"model {name} has no price in presets.json, so it is not called")
     prices, as_of = model.prices, model.prices.as_of.isoformat()
     seconds, source_s = Decimal(duration_s), Decimal(0)
-    if kind == "edit":
-        if not request.duration_s and model.max_edit_input_s is not None:
-            seconds = model.max_edit_input_s
-        source_s = seconds
+    if kind == "edit":  # as long as its source, whatever duration was asked for
+        seconds = source_s = request.source_s or model.max_edit_input_s or Decimal(model.max_duration_s)
     elif kind == "extend":
-        source_s = model.max_extend_input_s or Decimal(0)
+        source_s = request.source_s or model.max_extend_input_s or Decimal(0)
     resolution = resolution or SOURCE_RESOLUTION
     lines = [(f"video, {name} {resolution}, second", prices.second_usd[resolution], seconds)]
     if kind == "generate":
