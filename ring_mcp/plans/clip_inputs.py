@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from ring_mcp.domain import GenerationKind, PriceLine, VideoRequest
 from ring_mcp.errors import InvalidRequest
-from ring_mcp.plans.rules import counted, listed
+from ring_mcp.plans.rules import counted, listed, prompt_price
 from ring_mcp.presets import Presets, VideoModel, takers
 
 SOURCE_RESOLUTION = "720p"
@@ -95,4 +95,5 @@ def clip_prices(
         ]
     else:
         lines.append(("source video, second", prices.input_video_second_usd, source_s))
-    return tuple(PriceLine(what=w, unit_usd=usd, count=count, as_of=as_of) for w, usd, count in lines if count and usd)
+    given = [PriceLine(what=w, unit_usd=usd, count=count, as_of=as_of) for w, usd, count in lines if count and usd]
+    return (*given, *prompt_price(request.prompt, prices.million_tokens_usd, 1, as_of))
