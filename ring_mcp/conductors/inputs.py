@@ -64,6 +64,7 @@ class MediaInputs:
 
         Returns the seconds of the source clip that it edits or extends, if that one could be measured.
         """
+        _refuse_kept(plan)
         for number, reference in enumerate(plan.reference_images):
             await self._check_reference(reference, f"referenceImages[{number}]")
         if not isinstance(plan, VideoPlan):
@@ -263,3 +264,14 @@ class MediaInputs:
         if not any(real.is_relative_to(folder) for folder in self._folders):
             raise InvalidRequest(f"{field} is a file outside the folders of RING_INPUT_DIRS, so it is not read")
         return real
+
+
+def _refuse_kept(plan: Plan) -> None:
+    """The name of a kept picture is ours: from a caller it would reach into what another one has given."""
+    given = {f"referenceImages[{number}]": reference for number, reference in enumerate(plan.reference_images)}
+    if isinstance(plan, VideoPlan):
+        given |= {"imageUrl": plan.image_url or "", "lastFrameUrl": plan.last_frame_url or ""}
+        given |= {"sourceVideoUrl": plan.source_video_url or ""}
+    for field, url in given.items():
+        if _KEPT.fullmatch(url):
+            raise InvalidRequest(f"{field} must be an http(s) address, or a file in a folder of RING_INPUT_DIRS")

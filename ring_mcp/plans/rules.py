@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from ring_mcp.domain import PriceLine
 from ring_mcp.errors import InvalidRequest, ModelRetired
-from ring_mcp.presets import Model, ProviderName
+from ring_mcp.presets import Model, ProviderName, TokenKind
 
 M = TypeVar("M", bound=Model)
 
@@ -109,7 +109,9 @@ def _width_to_height(value: str) -> float | None:
     return float(found[1]) / float(found[2])
 
 
-def prompt_price(prompt: str, million_tokens_usd: Mapping[str, Decimal], calls: int, as_of: str) -> list[PriceLine]:
+def prompt_price(
+    prompt: str, million_tokens_usd: Mapping[TokenKind, Decimal], calls: int, as_of: str
+) -> list[PriceLine]:
     """What a provider that bills tokens takes for the prompt, at most; nothing for others.
 
     Text of any script has fewer tokens than thirds of its bytes.

@@ -272,6 +272,25 @@ async def test_a_source_that_cannot_be_made_longer_is_refused_before_the_spend(
     assert charges(sandbox) == 1
 
 
+async def test_a_kept_picture_cannot_be_asked_for_by_its_name(sandbox: SandboxServer, tmp_path: Path) -> None:
+    async with running(sandbox, tmp_path) as app:
+        request = ImageRequest(prompt="x", reference_images=(inline(jpeg()),))
+        assert (await app.images.generate(request, actor_id="another")).success
+        (kept,) = (tmp_path / "sandbox" / "spool").glob("input-*")
+        name = f"kept:{kept.name.removeprefix('input-')}"
+        for field in ("image_url", "last_frame_url", "source_video_url"):
+            stolen = VideoRequest(
+                prompt="x",
+                **{"image_url": "https://example.org/a.jpg", field: name},
+                remaster=field == "source_video_url",
+            )
+            with pytest.raises(InvalidRequest, match="must be an http"):
+                await app.videos.generate(stolen, actor_id=ACTOR)
+        with pytest.raises(InvalidRequest, match=r"referenceImages\[0\] must be an http"):
+            await app.images.generate(ImageRequest(prompt="x", reference_images=(name,)), actor_id=ACTOR)
+    assert charges(sandbox) == 1
+
+
 async def test_a_kept_picture_that_is_gone_ends_the_job_at_no_cost(sandbox: SandboxServer, tmp_path: Path) -> None:
     async with running(sandbox, tmp_path) as app:
         request = ImageRequest(prompt="x", reference_images=(inline(jpeg()),))
