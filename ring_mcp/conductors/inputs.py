@@ -274,4 +274,6 @@ def _refuse_kept(plan: Plan) -> None:
         given |= {"sourceVideoUrl": plan.source_video_url or ""}
     for field, url in given.items():
         if _KEPT.fullmatch(url):
-            raise InvalidRequest(f"{field} must be an http(s) address, or a file in a folder of RING_INPUT_DIRS")
+            raise InvalidRequest(
+                f"{field} cannot be read: give an http(s) address, or a file in a folder of RING_INPUT_DIRS"
+            )

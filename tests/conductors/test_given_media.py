@@ -284,9 +284,9 @@ async def test_a_kept_picture_cannot_be_asked_for_by_its_name(sandbox: SandboxSe
                 **{"image_url": "https://example.org/a.jpg", field: name},
                 remaster=field == "source_video_url",
             )
-            with pytest.raises(InvalidRequest, match="must be an http"):
+            with pytest.raises(InvalidRequest, match="cannot be read: give an http"):
                 await app.videos.generate(stolen, actor_id=ACTOR)
-        with pytest.raises(InvalidRequest, match=r"referenceImages\[0\] must be an http"):
+        with pytest.raises(InvalidRequest, match=r"referenceImages\[0\] cannot be read: give an http"):
             await app.images.generate(ImageRequest(prompt="x", reference_images=(name,)), actor_id=ACTOR)
     assert charges(sandbox) == 1
 
