@@ -17,14 +17,19 @@ from ring_mcp.storage.base import Storage
 _SIGN_TIMEOUT_S = 5.0
 """Signing is arithmetic; only the machine's own credentials may have to be asked for first."""
 
+_BESIDE = ("made_frame", "made_thumbnail")
+"""What a clip's answer has beside the clip itself."""
+
 
 async def for_caller(job: Job, storage: Storage) -> Job:
     """The job with addresses that its caller can open, and a warning that says until when. Never to be written.
 
     An address that cannot be signed now is left as it is, with a warning: the result is worth more than its link.
     """
-    frame = job.plan.made_frame if isinstance(job.plan, VideoPlan) else None
-    kept = [*job.assets, *([frame] if frame else [])]
+    plan = job.plan
+    beside = {name: getattr(plan, name) for name in _BESIDE} if isinstance(plan, VideoPlan) else {}
+    beside = {name: asset for name, asset in beside.items() if asset is not None}
+    kept = [*job.assets, *beside.values()]
     if not kept:
         return job
     try:
@@ -34,10 +39,10 @@ async def for_caller(job: Job, storage: Storage) -> Job:
         reason = exc.message if isinstance(exc, StorageError) else "it took too long"
         return _warned(job, f"the addresses could not be signed, ring-job-get tries again: {reason}")
     shared = [_at(asset, address.url) for asset, address in zip(kept, addresses, strict=True)]
-    if frame is not None:
-        job = replace(job, plan=job.plan.model_copy(update={"made_frame": shared.pop()}))
+    own = len(job.assets)
+    shown = plan.model_copy(update=dict(zip(beside, shared[own:], strict=True)))
     ends = [address.expires_at for address in addresses if address.expires_at is not None]
-    job = replace(job, assets=tuple(shared))
+    job = replace(job, plan=shown, assets=tuple(shared[:own]))
     return _warned(job, _expiry(min(ends))) if ends else job
 
 

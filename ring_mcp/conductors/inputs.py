@@ -14,6 +14,7 @@ import re
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -58,18 +59,23 @@ class MediaInputs:
         self._folders = [folder.expanduser().resolve() for folder in folders]
         self._spool = spool
 
-    async def check(self, plan: Plan, model: VideoModel | None = None) -> None:
-        """Look at everything that the plan takes in. Raises InvalidRequest, with the field, before any spend."""
+    async def check(self, plan: Plan, model: VideoModel | None = None) -> Decimal | None:
+        """Look at everything that the plan takes in. Raises InvalidRequest, with the field, before any spend.
+
+        Returns the seconds of the source clip that it edits or extends, if that one could be measured.
+        """
+        _refuse_kept(plan)
         for number, reference in enumerate(plan.reference_images):
             await self._check_reference(reference, f"referenceImages[{number}]")
         if not isinstance(plan, VideoPlan):
-            return
+            return None
         if plan.image_url is not None:
             await self._check_image(plan.image_url, "imageUrl")
         if plan.last_frame_url is not None:
             await self._check_reference(plan.last_frame_url, "lastFrameUrl")
         if plan.generation_kind != "generate" and plan.source_video_url is not None:
-            await self._check_source(plan.source_video_url, plan, model)
+            return await self._check_source(plan.source_video_url, plan, model)
+        return None
 
     async def kept(self, plan: P) -> P:
         """The plan with pictures that came inline as files in the spool: a row of the ledger is no place for them."""
@@ -178,17 +184,18 @@ class MediaInputs:
                 raise InvalidRequest(f"{field} cannot be used: {told(exc)}") from exc
             yield media
 
-    async def _check_source(self, url: str, plan: VideoPlan, model: VideoModel | None) -> None:
+    async def _check_source(self, url: str, plan: VideoPlan, model: VideoModel | None) -> Decimal | None:
         async with self._at_hand(url, "sourceVideoUrl", MAX_INPUT_VIDEO_BYTES) as file:
             if file is None:
                 try:
                     await self._check_address(url)
                 except ProviderError as exc:
                     raise InvalidRequest(f"sourceVideoUrl cannot be used: {told(exc)}") from exc
-                return
+                return None
             media = await asyncio.to_thread(identified, file, "sourceVideoUrl", "video", MAX_INPUT_VIDEO_BYTES)
         if model is not None and media.duration_s is not None:
             check_length(plan, model, media.duration_s)
+        return media.duration_s
 
     async def _for_provider(self, url: str, field: str, kind: MediaKind, max_bytes: int) -> str:
         if self._local(url, field) is None and (address := await self._public_address(url, field)) is not None:
@@ -257,3 +264,16 @@ class MediaInputs:
         if not any(real.is_relative_to(folder) for folder in self._folders):
             raise InvalidRequest(f"{field} is a file outside the folders of RING_INPUT_DIRS, so it is not read")
         return real
+
+
+def _refuse_kept(plan: Plan) -> None:
+    """The name of a kept picture is ours: from a caller it would reach into what another one has given."""
+    given = {f"referenceImages[{number}]": reference for number, reference in enumerate(plan.reference_images)}
+    if isinstance(plan, VideoPlan):
+        given |= {"imageUrl": plan.image_url or "", "lastFrameUrl": plan.last_frame_url or ""}
+        given |= {"sourceVideoUrl": plan.source_video_url or ""}
+    for field, url in given.items():
+        if _KEPT.fullmatch(url):
+            raise InvalidRequest(
+                f"{field} cannot be read: give an http(s) address, or a file in a folder of RING_INPUT_DIRS"
+            )

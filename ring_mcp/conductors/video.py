@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import ROUND_UP, Decimal
 
 from ring_mcp.clock import Clock
 from ring_mcp.conductors.inputs import MediaInputs
@@ -49,8 +50,7 @@ class VideoConductor:
 
     async def quote(self, request: VideoRequest) -> GenerateVideoResult:
         """The plan with each price, the total, and what the caps leave; nothing is spent or written."""
-        plan = self.plan(request)
-        await self._check(plan)
+        plan = await self._checked(request)
         plans = (plan,) if plan.first_frame is None else (plan, plan.first_frame)
         facts = await self._intake.quoted(*plans)
         return GenerateVideoResult.model_validate(
@@ -87,8 +87,7 @@ class VideoConductor:
         started: InvalidRequest, ModelRetired, ProviderAuthError (no key), CapExceeded, LedgerError, StorageError.
         A caller that is cancelled leaves; the job goes on.
         """
-        plan = self.plan(request)
-        await self._check(plan)
+        plan = await self._checked(request)
         if plan.first_frame is not None:
             whole_usd = plan.list_usd + plan.first_frame.list_usd
             check_caps(whole_usd, _NOTHING_SPENT, self._intake.caps, self._clock.now())
@@ -108,11 +107,16 @@ class VideoConductor:
             raise InvalidRequest("sourceVideoUrl is required for edit/remaster")
         return await self.remaster(request, actor_id=actor_id)
 
-    async def _check(self, plan: VideoPlan) -> None:
+    async def _checked(self, request: VideoRequest) -> VideoPlan:
+        """The plan, once everything that it takes in was looked at; a source clip is priced as long as it is."""
+        plan = self.plan(request)
         self._intake.check_provider("video", plan.provider)
         if plan.first_frame is not None:
             self._intake.check_provider("image", plan.first_frame.provider)
-        await self._inputs.check(plan, self._presets.video_models[plan.model])
+        measured_s = await self._inputs.check(plan, self._presets.video_models[plan.model])
+        if measured_s is None:
+            return plan
+        return self.plan(replace(request, source_s=measured_s.quantize(Decimal("0.1"), ROUND_UP)))
 
     async def make_first_frame(self, job: Job) -> Job:
         """The still of this job: made by a job of its own, found again by its key after a crash.

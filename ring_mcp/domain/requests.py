@@ -103,7 +103,10 @@ class Thumbnail(Value):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoRequest:
-    """What was asked of VideoConductor. Only ``prompt`` is needed; None means "the configured default"."""
+    """What was asked of VideoConductor. Only ``prompt`` is needed; None means "the configured default".
+
+    ``source_s`` is what the source clip was measured to last: nobody asks for it, and it is billed.
+    """
 
     prompt: str
     provider: str | None = None
@@ -120,6 +123,7 @@ class VideoRequest:
     reference_images: tuple[str, ...] = ()
     last_frame_url: str | None = None
     source_video_url: str | None = None
+    source_s: Decimal | None = None
     extend_s: int | None = None
     remaster: bool = False
     remaster_from_request_id: str | None = None

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from ring_mcp.domain import GenerationKind, PriceLine, VideoRequest
 from ring_mcp.errors import InvalidRequest
-from ring_mcp.plans.rules import counted, listed
+from ring_mcp.plans.rules import counted, listed, prompt_price
 from ring_mcp.presets import Presets, VideoModel, takers
 
 SOURCE_RESOLUTION = "720p"
@@ -80,12 +80,10 @@ def clip_prices(
         raise InvalidRequest(f"model {name} has no price in presets.json, so it is not called")
     prices, as_of = model.prices, model.prices.as_of.isoformat()
     seconds, source_s = Decimal(duration_s), Decimal(0)
-    if kind == "edit":
-        if not request.duration_s and model.max_edit_input_s is not None:
-            seconds = model.max_edit_input_s
-        source_s = seconds
+    if kind == "edit":  # as long as its source, whatever duration was asked for
+        seconds = source_s = request.source_s or model.max_edit_input_s or Decimal(model.max_duration_s)
     elif kind == "extend":
-        source_s = model.max_extend_input_s or Decimal(0)
+        source_s = request.source_s or model.max_extend_input_s or Decimal(0)
     resolution = resolution or SOURCE_RESOLUTION
     lines = [(f"video, {name} {resolution}, second", prices.second_usd[resolution], seconds)]
     if kind == "generate":
@@ -97,4 +95,5 @@ def clip_prices(
         ]
     else:
         lines.append(("source video, second", prices.input_video_second_usd, source_s))
-    return tuple(PriceLine(what=w, unit_usd=usd, count=count, as_of=as_of) for w, usd, count in lines if count and usd)
+    given = [PriceLine(what=w, unit_usd=usd, count=count, as_of=as_of) for w, usd, count in lines if count and usd]
+    return (*given, *prompt_price(request.prompt, prices.million_tokens_usd, 1, as_of))

@@ -16,6 +16,7 @@ from ring_mcp.plans.rules import (
     counted,
     listed,
     living_model,
+    prompt_price,
     provider_named,
     ratio,
 )
@@ -85,6 +86,7 @@ def plan_image(request: ImageRequest, settings: ImageSettings, presets: Presets,
                 as_of=price.as_of,
             )
         )
+    prices += prompt_price(prompt, model.prices.million_tokens_usd, n, price.as_of)
     return ImagePlan(
         provider=provider,
         requested_model=requested_model,

@@ -6,14 +6,17 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from datetime import date
+from decimal import Decimal
 from typing import TypeVar
 
+from ring_mcp.domain import PriceLine
 from ring_mcp.errors import InvalidRequest, ModelRetired
-from ring_mcp.presets import Model, ProviderName
+from ring_mcp.presets import Model, ProviderName, TokenKind
 
 M = TypeVar("M", bound=Model)
 
 MAX_PURPOSE_CHARS = 100
+_BYTES_OF_A_TOKEN = 3
 
 
 def checked_prompt(prompt: str, max_chars: int, field: str = "prompt") -> str:
@@ -104,6 +107,20 @@ def _width_to_height(value: str) -> float | None:
     if found is None or not float(found[1]) or not float(found[2]):
         return None
     return float(found[1]) / float(found[2])
+
+
+def prompt_price(
+    prompt: str, million_tokens_usd: Mapping[TokenKind, Decimal], calls: int, as_of: str
+) -> list[PriceLine]:
+    """What a provider that bills tokens takes for the prompt, at most; nothing for others.
+
+    Text of any script has fewer tokens than thirds of its bytes.
+    """
+    usd = million_tokens_usd.get("input")
+    if not usd:
+        return []
+    tokens = -(-len(prompt.encode()) // _BYTES_OF_A_TOKEN) * calls
+    return [PriceLine(what="prompt, token at most", unit_usd=usd / 10**6, count=Decimal(tokens), as_of=as_of)]
 
 
 def provider_named(wanted: str, known: Iterable[ProviderName]) -> ProviderName:

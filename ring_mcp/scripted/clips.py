@@ -19,6 +19,8 @@ OPEN_STATES = frozenset(state.value for state in DRIVEN)
 
 _STATUS_OF_ROW: Mapping[Status, str] = {"waiting": "pending", "open": "pending", "done": "done", "error": "error"}
 
+_SIGNED = "X-Amz-Signature="
+
 
 @dataclass(slots=True, kw_only=True)
 class ClipRun:
@@ -71,6 +73,11 @@ def unsigned(url: str) -> str:
     return urlunsplit((*urlsplit(url)[:3], "", ""))
 
 
+def _kept(url: str | None) -> str | None:
+    """An address as a file may have it: whoever has the signed one can read a private bucket, until it expires."""
+    return unsigned(url) if url and _SIGNED in url else url
+
+
 def manifest_fields(clip: ClipRun, request_id: str) -> dict[str, Any]:
     """A row as Ring's version 3 has it, with what ``quote`` needs to find the job again."""
     told = clip.data if clip.error is None else getattr(clip.error, "extra", {})
@@ -81,12 +88,12 @@ def manifest_fields(clip: ClipRun, request_id: str) -> dict[str, Any]:
         "status": _STATUS_OF_ROW[clip.status],
         "generationKind": told.get("generationKind"),
         "remasterFromRequestId": clip.arguments.get("remasterFromRequestId"),
-        "remasterFromVideoUrl": clip.arguments.get("sourceVideoUrl"),
+        "remasterFromVideoUrl": _kept(clip.arguments.get("sourceVideoUrl")),
         "requestId": told.get("requestId"),
-        "url": made.get("url"),
+        "url": _kept(made.get("url")),
         "temporaryUrl": made.get("temporaryUrl"),
-        "firstFrameUrl": (told.get("firstFrame") or {}).get("url"),
-        "thumbnailUrl": (told.get("thumbnail") or {}).get("url"),
+        "firstFrameUrl": _kept((told.get("firstFrame") or {}).get("url")),
+        "thumbnailUrl": _kept((told.get("thumbnail") or {}).get("url")),
         "estimatedCostUsd": told.get("estimatedCostUsd"),
         "billedCostUsd": told.get("billedCostUsd"),
         "model": told.get("model"),

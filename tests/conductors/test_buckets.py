@@ -21,7 +21,7 @@ from ring_mcp.app import App
 from ring_mcp.conductors.addresses import for_caller
 from ring_mcp.conductors.inputs import MediaInputs
 from ring_mcp.conductors.results import GenerateImageResult, GenerateVideoResult
-from ring_mcp.domain import ImageRequest, VideoPlan, VideoRequest
+from ring_mcp.domain import ImageRequest, Thumbnail, VideoPlan, VideoRequest
 from ring_mcp.errors import InvalidRequest, ProviderBadReply, StorageError
 from ring_mcp.providers.base import Downloaded
 from ring_mcp.sandbox.server import SandboxServer
@@ -115,6 +115,24 @@ async def test_a_clip_starts_from_a_still_in_the_bucket_and_from_an_address_that
     assert is_signed(made.first_frame.url)
     assert job is not None
     assert getattr(job.plan, "image_url", None) == made.first_frame.url.partition("?")[0]
+
+
+async def test_the_thumbnail_of_a_clip_has_an_address_that_opens_and_its_row_the_plain_one(
+    bucket: BucketServer, sandbox: SandboxServer, tmp_path: Path
+) -> None:
+    async with running(sandbox, tmp_path, **settings(bucket)) as app:
+        request = VideoRequest(prompt="It turns", duration_s=1, first_frame_prompt="A boat", thumbnail=Thumbnail())
+        made = await app.videos.generate(request, actor_id=ACTOR)
+        job = await app.ledger.get(made.job_id or "")
+    assert made.thumbnail is not None, made.warnings
+    content = await asyncio.to_thread(opened, made.thumbnail.url)
+    assert hashlib.sha256(content).hexdigest() == made.thumbnail.sha256
+    assert made.video is not None
+    assert is_signed(made.video.url)
+    assert job is not None
+    assert isinstance(job.plan, VideoPlan)
+    assert job.plan.made_thumbnail is not None
+    assert job.plan.made_thumbnail.url == made.thumbnail.url.partition("?")[0] != made.thumbnail.url
 
 
 def starting_from(image_url: str) -> VideoPlan:

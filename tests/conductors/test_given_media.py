@@ -241,6 +241,21 @@ async def test_a_clip_is_made_longer_and_a_chain_of_remasters_goes_on_from_there
         assert edited.remaster_from_request_id == longer.request_id
 
 
+async def test_an_edit_reserves_what_its_source_lasts_whatever_duration_it_is_given(
+    sandbox: SandboxServer, tmp_path: Path
+) -> None:
+    async with running(sandbox, tmp_path) as app:
+        source = await app.videos.generate(VideoRequest(prompt="a", duration_s=5), actor_id=ACTOR)
+        assert source.video is not None
+        edit = VideoRequest(prompt="at night", source_video_url=source.video.url, remaster=True, duration_s=1)
+        quote = await app.videos.quote(edit)
+        edited = await app.videos.generate(edit, actor_id=ACTOR)
+        job = await job_of(app, edited.job_id)
+        assert job.billed_usd is not None
+        assert job.reserved_usd == quote.total_usd == Decimal("0.40")  # 5 s made at the rate of 720p, 5 s given
+        assert job.billed_usd <= job.reserved_usd
+
+
 @pytest.mark.parametrize(("duration_s", "text"), [(1, "the clip has 1.0 s"), (15, None)])
 async def test_a_source_that_cannot_be_made_longer_is_refused_before_the_spend(
     sandbox: SandboxServer, tmp_path: Path, duration_s: int, text: str | None
@@ -254,6 +269,25 @@ async def test_a_source_that_cannot_be_made_longer_is_refused_before_the_spend(
             return
         with pytest.raises(InvalidRequest, match=rf"{text} and the provider extends clips of 2 to 15 s"):
             await app.videos.generate(request, actor_id=ACTOR)
+    assert charges(sandbox) == 1
+
+
+async def test_a_kept_picture_cannot_be_asked_for_by_its_name(sandbox: SandboxServer, tmp_path: Path) -> None:
+    async with running(sandbox, tmp_path) as app:
+        request = ImageRequest(prompt="x", reference_images=(inline(jpeg()),))
+        assert (await app.images.generate(request, actor_id="another")).success
+        (kept,) = (tmp_path / "sandbox" / "spool").glob("input-*")
+        name = f"kept:{kept.name.removeprefix('input-')}"
+        for field in ("image_url", "last_frame_url", "source_video_url"):
+            stolen = VideoRequest(
+                prompt="x",
+                **{"image_url": "https://example.org/a.jpg", field: name},
+                remaster=field == "source_video_url",
+            )
+            with pytest.raises(InvalidRequest, match="cannot be read: give an http"):
+                await app.videos.generate(stolen, actor_id=ACTOR)
+        with pytest.raises(InvalidRequest, match=r"referenceImages\[0\] cannot be read: give an http"):
+            await app.images.generate(ImageRequest(prompt="x", reference_images=(name,)), actor_id=ACTOR)
     assert charges(sandbox) == 1
 
 

@@ -37,7 +37,7 @@ async def test_a_picture_ends_in_storage_with_its_row_and_what_its_tokens_cost(
         assert result.success
         (image,) = result.images
         assert (image.content_type, image.width, image.height) == ("image/jpeg", 1024, 1024)
-        assert result.estimated_cost_usd == Decimal("0.0336")
+        assert result.estimated_cost_usd == Decimal("0.0336075")  # the picture, and 5 tokens of prompt at most
         assert result.billed_cost_usd == billed_usd(sandbox) == Decimal("0.033606")
         row = (await app.ledger.records("generated_images", [image.record_id]))[0]
         assert (row["provider"], row["servedModel"]) == ("google", "gemini-nano-banana-2.1")
@@ -53,6 +53,17 @@ async def test_every_picture_is_a_call_and_a_record_of_its_own(sandbox: SandboxS
         assert len({image.record_id for image in result.images}) == 3
         assert result.billed_cost_usd == billed_usd(sandbox)
         assert charges(sandbox) == 3
+
+
+async def test_a_long_prompt_is_reserved_for_before_it_is_billed(sandbox: SandboxServer, tmp_path: Path) -> None:
+    async with running(sandbox, tmp_path) as app:
+        asked = ImageRequest(prompt="a cat on a wall, " * 500, provider="google", n=2)
+        quote = await app.images.quote(asked)
+        result = await app.images.generate(asked, actor_id=ACTOR)
+        job = await job_of(app, result.job_id)
+        assert job.billed_usd is not None
+        assert job.billed_usd == billed_usd(sandbox) > 2 * Decimal("0.0336") * Decimal("1.09")
+        assert job.reserved_usd == quote.total_usd >= job.billed_usd
 
 
 async def test_one_that_is_blocked_leaves_the_others_standing_and_says_what_it_cost(
@@ -81,7 +92,7 @@ async def test_one_whose_answer_is_lost_leaves_the_others_and_the_whole_reservat
         assert len(result.images) == 2
         assert result.billed_cost_usd is None
         job = await job_of(app, result.job_id)
-        assert job.settled_usd == job.reserved_usd == Decimal("0.1008")
+        assert job.settled_usd == job.reserved_usd == Decimal("0.100809")
         assert any("whether it was billed is not known" in warning for warning in result.warnings or ())
         assert (posts(sandbox), charges(sandbox)) == (3, 3)
 

@@ -99,9 +99,9 @@ class Service:
         self.sandbox.state.faults.add(fault, **options)
 
     def is_price_of(self, plan: VideoPlan, billed_usd: Decimal) -> bool:
-        """Whether a plan has quoted this. Google counts tokens, its price for a second is rounded."""
+        """Whether a plan has quoted this. Google counts tokens, its price for a second is rounded up."""
         if self.name == "google":
-            return abs(billed_usd - plan.list_usd) <= plan.list_usd * Decimal("0.02") + Decimal("0.002")
+            return 0 <= plan.list_usd - billed_usd <= plan.list_usd * Decimal("0.02") + Decimal("0.002")
         return billed_usd == plan.list_usd
 
     @property

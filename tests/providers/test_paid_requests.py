@@ -38,7 +38,8 @@ from ring_mcp.errors import (
     ProviderUnavailable,
     RateLimited,
 )
-from ring_mcp.providers.base import Inputs, Running
+from ring_mcp.providers.base import Finished, Inputs, Running
+from ring_mcp.providers.google.images import GoogleImages
 from ring_mcp.providers.http import MAX_REPLY_BYTES, ProviderHttp, Reply
 
 HANDLE = http(200, {"request_id": "r-1"})
@@ -372,3 +373,52 @@ async def test_a_key_that_a_server_echoes_never_gets_into_an_error_or_an_answer(
             said = f"{exc!r} {exc.__cause__!r} {exc.next_action}"
     assert server.posts[0].headers["authorization"] == f"Bearer {KEY}"
     assert KEY not in said
+
+
+async def test_of_several_calls_that_are_cancelled_those_already_answered_are_kept(tmp_path: Path) -> None:
+    picture = {"content": {"parts": [{"inlineData": {"mimeType": "image/jpeg", "data": "aGVsbG8="}}]}}
+    answered: list[int] = []
+    all_but_one = asyncio.Event()
+
+    async def answering_until_the_client_leaves(connection: Connection) -> None:
+        await connection.request()
+        await connection.send(http(200, {"candidates": [picture]}))
+        await connection.until_client_leaves()  # it has read its answer
+        answered.append(1)
+        if len(answered) == 2:
+            all_but_one.set()
+
+    returned: list[object] = []
+
+    async def submitted(provider: GoogleImages) -> None:
+        plan = image_plan(model="gemini-nano-banana-2.1", deferred=False, n=3)
+        returned.append(await provider.submit(plan, Inputs(), spool=tmp_path / "job", deadline_s=LIMIT_S))
+        await asyncio.Event().wait()
+
+    async with RawServer(silent, answering_until_the_client_leaves) as server, connected(server.url) as provider_http:
+        google = GoogleImages(provider_http, has_key=True, token_prices={}, clock=InstantClock())
+        task = asyncio.create_task(submitted(google))
+        await all_but_one.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert len(server.posts) == 3
+    (finished,) = returned
+    assert isinstance(finished, Finished)
+    assert sorted(output.spool_path is not None for output in finished.outputs) == [False, True, True]
+    (lost,) = [output.lost_because for output in finished.outputs if output.lost_because]
+    assert "the server was stopped" in lost
+    assert "whether it was billed is not known" in lost
+    assert finished.billed_usd is None
+
+
+async def test_of_several_calls_that_are_cancelled_without_any_answer_nothing_is_returned(tmp_path: Path) -> None:
+    async with RawServer(silent) as server, connected(server.url) as provider_http:
+        google = GoogleImages(provider_http, has_key=True, token_prices={}, clock=InstantClock())
+        plan = image_plan(model="gemini-nano-banana-2.1", deferred=False, n=2)
+        task = asyncio.create_task(google.submit(plan, Inputs(), spool=tmp_path / "job", deadline_s=LIMIT_S))
+        await server.request_came.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await server.client_left.wait()

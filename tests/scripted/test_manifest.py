@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from ring_mcp.clock import SystemClock
 from ring_mcp.errors import InvalidRequest, RingError
+from ring_mcp.scripted.clips import ClipRun, manifest_fields
 from ring_mcp.scripted.manifest import Manifest, merged
 
 MODES = ("draft", "draft_i2v", "production", "production_i2v")
@@ -254,3 +255,20 @@ def test_two_processes_lose_nothing_and_a_reader_always_sees_whole_json(tmp_path
     assert {row["id"] for row in content["clips"]} == {f"{name}-{n}" for name in "ab" for n in range(count)}
     assert all("finishedAt" in run for run in content["runs"])
     assert len(content["runs"]) == 2
+
+
+def test_a_row_has_no_signature_of_a_private_bucket_and_other_addresses_as_they_are() -> None:
+    signed = "https://s3.example.org/media/ring/{}?X-Amz-Credential=AKIA&X-Amz-Signature=0f63"
+    clip = ClipRun(
+        id="one", duration_s=6, arguments={"sourceVideoUrl": signed.format("a.mp4")}, key="script:1", mode="production"
+    )
+    clip.data = {
+        "video": {"url": signed.format("b.mp4"), "temporaryUrl": "https://vidgen.example.org/b.mp4?v=1"},
+        "firstFrame": {"url": signed.format("c.jpg")},
+        "thumbnail": {"url": signed.format("d.png")},
+    }
+    fields = manifest_fields(clip, "r")
+    assert "X-Amz" not in json.dumps(fields)
+    plain = [fields[name] for name in ("remasterFromVideoUrl", "url", "firstFrameUrl", "thumbnailUrl")]
+    assert [url.rpartition("/")[2] for url in plain] == ["a.mp4", "b.mp4", "c.jpg", "d.png"]
+    assert fields["temporaryUrl"] == "https://vidgen.example.org/b.mp4?v=1"

@@ -37,6 +37,7 @@ _BLOCKED = frozenset(
         *("IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION", "IMAGE_OTHER"),
     }
 )
+_CUT_OFF = OutcomeUnknown("the server was stopped before the answer came", provider=PROVIDER)
 _BILLED = {"yes": "it was billed", "no": "it was not billed", "unknown": "whether it was billed is not known"}
 
 
@@ -192,32 +193,67 @@ def _is_open(error: ProviderError) -> bool:
     return isinstance(error, OutcomeUnknown | ProviderUnavailable) and error.billed == "unknown"
 
 
+def _read(answer: Reply | ProviderError, prices: Mapping[str, Decimal]) -> Finished | ProviderError:
+    try:
+        return answer if isinstance(answer, ProviderError) else read_reply(answer, prices)
+    except ProviderError as exc:
+        return exc
+
+
+async def _ended(calls: Sequence[asyncio.Future[Reply | ProviderError]]) -> bool:
+    """Wait until every call has ended. True: we were cancelled, and so were those without an answer.
+
+    Without any answer the cancellation is all there is, and raised.
+    """
+    try:
+        await asyncio.wait(calls)
+    except asyncio.CancelledError:
+        for each in calls:
+            each.cancel()
+        await asyncio.wait(calls)
+        if all(each.cancelled() for each in calls):
+            raise
+        return True
+    return False
+
+
 class GoogleImages(GoogleAdapter):
     """See ``providers.base.MediaProvider``."""
 
     what = "image generation"
 
     async def submit(self, plan: Plan, inputs: Inputs, *, spool: Path, deadline_s: float) -> Accepted | Finished:
-        """As many calls as the plan takes, side by side, under one deadline; each is paid, or fails, by itself."""
+        """As many calls as the plan takes, side by side, under one deadline; each is paid, or fails, by itself.
+
+        Cancelled while only some have been answered it returns these, for they were paid for; the cancellation then
+        comes with the next await.
+        """
         assert isinstance(plan, ImagePlan)
         self.check_ready()
-        prices = self._token_prices.get(plan.model, {})
 
-        async def call(path: str, body: dict[str, Any]) -> Finished | ProviderError:
+        async def call(path: str, body: dict[str, Any]) -> Reply | ProviderError:
             try:
-                reply = await self._http.post_paid(
+                return await self._http.post_paid(
                     path,
                     body,
                     deadline_s=deadline_s,
                     judge=self._judge,
                     timed_out=f"Image generation timed out after {deadline_s * 1000:.0f}ms",
                 )
-                return await asyncio.to_thread(read_reply, reply, prices)
             except ProviderError as exc:
                 return exc
 
-        answers = await asyncio.gather(*(call(path, body) for path, body in requests_of(plan)))
-        return await asyncio.to_thread(inline.spool, together(answers, plan), spool, PROVIDER)
+        calls = [asyncio.ensure_future(call(path, body)) for path, body in requests_of(plan)]
+        was_cut = await _ended(calls)
+        answers = [_CUT_OFF if each.cancelled() else each.result() for each in calls]
+        finished = await asyncio.to_thread(self._spooled, answers, plan, spool)
+        if was_cut and (task := asyncio.current_task()) is not None:
+            task.cancel()
+        return finished
+
+    def _spooled(self, answers: Sequence[Reply | ProviderError], plan: ImagePlan, spool: Path) -> Finished:
+        prices = self._token_prices.get(plan.model, {})
+        return inline.spool(together([_read(each, prices) for each in answers], plan), spool, PROVIDER)
 
     async def check(self, plan: Plan, provider_request_id: str) -> Running | Finished:
         raise JobExpired("Google keeps no image jobs: its answer to the request was the only one", provider=PROVIDER)
