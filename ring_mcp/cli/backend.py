@@ -41,6 +41,9 @@ class Backend(Protocol):
 
     async def job(self, job_id: str, wait_s: float, on_state: OnState) -> dict[str, Any]: ...
 
+    async def look(self, job_id: str) -> dict[str, Any]:
+        """How a job stands, without carrying it on."""
+
     async def leave(self, job_id: str) -> dict[str, Any]:
         """See that the job goes on without us, and say how it stands."""
 
@@ -60,6 +63,9 @@ class InProcess:
 
     async def job(self, job_id: str, wait_s: float, on_state: OnState) -> dict[str, Any]:
         return await self._left(await self._maker.job(job_id, wait_s, on_state))
+
+    async def look(self, job_id: str) -> dict[str, Any]:
+        return await self._maker.look(job_id)
 
     async def leave(self, job_id: str) -> dict[str, Any]:
         from ring_mcp.tools.in_process import told

@@ -54,7 +54,8 @@ def direct(
 
     Prefer `ring-mcp script`: here nothing goes to storage or to the tables, and the manifest has xAI's own addresses.
     The same command again goes on with what is under way and pays nothing twice.
-    Exit status: 0 all done, 1 a clip failed, 2 a bad file, usage or configuration, 3 some are still under way.
+    Exit status: 0 all done, 1 a clip failed or could not be saved, 2 a bad file, usage or configuration, 3 some are
+    still under way.
     """
     from ring_mcp.cli.backend import limit_s
     from ring_mcp.cli.following import fail

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 async def save_clips(run: ScriptRun, folder: Path, config: Config) -> None:
-    """Each clip that is done as ``{clipId}-{qualityMode}.mp4``. One that cannot be saved is a warning."""
+    """Each clip that is done as ``{clipId}-{qualityMode}.mp4``. One that cannot be saved says so, and stays done."""
     for clip in run.clips:
         if clip.status != "done" or not clip.data.get("video"):
             continue
@@ -26,6 +26,7 @@ async def save_clips(run: ScriptRun, folder: Path, config: Config) -> None:
         except (RingError, OSError) as exc:
             told = exc.message if isinstance(exc, RingError) else exc.strerror or type(exc).__name__
             clip.warnings.append(f"{path} could not be saved: {told}")
+            clip.unsaved = True
             continue
         clip.local_path = str(path.resolve())
         await run.record(clip)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -70,7 +69,8 @@ def script(
     """Make the clips of REQUEST.json, some side by side. It costs money; --dry-run tells the price first.
 
     Ctrl-C leaves the jobs that were started; the same command again goes on with them and pays nothing twice.
-    Exit status: 0 all done, 1 a clip failed, 2 a bad file, usage or configuration, 3 some are still under way.
+    Exit status: 0 all done, 1 a clip failed or could not be saved, 2 a bad file, usage or configuration, 3 some are
+    still under way.
     """
     from ring_mcp.cli.following import fail
     from ring_mcp.errors import RingError
@@ -188,6 +188,7 @@ class Command:
             task.uncancel()
             table.say("leaving, as soon as every request is safely on its way (Ctrl-C again: at once) …")
             await run.left(backend.leave)
+            return
         if self._files is not None:
             from ring_mcp.cli.downloads import save_clips
 
@@ -206,7 +207,6 @@ class Command:
 def _exit_status(run: ScriptRun, *, dry_run: bool) -> int:
     from ring_mcp.cli.following import DONE, FAILED, UNDER_WAY
 
-    statuses: Sequence[Any] = [clip.status for clip in run.clips]
-    if "error" in statuses:
+    if run.has_failed:
         return FAILED
-    return DONE if dry_run or all(status == "done" for status in statuses) else UNDER_WAY
+    return DONE if dry_run or all(clip.status == "done" for clip in run.clips) else UNDER_WAY

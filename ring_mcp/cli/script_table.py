@@ -139,7 +139,9 @@ def _notes(clip: ClipRun) -> list[str]:
         lines.append(f"✗ {clip.id}: {safe(clip.error.message)}")
         if clip.error.next_action:
             lines.append(f"  {safe(clip.error.next_action)}")
-        if clip.job_id and clip.status == "error" and clip.error.billed != "no":
+        if clip.is_another_by_now:
+            lines.append("  What it would be made with has changed since that job. --force makes and pays it anew.")
+        elif clip.job_id and clip.status == "error" and clip.error.billed != "no":
             lines.append("  Running the script again does not pay for it again; --force does.")
     elif clip.data.get("video"):
         lines.append(f"✓ {clip.id}: {safe(clip.data['video']['url'])}")
@@ -160,7 +162,7 @@ def totals(run: ScriptRun) -> dict[str, Decimal]:
 def run_facts(run: ScriptRun, *, dry_run: bool) -> dict[str, Any]:
     """What ``--json`` prints."""
     return {
-        "success": all(clip.status != "error" for clip in run.clips),
+        "success": not run.has_failed,
         "dryRun": dry_run,
         **{f"{name}Usd": float(amount) for name, amount in totals(run).items()},
         "capLeftUsd": run.cap_left_usd,
@@ -184,6 +186,7 @@ def _clip_facts(clip: ClipRun) -> dict[str, Any]:
         "error": clip.error.message if clip.error else None,
         "code": clip.error.code if clip.error else None,
         "billed": clip.error.billed if clip.error else None,
+        "nextAction": clip.error.next_action if clip.error else None,
         "warnings": clip.warnings,
     }
     return {name: value for name, value in facts.items() if value not in (None, "", [])}

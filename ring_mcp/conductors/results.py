@@ -89,6 +89,7 @@ class JobResult(Wire):
     resolution: str | None = None
     estimated_cost_usd: Usd | None = None
     billed_cost_usd: Usd | None = Field(None, description="What the provider said it billed.")
+    reserved_usd: Usd | None = Field(None, description="What counts against the caps until the job has ended.")
     served_model: str | None = None
     warnings: tuple[str, ...] | None = None
     sandbox: bool | None = Field(None, description="True: made by the built-in sandbox, not by a provider.")
@@ -140,6 +141,7 @@ def job_result(job: Job, *, joined: bool = False) -> JobResult:
         "aspect_ratio": plan.aspect_ratio,
         "resolution": plan.resolution,
         "billed_cost_usd": job.billed_usd,
+        "reserved_usd": None if job.is_terminal else job.reserved_usd,
         "served_model": job.served_model,
         "warnings": (*plan.warnings, *job.warnings, *_trouble(job)) or None,
         "sandbox": job.sandbox or None,

@@ -22,7 +22,11 @@ class Maker(Protocol):
         self, kind: MediaKind, arguments: Mapping[str, Any], wait_s: float, on_state: OnState
     ) -> dict[str, Any]: ...
 
-    async def job(self, job_id: str, wait_s: float, on_state: OnState) -> dict[str, Any]: ...
+    async def job(self, job_id: str, wait_s: float, on_state: OnState) -> dict[str, Any]:
+        """Carry a job on, and wait for it."""
+
+    async def look(self, job_id: str) -> dict[str, Any]:
+        """A job as it stands. Spends nothing: one that was left before its paid request stays there."""
 
 
 class Record(Protocol):

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from ring_mcp.domain import DRIVEN
-from ring_mcp.errors import RingError
+from ring_mcp.errors import InvalidRequest, RingError
 
 Status = Literal["waiting", "open", "done", "error"]
 
@@ -25,7 +25,7 @@ _SIGNED = "X-Amz-Signature="
 @dataclass(slots=True, kw_only=True)
 class ClipRun:
     """One clip of a run, as it stands. ``quoted_usd`` is what it would cost now, None until it is known; ``stood``: an
-    earlier run has paid for it."""
+    earlier run has brought it to its end; ``unsaved``: a file of it was asked for and could not be written."""
 
     id: str
     duration_s: int
@@ -42,6 +42,7 @@ class ClipRun:
     error: RingError | None = None
     warnings: list[str] = field(default_factory=list)
     local_path: str | None = None
+    unsaved: bool = False
 
     @property
     def model(self) -> str:
@@ -50,15 +51,27 @@ class ClipRun:
     @property
     def billed_usd(self) -> Decimal:
         """What the provider said it billed, for the clip and for the still that was made for it."""
-        told = self.data if self.error is None else getattr(self.error, "extra", {})
+        told = self.told
         parts = (told.get("billedCostUsd"), (told.get("firstFrame") or {}).get("billedCostUsd"))
         return sum((Decimal(str(part)) for part in parts if part is not None), Decimal(0))
 
     @property
     def reserved_usd(self) -> Decimal:
         """What is held back for it: it is under way, or nobody knows whether it was billed."""
-        is_unknown = self.error is not None and self.error.billed == "unknown"
-        return (self.quoted_usd or Decimal(0)) if self.status == "open" or is_unknown else Decimal(0)
+        told = self.told.get("reservedUsd")
+        if told is not None:
+            return Decimal(str(told))
+        return (self.quoted_usd or Decimal(0)) if self.status == "open" else Decimal(0)
+
+    @property
+    def is_another_by_now(self) -> bool:
+        """Its words have been made before, with another model or another price list: the ledger has their key."""
+        return self.error is not None and self.error.code == InvalidRequest.code and self.key in self.error.message
+
+    @property
+    def told(self) -> Mapping[str, Any]:
+        """What is known of its job, in whichever way it was told."""
+        return self.data if self.error is None else getattr(self.error, "extra", {})
 
 
 def script_key(arguments: Mapping[str, Any]) -> str:
@@ -80,7 +93,7 @@ def _kept(url: str | None) -> str | None:
 
 def manifest_fields(clip: ClipRun, request_id: str) -> dict[str, Any]:
     """A row as Ring's version 3 has it, with what ``quote`` needs to find the job again."""
-    told = clip.data if clip.error is None else getattr(clip.error, "extra", {})
+    told = clip.told
     made = told.get("video") or {}
     return {
         "pipelineRequestId": request_id,

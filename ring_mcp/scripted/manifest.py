@@ -24,6 +24,16 @@ VERSION = 3
 LOCK_WAIT_S = 30.0
 WHAT_WAS_MADE = "What was made is in the ledger all the same: `ring-mcp jobs list`."
 
+_OF_ONE_ATTEMPT = [
+    "billedCostUsd",
+    "firstFrameUrl",
+    "localPath",
+    "remasterFromRequestId",
+    "remasterFromVideoUrl",
+    "temporaryUrl",
+    "thumbnailUrl",
+]
+
 
 def row_key(row: Row) -> str:
     return f"{row.get('id')}::{row.get('qualityMode')}"
@@ -32,17 +42,22 @@ def row_key(row: Row) -> str:
 def merged(rows: list[Any], row: Row) -> list[Any]:
     """``rows`` with ``row`` laid over the one of its clip and mode, or put at the end.
 
-    What belongs to an earlier attempt does not outlive it: no error text in a row that is no error, no file of a clip
-    that another ``requestId`` has replaced.
+    What belongs to an earlier attempt does not outlive it: no error text in a row that is no error, no job of another
+    key, and nothing that was said of a clip that another ``requestId`` has replaced.
     """
     key = row_key(row)
     old = next((other for other in rows if isinstance(other, dict) and row_key(other) == key), None)
     new = {**(old or {}), **row, "_key": key}
     if new.get("status") != "error":
         new.pop("error", None)
-    if old is not None and "localPath" not in row and new.get("requestId") != old.get("requestId"):
-        new.pop("localPath", None)
-    return [*rows, new] if old is None else [new if other is old else other for other in rows]
+    if old is None:
+        return [*rows, new]
+    gone = [] if new.get("idempotencyKey") == old.get("idempotencyKey") else ["jobId"]
+    gone += [] if new.get("requestId") == old.get("requestId") else _OF_ONE_ATTEMPT
+    for name in gone:
+        if name not in row:
+            new.pop(name, None)
+    return [new if other is old else other for other in rows]
 
 
 class Manifest:

@@ -8,6 +8,8 @@ remaster can start from.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -15,17 +17,20 @@ from decimal import Decimal
 from typing import Any
 
 from ring_mcp.domain import usd
-from ring_mcp.errors import CapExceeded, InvalidRequest, NotFound, RingError
+from ring_mcp.errors import CapExceeded, InvalidRequest, RingError
 from ring_mcp.plans.video import resolve_effective_quality_mode
 from ring_mcp.presets import Presets
 from ring_mcp.scripted.base import Maker, Record, Row
 from ring_mcp.scripted.clips import OPEN_STATES, ClipRun, manifest_fields, script_key
-from ring_mcp.scripted.compiler import Remaster, compile_clip
+from ring_mcp.scripted.compiler import compile_clip
+from ring_mcp.scripted.drafts import Start, remaster_of
 from ring_mcp.scripted.schema import Clip, ScriptRequest
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_SIDE_BY_SIDE = 3
 
-_DRAFTS = ("draft", "draft_i2v")
+_LOOK = "See stderr, and `ring-mcp jobs list` for what was started; the same again pays nothing twice."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +78,11 @@ class ScriptRun:
     def total_usd(self) -> Decimal:
         return sum((clip.quoted_usd or Decimal(0) for clip in self.clips), Decimal(0))
 
+    @property
+    def has_failed(self) -> bool:
+        """A clip did not become what it should, or where it should."""
+        return any(clip.status == "error" or clip.unsaved for clip in self.clips)
+
     async def quote(self) -> None:
         """Fill ``clips``: what is on record already, and what the rest would cost. Spends nothing.
 
@@ -83,13 +93,13 @@ class ScriptRun:
         self._done = {(row.get("id"), row.get("qualityMode")) for row in rows if row.get("status") == "done"}
         for clip in self._selected():
             self.clips.append(await self._prepared(clip, rows))
-        await self._side_by_side(self._quoted, self.clips)
+        await self._side_by_side(lambda clip: self._tried(self._quoted, clip))
         limit = self._options.max_usd
         if limit is not None and self.total_usd > limit:
             raise CapExceeded(
-                f"the clips would cost {usd(self.total_usd)} at list prices, --max-usd allows {usd(limit)}; "
-                "nothing was spent",
-                next_action="Take fewer clips with --clip, choose shorter or draft ones, or raise --max-usd.",
+                f"the clips would cost {usd(self.total_usd)} at list prices, and {usd(limit)} is the most that this "
+                "run may cost; nothing was spent",
+                next_action="Take fewer clips, shorter ones or drafts, or allow more.",
             )
 
     async def run(self, **about: Any) -> None:
@@ -104,9 +114,10 @@ class ScriptRun:
                 requestId=self._request.request_id, remaster=options.remaster, clipIds=ids, **about
             )
         )
-        await self._side_by_side(self._made_or_noted, self.clips)
+        await self._side_by_side(self._made_or_noted)
         await self._noted()
-        await asyncio.to_thread(self._manifest.finish_run, run_id)
+        with contextlib.suppress(RingError):  # then no row could be written either, and each clip says so
+            await asyncio.to_thread(self._manifest.finish_run, run_id)
 
     async def left(self, leave: Callable[[str], Awaitable[dict[str, Any]]]) -> None:
         """After a cancelled ``run``: see that each open job goes on without us, and write down how it stands."""
@@ -135,8 +146,11 @@ class ScriptRun:
 
     async def _prepared(self, clip: Clip, rows: Sequence[Row]) -> ClipRun:
         own = [row for row in rows if row.get("id") == clip.id]
-        remaster, warnings = await self._remaster(clip, own)
-        arguments = compile_clip(self._request, clip, remaster=remaster)
+        start = Start()
+        if self._options.remaster:
+            limit_s = self._presets.video_models[self._presets.defaults.video.remaster_edit_model].max_edit_input_s
+            start = await remaster_of(clip, own, self._options.source_url, self._maker, limit_s)
+        arguments = compile_clip(self._request, clip, remaster=start.remaster)
         arguments["persistToFilebase"] = self._options.persist
         mode, _ = resolve_effective_quality_mode(
             str(arguments["qualityMode"]),
@@ -157,42 +171,15 @@ class ScriptRun:
             key=key,
             mode=mode,
             job_id=known.get("jobId") if known else None,
-            warnings=warnings,
+            status="error" if start.error else "waiting",
+            error=start.error,
+            warnings=start.warnings,
         )
 
-    async def _remaster(self, clip: Clip, own: Sequence[Row]) -> tuple[Remaster | None, list[str]]:
-        """What a remaster run makes this clip from: a given URL, else its draft, else nothing but its words."""
-        if not self._options.remaster:
-            return None, []
-        draft = next((row for row in reversed(own) if row.get("qualityMode") in _DRAFTS and _is_usable(row)), None)
-        url, request_id = await self._draft(draft) if draft else (None, None)
-        if self._options.source_url or (clip.remaster and clip.remaster.source_video_url):
-            return Remaster(source_url=self._options.source_url, from_request_id=request_id), []
-        limit_s = self._presets.video_models[self._presets.defaults.video.remaster_edit_model].max_edit_input_s
-        if url and limit_s is not None and clip.duration > limit_s:
-            note = f"the draft is longer than the {limit_s} s that can be edited: it is made again at 720p"
-            return Remaster(from_request_id=request_id), [note]
-        return Remaster(source_url=url, from_request_id=request_id), []
-
-    async def _draft(self, row: Row) -> tuple[str | None, str | None]:
-        """URL and provider's id of a draft. One that was left under way may be done by now."""
-        url, request_id = row.get("url"), row.get("requestId")
-        if row.get("status") != "done" and row.get("jobId"):
-            try:
-                data = await self._maker.job(str(row["jobId"]), 0.0, lambda *_: None)
-            except RingError:
-                return None, None
-            url, request_id = (data.get("video") or {}).get("url"), data.get("requestId")
-        return url, request_id
-
     async def _quoted(self, clip: ClipRun) -> None:
-        try:
-            if clip.job_id is not None and await self._stands(clip):
-                return
-            quote = await self._maker.create("video", {**clip.arguments, "dryRun": True}, 0.0, lambda *_: None)
-        except RingError as exc:
-            self._fail(clip, exc)
+        if clip.error is not None or (clip.job_id is not None and await self._stands(clip)):
             return
+        quote = await self._maker.create("video", {**clip.arguments, "dryRun": True}, 0.0, lambda *_: None)
         clip.quoted_usd = Decimal(str(quote["totalUsd"]))
         clip.mode = str(quote.get("qualityMode") or clip.mode)
         clip.data = quote
@@ -203,26 +190,28 @@ class ScriptRun:
     async def _stands(self, clip: ClipRun) -> bool:
         """Whether the job of an earlier run is there and needs no money."""
         try:
-            clip.data = await self._maker.job(str(clip.job_id), 0.0, lambda *_: None)
-        except NotFound:
-            clip.job_id = None
-            return False
+            clip.data = await self._maker.look(str(clip.job_id))
+            self._settle(clip)
         except RingError as exc:
             if exc.code == "not_found" or exc.billed == "no":
                 clip.job_id = None
                 return False
-            raise
-        clip.quoted_usd, clip.stood = Decimal(0), True
-        self._settle(clip)
+            self._fail(clip, exc)
+        clip.quoted_usd, clip.stood = Decimal(0), clip.status != "open"
         return True
 
     async def _made_or_noted(self, clip: ClipRun) -> None:
         if clip.status in ("waiting", "open"):
-            await self._made(clip)
+            if clip.status == "waiting":
+                await self.record(clip)
+            await self._tried(self._made, clip)
+            await self.record(clip)
         elif clip.job_id is not None or (clip.id, clip.mode) not in self._done:  # nothing was tried: what is done stays
             await self.record(clip)
 
     async def _made(self, clip: ClipRun) -> None:
+        """A job that is under way is carried on as it is, whatever a new one would be made with by now."""
+
         def told(job_id: str, state: str, progress: int) -> None:
             is_new = clip.job_id != job_id
             clip.job_id, clip.status, clip.state, clip.progress = job_id, "open", state, progress
@@ -232,17 +221,26 @@ class ScriptRun:
                 self._notes.add(note)
                 note.add_done_callback(self._notes.discard)
 
-        await self.record(clip)
+        wait_s = self._options.wait_s
+        if clip.job_id is not None:
+            clip.data = await self._maker.job(clip.job_id, wait_s, told)
+        else:
+            arguments = {**clip.arguments, "idempotencyKey": clip.key}
+            clip.data = await self._maker.create("video", arguments, wait_s, told)
+        self._settle(clip)
+
+    async def _tried(self, work: Callable[[ClipRun], Awaitable[None]], clip: ClipRun) -> None:
+        """What goes wrong with one clip is that clip's own."""
         try:
-            clip.data = await self._maker.create(
-                "video", {**clip.arguments, "idempotencyKey": clip.key}, self._options.wait_s, told
-            )
-            self._settle(clip)
+            await work(clip)
         except RingError as exc:
             self._fail(clip, exc)
-        await self.record(clip)
+        except Exception:
+            logger.exception("internal error, clip %s", clip.id)
+            self._fail(clip, RingError(f"internal error, clip {clip.id}", billed="unknown", next_action=_LOOK))
 
     def _settle(self, clip: ClipRun) -> None:
+        clip.error = None
         clip.state = str(clip.data.get("state", ""))
         clip.status = "open" if clip.state in OPEN_STATES else "done"
         clip.job_id = clip.data.get("jobId") or clip.job_id
@@ -270,7 +268,7 @@ class ScriptRun:
     async def _noted(self) -> None:
         await asyncio.gather(*self._notes)
 
-    async def _side_by_side(self, work: Callable[[ClipRun], Awaitable[None]], clips: Sequence[ClipRun]) -> None:
+    async def _side_by_side(self, work: Callable[[ClipRun], Awaitable[None]]) -> None:
         slots = asyncio.Semaphore(self._options.side_by_side)
 
         async def one(clip: ClipRun) -> None:
@@ -278,9 +276,5 @@ class ScriptRun:
                 await work(clip)
 
         async with asyncio.TaskGroup() as group:
-            for clip in clips:
+            for clip in self.clips:
                 group.create_task(one(clip))
-
-
-def _is_usable(row: Row) -> bool:
-    return bool(row.get("url")) if row.get("status") == "done" else row.get("status") == "pending"

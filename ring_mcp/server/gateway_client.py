@@ -41,6 +41,10 @@ class GatewayAway(RingError):
     retry_after_s = 1.0
 
 
+class TooManyCalls(GatewayAway):
+    """This actor is above its rate there; ``retry_after_s`` is the server's own word."""
+
+
 class GatewayRefusal(RingError):
     """The server's own words. ``extra`` is what it said beside them, as in its answer."""
 
@@ -104,9 +108,12 @@ class GatewayClient:
                 return data
             await asyncio.sleep(max(0.0, min(0.5, asked + 0.5 - seen)))  # a server that stops answers early
 
-    async def leave(self, job_id: str) -> dict[str, Any]:
-        """The job goes on there; this is how it stands."""
+    async def look(self, job_id: str) -> dict[str, Any]:
+        """How a job stands, which goes on there in any case."""
         return await self.job(job_id, 0.0, lambda *_: None)
+
+    async def leave(self, job_id: str) -> dict[str, Any]:
+        return await self.look(job_id)
 
     async def jobs(
         self, *, states: Sequence[str] = (), since: str | None = None, limit: int | None = None
@@ -137,6 +144,19 @@ class GatewayClient:
     async def _call(
         self, method: str, path: str, query: Mapping[str, Any], body: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
+        """Asks again where the server says when: it refuses calls above its rate before anything is started."""
+        until = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                return await self._ask(method, path, query, body)
+            except TooManyCalls as exc:
+                if time.monotonic() + exc.retry_after_s > until:
+                    raise
+                await asyncio.sleep(exc.retry_after_s)
+
+    async def _ask(
+        self, method: str, path: str, query: Mapping[str, Any], body: Mapping[str, Any] | None
+    ) -> dict[str, Any]:
         try:
             response = await self._http.request(method, f"{PREFIX}{path}", params=dict(query), json=body)
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError, httpx2.UnsupportedProtocol) as exc:
@@ -166,9 +186,10 @@ class GatewayClient:
             return dict(content["data"])
         refusal = GatewayRefusal(status, content)
         if status in (429, 503):
-            busy = GatewayAway(f"{self._base_url}: {refusal.message}", next_action="Try again in a moment.")
-            with contextlib.suppress(ValueError):
-                busy.retry_after_s = float(response.headers.get("retry-after", "1"))
+            later = response.headers.get("retry-after", "")
+            kind = TooManyCalls if status == 429 and later.isdecimal() else GatewayAway
+            busy = kind(f"{self._base_url}: {refusal.message}", next_action="Try again in a moment.")
+            busy.retry_after_s = float(later) if later.isdecimal() else 1.0
             raise busy
         raise refusal
 

@@ -54,9 +54,9 @@ class JobFailed(RingError):
             job_id=result.job_id,
         )
         self.code = failure.code
-        kept = ("state", "images", "firstFrame", "requestId", "qualityMode", "billedCostUsd", "warnings", "sandbox")
+        kept = ("state", "images", "firstFrame", "requestId", "qualityMode", "billedCostUsd", "reservedUsd", "warnings")
         data = result.data()
-        self.extra: dict[str, Any] = {key: data[key] for key in kept if key in data}
+        self.extra: dict[str, Any] = {key: data[key] for key in (*kept, "sandbox") if key in data}
 
 
 def answer(result: JobResult, previews: Previews) -> Answer:

@@ -37,7 +37,11 @@ Give the request inline, or the path of a file in a folder that the operator all
 to write one. Example: {"request": {"schemaVersion": "1.0", "requestId": "harbour-1", "clips": [{"id": "one", \
 "duration": 6, "scene": {"action": "A boat leaves the harbour.", "camera": "slow dolly in"}}]}, "dryRun": true}"""
 
+MAX_CLIPS = 200
+"""Of one call: its answer has to stay below what clients take."""
+
 _PAGE = 100
+_MAX_SHOWN_CHARS = 500
 
 Amount = Annotated[float, Field(ge=0), BeforeValidator(not_a_bool)]
 
@@ -82,11 +86,15 @@ class ScriptClip(Wire):
             duration=clip.duration_s,
             quoted_usd=clip.quoted_usd,
             url=(clip.data.get("video") or {}).get("url"),
-            error=error.message if error else None,
+            error=_shortened(error.message) if error else None,
             billed=error.billed if error else None,
             next_action=error.next_action or None if error else None,
-            warnings=tuple(clip.warnings) or None,
+            warnings=tuple(map(_shortened, clip.warnings)) or None,
         )
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _MAX_SHOWN_CHARS else f"{text[:_MAX_SHOWN_CHARS]} …"
 
 
 class ScriptRunResult(Wire):
@@ -136,6 +144,8 @@ def script_run_tool(
 ) -> Tool[ScriptRunArguments]:
     async def handle(arguments: ScriptRunArguments, caller: Caller) -> Answer:
         request = await asyncio.to_thread(_request, arguments, folders)
+        if len(arguments.clips or request.clips) > MAX_CLIPS:
+            raise InvalidRequest(f"a call takes at most {MAX_CLIPS} clips: name those of this one in clips")
         options = RunOptions(
             clip_ids=arguments.clips or (),
             remaster=arguments.remaster,

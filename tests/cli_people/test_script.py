@@ -1,0 +1,254 @@
+"""``ring-mcp script``: the clips of a file, made here or by a server, and what is told of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from cli_people.people import BAD_USAGE, DONE, FAILED, Person
+from cli_people.written import (
+    FRAME,
+    action_of,
+    billed_usd,
+    by_id,
+    clip,
+    manifest,
+    paid,
+    prompt_of,
+    rows,
+    sums,
+    write,
+)
+from server.wire import LIMIT_S, charges
+
+from ring_mcp.sandbox.server import SandboxServer
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.fixture(params=["person", "remote"])
+def anybody(request: pytest.FixtureRequest) -> Person:
+    """The same commands in their own process and against a server."""
+    typing: Person = request.getfixturevalue(request.param)
+    return typing
+
+
+def test_every_clip_is_made_and_the_sums_are_those_of_the_books(anybody: Person, sandbox: SandboxServer) -> None:
+    script = write(anybody, clip("one", 2), clip("two", firstFrame=FRAME), clip("three"))
+    done = anybody.types("script", script)
+
+    assert (done.returncode, done.stderr) == (DONE, "")
+    assert paid(sandbox, "one", "two", "three") == [1, 1, 1]
+    assert len(sandbox.state.books.charges()) == 4, "three clips and a still"
+    total = f"${billed_usd(sandbox):.2f}"
+    assert sums(done.stdout) == {"quoted": total, "reserved": "$0.00", "billed": total}
+    assert {row["status"] for row in rows(anybody).values()} == {"done"}
+    assert set(rows(anybody)) == {"one::draft", "two::draft_i2v", "three::draft"}
+    assert rows(anybody)["two::draft_i2v"]["firstFrameUrl"].endswith(".jpg")
+    [run] = manifest(anybody)["runs"]
+    assert (run["clipIds"], run["remaster"], run["direct"]) == (["one", "two", "three"], False, False)
+    assert run["requestPath"] == str(anybody.folder / script)
+    assert run["finishedAt"] >= run["startedAt"]
+
+
+def test_a_clip_is_sent_with_its_compiled_prompt_and_the_still_before_it(
+    person: Person, sandbox: SandboxServer
+) -> None:
+    cast = [{"id": "anna", "description": "a tall woman in red", "label": "Anna"}]
+    spoken = clip("one", firstFrame={**FRAME, "imagePrompt": "{{anna}} waits"})
+    spoken["scene"]["dialogue"] = [{"speaker": "anna", "line": "Cast off!", "tone": "urgent"}]
+    assert person.types("script", write(person, spoken, cast=cast, requestId="harbour")).returncode == DONE
+
+    still, made = sandbox.state.books.charges()
+    assert (still.kind, still.prompt) == ("image", "a tall woman in red waits")
+    assert made.prompt.startswith(f'{prompt_of("one")} DIALOGUE: Anna (urgent) says: "Cast off!"')
+    row = rows(person)["one::draft_i2v"]
+    assert (row["resolution"], row["generationKind"], row["pipelineRequestId"]) == ("480p", "generate", "harbour")
+
+
+def test_only_the_named_clips_are_made_and_rows_of_others_stay(person: Person, sandbox: SandboxServer) -> None:
+    script = write(person, clip("one"), clip("two"), clip("three"))
+    person.types("script", script, "--clip", "one")
+    assert person.types("script", script, "--clip", "two", "--clip-id", "three").returncode == DONE
+    assert paid(sandbox, "one", "two", "three") == [1, 1, 1]
+    assert set(rows(person)) == {"one::draft", "two::draft", "three::draft"}
+    unknown = person.types("script", script, "--clip", "four")
+    assert unknown.returncode == BAD_USAGE
+    assert "No clips matched four. Available: one, two, three" in unknown.stderr
+
+
+def test_a_dry_run_has_mode_model_seconds_price_total_and_what_the_caps_leave(
+    anybody: Person, sandbox: SandboxServer
+) -> None:
+    script = write(anybody, clip("one", 4), clip("two", 3, firstFrame=FRAME))
+    done = anybody.with_env(RING_MAX_USD_PER_DAY="50", COLUMNS="60").types("script", script, "--dry-run")
+
+    assert done.returncode == DONE
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert ["one", "draft", "grok-imagine-video", "4", "$0.20"] in lines
+    assert ["two", "draft_i2v", "grok-imagine-video-1.5", "3", "$0.29"] in lines
+    assert sums(done.stdout) == {"quoted": "$0.49", "reserved": "$0.00", "billed": "$0.00"}
+    assert any(line[:2] == ["cap", "left"] and line[-1] == "today" for line in lines)
+    assert not sandbox.state.books.charges()
+    assert not (anybody.folder / "output").exists()
+    told = anybody.json("script", script, "--dry-run")
+    assert (told["dryRun"], told["quotedUsd"], by_id(told)["two"]["quotedUsd"]) == (True, 0.49, 0.29)
+
+
+def test_one_json_object_tells_what_became_of_each_clip(anybody: Person) -> None:
+    told = anybody.json("script", write(anybody, clip("one"), clip("two", 2)), "--download")
+    assert (told["success"], told["quotedUsd"], told["billedUsd"], told["reservedUsd"]) == (True, 0.15, 0.15, 0)
+    made = by_id(told)["two"]
+    assert (made["status"], made["qualityMode"], made["duration"], made["billedUsd"]) == ("done", "draft", 2, 0.1)
+    assert Path(made["localPath"]).is_file()
+    assert made["url"] == rows(anybody)["two::draft"]["url"]
+    assert made["jobId"] == rows(anybody)["two::draft"]["jobId"]
+
+
+def test_addresses_stay_whole_in_a_narrow_terminal(person: Person) -> None:
+    name = "a-clip-with-a-name-that-is-longer-than-a-narrow-terminal-is-wide"
+    done = person.with_env(COLUMNS="60").types("script", write(person, clip(name)))
+    assert done.returncode == DONE
+    assert rows(person)[f"{name}::draft"]["url"] in done.stdout
+    table = done.stdout.partition("quoted")[0].splitlines()
+    assert max(len(line) for line in table) <= 60
+    assert name in "".join(line.split()[0] for line in table[2:] if line.strip())
+
+
+@pytest.mark.parametrize("folder", [None, "mine/deep"])
+def test_clips_are_saved_to_the_folder(anybody: Person, folder: str | None) -> None:
+    arguments = ["--download", *([folder] if folder else [])]
+    done = anybody.types("script", write(anybody, clip("one")), *arguments)
+    assert done.returncode == DONE
+    saved = anybody.folder / (folder or "output/files") / "one-draft.mp4"
+    assert saved.read_bytes()[4:8] == b"ftyp"
+    assert [path.name for path in saved.parent.iterdir()] == ["one-draft.mp4"]
+    assert f"saved at {saved}" in done.stdout
+    assert rows(anybody)["one::draft"]["localPath"] == str(saved)
+
+
+def test_what_was_asked_for_and_could_not_be_saved_is_a_failure_of_a_clip_that_is_done(
+    anybody: Person, sandbox: SandboxServer
+) -> None:
+    (anybody.folder / "taken").write_text("a file")
+    script = write(anybody, clip("one"))
+    told = anybody.json("script", script, "--download", "taken", status=FAILED)
+    assert told["success"] is False
+    assert by_id(told)["one"]["status"] == rows(anybody)["one::draft"]["status"] == "done"
+    assert "taken/one-draft.mp4 could not be saved" in by_id(told)["one"]["warnings"][0]
+    assert anybody.types("script", script, "--download").returncode == DONE
+    assert paid(sandbox, "one") == [1]
+
+
+def test_a_clip_that_is_refused_does_not_stop_the_others(anybody: Person, sandbox: SandboxServer) -> None:
+    sandbox.state.faults.add("moderated", after=1)
+    script = write(anybody, clip("one"), clip("bad"), clip("two"))
+    told = anybody.json("script", script, "--jobs", "1", status=FAILED)
+
+    clips = by_id(told)
+    assert [clips[name]["status"] for name in ("one", "bad", "two")] == ["done", "error", "done"]
+    assert (clips["bad"]["code"], clips["bad"]["billed"]) == ("content_refused", "yes")
+    assert clips["bad"]["nextAction"]
+    assert told["billedUsd"] == float(billed_usd(sandbox)), "the refused one was billed, too"
+    assert rows(anybody)["bad::draft"]["error"] == clips["bad"]["error"]
+
+    again = anybody.types("script", script)
+    assert again.returncode == FAILED
+    assert "does not pay for it again; --force does" in again.stdout
+    assert sums(again.stdout) == {"quoted": "$0.00", "reserved": "$0.00", "billed": "$0.00"}
+    assert paid(sandbox, "one", "bad", "two") == [1, 1, 1]
+
+
+def test_a_clip_that_cost_nothing_is_tried_again(person: Person, sandbox: SandboxServer) -> None:
+    sandbox.state.faults.add("bare_422")
+    script = write(person, clip("one"))
+    assert person.types("script", script).returncode == FAILED
+    told = person.json("script", script)
+    assert (told["quotedUsd"], told["billedUsd"]) == (0.05, 0.05)
+    assert "error" not in rows(person)["one::draft"]
+
+
+def test_more_than_max_usd_starts_nothing(anybody: Person, sandbox: SandboxServer) -> None:
+    script = write(anybody, clip("one", 4), clip("two", firstFrame=FRAME))
+    told = anybody.json("script", script, "--max-usd", "0.30", status=FAILED)
+    assert (told["code"], told["billed"]) == ("cap_exceeded", "no")
+    assert "would cost $0.33" in told["error"]
+    assert not sandbox.state.books.charges()
+    assert anybody.types("script", script, "--max-usd", "$0.33").returncode == DONE
+    assert anybody.types("script", script, "--max-usd", "0").returncode == DONE, "all of it stands already"
+    for amount in ("much", "-1", "NaN"):
+        assert anybody.types("script", script, "--max-usd", amount).returncode == BAD_USAGE
+
+
+def test_a_cap_refuses_the_clips_that_are_too_much_and_makes_the_others(person: Person, sandbox: SandboxServer) -> None:
+    capped = person.with_env(RING_MAX_USD_PER_DAY="0.12")
+    told = capped.json("script", write(person, clip("one"), clip("two"), clip("three")), "--jobs", "1", status=FAILED)
+    assert [each.get("code") for each in told["clips"]] == [None, None, "cap_exceeded"]
+    assert paid(sandbox, "one", "two", "three") == [1, 1, 0]
+    assert capped.json("script", "script.json", "--dry-run", "--clip", "three")["capLeftUsd"] == {"today": 0.02}
+
+
+def test_thumbnails_and_texts_of_the_world_are_made_as_they_are_written(person: Person, sandbox: SandboxServer) -> None:
+    thumbnail = {"enabled": True, "overlays": [{"text": "Гавань", "role": "title"}]}
+    odd = "שלום 👋🏽 مرحبا"
+    done = person.types("script", write(person, clip("one", thumbnail=thumbnail), {**clip("two"), "prompt": odd}))
+    assert (done.returncode, done.stderr) == (DONE, "")
+    assert Path(rows(person)["one::draft"]["thumbnailUrl"].removeprefix("file://")).is_file()
+    assert len(charges(sandbox, odd)) == 1
+    thumbnail["overlays"] = [{"text": "x" * 10_000, "role": "title"}]
+    cut = person.json("script", write(person, clip("three", thumbnail=thumbnail)))
+    assert "cut" in cut["clips"][0]["warnings"][0]
+
+
+def test_a_first_frame_may_come_from_google(anybody: Person, sandbox: SandboxServer) -> None:
+    script = write(anybody, clip("one", firstFrame={**FRAME, "imageProvider": "google"}))
+    told = anybody.json("script", script)
+    still = next(charge for charge in sandbox.state.books.charges() if charge.kind == "image")
+    assert still.endpoint.startswith("/google") or "gemini" in still.model
+    assert told["billedUsd"] == pytest.approx(float(billed_usd(sandbox)))
+
+
+def test_a_terminal_sees_a_bar_for_each_clip_on_stderr(person: Person, sandbox: SandboxServer) -> None:
+    sandbox.state.configure(render_s=0.5)
+    terminal, end = pty.openpty()
+    drawn = bytearray()
+
+    def read() -> None:
+        with os.fdopen(terminal, "rb", buffering=0) as file:
+            try:
+                while piece := file.read(65536):
+                    drawn.extend(piece)
+            except OSError:
+                return  # the other end is closed
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    done = subprocess.run(
+        [sys.executable, "-m", "ring_mcp", "script", write(person, clip("one"), clip("two")), "--json"],
+        env={**person.env, "TERM": "xterm"},
+        cwd=person.folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=end,
+        timeout=LIMIT_S,
+        check=False,
+    )
+    os.close(end)
+    reader.join(LIMIT_S)
+    text = drawn.decode()
+    assert done.returncode == DONE, text
+    for part in ("one", "two", "rendering", "━"):
+        assert part in text
+    assert json.loads(done.stdout)["success"] is True
+
+
+def test_the_schema_is_that_of_the_examples(person: Person) -> None:
+    printed = json.loads(person.types("script", "--schema").stdout)
+    assert printed == json.loads((EXAMPLES / "scripted-request.schema.json").read_text())
+    assert action_of("one") not in json.dumps(printed)

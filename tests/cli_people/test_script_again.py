@@ -1,0 +1,283 @@
+"""``ring-mcp script`` a second time: resumed, forced, left with Ctrl-C, remastered. Nothing is paid twice unasked."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cli_people.people import DONE, FAILED, UNDER_WAY, Person, ctrl_c
+from cli_people.written import FRAME, billed_usd, by_id, clip, paid, prompt_of, rows, sums, write
+from server.wire import LIMIT_S, charges, eventually
+
+from ring_mcp.domain import JobState
+from ring_mcp.sandbox.server import SandboxServer
+
+LONG_S = 600.0
+
+
+@pytest.fixture(params=["person", "remote"])
+def anybody(request: pytest.FixtureRequest) -> Person:
+    """The same commands in their own process and against a server."""
+    typing: Person = request.getfixturevalue(request.param)
+    return typing
+
+
+def with_xai(sandbox: SandboxServer, *names: str) -> bool:
+    return paid(sandbox, *names) == [1] * len(names)
+
+
+@pytest.mark.parametrize("option", [[], ["--resume"]])
+def test_the_same_again_pays_nothing_and_gives_the_same_clips(
+    anybody: Person, sandbox: SandboxServer, option: list[str]
+) -> None:
+    script = write(anybody, clip("one"), clip("two", firstFrame=FRAME))
+    first = anybody.json("script", script)
+    again = anybody.json("script", script, *option)
+    for told in (first, again):
+        assert {each["jobId"] for each in told["clips"]} == {row["jobId"] for row in rows(anybody).values()}
+    assert (again["quotedUsd"], again["billedUsd"]) == (0, 0)
+    assert len(sandbox.state.books.charges()) == 3
+    assert "stands already" in anybody.types("script", script).stdout
+
+
+def test_without_the_manifest_the_ledger_knows_what_is_done(anybody: Person, sandbox: SandboxServer) -> None:
+    script = write(anybody, clip("one"))
+    first = anybody.json("script", script)
+    shutil.rmtree(anybody.folder / "output")
+    again = anybody.json("script", script)
+    assert again["clips"][0]["jobId"] == first["clips"][0]["jobId"]
+    assert paid(sandbox, "one") == [1]
+
+
+def test_a_clip_whose_words_have_changed_is_a_new_one(person: Person, sandbox: SandboxServer) -> None:
+    person.types("script", write(person, clip("one", firstFrame=FRAME), clip("two")))
+    old = rows(person)
+    changed = {**clip("one"), "scene": {"action": "it comes back"}, "video": {"qualityMode": "draft"}}
+    told = person.json("script", write(person, changed, clip("two")))
+    assert told["quotedUsd"] == 0.05
+    assert len(charges(sandbox, "ACTION: it comes back")) == 1
+    assert rows(person)["two::draft"]["jobId"] == old["two::draft"]["jobId"]
+    assert rows(person)["one::draft_i2v"] == old["one::draft_i2v"]
+
+
+def test_force_pays_anew_and_what_it_made_then_stands(anybody: Person, sandbox: SandboxServer) -> None:
+    script = write(anybody, clip("one", thumbnail={"enabled": True, "overlays": [{"text": "A", "role": "title"}]}))
+    first = anybody.json("script", script, "--download")["clips"][0]
+    forced = anybody.json("script", script, "--force")
+    assert forced["quotedUsd"] == forced["billedUsd"] == 0.05
+    assert forced["clips"][0]["jobId"] != first["jobId"]
+    assert "localPath" not in rows(anybody)["one::draft"], "the file is that of the first take"
+    assert anybody.json("script", script)["clips"][0]["jobId"] == forced["clips"][0]["jobId"]
+    assert paid(sandbox, "one") == [2]
+
+
+def test_a_forced_run_that_is_killed_is_carried_on_without_force(person: Person, sandbox: SandboxServer) -> None:
+    script = write(person, clip("one"), clip("two"))
+    first = by_id(person.json("script", script))
+    sandbox.state.configure(render_s=LONG_S)
+    with person.begins("script", script, "--force") as process:
+        eventually("the second takes are with xAI", lambda: paid(sandbox, "one", "two") == [2, 2])
+        eventually("and on record", lambda: {job.state for job in person.jobs()} == {JobState.DONE, JobState.RENDERING})
+        process.kill()
+        process.wait(LIMIT_S)
+    sandbox.state.configure(render_s=0)
+    second = by_id(person.json("script", script))
+    assert {each["status"] for each in second.values()} == {"done"}
+    assert second["one"]["jobId"] != first["one"]["jobId"]
+    assert paid(sandbox, "one", "two") == [2, 2]
+
+
+def test_another_default_model_leaves_what_was_made_and_force_makes_it_anew(
+    person: Person, sandbox: SandboxServer
+) -> None:
+    script = write(person, clip("one", firstFrame=FRAME))
+    person.types("script", script)
+    other = person.with_env(XAI_VIDEO_MODEL="grok-imagine-video")
+    assert other.json("script", script)["quotedUsd"] == 0, "the manifest knows its job"
+
+    shutil.rmtree(person.folder / "output")
+    told = other.types("script", script)
+    assert told.returncode == FAILED
+    assert "already stands for another request" in told.stdout
+    assert "--force makes and pays it anew" in told.stdout
+    assert paid(sandbox, "one") == [1]
+    made = other.json("script", script, "--force")
+    assert made["clips"][0]["model"] == "grok-imagine-video"
+
+
+def test_a_clip_under_way_is_carried_on_as_it_is_whatever_the_default_model_is_by_then(
+    person: Person, sandbox: SandboxServer
+) -> None:
+    script = write(person, clip("one"))
+    sandbox.state.configure(render_s=LONG_S)
+    with person.begins("script", script) as process:
+        eventually("it renders", lambda: [job for job in person.jobs() if job.state == "rendering"])
+        process.kill()
+        process.wait(LIMIT_S)
+    looked = person.json("script", script, "--dry-run")
+    assert (looked["quotedUsd"], looked["reservedUsd"], looked["clips"][0]["status"]) == (0, 0.05, "open")
+    sandbox.state.configure(render_s=0)
+    told = person.with_env(XAI_VIDEO_MODEL="grok-imagine-video-1.5").json("script", script)
+    assert (told["clips"][0]["status"], told["billedUsd"]) == ("done", 0.05)
+    assert paid(sandbox, "one") == [1]
+
+
+def test_a_dry_run_does_not_start_what_was_left_before_its_paid_request(person: Person, sandbox: SandboxServer) -> None:
+    """The still is with xAI, so the clip itself waits: a run that goes on would begin to pay for it."""
+    script = write(person, clip("one", firstFrame=FRAME))
+    sandbox.state.configure(deferred_s=LONG_S)
+    with person.begins("script", script) as process:
+        eventually("the still renders", lambda: [job for job in person.jobs() if job.state == "rendering"])
+        process.kill()
+        process.wait(LIMIT_S)
+    sandbox.state.configure(deferred_s=0)
+    assert person.json("script", script, "--dry-run")["clips"][0]["state"] == "planned"
+    assert paid(sandbox, "one") == [0]
+    assert person.types("script", script).returncode == DONE
+    assert len(sandbox.state.books.charges()) == 2
+
+
+def test_ctrl_c_leaves_the_jobs_and_the_next_run_picks_them_up(anybody: Person, sandbox: SandboxServer) -> None:
+    script = write(anybody, clip("one"), clip("two"), clip("three"))
+    sandbox.state.configure(render_s=LONG_S)
+    with anybody.begins("script", script, "--jobs", "2", "--download") as process:
+        eventually("two are with xAI", lambda: with_xai(sandbox, "one", "two"))
+        eventually("their jobs are noted", lambda: len([r for r in rows(anybody).values() if r.get("jobId")]) == 2)
+        status, stdout, stderr = ctrl_c(process)
+    assert status == UNDER_WAY, stderr
+    assert "Traceback" not in stderr
+    assert "the same command again goes on with them" in stdout
+    assert sums(stdout) == {"quoted": "$0.15", "reserved": "$0.10", "billed": "$0.00"}
+    assert {row["status"] for row in rows(anybody).values()} == {"pending"}
+
+    sandbox.state.configure(render_s=0)
+    told = anybody.json("script", script)
+    assert {each["status"] for each in told["clips"]} == {"done"}
+    assert sum(each["billedUsd"] for each in told["clips"]) == pytest.approx(float(billed_usd(sandbox)))
+    assert paid(sandbox, "one", "two", "three") == [1, 1, 1]
+
+
+def test_ctrl_c_while_a_paid_request_is_on_its_way_waits_for_its_answer(person: Person, sandbox: SandboxServer) -> None:
+    script = write(person, clip("one"))
+    sandbox.state.configure(render_s=LONG_S)
+    sandbox.state.faults.add("slow_reply", seconds=1.5, path="/videos")
+    terminal, end = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ring_mcp", "script", script],
+        env={**person.env, "TERM": "xterm"},
+        cwd=person.folder,
+        stdin=end,
+        stdout=subprocess.PIPE,
+        stderr=end,
+        start_new_session=True,
+    )
+    os.close(end)
+    try:
+        eventually("it is being sent", lambda: [job for job in person.jobs() if job.state == "submitting"])
+        process.send_signal(signal.SIGINT)
+        drawn = eventually("a word about it", lambda: os.read(terminal, 65536).decode().count("leaving"))
+        stdout, _ = process.communicate(timeout=LIMIT_S)
+    finally:
+        process.kill()
+        os.close(terminal)
+    assert (process.returncode, drawn) == (UNDER_WAY, 1)
+    assert b"rendering" in stdout
+    [job] = person.jobs()
+    assert job.state == "rendering"
+
+
+def test_a_request_that_was_cut_off_is_unknown_is_kept_reserved_and_is_not_sent_again(
+    anybody: Person, sandbox: SandboxServer
+) -> None:
+    script = write(anybody, clip("one"), clip("two"))
+    sandbox.state.faults.add("drop_after_accept", path="/videos")
+    first = anybody.json("script", script, "--jobs", "1", status=FAILED)
+    again = anybody.json("script", script, status=FAILED)
+    for told in (first, again):
+        lost = by_id(told)["one"]
+        assert (lost["state"], lost["billed"], lost["code"]) == ("unknown", "unknown", "unknown_outcome")
+        assert "jobs resolve" in lost["nextAction"]
+        assert told["reservedUsd"] == 0.05
+    assert paid(sandbox, "one", "two") == [1, 1]
+
+
+def test_two_runs_of_one_script_at_once_pay_once_and_lose_no_row(anybody: Person, sandbox: SandboxServer) -> None:
+    names = [f"clip-{number}" for number in range(4)]
+    script = write(anybody, *(clip(name) for name in names))
+    sandbox.state.configure(render_s=0.5)
+    with anybody.begins("script", script, "--json") as first, anybody.begins("script", script, "--json") as second:
+        told = [json.loads(run.communicate(timeout=LIMIT_S)[0]) for run in (first, second)]
+    assert [run["success"] for run in told] == [True, True]
+    assert paid(sandbox, *names) == [1] * len(names)
+    assert {row["status"] for row in rows(anybody).values()} == {"done"}
+    assert len(rows(anybody)) == len(names)
+
+
+def test_a_remaster_edits_the_done_draft_and_is_linked_to_it(anybody: Person, sandbox: SandboxServer) -> None:
+    script = write(anybody, clip("one", 2), clip("two"))
+    anybody.types("script", script)
+    told = anybody.json("script", script, "--remaster")
+    draft, edit = rows(anybody)["one::draft"], rows(anybody)["one::production"]
+    assert (edit["status"], edit["generationKind"]) == ("done", "edit")
+    assert (edit["remasterFromRequestId"], edit["remasterFromVideoUrl"]) == (draft["requestId"], draft["url"])
+    assert edit["url"] != draft["url"]
+    assert draft["status"] == "done"
+    assert told["billedUsd"] == pytest.approx(float(billed_usd(sandbox)) - 0.15)
+    assert anybody.json("script", script, "--remaster")["quotedUsd"] == 0
+
+
+def test_without_a_draft_or_with_a_long_one_it_is_made_again_at_a_real_720p(anybody: Person) -> None:
+    script = write(anybody, clip("one"), clip("two", 9))
+    anybody.types("script", script, "--clip", "two")
+    done = anybody.types("script", script, "--remaster")
+    assert done.returncode == DONE
+    assert "longer than the 8.7 s that can be edited" in " ".join(done.stdout.split())
+    for name in ("one", "two"):
+        again = rows(anybody)[f"{name}::production"]
+        assert (again["generationKind"], again["resolution"]) == ("generate", "720p")
+    assert rows(anybody)["two::production"]["remasterFromRequestId"] == rows(anybody)["two::draft"]["requestId"]
+    assert "remasterFromRequestId" not in rows(anybody)["one::production"]
+
+
+def test_a_draft_that_is_still_under_way_is_not_paid_for_a_second_time_at_720p(
+    person: Person, sandbox: SandboxServer
+) -> None:
+    script = write(person, clip("one"))
+    sandbox.state.configure(render_s=LONG_S)
+    with person.begins("script", script) as process:
+        eventually("it renders", lambda: [job for job in person.jobs() if job.state == "rendering"])
+        ctrl_c(process)
+    told = person.json("script", script, "--remaster", status=FAILED)
+    assert "the draft is still under way" in told["clips"][0]["error"]
+    assert len(sandbox.state.books.charges()) == 1
+    sandbox.state.configure(render_s=0)
+    assert person.types("script", script).returncode == DONE
+    assert person.json("script", script, "--remaster")["clips"][0]["qualityMode"] == "production"
+    assert rows(person)["one::production"]["generationKind"] == "edit"
+
+
+def test_a_given_source_is_edited_in_place_of_the_draft(anybody: Person, sandbox: SandboxServer) -> None:
+    script = write(anybody, clip("one"), clip("two"))
+    source = by_id(anybody.json("script", script))["two"]["url"]
+    told = anybody.json("script", script, "--remaster", "--clip", "one", "--source-url", source)
+    edit = rows(anybody)["one::production"]
+    assert (edit["generationKind"], edit["remasterFromVideoUrl"]) == ("edit", source)
+    assert edit["remasterFromRequestId"] == rows(anybody)["one::draft"]["requestId"]
+    assert told["success"] is True
+    assert prompt_of("one") in [charge.prompt for charge in sandbox.state.books.charges()]
+
+
+def test_a_file_of_an_earlier_take_is_replaced_whole(person: Person) -> None:
+    script = write(person, clip("one"))
+    person.types("script", script, "--download", "mine")
+    saved = person.folder / "mine" / "one-draft.mp4"
+    saved.write_bytes(b"something else")
+    assert person.types("script", script, "--download", "mine").returncode == DONE
+    assert Path(saved).read_bytes()[4:8] == b"ftyp"
