@@ -22,7 +22,7 @@ from ring_mcp.plans.video import resolve_effective_quality_mode
 from ring_mcp.presets import Presets
 from ring_mcp.scripted.base import Maker, Record, Row
 from ring_mcp.scripted.clips import OPEN_STATES, ClipRun, manifest_fields, script_key
-from ring_mcp.scripted.compiler import compile_clip
+from ring_mcp.scripted.compiler import Remaster, compile_clip
 from ring_mcp.scripted.drafts import Start, remaster_of
 from ring_mcp.scripted.schema import Clip, ScriptRequest
 
@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_SIDE_BY_SIDE = 3
 
+_PRODUCTION = ("production", "production_i2v")
 _LOOK = "See stderr, and `ring-mcp jobs list` for what was started; the same again pays nothing twice."
 
 
@@ -150,8 +151,7 @@ class ScriptRun:
         if self._options.remaster:
             limit_s = self._presets.video_models[self._presets.defaults.video.remaster_edit_model].max_edit_input_s
             start = await remaster_of(clip, own, self._options.source_url, self._maker, limit_s)
-        arguments = compile_clip(self._request, clip, remaster=start.remaster)
-        arguments["persistToFilebase"] = self._options.persist
+        arguments = self._compiled(clip, start.remaster)
         mode, _ = resolve_effective_quality_mode(
             str(arguments["qualityMode"]),
             has_image="imageUrl" in arguments or "firstFramePrompt" in arguments,
@@ -159,7 +159,10 @@ class ScriptRun:
             has_source="sourceVideoUrl" in arguments,
         )
         key = script_key(arguments)
-        known = next((row for row in reversed(own) if str(row.get("idempotencyKey", "")).split("+")[0] == key), None)
+        known = _row_of(key, own)
+        if known is None and start.remaster == Remaster() and not self._options.force:
+            known = self._made_at_720p(clip, own)
+            start.warnings.extend(["it is at 720p already; --force makes it again"] if known else [])
         if self._options.force:
             key, known = f"{key}+{uuid.uuid4().hex[:8]}", None
         elif known is not None:
@@ -175,6 +178,15 @@ class ScriptRun:
             error=start.error,
             warnings=start.warnings,
         )
+
+    def _compiled(self, clip: Clip, remaster: Remaster | None) -> dict[str, Any]:
+        return {**compile_clip(self._request, clip, remaster=remaster), "persistToFilebase": self._options.persist}
+
+    def _made_at_720p(self, clip: Clip, own: Sequence[Row]) -> Row | None:
+        """The row of a clip without a draft that was, as it is written now, a production clip from the beginning."""
+        row = _row_of(script_key(self._compiled(clip, None)), own)
+        is_done = row is not None and row.get("status") == "done" and row.get("qualityMode") in _PRODUCTION
+        return row if is_done else None
 
     async def _quoted(self, clip: ClipRun) -> None:
         if clip.error is not None or (clip.job_id is not None and await self._stands(clip)):
@@ -278,3 +290,8 @@ class ScriptRun:
         async with asyncio.TaskGroup() as group:
             for clip in self.clips:
                 group.create_task(one(clip))
+
+
+def _row_of(key: str, rows: Sequence[Row]) -> Row | None:
+    """The newest row that this key, or a forced repetition of it, stands for."""
+    return next((row for row in reversed(rows) if str(row.get("idempotencyKey", "")).split("+")[0] == key), None)

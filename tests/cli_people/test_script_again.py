@@ -281,3 +281,19 @@ def test_a_file_of_an_earlier_take_is_replaced_whole(person: Person) -> None:
     saved.write_bytes(b"something else")
     assert person.types("script", script, "--download", "mine").returncode == DONE
     assert Path(saved).read_bytes()[4:8] == b"ftyp"
+
+
+def test_a_clip_that_was_made_at_720p_is_not_paid_for_again_by_a_remaster_unless_its_words_changed(
+    anybody: Person, sandbox: SandboxServer
+) -> None:
+    production = {"video": {"qualityMode": "production"}}
+    anybody.types("script", write(anybody, clip("one", **production)))
+    script = write(anybody, clip("one", **production), clip("two"))
+    told = anybody.json("script", script, "--remaster")
+    assert by_id(told)["one"]["url"] == rows(anybody)["one::production"]["url"]
+    assert "at 720p already" in by_id(told)["one"]["warnings"][0]
+    assert paid(sandbox, "one", "two") == [1, 1]
+    assert anybody.json("script", script, "--remaster", "--clip", "one", "--force")["billedUsd"] > 0
+    assert paid(sandbox, "one") == [2]
+    changed = write(anybody, clip("one", **production, prompt="other words"))
+    assert anybody.json("script", changed, "--remaster")["billedUsd"] > 0
