@@ -254,3 +254,16 @@ def test_two_processes_lose_nothing_and_a_reader_always_sees_whole_json(tmp_path
     assert {row["id"] for row in content["clips"]} == {f"{name}-{n}" for name in "ab" for n in range(count)}
     assert all("finishedAt" in run for run in content["runs"])
     assert len(content["runs"]) == 2
+
+
+def test_the_job_and_the_pictures_of_an_earlier_take_do_not_outlive_it(opened: Opened) -> None:
+    take = {"idempotencyKey": "k", "jobId": "first", "requestId": "r-1", "thumbnailUrl": "t", "billedCostUsd": 1}
+    opened.manifest.put_clip("intro", "draft", status="done", url="u-1", **take)
+
+    opened.manifest.put_clip("intro", "draft", status="pending", idempotencyKey="k+again")
+    row = opened.manifest.rows()[0]
+    assert "jobId" not in row, "whoever is killed now would take the first job for the second"
+    assert (row["url"], row["thumbnailUrl"]) == ("u-1", "t")
+
+    opened.manifest.put_clip("intro", "draft", status="done", url="u-2", requestId="r-2", idempotencyKey="k+again")
+    assert opened.manifest.rows()[0].keys() & {"thumbnailUrl", "billedCostUsd"} == set()
