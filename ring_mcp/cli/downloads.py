@@ -21,14 +21,16 @@ async def save_clips(run: ScriptRun, folder: Path, config: Config) -> None:
         if clip.status != "done" or not clip.data.get("video"):
             continue
         path = folder / f"{clip.id}-{clip.mode}.mp4"
+        saved, clip.local_path = clip.local_path, str(path.resolve())
+        if clip.stood and saved == clip.local_path and path.is_file():
+            continue  # of this very job; a provider's own address may have expired since
         try:
             await _save(clip, path, config)
         except (RingError, OSError) as exc:
             told = exc.message if isinstance(exc, RingError) else exc.strerror or type(exc).__name__
             clip.warnings.append(f"{path} could not be saved: {told}")
-            clip.unsaved = True
+            clip.unsaved, clip.local_path = True, None
             continue
-        clip.local_path = str(path.resolve())
         await run.record(clip)
 
 

@@ -174,6 +174,7 @@ class ScriptRun:
             key=key,
             mode=mode,
             job_id=known.get("jobId") if known else None,
+            local_path=known.get("localPath") if known else None,
             status="error" if start.error else "waiting",
             error=start.error,
             warnings=start.warnings,

@@ -158,6 +158,20 @@ def test_an_address_that_has_expired_is_told_and_the_clip_stays_done(person: Per
     assert list((person.folder / "output").glob("files/*")) == []
 
 
+def test_a_clip_that_was_saved_is_there_also_when_its_address_has_expired(
+    person: Person, sandbox: SandboxServer
+) -> None:
+    arguments = ("direct", write(person), "01_boat", "--download")
+    person.types(*arguments)
+    [saved] = (person.folder / "output").glob("files/*")
+    sandbox.state.skip(3 * 86400)
+    again = person.types(*arguments)
+    assert (again.returncode, again.stderr) == (DONE, "")
+    assert f"saved at {saved}" in again.stdout
+    saved.unlink()
+    assert "has expired" in person.types(*arguments).stdout
+
+
 @pytest.mark.parametrize(
     ("flag", "mode"),
     [("--draft", "draft_i2v"), ("--i2v", "draft_i2v"), ("--production", "production"), ("--720p", "production")],

@@ -88,8 +88,11 @@ def run(command: str, state: Path) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "RING_STATE_DIR": str(state), "RING_ENV_FILE": str(empty), "COLUMNS": "250"}
     if command.startswith(IN_SANDBOX):
         environment["RING_SANDBOX"] = "1"
+    arguments = shlex.split(command.removeprefix(IN_SANDBOX))
+    if {"script", "direct"} & set(arguments) and not {"--schema", "--output"} & set(arguments):
+        arguments += ["--output", str(state / "output")]
     return subprocess.run(
-        shlex.split(command.removeprefix(IN_SANDBOX)),
+        arguments,
         cwd=ROOT,
         env=environment,
         stdin=subprocess.DEVNULL,
@@ -103,8 +106,8 @@ def run(command: str, state: Path) -> subprocess.CompletedProcess[str]:
 def test_the_walk_from_an_idea_to_remastered_clips_can_be_walked(tmp_path: Path) -> None:
     walk = README.partition("### From an idea to remastered clips\n")[2].partition("\n## ")[0]
     steps = [line for block in re.findall(r"^```sh\n(.*?)^```$", walk, re.S | re.M) for line in block.splitlines()]
-    output = tmp_path / "output"
-    told = [run(f"{step} --output {output}", tmp_path / "state") for step in steps]
+    output = tmp_path / "state" / "output"
+    told = [run(step, tmp_path / "state") for step in steps]
     assert [done.returncode for done in told] == [0, 0, 0], [done.stdout + done.stderr for done in told]
     [table] = re.findall(r"^```text\n(.*?)^```$", walk, re.S | re.M)
     assert table in told[1].stdout

@@ -272,3 +272,16 @@ def test_a_row_has_no_signature_of_a_private_bucket_and_other_addresses_as_they_
     plain = [fields[name] for name in ("remasterFromVideoUrl", "url", "firstFrameUrl", "thumbnailUrl")]
     assert [url.rpartition("/")[2] for url in plain] == ["a.mp4", "b.mp4", "c.jpg", "d.png"]
     assert fields["temporaryUrl"] == "https://vidgen.example.org/b.mp4?v=1"
+
+
+def test_the_job_and_the_pictures_of_an_earlier_take_do_not_outlive_it(opened: Opened) -> None:
+    take = {"idempotencyKey": "k", "jobId": "first", "requestId": "r-1", "thumbnailUrl": "t", "billedCostUsd": 1}
+    opened.manifest.put_clip("intro", "draft", status="done", url="u-1", **take)
+
+    opened.manifest.put_clip("intro", "draft", status="pending", idempotencyKey="k+again")
+    row = opened.manifest.rows()[0]
+    assert "jobId" not in row, "whoever is killed now would take the first job for the second"
+    assert (row["url"], row["thumbnailUrl"]) == ("u-1", "t")
+
+    opened.manifest.put_clip("intro", "draft", status="done", url="u-2", requestId="r-2", idempotencyKey="k+again")
+    assert opened.manifest.rows()[0].keys() & {"thumbnailUrl", "billedCostUsd"} == set()
