@@ -17,8 +17,8 @@ from pathlib import Path
 from ring_mcp.conductors.inputs import MediaInputs
 from ring_mcp.domain import Asset, AuditRecord, Job, MediaFile, Thumbnail, VideoPlan
 from ring_mcp.errors import RingError
+from ring_mcp.media.canvases import CANVASES, nearest_canvas
 from ring_mcp.media.clip import can_read_clips, write_poster
-from ring_mcp.media.thumbnail import CANVASES, make_thumbnail, nearest_canvas
 from ring_mcp.storage.base import Storage
 from ring_mcp.storage.keys import storage_key
 
@@ -115,6 +115,8 @@ class Thumbnails:
         self, job: Job, plan: VideoPlan, spec: Thumbnail, clip: MediaFile, canvas: str
     ) -> tuple[bytes, Sequence[str]]:
         """Over the first frame that the clip was made from, else over the clip's own first picture."""
+        from ring_mcp.media.thumbnail import make_thumbnail
+
         url = plan.made_frame.url if plan.made_frame else plan.image_url
         reasons = []
         if url is not None:

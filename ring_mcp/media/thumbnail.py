@@ -6,13 +6,13 @@ No text leaves the margins or lies on another: it is wrapped, made smaller, and 
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ring_mcp.domain import Overlay, OverlayPosition, OverlayRole, Thumbnail
+from ring_mcp.media.canvases import CANVASES
 from ring_mcp.media.identify import MAX_PIXELS
 from ring_mcp.media.lettering import (
     Lines,
@@ -28,8 +28,6 @@ from ring_mcp.media.lettering import (
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
     from PIL.ImageDraw import ImageDraw as Pen
-
-CANVASES: Mapping[str, tuple[int, int]] = {"16:9": (1280, 720), "9:16": (720, 1280), "1:1": (1080, 1080)}
 MARGIN_PX = 48
 
 _GAP_PX = 20
@@ -64,11 +62,6 @@ class _Block:
     @property
     def height_px(self) -> int:
         return self.lines.height_px + 2 * self.pad_px
-
-
-def nearest_canvas(width: float, height: float) -> str:
-    """The canvas whose shape is nearest to this one: 16:9, 9:16 or 1:1."""
-    return min(CANVASES, key=lambda name: abs(math.log(width / height * CANVASES[name][1] / CANVASES[name][0])))
 
 
 def make_thumbnail(

@@ -14,7 +14,7 @@ from decimal import ROUND_HALF_UP, Decimal
 
 from ring_mcp.domain import GenerationKind, ImagePlan, ImageRequest, Thumbnail, VideoPlan, VideoRequest
 from ring_mcp.errors import InvalidRequest
-from ring_mcp.media.thumbnail import nearest_canvas
+from ring_mcp.media.canvases import nearest_canvas
 from ring_mcp.plans.clip_inputs import check_combination, check_inputs, clip_prices, extension_s
 from ring_mcp.plans.image import ImageSettings, image_provider, plan_image
 from ring_mcp.plans.rules import checked_prompt, checked_purpose, choice, listed, living_model, provider_named, ratio

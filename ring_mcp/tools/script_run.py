@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
@@ -19,10 +19,11 @@ from ring_mcp.ledger.base import JobQuery, Ledger
 from ring_mcp.presets import Presets
 from ring_mcp.scripted.base import Maker
 from ring_mcp.scripted.clips import ClipRun
-from ring_mcp.scripted.run import RunOptions, ScriptRun
-from ring_mcp.scripted.schema import ScriptRequest, parse_script, read_script
 from ring_mcp.tools.paid import DryRun, paid
 from ring_mcp.tools.tool import Answer, Arguments, Caller, Tool
+
+if TYPE_CHECKING:
+    from ring_mcp.scripted.schema import ScriptRequest
 
 DESCRIPTION = """\
 Makes all clips of a scripted request (schema 1.0: schemaVersion, requestId, cast, setting, clips with scene and \
@@ -143,6 +144,8 @@ def script_run_tool(
     maker_for: MakerFor, ledger: Ledger, presets: Presets, folders: Sequence[Path], *, sandbox: bool
 ) -> Tool[ScriptRunArguments]:
     async def handle(arguments: ScriptRunArguments, caller: Caller) -> Answer:
+        from ring_mcp.scripted.run import RunOptions, ScriptRun
+
         request = await asyncio.to_thread(_request, arguments, folders)
         if len(arguments.clips or request.clips) > MAX_CLIPS:
             raise InvalidRequest(f"a call takes at most {MAX_CLIPS} clips: name those of this one in clips")
@@ -180,6 +183,8 @@ def script_run_tool(
 
 
 def _request(arguments: ScriptRunArguments, folders: Sequence[Path]) -> ScriptRequest:
+    from ring_mcp.scripted.schema import parse_script, read_script
+
     if (arguments.request is None) == (arguments.path is None):
         raise InvalidRequest("give either request or path")
     if arguments.path is None:

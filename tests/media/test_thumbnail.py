@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageChops, ImageStat
 
 from ring_mcp.domain import Overlay, OverlayPosition, OverlayRole, Thumbnail, ThumbnailTemplate
+from ring_mcp.media.canvases import CANVASES, nearest_canvas
 from ring_mcp.media.lettering import break_lines, has_raqm, own_font, word
-from ring_mcp.media.thumbnail import CANVASES, MARGIN_PX, make_thumbnail, nearest_canvas
+from ring_mcp.media.thumbnail import MARGIN_PX, make_thumbnail
 
 GOLDEN = Path(__file__).parent / "golden"
 BAR = (11, 87, 208)
