@@ -11,7 +11,8 @@ from typing import Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from ring_mcp.domain import DRIVEN
-from ring_mcp.errors import RingError
+from ring_mcp.errors import InvalidRequest, RingError
+from ring_mcp.scripted.base import Row
 
 Status = Literal["waiting", "open", "done", "error"]
 
@@ -103,3 +104,15 @@ def manifest_fields(clip: ClipRun, request_id: str) -> dict[str, Any]:
         "localPath": clip.local_path,
         "error": clip.error.message if clip.error is not None and clip.status == "error" else None,
     }
+
+
+def is_usable(row: Row) -> bool:
+    """Whether a remaster can start from this draft, now or when it is done."""
+    return bool(row.get("url")) if row.get("status") == "done" else row.get("status") == "pending"
+
+
+def draft_open(job_id: str, how: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"its draft (job {job_id}) is not there yet: {how}",
+        next_action="Call again when the draft is done; nothing was spent on the remaster.",
+    )

@@ -19,7 +19,7 @@ from ring_mcp.errors import CapExceeded, InvalidRequest, NotFound, RingError
 from ring_mcp.plans.video import resolve_effective_quality_mode
 from ring_mcp.presets import Presets
 from ring_mcp.scripted.base import Maker, Record, Row
-from ring_mcp.scripted.clips import OPEN_STATES, ClipRun, manifest_fields, script_key
+from ring_mcp.scripted.clips import OPEN_STATES, ClipRun, draft_open, is_usable, manifest_fields, script_key
 from ring_mcp.scripted.compiler import Remaster, compile_clip
 from ring_mcp.scripted.schema import Clip, ScriptRequest
 
@@ -135,7 +135,11 @@ class ScriptRun:
 
     async def _prepared(self, clip: Clip, rows: Sequence[Row]) -> ClipRun:
         own = [row for row in rows if row.get("id") == clip.id]
-        remaster, warnings = await self._remaster(clip, own)
+        waits: RingError | None = None
+        try:
+            remaster, warnings = await self._remaster(clip, own)
+        except RingError as exc:
+            remaster, warnings, waits = Remaster(), [], exc
         arguments = compile_clip(self._request, clip, remaster=remaster)
         arguments["persistToFilebase"] = self._options.persist
         mode, _ = resolve_effective_quality_mode(
@@ -150,7 +154,7 @@ class ScriptRun:
             key, known = f"{key}+{uuid.uuid4().hex[:8]}", None
         elif known is not None:
             key = str(known["idempotencyKey"])
-        return ClipRun(
+        run = ClipRun(
             id=clip.id,
             duration_s=clip.duration,
             arguments=arguments,
@@ -159,12 +163,19 @@ class ScriptRun:
             job_id=known.get("jobId") if known else None,
             warnings=warnings,
         )
+        if waits is not None:
+            self._fail(run, waits)
+        return run
 
     async def _remaster(self, clip: Clip, own: Sequence[Row]) -> tuple[Remaster | None, list[str]]:
-        """What a remaster run makes this clip from: a given URL, else its draft, else nothing but its words."""
+        """What a remaster run makes this clip from: a given URL, else its draft, else nothing but its words.
+
+        Raises RingError while nobody can say what becomes of the draft: made from its words now, the clip would be
+        another one, and paid for again, as soon as the draft is there.
+        """
         if not self._options.remaster:
             return None, []
-        draft = next((row for row in reversed(own) if row.get("qualityMode") in _DRAFTS and _is_usable(row)), None)
+        draft = next((row for row in reversed(own) if row.get("qualityMode") in _DRAFTS and is_usable(row)), None)
         url, request_id = await self._draft(draft) if draft else (None, None)
         if self._options.source_url or (clip.remaster and clip.remaster.source_video_url):
             return Remaster(source_url=self._options.source_url, from_request_id=request_id), []
@@ -180,12 +191,19 @@ class ScriptRun:
         if row.get("status") != "done" and row.get("jobId"):
             try:
                 data = await self._maker.job(str(row["jobId"]), 0.0, lambda *_: None)
-            except RingError:
+            except RingError as exc:
+                state = getattr(exc, "extra", {}).get("state")
+                if exc.code != "not_found" and (state is None or state in OPEN_STATES):
+                    raise draft_open(str(row["jobId"]), exc.message) from exc
                 return None, None
+            if data.get("state") in OPEN_STATES:
+                raise draft_open(str(row["jobId"]), str(data["state"]))
             url, request_id = (data.get("video") or {}).get("url"), data.get("requestId")
         return url, request_id
 
     async def _quoted(self, clip: ClipRun) -> None:
+        if clip.error is not None:
+            return
         try:
             if clip.job_id is not None and await self._stands(clip):
                 return
@@ -280,7 +298,3 @@ class ScriptRun:
         async with asyncio.TaskGroup() as group:
             for clip in clips:
                 group.create_task(one(clip))
-
-
-def _is_usable(row: Row) -> bool:
-    return bool(row.get("url")) if row.get("status") == "done" else row.get("status") == "pending"
