@@ -87,9 +87,9 @@ class ScriptRun:
         limit = self._options.max_usd
         if limit is not None and self.total_usd > limit:
             raise CapExceeded(
-                f"the clips would cost {usd(self.total_usd)} at list prices, --max-usd allows {usd(limit)}; "
+                f"the clips would cost {usd(self.total_usd)} at list prices, the limit is {usd(limit)}; "
                 "nothing was spent",
-                next_action="Take fewer clips with --clip, choose shorter or draft ones, or raise --max-usd.",
+                next_action="Take fewer clips, choose shorter or draft ones, or raise the limit (maxUsd, --max-usd).",
             )
 
     async def run(self, **about: Any) -> None:

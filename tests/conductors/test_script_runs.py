@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 from running import charges, running, settled
 
 from ring_mcp.app import App
+from ring_mcp.errors import CapExceeded
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.tools.tool import Caller
 
@@ -47,3 +49,13 @@ async def test_a_remaster_waits_for_its_draft_and_is_paid_once(sandbox: SandboxS
         again = await run_script(app, remaster=True)
         assert (again["jobId"], again["status"], again["quotedUsd"]) == (made["jobId"], "done", 0)
         assert charges(sandbox) == 2
+
+
+async def test_clips_above_the_limit_are_refused_in_the_words_of_the_tool(
+    sandbox: SandboxServer, tmp_path: Path
+) -> None:
+    async with running(sandbox, tmp_path) as app:
+        with pytest.raises(CapExceeded, match=r"would cost \$0.10 at list prices, the limit is \$0.05") as caught:
+            await run_script(app, maxUsd=0.05)
+    assert "maxUsd" in caught.value.next_action
+    assert charges(sandbox) == 0
