@@ -16,6 +16,7 @@ from ring_mcp.conductors.advance import Advance
 from ring_mcp.conductors.health import HealthConductor
 from ring_mcp.conductors.homecoming import Homecoming, remove_old_files
 from ring_mcp.conductors.image import ImageConductor, image_audit
+from ring_mcp.conductors.input_files import remove_old_inputs
 from ring_mcp.conductors.inputs import MediaInputs
 from ring_mcp.conductors.intake import Intake
 from ring_mcp.conductors.jobs import JobRunner
@@ -188,6 +189,7 @@ async def open_app(
         except LedgerError as exc:
             logger.error("%s", exc.message)
         await asyncio.to_thread(remove_old_files, [spool, state / "previews"])
+        await asyncio.to_thread(remove_old_inputs, spool)
         await runner.start(take_over=take_over)
         stack.push_async_callback(runner.aclose)
         yield App(

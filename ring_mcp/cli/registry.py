@@ -97,7 +97,8 @@ def _print(compared: Comparison) -> None:
             table.add_row(each.provider, safe(each.model), safe(what), _usd(each.registry), _usd(each.listed))
         Console(highlight=False, markup=False).print(table)
     if compared.asked and not compared.differences:
-        click.echo(f"presets.json has what {' and '.join(compared.asked)} lists (prices as far as they are listed)")
+        lists = "lists" if len(compared.asked) == 1 else "list"
+        click.echo(f"presets.json has what {' and '.join(compared.asked)} {lists} (prices as far as they are listed)")
     print_lines([f"{safe(name)} could not be asked: {safe(why)}" for name, why in compared.failures.items()], err=True)
     if not compared.asked and not compared.failures:
         click.echo("no provider could be asked: no key is configured (XAI_API_KEY)", err=True)

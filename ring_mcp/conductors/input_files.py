@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
+import time
 from decimal import Decimal
 from pathlib import Path
 
@@ -16,6 +18,8 @@ MAX_INPUT_IMAGE_BYTES = 10 * 1024 * 1024
 """What xAI fetches at most of a source image (xai-proto, image.proto)."""
 
 MAX_INPUT_VIDEO_BYTES = 50 * 1024 * 1024
+
+_KEEP_INPUTS_S = 24 * 3600.0
 
 
 def check_length(plan: VideoPlan, model: VideoModel, duration_s: Decimal) -> None:
@@ -48,6 +52,15 @@ def write_inline(uri: str, path: Path, field: str) -> str:
     except OSError as exc:
         raise not_writable(path.parent, exc) from exc
     return hashlib.sha256(content).hexdigest()
+
+
+def remove_old_inputs(spool: Path) -> None:
+    """Forget given media that no request can need any more: a job that was planned so long ago is never started."""
+    oldest = time.time() - _KEEP_INPUTS_S
+    for path in spool.glob("input-*"):
+        with contextlib.suppress(OSError):
+            if path.stat().st_mtime < oldest:
+                path.unlink()
 
 
 def not_writable(spool: Path, exc: OSError) -> StorageError:

@@ -27,6 +27,7 @@ from ring_mcp.conductors.input_files import (
     data_uri,
     identified,
     not_writable,
+    remove_old_inputs,
     told,
     write_inline,
 )
@@ -39,7 +40,7 @@ from ring_mcp.providers.base import Downloaded, Inputs
 from ring_mcp.storage.base import Storage
 
 _KEPT = re.compile(r"kept:([0-9a-f]{64})")
-"""A picture that came inline, by the name of its file in the spool; old files of the spool are removed at a start."""
+"""A picture that came inline, by the name of its file in the spool, where it stays for a day."""
 
 R = TypeVar("R", ImageRequest, VideoRequest)
 P = TypeVar("P", ImagePlan, VideoPlan)
@@ -153,6 +154,7 @@ class MediaInputs:
         part = self._new_file()
         sha256 = await asyncio.to_thread(write_inline, reference, part, "referenceImages")
         part.replace(self._spool / f"input-{sha256}")
+        await asyncio.to_thread(remove_old_inputs, self._spool)
         return f"kept:{sha256}"
 
     async def _image_for_provider(self, reference: str, field: str, as_bytes: bool) -> str:

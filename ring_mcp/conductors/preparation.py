@@ -9,7 +9,7 @@ from ring_mcp.clock import Clock
 from ring_mcp.conductors.inputs import MediaInputs
 from ring_mcp.conductors.recording import JobRecord
 from ring_mcp.domain import Failure, Job, JobState, VideoPlan
-from ring_mcp.errors import CapExceeded, InvalidRequest, OutcomeUnknown, ProviderAuthError
+from ring_mcp.errors import CapExceeded, InvalidRequest, OutcomeUnknown, ProviderAuthError, StorageError
 from ring_mcp.providers.base import Inputs
 
 MakeFirstFrame = Callable[[Job], Awaitable[Job]]
@@ -36,6 +36,17 @@ def _not_there_yet(frame: Job) -> Failure:
     )
 
 
+def _not_readable_now(message: str) -> Failure:
+    """Why the clip waits: it may have a still that was paid for, and a storage that is down comes back."""
+    return Failure(
+        code=StorageError.code,
+        message=f"{message}; the request was not sent yet",
+        billed="no",
+        retryable=True,
+        next_action="Call ring-job-get with the jobId within ten minutes: it tries again.",
+    )
+
+
 class Preparation:
     def __init__(self, inputs: MediaInputs, clock: Clock) -> None:
         self._inputs = inputs
@@ -54,7 +65,10 @@ class Preparation:
                 return None
             return await self._inputs.for_provider(record.job.plan, as_bytes=as_bytes)
         except InvalidRequest as exc:
-            await record.write(self._ended(record.job, exc.message, "no"))
+            if isinstance(exc.__cause__, StorageError) and exc.__cause__.retryable:
+                await record.write(replace(record.job, failure=_not_readable_now(exc.message)))
+            else:
+                await record.write(self._ended(record.job, exc.message, "no"))
             return None
 
     async def _has_first_frame(self, record: JobRecord) -> bool:

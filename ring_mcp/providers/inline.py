@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import hashlib
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def spool(answer: Finished, spool: Path, provider: str) -> Finished:
 
 def _spooled(output: Output, path: Path, provider: str) -> Output:
     try:
-        path.write_bytes(_decoded(output.url or "", provider))
+        _write_for_good(path, _decoded(output.url or "", provider))
     except ProviderBadReply as exc:
         return Output(lost_because=exc.message)
     except OSError as exc:
@@ -55,6 +56,21 @@ def _spooled(output: Output, path: Path, provider: str) -> Output:
             path.unlink(missing_ok=True)
         return Output(lost_because=f"the picture came inside the answer and could not be kept: {exc.strerror}")
     return Output(spool_path=str(path), content_type=output.content_type)
+
+
+def _write_for_good(path: Path, content: bytes) -> None:
+    """The only copy of what was paid for: on the disk before a row says so, as far as the file system can."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        with contextlib.suppress(OSError):  # what was written stands
+            os.fsync(file.fileno())
+    with contextlib.suppress(OSError):  # not every system opens a folder
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def _decoded(data_url: str, provider: str) -> bytes:

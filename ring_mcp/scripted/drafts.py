@@ -51,8 +51,9 @@ async def _found(row: Row, maker: Maker) -> tuple[str | None, str | None, bool]:
         return row.get("url"), row.get("requestId"), False
     try:
         data = await maker.look(str(row["jobId"]))
-    except RingError as exc:
-        return None, None, getattr(exc, "extra", {}).get("state") in OPEN_STATES
+    except RingError as exc:  # while nobody can say what became of it, it may still be there later
+        state = getattr(exc, "extra", {}).get("state")
+        return None, None, exc.code != "not_found" and (state is None or state in OPEN_STATES)
     return (data.get("video") or {}).get("url"), data.get("requestId"), data.get("state") in OPEN_STATES
 
 

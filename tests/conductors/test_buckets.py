@@ -14,7 +14,7 @@ from urllib.request import urlopen
 
 import pytest
 from PIL import Image
-from running import ACTOR, running
+from running import ACTOR, charges, running
 from s3_servers import BUCKET, KEY_ID, SECRET, BucketServer, bucket_server
 
 from ring_mcp.app import App
@@ -133,6 +133,31 @@ async def test_the_thumbnail_of_a_clip_has_an_address_that_opens_and_its_row_the
     assert isinstance(job.plan, VideoPlan)
     assert job.plan.made_thumbnail is not None
     assert job.plan.made_thumbnail.url == made.thumbnail.url.partition("?")[0] != made.thumbnail.url
+
+
+async def test_a_bucket_that_is_away_for_a_moment_costs_no_second_still(
+    bucket: BucketServer, sandbox: SandboxServer, tmp_path: Path
+) -> None:
+    stored: list[str] = []
+
+    def away_once_it_is_stored(path: str) -> None:
+        if "first-frame" in path and stored:
+            bucket.answers.append((503, "<Error><Code>SlowDown</Code></Error>"))
+        stored.extend([path] if "first-frame" in path else [])
+
+    bucket.before = away_once_it_is_stored
+    async with running(sandbox, tmp_path, **settings(bucket)) as app:
+        request = VideoRequest(prompt="It turns", provider="google", duration_s=3, first_frame_prompt="A boat")
+        first = await app.videos.generate(request, actor_id=ACTOR)
+        assert (first.success, first.state) == (False, "planned")
+        assert first.failure is not None
+        assert (first.failure.code, first.failure.retryable) == ("storage_failed", True)
+        assert charges(sandbox) == 1
+        bucket.before = lambda path: None
+        bucket.answers.clear()
+        again = await app.videos.generate(request, actor_id=ACTOR)
+        assert (again.success, again.job_id, again.state) == (True, first.job_id, "done"), again.error
+        assert charges(sandbox) == 2
 
 
 def starting_from(image_url: str) -> VideoPlan:

@@ -1,0 +1,60 @@
+"""ring-script-run over real jobs: what stands, what waits, and what is never paid twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from running import charges, running, settled
+
+from ring_mcp.app import App
+from ring_mcp.errors import CapExceeded
+from ring_mcp.sandbox.server import SandboxServer
+from ring_mcp.tools.tool import Caller
+
+SCRIPT = {
+    "schemaVersion": "1.0",
+    "requestId": "harbour",
+    "clips": [{"id": "one", "duration": 2, "prompt": "A boat leaves the harbour."}],
+}
+
+
+async def run_script(app: App, **arguments: Any) -> dict[str, Any]:
+    tool = next(tool for tool in app.tools() if tool.name == "ring-script-run")
+
+    async def untold(*_: Any) -> None:
+        pass
+
+    answer = await tool.handler(
+        tool.arguments.parse({"request": SCRIPT, **arguments}), Caller(actor_id="tester", progress=untold)
+    )
+    (clip,) = answer.data["clips"]
+    return dict(clip)
+
+
+async def test_a_remaster_waits_for_its_draft_and_is_paid_once(sandbox: SandboxServer, tmp_path: Path) -> None:
+    sandbox.state.configure(render_s=3600.0)
+    async with running(sandbox, tmp_path) as app:
+        draft = await run_script(app)
+        assert draft["status"] == "open"
+        early = await run_script(app, remaster=True)
+        assert (early["status"], early.get("jobId")) == ("error", None)
+        assert "the draft is still under way" in early["error"]
+        assert charges(sandbox) <= 1
+        sandbox.state.configure(render_s=0.0)
+        await settled(app, draft["jobId"])
+        made = await run_script(app, remaster=True)
+        await settled(app, made["jobId"])
+        again = await run_script(app, remaster=True)
+        assert (again["jobId"], again["status"], again["quotedUsd"]) == (made["jobId"], "done", 0)
+        assert charges(sandbox) == 2
+
+
+async def test_clips_above_the_limit_are_refused_in_the_words_of_the_tool(
+    sandbox: SandboxServer, tmp_path: Path
+) -> None:
+    async with running(sandbox, tmp_path) as app:
+        with pytest.raises(CapExceeded, match=r"would cost \$0.10 at list prices, and \$0.05 is the most"):
+            await run_script(app, maxUsd=0.05)
+    assert charges(sandbox) == 0
