@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,9 +34,9 @@ async def save_clips(run: ScriptRun, folder: Path, config: Config) -> None:
 
 
 async def _save(clip: ClipRun, path: Path, config: Config) -> None:
-    """Beside its name first, so that a file of that name is always whole."""
+    """Beside its name first, so that a file of that name is always whole, also with two runs at once."""
     video = clip.data["video"]
-    part = path.with_suffix(".part")
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
     local = Path(str(video.get("localPath") or ""))
     try:

@@ -206,6 +206,20 @@ def test_thumbnails_and_texts_of_the_world_are_made_as_they_are_written(person: 
     assert "cut" in cut["clips"][0]["warnings"][0]
 
 
+def test_a_clip_may_come_from_google_and_is_edited_by_xai(person: Person, sandbox: SandboxServer) -> None:
+    script = write(
+        person, clip("one", 3), clip("two", 3, video={"provider": "xai"}), defaults={"videoProvider": "google"}
+    )
+    told = by_id(person.json("script", script))
+    assert told["one"]["model"].startswith("gemini")
+    assert told["two"]["model"].startswith("grok")
+    assert (told["one"]["status"], told["two"]["status"]) == ("done", "done")
+    assert person.types("script", script, "--remaster").returncode == DONE
+    assert rows(person)["one::production"]["generationKind"] == "edit"
+    assert rows(person)["one::production"]["model"].startswith("grok")
+    assert len(sandbox.state.books.charges()) == 4
+
+
 def test_a_first_frame_may_come_from_google(anybody: Person, sandbox: SandboxServer) -> None:
     script = write(anybody, clip("one", firstFrame={**FRAME, "imageProvider": "google"}))
     told = anybody.json("script", script)
