@@ -133,6 +133,15 @@ def test_clips_are_saved_to_the_folder(anybody: Person, folder: str | None) -> N
     assert rows(anybody)["one::draft"]["localPath"] == str(saved)
 
 
+def test_a_file_of_an_earlier_take_is_replaced_whole(person: Person) -> None:
+    script = write(person, clip("one"))
+    person.types("script", script, "--download", "mine")
+    saved = person.folder / "mine" / "one-draft.mp4"
+    saved.write_bytes(b"something else")
+    assert person.types("script", script, "--download", "mine").returncode == DONE
+    assert Path(saved).read_bytes()[4:8] == b"ftyp"
+
+
 def test_what_was_asked_for_and_could_not_be_saved_is_a_failure_of_a_clip_that_is_done(
     anybody: Person, sandbox: SandboxServer
 ) -> None:
