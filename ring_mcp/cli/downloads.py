@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,11 +23,11 @@ async def save_clips(run: ScriptRun, folder: Path, config: Config) -> None:
             continue
         path = folder / f"{clip.id}-{clip.mode}.mp4"
         saved, clip.local_path = clip.local_path, str(path.resolve())
-        if clip.stood and saved == clip.local_path and path.is_file():
-            continue  # of this very job; a provider's own address may have expired since
         try:
             await _save(clip, path, config)
         except (RingError, OSError) as exc:
+            if clip.stood and saved == clip.local_path and await asyncio.to_thread(path.is_file):
+                continue  # an earlier run has saved this very clip; its address has expired since
             told = exc.message if isinstance(exc, RingError) else exc.strerror or type(exc).__name__
             clip.warnings.append(f"{path} could not be saved: {told}")
             clip.unsaved, clip.local_path = True, None
@@ -35,9 +36,9 @@ async def save_clips(run: ScriptRun, folder: Path, config: Config) -> None:
 
 
 async def _save(clip: ClipRun, path: Path, config: Config) -> None:
-    """Beside its name first, so that a file of that name is always whole."""
+    """Beside its name first, so that a file of that name is always whole, also with two runs at once."""
     video = clip.data["video"]
-    part = path.with_suffix(".part")
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
     local = Path(str(video.get("localPath") or ""))
     try:

@@ -139,6 +139,8 @@ def _notes(clip: ClipRun) -> list[str]:
         lines.append(f"✗ {clip.id}: {safe(clip.error.message)}")
         if clip.error.next_action:
             lines.append(f"  {safe(clip.error.next_action)}")
+        if clip.job_id:
+            lines.append(f"  job {safe(clip.job_id)}")
         if clip.is_another_by_now:
             lines.append("  What it would be made with has changed since that job. --force makes and pays it anew.")
         elif clip.job_id and clip.status == "error" and clip.error.billed != "no":

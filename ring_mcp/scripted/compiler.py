@@ -42,6 +42,7 @@ def compile_clip(request: ScriptRequest, clip: Clip, *, remaster: Remaster | Non
         "duration": clip.duration,
         "aspectRatio": clip.aspect_ratio or defaults.aspect_ratio or DEFAULT_ASPECT_RATIO,
         "resolution": (video and video.resolution) or defaults.video_resolution,
+        "provider": (video and video.provider) or defaults.video_provider,
         "model": video and video.model,
         **_first_frame(request, clip),
         "purpose": request.purpose,
@@ -106,7 +107,7 @@ def _remastered(arguments: dict[str, Any], clip: Clip, remaster: Remaster) -> di
     source_url = remaster.source_url or (own and own.source_video_url) or None
     dropped = {"resolution"}
     if source_url is not None:
-        dropped |= {"aspectRatio", "model", "imageUrl", "firstFramePrompt"}
+        dropped |= {"aspectRatio", "provider", "model", "imageUrl", "firstFramePrompt"}
         dropped |= {"imageProvider", "imageModel", "imageResolution"}
     return {
         **{name: value for name, value in arguments.items() if name not in dropped},

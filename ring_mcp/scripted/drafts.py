@@ -38,7 +38,8 @@ async def remaster_of(
     if is_given:
         return Start(remaster=Remaster(source_url=source_url, from_request_id=request_id))
     if is_open:
-        return Start(error=InvalidRequest("the draft is still under way; nothing was started", next_action=_WAIT))
+        waits = InvalidRequest("the draft is still under way; nothing was started", next_action=_WAIT)
+        return Start(remaster=Remaster(), error=waits)
     if url and limit_s is not None and clip.duration > limit_s:
         note = f"the draft is longer than the {limit_s} s that can be edited: it is made again at 720p"
         return Start(remaster=Remaster(from_request_id=request_id), warnings=[note])

@@ -123,12 +123,12 @@ class ScriptRun:
     async def left(self, leave: Callable[[str], Awaitable[dict[str, Any]]]) -> None:
         """After a cancelled ``run``: see that each open job goes on without us, and write down how it stands."""
 
+        async def leave_it(clip: ClipRun) -> None:
+            clip.data = await leave(clip.job_id or "")
+            self._settle(clip)
+
         async def one(clip: ClipRun) -> None:
-            try:
-                clip.data = await leave(clip.job_id or "")
-                self._settle(clip)
-            except RingError as exc:
-                self._fail(clip, exc)
+            await self._tried(leave_it, clip)
             await self.record(clip)
 
         await asyncio.gather(*(one(clip) for clip in self.clips if clip.status == "open" and clip.job_id))

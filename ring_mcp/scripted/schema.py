@@ -78,6 +78,7 @@ CastId = Annotated[
 ClipId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$"), AfterValidator(_once("clip ids"))]
 QualityMode = Literal["draft", "draft_i2v", "production", "production_i2v"]
 ImageProvider = Literal["xai", "google"]
+VideoProvider = Literal["xai", "google"]
 ImageResolution = Literal["1k", "2k"]
 VideoResolution = Literal["480p", "720p", "1080p"]
 
@@ -93,7 +94,7 @@ class Defaults(Strict):
         None, description="In place of the mode's own; a remaster is 720p whatever stands here."
     )
     image_provider: ImageProvider | None = None
-    video_provider: Literal["xai"] | None = None
+    video_provider: VideoProvider | None = Field(None, description="Who makes the clips. Default: xai.")
     duration: Seconds | None = None
 
 
@@ -128,7 +129,7 @@ class Scene(Strict):
 
 
 class ClipVideo(Strict):
-    provider: Literal["xai"] | None = None
+    provider: VideoProvider | None = None
     model: Prose | None = None
     quality_mode: QualityMode | None = None
     resolution: VideoResolution | None = None

@@ -53,7 +53,9 @@ MakerFor = Callable[[str], Maker]
 class ScriptRunArguments(Arguments):
     request: dict[str, Any] | None = Field(None, description="The scripted request itself. This or path.")
     path: Text | None = Field(None, description="A file with the request, in a folder of RING_INPUT_DIRS.")
-    clips: tuple[ShortText, ...] | None = Field(None, description="Only the clips with these ids. Default: all.")
+    clips: tuple[ShortText, ...] | None = Field(
+        None, min_length=1, description="Only the clips with these ids. Default: all."
+    )
     remaster: bool = Field(False, description="true: edit each clip's done draft, or make it again at 720p.")
     max_usd: Amount | None = Field(None, description="Start nothing if the clips cost more than this at list prices.")
     dry_run: DryRun = False
@@ -189,9 +191,13 @@ def _request(arguments: ScriptRunArguments, folders: Sequence[Path]) -> ScriptRe
         raise InvalidRequest("give either request or path")
     if arguments.path is None:
         return parse_script(json.dumps(arguments.request))
-    path = Path(arguments.path).expanduser()
-    real = path.resolve()
-    if not path.is_absolute() or not any(real.is_relative_to(folder.expanduser().resolve()) for folder in folders):
+    try:
+        path = Path(arguments.path).expanduser()
+        real = path.resolve()
+        is_allowed = any(real.is_relative_to(folder.expanduser().resolve()) for folder in folders)
+    except (OSError, RuntimeError, ValueError):  # nobody's home, a ring of links, no path at all
+        is_allowed = False
+    if not is_allowed or not path.is_absolute():
         raise InvalidRequest("path must be an absolute path in a folder of RING_INPUT_DIRS")
     return read_script(real)
 

@@ -153,6 +153,7 @@ def test_an_address_that_has_expired_is_told_and_the_clip_stays_done(person: Per
     sandbox.state.skip(3 * 86400)
     done = person.types(*arguments, "--download")
 
+    assert done.returncode == FAILED, "it was asked for and not delivered"
     assert "its temporary address has expired" in done.stdout
     assert rows(person)["01_boat::draft"]["status"] == "done"
     assert list((person.folder / "output").glob("files/*")) == []

@@ -133,6 +133,15 @@ def test_clips_are_saved_to_the_folder(anybody: Person, folder: str | None) -> N
     assert rows(anybody)["one::draft"]["localPath"] == str(saved)
 
 
+def test_a_file_of_an_earlier_take_is_replaced_whole(person: Person) -> None:
+    script = write(person, clip("one"))
+    person.types("script", script, "--download", "mine")
+    saved = person.folder / "mine" / "one-draft.mp4"
+    saved.write_bytes(b"something else")
+    assert person.types("script", script, "--download", "mine").returncode == DONE
+    assert Path(saved).read_bytes()[4:8] == b"ftyp"
+
+
 def test_what_was_asked_for_and_could_not_be_saved_is_a_failure_of_a_clip_that_is_done(
     anybody: Person, sandbox: SandboxServer
 ) -> None:
@@ -204,6 +213,20 @@ def test_thumbnails_and_texts_of_the_world_are_made_as_they_are_written(person: 
     thumbnail["overlays"] = [{"text": "x" * 10_000, "role": "title"}]
     cut = person.json("script", write(person, clip("three", thumbnail=thumbnail)))
     assert "cut" in cut["clips"][0]["warnings"][0]
+
+
+def test_a_clip_may_come_from_google_and_is_edited_by_xai(person: Person, sandbox: SandboxServer) -> None:
+    script = write(
+        person, clip("one", 3), clip("two", 3, video={"provider": "xai"}), defaults={"videoProvider": "google"}
+    )
+    told = by_id(person.json("script", script))
+    assert told["one"]["model"].startswith("gemini")
+    assert told["two"]["model"].startswith("grok")
+    assert (told["one"]["status"], told["two"]["status"]) == ("done", "done")
+    assert person.types("script", script, "--remaster").returncode == DONE
+    assert rows(person)["one::production"]["generationKind"] == "edit"
+    assert rows(person)["one::production"]["model"].startswith("grok")
+    assert len(sandbox.state.books.charges()) == 4
 
 
 def test_a_first_frame_may_come_from_google(anybody: Person, sandbox: SandboxServer) -> None:

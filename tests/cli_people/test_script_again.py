@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from cli_people.people import DONE, FAILED, UNDER_WAY, Person, ctrl_c
@@ -20,6 +19,7 @@ from ring_mcp.domain import JobState
 from ring_mcp.sandbox.server import SandboxServer
 
 LONG_S = 600.0
+INTERRUPTED = 130
 
 
 @pytest.fixture(params=["person", "remote"])
@@ -193,6 +193,24 @@ def test_ctrl_c_while_a_paid_request_is_on_its_way_waits_for_its_answer(person: 
     assert job.state == "rendering"
 
 
+def test_a_second_ctrl_c_ends_it_at_once_and_the_request_that_it_cut_off_is_not_sent_again(
+    person: Person, sandbox: SandboxServer
+) -> None:
+    script = write(person, clip("one"))
+    sandbox.state.faults.add("stall", seconds=20, path="/videos")
+    with person.begins("script", script) as process:
+        eventually("it is being sent", lambda: [job for job in person.jobs() if job.state == "submitting"])
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        assert "Ctrl-C again" in process.stderr.readline()
+        status, _, stderr = ctrl_c(process)
+    assert (status, "Traceback" in stderr) == (INTERRUPTED, False)
+    done = person.types("script", script)
+    assert (done.returncode, sums(done.stdout)["reserved"]) == (FAILED, "$0.05")
+    assert person.jobs()[0].id in done.stdout
+    assert paid(sandbox, "one") == [1]
+
+
 def test_a_request_that_was_cut_off_is_unknown_is_kept_reserved_and_is_not_sent_again(
     anybody: Person, sandbox: SandboxServer
 ) -> None:
@@ -256,6 +274,7 @@ def test_a_draft_that_is_still_under_way_is_not_paid_for_a_second_time_at_720p(
         ctrl_c(process)
     told = person.json("script", script, "--remaster", status=FAILED)
     assert "the draft is still under way" in told["clips"][0]["error"]
+    assert rows(person)["one::draft"]["status"] == "pending"
     assert len(sandbox.state.books.charges()) == 1
     sandbox.state.configure(render_s=0)
     assert person.types("script", script).returncode == DONE
@@ -272,15 +291,6 @@ def test_a_given_source_is_edited_in_place_of_the_draft(anybody: Person, sandbox
     assert edit["remasterFromRequestId"] == rows(anybody)["one::draft"]["requestId"]
     assert told["success"] is True
     assert prompt_of("one") in [charge.prompt for charge in sandbox.state.books.charges()]
-
-
-def test_a_file_of_an_earlier_take_is_replaced_whole(person: Person) -> None:
-    script = write(person, clip("one"))
-    person.types("script", script, "--download", "mine")
-    saved = person.folder / "mine" / "one-draft.mp4"
-    saved.write_bytes(b"something else")
-    assert person.types("script", script, "--download", "mine").returncode == DONE
-    assert Path(saved).read_bytes()[4:8] == b"ftyp"
 
 
 def test_a_clip_that_was_made_at_720p_is_not_paid_for_again_by_a_remaster_unless_its_words_changed(

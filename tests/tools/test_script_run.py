@@ -189,6 +189,7 @@ def test_no_other_file_is_read_and_nothing_is_told_of_it(ring: RingProcess, fold
         str(folders / "beside" / "missing.json"),
         "inside.json",
         "/proc/self/environ",
+        "~nobody-lives-here/script.json",
     )
     texts = {ring.call("ring-script-run", {"path": path}).text for path in refused}
     assert len(texts) == 1, "whether a file is there is not told either"
@@ -208,6 +209,7 @@ def test_no_other_file_is_read_and_nothing_is_told_of_it(ring: RingProcess, fold
         ({"request": script(clip("one"), clip("one"))}, "clips[1].id"),
         ({"request": script({**clip("one"), "scene": {"dialogue": [SHOUT]}})}, "not in the cast"),
         ({"request": script(clip("one")), "maxUsd": -1}, "maxUsd"),
+        ({"request": script(clip("one")), "clips": []}, "clips"),
         ({"request": script(clip("one")), "maxUsd": True}, "maxUsd"),
         ({"request": script(clip("one")), "dryrun": True}, "dryRun"),
         ({"request": script(*(clip(f"c-{n}") for n in range(201))), "dryRun": True}, "at most 200 clips"),
