@@ -19,6 +19,7 @@ OPEN_STATES = frozenset(state.value for state in DRIVEN)
 
 _STATUS_OF_ROW: Mapping[Status, str] = {"waiting": "pending", "open": "pending", "done": "done", "error": "error"}
 
+_ADDRESSES = ("sourceVideoUrl", "imageUrl")
 _SIGNED = "X-Amz-Signature="
 
 
@@ -76,7 +77,7 @@ class ClipRun:
 
 def script_key(arguments: Mapping[str, Any]) -> str:
     """The idempotency key of a clip. A signature in the address of its source is not part of what is asked for."""
-    facts = {name: unsigned(value) if name == "sourceVideoUrl" else value for name, value in arguments.items()}
+    facts = {name: _kept(value) if name in _ADDRESSES else value for name, value in arguments.items()}
     text = json.dumps(facts, sort_keys=True, ensure_ascii=False)
     return f"script:{hashlib.sha256(text.encode()).hexdigest()[:40]}"
 
