@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
 from collections.abc import Awaitable, Callable
 from types import TracebackType
@@ -94,8 +95,21 @@ async def _follow(config: Config, work: Work, watch: Watch) -> dict[str, Any]:
             if watch.job_id is None or task is None:
                 raise
             task.uncancel()
+            cancel_on_ctrl_c(task)
             watch.say("leaving, as soon as the request is safely on its way (Ctrl-C again: at once) …")
             return await backend.leave(watch.job_id)
+
+
+def cancel_on_ctrl_c(task: asyncio.Task[Any]) -> None:
+    """From now on Ctrl-C cancels ``task``: a KeyboardInterrupt inside of whatever runs would end in tracebacks."""
+    loop = asyncio.get_running_loop()
+
+    def cancel(*_: object) -> None:
+        if loop.is_closed():
+            raise KeyboardInterrupt
+        loop.call_soon_threadsafe(task.cancel)
+
+    signal.signal(signal.SIGINT, cancel)
 
 
 def finish(data: dict[str, Any], *, as_json: bool, gateway: str | None, opened: bool = False) -> NoReturn:

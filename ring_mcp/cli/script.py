@@ -179,6 +179,8 @@ class Command:
             return run
 
     async def _make(self, run: ScriptRun, backend: Backend, table: ScriptTable) -> None:
+        from ring_mcp.cli.following import cancel_on_ctrl_c
+
         try:
             await run.run(requestPath=str(self._request_path.resolve()), direct=not self._options.persist)
         except asyncio.CancelledError:
@@ -186,6 +188,7 @@ class Command:
             if task is None:
                 raise
             task.uncancel()
+            cancel_on_ctrl_c(task)
             table.say("leaving, as soon as every request is safely on its way (Ctrl-C again: at once) …")
             await run.left(backend.leave)
             return

@@ -101,14 +101,14 @@ def test_a_dry_run_has_mode_model_seconds_price_total_and_what_the_caps_leave(
     assert (told["dryRun"], told["quotedUsd"], by_id(told)["two"]["quotedUsd"]) == (True, 0.49, 0.29)
 
 
-def test_one_json_object_tells_what_became_of_each_clip(anybody: Person) -> None:
-    told = anybody.json("script", write(anybody, clip("one"), clip("two", 2)), "--download")
+def test_one_json_object_tells_what_became_of_each_clip(person: Person) -> None:
+    told = person.json("script", write(person, clip("one"), clip("two", 2)), "--download")
     assert (told["success"], told["quotedUsd"], told["billedUsd"], told["reservedUsd"]) == (True, 0.15, 0.15, 0)
     made = by_id(told)["two"]
     assert (made["status"], made["qualityMode"], made["duration"], made["billedUsd"]) == ("done", "draft", 2, 0.1)
     assert Path(made["localPath"]).is_file()
-    assert made["url"] == rows(anybody)["two::draft"]["url"]
-    assert made["jobId"] == rows(anybody)["two::draft"]["jobId"]
+    assert made["url"] == rows(person)["two::draft"]["url"]
+    assert made["jobId"] == rows(person)["two::draft"]["jobId"]
 
 
 def test_addresses_stay_whole_in_a_narrow_terminal(person: Person) -> None:
@@ -155,19 +155,19 @@ def test_what_was_asked_for_and_could_not_be_saved_is_a_failure_of_a_clip_that_i
     assert paid(sandbox, "one") == [1]
 
 
-def test_a_clip_that_is_refused_does_not_stop_the_others(anybody: Person, sandbox: SandboxServer) -> None:
+def test_a_clip_that_is_refused_does_not_stop_the_others(person: Person, sandbox: SandboxServer) -> None:
     sandbox.state.faults.add("moderated", after=1)
-    script = write(anybody, clip("one"), clip("bad"), clip("two"))
-    told = anybody.json("script", script, "--jobs", "1", status=FAILED)
+    script = write(person, clip("one"), clip("bad"), clip("two"))
+    told = person.json("script", script, "--jobs", "1", status=FAILED)
 
     clips = by_id(told)
     assert [clips[name]["status"] for name in ("one", "bad", "two")] == ["done", "error", "done"]
     assert (clips["bad"]["code"], clips["bad"]["billed"]) == ("content_refused", "yes")
     assert clips["bad"]["nextAction"]
     assert told["billedUsd"] == float(billed_usd(sandbox)), "the refused one was billed, too"
-    assert rows(anybody)["bad::draft"]["error"] == clips["bad"]["error"]
+    assert rows(person)["bad::draft"]["error"] == clips["bad"]["error"]
 
-    again = anybody.types("script", script)
+    again = person.types("script", script)
     assert again.returncode == FAILED
     assert "does not pay for it again; --force does" in again.stdout
     assert sums(again.stdout) == {"quoted": "$0.00", "reserved": "$0.00", "billed": "$0.00"}
@@ -183,16 +183,16 @@ def test_a_clip_that_cost_nothing_is_tried_again(person: Person, sandbox: Sandbo
     assert "error" not in rows(person)["one::draft"]
 
 
-def test_more_than_max_usd_starts_nothing(anybody: Person, sandbox: SandboxServer) -> None:
-    script = write(anybody, clip("one", 4), clip("two", firstFrame=FRAME))
-    told = anybody.json("script", script, "--max-usd", "0.30", status=FAILED)
+def test_more_than_max_usd_starts_nothing(person: Person, sandbox: SandboxServer) -> None:
+    script = write(person, clip("one", 4), clip("two", firstFrame=FRAME))
+    told = person.json("script", script, "--max-usd", "0.30", status=FAILED)
     assert (told["code"], told["billed"]) == ("cap_exceeded", "no")
     assert "would cost $0.33" in told["error"]
     assert not sandbox.state.books.charges()
-    assert anybody.types("script", script, "--max-usd", "$0.33").returncode == DONE
-    assert anybody.types("script", script, "--max-usd", "0").returncode == DONE, "all of it stands already"
+    assert person.types("script", script, "--max-usd", "$0.33").returncode == DONE
+    assert person.types("script", script, "--max-usd", "0").returncode == DONE, "all of it stands already"
     for amount in ("much", "-1", "NaN"):
-        assert anybody.types("script", script, "--max-usd", amount).returncode == BAD_USAGE
+        assert person.types("script", script, "--max-usd", amount).returncode == BAD_USAGE
 
 
 def test_a_cap_refuses_the_clips_that_are_too_much_and_makes_the_others(person: Person, sandbox: SandboxServer) -> None:
@@ -229,9 +229,9 @@ def test_a_clip_may_come_from_google_and_is_edited_by_xai(person: Person, sandbo
     assert len(sandbox.state.books.charges()) == 4
 
 
-def test_a_first_frame_may_come_from_google(anybody: Person, sandbox: SandboxServer) -> None:
-    script = write(anybody, clip("one", firstFrame={**FRAME, "imageProvider": "google"}))
-    told = anybody.json("script", script)
+def test_a_first_frame_may_come_from_google(person: Person, sandbox: SandboxServer) -> None:
+    script = write(person, clip("one", firstFrame={**FRAME, "imageProvider": "google"}))
+    told = person.json("script", script)
     still = next(charge for charge in sandbox.state.books.charges() if charge.kind == "image")
     assert still.endpoint.startswith("/google") or "gemini" in still.model
     assert told["billedUsd"] == pytest.approx(float(billed_usd(sandbox)))

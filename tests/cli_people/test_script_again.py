@@ -47,11 +47,11 @@ def test_the_same_again_pays_nothing_and_gives_the_same_clips(
     assert "stands already" in anybody.types("script", script).stdout
 
 
-def test_without_the_manifest_the_ledger_knows_what_is_done(anybody: Person, sandbox: SandboxServer) -> None:
-    script = write(anybody, clip("one"))
-    first = anybody.json("script", script)
-    shutil.rmtree(anybody.folder / "output")
-    again = anybody.json("script", script)
+def test_without_the_manifest_the_ledger_knows_what_is_done(person: Person, sandbox: SandboxServer) -> None:
+    script = write(person, clip("one"))
+    first = person.json("script", script)
+    shutil.rmtree(person.folder / "output")
+    again = person.json("script", script)
     assert again["clips"][0]["jobId"] == first["clips"][0]["jobId"]
     assert paid(sandbox, "one") == [1]
 
@@ -67,14 +67,14 @@ def test_a_clip_whose_words_have_changed_is_a_new_one(person: Person, sandbox: S
     assert rows(person)["one::draft_i2v"] == old["one::draft_i2v"]
 
 
-def test_force_pays_anew_and_what_it_made_then_stands(anybody: Person, sandbox: SandboxServer) -> None:
-    script = write(anybody, clip("one", thumbnail={"enabled": True, "overlays": [{"text": "A", "role": "title"}]}))
-    first = anybody.json("script", script, "--download")["clips"][0]
-    forced = anybody.json("script", script, "--force")
+def test_force_pays_anew_and_what_it_made_then_stands(person: Person, sandbox: SandboxServer) -> None:
+    script = write(person, clip("one", thumbnail={"enabled": True, "overlays": [{"text": "A", "role": "title"}]}))
+    first = person.json("script", script, "--download")["clips"][0]
+    forced = person.json("script", script, "--force")
     assert forced["quotedUsd"] == forced["billedUsd"] == 0.05
     assert forced["clips"][0]["jobId"] != first["jobId"]
-    assert "localPath" not in rows(anybody)["one::draft"], "the file is that of the first take"
-    assert anybody.json("script", script)["clips"][0]["jobId"] == forced["clips"][0]["jobId"]
+    assert "localPath" not in rows(person)["one::draft"], "the file is that of the first take"
+    assert person.json("script", script)["clips"][0]["jobId"] == forced["clips"][0]["jobId"]
     assert paid(sandbox, "one") == [2]
 
 
@@ -204,7 +204,7 @@ def test_a_second_ctrl_c_ends_it_at_once_and_the_request_that_it_cut_off_is_not_
         assert process.stderr is not None
         assert "Ctrl-C again" in process.stderr.readline()
         status, _, stderr = ctrl_c(process)
-    assert (status, "Traceback" in stderr) == (INTERRUPTED, False)
+    assert (status, "Traceback" in stderr) == (INTERRUPTED, False), stderr
     done = person.types("script", script)
     assert (done.returncode, sums(done.stdout)["reserved"]) == (FAILED, "$0.05")
     assert person.jobs()[0].id in done.stdout
@@ -251,17 +251,17 @@ def test_a_remaster_edits_the_done_draft_and_is_linked_to_it(anybody: Person, sa
     assert anybody.json("script", script, "--remaster")["quotedUsd"] == 0
 
 
-def test_without_a_draft_or_with_a_long_one_it_is_made_again_at_a_real_720p(anybody: Person) -> None:
-    script = write(anybody, clip("one"), clip("two", 9))
-    anybody.types("script", script, "--clip", "two")
-    done = anybody.types("script", script, "--remaster")
+def test_without_a_draft_or_with_a_long_one_it_is_made_again_at_a_real_720p(person: Person) -> None:
+    script = write(person, clip("one"), clip("two", 9))
+    person.types("script", script, "--clip", "two")
+    done = person.types("script", script, "--remaster")
     assert done.returncode == DONE
     assert "longer than the 8.7 s that can be edited" in " ".join(done.stdout.split())
     for name in ("one", "two"):
-        again = rows(anybody)[f"{name}::production"]
+        again = rows(person)[f"{name}::production"]
         assert (again["generationKind"], again["resolution"]) == ("generate", "720p")
-    assert rows(anybody)["two::production"]["remasterFromRequestId"] == rows(anybody)["two::draft"]["requestId"]
-    assert "remasterFromRequestId" not in rows(anybody)["one::production"]
+    assert rows(person)["two::production"]["remasterFromRequestId"] == rows(person)["two::draft"]["requestId"]
+    assert "remasterFromRequestId" not in rows(person)["one::production"]
 
 
 def test_a_draft_that_is_still_under_way_is_not_paid_for_a_second_time_at_720p(
@@ -282,28 +282,28 @@ def test_a_draft_that_is_still_under_way_is_not_paid_for_a_second_time_at_720p(
     assert rows(person)["one::production"]["generationKind"] == "edit"
 
 
-def test_a_given_source_is_edited_in_place_of_the_draft(anybody: Person, sandbox: SandboxServer) -> None:
-    script = write(anybody, clip("one"), clip("two"))
-    source = by_id(anybody.json("script", script))["two"]["url"]
-    told = anybody.json("script", script, "--remaster", "--clip", "one", "--source-url", source)
-    edit = rows(anybody)["one::production"]
+def test_a_given_source_is_edited_in_place_of_the_draft(person: Person, sandbox: SandboxServer) -> None:
+    script = write(person, clip("one"), clip("two"))
+    source = by_id(person.json("script", script))["two"]["url"]
+    told = person.json("script", script, "--remaster", "--clip", "one", "--source-url", source)
+    edit = rows(person)["one::production"]
     assert (edit["generationKind"], edit["remasterFromVideoUrl"]) == ("edit", source)
-    assert edit["remasterFromRequestId"] == rows(anybody)["one::draft"]["requestId"]
+    assert edit["remasterFromRequestId"] == rows(person)["one::draft"]["requestId"]
     assert told["success"] is True
     assert prompt_of("one") in [charge.prompt for charge in sandbox.state.books.charges()]
 
 
 def test_a_clip_that_was_made_at_720p_is_not_paid_for_again_by_a_remaster_unless_its_words_changed(
-    anybody: Person, sandbox: SandboxServer
+    person: Person, sandbox: SandboxServer
 ) -> None:
     production = {"video": {"qualityMode": "production"}}
-    anybody.types("script", write(anybody, clip("one", **production)))
-    script = write(anybody, clip("one", **production), clip("two"))
-    told = anybody.json("script", script, "--remaster")
-    assert by_id(told)["one"]["url"] == rows(anybody)["one::production"]["url"]
+    person.types("script", write(person, clip("one", **production)))
+    script = write(person, clip("one", **production), clip("two"))
+    told = person.json("script", script, "--remaster")
+    assert by_id(told)["one"]["url"] == rows(person)["one::production"]["url"]
     assert "at 720p already" in by_id(told)["one"]["warnings"][0]
     assert paid(sandbox, "one", "two") == [1, 1]
-    assert anybody.json("script", script, "--remaster", "--clip", "one", "--force")["billedUsd"] > 0
+    assert person.json("script", script, "--remaster", "--clip", "one", "--force")["billedUsd"] > 0
     assert paid(sandbox, "one") == [2]
-    changed = write(anybody, clip("one", **production, prompt="other words"))
-    assert anybody.json("script", changed, "--remaster")["billedUsd"] > 0
+    changed = write(person, clip("one", **production, prompt="other words"))
+    assert person.json("script", changed, "--remaster")["billedUsd"] > 0
