@@ -18,7 +18,6 @@ CLOSING = "Realistic lip movement, speaking over ambient sound, no burned-in sub
 STILL_STYLE = "cinematic still frame, photorealistic, no text overlays, no watermarks."
 DEFAULT_QUALITY_MODE = "draft"
 DEFAULT_ASPECT_RATIO = "16:9"
-DEFAULT_IMAGE_RESOLUTION = "2k"
 MAX_LABEL_CHARS = 80
 
 
@@ -98,7 +97,7 @@ def _first_frame(request: ScriptRequest, clip: Clip) -> dict[str, Any]:
         "firstFramePrompt": first_frame_prompt(request, clip),
         "imageProvider": frame.image_provider or defaults.image_provider or defaults.provider,
         "imageModel": frame.image_model,
-        "imageResolution": frame.image_resolution or defaults.image_resolution or DEFAULT_IMAGE_RESOLUTION,
+        "imageResolution": frame.image_resolution or defaults.image_resolution,
     }
 
 

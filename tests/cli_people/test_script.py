@@ -230,7 +230,7 @@ def test_a_clip_may_come_from_google_and_is_edited_by_xai(person: Person, sandbo
 
 
 def test_a_first_frame_may_come_from_google(person: Person, sandbox: SandboxServer) -> None:
-    script = write(person, clip("one", firstFrame={**FRAME, "imageProvider": "google"}))
+    script = write(person, clip("one", firstFrame={"imagePrompt": FRAME["imagePrompt"], "imageProvider": "google"}))
     told = person.json("script", script)
     still = next(charge for charge in sandbox.state.books.charges() if charge.kind == "image")
     assert still.endpoint.startswith("/google") or "gemini" in still.model

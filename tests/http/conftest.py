@@ -7,22 +7,11 @@ from pathlib import Path
 
 import pytest
 from http_reach import TOKENS, HttpRing, environment
+from server.shared_servers import running, sandbox
 
 from ring_mcp.sandbox.server import SandboxServer
 
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[SandboxServer]:
-    # Without the prompt on it each size of picture is painted once.
-    with SandboxServer(settings={"show_prompt": False}) as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def sandbox(running: SandboxServer) -> SandboxServer:
-    """The file's sandbox, with all switches as at its start."""
-    running.state.reset()
-    return running
+__all__ = ["running", "sandbox"]
 
 
 @pytest.fixture(scope="module")
