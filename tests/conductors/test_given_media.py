@@ -19,7 +19,7 @@ from ring_mcp.domain import ImageRequest, JobState, VideoPlan, VideoRequest
 from ring_mcp.errors import CapExceeded, InvalidRequest, StorageError
 from ring_mcp.sandbox.app import XAI_PATH
 from ring_mcp.sandbox.server import SandboxServer
-from ring_mcp.sandbox.settings import DEFAULT_XAI_KEY
+from ring_mcp.sandbox.state.settings import DEFAULT_XAI_KEY
 
 
 def jpeg(width_px: int = 64, height_px: int = 32, colour: str = "red") -> bytes:

@@ -15,7 +15,7 @@ from ring_mcp.domain import ImageRequest, JobState, VideoRequest
 from ring_mcp.errors import InvalidRequest, ModelRetired, ProviderAuthError
 from ring_mcp.ledger.base import JobQuery
 from ring_mcp.sandbox.server import SandboxServer
-from ring_mcp.sandbox.settings import DEFAULT_GOOGLE_KEY
+from ring_mcp.sandbox.state.settings import DEFAULT_GOOGLE_KEY
 
 CAT = ImageRequest(prompt="a cat on a wall", provider="google")
 CATS = ImageRequest(prompt="cats", provider="google", n=3)

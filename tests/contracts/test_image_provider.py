@@ -38,8 +38,8 @@ from ring_mcp.plans.image import ImageSettings, plan_image
 from ring_mcp.providers.base import Accepted, Finished, Inputs, MediaProvider, Running
 from ring_mcp.providers.google.images import GoogleImages
 from ring_mcp.providers.xai.images import XaiImages
-from ring_mcp.sandbox.fault_kinds import FAULT_KINDS
 from ring_mcp.sandbox.server import SandboxServer
+from ring_mcp.sandbox.state.fault_kinds import FAULT_KINDS
 
 LIMIT_S = 20.0
 SETTINGS = ImageSettings(

@@ -25,8 +25,8 @@ from ring_mcp.domain import ImageRequest
 from ring_mcp.errors import ConfigError, InvalidRequest, ProviderAuthError, RingError, Unauthorized
 from ring_mcp.presets import load_presets
 from ring_mcp.sandbox.app import RINGBASE_PATH
-from ring_mcp.sandbox.fault_kinds import FAULT_KINDS
 from ring_mcp.sandbox.server import SandboxServer
+from ring_mcp.sandbox.state.fault_kinds import FAULT_KINDS
 from ring_mcp.server.auth import ServiceTokens
 from ring_mcp.tools.image_create import image_notes
 from ring_mcp.tools.resources import JOB_TEMPLATE, PRESETS_URI

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from kill_world import World
 from victim import Fate
 
-from ring_mcp.sandbox.state import SandboxState
+from ring_mcp.sandbox.state.state import SandboxState
 
 Kind = Literal["image", "video", "frame"]
 """What is asked for; ``frame`` is a clip whose first frame is made from a prompt."""
