@@ -9,10 +9,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from ring_mcp.clock import Clock
+from ring_mcp.clock import Clock, to_iso
+from ring_mcp.conductors.price_drift import last_bills
 from ring_mcp.conductors.results import Usd, Wire
-from ring_mcp.conductors.spending import cap_left, last_bills
-from ring_mcp.domain import Caps, JobState, usd
+from ring_mcp.domain import Caps, JobState, cap_left, usd
 from ring_mcp.errors import RingError
 from ring_mcp.ledger.base import JobQuery, Ledger
 from ring_mcp.presets import Model, Presets
@@ -95,7 +95,7 @@ class HealthConductor:
             )
         return HealthReport(
             status="error" if any(check.status == "error" for check in checks) else "ok",
-            timestamp=now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            timestamp=to_iso(now),
             server_version=self._version,
             sandbox=self._sandbox,
             checks=tuple(checks),

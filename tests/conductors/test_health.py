@@ -17,7 +17,7 @@ from ledger_samples import OUTPUT, planned
 from running import ACTOR, running
 
 from ring_mcp.conductors.health import Check, HealthConductor
-from ring_mcp.conductors.spending import DRIFT_JOBS, last_bills
+from ring_mcp.conductors.price_drift import DRIFT_JOBS, last_bills
 from ring_mcp.domain import Caps, ImageRequest, Job, JobState, PriceLine, VideoRequest
 from ring_mcp.ledger.sqlite import SqliteLedger
 from ring_mcp.package_data import data_path

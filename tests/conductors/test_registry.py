@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ring_mcp.conductors.registry import Difference, compare, differences
+from ring_mcp.conductors.model_check import Difference, compare, differences
 from ring_mcp.errors import ProviderAuthError
 from ring_mcp.presets import load_presets
 from ring_mcp.providers.base import ListedModel

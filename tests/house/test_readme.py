@@ -19,10 +19,10 @@ from pydantic import AliasChoices
 from ring_mcp import __version__, errors
 from ring_mcp.app import open_app
 from ring_mcp.cli.commands import cli
-from ring_mcp.conductors.jobs import PROGRESS_INTERVAL_S
 from ring_mcp.config import Config, load_config
 from ring_mcp.domain import ImageRequest
 from ring_mcp.errors import ConfigError, InvalidRequest, ProviderAuthError, RingError, Unauthorized
+from ring_mcp.jobs.watch import PROGRESS_INTERVAL_S
 from ring_mcp.presets import load_presets
 from ring_mcp.sandbox.app import RINGBASE_PATH
 from ring_mcp.sandbox.fault_kinds import FAULT_KINDS

@@ -28,7 +28,7 @@ def health(as_json: bool, gateway: str | None) -> None:
     Exit status 1 if anything is an error.
     """
     from ring_mcp.cli.backend import configured, open_backend
-    from ring_mcp.cli.following import fail
+    from ring_mcp.cli.progress import fail
     from ring_mcp.errors import RingError
 
     async def ask() -> dict[str, Any]:
