@@ -172,7 +172,9 @@ async def open_app(
         videos = VideoConductor(calls, inputs, presets, settings, clock)
         default = config.image_gen_provider
         image_model = settings.images.models.get(default) or presets.defaults.image[default].model
-        video_models = [settings.model] if settings.model else [mode.model for mode in presets.modes.values()]
+        video_models = [settings.model] if settings.model else [*presets.mode_models("xai")]
+        if config.google_api_key is not None:  # without its key nobody can ask it for clips
+            video_models += presets.mode_models("google")
         health = HealthConductor(
             ledger=ledger,
             storage=storage,

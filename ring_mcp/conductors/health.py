@@ -149,7 +149,7 @@ class HealthConductor:
         return Check(name="prices", status="ok", detail=detail)
 
     def _models(self) -> list[Check]:
-        """Models that this configuration uses and that are retired, or will be within a month.
+        """Models that this configuration uses and that are retired or replaced, or will be retired within a month.
 
         So are defaults of the registry that this configuration replaces: whoever asks without it gets them.
         """
@@ -161,11 +161,14 @@ class HealthConductor:
             if model is None:
                 fix = "Correct the model name in the configuration."
                 checks.append(Check(name="model", status="error", detail=f"{name} is not a known model", fix=fix))
-            elif model.retires_on is not None and (model.retires_on - today).days <= _WARN_BEFORE_RETIREMENT_DAYS:
+            elif model.retires_on is not None and (
+                model.is_redirected(today) or (model.retires_on - today).days <= _WARN_BEFORE_RETIREMENT_DAYS
+            ):
                 gone = model.is_retired(today)
                 word = "was retired" if gone else "will be retired"
                 status: Status = "error" if in_use and gone and not model.redirect else "warning"
-                detail = f"{name} {word} on {model.retires_on}"
+                served = f"; {model.replaced_by} serves it now" if model.is_redirected(today) else ""
+                detail = f"{name} {word} on {model.retires_on}{served}"
                 checks.append(
                     Check(name="model", status=status, detail=detail, fix=f"Configure {model.replaced_by} instead.")
                 )

@@ -193,6 +193,15 @@ def test_the_table_of_modes_is_that_of_the_presets() -> None:
     ]
 
 
+def test_what_google_makes_in_the_modes_is_that_of_the_presets() -> None:
+    [told] = [part for part in README.split("\n\n") if part.startswith("With `provider: google`")]
+    choices = [mode.of("google") for mode in load_presets().modes.values()]
+    said = {(choice.resolution, f"${choice.estimated_usd_per_second}") for choice in choices}
+    assert quoted(told)[1:2] == [choices[0].model]
+    assert len({choice.model for choice in choices}) == 1
+    assert set(re.findall(r"(\d+p) at (\$[0-9.]+[0-9])", told)) == said
+
+
 def variables() -> dict[tuple[str, ...], Any]:
     """Variable names of each setting, with its default."""
     found = {}
