@@ -20,7 +20,7 @@ from ring_mcp.sandbox.drawing.clips import ClipSpec
 from ring_mcp.sandbox.drawing.pictures import PictureSpec
 from ring_mcp.sandbox.drawing.studio import Studio
 from ring_mcp.sandbox.google import calls
-from ring_mcp.sandbox.google.catalogue import INPUT_IMAGE_TOKENS, OMNI_MODELS, OmniModel
+from ring_mcp.sandbox.google.catalogue import OMNI_INPUT_IMAGE_TOKENS, OMNI_MODELS, OmniModel
 from ring_mcp.sandbox.google.images import decoded, keep_input
 from ring_mcp.sandbox.google.replies import GoogleRefusal, interaction_unknown, invalid, model_unknown
 from ring_mcp.sandbox.state import ripening
@@ -180,7 +180,7 @@ class GoogleInteractions:
         )
 
     def _tokens(self, order: ClipOrder) -> dict[str, int]:
-        given = calls.prompt_tokens(order.prompt, INPUT_IMAGE_TOKENS * len(order.images))
+        given = calls.prompt_tokens(order.prompt, OMNI_INPUT_IMAGE_TOKENS * len(order.images))
         made = order.model.tokens_per_s[order.resolution] * order.duration_s
         counted = {"input": given, "text": 0, "made": made}
         return {kind: calls.scaled(tokens, self._state) for kind, tokens in counted.items()}
