@@ -14,7 +14,9 @@ from typing import Any
 
 import click
 import pytest
+from PIL import Image, ImageChops, ImageStat
 from pydantic import AliasChoices
+from readme_pictures import make_pictures
 
 from ring_mcp import __version__, errors
 from ring_mcp.app import open_app
@@ -337,11 +339,18 @@ def test_the_tree_names_what_is_there_and_every_folder_of_the_package() -> None:
     assert inside - set(named) <= {Path("ring_mcp", name) for name in ("__init__.py", "clock.py", "package_data.py")}
 
 
-def test_the_picture_is_a_small_jpeg() -> None:
-    content = (EXAMPLES / "lighthouse.jpg").read_bytes()
+def test_the_pictures_of_the_readme_are_what_its_command_makes(tmp_path: Path) -> None:
+    make_pictures(tmp_path)
 
-    assert content.startswith(b"\xff\xd8\xff")
-    assert len(content) < 60_000
+    shown = sorted(path.name for path in EXAMPLES.glob("*.jpg"))
+    assert shown == sorted(path.name for path in tmp_path.iterdir())
+    assert all(f"(examples/{name})" in README for name in shown)
+    for name in shown:
+        assert (EXAMPLES / name).stat().st_size < 100_000
+        with Image.open(EXAMPLES / name) as kept, Image.open(tmp_path / name) as made:
+            assert kept.size == made.size
+            # Not to the byte: decoders and encoders of other machines may round another way.
+            assert max(ImageStat.Stat(ImageChops.difference(kept, made)).mean) < 3
 
 
 def test_the_wait_that_the_readme_promises_is_the_default() -> None:

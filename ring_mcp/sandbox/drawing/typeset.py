@@ -1,33 +1,25 @@
-"""Text that always fits its box: wrapped, shrunk, and cut with an ellipsis only at the smallest size."""
+"""Small type: which characters the font has, and how much of a text goes on a line."""
 
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from PIL import ImageFont
 
-LINE_HEIGHT = 1.28
-MAX_CHARACTERS = 3000
 ELLIPSIS = "…"
+UNSHOWN = "(in a script that this font does not have)"
+MAX_CHARACTERS = 1000
+"""More of a text is never set: no line that this draws holds as much."""
+
+_NO_CHARACTER = "\U0010ffff"
+_PROBE_PX = 24
+_LETTERS_AN_EM = 5
+"""No text has more of them in the width that its size is."""
 
 
-@dataclass(frozen=True)
-class Setting:
-    """Lines of text at the size that fits. ``size_px`` is the font's, ``line_px`` the distance of the lines."""
-
-    lines: tuple[str, ...]
-    size_px: int
-    line_px: int
-
-    @property
-    def height_px(self) -> int:
-        return self.line_px * len(self.lines)
-
-
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=64)
 def font(size_px: int, weight: int = 400) -> ImageFont.FreeTypeFont:
     """Noto Sans: Latin, Greek and Cyrillic, from its own package, so that every machine renders alike."""
     import fontpkg_noto_sans
@@ -44,65 +36,34 @@ def _axis_name(name: bytes | str | None) -> str:
     return name.decode() if isinstance(name, bytes) else str(name)
 
 
-def fit(text: str, width_px: int, height_px: int, *, largest_px: int, smallest_px: int, weight: int = 400) -> Setting:
-    """The largest setting of the text inside the box."""
-    words = " ".join(text.split())[:MAX_CHARACTERS].split(" ")
-    low, high = smallest_px, max(smallest_px, largest_px)
-    best = _set(words, width_px, low, weight)
-    while low < high:
-        middle = (low + high + 1) // 2
-        attempt = _set(words, width_px, middle, weight)
-        if attempt.height_px <= height_px:
-            low, best = middle, attempt
-        else:
-            high = middle - 1
-    return _cut(best, width_px, height_px, weight)
+def legible(text: str) -> str:
+    """The text on one line, without what the font has no sign for. One of another script is only told to be there."""
+    plain = " ".join(text[: 4 * MAX_CHARACTERS].split())
+    kept = " ".join("".join(filter(_has_sign, plain)).split())
+    if any(map(str.isalnum, plain)) and not any(map(str.isalnum, kept)):
+        return UNSHOWN
+    return kept if len(kept) <= MAX_CHARACTERS else kept[:MAX_CHARACTERS] + ELLIPSIS
 
 
-def shorten(text: str, width_px: int, size_px: int, weight: int = 400) -> str:
-    """One line, cut with an ellipsis where it would be too long."""
+def shorten(text: str, width_px: float, size_px: int, weight: int = 400) -> str:
+    """As much of the text as one line holds, with an ellipsis where it is cut."""
     face = font(size_px, weight)
     if face.getlength(text) <= width_px:
         return text
-    while text and face.getlength(text + ELLIPSIS) > width_px:
-        text = text[:-1]
-    return text.rstrip() + ELLIPSIS
+    low, high = 0, min(len(text), max(0, int(_LETTERS_AN_EM * width_px / size_px)))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if face.getlength(text[:middle].rstrip() + ELLIPSIS) <= width_px:
+            low = middle
+        else:
+            high = middle - 1
+    return text[:low].rstrip() + ELLIPSIS
 
 
-def _set(words: list[str], width_px: int, size_px: int, weight: int) -> Setting:
-    face = font(size_px, weight)
-    space_px = face.getlength(" ")
-    lengths_px = {word: face.getlength(word) for word in set(words)}
-    lines: list[str] = []
-    line: list[str] = []
-    used_px = 0.0
-    for word in words:
-        for piece in [word] if lengths_px[word] <= width_px else _pieces(word, width_px, face):
-            piece_px = lengths_px.get(piece) or face.getlength(piece)
-            if line and used_px + space_px + piece_px > width_px:
-                lines.append(" ".join(line))
-                line, used_px = [], 0.0
-            used_px += piece_px + (space_px if line else 0)
-            line.append(piece)
-    lines.append(" ".join(line))
-    return Setting(tuple(lines), size_px, round(size_px * LINE_HEIGHT))
+@functools.lru_cache(maxsize=4096)
+def _has_sign(character: str) -> bool:
+    return character == " " or (character.isprintable() and _ink(character) != _ink(_NO_CHARACTER))
 
 
-def _pieces(word: str, width_px: int, face: ImageFont.FreeTypeFont) -> list[str]:
-    """A word that is wider than the box, in pieces that are not."""
-    pieces: list[str] = []
-    while face.getlength(word) > width_px and len(word) > 1:
-        end = max(1, int(len(word) * width_px / face.getlength(word)))
-        while end > 1 and face.getlength(word[:end]) > width_px:
-            end -= 1
-        pieces.append(word[:end])
-        word = word[end:]
-    return [*pieces, word]
-
-
-def _cut(setting: Setting, width_px: int, height_px: int, weight: int) -> Setting:
-    room = max(1, height_px // setting.line_px)
-    if len(setting.lines) <= room:
-        return setting
-    last = shorten(setting.lines[room - 1] + ELLIPSIS * 2, width_px, setting.size_px, weight)
-    return Setting((*setting.lines[: room - 1], last), setting.size_px, setting.line_px)
+def _ink(character: str) -> bytes:
+    return bytes(font(_PROBE_PX).getmask(character))

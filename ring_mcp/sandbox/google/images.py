@@ -214,10 +214,10 @@ class GoogleImages:
         shows = self._state.settings.show_prompt
         drawn = seed if seed is not None else charge.id if shows else 0
         spec = PictureSpec(
-            prompt=prompt if shows else "SANDBOX",
+            prompt=prompt if shows else "",
             width_px=width_px,
             height_px=height_px,
-            footer=f"SANDBOX · {charge.model} · {ratio} · {size}",
+            facts=f"{charge.model} · {ratio} · {size}",
             seed=f"{prompt if shows else ''}\n{drawn}",
             background=await asyncio.to_thread(keep_input, self._state, inputs[0]) if inputs else None,
         )

@@ -190,9 +190,9 @@ class GoogleInteractions:
         short_px = SHORT_SIDE_PX[order.resolution]
         long_px = round(short_px * 16 / 9 / 2) * 2
         width_px, height_px = (long_px, short_px) if order.ratio == "16:9" else (short_px, long_px)
-        prompt = order.prompt if self._state.settings.show_prompt else "SANDBOX"
-        footer = f"SANDBOX · {order.model.id} · {width_px}×{height_px} · {order.duration_s} s"
-        poster = PictureSpec(prompt, width_px, height_px, footer, seed=prompt, background=background)
+        prompt = order.prompt if self._state.settings.show_prompt else ""
+        facts = f"{order.model.id} · {width_px}×{height_px} · {order.duration_s} s"
+        poster = PictureSpec(prompt, width_px, height_px, facts, seed=prompt, background=background)
         return ClipSpec(poster, order.duration_s)
 
     async def _finish(self, job: Job) -> None:

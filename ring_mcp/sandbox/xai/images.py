@@ -198,12 +198,12 @@ class XaiImages:
         ratio = given[0] / given[1] if given and follows else pictures.ratio_of(order.aspect_ratio)
         shape = f"{given[0]}:{given[1]}" if given and follows else order.aspect_ratio
         width_px, height_px = pictures.size_for(ratio, order.resolution)
-        prompt = order.prompt if self._state.settings.show_prompt else "SANDBOX"
+        prompt = order.prompt if self._state.settings.show_prompt else ""
         return PictureSpec(
             prompt=prompt,
             width_px=width_px,
             height_px=height_px,
-            footer=f"SANDBOX · {order.served_model} · {shape} · {number + 1}/{order.n}",
+            facts=f"{order.served_model} · {shape} · {number + 1}/{order.n}",
             seed=f"{prompt}\n{number}",
             background=background,
         )

@@ -161,10 +161,10 @@ class XaiVideos:
         return VideoPlan(order, clip, resolution, duration_s, added_s, facts.duration_s, fails)
 
     def _clip(self, order: VideoOrder, size: tuple[int, int], duration_s: float, background: Path | None) -> ClipSpec:
-        prompt = order.prompt if self._state.settings.show_prompt else "SANDBOX"
+        prompt = order.prompt if self._state.settings.show_prompt else ""
         word = {"generation": "", "edit": " · edit", "extension": " · extension"}[order.kind]
-        footer = f"SANDBOX · {order.model.id} · {size[0]}×{size[1]} · {duration_s:g} s{word}"
-        poster = PictureSpec(prompt, size[0], size[1], footer, seed=prompt, background=background)
+        facts = f"{order.model.id} · {size[0]}×{size[1]} · {duration_s:g} s{word}"
+        poster = PictureSpec(prompt, size[0], size[1], facts, seed=prompt, background=background)
         return ClipSpec(poster, duration_s, order.has_audio)
 
     async def _finish(self, job: Job) -> Ending | None:

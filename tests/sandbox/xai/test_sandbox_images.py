@@ -11,6 +11,7 @@ import pytest
 from foreign_storage import Bucket
 from PIL import Image
 
+from ring_mcp.sandbox.drawing.strip import Strip
 from ring_mcp.sandbox.server import SandboxServer
 
 V1 = {"model": "grok-imagine-image", "prompt": "a lighthouse"}
@@ -73,21 +74,20 @@ def test_size_follows_ratio_and_resolution(xai: httpx2.Client, ratio: str, resol
     assert width_px % 16 == height_px % 16 == 0
 
 
-@pytest.mark.parametrize("prompt", ["", "W" * 3000, "слово " * 600, "Ἀλώπηξ ἐν τῇ χιόνι", "one\n\ntwo\tthree"])
+@pytest.mark.parametrize("prompt", ["W" * 3000, "слово " * 600, "Ἀλώπηξ ἐν τῇ χιόνι", "one\n\ntwo\tthree"])
 @pytest.mark.parametrize("ratio", ["20:9", "9:20"])
-def test_no_prompt_leaves_the_canvas(xai: httpx2.Client, prompt: str, ratio: str) -> None:
+def test_a_prompt_stands_within_the_strip_at_the_foot(xai: httpx2.Client, prompt: str, ratio: str) -> None:
     url = xai.post("/images/generations", json=V2 | {"prompt": prompt, "aspect_ratio": ratio}).json()["data"][0]["url"]
     shown = opened(xai.get(url).content).convert("L")
-    margin_px = min(shown.size) // 20
-    edges = [
-        shown.crop((0, 0, shown.width, margin_px)),
-        shown.crop((0, shown.height - margin_px, shown.width, shown.height)),
-        shown.crop((0, 0, margin_px, shown.height)),
-        shown.crop((shown.width - margin_px, 0, shown.width, shown.height)),
-    ]
+    foot = Strip(*shown.size)
+    strip = shown.crop((0, shown.height - foot.height_px, *shown.size))
 
-    # Text is white; the ground never is.
-    assert max(edge.getextrema()[1] for edge in edges) < 230
+    # The outer half of each margin: JPEG lets letters ring a little way around.
+    half_px = foot.margin_px // 2
+    sides = [strip.crop((0, 2, half_px, strip.height)), strip.crop((strip.width - half_px, 2, *strip.size))]
+    assert max(high - low for low, high in (side.getextrema() for side in sides)) < 25
+    after_the_mark = strip.crop((9 * foot.text_px, 0, 13 * foot.text_px, strip.height))
+    assert after_the_mark.getextrema()[1] > 150, "letters are bright"
 
 
 @pytest.mark.parametrize(
