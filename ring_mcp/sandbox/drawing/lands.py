@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 
 from ring_mcp.sandbox.drawing import skies, things
-from ring_mcp.sandbox.drawing.palettes import Colour, along, mix
+from ring_mcp.sandbox.drawing.palettes import Colour, mix
 from ring_mcp.sandbox.drawing.stage import Glow, Point, Skyline, Stage, height_at
 
 
@@ -14,37 +13,10 @@ def mountains(stage: Stage) -> None:
     rng = stage.rng
     horizon = stage.height * rng.uniform(0.42, 0.56)
     x = skies.open_sky(stage, horizon, 0.35, 0.75)
-    nearest = ranges(stage, horizon, stage.height * 0.86, rng.randint(4, 6), peaked=True)
+    nearest = things.ranges(stage, horizon, stage.height * 0.86, rng.randint(4, 6), peaked=True)
     height = stage.unit * rng.uniform(0.1, 0.16)
     things.pines(stage, nearest, height, stage.palette.land[-1], rng.uniform(0.75, 0.97))
     things.birds(stage, x + stage.unit * 0.1, horizon * 0.55, stage.palette.land[1])
-
-
-def ranges(stage: Stage, horizon: float, foot: float, count: int, *, peaked: bool) -> Skyline:
-    """Ridges one behind the other, from the haze to the viewer; returns the nearest one's skyline."""
-    rng, palette, unit = stage.rng, stage.palette, stage.unit
-    skyline: Skyline = []
-    for number in range(count):
-        share = number / (count - 1)
-        y = horizon + (foot - horizon) * share**1.2
-        swing = unit * (0.15 if peaked else 0.06) * (1 - 0.45 * share) * rng.uniform(0.8, 1.25)
-        wavelength = unit * rng.uniform(0.32, 0.55) * (1 - 0.2 * share)
-        skyline = stage.skyline(y - swing * 0.4, swing, wavelength, peaked=peaked, octaves=5)
-        top = mix(along(palette.land, share), palette.sky[-1], 0.3 * (1 - share))
-        stage.land(skyline, top, mix(top, palette.sky[-1], 0.5 * (1 - share) + 0.06), unit * 0.28)
-        if peaked and number == 1:
-            snow(stage, skyline, y - swing * 0.62, mix(palette.light, top, 0.25))
-    return skyline
-
-
-def snow(stage: Stage, skyline: Skyline, limit: float, colour: Colour) -> None:
-    """White on the peaks that rise well over ``limit``, with a ragged lower edge."""
-    for is_high, group in itertools.groupby(skyline, key=lambda point: point[1] < limit):
-        cap = list(group)
-        if not is_high or limit - min(y for _, y in cap) < stage.unit * 0.035:
-            continue
-        edge = [(x, y + (limit - y) * stage.rng.uniform(0.35, 1.0)) for x, y in cap[::-2]]
-        stage.shape(cap + edge, colour)
 
 
 def hills(stage: Stage) -> None:
@@ -199,7 +171,7 @@ def night(stage: Stage) -> None:
     stage.sky(horizon)
     skies.stars(stage, horizon, 230)
     rng.choice((skies.aurora, skies.milky_way))(stage, horizon)
-    nearest = ranges(stage, horizon - unit * 0.06, stage.height * 0.9, 3, peaked=True)
+    nearest = things.ranges(stage, horizon - unit * 0.06, stage.height * 0.9, 3, peaked=True)
     things.pines(stage, nearest, unit * rng.uniform(0.12, 0.2), palette.land[-1], 0.8)
     x, wall = stage.width * rng.uniform(0.2, 0.8), mix(palette.land[-1], palette.land[1], 0.7)
     things.house(stage, x, height_at(nearest, x) + unit * 0.03, unit * rng.uniform(0.07, 0.1), wall, palette.land[-1])

@@ -1,14 +1,42 @@
-"""What stands about in a scene: trees, boats, houses, towers, birds. Sizes are in pixels of the stage."""
+"""What stands about in a scene: ridges, trees, boats, houses, towers, birds. Sizes are in pixels of the stage."""
 
 from __future__ import annotations
 
+import itertools
 import math
 
-from ring_mcp.sandbox.drawing.palettes import Colour, mix
+from ring_mcp.sandbox.drawing.palettes import Colour, along, mix
 from ring_mcp.sandbox.drawing.stage import Glow, Point, Skyline, Stage, height_at
 
 LAMP = (255, 206, 134)
 _SOOT = (16, 14, 20)
+
+
+def ranges(stage: Stage, horizon: float, foot: float, count: int, *, peaked: bool) -> Skyline:
+    """Ridges one behind the other, from the haze to the viewer; returns the nearest one's skyline."""
+    rng, palette, unit = stage.rng, stage.palette, stage.unit
+    skyline: Skyline = []
+    for number in range(count):
+        share = number / (count - 1)
+        y = horizon + (foot - horizon) * share**1.2
+        swing = unit * (0.15 if peaked else 0.06) * (1 - 0.45 * share) * rng.uniform(0.8, 1.25)
+        wavelength = unit * rng.uniform(0.32, 0.55) * (1 - 0.2 * share)
+        skyline = stage.skyline(y - swing * 0.4, swing, wavelength, peaked=peaked, octaves=5)
+        top = mix(along(palette.land, share), palette.sky[-1], 0.3 * (1 - share))
+        stage.land(skyline, top, mix(top, palette.sky[-1], 0.5 * (1 - share) + 0.06), unit * 0.28)
+        if peaked and number == 1:
+            snow(stage, skyline, y - swing * 0.62, mix(palette.light, top, 0.25))
+    return skyline
+
+
+def snow(stage: Stage, skyline: Skyline, limit: float, colour: Colour) -> None:
+    """White on the peaks that rise well over ``limit``, with a ragged lower edge."""
+    for is_high, group in itertools.groupby(skyline, key=lambda point: point[1] < limit):
+        cap = list(group)
+        if not is_high or limit - min(y for _, y in cap) < stage.unit * 0.035:
+            continue
+        edge = [(x, y + (limit - y) * stage.rng.uniform(0.35, 1.0)) for x, y in cap[::-2]]
+        stage.shape(cap + edge, colour)
 
 
 def birds(stage: Stage, x: float, y: float, colour: Colour) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ring_mcp.sandbox.drawing import skies, things
-from ring_mcp.sandbox.drawing.lands import ranges
 from ring_mcp.sandbox.drawing.palettes import mix
 from ring_mcp.sandbox.drawing.stage import Stage, height_at
 
@@ -65,7 +64,7 @@ def lake(stage: Stage) -> None:
     rng, palette, unit = stage.rng, stage.palette, stage.unit
     shore = stage.height * rng.uniform(0.56, 0.66)
     skies.open_sky(stage, shore * 0.8, 0.3, 0.7)
-    nearest = ranges(stage, shore - unit * 0.22, shore - unit * 0.02, 4, peaked=rng.random() < 0.7)
+    nearest = things.ranges(stage, shore - unit * 0.22, shore - unit * 0.02, 4, peaked=rng.random() < 0.7)
     bank = [(x, min(y, shore)) for x, y in nearest]
     things.pines(stage, bank, unit * rng.uniform(0.06, 0.11), palette.land[-1], 0.9)
     stage.mirror(shore, 0.26, mix(palette.land[1], palette.sky[0], 0.5))
