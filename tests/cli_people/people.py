@@ -16,7 +16,7 @@ from typing import Any
 
 from server.wire import LIMIT_S, command, environment, eventually
 
-from ring_mcp.app import open_ledger
+from ring_mcp.backends import open_ledger
 from ring_mcp.config import load_config
 from ring_mcp.domain import Job
 from ring_mcp.ledger.base import JobQuery

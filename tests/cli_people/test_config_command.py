@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from cli_people.people import BAD_USAGE, DONE, FAILED, Person, environment
 
-from ring_mcp.cli.clients import CLIENTS
+from ring_mcp.cli.client_configs import CLIENTS
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = {

@@ -13,8 +13,8 @@ from cli_people.odd_servers import answering
 from cli_people.people import BAD_USAGE, BOB, DONE, FAILED, UNDER_WAY, Person, ctrl_c, environment, serving
 from server.wire import charges, eventually
 
+from ring_mcp.clients.gateway import open_gateway
 from ring_mcp.sandbox.server import SandboxServer
-from ring_mcp.server.gateway_client import open_gateway
 
 LONG_S = 600.0
 

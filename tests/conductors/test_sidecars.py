@@ -17,8 +17,8 @@ from running import ACTOR, running
 from s3_servers import BUCKET, KEY_ID, SECRET, BucketServer, bucket_server
 
 from ring_mcp.app import App
-from ring_mcp.conductors.sidecars import Parent, Sidecars, sidecar
 from ring_mcp.domain import Asset, ImageRequest, JobState, VideoRequest
+from ring_mcp.jobs.sidecars import Parent, Sidecars, sidecar
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.storage.local import LocalStorage
 

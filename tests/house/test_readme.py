@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 
 from ring_mcp import __version__
-from ring_mcp.conductors.jobs import PROGRESS_INTERVAL_S
+from ring_mcp.jobs.watch import PROGRESS_INTERVAL_S
 from ring_mcp.config import Config
 from tests.house.pages import EXAMPLES, README, ROOT
 

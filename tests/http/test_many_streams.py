@@ -12,7 +12,7 @@ import pytest
 from http_reach import ALICE, API, BOB, LONG_S, HttpRing, SseSession, bearer, eventually, request, status_of
 
 from ring_mcp.sandbox.server import SandboxServer
-from ring_mcp.server.pacing import MAX_STREAMS, Slots, TooMany
+from ring_mcp.server.rate_limit import MAX_STREAMS, Slots, TooMany
 
 NEEDED_FILES = 2 * MAX_STREAMS
 

@@ -15,9 +15,9 @@ from ledger_samples import planned
 from PIL import Image
 from server.wire import RingProcess, ToolReply, charges, environment, eventually
 
-from ring_mcp.conductors.jobs import PROGRESS_INTERVAL_S
 from ring_mcp.domain import JobState
 from ring_mcp.domain.fields import MAX_WAIT_S
+from ring_mcp.jobs.watch import PROGRESS_INTERVAL_S
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.tools.job_answers import report
 
