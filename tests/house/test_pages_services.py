@@ -13,7 +13,7 @@ import click
 import httpx2
 
 from ring_mcp.app import open_app
-from ring_mcp.cli.clients import CLIENTS
+from ring_mcp.cli.client_configs import CLIENTS
 from ring_mcp.cli.commands import cli
 from ring_mcp.config import load_config
 from ring_mcp.domain import JobState
