@@ -52,6 +52,18 @@ def test_every_block_says_what_it_is_in(each: Page) -> None:
     assert each.languages <= LANGUAGES
 
 
+@pytest.mark.parametrize("each", PAGES, ids=by_name)
+def test_every_row_of_a_table_has_the_cells_of_its_heading(each: Page) -> None:
+    """A bar ends a cell wherever it stands, also in backquotes."""
+    broken, width = [], 0
+    for line in each.prose.splitlines():
+        cells = len(re.findall(r"(?<!\\)\|", line)) if line.startswith("|") else 0
+        if cells != width and width and cells:
+            broken.append(line)
+        width = cells if not cells or not width else width
+    assert broken == []
+
+
 @pytest.mark.parametrize("block", [*all_blocks("json"), *all_blocks("toml"), *all_blocks("python")], ids=str)
 def test_a_block_of_data_or_code_parses(block: Block) -> None:
     {"json": json.loads, "toml": tomllib.loads, "python": ast.parse}[block.language](block.text)

@@ -10,8 +10,8 @@ import zipfile
 from pathlib import Path
 
 from ring_mcp import __version__
-from ring_mcp.jobs.watch import PROGRESS_INTERVAL_S
 from ring_mcp.config import Config
+from ring_mcp.jobs.watch import PROGRESS_INTERVAL_S
 from tests.house.pages import EXAMPLES, README, ROOT
 
 MAX_BYTES = 12_000
