@@ -6,6 +6,7 @@ import ast
 import json
 import re
 import tomllib
+from collections.abc import Callable
 
 import pytest
 
@@ -66,7 +67,8 @@ def test_every_row_of_a_table_has_the_cells_of_its_heading(each: Page) -> None:
 
 @pytest.mark.parametrize("block", [*all_blocks("json"), *all_blocks("toml"), *all_blocks("python")], ids=str)
 def test_a_block_of_data_or_code_parses(block: Block) -> None:
-    {"json": json.loads, "toml": tomllib.loads, "python": ast.parse}[block.language](block.text)
+    readers: dict[str, Callable[[str], object]] = {"json": json.loads, "toml": tomllib.loads, "python": ast.parse}
+    readers[block.language](block.text)
 
 
 def test_every_client_configuration_is_shown_word_for_word() -> None:

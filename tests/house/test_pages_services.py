@@ -29,9 +29,9 @@ def refusals(path: Path) -> Iterator[int]:
     """Statuses of errors that stand in a module, written as people write them (0o644 is none)."""
     source = path.read_text(encoding="utf-8")
     for node in ast.walk(ast.parse(source)):
-        is_number = isinstance(node, ast.Constant) and isinstance(node.value, int)
-        if is_number and 400 <= node.value < 600 and ast.get_source_segment(source, node) == str(node.value):
-            yield node.value
+        value = node.value if isinstance(node, ast.Constant) else None
+        if isinstance(value, int) and 400 <= value < 600 and ast.get_source_segment(source, node) == str(value):
+            yield value
 
 
 def test_the_table_of_statuses_is_what_the_server_answers() -> None:

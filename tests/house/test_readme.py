@@ -67,11 +67,9 @@ def test_pypi_would_show_the_readme_with_links_that_lead_somewhere(tmp_path: Pat
     [wheel] = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as packed:
         [name] = [name for name in packed.namelist() if name.endswith(".dist-info/METADATA")]
-        metadata = email.message_from_bytes(packed.read(name))
-    home = next(
-        url for name, _, url in (u.partition(", ") for u in metadata.get_all("Project-URL")) if name == "Source"
-    )
-    shown = str(metadata.get_payload(decode=True), "utf-8")
+        metadata = email.message_from_string(packed.read(name).decode())
+    urls = dict(entry.split(", ", 1) for entry in metadata.get_all("Project-URL", []))
+    home, shown = urls["Source"], str(metadata.get_payload())
 
     assert metadata["Description-Content-Type"].startswith("text/markdown")
     assert [target for _, target in LINK.findall(shown)] == [
