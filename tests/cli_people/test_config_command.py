@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_people.people import BAD_USAGE, DONE, FAILED, Person, environment
 
 from ring_mcp.cli.clients import CLIENTS
+from tests.cli_people.people import BAD_USAGE, DONE, FAILED, Person, environment
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = {

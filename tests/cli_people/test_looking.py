@@ -10,13 +10,13 @@ from pathlib import Path
 
 import click
 import pytest
-from cli_people.odd_servers import answering
-from cli_people.people import BAD_USAGE, DONE, FAILED, UNDER_WAY, Person, environment
 
 from ring_mcp.cli.spend import Paid, since_when, totals
 from ring_mcp.domain import JobState
 from ring_mcp.presets import load_presets
 from ring_mcp.sandbox.server import SandboxServer
+from tests.cli_people.odd_servers import answering
+from tests.cli_people.people import BAD_USAGE, DONE, FAILED, UNDER_WAY, Person, environment
 
 NOW = datetime(2026, 11, 21, 15, 30, tzinfo=UTC)
 

@@ -11,12 +11,12 @@ import subprocess
 import sys
 
 import pytest
-from cli_people.people import DONE, FAILED, UNDER_WAY, Person, ctrl_c
-from cli_people.written import FRAME, billed_usd, by_id, clip, paid, prompt_of, rows, sums, write
-from server.wire import LIMIT_S, charges, eventually
 
 from ring_mcp.domain import JobState
 from ring_mcp.sandbox.server import SandboxServer
+from tests.cli_people.people import DONE, FAILED, UNDER_WAY, Person, ctrl_c
+from tests.cli_people.written import FRAME, billed_usd, by_id, clip, paid, prompt_of, rows, sums, write
+from tests.server.wire import LIMIT_S, charges, eventually
 
 LONG_S = 600.0
 INTERRUPTED = 130

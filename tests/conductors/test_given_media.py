@@ -13,13 +13,13 @@ from pathlib import Path
 import httpx2
 import pytest
 from PIL import Image
-from running import ACTOR, charges, job_of, running
 
 from ring_mcp.domain import ImageRequest, JobState, VideoPlan, VideoRequest
 from ring_mcp.errors import CapExceeded, InvalidRequest, StorageError
 from ring_mcp.sandbox.app import XAI_PATH
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.sandbox.settings import DEFAULT_XAI_KEY
+from tests.conductors.running import ACTOR, charges, job_of, running
 
 
 def jpeg(width_px: int = 64, height_px: int = 32, colour: str = "red") -> bytes:

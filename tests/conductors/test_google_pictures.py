@@ -7,7 +7,6 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from running import ACTOR, LIMIT_S, charges, job_of, running, spool_is_empty
 
 from ring_mcp.app import open_app
 from ring_mcp.config import load_config
@@ -16,6 +15,7 @@ from ring_mcp.errors import InvalidRequest, ModelRetired, ProviderAuthError
 from ring_mcp.ledger.base import JobQuery
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.sandbox.settings import DEFAULT_GOOGLE_KEY
+from tests.conductors.running import ACTOR, LIMIT_S, charges, job_of, running, spool_is_empty
 
 CAT = ImageRequest(prompt="a cat on a wall", provider="google")
 CATS = ImageRequest(prompt="cats", provider="google", n=3)

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from running import ACTOR, charges, job_of, running, settled, spool_is_empty
 
 from ring_mcp.conductors.inputs import MediaInputs
 from ring_mcp.conductors.thumbnails import Thumbnails
@@ -22,6 +21,7 @@ from ring_mcp.providers.base import Downloaded
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.storage.base import Storage
 from ring_mcp.storage.local import LocalStorage
+from tests.conductors.running import ACTOR, charges, job_of, running, settled, spool_is_empty
 
 TITLE = Thumbnail(template="title_card", overlays=(Overlay(text="Лодка", role="title"),))
 BOAT = VideoRequest(prompt="a boat turns", duration_s=1, thumbnail=TITLE)

@@ -7,12 +7,12 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from running import ACTOR, charges, job_of, running, settled
 
 from ring_mcp.domain import ImageRequest, JobState, VideoRequest
 from ring_mcp.errors import CapExceeded, InvalidRequest
 from ring_mcp.ledger.base import JobQuery
 from ring_mcp.sandbox.server import SandboxServer
+from tests.conductors.running import ACTOR, charges, job_of, running, settled
 
 BOAT = VideoRequest(prompt="a boat turns into the wind", duration_s=2)
 

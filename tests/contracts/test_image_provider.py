@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from provider_services import KEYS, OLD_SPELLING, PRESETS, TODAY, WRONG_KEY, InstantClock, connected
 
 from ring_mcp.domain import ImagePlan, ImageRequest
 from ring_mcp.errors import (
@@ -40,6 +39,7 @@ from ring_mcp.providers.google.images import GoogleImages
 from ring_mcp.providers.xai.images import XaiImages
 from ring_mcp.sandbox.fault_kinds import FAULT_KINDS
 from ring_mcp.sandbox.server import SandboxServer
+from tests.contracts.provider_services import KEYS, OLD_SPELLING, PRESETS, TODAY, WRONG_KEY, InstantClock, connected
 
 LIMIT_S = 20.0
 SETTINGS = ImageSettings(

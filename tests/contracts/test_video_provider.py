@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from provider_services import KEYS, OLD_SPELLING, PRESETS, TODAY, WRONG_KEY, InstantClock, connected
 
 from ring_mcp.domain import Output, VideoPlan, VideoRequest
 from ring_mcp.errors import (
@@ -36,6 +35,7 @@ from ring_mcp.providers.google.videos import GoogleVideos
 from ring_mcp.providers.xai.videos import XaiVideos
 from ring_mcp.sandbox.fault_kinds import FAULT_KINDS
 from ring_mcp.sandbox.server import SandboxServer
+from tests.contracts.provider_services import KEYS, OLD_SPELLING, PRESETS, TODAY, WRONG_KEY, InstantClock, connected
 
 LIMIT_S = 20.0
 SETTINGS = VideoSettings(

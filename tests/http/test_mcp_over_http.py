@@ -8,7 +8,10 @@ import json
 import httpx2
 import jsonschema
 import pytest
-from http_reach import (
+from mcp import MCPError
+
+from ring_mcp.sandbox.server import SandboxServer
+from tests.http.http_reach import (
     ALICE,
     API,
     BOB,
@@ -22,9 +25,6 @@ from http_reach import (
     eventually,
     mcp_client,
 )
-from mcp import MCPError
-
-from ring_mcp.sandbox.server import SandboxServer
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -7,10 +7,10 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator
 
-from http_reach import LIMIT_S
 from starlette.types import Receive, Scope, Send
 
 from ring_mcp.server.listener import ImpatientProtocol, bind, listen
+from tests.http.http_reach import LIMIT_S
 
 PIECE = b"x" * 1024 * 1024
 PIECES = 64

@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-from kill_client import Reply, Server, ServerDied
-from kill_points import Kind, Point, arguments, frame_of, tool_of
-from kill_world import PAST_EVERY_DEADLINE_S, SHORT_LEASE_S, LedgerKind, MakeWorld, World, until
-from victim import Fate
+
+from tests.kill.kill_client import Reply, Server, ServerDied
+from tests.kill.kill_points import Kind, Point, arguments, frame_of, tool_of
+from tests.kill.kill_world import PAST_EVERY_DEADLINE_S, SHORT_LEASE_S, LedgerKind, MakeWorld, World, until
+from tests.kill.victim import Fate
 
 KILLED = -9
 PLAIN = Fate(lease_s=SHORT_LEASE_S)

@@ -8,10 +8,10 @@ from typing import Any
 
 import httpx2
 import pytest
-from foreign_storage import Bucket
 from PIL import Image
 
 from ring_mcp.sandbox.server import SandboxServer
+from tests.sandbox.foreign_storage import Bucket
 
 V1 = {"model": "grok-imagine-image", "prompt": "a lighthouse"}
 V2 = {"model": "grok-imagine-image-2.0", "prompt": "a lighthouse"}

@@ -11,10 +11,10 @@ from typing import Any
 import av
 import httpx2
 import pytest
-from foreign_storage import Bucket
 from PIL import Image
 
 from ring_mcp.sandbox.server import SandboxServer
+from tests.sandbox.foreign_storage import Bucket
 
 V1 = {"model": "grok-imagine-video", "prompt": "a fox in the snow", "duration": 1}
 V15 = V1 | {"model": "grok-imagine-video-1.5"}

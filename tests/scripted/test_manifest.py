@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_clock import FakeClock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +18,7 @@ from ring_mcp.clock import SystemClock
 from ring_mcp.errors import InvalidRequest, RingError
 from ring_mcp.scripted.clips import ClipRun, manifest_fields
 from ring_mcp.scripted.manifest import Manifest, merged
+from tests.fake_clock import FakeClock
 
 MODES = ("draft", "draft_i2v", "production", "production_i2v")
 NOT_MANIFESTS = [

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from server.wire import RingProcess, SdkClient, charges, environment
 
 from ring_mcp.sandbox.server import SandboxServer
+from tests.server.wire import RingProcess, SdkClient, charges, environment
 
 PACE = {"VIDEO_GEN_POLL_INTERVAL_MS": "30"}
 

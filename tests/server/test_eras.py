@@ -11,9 +11,9 @@ from urllib.request import url2pathname
 import pytest
 from mcp.types import CallToolResult
 from PIL import Image
-from server.wire import LEGACY, MODERN, RingProcess, SdkClient, charges, environment
 
 from ring_mcp.sandbox.server import SandboxServer
+from tests.server.wire import LEGACY, MODERN, RingProcess, SdkClient, charges, environment
 
 ERAS = {"auto": MODERN, "legacy": LEGACY}
 

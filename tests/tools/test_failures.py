@@ -8,9 +8,9 @@ from typing import Any
 
 import jsonschema
 import pytest
-from server.wire import RingProcess, ToolReply, charges, environment, eventually
 
 from ring_mcp.sandbox.server import SandboxServer
+from tests.server.wire import RingProcess, ToolReply, charges, environment, eventually
 
 CREATE = {"path": "/images/generations"}
 

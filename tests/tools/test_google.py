@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from server.wire import RingProcess, charges
 
 from ring_mcp.sandbox.server import SandboxServer
+from tests.server.wire import RingProcess, charges
 
 
 def test_a_picture_from_google_has_its_address_its_cost_and_its_model(

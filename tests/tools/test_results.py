@@ -11,15 +11,15 @@ from typing import Any
 
 import jsonschema
 import pytest
-from ledger_samples import planned
 from PIL import Image
-from server.wire import RingProcess, ToolReply, charges, environment, eventually
 
 from ring_mcp.conductors.jobs import PROGRESS_INTERVAL_S
 from ring_mcp.domain import JobState
 from ring_mcp.domain.fields import MAX_WAIT_S
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.tools.job_answers import report
+from tests.ledger_samples import planned
+from tests.server.wire import RingProcess, ToolReply, charges, environment, eventually
 
 MAX_RESULT_BYTES = 900_000
 MAX_PREVIEW_BYTES = 64 * 1024
