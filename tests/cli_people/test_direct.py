@@ -20,7 +20,8 @@ CLIPS = [
 
 
 def write(person: Person, clips: list[dict[str, Any]] | None = None) -> str:
-    content = {"project": "harbour", "workflow": "legacy", "modes": {"draft": {}}, "clips": clips or CLIPS}
+    modes: dict[str, Any] = {"draft": {}}
+    content = {"project": "harbour", "workflow": "legacy", "modes": modes, "clips": clips or CLIPS}
     (person.folder / "jobs.json").write_text(json.dumps(content))
     return "jobs.json"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -113,7 +114,7 @@ def test_totals_are_those_of_their_rows() -> None:
             assert sum(row[key] for row in rows) == value
 
 
-def listing(*models: dict[str, object]) -> bytes:
+def listing(*models: Mapping[str, object]) -> bytes:
     body = json.dumps({"models": models}).encode()
     return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n" + (
         f"content-length: {len(body)}\r\n\r\n".encode() + body

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -296,7 +297,7 @@ def test_a_given_source_is_edited_in_place_of_the_draft(person: Person, sandbox:
 def test_a_clip_that_was_made_at_720p_is_not_paid_for_again_by_a_remaster_unless_its_words_changed(
     person: Person, sandbox: SandboxServer
 ) -> None:
-    production = {"video": {"qualityMode": "production"}}
+    production: dict[str, Any] = {"video": {"qualityMode": "production"}}
     person.types("script", write(person, clip("one", **production)))
     script = write(person, clip("one", **production), clip("two"))
     told = person.json("script", script, "--remaster")

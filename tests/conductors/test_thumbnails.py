@@ -19,7 +19,7 @@ from ring_mcp.errors import ProviderUnavailable
 from ring_mcp.media.identify import hash_file, identify
 from ring_mcp.providers.base import Downloaded
 from ring_mcp.sandbox.server import SandboxServer
-from ring_mcp.storage.base import Storage
+from ring_mcp.storage.base import Storage, StoredFile
 from ring_mcp.storage.local import LocalStorage
 from tests.conductors.running import ACTOR, charges, job_of, running, settled, spool_is_empty
 
@@ -219,7 +219,7 @@ async def test_another_thumbnail_is_another_request_and_the_same_one_joins(
 class _Stuck(LocalStorage):
     """Never comes back from a put."""
 
-    async def put(self, key: str, media: MediaFile, metadata: Mapping[str, str]) -> object:  # type: ignore[override]
+    async def put(self, key: str, media: MediaFile, metadata: Mapping[str, str]) -> StoredFile:
         await asyncio.Event().wait()
         raise AssertionError
 

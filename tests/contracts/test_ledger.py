@@ -126,7 +126,7 @@ async def test_what_was_written_reads_back_equal_at_every_step(
     assert await ledger.get(job.id) == job
     while states := next_states(job):
         state = data.draw(st.sampled_from(states))
-        changes = data.draw(happenings)
+        changes: dict[str, Any] = data.draw(happenings)
         if state is JobState.UNKNOWN or state in TERMINAL - {JobState.DONE}:
             changes["failure"] = data.draw(failures)
         if state in TERMINAL:

@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -168,7 +169,7 @@ class Deaths:
         if self._point.outcome == "planned":
             await self._go_on_without_the_still(server, request, paid)
         spend = await world.spend()
-        assert (spend.unknown_jobs, spend.month_reserved_usd) == (0, 0)
+        assert (spend.unknown_jobs, spend.month_reserved_usd) == (0, Decimal(0))
 
     async def _go_on_without_the_still(self, server: Server, request: Request, paid: bool) -> None:
         """Of a still that was paid for no second one is made; of one that was not, the clip is made after all."""

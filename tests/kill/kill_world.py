@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import sqlite3
@@ -134,14 +135,11 @@ class World:
         path = self.state / "ledger.db"
         if not path.exists():
             return []
-        connection = sqlite3.connect(path, timeout=10.0)
-        try:
-            connection.row_factory = sqlite3.Row
-            if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'media_jobs'").fetchall():
+        with contextlib.closing(sqlite3.connect(path, timeout=10.0)) as file:
+            file.row_factory = sqlite3.Row
+            if not file.execute("SELECT 1 FROM sqlite_master WHERE name = 'media_jobs'").fetchall():
                 return []
-            return [dict(row) for row in connection.execute(sql).fetchall()]
-        finally:
-            connection.close()
+            return [dict(row) for row in file.execute(sql).fetchall()]
 
     def rows(self) -> list[dict[str, Any]]:
         rows = self.query("SELECT * FROM media_jobs ORDER BY created_at, id")

@@ -44,7 +44,7 @@ ONE = Output(url="data:;base64,aGVsbG8=", content_type="image/jpeg")
 
 
 def plan(**changes: Any) -> ImagePlan:
-    return image_plan(**{"model": MODEL, "deferred": False} | changes)
+    return image_plan(**{"model": MODEL, "deferred": False, **changes})
 
 
 def answer(*parts: Any, usage: Any = USAGE, **candidate: Any) -> dict[str, Any]:

@@ -118,7 +118,7 @@ def test_a_later_success_clears_the_old_error_and_a_later_error_stands(opened: O
 
 
 def test_version_2_is_read_and_written_as_3_with_all_that_others_put_there(opened: Opened) -> None:
-    foreign = {
+    foreign: dict[str, Any] = {
         "version": 2,
         "editor": {"zoom": 2, "name": "Їжак \ud800"},
         "clips": [

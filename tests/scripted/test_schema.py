@@ -42,7 +42,7 @@ def overlay(**changes: Any) -> dict[str, Any]:
     return clip(thumbnail={"enabled": True, "overlays": [{"text": "x", **changes}]})
 
 
-REFUSED = [
+REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"schemaVersion": "2.0"}, 'schemaVersion must be "1.0", the only one that is known here'),
     ({"schemaVersion": 1.0}, 'schemaVersion must be "1.0", the only one that is known here'),
     ({"requestId": ""}, "requestId: String should have at least 1 character"),

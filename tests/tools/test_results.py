@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ def schemas(shared_ring: RingProcess) -> dict[str, Any]:
 
 
 @pytest.fixture
-def check(schemas: dict[str, Any]) -> Iterator[Any]:
+def check(schemas: dict[str, Any]) -> Callable[[str, ToolReply], dict[str, Any]]:
     """Check a success against the schema that its tool declares; returns its data."""
 
     def checked(tool: str, reply: ToolReply) -> dict[str, Any]:
