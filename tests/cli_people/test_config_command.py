@@ -69,6 +69,23 @@ def test_the_configuration_is_that_of_the_examples_for_this_clone_and_goes_into_
     assert file.read_text(encoding="utf-8") == printed.stdout
 
 
+@pytest.mark.parametrize(
+    ("settings", "extras"),
+    [
+        ({"FILE_BACKEND": "s3", "RING_S3_BUCKET": "mine"}, ["--extra", "s3"]),
+        ({"RING_SANDBOX": "on"}, ["--extra", "video"]),
+        ({"FILE_BACKEND": "nonsense"}, []),
+    ],
+)
+def test_the_command_installs_the_extras_that_the_settings_need(
+    person: Person, settings: dict[str, str], extras: list[str]
+) -> None:
+    printed = person.with_env(**settings).types("config", "claude-desktop")
+    assert printed.returncode == DONE, printed.stderr
+    args = json.loads(printed.stdout)["mcpServers"]["ring-mcp"]["args"]
+    assert args == ["run", "--no-dev", *extras, "--directory", str(ROOT), "ring-mcp"]
+
+
 @pytest.mark.parametrize("client", ["vscode", "codex"])
 def test_writing_it_twice_changes_nothing_and_leaves_no_backup(person: Person, tmp_path: Path, client: str) -> None:
     file = tmp_path / "own"

@@ -73,7 +73,8 @@ def commands() -> list[str]:
 def ring_commands() -> list[str]:
     """Every ``uv run ring-mcp …`` of the README, once, without the installation before it."""
     found = [line.removeprefix("pip install uv && ") for line in commands()]
-    return sorted({line for line in found if line.removeprefix(IN_SANDBOX).startswith("uv run ring-mcp")})
+    ours = re.compile(r"uv run (--no-dev )?ring-mcp\b")
+    return sorted({line for line in found if ours.match(line.removeprefix(IN_SANDBOX))})
 
 
 def ends_by_itself(command: str) -> bool:
