@@ -5,46 +5,55 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ring_mcp import __version__
-from ring_mcp.backends import open_providers, open_storage, with_sandbox
+from ring_mcp.backends import open_ledger, open_providers, open_queue, open_storage, with_sandbox
 from ring_mcp.clock import Clock, SystemClock
-from ring_mcp.conductors.advance import Advance
 from ring_mcp.conductors.health import HealthConductor
-from ring_mcp.conductors.homecoming import Homecoming, remove_old_files
-from ring_mcp.conductors.image import ImageConductor, image_audit
-from ring_mcp.conductors.input_files import remove_old_inputs
-from ring_mcp.conductors.inputs import MediaInputs
-from ring_mcp.conductors.intake import Intake
-from ring_mcp.conductors.jobs import JobRunner
-from ring_mcp.conductors.pacing import paces_of
-from ring_mcp.conductors.preparation import Preparation
-from ring_mcp.conductors.recording import WriteAhead
-from ring_mcp.conductors.sidecars import Sidecars
-from ring_mcp.conductors.thumbnails import Thumbnails
-from ring_mcp.conductors.video import VideoConductor, video_audit
+from ring_mcp.conductors.image import ImageConductor
+from ring_mcp.conductors.paid_calls import PaidCalls
+from ring_mcp.conductors.video import VideoConductor
 from ring_mcp.config import Config
+from ring_mcp.domain import MediaKind
 from ring_mcp.errors import LedgerBehind, LedgerError
+from ring_mcp.jobs.input_files import remove_old_inputs
+from ring_mcp.jobs.inputs import MediaInputs
+from ring_mcp.jobs.opening import Opening
+from ring_mcp.jobs.outcomes import Pace
+from ring_mcp.jobs.preparing import Preparing
+from ring_mcp.jobs.queue.base import JobQueue
+from ring_mcp.jobs.rendering import Rendering
+from ring_mcp.jobs.runner import JobRunner
+from ring_mcp.jobs.sidecars import Sidecars
+from ring_mcp.jobs.steps import Steps
+from ring_mcp.jobs.storing import Storing
+from ring_mcp.jobs.submitting import Submitting
+from ring_mcp.jobs.thumbnails import Thumbnails
+from ring_mcp.jobs.tidying import remove_old_files, tidy_spool
+from ring_mcp.jobs.watch import JobWatch
+from ring_mcp.jobs.write_ahead import WriteAhead
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.plans.image import ImageSettings
 from ring_mcp.plans.video import VideoSettings
 from ring_mcp.presets import Presets, load_presets
+from ring_mcp.providers.base import Providers
 from ring_mcp.storage.base import Links, Storage
 from ring_mcp.tools.job_answers import Previews
 
 if TYPE_CHECKING:
-    from ring_mcp.tools.in_process import InProcessMaker
+    from ring_mcp.clients.in_process import InProcessMaker
     from ring_mcp.tools.prompts import Prompt
     from ring_mcp.tools.resources import Resources
     from ring_mcp.tools.tool import Tool
 
 logger = logging.getLogger(__name__)
 
-FIRST_FRAME_MARGIN_S = 10.0
-LEDGER_FILE = "ledger.db"
+IMAGE_POLL_INTERVAL_S = 1.0
+VIDEO_SUBMIT_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +64,9 @@ class App:
     presets: Presets
     ledger: Ledger
     storage: Storage
-    runner: JobRunner
-    intake: Intake
+    queue: JobQueue
+    watch: JobWatch
+    calls: PaidCalls
     images: ImageConductor
     videos: VideoConductor
     health: HealthConductor
@@ -74,7 +84,7 @@ class App:
         return [
             image_create_tool(self.images, self.previews, wait_s, self.presets),
             video_create_tool(self.videos, self.previews, wait_s, self.presets),
-            job_get_tool(self.runner, self.intake, self.previews, wait_s),
+            job_get_tool(self.calls, self.previews, wait_s),
             job_list_tool(self.ledger, self.storage),
             script_run_tool(
                 lambda actor_id: self.maker(actor_id, may_see=actor_id),
@@ -87,14 +97,14 @@ class App:
         ]
 
     def maker(self, actor_id: str, *, may_see: str | None) -> InProcessMaker:
-        from ring_mcp.tools.in_process import InProcessMaker
+        from ring_mcp.clients.in_process import InProcessMaker
 
-        return InProcessMaker(self.images, self.videos, self.runner, self.intake, actor_id=actor_id, may_see=may_see)
+        return InProcessMaker(self.images, self.videos, self.calls, actor_id=actor_id, may_see=may_see)
 
     def resources(self) -> Resources:
         from ring_mcp.tools.resources import Resources
 
-        return Resources(self.runner, self.presets, self.storage)
+        return Resources(self.calls, self.presets, self.storage)
 
     def prompts(self) -> list[Prompt]:
         from ring_mcp.tools.prompts import storyboard_prompt
@@ -132,44 +142,39 @@ async def open_app(
         inputs = MediaInputs(
             storage, fetch=http.download, check_address=http.check_address, folders=config.input_dirs, spool=spool
         )
-        thumbnails = Thumbnails(
-            inputs, storage, spool=spool, prefix=config.image_gen_storage_prefix, font=config.thumbnail_font
-        )
-        homecoming = Homecoming(
-            providers,
-            storage,
-            clock,
-            spool=spool,
-            previews=previews,
-            thumbnails=thumbnails,
-            audit_of={"image": image_audit, "video": video_audit},
-            sidecars=Sidecars(storage, ledger, spool) if config.sidecar else None,
-        )
-        preparation = Preparation(inputs, clock)
-        paces = paces_of(config)
-        advance = Advance(
-            providers, homecoming, preparation, clock, paces, death_is_certain=config.database_url is None
-        )
-        runner = JobRunner(ledger, advance, WriteAhead(state / "unwritten"), clock)
-        intake = Intake(
+        paces, watch = paces_of(config), JobWatch(ledger, clock)
+        steps = _wire_steps(config, providers, storage, ledger, inputs, clock, paces, previews)
+        runner = JobRunner(ledger, steps, WriteAhead(state / "unwritten"), watch, clock)
+        queue = open_queue(config, ledger, runner, clock)
+        opening = Opening(
             ledger=ledger,
-            storage=storage,
-            runner=runner,
+            queue=queue,
             providers=providers,
             caps=config.caps,
             clock=clock,
             spool=spool,
+            sandbox=bool(config.sandbox),
+        )
+        calls = PaidCalls(
+            opening=opening,
+            queue=queue,
+            watch=watch,
+            inputs=inputs,
+            ledger=ledger,
+            storage=storage,
+            caps=config.caps,
+            clock=clock,
             timeouts_s={kind: pace.poll_timeout_s for kind, pace in paces.items()},
             sandbox=bool(config.sandbox),
         )
         settings = video_settings(config)
-        images = ImageConductor(intake, inputs, presets, settings.images, clock)
-        frame_wait_s = paces["image"].poll_timeout_s + FIRST_FRAME_MARGIN_S
-        videos = VideoConductor(intake, runner, inputs, presets, settings, clock, first_frame_wait_s=frame_wait_s)
-        preparation.make_first_frame = videos.make_first_frame
+        images = ImageConductor(calls, inputs, presets, settings.images, clock)
+        videos = VideoConductor(calls, inputs, presets, settings, clock)
         default = config.image_gen_provider
         image_model = settings.images.models.get(default) or presets.defaults.image[default].model
-        video_models = [settings.model] if settings.model else [mode.model for mode in presets.modes.values()]
+        video_models = [settings.model] if settings.model else [*presets.mode_models("xai")]
+        if config.google_api_key is not None:  # without its key nobody can ask it for clips
+            video_models += presets.mode_models("google")
         health = HealthConductor(
             ledger=ledger,
             storage=storage,
@@ -190,20 +195,70 @@ async def open_app(
             logger.error("%s", exc.message)
         await asyncio.to_thread(remove_old_files, [spool, state / "previews"])
         await asyncio.to_thread(remove_old_inputs, spool)
-        await runner.start(take_over=take_over)
-        stack.push_async_callback(runner.aclose)
+        await queue.start(take_over=take_over)
+        stack.push_async_callback(queue.aclose)
+        if take_over:
+            stack.callback(asyncio.create_task(tidy_spool(spool, ledger, clock)).cancel)
         yield App(
             config=config,
             presets=presets,
             ledger=ledger,
             storage=storage,
-            runner=runner,
-            intake=intake,
+            queue=queue,
+            watch=watch,
+            calls=calls,
             images=images,
             videos=videos,
             health=health,
             previews=Previews(previews),
         )
+
+
+def _wire_steps(
+    config: Config,
+    providers: Providers,
+    storage: Storage,
+    ledger: Ledger,
+    inputs: MediaInputs,
+    clock: Clock,
+    paces: Mapping[MediaKind, Pace],
+    previews: Path | None,
+) -> Steps:
+    spool = config.state_path / "spool"
+    thumbnails = Thumbnails(
+        inputs, storage, spool=spool, prefix=config.image_gen_storage_prefix, font=config.thumbnail_font
+    )
+    storing = Storing(
+        providers,
+        storage,
+        clock,
+        spool=spool,
+        previews=previews,
+        thumbnails=thumbnails,
+        sidecars=Sidecars(storage, ledger, spool) if config.sidecar else None,
+    )
+    submitting = Submitting(
+        providers,
+        Preparing(inputs, ledger, clock),
+        clock,
+        paces,
+        spool=spool,
+        death_is_certain=config.database_url is None,
+    )
+    return Steps(submitting, Rendering(providers, clock, paces), storing)
+
+
+def paces_of(config: Config) -> dict[MediaKind, Pace]:
+    """How long to wait for what."""
+    image_s = config.image_gen_poll_timeout_ms / 1000
+    return {
+        "image": Pace(submit_timeout_s=image_s, poll_interval_s=IMAGE_POLL_INTERVAL_S, poll_timeout_s=image_s),
+        "video": Pace(
+            submit_timeout_s=VIDEO_SUBMIT_TIMEOUT_S,
+            poll_interval_s=config.video_gen_poll_interval_ms / 1000,
+            poll_timeout_s=config.video_gen_poll_timeout_ms / 1000,
+        ),
+    }
 
 
 def image_settings(config: Config) -> ImageSettings:
@@ -225,27 +280,3 @@ def video_settings(config: Config) -> VideoSettings:
         aspect_ratio=config.xai_video_aspect_ratio,
         images=image_settings(config),
     )
-
-
-def open_ledger(config: Config, clock: Clock | None = None) -> Ledger:
-    """The configured ledger, not yet started."""
-    clock = clock or SystemClock()
-    if config.database_url is not None:
-        from ring_mcp.ledger.postgres import PostgresLedger
-
-        return PostgresLedger(config.database_url.get_secret_value(), clock)
-    from ring_mcp.ledger.sqlite import SqliteLedger
-
-    return SqliteLedger(config.state_path / LEDGER_FILE, clock)
-
-
-async def migrate_ledger(config: Config) -> list[str]:
-    """Bring the ledger's tables up to date. Returns the files that were applied (SQLite applies them by itself)."""
-    if config.database_url is not None:
-        from ring_mcp.ledger.postgres import migrate
-
-        return await migrate(config.database_url.get_secret_value())
-    ledger = open_ledger(config)
-    await ledger.start()
-    await ledger.aclose()
-    return []

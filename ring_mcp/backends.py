@@ -1,4 +1,4 @@
-"""Config -> providers and storage, or the sandbox in their place. With ``app`` the only place to name adapters."""
+"""Config -> providers, storage, ledger and queue, or the sandbox in their place. The only place to name adapters."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from pydantic import SecretStr
 
 from ring_mcp.clock import Clock, SystemClock
 from ring_mcp.config import Config
+from ring_mcp.jobs.queue.base import JobQueue
+from ring_mcp.jobs.runner import JobRunner
+from ring_mcp.ledger.base import Ledger
 from ring_mcp.presets import Presets
 from ring_mcp.providers.base import ListsModels, Providers
 from ring_mcp.providers.google.images import GoogleImages
@@ -20,6 +23,8 @@ from ring_mcp.providers.xai.images import XaiImages
 from ring_mcp.providers.xai.models import XaiModels
 from ring_mcp.providers.xai.videos import XaiVideos
 from ring_mcp.storage.base import Links, Storage
+
+LEDGER_FILE = "ledger.db"
 
 
 def open_providers(
@@ -140,3 +145,34 @@ def with_sandbox(config: Config, stack: contextlib.AsyncExitStack) -> Config:
             "ringbase_api_token": SecretStr(DEFAULT_RINGBASE_TOKEN),
         }
     )
+
+
+def open_ledger(config: Config, clock: Clock | None = None) -> Ledger:
+    """The configured ledger, not yet started."""
+    clock = clock or SystemClock()
+    if config.database_url is not None:
+        from ring_mcp.ledger.postgres import PostgresLedger
+
+        return PostgresLedger(config.database_url.get_secret_value(), clock)
+    from ring_mcp.ledger.sqlite import SqliteLedger
+
+    return SqliteLedger(config.state_path / LEDGER_FILE, clock)
+
+
+async def migrate_ledger(config: Config) -> list[str]:
+    """Bring the ledger's tables up to date. Returns the files that were applied (SQLite applies them by itself)."""
+    if config.database_url is not None:
+        from ring_mcp.ledger.postgres import migrate
+
+        return await migrate(config.database_url.get_secret_value())
+    ledger = open_ledger(config)
+    await ledger.start()
+    await ledger.aclose()
+    return []
+
+
+def open_queue(config: Config, ledger: Ledger, runner: JobRunner, clock: Clock) -> JobQueue:
+    """Who carries jobs on."""
+    from ring_mcp.jobs.queue.in_process import InProcessQueue
+
+    return InProcessQueue(ledger, runner, clock)

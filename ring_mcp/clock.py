@@ -8,6 +8,11 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 
+def to_iso(at: datetime) -> str:
+    """A time as JSON has it everywhere here: UTC, with milliseconds and a Z."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 class Clock(Protocol):
     """What the product needs of time. ``sleep`` takes seconds; ``now`` is aware and UTC."""
 

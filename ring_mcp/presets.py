@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Literal, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
@@ -73,6 +73,7 @@ class VideoPrices(_Entry):
 class Model(_Entry):
     """What every model has. ``retires_on`` is the first day without it.
 
+    ``redirect``: its successor then serves the name, or already from ``redirect_from``, so that nobody is surprised.
     ``own_endpoint``: an endpoint of the operator's own may serve it even then.
     """
 
@@ -82,10 +83,22 @@ class Model(_Entry):
     retires_on: date | None = None
     replaced_by: str | None = None
     redirect: bool = False
+    redirect_from: date | None = None
     own_endpoint: bool = False
 
     def is_retired(self, today: date) -> bool:
         return self.retires_on is not None and today >= self.retires_on
+
+    def is_redirected(self, today: date) -> bool:
+        """Whether its successor is asked in its place."""
+        early = self.redirect_from is not None and today >= self.redirect_from
+        return self.redirect and (early or self.is_retired(today))
+
+    @model_validator(mode="after")
+    def _redirects_until_it_retires(self) -> Self:
+        if self.redirect_from is not None and not (self.redirect and self.is_retired(date.max)):
+            raise ValueError("redirectFrom needs redirect and retiresOn")
+        return self
 
     def _check_has_prices(self, prices: object | None) -> None:
         if prices is None and (self.retires_on is None or self.redirect or self.own_endpoint):
@@ -196,8 +209,13 @@ class Presets(_Entry):
         """Every model that is used when nobody names one, each once."""
         video = self.defaults.video
         images = (chosen.model for chosen in self.defaults.image.values())
-        modes = (mode.model for mode in self.modes.values())
+        modes = (name for provider in get_args(ProviderName) for name in self.mode_models(provider))
         return tuple(dict.fromkeys([*images, *modes, video.remaster_edit_model, video.extend_model]))
+
+    def mode_models(self, provider: ProviderName) -> tuple[str, ...]:
+        """What the quality modes take from this provider, each once."""
+        chosen = (mode.of(provider).model for mode in self.modes.values())
+        return tuple(dict.fromkeys(name for name in chosen if self.video_models[name].provider == provider))
 
     def token_prices(self) -> Mapping[str, Mapping[str, Decimal]]:
         """By model: what a million tokens of each kind cost, in dollars."""
@@ -214,11 +232,13 @@ class Presets(_Entry):
         for mode_name, mode in self.modes.items():
             if mode.model not in self.video_models:
                 raise ValueError(f"modes.{mode_name}.model names {mode.model!r}, which videoModels does not have")
+            self._check_resolution(f"modes.{mode_name}", mode)
             for provider, choice in mode.providers.items():
                 model_of_choice = self.video_models.get(choice.model)
+                where = f"modes.{mode_name}.providers.{provider}"
                 if model_of_choice is None or model_of_choice.provider != provider:
-                    where = f"modes.{mode_name}.providers.{provider}.model"
-                    raise ValueError(f"{where} names {choice.model!r}, not one of its videoModels")
+                    raise ValueError(f"{where}.model names {choice.model!r}, not one of its videoModels")
+                self._check_resolution(where, choice)
         for provider, chosen in self.defaults.image.items():
             default = self.image_models.get(chosen.model)
             if default is None or default.provider != provider:
@@ -238,6 +258,11 @@ class Presets(_Entry):
                 if model.is_retired(date.max) and model.replaced_by is None:
                     raise ValueError(f"{table}.{name} retires but has no replacedBy")
         return self
+
+    def _check_resolution(self, where: str, choice: ModeChoice) -> None:
+        """What a model makes has a price: that is checked where the model is read."""
+        if choice.resolution not in self.video_models[choice.model].resolutions:
+            raise ValueError(f"{where}.resolution is {choice.resolution!r}, which {choice.model} does not make")
 
 
 M = TypeVar("M", bound=Model)

@@ -78,6 +78,40 @@ def test_a_model_lives_until_the_day_before_its_retirement_and_one_without_a_dat
     assert not models[XAI].is_retired(retired.retires_on.max)
 
 
+@pytest.mark.parametrize("table", ["imageModels", "videoModels"])
+def test_every_successor_is_here_to_stay(table: str) -> None:
+    successors = {model["replacedBy"] for model in SHIPPED[table].values() if "replacedBy" in model}
+    assert successors
+    for name in successors:
+        assert not {"retiresOn", "replacedBy", "redirect"} & SHIPPED[table][name].keys(), name
+
+
+def test_nothing_that_is_used_without_being_named_is_on_its_way_out() -> None:
+    presets = load_presets()
+    assert "gemini-omni-1.2-flash" in presets.default_models
+    for name in presets.default_models:
+        model = presets.image_models.get(name) or presets.video_models[name]
+        assert (model.retires_on, model.redirect) == (None, False), name
+
+
+def test_the_tokens_of_a_model_that_is_redirected_keep_their_price_for_the_jobs_that_it_still_has() -> None:
+    tokens = load_presets().token_prices()
+    assert tokens["gemini-omni-1.1-flash"]["video"] == Decimal("17.50")
+    assert tokens["gemini-omni-1.2-flash"]["video"] == Decimal(12)
+
+
+def test_a_second_of_a_clip_costs_its_tokens_rounded_up() -> None:
+    """5,792 tokens a second of 720p, by the provider reference, and 2,040 an image."""
+    priced = {name: model.prices for name, model in load_presets().video_models.items() if model.prices}
+    counted = {name: prices for name, prices in priced.items() if prices.million_tokens_usd}
+    assert len(counted) == 2
+    for name, prices in counted.items():
+        second = 5792 * prices.million_tokens_usd["video"] / 10**6
+        image = 2040 * prices.million_tokens_usd["input"] / 10**6
+        assert 0 <= prices.second_usd["720p"] - second < Decimal("0.0001"), name
+        assert 0 <= prices.input_image_usd - image < Decimal("0.0001"), name
+
+
 FAULTS: dict[str, tuple[Callable[[Raw], object], list[str]]] = {
     "a missing price": (
         lambda raw: raw["imageModels"][XAI]["prices"]["imageUsd"]["low"].pop("2k"),
@@ -134,6 +168,22 @@ FAULTS: dict[str, tuple[Callable[[Raw], object], list[str]]] = {
     "a mode with another provider's model": (
         lambda raw: raw["modes"]["draft"]["providers"]["google"].update(model="grok-imagine-video"),
         ["modes.draft.providers.google.model names 'grok-imagine-video'", "videoModels"],
+    ),
+    "a mode in a size that its model does not make": (
+        lambda raw: raw["modes"]["draft"].update(resolution="1080p"),
+        ["modes.draft.resolution is '1080p'", "grok-imagine-video does not make"],
+    ),
+    "a mode in a size that another provider's model does not make": (
+        lambda raw: raw["modes"]["draft"]["providers"]["google"].update(resolution="480p"),
+        ["modes.draft.providers.google.resolution is '480p'", "gemini-omni-1.2-flash does not make"],
+    ),
+    "a day of redirection without redirection": (
+        lambda raw: raw["videoModels"]["gemini-omni-1.1-flash"].pop("redirect"),
+        ["videoModels.gemini-omni-1.1-flash", "redirectFrom needs redirect and retiresOn"],
+    ),
+    "a day of redirection of a model that stays": (
+        lambda raw: raw["videoModels"][XAI_VIDEO].update(redirect=True, redirectFrom="2026-11-28"),
+        [f"videoModels.{XAI_VIDEO}", "redirectFrom needs redirect and retiresOn"],
     ),
     "a token of an unknown kind": (
         lambda raw: raw["imageModels"]["gemini-3-pro-image"]["prices"]["millionTokensUsd"].update(audio="1"),

@@ -15,9 +15,9 @@ from ring_mcp.domain import DRIVEN, JobState, MediaKind
 
 if TYPE_CHECKING:
     from ring_mcp.app import App
+    from ring_mcp.clients.gateway import OnState
+    from ring_mcp.clients.in_process import InProcessMaker
     from ring_mcp.config import Config
-    from ring_mcp.server.gateway_client import OnState
-    from ring_mcp.tools.in_process import InProcessMaker
 
 LEAVING_S = 300.0
 """How long leaving may take: a request whose answer is cut off has an unknown outcome. A second Ctrl-C ends that."""
@@ -68,14 +68,14 @@ class InProcess:
         return await self._maker.look(job_id)
 
     async def leave(self, job_id: str) -> dict[str, Any]:
-        from ring_mcp.tools.in_process import told
+        from ring_mcp.clients.in_process import told
 
         until = time.monotonic() + LEAVING_S
         job = await self._maker.find(job_id)
         while not (job.is_settled or job.is_parked or job.state in _SUBMITTED) and time.monotonic() < until:
             await asyncio.sleep(0.05)
             job = await self._maker.find(job_id)
-        return told(await self._app.intake.deliver(job))
+        return told(await self._app.calls.deliver(job))
 
     async def health(self) -> dict[str, Any]:
         return (await self._app.health.check()).data()
@@ -116,7 +116,7 @@ def token_of(config: Config) -> str | None:
 @contextlib.asynccontextmanager
 async def open_backend(config: Config) -> AsyncIterator[Backend]:
     if config.api_base_url is not None:
-        from ring_mcp.server.gateway_client import open_gateway
+        from ring_mcp.clients.gateway import open_gateway
 
         async with open_gateway(config.api_base_url, token_of(config)) as client:
             yield client

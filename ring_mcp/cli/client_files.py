@@ -19,7 +19,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from ring_mcp.cli.clients import NAME, as_toml
+from ring_mcp.cli.client_configs import NAME, as_toml
 from ring_mcp.errors import RingError
 
 _OF_ONE_TRANSPORT = frozenset({"command", "args", "env", "env_vars", "cwd", "envFile"})

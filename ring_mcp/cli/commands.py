@@ -98,7 +98,7 @@ def serve(transport: str, host: str, port: int, sandbox: bool) -> None:
 @cli.command()
 def migrate() -> None:
     """Create or update the ledger's tables (SQLite does it by itself on first use)."""
-    from ring_mcp.app import LEDGER_FILE, migrate_ledger
+    from ring_mcp.backends import LEDGER_FILE, migrate_ledger
     from ring_mcp.config import load_config
 
     config = load_config()
@@ -116,9 +116,9 @@ def _register() -> None:
     from ring_mcp.cli.configure import config
     from ring_mcp.cli.create import image, video
     from ring_mcp.cli.direct import direct
+    from ring_mcp.cli.health import health, presets
     from ring_mcp.cli.jobs import jobs
-    from ring_mcp.cli.look import health, presets
-    from ring_mcp.cli.registry import check
+    from ring_mcp.cli.presets_check import check
     from ring_mcp.cli.script import script
     from ring_mcp.cli.spend import spend
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
+from ring_mcp.cli.client_configs import CLIENTS, ClientKind, as_text, server_command
 from ring_mcp.cli.client_files import NotMerged, merged_json, merged_toml, read_file, write
-from ring_mcp.cli.clients import CLIENTS, ClientKind, as_text, server_command
 from ring_mcp.config import load_config
 from ring_mcp.errors import ConfigError, InvalidRequest
 

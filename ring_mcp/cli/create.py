@@ -124,7 +124,7 @@ def _create(
     gateway: str | None,
 ) -> None:
     from ring_mcp.cli.backend import Backend, configured, limit_s
-    from ring_mcp.cli.following import Watch, fail, finish, follow
+    from ring_mcp.cli.progress import Watch, fail, finish, follow
     from ring_mcp.errors import RingError
 
     try:

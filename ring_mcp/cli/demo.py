@@ -14,12 +14,12 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from ring_mcp.app import open_ledger
+from ring_mcp.backends import open_ledger
+from ring_mcp.clients.stdio import ToolReply, ToolSession, stdio_session
 from ring_mcp.config import Config, child_environment, load_config
 from ring_mcp.domain import Job
 from ring_mcp.errors import RingError
 from ring_mcp.sandbox.server import SandboxServer
-from ring_mcp.server.client import ToolReply, ToolSession, stdio_session
 
 LIGHTHOUSE = "A lighthouse on a cliff at dusk, warm light in the windows, oil painting"
 KITES = "Two paper kites over a harbour, morning fog"

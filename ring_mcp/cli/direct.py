@@ -58,7 +58,7 @@ def direct(
     still under way.
     """
     from ring_mcp.cli.backend import limit_s
-    from ring_mcp.cli.following import fail
+    from ring_mcp.cli.progress import fail
     from ring_mcp.cli.script import Command
     from ring_mcp.errors import RingError
     from ring_mcp.scripted.direct import read_jobs

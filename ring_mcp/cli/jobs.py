@@ -20,7 +20,7 @@ from ring_mcp.errors import InvalidRequest, NotFound, RingError
 
 if TYPE_CHECKING:
     from ring_mcp.cli.backend import Backend
-    from ring_mcp.cli.following import Watch
+    from ring_mcp.cli.progress import Watch
     from ring_mcp.config import Config
     from ring_mcp.ledger.base import Ledger
 
@@ -93,7 +93,7 @@ def show(job_id: str, gateway: str | None) -> None:
 @gateway_option
 def resume(job_id: str, wait_s: float, as_json: bool | None, opened: bool, gateway: str | None) -> None:
     """Carry a parked job on and wait for it. Exit status 3: still under way."""
-    from ring_mcp.cli.following import fail, finish, follow
+    from ring_mcp.cli.progress import fail, finish, follow
 
     as_json = not sys.stdout.isatty() if as_json is None else as_json
 
@@ -180,7 +180,7 @@ async def _listed_here(config: Config, states: Sequence[str], limit: int) -> lis
 
 
 async def _listed_there(config: Config, states: Sequence[str], limit: int) -> list[dict[str, Any]]:
-    from ring_mcp.server.gateway_client import open_gateway
+    from ring_mcp.clients.gateway import open_gateway
 
     async with open_gateway(str(config.api_base_url), token_of(config)) as client:
         found = await client.jobs(states=states, limit=limit)
@@ -192,8 +192,8 @@ async def _listed_there(config: Config, states: Sequence[str], limit: int) -> li
 
 
 async def _shown_there(config: Config, job_id: str) -> dict[str, Any]:
-    from ring_mcp.server.gateway_client import open_gateway
-    from ring_mcp.tools.results import failure_facts
+    from ring_mcp.clients.gateway import open_gateway
+    from ring_mcp.tools.envelope import failure_facts
 
     async with open_gateway(str(config.api_base_url), token_of(config)) as client:
         try:
@@ -213,7 +213,7 @@ async def _get(ledger: Ledger, job_id: str) -> Job:
 
 @contextlib.asynccontextmanager
 async def _ledger() -> AsyncIterator[Ledger]:
-    from ring_mcp.app import open_ledger
+    from ring_mcp.backends import open_ledger
     from ring_mcp.config import load_config
 
     ledger = open_ledger(load_config())

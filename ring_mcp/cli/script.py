@@ -72,7 +72,7 @@ def script(
     Exit status: 0 all done, 1 a clip failed or could not be saved, 2 a bad file, usage or configuration, 3 some are
     still under way.
     """
-    from ring_mcp.cli.following import fail
+    from ring_mcp.cli.progress import fail
     from ring_mcp.errors import RingError
     from ring_mcp.scripted.run import RunOptions
     from ring_mcp.scripted.schema import read_script, script_schema
@@ -144,7 +144,7 @@ class Command:
 
     def carry_out(self) -> int:
         """The exit status."""
-        from ring_mcp.cli.following import INTERRUPTED
+        from ring_mcp.cli.progress import INTERRUPTED
         from ring_mcp.cli.script_table import ScriptTable
 
         with ScriptTable() as table:
@@ -179,7 +179,7 @@ class Command:
             return run
 
     async def _make(self, run: ScriptRun, backend: Backend, table: ScriptTable) -> None:
-        from ring_mcp.cli.following import cancel_on_ctrl_c
+        from ring_mcp.cli.progress import cancel_on_ctrl_c
 
         try:
             await run.run(requestPath=str(self._request_path.resolve()), direct=not self._options.persist)
@@ -208,7 +208,7 @@ class Command:
 
 
 def _exit_status(run: ScriptRun, *, dry_run: bool) -> int:
-    from ring_mcp.cli.following import DONE, FAILED, UNDER_WAY
+    from ring_mcp.cli.progress import DONE, FAILED, UNDER_WAY
 
     if run.has_failed:
         return FAILED

@@ -71,7 +71,7 @@ def spend(since: str, as_json: bool, gateway: str | None) -> None:
     before, 12h the last twelve hours.
     """
     from ring_mcp.cli.backend import configured
-    from ring_mcp.cli.following import fail
+    from ring_mcp.cli.progress import fail
     from ring_mcp.errors import RingError
 
     now = datetime.now(UTC)
@@ -126,8 +126,8 @@ def totals(paid: Iterable[Paid]) -> dict[str, Any]:
 
 
 async def _in_ledger(config: Config, start: datetime, now: datetime) -> tuple[list[Paid], dict[str, float]]:
-    from ring_mcp.app import open_ledger
-    from ring_mcp.conductors.spending import cap_left
+    from ring_mcp.backends import open_ledger
+    from ring_mcp.domain import cap_left
     from ring_mcp.ledger.base import JobQuery
 
     sandbox = bool(config.sandbox)
@@ -150,7 +150,7 @@ async def _in_ledger(config: Config, start: datetime, now: datetime) -> tuple[li
 
 
 async def _at_gateway(config: Config, start: datetime, now: datetime) -> tuple[list[Paid], dict[str, float]]:
-    from ring_mcp.server.gateway_client import open_gateway
+    from ring_mcp.clients.gateway import open_gateway
 
     async with open_gateway(str(config.api_base_url), token_of(config)) as client:
         listed = await client.jobs(since=start.isoformat().replace("+00:00", "Z"))

@@ -9,10 +9,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from ring_mcp.clock import Clock
+from ring_mcp.clock import Clock, to_iso
+from ring_mcp.conductors.price_drift import last_bills
 from ring_mcp.conductors.results import Usd, Wire
-from ring_mcp.conductors.spending import cap_left, last_bills
-from ring_mcp.domain import Caps, JobState, usd
+from ring_mcp.domain import Caps, JobState, cap_left, usd
 from ring_mcp.errors import RingError
 from ring_mcp.ledger.base import JobQuery, Ledger
 from ring_mcp.presets import Model, Presets
@@ -95,7 +95,7 @@ class HealthConductor:
             )
         return HealthReport(
             status="error" if any(check.status == "error" for check in checks) else "ok",
-            timestamp=now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            timestamp=to_iso(now),
             server_version=self._version,
             sandbox=self._sandbox,
             checks=tuple(checks),
@@ -149,7 +149,7 @@ class HealthConductor:
         return Check(name="prices", status="ok", detail=detail)
 
     def _models(self) -> list[Check]:
-        """Models that this configuration uses and that are retired, or will be within a month.
+        """Models that this configuration uses and that are retired or replaced, or will be retired within a month.
 
         So are defaults of the registry that this configuration replaces: whoever asks without it gets them.
         """
@@ -161,11 +161,14 @@ class HealthConductor:
             if model is None:
                 fix = "Correct the model name in the configuration."
                 checks.append(Check(name="model", status="error", detail=f"{name} is not a known model", fix=fix))
-            elif model.retires_on is not None and (model.retires_on - today).days <= _WARN_BEFORE_RETIREMENT_DAYS:
+            elif model.retires_on is not None and (
+                model.is_redirected(today) or (model.retires_on - today).days <= _WARN_BEFORE_RETIREMENT_DAYS
+            ):
                 gone = model.is_retired(today)
                 word = "was retired" if gone else "will be retired"
                 status: Status = "error" if in_use and gone and not model.redirect else "warning"
-                detail = f"{name} {word} on {model.retires_on}"
+                served = f"; {model.replaced_by} serves it now" if model.is_redirected(today) else ""
+                detail = f"{name} {word} on {model.retires_on}{served}"
                 checks.append(
                     Check(name="model", status=status, detail=detail, fix=f"Configure {model.replaced_by} instead.")
                 )

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 from pydantic.alias_generators import to_camel
 
-from ring_mcp.domain import Asset, Failure, GenerationKind, ImagePlan, Job, JobState, PriceLine, VideoPlan
+from ring_mcp.domain import Asset, Failure, GenerationKind, ImagePlan, Job, JobState, Plan, PriceLine, VideoPlan
 
 Usd = Annotated[Decimal, PlainSerializer(float, return_type=float)]
 Secs = Annotated[Decimal, PlainSerializer(float, return_type=float)]
@@ -124,6 +124,31 @@ class GenerateVideoResult(JobResult):
     remaster_from_request_id: str | None = None
     remaster_from_video_url: str | None = None
     progress: int | None = Field(None, description="The provider's own 0 to 100 while it renders.")
+
+
+def quote_result(plan: Plan, **facts: Any) -> JobResult:
+    """A plan as a dry run shows it. ``facts`` are the fields of JobResult about money."""
+    shared: dict[str, Any] = {
+        "success": True,
+        "dry_run": True,
+        "provider": plan.provider,
+        "model": plan.model,
+        "prompt": plan.prompt,
+        "aspect_ratio": plan.aspect_ratio,
+        "resolution": plan.resolution,
+        "estimated_cost_usd": plan.estimated_usd,
+        **facts,
+    }
+    if isinstance(plan, ImagePlan):
+        return GenerateImageResult(**shared)
+    return GenerateVideoResult(
+        **shared,
+        quality_mode=plan.quality_mode,
+        generation_kind=plan.generation_kind,
+        duration=plan.duration_s,
+        clip_id=plan.clip_id,
+        pipeline_request_id=plan.pipeline_request_id,
+    )
 
 
 def job_result(job: Job, *, joined: bool = False) -> JobResult:

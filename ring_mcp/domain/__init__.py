@@ -4,7 +4,8 @@ Money is ``Decimal`` US dollars, times are aware and UTC, sizes are bytes. They 
 from here; the modules behind it only keep them apart by size.
 """
 
-from ring_mcp.domain.jobs import DRIVEN, TERMINAL, AuditRecord, Caps, Failure, Job, JobState, Spend, usd
+from ring_mcp.domain.caps import Caps, Spend, cap_left, check_caps, day_start, month_start, usd
+from ring_mcp.domain.jobs import DRIVEN, TERMINAL, AuditRecord, Failure, Job, JobState
 from ring_mcp.domain.media import MAKERS, Asset, MediaFile, MediaKind, Output, Value
 from ring_mcp.domain.requests import (
     GenerationKind,
@@ -48,5 +49,9 @@ __all__ = [
     "Value",
     "VideoPlan",
     "VideoRequest",
+    "cap_left",
+    "check_caps",
+    "day_start",
+    "month_start",
     "usd",
 ]

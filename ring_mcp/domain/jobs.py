@@ -126,35 +126,3 @@ class AuditRecord:
     table: Literal["generated_images", "generated_videos"]
     id: str
     data: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caps:
-    """Spending limits in US dollars; None means no limit. Day and month are calendar ones, in UTC."""
-
-    per_call_usd: Decimal | None = None
-    per_day_usd: Decimal | None = None
-    per_month_usd: Decimal | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spend:
-    """What the ledger counts against the caps: settled cost plus what open and unknown jobs have reserved."""
-
-    day_usd: Decimal
-    month_usd: Decimal
-    day_reserved_usd: Decimal
-    month_reserved_usd: Decimal
-    unknown_jobs: int = 0
-    open_jobs: int = 0
-
-    @classmethod
-    def nothing(cls) -> Spend:
-        zero = Decimal(0)
-        return cls(day_usd=zero, month_usd=zero, day_reserved_usd=zero, month_reserved_usd=zero)
-
-
-def usd(amount: Decimal) -> str:
-    """``$0.06``: at least two decimals, more only where they count."""
-    cents = amount.quantize(Decimal("0.01"))
-    return f"${cents if cents == amount else amount.normalize():f}"

@@ -140,9 +140,9 @@ class VideoPlan(Value):
     """What will be done for a VideoRequest.
 
     ``estimated_usd`` is Ring's figure (mode rate times seconds); ``list_usd``, from the provider's list prices, is what
-    is reserved. ``first_frame`` is the still to be made first, by a job of its own and at its own cost, ``made_frame``
-    that still once it is there, ``made_thumbnail`` what came of ``thumbnail``. ``duration_s`` of an extension is what
-    it adds.
+    is reserved. ``first_frame`` is the still to be made first, at its own cost; ``frame_job_id`` is its job and
+    ``made_frame`` the still once it is there. ``made_thumbnail`` is what came of ``thumbnail``. ``duration_s`` of an
+    extension is what it adds.
     """
 
     kind: Literal["video"] = "video"
@@ -166,6 +166,7 @@ class VideoPlan(Value):
     purpose: str = "video"
     ref_code: str | None = None
     persist: bool = True
+    frame_job_id: str | None = None
     made_frame: Asset | None = None
     made_frame_billed_usd: Decimal | None = None
     thumbnail: Thumbnail | None = None

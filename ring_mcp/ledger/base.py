@@ -12,10 +12,14 @@ from ring_mcp.domain import AuditRecord, Caps, Job, JobState, MediaKind, Spend
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
-    """The job that now stands for a request. ``joined``: it stood there already, so nothing new will be paid."""
+    """The job that now stands for a request. ``joined``: it stood there already, so nothing new will be paid.
+
+    ``still``: the job of the picture that a new clip begins with, its own or one that stood there already.
+    """
 
     job: Job
     joined: bool
+    still: Job | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,11 +57,11 @@ class Ledger(Protocol):
 
     async def ping(self) -> None: ...
 
-    async def open(self, job: Job, caps: Caps) -> Opened:
-        """Dedupe, check the caps, reserve, and write the row, all in one transaction.
+    async def open(self, job: Job, caps: Caps, still: Job | None = None) -> Opened:
+        """Dedupe, check the caps, reserve, and write the row, all in one transaction; a clip's ``still`` with it.
 
-        The caller owns the new row. Raises CapExceeded, or InvalidRequest if the idempotency key stands for another
-        request.
+        The caller owns the new rows; the caps count both. Raises CapExceeded, or InvalidRequest if the idempotency key
+        stands for another request.
         """
 
     async def get(self, job_id: str) -> Job | None: ...

@@ -37,8 +37,9 @@ class TransactionalLedger(ABC):
     async def ping(self) -> None:
         await self._run(tx.get_job("", self.dialect))
 
-    async def open(self, job: Job, caps: Caps) -> Opened:
-        return await self._run(tx.open_job(replace(job, owner=self.owner), caps, self.dialect), alone=True)
+    async def open(self, job: Job, caps: Caps, still: Job | None = None) -> Opened:
+        still = replace(still, owner=self.owner) if still is not None else None
+        return await self._run(tx.open_job(replace(job, owner=self.owner), caps, self.dialect, still), alone=True)
 
     async def get(self, job_id: str) -> Job | None:
         return await self._run(tx.get_job(job_id, self.dialect))

@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple, TypeVar
 
-from ring_mcp.domain import DRIVEN, TERMINAL, AuditRecord, Caps, Job, Spend, usd
-from ring_mcp.errors import CapExceeded, InvalidRequest, JobMoved, LedgerError
+from ring_mcp.clock import to_iso
+from ring_mcp.domain import DRIVEN, TERMINAL, AuditRecord, Caps, Job, Spend, check_caps, day_start, month_start
+from ring_mcp.errors import InvalidRequest, JobMoved, LedgerError
 from ring_mcp.ledger.base import JobPage, JobQuery, Opened
 from ring_mcp.ledger.rows import (
     Dialect,
@@ -51,22 +52,35 @@ _DRIVEN_SQL = "('" + "', '".join(sorted(DRIVEN)) + "')"
 _COST_NOTHING = "(state IN ('failed', 'refused', 'expired') AND settled_usd_ticks = 0)"
 
 
-def open_job(job: Job, caps: Caps, dialect: Dialect) -> Transaction[Opened]:
-    existing = yield from _same_request(job, dialect)
+def open_job(job: Job, caps: Caps, dialect: Dialect, still: Job | None = None) -> Transaction[Opened]:
+    existing = yield from _find_same_request(job, dialect)
     if existing is not None:
         return Opened(job=existing, joined=True)
+    needed_usd = job.reserved_usd
+    standing = (yield from _find_same_request(still, dialect)) if still is not None else None
+    if still is not None and standing is None:
+        needed_usd += still.reserved_usd
     spend = Spend.nothing()
     if caps.per_day_usd is not None or caps.per_month_usd is not None:  # adding up a month is not free
         spend = yield from spend_at(job.created_at, job.sandbox, dialect)
-    check_caps(job.reserved_usd, spend, caps, job.created_at)
+    check_caps(needed_usd, spend, caps, job.created_at)
+    if still is not None:
+        if standing is None:
+            yield from _insert_job(still, dialect)
+        still = standing or still
+        job = replace(job, plan=job.plan.model_copy(update={"frame_job_id": still.id}))
+    yield from _insert_job(job, dialect)
+    return Opened(job=job, joined=False, still=still)
+
+
+def _insert_job(job: Job, dialect: Dialect) -> Transaction[None]:
     values = encode_job(job, dialect)
     names = ", ".join(values)
     placeholders = ", ".join(f":{name}" for name in values)
     yield Statement(f"INSERT INTO media_jobs ({names}) VALUES ({placeholders})", values)  # noqa: S608
-    return Opened(job=job, joined=False)
 
 
-def _same_request(job: Job, dialect: Dialect) -> Transaction[Job | None]:
+def _find_same_request(job: Job, dialect: Dialect) -> Transaction[Job | None]:
     """The job that already stands for this request, if there is one.
 
     With a key: whatever job has the key, unless it is known to have cost nothing. Without: an identical one that is
@@ -125,41 +139,6 @@ def spend_at(now: datetime, sandbox: bool, dialect: Dialect) -> Transaction[Spen
     )
 
 
-def check_caps(needed_usd: Decimal, spend: Spend, caps: Caps, now: datetime) -> None:
-    """Raises CapExceeded with the cap, what is used and reserved, what is needed, and when it resets."""
-    if caps.per_call_usd is not None and needed_usd > caps.per_call_usd:
-        raise CapExceeded(
-            f"RING_MAX_USD_PER_CALL is {usd(caps.per_call_usd)} and this call needs up to {usd(needed_usd)}; "
-            "nothing was spent"
-        )
-    windows = (
-        ("RING_MAX_USD_PER_DAY", caps.per_day_usd, spend.day_usd, spend.day_reserved_usd, next_day(now)),
-        ("RING_MAX_USD_PER_MONTH", caps.per_month_usd, spend.month_usd, spend.month_reserved_usd, next_month(now)),
-    )
-    for name, cap, total, reserved, resets_at in windows:
-        if cap is not None and total + needed_usd > cap:
-            raise CapExceeded(
-                f"{name} is {usd(cap)}: {usd(total - reserved)} used, {usd(reserved)} reserved by open jobs, "
-                f"{usd(needed_usd)} needed; it resets at {resets_at:%Y-%m-%d %H:%M} UTC; nothing was spent"
-            )
-
-
-def day_start(now: datetime) -> datetime:
-    return now.replace(hour=0, minute=0, second=0, microsecond=0)
-
-
-def month_start(now: datetime) -> datetime:
-    return day_start(now).replace(day=1)
-
-
-def next_day(now: datetime) -> datetime:
-    return day_start(now) + timedelta(days=1)
-
-
-def next_month(now: datetime) -> datetime:
-    return month_start(month_start(now) + timedelta(days=32))
-
-
 def get_job(job_id: str, dialect: Dialect) -> Transaction[Job | None]:
     rows = yield Statement("SELECT * FROM media_jobs WHERE id = :id", {"id": job_id})
     return decode_job(rows[0], dialect) if rows else None
@@ -208,16 +187,12 @@ def save_job(before: Job, after: Job, records: Sequence[AuditRecord], dialect: D
 
 def _write_record(record: AuditRecord, at: datetime, dialect: Dialect) -> Transaction[None]:
     """The id is made from the job, so that writing a row again after a crash changes nothing."""
-    data = {**record.data, "id": record.id, "created_at": _iso(at), "updated_at": _iso(at), "version": 1}
+    data = {**record.data, "id": record.id, "created_at": to_iso(at), "updated_at": to_iso(at), "version": 1}
     yield Statement(
         f"INSERT INTO {record.table} (id, data, created_at, updated_at) VALUES (:id, :data, :at, :at)"  # noqa: S608
         " ON CONFLICT (id) DO NOTHING",
         {"id": record.id, "data": json_text(data), "at": dialect.time(at)},
     )
-
-
-def _iso(at: datetime) -> str:
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def claim_jobs(

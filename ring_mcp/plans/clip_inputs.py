@@ -43,6 +43,8 @@ def check_inputs(
     if request.last_frame_url and not model.last_frame:
         others = listed(takers(presets.video_models, lambda m: m.last_frame))
         raise InvalidRequest(f"model {name} takes no last frame; leave lastFrameUrl out, or use {others}")
+    if request.last_frame_url and not (request.image_url or request.first_frame_prompt):
+        raise InvalidRequest("lastFrameUrl requires imageUrl, which it starts from; give imageUrl or firstFramePrompt")
     if not request.reference_images:
         return
     given_images, most = len(request.reference_images), model.max_reference_images

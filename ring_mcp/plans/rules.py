@@ -55,7 +55,7 @@ def living_model(
     field: str = "model",
     own_endpoint: bool = False,
 ) -> tuple[str, M, list[str]]:
-    """The model that will really be asked, its facts, and a warning if that is the successor of a retired one.
+    """The model that will really be asked, its facts, and a warning if that is the successor of one that goes.
 
     ``own_endpoint``: the operator has pointed this provider to an endpoint of their own.
 
@@ -63,9 +63,10 @@ def living_model(
     """
     model = models.get(requested)
     if model is None or model.provider != provider:
-        living = [name for name, m in models.items() if m.provider == provider and not m.is_retired(today)]
+        gone = {name for name, m in models.items() if m.is_retired(today) or m.is_redirected(today)}
+        living = [name for name, m in models.items() if m.provider == provider and name not in gone]
         raise InvalidRequest(f"{field} must be one of {listed(living)} for provider {provider}, got {requested!r}")
-    if not model.is_retired(today):
+    if not model.is_retired(today) and not model.is_redirected(today):
         return requested, model, []
     if own_endpoint and model.own_endpoint:
         warning = f"{requested} was retired by its provider on {model.retires_on}: your own endpoint is asked for it"
@@ -75,7 +76,8 @@ def living_model(
         raise ModelRetired(
             f"model {requested} was retired by its provider on {model.retires_on}; use {model.replaced_by} instead"
         )
-    warning = f"{requested} was retired on {model.retires_on}: {model.replaced_by} serves it now"
+    goes = "was retired" if model.is_retired(today) else "will be retired"
+    warning = f"{requested} {goes} on {model.retires_on}: {model.replaced_by} serves it now"
     return model.replaced_by, models[model.replaced_by], [warning]
 
 

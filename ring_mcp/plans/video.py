@@ -18,7 +18,7 @@ from ring_mcp.media.canvases import nearest_canvas
 from ring_mcp.plans.clip_inputs import check_combination, check_inputs, clip_prices, extension_s
 from ring_mcp.plans.image import ImageSettings, image_provider, plan_image
 from ring_mcp.plans.rules import checked_prompt, checked_purpose, choice, listed, living_model, provider_named, ratio
-from ring_mcp.presets import ModeChoice, Presets, ProviderName, VideoModel, takers
+from ring_mcp.presets import ModeChoice, Presets, ProviderName, QualityMode, VideoModel, takers
 
 DEFAULT_PROVIDER: ProviderName = "xai"
 PROVIDERS: tuple[ProviderName, ...] = ("xai", "google")
@@ -63,14 +63,20 @@ def plan_video(request: VideoRequest, settings: VideoSettings, presets: Presets,
     if provider != DEFAULT_PROVIDER:
         settings = replace(settings, model=None, duration_s=None, aspect_ratio=None)
     check_combination(request)
-    mode_name, kind, mode = _mode(request, presets, provider)
+    mode_name, kind, quality = _mode(request, presets)
+    mode = quality.of(provider)
     requested = _requested_model(request, settings, presets, kind, mode, provider)
     name, model, model_warnings = living_model(requested, presets.video_models, provider, today)
     warnings += model_warnings
     if model.download_needs_key and not request.persist:
         warnings.append("the provider's address opens with its key only; persistToFilebase: true makes a copy")
     has_image = bool(request.image_url or request.first_frame_prompt)
-    _check_capabilities(name, model, kind, presets, has_image=has_image, has_more=bool(request.reference_images))
+    from_text = kind == "generate" and not has_image and not request.reference_images
+    if from_text and quality.requires_image_url:  # whichever model is named: the mode says what is wanted
+        raise InvalidRequest(
+            f"qualityMode {mode_name} requires imageUrl (image-to-video only); give imageUrl or firstFramePrompt"
+        )
+    _check_capabilities(name, model, kind, presets, has_image=has_image, from_text=from_text)
     if request.extend_s is not None:
         duration_s = extension_s(request.extend_s, name, model)
     else:
@@ -111,7 +117,7 @@ def plan_video(request: VideoRequest, settings: VideoSettings, presets: Presets,
     )
 
 
-def _mode(request: VideoRequest, presets: Presets, provider: ProviderName) -> tuple[str, GenerationKind, ModeChoice]:
+def _mode(request: VideoRequest, presets: Presets) -> tuple[str, GenerationKind, QualityMode]:
     wanted = request.quality_mode or presets.defaults.video.quality_mode
     if wanted not in presets.modes:
         raise InvalidRequest(f"qualityMode must be one of {listed(presets.modes)}, got {wanted!r}")
@@ -122,7 +128,7 @@ def _mode(request: VideoRequest, presets: Presets, provider: ProviderName) -> tu
         has_source=bool(request.source_video_url),
         extend=request.extend_s is not None,
     )
-    return name, kind, next(mode for key, mode in presets.modes.items() if key == name).of(provider)
+    return name, kind, next(mode for key, mode in presets.modes.items() if key == name)
 
 
 def _requested_model(
@@ -141,7 +147,7 @@ def _requested_model(
 
 
 def _check_capabilities(
-    name: str, model: VideoModel, kind: GenerationKind, presets: Presets, *, has_image: bool, has_more: bool
+    name: str, model: VideoModel, kind: GenerationKind, presets: Presets, *, has_image: bool, from_text: bool
 ) -> None:
     if kind == "edit" and model.provider != DEFAULT_PROVIDER:
         raise InvalidRequest(
@@ -153,7 +159,7 @@ def _check_capabilities(
     if kind == "extend" and not model.extend:
         others = listed(takers(presets.video_models, lambda m: m.extend))
         raise InvalidRequest(f"{name} cannot extend a clip; leave model out, or use {others}")
-    if kind == "generate" and not (has_image or has_more) and not model.text_to_video:
+    if from_text and not model.text_to_video:
         raise InvalidRequest(f"{name} requires imageUrl (image-to-video only); give imageUrl or firstFramePrompt")
     if kind == "generate" and has_image and not model.image_to_video:
         raise InvalidRequest(f"{name} takes no image; leave out imageUrl and firstFramePrompt")

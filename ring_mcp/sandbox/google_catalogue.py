@@ -11,6 +11,8 @@ IMAGE_RATIOS = ("1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9",
 EXTREME_RATIOS = ("1:8", "8:1", "1:4", "4:1")
 IMAGEN_RATIOS = ("1:1", "3:4", "4:3", "9:16", "16:9")
 INPUT_IMAGE_TOKENS = 560
+OMNI_INPUT_IMAGE_TOKENS = 2040
+"""Of a picture given to Omni 1.1 or later, as two resellers tell it (Runware, EvoLink)."""
 CHARACTERS_PER_TOKEN = 4
 
 
@@ -79,10 +81,19 @@ class OmniModel:
     price: TokenPrice
 
 
-OMNI = OmniModel(
+# Provider reference 3.4. Token prices of both: litellm's price map, which names Google's pricing page. Tokens of 720p:
+# two observers; of the other sizes: what third parties publish of a second of 1.1, and by the same ratio of 1.2.
+OMNI_TOKENS_PER_S = {"360p": 1716, "720p": 5792, "1080p": 8580, "4k": 17160}
+OMNI_1_2 = OmniModel(
+    id="gemini-omni-1.2-flash",
+    title="Gemini Omni 1.2 Flash",
+    tokens_per_s=OMNI_TOKENS_PER_S,
+    price=TokenPrice("1.50", "9", "12"),
+)
+OMNI_1_1 = OmniModel(
     id="gemini-omni-1.1-flash",
     title="Gemini Omni 1.1 Flash",
-    tokens_per_s={"360p": 1716, "720p": 5792, "1080p": 8580, "4k": 17160},
+    tokens_per_s=OMNI_TOKENS_PER_S,
     price=TokenPrice("1.50", "9", "17.50"),
 )
-OMNI_MODELS = {OMNI.id: OMNI}
+OMNI_MODELS = {model.id: model for model in (OMNI_1_2, OMNI_1_1)}

@@ -18,7 +18,7 @@ from starlette.routing import Route
 from ring_mcp.sandbox import clips, google_calls, polls
 from ring_mcp.sandbox.books import Charge
 from ring_mcp.sandbox.clips import ClipSpec
-from ring_mcp.sandbox.google_catalogue import INPUT_IMAGE_TOKENS, OMNI_MODELS, OmniModel
+from ring_mcp.sandbox.google_catalogue import OMNI_INPUT_IMAGE_TOKENS, OMNI_MODELS, OmniModel
 from ring_mcp.sandbox.google_images import decoded, keep_input
 from ring_mcp.sandbox.google_replies import GoogleRefusal, interaction_unknown, invalid, model_unknown
 from ring_mcp.sandbox.jobs import Ending, Job
@@ -178,7 +178,7 @@ class GoogleInteractions:
         )
 
     def _tokens(self, order: ClipOrder) -> dict[str, int]:
-        given = google_calls.prompt_tokens(order.prompt, INPUT_IMAGE_TOKENS * len(order.images))
+        given = google_calls.prompt_tokens(order.prompt, OMNI_INPUT_IMAGE_TOKENS * len(order.images))
         made = order.model.tokens_per_s[order.resolution] * order.duration_s
         counted = {"input": given, "text": 0, "made": made}
         return {kind: google_calls.scaled(tokens, self._state) for kind, tokens in counted.items()}

@@ -12,11 +12,10 @@ import os
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC
 from pathlib import Path
 from typing import Any
 
-from ring_mcp.clock import Clock
+from ring_mcp.clock import Clock, to_iso
 from ring_mcp.errors import InvalidRequest, RingError
 from ring_mcp.scripted.base import Row
 
@@ -101,7 +100,7 @@ class Manifest:
                     run["finishedAt"] = self._now()
 
     def _now(self) -> str:
-        return self._clock.now().astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return to_iso(self._clock.now())
 
     @contextmanager
     def _changing(self) -> Iterator[dict[str, Any]]:

@@ -29,13 +29,13 @@ from ring_mcp.errors import (
     StorageError,
     Unauthorized,
 )
-from ring_mcp.server.network import ACTOR_KEY
+from ring_mcp.server.middleware import ACTOR_KEY
 from ring_mcp.server.openapi import openapi_document
+from ring_mcp.tools.envelope import failure_facts
 from ring_mcp.tools.image_create import ImageCreateArguments
 from ring_mcp.tools.job_answers import JobFailed
 from ring_mcp.tools.job_get import JobGetArguments
 from ring_mcp.tools.job_list import JobListArguments, list_jobs
-from ring_mcp.tools.results import failure_facts
 from ring_mcp.tools.video_create import VideoCreateArguments
 
 PREFIX = "/api/mcp/v1"
@@ -121,12 +121,11 @@ class Gateway:
 
     async def get_job(self, request: Request) -> JSONResponse:
         job_id = JobGetArguments.parse({"jobId": request.path_params["job_id"]}).job_id
-        job = await self._app.runner.current(job_id)
+        job = await self._app.calls.read(job_id)
         if job is None or job.actor_id != _actor(request):
             raise NotFound(f"there is no job {job_id!r}")
-        await self._app.runner.adopt(job)
         wait_s = _wait_s(request, None, 0.0)
-        result = await self._app.intake.deliver(await self._app.runner.wait(job.id, wait_s) or job)
+        result = await self._app.calls.resume(job, wait_s)
         if not result.success:
             raise JobFailed(result)
         return _data(200, result.data())

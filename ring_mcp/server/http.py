@@ -29,8 +29,8 @@ from ring_mcp.server.auth import ServiceTokens
 from ring_mcp.server.files import FILES_PATH, FileLinks, Files
 from ring_mcp.server.gateway import PREFIX, Gateway
 from ring_mcp.server.mcp import build_server
-from ring_mcp.server.network import ACTOR_KEY, LOOPBACK_ORIGIN, Authenticated, BodyLimit, Guarded, KnownNames
-from ring_mcp.server.pacing import MAX_STREAMS, Paced, Slots
+from ring_mcp.server.middleware import ACTOR_KEY, LOOPBACK_ORIGIN, Authenticated, BodyLimit, Guarded, KnownNames
+from ring_mcp.server.rate_limit import MAX_STREAMS, Paced, Slots
 from ring_mcp.server.sse import MESSAGES_PATH, STREAM_PATH, Sse
 
 BODY_TIMEOUT_S = 30.0
@@ -81,7 +81,7 @@ def build_http_app(
 
     async def stop() -> None:
         await stopping.wait()
-        app.runner.release_waiters()
+        app.watch.close()
         await sse.end()
 
     @contextlib.asynccontextmanager

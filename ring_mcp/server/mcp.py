@@ -16,8 +16,8 @@ from mcp.server import Server, ServerRequestContext
 
 from ring_mcp import __version__
 from ring_mcp.errors import RingError
+from ring_mcp.tools.envelope import failure, internal_error, log_internal, success
 from ring_mcp.tools.resources import JOB_TEMPLATE, PRESETS_URI, Resources
-from ring_mcp.tools.results import failure, internal_error, log_internal, success
 from ring_mcp.tools.tool import Caller, Tool
 
 if TYPE_CHECKING:

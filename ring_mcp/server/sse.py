@@ -17,8 +17,8 @@ from sse_starlette.sse import AppStatus
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
-from ring_mcp.server.network import ACTOR_KEY
-from ring_mcp.server.pacing import Slots, TooMany
+from ring_mcp.server.middleware import ACTOR_KEY
+from ring_mcp.server.rate_limit import Slots, TooMany
 
 STREAM_PATH = "/sse"
 MESSAGES_PATH = "/messages/"

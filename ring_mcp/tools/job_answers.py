@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ring_mcp.conductors.jobs import OnProgress
 from ring_mcp.conductors.results import GenerateImageResult, GenerateVideoResult, JobResult
 from ring_mcp.domain import Job, JobState, usd
 from ring_mcp.errors import RingError
+from ring_mcp.jobs.watch import OnProgress
 from ring_mcp.tools.tool import Answer, Progress
 
 MAX_PREVIEW_BYTES = 64 * 1024

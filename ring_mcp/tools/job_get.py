@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from ring_mcp.conductors.intake import Intake
-from ring_mcp.conductors.jobs import JobRunner
+from ring_mcp.conductors.paid_calls import PaidCalls
 from ring_mcp.conductors.results import GenerateImageResult, GenerateVideoResult
 from ring_mcp.domain.fields import ShortText
 from ring_mcp.errors import NotFound
@@ -28,15 +27,13 @@ class JobGetArguments(Arguments):
     wait_seconds: Wait = None
 
 
-def job_get_tool(runner: JobRunner, intake: Intake, previews: Previews, inline_wait_s: float) -> Tool[JobGetArguments]:
+def job_get_tool(calls: PaidCalls, previews: Previews, inline_wait_s: float) -> Tool[JobGetArguments]:
     async def handle(arguments: JobGetArguments, caller: Caller) -> Answer:
-        job = await runner.current(arguments.job_id)
+        job = await calls.read(arguments.job_id)
         if job is None or job.actor_id != caller.actor_id:
             raise NotFound(f"there is no job {arguments.job_id!r}")
-        await runner.adopt(job)
         wait_s = inline_wait_s if arguments.wait_seconds is None else arguments.wait_seconds
-        job = await runner.wait(job.id, wait_s, report(caller.progress)) or job
-        return answer(await intake.deliver(job), previews)
+        return answer(await calls.resume(job, wait_s, report(caller.progress)), previews)
 
     return Tool(
         name="ring-job-get",

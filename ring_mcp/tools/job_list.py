@@ -9,8 +9,9 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from ring_mcp.conductors.addresses import for_caller
+from ring_mcp.clock import to_iso
 from ring_mcp.conductors.results import Usd, Wire
+from ring_mcp.conductors.signed_urls import for_caller
 from ring_mcp.domain import DRIVEN, Job, JobState, VideoPlan
 from ring_mcp.domain.fields import Text, not_a_bool
 from ring_mcp.errors import InvalidRequest
@@ -62,7 +63,7 @@ class ListedJob(Wire):
             billed_cost_usd=job.billed_usd,
             url=job.assets[0].url if job.assets else None,
             error=job.failure.message if job.failure else None,
-            created_at=job.created_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            created_at=to_iso(job.created_at),
             sandbox=job.sandbox or None,
         )
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from ring_mcp.conductors.addresses import for_caller
-from ring_mcp.conductors.jobs import JobRunner
+from ring_mcp.conductors.paid_calls import PaidCalls
 from ring_mcp.conductors.results import job_result
+from ring_mcp.conductors.signed_urls import for_caller
 from ring_mcp.errors import NotFound
 from ring_mcp.presets import Presets
 from ring_mcp.storage.base import Storage
@@ -20,8 +20,8 @@ _JOB_PREFIX = "ring://jobs/"
 class Resources:
     """Reads never wait, never spend, and never carry a job on."""
 
-    def __init__(self, runner: JobRunner, presets: Presets, storage: Storage) -> None:
-        self._runner = runner
+    def __init__(self, calls: PaidCalls, presets: Presets, storage: Storage) -> None:
+        self._calls = calls
         self._storage = storage
         self._presets = presets
 
@@ -31,7 +31,7 @@ class Resources:
             return self._presets.model_dump_json(by_alias=True, exclude_none=True)
         job = None
         if uri.startswith(_JOB_PREFIX):
-            job = await self._runner.current(JobGetArguments.parse({"jobId": uri.removeprefix(_JOB_PREFIX)}).job_id)
+            job = await self._calls.read(JobGetArguments.parse({"jobId": uri.removeprefix(_JOB_PREFIX)}).job_id)
         if job is None or job.actor_id != actor_id:
             raise NotFound(f"there is no resource {uri[:200]}")
         return json.dumps(job_result(await for_caller(job, self._storage)).data(), ensure_ascii=False)

@@ -20,7 +20,7 @@ from ring_mcp.tools.tool import Answer, Arguments, Caller, Notes, Tool
 
 DESCRIPTION = """\
 Makes a video clip of 1 to 15 seconds from a prompt, optionally from a first frame, on the operator's own provider \
-key, stores it, and returns a permanent URL. It costs money ($0.03 to $0.14 a second; dryRun: true tells the price \
+key, stores it, and returns a permanent URL. It costs money ($0.02 to $0.14 a second; dryRun: true tells the price \
 without spending).
 
 A clip usually takes one to five minutes, longer than this call waits: the answer then has state and jobId. Call \

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ring_mcp.app import open_ledger
+from ring_mcp.backends import open_ledger
 from ring_mcp.config import load_config
 from ring_mcp.domain import Job
 from ring_mcp.ledger.base import JobQuery

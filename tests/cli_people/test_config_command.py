@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ring_mcp.cli.clients import CLIENTS
+from ring_mcp.cli.client_configs import CLIENTS
 from tests.cli_people.people import BAD_USAGE, DONE, FAILED, Person, environment
 
 ROOT = Path(__file__).parents[2]

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ring_mcp.cli.client_configs import CLIENTS, NAME, Command, as_toml, endpoint, server_command
 from ring_mcp.cli.client_files import NotMerged, merged_json, merged_toml, write
-from ring_mcp.cli.clients import CLIENTS, NAME, Command, as_toml, endpoint, server_command
 from ring_mcp.errors import ConfigError, InvalidRequest
 
 COMMAND = Command("uv", ("run", "--no-dev", "--directory", '/a clone/of "it"', "ring-mcp"))

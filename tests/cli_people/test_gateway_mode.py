@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from ring_mcp.clients.gateway import open_gateway
 from ring_mcp.sandbox.server import SandboxServer
-from ring_mcp.server.gateway_client import open_gateway
 from tests.cli_people.odd_servers import answering
 from tests.cli_people.people import BAD_USAGE, BOB, DONE, FAILED, UNDER_WAY, Person, ctrl_c, environment, serving
 from tests.server.wire import charges, eventually

@@ -38,7 +38,7 @@ async def settled(app: App, job_id: str | None) -> Job:
     """The job once it has come to an end."""
     async with asyncio.timeout(LIMIT_S):
         while not (job := await job_of(app, job_id)).is_settled:
-            await app.runner.wait(job.id, 1.0)
+            await app.watch.wait(job.id, 1.0)
         return job
 
 

@@ -16,11 +16,11 @@ import pytest
 from PIL import Image
 
 from ring_mcp.app import App
-from ring_mcp.conductors.addresses import for_caller
-from ring_mcp.conductors.inputs import MediaInputs
 from ring_mcp.conductors.results import GenerateImageResult, GenerateVideoResult
+from ring_mcp.conductors.signed_urls import for_caller
 from ring_mcp.domain import ImageRequest, Thumbnail, VideoPlan, VideoRequest
 from ring_mcp.errors import InvalidRequest, ProviderBadReply, StorageError
+from ring_mcp.jobs.inputs import MediaInputs
 from ring_mcp.providers.base import Downloaded
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.storage.base import Address
@@ -83,7 +83,7 @@ async def test_no_signature_is_written_anywhere_and_every_look_gives_a_new_one(
         result = await picture(app)
         job = await app.ledger.get(result.job_id or "")
         assert job is not None
-        again = await app.intake.deliver(job)
+        again = await app.calls.deliver(job)
         listed = await list_jobs(app.ledger, app.storage, JobListArguments(), ACTOR)
         read = json.loads(await app.resources().read(f"ring://jobs/{job.id}", ACTOR))
         (row,) = await app.ledger.records("generated_images", [job.assets[0].record_id])
@@ -235,8 +235,8 @@ async def test_a_refused_upload_is_parked_and_comes_home_when_the_bucket_is_ther
         bucket.bucket.mkdir()
         job = await app.ledger.get(result.job_id or "")
         assert job is not None
-        await app.runner.adopt(job)
-        job = await app.runner.wait(job.id, 10.0)
+        await app.queue.adopt(job)
+        job = await app.watch.wait(job.id, 10.0)
         assert job is not None
-        assert (await app.intake.deliver(job)).success
+        assert (await app.calls.deliver(job)).success
     assert len(sandbox.state.books.charges()) == 1

@@ -315,8 +315,7 @@ async def test_a_kept_picture_that_is_gone_ends_the_job_at_no_cost(sandbox: Sand
         request = ImageRequest(prompt="x", reference_images=(inline(jpeg()),))
         whole = app.images.plan(request)
         gone = whole.model_copy(update={"reference_images": ("kept:" + "0" * 64,)})
-        opened = await app.intake.begin(gone, actor_id=ACTOR, idempotency_key=None)
-        result = await app.intake.result(opened, None, None)
+        result = await app.calls.make(gone, actor_id=ACTOR, idempotency_key=None)
         assert result.failure is not None
         assert (result.state, result.failure.code, result.failure.billed) == (
             JobState.FAILED, "invalid_request", "no",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -31,11 +32,11 @@ async def test_a_clip_ends_in_storage_with_its_row_and_what_its_tokens_cost(
         clip = result.video
         assert clip is not None
         assert (clip.content_type, clip.duration, clip.width, clip.height) == ("video/mp4", Decimal(3), 640, 360)
-        assert (result.provider, result.model) == ("google", "gemini-omni-1.1-flash")
+        assert (result.provider, result.model) == ("google", "gemini-omni-1.2-flash")
         assert (result.quality_mode, result.resolution) == ("draft", "360p")
-        assert result.estimated_cost_usd == quote.estimated_cost_usd == Decimal("0.09")
+        assert result.estimated_cost_usd == quote.estimated_cost_usd == Decimal("0.06")
         assert result.billed_cost_usd == Decimal(sandbox.state.books.total_ticks) / 10**10
-        assert abs(result.billed_cost_usd - Decimal("0.09")) < Decimal("0.001")
+        assert abs(result.billed_cost_usd - Decimal("0.0618")) < Decimal("0.0001")
         row = (await app.ledger.records("generated_videos", [clip.record_id or ""]))[0]
         assert (row["provider"], row["requestId"]) == ("google", result.request_id)
         assert charges(sandbox) == 1
@@ -43,7 +44,7 @@ async def test_a_clip_ends_in_storage_with_its_row_and_what_its_tokens_cost(
 
 @pytest.mark.parametrize(
     ("mode", "resolution", "usd"),
-    [("draft", "360p", "0.18"), ("draft_i2v", "360p", "0.18"), ("production", "720p", "0.60")],
+    [("draft", "360p", "0.12"), ("draft_i2v", "360p", "0.12"), ("production", "720p", "0.42")],
 )
 async def test_a_quality_mode_means_what_presets_json_says_for_google(
     sandbox: SandboxServer, tmp_path: Path, mode: str, resolution: str, usd: str
@@ -53,19 +54,19 @@ async def test_a_quality_mode_means_what_presets_json_says_for_google(
     )
     async with running(sandbox, tmp_path, XAI_VIDEO_DEFAULT_DURATION="15", XAI_VIDEO_ASPECT_RATIO="1:1") as app:
         quote = await app.videos.quote(request)
-        assert (quote.model, quote.resolution, quote.duration) == ("gemini-omni-1.1-flash", resolution, 6)
+        assert (quote.model, quote.resolution, quote.duration) == ("gemini-omni-1.2-flash", resolution, 6)
         assert (quote.aspect_ratio, quote.estimated_cost_usd) == ("16:9", Decimal(usd))
 
 
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"aspect_ratio": "1:1"}, "aspectRatio must be one of 16:9, 9:16 for gemini-omni-1.1-flash, got '1:1'"),
+        ({"aspect_ratio": "1:1"}, "aspectRatio must be one of 16:9, 9:16 for gemini-omni-1.2-flash, got '1:1'"),
         ({"duration_s": 11}, "duration must be a whole number of seconds from 3 to 10"),
         ({"duration_s": 2}, "duration must be a whole number of seconds from 3 to 10"),
         ({"resolution": "480p"}, "resolution must be one of 360p, 720p, 1080p, 4k"),
-        ({"model": "grok-imagine-video"}, "model must be one of gemini-omni-1.1-flash for provider google"),
-        ({"model": "veo-3.1-generate-preview"}, "2026-10-22; use gemini-omni-1.1-flash"),
+        ({"model": "grok-imagine-video"}, "model must be one of gemini-omni-1.2-flash for provider google"),
+        ({"model": "veo-3.1-generate-preview"}, "2026-10-22; use gemini-omni-1.2-flash"),
         ({"remaster": True, "source_video_url": "https://example.com/a.mp4"}, "cannot edit a clip by its address"),
         ({"provider": "openai"}, "provider must be one of xai, google, got 'openai'"),
     ],
@@ -88,6 +89,22 @@ async def test_a_remaster_is_made_anew_at_720p(sandbox: SandboxServer, tmp_path:
         result = await app.videos.generate(request, actor_id=ACTOR)
         assert result.video is not None
         assert (result.video.width, result.video.height, result.quality_mode) == (720, 1280, "production")
+
+
+async def test_a_model_on_its_way_out_is_made_by_its_successor_at_its_price_with_a_warning(
+    sandbox: SandboxServer, tmp_path: Path
+) -> None:
+    old = replace(BOAT, model="gemini-omni-1.1-flash")
+    async with running(sandbox, tmp_path) as app:
+        result = await app.videos.generate(old, actor_id=ACTOR)
+        assert result.success, result.error
+        assert result.model == "gemini-omni-1.2-flash"
+        said = "on 2026-12-03: gemini-omni-1.2-flash serves it now"
+        assert [said in warning for warning in result.warnings or ()] == [True]
+        row = await job_of(app, result.job_id)
+        assert row.plan.requested_model == "gemini-omni-1.1-flash"
+    (charge,) = sandbox.state.books.charges()
+    assert charge.model == "gemini-omni-1.2-flash"
 
 
 @pytest.mark.parametrize("maker", ["xai", "google"])

@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
+from ring_mcp.app import open_app
 from ring_mcp.conductors.health import Check, HealthConductor
-from ring_mcp.conductors.spending import DRIFT_JOBS, last_bills
+from ring_mcp.conductors.price_drift import DRIFT_JOBS, last_bills
+from ring_mcp.config import load_config
 from ring_mcp.domain import Caps, ImageRequest, Job, JobState, PriceLine, VideoRequest
 from ring_mcp.ledger.sqlite import SqliteLedger
 from ring_mcp.package_data import data_path
@@ -85,6 +87,55 @@ async def test_a_default_of_the_registry_is_told_although_this_configuration_use
     about = [check for check in found if CLIPS in check.detail.split()]
     assert [check.status for check in about] == (["warning"] if told else [])
     assert [check.detail for check in found if check.name == "model" and check.status == "ok"] == [FLAGSHIP]
+
+
+def named(value: Any) -> set[str]:
+    """Whatever modes and defaults name as a model, however deep and of whichever provider."""
+    if not isinstance(value, dict):
+        return set()
+    keys = ("model", "remasterEditModel", "extendModel")
+    return {value[key] for key in keys if key in value}.union(*map(named, value.values()))
+
+
+@pytest.mark.parametrize("name", sorted(named(SHIPPED["modes"]) | named(SHIPPED["defaults"])))
+@pytest.mark.parametrize(("days_before", "told"), [(31, False), (30, True)])
+async def test_whatever_modes_and_defaults_name_is_told_before_it_goes(
+    tmp_path: Path, name: str, days_before: int, told: bool
+) -> None:
+    def leave(raw: dict[str, Any]) -> None:
+        for table in (raw["imageModels"], raw["videoModels"]):
+            for model in table.values():  # a redirection must not lead to what goes itself
+                model.pop("redirect", None)
+                model.pop("redirectFrom", None)
+            if name in table:
+                provider = table[name]["provider"]
+                successor = next(key for key, model in table.items() if key != name and model["provider"] == provider)
+                table[name].update(retiresOn=str(LEAVES.date()), replacedBy=successor)
+
+    found = await checks(tmp_path, registry(tmp_path, leave), LEAVES - timedelta(days=days_before), FLAGSHIP)
+    about = [check for check in found if check.detail.startswith(f"{name} will be retired on 2027-03-01")]
+    assert [check.status for check in about] == ["warning"] * told
+
+
+async def test_a_model_in_use_that_is_redirected_is_told_however_early(tmp_path: Path) -> None:
+    early = LEAVES - timedelta(days=90)
+    leaving = {"retiresOn": str(LEAVES.date()), "replacedBy": FLAGSHIP, "redirect": True}
+    leaving["redirectFrom"] = str(early.date())
+    presets = registry(tmp_path, lambda raw: raw["imageModels"][OLD].update(leaving))
+    for day, status in ((early - timedelta(days=1), "ok"), (early, "warning"), (LEAVES, "warning")):
+        found = await checks(tmp_path, presets, day, OLD)
+        [check] = [check for check in found if OLD in check.detail.split()]
+        assert check.status == status
+        assert check.detail.endswith(f"; {FLAGSHIP} serves it now") == (status == "warning")
+
+
+@pytest.mark.parametrize(("key", "is_named"), [("k" * 12, True), (None, False)])
+async def test_the_models_of_a_provider_with_a_key_are_in_use(tmp_path: Path, key: str | None, is_named: bool) -> None:
+    given = {"RING_STATE_DIR": str(tmp_path), "XAI_API_KEY": "x" * 12} | ({"GOOGLE_GENAI_API_KEY": key} if key else {})
+    async with open_app(load_config(given, folder=tmp_path), clock=FakeClock(), take_over=False) as app:
+        told = [check.detail for check in (await app.health.check()).checks if check.name == "model"]
+    google = PRESETS.modes["draft"].of("google").model
+    assert (google in told, CLIPS in told) == (is_named, True)
 
 
 def done(price_usd: str = "0.06", billed_usd: str | None = "0.06", **changes: Any) -> Job:

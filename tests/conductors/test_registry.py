@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from ring_mcp.conductors.registry import Difference, compare, differences
+from ring_mcp.conductors.model_check import Difference, compare, differences
 from ring_mcp.errors import ProviderAuthError
 from ring_mcp.presets import load_presets
 from ring_mcp.providers.base import ListedModel
@@ -63,6 +63,21 @@ def test_a_model_that_the_registry_lacks_is_new() -> None:
 def test_a_model_that_is_no_longer_listed_has_vanished() -> None:
     listed = [model for model in as_registered() if model.name != OLD]
     assert found(listed) == [Difference(provider="xai", kind="image", model=OLD, what="vanished")]
+
+
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_a_model_that_its_successor_serves_already_may_be_listed_or_not(is_listed: bool) -> None:
+    known = {name: model for name, model in PRESETS.video_models.items() if model.provider == "google"}
+    [(old, model)] = [(name, model) for name, model in known.items() if model.redirect_from is not None]
+    assert model.redirect_from is not None
+    clips = [name for name in known if name != old and not known[name].is_retired(TODAY)] + [old] * is_listed
+    listed = [ListedModel(kind="video", name=name) for name in clips]
+
+    def about_clips(day: date) -> list[str]:
+        return [each.model for each in differences(PRESETS, "google", listed, day) if each.kind == "video"]
+
+    assert about_clips(model.redirect_from) == []
+    assert about_clips(model.redirect_from - timedelta(days=1)) == ([] if is_listed else [old])
 
 
 def test_names_of_one_kind_do_not_stand_for_another() -> None:

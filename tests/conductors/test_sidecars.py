@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from ring_mcp.app import App
-from ring_mcp.conductors.sidecars import Parent, Sidecars, sidecar
 from ring_mcp.domain import Asset, ImageRequest, JobState, VideoRequest
+from ring_mcp.jobs.sidecars import Parent, Sidecars, sidecar
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.storage.local import LocalStorage
 from tests.conductors.running import ACTOR, running

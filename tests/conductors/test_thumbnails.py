@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from ring_mcp.conductors.inputs import MediaInputs
-from ring_mcp.conductors.thumbnails import Thumbnails
 from ring_mcp.domain import ImageRequest, JobState, MediaFile, Overlay, Thumbnail, VideoRequest
 from ring_mcp.errors import ProviderUnavailable
+from ring_mcp.jobs.inputs import MediaInputs
+from ring_mcp.jobs.thumbnails import Thumbnails
 from ring_mcp.media.identify import hash_file, identify
 from ring_mcp.providers.base import Downloaded
 from ring_mcp.sandbox.server import SandboxServer
@@ -114,7 +114,7 @@ async def test_an_image_that_is_gone_by_then_gives_way_to_the_clips_own_picture(
         Path(still.images[0].local_path or "").unlink()
         sandbox.state.skip(601)
         job = await settled(app, handle.job_id)
-        result = await app.intake.deliver(job)
+        result = await app.calls.deliver(job)
         assert result.success
         assert result.thumbnail is not None  # type: ignore[attr-defined]
         [warning] = result.warnings or ()
@@ -200,7 +200,7 @@ async def test_a_clip_that_comes_home_after_a_restart_has_its_thumbnail(sandbox:
     async with running(sandbox, tmp_path) as app:
         job = await job_of(app, handle.job_id)
         assert job.state is JobState.DONE
-        shown = (await app.intake.deliver(job)).data()
+        shown = (await app.calls.deliver(job)).data()
         assert Path(shown["thumbnail"]["localPath"]).is_file()
     assert charges(sandbox) == 1
 

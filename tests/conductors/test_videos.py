@@ -213,7 +213,7 @@ async def test_giving_up_on_a_poll_leaves_a_job_that_can_be_carried_on(sandbox: 
         assert late.request_id in late.failure.message
         sandbox.state.skip(601)
         job = await job_of(app, late.job_id)
-        await app.runner.adopt(job)
+        await app.queue.adopt(job)
         assert (await settled(app, job.id)).state is JobState.DONE
     assert charges(sandbox) == 1
 

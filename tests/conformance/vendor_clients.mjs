@@ -89,12 +89,12 @@ const calls = {
     const client = new GoogleGenAI({ apiKey: googleKey, httpOptions: { baseUrl: `${url}/google` } });
     const names = [];
     for await (const model of await client.models.list({ config: { pageSize: 2 } })) names.push(model.name);
-    assert.ok(names.includes("models/gemini-omni-1.1-flash"), names.join());
+    assert.ok(names.includes("models/gemini-omni-1.2-flash"), names.join());
   },
   "@google/genai a clip in the background": async () => {
     const client = new GoogleGenAI({ apiKey: googleKey, httpOptions: { baseUrl: `${url}/google` } });
     const started = await client.interactions.create({
-      model: "gemini-omni-1.1-flash",
+      model: "gemini-omni-1.2-flash",
       input: "a boat",
       background: true,
       response_format: { type: "video", delivery: "uri", resolution: "360p", duration: "3s" },

@@ -19,10 +19,10 @@ from pydantic import AliasChoices
 from ring_mcp import __version__, errors
 from ring_mcp.app import open_app
 from ring_mcp.cli.commands import cli
-from ring_mcp.conductors.jobs import PROGRESS_INTERVAL_S
 from ring_mcp.config import Config, load_config
 from ring_mcp.domain import ImageRequest
 from ring_mcp.errors import ConfigError, InvalidRequest, ProviderAuthError, RingError, Unauthorized
+from ring_mcp.jobs.watch import PROGRESS_INTERVAL_S
 from ring_mcp.presets import load_presets
 from ring_mcp.sandbox.app import RINGBASE_PATH
 from ring_mcp.sandbox.fault_kinds import FAULT_KINDS
@@ -192,6 +192,15 @@ def test_the_table_of_modes_is_that_of_the_presets() -> None:
         [name, m.model, m.resolution, m.estimated_usd_per_second, "yes" if m.requires_image_url else "no"]
         for name, m in modes
     ]
+
+
+def test_what_google_makes_in_the_modes_is_that_of_the_presets() -> None:
+    [told] = [part for part in README.split("\n\n") if part.startswith("With `provider: google`")]
+    choices = [mode.of("google") for mode in load_presets().modes.values()]
+    said = {(choice.resolution, f"${choice.estimated_usd_per_second}") for choice in choices}
+    assert quoted(told)[1:2] == [choices[0].model]
+    assert len({choice.model for choice in choices}) == 1
+    assert set(re.findall(r"(\d+p) at (\$[0-9.]+[0-9])", told)) == said
 
 
 def variables() -> dict[tuple[str, ...], Any]:

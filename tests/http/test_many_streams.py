@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ring_mcp.sandbox.server import SandboxServer
-from ring_mcp.server.pacing import MAX_STREAMS, Slots, TooMany
+from ring_mcp.server.rate_limit import MAX_STREAMS, Slots, TooMany
 from tests.http.http_reach import ALICE, API, BOB, LONG_S, HttpRing, SseSession, bearer, eventually, request, status_of
 
 NEEDED_FILES = 2 * MAX_STREAMS

@@ -20,7 +20,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ring_mcp.app import open_app, open_ledger
+from ring_mcp.app import open_app
+from ring_mcp.backends import open_ledger
 from ring_mcp.clock import SystemClock
 from ring_mcp.config import Config, load_config
 from ring_mcp.domain import AuditRecord, Caps, Job, MediaFile
@@ -122,10 +123,10 @@ class DoomedLedger:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._ledger, name)
 
-    async def open(self, job: Job, caps: Caps) -> Opened:
+    async def open(self, job: Job, caps: Caps, still: Job | None = None) -> Opened:
         self._reaper.look_at(job)
         await self._reaper.passes("open", "before", job.id, job.kind)
-        opened = await self._ledger.open(job, caps)
+        opened = await self._ledger.open(job, caps, still)
         await self._reaper.passes("open", "after", job.id, job.kind)
         return opened
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import date
+from dataclasses import replace
+from datetime import date, timedelta
 from decimal import Decimal
 from itertools import product
 from typing import Any
@@ -67,6 +68,11 @@ def test_the_effective_mode_follows_rings_rules(mode: str, has_image: bool, way:
         ({"resolution": "720P"}, "grok-imagine-video", "720p", "0.30", "0.42"),
         ({"model": "grok-imagine-video-1.5", "image_url": URL, "resolution": "1080p"},
          "grok-imagine-video-1.5", "1080p", "0.48", "1.51"),
+        ({"model": "grok-imagine-video-1.5"}, "grok-imagine-video-1.5", "480p", "0.30", "0.48"),
+        ({"model": "grok-imagine-video-1.5", "quality_mode": "production"},
+         "grok-imagine-video-1.5", "720p", "0.30", "0.84"),
+        ({"model": "grok-imagine-video-1.5", "resolution": "1080p", "duration_s": 15},
+         "grok-imagine-video-1.5", "1080p", "0.75", "3.75"),
     ],
 )  # fmt: skip
 def test_model_resolution_rings_estimate_and_the_list_price(
@@ -82,8 +88,9 @@ def test_model_resolution_rings_estimate_and_the_list_price(
     [
         ({"prompt": " "}, "prompt is required"),
         ({"quality_mode": "best"}, "qualityMode must be one of draft, draft_i2v, production, production_i2v"),
-        ({"quality_mode": "draft_i2v"}, r"grok-imagine-video-1.5 requires imageUrl \(image-to-video only\)"),
-        ({"model": "grok-imagine-video-1.5"}, "requires imageUrl"),
+        ({"quality_mode": "draft_i2v"}, r"qualityMode draft_i2v requires imageUrl \(image-to-video only\)"),
+        ({"quality_mode": "production_i2v", "model": "grok-imagine-video-1.5"}, "production_i2v requires imageUrl"),
+        ({"quality_mode": "draft_i2v", "provider": "google"}, "draft_i2v requires imageUrl"),
         ({"model": "nonsense"}, "model must be one of grok-imagine-video"),
         ({"duration_s": 0}, "duration must be a whole number of seconds from 1 to 15"),
         ({"duration_s": 16}, "duration must be a whole number of seconds from 1 to 15"),
@@ -229,7 +236,7 @@ def test_every_input_has_its_price_and_the_estimate_stays_rings(
          "lastFrameUrl cannot be used when a clip is made from sourceVideoUrl"),
         ({"last_frame_url": URL},
          "model grok-imagine-video takes no last frame; leave lastFrameUrl out, or use grok-imagine-video-1.5"),
-        ({"last_frame_url": URL, "model": "grok-imagine-video-1.5"}, "requires imageUrl"),
+        ({"last_frame_url": URL, "model": "grok-imagine-video-1.5"}, "lastFrameUrl requires imageUrl"),
         ({"extend_s": 4}, "extend needs sourceVideoUrl"),
         ({"extend_s": 1, "source_video_url": CLIP}, "extend must be a whole number of seconds from 2 to 10 for"),
         ({"extend_s": 11, "source_video_url": CLIP}, "extend must be a whole number of seconds from 2 to 10 for"),
@@ -244,6 +251,42 @@ def test_what_no_model_takes_is_refused_with_what_is_possible(fields: dict[str, 
         plan(**fields)
     assert text in caught.value.message
     assert caught.value.billed == "no"
+
+
+def test_a_model_without_text_to_video_wants_an_image_whichever_mode_is_asked_for() -> None:
+    name = "grok-imagine-video-1.5-lite"
+    only_images = PRESETS.video_models[name].model_copy(update={"text_to_video": False})
+    presets = PRESETS.model_copy(update={"video_models": {**PRESETS.video_models, name: only_images}})
+    with pytest.raises(InvalidRequest, match=f"^{name} requires imageUrl"):
+        plan_video(VideoRequest(prompt="x", model=name), SETTINGS, presets, TODAY)
+    assert plan_video(VideoRequest(prompt="x", model=name, image_url=URL), SETTINGS, presets, TODAY).model == name
+
+
+REDIRECTED_EARLY = [name for name, model in PRESETS.video_models.items() if model.redirect_from is not None]
+
+
+@pytest.mark.parametrize("name", REDIRECTED_EARLY)
+def test_a_model_that_will_go_is_asked_until_it_is_redirected_and_its_successor_from_that_day_on(name: str) -> None:
+    model = PRESETS.video_models[name]
+    assert model.redirect_from is not None
+    assert model.retires_on is not None
+    assert model.replaced_by is not None
+    asked = VideoRequest(prompt="x", provider=model.provider, model=name)
+
+    def on(day: date) -> tuple[str, str, list[str]]:
+        made = plan_video(asked, SETTINGS, PRESETS, day)
+        assert made.requested_model == name
+        return made.model, made.prices[0].what.split()[1], [text for text in made.warnings if name in text]
+
+    assert on(model.redirect_from - timedelta(days=1)) == (name, name, [])
+    successor = model.replaced_by
+    for day, goes in ((model.redirect_from, "will be retired"), (model.retires_on, "was retired")):
+        warning = f"{name} {goes} on {model.retires_on}: {successor} serves it now"
+        assert on(day) == (successor, successor, [warning])
+    with pytest.raises(InvalidRequest) as caught:
+        plan_video(replace(asked, model="nonsense"), SETTINGS, PRESETS, model.redirect_from)
+    assert successor in caught.value.message
+    assert name not in caught.value.message
 
 
 def test_an_extension_says_what_it_does_not_use() -> None:

@@ -27,7 +27,7 @@ from ring_mcp.providers.base import Finished, Inputs, Running
 from ring_mcp.providers.google.videos import read_check, read_submit, submit_body
 from tests.providers.provider_samples import NOW, is_one_line, reply
 
-PRICES = {"input": Decimal("1.50"), "text": Decimal("9"), "video": Decimal("17.50")}
+PRICES = {"input": Decimal("1.50"), "text": Decimal("9"), "video": Decimal("12")}
 URL = "https://generativelanguage.googleapis.com/v1beta/files/abc:download?alt=media"
 CLIP = {"type": "video", "mime_type": "video/mp4", "uri": URL}
 USAGE = {
@@ -35,23 +35,23 @@ USAGE = {
     "total_output_tokens": 46336,
     "output_tokens_by_modality": [{"modality": "video", "tokens": 46336}],
 }
-COST = Decimal("0.810895")
+COST = Decimal("0.556047")
 INPUT_COST = Decimal("0.000015")
 
 
 def video_plan(**changes: Any) -> VideoPlan:
-    price = PriceLine(what="video, second", unit_usd=Decimal("0.10"), count=Decimal(8), as_of="2026-11-13")
+    price = PriceLine(what="video, second", unit_usd=Decimal("0.0696"), count=Decimal(8), as_of="2026-11-11")
     facts: dict[str, Any] = {
         "provider": "google",
-        "requested_model": "gemini-omni-1.1-flash",
-        "model": "gemini-omni-1.1-flash",
+        "requested_model": "gemini-omni-1.2-flash",
+        "model": "gemini-omni-1.2-flash",
         "prompt": "waves",
         "quality_mode": "production",
         "duration_s": 8,
         "aspect_ratio": "16:9",
         "resolution": "720p",
         "storage_prefix": "generated/videos",
-        "estimated_usd": Decimal("0.80"),
+        "estimated_usd": Decimal("0.56"),
         "prices": (price,),
     }
     return VideoPlan(**facts | changes)
@@ -78,7 +78,7 @@ def failure(body: Any, status: int = 200) -> ProviderError:
 def test_a_clip_is_asked_for_in_the_background_with_documented_fields_only() -> None:
     body = submit_body(video_plan(), Inputs())
     assert body == {
-        "model": "gemini-omni-1.1-flash",
+        "model": "gemini-omni-1.2-flash",
         "input": "waves",
         "background": True,
         "response_format": {

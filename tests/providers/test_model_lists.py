@@ -86,12 +86,12 @@ def google(connections: ProviderHttp) -> GoogleModels:
 
 async def test_googles_pages_are_turned_to_the_last_and_only_media_count() -> None:
     first = {"models": [{"name": "models/gemini-3-pro-image"}, {"name": "models/gemini-3-pro"}], "nextPageToken": "a b"}
-    last = {"models": [{"name": "models/gemini-omni-1.1-flash"}, {"name": "models/gemini-nano-banana-2.1"}, 5, {}]}
+    last = {"models": [{"name": "models/gemini-omni-1.2-flash"}, {"name": "models/gemini-nano-banana-2.1"}, 5, {}]}
     async with RawServer(answering(http(200, first), http(200, last))) as server, plain(server.url) as connections:
         listed = await google(connections).list_models()
     assert [(model.kind, model.name) for model in listed] == [
         ("image", "gemini-3-pro-image"),
-        ("video", "gemini-omni-1.1-flash"),
+        ("video", "gemini-omni-1.2-flash"),
         ("image", "gemini-nano-banana-2.1"),
     ]
     assert [seen.path for seen in server.requests] == ["/models?pageSize=1000", "/models?pageSize=1000&pageToken=a+b"]

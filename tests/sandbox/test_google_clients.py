@@ -75,7 +75,7 @@ def test_it_makes_a_clip_in_the_background_and_can_cancel_one(client: Any, sandb
     import httpx2
 
     wanted = {"type": "video", "delivery": "uri", "resolution": "360p", "duration": "3s", "aspect_ratio": "9:16"}
-    asked = {"model": "gemini-omni-1.1-flash", "input": "a boat", "background": True, "response_format": wanted}
+    asked = {"model": "gemini-omni-1.2-flash", "input": "a boat", "background": True, "response_format": wanted}
     sandbox.state.configure(pending_polls=1)
     started = client.interactions.create(**asked)
     assert started.status == "in_progress"

@@ -18,7 +18,7 @@ KEY = "sandbox-google-key"
 
 def body(**changes: Any) -> dict[str, Any]:
     wanted = {"type": "video", "delivery": "uri", "resolution": "360p", "duration": "3s", **changes}
-    return {"model": "gemini-omni-1.1-flash", "input": "a boat", "background": True, "response_format": wanted}
+    return {"model": "gemini-omni-1.2-flash", "input": "a boat", "background": True, "response_format": wanted}
 
 
 @pytest.fixture(params=["v1", "v1beta"])
@@ -51,7 +51,7 @@ def test_a_clip_is_made_in_the_background_and_its_file_opens_with_the_key_only(
     done = google.get(f"/interactions/{handle}").json()
     assert done["status"] == "completed"
     assert done["usage"]["output_tokens_by_modality"] == [{"modality": "video", "tokens": 5148}]
-    assert Decimal(sandbox.state.books.total_ticks) / 10**10 == Decimal("0.090093")
+    assert Decimal(sandbox.state.books.total_ticks) / 10**10 == Decimal("0.061779")
     address = video(done)["uri"]
     clip = google.get(address)
     assert clip.content[4:8] == b"ftyp"
@@ -71,11 +71,22 @@ def test_whoever_does_not_ask_for_the_background_waits_and_may_get_the_clip_insi
     assert base64.b64decode(video(done)["data"])[4:8] == b"ftyp"
 
 
+@pytest.mark.parametrize(
+    ("model", "usd"), [("gemini-omni-1.2-flash", "0.556035"), ("gemini-omni-1.1-flash", "0.810883")]
+)
+def test_eight_seconds_of_each_model_cost_its_own_46336_tokens(
+    google: httpx2.Client, sandbox: SandboxServer, model: str, usd: str
+) -> None:
+    reply = google.post("/interactions", json=body(resolution="720p", duration="8s") | {"model": model})
+    assert reply.status_code == 200, reply.text
+    assert Decimal(sandbox.state.books.total_ticks) / 10**10 == Decimal(usd)
+
+
 def test_a_first_frame_is_counted(google: httpx2.Client, sandbox: SandboxServer) -> None:
     picture = {"type": "image", "mime_type": "image/png", "data": base64.b64encode(b"x").decode()}
     asked = body() | {"input": [picture, {"type": "text", "text": "a boat"}]}
     handle = google.post("/interactions", json=asked).json()["id"]
-    assert google.get(f"/interactions/{handle}").json()["usage"]["total_input_tokens"] == 562
+    assert google.get(f"/interactions/{handle}").json()["usage"]["total_input_tokens"] == 2042
     (charge,) = sandbox.state.books.charges()
     assert charge.prompt == "a boat"
 

@@ -68,7 +68,7 @@ def test_a_fault_of_google_ends_in_its_code_and_the_right_word_about_money(
 
 def test_a_clip_from_google_is_made_with_its_own_resolution(ring: RingProcess, sandbox: SandboxServer) -> None:
     made = ring.call("ring-video-create", {"prompt": "a clip from google", "provider": "google", "duration": 3}).data
-    assert (made["provider"], made["model"], made["resolution"]) == ("google", "gemini-omni-1.1-flash", "360p")
+    assert (made["provider"], made["model"], made["resolution"]) == ("google", "gemini-omni-1.2-flash", "360p")
     assert made["state"] == "done"
     assert made["video"]["duration"] == 3
     assert len(charges(sandbox, "a clip from google")) == 1

@@ -13,9 +13,9 @@ import jsonschema
 import pytest
 from PIL import Image
 
-from ring_mcp.conductors.jobs import PROGRESS_INTERVAL_S
 from ring_mcp.domain import JobState
 from ring_mcp.domain.fields import MAX_WAIT_S
+from ring_mcp.jobs.watch import PROGRESS_INTERVAL_S
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.tools.job_answers import report
 from tests.ledger_samples import planned

@@ -20,7 +20,10 @@ from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
-from ring_mcp.conductors.input_files import (
+from ring_mcp.domain import ImageRequest, MediaFile, MediaKind, Plan, VideoPlan, VideoRequest
+from ring_mcp.domain.media import FILE_ID
+from ring_mcp.errors import InvalidRequest, ProviderError, StorageError
+from ring_mcp.jobs.input_files import (
     MAX_INPUT_IMAGE_BYTES,
     MAX_INPUT_VIDEO_BYTES,
     check_length,
@@ -31,9 +34,6 @@ from ring_mcp.conductors.input_files import (
     told,
     write_inline,
 )
-from ring_mcp.domain import ImagePlan, ImageRequest, MediaFile, MediaKind, Plan, VideoPlan, VideoRequest
-from ring_mcp.domain.media import FILE_ID
-from ring_mcp.errors import InvalidRequest, ProviderError, StorageError
 from ring_mcp.media.identify import identify
 from ring_mcp.presets import VideoModel
 from ring_mcp.providers.base import Downloaded, Inputs
@@ -43,7 +43,6 @@ _KEPT = re.compile(r"kept:([0-9a-f]{64})")
 """A picture that came inline, by the name of its file in the spool, where it stays for a day."""
 
 R = TypeVar("R", ImageRequest, VideoRequest)
-P = TypeVar("P", ImagePlan, VideoPlan)
 Fetch = Callable[[str, Path, int], Awaitable[Downloaded]]
 CheckAddress = Callable[[str], Awaitable[None]]
 
@@ -78,7 +77,7 @@ class MediaInputs:
             return await self._check_source(plan.source_video_url, plan, model)
         return None
 
-    async def kept(self, plan: P) -> P:
+    async def keep(self, plan: Plan) -> Plan:
         """The plan with pictures that came inline as files in the spool: a row of the ledger is no place for them."""
         changes: dict[str, object] = {}
         if plan.reference_images:
@@ -87,7 +86,7 @@ class MediaInputs:
             changes["last_frame_url"] = await self._keep(plan.last_frame_url)
         return plan.model_copy(update=changes)
 
-    def unsigned(self, request: R) -> R:
+    def unsign(self, request: R) -> R:
         """The request as it may be kept: an address of our own is signed anew when it is to be read."""
         plain = self._storage.unsigned
         changes: dict[str, Any] = {"reference_images": tuple(plain(each) for each in request.reference_images)}

@@ -133,7 +133,7 @@ def fail(exc: RingError, *, as_json: bool, gateway: str | None) -> NoReturn:
     extra = getattr(exc, "extra", {})
     kept = exc.job_id is not None and (extra.get("state") in DRIVEN or exc.code == "gateway_away")
     if as_json:
-        from ring_mcp.tools.results import failure_facts
+        from ring_mcp.tools.envelope import failure_facts
 
         click.echo(json.dumps(failure_facts(exc, extra), ensure_ascii=False))
     else:

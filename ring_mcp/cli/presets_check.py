@@ -14,7 +14,7 @@ import click
 from ring_mcp.cli.show import dollars, print_lines, safe
 
 if TYPE_CHECKING:
-    from ring_mcp.conductors.registry import Comparison
+    from ring_mcp.conductors.model_check import Comparison
     from ring_mcp.presets import Presets
 
 SAME, DIFFERENT, NOT_ASKED = 0, 1, 2
@@ -59,7 +59,7 @@ def _tell_file(presets: Presets, today: date, as_json: bool) -> None:
 
 async def _compared(presets: Presets, today: date) -> Comparison:
     from ring_mcp.backends import open_model_lists
-    from ring_mcp.conductors.registry import compare
+    from ring_mcp.conductors.model_check import compare
     from ring_mcp.config import load_config
 
     async with open_model_lists(load_config()) as lists:

@@ -28,7 +28,7 @@ def health(as_json: bool, gateway: str | None) -> None:
     Exit status 1 if anything is an error.
     """
     from ring_mcp.cli.backend import configured, open_backend
-    from ring_mcp.cli.following import fail
+    from ring_mcp.cli.progress import fail
     from ring_mcp.errors import RingError
 
     async def ask() -> dict[str, Any]:
@@ -84,9 +84,10 @@ def _model_lines(models: Mapping[str, ImageModel] | Mapping[str, VideoModel], to
     lines: list[str] = []
     gone: list[str] = []
     for name, model in models.items():
-        if model.is_retired(today):
+        if model.is_retired(today) or model.is_redirected(today):
             served = "is served by" if model.redirect else "use"
-            gone += field("retired", f"{name} ({model.retires_on}): {served} {model.replaced_by}")
+            word = "retired" if model.is_retired(today) else "retires"
+            gone += field(word, f"{name} ({model.retires_on}): {served} {model.replaced_by}")
             continue
         lines.append(f"{name} ({model.provider})")
         lines += _facts(model)

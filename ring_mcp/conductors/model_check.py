@@ -50,7 +50,7 @@ async def compare(presets: Presets, lists: Mapping[str, ListsModels], today: dat
 
 
 def differences(presets: Presets, provider: str, listed: Sequence[ListedModel], today: date) -> list[Difference]:
-    """What the registry lacks, has in vain, or prices otherwise. What it calls retired may be listed or not."""
+    """What the registry lacks, has in vain, or prices otherwise. What nobody is asked for any more may be on it."""
     tables: Mapping[MediaKind, Mapping[str, Model]] = {"image": presets.image_models, "video": presets.video_models}
     found: list[Difference] = []
     for kind, table in tables.items():
@@ -65,7 +65,7 @@ def differences(presets: Presets, provider: str, listed: Sequence[ListedModel], 
         found += (
             Difference(provider=provider, kind=kind, model=name, what="vanished")
             for name, model in here.items()
-            if name not in names and not model.is_retired(today)
+            if name not in names and not model.is_retired(today) and not model.is_redirected(today)
         )
         for model in there:
             known = (here[name] for name in (model.name, *model.aliases) if name in here)

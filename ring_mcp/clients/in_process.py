@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ring_mcp.conductors.image import ImageConductor
-from ring_mcp.conductors.intake import Intake
-from ring_mcp.conductors.jobs import JobRunner
+from ring_mcp.conductors.paid_calls import PaidCalls
 from ring_mcp.conductors.results import JobResult
 from ring_mcp.conductors.video import VideoConductor
 from ring_mcp.domain import Job, MediaKind
@@ -26,16 +25,14 @@ class InProcessMaker:
         self,
         images: ImageConductor,
         videos: VideoConductor,
-        runner: JobRunner,
-        intake: Intake,
+        calls: PaidCalls,
         *,
         actor_id: str,
         may_see: str | None,
     ) -> None:
         self._images = images
         self._videos = videos
-        self._runner = runner
-        self._intake = intake
+        self._calls = calls
         self._actor_id = actor_id
         self._may_see = may_see
 
@@ -59,17 +56,14 @@ class InProcessMaker:
 
     async def job(self, job_id: str, wait_s: float, on_state: OnState) -> dict[str, Any]:
         """A job's ``data``, after waiting for it; one that nobody drives is carried on."""
-        job = await self.find(job_id)
-        await self._runner.adopt(job)
-        job = await self._runner.wait(job_id, wait_s, _telling(on_state)) or job
-        return told(await self._intake.deliver(job))
+        return told(await self._calls.resume(await self.find(job_id), wait_s, _telling(on_state)))
 
     async def look(self, job_id: str) -> dict[str, Any]:
         """A job's ``data`` as it stands; nobody is made to carry it on."""
-        return told(await self._intake.deliver(await self.find(job_id)))
+        return told(await self._calls.deliver(await self.find(job_id)))
 
     async def find(self, job_id: str) -> Job:
-        job = await self._runner.current(job_id)
+        job = await self._calls.read(job_id)
         if job is None or self._may_see not in (None, job.actor_id):
             raise NotFound(f"there is no job {job_id!r}; `ring-mcp jobs list` shows the newest")
         return job

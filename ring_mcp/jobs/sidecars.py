@@ -18,6 +18,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from ring_mcp import __version__
+from ring_mcp.clock import to_iso
 from ring_mcp.domain import Asset, ImagePlan, Job, MediaFile, Plan, VideoPlan
 from ring_mcp.errors import LedgerError, StorageError
 from ring_mcp.ledger.base import Ledger
@@ -78,7 +79,7 @@ def sidecar(job: Job, asset: Asset, parents: Sequence[Parent]) -> dict[str, Any]
             "kind": job.kind,
             "index": asset.index,
             "outputs": len(job.outputs),
-            "createdAt": job.created_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "createdAt": to_iso(job.created_at),
             "provider": plan.provider,
             "requestId": job.provider_request_id,
             "sandbox": job.sandbox or None,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ring_mcp.server.network import ACTOR_KEY, refuse
+from ring_mcp.server.middleware import ACTOR_KEY, refuse
 
 MAX_STREAMS = 1000
 """Streams of the older transport that an actor may hold open. Idle ones cost a socket and a few kilobytes."""

@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ring_mcp.conductors.inputs import MediaInputs
 from ring_mcp.domain import Asset, AuditRecord, Job, MediaFile, Thumbnail, VideoPlan
 from ring_mcp.errors import RingError
+from ring_mcp.jobs.inputs import MediaInputs
+from ring_mcp.ledger.audit import THUMBNAIL_SOURCE, thumbnail_row
 from ring_mcp.media.canvases import CANVASES, nearest_canvas
 from ring_mcp.media.clip import can_read_clips, write_poster
 from ring_mcp.storage.base import Storage
@@ -24,7 +25,6 @@ from ring_mcp.storage.keys import storage_key
 
 logger = logging.getLogger(__name__)
 
-SOURCE = "scripted-media-thumbnail"
 _FETCH_LIMIT_S = 10.0
 
 
@@ -62,7 +62,7 @@ class Thumbnails:
             return job, ()
         try:
             async with asyncio.timeout(self._limit_s):
-                asset, canvas, warnings = await self._made(job, plan, plan.thumbnail, clip)
+                asset, canvas, warnings = await self._make(job, plan, plan.thumbnail, clip)
         except (_NotMade, RingError) as exc:
             return _without(job, str(exc)), ()
         except TimeoutError:
@@ -74,13 +74,13 @@ class Thumbnails:
             await asyncio.to_thread(self._clean_up, job)
         made = plan.model_copy(update={"made_thumbnail": asset})
         told = tuple(f"thumbnail: {warning}" for warning in warnings)
-        return replace(job, plan=made, warnings=(*job.warnings, *told)), [_audit(job, made, asset, canvas)]
+        return replace(job, plan=made, warnings=(*job.warnings, *told)), [thumbnail_row(job, made, asset, canvas)]
 
-    async def _made(
+    async def _make(
         self, job: Job, plan: VideoPlan, spec: Thumbnail, clip: MediaFile
     ) -> tuple[Asset, str, Sequence[str]]:
         canvas = spec.aspect_ratio or _shape(plan, clip)
-        content, warnings = await self._drawn(job, plan, spec, clip, canvas)
+        content, warnings = await self._draw(job, plan, spec, clip, canvas)
         width_px, height_px = CANVASES[canvas]
         media = MediaFile(
             path=self._path(job, "thumbnail.png"),
@@ -94,7 +94,7 @@ class Thumbnails:
         await asyncio.to_thread(media.path.write_bytes, content)
         folder = f"{self._prefix}/{plan.purpose}"
         key = storage_key(folder, "thumbnails", job.created_at, None, job.id, media.extension)
-        metadata = {"source": SOURCE, "template": spec.template, "purpose": plan.purpose, "jobId": job.id}
+        metadata = {"source": THUMBNAIL_SOURCE, "template": spec.template, "purpose": plan.purpose, "jobId": job.id}
         stored = await self._storage.put(key, media, metadata)
         asset = Asset(
             index=0,
@@ -111,7 +111,7 @@ class Thumbnails:
         )
         return asset, canvas, warnings
 
-    async def _drawn(
+    async def _draw(
         self, job: Job, plan: VideoPlan, spec: Thumbnail, clip: MediaFile, canvas: str
     ) -> tuple[bytes, Sequence[str]]:
         """Over the first frame that the clip was made from, else over the clip's own first picture."""
@@ -160,26 +160,3 @@ def _shape(plan: VideoPlan, clip: MediaFile) -> str:
 
 def _without(job: Job, reason: str) -> Job:
     return replace(job, warnings=(*job.warnings, f"no thumbnail was made: {reason}"))
-
-
-def _audit(job: Job, plan: VideoPlan, asset: Asset, canvas: str) -> AuditRecord:
-    """The row of generated_images: no provider made it, and it cost nothing."""
-    data = {
-        "actorId": job.actor_id,
-        "prompt": plan.prompt,
-        "aspectRatio": canvas,
-        "purpose": plan.purpose,
-        "refCode": plan.ref_code,
-        "url": asset.url,
-        "fileId": asset.file_id,
-        "size": asset.size_bytes,
-        "createdAt": job.created_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        "contentType": asset.content_type,
-        "sha256": asset.sha256,
-        "jobId": job.id,
-        "source": SOURCE,
-        "sandbox": job.sandbox or None,
-    }
-    return AuditRecord(
-        table="generated_images", id=asset.record_id, data={k: v for k, v in data.items() if v is not None}
-    )

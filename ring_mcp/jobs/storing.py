@@ -9,17 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from ring_mcp.clock import Clock
-from ring_mcp.conductors.recording import JobRecord
-from ring_mcp.conductors.sidecars import Sidecars
-from ring_mcp.conductors.spending import settled_cost
-from ring_mcp.conductors.thumbnails import Thumbnails
 from ring_mcp.domain import (
     Asset,
     AuditRecord,
@@ -32,7 +27,11 @@ from ring_mcp.domain import (
     VideoPlan,
 )
 from ring_mcp.errors import JobExpired, ProviderBadReply, ProviderError, StorageError, StorageRefused
-from ring_mcp.ledger.base import Ledger
+from ring_mcp.jobs.outcomes import PARK, Pause, back_off_s, end_job
+from ring_mcp.jobs.record import JobRecord
+from ring_mcp.jobs.sidecars import Sidecars
+from ring_mcp.jobs.thumbnails import Thumbnails
+from ring_mcp.ledger.audit import asset_row
 from ring_mcp.media.clip import write_poster
 from ring_mcp.media.identify import hash_file, identify
 from ring_mcp.media.preview import make_preview
@@ -47,15 +46,8 @@ _TRIES_BEFORE_LOST = 6
 
 _GONE_FOR_GOOD = 410
 
-_ID_CHARS = 36
-"""A job's id; the names of its files in the spool begin with it."""
 
-_KEEP_FILES_S = 30 * 24 * 3600.0
-
-AuditOf = Callable[[Job, Asset], AuditRecord]
-
-
-class Homecoming:
+class Storing:
     """``spool`` holds files under way, ``previews`` one small picture per finished job."""
 
     def __init__(
@@ -67,56 +59,46 @@ class Homecoming:
         spool: Path,
         previews: Path | None,
         thumbnails: Thumbnails,
-        audit_of: Mapping[str, AuditOf],
         sidecars: Sidecars | None = None,
     ) -> None:
-        self.spool = spool
+        self._spool = spool
         self._providers = providers
         self._storage = storage
         self._clock = clock
         self._previews = previews
         self._thumbnails = thumbnails
-        self._audit_of = audit_of
         self._sidecars = sidecars
 
-    async def tidy_up(self, ledger: Ledger) -> None:
-        """Remove from the spool what belongs to jobs that have ended: their process died before it could."""
-        for path in await asyncio.to_thread(lambda: list(self.spool.glob("*-*-*-*-*-*.*"))):
-            job = await ledger.get(path.name[:_ID_CHARS])
-            if job is not None and job.is_terminal:
-                with contextlib.suppress(OSError):
-                    path.unlink()
-
-    async def bring_home(self, record: JobRecord, tries: int) -> float | None:
-        """Take every output as far as it gets. Returns the pause before the next try in seconds, None to park the job.
+    async def store(self, record: JobRecord, tries: int) -> Pause | None:
+        """Take every output as far as it gets. None: the job has ended; otherwise the pause before the next try.
 
         A job is parked when trying again cannot help until a person has changed something.
         """
         if isinstance(record.job.plan, VideoPlan) and not record.job.plan.persist:
-            await record.write(self._finished(record.job))
-            return 0.0
+            await record.write(self._finish(record.job))
+            return None
         try:
             for index in self._missing(record.job):
-                await self._one(record, index, tries)
+                await self._store_one(record, index, tries)
             if not record.job.is_settled:
-                await record.write(self._finished(record.job))
+                await record.write(self._finish(record.job))
         except (ProviderError, StorageError) as exc:
             failure = Failure(
                 code=exc.code, message=exc.message, billed="yes", retryable=exc.retryable, next_action=exc.next_action
             )
             if failure != record.job.failure:
                 await record.write(replace(record.job, failure=failure))
-            return None if isinstance(exc, StorageRefused) else min(60.0, 0.5 * 2 ** min(tries, 16))
+            return PARK if isinstance(exc, StorageRefused) else Pause(back_off_s(tries, 0.5), failed=True)
         await asyncio.to_thread(self._clean_up, record.job)
-        return 0.0
+        return None
 
     def _missing(self, job: Job) -> list[int]:
         stored = {asset.index for asset in job.assets}
         return [i for i, output in enumerate(job.outputs) if i not in stored and output.lost_because is None]
 
-    async def _one(self, record: JobRecord, index: int, tries: int) -> None:
+    async def _store_one(self, record: JobRecord, index: int, tries: int) -> None:
         try:
-            media = await self._fetched(record.job, index)
+            media = await self._fetch(record.job, index)
         except (JobExpired, ProviderBadReply) as exc:
             if tries + 1 < _TRIES_BEFORE_LOST and exc.http_status != _GONE_FOR_GOOD:
                 raise
@@ -149,14 +131,14 @@ class Homecoming:
         if not self._missing(after):
             await self._keep_preview(after)
             after, records = await self._thumbnails.add(after, media)
-            after = self._finished(after)
-        await record.write(after, [self._audit_of[job.kind](after, asset), *records])
+            after = self._finish(after)
+        await record.write(after, [asset_row(after, asset), *records])
 
     def _metadata(self, job: Job) -> dict[str, str]:
         facts = {"source": job.plan.provider, "model": job.plan.model, "purpose": job.plan.purpose, "jobId": job.id}
         return {name: value for name, value in facts.items() if value}
 
-    async def _fetched(self, job: Job, index: int) -> MediaFile:
+    async def _fetch(self, job: Job, index: int) -> MediaFile:
         """The output as a measured file in the spool; a file that lies there completely is not fetched again."""
         path, output = self._path(job, index), job.outputs[index]
         expected = job.kind
@@ -178,14 +160,14 @@ class Homecoming:
             done = await self._providers[job.kind, job.plan.provider].download(output, part)
             part.replace(path)
         except OSError as exc:
-            raise StorageError(f"the spool folder {self.spool} cannot be written: {exc.strerror}") from exc
+            raise StorageError(f"the spool folder {self._spool} cannot be written: {exc.strerror}") from exc
         return done.size_bytes, done.sha256
 
     def _path(self, job: Job, index: int) -> Path:
         spool_path = job.outputs[index].spool_path
-        return Path(spool_path) if spool_path else self.spool / f"{job.id}-{index}.media"
+        return Path(spool_path) if spool_path else self._spool / f"{job.id}-{index}.media"
 
-    def _finished(self, job: Job) -> Job:
+    def _finish(self, job: Job) -> Job:
         """The job, ended: done if anything was stored or no copy was wanted. The cost is settled either way."""
         now = self._clock.now()
         lost = [
@@ -193,19 +175,10 @@ class Homecoming:
             for i, output in enumerate(job.outputs)
             if output.lost_because is not None
         ]
-        settled = settled_cost(job, "yes", job.billed_usd)
         if job.assets or not lost:
-            return job.to(
-                JobState.DONE,
-                failure=None,
-                warnings=(*job.warnings, *lost),
-                progress=100,
-                settled_usd=settled,
-                finished_at=now,
-                due_at=None,
-            )
+            return replace(end_job(job, JobState.DONE, now), warnings=(*job.warnings, *lost), progress=100)
         failure = Failure(code="expired", message="; ".join(lost), billed="yes", next_action=JobExpired.next_action)
-        return job.to(JobState.EXPIRED, failure=failure, settled_usd=settled, finished_at=now, due_at=None)
+        return end_job(job, JobState.EXPIRED, now, failure=failure)
 
     async def _keep_preview(self, job: Job) -> None:
         """A preview is a courtesy: whatever goes wrong with it is logged and nothing else."""
@@ -243,13 +216,3 @@ def _write_preview(job: Job, paths: list[Path], preview: Path) -> None:
             preview.write_bytes(content)
     finally:
         poster.unlink(missing_ok=True)
-
-
-def remove_old_files(folders: Sequence[Path]) -> None:
-    """Forget what crashes have left behind, long after any provider would still serve it."""
-    oldest = time.time() - _KEEP_FILES_S
-    for folder in folders:
-        for path in folder.glob("*"):
-            with contextlib.suppress(OSError):
-                if path.stat().st_mtime < oldest:
-                    path.unlink()

@@ -1,0 +1,128 @@
+"""What both create tools do around their plans: quote them, or open a job, wait for it and deliver its result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from decimal import Decimal
+
+from ring_mcp.clock import Clock
+from ring_mcp.conductors.results import JobResult, QuoteLine, job_result, quote_result
+from ring_mcp.conductors.signed_urls import for_caller
+from ring_mcp.domain import MAKERS, Caps, Failure, Job, MediaKind, Plan, VideoPlan, cap_left, usd
+from ring_mcp.errors import GenerationTimeout, LedgerError
+from ring_mcp.jobs.inputs import MediaInputs
+from ring_mcp.jobs.opening import Opening
+from ring_mcp.jobs.queue.base import JobQueue
+from ring_mcp.jobs.watch import JobWatch, OnProgress
+from ring_mcp.ledger.base import Ledger
+from ring_mcp.storage.base import Storage
+
+_LATE_S = 60.0
+"""How much longer than a job may take its caller waits, so that it hears the end."""
+
+
+class PaidCalls:
+    """``timeouts_s``: how long a job of each kind may take, for the text that says it took longer."""
+
+    def __init__(
+        self,
+        *,
+        opening: Opening,
+        queue: JobQueue,
+        watch: JobWatch,
+        inputs: MediaInputs,
+        ledger: Ledger,
+        storage: Storage,
+        caps: Caps,
+        clock: Clock,
+        timeouts_s: Mapping[MediaKind, float],
+        sandbox: bool,
+    ) -> None:
+        self._opening = opening
+        self._queue = queue
+        self._watch = watch
+        self._inputs = inputs
+        self._ledger = ledger
+        self._storage = storage
+        self._caps = caps
+        self._clock = clock
+        self._timeouts_s = timeouts_s
+        self._sandbox = sandbox
+
+    def check_provider(self, plan: Plan) -> None:
+        """Raises InvalidRequest if nobody makes this here, ProviderAuthError if there is no key."""
+        self._opening.check_provider(plan.kind, plan.provider)
+        if isinstance(plan, VideoPlan) and plan.first_frame is not None:
+            self._opening.check_provider("image", plan.first_frame.provider)
+
+    async def quote(self, plan: Plan) -> JobResult:
+        """The plan with each price, the total, what the caps leave, and whether they would refuse. Spends nothing."""
+        still = plan.first_frame if isinstance(plan, VideoPlan) else None
+        lines = [*plan.prices, *(still.prices if still else ())]
+        total = sum((line.total_usd for line in lines), Decimal(0))
+        left = cap_left(self._caps, await self._ledger.spend(self._clock.now(), sandbox=self._sandbox))
+        refused = [
+            f"this call needs {usd(total)} and the cap {name} leaves {usd(amount)}: it would be refused"
+            for name, amount in left.items()
+            if total > amount
+        ]
+        return quote_result(
+            plan,
+            prices=tuple(QuoteLine.of(line) for line in lines),
+            total_usd=total,
+            cap_left_usd=left or None,
+            warnings=(*plan.warnings, *refused) or None,
+            sandbox=self._sandbox or None,
+        )
+
+    async def make(
+        self,
+        plan: Plan,
+        *,
+        actor_id: str,
+        idempotency_key: str | None,
+        wait_s: float | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> JobResult:
+        """Open the job of a checked plan, wait for it at most ``wait_s`` (None: as long as it may take), deliver it.
+
+        Raises CapExceeded, InvalidRequest, ProviderAuthError, LedgerError or StorageError; then nothing was started.
+        A failure after that is in the result.
+        """
+        plan = await self._inputs.keep(plan)
+        opened = await self._opening.open(plan, actor_id=actor_id, idempotency_key=idempotency_key)
+        limit_s = self._timeouts_s[plan.kind] + _LATE_S if wait_s is None else wait_s
+        job = await self._watch.wait(opened.job.id, limit_s, on_progress)
+        return await self.deliver(job or opened.job, joined=opened.joined)
+
+    async def resume(self, job: Job, wait_s: float, on_progress: OnProgress | None = None) -> JobResult:
+        """See that a job is carried on, wait for it at most ``wait_s`` seconds, deliver it. Raises LedgerError."""
+        await self._queue.adopt(job)
+        return await self.deliver(await self._watch.wait(job.id, wait_s, on_progress) or job)
+
+    async def read(self, job_id: str) -> Job | None:
+        """A job as it stands now. Raises LedgerError."""
+        return await self._watch.read(job_id)
+
+    async def deliver(self, job: Job, *, joined: bool = False) -> JobResult:
+        """The result of a job for a caller; from now on an identical request is a new one."""
+        result = job_result(await for_caller(self._explain(job), self._storage), joined=joined)
+        if job.is_settled:
+            try:
+                await self._ledger.mark_delivered(job.id, self._clock.now())
+            except LedgerError as exc:
+                late = f"the ledger could not be written ({exc.message}); the row follows as soon as it can"
+                result = result.model_copy(update={"warnings": (*(result.warnings or ()), late)})
+        return result
+
+    def _explain(self, job: Job) -> Job:
+        """A job that nobody drives and that has no failure has outlasted its time."""
+        if job.is_settled or job.failure is not None or not job.is_parked:
+            return job
+        text = f"{job.kind.capitalize()} generation timed out after {self._timeouts_s[job.kind] * 1000:.0f}ms"
+        if job.provider_request_id:
+            text += f"; the job is kept ({MAKERS[job.plan.provider]} request {job.provider_request_id})"
+        late = GenerationTimeout(text)
+        failure = Failure(code=late.code, message=text, billed="unknown", retryable=True, next_action=late.next_action)
+        return replace(job, failure=failure)

@@ -1,0 +1,88 @@
+"""What may be spent, and what counts against it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from ring_mcp.errors import CapExceeded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caps:
+    """Spending limits in US dollars; None means no limit. Day and month are calendar ones, in UTC."""
+
+    per_call_usd: Decimal | None = None
+    per_day_usd: Decimal | None = None
+    per_month_usd: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spend:
+    """What the ledger counts against the caps: settled cost plus what open and unknown jobs have reserved."""
+
+    day_usd: Decimal
+    month_usd: Decimal
+    day_reserved_usd: Decimal
+    month_reserved_usd: Decimal
+    unknown_jobs: int = 0
+    open_jobs: int = 0
+
+    @classmethod
+    def nothing(cls) -> Spend:
+        zero = Decimal(0)
+        return cls(day_usd=zero, month_usd=zero, day_reserved_usd=zero, month_reserved_usd=zero)
+
+
+def usd(amount: Decimal) -> str:
+    """``$0.06``: at least two decimals, more only where they count."""
+    cents = amount.quantize(Decimal("0.01"))
+    return f"${cents if cents == amount else amount.normalize():f}"
+
+
+def check_caps(needed_usd: Decimal, spend: Spend, caps: Caps, now: datetime) -> None:
+    """Raises CapExceeded with the cap, what is used and reserved, what is needed, and when it resets."""
+    if caps.per_call_usd is not None and needed_usd > caps.per_call_usd:
+        raise CapExceeded(
+            f"RING_MAX_USD_PER_CALL is {usd(caps.per_call_usd)} and this call needs up to {usd(needed_usd)}; "
+            "nothing was spent"
+        )
+    windows = (
+        ("RING_MAX_USD_PER_DAY", caps.per_day_usd, spend.day_usd, spend.day_reserved_usd, next_day(now)),
+        ("RING_MAX_USD_PER_MONTH", caps.per_month_usd, spend.month_usd, spend.month_reserved_usd, next_month(now)),
+    )
+    for name, cap, total, reserved, resets_at in windows:
+        if cap is not None and total + needed_usd > cap:
+            raise CapExceeded(
+                f"{name} is {usd(cap)}: {usd(total - reserved)} used, {usd(reserved)} reserved by open jobs, "
+                f"{usd(needed_usd)} needed; it resets at {resets_at:%Y-%m-%d %H:%M} UTC; nothing was spent"
+            )
+
+
+def day_start(now: datetime) -> datetime:
+    return now.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def month_start(now: datetime) -> datetime:
+    return day_start(now).replace(day=1)
+
+
+def next_day(now: datetime) -> datetime:
+    return day_start(now) + timedelta(days=1)
+
+
+def next_month(now: datetime) -> datetime:
+    return month_start(month_start(now) + timedelta(days=32))
+
+
+def cap_left(caps: Caps, spend: Spend) -> dict[str, Decimal]:
+    """What may still be spent per window, for the windows that have a cap; never below zero."""
+    left = {}
+    if caps.per_call_usd is not None:
+        left["perCall"] = caps.per_call_usd
+    if caps.per_day_usd is not None:
+        left["today"] = max(Decimal(0), caps.per_day_usd - spend.day_usd)
+    if caps.per_month_usd is not None:
+        left["thisMonth"] = max(Decimal(0), caps.per_month_usd - spend.month_usd)
+    return left

@@ -1,0 +1,147 @@
+"""The beginning of every paid attempt: room on the disk, one row in the ledger, and somebody to carry it on."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import shutil
+import tempfile
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+
+from ring_mcp.clock import Clock
+from ring_mcp.domain import Caps, Job, JobState, MediaKind, Plan, VideoPlan
+from ring_mcp.errors import InvalidRequest, StorageError
+from ring_mcp.jobs.queue.base import JobQueue
+from ring_mcp.ledger.base import Ledger, Opened
+from ring_mcp.providers.base import Providers
+
+NEEDED_DISK_BYTES = 64 * 1024 * 1024
+
+TOOL: Mapping[MediaKind, str] = {"image": "ring-image-create", "video": "ring-video-create"}
+
+
+class Opening:
+    """``spool`` is where results will pass through; ``sandbox`` marks every row."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        queue: JobQueue,
+        providers: Providers,
+        caps: Caps,
+        clock: Clock,
+        spool: Path,
+        sandbox: bool,
+    ) -> None:
+        self._ledger = ledger
+        self._queue = queue
+        self._providers = providers
+        self._caps = caps
+        self._clock = clock
+        self._spool = spool
+        self._sandbox = sandbox
+
+    def check_provider(self, kind: MediaKind, name: str) -> None:
+        """Raises InvalidRequest if nobody makes this here, ProviderAuthError if there is no key."""
+        provider = self._providers.get((kind, name))
+        if provider is None:
+            known = ", ".join(known for k, known in self._providers if k == kind)
+            raise InvalidRequest(f"provider must be one of {known} for {kind}s, got {name!r}")
+        provider.check_ready()
+
+    async def open(self, plan: Plan, *, actor_id: str, idempotency_key: str | None) -> Opened:
+        """The job that stands for this plan, being driven by somebody; a still that it begins with beside it.
+
+        Raises CapExceeded, InvalidRequest, ProviderAuthError, LedgerError or StorageError; then nothing was started.
+        """
+        still_plan = plan.first_frame if isinstance(plan, VideoPlan) else None
+        for needed in (plan, still_plan) if still_plan else (plan,):
+            self.check_provider(needed.kind, needed.provider)
+        await asyncio.to_thread(check_disk, self._spool)
+        job = self._new_job(plan, actor_id, idempotency_key)
+        still = self._new_still(job, still_plan) if still_plan else None
+        # All or nothing, also for a caller that is cancelled now: a row that nobody drives would hold its reservation.
+        opening = asyncio.ensure_future(self._open(job, still))
+        opening.add_done_callback(lambda done: done.cancelled() or done.exception())
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            await asyncio.wait({opening})
+            raise
+
+    async def _open(self, job: Job, still: Job | None) -> Opened:
+        opened = await self._ledger.open(job, self._caps, still)
+        if opened.joined:
+            await self._queue.adopt(opened.job)
+            return opened
+        if opened.still is not None and still is not None and opened.still.id == still.id:
+            self._queue.enqueue(opened.still)
+        elif opened.still is not None:
+            await self._queue.adopt(opened.still)
+        self._queue.enqueue(opened.job)
+        return opened
+
+    def _new_job(self, plan: Plan, actor_id: str, key: str | None, parent_job_id: str | None = None) -> Job:
+        now = self._clock.now()
+        return Job(
+            id=str(uuid.uuid4()),
+            kind=plan.kind,
+            state=JobState.PLANNED,
+            actor_id=actor_id,
+            request_hash=request_hash(TOOL[plan.kind], plan, key),
+            idempotency_key=key,
+            parent_job_id=parent_job_id,
+            ref_code=plan.ref_code,
+            clip_id=getattr(plan, "clip_id", None),
+            pipeline_request_id=getattr(plan, "pipeline_request_id", None),
+            plan=plan,
+            sandbox=self._sandbox,
+            due_at=now,
+            reserved_usd=plan.list_usd,
+            created_at=now,
+            updated_at=now,
+        )
+
+    def _new_still(self, job: Job, plan: Plan) -> Job:
+        """The still that a clip begins with: a job of its own.
+
+        Where the caller gave a key, it stands for the still as well: whoever repeats the call after the clip failed at
+        no cost does not pay for another still.
+        """
+        paid_for = job.id if job.idempotency_key is None else job.request_hash
+        return self._new_job(plan, job.actor_id, f"first-frame:{paid_for}", parent_job_id=job.id)
+
+
+_MADE = ("made_frame", "made_frame_billed_usd", "made_thumbnail", "frame_job_id")
+
+
+def request_hash(tool: str, plan: Plan, idempotency_key: str | None) -> str:
+    """What makes two requests the same: tool, effective arguments and key. Tagged, so that the form can change."""
+    facts = plan.model_dump(mode="json", exclude={"prices", "warnings", "storage_prefix", "estimated_usd", *_MADE})
+    text = json.dumps([tool, facts, idempotency_key], sort_keys=True, ensure_ascii=False)
+    return "v1:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def check_disk(spool: Path) -> None:
+    """A result needs a place before it is paid for. Raises StorageError."""
+    try:
+        spool.mkdir(parents=True, exist_ok=True, mode=0o700)
+        free_bytes = shutil.disk_usage(spool).free
+        with tempfile.TemporaryFile(dir=spool):  # without a name: a kill here leaves nothing behind
+            pass
+    except OSError as exc:
+        raise StorageError(
+            f"the state folder {spool.parent} cannot be written ({exc.strerror}); nothing was spent",
+            billed="no",
+            next_action="Point RING_STATE_DIR to a writable folder.",
+        ) from exc
+    if free_bytes < NEEDED_DISK_BYTES:
+        raise StorageError(
+            f"the disk of {spool.parent} has {free_bytes // 2**20} MB left; nothing was spent",
+            billed="no",
+            next_action="Free some space, or point RING_STATE_DIR to another disk.",
+        )

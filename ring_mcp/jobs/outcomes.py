@@ -1,0 +1,94 @@
+"""How a job ends, and what a step answers: the one place where a cost is settled and an ending is written down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+
+from ring_mcp.domain import Failure, Job, JobState
+from ring_mcp.errors import Billed, OutcomeUnknown, RingError
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Nothing to do for ``delay_s`` seconds; None: nothing until somebody asks for the job, which is parked.
+
+    ``failed``: the step met an obstacle and will be tried again. ``until``: a job whose next change ends the pause.
+    """
+
+    delay_s: float | None
+    failed: bool = False
+    until: str | None = None
+
+
+PARK = Pause(None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How long to try. Seconds."""
+
+    submit_timeout_s: float
+    poll_interval_s: float
+    poll_timeout_s: float
+
+
+def back_off_s(tries: int, first_s: float, limit_s: float = 60.0) -> float:
+    """``first_s``, doubled with every try, up to ``limit_s``."""
+    return float(min(limit_s, first_s * 2 ** min(tries, 16)))
+
+
+def failure_of(exc: RingError) -> Failure:
+    return Failure(
+        code=exc.code, message=exc.message, billed=exc.billed, retryable=exc.retryable, next_action=exc.next_action
+    )
+
+
+def settle_cost(job: Job, billed: Billed, billed_usd: Decimal | None) -> Decimal:
+    """What counts against the caps from now on: the provider's own figure, else the list price that was reserved;
+    nothing only when it is certain that nothing was billed."""
+    if billed_usd is not None:
+        return billed_usd
+    return Decimal(0) if billed == "no" else job.reserved_usd
+
+
+def end_job(
+    job: Job,
+    state: JobState,
+    now: datetime,
+    *,
+    failure: Failure | None = None,
+    billed: Billed | None = None,
+    billed_usd: Decimal | None = None,
+) -> Job:
+    """The job in a terminal state, its cost settled. ``failure`` says why it ended badly; None: it did not.
+
+    ``billed`` speaks of this job alone where its failure speaks of a whole call. Raises JobMoved if the state machine
+    has no such arrow.
+    """
+    word: Billed = billed or (failure.billed if failure is not None else "yes")
+    billed_usd = job.billed_usd if billed_usd is None else billed_usd
+    return job.to(
+        state,
+        failure=failure,
+        billed_usd=billed_usd,
+        settled_usd=settle_cost(job, word, billed_usd),
+        finished_at=now,
+        due_at=None,
+    )
+
+
+def end_badly(job: Job, state: JobState, exc: RingError, now: datetime) -> Job:
+    """The job, ended by what ``exc`` says."""
+    return end_job(job, state, now, failure=failure_of(exc), billed_usd=getattr(exc, "billed_usd", None))
+
+
+def lose_track(job: Job, exc: OutcomeUnknown) -> Job:
+    """The job as one whose outcome only a late answer or a person can tell. It keeps its reservation."""
+    return job.to(JobState.UNKNOWN, failure=failure_of(exc), due_at=None)
+
+
+def park(job: Job) -> Job:
+    """The job without a driver, until somebody asks for it."""
+    return replace(job, owner=None, due_at=None)

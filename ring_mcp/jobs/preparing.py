@@ -1,0 +1,117 @@
+"""What a job needs before its paid request: the still that it begins with, and inputs that the provider can read.
+
+The still is a job of its own, opened in the transaction that opened the clip. The clip waits for it in the ledger.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ring_mcp.clock import Clock
+from ring_mcp.domain import Failure, Job, JobState, VideoPlan
+from ring_mcp.errors import FirstFrameFailed, InvalidRequest, OutcomeUnknown, RingError, StorageError
+from ring_mcp.jobs.inputs import MediaInputs
+from ring_mcp.jobs.outcomes import PARK, Pause, end_job
+from ring_mcp.jobs.record import JobRecord
+from ring_mcp.ledger.base import Ledger
+from ring_mcp.providers.base import Inputs
+
+LOOK_AT_STILL_S = 1.0
+"""How often the ledger is asked for a still that another process makes; one that is made here tells at once."""
+
+
+class Preparing:
+    def __init__(self, inputs: MediaInputs, ledger: Ledger, clock: Clock) -> None:
+        self._inputs = inputs
+        self._ledger = ledger
+        self._clock = clock
+
+    async def prepare(self, record: JobRecord, *, as_bytes: bool) -> Inputs | Pause:
+        """The inputs of the request; ``as_bytes`` if the provider reads no addresses.
+
+        Otherwise how long to wait for what is missing; what is missing for good has ended the job at no cost. Raises
+        LedgerError if the still cannot be looked at.
+        """
+        plan = record.job.plan
+        if isinstance(plan, VideoPlan) and plan.first_frame is not None and plan.made_frame is None:
+            pause = await self._fetch_still(record, plan)
+            if pause is not None:
+                return pause
+        try:
+            return await self._inputs.for_provider(record.job.plan, as_bytes=as_bytes)
+        except InvalidRequest as exc:
+            if isinstance(exc.__cause__, StorageError) and exc.__cause__.retryable:
+                await record.write(replace(record.job, failure=_not_readable_now(exc.message)))
+            else:
+                await record.write(self._end_unsent(record.job, exc, billed="no"))
+            return PARK
+
+    async def _fetch_still(self, record: JobRecord, plan: VideoPlan) -> Pause | None:
+        """Take the finished still into the clip's plan. None: it is there."""
+        still = await self._ledger.get(plan.frame_job_id or "")
+        if still is None:  # planned by an older version, which opened it later
+            await record.write(self._end_unsent(record.job, _NO_STILL, billed="no"))
+            return PARK
+        if not still.is_terminal:
+            return await self._wait_for(still, record)
+        if still.state is not JobState.DONE:
+            reason = still.failure.message if still.failure else f"its job {still.id} is {still.state}"
+            billed = still.failure.billed if still.failure else "unknown"
+            failed = FirstFrameFailed(f"the first frame failed, the video was not started: {reason}")
+            await record.write(self._end_unsent(record.job, failed, billed=billed))
+            return PARK
+        made = {"made_frame": still.assets[0], "made_frame_billed_usd": still.billed_usd}
+        await record.write(replace(record.job, plan=plan.model_copy(update=made), failure=None))
+        return None
+
+    async def _wait_for(self, still: Job, record: JobRecord) -> Pause:
+        failure = _explain_wait(still)
+        if failure != record.job.failure:
+            await record.write(replace(record.job, failure=failure))
+        return PARK if still.is_settled or still.is_parked else Pause(LOOK_AT_STILL_S, until=still.id)
+
+    def _end_unsent(self, job: Job, exc: RingError, *, billed: str) -> Job:
+        """The clip itself has cost nothing; ``billed`` speaks of the whole call, still included."""
+        failure = Failure.model_validate(
+            {"code": exc.code, "message": exc.message, "billed": billed, "next_action": exc.next_action}
+        )
+        return end_job(job, JobState.FAILED, self._clock.now(), failure=failure, billed="no")
+
+
+_NO_STILL = FirstFrameFailed(
+    "the first frame has no job: this clip was planned by an older version of ring-mcp, and was not started",
+    next_action="Call again.",
+)
+
+
+def _explain_wait(still: Job) -> Failure | None:
+    """Why the clip waits longer than a still takes; None while nothing is wrong with the still."""
+    if still.state is JobState.UNKNOWN:
+        return Failure(
+            code=OutcomeUnknown.code,
+            message=f"the outcome of the first frame (job {still.id}) is not known, so the video was not started",
+            billed="unknown",
+            next_action=f"Look at the provider's console, settle the still with `ring-mcp jobs resolve {still.id} "
+            "--paid|--not-paid`, then call ring-job-get.",
+        )
+    if still.failure is None and not still.is_parked:
+        return None
+    reason = f": {still.failure.message}" if still.failure else ""
+    return Failure(
+        code="first_frame_pending",
+        message=f"the first frame (job {still.id}) is not there yet, so the video was not started{reason}",
+        billed="unknown",
+        retryable=True,
+        next_action="Call ring-job-get with the jobId: it goes on waiting.",
+    )
+
+
+def _not_readable_now(message: str) -> Failure:
+    """Why the clip waits: it may have a still that was paid for, and a storage that is down comes back."""
+    return Failure(
+        code=StorageError.code,
+        message=f"{message}; the request was not sent yet",
+        billed="no",
+        retryable=True,
+        next_action="Call ring-job-get with the jobId within ten minutes: it tries again.",
+    )

@@ -1,0 +1,128 @@
+"""Carrying a job on, to its end or to where only a person or another process can carry it on.
+
+A job runs beside the calls that wait for it. A caller that goes away changes nothing for the job.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Collection
+from dataclasses import replace
+from datetime import timedelta
+
+from ring_mcp.clock import Clock
+from ring_mcp.domain import Failure, Job
+from ring_mcp.errors import JobMoved, LedgerError
+from ring_mcp.jobs.outcomes import park
+from ring_mcp.jobs.record import JobRecord
+from ring_mcp.jobs.steps import Steps
+from ring_mcp.jobs.watch import JobWatch
+from ring_mcp.jobs.write_ahead import WriteAhead
+from ring_mcp.ledger.base import Ledger
+
+logger = logging.getLogger(__name__)
+
+AFTER_A_FAULT_S = 60.0
+"""How long a job rests that met a fault of ours."""
+
+
+class JobRunner:
+    """Drives jobs of one ledger in this process: ``run`` any, ``drive`` one that this process owns already."""
+
+    def __init__(self, ledger: Ledger, steps: Steps, write_ahead: WriteAhead, watch: JobWatch, clock: Clock) -> None:
+        self._ledger = ledger
+        self._steps = steps
+        self._write_ahead = write_ahead
+        self._watch = watch
+        self._clock = clock
+        self._records: dict[str, JobRecord] = {}
+        self._catching_up = asyncio.Lock()
+        self._has_caught_up = False
+
+    @property
+    def records(self) -> Collection[JobRecord]:
+        """What is being driven here just now."""
+        return self._records.values()
+
+    async def run(self, job_id: str) -> None:
+        """Carry any job of the ledger on; nothing is done for one that somebody alive drives, or that has ended."""
+        job = await self.take(job_id)
+        if job is not None:
+            await self.drive(job)
+
+    async def take(self, job_id: str) -> Job | None:
+        """Make this process the owner of a job that nobody alive drives. None: there is nothing to be done here.
+
+        Raises LedgerError.
+        """
+        await self.catch_up()
+        job = await self._ledger.get(job_id)
+        if job is None or job.is_settled or job_id in self._records:
+            return None
+        if job.owner == self._ledger.owner:  # the confirmation that its row was written had been lost
+            return job
+        return await self._ledger.claim_one(job_id)
+
+    async def drive(self, job: Job) -> None:
+        """Carry on a job that this process owns."""
+        if job.id in self._records or job.is_settled:
+            return
+        record = JobRecord(job, self._ledger, self._write_ahead, self._clock, self._watch.tell)
+        self._records[job.id] = record
+        self._watch.hold(job)
+        try:
+            await self._step_on(record)
+            await self._settle_accounts(record)
+        except JobMoved:
+            logger.info("job %s: another process has it now", job.id)
+        except LedgerError as exc:
+            logger.error("job %s: cannot go on: %s", job.id, exc.message)
+            await self._put_back(record)
+        except Exception:
+            logger.exception("internal error, job %s", job.id)
+            await self._put_back(record)
+        finally:
+            del self._records[job.id]
+            self._watch.release(job.id)
+
+    async def catch_up(self) -> None:
+        """Write what a process before us could not: before anybody carries its jobs on from what the rows say."""
+        async with self._catching_up:
+            if not self._has_caught_up:
+                await self._write_ahead.replay(self._ledger)
+                self._has_caught_up = True
+
+    async def _step_on(self, record: JobRecord) -> None:
+        since, tries = self._clock.now(), 0
+        while not record.job.is_settled:
+            pause = await self._steps.advance(record, since, tries)
+            if pause is None:
+                tries = 0
+                continue
+            tries = tries + 1 if pause.failed else 0
+            if pause.delay_s is None:
+                await record.write(park(record.job))
+                return
+            await self._watch.pause(pause.delay_s, pause.until)
+
+    async def _settle_accounts(self, record: JobRecord) -> None:
+        """Bring the ledger up to date if it was away: the caller has its answer already, the row must follow."""
+        delay_s = 0.5
+        while record.is_behind:
+            try:
+                await record.catch_up()
+            except JobMoved:
+                raise
+            except LedgerError:
+                await self._clock.sleep(delay_s)
+                delay_s = min(30.0, delay_s * 2)
+
+    async def _put_back(self, record: JobRecord) -> None:
+        """After a fault of ours: the job is not lost, somebody tries again in a while."""
+        failure = Failure(code="internal", message=f"internal error, job {record.job.id}", billed="unknown")
+        due_at = self._clock.now() + timedelta(seconds=AFTER_A_FAULT_S)
+        with contextlib.suppress(LedgerError):
+            await record.write(replace(record.job, owner=None, due_at=due_at, failure=failure))
+            await self._settle_accounts(record)  # as long as the row says that we have it, nobody takes it

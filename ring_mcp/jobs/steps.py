@@ -1,0 +1,46 @@
+"""``advance``: one step of a job, from whatever state it is in. May be called any number of times, after any crash.
+
+Between "intent on disk" and "cost settled":
+
+* planned -> submitting is committed before the request leaves (``submitting``); a crash after it leaves a job whose
+  outcome is unknown, which is never sent again;
+* with a handle (``rendering``) or outputs (``storing``) on disk every step may be repeated, by any process;
+* a failed look, download or upload is not a failed job: it is tried again, with back-off.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from ring_mcp.domain import JobState
+from ring_mcp.jobs.outcomes import Pause
+from ring_mcp.jobs.record import JobRecord
+from ring_mcp.jobs.rendering import Rendering
+from ring_mcp.jobs.storing import Storing
+from ring_mcp.jobs.submitting import Submitting
+
+
+class Steps:
+    """Which step a state asks for."""
+
+    def __init__(self, submitting: Submitting, rendering: Rendering, storing: Storing) -> None:
+        self._submitting = submitting
+        self._rendering = rendering
+        self._storing = storing
+
+    async def advance(self, record: JobRecord, driving_since: datetime, tries: int) -> Pause | None:
+        """Take the next step; None means "go on at once". ``tries``: how many steps in a row have failed so far.
+
+        Raises JobMoved if another process has the job.
+        """
+        match record.job.state:
+            case JobState.PLANNED:
+                return await self._submitting.submit(record)
+            case JobState.SUBMITTING:
+                return await self._submitting.give_up_orphan(record)
+            case JobState.RENDERING:
+                return await self._rendering.look(record, driving_since, tries)
+            case JobState.STORING:
+                return await self._storing.store(record, tries)
+            case _:
+                return None

@@ -1,0 +1,103 @@
+"""Who waits for a job: told at once of what this process does to it; for what others do, the ledger is asked."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator
+
+from ring_mcp.clock import Clock
+from ring_mcp.domain import Job
+from ring_mcp.ledger.base import Ledger
+
+OnProgress = Callable[[Job], Awaitable[None]]
+
+PROGRESS_INTERVAL_S = 5.0
+LOOK_AT_OTHERS_S = 0.5
+"""How often the ledger is asked for a job that another process drives."""
+
+
+class JobWatch:
+    """``hold`` a job while this process drives it, ``tell`` each change, ``release`` it at the end."""
+
+    def __init__(self, ledger: Ledger, clock: Clock) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._held: dict[str, Job] = {}
+        self._listeners: dict[str, set[asyncio.Event]] = {}
+        self._closing = False
+
+    def hold(self, job: Job) -> None:
+        self._held[job.id] = job
+
+    def tell(self, job: Job) -> None:
+        if job.id in self._held:
+            self._held[job.id] = job
+        self._wake(job.id)
+
+    def release(self, job_id: str) -> None:
+        self._held.pop(job_id, None)
+        self._wake(job_id)
+
+    async def read(self, job_id: str) -> Job | None:
+        """The newest state of a job: from memory if this process drives it, otherwise from the ledger."""
+        return self._held.get(job_id) or await self._ledger.get(job_id)
+
+    async def wait(self, job_id: str, wait_s: float, on_progress: OnProgress | None = None) -> Job | None:
+        """Wait until the job is settled or parked, at most ``wait_s`` seconds; the answer is the job as it then stands.
+
+        ``on_progress`` is told of every change, and at least every PROGRESS_INTERVAL_S that nothing changes.
+        """
+        until = self._clock.monotonic() + wait_s
+        with self._listening(job_id) as changed:
+            while True:
+                changed.clear()
+                job = await self.read(job_id)
+                if job is None or job.is_settled or job.is_parked:
+                    return job
+                left_s = until - self._clock.monotonic()
+                if left_s <= 0 or self._closing:
+                    return job
+                if on_progress is not None:
+                    await on_progress(job)
+                look_s = PROGRESS_INTERVAL_S if job_id in self._held else LOOK_AT_OTHERS_S
+                await self._happens(changed, min(left_s, look_s))
+
+    async def pause(self, delay_s: float, until: str | None) -> None:
+        """Let ``delay_s`` seconds pass, or fewer if the job ``until`` changes here meanwhile."""
+        if until is None:
+            await self._clock.sleep(delay_s)
+            return
+        with self._listening(until) as changed:
+            await self._happens(changed, delay_s)
+
+    def close(self) -> None:
+        """The server is about to stop: whoever waits gets the job as it stands, and nobody waits any more."""
+        self._closing = True
+        for job_id in self._listeners:
+            self._wake(job_id)
+
+    @contextlib.contextmanager
+    def _listening(self, job_id: str) -> Iterator[asyncio.Event]:
+        event = asyncio.Event()
+        self._listeners.setdefault(job_id, set()).add(event)
+        try:
+            yield event
+        finally:
+            listeners = self._listeners[job_id]
+            listeners.discard(event)
+            if not listeners:
+                del self._listeners[job_id]
+
+    def _wake(self, job_id: str) -> None:
+        for event in self._listeners.get(job_id, ()):
+            event.set()
+
+    async def _happens(self, event: asyncio.Event, timeout_s: float) -> None:
+        ends = [asyncio.ensure_future(self._clock.sleep(timeout_s)), asyncio.ensure_future(event.wait())]
+        try:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for end in ends:
+                end.cancel()
+            await asyncio.gather(*ends, return_exceptions=True)
