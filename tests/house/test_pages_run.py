@@ -185,7 +185,7 @@ def test_the_state_folder_holds_what_its_table_lists(clones: dict[str, Clone], d
 def spelled_out(text: str) -> Iterator[str]:
     """The commands of ring-mcp in a text, without what stands before them."""
     for line in text.splitlines():
-        found = re.search(r"(?:^|uv run |&& )(ring-mcp .+)$", line.partition("  #")[0].strip())
+        found = re.search(r"(?:^|uv run |uv run --no-dev |&& )(ring-mcp .+)$", line.partition("  #")[0].strip())
         if found and "ring-mcp ring-mcp" not in found[1]:
             yield found[1]
 

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from http_reach import (
+
+from ring_mcp.sandbox.server import SandboxServer
+from tests.http.http_reach import (
     ALICE,
     API,
     LIMIT_S,
@@ -24,8 +26,6 @@ from http_reach import (
     status_of,
     until_closed,
 )
-
-from ring_mcp.sandbox.server import SandboxServer
 
 IMAGES = f"{API}/images/generate"
 JSON = {"Content-Type": "application/json"}

@@ -139,7 +139,7 @@ MODELS = [name for name, model in PRESETS.image_models.items() if not model.is_r
 @pytest.mark.parametrize("field", ["aspectRatio", "resolution"])
 def test_a_wrong_shape_is_told_with_everything_that_the_model_takes(name: str, field: str) -> None:
     model = PRESETS.image_models[name]
-    asked = {"aspect_ratio": "7:5"} if field == "aspectRatio" else {"resolution": "8k"}
+    asked: dict[str, Any] = {"aspect_ratio": "7:5"} if field == "aspectRatio" else {"resolution": "8k"}
     allowed = model.aspect_ratios if field == "aspectRatio" else model.resolutions
     message = refusal(provider=model.provider, model=name, **asked)
     got = next(iter(asked.values()))
@@ -288,7 +288,7 @@ def test_the_list_price_is_the_price_of_one_times_their_number_for_every_way_to_
             assert made.list_usd == made.estimated_usd == Decimal(usd) * n + sum(each.total_usd for each in more)
             tokens = raw["prices"].get("millionTokensUsd")
             assert [each.unit_usd for each in more] == ([Decimal(tokens["input"]) / 10**6] if tokens else [])
-            assert (line.unit_usd, line.count, line.as_of) == (Decimal(usd), n, raw["prices"]["asOf"])
+            assert (line.unit_usd, line.count, line.as_of) == (Decimal(usd), Decimal(n), raw["prices"]["asOf"])
             assert name in line.what
             assert resolution in line.what
 

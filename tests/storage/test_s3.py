@@ -17,11 +17,11 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from s3_servers import BUCKET, KEY_ID, SECRET, BucketServer, Moto, bucket_server, moto_server
 
 from ring_mcp.domain import MediaFile
 from ring_mcp.errors import ConfigError, StorageError, StorageRefused
 from ring_mcp.storage.s3 import INSTALL, PART_BYTES, S3Storage, ascii_metadata
+from tests.s3_servers import BUCKET, KEY_ID, SECRET, BucketServer, Moto, bucket_server, moto_server
 
 KEY = "generated/og/1-0-abcdef01.png"
 TOKEN = "a-session-token-that-nobody-may-see"
