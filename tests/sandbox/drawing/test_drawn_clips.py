@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import av
 import pytest
@@ -104,7 +105,8 @@ def test_a_clip_shows_the_frames_of_its_pan(tmp_path: Path) -> None:
     render_mp4(ClipSpec(poster(), 2.0), path)
 
     with av.open(str(path)) as container:
-        frames = [frame.to_image() for frame in container.decode(video=0)]
+        decoded: Any = container.decode(video=0)
+        frames: list[Image.Image] = [frame.to_image() for frame in decoded]
     assert len(frames) == 2 * clips.FPS
     pan = Pan(poster(), len(frames), STRIDES)
     for number in (0, 11, 23):

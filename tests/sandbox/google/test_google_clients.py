@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from sandbox.conftest import GOOGLE_KEY
 
 from ring_mcp.sandbox.server import SandboxServer
+from tests.sandbox.conftest import GOOGLE_KEY
 
 MODEL = "gemini-nano-banana-2.1"
 

@@ -10,9 +10,9 @@ from typing import Any
 import httpx2
 import pytest
 from PIL import Image
-from sandbox.conftest import GOOGLE_KEY, PLAIN
 
 from ring_mcp.sandbox.server import SandboxServer
+from tests.sandbox.conftest import GOOGLE_KEY, PLAIN
 
 MODEL = "gemini-nano-banana-2.1"
 GENERATE = f"/models/{MODEL}:generateContent"

@@ -8,9 +8,9 @@ from typing import Any
 
 import httpx2
 import pytest
-from sandbox.conftest import PLAIN
 
 from ring_mcp.sandbox.server import SandboxServer
+from tests.sandbox.conftest import PLAIN
 
 
 def body(**changes: Any) -> dict[str, Any]:

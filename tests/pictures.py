@@ -1,7 +1,7 @@
-"""The pictures of the README, made anew by the commands that it shows, in the sandbox.
+"""The pictures of README and pages, made anew by the commands that are shown there, in the sandbox.
 
-uv run python -m tests.readme_pictures            # replaces them in examples/
-uv run python -m tests.readme_pictures /some/dir  # puts them there
+uv run python -m tests.pictures            # replaces them in examples/
+uv run python -m tests.pictures /some/dir  # puts them there
 """
 
 from __future__ import annotations
@@ -86,7 +86,8 @@ def _picture(url: str) -> Image.Image:
 
 def _middle_frame(url: str) -> Image.Image:
     with av.open(str(_path(url))) as container:
-        frames = [frame.to_image() for frame in container.decode(video=0)]
+        decoded: Any = container.decode(video=0)
+        frames: list[Image.Image] = [frame.to_image() for frame in decoded]
     return frames[len(frames) // 2]
 
 
