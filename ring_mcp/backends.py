@@ -15,6 +15,7 @@ from ring_mcp.clock import Clock, SystemClock
 from ring_mcp.config import Config, child_environment, dump_config
 from ring_mcp.jobs.queue.base import JobQueue
 from ring_mcp.jobs.runner import JobRunner
+from ring_mcp.jobs.watch import JobWatch
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.presets import Presets
 from ring_mcp.providers.base import ListsModels, Providers
@@ -174,11 +175,11 @@ async def migrate_ledger(config: Config) -> list[str]:
     return []
 
 
-def open_queue(config: Config, ledger: Ledger, runner: JobRunner, clock: Clock) -> JobQueue:
+def open_queue(config: Config, ledger: Ledger, runner: JobRunner, watch: JobWatch, clock: Clock) -> JobQueue:
     """Who carries jobs on."""
     from ring_mcp.jobs.queue.in_process import InProcessQueue
 
-    return InProcessQueue(ledger, runner, clock, drain_s=config.drain_s)
+    return InProcessQueue(ledger, runner, watch, clock, drain_s=config.drain_s)
 
 
 def start_courier(config: Config, theirs: socket.socket) -> int:

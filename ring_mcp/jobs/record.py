@@ -80,7 +80,7 @@ class JobRecord:
             if must:
                 raise
             logger.error("job %s: %s; facts are kept aside", after.id, exc.message)
-            await asyncio.to_thread(self._write_ahead.keep, after, owed)
+            await self._keep_aside(after, owed)
             self._owed, self.is_behind = owed, True
         else:
             if self.is_behind:
@@ -89,6 +89,20 @@ class JobRecord:
         self.job = after
         self._on_change(after)
         return after
+
+    async def _keep_aside(self, after: Job, owed: Sequence[AuditRecord]) -> None:
+        """What is in hand is never dropped: where the disk takes nothing either, it stays in memory and is tried again
+        as long as the process lives, and its handle is in the log."""
+        try:
+            await asyncio.to_thread(self._write_ahead.keep, after, owed)
+        except OSError as exc:
+            logger.error(
+                "job %s is %s, request id %s: neither the ledger nor the state folder can be written (%s)",
+                after.id,
+                after.state,
+                after.provider_request_id or "none",
+                exc.strerror,
+            )
 
     async def _save(self, after: Job, records: Sequence[AuditRecord]) -> Job:
         try:

@@ -13,6 +13,9 @@ from ring_mcp.ledger.base import Ledger
 OnProgress = Callable[[Job], Awaitable[None]]
 
 PROGRESS_INTERVAL_S = 5.0
+LEAST_PAUSE_S = 5.0
+"""However often somebody asks for a job, its provider is not looked at more often than that."""
+
 LOOK_AT_OTHERS_S = 0.5
 """How often the ledger is asked for a job that another process drives."""
 
@@ -25,6 +28,7 @@ class JobWatch:
         self._clock = clock
         self._held: dict[str, Job] = {}
         self._listeners: dict[str, set[asyncio.Event]] = {}
+        self._asleep: dict[str, asyncio.Event] = {}
         self._closing = False
 
     def hold(self, job: Job) -> None:
@@ -53,7 +57,7 @@ class JobWatch:
             while True:
                 changed.clear()
                 job = await self.read(job_id)
-                if job is None or job.is_settled or job.is_parked:
+                if job is None or job.is_settled or job.is_parked or job.is_stuck(self._clock.now()):
                     return job
                 left_s = until - self._clock.monotonic()
                 if left_s <= 0 or self._closing:
@@ -63,13 +67,25 @@ class JobWatch:
                 look_s = PROGRESS_INTERVAL_S if job_id in self._held else LOOK_AT_OTHERS_S
                 await self._happens(changed, min(left_s, look_s))
 
-    async def pause(self, delay_s: float, until: str | None) -> None:
-        """Let ``delay_s`` seconds pass, or fewer if the job ``until`` changes here meanwhile."""
-        if until is None:
-            await self._clock.sleep(delay_s)
+    async def pause(self, job_id: str, delay_s: float, until: str | None) -> None:
+        """Let ``delay_s`` seconds pass for a job: fewer if the job ``until`` changes here meanwhile, or, of a long
+        pause, if somebody asks for it (``wake``)."""
+        if until is not None:
+            with self._listening(until) as changed:
+                await self._happens(changed, delay_s)
             return
-        with self._listening(until) as changed:
-            await self._happens(changed, delay_s)
+        await self._clock.sleep(min(delay_s, LEAST_PAUSE_S))
+        if delay_s > LEAST_PAUSE_S:
+            woken = self._asleep[job_id] = asyncio.Event()
+            try:
+                await self._happens(woken, delay_s - LEAST_PAUSE_S)
+            finally:
+                del self._asleep[job_id]
+
+    def wake(self, job_id: str) -> None:
+        """Somebody asks for a job: if it rests for long, it goes on now."""
+        if (woken := self._asleep.get(job_id)) is not None:
+            woken.set()
 
     def close(self) -> None:
         """The server is about to stop: whoever waits gets the job as it stands, and nobody waits any more."""
