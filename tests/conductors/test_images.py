@@ -8,8 +8,6 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from fake_clock import FakeClock
-from running import ACTOR, LIMIT_S, charges, job_of, running, settled, spool_is_empty
 
 from ring_mcp.app import open_app
 from ring_mcp.config import load_config
@@ -18,6 +16,8 @@ from ring_mcp.errors import CapExceeded, InvalidRequest, ProviderAuthError, Stor
 from ring_mcp.jobs.storing import MEDIA_GONE_AFTER_S
 from ring_mcp.ledger.base import JobQuery
 from ring_mcp.sandbox.server import SandboxServer
+from tests.conductors.running import ACTOR, LIMIT_S, charges, job_of, running, settled, spool_is_empty
+from tests.fake_clock import FakeClock
 
 CAT = ImageRequest(prompt="a cat on a wall")
 
