@@ -201,7 +201,7 @@ async def open_app(
             raise
         except LedgerError as exc:
             logger.error("%s", exc.message)
-        await asyncio.to_thread(remove_old_files, [spool, state / "previews"])
+        await asyncio.to_thread(remove_old_files, [state / "previews"])
         await asyncio.to_thread(remove_old_inputs, spool)
         await queue.start(take_over=take_over)
         stack.push_async_callback(queue.aclose)

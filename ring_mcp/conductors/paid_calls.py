@@ -111,10 +111,13 @@ class PaidCalls:
     async def deliver(self, job: Job, *, joined: bool = False) -> JobResult:
         """The result of a job for a caller; from now on an identical request is a new one."""
         result = await self.show(job, joined=joined)
-        if job.is_settled:
+        late = "the ledger could not be written; the row follows as soon as it can" if self._is_ahead(job) else None
+        if job.is_settled and late is None:
             try:
                 await self._ledger.mark_delivered(job.id, self._clock.now())
             except LedgerError as exc:
                 late = f"the ledger could not be written ({exc.message}); the row follows as soon as it can"
-                result = result.model_copy(update={"warnings": (*(result.warnings or ()), late)})
-        return result
+        return result if late is None else result.model_copy(update={"warnings": (*(result.warnings or ()), late)})
+
+    def _is_ahead(self, job: Job) -> bool:
+        return self._watch.is_behind(job.id)

@@ -22,14 +22,15 @@ logger = logging.getLogger(__name__)
 
 
 class JobRecord:
-    """The job that is being driven: ``job`` is its newest state, ``on_change`` is told of each.
+    """The job that is being driven: ``job`` is its newest state; ``on_change`` is told of each, and whether the ledger
+    lacks it.
 
     ``is_orphan``: it was taken over in the middle of a submit, whose answer can only come to somebody else.
     ``is_carried``: its request is made by the courier, which need not be waited for.
     """
 
     def __init__(
-        self, job: Job, ledger: Ledger, write_ahead: WriteAhead, clock: Clock, on_change: Callable[[Job], None]
+        self, job: Job, ledger: Ledger, write_ahead: WriteAhead, clock: Clock, on_change: Callable[[Job, bool], None]
     ) -> None:
         self.job = job
         self._saved = job
@@ -53,7 +54,7 @@ class JobRecord:
             await self.write(after)
         else:
             self.job = after
-            self._on_change(after)
+            self._on_change(after, self.is_behind)
 
     async def write(self, after: Job, records: Sequence[AuditRecord] = (), *, must: bool = False) -> Job:
         """Make ``after`` the job's state, with the audit rows that belong to it.
@@ -87,7 +88,7 @@ class JobRecord:
                 await asyncio.to_thread(self._write_ahead.forget, after.id)
             self._saved, self._owed, self._in_doubt, self.is_behind = after, [], [], False
         self.job = after
-        self._on_change(after)
+        self._on_change(after, self.is_behind)
         return after
 
     async def _keep_aside(self, after: Job, owed: Sequence[AuditRecord]) -> None:

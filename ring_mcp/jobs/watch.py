@@ -28,19 +28,30 @@ class JobWatch:
         self._clock = clock
         self._held: dict[str, Job] = {}
         self._listeners: dict[str, set[asyncio.Event]] = {}
+        self._behind: set[str] = set()
         self._asleep: dict[str, asyncio.Event] = {}
         self._closing = False
 
     def hold(self, job: Job) -> None:
         self._held[job.id] = job
 
-    def tell(self, job: Job) -> None:
+    def tell(self, job: Job, is_behind: bool = False) -> None:
+        """``is_behind``: the ledger does not have this yet."""
         if job.id in self._held:
             self._held[job.id] = job
+        if is_behind:
+            self._behind.add(job.id)
+        else:
+            self._behind.discard(job.id)
         self._wake(job.id)
+
+    def is_behind(self, job_id: str) -> bool:
+        """Whether this process knows more of the job than the ledger does."""
+        return job_id in self._behind
 
     def release(self, job_id: str) -> None:
         self._held.pop(job_id, None)
+        self._behind.discard(job_id)
         self._wake(job_id)
 
     async def read(self, job_id: str) -> Job | None:
