@@ -98,9 +98,12 @@ def open_storage(config: Config, clock: Clock, links: Links | None) -> Storage:
         return RingbaseStorage(base_url=cast("str", config.ringbase_api_url), token=token, clock=clock)
     if config.file_backend == "s3":
         return _s3(config, clock)
+    from ring_mcp.storage.links import SECRET_FILE, FileLinks, load_secret
     from ring_mcp.storage.local import LocalStorage
 
-    return LocalStorage(config.local_storage_dir or config.state_path / "files", links)
+    secret = config.state_path / SECRET_FILE
+    known = FileLinks("http://localhost", load_secret(secret)) if links is None and secret.exists() else None
+    return LocalStorage(config.local_storage_dir or config.state_path / "files", links, known)
 
 
 def _s3(config: Config, clock: Clock) -> Storage:
