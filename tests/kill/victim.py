@@ -124,7 +124,8 @@ class DoomedLedger:
         return getattr(self._ledger, name)
 
     async def open(self, job: Job, caps: Caps, still: Job | None = None) -> Opened:
-        self._reaper.look_at(job)
+        for opened_here in (job, still) if still is not None else (job,):
+            self._reaper.look_at(opened_here)
         await self._reaper.passes("open", "before", job.id, job.kind)
         opened = await self._ledger.open(job, caps, still)
         await self._reaper.passes("open", "after", job.id, job.kind)
