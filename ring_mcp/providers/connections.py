@@ -60,7 +60,7 @@ def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
 
 @cache
 def _certificates() -> ssl.SSLContext:
-    """The authorities that are trusted. Reading them takes longer than all the rest, so it is done once in a process."""
+    """The authorities that are trusted. To read them takes longer than all the rest, so a process does it once."""
     return httpx2.create_ssl_context()
 
 
