@@ -6,7 +6,7 @@ import asyncio
 import base64
 import hashlib
 import io
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -144,30 +144,21 @@ WITH_HANDLE = pytest.mark.parametrize("kind", ["xai"])
 """For what only a provider promises that gives a handle, or an address: Google's pictures come inside its answer."""
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[SandboxServer]:
-    with SandboxServer() as sandbox:
-        yield sandbox
-
-
 @pytest.fixture(params=KEYS)
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest.fixture
-async def service(kind: str, running: SandboxServer, tmp_path: Path) -> AsyncIterator[Service]:
-    running.state.reset()
-    running.state.configure(show_prompt=False)
-    async with opened(kind, running, tmp_path, KEYS[kind]) as service:
+async def service(kind: str, sandbox: SandboxServer, tmp_path: Path) -> AsyncIterator[Service]:
+    async with opened(kind, sandbox, tmp_path, KEYS[kind]) as service:
         yield service
 
 
 @pytest.fixture
-async def stranger(kind: str, running: SandboxServer, tmp_path: Path) -> AsyncIterator[Service]:
+async def stranger(kind: str, sandbox: SandboxServer, tmp_path: Path) -> AsyncIterator[Service]:
     """The same, with a key that the service does not know."""
-    running.state.reset()
-    async with opened(kind, running, tmp_path, WRONG_KEY) as service:
+    async with opened(kind, sandbox, tmp_path, WRONG_KEY) as service:
         yield service
 
 
@@ -301,9 +292,8 @@ async def test_a_provider_that_says_nothing_of_the_cost_gives_no_figure(service:
     assert (await service.result()).billed_usd is None
 
 
-async def test_a_missing_key_is_told_before_anything_is_sent(kind: str, running: SandboxServer, tmp_path: Path) -> None:
-    running.state.reset()
-    async with opened(kind, running, tmp_path, "") as service:
+async def test_a_missing_key_is_told_before_anything_is_sent(kind: str, sandbox: SandboxServer, tmp_path: Path) -> None:
+    async with opened(kind, sandbox, tmp_path, "") as service:
         with pytest.raises(ProviderAuthError, match="_API_KEY is not configured") as caught:
             service.provider.check_ready()
         assert caught.value.billed == "no"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -128,22 +128,14 @@ async def opened(name: str, sandbox: SandboxServer, spool: Path, key: str) -> As
         yield Service(name, provider, sandbox, clock, spool)
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[SandboxServer]:
-    with SandboxServer() as sandbox:
-        yield sandbox
-
-
 @pytest.fixture(params=KEYS)
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest.fixture
-async def service(kind: str, running: SandboxServer, tmp_path: Path) -> AsyncIterator[Service]:
-    running.state.reset()
-    running.state.configure(show_prompt=False)
-    async with opened(kind, running, tmp_path, KEYS[kind]) as found:
+async def service(kind: str, sandbox: SandboxServer, tmp_path: Path) -> AsyncIterator[Service]:
+    async with opened(kind, sandbox, tmp_path, KEYS[kind]) as found:
         yield found
 
 
@@ -234,9 +226,8 @@ async def test_a_provider_that_says_nothing_of_the_cost_gives_no_figure(service:
     assert answer.billed_usd is None
 
 
-async def test_a_missing_key_is_told_before_anything_is_sent(kind: str, running: SandboxServer, tmp_path: Path) -> None:
-    running.state.reset()
-    async with opened(kind, running, tmp_path, "") as service:
+async def test_a_missing_key_is_told_before_anything_is_sent(kind: str, sandbox: SandboxServer, tmp_path: Path) -> None:
+    async with opened(kind, sandbox, tmp_path, "") as service:
         with pytest.raises(ProviderAuthError, match="_API_KEY is not configured"):
             service.provider.check_ready()
         assert isinstance(await service.failure(service.submit()), ProviderAuthError)
@@ -244,11 +235,10 @@ async def test_a_missing_key_is_told_before_anything_is_sent(kind: str, running:
 
 
 @pytest.mark.parametrize("style", ["new", "old"])
-async def test_a_wrong_key_is_told_as_such(kind: str, running: SandboxServer, tmp_path: Path, style: str) -> None:
-    running.state.reset()
+async def test_a_wrong_key_is_told_as_such(kind: str, sandbox: SandboxServer, tmp_path: Path, style: str) -> None:
     if style == "old":
-        running.state.configure(**OLD_SPELLING[kind])
-    async with opened(kind, running, tmp_path, WRONG_KEY) as stranger:
+        sandbox.state.configure(**OLD_SPELLING[kind])
+    async with opened(kind, sandbox, tmp_path, WRONG_KEY) as stranger:
         error = await stranger.failure(stranger.submit())
         assert type(error) is ProviderAuthError
         assert (error.billed, stranger.posts, stranger.accepted) == ("no", 1, 0)

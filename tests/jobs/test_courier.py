@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -30,18 +30,11 @@ from ring_mcp.sandbox.settings import DEFAULT_GOOGLE_KEY
 LIMIT_S = 30.0
 
 
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[SandboxServer]:
-    with SandboxServer(settings={"show_prompt": False}) as server:
-        yield server
-
-
 @pytest.fixture
 def config(sandbox: SandboxServer, tmp_path: Path) -> Config:
-    sandbox.state.reset()
     (tmp_path / "sandbox" / "spool").mkdir(parents=True)
     config = load_config({"RING_SANDBOX": sandbox.url, "RING_STATE_DIR": str(tmp_path)}, folder=tmp_path)
-    return with_sandbox(config, contextlib.ExitStack())
+    return with_sandbox(config, contextlib.AsyncExitStack())
 
 
 @pytest.fixture

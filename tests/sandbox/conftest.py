@@ -1,4 +1,4 @@
-"""One sandbox for each test file, as new before every test; real sockets throughout."""
+"""A sandbox as it is without settings, as new before every test; real sockets throughout."""
 
 from __future__ import annotations
 
@@ -18,16 +18,11 @@ RINGBASE_TOKEN = "sandbox-ringbase-token"
 PLAIN: dict[str, Any] = {"verify": False, "trust_env": False, "timeout": 10.0}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def running() -> Iterator[SandboxServer]:
-    with SandboxServer() as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def sandbox(running: SandboxServer) -> SandboxServer:
-    running.state.reset()
-    return running
+    """One that paints prompts, too."""
+    with SandboxServer() as server:
+        yield server
 
 
 @pytest.fixture
