@@ -27,7 +27,7 @@ from ring_mcp.providers.base import Accepted, Finished, Inputs
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.sandbox.settings import DEFAULT_GOOGLE_KEY
 
-LIMIT_S = 30.0
+LIMIT_S = 60.0
 
 
 @pytest.fixture

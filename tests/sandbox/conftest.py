@@ -15,7 +15,7 @@ XAI_KEY = "sandbox-xai-key"
 RINGBASE_TOKEN = "sandbox-ringbase-token"
 
 # Everything is plain HTTP on the loopback interface; loading certificates takes 25 ms for each client.
-PLAIN: dict[str, Any] = {"verify": False, "trust_env": False, "timeout": 10.0}
+PLAIN: dict[str, Any] = {"verify": False, "trust_env": False, "timeout": 60.0}
 
 
 @pytest.fixture(scope="session")
