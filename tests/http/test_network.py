@@ -356,4 +356,4 @@ def test_a_server_on_a_taken_port_says_so(tmp_path: Path, ring: HttpRing) -> Non
         command, env=environment(tmp_path), cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT_S, check=False
     )
     assert ended.returncode == 2
-    assert f"port {port} cannot be listened on" in ended.stderr
+    assert f"port {port} cannot be used" in ended.stderr

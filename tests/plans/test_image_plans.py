@@ -367,7 +367,7 @@ def test_quality_and_every_picture_given_have_their_price(
          f"model {XAI_OLD} has no quality to choose; leave quality out, or use {XAI}"),
         ({"quality": "low", "provider": "google"}, f"model {GOOGLE} has no quality to choose"),
         ({"reference_images": (PICTURE,) * 6},
-         f"model {XAI} takes at most 5 reference images, got 6; possible are 5 with {XAI}, 3 with {XAI_OLD}"),
+         f"model {XAI} takes at most 5 reference images, got 6; the limits are 5 with {XAI}, 3 with {XAI_OLD}"),
         ({"reference_images": (PICTURE,) * 4, "model": XAI_OLD}, f"model {XAI_OLD} takes at most 3 reference images"),
         ({"reference_images": (PICTURE,), "provider": "google"}, f"model {GOOGLE} takes no reference images, got 1"),
         ({"reference_images": (PICTURE,) * 2, "aspect_ratio": "7:3"}, "aspectRatio must be one of"),

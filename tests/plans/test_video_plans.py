@@ -219,7 +219,7 @@ def test_every_input_has_its_price_and_the_estimate_stays_rings(
     ("fields", "text"),
     [
         ({"reference_images": (URL,) * 8},
-         "model grok-imagine-video takes at most 7 reference images, got 8; possible are 7 with grok-imagine-video, "
+         "model grok-imagine-video takes at most 7 reference images, got 8; the limits are 7 with grok-imagine-video, "
          "14 with grok-imagine-video-1.5"),
         ({"reference_images": (URL,), "model": "grok-imagine-video-1.5-lite"},
          "model grok-imagine-video-1.5-lite takes no reference images, got 1"),

@@ -47,7 +47,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"schemaVersion": 1.0}, 'schemaVersion must be "1.0", the only one that is known here'),
     ({"requestId": ""}, "requestId: String should have at least 1 character"),
     ({"requestId": "r" * 201}, "requestId: String should have at most 200 characters"),
-    ({"clips": []}, "clips: needs one clip at least"),
+    ({"clips": []}, "clips: needs at least one clip"),
     ({"clips": {}}, "clips: Input should be a valid tuple"),
     ({"clips": [7]}, "clips[0]: must be an object"),
     (clip(duration=0), "clips[0].duration: Input should be greater than or equal to 1"),

@@ -298,7 +298,7 @@ async def test_a_bucket_that_vanishes_between_two_parts_is_refused(server: Bucke
         (400, error_xml("AuthorizationHeaderMalformed"), StorageRefused, "AWS_REGION"),
         (301, error_xml("PermanentRedirect"), StorageRefused, "AWS_REGION"),
         (400, error_xml("EntityTooLarge"), StorageRefused, "no file of this size"),
-        (404, error_xml("NoSuchUpload"), StorageError, "begun anew"),
+        (404, error_xml("NoSuchUpload"), StorageError, "begins again"),
         (400, error_xml("InvalidArgument", "a  b\nc"), StorageRefused, "InvalidArgument, a b c"),
         (403, "<html>a proxy</html>", StorageError, "AWS_ENDPOINT_URL_S3"),
         (404, "<html>a proxy</html>", StorageError, "AWS_ENDPOINT_URL_S3"),
