@@ -1,4 +1,4 @@
-"""One sandbox for each test file, as new before every test; real sockets throughout."""
+"""A sandbox as it is without settings, as new before every test; real sockets throughout."""
 
 from __future__ import annotations
 
@@ -16,19 +16,14 @@ GOOGLE_KEY = "sandbox-google-key"
 RINGBASE_TOKEN = "sandbox-ringbase-token"
 
 # Everything is plain HTTP on the loopback interface; loading certificates takes 25 ms for each client.
-PLAIN: dict[str, Any] = {"verify": False, "trust_env": False, "timeout": 10.0}
+PLAIN: dict[str, Any] = {"verify": False, "trust_env": False, "timeout": 60.0}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def running() -> Iterator[SandboxServer]:
-    with SandboxServer() as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def sandbox(running: SandboxServer) -> SandboxServer:
-    running.state.reset()
-    return running
+    """One that paints prompts, too."""
+    with SandboxServer() as server:
+        yield server
 
 
 @pytest.fixture
