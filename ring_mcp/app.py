@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ring_mcp import __version__
-from ring_mcp.backends import open_ledger, open_providers, open_queue, open_storage, with_sandbox
+from ring_mcp.backends import open_accounts, open_ledger, open_providers, open_queue, open_storage, with_sandbox
 from ring_mcp.clock import Clock, SystemClock
 from ring_mcp.conductors.health import HealthConductor
 from ring_mcp.conductors.image import ImageConductor
@@ -20,6 +20,7 @@ from ring_mcp.conductors.video import VideoConductor
 from ring_mcp.config import Config
 from ring_mcp.domain import MediaKind
 from ring_mcp.errors import LedgerBehind, LedgerError
+from ring_mcp.jobs.accounts import Accounts
 from ring_mcp.jobs.input_files import remove_old_inputs
 from ring_mcp.jobs.inputs import MediaInputs
 from ring_mcp.jobs.opening import Opening
@@ -142,10 +143,11 @@ async def open_app(
         inputs = MediaInputs(
             storage, fetch=http.download, check_address=http.check_address, folders=config.input_dirs, spool=spool
         )
-        paces, watch = paces_of(config), JobWatch(ledger, clock)
-        steps = _wire_steps(config, providers, storage, ledger, inputs, clock, paces, previews)
-        runner = JobRunner(ledger, steps, WriteAhead(state / "unwritten"), watch, clock)
-        queue = open_queue(config, ledger, runner, clock)
+        paces, watch, write_ahead = paces_of(config), JobWatch(ledger, clock), WriteAhead(state / "unwritten")
+        accounts = open_accounts(config, ledger, clock, stack)
+        steps = _wire_steps(config, providers, storage, ledger, inputs, accounts, clock, paces, previews)
+        runner = JobRunner(ledger, steps, write_ahead, watch, accounts, clock)
+        queue = open_queue(config, ledger, runner, accounts, clock)
         opening = Opening(
             ledger=ledger,
             queue=queue,
@@ -153,10 +155,11 @@ async def open_app(
             caps=config.caps,
             clock=clock,
             spool=spool,
-            sandbox=bool(config.sandbox),
+            accounts=accounts,
         )
         calls = PaidCalls(
             opening=opening,
+            accounts=accounts,
             queue=queue,
             watch=watch,
             inputs=inputs,
@@ -165,7 +168,6 @@ async def open_app(
             caps=config.caps,
             clock=clock,
             timeouts_s={kind: pace.poll_timeout_s for kind, pace in paces.items()},
-            sandbox=bool(config.sandbox),
         )
         settings = video_settings(config)
         images = ImageConductor(calls, inputs, presets, settings.images, clock)
@@ -185,7 +187,8 @@ async def open_app(
             caps=config.caps,
             clock=clock,
             version=__version__,
-            sandbox=bool(config.sandbox),
+            accounts=accounts,
+            write_ahead=write_ahead,
         )
         try:
             await ledger.start()
@@ -197,6 +200,7 @@ async def open_app(
         await asyncio.to_thread(remove_old_inputs, spool)
         await queue.start(take_over=take_over)
         stack.push_async_callback(queue.aclose)
+        stack.callback(asyncio.create_task(accounts.learn()).cancel)
         if take_over:
             stack.callback(asyncio.create_task(tidy_spool(spool, ledger, clock)).cancel)
         yield App(
@@ -220,6 +224,7 @@ def _wire_steps(
     storage: Storage,
     ledger: Ledger,
     inputs: MediaInputs,
+    accounts: Accounts,
     clock: Clock,
     paces: Mapping[MediaKind, Pace],
     previews: Path | None,
@@ -239,7 +244,7 @@ def _wire_steps(
     )
     submitting = Submitting(
         providers,
-        Preparing(inputs, ledger, clock),
+        Preparing(inputs, ledger, accounts, clock),
         clock,
         paces,
         spool=spool,

@@ -18,6 +18,7 @@ RingError                      code, billed, retryable, next_action
 │  ├─ ProviderUnavailable      5xx, no connection, an HTML page of a proxy
 │  ├─ ProviderBadReply         a shape, type or size that is not accepted
 │  └─ OutcomeUnknown           a paid request was sent and its answer never arrived
+├─ AccountNeeded               an open job of an account whose key nobody has here
 ├─ FirstFrameFailed            the still of a clip was not made, so the clip was not started
 ├─ GenerationTimeout           we stopped waiting; says whether the job can be resumed
 ├─ StorageError                the bytes could not be stored
@@ -193,6 +194,12 @@ class OutcomeUnknown(ProviderError):
         "Do not simply retry: the provider may have made and billed it. Look at the provider's console, then settle it "
         "with `ring-mcp jobs resolve JOB --paid|--not-paid`."
     )
+
+
+class AccountNeeded(RingError):
+    code = "account_needed"
+    billed: Billed = "unknown"
+    retryable = True
 
 
 class FirstFrameFailed(RingError):

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
-from ring_mcp.domain import Failure, Job, JobState
-from ring_mcp.errors import Billed, OutcomeUnknown, RingError
+from ring_mcp.domain import DRIVEN, Failure, Job, JobState
+from ring_mcp.errors import Billed, InvalidRequest, OutcomeUnknown, RingError
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +87,19 @@ def end_badly(job: Job, state: JobState, exc: RingError, now: datetime) -> Job:
 def lose_track(job: Job, exc: OutcomeUnknown) -> Job:
     """The job as one whose outcome only a late answer or a person can tell. It keeps its reservation."""
     return job.to(JobState.UNKNOWN, failure=failure_of(exc), due_at=None)
+
+
+def resolve_by_hand(job: Job, *, paid: bool, now: datetime) -> Job:
+    """An unknown job, settled by a person who has looked at the provider's console.
+
+    Raises InvalidRequest for any other job. An answer that comes later still counts, see ``Job.is_answered_by``.
+    """
+    if job.state is not JobState.UNKNOWN:
+        hint = "it is still under way" if job.state in DRIVEN else "it is settled already"
+        raise InvalidRequest(f"job {job.id} is {job.state}: {hint}")
+    message = f"outcome unknown; resolved by hand as {'paid' if paid else 'not paid'}"
+    failure = Failure(code=OutcomeUnknown.code, message=message, billed="yes" if paid else "no")
+    return replace(end_job(job, JobState.FAILED, now, failure=failure), updated_at=now)
 
 
 def park(job: Job) -> Job:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from ring_mcp.clock import Clock
 from ring_mcp.domain import Failure, Job, JobState, VideoPlan
 from ring_mcp.errors import FirstFrameFailed, InvalidRequest, OutcomeUnknown, RingError, StorageError
+from ring_mcp.jobs.accounts import Accounts, needed_account
 from ring_mcp.jobs.inputs import MediaInputs
 from ring_mcp.jobs.outcomes import PARK, Pause, end_job
 from ring_mcp.jobs.record import JobRecord
@@ -21,9 +22,10 @@ LOOK_AT_STILL_S = 1.0
 
 
 class Preparing:
-    def __init__(self, inputs: MediaInputs, ledger: Ledger, clock: Clock) -> None:
+    def __init__(self, inputs: MediaInputs, ledger: Ledger, accounts: Accounts, clock: Clock) -> None:
         self._inputs = inputs
         self._ledger = ledger
+        self._accounts = accounts
         self._clock = clock
 
     async def prepare(self, record: JobRecord, *, as_bytes: bool) -> Inputs | Pause:
@@ -65,10 +67,13 @@ class Preparing:
         return None
 
     async def _wait_for(self, still: Job, record: JobRecord) -> Pause:
-        failure = _explain_wait(still)
+        is_stranded = await self._accounts.is_stranded(still)
+        failure = _explain_stranded(still) if is_stranded else _explain_wait(still)
         if failure != record.job.failure:
             await record.write(replace(record.job, failure=failure))
-        return PARK if still.is_settled or still.is_parked else Pause(LOOK_AT_STILL_S, until=still.id)
+        if is_stranded or still.is_settled or still.is_parked:
+            return PARK
+        return Pause(LOOK_AT_STILL_S, until=still.id)
 
     def _end_unsent(self, job: Job, exc: RingError, *, billed: str) -> Job:
         """The clip itself has cost nothing; ``billed`` speaks of the whole call, still included."""
@@ -103,6 +108,17 @@ def _explain_wait(still: Job) -> Failure | None:
         billed="unknown",
         retryable=True,
         next_action="Call ring-job-get with the jobId: it goes on waiting.",
+    )
+
+
+def _explain_stranded(still: Job) -> Failure:
+    needed = needed_account(still)
+    return Failure(
+        code="first_frame_pending",
+        message=f"the video was not started: its first frame is not there yet, and {needed.message}",
+        billed=needed.billed,
+        retryable=True,
+        next_action=needed.next_action,
     )
 
 

@@ -1,24 +1,32 @@
-"""One job in memory and in the ledger, kept together also while the ledger cannot be written.
+"""One job in memory and in the ledger, kept together also while the ledger cannot be written, or has lost the row.
 
 Before the money is spent a write must succeed. Afterwards it may fail: the facts then go to a write-ahead file, the job
-goes on, and the row is brought up to date as soon as the ledger is back, in this process or the next.
+goes on, and the row is brought up to date as soon as the ledger is back, in this process or the next. A row that is
+missing or older than what is known here (a crash of a database that was not durable, a replica that lagged) is written
+again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import TypeVar
 
 from ring_mcp.clock import Clock
 from ring_mcp.domain import AuditRecord, Job, JobState
 from ring_mcp.errors import JobMoved, LedgerError
+from ring_mcp.jobs.outcomes import end_badly
 from ring_mcp.jobs.write_ahead import WriteAhead
 from ring_mcp.ledger.base import Ledger
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_LOST = LedgerError("the ledger has lost the row of this job, whose request was not sent", next_action="Call again.")
 
 
 class JobRecord:
@@ -38,6 +46,7 @@ class JobRecord:
         self._on_change = on_change
         self._owed: list[AuditRecord] = []
         self._in_doubt: list[tuple[datetime, str | None]] = []
+        self._writing = asyncio.Lock()
         self.is_behind = False
         self.is_orphan = job.state is JobState.SUBMITTING
 
@@ -59,14 +68,32 @@ class JobRecord:
         ``must``: raises LedgerError, and changes nothing, if the ledger cannot be written. Otherwise the facts are kept
         aside. Raises JobMoved if another process has taken the job. Finishes also when the caller is cancelled.
         """
-        writing = asyncio.ensure_future(self._write(after, records, must))
-        try:
-            return await asyncio.shield(writing)
-        except asyncio.CancelledError:
-            await asyncio.wait({writing})
-            raise
+        return await _to_its_end(self._write(after, records, must))
+
+    async def catch_up(self) -> None:
+        """Write what the ledger still lacks. Raises LedgerError if it still cannot be written."""
+        if self.is_behind:
+            await self.write(self.job, must=True)
+
+    async def write_what_is_lost(self) -> None:
+        """Look whether the ledger has lost the row or its newest writes, and write them again.
+
+        Raises JobMoved if it has not: then somebody else has the job.
+        """
+        await _to_its_end(self._write_what_is_lost())
+
+    async def _write_what_is_lost(self) -> None:
+        async with self._writing:
+            stored = await self._ledger.get(self.job.id)
+            if stored is not None and not self._is_older(stored):
+                raise JobMoved(f"job {self.job.id} was changed by another process first")
+            await self._put(self.job, (), must=False)
 
     async def _write(self, after: Job, records: Sequence[AuditRecord], must: bool) -> Job:
+        async with self._writing:
+            return await self._put(after, records, must)
+
+    async def _put(self, after: Job, records: Sequence[AuditRecord], must: bool) -> Job:
         after = replace(after, updated_at=self._clock.now())
         owed = [*self._owed, *records]
         try:
@@ -77,8 +104,7 @@ class JobRecord:
             self._in_doubt.append((after.updated_at, after.owner))
             if must:
                 raise
-            logger.error("job %s: %s; facts are kept aside", after.id, exc.message)
-            await asyncio.to_thread(self._write_ahead.keep, after, owed)
+            await self._keep_aside(after, owed, exc)
             self._owed, self.is_behind = owed, True
         else:
             if self.is_behind:
@@ -88,28 +114,80 @@ class JobRecord:
         self._on_change(after)
         return after
 
+    async def _keep_aside(self, after: Job, owed: Sequence[AuditRecord], why: LedgerError) -> None:
+        """Into the write-ahead folder; where that cannot be written either, in memory: the driver tries again."""
+        try:
+            await asyncio.to_thread(self._write_ahead.keep, after, owed)
+        except OSError as exc:
+            logger.error(
+                "job %s: %s, and facts cannot be kept aside (%s): %s, request %s, is held in memory alone",
+                after.id,
+                why.message,
+                exc.strerror,
+                after.state,
+                after.provider_request_id,
+            )
+        else:
+            logger.error("job %s: %s; facts are kept aside", after.id, why.message)
+
     async def _save(self, after: Job, records: Sequence[AuditRecord]) -> Job:
         try:
             return await self._ledger.save(self._saved, after, records)
         except JobMoved:
             stored = await self._ledger.get(after.id)
-            if stored is None or not (self._is_our_own(stored) or _is_answered_by(stored, after)):
-                raise
-            if stored.is_terminal:
+            if stored is None:
+                return await self._restore(after, records)
+            if stored.is_terminal and self._is_our_own(stored):
                 return stored  # the last write of all, its audit rows included
+            if not (self._is_our_own(stored) or self._is_older(stored) or stored.is_answered_by(after)):
+                await self._keep_what_nobody_else_has(stored, after, records)
+                raise
+            if stored.is_resolved_by_hand:
+                after = _come_late(stored, after)
             return await self._ledger.save(stored, replace(after, delivered_at=None), records)
+
+    async def _restore(self, after: Job, records: Sequence[AuditRecord]) -> Job:
+        if self._saved.state is JobState.PLANNED and after.state in (JobState.PLANNED, JobState.SUBMITTING):
+            # Without its row nothing held the money, and the same request may have been made again: it is not sent.
+            after = end_badly(self.job, JobState.FAILED, _LOST, after.updated_at)
+        restored = await self._ledger.restore(after, records)
+        logger.warning("job %s: the ledger had lost its row, which is written again", after.id)
+        return restored
 
     def _is_our_own(self, stored: Job) -> bool:
         """A write whose confirmation was lost did arrive after all."""
         return (stored.updated_at, stored.owner) in self._in_doubt
 
-    async def catch_up(self) -> None:
-        """Write what the ledger still lacks. Raises LedgerError if it still cannot be written."""
-        if self.is_behind:
-            await self.write(self.job, must=True)
+    def _is_older(self, stored: Job) -> bool:
+        """The ledger has lost writes that it had confirmed, and nobody has begun another attempt since."""
+        known = self._saved
+        if stored.version >= known.version or known.state is JobState.PLANNED:
+            return False
+        return not stored.is_terminal and stored.attempt_token in (None, known.attempt_token)
+
+    async def _keep_what_nobody_else_has(self, stored: Job, after: Job, records: Sequence[AuditRecord]) -> None:
+        """The answer to an attempt of which the row no longer knows: somebody has to look at both."""
+        if after.attempt_token in (None, stored.attempt_token) or after.state is JobState.SUBMITTING:
+            return
+        await self._keep_aside(after, records, LedgerError("the row is of another attempt by now"))
+        await asyncio.to_thread(self._write_ahead.set_aside, after.id)
 
 
-def _is_answered_by(stored: Job, after: Job) -> bool:
-    """Somebody took this very attempt over, or called it unknown, while its answer was on the way: the answer wins."""
-    has_no_answer = stored.state in (JobState.SUBMITTING, JobState.UNKNOWN)
-    return has_no_answer and stored.attempt_token is not None and stored.attempt_token == after.attempt_token
+async def _to_its_end(writing: Coroutine[object, object, T]) -> T:
+    """Also when the caller is cancelled: what was begun to be written is not left in doubt."""
+    task = asyncio.ensure_future(writing)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
+
+
+def _come_late(stored: Job, after: Job) -> Job:
+    """The answer to an attempt that a person has settled meanwhile: it is what counts, and nobody is to miss it."""
+    assert stored.failure is not None, "the table has a CHECK for this"
+    counted = (
+        f"the provider answered after this job had been settled by hand ({stored.failure.message}): the answer counts"
+    )
+    logger.warning("job %s: %s; it is %s, request %s", after.id, counted, after.state, after.provider_request_id)
+    return replace(after, warnings=(*after.warnings, counted))

@@ -127,8 +127,7 @@ class Submitting:
             raise
         except LedgerError as exc:
             await record.write(end_badly(job, JobState.FAILED, exc, now))
-            return False
-        return True
+        return record.job.state is JobState.SUBMITTING
 
     def _accept(self, job: Job, answer: Accepted | Finished) -> Job:
         now = self._clock.now()

@@ -14,7 +14,7 @@ import pytest
 from fake_clock import START, FakeClock
 from ledger_databases import LedgerDatabase
 from ledger_process import OtherProcess, other_process
-from ledger_samples import NO_CAPS, audit_row, carried, opened, planned
+from ledger_samples import HOLDER, NO_CAPS, audit_row, carried, opened, planned
 
 from ring_mcp.domain import JobState
 from ring_mcp.errors import LedgerError
@@ -207,9 +207,9 @@ async def test_two_processes_read_and_write_one_file_together(sqlite: LedgerData
 async def test_the_jobs_of_a_killed_process_can_be_taken_over_at_once(sqlite: LedgerDatabase) -> None:
     async with sqlite.started() as ledger, other_process(sqlite) as other:
         answers = await other.ask("open", jobs=[{}] * 3)
-        assert await ledger.claim(10, parked=True) == []
+        assert await ledger.claim(HOLDER, 10, parked=True) == []
         await other.kill()
-        assert {job.id for job in await ledger.claim(10)} == {job_id for job_id, _ in answers}
+        assert {job.id for job in await ledger.claim(HOLDER, 10)} == {job_id for job_id, _ in answers}
         locks = list((Path(sqlite.address).parent / "locks").iterdir())
         assert len(locks) == 1, "the lock file of the dead is gone"
 
@@ -217,9 +217,9 @@ async def test_the_jobs_of_a_killed_process_can_be_taken_over_at_once(sqlite: Le
 async def test_one_job_of_a_killed_process_can_be_taken_over_at_once(sqlite: LedgerDatabase) -> None:
     async with sqlite.started() as ledger, other_process(sqlite) as other:
         [[job_id, _]] = await other.ask("open", jobs=[{}])
-        assert await ledger.claim_one(job_id) is None
+        assert await ledger.claim_one(HOLDER, job_id) is None
         await other.kill()
-        claimed = await ledger.claim_one(job_id)
+        claimed = await ledger.claim_one(HOLDER, job_id)
         assert claimed is not None
         assert claimed.id == job_id
 
@@ -228,8 +228,8 @@ async def test_a_process_that_only_stands_still_keeps_its_jobs(sqlite: LedgerDat
     async with sqlite.started() as ledger, other_process(sqlite) as other:
         [[job_id, _]] = await other.ask("open", jobs=[{}])
         other.pause()
-        assert await ledger.claim(10, parked=True) == []
-        assert await ledger.claim_one(job_id) is None
+        assert await ledger.claim(HOLDER, 10, parked=True) == []
+        assert await ledger.claim_one(HOLDER, job_id) is None
         other.resume()
         assert await other.ask("save", job_id=job_id, seen_version=1) == "saved"
 
