@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import sys
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ring_mcp import __version__
-from ring_mcp.backends import open_accounts, open_ledger, open_providers, open_queue, open_storage, with_sandbox
+from ring_mcp import __version__, backends
 from ring_mcp.clock import Clock, SystemClock
 from ring_mcp.conductors.health import HealthConductor
 from ring_mcp.conductors.image import ImageConductor
@@ -20,7 +21,8 @@ from ring_mcp.conductors.video import VideoConductor
 from ring_mcp.config import Config
 from ring_mcp.domain import MediaKind
 from ring_mcp.errors import LedgerBehind, LedgerError
-from ring_mcp.jobs.accounts import Accounts
+from ring_mcp.jobs.answers import Answers
+from ring_mcp.jobs.courier import Courier
 from ring_mcp.jobs.input_files import remove_old_inputs
 from ring_mcp.jobs.inputs import MediaInputs
 from ring_mcp.jobs.opening import Opening
@@ -131,23 +133,30 @@ async def open_app(
     """
     clock = clock or SystemClock()
     async with contextlib.AsyncExitStack() as stack:
-        config = with_sandbox(config, stack)
+        config = backends.with_sandbox(config, stack)
         presets = load_presets()
         state = config.state_path
-        ledger = ledger or open_ledger(config, clock)
+        ledger = ledger or backends.open_ledger(config, clock)
         stack.push_async_callback(ledger.aclose)
-        storage = storage or open_storage(config, clock, links)
+        storage = storage or backends.open_storage(config, clock, links)
         stack.push_async_callback(storage.aclose)
-        providers, http = open_providers(config, presets, clock, stack)
+        providers, http = backends.open_providers(config, presets, clock, stack)
         spool, previews = state / "spool", state / "previews" if config.result_preview else None
         inputs = MediaInputs(
             storage, fetch=http.download, check_address=http.check_address, folders=config.input_dirs, spool=spool
         )
         paces, watch, write_ahead = paces_of(config), JobWatch(ledger, clock), WriteAhead(state / "unwritten")
-        accounts = open_accounts(config, ledger, clock, stack)
-        steps = _wire_steps(config, providers, storage, ledger, inputs, accounts, clock, paces, previews)
+        accounts = backends.open_accounts(config, ledger, clock, stack)
+        answers = Answers(spool)
+        courier = Courier(answers, partial(backends.start_courier, config)) if sys.platform != "win32" else None
+        if courier is not None:
+            stack.push_async_callback(courier.aclose)
+        preparing = Preparing(inputs, ledger, accounts, clock)
+        steps = _wire_steps(
+            config, providers, storage, ledger, inputs, preparing, clock, paces, previews, answers, courier
+        )
         runner = JobRunner(ledger, steps, write_ahead, watch, accounts, clock)
-        queue = open_queue(config, ledger, runner, accounts, clock)
+        queue = backends.open_queue(config, ledger, runner, accounts, clock)
         opening = Opening(
             ledger=ledger,
             queue=queue,
@@ -224,10 +233,12 @@ def _wire_steps(
     storage: Storage,
     ledger: Ledger,
     inputs: MediaInputs,
-    accounts: Accounts,
+    preparing: Preparing,
     clock: Clock,
     paces: Mapping[MediaKind, Pace],
     previews: Path | None,
+    answers: Answers,
+    courier: Courier | None,
 ) -> Steps:
     spool = config.state_path / "spool"
     thumbnails = Thumbnails(
@@ -244,9 +255,11 @@ def _wire_steps(
     )
     submitting = Submitting(
         providers,
-        Preparing(inputs, ledger, accounts, clock),
+        preparing,
         clock,
         paces,
+        answers,
+        courier,
         spool=spool,
         death_is_certain=config.database_url is None,
     )

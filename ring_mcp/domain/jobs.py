@@ -128,6 +128,10 @@ class Job:
         """Its outcome was unknown, and a person has said what it cost."""
         return self.state is JobState.FAILED and self.failure is not None and self.failure.code == OutcomeUnknown.code
 
+    def reopened(self) -> Job:
+        """As it stood before a person settled it: of unknown outcome."""
+        return replace(self, state=JobState.UNKNOWN, settled_usd=None, finished_at=None, delivered_at=None)
+
     def is_answered_by(self, after: Job) -> bool:
         """Whether ``after`` brings what this one lacks: the answer to the very request that it has sent.
 

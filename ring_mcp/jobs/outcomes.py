@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
 from ring_mcp.domain import DRIVEN, Failure, Job, JobState
 from ring_mcp.errors import Billed, InvalidRequest, OutcomeUnknown, RingError
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,15 @@ def resolve_by_hand(job: Job, *, paid: bool, now: datetime) -> Job:
     message = f"outcome unknown; resolved by hand as {'paid' if paid else 'not paid'}"
     failure = Failure(code=OutcomeUnknown.code, message=message, billed="yes" if paid else "no")
     return replace(end_job(job, JobState.FAILED, now, failure=failure), updated_at=now)
+
+
+def come_late(stored: Job, after: Job) -> Job:
+    """``after``, the answer to a request, for its row. If a person has settled that meanwhile, nobody is to miss it."""
+    if not stored.is_resolved_by_hand or stored.failure is None:
+        return after
+    counted = f"the provider answered after a person had settled this job ({stored.failure.message}): the answer counts"
+    logger.warning("job %s: %s; it is %s, request %s", after.id, counted, after.state, after.provider_request_id)
+    return replace(after, warnings=(*after.warnings, counted))
 
 
 def park(job: Job) -> Job:

@@ -18,7 +18,7 @@ from typing import TypeVar
 from ring_mcp.clock import Clock
 from ring_mcp.domain import AuditRecord, Job, JobState
 from ring_mcp.errors import JobMoved, LedgerError
-from ring_mcp.jobs.outcomes import end_badly
+from ring_mcp.jobs.outcomes import come_late, end_badly
 from ring_mcp.jobs.write_ahead import WriteAhead
 from ring_mcp.ledger.base import Ledger
 
@@ -33,6 +33,7 @@ class JobRecord:
     """The job that is being driven: ``job`` is its newest state, ``on_change`` is told of each.
 
     ``is_orphan``: it was taken over in the middle of a submit, whose answer can only come to somebody else.
+    ``is_carried``: its request is made by the courier, which need not be waited for.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class JobRecord:
         self._in_doubt: list[tuple[datetime, str | None]] = []
         self._writing = asyncio.Lock()
         self.is_behind = False
+        self.is_carried = False
         self.is_orphan = job.state is JobState.SUBMITTING
 
     @property
@@ -142,9 +144,8 @@ class JobRecord:
             if not (self._is_our_own(stored) or self._is_older(stored) or stored.is_answered_by(after)):
                 await self._keep_what_nobody_else_has(stored, after, records)
                 raise
-            if stored.is_resolved_by_hand:
-                after = _come_late(stored, after)
-            return await self._ledger.save(stored, replace(after, delivered_at=None), records)
+            after = come_late(stored, replace(after, delivered_at=None))
+            return await self._ledger.save(stored, after, records)
 
     async def _restore(self, after: Job, records: Sequence[AuditRecord]) -> Job:
         if self._saved.state is JobState.PLANNED and after.state in (JobState.PLANNED, JobState.SUBMITTING):
@@ -181,13 +182,3 @@ async def _to_its_end(writing: Coroutine[object, object, T]) -> T:
     except asyncio.CancelledError:
         await asyncio.wait({task})
         raise
-
-
-def _come_late(stored: Job, after: Job) -> Job:
-    """The answer to an attempt that a person has settled meanwhile: it is what counts, and nobody is to miss it."""
-    assert stored.failure is not None, "the table has a CHECK for this"
-    counted = (
-        f"the provider answered after this job had been settled by hand ({stored.failure.message}): the answer counts"
-    )
-    logger.warning("job %s: %s; it is %s, request %s", after.id, counted, after.state, after.provider_request_id)
-    return replace(after, warnings=(*after.warnings, counted))
