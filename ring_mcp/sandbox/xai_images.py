@@ -172,6 +172,7 @@ class XaiImages:
             prompt=order.prompt,
             n=order.n,
             cost_ticks=cost_ticks,
+            team=xai_calls.team_of(request, self._state),
         )
 
     async def _make(
