@@ -23,7 +23,6 @@ from ring_mcp.ledger.migrations import migrations, pending
 from ring_mcp.ledger.postgres_session import (
     CONNECT_TIMEOUT_S,
     CONNECTION,
-    LOCK_TIMEOUT_S,
     begin,
     busy,
     connected,
@@ -47,15 +46,25 @@ _ALONE_AT_ONCE = 2
 
 
 class PostgresLedger(TransactionalLedger):
-    """See ``ledger.base.Ledger``. ``lease_s`` is how long a silent process is believed to be alive."""
+    """See ``ledger.base.Ledger``. ``lease_s`` is how long a silent process is believed to be alive; ``lock_timeout_s``
+    how long anything waits for a lock that somebody else holds: then nothing was done, and the caller hears of it."""
 
     name = "postgres"
     dialect = Dialect(text_times=False)
 
-    def __init__(self, dsn: str, clock: Clock, *, lease_s: float = 60.0, max_connections: int = 10) -> None:
+    def __init__(
+        self,
+        dsn: str,
+        clock: Clock,
+        *,
+        lease_s: float = 60.0,
+        lock_timeout_s: float = 5.0,
+        max_connections: int = 10,
+    ) -> None:
         super().__init__(clock)
         self._dsn = dsn
         self._lease_s = lease_s
+        self._lock_timeout_s = lock_timeout_s
         self.owner = uuid.uuid4().hex
         self._pool: AsyncConnectionPool[AsyncConnection[dict[str, Any]]] = AsyncConnectionPool(
             dsn,
@@ -97,7 +106,7 @@ class PostgresLedger(TransactionalLedger):
         if self._started:
             with contextlib.suppress(psycopg.Error, PoolTimeout):
                 async with self._pool.connection(timeout=2.0) as connection:
-                    await begin(connection)
+                    await begin(connection, self._lock_timeout_s)
                     await connection.execute("DELETE FROM media_job_owners WHERE id = %s", (self.owner,))
         await self._pool.close()
 
@@ -113,10 +122,10 @@ class PostgresLedger(TransactionalLedger):
     async def _turn(self, alone: bool) -> AsyncIterator[float]:
         """Wait for one's turn in this process; what is left of the time for the lock in the database."""
         if not alone:
-            yield LOCK_TIMEOUT_S
+            yield self._lock_timeout_s
             return
         loop = asyncio.get_running_loop()
-        give_up_at = loop.time() + LOCK_TIMEOUT_S
+        give_up_at = loop.time() + self._lock_timeout_s
         try:
             async with asyncio.timeout_at(give_up_at):
                 await self._turns.acquire()
@@ -128,10 +137,10 @@ class PostgresLedger(TransactionalLedger):
             self._turns.release()
 
     @contextlib.asynccontextmanager
-    async def _transaction(self, lock_timeout_s: float = LOCK_TIMEOUT_S) -> AsyncIterator[AsyncConnection[Any]]:
+    async def _transaction(self, lock_timeout_s: float | None = None) -> AsyncIterator[AsyncConnection[Any]]:
         """The pool commits at the end, and rolls back after an error."""
         async with self._pool.connection() as connection:
-            await begin(connection, lock_timeout_s)
+            await begin(connection, self._lock_timeout_s if lock_timeout_s is None else lock_timeout_s)
             yield connection
 
     async def _forget_old_leases(self) -> None:

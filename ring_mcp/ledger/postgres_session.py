@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 CONNECT_TIMEOUT_S = 10.0
-LOCK_TIMEOUT_S = 5.0
-"""How long anything waits for a lock that somebody else holds; then nothing was done, and the caller hears of it."""
-
 CONNECTION: dict[str, Any] = {
     "autocommit": True,  # transactions are begun by hand, see ``begin``
     "row_factory": dict_row,
@@ -37,7 +34,7 @@ CONNECTION: dict[str, Any] = {
 }
 
 
-async def begin(connection: AsyncConnection[dict[str, Any]], lock_timeout_s: float = LOCK_TIMEOUT_S) -> None:
+async def begin(connection: AsyncConnection[dict[str, Any]], lock_timeout_s: float) -> None:
     """Begin a transaction that reads what others have committed meanwhile and that is on disk when it ends.
 
     Under a stricter isolation the snapshot is older than the lock that was waited for: two callers would both find

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import resource
 import stat
 from collections.abc import Callable, Iterator
@@ -212,6 +213,28 @@ async def test_the_jobs_of_a_killed_process_can_be_taken_over_at_once(sqlite: Le
         assert {job.id for job in await ledger.claim(HOLDER, 10)} == {job_id for job_id, _ in answers}
         locks = list((Path(sqlite.address).parent / "locks").iterdir())
         assert len(locks) == 1, "the lock file of the dead is gone"
+
+
+async def test_a_start_removes_the_lock_files_of_killed_processes_and_of_nobody_else(sqlite: LedgerDatabase) -> None:
+    locks = Path(sqlite.address).parent / "locks"
+    async with contextlib.AsyncExitStack() as stack:
+        living, *killed = await processes(stack, sqlite, 4)
+        for other in (living, *killed):
+            await other.ask("start")
+        for other in killed:
+            await other.kill()
+        being_made = locks / ".just-made"
+        being_made.touch()
+        abandoned = locks / ".killed-while-it-was-made"
+        abandoned.touch()
+        os.utime(abandoned, (0, 0))
+        assert len(list(locks.iterdir())) == 6
+        async with sqlite.started() as ledger:
+            left = {path.name for path in locks.iterdir()}
+            assert len(left) == 3
+            assert {ledger.owner, being_made.name} < left
+            [[job_id, _]] = await living.ask("open", jobs=[{}])
+            assert await ledger.claim_one(HOLDER, job_id) is None, "its lock still says that it lives"
 
 
 async def test_one_job_of_a_killed_process_can_be_taken_over_at_once(sqlite: LedgerDatabase) -> None:
