@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import TypeVar
 
 import psycopg
 import pytest
@@ -18,6 +17,7 @@ from ledger_databases import LedgerDatabase
 from ledger_process import other_process
 from ledger_samples import HOLDER, NO_CAPS, PRICE_USD, audit_row, carried, left_behind, opened, planned
 from postgres_server import PostgresServer, fresh_database, with_database
+from waiting import LIMIT_S, until, until_somebody_waits_for_a_lock
 
 from ring_mcp.domain import JobState
 from ring_mcp.errors import CapExceeded, JobMoved, LedgerBehind, LedgerError
@@ -25,9 +25,6 @@ from ring_mcp.ledger.base import Caps, JobQuery
 from ring_mcp.ledger.migrations import migrations
 from ring_mcp.ledger.postgres import PostgresLedger, migrate
 
-T = TypeVar("T")
-
-LIMIT_S = 60.0
 PASSWORD = "s3cret%of:the/operator"
 RINGS_OWN_TABLE = """
     CREATE TABLE IF NOT EXISTS generated_images (
@@ -49,22 +46,6 @@ def own_server() -> Iterator[PostgresServer]:
     server = PostgresServer(password=PASSWORD)
     yield server
     server.close()
-
-
-async def until(look: Callable[[], Awaitable[T]], limit_s: float = LIMIT_S) -> T:
-    """What ``look`` answers, as soon as it is anything."""
-
-    async def looking() -> T:
-        while not (seen := await look()):
-            pass
-        return seen
-
-    return await asyncio.wait_for(looking(), limit_s)
-
-
-async def until_somebody_waits_for_a_lock(database: LedgerDatabase) -> None:
-    waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    await until(lambda: asyncio.to_thread(database.query, waiting))
 
 
 # Tables

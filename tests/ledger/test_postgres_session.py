@@ -11,6 +11,7 @@ import pytest
 from ledger_databases import LedgerDatabase
 from ledger_samples import HOLDER, NO_CAPS, carried, left_behind, opened, planned
 from postgres_server import PostgresServer, fresh_database
+from waiting import LIMIT_S, until_somebody_waits_for_a_lock
 
 from ring_mcp.backends import migrate_ledger
 from ring_mcp.config import load_config
@@ -20,7 +21,6 @@ from ring_mcp.ledger.base import JobQuery, Ledger
 from ring_mcp.ledger.migrations import migrations
 from ring_mcp.ledger.postgres import migrate
 
-LIMIT_S = 60.0
 LOCK_ID = 0x72696E67
 """The advisory lock that the ledger opens jobs under."""
 
@@ -141,24 +141,30 @@ async def test_no_statement_is_prepared_on_a_connection_that_may_be_anothers_nex
 async def test_callers_who_wait_for_somebody_elses_lock_hear_that_the_ledger_is_busy(
     postgres: LedgerDatabase,
 ) -> None:
-    async with postgres.started(lock_timeout_s=0.3, max_connections=4) as ledger:
-        job = await opened(ledger, JobState.RENDERING)
+    async with postgres.started(lock_timeout_s=0.3) as ledger:
         with postgres.transaction() as in_the_way:
             in_the_way.query(f"SELECT pg_advisory_xact_lock({LOCK_ID})")
-            calls = [asyncio.create_task(ledger.open(planned(), NO_CAPS)) for _ in range(24)]
-            assert await ledger.get(job.id) == job, "who needs no lock is not kept waiting"
-            assert (await ledger.save(job, half_way(job))).progress == 50
+            calls = [ledger.open(planned(), NO_CAPS) for _ in range(24)]
             answers = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), LIMIT_S)
         assert {(type(answer), getattr(answer, "retryable", None)) for answer in answers} == {(LedgerError, True)}
         assert {str(answer) for answer in answers} == {
             "the database of DATABASE_URL is busy: somebody holds a lock in it for too long"
         }
-        assert len((await ledger.list_jobs(JobQuery(limit=100))).jobs) == 1
+        assert (await ledger.list_jobs(JobQuery())).jobs == []
         assert not (await ledger.open(planned(), NO_CAPS)).joined
 
 
-def half_way(job: Job) -> Job:
-    return carried(job, JobState.STORING, progress=50)
+async def test_who_needs_no_lock_is_not_kept_waiting_by_those_who_wait_for_it(postgres: LedgerDatabase) -> None:
+    async with postgres.started(lock_timeout_s=LIMIT_S, max_connections=4) as ledger:
+        job = await opened(ledger, JobState.RENDERING)
+        with postgres.transaction() as in_the_way:
+            in_the_way.query(f"SELECT pg_advisory_xact_lock({LOCK_ID})")
+            calls = [asyncio.create_task(ledger.open(planned(), NO_CAPS)) for _ in range(24)]
+            await until_somebody_waits_for_a_lock(postgres)
+            assert await ledger.get(job.id) == job
+            assert (await ledger.save(job, carried(job, JobState.STORING))).state is JobState.STORING
+            assert not any(call.done() for call in calls)
+        assert not any(opened.joined for opened in await asyncio.wait_for(asyncio.gather(*calls), LIMIT_S))
 
 
 async def test_a_table_that_somebody_has_locked_is_a_ledger_error_and_nothing_is_written(
