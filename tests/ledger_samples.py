@@ -9,8 +9,6 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-from fake_clock import START
-
 from ring_mcp.domain import (
     Account,
     Asset,
@@ -25,6 +23,7 @@ from ring_mcp.domain import (
     PriceLine,
 )
 from ring_mcp.ledger.base import Ledger
+from tests.fake_clock import START
 
 PRICE_USD = Decimal("0.06")
 NO_CAPS = Caps()

@@ -7,13 +7,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from fake_clock import START
-from ledger_databases import LedgerDatabase
-from ledger_samples import ACCOUNT, HOLDER, left_behind, opened, sample_plan
 
 from ring_mcp.domain import DRIVEN, Account, Holder, JobState
 from ring_mcp.errors import InvalidRequest
 from ring_mcp.ledger.base import Ledger
+from tests.fake_clock import START
+from tests.ledger_databases import LedgerDatabase
+from tests.ledger_samples import ACCOUNT, HOLDER, left_behind, opened, sample_plan
 
 SETTLED = [state for state in JobState if state not in DRIVEN]
 ELSEWHERE = "proxy.example"

@@ -8,14 +8,14 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from fake_clock import START
-from ledger_databases import LedgerDatabase
-from ledger_samples import NO_CAPS, PRICE_USD, audit_row, carried, opened, planned
 
 from ring_mcp.domain import Job, JobState
 from ring_mcp.errors import JobMoved, LedgerError
 from ring_mcp.jobs.outcomes import resolve_by_hand
 from ring_mcp.ledger.base import Ledger
+from tests.fake_clock import START
+from tests.ledger_databases import LedgerDatabase
+from tests.ledger_samples import NO_CAPS, PRICE_USD, audit_row, carried, opened, planned
 
 LATER = START + timedelta(minutes=1)
 NOTHING = Decimal(0)

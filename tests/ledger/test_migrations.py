@@ -9,12 +9,12 @@ from typing import Any
 
 import psycopg
 import pytest
-from ledger_databases import LedgerDatabase
-from ledger_samples import HOLDER, opened, sample_job
 
 from ring_mcp.domain import DRIVEN, Account, Holder, Job, JobState
 from ring_mcp.ledger.migrations import migrations
 from ring_mcp.ledger.postgres import migrate
+from tests.ledger_databases import LedgerDatabase
+from tests.ledger_samples import HOLDER, opened, sample_job
 
 GOOGLE = Account(provider="google", key_fingerprint="f" * 32)
 
@@ -27,9 +27,9 @@ def make_first_version(database: LedgerDatabase) -> None:
             connection.executescript(f"{first.sql}\nPRAGMA user_version = 1;")
         connection.close()
     else:
-        with psycopg.connect(database.address) as connection:
-            connection.execute(first.sql)
-            connection.execute("INSERT INTO ring_mcp_migrations VALUES (1)")
+        with psycopg.connect(database.address) as server:
+            server.execute(first.sql)
+            server.execute("INSERT INTO ring_mcp_migrations VALUES (1)")
 
 
 async def bring_up_to_date(database: LedgerDatabase) -> None:

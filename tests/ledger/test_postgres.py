@@ -12,18 +12,18 @@ from decimal import Decimal
 
 import psycopg
 import pytest
-from fake_clock import START, FakeClock
-from ledger_databases import LedgerDatabase
-from ledger_process import other_process
-from ledger_samples import HOLDER, NO_CAPS, PRICE_USD, audit_row, carried, left_behind, opened, planned
-from postgres_server import PostgresServer, fresh_database, with_database
-from waiting import LIMIT_S, until, until_somebody_waits_for_a_lock
 
-from ring_mcp.domain import JobState
+from ring_mcp.domain import Caps, JobState
 from ring_mcp.errors import CapExceeded, JobMoved, LedgerBehind, LedgerError
-from ring_mcp.ledger.base import Caps, JobQuery
+from ring_mcp.ledger.base import JobQuery
 from ring_mcp.ledger.migrations import migrations
 from ring_mcp.ledger.postgres import PostgresLedger, migrate
+from tests.fake_clock import START, FakeClock
+from tests.ledger.waiting import LIMIT_S, until, until_somebody_waits_for_a_lock
+from tests.ledger_databases import LedgerDatabase
+from tests.ledger_process import other_process
+from tests.ledger_samples import HOLDER, NO_CAPS, PRICE_USD, audit_row, carried, left_behind, opened, planned
+from tests.postgres_server import PostgresServer, fresh_database, with_database
 
 PASSWORD = "s3cret%of:the/operator"
 RINGS_OWN_TABLE = """

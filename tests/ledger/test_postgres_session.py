@@ -8,10 +8,6 @@ from decimal import Decimal
 
 import psycopg
 import pytest
-from ledger_databases import LedgerDatabase
-from ledger_samples import HOLDER, NO_CAPS, carried, left_behind, opened, planned
-from postgres_server import PostgresServer, fresh_database
-from waiting import LIMIT_S, until_somebody_waits_for_a_lock
 
 from ring_mcp.backends import migrate_ledger
 from ring_mcp.config import load_config
@@ -20,6 +16,10 @@ from ring_mcp.errors import CapExceeded, LedgerError
 from ring_mcp.ledger.base import JobQuery, Ledger
 from ring_mcp.ledger.migrations import migrations
 from ring_mcp.ledger.postgres import migrate
+from tests.ledger.waiting import LIMIT_S, until_somebody_waits_for_a_lock
+from tests.ledger_databases import LedgerDatabase
+from tests.ledger_samples import HOLDER, NO_CAPS, carried, left_behind, opened, planned
+from tests.postgres_server import PostgresServer, fresh_database
 
 LOCK_ID = 0x72696E67
 """The advisory lock that the ledger opens jobs under."""

@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from ledger_databases import LedgerDatabase
+from tests.ledger_databases import LedgerDatabase
 
 T = TypeVar("T")
 
 LIMIT_S = 60.0
 
 
-async def until(look: Callable[[], Awaitable[T]], limit_s: float = LIMIT_S) -> T:
+async def until(look: Callable[[], Awaitable[T | None]], limit_s: float = LIMIT_S) -> T:
     """What ``look`` answers, as soon as it is anything."""
 
     async def looking() -> T:
