@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from media_bytes import box, mp4
 from PIL import Image
 
 from ring_mcp.domain import MediaFile, MediaKind
@@ -38,14 +39,6 @@ def picture(image_format: str, size: tuple[int, int] = (300, 200), **options: An
     out = io.BytesIO()
     Image.effect_noise(size, 90).convert("RGB").save(out, image_format, **options)
     return out.getvalue()
-
-
-def box(kind: bytes, content: bytes = b"") -> bytes:
-    return struct.pack(">I", 8 + len(content)) + kind + content
-
-
-def mp4(brand: bytes = b"isom") -> bytes:
-    return box(b"ftyp", brand + b"\0\0\2\0isommp41") + box(b"moov", b"\0" * 200) + box(b"mdat", b"\0" * 5000)
 
 
 def webm(doc_type: bytes = b"webm") -> bytes:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conductors.running import ACTOR, running
 from ledger_samples import sample_asset, sample_job
 from provenance_samples import signed_jpeg
-from running import ACTOR, running
 from s3_servers import BUCKET, KEY_ID, SECRET, BucketServer, bucket_server
 
 from ring_mcp.app import App

@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from conductors.running import ACTOR, charges, job_of, running, settled, spool_is_empty
 from PIL import Image
-from running import ACTOR, charges, job_of, running, settled, spool_is_empty
 
 from ring_mcp.domain import ImageRequest, JobState, MediaFile, Overlay, Thumbnail, VideoRequest
 from ring_mcp.errors import ProviderUnavailable
