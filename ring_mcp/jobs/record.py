@@ -15,6 +15,7 @@ from datetime import datetime
 from ring_mcp.clock import Clock
 from ring_mcp.domain import AuditRecord, Job, JobState
 from ring_mcp.errors import JobMoved, LedgerError
+from ring_mcp.jobs.completion import complete
 from ring_mcp.jobs.write_ahead import WriteAhead
 from ring_mcp.ledger.base import Ledger
 
@@ -59,12 +60,7 @@ class JobRecord:
         ``must``: raises LedgerError, and changes nothing, if the ledger cannot be written. Otherwise the facts are kept
         aside. Raises JobMoved if another process has taken the job. Finishes also when the caller is cancelled.
         """
-        writing = asyncio.ensure_future(self._write(after, records, must))
-        try:
-            return await asyncio.shield(writing)
-        except asyncio.CancelledError:
-            await asyncio.wait({writing})
-            raise
+        return await complete(self._write(after, records, must))
 
     async def _write(self, after: Job, records: Sequence[AuditRecord], must: bool) -> Job:
         after = replace(after, updated_at=self._clock.now())

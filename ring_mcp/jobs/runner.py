@@ -121,6 +121,8 @@ class JobRunner:
 
     async def _put_back(self, record: JobRecord) -> None:
         """After a fault of ours: the job is not lost, somebody tries again in a while."""
+        if record.job.is_settled:
+            return
         failure = Failure(code="internal", message=f"internal error, job {record.job.id}", billed="unknown")
         due_at = self._clock.now() + timedelta(seconds=AFTER_A_FAULT_S)
         with contextlib.suppress(LedgerError):

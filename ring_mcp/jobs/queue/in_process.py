@@ -8,6 +8,8 @@ import logging
 from ring_mcp.clock import Clock
 from ring_mcp.domain import DRIVEN, Job, JobState
 from ring_mcp.errors import LedgerError
+from ring_mcp.jobs.completion import complete
+from ring_mcp.jobs.preparing import awaited_still
 from ring_mcp.jobs.runner import JobRunner
 from ring_mcp.ledger.base import Ledger
 
@@ -55,8 +57,14 @@ class InProcessQueue:
         task.add_done_callback(lambda _: self._tasks.pop(job.id, None))
 
     async def adopt(self, job: Job) -> None:
-        if job.id not in self._tasks and (taken := await self._runner.take(job.id)) is not None:
-            self.enqueue(taken)
+        await complete(self._adopt(job))
+
+    async def _adopt(self, job: Job) -> None:
+        for job_id in (awaited_still(job), job.id):
+            if job_id is None or job_id in self._tasks:
+                continue
+            if (taken := await self._runner.take(job_id)) is not None:
+                self.enqueue(taken)
 
     async def _sweep(self) -> None:
         """Take over jobs of dead processes: all of them at the start, also parked ones, then those that are due."""
