@@ -77,9 +77,6 @@ class JobRunner:
             await self._settle_accounts(record)
         except JobMoved:
             logger.info("job %s: another process has it now", job.id)
-        except LedgerError as exc:
-            logger.error("job %s: cannot go on: %s", job.id, exc.message)
-            await self._put_back(record)
         except Exception:
             logger.exception("internal error, job %s", job.id)
             await self._put_back(record)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -49,13 +49,14 @@ PACE: Mapping[MediaKind, Pace] = {
 class ScriptedStorage(LocalStorage):
     """A folder that first fails as often as ``troubles`` has errors, and cannot be read while ``unreadable``.
 
-    ``put_keys``: under which keys it was asked to keep something, in order.
+    ``put_keys`` and ``told``: under which keys it was asked to keep something, and what it was told of it, in order.
     """
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
         self.troubles: list[Exception] = []
         self.put_keys: list[str] = []
+        self.told: list[Mapping[str, str]] = []
         self.unreadable: StorageError | None = None
 
     async def address(self, url: str) -> Address:
@@ -70,6 +71,7 @@ class ScriptedStorage(LocalStorage):
 
     async def put(self, key: str, media: MediaFile, metadata: Mapping[str, str]) -> StoredFile:
         self.put_keys.append(key)
+        self.told.append(metadata)
         if self.troubles:
             raise self.troubles.pop(0)
         return await super().put(key, media, metadata)
@@ -126,16 +128,16 @@ class Engine:
         opened = await self.ledger.open(clip, Caps(), still)
         return opened.job, opened.still
 
-    async def ended(self, job: Job, *, upkeep: int = 0) -> Job:
-        """The job once nobody here carries it on any more. Time passes when all drivers sleep, and not otherwise.
+    async def ended(self, job: Job, *, upkeep: int = 0, parked: bool = True) -> Job:
+        """The job once nobody here carries it on any more: it is settled, or ``parked``.
 
-        ``upkeep``: how many sleep beside the drivers.
+        Time passes when all drivers sleep, and not otherwise. ``upkeep``: how many sleep beside the drivers.
         """
         async with asyncio.timeout(LIMIT_S):
             while True:
                 driven = {record.job.id for record in self.runner.records}
                 job = await self.row(job)
-                if job.id not in driven and (job.is_settled or job.is_parked):
+                if job.id not in driven and (job.is_settled or (parked and job.is_parked)):
                     return job
                 if driven and self.clock.sleepers == len(driven) + upkeep:
                     self.clock.advance(self.clock.next_wake_s)
@@ -268,3 +270,10 @@ def still_clip_plan(**changes: Any) -> VideoPlan:
 
 def new_id() -> str:
     return str(uuid.uuid4())
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Let others work until this is so. Real time, bounded."""
+    async with asyncio.timeout(LIMIT_S):
+        while not holds():
+            await asyncio.sleep(0)
