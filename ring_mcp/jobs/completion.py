@@ -15,9 +15,7 @@ async def complete(work: Coroutine[Any, Any, T]) -> T:
     Somebody who cancels twice does not wait; the work goes on by itself.
     """
     task = asyncio.ensure_future(work)
-    task.add_done_callback(
-        lambda done: done.cancelled() or done.exception()
-    )  # an error is the caller's, or nobody's
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())  # an error is the caller's, or nobody's
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import monotonic
 
-from jobs.engine import Engine, engine_on
+from jobs.engine import DRAIN_S, Engine, engine_on
 from jobs.failing_ledger import FailingLedger
 from jobs.scripted_provider import ScriptedProvider
 from ledger_databases import LedgerDatabase
@@ -25,7 +25,7 @@ from ring_mcp.ledger.base import Ledger
 MakeQueue = Callable[[Ledger, JobRunner, Clock, LedgerDatabase], JobQueue]
 
 QUEUES: Mapping[str, MakeQueue] = {
-    "in_process": lambda ledger, runner, clock, _: InProcessQueue(ledger, runner, clock),
+    "in_process": lambda ledger, runner, clock, _: InProcessQueue(ledger, runner, clock, drain_s=DRAIN_S),
 }
 """By the name of the module in ``ring_mcp/jobs/queue``; a test says so if one is missing here."""
 

@@ -19,6 +19,7 @@ from ledger_samples import planned, sample_plan
 from ring_mcp.clock import Clock
 from ring_mcp.domain import Caps, ImagePlan, Job, MediaFile, MediaKind, PriceLine, VideoPlan
 from ring_mcp.errors import ProviderUnavailable, StorageError
+from ring_mcp.jobs.answers import Answers
 from ring_mcp.jobs.inputs import MediaInputs
 from ring_mcp.jobs.opening import Opening
 from ring_mcp.jobs.outcomes import Pace
@@ -44,6 +45,9 @@ PACE: Mapping[MediaKind, Pace] = {
     "image": Pace(submit_timeout_s=20.0, poll_interval_s=1.0, poll_timeout_s=120.0),
     "video": Pace(submit_timeout_s=60.0, poll_interval_s=5.0, poll_timeout_s=900.0),
 }
+
+DRAIN_S = 0.5
+"""Real time: how long an end waits for answers that never come here."""
 
 
 class ScriptedStorage(LocalStorage):
@@ -89,6 +93,7 @@ class Engine:
     clips: ScriptedProvider
     storage: ScriptedStorage
     inputs: MediaInputs
+    answers: Answers
     preparing: Preparing
     submitting: Submitting
     rendering: Rendering
@@ -161,6 +166,7 @@ def engine_on(
     death_is_certain: bool = True,
     sandbox: bool = False,
     fetched: Mapping[str, bytes] | None = None,
+    courier: Any = None,
     pace: Mapping[MediaKind, Pace] = PACE,
 ) -> Engine:
     """An engine in the folder ``state``. ``fetched``: what lies at addresses that callers give along."""
@@ -181,11 +187,14 @@ def engine_on(
         thumbnails=thumbnails,
         sidecars=Sidecars(storage, ledger_, spool) if sidecars else None,
     )
-    submitting = Submitting(providers, preparing, clock, pace, spool=spool, death_is_certain=death_is_certain)
+    answers = Answers(spool)
+    submitting = Submitting(
+        providers, preparing, clock, pace, answers, courier, spool=spool, death_is_certain=death_is_certain
+    )
     steps = Steps(submitting, rendering, storing)
     write_ahead, watch = WriteAhead(state / "unwritten"), JobWatch(ledger_, clock)
     runner = JobRunner(ledger_, steps, write_ahead, watch, clock)
-    queue = InProcessQueue(ledger_, runner, clock)
+    queue = InProcessQueue(ledger_, runner, clock, drain_s=DRAIN_S)
     opening = Opening(
         ledger=ledger_,
         queue=queue,
@@ -205,6 +214,7 @@ def engine_on(
         clips=clips,
         storage=storage,
         inputs=inputs,
+        answers=answers,
         preparing=preparing,
         submitting=submitting,
         rendering=rendering,

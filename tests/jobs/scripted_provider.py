@@ -51,6 +51,7 @@ class ScriptedProvider:
     makes: Literal["jpg", "mp4"] = "jpg"
     name: str = "xai"
     fetches_inputs: bool = True
+    answers_with_result: bool = False
     not_ready: Exception | None = None
     answers: deque[Scripted] = field(default_factory=deque)
     looks: deque[Scripted] = field(default_factory=deque)

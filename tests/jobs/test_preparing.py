@@ -14,7 +14,7 @@ from jobs.scripted_provider import jpeg
 from ledger_samples import carried, planned, sample_asset, sample_plan
 
 from ring_mcp.domain import Failure, Job, JobState, VideoPlan
-from ring_mcp.errors import StorageError, StorageRefused
+from ring_mcp.errors import FirstFrameFailed, StorageError, StorageRefused
 from ring_mcp.jobs.outcomes import PARK, Pause, park
 from ring_mcp.jobs.preparing import LOOK_AT_STILL_S, awaited_still
 from ring_mcp.jobs.record import JobRecord
@@ -78,9 +78,16 @@ async def test_a_clip_that_waited_in_trouble_is_in_none_once_its_still_is_there(
     assert (await engine.row(record.job)).failure is None
 
 
-@pytest.mark.parametrize(("state", "billed"), [(_S.FAILED, "no"), (_S.REFUSED, "yes"), (_S.EXPIRED, "unknown")])
+@pytest.mark.parametrize(
+    ("state", "billed", "next_step"),
+    [
+        (_S.FAILED, "no", "Call again."),
+        (_S.REFUSED, "yes", FirstFrameFailed.next_action),
+        (_S.EXPIRED, "unknown", FirstFrameFailed.next_action),
+    ],
+)
 async def test_a_still_that_failed_ends_its_clip_unsent_with_the_stills_reason_and_bill(
-    engine: Engine, state: JobState, billed: Any
+    engine: Engine, state: JobState, billed: Any, next_step: str
 ) -> None:
     why = Failure(code="content_refused", message="no lighthouses", billed=billed)
     path = (_S.SUBMITTING, _S.RENDERING, state)
@@ -91,7 +98,7 @@ async def test_a_still_that_failed_ends_its_clip_unsent_with_the_stills_reason_a
     assert clip.failure is not None
     assert (clip.failure.code, clip.failure.billed) == ("first_frame_failed", billed)
     assert clip.failure.message == "the first frame failed, the video was not started: no lighthouses"
-    assert "firstFramePrompt" in clip.failure.next_action
+    assert clip.failure.next_action == next_step
 
 
 async def test_a_still_whose_outcome_is_not_known_parks_its_clip_with_the_way_out(engine: Engine) -> None:

@@ -183,6 +183,13 @@ async def test_the_first_to_take_a_job_writes_what_others_could_not_and_only_onc
     assert (await engine.row(second)).state is JobState.SUBMITTING
 
 
+async def test_answers_that_came_too_late_are_brought_home_before_anything_is_driven(engine: Engine) -> None:
+    job = await in_state(engine, JobState.SUBMITTING, JobState.UNKNOWN)
+    engine.answers.write(job.id, job.attempt_token or "", finished())
+    await engine.runner.run(job.id)
+    assert (await engine.row(job)).state is JobState.DONE
+
+
 async def test_what_could_not_be_written_before_is_tried_again(engine: Engine) -> None:
     stored = await in_state(engine, JobState.SUBMITTING)
     engine.write_ahead.keep(carried(stored, JobState.RENDERING), [])

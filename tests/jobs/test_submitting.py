@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fake_clock import START, FakeClock
@@ -14,7 +17,7 @@ from jobs.engine import PACE, Engine, clip_plan, started_engine
 from jobs.scripted_provider import REQUEST_ID, ScriptedProvider, finished, jpeg
 from ledger_samples import PRICE_USD, carried, sample_plan
 
-from ring_mcp.domain import Job, JobState
+from ring_mcp.domain import Job, JobState, Plan
 from ring_mcp.errors import (
     ContentRefused,
     JobMoved,
@@ -26,8 +29,8 @@ from ring_mcp.errors import (
     RateLimited,
 )
 from ring_mcp.jobs.outcomes import Pause
-from ring_mcp.jobs.submitting import STALE_PLAN_S, SUBMIT_MARGIN_S
-from ring_mcp.providers.base import Accepted
+from ring_mcp.jobs.submitting import LOOK_FOR_ANSWER_S, LOOK_FOR_OTHERS_S, STALE_PLAN_S, SUBMIT_MARGIN_S
+from ring_mcp.providers.base import Accepted, Finished, Inputs
 
 ADDRESS = "https://pictures.example/a.jpg"
 BILLED = Decimal("0.04")
@@ -272,9 +275,11 @@ async def test_an_orphan_is_waited_for_until_its_deadline_where_death_is_not_cer
         assert job.submit_deadline_at == START + timedelta(minutes=2)
         clock.advance(20)
         record = engine.record(job)
-        assert await engine.submitting.give_up_orphan(record) == Pause(100.0)
+        assert await engine.submitting.give_up_orphan(record) == Pause(LOOK_FOR_OTHERS_S)
+        clock.advance(98)
+        assert await engine.submitting.give_up_orphan(record) == Pause(2.0)
         assert await engine.row(job) == job
-        clock.advance(100)
+        clock.advance(2)
         assert await engine.submitting.give_up_orphan(record) is None
         assert (await engine.row(job)).state is JobState.UNKNOWN
 
@@ -282,3 +287,182 @@ async def test_an_orphan_is_waited_for_until_its_deadline_where_death_is_not_cer
 async def test_a_picture_is_submitted_to_the_maker_of_pictures(engine: Engine) -> None:
     await submitted(engine, await engine.new(sample_plan()))
     assert (len(engine.pictures.submitted), len(engine.clips.submitted)) == (1, 0)
+
+
+class ScriptedCourier:
+    """A courier that does what a test says, in this process. ``said``: what it was told, in order."""
+
+    def __init__(self, answer: Any = None, *, is_there: bool = True) -> None:
+        self.said: list[str] = []
+        self.tokens: set[str] = set()
+        self._answer = answer
+        self._is_there = is_there
+        self.is_asked = asyncio.Event()
+
+    async def take(self, job_id: str, attempt_token: str) -> bool:
+        self.said.append("take")
+        self.tokens.add(attempt_token)
+        return self._is_there
+
+    async def drop(self, job_id: str) -> None:
+        self.said.append("drop")
+
+    async def submit(
+        self, job_id: str, attempt_token: str, kind: str, plan: Plan, inputs: Inputs, *, deadline_s: float
+    ) -> Accepted | Finished:
+        self.said.append(f"submit {kind} {deadline_s:.0f}")
+        self.tokens.add(attempt_token)
+        self.is_asked.set()
+        if isinstance(self._answer, Exception):
+            raise self._answer
+        if callable(self._answer):
+            self._answer = await self._answer()
+        answer: Accepted | Finished = self._answer
+        return answer
+
+
+@contextlib.asynccontextmanager
+async def carried_by(courier: ScriptedCourier, state: Path, clock: FakeClock) -> AsyncIterator[Engine]:
+    pictures = ScriptedProvider(answers_with_result=True)
+    async with started_engine(state, clock, courier=courier, pictures=pictures) as engine:
+        yield engine
+
+
+async def test_a_request_whose_answer_is_the_result_is_made_by_the_courier(tmp_path: Path, clock: FakeClock) -> None:
+    courier = ScriptedCourier(finished(billed_usd=BILLED))
+    async with carried_by(courier, tmp_path, clock) as engine:
+        record = engine.record(await engine.new())
+        await engine.submitting.submit(record)
+        assert courier.said == ["take", f"submit image {PACE['image'].submit_timeout_s:.0f}"]
+        assert courier.tokens == {record.job.attempt_token}
+        assert (record.job.state, record.job.billed_usd) == (JobState.STORING, BILLED)
+        assert (record.is_carried, engine.pictures.submitted) == (True, [])
+
+
+async def test_any_other_request_is_made_here(tmp_path: Path, clock: FakeClock) -> None:
+    courier = ScriptedCourier(finished())
+    async with carried_by(courier, tmp_path, clock) as engine:
+        record = engine.record(await engine.new(clip_plan()))
+        await engine.submitting.submit(record)
+        assert (courier.said, record.is_carried, len(engine.clips.submitted)) == ([], False, 1)
+
+
+async def test_without_a_courier_the_request_is_made_here(tmp_path: Path, clock: FakeClock) -> None:
+    courier = ScriptedCourier(is_there=False)
+    async with carried_by(courier, tmp_path, clock) as engine:
+        record = engine.record(await engine.new())
+        await engine.submitting.submit(record)
+        assert (courier.said, record.is_carried, len(engine.pictures.submitted)) == (["take"], False, 1)
+        assert record.job.attempt_token in courier.tokens
+
+
+async def test_a_courier_makes_nothing_without_an_intent_on_record(tmp_path: Path, clock: FakeClock) -> None:
+    courier = ScriptedCourier(finished())
+    async with carried_by(courier, tmp_path, clock) as engine:
+        job = await engine.new()
+        engine.ledger.fail("save")
+        assert (await submitted(engine, job)).state is JobState.FAILED
+        assert courier.said == ["take", "drop"]
+
+
+async def test_a_refusal_that_a_courier_brings_ends_the_job(tmp_path: Path, clock: FakeClock) -> None:
+    courier = ScriptedCourier(ContentRefused("no", billed_usd=BILLED))
+    async with carried_by(courier, tmp_path, clock) as engine:
+        job = await submitted(engine)
+        assert (job.state, job.settled_usd) == (JobState.REFUSED, BILLED)
+
+
+async def test_an_answer_that_was_taken_over_is_forgotten(tmp_path: Path, clock: FakeClock) -> None:
+    courier = ScriptedCourier(finished())
+    async with carried_by(courier, tmp_path, clock) as engine:
+        job = await engine.new()
+        engine.answers.write(job.id, "token", finished())
+        await submitted(engine, job)
+        assert engine.answers.job_ids() == []
+
+
+async def test_a_server_that_is_stopped_leaves_the_answer_to_the_courier(tmp_path: Path, clock: FakeClock) -> None:
+    courier = ScriptedCourier(asyncio.Event().wait)
+    async with carried_by(courier, tmp_path, clock) as engine:
+        record = engine.record(await engine.new())
+        submitting = asyncio.create_task(engine.submitting.submit(record))
+        await courier.is_asked.wait()
+        submitting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await submitting
+        assert (await engine.row(record.job)).state is JobState.SUBMITTING
+
+
+async def orphan(engine: Engine) -> Job:
+    job = await engine.new()
+    saved: Job = await engine.ledger.save(job, carried(job, JobState.SUBMITTING))
+    return saved
+
+
+async def test_an_answer_that_a_courier_still_awaits_is_waited_for(engine: Engine) -> None:
+    record = engine.record(await orphan(engine))
+    with engine.answers.awaiting(record.job.id):
+        assert await engine.submitting.give_up_orphan(record) == Pause(LOOK_FOR_ANSWER_S)
+        assert record.job.state is JobState.SUBMITTING
+    assert LOOK_FOR_ANSWER_S == 0.5
+
+
+async def test_an_answer_that_lies_in_the_spool_is_taken(engine: Engine) -> None:
+    job = await orphan(engine)
+    engine.answers.write(job.id, job.attempt_token or "", finished(billed_usd=BILLED))
+    assert await engine.submitting.give_up_orphan(engine.record(job)) is None
+    after = await engine.row(job)
+    assert (after.state, after.billed_usd) == (JobState.STORING, BILLED)
+    assert engine.answers.job_ids() == []
+
+
+async def test_an_answer_to_another_attempt_makes_the_orphan_no_less_unknown(engine: Engine) -> None:
+    job = await orphan(engine)
+    engine.answers.write(job.id, "another", finished())
+    await engine.submitting.give_up_orphan(engine.record(job))
+    assert (await engine.row(job)).state is JobState.UNKNOWN
+
+
+async def test_an_answer_that_came_too_late_is_brought_home_at_the_next_start(engine: Engine, clock: FakeClock) -> None:
+    job = await orphan(engine)
+    unknown = await engine.ledger.save(job, carried(job, JobState.UNKNOWN))
+    engine.answers.write(job.id, job.attempt_token or "", Accepted(provider_request_id="late"))
+    clock.advance(60)
+    await engine.submitting.apply_late_answers(engine.ledger)
+    after = await engine.row(unknown)
+    assert (after.state, after.provider_request_id, after.owner) == (JobState.RENDERING, "late", None)
+    assert (after.failure, after.due_at, after.updated_at) == (None, clock.now(), clock.now())
+    assert engine.answers.job_ids() == []
+
+
+async def test_late_answers_that_change_nothing_are_forgotten(engine: Engine) -> None:
+    """To another attempt, to a job that went on, and one that knows no more than the row does."""
+    jobs = []
+    for _ in range(3):
+        job = await orphan(engine)
+        jobs.append(await engine.ledger.save(job, carried(job, JobState.UNKNOWN)))
+    jobs[1] = await engine.ledger.save(jobs[1], carried(jobs[1], JobState.RENDERING))
+    engine.answers.write(jobs[0].id, "another", finished())
+    engine.answers.write(jobs[1].id, jobs[1].attempt_token or "", finished())
+    engine.answers.write(jobs[2].id, jobs[2].attempt_token or "", OutcomeUnknown("the connection broke"))
+    await engine.submitting.apply_late_answers(engine.ledger)
+    assert [await engine.row(job) for job in jobs] == jobs
+    assert engine.answers.job_ids() == []
+
+
+async def test_late_answers_whose_jobs_are_driven_or_in_no_row_are_left(engine: Engine) -> None:
+    job = await orphan(engine)
+    for job_id in (job.id, "00000000-0000-0000-0000-000000000000"):
+        engine.answers.write(job_id, job.attempt_token or "", finished())
+    await engine.submitting.apply_late_answers(engine.ledger)
+    assert await engine.row(job) == job
+    assert len(engine.answers.job_ids()) == 2
+
+
+async def test_a_late_answer_gives_way_to_whoever_was_quicker(engine: Engine) -> None:
+    job = await orphan(engine)
+    await engine.ledger.save(job, carried(job, JobState.UNKNOWN))
+    engine.answers.write(job.id, job.attempt_token or "", finished())
+    engine.ledger.fail("save", error=JobMoved("somebody was quicker"))
+    await engine.submitting.apply_late_answers(engine.ledger)
+    assert (await engine.row(job)).state is JobState.UNKNOWN
