@@ -9,11 +9,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import monotonic
 
-from jobs.engine import DRAIN_S, Engine, engine_on
-from jobs.failing_ledger import FailingLedger
-from jobs.scripted_provider import ScriptedProvider
-from ledger_databases import LedgerDatabase
-
 from ring_mcp.clock import Clock
 from ring_mcp.domain import MediaKind
 from ring_mcp.jobs.outcomes import Pace
@@ -21,6 +16,10 @@ from ring_mcp.jobs.queue.base import JobQueue
 from ring_mcp.jobs.queue.in_process import InProcessQueue
 from ring_mcp.jobs.runner import JobRunner
 from ring_mcp.ledger.base import Ledger
+from tests.jobs.engine import DRAIN_S, Engine, engine_on
+from tests.jobs.failing_ledger import FailingLedger
+from tests.jobs.scripted_provider import ScriptedProvider
+from tests.ledger_databases import LedgerDatabase
 
 MakeQueue = Callable[[Ledger, JobRunner, Clock, LedgerDatabase], JobQueue]
 

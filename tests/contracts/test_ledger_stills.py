@@ -7,13 +7,13 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from fake_clock import START
-from jobs.engine import still_clip_plan
-from ledger_samples import NO_CAPS, PRICE_USD, carried, planned, sample_plan
 
 from ring_mcp.domain import Caps, Job, JobState, VideoPlan
 from ring_mcp.errors import CapExceeded, InvalidRequest
 from ring_mcp.ledger.base import JobQuery, Ledger
+from tests.fake_clock import START
+from tests.jobs.engine import still_clip_plan
+from tests.ledger_samples import NO_CAPS, PRICE_USD, carried, planned, sample_plan
 
 CLIP_USD = Decimal("0.30")
 BOTH_USD = CLIP_USD + PRICE_USD

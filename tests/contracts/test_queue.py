@@ -10,9 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jobs.scripted_provider import finished
-from ledger_samples import left_behind, opened, planned, sample_plan
-from queue_backends import LEDGERS_OF, QUEUES, Process, Processes, processes_of
 
 import ring_mcp.jobs.queue
 from ring_mcp.domain import Job, JobState
@@ -20,6 +17,9 @@ from ring_mcp.errors import StorageRefused
 from ring_mcp.jobs.submitting import SUBMIT_MARGIN_S
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.providers.base import Accepted, Running
+from tests.contracts.queue_backends import LEDGERS_OF, QUEUES, Process, Processes, processes_of
+from tests.jobs.scripted_provider import finished
+from tests.ledger_samples import left_behind, opened, planned, sample_plan
 
 LIMIT_S = 60.0
 """Real time."""

@@ -4,9 +4,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from conductors.conftest import sandbox
-from fake_clock import FakeClock
-from jobs.engine import Engine, started_engine
+
+from tests.conductors.conftest import sandbox
+from tests.fake_clock import FakeClock
+from tests.jobs.engine import Engine, started_engine
 
 __all__ = ["sandbox"]
 

@@ -11,11 +11,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from fake_clock import LIMIT_S, FakeClock
-from jobs.failing_ledger import FailingLedger
-from jobs.scripted_provider import ScriptedProvider
-from ledger_samples import planned, sample_plan
-
 from ring_mcp.clock import Clock
 from ring_mcp.domain import Caps, ImagePlan, Job, MediaFile, MediaKind, PriceLine, VideoPlan
 from ring_mcp.errors import ProviderUnavailable, StorageError
@@ -40,6 +35,10 @@ from ring_mcp.ledger.sqlite import SqliteLedger
 from ring_mcp.providers.base import Downloaded
 from ring_mcp.storage.base import Address, StoredFile
 from ring_mcp.storage.local import LocalStorage
+from tests.fake_clock import LIMIT_S, FakeClock
+from tests.jobs.failing_ledger import FailingLedger
+from tests.jobs.scripted_provider import ScriptedProvider
+from tests.ledger_samples import planned, sample_plan
 
 PACE: Mapping[MediaKind, Pace] = {
     "image": Pace(submit_timeout_s=20.0, poll_interval_s=1.0, poll_timeout_s=120.0),

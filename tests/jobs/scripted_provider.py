@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from media_bytes import mp4
 from PIL import Image
 
 from ring_mcp.domain import Output, Plan
 from ring_mcp.providers.base import Accepted, Downloaded, Finished, Inputs, Running
+from tests.media_bytes import mp4
 
 REQUEST_ID = "request-1"
 

@@ -12,10 +12,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from fake_clock import FakeClock
-from jobs.engine import Engine, started_engine, until
-from jobs.scripted_provider import finished
-from ledger_samples import carried, left_behind
 
 from ring_mcp.domain import Job, JobState
 from ring_mcp.errors import LedgerError, StorageRefused
@@ -23,6 +19,10 @@ from ring_mcp.jobs.queue.in_process import HEARTBEAT_INTERVAL_S, SWEEP_INTERVAL_
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.ledger.sqlite import SqliteLedger
 from ring_mcp.providers.base import Accepted, Running
+from tests.fake_clock import FakeClock
+from tests.jobs.engine import Engine, started_engine, until
+from tests.jobs.scripted_provider import finished
+from tests.ledger_samples import carried, left_behind
 
 UPKEEP = 2
 """The sweep and the heartbeat sleep beside the drivers."""
@@ -144,11 +144,10 @@ async def test_a_queue_shows_every_quarter_minute_that_it_lives(engine: Engine, 
     job = await engine.new()
     engine.queue.enqueue(job)
     await gate.is_reached.wait()
-    for times in (1, 2):
+    for _ in range(2):
         await until(lambda: clock.sleepers == 1)
         clock.advance(HEARTBEAT_INTERVAL_S)
-        await until(lambda times=times: engine.ledger.calls.count("heartbeat") == times)
-    await until(lambda: clock.sleepers == 1)
+    await until(lambda: engine.ledger.calls.count("heartbeat") == 2 and clock.sleepers == 1)
     assert clock.pauses_s == [HEARTBEAT_INTERVAL_S] * 3
     assert [record.job.id for record in engine.runner.records] == [job.id]
     assert HEARTBEAT_INTERVAL_S == 15.0

@@ -10,9 +10,6 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from jobs.engine import clip_plan
-from jobs.scripted_provider import jpeg
-from media_bytes import mp4
 
 from ring_mcp.errors import InvalidRequest, ProviderBadReply, ProviderUnavailable, StorageError
 from ring_mcp.jobs import input_files
@@ -28,6 +25,9 @@ from ring_mcp.jobs.input_files import (
     write_inline,
 )
 from ring_mcp.presets import load_presets
+from tests.jobs.engine import clip_plan
+from tests.jobs.scripted_provider import jpeg
+from tests.media_bytes import mp4
 
 KEEP_S = input_files._KEEP_INPUTS_S
 EDITOR = load_presets().video_models["grok-imagine-video"]

@@ -9,9 +9,6 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from fake_clock import START, FakeClock
-from jobs.engine import Engine, clip_plan, started_engine, still_clip_plan
-from ledger_samples import PRICE_USD, sample_plan
 
 from ring_mcp.domain import Caps, Job, JobState, Plan, VideoPlan
 from ring_mcp.errors import (
@@ -27,6 +24,9 @@ from ring_mcp.errors import (
 from ring_mcp.jobs.opening import NEEDED_DISK_BYTES, check_disk, request_hash
 from ring_mcp.jobs.outcomes import end_badly
 from ring_mcp.ledger.base import JobQuery, Opened
+from tests.fake_clock import START, FakeClock
+from tests.jobs.engine import Engine, clip_plan, started_engine, still_clip_plan
+from tests.ledger_samples import PRICE_USD, sample_plan
 
 REFUSED = StorageRefused("the token is wrong")
 CLIP_USD = Decimal("0.30")

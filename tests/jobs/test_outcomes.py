@@ -5,11 +5,9 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from fake_clock import START
-from ledger_samples import OUTPUT, PRICE_USD, sample_job
 
 from ring_mcp.domain import Failure, JobState
-from ring_mcp.errors import ContentRefused, JobMoved, OutcomeUnknown, RateLimited, RingError, StorageError
+from ring_mcp.errors import Billed, ContentRefused, JobMoved, OutcomeUnknown, RateLimited, RingError, StorageError
 from ring_mcp.jobs.outcomes import (
     PARK,
     Pause,
@@ -21,6 +19,8 @@ from ring_mcp.jobs.outcomes import (
     park,
     settle_cost,
 )
+from tests.fake_clock import START
+from tests.ledger_samples import OUTPUT, PRICE_USD, sample_job
 
 BILLED = Decimal("0.04")
 
@@ -56,9 +56,9 @@ def test_a_pause_is_no_failure_and_waits_for_nobody_unless_said() -> None:
     ],
 )
 def test_the_providers_figure_comes_first_then_the_list_and_nothing_only_for_certain(
-    billed: str, billed_usd: Decimal | None, settled: Decimal
+    billed: Billed, billed_usd: Decimal | None, settled: Decimal
 ) -> None:
-    assert settle_cost(sample_job(JobState.SUBMITTING), billed, billed_usd) == settled  # type: ignore[arg-type]
+    assert settle_cost(sample_job(JobState.SUBMITTING), billed, billed_usd) == settled
 
 
 def test_a_job_that_ends_well_keeps_its_bill_and_has_no_failure() -> None:
@@ -74,8 +74,8 @@ def test_a_job_that_ends_well_without_a_bill_costs_what_is_listed() -> None:
 
 
 @pytest.mark.parametrize(("billed", "settled"), [("no", Decimal(0)), ("unknown", PRICE_USD), ("yes", PRICE_USD)])
-def test_a_job_that_ends_badly_costs_what_its_failure_says(billed: str, settled: Decimal) -> None:
-    failure = Failure(code="x", message="y", billed=billed)  # type: ignore[arg-type]
+def test_a_job_that_ends_badly_costs_what_its_failure_says(billed: Billed, settled: Decimal) -> None:
+    failure = Failure(code="x", message="y", billed=billed)
     job = end_job(sample_job(JobState.SUBMITTING), JobState.FAILED, START, failure=failure)
     assert (job.state, job.failure, job.settled_usd) == (JobState.FAILED, failure, settled)
 

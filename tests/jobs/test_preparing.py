@@ -8,10 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_clock import START, FakeClock
-from jobs.engine import Engine, clip_plan, engine_on, started_engine, still_clip_plan
-from jobs.scripted_provider import jpeg
-from ledger_samples import carried, planned, sample_asset, sample_plan
 
 from ring_mcp.domain import Failure, Job, JobState, VideoPlan
 from ring_mcp.errors import FirstFrameFailed, StorageError, StorageRefused
@@ -19,9 +15,14 @@ from ring_mcp.jobs.outcomes import PARK, Pause, park
 from ring_mcp.jobs.preparing import LOOK_AT_STILL_S, awaited_still
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.providers.base import Inputs
+from tests.fake_clock import START, FakeClock
+from tests.jobs.engine import Engine, clip_plan, engine_on, started_engine, still_clip_plan
+from tests.jobs.scripted_provider import jpeg
+from tests.ledger_samples import carried, planned, sample_asset, sample_plan
 
 ADDRESS = "https://pictures.example/a.jpg"
 BILLED = Decimal("0.04")
+NOTHING = Decimal(0)
 _S = JobState
 
 
@@ -94,7 +95,7 @@ async def test_a_still_that_failed_ends_its_clip_unsent_with_the_stills_reason_a
     record, _ = await waiting_clip(engine, *path, failure=why)
     assert isinstance(await prepared(engine, record), Pause)
     clip = await engine.row(record.job)
-    assert (clip.state, clip.settled_usd, clip.billed_usd) == (_S.FAILED, 0, None)
+    assert (clip.state, clip.settled_usd, clip.billed_usd) == (_S.FAILED, NOTHING, None)
     assert clip.failure is not None
     assert (clip.failure.code, clip.failure.billed) == ("first_frame_failed", billed)
     assert clip.failure.message == "the first frame failed, the video was not started: no lighthouses"
@@ -158,7 +159,7 @@ async def test_a_clip_whose_still_has_no_job_ends_at_no_cost(engine: Engine, job
     record = engine.record(await engine.new(still_clip_plan(frame_job_id=job_id)))
     assert await prepared(engine, record) == PARK
     clip = await engine.row(record.job)
-    assert (clip.state, clip.settled_usd) == (_S.FAILED, 0)
+    assert (clip.state, clip.settled_usd) == (_S.FAILED, NOTHING)
     assert clip.failure is not None
     assert (clip.failure.billed, clip.failure.next_action) == ("no", "Call again.")
 
@@ -182,7 +183,7 @@ async def test_an_input_that_is_gone_ends_the_clip_at_no_cost(engine: Engine) ->
     record = engine.record(await engine.new(clip_plan(image_url=ADDRESS)))
     assert await prepared(engine, record, as_bytes=True) == PARK
     clip = await engine.row(record.job)
-    assert (clip.state, clip.settled_usd) == (_S.FAILED, 0)
+    assert (clip.state, clip.settled_usd) == (_S.FAILED, NOTHING)
     assert clip.failure is not None
     assert (clip.failure.code, clip.failure.billed) == ("invalid_request", "no")
     assert "imageUrl cannot be used" in clip.failure.message
@@ -242,7 +243,7 @@ async def test_a_clip_does_not_wait_longer_than_its_plan_is_worth(engine: Engine
     record, _ = await waiting_clip(engine)
     await clock.play(engine.runner.drive(record.job))
     clip = await engine.row(record.job)
-    assert (clip.state, clip.settled_usd) == (_S.FAILED, 0)
+    assert (clip.state, clip.settled_usd) == (_S.FAILED, NOTHING)
     assert set(clock.pauses_s) == {LOOK_AT_STILL_S}
     assert clip.finished_at is not None
     assert 600 < (clip.finished_at - START).total_seconds() <= 600 + 2 * LOOK_AT_STILL_S

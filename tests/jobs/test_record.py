@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_clock import START, FakeClock
-from jobs.engine import Engine
-from ledger_samples import OUTPUT, audit_row, carried, sample_asset
 
 from ring_mcp.domain import Job, JobState
 from ring_mcp.errors import JobMoved, LedgerError
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.ledger.sqlite import SqliteLedger
+from tests.fake_clock import START, FakeClock
+from tests.jobs.engine import Engine
+from tests.ledger_samples import OUTPUT, audit_row, carried, sample_asset
 
 
 @pytest.fixture

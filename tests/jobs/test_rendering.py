@@ -7,10 +7,6 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from fake_clock import START, FakeClock
-from jobs.engine import PACE, Engine, clip_plan
-from jobs.scripted_provider import REQUEST_ID, finished
-from ledger_samples import PRICE_USD, TROUBLE, carried, planned
 
 from ring_mcp.domain import JobState
 from ring_mcp.errors import (
@@ -26,6 +22,10 @@ from ring_mcp.jobs.outcomes import PARK, Pause, back_off_s
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.rendering import LOOKS_BEFORE_GONE, NOT_KNOWN_YET_S, collect
 from ring_mcp.providers.base import Running
+from tests.fake_clock import START, FakeClock
+from tests.jobs.engine import PACE, Engine, clip_plan
+from tests.jobs.scripted_provider import REQUEST_ID, finished
+from tests.ledger_samples import PRICE_USD, TROUBLE, carried, planned
 
 PICTURE, CLIP = PACE["image"], PACE["video"]
 BILLED = Decimal("0.04")

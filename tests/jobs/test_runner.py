@@ -11,10 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_clock import START, FakeClock
-from jobs.engine import Engine, engine_on
-from jobs.scripted_provider import REQUEST_ID, finished
-from ledger_samples import carried, left_behind
 
 from ring_mcp.domain import Job, JobState
 from ring_mcp.errors import LedgerError, ProviderUnavailable, StorageRefused
@@ -25,6 +21,10 @@ from ring_mcp.jobs.steps import Steps
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.ledger.sqlite import SqliteLedger
 from ring_mcp.providers.base import Running
+from tests.fake_clock import START, FakeClock
+from tests.jobs.engine import Engine, engine_on
+from tests.jobs.scripted_provider import REQUEST_ID, finished
+from tests.ledger_samples import carried, left_behind
 
 
 @pytest.fixture

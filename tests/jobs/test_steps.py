@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from fake_clock import START
-from jobs.engine import Engine
-from jobs.scripted_provider import REQUEST_ID
-from ledger_samples import OUTPUT, carried
 
 from ring_mcp.domain import Job, JobState
 from ring_mcp.errors import ProviderUnavailable, StorageError
 from ring_mcp.jobs.outcomes import Pause, back_off_s
+from tests.fake_clock import START
+from tests.jobs.engine import Engine
+from tests.jobs.scripted_provider import REQUEST_ID
+from tests.ledger_samples import OUTPUT, carried
 
 TRIES = 3
 

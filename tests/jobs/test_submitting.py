@@ -12,10 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_clock import START, FakeClock
-from jobs.engine import PACE, Engine, clip_plan, started_engine
-from jobs.scripted_provider import REQUEST_ID, ScriptedProvider, finished, jpeg
-from ledger_samples import PRICE_USD, carried, sample_plan
 
 from ring_mcp.domain import Job, JobState, Plan
 from ring_mcp.errors import (
@@ -31,9 +27,14 @@ from ring_mcp.errors import (
 from ring_mcp.jobs.outcomes import Pause
 from ring_mcp.jobs.submitting import LOOK_FOR_ANSWER_S, LOOK_FOR_OTHERS_S, STALE_PLAN_S, SUBMIT_MARGIN_S
 from ring_mcp.providers.base import Accepted, Finished, Inputs
+from tests.fake_clock import START, FakeClock
+from tests.jobs.engine import PACE, Engine, clip_plan, started_engine
+from tests.jobs.scripted_provider import REQUEST_ID, ScriptedProvider, finished, jpeg
+from tests.ledger_samples import PRICE_USD, carried, sample_plan
 
 ADDRESS = "https://pictures.example/a.jpg"
 BILLED = Decimal("0.04")
+NOTHING = Decimal(0)
 
 
 async def submitted(engine: Engine, job: Job | None = None) -> Job:
@@ -160,7 +161,7 @@ async def test_a_server_that_is_stopped_before_the_request_leaves_says_that(engi
     with pytest.raises(asyncio.CancelledError):
         await submitting
     job = await engine.row(record.job)
-    assert (job.state, job.settled_usd, engine.pictures.submitted) == (JobState.FAILED, 0, [])
+    assert (job.state, job.settled_usd, len(engine.pictures.submitted)) == (JobState.FAILED, NOTHING, 0)
     assert job.failure is not None
     assert job.failure.message == "the server was stopped before the request was sent"
 
@@ -170,7 +171,7 @@ async def test_without_an_intent_on_record_nothing_is_sent(engine: Engine) -> No
     engine.ledger.fail("save")
     after = await submitted(engine, job)
     assert engine.pictures.submitted == []
-    assert (after.state, after.settled_usd) == (JobState.FAILED, 0)
+    assert (after.state, after.settled_usd) == (JobState.FAILED, NOTHING)
     assert after.failure is not None
     assert (after.failure.code, after.failure.billed) == ("ledger_unavailable", "no")
 
@@ -199,7 +200,7 @@ async def test_a_plan_of_long_ago_is_not_started(engine: Engine, clock: FakeCloc
     after = await submitted(engine, job)
     assert len(engine.pictures.submitted) == is_sent
     if not is_sent:
-        assert (after.state, after.settled_usd, after.finished_at) == (JobState.FAILED, 0, clock.now())
+        assert (after.state, after.settled_usd, after.finished_at) == (JobState.FAILED, NOTHING, clock.now())
         assert after.failure is not None
         assert (after.failure.billed, "planned too long ago" in after.failure.message) == ("no", True)
     assert STALE_PLAN_S == 600.0
@@ -217,7 +218,7 @@ async def test_a_plan_that_became_stale_while_it_was_prepared_is_not_sent(tmp_pa
     async with started_engine(tmp_path, clock, fetched=SlowAddress(clock, STALE_PLAN_S + 1)) as engine:
         engine.clips.fetches_inputs = False
         job = await submitted(engine, await engine.new(clip_plan(image_url=ADDRESS)))
-        assert (job.state, job.settled_usd, engine.clips.submitted) == (JobState.FAILED, 0, [])
+        assert (job.state, job.settled_usd, len(engine.clips.submitted)) == (JobState.FAILED, NOTHING, 0)
 
 
 class SlowAddress(dict[str, bytes]):
@@ -244,7 +245,7 @@ async def test_a_process_that_slept_past_its_own_deadline_sends_nothing(
         after = await submitted(engine, job)
         assert len(engine.pictures.submitted) == is_sent
         if not is_sent:
-            assert (after.state, after.settled_usd) == (JobState.FAILED, 0)
+            assert (after.state, after.settled_usd) == (JobState.FAILED, NOTHING)
 
 
 async def test_a_pause_of_the_preparation_is_passed_on_and_nothing_is_written(engine: Engine) -> None:

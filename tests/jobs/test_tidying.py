@@ -8,14 +8,14 @@ import time
 from pathlib import Path
 
 import pytest
-from fake_clock import FakeClock
-from jobs.engine import Engine, new_id
-from ledger_samples import carried
 
 from ring_mcp.domain import TERMINAL, Job, JobState
 from ring_mcp.jobs import tidying
 from ring_mcp.jobs.tidying import remove_old_files, tidy_spool
 from ring_mcp.ledger.base import Ledger
+from tests.fake_clock import FakeClock
+from tests.jobs.engine import Engine, new_id
+from tests.ledger_samples import carried
 
 KEEP_S = tidying._KEEP_FILES_S
 TRY_AGAIN_S = tidying._TRY_AGAIN_S

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 
 import pytest
-from fake_clock import FakeClock
-from jobs.engine import Engine, until
-from ledger_samples import carried
 
 from ring_mcp.domain import Job, JobState
 from ring_mcp.jobs.outcomes import park
 from ring_mcp.jobs.watch import LOOK_AT_OTHERS_S, PROGRESS_INTERVAL_S
+from tests.fake_clock import FakeClock
+from tests.jobs.engine import Engine, until
+from tests.ledger_samples import carried
 
 
 class Caller:
@@ -27,6 +28,10 @@ class Caller:
 
     async def answer(self) -> Job | None:
         return await asyncio.wait_for(self.task, 30)
+
+
+def _has_heard(caller: Caller, count: int) -> bool:
+    return len(caller.told) == count
 
 
 async def rendering(engine: Engine) -> Job:
@@ -94,7 +99,7 @@ async def test_a_caller_is_told_every_change_and_answered_at_the_end(engine: Eng
     await clock.asleep()
     for count, progress in ((2, 10), (3, 20)):
         engine.watch.tell(replace(job, progress=progress))
-        await until(lambda count=count: len(caller.told) == count)
+        await until(partial(_has_heard, caller, count))
     done = carried(job, JobState.FAILED)
     engine.watch.tell(done)
     assert await caller.answer() == done

@@ -8,13 +8,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from fake_clock import START
-from jobs.engine import Engine, new_id
-from ledger_samples import OUTPUT, audit_row, carried, sample_asset, sample_job
 
 from ring_mcp.domain import Job, JobState
 from ring_mcp.errors import JobMoved, LedgerError
 from ring_mcp.jobs.write_ahead import WriteAhead
+from tests.fake_clock import START
+from tests.jobs.engine import Engine, new_id
+from tests.ledger_samples import OUTPUT, audit_row, carried, sample_asset, sample_job
 
 LATER = START + timedelta(minutes=5)
 

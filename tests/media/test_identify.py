@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from media_bytes import box, mp4
 from PIL import Image
 
 from ring_mcp.domain import MediaFile, MediaKind
 from ring_mcp.errors import ProviderBadReply
 from ring_mcp.media.identify import MAX_PIXELS, describe, hash_file, identify
+from tests.media_bytes import box, mp4
 
 PICTURES = {
     "JPEG": ("image/jpeg", "jpg"),
