@@ -44,6 +44,15 @@ _NEXT: Mapping[JobState, frozenset[JobState]] = {
     JobState.STORING: frozenset({JobState.DONE}) | _ENDS,
 }
 
+_FAR = {
+    JobState.PLANNED: 0,
+    JobState.SUBMITTING: 1,
+    JobState.UNKNOWN: 1,
+    JobState.RENDERING: 2,
+    JobState.STORING: 3,
+    **dict.fromkeys(TERMINAL, 4),
+}
+
 
 class Failure(Value):
     """Why a job stands where it does, in words that may be shown."""
@@ -127,6 +136,10 @@ class Job:
     def is_resolved_by_hand(self) -> bool:
         """Its outcome was unknown, and a person has said what it cost."""
         return self.state is JobState.FAILED and self.failure is not None and self.failure.code == OutcomeUnknown.code
+
+    def is_ahead_of(self, other: Job) -> bool:
+        """Whether it stands further along the way. The row of an attempt never goes back by itself."""
+        return _FAR[self.state] > _FAR[other.state]
 
     def reopened(self) -> Job:
         """As it stood before a person settled it: of unknown outcome."""

@@ -47,6 +47,9 @@ class Accounts:
         self._folder = folder
         self._wanted = asyncio.Event()
         self._told = asyncio.Event()
+        self._askable = [account for account in holder.accounts if account.provider in tellers]
+        if not self._askable:
+            self._told.set()
 
     def at(self, provider: str) -> Account:
         """Whose the jobs are that are begun now. Without a key for it, nobody's."""
@@ -81,9 +84,7 @@ class Accounts:
         """
         if not at_once:
             await self._wanted.wait()
-        await asyncio.gather(
-            *(self._learn(account) for account in self.holder.accounts if account.provider in self._tellers)
-        )
+        await asyncio.gather(*(self._learn(account) for account in self._askable))
         self._told.set()
 
     async def _learn(self, account: Account) -> None:

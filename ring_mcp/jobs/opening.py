@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import shutil
@@ -13,8 +14,9 @@ from pathlib import Path
 
 from ring_mcp.clock import Clock
 from ring_mcp.domain import Caps, Job, JobState, MediaKind, Plan, VideoPlan
-from ring_mcp.errors import InvalidRequest, StorageError
+from ring_mcp.errors import InvalidRequest, LedgerError, StorageError
 from ring_mcp.jobs.accounts import Accounts
+from ring_mcp.jobs.completion import complete
 from ring_mcp.jobs.queue.base import JobQueue
 from ring_mcp.ledger.base import Ledger, Opened
 from ring_mcp.providers.base import Providers
@@ -66,13 +68,7 @@ class Opening:
         job = self._new_job(plan, actor_id, idempotency_key)
         still = self._new_still(job, still_plan) if still_plan else None
         # All or nothing, also for a caller that is cancelled now: a row that nobody drives would hold its reservation.
-        opening = asyncio.ensure_future(self._open(job, still))
-        opening.add_done_callback(lambda done: done.cancelled() or done.exception())
-        try:
-            return await asyncio.shield(opening)
-        except asyncio.CancelledError:
-            await asyncio.wait({opening})
-            raise
+        return await complete(self._open(job, still))
 
     async def _open(self, job: Job, still: Job | None) -> Opened:
         opened = await self._ledger.open(job, self._caps, still)
@@ -82,7 +78,8 @@ class Opening:
         if opened.still is not None and still is not None and opened.still.id == still.id:
             self._queue.enqueue(opened.still)
         elif opened.still is not None:
-            await self._queue.adopt(opened.still)
+            with contextlib.suppress(LedgerError):  # the clip is open and waits; whoever asks for it asks for its still
+                await self._queue.adopt(opened.still)
         self._queue.enqueue(opened.job)
         return opened
 
@@ -130,7 +127,7 @@ def request_hash(tool: str, plan: Plan, idempotency_key: str | None) -> str:
     return "v1:" + hashlib.sha256(text.encode()).hexdigest()
 
 
-def check_disk(spool: Path) -> None:
+def check_disk(spool: Path, needed_bytes: int = NEEDED_DISK_BYTES) -> None:
     """A result needs a place before it is paid for. Raises StorageError."""
     try:
         spool.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -143,7 +140,7 @@ def check_disk(spool: Path) -> None:
             billed="no",
             next_action="Point RING_STATE_DIR to a writable folder.",
         ) from exc
-    if free_bytes < NEEDED_DISK_BYTES:
+    if free_bytes < needed_bytes:
         raise StorageError(
             f"the disk of {spool.parent} has {free_bytes // 2**20} MB left; nothing was spent",
             billed="no",

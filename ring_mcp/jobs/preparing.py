@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from ring_mcp.clock import Clock
 from ring_mcp.domain import Failure, Job, JobState, VideoPlan
-from ring_mcp.errors import FirstFrameFailed, InvalidRequest, OutcomeUnknown, RingError, StorageError
+from ring_mcp.errors import FirstFrameFailed, InvalidRequest, LedgerError, OutcomeUnknown, RingError, StorageError
 from ring_mcp.jobs.accounts import Accounts, needed_account
 from ring_mcp.jobs.inputs import MediaInputs
 from ring_mcp.jobs.outcomes import PARK, Pause, end_job
@@ -19,6 +19,14 @@ from ring_mcp.providers.base import Inputs
 
 LOOK_AT_STILL_S = 1.0
 """How often the ledger is asked for a still that another process makes; one that is made here tells at once."""
+
+
+def awaited_still(job: Job) -> str | None:
+    """The job of the still that a clip waits for; None if it waits for none."""
+    plan = job.plan
+    if job.state is not JobState.PLANNED or not isinstance(plan, VideoPlan) or plan.made_frame is not None:
+        return None
+    return plan.frame_job_id
 
 
 class Preparing:
@@ -31,8 +39,7 @@ class Preparing:
     async def prepare(self, record: JobRecord, *, as_bytes: bool) -> Inputs | Pause:
         """The inputs of the request; ``as_bytes`` if the provider reads no addresses.
 
-        Otherwise how long to wait for what is missing; what is missing for good has ended the job at no cost. Raises
-        LedgerError if the still cannot be looked at.
+        Otherwise how long to wait for what is missing; what is missing for good has ended the job at no cost.
         """
         plan = record.job.plan
         if isinstance(plan, VideoPlan) and plan.first_frame is not None and plan.made_frame is None:
@@ -41,21 +48,27 @@ class Preparing:
                 return pause
         try:
             return await self._inputs.for_provider(record.job.plan, as_bytes=as_bytes)
+        except StorageError as exc:  # the disk of this machine
+            await record.write(replace(record.job, failure=_not_readable_now(exc.message)))
         except InvalidRequest as exc:
             if isinstance(exc.__cause__, StorageError) and exc.__cause__.retryable:
                 await record.write(replace(record.job, failure=_not_readable_now(exc.message)))
             else:
                 await record.write(self._end_unsent(record.job, exc, billed="no"))
-            return PARK
+        return PARK
 
     async def _fetch_still(self, record: JobRecord, plan: VideoPlan) -> Pause | None:
         """Take the finished still into the clip's plan. None: it is there."""
-        still = await self._ledger.get(plan.frame_job_id or "")
+        try:
+            still = await self._ledger.get(plan.frame_job_id or "")
+            is_stranded = still is not None and await self._accounts.is_stranded(still)
+        except LedgerError:
+            return Pause(LOOK_AT_STILL_S, failed=True)
         if still is None:  # planned by an older version, which opened it later
             await record.write(self._end_unsent(record.job, _NO_STILL, billed="no"))
             return PARK
         if not still.is_terminal:
-            return await self._wait_for(still, record)
+            return await self._wait_for(still, record, is_stranded=is_stranded)
         if still.state is not JobState.DONE:
             reason = still.failure.message if still.failure else f"its job {still.id} is {still.state}"
             billed = still.failure.billed if still.failure else "unknown"
@@ -67,8 +80,7 @@ class Preparing:
         await record.write(replace(record.job, plan=plan.model_copy(update=made), failure=None))
         return None
 
-    async def _wait_for(self, still: Job, record: JobRecord) -> Pause:
-        is_stranded = await self._accounts.is_stranded(still)
+    async def _wait_for(self, still: Job, record: JobRecord, *, is_stranded: bool) -> Pause:
         failure = _explain_stranded(still) if is_stranded else _explain_wait(still)
         if failure != record.job.failure:
             await record.write(replace(record.job, failure=failure))

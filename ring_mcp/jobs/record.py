@@ -10,21 +10,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import TypeVar
 
 from ring_mcp.clock import Clock
 from ring_mcp.domain import AuditRecord, Job, JobState
 from ring_mcp.errors import JobMoved, LedgerError
+from ring_mcp.jobs.completion import complete
 from ring_mcp.jobs.outcomes import come_late, end_badly
 from ring_mcp.jobs.write_ahead import WriteAhead
 from ring_mcp.ledger.base import Ledger
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 _LOST = LedgerError("the ledger has lost the row of this job, whose request was not sent", next_action="Call again.")
 
@@ -70,7 +68,7 @@ class JobRecord:
         ``must``: raises LedgerError, and changes nothing, if the ledger cannot be written. Otherwise the facts are kept
         aside. Raises JobMoved if another process has taken the job. Finishes also when the caller is cancelled.
         """
-        return await _to_its_end(self._write(after, records, must))
+        return await complete(self._write(after, records, must))
 
     async def catch_up(self) -> None:
         """Write what the ledger still lacks. Raises LedgerError if it still cannot be written."""
@@ -82,7 +80,7 @@ class JobRecord:
 
         Raises JobMoved if it has not: then somebody else has the job.
         """
-        await _to_its_end(self._write_what_is_lost())
+        await complete(self._write_what_is_lost())
 
     async def _write_what_is_lost(self) -> None:
         async with self._writing:
@@ -162,9 +160,10 @@ class JobRecord:
     def _is_older(self, stored: Job) -> bool:
         """The ledger has lost writes that it had confirmed, and nobody has begun another attempt since."""
         known = self._saved
-        if stored.version >= known.version or known.state is JobState.PLANNED:
+        if known.state is JobState.PLANNED or stored.is_terminal:
             return False
-        return not stored.is_terminal and stored.attempt_token in (None, known.attempt_token)
+        is_same_attempt = stored.attempt_token in (None, known.attempt_token)
+        return is_same_attempt and (stored.version < known.version or known.is_ahead_of(stored))
 
     async def _keep_what_nobody_else_has(self, stored: Job, after: Job, records: Sequence[AuditRecord]) -> None:
         """The answer to an attempt of which the row no longer knows: somebody has to look at both."""
@@ -172,13 +171,3 @@ class JobRecord:
             return
         await self._keep_aside(after, records, LedgerError("the row is of another attempt by now"))
         await asyncio.to_thread(self._write_ahead.set_aside, after.id)
-
-
-async def _to_its_end(writing: Coroutine[object, object, T]) -> T:
-    """Also when the caller is cancelled: what was begun to be written is not left in doubt."""
-    task = asyncio.ensure_future(writing)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait({task})
-        raise

@@ -88,9 +88,6 @@ class JobRunner:
             await self._settle_accounts(record)
         except JobMoved:
             logger.info("job %s: another process has it now", job.id)
-        except LedgerError as exc:
-            logger.error("job %s: cannot go on: %s", job.id, exc.message)
-            await self._put_back(record)
         except Exception:
             logger.exception("internal error, job %s", job.id)
             await self._put_back(record)
@@ -133,6 +130,8 @@ class JobRunner:
 
     async def _put_back(self, record: JobRecord) -> None:
         """After a fault of ours: the job is not lost, somebody tries again in a while."""
+        if record.job.is_settled:
+            return
         failure = Failure(code="internal", message=f"internal error, job {record.job.id}", billed="unknown")
         due_at = self._clock.now() + timedelta(seconds=AFTER_A_FAULT_S)
         with contextlib.suppress(LedgerError):

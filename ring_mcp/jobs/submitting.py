@@ -48,6 +48,7 @@ STALE_PLAN_S = 600.0
 """A job that was never submitted is not started after this: whoever asked for it is long gone."""
 
 _NOT_SENT = RingError("the job was planned too long ago to be started now; its request was never sent")
+_STOPPED_BEFORE = RingError("the server was stopped before the request was sent", next_action="Call again.")
 
 
 class Submitting:
@@ -194,6 +195,10 @@ class Submitting:
         try:
             await record.write(intent, must=True)
         except JobMoved:
+            raise
+        except asyncio.CancelledError:
+            if record.job.state is JobState.SUBMITTING:  # it was written, and nothing has left
+                await record.write(end_badly(record.job, JobState.FAILED, _STOPPED_BEFORE, self._clock.now()))
             raise
         except LedgerError as exc:
             await record.write(end_badly(job, JobState.FAILED, exc, now))

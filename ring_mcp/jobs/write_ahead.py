@@ -14,14 +14,13 @@ from pydantic import TypeAdapter
 from ring_mcp.domain import DRIVEN, AuditRecord, Job, JobState
 from ring_mcp.errors import JobMoved
 from ring_mcp.files import replace_file
+from ring_mcp.jobs.outcomes import come_late
 from ring_mcp.ledger.base import Ledger
 
 logger = logging.getLogger(__name__)
 
 _JOB = TypeAdapter(Job)
 _RECORDS = TypeAdapter(list[AuditRecord])
-_FAR = {JobState.PLANNED: 0, JobState.SUBMITTING: 1, JobState.UNKNOWN: 1, JobState.RENDERING: 2, JobState.STORING: 3}
-"""How far along its way a job is, in each state that is not the end."""
 
 
 class WriteAhead:
@@ -82,7 +81,7 @@ class WriteAhead:
                 self.set_aside(kept.id)
                 return
             with contextlib.suppress(JobMoved):  # somebody wrote it just now: look again
-                await ledger.save(stored, _free(kept, stored.owner), records)
+                await ledger.save(stored, come_late(stored, _free(kept, stored.owner)), records)
                 self.forget(kept.id)
                 return
 
@@ -106,4 +105,4 @@ def _is_known(kept: Job, stored: Job) -> bool:
         return False
     if stored.is_terminal:
         return stored.state is kept.state
-    return not kept.is_terminal and _FAR[stored.state] > _FAR[kept.state]
+    return stored.is_ahead_of(kept)

@@ -151,7 +151,10 @@ def list_jobs(query: JobQuery, dialect: Dialect) -> Transaction[JobPage]:
 
 
 def save_job(before: Job, after: Job, records: Sequence[AuditRecord], dialect: Dialect) -> Transaction[Job]:
-    """The version goes beyond both: a row may be older than what ``after`` knows, and every write is told apart."""
+    """The version goes beyond both: a row may be older than what ``after`` knows, and every write is told apart.
+
+    A database that has lost writes may give the same version to others: so the time of the write has to fit as well.
+    """
     if before.id != after.id or (before.is_terminal and not before.is_answered_by(after)):
         raise LedgerError(f"job {before.id} has ended and is not written again", retryable=False)
     if before.is_terminal:
@@ -160,8 +163,15 @@ def save_job(before: Job, after: Job, records: Sequence[AuditRecord], dialect: D
     sets = "".join(f"{name} = :{name}, " for name in changes)
     version = max(before.version, after.version) + 1
     rows = yield Statement(
-        f"UPDATE media_jobs SET {sets}version = :version_to_be WHERE id = :id_ AND version = :version_ RETURNING id",  # noqa: S608
-        {**changes, "id_": before.id, "version_": before.version, "version_to_be": version},
+        f"UPDATE media_jobs SET {sets}version = :version_to_be"  # noqa: S608
+        " WHERE id = :id_ AND version = :version_ AND updated_at = :updated_at_ RETURNING id",
+        {
+            **changes,
+            "id_": before.id,
+            "version_": before.version,
+            "updated_at_": dialect.time(before.updated_at),
+            "version_to_be": version,
+        },
     )
     if not rows:
         raise JobMoved(f"job {before.id} was changed by another process first")

@@ -10,6 +10,8 @@ from ring_mcp.clock import Clock
 from ring_mcp.domain import DRIVEN, Holder, Job, JobState
 from ring_mcp.errors import JobMoved, LedgerError
 from ring_mcp.jobs.accounts import Accounts
+from ring_mcp.jobs.completion import complete
+from ring_mcp.jobs.preparing import awaited_still
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.runner import JobRunner
 from ring_mcp.jobs.submitting import STALE_PLAN_S
@@ -67,18 +69,15 @@ class InProcessQueue:
         task.add_done_callback(lambda _: self._tasks.pop(job.id, None))
 
     async def adopt(self, job: Job) -> None:
-        """Taking and driving are one, also for a caller that goes away in between: nobody takes from the living."""
-        taking = asyncio.ensure_future(self._adopt(job.id))
-        taking.add_done_callback(lambda done: done.cancelled() or done.exception())
-        try:
-            await asyncio.shield(taking)
-        except asyncio.CancelledError:
-            await asyncio.wait({taking})
-            raise
+        """Taking and driving are one: a caller that goes away in between leaves nothing taken that nobody drives."""
+        await complete(self._adopt(job))
 
-    async def _adopt(self, job_id: str) -> None:
-        if job_id not in self._tasks and (taken := await self._runner.take(job_id)) is not None:
-            self.enqueue(taken)
+    async def _adopt(self, job: Job) -> None:
+        for job_id in (awaited_still(job), job.id):
+            if job_id is None or job_id in self._tasks:
+                continue
+            if (taken := await self._runner.take(job_id)) is not None:
+                self.enqueue(taken)
 
     async def _sweep(self) -> None:
         """Take over jobs of dead processes: all of them at the start, also parked ones, then those that are due.
@@ -152,4 +151,4 @@ class InProcessQueue:
             return
         age_s = (self._clock.now() - job.created_at).total_seconds()
         if job.state is not JobState.PLANNED or age_s > STALE_PLAN_S:
-            await self._adopt(job_id)
+            await complete(self._adopt(job))
