@@ -85,6 +85,8 @@ class JobRecord:
     async def _write_what_is_lost(self) -> None:
         async with self._writing:
             stored = await self._ledger.get(self.job.id)
+            if stored is not None and self._is_as_saved(stored):
+                return  # its driver was quicker
             if stored is not None and not self._is_older(stored):
                 raise JobMoved(f"job {self.job.id} was changed by another process first")
             await self._put(self.job, (), must=False)
@@ -156,6 +158,9 @@ class JobRecord:
     def _is_our_own(self, stored: Job) -> bool:
         """A write whose confirmation was lost did arrive after all."""
         return (stored.updated_at, stored.owner) in self._in_doubt
+
+    def _is_as_saved(self, stored: Job) -> bool:
+        return (stored.version, stored.updated_at) == (self._saved.version, self._saved.updated_at)
 
     def _is_older(self, stored: Job) -> bool:
         """The ledger has lost writes that it had confirmed, and nobody has begun another attempt since."""

@@ -158,16 +158,38 @@ async def test_a_row_that_is_older_than_what_is_known_is_brought_up_to_date(
     assert (stored.state, stored.progress, stored.version) == (state, 60, known.version + 1)
 
 
-async def test_a_planned_row_of_before_the_intent_is_brought_up_to_date(
+async def test_a_row_that_lacks_the_newest_write_alone_is_brought_up_to_date(
     engine: Engine, database: LedgerDatabase
 ) -> None:
+    record = await record_in(engine, JobState.SUBMITTING, JobState.RENDERING)
+    older = record.job
+    await record.write(replace(older, progress=50))
+    fall_back(database, older)
+    await record.write(replace(record.job, due_at=None))
+    stored = await engine.row(older)
+    assert (stored.progress, stored.due_at, stored.version) == (50, None, 5)
+
+
+@pytest.mark.parametrize("writes_since", [0, 1, 2, 5])
+async def test_a_planned_row_of_before_the_intent_is_brought_up_to_date(
+    engine: Engine, database: LedgerDatabase, elsewhere: Ledger, clock: FakeClock, writes_since: int
+) -> None:
+    """However often somebody else has written it since, without sending anything."""
     record = await record_in(engine)
     planned = record.job
     for state in (JobState.SUBMITTING, JobState.RENDERING):
         await record.write(carried(record.job, state))
-    fall_back(database, replace(planned, owner=None))
+    stored = replace(planned, owner=elsewhere.owner)
+    fall_back(database, stored)
+    for _ in range(writes_since):
+        clock.advance(1)
+        stored = await elsewhere.save(stored, replace(stored, updated_at=clock.now()))
     await record.write(replace(record.job, progress=10))
-    assert (await engine.row(planned)).state is JobState.RENDERING
+    row = await engine.row(planned)
+    assert row == record.job
+    assert (row.state, row.owner) == (JobState.RENDERING, engine.ledger.owner)
+    with pytest.raises(JobMoved):
+        await elsewhere.save(stored, carried(stored, JobState.SUBMITTING))
 
 
 async def test_an_intent_is_written_on_the_row_that_is_known_and_on_no_other(
@@ -299,14 +321,17 @@ async def test_a_heartbeat_restores_the_intent_of_a_request_that_is_under_way(
     assert (await engine.ended(intent, upkeep=UPKEEP)).state is JobState.DONE
 
 
+@pytest.mark.parametrize("first", ["the driver", "the heartbeat"])
 async def test_a_row_that_is_written_anew_does_not_lose_what_its_driver_writes_meanwhile(
-    engine: Engine, database: LedgerDatabase
+    engine: Engine, database: LedgerDatabase, first: str
 ) -> None:
     record = await record_in(engine, JobState.SUBMITTING)
     lose(database, record.job)
     answered = carried(record.job, JobState.RENDERING)
-    await asyncio.gather(record.write(answered), record.write_what_is_lost(), return_exceptions=True)
-    assert (record.job.state, (await engine.row(answered)).state) == (JobState.RENDERING, JobState.RENDERING)
+    writes = [record.write(answered), record.write_what_is_lost()]
+    writes = writes if first == "the driver" else writes[::-1]
+    await asyncio.gather(*writes)
+    assert (record.job.state, await engine.row(answered)) == (JobState.RENDERING, record.job)
 
 
 async def test_a_row_that_somebody_else_has_is_not_taken_for_lost(engine: Engine, elsewhere: Ledger) -> None:
