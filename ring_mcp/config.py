@@ -85,6 +85,7 @@ class Config(BaseSettings):
     aws_endpoint_url: Annotated[str | None, env("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")] = None
 
     database_url: Annotated[SecretStr | None, env("DATABASE_URL")] = None
+    database_direct_url: Annotated[SecretStr | None, env("RING_DATABASE_DIRECT_URL")] = None
     state_dir: Annotated[Path | None, env("RING_STATE_DIR")] = None
 
     max_usd_per_call: Annotated[Usd | None, env("RING_MAX_USD_PER_CALL")] = None

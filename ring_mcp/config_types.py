@@ -54,4 +54,5 @@ def header_value(value: object) -> object:
 
 Key = Annotated[SecretStr, BeforeValidator(header_value)]
 Url = Annotated[str, BeforeValidator(plain_url)]
-Usd = Annotated[Decimal, Field(ge=0)]
+Usd = Annotated[Decimal, Field(ge=0, le=1_000_000_000)]
+"""Beyond it a figure is a slip, and would be "Infinity" where JSON has floating-point numbers."""

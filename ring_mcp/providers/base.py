@@ -104,5 +104,12 @@ class ListsModels(Protocol):
     async def list_models(self) -> Sequence[ListedModel]: ...
 
 
+class TellsAccount(Protocol):
+    """What a provider may offer beside: to say whose its key is. Free; raises ProviderError."""
+
+    async def account_id(self) -> str:
+        """The provider's own id of the account, the same for all its keys."""
+
+
 Providers = Mapping[tuple[MediaKind, str], MediaProvider]
 """Who makes what: by kind of media and name of the provider."""

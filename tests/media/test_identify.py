@@ -17,6 +17,7 @@ from PIL import Image
 from ring_mcp.domain import MediaFile, MediaKind
 from ring_mcp.errors import ProviderBadReply
 from ring_mcp.media.identify import MAX_PIXELS, describe, hash_file, identify
+from tests.media_bytes import box, mp4
 
 PICTURES = {
     "JPEG": ("image/jpeg", "jpg"),
@@ -38,14 +39,6 @@ def picture(image_format: str, size: tuple[int, int] = (300, 200), **options: An
     out = io.BytesIO()
     Image.effect_noise(size, 90).convert("RGB").save(out, image_format, **options)
     return out.getvalue()
-
-
-def box(kind: bytes, content: bytes = b"") -> bytes:
-    return struct.pack(">I", 8 + len(content)) + kind + content
-
-
-def mp4(brand: bytes = b"isom") -> bytes:
-    return box(b"ftyp", brand + b"\0\0\2\0isommp41") + box(b"moov", b"\0" * 200) + box(b"mdat", b"\0" * 5000)
 
 
 def webm(doc_type: bytes = b"webm") -> bytes:
