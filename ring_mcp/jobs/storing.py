@@ -115,8 +115,9 @@ class Storing:
         lasts_s = age_s(trouble, self._clock.now())
         if isinstance(exc, StorageRefused | LocalPolicy) or lasts_s > LET_GO_AFTER_S:
             return Park(trouble, slow_look_s(lasts_s))
-        first = record.job.failure is None or record.job.failure.code != trouble.code
-        await record.note(replace(record.job, failure=trouble), write=first)
+        before = record.job.failure
+        is_news = before is None or (before.code, before.message) != (trouble.code, trouble.message)
+        await record.note(replace(record.job, failure=trouble), write=is_news)
         return Pause(back_off_s(tries, 0.5), failed=True)
 
     async def _look_again(self, record: JobRecord, gone: MediaGone, tries: int) -> Pause | Park | None:
