@@ -52,7 +52,7 @@ async def open_model_lists(config: Config) -> AsyncIterator[dict[str, ListsModel
         if config.xai_api_key is not None:
             lists["xai"] = XaiModels(_xai_http(config, clock, stack), clock)
         if config.google_api_key is not None:
-            lists["google"] = GoogleModels(_google_http(config, clock, stack))
+            lists["google"] = GoogleModels(_google_http(config, clock, stack), clock)
         yield lists
 
 
@@ -76,7 +76,13 @@ def _http(
     stack: contextlib.AsyncExitStack,
 ) -> ProviderHttp:
     http = ProviderHttp(
-        provider=provider, base_url=base_url, headers=headers, clock=clock, max_media_bytes=config.max_media_bytes
+        provider=provider,
+        base_url=base_url,
+        headers=headers,
+        clock=clock,
+        max_media_bytes=config.max_media_bytes,
+        proxies=config.proxies,
+        trusted_hosts=config.trusted_media_hosts,
     )
     stack.push_async_callback(http.aclose)
     return http

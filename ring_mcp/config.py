@@ -12,8 +12,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
-from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic import AliasChoices, BeforeValidator, Field, PrivateAttr, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
@@ -26,6 +27,7 @@ from pydantic_settings import (
 from ring_mcp.config_types import NAME_ALONE, Key, Url, Usd, backend, folders, listed, lower, slashless
 from ring_mcp.domain import Caps
 from ring_mcp.errors import ConfigError
+from ring_mcp.proxies import DIRECT, Proxies, named_proxies, proxies_of
 
 XAI_API_BASE_URL = "https://api.x.ai/v1"
 GOOGLE_GENAI_BASE_URL = "https://generativelanguage.googleapis.com/v1beta"
@@ -107,6 +109,9 @@ class Config(BaseSettings):
 
     inline_wait_s: Annotated[float, Field(ge=0, le=3600), env("RING_INLINE_WAIT_S")] = 50.0
     max_media_bytes: Annotated[int, Field(gt=0), env("RING_MAX_MEDIA_BYTES")] = 512 * 1024 * 1024
+    trusted_media_hosts: Annotated[
+        tuple[str, ...], NoDecode, BeforeValidator(listed), env("RING_TRUSTED_MEDIA_HOSTS")
+    ] = ()
     result_preview: Annotated[bool, env("RING_RESULT_PREVIEW")] = True
     sidecar: Annotated[bool, env("RING_SIDECAR")] = False
     result_links: Annotated[bool, env("RING_RESULT_LINKS")] = False
@@ -129,6 +134,14 @@ class Config(BaseSettings):
         if any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in parts):
             raise ValueError("must be a relative path such as 'generated' or 'media/generated'")
         return "/".join(parts)
+
+    # Of the process alone: a folder's .env.local does not decide through whose hands requests go.
+    _proxies: Proxies = PrivateAttr(default=DIRECT)
+
+    @property
+    def proxies(self) -> Proxies:
+        """Which proxy a request to an outside service goes through."""
+        return self._proxies
 
     @property
     def own_endpoints(self) -> frozenset[Literal["xai", "google"]]:
@@ -185,6 +198,9 @@ def load_config(environ: Mapping[str, str] | None = None, *, folder: Path | None
     problems += _missing_partners(config)
     if problems:
         raise ConfigError(problems)
+    config._proxies = proxies_of(variables)
+    if environ is None and config._proxies == DIRECT:
+        config._proxies = named_proxies(getproxies())  # those of the system, where it has any
     return config
 
 

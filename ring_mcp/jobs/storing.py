@@ -26,7 +26,15 @@ from ring_mcp.domain import (
     Output,
     VideoPlan,
 )
-from ring_mcp.errors import JobExpired, ProviderBadReply, ProviderError, StorageError, StorageRefused
+from ring_mcp.errors import (
+    JobExpired,
+    LocalPolicy,
+    MediaGone,
+    ProviderBadReply,
+    ProviderError,
+    StorageError,
+    StorageRefused,
+)
 from ring_mcp.jobs.outcomes import PARK, Pause, back_off_s, end_job
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.sidecars import Sidecars
@@ -99,7 +107,7 @@ class Storing:
     async def _store_one(self, record: JobRecord, index: int, tries: int) -> None:
         try:
             media = await self._fetch(record.job, index)
-        except (JobExpired, ProviderBadReply) as exc:
+        except (JobExpired, MediaGone, LocalPolicy, ProviderBadReply) as exc:
             if tries + 1 < _TRIES_BEFORE_LOST and exc.http_status != _GONE_FOR_GOOD:
                 raise
             outputs = list(record.job.outputs)

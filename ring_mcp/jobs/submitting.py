@@ -28,7 +28,7 @@ from ring_mcp.jobs.outcomes import Pace, Pause, end_badly, lose_track
 from ring_mcp.jobs.preparing import Preparing
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.rendering import collect
-from ring_mcp.providers.base import Accepted, Finished, Providers
+from ring_mcp.providers.base import MOST_PAUSES_S, Accepted, Finished, Providers
 
 SUBMIT_MARGIN_S = 30.0
 """How long after its own time-out a submit may still be on its way into the ledger."""
@@ -119,7 +119,7 @@ class Submitting:
         intent = job.to(
             JobState.SUBMITTING,
             attempt_token=uuid.uuid4().hex,
-            submit_deadline_at=now + timedelta(seconds=pace.submit_timeout_s + SUBMIT_MARGIN_S),
+            submit_deadline_at=now + timedelta(seconds=pace.submit_timeout_s + MOST_PAUSES_S + SUBMIT_MARGIN_S),
         )
         try:
             await record.write(intent, must=True)

@@ -40,7 +40,8 @@ from ring_mcp.errors import (
 )
 from ring_mcp.providers.base import Finished, Inputs, Running
 from ring_mcp.providers.google.images import GoogleImages
-from ring_mcp.providers.http import MAX_REPLY_BYTES, ProviderHttp, Reply
+from ring_mcp.providers.http import MAX_REPLY_BYTES, ProviderHttp
+from ring_mcp.providers.replies import Reply
 
 HANDLE = http(200, {"request_id": "r-1"})
 TOO_MANY = {"code": "resource-exhausted", "error": "Too many requests for team 5a0db0c5 and model x."}

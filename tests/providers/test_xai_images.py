@@ -26,7 +26,7 @@ from ring_mcp.errors import (
     RateLimited,
 )
 from ring_mcp.providers.base import Accepted, Finished, Inputs, Running
-from ring_mcp.providers.http import Reply
+from ring_mcp.providers.replies import Reply
 from ring_mcp.providers.xai.images import read_check, read_submit, submit_request
 
 URL = "https://imgen.x.ai/xai-imgen/xai-tmp-imgen-1.jpg"

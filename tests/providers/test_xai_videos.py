@@ -24,7 +24,7 @@ from ring_mcp.errors import (
     RateLimited,
 )
 from ring_mcp.providers.base import Accepted, Finished, Inputs, Running
-from ring_mcp.providers.http import Reply
+from ring_mcp.providers.replies import Reply
 from ring_mcp.providers.xai.videos import read_check, read_submit, submit_request
 
 URL = "https://vidgen.x.ai/xai-vidgen-bucket/xai-video-1.mp4"
