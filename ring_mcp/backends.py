@@ -97,7 +97,7 @@ def open_storage(config: Config, clock: Clock, links: Links | None) -> Storage:
         from ring_mcp.storage.ringbase import RingbaseStorage
 
         token = _plain(config.ringbase_api_token) or ""
-        return RingbaseStorage(base_url=cast("str", config.ringbase_api_url), token=token, clock=clock)
+        return RingbaseStorage(cast("str", config.ringbase_api_url), token, clock=clock, proxies=config.proxies)
     if config.file_backend == "s3":
         return _s3(config, clock)
     from ring_mcp.storage.local import LocalStorage
@@ -120,6 +120,7 @@ def _s3(config: Config, clock: Clock) -> Storage:
         public_base_url=_public(config),
         url_expires_s=config.s3_url_expires_s,
         clock=clock,
+        proxies=config.proxies,
     )
 
 

@@ -36,6 +36,11 @@ class Proxies:
             return None
         return None if any(_names(entry, host, port) for entry in self.bypass) else proxy
 
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The entries of NO_PROXY that hold for every port."""
+        return tuple(entry for entry in self.bypass if not _with_port(entry))
+
 
 DIRECT = Proxies()
 
@@ -92,15 +97,20 @@ def _names(entry: str, host: str, port: int | None) -> bool:
     address = _ip(host)
     if address is not None and (network := _network(entry)) is not None:
         return address in network
-    name, _, wanted = entry.rpartition(":")
-    if name and wanted.isdecimal() and _ip(entry) is None:
-        if int(wanted) != port:
+    if (parts := _with_port(entry)) is not None:
+        entry, wanted = parts
+        if wanted != port:
             return False
-        entry = name
     if address is not None:
         return address == _ip(entry.strip("[]"))
     entry = entry.removeprefix("*").strip(".")
     return bool(entry) and (host == entry or host.endswith(f".{entry}"))
+
+
+def _with_port(entry: str) -> tuple[str, int] | None:
+    """An entry that names a port, in two; None for any other."""
+    name, _, port = entry.rpartition(":")
+    return (name, int(port)) if name and port.isdecimal() and _ip(entry) is None else None
 
 
 def _ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -14,6 +14,8 @@ from ring_mcp.config import Config
 
 def _variables() -> set[str]:
     names = {"RING_ENV_FILE"}
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        names |= {name, name.lower()}
     for field in Config.model_fields.values():
         alias = field.validation_alias
         names |= set(map(str, alias.choices)) if isinstance(alias, AliasChoices) else {str(alias)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -54,14 +55,17 @@ class ConnectProxy:
         if self.answer != b"open":
             writer.write(self.answer)
             return
-        place = target if method == "CONNECT" else urlsplit(target).netloc
+        asked = urlsplit(target)
+        place = target if method == "CONNECT" else asked.netloc
         host, port = self.names.get(place) or (place.rpartition(":")[0], int(place.rpartition(":")[2]))
         there, back = await asyncio.open_connection(host, port)
         try:
             if method == "CONNECT":
                 writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
             else:
-                back.write(head)
+                path = asked._replace(scheme="", netloc="").geturl() or "/"
+                once = re.sub(rb"(?i)\r\nconnection: [^\r]*", b"", head).replace(target.encode(), path.encode(), 1)
+                back.write(once[:-2] + b"connection: close\r\n\r\n")
             await asyncio.gather(_pipe(reader, back), _pipe(there, writer))
         finally:
             await _close(back)
