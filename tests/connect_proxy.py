@@ -66,9 +66,15 @@ class ConnectProxy:
                 path = asked._replace(scheme="", netloc="").geturl() or "/"
                 once = re.sub(rb"(?i)\r\nconnection: [^\r]*", b"", head).replace(target.encode(), path.encode(), 1)
                 back.write(once[:-2] + b"connection: close\r\n\r\n")
-            await asyncio.gather(_pipe(reader, back), _pipe(there, writer))
+            await asyncio.gather(_pipe(reader, back), self._answer(method, there, writer))
         finally:
             await _close(back)
+
+    async def _answer(self, method: str, there: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if method != "CONNECT":  # one request a connection: the next one is to be read, too
+            head = await there.readuntil(b"\r\n\r\n")
+            writer.write(head[:-2] + b"connection: close\r\n\r\n")
+        await _pipe(there, writer)
 
     def _may(self, headers: Mapping[str, str]) -> bool:
         if self.password is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import uuid
 from collections.abc import Sequence
@@ -41,7 +42,7 @@ from ring_mcp.jobs.sidecars import Sidecars
 from ring_mcp.jobs.thumbnails import Thumbnails
 from ring_mcp.ledger.audit import asset_row
 from ring_mcp.media.clip import write_poster
-from ring_mcp.media.identify import hash_file, identify
+from ring_mcp.media.identify import hash_file, identify, identify_anyway
 from ring_mcp.media.preview import make_preview
 from ring_mcp.providers.base import Providers
 from ring_mcp.storage.base import Storage
@@ -106,7 +107,7 @@ class Storing:
 
     async def _store_one(self, record: JobRecord, index: int, tries: int) -> None:
         try:
-            media = await self._fetch(record.job, index)
+            media = await self._fetch(record.job, index, is_last_try=tries + 1 >= _TRIES_BEFORE_LOST)
         except (JobExpired, MediaGone, LocalPolicy, ProviderBadReply) as exc:
             if tries + 1 < _TRIES_BEFORE_LOST and exc.http_status != _GONE_FOR_GOOD:
                 raise
@@ -115,6 +116,8 @@ class Storing:
             await record.write(replace(record.job, outputs=tuple(outputs)))
             return
         job = record.job
+        if media.doubt is not None:
+            job = replace(job, warnings=(*job.warnings, f"output {index + 1} of {len(job.outputs)}: {media.doubt}"))
         key = _key(job, index, media.extension)
         stored = await self._storage.put(key, media, self._metadata(job))
         asset = Asset(
@@ -146,18 +149,24 @@ class Storing:
         facts = {"source": job.plan.provider, "model": job.plan.model, "purpose": job.plan.purpose, "jobId": job.id}
         return {name: value for name, value in facts.items() if value}
 
-    async def _fetch(self, job: Job, index: int) -> MediaFile:
-        """The output as a measured file in the spool; a file that lies there completely is not fetched again."""
+    async def _fetch(self, job: Job, index: int, *, is_last_try: bool) -> MediaFile:
+        """The output as a measured file in the spool; a file that lies there completely is not fetched again.
+
+        What is not as it should be is asked for again, where it can be; in the end it is taken as it is.
+        """
         path, output = self._path(job, index), job.outputs[index]
-        expected = job.kind
+        only_copy = output.spool_path is not None
         if await asyncio.to_thread(path.exists):
             size_bytes, sha256 = await asyncio.to_thread(hash_file, path)
         else:
             size_bytes, sha256 = await self._download(job, output, path)
+        anyway = functools.partial(identify_anyway, only_copy=only_copy)
+        look = anyway if only_copy or is_last_try else identify
         try:
-            return await asyncio.to_thread(identify, path, size_bytes=size_bytes, sha256=sha256, expected=expected)
+            return await asyncio.to_thread(look, path, size_bytes=size_bytes, sha256=sha256, expected=job.kind)
         except ProviderBadReply:
-            path.unlink(missing_ok=True)  # what came was not the picture: ask again
+            if not only_copy:
+                path.unlink(missing_ok=True)  # what came was not the picture: ask again
             raise
 
     async def _download(self, job: Job, output: Output, path: Path) -> tuple[int, str]:
