@@ -107,9 +107,11 @@ class Service:
 
     def is_price_of(self, plan: ImagePlan, billed_usd: Decimal) -> bool:
         """Whether a plan has quoted this. Google counts tokens: of the prompt as many as there can be are quoted, of
-        thoughts none."""
+        thoughts none. Otherwise it never bills more."""
         if self.name == "google":
-            return abs(billed_usd - plan.list_usd) <= plan.n * Decimal("0.002")
+            thoughts_usd = plan.n * Decimal("0.002") * self.sandbox.state.settings.google_thoughts
+            prompt_usd = sum((line.total_usd for line in plan.prices[1:]), Decimal(0))
+            return plan.list_usd - prompt_usd <= billed_usd <= plan.list_usd + thoughts_usd
         return billed_usd == plan.list_usd
 
     def spell(self, style: str) -> None:
