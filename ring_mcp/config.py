@@ -7,8 +7,10 @@ file that RING_ENV_FILE names), then presets.json, then the defaults here.
 from __future__ import annotations
 
 import difflib
+import json
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -124,7 +126,7 @@ class Config(BaseSettings):
     @classmethod
     def _no_name_without_token(cls, tokens: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
         if any(NAME_ALONE.fullmatch(token.get_secret_value()) for token in tokens):
-            raise ValueError("has a name with no token behind its '='")
+            raise ValueError("has a name with no token after its '='")
         return tokens
 
     @field_validator("image_gen_storage_prefix", "video_gen_storage_prefix")
@@ -204,6 +206,23 @@ def load_config(environ: Mapping[str, str] | None = None, *, folder: Path | None
     return config
 
 
+def dump_config(config: Config) -> str:
+    """The whole configuration as JSON, secrets included: for a process of ours, through a pipe."""
+    return json.dumps(
+        {**config.model_dump(), "proxies": asdict(config.proxies)},
+        default=lambda value: value.get_secret_value() if isinstance(value, SecretStr) else str(value),
+    )
+
+
+def restore_config(text: str) -> Config:
+    """What ``dump_config`` wrote; nothing is read from the environment or from files."""
+    facts = json.loads(text)
+    proxies = facts.pop("proxies")
+    config = Config.model_validate(facts)
+    config._proxies = Proxies(tuple(map(tuple, proxies["by_scheme"])), tuple(proxies["bypass"]))
+    return config
+
+
 class _Environ(EnvSettingsSource):
     """The environment source, reading a given mapping in place of os.environ."""
 
@@ -275,6 +294,8 @@ _KEPT_FOR_CHILDREN = (
     "SYSTEMROOT",
     "LANG",
     "RING_STATE_DIR",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
 )
 
 

@@ -59,7 +59,7 @@ OUTCOMES = (
         "ExpiredToken",
     ),
     _row(True, "Set this machine's clock right; the upload is tried again.", "RequestTimeTooSkewed"),
-    _row(True, "The upload is begun anew.", "NoSuchUpload", "InvalidPart", "InvalidPartOrder"),
+    _row(True, "The upload begins again.", "NoSuchUpload", "InvalidPart", "InvalidPartOrder"),
     _row(True, _AGAIN, "RequestTimeout", "OperationAborted", "ConditionalRequestConflict"),
     _row(True, _AGAIN, "IncompleteBody", "BadDigest", "XAmzContentSHA256Mismatch"),
     _row(True, "", "SlowDown", "InternalError", "ServiceUnavailable", "Throttling", "RequestThrottled"),

@@ -6,10 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from kill_world import World
-from victim import Fate
-
 from ring_mcp.sandbox.state import SandboxState
+from tests.kill.kill_world import World
+from tests.kill.victim import Fate
 
 Kind = Literal["image", "video", "frame"]
 """What is asked for; ``frame`` is a clip whose first frame is made from a prompt."""
@@ -142,8 +141,8 @@ def _of_the_clip(name: str, fate: Fate, **more: Any) -> Point:
 
 
 FRAME_POINTS = [
-    _of_the_clip("job on disk, no still yet", Fate(at="open", when="after")),
-    _of_the_still("job on disk, nothing sent", Fate(at="open", when="after")),
+    _of_the_clip("both jobs on disk, nothing sent", Fate(at="open", when="after")),
+    _of_the_still("before the intent is on disk", Fate(at="save", when="before", state="submitting")),
     _of_the_still(
         "reply here, id not on disk",
         Fate(at="save", when="before", state="rendering"),

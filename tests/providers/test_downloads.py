@@ -12,17 +12,6 @@ import httpx2
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from provider_samples import KEY, MEDIA_LIMIT_BYTES, connected, full_disk, plain, xai_images
-from raw_server import (
-    RawServer,
-    Script,
-    answering,
-    closing_unread,
-    http,
-    resetting,
-    saying,
-    streaming,
-)
 
 from ring_mcp.domain import Output
 from ring_mcp.errors import (
@@ -35,6 +24,17 @@ from ring_mcp.errors import (
     ProviderUnavailable,
 )
 from ring_mcp.providers.http import ProviderHttp
+from tests.providers.provider_samples import KEY, MEDIA_LIMIT_BYTES, connected, full_disk, plain, xai_images
+from tests.providers.raw_server import (
+    RawServer,
+    Script,
+    answering,
+    closing_unread,
+    http,
+    resetting,
+    saying,
+    streaming,
+)
 
 PICTURE = bytes(range(256)) * 40
 MIB = 1024 * 1024

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
-from provider_samples import NOW, is_one_line, reply
 
 from ring_mcp import errors
 from ring_mcp.errors import OutcomeUnknown, ProviderError, ProviderUnavailable
@@ -17,6 +16,7 @@ from ring_mcp.providers.outcomes import Form, Row, Said, row_of
 from ring_mcp.providers.replies import Reply
 from ring_mcp.providers.xai import outcomes as xai_outcomes
 from ring_mcp.providers.xai import replies as xai_replies
+from tests.providers.provider_samples import NOW, is_one_line, reply
 
 HTML = "<!DOCTYPE html><html><head><title>Gateway</title></head><body>api key safety not found</body></html>"
 BILL = {"usage": {"cost_in_usd_ticks": 200_000_000}}

@@ -9,11 +9,6 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from connect_proxy import proxy
-from own_certificate import server_certificate
-from provider_samples import KEY, InstantClock, connected, image_plan, judge
-from raw_server import LIMIT_S, RawServer, answering, closing_unread, http, saying
-from test_guard import where
 
 from ring_mcp.backends import open_providers
 from ring_mcp.config import load_config
@@ -24,6 +19,11 @@ from ring_mcp.providers.guard import GuardedTransport
 from ring_mcp.providers.http import ProviderHttp
 from ring_mcp.providers.outgoing import Outgoing
 from ring_mcp.proxies import DIRECT, Proxies, proxies_of, shown
+from tests.connect_proxy import proxy
+from tests.own_certificate import server_certificate
+from tests.providers.provider_samples import KEY, InstantClock, connected, image_plan, judge
+from tests.providers.raw_server import LIMIT_S, RawServer, answering, closing_unread, http, saying
+from tests.providers.test_guard import where
 
 API, MEDIA = "api.x.test", "media.x.test"
 PICTURE = b"\xff\xd8\xff picture" * 100

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from provider_samples import NOW, is_one_line, reply
 
 from ring_mcp.errors import (
     Billed,
@@ -37,6 +36,7 @@ from ring_mcp.providers.xai.replies import (
     paid_error_of,
     progress_of,
 )
+from tests.providers.provider_samples import NOW, is_one_line, reply
 
 WHAT = "image generation"
 HTML = (

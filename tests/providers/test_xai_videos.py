@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from provider_samples import NOW, is_one_line, reply
 
 from ring_mcp.domain import Output, PriceLine, VideoPlan
 from ring_mcp.errors import (
@@ -25,6 +24,7 @@ from ring_mcp.errors import (
 from ring_mcp.providers.base import Accepted, Finished, Inputs, Running
 from ring_mcp.providers.replies import Reply
 from ring_mcp.providers.xai.videos import read_check, read_submit, submit_request
+from tests.providers.provider_samples import NOW, is_one_line, reply
 
 UNKNOWN = "No deferred video could be found with the given request_id"
 URL = "https://vidgen.x.ai/xai-vidgen-bucket/xai-video-1.mp4"

@@ -59,9 +59,9 @@ class Filebase:
             raise answer
         return httpx2.Response(answer.status_code, headers=answer.headers, content=answer.content)
 
-    def storage(self, base_url: str = BASE, token: str = TOKEN, **kwargs: int) -> RingbaseStorage:
+    def storage(self, base_url: str = BASE, token: str = TOKEN, *, max_attempts: int = 4) -> RingbaseStorage:
         client = httpx2.AsyncClient(transport=httpx2.MockTransport(self))
-        return RingbaseStorage(base_url, token, client, self.clock, **kwargs)
+        return RingbaseStorage(base_url, token, client, self.clock, max_attempts=max_attempts)
 
 
 def answer(status: int = 200, value: object = None, **headers: str) -> httpx2.Response:

@@ -9,8 +9,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from connect_proxy import proxy
-from s3_servers import BUCKET, KEY_ID, SECRET, BucketServer, bucket_server
 
 from ring_mcp.clock import SystemClock
 from ring_mcp.domain import MediaFile
@@ -20,6 +18,8 @@ from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.sandbox.settings import DEFAULT_RINGBASE_TOKEN
 from ring_mcp.storage.ringbase import RingbaseStorage
 from ring_mcp.storage.s3 import S3Storage
+from tests.connect_proxy import proxy
+from tests.s3_servers import BUCKET, KEY_ID, SECRET, BucketServer, bucket_server
 
 KEY = "generated/og/1-0-abcdef01.png"
 FILEBASE, STORE = "filebase.x.test", "s3.x.test"
