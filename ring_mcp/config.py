@@ -26,7 +26,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from ring_mcp.config_types import NAME_ALONE, Key, Url, Usd, backend, folders, listed, lower, slashless
+from ring_mcp.config_types import NAME_ALONE, Key, Names, Url, Usd, backend, folders, listed, lower, slashless
 from ring_mcp.domain import Caps
 from ring_mcp.errors import ConfigError
 from ring_mcp.proxies import DIRECT, Proxies, named_proxies, proxies_of
@@ -101,8 +101,8 @@ class Config(BaseSettings):
     api_base_url: Annotated[Url | None, env("RING_API_BASE_URL")] = None
     actor_id: Annotated[str, env("RING_MCP_SERVICE_USER_ID")] = DEFAULT_ACTOR_ID
 
-    allowed_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(listed), env("RING_ALLOWED_HOSTS")] = ()
-    allowed_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(listed), env("RING_ALLOWED_ORIGINS")] = ()
+    allowed_hosts: Annotated[Names, env("RING_ALLOWED_HOSTS")] = ()
+    allowed_origins: Annotated[Names, env("RING_ALLOWED_ORIGINS")] = ()
     public_base_url: Annotated[Url | None, env("RING_PUBLIC_BASE_URL")] = None
     max_body_bytes: Annotated[int, Field(gt=0), env("RING_MAX_BODY_BYTES")] = 4 * 1024 * 1024
     max_calls_per_minute: Annotated[int, Field(gt=0), env("RING_MAX_CALLS_PER_MINUTE")] = 600
@@ -111,9 +111,7 @@ class Config(BaseSettings):
 
     inline_wait_s: Annotated[float, Field(ge=0, le=3600), env("RING_INLINE_WAIT_S")] = 50.0
     max_media_bytes: Annotated[int, Field(gt=0), env("RING_MAX_MEDIA_BYTES")] = 512 * 1024 * 1024
-    trusted_media_hosts: Annotated[
-        tuple[str, ...], NoDecode, BeforeValidator(listed), env("RING_TRUSTED_MEDIA_HOSTS")
-    ] = ()
+    trusted_media_hosts: Annotated[Names, env("RING_TRUSTED_MEDIA_HOSTS")] = ()
     result_preview: Annotated[bool, env("RING_RESULT_PREVIEW")] = True
     sidecar: Annotated[bool, env("RING_SIDECAR")] = False
     result_links: Annotated[bool, env("RING_RESULT_LINKS")] = False
@@ -200,9 +198,8 @@ def load_config(environ: Mapping[str, str] | None = None, *, folder: Path | None
     problems += _missing_partners(config)
     if problems:
         raise ConfigError(problems)
-    config._proxies = proxies_of(variables)
-    if environ is None and config._proxies == DIRECT:
-        config._proxies = named_proxies(getproxies())  # those of the system, where it has any
+    own = proxies_of(variables)  # else those of the system, where it has any
+    config._proxies = named_proxies(getproxies()) if environ is None and own == DIRECT else own
     return config
 
 
@@ -286,16 +283,8 @@ def _unknown_caps(names: Iterable[str]) -> list[str]:
 
 
 _KEPT_FOR_CHILDREN = (
-    "PATH",
-    "HOME",
-    "USERPROFILE",
-    "LOCALAPPDATA",
-    "XDG_DATA_HOME",
-    "SYSTEMROOT",
-    "LANG",
-    "RING_STATE_DIR",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
+    *("PATH", "HOME", "USERPROFILE", "LOCALAPPDATA", "XDG_DATA_HOME", "SYSTEMROOT", "LANG", "RING_STATE_DIR"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR"),
 )
 
 

@@ -43,9 +43,8 @@ from ring_mcp.jobs.rendering import LOOKS_BEFORE_GONE, gone_pause_s, is_gone
 from ring_mcp.jobs.sidecars import Sidecars
 from ring_mcp.jobs.thumbnails import Thumbnails
 from ring_mcp.ledger.audit import asset_row
-from ring_mcp.media.clip import write_poster
 from ring_mcp.media.identify import hash_file, identify, identify_anyway
-from ring_mcp.media.preview import make_preview
+from ring_mcp.media.preview import write_preview
 from ring_mcp.providers.base import Finished, Providers
 from ring_mcp.storage.base import Storage
 from ring_mcp.storage.keys import storage_key
@@ -258,7 +257,7 @@ class Storing:
             return
         paths = [self._path(job, i) for i, output in enumerate(job.outputs) if output.lost_because is None]
         try:
-            await asyncio.to_thread(_write_preview, job, paths, self._previews / f"{job.id}.jpg")
+            await asyncio.to_thread(write_preview, job.kind, paths, self._previews / f"{job.id}.jpg")
         except OSError as exc:
             logger.warning("job %s: no preview: %s", job.id, exc.strerror)
 
@@ -296,16 +295,3 @@ def _key(job: Job, index: int, extension: str) -> str:
         return storage_key(plan.storage_prefix, plan.purpose, job.created_at, index, job.id, extension)
     folder = f"{plan.storage_prefix}/{plan.purpose}/{plan.quality_mode}"
     return storage_key(folder, plan.generation_kind, job.created_at, None, job.id, extension)
-
-
-def _write_preview(job: Job, paths: list[Path], preview: Path) -> None:
-    preview.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    poster = preview.with_suffix(".poster")
-    try:
-        if job.kind == "video":
-            paths = [poster] if write_poster(paths[0], poster) else []
-        content = make_preview(paths) if paths else None
-        if content is not None:
-            preview.write_bytes(content)
-    finally:
-        poster.unlink(missing_ok=True)

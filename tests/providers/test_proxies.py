@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from ring_mcp.backends import open_providers
-from ring_mcp.config import load_config
+from ring_mcp.config import child_environment, dump_config, load_config, restore_config
 from ring_mcp.errors import OutcomeUnknown, PrivateAddress, ProviderError, ProviderUnavailable
 from ring_mcp.presets import load_presets
 from ring_mcp.providers.base import Accepted, Finished, Inputs
@@ -271,8 +271,14 @@ def test_a_proxy_is_shown_without_its_password() -> None:
 def test_the_configuration_takes_proxies_from_the_process_and_not_from_a_folder(tmp_path: Path) -> None:
     (tmp_path / ".env.local").write_text("HTTPS_PROXY=http://folder.test:1\nhttps_proxy=http://folder.test:1\n")
     assert load_config({}, folder=tmp_path).proxies == DIRECT
-    own = load_config({"HTTPS_PROXY": PROXY}, folder=tmp_path).proxies
-    assert own.of("https://api.x.ai") == PROXY
+    own = load_config({"HTTPS_PROXY": PROXY, "NO_PROXY": "a.test,b.test"}, folder=tmp_path)
+    assert own.proxies.of("https://api.x.ai") == PROXY
+    assert restore_config(dump_config(own)).proxies == own.proxies
+
+
+def test_another_process_of_ours_trusts_the_same_certificates(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/etc/own.pem")
+    assert child_environment()["SSL_CERT_FILE"] == "/etc/own.pem"
 
 
 async def test_a_name_that_only_the_proxy_knows_may_be_given_by_a_caller() -> None:
