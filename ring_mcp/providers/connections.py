@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import httpx2
@@ -60,6 +61,12 @@ def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
     return url.scheme, url.host.lower(), url.port or {"http": 80, "https": 443}.get(url.scheme)
 
 
+@cache
+def trusted_authorities() -> ssl.SSLContext:
+    """The authorities that are trusted. To read them takes longer than all the rest, so a process does it once."""
+    return httpx2.create_ssl_context()
+
+
 def open_clients(
     base_url: str,
     headers: Mapping[str, str],
@@ -68,7 +75,7 @@ def open_clients(
     transport: httpx2.AsyncBaseTransport | None,
 ) -> Clients:
     """``transport`` takes the place of every connection, whatever proxies are set."""
-    certificates = httpx2.create_ssl_context()
+    certificates = trusted_authorities()
     timeout = httpx2.Timeout(_READ_TIMEOUT_S, connect=_CONNECT_TIMEOUT_S, pool=None)
 
     def outgoing(limits: httpx2.Limits) -> Outgoing:

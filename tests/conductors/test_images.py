@@ -18,7 +18,7 @@ from ring_mcp.jobs.storing import MEDIA_GONE_AFTER_S
 from ring_mcp.ledger.base import JobQuery
 from ring_mcp.sandbox.server import SandboxServer
 from tests.conductors.running import ACTOR, LIMIT_S, charges, job_of, running, settled, spool_is_empty
-from tests.fake_clock import FakeClock
+from tests.fake_clock import FakeClock, HurryingClock
 
 CAT = ImageRequest(prompt="a cat on a wall")
 
@@ -218,7 +218,7 @@ async def test_storage_that_comes_back_gets_the_picture_that_was_paid_for(
     sandbox: SandboxServer, tmp_path: Path
 ) -> None:
     sandbox.state.faults.add("ringbase_status", times=5)
-    async with running(sandbox, tmp_path, FILE_BACKEND="ringbase") as app:
+    async with running(sandbox, tmp_path, HurryingClock(), FILE_BACKEND="ringbase") as app:
         result = await app.images.generate(CAT, actor_id=ACTOR)
         assert result.success
         assert result.url is not None

@@ -17,13 +17,14 @@ from ring_mcp.domain import ImageRequest, VideoRequest
 from ring_mcp.plans.image import ImageSettings, plan_image
 from ring_mcp.plans.video import VideoSettings, plan_video
 from ring_mcp.presets import ImageModel, VideoModel, load_presets
-from ring_mcp.sandbox.google_catalogue import (
+from ring_mcp.sandbox.google.catalogue import (
     CHARACTERS_PER_TOKEN,
     GEMINI_IMAGE_MODELS,
     OMNI_INPUT_IMAGE_TOKENS,
     OMNI_MODELS,
 )
-from ring_mcp.sandbox.prices import IMAGE_PRICES, TICKS_PER_USD, image_cost_ticks, video_cost_ticks
+from ring_mcp.sandbox.state.books import TICKS_PER_USD
+from ring_mcp.sandbox.xai.prices import IMAGE_PRICES, image_cost_ticks, video_cost_ticks
 
 PRESETS = load_presets()
 TODAY = date(2026, 11, 21)

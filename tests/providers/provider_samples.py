@@ -97,8 +97,9 @@ async def connected(
     proxies: Proxies = DIRECT,
     trusted_hosts: Collection[str] = (),
     transport: httpx2.AsyncBaseTransport | None = None,
+    limit_s: float = LIMIT_S,
 ) -> AsyncIterator[ProviderHttp]:
-    """Connections to a server, for a minute at most."""
+    """Connections to a server, for ``limit_s`` at most."""
     http = ProviderHttp(
         provider="xai",
         base_url=base_url,
@@ -110,7 +111,7 @@ async def connected(
         transport=transport,
     )
     try:
-        async with asyncio.timeout(LIMIT_S):
+        async with asyncio.timeout(limit_s):
             yield http
     finally:
         await http.aclose()

@@ -27,6 +27,7 @@ from ring_mcp.providers.base import MOST_PAUSES_S, Finished, Inputs, Running
 from ring_mcp.providers.google.images import GoogleImages
 from ring_mcp.providers.http import MAX_REPLY_BYTES, ProviderHttp
 from ring_mcp.providers.replies import Reply
+from tests.fake_clock import let_pass
 from tests.providers.provider_samples import KEY, NOW, InstantClock, connected, image_plan, judge, xai_images
 from tests.providers.raw_server import (
     LIMIT_S,
@@ -53,6 +54,14 @@ async def post(provider_http: ProviderHttp, deadline_s: float = LIMIT_S) -> Repl
     return await provider_http.post_paid(
         "images/generations", {"prompt": "a lighthouse"}, deadline_s=deadline_s, judge=judge, timed_out=TIMED_OUT
     )
+
+
+async def post_until_the_deadline(provider_http: ProviderHttp, strikes_after: asyncio.Event) -> Reply:
+    """A call whose time is up as soon as that has happened, however slow the machine is."""
+    call = asyncio.create_task(post(provider_http))
+    await asyncio.wait_for(strikes_after.wait(), LIMIT_S)
+    let_pass(LIMIT_S)
+    return await asyncio.wait_for(call, LIMIT_S)
 
 
 def free_port() -> int:
@@ -136,17 +145,23 @@ class PunctualClock(InstantClock):
         return super().monotonic()
 
 
-async def test_each_sending_has_the_whole_deadline_however_long_a_rate_limit_was_waited_out() -> None:
-    clock, deadline_s = InstantClock(), 2.0
+async def test_each_sending_has_the_whole_deadline_however_long_those_before_took() -> None:
+    clock = InstantClock()
+
+    def slowly(answer: bytes) -> Script:
+        async def script(connection: Connection) -> None:
+            await connection.request()
+            let_pass(0.6 * LIMIT_S)
+            await connection.send(answer)
+
+        return script
+
     limited = http(429, TOO_MANY, retry_after="50")
-
-    async def slow(connection: Connection) -> None:
-        await connection.request()
-        await asyncio.sleep(deadline_s / 2)  # more than would be left of a deadline that the pauses use up
-        await connection.send(HANDLE)
-
-    async with RawServer(saying(limited), slow) as server, connected(server.url, clock) as provider_http:
-        assert (await post(provider_http, deadline_s=deadline_s)).status == 200
+    async with (
+        RawServer(slowly(limited), slowly(HANDLE)) as server,
+        connected(server.url, clock, limit_s=10 * LIMIT_S) as provider_http,
+    ):
+        assert (await post(provider_http)).status == 200
     assert len(server.posts) == 2
     assert clock.slept_s == [50.0]
 
@@ -260,21 +275,24 @@ def test_wherever_an_answer_is_cut_off_there_is_exactly_one_request(answer: byte
 async def test_a_request_that_outlives_its_deadline_is_aborted_and_the_server_sees_it() -> None:
     async with RawServer(silent) as server, connected(server.url) as provider_http:
         with pytest.raises(OutcomeUnknown, match=TIMED_OUT) as caught:
-            await post(provider_http, deadline_s=0.3)
+            await post_until_the_deadline(provider_http, server.request_came)
         await asyncio.wait_for(server.client_left.wait(), LIMIT_S)
     assert caught.value.billed == "unknown"
     assert len(server.posts) == 1
 
 
 async def test_an_answer_that_trickles_in_is_aborted_by_the_deadline_too() -> None:
+    began = asyncio.Event()
+
     async def trickle(connection: Connection) -> None:
         await connection.request()
         await connection.send(HEAD + b'content-length: 21\r\n\r\n{"req')
+        began.set()
         await connection.until_client_leaves()
 
     async with RawServer(trickle) as server, connected(server.url) as provider_http:
         with pytest.raises(OutcomeUnknown, match=TIMED_OUT):
-            await post(provider_http, deadline_s=0.3)
+            await post_until_the_deadline(provider_http, began)
         await asyncio.wait_for(server.client_left.wait(), LIMIT_S)
     assert len(server.posts) == 1
 

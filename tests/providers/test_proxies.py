@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from ring_mcp.config import child_environment, dump_config, load_config, restore
 from ring_mcp.errors import OutcomeUnknown, PrivateAddress, ProviderError, ProviderUnavailable
 from ring_mcp.presets import load_presets
 from ring_mcp.providers.base import Accepted, Finished, Inputs
+from ring_mcp.providers.connections import trusted_authorities
 from ring_mcp.providers.guard import GuardedTransport
 from ring_mcp.providers.http import ProviderHttp
 from ring_mcp.providers.outgoing import Outgoing
@@ -32,11 +33,13 @@ DONE = http(200, {"status": "done", "data": [{"url": f"https://{MEDIA}/a.jpg"}]}
 
 
 @pytest.fixture
-def tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
+def tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ssl.SSLContext]:
     """For a server of both names, which clients of this test trust."""
     context, trusted = server_certificate(tmp_path, API, MEDIA)
     monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
-    return context
+    trusted_authorities.cache_clear()  # a process reads them once
+    yield context
+    trusted_authorities.cache_clear()
 
 
 def through(url: str) -> Proxies:

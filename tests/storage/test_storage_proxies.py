@@ -15,7 +15,7 @@ from ring_mcp.domain import MediaFile
 from ring_mcp.errors import ConfigError, StorageError, StorageUnclear
 from ring_mcp.proxies import Proxies, proxies_of
 from ring_mcp.sandbox.server import SandboxServer
-from ring_mcp.sandbox.settings import DEFAULT_RINGBASE_TOKEN
+from ring_mcp.sandbox.state.settings import DEFAULT_RINGBASE_TOKEN
 from ring_mcp.storage.ringbase import RingbaseStorage
 from ring_mcp.storage.s3 import S3Storage
 from tests.connect_proxy import proxy
