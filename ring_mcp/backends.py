@@ -60,7 +60,7 @@ async def open_model_lists(config: Config) -> AsyncIterator[dict[str, ListsModel
         if config.xai_api_key is not None:
             lists["xai"] = XaiModels(_xai_http(config, clock, stack), clock)
         if config.google_api_key is not None:
-            lists["google"] = GoogleModels(_google_http(config, clock, stack))
+            lists["google"] = GoogleModels(_google_http(config, clock, stack), clock)
         yield lists
 
 
@@ -108,7 +108,13 @@ def _http(
     stack: contextlib.AsyncExitStack,
 ) -> ProviderHttp:
     http = ProviderHttp(
-        provider=provider, base_url=base_url, headers=headers, clock=clock, max_media_bytes=config.max_media_bytes
+        provider=provider,
+        base_url=base_url,
+        headers=headers,
+        clock=clock,
+        max_media_bytes=config.max_media_bytes,
+        proxies=config.proxies,
+        trusted_hosts=config.trusted_media_hosts,
     )
     stack.push_async_callback(http.aclose)
     return http
@@ -123,7 +129,7 @@ def open_storage(config: Config, clock: Clock, links: Links | None) -> Storage:
         from ring_mcp.storage.ringbase import RingbaseStorage
 
         token = _plain(config.ringbase_api_token) or ""
-        return RingbaseStorage(base_url=cast("str", config.ringbase_api_url), token=token, clock=clock)
+        return RingbaseStorage(cast("str", config.ringbase_api_url), token, clock=clock, proxies=config.proxies)
     if config.file_backend == "s3":
         return _s3(config, clock)
     from ring_mcp.storage.links import SECRET_FILE, FileLinks, load_secret
@@ -149,6 +155,7 @@ def _s3(config: Config, clock: Clock) -> Storage:
         public_base_url=_public(config),
         url_expires_s=config.s3_url_expires_s,
         clock=clock,
+        proxies=config.proxies,
     )
 
 

@@ -33,7 +33,7 @@ from ring_mcp.jobs.preparing import Preparing
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.rendering import collect
 from ring_mcp.ledger.base import Ledger
-from ring_mcp.providers.base import Accepted, Finished, Inputs, Providers
+from ring_mcp.providers.base import MOST_PAUSES_S, Accepted, Finished, Inputs, Providers
 
 SUBMIT_MARGIN_S = 30.0
 """How long after its own time-out a submit may still be on its way into the ledger."""
@@ -190,7 +190,8 @@ class Submitting:
     async def _write_intent(self, record: JobRecord, attempt_token: str) -> bool:
         """Put the intent on disk. False: it is not to be sent, and the job has ended."""
         job, now = record.job, self._clock.now()
-        deadline_at = now + timedelta(seconds=self._pace[job.kind].submit_timeout_s + SUBMIT_MARGIN_S)
+        limit_s = self._pace[job.kind].submit_timeout_s + MOST_PAUSES_S
+        deadline_at = now + timedelta(seconds=limit_s + SUBMIT_MARGIN_S)
         intent = job.to(JobState.SUBMITTING, attempt_token=attempt_token, submit_deadline_at=deadline_at)
         try:
             await record.write(intent, must=True)
