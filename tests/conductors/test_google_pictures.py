@@ -37,7 +37,7 @@ async def test_a_picture_ends_in_storage_with_its_row_and_what_its_tokens_cost(
         assert result.success
         (image,) = result.images
         assert (image.content_type, image.width, image.height) == ("image/jpeg", 1024, 1024)
-        assert result.estimated_cost_usd == Decimal("0.0336075")  # the picture, and 5 tokens of prompt at most
+        assert result.estimated_cost_usd == Decimal("0.0336225")  # the picture, and 15 tokens of prompt at most
         assert result.billed_cost_usd == billed_usd(sandbox) == Decimal("0.033606")
         row = (await app.ledger.records("generated_images", [image.record_id]))[0]
         assert (row["provider"], row["servedModel"]) == ("google", "gemini-nano-banana-2.1")
@@ -93,7 +93,7 @@ async def test_one_whose_answer_is_lost_leaves_the_others_and_the_whole_reservat
         assert len(result.images) == 2
         assert result.billed_cost_usd is None
         job = await job_of(app, result.job_id)
-        assert job.settled_usd == job.reserved_usd == Decimal("0.100809")
+        assert job.settled_usd == job.reserved_usd == Decimal("0.100818")
         assert any("whether it was billed is not known" in warning for warning in result.warnings or ())
         assert (posts(sandbox), charges(sandbox)) == (3, 3)
 
