@@ -23,7 +23,8 @@ Verdict = Literal["seen", "unseen", "not run"]
 
 _NOT_COPIED = shutil.ignore_patterns(".*", "__pycache__", "dist")
 _OPTIONS = ("-o", "addopts=", "--import-mode=importlib", "-q", "-p", "no:cacheprovider")
-_PASSED, _FAILED, _INTERRUPTED = 0, 1, 2
+_PASSED, _NOTHING_TO_RUN = 0, 5
+"""What pytest ends with; whatever else it says is that a test has failed, or that something could not be imported."""
 _SLOWER = 5.0
 """A test may take so many times as long as when it was recorded, and half a minute more: there is other work."""
 _MORE_S = 30.0
@@ -193,8 +194,8 @@ def _try(nurseries: Nurseries, fault: Fault, recording: Recording, budget_s: flo
             outcome = nursery.run(chosen, limit_s)
         finally:
             _write(target, right)
-    if outcome not in (None, _PASSED, _FAILED, _INTERRUPTED):
-        raise RuntimeError(f"{fault}: pytest ended with {outcome}")
+    if outcome == _NOTHING_TO_RUN:
+        raise RuntimeError(f"{fault}: none of {len(chosen)} tests is there any more")
     verdict: Verdict = "unseen" if outcome == _PASSED else "seen"
     return Trial(fault=fault, verdict=verdict, tests=len(chosen), hangs=outcome is None)
 
