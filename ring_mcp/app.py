@@ -107,7 +107,7 @@ class App:
     def resources(self) -> Resources:
         from ring_mcp.tools.resources import Resources
 
-        return Resources(self.calls, self.presets, self.storage)
+        return Resources(self.calls, self.presets)
 
     def prompts(self) -> list[Prompt]:
         from ring_mcp.tools.prompts import storyboard_prompt
@@ -156,7 +156,7 @@ async def open_app(
             config, providers, storage, ledger, inputs, preparing, clock, paces, previews, answers, courier
         )
         runner = JobRunner(ledger, steps, write_ahead, watch, accounts, clock)
-        queue = backends.open_queue(config, ledger, runner, accounts, clock)
+        queue = backends.open_queue(config, ledger, runner, watch, accounts, clock)
         opening = Opening(
             ledger=ledger,
             queue=queue,
@@ -205,7 +205,7 @@ async def open_app(
             raise
         except LedgerError as exc:
             logger.error("%s", exc.message)
-        await asyncio.to_thread(remove_old_files, [spool, state / "previews"])
+        await asyncio.to_thread(remove_old_files, [state / "previews"])
         await asyncio.to_thread(remove_old_inputs, spool)
         await queue.start(take_over=take_over)
         stack.push_async_callback(queue.aclose)

@@ -18,6 +18,7 @@ from ring_mcp.domain import Account, Holder, key_fingerprint
 from ring_mcp.jobs.accounts import Accounts
 from ring_mcp.jobs.queue.base import JobQueue
 from ring_mcp.jobs.runner import JobRunner
+from ring_mcp.jobs.watch import JobWatch
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.presets import Presets
 from ring_mcp.providers.base import ListsModels, Providers, TellsAccount
@@ -59,7 +60,7 @@ async def open_model_lists(config: Config) -> AsyncIterator[dict[str, ListsModel
         if config.xai_api_key is not None:
             lists["xai"] = XaiModels(_xai_http(config, clock, stack), clock)
         if config.google_api_key is not None:
-            lists["google"] = GoogleModels(_google_http(config, clock, stack))
+            lists["google"] = GoogleModels(_google_http(config, clock, stack), clock)
         yield lists
 
 
@@ -107,7 +108,13 @@ def _http(
     stack: contextlib.AsyncExitStack,
 ) -> ProviderHttp:
     http = ProviderHttp(
-        provider=provider, base_url=base_url, headers=headers, clock=clock, max_media_bytes=config.max_media_bytes
+        provider=provider,
+        base_url=base_url,
+        headers=headers,
+        clock=clock,
+        max_media_bytes=config.max_media_bytes,
+        proxies=config.proxies,
+        trusted_hosts=config.trusted_media_hosts,
     )
     stack.push_async_callback(http.aclose)
     return http
@@ -122,12 +129,15 @@ def open_storage(config: Config, clock: Clock, links: Links | None) -> Storage:
         from ring_mcp.storage.ringbase import RingbaseStorage
 
         token = _plain(config.ringbase_api_token) or ""
-        return RingbaseStorage(base_url=cast("str", config.ringbase_api_url), token=token, clock=clock)
+        return RingbaseStorage(cast("str", config.ringbase_api_url), token, clock=clock, proxies=config.proxies)
     if config.file_backend == "s3":
         return _s3(config, clock)
+    from ring_mcp.storage.links import SECRET_FILE, FileLinks, load_secret
     from ring_mcp.storage.local import LocalStorage
 
-    return LocalStorage(config.local_storage_dir or config.state_path / "files", links)
+    secret = config.state_path / SECRET_FILE
+    known = FileLinks("http://localhost", load_secret(secret)) if links is None and secret.exists() else None
+    return LocalStorage(config.local_storage_dir or config.state_path / "files", links, known)
 
 
 def _s3(config: Config, clock: Clock) -> Storage:
@@ -145,6 +155,7 @@ def _s3(config: Config, clock: Clock) -> Storage:
         public_base_url=_public(config),
         url_expires_s=config.s3_url_expires_s,
         clock=clock,
+        proxies=config.proxies,
     )
 
 
@@ -163,7 +174,7 @@ def with_sandbox(config: Config, stack: contextlib.AsyncExitStack) -> Config:
         return config
     from ring_mcp.sandbox.app import GOOGLE_PATH, RINGBASE_PATH, XAI_PATH
     from ring_mcp.sandbox.server import SandboxServer
-    from ring_mcp.sandbox.settings import DEFAULT_GOOGLE_KEY, DEFAULT_RINGBASE_TOKEN, DEFAULT_XAI_KEY
+    from ring_mcp.sandbox.state.settings import DEFAULT_GOOGLE_KEY, DEFAULT_RINGBASE_TOKEN, DEFAULT_XAI_KEY
 
     url = stack.enter_context(SandboxServer()).url if config.sandbox is True else str(config.sandbox)
     return config.model_copy(
@@ -202,11 +213,13 @@ async def migrate_ledger(config: Config) -> list[str]:
     return []
 
 
-def open_queue(config: Config, ledger: Ledger, runner: JobRunner, accounts: Accounts, clock: Clock) -> JobQueue:
+def open_queue(
+    config: Config, ledger: Ledger, runner: JobRunner, watch: JobWatch, accounts: Accounts, clock: Clock
+) -> JobQueue:
     """Who carries jobs on."""
     from ring_mcp.jobs.queue.in_process import InProcessQueue
 
-    return InProcessQueue(ledger, runner, accounts, clock, drain_s=config.drain_s)
+    return InProcessQueue(ledger, runner, watch, accounts, clock, drain_s=config.drain_s)
 
 
 def start_courier(config: Config, theirs: socket.socket) -> int:

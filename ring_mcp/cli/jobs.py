@@ -187,7 +187,7 @@ async def _listed_here(config: Config, states: Sequence[str], limit: int) -> lis
 async def _listed_there(config: Config, states: Sequence[str], limit: int) -> list[dict[str, Any]]:
     from ring_mcp.clients.gateway import open_gateway
 
-    async with open_gateway(str(config.api_base_url), token_of(config)) as client:
+    async with open_gateway(str(config.api_base_url), token_of(config), config.proxies) as client:
         found = await client.jobs(states=states, limit=limit)
     ended = [state.value for state in TERMINAL]
     return [
@@ -200,7 +200,7 @@ async def _shown_there(config: Config, job_id: str) -> dict[str, Any]:
     from ring_mcp.clients.gateway import open_gateway
     from ring_mcp.tools.envelope import failure_facts
 
-    async with open_gateway(str(config.api_base_url), token_of(config)) as client:
+    async with open_gateway(str(config.api_base_url), token_of(config), config.proxies) as client:
         try:
             return await client.leave(job_id)
         except RingError as exc:

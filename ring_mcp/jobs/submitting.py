@@ -28,12 +28,12 @@ from ring_mcp.errors import (
 )
 from ring_mcp.jobs.answers import Answer, Answers
 from ring_mcp.jobs.courier import Courier
-from ring_mcp.jobs.outcomes import Pace, Pause, come_late, end_badly, lose_track
+from ring_mcp.jobs.outcomes import Pace, Park, Pause, come_late, end_badly, lose_track
 from ring_mcp.jobs.preparing import Preparing
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.rendering import collect
 from ring_mcp.ledger.base import Ledger
-from ring_mcp.providers.base import Accepted, Finished, Inputs, Providers
+from ring_mcp.providers.base import MOST_PAUSES_S, Accepted, Finished, Inputs, Providers
 
 SUBMIT_MARGIN_S = 30.0
 """How long after its own time-out a submit may still be on its way into the ledger."""
@@ -77,15 +77,15 @@ class Submitting:
         self._spool = spool
         self._death_is_certain = death_is_certain
 
-    async def submit(self, record: JobRecord) -> Pause | None:
+    async def submit(self, record: JobRecord) -> Pause | Park | None:
         """Prepare, write the intent, send, write the answer. None: go on at once."""
         provider = self._providers[record.job.kind, record.job.plan.provider]
         if self._is_stale(record.job):  # looked at before a first frame is waited for, too
             await self._end_unsent(record)
             return None
         inputs = await self._preparing.prepare(record, as_bytes=not provider.fetches_inputs)
-        if isinstance(inputs, Pause):
-            return None if record.job.is_settled else inputs
+        if not isinstance(inputs, Inputs):
+            return inputs
         if self._is_stale(record.job):
             await self._end_unsent(record)
             return None
@@ -190,7 +190,8 @@ class Submitting:
     async def _write_intent(self, record: JobRecord, attempt_token: str) -> bool:
         """Put the intent on disk. False: it is not to be sent, and the job has ended."""
         job, now = record.job, self._clock.now()
-        deadline_at = now + timedelta(seconds=self._pace[job.kind].submit_timeout_s + SUBMIT_MARGIN_S)
+        limit_s = self._pace[job.kind].submit_timeout_s + MOST_PAUSES_S
+        deadline_at = now + timedelta(seconds=limit_s + SUBMIT_MARGIN_S)
         intent = job.to(JobState.SUBMITTING, attempt_token=attempt_token, submit_deadline_at=deadline_at)
         try:
             await record.write(intent, must=True)

@@ -13,7 +13,7 @@ from ring_mcp.backends import holder_of, open_ledger
 from ring_mcp.config import load_config
 from ring_mcp.domain import Account, Job, JobState
 from ring_mcp.sandbox.server import SandboxServer
-from ring_mcp.sandbox.settings import DEFAULT_XAI_KEY
+from ring_mcp.sandbox.state.settings import DEFAULT_XAI_KEY
 from tests.ledger_samples import left_behind
 from tests.server.wire import command, environment
 

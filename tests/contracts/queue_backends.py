@@ -25,7 +25,7 @@ MakeQueue = Callable[[Engine, LedgerDatabase], JobQueue]
 
 QUEUES: Mapping[str, MakeQueue] = {
     "in_process": lambda engine, _: InProcessQueue(
-        engine.ledger, engine.runner, engine.accounts, engine.clock, drain_s=DRAIN_S
+        engine.ledger, engine.runner, engine.watch, engine.accounts, engine.clock, drain_s=DRAIN_S
     ),
 }
 """By the name of the module in ``ring_mcp/jobs/queue``; a test says so if one is missing here."""

@@ -63,10 +63,10 @@ class ScriptedStorage(LocalStorage):
         self.told: list[Mapping[str, str]] = []
         self.unreadable: StorageError | None = None
 
-    async def address(self, url: str) -> Address:
+    async def address(self, url: str, key: str | None = None) -> Address:
         if self.unreadable is not None:
             raise self.unreadable
-        return await super().address(url)
+        return await super().address(url, key)
 
     async def fetch(self, url: str, path: Path, max_bytes: int) -> bool:
         if self.unreadable is not None:
@@ -199,7 +199,7 @@ def engine_on(
     steps = Steps(submitting, rendering, storing)
     write_ahead, watch = WriteAhead(state / "unwritten"), JobWatch(ledger_, clock)
     runner = JobRunner(ledger_, steps, write_ahead, watch, accounts, clock)
-    queue = InProcessQueue(ledger_, runner, accounts, clock, drain_s=DRAIN_S)
+    queue = InProcessQueue(ledger_, runner, watch, accounts, clock, drain_s=DRAIN_S)
     opening = Opening(
         ledger=ledger_,
         queue=queue,

@@ -15,6 +15,7 @@ from ring_mcp.jobs.preparing import awaited_still
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.runner import JobRunner
 from ring_mcp.jobs.submitting import STALE_PLAN_S
+from ring_mcp.jobs.watch import JobWatch
 from ring_mcp.ledger.base import Ledger
 
 logger = logging.getLogger(__name__)
@@ -29,9 +30,12 @@ class InProcessQueue:
 
     name = "in_process"
 
-    def __init__(self, ledger: Ledger, runner: JobRunner, accounts: Accounts, clock: Clock, *, drain_s: float) -> None:
+    def __init__(
+        self, ledger: Ledger, runner: JobRunner, watch: JobWatch, accounts: Accounts, clock: Clock, *, drain_s: float
+    ) -> None:
         self._ledger = ledger
         self._runner = runner
+        self._watch = watch
         self._accounts = accounts
         self._clock = clock
         self._drain_s = drain_s
@@ -62,9 +66,12 @@ class InProcessQueue:
         return is_sent and record.job.id in self._tasks
 
     def enqueue(self, job: Job) -> None:
+        self._drive(job, asked=False)
+
+    def _drive(self, job: Job, *, asked: bool) -> None:
         if job.id in self._tasks or job.is_settled or self._is_closing:
             return
-        task = asyncio.create_task(self._runner.drive(job), name=f"job {job.id}")
+        task = asyncio.create_task(self._runner.drive(job, asked=asked), name=f"job {job.id}")
         self._tasks[job.id] = task
         task.add_done_callback(lambda _: self._tasks.pop(job.id, None))
 
@@ -74,10 +81,12 @@ class InProcessQueue:
 
     async def _adopt(self, job: Job) -> None:
         for job_id in (awaited_still(job), job.id):
-            if job_id is None or job_id in self._tasks:
+            if job_id is None:
                 continue
-            if (taken := await self._runner.take(job_id)) is not None:
-                self.enqueue(taken)
+            if job_id in self._tasks:
+                self._watch.wake(job_id)
+            elif (taken := await self._runner.take(job_id)) is not None:
+                self._drive(taken, asked=True)
 
     async def _sweep(self) -> None:
         """Take over jobs of dead processes: all of them at the start, also parked ones, then those that are due.

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 
 from ring_mcp.clock import Clock
 from ring_mcp.errors import ProviderBadReply
-from ring_mcp.providers.http import ProviderHttp, Reply
-from ring_mcp.providers.xai.replies import PROVIDER, error_of, text_of
+from ring_mcp.providers.http import ProviderHttp
+from ring_mcp.providers.replies import Reply, text_of
+from ring_mcp.providers.xai.replies import PROVIDER, error_of
 
 _LONGEST_ID = 200
 
