@@ -75,6 +75,17 @@ def test_a_mistyped_cap_is_an_error_because_it_would_be_no_cap(tmp_path: Path) -
     assert text == "RING_MAX_USD_PER_DAYS: unknown variable; did you mean RING_MAX_USD_PER_DAY?"
 
 
+@pytest.mark.parametrize("figure", ["1e400", "1000000000.01", "inf", "NaN", "-0.01"])
+def test_a_cap_is_a_figure_that_json_can_hold(tmp_path: Path, figure: str) -> None:
+    assert problems({"RING_MAX_USD_PER_DAY": figure}, tmp_path).startswith("RING_MAX_USD_PER_DAY: ")
+
+
+def test_the_direct_address_of_the_database_is_as_secret_as_the_other(tmp_path: Path) -> None:
+    config = load_config({"RING_DATABASE_DIRECT_URL": "postgresql://ring:hunter22@db/ring"}, folder=tmp_path)
+    assert config.database_direct_url is not None
+    assert "hunter22" not in repr(config)
+
+
 def test_ring_filebase_needs_its_address_and_token(tmp_path: Path) -> None:
     text = problems({"FILE_BACKEND": "ring-filebase"}, tmp_path)
     assert text.splitlines() == [

@@ -229,6 +229,7 @@ class Storing:
             raise LocalPolicy(_NOT_HERE, billed="yes", next_action=_BRING_BACK)
         part = path.with_suffix(".part")
         try:
+            self._spool.mkdir(parents=True, exist_ok=True, mode=0o700)  # the job may have begun on another machine
             done = await self._providers[job.kind, job.plan.provider].download(output, part)
             part.replace(path)
         except OSError as exc:
