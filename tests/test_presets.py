@@ -324,7 +324,7 @@ def test_any_single_value_in_the_file_may_be_junk_and_is_refused_by_its_name_or_
         assert isinstance(load_presets(write(tmp_path, raw)), Presets)
     except ConfigError as exc:
         message = exc.message
-    assert not message or path[0] in message or path[-1] in message or str(junk) in message
+    assert not message or str(junk) in message or any(str(part) in message for part in path)
 
 
 @pytest.mark.parametrize(

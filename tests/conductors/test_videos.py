@@ -186,6 +186,7 @@ async def test_a_clip_arrives_whatever_a_poll_answers_in_passing(
         ("moderated", {}, "refused", "content_refused", "yes"),
         ("credits_exhausted", {}, "failed", "credits_exhausted", "no"),
         ("no_request_id", {}, "unknown", "unknown_outcome", "unknown"),
+        ("html_502", {"status": 404}, "unknown", "unknown_outcome", "unknown"),
         ("drop_after_accept", {}, "unknown", "unknown_outcome", "unknown"),
     ],
 )
