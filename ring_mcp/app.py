@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -137,7 +137,8 @@ async def open_app(
         stack.push_async_callback(ledger.aclose)
         storage = storage or open_storage(config, clock, links)
         stack.push_async_callback(storage.aclose)
-        providers, http = open_providers(config, presets, clock, stack)
+        providers, connections = open_providers(config, presets, clock, stack)
+        http = connections[presets.video_providers[0]]  # fetches what callers give along, without its key
         spool, previews = state / "spool", state / "previews" if config.result_preview else None
         inputs = MediaInputs(
             storage, fetch=http.download, check_address=http.check_address, folders=config.input_dirs, spool=spool
@@ -172,16 +173,13 @@ async def open_app(
         videos = VideoConductor(calls, inputs, presets, settings, clock)
         default = config.image_gen_provider
         image_model = settings.images.models.get(default) or presets.defaults.image[default].model
-        video_models = [settings.model] if settings.model else [*presets.mode_models("xai")]
-        if config.google_api_key is not None:  # without its key nobody can ask it for clips
-            video_models += presets.mode_models("google")
         health = HealthConductor(
             ledger=ledger,
             storage=storage,
             providers=providers,
             default_provider=default,
             presets=presets,
-            models_in_use=list(dict.fromkeys([image_model, *video_models])),
+            models_in_use=list(dict.fromkeys([image_model, *_video_models(config, presets)])),
             caps=config.caps,
             clock=clock,
             version=__version__,
@@ -248,6 +246,14 @@ def _wire_steps(
     return Steps(submitting, Rendering(providers, clock, paces), storing)
 
 
+def _video_models(config: Config, presets: Presets) -> Iterator[str]:
+    """What clips are made with: of the provider that is asked when nobody says whom, and of all that have a key."""
+    for provider in presets.video_providers:
+        settings = config.vendors[provider]
+        if settings.key is not None or provider == presets.video_providers[0]:
+            yield from [settings.video_model] if settings.video_model else presets.mode_models(provider)
+
+
 def paces_of(config: Config) -> dict[MediaKind, Pace]:
     """How long to wait for what."""
     image_s = config.image_gen_poll_timeout_ms / 1000
@@ -265,9 +271,9 @@ def image_settings(config: Config) -> ImageSettings:
     return ImageSettings(
         default_provider=config.image_gen_provider,
         storage_prefix=config.image_gen_storage_prefix,
-        models={"xai": config.xai_image_model, "google": config.google_image_model},
-        aspect_ratios={"xai": config.xai_image_aspect_ratio, "google": config.google_image_aspect_ratio},
-        resolutions={"xai": config.xai_image_resolution, "google": config.google_image_size},
+        models={name: vendor.image_model for name, vendor in config.vendors.items()},
+        aspect_ratios={name: vendor.image_aspect_ratio for name, vendor in config.vendors.items()},
+        resolutions={name: vendor.image_resolution for name, vendor in config.vendors.items()},
         own_endpoints=config.own_endpoints,
     )
 
@@ -275,8 +281,8 @@ def image_settings(config: Config) -> ImageSettings:
 def video_settings(config: Config) -> VideoSettings:
     return VideoSettings(
         storage_prefix=config.video_gen_storage_prefix,
-        model=config.xai_video_model,
-        duration_s=config.xai_video_default_duration,
-        aspect_ratio=config.xai_video_aspect_ratio,
+        models={name: vendor.video_model for name, vendor in config.vendors.items()},
+        durations_s={name: vendor.video_duration_s for name, vendor in config.vendors.items()},
+        aspect_ratios={name: vendor.video_aspect_ratio for name, vendor in config.vendors.items()},
         images=image_settings(config),
     )

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import cast
 
 from pydantic import SecretStr
 
 from ring_mcp.clock import Clock, SystemClock
 from ring_mcp.config import Config
+from ring_mcp.domain import MediaKind
 from ring_mcp.jobs.queue.base import JobQueue
 from ring_mcp.jobs.runner import JobRunner
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.presets import Presets
-from ring_mcp.providers.base import ListsModels, Providers
-from ring_mcp.providers.google.images import GoogleImages
-from ring_mcp.providers.google.models import GoogleModels
-from ring_mcp.providers.google.videos import GoogleVideos
+from ring_mcp.providers.base import Connection, ListsModels, MediaProvider, Providers, Vendor, VendorSettings
 from ring_mcp.providers.http import ProviderHttp
-from ring_mcp.providers.xai.images import XaiImages
-from ring_mcp.providers.xai.models import XaiModels
-from ring_mcp.providers.xai.videos import XaiVideos
+from ring_mcp.providers.vendors import VENDORS
 from ring_mcp.storage.base import Links, Storage
 
 LEDGER_FILE = "ledger.db"
@@ -29,57 +25,44 @@ LEDGER_FILE = "ledger.db"
 
 def open_providers(
     config: Config, presets: Presets, clock: Clock, stack: contextlib.AsyncExitStack
-) -> tuple[Providers, ProviderHttp]:
-    """Every provider, with a key or without, and the connections that fetch what callers give along."""
-    xai, google = _xai_http(config, clock, stack), _google_http(config, clock, stack)
-    has_xai, has_google = config.xai_api_key is not None, config.google_api_key is not None
-    tokens = presets.token_prices()
-    providers: Providers = {
-        ("image", "xai"): XaiImages(xai, has_key=has_xai, clock=clock),
-        ("video", "xai"): XaiVideos(xai, has_key=has_xai, clock=clock),
-        ("image", "google"): GoogleImages(google, has_key=has_google, token_prices=tokens, clock=clock),
-        ("video", "google"): GoogleVideos(google, has_key=has_google, token_prices=tokens, clock=clock),
-    }
-    return providers, xai
+) -> tuple[Providers, Mapping[str, ProviderHttp]]:
+    """Every provider, with a key or without, and the connections of each vendor."""
+    providers: dict[tuple[MediaKind, str], MediaProvider] = {}
+    connections: dict[str, ProviderHttp] = {}
+    for vendor in VENDORS:
+        connection = _connect(vendor, config, presets, clock, stack)
+        connections[vendor.name] = connection.http
+        for kind, make in vendor.makers.items():
+            providers[kind, vendor.name] = make(connection)
+    return providers, connections
 
 
 @contextlib.asynccontextmanager
-async def open_model_lists(config: Config) -> AsyncIterator[dict[str, ListsModels]]:
-    """Who can be asked which models there are: every provider whose key is configured. Nothing else is opened."""
+async def open_model_lists(config: Config, presets: Presets) -> AsyncIterator[dict[str, ListsModels]]:
+    """Who can be asked which models there are: every vendor that lists them and whose key is configured."""
     clock, lists = SystemClock(), dict[str, ListsModels]()
     async with contextlib.AsyncExitStack() as stack:
         config = with_sandbox(config, stack)
-        if config.xai_api_key is not None:
-            lists["xai"] = XaiModels(_xai_http(config, clock, stack), clock)
-        if config.google_api_key is not None:
-            lists["google"] = GoogleModels(_google_http(config, clock, stack))
+        for vendor in VENDORS:
+            if vendor.models is not None and config.vendors[vendor.name].key is not None:
+                lists[vendor.name] = vendor.models(_connect(vendor, config, presets, clock, stack))
         yield lists
 
 
-def _xai_http(config: Config, clock: Clock, stack: contextlib.AsyncExitStack) -> ProviderHttp:
-    key = _plain(config.xai_api_key)
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
-    return _http("xai", config.xai_api_base_url, headers, config, clock, stack)
-
-
-def _google_http(config: Config, clock: Clock, stack: contextlib.AsyncExitStack) -> ProviderHttp:
-    key = _plain(config.google_api_key)
-    return _http("google", config.google_base_url, {"x-goog-api-key": key} if key else {}, config, clock, stack)
-
-
-def _http(
-    provider: str,
-    base_url: str,
-    headers: dict[str, str],
-    config: Config,
-    clock: Clock,
-    stack: contextlib.AsyncExitStack,
-) -> ProviderHttp:
+def _connect(
+    vendor: Vendor, config: Config, presets: Presets, clock: Clock, stack: contextlib.AsyncExitStack
+) -> Connection:
+    settings = config.vendors[vendor.name]
+    key = _plain(settings.key)
     http = ProviderHttp(
-        provider=provider, base_url=base_url, headers=headers, clock=clock, max_media_bytes=config.max_media_bytes
+        provider=vendor.name,
+        base_url=settings.base_url,
+        headers=vendor.headers(key) if key else {},
+        clock=clock,
+        max_media_bytes=config.max_media_bytes,
     )
     stack.push_async_callback(http.aclose)
-    return http
+    return Connection(http=http, has_key=key is not None, token_prices=presets.token_prices(), clock=clock)
 
 
 def open_storage(config: Config, clock: Clock, links: Links | None) -> Storage:
@@ -130,17 +113,20 @@ def with_sandbox(config: Config, stack: contextlib.AsyncExitStack) -> Config:
     """In sandbox mode every outside service is the sandbox: its own, or the one whose address was given."""
     if not config.sandbox:
         return config
-    from ring_mcp.sandbox.app import GOOGLE_PATH, RINGBASE_PATH, XAI_PATH
+    from ring_mcp.sandbox.app import RINGBASE_PATH, SERVICES
     from ring_mcp.sandbox.server import SandboxServer
-    from ring_mcp.sandbox.settings import DEFAULT_GOOGLE_KEY, DEFAULT_RINGBASE_TOKEN, DEFAULT_XAI_KEY
+    from ring_mcp.sandbox.settings import DEFAULT_RINGBASE_TOKEN
 
     url = stack.enter_context(SandboxServer()).url if config.sandbox is True else str(config.sandbox)
+
+    def played(name: str, settings: VendorSettings) -> VendorSettings:
+        """A vendor that the sandbox does not play is out of reach, with no key to it."""
+        path, key = SERVICES.get(name, (f"/{name}", None))
+        return settings.model_copy(update={"base_url": url + path, "key": SecretStr(key) if key else None})
+
     return config.model_copy(
         update={
-            "xai_api_base_url": url + XAI_PATH,
-            "xai_api_key": SecretStr(DEFAULT_XAI_KEY),
-            "google_base_url": url + GOOGLE_PATH,
-            "google_api_key": SecretStr(DEFAULT_GOOGLE_KEY),
+            "vendors": {name: played(name, settings) for name, settings in config.vendors.items()},
             "ringbase_api_url": url + RINGBASE_PATH,
             "ringbase_api_token": SecretStr(DEFAULT_RINGBASE_TOKEN),
         }

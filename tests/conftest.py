@@ -7,17 +7,11 @@ import os
 import sys
 from typing import Any
 
-from pydantic import AliasChoices
-
-from ring_mcp.config import Config
+from ring_mcp.config import all_variables
 
 
 def _variables() -> set[str]:
-    names = {"RING_ENV_FILE"}
-    for field in Config.model_fields.values():
-        alias = field.validation_alias
-        names |= set(map(str, alias.choices)) if isinstance(alias, AliasChoices) else {str(alias)}
-    return names
+    return {"RING_ENV_FILE", *(name for names in all_variables() for name in names)}
 
 
 for _name in _variables():

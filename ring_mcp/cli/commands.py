@@ -61,17 +61,21 @@ def demo(prompt: str | None) -> None:
 @cli.command()
 @click.option("--port", type=click.IntRange(0, 65535), default=8790, show_default=True, help="0 takes a free one.")
 def sandbox(port: int) -> None:
-    """Emulate xAI, Google and ring-filebase on a loopback port, until Ctrl-C."""
-    from ring_mcp.sandbox.app import GOOGLE_PATH, RINGBASE_PATH, XAI_PATH
+    """Emulate the providers and ring-filebase on a loopback port, until Ctrl-C."""
+    from ring_mcp.config_types import variables
+    from ring_mcp.providers.vendors import VENDORS
+    from ring_mcp.sandbox.app import RINGBASE_PATH, SERVICES
     from ring_mcp.sandbox.server import SandboxServer
-    from ring_mcp.sandbox.settings import DEFAULT_GOOGLE_KEY, DEFAULT_RINGBASE_TOKEN, DEFAULT_XAI_KEY
+    from ring_mcp.sandbox.settings import DEFAULT_RINGBASE_TOKEN
 
     def announce(server: SandboxServer) -> None:
         click.echo("SANDBOX: nothing here is real and nothing costs money.")
-        click.echo(f"XAI_API_BASE_URL={server.url}{XAI_PATH}")
-        click.echo(f"XAI_API_KEY={DEFAULT_XAI_KEY}")
-        click.echo(f"GOOGLE_GENAI_BASE_URL={server.url}{GOOGLE_PATH}")
-        click.echo(f"GOOGLE_GENAI_API_KEY={DEFAULT_GOOGLE_KEY}")
+        for vendor in VENDORS:
+            if vendor.name in SERVICES:
+                path, key = SERVICES[vendor.name]
+                named = variables(vendor.settings)
+                click.echo(f"{named['base_url'][0]}={server.url}{path}")
+                click.echo(f"{named['key'][0]}={key}")
         click.echo(f"RINGBASE_API_URL={server.url}{RINGBASE_PATH}")
         click.echo(f"RINGBASE_API_TOKEN={DEFAULT_RINGBASE_TOKEN}")
         click.echo(f"ring-mcp against it: RING_SANDBOX={server.url}")

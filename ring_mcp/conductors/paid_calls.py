@@ -9,13 +9,14 @@ from decimal import Decimal
 from ring_mcp.clock import Clock
 from ring_mcp.conductors.results import JobResult, QuoteLine, job_result, quote_result
 from ring_mcp.conductors.signed_urls import for_caller
-from ring_mcp.domain import MAKERS, Caps, Failure, Job, MediaKind, Plan, VideoPlan, cap_left, usd
+from ring_mcp.domain import Caps, Failure, Job, MediaKind, Plan, VideoPlan, cap_left, usd
 from ring_mcp.errors import GenerationTimeout, LedgerError
 from ring_mcp.jobs.inputs import MediaInputs
 from ring_mcp.jobs.opening import Opening
 from ring_mcp.jobs.queue.base import JobQueue
 from ring_mcp.jobs.watch import JobWatch, OnProgress
 from ring_mcp.ledger.base import Ledger
+from ring_mcp.providers.vendors import title_of
 from ring_mcp.storage.base import Storage
 
 _LATE_S = 60.0
@@ -122,7 +123,7 @@ class PaidCalls:
             return job
         text = f"{job.kind.capitalize()} generation timed out after {self._timeouts_s[job.kind] * 1000:.0f}ms"
         if job.provider_request_id:
-            text += f"; the job is kept ({MAKERS[job.plan.provider]} request {job.provider_request_id})"
+            text += f"; the job is kept ({title_of(job.plan.provider)} request {job.provider_request_id})"
         late = GenerationTimeout(text)
         failure = Failure(code=late.code, message=text, billed="unknown", retryable=True, next_action=late.next_action)
         return replace(job, failure=failure)

@@ -10,7 +10,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from ring_mcp.domain import MAKERS, Output
+from ring_mcp.domain import Output
 from ring_mcp.errors import ProviderBadReply
 from ring_mcp.providers.base import Downloaded, Finished
 
@@ -75,11 +75,10 @@ def _write_for_good(path: Path, content: bytes) -> None:
 
 def _decoded(data_url: str, provider: str) -> bytes:
     """The picture inside a data URL. Raises ProviderBadReply if there is none."""
-    maker = MAKERS.get(provider, provider)
     try:
         content = base64.b64decode(data_url.partition(",")[2], validate=True)
     except ValueError as exc:
-        raise ProviderBadReply(f"{maker} returned image data that is not base64", provider=provider) from exc
+        raise ProviderBadReply(f"{provider} returned image data that is not base64", provider=provider) from exc
     if not content:
-        raise ProviderBadReply(f"{maker} returned image data without a picture in it", provider=provider)
+        raise ProviderBadReply(f"{provider} returned image data without a picture in it", provider=provider)
     return content

@@ -21,7 +21,7 @@ from ring_mcp.sandbox.google_replies import GoogleRefusal, answer_google_refusal
 from ring_mcp.sandbox.media_files import MediaFiles
 from ring_mcp.sandbox.replies import BareRefusal, XaiRefusal
 from ring_mcp.sandbox.ringbase import Ringbase, RingbaseRefusal
-from ring_mcp.sandbox.settings import SandboxRefusal
+from ring_mcp.sandbox.settings import DEFAULT_GOOGLE_KEY, DEFAULT_XAI_KEY, SandboxRefusal
 from ring_mcp.sandbox.state import SandboxState
 from ring_mcp.sandbox.studio import Studio
 from ring_mcp.sandbox.xai_account import XaiAccount
@@ -31,6 +31,9 @@ from ring_mcp.sandbox.xai_videos import XaiVideos
 XAI_PATH = "/xai/v1"
 GOOGLE_PATH = "/google/v1beta"
 RINGBASE_PATH = "/ringbase"
+
+SERVICES = {"xai": (XAI_PATH, DEFAULT_XAI_KEY), "google": (GOOGLE_PATH, DEFAULT_GOOGLE_KEY)}
+"""The makers of media that are played: under which path, and to which key, each answers."""
 
 
 def create_app(state: SandboxState) -> ASGIApp:
@@ -70,7 +73,7 @@ def _routes(state: SandboxState, studio: Studio) -> list[BaseRoute]:
     ]
 
     async def index(_: Request) -> Response:
-        services = {"xai": f"{state.base_url}{XAI_PATH}", "google": f"{state.base_url}{GOOGLE_PATH}"}
+        services = {name: f"{state.base_url}{path}" for name, (path, _) in SERVICES.items()}
         return JSONResponse({"sandbox": True, **services, "control": "/control/faults"})
 
     return [

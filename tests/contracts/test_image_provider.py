@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from provider_services import KEYS, OLD_SPELLING, PRESETS, TODAY, WRONG_KEY, InstantClock, connected
+from provider_services import KEYS, MAKERS, OLD_SPELLING, PRESETS, TODAY, WRONG_KEY, InstantClock, opened_maker
 
 from ring_mcp.domain import ImagePlan, ImageRequest
 from ring_mcp.errors import (
@@ -36,8 +36,6 @@ from ring_mcp.errors import (
 from ring_mcp.media.identify import hash_file, identify
 from ring_mcp.plans.image import ImageSettings, plan_image
 from ring_mcp.providers.base import Accepted, Finished, Inputs, MediaProvider, Running
-from ring_mcp.providers.google.images import GoogleImages
-from ring_mcp.providers.xai.images import XaiImages
 from ring_mcp.sandbox.fault_kinds import FAULT_KINDS
 from ring_mcp.sandbox.server import SandboxServer
 
@@ -133,10 +131,7 @@ class Service:
 @asynccontextmanager
 async def opened(name: str, sandbox: SandboxServer, spool: Path, key: str) -> AsyncIterator[Service]:
     clock = InstantClock()
-    async with connected(name, sandbox, clock, key) as http:
-        provider: MediaProvider = XaiImages(http, has_key=bool(key), clock=clock)
-        if name == "google":
-            provider = GoogleImages(http, has_key=bool(key), token_prices=PRESETS.token_prices(), clock=clock)
+    async with opened_maker("image", name, sandbox, clock, key) as provider:
         yield Service(name, provider, sandbox, clock, spool)
 
 
@@ -150,7 +145,7 @@ def running() -> Iterator[SandboxServer]:
         yield sandbox
 
 
-@pytest.fixture(params=KEYS)
+@pytest.fixture(params=MAKERS["image"])
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

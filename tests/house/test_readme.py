@@ -10,16 +10,14 @@ import subprocess
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import click
 import pytest
-from pydantic import AliasChoices
 
 from ring_mcp import __version__, errors
 from ring_mcp.app import open_app
 from ring_mcp.cli.commands import cli
-from ring_mcp.config import Config, load_config
+from ring_mcp.config import Config, all_variables, load_config
 from ring_mcp.domain import ImageRequest
 from ring_mcp.errors import ConfigError, InvalidRequest, ProviderAuthError, RingError, Unauthorized
 from ring_mcp.jobs.watch import PROGRESS_INTERVAL_S
@@ -202,15 +200,6 @@ def test_what_google_makes_in_the_modes_is_that_of_the_presets() -> None:
     assert set(re.findall(r"(\d+p) at (\$[0-9.]+[0-9])", told)) == said
 
 
-def variables() -> dict[tuple[str, ...], Any]:
-    """Variable names of each setting, with its default."""
-    found = {}
-    for field in Config.model_fields.values():
-        alias = field.validation_alias
-        found[tuple(map(str, alias.choices)) if isinstance(alias, AliasChoices) else (str(alias),)] = field.default
-    return found
-
-
 def as_written(default: object) -> str:
     if default is None or default == ():
         return "–"
@@ -223,12 +212,12 @@ def test_the_table_of_variables_is_the_configuration() -> None:
     told = {tuple(quoted(row[0])): row[1] for row in table("variable")}
 
     assert told.pop(("RING_ENV_FILE",)) == "–"  # it names the file that the others are read from
-    assert told == {names: as_written(default) for names, default in variables().items()}
+    assert told == {names: as_written(default) for names, default in all_variables().items()}
     assert all(row[2] for row in table("variable"))
 
 
 def test_variables_elsewhere_in_the_readme_exist() -> None:
-    known = {name for names in variables() for name in names} | {"RING_ENV_FILE", "RING_TEST_DATABASE_URL"}
+    known = {name for names in all_variables() for name in names} | {"RING_ENV_FILE", "RING_TEST_DATABASE_URL"}
     named = set(re.findall(r"\b(?:RING|XAI|GOOGLE|RINGBASE|IMAGE_GEN|VIDEO_GEN|FILE|LOCAL|DATABASE)_[A-Z_]+\b", README))
 
     assert named <= known

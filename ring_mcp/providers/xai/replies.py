@@ -13,7 +13,6 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from ring_mcp.domain.media import FILE_ID
 from ring_mcp.errors import (
     ContentRefused,
     CreditsExhausted,
@@ -26,6 +25,7 @@ from ring_mcp.errors import (
     RateLimited,
 )
 from ring_mcp.providers.http import Reply, one_line, retry_after_s
+from ring_mcp.providers.xai.vendor import FILE_ID
 
 PROVIDER = "xai"
 _TICKS_PER_USD = Decimal(10) ** 10
