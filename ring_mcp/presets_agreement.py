@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING
 
 from ring_mcp.domain import MediaKind
+from ring_mcp.providers.base import Vendor
 from ring_mcp.providers.vendors import VENDORS
 
 if TYPE_CHECKING:
     from ring_mcp.presets import Defaults, ModeChoice, Model, Presets, VideoModel
 
 
-def check_agreement(presets: Presets) -> None:
+def check_agreement(presets: Presets, vendors: Sequence[Vendor] = VENDORS) -> None:
     _check_modes(presets)
     _check_defaults(presets.defaults, presets)
     _check_successors("imageModels", presets.image_models)
     _check_successors("videoModels", presets.video_models)
-    _check_vendors(presets)
+    _check_vendors(presets, vendors)
 
 
 def _check_modes(presets: Presets) -> None:
@@ -62,13 +63,13 @@ def _check_successors(table: str, models: Mapping[str, Model]) -> None:
             raise ValueError(f"{table}.{name} retires but has no replacedBy")
 
 
-def _check_vendors(presets: Presets) -> None:
+def _check_vendors(presets: Presets, vendors: Sequence[Vendor]) -> None:
     """Half a vendor is none: what it makes has its rows, and what has rows it makes."""
     tables: Mapping[MediaKind, tuple[str, Mapping[str, Model]]] = {
         "image": ("imageModels", presets.image_models),
         "video": ("videoModels", presets.video_models),
     }
-    for vendor in VENDORS:
+    for vendor in vendors:
         for kind, (table, models) in tables.items():
             mine = [name for name, model in models.items() if model.provider == vendor.name]
             if mine and kind not in vendor.makers:

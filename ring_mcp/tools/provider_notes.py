@@ -85,7 +85,7 @@ def joined(*notes: Notes) -> Notes:
 
 
 def _by_provider(providers: Iterable[ProviderName], fact: Callable[[ProviderName], str]) -> str:
-    """``2k on xAI, 1k on Google``, or the one fact that holds for all."""
+    """``2k on One; 1k on Another``, or the one fact that holds for all."""
     facts = {provider: fact(provider) for provider in providers}
     if len(set(facts.values())) == 1:
         return next(iter(facts.values()))
