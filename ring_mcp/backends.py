@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Mapping
 from typing import cast
 
 from pydantic import SecretStr
 
 from ring_mcp.clock import Clock, SystemClock
-from ring_mcp.config import Config
+from ring_mcp.config import Config, child_environment, dump_config
 from ring_mcp.domain import MediaKind
 from ring_mcp.jobs.queue.base import JobQueue
 from ring_mcp.jobs.runner import JobRunner
@@ -161,4 +164,24 @@ def open_queue(config: Config, ledger: Ledger, runner: JobRunner, clock: Clock) 
     """Who carries jobs on."""
     from ring_mcp.jobs.queue.in_process import InProcessQueue
 
-    return InProcessQueue(ledger, runner, clock)
+    return InProcessQueue(ledger, runner, clock, drain_s=config.drain_s)
+
+
+def start_courier(config: Config, theirs: socket.socket) -> int:
+    """Start ``ring_mcp.courier`` at the other end of the socket, detached from terminal, group and parent.
+
+    Returns its process id. Raises OSError.
+    """
+    process = subprocess.Popen(  # noqa: S603 - our own module, and a number
+        [sys.executable, "-m", "ring_mcp.courier", str(theirs.fileno())],
+        pass_fds=(theirs.fileno(),),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,  # a host may wait until all who hold its pipe have gone
+        env=child_environment(),
+        start_new_session=True,
+    )
+    told, _ = process.communicate(dump_config(config).encode())  # it forks and ends: the courier is nobody's child
+    if process.returncode != 0:
+        raise OSError(f"it cannot be started (exit status {process.returncode})")
+    return int(told)

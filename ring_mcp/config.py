@@ -7,12 +7,22 @@ file that RING_ENV_FILE names), then presets.json, then the defaults here.
 from __future__ import annotations
 
 import difflib
+import json
 import os
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    SerializeAsAny,
+    ValidationError,
+    field_validator,
+)
 
 from ring_mcp.config_types import (
     NAME_ALONE,
@@ -30,7 +40,7 @@ from ring_mcp.config_types import (
 from ring_mcp.domain import Caps
 from ring_mcp.errors import ConfigError
 from ring_mcp.providers.base import VendorSettings
-from ring_mcp.providers.vendors import VENDORS, ProviderName
+from ring_mcp.providers.vendors import BY_NAME, VENDORS, ProviderName
 
 DEFAULT_ACTOR_ID = "ring-mcp-service"
 
@@ -43,7 +53,7 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, populate_by_name=True)
 
-    vendors: Mapping[str, VendorSettings]
+    vendors: Mapping[str, SerializeAsAny[VendorSettings]]
 
     image_gen_provider: Annotated[ProviderName, BeforeValidator(lower), env("IMAGE_GEN_PROVIDER")] = VENDORS[0].name
     image_gen_poll_timeout_ms: Annotated[int, Field(gt=0), env("IMAGE_GEN_POLL_TIMEOUT_MS")] = 120_000
@@ -99,6 +109,11 @@ class Config(BaseModel):
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], BeforeValidator(lower), env("RING_LOG_LEVEL")
     ] = "warning"
+
+    @field_validator("vendors", mode="before")
+    @classmethod
+    def _each_as_its_own(cls, vendors: Mapping[str, Any]) -> dict[str, VendorSettings]:
+        return {name: BY_NAME[name].settings.model_validate(settings) for name, settings in vendors.items()}
 
     @field_validator("service_tokens")
     @classmethod
@@ -167,6 +182,19 @@ def load_config(environ: Mapping[str, str] | None = None, *, folder: Path | None
     if config is None or problems:
         raise ConfigError(problems)
     return config
+
+
+def dump_config(config: Config) -> str:
+    """The whole configuration as JSON, secrets included: for a process of ours, through a pipe."""
+    return json.dumps(
+        config.model_dump(),
+        default=lambda value: value.get_secret_value() if isinstance(value, SecretStr) else str(value),
+    )
+
+
+def restore_config(text: str) -> Config:
+    """What ``dump_config`` wrote; nothing is read from the environment or from files."""
+    return Config.model_validate(json.loads(text))
 
 
 def _set(variables: Mapping[str, str | None]) -> dict[str, str]:

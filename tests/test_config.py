@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from ring_mcp.config import all_variables, child_environment, load_config
+from ring_mcp.config import all_variables, child_environment, dump_config, load_config, restore_config
 from ring_mcp.errors import ConfigError
+from ring_mcp.providers.google.vendor import GoogleSettings
+from ring_mcp.providers.xai.vendor import XaiSettings
 
 
 def problems(environ: dict[str, str], folder: Path) -> str:
@@ -147,6 +149,22 @@ def test_secrets_do_not_print(tmp_path: Path) -> None:
     assert [token.get_secret_value() for token in config.service_tokens] == ["svc-s3cret", "other-s3cret"]
     assert "s3cret" not in repr(config)
     assert "s3cret" not in str(config)
+
+
+def test_a_process_of_ours_gets_the_same_configuration_through_a_pipe(tmp_path: Path) -> None:
+    environ = {
+        "XAI_API_KEY": "xai-s3cret",
+        "XAI_VIDEO_DEFAULT_DURATION": "7",
+        "GOOGLE_GENAI_BASE_URL": "https://proxy.example.org",
+        "RING_MAX_USD_PER_DAY": "3.50",
+        "RING_MCP_SERVICE_TOKENS": "a-token",
+        "RING_STATE_DIR": str(tmp_path),
+    }
+    config = load_config(environ, folder=tmp_path)
+    restored = restore_config(dump_config(config))
+    assert restored == config
+    assert [type(settings) for settings in restored.vendors.values()] == [XaiSettings, GoogleSettings]
+    assert restored.own_endpoints == {"google"}
 
 
 @pytest.mark.parametrize("tokens", ["alice=", "a-token, bob==", "="])

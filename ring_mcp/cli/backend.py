@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import click
 
 from ring_mcp.domain import DRIVEN, JobState, MediaKind
+from ring_mcp.scripted.base import Maker, OnState
 
 if TYPE_CHECKING:
     from ring_mcp.app import App
-    from ring_mcp.clients.gateway import OnState
     from ring_mcp.clients.in_process import InProcessMaker
     from ring_mcp.config import Config
 
@@ -32,17 +32,8 @@ gateway_option = click.option(
 )
 
 
-class Backend(Protocol):
-    """``data`` is what the tools answer. Every method raises RingError."""
-
-    async def create(
-        self, kind: MediaKind, arguments: Mapping[str, Any], wait_s: float, on_state: OnState
-    ) -> dict[str, Any]: ...
-
-    async def job(self, job_id: str, wait_s: float, on_state: OnState) -> dict[str, Any]: ...
-
-    async def look(self, job_id: str) -> dict[str, Any]:
-        """How a job stands, without carrying it on."""
+class Backend(Maker, Protocol):
+    """Whoever makes what a person types: this process, or a server behind its gateway."""
 
     async def leave(self, job_id: str) -> dict[str, Any]:
         """See that the job goes on without us, and say how it stands."""

@@ -10,15 +10,15 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import httpx2
 
 from ring_mcp.domain import DRIVEN, MediaKind
 from ring_mcp.errors import ConfigError, RingError, Unauthorized
+from ring_mcp.scripted.base import OnState
 
-OnState = Callable[[str, str, int], None]
 """Told of job id, state, and the provider's own 0 to 100."""
 
 PREFIX = "/api/mcp/v1"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ring_mcp.conductors.image import ImageConductor
@@ -11,11 +11,10 @@ from ring_mcp.conductors.results import JobResult
 from ring_mcp.conductors.video import VideoConductor
 from ring_mcp.domain import Job, MediaKind
 from ring_mcp.errors import NotFound
+from ring_mcp.scripted.base import OnState
 from ring_mcp.tools.image_create import ImageCreateArguments
 from ring_mcp.tools.job_answers import JobFailed
 from ring_mcp.tools.video_create import VideoCreateArguments
-
-OnState = Callable[[str, str, int], None]
 
 
 class InProcessMaker:

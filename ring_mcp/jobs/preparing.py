@@ -57,7 +57,8 @@ class Preparing:
         if still.state is not JobState.DONE:
             reason = still.failure.message if still.failure else f"its job {still.id} is {still.state}"
             billed = still.failure.billed if still.failure else "unknown"
-            failed = FirstFrameFailed(f"the first frame failed, the video was not started: {reason}")
+            again = "Call again." if billed == "no" else None
+            failed = FirstFrameFailed(f"the first frame failed, the video was not started: {reason}", next_action=again)
             await record.write(self._end_unsent(record.job, failed, billed=billed))
             return PARK
         made = {"made_frame": still.assets[0], "made_frame_billed_usd": still.billed_usd}

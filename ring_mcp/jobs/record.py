@@ -25,6 +25,7 @@ class JobRecord:
     """The job that is being driven: ``job`` is its newest state, ``on_change`` is told of each.
 
     ``is_orphan``: it was taken over in the middle of a submit, whose answer can only come to somebody else.
+    ``is_carried``: its request is made by the courier, which need not be waited for.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class JobRecord:
         self._owed: list[AuditRecord] = []
         self._in_doubt: list[tuple[datetime, str | None]] = []
         self.is_behind = False
+        self.is_carried = False
         self.is_orphan = job.state is JobState.SUBMITTING
 
     @property

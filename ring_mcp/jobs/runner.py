@@ -92,6 +92,7 @@ class JobRunner:
         async with self._catching_up:
             if not self._has_caught_up:
                 await self._write_ahead.replay(self._ledger)
+                await self._steps.apply_late_answers(self._ledger)
                 self._has_caught_up = True
 
     async def _step_on(self, record: JobRecord) -> None:

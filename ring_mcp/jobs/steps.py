@@ -18,6 +18,7 @@ from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.rendering import Rendering
 from ring_mcp.jobs.storing import Storing
 from ring_mcp.jobs.submitting import Submitting
+from ring_mcp.ledger.base import Ledger
 
 
 class Steps:
@@ -27,6 +28,10 @@ class Steps:
         self._submitting = submitting
         self._rendering = rendering
         self._storing = storing
+
+    async def apply_late_answers(self, ledger: Ledger) -> None:
+        """Bring home what couriers of dead processes were answered. Raises LedgerError."""
+        await self._submitting.apply_late_answers(ledger)
 
     async def advance(self, record: JobRecord, driving_since: datetime, tries: int) -> Pause | None:
         """Take the next step; None means "go on at once". ``tries``: how many steps in a row have failed so far.

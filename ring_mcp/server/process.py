@@ -78,7 +78,7 @@ async def _serve_stdio(config: Config, wire: int) -> None:
             links=config.result_links,
         )
         _collect_garbage_again()
-        await serve_stdio(server, wire, closing=stack.aclose)
+        await serve_stdio(server, wire, closing=stack.aclose, drain_s=config.drain_s)
 
 
 async def _serve_http(config: Config, host: str, port: int) -> None:

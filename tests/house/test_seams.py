@@ -154,6 +154,23 @@ def strangers(package: Path) -> set[str]:
     return found
 
 
+def acquaintances(package: Path) -> set[str]:
+    """Modules in one vendor's folder that import from another's."""
+    found = set()
+    for path in package.glob("providers/*/*.py"):
+        imported = re.findall(r"ring_mcp\.providers\.(\w+)\.", path.read_text())
+        if set(imported) - {path.parent.name}:
+            found.add(path.relative_to(package).as_posix())
+    return found
+
+
+def test_vendors_do_not_know_each_other(tmp_path: Path) -> None:
+    assert acquaintances(PACKAGE) == set()
+    (tmp_path / "providers" / "acme").mkdir(parents=True)
+    (tmp_path / "providers" / "acme" / "videos.py").write_text("from ring_mcp.providers.xai.replies import usd_of\n")
+    assert acquaintances(tmp_path) == {"providers/acme/videos.py"}
+
+
 def test_no_shared_module_names_a_vendor() -> None:
     """But for the list, and for Ring's legacy command, which is for one of them by its definition."""
     assert strangers(PACKAGE) == {"providers/vendors.py", "cli/direct.py"}

@@ -142,8 +142,8 @@ def _of_the_clip(name: str, fate: Fate, **more: Any) -> Point:
 
 
 FRAME_POINTS = [
-    _of_the_clip("job on disk, no still yet", Fate(at="open", when="after")),
-    _of_the_still("job on disk, nothing sent", Fate(at="open", when="after")),
+    _of_the_clip("both jobs on disk, nothing sent", Fate(at="open", when="after")),
+    _of_the_still("before the intent is on disk", Fate(at="save", when="before", state="submitting")),
     _of_the_still(
         "reply here, id not on disk",
         Fate(at="save", when="before", state="rendering"),

@@ -124,7 +124,8 @@ class DoomedLedger:
         return getattr(self._ledger, name)
 
     async def open(self, job: Job, caps: Caps, still: Job | None = None) -> Opened:
-        self._reaper.look_at(job)
+        for opened_here in (job, still) if still is not None else (job,):
+            self._reaper.look_at(opened_here)
         await self._reaper.passes("open", "before", job.id, job.kind)
         opened = await self._ledger.open(job, caps, still)
         await self._reaper.passes("open", "after", job.id, job.kind)
@@ -204,7 +205,7 @@ async def _serve(config: Config, wire: int, fate: Fate) -> None:
             identify=lambda ctx: config.actor_id,
             links=config.result_links,
         )
-        await serve_stdio(server, wire, closing=stack.aclose)
+        await serve_stdio(server, wire, closing=stack.aclose, drain_s=config.drain_s)
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -122,6 +123,7 @@ class RingProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            start_new_session=True,
         )
         assert self._process.stdout is not None
         assert self._process.stderr is not None
@@ -252,6 +254,25 @@ class RingProcess:
 
     def signal(self, number: int) -> None:
         self._process.send_signal(number)
+
+    def kill_group(self) -> None:
+        """End it with its whole process group, as hosts do that started it in one of its own."""
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self.wait()
+
+    def kill_tree(self) -> None:
+        """End it with everything that descends from it, as hosts do that walk the table of processes."""
+        parents = {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                parents[int(folder.name)] = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
+        doomed = {self._process.pid}
+        while more := {pid for pid, parent in parents.items() if parent in doomed} - doomed:
+            doomed |= more
+        for pid in doomed:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.wait()
 
     def kill(self) -> None:
         """End it as a power cut would."""

@@ -30,6 +30,7 @@ def judge(reply: Reply) -> None:
 class AcmeMaker:
     name = "acme"
     fetches_inputs = False
+    answers_with_result = False
 
     def __init__(self, kind: MediaKind, connection: Connection) -> None:
         self._kind, self._http, self._has_key = kind, connection.http, connection.has_key

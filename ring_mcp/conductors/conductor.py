@@ -1,0 +1,71 @@
+"""What both conductors are: ``quote`` says what a request would cost, ``generate`` makes it. Both use the one plan."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, Generic, TypeVar
+
+from ring_mcp.clock import Clock
+from ring_mcp.conductors.paid_calls import PaidCalls
+from ring_mcp.conductors.results import JobResult
+from ring_mcp.domain import ImageRequest, Plan, VideoRequest
+from ring_mcp.jobs.inputs import MediaInputs
+from ring_mcp.jobs.watch import OnProgress
+from ring_mcp.presets import Presets
+
+RequestT = TypeVar("RequestT", ImageRequest, VideoRequest)
+ResultT = TypeVar("ResultT", bound=JobResult)
+SettingsT = TypeVar("SettingsT")
+
+
+class Conductor(ABC, Generic[RequestT, ResultT, SettingsT]):
+    """``settings``: the operator's defaults for what a request leaves open."""
+
+    result: ClassVar[type[JobResult]]
+
+    def __init__(
+        self, calls: PaidCalls, inputs: MediaInputs, presets: Presets, settings: SettingsT, clock: Clock
+    ) -> None:
+        self._calls = calls
+        self._inputs = inputs
+        self._presets = presets
+        self._settings = settings
+        self._clock = clock
+
+    async def quote(self, request: RequestT) -> ResultT:
+        """The plan with each price, the total, and what the caps leave; nothing is spent or written.
+
+        Raises what ``generate`` raises, but for CapExceeded: a cap that would refuse is a warning.
+        """
+        return self._checked(await self._calls.quote(await self.check(request)))
+
+    async def generate(
+        self,
+        request: RequestT,
+        *,
+        actor_id: str,
+        wait_s: float | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> ResultT:
+        """Make what was asked for and wait for it, at most ``wait_s`` seconds (None: as long as it takes).
+
+        A failure of provider or storage is in the result (``success`` False); it is raised only before anything was
+        started: InvalidRequest, ModelRetired, ProviderAuthError (no key), CapExceeded, LedgerError, StorageError.
+        A caller that is cancelled leaves; the job goes on.
+        """
+        result = await self._calls.make(
+            await self.check(request),
+            actor_id=actor_id,
+            idempotency_key=request.idempotency_key,
+            wait_s=wait_s,
+            on_progress=on_progress,
+        )
+        return self._checked(result)
+
+    @abstractmethod
+    async def check(self, request: RequestT) -> Plan:
+        """The plan, once its provider and everything that it takes in were looked at. Spends nothing."""
+
+    def _checked(self, result: JobResult) -> ResultT:
+        assert isinstance(result, self.result)
+        return result  # type: ignore[return-value]  # the subclass names the type twice, for it and for us

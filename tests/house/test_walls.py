@@ -1,0 +1,53 @@
+"""The walls of the house stand: each is broken once, in a copy, and the linter must see it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LINT = "import sys; from importlinter.cli import lint_imports_command; sys.exit(lint_imports_command())"
+
+VIOLATIONS = {
+    "a call goes down, never up": ("ring_mcp/storage/planted.py", "import ring_mcp.conductors.results"),
+    "the engine's steps stand above their record": ("ring_mcp/jobs/record.py", "import ring_mcp.jobs.steps"),
+    "only backends.py names concrete adapters": ("ring_mcp/tools/planted.py", "import ring_mcp.storage.s3"),
+    "only vendors.py names vendors": ("ring_mcp/plans/planted.py", "import ring_mcp.providers.xai.replies"),
+    "backends of a seam do not know each other": ("ring_mcp/storage/s3.py", "import ring_mcp.storage.local"),
+    "the sandbox plays a stranger": ("ring_mcp/sandbox/planted.py", "import ring_mcp.errors"),
+    "a script is read, compiled and recorded without the machinery": (
+        "ring_mcp/scripted/compiler.py",
+        "import ring_mcp.ledger.base",
+    ),
+    "mcp where the protocol is spoken": ("ring_mcp/conductors/planted.py", "import mcp_types"),
+    "psycopg in the PostgreSQL ledger alone": ("ring_mcp/planted.py", "import psycopg"),
+    "obstore in the S3 storage alone": ("ring_mcp/scripted/planted.py", "import obstore"),
+    "httpx2 where connections are made": ("ring_mcp/clock.py", "import httpx2"),
+    "av where clips are opened": ("ring_mcp/jobs/planted.py", "import av"),
+    "Pillow where pictures are opened": ("ring_mcp/plans/planted.py", "import PIL.Image"),
+}
+"""For each wall a module, new or old, and the line that may not stand in it."""
+
+
+def test_every_wall_has_a_violation_planted() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    assert {contract["name"] for contract in contracts} == set(VIOLATIONS)
+
+
+@pytest.mark.parametrize("wall", VIOLATIONS)
+def test_a_planted_violation_breaks_its_wall(wall: str, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "ring_mcp", tmp_path / "ring_mcp", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    name, line = VIOLATIONS[wall]
+    with (tmp_path / name).open("a") as module:
+        module.write(f"\n{line}\n")
+    done = subprocess.run(
+        [sys.executable, "-c", LINT], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert re.search(rf"^{re.escape(wall)} BROKEN( \(.*\))?$", done.stdout, re.MULTILINE), done.stdout + done.stderr
