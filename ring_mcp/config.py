@@ -119,7 +119,7 @@ class Config(BaseModel):
     @classmethod
     def _no_name_without_token(cls, tokens: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
         if any(NAME_ALONE.fullmatch(token.get_secret_value()) for token in tokens):
-            raise ValueError("has a name with no token behind its '='")
+            raise ValueError("has a name with no token after its '='")
         return tokens
 
     @field_validator("image_gen_storage_prefix", "video_gen_storage_prefix")

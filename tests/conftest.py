@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import signal
 import sys
 from typing import Any
 
@@ -16,6 +17,11 @@ def _variables() -> set[str]:
 
 for _name in _variables():
     os.environ.pop(_name, None)
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # As a job in the background; the processes that tests start would inherit it, and some are sent a Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _only_loopback(event: str, arguments: tuple[Any, ...]) -> None:

@@ -170,7 +170,7 @@ def test_a_process_of_ours_gets_the_same_configuration_through_a_pipe(tmp_path: 
 @pytest.mark.parametrize("tokens", ["alice=", "a-token, bob==", "="])
 def test_a_name_without_a_token_is_not_taken_for_a_token(tokens: str, tmp_path: Path) -> None:
     text = problems({"RING_MCP_SERVICE_TOKENS": tokens}, tmp_path)
-    assert text == "RING_MCP_SERVICE_TOKENS: has a name with no token behind its '='"
+    assert text == "RING_MCP_SERVICE_TOKENS: has a name with no token after its '='"
 
 
 def test_a_token_may_end_in_padding(tmp_path: Path) -> None:

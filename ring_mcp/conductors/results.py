@@ -93,7 +93,7 @@ class JobResult(Wire):
     served_model: str | None = None
     warnings: tuple[str, ...] | None = None
     sandbox: bool | None = Field(None, description="True: made by the built-in sandbox, not by a provider.")
-    joined: bool | None = Field(None, description="True: an identical request stood already; nothing new was paid.")
+    joined: bool | None = Field(None, description="True: an identical request was there already; nothing new was paid.")
     next_action: str | None = None
     dry_run: bool | None = None
     prices: tuple[QuoteLine, ...] | None = None

@@ -51,7 +51,7 @@ def check_inputs(
     if given_images > most:
         takes = f"takes at most {most} reference images" if most else "takes no reference images"
         others = counted(takers(presets.video_models, lambda m: m.max_reference_images))
-        raise InvalidRequest(f"model {name} {takes}, got {given_images}; possible are {others}")
+        raise InvalidRequest(f"model {name} {takes}, got {given_images}; the limits are {others}")
     if duration_s > model.max_reference_duration_s:
         raise InvalidRequest(
             f"duration may be {model.max_reference_duration_s} seconds at most with referenceImages for {name}, "

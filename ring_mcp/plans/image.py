@@ -119,7 +119,7 @@ def _check_references(request: ImageRequest, name: str, model: ImageModel, prese
     if given > most:
         takes = f"takes at most {most} reference images" if most else "takes no reference images"
         others = counted(takers(presets.image_models, lambda m: m.max_input_images))
-        raise InvalidRequest(f"model {name} {takes}, got {given}; possible are {others}")
+        raise InvalidRequest(f"model {name} {takes}, got {given}; the limits are {others}")
 
 
 def _ratio_of_edit(request: ImageRequest, model: ImageModel, default: str, warnings: list[str]) -> str:

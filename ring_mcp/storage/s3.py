@@ -211,7 +211,7 @@ def _pieces(file: BinaryIO, media: MediaFile, stopped: threading.Event) -> Itera
     try:
         while piece := file.read(_PIECE_BYTES):
             if stopped.is_set():
-                raise StorageError("the server is stopping; the upload is begun anew at the next start")
+                raise StorageError("the server is stopping; the next start begins the upload again")
             digest.update(piece)
             yield piece
     except OSError as exc:

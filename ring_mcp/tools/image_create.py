@@ -22,9 +22,9 @@ Makes one or more images from a text prompt on the operator's own provider key, 
 URLs. It costs money ({usd} per image; dryRun: true tells the price without spending).
 
 The result's text starts with the URL of the first image; data.images has every image with size, type and record id. \
-If it takes longer than waitSeconds, the answer has state and jobId instead: call ring-job-get with that jobId, do not \
-call this tool again. An identical call while one is under way joins it and pays nothing; after the result was \
-delivered it is a new paid request.
+If it takes longer than waitSeconds, the answer has state and jobId instead: call ring-job-get with that jobId, and do \
+not call this tool again. An identical call while one is under way attaches to it and pays nothing; once the result \
+has been delivered, it is a new paid request.
 
 Example: {"prompt": "a lighthouse at dusk, oil painting", "aspectRatio": "16:9", "purpose": "news-featured"}"""
 

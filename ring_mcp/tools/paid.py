@@ -21,7 +21,7 @@ IdempotencyKey = Annotated[
 
 Wait = Annotated[
     WaitSeconds | None,
-    Field(description="How long to wait for the result before answering with its state. Default: 50."),
+    Field(description="How many seconds to wait for the result before answering with its state. Default: 50."),
 ]
 
 

@@ -30,8 +30,8 @@ key, stores it, and returns a permanent URL. It costs money ({usd} a second; dry
 without spending).
 
 A clip usually takes one to five minutes, longer than this call waits: the answer then has state and jobId. Call \
-ring-job-get with that jobId until the clip is there; do not call this tool again for the same clip. An identical call \
-while one is under way joins it and pays nothing.
+ring-job-get with that jobId until the clip is there, and do not call this tool again for the same clip. An identical \
+call while one is under way attaches to it and pays nothing.
 
 qualityMode: draft (480p from text, the default), draft_i2v (480p from an image), production (720p from text), \
 production_i2v (720p from an image). draft with imageUrl or firstFramePrompt becomes draft_i2v by itself. \
@@ -75,7 +75,9 @@ class VideoCreateArguments(Arguments):
     extend: Whole | None = Field(
         None, description="Whole seconds to add to the clip of sourceVideoUrl; the result has both in one file."
     )
-    remaster_from_video_url: Text | None = Field(None, description="Another name of sourceVideoUrl, which wins.")
+    remaster_from_video_url: Text | None = Field(
+        None, description="Another name for sourceVideoUrl, which wins if both are given."
+    )
     remaster: bool = Field(False, description="true: make it at 720p; with sourceVideoUrl: edit that clip.")
     remaster_from_request_id: ShortText | None = Field(
         None, description="The requestId of the draft, kept in the audit row."

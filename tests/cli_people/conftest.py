@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cli_people.people import ALICE, BOB, Person, environment, serving
-from server.shared_servers import running, sandbox
 
 from ring_mcp.sandbox.server import SandboxServer
+from tests.cli_people.people import ALICE, BOB, Person, environment, serving
+from tests.server.shared_servers import running, sandbox
 
 __all__ = ["running", "sandbox"]
 

@@ -19,7 +19,7 @@ LIMIT_S = 20.0
 
 @contextlib.asynccontextmanager
 async def running(
-    sandbox: SandboxServer, state: Path, *, ledger: Ledger | None = None, **variables: str
+    sandbox: SandboxServer, state: Path, ledger: Ledger | None = None, /, **variables: str
 ) -> AsyncIterator[App]:
     """An open app. Keyword arguments in capitals are settings."""
     settings = {"RING_SANDBOX": sandbox.url, "RING_STATE_DIR": str(state), "VIDEO_GEN_POLL_INTERVAL_MS": "20"}

@@ -14,8 +14,6 @@ from urllib.request import urlopen
 
 import pytest
 from PIL import Image
-from running import ACTOR, charges, running
-from s3_servers import BUCKET, KEY_ID, SECRET, BucketServer, bucket_server
 
 from ring_mcp.app import App
 from ring_mcp.conductors.results import GenerateImageResult, GenerateVideoResult
@@ -29,6 +27,8 @@ from ring_mcp.storage.base import Address
 from ring_mcp.storage.local import LocalStorage
 from ring_mcp.tools.job_answers import answer
 from ring_mcp.tools.job_list import JobListArguments, list_jobs
+from tests.conductors.running import ACTOR, charges, running
+from tests.s3_servers import BUCKET, KEY_ID, SECRET, BucketServer, bucket_server
 
 
 @pytest.fixture

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from fake_clock import FakeClock
-from running import ACTOR, LIMIT_S, charges, job_of, running, settled
 
 from ring_mcp.app import App, open_app
 from ring_mcp.config import load_config
@@ -18,6 +16,8 @@ from ring_mcp.domain import ImageRequest, Job, JobState, VideoRequest
 from ring_mcp.errors import InvalidRequest, ModelRetired, ProviderAuthError
 from ring_mcp.ledger.base import JobQuery
 from ring_mcp.sandbox.server import SandboxServer
+from tests.conductors.running import ACTOR, LIMIT_S, charges, job_of, running, settled
+from tests.fake_clock import FakeClock
 
 BOAT = VideoRequest(prompt="a boat turns into the wind", provider="google", duration_s=3)
 

@@ -8,12 +8,12 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from running import ACTOR, LIMIT_S, charges, job_of, running, settled, spool_is_empty
 
 from ring_mcp.domain import ImageRequest, JobState
 from ring_mcp.errors import CapExceeded, InvalidRequest, ProviderAuthError, StorageError
 from ring_mcp.ledger.base import JobQuery
 from ring_mcp.sandbox.server import SandboxServer
+from tests.conductors.running import ACTOR, LIMIT_S, charges, job_of, running, settled, spool_is_empty
 
 CAT = ImageRequest(prompt="a cat on a wall")
 

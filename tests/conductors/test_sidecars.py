@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ledger_samples import sample_asset, sample_job
-from provenance_samples import signed_jpeg
-from running import ACTOR, running
-from s3_servers import BUCKET, KEY_ID, SECRET, BucketServer, bucket_server
 
 from ring_mcp.app import App
 from ring_mcp.domain import Asset, ImageRequest, JobState, VideoRequest
 from ring_mcp.jobs.sidecars import Parent, Sidecars, sidecar
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.storage.local import LocalStorage
+from tests.conductors.running import ACTOR, running
+from tests.ledger_samples import sample_asset, sample_job
+from tests.provenance_samples import signed_jpeg
+from tests.s3_servers import BUCKET, KEY_ID, SECRET, BucketServer, bucket_server
 
 ON = {"RING_SIDECAR": "on"}
 KITE = ImageRequest(prompt="A kite nobody may read of", aspect_ratio="1:1")

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from running import ACTOR, charges, job_of, running, settled, spool_is_empty
 
 from ring_mcp.domain import ImageRequest, JobState, MediaFile, Overlay, Thumbnail, VideoRequest
 from ring_mcp.errors import ProviderUnavailable
@@ -20,8 +19,9 @@ from ring_mcp.jobs.thumbnails import Thumbnails
 from ring_mcp.media.identify import hash_file, identify
 from ring_mcp.providers.base import Downloaded
 from ring_mcp.sandbox.server import SandboxServer
-from ring_mcp.storage.base import Storage
+from ring_mcp.storage.base import Storage, StoredFile
 from ring_mcp.storage.local import LocalStorage
+from tests.conductors.running import ACTOR, charges, job_of, running, settled, spool_is_empty
 
 TITLE = Thumbnail(template="title_card", overlays=(Overlay(text="Лодка", role="title"),))
 BOAT = VideoRequest(prompt="a boat turns", duration_s=1, thumbnail=TITLE)
@@ -219,7 +219,7 @@ async def test_another_thumbnail_is_another_request_and_the_same_one_joins(
 class _Stuck(LocalStorage):
     """Never comes back from a put."""
 
-    async def put(self, key: str, media: MediaFile, metadata: Mapping[str, str]) -> object:  # type: ignore[override]
+    async def put(self, key: str, media: MediaFile, metadata: Mapping[str, str]) -> StoredFile:
         await asyncio.Event().wait()
         raise AssertionError
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
-from running import ACTOR, charges, job_of, running, settled
 
 from ring_mcp.domain import ImageRequest, JobState, VideoRequest
 from ring_mcp.errors import CapExceeded, InvalidRequest
 from ring_mcp.ledger.base import JobQuery
 from ring_mcp.sandbox.server import SandboxServer
+from tests.conductors.running import ACTOR, charges, job_of, running, settled
 
 BOAT = VideoRequest(prompt="a boat turns into the wind", duration_s=2)
 
@@ -188,7 +189,7 @@ async def test_a_clip_arrives_whatever_a_poll_answers_in_passing(
     ],
 )
 async def test_every_bad_end_says_what_happened_and_whether_it_was_billed(
-    sandbox: SandboxServer, tmp_path: Path, fault: str, options: dict[str, str], state: str, code: str, billed: str
+    sandbox: SandboxServer, tmp_path: Path, fault: str, options: dict[str, Any], state: str, code: str, billed: str
 ) -> None:
     sandbox.state.faults.add(fault, path="/videos/", **options)
     async with running(sandbox, tmp_path) as app:

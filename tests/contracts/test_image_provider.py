@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from provider_services import KEYS, MAKERS, OLD_SPELLING, PRESETS, TODAY, WRONG_KEY, InstantClock, opened_maker
 
 from ring_mcp.domain import ImagePlan, ImageRequest
 from ring_mcp.errors import (
@@ -38,6 +37,16 @@ from ring_mcp.plans.image import ImageSettings, plan_image
 from ring_mcp.providers.base import Accepted, Finished, Inputs, MediaProvider, Running
 from ring_mcp.sandbox.fault_kinds import FAULT_KINDS
 from ring_mcp.sandbox.server import SandboxServer
+from tests.contracts.provider_services import (
+    KEYS,
+    MAKERS,
+    OLD_SPELLING,
+    PRESETS,
+    TODAY,
+    WRONG_KEY,
+    InstantClock,
+    opened_maker,
+)
 
 LIMIT_S = 20.0
 SETTINGS = ImageSettings(
@@ -213,8 +222,9 @@ async def test_everything_that_can_be_planned_is_accepted_at_the_price_of_the_pl
     }
     assert living
     for name, model in living.items():
-        asked = [{"resolution": resolution, "n": n} for resolution in model.resolutions for n in (1, 2, model.max_n)]
-        for each in (*asked, *({"aspect_ratio": ratio} for ratio in model.aspect_ratios)):
+        asked: list[dict[str, Any]] = [{"aspect_ratio": ratio} for ratio in model.aspect_ratios]
+        asked += [{"resolution": resolution, "n": n} for resolution in model.resolutions for n in (1, 2, model.max_n)]
+        for each in asked:
             before_usd = service.billed_usd
             plan = service.plan(model=name, **each)
             await service.submit(plan)
@@ -267,7 +277,7 @@ async def test_fewer_pictures_than_asked_for_come_with_a_warning(service: Servic
 async def test_pictures_that_are_given_are_used_and_billed_or_refused_in_the_plan(service: Service) -> None:
     encoded = base64.b64encode(PNG).decode()
     picture = f"data:image/png;base64,{encoded}"
-    default = PRESETS.defaults.image[service.name].model
+    [default] = [each.model for name, each in PRESETS.defaults.image.items() if name == service.name]
     most = PRESETS.image_models[default].max_input_images
     for count in {min(1, most), most} - {0}:
         service.sandbox.state.books.clear()
@@ -361,15 +371,12 @@ REFUSALS = {
         Refusal("google_blocked", GenerationFailed, "yes", options=(("reason", "MAX_TOKENS"),)),
         Refusal("google_blocked", GenerationFailed, "yes", options=(("reason", "A_WORD_OF_THE_FUTURE"),)),
         *(
-            Refusal("google_error", is_a, billed, options=(("status", status),))
-            for status, is_a, billed in (
-                (400, ProviderRejected, "no"),
-                (403, ProviderAuthError, "no"),
-                (404, ProviderRejected, "no"),
-                (500, ProviderUnavailable, "unknown"),
-                (503, ProviderUnavailable, "unknown"),
-                (504, ProviderUnavailable, "unknown"),
-            )
+            Refusal("google_error", is_a, "no", options=(("status", status),))
+            for status, is_a in ((400, ProviderRejected), (403, ProviderAuthError), (404, ProviderRejected))
+        ),
+        *(
+            Refusal("google_error", ProviderUnavailable, "unknown", options=(("status", status),))
+            for status in (500, 503, 504)
         ),
     ],
 }
@@ -531,7 +538,11 @@ async def test_a_download_that_fails_may_be_repeated_and_costs_nothing_more(
     assert (service.posts, service.accepted) == (1, 1)
 
 
-SLOW = {"slow_reply": {"seconds": 0.0}, "stall": {"seconds": 0.0}, "media_slow": {"bytes_per_s": 10**8}}
+SLOW: dict[str, dict[str, Any]] = {
+    "slow_reply": {"seconds": 0.0},
+    "stall": {"seconds": 0.0},
+    "media_slow": {"bytes_per_s": 10**8},
+}
 FAULTS = [name for name, kind in FAULT_KINDS.items() if kind.where not in ("ringbase", "upload", "video_poll")]
 
 

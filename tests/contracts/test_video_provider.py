@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from provider_services import KEYS, MAKERS, OLD_SPELLING, PRESETS, TODAY, WRONG_KEY, InstantClock, opened_maker
 
 from ring_mcp.domain import Output, VideoPlan, VideoRequest
 from ring_mcp.errors import (
@@ -35,6 +34,16 @@ from ring_mcp.plans.video import VideoSettings, plan_video
 from ring_mcp.providers.base import Accepted, Finished, Inputs, MediaProvider, Running
 from ring_mcp.sandbox.fault_kinds import FAULT_KINDS
 from ring_mcp.sandbox.server import SandboxServer
+from tests.contracts.provider_services import (
+    KEYS,
+    MAKERS,
+    OLD_SPELLING,
+    PRESETS,
+    TODAY,
+    WRONG_KEY,
+    InstantClock,
+    opened_maker,
+)
 
 LIMIT_S = 20.0
 SETTINGS = VideoSettings(
@@ -63,7 +72,7 @@ class Service:
     spool: Path
 
     def plan(self, **asked: Any) -> VideoPlan:
-        asked = {"prompt": "a boat turns into the wind", "duration_s": 3, "provider": self.name} | asked
+        asked = {"prompt": "a boat turns into the wind", "duration_s": 3, "provider": self.name, **asked}
         return plan_video(VideoRequest(**asked), SETTINGS, PRESETS, TODAY.date())
 
     async def submit(
@@ -156,9 +165,10 @@ async def test_a_clip_arrives_whole_and_is_billed_as_quoted(service: Service, tm
 
 
 async def test_everything_that_can_be_planned_is_accepted_at_the_price_of_the_plan(service: Service) -> None:
-    modes = [{"quality_mode": mode, "image_url": PIXEL if "i2v" in mode else None} for mode in PRESETS.modes]
     ratios = PRESETS.video_models[service.plan().model].aspect_ratios
-    for asked in (*modes, *({"aspect_ratio": ratio} for ratio in ratios)):
+    all_asked: list[dict[str, Any]] = [{"aspect_ratio": ratio} for ratio in ratios]
+    all_asked += [{"quality_mode": mode, "image_url": PIXEL if "i2v" in mode else None} for mode in PRESETS.modes]
+    for asked in all_asked:
         before_usd = service.billed_usd
         plan = service.plan(**asked)
         await service.submit(plan, plan.image_url)
@@ -374,7 +384,11 @@ async def test_a_download_that_fails_may_be_repeated_and_costs_nothing_more(
     assert (service.posts, service.accepted) == (1, 1)
 
 
-SLOW = {"slow_reply": {"seconds": 0.0}, "stall": {"seconds": 0.0}, "media_slow": {"bytes_per_s": 10**8}}
+SLOW: dict[str, dict[str, Any]] = {
+    "slow_reply": {"seconds": 0.0},
+    "stall": {"seconds": 0.0},
+    "media_slow": {"bytes_per_s": 10**8},
+}
 FAULTS = [name for name, kind in FAULT_KINDS.items() if kind.where not in ("ringbase", "upload")]
 
 

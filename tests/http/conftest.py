@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from http_reach import TOKENS, HttpRing, environment
-from server.shared_servers import running, sandbox
 
 from ring_mcp.sandbox.server import SandboxServer
+from tests.http.http_reach import TOKENS, HttpRing, environment
+from tests.server.shared_servers import running, sandbox
 
 __all__ = ["running", "sandbox"]
 

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import jsonschema
-from http_reach import ALICE, API, HttpRing
+
+from tests.http.http_reach import ALICE, API, HttpRing
 
 EXAMPLES = 8
 RUN_LIMIT_S = 120

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from http_reach import ALICE, BOB, LONG_S, HttpRing, charges, mcp_client
-
 from ring_mcp.sandbox.server import SandboxServer
+from tests.http.http_reach import ALICE, BOB, LONG_S, HttpRing, charges, mcp_client
 
 WAY = "http 2026-07-28"
 REQUEST = {

@@ -7,10 +7,10 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator
 
-from http_reach import LIMIT_S
 from starlette.types import Receive, Scope, Send
 
 from ring_mcp.server.listener import ImpatientProtocol, bind, listen
+from tests.http.http_reach import LIMIT_S
 
 PIECE = b"x" * 1024 * 1024
 PIECES = 64
@@ -32,7 +32,7 @@ class Streaming:
         if scope["type"] == "lifespan":
             return
         await receive()
-        gone = asyncio.create_task(receive())
+        gone = asyncio.ensure_future(receive())
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"67108864")]})
         for left in reversed(range(PIECES)):
             await send({"type": "http.response.body", "body": PIECE, "more_body": left > 0})

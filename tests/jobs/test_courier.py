@@ -41,7 +41,7 @@ def config(sandbox: SandboxServer, tmp_path: Path) -> Config:
     sandbox.state.reset()
     (tmp_path / "sandbox" / "spool").mkdir(parents=True)
     config = load_config({"RING_SANDBOX": sandbox.url, "RING_STATE_DIR": str(tmp_path)}, folder=tmp_path)
-    return with_sandbox(config, contextlib.ExitStack())
+    return with_sandbox(config, contextlib.AsyncExitStack())
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kill_world import KILLS, LedgerKind, MakeWorld, World
-from postgres_server import fresh_database, server_url
 
 from ring_mcp.sandbox.server import SandboxServer
+from tests.kill.kill_world import KILLS, LedgerKind, MakeWorld, World
+from tests.postgres_server import fresh_database, server_url
 
 
 @pytest.fixture(scope="session")

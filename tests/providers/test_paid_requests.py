@@ -12,20 +12,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from provider_samples import KEY, NOW, InstantClock, connected, image_plan, judge, xai_images
-from raw_server import (
-    LIMIT_S,
-    Connection,
-    RawServer,
-    Script,
-    answering,
-    closing_unread,
-    http,
-    resetting,
-    saying,
-    silent,
-    streaming,
-)
 
 from ring_mcp.errors import (
     ContentRefused,
@@ -41,6 +27,20 @@ from ring_mcp.errors import (
 from ring_mcp.providers.base import Finished, Inputs, Running
 from ring_mcp.providers.google.images import GoogleImages
 from ring_mcp.providers.http import MAX_REPLY_BYTES, ProviderHttp, Reply
+from tests.providers.provider_samples import KEY, NOW, InstantClock, connected, image_plan, judge, xai_images
+from tests.providers.raw_server import (
+    LIMIT_S,
+    Connection,
+    RawServer,
+    Script,
+    answering,
+    closing_unread,
+    http,
+    resetting,
+    saying,
+    silent,
+    streaming,
+)
 
 HANDLE = http(200, {"request_id": "r-1"})
 TOO_MANY = {"code": "resource-exhausted", "error": "Too many requests for team 5a0db0c5 and model x."}

@@ -7,9 +7,9 @@ from typing import Any
 
 import httpx2
 import pytest
-from foreign_storage import Bucket
 
 from ring_mcp.sandbox.server import SandboxServer
+from tests.sandbox.foreign_storage import Bucket
 
 XAI_KEY = "sandbox-xai-key"
 RINGBASE_TOKEN = "sandbox-ringbase-token"

@@ -10,11 +10,11 @@ import jsonschema
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scripted.scripts import WHOLE
 
 from ring_mcp.errors import InvalidRequest
 from ring_mcp.scripted.reading import MAX_FILE_BYTES, MAX_PROBLEMS
 from ring_mcp.scripted.schema import parse_script, read_script, script_schema
+from tests.scripted.scripts import WHOLE
 
 CLIP = {"id": "a", "duration": 6, "prompt": "x"}
 CLIP_FIELDS = "id, duration, aspectRatio, prompt, firstFrame, scene, video, thumbnail, remaster"
@@ -42,12 +42,12 @@ def overlay(**changes: Any) -> dict[str, Any]:
     return clip(thumbnail={"enabled": True, "overlays": [{"text": "x", **changes}]})
 
 
-REFUSED = [
+REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"schemaVersion": "2.0"}, 'schemaVersion must be "1.0", the only one that is known here'),
     ({"schemaVersion": 1.0}, 'schemaVersion must be "1.0", the only one that is known here'),
     ({"requestId": ""}, "requestId: String should have at least 1 character"),
     ({"requestId": "r" * 201}, "requestId: String should have at most 200 characters"),
-    ({"clips": []}, "clips: needs one clip at least"),
+    ({"clips": []}, "clips: needs at least one clip"),
     ({"clips": {}}, "clips: Input should be a valid tuple"),
     ({"clips": [7]}, "clips[0]: must be an object"),
     (clip(duration=0), "clips[0].duration: Input should be greater than or equal to 1"),

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from server.wire import RingProcess, environment
 
 from ring_mcp.sandbox.server import SandboxServer
+from tests.server.wire import RingProcess, environment
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from server.wire import RingProcess, charges, eventually
 
 from ring_mcp.sandbox.server import SandboxServer
+from tests.server.wire import RingProcess, charges, eventually
 
 LONG_S = 600.0
 END_LIMIT_S = 5.0

@@ -24,7 +24,7 @@ from typing import IO, Any, Self
 
 from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
-from mcp.types import CallToolResult
+from mcp.types import CallToolResult, TextContent, TextResourceContents
 
 from ring_mcp.sandbox.books import Charge
 from ring_mcp.sandbox.server import SandboxServer
@@ -308,6 +308,13 @@ class RingProcess:
             pipe.close()
 
 
+def text_of(result: CallToolResult) -> str:
+    """What a model reads first."""
+    first = result.content[0]
+    assert isinstance(first, TextContent)
+    return first.text
+
+
 class SdkClient:
     """The SDK's client in a thread with an event loop of its own. ``mode``: "auto" (2026-07-28) or "legacy"."""
 
@@ -346,7 +353,9 @@ class SdkClient:
     def read(self, uri: str) -> str:
         """The text of a resource."""
         work = self._client.read_resource(uri)
-        return str(asyncio.run_coroutine_threadsafe(work, self._loop).result(LIMIT_S).contents[0].text)
+        [content] = asyncio.run_coroutine_threadsafe(work, self._loop).result(LIMIT_S).contents
+        assert isinstance(content, TextResourceContents)
+        return content.text
 
     def tool_names(self) -> list[str]:
         listed = asyncio.run_coroutine_threadsafe(self._client.list_tools(), self._loop).result(LIMIT_S)

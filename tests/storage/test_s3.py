@@ -17,11 +17,11 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from s3_servers import BUCKET, KEY_ID, SECRET, BucketServer, Moto, bucket_server, moto_server
 
 from ring_mcp.domain import MediaFile
 from ring_mcp.errors import ConfigError, StorageError, StorageRefused
 from ring_mcp.storage.s3 import INSTALL, PART_BYTES, S3Storage, ascii_metadata
+from tests.s3_servers import BUCKET, KEY_ID, SECRET, BucketServer, Moto, bucket_server, moto_server
 
 KEY = "generated/og/1-0-abcdef01.png"
 TOKEN = "a-session-token-that-nobody-may-see"
@@ -290,7 +290,7 @@ async def test_a_bucket_that_vanishes_between_two_parts_is_refused(server: Bucke
         (400, error_xml("AuthorizationHeaderMalformed"), StorageRefused, "AWS_REGION"),
         (301, error_xml("PermanentRedirect"), StorageRefused, "AWS_REGION"),
         (400, error_xml("EntityTooLarge"), StorageRefused, "no file of this size"),
-        (404, error_xml("NoSuchUpload"), StorageError, "begun anew"),
+        (404, error_xml("NoSuchUpload"), StorageError, "begins again"),
         (400, error_xml("InvalidArgument", "a  b\nc"), StorageRefused, "InvalidArgument, a b c"),
         (403, "<html>a proxy</html>", StorageError, "AWS_ENDPOINT_URL_S3"),
         (404, "<html>a proxy</html>", StorageError, "AWS_ENDPOINT_URL_S3"),

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from server.wire import MODERN, RingProcess, ToolReply
 
 from ring_mcp.sandbox.server import SandboxServer
+from tests.server.wire import MODERN, RingProcess, ToolReply
 
 ALLOWED = (
     "prompt, provider, model, aspectRatio, resolution, n, purpose, refCode, seed, quality, referenceImages, dryRun, "

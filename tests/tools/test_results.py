@@ -5,21 +5,21 @@ from __future__ import annotations
 import base64
 import io
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
-from ledger_samples import planned
 from PIL import Image
-from server.wire import RingProcess, ToolReply, charges, environment, eventually
 
 from ring_mcp.domain import JobState
 from ring_mcp.domain.fields import MAX_WAIT_S
 from ring_mcp.jobs.watch import PROGRESS_INTERVAL_S
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.tools.job_answers import report
+from tests.ledger_samples import planned
+from tests.server.wire import RingProcess, ToolReply, charges, environment, eventually
 
 MAX_RESULT_BYTES = 900_000
 MAX_PREVIEW_BYTES = 64 * 1024
@@ -32,7 +32,7 @@ def schemas(shared_ring: RingProcess) -> dict[str, Any]:
 
 
 @pytest.fixture
-def check(schemas: dict[str, Any]) -> Iterator[Any]:
+def check(schemas: dict[str, Any]) -> Callable[[str, ToolReply], dict[str, Any]]:
     """Check a success against the schema that its tool declares; returns its data."""
 
     def checked(tool: str, reply: ToolReply) -> dict[str, Any]:

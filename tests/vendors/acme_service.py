@@ -84,6 +84,7 @@ def _mp4(seconds: int) -> bytes:
         with av.open(str(path), "w") as container:
             stream = container.add_stream("libx264", rate=8, width=64, height=64, pix_fmt="yuv420p")
             for _ in range(8 * seconds):
-                container.mux(stream.encode(av.VideoFrame.from_image(Image.new("RGB", (64, 64), "teal"))))
+                frame = av.VideoFrame.from_image(Image.new("RGB", (64, 64), "teal"))  # type: ignore[no-untyped-call]
+                container.mux(stream.encode(frame))
             container.mux(stream.encode())
         return path.read_bytes()

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from server.wire import environment
-from vendors.acme_service import KEY, Acme, acme_service
+
+from tests.server.wire import environment
+from tests.vendors.acme_service import KEY, Acme, acme_service
 
 ROOT = Path(__file__).parents[2]
 ACME = Path(__file__).parent / "acme"

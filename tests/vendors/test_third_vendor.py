@@ -8,10 +8,11 @@ from typing import Any
 
 import httpx2
 import pytest
-from cli_people.people import BAD_USAGE, DONE, FAILED, Person, serving
-from server.wire import LIMIT_S, RingProcess
-from vendors.acme_service import Acme
-from vendors.conftest import write_presets
+
+from tests.cli_people.people import BAD_USAGE, DONE, FAILED, Person, serving
+from tests.server.wire import LIMIT_S, RingProcess
+from tests.vendors.acme_service import Acme
+from tests.vendors.conftest import write_presets
 
 PICTURE: dict[str, Any] = {"prompt": "a lighthouse", "provider": "acme"}
 CLIP: dict[str, Any] = {"prompt": "the beam turns", "provider": "acme", "duration": 4}
