@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -41,8 +41,7 @@ from ring_mcp.jobs.tidying import remove_old_files, tidy_spool
 from ring_mcp.jobs.watch import JobWatch
 from ring_mcp.jobs.write_ahead import WriteAhead
 from ring_mcp.ledger.base import Ledger
-from ring_mcp.plans.image import ImageSettings
-from ring_mcp.plans.video import VideoSettings
+from ring_mcp.operator_settings import paces_of, video_models, video_settings
 from ring_mcp.presets import Presets, load_presets
 from ring_mcp.providers.base import Providers
 from ring_mcp.storage.base import Links, Storage
@@ -55,9 +54,6 @@ if TYPE_CHECKING:
     from ring_mcp.tools.tool import Tool
 
 logger = logging.getLogger(__name__)
-
-IMAGE_POLL_INTERVAL_S = 1.0
-VIDEO_SUBMIT_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,7 +183,7 @@ async def open_app(
             providers=providers,
             default_provider=default,
             presets=presets,
-            models_in_use=list(dict.fromkeys([image_model, *_video_models(config, presets)])),
+            models_in_use=list(dict.fromkeys([image_model, *video_models(config, presets)])),
             caps=config.caps,
             clock=clock,
             version=__version__,
@@ -256,45 +252,3 @@ def _wire_steps(
         death_is_certain=config.database_url is None,
     )
     return Steps(submitting, Rendering(providers, clock, paces), storing)
-
-
-def _video_models(config: Config, presets: Presets) -> Iterator[str]:
-    """What clips are made with: of the provider that is asked when nobody says whom, and of all that have a key."""
-    for provider in presets.video_providers:
-        settings = config.vendors[provider]
-        if settings.key is not None or provider == presets.video_providers[0]:
-            yield from [settings.video_model] if settings.video_model else presets.mode_models(provider)
-
-
-def paces_of(config: Config) -> dict[MediaKind, Pace]:
-    """How long to wait for what."""
-    image_s = config.image_gen_poll_timeout_ms / 1000
-    return {
-        "image": Pace(submit_timeout_s=image_s, poll_interval_s=IMAGE_POLL_INTERVAL_S, poll_timeout_s=image_s),
-        "video": Pace(
-            submit_timeout_s=VIDEO_SUBMIT_TIMEOUT_S,
-            poll_interval_s=config.video_gen_poll_interval_ms / 1000,
-            poll_timeout_s=config.video_gen_poll_timeout_ms / 1000,
-        ),
-    }
-
-
-def image_settings(config: Config) -> ImageSettings:
-    return ImageSettings(
-        default_provider=config.image_gen_provider,
-        storage_prefix=config.image_gen_storage_prefix,
-        models={name: vendor.image_model for name, vendor in config.vendors.items()},
-        aspect_ratios={name: vendor.image_aspect_ratio for name, vendor in config.vendors.items()},
-        resolutions={name: vendor.image_resolution for name, vendor in config.vendors.items()},
-        own_endpoints=config.own_endpoints,
-    )
-
-
-def video_settings(config: Config) -> VideoSettings:
-    return VideoSettings(
-        storage_prefix=config.video_gen_storage_prefix,
-        models={name: vendor.video_model for name, vendor in config.vendors.items()},
-        durations_s={name: vendor.video_duration_s for name, vendor in config.vendors.items()},
-        aspect_ratios={name: vendor.video_aspect_ratio for name, vendor in config.vendors.items()},
-        images=image_settings(config),
-    )

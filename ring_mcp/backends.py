@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from typing import cast
 
 from pydantic import SecretStr
@@ -32,8 +33,9 @@ def open_providers(
     """Every provider, with a key or without, and the connections of each vendor."""
     providers: dict[tuple[MediaKind, str], MediaProvider] = {}
     connections: dict[str, ProviderHttp] = {}
+    prices = presets.token_prices()
     for vendor in VENDORS:
-        connection = _connect(vendor, config, presets, clock, stack)
+        connection = replace(_connect(vendor, config, clock, stack), token_prices=prices)
         connections[vendor.name] = connection.http
         for kind, make in vendor.makers.items():
             providers[kind, vendor.name] = make(connection)
@@ -41,20 +43,18 @@ def open_providers(
 
 
 @contextlib.asynccontextmanager
-async def open_model_lists(config: Config, presets: Presets) -> AsyncIterator[dict[str, ListsModels]]:
+async def open_model_lists(config: Config) -> AsyncIterator[dict[str, ListsModels]]:
     """Who can be asked which models there are: every vendor that lists them and whose key is configured."""
     clock, lists = SystemClock(), dict[str, ListsModels]()
     async with contextlib.AsyncExitStack() as stack:
         config = with_sandbox(config, stack)
         for vendor in VENDORS:
             if vendor.models is not None and config.vendors[vendor.name].key is not None:
-                lists[vendor.name] = vendor.models(_connect(vendor, config, presets, clock, stack))
+                lists[vendor.name] = vendor.models(_connect(vendor, config, clock, stack))
         yield lists
 
 
-def _connect(
-    vendor: Vendor, config: Config, presets: Presets, clock: Clock, stack: contextlib.AsyncExitStack
-) -> Connection:
+def _connect(vendor: Vendor, config: Config, clock: Clock, stack: contextlib.AsyncExitStack) -> Connection:
     settings = config.vendors[vendor.name]
     key = _plain(settings.key)
     http = ProviderHttp(
@@ -65,7 +65,7 @@ def _connect(
         max_media_bytes=config.max_media_bytes,
     )
     stack.push_async_callback(http.aclose)
-    return Connection(http=http, has_key=key is not None, token_prices=presets.token_prices(), clock=clock)
+    return Connection(http=http, has_key=key is not None, clock=clock)
 
 
 def open_storage(config: Config, clock: Clock, links: Links | None) -> Storage:

@@ -62,7 +62,7 @@ async def _compared(presets: Presets, today: date) -> Comparison:
     from ring_mcp.conductors.model_check import compare
     from ring_mcp.config import load_config
 
-    async with open_model_lists(load_config(), presets) as lists:
+    async with open_model_lists(load_config()) as lists:
         return await compare(presets, lists, today)
 
 

@@ -148,12 +148,12 @@ class VendorSettings(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """What a vendor's adapters work with. ``http`` carries the key, if there is one."""
+    """What a vendor's adapters work with. ``http`` carries the key, if there is one; makers get ``token_prices``."""
 
     http: ProviderHttp
     has_key: bool
-    token_prices: TokenPrices
     clock: Clock
+    token_prices: TokenPrices = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
