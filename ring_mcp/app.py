@@ -104,7 +104,7 @@ class App:
     def resources(self) -> Resources:
         from ring_mcp.tools.resources import Resources
 
-        return Resources(self.calls, self.presets, self.storage)
+        return Resources(self.calls, self.presets)
 
     def prompts(self) -> list[Prompt]:
         from ring_mcp.tools.prompts import storyboard_prompt
@@ -150,7 +150,7 @@ async def open_app(
             stack.push_async_callback(courier.aclose)
         steps = _wire_steps(config, providers, storage, ledger, inputs, clock, paces, previews, answers, courier)
         runner = JobRunner(ledger, steps, WriteAhead(state / "unwritten"), watch, clock)
-        queue = open_queue(config, ledger, runner, clock)
+        queue = open_queue(config, ledger, runner, watch, clock)
         opening = Opening(
             ledger=ledger,
             queue=queue,
@@ -195,7 +195,7 @@ async def open_app(
             raise
         except LedgerError as exc:
             logger.error("%s", exc.message)
-        await asyncio.to_thread(remove_old_files, [spool, state / "previews"])
+        await asyncio.to_thread(remove_old_files, [state / "previews"])
         await asyncio.to_thread(remove_old_inputs, spool)
         await queue.start(take_over=take_over)
         stack.push_async_callback(queue.aclose)

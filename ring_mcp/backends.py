@@ -17,6 +17,7 @@ from ring_mcp.config import Config, child_environment, dump_config
 from ring_mcp.domain import MediaKind
 from ring_mcp.jobs.queue.base import JobQueue
 from ring_mcp.jobs.runner import JobRunner
+from ring_mcp.jobs.watch import JobWatch
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.presets import Presets
 from ring_mcp.providers.base import Connection, ListsModels, MediaProvider, Providers, Vendor, VendorSettings
@@ -80,9 +81,12 @@ def open_storage(config: Config, clock: Clock, links: Links | None) -> Storage:
         return RingbaseStorage(base_url=cast("str", config.ringbase_api_url), token=token, clock=clock)
     if config.file_backend == "s3":
         return _s3(config, clock)
+    from ring_mcp.storage.links import SECRET_FILE, FileLinks, load_secret
     from ring_mcp.storage.local import LocalStorage
 
-    return LocalStorage(config.local_storage_dir or config.state_path / "files", links)
+    secret = config.state_path / SECRET_FILE
+    known = FileLinks("http://localhost", load_secret(secret)) if links is None and secret.exists() else None
+    return LocalStorage(config.local_storage_dir or config.state_path / "files", links, known)
 
 
 def _s3(config: Config, clock: Clock) -> Storage:
@@ -118,7 +122,7 @@ def with_sandbox(config: Config, stack: contextlib.AsyncExitStack) -> Config:
         return config
     from ring_mcp.sandbox.app import RINGBASE_PATH, SERVICES
     from ring_mcp.sandbox.server import SandboxServer
-    from ring_mcp.sandbox.settings import DEFAULT_RINGBASE_TOKEN
+    from ring_mcp.sandbox.state.settings import DEFAULT_RINGBASE_TOKEN
 
     url = stack.enter_context(SandboxServer()).url if config.sandbox is True else str(config.sandbox)
 
@@ -160,11 +164,11 @@ async def migrate_ledger(config: Config) -> list[str]:
     return []
 
 
-def open_queue(config: Config, ledger: Ledger, runner: JobRunner, clock: Clock) -> JobQueue:
+def open_queue(config: Config, ledger: Ledger, runner: JobRunner, watch: JobWatch, clock: Clock) -> JobQueue:
     """Who carries jobs on."""
     from ring_mcp.jobs.queue.in_process import InProcessQueue
 
-    return InProcessQueue(ledger, runner, clock, drain_s=config.drain_s)
+    return InProcessQueue(ledger, runner, watch, clock, drain_s=config.drain_s)
 
 
 def start_courier(config: Config, theirs: socket.socket) -> int:

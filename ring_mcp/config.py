@@ -51,7 +51,7 @@ M = TypeVar("M", bound=BaseModel)
 class Config(BaseModel):
     """Every setting, those of each vendor by its name. Secrets are ``SecretStr``: they print as stars."""
 
-    model_config = ConfigDict(frozen=True, populate_by_name=True)
+    model_config = ConfigDict(frozen=True, populate_by_name=True, extra="forbid")
 
     vendors: Mapping[str, SerializeAsAny[VendorSettings]]
 

@@ -1,4 +1,4 @@
-"""For every test: no setting of the person's environment, no socket that leaves this machine."""
+"""For every test: no setting of the person's environment, no socket that leaves this machine, one sandbox at hand."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ import ipaddress
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from typing import Any
 
+import pytest
+
 from ring_mcp.config import all_variables
+from ring_mcp.sandbox.server import SandboxServer
 
 
 def _variables() -> set[str]:
@@ -40,3 +44,19 @@ def _only_loopback(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 sys.addaudithook(_only_loopback)
+
+
+@pytest.fixture(scope="session")
+def running() -> Iterator[SandboxServer]:
+    """The emulated services, started when the first test of this process asks for them."""
+    # Without the prompt on it each size of picture is painted once.
+    with SandboxServer(settings={"show_prompt": False}) as server:
+        yield server
+
+
+@pytest.fixture
+def sandbox(running: SandboxServer) -> Iterator[SandboxServer]:
+    """The same, with all switches and books as at their start."""
+    running.state.reset()
+    yield running
+    running.state.reset()

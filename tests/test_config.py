@@ -178,6 +178,11 @@ def test_a_token_may_end_in_padding(tmp_path: Path) -> None:
     assert len(config.service_tokens) == 2
 
 
+def test_a_switch_that_is_no_setting_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="sandbocks"):
+        load_config({}, folder=tmp_path, sandbocks=True)
+
+
 def test_a_rejected_value_is_not_repeated(tmp_path: Path) -> None:
     assert "xai-key-in-the-wrong-place" not in problems({"RING_SANDBOX": "xai-key-in-the-wrong-place"}, tmp_path)
 

@@ -66,7 +66,7 @@ def sandbox(port: int) -> None:
     from ring_mcp.providers.vendors import VENDORS
     from ring_mcp.sandbox.app import RINGBASE_PATH, SERVICES
     from ring_mcp.sandbox.server import SandboxServer
-    from ring_mcp.sandbox.settings import DEFAULT_RINGBASE_TOKEN
+    from ring_mcp.sandbox.state.settings import DEFAULT_RINGBASE_TOKEN
 
     def announce(server: SandboxServer) -> None:
         click.echo("SANDBOX: nothing here is real and nothing costs money.")

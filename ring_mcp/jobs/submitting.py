@@ -28,7 +28,7 @@ from ring_mcp.errors import (
 )
 from ring_mcp.jobs.answers import Answer, Answers
 from ring_mcp.jobs.courier import Courier
-from ring_mcp.jobs.outcomes import Pace, Pause, end_badly, lose_track
+from ring_mcp.jobs.outcomes import Pace, Park, Pause, end_badly, lose_track
 from ring_mcp.jobs.preparing import Preparing
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.rendering import collect
@@ -76,15 +76,15 @@ class Submitting:
         self._spool = spool
         self._death_is_certain = death_is_certain
 
-    async def submit(self, record: JobRecord) -> Pause | None:
+    async def submit(self, record: JobRecord) -> Pause | Park | None:
         """Prepare, write the intent, send, write the answer. None: go on at once."""
         provider = self._providers[record.job.kind, record.job.plan.provider]
         if self._is_stale(record.job):  # looked at before a first frame is waited for, too
             await self._end_unsent(record)
             return None
         inputs = await self._preparing.prepare(record, as_bytes=not provider.fetches_inputs)
-        if isinstance(inputs, Pause):
-            return None if record.job.is_settled else inputs
+        if not isinstance(inputs, Inputs):
+            return inputs
         if self._is_stale(record.job):
             await self._end_unsent(record)
             return None

@@ -117,7 +117,7 @@ class S3Storage:
         key = self._key_of(url)
         return url if key is None else (self._public_url or self._base_url) + key
 
-    async def address(self, url: str) -> Address:
+    async def address(self, url: str, key: str | None = None) -> Address:
         key = self._key_of(url)
         if key is None or self._public_url is not None:
             return Address(self.unsigned(url))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import string
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -30,12 +30,6 @@ from tests.s3_servers import KEY_ID, SECRET
 
 KEY = "generated/og/1763622000000-0-0a1b2c3d.png"
 DATA = bytes(range(256)) * 700
-
-
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[SandboxServer]:
-    with SandboxServer() as running:
-        yield running
 
 
 @pytest.fixture(params=["local", "ringbase", "s3"])

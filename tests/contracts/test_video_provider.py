@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -32,8 +32,8 @@ from ring_mcp.media.identify import hash_file, identify
 from ring_mcp.plans.image import ImageSettings
 from ring_mcp.plans.video import VideoSettings, plan_video
 from ring_mcp.providers.base import Accepted, Finished, Inputs, MediaProvider, Running
-from ring_mcp.sandbox.fault_kinds import FAULT_KINDS
 from ring_mcp.sandbox.server import SandboxServer
+from ring_mcp.sandbox.state.fault_kinds import FAULT_KINDS
 from tests.contracts.provider_services import (
     KEYS,
     MAKERS,
@@ -44,8 +44,9 @@ from tests.contracts.provider_services import (
     InstantClock,
     opened_maker,
 )
+from tests.fake_clock import let_pass
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 SETTINGS = VideoSettings(
     storage_prefix="generated/videos",
     models={},
@@ -132,22 +133,14 @@ async def opened(name: str, sandbox: SandboxServer, spool: Path, key: str) -> As
         yield Service(name, provider, sandbox, clock, spool)
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[SandboxServer]:
-    with SandboxServer() as sandbox:
-        yield sandbox
-
-
 @pytest.fixture(params=MAKERS["video"])
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest.fixture
-async def service(kind: str, running: SandboxServer, tmp_path: Path) -> AsyncIterator[Service]:
-    running.state.reset()
-    running.state.configure(show_prompt=False)
-    async with opened(kind, running, tmp_path, KEYS[kind]) as found:
+async def service(kind: str, sandbox: SandboxServer, tmp_path: Path) -> AsyncIterator[Service]:
+    async with opened(kind, sandbox, tmp_path, KEYS[kind]) as found:
         yield found
 
 
@@ -238,9 +231,8 @@ async def test_a_provider_that_says_nothing_of_the_cost_gives_no_figure(service:
     assert answer.billed_usd is None
 
 
-async def test_a_missing_key_is_told_before_anything_is_sent(kind: str, running: SandboxServer, tmp_path: Path) -> None:
-    running.state.reset()
-    async with opened(kind, running, tmp_path, "") as service:
+async def test_a_missing_key_is_told_before_anything_is_sent(kind: str, sandbox: SandboxServer, tmp_path: Path) -> None:
+    async with opened(kind, sandbox, tmp_path, "") as service:
         with pytest.raises(ProviderAuthError, match="_API_KEY is not configured"):
             service.provider.check_ready()
         assert isinstance(await service.failure(service.submit()), ProviderAuthError)
@@ -248,11 +240,10 @@ async def test_a_missing_key_is_told_before_anything_is_sent(kind: str, running:
 
 
 @pytest.mark.parametrize("style", ["new", "old"])
-async def test_a_wrong_key_is_told_as_such(kind: str, running: SandboxServer, tmp_path: Path, style: str) -> None:
-    running.state.reset()
+async def test_a_wrong_key_is_told_as_such(kind: str, sandbox: SandboxServer, tmp_path: Path, style: str) -> None:
     if style == "old":
-        running.state.configure(**OLD_SPELLING[kind])
-    async with opened(kind, running, tmp_path, WRONG_KEY) as stranger:
+        sandbox.state.configure(**OLD_SPELLING[kind])
+    async with opened(kind, sandbox, tmp_path, WRONG_KEY) as stranger:
         error = await stranger.failure(stranger.submit())
         assert type(error) is ProviderAuthError
         assert (error.billed, stranger.posts, stranger.accepted) == ("no", 1, 0)
@@ -296,7 +287,12 @@ async def test_a_refusal_of_the_paid_request_is_told_apart_and_never_paid_twice(
 
 async def test_a_request_that_outlives_its_deadline_is_sent_once_and_its_outcome_is_unknown(service: Service) -> None:
     service.arm("stall", seconds=60.0)
-    error = await asyncio.wait_for(service.failure(service.submit(deadline_s=0.5)), LIMIT_S)
+    failing = asyncio.create_task(service.failure(service.submit()))
+    async with asyncio.timeout(LIMIT_S):
+        while service.posts == 0:
+            await asyncio.sleep(0.01)
+    let_pass(LIMIT_S)
+    error = await asyncio.wait_for(failing, LIMIT_S)
     assert type(error) is OutcomeUnknown
     assert (error.billed, service.posts) == ("unknown", 1)
 

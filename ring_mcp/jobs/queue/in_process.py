@@ -10,6 +10,7 @@ from ring_mcp.domain import DRIVEN, Job, JobState
 from ring_mcp.errors import LedgerError
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.runner import JobRunner
+from ring_mcp.jobs.watch import JobWatch
 from ring_mcp.ledger.base import Ledger
 
 logger = logging.getLogger(__name__)
@@ -24,9 +25,10 @@ class InProcessQueue:
 
     name = "in_process"
 
-    def __init__(self, ledger: Ledger, runner: JobRunner, clock: Clock, *, drain_s: float) -> None:
+    def __init__(self, ledger: Ledger, runner: JobRunner, watch: JobWatch, clock: Clock, *, drain_s: float) -> None:
         self._ledger = ledger
         self._runner = runner
+        self._watch = watch
         self._clock = clock
         self._drain_s = drain_s
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -53,15 +55,20 @@ class InProcessQueue:
         return is_sent and record.job.id in self._tasks
 
     def enqueue(self, job: Job) -> None:
+        self._drive(job, asked=False)
+
+    def _drive(self, job: Job, *, asked: bool) -> None:
         if job.id in self._tasks or job.is_settled:
             return
-        task = asyncio.create_task(self._runner.drive(job), name=f"job {job.id}")
+        task = asyncio.create_task(self._runner.drive(job, asked=asked), name=f"job {job.id}")
         self._tasks[job.id] = task
         task.add_done_callback(lambda _: self._tasks.pop(job.id, None))
 
     async def adopt(self, job: Job) -> None:
-        if job.id not in self._tasks and (taken := await self._runner.take(job.id)) is not None:
-            self.enqueue(taken)
+        if job.id in self._tasks:
+            self._watch.wake(job.id)
+        elif (taken := await self._runner.take(job.id)) is not None:
+            self._drive(taken, asked=True)
 
     async def _sweep(self) -> None:
         """Take over jobs of dead processes: all of them at the start, also parked ones, then those that are due."""
