@@ -120,22 +120,23 @@ def with_sandbox(config: Config, stack: contextlib.AsyncExitStack) -> Config:
     """In sandbox mode every outside service is the sandbox: its own, or the one whose address was given."""
     if not config.sandbox:
         return config
-    from ring_mcp.sandbox.app import RINGBASE_PATH, SERVICES
     from ring_mcp.sandbox.server import SandboxServer
-    from ring_mcp.sandbox.state.settings import DEFAULT_RINGBASE_TOKEN
+    from ring_mcp.sandbox.services import SERVICES
 
     url = stack.enter_context(SandboxServer()).url if config.sandbox is True else str(config.sandbox)
 
     def played(name: str, settings: VendorSettings) -> VendorSettings:
         """A vendor that the sandbox does not play is out of reach, with no key to it."""
-        path, key = SERVICES.get(name, (f"/{name}", None))
-        return settings.model_copy(update={"base_url": url + path, "key": SecretStr(key) if key else None})
+        service = SERVICES.get(name)
+        if service is None:
+            return settings.model_copy(update={"base_url": f"{url}/{name}", "key": None})
+        return settings.model_copy(update={"base_url": url + service.path, "key": SecretStr(service.key)})
 
     return config.model_copy(
         update={
             "vendors": {name: played(name, settings) for name, settings in config.vendors.items()},
-            "ringbase_api_url": url + RINGBASE_PATH,
-            "ringbase_api_token": SecretStr(DEFAULT_RINGBASE_TOKEN),
+            "ringbase_api_url": url + SERVICES["ringbase"].path,
+            "ringbase_api_token": SecretStr(SERVICES["ringbase"].key),
         }
     )
 

@@ -64,20 +64,18 @@ def sandbox(port: int) -> None:
     """Emulate the providers and ring-filebase on a loopback port, until Ctrl-C."""
     from ring_mcp.config_types import variables
     from ring_mcp.providers.vendors import VENDORS
-    from ring_mcp.sandbox.app import RINGBASE_PATH, SERVICES
     from ring_mcp.sandbox.server import SandboxServer
-    from ring_mcp.sandbox.state.settings import DEFAULT_RINGBASE_TOKEN
+    from ring_mcp.sandbox.services import SERVICES
 
     def announce(server: SandboxServer) -> None:
         click.echo("SANDBOX: nothing here is real and nothing costs money.")
-        for vendor in VENDORS:
-            if vendor.name in SERVICES:
-                path, key = SERVICES[vendor.name]
-                named = variables(vendor.settings)
-                click.echo(f"{named['base_url'][0]}={server.url}{path}")
-                click.echo(f"{named['key'][0]}={key}")
-        click.echo(f"RINGBASE_API_URL={server.url}{RINGBASE_PATH}")
-        click.echo(f"RINGBASE_API_TOKEN={DEFAULT_RINGBASE_TOKEN}")
+        named = {vendor.name: variables(vendor.settings) for vendor in VENDORS}
+        names = {name: (of["base_url"][0], of["key"][0]) for name, of in named.items()}
+        names["ringbase"] = ("RINGBASE_API_URL", "RINGBASE_API_TOKEN")
+        for name, (address, key) in names.items():
+            if name in SERVICES:
+                click.echo(f"{address}={server.url}{SERVICES[name].path}")
+                click.echo(f"{key}={SERVICES[name].key}")
         click.echo(f"ring-mcp against it: RING_SANDBOX={server.url}")
         click.echo(f"faults, settings, books: {server.url}/control/")
 

@@ -14,15 +14,15 @@ from ring_mcp.presets import load_presets
 from ring_mcp.providers.base import Connection, MediaProvider
 from ring_mcp.providers.http import ProviderHttp
 from ring_mcp.providers.vendors import BY_NAME, VENDORS
-from ring_mcp.sandbox.app import SERVICES
 from ring_mcp.sandbox.server import SandboxServer
+from ring_mcp.sandbox.services import SERVICES
 
 TODAY = datetime(2026, 11, 21, 12, tzinfo=UTC)
 PRESETS = load_presets()
 MAKERS: dict[MediaKind, list[str]] = {
     kind: [vendor.name for vendor in VENDORS if kind in vendor.makers] for kind in ("image", "video")
 }
-KEYS = {name: key for name, (_, key) in SERVICES.items()}
+KEYS = {name: service.key for name, service in SERVICES.items()}
 WRONG_KEY = "a-key-that-is-not-known-to-anybody"
 OLD_SPELLING: dict[str, dict[str, Any]] = {"xai": {"code_style": "old"}, "google": {"google_error_array": True}}
 """How each service spells its errors when it does not spell them as usual."""
@@ -52,7 +52,7 @@ async def opened_maker(
     vendor = BY_NAME[name]
     http = ProviderHttp(
         provider=name,
-        base_url=sandbox.url + SERVICES[name][0],
+        base_url=sandbox.url + SERVICES[name].path,
         headers=vendor.headers(key) if key else {},
         clock=clock,
         max_media_bytes=4 * 1024 * 1024,

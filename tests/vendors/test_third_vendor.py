@@ -1,8 +1,9 @@
-"""A vendor that the product has never heard of is there everywhere, by its folder, its line and its rows alone."""
+"""A vendor that the product has never heard of is there everywhere, by its folders, its line and its rows alone."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,7 @@ import pytest
 
 from tests.cli_people.people import BAD_USAGE, DONE, FAILED, Person, serving
 from tests.server.wire import LIMIT_S, RingProcess
-from tests.vendors.acme_service import Acme
-from tests.vendors.conftest import write_presets
+from tests.vendors.conftest import Acme, write_presets
 
 PICTURE: dict[str, Any] = {"prompt": "a lighthouse", "provider": "acme"}
 CLIP: dict[str, Any] = {"prompt": "the beam turns", "provider": "acme", "duration": 4}
@@ -62,14 +62,14 @@ def test_over_rest_it_makes_a_picture_and_a_clip(env: dict[str, str], acme: Acme
     assert (picture.status_code, clip.status_code) == (201, 201)
     check_picture(picture.json()["data"])
     check_clip(clip.json()["data"])
-    assert len(acme.orders) == 2
+    assert acme.prompts == ["a lighthouse", "the beam turns"]
 
 
 def test_on_the_command_line_it_makes_a_picture_and_a_clip(person: Person, acme: Acme) -> None:
     check_picture(person.json("image", "a lighthouse", "--provider", "acme"))
     check_clip(person.with_env(ACME_VIDEO_DURATION="4").json("video", "the beam turns", "--provider", "acme"))
     check_picture(person.with_env(IMAGE_GEN_PROVIDER="acme").json("image", "another lighthouse"))
-    assert len(acme.orders) == 3
+    assert acme.prompts == ["a lighthouse", "the beam turns", "another lighthouse"]
     assert "acme" in person.types("image", "--help").stdout
     assert "acme-reel (acme)" in person.types("presets").stdout
     assert '"ACME_API_KEY"' in person.types("config", "codex").stdout
@@ -101,13 +101,24 @@ def test_a_script_has_its_clips_and_stills_made_by_it(person: Person, acme: Acme
 
 def test_without_its_key_it_says_so_and_nothing_is_sent(person: Person, acme: Acme) -> None:
     refused = person.with_env(ACME_API_KEY="").types("image", "a lighthouse", "--provider", "acme")
-    assert (refused.returncode, acme.orders) == (FAILED, [])
+    assert (refused.returncode, acme.prompts) == (FAILED, [])
     assert "ACME_API_KEY is not configured" in refused.stderr
 
 
-def test_a_sandbox_that_does_not_play_it_keeps_its_key_and_address_out_of_use(person: Person, acme: Acme) -> None:
-    refused = person.with_env(RING_SANDBOX="1").types("image", "a lighthouse", "--provider", "acme")
-    assert (refused.returncode, acme.orders) == (FAILED, [])
+def test_the_sandbox_plays_it_with_no_key_of_its_own(person: Person, acme: Acme) -> None:
+    sandboxed = person.with_env(RING_SANDBOX="1", ACME_API_KEY="", ACME_API_BASE_URL="https://api.acme.example")
+    check_picture(sandboxed.json("image", "a lighthouse", "--provider", "acme"))
+    check_clip(sandboxed.json("video", "the beam turns", "--provider", "acme", "--duration", "4"))
+
+
+def test_a_sandbox_that_does_not_play_it_is_not_given_its_key(
+    product: Path, person: Person, acme: Acme, tmp_path: Path
+) -> None:
+    shutil.copytree(product, tmp_path / "half", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.rmtree(tmp_path / "half/ring_mcp/sandbox/acme")
+    half = person.with_env(PYTHONPATH=str(tmp_path / "half"), RING_SANDBOX="1")
+    refused = half.types("image", "a lighthouse", "--provider", "acme")
+    assert (refused.returncode, acme.prompts) == (FAILED, [])
     assert "ACME_API_KEY is not configured" in refused.stderr
 
 
