@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Literal, Self, TypeVar, get_args
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
@@ -47,15 +47,23 @@ class QualityMode(ModeChoice):
 
 
 class ImagePrices(_Entry):
-    """``image_usd[quality][resolution]``; models without qualities have the one key "standard".
-
-    ``million_tokens_usd``: what a million tokens of each kind cost where the provider bills tokens.
-    """
+    """``image_usd[quality][resolution]``; models without qualities have the one key "standard". Where the provider
+    bills tokens, ``million_tokens_usd`` of each kind and ``image_tokens`` of a picture by resolution are its price."""
 
     as_of: date
     image_usd: dict[str, dict[str, Usd]]
+    image_tokens: dict[str, Annotated[int, Field(gt=0)]] = {}
     input_image_usd: Usd = Decimal(0)
     million_tokens_usd: dict[TokenKind, Usd] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _price_of_tokens(cls, raw: Any) -> Any:
+        try:
+            million_usd = Decimal(str(raw["millionTokensUsd"]["image"]))
+            return {"imageUsd": {"standard": {r: million_usd * n / 10**6 for r, n in raw["imageTokens"].items()}}} | raw
+        except (ArithmeticError, AttributeError, KeyError, TypeError):
+            return raw  # without tokens; what is wrong with it is told below
 
     def of(self, quality: str | None, resolution: str) -> Decimal:
         """Dollars per picture."""

@@ -1,4 +1,4 @@
-"""For every test: no setting of the person's environment, no socket that leaves this machine."""
+"""For every test: no setting of the person's environment, no socket that leaves this machine, one sandbox at hand."""
 
 from __future__ import annotations
 
@@ -6,15 +6,20 @@ import ipaddress
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from typing import Any
 
+import pytest
 from pydantic import AliasChoices
 
 from ring_mcp.config import Config
+from ring_mcp.sandbox.server import SandboxServer
 
 
 def _variables() -> set[str]:
     names = {"RING_ENV_FILE"}
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        names |= {name, name.lower()}
     for field in Config.model_fields.values():
         alias = field.validation_alias
         names |= set(map(str, alias.choices)) if isinstance(alias, AliasChoices) else {str(alias)}
@@ -46,3 +51,19 @@ def _only_loopback(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 sys.addaudithook(_only_loopback)
+
+
+@pytest.fixture(scope="session")
+def running() -> Iterator[SandboxServer]:
+    """The emulated services, started when the first test of this process asks for them."""
+    # Without the prompt on it each size of picture is painted once.
+    with SandboxServer(settings={"show_prompt": False}) as server:
+        yield server
+
+
+@pytest.fixture
+def sandbox(running: SandboxServer) -> Iterator[SandboxServer]:
+    """The same, with all switches and books as at their start."""
+    running.state.reset()
+    yield running
+    running.state.reset()

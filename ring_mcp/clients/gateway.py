@@ -16,10 +16,9 @@ from typing import Any
 import httpx2
 
 from ring_mcp.domain import DRIVEN, MediaKind
-from ring_mcp.errors import ConfigError, RingError, Unauthorized
+from ring_mcp.errors import ConfigError, InvalidRequest, RingError, Unauthorized
+from ring_mcp.proxies import DIRECT, Proxies, trouble_with
 from ring_mcp.scripted.base import OnState
-
-"""Told of job id, state, and the provider's own 0 to 100."""
 
 PREFIX = "/api/mcp/v1"
 PATIENCE_S = 60.0
@@ -70,22 +69,68 @@ _NEXT = {
 }
 
 
+_RINGS_OWN: Mapping[MediaKind, frozenset[str]] = {
+    "image": frozenset({"prompt", "provider", "model", "aspectRatio", "resolution", "n", "purpose", "refCode", "seed"}),
+    "video": frozenset(
+        {"prompt", "qualityMode", "duration", "aspectRatio", "resolution", "model", "imageUrl", "firstFramePrompt"}
+        | {"imageProvider", "imageModel", "imageResolution", "sourceVideoUrl", "remasterFromVideoUrl", "remaster"}
+        | {
+            "remasterFromRequestId",
+            "clipId",
+            "pipelineRequestId",
+            "purpose",
+            "refCode",
+            "persistToFilebase",
+            "thumbnail",
+        }
+    ),
+}
+"""What a gateway of Ring Platform itself reads. It ignores everything else, and makes and bills all the same."""
+
+_NOT_NEEDED_THERE = frozenset({"idempotencyKey", "waitSeconds", "preview"})
+"""Ours, and without effect on what is made and billed."""
+
+
 class GatewayClient:
     """One server, one token. Every method raises RingError and nothing else for whatever goes wrong out there."""
 
     def __init__(self, http: httpx2.AsyncClient, base_url: str) -> None:
         self._http = http
         self._base_url = base_url
+        self._is_ring_mcp: bool | None = None
 
     async def create(
         self, kind: MediaKind, arguments: Mapping[str, Any], wait_s: float, on_state: OnState
     ) -> dict[str, Any]:
-        """The result's ``data``; with a ``state`` that is still open when ``wait_s`` was not enough."""
-        data = await self._call("POST", f"/{kind}s/generate", {"waitSeconds": 0}, arguments)
+        """The result's ``data``; with a ``state`` that is still open when ``wait_s`` was not enough.
+
+        A gateway of Ring Platform itself gets Ring's own arguments alone; what it would ignore is refused.
+        """
+        query: dict[str, Any] = {"waitSeconds": 0}
+        if not await self._speaks_ring_mcp():
+            query, arguments = {}, self._only_rings_own(kind, arguments)
+        data = await self._call("POST", f"/{kind}s/generate", query, arguments)
         if data.get("state") not in _OPEN:
             return data
         on_state(data["jobId"], data["state"], data.get("progress", 0))
         return await self.job(data["jobId"], wait_s, on_state)
+
+    async def _speaks_ring_mcp(self) -> bool:
+        """Who is there: asked once, before anything is paid for on the strength of arguments of our own."""
+        if self._is_ring_mcp is None:
+            self._is_ring_mcp = "serverVersion" in await self.health()
+        return self._is_ring_mcp
+
+    def _only_rings_own(self, kind: MediaKind, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        given = {name: value for name, value in arguments.items() if value not in (None, False)}
+        ignored = sorted(given.keys() - _RINGS_OWN[kind] - _NOT_NEEDED_THERE)
+        if ignored:
+            raise InvalidRequest(
+                f"{self._base_url} is a gateway of Ring Platform, which ignores {', '.join(ignored)} and would make "
+                "and bill the result; nothing was sent",
+                next_action=f"Leave {', '.join(ignored)} out, or ask a `ring-mcp serve`.",
+            )
+        return {name: value for name, value in given.items() if name in _RINGS_OWN[kind]}
 
     async def job(self, job_id: str, wait_s: float, on_state: OnState) -> dict[str, Any]:
         """A job's ``data``, after waiting for it. Raises its failure, or GatewayAway with its id."""
@@ -164,14 +209,11 @@ class GatewayClient:
         except httpx2.HTTPError as exc:
             if method == "GET":
                 raise GatewayAway(f"{self._base_url} did not answer: {_reason(exc)}") from exc
-            raise RingError(
-                f"{self._base_url} took the request and did not answer: {_reason(exc)}",
-                billed="unknown",
-                next_action="`ring-mcp jobs list` shows whether it was started; the same command again then joins it.",
-            ) from exc
-        return self._data(response)
+            raise _lost(f"{self._base_url} took the request and did not answer: {_reason(exc)}") from exc
+        return self._data(response, spends=method == "POST")
 
-    def _data(self, response: httpx2.Response) -> dict[str, Any]:
+    def _data(self, response: httpx2.Response, *, spends: bool) -> dict[str, Any]:
+        """What the server itself says. In front of it a proxy may answer, which knows nothing of what was started."""
         status = response.status_code
         try:
             content = response.json()
@@ -181,6 +223,8 @@ class GatewayClient:
             text = f"{self._base_url} answered HTTP {status}, and not as a ring-mcp server does"
             if 300 <= status < 400:
                 text += f"; it points to {response.headers.get('location', 'nowhere')}"
+            if spends:
+                raise _lost(text)
             raise GatewayAway(text) if status >= 500 else RingError(text, next_action=_NEXT[404])
         if content["success"] is True and isinstance(content.get("data"), dict):
             return dict(content["data"])
@@ -188,15 +232,25 @@ class GatewayClient:
         if status in (429, 503):
             later = response.headers.get("retry-after", "")
             kind = TooManyCalls if status == 429 and later.isdecimal() else GatewayAway
-            busy = kind(f"{self._base_url}: {refusal.message}", next_action="Try again in a moment.")
+            told = f"{self._base_url}: {refusal.message}"
+            busy = kind(told, billed=refusal.billed, next_action="Try again in a moment.")
             busy.retry_after_s = float(later) if later.isdecimal() else 1.0
             raise busy
         raise refusal
 
 
+def _lost(text: str) -> RingError:
+    """Nobody knows whether the server started what was asked for."""
+    joins = "`ring-mcp jobs list` shows whether it was started; the same command again then joins it."
+    return RingError(text, billed="unknown", next_action=joins)
+
+
 @contextlib.asynccontextmanager
-async def open_gateway(base_url: str, token: str | None) -> AsyncIterator[GatewayClient]:
-    """Raises Unauthorized without a token, before anything is sent."""
+async def open_gateway(base_url: str, token: str | None, proxies: Proxies = DIRECT) -> AsyncIterator[GatewayClient]:
+    """Raises Unauthorized without a token, and ConfigError, before anything is sent."""
+    proxy = proxies.of(base_url)
+    if proxy is not None and (trouble := trouble_with(proxy)) is not None:
+        raise ConfigError([f"HTTPS_PROXY: {trouble}"])
     if not token:
         raise Unauthorized("RING_SERVICE_TOKEN is not set", next_action=_NEXT[401])
     if not (token.isascii() and token.isprintable()):
@@ -207,6 +261,8 @@ async def open_gateway(base_url: str, token: str | None) -> AsyncIterator[Gatewa
         headers={"Authorization": f"Bearer {token}", "Accept": "application/json"},
         timeout=httpx2.Timeout(_ANSWER_S, connect=_CONNECT_S),
         follow_redirects=False,  # the token is for this server alone
+        proxy=proxy,
+        trust_env=False,
     ) as http:
         yield GatewayClient(http, base_url)
 

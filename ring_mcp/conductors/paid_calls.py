@@ -9,10 +9,12 @@ from decimal import Decimal
 from ring_mcp.clock import Clock
 from ring_mcp.conductors.results import JobResult, QuoteLine, job_result, quote_result
 from ring_mcp.conductors.signed_urls import for_caller
-from ring_mcp.domain import MAKERS, Caps, Failure, Job, MediaKind, Plan, VideoPlan, cap_left, usd
-from ring_mcp.errors import GenerationTimeout, LedgerError
+from ring_mcp.domain import Caps, Job, MediaKind, Plan, VideoPlan, cap_left, usd
+from ring_mcp.errors import LedgerError, RingError
+from ring_mcp.jobs.accounts import Accounts, needed_account
 from ring_mcp.jobs.inputs import MediaInputs
 from ring_mcp.jobs.opening import Opening
+from ring_mcp.jobs.outcomes import failure_of
 from ring_mcp.jobs.queue.base import JobQueue
 from ring_mcp.jobs.watch import JobWatch, OnProgress
 from ring_mcp.ledger.base import Ledger
@@ -29,6 +31,7 @@ class PaidCalls:
         self,
         *,
         opening: Opening,
+        accounts: Accounts,
         queue: JobQueue,
         watch: JobWatch,
         inputs: MediaInputs,
@@ -37,9 +40,9 @@ class PaidCalls:
         caps: Caps,
         clock: Clock,
         timeouts_s: Mapping[MediaKind, float],
-        sandbox: bool,
     ) -> None:
         self._opening = opening
+        self._accounts = accounts
         self._queue = queue
         self._watch = watch
         self._inputs = inputs
@@ -48,7 +51,7 @@ class PaidCalls:
         self._caps = caps
         self._clock = clock
         self._timeouts_s = timeouts_s
-        self._sandbox = sandbox
+        self._sandbox = accounts.holder.sandbox
 
     def check_provider(self, plan: Plan) -> None:
         """Raises InvalidRequest if nobody makes this here, ProviderAuthError if there is no key."""
@@ -93,36 +96,45 @@ class PaidCalls:
         plan = await self._inputs.keep(plan)
         opened = await self._opening.open(plan, actor_id=actor_id, idempotency_key=idempotency_key)
         limit_s = self._timeouts_s[plan.kind] + _LATE_S if wait_s is None else wait_s
-        job = await self._watch.wait(opened.job.id, limit_s, on_progress)
-        return await self.deliver(job or opened.job, joined=opened.joined)
+        job = await self._wait(opened.job, limit_s, on_progress)
+        return await self.deliver(job, joined=opened.joined)
 
     async def resume(self, job: Job, wait_s: float, on_progress: OnProgress | None = None) -> JobResult:
         """See that a job is carried on, wait for it at most ``wait_s`` seconds, deliver it. Raises LedgerError."""
         await self._queue.adopt(job)
-        return await self.deliver(await self._watch.wait(job.id, wait_s, on_progress) or job)
+        return await self.deliver(await self._wait(job, wait_s, on_progress))
+
+    async def _wait(self, job: Job, wait_s: float, on_progress: OnProgress | None) -> Job:
+        """The job as it stands when there is nothing to wait for any more; at once where nobody carries it on."""
+        if not self._accounts.hold(job):
+            if await self._accounts.is_stranded(job):
+                return _stuck(await self.read(job.id) or job, needed_account(job))
+            await self._queue.adopt(job)  # the provider may have told meanwhile that it is ours
+        return await self._watch.wait(job.id, wait_s, on_progress) or job
 
     async def read(self, job_id: str) -> Job | None:
         """A job as it stands now. Raises LedgerError."""
         return await self._watch.read(job_id)
 
+    async def show(self, job: Job, *, joined: bool = False) -> JobResult:
+        """The result of a job for somebody who only looks."""
+        return job_result(await for_caller(job, self._storage), self._clock.now(), joined=joined)
+
     async def deliver(self, job: Job, *, joined: bool = False) -> JobResult:
         """The result of a job for a caller; from now on an identical request is a new one."""
-        result = job_result(await for_caller(self._explain(job), self._storage), joined=joined)
-        if job.is_settled:
+        result = await self.show(job, joined=joined)
+        late = "the ledger could not be written; the row follows as soon as it can" if self._is_ahead(job) else None
+        if job.is_settled and late is None:
             try:
                 await self._ledger.mark_delivered(job.id, self._clock.now())
             except LedgerError as exc:
                 late = f"the ledger could not be written ({exc.message}); the row follows as soon as it can"
-                result = result.model_copy(update={"warnings": (*(result.warnings or ()), late)})
-        return result
+        return result if late is None else result.model_copy(update={"warnings": (*(result.warnings or ()), late)})
 
-    def _explain(self, job: Job) -> Job:
-        """A job that nobody drives and that has no failure has outlasted its time."""
-        if job.is_settled or job.failure is not None or not job.is_parked:
-            return job
-        text = f"{job.kind.capitalize()} generation timed out after {self._timeouts_s[job.kind] * 1000:.0f}ms"
-        if job.provider_request_id:
-            text += f"; the job is kept ({MAKERS[job.plan.provider]} request {job.provider_request_id})"
-        late = GenerationTimeout(text)
-        failure = Failure(code=late.code, message=text, billed="unknown", retryable=True, next_action=late.next_action)
-        return replace(job, failure=failure)
+    def _is_ahead(self, job: Job) -> bool:
+        return self._watch.is_behind(job.id)
+
+
+def _stuck(job: Job, why: RingError) -> Job:
+    """The job as a caller is shown it that nobody carries on by himself."""
+    return job if job.is_settled else replace(job, owner=None, due_at=None, failure=failure_of(why))

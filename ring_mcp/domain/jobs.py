@@ -9,9 +9,10 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Literal
 
+from ring_mcp.domain.accounts import Account
 from ring_mcp.domain.media import Asset, MediaKind, Output, Value
 from ring_mcp.domain.requests import Plan
-from ring_mcp.errors import Billed, JobMoved
+from ring_mcp.errors import Billed, JobMoved, OutcomeUnknown
 
 
 class JobState(StrEnum):
@@ -43,15 +44,33 @@ _NEXT: Mapping[JobState, frozenset[JobState]] = {
     JobState.STORING: frozenset({JobState.DONE}) | _ENDS,
 }
 
+_FAR = {
+    JobState.PLANNED: 0,
+    JobState.SUBMITTING: 1,
+    JobState.UNKNOWN: 1,
+    JobState.RENDERING: 2,
+    JobState.STORING: 3,
+    **dict.fromkeys(TERMINAL, 4),
+}
+
+
+STUCK_AFTER_S = 30.0
+"""How long a result that cannot be stored is only a warning. Seconds."""
+
 
 class Failure(Value):
-    """Why a job stands where it does, in words that may be shown."""
+    """Why a job stands where it does, in words that may be shown.
+
+    ``since`` and ``seen``: of a trouble that passes or not, when it was met first and how often since then.
+    """
 
     code: str
     message: str
     billed: Billed
     retryable: bool = False
     next_action: str = ""
+    since: datetime | None = None
+    seen: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +80,7 @@ class Job:
     ``version`` rises with every write and is the fencing token: whoever writes with an old one is refused.
     ``due_at`` is when the next step may be taken; None means parked until somebody asks for the job.
     ``reserved_usd`` counts against the caps until ``settled_usd`` replaces it; ``billed_usd`` is the provider's word.
+    ``endpoint``, ``account_id`` and ``key_fingerprint`` say whose it is (``account``); no ordinary write changes them.
     """
 
     id: str
@@ -76,13 +96,15 @@ class Job:
     pipeline_request_id: str | None = None
     plan: Plan
     sandbox: bool = False
+    endpoint: str | None = None
+    account_id: str | None = None
+    key_fingerprint: str | None = None
     owner: str | None = None
     attempt_token: str | None = None
     submit_deadline_at: datetime | None = None
     provider_request_id: str | None = None
     served_model: str | None = None
     progress: int = 0
-    attempts: int = 0
     due_at: datetime | None = None
     outputs: tuple[Output, ...] = ()
     assets: tuple[Asset, ...] = ()
@@ -97,18 +119,57 @@ class Job:
     delivered_at: datetime | None = None
 
     @property
+    def account(self) -> Account:
+        return Account(
+            provider=self.plan.provider,
+            endpoint=self.endpoint,
+            account_id=self.account_id,
+            key_fingerprint=self.key_fingerprint,
+        )
+
+    @property
     def is_terminal(self) -> bool:
         return self.state in TERMINAL
 
     @property
     def is_parked(self) -> bool:
-        """Nobody drives it and nobody is going to, until somebody asks for it."""
-        return self.state in DRIVEN and self.owner is None and self.due_at is None
+        """Nobody drives it, for a reason: until somebody asks for it, or for a slow look at ``due_at``."""
+        return self.state in DRIVEN and self.owner is None and (self.due_at is None or self.failure is not None)
+
+    def is_stuck(self, now: datetime) -> bool:
+        """It is being tried again, and its caller has been left waiting for long enough to be told why."""
+        if self.state is not JobState.STORING or self.failure is None or self.failure.since is None:
+            return False
+        return (now - self.failure.since).total_seconds() >= STUCK_AFTER_S
 
     @property
     def is_settled(self) -> bool:
         """Nobody is going to carry it on by itself: ended, or unknown."""
         return self.state not in DRIVEN
+
+    @property
+    def is_resolved_by_hand(self) -> bool:
+        """Its outcome was unknown, and a person has said what it cost."""
+        return self.state is JobState.FAILED and self.failure is not None and self.failure.code == OutcomeUnknown.code
+
+    def is_ahead_of(self, other: Job) -> bool:
+        """Whether it stands further along the way. The row of an attempt never goes back by itself."""
+        return _FAR[self.state] > _FAR[other.state]
+
+    def reopened(self) -> Job:
+        """As it stood before a person settled it: of unknown outcome."""
+        return replace(self, state=JobState.UNKNOWN, settled_usd=None, finished_at=None, delivered_at=None)
+
+    def is_answered_by(self, after: Job) -> bool:
+        """Whether ``after`` brings what this one lacks: the answer to the very request that it has sent.
+
+        An answer wins over whoever took the attempt over meanwhile, called it unknown, or settled it by hand.
+        """
+        if self.attempt_token is None or self.attempt_token != after.attempt_token:
+            return False
+        if self.is_resolved_by_hand:
+            return after.state not in (JobState.SUBMITTING, JobState.UNKNOWN) and not after.is_resolved_by_hand
+        return self.state in (JobState.SUBMITTING, JobState.UNKNOWN)
 
     def to(self, state: JobState, **changes: Any) -> Job:
         """This job in another state. Raises JobMoved if the state machine has no such arrow."""

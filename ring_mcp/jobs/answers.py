@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from ring_mcp import errors
+from ring_mcp.domain import Output
 from ring_mcp.errors import OutcomeUnknown, ProviderError
 from ring_mcp.files import replace_file, try_lock
 from ring_mcp.providers.base import Accepted, Finished
@@ -40,7 +41,11 @@ class Answers:
         replace_file(self._path(job_id), content.encode("utf-8", "replace"))
 
     def read(self, job_id: str, attempt_token: str | None) -> Answer | None:
-        """The answer to this very attempt; None if there is none (yet)."""
+        """The answer to this very attempt, or the pictures that are left of it; None if there is none (yet)."""
+        answer = self._read(job_id, attempt_token)
+        return answer if answer is not None else self._find_pictures(job_id)
+
+    def _read(self, job_id: str, attempt_token: str | None) -> Answer | None:
         try:
             content = json.loads(self._path(job_id).read_text(encoding="utf-8"))
             if content["attemptToken"] != attempt_token:
@@ -49,13 +54,30 @@ class Answers:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
+    def _find_pictures(self, job_id: str) -> Finished | None:
+        """Pictures of an answer that was cut off before it was written down; what they cost is not known."""
+        numbered = {}
+        for path in self._spool.glob(f"{job_id}-*.inline"):
+            number = path.name.removeprefix(f"{job_id}-").removesuffix(".inline")
+            if number.isdecimal():
+                numbered[int(number)] = path
+        if not numbered:
+            return None
+        lost = Output(lost_because="the server died before this one was kept")
+        outputs = [
+            Output(spool_path=str(numbered[index])) if index in numbered else lost for index in range(max(numbered) + 1)
+        ]
+        return Finished(outputs=tuple(outputs), warnings=("the answer was cut off: what it cost is not known",))
+
     def forget(self, job_id: str) -> None:
         with contextlib.suppress(OSError):
             self._path(job_id).unlink(missing_ok=True)
 
     def job_ids(self) -> list[str]:
-        """The jobs for which an answer lies here."""
-        return sorted(path.name.removesuffix(_ANSWER) for path in self._spool.glob(f"*{_ANSWER}"))
+        """The jobs for which an answer, or pictures out of one, lie here."""
+        answered = {path.name.removesuffix(_ANSWER) for path in self._spool.glob(f"*{_ANSWER}")}
+        pictured = {path.name.rpartition("-")[0] for path in self._spool.glob("*.inline")}
+        return sorted(answered | pictured)
 
     def is_awaited(self, job_id: str) -> bool:
         """Whether a courier is alive that may still write this job's answer."""

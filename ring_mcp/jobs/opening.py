@@ -15,6 +15,7 @@ from pathlib import Path
 from ring_mcp.clock import Clock
 from ring_mcp.domain import Caps, Job, JobState, MediaKind, Plan, VideoPlan
 from ring_mcp.errors import InvalidRequest, LedgerError, StorageError
+from ring_mcp.jobs.accounts import Accounts
 from ring_mcp.jobs.completion import complete
 from ring_mcp.jobs.queue.base import JobQueue
 from ring_mcp.ledger.base import Ledger, Opened
@@ -26,7 +27,7 @@ TOOL: Mapping[MediaKind, str] = {"image": "ring-image-create", "video": "ring-vi
 
 
 class Opening:
-    """``spool`` is where results will pass through; ``sandbox`` marks every row."""
+    """``spool`` is where results will pass through; ``accounts`` mark every row."""
 
     def __init__(
         self,
@@ -37,7 +38,7 @@ class Opening:
         caps: Caps,
         clock: Clock,
         spool: Path,
-        sandbox: bool,
+        accounts: Accounts,
     ) -> None:
         self._ledger = ledger
         self._queue = queue
@@ -45,7 +46,7 @@ class Opening:
         self._caps = caps
         self._clock = clock
         self._spool = spool
-        self._sandbox = sandbox
+        self._accounts = accounts
 
     def check_provider(self, kind: MediaKind, name: str) -> None:
         """Raises InvalidRequest if nobody makes this here, ProviderAuthError if there is no key."""
@@ -83,7 +84,7 @@ class Opening:
         return opened
 
     def _new_job(self, plan: Plan, actor_id: str, key: str | None, parent_job_id: str | None = None) -> Job:
-        now = self._clock.now()
+        now, account = self._clock.now(), self._accounts.at(plan.provider)
         return Job(
             id=str(uuid.uuid4()),
             kind=plan.kind,
@@ -96,7 +97,10 @@ class Opening:
             clip_id=getattr(plan, "clip_id", None),
             pipeline_request_id=getattr(plan, "pipeline_request_id", None),
             plan=plan,
-            sandbox=self._sandbox,
+            sandbox=self._accounts.holder.sandbox,
+            endpoint=account.endpoint,
+            account_id=account.account_id,
+            key_fingerprint=account.key_fingerprint,
             due_at=now,
             reserved_usd=plan.list_usd,
             created_at=now,

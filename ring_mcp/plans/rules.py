@@ -16,7 +16,6 @@ from ring_mcp.presets import Model, ProviderName, TokenKind
 M = TypeVar("M", bound=Model)
 
 MAX_PURPOSE_CHARS = 100
-_BYTES_OF_A_TOKEN = 3
 
 
 def checked_prompt(prompt: str, max_chars: int, field: str = "prompt") -> str:
@@ -116,12 +115,12 @@ def prompt_price(
 ) -> list[PriceLine]:
     """What a provider that bills tokens takes for the prompt, at most; nothing for others.
 
-    Text of any script has fewer tokens than thirds of its bytes.
+    No token is shorter than a byte; digits and rare signs have one token each.
     """
     usd = million_tokens_usd.get("input")
     if not usd:
         return []
-    tokens = -(-len(prompt.encode()) // _BYTES_OF_A_TOKEN) * calls
+    tokens = len(prompt.encode()) * calls
     return [PriceLine(what="prompt, token at most", unit_usd=usd / 10**6, count=Decimal(tokens), as_of=as_of)]
 
 

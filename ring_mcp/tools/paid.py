@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-from mcp_types import ToolAnnotations
 from pydantic import Field
 
 from ring_mcp.domain.fields import Key, WaitSeconds
+
+if TYPE_CHECKING:
+    from mcp_types import ToolAnnotations
 
 DryRun = Annotated[bool, Field(description="true: only say what would be done and what it would cost.")]
 
@@ -27,6 +29,8 @@ Wait = Annotated[
 
 def paid(title: str) -> ToolAnnotations:
     """Spends money at a service outside, and every call may spend again."""
+    from mcp_types import ToolAnnotations
+
     return ToolAnnotations(
         title=title, read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=True
     )
@@ -34,6 +38,8 @@ def paid(title: str) -> ToolAnnotations:
 
 def free(title: str) -> ToolAnnotations:
     """Reads what is here; may be called as often as one likes."""
+    from mcp_types import ToolAnnotations
+
     return ToolAnnotations(
         title=title, read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False
     )

@@ -198,7 +198,7 @@ async def test_a_result_that_cannot_be_signed_is_delivered_with_a_warning(
     sandbox: SandboxServer, tmp_path: Path
 ) -> None:
     class Unsigned(LocalStorage):
-        async def address(self, url: str) -> Address:
+        async def address(self, url: str, key: str | None = None) -> Address:
             raise StorageError("there are no credentials")
 
     async with running(sandbox, tmp_path) as app:

@@ -10,21 +10,23 @@ from pathlib import Path
 from time import monotonic
 
 from ring_mcp.clock import Clock
-from ring_mcp.domain import MediaKind
+from ring_mcp.domain import Holder, MediaKind
 from ring_mcp.jobs.outcomes import Pace
 from ring_mcp.jobs.queue.base import JobQueue
 from ring_mcp.jobs.queue.in_process import InProcessQueue
-from ring_mcp.jobs.runner import JobRunner
 from ring_mcp.ledger.base import Ledger
 from tests.jobs.engine import DRAIN_S, Engine, engine_on
 from tests.jobs.failing_ledger import FailingLedger
 from tests.jobs.scripted_provider import ScriptedProvider
 from tests.ledger_databases import LedgerDatabase
+from tests.ledger_samples import HOLDER
 
-MakeQueue = Callable[[Ledger, JobRunner, Clock, LedgerDatabase], JobQueue]
+MakeQueue = Callable[[Engine, LedgerDatabase], JobQueue]
 
 QUEUES: Mapping[str, MakeQueue] = {
-    "in_process": lambda ledger, runner, clock, _: InProcessQueue(ledger, runner, clock, drain_s=DRAIN_S),
+    "in_process": lambda engine, _: InProcessQueue(
+        engine.ledger, engine.runner, engine.watch, engine.accounts, engine.clock, drain_s=DRAIN_S
+    ),
 }
 """By the name of the module in ``ring_mcp/jobs/queue``; a test says so if one is missing here."""
 
@@ -77,8 +79,8 @@ class Processes:
         self._opened: list[Process] = []
         self.pictures, self.clips = ScriptedProvider(), ScriptedProvider("mp4")
 
-    async def open(self) -> Process:
-        """One more; its queue is not started."""
+    async def open(self, holder: Holder = HOLDER) -> Process:
+        """One more, which holds these accounts; its queue is not started."""
         ledger = self._database.ledger(self._clock)
         await ledger.start()
         engine = engine_on(
@@ -88,8 +90,9 @@ class Processes:
             pictures=self.pictures,
             clips=self.clips,
             pace=PACE,
+            holder=holder,
         )
-        queue = QUEUES[self._backend](engine.ledger, engine.runner, self._clock, self._database)
+        queue = QUEUES[self._backend](engine, self._database)
         process = Process(engine, queue, ledger)
         self._opened.append(process)
         return process

@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 
 import ring_mcp.jobs.queue
-from ring_mcp.domain import Job, JobState
+from ring_mcp.domain import Account, Holder, Job, JobState
 from ring_mcp.errors import StorageRefused
 from ring_mcp.jobs.submitting import SUBMIT_MARGIN_S
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.providers.base import Accepted, Running
 from tests.contracts.queue_backends import LEDGERS_OF, QUEUES, Process, Processes, processes_of
 from tests.jobs.scripted_provider import finished
-from tests.ledger_samples import left_behind, opened, planned, sample_plan
+from tests.ledger_samples import ACCOUNT, HOLDER, left_behind, opened, planned, sample_plan
 
 LIMIT_S = 60.0
 """Real time."""
@@ -337,6 +337,67 @@ async def test_a_process_that_was_taken_from_writes_nothing_over_its_successor(
     gate.is_open.set()
     await until(lambda: not first.engine.runner.records)
     assert await second.engine.row(job) == taken
+
+
+# Whose a job is
+
+THEIRS = Account(provider="xai", account_id="team-2", key_fingerprint="f" * 32)
+MARKS = {"account_id": THEIRS.account_id, "key_fingerprint": THEIRS.key_fingerprint}
+
+
+@pytest.mark.parametrize("state", [*OPEN, JobState.SUBMITTING])
+async def test_a_job_of_another_account_is_neither_taken_over_nor_touched_for_whoever_asks(
+    processes: Processes, first: Process, state: JobState
+) -> None:
+    theirs = await of_a_dead_process(processes, state, **MARKS)
+    ours = await of_a_dead_process(processes, JobState.RENDERING)
+    await first.queue.start(take_over=True)
+    await first.queue.adopt(theirs)
+    assert (await settled(first, ours)).state is JobState.DONE  # so it has looked for jobs
+    assert await first.engine.row(theirs) == theirs
+    assert (processes.pictures.submitted, len(processes.pictures.looked_for)) == ([], 1)
+
+
+async def test_a_job_is_carried_on_with_another_key_of_its_account(processes: Processes, first: Process) -> None:
+    theirs = await of_a_dead_process(processes, JobState.PLANNED, **MARKS)
+    await first.queue.start(take_over=True)
+    rotated = Holder(sandbox=False, accounts=(replace(THEIRS, key_fingerprint="e" * 32),))
+    second = await processes.open(rotated)
+    await second.queue.start(take_over=True)
+    ended = await settled(second, theirs)
+    assert (ended.state, ended.owner) == (JobState.DONE, second.engine.ledger.owner)
+    assert len(processes.pictures.submitted) == 1
+
+
+async def test_a_job_of_the_sandbox_and_a_real_one_are_never_touched_by_the_others(processes: Processes) -> None:
+    played = await of_a_dead_process(processes, JobState.PLANNED, sandbox=True)
+    real = await of_a_dead_process(processes, JobState.PLANNED)
+    sandbox = await processes.open(replace(HOLDER, sandbox=True))
+    await sandbox.queue.start(take_over=True)
+    await sandbox.queue.adopt(real)
+    assert (await settled(sandbox, played)).owner == sandbox.engine.ledger.owner
+    assert await sandbox.engine.row(real) == real
+    await sandbox.end()
+    server = await processes.open()
+    await server.queue.start(take_over=True)
+    assert (await settled(server, real)).owner == server.engine.ledger.owner
+
+
+async def test_a_process_without_a_key_holds_no_claim(processes: Processes, first: Process) -> None:
+    job = await of_a_dead_process(processes, JobState.RENDERING)
+    keyless = await processes.open(Holder(sandbox=False))
+    await keyless.queue.start(take_over=True)
+    await keyless.queue.adopt(job)
+    assert await keyless.engine.row(job) == job
+    await first.queue.start(take_over=True)
+    assert (await settled(first, job)).owner == first.engine.ledger.owner
+
+
+async def test_a_job_that_is_handed_over_goes_on_with_the_new_account(processes: Processes, first: Process) -> None:
+    theirs = await of_a_dead_process(processes, JobState.STORING, **MARKS)
+    await first.queue.start(take_over=True)
+    await first.engine.ledger.hand_over(theirs.id, ACCOUNT, sandbox=False)
+    assert (await settled(first, theirs)).state is JobState.DONE
 
 
 def _made(process: Process) -> dict[str, Any]:

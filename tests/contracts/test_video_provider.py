@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -20,12 +20,16 @@ from ring_mcp.errors import (
     CreditsExhausted,
     GenerationFailed,
     JobExpired,
+    MediaGone,
+    MediaTooLarge,
     OutcomeUnknown,
+    PrivateAddress,
     ProviderAuthError,
     ProviderBadReply,
     ProviderError,
     ProviderRejected,
     ProviderUnavailable,
+    QuotaExhausted,
     RateLimited,
 )
 from ring_mcp.media.identify import hash_file, identify
@@ -34,11 +38,12 @@ from ring_mcp.plans.video import VideoSettings, plan_video
 from ring_mcp.providers.base import Accepted, Finished, Inputs, MediaProvider, Running
 from ring_mcp.providers.google.videos import GoogleVideos
 from ring_mcp.providers.xai.videos import XaiVideos
-from ring_mcp.sandbox.fault_kinds import FAULT_KINDS
 from ring_mcp.sandbox.server import SandboxServer
+from ring_mcp.sandbox.state.fault_kinds import FAULT_KINDS
 from tests.contracts.provider_services import KEYS, OLD_SPELLING, PRESETS, TODAY, WRONG_KEY, InstantClock, connected
+from tests.fake_clock import let_pass
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 SETTINGS = VideoSettings(
     storage_prefix="generated/videos",
     model=None,
@@ -128,22 +133,14 @@ async def opened(name: str, sandbox: SandboxServer, spool: Path, key: str) -> As
         yield Service(name, provider, sandbox, clock, spool)
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[SandboxServer]:
-    with SandboxServer() as sandbox:
-        yield sandbox
-
-
 @pytest.fixture(params=KEYS)
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest.fixture
-async def service(kind: str, running: SandboxServer, tmp_path: Path) -> AsyncIterator[Service]:
-    running.state.reset()
-    running.state.configure(show_prompt=False)
-    async with opened(kind, running, tmp_path, KEYS[kind]) as found:
+async def service(kind: str, sandbox: SandboxServer, tmp_path: Path) -> AsyncIterator[Service]:
+    async with opened(kind, sandbox, tmp_path, KEYS[kind]) as found:
         yield found
 
 
@@ -234,9 +231,8 @@ async def test_a_provider_that_says_nothing_of_the_cost_gives_no_figure(service:
     assert answer.billed_usd is None
 
 
-async def test_a_missing_key_is_told_before_anything_is_sent(kind: str, running: SandboxServer, tmp_path: Path) -> None:
-    running.state.reset()
-    async with opened(kind, running, tmp_path, "") as service:
+async def test_a_missing_key_is_told_before_anything_is_sent(kind: str, sandbox: SandboxServer, tmp_path: Path) -> None:
+    async with opened(kind, sandbox, tmp_path, "") as service:
         with pytest.raises(ProviderAuthError, match="_API_KEY is not configured"):
             service.provider.check_ready()
         assert isinstance(await service.failure(service.submit()), ProviderAuthError)
@@ -244,55 +240,78 @@ async def test_a_missing_key_is_told_before_anything_is_sent(kind: str, running:
 
 
 @pytest.mark.parametrize("style", ["new", "old"])
-async def test_a_wrong_key_is_told_as_such(kind: str, running: SandboxServer, tmp_path: Path, style: str) -> None:
-    running.state.reset()
+async def test_a_wrong_key_is_told_as_such(kind: str, sandbox: SandboxServer, tmp_path: Path, style: str) -> None:
     if style == "old":
-        running.state.configure(**OLD_SPELLING[kind])
-    async with opened(kind, running, tmp_path, WRONG_KEY) as stranger:
+        sandbox.state.configure(**OLD_SPELLING[kind])
+    async with opened(kind, sandbox, tmp_path, WRONG_KEY) as stranger:
         error = await stranger.failure(stranger.submit())
         assert type(error) is ProviderAuthError
         assert (error.billed, stranger.posts, stranger.accepted) == ("no", 1, 0)
         assert WRONG_KEY not in f"{error!r} {error.__cause__!r}"
 
 
-REFUSALS: list[tuple[str, dict[str, Any], type[ProviderError], dict[str, Billed], int]] = [
-    ("rate_limited", {}, RateLimited, {"xai": "no", "google": "no"}, 4),
-    ("credits_exhausted", {}, CreditsExhausted, {"xai": "no", "google": "no"}, 1),
-    ("bare_422", {}, ProviderRejected, {"xai": "no", "google": "no"}, 1),
-    ("moderated", {}, ContentRefused, {"xai": "yes", "google": "unknown"}, 1),
-    ("status", {}, ProviderUnavailable, {"xai": "unknown", "google": "unknown"}, 1),
-    ("html_502", {}, ProviderUnavailable, {"xai": "unknown", "google": "unknown"}, 1),
-    ("truncated_json", {}, ProviderBadReply, {"xai": "unknown", "google": "unknown"}, 1),
-    ("no_request_id", {}, ProviderBadReply, {"xai": "unknown", "google": "unknown"}, 1),
-    ("no_request_id", {"empty": True}, ProviderBadReply, {"xai": "unknown", "google": "unknown"}, 1),
-    ("drop_before_accept", {}, OutcomeUnknown, {"xai": "unknown", "google": "unknown"}, 1),
-    ("drop_after_accept", {}, OutcomeUnknown, {"xai": "unknown", "google": "unknown"}, 1),
+Meaning = tuple[type[ProviderError], Billed]
+UNKNOWN: Meaning = (OutcomeUnknown, "unknown")
+REFUSALS: list[tuple[str, dict[str, Any], Meaning, Meaning, int]] = [
+    ("rate_limited", {"retry_after": 3}, (RateLimited, "no"), (RateLimited, "no"), 4),
+    ("credits_exhausted", {}, (CreditsExhausted, "no"), (CreditsExhausted, "no"), 1),
+    ("credits_exhausted", {"status": 402}, (CreditsExhausted, "no"), (CreditsExhausted, "no"), 1),
+    ("bare_422", {}, (ProviderRejected, "no"), UNKNOWN, 1),
+    ("moderated", {}, (ContentRefused, "yes"), (ContentRefused, "no"), 1),
+    ("status", {}, UNKNOWN, UNKNOWN, 1),
+    ("html_502", {}, UNKNOWN, UNKNOWN, 1),
+    ("html_502", {"status": 404}, UNKNOWN, UNKNOWN, 1),
+    ("html_502", {"status": 403}, UNKNOWN, UNKNOWN, 1),
+    ("truncated_json", {}, UNKNOWN, UNKNOWN, 1),
+    ("no_request_id", {}, UNKNOWN, UNKNOWN, 1),
+    ("no_request_id", {"empty": True}, UNKNOWN, UNKNOWN, 1),
+    ("drop_before_accept", {}, UNKNOWN, UNKNOWN, 1),
+    ("drop_after_accept", {}, UNKNOWN, UNKNOWN, 1),
 ]
 
 
 @pytest.mark.parametrize("style", ["new", "old"])
-@pytest.mark.parametrize(("fault", "options", "is_a", "billed", "posts"), REFUSALS, ids=[row[0] for row in REFUSALS])
+@pytest.mark.parametrize(
+    ("fault", "options", "xai", "google", "posts"), REFUSALS, ids=[f"{row[0]} {row[1]}" for row in REFUSALS]
+)
 async def test_a_refusal_of_the_paid_request_is_told_apart_and_never_paid_twice(
-    service: Service,
-    fault: str,
-    options: dict[str, Any],
-    is_a: type[ProviderError],
-    billed: dict[str, Billed],
-    posts: int,
-    style: str,
+    service: Service, fault: str, options: dict[str, Any], xai: Meaning, google: Meaning, posts: int, style: str
 ) -> None:
     if style == "old":
         service.sandbox.state.configure(**OLD_SPELLING[service.name])
     service.arm(fault, times=-1, method="POST", **options)
     error = await service.failure(service.submit())
-    assert type(error) is is_a
-    assert (error.billed, service.posts) == (billed[service.name], posts)
+    assert (type(error), error.billed) == {"xai": xai, "google": google}[service.name]
+    assert service.posts == posts
     assert service.accepted <= 1
+
+
+@pytest.mark.parametrize("kind", ["google"])
+async def test_a_quota_of_the_day_is_not_waited_out(service: Service) -> None:
+    service.arm("rate_limited", times=-1, method="POST", per_day=True)
+    error = await service.failure(service.submit())
+    assert (type(error), error.billed, service.posts) == (QuotaExhausted, "no", 1)
+
+
+@pytest.mark.parametrize("kind", ["google"])
+@pytest.mark.parametrize("status", [500, 503, 504])
+async def test_a_failure_in_googles_own_words_is_not_billed_and_may_be_tried_again(
+    service: Service, status: int
+) -> None:
+    service.arm("google_error", method="POST", status=status)
+    error = await service.failure(service.submit())
+    assert (type(error), error.billed, error.retryable) == (ProviderUnavailable, "no", True)
+    assert service.billed_usd == 0
 
 
 async def test_a_request_that_outlives_its_deadline_is_sent_once_and_its_outcome_is_unknown(service: Service) -> None:
     service.arm("stall", seconds=60.0)
-    error = await asyncio.wait_for(service.failure(service.submit(deadline_s=0.5)), LIMIT_S)
+    failing = asyncio.create_task(service.failure(service.submit()))
+    async with asyncio.timeout(LIMIT_S):
+        while service.posts == 0:
+            await asyncio.sleep(0.01)
+    let_pass(LIMIT_S)
+    error = await asyncio.wait_for(failing, LIMIT_S)
     assert type(error) is OutcomeUnknown
     assert (error.billed, service.posts) == ("unknown", 1)
 
@@ -352,7 +371,7 @@ async def test_a_clip_whose_address_has_expired_is_gone(service: Service, status
     (output,) = (await service.result()).outputs
     service.sandbox.state.skip(61.0)
     error = await service.failure(service.provider.download(output, tmp_path / "part"))
-    assert type(error) is JobExpired
+    assert type(error) is MediaGone
     assert error.billed == "yes"
 
 
@@ -360,9 +379,9 @@ LOSSES: list[tuple[str, dict[str, Any], type[ProviderError]]] = [
     ("media_status", {}, ProviderUnavailable),
     ("media_drop", {}, ProviderUnavailable),
     ("media_truncated", {}, ProviderUnavailable),
-    ("media_huge", {}, ProviderBadReply),
-    ("media_redirect", {}, ProviderBadReply),
-    ("media_redirect", {"location": "http://localhost:1/"}, ProviderBadReply),
+    ("media_huge", {}, MediaTooLarge),
+    ("media_redirect", {}, PrivateAddress),
+    ("media_redirect", {"location": "http://localhost:1/"}, PrivateAddress),
     ("media_redirect", {"location": "file:///etc/passwd"}, ProviderBadReply),
 ]
 

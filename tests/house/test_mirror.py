@@ -12,6 +12,8 @@ WINGS = ("conductors", "jobs", "ledger", "plans")
 CONTRACTS = {
     "ring_mcp.jobs.queue.base": "tests/contracts/test_queue.py",
     "ring_mcp.ledger.base": "tests/contracts/test_ledger.py",
+    "ring_mcp.ledger.claims": "tests/contracts/test_ledger_accounts.py",
+    "ring_mcp.ledger.statements": "tests/contracts/test_ledger.py",
     "ring_mcp.ledger.transactional": "tests/contracts/test_ledger.py",
     "ring_mcp.ledger.transactions": "tests/contracts/test_ledger.py",
 }
@@ -21,6 +23,7 @@ WHOLE = {
     "ring_mcp.conductors.conductor": "tests/conductors/test_images.py",
     "ring_mcp.conductors.image": "tests/conductors/test_images.py",
     "ring_mcp.conductors.video": "tests/conductors/test_videos.py",
+    "ring_mcp.ledger.postgres_session": "tests/ledger/test_postgres_session.py",
 }
 """Modules that are tested through the product, and so are not imported by their tests."""
 

@@ -14,7 +14,8 @@ import pytest
 from ring_mcp.domain import MediaFile
 from ring_mcp.errors import StorageError
 from ring_mcp.sandbox.server import SandboxServer
-from ring_mcp.server.files import FileLinks, Files, load_secret
+from ring_mcp.server.files import Files
+from ring_mcp.storage.links import FileLinks, load_secret
 from ring_mcp.storage.local import LocalStorage
 from tests.http.http_reach import API, HttpRing, environment, request, status_of
 

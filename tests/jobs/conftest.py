@@ -5,11 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conductors.conftest import sandbox
 from tests.fake_clock import FakeClock
 from tests.jobs.engine import Engine, started_engine
-
-__all__ = ["sandbox"]
 
 
 @pytest.fixture

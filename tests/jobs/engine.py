@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from ring_mcp.clock import Clock
-from ring_mcp.domain import Caps, ImagePlan, Job, MediaFile, MediaKind, PriceLine, VideoPlan
+from ring_mcp.domain import Caps, Holder, ImagePlan, Job, MediaFile, MediaKind, PriceLine, VideoPlan
 from ring_mcp.errors import ProviderUnavailable, StorageError
+from ring_mcp.jobs.accounts import Accounts
 from ring_mcp.jobs.answers import Answers
 from ring_mcp.jobs.inputs import MediaInputs
 from ring_mcp.jobs.opening import Opening
@@ -38,7 +39,7 @@ from ring_mcp.storage.local import LocalStorage
 from tests.fake_clock import LIMIT_S, FakeClock
 from tests.jobs.failing_ledger import FailingLedger
 from tests.jobs.scripted_provider import ScriptedProvider
-from tests.ledger_samples import planned, sample_plan
+from tests.ledger_samples import HOLDER, planned, sample_plan
 
 PACE: Mapping[MediaKind, Pace] = {
     "image": Pace(submit_timeout_s=20.0, poll_interval_s=1.0, poll_timeout_s=120.0),
@@ -62,10 +63,10 @@ class ScriptedStorage(LocalStorage):
         self.told: list[Mapping[str, str]] = []
         self.unreadable: StorageError | None = None
 
-    async def address(self, url: str) -> Address:
+    async def address(self, url: str, key: str | None = None) -> Address:
         if self.unreadable is not None:
             raise self.unreadable
-        return await super().address(url)
+        return await super().address(url, key)
 
     async def fetch(self, url: str, path: Path, max_bytes: int) -> bool:
         if self.unreadable is not None:
@@ -92,6 +93,7 @@ class Engine:
     clips: ScriptedProvider
     storage: ScriptedStorage
     inputs: MediaInputs
+    accounts: Accounts
     answers: Answers
     preparing: Preparing
     submitting: Submitting
@@ -163,12 +165,15 @@ def engine_on(
     previews: Path | None = None,
     sidecars: bool = False,
     death_is_certain: bool = True,
-    sandbox: bool = False,
+    holder: Holder = HOLDER,
     fetched: Mapping[str, bytes] | None = None,
     courier: Any = None,
     pace: Mapping[MediaKind, Pace] = PACE,
 ) -> Engine:
-    """An engine in the folder ``state``. ``fetched``: what lies at addresses that callers give along."""
+    """An engine in the folder ``state``, of a process that holds these accounts.
+
+    ``fetched``: what lies at addresses that callers give along.
+    """
     ledger_: Any = ledger
     spool = state / "spool"
     storage = ScriptedStorage(state / "files")
@@ -176,7 +181,8 @@ def engine_on(
     providers: Any = {("image", "xai"): pictures, ("video", "xai"): clips}
     inputs = _inputs(storage, spool, fetched or {})
     thumbnails = Thumbnails(inputs, storage, spool=spool, prefix="generated", font=None)
-    preparing, rendering = Preparing(inputs, ledger_, clock), Rendering(providers, clock, pace)
+    accounts = Accounts(holder, {}, ledger=ledger_, clock=clock, folder=state / "accounts")
+    preparing, rendering = Preparing(inputs, ledger_, accounts, clock), Rendering(providers, clock, pace)
     storing = Storing(
         providers,
         storage,
@@ -192,8 +198,8 @@ def engine_on(
     )
     steps = Steps(submitting, rendering, storing)
     write_ahead, watch = WriteAhead(state / "unwritten"), JobWatch(ledger_, clock)
-    runner = JobRunner(ledger_, steps, write_ahead, watch, clock)
-    queue = InProcessQueue(ledger_, runner, clock, drain_s=DRAIN_S)
+    runner = JobRunner(ledger_, steps, write_ahead, watch, accounts, clock)
+    queue = InProcessQueue(ledger_, runner, watch, accounts, clock, drain_s=DRAIN_S)
     opening = Opening(
         ledger=ledger_,
         queue=queue,
@@ -201,7 +207,7 @@ def engine_on(
         caps=caps or Caps(),
         clock=clock,
         spool=spool,
-        sandbox=sandbox,
+        accounts=accounts,
     )
     spool.mkdir(parents=True, exist_ok=True)
     return Engine(
@@ -213,6 +219,7 @@ def engine_on(
         clips=clips,
         storage=storage,
         inputs=inputs,
+        accounts=accounts,
         answers=answers,
         preparing=preparing,
         submitting=submitting,

@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -25,20 +25,13 @@ from ring_mcp.plans.image import plan_image
 from ring_mcp.presets import load_presets
 from ring_mcp.providers.base import Accepted, Finished, Inputs
 from ring_mcp.sandbox.server import SandboxServer
-from ring_mcp.sandbox.settings import DEFAULT_GOOGLE_KEY
+from ring_mcp.sandbox.state.settings import DEFAULT_GOOGLE_KEY
 
-LIMIT_S = 30.0
-
-
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[SandboxServer]:
-    with SandboxServer(settings={"show_prompt": False}) as server:
-        yield server
+LIMIT_S = 60.0
 
 
 @pytest.fixture
 def config(sandbox: SandboxServer, tmp_path: Path) -> Config:
-    sandbox.state.reset()
     (tmp_path / "sandbox" / "spool").mkdir(parents=True)
     config = load_config({"RING_SANDBOX": sandbox.url, "RING_STATE_DIR": str(tmp_path)}, folder=tmp_path)
     return with_sandbox(config, contextlib.AsyncExitStack())

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -16,13 +17,14 @@ import pytest
 from ring_mcp.domain import Job, JobState
 from ring_mcp.errors import LedgerError, StorageRefused
 from ring_mcp.jobs.queue.in_process import HEARTBEAT_INTERVAL_S, SWEEP_INTERVAL_S
-from ring_mcp.ledger.base import Ledger
+from ring_mcp.jobs.submitting import STALE_PLAN_S
+from ring_mcp.ledger.base import JobQuery, Ledger
 from ring_mcp.ledger.sqlite import SqliteLedger
 from ring_mcp.providers.base import Accepted, Running
 from tests.fake_clock import FakeClock
 from tests.jobs.engine import Engine, started_engine, until
 from tests.jobs.scripted_provider import finished
-from tests.ledger_samples import carried, left_behind
+from tests.ledger_samples import carried, left_behind, sample_plan
 
 UPKEEP = 2
 """The sweep and the heartbeat sleep beside the drivers."""
@@ -326,3 +328,62 @@ async def test_a_failing_look_for_the_still_is_the_callers_and_drives_nothing(en
     with pytest.raises(LedgerError):
         await engine.queue.adopt(clip)
     assert list(engine.runner.records) == []
+
+
+# Jobs that the ledger says are ours, and that nobody drives
+
+
+async def beaten(engine: Engine, clock: FakeClock, sleepers: int) -> None:
+    """Until the heart has beaten once more."""
+    beats = engine.ledger.calls.count("heartbeat")
+    await until(lambda: clock.sleepers >= sleepers)
+    clock.advance(HEARTBEAT_INTERVAL_S)
+    await until(lambda: engine.ledger.calls.count("heartbeat") > beats and clock.sleepers >= sleepers)
+
+
+@pytest.mark.parametrize("claim", ["claim", "claim_one"])
+async def test_a_job_whose_claim_was_never_confirmed_is_taken_up_with_the_next_heartbeat(
+    engine: Engine, clock: FakeClock, claim: str
+) -> None:
+    job = await left_behind(engine.ledger, JobState.STORING)
+    engine.ledger.fail(claim, arrives=True)
+    await engine.queue.start(take_over=claim == "claim")
+    if claim == "claim_one":
+        with pytest.raises(LedgerError):
+            await engine.queue.adopt(job)
+    else:
+        await swept(engine, 1)
+    row = await engine.row(job)
+    assert (row.owner, row.state, list(engine.runner.records)) == (engine.ledger.owner, JobState.STORING, [])
+    clock.advance(HEARTBEAT_INTERVAL_S)
+    assert (await engine.ended(job, upkeep=UPKEEP if claim == "claim" else 1)).state is JobState.DONE
+
+
+async def test_a_request_that_its_caller_was_told_had_not_begun_is_never_sent_and_ends_in_time(
+    engine: Engine, clock: FakeClock
+) -> None:
+    """The confirmation that the job was opened was lost: the row is ours, and nobody drives it."""
+    await engine.queue.start(take_over=True)
+    await swept(engine, 1)
+    engine.ledger.fail("open", arrives=True)
+    with pytest.raises(LedgerError):
+        await engine.opening.open(sample_plan(), actor_id="ann", idempotency_key=None)
+    [job] = (await engine.ledger.list_jobs(JobQuery())).jobs
+    for _ in range(3):
+        await beaten(engine, clock, UPKEEP)
+    assert (await engine.row(job)).state is JobState.PLANNED
+    clock.advance(STALE_PLAN_S)
+    await beaten(engine, clock, UPKEEP)
+    ended = await engine.ended(job, upkeep=UPKEEP)
+    assert (ended.state, ended.settled_usd) == (JobState.FAILED, Decimal(0))
+    assert engine.pictures.submitted == []
+
+
+async def test_a_job_that_was_taken_just_before_the_end_is_left_to_the_next_process(engine: Engine) -> None:
+    job = await left_behind(engine.ledger, JobState.PLANNED)
+    adopting = asyncio.create_task(engine.queue.adopt(job))
+    await asyncio.sleep(0)
+    await engine.queue.aclose()
+    await adopting
+    assert (list(engine.runner.records), engine.pictures.submitted) == ([], [])
+    assert (await engine.row(job)).state is JobState.PLANNED

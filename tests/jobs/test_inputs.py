@@ -67,7 +67,7 @@ class PrivateStorage(LocalStorage):
     def unsigned(self, url: str) -> str:
         return url.partition("?signed")[0]
 
-    async def address(self, url: str) -> Address:
+    async def address(self, url: str, key: str | None = None) -> Address:
         if self.trouble is not None:
             raise self.trouble
         if url not in self.files:

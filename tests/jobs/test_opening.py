@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ring_mcp.domain import Caps, Job, JobState, Plan, VideoPlan
+from ring_mcp.domain import Caps, Holder, Job, JobState, Plan, VideoPlan
 from ring_mcp.errors import (
     CapExceeded,
     InvalidRequest,
@@ -70,7 +70,7 @@ async def test_a_job_that_was_opened_is_driven_to_its_end(engine: Engine) -> Non
 
 
 async def test_a_sandbox_marks_every_row_of_its_own(tmp_path: Path, clock: FakeClock) -> None:
-    async with started_engine(tmp_path, clock, sandbox=True) as engine:
+    async with started_engine(tmp_path, clock, holder=Holder(sandbox=True)) as engine:
         await open_(engine, still_clip_plan())
         assert [job.sandbox for job in await rows(engine)] == [True, True]
 

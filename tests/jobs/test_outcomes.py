@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -9,15 +11,18 @@ import pytest
 from ring_mcp.domain import Failure, JobState
 from ring_mcp.errors import Billed, ContentRefused, JobMoved, OutcomeUnknown, RateLimited, RingError, StorageError
 from ring_mcp.jobs.outcomes import (
-    PARK,
+    Park,
     Pause,
+    age_s,
     back_off_s,
     end_badly,
     end_job,
     failure_of,
     lose_track,
+    note_trouble,
     park,
     settle_cost,
+    slow_look_s,
 )
 from tests.fake_clock import START
 from tests.ledger_samples import OUTPUT, PRICE_USD, sample_job
@@ -40,7 +45,6 @@ def test_a_first_pause_above_the_limit_is_the_limit() -> None:
 
 def test_a_pause_is_no_failure_and_waits_for_nobody_unless_said() -> None:
     assert (Pause(1).failed, Pause(1).until) == (False, None)
-    assert (PARK.delay_s, PARK.failed, PARK.until) == (None, False, None)
 
 
 @pytest.mark.parametrize(
@@ -128,8 +132,27 @@ def test_a_job_without_an_answer_keeps_its_reservation_and_is_nobodys_turn() -> 
     assert (job.reserved_usd, job.settled_usd, job.finished_at, job.due_at) == (PRICE_USD, None, None, None)
 
 
-def test_a_parked_job_is_as_it_was_without_owner_and_time() -> None:
-    before = sample_job(JobState.STORING, owner="me", outputs=(OUTPUT,))
-    job = park(before)
-    assert (job.state, job.owner, job.due_at, job.is_parked) == (JobState.STORING, None, None, True)
+@pytest.mark.parametrize(("look_again_s", "due_at"), [(None, None), (90.0, START + timedelta(seconds=90))])
+def test_a_parked_job_has_a_reason_no_owner_and_perhaps_a_time(
+    look_again_s: float | None, due_at: datetime | None
+) -> None:
+    before, why = sample_job(JobState.STORING, owner="me", outputs=(OUTPUT,)), failure_of(OutcomeUnknown("why"))
+    job = park(before, Park(why, look_again_s), START)
+    assert (job.state, job.owner, job.due_at, job.failure, job.is_parked) == (JobState.STORING, None, due_at, why, True)
     assert job.outputs == before.outputs
+
+
+def test_the_same_trouble_keeps_its_beginning_and_is_counted() -> None:
+    job = sample_job(JobState.STORING, outputs=(OUTPUT,))
+    first = note_trouble(job, StorageError("away"), START)
+    assert (first.since, first.seen) == (START, 1)
+    later = START + timedelta(minutes=5)
+    again = note_trouble(replace(job, failure=first), StorageError("still away"), later)
+    assert (again.since, again.seen, again.message, age_s(again, later)) == (START, 2, "still away", 300.0)
+    other = note_trouble(replace(job, failure=again), OutcomeUnknown("another"), later)
+    assert (other.since, other.seen) == (later, 1)
+
+
+@pytest.mark.parametrize(("age", "rest_s"), [(0.0, 60.0), (3600.0, 360.0), (86_400.0 * 30, 21_600.0)])
+def test_a_parked_job_rests_a_tenth_of_its_age_within_bounds(age: float, rest_s: float) -> None:
+    assert slow_look_s(age) == rest_s

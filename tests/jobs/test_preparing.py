@@ -11,7 +11,7 @@ import pytest
 
 from ring_mcp.domain import Failure, Job, JobState, VideoPlan
 from ring_mcp.errors import FirstFrameFailed, StorageError, StorageRefused
-from ring_mcp.jobs.outcomes import PARK, Pause, park
+from ring_mcp.jobs.outcomes import Park, Pause, park
 from ring_mcp.jobs.preparing import LOOK_AT_STILL_S, awaited_still
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.providers.base import Inputs
@@ -34,8 +34,12 @@ async def waiting_clip(engine: Engine, *states: JobState, **facts: Any) -> tuple
     return engine.record(clip), still
 
 
-async def prepared(engine: Engine, record: JobRecord, *, as_bytes: bool = False) -> Inputs | Pause:
-    return await engine.preparing.prepare(record, as_bytes=as_bytes)
+async def prepared(engine: Engine, record: JobRecord, *, as_bytes: bool = False) -> Inputs | Pause | Park | None:
+    """What is there for the request; a job that is to be parked is, as its driver does it."""
+    answer = await engine.preparing.prepare(record, as_bytes=as_bytes)
+    if isinstance(answer, Park):
+        await record.write(park(record.job, answer, engine.clock.now()))
+    return answer
 
 
 @pytest.mark.parametrize("states", [(), (_S.SUBMITTING,), (_S.SUBMITTING, _S.RENDERING), (_S.SUBMITTING, _S.STORING)])
@@ -93,7 +97,7 @@ async def test_a_still_that_failed_ends_its_clip_unsent_with_the_stills_reason_a
     why = Failure(code="content_refused", message="no lighthouses", billed=billed)
     path = (_S.SUBMITTING, _S.RENDERING, state)
     record, _ = await waiting_clip(engine, *path, failure=why)
-    assert isinstance(await prepared(engine, record), Pause)
+    assert await prepared(engine, record) is None
     clip = await engine.row(record.job)
     assert (clip.state, clip.settled_usd, clip.billed_usd) == (_S.FAILED, NOTHING, None)
     assert clip.failure is not None
@@ -104,7 +108,7 @@ async def test_a_still_that_failed_ends_its_clip_unsent_with_the_stills_reason_a
 
 async def test_a_still_whose_outcome_is_not_known_parks_its_clip_with_the_way_out(engine: Engine) -> None:
     record, still = await waiting_clip(engine, _S.SUBMITTING, _S.UNKNOWN)
-    assert await prepared(engine, record) == PARK
+    assert isinstance(await prepared(engine, record), Park)
     clip = await engine.row(record.job)
     assert clip.state is _S.PLANNED
     assert clip.failure is not None
@@ -116,22 +120,13 @@ async def test_a_still_whose_outcome_is_not_known_parks_its_clip_with_the_way_ou
 async def test_a_still_that_is_parked_parks_its_clip_with_the_stills_reason(engine: Engine) -> None:
     record, still = await waiting_clip(engine, _S.SUBMITTING, _S.STORING)
     why = Failure(code="storage_refused", message="the token is wrong", billed="yes")
-    await engine.ledger.save(still, park(replace(still, failure=why)))
-    assert await prepared(engine, record) == PARK
+    await engine.ledger.save(still, park(still, Park(why, None), still.created_at))
+    assert isinstance(await prepared(engine, record), Park)
     clip = await engine.row(record.job)
     assert clip.failure is not None
     assert (clip.failure.code, clip.failure.billed, clip.failure.retryable) == ("first_frame_pending", "unknown", True)
     assert clip.failure.message.endswith("so the video was not started: the token is wrong")
     assert still.id in clip.failure.message
-
-
-async def test_a_still_that_outlasted_its_time_parks_its_clip_without_a_reason(engine: Engine) -> None:
-    record, still = await waiting_clip(engine, _S.SUBMITTING, _S.RENDERING)
-    await engine.ledger.save(still, park(still))
-    assert await prepared(engine, record) == PARK
-    failure = (await engine.row(record.job)).failure
-    assert failure is not None
-    assert failure.message.endswith("so the video was not started")
 
 
 async def test_a_still_in_trouble_that_is_tried_again_is_told_and_waited_for(engine: Engine) -> None:
@@ -157,7 +152,7 @@ async def test_a_ledger_that_does_not_answer_for_a_moment_is_asked_again(engine:
 @pytest.mark.parametrize("job_id", [None, "00000000-0000-0000-0000-000000000000"])
 async def test_a_clip_whose_still_has_no_job_ends_at_no_cost(engine: Engine, job_id: str | None) -> None:
     record = engine.record(await engine.new(still_clip_plan(frame_job_id=job_id)))
-    assert await prepared(engine, record) == PARK
+    assert await prepared(engine, record) is None
     clip = await engine.row(record.job)
     assert (clip.state, clip.settled_usd) == (_S.FAILED, NOTHING)
     assert clip.failure is not None
@@ -181,7 +176,7 @@ async def test_a_provider_that_reads_no_addresses_is_given_bytes(tmp_path: Path,
 
 async def test_an_input_that_is_gone_ends_the_clip_at_no_cost(engine: Engine) -> None:
     record = engine.record(await engine.new(clip_plan(image_url=ADDRESS)))
-    assert await prepared(engine, record, as_bytes=True) == PARK
+    assert await prepared(engine, record, as_bytes=True) is None
     clip = await engine.row(record.job)
     assert (clip.state, clip.settled_usd) == (_S.FAILED, NOTHING)
     assert clip.failure is not None
@@ -193,7 +188,7 @@ async def test_an_input_that_is_gone_ends_the_clip_at_no_cost(engine: Engine) ->
 async def test_a_storage_that_is_away_parks_the_clip_and_ends_nothing(engine: Engine, as_bytes: bool) -> None:
     engine.storage.unreadable = StorageError("the bucket is away")
     record = engine.record(await engine.new(clip_plan(image_url=ADDRESS)))
-    assert await prepared(engine, record, as_bytes=as_bytes) == PARK
+    assert isinstance(await prepared(engine, record, as_bytes=as_bytes), Park)
     clip = await engine.row(record.job)
     assert clip.state is _S.PLANNED
     assert clip.failure is not None
@@ -204,7 +199,7 @@ async def test_a_storage_that_is_away_parks_the_clip_and_ends_nothing(engine: En
 async def test_a_storage_that_refuses_for_good_ends_the_clip(engine: Engine) -> None:
     engine.storage.unreadable = StorageRefused("no such file")
     record = engine.record(await engine.new(clip_plan(image_url=ADDRESS)))
-    assert await prepared(engine, record) == PARK
+    assert await prepared(engine, record) is None
     assert (await engine.row(record.job)).state is _S.FAILED
 
 
@@ -212,7 +207,7 @@ async def test_a_spool_that_cannot_be_written_parks_the_clip_and_ends_nothing(en
     record = engine.record(await engine.new(clip_plan(image_url=ADDRESS)))
     engine.spool.rmdir()
     engine.spool.write_text("a file where the folder should be")
-    assert await prepared(engine, record, as_bytes=True) == PARK
+    assert isinstance(await prepared(engine, record, as_bytes=True), Park)
     clip = await engine.row(record.job)
     assert clip.state is _S.PLANNED
     assert clip.failure is not None

@@ -38,12 +38,12 @@ class Told:
         self.states: list[JobState] = []
         self.progress: list[int] = []
 
-    def __call__(self, job: Job) -> None:
+    def __call__(self, job: Job, is_behind: bool = False) -> None:
         self.states.append(job.state)
         self.progress.append(job.progress)
 
 
-async def record_of(engine: Engine, *states: JobState, told: Callable[[Job], None] | None = None) -> JobRecord:
+async def record_of(engine: Engine, *states: JobState, told: Callable[[Job, bool], None] | None = None) -> JobRecord:
     """A job's record, brought along these arrows write by write."""
     job = await engine.new()
     record = JobRecord(job, engine.ledger, engine.write_ahead, engine.clock, told or Told())

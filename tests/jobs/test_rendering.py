@@ -18,9 +18,9 @@ from ring_mcp.errors import (
     ProviderUnavailable,
     RateLimited,
 )
-from ring_mcp.jobs.outcomes import PARK, Pause, back_off_s
+from ring_mcp.jobs.outcomes import Park, Pause, back_off_s, slow_look_s
 from ring_mcp.jobs.record import JobRecord
-from ring_mcp.jobs.rendering import LOOKS_BEFORE_GONE, NOT_KNOWN_YET_S, collect
+from ring_mcp.jobs.rendering import GONE_AFTER_S, LOOKS_BEFORE_GONE, MAX_PAUSE_S, collect, gone_pause_s
 from ring_mcp.providers.base import Running
 from tests.fake_clock import START, FakeClock
 from tests.jobs.engine import PACE, Engine, clip_plan
@@ -29,7 +29,6 @@ from tests.ledger_samples import PRICE_USD, TROUBLE, carried, planned
 
 PICTURE, CLIP = PACE["image"], PACE["video"]
 BILLED = Decimal("0.04")
-LONG_SINCE = START - timedelta(seconds=NOT_KNOWN_YET_S + 1)
 
 
 async def rendering(engine: Engine, **changes: Any) -> JobRecord:
@@ -42,7 +41,7 @@ async def rendering(engine: Engine, **changes: Any) -> JobRecord:
 
 async def look(
     engine: Engine, record: JobRecord, answer: Any, *, since: datetime = START, tries: int = 0
-) -> Pause | None:
+) -> Pause | Park | None:
     """What one look answers, if this is what the provider answers."""
     (engine.pictures if record.job.kind == "image" else engine.clips).looks.append(answer)
     return await engine.rendering.look(record, since, tries)
@@ -102,14 +101,27 @@ async def test_the_providers_last_word_ends_the_job_at_what_it_cost(
 
 @pytest.mark.parametrize("tries", [0, 1, 4, 50])
 @pytest.mark.parametrize("error", [ProviderUnavailable("503"), ProviderBadReply("an HTML page"), ProviderError("odd")])
-async def test_any_other_error_means_ask_again_later_and_changes_nothing(
+async def test_any_other_error_means_ask_again_later_and_ends_nothing(
     engine: Engine, error: ProviderError, tries: int
 ) -> None:
     record = await rendering(engine)
     before = record.job
     paused = await look(engine, record, error, tries=tries)
-    assert paused == Pause(back_off_s(tries, PICTURE.poll_interval_s), failed=True)
-    assert record.job == before == await engine.row(before)
+    assert paused == Pause(min(MAX_PAUSE_S, back_off_s(tries, PICTURE.poll_interval_s)), failed=True)
+    assert (record.job.state, await engine.row(before)) == (JobState.RENDERING, before)
+
+
+async def test_looks_that_fail_several_times_in_a_row_are_told_once_and_forgotten_when_one_succeeds(
+    engine: Engine,
+) -> None:
+    record = await rendering(engine)
+    for _ in range(5):
+        await look(engine, record, ProviderUnavailable("503"))
+    told = (await engine.row(record.job)).failure
+    assert told is not None
+    assert (told.message, told.seen, told.since) == ("503", 3, START)
+    await look(engine, record, Running())
+    assert (await engine.row(record.job)).failure is None
 
 
 @pytest.mark.parametrize(
@@ -119,6 +131,7 @@ async def test_any_other_error_means_ask_again_later_and_changes_nothing(
         (None, 3, 8 * PICTURE.poll_interval_s),
         (7.0, 0, 7.0),
         (7.0, 4, 16 * PICTURE.poll_interval_s),
+        (3600.0, 0, MAX_PAUSE_S),
     ],
 )
 async def test_a_provider_that_is_asked_too_often_is_left_alone_as_long_as_it_says(
@@ -129,44 +142,70 @@ async def test_a_provider_that_is_asked_too_often_is_left_alone_as_long_as_it_sa
     assert await look(engine, record, error, tries=tries) == Pause(pause_s, failed=True)
 
 
+async def test_a_job_that_its_provider_denies_is_looked_for_at_ever_longer_pauses(engine: Engine) -> None:
+    record = await rendering(engine)
+    pauses = [await look(engine, record, JobExpired("404")) for _ in range(4)]
+    assert pauses == [Pause(gone_pause_s(seen, PICTURE.poll_interval_s), failed=True) for seen in (1, 2, 3, 4)]
+    told = (await engine.row(record.job)).failure
+    assert told is not None
+    assert (told.code, told.seen, record.job.state) == ("expired", 4, JobState.RENDERING)
+
+
+def test_the_pauses_between_the_looks_add_up_to_the_time_whatever_the_clock_says() -> None:
+    for first_s in (PICTURE.poll_interval_s, CLIP.poll_interval_s):
+        assert sum(gone_pause_s(seen, first_s) for seen in range(1, LOOKS_BEFORE_GONE)) >= GONE_AFTER_S
+
+
 @pytest.mark.parametrize("retryable", [False, True])
-async def test_a_job_that_was_just_accepted_may_not_be_known_yet(engine: Engine, retryable: bool) -> None:
+async def test_a_provider_is_believed_when_it_denies_a_job_for_hours(
+    engine: Engine, clock: FakeClock, retryable: bool
+) -> None:
     record = await rendering(engine)
-    since = START - timedelta(seconds=NOT_KNOWN_YET_S)
-    paused = await look(engine, record, JobExpired("404", retryable=retryable), since=since, tries=LOOKS_BEFORE_GONE)
-    assert paused == Pause(PICTURE.poll_interval_s, failed=retryable)
-    assert record.job.state is JobState.RENDERING
-
-
-async def test_a_job_that_the_provider_has_forgotten_for_good_has_expired(engine: Engine) -> None:
-    record = await rendering(engine)
-    assert await look(engine, record, JobExpired("404"), since=LONG_SINCE) is None
+    for _ in range(LOOKS_BEFORE_GONE - 1):
+        assert await look(engine, record, JobExpired("404", retryable=retryable)) is not None
+    clock.advance(GONE_AFTER_S)
+    assert await look(engine, record, JobExpired("404", retryable=retryable)) is None
     job = await engine.row(record.job)
     assert (job.state, job.settled_usd) == (JobState.EXPIRED, PRICE_USD)
     assert job.failure is not None
     assert (job.failure.message, job.failure.retryable) == ("404", False)
 
 
-async def test_a_word_that_is_not_certain_has_to_be_said_several_times_in_a_row(engine: Engine) -> None:
+async def test_a_clock_that_jumps_makes_nobody_give_up(engine: Engine, clock: FakeClock) -> None:
     record = await rendering(engine)
-    unsure = JobExpired("400", retryable=True)
-    for tries in range(LOOKS_BEFORE_GONE - 1):
-        paused = await look(engine, record, unsure, since=LONG_SINCE, tries=tries)
-        assert paused == Pause(PICTURE.poll_interval_s, failed=True)
-        assert record.job.state is JobState.RENDERING
-    assert await look(engine, record, unsure, since=LONG_SINCE, tries=LOOKS_BEFORE_GONE - 1) is None
-    assert record.job.state is JobState.EXPIRED
+    await look(engine, record, JobExpired("404"))
+    clock.advance(30 * 86_400.0)
+    assert await look(engine, record, JobExpired("404")) is not None
+    assert record.job.state is JobState.RENDERING
+
+
+async def test_often_and_quickly_is_not_long_enough(engine: Engine) -> None:
+    record = await rendering(engine)
+    for _ in range(3 * LOOKS_BEFORE_GONE):
+        assert await look(engine, record, JobExpired("404")) is not None
+
+
+async def test_one_answer_between_makes_all_denials_forgotten(engine: Engine, clock: FakeClock) -> None:
+    record = await rendering(engine)
+    for answer in [*[JobExpired("404")] * (LOOKS_BEFORE_GONE - 1), Running(progress=50)]:
+        await look(engine, record, answer)
+    clock.advance(GONE_AFTER_S)
+    assert await look(engine, record, JobExpired("404")) is not None
     assert record.job.failure is not None
-    assert not record.job.failure.retryable
+    assert record.job.failure.seen == 1
 
 
-@pytest.mark.parametrize("answer", [Running(), ProviderUnavailable("503")])
-async def test_a_look_that_outlasts_the_time_for_it_parks_the_job(engine: Engine, answer: Any) -> None:
+@pytest.mark.parametrize(
+    ("answer", "code"), [(Running(), "timeout"), (ProviderUnavailable("503"), "provider_unavailable")]
+)
+async def test_a_look_that_outlasts_the_time_for_it_parks_the_job(engine: Engine, answer: Any, code: str) -> None:
     record = await rendering(engine)
     nearly = START - timedelta(seconds=PICTURE.poll_timeout_s - 0.001)
-    assert await look(engine, record, answer, since=nearly) != PARK
+    assert isinstance(await look(engine, record, answer, since=nearly), Pause)
     outlasted = START - timedelta(seconds=PICTURE.poll_timeout_s)
-    assert await look(engine, record, answer, since=outlasted) == PARK
+    parked = await look(engine, record, answer, since=outlasted)
+    assert isinstance(parked, Park)
+    assert (parked.failure.code, parked.look_again_s) == (code, slow_look_s(0.0))
     assert record.job.state is JobState.RENDERING
 
 
@@ -197,7 +236,7 @@ async def test_progress_only_rises_is_told_at_once_and_written_in_tens(
     record = await rendering(engine)
     heard: list[int] = []
     listening = JobRecord(
-        record.job, engine.ledger, engine.write_ahead, engine.clock, lambda job: heard.append(job.progress)
+        record.job, engine.ledger, engine.write_ahead, engine.clock, lambda job, _: heard.append(job.progress)
     )
     for progress in shown:
         assert await look(engine, listening, Running(progress=progress)) == Pause(PICTURE.poll_interval_s)
@@ -215,7 +254,8 @@ async def test_looks_follow_each_other_at_the_providers_pace_and_back_off_while_
     await clock.play(engine.runner.drive(job))
     assert (await engine.row(job)).state is JobState.DONE
     every_s = CLIP.poll_interval_s
-    assert clock.pauses_s == [every_s, every_s, 2 * every_s, 4 * every_s, every_s, every_s]
+    slept_s = [every_s, every_s, (every_s, every_s), (every_s, 3 * every_s), every_s, every_s]
+    assert clock.pauses_s == [part for pause in slept_s for part in (pause if isinstance(pause, tuple) else (pause,))]
     assert engine.clips.looked_for == [REQUEST_ID] * 7
 
 
@@ -229,6 +269,20 @@ async def test_a_clip_that_takes_too_long_is_parked_and_goes_on_when_it_is_asked
     parked = await engine.row(job)
     assert (parked.is_parked, parked.state) == (True, JobState.RENDERING)
     assert len(engine.clips.looked_for) == looks
-    await engine.runner.run(job.id)
+    assert parked.due_at == clock.now() + timedelta(seconds=slow_look_s((clock.now() - job.created_at).total_seconds()))
+    await engine.runner.run(job.id, asked=True)
     assert (await engine.row(job)).state is JobState.DONE
     assert len(engine.clips.submitted) == 1
+
+
+async def test_a_parked_clip_that_nobody_asks_for_is_looked_at_once_and_parked_again(
+    engine: Engine, clock: FakeClock
+) -> None:
+    job = await engine.new(clip_plan())
+    engine.clips.looks += [Running()] * 1000
+    await clock.play(engine.runner.drive(job))
+    looked = len(engine.clips.looked_for)
+    clock.advance(600)
+    await engine.runner.run(job.id)
+    assert len(engine.clips.looked_for) == looked + 1
+    assert (await engine.row(job)).is_parked

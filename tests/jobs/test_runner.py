@@ -14,7 +14,7 @@ import pytest
 
 from ring_mcp.domain import Job, JobState
 from ring_mcp.errors import LedgerError, ProviderUnavailable, StorageRefused
-from ring_mcp.jobs.outcomes import Pause
+from ring_mcp.jobs.outcomes import Park, Pause
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.runner import AFTER_A_FAULT_S, JobRunner
 from ring_mcp.jobs.steps import Steps
@@ -150,12 +150,13 @@ async def test_a_job_that_was_stopped_in_its_rendering_is_left_as_it_was(engine:
     assert await engine.row(job) == job
 
 
-async def test_a_parked_job_has_no_owner_and_no_time(engine: Engine) -> None:
+async def test_a_parked_job_has_no_owner_and_a_time_for_a_slow_look(engine: Engine) -> None:
     engine.storage.troubles += [StorageRefused("the token is wrong")]
     job = await engine.new()
     await engine.runner.drive(job)
     parked = await engine.row(job)
-    assert (parked.state, parked.owner, parked.due_at) == (JobState.STORING, None, None)
+    assert (parked.state, parked.owner) == (JobState.STORING, None)
+    assert parked.due_at == job.created_at + timedelta(seconds=60)
     assert list(engine.runner.records) == []
     await engine.runner.run(job.id)
     assert (await engine.row(job)).state is JobState.DONE
@@ -285,7 +286,7 @@ class StepsWithAFault:
     def __init__(self, steps: Steps) -> None:
         self._steps = steps
 
-    async def advance(self, record: JobRecord, driving_since: datetime, tries: int) -> Pause | None:
+    async def advance(self, record: JobRecord, driving_since: datetime, tries: int) -> Pause | Park | None:
         pause = await self._steps.advance(record, driving_since, tries)
         if record.job.is_settled:
             raise RuntimeError("after the end")
@@ -296,7 +297,7 @@ async def test_a_fault_after_the_end_of_a_job_changes_nothing_any_more(
     engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
     steps: Any = StepsWithAFault(engine.steps)
-    runner = JobRunner(engine.ledger, steps, engine.write_ahead, engine.watch, engine.clock)
+    runner = JobRunner(engine.ledger, steps, engine.write_ahead, engine.watch, engine.accounts, engine.clock)
     job = await engine.new()
     await runner.drive(job)
     row = await engine.row(job)

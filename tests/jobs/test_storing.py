@@ -16,22 +16,26 @@ from PIL import Image, ImageStat
 from ring_mcp.domain import JobState, Output, Thumbnail
 from ring_mcp.errors import (
     JobExpired,
+    LocalPolicy,
+    MediaGone,
+    MediaTooLarge,
+    PrivateAddress,
     ProviderBadReply,
     ProviderError,
     ProviderUnavailable,
     StorageError,
     StorageRefused,
+    StorageUnclear,
 )
-from ring_mcp.jobs import storing
-from ring_mcp.jobs.outcomes import PARK, Pause, back_off_s
+from ring_mcp.jobs.outcomes import Park, Pause, back_off_s, slow_look_s
 from ring_mcp.jobs.record import JobRecord
+from ring_mcp.jobs.rendering import GONE_AFTER_S, LOOKS_BEFORE_GONE, gone_pause_s
+from ring_mcp.jobs.storing import LET_GO_AFTER_S, MEDIA_GONE_AFTER_S
+from ring_mcp.providers.base import Finished
 from tests.fake_clock import START, FakeClock
 from tests.jobs.engine import Engine, clip_plan, started_engine
 from tests.jobs.scripted_provider import FILES, jpeg
 from tests.ledger_samples import PRICE_USD, carried, sample_asset, sample_plan
-
-LAST_TRY = storing._TRIES_BEFORE_LOST - 1
-"""How many tries have failed before the one that gives up."""
 
 FIRST_PAUSE_S = 0.5
 BILLED = Decimal("0.05")
@@ -164,15 +168,44 @@ async def test_the_same_trouble_is_written_once(engine: Engine) -> None:
     assert (done.state, done.failure) == (JobState.DONE, None)
 
 
-async def test_a_storage_that_refuses_parks_the_job_until_somebody_has_changed_something(engine: Engine) -> None:
+@pytest.mark.parametrize(
+    ("error", "look_again_s"),
+    [
+        (StorageRefused("the token is wrong"), slow_look_s(0.0)),
+        (StorageUnclear("it said yes, in HTML"), None),
+    ],
+)
+async def test_a_storage_that_refuses_parks_the_job_until_somebody_has_changed_something(
+    engine: Engine, error: StorageRefused, look_again_s: float | None
+) -> None:
     record = await storing_job(engine)
-    engine.storage.troubles += [StorageRefused("the token is wrong")]
-    assert await engine.storing.store(record, 0) == PARK
-    job = await engine.row(record.job)
-    assert job.failure is not None
-    assert (job.state, job.failure.code, job.failure.billed) == (JobState.STORING, "storage_refused", "yes")
-    assert not job.failure.retryable
+    engine.storage.troubles += [error]
+    parked = await engine.storing.store(record, 0)
+    assert isinstance(parked, Park)
+    assert (parked.failure.code, parked.failure.billed, parked.failure.retryable) == (error.code, "yes", False)
+    assert parked.look_again_s == look_again_s
     assert await engine.storing.store(record, 0) is None
+
+
+@pytest.mark.parametrize("error", [MediaTooLarge("900 MB"), PrivateAddress("10.0.0.1")])
+async def test_a_rule_of_ours_parks_the_job_with_the_setting_that_mends_it(engine: Engine, error: LocalPolicy) -> None:
+    record = await storing_job(engine)
+    engine.pictures.files += [error]
+    parked = await engine.storing.store(record, 0)
+    assert isinstance(parked, Park)
+    assert (parked.failure.code, parked.failure.next_action) == (error.code, error.next_action)
+    assert parked.look_again_s is not None
+    assert record.job.outputs[0].lost_because is None
+
+
+async def test_what_cannot_be_stored_for_long_is_let_go_and_looked_at_slowly(engine: Engine, clock: FakeClock) -> None:
+    record = await storing_job(engine)
+    engine.storage.troubles += [AWAY, AWAY]
+    await engine.storing.store(record, 0)
+    clock.advance(LET_GO_AFTER_S + 1)
+    parked = await engine.storing.store(record, 9)
+    assert isinstance(parked, Park)
+    assert parked.look_again_s == slow_look_s(LET_GO_AFTER_S + 1)
 
 
 @pytest.mark.parametrize("error", [ProviderUnavailable("503"), ProviderError("odd")])
@@ -183,41 +216,80 @@ async def test_a_provider_that_is_away_is_asked_again_however_often(engine: Engi
     assert record.job.outputs[0].lost_because is None
 
 
-@pytest.mark.parametrize("error", [JobExpired("404"), ProviderBadReply("an HTML page")])
-async def test_a_file_that_is_gone_or_none_may_come_back_until_the_last_try(
-    engine: Engine, error: ProviderError
+GONE = MediaGone("HTTP 404", http_status=404)
+
+
+async def with_handle(engine: Engine, count: int = 1) -> JobRecord:
+    """A job whose provider can be asked for fresh addresses."""
+    return await storing_job(engine, *addresses(count), provider_request_id="request-7")
+
+
+async def test_a_dead_address_is_asked_for_anew_from_the_second_time_on(engine: Engine) -> None:
+    record = await with_handle(engine)
+    engine.pictures.files += [GONE, GONE]
+    fresh = Output(url="https://made.example/fresh.jpg")
+    engine.pictures.looks += [Finished(outputs=(fresh,))]
+    assert await engine.storing.store(record, 0) == Pause(FIRST_PAUSE_S, failed=True)
+    assert engine.pictures.looked_for == []
+    assert await engine.storing.store(record, 1) == Pause(2 * FIRST_PAUSE_S, failed=True)
+    assert engine.pictures.looked_for == ["request-7"]
+    assert (await engine.row(record.job)).outputs == (fresh,)
+    assert await engine.storing.store(record, 2) is None
+    assert engine.pictures.fetched[-1] == fresh.url
+
+
+async def test_a_provider_that_denies_the_job_for_hours_has_lost_what_is_missing(
+    engine: Engine, clock: FakeClock
 ) -> None:
-    record = await storing_job(engine)
-    engine.pictures.files += [error, error]
-    paused = await engine.storing.store(record, LAST_TRY - 1)
-    assert paused == Pause(back_off_s(LAST_TRY - 1, FIRST_PAUSE_S), failed=True)
-    assert await engine.storing.store(record, LAST_TRY) is None
+    record = await with_handle(engine, 2)
+    engine.pictures.files += [jpeg(), *[GONE] * 99]
+    await engine.storing.store(record, 0)
+    for seen in range(1, LOOKS_BEFORE_GONE):
+        engine.pictures.looks += [JobExpired("no such job")]
+        assert await engine.storing.store(record, seen) == Pause(gone_pause_s(seen, 5.0), failed=True)
+    clock.advance(GONE_AFTER_S)
+    engine.pictures.looks += [JobExpired("no such job")]
+    assert await engine.storing.store(record, 1) is None
+    job = await engine.row(record.job)
+    assert (job.state, [asset.index for asset in job.assets]) == (JobState.DONE, [0])
+    assert job.warnings == ("output 2 of 2 is lost: no such job",)
+
+
+async def test_a_file_that_is_gone_while_its_provider_calls_it_done_is_lost_after_days(
+    engine: Engine, clock: FakeClock
+) -> None:
+    record = await with_handle(engine)
+    engine.pictures.files += [GONE] * 99
+    for _ in range(LOOKS_BEFORE_GONE):
+        assert await engine.storing.store(record, 1) is not None
+    clock.advance(MEDIA_GONE_AFTER_S)
+    assert await engine.storing.store(record, 1) is None
     job = await engine.row(record.job)
     assert (job.state, job.settled_usd, job.assets) == (JobState.EXPIRED, PRICE_USD, ())
     assert job.failure is not None
     assert (job.failure.code, job.failure.billed) == ("expired", "yes")
-    assert job.failure.message == f"output 1 of 1 is lost: {error.message}"
+    assert job.failure.message == f"output 1 of 1 is lost: {GONE.message}"
     assert job.failure.next_action == JobExpired.next_action
 
 
-async def test_a_file_that_the_provider_says_is_gone_for_good_is_lost_at_once(engine: Engine) -> None:
-    record = await storing_job(engine)
-    engine.pictures.files += [JobExpired("gone", http_status=410)]
-    assert await engine.storing.store(record, 0) is None
-    assert record.job.state is JobState.EXPIRED
-
-
-@pytest.mark.parametrize("lost", [0, 1])
-async def test_an_output_that_is_lost_leaves_the_others_and_is_told(engine: Engine, lost: int) -> None:
-    record = await storing_job(engine, *addresses(2), warnings=("older",))
-    gone = JobExpired("gone", http_status=410)
-    engine.pictures.files += [gone, jpeg()] if lost == 0 else [jpeg(), gone]
-    assert await engine.storing.store(record, 0) is None
+@pytest.mark.parametrize("error", [GONE, ProviderBadReply("an HTML page"), ProviderUnavailable("503")])
+async def test_one_that_cannot_be_fetched_does_not_take_the_others_along(engine: Engine, error: ProviderError) -> None:
+    record = await storing_job(engine, *addresses(2))
+    engine.pictures.files += [error, jpeg()]
+    assert await engine.storing.store(record, 0) == Pause(FIRST_PAUSE_S, failed=True)
     job = await engine.row(record.job)
-    assert (job.state, [asset.index for asset in job.assets]) == (JobState.DONE, [1 - lost])
-    assert job.warnings == ("older", f"output {lost + 1} of 2 is lost: gone")
-    assert job.outputs[lost].lost_because == "gone"
-    assert len(engine.storage.put_keys) == 1
+    assert (job.state, [asset.index for asset in job.assets]) == (JobState.STORING, [1])
+    assert await engine.storing.store(record, 1) is None
+    assert sorted(asset.index for asset in record.job.assets) == [0, 1]
+
+
+async def test_an_answer_that_lists_another_number_of_outputs_changes_nothing(engine: Engine) -> None:
+    record = await with_handle(engine, 2)
+    engine.pictures.files += [GONE] * 4
+    engine.pictures.looks += [Finished(outputs=addresses(1))]
+    await engine.storing.store(record, 0)
+    await engine.storing.store(record, 1)
+    assert record.job.outputs == addresses(2)
 
 
 async def test_an_output_that_was_lost_is_not_asked_for_again(engine: Engine) -> None:
@@ -283,13 +355,13 @@ async def test_a_picture_that_came_with_the_answer_is_taken_from_the_disk(engine
     assert spooled(engine) == []
 
 
-async def test_a_picture_that_came_with_the_answer_and_is_gone_cannot_be_asked_for_again(engine: Engine) -> None:
-    record = await storing_job(engine, Output(spool_path=str(engine.spool / "gone.inline")))
-    assert await engine.storing.store(record, LAST_TRY) is None
-    assert engine.pictures.fetched == []
-    assert record.job.failure is not None
-    assert "came inside the provider's answer and its file is gone" in record.job.failure.message
-    assert record.job.state is JobState.EXPIRED
+async def test_a_picture_of_another_machine_waits_for_that_machine(engine: Engine) -> None:
+    record = await storing_job(engine, Output(spool_path=str(engine.spool / "elsewhere.inline")))
+    parked = await engine.storing.store(record, 50)
+    assert isinstance(parked, Park)
+    assert "is not in the spool of this machine" in parked.failure.message
+    assert "the machine that made the request" in parked.failure.next_action
+    assert (engine.pictures.fetched, record.job.state) == ([], JobState.STORING)
 
 
 async def test_a_clip_that_is_not_to_be_kept_is_done_with_the_providers_address_alone(engine: Engine) -> None:
@@ -384,13 +456,5 @@ async def test_a_result_that_is_hard_to_store_is_tried_after_ever_longer_pauses(
     engine.storage.troubles += [AWAY] * 9
     await clock.play(engine.runner.drive(job))
     assert (await engine.row(job)).state is JobState.DONE
-    assert clock.pauses_s == [0.5, 1, 2, 4, 8, 16, 32, 60, 60]
+    assert sum(clock.pauses_s) == sum([0.5, 1, 2, 4, 8, 16, 32, 60, 60])
     assert (len(engine.pictures.fetched), len(engine.pictures.submitted)) == (1, 1)
-
-
-async def test_a_file_that_is_gone_is_given_up_after_its_tries(engine: Engine, clock: FakeClock) -> None:
-    job = await engine.new()
-    engine.pictures.files += [JobExpired("404")] * (LAST_TRY + 1)
-    await clock.play(engine.runner.drive(job))
-    assert (await engine.row(job)).state is JobState.EXPIRED
-    assert clock.pauses_s == [back_off_s(tries, FIRST_PAUSE_S) for tries in range(LAST_TRY)]

@@ -26,7 +26,7 @@ from ring_mcp.errors import (
 )
 from ring_mcp.jobs.outcomes import Pause
 from ring_mcp.jobs.submitting import LOOK_FOR_ANSWER_S, LOOK_FOR_OTHERS_S, STALE_PLAN_S, SUBMIT_MARGIN_S
-from ring_mcp.providers.base import Accepted, Finished, Inputs
+from ring_mcp.providers.base import MOST_PAUSES_S, Accepted, Finished, Inputs
 from tests.fake_clock import START, FakeClock
 from tests.jobs.engine import PACE, Engine, clip_plan, started_engine
 from tests.jobs.scripted_provider import REQUEST_ID, ScriptedProvider, finished, jpeg
@@ -58,7 +58,7 @@ async def test_the_intent_is_on_record_before_the_request_leaves(engine: Engine)
     (intent,) = seen
     assert intent.state is JobState.SUBMITTING
     assert intent.attempt_token
-    deadline_s = PACE["image"].submit_timeout_s + SUBMIT_MARGIN_S
+    deadline_s = PACE["image"].submit_timeout_s + MOST_PAUSES_S + SUBMIT_MARGIN_S
     assert intent.submit_deadline_at == START + timedelta(seconds=deadline_s)
 
 
@@ -238,7 +238,7 @@ class SlowAddress(dict[str, bytes]):
 async def test_a_process_that_slept_past_its_own_deadline_sends_nothing(
     tmp_path: Path, clock: FakeClock, slept_s: float, is_sent: bool
 ) -> None:
-    deadline_s = PACE["image"].submit_timeout_s + SUBMIT_MARGIN_S
+    deadline_s = PACE["image"].submit_timeout_s + MOST_PAUSES_S + SUBMIT_MARGIN_S
     async with started_engine(tmp_path, clock) as engine:
         job = await engine.new()
         engine.ledger.after("save", lambda: clock.advance(deadline_s + slept_s))

@@ -9,11 +9,11 @@ from functools import partial
 import pytest
 
 from ring_mcp.domain import Job, JobState
-from ring_mcp.jobs.outcomes import park
-from ring_mcp.jobs.watch import LOOK_AT_OTHERS_S, PROGRESS_INTERVAL_S
+from ring_mcp.jobs.outcomes import Park, park
+from ring_mcp.jobs.watch import LEAST_PAUSE_S, LOOK_AT_OTHERS_S, PROGRESS_INTERVAL_S
 from tests.fake_clock import FakeClock
 from tests.jobs.engine import Engine, until
-from tests.ledger_samples import carried
+from tests.ledger_samples import TROUBLE, carried
 
 
 class Caller:
@@ -74,7 +74,7 @@ async def test_a_job_that_nobody_carries_on_is_answered_at_once(
 
 async def test_a_parked_job_is_answered_at_once(engine: Engine) -> None:
     job = await rendering(engine)
-    parked = await engine.ledger.save(job, park(job))
+    parked = await engine.ledger.save(job, park(job, Park(TROUBLE, 60.0), job.created_at))
     assert await Caller(engine, job, 50).answer() == parked
 
 
@@ -197,14 +197,38 @@ async def test_a_server_that_is_about_to_stop_lets_everybody_go(engine: Engine, 
 
 
 async def test_a_pause_lasts_as_long_as_it_was_asked_for(engine: Engine, clock: FakeClock) -> None:
-    await clock.play(engine.watch.pause(7.0, None))
-    await clock.play(engine.watch.pause(3.0, "a job of which nothing is heard"))
-    assert clock.pauses_s == [7.0, 3.0]
+    await clock.play(engine.watch.pause("a job", 7.0, None))
+    await clock.play(engine.watch.pause("a job", 3.0, "another, of which nothing is heard"))
+    assert clock.pauses_s == [LEAST_PAUSE_S, 7.0 - LEAST_PAUSE_S, 3.0]
+
+
+async def test_a_long_pause_ends_when_somebody_asks_for_the_job(engine: Engine, clock: FakeClock) -> None:
+    pausing = asyncio.create_task(engine.watch.pause("a job", 3600.0, None))
+    await clock.asleep()
+    clock.advance(LEAST_PAUSE_S)
+    await clock.asleep()
+    engine.watch.wake("a job")
+    await asyncio.wait_for(pausing, 30)
+    engine.watch.wake("a job")  # nobody sleeps any more
+    assert clock.sleepers == 0
+
+
+async def test_however_often_somebody_asks_a_provider_is_left_alone_for_a_while(
+    engine: Engine, clock: FakeClock
+) -> None:
+    pausing = asyncio.create_task(engine.watch.pause("a job", 3600.0, None))
+    await clock.asleep()
+    engine.watch.wake("a job")
+    clock.advance(LEAST_PAUSE_S - 0.1)
+    await asyncio.sleep(0)
+    assert not pausing.done()
+    clock.advance(0.1)
+    await asyncio.wait_for(pausing, 30)
 
 
 async def test_a_pause_ends_when_the_job_that_it_waits_for_changes_here(engine: Engine, clock: FakeClock) -> None:
     job = await rendering(engine)
-    pausing = asyncio.create_task(engine.watch.pause(60.0, job.id))
+    pausing = asyncio.create_task(engine.watch.pause("a clip", 60.0, job.id))
     await clock.asleep()
     engine.watch.tell(job)
     await asyncio.wait_for(pausing, 30)

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from ring_mcp.domain import Job, JobState
+from ring_mcp.domain import DRIVEN, Job, JobState
 from ring_mcp.errors import JobMoved, LedgerError
+from ring_mcp.jobs.outcomes import resolve_by_hand
 from ring_mcp.jobs.write_ahead import WriteAhead
 from tests.fake_clock import START
 from tests.jobs.engine import Engine, new_id
@@ -136,11 +137,55 @@ async def test_facts_of_another_attempt_are_left_to_be_looked_at(engine: Engine)
     assert names(engine) == [f"{stored.id}.stale"]
 
 
-async def test_facts_of_a_job_that_is_in_no_row_are_left_to_be_looked_at(engine: Engine) -> None:
-    job = sample_job(JobState.RENDERING)
+@pytest.mark.parametrize("state", [state for state in JobState if state is not JobState.PLANNED])
+async def test_facts_of_a_job_whose_row_is_lost_become_its_row(engine: Engine, state: JobState) -> None:
+    job, record = sample_job(state), audit_row()
+    engine.write_ahead.keep(job, [record])
+    await replayed(engine)
+    row = await engine.row(job)
+    assert row == replace(job, version=2, owner=None, due_at=row.due_at)
+    assert row.due_at is not None or state not in DRIVEN, "the next driver is free to take it"
+    assert len(await engine.ledger.records("generated_images", [record.id])) == 1
+    assert names(engine) == []
+
+
+async def test_a_job_that_was_never_sent_and_whose_row_is_lost_is_forgotten(engine: Engine) -> None:
+    job = sample_job(JobState.PLANNED)
     engine.write_ahead.keep(job, [])
     await replayed(engine)
-    assert names(engine) == [f"{job.id}.stale"]
+    assert await engine.ledger.get(job.id) is None
+    assert names(engine) == []
+
+
+async def test_facts_that_the_row_has_left_behind_are_forgotten(engine: Engine) -> None:
+    rendering = await in_state(engine, JobState.SUBMITTING, JobState.RENDERING)
+    engine.write_ahead.keep(rendering, [])
+    storing = await engine.ledger.save(rendering, carried(rendering, JobState.STORING))
+    await replayed(engine)
+    assert await engine.row(rendering) == storing
+    assert names(engine) == []
+
+
+@pytest.mark.parametrize("paid", [True, False])
+async def test_facts_win_over_what_a_person_has_settled_meanwhile(engine: Engine, paid: bool) -> None:
+    submitting = await in_state(engine, JobState.SUBMITTING)
+    engine.write_ahead.keep(carried(submitting, JobState.RENDERING), [])
+    unknown = await engine.ledger.save(submitting, carried(submitting, JobState.UNKNOWN))
+    await engine.ledger.save(unknown, resolve_by_hand(unknown, paid=paid, now=START))
+    await replayed(engine)
+    row = await engine.row(submitting)
+    assert (row.state, row.settled_usd) == (JobState.RENDERING, None)
+    assert "the provider answered after a person had settled this job" in row.warnings[0]
+    assert names(engine) == []
+
+
+async def test_what_is_left_in_the_folder_is_told_apart(engine: Engine) -> None:
+    assert engine.write_ahead.left() == ([], [])
+    waiting, aside = sample_job(JobState.RENDERING), sample_job(JobState.STORING)
+    for job in (waiting, aside):
+        engine.write_ahead.keep(job, [])
+    engine.write_ahead.set_aside(aside.id)
+    assert engine.write_ahead.left() == ([waiting.id], [aside.id])
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"job": {}, "records": []}', "\udc80"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Any
@@ -14,19 +14,6 @@ import pytest
 from ring_mcp.sandbox.server import SandboxServer
 from tests.kill.kill_world import KILLS, LedgerKind, MakeWorld, World
 from tests.postgres_server import fresh_database, server_url
-
-
-@pytest.fixture(scope="session")
-def _one_sandbox() -> Iterator[SandboxServer]:
-    with SandboxServer(settings={"show_prompt": False}) as running:
-        yield running
-
-
-@pytest.fixture
-def sandbox(_one_sandbox: SandboxServer) -> SandboxServer:
-    """The services outside: they outlive every kill."""
-    _one_sandbox.state.reset()
-    return _one_sandbox
 
 
 @pytest.fixture

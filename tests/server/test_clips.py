@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ring_mcp.sandbox.server import SandboxServer
-from tests.server.wire import RingProcess, SdkClient, charges, environment, text_of
+from tests.server.wire import RingProcess, SdkClient, charges, environment, eventually, text_of
 
 PACE = {"VIDEO_GEN_POLL_INTERVAL_MS": "30"}
 
@@ -40,8 +40,12 @@ def test_a_clip_that_takes_longer_than_the_wait_is_a_handle_and_then_the_clip(
     assert waiting["state"] in ("planned", "submitting", "rendering")
     assert "video" not in waiting
     assert f"Call ring-job-get with jobId {waiting['jobId']}" in text_of(handle)
-    still = client.call("ring-job-get", {"jobId": waiting["jobId"], "waitSeconds": 0.1})
-    assert still.structured_content["data"]["state"] == "rendering"
+
+    def state() -> str:
+        still = client.call("ring-job-get", {"jobId": waiting["jobId"], "waitSeconds": 0.1})
+        return str(still.structured_content["data"]["state"])
+
+    eventually("it renders", lambda: state() == "rendering")
 
     sandbox.state.skip(601)
     done = client.call("ring-job-get", {"jobId": waiting["jobId"]})

@@ -84,9 +84,12 @@ def test_a_call_that_does_not_wait_answers_with_a_handle_that_job_get_redeems(
     assert "ring-job-get" in handle.text
     assert data["jobId"] in handle.text
 
-    eventually("the job to be accepted", lambda: charges(sandbox, "slow"))
-    waiting = ring.call("ring-job-get", {"jobId": data["jobId"], "waitSeconds": 0.1})
-    assert check("ring-job-get", waiting)["state"] == "rendering"
+    def state() -> str:
+        waiting = ring.call("ring-job-get", {"jobId": data["jobId"], "waitSeconds": 0.1})
+        return str(check("ring-job-get", waiting)["state"])
+
+    eventually("the provider has it", lambda: state() == "rendering")
+    assert len(charges(sandbox, "slow")) == 1
 
     sandbox.state.configure(deferred_s=0)
     got = check("ring-job-get", ring.call("ring-job-get", {"jobId": data["jobId"]}))
