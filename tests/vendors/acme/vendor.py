@@ -13,7 +13,7 @@ from ring_mcp.errors import ProviderAuthError, ProviderUnavailable
 from ring_mcp.providers.base import Accepted, Connection, Downloaded, Finished, Inputs, Running, Vendor, VendorSettings
 
 if TYPE_CHECKING:
-    from ring_mcp.providers.http import Reply
+    from ring_mcp.providers.replies import Reply
 
 
 class AcmeSettings(VendorSettings):
