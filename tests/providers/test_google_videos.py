@@ -100,7 +100,7 @@ def test_a_first_frame_goes_along_as_bytes_before_the_words() -> None:
 
 
 @pytest.mark.parametrize("body", [{}, [], None, {"id": ""}, {"id": 5}, {"id": "a\nb"}, {"name": "x"}])
-def test_a_start_without_an_id_is_a_bad_reply_whose_bill_is_not_known(body: Any) -> None:
+def test_a_start_without_an_id_has_an_unknown_bill(body: Any) -> None:
     with pytest.raises(ProviderBadReply) as caught:
         read_submit(reply(200, body))
     assert caught.value.billed == "unknown"
