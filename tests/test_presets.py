@@ -72,7 +72,7 @@ def test_a_table_that_was_read_cannot_be_changed() -> None:
         presets.limits.max_prompt_chars = 1  # type: ignore[misc]
 
 
-def test_a_model_lives_until_the_day_before_its_retirement_and_one_without_a_date_for_ever() -> None:
+def test_a_model_lives_until_its_retirement_without_one_for_ever() -> None:
     models = load_presets().image_models
     retired = models["grok-imagine-image-quality"]
     assert retired.retires_on is not None
@@ -97,7 +97,7 @@ def test_nothing_that_is_used_without_being_named_is_on_its_way_out() -> None:
         assert (model.retires_on, model.redirect) == (None, False), name
 
 
-def test_the_tokens_of_a_model_that_is_redirected_keep_their_price_for_the_jobs_that_it_still_has() -> None:
+def test_a_redirected_models_tokens_keep_their_price_for_its_jobs() -> None:
     tokens = load_presets().token_prices()
     assert tokens["gemini-omni-1.1-flash"]["video"] == Decimal("17.50")
     assert tokens["gemini-omni-1.2-flash"]["video"] == Decimal(12)
@@ -332,9 +332,7 @@ def keys(value: object, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     path=st.sampled_from(keys(SHIPPED)),
     junk=st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.just([]) | st.just({}) | st.just([{}]),
 )
-def test_any_single_value_in_the_file_may_be_junk_and_is_refused_by_its_name_or_taken(
-    path: tuple[str, ...], junk: Any, tmp_path: Path
-) -> None:
+def test_any_junk_value_is_refused_by_name_or_taken(path: tuple[str, ...], junk: Any, tmp_path: Path) -> None:
     raw = copy.deepcopy(SHIPPED)
     inner = raw
     for key in path[:-1]:

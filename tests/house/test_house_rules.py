@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 MODULES = sorted((ROOT / "ring_mcp").rglob("*.py"))
 MAX_MODULE_LINES = 300
+MAX_NAME_WORDS = 12
 
 
 def tool(*command: str) -> None:
@@ -61,3 +62,15 @@ def test_only_config_reads_the_environment() -> None:
 
 def test_names_say_what_a_module_is_for() -> None:
     assert not [path for path in MODULES if path.stem in ("utils", "helpers", "common", "misc")]
+
+
+def test_a_test_has_a_name_of_twelve_words_at_most() -> None:
+    names = [
+        node.name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
+    ]
+
+    assert len(names) > 1000
+    assert [name for name in names if len(name.split("_")) > 1 + MAX_NAME_WORDS] == []

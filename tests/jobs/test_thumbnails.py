@@ -102,9 +102,7 @@ async def test_an_image_that_was_given_is_what_a_thumbnail_shows(sandbox: Sandbo
         )
 
 
-async def test_an_image_that_is_gone_by_then_gives_way_to_the_clips_own_picture(
-    sandbox: SandboxServer, tmp_path: Path
-) -> None:
+async def test_an_image_gone_by_then_gives_way_to_the_clips_own(sandbox: SandboxServer, tmp_path: Path) -> None:
     sandbox.state.configure(render_s=600)
     async with running(sandbox, tmp_path) as app:
         still = await app.images.generate(ImageRequest(prompt="a cat", resolution="1k"), actor_id=ACTOR)
@@ -156,9 +154,7 @@ async def test_without_a_copy_there_is_no_thumbnail_and_a_word_about_it(sandbox:
         assert result.warnings == ("no thumbnail is made: with persistToFilebase false nothing is fetched",)
 
 
-async def test_a_storage_that_fails_for_the_thumbnail_alone_leaves_the_clip_done_with_a_warning(
-    sandbox: SandboxServer, tmp_path: Path
-) -> None:
+async def test_a_thumbnail_that_cannot_be_stored_is_a_warning(sandbox: SandboxServer, tmp_path: Path) -> None:
     sandbox.state.faults.add("ringbase_401", path="upload", after=1)
     async with running(sandbox, tmp_path, FILE_BACKEND="ringbase") as app:
         result = await app.videos.generate(BOAT, actor_id=ACTOR)
@@ -236,9 +232,7 @@ async def test_making_it_again_gives_the_same_file_and_row(sandbox: SandboxServe
         assert (row.id, row.data["url"]) == (result.thumbnail.record_id, result.thumbnail.url)
 
 
-async def test_a_storage_that_hangs_holds_the_clip_up_for_a_limited_time_only(
-    sandbox: SandboxServer, tmp_path: Path
-) -> None:
+async def test_a_hanging_storage_holds_a_clip_up_for_limited_time(sandbox: SandboxServer, tmp_path: Path) -> None:
     async with running(sandbox, tmp_path) as app:
         result = await app.videos.generate(VideoRequest(prompt="a boat", duration_s=1), actor_id=ACTOR)
         job = await job_of(app, result.job_id)

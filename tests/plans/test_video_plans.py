@@ -120,7 +120,7 @@ def test_what_is_not_used_is_said(fields: dict[str, Any], text: str) -> None:
     assert any(text in warning for warning in plan(**fields).warnings)
 
 
-def test_a_given_image_wins_over_a_first_frame_prompt_and_none_is_paid_for() -> None:
+def test_a_given_image_wins_and_no_still_is_paid() -> None:
     made = plan(image_url=URL, first_frame_prompt="x")
     assert made.first_frame is None
     assert made.image_url == URL
@@ -255,7 +255,7 @@ def test_what_no_model_takes_is_refused_with_what_is_possible(fields: dict[str, 
     assert caught.value.billed == "no"
 
 
-def test_a_model_without_text_to_video_wants_an_image_whichever_mode_is_asked_for() -> None:
+def test_a_model_without_text_to_video_wants_an_image() -> None:
     name = "grok-imagine-video-1.5-lite"
     only_images = PRESETS.video_models[name].model_copy(update={"text_to_video": False})
     presets = PRESETS.model_copy(update={"video_models": {**PRESETS.video_models, name: only_images}})
@@ -268,7 +268,7 @@ REDIRECTED_EARLY = [name for name, model in PRESETS.video_models.items() if mode
 
 
 @pytest.mark.parametrize("name", REDIRECTED_EARLY)
-def test_a_model_that_will_go_is_asked_until_it_is_redirected_and_its_successor_from_that_day_on(name: str) -> None:
+def test_a_model_is_asked_until_the_day_of_its_redirect(name: str) -> None:
     model = PRESETS.video_models[name]
     assert model.redirect_from is not None
     assert model.retires_on is not None

@@ -200,7 +200,7 @@ def test_an_answer_without_a_picture_says_why_and_what_it_cost(
     assert is_one_line(error)
 
 
-def test_what_the_model_says_in_place_of_a_picture_is_told_on_one_line() -> None:
+def test_words_in_place_of_a_picture_are_one_line() -> None:
     error = refused(answer({"text": "hidden", "thought": True}, {"text": "I\ncannot."}, finishReason="NO_IMAGE"))
     assert error.message == "Google returned no image data (NO_IMAGE): I cannot."
 
@@ -261,7 +261,7 @@ SOME: dict[str, tuple[list[Any], str, Decimal | None]] = {
 
 
 @pytest.mark.parametrize(("answers", "lost", "cost"), SOME.values(), ids=SOME)
-def test_a_call_that_fails_leaves_the_others_standing_and_says_what_became_of_its_bill(
+def test_a_failed_call_leaves_the_others_and_tells_its_bill(
     answers: list[Any], lost: str, cost: Decimal | None
 ) -> None:
     found = together(answers, plan(n=len(answers)))

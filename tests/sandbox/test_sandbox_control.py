@@ -186,7 +186,7 @@ async def test_it_can_be_used_from_asyncio() -> None:
     assert {reply.status_code for reply in replies} == {200}
 
 
-def test_it_stops_in_the_middle_of_a_stalled_call_and_leaves_no_files() -> None:
+def test_it_stops_amid_a_stalled_call_without_files_left() -> None:
     other = SandboxServer().start()
     folder = other.state.folder
     other.state.faults.add("stall", seconds=600)

@@ -25,7 +25,7 @@ def put(path: Path, **content: Any) -> Path:
     return path
 
 
-def test_a_file_as_ring_ships_it_compiles_to_what_the_legacy_tool_sends(path: Path) -> None:
+def test_a_file_of_ring_compiles_as_the_legacy_tool_does(path: Path) -> None:
     put(path, project="p", created="2026-06-18", workflow="x", modes={"draft": {"model": "m"}}, clips=[CLIP])
     script = read_jobs(path, None)
 

@@ -211,7 +211,7 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
         read_script(Path("/dev/zero"))
 
 
-def test_the_json_schema_takes_what_the_model_takes_and_refuses_what_it_refuses() -> None:
+def test_the_json_schema_takes_and_refuses_as_the_model_does() -> None:
     schema = script_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
     validator = jsonschema.Draft202012Validator(schema)

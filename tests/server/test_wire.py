@@ -166,7 +166,7 @@ async def client_of_broken_tools(folder: Path, sandbox: SandboxServer, mode: str
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-async def test_an_unexpected_error_shows_an_id_and_its_text_only_in_the_log(
+async def test_an_unexpected_error_shows_an_id_and_logs_its_text(
     tmp_path: Path, sandbox: SandboxServer, caplog: pytest.LogCaptureFixture, mode: str
 ) -> None:
     async with client_of_broken_tools(tmp_path, sandbox, mode) as client:

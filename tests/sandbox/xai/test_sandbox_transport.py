@@ -41,7 +41,7 @@ def test_the_accepted_keys_are_a_setting(sandbox: SandboxServer, xai: httpx2.Cli
     assert xai.get("/me", headers={"authorization": "Bearer another"}).status_code == 200
 
 
-def test_every_answer_has_a_request_id_and_says_that_it_is_a_sandbox(xai: httpx2.Client, anyone: httpx2.Client) -> None:
+def test_every_answer_has_a_request_id_and_says_sandbox(xai: httpx2.Client, anyone: httpx2.Client) -> None:
     replies = [xai.get("/me"), xai.post("/images/generations", json=IMAGE), anyone.get("/xai/v1/nowhere")]
 
     assert all(reply.headers["x-ring-sandbox"] == "1" for reply in replies)
