@@ -6,7 +6,6 @@ import asyncio
 import base64
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,10 @@ import pytest
 
 from ring_mcp.conductors.paid_calls import PaidCalls
 from ring_mcp.conductors.results import GenerateImageResult, GenerateVideoResult, JobResult
-from ring_mcp.domain import Caps, Job, JobState
+from ring_mcp.domain import Account, Caps, Holder, Job, JobState
 from ring_mcp.errors import CapExceeded, InvalidRequest, LedgerError, ProviderAuthError, StorageRefused
-from ring_mcp.jobs.outcomes import park
+from ring_mcp.jobs.accounts import needed_account
+from ring_mcp.ledger.sqlite import SqliteLedger
 from ring_mcp.providers.base import Running
 from tests.fake_clock import FakeClock
 from tests.jobs.engine import PACE, Engine, clip_plan, started_engine, still_clip_plan, until
@@ -28,8 +28,7 @@ CLIP_USD = Decimal("0.30")
 TIMEOUTS_S = {kind: pace.poll_timeout_s for kind, pace in PACE.items()}
 
 
-def calls_on(engine: Engine, caps: Caps = NO_CAPS, *, sandbox: bool = False) -> PaidCalls:
-    engine.accounts.holder = replace(engine.accounts.holder, sandbox=sandbox)
+def calls_on(engine: Engine, caps: Caps = NO_CAPS) -> PaidCalls:
     return PaidCalls(
         opening=engine.opening,
         accounts=engine.accounts,
@@ -60,8 +59,8 @@ async def make(engine: Engine, plan: Any = None, **options: Any) -> JobResult:
     return await calls_on(engine).make(plan or sample_plan(), **asked)
 
 
-async def rendering(engine: Engine, plan: Any = None) -> Job:
-    job = await engine.new(plan)
+async def rendering(engine: Engine, **changes: Any) -> Job:
+    job = await engine.new(**changes)
     for state in (JobState.SUBMITTING, JobState.RENDERING):
         job = await engine.ledger.save(job, carried(job, state))
     return job
@@ -89,13 +88,16 @@ async def test_a_quote_says_what_the_caps_leave_and_whether_they_would_refuse(en
     )
 
 
-async def test_a_quote_counts_its_own_world_alone(engine: Engine) -> None:
-    await engine.new(sandbox=True)
+async def test_a_quote_counts_its_own_world_alone(tmp_path: Path, clock: FakeClock) -> None:
     caps = Caps(per_day_usd=PRICE_USD)
-    real = await calls_on(engine, caps).quote(sample_plan())
-    sandboxed = await calls_on(engine, caps, sandbox=True).quote(sample_plan())
+    async with started_engine(tmp_path / "real", clock) as engine:
+        await engine.new(sandbox=True)
+        real = await calls_on(engine, caps).quote(sample_plan())
     assert (real.cap_left_usd, real.sandbox) == ({"today": PRICE_USD}, None)
-    assert (sandboxed.cap_left_usd, sandboxed.sandbox) == ({"today": Decimal(0)}, True)
+    async with started_engine(tmp_path / "sandbox", clock, holder=Holder(sandbox=True)) as engine:
+        await engine.new(sandbox=True)
+        played = await calls_on(engine, caps).quote(sample_plan())
+    assert (played.cap_left_usd, played.sandbox) == ({"today": Decimal(0)}, True)
 
 
 async def test_a_call_is_made_waited_for_and_delivered(engine: Engine) -> None:
@@ -230,30 +232,47 @@ async def test_a_result_is_delivered_although_the_ledger_is_away_and_says_so(eng
     )
 
 
-async def test_a_job_that_outlasted_its_time_says_how_long_that_was_and_its_handle(engine: Engine) -> None:
-    job = await rendering(engine)
-    parked = await engine.ledger.save(job, park(job))
-    result = await calls_on(engine).deliver(parked)
+async def test_somebody_who_only_looks_marks_nothing_as_told(engine: Engine) -> None:
+    job = await engine.new()
+    for step in (JobState.SUBMITTING, JobState.FAILED):
+        job = await engine.ledger.save(job, carried(job, step))
+    result = await calls_on(engine).show(job, joined=True)
+    assert (result.success, result.joined) == (False, True)
+    assert (await engine.row(job)).delivered_at is None
+
+
+async def test_a_result_that_the_ledger_does_not_have_yet_is_not_marked_as_told(engine: Engine) -> None:
+    engine.ledger.fail("save", 100, skip=1)
+    result = await make(engine)
+    assert result.success
+    assert result.warnings == ("the ledger could not be written; the row follows as soon as it can",)
+    assert "mark_delivered" not in engine.ledger.calls
+
+
+STRANGER = Account(provider="xai", key_fingerprint="f" * 32)
+
+
+async def test_a_job_of_another_account_that_nobody_drives_says_what_it_needs_at_once(engine: Engine) -> None:
+    job = await rendering(engine, key_fingerprint=STRANGER.key_fingerprint)
+    left = await engine.ledger.save(job, replace(job, owner=None))
+    result = await calls_on(engine).resume(left, 50)
     assert result.failure is not None
-    text = f"Image generation timed out after 120000ms; the job is kept (xAI request {job.provider_request_id})"
-    assert result.error == result.failure.message == text
-    assert (result.failure.code, result.failure.billed, result.failure.retryable) == ("timeout", "unknown", True)
-    assert "ring-job-get" in result.failure.next_action
-    assert (await engine.row(job)).failure is None  # said to the caller alone
+    assert (result.success, result.failure.code) == (False, needed_account(left).code)
+    assert result.error == needed_account(left).message
+    assert await engine.row(left) == left  # said to the caller alone
 
 
-async def test_a_job_that_was_parked_before_it_was_sent_has_no_handle_to_tell(engine: Engine) -> None:
-    job = await engine.new(clip_plan())
-    parked = await engine.ledger.save(job, park(job))
-    result = await calls_on(engine).deliver(parked)
-    assert result.error == "Video generation timed out after 900000ms"
-
-
-async def test_a_job_that_is_driven_or_has_a_reason_of_its_own_has_not_outlasted_anything(engine: Engine) -> None:
-    job = await rendering(engine)
-    assert (await calls_on(engine).deliver(job)).success
-    due = await engine.ledger.save(job, replace(job, owner=None, due_at=job.created_at + timedelta(minutes=1)))
-    assert (await calls_on(engine).deliver(due)).success
+async def test_a_job_of_another_account_that_somebody_alive_drives_is_waited_for(
+    engine: Engine, tmp_path: Path, clock: FakeClock
+) -> None:
+    elsewhere = SqliteLedger(tmp_path / "ledger.db", clock)
+    await elsewhere.start()
+    job = await rendering(engine, key_fingerprint=STRANGER.key_fingerprint)
+    theirs = await elsewhere.save(job, replace(job, owner=elsewhere.owner))
+    result = await calls_on(engine).resume(theirs, 0)
+    assert (result.success, result.state) == (True, "rendering")
+    assert await engine.row(job) == theirs
+    await elsewhere.aclose()
 
 
 def test_a_provider_is_looked_at_before_anything_else_that_of_the_still_too(engine: Engine) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -18,7 +19,9 @@ from ring_mcp.conductors.results import (
     quote_result,
 )
 from ring_mcp.domain import Asset, Failure, Job, JobState, Output, PriceLine
-from ring_mcp.jobs.outcomes import park
+from ring_mcp.domain.jobs import STUCK_AFTER_S
+from ring_mcp.jobs.outcomes import Park, park
+from tests.fake_clock import START
 from tests.jobs.engine import clip_plan
 from tests.ledger_samples import PRICE_USD, TROUBLE, sample_asset, sample_job, sample_plan
 
@@ -39,7 +42,7 @@ def clip_asset(**changes: Any) -> Asset:
 
 
 def video(job: Job) -> GenerateVideoResult:
-    result = job_result(job)
+    result = job_result(job, START)
     assert isinstance(result, GenerateVideoResult)
     return result
 
@@ -47,7 +50,7 @@ def video(job: Job) -> GenerateVideoResult:
 def test_a_finished_picture_has_its_files_its_cost_and_nothing_to_do() -> None:
     job = replace(sample_job(JobState.DONE), billed_usd=BILLED, served_model="grok-2", warnings=("of the job",))
     job = replace(job, plan=job.plan.model_copy(update={"warnings": ("of the plan",)}))
-    result = job_result(job)
+    result = job_result(job, START)
     assert isinstance(result, GenerateImageResult)
     assert (result.success, result.state, result.job_id) == (True, "done", job.id)
     assert (result.error, result.failure, result.next_action, result.joined, result.sandbox) == (None,) * 5
@@ -71,7 +74,7 @@ def test_an_asset_is_told_with_everything_that_is_known_of_it() -> None:
 @pytest.mark.parametrize("state", [JobState.PLANNED, JobState.SUBMITTING, JobState.RENDERING, JobState.STORING])
 def test_a_job_under_way_is_a_success_with_a_handle_and_its_reservation(state: JobState) -> None:
     job = sample_job(state, owner="me")
-    result = job_result(job, joined=True)
+    result = job_result(job, START, joined=True)
     assert (result.success, result.state, result.joined) == (True, str(state), True)
     assert (result.reserved_usd, result.billed_cost_usd) == (PRICE_USD, None)
     assert result.next_action == f"Call ring-job-get with jobId {job.id}: it waits for the result."
@@ -81,14 +84,23 @@ def test_a_job_under_way_is_a_success_with_a_handle_and_its_reservation(state: J
 
 def test_an_obstacle_of_a_job_that_is_driven_is_a_warning() -> None:
     job = replace(sample_job(JobState.STORING, owner="me"), failure=TROUBLE)
-    result = job_result(job)
+    result = job_result(job, START)
     assert (result.success, result.error, result.failure) == (True, None, None)
     assert result.warnings == (f"not there yet, it is being tried again: {TROUBLE.message}",)
 
 
+def test_a_result_that_cannot_be_stored_for_long_is_no_success_although_it_is_tried_again() -> None:
+    trouble = TROUBLE.model_copy(update={"since": START})
+    job = replace(sample_job(JobState.STORING, owner="me"), failure=trouble)
+    soon, late = (job_result(job, START + timedelta(seconds=s)) for s in (STUCK_AFTER_S - 0.001, STUCK_AFTER_S))
+    assert (soon.success, soon.error) == (True, None)
+    assert (late.success, late.error, late.failure, late.warnings) == (False, TROUBLE.message, trouble, None)
+    assert late.next_action is not None
+
+
 def test_a_parked_job_with_a_reason_is_no_success_and_can_still_be_asked_for() -> None:
-    job = replace(park(sample_job(JobState.STORING)), failure=TROUBLE)
-    result = job_result(job)
+    job = park(sample_job(JobState.STORING), Park(TROUBLE, None), START)
+    result = job_result(job, START)
     assert (result.success, result.error, result.failure) == (False, TROUBLE.message, TROUBLE)
     assert (result.warnings, result.reserved_usd) == (None, PRICE_USD)
     assert result.next_action is not None
@@ -96,14 +108,14 @@ def test_a_parked_job_with_a_reason_is_no_success_and_can_still_be_asked_for() -
 
 @pytest.mark.parametrize("state", [JobState.FAILED, JobState.REFUSED, JobState.EXPIRED, JobState.UNKNOWN])
 def test_a_job_that_ended_badly_says_why_and_has_no_next_look(state: JobState) -> None:
-    result = job_result(sample_job(state))
+    result = job_result(sample_job(state), START)
     assert (result.success, result.state, result.error) == (False, str(state), TROUBLE.message)
     assert (result.failure, result.next_action, result.warnings) == (TROUBLE, None, None)
     assert result.reserved_usd == (PRICE_USD if state is JobState.UNKNOWN else None)
 
 
 def test_what_the_sandbox_made_says_so() -> None:
-    assert job_result(sample_job(JobState.DONE, sandbox=True)).sandbox is True
+    assert job_result(sample_job(JobState.DONE, sandbox=True), START).sandbox is True
 
 
 def test_a_finished_clip_has_its_copy_and_the_providers_own_address() -> None:
@@ -214,7 +226,7 @@ def test_a_line_of_a_quote_has_its_unit_count_and_total() -> None:
 
 def test_on_the_wire_names_are_rings_numbers_are_numbers_and_what_is_unset_is_left_out() -> None:
     job = replace(sample_job(JobState.FAILED), billed_usd=BILLED)
-    data = job_result(job).data()
+    data = job_result(job, START).data()
     assert data["billedCostUsd"] == 0.05
     assert data["jobId"] == job.id
     assert "failure" not in data
@@ -225,4 +237,4 @@ def test_on_the_wire_names_are_rings_numbers_are_numbers_and_what_is_unset_is_le
 def test_a_failure_may_be_shown_whole() -> None:
     failure = Failure(code="x", message="y", billed="no", next_action="z")
     job = replace(sample_job(JobState.FAILED), failure=failure)
-    assert job_result(job).failure == failure
+    assert job_result(job, START).failure == failure

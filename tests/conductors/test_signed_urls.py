@@ -28,7 +28,7 @@ class SigningStorage(LocalStorage):
         super().__init__(root)
         self._error, self._is_open, self.asked = error, is_open, 0
 
-    async def address(self, url: str) -> Address:
+    async def address(self, url: str, key: str | None = None) -> Address:
         self.asked += 1
         if self._error is not None:
             raise self._error
@@ -100,7 +100,7 @@ async def test_addresses_that_cannot_be_signed_now_are_left_with_a_warning(tmp_p
 
 async def test_signing_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
     class Asleep(LocalStorage):
-        async def address(self, url: str) -> Address:
+        async def address(self, url: str, key: str | None = None) -> Address:
             raise TimeoutError
 
     shown = await for_caller(clip(), Asleep(tmp_path))

@@ -201,8 +201,8 @@ def _try(nurseries: Nurseries, fault: Fault, recording: Recording, budget_s: flo
 
 
 def mirror_of(root: Path, path: Path) -> list[str]:
-    """The files of tests that stand beside a module: ``test_NAME*.py`` in the folder of the same name."""
-    folder = Path("tests", *path.parts[1:-1])
+    """The files of tests that stand beside a module: ``test_NAME*.py`` in the folder of its wing."""
+    folder = Path("tests", *path.parts[1:2])
     return sorted((folder / found.name).as_posix() for found in (root / folder).glob(f"test_{path.stem}*.py"))
 
 

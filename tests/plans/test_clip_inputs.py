@@ -185,4 +185,4 @@ def test_a_model_without_a_price_is_not_called() -> None:
 def test_a_prompt_that_is_billed_is_the_last_line() -> None:
     tokens = PRICES.model_copy(update={"million_tokens_usd": {"input": Decimal(3)}})
     lines = list(prices({"prompt": "abcd"}, model=CLIPS.model_copy(update={"prices": tokens})).items())
-    assert lines[-1] == ("prompt, token at most", (Decimal(2), Decimal("0.000003")))
+    assert lines[-1] == ("prompt, token at most", (Decimal(4), Decimal("0.000003")))

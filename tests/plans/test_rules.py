@@ -147,13 +147,13 @@ def test_what_is_no_ratio_has_no_nearest(wanted: str) -> None:
     assert "nearest" not in caught.value.message
 
 
-def test_a_prompt_that_is_billed_by_the_token_is_priced_by_thirds_of_its_bytes_for_each_call() -> None:
-    [line] = prompt_price("äbc", {"input": Decimal(3)}, 2, "2026-11-01")  # four bytes: two tokens
+def test_a_prompt_that_is_billed_is_priced_by_its_bytes_for_each_call() -> None:
+    [line] = prompt_price("äbc", {"input": Decimal(3)}, 2, "2026-11-01")  # four bytes, twice
     assert line == PriceLine(
-        what="prompt, token at most", unit_usd=Decimal("0.000003"), count=Decimal(4), as_of="2026-11-01"
+        what="prompt, token at most", unit_usd=Decimal("0.000003"), count=Decimal(8), as_of="2026-11-01"
     )
     [line] = prompt_price("abc", {"input": Decimal(3)}, 1, "2026-11-01")
-    assert line.count == 1
+    assert line.count == 3
 
 
 def test_a_prompt_that_is_not_billed_has_no_price() -> None:
