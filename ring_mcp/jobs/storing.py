@@ -53,7 +53,7 @@ logger = logging.getLogger(__name__)
 
 MEDIA_GONE_AFTER_S = 48 * 3600.0
 """How long an address may serve nothing while its provider still calls the job done, before the output is lost: longer
-than any provider keeps a result (xAI 24 hours, Google's files two days)."""
+than any provider keeps a result, a day or two."""
 
 
 TRIES_BEFORE_TAKEN = 6
