@@ -28,8 +28,7 @@ CLIP_USD = Decimal("0.30")
 TIMEOUTS_S = {kind: pace.poll_timeout_s for kind, pace in PACE.items()}
 
 
-def calls_on(engine: Engine, caps: Caps = NO_CAPS, *, sandbox: bool = False) -> PaidCalls:
-    engine.accounts.holder = replace(engine.accounts.holder, sandbox=sandbox)
+def calls_on(engine: Engine, caps: Caps = NO_CAPS) -> PaidCalls:
     return PaidCalls(
         opening=engine.opening,
         accounts=engine.accounts,
