@@ -133,10 +133,14 @@ class Config(BaseSettings):
     @property
     def own_endpoints(self) -> frozenset[Literal["xai", "google"]]:
         """Providers whose address the operator has pointed elsewhere; the sandbox plays the public ones."""
-        is_own = (
-            not self.sandbox and urlsplit(self.google_base_url).hostname != urlsplit(GOOGLE_GENAI_BASE_URL).hostname
+        places: dict[Literal["xai", "google"], tuple[str, str]] = {
+            "xai": (self.xai_api_base_url, XAI_API_BASE_URL),
+            "google": (self.google_base_url, GOOGLE_GENAI_BASE_URL),
+        }
+        moved = (
+            name for name, (ours, public) in places.items() if urlsplit(ours).hostname != urlsplit(public).hostname
         )
-        return frozenset({"google"} if is_own else ())
+        return frozenset() if self.sandbox else frozenset(moved)
 
     @property
     def state_path(self) -> Path:

@@ -6,7 +6,7 @@ Facts that change live in that file, never in code. ``load_presets`` names the k
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -73,6 +73,9 @@ class VideoPrices(_Entry):
 class Model(_Entry):
     """What every model has. ``retires_on`` is the first day without it.
 
+    ``image_types`` are the pictures that it takes, where it takes any; ``takes_file_ids``: also as ids of files that
+    lie with its provider.
+
     ``redirect``: its successor then serves the name, or already from ``redirect_from``, so that nobody is surprised.
     ``own_endpoint``: an endpoint of the operator's own may serve it even then.
     """
@@ -80,6 +83,9 @@ class Model(_Entry):
     provider: ProviderName
     aspect_ratios: tuple[str, ...] = ()
     resolutions: tuple[str, ...] = ()
+    max_prompt_chars: int = Field(default=0, ge=0)
+    image_types: tuple[str, ...] = ()
+    takes_file_ids: bool = False
     retires_on: date | None = None
     replaced_by: str | None = None
     redirect: bool = False
@@ -100,9 +106,12 @@ class Model(_Entry):
             raise ValueError("redirectFrom needs redirect and retiresOn")
         return self
 
-    def _check_has_prices(self, prices: object | None) -> None:
-        if prices is None and (self.retires_on is None or self.redirect or self.own_endpoint):
-            raise ValueError("a model that can still be called needs prices")
+    def _check_can_be_called(self, prices: object | None) -> None:
+        if self.retires_on is None or self.redirect or self.own_endpoint:
+            if prices is None:
+                raise ValueError("a model that can still be called needs prices")
+            if not self.max_prompt_chars:
+                raise ValueError("a model that can still be called needs maxPromptChars")
 
 
 class ImageModel(Model):
@@ -117,11 +126,13 @@ class ImageModel(Model):
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
-        self._check_has_prices(self.prices)
+        self._check_can_be_called(self.prices)
         if self.qualities and self.default_quality not in self.qualities:
             raise ValueError("defaultQuality must be one of qualities")
         if self.default_edit_quality is not None and self.default_edit_quality not in self.qualities:
             raise ValueError("defaultEditQuality must be one of qualities")
+        if self.max_input_images and not self.image_types:
+            raise ValueError("a model that takes pictures needs imageTypes")
         for quality in self.qualities or ("standard",):
             missing = [r for r in self.resolutions if self.prices and r not in self.prices.image_usd.get(quality, {})]
             if missing:
@@ -130,7 +141,9 @@ class ImageModel(Model):
 
 
 class VideoModel(Model):
-    """``image_sets_ratio``: a first frame decides the shape. ``download_needs_key``: its addresses are not for all.
+    """``video_codecs`` are those of the MP4 files that it edits and extends.
+
+    ``image_sets_ratio``: a first frame decides the shape. ``download_needs_key``: its addresses are not for all.
     ``*_extend_s`` are the seconds that an extension adds, ``*_extend_input_s`` those of the clip it starts from."""
 
     text_to_video: bool = False
@@ -139,6 +152,7 @@ class VideoModel(Model):
     edit: bool = False
     extend: bool = False
     image_sets_ratio: bool = False
+    video_codecs: tuple[str, ...] = ()
     download_needs_key: bool = False
     min_duration_s: int = 1
     max_duration_s: int = 15
@@ -154,12 +168,16 @@ class VideoModel(Model):
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
-        self._check_has_prices(self.prices)
+        self._check_can_be_called(self.prices)
         missing = [r for r in self.resolutions if self.prices and r not in self.prices.second_usd]
         if missing:
             raise ValueError(f"prices.secondUsd lacks {', '.join(missing)}")
         if self.extend and self.max_extend_input_s is None:
             raise ValueError("a model that extends clips needs maxExtendInputS, for which its price is reserved")
+        if (self.image_to_video or self.max_reference_images) and not self.image_types:
+            raise ValueError("a model that takes pictures needs imageTypes")
+        if (self.edit or self.extend) and not self.video_codecs:
+            raise ValueError("a model that takes clips needs videoCodecs")
         if self.max_reference_images and not set(self.reference_resolutions) & set(self.resolutions):
             raise ValueError("a model with maxReferenceImages needs referenceResolutions out of its resolutions")
         return self
@@ -188,7 +206,6 @@ class Defaults(_Entry):
 
 
 class Limits(_Entry):
-    max_prompt_chars: int
     price_max_age_days: int
 
 
@@ -273,6 +290,16 @@ def takers(models: Mapping[str, M], feature: Callable[[M], V]) -> dict[str, V]:
     """The models here to stay that have ``feature``, with its value: what descriptions and refusals name."""
     found = {name: feature(model) for name, model in models.items() if model.retires_on is None}
     return {name: value for name, value in found.items() if value}
+
+
+def living(models: Mapping[str, M]) -> tuple[str, ...]:
+    """The models here to stay."""
+    return tuple(takers(models, lambda model: True))
+
+
+def values(models: Mapping[str, M], feature: Callable[[M], Iterable[str]]) -> tuple[str, ...]:
+    """What any of the models here to stay takes, each once."""
+    return tuple(dict.fromkeys(each for found in takers(models, feature).values() for each in found))
 
 
 def load_presets(path: Path | None = None) -> Presets:

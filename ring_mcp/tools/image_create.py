@@ -9,12 +9,12 @@ from pydantic import Field
 from ring_mcp.conductors.image import ImageConductor
 from ring_mcp.conductors.results import GenerateImageResult
 from ring_mcp.domain import ImageRequest
-from ring_mcp.domain.fields import ShortText, Text, Whole
+from ring_mcp.domain.fields import ShortText, Text, Whole, as_decimal
 from ring_mcp.plans.rules import counted
-from ring_mcp.presets import Presets, takers
+from ring_mcp.presets import Presets, living, takers, values
 from ring_mcp.tools.job_answers import Previews, answer, report
-from ring_mcp.tools.paid import DryRun, IdempotencyKey, Wait, paid
-from ring_mcp.tools.tool import Answer, Arguments, Caller, Notes, Tool
+from ring_mcp.tools.paid import DryRun, IdempotencyKey, MaxUsd, Wait, paid
+from ring_mcp.tools.tool import Answer, Arguments, Caller, Note, Notes, Tool
 
 DESCRIPTION = """\
 Makes one or more images from a text prompt on the operator's own provider key, stores them, and returns permanent \
@@ -30,23 +30,16 @@ Example: {"prompt": "a lighthouse at dusk, oil painting", "aspectRatio": "16:9",
 
 class ImageCreateArguments(Arguments):
     prompt: Text = Field(description="What to draw, in plain language. Required.")
-    provider: Text | None = Field(
-        None, description="Who makes it: xai or google. Default: the operator's choice (xai).", examples=["xai"]
-    )
+    provider: Text | None = Field(None, description="Who makes it. Default: the model's, else the operator's choice.")
     model: Text | None = Field(
         None,
         description="The provider's model id. Default: grok-imagine-image-2.0 (xAI), gemini-nano-banana-2.1 (Google).",
-        examples=["grok-imagine-image-2.0"],
     )
     aspect_ratio: Text | None = Field(
-        None,
-        description="Width to height, like 1:1 (default), 16:9, 9:16, 4:3, 3:4, 3:2, 2:3; 2:1 (share images) on xAI.",
-        examples=["16:9"],
+        None, description="Width to height. Default: 1:1. Some only with some models; 2:1 (share images) on xAI."
     )
     resolution: Text | None = Field(
-        None,
-        description="Size tier: 1k (about 1 megapixel) or 2k (about 4). Default: 2k on xAI, 1k on Google.",
-        examples=["1k", "2k"],
+        None, description="Size tier: 1k is about 1 megapixel, 2k about 4. Default: 2k on xAI, 1k on Google."
     )
     n: Annotated[Whole | None, Field(description="How many images: 1 to 10 on xAI, 1 to 4 on Google. Default: 1.")] = (
         None
@@ -56,13 +49,14 @@ class ImageCreateArguments(Arguments):
     )
     ref_code: ShortText | None = Field(None, description="Your own tracking id, kept in the audit row.")
     seed: Whole | None = Field(None, description="Reproducibility hint for Google. xAI has none: it is unused there.")
-    quality: Text | None = Field(None, description="How carefully it is drawn, at its own price.", examples=["medium"])
+    quality: Text | None = Field(None, description="How carefully it is drawn, at its own price.")
     reference_images: list[Text] | None = Field(
         None,
         description="Images to edit or combine as the prompt says (<IMAGE_0> is the first): http(s) URLs, URLs that "
         "this server returned, data URIs or the provider's file ids. Up to 10 MiB each; each is billed.",
     )
     dry_run: DryRun = False
+    max_usd: MaxUsd = None
     idempotency_key: IdempotencyKey = None
     wait_seconds: Wait = None
 
@@ -80,11 +74,12 @@ class ImageCreateArguments(Arguments):
             quality=self.quality,
             reference_images=tuple(self.reference_images or ()),
             idempotency_key=self.idempotency_key,
+            max_usd=as_decimal(self.max_usd),
         )
 
 
-def image_notes(presets: Presets) -> Notes:
-    """What the models of the registry take beyond Ring's own arguments."""
+def image_notes(presets: Presets, *, closed: bool = True) -> Notes:
+    """What the models of the registry take. ``closed`` False: an endpoint of the operator's own may have others."""
     counts = takers(presets.image_models, lambda model: model.max_input_images)
     chosen = takers(presets.image_models, lambda model: model if model.qualities else None)
     qualities = (
@@ -93,18 +88,25 @@ def image_notes(presets: Presets) -> Notes:
         for name, model in chosen.items()
         if model is not None
     )
+    models = presets.image_models
     return {
-        "quality": f"{'; '.join(qualities)}." if chosen else None,
-        "referenceImages": f"At most {counted(counts)}." if counts else None,
+        "provider": Note(choices=tuple(presets.defaults.image)),
+        "model": Note(choices=living(models), closed=closed),
+        "aspectRatio": Note(choices=values(models, lambda model: model.aspect_ratios)),
+        "resolution": Note(choices=values(models, lambda model: model.resolutions)),
+        "quality": Note(text=f"{'; '.join(qualities)}.", choices=values(models, lambda m: m.qualities))
+        if chosen
+        else None,
+        "referenceImages": Note(text=f"At most {counted(counts)}.") if counts else None,
     }
 
 
 def image_create_tool(
-    images: ImageConductor, previews: Previews, inline_wait_s: float, presets: Presets
+    images: ImageConductor, previews: Previews, inline_wait_s: float, notes: Notes
 ) -> Tool[ImageCreateArguments]:
     async def handle(arguments: ImageCreateArguments, caller: Caller) -> Answer:
         if arguments.dry_run:
-            return answer(await images.quote(arguments.request()), previews)
+            return answer(await images.quote(arguments.request(), actor_id=caller.actor_id), previews)
         result = await images.generate(
             arguments.request(),
             actor_id=caller.actor_id,
@@ -121,5 +123,5 @@ def image_create_tool(
         output=GenerateImageResult,
         annotations=paid("Create images"),
         handler=handle,
-        notes=image_notes(presets),
+        notes=notes,
     )
