@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import sys
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ring_mcp import __version__
-from ring_mcp.backends import open_ledger, open_providers, open_queue, open_storage, with_sandbox
+from ring_mcp.backends import open_ledger, open_providers, open_queue, open_storage, start_courier, with_sandbox
 from ring_mcp.clock import Clock, SystemClock
 from ring_mcp.conductors.health import HealthConductor
 from ring_mcp.conductors.image import ImageConductor
@@ -20,6 +22,8 @@ from ring_mcp.conductors.video import VideoConductor
 from ring_mcp.config import Config
 from ring_mcp.domain import MediaKind
 from ring_mcp.errors import LedgerBehind, LedgerError
+from ring_mcp.jobs.answers import Answers
+from ring_mcp.jobs.courier import Courier
 from ring_mcp.jobs.input_files import remove_old_inputs
 from ring_mcp.jobs.inputs import MediaInputs
 from ring_mcp.jobs.opening import Opening
@@ -104,7 +108,7 @@ class App:
     def resources(self) -> Resources:
         from ring_mcp.tools.resources import Resources
 
-        return Resources(self.calls, self.presets, self.storage)
+        return Resources(self.calls, self.presets)
 
     def prompts(self) -> list[Prompt]:
         from ring_mcp.tools.prompts import storyboard_prompt
@@ -143,9 +147,13 @@ async def open_app(
             storage, fetch=http.download, check_address=http.check_address, folders=config.input_dirs, spool=spool
         )
         paces, watch = paces_of(config), JobWatch(ledger, clock)
-        steps = _wire_steps(config, providers, storage, ledger, inputs, clock, paces, previews)
+        answers = Answers(spool)
+        courier = Courier(answers, partial(start_courier, config)) if sys.platform != "win32" else None
+        if courier is not None:
+            stack.push_async_callback(courier.aclose)
+        steps = _wire_steps(config, providers, storage, ledger, inputs, clock, paces, previews, answers, courier)
         runner = JobRunner(ledger, steps, WriteAhead(state / "unwritten"), watch, clock)
-        queue = open_queue(config, ledger, runner, clock)
+        queue = open_queue(config, ledger, runner, watch, clock)
         opening = Opening(
             ledger=ledger,
             queue=queue,
@@ -193,7 +201,7 @@ async def open_app(
             raise
         except LedgerError as exc:
             logger.error("%s", exc.message)
-        await asyncio.to_thread(remove_old_files, [spool, state / "previews"])
+        await asyncio.to_thread(remove_old_files, [state / "previews"])
         await asyncio.to_thread(remove_old_inputs, spool)
         await queue.start(take_over=take_over)
         stack.push_async_callback(queue.aclose)
@@ -223,6 +231,8 @@ def _wire_steps(
     clock: Clock,
     paces: Mapping[MediaKind, Pace],
     previews: Path | None,
+    answers: Answers,
+    courier: Courier | None,
 ) -> Steps:
     spool = config.state_path / "spool"
     thumbnails = Thumbnails(
@@ -242,6 +252,8 @@ def _wire_steps(
         Preparing(inputs, ledger, clock),
         clock,
         paces,
+        answers,
+        courier,
         spool=spool,
         death_is_certain=config.database_url is None,
     )

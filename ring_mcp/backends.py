@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from typing import cast
 
 from pydantic import SecretStr
 
 from ring_mcp.clock import Clock, SystemClock
-from ring_mcp.config import Config
+from ring_mcp.config import Config, child_environment, dump_config
 from ring_mcp.jobs.queue.base import JobQueue
 from ring_mcp.jobs.runner import JobRunner
+from ring_mcp.jobs.watch import JobWatch
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.presets import Presets
 from ring_mcp.providers.base import ListsModels, Providers
@@ -94,9 +98,12 @@ def open_storage(config: Config, clock: Clock, links: Links | None) -> Storage:
         return RingbaseStorage(base_url=cast("str", config.ringbase_api_url), token=token, clock=clock)
     if config.file_backend == "s3":
         return _s3(config, clock)
+    from ring_mcp.storage.links import SECRET_FILE, FileLinks, load_secret
     from ring_mcp.storage.local import LocalStorage
 
-    return LocalStorage(config.local_storage_dir or config.state_path / "files", links)
+    secret = config.state_path / SECRET_FILE
+    known = FileLinks("http://localhost", load_secret(secret)) if links is None and secret.exists() else None
+    return LocalStorage(config.local_storage_dir or config.state_path / "files", links, known)
 
 
 def _s3(config: Config, clock: Clock) -> Storage:
@@ -171,8 +178,28 @@ async def migrate_ledger(config: Config) -> list[str]:
     return []
 
 
-def open_queue(config: Config, ledger: Ledger, runner: JobRunner, clock: Clock) -> JobQueue:
+def open_queue(config: Config, ledger: Ledger, runner: JobRunner, watch: JobWatch, clock: Clock) -> JobQueue:
     """Who carries jobs on."""
     from ring_mcp.jobs.queue.in_process import InProcessQueue
 
-    return InProcessQueue(ledger, runner, clock)
+    return InProcessQueue(ledger, runner, watch, clock, drain_s=config.drain_s)
+
+
+def start_courier(config: Config, theirs: socket.socket) -> int:
+    """Start ``ring_mcp.courier`` at the other end of the socket, detached from terminal, group and parent.
+
+    Returns its process id. Raises OSError.
+    """
+    process = subprocess.Popen(  # noqa: S603 - our own module, and a number
+        [sys.executable, "-m", "ring_mcp.courier", str(theirs.fileno())],
+        pass_fds=(theirs.fileno(),),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,  # a host may wait until all who hold its pipe have gone
+        env=child_environment(),
+        start_new_session=True,
+    )
+    told, _ = process.communicate(dump_config(config).encode())  # it forks and ends: the courier is nobody's child
+    if process.returncode != 0:
+        raise OSError(f"it cannot be started (exit status {process.returncode})")
+    return int(told)

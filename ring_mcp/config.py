@@ -7,6 +7,7 @@ file that RING_ENV_FILE names), then presets.json, then the defaults here.
 from __future__ import annotations
 
 import difflib
+import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -119,7 +120,7 @@ class Config(BaseSettings):
     @classmethod
     def _no_name_without_token(cls, tokens: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
         if any(NAME_ALONE.fullmatch(token.get_secret_value()) for token in tokens):
-            raise ValueError("has a name with no token behind its '='")
+            raise ValueError("has a name with no token after its '='")
         return tokens
 
     @field_validator("image_gen_storage_prefix", "video_gen_storage_prefix")
@@ -190,6 +191,19 @@ def load_config(environ: Mapping[str, str] | None = None, *, folder: Path | None
     if problems:
         raise ConfigError(problems)
     return config
+
+
+def dump_config(config: Config) -> str:
+    """The whole configuration as JSON, secrets included: for a process of ours, through a pipe."""
+    return json.dumps(
+        config.model_dump(),
+        default=lambda value: value.get_secret_value() if isinstance(value, SecretStr) else str(value),
+    )
+
+
+def restore_config(text: str) -> Config:
+    """What ``dump_config`` wrote; nothing is read from the environment or from files."""
+    return Config.model_validate(json.loads(text))
 
 
 class _Environ(EnvSettingsSource):

@@ -11,17 +11,23 @@ RingError                      code, billed, retryable, next_action
 │  ├─ ProviderAuthError        key missing, refused, or without rights
 │  ├─ ProviderRejected         the provider calls the request wrong
 │  ├─ RateLimited              retry_after_s
-│  ├─ CreditsExhausted         a 429 that no retry will change
+│  ├─ QuotaExhausted           a quota of a day or of an account: no pause that a call can wait for changes it
+│  ├─ CreditsExhausted         the account is empty, or at its limit
 │  ├─ ContentRefused           moderation, before or after the picture was made
 │  ├─ GenerationFailed         the provider's own job ended in failure
-│  ├─ JobExpired               the provider no longer knows the job or its file
-│  ├─ ProviderUnavailable      5xx, no connection, an HTML page of a proxy
-│  ├─ ProviderBadReply         a shape, type or size that is not accepted
-│  └─ OutcomeUnknown           a paid request was sent and its answer never arrived
+│  ├─ JobExpired               the provider itself says, in words of its own that we know, that it has no such job
+│  ├─ MediaGone                the address of a result serves it no more; another look may tell a fresh one
+│  ├─ LocalPolicy              a rule of this server, not the provider, keeps a result away; names the setting
+│  │  ├─ MediaTooLarge         it is larger than RING_MAX_MEDIA_BYTES
+│  │  └─ PrivateAddress        its address lies on a private network
+│  ├─ ProviderUnavailable      5xx, no connection, a page of a proxy: whatever tells nothing of the job
+│  ├─ ProviderBadReply         a shape or type that is not accepted, or "done" without a result: never final
+│  └─ OutcomeUnknown           a paid request left and no answer came back that says what became of it
 ├─ FirstFrameFailed            the still of a clip was not made, so the clip was not started
 ├─ GenerationTimeout           we stopped waiting; says whether the job can be resumed
 ├─ StorageError                the bytes could not be stored
 │  └─ StorageRefused           and trying again will not help: bad token, refused type
+│     └─ StorageUnclear        the storage said yes in words that cannot be read: another upload may be another copy
 └─ LedgerError                 the ledger could not be read or written
    ├─ LedgerBehind             "run ring-mcp migrate"
    └─ JobMoved                 another process changed this job first
@@ -154,6 +160,12 @@ class RateLimited(ProviderError):
         self.retry_after_s = retry_after_s
 
 
+class QuotaExhausted(ProviderError):
+    code = "quota_exhausted"
+    billed: Billed = "no"
+    next_action = "Wait until the quota that the provider names is renewed, or have it raised; nothing was billed."
+
+
 class CreditsExhausted(ProviderError):
     code = "credits_exhausted"
     billed: Billed = "no"
@@ -171,8 +183,39 @@ class GenerationFailed(ProviderError):
 
 
 class JobExpired(ProviderError):
+    """Raised for the provider's own, recognised words alone; ``retryable`` where it is known to say them in error."""
+
     code = "expired"
     next_action = "The provider no longer has the result; a new call is a new paid attempt."
+
+
+class MediaGone(ProviderError):
+    """403, 404 or 410 at the address of a result. The provider's job may still be there and tell another address."""
+
+    code = "media_gone"
+    billed: Billed = "yes"
+    retryable = True
+    next_action = "Call ring-job-get with the jobId: the provider is asked for a fresh address."
+
+
+class LocalPolicy(ProviderError):
+    """The result is there, and this server is not allowed to fetch it until somebody changes what is named."""
+
+    code = "local_policy"
+    billed: Billed = "yes"
+
+
+class MediaTooLarge(LocalPolicy):
+    code = "media_too_large"
+    next_action = "Raise RING_MAX_MEDIA_BYTES, restart, and call ring-job-get with the jobId."
+
+
+class PrivateAddress(LocalPolicy):
+    code = "private_address"
+    next_action = (
+        "If that address is right (a VPN, an own name server), name the host in RING_TRUSTED_MEDIA_HOSTS, restart, and "
+        "call ring-job-get with the jobId."
+    )
 
 
 class ProviderUnavailable(ProviderError):
@@ -218,6 +261,13 @@ class StorageRefused(StorageError):
     code = "storage_refused"
     retryable = False
     next_action = "Correct the storage settings (see ring-health); the result is kept, then call ring-job-get."
+
+
+class StorageUnclear(StorageRefused):
+    """Never tried again unasked: each try may leave another copy there."""
+
+    code = "storage_unclear"
+    next_action = "See in the storage whether the file is there; ring-job-get then tries again, with another upload."
 
 
 class LedgerError(RingError):

@@ -6,11 +6,11 @@ Facts that change live in that file, never in code. ``load_presets`` names the k
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Literal, Self, TypeVar, get_args
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
@@ -280,26 +280,6 @@ class Presets(_Entry):
         """What a model makes has a price: that is checked where the model is read."""
         if choice.resolution not in self.video_models[choice.model].resolutions:
             raise ValueError(f"{where}.resolution is {choice.resolution!r}, which {choice.model} does not make")
-
-
-M = TypeVar("M", bound=Model)
-V = TypeVar("V")
-
-
-def takers(models: Mapping[str, M], feature: Callable[[M], V]) -> dict[str, V]:
-    """The models here to stay that have ``feature``, with its value: what descriptions and refusals name."""
-    found = {name: feature(model) for name, model in models.items() if model.retires_on is None}
-    return {name: value for name, value in found.items() if value}
-
-
-def living(models: Mapping[str, M]) -> tuple[str, ...]:
-    """The models here to stay."""
-    return tuple(takers(models, lambda model: True))
-
-
-def values(models: Mapping[str, M], feature: Callable[[M], Iterable[str]]) -> tuple[str, ...]:
-    """What any of the models here to stay takes, each once."""
-    return tuple(dict.fromkeys(each for found in takers(models, feature).values() for each in found))
 
 
 def load_presets(path: Path | None = None) -> Presets:

@@ -1,15 +1,19 @@
-"""For every test: no setting of the person's environment, no socket that leaves this machine."""
+"""For every test: no setting of the person's environment, no socket that leaves this machine, one sandbox at hand."""
 
 from __future__ import annotations
 
 import ipaddress
 import os
+import signal
 import sys
+from collections.abc import Iterator
 from typing import Any
 
+import pytest
 from pydantic import AliasChoices
 
 from ring_mcp.config import Config
+from ring_mcp.sandbox.server import SandboxServer
 
 
 def _variables() -> set[str]:
@@ -22,6 +26,11 @@ def _variables() -> set[str]:
 
 for _name in _variables():
     os.environ.pop(_name, None)
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # As a job in the background; the processes that tests start would inherit it, and some are sent a Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _only_loopback(event: str, arguments: tuple[Any, ...]) -> None:
@@ -40,3 +49,19 @@ def _only_loopback(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 sys.addaudithook(_only_loopback)
+
+
+@pytest.fixture(scope="session")
+def running() -> Iterator[SandboxServer]:
+    """The emulated services, started when the first test of this process asks for them."""
+    # Without the prompt on it each size of picture is painted once.
+    with SandboxServer(settings={"show_prompt": False}) as server:
+        yield server
+
+
+@pytest.fixture
+def sandbox(running: SandboxServer) -> Iterator[SandboxServer]:
+    """The same, with all switches and books as at their start."""
+    running.state.reset()
+    yield running
+    running.state.reset()

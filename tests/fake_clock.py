@@ -1,9 +1,11 @@
-"""A clock that stands still until a test moves it."""
+"""Clocks for tests: one that stands still until it is moved, one that hurries, and the event loop's own, moved on."""
 
 from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+
+from ring_mcp.clock import SystemClock
 
 START = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
@@ -41,7 +43,7 @@ class FakeClock:
         """How long until the first sleeper is due; None if nobody sleeps."""
         return min(due for due, _ in self._sleepers) - self._monotonic_s if self._sleepers else None
 
-    async def asleep(self, timeout_s: float = 10.0) -> None:
+    async def asleep(self, timeout_s: float = 60.0) -> None:
         """Wait, in real time, until somebody sleeps."""
         while not self._sleepers:
             self._somebody_sleeps.clear()
@@ -59,3 +61,28 @@ class FakeClock:
     def move_to(self, now: datetime) -> None:
         """Let time pass until ``now``."""
         self.advance((now - self._now).total_seconds())
+
+
+class HurryingClock(SystemClock):
+    """The machine's clock, run ``times`` as fast: whoever sleeps for seconds sleeps for a part of one."""
+
+    def __init__(self, times: float = 20.0) -> None:
+        self._times = times
+        self._began_at = super().now()
+        self._began_s = super().monotonic()
+
+    def now(self) -> datetime:
+        return self._began_at + timedelta(seconds=self.monotonic() - self._began_s)
+
+    def monotonic(self) -> float:
+        return self._began_s + (super().monotonic() - self._began_s) * self._times
+
+    async def sleep(self, delay_s: float) -> None:
+        await asyncio.sleep(delay_s / self._times)
+
+
+def let_pass(seconds: float) -> None:
+    """Move the running event loop's own clock: what has a deadline on it within so many seconds meets it now."""
+    loop = asyncio.get_running_loop()
+    before = loop.time
+    loop.time = lambda: before() + seconds  # type: ignore[method-assign]

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import psycopg
-from fake_clock import FakeClock
 from psycopg.rows import dict_row
 
 from ring_mcp.clock import Clock
@@ -20,6 +19,7 @@ from ring_mcp.ledger.base import Ledger
 from ring_mcp.ledger.postgres import PostgresLedger
 from ring_mcp.ledger.rows import Dialect, encode_job
 from ring_mcp.ledger.sqlite import SqliteLedger
+from tests.fake_clock import FakeClock
 
 Kind = Literal["sqlite", "postgres"]
 

@@ -17,15 +17,14 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from ledger_databases import LedgerDatabase
-from ledger_samples import carried, planned
-
 from ring_mcp.domain import Caps, JobState
 from ring_mcp.errors import RingError
 from ring_mcp.ledger.base import Ledger
+from tests.ledger_databases import LedgerDatabase
+from tests.ledger_samples import carried, planned
 
 ANSWER_TIMEOUT_S = 120.0
-HERE = Path(__file__).parent
+ROOT = Path(__file__).parents[1]
 
 
 class OtherProcess:
@@ -65,11 +64,12 @@ class OtherProcess:
 async def other_process(database: LedgerDatabase, **options: Any) -> AsyncIterator[OtherProcess]:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        __file__,
+        "-m",
+        "tests.ledger_process",
         json.dumps([database.kind, database.address, options]),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent)])},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     other = OtherProcess(process)
     try:

@@ -9,10 +9,9 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-from fake_clock import START
-
 from ring_mcp.domain import Asset, AuditRecord, Caps, Failure, ImagePlan, Job, JobState, Output, PriceLine
 from ring_mcp.ledger.base import Ledger
+from tests.fake_clock import START
 
 PRICE_USD = Decimal("0.06")
 NO_CAPS = Caps()

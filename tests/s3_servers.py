@@ -66,7 +66,7 @@ class _Server(ThreadingHTTPServer):
         """A client that has gone away is none of a test's business."""
 
 
-class _Handler(S3Handler):
+class _Handler(S3Handler):  # type: ignore[misc]  # it has no types
     def __init__(self, server: BucketServer, folder: Path, *arguments: Any) -> None:
         self._bucket_server = server
         self.data_root = folder

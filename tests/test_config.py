@@ -137,7 +137,7 @@ def test_secrets_do_not_print(tmp_path: Path) -> None:
 @pytest.mark.parametrize("tokens", ["alice=", "a-token, bob==", "="])
 def test_a_name_without_a_token_is_not_taken_for_a_token(tokens: str, tmp_path: Path) -> None:
     text = problems({"RING_MCP_SERVICE_TOKENS": tokens}, tmp_path)
-    assert text == "RING_MCP_SERVICE_TOKENS: has a name with no token behind its '='"
+    assert text == "RING_MCP_SERVICE_TOKENS: has a name with no token after its '='"
 
 
 def test_a_token_may_end_in_padding(tmp_path: Path) -> None:

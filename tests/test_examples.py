@@ -94,7 +94,9 @@ def server_of(path: Path) -> dict[str, Any]:
 def test_a_client_configuration_starts_the_clone_with_variables_that_exist(path: Path) -> None:
     entry = server_of(path)
 
-    assert [entry["command"], *entry["args"]] == ["uv", "run", "--directory", PLACEHOLDER, "ring-mcp"]
+    extras = ["--extra", "video"] if "RING_SANDBOX" in entry["env"] else []  # what the sandbox makes clips with
+    assert entry["command"] == "uv"
+    assert entry["args"] == ["run", "--no-dev", *extras, "--directory", PLACEHOLDER, "ring-mcp"]
     known = {str(field.validation_alias) for field in Config.model_fields.values()}
     assert set(entry["env"]) <= known
     assert entry.get("type", "stdio") == "stdio"

@@ -6,7 +6,7 @@ Secrets are never in them: a client that can expand a variable is given its name
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -157,10 +157,16 @@ def endpoint(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/') or '/mcp'}"
 
 
-def server_command(kind: ClientKind, *, clone: Path | None, uv: str | None, script: Path, python: str) -> Command:
-    """From a clone ``uv run`` in it; otherwise the installed script; otherwise ``python -m``."""
+def server_command(
+    kind: ClientKind, *, clone: Path | None, extras: Sequence[str], uv: str | None, script: Path, python: str
+) -> Command:
+    """From a clone ``uv run`` of the product in it; otherwise the installed script; otherwise ``python -m``.
+
+    ``extras`` are those that the server's settings need; an installed one has them or says what it lacks.
+    """
     if clone is not None:
-        return Command((uv if kind.has_screen else None) or "uv", ("run", "--directory", str(clone), NAME))
+        product = ("--no-dev", *(word for extra in extras for word in ("--extra", extra)))
+        return Command((uv if kind.has_screen else None) or "uv", ("run", *product, "--directory", str(clone), NAME))
     if script.stem == NAME:
         return Command(str(script.absolute()), ())
     return Command(python, ("-m", "ring_mcp"))

@@ -108,7 +108,7 @@ def _read(text: str) -> dict[str, Any]:
     try:
         content = json.loads(text, object_pairs_hook=_once, parse_float=_exact, parse_constant=_no_constant)
     except (ValueError, RecursionError) as exc:
-        raise NotMerged(f"it is not plain JSON (comments are not, either): {exc}") from exc
+        raise NotMerged(f"it is not plain JSON (which has no comments): {exc}") from exc
     if not isinstance(content, dict):
         raise NotMerged("it is not a JSON object")
     return content

@@ -10,7 +10,8 @@ import click
 
 from ring_mcp.cli.client_configs import CLIENTS, ClientKind, as_text, server_command
 from ring_mcp.cli.client_files import NotMerged, merged_json, merged_toml, read_file, write
-from ring_mcp.errors import InvalidRequest
+from ring_mcp.config import load_config
+from ring_mcp.errors import ConfigError, InvalidRequest
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -26,9 +27,14 @@ def config(client: str, url: str | None, into_file: bool, path: Path | None) -> 
     With --write other servers and unknown keys stay; a file with comments, or one that is not understood, is left alone
     and the text to paste is printed.
     """
-    kind = CLIENTS[client]
+    kind, clone = CLIENTS[client], _clone()
     command = server_command(
-        kind, clone=_clone(), uv=shutil.which("uv"), script=Path(sys.argv[0]), python=sys.executable
+        kind,
+        clone=clone,
+        extras=_needed_extras(clone),
+        uv=shutil.which("uv"),
+        script=Path(sys.argv[0]),
+        python=sys.executable,
     )
     try:
         document = kind.document(command, url)
@@ -77,6 +83,19 @@ def _merged(kind: ClientKind, content: bytes, document: dict[str, object]) -> by
     if merged != text and "\r\n" in text:
         merged = merged.replace("\n", "\r\n")
     return bom + merged.encode()
+
+
+def _needed_extras(folder: Path | None) -> list[str]:
+    """Without a bucket's library the server does not start; the sandbox makes no clips without the one for them."""
+    try:
+        settings = load_config(folder=folder)
+    except ConfigError:
+        return []  # the server itself says what is wrong with them
+    return [
+        extra
+        for extra, is_needed in (("s3", settings.file_backend == "s3"), ("video", bool(settings.sandbox)))
+        if is_needed
+    ]
 
 
 def _clone() -> Path | None:

@@ -115,7 +115,7 @@ def _dollars(text: str | None) -> Decimal | None:
     except ArithmeticError:
         amount = Decimal(-1)
     if not (amount.is_finite() and amount >= 0):
-        raise click.BadParameter(f"{text!r} is no amount of dollars", param_hint="--max-usd")
+        raise click.BadParameter(f"{text!r} is not an amount of dollars", param_hint="--max-usd")
     return amount
 
 

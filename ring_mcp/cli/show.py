@@ -108,7 +108,7 @@ def _facts(data: Mapping[str, Any]) -> list[str]:
     if data.get("jobId"):
         lines.append(whole("job", data["jobId"]))
     if data.get("joined"):
-        lines += field("note", "an identical request stood already: this is its result, nothing new was paid")
+        lines += field("note", "an identical request was there already: this is its result, and nothing new was paid")
     for warning in data.get("warnings", ()):
         lines += field("warning", warning)
     return lines

@@ -16,10 +16,8 @@ from typing import Any
 import httpx2
 
 from ring_mcp.domain import DRIVEN, MediaKind
-from ring_mcp.errors import ConfigError, RingError, Unauthorized
+from ring_mcp.errors import ConfigError, InvalidRequest, RingError, Unauthorized
 from ring_mcp.scripted.base import OnState
-
-"""Told of job id, state, and the provider's own 0 to 100."""
 
 PREFIX = "/api/mcp/v1"
 PATIENCE_S = 60.0
@@ -70,22 +68,68 @@ _NEXT = {
 }
 
 
+_RINGS_OWN: Mapping[MediaKind, frozenset[str]] = {
+    "image": frozenset({"prompt", "provider", "model", "aspectRatio", "resolution", "n", "purpose", "refCode", "seed"}),
+    "video": frozenset(
+        {"prompt", "qualityMode", "duration", "aspectRatio", "resolution", "model", "imageUrl", "firstFramePrompt"}
+        | {"imageProvider", "imageModel", "imageResolution", "sourceVideoUrl", "remasterFromVideoUrl", "remaster"}
+        | {
+            "remasterFromRequestId",
+            "clipId",
+            "pipelineRequestId",
+            "purpose",
+            "refCode",
+            "persistToFilebase",
+            "thumbnail",
+        }
+    ),
+}
+"""What a gateway of Ring Platform itself reads. It ignores everything else, and makes and bills all the same."""
+
+_NOT_NEEDED_THERE = frozenset({"idempotencyKey", "waitSeconds", "preview"})
+"""Ours, and without effect on what is made and billed."""
+
+
 class GatewayClient:
     """One server, one token. Every method raises RingError and nothing else for whatever goes wrong out there."""
 
     def __init__(self, http: httpx2.AsyncClient, base_url: str) -> None:
         self._http = http
         self._base_url = base_url
+        self._is_ring_mcp: bool | None = None
 
     async def create(
         self, kind: MediaKind, arguments: Mapping[str, Any], wait_s: float, on_state: OnState
     ) -> dict[str, Any]:
-        """The result's ``data``; with a ``state`` that is still open when ``wait_s`` was not enough."""
-        data = await self._call("POST", f"/{kind}s/generate", {"waitSeconds": 0}, arguments)
+        """The result's ``data``; with a ``state`` that is still open when ``wait_s`` was not enough.
+
+        A gateway of Ring Platform itself gets Ring's own arguments alone; what it would ignore is refused.
+        """
+        query: dict[str, Any] = {"waitSeconds": 0}
+        if not await self._speaks_ring_mcp():
+            query, arguments = {}, self._only_rings_own(kind, arguments)
+        data = await self._call("POST", f"/{kind}s/generate", query, arguments)
         if data.get("state") not in _OPEN:
             return data
         on_state(data["jobId"], data["state"], data.get("progress", 0))
         return await self.job(data["jobId"], wait_s, on_state)
+
+    async def _speaks_ring_mcp(self) -> bool:
+        """Who is there: asked once, before anything is paid for on the strength of arguments of our own."""
+        if self._is_ring_mcp is None:
+            self._is_ring_mcp = "serverVersion" in await self.health()
+        return self._is_ring_mcp
+
+    def _only_rings_own(self, kind: MediaKind, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        given = {name: value for name, value in arguments.items() if value not in (None, False)}
+        ignored = sorted(given.keys() - _RINGS_OWN[kind] - _NOT_NEEDED_THERE)
+        if ignored:
+            raise InvalidRequest(
+                f"{self._base_url} is a gateway of Ring Platform, which ignores {', '.join(ignored)} and would make "
+                "and bill the result; nothing was sent",
+                next_action=f"Leave {', '.join(ignored)} out, or ask a `ring-mcp serve`.",
+            )
+        return {name: value for name, value in given.items() if name in _RINGS_OWN[kind]}
 
     async def job(self, job_id: str, wait_s: float, on_state: OnState) -> dict[str, Any]:
         """A job's ``data``, after waiting for it. Raises its failure, or GatewayAway with its id."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from decimal import Decimal
 
 from ring_mcp.clock import Clock
 from ring_mcp.conductors.results import JobResult, QuoteLine, job_result, quote_result
 from ring_mcp.conductors.signed_urls import for_caller
-from ring_mcp.domain import MAKERS, Caps, Failure, Job, MediaKind, Plan, VideoPlan, cap_left, usd
-from ring_mcp.errors import GenerationTimeout, InvalidRequest, LedgerError
+from ring_mcp.domain import Caps, Job, MediaKind, Plan, VideoPlan, cap_left, usd
+from ring_mcp.errors import InvalidRequest, LedgerError
 from ring_mcp.jobs.addresses import JOB_PREFIX, R, addresses, with_addresses
 from ring_mcp.jobs.inputs import MediaInputs
 from ring_mcp.jobs.opening import Opening
@@ -129,24 +128,20 @@ class PaidCalls:
         """A job as it stands now. Raises LedgerError."""
         return await self._watch.read(job_id)
 
+    async def show(self, job: Job, *, joined: bool = False) -> JobResult:
+        """The result of a job for somebody who only looks."""
+        return job_result(await for_caller(job, self._storage), self._clock.now(), joined=joined)
+
     async def deliver(self, job: Job, *, joined: bool = False) -> JobResult:
         """The result of a job for a caller; from now on an identical request is a new one."""
-        result = job_result(await for_caller(self._explain(job), self._storage), joined=joined)
-        if job.is_settled:
+        result = await self.show(job, joined=joined)
+        late = "the ledger could not be written; the row follows as soon as it can" if self._is_ahead(job) else None
+        if job.is_settled and late is None:
             try:
                 await self._ledger.mark_delivered(job.id, self._clock.now())
             except LedgerError as exc:
                 late = f"the ledger could not be written ({exc.message}); the row follows as soon as it can"
-                result = result.model_copy(update={"warnings": (*(result.warnings or ()), late)})
-        return result
+        return result if late is None else result.model_copy(update={"warnings": (*(result.warnings or ()), late)})
 
-    def _explain(self, job: Job) -> Job:
-        """A job that nobody drives and that has no failure has outlasted its time."""
-        if job.is_settled or job.failure is not None or not job.is_parked:
-            return job
-        text = f"{job.kind.capitalize()} generation timed out after {self._timeouts_s[job.kind] * 1000:.0f}ms"
-        if job.provider_request_id:
-            text += f"; the job is kept ({MAKERS[job.plan.provider]} request {job.provider_request_id})"
-        late = GenerationTimeout(text)
-        failure = Failure(code=late.code, message=text, billed="unknown", retryable=True, next_action=late.next_action)
-        return replace(job, failure=failure)
+    def _is_ahead(self, job: Job) -> bool:
+        return self._watch.is_behind(job.id)

@@ -5,6 +5,7 @@ Field names on the wire are camelCase; unset fields are left out.
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Annotated, Any
 
@@ -93,7 +94,7 @@ class JobResult(Wire):
     served_model: str | None = None
     warnings: tuple[str, ...] | None = None
     sandbox: bool | None = Field(None, description="True: made by the built-in sandbox, not by a provider.")
-    joined: bool | None = Field(None, description="True: an identical request stood already; nothing new was paid.")
+    joined: bool | None = Field(None, description="True: an identical request was there already; nothing new was paid.")
     next_action: str | None = None
     dry_run: bool | None = None
     prices: tuple[QuoteLine, ...] | None = None
@@ -151,10 +152,10 @@ def quote_result(plan: Plan, **facts: Any) -> JobResult:
     )
 
 
-def job_result(job: Job, *, joined: bool = False) -> JobResult:
+def job_result(job: Job, now: datetime, *, joined: bool = False) -> JobResult:
     """A job as its caller sees it. ``success`` is False when it ended badly, or is stuck for a reason that is known."""
     plan = job.plan
-    failure = job.failure if job.is_settled or job.is_parked else None
+    failure = job.failure if job.is_settled or job.is_parked or job.is_stuck(now) else None
     shared: dict[str, Any] = {
         "success": failure is None,
         "provider": plan.provider,
@@ -168,7 +169,7 @@ def job_result(job: Job, *, joined: bool = False) -> JobResult:
         "billed_cost_usd": job.billed_usd,
         "reserved_usd": None if job.is_terminal else job.reserved_usd,
         "served_model": job.served_model,
-        "warnings": (*plan.warnings, *job.warnings, *_trouble(job)) or None,
+        "warnings": (*plan.warnings, *job.warnings, *(_trouble(job) if failure is None else ())) or None,
         "sandbox": job.sandbox or None,
         "joined": joined or None,
         "next_action": None if job.is_settled else f"Call ring-job-get with jobId {job.id}: it waits for the result.",

@@ -1,4 +1,4 @@
-"""The addresses of a job's files as its caller gets them: where the storage is private, signed just now.
+"""The addresses of a job's files as its caller gets them: derived from their keys, and signed where storage is private.
 
 What is signed here goes to a caller and nowhere else. Rows, logs and sidecars have the plain addresses, so every look
 at a job gives new ones.
@@ -12,7 +12,7 @@ from datetime import datetime
 
 from ring_mcp.domain import Asset, Job, VideoPlan
 from ring_mcp.errors import StorageError
-from ring_mcp.storage.base import Storage
+from ring_mcp.storage.base import Address, Storage
 
 _SIGN_TIMEOUT_S = 5.0
 """Signing is arithmetic; only the machine's own credentials may have to be asked for first."""
@@ -34,11 +34,11 @@ async def for_caller(job: Job, storage: Storage) -> Job:
         return job
     try:
         async with asyncio.timeout(_SIGN_TIMEOUT_S):
-            addresses = [await storage.address(asset.url) for asset in kept]
+            addresses = [await storage.address(asset.url, asset.key) for asset in kept]
     except (StorageError, TimeoutError) as exc:
         reason = exc.message if isinstance(exc, StorageError) else "it took too long"
         return _warned(job, f"the addresses could not be signed, ring-job-get tries again: {reason}")
-    shared = [_at(asset, address.url) for asset, address in zip(kept, addresses, strict=True)]
+    shared = [_at(asset, address) for asset, address in zip(kept, addresses, strict=True)]
     own = len(job.assets)
     shown = plan.model_copy(update=dict(zip(beside, shared[own:], strict=True)))
     ends = [address.expires_at for address in addresses if address.expires_at is not None]
@@ -46,8 +46,8 @@ async def for_caller(job: Job, storage: Storage) -> Job:
     return _warned(job, _expiry(min(ends))) if ends else job
 
 
-def _at(asset: Asset, url: str) -> Asset:
-    return asset if url == asset.url else asset.model_copy(update={"url": url})
+def _at(asset: Asset, address: Address) -> Asset:
+    return asset.model_copy(update={"url": address.url, "local_path": address.local_path})
 
 
 def _warned(job: Job, warning: str) -> Job:

@@ -44,14 +44,23 @@ _NEXT: Mapping[JobState, frozenset[JobState]] = {
 }
 
 
+STUCK_AFTER_S = 30.0
+"""How long a result that cannot be stored is only a warning. Seconds."""
+
+
 class Failure(Value):
-    """Why a job stands where it does, in words that may be shown."""
+    """Why a job stands where it does, in words that may be shown.
+
+    ``since`` and ``seen``: of a trouble that passes or not, when it was met first and how often since then.
+    """
 
     code: str
     message: str
     billed: Billed
     retryable: bool = False
     next_action: str = ""
+    since: datetime | None = None
+    seen: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,8 +111,14 @@ class Job:
 
     @property
     def is_parked(self) -> bool:
-        """Nobody drives it and nobody is going to, until somebody asks for it."""
-        return self.state in DRIVEN and self.owner is None and self.due_at is None
+        """Nobody drives it, for a reason: until somebody asks for it, or for a slow look at ``due_at``."""
+        return self.state in DRIVEN and self.owner is None and (self.due_at is None or self.failure is not None)
+
+    def is_stuck(self, now: datetime) -> bool:
+        """It is being tried again, and its caller has been left waiting for long enough to be told why."""
+        if self.state is not JobState.STORING or self.failure is None or self.failure.since is None:
+            return False
+        return (now - self.failure.since).total_seconds() >= STUCK_AFTER_S
 
     @property
     def is_settled(self) -> bool:

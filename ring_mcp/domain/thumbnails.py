@@ -21,7 +21,7 @@ class OverlayFields(Strict):
 class ThumbnailFields(Strict):
     enabled: Flag = Field(description="false: none is made. Required.")
     source_frame: Literal["firstFrame", "generated"] | None = Field(
-        None, description="Taken and not used, as in Ring: the first frame, else imageUrl, else the clip's own."
+        None, description="Accepted and not used, as in Ring: the first frame, else imageUrl, else the clip's own."
     )
     template: ThumbnailTemplate | None = Field(
         None, description="default: shaded towards the bottom; title_card: darker; cta_bar: the cta on a bar."

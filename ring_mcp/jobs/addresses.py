@@ -97,7 +97,7 @@ def _web_address(field: str, scheme: str, text: str) -> str:
     except ValueError:
         is_whole = False
     if not is_whole:
-        raise InvalidRequest(f"{field} is no http(s) address")
+        raise InvalidRequest(f"{field} is not an http(s) address")
     return address
 
 

@@ -117,12 +117,19 @@ class MediaInputs:
             source = plan.source_video_url or ""
             video_url = await self._for_provider(source, "sourceVideoUrl", "video", MAX_INPUT_VIDEO_BYTES)
             return Inputs(video_url=video_url)
-        first, last = plan.image_url or (plan.made_frame.url if plan.made_frame else None), plan.last_frame_url
+        first, last = plan.image_url or await self._still_url(plan), plan.last_frame_url
         return Inputs(
             image_url=await self._image_for_provider(first, "imageUrl", as_bytes) if first else None,
             last_frame_url=await self._image_for_provider(last, "lastFrameUrl", as_bytes) if last else None,
             reference_images=references,
         )
+
+    async def _still_url(self, plan: VideoPlan) -> str | None:
+        """Where the still lies now: another process, with another address, may have stored it."""
+        still = plan.made_frame
+        if still is None:
+            return None
+        return self._storage.unsigned((await self._storage.address(still.url, still.key)).url)
 
     async def picture(self, url: str, path: Path) -> Path:
         """The file behind an image's address: one that lies here, or ``path``, after it was fetched to there.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from ring_mcp.domain import Failure, Job, JobState
@@ -12,17 +12,25 @@ from ring_mcp.errors import Billed, OutcomeUnknown, RingError
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Nothing to do for ``delay_s`` seconds; None: nothing until somebody asks for the job, which is parked.
+    """Nothing to do for ``delay_s`` seconds. ``failed``: the step met an obstacle and will be tried again.
 
-    ``failed``: the step met an obstacle and will be tried again. ``until``: a job whose next change ends the pause.
+    ``until``: a job whose next change ends the pause.
     """
 
-    delay_s: float | None
+    delay_s: float
     failed: bool = False
     until: str | None = None
 
 
-PARK = Pause(None)
+@dataclass(frozen=True, slots=True)
+class Park:
+    """The job is let go. ``failure`` says why, and how to go on.
+
+    It is looked at again after ``look_again_s`` seconds, by whoever has it then; None: only when somebody asks for it.
+    """
+
+    failure: Failure
+    look_again_s: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +45,19 @@ class Pace:
 def back_off_s(tries: int, first_s: float, limit_s: float = 60.0) -> float:
     """``first_s``, doubled with every try, up to ``limit_s``."""
     return float(min(limit_s, first_s * 2 ** min(tries, 16)))
+
+
+def slow_look_s(age_s: float) -> float:
+    """How long a parked job rests: a tenth of its trouble's age, from a minute to six hours."""
+    return min(21_600.0, max(60.0, age_s / 10))
+
+
+def note_trouble(job: Job, exc: RingError, now: datetime) -> Failure:
+    """What the job's step has met. The same trouble as before keeps its beginning, and is counted."""
+    failure, before = failure_of(exc), job.failure
+    if before is not None and before.code == failure.code:
+        return failure.model_copy(update={"since": before.since or now, "seen": before.seen + 1})
+    return failure.model_copy(update={"since": now})
 
 
 def failure_of(exc: RingError) -> Failure:
@@ -89,6 +110,12 @@ def lose_track(job: Job, exc: OutcomeUnknown) -> Job:
     return job.to(JobState.UNKNOWN, failure=failure_of(exc), due_at=None)
 
 
-def park(job: Job) -> Job:
-    """The job without a driver, until somebody asks for it."""
-    return replace(job, owner=None, due_at=None)
+def park(job: Job, pause: Park, now: datetime) -> Job:
+    """The job without a driver."""
+    due_at = None if pause.look_again_s is None else now + timedelta(seconds=pause.look_again_s)
+    return replace(job, owner=None, due_at=due_at, failure=pause.failure)
+
+
+def age_s(failure: Failure, now: datetime) -> float:
+    """For how many seconds this trouble has lasted."""
+    return (now - failure.since).total_seconds() if failure.since is not None else 0.0

@@ -9,12 +9,15 @@ from dataclasses import replace
 
 from ring_mcp.clock import Clock
 from ring_mcp.domain import Failure, Job, JobState, VideoPlan
-from ring_mcp.errors import FirstFrameFailed, InvalidRequest, OutcomeUnknown, RingError, StorageError
+from ring_mcp.errors import FirstFrameFailed, InvalidRequest, LedgerError, OutcomeUnknown, RingError, StorageError
 from ring_mcp.jobs.inputs import MediaInputs
-from ring_mcp.jobs.outcomes import PARK, Pause, end_job
+from ring_mcp.jobs.outcomes import Park, Pause, end_job
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.providers.base import Inputs
+
+LOOK_AGAIN_S = 60.0
+"""How often a parked clip looks whether what it waits for has come, until it is too old to be started."""
 
 LOOK_AT_STILL_S = 1.0
 """How often the ledger is asked for a still that another process makes; one that is made here tells at once."""
@@ -26,50 +29,52 @@ class Preparing:
         self._ledger = ledger
         self._clock = clock
 
-    async def prepare(self, record: JobRecord, *, as_bytes: bool) -> Inputs | Pause:
+    async def prepare(self, record: JobRecord, *, as_bytes: bool) -> Inputs | Pause | Park | None:
         """The inputs of the request; ``as_bytes`` if the provider reads no addresses.
 
-        Otherwise how long to wait for what is missing; what is missing for good has ended the job at no cost. Raises
-        LedgerError if the still cannot be looked at.
+        Otherwise how long to wait for what is missing. None: it is missing for good, and the job has ended at no cost.
         """
         plan = record.job.plan
         if isinstance(plan, VideoPlan) and plan.first_frame is not None and plan.made_frame is None:
             pause = await self._fetch_still(record, plan)
-            if pause is not None:
+            if pause is not None or record.job.is_settled:
                 return pause
         try:
             return await self._inputs.for_provider(record.job.plan, as_bytes=as_bytes)
         except InvalidRequest as exc:
             if isinstance(exc.__cause__, StorageError) and exc.__cause__.retryable:
-                await record.write(replace(record.job, failure=_not_readable_now(exc.message)))
-            else:
-                await record.write(self._end_unsent(record.job, exc, billed="no"))
-            return PARK
+                return Park(_not_readable_now(exc.message), LOOK_AGAIN_S)
+            await record.write(self._end_unsent(record.job, exc, billed="no"))
+            return None
 
-    async def _fetch_still(self, record: JobRecord, plan: VideoPlan) -> Pause | None:
-        """Take the finished still into the clip's plan. None: it is there."""
-        still = await self._ledger.get(plan.frame_job_id or "")
+    async def _fetch_still(self, record: JobRecord, plan: VideoPlan) -> Pause | Park | None:
+        """Take the finished still into the clip's plan. None: it is there, or the job has ended."""
+        try:
+            still = await self._ledger.get(plan.frame_job_id or "")
+        except LedgerError:
+            return Pause(LOOK_AT_STILL_S, failed=True)
+        if still is not None and not still.is_terminal:
+            return await self._wait_for(still, record)
         if still is None:  # planned by an older version, which opened it later
             await record.write(self._end_unsent(record.job, _NO_STILL, billed="no"))
-            return PARK
-        if not still.is_terminal:
-            return await self._wait_for(still, record)
-        if still.state is not JobState.DONE:
+        elif still.state is not JobState.DONE:
             reason = still.failure.message if still.failure else f"its job {still.id} is {still.state}"
             billed = still.failure.billed if still.failure else "unknown"
             again = "Call again." if billed == "no" else None
             failed = FirstFrameFailed(f"the first frame failed, the video was not started: {reason}", next_action=again)
             await record.write(self._end_unsent(record.job, failed, billed=billed))
-            return PARK
-        made = {"made_frame": still.assets[0], "made_frame_billed_usd": still.billed_usd}
-        await record.write(replace(record.job, plan=plan.model_copy(update=made), failure=None))
+        else:
+            made = {"made_frame": still.assets[0], "made_frame_billed_usd": still.billed_usd}
+            await record.write(replace(record.job, plan=plan.model_copy(update=made), failure=None))
         return None
 
-    async def _wait_for(self, still: Job, record: JobRecord) -> Pause:
+    async def _wait_for(self, still: Job, record: JobRecord) -> Pause | Park:
         failure = _explain_wait(still)
+        if failure is not None and (still.is_settled or still.is_parked):
+            return Park(failure, LOOK_AGAIN_S)
         if failure != record.job.failure:
             await record.write(replace(record.job, failure=failure))
-        return PARK if still.is_settled or still.is_parked else Pause(LOOK_AT_STILL_S, until=still.id)
+        return Pause(LOOK_AT_STILL_S, until=still.id)
 
     def _end_unsent(self, job: Job, exc: RingError, *, billed: str) -> Job:
         """The clip itself has cost nothing; ``billed`` speaks of the whole call, still included."""

@@ -22,13 +22,15 @@ logger = logging.getLogger(__name__)
 
 
 class JobRecord:
-    """The job that is being driven: ``job`` is its newest state, ``on_change`` is told of each.
+    """The job that is being driven: ``job`` is its newest state; ``on_change`` is told of each, and whether the ledger
+    lacks it.
 
     ``is_orphan``: it was taken over in the middle of a submit, whose answer can only come to somebody else.
+    ``is_carried``: its request is made by the courier, which need not be waited for.
     """
 
     def __init__(
-        self, job: Job, ledger: Ledger, write_ahead: WriteAhead, clock: Clock, on_change: Callable[[Job], None]
+        self, job: Job, ledger: Ledger, write_ahead: WriteAhead, clock: Clock, on_change: Callable[[Job, bool], None]
     ) -> None:
         self.job = job
         self._saved = job
@@ -39,6 +41,7 @@ class JobRecord:
         self._owed: list[AuditRecord] = []
         self._in_doubt: list[tuple[datetime, str | None]] = []
         self.is_behind = False
+        self.is_carried = False
         self.is_orphan = job.state is JobState.SUBMITTING
 
     @property
@@ -51,7 +54,7 @@ class JobRecord:
             await self.write(after)
         else:
             self.job = after
-            self._on_change(after)
+            self._on_change(after, self.is_behind)
 
     async def write(self, after: Job, records: Sequence[AuditRecord] = (), *, must: bool = False) -> Job:
         """Make ``after`` the job's state, with the audit rows that belong to it.
@@ -78,15 +81,29 @@ class JobRecord:
             if must:
                 raise
             logger.error("job %s: %s; facts are kept aside", after.id, exc.message)
-            await asyncio.to_thread(self._write_ahead.keep, after, owed)
+            await self._keep_aside(after, owed)
             self._owed, self.is_behind = owed, True
         else:
             if self.is_behind:
                 await asyncio.to_thread(self._write_ahead.forget, after.id)
             self._saved, self._owed, self._in_doubt, self.is_behind = after, [], [], False
         self.job = after
-        self._on_change(after)
+        self._on_change(after, self.is_behind)
         return after
+
+    async def _keep_aside(self, after: Job, owed: Sequence[AuditRecord]) -> None:
+        """What is in hand is never dropped: where the disk takes nothing either, it stays in memory and is tried again
+        as long as the process lives, and its handle is in the log."""
+        try:
+            await asyncio.to_thread(self._write_ahead.keep, after, owed)
+        except OSError as exc:
+            logger.error(
+                "job %s is %s, request id %s: neither the ledger nor the state folder can be written (%s)",
+                after.id,
+                after.state,
+                after.provider_request_id or "none",
+                exc.strerror,
+            )
 
     async def _save(self, after: Job, records: Sequence[AuditRecord]) -> Job:
         try:

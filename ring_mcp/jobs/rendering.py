@@ -7,17 +7,38 @@ from dataclasses import replace
 from datetime import datetime
 
 from ring_mcp.clock import Clock
-from ring_mcp.domain import Job, JobState, MediaKind
-from ring_mcp.errors import ContentRefused, GenerationFailed, JobExpired, ProviderError, RateLimited
-from ring_mcp.jobs.outcomes import PARK, Pace, Pause, back_off_s, end_badly
+from ring_mcp.domain import MAKERS, Failure, Job, JobState, MediaKind
+from ring_mcp.errors import (
+    ContentRefused,
+    GenerationFailed,
+    GenerationTimeout,
+    JobExpired,
+    ProviderError,
+    RateLimited,
+)
+from ring_mcp.jobs.outcomes import (
+    Pace,
+    Park,
+    Pause,
+    age_s,
+    back_off_s,
+    end_badly,
+    failure_of,
+    note_trouble,
+    slow_look_s,
+)
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.providers.base import Finished, Providers, Running
 
-NOT_KNOWN_YET_S = 15.0
-"""How long a provider may answer 404 for a job that it has just accepted."""
+GONE_AFTER_S = 2 * 3600.0
+LOOKS_BEFORE_GONE = 14
+"""A job is given up when the provider has said in its own words, so often in a row and for so long, that it has no such
+job. The pauses between the looks add up to GONE_AFTER_S by themselves, whatever happens to the machine's clock."""
 
-LOOKS_BEFORE_GONE = 4
-"""So often in a row a provider whose word on this is not certain has to say that it does not know a job."""
+MAX_PAUSE_S = 60.0
+_MAX_GONE_PAUSE_S = 1200.0
+_TOLD_AFTER = 3
+"""So many failed looks in a row are written down; fewer are nobody's business."""
 
 
 class Rendering:
@@ -26,44 +47,75 @@ class Rendering:
         self._clock = clock
         self._pace = pace
 
-    async def look(self, record: JobRecord, driving_since: datetime, tries: int) -> Pause | None:
+    async def look(self, record: JobRecord, driving_since: datetime, tries: int) -> Pause | Park | None:
         """One look. None: go on at once. ``tries``: how many looks in a row have failed so far."""
-        job, pace, now = record.job, self._pace[record.job.kind], self._clock.now()
-        driven_s = (now - driving_since).total_seconds()
+        job, now = record.job, self._clock.now()
         assert job.provider_request_id is not None, "the table has a CHECK for this"
-        pause = Pause(pace.poll_interval_s)
+        is_late = (now - driving_since).total_seconds() >= self._pace[job.kind].poll_timeout_s
         try:
             answer = await self._providers[job.kind, job.plan.provider].check(job.plan, job.provider_request_id)
-        except ContentRefused as exc:
-            await record.write(end_badly(job, JobState.REFUSED, exc, now))
-            return None
-        except GenerationFailed as exc:
-            await record.write(end_badly(job, JobState.FAILED, exc, now))
+        except (ContentRefused, GenerationFailed) as exc:
+            state = JobState.REFUSED if isinstance(exc, ContentRefused) else JobState.FAILED
+            await record.write(end_badly(job, state, exc, now))
             return None
         except JobExpired as exc:
-            if driven_s > NOT_KNOWN_YET_S and (not exc.retryable or tries >= LOOKS_BEFORE_GONE - 1):
-                exc.retryable = False  # what it says for good is final, whoever says it
-                await record.write(end_badly(job, JobState.EXPIRED, exc, now))
-                return None
-            pause = Pause(pause.delay_s, failed=exc.retryable)
-        except RateLimited as exc:
-            pause = Pause(max(exc.retry_after_s or 0.0, back_off_s(tries, pace.poll_interval_s)), failed=True)
-        except ProviderError:
-            pause = Pause(back_off_s(tries, pace.poll_interval_s), failed=True)
-        else:
-            if isinstance(answer, Finished):
-                await record.write(collect(job, answer, now))
-                return None
-            await self._note_progress(record, answer)
-        return PARK if driven_s >= pace.poll_timeout_s else pause
+            return await self._suspect_gone(record, exc)
+        except ProviderError as exc:
+            return await self._rest(record, exc, tries, is_late=is_late)
+        if isinstance(answer, Finished):
+            await record.write(collect(job, answer, now))
+            return None
+        await self._note_progress(record, answer)
+        if is_late:
+            return Park(self._explain_late(record.job), slow_look_s((now - job.created_at).total_seconds()))
+        return Pause(self._pace[job.kind].poll_interval_s)
+
+    async def _rest(self, record: JobRecord, exc: ProviderError, tries: int, *, is_late: bool) -> Pause | Park:
+        """The provider could not be asked, or its answer tells nothing of the job: look again."""
+        job, now = record.job, self._clock.now()
+        trouble = note_trouble(job, exc, now)
+        if is_late:
+            return Park(trouble, slow_look_s((now - job.created_at).total_seconds()))
+        await record.note(replace(job, failure=trouble), write=trouble.seen == _TOLD_AFTER)
+        asked_s = exc.retry_after_s or 0.0 if isinstance(exc, RateLimited) else 0.0
+        own_s = back_off_s(tries, self._pace[job.kind].poll_interval_s, MAX_PAUSE_S)
+        return Pause(min(MAX_PAUSE_S, max(asked_s, own_s)), failed=True)
+
+    async def _suspect_gone(self, record: JobRecord, exc: JobExpired) -> Pause | None:
+        """The provider says that it has no such job: believed when it goes on saying so."""
+        now = self._clock.now()
+        trouble = note_trouble(record.job, exc, now)
+        if is_gone(trouble, now):
+            exc.retryable = False  # what it says for good is final, whoever says it
+            await record.write(end_badly(record.job, JobState.EXPIRED, exc, now))
+            return None
+        await record.write(replace(record.job, failure=trouble))
+        return Pause(gone_pause_s(trouble.seen, self._pace[record.job.kind].poll_interval_s), failed=True)
+
+    def _explain_late(self, job: Job) -> Failure:
+        late = f"{job.kind.capitalize()} generation timed out after {self._pace[job.kind].poll_timeout_s * 1000:.0f}ms"
+        kept = f"the job is kept ({MAKERS[job.plan.provider]} request {job.provider_request_id})"
+        return failure_of(GenerationTimeout(f"{late}; {kept} and looked at slowly"))
 
     async def _note_progress(self, record: JobRecord, answer: Running) -> None:
         """To whoever waits at once, to the row in steps: it is not worth a write for every percent."""
-        if answer.progress is not None and answer.progress > record.job.progress:
-            await record.note(
-                replace(record.job, progress=min(answer.progress, 99)),
-                write=answer.progress // 10 > record.saved_progress // 10,
-            )
+        job, has_recovered = record.job, record.job.failure is not None
+        if answer.progress is not None and answer.progress > job.progress:
+            is_worth_it = answer.progress // 10 > record.saved_progress // 10
+            job = replace(job, progress=min(answer.progress, 99), failure=None)
+            await record.note(job, write=is_worth_it or has_recovered)
+        elif has_recovered:
+            await record.write(replace(job, failure=None))
+
+
+def is_gone(trouble: Failure, now: datetime) -> bool:
+    """Whether a provider's "no such job" has been said often enough, and for long enough."""
+    return trouble.seen >= LOOKS_BEFORE_GONE and age_s(trouble, now) >= GONE_AFTER_S
+
+
+def gone_pause_s(seen: int, first_s: float) -> float:
+    """The pause before the next look at a job that its provider denies. The last of them are the longest."""
+    return back_off_s(seen - 1, max(5.0, first_s), _MAX_GONE_PAUSE_S)
 
 
 def collect(job: Job, answer: Finished, now: datetime) -> Job:

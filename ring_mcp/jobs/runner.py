@@ -10,12 +10,12 @@ import contextlib
 import logging
 from collections.abc import Collection
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from ring_mcp.clock import Clock
 from ring_mcp.domain import Failure, Job
 from ring_mcp.errors import JobMoved, LedgerError
-from ring_mcp.jobs.outcomes import park
+from ring_mcp.jobs.outcomes import Park, park
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.steps import Steps
 from ring_mcp.jobs.watch import JobWatch
@@ -46,11 +46,11 @@ class JobRunner:
         """What is being driven here just now."""
         return self._records.values()
 
-    async def run(self, job_id: str) -> None:
+    async def run(self, job_id: str, *, asked: bool = False) -> None:
         """Carry any job of the ledger on; nothing is done for one that somebody alive drives, or that has ended."""
         job = await self.take(job_id)
         if job is not None:
-            await self.drive(job)
+            await self.drive(job, asked=asked)
 
     async def take(self, job_id: str) -> Job | None:
         """Make this process the owner of a job that nobody alive drives. None: there is nothing to be done here.
@@ -65,15 +65,15 @@ class JobRunner:
             return job
         return await self._ledger.claim_one(job_id)
 
-    async def drive(self, job: Job) -> None:
-        """Carry on a job that this process owns."""
+    async def drive(self, job: Job, *, asked: bool = False) -> None:
+        """Carry on a job that this process owns. ``asked``: somebody waits for it, however old it is."""
         if job.id in self._records or job.is_settled:
             return
         record = JobRecord(job, self._ledger, self._write_ahead, self._clock, self._watch.tell)
         self._records[job.id] = record
         self._watch.hold(job)
         try:
-            await self._step_on(record)
+            await self._step_on(record, self._clock.now() if asked else job.created_at)
             await self._settle_accounts(record)
         except JobMoved:
             logger.info("job %s: another process has it now", job.id)
@@ -92,20 +92,21 @@ class JobRunner:
         async with self._catching_up:
             if not self._has_caught_up:
                 await self._write_ahead.replay(self._ledger)
+                await self._steps.apply_late_answers(self._ledger)
                 self._has_caught_up = True
 
-    async def _step_on(self, record: JobRecord) -> None:
-        since, tries = self._clock.now(), 0
+    async def _step_on(self, record: JobRecord, since: datetime) -> None:
+        tries = 0
         while not record.job.is_settled:
             pause = await self._steps.advance(record, since, tries)
             if pause is None:
                 tries = 0
                 continue
-            tries = tries + 1 if pause.failed else 0
-            if pause.delay_s is None:
-                await record.write(park(record.job))
+            if isinstance(pause, Park):
+                await record.write(park(record.job, pause, self._clock.now()))
                 return
-            await self._watch.pause(pause.delay_s, pause.until)
+            tries = tries + 1 if pause.failed else 0
+            await self._watch.pause(record.job.id, pause.delay_s, pause.until)
 
     async def _settle_accounts(self, record: JobRecord) -> None:
         """Bring the ledger up to date if it was away: the caller has its answer already, the row must follow."""

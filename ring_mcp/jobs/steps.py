@@ -13,11 +13,12 @@ from __future__ import annotations
 from datetime import datetime
 
 from ring_mcp.domain import JobState
-from ring_mcp.jobs.outcomes import Pause
+from ring_mcp.jobs.outcomes import Park, Pause
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.rendering import Rendering
 from ring_mcp.jobs.storing import Storing
 from ring_mcp.jobs.submitting import Submitting
+from ring_mcp.ledger.base import Ledger
 
 
 class Steps:
@@ -28,7 +29,11 @@ class Steps:
         self._rendering = rendering
         self._storing = storing
 
-    async def advance(self, record: JobRecord, driving_since: datetime, tries: int) -> Pause | None:
+    async def apply_late_answers(self, ledger: Ledger) -> None:
+        """Bring home what couriers of dead processes were answered. Raises LedgerError."""
+        await self._submitting.apply_late_answers(ledger)
+
+    async def advance(self, record: JobRecord, driving_since: datetime, tries: int) -> Pause | Park | None:
         """Take the next step; None means "go on at once". ``tries``: how many steps in a row have failed so far.
 
         Raises JobMoved if another process has the job.

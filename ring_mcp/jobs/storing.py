@@ -26,25 +26,38 @@ from ring_mcp.domain import (
     Output,
     VideoPlan,
 )
-from ring_mcp.errors import JobExpired, ProviderBadReply, ProviderError, StorageError, StorageRefused
-from ring_mcp.jobs.outcomes import PARK, Pause, back_off_s, end_job
+from ring_mcp.errors import (
+    JobExpired,
+    LocalPolicy,
+    MediaGone,
+    ProviderBadReply,
+    ProviderError,
+    StorageError,
+    StorageRefused,
+    StorageUnclear,
+)
+from ring_mcp.jobs.outcomes import Park, Pause, age_s, back_off_s, end_job, note_trouble, slow_look_s
 from ring_mcp.jobs.record import JobRecord
+from ring_mcp.jobs.rendering import LOOKS_BEFORE_GONE, gone_pause_s, is_gone
 from ring_mcp.jobs.sidecars import Sidecars
 from ring_mcp.jobs.thumbnails import Thumbnails
 from ring_mcp.ledger.audit import asset_row
 from ring_mcp.media.clip import write_poster
 from ring_mcp.media.identify import hash_file, identify
 from ring_mcp.media.preview import make_preview
-from ring_mcp.providers.base import Providers
+from ring_mcp.providers.base import Finished, Providers
 from ring_mcp.storage.base import Storage
 from ring_mcp.storage.keys import storage_key
 
 logger = logging.getLogger(__name__)
 
-_TRIES_BEFORE_LOST = 6
-"""A file that is gone or unusable this often in a row (15 s) is lost; until then it may have been a passing fault."""
+MEDIA_GONE_AFTER_S = 48 * 3600.0
+"""How long an address may serve nothing while its provider still calls the job done, before the output is lost: longer
+than any provider keeps a result (xAI 24 hours, Google's files two days)."""
 
-_GONE_FOR_GOOD = 410
+
+LET_GO_AFTER_S = 600.0
+"""A result that cannot be fetched or stored for so long is looked at slowly from then on."""
 
 
 class Storing:
@@ -69,7 +82,7 @@ class Storing:
         self._thumbnails = thumbnails
         self._sidecars = sidecars
 
-    async def store(self, record: JobRecord, tries: int) -> Pause | None:
+    async def store(self, record: JobRecord, tries: int) -> Pause | Park | None:
         """Take every output as far as it gets. None: the job has ended; otherwise the pause before the next try.
 
         A job is parked when trying again cannot help until a person has changed something.
@@ -77,35 +90,82 @@ class Storing:
         if isinstance(record.job.plan, VideoPlan) and not record.job.plan.persist:
             await record.write(self._finish(record.job))
             return None
-        try:
-            for index in self._missing(record.job):
-                await self._store_one(record, index, tries)
-            if not record.job.is_settled:
-                await record.write(self._finish(record.job))
-        except (ProviderError, StorageError) as exc:
-            failure = Failure(
-                code=exc.code, message=exc.message, billed="yes", retryable=exc.retryable, next_action=exc.next_action
-            )
-            if failure != record.job.failure:
-                await record.write(replace(record.job, failure=failure))
-            return PARK if isinstance(exc, StorageRefused) else Pause(back_off_s(tries, 0.5), failed=True)
+        trouble: ProviderError | None = None
+        for index in self._missing(record.job):
+            try:
+                await self._store_one(record, index)
+            except ProviderError as exc:  # one that cannot be fetched does not take the others along
+                trouble = trouble or exc
+            except StorageError as exc:
+                return await self._rest(record, exc, tries)
+        if isinstance(trouble, MediaGone):
+            return await self._look_again(record, trouble, tries)
+        if trouble is not None:
+            return await self._rest(record, trouble, tries)
+        if not record.job.is_settled:
+            await record.write(self._finish(record.job))
         await asyncio.to_thread(self._clean_up, record.job)
         return None
+
+    async def _rest(self, record: JobRecord, exc: ProviderError | StorageError, tries: int) -> Pause | Park:
+        """What went wrong is told and tried again: soon, or slowly where somebody has to change something first."""
+        trouble = note_trouble(record.job, exc, self._clock.now()).model_copy(update={"billed": "yes"})
+        if isinstance(exc, StorageUnclear):
+            return Park(trouble, None)
+        lasts_s = age_s(trouble, self._clock.now())
+        if isinstance(exc, StorageRefused | LocalPolicy) or lasts_s > LET_GO_AFTER_S:
+            return Park(trouble, slow_look_s(lasts_s))
+        first = record.job.failure is None or record.job.failure.code != trouble.code
+        await record.note(replace(record.job, failure=trouble), write=first)
+        return Pause(back_off_s(tries, 0.5), failed=True)
+
+    async def _look_again(self, record: JobRecord, gone: MediaGone, tries: int) -> Pause | Park | None:
+        """An address serves nothing: the provider may tell a fresh one, or say that it has no such job any more.
+
+        It is asked from the second time on: most addresses that are dead are so for a moment.
+        """
+        job, now = record.job, self._clock.now()
+        trouble = note_trouble(job, gone, now)
+        if job.provider_request_id is None or job.failure is None:
+            return await self._give_up_or_rest(record, gone, trouble, tries)
+        try:
+            answer = await self._providers[job.kind, job.plan.provider].check(job.plan, job.provider_request_id)
+        except JobExpired as exc:
+            denied = note_trouble(job, exc, now)
+            if is_gone(denied, now):
+                await self._lose_missing(record, exc.message)
+                return None
+            await record.write(replace(job, failure=denied))
+            return Pause(gone_pause_s(denied.seen, 5.0), failed=True)
+        except ProviderError as exc:
+            return await self._rest(record, exc, tries)
+        if isinstance(answer, Finished) and (fresh := _with_fresh_addresses(job, answer)) != job.outputs:
+            await record.write(replace(job, outputs=fresh))
+        return await self._give_up_or_rest(record, gone, trouble, tries)
+
+    async def _give_up_or_rest(
+        self, record: JobRecord, gone: MediaGone, trouble: Failure, tries: int
+    ) -> Pause | Park | None:
+        if age_s(trouble, self._clock.now()) >= MEDIA_GONE_AFTER_S and trouble.seen >= LOOKS_BEFORE_GONE:
+            await self._lose_missing(record, gone.message)
+            return None
+        return await self._rest(record, gone, tries)
+
+    async def _lose_missing(self, record: JobRecord, reason: str) -> None:
+        missing = self._missing(record.job)
+        outputs = [
+            output.model_copy(update={"lost_because": reason}) if index in missing else output
+            for index, output in enumerate(record.job.outputs)
+        ]
+        await record.write(self._finish(replace(record.job, outputs=tuple(outputs))))
+        await asyncio.to_thread(self._clean_up, record.job)
 
     def _missing(self, job: Job) -> list[int]:
         stored = {asset.index for asset in job.assets}
         return [i for i, output in enumerate(job.outputs) if i not in stored and output.lost_because is None]
 
-    async def _store_one(self, record: JobRecord, index: int, tries: int) -> None:
-        try:
-            media = await self._fetch(record.job, index)
-        except (JobExpired, ProviderBadReply) as exc:
-            if tries + 1 < _TRIES_BEFORE_LOST and exc.http_status != _GONE_FOR_GOOD:
-                raise
-            outputs = list(record.job.outputs)
-            outputs[index] = outputs[index].model_copy(update={"lost_because": exc.message})
-            await record.write(replace(record.job, outputs=tuple(outputs)))
-            return
+    async def _store_one(self, record: JobRecord, index: int) -> None:
+        media = await self._fetch(record.job, index)
         job = record.job
         key = _key(job, index, media.extension)
         stored = await self._storage.put(key, media, self._metadata(job))
@@ -149,12 +209,13 @@ class Storing:
         try:
             return await asyncio.to_thread(identify, path, size_bytes=size_bytes, sha256=sha256, expected=expected)
         except ProviderBadReply:
-            path.unlink(missing_ok=True)  # what came was not the picture: ask again
+            if job.outputs[index].spool_path is None:  # what was fetched was not the result: ask again
+                path.unlink(missing_ok=True)
             raise
 
     async def _download(self, job: Job, output: Output, path: Path) -> tuple[int, str]:
         if output.spool_path is not None:
-            raise JobExpired("the result came inside the provider's answer and its file is gone", billed="yes")
+            raise LocalPolicy(_NOT_HERE, billed="yes", next_action=_BRING_BACK)
         part = path.with_suffix(".part")
         try:
             done = await self._providers[job.kind, job.plan.provider].download(output, part)
@@ -194,6 +255,21 @@ class Storing:
         for index in range(len(job.outputs)):
             with contextlib.suppress(OSError):
                 self._path(job, index).unlink(missing_ok=True)
+
+
+_NOT_HERE = "the result came inside the provider's answer, and its file is not in the spool of this machine"
+_BRING_BACK = (
+    "Start ring-mcp on the machine that made the request, or restore its state folder; then call ring-job-get."
+)
+
+
+def _with_fresh_addresses(job: Job, answer: Finished) -> tuple[Output, ...]:
+    """What the provider tells now of outputs that are not stored yet; another number of them is left alone."""
+    if len(answer.outputs) != len(job.outputs):
+        return job.outputs
+    stored = {asset.index for asset in job.assets}
+    pairs = enumerate(zip(job.outputs, answer.outputs, strict=True))
+    return tuple(old if index in stored or new.url is None else new for index, (old, new) in pairs)
 
 
 def _key(job: Job, index: int, extension: str) -> str:

@@ -8,8 +8,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -24,14 +26,23 @@ from ring_mcp.errors import (
     ProviderUnavailable,
     RingError,
 )
-from ring_mcp.jobs.outcomes import Pace, Pause, end_badly, lose_track
+from ring_mcp.jobs.answers import Answer, Answers
+from ring_mcp.jobs.courier import Courier
+from ring_mcp.jobs.outcomes import Pace, Park, Pause, end_badly, lose_track
 from ring_mcp.jobs.preparing import Preparing
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.rendering import collect
-from ring_mcp.providers.base import Accepted, Finished, Providers
+from ring_mcp.ledger.base import Ledger
+from ring_mcp.providers.base import Accepted, Finished, Inputs, Providers
 
 SUBMIT_MARGIN_S = 30.0
 """How long after its own time-out a submit may still be on its way into the ledger."""
+
+LOOK_FOR_ANSWER_S = 0.5
+"""How often it is looked whether a courier has written its answer."""
+
+LOOK_FOR_OTHERS_S = 5.0
+"""How often it is looked whether a submit of another machine has been answered."""
 
 STALE_PLAN_S = 600.0
 """A job that was never submitted is not started after this: whoever asked for it is long gone."""
@@ -40,8 +51,9 @@ _NOT_SENT = RingError("the job was planned too long ago to be started now; its r
 
 
 class Submitting:
-    """``spool``: where pictures go that come inside an answer. ``death_is_certain``: a job is only ever taken over
-    from a process that is surely dead, so that nobody can write the answer of its request any more."""
+    """``spool``: where pictures go that come inside an answer. ``courier`` makes requests whose answers are results;
+    None where there is none. ``death_is_certain``: a job is only ever taken over from a process that is surely dead, so
+    that nobody but a courier can have the answer of its request any more."""
 
     def __init__(
         self,
@@ -49,6 +61,8 @@ class Submitting:
         preparing: Preparing,
         clock: Clock,
         pace: Mapping[MediaKind, Pace],
+        answers: Answers,
+        courier: Courier | None,
         *,
         spool: Path,
         death_is_certain: bool,
@@ -57,51 +71,110 @@ class Submitting:
         self._preparing = preparing
         self._clock = clock
         self._pace = pace
+        self._answers = answers
+        self._courier = courier
         self._spool = spool
         self._death_is_certain = death_is_certain
 
-    async def submit(self, record: JobRecord) -> Pause | None:
+    async def submit(self, record: JobRecord) -> Pause | Park | None:
         """Prepare, write the intent, send, write the answer. None: go on at once."""
-        kind, plan = record.job.kind, record.job.plan
-        provider, pace = self._providers[kind, plan.provider], self._pace[kind]
+        provider = self._providers[record.job.kind, record.job.plan.provider]
         if self._is_stale(record.job):  # looked at before a first frame is waited for, too
             await self._end_unsent(record)
             return None
         inputs = await self._preparing.prepare(record, as_bytes=not provider.fetches_inputs)
-        if isinstance(inputs, Pause):
-            return None if record.job.is_settled else inputs
+        if not isinstance(inputs, Inputs):
+            return inputs
         if self._is_stale(record.job):
             await self._end_unsent(record)
             return None
-        if not await self._write_intent(record, pace):
-            return None
-        if self._is_too_late(record.job):
-            await self._end_unsent(record)
-            return None
+        attempt_token = uuid.uuid4().hex
+        courier = self._courier if provider.answers_with_result else None
+        if courier is not None and await courier.take(record.job.id, attempt_token):
+            await self._submit_by_courier(record, courier, attempt_token, inputs)
+        elif await self._write_intent(record, attempt_token):
+            await self._submit_here(record, inputs)
+        return None
+
+    async def _submit_here(self, record: JobRecord, inputs: Inputs) -> None:
+        job = record.job
+        sending = self._providers[job.kind, job.plan.provider].submit(
+            job.plan, inputs, spool=self._spool / job.id, deadline_s=self._pace[job.kind].submit_timeout_s
+        )
         try:
-            answer = await provider.submit(
-                record.job.plan, inputs, spool=self._spool / record.job.id, deadline_s=pace.submit_timeout_s
-            )
+            answer: Answer = await sending
         except ProviderError as exc:
-            await record.write(self._judge_refusal(record.job, exc))
+            answer = exc
         except asyncio.CancelledError:
             cut = OutcomeUnknown("the server was stopped while the request was under way; it may have been billed")
             await record.write(lose_track(record.job, cut))
             raise
-        else:
-            await record.write(self._accept(record.job, answer))
-        return None
+        await record.write(self.judge(record.job, answer))
+
+    async def _submit_by_courier(self, record: JobRecord, courier: Courier, attempt_token: str, inputs: Inputs) -> None:
+        """Cancelled, the job stays where it is: the answer comes to the spool, and the next process finds it there."""
+        job, record.is_carried = record.job, True
+        if not await self._write_intent(record, attempt_token):
+            await courier.drop(job.id)
+            return
+        answer: Answer
+        try:
+            answer = await courier.submit(
+                job.id,
+                attempt_token,
+                job.kind,
+                job.plan,
+                inputs,
+                deadline_s=self._pace[job.kind].submit_timeout_s,
+            )
+        except ProviderError as exc:
+            answer = exc
+        await record.write(self.judge(record.job, answer))
+        await asyncio.to_thread(self._answers.forget, job.id)
 
     async def give_up_orphan(self, record: JobRecord) -> Pause | None:
         """Somebody else's submit without an answer on record: unknown, once nobody can write that answer any more."""
         job = record.job
         assert job.submit_deadline_at is not None, "the table has a CHECK for this"
+        if await asyncio.to_thread(self._answers.is_awaited, job.id):
+            return Pause(LOOK_FOR_ANSWER_S)
+        answer = await asyncio.to_thread(self._answers.read, job.id, job.attempt_token)
+        if answer is not None:
+            await record.write(self.judge(job, answer))
+            await asyncio.to_thread(self._answers.forget, job.id)
+            return None
         left_s = (job.submit_deadline_at - self._clock.now()).total_seconds()
         if left_s > 0 and not self._death_is_certain:
-            return Pause(left_s)
+            return Pause(min(left_s, LOOK_FOR_OTHERS_S))
         lost = OutcomeUnknown("the server died while the request was under way; it may have been made and billed")
         await record.write(lose_track(job, lost))
         return None
+
+    async def apply_late_answers(self, ledger: Ledger) -> None:
+        """Bring home answers to jobs that were called unknown before they came. Raises LedgerError."""
+        for job_id in await asyncio.to_thread(self._answers.job_ids):
+            job = await ledger.get(job_id)
+            if job is None or job.state is JobState.SUBMITTING:
+                continue  # whoever drives it looks for the answer
+            answer = await asyncio.to_thread(self._answers.read, job_id, job.attempt_token)
+            if job.state is JobState.UNKNOWN and answer is not None:
+                late = replace(self.judge(job, answer), owner=None, updated_at=self._clock.now())
+                with contextlib.suppress(JobMoved):
+                    await ledger.save(job, late)
+            await asyncio.to_thread(self._answers.forget, job_id)
+
+    def judge(self, job: Job, answer: Answer) -> Job:
+        """The job after the answer to its request."""
+        now = self._clock.now()
+        if isinstance(answer, Accepted):
+            return job.to(JobState.RENDERING, provider_request_id=answer.provider_request_id, failure=None, due_at=now)
+        if isinstance(answer, Finished):
+            return collect(job, answer, now)
+        if isinstance(answer, OutcomeUnknown | ProviderUnavailable) and answer.billed == "unknown":
+            return lose_track(
+                job, OutcomeUnknown(answer.message, provider=answer.provider, http_status=answer.http_status)
+            )
+        return end_badly(job, JobState.REFUSED if isinstance(answer, ContentRefused) else JobState.FAILED, answer, now)
 
     async def _end_unsent(self, record: JobRecord) -> None:
         await record.write(end_badly(record.job, JobState.FAILED, _NOT_SENT, self._clock.now()))
@@ -109,18 +182,11 @@ class Submitting:
     def _is_stale(self, job: Job) -> bool:
         return (self._clock.now() - job.created_at).total_seconds() > STALE_PLAN_S
 
-    def _is_too_late(self, job: Job) -> bool:
-        """The process slept between intent and request: somebody else may have given the attempt up meanwhile."""
-        assert job.submit_deadline_at is not None, "the table has a CHECK for this"
-        return self._clock.now() >= job.submit_deadline_at
-
-    async def _write_intent(self, record: JobRecord, pace: Pace) -> bool:
+    async def _write_intent(self, record: JobRecord, attempt_token: str) -> bool:
+        """Put the intent on disk. False: it is not to be sent, and the job has ended."""
         job, now = record.job, self._clock.now()
-        intent = job.to(
-            JobState.SUBMITTING,
-            attempt_token=uuid.uuid4().hex,
-            submit_deadline_at=now + timedelta(seconds=pace.submit_timeout_s + SUBMIT_MARGIN_S),
-        )
+        deadline_at = now + timedelta(seconds=self._pace[job.kind].submit_timeout_s + SUBMIT_MARGIN_S)
+        intent = job.to(JobState.SUBMITTING, attempt_token=attempt_token, submit_deadline_at=deadline_at)
         try:
             await record.write(intent, must=True)
         except JobMoved:
@@ -128,16 +194,7 @@ class Submitting:
         except LedgerError as exc:
             await record.write(end_badly(job, JobState.FAILED, exc, now))
             return False
+        if self._clock.now() >= deadline_at:  # the process slept, and somebody may have given the attempt up meanwhile
+            await self._end_unsent(record)
+            return False
         return True
-
-    def _accept(self, job: Job, answer: Accepted | Finished) -> Job:
-        now = self._clock.now()
-        if isinstance(answer, Accepted):
-            return job.to(JobState.RENDERING, provider_request_id=answer.provider_request_id, due_at=now)
-        return collect(job, answer, now)
-
-    def _judge_refusal(self, job: Job, exc: ProviderError) -> Job:
-        if isinstance(exc, OutcomeUnknown | ProviderUnavailable) and exc.billed == "unknown":
-            return lose_track(job, OutcomeUnknown(exc.message, provider=exc.provider, http_status=exc.http_status))
-        state = JobState.REFUSED if isinstance(exc, ContentRefused) else JobState.FAILED
-        return end_badly(job, state, exc, self._clock.now())

@@ -13,6 +13,9 @@ from ring_mcp.ledger.base import Ledger
 OnProgress = Callable[[Job], Awaitable[None]]
 
 PROGRESS_INTERVAL_S = 5.0
+LEAST_PAUSE_S = 5.0
+"""However often somebody asks for a job, its provider is not looked at more often than that."""
+
 LOOK_AT_OTHERS_S = 0.5
 """How often the ledger is asked for a job that another process drives."""
 
@@ -25,18 +28,30 @@ class JobWatch:
         self._clock = clock
         self._held: dict[str, Job] = {}
         self._listeners: dict[str, set[asyncio.Event]] = {}
+        self._behind: set[str] = set()
+        self._asleep: dict[str, asyncio.Event] = {}
         self._closing = False
 
     def hold(self, job: Job) -> None:
         self._held[job.id] = job
 
-    def tell(self, job: Job) -> None:
+    def tell(self, job: Job, is_behind: bool = False) -> None:
+        """``is_behind``: the ledger does not have this yet."""
         if job.id in self._held:
             self._held[job.id] = job
+        if is_behind:
+            self._behind.add(job.id)
+        else:
+            self._behind.discard(job.id)
         self._wake(job.id)
+
+    def is_behind(self, job_id: str) -> bool:
+        """Whether this process knows more of the job than the ledger does."""
+        return job_id in self._behind
 
     def release(self, job_id: str) -> None:
         self._held.pop(job_id, None)
+        self._behind.discard(job_id)
         self._wake(job_id)
 
     async def read(self, job_id: str) -> Job | None:
@@ -53,7 +68,7 @@ class JobWatch:
             while True:
                 changed.clear()
                 job = await self.read(job_id)
-                if job is None or job.is_settled or job.is_parked:
+                if job is None or job.is_settled or job.is_parked or job.is_stuck(self._clock.now()):
                     return job
                 left_s = until - self._clock.monotonic()
                 if left_s <= 0 or self._closing:
@@ -63,13 +78,25 @@ class JobWatch:
                 look_s = PROGRESS_INTERVAL_S if job_id in self._held else LOOK_AT_OTHERS_S
                 await self._happens(changed, min(left_s, look_s))
 
-    async def pause(self, delay_s: float, until: str | None) -> None:
-        """Let ``delay_s`` seconds pass, or fewer if the job ``until`` changes here meanwhile."""
-        if until is None:
-            await self._clock.sleep(delay_s)
+    async def pause(self, job_id: str, delay_s: float, until: str | None) -> None:
+        """Let ``delay_s`` seconds pass for a job: fewer if the job ``until`` changes here meanwhile, or, of a long
+        pause, if somebody asks for it (``wake``)."""
+        if until is not None:
+            with self._listening(until) as changed:
+                await self._happens(changed, delay_s)
             return
-        with self._listening(until) as changed:
-            await self._happens(changed, delay_s)
+        await self._clock.sleep(min(delay_s, LEAST_PAUSE_S))
+        if delay_s > LEAST_PAUSE_S:
+            woken = self._asleep[job_id] = asyncio.Event()
+            try:
+                await self._happens(woken, delay_s - LEAST_PAUSE_S)
+            finally:
+                del self._asleep[job_id]
+
+    def wake(self, job_id: str) -> None:
+        """Somebody asks for a job: if it rests for long, it goes on now."""
+        if (woken := self._asleep.get(job_id)) is not None:
+            woken.set()
 
     def close(self) -> None:
         """The server is about to stop: whoever waits gets the job as it stands, and nobody waits any more."""

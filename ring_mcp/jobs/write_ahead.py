@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from pydantic import TypeAdapter
 
 from ring_mcp.domain import DRIVEN, AuditRecord, Job
 from ring_mcp.errors import JobMoved
+from ring_mcp.files import replace_file
 from ring_mcp.ledger.base import Ledger
 
 logger = logging.getLogger(__name__)
@@ -35,12 +35,7 @@ class WriteAhead:
             "job": _JOB.dump_python(job, mode="json"),
             "records": _RECORDS.dump_python(list(records), mode="json"),
         }
-        part = path.with_suffix(".part")
-        with part.open("w", encoding="utf-8") as file:
-            json.dump(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        replace_file(path, json.dumps(content).encode())
 
     def forget(self, job_id: str) -> None:
         (self._folder / f"{job_id}.json").unlink(missing_ok=True)

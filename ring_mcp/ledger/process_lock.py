@@ -4,28 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 import uuid
 from pathlib import Path
 
-
-def _try_lock(descriptor: int) -> bool:
-    """Take the exclusive lock without waiting; False if somebody else holds it."""
-    if sys.platform == "win32":
-        import msvcrt
-
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-    import fcntl
-
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+from ring_mcp.files import try_lock
 
 
 class ProcessLock:
@@ -43,7 +25,7 @@ class ProcessLock:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         hidden = self._folder / f".{self.name}"
         descriptor = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
-        _try_lock(descriptor)
+        try_lock(descriptor)
         hidden.rename(self._folder / self.name)
         self._descriptor = descriptor
 
@@ -62,7 +44,7 @@ class ProcessLock:
         except OSError:
             return False
         try:
-            if not _try_lock(descriptor):
+            if not try_lock(descriptor):
                 return True
             with contextlib.suppress(OSError):
                 path.unlink()

@@ -6,8 +6,8 @@ from decimal import Decimal
 
 from ring_mcp.domain import GenerationKind, PriceLine, VideoRequest
 from ring_mcp.errors import InvalidRequest
-from ring_mcp.plans.rules import counted, listed, prompt_price
-from ring_mcp.presets import Presets, VideoModel, takers
+from ring_mcp.plans.rules import counted, listed, prompt_price, takers
+from ring_mcp.presets import Presets, VideoModel
 
 SOURCE_RESOLUTION = "720p"
 """What a clip that is made from another one has at most, and is priced as: the source's own size is not known here."""
@@ -90,7 +90,7 @@ def check_inputs(
     if given_images > most:
         takes = f"takes at most {most} reference images" if most else "takes no reference images"
         others = counted(takers(presets.video_models, lambda m: m.max_reference_images))
-        raise InvalidRequest(f"model {name} {takes}, got {given_images}; possible are {others}")
+        raise InvalidRequest(f"model {name} {takes}, got {given_images}; the limits are {others}")
     if duration_s > model.max_reference_duration_s:
         raise InvalidRequest(
             f"duration may be {model.max_reference_duration_s} seconds at most with referenceImages for {name}, "

@@ -22,9 +22,10 @@ from ring_mcp.plans.rules import (
     provider_named,
     provider_of,
     ratio,
+    takers,
     whose,
 )
-from ring_mcp.presets import ImageModel, Presets, ProviderName, takers
+from ring_mcp.presets import ImageModel, Presets, ProviderName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +156,7 @@ def _check_references(request: ImageRequest, name: str, model: ImageModel, prese
     if given > most:
         takes = f"takes at most {most} reference images" if most else "takes no reference images"
         others = counted(takers(presets.image_models, lambda m: m.max_input_images))
-        raise InvalidRequest(f"model {name} {takes}, got {given}; possible are {others}")
+        raise InvalidRequest(f"model {name} {takes}, got {given}; the limits are {others}")
 
 
 def _ratio_of_edit(request: ImageRequest, model: ImageModel, default: str, warnings: list[str]) -> str:

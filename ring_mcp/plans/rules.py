@@ -6,7 +6,7 @@ import hashlib
 import math
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from decimal import Decimal
 from typing import TypeVar
@@ -17,6 +17,7 @@ from ring_mcp.errors import InvalidRequest, ModelRetired
 from ring_mcp.presets import Model, ProviderName, TokenKind
 
 M = TypeVar("M", bound=Model)
+V = TypeVar("V")
 
 MAX_PURPOSE_CHARS = 100
 MAX_SHOWN_CHARS = 60
@@ -175,6 +176,22 @@ def shown(value: str) -> str:
     """A rejected choice as a text may repeat it."""
     value = value.strip()
     return repr(value if len(value) <= MAX_SHOWN_CHARS else f"{value[:MAX_SHOWN_CHARS]}…")
+
+
+def takers(models: Mapping[str, M], feature: Callable[[M], V]) -> dict[str, V]:
+    """The models here to stay that have ``feature``, with its value: what descriptions and refusals name."""
+    found = {name: feature(model) for name, model in models.items() if model.retires_on is None}
+    return {name: value for name, value in found.items() if value}
+
+
+def living(models: Mapping[str, M]) -> tuple[str, ...]:
+    """The models here to stay."""
+    return tuple(takers(models, lambda model: True))
+
+
+def values(models: Mapping[str, M], feature: Callable[[M], Iterable[str]]) -> tuple[str, ...]:
+    """What any of the models here to stay takes, each once."""
+    return tuple(dict.fromkeys(each for found in takers(models, feature).values() for each in found))
 
 
 def listed(names: Iterable[str]) -> str:

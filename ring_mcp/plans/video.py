@@ -30,9 +30,10 @@ from ring_mcp.plans.rules import (
     provider_of,
     ratio,
     shown,
+    takers,
     whose,
 )
-from ring_mcp.presets import ModeChoice, Presets, ProviderName, QualityMode, VideoModel, takers
+from ring_mcp.presets import ModeChoice, Presets, ProviderName, QualityMode, VideoModel
 
 DEFAULT_PROVIDER: ProviderName = "xai"
 PROVIDERS: tuple[ProviderName, ...] = ("xai", "google")

@@ -61,6 +61,9 @@ class MediaProvider(Protocol):
     fetches_inputs: bool
     """Whether it reads inputs from public addresses by itself; otherwise they go along as data URIs."""
 
+    answers_with_result: bool
+    """Whether the answer to the paid request is the result itself, so that it takes as long as the making does."""
+
     def check_ready(self) -> None:
         """Raises ProviderAuthError if no key is configured. Does no I/O."""
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import httpx2
@@ -56,13 +58,19 @@ def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
     return url.scheme, url.host.lower(), url.port or {"http": 80, "https": 443}.get(url.scheme)
 
 
+@cache
+def _certificates() -> ssl.SSLContext:
+    """The authorities that are trusted. To read them takes longer than all the rest, so a process does it once."""
+    return httpx2.create_ssl_context()
+
+
 def open_clients(
     base_url: str,
     headers: Mapping[str, str],
     trusted_hosts: Collection[str],
     transport: httpx2.AsyncBaseTransport | None,
 ) -> Clients:
-    certificates = httpx2.create_ssl_context()
+    certificates = _certificates()
     timeout = httpx2.Timeout(_READ_TIMEOUT_S, connect=_CONNECT_TIMEOUT_S, pool=None)
     shared: dict[str, Any] = {
         "base_url": base_url,

@@ -47,7 +47,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         host = request.url.host.lower()
         if request.url.scheme not in ("http", "https") or not host or (request.url.port or 0) > _LAST_PORT:
-            raise ProviderBadReply("refused to fetch from what is no http(s) address")
+            raise ProviderBadReply("refused to fetch from an address that is not http(s)")
         if host in self._trusted_hosts:
             return await self._inner.handle_async_request(request)
         request.extensions = {**request.extensions, "sni_hostname": host}

@@ -176,9 +176,9 @@ class ProviderHttp:
         try:
             parsed = httpx2.URL(url)
         except httpx2.InvalidURL as exc:
-            raise ProviderBadReply("it is no http(s) address", provider=self._provider, billed="no") from exc
+            raise ProviderBadReply("it is not an http(s) address", provider=self._provider, billed="no") from exc
         if parsed.scheme not in ("http", "https"):
-            raise ProviderBadReply("it is no http(s) address", provider=self._provider, billed="no")
+            raise ProviderBadReply("it is not an http(s) address", provider=self._provider, billed="no")
         if parsed.host.lower() not in self._trusted_hosts:
             try:
                 await public_addresses(parsed.host, parsed.port or 443)
@@ -201,9 +201,9 @@ class ProviderHttp:
                 self._judge_download(response, limit_bytes)
                 return await self._write(response, path, limit_bytes)
         except (httpx2.InvalidURL, httpx2.UnsupportedProtocol) as exc:
-            raise ProviderBadReply("it is no http(s) address", provider=self._provider, billed="yes") from exc
+            raise ProviderBadReply("it is not an http(s) address", provider=self._provider, billed="yes") from exc
         except httpx2.TooManyRedirects as exc:
-            raise ProviderBadReply("the address redirects without end", provider=self._provider, billed="yes") from exc
+            raise ProviderBadReply("the address redirects too often", provider=self._provider, billed="yes") from exc
         except httpx2.HTTPError as exc:
             raise ProviderUnavailable(
                 f"the result could not be fetched from {self._provider} ({type(exc).__name__})",

@@ -138,8 +138,7 @@ class ScriptRun:
     def _selected(self) -> Sequence[Clip]:
         clips, ids = self._request.clips, [clip.id for clip in self._request.clips]
         wanted = {name: chosen(name, ids) for name in self._options.clip_ids}
-        unknown = [name for name, found in wanted.items() if found is None]
-        if unknown:
+        if unknown := [name for name, found in wanted.items() if found is None]:
             raise InvalidRequest(f"No clips matched {', '.join(unknown)}. Available: {', '.join(ids)}")
         selected = [clip for clip in clips if not wanted or clip.id in wanted.values()]
         if self._options.source_url and len(selected) > 1:
@@ -239,15 +238,11 @@ class ScriptRun:
         if clip.job_id is not None:
             clip.data = await self._maker.job(clip.job_id, wait_s, told)
         else:
-            arguments = {**clip.arguments, "idempotencyKey": clip.key, **self._limit_of(clip)}
+            arguments = {**clip.arguments, "idempotencyKey": clip.key}
+            if self._options.max_usd is not None and clip.quoted_usd is not None:  # their sum is what was allowed
+                arguments["maxUsd"] = float(clip.quoted_usd)
             clip.data = await self._maker.create("video", arguments, wait_s, told)
         self._settle(clip)
-
-    def _limit_of(self, clip: ClipRun) -> dict[str, Any]:
-        """In a run with a limit no clip may cost more than it was quoted at: all of them were added up from that."""
-        if self._options.max_usd is None or clip.quoted_usd is None:
-            return {}
-        return {"maxUsd": float(clip.quoted_usd)}
 
     async def _tried(self, work: Callable[[ClipRun], Awaitable[None]], clip: ClipRun) -> None:
         """What goes wrong with one clip is that clip's own."""

@@ -193,7 +193,7 @@ class ScriptRequest(Strict):
     def _has_clips(cls, clips: tuple[Clip, ...]) -> tuple[Clip, ...]:
         # Not min_length: pydantic counts the good ones and would add this to every list of bad ones.
         if not clips:
-            raise ValueError("needs one clip at least")
+            raise ValueError("needs at least one clip")
         return clips
 
 

@@ -57,7 +57,7 @@ def check_tokens(tokens: Sequence[SecretStr], host: str) -> None:
     """What a network may try needs to be hard to guess. Raises ConfigError."""
     if not tokens:
         raise ConfigError(
-            [f"RING_MCP_SERVICE_TOKENS: is needed to listen on {host}; without it only 127.0.0.1 is listened on"]
+            [f"RING_MCP_SERVICE_TOKENS: is needed to listen on {host}; without it the server listens on 127.0.0.1 only"]
         )
     if any(len(_entry(token.get_secret_value(), "")[1]) < _LEAST_CHARS for token in tokens):
         raise ConfigError(

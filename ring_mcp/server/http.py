@@ -26,12 +26,13 @@ from starlette.types import Receive, Scope, Send
 from ring_mcp.app import App
 from ring_mcp.errors import Unauthorized
 from ring_mcp.server.auth import ServiceTokens
-from ring_mcp.server.files import FILES_PATH, FileLinks, Files
+from ring_mcp.server.files import Files
 from ring_mcp.server.gateway import PREFIX, Gateway
 from ring_mcp.server.mcp import build_server
 from ring_mcp.server.middleware import ACTOR_KEY, LOOPBACK_ORIGIN, Authenticated, BodyLimit, Guarded, KnownNames
 from ring_mcp.server.rate_limit import MAX_STREAMS, Paced, Slots
 from ring_mcp.server.sse import MESSAGES_PATH, STREAM_PATH, Sse
+from ring_mcp.storage.links import FILES_PATH, FileLinks
 
 BODY_TIMEOUT_S = 30.0
 

@@ -121,7 +121,7 @@ def bind(host: str, port: int) -> socket.socket:
         listener.listen(_BACKLOG)
     except OSError as exc:
         listener.close()
-        raise ConfigError([f"{host} port {port} cannot be listened on: {exc.strerror}"]) from exc
+        raise ConfigError([f"{host} port {port} cannot be used: {exc.strerror}"]) from exc
     return listener
 
 

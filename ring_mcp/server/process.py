@@ -78,22 +78,22 @@ async def _serve_stdio(config: Config, wire: int) -> None:
             links=config.result_links,
         )
         _collect_garbage_again()
-        await serve_stdio(server, wire, closing=stack.aclose)
+        await serve_stdio(server, wire, closing=stack.aclose, drain_s=config.drain_s)
 
 
 async def _serve_http(config: Config, host: str, port: int) -> None:
     from ring_mcp.app import open_app
     from ring_mcp.server.auth import check_tokens
-    from ring_mcp.server.files import FileLinks, load_secret
     from ring_mcp.server.http import build_http_app
     from ring_mcp.server.listener import bind, listen
+    from ring_mcp.storage.links import SECRET_FILE, FileLinks, load_secret
 
     if host not in _LOOPBACK:
         check_tokens(config.service_tokens, host)
     listener = bind(host, port)
     with contextlib.closing(listener):
         own_url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
-        links = FileLinks(config.public_base_url or own_url, load_secret(config.state_path / "files.secret"))
+        links = FileLinks(config.public_base_url or own_url, load_secret(config.state_path / SECRET_FILE))
         async with open_app(config, links=links) as app:
             logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
             if host in _EVERYWHERE and config.public_base_url is None and config.file_backend == "local":

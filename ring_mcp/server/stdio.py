@@ -27,11 +27,17 @@ from pydantic import ValidationError
 from ring_mcp.server.lines import read_again
 
 CLOSING_LIMIT_S = 0.8
-"""How long a signal leaves for closing. What is not done by then, the next start does: as after a crash."""
+"""How long a signal leaves for closing, beside what paid requests under way may take. What is not done by then, the
+next start does: as after a crash."""
 
 
-async def serve_stdio(server: Server[Any], wire: int, *, closing: Callable[[], Awaitable[None]]) -> None:
-    """Serve until the client closes stdin or a signal comes; then ``closing`` is awaited before the process ends."""
+async def serve_stdio(
+    server: Server[Any], wire: int, *, closing: Callable[[], Awaitable[None]], drain_s: float
+) -> None:
+    """Serve until the client closes stdin or a signal comes; then ``closing`` is awaited before the process ends.
+
+    ``drain_s``: how long ``closing`` may wait for paid requests under way.
+    """
     stop = anyio.Event()
     if sys.platform != "win32":
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -50,7 +56,7 @@ async def serve_stdio(server: Server[Any], wire: int, *, closing: Callable[[], A
             await stop.wait()
             group.cancel_scope.cancel()
         if stop.is_set():  # outside the group: whatever is awaited inside a cancelled one is cancelled, too
-            with anyio.move_on_after(CLOSING_LIMIT_S):
+            with anyio.move_on_after(drain_s + CLOSING_LIMIT_S):
                 await closing()
             sys.stderr.flush()
             os._exit(0)  # the SDK's reader thread still sits in readline(): it cannot be joined

@@ -32,10 +32,14 @@ class StoredFile:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a file can be read by whoever has this: for good, or until ``expires_at``. A signed one is never kept."""
+    """Where a file can be read by whoever has this: for good, or until ``expires_at``. A signed one is never kept.
+
+    ``local_path`` is set for callers on this machine.
+    """
 
     url: str
     expires_at: datetime | None = None
+    local_path: str | None = None
 
 
 class Links(Protocol):
@@ -60,8 +64,11 @@ class Storage(Protocol):
         """What may be kept of an address: one of this storage's own loses its signature, any other stays as it is."""
         ...
 
-    async def address(self, url: str) -> Address:
+    async def address(self, url: str, key: str | None = None) -> Address:
         """Where others read what lies at ``url``: one of this storage's own is signed if need be, any other is left.
+
+        ``key``: that of an own file, where it is known. A row keeps what a file is; where it is now is derived here,
+        for a server may have another address, and a folder another place, than when the file was stored.
 
         Raises StorageError when it cannot be signed now.
         """
@@ -104,7 +111,7 @@ class OpenUrls:
     def unsigned(self, url: str) -> str:
         return url
 
-    async def address(self, url: str) -> Address:
+    async def address(self, url: str, key: str | None = None) -> Address:
         return Address(url)
 
     async def fetch(self, url: str, path: Path, max_bytes: int) -> bool:

@@ -18,7 +18,7 @@ import anyio.to_thread
 
 from ring_mcp.domain import MediaFile
 from ring_mcp.errors import Billed, StorageError, StorageRefused
-from ring_mcp.storage.base import Links, OpenUrls, StoredFile, open_spool
+from ring_mcp.storage.base import Address, Links, OpenUrls, StoredFile, open_spool
 from ring_mcp.storage.keys import key_segments
 
 _PIECE_BYTES = 1024 * 1024
@@ -35,14 +35,16 @@ class LocalStorage(OpenUrls):
 
     A file is visible under its name only when all of it is on the disk: it is copied into a hidden ``.ring-*.part``
     beside it, synced, and renamed. ``root`` is made by the first put, for this user alone (mode 0700); a folder that
-    exists already keeps the mode that its owner gave it. Without ``links`` a file's URL is its ``file://`` one.
+    exists already keeps the mode that its owner gave it. Without ``links`` a file's URL is its ``file://`` one;
+    ``known_links`` then knows the addresses that a server of this installation has handed out.
     """
 
     name = "local"
 
-    def __init__(self, root: Path, links: Links | None = None) -> None:
+    def __init__(self, root: Path, links: Links | None = None, known_links: Links | None = None) -> None:
         self._root = Path(os.path.abspath(root.expanduser()))  # noqa: PTH100 - Path.resolve would follow symlinks
         self._links = links
+        self._known_links = links or known_links
         self._swept: set[Path] = set()
 
     async def put(self, key: str, media: MediaFile, metadata: Mapping[str, str]) -> StoredFile:
@@ -51,12 +53,26 @@ class LocalStorage(OpenUrls):
     def local_path(self, url: str) -> Path | None:
         prefix = self._root.as_uri() + "/"
         key = unquote(url.removeprefix(prefix)) if url.startswith(prefix) else None
-        if key is None and self._links is not None:
-            key = self._links.key_of(url)
+        if key is None and self._known_links is not None:
+            key = self._known_links.key_of(url)
         try:
             return None if key is None else self._target(key)
         except StorageRefused:
             return None
+
+    async def address(self, url: str, key: str | None = None) -> Address:
+        if key is None:
+            return Address(url)
+        try:
+            target = self._target(key)
+        except StorageRefused:
+            return Address(url)
+        return self._address_of(key, target) if await anyio.to_thread.run_sync(target.is_file) else Address(url)
+
+    def _address_of(self, key: str, target: Path) -> Address:
+        if self._links is not None:
+            return Address(self._links.url_of(key))  # nobody far away needs to know where it lies
+        return Address(target.as_uri(), local_path=str(target))
 
     async def ping(self) -> None:
         await anyio.to_thread.run_sync(self._probe)
@@ -77,12 +93,13 @@ class LocalStorage(OpenUrls):
                 _sync_folder(target.parent)
         except OSError as exc:
             raise self._trouble(exc) from exc
+        address = self._address_of(key, target)
         return StoredFile(
-            url=target.as_uri() if self._links is None else self._links.url_of(key),
+            url=address.url,
             key=key,
             size_bytes=media.size_bytes,
             content_type=media.content_type,
-            local_path=str(target) if self._links is None else None,  # nobody far away needs to know it
+            local_path=address.local_path,
         )
 
     def _target(self, key: str) -> Path:

@@ -117,7 +117,7 @@ class S3Storage:
         key = self._key_of(url)
         return url if key is None else (self._public_url or self._base_url) + key
 
-    async def address(self, url: str) -> Address:
+    async def address(self, url: str, key: str | None = None) -> Address:
         key = self._key_of(url)
         if key is None or self._public_url is not None:
             return Address(self.unsigned(url))
@@ -211,7 +211,7 @@ def _pieces(file: BinaryIO, media: MediaFile, stopped: threading.Event) -> Itera
     try:
         while piece := file.read(_PIECE_BYTES):
             if stopped.is_set():
-                raise StorageError("the server is stopping; the upload is begun anew at the next start")
+                raise StorageError("the server is stopping; the next start begins the upload again")
             digest.update(piece)
             yield piece
     except OSError as exc:

@@ -41,7 +41,7 @@ _REFUSED = {
 
 _PASSING = {
     "RequestTimeTooSkewed": "Set this machine's clock right; the upload is tried again.",
-    "NoSuchUpload": "The upload is begun anew.",
+    "NoSuchUpload": "The upload begins again.",
 }
 """Codes that pass, with what helps."""
 

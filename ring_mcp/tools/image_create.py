@@ -10,8 +10,8 @@ from ring_mcp.conductors.image import ImageConductor
 from ring_mcp.conductors.results import GenerateImageResult
 from ring_mcp.domain import ImageRequest
 from ring_mcp.domain.fields import ShortText, Text, Whole, as_decimal
-from ring_mcp.plans.rules import counted
-from ring_mcp.presets import Presets, living, takers, values
+from ring_mcp.plans.rules import counted, living, takers, values
+from ring_mcp.presets import Presets
 from ring_mcp.tools.job_answers import Previews, answer, report
 from ring_mcp.tools.paid import DryRun, IdempotencyKey, MaxUsd, Wait, paid
 from ring_mcp.tools.tool import Answer, Arguments, Caller, Note, Notes, Tool
@@ -21,9 +21,9 @@ Makes one or more images from a text prompt on the operator's own provider key, 
 URLs. It costs money (about $0.03 to $0.13 per image; dryRun: true tells the price without spending).
 
 The result's text starts with the URL of the first image; data.images has every image with size, type and record id. \
-If it takes longer than waitSeconds, the answer has state and jobId instead: call ring-job-get with that jobId, do not \
-call this tool again. An identical call while one is under way joins it and pays nothing; after the result was \
-delivered it is a new paid request.
+If it takes longer than waitSeconds, the answer has state and jobId instead: call ring-job-get with that jobId, and do \
+not call this tool again. An identical call while one is under way attaches to it and pays nothing; once the result \
+has been delivered, it is a new paid request.
 
 Example: {"prompt": "a lighthouse at dusk, oil painting", "aspectRatio": "16:9", "purpose": "news-featured"}"""
 
@@ -48,7 +48,7 @@ class ImageCreateArguments(Arguments):
         None, description="What it is for, one word; becomes a folder of the storage path.", examples=["og"]
     )
     ref_code: ShortText | None = Field(None, description="Your own tracking id, kept in the audit row.")
-    seed: Whole | None = Field(None, description="Reproducibility hint for Google. xAI has none: it is unused there.")
+    seed: Whole | None = Field(None, description="Reproducibility hint for Google. xAI has none: there it is not used.")
     quality: Text | None = Field(None, description="How carefully it is drawn, at its own price.")
     reference_images: list[Text] | None = Field(
         None,

@@ -100,7 +100,7 @@ def _text(result: JobResult) -> str:
     if result.sandbox:
         lines.insert(1, "SANDBOX: test media, made without a provider and without cost.")
     if result.joined:
-        lines.append("An identical request stood already: this is its result, nothing new was paid.")
+        lines.append("An identical request was there already: this is its result, and nothing new was paid.")
     lines += [f"warning: {warning}" for warning in result.warnings or ()]
     return "\n".join(line for line in lines if line)
 

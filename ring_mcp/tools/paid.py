@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-from mcp_types import ToolAnnotations
 from pydantic import Field
 
 from ring_mcp.domain.fields import Dollars, Flag, Key, WaitSeconds
+
+if TYPE_CHECKING:
+    from mcp_types import ToolAnnotations
 
 DryRun = Annotated[Flag, Field(description="true: only say what would be done and what it would cost.")]
 
@@ -25,12 +27,14 @@ MaxUsd = Annotated[
 
 Wait = Annotated[
     WaitSeconds | None,
-    Field(description="How long to wait for the result before answering with its state. Default: 50."),
+    Field(description="How many seconds to wait for the result before answering with its state. Default: 50."),
 ]
 
 
 def paid(title: str) -> ToolAnnotations:
     """Spends money at a service outside, and every call may spend again."""
+    from mcp_types import ToolAnnotations
+
     return ToolAnnotations(
         title=title, read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=True
     )
@@ -38,6 +42,8 @@ def paid(title: str) -> ToolAnnotations:
 
 def free(title: str) -> ToolAnnotations:
     """Reads what is here; may be called as often as one likes."""
+    from mcp_types import ToolAnnotations
+
     return ToolAnnotations(
         title=title, read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False
     )

@@ -5,11 +5,8 @@ from __future__ import annotations
 import json
 
 from ring_mcp.conductors.paid_calls import PaidCalls
-from ring_mcp.conductors.results import job_result
-from ring_mcp.conductors.signed_urls import for_caller
 from ring_mcp.errors import NotFound
 from ring_mcp.presets import Presets
-from ring_mcp.storage.base import Storage
 from ring_mcp.tools.job_get import JobGetArguments
 
 JOB_TEMPLATE = "ring://jobs/{jobId}"
@@ -20,9 +17,8 @@ _JOB_PREFIX = "ring://jobs/"
 class Resources:
     """Reads never wait, never spend, and never carry a job on."""
 
-    def __init__(self, calls: PaidCalls, presets: Presets, storage: Storage) -> None:
+    def __init__(self, calls: PaidCalls, presets: Presets) -> None:
         self._calls = calls
-        self._storage = storage
         self._presets = presets
 
     async def read(self, uri: str, actor_id: str) -> str:
@@ -34,4 +30,4 @@ class Resources:
             job = await self._calls.read(JobGetArguments.parse({"jobId": uri}).ids[0])
         if job is None or job.actor_id != actor_id:
             raise NotFound(f"there is no resource {uri[:200]}")
-        return json.dumps(job_result(await for_caller(job, self._storage)).data(), ensure_ascii=False)
+        return json.dumps((await self._calls.show(job)).data(), ensure_ascii=False)

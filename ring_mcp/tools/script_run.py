@@ -29,11 +29,11 @@ Makes all clips of a scripted request (schema 1.0: schemaVersion, requestId, cas
 dialogue), each as a job of its own, and answers at once with the table of jobs. It costs money, once for each clip; \
 dryRun: true gives the price of each and the total without spending.
 
-Call ring-job-get with each jobId until the clips are there. Calling this again with the same request goes on with the \
+Call ring-job-get with each jobId until the clips are there. Calling this again with the same request resumes the \
 same jobs and pays nothing; a clip whose words you changed is a new job. remaster: true edits each clip's done draft, \
 or makes it again at 720p.
 
-Give the request inline, or the path of a file in a folder that the operator allows. The prompt "storyboard" tells how \
+Give the request inline, or the path of a file in a folder that the operator allows. The prompt "storyboard" says how \
 to write one. Example: {"request": {"schemaVersion": "1.0", "requestId": "harbour-1", "clips": [{"id": "one", \
 "duration": 6, "scene": {"action": "A boat leaves the harbour.", "camera": "slow dolly in"}}]}, "dryRun": true}"""
 

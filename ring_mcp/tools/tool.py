@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from mcp_types import ToolAnnotations
 from pydantic import BaseModel
 
 from ring_mcp.domain.fields import Strict, tidy
 from ring_mcp.domain.reading import read
+
+if TYPE_CHECKING:
+    from mcp_types import ToolAnnotations
 
 A = TypeVar("A", bound="Arguments")
 

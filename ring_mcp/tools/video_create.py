@@ -11,9 +11,9 @@ from ring_mcp.conductors.video import VideoConductor
 from ring_mcp.domain import VideoRequest
 from ring_mcp.domain.fields import Flag, ShortText, Text, WholeSeconds, as_decimal
 from ring_mcp.domain.thumbnails import ThumbnailFields
-from ring_mcp.plans.rules import listed
+from ring_mcp.plans.rules import listed, living, takers, values
 from ring_mcp.plans.video import DEFAULT_PROVIDER, PROVIDERS
-from ring_mcp.presets import Presets, living, takers, values
+from ring_mcp.presets import Presets
 from ring_mcp.tools.image_create import image_notes
 from ring_mcp.tools.job_answers import Previews, answer, report
 from ring_mcp.tools.paid import DryRun, IdempotencyKey, MaxUsd, Wait, paid
@@ -25,8 +25,8 @@ key, stores it, and returns a permanent URL. It costs money ($0.02 to $0.14 a se
 without spending).
 
 A clip usually takes one to five minutes, longer than this call waits: the answer then has state and jobId. Call \
-ring-job-get with that jobId until the clip is there; do not call this tool again for the same clip. An identical call \
-while one is under way joins it and pays nothing.
+ring-job-get with that jobId until the clip is there, and do not call this tool again for the same clip. An identical \
+call while one is under way attaches to it and pays nothing.
 
 qualityMode: draft (480p from text, the default), draft_i2v (480p from an image), production (720p from text), \
 production_i2v (720p from an image). draft with imageUrl or firstFramePrompt becomes draft_i2v by itself. \
@@ -73,7 +73,9 @@ class VideoCreateArguments(Arguments):
     extend: WholeSeconds | None = Field(
         None, description="Whole seconds to add to the clip of sourceVideoUrl; the result has both in one file."
     )
-    remaster_from_video_url: Text | None = Field(None, description="Another name of sourceVideoUrl, which wins.")
+    remaster_from_video_url: Text | None = Field(
+        None, description="Another name for sourceVideoUrl, which wins if both are given."
+    )
     remaster: Flag = Field(False, description="true: make it at 720p; with sourceVideoUrl: edit that clip.")
     remaster_from_request_id: ShortText | None = Field(
         None, description="The requestId of the draft, kept in the audit row."

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from server.wire import LIMIT_S, environment
+from tests.server.wire import LIMIT_S, environment
 
 ROOT = Path(__file__).parents[2]
 

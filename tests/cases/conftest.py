@@ -62,7 +62,7 @@ def ways(
 ) -> dict[str, Way]:
     home = tmp_path_factory.mktemp("command")
     unset = dict.fromkeys(name for name in os.environ if name.startswith(("RING_", "XAI_", "GOOGLE_")))
-    typed = {**unset, "HOME": str(home), "RING_STATE_DIR": str(home / "state"), **variables}
+    typed: dict[str, str | None] = {**unset, "HOME": str(home), "RING_STATE_DIR": str(home / "state"), **variables}
     found = (
         by_stdio(ring),
         by_http(http_ring.url, ALICE),

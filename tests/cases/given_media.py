@@ -43,10 +43,12 @@ def make_media(folder: Path) -> None:
 def make_clip(path: Path, codec: str, seconds: int) -> None:
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=FRAMES_A_SECOND)
+        assert isinstance(stream, av.VideoStream)
         stream.width, stream.height, stream.pix_fmt = WIDTH_PX, HEIGHT_PX, "yuv420p"
         for number in range(seconds * FRAMES_A_SECOND):
             grey = Image.new("RGB", (WIDTH_PX, HEIGHT_PX), (number % 256,) * 3)
-            container.mux(stream.encode(av.VideoFrame.from_image(grey)))
+            frame = av.VideoFrame.from_image(grey)  # type: ignore[no-untyped-call]
+            container.mux(stream.encode(frame))
         container.mux(stream.encode())
 
 

@@ -94,8 +94,8 @@ def by_rest(url: str, token: str) -> Way:
     return Way(name="rest", takes=takes, ask=ask)
 
 
-def by_command(environ: Mapping[str, str], folder: Path) -> Way:
-    """``ring-mcp image``, ``video``, ``script``, ``jobs show`` and ``jobs list``, in this process."""
+def by_command(environ: Mapping[str, str | None], folder: Path) -> Way:
+    """``ring-mcp image``, ``video``, ``script`` and ``jobs show``, in this process. Of ``environ`` None is unset."""
 
     def ask(tool: str, arguments: Mapping[str, Any]) -> Answer:
         done = CliRunner(env=dict(environ)).invoke(cli, _command(tool, arguments, folder), catch_exceptions=False)

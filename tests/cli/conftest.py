@@ -1,3 +1,3 @@
-from server.shared_servers import env, ring, running, sandbox, shared_ring
+from tests.server.shared_servers import env, ring, shared_ring
 
-__all__ = ["env", "ring", "running", "sandbox", "shared_ring"]
+__all__ = ["env", "ring", "shared_ring"]

@@ -17,9 +17,9 @@ from urllib.request import url2pathname
 import httpx2
 import pytest
 from PIL import Image
-from server.wire import LIMIT_S, RingProcess, command, environment
 
 from ring_mcp import __version__
+from tests.server.wire import LIMIT_S, RingProcess, command, environment
 
 
 def files_of(output: str) -> list[Path]:

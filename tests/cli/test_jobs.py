@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from server.wire import RingProcess, charges, command, environment
 
 from ring_mcp.sandbox.server import SandboxServer
+from tests.server.wire import RingProcess, charges, command, environment
 
 LONG_S = 600.0
 ODD_PROMPT = "[/red] not markup\n  \x1b[31mnor colour \N{RIGHT-TO-LEFT OVERRIDE} 日本語"

@@ -1,4 +1,4 @@
-"""One sandbox and one running server for each test file, and a person with an own, empty home for each test."""
+"""One running server, and a person with an own, empty home for each test."""
 
 from __future__ import annotations
 
@@ -6,12 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cli_people.people import ALICE, BOB, Person, environment, serving
-from server.shared_servers import running, sandbox
 
 from ring_mcp.sandbox.server import SandboxServer
-
-__all__ = ["running", "sandbox"]
+from tests.cli_people.people import ALICE, BOB, Person, environment, serving
 
 
 @pytest.fixture
@@ -20,7 +17,7 @@ def person(sandbox: SandboxServer, tmp_path: Path) -> Person:
     return Person(environment(tmp_path, RING_SANDBOX=sandbox.url, VIDEO_GEN_POLL_INTERVAL_MS="100"), tmp_path)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(running: SandboxServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("server")
     env = environment(

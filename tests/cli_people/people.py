@@ -14,12 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from server.wire import LIMIT_S, command, environment, eventually
-
 from ring_mcp.backends import open_ledger
 from ring_mcp.config import load_config
 from ring_mcp.domain import Job
 from ring_mcp.ledger.base import JobQuery
+from tests.server.wire import LIMIT_S, command, environment, eventually
 
 ALICE, BOB = "token-of-alice", "token-of-bob"
 

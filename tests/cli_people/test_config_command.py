@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_people.people import BAD_USAGE, DONE, FAILED, Person, environment
 
 from ring_mcp.cli.client_configs import CLIENTS
+from tests.cli_people.people import BAD_USAGE, DONE, FAILED, Person, environment
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = {
@@ -67,6 +67,23 @@ def test_the_configuration_is_that_of_the_examples_for_this_clone_and_goes_into_
     file = tmp_path / OWN_FILES[client]
     assert (written.returncode, written.stdout) == (DONE, f"written to {file}\n")
     assert file.read_text(encoding="utf-8") == printed.stdout
+
+
+@pytest.mark.parametrize(
+    ("settings", "extras"),
+    [
+        ({"FILE_BACKEND": "s3", "RING_S3_BUCKET": "mine"}, ["--extra", "s3"]),
+        ({"RING_SANDBOX": "on"}, ["--extra", "video"]),
+        ({"FILE_BACKEND": "nonsense"}, []),
+    ],
+)
+def test_the_command_installs_the_extras_that_the_settings_need(
+    person: Person, settings: dict[str, str], extras: list[str]
+) -> None:
+    printed = person.with_env(**settings).types("config", "claude-desktop")
+    assert printed.returncode == DONE, printed.stderr
+    args = json.loads(printed.stdout)["mcpServers"]["ring-mcp"]["args"]
+    assert args == ["run", "--no-dev", *extras, "--directory", str(ROOT), "ring-mcp"]
 
 
 @pytest.mark.parametrize("client", ["vscode", "codex"])

@@ -16,7 +16,7 @@ from ring_mcp.cli.client_configs import CLIENTS, NAME, Command, as_toml, endpoin
 from ring_mcp.cli.client_files import NotMerged, merged_json, merged_toml, write
 from ring_mcp.errors import ConfigError, InvalidRequest
 
-COMMAND = Command("uv", ("run", "--directory", '/a clone/of "it"', "ring-mcp"))
+COMMAND = Command("uv", ("run", "--no-dev", "--directory", '/a clone/of "it"', "ring-mcp"))
 URL = "https://ring.example.org"
 JSON_CLIENTS = [name for name, kind in CLIENTS.items() if not kind.is_toml]
 
@@ -170,9 +170,9 @@ def test_a_codex_table_of_ours_that_says_something_else_is_the_persons_to_change
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=30))
 def test_any_folder_name_is_written_as_the_toml_string_that_it_is(folder: str) -> None:
-    command = Command("uv", ("run", "--directory", folder, "ring-mcp"))
+    command = Command("uv", ("run", "--no-dev", "--directory", folder, "ring-mcp"))
     document = CLIENTS["codex"].document(command, None)
-    assert tomllib.loads(as_toml(document))["mcp_servers"][NAME]["args"][2] == folder
+    assert tomllib.loads(as_toml(document))["mcp_servers"][NAME]["args"][3] == folder
 
 
 def test_a_file_is_replaced_in_one_step_with_its_mode_its_link_and_a_backup(tmp_path: Path) -> None:
@@ -204,11 +204,13 @@ def test_a_file_that_somebody_else_has_just_changed_is_left_alone(tmp_path: Path
 def test_the_command_is_the_clone_the_script_or_the_module() -> None:
     clone, script = Path("/clone"), Path("/opt/bin/ring-mcp")
     for name, uv in (("codex", "uv"), ("cursor", "/opt/uv"), ("claude-desktop", "/opt/uv"), ("vscode", "uv")):
-        command = server_command(CLIENTS[name], clone=clone, uv="/opt/uv", script=script, python="/py")
-        assert command == Command(uv, ("run", "--directory", "/clone", "ring-mcp"))
-    installed = server_command(CLIENTS["cursor"], clone=None, uv="/opt/uv", script=script, python="/py")
+        command = server_command(CLIENTS[name], clone=clone, extras=(), uv="/opt/uv", script=script, python="/py")
+        assert command == Command(uv, ("run", "--no-dev", "--directory", "/clone", "ring-mcp"))
+    installed = server_command(CLIENTS["cursor"], clone=None, extras=("s3",), uv="/opt/uv", script=script, python="/py")
     assert installed == Command("/opt/bin/ring-mcp", ())
-    module = server_command(CLIENTS["cursor"], clone=None, uv=None, script=Path("/x/__main__.py"), python="/py")
+    module = server_command(
+        CLIENTS["cursor"], clone=None, extras=(), uv=None, script=Path("/x/__main__.py"), python="/py"
+    )
     assert module == Command("/py", ("-m", "ring_mcp"))
 
 

@@ -11,8 +11,6 @@ from pathlib import Path
 
 import click
 import pytest
-from cli_people.people import BAD_USAGE, DONE, FAILED, UNDER_WAY, Person, ctrl_c
-from server.wire import LIMIT_S, charges, eventually
 
 from ring_mcp.cli.commands import cli
 from ring_mcp.cli.create import OWN_OPTIONS
@@ -20,6 +18,8 @@ from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.tools.image_create import ImageCreateArguments
 from ring_mcp.tools.tool import Arguments
 from ring_mcp.tools.video_create import VideoCreateArguments
+from tests.cli_people.people import BAD_USAGE, DONE, FAILED, UNDER_WAY, Person, ctrl_c
+from tests.server.wire import LIMIT_S, charges, eventually
 
 LONG_S = 600.0
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_people.people import BAD_USAGE, DONE, FAILED, UNDER_WAY, Person, ctrl_c
-from server.wire import LIMIT_S, charges, eventually
 
 from ring_mcp.domain import Job, JobState
 from ring_mcp.sandbox.server import SandboxServer
+from tests.cli_people.people import BAD_USAGE, DONE, FAILED, UNDER_WAY, Person, ctrl_c
+from tests.server.wire import LIMIT_S, charges, eventually
 
 CLIPS = [
     {"id": "01_boat", "duration": 2, "aspect_ratio": "16:9", "imageUrl": "", "prompt": "a boat casts off"},
@@ -20,7 +20,8 @@ CLIPS = [
 
 
 def write(person: Person, clips: list[dict[str, Any]] | None = None) -> str:
-    content = {"project": "harbour", "workflow": "legacy", "modes": {"draft": {}}, "clips": clips or CLIPS}
+    modes: dict[str, Any] = {"draft": {}}
+    content = {"project": "harbour", "workflow": "legacy", "modes": modes, "clips": clips or CLIPS}
     (person.folder / "jobs.json").write_text(json.dumps(content))
     return "jobs.json"
 

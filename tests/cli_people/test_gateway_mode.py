@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_people.odd_servers import answering
-from cli_people.people import BAD_USAGE, BOB, DONE, FAILED, UNDER_WAY, Person, ctrl_c, environment, serving
-from server.wire import charges, eventually
 
 from ring_mcp.clients.gateway import open_gateway
 from ring_mcp.sandbox.server import SandboxServer
+from tests.cli_people.odd_servers import answering
+from tests.cli_people.people import BAD_USAGE, BOB, DONE, FAILED, UNDER_WAY, Person, ctrl_c, environment, serving
+from tests.server.wire import charges, eventually
 
 LONG_S = 600.0
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import click
 import pytest
-from cli_people.odd_servers import answering
-from cli_people.people import BAD_USAGE, DONE, FAILED, UNDER_WAY, Person, environment
 
 from ring_mcp.cli.spend import Paid, since_when, totals
 from ring_mcp.domain import JobState
 from ring_mcp.presets import load_presets
 from ring_mcp.sandbox.server import SandboxServer
+from tests.cli_people.odd_servers import answering
+from tests.cli_people.people import BAD_USAGE, DONE, FAILED, UNDER_WAY, Person, environment
 
 NOW = datetime(2026, 11, 21, 15, 30, tzinfo=UTC)
 
@@ -114,7 +115,7 @@ def test_totals_are_those_of_their_rows() -> None:
             assert sum(row[key] for row in rows) == value
 
 
-def listing(*models: dict[str, object]) -> bytes:
+def listing(*models: Mapping[str, object]) -> bytes:
     body = json.dumps({"models": models}).encode()
     return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n" + (
         f"content-length: {len(body)}\r\n\r\n".encode() + body

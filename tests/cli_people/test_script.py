@@ -11,8 +11,10 @@ import threading
 from pathlib import Path
 
 import pytest
-from cli_people.people import BAD_USAGE, DONE, FAILED, Person
-from cli_people.written import (
+
+from ring_mcp.sandbox.server import SandboxServer
+from tests.cli_people.people import BAD_USAGE, DONE, FAILED, Person
+from tests.cli_people.written import (
     FRAME,
     action_of,
     billed_usd,
@@ -25,9 +27,7 @@ from cli_people.written import (
     sums,
     write,
 )
-from server.wire import LIMIT_S, charges
-
-from ring_mcp.sandbox.server import SandboxServer
+from tests.server.wire import LIMIT_S, charges
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

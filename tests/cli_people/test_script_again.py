@@ -9,14 +9,15 @@ import shutil
 import signal
 import subprocess
 import sys
+from typing import Any
 
 import pytest
-from cli_people.people import DONE, FAILED, UNDER_WAY, Person, ctrl_c
-from cli_people.written import FRAME, billed_usd, by_id, clip, paid, prompt_of, rows, sums, write
-from server.wire import LIMIT_S, charges, eventually
 
 from ring_mcp.domain import JobState
 from ring_mcp.sandbox.server import SandboxServer
+from tests.cli_people.people import DONE, FAILED, UNDER_WAY, Person, ctrl_c
+from tests.cli_people.written import FRAME, billed_usd, by_id, clip, paid, prompt_of, rows, sums, write
+from tests.server.wire import LIMIT_S, charges, eventually
 
 LONG_S = 600.0
 INTERRUPTED = 130
@@ -296,7 +297,7 @@ def test_a_given_source_is_edited_in_place_of_the_draft(person: Person, sandbox:
 def test_a_clip_that_was_made_at_720p_is_not_paid_for_again_by_a_remaster_unless_its_words_changed(
     person: Person, sandbox: SandboxServer
 ) -> None:
-    production = {"video": {"qualityMode": "production"}}
+    production: dict[str, Any] = {"video": {"qualityMode": "production"}}
     person.types("script", write(person, clip("one", **production)))
     script = write(person, clip("one", **production), clip("two"))
     told = person.json("script", script, "--remaster")

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_people.odd_servers import answering
-from cli_people.people import ALICE, BAD_USAGE, FAILED, Person, environment, serving
-from cli_people.written import clip, paid, write
 
 from ring_mcp.sandbox.server import SandboxServer
+from tests.cli_people.odd_servers import answering
+from tests.cli_people.people import ALICE, BAD_USAGE, FAILED, Person, environment, serving
+from tests.cli_people.written import clip, paid, write
 
 SHOUT = {"speaker": "anna", "line": "Cast off!"}
 

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-from cli_people.people import Person
-from server.wire import charges
-
 from ring_mcp.sandbox.server import SandboxServer
+from tests.cli_people.people import Person
+from tests.server.wire import charges
 
 FRAME = {"imagePrompt": "a gull on a mast", "imageResolution": "1k"}
 

@@ -14,8 +14,6 @@ from urllib.request import urlopen
 
 import pytest
 from PIL import Image
-from running import ACTOR, charges, running
-from s3_servers import BUCKET, KEY_ID, SECRET, BucketServer, bucket_server
 
 from ring_mcp.app import App
 from ring_mcp.conductors.results import GenerateImageResult, GenerateVideoResult
@@ -29,6 +27,8 @@ from ring_mcp.storage.base import Address
 from ring_mcp.storage.local import LocalStorage
 from ring_mcp.tools.job_answers import answer
 from ring_mcp.tools.job_list import JobListArguments, list_jobs
+from tests.conductors.running import ACTOR, charges, running
+from tests.s3_servers import BUCKET, KEY_ID, SECRET, BucketServer, bucket_server
 
 
 @pytest.fixture
@@ -198,7 +198,7 @@ async def test_a_result_that_cannot_be_signed_is_delivered_with_a_warning(
     sandbox: SandboxServer, tmp_path: Path
 ) -> None:
     class Unsigned(LocalStorage):
-        async def address(self, url: str) -> Address:
+        async def address(self, url: str, key: str | None = None) -> Address:
             raise StorageError("there are no credentials")
 
     async with running(sandbox, tmp_path) as app:

@@ -9,17 +9,18 @@ import time
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
 from PIL import Image
-from running import ACTOR, charges, job_of, running
 
 from ring_mcp.domain import ImageRequest, JobState, VideoPlan, VideoRequest
 from ring_mcp.errors import CapExceeded, InvalidRequest, StorageError
 from ring_mcp.sandbox.app import XAI_PATH
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.sandbox.settings import DEFAULT_XAI_KEY
+from tests.conductors.running import ACTOR, charges, job_of, running
 
 
 def jpeg(width_px: int = 64, height_px: int = 32, colour: str = "red") -> bytes:
@@ -41,10 +42,10 @@ def file_id(sandbox: SandboxServer) -> str:
     return str(made.json()["data"][0]["file_output"]["file_id"])
 
 
-def sent(sandbox: SandboxServer, path: str) -> dict:
+def sent(sandbox: SandboxServer, path: str) -> dict[str, Any]:
     """The body of the one request to ``path``."""
     [body] = [r["body"] for r in sandbox.state.requests if r["path"].endswith(path)]
-    return body
+    return dict(body)
 
 
 async def test_a_picture_is_edited_keeps_its_ratio_and_has_its_row(sandbox: SandboxServer, tmp_path: Path) -> None:
@@ -208,7 +209,9 @@ async def test_what_a_quote_says_of_given_pictures_is_what_the_provider_bills(
         assert quote.total_usd == Decimal(billed_ticks) / 10**10
         assert result.video is not None
         row = (await app.ledger.records("generated_videos", [result.video.record_id or ""]))[0]
-        assert len(row.get("referenceImages", ())) == len(request_.reference_images)
+        recorded = row.get("referenceImages", [])
+        assert isinstance(recorded, list)
+        assert len(recorded) == len(request_.reference_images)
         assert ("lastFrameUrl" in row) is bool(request_.last_frame_url)
 
 
@@ -301,11 +304,8 @@ async def test_a_kept_picture_cannot_be_asked_for_by_its_name(sandbox: SandboxSe
         (kept,) = (tmp_path / "sandbox" / "spool").glob("input-*")
         name = f"kept:{kept.name.removeprefix('input-')}"
         for field in ("image_url", "last_frame_url", "source_video_url"):
-            stolen = VideoRequest(
-                prompt="x",
-                **{"image_url": "https://example.org/a.jpg", field: name},
-                remaster=field == "source_video_url",
-            )
+            asked: dict[str, Any] = {"image_url": "https://example.org/a.jpg", field: name}
+            stolen = VideoRequest(prompt="x", remaster=field == "source_video_url", **asked)
             with pytest.raises(InvalidRequest, match="cannot be read: give an http"):
                 await app.videos.generate(stolen, actor_id=ACTOR)
         with pytest.raises(InvalidRequest, match=r"referenceImages\[0\] cannot be read: give an http"):

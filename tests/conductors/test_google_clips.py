@@ -9,15 +9,16 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from fake_clock import FakeClock
-from running import ACTOR, LIMIT_S, charges, job_of, running, settled
 
 from ring_mcp.app import App, open_app
 from ring_mcp.config import load_config
 from ring_mcp.domain import ImageRequest, Job, JobState, VideoRequest
 from ring_mcp.errors import InvalidRequest, ModelRetired, ProviderAuthError
+from ring_mcp.jobs.rendering import LOOKS_BEFORE_GONE
 from ring_mcp.ledger.base import JobQuery
 from ring_mcp.sandbox.server import SandboxServer
+from tests.conductors.running import ACTOR, LIMIT_S, charges, job_of, running, settled
+from tests.fake_clock import FakeClock
 
 BOAT = VideoRequest(prompt="a boat turns into the wind", provider="google", duration_s=3)
 
@@ -211,7 +212,7 @@ async def played_out(app: App, clock: FakeClock, job_id: str | None) -> Job:
     """The job at its end, with as much time passing as that takes."""
     async with asyncio.timeout(LIMIT_S):
         while not (job := await job_of(app, job_id)).is_settled:
-            clock.advance(5)
+            clock.advance(60)
             await asyncio.sleep(0.02)
         return job
 
@@ -229,7 +230,7 @@ async def test_only_a_400_that_stays_ends_a_job_that_was_seen_alive(
         job = await played_out(app, clock, result.job_id)
     assert job.state is state
     looks = [r["status"] for r in sandbox.state.requests if "/interactions/" in r["path"]]
-    assert looks.count(400) == (3 if state is JobState.DONE else 4)
+    assert looks.count(400) == (3 if state is JobState.DONE else LOOKS_BEFORE_GONE)
     if state is JobState.EXPIRED:
         assert job.failure is not None
         assert (job.failure.billed, job.failure.retryable) == ("unknown", False)

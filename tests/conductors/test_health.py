@@ -12,9 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_clock import FakeClock
-from ledger_samples import OUTPUT, planned
-from running import ACTOR, running
 
 from ring_mcp.app import open_app
 from ring_mcp.conductors.health import Check, HealthConductor
@@ -26,6 +23,9 @@ from ring_mcp.package_data import data_path
 from ring_mcp.presets import Presets, load_presets
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.storage.local import LocalStorage
+from tests.conductors.running import ACTOR, running
+from tests.fake_clock import FakeClock
+from tests.ledger_samples import OUTPUT, planned
 
 SHIPPED: dict[str, Any] = json.loads(data_path("presets.json").read_text())
 PRESETS = load_presets()

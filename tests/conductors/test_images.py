@@ -8,12 +8,17 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from running import ACTOR, LIMIT_S, charges, job_of, running, settled, spool_is_empty
 
+from ring_mcp.app import open_app
+from ring_mcp.conductors.results import GenerateImageResult
+from ring_mcp.config import load_config
 from ring_mcp.domain import ImageRequest, JobState
 from ring_mcp.errors import CapExceeded, InvalidRequest, ProviderAuthError, StorageError
+from ring_mcp.jobs.storing import MEDIA_GONE_AFTER_S
 from ring_mcp.ledger.base import JobQuery
 from ring_mcp.sandbox.server import SandboxServer
+from tests.conductors.running import ACTOR, LIMIT_S, charges, job_of, running, settled, spool_is_empty
+from tests.fake_clock import FakeClock, HurryingClock
 
 CAT = ImageRequest(prompt="a cat on a wall")
 
@@ -158,9 +163,20 @@ async def test_a_submit_without_an_answer_is_unknown_and_never_sent_again(
 
 
 async def test_a_picture_that_is_gone_does_not_take_the_others_along(sandbox: SandboxServer, tmp_path: Path) -> None:
+    """It is looked for as long as its provider keeps results, and is lost by itself."""
     sandbox.state.faults.add("media_status", path="/media/", times=-1, after=1, status=410)
-    async with running(sandbox, tmp_path) as app:
-        result = await app.images.generate(ImageRequest(prompt="cats", n=2), actor_id=ACTOR)
+    clock = FakeClock()
+    settings = {"RING_SANDBOX": sandbox.url, "RING_STATE_DIR": str(tmp_path)}
+    async with open_app(load_config(settings, folder=tmp_path), clock=clock) as app:
+        opened = await app.images.generate(ImageRequest(prompt="cats", n=2), actor_id=ACTOR, wait_s=0)
+        async with asyncio.timeout(LIMIT_S):
+            while not (job := await job_of(app, opened.job_id)).is_settled:
+                clock.advance(600 if job.state is JobState.STORING else 1)
+                await asyncio.sleep(0.01)
+        assert job.finished_at is not None
+        assert (job.finished_at - job.created_at).total_seconds() >= MEDIA_GONE_AFTER_S
+        result = await app.calls.deliver(job)
+        assert isinstance(result, GenerateImageResult)
         assert result.success
         assert len(result.images) == 1
         assert any("output 2 of 2 is lost" in warning for warning in result.warnings or ())
@@ -202,7 +218,7 @@ async def test_storage_that_comes_back_gets_the_picture_that_was_paid_for(
     sandbox: SandboxServer, tmp_path: Path
 ) -> None:
     sandbox.state.faults.add("ringbase_status", times=5)
-    async with running(sandbox, tmp_path, FILE_BACKEND="ringbase") as app:
+    async with running(sandbox, tmp_path, HurryingClock(), FILE_BACKEND="ringbase") as app:
         result = await app.images.generate(CAT, actor_id=ACTOR)
         assert result.success
         assert result.url is not None

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import charges, running, settled
 
 from ring_mcp.app import App
 from ring_mcp.errors import CapExceeded
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.tools.tool import Caller
+from tests.conductors.running import charges, running, settled
 
 SCRIPT = {
     "schemaVersion": "1.0",

@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ledger_samples import sample_asset, sample_job
-from provenance_samples import signed_jpeg
-from running import ACTOR, running
-from s3_servers import BUCKET, KEY_ID, SECRET, BucketServer, bucket_server
 
 from ring_mcp.app import App
 from ring_mcp.domain import Asset, ImageRequest, JobState, VideoRequest
 from ring_mcp.jobs.sidecars import Parent, Sidecars, sidecar
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.storage.local import LocalStorage
+from tests.conductors.running import ACTOR, running
+from tests.ledger_samples import sample_asset, sample_job
+from tests.provenance_samples import signed_jpeg
+from tests.s3_servers import BUCKET, KEY_ID, SECRET, BucketServer, bucket_server
 
 ON = {"RING_SIDECAR": "on"}
 KITE = ImageRequest(prompt="A kite nobody may read of", aspect_ratio="1:1")
@@ -206,12 +206,13 @@ async def test_putting_a_sidecar_again_after_a_crash_changes_nothing(sandbox: Sa
         assert (path.read_bytes(), path.stat().st_mtime_ns) == before
 
 
-async def test_what_the_provider_wrote_into_a_picture_is_stored_as_it_is(
-    sandbox: SandboxServer, tmp_path: Path
-) -> None:
-    async with running(sandbox, tmp_path, **ON) as app:
+async def test_what_the_provider_wrote_into_a_picture_is_stored_as_it_is(tmp_path: Path) -> None:
+    async with (
+        SandboxServer(settings={"show_prompt": False}) as own_sandbox,
+        running(own_sandbox, tmp_path, **ON) as app,
+    ):
         await app.images.generate(KITE, actor_id=ACTOR)  # now the sandbox has painted this size
-        (painted,) = sandbox.state.folder.rglob("*.jpg")
+        (painted,) = own_sandbox.state.folder.rglob("*.jpg")
         sent = signed_jpeg(painted.read_bytes())
         painted.write_bytes(sent)
         result = await app.images.generate(replace(KITE, prompt="Another"), actor_id=ACTOR)

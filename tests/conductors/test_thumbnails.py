@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from running import ACTOR, charges, job_of, running, settled, spool_is_empty
 
 from ring_mcp.domain import ImageRequest, JobState, MediaFile, Overlay, Thumbnail, VideoRequest
 from ring_mcp.errors import InvalidRequest, ProviderUnavailable
@@ -20,8 +19,9 @@ from ring_mcp.jobs.thumbnails import Thumbnails
 from ring_mcp.media.identify import hash_file, identify
 from ring_mcp.providers.base import Downloaded
 from ring_mcp.sandbox.server import SandboxServer
-from ring_mcp.storage.base import Storage
+from ring_mcp.storage.base import Storage, StoredFile
 from ring_mcp.storage.local import LocalStorage
+from tests.conductors.running import ACTOR, charges, job_of, rendering, running, settled, spool_is_empty
 
 TITLE = Thumbnail(template="title_card", overlays=(Overlay(text="Лодка", role="title"),))
 BOAT = VideoRequest(prompt="a boat turns", duration_s=1, thumbnail=TITLE)
@@ -109,8 +109,8 @@ async def test_an_image_that_is_gone_by_then_gives_way_to_the_clips_own_picture(
     async with running(sandbox, tmp_path) as app:
         still = await app.images.generate(ImageRequest(prompt="a cat", resolution="1k"), actor_id=ACTOR)
         request = VideoRequest(prompt="it yawns", image_url=still.url, duration_s=1, thumbnail=TITLE)
-        handle = await app.videos.generate(request, actor_id=ACTOR, wait_s=0.3)
-        assert handle.state == "rendering"
+        handle = await app.videos.generate(request, actor_id=ACTOR, wait_s=0.0)
+        await rendering(app, handle.job_id)
         Path(still.images[0].local_path or "").unlink()
         sandbox.state.skip(601)
         job = await settled(app, handle.job_id)
@@ -192,8 +192,8 @@ async def test_a_font_that_is_not_there_is_a_warning(sandbox: SandboxServer, tmp
 async def test_a_clip_that_comes_home_after_a_restart_has_its_thumbnail(sandbox: SandboxServer, tmp_path: Path) -> None:
     sandbox.state.configure(render_s=600)
     async with running(sandbox, tmp_path) as app:
-        handle = await app.videos.generate(BOAT, actor_id=ACTOR, wait_s=0.3)
-        assert handle.state == "rendering"
+        handle = await app.videos.generate(BOAT, actor_id=ACTOR, wait_s=0.0)
+        await rendering(app, handle.job_id)
     sandbox.state.skip(601)
     async with running(sandbox, tmp_path) as app:
         await settled(app, handle.job_id)
@@ -219,7 +219,7 @@ async def test_another_thumbnail_is_another_request_and_the_same_one_joins(
 class _Stuck(LocalStorage):
     """Never comes back from a put."""
 
-    async def put(self, key: str, media: MediaFile, metadata: Mapping[str, str]) -> object:  # type: ignore[override]
+    async def put(self, key: str, media: MediaFile, metadata: Mapping[str, str]) -> StoredFile:
         await asyncio.Event().wait()
         raise AssertionError
 

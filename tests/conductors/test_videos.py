@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
-from running import ACTOR, charges, job_of, running, settled
 
 from ring_mcp.domain import ImageRequest, JobState, VideoRequest
 from ring_mcp.errors import CapExceeded, InvalidRequest
 from ring_mcp.ledger.base import JobQuery
 from ring_mcp.sandbox.server import SandboxServer
+from tests.conductors.running import ACTOR, charges, job_of, rendering, running, settled
+from tests.fake_clock import HurryingClock
 
 BOAT = VideoRequest(prompt="a boat turns into the wind", duration_s=2)
 
@@ -188,7 +190,7 @@ async def test_a_clip_arrives_whatever_a_poll_answers_in_passing(
     ],
 )
 async def test_every_bad_end_says_what_happened_and_whether_it_was_billed(
-    sandbox: SandboxServer, tmp_path: Path, fault: str, options: dict[str, str], state: str, code: str, billed: str
+    sandbox: SandboxServer, tmp_path: Path, fault: str, options: dict[str, Any], state: str, code: str, billed: str
 ) -> None:
     sandbox.state.faults.add(fault, path="/videos/", **options)
     async with running(sandbox, tmp_path) as app:
@@ -234,7 +236,7 @@ async def test_progress_is_the_providers_own_and_only_rises(sandbox: SandboxServ
 async def test_a_download_that_breaks_off_is_made_again(sandbox: SandboxServer, tmp_path: Path) -> None:
     sandbox.state.faults.add("media_truncated", times=2)
     sandbox.state.faults.add("media_status", times=1)
-    async with running(sandbox, tmp_path) as app:
+    async with running(sandbox, tmp_path, HurryingClock()) as app:
         assert (await app.videos.generate(BOAT, actor_id=ACTOR)).success
     assert charges(sandbox) == 1
 
@@ -242,9 +244,9 @@ async def test_a_download_that_breaks_off_is_made_again(sandbox: SandboxServer, 
 async def test_a_clip_that_is_on_its_way_goes_on_after_a_restart(sandbox: SandboxServer, tmp_path: Path) -> None:
     sandbox.state.configure(render_s=600)
     async with running(sandbox, tmp_path) as app:
-        handle = await app.videos.generate(BOAT, actor_id=ACTOR, wait_s=0.3)
-        assert handle.success
-        assert (handle.state, handle.video) == ("rendering", None)
+        handle = await app.videos.generate(BOAT, actor_id=ACTOR, wait_s=0.0)
+        assert (handle.success, handle.video) == (True, None)
+        await rendering(app, handle.job_id)
     sandbox.state.skip(601)
     async with running(sandbox, tmp_path) as app:
         assert (await settled(app, handle.job_id)).state is JobState.DONE

@@ -12,9 +12,9 @@ import sys
 
 from ring_mcp.app import open_app
 from ring_mcp.config import load_config
-from ring_mcp.server.files import FileLinks, load_secret
 from ring_mcp.server.http import build_http_app, build_mcp
 from ring_mcp.server.listener import bind, listen
+from ring_mcp.storage.links import FileLinks, load_secret
 from tests.conformance.fixtures import add_fixtures
 
 

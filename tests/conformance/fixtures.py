@@ -323,6 +323,7 @@ def add_fixtures(server: Server[dict[str, Any]]) -> None:
 
     async def list_tools(ctx: Context, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
         listed = await own["tools/list"](ctx, params)
+        assert isinstance(listed, types.ListToolsResult)
         more = [
             types.Tool(name=name, description=f"fixture {name}", input_schema=SCHEMAS.get(name, {"type": "object"}))
             for name in TOOLS
@@ -335,6 +336,7 @@ def add_fixtures(server: Server[dict[str, Any]]) -> None:
 
     async def list_resources(ctx: Context, params: types.PaginatedRequestParams | None) -> types.ListResourcesResult:
         listed = await own["resources/list"](ctx, params)
+        assert isinstance(listed, types.ListResourcesResult)
         more = [
             types.Resource(uri=uri, name=uri, description="a fixture", mime_type=content.mime_type)
             for uri, content in RESOURCES.items()
@@ -345,6 +347,7 @@ def add_fixtures(server: Server[dict[str, Any]]) -> None:
         ctx: Context, params: types.PaginatedRequestParams | None
     ) -> types.ListResourceTemplatesResult:
         listed = await own["resources/templates/list"](ctx, params)
+        assert isinstance(listed, types.ListResourceTemplatesResult)
         template = types.ResourceTemplate(
             uri_template=f"{TEMPLATE_START}{{id}}{TEMPLATE_END}", name="template", mime_type="application/json"
         )

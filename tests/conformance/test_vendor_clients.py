@@ -6,7 +6,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conformance.__main__ import install, vendor_clients
+
+from tests.conformance.__main__ import install, vendor_clients
 
 
 @pytest.mark.conformance

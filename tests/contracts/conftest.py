@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from fake_clock import FakeClock
-from ledger_databases import LedgerDatabase
-from postgres_server import fresh_database, server_url
 
 from ring_mcp.ledger.base import Ledger
+from tests.fake_clock import FakeClock
+from tests.ledger_databases import LedgerDatabase
+from tests.postgres_server import fresh_database, server_url
 
 
 @pytest.fixture(scope="session")

@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from s3_servers import KEY_ID, SECRET, bucket_server
-
 from ring_mcp.domain import MediaFile
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.storage.base import Storage
 from ring_mcp.storage.local import LocalStorage
 from ring_mcp.storage.ringbase import RingbaseStorage
 from ring_mcp.storage.s3 import S3Storage
+from tests.s3_servers import KEY_ID, SECRET, bucket_server
 
 RINGBASE_TOKEN = "sandbox-ringbase-token"
 

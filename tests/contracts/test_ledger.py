@@ -11,12 +11,16 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from fake_clock import START, FakeClock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from ledger_databases import DATABASE_ERRORS, LedgerDatabase
-from ledger_process import other_process
-from ledger_samples import (
+
+from ring_mcp.domain import DRIVEN, TERMINAL, Caps, Failure, Job, JobState, Output, Spend
+from ring_mcp.errors import CapExceeded, InvalidRequest, JobMoved, LedgerError
+from ring_mcp.ledger.base import JobQuery, Ledger
+from tests.fake_clock import START, FakeClock
+from tests.ledger_databases import DATABASE_ERRORS, LedgerDatabase
+from tests.ledger_process import other_process
+from tests.ledger_samples import (
     NO_CAPS,
     PATHS,
     PRICE_USD,
@@ -29,10 +33,6 @@ from ledger_samples import (
     sample_job,
     sample_plan,
 )
-
-from ring_mcp.domain import DRIVEN, TERMINAL, Caps, Failure, Job, JobState, Output, Spend
-from ring_mcp.errors import CapExceeded, InvalidRequest, JobMoved, LedgerError
-from ring_mcp.ledger.base import JobQuery, Ledger
 
 BEING_DRIVEN = [state for state in JobState if state in DRIVEN]
 SETTLED = [state for state in JobState if state not in DRIVEN]
@@ -126,7 +126,7 @@ async def test_what_was_written_reads_back_equal_at_every_step(
     assert await ledger.get(job.id) == job
     while states := next_states(job):
         state = data.draw(st.sampled_from(states))
-        changes = data.draw(happenings)
+        changes: dict[str, Any] = data.draw(happenings)
         if state is JobState.UNKNOWN or state in TERMINAL - {JobState.DONE}:
             changes["failure"] = data.draw(failures)
         if state in TERMINAL:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import string
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from provenance_samples import signed_jpeg
-from s3_servers import KEY_ID, SECRET
-from storage_backends import (
+
+from ring_mcp.errors import StorageError, StorageRefused
+from ring_mcp.sandbox.server import SandboxServer
+from ring_mcp.storage.keys import key_segments
+from tests.contracts.storage_backends import (
     BREAKAGES,
     RINGBASE_TOKEN,
     Backend,
@@ -23,19 +25,11 @@ from storage_backends import (
     ringbase_backend,
     s3_backend,
 )
-
-from ring_mcp.errors import StorageError, StorageRefused
-from ring_mcp.sandbox.server import SandboxServer
-from ring_mcp.storage.keys import key_segments
+from tests.provenance_samples import signed_jpeg
+from tests.s3_servers import KEY_ID, SECRET
 
 KEY = "generated/og/1763622000000-0-0a1b2c3d.png"
 DATA = bytes(range(256)) * 700
-
-
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[SandboxServer]:
-    with SandboxServer() as running:
-        yield running
 
 
 @pytest.fixture(params=["local", "ringbase", "s3"])

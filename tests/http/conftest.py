@@ -1,4 +1,4 @@
-"""One sandbox and one server for each test file; tests that need other settings start their own."""
+"""One server for the folder; tests that need other settings start their own."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from http_reach import TOKENS, HttpRing, environment
-from server.shared_servers import running, sandbox
 
 from ring_mcp.sandbox.server import SandboxServer
+from tests.http.http_reach import TOKENS, HttpRing, environment
 
-__all__ = ["running", "sandbox"]
 
-
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def shared_ring(running: SandboxServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpRing]:
     folder = tmp_path_factory.mktemp("ring")
     env = environment(
@@ -30,11 +27,11 @@ def shared_ring(running: SandboxServer, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture
 def ring(shared_ring: HttpRing, sandbox: SandboxServer) -> HttpRing:
-    """The file's server, with its sandbox reset."""
+    """The folder's server, with its sandbox reset."""
     return shared_ring
 
 
 @pytest.fixture
 def env(sandbox: SandboxServer, tmp_path: Path) -> dict[str, str]:
-    """The environment of a server of this test alone, in ``tmp_path``, against the file's sandbox."""
+    """The environment of a server of this test alone, in ``tmp_path``, against the shared sandbox."""
     return environment(tmp_path, RING_SANDBOX=sandbox.url, RING_MCP_SERVICE_TOKENS=TOKENS)

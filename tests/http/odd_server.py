@@ -15,9 +15,9 @@ from typing import Any
 from ring_mcp.app import open_app
 from ring_mcp.conductors.image import ImageConductor
 from ring_mcp.config import load_config
-from ring_mcp.server.files import FileLinks, load_secret
 from ring_mcp.server.http import build_http_app
 from ring_mcp.server.listener import ImpatientProtocol, bind, listen
+from ring_mcp.storage.links import FileLinks, load_secret
 
 LIMIT_S = 0.4
 SECRET_TEXT = "postgres://user:hunter2@db/ring"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from http_reach import ALICE, API, TOKENS, HttpRing, bearer, environment
 
 from ring_mcp.sandbox.server import SandboxServer
+from tests.http.http_reach import ALICE, API, TOKENS, HttpRing, bearer, environment
 
 PAGE = "https://app.example"
 

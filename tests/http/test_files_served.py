@@ -10,13 +10,14 @@ from urllib.parse import urlsplit
 
 import httpx2
 import pytest
-from http_reach import API, HttpRing, environment, request, status_of
 
 from ring_mcp.domain import MediaFile
 from ring_mcp.errors import StorageError
 from ring_mcp.sandbox.server import SandboxServer
-from ring_mcp.server.files import FileLinks, Files, load_secret
+from ring_mcp.server.files import Files
+from ring_mcp.storage.links import FileLinks, load_secret
 from ring_mcp.storage.local import LocalStorage
+from tests.http.http_reach import API, HttpRing, environment, request, status_of
 
 
 @pytest.fixture(scope="module")

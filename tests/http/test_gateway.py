@@ -8,7 +8,9 @@ from typing import Any
 
 import httpx2
 import pytest
-from http_reach import (
+
+from ring_mcp.sandbox.server import SandboxServer
+from tests.http.http_reach import (
     ALICE,
     API,
     BOB,
@@ -22,8 +24,6 @@ from http_reach import (
     eventually,
     request,
 )
-
-from ring_mcp.sandbox.server import SandboxServer
 
 IMAGES, VIDEOS = f"{API}/images/generate", f"{API}/videos/generate"
 

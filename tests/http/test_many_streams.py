@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from http_reach import ALICE, API, BOB, LONG_S, HttpRing, SseSession, bearer, eventually, request, status_of
 
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.server.rate_limit import MAX_STREAMS, Slots, TooMany
+from tests.http.http_reach import ALICE, API, BOB, LONG_S, HttpRing, SseSession, bearer, eventually, request, status_of
 
 NEEDED_FILES = 2 * MAX_STREAMS
 

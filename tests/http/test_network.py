@@ -11,7 +11,9 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from http_reach import (
+
+from ring_mcp.sandbox.server import SandboxServer
+from tests.http.http_reach import (
     ALICE,
     API,
     LIMIT_S,
@@ -24,8 +26,6 @@ from http_reach import (
     status_of,
     until_closed,
 )
-
-from ring_mcp.sandbox.server import SandboxServer
 
 IMAGES = f"{API}/images/generate"
 JSON = {"Content-Type": "application/json"}
@@ -356,4 +356,4 @@ def test_a_server_on_a_taken_port_says_so(tmp_path: Path, ring: HttpRing) -> Non
         command, env=environment(tmp_path), cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT_S, check=False
     )
     assert ended.returncode == 2
-    assert f"port {port} cannot be listened on" in ended.stderr
+    assert f"port {port} cannot be used" in ended.stderr

@@ -6,9 +6,10 @@ import json
 import socket
 from urllib.parse import quote
 
-from http_reach import ALICE, API, HttpRing, bearer, request, status_of, until_closed
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from tests.http.http_reach import ALICE, API, HttpRing, bearer, request, status_of, until_closed
 
 PATHS = ("/mcp", "/sse/x", "/messages/", "/files/", "/healthz", f"{API}/images/generate", f"{API}/videos/generate")
 READ_PATHS = (f"{API}/jobs", f"{API}/jobs/x", f"{API}/meta/health", f"{API}/openapi.json")

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from http_reach import API, LONG_S, HttpRing, SseSession, charges, eventually
 
 from ring_mcp.sandbox.server import SandboxServer
+from tests.http.http_reach import API, LONG_S, HttpRing, SseSession, charges, eventually
 
-DRAIN_S = 10.0
+DRAIN_S = 30.0
 PROMPT = "made across a restart"
 
 

@@ -4,29 +4,16 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
-from kill_world import KILLS, LedgerKind, MakeWorld, World
-from postgres_server import fresh_database, server_url
 
 from ring_mcp.sandbox.server import SandboxServer
-
-
-@pytest.fixture(scope="session")
-def _one_sandbox() -> Iterator[SandboxServer]:
-    with SandboxServer(settings={"show_prompt": False}) as running:
-        yield running
-
-
-@pytest.fixture
-def sandbox(_one_sandbox: SandboxServer) -> SandboxServer:
-    """The services outside: they outlive every kill."""
-    _one_sandbox.state.reset()
-    return _one_sandbox
+from tests.kill.kill_world import KILLS, LedgerKind, MakeWorld, World
+from tests.postgres_server import fresh_database, server_url
 
 
 @pytest.fixture

@@ -6,10 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from kill_world import World
-from victim import Fate
-
 from ring_mcp.sandbox.state import SandboxState
+from tests.kill.kill_world import World
+from tests.kill.victim import Fate
 
 Kind = Literal["image", "video", "frame"]
 """What is asked for; ``frame`` is a clip whose first frame is made from a prompt."""

@@ -7,13 +7,15 @@ import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
-from kill_client import Reply, Server, ServerDied
-from kill_points import Kind, Point, arguments, frame_of, tool_of
-from kill_world import PAST_EVERY_DEADLINE_S, SHORT_LEASE_S, LedgerKind, MakeWorld, World, until
-from victim import Fate
+
+from tests.kill.kill_client import Reply, Server, ServerDied
+from tests.kill.kill_points import Kind, Point, arguments, frame_of, tool_of
+from tests.kill.kill_world import PAST_EVERY_DEADLINE_S, SHORT_LEASE_S, LedgerKind, MakeWorld, World, until
+from tests.kill.victim import Fate
 
 KILLED = -9
 PLAIN = Fate(lease_s=SHORT_LEASE_S)
@@ -167,7 +169,7 @@ class Deaths:
         if self._point.outcome == "planned":
             await self._go_on_without_the_still(server, request, paid)
         spend = await world.spend()
-        assert (spend.unknown_jobs, spend.month_reserved_usd) == (0, 0)
+        assert (spend.unknown_jobs, spend.month_reserved_usd) == (0, Decimal(0))
 
     async def _go_on_without_the_still(self, server: Server, request: Request, paid: bool) -> None:
         """The clip ends at no cost of its own, and no second still is made."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
-import os
 import sqlite3
 import sys
 import time
@@ -17,9 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import psycopg
-from kill_client import REAL_SERVER, Server
 from psycopg.rows import dict_row
-from victim import Fate
 
 from ring_mcp.clock import SystemClock
 from ring_mcp.config import child_environment
@@ -31,9 +29,11 @@ from ring_mcp.ledger.sqlite import SqliteLedger
 from ring_mcp.sandbox.books import Charge
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.sandbox.settings import DEFAULT_RINGBASE_TOKEN, DEFAULT_XAI_KEY
+from tests.kill.kill_client import REAL_SERVER, Server
+from tests.kill.victim import Fate
 
 LedgerKind = Literal["sqlite", "postgres"]
-HERE = Path(__file__).parent
+ROOT = Path(__file__).parents[2]
 LOOK_S = 0.03
 SETTLE_LIMIT_S = 45.0
 PAST_EVERY_DEADLINE_S = 200.0
@@ -92,7 +92,7 @@ class World:
             RINGBASE_API_URL=sandbox.ringbase_url,
             RINGBASE_API_TOKEN=DEFAULT_RINGBASE_TOKEN,
             VIDEO_GEN_POLL_INTERVAL_MS="100",
-            PYTHONPATH=os.pathsep.join([str(HERE.parents[1]), str(HERE)]),
+            PYTHONPATH=str(ROOT),
             **({"DATABASE_URL": database_url} if database_url else {}),
         )
         self.log = folder / "server.log"
@@ -102,7 +102,7 @@ class World:
         """The real program; with a fate the launcher."""
         arguments: Sequence[str] = REAL_SERVER
         if fate is not None:
-            arguments = (str(HERE / "victim.py"), fate.as_argument())
+            arguments = ("-m", "tests.kill.victim", fate.as_argument())
         server = await Server.start(arguments, self.environment, self.folder, self.log, greet=greet)
         self._servers.append(server)
         return server
@@ -135,14 +135,11 @@ class World:
         path = self.state / "ledger.db"
         if not path.exists():
             return []
-        connection = sqlite3.connect(path, timeout=10.0)
-        try:
-            connection.row_factory = sqlite3.Row
-            if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'media_jobs'").fetchall():
+        with contextlib.closing(sqlite3.connect(path, timeout=10.0)) as file:
+            file.row_factory = sqlite3.Row
+            if not file.execute("SELECT 1 FROM sqlite_master WHERE name = 'media_jobs'").fetchall():
                 return []
-            return [dict(row) for row in connection.execute(sql).fetchall()]
-        finally:
-            connection.close()
+            return [dict(row) for row in file.execute(sql).fetchall()]
 
     def rows(self) -> list[dict[str, Any]]:
         rows = self.query("SELECT * FROM media_jobs ORDER BY created_at, id")

@@ -7,10 +7,10 @@ import random
 import time
 from typing import Any
 
-from kill_client import Reply, Server, ServerDied
-from kill_points import Kind, arguments, frame_of, tool_of
-from kill_world import PAST_EVERY_DEADLINE_S, SHORT_LEASE_S, World
-from victim import Fate
+from tests.kill.kill_client import Reply, Server, ServerDied
+from tests.kill.kill_points import Kind, arguments, frame_of, tool_of
+from tests.kill.kill_world import PAST_EVERY_DEADLINE_S, SHORT_LEASE_S, World
+from tests.kill.victim import Fate
 
 IN_FLIGHT = 10
 ASKED_AGAIN = 3

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from kill_client import END_LIMIT_S, REAL_SERVER
-from kill_world import World
+from tests.kill.kill_client import END_LIMIT_S, REAL_SERVER
+from tests.kill.kill_world import World
 
 CLIPS = 6
 SHORTEST_LIFE_S, LONGEST_LIFE_S = 0.3, 2.0

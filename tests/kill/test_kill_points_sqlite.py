@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from kill_points import FRAME_POINTS, IMAGE_POINTS, POINTS, Kind, Point
-from kill_runs import kill_again_and_again
-from kill_world import KILLS, MakeWorld
+
+from tests.kill.kill_points import FRAME_POINTS, IMAGE_POINTS, POINTS, Kind, Point
+from tests.kill.kill_runs import kill_again_and_again
+from tests.kill.kill_world import KILLS, MakeWorld
 
 CASES = [
     *(("image", point) for point in IMAGE_POINTS),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from kill_client import Reply, Server, ServerDied
-from kill_points import Kind, arguments, frame_of, tool_of
-from kill_world import MakeWorld, World, until
-from victim import Fate
+
+from tests.kill.kill_client import Reply, Server, ServerDied
+from tests.kill.kill_points import Kind, arguments, frame_of, tool_of
+from tests.kill.kill_world import MakeWorld, World, until
+from tests.kill.victim import Fate
 
 STALE_S = 700.0
 """A plan that is this old is not started any more."""

@@ -8,13 +8,13 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from kill_client import Reply, Server
-from kill_points import Kind, arguments, tool_of
-from kill_world import LedgerKind, MakeWorld, World
 
 from ring_mcp.app import open_app
 from ring_mcp.config import load_config
 from ring_mcp.domain import ImageRequest, VideoRequest
+from tests.kill.kill_client import Reply, Server
+from tests.kill.kill_points import Kind, arguments, tool_of
+from tests.kill.kill_world import LedgerKind, MakeWorld, World
 
 AT_ONCE = 20
 ALLOWED = 3

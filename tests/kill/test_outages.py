@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kill_client import Server
-from kill_points import RINGBASE, Kind, arguments, tool_of
-from kill_world import PAST_EVERY_DEADLINE_S, SHORT_LEASE_S, LedgerKind, MakeWorld, World, until
-from postgres_server import PostgresServer, fresh_database
-from victim import Fate
 
 from ring_mcp.ledger.postgres import migrate
 from ring_mcp.sandbox.server import SandboxServer
+from tests.kill.kill_client import Server
+from tests.kill.kill_points import RINGBASE, Kind, arguments, tool_of
+from tests.kill.kill_world import PAST_EVERY_DEADLINE_S, SHORT_LEASE_S, LedgerKind, MakeWorld, World, until
+from tests.kill.victim import Fate
+from tests.postgres_server import PostgresServer, fresh_database
 
 BOTH = ["sqlite", "postgres"]
 UPLOAD = "/ringbase/api/v1/upload"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from kill_world import KILLS, MakeWorld
-from random_kills import RandomKills
+
+from tests.kill.kill_world import KILLS, MakeWorld
+from tests.kill.random_kills import RandomKills
 
 
 @pytest.mark.kill

@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Callable
 
 import pytest
-from kill_world import KILLS, MakeWorld
-from script_kills import DONE, ScriptKills, ScriptRuns
+
+from tests.kill.kill_world import KILLS, MakeWorld
+from tests.kill.script_kills import DONE, ScriptKills, ScriptRuns
 
 
 @pytest.mark.kill

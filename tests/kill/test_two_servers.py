@@ -7,10 +7,11 @@ import signal
 from typing import Any
 
 import pytest
-from kill_client import Reply, Server
-from kill_points import RINGBASE, Kind, arguments, tool_of
-from kill_world import PAST_EVERY_DEADLINE_S, LedgerKind, MakeWorld, World, until
-from victim import Fate
+
+from tests.kill.kill_client import Reply, Server
+from tests.kill.kill_points import RINGBASE, Kind, arguments, tool_of
+from tests.kill.kill_world import PAST_EVERY_DEADLINE_S, LedgerKind, MakeWorld, World, until
+from tests.kill.victim import Fate
 
 LEASE_S = 1.5
 AWAKE = Fate(lease_s=LEASE_S, beat_s=0.3)

@@ -205,7 +205,7 @@ async def _serve(config: Config, wire: int, fate: Fate) -> None:
             identify=lambda ctx: config.actor_id,
             links=config.result_links,
         )
-        await serve_stdio(server, wire, closing=stack.aclose)
+        await serve_stdio(server, wire, closing=stack.aclose, drain_s=config.drain_s)
 
 
 def main() -> None:

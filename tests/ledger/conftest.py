@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ledger_databases import LedgerDatabase
-from postgres_server import fresh_database, server_url
+
+from tests.ledger_databases import LedgerDatabase
+from tests.postgres_server import fresh_database, server_url
 
 
 @pytest.fixture(scope="session")

@@ -13,16 +13,16 @@ from typing import TypeVar
 
 import psycopg
 import pytest
-from fake_clock import START, FakeClock
-from ledger_databases import LedgerDatabase
-from ledger_process import other_process
-from ledger_samples import NO_CAPS, PRICE_USD, audit_row, carried, left_behind, opened, planned
-from postgres_server import PostgresServer, fresh_database, with_database
 
-from ring_mcp.domain import JobState
+from ring_mcp.domain import Caps, JobState
 from ring_mcp.errors import CapExceeded, JobMoved, LedgerBehind, LedgerError
-from ring_mcp.ledger.base import Caps, JobQuery
+from ring_mcp.ledger.base import JobQuery
 from ring_mcp.ledger.postgres import PostgresLedger, migrate
+from tests.fake_clock import START, FakeClock
+from tests.ledger_databases import LedgerDatabase
+from tests.ledger_process import other_process
+from tests.ledger_samples import NO_CAPS, PRICE_USD, audit_row, carried, left_behind, opened, planned
+from tests.postgres_server import PostgresServer, fresh_database, with_database
 
 T = TypeVar("T")
 
@@ -50,7 +50,7 @@ def own_server() -> Iterator[PostgresServer]:
     server.close()
 
 
-async def until(look: Callable[[], Awaitable[T]], limit_s: float = LIMIT_S) -> T:
+async def until(look: Callable[[], Awaitable[T | None]], limit_s: float = LIMIT_S) -> T:
     """What ``look`` answers, as soon as it is anything."""
 
     async def looking() -> T:

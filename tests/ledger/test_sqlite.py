@@ -11,15 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from fake_clock import START, FakeClock
-from ledger_databases import LedgerDatabase
-from ledger_process import OtherProcess, other_process
-from ledger_samples import NO_CAPS, audit_row, carried, opened, planned
 
 from ring_mcp.domain import JobState
 from ring_mcp.errors import LedgerError
 from ring_mcp.ledger.base import JobQuery
 from ring_mcp.ledger.sqlite import SqliteLedger
+from tests.fake_clock import START, FakeClock
+from tests.ledger_databases import LedgerDatabase
+from tests.ledger_process import OtherProcess, other_process
+from tests.ledger_samples import NO_CAPS, audit_row, carried, opened, planned
 
 PAGE_BYTES = 4096
 LIMIT_S = 60.0

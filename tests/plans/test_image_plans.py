@@ -140,7 +140,7 @@ MODELS = [name for name, model in PRESETS.image_models.items() if not model.is_r
 @pytest.mark.parametrize("field", ["aspectRatio", "resolution"])
 def test_a_wrong_shape_is_told_with_everything_that_the_model_takes(name: str, field: str) -> None:
     model = PRESETS.image_models[name]
-    asked = {"aspect_ratio": "7:5"} if field == "aspectRatio" else {"resolution": "8k"}
+    asked: dict[str, Any] = {"aspect_ratio": "7:5"} if field == "aspectRatio" else {"resolution": "8k"}
     allowed = model.aspect_ratios if field == "aspectRatio" else model.resolutions
     message = refusal(provider=model.provider, model=name, **asked)
     got = next(iter(asked.values()))
@@ -300,7 +300,7 @@ def test_the_list_price_is_the_price_of_one_times_their_number_for_every_way_to_
             assert made.list_usd == made.estimated_usd == Decimal(usd) * n + sum(each.total_usd for each in more)
             tokens = raw["prices"].get("millionTokensUsd")
             assert [each.unit_usd for each in more] == ([Decimal(tokens["input"]) / 10**6] if tokens else [])
-            assert (line.unit_usd, line.count, line.as_of) == (Decimal(usd), n, raw["prices"]["asOf"])
+            assert (line.unit_usd, line.count, line.as_of) == (Decimal(usd), Decimal(n), raw["prices"]["asOf"])
             assert name in line.what
             assert resolution in line.what
 
@@ -379,7 +379,7 @@ def test_quality_and_every_picture_given_have_their_price(
          f"model {XAI_OLD} has no quality to choose; leave quality out, or use {XAI}"),
         ({"quality": "low", "provider": "google"}, f"model {GOOGLE} has no quality to choose"),
         ({"reference_images": (PICTURE,) * 6},
-         f"model {XAI} takes at most 5 reference images, got 6; possible are 5 with {XAI}, 3 with {XAI_OLD}"),
+         f"model {XAI} takes at most 5 reference images, got 6; the limits are 5 with {XAI}, 3 with {XAI_OLD}"),
         ({"reference_images": (PICTURE,) * 4, "model": XAI_OLD}, f"model {XAI_OLD} takes at most 3 reference images"),
         ({"reference_images": (PICTURE,), "provider": "google"}, f"model {GOOGLE} takes no reference images, got 1"),
         ({"reference_images": (PICTURE,) * 2, "aspect_ratio": "7:3"}, "aspectRatio must be one of"),

@@ -6,10 +6,11 @@ from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from itertools import product
+from typing import Any
 
 import pytest
 
-from ring_mcp.domain import Overlay, Thumbnail, VideoRequest
+from ring_mcp.domain import Overlay, Thumbnail, VideoPlan, VideoRequest
 from ring_mcp.errors import InvalidRequest, ModelRetired
 from ring_mcp.plans.image import ImageSettings
 from ring_mcp.plans.video import VideoSettings, plan_video, resolve_effective_quality_mode
@@ -25,7 +26,7 @@ URL = "https://example.com/a.jpg"
 CLIP = "https://example.com/a.mp4"
 
 
-def plan(**fields):
+def plan(**fields: Any) -> VideoPlan:
     return plan_video(VideoRequest(**{"prompt": "x", **fields}), SETTINGS, PRESETS, TODAY)
 
 
@@ -75,7 +76,7 @@ def test_the_effective_mode_follows_rings_rules(mode: str, has_image: bool, way:
     ],
 )  # fmt: skip
 def test_model_resolution_rings_estimate_and_the_list_price(
-    fields: dict, model: str, resolution: str | None, estimated: str, listed: str
+    fields: dict[str, Any], model: str, resolution: str | None, estimated: str, listed: str
 ) -> None:
     made = plan(**fields)
     assert (made.model, made.resolution) == (model, resolution)
@@ -101,7 +102,7 @@ def test_model_resolution_rings_estimate_and_the_list_price(
         ({"first_frame_prompt": "x", "image_model": "grok-2-image"}, "use grok-imagine-image-2.0 instead"),
     ],
 )
-def test_what_cannot_be_done_is_refused_with_what_can(fields: dict, text: str) -> None:
+def test_what_cannot_be_done_is_refused_with_what_can(fields: dict[str, Any], text: str) -> None:
     with pytest.raises((InvalidRequest, ModelRetired), match=text):
         plan(**fields)
 
@@ -116,7 +117,7 @@ def test_what_cannot_be_done_is_refused_with_what_can(fields: dict, text: str) -
         ({"purpose": "my clip"}, "purpose is stored as 'my_clip'"),
     ],
 )
-def test_what_is_not_used_is_said(fields: dict, text: str) -> None:
+def test_what_is_not_used_is_said(fields: dict[str, Any], text: str) -> None:
     assert any(text in warning for warning in plan(**fields).warnings)
 
 
@@ -198,7 +199,14 @@ REFERENCES = (URL, "file_1", "data:image/png;base64,AAAA")
     ],
 )  # fmt: skip
 def test_every_input_has_its_price_and_the_estimate_stays_rings(
-    fields: dict, kind: str, mode: str, model: str, resolution: str | None, duration_s: int, estimated: str, listed: str
+    fields: dict[str, Any],
+    kind: str,
+    mode: str,
+    model: str,
+    resolution: str | None,
+    duration_s: int,
+    estimated: str,
+    listed: str,
 ) -> None:
     made = plan(**fields)
     assert (made.generation_kind, made.quality_mode, made.model) == (kind, mode, model)
@@ -210,7 +218,7 @@ def test_every_input_has_its_price_and_the_estimate_stays_rings(
     ("fields", "text"),
     [
         ({"reference_images": (URL,) * 8},
-         "model grok-imagine-video takes at most 7 reference images, got 8; possible are 7 with grok-imagine-video, "
+         "model grok-imagine-video takes at most 7 reference images, got 8; the limits are 7 with grok-imagine-video, "
          "14 with grok-imagine-video-1.5"),
         ({"reference_images": (URL,), "model": "grok-imagine-video-1.5-lite"},
          "model grok-imagine-video-1.5-lite takes no reference images, got 1"),
@@ -237,7 +245,7 @@ def test_every_input_has_its_price_and_the_estimate_stays_rings(
          "grok-imagine-video-1.5 cannot extend a clip; leave model out, or use grok-imagine-video"),
     ],
 )  # fmt: skip
-def test_what_no_model_takes_is_refused_with_what_is_possible(fields: dict, text: str) -> None:
+def test_what_no_model_takes_is_refused_with_what_is_possible(fields: dict[str, Any], text: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         plan(**fields)
     assert text in caught.value.message
@@ -295,7 +303,7 @@ def test_a_model_that_will_go_is_asked_until_it_is_redirected_and_its_successor_
         ({"persist": False, "thumbnail": Thumbnail()}, "thumbnail has no effect with persistToFilebase: false"),
     ],
 )
-def test_what_would_change_nothing_of_a_paid_clip_is_refused_by_its_name(fields: dict, text: str) -> None:
+def test_what_would_change_nothing_of_a_paid_clip_is_refused_by_its_name(fields: dict[str, Any], text: str) -> None:
     with pytest.raises(InvalidRequest, match=text):
         plan(**fields)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-LIMIT_S = 10.0
+LIMIT_S = 60.0
 CHUNK = bytes(256 * 1024)
 
 

@@ -12,8 +12,12 @@ import httpx2
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from provider_samples import KEY, MEDIA_LIMIT_BYTES, connected, full_disk, plain, xai_images
-from raw_server import (
+
+from ring_mcp.domain import Output
+from ring_mcp.errors import JobExpired, ProviderBadReply, ProviderError, ProviderUnavailable
+from ring_mcp.providers.http import ProviderHttp
+from tests.providers.provider_samples import KEY, MEDIA_LIMIT_BYTES, connected, full_disk, plain, xai_images
+from tests.providers.raw_server import (
     RawServer,
     Script,
     answering,
@@ -23,10 +27,6 @@ from raw_server import (
     saying,
     streaming,
 )
-
-from ring_mcp.domain import Output
-from ring_mcp.errors import JobExpired, ProviderBadReply, ProviderError, ProviderUnavailable
-from ring_mcp.providers.http import ProviderHttp
 
 PICTURE = bytes(range(256)) * 40
 MIB = 1024 * 1024

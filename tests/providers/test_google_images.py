@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from provider_samples import NOW, image_plan, is_one_line, reply
 
 from ring_mcp.domain import ImagePlan, Output
 from ring_mcp.errors import (
@@ -28,6 +27,7 @@ from ring_mcp.errors import (
 from ring_mcp.providers.base import Finished
 from ring_mcp.providers.google.images import read_reply, requests_of, together
 from ring_mcp.providers.google.replies import cost_usd, error_of
+from tests.providers.provider_samples import NOW, image_plan, is_one_line, reply
 
 MODEL = "gemini-nano-banana-2.1"
 PRICES = {"input": Decimal("1.50"), "text": Decimal("7.50"), "image": Decimal("30")}
@@ -44,7 +44,7 @@ ONE = Output(url="data:;base64,aGVsbG8=", content_type="image/jpeg")
 
 
 def plan(**changes: Any) -> ImagePlan:
-    return image_plan(**{"model": MODEL, "deferred": False} | changes)
+    return image_plan(**{"model": MODEL, "deferred": False, **changes})
 
 
 def answer(*parts: Any, usage: Any = USAGE, **candidate: Any) -> dict[str, Any]:

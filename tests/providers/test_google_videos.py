@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from provider_samples import NOW, is_one_line, reply
 
 from ring_mcp.domain import PriceLine, VideoPlan
 from ring_mcp.errors import (
@@ -26,6 +25,7 @@ from ring_mcp.errors import (
 )
 from ring_mcp.providers.base import Finished, Inputs, Running
 from ring_mcp.providers.google.videos import read_check, read_submit, submit_body
+from tests.providers.provider_samples import NOW, is_one_line, reply
 
 PRICES = {"input": Decimal("1.50"), "text": Decimal("9"), "video": Decimal("12")}
 URL = "https://generativelanguage.googleapis.com/v1beta/files/abc:download?alt=media"

@@ -13,11 +13,11 @@ import httpx2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from provider_samples import InstantClock
-from provider_samples import connected as connect
 
 from ring_mcp.errors import ProviderBadReply, ProviderUnavailable
 from ring_mcp.providers.guard import is_public, public_addresses
+from tests.providers.provider_samples import InstantClock
+from tests.providers.provider_samples import connected as connect
 
 T = TypeVar("T")
 

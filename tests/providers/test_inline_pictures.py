@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from provider_samples import full_disk, image_plan, plain, xai_images
-from raw_server import LIMIT_S, RawServer, answering, http
 
 from ring_mcp.domain import Output
 from ring_mcp.errors import ProviderBadReply, ProviderError
 from ring_mcp.providers.base import Finished, Inputs
+from tests.providers.provider_samples import full_disk, image_plan, plain, xai_images
+from tests.providers.raw_server import LIMIT_S, RawServer, answering, http
 
 ONE, TWO = b"\xff\xd8\xff one" * 1000, b"\xff\xd8\xff two" * 1000
 USAGE = {"usage": {"cost_in_usd_ticks": 400_000_000}}

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from provider_samples import InstantClock, is_one_line, plain, reply
-from raw_server import RawServer, answering, http
 
 from ring_mcp.errors import ProviderAuthError, ProviderBadReply, ProviderError, ProviderUnavailable
 from ring_mcp.providers.base import ListedModel
 from ring_mcp.providers.google.models import GoogleModels, read_page
 from ring_mcp.providers.http import ProviderHttp
 from ring_mcp.providers.xai.models import XaiModels, read_models
+from tests.providers.provider_samples import InstantClock, is_one_line, plain, reply
+from tests.providers.raw_server import RawServer, answering, http
 
 TIERS = [
     {"quality": "low", "resolution": "1k", "price_per_image": 400_000_000},

@@ -12,20 +12,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from provider_samples import KEY, NOW, InstantClock, connected, image_plan, judge, xai_images
-from raw_server import (
-    LIMIT_S,
-    Connection,
-    RawServer,
-    Script,
-    answering,
-    closing_unread,
-    http,
-    resetting,
-    saying,
-    silent,
-    streaming,
-)
 
 from ring_mcp.errors import (
     ContentRefused,
@@ -41,6 +27,21 @@ from ring_mcp.errors import (
 from ring_mcp.providers.base import Finished, Inputs, Running
 from ring_mcp.providers.google.images import GoogleImages
 from ring_mcp.providers.http import MAX_REPLY_BYTES, ProviderHttp, Reply
+from tests.fake_clock import let_pass
+from tests.providers.provider_samples import KEY, NOW, InstantClock, connected, image_plan, judge, xai_images
+from tests.providers.raw_server import (
+    LIMIT_S,
+    Connection,
+    RawServer,
+    Script,
+    answering,
+    closing_unread,
+    http,
+    resetting,
+    saying,
+    silent,
+    streaming,
+)
 
 HANDLE = http(200, {"request_id": "r-1"})
 TOO_MANY = {"code": "resource-exhausted", "error": "Too many requests for team 5a0db0c5 and model x."}
@@ -52,6 +53,14 @@ async def post(provider_http: ProviderHttp, deadline_s: float = LIMIT_S) -> Repl
     return await provider_http.post_paid(
         "images/generations", {"prompt": "a lighthouse"}, deadline_s=deadline_s, judge=judge, timed_out=TIMED_OUT
     )
+
+
+async def post_until_the_deadline(provider_http: ProviderHttp, strikes_after: asyncio.Event) -> Reply:
+    """A call whose time is up as soon as that has happened, however slow the machine is."""
+    call = asyncio.create_task(post(provider_http))
+    await asyncio.wait_for(strikes_after.wait(), LIMIT_S)
+    let_pass(LIMIT_S)
+    return await asyncio.wait_for(call, LIMIT_S)
 
 
 def free_port() -> int:
@@ -145,7 +154,7 @@ async def test_a_deadline_that_strikes_while_a_rate_limit_is_waited_out_bills_no
     limited = http(429, TOO_MANY, retry_after="50")
     async with RawServer(answering(limited, HANDLE)) as server, connected(server.url, clock) as provider_http:
         with pytest.raises(RateLimited, match="Too many requests for team") as caught:
-            await post(provider_http, deadline_s=0.3)
+            await post_until_the_deadline(provider_http, clock.asleep)
     assert (caught.value.billed, caught.value.retry_after_s) == ("no", 50.0)
     assert len(server.posts) == 1
 
@@ -154,7 +163,7 @@ async def test_a_deadline_that_strikes_between_two_attempts_to_connect_bills_not
     clock = StandingClock()
     async with connected(f"http://127.0.0.1:{free_port()}", clock) as provider_http:
         with pytest.raises(ProviderUnavailable, match="no connection") as caught:
-            await post(provider_http, deadline_s=0.3)
+            await post_until_the_deadline(provider_http, clock.asleep)
     assert caught.value.billed == "no"
 
 
@@ -256,21 +265,24 @@ def test_wherever_an_answer_is_cut_off_there_is_exactly_one_request(answer: byte
 async def test_a_request_that_outlives_its_deadline_is_aborted_and_the_server_sees_it() -> None:
     async with RawServer(silent) as server, connected(server.url) as provider_http:
         with pytest.raises(OutcomeUnknown, match=TIMED_OUT) as caught:
-            await post(provider_http, deadline_s=0.3)
+            await post_until_the_deadline(provider_http, server.request_came)
         await asyncio.wait_for(server.client_left.wait(), LIMIT_S)
     assert caught.value.billed == "unknown"
     assert len(server.posts) == 1
 
 
 async def test_an_answer_that_trickles_in_is_aborted_by_the_deadline_too() -> None:
+    began = asyncio.Event()
+
     async def trickle(connection: Connection) -> None:
         await connection.request()
         await connection.send(HEAD + b'content-length: 21\r\n\r\n{"req')
+        began.set()
         await connection.until_client_leaves()
 
     async with RawServer(trickle) as server, connected(server.url) as provider_http:
         with pytest.raises(OutcomeUnknown, match=TIMED_OUT):
-            await post(provider_http, deadline_s=0.3)
+            await post_until_the_deadline(provider_http, began)
         await asyncio.wait_for(server.client_left.wait(), LIMIT_S)
     assert len(server.posts) == 1
 

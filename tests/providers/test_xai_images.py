@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from provider_samples import NOW, image_plan, is_one_line, reply
 
 from ring_mcp.domain import ImagePlan, Output
 from ring_mcp.errors import (
@@ -28,6 +27,7 @@ from ring_mcp.errors import (
 from ring_mcp.providers.base import Accepted, Finished, Inputs, Running
 from ring_mcp.providers.http import Reply
 from ring_mcp.providers.xai.images import read_check, read_submit, submit_request
+from tests.providers.provider_samples import NOW, image_plan, is_one_line, reply
 
 URL = "https://imgen.x.ai/xai-imgen/xai-tmp-imgen-1.jpg"
 ITEM = {"url": URL, "mime_type": "image/jpeg"}

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from provider_samples import NOW, is_one_line, reply
 
 from ring_mcp.errors import (
     Billed,
@@ -30,6 +29,7 @@ from ring_mcp.errors import (
 )
 from ring_mcp.providers.http import Reply, retry_after_s
 from ring_mcp.providers.xai.replies import billed_usd, error_of, failed_job, progress_of
+from tests.providers.provider_samples import NOW, is_one_line, reply
 
 WHAT = "image generation"
 HTML = (

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from provider_samples import NOW, is_one_line, reply
 
 from ring_mcp.domain import Output, PriceLine, VideoPlan
 from ring_mcp.errors import (
@@ -26,6 +25,7 @@ from ring_mcp.errors import (
 from ring_mcp.providers.base import Accepted, Finished, Inputs, Running
 from ring_mcp.providers.http import Reply
 from ring_mcp.providers.xai.videos import read_check, read_submit, submit_request
+from tests.providers.provider_samples import NOW, is_one_line, reply
 
 URL = "https://vidgen.x.ai/xai-vidgen-bucket/xai-video-1.mp4"
 VIDEO = {"url": URL, "duration": 6, "respect_moderation": True}

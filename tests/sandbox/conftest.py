@@ -1,4 +1,4 @@
-"""One sandbox for each test file, as new before every test; real sockets throughout."""
+"""A sandbox as it is without settings, as new before every test; real sockets throughout."""
 
 from __future__ import annotations
 
@@ -7,27 +7,22 @@ from typing import Any
 
 import httpx2
 import pytest
-from foreign_storage import Bucket
 
 from ring_mcp.sandbox.server import SandboxServer
+from tests.sandbox.foreign_storage import Bucket
 
 XAI_KEY = "sandbox-xai-key"
 RINGBASE_TOKEN = "sandbox-ringbase-token"
 
 # Everything is plain HTTP on the loopback interface; loading certificates takes 25 ms for each client.
-PLAIN: dict[str, Any] = {"verify": False, "trust_env": False, "timeout": 10.0}
+PLAIN: dict[str, Any] = {"verify": False, "trust_env": False, "timeout": 60.0}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def running() -> Iterator[SandboxServer]:
-    with SandboxServer() as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def sandbox(running: SandboxServer) -> SandboxServer:
-    running.state.reset()
-    return running
+    """One that paints prompts, too."""
+    with SandboxServer() as server:
+        yield server
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from typing import Any
 import httpx2
 import pytest
 from PIL import Image
-from sandbox.conftest import PLAIN
 
 from ring_mcp.sandbox.server import SandboxServer
+from tests.sandbox.conftest import PLAIN
 
 KEY = "sandbox-google-key"
 MODEL = "gemini-nano-banana-2.1"

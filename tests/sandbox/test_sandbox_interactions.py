@@ -9,9 +9,9 @@ from typing import Any
 
 import httpx2
 import pytest
-from sandbox.conftest import PLAIN
 
 from ring_mcp.sandbox.server import SandboxServer
+from tests.sandbox.conftest import PLAIN
 
 KEY = "sandbox-google-key"
 

@@ -10,6 +10,7 @@ import httpx2
 import pytest
 
 from ring_mcp.sandbox.server import SandboxServer
+from tests.server.wire import eventually
 
 IMAGE = {"model": "grok-imagine-image", "prompt": "a lighthouse"}
 
@@ -206,7 +207,7 @@ def test_a_stalled_call_is_billed_while_the_client_still_waits(sandbox: SandboxS
     with pytest.raises(httpx2.ReadTimeout):
         xai.post("/images/generations", json=IMAGE, timeout=0.3)
 
-    assert len(sandbox.state.books.charges()) == 1
+    eventually("it is billed", lambda: len(sandbox.state.books.charges()) == 1)
 
 
 def test_a_slow_reply_comes_in_the_end(sandbox: SandboxServer, xai: httpx2.Client) -> None:

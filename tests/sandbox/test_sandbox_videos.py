@@ -11,10 +11,10 @@ from typing import Any
 import av
 import httpx2
 import pytest
-from foreign_storage import Bucket
 from PIL import Image
 
 from ring_mcp.sandbox.server import SandboxServer
+from tests.sandbox.foreign_storage import Bucket
 
 V1 = {"model": "grok-imagine-video", "prompt": "a fox in the snow", "duration": 1}
 V15 = V1 | {"model": "grok-imagine-video-1.5"}
@@ -42,7 +42,7 @@ def made(xai: httpx2.Client, body: dict[str, Any], endpoint: str = "generations"
 
 def clip(xai: httpx2.Client, url: str) -> tuple[int, int, float, list[str]]:
     """Width, height, seconds and codecs of a clip."""
-    with av.open(io.BytesIO(xai.get(url).content)) as container:
+    with av.open(io.BytesIO(xai.get(url).content), "r") as container:
         video = container.streams.video[0]
         assert video.duration is not None
         assert video.time_base is not None
@@ -96,7 +96,7 @@ def test_a_clip_has_the_asked_shape(xai: httpx2.Client, ratio: str, resolution: 
 
 def test_a_clip_moves(xai: httpx2.Client) -> None:
     url = made(xai, V1)["video"]["url"]
-    with av.open(io.BytesIO(xai.get(url).content)) as container:
+    with av.open(io.BytesIO(xai.get(url).content), "r") as container:
         frames = [bytes(frame.planes[0]) for frame in container.decode(video=0)]
 
     assert len(set(frames)) == len(frames)
@@ -228,7 +228,7 @@ def test_a_picture_gives_the_clip_its_shape_whatever_ratio_is_asked(xai: httpx2.
 
 def test_a_picture_is_seen_in_the_clip(xai: httpx2.Client) -> None:
     url = made(xai, V1 | {"input_reference": {"url": picture()}})["video"]["url"]
-    with av.open(io.BytesIO(xai.get(url).content)) as container:
+    with av.open(io.BytesIO(xai.get(url).content), "r") as container:
         frame: Any = next(iter(container.decode(video=0)))
 
     red, green, _ = frame.to_image().getpixel((240, 100))

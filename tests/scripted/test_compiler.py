@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from scripted.scripts import WHOLE, requests, script
 
 from ring_mcp.errors import InvalidRequest
 from ring_mcp.scripted.compiler import CLOSING, Remaster, compile_clip, scene_prompt
 from ring_mcp.scripted.schema import ScriptRequest
 from ring_mcp.tools.video_create import VideoCreateArguments
+from tests.scripted.scripts import WHOLE, requests, script
 
 ANNA = "a tall woman in a red coat, forty years old"
 SAILOR = "a weathered sailor with a white beard. He limps"

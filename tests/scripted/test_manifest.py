@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_clock import FakeClock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +18,7 @@ from ring_mcp.clock import SystemClock
 from ring_mcp.errors import InvalidRequest, RingError
 from ring_mcp.scripted.clips import ClipRun, manifest_fields
 from ring_mcp.scripted.manifest import Manifest, merged
+from tests.fake_clock import FakeClock
 
 MODES = ("draft", "draft_i2v", "production", "production_i2v")
 NOT_MANIFESTS = [
@@ -118,7 +118,7 @@ def test_a_later_success_clears_the_old_error_and_a_later_error_stands(opened: O
 
 
 def test_version_2_is_read_and_written_as_3_with_all_that_others_put_there(opened: Opened) -> None:
-    foreign = {
+    foreign: dict[str, Any] = {
         "version": 2,
         "editor": {"zoom": 2, "name": "Їжак \ud800"},
         "clips": [

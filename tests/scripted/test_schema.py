@@ -10,13 +10,13 @@ import jsonschema
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scripted.scripts import WHOLE
 
 from ring_mcp.domain.reading import MAX_PROBLEMS
 from ring_mcp.errors import InvalidRequest
 from ring_mcp.scripted.compiler import compile_clip
 from ring_mcp.scripted.reading import MAX_FILE_BYTES
 from ring_mcp.scripted.schema import parse_script, read_script, script_schema
+from tests.scripted.scripts import WHOLE
 
 CLIP = {"id": "a", "duration": 6, "prompt": "x"}
 CLIP_FIELDS = "id, duration, aspectRatio, prompt, firstFrame, scene, video, thumbnail, remaster"
@@ -44,12 +44,12 @@ def overlay(**changes: Any) -> dict[str, Any]:
     return clip(thumbnail={"enabled": True, "overlays": [{"text": "x", **changes}]})
 
 
-REFUSED = [
+REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"schemaVersion": "2.0"}, 'schemaVersion must be "1.0", the only one that is known here'),
     ({"schemaVersion": 1.0}, 'schemaVersion must be "1.0", the only one that is known here'),
     ({"requestId": ""}, "requestId is required"),
     ({"requestId": "r" * 201}, "requestId: String should have at most 200 characters"),
-    ({"clips": []}, "clips: needs one clip at least"),
+    ({"clips": []}, "clips: needs at least one clip"),
     ({"clips": {}}, "clips: must be a list"),
     ({"clips": [7]}, "clips[0]: must be an object"),
     (clip(duration=0), "clips[0].duration: Input should be greater than or equal to 1"),
@@ -166,7 +166,7 @@ def test_all_problems_are_told_at_once() -> None:
 
 
 def test_clips_last_as_long_as_the_default_says_where_they_do_not_say_it_themselves() -> None:
-    content = {
+    content: dict[str, Any] = {
         "schemaVersion": "1.0",
         "requestId": "r",
         "defaults": {"duration": 4},

@@ -1,4 +1,4 @@
-"""One sandbox and one server for each test file; tests that end a server start their own."""
+"""One server for each folder of tests; tests that end a server start their own."""
 
 from __future__ import annotations
 
@@ -6,26 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from server.wire import RingProcess, environment
 
 from ring_mcp.sandbox.server import SandboxServer
+from tests.server.wire import RingProcess, environment
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[SandboxServer]:
-    # Without the prompt on it each size of picture is painted once.
-    with SandboxServer(settings={"show_prompt": False}) as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def sandbox(running: SandboxServer) -> SandboxServer:
-    """The file's sandbox, with all switches as at its start."""
-    running.state.reset()
-    return running
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def shared_ring(running: SandboxServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RingProcess]:
     folder = tmp_path_factory.mktemp("ring")
     with RingProcess(environment(folder, RING_SANDBOX=running.url), folder) as ring:
@@ -34,11 +20,11 @@ def shared_ring(running: SandboxServer, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture
 def ring(shared_ring: RingProcess, sandbox: SandboxServer) -> RingProcess:
-    """The file's server, with its sandbox reset."""
+    """The folder's server, with its sandbox reset."""
     return shared_ring
 
 
 @pytest.fixture
 def env(sandbox: SandboxServer, tmp_path: Path) -> dict[str, str]:
-    """The environment of a server of this test alone, in ``tmp_path``, against the file's sandbox."""
+    """The environment of a server of this test alone, in ``tmp_path``, against the shared sandbox."""
     return environment(tmp_path, RING_SANDBOX=sandbox.url)

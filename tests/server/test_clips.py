@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from server.wire import RingProcess, SdkClient, charges, environment
 
 from ring_mcp.sandbox.server import SandboxServer
+from tests.server.wire import RingProcess, SdkClient, charges, environment, eventually, text_of
 
 PACE = {"VIDEO_GEN_POLL_INTERVAL_MS": "30"}
 
@@ -39,15 +39,19 @@ def test_a_clip_that_takes_longer_than_the_wait_is_a_handle_and_then_the_clip(
     waiting = handle.structured_content["data"]
     assert waiting["state"] in ("planned", "submitting", "rendering")
     assert "video" not in waiting
-    assert f"Call ring-job-get with jobId {waiting['jobId']}" in handle.content[0].text
-    still = client.call("ring-job-get", {"jobId": waiting["jobId"], "waitSeconds": 0.1})
-    assert still.structured_content["data"]["state"] == "rendering"
+    assert f"Call ring-job-get with jobId {waiting['jobId']}" in text_of(handle)
+
+    def state() -> str:
+        still = client.call("ring-job-get", {"jobId": waiting["jobId"], "waitSeconds": 0.1})
+        return str(still.structured_content["data"]["state"])
+
+    eventually("it renders", lambda: state() == "rendering")
 
     sandbox.state.skip(601)
     done = client.call("ring-job-get", {"jobId": waiting["jobId"]})
     data = done.structured_content["data"]
     assert data["state"] == "done"
-    assert done.content[0].text.splitlines()[0] == data["video"]["url"]
+    assert text_of(done).splitlines()[0] == data["video"]["url"]
     assert (data["clipId"], data["qualityMode"], data["estimatedCostUsd"]) == ("c1", "draft", 0.05)
     assert [block.type for block in done.content] == ["text", "image"]
     assert len(charges(sandbox, prompt)) == 1

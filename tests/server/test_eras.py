@@ -9,11 +9,10 @@ from urllib.parse import urlparse
 from urllib.request import url2pathname
 
 import pytest
-from mcp.types import CallToolResult
 from PIL import Image
-from server.wire import LEGACY, MODERN, RingProcess, SdkClient, charges, environment
 
 from ring_mcp.sandbox.server import SandboxServer
+from tests.server.wire import LEGACY, MODERN, RingProcess, SdkClient, charges, environment, text_of
 
 ERAS = {"auto": MODERN, "legacy": LEGACY}
 
@@ -35,11 +34,6 @@ def mode(connected: tuple[str, SdkClient]) -> str:
 @pytest.fixture
 def client(connected: tuple[str, SdkClient], sandbox: SandboxServer) -> SdkClient:
     return connected[1]
-
-
-def text_of(result: CallToolResult) -> str:
-    assert result.content[0].type == "text"
-    return result.content[0].text
 
 
 def test_client_and_server_agree_on_the_version_of_that_era(client: SdkClient, mode: str) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from server.wire import RingProcess, charges, environment, eventually
-
 from ring_mcp.sandbox.server import SandboxServer
+from tests.server.wire import RingProcess, charges, environment, eventually
 
 LONG_S = 600.0
 

@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from server.wire import LEGACY, MODERN, RingProcess, environment
 
 from ring_mcp.scripted.compiler import compile_clip
 from ring_mcp.scripted.schema import parse_script
 from ring_mcp.tools.video_create import VideoCreateArguments
+from tests.server.wire import LEGACY, MODERN, RingProcess, environment
 
 INVALID_PARAMS = -32602
 

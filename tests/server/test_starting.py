@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from server.wire import RingProcess, environment
 
 from ring_mcp.errors import Unauthorized
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.server.auth import ServiceTokens
+from tests.server.wire import RingProcess, environment
 
 WRONG = {
     "IMAGE_GEN_PROVIDER": ("dall-e", "must be one of 'xai' or 'google'"),

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from mcp import Client
 from mcp_types import ToolAnnotations
-from server.wire import LEGACY, MODERN, RingProcess, environment
 
 from ring_mcp.app import open_app
 from ring_mcp.config import load_config
@@ -21,6 +20,7 @@ from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.server.mcp import build_server
 from ring_mcp.tools.health import HealthArguments
 from ring_mcp.tools.tool import Answer, Arguments, Caller, Tool
+from tests.server.wire import LEGACY, MODERN, RingProcess, environment
 
 NOISE = '''
 """Loaded by the interpreter before anything else: a machine on which everything prints, warns and has children."""

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -23,12 +24,12 @@ from typing import IO, Any, Self
 
 from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
-from mcp.types import CallToolResult
+from mcp.types import CallToolResult, TextContent, TextResourceContents
 
 from ring_mcp.sandbox.books import Charge
 from ring_mcp.sandbox.server import SandboxServer
 
-LIMIT_S = 30.0
+LIMIT_S = 60.0
 """How long a test waits for anything. Reached only when something is broken."""
 
 LEGACY = "2025-11-25"
@@ -122,6 +123,7 @@ class RingProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            start_new_session=True,
         )
         assert self._process.stdout is not None
         assert self._process.stderr is not None
@@ -253,6 +255,25 @@ class RingProcess:
     def signal(self, number: int) -> None:
         self._process.send_signal(number)
 
+    def kill_group(self) -> None:
+        """End it with its whole process group, as hosts do that started it in one of its own."""
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self.wait()
+
+    def kill_tree(self) -> None:
+        """End it with everything that descends from it, as hosts do that walk the table of processes."""
+        parents = {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                parents[int(folder.name)] = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
+        doomed = {self._process.pid}
+        while more := {pid for pid, parent in parents.items() if parent in doomed} - doomed:
+            doomed |= more
+        for pid in doomed:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.wait()
+
     def kill(self) -> None:
         """End it as a power cut would."""
         self._process.kill()
@@ -285,6 +306,13 @@ class RingProcess:
         for pipe in (self._process.stdout, self._process.stderr):
             assert pipe is not None
             pipe.close()
+
+
+def text_of(result: CallToolResult) -> str:
+    """What a model reads first."""
+    first = result.content[0]
+    assert isinstance(first, TextContent)
+    return first.text
 
 
 class SdkClient:
@@ -325,7 +353,9 @@ class SdkClient:
     def read(self, uri: str) -> str:
         """The text of a resource."""
         work = self._client.read_resource(uri)
-        return str(asyncio.run_coroutine_threadsafe(work, self._loop).result(LIMIT_S).contents[0].text)
+        [content] = asyncio.run_coroutine_threadsafe(work, self._loop).result(LIMIT_S).contents
+        assert isinstance(content, TextResourceContents)
+        return content.text
 
     def tool_names(self) -> list[str]:
         listed = asyncio.run_coroutine_threadsafe(self._client.list_tools(), self._loop).result(LIMIT_S)

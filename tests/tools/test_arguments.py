@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from server.wire import MODERN, RingProcess, ToolReply
 
 from ring_mcp.sandbox.server import SandboxServer
+from tests.server.wire import MODERN, RingProcess, ToolReply
 
 ALLOWED = (
     "prompt, provider, model, aspectRatio, resolution, n, purpose, refCode, seed, quality, referenceImages, dryRun, "
@@ -77,7 +77,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"aspectratio": "16:9"}, f"unknown argument 'aspectratio', did you mean aspectRatio? (allowed: {ALLOWED})"),
     ({"aspect_ratio": "16:9", "aspectRatio": "1:1"}, "aspectRatio is given twice, as aspect_ratio and as aspectRatio"),
     ({"size": "1024x1024"}, f"unknown argument 'size' (allowed: {ALLOWED})"),
-    ({f"extra{number}": 1 for number in range(5000)}, "unknown argument 'extra0'"),
+    ({f"extra{number}": 1 for number in range(100)}, "unknown argument 'extra0'"),
+    ({f"extra{number}": 1 for number in range(5000)}, "the arguments may have 200 names at most, got 5001"),
 ]
 
 

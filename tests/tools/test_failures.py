@@ -8,11 +8,11 @@ from typing import Any
 
 import jsonschema
 import pytest
-from server.wire import RingProcess, ToolReply, charges, environment, eventually
 
 from ring_mcp.sandbox.server import SandboxServer
+from tests.server.wire import RingProcess, ToolReply, charges, environment, eventually
 
-CREATE = {"path": "/images/generations"}
+CREATE: dict[str, Any] = {"path": "/images/generations"}
 
 # fault, its options, code, billed, retryable, charges in the sandbox's books
 ROWS: list[tuple[str, dict[str, Any], str, str, bool, int]] = [

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from server.wire import RingProcess, charges
 
 from ring_mcp.sandbox.server import SandboxServer
+from tests.server.wire import RingProcess, charges
 
 
 def test_a_picture_from_google_has_its_address_its_cost_and_its_model(
@@ -56,7 +58,7 @@ def test_a_rate_limit_is_waited_out_as_long_as_google_says(ring: RingProcess, sa
     ],
 )
 def test_a_fault_of_google_ends_in_its_code_and_the_right_word_about_money(
-    ring: RingProcess, sandbox: SandboxServer, fault: str, options: dict[str, int], code: str, billed: str
+    ring: RingProcess, sandbox: SandboxServer, fault: str, options: dict[str, Any], code: str, billed: str
 ) -> None:
     sandbox.state.faults.add(fault, **options)
     told = ring.create(prompt=f"{fault} {options}", provider="google").content

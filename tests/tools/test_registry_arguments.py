@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from server.wire import RingProcess
 
 from ring_mcp.package_data import data_path
 from ring_mcp.presets import Presets, load_presets
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.tools.image_create import ImageCreateArguments, image_notes
 from ring_mcp.tools.video_create import VideoCreateArguments, video_notes
+from tests.server.wire import RingProcess
 
 SHIPPED: dict[str, Any] = json.loads(data_path("presets.json").read_text())
 OURS = {"quality", "referenceImages"}, {"referenceImages", "lastFrameUrl", "extend"}

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from server.wire import RingProcess, ToolReply, charges, environment
 
 from ring_mcp.sandbox.server import SandboxServer
+from tests.server.wire import RingProcess, ToolReply, charges, environment
 
 MAX_RESULT_BYTES = 900_000
 FRAME = {"imagePrompt": "a gull on a mast", "imageResolution": "1k"}

@@ -14,7 +14,8 @@ from typing import Any
 
 import jsonschema
 import pytest
-from server.wire import MODERN, RingProcess
+
+from tests.server.wire import MODERN, RingProcess
 
 SNAPSHOT = Path(__file__).parent / "snapshots" / "tools_list.json"
 PAID = {"ring-image-create", "ring-video-create", "ring-script-run"}

@@ -22,7 +22,7 @@ class JobQueue(Protocol):
         """
 
     async def aclose(self) -> None:
-        """Stop. Requests under way get a moment to be answered; jobs go on with the next process."""
+        """Stop. Paid requests under way get the drain time to be answered; jobs go on with the next process."""
 
     def enqueue(self, job: Job) -> None:
         """Carry on a job that was opened by this process, in the background."""

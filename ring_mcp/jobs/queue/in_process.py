@@ -8,7 +8,9 @@ import logging
 from ring_mcp.clock import Clock
 from ring_mcp.domain import DRIVEN, Job, JobState
 from ring_mcp.errors import LedgerError
+from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.runner import JobRunner
+from ring_mcp.jobs.watch import JobWatch
 from ring_mcp.ledger.base import Ledger
 
 logger = logging.getLogger(__name__)
@@ -16,18 +18,19 @@ logger = logging.getLogger(__name__)
 SWEEP_INTERVAL_S = 2.0
 HEARTBEAT_INTERVAL_S = 15.0
 _TAKE_OVER_AT_ONCE = 1000
-_LAST_WORDS_S = 0.5
 
 
 class InProcessQueue:
-    """See ``jobs.queue.base.JobQueue``."""
+    """See ``jobs.queue.base.JobQueue``. ``drain_s``: how long paid requests under way may still be answered."""
 
     name = "in_process"
 
-    def __init__(self, ledger: Ledger, runner: JobRunner, clock: Clock) -> None:
+    def __init__(self, ledger: Ledger, runner: JobRunner, watch: JobWatch, clock: Clock, *, drain_s: float) -> None:
         self._ledger = ledger
         self._runner = runner
+        self._watch = watch
         self._clock = clock
+        self._drain_s = drain_s
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._upkeep: list[asyncio.Task[None]] = []
 
@@ -39,24 +42,33 @@ class InProcessQueue:
         for task in self._upkeep:
             task.cancel()
         tasks = [*self._upkeep, *self._tasks.values()]
-        sent = {record.job.id for record in self._runner.records if record.job.state is JobState.SUBMITTING}
-        submitting = [task for job_id, task in self._tasks.items() if job_id in sent]
+        submitting = [self._tasks[record.job.id] for record in self._runner.records if self._is_worth_waiting(record)]
         if submitting:
-            await asyncio.wait(submitting, timeout=_LAST_WORDS_S)
+            await asyncio.wait(submitting, timeout=self._drain_s)
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    def _is_worth_waiting(self, record: JobRecord) -> bool:
+        """A paid request whose answer would be lost with this process."""
+        is_sent = record.job.state is JobState.SUBMITTING and not record.is_orphan and not record.is_carried
+        return is_sent and record.job.id in self._tasks
+
     def enqueue(self, job: Job) -> None:
+        self._drive(job, asked=False)
+
+    def _drive(self, job: Job, *, asked: bool) -> None:
         if job.id in self._tasks or job.is_settled:
             return
-        task = asyncio.create_task(self._runner.drive(job), name=f"job {job.id}")
+        task = asyncio.create_task(self._runner.drive(job, asked=asked), name=f"job {job.id}")
         self._tasks[job.id] = task
         task.add_done_callback(lambda _: self._tasks.pop(job.id, None))
 
     async def adopt(self, job: Job) -> None:
-        if job.id not in self._tasks and (taken := await self._runner.take(job.id)) is not None:
-            self.enqueue(taken)
+        if job.id in self._tasks:
+            self._watch.wake(job.id)
+        elif (taken := await self._runner.take(job.id)) is not None:
+            self._drive(taken, asked=True)
 
     async def _sweep(self) -> None:
         """Take over jobs of dead processes: all of them at the start, also parked ones, then those that are due."""

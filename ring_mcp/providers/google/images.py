@@ -221,6 +221,7 @@ class GoogleImages(GoogleAdapter):
     """See ``providers.base.MediaProvider``."""
 
     what = "image generation"
+    answers_with_result = True
 
     async def submit(self, plan: Plan, inputs: Inputs, *, spool: Path, deadline_s: float) -> Accepted | Finished:
         """As many calls as the plan takes, side by side, under one deadline; each is paid, or fails, by itself.

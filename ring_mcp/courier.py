@@ -1,0 +1,132 @@
+"""The courier: a process that makes paid requests whose answers carry the result, and outlives its server.
+
+``jobs.courier`` says what it is for. It is given the configuration on stdin, forks so that it is nobody's child, and
+then reads orders from the socket that its argument names.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from ring_mcp.backends import open_providers
+from ring_mcp.clock import SystemClock
+from ring_mcp.config import restore_config
+from ring_mcp.domain import Plan
+from ring_mcp.errors import OutcomeUnknown, ProviderError, ProviderUnavailable
+from ring_mcp.jobs.answers import Answer, Answers
+from ring_mcp.presets import load_presets
+from ring_mcp.providers.base import Inputs, Providers
+
+_LINE_LIMIT_BYTES = 512 * 1024 * 1024
+"""An order has the given pictures in it, as base64."""
+
+_TRY_AGAIN_S = 1.0
+_NOT_SENT = ProviderUnavailable("the server died before the request was sent", billed="no")
+
+
+def main() -> None:
+    first_line = sys.stdin.buffer.read()
+    if pid := os.fork():
+        os.write(1, str(pid).encode())
+        os._exit(0)
+    for descriptor in (0, 1):
+        os.close(descriptor)
+    asyncio.run(_serve(socket.socket(fileno=int(sys.argv[1])), first_line.decode()))
+
+
+async def _serve(wire: socket.socket, first_line: str) -> None:
+    config = restore_config(first_line)
+    async with contextlib.AsyncExitStack() as stack:
+        providers, _ = open_providers(config, load_presets(), SystemClock(), stack)
+        spool = config.state_path / "spool"
+        reader, writer = await asyncio.open_connection(sock=wire, limit=_LINE_LIMIT_BYTES)
+        await Errands(providers, Answers(spool), spool, writer).run(reader)
+
+
+class Errands:
+    """What is being carried. A job is ``taken`` (its lock is held), then told to go, then its answer is written."""
+
+    def __init__(self, providers: Providers, answers: Answers, spool: Path, writer: asyncio.StreamWriter) -> None:
+        self._providers = providers
+        self._answers = answers
+        self._spool = spool
+        self._writer = writer
+        self._orders: dict[str, asyncio.Future[dict[str, Any] | None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self, reader: asyncio.StreamReader) -> None:
+        """Until the server has gone and everything under way is done."""
+        with contextlib.suppress(OSError):
+            while line := await reader.readline():
+                self._obey(json.loads(line))
+        for order in self._orders.values():
+            if not order.done():
+                order.set_result({})
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _obey(self, said: dict[str, Any]) -> None:
+        if (job_id := said.get("take")) is not None:
+            self._orders[job_id] = asyncio.get_running_loop().create_future()
+            task = asyncio.create_task(self._carry(job_id, said["attemptToken"]))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        elif (job_id := said.get("go")) is not None and job_id in self._orders:
+            self._orders[job_id].set_result(said)
+        elif (job_id := said.get("drop")) in self._orders:
+            self._orders[job_id].set_result(None)
+
+    async def _carry(self, job_id: str, attempt_token: str) -> None:
+        """From the lock to the answer on the disk. ``_orders``: None is "drop", {} that nobody is left to say go."""
+        word = "failed"
+        try:
+            with self._answers.awaiting(job_id):
+                await self._tell(job_id, "taken")
+                order = await self._orders[job_id]
+                if order is not None:
+                    answer = await self._make(job_id, order) if order else _NOT_SENT
+                    await self._keep(job_id, attempt_token, answer)
+                    word = "answered"
+        except OSError as exc:
+            word = f"failed ({exc.strerror})"
+        finally:
+            del self._orders[job_id]
+            await self._tell(job_id, word)
+
+    async def _keep(self, job_id: str, attempt_token: str, answer: Answer) -> None:
+        """Write the answer, however long the disk is full: it was paid for, and this is the only copy."""
+        while True:
+            try:
+                await asyncio.to_thread(self._answers.write, job_id, attempt_token, answer)
+                return
+            except OSError:
+                await asyncio.sleep(_TRY_AGAIN_S)
+
+    async def _make(self, job_id: str, order: dict[str, Any]) -> Answer:
+        plan: Plan = TypeAdapter[Plan](Plan).validate_python(order["plan"])
+        inputs = TypeAdapter(Inputs).validate_python(order["inputs"])
+        provider = self._providers[order["kind"], plan.provider]
+        try:
+            return await provider.submit(plan, inputs, spool=self._spool / job_id, deadline_s=order["deadlineS"])
+        except ProviderError as exc:
+            return exc
+        except Exception as exc:  # whatever it was, the request may have left
+            return OutcomeUnknown(f"internal error in the courier ({type(exc).__name__})", provider=plan.provider)
+
+    async def _tell(self, job_id: str, word: str) -> None:
+        with contextlib.suppress(OSError):  # the server has gone; the answer lies in the spool
+            self._writer.write(json.dumps({"job": job_id, "is": word}).encode() + b"\n")
+            await self._writer.drain()
+
+
+if __name__ == "__main__":
+    main()

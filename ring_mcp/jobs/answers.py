@@ -1,0 +1,140 @@
+"""Answers of paid requests that another process made for us: on the disk before anybody is told of them.
+
+A request whose answer carries the result itself is made by the courier, which outlives its server. For each such job
+the spool has a lock, held by the courier for as long as an answer may still come, and then the answer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from ring_mcp import errors
+from ring_mcp.domain import Output
+from ring_mcp.errors import OutcomeUnknown, ProviderError
+from ring_mcp.files import replace_file, try_lock
+from ring_mcp.providers.base import Accepted, Finished
+
+Answer = Accepted | Finished | ProviderError
+
+_MADE: TypeAdapter[Accepted | Finished] = TypeAdapter(Accepted | Finished)
+_ANSWER = "-answer.json"
+_LOCK = "-courier.lock"
+
+
+class Answers:
+    """``spool`` is the folder of files under way; every name in it begins with the id of a job."""
+
+    def __init__(self, spool: Path) -> None:
+        self._spool = spool
+
+    def write(self, job_id: str, attempt_token: str, answer: Answer) -> None:
+        """Keep an answer, synced to the disk. Raises OSError."""
+        content = json.dumps({"attemptToken": attempt_token, **_encode(answer)}, ensure_ascii=False)
+        replace_file(self._path(job_id), content.encode("utf-8", "replace"))
+
+    def read(self, job_id: str, attempt_token: str | None) -> Answer | None:
+        """The answer to this very attempt, or the pictures that are left of it; None if there is none (yet)."""
+        answer = self._read(job_id, attempt_token)
+        return answer if answer is not None else self._find_pictures(job_id)
+
+    def _read(self, job_id: str, attempt_token: str | None) -> Answer | None:
+        try:
+            content = json.loads(self._path(job_id).read_text(encoding="utf-8"))
+            if content["attemptToken"] != attempt_token:
+                return None
+            return _decode(content)
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def _find_pictures(self, job_id: str) -> Finished | None:
+        """Pictures of an answer that was cut off before it was written down; what they cost is not known."""
+        numbered = {}
+        for path in self._spool.glob(f"{job_id}-*.inline"):
+            number = path.name.removeprefix(f"{job_id}-").removesuffix(".inline")
+            if number.isdecimal():
+                numbered[int(number)] = path
+        if not numbered:
+            return None
+        lost = Output(lost_because="the server died before this one was kept")
+        outputs = [
+            Output(spool_path=str(numbered[index])) if index in numbered else lost for index in range(max(numbered) + 1)
+        ]
+        return Finished(outputs=tuple(outputs), warnings=("the answer was cut off: what it cost is not known",))
+
+    def forget(self, job_id: str) -> None:
+        with contextlib.suppress(OSError):
+            self._path(job_id).unlink(missing_ok=True)
+
+    def job_ids(self) -> list[str]:
+        """The jobs for which an answer, or pictures out of one, lie here."""
+        answered = {path.name.removesuffix(_ANSWER) for path in self._spool.glob(f"*{_ANSWER}")}
+        pictured = {path.name.rpartition("-")[0] for path in self._spool.glob("*.inline")}
+        return sorted(answered | pictured)
+
+    def is_awaited(self, job_id: str) -> bool:
+        """Whether a courier is alive that may still write this job's answer."""
+        try:
+            descriptor = os.open(self._spool / f"{job_id}{_LOCK}", os.O_RDWR)
+        except OSError:
+            return False
+        try:
+            return not try_lock(descriptor)
+        finally:
+            os.close(descriptor)
+
+    @contextlib.contextmanager
+    def awaiting(self, job_id: str) -> Iterator[None]:
+        """Hold the lock of a job: as long as this process lives in here, nobody calls the job unknown.
+
+        Raises OSError.
+        """
+        path = self._spool / f"{job_id}{_LOCK}"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            if not try_lock(descriptor):
+                raise BlockingIOError(f"another courier has {path.name}")
+            yield
+            path.unlink(missing_ok=True)
+        finally:
+            os.close(descriptor)
+
+    def _path(self, job_id: str) -> Path:
+        return self._spool / f"{job_id}{_ANSWER}"
+
+
+def _encode(answer: Answer) -> dict[str, Any]:
+    if not isinstance(answer, ProviderError):
+        return {"made": _MADE.dump_python(answer, mode="json"), "kind": type(answer).__name__}
+    facts = {
+        "message": answer.message,
+        "provider": answer.provider,
+        "http_status": answer.http_status,
+        "billed": answer.billed,
+        "billed_usd": None if answer.billed_usd is None else str(answer.billed_usd),
+        "retryable": answer.retryable,
+        "next_action": answer.next_action,
+    }
+    return {"error": facts, "kind": type(answer).__name__}
+
+
+def _decode(content: dict[str, Any]) -> Answer:
+    if "made" in content:
+        kind = {"Accepted": Accepted, "Finished": Finished}[content["kind"]]
+        return TypeAdapter[Accepted | Finished](kind).validate_python(content["made"])
+    facts = dict(content["error"])
+    billed_usd = facts.pop("billed_usd")
+    named: Any = getattr(errors, content["kind"], None)
+    is_known = isinstance(named, type) and issubclass(named, ProviderError)
+    error: ProviderError = (named if is_known else OutcomeUnknown)(
+        facts.pop("message"), billed_usd=None if billed_usd is None else Decimal(billed_usd), **facts
+    )
+    error.billed = facts["billed"]
+    return error

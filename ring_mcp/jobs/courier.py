@@ -1,0 +1,157 @@
+"""The courier, as the server sees it: a process of its own that makes paid requests whose answers carry the result.
+
+Such a request takes as long as the picture does, and whoever cuts it off has paid for nothing. Hosts end their servers
+by closing stdin, by SIGTERM, by SIGKILL of the process group. So the courier stands outside: in a session of its own,
+nobody's child. It takes a job's lock, is told to go, writes the answer to the spool, and only then says so. When its
+server is gone it finishes what is under way and ends; the next start finds the answers (``jobs.answers``).
+
+What is said is one JSON object a line. The key is in the configuration that goes through the socket, never among the
+arguments of a process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from ring_mcp.domain import MediaKind, Plan
+from ring_mcp.errors import OutcomeUnknown, ProviderError
+from ring_mcp.jobs.answers import Answers
+from ring_mcp.providers.base import Accepted, Finished, Inputs
+
+logger = logging.getLogger(__name__)
+
+_PLAN: TypeAdapter[Plan] = TypeAdapter(Plan)
+_INPUTS = TypeAdapter(Inputs)
+_TAKE_LIMIT_S = 20.0
+"""How long a courier may need to begin. Without one the request is made in the server itself."""
+
+_LOST = "the process that made the request has died; whether it was billed is not known"
+
+Start = Callable[[socket.socket], int]
+"""Start the other process, at the other end of the socket that is given; its process id. Raises OSError."""
+
+
+class Courier:
+    """One process for all jobs of this server, started when the first one needs it, and again if it has died.
+
+    ``pid`` is its process id, once it was started.
+    """
+
+    def __init__(self, answers: Answers, start: Start) -> None:
+        self.pid: int | None = None
+        self._answers = answers
+        self._start = start
+        self._writer: asyncio.StreamWriter | None = None
+        self._listening: asyncio.Task[None] | None = None
+        self._expected: dict[str, asyncio.Future[str]] = {}
+        self._starting = asyncio.Lock()
+
+    async def take(self, job_id: str, attempt_token: str) -> bool:
+        """Have the courier hold this job's lock, before the intent is on disk. False: there is no courier.
+
+        If this server dies before it says ``submit`` or ``drop``, the answer will be that nothing was sent.
+        """
+        try:
+            async with asyncio.timeout(_TAKE_LIMIT_S):
+                await self._ensure()
+                return await self._ask(job_id, {"take": job_id, "attemptToken": attempt_token}) == "taken"
+        except (OSError, TimeoutError) as exc:
+            logger.warning("job %s: no courier (%s); its request is made in this process", job_id, exc or "too slow")
+            return False
+
+    async def drop(self, job_id: str) -> None:
+        """The request is not made after all."""
+        await self._say({"drop": job_id})
+
+    async def submit(
+        self,
+        job_id: str,
+        attempt_token: str,
+        kind: MediaKind,
+        plan: Plan,
+        inputs: Inputs,
+        *,
+        deadline_s: float,
+    ) -> Accepted | Finished:
+        """Have the paid request made for a job that was taken, and read its answer. Raises ProviderError.
+
+        A caller that is cancelled leaves; the courier does not.
+        """
+        order = {
+            "go": job_id,
+            "kind": kind,
+            "plan": _PLAN.dump_python(plan, mode="json"),
+            "inputs": _INPUTS.dump_python(inputs, mode="json"),
+            "deadlineS": deadline_s,
+        }
+        try:
+            await self._ask(job_id, order)
+        except OSError as exc:
+            logger.error("job %s: %s", job_id, exc)
+        answer = await asyncio.to_thread(self._answers.read, job_id, attempt_token)
+        if answer is None:
+            raise OutcomeUnknown(_LOST, provider=plan.provider)
+        if isinstance(answer, ProviderError):
+            raise answer
+        return answer
+
+    async def aclose(self) -> None:
+        """Leave: the courier finishes what is under way and ends."""
+        if self._listening is not None:
+            self._listening.cancel()
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    async def _ensure(self) -> None:
+        async with self._starting:
+            if self._listening is not None and not self._listening.done():
+                return
+            ours, theirs = socket.socketpair()
+            with theirs:
+                try:
+                    self.pid = await asyncio.to_thread(self._start, theirs)
+                    reader, self._writer = await asyncio.open_connection(sock=ours)
+                except BaseException:
+                    ours.close()
+                    raise
+            self._listening = asyncio.create_task(self._listen(reader, self._writer))
+
+    async def _ask(self, job_id: str, message: dict[str, Any]) -> str:
+        """Say it and wait for the word on this job. Raises OSError if the courier dies."""
+        future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._expected[job_id] = future
+        try:
+            await self._say(message)
+            return await future
+        finally:
+            if self._expected.get(job_id) is future:
+                del self._expected[job_id]
+
+    async def _say(self, message: dict[str, Any]) -> None:
+        if self._writer is None:
+            raise ConnectionError("the courier has left")
+        self._writer.write(json.dumps(message).encode() + b"\n")
+        await self._writer.drain()
+
+    async def _listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while line := await reader.readline():
+                said = json.loads(line)
+                future = self._expected.get(said["job"])
+                if future is not None and not future.done():
+                    future.set_result(said["is"])
+        except OSError:
+            pass
+        finally:
+            writer.close()
+            for future in self._expected.values():
+                if not future.done():
+                    future.set_exception(ConnectionError("the courier has died"))

@@ -1,0 +1,216 @@
+"""What the pages tell a person to type is typed: in a folder that looks like a clone, with a home of its own.
+
+The blocks of a page are run in their order, page beside page. What is not run is listed here, with its reason.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import pytest
+from pydantic import SecretStr
+
+from ring_mcp.app import open_app
+from ring_mcp.cli.commands import cli
+from ring_mcp.config import load_config
+from ring_mcp.domain import ImageRequest
+from ring_mcp.sandbox.app import XAI_PATH
+from ring_mcp.sandbox.server import SandboxServer
+from ring_mcp.sandbox.settings import DEFAULT_XAI_KEY
+from tests.house.pages import PAGES, ROOT, Block, all_blocks, page, quoted
+
+NOT_RUN = (
+    ("README.md", "uv run ring-mcp demo", "installs; test_readme runs the demo, and these are the tests"),
+    ("README.md", "python3 -m venv", "seconds of pip, and nothing of ours"),
+    ("docs/clients.md", "npx @modelcontextprotocol/inspector", "needs npm; tests/conformance runs the Inspector"),
+    ("docs/http.md", "ring-mcp serve", "serves until it is stopped; tests/http does that"),
+    ("docs/sandbox.md", "ring-mcp sandbox", "serves until it is stopped; tests/sandbox does that"),
+    ("docs/sandbox.md", "curl -X POST", "needs curl; test_pages_facts posts it, tests/test_examples runs the program"),
+    ("docs/storage.md", "aws s3api", "needs the AWS command line and a bucket"),
+    ("docs/python.md", "app.images.generate", "is an example; tests/test_examples runs it"),
+)
+"""Page, what stands in the block, why it is not run. Whoever adds one raises the number below."""
+
+MOST_NOT_RUN = 8
+
+LIMIT_S = 180.0
+PLACEHOLDERS = {"CLIENT": "cursor", "URL": "https://ring.example.org", "FILE": "mcp.json"}
+
+BLOCKS = [*all_blocks("sh"), *all_blocks("python")]
+
+
+def reason_of(block: Block) -> str | None:
+    return next((why for name, part, why in NOT_RUN if name == block.page and part in block.text), None)
+
+
+RUN = [block for block in BLOCKS if reason_of(block) is None]
+
+Done = dict[Block, subprocess.CompletedProcess[str]]
+
+
+@dataclass(frozen=True)
+class Clone:
+    """A working folder with the files of a clone that commands read, a home and a state folder; ``job`` is unknown."""
+
+    folder: Path
+    job: str
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "state"
+
+    def run(self, block: Block) -> subprocess.CompletedProcess[str]:
+        variables = {
+            **os.environ,
+            "HOME": str(self.folder),
+            "RING_STATE_DIR": str(self.state),
+            "UV_PROJECT": str(ROOT),
+            "UV_NO_SYNC": "1",
+            "VIDEO_GEN_POLL_INTERVAL_MS": "50",
+            "COLUMNS": "200",
+        }
+        text = block.text.replace("JOB", self.job)
+        command = (
+            [sys.executable, "-c", text] if block.language == "python" else ["bash", "-euo", "pipefail", "-c", text]
+        )
+        if block.language == "python":
+            variables["RING_SANDBOX"] = "1"
+        return subprocess.run(
+            command,
+            cwd=self.folder,
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_S,
+            check=False,
+        )
+
+
+async def an_unknown_job(state: Path) -> str:
+    """A ledger in ``state`` with a picture whose answer never came: the id of its job."""
+    with SandboxServer() as sandbox:
+        sandbox.state.faults.add("drop_after_accept")
+        config = load_config(
+            {},
+            folder=state,
+            state_dir=state,
+            xai_api_base_url=sandbox.url + XAI_PATH,
+            xai_api_key=SecretStr(DEFAULT_XAI_KEY),
+        )
+        async with open_app(config) as app:
+            result = await app.images.generate(ImageRequest(prompt="A red kite"), actor_id=config.actor_id)
+    assert result.state == "unknown"
+    return str(result.job_id)
+
+
+@pytest.fixture(scope="module")
+def clones(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Clone]:
+    """One for each page that has something to run."""
+    first = tmp_path_factory.mktemp("state")
+    job = asyncio.run(an_unknown_job(first))
+    made = {}
+    for name in {block.page for block in RUN}:
+        folder = tmp_path_factory.mktemp(Path(name).stem)
+        shutil.copytree(first, folder / "state")
+        for shared in ("examples", "presets.json"):
+            (folder / shared).symlink_to(ROOT / shared)
+        made[name] = Clone(folder, job)
+    return made
+
+
+@pytest.fixture(scope="module")
+def done(clones: dict[str, Clone]) -> Done:
+    """Every block that is run, and what came of it."""
+
+    def run_page(name: str) -> list[tuple[Block, subprocess.CompletedProcess[str]]]:
+        return [(block, clones[name].run(block)) for block in RUN if block.page == name]
+
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        return dict(pair for pairs in pool.map(run_page, clones) for pair in pairs)
+
+
+@pytest.mark.parametrize("block", RUN, ids=str)
+def test_a_block_can_be_typed_as_it_stands(block: Block, done: Done) -> None:
+    assert done[block].returncode == 0, done[block].stdout + done[block].stderr
+
+
+def test_what_is_not_run_is_listed_with_its_reason_and_does_not_grow() -> None:
+    matches = [[block for block in BLOCKS if block.page == name and part in block.text] for name, part, _ in NOT_RUN]
+
+    assert [len(found) for found in matches] == [1] * len(NOT_RUN)
+    assert all(why for _, _, why in NOT_RUN)
+    assert len(NOT_RUN) <= MOST_NOT_RUN
+
+
+def test_a_script_prints_the_table_of_its_page(done: Done) -> None:
+    [table] = page("scripts").blocks("text")
+
+    assert any(table.text in told.stdout for told in done.values())
+
+
+def test_the_walk_ends_with_the_two_remastered_clips(clones: dict[str, Clone], done: Done) -> None:
+    saved = {path.name for path in (clones["docs/scripts.md"].folder / "output" / "files").iterdir()}
+
+    assert {"01_dough-production.mp4", "04_door-production.mp4"} <= saved
+
+
+def test_the_unknown_job_of_the_page_on_money_is_settled_at_nothing(clones: dict[str, Clone], done: Done) -> None:
+    job = clones["docs/money.md"].job
+
+    assert any(f"{job} is settled: $0 counts" in told.stdout for told in done.values())
+
+
+def test_the_state_folder_holds_what_its_table_lists(clones: dict[str, Clone], done: Done) -> None:
+    told = {name.rstrip("/") for row in page("storage").tables("in the folder") for name in quoted(row[0])}
+    found = {
+        path.name for clone in clones.values() for path in (*clone.state.iterdir(), *clone.state.glob("sandbox/*"))
+    }
+
+    assert found <= told
+    assert {"ledger.db", "spool", "previews", "locks", "sandbox", "files"} <= found
+
+
+def spelled_out(text: str) -> Iterator[str]:
+    """The commands of ring-mcp in a text, without what stands before them."""
+    for line in text.splitlines():
+        found = re.search(r"(?:^|uv run |uv run --no-dev |&& )(ring-mcp .+)$", line.partition("  #")[0].strip())
+        if found and "ring-mcp ring-mcp" not in found[1]:
+            yield found[1]
+
+
+def commands() -> list[str]:
+    """Those of the prose, and those of blocks that are not run, each once."""
+    texts = [command for each in PAGES for command in quoted(each.prose)]
+    texts += [block.text for block in BLOCKS if block.language == "sh" and reason_of(block)]
+    return sorted({command for text in texts for command in spelled_out(text)})
+
+
+@pytest.mark.parametrize("command", commands())
+def test_a_command_that_is_only_named_is_spelled_right(command: str) -> None:
+    arguments = [PLACEHOLDERS.get(word, word) for word in shlex.split(command)[1:]]
+    if arguments == ["--sandbox"]:
+        return
+    with cli.make_context("ring-mcp", [], resilient_parsing=True) as context:
+        group: click.Command = cli
+        while isinstance(group, click.Group) and arguments and not arguments[0].startswith("-"):
+            _, found, arguments = group.resolve_command(context, arguments)
+            assert found is not None
+            group = found
+        try:
+            group.make_context(command, list(arguments), parent=context)
+        except click.MissingParameter:
+            pass  # it is named without what it is asked to do
+        except click.exceptions.Exit:
+            pass  # --help
