@@ -139,7 +139,7 @@ def with_sandbox(config: Config, stack: contextlib.AsyncExitStack) -> Config:
         return config
     from ring_mcp.sandbox.app import GOOGLE_PATH, RINGBASE_PATH, XAI_PATH
     from ring_mcp.sandbox.server import SandboxServer
-    from ring_mcp.sandbox.settings import DEFAULT_GOOGLE_KEY, DEFAULT_RINGBASE_TOKEN, DEFAULT_XAI_KEY
+    from ring_mcp.sandbox.state.settings import DEFAULT_GOOGLE_KEY, DEFAULT_RINGBASE_TOKEN, DEFAULT_XAI_KEY
 
     url = stack.enter_context(SandboxServer()).url if config.sandbox is True else str(config.sandbox)
     return config.model_copy(

@@ -64,7 +64,7 @@ def sandbox(port: int) -> None:
     """Emulate xAI, Google and ring-filebase on a loopback port, until Ctrl-C."""
     from ring_mcp.sandbox.app import GOOGLE_PATH, RINGBASE_PATH, XAI_PATH
     from ring_mcp.sandbox.server import SandboxServer
-    from ring_mcp.sandbox.settings import DEFAULT_GOOGLE_KEY, DEFAULT_RINGBASE_TOKEN, DEFAULT_XAI_KEY
+    from ring_mcp.sandbox.state.settings import DEFAULT_GOOGLE_KEY, DEFAULT_RINGBASE_TOKEN, DEFAULT_XAI_KEY
 
     def announce(server: SandboxServer) -> None:
         click.echo("SANDBOX: nothing here is real and nothing costs money.")

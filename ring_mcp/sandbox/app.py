@@ -11,22 +11,21 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp
 
-from ring_mcp.sandbox import control, replies, ringbase
-from ring_mcp.sandbox.control import Control
-from ring_mcp.sandbox.gate import Gate
-from ring_mcp.sandbox.google_account import GoogleAccount
-from ring_mcp.sandbox.google_images import GoogleImages
-from ring_mcp.sandbox.google_interactions import GoogleInteractions
-from ring_mcp.sandbox.google_replies import GoogleRefusal, answer_google_refusal
+from ring_mcp.sandbox.control import Control, answer_sandbox_refusal
+from ring_mcp.sandbox.drawing.studio import Studio
+from ring_mcp.sandbox.filebase.uploads import Ringbase, RingbaseRefusal, answer_ringbase_refusal
+from ring_mcp.sandbox.gate.gate import Gate
+from ring_mcp.sandbox.google.account import GoogleAccount
+from ring_mcp.sandbox.google.images import GoogleImages
+from ring_mcp.sandbox.google.interactions import GoogleInteractions
+from ring_mcp.sandbox.google.replies import GoogleRefusal, answer_google_refusal
 from ring_mcp.sandbox.media_files import MediaFiles
-from ring_mcp.sandbox.replies import BareRefusal, XaiRefusal
-from ring_mcp.sandbox.ringbase import Ringbase, RingbaseRefusal
-from ring_mcp.sandbox.settings import SandboxRefusal
-from ring_mcp.sandbox.state import SandboxState
-from ring_mcp.sandbox.studio import Studio
-from ring_mcp.sandbox.xai_account import XaiAccount
-from ring_mcp.sandbox.xai_images import XaiImages
-from ring_mcp.sandbox.xai_videos import XaiVideos
+from ring_mcp.sandbox.state.settings import SandboxRefusal
+from ring_mcp.sandbox.state.state import SandboxState
+from ring_mcp.sandbox.xai.account import XaiAccount
+from ring_mcp.sandbox.xai.images import XaiImages
+from ring_mcp.sandbox.xai.replies import BareRefusal, XaiRefusal, answer_refusal
+from ring_mcp.sandbox.xai.videos import XaiVideos
 
 XAI_PATH = "/xai/v1"
 GOOGLE_PATH = "/google/v1beta"
@@ -50,11 +49,11 @@ def create_app(state: SandboxState) -> ASGIApp:
         routes=_routes(state, studio),
         lifespan=lifespan,
         exception_handlers={
-            XaiRefusal: replies.answer_refusal,
-            BareRefusal: replies.answer_refusal,
+            XaiRefusal: answer_refusal,
+            BareRefusal: answer_refusal,
             GoogleRefusal: answer_google_refusal,
-            RingbaseRefusal: ringbase.answer_ringbase_refusal,
-            SandboxRefusal: control.answer_sandbox_refusal,
+            RingbaseRefusal: answer_ringbase_refusal,
+            SandboxRefusal: answer_sandbox_refusal,
         },
     )
     app.router.redirect_slashes = False

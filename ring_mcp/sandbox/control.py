@@ -10,10 +10,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from ring_mcp.sandbox.fault_kinds import FAULT_KINDS
-from ring_mcp.sandbox.faults import Faults
-from ring_mcp.sandbox.settings import SandboxRefusal
-from ring_mcp.sandbox.state import SandboxState
+from ring_mcp.sandbox.state.fault_kinds import FAULT_KINDS
+from ring_mcp.sandbox.state.faults import Faults
+from ring_mcp.sandbox.state.settings import SandboxRefusal
+from ring_mcp.sandbox.state.state import SandboxState
 
 MATCHING = tuple(
     name

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from ring_mcp.sandbox.state import SandboxState
+from ring_mcp.sandbox.state.state import SandboxState
 
 
 class MediaFiles:

@@ -14,7 +14,7 @@ from typing import Self
 import uvicorn
 
 from ring_mcp.sandbox.app import GOOGLE_PATH, RINGBASE_PATH, XAI_PATH, create_app
-from ring_mcp.sandbox.state import SandboxState
+from ring_mcp.sandbox.state.state import SandboxState
 from ring_mcp.sandbox.wire import DroppableProtocol
 
 START_LIMIT_S = 10.0
@@ -32,7 +32,7 @@ class SandboxServer:
     Args:
         port: 0 for a free one.
         host: a loopback address; anything else is refused, because the switches need no key.
-        settings: see ``ring_mcp.sandbox.settings.Settings``; ``reset`` returns to them.
+        settings: see ``ring_mcp.sandbox.state.settings.Settings``; ``reset`` returns to them.
     """
 
     def __init__(self, port: int = 0, host: str = LOOPBACK, settings: Mapping[str, object] | None = None) -> None:

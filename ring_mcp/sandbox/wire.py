@@ -11,6 +11,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 TRANSPORT = "sandbox.transport"
+NOTES = "sandbox.notes"
+"""Key of the scope under which a handler leaves what the request log should also show."""
+SHOWN_CHARACTERS = 200
 
 
 class DroppableProtocol(H11Protocol):
@@ -91,3 +94,14 @@ async def while_connected(receive: Receive, step: Callable[[], Awaitable[bool]])
             pass
     finally:
         gone.cancel()
+
+
+def shown(value: Any) -> Any:
+    """A body for the request log: everything, but pictures inside it shortened."""
+    if isinstance(value, dict):
+        return {key: shown(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [shown(each) for each in value]
+    if isinstance(value, str) and value.startswith("data:") and len(value) > SHOWN_CHARACTERS:
+        return f"{value[:SHOWN_CHARACTERS]}… ({len(value)} characters)"
+    return value

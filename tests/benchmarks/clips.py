@@ -22,7 +22,7 @@ from pathlib import Path
 import httpx2
 
 from ring_mcp.sandbox.server import SandboxServer
-from ring_mcp.sandbox.settings import DEFAULT_XAI_KEY
+from ring_mcp.sandbox.state.settings import DEFAULT_XAI_KEY
 from tests.benchmarks.measuring import folder, rss_mib, title
 from tests.server.wire import RingProcess, environment
 

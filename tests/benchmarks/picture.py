@@ -15,7 +15,7 @@ from pathlib import Path
 
 import httpx2
 
-from ring_mcp.sandbox.settings import DEFAULT_XAI_KEY
+from ring_mcp.sandbox.state.settings import DEFAULT_XAI_KEY
 from tests.benchmarks.measuring import BARE, RING, Pipe, Series, folder, sandbox, show, title
 from tests.server.wire import environment
 

@@ -19,7 +19,7 @@ from ring_mcp.domain import ImageRequest, JobState, VideoPlan, VideoRequest
 from ring_mcp.errors import CapExceeded, InvalidRequest, StorageError
 from ring_mcp.sandbox.app import XAI_PATH
 from ring_mcp.sandbox.server import SandboxServer
-from ring_mcp.sandbox.settings import DEFAULT_XAI_KEY
+from ring_mcp.sandbox.state.settings import DEFAULT_XAI_KEY
 from tests.conductors.running import ACTOR, charges, job_of, running
 
 

@@ -14,7 +14,7 @@ from ring_mcp.domain import ImageRequest, JobState, VideoRequest
 from ring_mcp.errors import InvalidRequest, ModelRetired, ProviderAuthError
 from ring_mcp.ledger.base import JobQuery
 from ring_mcp.sandbox.server import SandboxServer
-from ring_mcp.sandbox.settings import DEFAULT_GOOGLE_KEY
+from ring_mcp.sandbox.state.settings import DEFAULT_GOOGLE_KEY
 from tests.conductors.running import ACTOR, LIMIT_S, charges, job_of, running, spool_is_empty
 
 CAT = ImageRequest(prompt="a cat on a wall", provider="google")

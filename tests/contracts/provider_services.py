@@ -12,7 +12,7 @@ import httpx2
 from ring_mcp.presets import load_presets
 from ring_mcp.providers.http import ProviderHttp
 from ring_mcp.sandbox.server import SandboxServer
-from ring_mcp.sandbox.settings import DEFAULT_GOOGLE_KEY, DEFAULT_XAI_KEY
+from ring_mcp.sandbox.state.settings import DEFAULT_GOOGLE_KEY, DEFAULT_XAI_KEY
 
 TODAY = datetime(2026, 11, 21, 12, tzinfo=UTC)
 PRESETS = load_presets()

@@ -34,8 +34,8 @@ from ring_mcp.plans.video import VideoSettings, plan_video
 from ring_mcp.providers.base import Accepted, Finished, Inputs, MediaProvider, Running
 from ring_mcp.providers.google.videos import GoogleVideos
 from ring_mcp.providers.xai.videos import XaiVideos
-from ring_mcp.sandbox.fault_kinds import FAULT_KINDS
 from ring_mcp.sandbox.server import SandboxServer
+from ring_mcp.sandbox.state.fault_kinds import FAULT_KINDS
 from tests.contracts.provider_services import KEYS, OLD_SPELLING, PRESETS, TODAY, WRONG_KEY, InstantClock, connected
 from tests.fake_clock import let_pass
 

@@ -27,7 +27,7 @@ from ring_mcp.config import load_config
 from ring_mcp.domain import ImageRequest
 from ring_mcp.sandbox.app import XAI_PATH
 from ring_mcp.sandbox.server import SandboxServer
-from ring_mcp.sandbox.settings import DEFAULT_XAI_KEY
+from ring_mcp.sandbox.state.settings import DEFAULT_XAI_KEY
 from tests.house.pages import PAGES, ROOT, Block, all_blocks, page, quoted
 
 NOT_RUN = (

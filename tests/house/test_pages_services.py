@@ -18,8 +18,8 @@ from ring_mcp.cli.commands import cli
 from ring_mcp.config import load_config
 from ring_mcp.domain import JobState
 from ring_mcp.sandbox.app import RINGBASE_PATH
-from ring_mcp.sandbox.fault_kinds import FAULT_KINDS
 from ring_mcp.sandbox.server import SandboxServer
+from ring_mcp.sandbox.state.fault_kinds import FAULT_KINDS
 from ring_mcp.server.http import build_http_app
 from ring_mcp.storage.links import FileLinks
 from tests.house.pages import ROOT, page, quoted

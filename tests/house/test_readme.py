@@ -9,10 +9,13 @@ import subprocess
 import zipfile
 from pathlib import Path
 
+from PIL import Image, ImageChops, ImageStat
+
 from ring_mcp import __version__
 from ring_mcp.config import Config
 from ring_mcp.jobs.watch import PROGRESS_INTERVAL_S
 from tests.house.pages import EXAMPLES, README, ROOT
+from tests.pictures import make_pictures
 
 MAX_BYTES = 12_000
 PROMISED = ("pip install uv && uv run ring-mcp demo", "pip install uv && uv run pytest")
@@ -78,11 +81,17 @@ def test_pypi_would_show_the_readme_with_links_that_lead_somewhere(tmp_path: Pat
     assert LINK.sub("", shown).strip() == LINK.sub("", README.text).strip()
 
 
-def test_the_picture_is_a_small_jpeg() -> None:
-    content = (EXAMPLES / "lighthouse.jpg").read_bytes()
+def test_the_pictures_are_small_and_what_their_command_makes(tmp_path: Path) -> None:
+    make_pictures(tmp_path)
 
-    assert content.startswith(b"\xff\xd8\xff")
-    assert len(content) < 60_000
+    shown = sorted(path.name for path in EXAMPLES.glob("*.jpg"))
+    assert shown == sorted(path.name for path in tmp_path.iterdir())
+    for name in shown:
+        assert (EXAMPLES / name).stat().st_size < 100_000
+        with Image.open(EXAMPLES / name) as kept, Image.open(tmp_path / name) as made:
+            assert kept.size == made.size
+            # Not to the byte: decoders and encoders of other machines may round another way.
+            assert max(ImageStat.Stat(ImageChops.difference(kept, made)).mean) < 3
 
 
 def test_the_wait_that_the_readme_promises_is_the_default() -> None:

@@ -22,8 +22,8 @@ from mcp import Client
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 
-from ring_mcp.sandbox.books import Charge
 from ring_mcp.sandbox.server import SandboxServer
+from ring_mcp.sandbox.state.books import Charge
 
 LIMIT_S = 60.0
 """How long a test waits for anything. Reached only when something is broken."""

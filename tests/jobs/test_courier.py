@@ -25,7 +25,7 @@ from ring_mcp.plans.image import plan_image
 from ring_mcp.presets import load_presets
 from ring_mcp.providers.base import Accepted, Finished, Inputs
 from ring_mcp.sandbox.server import SandboxServer
-from ring_mcp.sandbox.settings import DEFAULT_GOOGLE_KEY
+from ring_mcp.sandbox.state.settings import DEFAULT_GOOGLE_KEY
 
 LIMIT_S = 60.0
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from ring_mcp.sandbox.state import SandboxState
+from ring_mcp.sandbox.state.state import SandboxState
 from tests.kill.kill_world import World
 from tests.kill.victim import Fate
 

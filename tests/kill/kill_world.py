@@ -26,9 +26,9 @@ from ring_mcp.ledger.base import Ledger
 from ring_mcp.ledger.postgres import PostgresLedger
 from ring_mcp.ledger.rows import TICKS_PER_USD
 from ring_mcp.ledger.sqlite import SqliteLedger
-from ring_mcp.sandbox.books import Charge
 from ring_mcp.sandbox.server import SandboxServer
-from ring_mcp.sandbox.settings import DEFAULT_RINGBASE_TOKEN, DEFAULT_XAI_KEY
+from ring_mcp.sandbox.state.books import Charge
+from ring_mcp.sandbox.state.settings import DEFAULT_RINGBASE_TOKEN, DEFAULT_XAI_KEY
 from tests.kill.kill_client import REAL_SERVER, Server
 from tests.kill.victim import Fate
 

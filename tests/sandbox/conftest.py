@@ -12,6 +12,7 @@ from ring_mcp.sandbox.server import SandboxServer
 from tests.sandbox.foreign_storage import Bucket
 
 XAI_KEY = "sandbox-xai-key"
+GOOGLE_KEY = "sandbox-google-key"
 RINGBASE_TOKEN = "sandbox-ringbase-token"
 
 # Everything is plain HTTP on the loopback interface; loading certificates takes 25 ms for each client.
@@ -37,6 +38,14 @@ def xai(sandbox: SandboxServer) -> Iterator[httpx2.Client]:
     """A client of the emulated xAI, with the key it accepts."""
     headers = {"authorization": f"Bearer {XAI_KEY}"}
     with httpx2.Client(base_url=sandbox.xai_base_url, headers=headers, **PLAIN) as client:
+        yield client
+
+
+@pytest.fixture(params=["v1", "v1beta"])
+def google(sandbox: SandboxServer, request: pytest.FixtureRequest) -> Iterator[httpx2.Client]:
+    """A client of the emulated Google, with the key it accepts, for each version of its API."""
+    base_url = f"{sandbox.url}/google/{request.param}"
+    with httpx2.Client(base_url=base_url, headers={"x-goog-api-key": GOOGLE_KEY}, **PLAIN) as client:
         yield client
 
 

@@ -16,8 +16,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from ring_mcp.sandbox.media import MediaStore
 from ring_mcp.sandbox.server import SandboxServer
+from ring_mcp.sandbox.state.media import MediaStore
 
 IMAGE = {"model": "grok-imagine-image", "prompt": "a lighthouse"}
 

@@ -26,8 +26,8 @@ from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 from mcp.types import CallToolResult, TextContent, TextResourceContents
 
-from ring_mcp.sandbox.books import Charge
 from ring_mcp.sandbox.server import SandboxServer
+from ring_mcp.sandbox.state.books import Charge
 
 LIMIT_S = 60.0
 """How long a test waits for anything. Reached only when something is broken."""

@@ -1,0 +1,134 @@
+"""Clips for a prompt: H.264 in MP4, a slow pan over a scene, and a line on its strip that fills as time passes."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ring_mcp.sandbox.drawing.pan import Pan
+from ring_mcp.sandbox.drawing.pictures import PictureSpec
+
+if TYPE_CHECKING:
+    from av.audio.stream import AudioStream
+    from av.container import OutputContainer
+    from av.video.stream import VideoStream
+
+FPS = 12
+SAMPLE_RATE_HZ = 48000
+MISSING_LIBRARY = "The sandbox cannot make clips: the library av is not installed. Run: pip install 'ring-mcp[video]'"
+
+# A picture that only shifts needs few bits, and every choice here is for speed: a constant quantizer above all, which
+# spares x264 half of its time, for it need not weigh each frame before it codes it.
+_X264 = {"preset": "ultrafast", "qp": "24", "g": str(4 * FPS), "x264-params": "scenecut=0"}
+
+
+@dataclass(frozen=True)
+class ClipSpec:
+    """Everything a clip depends on."""
+
+    poster: PictureSpec
+    duration_s: float
+    has_audio: bool = True
+
+
+@dataclass(frozen=True)
+class ClipFacts:
+    """What is in a clip file."""
+
+    width_px: int
+    height_px: int
+    duration_s: float
+
+
+def can_render() -> bool:
+    """Whether the optional library is there."""
+    return importlib.util.find_spec("av") is not None
+
+
+def render_mp4(spec: ClipSpec, path: Path) -> None:
+    """Writes the clip. Needs the optional library ``av``."""
+    import av
+
+    frames = max(1, round(spec.duration_s * FPS))
+    with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
+        video = _video_stream(container, spec)
+        audio = container.add_stream("aac", rate=SAMPLE_RATE_HZ, layout="mono") if spec.has_audio else None
+        _encode_video(container, video, spec, frames)
+        if audio is not None:
+            _encode_silence(container, audio, frames)
+
+
+def probe(path: Path) -> ClipFacts | None:
+    """Size and length of a clip, or None when the file is not one."""
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                return None
+            stream = container.streams.video[0]
+            if stream.duration is not None and stream.time_base is not None:
+                duration_s = float(stream.duration * stream.time_base)
+            else:
+                duration_s = (container.duration or 0) / av.time_base
+            return ClipFacts(stream.codec_context.width, stream.codec_context.height, duration_s)
+    except (av.FFmpegError, OSError):
+        return None
+
+
+def save_first_frame(clip: Path, picture: Path) -> bool:
+    """Writes the first frame as a picture, when there is one."""
+    import av
+
+    try:
+        with av.open(str(clip)) as container:
+            frames: Any = container.decode(video=0)
+            for frame in frames:
+                frame.to_image().save(picture, "JPEG", quality=90)
+                return True
+    except (av.FFmpegError, OSError, IndexError):
+        pass
+    return False
+
+
+def _video_stream(container: OutputContainer, spec: ClipSpec) -> VideoStream:
+    stream = container.add_stream("libx264", rate=FPS, options=dict(_X264))
+    stream.width, stream.height = spec.poster.width_px, spec.poster.height_px
+    stream.pix_fmt = "yuv420p"
+    stream.codec_context.thread_count = 2
+    return stream
+
+
+def _encode_video(container: OutputContainer, stream: VideoStream, spec: ClipSpec, frames: int) -> None:
+    import av
+
+    size = (spec.poster.width_px, spec.poster.height_px)
+    strides = [plane.line_size for plane in av.VideoFrame(*size, "yuv420p").planes]
+    pan = Pan(spec.poster, frames, strides)
+    for number in range(frames):
+        frame = av.VideoFrame(*size, "yuv420p")
+        for plane, pixels in zip(frame.planes, pan.frame(number), strict=True):
+            plane.update(pixels)
+        frame.pts, frame.time_base = number, Fraction(1, FPS)
+        container.mux(stream.encode(frame))
+    container.mux(stream.encode(None))
+
+
+def _encode_silence(container: OutputContainer, stream: AudioStream, frames: int) -> None:
+    """A silent track that ends with the picture, as clips come with sound."""
+    import av
+
+    left = frames * SAMPLE_RATE_HZ // FPS
+    position = 0
+    while left > 0:
+        samples = min(1024, left)
+        frame = av.AudioFrame(format="fltp", layout="mono", samples=samples)
+        silence: Any = bytes(frame.planes[0].buffer_size)
+        frame.planes[0].update(silence)
+        frame.sample_rate, frame.pts, frame.time_base = SAMPLE_RATE_HZ, position, Fraction(1, SAMPLE_RATE_HZ)
+        container.mux(stream.encode(frame))
+        position, left = position + samples, left - samples
+    container.mux(stream.encode(None))

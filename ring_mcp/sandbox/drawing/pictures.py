@@ -1,0 +1,117 @@
+"""Pictures for a prompt: a scene that its hash decides, or the picture that was given, with a strip at the foot."""
+
+from __future__ import annotations
+
+import io
+import math
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ring_mcp.sandbox.drawing import light, palettes, scenes
+from ring_mcp.sandbox.drawing.palettes import Palette
+from ring_mcp.sandbox.drawing.strip import Strip
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+SIDE_PX = {"512": 512, "1k": 1024, "1.5k": 1536, "2k": 2048, "4k": 4096}
+JPEG_QUALITY = 85
+_TONING = 7
+
+
+@dataclass(frozen=True)
+class PictureSpec:
+    """Everything a picture depends on. ``seed`` decides what it shows; ``facts`` is one small line of its strip."""
+
+    prompt: str
+    width_px: int
+    height_px: int
+    facts: str
+    seed: str
+    background: Path | None = None
+
+
+def ratio_of(text: str) -> float:
+    """``16:9`` as width over height; ``auto`` is square."""
+    if text == "auto":
+        return 1.0
+    width, height = text.split(":")
+    return float(width) / float(height)
+
+
+def size_for(ratio: float, resolution: str) -> tuple[int, int]:
+    """Width and height in pixels: the resolution's area in that ratio, sides a multiple of 16."""
+    side_px = SIDE_PX[resolution]
+    root = math.sqrt(ratio)
+    return _multiple_of_16(side_px * root), _multiple_of_16(side_px / root)
+
+
+def _multiple_of_16(length_px: float) -> int:
+    return max(16, round(length_px / 16) * 16)
+
+
+def measure(path: Path) -> tuple[int, int] | None:
+    """Size of a picture file in pixels, or None when it cannot be read as one."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except (UnidentifiedImageError, OSError, Image.DecompressionBombError):
+        return None
+
+
+def render_jpeg(spec: PictureSpec) -> bytes:
+    """The picture as a baseline JPEG."""
+    buffer = io.BytesIO()
+    paint(spec).save(buffer, "JPEG", quality=JPEG_QUALITY)
+    return buffer.getvalue()
+
+
+def paint(spec: PictureSpec) -> Image:
+    """The picture in YCbCr, which is what JPEG keeps; a given one is toned by the seed."""
+    size = (spec.width_px, spec.height_px)
+    image, palette = show(spec, size)
+    if spec.background is not None:
+        image = _tone(image, dice(spec.seed))
+    strip = Strip(*size)
+    image.paste(strip.draw(spec.prompt, spec.facts, palette).convert("YCbCr"), (0, spec.height_px - strip.height_px))
+    return image
+
+
+def show(spec: PictureSpec, size: tuple[int, int]) -> tuple[Image, Palette]:
+    """What stands above the strip, in YCbCr, and the colours that go with it.
+
+    A given picture is cut to fill ``size`` from its upper edge, so that a strip at its own foot is what is lost.
+    """
+    given = _given(spec.background, size) if spec.background is not None else None
+    if given is not None:
+        return given, palettes.choose(dice(spec.seed))
+    stage = scenes.compose(dice(spec.seed), light.canvas_for(size))
+    return light.develop(stage.image, stage.glows, size, stage.rng), stage.palette
+
+
+def dice(seed: str) -> random.Random:
+    """Chance that falls alike for a seed on every machine. Any text is one, even half a surrogate pair out of JSON."""
+    return random.Random(seed.encode("utf-8", "surrogatepass"))
+
+
+def _given(path: Path, size: tuple[int, int]) -> Image | None:
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as source:
+            return ImageOps.fit(source.convert("RGB"), size, centering=(0.5, 0.0)).convert("YCbCr")
+    except (UnidentifiedImageError, OSError, Image.DecompressionBombError):
+        return None
+
+
+def _tone(image: Image, rng: random.Random) -> Image:
+    """The picture a little warmer or colder, so that edits of one source can be told from each other."""
+    levels = list(range(256))
+    for _ in ("blue", "red"):
+        shift = rng.choice((-1, 1)) * rng.randint(2, _TONING)
+        levels += [min(255, max(0, level + shift)) for level in range(256)]
+    return image.point(levels)

@@ -1,0 +1,1 @@
+"""ring-filebase: where results can be kept."""

@@ -1,0 +1,1 @@
+"""Gemini: pictures from generateContent, clips from interactions, tokens and what they cost."""

@@ -1,0 +1,225 @@
+"""``POST /models/{model}:generateContent`` for pictures, and ``:predict`` as it was for Imagen."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from ring_mcp.sandbox.drawing import pictures
+from ring_mcp.sandbox.drawing.pictures import PictureSpec
+from ring_mcp.sandbox.drawing.studio import Studio
+from ring_mcp.sandbox.google import calls
+from ring_mcp.sandbox.google.catalogue import (
+    GEMINI_IMAGE_MODELS,
+    IMAGEN_PRICES,
+    IMAGEN_RATIOS,
+    INPUT_IMAGE_TOKENS,
+    GeminiImageModel,
+)
+from ring_mcp.sandbox.google.replies import invalid, model_unknown
+from ring_mcp.sandbox.state.books import Charge
+from ring_mcp.sandbox.state.state import SandboxState
+
+THOUGHT_TOKENS, REMARK_TOKENS = 180, 8
+MAX_IMAGEN = 4
+
+
+@dataclass(frozen=True)
+class Order:
+    """A valid request for one picture."""
+
+    model: GeminiImageModel
+    prompt: str
+    inputs: tuple[bytes, ...]
+    aspect_ratio: str
+    size: str
+    seed: int | None
+    wants_text: bool
+
+
+def read_order(model: GeminiImageModel, body: Mapping[str, Any]) -> Order:
+    """The order that a body means; refuses what the real service refuses."""
+    contents = body.get("contents")
+    if not isinstance(contents, list) or not contents:
+        raise invalid("* GenerateContentRequest.contents: contents is not specified\n")
+    parts = [
+        part
+        for content in contents
+        if isinstance(content, dict)
+        for part in content.get("parts") or []
+        if isinstance(part, dict)
+    ]
+    prompt = "\n".join(part["text"] for part in parts if isinstance(part.get("text"), str))
+    if not prompt:
+        raise invalid("* GenerateContentRequest.contents[0].parts: contents.parts must not be empty.\n")
+    config = calls.child(body, "generationConfig")
+    image = calls.child(config, "imageConfig", "generation_config", ("aspectRatio", "imageSize"))
+    modalities = config.get("responseModalities") or ["TEXT", "IMAGE"]
+    if "IMAGE" not in modalities:
+        raise invalid("The requested combination of response modalities is not supported by the model.")
+    seed = config.get("seed")
+    if seed is not None and (not isinstance(seed, int) or not -(2**31) <= seed < 2**31):
+        raise invalid("Invalid value at 'generation_config.seed' (TYPE_INT32)")
+    return Order(
+        model=model,
+        prompt=prompt,
+        inputs=tuple(map(decoded, (part["inlineData"] for part in parts if "inlineData" in part))),
+        aspect_ratio=calls.choice(image.get("aspectRatio"), model.ratios, "1:1", "Aspect ratio"),
+        size=calls.choice(image.get("imageSize"), model.sizes, "1K", "Image size"),
+        seed=seed,
+        wants_text="TEXT" in modalities,
+    )
+
+
+def decoded(data: Any) -> bytes:
+    try:
+        return base64.b64decode(data["data"], validate=True)
+    except (binascii.Error, KeyError, TypeError, ValueError) as exc:
+        raise invalid("Unable to process input image. Please retry or report in the developer forum.") from exc
+
+
+def keep_input(state: SandboxState, content: bytes) -> Path:
+    folder = state.folder / "inputs"
+    folder.mkdir(exist_ok=True)
+    path = folder / hashlib.sha256(content).hexdigest()
+    path.write_bytes(content)
+    return path
+
+
+class GoogleImages:
+    """The image endpoints of one API version."""
+
+    def __init__(self, state: SandboxState, studio: Studio, version: str) -> None:
+        self._state = state
+        self._studio = studio
+        self._version = version
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/models/{model}:generateContent", self.generate, methods=["POST"]),
+            Route("/models/{model}:predict", self.predict, methods=["POST"]),
+        ]
+
+    async def generate(self, request: Request) -> Response:
+        state, name = self._state, request.path_params["model"]
+        body = await calls.read_paid_call(request, state, name)
+        model = GEMINI_IMAGE_MODELS.get(name)
+        if model is None:
+            raise model_unknown(name, self._version, "generateContent")
+        order = read_order(model, body)
+        tokens = self._tokens(order)
+        charge = state.books.add(self._charge(request, name, order.prompt, 1, model.price.cost_ticks(**tokens)))
+        facts = {"modelVersion": name, "responseId": uuid.uuid4().hex[:22]}
+        block = calls.blocked(request, state, charge)
+        if block is not None:
+            return JSONResponse(self._refused(block, order, charge) | facts)
+        await state.pause(state.settings.image_delay_s)
+        picture = await self._picture(order.prompt, order.aspect_ratio, order.size, order.inputs, order.seed, charge)
+        charge.state = "done"
+        inline = {"inlineData": {"mimeType": "image/jpeg", "data": picture}}
+        content = {"role": "model", "parts": [*self._remarks(order), inline]}
+        candidate = {"content": content, "finishReason": "STOP", "index": 0}
+        return JSONResponse({"candidates": [candidate], "usageMetadata": self._usage(order, tokens), **facts})
+
+    def _remarks(self, order: Order) -> list[dict[str, Any]]:
+        """What stands before the picture: a thought, with a draft picture in it, and a remark."""
+        if not self._state.settings.google_thoughts:
+            return []
+        draft = {"inlineData": {"mimeType": "image/jpeg", "data": "ZHJhZnQ="}, "thought": True}
+        return [{"text": "Thinking of the light.", "thought": True}, draft, {"text": f"Here is {order.prompt[:40]}."}]
+
+    def _tokens(self, order: Order) -> dict[str, int]:
+        text = THOUGHT_TOKENS + REMARK_TOKENS if self._state.settings.google_thoughts else 0
+        given = calls.prompt_tokens(order.prompt, INPUT_IMAGE_TOKENS * len(order.inputs))
+        counted = {"input": given, "text": text, "made": order.model.sizes[order.size]}
+        return {kind: calls.scaled(tokens, self._state) for kind, tokens in counted.items()}
+
+    def _usage(self, order: Order, tokens: Mapping[str, int]) -> dict[str, Any]:
+        thoughts = calls.scaled(THOUGHT_TOKENS, self._state) if tokens["text"] else 0
+        made = tokens["made"] + tokens["text"] - thoughts
+        usage: dict[str, Any] = {
+            "promptTokenCount": tokens["input"],
+            "candidatesTokenCount": made,
+            "totalTokenCount": tokens["input"] + made + thoughts,
+            "promptTokensDetails": [{"modality": "TEXT", "tokenCount": tokens["input"]}],
+            "candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": tokens["made"]}],
+        }
+        return usage | ({"thoughtsTokenCount": thoughts} if thoughts else {})
+
+    def _refused(self, block: Mapping[str, Any], order: Order, charge: Charge) -> dict[str, Any]:
+        """HTTP 200 without a picture. What was made and filtered is billed; a prompt that was never run, as input."""
+        tokens = self._tokens(order)
+        tokens["made"] = tokens["text"] = 0
+        charge.cost_ticks = order.model.price.cost_ticks(**tokens) if block["billed"] else 0
+        usage = {"promptTokenCount": tokens["input"], "totalTokenCount": tokens["input"]}
+        metadata = {"usageMetadata": usage} if block["billed"] else {}
+        if block["in_prompt"]:
+            return {"promptFeedback": {"blockReason": block["reason"]}, **metadata}
+        message = "Unable to show the generated image. The image may violate the policies."
+        candidate = {"content": {}, "finishReason": block["reason"], "finishMessage": message, "index": 0}
+        return {"candidates": [candidate], **metadata}
+
+    async def predict(self, request: Request) -> Response:
+        state, name = self._state, request.path_params["model"]
+        body = await calls.read_paid_call(request, state, name)
+        if name not in IMAGEN_PRICES or not state.settings.google_imagen:
+            raise model_unknown(name, self._version, "predict")
+        instances = body.get("instances")
+        prompt = instances[0].get("prompt") if isinstance(instances, list) and instances else None
+        if not isinstance(prompt, str) or not prompt:
+            raise invalid("instances[0].prompt is required.")
+        wanted = calls.child(body, "parameters")
+        count = wanted.get("sampleCount", MAX_IMAGEN)
+        if not isinstance(count, int) or not 1 <= count <= MAX_IMAGEN:
+            raise invalid(f"sampleCount must be between 1 and {MAX_IMAGEN}.")
+        ratio = calls.choice(wanted.get("aspectRatio"), IMAGEN_RATIOS, "1:1", "Aspect ratio")
+        size = calls.choice(wanted.get("sampleImageSize"), ("1K", "2K"), "1K", "Image size")
+        cost_ticks = int(IMAGEN_PRICES[name] * count * state.settings.price_factor)
+        charge = state.books.add(self._charge(request, name, prompt, count, cost_ticks))
+        block = calls.blocked(request, state, charge)
+        charge.state = charge.state if block else "done"
+        made = await asyncio.gather(*(self._picture(prompt, ratio, size, (), i, charge) for i in range(count)))
+        predictions = [{"bytesBase64Encoded": each, "mimeType": "image/jpeg"} for each in made]
+        if block is not None:
+            predictions[0] = {"raiFilteredReason": "Unable to show generated images. Support codes: 39322892"}
+        return JSONResponse({"predictions": predictions})
+
+    def _charge(self, request: Request, model: str, prompt: str, count: int, cost_ticks: int) -> Charge:
+        return Charge(
+            kind="image",
+            endpoint=request.url.path.partition(f"/google/{self._version}/")[2],
+            model=model,
+            served_model=model,
+            prompt=prompt,
+            n=count,
+            cost_ticks=cost_ticks,
+        )
+
+    async def _picture(
+        self, prompt: str, ratio: str, size: str, inputs: tuple[bytes, ...], seed: int | None, charge: Charge
+    ) -> str:
+        """One JPEG as base64. Without a seed every call draws another one, unless a load test wants them all alike."""
+        width_px, height_px = pictures.size_for(pictures.ratio_of(ratio), size.lower())
+        shows = self._state.settings.show_prompt
+        drawn = seed if seed is not None else charge.id if shows else 0
+        spec = PictureSpec(
+            prompt=prompt if shows else "",
+            width_px=width_px,
+            height_px=height_px,
+            facts=f"{charge.model} · {ratio} · {size}",
+            seed=f"{prompt if shows else ''}\n{drawn}",
+            background=await asyncio.to_thread(keep_input, self._state, inputs[0]) if inputs else None,
+        )
+        path = await self._studio.picture(spec)
+        return base64.b64encode(await asyncio.to_thread(path.read_bytes)).decode()

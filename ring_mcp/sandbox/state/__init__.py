@@ -1,0 +1,1 @@
+"""What the services remember: settings, faults, books, jobs, media."""

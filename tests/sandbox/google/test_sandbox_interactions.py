@@ -1,0 +1,157 @@
+"""The emulated Interactions API: clips in the background or while one waits, cancelling, refusals, and their files."""
+
+from __future__ import annotations
+
+import base64
+from decimal import Decimal
+from typing import Any
+
+import httpx2
+import pytest
+
+from ring_mcp.sandbox.server import SandboxServer
+from tests.sandbox.conftest import PLAIN
+
+
+def body(**changes: Any) -> dict[str, Any]:
+    wanted = {"type": "video", "delivery": "uri", "resolution": "360p", "duration": "3s", **changes}
+    return {"model": "gemini-omni-1.2-flash", "input": "a boat", "background": True, "response_format": wanted}
+
+
+def started(google: httpx2.Client, **changes: Any) -> str:
+    reply = google.post("/interactions", json=body(**changes))
+    assert reply.status_code == 200, reply.text
+    assert reply.json()["status"] == "in_progress"
+    return str(reply.json()["id"])
+
+
+def video(interaction: dict[str, Any]) -> dict[str, Any]:
+    (output,) = [step for step in interaction["steps"] if step["type"] == "model_output"]
+    (content,) = output["content"]
+    return dict(content)
+
+
+def test_a_clip_is_made_in_the_background_and_its_file_opens_with_the_key_only(
+    google: httpx2.Client, sandbox: SandboxServer
+) -> None:
+    sandbox.state.configure(render_s=60, pending_polls=1)
+    handle = started(google)
+    assert google.get(f"/interactions/{handle}").json()["status"] == "in_progress"
+    sandbox.state.skip(61)
+    done = google.get(f"/interactions/{handle}").json()
+    assert done["status"] == "completed"
+    assert done["usage"]["output_tokens_by_modality"] == [{"modality": "video", "tokens": 5148}]
+    assert Decimal(sandbox.state.books.total_ticks) / 10**10 == Decimal("0.061779")
+    address = video(done)["uri"]
+    clip = google.get(address)
+    assert clip.content[4:8] == b"ftyp"
+    part = google.get(address, headers={"range": "bytes=0-7"})
+    assert (part.status_code, part.content) == (206, clip.content[:8])
+    with httpx2.Client(**PLAIN) as stranger:
+        assert stranger.get(address).status_code == 403
+        assert stranger.get(address, params={"key": "wrong"}).status_code == 400
+    sandbox.state.skip(100_000)
+    assert google.get(address).status_code == 403
+
+
+def test_whoever_does_not_ask_for_the_background_waits_and_may_get_the_clip_inside(google: httpx2.Client) -> None:
+    asked = body(delivery="inline") | {"background": False}
+    done = google.post("/interactions", json=asked).json()
+    assert done["status"] == "completed"
+    assert base64.b64decode(video(done)["data"])[4:8] == b"ftyp"
+
+
+@pytest.mark.parametrize(
+    ("model", "usd"), [("gemini-omni-1.2-flash", "0.556035"), ("gemini-omni-1.1-flash", "0.810883")]
+)
+def test_eight_seconds_of_each_model_cost_its_own_46336_tokens(
+    google: httpx2.Client, sandbox: SandboxServer, model: str, usd: str
+) -> None:
+    reply = google.post("/interactions", json=body(resolution="720p", duration="8s") | {"model": model})
+    assert reply.status_code == 200, reply.text
+    assert Decimal(sandbox.state.books.total_ticks) / 10**10 == Decimal(usd)
+
+
+def test_a_first_frame_is_counted(google: httpx2.Client, sandbox: SandboxServer) -> None:
+    picture = {"type": "image", "mime_type": "image/png", "data": base64.b64encode(b"x").decode()}
+    asked = body() | {"input": [picture, {"type": "text", "text": "a boat"}]}
+    handle = google.post("/interactions", json=asked).json()["id"]
+    assert google.get(f"/interactions/{handle}").json()["usage"]["total_input_tokens"] == 2042
+    (charge,) = sandbox.state.books.charges()
+    assert charge.prompt == "a boat"
+
+
+def test_a_job_can_be_cancelled_once(google: httpx2.Client, sandbox: SandboxServer) -> None:
+    sandbox.state.configure(render_s=60)
+    handle = started(google)
+    assert google.post(f"/interactions/{handle}/cancel").json()["status"] == "cancelled"
+    sandbox.state.skip(61)
+    assert google.get(f"/interactions/{handle}").json()["status"] == "cancelled"
+    assert google.post(f"/interactions/{started(google)}x/cancel").status_code == 400
+
+
+def test_an_id_that_nobody_knows_is_a_400(google: httpx2.Client) -> None:
+    reply = google.get("/interactions/nobody")
+    assert reply.status_code == 400
+    assert reply.json()["error"]["message"] == "Invalid interaction name."
+
+
+def test_a_refusal_is_a_completed_job_with_a_text_and_no_tokens_of_a_clip(
+    google: httpx2.Client, sandbox: SandboxServer
+) -> None:
+    handle = started(google)
+    sandbox.state.faults.add("respect_moderation_false")
+    done = google.get(f"/interactions/{handle}").json()
+    assert (done["status"], video(done)["type"], done["usage"]["total_output_tokens"]) == ("completed", "text", 0)
+    assert sandbox.state.books.total_ticks == 30_000
+    assert sandbox.state.books.charges()[0].state == "moderated"
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "word"),
+    [
+        ("poll_failed", 200, "failed"),
+        ("poll_expired", 400, "Invalid interaction"),
+        ("poll_moderated_400", 400, "safety"),
+    ],
+)
+def test_a_job_can_end_badly_for_good(
+    google: httpx2.Client, sandbox: SandboxServer, fault: str, status: int, word: str
+) -> None:
+    handle = started(google)
+    sandbox.state.faults.add(fault)
+    for _ in range(2):
+        reply = google.get(f"/interactions/{handle}")
+        assert reply.status_code == status
+        assert word in reply.text
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "text"),
+    [
+        (body(duration=3), 400, "response_format.duration"),
+        (body(duration="2s"), 400, "between 3 and 10"),
+        (body(duration="11s"), 400, "between 3 and 10"),
+        (body(aspect_ratio="1:1"), 400, "Aspect ratio '1:1' is not supported"),
+        (body(resolution="480p"), 400, "Resolution '480p' is not supported"),
+        (body(type="audio"), 400, "response_format"),
+        (body() | {"input": ""}, 400, "input must not be empty"),
+        (body() | {"model": None}, 400, "model or agent"),
+        (body() | {"model": "veo-3.1-generate-preview"}, 404, "is not found"),
+    ],
+)
+def test_a_wrong_request_is_refused_and_costs_nothing(
+    google: httpx2.Client, sandbox: SandboxServer, asked: dict[str, Any], status: int, text: str
+) -> None:
+    reply = google.post("/interactions", json=asked)
+    assert reply.status_code == status
+    assert text in reply.json()["error"]["message"]
+    assert sandbox.state.books.charges() == []
+
+
+def test_moderation_may_refuse_the_request_unbilled(google: httpx2.Client, sandbox: SandboxServer) -> None:
+    sandbox.state.faults.add("moderated")
+    reply = google.post("/interactions", json=body())
+    assert reply.status_code == 400
+    assert "safety" in reply.text
+    assert sandbox.state.books.charges() == []
