@@ -83,8 +83,8 @@ ClipId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$"), A
 QualityMode = Literal["draft", "draft_i2v", "production", "production_i2v"]
 ImageProvider = Literal["xai", "google"]
 VideoProvider = Literal["xai", "google"]
-ImageResolution = Literal["1k", "2k"]
-VideoResolution = Literal["480p", "720p", "1080p"]
+ImageResolution = Literal["1k", "1.5k", "2k"]
+VideoResolution = Literal["360p", "480p", "720p", "1080p", "4k"]
 
 
 class Defaults(Strict):

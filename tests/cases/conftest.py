@@ -12,11 +12,11 @@ import pytest
 
 from ring_mcp.sandbox.server import SandboxServer
 from tests.cases.given_media import make_media, served
-from tests.cases.ways_in import Way, by_command, by_http, by_rest, by_stdio
+from tests.cases.ways_in import Way, by_command, by_http, by_rest, by_script, by_stdio
 from tests.http.http_reach import ALICE, TOKENS, HttpRing
 from tests.server.wire import RingProcess, environment
 
-WAYS = ("stdio", "http", "rest", "command")
+WAYS = ("stdio", "http", "rest", "command", "script")
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +68,7 @@ def ways(
         by_http(http_ring.url, ALICE),
         by_rest(http_ring.url, ALICE),
         by_command(typed, home),
+        by_script(ring),
     )
     return {way.name: way for way in found}
 
@@ -91,7 +92,8 @@ def placeholders(ways: Mapping[str, Way], media: Path) -> Iterator[dict[str, dic
             "LONG9000": "a" * 9000,
             "LONG11000": "a" * 11000,
         }
-        yield {name: {**shared, **_made(way)} for name, way in ways.items()}
+        found = {name: {**shared, **_made(way)} for name, way in ways.items() if name != "script"}
+        yield {**found, "script": found["stdio"]}
 
 
 def _made(way: Way) -> dict[str, str]:

@@ -53,6 +53,42 @@ def by_stdio(ring: RingProcess) -> Way:
     return Way(name="stdio", takes=lambda tool, arguments: True, ask=ask)
 
 
+_IN_A_CLIP = {
+    "prompt": ("prompt",), "duration": ("duration",), "aspectRatio": ("aspectRatio",), "thumbnail": ("thumbnail",),
+    "imageUrl": ("firstFrame", "imageUrl"), "firstFramePrompt": ("firstFrame", "imagePrompt"),
+    "imageProvider": ("firstFrame", "imageProvider"), "imageModel": ("firstFrame", "imageModel"),
+    "imageResolution": ("firstFrame", "imageResolution"), "provider": ("video", "provider"),
+    "model": ("video", "model"), "qualityMode": ("video", "qualityMode"), "resolution": ("video", "resolution"),
+    "sourceVideoUrl": ("remaster", "sourceVideoUrl"),
+}  # fmt: skip
+"""Where the arguments of a clip stand in a script."""
+
+
+def by_script(ring: RingProcess) -> Way:
+    """A clip as the one clip of a script, priced: what is wrong with it is told of the clip, or of the script."""
+
+    def ask(tool: str, arguments: Mapping[str, Any]) -> Answer:
+        clip: dict[str, Any] = {"id": "one"}
+        for name, value in arguments.items():
+            *above, last = _IN_A_CLIP.get(name, ("",))
+            if last:
+                (clip.setdefault(above[0], {}) if above else clip)[last] = value
+        request = {"schemaVersion": "1.0", "requestId": "case", "defaults": {"duration": 6}, "clips": [clip]}
+        remaster = arguments.get("remaster") is True
+        reply = ring.call("ring-script-run", {"request": request, "remaster": remaster, "dryRun": True})
+        refused = reply.is_error or reply.data["clips"][0]["status"] == "error"
+        return Answer(refused=refused, text=json.dumps(reply.content, ensure_ascii=False))
+
+    def takes(tool: str, arguments: Mapping[str, Any]) -> bool:
+        is_priced = arguments.get("dryRun") is True and arguments.keys() <= {*_IN_A_CLIP, "dryRun", "remaster"}
+        has_source = "sourceVideoUrl" in arguments
+        remaster = arguments.get("remaster")
+        is_edit = has_source is (remaster is True) and not (has_source and "duration" in arguments)
+        return tool == "ring-video-create" and is_priced and is_edit and (remaster is True or remaster is None)
+
+    return Way(name="script", takes=takes, ask=ask)
+
+
 def by_http(url: str, token: str) -> Way:
     """MCP over Streamable HTTP, as bare JSON-RPC."""
 

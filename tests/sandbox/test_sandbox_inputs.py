@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
-from ring_mcp.presets import load_presets
+from ring_mcp.presets import ImageModel, VideoModel, load_presets
 from ring_mcp.sandbox.google.catalogue import MAX_PROMPT_CHARACTERS as GOOGLE_MAX_PROMPT
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.sandbox.xai.catalogue import MAX_PROMPT_CHARACTERS as XAI_MAX_PROMPT
 from tests.cases.given_media import make_media
 
 PRESETS = load_presets()
-CALLABLE = {
-    name: model for name, model in {**PRESETS.image_models, **PRESETS.video_models}.items() if model.prices is not None
-}
+MODELS: Mapping[str, ImageModel | VideoModel] = {**PRESETS.image_models, **PRESETS.video_models}
+CALLABLE = {name: model for name, model in MODELS.items() if model.prices is not None}
 PICTURES = {
     "plain.jpg": True,
     "plain.png": True,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jsonschema
 import pytest
@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from ring_mcp.domain.reading import MAX_PROBLEMS
 from ring_mcp.errors import InvalidRequest
+from ring_mcp.plans.rules import values
+from ring_mcp.presets import load_presets
 from ring_mcp.scripted.compiler import compile_clip
 from ring_mcp.scripted.reading import MAX_FILE_BYTES
-from ring_mcp.scripted.schema import parse_script, read_script, script_schema
+from ring_mcp.scripted.schema import ImageResolution, VideoResolution, parse_script, read_script, script_schema
 from tests.scripted.scripts import WHOLE
 
 CLIP = {"id": "a", "duration": 6, "prompt": "x"}
@@ -97,7 +99,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ),
     (clip(thumbnail={"overlays": [{"text": "x"}]}), "clips[0].thumbnail.enabled is required"),
     ({"defaults": {"provider": "openai"}}, "defaults.provider: Input should be 'xai' or 'google'"),
-    ({"defaults": {"videoResolution": "4k"}}, "defaults.videoResolution: Input should be '480p', '720p' or '1080p'"),
+    (
+        {"defaults": {"videoResolution": "8k"}},
+        "defaults.videoResolution: Input should be '360p', '480p', '720p', '1080p' or '4k'",
+    ),
 ]
 
 
@@ -185,6 +190,12 @@ def test_names_of_the_cast_are_read_in_any_case() -> None:
 
     prompt = compile_clip(request, request.clips[0])["prompt"]
     assert prompt.startswith('ACTION: a woman runs DIALOGUE: a woman says: "Hello"')
+
+
+def test_a_script_may_ask_for_every_size_that_a_model_makes() -> None:
+    presets = load_presets()
+    assert set(get_args(VideoResolution)) == set(values(presets.video_models, lambda model: model.resolutions))
+    assert set(get_args(ImageResolution)) == set(values(presets.image_models, lambda model: model.resolutions))
 
 
 def test_a_flood_of_problems_is_cut_and_counted() -> None:
