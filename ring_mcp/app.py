@@ -12,8 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ring_mcp import __version__
-from ring_mcp.backends import open_ledger, open_providers, open_queue, open_storage, start_courier, with_sandbox
+from ring_mcp import __version__, backends
 from ring_mcp.clock import Clock, SystemClock
 from ring_mcp.conductors.health import HealthConductor
 from ring_mcp.conductors.image import ImageConductor
@@ -134,26 +133,30 @@ async def open_app(
     """
     clock = clock or SystemClock()
     async with contextlib.AsyncExitStack() as stack:
-        config = with_sandbox(config, stack)
+        config = backends.with_sandbox(config, stack)
         presets = load_presets()
         state = config.state_path
-        ledger = ledger or open_ledger(config, clock)
+        ledger = ledger or backends.open_ledger(config, clock)
         stack.push_async_callback(ledger.aclose)
-        storage = storage or open_storage(config, clock, links)
+        storage = storage or backends.open_storage(config, clock, links)
         stack.push_async_callback(storage.aclose)
-        providers, http = open_providers(config, presets, clock, stack)
+        providers, http = backends.open_providers(config, presets, clock, stack)
         spool, previews = state / "spool", state / "previews" if config.result_preview else None
         inputs = MediaInputs(
             storage, fetch=http.download, check_address=http.check_address, folders=config.input_dirs, spool=spool
         )
-        paces, watch = paces_of(config), JobWatch(ledger, clock)
+        paces, watch, write_ahead = paces_of(config), JobWatch(ledger, clock), WriteAhead(state / "unwritten")
+        accounts = backends.open_accounts(config, ledger, clock, stack)
         answers = Answers(spool)
-        courier = Courier(answers, partial(start_courier, config)) if sys.platform != "win32" else None
+        courier = Courier(answers, partial(backends.start_courier, config)) if sys.platform != "win32" else None
         if courier is not None:
             stack.push_async_callback(courier.aclose)
-        steps = _wire_steps(config, providers, storage, ledger, inputs, clock, paces, previews, answers, courier)
-        runner = JobRunner(ledger, steps, WriteAhead(state / "unwritten"), watch, clock)
-        queue = open_queue(config, ledger, runner, watch, clock)
+        preparing = Preparing(inputs, ledger, accounts, clock)
+        steps = _wire_steps(
+            config, providers, storage, ledger, inputs, preparing, clock, paces, previews, answers, courier
+        )
+        runner = JobRunner(ledger, steps, write_ahead, watch, accounts, clock)
+        queue = backends.open_queue(config, ledger, runner, watch, accounts, clock)
         opening = Opening(
             ledger=ledger,
             queue=queue,
@@ -161,10 +164,11 @@ async def open_app(
             caps=config.caps,
             clock=clock,
             spool=spool,
-            sandbox=bool(config.sandbox),
+            accounts=accounts,
         )
         calls = PaidCalls(
             opening=opening,
+            accounts=accounts,
             queue=queue,
             watch=watch,
             inputs=inputs,
@@ -173,7 +177,6 @@ async def open_app(
             caps=config.caps,
             clock=clock,
             timeouts_s={kind: pace.poll_timeout_s for kind, pace in paces.items()},
-            sandbox=bool(config.sandbox),
         )
         settings = video_settings(config)
         images = ImageConductor(calls, inputs, presets, settings.images, clock)
@@ -193,7 +196,8 @@ async def open_app(
             caps=config.caps,
             clock=clock,
             version=__version__,
-            sandbox=bool(config.sandbox),
+            accounts=accounts,
+            write_ahead=write_ahead,
         )
         try:
             await ledger.start()
@@ -205,6 +209,7 @@ async def open_app(
         await asyncio.to_thread(remove_old_inputs, spool)
         await queue.start(take_over=take_over)
         stack.push_async_callback(queue.aclose)
+        stack.callback(asyncio.create_task(accounts.learn()).cancel)
         if take_over:
             stack.callback(asyncio.create_task(tidy_spool(spool, ledger, clock)).cancel)
         yield App(
@@ -228,6 +233,7 @@ def _wire_steps(
     storage: Storage,
     ledger: Ledger,
     inputs: MediaInputs,
+    preparing: Preparing,
     clock: Clock,
     paces: Mapping[MediaKind, Pace],
     previews: Path | None,
@@ -249,7 +255,7 @@ def _wire_steps(
     )
     submitting = Submitting(
         providers,
-        Preparing(inputs, ledger, clock),
+        preparing,
         clock,
         paces,
         answers,

@@ -8,21 +8,25 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from typing import cast
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
 from ring_mcp.clock import Clock, SystemClock
-from ring_mcp.config import Config, child_environment, dump_config
+from ring_mcp.config import GOOGLE_GENAI_BASE_URL, XAI_API_BASE_URL, Config, child_environment, dump_config
+from ring_mcp.domain import Account, Holder, key_fingerprint
+from ring_mcp.jobs.accounts import Accounts
 from ring_mcp.jobs.queue.base import JobQueue
 from ring_mcp.jobs.runner import JobRunner
 from ring_mcp.jobs.watch import JobWatch
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.presets import Presets
-from ring_mcp.providers.base import ListsModels, Providers
+from ring_mcp.providers.base import ListsModels, Providers, TellsAccount
 from ring_mcp.providers.google.images import GoogleImages
 from ring_mcp.providers.google.models import GoogleModels
 from ring_mcp.providers.google.videos import GoogleVideos
 from ring_mcp.providers.http import ProviderHttp
+from ring_mcp.providers.xai.account import XaiTeam
 from ring_mcp.providers.xai.images import XaiImages
 from ring_mcp.providers.xai.models import XaiModels
 from ring_mcp.providers.xai.videos import XaiVideos
@@ -56,8 +60,32 @@ async def open_model_lists(config: Config) -> AsyncIterator[dict[str, ListsModel
         if config.xai_api_key is not None:
             lists["xai"] = XaiModels(_xai_http(config, clock, stack), clock)
         if config.google_api_key is not None:
-            lists["google"] = GoogleModels(_google_http(config, clock, stack))
+            lists["google"] = GoogleModels(_google_http(config, clock, stack), clock)
         yield lists
+
+
+def holder_of(config: Config) -> Holder:
+    """Whose jobs this process may carry on: those of the accounts whose keys it has."""
+    services = (
+        ("xai", config.xai_api_key, config.xai_api_base_url, XAI_API_BASE_URL),
+        ("google", config.google_api_key, config.google_base_url, GOOGLE_GENAI_BASE_URL),
+    )
+    accounts = []
+    for provider, secret, address, public in services:
+        if key := _plain(secret):
+            host = urlsplit(address).hostname
+            endpoint = None if host == urlsplit(public).hostname else host
+            marked = key_fingerprint(provider, key)
+            accounts.append(Account(provider=provider, endpoint=endpoint, key_fingerprint=marked))
+    return Holder(sandbox=bool(config.sandbox), accounts=tuple(accounts))
+
+
+def open_accounts(config: Config, ledger: Ledger, clock: Clock, stack: contextlib.AsyncExitStack) -> Accounts:
+    """The accounts that this process holds, and who can be asked for more of them. Nothing is asked yet."""
+    tellers: dict[str, TellsAccount] = {}
+    if config.xai_api_key is not None:
+        tellers["xai"] = XaiTeam(_xai_http(config, clock, stack), clock)
+    return Accounts(holder_of(config), tellers, ledger=ledger, clock=clock, folder=config.state_path / "accounts")
 
 
 def _xai_http(config: Config, clock: Clock, stack: contextlib.AsyncExitStack) -> ProviderHttp:
@@ -80,7 +108,13 @@ def _http(
     stack: contextlib.AsyncExitStack,
 ) -> ProviderHttp:
     http = ProviderHttp(
-        provider=provider, base_url=base_url, headers=headers, clock=clock, max_media_bytes=config.max_media_bytes
+        provider=provider,
+        base_url=base_url,
+        headers=headers,
+        clock=clock,
+        max_media_bytes=config.max_media_bytes,
+        proxies=config.proxies,
+        trusted_hosts=config.trusted_media_hosts,
     )
     stack.push_async_callback(http.aclose)
     return http
@@ -95,7 +129,7 @@ def open_storage(config: Config, clock: Clock, links: Links | None) -> Storage:
         from ring_mcp.storage.ringbase import RingbaseStorage
 
         token = _plain(config.ringbase_api_token) or ""
-        return RingbaseStorage(base_url=cast("str", config.ringbase_api_url), token=token, clock=clock)
+        return RingbaseStorage(cast("str", config.ringbase_api_url), token, clock=clock, proxies=config.proxies)
     if config.file_backend == "s3":
         return _s3(config, clock)
     from ring_mcp.storage.links import SECRET_FILE, FileLinks, load_secret
@@ -121,6 +155,7 @@ def _s3(config: Config, clock: Clock) -> Storage:
         public_base_url=_public(config),
         url_expires_s=config.s3_url_expires_s,
         clock=clock,
+        proxies=config.proxies,
     )
 
 
@@ -171,18 +206,20 @@ async def migrate_ledger(config: Config) -> list[str]:
     if config.database_url is not None:
         from ring_mcp.ledger.postgres import migrate
 
-        return await migrate(config.database_url.get_secret_value())
+        return await migrate((config.database_direct_url or config.database_url).get_secret_value())
     ledger = open_ledger(config)
     await ledger.start()
     await ledger.aclose()
     return []
 
 
-def open_queue(config: Config, ledger: Ledger, runner: JobRunner, watch: JobWatch, clock: Clock) -> JobQueue:
+def open_queue(
+    config: Config, ledger: Ledger, runner: JobRunner, watch: JobWatch, accounts: Accounts, clock: Clock
+) -> JobQueue:
     """Who carries jobs on."""
     from ring_mcp.jobs.queue.in_process import InProcessQueue
 
-    return InProcessQueue(ledger, runner, watch, clock, drain_s=config.drain_s)
+    return InProcessQueue(ledger, runner, watch, accounts, clock, drain_s=config.drain_s)
 
 
 def start_courier(config: Config, theirs: socket.socket) -> int:

@@ -10,11 +10,13 @@ import difflib
 import json
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
-from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic import AliasChoices, BeforeValidator, Field, PrivateAttr, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
@@ -24,9 +26,10 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from ring_mcp.config_types import NAME_ALONE, Key, Url, Usd, backend, folders, listed, lower, slashless
+from ring_mcp.config_types import NAME_ALONE, Key, Names, Url, Usd, backend, folders, listed, lower, slashless
 from ring_mcp.domain import Caps
 from ring_mcp.errors import ConfigError
+from ring_mcp.proxies import DIRECT, Proxies, named_proxies, proxies_of
 
 XAI_API_BASE_URL = "https://api.x.ai/v1"
 GOOGLE_GENAI_BASE_URL = "https://generativelanguage.googleapis.com/v1beta"
@@ -85,6 +88,7 @@ class Config(BaseSettings):
     aws_endpoint_url: Annotated[str | None, env("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")] = None
 
     database_url: Annotated[SecretStr | None, env("DATABASE_URL")] = None
+    database_direct_url: Annotated[SecretStr | None, env("RING_DATABASE_DIRECT_URL")] = None
     state_dir: Annotated[Path | None, env("RING_STATE_DIR")] = None
 
     max_usd_per_call: Annotated[Usd | None, env("RING_MAX_USD_PER_CALL")] = None
@@ -98,8 +102,8 @@ class Config(BaseSettings):
     api_base_url: Annotated[Url | None, env("RING_API_BASE_URL")] = None
     actor_id: Annotated[str, env("RING_MCP_SERVICE_USER_ID")] = DEFAULT_ACTOR_ID
 
-    allowed_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(listed), env("RING_ALLOWED_HOSTS")] = ()
-    allowed_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(listed), env("RING_ALLOWED_ORIGINS")] = ()
+    allowed_hosts: Annotated[Names, env("RING_ALLOWED_HOSTS")] = ()
+    allowed_origins: Annotated[Names, env("RING_ALLOWED_ORIGINS")] = ()
     public_base_url: Annotated[Url | None, env("RING_PUBLIC_BASE_URL")] = None
     max_body_bytes: Annotated[int, Field(gt=0), env("RING_MAX_BODY_BYTES")] = 4 * 1024 * 1024
     max_calls_per_minute: Annotated[int, Field(gt=0), env("RING_MAX_CALLS_PER_MINUTE")] = 600
@@ -108,6 +112,7 @@ class Config(BaseSettings):
 
     inline_wait_s: Annotated[float, Field(ge=0, le=3600), env("RING_INLINE_WAIT_S")] = 50.0
     max_media_bytes: Annotated[int, Field(gt=0), env("RING_MAX_MEDIA_BYTES")] = 512 * 1024 * 1024
+    trusted_media_hosts: Annotated[Names, env("RING_TRUSTED_MEDIA_HOSTS")] = ()
     result_preview: Annotated[bool, env("RING_RESULT_PREVIEW")] = True
     sidecar: Annotated[bool, env("RING_SIDECAR")] = False
     result_links: Annotated[bool, env("RING_RESULT_LINKS")] = False
@@ -130,6 +135,14 @@ class Config(BaseSettings):
         if any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in parts):
             raise ValueError("must be a relative path such as 'generated' or 'media/generated'")
         return "/".join(parts)
+
+    # Of the process alone: a folder's .env.local does not decide through whose hands requests go.
+    _proxies: Proxies = PrivateAttr(default=DIRECT)
+
+    @property
+    def proxies(self) -> Proxies:
+        """Which proxy a request to an outside service goes through."""
+        return self._proxies
 
     @property
     def own_endpoints(self) -> frozenset[Literal["xai", "google"]]:
@@ -190,20 +203,26 @@ def load_config(environ: Mapping[str, str] | None = None, *, folder: Path | None
     problems += _missing_partners(config)
     if problems:
         raise ConfigError(problems)
+    own = proxies_of(variables)  # else those of the system, where it has any
+    config._proxies = named_proxies(getproxies()) if environ is None and own == DIRECT else own
     return config
 
 
 def dump_config(config: Config) -> str:
     """The whole configuration as JSON, secrets included: for a process of ours, through a pipe."""
     return json.dumps(
-        config.model_dump(),
+        {**config.model_dump(), "proxies": asdict(config.proxies)},
         default=lambda value: value.get_secret_value() if isinstance(value, SecretStr) else str(value),
     )
 
 
 def restore_config(text: str) -> Config:
     """What ``dump_config`` wrote; nothing is read from the environment or from files."""
-    return Config.model_validate(json.loads(text))
+    facts = json.loads(text)
+    proxies = facts.pop("proxies")
+    config = Config.model_validate(facts)
+    config._proxies = Proxies(tuple(map(tuple, proxies["by_scheme"])), tuple(proxies["bypass"]))
+    return config
 
 
 class _Environ(EnvSettingsSource):
@@ -269,14 +288,8 @@ def _unknown_caps(names: Iterable[str]) -> list[str]:
 
 
 _KEPT_FOR_CHILDREN = (
-    "PATH",
-    "HOME",
-    "USERPROFILE",
-    "LOCALAPPDATA",
-    "XDG_DATA_HOME",
-    "SYSTEMROOT",
-    "LANG",
-    "RING_STATE_DIR",
+    *("PATH", "HOME", "USERPROFILE", "LOCALAPPDATA", "XDG_DATA_HOME", "SYSTEMROOT", "LANG", "RING_STATE_DIR"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR"),
 )
 
 

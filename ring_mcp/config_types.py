@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import AnyHttpUrl, BeforeValidator, Field, SecretStr
+from pydantic_settings import NoDecode
 
 NAME_ALONE = re.compile(r"[A-Za-z0-9_.-]{0,13}=+")
 """``alice=``. A longer text that ends so is the padding of a token."""
@@ -52,6 +53,8 @@ def header_value(value: object) -> object:
     return value.strip()
 
 
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(listed)]
 Key = Annotated[SecretStr, BeforeValidator(header_value)]
 Url = Annotated[str, BeforeValidator(plain_url)]
-Usd = Annotated[Decimal, Field(ge=0)]
+Usd = Annotated[Decimal, Field(ge=0, le=1_000_000_000)]
+"""Beyond it a figure is a slip, and would be "Infinity" where JSON has floating-point numbers."""

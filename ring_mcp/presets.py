@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
@@ -47,15 +47,23 @@ class QualityMode(ModeChoice):
 
 
 class ImagePrices(_Entry):
-    """``image_usd[quality][resolution]``; models without qualities have the one key "standard".
-
-    ``million_tokens_usd``: what a million tokens of each kind cost where the provider bills tokens.
-    """
+    """``image_usd[quality][resolution]``; models without qualities have the one key "standard". Where the provider
+    bills tokens, ``million_tokens_usd`` of each kind and ``image_tokens`` of a picture by resolution are its price."""
 
     as_of: date
     image_usd: dict[str, dict[str, Usd]]
+    image_tokens: dict[str, Annotated[int, Field(gt=0)]] = {}
     input_image_usd: Usd = Decimal(0)
     million_tokens_usd: dict[TokenKind, Usd] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _price_of_tokens(cls, raw: Any) -> Any:
+        try:
+            million_usd = Decimal(str(raw["millionTokensUsd"]["image"]))
+            return {"imageUsd": {"standard": {r: million_usd * n / 10**6 for r, n in raw["imageTokens"].items()}}} | raw
+        except (ArithmeticError, AttributeError, KeyError, TypeError):
+            return raw  # without tokens; what is wrong with it is told below
 
     def of(self, quality: str | None, resolution: str) -> Decimal:
         """Dollars per picture."""
@@ -73,9 +81,7 @@ class VideoPrices(_Entry):
 class Model(_Entry):
     """What every model has. ``retires_on`` is the first day without it.
 
-    ``image_types`` are the pictures that it takes, where it takes any; ``takes_file_ids``: also as ids of files that
-    lie with its provider.
-
+    ``image_types``: the pictures that it takes, if any; ``takes_file_ids``: also as ids of files that its provider has.
     ``redirect``: its successor then serves the name, or already from ``redirect_from``, so that nobody is surprised.
     ``own_endpoint``: an endpoint of the operator's own may serve it even then.
     """
@@ -106,12 +112,13 @@ class Model(_Entry):
             raise ValueError("redirectFrom needs redirect and retiresOn")
         return self
 
-    def _check_can_be_called(self, prices: object | None) -> None:
-        if self.retires_on is None or self.redirect or self.own_endpoint:
-            if prices is None:
-                raise ValueError("a model that can still be called needs prices")
-            if not self.max_prompt_chars:
-                raise ValueError("a model that can still be called needs maxPromptChars")
+    def _check_can_be_called(self, prices: object | None, *, with_pictures: object) -> None:
+        needed = {"prices": prices, "maxPromptChars": self.max_prompt_chars}
+        missing = [name for name, fact in needed.items() if not fact]
+        if missing and (self.retires_on is None or self.redirect or self.own_endpoint):
+            raise ValueError(f"a model that can still be called needs {' and '.join(missing)}")
+        if with_pictures and not self.image_types:
+            raise ValueError("a model that takes pictures needs imageTypes")
 
 
 class ImageModel(Model):
@@ -126,13 +133,11 @@ class ImageModel(Model):
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
-        self._check_can_be_called(self.prices)
+        self._check_can_be_called(self.prices, with_pictures=self.max_input_images)
         if self.qualities and self.default_quality not in self.qualities:
             raise ValueError("defaultQuality must be one of qualities")
         if self.default_edit_quality is not None and self.default_edit_quality not in self.qualities:
             raise ValueError("defaultEditQuality must be one of qualities")
-        if self.max_input_images and not self.image_types:
-            raise ValueError("a model that takes pictures needs imageTypes")
         for quality in self.qualities or ("standard",):
             missing = [r for r in self.resolutions if self.prices and r not in self.prices.image_usd.get(quality, {})]
             if missing:
@@ -141,9 +146,7 @@ class ImageModel(Model):
 
 
 class VideoModel(Model):
-    """``video_codecs`` are those of the MP4 files that it edits and extends.
-
-    ``image_sets_ratio``: a first frame decides the shape. ``download_needs_key``: its addresses are not for all.
+    """``video_codecs``: of MP4 files that it edits. ``image_sets_ratio``: a first frame decides the shape. ``download_needs_key``: its addresses are not for all.
     ``*_extend_s`` are the seconds that an extension adds, ``*_extend_input_s`` those of the clip it starts from."""
 
     text_to_video: bool = False
@@ -168,14 +171,12 @@ class VideoModel(Model):
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
-        self._check_can_be_called(self.prices)
+        self._check_can_be_called(self.prices, with_pictures=self.image_to_video or self.max_reference_images)
         missing = [r for r in self.resolutions if self.prices and r not in self.prices.second_usd]
         if missing:
             raise ValueError(f"prices.secondUsd lacks {', '.join(missing)}")
         if self.extend and self.max_extend_input_s is None:
             raise ValueError("a model that extends clips needs maxExtendInputS, for which its price is reserved")
-        if (self.image_to_video or self.max_reference_images) and not self.image_types:
-            raise ValueError("a model that takes pictures needs imageTypes")
         if (self.edit or self.extend) and not self.video_codecs:
             raise ValueError("a model that takes clips needs videoCodecs")
         if self.max_reference_images and not set(self.reference_resolutions) & set(self.resolutions):

@@ -18,6 +18,8 @@ from ring_mcp.sandbox.server import SandboxServer
 
 def _variables() -> set[str]:
     names = {"RING_ENV_FILE"}
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        names |= {name, name.lower()}
     for field in Config.model_fields.values():
         alias = field.validation_alias
         names |= set(map(str, alias.choices)) if isinstance(alias, AliasChoices) else {str(alias)}

@@ -100,6 +100,16 @@ def test_the_tokens_of_a_model_that_is_redirected_keep_their_price_for_the_jobs_
     assert tokens["gemini-omni-1.2-flash"]["video"] == Decimal(12)
 
 
+def test_a_picture_that_is_billed_by_tokens_costs_its_tokens_to_the_last_digit() -> None:
+    """1,120 tokens a picture of 1k or 2k, at $30 and $120 a million, by the provider reference."""
+    models = load_presets().image_models
+    for name, usd in (("gemini-nano-banana-2.1", "0.0336"), ("gemini-3.1-flash-lite-image", "0.0336"),
+                      ("gemini-3-pro-image", "0.1344")):  # fmt: skip
+        prices = models[name].prices
+        assert prices is not None
+        assert {prices.of(None, resolution) for resolution in models[name].resolutions} == {Decimal(usd)}
+
+
 def test_a_second_of_a_clip_costs_its_tokens_rounded_up() -> None:
     """5,792 tokens a second of 720p, by the provider reference, and 2,040 an image."""
     priced = {name: model.prices for name, model in load_presets().video_models.items() if model.prices}

@@ -60,7 +60,10 @@ class Asset(Value):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaFile:
-    """A finished file on this machine, before storage: measured, and typed by its own bytes."""
+    """A finished file on this machine, before storage: measured, and typed by its own bytes.
+
+    ``doubt`` says what is wrong with one that is kept all the same.
+    """
 
     path: Path
     size_bytes: int
@@ -70,3 +73,4 @@ class MediaFile:
     width_px: int | None = None
     height_px: int | None = None
     duration_s: Decimal | None = None
+    doubt: str | None = None

@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from ring_mcp.domain import MediaFile, MediaKind, VideoPlan
-from ring_mcp.errors import InvalidRequest, ProviderBadReply, ProviderError, StorageError
+from ring_mcp.errors import InvalidRequest, LocalPolicy, ProviderBadReply, ProviderError, StorageError
 from ring_mcp.media.identify import NotTheMedia, hash_file, identify
 from ring_mcp.media.mp4 import read_mp4
 from ring_mcp.presets import VideoModel
@@ -111,7 +111,7 @@ def told(exc: ProviderError) -> str:
     """What happened, without a word of a provider: the address is the caller's."""
     if exc.http_status is not None:
         return f"its address answers HTTP {exc.http_status}"
-    return exc.message if isinstance(exc, ProviderBadReply) else "its address cannot be reached"
+    return exc.message if isinstance(exc, ProviderBadReply | LocalPolicy) else "its address cannot be reached"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,6 @@ V = TypeVar("V")
 
 MAX_PURPOSE_CHARS = 100
 MAX_SHOWN_CHARS = 60
-_BYTES_OF_A_TOKEN = 3
 
 
 def checked_prompt(prompt: str, field: str = "prompt") -> str:
@@ -135,12 +134,12 @@ def prompt_price(
 ) -> list[PriceLine]:
     """What a provider that bills tokens takes for the prompt, at most; nothing for others.
 
-    Text of any script has fewer tokens than thirds of its bytes.
+    No token is shorter than a byte; digits and rare signs have one token each.
     """
     usd = million_tokens_usd.get("input")
     if not usd:
         return []
-    tokens = -(-len(prompt.encode()) // _BYTES_OF_A_TOKEN) * calls
+    tokens = len(prompt.encode()) * calls
     return [PriceLine(what="prompt, token at most", unit_usd=usd / 10**6, count=Decimal(tokens), as_of=as_of)]
 
 

@@ -10,6 +10,10 @@ from typing import Protocol
 
 from ring_mcp.domain import MediaKind, Output, Plan
 
+MOST_PAUSES_S = 60.0
+"""How long after its first sending a paid request may at most be sent again: a submit ends within its ``deadline_s``
+and this."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
@@ -70,19 +74,28 @@ class MediaProvider(Protocol):
     async def submit(self, plan: Plan, inputs: Inputs, *, spool: Path, deadline_s: float) -> Accepted | Finished:
         """The one paid request.
 
-        It is sent again only after a rate-limit answer or when no connection was made. ``deadline_s`` aborts it.
+        It is sent again only after a rate-limit answer or when no connection was made, and not later than
+        MOST_PAUSES_S after the first time. ``deadline_s`` aborts each sending.
         Bytes that come with the answer itself go to files beside ``spool`` whose names begin with its own, which is
         the job's: they are cleaned up with it. An error's ``billed`` tells what is known.
+
+        Raises OutcomeUnknown whenever nothing tells what became of the request, and ProviderUnavailable only where it
+        is certain that nothing was billed.
         """
 
     async def check(self, plan: Plan, provider_request_id: str) -> Running | Finished:
-        """One look at the job; does not wait. ContentRefused, GenerationFailed and JobExpired are final answers,
-        every other error means "ask again later"."""
+        """One look at the job; does not wait.
+
+        ContentRefused and GenerationFailed are final. JobExpired is the provider's own word that it has no such job:
+        final when it is repeated for long enough. Every other error means "ask again later".
+        """
 
     async def download(self, output: Output, path: Path) -> Downloaded:
-        """Stream an output to ``path``, size-capped. Raises JobExpired if the file is gone.
+        """Stream an output to ``path``, size-capped.
 
-        An OSError of ``path`` itself is passed on: the disk is the caller's.
+        Raises MediaGone if its address serves it no more (``check`` may tell another), LocalPolicy if a rule of ours
+        keeps it away, ProviderBadReply or ProviderUnavailable for what may pass. An OSError of ``path`` itself is
+        passed on: the disk is the caller's.
         """
 
     async def aclose(self) -> None: ...
@@ -102,6 +115,13 @@ class ListsModels(Protocol):
     """What a provider may offer beside: to say which models it serves. Free; raises ProviderError."""
 
     async def list_models(self) -> Sequence[ListedModel]: ...
+
+
+class TellsAccount(Protocol):
+    """What a provider may offer beside: to say whose its key is. Free; raises ProviderError."""
+
+    async def account_id(self) -> str:
+        """The provider's own id of the account, the same for all its keys."""
 
 
 Providers = Mapping[tuple[MediaKind, str], MediaProvider]

@@ -17,7 +17,9 @@ from ring_mcp.app import open_app
 from ring_mcp.conductors.health import Check, HealthConductor
 from ring_mcp.conductors.price_drift import DRIFT_JOBS, last_bills
 from ring_mcp.config import load_config
-from ring_mcp.domain import Caps, ImageRequest, Job, JobState, PriceLine, VideoRequest
+from ring_mcp.domain import Caps, Holder, ImageRequest, Job, JobState, PriceLine, VideoRequest
+from ring_mcp.jobs.accounts import Accounts
+from ring_mcp.jobs.write_ahead import WriteAhead
 from ring_mcp.ledger.sqlite import SqliteLedger
 from ring_mcp.package_data import data_path
 from ring_mcp.presets import Presets, load_presets
@@ -55,7 +57,8 @@ async def checks(folder: Path, presets: Presets, at: datetime, *models: str) -> 
         caps=Caps(),
         clock=clock,
         version="0",
-        sandbox=False,
+        accounts=Accounts(Holder(sandbox=False), {}, ledger=ledger, clock=clock, folder=folder / "accounts"),
+        write_ahead=WriteAhead(folder / "unwritten"),
     )
     try:
         return list((await health.check()).checks)
