@@ -33,6 +33,7 @@ OURS = "https://storage.example/a.jpg"
 FILE_ID = "file_0123"
 INLINE = "data:image/jpeg;base64," + base64.b64encode(jpeg()).decode()
 EDITOR = load_presets().video_models["grok-imagine-video"]
+PAINTER = load_presets().image_models["grok-imagine-image-2.0"]
 
 
 class Outside:
@@ -132,8 +133,8 @@ async def refused(inputs: MediaInputs, plan: Any, **options: Any) -> str:
 
 
 async def test_a_plan_without_inputs_asks_nobody(inputs: MediaInputs, outside: Outside, tmp_path: Path) -> None:
-    assert await inputs.check(sample_plan()) is None
-    assert await inputs.check(clip_plan()) is None
+    assert await inputs.check(sample_plan(), PAINTER) is None
+    assert await inputs.check(clip_plan(), EDITOR) is None
     assert (outside.asked, spooled(tmp_path)) == ([], [])
 
 
@@ -142,15 +143,15 @@ async def test_every_way_to_give_a_picture_is_looked_at_and_leaves_nothing(
     inputs: MediaInputs, folder: Path, tmp_path: Path, reference: str
 ) -> None:
     reference = str(folder / "a picture.jpg") if reference == "given" else reference
-    await inputs.check(picture_plan(reference))
-    await inputs.check(clip_plan(image_url=PUBLIC, last_frame_url=reference))
+    await inputs.check(picture_plan(reference), PAINTER)
+    await inputs.check(clip_plan(image_url=PUBLIC, last_frame_url=reference), EDITOR)
     assert spooled(tmp_path) == []
 
 
 async def test_a_picture_at_an_address_is_fetched_once_and_no_larger_than_allowed(
     inputs: MediaInputs, outside: Outside
 ) -> None:
-    await inputs.check(clip_plan(image_url=PUBLIC))
+    await inputs.check(clip_plan(image_url=PUBLIC), EDITOR)
     assert outside.asked == [(PUBLIC, MAX_INPUT_IMAGE_BYTES)]
 
 
@@ -196,7 +197,7 @@ async def test_what_is_no_picture_is_told_with_what_it_is(
 
 async def test_a_file_may_be_named_as_people_and_as_programs_do(inputs: MediaInputs, folder: Path) -> None:
     for name in (str(folder / "a picture.jpg"), (folder / "a picture.jpg").as_uri()):
-        await inputs.check(clip_plan(image_url=name))
+        await inputs.check(clip_plan(image_url=name), EDITOR)
 
 
 async def test_a_link_that_leads_out_of_the_folder_is_not_followed(inputs: MediaInputs, folder: Path) -> None:
@@ -214,7 +215,7 @@ async def test_a_spool_that_cannot_be_written_is_told_before_any_spend(inputs: M
     (tmp_path / "spool").write_text("a file where the folder should be")
     for plan in (clip_plan(image_url=PUBLIC), picture_plan(INLINE)):
         with pytest.raises(StorageError, match="nothing was spent"):
-            await inputs.check(plan)
+            await inputs.check(plan, EDITOR if isinstance(plan, VideoPlan) else PAINTER)
 
 
 async def test_a_source_clip_here_is_measured_and_held_to_the_models_limits(
@@ -241,7 +242,7 @@ async def test_the_length_of_a_source_is_told_and_too_long_a_one_refused(
         container.mux(stream.encode(None))
     inputs = inputs_of(tmp_path, outside)
     plan = clip_plan(generation_kind="edit", source_video_url=str(clip))
-    assert await inputs.check(plan) == Decimal(10)
+    assert await inputs.check(plan, EDITOR if isinstance(plan, VideoPlan) else PAINTER) == Decimal(10)
     assert "the clip has 10.0 s and the provider edits 8.7 s" in await refused(inputs, plan, model=EDITOR)
 
 
@@ -256,7 +257,7 @@ async def test_a_source_clip_elsewhere_has_its_address_checked_and_is_not_fetche
 
 
 async def test_a_source_that_is_only_recorded_is_not_looked_at(inputs: MediaInputs) -> None:
-    assert await inputs.check(clip_plan(source_video_url="https://10.0.0.1/a.mp4")) is None
+    assert await inputs.check(clip_plan(source_video_url="https://10.0.0.1/a.mp4"), EDITOR) is None
 
 
 # What is kept
@@ -410,5 +411,5 @@ async def test_a_file_of_local_storage_is_found_by_its_own_address(tmp_path: Pat
     media = MediaFile(path=source, size_bytes=size_bytes, sha256=sha256, content_type="image/jpeg", extension="jpg")
     stored = await storage.put("generated/image/1-0-abc.jpg", media, {})
     inputs = inputs_of(tmp_path, outside, storage)
-    await inputs.check(clip_plan(image_url=stored.url))
+    await inputs.check(clip_plan(image_url=stored.url), EDITOR)
     assert (await inputs.for_provider(clip_plan(image_url=stored.url))).image_url == INLINE

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from ring_mcp.domain import ImageRequest, JobState, MediaFile, Overlay, Thumbnail, VideoRequest
-from ring_mcp.errors import ProviderUnavailable
+from ring_mcp.errors import InvalidRequest, ProviderUnavailable
 from ring_mcp.jobs.inputs import MediaInputs
 from ring_mcp.jobs.thumbnails import Thumbnails
 from ring_mcp.media.identify import hash_file, identify
@@ -146,12 +146,12 @@ async def test_a_ratio_that_is_asked_for_wins_over_the_clips_own(sandbox: Sandbo
         assert (result.thumbnail.width, result.thumbnail.height) == (1080, 1080)
 
 
-async def test_without_a_copy_there_is_no_thumbnail_and_a_word_about_it(sandbox: SandboxServer, tmp_path: Path) -> None:
+async def test_a_thumbnail_without_a_copy_is_refused_before_the_spend(sandbox: SandboxServer, tmp_path: Path) -> None:
     async with running(sandbox, tmp_path) as app:
         request = VideoRequest(prompt="x", duration_s=1, persist=False, thumbnail=TITLE)
-        result = await app.videos.generate(request, actor_id=ACTOR)
-        assert result.thumbnail is None
-        assert result.warnings == ("no thumbnail is made: with persistToFilebase false nothing is fetched",)
+        with pytest.raises(InvalidRequest, match="thumbnail has no effect with persistToFilebase: false"):
+            await app.videos.generate(request, actor_id=ACTOR)
+    assert charges(sandbox) == 0
 
 
 async def test_a_thumbnail_that_cannot_be_stored_is_a_warning(sandbox: SandboxServer, tmp_path: Path) -> None:
