@@ -36,7 +36,7 @@ from ring_mcp.jobs.input_files import (
 )
 from ring_mcp.presets import Model, VideoModel
 from ring_mcp.providers.base import Downloaded, Inputs
-from ring_mcp.providers.vendors import is_file_id
+from ring_mcp.providers.vendors import is_anybodys_file_id, is_file_id
 from ring_mcp.storage.base import Storage
 
 _KEPT = re.compile(r"kept:([0-9a-f]{64})")
@@ -75,7 +75,7 @@ class MediaInputs:
             frames = {"imageUrl": plan.image_url, "lastFrameUrl": plan.last_frame_url}
             given |= {field: url for field, url in frames.items() if url is not None}
         for field, reference in given.items():
-            if not is_file_id(plan.provider, reference):
+            if not is_anybodys_file_id(reference):
                 await self._check_picture(reference, field, takes)
             elif not model.takes_file_ids:  # where they are taken, only the provider can look at them
                 raise InvalidRequest(f"{field} is a file id, and {plan.model} takes none: give the picture's address")

@@ -63,8 +63,8 @@ def test_a_prompt_may_have_as_many_characters_as_its_model_takes() -> None:
         ("og", "og", False),
         ("a-b_C9", "a-b_C9", False),
         ("my clip", "my_clip", True),
-        (" og ", "og", True),
-        ("größe", "gr__e", True),
+        (" og ", "og", False),
+        ("größe", "gro_e-d353a267", True),
         ("x" * MAX_PURPOSE_CHARS, "x" * MAX_PURPOSE_CHARS, False),
     ],
 )
@@ -142,7 +142,7 @@ def test_a_ratio_that_is_not_taken_is_told_with_the_two_nearest(wanted: str, nea
     assert caught.value.__suppress_context__
 
 
-@pytest.mark.parametrize("wanted", ["wide", "0:1", "1:0", "16x9", "10000:1", "1:1:1", "١:٢"])
+@pytest.mark.parametrize("wanted", ["wide", "0:1", "1:0", "10000:1", "1:1:1", "١:٢"])
 def test_what_is_no_ratio_has_no_nearest(wanted: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         ratio(wanted, ["1:1", "16:9"], "m")
