@@ -50,9 +50,7 @@ async def tidied(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("state", list(JobState))
-async def test_files_of_a_job_go_when_it_has_ended_and_stay_as_long_as_it_has_not(
-    engine: Engine, state: JobState
-) -> None:
+async def test_files_of_a_job_go_when_it_has_ended(engine: Engine, state: JobState) -> None:
     job = await in_state(engine, state)
     names = {f"{job.id}-0.media", f"{job.id}-1.inline", f"{job.id}-thumbnail.png"}
     for name in names:
