@@ -232,3 +232,15 @@ async def test_a_pause_ends_when_the_job_that_it_waits_for_changes_here(engine: 
     await asyncio.wait_for(pausing, 30)
     assert clock.now() == job.created_at
     assert clock.sleepers == 0
+
+
+async def test_what_the_ledger_lacks_is_known_until_it_has_it(engine: Engine) -> None:
+    job, other = await rendering(engine), await rendering(engine)
+    engine.watch.hold(job)
+    engine.watch.tell(job, True)
+    assert (engine.watch.is_behind(job.id), engine.watch.is_behind(other.id)) == (True, False)
+    engine.watch.tell(job)
+    assert not engine.watch.is_behind(job.id)
+    engine.watch.tell(job, True)
+    engine.watch.release(job.id)
+    assert not engine.watch.is_behind(job.id)
