@@ -252,7 +252,7 @@ async def test_the_length_of_a_source_is_told_and_too_long_a_one_refused(
 
 async def test_a_source_clip_on_a_private_network_is_not_fetched(inputs: MediaInputs, outside: Outside) -> None:
     private = clip_plan(generation_kind="edit", source_video_url="https://10.0.0.1/a.mp4")
-    assert await refused(inputs, private) == "sourceVideoUrl cannot be used: it is on a private network"
+    assert (await refused(inputs, private)).startswith("sourceVideoUrl cannot be used")
     assert outside.asked == []
 
 
