@@ -72,6 +72,9 @@ class Opening:
 
     async def _open(self, job: Job, still: Job | None) -> Opened:
         opened = await self._ledger.open(job, self._caps, still)
+        for each in (opened.job, opened.still):
+            if each is not None:
+                await self._accounts.complete(each)
         if opened.joined:
             await self._queue.adopt(opened.job)
             return opened
