@@ -12,8 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ring_mcp import __version__
-from ring_mcp.backends import open_ledger, open_providers, open_queue, open_storage, start_courier, with_sandbox
+from ring_mcp import __version__, backends
 from ring_mcp.clock import Clock, SystemClock
 from ring_mcp.conductors.health import HealthConductor
 from ring_mcp.conductors.image import ImageConductor
@@ -41,8 +40,7 @@ from ring_mcp.jobs.tidying import remove_old_files, tidy_spool
 from ring_mcp.jobs.watch import JobWatch
 from ring_mcp.jobs.write_ahead import WriteAhead
 from ring_mcp.ledger.base import Ledger
-from ring_mcp.plans.image import ImageSettings
-from ring_mcp.plans.video import VideoSettings
+from ring_mcp.operator_settings import paces_of, video_models, video_settings
 from ring_mcp.presets import Presets, load_presets
 from ring_mcp.providers.base import Providers
 from ring_mcp.storage.base import Links, Storage
@@ -55,9 +53,6 @@ if TYPE_CHECKING:
     from ring_mcp.tools.tool import Tool
 
 logger = logging.getLogger(__name__)
-
-IMAGE_POLL_INTERVAL_S = 1.0
-VIDEO_SUBMIT_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,26 +129,31 @@ async def open_app(
     """
     clock = clock or SystemClock()
     async with contextlib.AsyncExitStack() as stack:
-        config = with_sandbox(config, stack)
+        config = backends.with_sandbox(config, stack)
         presets = load_presets()
         state = config.state_path
-        ledger = ledger or open_ledger(config, clock)
+        ledger = ledger or backends.open_ledger(config, clock)
         stack.push_async_callback(ledger.aclose)
-        storage = storage or open_storage(config, clock, links)
+        storage = storage or backends.open_storage(config, clock, links)
         stack.push_async_callback(storage.aclose)
-        providers, http = open_providers(config, presets, clock, stack)
+        providers, connections = backends.open_providers(config, presets, clock, stack)
+        http = connections[presets.video_providers[0]]  # fetches what callers give along, without its key
         spool, previews = state / "spool", state / "previews" if config.result_preview else None
         inputs = MediaInputs(
             storage, fetch=http.download, check_address=http.check_address, folders=config.input_dirs, spool=spool
         )
-        paces, watch = paces_of(config), JobWatch(ledger, clock)
+        paces, watch, write_ahead = paces_of(config), JobWatch(ledger, clock), WriteAhead(state / "unwritten")
+        accounts = backends.open_accounts(config, ledger, clock, stack)
         answers = Answers(spool)
-        courier = Courier(answers, partial(start_courier, config)) if sys.platform != "win32" else None
+        courier = Courier(answers, partial(backends.start_courier, config)) if sys.platform != "win32" else None
         if courier is not None:
             stack.push_async_callback(courier.aclose)
-        steps = _wire_steps(config, providers, storage, ledger, inputs, clock, paces, previews, answers, courier)
-        runner = JobRunner(ledger, steps, WriteAhead(state / "unwritten"), watch, clock)
-        queue = open_queue(config, ledger, runner, watch, clock)
+        preparing = Preparing(inputs, ledger, accounts, clock)
+        steps = _wire_steps(
+            config, providers, storage, ledger, inputs, preparing, clock, paces, previews, answers, courier
+        )
+        runner = JobRunner(ledger, steps, write_ahead, watch, accounts, clock)
+        queue = backends.open_queue(config, ledger, runner, watch, accounts, clock)
         opening = Opening(
             ledger=ledger,
             queue=queue,
@@ -161,10 +161,11 @@ async def open_app(
             caps=config.caps,
             clock=clock,
             spool=spool,
-            sandbox=bool(config.sandbox),
+            accounts=accounts,
         )
         calls = PaidCalls(
             opening=opening,
+            accounts=accounts,
             queue=queue,
             watch=watch,
             inputs=inputs,
@@ -173,27 +174,24 @@ async def open_app(
             caps=config.caps,
             clock=clock,
             timeouts_s={kind: pace.poll_timeout_s for kind, pace in paces.items()},
-            sandbox=bool(config.sandbox),
         )
         settings = video_settings(config)
         images = ImageConductor(calls, inputs, presets, settings.images, clock)
         videos = VideoConductor(calls, inputs, presets, settings, clock)
         default = config.image_gen_provider
         image_model = settings.images.models.get(default) or presets.defaults.image[default].model
-        video_models = [settings.model] if settings.model else [*presets.mode_models("xai")]
-        if config.google_api_key is not None:  # without its key nobody can ask it for clips
-            video_models += presets.mode_models("google")
         health = HealthConductor(
             ledger=ledger,
             storage=storage,
             providers=providers,
             default_provider=default,
             presets=presets,
-            models_in_use=list(dict.fromkeys([image_model, *video_models])),
+            models_in_use=list(dict.fromkeys([image_model, *video_models(config, presets)])),
             caps=config.caps,
             clock=clock,
             version=__version__,
-            sandbox=bool(config.sandbox),
+            accounts=accounts,
+            write_ahead=write_ahead,
         )
         try:
             await ledger.start()
@@ -205,6 +203,7 @@ async def open_app(
         await asyncio.to_thread(remove_old_inputs, spool)
         await queue.start(take_over=take_over)
         stack.push_async_callback(queue.aclose)
+        stack.callback(asyncio.create_task(accounts.learn()).cancel)
         if take_over:
             stack.callback(asyncio.create_task(tidy_spool(spool, ledger, clock)).cancel)
         yield App(
@@ -228,6 +227,7 @@ def _wire_steps(
     storage: Storage,
     ledger: Ledger,
     inputs: MediaInputs,
+    preparing: Preparing,
     clock: Clock,
     paces: Mapping[MediaKind, Pace],
     previews: Path | None,
@@ -249,7 +249,7 @@ def _wire_steps(
     )
     submitting = Submitting(
         providers,
-        Preparing(inputs, ledger, clock),
+        preparing,
         clock,
         paces,
         answers,
@@ -258,37 +258,3 @@ def _wire_steps(
         death_is_certain=config.database_url is None,
     )
     return Steps(submitting, Rendering(providers, clock, paces), storing)
-
-
-def paces_of(config: Config) -> dict[MediaKind, Pace]:
-    """How long to wait for what."""
-    image_s = config.image_gen_poll_timeout_ms / 1000
-    return {
-        "image": Pace(submit_timeout_s=image_s, poll_interval_s=IMAGE_POLL_INTERVAL_S, poll_timeout_s=image_s),
-        "video": Pace(
-            submit_timeout_s=VIDEO_SUBMIT_TIMEOUT_S,
-            poll_interval_s=config.video_gen_poll_interval_ms / 1000,
-            poll_timeout_s=config.video_gen_poll_timeout_ms / 1000,
-        ),
-    }
-
-
-def image_settings(config: Config) -> ImageSettings:
-    return ImageSettings(
-        default_provider=config.image_gen_provider,
-        storage_prefix=config.image_gen_storage_prefix,
-        models={"xai": config.xai_image_model, "google": config.google_image_model},
-        aspect_ratios={"xai": config.xai_image_aspect_ratio, "google": config.google_image_aspect_ratio},
-        resolutions={"xai": config.xai_image_resolution, "google": config.google_image_size},
-        own_endpoints=config.own_endpoints,
-    )
-
-
-def video_settings(config: Config) -> VideoSettings:
-    return VideoSettings(
-        storage_prefix=config.video_gen_storage_prefix,
-        model=config.xai_video_model,
-        duration_s=config.xai_video_default_duration,
-        aspect_ratio=config.xai_video_aspect_ratio,
-        images=image_settings(config),
-    )

@@ -23,6 +23,7 @@ RingError                      code, billed, retryable, next_action
 │  ├─ ProviderUnavailable      5xx, no connection, a page of a proxy: whatever tells nothing of the job
 │  ├─ ProviderBadReply         a shape or type that is not accepted, or "done" without a result: never final
 │  └─ OutcomeUnknown           a paid request left and no answer came back that says what became of it
+├─ AccountNeeded               an open job of an account whose key nobody has here
 ├─ FirstFrameFailed            the still of a clip was not made, so the clip was not started
 ├─ GenerationTimeout           we stopped waiting; says whether the job can be resumed
 ├─ StorageError                the bytes could not be stored
@@ -236,6 +237,12 @@ class OutcomeUnknown(ProviderError):
         "Do not simply retry: the provider may have made and billed it. Look at the provider's console, then settle it "
         "with `ring-mcp jobs resolve JOB --paid|--not-paid`."
     )
+
+
+class AccountNeeded(RingError):
+    code = "account_needed"
+    billed: Billed = "unknown"
+    retryable = True
 
 
 class FirstFrameFailed(RingError):

@@ -10,15 +10,15 @@ from collections.abc import Callable, Mapping
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Literal, Self, TypeVar, get_args
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
 from ring_mcp.errors import ConfigError
 from ring_mcp.package_data import data_path
+from ring_mcp.providers.vendors import ProviderName
 
-ProviderName = Literal["xai", "google"]
 Usd = Annotated[Decimal, Field(ge=0, decimal_places=6)]
 TokenKind = Literal["input", "text", "image", "video"]
 
@@ -36,7 +36,7 @@ class ModeChoice(_Entry):
 
 
 class QualityMode(ModeChoice):
-    """One row of Ring's mode table, which is xAI's; ``providers`` has the choices of the others."""
+    """One row of Ring's mode table, of the one provider that Ring has; ``providers`` are the choices of the others."""
 
     providers: dict[ProviderName, ModeChoice] = {}
     supports_text_to_video: bool
@@ -47,15 +47,23 @@ class QualityMode(ModeChoice):
 
 
 class ImagePrices(_Entry):
-    """``image_usd[quality][resolution]``; models without qualities have the one key "standard".
-
-    ``million_tokens_usd``: what a million tokens of each kind cost where the provider bills tokens.
-    """
+    """``image_usd[quality][resolution]``; models without qualities have the one key "standard". Where the provider
+    bills tokens, ``million_tokens_usd`` of each kind and ``image_tokens`` of a picture by resolution are its price."""
 
     as_of: date
     image_usd: dict[str, dict[str, Usd]]
+    image_tokens: dict[str, Annotated[int, Field(gt=0)]] = {}
     input_image_usd: Usd = Decimal(0)
     million_tokens_usd: dict[TokenKind, Usd] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _price_of_tokens(cls, raw: Any) -> Any:
+        try:
+            million_usd = Decimal(str(raw["millionTokensUsd"]["image"]))
+            return {"imageUsd": {"standard": {r: million_usd * n / 10**6 for r, n in raw["imageTokens"].items()}}} | raw
+        except (ArithmeticError, AttributeError, KeyError, TypeError):
+            return raw  # without tokens; what is wrong with it is told below
 
     def of(self, quality: str | None, resolution: str) -> Decimal:
         """Dollars per picture."""
@@ -209,8 +217,19 @@ class Presets(_Entry):
         """Every model that is used when nobody names one, each once."""
         video = self.defaults.video
         images = (chosen.model for chosen in self.defaults.image.values())
-        modes = (name for provider in get_args(ProviderName) for name in self.mode_models(provider))
+        modes = (name for provider in self.video_providers for name in self.mode_models(provider))
         return tuple(dict.fromkeys([*images, *modes, video.remaster_edit_model, video.extend_model]))
+
+    @property
+    def image_providers(self) -> tuple[ProviderName, ...]:
+        """Who can be asked for pictures."""
+        return tuple(self.defaults.image)
+
+    @property
+    def video_providers(self) -> tuple[ProviderName, ...]:
+        """Who can be asked for clips, first the one who is asked when nobody says whom."""
+        modes = tuple(self.modes.values())
+        return (self.video_models[modes[0].model].provider, *modes[0].providers)
 
     def mode_models(self, provider: ProviderName) -> tuple[str, ...]:
         """What the quality modes take from this provider, each once."""
@@ -228,41 +247,11 @@ class Presets(_Entry):
         }
 
     @model_validator(mode="after")
-    def _names_exist(self) -> Self:
-        for mode_name, mode in self.modes.items():
-            if mode.model not in self.video_models:
-                raise ValueError(f"modes.{mode_name}.model names {mode.model!r}, which videoModels does not have")
-            self._check_resolution(f"modes.{mode_name}", mode)
-            for provider, choice in mode.providers.items():
-                model_of_choice = self.video_models.get(choice.model)
-                where = f"modes.{mode_name}.providers.{provider}"
-                if model_of_choice is None or model_of_choice.provider != provider:
-                    raise ValueError(f"{where}.model names {choice.model!r}, not one of its videoModels")
-                self._check_resolution(where, choice)
-        for provider, chosen in self.defaults.image.items():
-            default = self.image_models.get(chosen.model)
-            if default is None or default.provider != provider:
-                raise ValueError(f"defaults.image.{provider}.model names {chosen.model!r}, not one of its imageModels")
-        chosen_extender = self.video_models.get(self.defaults.video.extend_model)
-        if chosen_extender is None or not chosen_extender.extend:
-            raise ValueError(
-                f"defaults.video.extendModel names {self.defaults.video.extend_model!r}, which cannot extend"
-            )
-        for table, models in (("imageModels", self.image_models), ("videoModels", self.video_models)):
-            for name, model in models.items():
-                successor = models.get(model.replaced_by) if model.replaced_by is not None else None
-                if model.replaced_by is not None and (successor is None or successor.provider != model.provider):
-                    raise ValueError(f"{table}.{name}.replacedBy names {model.replaced_by!r}, which {table} lacks")
-                if model.redirect and successor is not None and successor.retires_on is not None:
-                    raise ValueError(f"{table}.{name}.redirect leads to {model.replaced_by!r}, which retires itself")
-                if model.is_retired(date.max) and model.replaced_by is None:
-                    raise ValueError(f"{table}.{name} retires but has no replacedBy")
-        return self
+    def _tables_agree(self) -> Self:
+        from ring_mcp.presets_agreement import check_agreement
 
-    def _check_resolution(self, where: str, choice: ModeChoice) -> None:
-        """What a model makes has a price: that is checked where the model is read."""
-        if choice.resolution not in self.video_models[choice.model].resolutions:
-            raise ValueError(f"{where}.resolution is {choice.resolution!r}, which {choice.model} does not make")
+        check_agreement(self)
+        return self
 
 
 M = TypeVar("M", bound=Model)

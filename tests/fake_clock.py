@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
 
 from ring_mcp.clock import SystemClock
 
 START = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
 
+LIMIT_S = 30.0
+"""How long, in real time, anything may take that waits for nothing but this clock."""
+
+T = TypeVar("T")
+
+
 class FakeClock:
-    """See ``ring_mcp.clock.Clock``. Whoever sleeps wakes when ``advance`` has brought its time."""
+    """See ``ring_mcp.clock.Clock``. Whoever sleeps wakes when ``advance`` has brought its time.
+
+    ``pauses_s``: what was asked of ``sleep``, in order.
+    """
 
     def __init__(self, start: datetime = START) -> None:
         self._now = start
         self._monotonic_s = 0.0
         self._sleepers: list[tuple[float, asyncio.Future[None]]] = []
         self._somebody_sleeps = asyncio.Event()
+        self.pauses_s: list[float] = []
 
     def now(self) -> datetime:
         return self._now
@@ -26,6 +38,7 @@ class FakeClock:
         return self._monotonic_s
 
     async def sleep(self, delay_s: float) -> None:
+        self.pauses_s.append(delay_s)
         if delay_s <= 0:
             await asyncio.sleep(0)
             return
@@ -42,6 +55,11 @@ class FakeClock:
     def next_wake_s(self) -> float | None:
         """How long until the first sleeper is due; None if nobody sleeps."""
         return min(due for due, _ in self._sleepers) - self._monotonic_s if self._sleepers else None
+
+    @property
+    def sleepers(self) -> int:
+        """How many sleep just now."""
+        return len(self._sleepers)
 
     async def asleep(self, timeout_s: float = 60.0) -> None:
         """Wait, in real time, until somebody sleeps."""
@@ -61,6 +79,21 @@ class FakeClock:
     def move_to(self, now: datetime) -> None:
         """Let time pass until ``now``."""
         self.advance((now - self._now).total_seconds())
+
+    async def play(self, work: Coroutine[Any, Any, T], *, limit_s: float = LIMIT_S) -> T:
+        """What ``work`` answers, with as much time passing as it sleeps for; ``limit_s`` is real time."""
+        task = asyncio.ensure_future(work)
+        try:
+            async with asyncio.timeout(limit_s):
+                while not task.done():
+                    asleep = asyncio.ensure_future(self.asleep(limit_s))
+                    await asyncio.wait({task, asleep}, return_when=asyncio.FIRST_COMPLETED)
+                    asleep.cancel()
+                    if not task.done() and self.next_wake_s is not None:
+                        self.advance(self.next_wake_s)
+                return await task
+        finally:
+            task.cancel()
 
 
 class HurryingClock(SystemClock):

@@ -21,7 +21,7 @@ from ring_mcp.domain import Caps, JobState
 from ring_mcp.errors import RingError
 from ring_mcp.ledger.base import Ledger
 from tests.ledger_databases import LedgerDatabase
-from tests.ledger_samples import carried, planned
+from tests.ledger_samples import HOLDER, carried, planned
 
 ANSWER_TIMEOUT_S = 120.0
 ROOT = Path(__file__).parents[1]
@@ -109,7 +109,7 @@ class _Servant:
         return [answer.job.id, answer.joined]
 
     async def claim(self, parked: bool = False) -> list[str]:
-        return [job.id for job in await self._ledger.claim(1000, parked=parked)]
+        return [job.id for job in await self._ledger.claim(HOLDER, 1000, parked=parked)]
 
     async def save(self, job_id: str, seen_version: int) -> str:
         """Carry a planned job on, as one who has seen this version of it."""
@@ -122,8 +122,8 @@ class _Servant:
             return exc.code
         return "saved"
 
-    async def heartbeat(self, job_ids: Sequence[str]) -> list[str]:
-        return sorted(await self._ledger.heartbeat(job_ids))
+    async def heartbeat(self) -> list[str]:
+        return sorted(await self._ledger.heartbeat(HOLDER))
 
     async def hold_the_write_lock(self) -> str:
         self._held = sqlite3.connect(self._database.address, isolation_level=None)

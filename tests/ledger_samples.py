@@ -9,12 +9,27 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-from ring_mcp.domain import Asset, AuditRecord, Caps, Failure, ImagePlan, Job, JobState, Output, PriceLine
+from ring_mcp.domain import (
+    Account,
+    Asset,
+    AuditRecord,
+    Caps,
+    Failure,
+    Holder,
+    ImagePlan,
+    Job,
+    JobState,
+    Output,
+    PriceLine,
+)
 from ring_mcp.ledger.base import Ledger
 from tests.fake_clock import START
 
 PRICE_USD = Decimal("0.06")
 NO_CAPS = Caps()
+ACCOUNT = Account(provider="xai", key_fingerprint="0123456789abcdef" * 2)
+HOLDER = Holder(sandbox=False, accounts=(ACCOUNT,))
+"""Who holds every sample job, unless it is made another one's."""
 
 
 def sample_plan(prompt: str = "a lighthouse at dusk", usd: Decimal = PRICE_USD) -> ImagePlan:
@@ -40,6 +55,7 @@ def planned(**changes: Any) -> Job:
         "state": JobState.PLANNED,
         "actor_id": "local",
         "request_hash": f"v1:{job_id}",
+        "key_fingerprint": ACCOUNT.key_fingerprint,
         "plan": sample_plan(usd=changes.get("reserved_usd", PRICE_USD)),
         "due_at": changes.get("created_at", START),
         "reserved_usd": PRICE_USD,

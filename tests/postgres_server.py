@@ -18,7 +18,7 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
@@ -81,10 +81,12 @@ def _has_room(folder: Path) -> bool:
 
 
 class PostgresServer:
-    """A server of its own in a temporary folder. With ``password``, connections have to give it."""
+    """A server of its own in a temporary folder. With ``password``, connections have to give it; ``settings`` are those
+    of its configuration that are to be other than here."""
 
-    def __init__(self, *, password: str | None = None) -> None:
+    def __init__(self, *, password: str | None = None, settings: Mapping[str, str] | None = None) -> None:
         self._password = password
+        self._settings = _SETTINGS | dict(settings or {})
         self._root = Path(tempfile.mkdtemp(prefix="ring-pg-", dir="/tmp"))  # a socket's path must be short
         self._data = Path(tempfile.mkdtemp(prefix="ring-pg-", dir=_MEMORY if _has_room(_MEMORY) else "/tmp"))
         self._keeper: subprocess.Popen[bytes] | None = None
@@ -106,7 +108,7 @@ class PostgresServer:
 
     def start(self) -> None:
         command = [self._bin / "postgres", "-D", self._data, "-k", self._root]
-        for name, value in _SETTINGS.items():
+        for name, value in self._settings.items():
             command += ["-c", f"{name}={value}"]
         self._keeper = subprocess.Popen(
             ["/bin/sh", "-c", _KEEPER, "keeper", self._root, self._data, *command],

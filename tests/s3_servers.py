@@ -37,6 +37,7 @@ class BucketServer:
         self.bucket = folder / BUCKET
         self.bucket.mkdir(parents=True)
         self.uploads = folder / ".localbucket-uploads"
+        self.uploads.mkdir()
         self.requests: list[str] = []
         self.answers: list[tuple[int, str]] = []
         self.before: Callable[[str], object] = lambda path: None
@@ -151,7 +152,7 @@ def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
 def _with_keys(port: int) -> Moto:
     """Users come first, while nothing is checked yet; the last call switches the checks on."""
     bucket = f"arn:aws:s3:::{BUCKET}"
-    writer = _user(port, "writer", ["s3:PutObject", "s3:GetObject", "s3:ListBucket"], bucket)
+    writer = _user(port, "writer", ["s3:PutObject", "s3:GetObject", "s3:ListBucket", "s3:AbortMultipartUpload"], bucket)
     reader = _user(port, "reader", ["s3:GetObject", "s3:ListBucket"], bucket)
     _call(port, "PUT", f"/{BUCKET}", "", "s3")
     _call(port, "POST", "/moto-api/reset-auth", "0", "s3")

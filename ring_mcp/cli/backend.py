@@ -109,7 +109,7 @@ async def open_backend(config: Config) -> AsyncIterator[Backend]:
     if config.api_base_url is not None:
         from ring_mcp.clients.gateway import open_gateway
 
-        async with open_gateway(config.api_base_url, token_of(config)) as client:
+        async with open_gateway(config.api_base_url, token_of(config), config.proxies) as client:
             yield client
         return
     from ring_mcp.app import open_app

@@ -57,7 +57,13 @@ async def fetch(url: str, path: Path, config: Config) -> None:
     from ring_mcp.providers.http import ProviderHttp
 
     http = ProviderHttp(
-        provider="the storage", base_url=url, headers={}, clock=SystemClock(), max_media_bytes=config.max_media_bytes
+        provider="the storage",
+        base_url=url,
+        headers={},
+        clock=SystemClock(),
+        max_media_bytes=config.max_media_bytes,
+        proxies=config.proxies,
+        trusted_hosts=config.trusted_media_hosts,
     )
     try:
         await http.download(url, path)

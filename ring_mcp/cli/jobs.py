@@ -7,16 +7,14 @@ import contextlib
 import json
 import sys
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ring_mcp.cli.backend import configured, gateway_option, token_of
 from ring_mcp.cli.show import safe
-from ring_mcp.domain import DRIVEN, TERMINAL, Failure, Job, JobState
-from ring_mcp.errors import InvalidRequest, NotFound, RingError
+from ring_mcp.domain import TERMINAL, Job, JobState
+from ring_mcp.errors import NotFound, RingError
 
 if TYPE_CHECKING:
     from ring_mcp.cli.backend import Backend
@@ -119,33 +117,40 @@ def resolve(job_id: str, outcome: str | None) -> None:
     if outcome is None:  # never guessed: it decides what counts against the caps
         raise click.UsageError("say what the provider's console shows: --paid or --not-paid")
 
+    from ring_mcp.clock import SystemClock
+    from ring_mcp.jobs.outcomes import resolve_by_hand
+
     async def settle() -> Job:
         async with _ledger() as ledger:
             job = await _get(ledger, job_id)
-            return await ledger.save(job, resolved(job, outcome == "paid"))
+            return await ledger.save(job, resolve_by_hand(job, paid=outcome == "paid", now=SystemClock().now()))
 
     job = asyncio.run(settle())
     click.echo(f"{job.id} is settled: ${job.settled_usd} counts against the caps")
 
 
-def resolved(job: Job, paid: bool) -> Job:
-    """An unknown job, settled by a person. Raises InvalidRequest for any other."""
-    if job.state is not JobState.UNKNOWN:
-        hint = "it is still under way" if job.state in DRIVEN else "it is settled already"
-        raise InvalidRequest(f"job {job.id} is {job.state}: {hint}")
-    from datetime import UTC, datetime
+@jobs.command()
+@click.argument("job_ids", nargs=-1, metavar="[JOB]...")
+@click.option("--account", help="All open jobs of this account: its id or fingerprint, as ring-health shows it.")
+def adopt(job_ids: tuple[str, ...], account: str | None) -> None:
+    """Hand open jobs over to the account of this configuration's key, after the old key was replaced.
 
-    now = datetime.now(UTC)
-    message = f"outcome unknown; resolved by hand as {'paid' if paid else 'not paid'}"
-    return replace(
-        job.to(
-            JobState.FAILED,
-            failure=Failure(code="unknown_outcome", message=message, billed="yes" if paid else "no"),
-            settled_usd=job.reserved_usd if paid else Decimal(0),
-            finished_at=now,
-        ),
-        updated_at=now,
-    )
+    A job is only ever carried on with a key of its own account. This says that the account is the same, or has access.
+    Run it where the ledger is; a running server with the key then carries them on.
+    """
+    if bool(job_ids) == bool(account):
+        raise click.UsageError("say which jobs: their ids, or --account")
+    from ring_mcp.cli.adopting import hand_over
+    from ring_mcp.config import load_config
+
+    done = asyncio.run(hand_over(load_config(), job_ids, account))
+    for job in done.handed_over:
+        click.echo(f"{job.id} belongs to {job.account} now")
+    for reason in done.refused:
+        click.echo(f"error: {reason}", err=True)
+    if not done.handed_over and not done.refused:
+        click.echo("no open jobs of that account")
+    sys.exit(1 if done.refused else 0)
 
 
 def cost(job: Job) -> str:
@@ -182,7 +187,7 @@ async def _listed_here(config: Config, states: Sequence[str], limit: int) -> lis
 async def _listed_there(config: Config, states: Sequence[str], limit: int) -> list[dict[str, Any]]:
     from ring_mcp.clients.gateway import open_gateway
 
-    async with open_gateway(str(config.api_base_url), token_of(config)) as client:
+    async with open_gateway(str(config.api_base_url), token_of(config), config.proxies) as client:
         found = await client.jobs(states=states, limit=limit)
     ended = [state.value for state in TERMINAL]
     return [
@@ -195,7 +200,7 @@ async def _shown_there(config: Config, job_id: str) -> dict[str, Any]:
     from ring_mcp.clients.gateway import open_gateway
     from ring_mcp.tools.envelope import failure_facts
 
-    async with open_gateway(str(config.api_base_url), token_of(config)) as client:
+    async with open_gateway(str(config.api_base_url), token_of(config), config.proxies) as client:
         try:
             return await client.leave(job_id)
         except RingError as exc:

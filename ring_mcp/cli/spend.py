@@ -152,7 +152,7 @@ async def _in_ledger(config: Config, start: datetime, now: datetime) -> tuple[li
 async def _at_gateway(config: Config, start: datetime, now: datetime) -> tuple[list[Paid], dict[str, float]]:
     from ring_mcp.clients.gateway import open_gateway
 
-    async with open_gateway(str(config.api_base_url), token_of(config)) as client:
+    async with open_gateway(str(config.api_base_url), token_of(config), config.proxies) as client:
         listed = await client.jobs(since=start.isoformat().replace("+00:00", "Z"))
         left = (await client.health()).get("capLeftUsd") or {}
     return [_listed(job) for job in listed], left

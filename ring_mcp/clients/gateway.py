@@ -17,6 +17,7 @@ import httpx2
 
 from ring_mcp.domain import DRIVEN, MediaKind
 from ring_mcp.errors import ConfigError, InvalidRequest, RingError, Unauthorized
+from ring_mcp.proxies import DIRECT, Proxies, trouble_with
 from ring_mcp.scripted.base import OnState
 
 PREFIX = "/api/mcp/v1"
@@ -208,14 +209,11 @@ class GatewayClient:
         except httpx2.HTTPError as exc:
             if method == "GET":
                 raise GatewayAway(f"{self._base_url} did not answer: {_reason(exc)}") from exc
-            raise RingError(
-                f"{self._base_url} took the request and did not answer: {_reason(exc)}",
-                billed="unknown",
-                next_action="`ring-mcp jobs list` shows whether it was started; the same command again then joins it.",
-            ) from exc
-        return self._data(response)
+            raise _lost(f"{self._base_url} took the request and did not answer: {_reason(exc)}") from exc
+        return self._data(response, spends=method == "POST")
 
-    def _data(self, response: httpx2.Response) -> dict[str, Any]:
+    def _data(self, response: httpx2.Response, *, spends: bool) -> dict[str, Any]:
+        """What the server itself says. In front of it a proxy may answer, which knows nothing of what was started."""
         status = response.status_code
         try:
             content = response.json()
@@ -225,6 +223,8 @@ class GatewayClient:
             text = f"{self._base_url} answered HTTP {status}, and not as a ring-mcp server does"
             if 300 <= status < 400:
                 text += f"; it points to {response.headers.get('location', 'nowhere')}"
+            if spends:
+                raise _lost(text)
             raise GatewayAway(text) if status >= 500 else RingError(text, next_action=_NEXT[404])
         if content["success"] is True and isinstance(content.get("data"), dict):
             return dict(content["data"])
@@ -232,15 +232,25 @@ class GatewayClient:
         if status in (429, 503):
             later = response.headers.get("retry-after", "")
             kind = TooManyCalls if status == 429 and later.isdecimal() else GatewayAway
-            busy = kind(f"{self._base_url}: {refusal.message}", next_action="Try again in a moment.")
+            told = f"{self._base_url}: {refusal.message}"
+            busy = kind(told, billed=refusal.billed, next_action="Try again in a moment.")
             busy.retry_after_s = float(later) if later.isdecimal() else 1.0
             raise busy
         raise refusal
 
 
+def _lost(text: str) -> RingError:
+    """Nobody knows whether the server started what was asked for."""
+    joins = "`ring-mcp jobs list` shows whether it was started; the same command again then joins it."
+    return RingError(text, billed="unknown", next_action=joins)
+
+
 @contextlib.asynccontextmanager
-async def open_gateway(base_url: str, token: str | None) -> AsyncIterator[GatewayClient]:
-    """Raises Unauthorized without a token, before anything is sent."""
+async def open_gateway(base_url: str, token: str | None, proxies: Proxies = DIRECT) -> AsyncIterator[GatewayClient]:
+    """Raises Unauthorized without a token, and ConfigError, before anything is sent."""
+    proxy = proxies.of(base_url)
+    if proxy is not None and (trouble := trouble_with(proxy)) is not None:
+        raise ConfigError([f"HTTPS_PROXY: {trouble}"])
     if not token:
         raise Unauthorized("RING_SERVICE_TOKEN is not set", next_action=_NEXT[401])
     if not (token.isascii() and token.isprintable()):
@@ -251,6 +261,8 @@ async def open_gateway(base_url: str, token: str | None) -> AsyncIterator[Gatewa
         headers={"Authorization": f"Bearer {token}", "Accept": "application/json"},
         timeout=httpx2.Timeout(_ANSWER_S, connect=_CONNECT_S),
         follow_redirects=False,  # the token is for this server alone
+        proxy=proxy,
+        trust_env=False,
     ) as http:
         yield GatewayClient(http, base_url)
 

@@ -14,6 +14,8 @@ from ring_mcp.conductors.price_drift import last_bills
 from ring_mcp.conductors.results import Usd, Wire
 from ring_mcp.domain import Caps, JobState, cap_left, usd
 from ring_mcp.errors import RingError
+from ring_mcp.jobs.accounts import Accounts
+from ring_mcp.jobs.write_ahead import WriteAhead
 from ring_mcp.ledger.base import JobQuery, Ledger
 from ring_mcp.presets import Model, Presets
 from ring_mcp.providers.base import Providers
@@ -24,6 +26,8 @@ Status = Literal["ok", "warning", "error"]
 _CHECK_TIMEOUT_S = 5.0
 _WARN_BEFORE_RETIREMENT_DAYS = 30
 _LOOKED_AT_JOBS = 200
+_NAMED_ACCOUNTS = 5
+_NAMED_JOBS = 5
 
 
 class Check(Wire):
@@ -62,7 +66,8 @@ class HealthConductor:
         caps: Caps,
         clock: Clock,
         version: str,
-        sandbox: bool,
+        accounts: Accounts,
+        write_ahead: WriteAhead,
     ) -> None:
         self._ledger = ledger
         self._storage = storage
@@ -73,7 +78,9 @@ class HealthConductor:
         self._caps = caps
         self._clock = clock
         self._version = version
-        self._sandbox = sandbox
+        self._accounts = accounts
+        self._write_ahead = write_ahead
+        self._sandbox = accounts.holder.sandbox
 
     async def check(self) -> HealthReport:
         """Ask all parts side by side, each for a few seconds at most."""
@@ -88,7 +95,8 @@ class HealthConductor:
             spend = await self._ledger.spend(now, sandbox=self._sandbox)
             spent, left = spend.day_usd, cap_left(self._caps, spend)
             checks.append(self._spending(spend.day_usd, spend.day_reserved_usd, spend.unknown_jobs))
-            checks += await self._bills()
+            checks += [*await self._bills(), *await self._stranded()]
+        checks += await asyncio.to_thread(self._unwritten)
         if self._sandbox:
             checks.append(
                 Check(name="sandbox", status="ok", detail="SANDBOX: no provider is called, nothing is billed")
@@ -197,6 +205,41 @@ class HealthConductor:
         jobs = sum(each.jobs for each in bills)
         return [Check(name="bills", status="ok", detail=f"as listed, over the last {jobs} jobs")]
 
+    async def _stranded(self) -> list[Check]:
+        """Open jobs of accounts that nobody here holds, the oldest first."""
+        found = await self._ledger.stranded(self._accounts.holder)
+        checks = [
+            Check(
+                name="open jobs",
+                status="warning",
+                detail=f"{each.account}: {each.jobs} open, the oldest since {each.since:%Y-%m-%d %H:%M} UTC; "
+                "no running server has a key of it",
+                fix="Start ring-mcp with that key; if it was replaced, hand them over with `ring-mcp jobs adopt`.",
+            )
+            for each in found[:_NAMED_ACCOUNTS]
+        ]
+        if more := found[_NAMED_ACCOUNTS:]:
+            detail = f"{sum(each.jobs for each in more)} more wait, of {len(more)} other accounts"
+            checks.append(Check(name="open jobs", status="warning", detail=detail))
+        return checks
+
+    def _unwritten(self) -> list[Check]:
+        """What this machine knows and the ledger does not."""
+        waiting, aside = self._write_ahead.left()
+        checks = []
+        if waiting:
+            detail = f"the ledger does not have yet what is known of {_some(waiting)}"
+            fix = "They are written when the ledger takes them; keep this state folder."
+            checks.append(Check(name="unwritten", status="warning", detail=detail, fix=fix))
+        if aside:
+            detail = f"what is known of {_some(aside)} does not fit the ledger"
+            fix = (
+                f"Compare {self._write_ahead.folder}/JOB.stale with `ring-mcp jobs show JOB` and the provider's "
+                "console, then remove the file."
+            )
+            checks.append(Check(name="unwritten", status="warning", detail=detail, fix=fix))
+        return checks
+
     def _spending(self, day_usd: Decimal, reserved_usd: Decimal, unknown_jobs: int) -> Check:
         detail = f"{usd(day_usd)} today, of which {usd(reserved_usd)} reserved"
         if unknown_jobs:
@@ -207,3 +250,8 @@ class HealthConductor:
                 fix="Look at the provider's console, then `ring-mcp jobs resolve JOB --paid|--not-paid`.",
             )
         return Check(name="spending", status="ok", detail=detail)
+
+
+def _some(job_ids: Sequence[str]) -> str:
+    shown = ", ".join(f"job {job_id}" for job_id in job_ids[:_NAMED_JOBS])
+    return f"{shown} and {len(job_ids) - _NAMED_JOBS} more" if len(job_ids) > _NAMED_JOBS else shown

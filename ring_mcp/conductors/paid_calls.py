@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 
 from ring_mcp.clock import Clock
 from ring_mcp.conductors.results import JobResult, QuoteLine, job_result, quote_result
 from ring_mcp.conductors.signed_urls import for_caller
 from ring_mcp.domain import Caps, Job, MediaKind, Plan, VideoPlan, cap_left, usd
-from ring_mcp.errors import LedgerError
+from ring_mcp.errors import LedgerError, RingError
+from ring_mcp.jobs.accounts import Accounts, needed_account
 from ring_mcp.jobs.inputs import MediaInputs
 from ring_mcp.jobs.opening import Opening
+from ring_mcp.jobs.outcomes import failure_of
 from ring_mcp.jobs.queue.base import JobQueue
 from ring_mcp.jobs.watch import JobWatch, OnProgress
 from ring_mcp.ledger.base import Ledger
@@ -28,6 +31,7 @@ class PaidCalls:
         self,
         *,
         opening: Opening,
+        accounts: Accounts,
         queue: JobQueue,
         watch: JobWatch,
         inputs: MediaInputs,
@@ -36,9 +40,9 @@ class PaidCalls:
         caps: Caps,
         clock: Clock,
         timeouts_s: Mapping[MediaKind, float],
-        sandbox: bool,
     ) -> None:
         self._opening = opening
+        self._accounts = accounts
         self._queue = queue
         self._watch = watch
         self._inputs = inputs
@@ -47,7 +51,7 @@ class PaidCalls:
         self._caps = caps
         self._clock = clock
         self._timeouts_s = timeouts_s
-        self._sandbox = sandbox
+        self._sandbox = accounts.holder.sandbox
 
     def check_provider(self, plan: Plan) -> None:
         """Raises InvalidRequest if nobody makes this here, ProviderAuthError if there is no key."""
@@ -92,13 +96,21 @@ class PaidCalls:
         plan = await self._inputs.keep(plan)
         opened = await self._opening.open(plan, actor_id=actor_id, idempotency_key=idempotency_key)
         limit_s = self._timeouts_s[plan.kind] + _LATE_S if wait_s is None else wait_s
-        job = await self._watch.wait(opened.job.id, limit_s, on_progress)
-        return await self.deliver(job or opened.job, joined=opened.joined)
+        job = await self._wait(opened.job, limit_s, on_progress)
+        return await self.deliver(job, joined=opened.joined)
 
     async def resume(self, job: Job, wait_s: float, on_progress: OnProgress | None = None) -> JobResult:
         """See that a job is carried on, wait for it at most ``wait_s`` seconds, deliver it. Raises LedgerError."""
         await self._queue.adopt(job)
-        return await self.deliver(await self._watch.wait(job.id, wait_s, on_progress) or job)
+        return await self.deliver(await self._wait(job, wait_s, on_progress))
+
+    async def _wait(self, job: Job, wait_s: float, on_progress: OnProgress | None) -> Job:
+        """The job as it stands when there is nothing to wait for any more; at once where nobody carries it on."""
+        if not self._accounts.hold(job):
+            if await self._accounts.is_stranded(job):
+                return _stuck(await self.read(job.id) or job, needed_account(job))
+            await self._queue.adopt(job)  # the provider may have told meanwhile that it is ours
+        return await self._watch.wait(job.id, wait_s, on_progress) or job
 
     async def read(self, job_id: str) -> Job | None:
         """A job as it stands now. Raises LedgerError."""
@@ -121,3 +133,8 @@ class PaidCalls:
 
     def _is_ahead(self, job: Job) -> bool:
         return self._watch.is_behind(job.id)
+
+
+def _stuck(job: Job, why: RingError) -> Job:
+    """The job as a caller is shown it that nobody carries on by himself."""
+    return job if job.is_settled else replace(job, owner=None, due_at=None, failure=failure_of(why))

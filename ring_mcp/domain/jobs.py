@@ -9,9 +9,10 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Literal
 
+from ring_mcp.domain.accounts import Account
 from ring_mcp.domain.media import Asset, MediaKind, Output, Value
 from ring_mcp.domain.requests import Plan
-from ring_mcp.errors import Billed, JobMoved
+from ring_mcp.errors import Billed, JobMoved, OutcomeUnknown
 
 
 class JobState(StrEnum):
@@ -43,6 +44,15 @@ _NEXT: Mapping[JobState, frozenset[JobState]] = {
     JobState.STORING: frozenset({JobState.DONE}) | _ENDS,
 }
 
+_FAR = {
+    JobState.PLANNED: 0,
+    JobState.SUBMITTING: 1,
+    JobState.UNKNOWN: 1,
+    JobState.RENDERING: 2,
+    JobState.STORING: 3,
+    **dict.fromkeys(TERMINAL, 4),
+}
+
 
 STUCK_AFTER_S = 30.0
 """How long a result that cannot be stored is only a warning. Seconds."""
@@ -70,6 +80,7 @@ class Job:
     ``version`` rises with every write and is the fencing token: whoever writes with an old one is refused.
     ``due_at`` is when the next step may be taken; None means parked until somebody asks for the job.
     ``reserved_usd`` counts against the caps until ``settled_usd`` replaces it; ``billed_usd`` is the provider's word.
+    ``endpoint``, ``account_id`` and ``key_fingerprint`` say whose it is (``account``); no ordinary write changes them.
     """
 
     id: str
@@ -85,13 +96,15 @@ class Job:
     pipeline_request_id: str | None = None
     plan: Plan
     sandbox: bool = False
+    endpoint: str | None = None
+    account_id: str | None = None
+    key_fingerprint: str | None = None
     owner: str | None = None
     attempt_token: str | None = None
     submit_deadline_at: datetime | None = None
     provider_request_id: str | None = None
     served_model: str | None = None
     progress: int = 0
-    attempts: int = 0
     due_at: datetime | None = None
     outputs: tuple[Output, ...] = ()
     assets: tuple[Asset, ...] = ()
@@ -104,6 +117,15 @@ class Job:
     updated_at: datetime
     finished_at: datetime | None = None
     delivered_at: datetime | None = None
+
+    @property
+    def account(self) -> Account:
+        return Account(
+            provider=self.plan.provider,
+            endpoint=self.endpoint,
+            account_id=self.account_id,
+            key_fingerprint=self.key_fingerprint,
+        )
 
     @property
     def is_terminal(self) -> bool:
@@ -124,6 +146,30 @@ class Job:
     def is_settled(self) -> bool:
         """Nobody is going to carry it on by itself: ended, or unknown."""
         return self.state not in DRIVEN
+
+    @property
+    def is_resolved_by_hand(self) -> bool:
+        """Its outcome was unknown, and a person has said what it cost."""
+        return self.state is JobState.FAILED and self.failure is not None and self.failure.code == OutcomeUnknown.code
+
+    def is_ahead_of(self, other: Job) -> bool:
+        """Whether it stands further along the way. The row of an attempt never goes back by itself."""
+        return _FAR[self.state] > _FAR[other.state]
+
+    def reopened(self) -> Job:
+        """As it stood before a person settled it: of unknown outcome."""
+        return replace(self, state=JobState.UNKNOWN, settled_usd=None, finished_at=None, delivered_at=None)
+
+    def is_answered_by(self, after: Job) -> bool:
+        """Whether ``after`` brings what this one lacks: the answer to the very request that it has sent.
+
+        An answer wins over whoever took the attempt over meanwhile, called it unknown, or settled it by hand.
+        """
+        if self.attempt_token is None or self.attempt_token != after.attempt_token:
+            return False
+        if self.is_resolved_by_hand:
+            return after.state not in (JobState.SUBMITTING, JobState.UNKNOWN) and not after.is_resolved_by_hand
+        return self.state in (JobState.SUBMITTING, JobState.UNKNOWN)
 
     def to(self, state: JobState, **changes: Any) -> Job:
         """This job in another state. Raises JobMoved if the state machine has no such arrow."""

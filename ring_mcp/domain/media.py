@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -12,13 +10,6 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 MediaKind = Literal["image", "video"]
-
-MAKERS: Mapping[str, str] = {"xai": "xAI", "google": "Google"}
-"""Providers as people write their names."""
-
-
-FILE_ID = re.compile(r"file[_-][A-Za-z0-9_-]+")
-"""What a provider calls a file that its owner has uploaded there: it stands for the file in place of an address."""
 
 
 class Value(BaseModel):
@@ -60,7 +51,10 @@ class Asset(Value):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaFile:
-    """A finished file on this machine, before storage: measured, and typed by its own bytes."""
+    """A finished file on this machine, before storage: measured, and typed by its own bytes.
+
+    ``doubt`` says what is wrong with one that is kept all the same.
+    """
 
     path: Path
     size_bytes: int
@@ -70,3 +64,4 @@ class MediaFile:
     width_px: int | None = None
     height_px: int | None = None
     duration_s: Decimal | None = None
+    doubt: str | None = None

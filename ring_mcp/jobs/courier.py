@@ -12,6 +12,7 @@ arguments of a process.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import socket
@@ -67,8 +68,9 @@ class Courier:
             return False
 
     async def drop(self, job_id: str) -> None:
-        """The request is not made after all."""
-        await self._say({"drop": job_id})
+        """The request is not made after all. A courier that has died will not make it either."""
+        with contextlib.suppress(OSError):
+            await self._say({"drop": job_id})
 
     async def submit(
         self,

@@ -10,12 +10,12 @@ from decimal import Decimal
 from pathlib import Path
 
 from ring_mcp.domain import MediaFile, MediaKind, VideoPlan
-from ring_mcp.errors import InvalidRequest, ProviderBadReply, ProviderError, StorageError
+from ring_mcp.errors import InvalidRequest, LocalPolicy, ProviderBadReply, ProviderError, StorageError
 from ring_mcp.media.identify import hash_file, identify
 from ring_mcp.presets import VideoModel
 
 MAX_INPUT_IMAGE_BYTES = 10 * 1024 * 1024
-"""What xAI fetches at most of a source image (xai-proto, image.proto)."""
+"""What the strictest of the providers takes of a source image."""
 
 MAX_INPUT_VIDEO_BYTES = 50 * 1024 * 1024
 
@@ -77,7 +77,7 @@ def data_uri(media: MediaFile) -> str:
 
 def told(exc: ProviderError) -> str:
     """What happened, without blaming the provider for an address that the caller gave."""
-    return exc.message if isinstance(exc, ProviderBadReply) else f"it could not be fetched ({exc.code})"
+    return exc.message if isinstance(exc, ProviderBadReply | LocalPolicy) else f"it could not be fetched ({exc.code})"
 
 
 def identified(path: Path, field: str, kind: MediaKind, max_bytes: int) -> MediaFile:

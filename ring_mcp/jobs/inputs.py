@@ -21,7 +21,6 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
 from ring_mcp.domain import ImageRequest, MediaFile, MediaKind, Plan, VideoPlan, VideoRequest
-from ring_mcp.domain.media import FILE_ID
 from ring_mcp.errors import InvalidRequest, ProviderError, StorageError
 from ring_mcp.jobs.input_files import (
     MAX_INPUT_IMAGE_BYTES,
@@ -37,6 +36,7 @@ from ring_mcp.jobs.input_files import (
 from ring_mcp.media.identify import identify
 from ring_mcp.presets import VideoModel
 from ring_mcp.providers.base import Downloaded, Inputs
+from ring_mcp.providers.vendors import is_file_id
 from ring_mcp.storage.base import Storage
 
 _KEPT = re.compile(r"kept:([0-9a-f]{64})")
@@ -66,13 +66,13 @@ class MediaInputs:
         """
         _refuse_kept(plan)
         for number, reference in enumerate(plan.reference_images):
-            await self._check_reference(reference, f"referenceImages[{number}]")
+            await self._check_reference(plan.provider, reference, f"referenceImages[{number}]")
         if not isinstance(plan, VideoPlan):
             return None
         if plan.image_url is not None:
             await self._check_image(plan.image_url, "imageUrl")
         if plan.last_frame_url is not None:
-            await self._check_reference(plan.last_frame_url, "lastFrameUrl")
+            await self._check_reference(plan.provider, plan.last_frame_url, "lastFrameUrl")
         if plan.generation_kind != "generate" and plan.source_video_url is not None:
             return await self._check_source(plan.source_video_url, plan, model)
         return None
@@ -104,7 +104,7 @@ class MediaInputs:
         """
         references = tuple(
             [
-                await self._image_for_provider(reference, f"referenceImages[{number}]", as_bytes)
+                await self._image_for_provider(plan.provider, reference, f"referenceImages[{number}]", as_bytes)
                 for number, reference in enumerate(plan.reference_images)
             ]
         )
@@ -114,10 +114,11 @@ class MediaInputs:
             source = plan.source_video_url or ""
             video_url = await self._for_provider(source, "sourceVideoUrl", "video", MAX_INPUT_VIDEO_BYTES)
             return Inputs(video_url=video_url)
-        first, last = plan.image_url or await self._still_url(plan), plan.last_frame_url
+        maker, last = plan.provider, plan.last_frame_url
+        first = plan.image_url or await self._still_url(plan)
         return Inputs(
-            image_url=await self._image_for_provider(first, "imageUrl", as_bytes) if first else None,
-            last_frame_url=await self._image_for_provider(last, "lastFrameUrl", as_bytes) if last else None,
+            image_url=await self._image_for_provider(maker, first, "imageUrl", as_bytes) if first else None,
+            last_frame_url=await self._image_for_provider(maker, last, "lastFrameUrl", as_bytes) if last else None,
             reference_images=references,
         )
 
@@ -144,8 +145,8 @@ class MediaInputs:
                 raise InvalidRequest(exc.message) from exc
         return local or path
 
-    async def _check_reference(self, reference: str, field: str) -> None:
-        if FILE_ID.fullmatch(reference):
+    async def _check_reference(self, provider: str, reference: str, field: str) -> None:
+        if is_file_id(provider, reference):
             return  # only the provider can look at it
         if not reference.startswith("data:"):
             await self._check_image(reference, field)
@@ -163,8 +164,8 @@ class MediaInputs:
         await asyncio.to_thread(remove_old_inputs, self._spool)
         return f"kept:{sha256}"
 
-    async def _image_for_provider(self, reference: str, field: str, as_bytes: bool) -> str:
-        if FILE_ID.fullmatch(reference):
+    async def _image_for_provider(self, provider: str, reference: str, field: str, as_bytes: bool) -> str:
+        if is_file_id(provider, reference):
             return reference
         if as_bytes:
             async with self._fetched(reference, field) as media:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import shutil
@@ -13,7 +14,9 @@ from pathlib import Path
 
 from ring_mcp.clock import Clock
 from ring_mcp.domain import Caps, Job, JobState, MediaKind, Plan, VideoPlan
-from ring_mcp.errors import InvalidRequest, StorageError
+from ring_mcp.errors import InvalidRequest, LedgerError, StorageError
+from ring_mcp.jobs.accounts import Accounts
+from ring_mcp.jobs.completion import complete
 from ring_mcp.jobs.queue.base import JobQueue
 from ring_mcp.ledger.base import Ledger, Opened
 from ring_mcp.providers.base import Providers
@@ -24,7 +27,7 @@ TOOL: Mapping[MediaKind, str] = {"image": "ring-image-create", "video": "ring-vi
 
 
 class Opening:
-    """``spool`` is where results will pass through; ``sandbox`` marks every row."""
+    """``spool`` is where results will pass through; ``accounts`` mark every row."""
 
     def __init__(
         self,
@@ -35,7 +38,7 @@ class Opening:
         caps: Caps,
         clock: Clock,
         spool: Path,
-        sandbox: bool,
+        accounts: Accounts,
     ) -> None:
         self._ledger = ledger
         self._queue = queue
@@ -43,7 +46,7 @@ class Opening:
         self._caps = caps
         self._clock = clock
         self._spool = spool
-        self._sandbox = sandbox
+        self._accounts = accounts
 
     def check_provider(self, kind: MediaKind, name: str) -> None:
         """Raises InvalidRequest if nobody makes this here, ProviderAuthError if there is no key."""
@@ -65,28 +68,26 @@ class Opening:
         job = self._new_job(plan, actor_id, idempotency_key)
         still = self._new_still(job, still_plan) if still_plan else None
         # All or nothing, also for a caller that is cancelled now: a row that nobody drives would hold its reservation.
-        opening = asyncio.ensure_future(self._open(job, still))
-        opening.add_done_callback(lambda done: done.cancelled() or done.exception())
-        try:
-            return await asyncio.shield(opening)
-        except asyncio.CancelledError:
-            await asyncio.wait({opening})
-            raise
+        return await complete(self._open(job, still))
 
     async def _open(self, job: Job, still: Job | None) -> Opened:
         opened = await self._ledger.open(job, self._caps, still)
+        for each in (opened.job, opened.still):
+            if each is not None:
+                await self._accounts.complete(each)
         if opened.joined:
             await self._queue.adopt(opened.job)
             return opened
         if opened.still is not None and still is not None and opened.still.id == still.id:
             self._queue.enqueue(opened.still)
         elif opened.still is not None:
-            await self._queue.adopt(opened.still)
+            with contextlib.suppress(LedgerError):  # the clip is open and waits; whoever asks for it asks for its still
+                await self._queue.adopt(opened.still)
         self._queue.enqueue(opened.job)
         return opened
 
     def _new_job(self, plan: Plan, actor_id: str, key: str | None, parent_job_id: str | None = None) -> Job:
-        now = self._clock.now()
+        now, account = self._clock.now(), self._accounts.at(plan.provider)
         return Job(
             id=str(uuid.uuid4()),
             kind=plan.kind,
@@ -99,7 +100,10 @@ class Opening:
             clip_id=getattr(plan, "clip_id", None),
             pipeline_request_id=getattr(plan, "pipeline_request_id", None),
             plan=plan,
-            sandbox=self._sandbox,
+            sandbox=self._accounts.holder.sandbox,
+            endpoint=account.endpoint,
+            account_id=account.account_id,
+            key_fingerprint=account.key_fingerprint,
             due_at=now,
             reserved_usd=plan.list_usd,
             created_at=now,
@@ -126,7 +130,7 @@ def request_hash(tool: str, plan: Plan, idempotency_key: str | None) -> str:
     return "v1:" + hashlib.sha256(text.encode()).hexdigest()
 
 
-def check_disk(spool: Path) -> None:
+def check_disk(spool: Path, needed_bytes: int = NEEDED_DISK_BYTES) -> None:
     """A result needs a place before it is paid for. Raises StorageError."""
     try:
         spool.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -139,7 +143,7 @@ def check_disk(spool: Path) -> None:
             billed="no",
             next_action="Point RING_STATE_DIR to a writable folder.",
         ) from exc
-    if free_bytes < NEEDED_DISK_BYTES:
+    if free_bytes < needed_bytes:
         raise StorageError(
             f"the disk of {spool.parent} has {free_bytes // 2**20} MB left; nothing was spent",
             billed="no",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from ring_mcp.domain import Failure, Job, JobState
-from ring_mcp.errors import Billed, OutcomeUnknown, RingError
+from ring_mcp.domain import DRIVEN, Failure, Job, JobState
+from ring_mcp.errors import Billed, InvalidRequest, OutcomeUnknown, RingError
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +111,28 @@ def end_badly(job: Job, state: JobState, exc: RingError, now: datetime) -> Job:
 def lose_track(job: Job, exc: OutcomeUnknown) -> Job:
     """The job as one whose outcome only a late answer or a person can tell. It keeps its reservation."""
     return job.to(JobState.UNKNOWN, failure=failure_of(exc), due_at=None)
+
+
+def resolve_by_hand(job: Job, *, paid: bool, now: datetime) -> Job:
+    """An unknown job, settled by a person who has looked at the provider's console.
+
+    Raises InvalidRequest for any other job. An answer that comes later still counts, see ``Job.is_answered_by``.
+    """
+    if job.state is not JobState.UNKNOWN:
+        hint = "it is still under way" if job.state in DRIVEN else "it is settled already"
+        raise InvalidRequest(f"job {job.id} is {job.state}: {hint}")
+    message = f"outcome unknown; resolved by hand as {'paid' if paid else 'not paid'}"
+    failure = Failure(code=OutcomeUnknown.code, message=message, billed="yes" if paid else "no")
+    return replace(end_job(job, JobState.FAILED, now, failure=failure), updated_at=now)
+
+
+def come_late(stored: Job, after: Job) -> Job:
+    """``after``, the answer to a request, for its row. If a person has settled that meanwhile, nobody is to miss it."""
+    if not stored.is_resolved_by_hand or stored.failure is None:
+        return after
+    counted = f"the provider answered after a person had settled this job ({stored.failure.message}): the answer counts"
+    logger.warning("job %s: %s; it is %s, request %s", after.id, counted, after.state, after.provider_request_id)
+    return replace(after, warnings=(*after.warnings, counted))
 
 
 def park(job: Job, pause: Park, now: datetime) -> Job:

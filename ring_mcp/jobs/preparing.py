@@ -10,6 +10,7 @@ from dataclasses import replace
 from ring_mcp.clock import Clock
 from ring_mcp.domain import Failure, Job, JobState, VideoPlan
 from ring_mcp.errors import FirstFrameFailed, InvalidRequest, LedgerError, OutcomeUnknown, RingError, StorageError
+from ring_mcp.jobs.accounts import Accounts, needed_account
 from ring_mcp.jobs.inputs import MediaInputs
 from ring_mcp.jobs.outcomes import Park, Pause, end_job
 from ring_mcp.jobs.record import JobRecord
@@ -23,10 +24,19 @@ LOOK_AT_STILL_S = 1.0
 """How often the ledger is asked for a still that another process makes; one that is made here tells at once."""
 
 
+def awaited_still(job: Job) -> str | None:
+    """The job of the still that a clip waits for; None if it waits for none."""
+    plan = job.plan
+    if job.state is not JobState.PLANNED or not isinstance(plan, VideoPlan) or plan.made_frame is not None:
+        return None
+    return plan.frame_job_id
+
+
 class Preparing:
-    def __init__(self, inputs: MediaInputs, ledger: Ledger, clock: Clock) -> None:
+    def __init__(self, inputs: MediaInputs, ledger: Ledger, accounts: Accounts, clock: Clock) -> None:
         self._inputs = inputs
         self._ledger = ledger
+        self._accounts = accounts
         self._clock = clock
 
     async def prepare(self, record: JobRecord, *, as_bytes: bool) -> Inputs | Pause | Park | None:
@@ -41,6 +51,8 @@ class Preparing:
                 return pause
         try:
             return await self._inputs.for_provider(record.job.plan, as_bytes=as_bytes)
+        except StorageError as exc:  # the disk of this machine
+            return Park(_not_readable_now(exc.message), LOOK_AGAIN_S)
         except InvalidRequest as exc:
             if isinstance(exc.__cause__, StorageError) and exc.__cause__.retryable:
                 return Park(_not_readable_now(exc.message), LOOK_AGAIN_S)
@@ -51,10 +63,11 @@ class Preparing:
         """Take the finished still into the clip's plan. None: it is there, or the job has ended."""
         try:
             still = await self._ledger.get(plan.frame_job_id or "")
+            is_stranded = still is not None and await self._accounts.is_stranded(still)
         except LedgerError:
             return Pause(LOOK_AT_STILL_S, failed=True)
         if still is not None and not still.is_terminal:
-            return await self._wait_for(still, record)
+            return await self._wait_for(still, record, is_stranded=is_stranded)
         if still is None:  # planned by an older version, which opened it later
             await record.write(self._end_unsent(record.job, _NO_STILL, billed="no"))
         elif still.state is not JobState.DONE:
@@ -68,9 +81,9 @@ class Preparing:
             await record.write(replace(record.job, plan=plan.model_copy(update=made), failure=None))
         return None
 
-    async def _wait_for(self, still: Job, record: JobRecord) -> Pause | Park:
-        failure = _explain_wait(still)
-        if failure is not None and (still.is_settled or still.is_parked):
+    async def _wait_for(self, still: Job, record: JobRecord, *, is_stranded: bool) -> Pause | Park:
+        failure = _explain_stranded(still) if is_stranded else _explain_wait(still)
+        if failure is not None and (is_stranded or still.is_settled or still.is_parked):
             return Park(failure, LOOK_AGAIN_S)
         if failure != record.job.failure:
             await record.write(replace(record.job, failure=failure))
@@ -109,6 +122,17 @@ def _explain_wait(still: Job) -> Failure | None:
         billed="unknown",
         retryable=True,
         next_action="Call ring-job-get with the jobId: it goes on waiting.",
+    )
+
+
+def _explain_stranded(still: Job) -> Failure:
+    needed = needed_account(still)
+    return Failure(
+        code="first_frame_pending",
+        message=f"the video was not started: its first frame is not there yet, and {needed.message}",
+        billed=needed.billed,
+        retryable=True,
+        next_action=needed.next_action,
     )
 
 

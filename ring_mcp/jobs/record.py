@@ -1,7 +1,9 @@
-"""One job in memory and in the ledger, kept together also while the ledger cannot be written.
+"""One job in memory and in the ledger, kept together also while the ledger cannot be written, or has lost the row.
 
 Before the money is spent a write must succeed. Afterwards it may fail: the facts then go to a write-ahead file, the job
-goes on, and the row is brought up to date as soon as the ledger is back, in this process or the next.
+goes on, and the row is brought up to date as soon as the ledger is back, in this process or the next. A row that is
+missing or older than what is known here (a crash of a database that was not durable, a replica that lagged) is written
+again.
 """
 
 from __future__ import annotations
@@ -15,10 +17,14 @@ from datetime import datetime
 from ring_mcp.clock import Clock
 from ring_mcp.domain import AuditRecord, Job, JobState
 from ring_mcp.errors import JobMoved, LedgerError
+from ring_mcp.jobs.completion import complete
+from ring_mcp.jobs.outcomes import come_late, end_badly
 from ring_mcp.jobs.write_ahead import WriteAhead
 from ring_mcp.ledger.base import Ledger
 
 logger = logging.getLogger(__name__)
+
+_LOST = LedgerError("the ledger has lost the row of this job, whose request was not sent", next_action="Call again.")
 
 
 class JobRecord:
@@ -40,6 +46,7 @@ class JobRecord:
         self._on_change = on_change
         self._owed: list[AuditRecord] = []
         self._in_doubt: list[tuple[datetime, str | None]] = []
+        self._writing = asyncio.Lock()
         self.is_behind = False
         self.is_carried = False
         self.is_orphan = job.state is JobState.SUBMITTING
@@ -62,14 +69,34 @@ class JobRecord:
         ``must``: raises LedgerError, and changes nothing, if the ledger cannot be written. Otherwise the facts are kept
         aside. Raises JobMoved if another process has taken the job. Finishes also when the caller is cancelled.
         """
-        writing = asyncio.ensure_future(self._write(after, records, must))
-        try:
-            return await asyncio.shield(writing)
-        except asyncio.CancelledError:
-            await asyncio.wait({writing})
-            raise
+        return await complete(self._write(after, records, must))
+
+    async def catch_up(self) -> None:
+        """Write what the ledger still lacks. Raises LedgerError if it still cannot be written."""
+        if self.is_behind:
+            await self.write(self.job, must=True)
+
+    async def write_what_is_lost(self) -> None:
+        """Look whether the ledger has lost the row or its newest writes, and write them again.
+
+        Raises JobMoved if it has not: then somebody else has the job.
+        """
+        await complete(self._write_what_is_lost())
+
+    async def _write_what_is_lost(self) -> None:
+        async with self._writing:
+            stored = await self._ledger.get(self.job.id)
+            if stored is not None and self._is_as_saved(stored):
+                return  # its driver was quicker
+            if stored is not None and not self._is_older(stored):
+                raise JobMoved(f"job {self.job.id} was changed by another process first")
+            await self._put(self.job, (), must=False)
 
     async def _write(self, after: Job, records: Sequence[AuditRecord], must: bool) -> Job:
+        async with self._writing:
+            return await self._put(after, records, must)
+
+    async def _put(self, after: Job, records: Sequence[AuditRecord], must: bool) -> Job:
         after = replace(after, updated_at=self._clock.now())
         owed = [*self._owed, *records]
         try:
@@ -80,8 +107,7 @@ class JobRecord:
             self._in_doubt.append((after.updated_at, after.owner))
             if must:
                 raise
-            logger.error("job %s: %s; facts are kept aside", after.id, exc.message)
-            await self._keep_aside(after, owed)
+            await self._keep_aside(after, owed, exc)
             self._owed, self.is_behind = owed, True
         else:
             if self.is_behind:
@@ -91,42 +117,64 @@ class JobRecord:
         self._on_change(after, self.is_behind)
         return after
 
-    async def _keep_aside(self, after: Job, owed: Sequence[AuditRecord]) -> None:
+    async def _keep_aside(self, after: Job, owed: Sequence[AuditRecord], why: LedgerError) -> None:
         """What is in hand is never dropped: where the disk takes nothing either, it stays in memory and is tried again
         as long as the process lives, and its handle is in the log."""
         try:
             await asyncio.to_thread(self._write_ahead.keep, after, owed)
         except OSError as exc:
             logger.error(
-                "job %s is %s, request id %s: neither the ledger nor the state folder can be written (%s)",
+                "job %s: %s, and facts cannot be kept aside (%s): %s, request %s, is held in memory alone",
                 after.id,
-                after.state,
-                after.provider_request_id or "none",
+                why.message,
                 exc.strerror,
+                after.state,
+                after.provider_request_id,
             )
+        else:
+            logger.error("job %s: %s; facts are kept aside", after.id, why.message)
 
     async def _save(self, after: Job, records: Sequence[AuditRecord]) -> Job:
         try:
             return await self._ledger.save(self._saved, after, records)
         except JobMoved:
             stored = await self._ledger.get(after.id)
-            if stored is None or not (self._is_our_own(stored) or _is_answered_by(stored, after)):
-                raise
-            if stored.is_terminal:
+            if stored is None:
+                return await self._restore(after, records)
+            if stored.is_terminal and self._is_our_own(stored):
                 return stored  # the last write of all, its audit rows included
-            return await self._ledger.save(stored, replace(after, delivered_at=None), records)
+            if not (self._is_our_own(stored) or self._is_older(stored) or stored.is_answered_by(after)):
+                await self._keep_what_nobody_else_has(stored, after, records)
+                raise
+            after = come_late(stored, replace(after, delivered_at=None))
+            return await self._ledger.save(stored, after, records)
+
+    async def _restore(self, after: Job, records: Sequence[AuditRecord]) -> Job:
+        if self._saved.state is JobState.PLANNED and after.state in (JobState.PLANNED, JobState.SUBMITTING):
+            # Without its row nothing held the money, and the same request may have been made again: it is not sent.
+            after = end_badly(self.job, JobState.FAILED, _LOST, after.updated_at)
+        restored = await self._ledger.restore(after, records)
+        logger.warning("job %s: the ledger had lost its row, which is written again", after.id)
+        return restored
 
     def _is_our_own(self, stored: Job) -> bool:
         """A write whose confirmation was lost did arrive after all."""
         return (stored.updated_at, stored.owner) in self._in_doubt
 
-    async def catch_up(self) -> None:
-        """Write what the ledger still lacks. Raises LedgerError if it still cannot be written."""
-        if self.is_behind:
-            await self.write(self.job, must=True)
+    def _is_as_saved(self, stored: Job) -> bool:
+        return (stored.version, stored.updated_at) == (self._saved.version, self._saved.updated_at)
 
+    def _is_older(self, stored: Job) -> bool:
+        """The ledger has lost writes that it had confirmed, and nobody has begun another attempt since."""
+        known = self._saved
+        if known.state is JobState.PLANNED or stored.is_terminal:
+            return False
+        is_same_attempt = stored.attempt_token in (None, known.attempt_token)
+        return is_same_attempt and (stored.version < known.version or known.is_ahead_of(stored))
 
-def _is_answered_by(stored: Job, after: Job) -> bool:
-    """Somebody took this very attempt over, or called it unknown, while its answer was on the way: the answer wins."""
-    has_no_answer = stored.state in (JobState.SUBMITTING, JobState.UNKNOWN)
-    return has_no_answer and stored.attempt_token is not None and stored.attempt_token == after.attempt_token
+    async def _keep_what_nobody_else_has(self, stored: Job, after: Job, records: Sequence[AuditRecord]) -> None:
+        """The answer to an attempt of which the row no longer knows: somebody has to look at both."""
+        if after.attempt_token in (None, stored.attempt_token) or after.state is JobState.SUBMITTING:
+            return
+        await self._keep_aside(after, records, LedgerError("the row is of another attempt by now"))
+        await asyncio.to_thread(self._write_ahead.set_aside, after.id)

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from ring_mcp.clock import Clock
 from ring_mcp.domain import Failure, Job
 from ring_mcp.errors import JobMoved, LedgerError
+from ring_mcp.jobs.accounts import Accounts
 from ring_mcp.jobs.outcomes import Park, park
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.steps import Steps
@@ -31,8 +32,17 @@ AFTER_A_FAULT_S = 60.0
 class JobRunner:
     """Drives jobs of one ledger in this process: ``run`` any, ``drive`` one that this process owns already."""
 
-    def __init__(self, ledger: Ledger, steps: Steps, write_ahead: WriteAhead, watch: JobWatch, clock: Clock) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        steps: Steps,
+        write_ahead: WriteAhead,
+        watch: JobWatch,
+        accounts: Accounts,
+        clock: Clock,
+    ) -> None:
         self._ledger = ledger
+        self._accounts = accounts
         self._steps = steps
         self._write_ahead = write_ahead
         self._watch = watch
@@ -47,15 +57,16 @@ class JobRunner:
         return self._records.values()
 
     async def run(self, job_id: str, *, asked: bool = False) -> None:
-        """Carry any job of the ledger on; nothing is done for one that somebody alive drives, or that has ended."""
+        """Carry any job of the ledger on; nothing is done for one that somebody alive drives, that has ended, or
+        whose account is not held here."""
         job = await self.take(job_id)
         if job is not None:
             await self.drive(job, asked=asked)
 
     async def take(self, job_id: str) -> Job | None:
-        """Make this process the owner of a job that nobody alive drives. None: there is nothing to be done here.
+        """Make this process the owner of a job that nobody alive drives and whose account it holds.
 
-        Raises LedgerError.
+        None: there is nothing to be done here. Raises LedgerError.
         """
         await self.catch_up()
         job = await self._ledger.get(job_id)
@@ -63,7 +74,7 @@ class JobRunner:
             return None
         if job.owner == self._ledger.owner:  # the confirmation that its row was written had been lost
             return job
-        return await self._ledger.claim_one(job_id)
+        return await self._ledger.claim_one(self._accounts.holder, job_id)
 
     async def drive(self, job: Job, *, asked: bool = False) -> None:
         """Carry on a job that this process owns. ``asked``: somebody waits for it, however old it is."""
@@ -77,9 +88,6 @@ class JobRunner:
             await self._settle_accounts(record)
         except JobMoved:
             logger.info("job %s: another process has it now", job.id)
-        except LedgerError as exc:
-            logger.error("job %s: cannot go on: %s", job.id, exc.message)
-            await self._put_back(record)
         except Exception:
             logger.exception("internal error, job %s", job.id)
             await self._put_back(record)
@@ -122,6 +130,8 @@ class JobRunner:
 
     async def _put_back(self, record: JobRecord) -> None:
         """After a fault of ours: the job is not lost, somebody tries again in a while."""
+        if record.job.is_settled:
+            return
         failure = Failure(code="internal", message=f"internal error, job {record.job.id}", billed="unknown")
         due_at = self._clock.now() + timedelta(seconds=AFTER_A_FAULT_S)
         with contextlib.suppress(LedgerError):

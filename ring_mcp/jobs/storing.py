@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import uuid
 from collections.abc import Sequence
@@ -42,9 +43,8 @@ from ring_mcp.jobs.rendering import LOOKS_BEFORE_GONE, gone_pause_s, is_gone
 from ring_mcp.jobs.sidecars import Sidecars
 from ring_mcp.jobs.thumbnails import Thumbnails
 from ring_mcp.ledger.audit import asset_row
-from ring_mcp.media.clip import write_poster
-from ring_mcp.media.identify import hash_file, identify
-from ring_mcp.media.preview import make_preview
+from ring_mcp.media.identify import hash_file, identify, identify_anyway
+from ring_mcp.media.preview import write_preview
 from ring_mcp.providers.base import Finished, Providers
 from ring_mcp.storage.base import Storage
 from ring_mcp.storage.keys import storage_key
@@ -53,8 +53,11 @@ logger = logging.getLogger(__name__)
 
 MEDIA_GONE_AFTER_S = 48 * 3600.0
 """How long an address may serve nothing while its provider still calls the job done, before the output is lost: longer
-than any provider keeps a result (xAI 24 hours, Google's files two days)."""
+than any provider keeps a result, a day or two."""
 
+
+TRIES_BEFORE_TAKEN = 6
+"""A file that is no picture or clip as it should be is asked for so often; then it is handed out as it is."""
 
 LET_GO_AFTER_S = 600.0
 """A result that cannot be fetched or stored for so long is looked at slowly from then on."""
@@ -115,8 +118,9 @@ class Storing:
         lasts_s = age_s(trouble, self._clock.now())
         if isinstance(exc, StorageRefused | LocalPolicy) or lasts_s > LET_GO_AFTER_S:
             return Park(trouble, slow_look_s(lasts_s))
-        first = record.job.failure is None or record.job.failure.code != trouble.code
-        await record.note(replace(record.job, failure=trouble), write=first)
+        before = record.job.failure
+        is_news = before is None or (before.code, before.message) != (trouble.code, trouble.message)
+        await record.note(replace(record.job, failure=trouble), write=is_news)
         return Pause(back_off_s(tries, 0.5), failed=True)
 
     async def _look_again(self, record: JobRecord, gone: MediaGone, tries: int) -> Pause | Park | None:
@@ -167,6 +171,8 @@ class Storing:
     async def _store_one(self, record: JobRecord, index: int) -> None:
         media = await self._fetch(record.job, index)
         job = record.job
+        if media.doubt is not None:
+            job = replace(job, warnings=(*job.warnings, f"output {index + 1} of {len(job.outputs)}: {media.doubt}"))
         key = _key(job, index, media.extension)
         stored = await self._storage.put(key, media, self._metadata(job))
         asset = Asset(
@@ -199,17 +205,22 @@ class Storing:
         return {name: value for name, value in facts.items() if value}
 
     async def _fetch(self, job: Job, index: int) -> MediaFile:
-        """The output as a measured file in the spool; a file that lies there completely is not fetched again."""
+        """The output as a measured file in the spool; a file that lies there completely is not fetched again.
+
+        What is not as it should be is asked for again, where it can be, and in the end taken as it is.
+        """
         path, output = self._path(job, index), job.outputs[index]
-        expected = job.kind
         if await asyncio.to_thread(path.exists):
             size_bytes, sha256 = await asyncio.to_thread(hash_file, path)
         else:
             size_bytes, sha256 = await self._download(job, output, path)
+        only_copy = output.spool_path is not None
+        anyway = functools.partial(identify_anyway, only_copy=only_copy)
+        look = anyway if only_copy or _came_often(job) else identify
         try:
-            return await asyncio.to_thread(identify, path, size_bytes=size_bytes, sha256=sha256, expected=expected)
+            return await asyncio.to_thread(look, path, size_bytes=size_bytes, sha256=sha256, expected=job.kind)
         except ProviderBadReply:
-            if job.outputs[index].spool_path is None:  # what was fetched was not the result: ask again
+            if not only_copy:  # what was fetched was not the result: ask again
                 path.unlink(missing_ok=True)
             raise
 
@@ -218,6 +229,7 @@ class Storing:
             raise LocalPolicy(_NOT_HERE, billed="yes", next_action=_BRING_BACK)
         part = path.with_suffix(".part")
         try:
+            self._spool.mkdir(parents=True, exist_ok=True, mode=0o700)  # the job may have begun on another machine
             done = await self._providers[job.kind, job.plan.provider].download(output, part)
             part.replace(path)
         except OSError as exc:
@@ -247,7 +259,7 @@ class Storing:
             return
         paths = [self._path(job, i) for i, output in enumerate(job.outputs) if output.lost_because is None]
         try:
-            await asyncio.to_thread(_write_preview, job, paths, self._previews / f"{job.id}.jpg")
+            await asyncio.to_thread(write_preview, job.kind, paths, self._previews / f"{job.id}.jpg")
         except OSError as exc:
             logger.warning("job %s: no preview: %s", job.id, exc.strerror)
 
@@ -261,6 +273,12 @@ _NOT_HERE = "the result came inside the provider's answer, and its file is not i
 _BRING_BACK = (
     "Start ring-mcp on the machine that made the request, or restore its state folder; then call ring-job-get."
 )
+
+
+def _came_often(job: Job) -> bool:
+    """Whether what an address serves has been refused often enough to be all that will ever come."""
+    trouble = job.failure
+    return trouble is not None and trouble.code == ProviderBadReply.code and trouble.seen >= TRIES_BEFORE_TAKEN
 
 
 def _with_fresh_addresses(job: Job, answer: Finished) -> tuple[Output, ...]:
@@ -279,16 +297,3 @@ def _key(job: Job, index: int, extension: str) -> str:
         return storage_key(plan.storage_prefix, plan.purpose, job.created_at, index, job.id, extension)
     folder = f"{plan.storage_prefix}/{plan.purpose}/{plan.quality_mode}"
     return storage_key(folder, plan.generation_kind, job.created_at, None, job.id, extension)
-
-
-def _write_preview(job: Job, paths: list[Path], preview: Path) -> None:
-    preview.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    poster = preview.with_suffix(".poster")
-    try:
-        if job.kind == "video":
-            paths = [poster] if write_poster(paths[0], poster) else []
-        content = make_preview(paths) if paths else None
-        if content is not None:
-            preview.write_bytes(content)
-    finally:
-        poster.unlink(missing_ok=True)

@@ -28,12 +28,12 @@ from ring_mcp.errors import (
 )
 from ring_mcp.jobs.answers import Answer, Answers
 from ring_mcp.jobs.courier import Courier
-from ring_mcp.jobs.outcomes import Pace, Park, Pause, end_badly, lose_track
+from ring_mcp.jobs.outcomes import Pace, Park, Pause, come_late, end_badly, lose_track
 from ring_mcp.jobs.preparing import Preparing
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.rendering import collect
 from ring_mcp.ledger.base import Ledger
-from ring_mcp.providers.base import Accepted, Finished, Inputs, Providers
+from ring_mcp.providers.base import MOST_PAUSES_S, Accepted, Finished, Inputs, Providers
 
 SUBMIT_MARGIN_S = 30.0
 """How long after its own time-out a submit may still be on its way into the ledger."""
@@ -48,6 +48,7 @@ STALE_PLAN_S = 600.0
 """A job that was never submitted is not started after this: whoever asked for it is long gone."""
 
 _NOT_SENT = RingError("the job was planned too long ago to be started now; its request was never sent")
+_STOPPED_BEFORE = RingError("the server was stopped before the request was sent", next_action="Call again.")
 
 
 class Submitting:
@@ -151,16 +152,20 @@ class Submitting:
         return None
 
     async def apply_late_answers(self, ledger: Ledger) -> None:
-        """Bring home answers to jobs that were called unknown before they came. Raises LedgerError."""
+        """Bring home answers to jobs that were called unknown, or settled by hand, before they came.
+
+        Raises LedgerError.
+        """
         for job_id in await asyncio.to_thread(self._answers.job_ids):
             job = await ledger.get(job_id)
             if job is None or job.state is JobState.SUBMITTING:
                 continue  # whoever drives it looks for the answer
             answer = await asyncio.to_thread(self._answers.read, job_id, job.attempt_token)
-            if job.state is JobState.UNKNOWN and answer is not None:
-                late = replace(self.judge(job, answer), owner=None, updated_at=self._clock.now())
-                with contextlib.suppress(JobMoved):
-                    await ledger.save(job, late)
+            if answer is not None and (job.state is JobState.UNKNOWN or job.is_resolved_by_hand):
+                with contextlib.suppress(JobMoved):  # somebody wrote it just now, or the answer says nothing either
+                    late = replace(self.judge(job.reopened(), answer), owner=None, updated_at=self._clock.now())
+                    if job.is_answered_by(late):
+                        await ledger.save(job, come_late(job, late))
             await asyncio.to_thread(self._answers.forget, job_id)
 
     def judge(self, job: Job, answer: Answer) -> Job:
@@ -185,14 +190,20 @@ class Submitting:
     async def _write_intent(self, record: JobRecord, attempt_token: str) -> bool:
         """Put the intent on disk. False: it is not to be sent, and the job has ended."""
         job, now = record.job, self._clock.now()
-        deadline_at = now + timedelta(seconds=self._pace[job.kind].submit_timeout_s + SUBMIT_MARGIN_S)
+        limit_s = self._pace[job.kind].submit_timeout_s + MOST_PAUSES_S
+        deadline_at = now + timedelta(seconds=limit_s + SUBMIT_MARGIN_S)
         intent = job.to(JobState.SUBMITTING, attempt_token=attempt_token, submit_deadline_at=deadline_at)
         try:
             await record.write(intent, must=True)
         except JobMoved:
             raise
+        except asyncio.CancelledError:
+            if record.job.state is JobState.SUBMITTING:  # it was written, and nothing has left
+                await record.write(end_badly(record.job, JobState.FAILED, _STOPPED_BEFORE, self._clock.now()))
+            raise
         except LedgerError as exc:
             await record.write(end_badly(job, JobState.FAILED, exc, now))
+        if record.job.state is not JobState.SUBMITTING:  # also where the ledger had lost the row
             return False
         if self._clock.now() >= deadline_at:  # the process slept, and somebody may have given the attempt up meanwhile
             await self._end_unsent(record)

@@ -85,13 +85,13 @@ class JobWatch:
             with self._listening(until) as changed:
                 await self._happens(changed, delay_s)
             return
-        await self._clock.sleep(min(delay_s, LEAST_PAUSE_S))
-        if delay_s > LEAST_PAUSE_S:
-            woken = self._asleep[job_id] = asyncio.Event()
-            try:
+        woken = self._asleep[job_id] = asyncio.Event()
+        try:
+            await self._clock.sleep(min(delay_s, LEAST_PAUSE_S))
+            if delay_s > LEAST_PAUSE_S:
                 await self._happens(woken, delay_s - LEAST_PAUSE_S)
-            finally:
-                del self._asleep[job_id]
+        finally:
+            del self._asleep[job_id]
 
     def wake(self, job_id: str) -> None:
         """Somebody asks for a job: if it rests for long, it goes on now."""

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from ring_mcp.domain import DRIVEN, AuditRecord, Job
+from ring_mcp.domain import DRIVEN, AuditRecord, Job, JobState
 from ring_mcp.errors import JobMoved
 from ring_mcp.files import replace_file
+from ring_mcp.jobs.outcomes import come_late
 from ring_mcp.ledger.base import Ledger
 
 logger = logging.getLogger(__name__)
@@ -26,11 +27,12 @@ class WriteAhead:
     """A folder of facts that the ledger does not have yet: one file per job, replaced as a whole."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
 
     def keep(self, job: Job, records: Sequence[AuditRecord]) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path = self._folder / f"{job.id}.json"
+        """Raises OSError."""
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path = self._path(job.id)
         content = {
             "job": _JOB.dump_python(job, mode="json"),
             "records": _RECORDS.dump_python(list(records), mode="json"),
@@ -38,36 +40,69 @@ class WriteAhead:
         replace_file(path, json.dumps(content).encode())
 
     def forget(self, job_id: str) -> None:
-        (self._folder / f"{job_id}.json").unlink(missing_ok=True)
+        """The ledger has it all. A file that cannot be removed is known as old when it is read."""
+        with contextlib.suppress(OSError):
+            self._path(job_id).unlink(missing_ok=True)
+
+    def set_aside(self, job_id: str) -> None:
+        """Leave what does not fit the ledger for a person to look at."""
+        path = self._path(job_id)
+        with contextlib.suppress(OSError):
+            path.rename(path.with_suffix(".stale"))
+            logger.warning("job %s: facts kept aside do not fit the ledger; see %s", job_id, self.folder)
+
+    def left(self) -> tuple[list[str], list[str]]:
+        """The jobs whose facts wait to be written, and those whose facts were set aside."""
+        waiting, aside = (sorted(path.stem for path in self.folder.glob(f"*.{kind}")) for kind in ("json", "stale"))
+        return waiting, aside
 
     async def replay(self, ledger: Ledger) -> None:
-        """Write what a process before us could not. A file whose job went another way is left to be looked at."""
-        for path in sorted(self._folder.glob("*.json")):
+        """Write what a process before us could not. What does not fit the ledger is set aside."""
+        for path in sorted(self.folder.glob("*.json")):
             try:
                 content = json.loads(path.read_text(encoding="utf-8"))
                 kept, records = _JOB.validate_python(content["job"]), _RECORDS.validate_python(content["records"])
             except (OSError, ValueError, KeyError, TypeError):  # another process was quicker, or it is none of ours
-                self._set_aside(path)
+                self.set_aside(path.stem)
                 continue
-            await self._replay_one(path, kept, records, ledger)
+            await self._replay_one(kept, records, ledger)
 
-    async def _replay_one(self, path: Path, kept: Job, records: Sequence[AuditRecord], ledger: Ledger) -> None:
+    async def _replay_one(self, kept: Job, records: Sequence[AuditRecord], ledger: Ledger) -> None:
         """These facts win over whoever has only taken the attempt over. The job is then free for the next driver."""
         while True:
             stored = await ledger.get(kept.id)
-            if stored is not None and stored.is_terminal and stored.state is kept.state:
+            if stored is None and kept.state is not JobState.PLANNED:
+                await self._restore(kept, records, ledger)
+                return
+            if stored is None or _is_known(kept, stored):
                 self.forget(kept.id)
                 return
-            if stored is None or stored.is_terminal or stored.attempt_token != kept.attempt_token:
-                self._set_aside(path)
+            if stored.attempt_token != kept.attempt_token or (stored.is_terminal and not stored.is_answered_by(kept)):
+                self.set_aside(kept.id)
                 return
-            free = {"owner": None, "due_at": kept.updated_at} if kept.state in DRIVEN else {"owner": stored.owner}
             with contextlib.suppress(JobMoved):  # somebody wrote it just now: look again
-                await ledger.save(stored, replace(kept, version=stored.version, **free), records)
+                await ledger.save(stored, come_late(stored, _free(kept, stored.owner)), records)
                 self.forget(kept.id)
                 return
 
-    def _set_aside(self, path: Path) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            path.rename(path.with_suffix(".stale"))
-            logger.warning("job %s: facts kept aside do not fit the ledger; see %s", path.stem, path.parent)
+    async def _restore(self, kept: Job, records: Sequence[AuditRecord], ledger: Ledger) -> None:
+        await ledger.restore(_free(kept, kept.owner), records)
+        self.forget(kept.id)
+        logger.warning("job %s: the ledger had lost its row, which is written again", kept.id)
+
+    def _path(self, job_id: str) -> Path:
+        return self.folder / f"{job_id}.json"
+
+
+def _free(kept: Job, owner: str | None) -> Job:
+    """For the next driver, where there is anything left to be driven."""
+    return replace(kept, owner=None, due_at=kept.updated_at) if kept.state in DRIVEN else replace(kept, owner=owner)
+
+
+def _is_known(kept: Job, stored: Job) -> bool:
+    """The row is the same attempt, and as far as what was kept or further."""
+    if stored.attempt_token != kept.attempt_token or stored.is_answered_by(kept):
+        return False
+    if stored.is_terminal:
+        return stored.state is kept.state
+    return stored.is_ahead_of(kept)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from ring_mcp.domain import AuditRecord, Caps, Job, JobState, MediaKind, Spend
+from ring_mcp.domain import Account, AuditRecord, Caps, Holder, Job, JobState, MediaKind, Spend
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +43,16 @@ class JobPage:
     cursor: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stranded:
+    """Open jobs of one account that nobody alive drives, and that the one who asked must leave alone."""
+
+    account: Account
+    sandbox: bool
+    jobs: int
+    since: datetime
+
+
 class Ledger(Protocol):
     """Every method raises LedgerError (or a subclass) and nothing else from below it; each is one transaction."""
 
@@ -71,17 +81,36 @@ class Ledger(Protocol):
     async def save(self, before: Job, after: Job, records: Sequence[AuditRecord] = ()) -> Job:
         """Write what changed, with the audit rows that belong to it, and return the job with its new version.
 
-        Raises JobMoved if anybody wrote the job since ``before`` was read.
+        A job that has ended is written again only by the late answer to an attempt that was settled by hand; the
+        answer then goes without its idempotency key if that was given to another job meanwhile. Raises JobMoved if
+        anybody wrote the job since ``before`` was read.
         """
 
-    async def claim(self, limit: int, *, parked: bool = False) -> list[Job]:
-        """Take over due jobs whose owner is gone (or that have none); with ``parked`` also those that are not due."""
+    async def restore(self, job: Job, records: Sequence[AuditRecord] = ()) -> Job:
+        """Write the row of a job that the database has lost, with its audit rows. Raises JobMoved if it is there."""
 
-    async def claim_one(self, job_id: str) -> Job | None:
-        """Take over this job if its owner is gone; None if somebody alive drives it, or nothing is left to do."""
+    async def claim(self, holder: Holder, limit: int, *, parked: bool = False) -> list[Job]:
+        """Take over due jobs of these accounts whose owner is gone (or that have none); with ``parked`` also those
+        that are not due."""
 
-    async def heartbeat(self, job_ids: Collection[str]) -> set[str]:
-        """Say that this process is alive and drives these jobs; the answer is those that it still owns."""
+    async def claim_one(self, holder: Holder, job_id: str) -> Job | None:
+        """Take over this job if its owner is gone; None if somebody alive drives it, it is of another account, or
+        nothing is left to do."""
+
+    async def heartbeat(self, holder: Holder) -> set[str]:
+        """Say that this process is alive; the answer is the jobs under way that it owns, of these accounts."""
+
+    async def stranded(self, holder: Holder, job_id: str | None = None) -> list[Stranded]:
+        """Jobs under way that nobody alive drives and that are of accounts which ``holder`` does not have.
+
+        Of this job alone, if one is given; otherwise of all, sandbox and real ones apart.
+        """
+
+    async def hand_over(self, job_id: str, to: Account, *, sandbox: bool) -> Job:
+        """Give an open job that nobody alive drives to another account of its provider. Raises InvalidRequest."""
+
+    async def complete_account(self, account: Account) -> None:
+        """The provider has told the account's id: write it into open rows that know its key's fingerprint alone."""
 
     async def mark_delivered(self, job_id: str, at: datetime) -> None:
         """A caller has been given the outcome: an identical request is a new one from now on."""

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 import uuid
 from pathlib import Path
 
 from ring_mcp.files import try_lock
+
+_BEING_MADE_S = 60.0
+"""How old a file without its final name must be to be believed a dead process's: a living one renames it at once."""
 
 
 class ProcessLock:
@@ -28,6 +32,14 @@ class ProcessLock:
         try_lock(descriptor)
         hidden.rename(self._folder / self.name)
         self._descriptor = descriptor
+
+    def remove_dead(self) -> None:
+        """Remove the files of processes that were killed: of those without an open job nobody would ever look."""
+        oldest = time.time() - _BEING_MADE_S
+        for path in self._folder.glob("*"):
+            with contextlib.suppress(OSError):
+                if path.name != self.name and (not path.name.startswith(".") or path.stat().st_mtime < oldest):
+                    self.is_held(path.name)
 
     def release(self) -> None:
         if self._descriptor is not None:

@@ -37,13 +37,15 @@ COLUMNS: Mapping[str, Kind] = {
     "pipeline_request_id": "plain",
     "plan": "json",
     "sandbox": "flag",
+    "endpoint": "plain",
+    "account_id": "plain",
+    "key_fingerprint": "plain",
     "owner": "plain",
     "attempt_token": "plain",
     "submit_deadline_at": "time",
     "provider_request_id": "plain",
     "served_model": "plain",
     "progress": "plain",
-    "attempts": "plain",
     "due_at": "time",
     "outputs": "json",
     "assets": "json",
@@ -140,9 +142,12 @@ def encode_job(job: Job, dialect: Dialect) -> dict[str, Any]:
     return {column(name): encode(name, getattr(job, name), dialect) for name in COLUMNS}
 
 
+_NOT_CHANGED_BY_A_SAVE = ("version", "endpoint", "account_id", "key_fingerprint")
+
+
 def changed_columns(before: Job, after: Job, dialect: Dialect) -> dict[str, Any]:
-    """What an UPDATE has to write; ``version`` is left to the statement."""
-    names = (n for n in COLUMNS if n != "version" and getattr(before, n) != getattr(after, n))
+    """What an UPDATE has to write; ``version`` is left to the statement, and whose the job is stays as it stands."""
+    names = (n for n in COLUMNS if n not in _NOT_CHANGED_BY_A_SAVE and getattr(before, n) != getattr(after, n))
     return {column(name): encode(name, getattr(after, name), dialect) for name in names}
 
 

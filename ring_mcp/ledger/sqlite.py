@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from ring_mcp.clock import Clock
-from ring_mcp.domain import Job
 from ring_mcp.errors import LedgerError
-from ring_mcp.ledger import transactions as tx
+from ring_mcp.ledger import claims
 from ring_mcp.ledger.migrations import Migration, pending
 from ring_mcp.ledger.process_lock import ProcessLock
 from ring_mcp.ledger.rows import Dialect
+from ring_mcp.ledger.statements import Row, Transaction
 from ring_mcp.ledger.transactional import TransactionalLedger
 
 T = TypeVar("T")
@@ -70,6 +70,7 @@ class SqliteLedger(TransactionalLedger):
                     connection.execute("PRAGMA synchronous = FULL")
                     _migrate(connection)
                     self._lock.acquire()
+                    self._lock.remove_dead()
                 except BaseException:
                     connection.close()
                     raise
@@ -89,11 +90,11 @@ class SqliteLedger(TransactionalLedger):
             raise LedgerError("the ledger is closed") from exc
         return await running
 
-    async def _run(self, transaction: tx.Transaction[T], *, alone: bool = False) -> T:
+    async def _run(self, transaction: Transaction[T], *, alone: bool = False) -> T:
         """To its end in the worker thread, also when the caller is cancelled; a writer is alone in SQLite anyway."""
         return await self._in_thread(self._execute, transaction)
 
-    def _execute(self, transaction: tx.Transaction[T]) -> T:
+    def _execute(self, transaction: Transaction[T]) -> T:
         connection = self._connect()
         with _translated(self._path):
             connection.execute("BEGIN IMMEDIATE")
@@ -106,15 +107,13 @@ class SqliteLedger(TransactionalLedger):
                 raise
         return result
 
-    async def _claim(self, limit: int, parked: bool, job_id: str | None) -> list[Job]:
-        others = await self._run(tx.open_owners(self.owner))
-        dead = [owner for owner in others if not self._lock.is_held(owner)]
-        now = self._clock.now()
-        return await self._run(tx.claim_jobs(self.owner, dead, now, limit, parked, self.dialect, job_id))
+    async def _run_over_the_dead(self, make: Callable[[list[str]], Transaction[T]], *, alone: bool) -> T:
+        others = await self._run(claims.open_owners(self.owner))
+        return await self._run(make([owner for owner in others if not self._lock.is_held(owner)]), alone=alone)
 
 
-def _drive(connection: sqlite3.Connection, transaction: tx.Transaction[T]) -> T:
-    rows: Sequence[tx.Row] | None = None
+def _drive(connection: sqlite3.Connection, transaction: Transaction[T]) -> T:
+    rows: Sequence[Row] | None = None
     while True:
         try:
             statement = next(transaction) if rows is None else transaction.send(rows)

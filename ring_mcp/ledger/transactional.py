@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import ClassVar, TypeVar
 
 from ring_mcp.clock import Clock
-from ring_mcp.domain import AuditRecord, Caps, Job, Spend
+from ring_mcp.domain import Account, AuditRecord, Caps, Holder, Job, Spend
+from ring_mcp.ledger import claims
 from ring_mcp.ledger import transactions as tx
-from ring_mcp.ledger.base import JobPage, JobQuery, Opened
+from ring_mcp.ledger.base import JobPage, JobQuery, Opened, Stranded
 from ring_mcp.ledger.rows import Dialect
+from ring_mcp.ledger.statements import Transaction
 
 T = TypeVar("T")
 
@@ -27,12 +29,12 @@ class TransactionalLedger(ABC):
         self._clock = clock
 
     @abstractmethod
-    async def _run(self, transaction: tx.Transaction[T], *, alone: bool = False) -> T:
+    async def _run(self, transaction: Transaction[T], *, alone: bool = False) -> T:
         """Run it to its end and commit; ``alone``: no other such transaction at the same time, on any machine."""
 
     @abstractmethod
-    async def _claim(self, limit: int, parked: bool, job_id: str | None) -> list[Job]:
-        """Take over jobs of dead owners."""
+    async def _run_over_the_dead(self, make: Callable[[list[str]], Transaction[T]], *, alone: bool) -> T:
+        """Run the transaction that ``make`` makes of the owners of open jobs that are dead."""
 
     async def ping(self) -> None:
         await self._run(tx.get_job("", self.dialect))
@@ -48,17 +50,42 @@ class TransactionalLedger(ABC):
         return await self._run(tx.list_jobs(query, self.dialect))
 
     async def save(self, before: Job, after: Job, records: Sequence[AuditRecord] = ()) -> Job:
-        return await self._run(tx.save_job(before, after, records, self.dialect))
+        # An ended row that is written again may give its key up: nobody must take the key in the same moment.
+        return await self._run(tx.save_job(before, after, records, self.dialect), alone=before.is_terminal)
 
-    async def claim(self, limit: int, *, parked: bool = False) -> list[Job]:
-        return await self._claim(limit, parked, None)
+    async def restore(self, job: Job, records: Sequence[AuditRecord] = ()) -> Job:
+        return await self._run(tx.restore_job(job, records, self.dialect), alone=True)
 
-    async def claim_one(self, job_id: str) -> Job | None:
-        claimed = await self._claim(1, True, job_id)
+    async def claim(self, holder: Holder, limit: int, *, parked: bool = False) -> list[Job]:
+        return await self._claim(holder, limit, parked, None)
+
+    async def claim_one(self, holder: Holder, job_id: str) -> Job | None:
+        claimed = await self._claim(holder, 1, True, job_id)
         return claimed[0] if claimed else None
 
-    async def heartbeat(self, job_ids: Collection[str]) -> set[str]:
-        return await self._run(tx.owned(self.owner, job_ids))
+    async def _claim(self, holder: Holder, limit: int, parked: bool, job_id: str | None) -> list[Job]:
+        now = self._clock.now()
+        return await self._run_over_the_dead(
+            lambda dead: claims.claim_jobs(self.owner, dead, holder, now, limit, parked, self.dialect, job_id),
+            alone=True,
+        )
+
+    async def heartbeat(self, holder: Holder) -> set[str]:
+        return await self._run(claims.owned_jobs(self.owner, holder, self.dialect))
+
+    async def stranded(self, holder: Holder, job_id: str | None = None) -> list[Stranded]:
+        return await self._run_over_the_dead(
+            lambda dead: claims.stranded_jobs(dead, holder, self.dialect, job_id), alone=False
+        )
+
+    async def hand_over(self, job_id: str, to: Account, *, sandbox: bool) -> Job:
+        now = self._clock.now()
+        return await self._run_over_the_dead(
+            lambda dead: claims.hand_over(job_id, to, sandbox, dead, now, self.dialect), alone=True
+        )
+
+    async def complete_account(self, account: Account) -> None:
+        await self._run(claims.complete_account(account, self.dialect))
 
     async def mark_delivered(self, job_id: str, at: datetime) -> None:
         await self._run(tx.mark_delivered(job_id, at, self.dialect))

@@ -1,20 +1,16 @@
-"""Every transaction of the ledger, written once for both backends.
-
-A transaction is a generator: it yields statements and is sent their rows, and never touches a database. A backend runs
-it: SQLite in its worker thread, PostgreSQL on the event loop. Parameters are written ``:name``.
-"""
+"""Every transaction of the ledger but those of taking over (``claims``), written once for both backends."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Generator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
 from ring_mcp.clock import to_iso
-from ring_mcp.domain import DRIVEN, TERMINAL, AuditRecord, Caps, Job, Spend, check_caps, day_start, month_start
+from ring_mcp.domain import AuditRecord, Caps, Job, Spend, check_caps, day_start, month_start
 from ring_mcp.errors import InvalidRequest, JobMoved, LedgerError
 from ring_mcp.ledger.base import JobPage, JobQuery, Opened
 from ring_mcp.ledger.rows import (
@@ -26,30 +22,15 @@ from ring_mcp.ledger.rows import (
     json_text,
     ticks_to_usd,
 )
-
-T = TypeVar("T")
-
-
-class Statement(NamedTuple):
-    sql: str
-    parameters: Mapping[str, Any] = {}
-
-
-Row = Mapping[str, Any]
-Transaction = Generator[Statement, Sequence[Row], T]
-
-
-def _in(name: str, values: Collection[str]) -> tuple[str, dict[str, str]]:
-    """An IN list as text and parameters; an empty one is false."""
-    if not values:
-        return "(NULL)", {}
-    parameters = {f"{name}{i}": str(value) for i, value in enumerate(sorted(values))}
-    return f"({', '.join(f':{key}' for key in parameters)})", parameters
-
-
-_TERMINAL_SQL = "('" + "', '".join(sorted(TERMINAL)) + "')"
-_DRIVEN_SQL = "('" + "', '".join(sorted(DRIVEN)) + "')"
-_COST_NOTHING = "(state IN ('failed', 'refused', 'expired') AND settled_usd_ticks = 0)"
+from ring_mcp.ledger.statements import (
+    COST_NOTHING,
+    DRIVEN_SQL,
+    TERMINAL_SQL,
+    Row,
+    Statement,
+    Transaction,
+    in_list,
+)
 
 
 def open_job(job: Job, caps: Caps, dialect: Dialect, still: Job | None = None) -> Transaction[Opened]:
@@ -90,7 +71,7 @@ def _find_same_request(job: Job, dialect: Dialect) -> Transaction[Job | None]:
     if job.idempotency_key is not None:
         rows = yield Statement(
             "SELECT * FROM media_jobs WHERE actor_id = :actor_id AND sandbox = :sandbox"  # noqa: S608
-            f" AND idempotency_key = :key AND NOT {_COST_NOTHING}",
+            f" AND idempotency_key = :key AND NOT {COST_NOTHING}",
             {**base, "key": encode("idempotency_key", job.idempotency_key, dialect)},
         )
         if rows and rows[0]["request_hash"] != job.request_hash:
@@ -102,7 +83,7 @@ def _find_same_request(job: Job, dialect: Dialect) -> Transaction[Job | None]:
         rows = yield Statement(
             "SELECT * FROM media_jobs WHERE actor_id = :actor_id AND sandbox = :sandbox"  # noqa: S608
             " AND request_hash = :hash AND idempotency_key IS NULL"
-            f" AND (state = 'unknown' OR state IN {_DRIVEN_SQL} OR (delivered_at IS NULL AND NOT {_COST_NOTHING}))"
+            f" AND (state = 'unknown' OR state IN {DRIVEN_SQL} OR (delivered_at IS NULL AND NOT {COST_NOTHING}))"
             " ORDER BY created_at DESC LIMIT 1",
             {**base, "hash": job.request_hash},
         )
@@ -111,7 +92,7 @@ def _find_same_request(job: Job, dialect: Dialect) -> Transaction[Job | None]:
 
 def spend_at(now: datetime, sandbox: bool, dialect: Dialect) -> Transaction[Spend]:
     day, month = day_start(now), month_start(now)
-    open_part = f"CASE WHEN state IN {_TERMINAL_SQL} THEN 0 ELSE reserved_usd_ticks END"
+    open_part = f"CASE WHEN state IN {TERMINAL_SQL} THEN 0 ELSE reserved_usd_ticks END"
     cost = "COALESCE(settled_usd_ticks, reserved_usd_ticks)"
     rows = yield Statement(
         "SELECT COALESCE(SUM("  # noqa: S608
@@ -124,7 +105,7 @@ def spend_at(now: datetime, sandbox: bool, dialect: Dialect) -> Transaction[Spen
     row = rows[0]
     counted = yield Statement(
         "SELECT state, COUNT(*) AS jobs FROM media_jobs"  # noqa: S608
-        f" WHERE sandbox = :sandbox AND (state = 'unknown' OR state IN {_DRIVEN_SQL}) GROUP BY state",
+        f" WHERE sandbox = :sandbox AND (state = 'unknown' OR state IN {DRIVEN_SQL}) GROUP BY state",
         {"sandbox": encode("sandbox", sandbox, dialect)},
     )
     unsettled = {each["state"]: int(each["jobs"]) for each in counted}
@@ -152,7 +133,7 @@ def list_jobs(query: JobQuery, dialect: Dialect) -> Transaction[JobPage]:
             where.append(f"{name} = :{name}")
             parameters[name] = value
     if query.states is not None:
-        listed, values = _in("state", query.states)
+        listed, values = in_list("state", query.states)
         where.append(f"state IN {listed}")
         parameters |= values
     if query.since is not None:
@@ -170,19 +151,64 @@ def list_jobs(query: JobQuery, dialect: Dialect) -> Transaction[JobPage]:
 
 
 def save_job(before: Job, after: Job, records: Sequence[AuditRecord], dialect: Dialect) -> Transaction[Job]:
-    if before.id != after.id or before.is_terminal:
+    """The version goes beyond both: a row may be older than what ``after`` knows, and every write is told apart.
+
+    A database that has lost writes may give the same version to others: so the time of the write has to fit as well.
+    """
+    if before.id != after.id or (before.is_terminal and not before.is_answered_by(after)):
         raise LedgerError(f"job {before.id} has ended and is not written again", retryable=False)
+    if before.is_terminal:
+        after = yield from _without_a_taken_key(after, dialect)
     changes = changed_columns(before, after, dialect)
     sets = "".join(f"{name} = :{name}, " for name in changes)
+    version = max(before.version, after.version) + 1
     rows = yield Statement(
-        f"UPDATE media_jobs SET {sets}version = version + 1 WHERE id = :id_ AND version = :version_ RETURNING version",  # noqa: S608
-        {**changes, "id_": before.id, "version_": before.version},
+        f"UPDATE media_jobs SET {sets}version = :version_to_be"  # noqa: S608
+        " WHERE id = :id_ AND version = :version_ AND updated_at = :updated_at_ RETURNING id",
+        {
+            **changes,
+            "id_": before.id,
+            "version_": before.version,
+            "updated_at_": dialect.time(before.updated_at),
+            "version_to_be": version,
+        },
     )
     if not rows:
         raise JobMoved(f"job {before.id} was changed by another process first")
     for record in records:
         yield from _write_record(record, after.updated_at, dialect)
-    return replace(after, version=int(rows[0]["version"]))
+    return replace(after, version=version)
+
+
+def restore_job(job: Job, records: Sequence[AuditRecord], dialect: Dialect) -> Transaction[Job]:
+    """Write a row that the database has lost, from what its driver knows of it."""
+    if (yield Statement("SELECT id FROM media_jobs WHERE id = :id", {"id": job.id})):
+        raise JobMoved(f"job {job.id} is there: it was not lost")
+    job = yield from _without_a_taken_key(job, dialect)
+    job = replace(job, version=job.version + 1)
+    yield from _insert_job(job, dialect)
+    for record in records:
+        yield from _write_record(record, job.updated_at, dialect)
+    return job
+
+
+def _without_a_taken_key(job: Job, dialect: Dialect) -> Transaction[Job]:
+    """The job without its idempotency key if that stands for another one by now: a result is worth more than a key."""
+    if job.idempotency_key is None:
+        return job
+    rows = yield Statement(
+        "SELECT id FROM media_jobs WHERE actor_id = :actor_id AND sandbox = :sandbox AND idempotency_key = :key"  # noqa: S608
+        f" AND id <> :id AND NOT {COST_NOTHING}",
+        {
+            "id": job.id,
+            "key": encode("idempotency_key", job.idempotency_key, dialect),
+            **{name: encode(name, getattr(job, name), dialect) for name in ("actor_id", "sandbox")},
+        },
+    )
+    if not rows:
+        return job
+    taken = f"its idempotencyKey stands for job {rows[0]['id']} now"
+    return replace(job, idempotency_key=None, warnings=(*job.warnings, taken))
 
 
 def _write_record(record: AuditRecord, at: datetime, dialect: Dialect) -> Transaction[None]:
@@ -195,51 +221,17 @@ def _write_record(record: AuditRecord, at: datetime, dialect: Dialect) -> Transa
     )
 
 
-def claim_jobs(
-    me: str, dead: Collection[str], now: datetime, limit: int, parked: bool, dialect: Dialect, job_id: str | None = None
-) -> Transaction[list[Job]]:
-    """Take over jobs that have no owner or a dead one (SQLite: ``dead`` comes from the process locks)."""
-    listed, parameters = _in("dead", dead)
-    free = f"state IN {_DRIVEN_SQL} AND (owner IS NULL OR owner IN {listed})"
-    free += "" if parked else " AND due_at <= :now"
-    free += "" if job_id is None else " AND id = :id"
-    # Said twice: of a row that is being written just now, PostgreSQL looks at the outer conditions again.
-    rows = yield Statement(
-        f"UPDATE media_jobs SET owner = :me, version = version + 1, updated_at = :now WHERE {free}"  # noqa: S608
-        f" AND id IN (SELECT id FROM media_jobs WHERE {free} ORDER BY created_at LIMIT :limit) RETURNING *",
-        {**parameters, "me": me, "now": dialect.time(now), "limit": limit, "id": job_id},
-    )
-    return [decode_job(row, dialect) for row in rows]
-
-
-def open_owners(me: str) -> Transaction[list[str]]:
-    rows = yield Statement(
-        f"SELECT DISTINCT owner FROM media_jobs WHERE state IN {_DRIVEN_SQL} AND owner IS NOT NULL AND owner <> :me",  # noqa: S608
-        {"me": me},
-    )
-    return [row["owner"] for row in rows]
-
-
-def owned(me: str, job_ids: Collection[str]) -> Transaction[set[str]]:
-    listed, parameters = _in("id", job_ids)
-    rows = yield Statement(
-        f"SELECT id FROM media_jobs WHERE owner = :me AND id IN {listed}",  # noqa: S608
-        {**parameters, "me": me},
-    )
-    return {row["id"] for row in rows}
-
-
 def mark_delivered(job_id: str, at: datetime, dialect: Dialect) -> Transaction[None]:
     yield Statement(
         "UPDATE media_jobs SET delivered_at = :at, version = version + 1"  # noqa: S608
-        f" WHERE id = :id AND delivered_at IS NULL AND state NOT IN {_DRIVEN_SQL}",
+        f" WHERE id = :id AND delivered_at IS NULL AND state NOT IN {DRIVEN_SQL}",
         {"id": job_id, "at": dialect.time(at)},
     )
 
 
 def read_records(table: str, ids: Sequence[str]) -> Transaction[list[dict[str, object]]]:
     _check_audit_table(table)
-    listed, parameters = _in("id", ids)
+    listed, parameters = in_list("id", ids)
     rows = yield Statement(f"SELECT data FROM {table} WHERE id IN {listed} ORDER BY id", parameters)  # noqa: S608
     return [_record(row) for row in rows]
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
+_MOST_PX = 65_535
+_MOST_S = 24 * 3600
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipFacts:
@@ -29,9 +32,20 @@ def measure_clip(path: Path) -> ClipFacts:
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
             length = None if container.duration is None else Decimal(container.duration) / av.time_base
-            return ClipFacts(width_px=stream.width, height_px=stream.height, duration_s=length)
-    except (av.error.FFmpegError, IndexError):
+            return _sane(stream.width, stream.height, length)
+    except Exception:  # whatever a decoder raises, of a foreign byte in a title, too, means "not known"
         return ClipFacts()
+
+
+def _sane(width_px: int, height_px: int, duration_s: Decimal | None) -> ClipFacts:
+    """Facts that can be those of a clip; what a damaged header claims beyond it is not known."""
+    has_size = 0 < width_px <= _MOST_PX and 0 < height_px <= _MOST_PX
+    has_length = duration_s is not None and 0 < duration_s <= _MOST_S
+    return ClipFacts(
+        width_px=width_px if has_size else None,
+        height_px=height_px if has_size else None,
+        duration_s=duration_s if has_length else None,
+    )
 
 
 def write_poster(clip: Path, poster: Path) -> bool:
@@ -45,6 +59,6 @@ def write_poster(clip: Path, poster: Path) -> bool:
             next(container.decode(video=0)).to_image().save(  # type: ignore[no-untyped-call]
                 poster, "JPEG", quality=90
             )
-    except (av.error.FFmpegError, StopIteration, IndexError, OSError):
+    except Exception:  # as above: a poster is a courtesy
         return False
     return True

@@ -26,6 +26,15 @@ _TYPES = {
     "QuickTime": ("video/quicktime", "mov"),
     "WebM": ("video/webm", "webm"),
 }
+_OTHER_TYPES = {
+    "AVIF": ("image/avif", "avif"),
+    "HEIC": ("image/heic", "heic"),
+    "HEIF": ("image/heif", "heif"),
+    "M4A": ("audio/mp4", "m4a"),
+    "Matroska": ("video/x-matroska", "mkv"),
+}
+"""What nobody asked for and is kept if it was paid for. Whatever has no type here is bytes and nothing more."""
+_BYTES = ("application/octet-stream", "bin")
 _IMAGES = frozenset({"JPEG", "PNG", "WebP", "GIF"})
 _VIDEOS = frozenset({"MP4", "QuickTime", "WebM"})
 _BRANDS = {
@@ -81,6 +90,33 @@ def identify(path: Path, *, size_bytes: int, sha256: str, expected: MediaKind) -
         height_px=clip.height_px,
         duration_s=clip.duration_s,
     )
+
+
+def identify_anyway(
+    path: Path, *, size_bytes: int, sha256: str, expected: MediaKind, only_copy: bool = False
+) -> MediaFile:
+    """What was paid for, as it can be handed out: what ``identify`` refuses has the reason in ``doubt``. Blocking.
+
+    A page, a text or nothing at all is no result, and refused as ``identify`` does; with ``only_copy``, for bytes that
+    cannot be fetched again, everything but nothing is kept.
+    """
+    try:
+        return identify(path, size_bytes=size_bytes, sha256=sha256, expected=expected)
+    except ProviderBadReply as exc:
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+        container = _container(head)
+        if not head or (container is None and _is_text(head) and not only_copy):
+            raise
+        content_type, extension = {**_TYPES, **_OTHER_TYPES}.get(container or "", _BYTES)
+        return MediaFile(
+            path=path,
+            size_bytes=size_bytes,
+            sha256=sha256,
+            content_type=content_type,
+            extension=extension,
+            doubt=f"{exc.message}; it is kept as it came",
+        )
 
 
 def describe(head: bytes, size_bytes: int) -> str:

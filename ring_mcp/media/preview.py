@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ring_mcp.domain import MediaKind
+from ring_mcp.media.clip import write_poster
 from ring_mcp.media.identify import MAX_PIXELS
 
 if TYPE_CHECKING:
@@ -40,6 +42,23 @@ def make_preview(paths: Sequence[Path], *, max_bytes: int = 64 * 1024) -> bytes 
                 return encoded.getvalue()
         side_px //= 2
     return None
+
+
+def write_preview(kind: MediaKind, paths: Sequence[Path], preview: Path) -> None:
+    """Write the preview of pictures, or of a clip's first frame; nothing if none can be made. Blocking.
+
+    Raises OSError if it cannot be written.
+    """
+    preview.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    poster = preview.with_suffix(".poster")
+    try:
+        if kind == "video":
+            paths = [poster] if write_poster(paths[0], poster) else []
+        content = make_preview(paths) if paths else None
+        if content is not None:
+            preview.write_bytes(content)
+    finally:
+        poster.unlink(missing_ok=True)
 
 
 def _thumbnail(path: Path) -> Picture | None:

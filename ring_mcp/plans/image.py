@@ -20,7 +20,8 @@ from ring_mcp.plans.rules import (
     provider_named,
     ratio,
 )
-from ring_mcp.presets import ImageModel, Presets, ProviderName, takers
+from ring_mcp.presets import ImageModel, Presets, takers
+from ring_mcp.providers.vendors import ProviderName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +111,7 @@ def plan_image(request: ImageRequest, settings: ImageSettings, presets: Presets,
 
 def image_provider(asked: str | None, settings: ImageSettings, presets: Presets) -> ProviderName:
     """Who makes the picture. Raises InvalidRequest with the names there are."""
-    return provider_named(asked or settings.default_provider, presets.defaults.image)
+    return provider_named(asked or settings.default_provider, presets.image_providers)
 
 
 def _check_references(request: ImageRequest, name: str, model: ImageModel, presets: Presets) -> None:

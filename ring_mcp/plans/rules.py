@@ -11,12 +11,12 @@ from typing import TypeVar
 
 from ring_mcp.domain import PriceLine
 from ring_mcp.errors import InvalidRequest, ModelRetired
-from ring_mcp.presets import Model, ProviderName, TokenKind
+from ring_mcp.presets import Model, TokenKind
+from ring_mcp.providers.vendors import ProviderName
 
 M = TypeVar("M", bound=Model)
 
 MAX_PURPOSE_CHARS = 100
-_BYTES_OF_A_TOKEN = 3
 
 
 def checked_prompt(prompt: str, max_chars: int, field: str = "prompt") -> str:
@@ -116,12 +116,12 @@ def prompt_price(
 ) -> list[PriceLine]:
     """What a provider that bills tokens takes for the prompt, at most; nothing for others.
 
-    Text of any script has fewer tokens than thirds of its bytes.
+    No token is shorter than a byte; digits and rare signs have one token each.
     """
     usd = million_tokens_usd.get("input")
     if not usd:
         return []
-    tokens = -(-len(prompt.encode()) // _BYTES_OF_A_TOKEN) * calls
+    tokens = len(prompt.encode()) * calls
     return [PriceLine(what="prompt, token at most", unit_usd=usd / 10**6, count=Decimal(tokens), as_of=as_of)]
 
 
@@ -138,6 +138,12 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(names)
 
 
+def any_of(names: Iterable[str]) -> str:
+    """``a``, ``a or b``, ``a, b or c``."""
+    *most, last = names
+    return f"{', '.join(most)} or {last}" if most else last
+
+
 def counted(most: Mapping[str, int]) -> str:
-    """``5 with grok-imagine-image-2.0, 3 with grok-imagine-image``."""
+    """``5 with one-model, 3 with another``."""
     return ", ".join(f"{count} with {name}" for name, count in most.items())

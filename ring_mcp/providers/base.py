@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Annotated, Protocol
+from urllib.parse import urlsplit
 
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+from ring_mcp.clock import Clock
+from ring_mcp.config_types import Key, Url, lower
 from ring_mcp.domain import MediaKind, Output, Plan
+
+if TYPE_CHECKING:
+    from ring_mcp.providers.http import ProviderHttp
+
+MOST_PAUSES_S = 60.0
+"""How long after its first sending a paid request may at most be sent again: a submit ends within its ``deadline_s``
+and this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,19 +83,28 @@ class MediaProvider(Protocol):
     async def submit(self, plan: Plan, inputs: Inputs, *, spool: Path, deadline_s: float) -> Accepted | Finished:
         """The one paid request.
 
-        It is sent again only after a rate-limit answer or when no connection was made. ``deadline_s`` aborts it.
+        It is sent again only after a rate-limit answer or when no connection was made, and not later than
+        MOST_PAUSES_S after the first time. ``deadline_s`` aborts each sending.
         Bytes that come with the answer itself go to files beside ``spool`` whose names begin with its own, which is
         the job's: they are cleaned up with it. An error's ``billed`` tells what is known.
+
+        Raises OutcomeUnknown whenever nothing tells what became of the request, and ProviderUnavailable only where it
+        is certain that nothing was billed.
         """
 
     async def check(self, plan: Plan, provider_request_id: str) -> Running | Finished:
-        """One look at the job; does not wait. ContentRefused, GenerationFailed and JobExpired are final answers,
-        every other error means "ask again later"."""
+        """One look at the job; does not wait.
+
+        ContentRefused and GenerationFailed are final. JobExpired is the provider's own word that it has no such job:
+        final when it is repeated for long enough. Every other error means "ask again later".
+        """
 
     async def download(self, output: Output, path: Path) -> Downloaded:
-        """Stream an output to ``path``, size-capped. Raises JobExpired if the file is gone.
+        """Stream an output to ``path``, size-capped.
 
-        An OSError of ``path`` itself is passed on: the disk is the caller's.
+        Raises MediaGone if its address serves it no more (``check`` may tell another), LocalPolicy if a rule of ours
+        keeps it away, ProviderBadReply or ProviderUnavailable for what may pass. An OSError of ``path`` itself is
+        passed on: the disk is the caller's.
         """
 
     async def aclose(self) -> None: ...
@@ -104,5 +126,70 @@ class ListsModels(Protocol):
     async def list_models(self) -> Sequence[ListedModel]: ...
 
 
+class TellsAccount(Protocol):
+    """What a provider may offer beside: to say whose its key is. Free; raises ProviderError."""
+
+    async def account_id(self) -> str:
+        """The provider's own id of the account, the same for all its keys."""
+
+
 Providers = Mapping[tuple[MediaKind, str], MediaProvider]
 """Who makes what: by kind of media and name of the provider."""
+
+
+TokenPrices = Mapping[str, Mapping[str, Decimal]]
+"""By model and kind of token ("input", "text", "image", "video"): US dollars for a million."""
+
+
+class VendorSettings(BaseModel):
+    """What an operator can say of a vendor; what is not said stands in presets.json.
+
+    The vendor's own class gives every setting that it has a variable (``config_types.env``), and ``base_url`` the
+    address of its public service.
+    """
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+    key: Key | None = None
+    base_url: Url
+    image_model: str | None = None
+    image_resolution: Annotated[str | None, BeforeValidator(lower)] = None
+    image_aspect_ratio: str | None = None
+    video_model: str | None = None
+    video_duration_s: int | None = None
+    video_aspect_ratio: str | None = None
+
+    @property
+    def is_own_endpoint(self) -> bool:
+        """Whether the operator has pointed the vendor to another host than that of its public service."""
+        public = str(type(self).model_fields["base_url"].default)
+        return urlsplit(self.base_url).hostname != urlsplit(public).hostname
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """What a vendor's adapters work with. ``http`` carries the key, if there is one; makers get ``token_prices``."""
+
+    http: ProviderHttp
+    has_key: bool
+    clock: Clock
+    token_prices: TokenPrices = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vendor:
+    """A provider, as everything outside its own folder knows it. Its adapters are imported when they are opened.
+
+    ``name`` stands in requests, rows and presets.json, ``title`` in texts for people. ``headers`` carry a key.
+    ``makers`` are what it makes; ``models`` says what it serves, ``account`` whose a key is. ``file_id``: what it calls
+    a file that its owner has uploaded there, which stands for the file in place of an address.
+    """
+
+    name: str
+    title: str
+    settings: type[VendorSettings]
+    headers: Callable[[str], Mapping[str, str]]
+    makers: Mapping[MediaKind, Callable[[Connection], MediaProvider]]
+    models: Callable[[Connection], ListsModels] | None = None
+    account: Callable[[Connection], TellsAccount] | None = None
+    file_id: re.Pattern[str] | None = None

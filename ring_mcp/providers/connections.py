@@ -11,10 +11,13 @@ from typing import Any
 import httpx2
 
 from ring_mcp.providers.guard import GuardedTransport
+from ring_mcp.providers.outgoing import Outgoing
+from ring_mcp.proxies import Proxies
 
 _CONNECT_TIMEOUT_S = 10.0
 _READ_TIMEOUT_S = 60.0
 _MAX_REDIRECTS = 3
+_FRESH = httpx2.Limits(max_connections=100, max_keepalive_connections=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +62,7 @@ def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
 
 
 @cache
-def _certificates() -> ssl.SSLContext:
+def trusted_authorities() -> ssl.SSLContext:
     """The authorities that are trusted. To read them takes longer than all the rest, so a process does it once."""
     return httpx2.create_ssl_context()
 
@@ -68,27 +71,33 @@ def open_clients(
     base_url: str,
     headers: Mapping[str, str],
     trusted_hosts: Collection[str],
+    proxies: Proxies,
     transport: httpx2.AsyncBaseTransport | None,
 ) -> Clients:
-    certificates = _certificates()
+    """``transport`` takes the place of every connection, whatever proxies are set."""
+    certificates = trusted_authorities()
     timeout = httpx2.Timeout(_READ_TIMEOUT_S, connect=_CONNECT_TIMEOUT_S, pool=None)
-    shared: dict[str, Any] = {
-        "base_url": base_url,
-        "headers": dict(headers),
-        "verify": certificates,
-        "transport": transport,
-    }
-    guarded = GuardedTransport(trusted_hosts, transport, certificates)
+
+    def outgoing(limits: httpx2.Limits) -> Outgoing:
+        return Outgoing(proxies, lambda proxy: transport or _connections(limits, certificates, proxy))
+
+    shared: dict[str, Any] = {"base_url": base_url, "headers": dict(headers), "trust_env": False}
+    # Connections are pooled by address, and one address serves many names: never hand one name's TLS to another.
+    guarded = GuardedTransport(trusted_hosts, outgoing(_FRESH))
     fetching: dict[str, Any] = {"timeout": timeout, "follow_redirects": True, "max_redirects": _MAX_REDIRECTS}
     return Clients(
         # A pooled connection may have been closed by the other side a moment ago; a request that is lost that way
         # might have been paid for. So paid requests open their own connection; their deadline ends them.
         paid=httpx2.AsyncClient(
             **shared,
-            limits=httpx2.Limits(max_keepalive_connections=0),
+            transport=outgoing(httpx2.Limits(max_keepalive_connections=0)),
             timeout=httpx2.Timeout(None, connect=_CONNECT_TIMEOUT_S),
         ),
-        free=httpx2.AsyncClient(**shared, limits=httpx2.Limits(max_connections=100), timeout=timeout),
+        free=httpx2.AsyncClient(**shared, transport=outgoing(httpx2.Limits(max_connections=100)), timeout=timeout),
         media=httpx2.AsyncClient(transport=guarded, **fetching),
         keyed=httpx2.AsyncClient(transport=KeyedTransport(guarded, base_url, headers), **fetching),
     )
+
+
+def _connections(limits: httpx2.Limits, certificates: ssl.SSLContext, proxy: str | None) -> httpx2.AsyncHTTPTransport:
+    return httpx2.AsyncHTTPTransport(limits=limits, verify=certificates, proxy=proxy)

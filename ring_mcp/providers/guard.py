@@ -1,20 +1,22 @@
 """No address on a private network: where the server may fetch from when a provider's answer names the place.
 
 The check is made on the address that is then connected to, for every hop of a redirect, so that neither a redirect nor
-a name that resolves differently the second time gets around it.
+a name that resolves differently the second time gets around it. Through a proxy it is the proxy that resolves and
+connects: there a private address, and a name that has one here, is refused, and a name that only the proxy knows goes.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import socket
-import ssl
 from collections.abc import Collection
 
 import httpx2
 
-from ring_mcp.errors import ProviderBadReply
+from ring_mcp.errors import PrivateAddress, ProviderBadReply
+from ring_mcp.providers.outgoing import Outgoing
 
 _LAST_PORT = 65535
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
@@ -31,41 +33,43 @@ _NOT_GLOBAL_EITHER = tuple(
 
 
 class GuardedTransport(httpx2.AsyncBaseTransport):
-    """Connects to public addresses only, and to ``trusted_hosts`` (the hosts of the operator's own base URLs)."""
+    """Connects to public addresses only, and to ``trusted_hosts`` (those of the operator's own settings)."""
 
-    def __init__(
-        self,
-        trusted_hosts: Collection[str],
-        inner: httpx2.AsyncBaseTransport | None = None,
-        certificates: ssl.SSLContext | None = None,
-    ) -> None:
+    def __init__(self, trusted_hosts: Collection[str], outgoing: Outgoing) -> None:
         self._trusted_hosts = frozenset(host.lower() for host in trusted_hosts)
-        # Connections are pooled by address, and one address serves many names: never hand one name's TLS to another.
-        limits = httpx2.Limits(max_connections=100, max_keepalive_connections=0)
-        self._inner = inner or httpx2.AsyncHTTPTransport(limits=limits, verify=certificates or True)
+        self._outgoing = outgoing
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         host = request.url.host.lower()
         if request.url.scheme not in ("http", "https") or not host or (request.url.port or 0) > _LAST_PORT:
             raise ProviderBadReply("refused to fetch from an address that is not http(s)")
         if host in self._trusted_hosts:
-            return await self._inner.handle_async_request(request)
+            return await self._outgoing.handle_async_request(request)
+        if self._outgoing.proxy_of(request.url) is not None:
+            with contextlib.suppress(httpx2.ConnectError):  # the proxy may know it
+                await public_addresses(host, request.url.port or 443)
+            return await self._outgoing.handle_async_request(request)
+        return await self._connect(request, host)
+
+    async def _connect(self, request: httpx2.Request, host: str) -> httpx2.Response:
+        """To one address after the other, each checked, until one answers."""
+        straight = self._outgoing.way(None)
         request.extensions = {**request.extensions, "sni_hostname": host}
         first, *others = await public_addresses(host, request.url.port or 443)
         request.url = request.url.copy_with(host=first)  # the Host header keeps the name
         for other in others:
             try:
-                return await self._inner.handle_async_request(request)
+                return await straight.handle_async_request(request)
             except (httpx2.ConnectError, httpx2.ConnectTimeout):
                 request.url = request.url.copy_with(host=other)
-        return await self._inner.handle_async_request(request)
+        return await straight.handle_async_request(request)
 
     async def aclose(self) -> None:
-        await self._inner.aclose()
+        await self._outgoing.aclose()
 
 
 async def public_addresses(host: str, port: int) -> list[str]:
-    """The addresses of ``host``, at least one. Raises ProviderBadReply if any is not public, ConnectError for none.
+    """The addresses of ``host``, at least one. Raises PrivateAddress if any is not public, ConnectError for none.
 
     Every address is checked: a name that also points into a private network is not trusted at all.
     """
@@ -78,7 +82,7 @@ async def public_addresses(host: str, port: int) -> list[str]:
         raise httpx2.ConnectError(f"{host} cannot be resolved")
     for address in addresses:
         if not is_public(address):
-            raise ProviderBadReply(f"refused to fetch from {host}: it is on a private network", retryable=False)
+            raise PrivateAddress(f"refused to fetch from {host}: it is on a private network")
     return addresses
 
 

@@ -1,4 +1,7 @@
-"""Pictures that come inside an answer, as base64: an output with a data URL, then a file beside the job's own."""
+"""Pictures that come inside an answer, as base64: an output with a data URL, then a file beside the job's own.
+
+What comes this way comes once: it is decoded however it is spelled (without padding, URL-safe, wrapped, cut off).
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,12 @@ import base64
 import contextlib
 import hashlib
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
-from ring_mcp.domain import MAKERS, Output
-from ring_mcp.errors import ProviderBadReply
+from ring_mcp.domain import Output
+from ring_mcp.errors import GenerationFailed, ProviderBadReply
 from ring_mcp.providers.base import Downloaded, Finished
 
 
@@ -34,7 +38,7 @@ async def download(url: str, path: Path, provider: str) -> Downloaded:
 def spool(answer: Finished, spool: Path, provider: str) -> Finished:
     """Write pictures that came inside the answer beside ``spool``, so that the row can point to them.
 
-    One that cannot be kept is lost by itself. Raises ProviderBadReply if none is left.
+    One that cannot be kept is lost by itself. Raises GenerationFailed if none is left.
     """
     outputs = tuple(
         _spooled(output, spool.with_name(f"{spool.name}-{index}.inline"), provider) if is_inline(output) else output
@@ -42,7 +46,7 @@ def spool(answer: Finished, spool: Path, provider: str) -> Finished:
     )
     lost = [output.lost_because for output in outputs if output.lost_because is not None]
     if len(lost) == len(outputs):
-        raise ProviderBadReply(lost[0], provider=provider, billed="yes", billed_usd=answer.billed_usd)
+        raise GenerationFailed(lost[0], provider=provider, billed="yes", billed_usd=answer.billed_usd)
     return replace(answer, outputs=outputs)
 
 
@@ -75,11 +79,15 @@ def _write_for_good(path: Path, content: bytes) -> None:
 
 def _decoded(data_url: str, provider: str) -> bytes:
     """The picture inside a data URL. Raises ProviderBadReply if there is none."""
-    maker = MAKERS.get(provider, provider)
-    try:
-        content = base64.b64decode(data_url.partition(",")[2], validate=True)
-    except ValueError as exc:
-        raise ProviderBadReply(f"{maker} returned image data that is not base64", provider=provider) from exc
+    encoded = "".join(data_url.partition(",")[2].split()).translate(_PLAIN).rstrip("=")
+    if not _BASE64.fullmatch(encoded):
+        raise ProviderBadReply(f"{provider} returned image data that is not base64", provider=provider)
+    whole = encoded[:-1] if len(encoded) % 4 == 1 else encoded  # cut off within a byte
+    content = base64.b64decode(whole + "=" * (-len(whole) % 4))
     if not content:
-        raise ProviderBadReply(f"{maker} returned image data without a picture in it", provider=provider)
+        raise ProviderBadReply(f"{provider} returned image data without a picture in it", provider=provider)
     return content
+
+
+_PLAIN = str.maketrans("-_", "+/")
+_BASE64 = re.compile(r"[A-Za-z0-9+/]*")

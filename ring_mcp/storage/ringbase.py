@@ -2,23 +2,20 @@
 
 ring-filebase has no lookup by key and gives every upload a new id. "The same key twice is the same asset" is therefore
 kept by this process, from memory. After a crash between an upload and its ledger row, or an answer that got lost, the
-repeated upload leaves an orphan copy there. The ledger never points to it, and its file name is the storage key.
+repeated upload leaves an orphan copy there. The ledger never points to it, and its file name is the storage key. After
+a yes that cannot be read nothing is uploaded again unasked.
 """
 
 from __future__ import annotations
 
-import html
 import json
 import random
 import re
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
 from weakref import WeakValueDictionary
 
 import anyio
@@ -27,16 +24,15 @@ import httpx2
 from ring_mcp.clock import Clock, SystemClock
 from ring_mcp.domain import MediaFile
 from ring_mcp.errors import Billed, ConfigError, StorageError, StorageRefused
+from ring_mcp.proxies import DIRECT, Proxies, trouble_with
 from ring_mcp.storage.base import OpenUrls, StoredFile, open_spool
 from ring_mcp.storage.keys import key_segments
+from ring_mcp.storage.ringbase_answers import Answer, Excerpts, looks_like_html, row_of, stored_file
 
-MAX_EXCERPT_CHARS = 280
 MAX_WAIT_S = 30.0
 _FIRST_WAIT_S = 0.5
 _MAX_ANSWER_BYTES = 64 * 1024
 _MAX_REMEMBERED = 1024
-_REFUSED = frozenset({400, 401, 403, 413, 415})
-_PASSING = frozenset({408, 425, 429})
 # Reading waits long: the server may copy the file on before it answers.
 _UPLOAD_TIMEOUT = httpx2.Timeout(connect=10.0, write=60.0, read=180.0, pool=60.0)
 _PING_TIMEOUT = httpx2.Timeout(10.0)
@@ -46,8 +42,9 @@ class RingbaseStorage(OpenUrls):
     """Uploads to ``base_url`` (with or without a trailing slash or ``/api/v1``), bearer ``token``.
 
     ``client`` is used and left open when given; otherwise one is made at the first call and closed by ``aclose``.
-    Up to ``max_attempts`` POSTs per put: after a lost connection, 408, 425, 429 or 5xx, with growing pauses.
-    Raises ConfigError when the URL or the token cannot be used at all.
+    Up to ``max_attempts`` POSTs per put: after a lost connection, 408, 425, 429 or 5xx, with growing pauses. A yes in
+    words that cannot be read ends the put at once, with StorageUnclear.
+    Raises ConfigError when the URL, the token or the proxy cannot be used at all.
     """
 
     name = "ringbase"
@@ -60,9 +57,11 @@ class RingbaseStorage(OpenUrls):
         clock: Clock | None = None,
         *,
         max_attempts: int = 4,
+        proxies: Proxies = DIRECT,
     ) -> None:
         token = token.strip()
-        _check_settings(base_url, token)
+        self._proxy = proxies.of(base_url.strip())
+        _check_settings(base_url, token, self._proxy)
         self._upload_url = api_url(base_url, "upload")
         self._health_url = api_url(base_url, "health")
         # Uncompressed, so that a small answer cannot unfold into a large one.
@@ -99,7 +98,7 @@ class RingbaseStorage(OpenUrls):
             answer = await self._answer(request)
         except httpx2.RequestError as exc:
             raise self._no_answer(exc, "health check", billed="no") from exc
-        if 200 <= answer.status < 300 and not _looks_like_html(answer.text):
+        if 200 <= answer.status < 300 and not looks_like_html(answer.text):
             return
         text = f"RingBase health check failed ({answer.status}): {self._excerpts.of(answer.text)}. "
         if answer.status in (401, 403):
@@ -124,8 +123,8 @@ class RingbaseStorage(OpenUrls):
             except OSError as exc:
                 raise StorageError(f"the spool file cannot be read: {exc.strerror or type(exc).__name__}") from exc
             else:
-                if not is_passing(answer.status):
-                    return stored_file(answer, key, media, self._excerpts)
+                if 200 <= answer.status < 300 or not row_of(answer.status).passes:
+                    return stored_file(answer, key, media, self._excerpts, self._upload_url)
                 retry_after = answer.retry_after
                 trouble = StorageError(f"RingBase upload failed ({answer.status}): {self._excerpts.of(answer.text)}")
             if attempt >= self._max_attempts:
@@ -160,45 +159,12 @@ class RingbaseStorage(OpenUrls):
 
     def _http(self) -> httpx2.AsyncClient:
         if self._client is None:
-            self._client = httpx2.AsyncClient()
+            self._client = httpx2.AsyncClient(proxy=self._proxy, trust_env=False)
         return self._client
 
     def _no_answer(self, exc: httpx2.RequestError, what: str, *, billed: Billed = "yes") -> StorageError:
         reason = self._excerpts.of(f"{type(exc).__name__} {exc}")
         return StorageError(f"RingBase {what} failed: no answer from RINGBASE_API_URL ({reason})", billed=billed)
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the server said; ``text`` is the body, cut after 64 kB."""
-
-    status: int
-    text: str
-    retry_after: str | None = None
-
-
-class Excerpts:
-    """Makes short, one-line quotations of foreign text, without the token in any spelling that servers echo."""
-
-    def __init__(self, token: str) -> None:
-        parts = {token, *(part for part in token.split(".") if len(part) >= 8)}
-        spellings = {
-            s for part in parts for s in (part, quote(part, safe=""), html.escape(part), json.dumps(part)[1:-1])
-        }
-        spellings |= {part.replace("/", "\\/") for part in parts}
-        self._secrets = sorted(spellings, key=len, reverse=True)
-
-    def of(self, text: str) -> str:
-        """At most 280 characters. Of a JSON object with a text under ``error`` that text, of HTML a note of it."""
-        value = _json_object(text)
-        if isinstance(value.get("error"), str):
-            text = value["error"]
-        note = "an HTML page: " if _looks_like_html(text) else ""
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        text = re.sub(r"(?i)\bbearer\s+[^\s\"',;<]+", "***", text)
-        line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
-        return note + line[:MAX_EXCERPT_CHARS] if line else "no text"
 
 
 def api_url(base_url: str, path: str) -> str:
@@ -212,56 +178,10 @@ def upload_type(content_type: str) -> str:
     return {"image": "image", "video": "media", "audio": "media"}.get(major, "other")
 
 
-def is_passing(status: int) -> bool:
-    """Whether the same request may well succeed a little later."""
-    return status in _PASSING or status >= 500
-
-
-def pause_s(attempt: int, retry_after: str | None, now: datetime) -> float:
-    """Seconds to wait after the failed attempt number ``attempt`` (from 1): doubling from half a second, a quarter of
-    it by chance, at least what the server asked for, at most 30."""
-    own_s = _FIRST_WAIT_S * 2.0 ** (attempt - 1) * random.uniform(1.0, 1.25)
-    return min(MAX_WAIT_S, max(own_s, _asked_wait_s(retry_after, now)))
-
-
-def stored_file(answer: Answer, key: str, media: MediaFile, excerpts: Excerpts) -> StoredFile:
-    """Read the answer to an upload. Raises StorageRefused or StorageError when it is not a stored file."""
-    failed = f"RingBase upload failed ({answer.status})"
-    if answer.status in _REFUSED:
-        raise StorageRefused(f"{failed}: {excerpts.of(answer.text)}{_HINTS.get(answer.status, '')}")
-    if not 200 <= answer.status < 300:
-        raise StorageError(f"{failed}: {excerpts.of(answer.text)}. Is RINGBASE_API_URL right?")
-    value = _json_object(answer.text)
-    if not value:
-        raise StorageError(f"{failed}: the answer is not a JSON object: {excerpts.of(answer.text)}")
-    if value.get("success") is not True:
-        raise StorageError(f"{failed}: the answer does not say success: {excerpts.of(answer.text)}")
-    url = value.get("url")
-    if not isinstance(url, str) or not re.fullmatch(r"https?://[^\s/]\S*", url) or not url.isprintable():
-        raise StorageError(f"{failed}: the answer has no url: {excerpts.of(answer.text)}")
-    facts = value.get("metadata")
-    size_bytes = facts.get("size") if isinstance(facts, dict) else None
-    if isinstance(size_bytes, int) and size_bytes != media.size_bytes:
-        raise StorageError(f"{failed}: it kept {size_bytes} bytes of {media.size_bytes}")
-    file_id = value.get("fileId")
-    return StoredFile(
-        url=url,
-        key=key,
-        size_bytes=media.size_bytes,
-        content_type=media.content_type,
-        file_id=None if file_id is None else str(file_id),
-    )
-
-
-_HINTS = {
-    401: ". Set RINGBASE_API_TOKEN to a valid token.",
-    403: ". The RINGBASE_API_TOKEN has no right to upload.",
-    413: ". The file is larger than ring-filebase accepts.",
-}
-
-
-def _check_settings(base_url: str, token: str) -> None:
+def _check_settings(base_url: str, token: str, proxy: str | None) -> None:
     problems = []
+    if proxy is not None and (trouble := trouble_with(proxy)) is not None:
+        problems.append(f"HTTPS_PROXY: {trouble}")
     try:
         url = httpx2.URL(base_url.strip())
         reachable = url.scheme in ("http", "https") and url.host and (url.port or 0) < 2**16
@@ -276,6 +196,13 @@ def _check_settings(base_url: str, token: str) -> None:
         raise ConfigError(problems)
 
 
+def pause_s(attempt: int, retry_after: str | None, now: datetime) -> float:
+    """Seconds to wait after the failed attempt number ``attempt`` (from 1): doubling from half a second, a quarter of
+    it by chance, at least what the server asked for, at most 30."""
+    own_s = _FIRST_WAIT_S * 2.0 ** (attempt - 1) * random.uniform(1.0, 1.25)
+    return min(MAX_WAIT_S, max(own_s, _asked_wait_s(retry_after, now)))
+
+
 def _asked_wait_s(retry_after: str | None, now: datetime) -> float:
     """Seconds from a Retry-After header, which holds seconds or a date; 0 when it holds neither."""
     try:
@@ -286,15 +213,3 @@ def _asked_wait_s(retry_after: str | None, now: datetime) -> float:
         return max(0.0, (parsedate_to_datetime(str(retry_after)) - now).total_seconds())
     except (ValueError, TypeError):  # not a date, or one without a time zone
         return 0.0
-
-
-def _json_object(text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def _looks_like_html(text: str) -> bool:
-    return text.lstrip("\ufeff \t\r\n")[:15].lower().startswith(("<!doctype html", "<html"))

@@ -7,30 +7,30 @@ otherwise it is signed on the way out, for whoever asks, and never kept signed.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
-import re
 import threading
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
-from urllib.parse import quote, urlsplit
+from typing import TYPE_CHECKING, BinaryIO
+from urllib.parse import quote
 
 import anyio.to_thread
 
 from ring_mcp.clock import Clock, SystemClock
 from ring_mcp.domain import MediaFile
-from ring_mcp.errors import ConfigError, StorageError, StorageRefused
+from ring_mcp.errors import StorageError, StorageRefused
+from ring_mcp.proxies import DIRECT, Proxies
 from ring_mcp.storage.base import Address, StoredFile, open_spool
 from ring_mcp.storage.keys import key_segments
 from ring_mcp.storage.s3_errors import NO_KEY_FIX, Doing, s3_code, trouble
+from ring_mcp.storage.s3_settings import PART_BYTES, check_settings, open_store
 
 if TYPE_CHECKING:
-    from obstore.store import S3Store
+    pass
 
-INSTALL = "pip install 'ring-mcp[s3]'"
 DEFAULT_REGION = "us-east-1"
-PART_BYTES = 8 * 1024 * 1024
 _PARTS_AT_ONCE = 2
 _PIECE_BYTES = 1024 * 1024
 _ABORT_S = 10.0
@@ -41,9 +41,7 @@ _MAX_METADATA_CHARS = 400
 
 _PING_S = 4.0
 _HEALTH_KEY = "ring-health"
-"""Never written: that the store says so is the answer."""
-
-_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
+"""Never there: that the store says so is half of the answer."""
 
 
 class S3Storage:
@@ -71,10 +69,11 @@ class S3Storage:
         url_expires_s: int = 86400,
         clock: Clock | None = None,
         grace_s: float = 5.0,
+        proxies: Proxies = DIRECT,
     ) -> None:
         region = region or DEFAULT_REGION
         endpoint = (endpoint or f"https://s3.{region}.amazonaws.com").rstrip("/")
-        _check_settings(bucket, prefix, endpoint, access_key_id, secret_access_key, session_token)
+        check_settings(bucket, prefix, endpoint, access_key_id, secret_access_key, session_token, proxies)
         path = f"{bucket}/{prefix}".rstrip("/")
         self._base_url = f"{endpoint}/{path}/"
         self._public_url = f"{public_base_url.rstrip('/')}/" if public_base_url else None
@@ -88,7 +87,9 @@ class S3Storage:
         self._grace_s = grace_s
         self._has_key = access_key_id is not None
         keys = {"access_key_id": access_key_id, "secret_access_key": secret_access_key, "session_token": session_token}
-        self._store = _open(bucket, prefix, endpoint, region, {name: key for name, key in keys.items() if key})
+        given = {name: key for name, key in keys.items() if key}
+        self._store = open_store(bucket, prefix, endpoint, region, given, proxies)
+        self._impatient = open_store(bucket, prefix, endpoint, region, given, proxies, limit_s=_PING_S)
 
     async def put(self, key: str, media: MediaFile, metadata: Mapping[str, str]) -> StoredFile:
         key_segments(key)
@@ -148,12 +149,18 @@ class S3Storage:
         return True
 
     async def ping(self) -> None:
-        """Ask for a file that does not exist: only a store that knows bucket and key says just that."""
+        """Ask for a file that does not exist, which only a store says that knows bucket and key; then begin an upload
+        and give it up, for which the key has to have the right to write."""
         import obstore
 
         try:
             async with asyncio.timeout(_PING_S):
-                await obstore.get_async(self._store, _HEALTH_KEY)
+                try:
+                    await obstore.get_async(self._store, _HEALTH_KEY)
+                except Exception as exc:
+                    if s3_code(exc) != "NoSuchKey":
+                        raise
+                await anyio.to_thread.run_sync(self._begin_upload, abandon_on_cancel=True)
         except TimeoutError as exc:
             # A machine without a key or a role looks for one at length.
             fix = "Is AWS_ENDPOINT_URL_S3 right, and is the store up?" if self._has_key else NO_KEY_FIX
@@ -161,8 +168,14 @@ class S3Storage:
                 f"S3 health check failed ({self._doing}): no answer in time. {fix}", billed="no"
             ) from exc
         except Exception as exc:
-            if s3_code(exc) != "NoSuchKey":
-                raise trouble(exc, self._doing, "health check", billed="no") from exc
+            raise trouble(exc, self._doing, "health check", billed="no") from exc
+
+    def _begin_upload(self) -> None:
+        """Up to the first byte, where it is given up again: nothing is left of it."""
+        import obstore
+
+        with contextlib.suppress(_EnoughError):
+            obstore.put(self._impatient, _HEALTH_KEY, _nothing(), use_multipart=True)
 
     async def aclose(self) -> None:
         pass
@@ -205,6 +218,15 @@ class S3Storage:
         return None
 
 
+class _EnoughError(Exception):
+    """The upload has begun: that was the question."""
+
+
+def _nothing() -> Iterator[bytes]:
+    raise _EnoughError
+    yield b""
+
+
 def _pieces(file: BinaryIO, media: MediaFile, stopped: threading.Event) -> Iterator[bytes]:
     """The file, bit by bit. Raises StorageError at its end if it was another one: then obstore aborts the upload."""
     digest = hashlib.sha256()
@@ -225,67 +247,3 @@ def ascii_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
     in the middle: a value that is too long is left out."""
     encoded = {name: quote(value, safe="!#$&'()*+,/:;=?@[]~") for name, value in metadata.items()}
     return {name: value for name, value in encoded.items() if 0 < len(value) <= _MAX_METADATA_CHARS}
-
-
-def _open(bucket: str, prefix: str, endpoint: str, region: str, keys: Mapping[str, str]) -> S3Store:
-    from obstore.store import S3Store
-
-    config: dict[str, Any] = {
-        **keys,
-        "region": region,
-        # Under this name, because obstore reads the process environment itself and would let that win over "endpoint".
-        "aws_endpoint_url_s3": endpoint,
-        "virtual_hosted_style_request": False,
-    }
-    return S3Store(
-        bucket,
-        prefix=prefix or None,
-        config=config,  # type: ignore[arg-type]
-        # A part of 8 MB in this time is a line of half a megabit.
-        client_options={
-            "allow_http": endpoint.startswith("http://"),
-            "connect_timeout": timedelta(seconds=5),
-            "timeout": timedelta(seconds=120),
-        },
-        # The conductors try again after this, for as long as it takes.
-        retry_config={
-            "max_retries": 3,
-            "retry_timeout": timedelta(seconds=60),
-            "backoff": {"init_backoff": timedelta(milliseconds=200), "max_backoff": timedelta(seconds=5), "base": 2},
-        },
-    )
-
-
-def _check_settings(
-    bucket: str, prefix: str, endpoint: str, key_id: str | None, secret: str | None, token: str | None
-) -> None:
-    problems = []
-    try:
-        import obstore  # noqa: F401
-    except ImportError:
-        problems.append(f"FILE_BACKEND: s3 needs the library obstore, which is not installed. Run: {INSTALL}")
-    if not _BUCKET.fullmatch(bucket):
-        problems.append("RING_S3_BUCKET: must be the name of a bucket: 3 to 63 letters, digits, '.', '_' or '-'")
-    try:
-        if prefix:
-            key_segments(prefix)
-    except StorageRefused:
-        problems.append("RING_S3_PREFIX: must be folders of letters, digits, '.', '_' and '-', such as 'ring/media'")
-    if not _is_plain_url(endpoint):
-        problems.append("AWS_ENDPOINT_URL_S3: must be an http(s) URL without user, password or query")
-    if (key_id is None) != (secret is None):
-        missing = "AWS_ACCESS_KEY_ID" if key_id is None else "AWS_SECRET_ACCESS_KEY"
-        problems.append(f"{missing}: is needed with the other half of the key")
-    elif token is not None and key_id is None:
-        problems.append("AWS_SESSION_TOKEN: is of no use without AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
-    if problems:
-        raise ConfigError(problems)
-
-
-def _is_plain_url(text: str) -> bool:
-    try:
-        url = urlsplit(text)
-        usable = url.scheme in ("http", "https") and bool(url.hostname) and (url.port or 1) > 0
-    except ValueError:  # a port that is none
-        return False
-    return usable and "@" not in url.netloc and not url.query and not url.fragment and text.isprintable()

@@ -23,27 +23,48 @@ _KEY_FIX = "Correct AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_SESSION
 NO_KEY_FIX = "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give this machine a role."
 _RIGHTS_FIX = "Allow this key s3:PutObject, s3:GetObject, s3:AbortMultipartUpload and s3:ListBucket there."
 _REGION_FIX = "Set AWS_REGION to the bucket's own region."
-_REFUSED = {
-    "AccessDenied": _RIGHTS_FIX,
-    "AllAccessDisabled": "The store has closed this bucket: look at its console.",
-    "AuthorizationHeaderMalformed": _REGION_FIX,
-    "EntityTooLarge": "The store takes no file of this size.",
-    "ExpiredToken": "The session token has run out: set a new AWS_SESSION_TOKEN with its key, and restart.",
-    "InvalidAccessKeyId": _KEY_FIX,
-    "InvalidClientTokenId": _KEY_FIX,
-    "InvalidToken": _KEY_FIX,
-    "NoSuchBucket": "Create the bucket, or correct RING_S3_BUCKET (or AWS_REGION, or AWS_ENDPOINT_URL_S3).",
-    "PermanentRedirect": _REGION_FIX,
-    "SignatureDoesNotMatch": _KEY_FIX,
-    "TokenRefreshRequired": _KEY_FIX,
-}
-"""Codes that another try does not change, with what does."""
+_AGAIN = "The upload is tried again."
+_AWS = "AWS, S3 API reference, error responses"
 
-_PASSING = {
-    "RequestTimeTooSkewed": "Set this machine's clock right; the upload is tried again.",
-    "NoSuchUpload": "The upload begins again.",
-}
-"""Codes that pass, with what helps."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """What a store's own words mean. ``passes``: the same upload may well succeed a little later."""
+
+    codes: frozenset[str]
+    passes: bool
+    fix: str
+    source: str
+
+
+def _row(passes: bool, fix: str, *codes: str, source: str = _AWS) -> Row:
+    return Row(codes=frozenset(codes), passes=passes, fix=fix, source=source)
+
+
+OUTCOMES = (
+    _row(False, _RIGHTS_FIX, "AccessDenied"),
+    _row(False, "The store has closed this bucket: look at its console.", "AllAccessDisabled"),
+    _row(False, _REGION_FIX, "AuthorizationHeaderMalformed", "PermanentRedirect"),
+    _row(False, "The store takes no file of this size.", "EntityTooLarge"),
+    _row(False, _KEY_FIX, "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "TokenRefreshRequired"),
+    _row(False, _KEY_FIX, "InvalidClientTokenId", source="AWS, STS API reference, common errors"),
+    _row(
+        False,
+        "Create the bucket, or correct RING_S3_BUCKET (or AWS_REGION, or AWS_ENDPOINT_URL_S3).",
+        "NoSuchBucket",
+    ),
+    _row(
+        True,
+        "A role renews its token by itself; a token of your own has to be set anew, with its key: AWS_SESSION_TOKEN.",
+        "ExpiredToken",
+    ),
+    _row(True, "Set this machine's clock right; the upload is tried again.", "RequestTimeTooSkewed"),
+    _row(True, "The upload begins again.", "NoSuchUpload", "InvalidPart", "InvalidPartOrder"),
+    _row(True, _AGAIN, "RequestTimeout", "OperationAborted", "ConditionalRequestConflict"),
+    _row(True, _AGAIN, "IncompleteBody", "BadDigest", "XAmzContentSHA256Mismatch"),
+    _row(True, "", "SlowDown", "InternalError", "ServiceUnavailable", "Throttling", "RequestThrottled"),
+)
+"""A code that is in no row passes with a status of 408, 425, 429 or 5xx, and does not with any other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +114,9 @@ def _judged(text: str, doing: Doing) -> tuple[type[StorageError], str, str]:
         return StorageError, f"{status} without a reason", fix
     code = found_code[1]
     said = code + _message(text, doing)
-    if code in _REFUSED:
-        return StorageRefused, said, _REFUSED[code]
-    passes = code in _PASSING or status >= 500 or status in (408, 425, 429)
-    return StorageError if passes else StorageRefused, said, _PASSING.get(code, "")
+    row = next((row for row in OUTCOMES if code in row.codes), None)
+    passes = row.passes if row is not None else status >= 500 or status in (408, 425, 429)
+    return StorageError if passes else StorageRefused, said, "" if row is None else row.fix
 
 
 def _message(text: str, doing: Doing) -> str:

@@ -14,11 +14,12 @@ from ring_mcp.plans.rules import counted
 from ring_mcp.presets import Presets, takers
 from ring_mcp.tools.job_answers import Previews, answer, report
 from ring_mcp.tools.paid import DryRun, IdempotencyKey, Wait, paid
+from ring_mcp.tools.provider_notes import image_provider_notes, joined, picture_usd
 from ring_mcp.tools.tool import Answer, Arguments, Caller, Notes, Tool
 
 DESCRIPTION = """\
 Makes one or more images from a text prompt on the operator's own provider key, stores them, and returns permanent \
-URLs. It costs money (about $0.03 to $0.13 per image; dryRun: true tells the price without spending).
+URLs. It costs money ({usd} per image; dryRun: true tells the price without spending).
 
 The result's text starts with the URL of the first image; data.images has every image with size, type and record id. \
 If it takes longer than waitSeconds, the answer has state and jobId instead: call ring-job-get with that jobId, and do \
@@ -30,32 +31,18 @@ Example: {"prompt": "a lighthouse at dusk, oil painting", "aspectRatio": "16:9",
 
 class ImageCreateArguments(Arguments):
     prompt: Text = Field(description="What to draw, in plain language. Required.")
-    provider: Text | None = Field(
-        None, description="Who makes it: xai or google. Default: the operator's choice (xai).", examples=["xai"]
-    )
-    model: Text | None = Field(
-        None,
-        description="The provider's model id. Default: grok-imagine-image-2.0 (xAI), gemini-nano-banana-2.1 (Google).",
-        examples=["grok-imagine-image-2.0"],
-    )
-    aspect_ratio: Text | None = Field(
-        None,
-        description="Width to height, like 1:1 (default), 16:9, 9:16, 4:3, 3:4, 3:2, 2:3; 2:1 (share images) on xAI.",
-        examples=["16:9"],
-    )
+    provider: Text | None = Field(None, description="Who makes it:")
+    model: Text | None = Field(None, description="The provider's model id.")
+    aspect_ratio: Text | None = Field(None, description="Width to height:", examples=["16:9"])
     resolution: Text | None = Field(
-        None,
-        description="Size tier: 1k (about 1 megapixel) or 2k (about 4). Default: 2k on xAI, 1k on Google.",
-        examples=["1k", "2k"],
+        None, description="Size tier: 1k (about 1 megapixel) or 2k (about 4).", examples=["1k", "2k"]
     )
-    n: Annotated[Whole | None, Field(description="How many images: 1 to 10 on xAI, 1 to 4 on Google. Default: 1.")] = (
-        None
-    )
+    n: Annotated[Whole | None, Field(description="How many images; one if it is left out.")] = None
     purpose: Text | None = Field(
         None, description="What it is for, one word; becomes a folder of the storage path.", examples=["og"]
     )
     ref_code: ShortText | None = Field(None, description="Your own tracking id, kept in the audit row.")
-    seed: Whole | None = Field(None, description="Reproducibility hint for Google. xAI has none: there it is not used.")
+    seed: Whole | None = Field(None, description="Reproducibility hint, where the provider has one.")
     quality: Text | None = Field(None, description="How carefully it is drawn, at its own price.", examples=["medium"])
     reference_images: list[Text] | None = Field(
         None,
@@ -99,6 +86,11 @@ def image_notes(presets: Presets) -> Notes:
     }
 
 
+def image_descriptions(presets: Presets) -> Notes:
+    """Everything that the registry adds to the descriptions of the arguments."""
+    return joined(image_provider_notes(presets), image_notes(presets))
+
+
 def image_create_tool(
     images: ImageConductor, previews: Previews, inline_wait_s: float, presets: Presets
 ) -> Tool[ImageCreateArguments]:
@@ -116,10 +108,10 @@ def image_create_tool(
     return Tool(
         name="ring-image-create",
         title="Create images",
-        description=DESCRIPTION,
+        description=DESCRIPTION.replace("{usd}", picture_usd(presets)),
         arguments=ImageCreateArguments,
         output=GenerateImageResult,
         annotations=paid("Create images"),
         handler=handle,
-        notes=image_notes(presets),
+        notes=image_descriptions(presets),
     )

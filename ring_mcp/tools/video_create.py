@@ -12,15 +12,21 @@ from ring_mcp.domain import VideoRequest
 from ring_mcp.domain.fields import ShortText, Text, Whole
 from ring_mcp.domain.thumbnails import ThumbnailFields
 from ring_mcp.plans.rules import listed
-from ring_mcp.plans.video import DEFAULT_PROVIDER
 from ring_mcp.presets import Presets, takers
 from ring_mcp.tools.job_answers import Previews, answer, report
 from ring_mcp.tools.paid import DryRun, IdempotencyKey, Wait, paid
+from ring_mcp.tools.provider_notes import (
+    clip_seconds,
+    joined,
+    other_providers_of_clips,
+    second_usd,
+    video_provider_notes,
+)
 from ring_mcp.tools.tool import Answer, Arguments, Caller, Notes, Tool
 
 DESCRIPTION = """\
-Makes a video clip of 1 to 15 seconds from a prompt, optionally from a first frame, on the operator's own provider \
-key, stores it, and returns a permanent URL. It costs money ($0.02 to $0.14 a second; dryRun: true tells the price \
+Makes a video clip of {seconds} seconds from a prompt, optionally from a first frame, on the operator's own provider \
+key, stores it, and returns a permanent URL. It costs money ({usd} a second; dryRun: true tells the price \
 without spending).
 
 A clip usually takes one to five minutes, longer than this call waits: the answer then has state and jobId. Call \
@@ -30,8 +36,7 @@ call while one is under way attaches to it and pays nothing.
 qualityMode: draft (480p from text, the default), draft_i2v (480p from an image), production (720p from text), \
 production_i2v (720p from an image). draft with imageUrl or firstFramePrompt becomes draft_i2v by itself. \
 remaster: true makes the clip again at 720p; with sourceVideoUrl it edits that clip (8.7 seconds at most). extend \
-makes the clip of sourceVideoUrl longer. provider google: 3 to 10 seconds, 16:9 or 9:16, 360p for the drafts, no edit \
-of a clip.
+makes the clip of sourceVideoUrl longer. {others}
 
 Example: {"prompt": "ACTION: the boat turns into the wind. CAMERA: slow dolly in.", "duration": 6}"""
 
@@ -40,13 +45,11 @@ QualityModeName = Literal["draft", "draft_i2v", "production", "production_i2v"]
 
 class VideoCreateArguments(Arguments):
     prompt: Text = Field(description="Motion, camera, ACTION and DIALOGUE blocks; sent unchanged. Required.")
-    provider: Text | None = Field(None, description="Who makes it: xai (default) or google.", examples=["xai"])
+    provider: Text | None = Field(None, description="Who makes it:")
     quality_mode: QualityModeName | None = Field(None, description="Default: draft.")
-    duration: Whole | None = Field(None, description="Whole seconds, 1 to 15; 3 to 10 on Google. Default: 6.")
-    aspect_ratio: Text | None = Field(
-        None, description="16:9 (default), 9:16, 1:1, 4:3, 3:4, 3:2 or 2:3; on Google the first two.", examples=["16:9"]
-    )
-    resolution: Text | None = Field(None, description="480p (360p on Google) or 720p in place of the mode's own.")
+    duration: Whole | None = Field(None, description="Whole seconds:")
+    aspect_ratio: Text | None = Field(None, description="Width to height:", examples=["16:9"])
+    resolution: Text | None = Field(None, description="In place of the mode's own:")
     model: Text | None = Field(None, description="The provider's model id in place of the mode's own.")
     image_url: Text | None = Field(
         None, description="First frame: an http(s) URL, or a file URL that ring-image-create returned (up to 10 MiB)."
@@ -54,11 +57,9 @@ class VideoCreateArguments(Arguments):
     first_frame_prompt: Text | None = Field(
         None, description="Make the first frame from this prompt first (a paid image). Not used if imageUrl is given."
     )
-    image_provider: Text | None = Field(None, description="Who makes the first frame: xai or google. Default: xai.")
+    image_provider: Text | None = Field(None, description="Who makes the first frame:")
     image_model: Text | None = Field(None, description="The first frame's model.")
-    image_resolution: Text | None = Field(
-        None, description="The first frame's size: 1k or 2k. Default: 2k on xAI, 1k on Google."
-    )
+    image_resolution: Text | None = Field(None, description="The first frame's size: 1k or 2k.")
     reference_images: list[Text] | None = Field(
         None,
         description="Images of people, things or a style to appear in the clip, in place of a first frame: http(s) "
@@ -128,7 +129,7 @@ class VideoCreateArguments(Arguments):
 def video_notes(presets: Presets) -> Notes:
     """What the models of the registry take beyond Ring's own arguments."""
     models = presets.video_models
-    large = takers(models, lambda m: m.provider == DEFAULT_PROVIDER and "1080p" in m.resolutions)
+    large = takers(models, lambda m: m.provider == presets.video_providers[0] and "1080p" in m.resolutions)
     ending = takers(models, lambda m: m.last_frame)
     referring = [
         f"{models[name].max_reference_images} with {name} (up to {models[name].max_reference_duration_s} seconds, "
@@ -148,6 +149,23 @@ def video_notes(presets: Presets) -> Notes:
     }
 
 
+def video_descriptions(presets: Presets) -> Notes:
+    """Everything that the registry adds to the descriptions of the arguments."""
+    return joined(video_provider_notes(presets), video_notes(presets))
+
+
+def _description(presets: Presets) -> str:
+    facts = {
+        "{seconds}": clip_seconds(presets),
+        "{usd}": second_usd(presets),
+        "{others}": other_providers_of_clips(presets),
+    }
+    text = DESCRIPTION
+    for slot, fact in facts.items():
+        text = text.replace(slot, fact)
+    return text
+
+
 def video_create_tool(
     videos: VideoConductor, previews: Previews, inline_wait_s: float, presets: Presets
 ) -> Tool[VideoCreateArguments]:
@@ -165,10 +183,10 @@ def video_create_tool(
     return Tool(
         name="ring-video-create",
         title="Create a video clip",
-        description=DESCRIPTION,
+        description=_description(presets),
         arguments=VideoCreateArguments,
         output=GenerateVideoResult,
         annotations=paid("Create a video clip"),
         handler=handle,
-        notes=video_notes(presets),
+        notes=video_descriptions(presets),
     )

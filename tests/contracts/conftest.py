@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from ring_mcp.ledger.base import Ledger
 from tests.fake_clock import FakeClock
-from tests.ledger_databases import LedgerDatabase
+from tests.ledger_databases import Kind, LedgerDatabase
 from tests.postgres_server import fresh_database, server_url
 
 
@@ -26,11 +26,21 @@ def postgres_database(postgres_url: str) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture
+def database_of(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Kind], LedgerDatabase]:
+    """A database of that kind, for this test alone."""
+
+    def make(kind: Kind) -> LedgerDatabase:
+        if kind == "sqlite":
+            return LedgerDatabase("sqlite", str(tmp_path / "state" / "ledger.db"))
+        return LedgerDatabase("postgres", request.getfixturevalue("postgres_database"))
+
+    return make
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> LedgerDatabase:
-    if request.param == "sqlite":
-        return LedgerDatabase("sqlite", str(tmp_path / "state" / "ledger.db"))
-    return LedgerDatabase("postgres", request.getfixturevalue("postgres_database"))
+def database(request: pytest.FixtureRequest, database_of: Callable[[Kind], LedgerDatabase]) -> LedgerDatabase:
+    return database_of(request.param)
 
 
 @pytest.fixture

@@ -24,22 +24,33 @@ from ring_mcp.errors import (
     GenerationFailed,
     InvalidRequest,
     JobExpired,
+    MediaGone,
+    MediaTooLarge,
     OutcomeUnknown,
+    PrivateAddress,
     ProviderAuthError,
     ProviderBadReply,
     ProviderError,
     ProviderRejected,
     ProviderUnavailable,
+    QuotaExhausted,
     RateLimited,
 )
 from ring_mcp.media.identify import hash_file, identify
 from ring_mcp.plans.image import ImageSettings, plan_image
 from ring_mcp.providers.base import Accepted, Finished, Inputs, MediaProvider, Running
-from ring_mcp.providers.google.images import GoogleImages
-from ring_mcp.providers.xai.images import XaiImages
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.sandbox.state.fault_kinds import FAULT_KINDS
-from tests.contracts.provider_services import KEYS, OLD_SPELLING, PRESETS, TODAY, WRONG_KEY, InstantClock, connected
+from tests.contracts.provider_services import (
+    KEYS,
+    MAKERS,
+    OLD_SPELLING,
+    PRESETS,
+    TODAY,
+    WRONG_KEY,
+    InstantClock,
+    opened_maker,
+)
 from tests.fake_clock import let_pass
 
 LIMIT_S = 60.0
@@ -104,9 +115,11 @@ class Service:
 
     def is_price_of(self, plan: ImagePlan, billed_usd: Decimal) -> bool:
         """Whether a plan has quoted this. Google counts tokens: of the prompt as many as there can be are quoted, of
-        thoughts none."""
+        thoughts none. Otherwise it never bills more."""
         if self.name == "google":
-            return abs(billed_usd - plan.list_usd) <= plan.n * Decimal("0.002")
+            thoughts_usd = plan.n * Decimal("0.002") * self.sandbox.state.settings.google_thoughts
+            prompt_usd = sum((line.total_usd for line in plan.prices[1:]), Decimal(0))
+            return plan.list_usd - prompt_usd <= billed_usd <= plan.list_usd + thoughts_usd
         return billed_usd == plan.list_usd
 
     def spell(self, style: str) -> None:
@@ -134,10 +147,7 @@ class Service:
 @asynccontextmanager
 async def opened(name: str, sandbox: SandboxServer, spool: Path, key: str) -> AsyncIterator[Service]:
     clock = InstantClock()
-    async with connected(name, sandbox, clock, key) as http:
-        provider: MediaProvider = XaiImages(http, has_key=bool(key), clock=clock)
-        if name == "google":
-            provider = GoogleImages(http, has_key=bool(key), token_prices=PRESETS.token_prices(), clock=clock)
+    async with opened_maker("image", name, sandbox, clock, key) as provider:
         yield Service(name, provider, sandbox, clock, spool)
 
 
@@ -145,7 +155,7 @@ WITH_HANDLE = pytest.mark.parametrize("kind", ["xai"])
 """For what only a provider promises that gives a handle, or an address: Google's pictures come inside its answer."""
 
 
-@pytest.fixture(params=KEYS)
+@pytest.fixture(params=MAKERS["image"])
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -332,13 +342,16 @@ class Refusal:
         return " ".join([self.fault, *(f"{name}={value}" for name, value in self.options)])
 
 
+UNCLEAR = (301, 400, 401, 403, 404, 408, 409, 422, 499, 500, 502, 503, 504)
+"""Statuses that prove nothing without words of the provider itself."""
+
 EVERYWHERE = [
-    Refusal("rate_limited", RateLimited, "no", posts=4),
+    Refusal("rate_limited", RateLimited, "no", posts=4, options=(("retry_after", 3),)),
     Refusal("credits_exhausted", CreditsExhausted, "no"),
-    Refusal("bare_422", ProviderRejected, "no"),
-    Refusal("status", ProviderUnavailable, "unknown"),
-    Refusal("html_502", ProviderUnavailable, "unknown"),
-    Refusal("truncated_json", ProviderBadReply, "unknown"),
+    Refusal("credits_exhausted", CreditsExhausted, "no", options=(("status", 402),)),
+    *(Refusal("status", OutcomeUnknown, "unknown", options=(("status", status),)) for status in UNCLEAR),
+    *(Refusal("html_502", OutcomeUnknown, "unknown", options=(("status", status),)) for status in UNCLEAR),
+    Refusal("truncated_json", OutcomeUnknown, "unknown"),
     Refusal("drop_before_accept", OutcomeUnknown, "unknown"),
     Refusal("drop_after_accept", OutcomeUnknown, "unknown"),
 ]
@@ -347,8 +360,9 @@ BLOCKS = ["IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_OTHER", "IMAGE_RECI
 REFUSALS = {
     "xai": [
         *EVERYWHERE,
+        Refusal("bare_422", ProviderRejected, "no"),
         Refusal("moderated", ContentRefused, "yes"),
-        Refusal("no_request_id", GenerationFailed, "unknown"),
+        Refusal("no_request_id", OutcomeUnknown, "unknown"),
     ],
     "google": [
         *EVERYWHERE,
@@ -359,12 +373,17 @@ REFUSALS = {
         Refusal("google_blocked", GenerationFailed, "yes", options=(("reason", "A_WORD_OF_THE_FUTURE"),)),
         *(
             Refusal("google_error", is_a, "no", options=(("status", status),))
-            for status, is_a in ((400, ProviderRejected), (403, ProviderAuthError), (404, ProviderRejected))
+            for status, is_a in (
+                (400, ProviderRejected),
+                (403, ProviderAuthError),
+                (404, ProviderRejected),
+                (500, ProviderUnavailable),
+                (503, ProviderUnavailable),
+                (504, ProviderUnavailable),
+            )
         ),
-        *(
-            Refusal("google_error", ProviderUnavailable, "unknown", options=(("status", status),))
-            for status in (500, 503, 504)
-        ),
+        Refusal("rate_limited", QuotaExhausted, "no", options=(("per_day", True),)),
+        Refusal("bare_422", OutcomeUnknown, "unknown"),
     ],
 }
 
@@ -388,14 +407,32 @@ async def test_a_refused_paid_request_is_told_apart_never_paid_twice(
         assert error.billed_usd == service.billed_usd
 
 
-@pytest.mark.parametrize("retry_after", [None, 3, "date"])
-async def test_a_rate_limit_is_waited_out_and_paid_once(service: Service, retry_after: Any) -> None:
-    service.arm("rate_limited", times=2, retry_after=retry_after)
+@pytest.mark.parametrize(("retry_after", "times"), [(None, 1), (3, 2), ("date", 1)])
+async def test_a_rate_limit_is_waited_out_and_paid_once(service: Service, retry_after: Any, times: int) -> None:
+    service.arm("rate_limited", times=times, retry_after=retry_after)
     await service.submit()
-    assert (service.posts, service.accepted) == (3, 1)
-    assert len(service.clock.slept_s) == 2
+    assert (service.posts, service.accepted) == (times + 1, 1)
+    assert len(service.clock.slept_s) == times
     if retry_after == 3:
         assert service.clock.slept_s == [3.0, 3.0]
+
+
+@pytest.mark.parametrize("kind", ["google"])
+async def test_of_four_pictures_a_quota_of_the_day_costs_one_request_each(service: Service) -> None:
+    service.arm("rate_limited", times=-1, per_day=True)
+    error = await service.failure(service.submit(service.plan(n=4)))
+    assert type(error) is QuotaExhausted
+    assert (error.billed, error.retryable) == ("no", False)
+    assert (service.posts, service.accepted) == (4, 0)
+
+
+@pytest.mark.parametrize("kind", ["google"])
+async def test_an_overloaded_picture_leaves_the_bill_of_the_others(service: Service) -> None:
+    service.arm("google_error", status=503)
+    result = await service.submit(service.plan(n=4))
+    assert isinstance(result, Finished)
+    assert sum(output.lost_because is None for output in result.outputs) == 3
+    assert result.billed_usd == service.billed_usd > 0
 
 
 async def test_a_request_past_its_deadline_is_unknown_and_sent_once(service: Service) -> None:
@@ -420,8 +457,9 @@ async def test_a_service_that_is_not_there_costs_nothing(kind: str, tmp_path: Pa
     assert error.billed == "no"
 
 
-PASSING = ["poll_400", "poll_500", "poll_drop", "poll_empty_202", "poll_unknown_status", "html_502", "rate_limited",
-           "truncated_json", "drop_before_accept", "credits_exhausted"]  # fmt: skip
+PASSING = ["no_data", "empty_data", "empty_item", "poll_400", "poll_500", "poll_drop", "poll_empty_202",
+           "poll_unknown_status", "html_502", "rate_limited", "truncated_json", "drop_before_accept",
+           "credits_exhausted"]  # fmt: skip
 
 
 @WITH_HANDLE
@@ -453,9 +491,6 @@ ENDINGS: dict[str, tuple[str, dict[str, Any], type[ProviderError]]] = {
     "moderation as an error": ("poll_moderated_400", {}, ContentRefused),
     "expired": ("poll_expired", {}, JobExpired),
     "not known": ("poll_404", {"times": -1}, JobExpired),
-    "no data": ("no_data", {"times": -1}, GenerationFailed),
-    "empty data": ("empty_data", {"times": -1}, GenerationFailed),
-    "an item without a picture": ("empty_item", {"times": -1}, GenerationFailed),
 }
 
 
@@ -484,13 +519,25 @@ async def test_a_job_that_nobody_knows_has_expired_whatever_its_handle(service: 
 
 
 @WITH_HANDLE
+@pytest.mark.parametrize("status", [404, 410])
+@pytest.mark.parametrize("fault", ["html_502", "status"])
+async def test_a_page_of_a_proxy_ends_no_job(service: Service, fault: str, status: int) -> None:
+    plan = service.plan()
+    handle = await service.handle(plan)
+    service.arm(fault, method="GET", status=status)
+    error = await service.failure(service.provider.check(plan, handle))
+    assert type(error) is ProviderUnavailable
+    assert isinstance(await service.provider.check(plan, handle), Finished)
+
+
+@WITH_HANDLE
 @pytest.mark.parametrize("status", [403, 404, 410])
 async def test_a_picture_whose_address_has_expired_is_gone(service: Service, status: int, tmp_path: Path) -> None:
     service.sandbox.state.configure(url_ttl_s=60.0, expired_status=status)
     result = await service.result()
     service.sandbox.state.skip(61.0)
     error = await service.failure(service.provider.download(result.outputs[0], tmp_path / "part"))
-    assert type(error) is JobExpired
+    assert type(error) is MediaGone
     assert error.billed == "yes"
 
 
@@ -507,11 +554,11 @@ LOSSES = [
     Loss("media_status", ProviderUnavailable),
     Loss("media_drop", ProviderUnavailable),
     Loss("media_truncated", ProviderUnavailable),
-    Loss("media_huge", ProviderBadReply),
-    Loss("media_huge", ProviderBadReply, (("declared", False),)),
-    Loss("media_redirect", ProviderBadReply),
-    Loss("media_redirect", ProviderBadReply, (("location", "http://localhost:1/"),)),
-    Loss("media_redirect", ProviderBadReply, (("location", "http://[::1]:1/"),)),
+    Loss("media_huge", MediaTooLarge),
+    Loss("media_huge", MediaTooLarge, (("declared", False),)),
+    Loss("media_redirect", PrivateAddress),
+    Loss("media_redirect", PrivateAddress, (("location", "http://localhost:1/"),)),
+    Loss("media_redirect", PrivateAddress, (("location", "http://[::1]:1/"),)),
     Loss("media_redirect", ProviderBadReply, (("location", "file:///etc/passwd"),)),
 ]
 

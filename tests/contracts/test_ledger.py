@@ -21,6 +21,7 @@ from tests.fake_clock import START, FakeClock
 from tests.ledger_databases import DATABASE_ERRORS, LedgerDatabase
 from tests.ledger_process import other_process
 from tests.ledger_samples import (
+    HOLDER,
     NO_CAPS,
     PATHS,
     PRICE_USD,
@@ -87,6 +88,9 @@ plannings = st.fixed_dictionaries(
         "actor_id": texts,
         "plan": plans,
         "sandbox": st.booleans(),
+        "endpoint": st.none() | texts,
+        "account_id": st.none() | texts,
+        "key_fingerprint": st.none() | texts,
         "due_at": st.none() | times,
         "reserved_usd": amounts,
         "created_at": times,
@@ -97,7 +101,6 @@ happenings = st.fixed_dictionaries(
     {
         "served_model": st.none() | texts,
         "progress": st.integers(0, 100),
-        "attempts": st.integers(0, 1000),
         "due_at": st.none() | times,
         "warnings": st.lists(texts, max_size=3).map(tuple),
         "outputs": st.lists(outputs, min_size=1, max_size=3).map(tuple),
@@ -141,8 +144,8 @@ async def test_the_one_who_opens_a_job_owns_it(ledger: Ledger, second_ledger: Le
     answer = await ledger.open(planned(owner=None), NO_CAPS)
     assert not answer.joined
     assert answer.job.owner == ledger.owner != second_ledger.owner
-    assert await second_ledger.heartbeat([answer.job.id]) == set()
-    assert await ledger.heartbeat([answer.job.id]) == {answer.job.id}
+    assert await second_ledger.heartbeat(HOLDER) == set()
+    assert await ledger.heartbeat(HOLDER) == {answer.job.id}
 
 
 async def test_an_unknown_id_has_no_job(ledger: Ledger) -> None:
@@ -536,8 +539,8 @@ async def test_a_job_that_has_ended_is_never_written_again(
         await ledger.save(ended, replace(ended, warnings=("rewritten",)), [record])
     with pytest.raises(JobMoved):
         await ledger.save(job, carried(job, JobState.DONE), [record])
-    assert await second_ledger.claim(10, parked=True) == []
-    assert await second_ledger.claim_one(job.id) is None
+    assert await second_ledger.claim(HOLDER, 10, parked=True) == []
+    assert await second_ledger.claim_one(HOLDER, job.id) is None
     assert await ledger.get(job.id) == ended
     assert await ledger.records("generated_images", [record.id]) == []
 
@@ -547,57 +550,57 @@ async def test_a_job_that_has_ended_is_never_written_again(
 
 async def test_jobs_of_a_living_process_are_left_alone(ledger: Ledger, second_ledger: Ledger) -> None:
     job = await opened(ledger, JobState.RENDERING)
-    assert await second_ledger.claim(10, parked=True) == []
-    assert await second_ledger.claim_one(job.id) is None
-    assert await ledger.heartbeat([job.id]) == {job.id}
+    assert await second_ledger.claim(HOLDER, 10, parked=True) == []
+    assert await second_ledger.claim_one(HOLDER, job.id) is None
+    assert await ledger.heartbeat(HOLDER) == {job.id}
 
 
 async def test_jobs_of_a_process_that_has_ended_are_taken_over(ledger: Ledger, database: LedgerDatabase) -> None:
     async with database.started() as ending:
         left = {state: await opened(ending, state) for state in JobState}
-        assert await ledger.claim(10, parked=True) == []
-    claimed = await ledger.claim(10)
+        assert await ledger.claim(HOLDER, 10, parked=True) == []
+    claimed = await ledger.claim(HOLDER, 10)
     assert {job.state for job in claimed} == DRIVEN
     for job in claimed:
         before = left[job.state]
         assert job == replace(before, owner=job.owner, version=before.version + 1, updated_at=job.updated_at)
         with pytest.raises(JobMoved):
             await ledger.save(before, carried(before, JobState.FAILED))
-    assert await ledger.heartbeat([job.id for job in left.values()]) == {job.id for job in claimed}
-    assert await ledger.claim(10) == []
+    assert await ledger.heartbeat(HOLDER) == {job.id for job in claimed}
+    assert await ledger.claim(HOLDER, 10) == []
 
 
 async def test_only_due_jobs_are_claimed_unless_parked_ones_are_asked_for(ledger: Ledger, clock: FakeClock) -> None:
     due = await left_behind(ledger, JobState.RENDERING, due_at=clock.now())
     later = await left_behind(ledger, JobState.RENDERING, due_at=clock.now() + timedelta(seconds=1))
     parked = await left_behind(ledger, JobState.STORING, due_at=None)
-    assert [job.id for job in await ledger.claim(10)] == [due.id]
+    assert [job.id for job in await ledger.claim(HOLDER, 10)] == [due.id]
     clock.advance(1)
-    assert [job.id for job in await ledger.claim(10)] == [later.id]
-    assert [job.id for job in await ledger.claim(10, parked=True)] == [parked.id]
+    assert [job.id for job in await ledger.claim(HOLDER, 10)] == [later.id]
+    assert [job.id for job in await ledger.claim(HOLDER, 10, parked=True)] == [parked.id]
 
 
 async def test_a_job_put_back_can_be_claimed_by_the_same(ledger: Ledger) -> None:
     job = await left_behind(ledger)
-    assert await ledger.heartbeat([job.id]) == set()
-    assert [claimed.id for claimed in await ledger.claim(10)] == [job.id]
+    assert await ledger.heartbeat(HOLDER) == set()
+    assert [claimed.id for claimed in await ledger.claim(HOLDER, 10)] == [job.id]
 
 
 async def test_no_more_jobs_are_claimed_than_asked_for_and_the_oldest_first(ledger: Ledger) -> None:
     jobs = [await left_behind(ledger, created_at=START - timedelta(minutes=i)) for i in range(5)]
-    assert {job.id for job in await ledger.claim(2)} == {jobs[4].id, jobs[3].id}
-    assert {job.id for job in await ledger.claim(9)} == {jobs[2].id, jobs[1].id, jobs[0].id}
+    assert {job.id for job in await ledger.claim(HOLDER, 2)} == {jobs[4].id, jobs[3].id}
+    assert {job.id for job in await ledger.claim(HOLDER, 9)} == {jobs[2].id, jobs[1].id, jobs[0].id}
 
 
 async def test_one_job_is_claimed_by_its_id_also_when_it_is_parked(ledger: Ledger, second_ledger: Ledger) -> None:
     wanted = await left_behind(ledger, JobState.STORING, due_at=None)
-    other = await left_behind(ledger)
-    claimed = await second_ledger.claim_one(wanted.id)
+    await left_behind(ledger)
+    claimed = await second_ledger.claim_one(HOLDER, wanted.id)
     assert claimed is not None
     assert claimed.id == wanted.id
-    assert await second_ledger.heartbeat([wanted.id, other.id]) == {wanted.id}
-    assert await ledger.claim_one(wanted.id) is None
-    assert await ledger.claim_one("no-such-job") is None
+    assert await second_ledger.heartbeat(HOLDER) == {wanted.id}
+    assert await ledger.claim_one(HOLDER, wanted.id) is None
+    assert await ledger.claim_one(HOLDER, "no-such-job") is None
 
 
 @pytest.mark.parametrize("state", SETTLED)
@@ -606,19 +609,19 @@ async def test_a_job_for_which_nothing_is_left_to_do_cannot_be_claimed(
 ) -> None:
     async with database.started() as ending:
         job = await opened(ending, state)
-    assert await ledger.claim(10, parked=True) == []
-    assert await ledger.claim_one(job.id) is None
+    assert await ledger.claim(HOLDER, 10, parked=True) == []
+    assert await ledger.claim_one(HOLDER, job.id) is None
     assert await ledger.get(job.id) == job
 
 
 async def test_two_who_claim_at_once_never_both_get_a_job(ledger: Ledger, second_ledger: Ledger) -> None:
     jobs = {(await left_behind(ledger)).id for _ in range(30)}
     both = (ledger, second_ledger)
-    taken = await asyncio.gather(*(both[i % 2].claim(4) for i in range(20)))
+    taken = await asyncio.gather(*(both[i % 2].claim(HOLDER, 4) for i in range(20)))
     ids = [job.id for claimed in taken for job in claimed]
     assert sorted(ids) == sorted(jobs)
     one = await left_behind(ledger)
-    answers = await asyncio.gather(*(both[i % 2].claim_one(one.id) for i in range(10)))
+    answers = await asyncio.gather(*(both[i % 2].claim_one(HOLDER, one.id) for i in range(10)))
     assert len([job for job in answers if job is not None]) == 1
 
 
@@ -743,7 +746,6 @@ IMPOSSIBLE: dict[str, list[tuple[JobState, dict[str, Any]]]] = {
     "kind": [(S.PLANNED, {"kind": "audio"})],
     "version": [(S.PLANNED, {"version": 0})],
     "progress": [(S.RENDERING, {"progress": -1}), (S.RENDERING, {"progress": 101})],
-    "attempts": [(S.PLANNED, {"attempts": -1})],
     "reserved_usd_ticks": [(S.PLANNED, {"reserved_usd": Decimal(-1)})],
     "billed_usd_ticks": [(S.DONE, {"billed_usd": Decimal(-1)})],
     "settled_usd_ticks": [(S.DONE, {"settled_usd": Decimal(-1)})],
@@ -775,7 +777,7 @@ async def test_the_tables_refuse_columns_that_make_no_job(ledger: Ledger, databa
         "assets",
         "warnings",
     ]
-    needed += ["progress", "attempts", "reserved_usd_ticks", "created_at", "updated_at"]
+    needed += ["progress", "reserved_usd_ticks", "created_at", "updated_at"]
     for column, value in [*wrong.items(), *((name, None) for name in needed)]:
         with pytest.raises(DATABASE_ERRORS):
             database.insert("media_jobs", possible | {column: value})

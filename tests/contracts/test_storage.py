@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from ring_mcp.errors import StorageError, StorageRefused
+from ring_mcp.errors import StorageError, StorageRefused, StorageUnclear
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.storage.keys import key_segments
 from tests.contracts.storage_backends import (
@@ -251,6 +251,15 @@ async def test_whatever_breaks_is_a_storage_error_without_the_secret(
     for secret in (RINGBASE_TOKEN, "a-token-that-is-wrong", "Bearer", KEY_ID, SECRET):
         assert secret not in f"{error} {error!r} {error.next_action}"
     await storage.aclose()
+
+
+async def test_a_yes_that_cannot_be_read_leaves_one_copy_and_no_other(sandbox: SandboxServer, tmp_path: Path) -> None:
+    with ringbase_backend(sandbox) as backend:
+        sandbox.state.faults.add("ringbase_no_url", times=-1)
+        with pytest.raises(StorageUnclear):
+            await backend.storage.put(KEY, media_file(tmp_path / "spool", DATA), {})
+        assert [kept.data for kept in backend.kept()] == [DATA]
+        await backend.storage.aclose()
 
 
 async def test_the_name_is_the_value_of_file_backend(backend: Backend, request: pytest.FixtureRequest) -> None:

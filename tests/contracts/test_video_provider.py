@@ -20,31 +20,42 @@ from ring_mcp.errors import (
     CreditsExhausted,
     GenerationFailed,
     JobExpired,
+    MediaGone,
+    MediaTooLarge,
     OutcomeUnknown,
+    PrivateAddress,
     ProviderAuthError,
     ProviderBadReply,
     ProviderError,
     ProviderRejected,
     ProviderUnavailable,
+    QuotaExhausted,
     RateLimited,
 )
 from ring_mcp.media.identify import hash_file, identify
 from ring_mcp.plans.image import ImageSettings
 from ring_mcp.plans.video import VideoSettings, plan_video
 from ring_mcp.providers.base import Accepted, Finished, Inputs, MediaProvider, Running
-from ring_mcp.providers.google.videos import GoogleVideos
-from ring_mcp.providers.xai.videos import XaiVideos
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.sandbox.state.fault_kinds import FAULT_KINDS
-from tests.contracts.provider_services import KEYS, OLD_SPELLING, PRESETS, TODAY, WRONG_KEY, InstantClock, connected
+from tests.contracts.provider_services import (
+    KEYS,
+    MAKERS,
+    OLD_SPELLING,
+    PRESETS,
+    TODAY,
+    WRONG_KEY,
+    InstantClock,
+    opened_maker,
+)
 from tests.fake_clock import let_pass
 
 LIMIT_S = 60.0
 SETTINGS = VideoSettings(
     storage_prefix="generated/videos",
-    model=None,
-    duration_s=None,
-    aspect_ratio=None,
+    models={},
+    durations_s={},
+    aspect_ratios={},
     images=ImageSettings(
         default_provider="xai", storage_prefix="generated", models={}, aspect_ratios={}, resolutions={}
     ),
@@ -122,14 +133,11 @@ class Service:
 @asynccontextmanager
 async def opened(name: str, sandbox: SandboxServer, spool: Path, key: str) -> AsyncIterator[Service]:
     clock = InstantClock()
-    async with connected(name, sandbox, clock, key) as http:
-        provider: MediaProvider = XaiVideos(http, has_key=bool(key), clock=clock)
-        if name == "google":
-            provider = GoogleVideos(http, has_key=bool(key), token_prices=PRESETS.token_prices(), clock=clock)
+    async with opened_maker("video", name, sandbox, clock, key) as provider:
         yield Service(name, provider, sandbox, clock, spool)
 
 
-@pytest.fixture(params=KEYS)
+@pytest.fixture(params=MAKERS["video"])
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -246,39 +254,56 @@ async def test_a_wrong_key_is_told_as_such(kind: str, sandbox: SandboxServer, tm
         assert WRONG_KEY not in f"{error!r} {error.__cause__!r}"
 
 
-REFUSALS: list[tuple[str, dict[str, Any], type[ProviderError], dict[str, Billed], int]] = [
-    ("rate_limited", {}, RateLimited, {"xai": "no", "google": "no"}, 4),
-    ("credits_exhausted", {}, CreditsExhausted, {"xai": "no", "google": "no"}, 1),
-    ("bare_422", {}, ProviderRejected, {"xai": "no", "google": "no"}, 1),
-    ("moderated", {}, ContentRefused, {"xai": "yes", "google": "unknown"}, 1),
-    ("status", {}, ProviderUnavailable, {"xai": "unknown", "google": "unknown"}, 1),
-    ("html_502", {}, ProviderUnavailable, {"xai": "unknown", "google": "unknown"}, 1),
-    ("truncated_json", {}, ProviderBadReply, {"xai": "unknown", "google": "unknown"}, 1),
-    ("no_request_id", {}, ProviderBadReply, {"xai": "unknown", "google": "unknown"}, 1),
-    ("no_request_id", {"empty": True}, ProviderBadReply, {"xai": "unknown", "google": "unknown"}, 1),
-    ("drop_before_accept", {}, OutcomeUnknown, {"xai": "unknown", "google": "unknown"}, 1),
-    ("drop_after_accept", {}, OutcomeUnknown, {"xai": "unknown", "google": "unknown"}, 1),
+Meaning = tuple[type[ProviderError], Billed]
+UNKNOWN: Meaning = (OutcomeUnknown, "unknown")
+REFUSALS: list[tuple[str, dict[str, Any], Meaning, Meaning, int]] = [
+    ("rate_limited", {"retry_after": 3}, (RateLimited, "no"), (RateLimited, "no"), 4),
+    ("credits_exhausted", {}, (CreditsExhausted, "no"), (CreditsExhausted, "no"), 1),
+    ("credits_exhausted", {"status": 402}, (CreditsExhausted, "no"), (CreditsExhausted, "no"), 1),
+    ("bare_422", {}, (ProviderRejected, "no"), UNKNOWN, 1),
+    ("moderated", {}, (ContentRefused, "yes"), (ContentRefused, "no"), 1),
+    ("status", {}, UNKNOWN, UNKNOWN, 1),
+    ("html_502", {}, UNKNOWN, UNKNOWN, 1),
+    ("html_502", {"status": 404}, UNKNOWN, UNKNOWN, 1),
+    ("html_502", {"status": 403}, UNKNOWN, UNKNOWN, 1),
+    ("truncated_json", {}, UNKNOWN, UNKNOWN, 1),
+    ("no_request_id", {}, UNKNOWN, UNKNOWN, 1),
+    ("no_request_id", {"empty": True}, UNKNOWN, UNKNOWN, 1),
+    ("drop_before_accept", {}, UNKNOWN, UNKNOWN, 1),
+    ("drop_after_accept", {}, UNKNOWN, UNKNOWN, 1),
 ]
 
 
 @pytest.mark.parametrize("style", ["new", "old"])
-@pytest.mark.parametrize(("fault", "options", "is_a", "billed", "posts"), REFUSALS, ids=[row[0] for row in REFUSALS])
+@pytest.mark.parametrize(
+    ("fault", "options", "xai", "google", "posts"), REFUSALS, ids=[f"{row[0]} {row[1]}" for row in REFUSALS]
+)
 async def test_a_refused_paid_request_is_told_apart_never_paid_twice(
-    service: Service,
-    fault: str,
-    options: dict[str, Any],
-    is_a: type[ProviderError],
-    billed: dict[str, Billed],
-    posts: int,
-    style: str,
+    service: Service, fault: str, options: dict[str, Any], xai: Meaning, google: Meaning, posts: int, style: str
 ) -> None:
     if style == "old":
         service.sandbox.state.configure(**OLD_SPELLING[service.name])
     service.arm(fault, times=-1, method="POST", **options)
     error = await service.failure(service.submit())
-    assert type(error) is is_a
-    assert (error.billed, service.posts) == (billed[service.name], posts)
+    assert (type(error), error.billed) == {"xai": xai, "google": google}[service.name]
+    assert service.posts == posts
     assert service.accepted <= 1
+
+
+@pytest.mark.parametrize("kind", ["google"])
+async def test_a_quota_of_the_day_is_not_waited_out(service: Service) -> None:
+    service.arm("rate_limited", times=-1, method="POST", per_day=True)
+    error = await service.failure(service.submit())
+    assert (type(error), error.billed, service.posts) == (QuotaExhausted, "no", 1)
+
+
+@pytest.mark.parametrize("kind", ["google"])
+@pytest.mark.parametrize("status", [500, 503, 504])
+async def test_a_failure_in_googles_words_may_be_tried_again(service: Service, status: int) -> None:
+    service.arm("google_error", method="POST", status=status)
+    error = await service.failure(service.submit())
+    assert (type(error), error.billed, error.retryable) == (ProviderUnavailable, "no", True)
+    assert service.billed_usd == 0
 
 
 async def test_a_request_past_its_deadline_is_unknown_and_sent_once(service: Service) -> None:
@@ -348,7 +373,7 @@ async def test_a_clip_whose_address_has_expired_is_gone(service: Service, status
     (output,) = (await service.result()).outputs
     service.sandbox.state.skip(61.0)
     error = await service.failure(service.provider.download(output, tmp_path / "part"))
-    assert type(error) is JobExpired
+    assert type(error) is MediaGone
     assert error.billed == "yes"
 
 
@@ -356,9 +381,9 @@ LOSSES: list[tuple[str, dict[str, Any], type[ProviderError]]] = [
     ("media_status", {}, ProviderUnavailable),
     ("media_drop", {}, ProviderUnavailable),
     ("media_truncated", {}, ProviderUnavailable),
-    ("media_huge", {}, ProviderBadReply),
-    ("media_redirect", {}, ProviderBadReply),
-    ("media_redirect", {"location": "http://localhost:1/"}, ProviderBadReply),
+    ("media_huge", {}, MediaTooLarge),
+    ("media_redirect", {}, PrivateAddress),
+    ("media_redirect", {"location": "http://localhost:1/"}, PrivateAddress),
     ("media_redirect", {"location": "file:///etc/passwd"}, ProviderBadReply),
 ]
 

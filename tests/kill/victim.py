@@ -24,7 +24,7 @@ from ring_mcp.app import open_app
 from ring_mcp.backends import open_ledger
 from ring_mcp.clock import SystemClock
 from ring_mcp.config import Config, load_config
-from ring_mcp.domain import AuditRecord, Caps, Job, MediaFile
+from ring_mcp.domain import AuditRecord, Caps, Holder, Job, MediaFile
 from ring_mcp.errors import LedgerError
 from ring_mcp.ledger.base import Ledger, Opened
 from ring_mcp.server.mcp import build_server
@@ -177,7 +177,7 @@ async def _beat(ledger: Ledger, beat_s: float) -> None:
     while True:
         await asyncio.sleep(beat_s)
         with contextlib.suppress(Exception):
-            await ledger.heartbeat([])
+            await ledger.heartbeat(Holder(sandbox=False))
 
 
 async def _serve(config: Config, wire: int, fate: Fate) -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import TypeVar
 
 import psycopg
 import pytest
@@ -17,16 +16,15 @@ import pytest
 from ring_mcp.domain import Caps, JobState
 from ring_mcp.errors import CapExceeded, JobMoved, LedgerBehind, LedgerError
 from ring_mcp.ledger.base import JobQuery
+from ring_mcp.ledger.migrations import migrations
 from ring_mcp.ledger.postgres import PostgresLedger, migrate
 from tests.fake_clock import START, FakeClock
+from tests.ledger.waiting import LIMIT_S, until, until_somebody_waits_for_a_lock
 from tests.ledger_databases import LedgerDatabase
 from tests.ledger_process import other_process
-from tests.ledger_samples import NO_CAPS, PRICE_USD, audit_row, carried, left_behind, opened, planned
+from tests.ledger_samples import HOLDER, NO_CAPS, PRICE_USD, audit_row, carried, left_behind, opened, planned
 from tests.postgres_server import PostgresServer, fresh_database, with_database
 
-T = TypeVar("T")
-
-LIMIT_S = 60.0
 PASSWORD = "s3cret%of:the/operator"
 RINGS_OWN_TABLE = """
     CREATE TABLE IF NOT EXISTS generated_images (
@@ -50,22 +48,6 @@ def own_server() -> Iterator[PostgresServer]:
     server.close()
 
 
-async def until(look: Callable[[], Awaitable[T | None]], limit_s: float = LIMIT_S) -> T:
-    """What ``look`` answers, as soon as it is anything."""
-
-    async def looking() -> T:
-        while not (seen := await look()):
-            pass
-        return seen
-
-    return await asyncio.wait_for(looking(), limit_s)
-
-
-async def until_somebody_waits_for_a_lock(database: LedgerDatabase) -> None:
-    waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    await until(lambda: asyncio.to_thread(database.query, waiting))
-
-
 # Tables
 
 
@@ -75,7 +57,7 @@ async def test_without_tables_a_start_says_to_migrate_and_works_afterwards(empty
         with pytest.raises(LedgerBehind, match=r"behind \(001_ledger\.sql\): run ring-mcp migrate") as refusal:
             await attempt()
         assert refusal.value.next_action == "Run `ring-mcp migrate`."
-    assert await migrate(empty_postgres.address) == ["001_ledger.sql"]
+    assert (await migrate(empty_postgres.address))[0] == "001_ledger.sql"
     assert not (await ledger.open(planned(), NO_CAPS)).joined
     await ledger.aclose()
 
@@ -97,10 +79,10 @@ async def test_migrating_again_changes_nothing(empty_postgres: LedgerDatabase) -
         assert await ledger.get(job.id) == job
 
 
-async def test_of_several_who_migrate_at_once_one_does_it(empty_postgres: LedgerDatabase) -> None:
+async def test_of_several_who_migrate_at_once_each_file_is_applied_by_one(empty_postgres: LedgerDatabase) -> None:
     applied = await asyncio.gather(*(migrate(empty_postgres.address) for _ in range(6)))
-    assert sorted(len(names) for names in applied)[:5] == [0] * 5
-    assert any(applied)
+    names = [name for names in applied for name in names]
+    assert sorted(names) == [migration.name for migration in migrations("postgres")]
 
 
 async def test_a_migration_that_fails_leaves_nothing_behind(empty_postgres: LedgerDatabase) -> None:
@@ -149,7 +131,7 @@ async def test_a_killed_process_is_succeeded_when_its_lease_is_out(
     async with postgres.started() as ledger, other_process(postgres, lease_s=0.5) as other:
         answers = await other.ask("open", jobs=[{}] * 3)
         await other.kill()
-        claimed = await until(lambda: ledger.claim(10))
+        claimed = await until(lambda: ledger.claim(HOLDER, 10))
         assert {job.id for job in claimed} == {job_id for job_id, _ in answers}
 
 
@@ -157,21 +139,21 @@ async def test_a_process_that_was_only_paused_cannot_overwrite_its_successor(pos
     async with postgres.started() as ledger, other_process(postgres, lease_s=0.5) as paused:
         [[job_id, _]] = await paused.ask("open", jobs=[{}])
         paused.pause()
-        claimed = await until(lambda: ledger.claim_one(job_id))
+        claimed = await until(lambda: ledger.claim_one(HOLDER, job_id))
         mine = await ledger.save(claimed, carried(claimed, JobState.SUBMITTING))
         paused.resume()
         assert await paused.ask("save", job_id=job_id, seen_version=1) == "job_moved"
-        assert await paused.ask("heartbeat", job_ids=[job_id]) == []
+        assert await paused.ask("heartbeat") == []
         assert await ledger.get(job_id) == mine
-        assert await ledger.heartbeat([job_id]) == {job_id}
+        assert await ledger.heartbeat(HOLDER) == {job_id}
 
 
 async def test_a_heartbeat_renews_the_lease_and_keeps_jobs_that_nobody_has_taken(postgres: LedgerDatabase) -> None:
     async with postgres.started(lease_s=3600.0) as ledger, postgres.started() as other:
         job = await opened(ledger)
         postgres.query("UPDATE media_job_owners SET lease_expires_at = now() - interval '1 hour'")
-        assert await ledger.heartbeat([job.id]) == {job.id}
-        assert await other.claim(10) == []
+        assert await ledger.heartbeat(HOLDER) == {job.id}
+        assert await other.claim(HOLDER, 10) == []
         left = "SELECT lease_expires_at > now() + interval '50 minutes' AS renewed FROM media_job_owners WHERE id = :id"
         assert postgres.query(left, {"id": job.owner}) == [{"renewed": True}]
 
@@ -180,14 +162,14 @@ async def test_a_lease_counts_by_the_clock_of_the_database_alone(postgres: Ledge
     far_ahead = FakeClock(START + timedelta(days=3650))
     async with postgres.started() as ledger, postgres.started(far_ahead) as other:
         await opened(ledger)
-        assert await other.claim(10, parked=True) == []
+        assert await other.claim(HOLDER, 10, parked=True) == []
 
 
 async def test_a_process_that_ends_in_order_gives_its_jobs_back_at_once(postgres: LedgerDatabase) -> None:
     async with postgres.started() as ledger:
         async with postgres.started(lease_s=3600.0) as ending:
             job = await opened(ending)
-        assert [claimed.id for claimed in await ledger.claim(10)] == [job.id]
+        assert [claimed.id for claimed in await ledger.claim(HOLDER, 10)] == [job.id]
 
 
 async def test_a_job_that_ends_while_claimed_is_left_alone(postgres: LedgerDatabase) -> None:
@@ -198,7 +180,7 @@ async def test_a_job_that_ends_while_claimed_is_left_alone(postgres: LedgerDatab
         assignments = ", ".join(f"{name} = :{name}" for name in done)
         with postgres.transaction() as last_words:  # of one whose lease has run out
             last_words.query(f"UPDATE media_jobs SET {assignments} WHERE id = :id", done)
-            claiming = asyncio.create_task(ledger.claim(10))
+            claiming = asyncio.create_task(ledger.claim(HOLDER, 10))
             await until_somebody_waits_for_a_lock(postgres)
         assert await asyncio.wait_for(claiming, LIMIT_S) == []
         ended = await ledger.get(job.id)
@@ -211,7 +193,7 @@ async def test_a_claim_sees_what_was_written_while_it_waited(postgres: LedgerDat
         job = await left_behind(ledger, JobState.RENDERING)
         with postgres.transaction() as writing:
             writing.query("UPDATE media_jobs SET progress = 77, version = version + 1 WHERE id = :id", {"id": job.id})
-            claiming = asyncio.create_task(ledger.claim_one(job.id))
+            claiming = asyncio.create_task(ledger.claim_one(HOLDER, job.id))
             await until_somebody_waits_for_a_lock(postgres)
         claimed = await asyncio.wait_for(claiming, LIMIT_S)
         assert claimed is not None

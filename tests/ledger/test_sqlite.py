@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import resource
 import stat
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from ring_mcp.ledger.sqlite import SqliteLedger
 from tests.fake_clock import START, FakeClock
 from tests.ledger_databases import LedgerDatabase
 from tests.ledger_process import OtherProcess, other_process
-from tests.ledger_samples import NO_CAPS, audit_row, carried, opened, planned
+from tests.ledger_samples import HOLDER, NO_CAPS, audit_row, carried, opened, planned
 
 PAGE_BYTES = 4096
 LIMIT_S = 60.0
@@ -207,19 +208,41 @@ async def test_two_processes_read_and_write_one_file_together(sqlite: LedgerData
 async def test_the_jobs_of_a_killed_process_can_be_taken_over_at_once(sqlite: LedgerDatabase) -> None:
     async with sqlite.started() as ledger, other_process(sqlite) as other:
         answers = await other.ask("open", jobs=[{}] * 3)
-        assert await ledger.claim(10, parked=True) == []
+        assert await ledger.claim(HOLDER, 10, parked=True) == []
         await other.kill()
-        assert {job.id for job in await ledger.claim(10)} == {job_id for job_id, _ in answers}
+        assert {job.id for job in await ledger.claim(HOLDER, 10)} == {job_id for job_id, _ in answers}
         locks = list((Path(sqlite.address).parent / "locks").iterdir())
         assert len(locks) == 1, "the lock file of the dead is gone"
+
+
+async def test_a_start_removes_the_lock_files_of_the_dead(sqlite: LedgerDatabase) -> None:
+    locks = Path(sqlite.address).parent / "locks"
+    async with contextlib.AsyncExitStack() as stack:
+        living, *killed = await processes(stack, sqlite, 4)
+        for other in (living, *killed):
+            await other.ask("start")
+        for other in killed:
+            await other.kill()
+        being_made = locks / ".just-made"
+        being_made.touch()
+        abandoned = locks / ".killed-while-it-was-made"
+        abandoned.touch()
+        os.utime(abandoned, (0, 0))
+        assert len(list(locks.iterdir())) == 6
+        async with sqlite.started() as ledger:
+            left = {path.name for path in locks.iterdir()}
+            assert len(left) == 3
+            assert {ledger.owner, being_made.name} < left
+            [[job_id, _]] = await living.ask("open", jobs=[{}])
+            assert await ledger.claim_one(HOLDER, job_id) is None, "its lock still says that it lives"
 
 
 async def test_one_job_of_a_killed_process_can_be_taken_over_at_once(sqlite: LedgerDatabase) -> None:
     async with sqlite.started() as ledger, other_process(sqlite) as other:
         [[job_id, _]] = await other.ask("open", jobs=[{}])
-        assert await ledger.claim_one(job_id) is None
+        assert await ledger.claim_one(HOLDER, job_id) is None
         await other.kill()
-        claimed = await ledger.claim_one(job_id)
+        claimed = await ledger.claim_one(HOLDER, job_id)
         assert claimed is not None
         assert claimed.id == job_id
 
@@ -228,8 +251,8 @@ async def test_a_process_that_only_stands_still_keeps_its_jobs(sqlite: LedgerDat
     async with sqlite.started() as ledger, other_process(sqlite) as other:
         [[job_id, _]] = await other.ask("open", jobs=[{}])
         other.pause()
-        assert await ledger.claim(10, parked=True) == []
-        assert await ledger.claim_one(job_id) is None
+        assert await ledger.claim(HOLDER, 10, parked=True) == []
+        assert await ledger.claim_one(HOLDER, job_id) is None
         other.resume()
         assert await other.ask("save", job_id=job_id, seen_version=1) == "saved"
 

@@ -7,6 +7,7 @@ import io
 import struct
 import zlib
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -16,7 +17,9 @@ from PIL import Image
 
 from ring_mcp.domain import MediaFile, MediaKind
 from ring_mcp.errors import ProviderBadReply
-from ring_mcp.media.identify import MAX_PIXELS, describe, hash_file, identify
+from ring_mcp.media.clip import measure_clip, write_poster
+from ring_mcp.media.identify import MAX_PIXELS, describe, hash_file, identify, identify_anyway
+from tests.media_bytes import box, mp4
 
 PICTURES = {
     "JPEG": ("image/jpeg", "jpg"),
@@ -38,14 +41,6 @@ def picture(image_format: str, size: tuple[int, int] = (300, 200), **options: An
     out = io.BytesIO()
     Image.effect_noise(size, 90).convert("RGB").save(out, image_format, **options)
     return out.getvalue()
-
-
-def box(kind: bytes, content: bytes = b"") -> bytes:
-    return struct.pack(">I", 8 + len(content)) + kind + content
-
-
-def mp4(brand: bytes = b"isom") -> bytes:
-    return box(b"ftyp", brand + b"\0\0\2\0isommp41") + box(b"moov", b"\0" * 200) + box(b"mdat", b"\0" * 5000)
 
 
 def webm(doc_type: bytes = b"webm") -> bytes:
@@ -95,18 +90,23 @@ def test_a_video_is_known_by_its_container(tmp_path: Path, data: bytes, content_
     assert (media.width_px, media.height_px) == (None, None)
 
 
-def test_a_real_mp4_is_accepted_and_any_part_of_it_is_not(tmp_path: Path) -> None:
+def real_mp4(path: Path, title: str = "") -> bytes:
+    """Half a second of H.264, with its title in the header."""
     import av
 
-    path = tmp_path / "clip.mp4"
     with av.open(path, "w") as container:
+        container.metadata["title"] = title
         stream = container.add_stream("h264", rate=24)
         stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
         frame = av.VideoFrame(64, 64, "yuv420p")
         for _ in range(12):
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-    data = path.read_bytes()
+    return path.read_bytes()
+
+
+def test_a_real_mp4_is_accepted_and_any_part_of_it_is_not(tmp_path: Path) -> None:
+    data = real_mp4(tmp_path / "clip.mp4")
     assert identified(tmp_path, data, "video").content_type == "video/mp4"
     for share in (0.2, 0.5, 0.9):
         assert "incomplete MP4" in refusal(tmp_path, data[: int(len(data) * share)], "video")
@@ -213,3 +213,108 @@ def test_a_file_that_is_not_there_is_an_os_error(tmp_path: Path) -> None:
         identify(tmp_path / "gone", size_bytes=1, sha256="", expected="image")
     with pytest.raises(FileNotFoundError):
         hash_file(tmp_path / "gone")
+
+
+def kept(tmp_path: Path, data: bytes, expected: MediaKind, *, only_copy: bool = False) -> MediaFile:
+    path = tmp_path / "spool"
+    path.write_bytes(data)
+    size_bytes, sha256 = hash_file(path)
+    return identify_anyway(path, size_bytes=size_bytes, sha256=sha256, expected=expected, only_copy=only_copy)
+
+
+DOUBTFUL: dict[str, tuple[bytes, MediaKind, str, str]] = {
+    "a cut JPEG": (picture("JPEG")[:-4000], "image", "image/jpeg", "jpg"),
+    "a cut PNG": (picture("PNG")[:-4000], "image", "image/png", "png"),
+    "AVIF": (mp4(b"avif"), "image", "image/avif", "avif"),
+    "HEIC": (mp4(b"heic"), "image", "image/heic", "heic"),
+    "a clip in place of a picture": (mp4(), "image", "video/mp4", "mp4"),
+    "a picture in place of a clip": (picture("WEBP"), "video", "image/webp", "webp"),
+    "a clip without its index": (box(b"ftyp", b"isom\0\0\0\0") + box(b"mdat", b"\0" * 9), "video", "video/mp4", "mp4"),
+    "Matroska": (webm(b"matroska"), "video", "video/x-matroska", "mkv"),
+    "a PDF": (b"%PDF-1.7", "image", "application/octet-stream", "bin"),
+    "bytes": (b"\x00\x01\x02\xff" * 10, "image", "application/octet-stream", "bin"),
+}
+
+
+@pytest.mark.parametrize(("data", "expected", "content_type", "extension"), DOUBTFUL.values(), ids=DOUBTFUL)
+@pytest.mark.parametrize("only_copy", [False, True])
+def test_what_was_paid_for_is_kept_with_its_doubt(
+    tmp_path: Path, data: bytes, expected: MediaKind, content_type: str, extension: str, only_copy: bool
+) -> None:
+    why = refusal(tmp_path, data, expected)
+    media = kept(tmp_path, data, expected, only_copy=only_copy)
+    assert (media.content_type, media.extension) == (content_type, extension)
+    assert media.doubt == f"{why}; it is kept as it came"
+    assert media.size_bytes == len(data)
+
+
+def test_what_is_as_it_should_be_is_kept_without_a_doubt(tmp_path: Path) -> None:
+    data = picture("JPEG")
+    assert kept(tmp_path, data, "image", only_copy=True) == identified(tmp_path, data, "image")
+
+
+@pytest.mark.parametrize(
+    "page", [b"<!DOCTYPE html><html>sign in</html>", b'{"error": "x"}', b"Unauthorized", b"<svg/>"]
+)
+def test_a_page_is_a_result_only_for_want_of_others(tmp_path: Path, page: bytes) -> None:
+    with pytest.raises(ProviderBadReply):
+        kept(tmp_path, page, "image")
+    media = kept(tmp_path, page, "image", only_copy=True)
+    assert (media.content_type, media.extension) == ("application/octet-stream", "bin")
+
+
+def test_nothing_is_never_a_result(tmp_path: Path) -> None:
+    with pytest.raises(ProviderBadReply, match="an empty file"):
+        kept(tmp_path, b"", "image", only_copy=True)
+
+
+def test_one_foreign_byte_in_a_title_keeps_nobody_from_the_clip(tmp_path: Path) -> None:
+    data = real_mp4(tmp_path / "clip.mp4", title="Cafe au lait")
+    broken = data.replace(b"Cafe au lait", b"Caf\xe9 au lait")
+    assert broken != data
+    assert identified(tmp_path, broken, "video").content_type == "video/mp4"
+
+
+def test_thousands_of_damaged_files_are_measured_or_refused_and_nothing_else(tmp_path: Path) -> None:
+    """Titles, codec tags, sizes, indexes: a fixed thousand of damages to each of a clip and two pictures."""
+    chance = Random(20261128)
+    whole: dict[MediaKind, list[bytes]] = {
+        "video": [real_mp4(tmp_path / "clip.mp4", title="a clip")],
+        "image": [picture("JPEG", (64, 48)), picture("PNG", (64, 48))],
+    }
+    path = tmp_path / "damaged"
+    refused = measured = 0
+    for expected, files in whole.items():
+        for data in files:
+            for _ in range(1000):
+                path.write_bytes(damaged(data, chance))
+                size_bytes, sha256 = hash_file(path)
+                try:
+                    media = identify(path, size_bytes=size_bytes, sha256=sha256, expected=expected)
+                    measured += 1
+                    assert media.duration_s is None or 0 < media.duration_s <= 24 * 3600
+                    assert media.width_px is None or 0 < media.width_px <= 65_535
+                except ProviderBadReply:
+                    refused += 1
+                    assert identify_anyway(
+                        path, size_bytes=size_bytes, sha256=sha256, expected=expected, only_copy=True
+                    )
+    assert min(refused, measured) > 100
+    assert refused + measured == 3000
+
+
+def damaged(data: bytes, chance: Random) -> bytes:
+    """Up to eight bytes changed, most of them in a header, and now and then the end cut off."""
+    content = bytearray(data)
+    for _ in range(chance.randint(1, 8)):
+        place = chance.randrange(len(content) if chance.random() < 0.3 else min(len(content), 2000))
+        place = len(content) - 1 - place if chance.random() < 0.5 else place  # an MP4 has its header at the end
+        content[place] = chance.randrange(256)
+    return bytes(content[: chance.randrange(len(content))] if chance.random() < 0.05 else content)
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff\xd8\xff", mp4(), webm()])
+def test_a_decoder_that_knows_nothing_is_no_error(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "clip").write_bytes(data)
+    assert measure_clip(tmp_path / "clip").duration_s is None
+    assert write_poster(tmp_path / "clip", tmp_path / "poster") is False

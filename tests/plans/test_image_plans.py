@@ -280,13 +280,14 @@ def with_quality(name: str, quality: str | None) -> Presets:
 @pytest.mark.parametrize("name", MODELS)
 def test_the_list_price_is_one_pictures_times_their_number(name: str) -> None:
     raw = RAW["imageModels"][name]
-    for quality, by_resolution in raw["prices"]["imageUsd"].items():
+    tokens = raw["prices"].get("millionTokensUsd")
+    made_of = {size: Decimal(tokens["image"]) * n / 10**6 for size, n in raw["prices"].get("imageTokens", {}).items()}
+    for quality, by_resolution in raw["prices"].get("imageUsd", {"standard": made_of}).items():
         presets = with_quality(name, None if quality == "standard" else quality)
         for (resolution, usd), n in product(by_resolution.items(), range(1, raw["maxN"] + 1)):
             made = plan(presets=presets, provider=raw["provider"], model=name, resolution=resolution, n=n)
             line, *more = made.prices
             assert made.list_usd == made.estimated_usd == Decimal(usd) * n + sum(each.total_usd for each in more)
-            tokens = raw["prices"].get("millionTokensUsd")
             assert [each.unit_usd for each in more] == ([Decimal(tokens["input"]) / 10**6] if tokens else [])
             assert (line.unit_usd, line.count, line.as_of) == (Decimal(usd), Decimal(n), raw["prices"]["asOf"])
             assert name in line.what

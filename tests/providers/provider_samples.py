@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import resource
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -15,9 +15,11 @@ import httpx2
 
 from ring_mcp.domain import ImagePlan, PriceLine
 from ring_mcp.errors import ProviderError
-from ring_mcp.providers.http import ProviderHttp, Reply
+from ring_mcp.providers.http import ProviderHttp
+from ring_mcp.providers.replies import Reply
 from ring_mcp.providers.xai.images import XaiImages
-from ring_mcp.providers.xai.replies import error_of
+from ring_mcp.providers.xai.replies import paid_error_of
+from ring_mcp.proxies import DIRECT, Proxies
 
 KEY = "xai-0123456789abcdefghijklmnopqrstuvwxyz"
 LIMIT_S = 60.0
@@ -81,7 +83,7 @@ def reply(status: int = 200, body: bytes | str | object = b"", **headers: str) -
 def judge(answer: Reply) -> None:
     """What a provider does with the answer to a paid request."""
     if not 200 <= answer.status < 300:
-        raise error_of(answer, NOW, what="image generation")
+        raise paid_error_of(answer, NOW, what="image generation")
 
 
 @asynccontextmanager
@@ -92,19 +94,24 @@ async def connected(
     key: str = KEY,
     headers: dict[str, str] | None = None,
     max_media_bytes: int = MEDIA_LIMIT_BYTES,
+    proxies: Proxies = DIRECT,
+    trusted_hosts: Collection[str] = (),
     transport: httpx2.AsyncBaseTransport | None = None,
+    limit_s: float = 2 * LIMIT_S,
 ) -> AsyncIterator[ProviderHttp]:
-    """Connections to a server, for a minute at most."""
+    """Connections to a server, for ``limit_s`` at most."""
     http = ProviderHttp(
         provider="xai",
         base_url=base_url,
         headers=headers or ({"Authorization": f"Bearer {key}"} if key else {}),
         clock=clock or InstantClock(),
         max_media_bytes=max_media_bytes,
+        proxies=proxies,
+        trusted_hosts=trusted_hosts,
         transport=transport,
     )
     try:
-        async with asyncio.timeout(LIMIT_S):
+        async with asyncio.timeout(limit_s):
             yield http
     finally:
         await http.aclose()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -73,9 +74,10 @@ Script = Callable[[Connection], Awaitable[None]]
 class RawServer:
     """``async with RawServer(script, ...)``: the n-th connection gets the n-th script, later ones the last."""
 
-    def __init__(self, *scripts: Script, host: str = "127.0.0.1") -> None:
+    def __init__(self, *scripts: Script, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> None:
         self._scripts = scripts
         self._host = host
+        self._tls = tls
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.requests: list[Seen] = []
@@ -113,7 +115,7 @@ class RawServer:
                 await writer.wait_closed()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, self._host, 0)
+        self._server = await asyncio.start_server(self._serve, self._host, 0, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

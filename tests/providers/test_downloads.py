@@ -14,7 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ring_mcp.domain import Output
-from ring_mcp.errors import JobExpired, ProviderBadReply, ProviderError, ProviderUnavailable
+from ring_mcp.errors import (
+    LocalPolicy,
+    MediaGone,
+    MediaTooLarge,
+    PrivateAddress,
+    ProviderBadReply,
+    ProviderError,
+    ProviderUnavailable,
+)
 from ring_mcp.providers.http import ProviderHttp
 from tests.providers.provider_samples import KEY, MEDIA_LIMIT_BYTES, connected, full_disk, plain, xai_images
 from tests.providers.raw_server import (
@@ -93,7 +101,7 @@ async def test_two_hundred_megabytes_pass_in_constant_memory(declared: bool, pat
 async def test_a_file_declared_too_large_is_not_written(path: Path) -> None:
     script = streaming(8 * MEDIA_LIMIT_BYTES, declared=True)
     async with RawServer(script) as server, plain(server.url) as provider_http:
-        with pytest.raises(ProviderBadReply, match="too large") as caught:
+        with pytest.raises(MediaTooLarge, match="too large") as caught:
             await provider_http.download(server.url, path)
     assert caught.value.billed == "yes"
     assert "RING_MAX_MEDIA_BYTES" in caught.value.next_action
@@ -103,7 +111,7 @@ async def test_a_file_declared_too_large_is_not_written(path: Path) -> None:
 async def test_a_file_that_grows_beyond_the_limit_is_cut_off(path: Path) -> None:
     script = streaming(8 * MEDIA_LIMIT_BYTES, declared=False)
     async with RawServer(script) as server, plain(server.url) as provider_http:
-        with pytest.raises(ProviderBadReply, match="too large"):
+        with pytest.raises(MediaTooLarge, match="too large"):
             await provider_http.download(server.url, path)
     assert path.stat().st_size <= MEDIA_LIMIT_BYTES
     assert server.sent_bytes < 4 * MEDIA_LIMIT_BYTES
@@ -119,13 +127,13 @@ async def test_the_limit_is_exact(over: int, accepted: bool, declared: bool, pat
         if accepted:
             assert (await provider_http.download(server.url, path)).size_bytes == size_bytes + over
         else:
-            with pytest.raises(ProviderBadReply):
+            with pytest.raises(MediaTooLarge):
                 await provider_http.download(server.url, path)
 
 
 async def test_a_caller_may_set_a_limit_of_its_own(path: Path) -> None:
     async with RawServer(answering(http(200, PICTURE))) as server, plain(server.url) as provider_http:
-        with pytest.raises(ProviderBadReply, match="too large"):
+        with pytest.raises(MediaTooLarge, match="too large"):
             await provider_http.download(server.url, path, max_bytes=100)
 
 
@@ -134,7 +142,7 @@ async def test_a_small_file_that_unfolds_into_a_large_one_is_cut_off(path: Path)
     async with RawServer(answering(bomb)) as server, plain(server.url) as provider_http:
         tracemalloc.start()
         try:
-            with pytest.raises(ProviderBadReply, match="too large"):
+            with pytest.raises(MediaTooLarge, match="too large"):
                 await provider_http.download(server.url, path)
             _, peak_bytes = tracemalloc.get_traced_memory()
         finally:
@@ -165,11 +173,11 @@ async def test_a_broken_transfer_is_no_file_and_may_be_repeated(script: Script, 
 
 
 @pytest.mark.parametrize("status", [403, 404, 410])
-async def test_a_file_that_is_gone_has_expired(status: int, path: Path) -> None:
+async def test_a_dead_address_says_nothing_of_the_job(status: int, path: Path) -> None:
     async with RawServer(answering(http(status, "gone"))) as server, plain(server.url) as provider_http:
-        with pytest.raises(JobExpired, match=f"HTTP {status}") as caught:
+        with pytest.raises(MediaGone, match=f"HTTP {status}") as caught:
             await provider_http.download(server.url, path)
-    assert (caught.value.billed, caught.value.http_status) == ("yes", status)
+    assert (caught.value.billed, caught.value.http_status, caught.value.retryable) == ("yes", status, True)
     assert not path.exists()
 
 
@@ -237,7 +245,7 @@ async def test_a_private_place_is_refused_and_never_connected_to(host: str, hop:
     async with RawServer(answering(http(200, b"secret"))) as honeypot:
         place = f"http://{host}:{honeypot.port}/latest/meta-data/"
         async with RawServer(answering(http(302, location=place))) as server, plain(server.url) as provider_http:
-            with pytest.raises((ProviderBadReply, ProviderUnavailable)) as caught:
+            with pytest.raises((PrivateAddress, ProviderBadReply, ProviderUnavailable)) as caught:
                 await provider_http.download(place if hop == "named by the provider" else server.url, path)
     assert honeypot.connections == 0
     assert not path.exists()
@@ -249,10 +257,21 @@ async def test_the_base_url_is_trusted_by_name_not_by_address(path: Path) -> Non
         RawServer(answering(http(200, PICTURE))) as server,
         plain(server.url_of("localhost")) as provider_http,
     ):
-        with pytest.raises(ProviderBadReply, match="private network"):
+        with pytest.raises(PrivateAddress, match="private network") as caught:
             await provider_http.download(server.url, path)
+        assert isinstance(caught.value, LocalPolicy)
+        assert "RING_TRUSTED_MEDIA_HOSTS" in caught.value.next_action
         assert server.connections == 0
         await provider_http.download(server.url_of("localhost"), path)
+
+
+async def test_a_private_place_that_the_operator_trusts_is_fetched_from(path: Path) -> None:
+    async with (
+        RawServer(answering(http(200, PICTURE))) as server,
+        plain("http://api.x.test", trusted_hosts=["127.0.0.1"]) as provider_http,
+    ):
+        await provider_http.download(server.url, path)
+    assert path.read_bytes() == PICTURE
 
 
 BAD_URLS = [
@@ -326,10 +345,11 @@ async def test_a_full_disk_is_the_spools_owners_trouble(path: Path) -> None:
             await provider_http.download(server.url, path)
 
 
-@pytest.mark.parametrize(("url", "is_a"), [("http://localhost:1/a", ProviderBadReply), ("nonsense", ProviderBadReply)])
+@pytest.mark.parametrize(("url", "is_a"), [("http://localhost:1/a", PrivateAddress), ("nonsense", ProviderBadReply)])
 async def test_an_address_of_a_caller_is_checked_without_connecting(url: str, is_a: type[ProviderError]) -> None:
     async with plain("http://127.0.0.1:9") as provider_http:
         await provider_http.check_address("http://127.0.0.1:9/a")
         await provider_http.check_address("http://93.184.216.34/a")
-        with pytest.raises(is_a):
+        with pytest.raises(is_a) as caught:
             await provider_http.check_address(url)
+    assert caught.value.billed == "no"

@@ -14,19 +14,15 @@ from ring_mcp.domain import ImagePlan, Output
 from ring_mcp.errors import (
     Billed,
     ContentRefused,
-    CreditsExhausted,
     GenerationFailed,
     OutcomeUnknown,
-    ProviderAuthError,
-    ProviderBadReply,
     ProviderError,
-    ProviderRejected,
     ProviderUnavailable,
     RateLimited,
 )
 from ring_mcp.providers.base import Finished
 from ring_mcp.providers.google.images import read_reply, requests_of, together
-from ring_mcp.providers.google.replies import cost_usd, error_of
+from ring_mcp.providers.google.replies import cost_usd, paid_error_of
 from tests.providers.provider_samples import NOW, image_plan, is_one_line, reply
 
 MODEL = "gemini-nano-banana-2.1"
@@ -102,7 +98,6 @@ PICTURES: dict[str, tuple[Any, int, Decimal | None]] = {
     ),
     "in the other spelling": (answer({"inline_data": {"mime_type": "image/png", "data": "aGVsbG8="}}), 1, COST),
     "without a type": (answer({"inlineData": {"data": "aGVsbG8="}}), 1, COST),
-    "two of them": (answer(PICTURE, PICTURE), 2, COST),
     "beside a sound": (answer({"inlineData": {"mimeType": "audio/wav", "data": "aGVsbG8="}}, PICTURE), 1, COST),
     "beside what is no part": (answer(None, 3, "x", {"inlineData": None}, PICTURE), 1, COST),
     "with thoughts on the bill": (answer(PICTURE, usage=USAGE | {"thoughtsTokenCount": 100}), 1, COST + HUNDRED),
@@ -128,6 +123,20 @@ def test_a_picture_is_found_wherever_it_stands_and_its_tokens_are_priced(
     assert len(found.outputs) == count
     assert all(output.url == ONE.url for output in found.outputs)
     assert found.billed_usd == cost
+
+
+@pytest.mark.parametrize("count", [2, 100_000])
+def test_more_pictures_than_asked_for_are_told_and_not_kept(count: int) -> None:
+    found = read(answer(*[PICTURE] * count))
+    assert found.outputs == (ONE,)
+    assert found.warnings == (f"Google returned {count} images to a request for 1; 1 of them are kept",)
+    predicted = read_reply(reply(200, {"predictions": [{"bytesBase64Encoded": "aGVsbG8="}] * count}), PRICES, 1)
+    assert (len(predicted.outputs), predicted.warnings) == (1, found.warnings)
+
+
+@pytest.mark.parametrize("mime_type", ["IMAGE/JPEG", "application/octet-stream", "Image/Avif", "", None])
+def test_a_picture_is_taken_however_its_type_is_written(mime_type: str | None) -> None:
+    assert read(answer({"inlineData": {"mimeType": mime_type, "data": "aGVsbG8="}})).outputs[0].url == ONE.url
 
 
 def test_a_model_without_token_prices_gives_no_figure() -> None:
@@ -167,14 +176,15 @@ EMPTY: dict[str, tuple[Any, type[ProviderError], Billed, Decimal | None]] = {
     "thoughts only": (answer(PICTURE | {"thought": True}, usage=None), GenerationFailed, "unknown", None),
     "cut off": (answer(usage=None, finishReason="MAX_TOKENS"), GenerationFailed, "unknown", None),
     "a reason of the future": (answer(usage=None, finishReason="NEW"), GenerationFailed, "unknown", None),
-    "no candidates": ({"candidates": []}, GenerationFailed, "unknown", None),
-    "candidates that are none": ({"candidates": [None, 3]}, GenerationFailed, "unknown", None),
+    "no candidates": ({"candidates": []}, OutcomeUnknown, "unknown", None),
+    "no candidates, with a bill": ({"usageMetadata": BILLED_PROMPT}, GenerationFailed, "yes", PROMPT_COST),
+    "candidates that are none": ({"candidates": [None, 3]}, OutcomeUnknown, "unknown", None),
     "no content": ({"candidates": [{"finishReason": "STOP"}]}, GenerationFailed, "unknown", None),
     "an empty picture": (answer({"inlineData": {"data": ""}}, usage=None), GenerationFailed, "unknown", None),
-    "nothing": ({}, GenerationFailed, "unknown", None),
-    "a list": ([], ProviderBadReply, "unknown", None),
-    "no JSON": ("<html>", ProviderBadReply, "unknown", None),
-    "half of it": ('{"candidates": [', ProviderBadReply, "unknown", None),
+    "nothing": ({}, OutcomeUnknown, "unknown", None),
+    "a list": ([], OutcomeUnknown, "unknown", None),
+    "no JSON": ("<html>", OutcomeUnknown, "unknown", None),
+    "half of it": ('{"candidates": [', OutcomeUnknown, "unknown", None),
     "no predictions": ({"predictions": []}, GenerationFailed, "unknown", None),
     "every prediction filtered": ({"predictions": [{"raiFilteredReason": "x"}]}, ContentRefused, "unknown", None),
 }
@@ -197,7 +207,8 @@ def test_words_in_place_of_a_picture_are_one_line() -> None:
 
 def test_imagen_pictures_that_were_filtered_are_lost_by_themselves() -> None:
     kept = {"bytesBase64Encoded": "aGVsbG8=", "mimeType": "image/png"}
-    found = read({"predictions": [{"raiFilteredReason": "Codes: 1"}, kept, {}, None]})
+    body = {"predictions": [{"raiFilteredReason": "Codes: 1"}, kept, {}, None]}
+    found = read_reply(reply(200, body), PRICES, n=4)
     assert [output.lost_because for output in found.outputs] == ["Google refused it: Codes: 1", None]
     assert found.billed_usd is None
 
@@ -208,51 +219,12 @@ def error_body(word: str, text: str, *details: Any, code: Any = 0) -> dict[str, 
 
 BAD_KEY = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "API_KEY_INVALID"}
 RETRY = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "41s"}
-ERRORS: dict[str, tuple[int, Any, type[ProviderError], Billed]] = {
-    "a wrong key": (400, error_body("INVALID_ARGUMENT", "not valid", BAD_KEY), ProviderAuthError, "no"),
-    "a wrong key, in words": (400, error_body("INVALID_ARGUMENT", "API key expired."), ProviderAuthError, "no"),
-    "no key": (403, error_body("PERMISSION_DENIED", "unregistered callers"), ProviderAuthError, "no"),
-    "unauthenticated": (401, error_body("UNAUTHENTICATED", "no"), ProviderAuthError, "no"),
-    "a wrong argument": (400, error_body("INVALID_ARGUMENT", "aspect ratio"), ProviderRejected, "no"),
-    "a wrong place": (400, error_body("FAILED_PRECONDITION", "User location is not"), ProviderRejected, "no"),
-    "a code that is text": (400, error_body("", "bad", code="invalid_request"), ProviderRejected, "no"),
-    "a safety error": (400, error_body("", "refused", code="safety_violation"), ContentRefused, "unknown"),
-    "a model that is gone": (404, error_body("NOT_FOUND", "models/x is not found"), ProviderRejected, "no"),
-    "too many": (429, error_body("RESOURCE_EXHAUSTED", "quota, check your plan and billing", RETRY), RateLimited, "no"),
-    "no credits": (
-        429,
-        error_body("RESOURCE_EXHAUSTED", "Your prepayment credits are depleted."),
-        CreditsExhausted,
-        "no",
-    ),
-    "broken": (500, error_body("INTERNAL", "x"), ProviderUnavailable, "unknown"),
-    "overloaded": (503, error_body("UNAVAILABLE", "x"), ProviderUnavailable, "unknown"),
-    "too late": (504, error_body("DEADLINE_EXCEEDED", "x"), ProviderUnavailable, "unknown"),
-    "a page": (502, "<!DOCTYPE html><title>502</title>", ProviderUnavailable, "unknown"),
-    "an error that is text": (400, {"error": "bad"}, ProviderRejected, "no"),
-    "an error that is nothing": (400, {"error": None}, ProviderRejected, "no"),
-    "nothing": (400, "", ProviderRejected, "no"),
-    "an empty list": (500, [], ProviderUnavailable, "unknown"),
-    "elsewhere": (302, "", ProviderBadReply, "unknown"),
-}
-
-
-@pytest.mark.parametrize("wrapped", [False, True], ids=["plain", "in an array"])
-@pytest.mark.parametrize(("status", "body", "is_a", "billed"), ERRORS.values(), ids=ERRORS)
-def test_an_error_is_told_apart_in_every_wrapping(
-    status: int, body: Any, is_a: type[ProviderError], billed: Billed, *, wrapped: bool
-) -> None:
-    wrap = wrapped and isinstance(body, dict)
-    error = error_of(reply(status, [body] if wrap else body), NOW, what="image generation")
-    assert type(error) is is_a
-    assert (error.billed, error.http_status, error.provider) == (billed, status, "google")
-    assert is_one_line(error)
-
-
 DELAYS: list[tuple[Any, dict[str, str], float | None]] = [
     ("41s", {}, 41.0),
     ("0.5s", {}, 0.5),
     ("41.234567s", {"retry_after": "7"}, 41.234567),
+    ("86400s", {}, 60.0),
+    (None, {"retry_after": "3600"}, 60.0),
     (None, {"retry_after": "7"}, 7.0),
     ("soon", {}, None),
     (41, {}, None),
@@ -264,7 +236,7 @@ DELAYS: list[tuple[Any, dict[str, str], float | None]] = [
 @pytest.mark.parametrize(("delay", "headers", "expected"), DELAYS)
 def test_how_long_to_wait_is_read_from_the_body(delay: Any, headers: dict[str, str], expected: float | None) -> None:
     body = error_body("RESOURCE_EXHAUSTED", "quota", {"reason": "x"}, RETRY | {"retryDelay": delay})
-    error = error_of(reply(429, body, **headers), NOW, what="image generation")
+    error = paid_error_of(reply(429, body, **headers), NOW, what="image generation")
     assert isinstance(error, RateLimited)
     assert error.retry_after_s == expected
 
@@ -273,7 +245,8 @@ MADE = Finished(outputs=(ONE,), billed_usd=Decimal("0.03"), served_model="m")
 NOT_BILLED = RateLimited("slow down")
 BLOCKED = ContentRefused("blocked", billed_usd=Decimal("0.01"))
 BLOCKED_SILENTLY = ContentRefused("blocked")
-BROKEN = ProviderUnavailable("503")
+BROKEN = OutcomeUnknown("502")
+OVERLOADED = ProviderUnavailable("503", billed="no")
 GONE = OutcomeUnknown("the connection broke")
 NEVER_LEFT = ProviderUnavailable("no connection", billed="no")
 
@@ -281,7 +254,8 @@ SOME: dict[str, tuple[list[Any], str, Decimal | None]] = {
     "not billed": ([MADE, NOT_BILLED, MADE], "slow down; it was not billed", Decimal("0.06")),
     "billed": ([BLOCKED, MADE], "blocked; it was billed", Decimal("0.04")),
     "not known, refused": ([MADE, BLOCKED_SILENTLY], "blocked; whether it was billed is not known", None),
-    "not known, broken": ([BROKEN, MADE], "503; whether it was billed is not known", None),
+    "overloaded": ([MADE, MADE, MADE, OVERLOADED], "503; it was not billed", Decimal("0.09")),
+    "not known, broken": ([BROKEN, MADE], "502; whether it was billed is not known", None),
     "not known, gone": ([MADE, GONE], "the connection broke; whether it was billed is not known", None),
 }
 
@@ -294,10 +268,20 @@ def test_a_failed_call_leaves_the_others_and_tells_its_bill(
     assert [output.lost_because for output in found.outputs if output.lost_because] == [lost]
     assert len(found.outputs) == len(answers)
     assert found.billed_usd == cost
-    assert found.warnings == (f"Google returned {len(answers) - 1} of {len(answers)} images",)
+    fewer, *more = found.warnings
+    assert fewer == f"Google returned {len(answers) - 1} of {len(answers)} images"
+    assert bool(more) is (cost is None)
+
+
+def test_bills_are_told_where_not_all_are_known() -> None:
+    *_, made = together([MADE, MADE, GONE, NOT_BILLED], plan(n=4)).warnings
+    assert made == "3 of 4 requests were billed $0.06; of the others it is not known"
+    with pytest.raises(OutcomeUnknown, match=r"1 of 2 requests were billed \$0\.01; of the others it is not known"):
+        together([BLOCKED, GONE], plan(n=2))
 
 
 NONE: dict[str, tuple[list[ProviderError], type[ProviderError], Billed, Decimal | None]] = {
+    "all overloaded": ([OVERLOADED, OVERLOADED], ProviderUnavailable, "no", Decimal(0)),
     "all refused before anything was made": ([NOT_BILLED, NEVER_LEFT], RateLimited, "no", Decimal(0)),
     "one may have been accepted": ([NOT_BILLED, GONE], OutcomeUnknown, "unknown", None),
     "one may have been accepted, others are billed": ([BLOCKED, BROKEN], OutcomeUnknown, "unknown", None),
@@ -336,7 +320,7 @@ ANYTHING = st.recursive(
 def test_no_answer_raises_anything_but_a_provider_error(body: Any, status: int) -> None:
     try:
         if status != 200:
-            raise error_of(reply(status, body), NOW, what="image generation")
+            raise paid_error_of(reply(status, body), NOW, what="image generation")
         assert read(body).outputs
     except ProviderError as exc:
         assert is_one_line(exc)  # noqa: PT017 - most are errors

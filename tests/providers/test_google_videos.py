@@ -16,10 +16,10 @@ from ring_mcp.errors import (
     ContentRefused,
     GenerationFailed,
     JobExpired,
+    OutcomeUnknown,
     ProviderAuthError,
     ProviderBadReply,
     ProviderError,
-    ProviderRejected,
     ProviderUnavailable,
     RateLimited,
 )
@@ -99,9 +99,11 @@ def test_a_first_frame_goes_along_as_bytes_before_the_words() -> None:
     ]
 
 
-@pytest.mark.parametrize("body", [{}, [], None, {"id": ""}, {"id": 5}, {"id": "a\nb"}, {"name": "x"}])
-def test_a_start_without_an_id_has_an_unknown_bill(body: Any) -> None:
-    with pytest.raises(ProviderBadReply) as caught:
+@pytest.mark.parametrize(
+    "body", [{}, [], None, {"id": ""}, {"id": 5}, {"id": "a\nb"}, {"name": "x"}, {"id": "x" * 1_000_000}]
+)
+def test_a_start_without_a_readable_id_is_a_lost_reply(body: Any) -> None:
+    with pytest.raises(OutcomeUnknown) as caught:
         read_submit(reply(200, body))
     assert caught.value.billed == "unknown"
 
@@ -151,9 +153,7 @@ TEXT = {"type": "text", "text": "I cannot\nmake it."}
 PROMPT_ONLY = {"total_input_tokens": 10}
 EMPTY: dict[str, tuple[Any, type[ProviderError], Billed, Decimal | None]] = {
     "completed with a text": (ended(TEXT, usage=PROMPT_ONLY), ContentRefused, "yes", INPUT_COST),
-    "completed with nothing": (ended(usage=None), ContentRefused, "unknown", None),
-    "completed without steps": ({"id": "x", "status": "completed"}, ContentRefused, "unknown", None),
-    "a clip without an address": (ended({"type": "video"}, usage=None), ContentRefused, "unknown", None),
+    "completed with a text, no word of a bill": (ended(TEXT, usage=None), ContentRefused, "unknown", None),
     "failed": (
         ended(status="failed", usage=None, error={"code": "internal", "message": "x"}),
         GenerationFailed,
@@ -182,8 +182,29 @@ def test_an_end_without_a_clip_says_why_and_what_it_cost(
     assert is_one_line(error)
 
 
+NOT_YET: dict[str, dict[str, Any]] = {
+    "nothing": ended(usage=None),
+    "no steps": {"id": "x", "status": "completed"},
+    "empty steps": {"id": "x", "status": "completed", "steps": [], "usage": USAGE},
+    "a clip without an address": ended({"type": "video"}, usage=None),
+    "a clip with an address that is none": ended(CLIP | {"uri": "javascript:alert(1)"}),
+    "a clip that was billed, and a text": ended(TEXT),
+}
+
+
+@pytest.mark.parametrize("body", NOT_YET.values(), ids=NOT_YET)
+def test_completed_is_looked_at_again_while_its_clip_may_still_come(body: dict[str, Any]) -> None:
+    error = failure(body)
+    assert type(error) is ProviderBadReply
+    assert error.billed == "unknown"
+    assert "names no clip yet" in error.message
+
+
 def test_what_the_model_says_in_place_of_a_clip_is_told() -> None:
-    assert failure(ended(TEXT)).message == "Google video generation ended without a clip (completed): I cannot make it."
+    assert (
+        failure(ended(TEXT, usage=PROMPT_ONLY)).message
+        == "Google video generation ended without a clip (completed): I cannot make it."
+    )
 
 
 def error_body(message: str, code: Any = 400) -> dict[str, Any]:
@@ -193,9 +214,9 @@ def error_body(message: str, code: Any = 400) -> dict[str, Any]:
 LOOKS: dict[str, tuple[int, Any, type[ProviderError]]] = {
     "an id that is unknown": (400, error_body("Invalid interaction name."), JobExpired),
     "an id that is unknown, with a code of text": (400, error_body("Invalid interaction name.", "bad"), JobExpired),
-    "an id that is not found": (404, error_body("Interaction x not found"), JobExpired),
-    "another 400": (400, error_body("Something else"), ProviderRejected),
-    "another 404": (404, "Not Found", ProviderRejected),
+    "an id that is not found": (404, {"error": {"code": "not_found", "message": "Interaction x"}}, JobExpired),
+    "another 400": (400, error_body("Something else"), ProviderUnavailable),
+    "another 404": (404, "Not Found", ProviderUnavailable),
     "a word of safety": (400, error_body("blocked", "safety_violation"), ContentRefused),
     "a wrong key": (400, error_body("API key not valid."), ProviderAuthError),
     "no rights": (403, error_body("no"), ProviderAuthError),
@@ -213,7 +234,7 @@ def test_a_look_that_fails_tells_nothing_of_the_bill(status: int, body: Any, is_
     assert type(error) is is_a
     assert error.billed == "unknown"
     if is_a is JobExpired:
-        assert error.retryable, "the same words come for a job that is alive"
+        assert error.retryable is (status == 400), "the same words come for a job that is alive"
     assert is_one_line(error)
 
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ring_mcp.errors import ProviderBadReply, ProviderUnavailable
+from ring_mcp.errors import PrivateAddress, ProviderUnavailable
 from ring_mcp.providers.guard import is_public, public_addresses
 from tests.providers.provider_samples import InstantClock
 from tests.providers.provider_samples import connected as connect
@@ -202,7 +202,7 @@ def test_the_host_of_the_base_url_is_trusted_wherever_it_resolves_to(tmp_path: P
 @pytest.mark.parametrize("address", PRIVATE.values(), ids=PRIVATE)
 def test_a_name_of_a_private_address_is_sent_nothing(address: str, tmp_path: Path) -> None:
     wire = Wire()
-    with pytest.raises(ProviderBadReply, match="private network"):
+    with pytest.raises(PrivateAddress, match="private network"):
         where({"evil.test": [[address]]}, download("https://evil.test/a", wire, tmp_path / "f"))
     assert wire.requests == []
 
@@ -210,7 +210,7 @@ def test_a_name_of_a_private_address_is_sent_nothing(address: str, tmp_path: Pat
 @pytest.mark.parametrize("addresses", [["93.184.216.34", "10.0.0.1"], ["::1", "93.184.216.34"]])
 def test_a_name_with_one_private_address_among_public_ones_is_refused(addresses: list[str], tmp_path: Path) -> None:
     wire = Wire()
-    with pytest.raises(ProviderBadReply, match=r"evil\.test"):
+    with pytest.raises(PrivateAddress, match=r"evil\.test"):
         where({"evil.test": [addresses]}, download("https://evil.test/a", wire, tmp_path / "f"))
     assert wire.requests == []
 
@@ -218,7 +218,7 @@ def test_a_name_with_one_private_address_among_public_ones_is_refused(addresses:
 def test_a_name_is_checked_anew_at_every_hop(tmp_path: Path) -> None:
     wire = Wire("https://evil.test/second", "https://evil.test/third")
     names = {"evil.test": [["93.184.216.34"], ["93.184.216.34"], ["169.254.169.254"]]}
-    with pytest.raises(ProviderBadReply, match="private network"):
+    with pytest.raises(PrivateAddress, match="private network"):
         where(names, download("https://evil.test/first", wire, tmp_path / "f"))
     assert [request.url.path for request in wire.requests] == ["/first", "/second"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ring_mcp.domain import Output
-from ring_mcp.errors import ProviderBadReply, ProviderError
+from ring_mcp.errors import GenerationFailed, ProviderError
 from ring_mcp.providers.base import Finished, Inputs
 from tests.providers.provider_samples import full_disk, image_plan, plain, xai_images
 from tests.providers.raw_server import LIMIT_S, RawServer, answering, http
@@ -70,9 +71,30 @@ async def test_nothing_is_written_for_pictures_that_come_by_address(tmp_path: Pa
     assert list(tmp_path.iterdir()) == []
 
 
+SPELLINGS: dict[str, Callable[[str], str]] = {
+    "without padding": lambda text: text.rstrip("="),
+    "url-safe": lambda text: text.replace("+", "-").replace("/", "_"),
+    "wrapped": lambda text: "\r\n".join(text[i : i + 76] for i in range(0, len(text), 76)),
+    "blanks around": lambda text: f"  {text}\n",
+    "all of it": lambda text: "\n".join(text.rstrip("=").replace("+", "-").replace("/", "_")),
+}
+
+
+@pytest.mark.parametrize("spell", SPELLINGS.values(), ids=SPELLINGS)
+@pytest.mark.parametrize("content", [ONE, ONE[:-1], ONE[:-2], bytes(range(256))])
+async def test_a_picture_is_kept_however_its_base64_is_spelled(
+    spell: Callable[[str], str], content: bytes, tmp_path: Path
+) -> None:
+    assert spooled(await submit({"data": [{"b64_json": spell(b64(content))}]}, tmp_path)) == [content]
+
+
+async def test_a_picture_cut_within_a_byte_is_kept(tmp_path: Path) -> None:
+    assert spooled(await submit({"data": [{"b64_json": b64(ONE)[:2001]}]}, tmp_path)) == [ONE[:1500]]
+
+
 BROKEN: list[dict[str, Any]] = [
     {"b64_json": "not base64!"},
-    {"b64_json": "AAA"},
+    {"b64_json": "A"},
     {"b64_json": "ключ"},
     {"b64_json": "AAAA\u00e9"},
     {"url": "data:"},
@@ -83,10 +105,10 @@ BROKEN: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("item", BROKEN)
 @pytest.mark.parametrize(("usage", "usd"), [(USAGE, Decimal("0.04")), ({}, None)])
-async def test_data_not_in_base64_is_a_bad_reply_and_paid(
+async def test_data_not_in_base64_is_a_failure_and_paid(
     item: dict[str, Any], usage: dict[str, Any], usd: Decimal | None, tmp_path: Path
 ) -> None:
-    with pytest.raises(ProviderBadReply, match="xAI returned image data") as caught:
+    with pytest.raises(GenerationFailed, match="xai returned image data") as caught:
         await submit({"data": [item], **usage}, tmp_path)
     assert (caught.value.billed, caught.value.billed_usd) == ("yes", usd)
     assert list(tmp_path.iterdir()) == []
@@ -98,7 +120,7 @@ async def test_one_broken_picture_does_not_lose_the_others(item: dict[str, Any],
     first, broken, third = outcome.outputs
     assert [Path(output.spool_path or "").read_bytes() for output in (first, third)] == [ONE, TWO]
     assert (broken.url, broken.spool_path) == (None, None)
-    assert "xAI returned image data" in (broken.lost_because or "")
+    assert "xai returned image data" in (broken.lost_because or "")
 
 
 async def test_the_same_picture_twice_is_two_files(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from ring_mcp.providers.base import ListedModel
 from ring_mcp.providers.google.models import GoogleModels, read_page
 from ring_mcp.providers.http import ProviderHttp
 from ring_mcp.providers.xai.models import XaiModels, read_models
-from tests.providers.provider_samples import InstantClock, is_one_line, plain, reply
+from tests.providers.provider_samples import NOW, InstantClock, is_one_line, plain, reply
 from tests.providers.raw_server import RawServer, answering, http
 
 TIERS = [
@@ -81,7 +81,7 @@ async def test_a_refused_list_is_an_error_of_the_tree(status: int, body: Any, is
 
 
 def google(connections: ProviderHttp) -> GoogleModels:
-    return GoogleModels(connections)
+    return GoogleModels(connections, InstantClock())
 
 
 async def test_googles_pages_are_turned_to_the_last_and_only_media_count() -> None:
@@ -113,7 +113,7 @@ KEY_REFUSED = {"error": {"code": 400, "message": "API key not valid. Please pass
     [
         (reply(400, KEY_REFUSED), ProviderAuthError),
         (reply(400, [KEY_REFUSED]), ProviderAuthError),
-        (reply(403, {"error": {"message": "denied"}}), ProviderAuthError),
+        (reply(403, {"error": {"message": "denied", "status": "PERMISSION_DENIED"}}), ProviderAuthError),
         (reply(400, {"error": {"message": "User location is not supported"}}), ProviderUnavailable),
         (reply(503, b"<html>"), ProviderUnavailable),
         (reply(200, b"[]"), ProviderBadReply),
@@ -122,7 +122,7 @@ KEY_REFUSED = {"error": {"code": 400, "message": "API key not valid. Please pass
 )
 def test_googles_refusals_are_errors_of_the_tree(answer: Any, is_a: type[ProviderError]) -> None:
     with pytest.raises(is_a):
-        read_page(answer)
+        read_page(answer, NOW)
 
 
 KEYS = st.sampled_from(["models", "id", "name", "aliases", "pricing", "quality", "resolution", "price_per_image",
@@ -137,7 +137,7 @@ ANY_JSON = st.recursive(
 @given(status=st.sampled_from([200, 400, 403, 500]), body=st.dictionaries(KEYS, ANY_JSON, max_size=6) | ANY_JSON)
 def test_no_answer_however_shaped_raises_anything_but_a_provider_error(status: int, body: Any) -> None:
     answer = reply(status, json.dumps(body))
-    for read in (lambda: read_models(answer, "image"), lambda: read_page(answer)):
+    for read in (lambda: read_models(answer, "image"), lambda: read_page(answer, NOW)):
         outcome: Any = None
         try:
             outcome = read()

@@ -17,15 +17,13 @@ from ring_mcp.errors import (
     ContentRefused,
     GenerationFailed,
     JobExpired,
-    ProviderAuthError,
+    OutcomeUnknown,
     ProviderBadReply,
     ProviderError,
-    ProviderRejected,
     ProviderUnavailable,
-    RateLimited,
 )
 from ring_mcp.providers.base import Accepted, Finished, Inputs, Running
-from ring_mcp.providers.http import Reply
+from ring_mcp.providers.replies import Reply
 from ring_mcp.providers.xai.images import read_check, read_submit, submit_request
 from tests.providers.provider_samples import NOW, image_plan, is_one_line, reply
 
@@ -156,7 +154,7 @@ def test_the_model_that_served_is_reported_when_the_answer_names_one() -> None:
     assert answer.served_model == "grok-imagine-image-2.0"
 
 
-@pytest.mark.parametrize("model", [None, "", 5, ["x"], "a\x00b", "\ud800"])
+@pytest.mark.parametrize("model", [None, "", 5, ["x"], "a\x00b", "\ud800", "x" * 72_000])
 def test_a_name_of_a_model_that_is_none_is_left_out(model: Any) -> None:
     answer = submitted(reply(200, {"data": [ITEM], "model": model}))
     assert isinstance(answer, Finished)
@@ -183,10 +181,15 @@ def test_fewer_pictures_than_asked_for_are_kept_with_a_warning() -> None:
     assert answer.warnings == ("xAI returned 2 of 3 images",)
 
 
-def test_more_pictures_than_asked_for_are_all_kept() -> None:
-    answer = submitted(reply(200, {"data": [ITEM] * 3}), image_plan(n=2))
-    assert isinstance(answer, Finished)
-    assert (len(answer.outputs), answer.warnings) == (3, ())
+@pytest.mark.parametrize("count", [3, 100_000])
+def test_more_pictures_than_asked_for_are_told_and_not_kept(count: int) -> None:
+    for answer in (
+        submitted(reply(200, {"data": [ITEM] * count}), image_plan(n=2)),
+        checked(reply(200, {"status": "done", "data": [ITEM] * count}), image_plan(n=2)),
+    ):
+        assert isinstance(answer, Finished)
+        assert answer.outputs == (PICTURE, PICTURE)
+        assert answer.warnings == (f"xAI returned {count} of 2 images",)
 
 
 @pytest.mark.parametrize(
@@ -228,8 +231,8 @@ def test_a_type_that_is_none_is_left_out(mime_type: Any) -> None:
     [b"", b"   ", b"null", b"5", b'"text"', b"[]", b"[{}]", b'{"data": [{"url": "https://imgen', b"<html></html>",
      b"\xff\xfe", b"[" * 50_000, b'{"a":' * 50_000],
 )  # fmt: skip
-def test_an_answer_that_is_no_object_has_unknown_cost(body: bytes) -> None:
-    with pytest.raises(ProviderBadReply, match="xAI returned no image data") as caught:
+def test_an_answer_that_is_no_object_is_a_lost_reply(body: bytes) -> None:
+    with pytest.raises(OutcomeUnknown, match="neither a request_id nor image data") as caught:
         submitted(reply(200, body))
     assert caught.value.billed == "unknown"
 
@@ -238,15 +241,16 @@ def test_an_answer_that_is_no_object_has_unknown_cost(body: bytes) -> None:
     "body",
     [{}, {"data": None}, {"data": []}, {"data": {}}, {"data": "x"}, {"data": [None]}, {"data": [{}]},
      {"request_id": ""},
-     {"request_id": None}, {"request_id": 5}, {"request_id": "", "data": []}, {"request_id": "a\ud800"}],
+     {"request_id": None}, {"request_id": 5}, {"request_id": "", "data": []}, {"request_id": "a\ud800"},
+     {"request_id": "x" * 1_000_000}],
 )  # fmt: skip
-@pytest.mark.parametrize(("usage", "billed"), [({}, "unknown"), (USAGE, "yes")])
-def test_an_answer_without_handle_and_pictures_is_a_failure_with_its_bill(
-    body: dict[str, Any], usage: dict[str, Any], billed: str
-) -> None:
-    with pytest.raises(GenerationFailed, match="xAI returned no image data") as caught:
-        submitted(reply(200, {**body, **usage}))
-    assert caught.value.billed == billed
+def test_an_answer_without_handle_and_pictures_is_lost_or_failed(body: dict[str, Any]) -> None:
+    with pytest.raises(OutcomeUnknown, match="neither a request_id nor image data") as lost:
+        submitted(reply(200, body))
+    assert lost.value.billed == "unknown"
+    with pytest.raises(GenerationFailed, match="xAI returned no image data") as failed:
+        submitted(reply(200, {**body, **USAGE}))
+    assert (failed.value.billed, failed.value.billed_usd) == ("yes", Decimal("0.02"))
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"null", b"<html>", b"{}", b'{"request_id": "r", "status": "pending"}'])
@@ -281,9 +285,15 @@ def test_a_done_job_with_fewer_pictures_warns() -> None:
 
 
 @pytest.mark.parametrize("data", [[], [{}], None, "x"])
-def test_a_done_job_without_pictures_has_failed_for_good_with_its_bill(data: Any) -> None:
-    with pytest.raises(GenerationFailed) as caught:
+def test_a_done_job_without_pictures_is_looked_at_again(data: Any) -> None:
+    with pytest.raises(ProviderBadReply, match="names no image yet"):
         checked(reply(200, {"status": "done", "data": data, **USAGE}))
+
+
+def test_pictures_that_moderation_holds_back_are_a_refusal_with_its_bill() -> None:
+    held = {"status": "done", "data": [{"url": None, "respect_moderation": False}], **USAGE}
+    with pytest.raises(ContentRefused) as caught:
+        checked(reply(200, held))
     assert caught.value.billed_usd == Decimal("0.02")
 
 
@@ -313,20 +323,21 @@ def test_an_expired_job_has_expired() -> None:
         checked(reply(200, {"request_id": "r", "status": "expired"}))
 
 
-@pytest.mark.parametrize("body", [b"", b"Not Found", b'{"code": "not-found", "error": "No deferred image"}'])
-def test_a_job_that_is_not_known_has_expired(body: bytes) -> None:
+def test_a_job_that_xai_itself_does_not_know_has_expired() -> None:
     with pytest.raises(JobExpired) as caught:
-        checked(reply(404, body))
+        checked(reply(404, {"code": "not-found", "error": "No deferred image could be found"}))
     assert caught.value.http_status == 404
 
 
-@pytest.mark.parametrize(
-    ("status", "is_a"),
-    [(400, ProviderRejected), (401, ProviderAuthError), (429, RateLimited), (500, ProviderUnavailable),
-     (502, ProviderUnavailable), (529, ProviderUnavailable), (302, ProviderBadReply), (204, ProviderBadReply)],
-)  # fmt: skip
-def test_an_error_of_a_poll_ends_no_job(status: int, is_a: type[ProviderError]) -> None:
-    with pytest.raises(is_a) as caught:
+@pytest.mark.parametrize("body", [b"", b"Not Found", b"<html>404</html>"])
+def test_a_404_in_other_words_ends_no_job(body: bytes) -> None:
+    with pytest.raises(ProviderUnavailable):
+        checked(reply(404, body))
+
+
+@pytest.mark.parametrize("status", [204, 302, 400, 401, 403, 429, 500, 502, 529])
+def test_an_error_of_a_poll_ends_no_job(status: int) -> None:
+    with pytest.raises(ProviderError) as caught:
         checked(reply(status))
     assert not isinstance(caught.value, ContentRefused | GenerationFailed | JobExpired)
     assert caught.value.billed == "unknown"

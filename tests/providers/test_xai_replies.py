@@ -20,15 +20,22 @@ from ring_mcp.errors import (
     ContentRefused,
     CreditsExhausted,
     GenerationFailed,
+    OutcomeUnknown,
     ProviderAuthError,
-    ProviderBadReply,
     ProviderError,
     ProviderRejected,
     ProviderUnavailable,
     RateLimited,
 )
-from ring_mcp.providers.http import Reply, retry_after_s
-from ring_mcp.providers.xai.replies import billed_usd, error_of, failed_job, progress_of
+from ring_mcp.providers.replies import Reply, retry_after_s
+from ring_mcp.providers.xai.replies import (
+    billed_usd,
+    error_of,
+    failed_job,
+    look_error_of,
+    paid_error_of,
+    progress_of,
+)
 from tests.providers.provider_samples import NOW, is_one_line, reply
 
 WHAT = "image generation"
@@ -52,7 +59,10 @@ MODERATED = "Generated image rejected by content moderation."
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the reference's table. ``codes`` are the spellings that have been seen for it, newest first."""
+    """A row of the reference's table. ``codes`` are the spellings that have been seen for it, newest first.
+
+    ``own_only``: nothing in its words tells that xAI says it, so that only its own form of JSON does.
+    """
 
     what: str
     status: int
@@ -61,6 +71,7 @@ class Row:
     is_a: type[ProviderError]
     billed: Billed
     ticks: int | None = None
+    own_only: bool = False
 
     @property
     def usd(self) -> Decimal | None:
@@ -83,6 +94,7 @@ TABLE = (
         "Duration 15s exceeds the maximum allowed for reference-to-video, which is 10s.",
         ProviderRejected,
         "no",
+        own_only=True,
     ),
     Row(
         "moderation, with its bill",
@@ -102,8 +114,17 @@ TABLE = (
         "Zero Data Retention teams must provide output.upload_url for video generation.",
         ProviderRejected,
         "no",
+        own_only=True,
     ),
-    Row("no key", 401, ("unauthenticated:no-credentials",), "No credentials provided", ProviderAuthError, "no"),
+    Row(
+        "no key",
+        401,
+        ("unauthenticated:no-credentials",),
+        "No credentials provided",
+        ProviderAuthError,
+        "no",
+        own_only=True,
+    ),
     Row(
         "a text that is not allowed",
         403,
@@ -119,6 +140,7 @@ TABLE = (
         "The team is blocked and cannot make requests.",
         ProviderAuthError,
         "no",
+        own_only=True,
     ),
     Row(
         "a bad OAuth token",
@@ -127,10 +149,19 @@ TABLE = (
         "The OAuth2 access token could not be validated.",
         ProviderAuthError,
         "no",
+        own_only=True,
     ),
-    Row("an unknown model", 404, ("not-found", OLD_NOT_FOUND), NO_MODEL, ProviderRejected, "no"),
+    Row("an unknown model", 404, ("not-found", OLD_NOT_FOUND), NO_MODEL, ProviderRejected, "no", own_only=True),
     Row("an unknown route", 404, (), "Not Found", ProviderRejected, "no"),
-    Row("a form in place of JSON", 415, (), "Expected `Content-Type: application/json`", ProviderRejected, "no"),
+    Row(
+        "a form in place of JSON",
+        415,
+        (),
+        "Expected `Content-Type: application/json`",
+        ProviderRejected,
+        "no",
+        own_only=True,
+    ),
     Row("a missing field", 422, ("invalid-argument", OLD_ARGUMENT), DESERIALIZE, ProviderRejected, "no"),
     Row("the rate limit", 429, ("resource-exhausted", OLD_EXHAUSTED), RATE_LIMIT, RateLimited, "no"),
     Row("no credits", 429, ("resource-exhausted", OLD_EXHAUSTED), NO_CREDITS, CreditsExhausted, "no"),
@@ -143,14 +174,22 @@ TABLE = (
         "no",
     ),
     Row("no credits, forbidden", 403, ("permission-denied", OLD_DENIED), NO_CREDITS, CreditsExhausted, "no"),
-    Row("payment required", 402, ("resource-exhausted", OLD_EXHAUSTED), NO_CREDITS, CreditsExhausted, "no"),
-    Row("a time-out of a proxy", 408, (), "Request Timeout", ProviderUnavailable, "unknown"),
-    *(
-        Row(f"{status}", status, ("internal", "unavailable"), "It is unavailable.", ProviderUnavailable, "unknown")
-        for status in (500, 502, 503, 504, 520, 529)
+    Row(
+        "payment required",
+        402,
+        ("resource-exhausted", OLD_EXHAUSTED),
+        NO_CREDITS,
+        CreditsExhausted,
+        "no",
+        own_only=True,
     ),
-    Row("a server error with a bill", 500, ("internal",), "Internal error.", ProviderUnavailable, "yes", 600_000_000),
-)  # fmt: skip
+    Row("a time-out of a proxy", 408, (), "Request Timeout", OutcomeUnknown, "unknown"),
+    *(
+        Row(f"{status}", status, ("internal", "unavailable"), "It is unavailable.", OutcomeUnknown, "unknown")
+        for status in (409, 499, 500, 502, 503, 504, 520, 529)
+    ),
+    Row("an error with a bill", 500, ("internal",), "Internal error.", GenerationFailed, "yes", 600_000_000),
+)
 
 
 def spellings(row: Row) -> Iterator[tuple[str, Reply]]:
@@ -162,6 +201,13 @@ def spellings(row: Row) -> Iterator[tuple[str, Reply]]:
         yield f"nested {code}", reply(row.status, {"error": {"message": row.says, "type": "x", **named}, **usage})
         yield f"nested with usage {code}", reply(row.status, {"error": {"message": row.says, **named, **usage}})
     yield "string", reply(row.status, {"error": row.says, **usage})
+    if not row.own_only:
+        yield from foreign_spellings(row)
+
+
+def foreign_spellings(row: Row) -> Iterator[tuple[str, Reply]]:
+    """The row's words without xAI's own form around them."""
+    usage = {} if row.ticks is None else {"usage": {"cost_in_usd_ticks": row.ticks}}
     yield "message", reply(row.status, {"message": row.says, **usage})
     if row.ticks is None:
         yield "bare text", reply(row.status, f"\n{row.says}\r\n", content_type="text/plain")
@@ -173,15 +219,30 @@ CASES = [pytest.param(row, answer, id=f"{row.what}, {shape}") for row in TABLE f
 
 @pytest.mark.parametrize(("row", "answer"), CASES)
 def test_every_known_refusal_becomes_its_error_in_every_shape_and_spelling(row: Row, answer: Reply) -> None:
-    error = error_of(answer, NOW, what=WHAT)
+    error = paid_error_of(answer, NOW, what=WHAT)
     assert type(error) is row.is_a
     assert (error.billed, error.billed_usd) == (row.billed, row.usd)
     assert (error.provider, error.http_status) == ("xai", row.status)
 
 
+FOREIGN = [
+    pytest.param(answer, id=f"{row.what}, {shape}")
+    for row in TABLE
+    if row.own_only
+    for shape, answer in foreign_spellings(row)
+]
+
+
+@pytest.mark.parametrize("answer", FOREIGN)
+def test_a_refusal_in_another_form_is_unknown(answer: Reply) -> None:
+    error = paid_error_of(answer, NOW, what=WHAT)
+    assert type(error) is OutcomeUnknown
+    assert error.billed == "unknown"
+
+
 @pytest.mark.parametrize(("row", "answer"), CASES)
 def test_the_message_keeps_the_sentence_of_the_provider_on_one_line(row: Row, answer: Reply) -> None:
-    error = error_of(answer, NOW, what=WHAT)
+    error = paid_error_of(answer, NOW, what=WHAT)
     assert row.says[:280] in error.message
     assert "xAI" in error.message
     assert is_one_line(error)
@@ -202,21 +263,20 @@ def test_a_code_decides_where_the_sentence_is_silent_however_deep_it_stands(
         {"error": {"code": code, "message": "No."}},
         {"error": {"code": code}},
     ):
-        assert type(error_of(reply(status, body), NOW, what=WHAT)) is is_a
+        assert type(paid_error_of(reply(status, body), NOW, what=WHAT)) is is_a
 
 
 @pytest.mark.parametrize("content_type", ["text/html; charset=UTF-8", "", "text/plain"])
-@pytest.mark.parametrize("status", [500, 502, 503, 504, 520, 529])
-def test_the_html_page_of_a_proxy_is_not_quoted_and_not_understood(status: int, content_type: str) -> None:
-    error = error_of(reply(status, HTML, content_type=content_type), NOW, what=WHAT)
-    assert type(error) is ProviderUnavailable
+@pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 408, 409, 422, 499, 500, 502, 503, 504, 520, 529])
+def test_a_proxys_page_is_not_quoted_and_unknown(status: int, content_type: str) -> None:
+    error = paid_error_of(reply(status, HTML, content_type=content_type), NOW, what=WHAT)
+    assert type(error) is OutcomeUnknown
     assert error.message == f"xAI {WHAT} failed ({status})"
     assert error.billed == "unknown"
 
 
-@pytest.mark.parametrize(("status", "is_a"), [(400, ProviderRejected), (429, RateLimited), (404, ProviderRejected)])
-def test_words_in_an_html_page_decide_nothing(status: int, is_a: type[ProviderError]) -> None:
-    assert type(error_of(reply(status, HTML, content_type="text/html"), NOW, what=WHAT)) is is_a
+def test_too_many_requests_are_too_many_whoever_says_so() -> None:
+    assert type(paid_error_of(reply(429, HTML, content_type="text/html"), NOW, what=WHAT)) is RateLimited
 
 
 @pytest.mark.parametrize("status", [500, 429, 400])
@@ -224,7 +284,7 @@ def test_words_in_an_html_page_decide_nothing(status: int, is_a: type[ProviderEr
     "body", [b"", b"  ", b"{}", b"[]", b"null", b'{"error": null}', b'{"error": {}}', b"\xff\xfe\x00"]
 )
 def test_an_answer_that_says_nothing_is_told_by_its_status(status: int, body: bytes) -> None:
-    error = error_of(reply(status, body), NOW, what=WHAT)
+    error = paid_error_of(reply(status, body), NOW, what=WHAT)
     assert is_one_line(error)
     assert error.http_status == status
 
@@ -235,6 +295,7 @@ def test_an_answer_that_says_nothing_is_told_by_its_status(status: int, body: by
         ("3", 3.0),
         ("0", 0.0),
         (" 2.5 ", 2.5),
+        ("3600", 60.0),
         (format_datetime(NOW + timedelta(seconds=41), usegmt=True), 41.0),
         (format_datetime(NOW - timedelta(seconds=41), usegmt=True), 0.0),
         ("Sat, 21 Nov 2026 14:00:10 +0200", 10.0),
@@ -248,26 +309,26 @@ def test_an_answer_that_says_nothing_is_told_by_its_status(status: int, body: by
     ],
 )
 def test_a_rate_limit_tells_seconds_or_a_date(value: str, expected_s: float | None) -> None:
-    error = error_of(reply(429, {"error": RATE_LIMIT}, retry_after=value), NOW, what=WHAT)
+    error = paid_error_of(reply(429, {"error": RATE_LIMIT}, retry_after=value), NOW, what=WHAT)
     assert isinstance(error, RateLimited)
     assert error.retry_after_s == expected_s
 
 
 def test_a_rate_limit_without_the_header_says_nothing_of_when() -> None:
-    error = error_of(reply(429, {"error": RATE_LIMIT}), NOW, what=WHAT)
+    error = paid_error_of(reply(429, {"error": RATE_LIMIT}), NOW, what=WHAT)
     assert isinstance(error, RateLimited)
     assert error.retry_after_s is None
 
 
-def test_a_day_is_the_longest_wait_that_is_believed() -> None:
-    assert retry_after_s({"retry-after": "1e12"}, NOW) == 86400.0
-    assert retry_after_s({"retry-after": "Fri, 21 Nov 2036 12:00:00 GMT"}, NOW) == 86400.0
+def test_a_minute_is_the_longest_wait_that_is_believed() -> None:
+    assert retry_after_s({"retry-after": "1e12"}, NOW) == 60.0
+    assert retry_after_s({"retry-after": "Fri, 21 Nov 2036 12:00:00 GMT"}, NOW) == 60.0
 
 
 @given(st.text(string.printable, max_size=40) | st.text(max_size=20) | st.floats().map(str) | st.datetimes().map(str))
-def test_any_retry_after_is_seconds_of_at_most_a_day_or_nothing(value: str) -> None:
+def test_any_retry_after_is_seconds_of_at_most_a_minute_or_nothing(value: str) -> None:
     seconds = retry_after_s({"retry-after": value}, NOW)
-    assert seconds is None or 0.0 <= seconds <= 86400.0
+    assert seconds is None or 0.0 <= seconds <= 60.0
 
 
 ANY_JSON = st.recursive(
@@ -296,34 +357,26 @@ ANY_BODY = (
 @example(status=500, body=b'{"usage": {"cost_in_usd_ticks": ' + b"9" * 5000 + b"}}")
 @example(status=400, body=b'{"usage": {"cost_in_usd_ticks": "1e999999999"}, "error": "moderation"}')
 @example(status=400, body=b'{"error": "\\ud800 \\u0000 \\u202e \\n moderation"}')
-def test_no_status_and_no_body_falls_through_the_table(status: int, body: bytes) -> None:
-    error = error_of(reply(status, body), NOW, what=WHAT)
-    assert type(error) is not ProviderError
-    assert isinstance(error, ProviderError)
-    assert error.http_status == status
-    assert is_one_line(error)
-    assert len(error.message) < 400
-    assert error.billed == ("unknown" if error.billed_usd is None else "yes" if error.billed_usd else "no") or (
-        error.billed_usd is None and type(error).billed == error.billed == "no"
-    )
+def test_no_status_and_no_body_falls_through_the_tables(status: int, body: bytes) -> None:
+    for read in (paid_error_of, look_error_of, error_of):
+        error = read(reply(status, body), NOW, what=WHAT)
+        assert type(error) is not ProviderError
+        assert isinstance(error, ProviderError)
+        assert error.http_status == status
+        assert is_one_line(error)
+        assert len(error.message) < 400
+        if error.billed_usd is not None:
+            assert error.billed == ("yes" if error.billed_usd else "no")
+        elif read is look_error_of:
+            assert error.billed == "unknown"
 
 
 @pytest.mark.parametrize("status", range(300, 600))
-def test_a_status_alone_decides_between_not_sent_again_and_unclear(status: int) -> None:
-    error = error_of(reply(status), NOW, what=WHAT)
-    expected: type[ProviderError] = ProviderRejected
-    if status < 400:
-        expected = ProviderBadReply
-    elif status >= 500 or status == 408:
-        expected = ProviderUnavailable
-    elif status in (401, 403):
-        expected = ProviderAuthError
-    elif status == 402:
-        expected = CreditsExhausted
-    elif status == 429:
-        expected = RateLimited
-    assert type(error) is expected
-    assert error.billed == ("no" if 400 <= status < 500 and status != 408 else "unknown")
+def test_a_status_alone_proves_nothing_but_that_a_limit_was_reached(status: int) -> None:
+    paid, look = (read(reply(status), NOW, what=WHAT) for read in (paid_error_of, look_error_of))
+    assert type(paid) is (RateLimited if status == 429 else OutcomeUnknown)
+    assert type(look) is (RateLimited if status == 429 else ProviderUnavailable)
+    assert (paid.billed, look.billed) == ("no" if status == 429 else "unknown", "unknown")
 
 
 @pytest.mark.parametrize(
@@ -384,6 +437,14 @@ def test_a_failed_job_keeps_code_and_sentence_of_the_provider(code: str) -> None
     assert type(error) is GenerationFailed
     assert f"{code}: The model was busy." in error.message
     assert error.billed == "unknown"
+
+
+@pytest.mark.parametrize("said", ["Moderation service unavailable.", "Content moderation timed out, try again."])
+def test_moderation_that_is_away_refuses_nothing(said: str) -> None:
+    body = {"code": "service-unavailable", "error": said}
+    assert type(look_error_of(reply(400, body), NOW, what=WHAT)) is ProviderUnavailable
+    assert type(paid_error_of(reply(400, body), NOW, what=WHAT)) is ProviderRejected
+    assert type(failed_job({"error": {"code": "service_unavailable", "message": said}}, WHAT)) is GenerationFailed
 
 
 @pytest.mark.parametrize("code", FAILURE_CODES)

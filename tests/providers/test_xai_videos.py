@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -15,18 +16,17 @@ from ring_mcp.errors import (
     ContentRefused,
     GenerationFailed,
     JobExpired,
-    ProviderAuthError,
+    OutcomeUnknown,
     ProviderBadReply,
     ProviderError,
-    ProviderRejected,
     ProviderUnavailable,
-    RateLimited,
 )
 from ring_mcp.providers.base import Accepted, Finished, Inputs, Running
-from ring_mcp.providers.http import Reply
+from ring_mcp.providers.replies import Reply
 from ring_mcp.providers.xai.videos import read_check, read_submit, submit_request
 from tests.providers.provider_samples import NOW, is_one_line, reply
 
+UNKNOWN = "No deferred video could be found with the given request_id"
 URL = "https://vidgen.x.ai/xai-vidgen-bucket/xai-video-1.mp4"
 VIDEO = {"url": URL, "duration": 6, "respect_moderation": True}
 USAGE = {"usage": {"cost_in_usd_ticks": 2_500_000_000}}
@@ -120,10 +120,11 @@ def test_a_start_gives_the_handle(status: int) -> None:
 
 @pytest.mark.parametrize(
     "body", [b"", b"[]", b"null", b"<html>", b"{}", b'{"request_id": ""}', b'{"request_id": 5}',
-             b'{"request_id": "a\\u0000"}', b'{"request_id": "\\ud800"}', b'{"request_id', b"[" * 50_000]
+             b'{"request_id": "a\\u0000"}', b'{"request_id": "\\ud800"}', b'{"request_id', b"[" * 50_000,
+             b'{"request_id": "%s"}' % (b"x" * 1_000_000)]
 )  # fmt: skip
-def test_a_start_without_a_handle_is_a_bad_reply_of_unknown_cost(body: bytes) -> None:
-    with pytest.raises(ProviderBadReply, match="no request_id") as caught:
+def test_a_start_without_a_readable_handle_is_a_lost_reply(body: bytes) -> None:
+    with pytest.raises(OutcomeUnknown, match="no request_id") as caught:
         read_submit(reply(200, body))
     assert caught.value.billed == "unknown"
 
@@ -189,26 +190,59 @@ def test_a_failed_job_says_why(nested: bool) -> None:
         checked(reply(200, {"status": "failed", "response": failed} if nested else {"status": "failed", **failed}))
 
 
-@pytest.mark.parametrize("video", [None, {}, [], "x", {"url": ""}, {"url": "http://h/\ud800"}])
-def test_a_done_job_without_a_clip_has_failed_for_good(video: Any) -> None:
-    with pytest.raises(GenerationFailed, match="no video URL") as caught:
+@pytest.mark.parametrize(
+    "video",
+    [None, {}, [], "x", {"url": ""}, {"url": None}, {"url": "http://h/\ud800"}, {"url": "javascript:alert(1)"},
+     {"url": "https://h/" + "x" * 9000}],
+)  # fmt: skip
+def test_a_done_job_without_a_clip_is_looked_at_again(video: Any) -> None:
+    with pytest.raises(ProviderBadReply, match="names no clip yet") as caught:
         checked(reply(200, {"status": "done", "video": video, **USAGE}))
-    assert caught.value.billed == "yes"
+    assert caught.value.billed == "unknown"
 
 
-@pytest.mark.parametrize("answer", [reply(404), reply(200, {"status": "expired"})], ids=["404", "expired"])
-def test_a_job_that_is_gone_has_expired(answer: Reply) -> None:
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [("/files/a.mp4", "https://api.x.test/files/a.mp4"), ("a.mp4?x=1", "https://api.x.test/v1/videos/a.mp4?x=1"),
+     ("//cdn.x.test/a.mp4", "https://cdn.x.test/a.mp4")],
+)  # fmt: skip
+def test_a_relative_address_is_one_from_where_it_was_asked(given: str, url: str) -> None:
+    answer = replace(reply(200, {"status": "done", "video": {"url": given}}), url="https://api.x.test/v1/videos/r-1")
+    found = checked(answer)
+    assert isinstance(found, Finished)
+    assert found.outputs[0].url == url
+
+
+def test_a_name_of_a_model_without_measure_is_left_out() -> None:
+    found = checked(reply(200, {**DONE, "model": "x" * 72_000}))
+    assert isinstance(found, Finished)
+    assert found.served_model is None
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [reply(404, {"code": "not-found", "error": UNKNOWN}), reply(404, {"error": {"message": UNKNOWN}}),
+     reply(200, {"status": "expired"})],
+    ids=["404", "404, nested", "expired"],
+)  # fmt: skip
+def test_a_job_is_gone_when_xai_itself_says_so(answer: Reply) -> None:
     with pytest.raises(JobExpired):
         checked(answer)
 
 
 @pytest.mark.parametrize(
-    ("status", "is_a"),
-    [(400, ProviderRejected), (401, ProviderAuthError), (429, RateLimited), (500, ProviderUnavailable),
-     (502, ProviderUnavailable), (302, ProviderBadReply), (204, ProviderBadReply)],
-)  # fmt: skip
-def test_an_error_of_a_poll_ends_no_job(status: int, is_a: type[ProviderError]) -> None:
-    with pytest.raises(is_a) as caught:
+    "body", [b"", b"Not Found", b"<html>404</html>", b'{"error": "Not Found"}', b'{"message": "x"}']
+)
+@pytest.mark.parametrize("status", [404, 410])
+def test_a_404_in_other_words_ends_no_job(status: int, body: bytes) -> None:
+    with pytest.raises(ProviderUnavailable) as caught:
+        checked(reply(status, body))
+    assert caught.value.billed == "unknown"
+
+
+@pytest.mark.parametrize("status", [204, 302, 400, 401, 403, 429, 500, 502])
+def test_an_error_of_a_poll_ends_no_job(status: int) -> None:
+    with pytest.raises(ProviderError) as caught:
         checked(reply(status))
     assert not isinstance(caught.value, ContentRefused | GenerationFailed | JobExpired)
     assert caught.value.billed == "unknown"

@@ -17,8 +17,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ring_mcp.domain import MediaFile
-from ring_mcp.errors import ConfigError, StorageError, StorageRefused
-from ring_mcp.storage.ringbase import MAX_WAIT_S, Excerpts, RingbaseStorage, api_url, pause_s, upload_type
+from ring_mcp.errors import ConfigError, StorageError, StorageRefused, StorageUnclear
+from ring_mcp.storage.ringbase import MAX_WAIT_S, RingbaseStorage, api_url, pause_s, upload_type
+from ring_mcp.storage.ringbase_answers import OUTCOMES, Excerpts, Row
 
 TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJyaW5nIn0.c2lnbmF0dXJlLW9mLXRoZS10b2tlbg"
 BASE = "http://filebase.test"
@@ -58,9 +59,9 @@ class Filebase:
             raise answer
         return httpx2.Response(answer.status_code, headers=answer.headers, content=answer.content)
 
-    def storage(self, base_url: str = BASE, token: str = TOKEN, **kwargs: int) -> RingbaseStorage:
+    def storage(self, base_url: str = BASE, token: str = TOKEN, *, max_attempts: int = 4) -> RingbaseStorage:
         client = httpx2.AsyncClient(transport=httpx2.MockTransport(self))
-        return RingbaseStorage(base_url, token, client, self.clock, **kwargs)
+        return RingbaseStorage(base_url, token, client, self.clock, max_attempts=max_attempts)
 
 
 def answer(status: int = 200, value: object = None, **headers: str) -> httpx2.Response:
@@ -155,6 +156,24 @@ def test_a_pause_is_never_longer_than_the_limit() -> None:
     assert pause_s(40, None, NOW) == MAX_WAIT_S
 
 
+ROWS = [
+    pytest.param(row, status, id=str(status))
+    for row in OUTCOMES
+    for status in (list(row.statuses) if len(row.statuses) < 10 else [300, 404, 405, 409, 410, 422, 499])
+]
+
+
+@pytest.mark.parametrize(("row", "status"), [row for row in ROWS if not row.values[0].passes])  # type: ignore[union-attr]
+async def test_a_status_means_what_its_row_says(media: MediaFile, row: Row, status: int) -> None:
+    filebase = Filebase(answer(status, {"success": False, "error": "because"}))
+    with pytest.raises(StorageError, match=rf"RingBase upload failed \({status}\): because") as caught:
+        await filebase.storage().put(KEY, media, {})
+    assert type(caught.value) is row.error
+    assert row.fix in caught.value.message
+    assert row.source
+    assert len(filebase.requests) == 1
+
+
 @pytest.mark.parametrize("status", [400, 401, 403, 413, 415])
 async def test_a_refusal_is_told_at_once(media: MediaFile, status: int) -> None:
     filebase = Filebase(answer(status, {"success": False, "error": "no"}))
@@ -176,36 +195,75 @@ async def test_a_redirect_is_not_followed(media: MediaFile, status: int) -> None
     assert len(filebase.requests) == 1
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        {"success": True},
-        {"success": True, "url": ""},
-        {"success": True, "url": None},
-        {"success": True, "url": "/files/1"},
-        {"success": True, "url": "javascript:alert(1)"},
-        {"success": True, "url": "https://cdn.test/a b"},
-        {"success": True, "url": "https://cdn.test/a\u202eb"},
-        {"success": "true", "url": "https://cdn.test/1"},
-        {"success": False, "url": "https://cdn.test/1", "error": "quota"},
-        {"url": "https://cdn.test/1"},
-        {**GOOD, "metadata": {"size": 4}},
-        [],
-        "text",
-        1,
-    ],
-)
-async def test_an_answer_that_is_no_stored_file_is_a_storage_error(media: MediaFile, value: object) -> None:
-    with pytest.raises(StorageError, match=r"RingBase upload failed \(200\)"):
-        await Filebase(answer(200, value)).storage().put(KEY, media, {})
+UNREADABLE: dict[str, httpx2.Response] = {
+    "no url": answer(200, {"success": True}),
+    "an empty url": answer(200, {"success": True, "url": ""}),
+    "a url that is null": answer(201, {"success": True, "url": None}),
+    "a script": answer(200, {"success": True, "url": "javascript:alert(1)"}),
+    "a file": answer(200, {"success": True, "url": "file:///etc/passwd"}),
+    "a url with a password": answer(200, {"success": True, "url": "https://user:pass@cdn.test/1"}),
+    "a url with a user": answer(200, {"success": True, "url": "//user@cdn.test/1"}),
+    "a url with a blank": answer(200, {"success": True, "url": "https://cdn.test/a b"}),
+    "a url that turns round": answer(200, {"success": True, "url": "https://cdn.test/a\u202eb"}),
+    "a url without measure": answer(200, {"success": True, "url": "https://cdn.test/" + "x" * 9000}),
+    "half of the file": answer(200, {**GOOD, "metadata": {"size": 4}}),
+    "a list": answer(200, [GOOD]),
+    "a text": answer(200, "text"),
+    "a number": answer(200, 1),
+    "nothing": httpx2.Response(200),
+    "no content": httpx2.Response(204),
+    "a page": httpx2.Response(200, html="\n<!DOCTYPE html><html><title>Sign in</title></html>"),
+    "half an answer": httpx2.Response(200, content=b'{"success": true, "url": "https://cdn'),
+}
 
 
-@pytest.mark.parametrize(
-    "value", [{**GOOD, "metadata": None}, {**GOOD, "fileId": 7}, {"success": True, "url": GOOD["url"]}]
-)
-async def test_an_answer_needs_only_success_and_url(media: MediaFile, value: dict[str, object]) -> None:
+@pytest.mark.parametrize("said", UNREADABLE.values(), ids=UNREADABLE)
+async def test_after_a_yes_that_cannot_be_read_nothing_is_uploaded_again(
+    media: MediaFile, said: httpx2.Response
+) -> None:
+    filebase = Filebase(said, answer())
+    with pytest.raises(StorageUnclear, match="RingBase took the upload") as caught:
+        await filebase.storage().put(KEY, media, {})
+    assert isinstance(caught.value, StorageRefused)
+    assert (caught.value.retryable, caught.value.billed) == (False, "yes")
+    assert len(filebase.requests) == 1
+    assert filebase.clock.slept_s == []
+
+
+async def test_what_the_storage_said_is_told(media: MediaFile) -> None:
+    with pytest.raises(StorageUnclear, match="where the file is: queued for later"):
+        await Filebase(answer(202, {"error": "queued for later"})).storage().put(KEY, media, {})
+
+
+OTHER_WORDS: dict[str, tuple[object, str, str | None]] = {
+    "as documented": (GOOD, "https://cdn.test/files/f1", "f1"),
+    "in a shell": ({"success": True, "data": {"url": "https://cdn.test/1", "fileId": 7}}, "https://cdn.test/1", "7"),
+    "in another shell": ({"file": {"url": "https://cdn.test/1"}}, "https://cdn.test/1", None),
+    "without success": ({"url": "https://cdn.test/1"}, "https://cdn.test/1", None),
+    "success as a text": ({"success": "true", "url": "https://cdn.test/1"}, "https://cdn.test/1", None),
+    "success as a number": ({"success": 1, "url": "https://cdn.test/1"}, "https://cdn.test/1", None),
+    "a relative url": ({"success": True, "url": "/files/1"}, f"{BASE}/files/1", None),
+    "a relative url, below": ({"success": True, "url": "../../files/1"}, f"{BASE}/files/1", None),
+    "a url without scheme": ({"success": True, "url": "//cdn.test/1"}, "http://cdn.test/1", None),
+    "odd metadata": ({**GOOD, "metadata": None, "fileId": None}, "https://cdn.test/files/f1", None),
+    "an id without measure": ({**GOOD, "fileId": "x" * 40_000}, "https://cdn.test/files/f1", None),
+}
+
+
+@pytest.mark.parametrize(("value", "url", "file_id"), OTHER_WORDS.values(), ids=OTHER_WORDS)
+async def test_a_yes_in_other_words_is_a_stored_file(
+    media: MediaFile, value: object, url: str, file_id: str | None
+) -> None:
     stored = await Filebase(answer(201, value)).storage().put(KEY, media, {})
-    assert stored.size_bytes == 5
+    assert (stored.url, stored.file_id, stored.size_bytes) == (url, file_id, 5)
+
+
+@pytest.mark.parametrize("success", [False, "false"])
+async def test_a_no_with_200_is_a_failure_that_may_pass(media: MediaFile, success: object) -> None:
+    said = answer(200, {"success": success, "url": "https://cdn.test/1", "error": "quota"})
+    with pytest.raises(StorageError, match=r"RingBase upload failed \(200\): quota") as caught:
+        await Filebase(said).storage().put(KEY, media, {})
+    assert type(caught.value) is StorageError
 
 
 async def test_an_html_page_is_called_one(media: MediaFile) -> None:

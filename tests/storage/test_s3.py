@@ -20,7 +20,9 @@ from hypothesis import strategies as st
 
 from ring_mcp.domain import MediaFile
 from ring_mcp.errors import ConfigError, StorageError, StorageRefused
-from ring_mcp.storage.s3 import INSTALL, PART_BYTES, S3Storage, ascii_metadata
+from ring_mcp.storage.s3 import S3Storage, ascii_metadata
+from ring_mcp.storage.s3_errors import OUTCOMES, Row
+from ring_mcp.storage.s3_settings import INSTALL, PART_BYTES
 from tests.fake_clock import let_pass
 from tests.s3_servers import BUCKET, KEY_ID, SECRET, BucketServer, Moto, bucket_server, moto_server
 
@@ -290,7 +292,9 @@ async def test_a_bucket_that_vanishes_between_two_parts_is_refused(server: Bucke
     ("status", "body", "kind", "told"),
     [
         (403, error_xml("RequestTimeTooSkewed"), StorageError, "clock"),
-        (400, error_xml("ExpiredToken", "it ran out"), StorageRefused, "it ran out.*AWS_SESSION_TOKEN"),
+        (400, error_xml("ExpiredToken", "it ran out"), StorageError, "it ran out.*AWS_SESSION_TOKEN"),
+        (400, error_xml("SomethingNew", "no"), StorageRefused, "SomethingNew, no"),
+        (409, error_xml("OperationAborted"), StorageError, "tried again"),
         (400, error_xml("AuthorizationHeaderMalformed"), StorageRefused, "AWS_REGION"),
         (301, error_xml("PermanentRedirect"), StorageRefused, "AWS_REGION"),
         (400, error_xml("EntityTooLarge"), StorageRefused, "no file of this size"),
@@ -309,6 +313,25 @@ async def test_what_a_store_says_becomes_what_to_do(
             await doing
         assert type(caught.value) is kind
         assert "\n" not in caught.value.message
+
+
+CODES = [pytest.param(row, code, id=code) for row in OUTCOMES for code in sorted(row.codes)]
+
+
+@pytest.mark.parametrize(("row", "code"), CODES)
+async def test_every_word_of_a_store_means_what_its_row_says(
+    server: BucketServer, tmp_path: Path, row: Row, code: str
+) -> None:
+    server.answers = [(400, error_xml(code, "because")) for _ in range(4)]
+    with pytest.raises(StorageError, match=f"{code}, because") as caught:
+        await server.storage().put(KEY, spool(tmp_path / "s", b"x"), {})
+    assert type(caught.value) is (StorageError if row.passes else StorageRefused)
+    assert caught.value.retryable is row.passes
+    assert row.fix in caught.value.message
+    assert row.source
+    server.answers.clear()
+    await server.storage().put(KEY, spool(tmp_path / "s", b"x"), {})
+    assert (server.bucket / KEY).read_bytes() == b"x"
 
 
 async def test_a_store_that_is_busy_for_a_moment_is_asked_again(server: BucketServer, tmp_path: Path) -> None:
@@ -334,9 +357,16 @@ async def test_what_a_store_echoes_of_a_key_is_not_told(server: BucketServer, tm
         assert not [word for word in (KEY_ID, SECRET, TOKEN, "f00d") if word in caught.value.message]
 
 
-async def test_the_health_check_only_reads(server: BucketServer) -> None:
+async def test_the_health_check_begins_an_upload_and_leaves_nothing_of_it(server: BucketServer) -> None:
     await server.storage(prefix="ring").ping()
-    assert [request.split()[0] for request in server.requests] == ["GET"]
+    assert [request.split()[0] for request in server.requests] == ["GET", "POST", "DELETE"]
+    assert (server.objects(), server.parts()) == ([], [])
+
+
+async def test_a_key_that_may_only_read_does_not_pass_the_health_check(moto: Moto) -> None:
+    with pytest.raises(StorageRefused, match=r"health check failed.*AccessDenied.*s3:PutObject") as caught:
+        await moto.storage(moto.reader).ping()
+    assert caught.value.billed == "no"
 
 
 async def test_a_store_that_does_not_answer_is_named_in_time(server: BucketServer) -> None:

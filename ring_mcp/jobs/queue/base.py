@@ -28,4 +28,5 @@ class JobQueue(Protocol):
         """Carry on a job that was opened by this process, in the background."""
 
     async def adopt(self, job: Job) -> None:
-        """See that somebody alive carries a job on: it was parked, or its process has died. Raises LedgerError."""
+        """See that somebody alive carries a job on: it was parked, or its process has died. So is the still for which
+        a clip waits. Raises LedgerError; a caller that is cancelled meanwhile leaves no job without a driver."""

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 
 from ring_mcp.clock import Clock
-from ring_mcp.domain import DRIVEN, Job, JobState
-from ring_mcp.errors import LedgerError
+from ring_mcp.domain import DRIVEN, Holder, Job, JobState
+from ring_mcp.errors import JobMoved, LedgerError
+from ring_mcp.jobs.accounts import Accounts
+from ring_mcp.jobs.completion import complete
+from ring_mcp.jobs.preparing import awaited_still
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.runner import JobRunner
+from ring_mcp.jobs.submitting import STALE_PLAN_S
 from ring_mcp.jobs.watch import JobWatch
 from ring_mcp.ledger.base import Ledger
 
@@ -25,20 +30,26 @@ class InProcessQueue:
 
     name = "in_process"
 
-    def __init__(self, ledger: Ledger, runner: JobRunner, watch: JobWatch, clock: Clock, *, drain_s: float) -> None:
+    def __init__(
+        self, ledger: Ledger, runner: JobRunner, watch: JobWatch, accounts: Accounts, clock: Clock, *, drain_s: float
+    ) -> None:
         self._ledger = ledger
         self._runner = runner
         self._watch = watch
+        self._accounts = accounts
         self._clock = clock
         self._drain_s = drain_s
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._upkeep: list[asyncio.Task[None]] = []
+        self._has_told_of_old_rows = False
+        self._is_closing = False
 
     async def start(self, *, take_over: bool) -> None:
         looking = self._sweep() if take_over else self._runner.catch_up()
         self._upkeep = [asyncio.create_task(looking), asyncio.create_task(self._beat())]
 
     async def aclose(self) -> None:
+        self._is_closing = True
         for task in self._upkeep:
             task.cancel()
         tasks = [*self._upkeep, *self._tasks.values()]
@@ -58,51 +69,95 @@ class InProcessQueue:
         self._drive(job, asked=False)
 
     def _drive(self, job: Job, *, asked: bool) -> None:
-        if job.id in self._tasks or job.is_settled:
+        if job.id in self._tasks or job.is_settled or self._is_closing:
             return
         task = asyncio.create_task(self._runner.drive(job, asked=asked), name=f"job {job.id}")
         self._tasks[job.id] = task
         task.add_done_callback(lambda _: self._tasks.pop(job.id, None))
 
     async def adopt(self, job: Job) -> None:
-        if job.id in self._tasks:
-            self._watch.wake(job.id)
-        elif (taken := await self._runner.take(job.id)) is not None:
-            self._drive(taken, asked=True)
+        """Taking and driving are one: a caller that goes away in between leaves nothing taken that nobody drives."""
+        await complete(self._adopt(job))
+
+    async def _adopt(self, job: Job) -> None:
+        for job_id in (awaited_still(job), job.id):
+            if job_id is None:
+                continue
+            if job_id in self._tasks:
+                self._watch.wake(job_id)
+            elif (taken := await self._runner.take(job_id)) is not None:
+                self._drive(taken, asked=True)
 
     async def _sweep(self) -> None:
-        """Take over jobs of dead processes: all of them at the start, also parked ones, then those that are due."""
-        parked, told = True, ""
+        """Take over jobs of dead processes: all of them at the start, also parked ones, then those that are due.
+
+        All of them once more when a provider has told whose a key is: jobs of another key of that account are ours.
+        """
+        swept: Holder | None = None
+        told = ""
         while True:
+            holder = self._accounts.holder
             try:
                 await self._runner.catch_up()
-                for job in await self._ledger.claim(_TAKE_OVER_AT_ONCE, parked=parked):
+                claimed = await self._ledger.claim(holder, _TAKE_OVER_AT_ONCE, parked=holder != swept)
+                if swept is None:
+                    await self._accounts.look_for_strangers()
+                swept, told = holder, ""
+                self._tell_of_old_rows(claimed)
+                for job in claimed:
                     self.enqueue(job)
-                parked, told = False, ""
             except LedgerError as exc:
                 if exc.message != told:
                     logger.warning("open jobs cannot be looked for: %s", exc.message)
                 told = exc.message
             await self._clock.sleep(SWEEP_INTERVAL_S)
 
+    def _tell_of_old_rows(self, claimed: Sequence[Job]) -> None:
+        old = [job for job in claimed if not job.account.is_recorded]
+        if old and not self._has_told_of_old_rows:
+            self._has_told_of_old_rows = True
+            logger.warning(
+                "%d open jobs are of a time before accounts were recorded: they are carried on with this server's keys",
+                len(old),
+            )
+
     async def _beat(self) -> None:
-        """Show that this process lives, and let go of jobs that others have taken."""
+        """Show that this process lives, let go of jobs that others have taken, take up own ones that nobody drives."""
         while True:
             await self._clock.sleep(HEARTBEAT_INTERVAL_S)
-            driven = {
-                record.job.id: record
-                for record in self._runner.records
-                if record.job.state in DRIVEN and not record.is_behind
-            }
+            driven = [record for record in self._runner.records if record.job.state in DRIVEN and not record.is_behind]
             try:
-                kept = await self._ledger.heartbeat(driven)
+                owned = await self._ledger.heartbeat(self._accounts.holder)
+                for record in driven:
+                    if record.job.id not in owned:
+                        await self._look_after(record)
+                for job_id in owned - self._tasks.keys():
+                    await self._take_up(job_id)
+                await self._accounts.look_for_strangers()
             except LedgerError as exc:
                 logger.warning("the ledger does not answer: %s", exc.message)
-                continue
-            for job_id, record in driven.items():
-                if job_id in kept or record.job.is_settled or job_id not in self._tasks:
-                    continue
-                if record.job.state is JobState.SUBMITTING and not record.is_orphan:
-                    continue  # an answer that is on its way is still worth having: it wins over "unknown"
-                logger.warning("job %s: another process has it now", job_id)
-                self._tasks[job_id].cancel()
+
+    async def _look_after(self, record: JobRecord) -> None:
+        """A job of ours of which the ledger says that it is not: it was taken, or the ledger has lost what we know."""
+        try:
+            await record.write_what_is_lost()
+        except JobMoved:
+            if record.job.is_settled or record.job.id not in self._tasks:
+                return
+            if record.job.state is JobState.SUBMITTING and not record.is_orphan:
+                return  # an answer that is on its way is still worth having: it wins over "unknown"
+            logger.warning("job %s: another process has it now", record.job.id)
+            self._tasks[record.job.id].cancel()
+
+    async def _take_up(self, job_id: str) -> None:
+        """A row that says it is ours and that nobody drives: the confirmation that we had claimed it was lost.
+
+        One that could still be submitted is left: whoever planned it is about to drive it, or was told that nothing
+        was started. Later it ends unsent.
+        """
+        job = await self._ledger.get(job_id)
+        if job is None or job.is_settled:
+            return
+        age_s = (self._clock.now() - job.created_at).total_seconds()
+        if job.state is not JobState.PLANNED or age_s > STALE_PLAN_S:
+            await complete(self._adopt(job))

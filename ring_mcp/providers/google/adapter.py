@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from decimal import Decimal
-
 from ring_mcp.clock import Clock
 from ring_mcp.errors import ProviderAuthError
-from ring_mcp.providers.google.replies import PROVIDER, error_of
-from ring_mcp.providers.http import ProviderHttp, Reply
-
-TokenPrices = Mapping[str, Mapping[str, Decimal]]
-"""By model and kind of token ("input", "text", "image", "video"): US dollars for a million."""
+from ring_mcp.providers.base import TokenPrices
+from ring_mcp.providers.google.replies import PROVIDER, paid_error_of
+from ring_mcp.providers.http import ProviderHttp
+from ring_mcp.providers.replies import Reply
 
 
 class GoogleAdapter:
@@ -34,7 +30,7 @@ class GoogleAdapter:
 
     def _judge(self, reply: Reply) -> None:
         if not 200 <= reply.status < 300:
-            raise error_of(reply, self._clock.now(), what=self.what)
+            raise paid_error_of(reply, self._clock.now(), what=self.what)
 
     async def aclose(self) -> None:
         """The connections belong to whoever made them; images and videos share them."""

@@ -21,15 +21,13 @@ from ring_mcp.errors import (
     GenerationFailed,
     JobExpired,
     OutcomeUnknown,
-    ProviderBadReply,
     ProviderError,
-    ProviderUnavailable,
 )
 from ring_mcp.providers import inline
 from ring_mcp.providers.base import Accepted, Downloaded, Finished, Inputs, Running
 from ring_mcp.providers.google.adapter import GoogleAdapter
-from ring_mcp.providers.google.replies import PROVIDER, cost_usd, mapping, mappings, text_of, tokens_of
-from ring_mcp.providers.http import Reply, one_line
+from ring_mcp.providers.google.replies import PROVIDER, cost_usd, tokens_of
+from ring_mcp.providers.replies import Reply, mapping, mappings, one_line, text_of
 
 _BLOCKED = frozenset(
     {
@@ -62,37 +60,46 @@ def _content(plan: ImagePlan, index: int) -> dict[str, Any]:
     return {"contents": [{"role": "user", "parts": [{"text": plan.prompt}]}], "generationConfig": config}
 
 
-def read_reply(reply: Reply, prices: Mapping[str, Decimal]) -> Finished:
-    """A 2xx answer to one call. Raises ContentRefused, GenerationFailed or ProviderBadReply, with its cost."""
-    body = reply.json
-    if not isinstance(body, Mapping):
-        raise ProviderBadReply("Google returned no image data: the answer is not JSON", provider=PROVIDER)
+def read_reply(reply: Reply, prices: Mapping[str, Decimal], n: int = 1) -> Finished:
+    """A 2xx answer to one call for ``n`` pictures. Raises ContentRefused or GenerationFailed, with its cost, and
+    OutcomeUnknown where it says neither what was made nor why nothing was: a lost reply."""
+    body = mapping(reply.json)
     if "predictions" in body:
-        return _predicted(body)
+        return _predicted(body, n)
     candidates = mappings(body.get("candidates"))
     parts = [part for each in candidates for part in mappings(mapping(each.get("content")).get("parts"))]
     outputs = tuple(output for output in map(_output, parts) if output is not None)
     cost = _billed_usd(body.get("usageMetadata"), prices, has_picture=bool(outputs))
-    if not outputs:
-        raise _refusal(body, candidates, parts, cost)
-    return Finished(outputs=outputs, billed_usd=cost, served_model=text_of(body.get("modelVersion")))
+    if outputs:
+        served_model = text_of(body.get("modelVersion"))
+        return Finished(outputs=outputs[:n], billed_usd=cost, served_model=served_model, warnings=_too_many(outputs, n))
+    block = text_of(mapping(body.get("promptFeedback")).get("blockReason"))
+    if block is None and not candidates and cost is None:
+        text = "Google took the request and returned nothing that can be read"
+        raise OutcomeUnknown(text, provider=PROVIDER, http_status=reply.status)
+    raise _refusal(block, candidates, parts, cost)
+
+
+def _too_many(outputs: Sequence[Output], n: int) -> tuple[str, ...]:
+    more = f"Google returned {len(outputs)} images to a request for {n}; {n} of them are kept"
+    return (more,) if len(outputs) > n else ()
 
 
 def _output(part: Mapping[str, Any]) -> Output | None:
     data = mapping(part.get("inlineData") or part.get("inline_data"))
-    encoded, content_type = data.get("data"), text_of(data.get("mimeType") or data.get("mime_type"))
+    encoded, content_type = data.get("data"), (text_of(data.get("mimeType") or data.get("mime_type")) or "").lower()
     if part.get("thought") is True or not isinstance(encoded, str) or not encoded:
         return None
-    return inline.output(encoded, content_type) if (content_type or "image/").startswith("image/") else None
+    is_picture = content_type.startswith("image/") or content_type in ("", "application/octet-stream")
+    return inline.output(encoded, content_type or None) if is_picture else None
 
 
 def _refusal(
-    body: Mapping[str, Any],
+    block: str | None,
     candidates: Sequence[Mapping[str, Any]],
     parts: Sequence[Mapping[str, Any]],
     cost: Decimal | None,
 ) -> ProviderError:
-    block = text_of(mapping(body.get("promptFeedback")).get("blockReason"))
     if block is not None:
         return ContentRefused(f"Google refused the prompt ({block})", provider=PROVIDER, billed_usd=cost)
     first = candidates[0] if candidates else {}
@@ -117,7 +124,7 @@ def _billed_usd(usage: Any, prices: Mapping[str, Decimal], *, has_picture: bool)
     return cost_usd({"input": tokens_of(usage.get("promptTokenCount")), "text": text, "image": image}, prices)
 
 
-def _predicted(body: Mapping[str, Any]) -> Finished:
+def _predicted(body: Mapping[str, Any], n: int) -> Finished:
     """Imagen's answer: several pictures, or why one was filtered; it says nothing of the cost."""
     outputs = []
     for each in mappings(body.get("predictions")):
@@ -131,7 +138,7 @@ def _predicted(body: Mapping[str, Any]) -> Finished:
         raise ContentRefused(lost[0], provider=PROVIDER)
     if not outputs:
         raise GenerationFailed("Google returned no image data", provider=PROVIDER)
-    return Finished(outputs=tuple(outputs))
+    return Finished(outputs=tuple(outputs[:n]), warnings=_too_many(outputs, n))
 
 
 def together(answers: Sequence[Finished | ProviderError], plan: ImagePlan) -> Finished:
@@ -149,11 +156,12 @@ def together(answers: Sequence[Finished | ProviderError], plan: ImagePlan) -> Fi
         for output in (answer.outputs if isinstance(answer, Finished) else (_lost(answer),))
     ]
     made = sum(output.lost_because is None for output in outputs)
+    fewer = (f"Google returned {made} of {plan.n} images",) if made < plan.n else ()
     return Finished(
         outputs=tuple(outputs),
         billed_usd=_sum_usd(answers),
         served_model=finished[0].served_model,
-        warnings=(f"Google returned {made} of {plan.n} images",) if made < plan.n else (),
+        warnings=(*(warning for answer in finished for warning in answer.warnings), *fewer, *_partly_known(answers)),
     )
 
 
@@ -163,24 +171,32 @@ def _lost(error: ProviderError) -> Output:
 
 def _sum_usd(answers: Sequence[Finished | ProviderError]) -> Decimal | None:
     """What all calls have cost; None if that is not known of one of them."""
-    total = Decimal(0)
-    for answer in answers:
-        known = Decimal(0) if isinstance(answer, ProviderError) and answer.billed == "no" else answer.billed_usd
-        if known is None:
-            return None
-        total += known
-    return total
+    known = [usd for usd in map(_usd, answers) if usd is not None]
+    return sum(known, Decimal(0)) if len(known) == len(answers) else None
+
+
+def _usd(answer: Finished | ProviderError) -> Decimal | None:
+    return Decimal(0) if isinstance(answer, ProviderError) and answer.billed == "no" else answer.billed_usd
+
+
+def _partly_known(answers: Sequence[Finished | ProviderError]) -> tuple[str, ...]:
+    """What was billed of some calls, where nobody knows it of all."""
+    known = [usd for usd in map(_usd, answers) if usd is not None]
+    if not known or len(known) == len(answers):
+        return ()
+    total = sum(known, Decimal(0))
+    return (f"{len(known)} of {len(answers)} requests were billed ${total:f}; of the others it is not known",)
 
 
 def _failure(errors: Sequence[ProviderError]) -> ProviderError:
     """One error for calls that all failed: the gravest, with the bill of all."""
-    first = next((error for error in errors if _is_open(error)), None) or next(
+    first = next((error for error in errors if isinstance(error, OutcomeUnknown)), None) or next(
         (error for error in errors if isinstance(error, ContentRefused)), errors[0]
     )
     if len(errors) == 1:
         return first
-    text = f"none of {len(errors)} images was made: {first.message}"
-    if _is_open(first):
+    text = "; ".join((f"none of {len(errors)} images was made: {first.message}", *_partly_known(errors)))
+    if isinstance(first, OutcomeUnknown):
         return OutcomeUnknown(text, provider=PROVIDER, http_status=first.http_status)
     told = {error.billed for error in errors}
     first.message, first.billed_usd = text, _sum_usd(errors)
@@ -188,14 +204,9 @@ def _failure(errors: Sequence[ProviderError]) -> ProviderError:
     return first
 
 
-def _is_open(error: ProviderError) -> bool:
-    """Whether nobody knows if the request was accepted."""
-    return isinstance(error, OutcomeUnknown | ProviderUnavailable) and error.billed == "unknown"
-
-
-def _read(answer: Reply | ProviderError, prices: Mapping[str, Decimal]) -> Finished | ProviderError:
+def _read(answer: Reply | ProviderError, prices: Mapping[str, Decimal], n: int) -> Finished | ProviderError:
     try:
-        return answer if isinstance(answer, ProviderError) else read_reply(answer, prices)
+        return answer if isinstance(answer, ProviderError) else read_reply(answer, prices, n)
     except ProviderError as exc:
         return exc
 
@@ -253,8 +264,8 @@ class GoogleImages(GoogleAdapter):
         return finished
 
     def _spooled(self, answers: Sequence[Reply | ProviderError], plan: ImagePlan, spool: Path) -> Finished:
-        prices = self._token_prices.get(plan.model, {})
-        return inline.spool(together([_read(each, prices) for each in answers], plan), spool, PROVIDER)
+        prices, per_call = self._token_prices.get(plan.model, {}), plan.n // len(answers)
+        return inline.spool(together([_read(each, prices, per_call) for each in answers], plan), spool, PROVIDER)
 
     async def check(self, plan: Plan, provider_request_id: str) -> Running | Finished:
         raise JobExpired("Google keeps no image jobs: its answer to the request was the only one", provider=PROVIDER)

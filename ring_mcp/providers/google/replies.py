@@ -1,36 +1,26 @@
-"""Google's dialect of saying no, and of saying what it cost. Pure.
+"""Google's dialect: what an answer says, what it means by the tables of ``outcomes``, and what it cost. Pure.
 
-Facts: an error is ``{"error": {code, message, status, details}}``, sometimes inside a one-element array; ``code`` may
-be a text. A wrong key is HTTP 400 with ``API_KEY_INVALID``; how long to wait stands in ``details``, not in a header. No
+Facts: an error is ``{"error": {code, message, status, details}}``, sometimes inside a one-element array; of the
+Interactions API ``code`` is a word and there is no status. How long to wait stands in ``details``, not in a header. No
 answer names an amount of money: it is the counted tokens at the list price. (google-genai 3.4, captured replies.)
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from ring_mcp.errors import (
-    ContentRefused,
-    CreditsExhausted,
-    ProviderAuthError,
-    ProviderBadReply,
-    ProviderError,
-    ProviderRejected,
-    ProviderUnavailable,
-    RateLimited,
-)
-from ring_mcp.providers.http import Reply, one_line, retry_after_s
+from ring_mcp.errors import ProviderAuthError, ProviderError, RateLimited
+from ring_mcp.providers.google.outcomes import FREE, LOOK, PAID
+from ring_mcp.providers.outcomes import Row, Said, row_of
+from ring_mcp.providers.replies import Reply, believed_s, mapping, mappings, one_line, retry_after_s
 
 PROVIDER = "google"
 _MILLION = Decimal(10) ** 6
 _MOST_TOKENS = 10**9  # beyond it a figure is nonsense
-_BAD_KEY = ("api_key_invalid", "api key")
-_NO_CREDITS = ("credits are depleted", "spending cap", "billing account")
-_UNSAFE = ("safety", "prohibited")
 
 
 def tokens_of(value: Any) -> int:
@@ -45,20 +35,6 @@ def cost_usd(tokens: Mapping[str, int], prices: Mapping[str, Decimal]) -> Decima
     if not counted or any(kind not in prices for kind in counted):
         return None
     return sum((prices[kind] * count for kind, count in counted.items()), Decimal(0)) / _MILLION
-
-
-def text_of(value: Any) -> str | None:
-    """A text that can be stored and sent again: printable and not empty; None for anything else."""
-    return value if isinstance(value, str) and value and value.isprintable() else None
-
-
-def mappings(value: Any) -> list[Mapping[str, Any]]:
-    """The objects in what should be a list of them."""
-    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
-
-
-def mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
 
 
 def error_body(reply: Reply) -> Mapping[str, Any]:
@@ -83,34 +59,57 @@ def retry_delay_s(reply: Reply, now: datetime) -> float | None:
     for detail in mappings(error_body(reply).get("details")):
         said = re.fullmatch(r"(\d{1,6}(?:\.\d+)?)s", str(detail.get("retryDelay")))
         if said:
-            return float(said[1])
+            return believed_s(float(said[1]))
     return retry_after_s(reply.headers, now)
 
 
-def error_of(reply: Reply, now: datetime, *, what: str) -> ProviderError:  # noqa: PLR0911 - a decision list reads best
-    """The error that a reply other than 2xx stands for. ``what`` names the attempt: "image generation".
+def paid_error_of(reply: Reply, now: datetime, *, what: str) -> ProviderError:
+    """The error that a reply other than 2xx to a paid request stands for. ``what`` names it: "image generation"."""
+    return _error_of(reply, now, what, PAID)
 
-    ``billed`` is "no" only where the reply shows that nothing was accepted.
-    """
-    status = reply.status
+
+def look_error_of(reply: Reply, now: datetime, *, what: str) -> ProviderError:
+    """As ``paid_error_of``, for a look at a job that was accepted."""
+    return _error_of(reply, now, what, LOOK)
+
+
+def error_of(reply: Reply, now: datetime, *, what: str) -> ProviderError:
+    """As ``paid_error_of``, for a request that has nothing to do with a job."""
+    return _error_of(reply, now, what, FREE)
+
+
+def said_in(reply: Reply) -> Said:
+    """The answer as the tables look at it."""
     error = error_body(reply)
-    said = error_text(reply)
-    reasons = " ".join(str(detail.get("reason")) for detail in mappings(error.get("details")))
-    words = f"{error.get('status')} {error.get('code')} {reasons} {said}".lower()
-    text = f"Google: {said}" if said else f"Google {what} failed ({status})"
-    facts: dict[str, Any] = {"provider": PROVIDER, "http_status": status}
+    codes = frozenset(code.lower() for code in _codes(error) if isinstance(code, str) and code)
+    return Said(
+        status=reply.status,
+        is_own=isinstance(error.get("message"), str) and bool(error.get("status") or error.get("code")),
+        is_html=reply.is_html,
+        codes=codes,
+        text=f"{' '.join(sorted(codes))} {error_text(reply)}".strip().lower(),
+    )
 
-    if status in (401, 403) or (status == 400 and any(word in words for word in _BAD_KEY)):
-        told = said or "no reason given"
-        return ProviderAuthError(f"Google refused the key in GOOGLE_GENAI_API_KEY ({status}): {told}", **facts)
-    if status == 400 and any(word in words for word in _UNSAFE):
-        return ContentRefused(text, **facts)
-    if status == 402 or (status == 429 and any(word in words for word in _NO_CREDITS)):
-        return CreditsExhausted(text, **facts)
-    if status == 429:
+
+def _codes(error: Mapping[str, Any]) -> Iterator[Any]:
+    """Its own short words, and what its details name as the reason."""
+    yield from (error.get("status"), error.get("code"))
+    for detail in mappings(error.get("details")):
+        yield detail.get("reason")
+        yield from (violation.get("quotaId") for violation in mappings(detail.get("violations")))
+
+
+def _error_of(reply: Reply, now: datetime, what: str, table: Sequence[Row]) -> ProviderError:
+    row, said = row_of(said_in(reply), table), error_text(reply)
+    text = f"Google: {said}" if said else f"Google {what} failed ({reply.status})"
+    facts: dict[str, Any] = {
+        "provider": PROVIDER,
+        "http_status": reply.status,
+        "billed": row.billed,
+        "retryable": row.retryable,
+    }
+    if row.error is ProviderAuthError:
+        text = f"Google refused the key in GOOGLE_GENAI_API_KEY ({reply.status}): {said or 'no reason given'}"
+    if row.error is RateLimited:
         return RateLimited(text, retry_after_s=retry_delay_s(reply, now), **facts)
-    if status >= 500 or status == 408:
-        return ProviderUnavailable(text, **facts)
-    if 400 <= status < 500:
-        return ProviderRejected(text, **facts)
-    return ProviderBadReply(f"Google answered {what} with an unexpected status {status}", **facts)
+    return row.error(text, **facts)

@@ -17,21 +17,12 @@ from typing import Any
 from urllib.parse import quote
 
 from ring_mcp.domain import Output, Plan, VideoPlan
-from ring_mcp.errors import ContentRefused, GenerationFailed, JobExpired, ProviderBadReply
+from ring_mcp.errors import ContentRefused, GenerationFailed, OutcomeUnknown, ProviderBadReply, ProviderError
 from ring_mcp.providers import inline
 from ring_mcp.providers.base import Accepted, Downloaded, Finished, Inputs, Running
 from ring_mcp.providers.google.adapter import GoogleAdapter
-from ring_mcp.providers.google.replies import (
-    PROVIDER,
-    cost_usd,
-    error_of,
-    error_text,
-    mapping,
-    mappings,
-    text_of,
-    tokens_of,
-)
-from ring_mcp.providers.http import Reply, one_line
+from ring_mcp.providers.google.replies import PROVIDER, cost_usd, look_error_of, tokens_of
+from ring_mcp.providers.replies import Reply, mapping, mappings, one_line, text_of
 
 _WHAT = "video generation"
 _ENDED = frozenset({"completed", "failed", "cancelled", "incomplete", "budget_exceeded"})
@@ -60,22 +51,18 @@ def submit_body(plan: VideoPlan, inputs: Inputs) -> dict[str, Any]:
 
 
 def read_submit(reply: Reply) -> Accepted:
+    """A 2xx answer to the paid request. Without a handle it is a lost reply: raises OutcomeUnknown."""
     handle = text_of(mapping(reply.json).get("id"))
     if handle is None:
-        raise ProviderBadReply("Google video start returned no id", provider=PROVIDER, http_status=reply.status)
+        text = "Google video start returned no id that can be read"
+        raise OutcomeUnknown(text, provider=PROVIDER, http_status=reply.status)
     return Accepted(provider_request_id=handle)
 
 
 def read_check(reply: Reply, prices: Mapping[str, Decimal], now: datetime) -> Running | Finished:
     """An answer to "how is it?". A status word that nobody knows means "still running"."""
-    if reply.status in (400, 404) and "interaction" in error_text(reply).lower():
-        # The same words come for an id that is unknown and, now and then, for a job that runs and is billed.
-        text = f"Google does not know this video job: {error_text(reply)}"
-        raise JobExpired(text, provider=PROVIDER, http_status=reply.status, retryable=True)
     if reply.status != 200:
-        error = error_of(reply, now, what=_WHAT)
-        error.billed = "unknown"  # a look that fails tells nothing of the job's bill
-        raise error
+        raise look_error_of(reply, now, what=_WHAT)
     body = reply.json
     if not isinstance(body, Mapping):
         raise ProviderBadReply("Google answered a status request without JSON", provider=PROVIDER)
@@ -88,22 +75,29 @@ def read_check(reply: Reply, prices: Mapping[str, Decimal], now: datetime) -> Ru
         if step.get("type") == "model_output"
         for content in mappings(step.get("content"))
     ]
-    outputs = tuple(output for output in map(_output, contents) if output is not None)
+    outputs = tuple(output for content in contents if (output := _output(reply, content)) is not None)
     cost = _billed_usd(body.get("usage"), prices, has_clip=bool(outputs))
     if outputs:
         return Finished(outputs=outputs[:1], billed_usd=cost, served_model=text_of(body.get("model")))
-    said = _said(body, contents)
+    raise _without_clip(body, status, _said(body, contents), cost)
+
+
+def _without_clip(body: Mapping[str, Any], status: str, said: str, cost: Decimal | None) -> ProviderError:
+    """Why a job has ended without one. Of "completed" it is a refusal only where the model writes why and nothing was
+    filmed; otherwise the clip's address is still to come."""
+    if status == "completed" and (not said or _filmed_tokens(body.get("usage"))):
+        return ProviderBadReply("Google says completed and names no clip yet", provider=PROVIDER)
     text = f"Google {_WHAT} ended without a clip ({status})" + (f": {said}" if said else "")
     refused = status == "completed" or any(word in said.lower() for word in _UNSAFE)
-    raise (ContentRefused if refused else GenerationFailed)(text, provider=PROVIDER, billed_usd=cost)
+    return (ContentRefused if refused else GenerationFailed)(text, provider=PROVIDER, billed_usd=cost)
 
 
-def _output(content: Mapping[str, Any]) -> Output | None:
+def _output(reply: Reply, content: Mapping[str, Any]) -> Output | None:
     """A clip by its address, or inside the answer."""
     if content.get("type") != "video":
         return None
     content_type = text_of(content.get("mime_type")) or "video/mp4"
-    url, encoded = text_of(content.get("uri")), content.get("data")
+    url, encoded = reply.address(content.get("uri")), content.get("data")
     if url is not None:
         return Output(url=_as_media(url), content_type=content_type)
     return inline.output(encoded, content_type) if isinstance(encoded, str) and encoded else None
@@ -126,13 +120,17 @@ def _billed_usd(usage: Any, prices: Mapping[str, Decimal], *, has_clip: bool) ->
     """The tokens at the list price. Without details the answer's tokens are those of its clip."""
     usage = mapping(usage)
     made = tokens_of(usage.get("total_output_tokens"))
-    details = mappings(usage.get("output_tokens_by_modality"))
-    filmed = sum(tokens_of(each.get("tokens")) for each in details if str(each.get("modality")).lower() == "video")
-    video = filmed if details else made if has_clip else 0
+    has_details = bool(mappings(usage.get("output_tokens_by_modality")))
+    video = _filmed_tokens(usage) if has_details else made if has_clip else 0
     if has_clip and not video:
         return None
     text = max(0, made - video) + tokens_of(usage.get("total_thought_tokens"))
     return cost_usd({"input": tokens_of(usage.get("total_input_tokens")), "text": text, "video": video}, prices)
+
+
+def _filmed_tokens(usage: Any) -> int:
+    details = mappings(mapping(usage).get("output_tokens_by_modality"))
+    return sum(tokens_of(each.get("tokens")) for each in details if str(each.get("modality")).lower() == "video")
 
 
 class GoogleVideos(GoogleAdapter):

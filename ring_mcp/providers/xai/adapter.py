@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from ring_mcp.clock import Clock
 from ring_mcp.errors import ProviderAuthError
-from ring_mcp.providers.http import ProviderHttp, Reply
-from ring_mcp.providers.xai.replies import PROVIDER, error_of
+from ring_mcp.providers.http import ProviderHttp
+from ring_mcp.providers.replies import Reply
+from ring_mcp.providers.xai.replies import PROVIDER, paid_error_of
 
 
 class XaiAdapter:
@@ -27,7 +28,7 @@ class XaiAdapter:
 
     def _judge(self, reply: Reply) -> None:
         if not 200 <= reply.status < 300:
-            raise error_of(reply, self._clock.now(), what=self.what)
+            raise paid_error_of(reply, self._clock.now(), what=self.what)
 
     async def aclose(self) -> None:
         """The connections belong to whoever made them; images and videos share them."""

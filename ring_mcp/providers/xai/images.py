@@ -14,20 +14,12 @@ from typing import Any
 from urllib.parse import quote
 
 from ring_mcp.domain import ImagePlan, Output, Plan
-from ring_mcp.errors import GenerationFailed, JobExpired, ProviderBadReply
+from ring_mcp.errors import ContentRefused, GenerationFailed, JobExpired, OutcomeUnknown, ProviderBadReply
 from ring_mcp.providers import inline
 from ring_mcp.providers.base import Accepted, Downloaded, Finished, Inputs, Running
-from ring_mcp.providers.http import Reply
+from ring_mcp.providers.replies import Reply, mapping, mappings, text_of
 from ring_mcp.providers.xai.adapter import XaiAdapter
-from ring_mcp.providers.xai.replies import (
-    PROVIDER,
-    billed_usd,
-    failed_job,
-    poll_error_of,
-    progress_of,
-    source,
-    text_of,
-)
+from ring_mcp.providers.xai.replies import PROVIDER, billed_usd, failed_job, look_error_of, progress_of, source
 
 _WHAT = "image generation"
 
@@ -58,25 +50,33 @@ def submit_request(plan: ImagePlan, inputs: Inputs) -> tuple[str, dict[str, Any]
 
 
 def read_submit(reply: Reply, plan: ImagePlan) -> Accepted | Finished:
-    """A 2xx answer to the paid request: a handle, or the pictures at once."""
-    body = reply.json
-    if not isinstance(body, Mapping):
-        raise ProviderBadReply("xAI returned no image data: the answer is not JSON", provider=PROVIDER)
+    """A 2xx answer to the paid request: a handle, or the pictures at once.
+
+    One with neither, and without a bill, is a lost reply: raises OutcomeUnknown.
+    """
+    body = mapping(reply.json)
     request_id = text_of(body.get("request_id"))
     if request_id is not None and not body.get("data"):
         return Accepted(provider_request_id=request_id)
-    return _finished(body, plan)
+    outputs, cost = _outputs(reply, body), billed_usd(body)
+    if outputs:
+        return _finished(outputs, body, plan)
+    if cost is not None:
+        raise GenerationFailed("xAI returned no image data", provider=PROVIDER, billed_usd=cost)
+    raise OutcomeUnknown(
+        "xAI took the request and returned neither a request_id nor image data that can be read",
+        provider=PROVIDER,
+        http_status=reply.status,
+    )
 
 
 def read_check(reply: Reply, plan: ImagePlan, now: datetime) -> Running | Finished:
-    """An answer to "how is it?". An empty 202 is as good as one with a body."""
-    if reply.status == 404:
-        raise JobExpired("xAI no longer knows this image job", provider=PROVIDER, http_status=404)
+    """An answer to "how is it?". An empty 202 is as good as one with a body; "done" without a picture is not done."""
     body = reply.json
     if reply.status == 202:
         return Running(progress=progress_of(body))
     if reply.status != 200:
-        raise poll_error_of(reply, now, what=_WHAT)
+        raise look_error_of(reply, now, what=_WHAT)
     if not isinstance(body, Mapping):
         raise ProviderBadReply("xAI answered a status request without JSON", provider=PROVIDER)
     status = body.get("status")
@@ -85,36 +85,42 @@ def read_check(reply: Reply, plan: ImagePlan, now: datetime) -> Running | Finish
     if status == "expired":
         raise JobExpired("xAI says that this image job has expired", provider=PROVIDER, billed_usd=billed_usd(body))
     if status == "done" or (status is None and body.get("data") is not None):
-        return _finished(body, plan)
+        outputs = _outputs(reply, body)
+        if not outputs:
+            raise _without_picture(body)
+        return _finished(outputs, body, plan)
     return Running(progress=progress_of(body))
 
 
-def _finished(body: Mapping[str, Any], plan: ImagePlan) -> Finished:
-    data = body.get("data")
-    items = [item for item in data if isinstance(item, Mapping)] if isinstance(data, list) else []
-    outputs = tuple(output for output in map(_output, items) if output is not None)
-    cost = billed_usd(body)
-    if not outputs:
-        raise GenerationFailed("xAI returned no image data", provider=PROVIDER, billed_usd=cost)
-    fewer = f"xAI returned {len(outputs)} of {plan.n} images"
+def _outputs(reply: Reply, body: Mapping[str, Any]) -> tuple[Output, ...]:
+    found = (_output(reply, item) for item in mappings(body.get("data")))
+    return tuple(output for output in found if output is not None)
+
+
+def _without_picture(body: Mapping[str, Any]) -> ContentRefused | ProviderBadReply:
+    if any(item.get("respect_moderation") is False for item in mappings(body.get("data"))):
+        return ContentRefused("Image filtered by moderation", provider=PROVIDER, billed_usd=billed_usd(body))
+    return ProviderBadReply("xAI says done and names no image yet", provider=PROVIDER)
+
+
+def _finished(outputs: tuple[Output, ...], body: Mapping[str, Any], plan: ImagePlan) -> Finished:
+    other = f"xAI returned {len(outputs)} of {plan.n} images"
     return Finished(
-        outputs=outputs,
-        billed_usd=cost,
+        outputs=outputs[: plan.n],
+        billed_usd=billed_usd(body),
         served_model=text_of(body.get("model")),
-        warnings=(fewer,) if len(outputs) < plan.n else (),
+        warnings=(other,) if len(outputs) != plan.n else (),
     )
 
 
-def _output(item: Mapping[str, Any]) -> Output | None:
-    url, encoded, file = text_of(item.get("url")), item.get("b64_json"), item.get("file_output")
-    if url is None and isinstance(file, Mapping):
-        url = text_of(file.get("public_url"))
+def _output(reply: Reply, item: Mapping[str, Any]) -> Output | None:
     content_type = text_of(item.get("mime_type"))
+    url = reply.address(item.get("url")) or reply.address(mapping(item.get("file_output")).get("public_url"))
     if url is not None:
         return Output(url=url, content_type=content_type)
-    if isinstance(encoded, str) and encoded:
-        return inline.output(encoded, content_type)
-    return None
+    given = item.get("url")
+    encoded = given if isinstance(given, str) and given.startswith("data:") else item.get("b64_json")
+    return inline.output(encoded, content_type) if isinstance(encoded, str) and encoded else None
 
 
 class XaiImages(XaiAdapter):

@@ -14,8 +14,9 @@ from ring_mcp.clock import Clock
 from ring_mcp.domain import MediaKind
 from ring_mcp.errors import ProviderBadReply
 from ring_mcp.providers.base import ListedModel
-from ring_mcp.providers.http import ProviderHttp, Reply
-from ring_mcp.providers.xai.replies import PROVIDER, error_of, text_of, usd_of
+from ring_mcp.providers.http import ProviderHttp
+from ring_mcp.providers.replies import Reply, text_of
+from ring_mcp.providers.xai.replies import PROVIDER, error_of, usd_of
 
 _WHAT = "model list"
 _PATHS: Mapping[MediaKind, str] = {"image": "image-generation-models", "video": "video-generation-models"}

@@ -1,38 +1,26 @@
-"""xAI's dialect of saying no: a reply that is not a success, as one error of the tree. Pure.
+"""xAI's dialect: what an answer says, and what it means by the tables of ``outcomes``. Pure.
 
-Facts: the body is flat ``{code, error}``, older and proxied ones nest or are plain text or HTML; codes have been
-renamed, so status and words decide, never one exact code. A wrong key is HTTP 400; exhausted credits are a 429 (a 403
-that speaks of them is one too); a moderated request answers 400 and carries the ``usage`` that was billed. 1 USD is
-10,000,000,000 ticks. (xAI OpenAPI, autumn 2026, and captured replies.)
+Facts: the body is flat ``{code, error}``, older and proxied ones nest or are plain text or HTML. A moderated request
+answers 400 and carries the ``usage`` that was billed. 1 USD is 10,000,000,000 ticks. (xAI OpenAPI, autumn 2026, and
+captured replies.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from ring_mcp.domain.media import FILE_ID
-from ring_mcp.errors import (
-    ContentRefused,
-    CreditsExhausted,
-    GenerationFailed,
-    ProviderAuthError,
-    ProviderBadReply,
-    ProviderError,
-    ProviderRejected,
-    ProviderUnavailable,
-    RateLimited,
-)
-from ring_mcp.providers.http import Reply, one_line, retry_after_s
+from ring_mcp.errors import ContentRefused, GenerationFailed, ProviderAuthError, ProviderError, RateLimited
+from ring_mcp.providers.outcomes import Row, Said, row_of
+from ring_mcp.providers.replies import Reply, mapping, one_line, retry_after_s, text_of
+from ring_mcp.providers.xai.outcomes import FREE, LOOK, MODERATED, PAID
+from ring_mcp.providers.xai.vendor import FILE_ID
 
 PROVIDER = "xai"
 _TICKS_PER_USD = Decimal(10) ** 10
 _MOST_USD = Decimal(1_000_000)  # beyond it a figure is nonsense, and no longer fits a ledger column
-_MODERATED = ("content-moderated", "content moderation", "moderation", "usage guidelines", "safety_check")
-_BAD_KEY = ("api key",)
-_NO_CREDITS = ("credits", "spending limit", "usage-exhausted")
 
 
 def billed_usd(body: Any) -> Decimal | None:
@@ -50,11 +38,6 @@ def usd_of(ticks: Any) -> Decimal | None:
     except ArithmeticError:
         return None
     return amount if amount.is_finite() and 0 <= amount <= _MOST_USD else None
-
-
-def text_of(value: Any) -> str | None:
-    """A text that can be stored and sent again: printable and not empty; None for anything else."""
-    return value if isinstance(value, str) and value and value.isprintable() else None
 
 
 def source(reference: str) -> dict[str, str]:
@@ -84,7 +67,7 @@ def failed_job(body: Mapping[str, Any], what: str) -> ProviderError:
     code, message = (error.get("code"), error.get("message")) if isinstance(error, Mapping) else (None, error)
     said = one_line(": ".join(part for part in (code, message) if isinstance(part, str) and part)) or "no reason given"
     text, cost = f"xAI {what} failed: {said}", billed_usd(body)
-    if any(word in said.lower() for word in _MODERATED):
+    if any(word in said.lower() for word in MODERATED):
         return ContentRefused(text, provider=PROVIDER, billed_usd=cost)
     return GenerationFailed(text, provider=PROVIDER, billed_usd=cost)
 
@@ -99,38 +82,49 @@ def error_text(reply: Reply) -> str:
     return "" if reply.is_html else reply.excerpt()
 
 
-def error_of(reply: Reply, now: datetime, *, what: str) -> ProviderError:  # noqa: PLR0911 - a decision list reads best
-    """The error that a reply other than 2xx stands for. ``what`` names the attempt: "image generation".
+def paid_error_of(reply: Reply, now: datetime, *, what: str) -> ProviderError:
+    """The error that a reply other than 2xx to a paid request stands for. ``what`` names it: "image generation"."""
+    return _error_of(reply, now, what, PAID)
 
-    ``billed`` is "no" only where the reply shows that nothing was accepted, "yes" where it carries a bill.
-    """
-    status = reply.status
-    said = error_text(reply)
+
+def look_error_of(reply: Reply, now: datetime, *, what: str) -> ProviderError:
+    """As ``paid_error_of``, for a look at a job that was accepted."""
+    return _error_of(reply, now, what, LOOK)
+
+
+def error_of(reply: Reply, now: datetime, *, what: str) -> ProviderError:
+    """As ``paid_error_of``, for a request that has nothing to do with a job."""
+    return _error_of(reply, now, what, FREE)
+
+
+def said_in(reply: Reply) -> Said:
+    """The answer as the tables look at it."""
     body = reply.json
+    error = mapping(body).get("error")
     code = text_of(_said(body, "code")) or ""
-    words = f"{code} {said}".lower()
-    text = f"xAI: {said}" if said else f"xAI {what} failed ({status})"
-    facts: dict[str, Any] = {"provider": PROVIDER, "http_status": status, "billed_usd": billed_usd(body)}
-    refusing = status in (400, 403) and any(word in words for word in _MODERATED)
+    named = (error, mapping(body).get("code"), mapping(error).get("message"), mapping(error).get("code"))
+    return Said(
+        status=reply.status,
+        is_own=any(isinstance(each, str) and each.strip() for each in named),
+        is_html=reply.is_html,
+        codes=frozenset({code.lower()}) if code else frozenset(),
+        text=f"{code} {error_text(reply)}".strip().lower(),
+        has_bill=billed_usd(body) is not None,
+    )
 
-    if refusing:
-        return ContentRefused(text, **facts)
-    if status == 402 or (status in (403, 429) and any(word in words for word in _NO_CREDITS)):
-        return CreditsExhausted(text, **facts)
-    if status in (401, 403) or (status == 400 and any(word in words for word in _BAD_KEY)):
-        return ProviderAuthError(f"xAI refused the key in XAI_API_KEY ({status}): {said or 'no reason given'}", **facts)
-    if status == 429:
+
+def _error_of(reply: Reply, now: datetime, what: str, table: Sequence[Row]) -> ProviderError:
+    row, said = row_of(said_in(reply), table), error_text(reply)
+    text = f"xAI: {said}" if said else f"xAI {what} failed ({reply.status})"
+    facts: dict[str, Any] = {
+        "provider": PROVIDER,
+        "http_status": reply.status,
+        "billed": row.billed,
+        "billed_usd": billed_usd(reply.json),
+        "retryable": row.retryable,
+    }
+    if row.error is ProviderAuthError:
+        text = f"xAI refused the key in XAI_API_KEY ({reply.status}): {said or 'no reason given'}"
+    if row.error is RateLimited:
         return RateLimited(text, retry_after_s=retry_after_s(reply.headers, now), **facts)
-    if status >= 500 or status == 408:
-        return ProviderUnavailable(text, **facts)
-    if 400 <= status < 500:
-        return ProviderRejected(text, **facts)
-    return ProviderBadReply(f"xAI answered {what} with an unexpected status {status}", **facts)
-
-
-def poll_error_of(reply: Reply, now: datetime, *, what: str) -> ProviderError:
-    """As ``error_of``, for a look at a job that was accepted: a look that fails tells nothing of the job's bill."""
-    error = error_of(reply, now, what=what)
-    if error.billed_usd is None:
-        error.billed = "unknown"
-    return error
+    return row.error(text, **facts)

@@ -16,19 +16,11 @@ from typing import Any
 from urllib.parse import quote
 
 from ring_mcp.domain import Output, Plan, VideoPlan
-from ring_mcp.errors import ContentRefused, GenerationFailed, JobExpired, ProviderBadReply
+from ring_mcp.errors import ContentRefused, JobExpired, OutcomeUnknown, ProviderBadReply
 from ring_mcp.providers.base import Accepted, Downloaded, Finished, Inputs, Running
-from ring_mcp.providers.http import Reply
+from ring_mcp.providers.replies import Reply, mapping, text_of
 from ring_mcp.providers.xai.adapter import XaiAdapter
-from ring_mcp.providers.xai.replies import (
-    PROVIDER,
-    billed_usd,
-    failed_job,
-    poll_error_of,
-    progress_of,
-    source,
-    text_of,
-)
+from ring_mcp.providers.xai.replies import PROVIDER, billed_usd, failed_job, look_error_of, progress_of, source
 
 _WHAT = "video generation"
 
@@ -57,59 +49,48 @@ def submit_request(plan: VideoPlan, inputs: Inputs) -> tuple[str, dict[str, Any]
 
 
 def read_submit(reply: Reply) -> Accepted:
-    body = reply.json
-    request_id = text_of(body.get("request_id")) if isinstance(body, Mapping) else None
+    """A 2xx answer to the paid request. Without a handle it is a lost reply: raises OutcomeUnknown."""
+    request_id = text_of(mapping(reply.json).get("request_id"))
     if request_id is None:
-        raise ProviderBadReply("xAI video start returned no request_id", provider=PROVIDER, http_status=reply.status)
+        text = "xAI video start returned no request_id that can be read"
+        raise OutcomeUnknown(text, provider=PROVIDER, http_status=reply.status)
     return Accepted(provider_request_id=request_id)
 
 
 def read_check(reply: Reply, now: datetime) -> Running | Finished:
-    """An answer to "how is it?". A status word that nobody knows means "still running"."""
-    if reply.status == 404:
-        raise JobExpired("xAI no longer knows this video job", provider=PROVIDER, http_status=404)
+    """An answer to "how is it?". A status word that nobody knows means "still running", and so, as good as, does
+    "done" without a clip."""
     body = reply.json
     if reply.status == 202:
         return Running(progress=progress_of(body))
     if reply.status != 200:
-        raise poll_error_of(reply, now, what=_WHAT)
+        raise look_error_of(reply, now, what=_WHAT)
     if not isinstance(body, Mapping):
         raise ProviderBadReply("xAI answered a status request without JSON", provider=PROVIDER)
     nested = body.get("response")
     if isinstance(nested, Mapping):
         body = {**nested, **{key: value for key, value in body.items() if key != "response"}}
-    status, video = body.get("status"), body.get("video")
+    status, video = body.get("status"), mapping(body.get("video"))
+    url, is_filtered = _url(reply, video), video.get("respect_moderation") is False
     if status == "failed":
         raise failed_job(body, _WHAT)
     if status == "expired":
         raise JobExpired("xAI says that this video job has expired", provider=PROVIDER, billed_usd=billed_usd(body))
-    if isinstance(video, Mapping) and (status == "done" or (status is None and _has_ended(video))):
-        return _finished(body, video)
-    if status == "done":
-        raise GenerationFailed("xAI returned no video URL", provider=PROVIDER, billed_usd=billed_usd(body))
-    return Running(progress=progress_of(body))
-
-
-def _finished(body: Mapping[str, Any], video: Mapping[str, Any]) -> Finished:
-    cost, url = billed_usd(body), _url(video)
-    if video.get("respect_moderation") is False:
-        raise ContentRefused("Video filtered by moderation", provider=PROVIDER, billed_usd=cost)
-    if not url:
-        raise GenerationFailed("xAI returned no video URL", provider=PROVIDER, billed_usd=cost)
+    if status != "done" and not (status is None and (url is not None or is_filtered)):
+        return Running(progress=progress_of(body))
+    if is_filtered:
+        raise ContentRefused("Video filtered by moderation", provider=PROVIDER, billed_usd=billed_usd(body))
+    if url is None:
+        raise ProviderBadReply("xAI says done and names no clip yet", provider=PROVIDER)
     return Finished(
         outputs=(Output(url=url, content_type="video/mp4", duration_s=_seconds(video.get("duration"))),),
-        billed_usd=cost,
+        billed_usd=billed_usd(body),
         served_model=text_of(body.get("model")),
     )
 
 
-def _has_ended(video: Mapping[str, Any]) -> bool:
-    return _url(video) is not None or video.get("respect_moderation") is False
-
-
-def _url(video: Mapping[str, Any]) -> str | None:
-    url, file = text_of(video.get("url")), video.get("file_output")
-    return text_of(file.get("public_url")) if url is None and isinstance(file, Mapping) else url
+def _url(reply: Reply, video: Mapping[str, Any]) -> str | None:
+    return reply.address(video.get("url")) or reply.address(mapping(video.get("file_output")).get("public_url"))
 
 
 def _seconds(value: Any) -> Decimal | None:

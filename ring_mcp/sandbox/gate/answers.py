@@ -45,8 +45,10 @@ def _status(fault: Fault, _state: SandboxState, _path: str) -> Response:
 
 def _rate_limited(fault: Fault, state: SandboxState, path: str) -> Response:
     if path.startswith("/google/"):
+        if fault["per_day"]:
+            return google_replies.error_for(path, google_replies.quota_of_the_day(), state.settings)
         delay_s = {None: 41.0, "date": 3.0}.get(fault["retry_after"]) or float(fault["retry_after"])
-        return google_replies.error_json(google_replies.rate_limited(delay_s), state.settings)
+        return google_replies.error_for(path, google_replies.rate_limited(delay_s), state.settings)
     if "/videos/" in path:
         text = xai_replies.rate_limit_text("grok-imagine-video-1.5", state.settings.video_rps)
     else:
@@ -55,11 +57,11 @@ def _rate_limited(fault: Fault, state: SandboxState, path: str) -> Response:
     return _error(state, 429, "resource-exhausted", text, headers)
 
 
-def _credits_exhausted(_fault: Fault, state: SandboxState, path: str) -> Response:
+def _credits_exhausted(fault: Fault, state: SandboxState, path: str) -> Response:
     if path.startswith("/google/"):
-        return google_replies.error_json(google_replies.credits_exhausted(), state.settings)
+        return google_replies.error_for(path, google_replies.credits_exhausted(fault["status"]), state.settings)
     # The newest spelling on record is still the old sentence.
-    return _error(state, 429, "Some resource has been exhausted", xai_replies.CREDITS_EXHAUSTED)
+    return _error(state, fault["status"], "Some resource has been exhausted", xai_replies.CREDITS_EXHAUSTED)
 
 
 def _bare_422(fault: Fault, _state: SandboxState, _path: str) -> Response:
@@ -69,14 +71,14 @@ def _bare_422(fault: Fault, _state: SandboxState, _path: str) -> Response:
 
 def _poll_404(_fault: Fault, state: SandboxState, path: str) -> Response:
     if path.startswith("/google/"):
-        return google_replies.error_json(google_replies.interaction_unknown(), state.settings)
+        return google_replies.error_for(path, google_replies.interaction_unknown(), state.settings)
     kind = "video" if "/videos/" in path else "image"
     return _error(state, 404, "not-found", f"No deferred {kind} could be found with the given request_id")
 
 
 def _poll_400(_fault: Fault, state: SandboxState, path: str) -> Response:
     if path.startswith("/google/"):
-        return google_replies.error_json(google_replies.interaction_unknown(), state.settings)
+        return google_replies.error_for(path, google_replies.interaction_unknown(), state.settings)
     return _error(state, 400, "invalid-argument", "The request could not be processed.")
 
 
@@ -84,10 +86,10 @@ def _poll_unknown_status(fault: Fault, _state: SandboxState, _path: str) -> Resp
     return JSONResponse({"status": fault["status"], "progress": 12})
 
 
-def _google_error(fault: Fault, state: SandboxState, _path: str) -> Response:
+def _google_error(fault: Fault, state: SandboxState, path: str) -> Response:
     word, text = google_replies.STATUSES.get(fault["status"], ("UNKNOWN", "Unknown error."))
     refusal = google_replies.GoogleRefusal(fault["status"], word, text)
-    return google_replies.error_json(refusal, state.settings)
+    return google_replies.error_for(path, refusal, state.settings)
 
 
 def _ringbase_status(fault: Fault, _state: SandboxState, _path: str) -> Response:

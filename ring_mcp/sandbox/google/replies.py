@@ -93,8 +93,48 @@ def rate_limited(retry_delay_s: float = 41) -> GoogleRefusal:
     )
 
 
-def credits_exhausted() -> GoogleRefusal:
-    return GoogleRefusal(429, "RESOURCE_EXHAUSTED", DEPLETED)
+def quota_of_the_day() -> GoogleRefusal:
+    """429 that no pause changes: it names the quota, and how long to wait as if that helped."""
+    violation = {"quotaId": "GenerateRequestsPerDayPerProjectPerModel"}
+    refusal = rate_limited()
+    refusal.details[0] = {"@type": f"{TYPE_PREFIX}QuotaFailure", "violations": [violation]}
+    return refusal
+
+
+def credits_exhausted(status: int = 429) -> GoogleRefusal:
+    """402 by Google's documents, 429 as it was captured."""
+    return GoogleRefusal(status, "RESOURCE_EXHAUSTED", DEPLETED)
+
+
+INTERACTION_WORDS = {
+    "INVALID_ARGUMENT": "invalid_request",
+    "FAILED_PRECONDITION": "failed_precondition",
+    "PERMISSION_DENIED": "permission_denied",
+    "NOT_FOUND": "not_found",
+    "INTERNAL": "api_error",
+    "UNAVAILABLE": "service_unavailable",
+    "DEADLINE_EXCEEDED": "deadline_exceeded",
+}
+"""The words of the Interactions API (ai.google.dev, api-errors page, autumn 2026)."""
+
+
+def interaction_word(refusal: GoogleRefusal) -> str:
+    """What stands in ``code`` of its body, where the other methods have a number."""
+    if refusal.word != "RESOURCE_EXHAUSTED":
+        return INTERACTION_WORDS.get(refusal.word, refusal.word.lower())
+    if refusal.message == DEPLETED:
+        return "payment_required"
+    return "quota_exceeded" if "PerDay" in str(refusal.details) else "rate_limit_exceeded"
+
+
+def error_for(path: str, refusal: GoogleRefusal, settings: Settings) -> Response:
+    """The refusal in the form that the method at ``path`` has; the key is refused in front of all of them."""
+    if "/interactions" not in path or refusal.status == 403 or "API_KEY_INVALID" in str(refusal.details):
+        return error_json(refusal, settings)
+    error: dict[str, Any] = {"code": interaction_word(refusal), "message": refusal.message}
+    if refusal.details:
+        error["details"] = refusal.details
+    return JSONResponse({"error": error}, refusal.status)
 
 
 def error_json(refusal: GoogleRefusal, settings: Settings) -> Response:
@@ -108,4 +148,4 @@ def error_json(refusal: GoogleRefusal, settings: Settings) -> Response:
 async def answer_google_refusal(request: Request, exc: Exception) -> Response:
     """Starlette's handler."""
     assert isinstance(exc, GoogleRefusal)
-    return error_json(exc, request.app.state.sandbox.settings)
+    return error_for(request.url.path, exc, request.app.state.sandbox.settings)

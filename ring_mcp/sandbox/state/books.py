@@ -39,6 +39,8 @@ class Charge:
     accepted_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     state: str = "pending"
     moderated: bool = False
+    team: str | None = None
+    """Whose account it went on, where the provider has such."""
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self) | {"accepted_at": self.accepted_at.isoformat(), "cost_usd": usd(self.cost_ticks)}

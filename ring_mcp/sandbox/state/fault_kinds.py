@@ -72,10 +72,18 @@ _ANSWERS = (
         "rate_limited",
         "any",
         "before",
-        "429 with the real sentence; retry_after: seconds, 'date', or null (xAI: no header; Google: 41s)",
+        "429 with the real sentence; retry_after: seconds, 'date', or null (xAI: no header; Google: 41s); per_day: "
+        "Google's quota of the day, which no pause changes",
         retry_after=Option(None, (int, str)),
+        per_day=_flag(False),
     ),
-    _kind("credits_exhausted", "any", "before", "429 that no retry changes"),
+    _kind(
+        "credits_exhausted",
+        "any",
+        "before",
+        "a 429 that no retry changes; Google documents a 402, too",
+        status=_whole(429),
+    ),
     _kind("html_502", "any", "before", "an HTML page of a proxy", status=_whole(502)),
     _kind("bare_422", "any", "before", "422 as bare text", text=_text()),
     _kind("drop_before_accept", "any", "before", "closes the connection; nothing is accepted"),
@@ -156,6 +164,15 @@ _GOOGLE = (
     ),
 )
 
+_PICTURES = (
+    _kind(
+        "cut_picture",
+        "google_image",
+        "after",
+        "the picture inside the answer is half of it, and its base64 has neither padding nor a type",
+    ),
+)
+
 _RINGBASE = (
     _kind("ringbase_status", "ringbase", "before", "a status", status=_whole(503), body=Option(None, ANYTHING)),
     _kind("ringbase_html", "ringbase", "before", "an HTML page of a proxy", status=_whole(502)),
@@ -166,5 +183,5 @@ _RINGBASE = (
 )
 
 FAULT_KINDS: Mapping[str, FaultKind] = MappingProxyType(
-    {kind.name: kind for kind in (*_ANSWERS, *_SHAPES, *_POLLS, *_MEDIA, *_GOOGLE, *_RINGBASE)}
+    {kind.name: kind for kind in (*_ANSWERS, *_SHAPES, *_POLLS, *_MEDIA, *_GOOGLE, *_PICTURES, *_RINGBASE)}
 )

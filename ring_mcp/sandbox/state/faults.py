@@ -14,6 +14,9 @@ from ring_mcp.sandbox.state.settings import SandboxRefusal
 
 UNTIL_CLEARED = -1
 
+_BESIDE = ("/xai/v1/api-key",)
+"""What clients ask beside their work, whenever they like: only a fault that names the path hits it."""
+
 _GOOGLE = ("google", "provider")
 _CLASSES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (
@@ -114,6 +117,8 @@ class Faults:
                 if fault.kind.stage != stage or fault.kind.where not in classes or fault.times == 0:
                     continue
                 if names is not None and fault.name not in names:
+                    continue
+                if not fault.path and path in _BESIDE:
                     continue
                 if fault.path not in path or fault.method not in (None, method):
                     continue

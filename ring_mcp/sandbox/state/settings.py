@@ -41,6 +41,8 @@ class Settings(BaseModel):
     expired_status: Literal[403, 404, 410] = 404
     """What a media URL answers after that."""
     xai_keys: tuple[str, ...] = (DEFAULT_XAI_KEY,)
+    xai_teams: Mapping[str, str] = {}
+    """Keys of other teams, by key: a team's jobs are known to its own keys alone. All others are of one team."""
     google_keys: tuple[str, ...] = (DEFAULT_GOOGLE_KEY,)
     ringbase_tokens: tuple[str, ...] = (DEFAULT_RINGBASE_TOKEN,)
     code_style: Literal["new", "old"] = "new"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -21,7 +22,10 @@ from ring_mcp.sandbox.xai.catalogue import (
     find_video_model,
 )
 from ring_mcp.sandbox.xai.prices import IMAGE_PRICES
-from ring_mcp.sandbox.xai.replies import TEAM_ID, model_unknown
+from ring_mcp.sandbox.xai.replies import model_unknown
+
+USER_ID = "0e1f2a3b-0000-4000-8000-73616e64626f"
+MADE_AT = "2026-01-01T00:00:00Z"
 
 
 class XaiAccount:
@@ -46,9 +50,14 @@ class XaiAccount:
         settings = self._state.settings
         return JSONResponse(
             {
-                "name": "sandbox",
                 "redacted_api_key": f"{key[:2]}...{key[-2:]}",
-                "team_id": TEAM_ID,
+                "user_id": USER_ID,
+                "name": "sandbox",
+                "create_time": MADE_AT,
+                "modify_time": MADE_AT,
+                "modified_by": USER_ID,
+                "team_id": calls.team_of(request, self._state),
+                "api_key_id": str(uuid.uuid5(uuid.NAMESPACE_URL, key)),
                 "acls": ["api-key:endpoint:*", "api-key:model:*"],
                 "team_blocked": settings.team_blocked,
                 "api_key_blocked": False,

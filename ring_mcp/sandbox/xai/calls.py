@@ -28,6 +28,11 @@ def check_key(request: Request, state: SandboxState) -> str:
     return key
 
 
+def team_of(request: Request, state: SandboxState) -> str:
+    """The team that the caller's key belongs to: its account, for jobs and bills."""
+    return state.settings.xai_teams.get(check_key(request, state), replies.TEAM_ID)
+
+
 async def read_paid_call(request: Request, state: SandboxState) -> Fields:
     """The JSON body of a create call whose sender may spend money."""
     check_key(request, state)

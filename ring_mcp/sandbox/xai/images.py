@@ -174,6 +174,7 @@ class XaiImages:
             prompt=order.prompt,
             n=order.n,
             cost_ticks=cost_ticks,
+            team=calls.team_of(request, self._state),
         )
 
     async def _make(

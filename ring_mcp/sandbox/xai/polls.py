@@ -19,9 +19,9 @@ Finish = Callable[[Job], Awaitable[Ending | None]]
 
 async def answer(request: Request, state: SandboxState, kind: str, finish: Finish) -> Response:
     """One poll. ``finish`` makes the result of a ripe job, or None while it is still at work."""
-    calls.check_key(request, state)
+    team = calls.team_of(request, state)
     job = state.jobs.find(kind, request.path_params["request_id"], state.settings.retention_s)
-    if job is None:
+    if job is None or job.charge.team != team:
         text = f"No deferred {kind} could be found with the given request_id"
         raise XaiRefusal(404, "not-found", text)
     if job.ending is None:

@@ -118,6 +118,7 @@ class XaiVideos:
             prompt=order.prompt,
             n=1,
             cost_ticks=cost_ticks,
+            team=calls.team_of(request, self._state),
         )
 
     def _cost_ticks(self, plan: VideoPlan) -> int:

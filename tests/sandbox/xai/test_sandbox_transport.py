@@ -10,9 +10,11 @@ import httpx2
 import pytest
 
 from ring_mcp.sandbox.server import SandboxServer
+from ring_mcp.sandbox.state.settings import DEFAULT_XAI_KEY
 from tests.server.wire import eventually
 
 IMAGE = {"model": "grok-imagine-image", "prompt": "a lighthouse"}
+VIDEO = {"model": "grok-imagine-video", "prompt": "a lighthouse", "duration": 1}
 
 
 def test_a_missing_key_is_401(anyone: httpx2.Client) -> None:
@@ -224,9 +226,40 @@ def test_the_key_can_be_checked_for_nothing(sandbox: SandboxServer, xai: httpx2.
 
     facts = xai.get("/api-key").json()
 
+    text = ("redacted_api_key", "user_id", "name", "create_time", "modify_time", "modified_by", "team_id", "api_key_id")
+    assert all(isinstance(facts[name], str) and facts[name] for name in text)
+    assert isinstance(facts["acls"], list)
     assert (facts["team_blocked"], facts["api_key_blocked"], facts["api_key_disabled"]) == (False, False, False)
     assert facts["zdr_status"] == "zdr"
     assert xai.get("/me").json() == facts
+
+
+def test_a_job_is_known_to_its_teams_keys_alone(sandbox: SandboxServer, xai: httpx2.Client) -> None:
+    sandbox.state.configure(
+        xai_keys=[DEFAULT_XAI_KEY, "second-key", "foreign-key"], xai_teams={"foreign-key": "another-team"}
+    )
+    request_id = xai.post("/videos/generations", json=VIDEO).json()["request_id"]
+
+    def look(key: str) -> int:
+        return xai.get(f"/videos/{request_id}", headers={"Authorization": f"Bearer {key}"}).status_code
+
+    def team(key: str) -> str:
+        return str(xai.get("/api-key", headers={"Authorization": f"Bearer {key}"}).json()["team_id"])
+
+    assert team(DEFAULT_XAI_KEY) == team("second-key") != team("foreign-key") == "another-team"
+    assert look(DEFAULT_XAI_KEY) in (200, 202)
+    assert look("second-key") in (200, 202)
+    assert look("foreign-key") == 404
+
+
+def test_a_fault_hits_the_look_at_the_key_only_by_its_path(sandbox: SandboxServer, xai: httpx2.Client) -> None:
+    sandbox.state.faults.add("slow_reply", seconds=0.0, times=2)
+    named = sandbox.state.faults.add("html_502", path="/api-key")
+
+    assert xai.get("/api-key").status_code == 502
+    assert xai.get("/api-key").status_code == 200
+    assert [fault.hits for fault in sandbox.state.faults.armed()] == [0, 1]
+    assert named.hits == 1
 
 
 def test_a_blocked_team_is_403(sandbox: SandboxServer, xai: httpx2.Client) -> None:

@@ -17,7 +17,7 @@ from ring_mcp.domain import Asset, ImageRequest, JobState, VideoRequest
 from ring_mcp.jobs.sidecars import Parent, Sidecars, sidecar
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.storage.local import LocalStorage
-from tests.conductors.running import ACTOR, running
+from tests.conductors.running import ACTOR, running, spool_is_empty
 from tests.ledger_samples import sample_asset, sample_job
 from tests.provenance_samples import signed_jpeg
 from tests.s3_servers import BUCKET, KEY_ID, SECRET, BucketServer, bucket_server
@@ -103,7 +103,7 @@ async def test_a_sidecar_tells_all_but_the_prompt(sandbox: SandboxServer, tmp_pa
     assert told["parameters"]["aspectRatio"] == "1:1"
     assert KITE.prompt not in json.dumps(told)
     assert sorted(str(row["sidecarUrl"]) for row in rows) == sorted(str(asset.sidecar_url) for asset in assets)
-    assert list((tmp_path / "sandbox" / "spool").iterdir()) == []
+    assert await spool_is_empty(tmp_path)
 
 
 async def test_without_the_switch_there_is_none(sandbox: SandboxServer, tmp_path: Path) -> None:

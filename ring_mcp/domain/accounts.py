@@ -1,0 +1,75 @@
+"""Whose a job is: the account at a provider that pays for it, and that alone can ask for what it made."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from dataclasses import dataclass, replace
+
+_SHOWN_CHARACTERS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """An account at a provider, known by the provider's own id, by the fingerprint of a key, or by both.
+
+    ``endpoint`` is the host of an address that the operator has put in place of the provider's own service (None). A
+    port says nothing: it changes with a restart. Without an id and a fingerprint it is of the time before accounts
+    were recorded, and anybody's.
+    """
+
+    provider: str
+    endpoint: str | None = None
+    account_id: str | None = None
+    key_fingerprint: str | None = None
+
+    @property
+    def is_recorded(self) -> bool:
+        return self.account_id is not None or self.key_fingerprint is not None
+
+    def is_same(self, other: Account) -> bool:
+        """Either mark is enough: an account whose id could not be asked for yet is not another one."""
+        return (self.provider, self.endpoint) == (other.provider, other.endpoint) and (
+            (self.account_id is not None and self.account_id == other.account_id)
+            or (self.key_fingerprint is not None and self.key_fingerprint == other.key_fingerprint)
+        )
+
+    def __str__(self) -> str:
+        where = self.provider + (f" at {self.endpoint}" if self.endpoint else "")
+        key = f"the key with the fingerprint {self.key_fingerprint[:_SHOWN_CHARACTERS]}" if self.key_fingerprint else ""
+        if self.account_id is None:
+            return f"the {where} account of {key}" if key else f"an {where} account that was not recorded"
+        return f"the {where} account {self.account_id}" + (f" ({key})" if key else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """What a process may carry on, submit, look at and give up: jobs of these accounts, of the sandbox or real ones."""
+
+    sandbox: bool
+    accounts: tuple[Account, ...] = ()
+
+    def holds(self, account: Account, *, sandbox: bool) -> bool:
+        """Whether jobs of this account are its own; one from before accounts were recorded is any account's."""
+        return sandbox == self.sandbox and any(
+            mine.is_same(account) if account.is_recorded else mine.provider == account.provider
+            for mine in self.accounts
+        )
+
+    def account_at(self, provider: str) -> Account | None:
+        return next((account for account in self.accounts if account.provider == provider), None)
+
+    def knowing(self, provider: str, account_id: str) -> Holder:
+        """The same, with what the provider calls the account there."""
+        return replace(
+            self,
+            accounts=tuple(
+                replace(account, account_id=account_id) if account.provider == provider else account
+                for account in self.accounts
+            ),
+        )
+
+
+def key_fingerprint(provider: str, key: str) -> str:
+    """The same for a key on every machine, and no way back to it."""
+    return hmac.new(key.encode(), f"ring-mcp account at {provider}".encode(), hashlib.sha256).hexdigest()[:32]

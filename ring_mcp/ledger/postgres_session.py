@@ -1,0 +1,104 @@
+"""Talking to PostgreSQL: every transaction says itself what it needs, and driver's errors become the ledger's.
+
+Nothing is left to defaults of the server, of the role or of the connection, and nothing stays behind on a connection:
+a pooler in transaction mode, which gives each transaction another one, does no harm.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import AsyncIterator, Iterator, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.rows import dict_row
+from psycopg_pool import PoolTimeout
+
+from ring_mcp.errors import LedgerError
+from ring_mcp.ledger.statements import Row, Transaction
+
+if TYPE_CHECKING:
+    from psycopg import AsyncConnection
+
+T = TypeVar("T")
+
+CONNECT_TIMEOUT_S = 10.0
+CONNECTION: dict[str, Any] = {
+    "autocommit": True,  # transactions are begun by hand, see ``begin``
+    "row_factory": dict_row,
+    "connect_timeout": int(CONNECT_TIMEOUT_S),
+    "prepare_threshold": None,  # a prepared statement lies on one connection, and the next one may be another
+}
+
+
+async def begin(connection: AsyncConnection[dict[str, Any]], lock_timeout_s: float) -> None:
+    """Begin a transaction that reads what others have committed meanwhile and that is on disk when it ends.
+
+    Under a stricter isolation the snapshot is older than the lock that was waited for: two callers would both find
+    nothing, and pay. A durability that is stronger than ours is kept.
+    """
+    await connection.execute(
+        "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;"
+        f" SET LOCAL lock_timeout = {max(1, round(lock_timeout_s * 1000))};"
+        " SELECT set_config('synchronous_commit', CASE current_setting('synchronous_commit')"
+        " WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true)"
+    )
+
+
+@contextlib.asynccontextmanager
+async def connected(dsn: str) -> AsyncIterator[AsyncConnection[dict[str, Any]]]:
+    """One connection beside the pool. If there is none, it says so at once, where the pool would try for a while."""
+    try:
+        conninfo_to_dict(dsn)
+    except psycopg.ProgrammingError:  # its text repeats parts of the address, and the pool would log it
+        raise LedgerError(
+            "DATABASE_URL is not an address of a PostgreSQL database",
+            retryable=False,
+            next_action="Correct DATABASE_URL; special characters in the password are written percent-encoded.",
+        ) from None
+    with translated():
+        async with await psycopg.AsyncConnection.connect(dsn, **CONNECTION) as connection:
+            yield connection
+
+
+async def drive(connection: AsyncConnection[dict[str, Any]], transaction: Transaction[T]) -> T:
+    """Send what the transaction asks for, statement by statement; its own answer at the end."""
+    rows: Sequence[Row] | None = None
+    while True:
+        try:
+            statement = next(transaction) if rows is None else transaction.send(rows)
+        except StopIteration as stop:
+            return cast(T, stop.value)
+        cursor = await connection.execute(_psycopg_style(statement.sql), statement.parameters)
+        rows = await cursor.fetchall() if cursor.description else []
+
+
+@lru_cache(maxsize=256)
+def _psycopg_style(sql: str) -> str:
+    """``:name`` as ``%(name)s``. The text comes from the ledger's transactions alone, never from a caller."""
+    return re.sub(r":([a-z][a-z0-9_]*)", r"%(\1)s", sql)
+
+
+def busy() -> LedgerError:
+    return LedgerError(
+        "the database of DATABASE_URL is busy: somebody holds a lock in it for too long",
+        next_action="Nothing was started. Call again in a moment.",
+    )
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """psycopg's errors as LedgerError. The driver's text may hold host, user and values, so only its class is named."""
+    try:
+        yield
+    except PoolTimeout as exc:
+        raise LedgerError("the database of DATABASE_URL does not answer") from exc
+    except psycopg.errors.LockNotAvailable as exc:
+        raise busy() from exc
+    except psycopg.OperationalError as exc:
+        raise LedgerError(f"the database of DATABASE_URL cannot be used ({type(exc).__name__})") from exc
+    except psycopg.Error as exc:
+        raise LedgerError(f"the database refused a statement ({type(exc).__name__} {exc.sqlstate or ''})") from exc

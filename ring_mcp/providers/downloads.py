@@ -1,0 +1,73 @@
+"""A result, or what a caller gives along, from its address to a file: size-capped, in constant memory."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import httpx2
+
+from ring_mcp.errors import MediaGone, MediaTooLarge, ProviderBadReply, ProviderUnavailable
+from ring_mcp.providers.base import Downloaded
+
+_CHUNK_BYTES = 256 * 1024
+_GONE = frozenset({403, 404, 410})
+"""What a temporary address answers when its time is over is documented nowhere, and differs."""
+
+
+async def fetch(client: httpx2.AsyncClient, url: str, path: Path, max_bytes: int, provider: str) -> Downloaded:
+    """Stream ``url`` to ``path``.
+
+    Raises MediaGone (the address serves it no more), MediaTooLarge or PrivateAddress (a rule of ours),
+    ProviderBadReply (no address at all, redirects without end) or ProviderUnavailable; OSErrors of ``path`` pass.
+    """
+    try:
+        async with client.stream("GET", url) as response:
+            _judge(response, max_bytes, provider)
+            return await _write(response, path, max_bytes, provider)
+    except (httpx2.InvalidURL, httpx2.UnsupportedProtocol) as exc:
+        raise ProviderBadReply("it is no http(s) address", provider=provider, billed="yes") from exc
+    except httpx2.TooManyRedirects as exc:
+        raise ProviderBadReply("the address redirects without end", provider=provider, billed="yes") from exc
+    except httpx2.HTTPError as exc:
+        raise ProviderUnavailable(
+            f"the result could not be fetched from {provider} ({type(exc).__name__})", provider=provider, billed="yes"
+        ) from exc
+
+
+def _judge(response: httpx2.Response, max_bytes: int, provider: str) -> None:
+    status = response.status_code
+    if status in _GONE:
+        raise MediaGone(
+            f"{provider} no longer serves the result (HTTP {status}): its temporary address has expired",
+            provider=provider,
+            http_status=status,
+        )
+    if status != 200:
+        raise ProviderUnavailable(
+            f"fetching the result from {provider} failed (HTTP {status})",
+            provider=provider,
+            http_status=status,
+            billed="yes",
+        )
+    declared = response.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared[:20]) > max_bytes:
+        raise _too_large(int(declared[:20]), max_bytes, provider)
+
+
+async def _write(response: httpx2.Response, path: Path, max_bytes: int, provider: str) -> Downloaded:
+    digest, size_bytes = hashlib.sha256(), 0
+    with path.open("wb") as file:
+        async for chunk in response.aiter_bytes(_CHUNK_BYTES):
+            size_bytes += len(chunk)
+            if size_bytes > max_bytes:
+                raise _too_large(size_bytes, max_bytes, provider)
+            digest.update(chunk)
+            file.write(chunk)
+    return Downloaded(size_bytes=size_bytes, sha256=digest.hexdigest())
+
+
+def _too_large(size_bytes: int, max_bytes: int, provider: str) -> MediaTooLarge:
+    return MediaTooLarge(
+        f"the file is too large: {size_bytes:,} bytes or more, {max_bytes:,} are allowed", provider=provider
+    )

@@ -1,0 +1,36 @@
+"""Straight, or through a proxy: the way out of each request, by the address that it goes to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import httpx2
+
+from ring_mcp.proxies import Proxies, trouble_with
+
+
+class Outgoing(httpx2.AsyncBaseTransport):
+    """Sends each request straight, or through the proxy that is set for its address. ``make(proxy)`` makes the ways."""
+
+    def __init__(self, proxies: Proxies, make: Callable[[str | None], httpx2.AsyncBaseTransport]) -> None:
+        self._proxies = proxies
+        self._make = make
+        self._ways: dict[str | None, httpx2.AsyncBaseTransport] = {}
+
+    def proxy_of(self, url: httpx2.URL) -> str | None:
+        return self._proxies.of(str(url))
+
+    def way(self, proxy: str | None) -> httpx2.AsyncBaseTransport:
+        """Raises ProxyError for a proxy that cannot be spoken with: nothing goes around one that is set."""
+        if proxy is not None and (trouble := trouble_with(proxy)) is not None:
+            raise httpx2.ProxyError(trouble)
+        if proxy not in self._ways:
+            self._ways[proxy] = self._make(proxy)
+        return self._ways[proxy]
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        return await self.way(self.proxy_of(request.url)).handle_async_request(request)
+
+    async def aclose(self) -> None:
+        for way in self._ways.values():
+            await way.aclose()

@@ -1,0 +1,111 @@
+"""Every queue backend, as the one contract suite opens it: a process of its own on a ledger that others share."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from time import monotonic
+
+from ring_mcp.clock import Clock
+from ring_mcp.domain import Holder, MediaKind
+from ring_mcp.jobs.outcomes import Pace
+from ring_mcp.jobs.queue.base import JobQueue
+from ring_mcp.jobs.queue.in_process import InProcessQueue
+from ring_mcp.ledger.base import Ledger
+from tests.jobs.engine import DRAIN_S, Engine, engine_on
+from tests.jobs.failing_ledger import FailingLedger
+from tests.jobs.scripted_provider import ScriptedProvider
+from tests.ledger_databases import LedgerDatabase
+from tests.ledger_samples import HOLDER
+
+MakeQueue = Callable[[Engine, LedgerDatabase], JobQueue]
+
+QUEUES: Mapping[str, MakeQueue] = {
+    "in_process": lambda engine, _: InProcessQueue(
+        engine.ledger, engine.runner, engine.watch, engine.accounts, engine.clock, drain_s=DRAIN_S
+    ),
+}
+"""By the name of the module in ``ring_mcp/jobs/queue``; a test says so if one is missing here."""
+
+LEDGERS_OF: Mapping[str, tuple[str, ...]] = {"in_process": ("sqlite", "postgres")}
+"""On which ledgers a queue can be used."""
+
+HURRY = 20.0
+PACE: Mapping[MediaKind, Pace] = {
+    "image": Pace(submit_timeout_s=600.0, poll_interval_s=1.0, poll_timeout_s=600.0),
+    "video": Pace(submit_timeout_s=600.0, poll_interval_s=1.0, poll_timeout_s=600.0),
+}
+
+
+class HurriedClock:
+    """A clock that runs on by itself, HURRY times as fast as it should: two seconds are a tenth of one."""
+
+    def __init__(self) -> None:
+        self._start, self._began_at = datetime.now(UTC), monotonic()
+
+    def now(self) -> datetime:
+        return self._start + timedelta(seconds=self.monotonic())
+
+    def monotonic(self) -> float:
+        return (monotonic() - self._began_at) * HURRY
+
+    async def sleep(self, delay_s: float) -> None:
+        await asyncio.sleep(delay_s / HURRY)
+
+
+class Process:
+    """One server process: its ledger, its engine, its queue. Its providers are the same as everybody's."""
+
+    def __init__(self, engine: Engine, queue: JobQueue, ledger: Ledger) -> None:
+        self.engine, self.queue, self._ledger = engine, queue, ledger
+        self._is_over = False
+
+    async def end(self) -> None:
+        """As at the end of a server: the queue stops, the ledger is closed."""
+        if not self._is_over:
+            self._is_over = True
+            await self.queue.aclose()
+            await self._ledger.aclose()
+
+
+class Processes:
+    """Opens any number of processes on one database, with one provider of pictures and one of clips for all."""
+
+    def __init__(self, backend: str, database: LedgerDatabase, state: Path, clock: Clock) -> None:
+        self._backend, self._database, self._state, self._clock = backend, database, state, clock
+        self._opened: list[Process] = []
+        self.pictures, self.clips = ScriptedProvider(), ScriptedProvider("mp4")
+
+    async def open(self, holder: Holder = HOLDER) -> Process:
+        """One more, which holds these accounts; its queue is not started."""
+        ledger = self._database.ledger(self._clock)
+        await ledger.start()
+        engine = engine_on(
+            FailingLedger(ledger),
+            self._clock,
+            self._state / f"process-{len(self._opened)}",
+            pictures=self.pictures,
+            clips=self.clips,
+            pace=PACE,
+            holder=holder,
+        )
+        queue = QUEUES[self._backend](engine, self._database)
+        process = Process(engine, queue, ledger)
+        self._opened.append(process)
+        return process
+
+    async def end(self) -> None:
+        for process in self._opened:
+            await process.end()
+
+
+@contextlib.asynccontextmanager
+async def processes_of(backend: str, database: LedgerDatabase, state: Path) -> AsyncIterator[Processes]:
+    processes = Processes(backend, database, state, HurriedClock())
+    try:
+        yield processes
+    finally:
+        await processes.end()

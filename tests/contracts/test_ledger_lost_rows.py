@@ -1,0 +1,103 @@
+"""What every ledger does about rows that its database has lost, and about answers that come after a person's word."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from ring_mcp.domain import Job, JobState
+from ring_mcp.errors import JobMoved, LedgerError
+from ring_mcp.jobs.outcomes import resolve_by_hand
+from ring_mcp.ledger.base import Ledger
+from tests.fake_clock import START
+from tests.ledger_databases import LedgerDatabase
+from tests.ledger_samples import NO_CAPS, PRICE_USD, audit_row, carried, opened, planned
+
+LATER = START + timedelta(minutes=1)
+NOTHING = Decimal(0)
+
+
+@pytest.mark.parametrize("state", [state for state in JobState if state is not JobState.PLANNED])
+async def test_a_row_that_is_gone_is_written_again_with_its_audit_rows(
+    ledger: Ledger, database: LedgerDatabase, state: JobState
+) -> None:
+    job = await opened(ledger, state)
+    database.query("DELETE FROM media_jobs")
+    record = audit_row()
+    restored = await ledger.restore(job, [record])
+    assert restored == replace(job, version=job.version + 1) == await ledger.get(job.id)
+    assert len(await ledger.records("generated_images", [record.id])) == 1
+    with pytest.raises(JobMoved):
+        await ledger.restore(job)
+
+
+async def test_a_row_come_back_leaves_its_key_to_its_heir(ledger: Ledger, database: LedgerDatabase) -> None:
+    job = await opened(ledger, JobState.RENDERING, idempotency_key="mine", request_hash="v1:same")
+    database.query("DELETE FROM media_jobs")
+    other = await opened(ledger, idempotency_key="mine", request_hash="v1:same")
+    restored = await ledger.restore(job)
+    assert restored == await ledger.get(job.id)
+    assert (restored.idempotency_key, restored.warnings) == (
+        None,
+        (f"its idempotencyKey stands for job {other.id} now",),
+    )
+    assert (await ledger.spend(START, sandbox=False)).open_jobs == 2
+
+
+async def test_a_write_goes_beyond_a_version_that_the_database_has_lost(ledger: Ledger) -> None:
+    known = await opened(ledger, JobState.RENDERING)
+    older = await ledger.get(known.id)
+    assert older is not None
+    ahead = replace(known, version=known.version + 5, progress=70)
+    saved = await ledger.save(older, ahead)
+    assert saved.version == known.version + 6
+    assert await ledger.get(known.id) == saved
+
+
+async def resolved(ledger: Ledger, *, paid: bool, **facts: Any) -> tuple[Job, Job]:
+    """A job whose request is under way, as its driver knows it, and the same one as a person has settled it."""
+    submitting = await opened(ledger, JobState.SUBMITTING, **facts)
+    unknown = await ledger.save(submitting, carried(submitting, JobState.UNKNOWN))
+    settled = await ledger.save(unknown, resolve_by_hand(unknown, paid=paid, now=LATER))
+    await ledger.mark_delivered(settled.id, LATER)
+    told = await ledger.get(settled.id)
+    assert told is not None
+    return submitting, told
+
+
+@pytest.mark.parametrize("state", [JobState.RENDERING, JobState.STORING, JobState.REFUSED])
+@pytest.mark.parametrize("paid", [True, False])
+async def test_a_late_answer_counts_more_than_what_a_person_has_settled(
+    ledger: Ledger, paid: bool, state: JobState
+) -> None:
+    submitting, told = await resolved(ledger, paid=paid)
+    answered = await ledger.save(told, replace(carried(submitting, state), delivered_at=None))
+    assert answered == await ledger.get(told.id)
+    assert (answered.state, answered.delivered_at) == (state, None)
+    spend = await ledger.spend(START, sandbox=False)
+    reserved = NOTHING if state is JobState.REFUSED else PRICE_USD
+    assert (spend.day_usd, spend.day_reserved_usd) == (PRICE_USD, reserved)
+
+
+async def test_only_the_same_attempts_answer_undoes_a_persons_word(ledger: Ledger) -> None:
+    submitting, told = await resolved(ledger, paid=False)
+    another = replace(submitting, attempt_token="another")
+    for after in (carried(another, JobState.RENDERING), submitting, carried(submitting, JobState.UNKNOWN)):
+        with pytest.raises(LedgerError, match="has ended and is not written again"):
+            await ledger.save(told, after)
+    assert await ledger.get(told.id) == told
+
+
+async def test_a_late_answer_leaves_its_key_to_its_heir(ledger: Ledger) -> None:
+    submitting, told = await resolved(ledger, paid=False, idempotency_key="mine", request_hash="v1:same")
+    again = await ledger.open(planned(idempotency_key="mine", request_hash="v1:same"), NO_CAPS)
+    assert not again.joined, "what is known not to be paid has freed the key"
+    answered = await ledger.save(told, carried(submitting, JobState.RENDERING))
+    assert answered == await ledger.get(told.id)
+    assert answered.idempotency_key is None
+    assert answered.warnings == (f"its idempotencyKey stands for job {again.job.id} now",)
+    assert (await ledger.spend(START, sandbox=False)).day_usd == 2 * PRICE_USD

@@ -1,0 +1,119 @@
+"""A clip and the still that it begins with, opened in one transaction: both or neither, counted together."""
+
+from __future__ import annotations
+
+import asyncio
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from ring_mcp.domain import Caps, Job, JobState, VideoPlan
+from ring_mcp.errors import CapExceeded, InvalidRequest
+from ring_mcp.ledger.base import JobQuery, Ledger
+from tests.fake_clock import START
+from tests.jobs.engine import still_clip_plan
+from tests.ledger_samples import NO_CAPS, PRICE_USD, carried, planned, sample_plan
+
+CLIP_USD = Decimal("0.30")
+BOTH_USD = CLIP_USD + PRICE_USD
+A_CENT = Decimal("0.01")
+
+
+def clip(**changes: Any) -> Job:
+    return planned(**({"kind": "video", "plan": still_clip_plan(), "reserved_usd": CLIP_USD} | changes))
+
+
+async def rows(ledger: Ledger) -> list[Job]:
+    return list((await ledger.list_jobs(JobQuery(limit=100))).jobs)
+
+
+async def ended(ledger: Ledger, job: Job, *states: JobState, **facts: Any) -> Job:
+    for state in states:
+        job = await ledger.save(job, carried(job, state, **(facts if state is states[-1] else {})))
+    return job
+
+
+async def test_both_are_written_owned_and_linked(ledger: Ledger) -> None:
+    asked = clip()
+    opened = await ledger.open(asked, NO_CAPS, planned(parent_job_id=asked.id))
+    assert not opened.joined
+    assert opened.still is not None
+    assert isinstance(opened.job.plan, VideoPlan)
+    assert opened.job.plan.frame_job_id == opened.still.id
+    assert opened.job.owner == opened.still.owner == ledger.owner
+    assert opened.still.parent_job_id == opened.job.id
+    assert {job.id: job for job in await rows(ledger)} == {job.id: job for job in (opened.job, opened.still)}
+
+
+async def test_a_clip_without_a_still_has_none(ledger: Ledger) -> None:
+    opened = await ledger.open(clip(), NO_CAPS)
+    assert opened.still is None
+    assert isinstance(opened.job.plan, VideoPlan)
+    assert opened.job.plan.frame_job_id is None
+
+
+@pytest.mark.parametrize("name", ["per_call_usd", "per_day_usd", "per_month_usd"])
+async def test_every_cap_counts_both_to_the_cent(ledger: Ledger, name: str) -> None:
+    with pytest.raises(CapExceeded, match=r"\$0\.36"):
+        await ledger.open(clip(), Caps(**{name: BOTH_USD - A_CENT}), planned())
+    assert await rows(ledger) == []
+    assert (await ledger.open(clip(), Caps(**{name: BOTH_USD}), planned())).still is not None
+
+
+async def test_both_reservations_are_spent_until_they_are_settled(ledger: Ledger) -> None:
+    await ledger.open(clip(), NO_CAPS, planned())
+    spend = await ledger.spend(START, sandbox=False)
+    assert (spend.day_reserved_usd, spend.open_jobs) == (BOTH_USD, 2)
+
+
+async def test_a_still_that_stands_already_is_taken_and_not_counted_again(ledger: Ledger) -> None:
+    first = await ledger.open(clip(), NO_CAPS, planned(idempotency_key="still", request_hash="v1:still"))
+    cap = Caps(per_day_usd=BOTH_USD + CLIP_USD)
+    second = await ledger.open(clip(), cap, planned(idempotency_key="still", request_hash="v1:still"))
+    assert not second.joined
+    assert second.still == first.still
+    assert isinstance(second.job.plan, VideoPlan)
+    assert second.job.plan.frame_job_id == first.still.id  # type: ignore[union-attr]
+    assert len(await rows(ledger)) == 3
+
+
+async def test_a_still_that_was_paid_for_is_taken_as_it_stands(ledger: Ledger) -> None:
+    first = await ledger.open(clip(), NO_CAPS, planned(idempotency_key="still", request_hash="v1:still"))
+    assert first.still is not None
+    done = await ended(ledger, first.still, JobState.SUBMITTING, JobState.STORING, JobState.DONE)
+    second = await ledger.open(clip(), NO_CAPS, planned(idempotency_key="still", request_hash="v1:still"))
+    assert second.still == done
+
+
+async def test_a_still_that_cost_nothing_is_made_anew(ledger: Ledger) -> None:
+    first = await ledger.open(clip(), NO_CAPS, planned(idempotency_key="still", request_hash="v1:still"))
+    assert first.still is not None
+    await ended(ledger, first.still, JobState.SUBMITTING, JobState.FAILED, settled_usd=Decimal(0))
+    second = await ledger.open(clip(), NO_CAPS, planned(idempotency_key="still", request_hash="v1:still"))
+    assert second.still is not None
+    assert second.still.id != first.still.id
+    assert second.still.state is JobState.PLANNED
+
+
+async def test_a_clip_that_joins_writes_no_still(ledger: Ledger) -> None:
+    first = await ledger.open(clip(request_hash="v1:clip"), NO_CAPS, planned())
+    second = await ledger.open(clip(request_hash="v1:clip"), NO_CAPS, planned())
+    assert (second.joined, second.still, second.job) == (True, None, first.job)
+    assert len(await rows(ledger)) == 2
+
+
+async def test_a_still_whose_key_stands_for_something_else_leaves_nothing_behind(ledger: Ledger) -> None:
+    await ledger.open(planned(idempotency_key="still", plan=sample_plan()), NO_CAPS)
+    before = await rows(ledger)
+    with pytest.raises(InvalidRequest, match="already stands for another request"):
+        await ledger.open(clip(), NO_CAPS, planned(idempotency_key="still"))
+    assert await rows(ledger) == before
+
+
+async def test_a_cap_lets_through_clips_it_has_room_for(ledger: Ledger, second_ledger: Ledger) -> None:
+    room_for_three = Caps(per_day_usd=3 * BOTH_USD + CLIP_USD)  # and for a fourth clip without its still
+    calls = (which.open(clip(), room_for_three, planned()) for which in (ledger, second_ledger) * 5)
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    assert sum(isinstance(answer, CapExceeded) for answer in answers) == 7
+    assert len(await rows(ledger)) == 6

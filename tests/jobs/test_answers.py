@@ -1,0 +1,130 @@
+"""Answers that another process has written down: read as they were, by whoever has the same attempt."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from ring_mcp.domain import Output
+from ring_mcp.errors import (
+    ContentRefused,
+    CreditsExhausted,
+    GenerationFailed,
+    OutcomeUnknown,
+    ProviderAuthError,
+    ProviderBadReply,
+    ProviderError,
+    ProviderRejected,
+    ProviderUnavailable,
+    RateLimited,
+)
+from ring_mcp.jobs.answers import Answers
+from ring_mcp.providers.base import Accepted, Finished
+
+FINISHED = Finished(
+    outputs=(Output(spool_path="/spool/a-0.inline", content_type="image/jpeg"), Output(lost_because="blocked")),
+    billed_usd=Decimal("0.033606"),
+    served_model="gemini",
+    warnings=("Google returned 1 of 2 images",),
+)
+
+
+@pytest.fixture
+def answers(tmp_path: Path) -> Answers:
+    return Answers(tmp_path)
+
+
+@pytest.mark.parametrize("answer", [Accepted(provider_request_id="r-1"), FINISHED, Finished(outputs=())])
+def test_what_was_made_is_read_as_it_was(answers: Answers, answer: Accepted | Finished) -> None:
+    answers.write("job", "token", answer)
+    assert answers.read("job", "token") == answer
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        ProviderError, ContentRefused, CreditsExhausted, GenerationFailed, OutcomeUnknown, ProviderAuthError,
+        ProviderBadReply, ProviderRejected, ProviderUnavailable, RateLimited,
+    ],
+)  # fmt: skip
+def test_every_error_is_read_as_it_was(answers: Answers, kind: type[ProviderError]) -> None:
+    error = kind("no \udc80", provider="google", http_status=429, retryable=True, next_action="Wait.")
+    answers.write("job", "token", error)
+    read = answers.read("job", "token")
+    assert type(read) is kind
+    assert (read.message, read.provider, read.http_status) == ("no ?", "google", 429)
+    assert (read.retryable, read.next_action, read.billed_usd) == (True, "Wait.", None)
+    assert (read.code, read.billed) == (error.code, error.billed)
+
+
+@pytest.mark.parametrize(
+    ("billed", "billed_usd"), [("yes", Decimal("0.04")), ("no", Decimal(0)), ("unknown", None), ("yes", None)]
+)
+def test_what_was_billed_for_a_refusal_is_kept(answers: Answers, billed: str, billed_usd: Decimal | None) -> None:
+    answers.write("job", "token", ContentRefused("no", billed=billed, billed_usd=billed_usd))  # type: ignore[arg-type]
+    read = answers.read("job", "token")
+    assert isinstance(read, ContentRefused)
+    assert (read.billed, read.billed_usd) == (billed, billed_usd)
+
+
+def test_an_answer_is_only_that_of_the_same_attempt(answers: Answers) -> None:
+    answers.write("job", "first", FINISHED)
+    assert answers.read("job", "second") is None
+    assert answers.read("job", None) is None
+    assert answers.read("another", "first") is None
+
+
+def test_a_later_answer_takes_the_place_of_an_earlier_one(answers: Answers) -> None:
+    answers.write("job", "first", FINISHED)
+    answers.write("job", "second", Accepted(provider_request_id="r-2"))
+    assert answers.read("job", "second") == Accepted(provider_request_id="r-2")
+    assert answers.job_ids() == ["job"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", "{}", '{"attemptToken": "token"}', '{"attemptToken": "token", "kind": "Finished", "made": {}}',
+     '{"attemptToken": "token", "kind": "Job", "made": {}}'],
+)  # fmt: skip
+def test_what_is_no_answer_is_none(answers: Answers, tmp_path: Path, content: str) -> None:
+    (tmp_path / "job-answer.json").write_text(content)
+    assert answers.read("job", "token") is None
+
+
+@pytest.mark.parametrize("name", ["NoSuchError", "LedgerError", "Billed"])
+def test_an_error_that_is_no_providers_is_an_unknown_outcome(answers: Answers, tmp_path: Path, name: str) -> None:
+    answers.write("job", "token", ProviderRejected("no"))
+    path = tmp_path / "job-answer.json"
+    path.write_text(path.read_text().replace("ProviderRejected", name))
+    assert type(answers.read("job", "token")) is OutcomeUnknown
+
+
+def test_every_job_with_an_answer_is_listed_until_it_is_forgotten(answers: Answers) -> None:
+    for job_id in ("b", "a"):
+        answers.write(job_id, "token", FINISHED)
+    assert answers.job_ids() == ["a", "b"]
+    answers.forget("a")
+    answers.forget("a")
+    assert answers.job_ids() == ["b"]
+
+
+def test_a_job_is_awaited_while_somebody_holds_its_lock(answers: Answers, tmp_path: Path) -> None:
+    assert not answers.is_awaited("job")
+    with answers.awaiting("job"):
+        assert answers.is_awaited("job")
+        assert not answers.is_awaited("another")
+        with pytest.raises(BlockingIOError, match=r"another courier has job-courier\.lock"), answers.awaiting("job"):
+            pass
+        assert answers.is_awaited("job")
+    assert not answers.is_awaited("job")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_whose_holder_broke_off_is_free_again(answers: Answers) -> None:
+    with pytest.raises(RuntimeError), answers.awaiting("job"):
+        raise RuntimeError
+    assert not answers.is_awaited("job")
+    with answers.awaiting("job"):
+        assert answers.is_awaited("job")

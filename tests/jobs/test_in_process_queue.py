@@ -1,0 +1,385 @@
+"""Jobs as tasks of this process: how often it looks for more, what it lets go of, and how it ends.
+
+What every queue promises stands in ``tests/contracts/test_queue.py``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from ring_mcp.domain import Job, JobState
+from ring_mcp.errors import LedgerError, StorageRefused
+from ring_mcp.jobs.queue.in_process import HEARTBEAT_INTERVAL_S, SWEEP_INTERVAL_S
+from ring_mcp.jobs.submitting import STALE_PLAN_S
+from ring_mcp.ledger.base import JobQuery, Ledger
+from ring_mcp.ledger.sqlite import SqliteLedger
+from ring_mcp.providers.base import Accepted, Running
+from tests.fake_clock import FakeClock
+from tests.jobs.engine import Engine, started_engine, until
+from tests.jobs.scripted_provider import finished
+from tests.ledger_samples import carried, left_behind, sample_plan
+
+UPKEEP = 2
+"""The sweep and the heartbeat sleep beside the drivers."""
+
+
+@pytest.fixture
+async def elsewhere(engine: Engine, clock: FakeClock, tmp_path: Path) -> AsyncIterator[Ledger]:
+    """The same ledger, as another living process has it."""
+    ledger = SqliteLedger(tmp_path / "ledger.db", clock)
+    await ledger.start()
+    yield ledger
+    await ledger.aclose()
+
+
+class Gate:
+    """What a provider answers when it is let go."""
+
+    def __init__(self, answer: object) -> None:
+        self.is_reached = asyncio.Event()
+        self.is_open = asyncio.Event()
+        self._answer = answer
+
+    async def __call__(self) -> object:
+        self.is_reached.set()
+        await self.is_open.wait()
+        return self._answer
+
+
+async def swept(engine: Engine, times: int) -> None:
+    """Until the queue has looked for jobs so often, and sleeps."""
+    await until(lambda: engine.ledger.calls.count("claim") >= times and engine.clock.sleepers >= UPKEEP)
+
+
+async def steal(elsewhere: Ledger, job: Job) -> Job:
+    stored = await elsewhere.get(job.id)
+    assert stored is not None
+    return await elsewhere.save(stored, replace(stored, owner=elsewhere.owner))
+
+
+async def test_a_queue_looks_for_jobs_at_once_and_then_every_two_seconds(engine: Engine, clock: FakeClock) -> None:
+    await engine.queue.start(take_over=True)
+    for times in (1, 2, 3):
+        await swept(engine, times)
+        clock.advance(SWEEP_INTERVAL_S)
+    await swept(engine, 4)
+    assert clock.pauses_s.count(SWEEP_INTERVAL_S) == 4
+    assert SWEEP_INTERVAL_S == 2.0
+
+
+async def test_parked_jobs_are_taken_at_the_start_and_left_alone_afterwards(engine: Engine, clock: FakeClock) -> None:
+    early = await left_behind(engine.ledger, JobState.RENDERING, due_at=None)
+    await engine.queue.start(take_over=True)
+    assert (await engine.ended(early, upkeep=UPKEEP, parked=False)).state is JobState.DONE
+    late = await left_behind(engine.ledger, JobState.RENDERING, due_at=None)
+    due = await left_behind(engine.ledger, JobState.RENDERING)
+    clock.advance(SWEEP_INTERVAL_S)
+    assert (await engine.ended(due, upkeep=UPKEEP)).state is JobState.DONE
+    assert (await engine.row(late)).is_parked
+
+
+async def test_a_job_that_rests_is_taken_when_its_time_has_come(engine: Engine, clock: FakeClock) -> None:
+    await engine.queue.start(take_over=True)
+    await swept(engine, 1)
+    resting = await left_behind(engine.ledger, JobState.RENDERING, due_at=clock.now() + timedelta(seconds=3))
+    clock.advance(SWEEP_INTERVAL_S)
+    await swept(engine, 2)
+    assert (await engine.row(resting)).owner is None
+    clock.advance(SWEEP_INTERVAL_S)
+    assert (await engine.ended(resting, upkeep=UPKEEP)).state is JobState.DONE
+
+
+async def test_facts_that_were_kept_aside_are_written_before_anything_is_taken_over(engine: Engine) -> None:
+    job = await left_behind(engine.ledger, JobState.SUBMITTING)
+    engine.write_ahead.keep(carried(job, JobState.RENDERING), [])
+    await engine.queue.start(take_over=True)
+    assert (await engine.ended(job, upkeep=UPKEEP)).state is JobState.DONE  # and not unknown
+
+
+async def test_a_queue_that_takes_nothing_over_still_writes_what_was_kept_aside(engine: Engine) -> None:
+    job = await left_behind(engine.ledger, JobState.SUBMITTING)
+    engine.write_ahead.keep(carried(job, JobState.RENDERING), [])
+    await engine.queue.start(take_over=False)
+    await until(lambda: not list(engine.unwritten.iterdir()))
+    assert (await engine.row(job)).state is JobState.RENDERING
+    assert "claim" not in engine.ledger.calls
+    assert list(engine.runner.records) == []
+
+
+async def test_a_ledger_that_is_away_is_tried_again_and_told_once(
+    engine: Engine, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = await left_behind(engine.ledger, JobState.RENDERING, due_at=None)
+    engine.ledger.fail("claim", 3)
+    await engine.queue.start(take_over=True)
+    for times in (1, 2, 3):
+        await swept(engine, times)
+        clock.advance(SWEEP_INTERVAL_S)
+    ended = await engine.ended(job, upkeep=UPKEEP, parked=False)
+    assert ended.state is JobState.DONE  # it was parked: the look at the start was still to come
+    assert caplog.text.count("open jobs cannot be looked for: the ledger is away") == 1
+
+
+async def test_another_trouble_or_the_same_one_anew_is_told_again(
+    engine: Engine, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine.ledger.fail("claim")
+    engine.ledger.fail("claim", skip=1)
+    await engine.queue.start(take_over=True)
+    for times in (1, 2, 3):
+        await swept(engine, times)
+        clock.advance(SWEEP_INTERVAL_S)
+    assert caplog.text.count("the ledger is away") == 2
+
+
+async def test_a_queue_shows_every_quarter_minute_that_it_lives(engine: Engine, clock: FakeClock) -> None:
+    gate = Gate(Running())
+    engine.pictures.looks += [gate]
+    await engine.queue.start(take_over=False)
+    job = await engine.new()
+    engine.queue.enqueue(job)
+    await gate.is_reached.wait()
+    for _ in range(2):
+        await until(lambda: clock.sleepers == 1)
+        clock.advance(HEARTBEAT_INTERVAL_S)
+    await until(lambda: engine.ledger.calls.count("heartbeat") == 2 and clock.sleepers == 1)
+    assert clock.pauses_s == [HEARTBEAT_INTERVAL_S] * 3
+    assert [record.job.id for record in engine.runner.records] == [job.id]
+    assert HEARTBEAT_INTERVAL_S == 15.0
+
+
+async def test_a_heartbeat_that_fails_is_told_and_the_next_one_comes(
+    engine: Engine, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    gate = Gate(Running())
+    engine.pictures.looks += [gate]
+    engine.ledger.fail("heartbeat")
+    await engine.queue.start(take_over=False)
+    engine.queue.enqueue(await engine.new())
+    await gate.is_reached.wait()
+    for _ in range(2):
+        await until(lambda: clock.sleepers == 1)
+        clock.advance(HEARTBEAT_INTERVAL_S)
+    await until(lambda: engine.ledger.calls.count("heartbeat") == 2 and clock.sleepers == 1)
+    assert "the ledger does not answer: the ledger is away" in caplog.text
+    assert len(engine.runner.records) == 1
+
+
+async def test_a_job_that_another_process_has_is_let_go_of(
+    engine: Engine, clock: FakeClock, elsewhere: Ledger, caplog: pytest.LogCaptureFixture
+) -> None:
+    gate = Gate(Running())
+    engine.pictures.looks += [gate]
+    await engine.queue.start(take_over=False)
+    job = await engine.new()
+    engine.queue.enqueue(job)
+    await gate.is_reached.wait()
+    taken = await steal(elsewhere, job)
+    clock.advance(HEARTBEAT_INTERVAL_S)
+    await until(lambda: not engine.runner.records)
+    assert f"job {job.id}: another process has it now" in caplog.text
+    assert await engine.row(job) == taken
+
+
+async def test_an_answer_on_its_way_is_waited_for(engine: Engine, clock: FakeClock, elsewhere: Ledger) -> None:
+    gate = Gate(finished())
+    engine.pictures.answers += [gate]
+    await engine.queue.start(take_over=False)
+    job = await engine.new()
+    engine.queue.enqueue(job)
+    await gate.is_reached.wait()
+    await steal(elsewhere, job)
+    clock.advance(HEARTBEAT_INTERVAL_S)
+    await until(lambda: "heartbeat" in engine.ledger.calls and clock.sleepers == 1)
+    assert len(engine.runner.records) == 1
+    gate.is_open.set()
+    assert (await engine.ended(job, upkeep=1)).state is JobState.DONE
+
+
+async def test_an_orphan_that_somebody_else_has_is_let_go_of(tmp_path: Path, clock: FakeClock) -> None:
+    async with started_engine(tmp_path, clock, death_is_certain=False) as engine:
+        job = await left_behind(engine.ledger, JobState.SUBMITTING)
+        await engine.queue.start(take_over=False)
+        await engine.queue.adopt(job)
+        await until(lambda: clock.sleepers == 2)  # the heartbeat, and the driver that waits for a late answer
+        stored = await engine.row(job)
+        await engine.ledger.save(stored, replace(stored, owner="somebody"))
+        clock.advance(HEARTBEAT_INTERVAL_S)
+        await until(lambda: not engine.runner.records)
+        assert (await engine.row(job)).state is JobState.SUBMITTING
+
+
+async def test_a_job_whose_row_is_behind_is_kept_whatever_the_row_says(
+    engine: Engine, clock: FakeClock, elsewhere: Ledger
+) -> None:
+    gate = Gate(finished())
+    engine.pictures.looks += [gate]
+    engine.ledger.fail("save", skip=1)  # the handle is in no row
+    await engine.queue.start(take_over=False)
+    job = await engine.new()
+    engine.queue.enqueue(job)
+    await gate.is_reached.wait()
+    await steal(elsewhere, job)
+    clock.advance(HEARTBEAT_INTERVAL_S)
+    await until(lambda: "heartbeat" in engine.ledger.calls and clock.sleepers == 1)
+    assert len(engine.runner.records) == 1
+    gate.is_open.set()
+    assert (await engine.ended(job, upkeep=1)).state is JobState.DONE
+
+
+async def test_a_request_that_is_under_way_is_answered_before_the_end(engine: Engine) -> None:
+    gate = Gate(Accepted(provider_request_id="late"))
+    engine.pictures.answers += [gate]
+    engine.pictures.looks += [asyncio.Event().wait]
+    job = await engine.new()
+    engine.queue.enqueue(job)
+    await gate.is_reached.wait()
+    closing = asyncio.create_task(engine.queue.aclose())
+    await asyncio.sleep(0)
+    gate.is_open.set()
+    await closing
+    row = await engine.row(job)
+    assert (row.state, row.provider_request_id) == (JobState.RENDERING, "late")
+    assert list(engine.runner.records) == []
+
+
+async def test_a_request_that_is_not_answered_in_time_is_an_unknown_outcome(engine: Engine) -> None:
+    gate = Gate(None)
+    engine.pictures.answers += [gate]
+    job = await engine.new()
+    engine.queue.enqueue(job)
+    await gate.is_reached.wait()
+    await engine.queue.aclose()
+    assert (await engine.row(job)).state is JobState.UNKNOWN
+
+
+async def test_an_end_does_not_wait_for_what_the_next_process_can_finish(engine: Engine, clock: FakeClock) -> None:
+    gate = Gate(Running())
+    engine.pictures.looks += [gate]
+    await engine.queue.start(take_over=True)
+    job = await engine.new()
+    engine.queue.enqueue(job)
+    await gate.is_reached.wait()
+    await engine.queue.aclose()
+    assert (await engine.row(job)).state is JobState.RENDERING
+    assert (list(engine.runner.records), clock.sleepers) == ([], 0)
+
+
+async def test_a_job_is_enqueued_once_and_not_after_its_end(engine: Engine) -> None:
+    gate = Gate(Running())
+    engine.pictures.looks += [gate]
+    job = await engine.new()
+    engine.queue.enqueue(job)
+    engine.queue.enqueue(job)
+    await gate.is_reached.wait()
+    engine.queue.enqueue(job)
+    await engine.queue.adopt(job)
+    assert len(engine.runner.records) == 1
+    gate.is_open.set()
+    done = await engine.ended(job)
+    engine.queue.enqueue(done)
+    await asyncio.sleep(0)
+    assert list(engine.runner.records) == []
+    assert len(engine.pictures.submitted) == 1
+
+
+async def test_a_job_that_has_ended_here_can_be_taken_up_again_later(engine: Engine) -> None:
+    engine.storage.troubles += [StorageRefused("the token is wrong")]
+    job = await engine.new()
+    engine.queue.enqueue(job)
+    parked = await engine.ended(job)
+    assert parked.is_parked
+    await engine.queue.adopt(parked)
+    assert (await engine.ended(job)).state is JobState.DONE
+
+
+async def test_a_caller_leaving_amid_adoption_leaves_a_driven_job(engine: Engine) -> None:
+    job = await left_behind(engine.ledger, JobState.RENDERING)
+    adopting = asyncio.create_task(engine.queue.adopt(job))
+    await until(lambda: "claim_one" in engine.ledger.calls)
+    adopting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await adopting
+    assert (await engine.ended(job)).state is JobState.DONE
+
+
+async def test_whoever_asks_for_a_clip_wakes_its_still_first(engine: Engine) -> None:
+    clip, still = await engine.new_clip_with_still()
+    clip = await engine.ledger.save(clip, replace(clip, owner=None, due_at=None))
+    still = await engine.ledger.save(still, replace(still, owner=None, due_at=None))
+    await engine.queue.adopt(clip)
+    assert (await engine.ended(clip)).state is JobState.DONE
+    assert (await engine.row(still)).state is JobState.DONE
+    assert (len(engine.pictures.submitted), len(engine.clips.submitted)) == (1, 1)
+
+
+async def test_a_failing_look_for_the_still_is_the_callers_and_drives_nothing(engine: Engine) -> None:
+    clip, _ = await engine.new_clip_with_still()
+    engine.ledger.fail("get")
+    with pytest.raises(LedgerError):
+        await engine.queue.adopt(clip)
+    assert list(engine.runner.records) == []
+
+
+# Jobs that the ledger says are ours, and that nobody drives
+
+
+async def beaten(engine: Engine, clock: FakeClock, sleepers: int) -> None:
+    """Until the heart has beaten once more."""
+    beats = engine.ledger.calls.count("heartbeat")
+    await until(lambda: clock.sleepers >= sleepers)
+    clock.advance(HEARTBEAT_INTERVAL_S)
+    await until(lambda: engine.ledger.calls.count("heartbeat") > beats and clock.sleepers >= sleepers)
+
+
+@pytest.mark.parametrize("claim", ["claim", "claim_one"])
+async def test_an_unconfirmed_claim_is_taken_up_with_the_heartbeat(
+    engine: Engine, clock: FakeClock, claim: str
+) -> None:
+    job = await left_behind(engine.ledger, JobState.STORING)
+    engine.ledger.fail(claim, arrives=True)
+    await engine.queue.start(take_over=claim == "claim")
+    if claim == "claim_one":
+        with pytest.raises(LedgerError):
+            await engine.queue.adopt(job)
+    else:
+        await swept(engine, 1)
+    row = await engine.row(job)
+    assert (row.owner, row.state, list(engine.runner.records)) == (engine.ledger.owner, JobState.STORING, [])
+    clock.advance(HEARTBEAT_INTERVAL_S)
+    assert (await engine.ended(job, upkeep=UPKEEP if claim == "claim" else 1)).state is JobState.DONE
+
+
+async def test_a_request_told_not_begun_is_never_sent(engine: Engine, clock: FakeClock) -> None:
+    """The confirmation that the job was opened was lost: the row is ours, and nobody drives it."""
+    await engine.queue.start(take_over=True)
+    await swept(engine, 1)
+    engine.ledger.fail("open", arrives=True)
+    with pytest.raises(LedgerError):
+        await engine.opening.open(sample_plan(), actor_id="ann", idempotency_key=None)
+    [job] = (await engine.ledger.list_jobs(JobQuery())).jobs
+    for _ in range(3):
+        await beaten(engine, clock, UPKEEP)
+    assert (await engine.row(job)).state is JobState.PLANNED
+    clock.advance(STALE_PLAN_S)
+    await beaten(engine, clock, UPKEEP)
+    ended = await engine.ended(job, upkeep=UPKEEP)
+    assert (ended.state, ended.settled_usd) == (JobState.FAILED, Decimal(0))
+    assert engine.pictures.submitted == []
+
+
+async def test_a_job_taken_before_the_end_is_left_over(engine: Engine) -> None:
+    job = await left_behind(engine.ledger, JobState.PLANNED)
+    adopting = asyncio.create_task(engine.queue.adopt(job))
+    await asyncio.sleep(0)
+    await engine.queue.aclose()
+    await adopting
+    assert (list(engine.runner.records), engine.pictures.submitted) == ([], [])
+    assert (await engine.row(job)).state is JobState.PLANNED

@@ -1,0 +1,247 @@
+"""The beginning of a paid attempt: what is checked first, what is written, and who carries it on."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from ring_mcp.domain import Caps, Holder, Job, JobState, Plan, VideoPlan
+from ring_mcp.errors import (
+    CapExceeded,
+    InvalidRequest,
+    LedgerError,
+    ProviderAuthError,
+    ProviderRejected,
+    RingError,
+    StorageError,
+    StorageRefused,
+)
+from ring_mcp.jobs.opening import NEEDED_DISK_BYTES, check_disk, request_hash
+from ring_mcp.jobs.outcomes import end_badly
+from ring_mcp.ledger.base import JobQuery, Opened
+from tests.fake_clock import START, FakeClock
+from tests.jobs.engine import Engine, clip_plan, started_engine, still_clip_plan
+from tests.ledger_samples import PRICE_USD, sample_plan
+
+REFUSED = StorageRefused("the token is wrong")
+CLIP_USD = Decimal("0.30")
+TOOL = "ring-image-create"
+
+
+@pytest.fixture
+async def capped(tmp_path: Path, clock: FakeClock) -> AsyncIterator[Engine]:
+    """One whose cap of a call leaves room for a clip with its still, and for no cent more."""
+    async with started_engine(tmp_path, clock, caps=Caps(per_call_usd=CLIP_USD + PRICE_USD)) as engine:
+        yield engine
+
+
+async def open_(engine: Engine, plan: Plan, key: str | None = None) -> Opened:
+    return await engine.opening.open(plan, actor_id="ann", idempotency_key=key)
+
+
+async def rows(engine: Engine) -> list[Job]:
+    return list((await engine.ledger.list_jobs(JobQuery(limit=100))).jobs)
+
+
+async def test_a_job_is_written_with_everything_that_was_asked_and_reserved(engine: Engine) -> None:
+    plan = clip_plan(ref_code="r1", clip_id="c1", pipeline_request_id="p1")
+    opened = await open_(engine, plan, "k1")
+    assert not opened.joined
+    assert opened.still is None
+    job = opened.job
+    assert str(uuid.UUID(job.id)) == job.id
+    assert (job.kind, job.state, job.actor_id, job.idempotency_key) == ("video", JobState.PLANNED, "ann", "k1")
+    assert (job.ref_code, job.clip_id, job.pipeline_request_id, job.parent_job_id) == ("r1", "c1", "p1", None)
+    assert (job.plan, job.reserved_usd, job.sandbox) == (plan, CLIP_USD, False)
+    assert job.due_at == job.created_at == job.updated_at == START
+    assert job.owner == engine.ledger.owner
+    assert job.request_hash == request_hash("ring-video-create", plan, "k1")
+
+
+async def test_a_job_that_was_opened_is_driven_to_its_end(engine: Engine) -> None:
+    opened = await open_(engine, sample_plan())
+    assert (await engine.ended(opened.job)).state is JobState.DONE
+    assert len(engine.pictures.submitted) == 1
+
+
+async def test_a_sandbox_marks_every_row_of_its_own(tmp_path: Path, clock: FakeClock) -> None:
+    async with started_engine(tmp_path, clock, holder=Holder(sandbox=True)) as engine:
+        await open_(engine, still_clip_plan())
+        assert [job.sandbox for job in await rows(engine)] == [True, True]
+
+
+async def test_an_identical_call_joins_the_job_that_stands(engine: Engine) -> None:
+    first = await open_(engine, sample_plan())
+    second = await open_(engine, sample_plan())
+    assert (second.joined, second.job.id) == (True, first.job.id)
+    await engine.ended(first.job)
+    assert len(engine.pictures.submitted) == 1
+
+
+async def test_a_call_that_joins_a_parked_job_wakes_it(engine: Engine) -> None:
+    first = await open_(engine, sample_plan())
+    engine.storage.troubles += [REFUSED]
+    parked = await engine.ended(first.job)
+    assert parked.is_parked
+    assert (await open_(engine, sample_plan())).joined
+    assert (await engine.ended(first.job)).state is JobState.DONE
+
+
+@pytest.mark.parametrize("kind", ["image", "video"])
+async def test_a_provider_that_is_not_there_is_told_with_those_that_are(engine: Engine, kind: str) -> None:
+    plan: Plan = sample_plan() if kind == "image" else clip_plan()
+    with pytest.raises(InvalidRequest, match=f"^provider must be one of xai for {kind}s, got 'openai'$"):
+        await open_(engine, plan.model_copy(update={"provider": "openai"}))
+    assert await rows(engine) == []
+
+
+async def test_a_provider_without_a_key_is_found_before_anything_is_written(engine: Engine) -> None:
+    engine.pictures.not_ready = ProviderAuthError("XAI_API_KEY is not configured")
+    for plan in (sample_plan(), still_clip_plan()):  # that of the still, too
+        with pytest.raises(ProviderAuthError, match="not configured"):
+            await open_(engine, plan)
+    assert await rows(engine) == []
+    assert (await open_(engine, clip_plan())).joined is False
+
+
+async def test_a_disk_that_cannot_be_written_is_found_before_anything_is_written(engine: Engine) -> None:
+    engine.spool.rmdir()
+    engine.spool.write_text("a file where the folder should be")
+    with pytest.raises(StorageError, match=r"cannot be written .*; nothing was spent") as caught:
+        await open_(engine, sample_plan())
+    assert (caught.value.billed, "RING_STATE_DIR" in caught.value.next_action) == ("no", True)
+    assert str(engine.state) in caught.value.message
+    assert await rows(engine) == []
+
+
+def test_a_disk_without_room_is_told_with_what_is_left(tmp_path: Path) -> None:
+    check_disk(tmp_path / "spool", NEEDED_DISK_BYTES)
+    with pytest.raises(StorageError, match=r"has \d+ MB left; nothing was spent") as caught:
+        check_disk(tmp_path / "spool", 2**62)
+    assert (caught.value.billed, "Free some space" in caught.value.next_action) == ("no", True)
+
+
+def test_a_disk_with_exactly_the_room_that_is_needed_will_do(tmp_path: Path) -> None:
+    check_disk(tmp_path / "spool", 0)
+
+
+def test_a_look_at_the_disk_leaves_an_empty_folder(tmp_path: Path) -> None:
+    spool = tmp_path / "state" / "spool"
+    check_disk(spool)
+    check_disk(spool)
+    assert list(spool.iterdir()) == []
+    assert spool.stat().st_mode & 0o777 == 0o700
+
+
+async def test_a_caller_leaving_amid_a_write_leaves_a_driven_job(engine: Engine) -> None:
+    calling = asyncio.create_task(open_(engine, still_clip_plan()))
+    while "open" not in engine.ledger.calls:
+        await asyncio.sleep(0)
+    calling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await calling
+    for job in await rows(engine):
+        assert (await engine.ended(job)).state is JobState.DONE
+    assert (len(engine.pictures.submitted), len(engine.clips.submitted)) == (1, 1)
+
+
+async def test_a_clip_and_its_still_are_opened_together(engine: Engine) -> None:
+    opened = await open_(engine, still_clip_plan())
+    assert engine.ledger.calls.count("open") == 1
+    still, clip = opened.still, opened.job
+    assert still is not None
+    assert isinstance(clip.plan, VideoPlan)
+    assert clip.plan.frame_job_id == still.id
+    assert (still.parent_job_id, still.kind, still.actor_id) == (clip.id, "image", "ann")
+    assert (still.plan, still.reserved_usd) == (clip.plan.first_frame, PRICE_USD)
+    assert (still.idempotency_key, still.owner) == (f"first-frame:{clip.id}", engine.ledger.owner)
+    assert {job.id for job in await rows(engine)} == {still.id, clip.id}
+
+
+async def test_the_caps_count_a_clip_and_its_still_together(capped: Engine) -> None:
+    assert not (await open_(capped, still_clip_plan())).joined
+    dearer = sample_plan("another lighthouse", PRICE_USD + Decimal("0.01"))
+    with pytest.raises(CapExceeded, match=r"needs up to \$0.37"):
+        await open_(capped, still_clip_plan(first_frame=dearer))
+    assert len(await rows(capped)) == 2
+
+
+async def test_a_clip_shows_the_still_made_for_it(engine: Engine) -> None:
+    opened = await open_(engine, still_clip_plan())
+    clip = await engine.ended(opened.job)
+    assert clip.state is JobState.DONE
+    assert isinstance(clip.plan, VideoPlan)
+    assert clip.plan.made_frame is not None
+    (request,) = engine.clips.submitted
+    assert (request.inputs.image_url or "").startswith("data:image/jpeg;base64,")
+
+
+async def test_the_same_key_pays_for_no_second_still(engine: Engine) -> None:
+    engine.clips.answers.append(ProviderRejected("no such model", billed="no"))
+    first = await open_(engine, still_clip_plan(), "k1")
+    assert (await engine.ended(first.job)).state is JobState.FAILED
+    again = await open_(engine, still_clip_plan(), "k1")
+    assert not again.joined
+    assert again.still is not None
+    assert again.still.id == first.still.id  # type: ignore[union-attr]
+    assert (await engine.ended(again.job)).state is JobState.DONE
+    assert (len(engine.pictures.submitted), len(engine.clips.submitted)) == (1, 2)
+
+
+async def test_a_still_that_stands_parked_is_woken_for_the_next_clip(engine: Engine) -> None:
+    engine.storage.troubles += [REFUSED]
+    first = await open_(engine, still_clip_plan(), "k1")
+    assert first.still is not None
+    assert (await engine.ended(first.still)).is_parked
+    clip = await engine.ended(first.job)
+    assert clip.is_parked
+    await engine.ledger.save(clip, end_badly(clip, JobState.FAILED, RingError("as if"), START))
+    again = await open_(engine, still_clip_plan(), "k1")
+    assert (await engine.ended(again.job)).state is JobState.DONE
+    assert len(engine.pictures.submitted) == 1
+
+
+async def test_a_clip_is_driven_although_its_still_cannot_be_looked_at(engine: Engine) -> None:
+    engine.clips.answers.append(ProviderRejected("no such model", billed="no"))
+    first = await open_(engine, still_clip_plan(), "k1")
+    await engine.ended(first.job)
+    engine.ledger.fail("get")
+    again = await open_(engine, still_clip_plan(), "k1")
+    assert (await engine.ended(again.job)).state is JobState.DONE
+
+
+async def test_a_ledger_that_is_away_starts_nothing(engine: Engine) -> None:
+    engine.ledger.fail("open")
+    with pytest.raises(LedgerError):
+        await open_(engine, still_clip_plan())
+    assert await rows(engine) == []
+    assert list(engine.runner.records) == []
+
+
+def test_the_same_request_has_the_same_hash_whatever_it_costs() -> None:
+    plan = still_clip_plan()
+    told = plan.model_copy(
+        update={
+            "prices": (),
+            "warnings": ("dear",),
+            "storage_prefix": "elsewhere",
+            "estimated_usd": Decimal(9),
+            "made_frame_billed_usd": Decimal(1),
+            "frame_job_id": "another",
+        }
+    )
+    assert request_hash(TOOL, told, None) == request_hash(TOOL, plan, None)
+    assert request_hash(TOOL, plan, None).startswith("v1:")
+
+
+def test_whatever_makes_another_picture_or_another_intent_has_another_hash() -> None:
+    plan = sample_plan()
+    others = [plan.model_copy(update={name: value}) for name, value in (("prompt", "ä"), ("n", 2), ("seed", 1))]
+    hashes = [request_hash(TOOL, each, None) for each in (plan, *others)]
+    hashes += [request_hash("ring-video-create", plan, None), request_hash(TOOL, plan, "k1")]
+    assert len(set(hashes)) == len(hashes)

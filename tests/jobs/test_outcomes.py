@@ -1,0 +1,158 @@
+"""How a job ends and what that costs: every ending, settled by the provider's figure, the list price, or nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from ring_mcp.domain import Failure, JobState
+from ring_mcp.errors import Billed, ContentRefused, JobMoved, OutcomeUnknown, RateLimited, RingError, StorageError
+from ring_mcp.jobs.outcomes import (
+    Park,
+    Pause,
+    age_s,
+    back_off_s,
+    end_badly,
+    end_job,
+    failure_of,
+    lose_track,
+    note_trouble,
+    park,
+    settle_cost,
+    slow_look_s,
+)
+from tests.fake_clock import START
+from tests.ledger_samples import OUTPUT, PRICE_USD, sample_job
+
+BILLED = Decimal("0.04")
+
+
+@pytest.mark.parametrize(
+    ("tries", "first_s", "delay_s"),
+    [(0, 0.5, 0.5), (1, 0.5, 1), (2, 0.5, 2), (6, 0.5, 32), (7, 0.5, 60), (0, 5, 5), (1, 5, 10), (10**6, 5, 60)],
+)
+def test_a_pause_doubles_with_every_try_up_to_a_minute(tries: int, first_s: float, delay_s: float) -> None:
+    assert back_off_s(tries, first_s) == delay_s
+
+
+def test_a_first_pause_above_the_limit_is_the_limit() -> None:
+    assert back_off_s(0, 90) == 60
+    assert back_off_s(3, 2, limit_s=10) == 10
+
+
+def test_a_pause_is_no_failure_and_waits_for_nobody_unless_said() -> None:
+    assert (Pause(1).failed, Pause(1).until) == (False, None)
+
+
+@pytest.mark.parametrize(
+    ("billed", "billed_usd", "settled"),
+    [
+        ("yes", BILLED, BILLED),
+        ("unknown", BILLED, BILLED),
+        ("no", BILLED, BILLED),
+        ("yes", Decimal(0), Decimal(0)),
+        ("yes", None, PRICE_USD),
+        ("unknown", None, PRICE_USD),
+        ("no", None, Decimal(0)),
+    ],
+)
+def test_the_providers_figure_comes_first_then_the_list(
+    billed: Billed, billed_usd: Decimal | None, settled: Decimal
+) -> None:
+    assert settle_cost(sample_job(JobState.SUBMITTING), billed, billed_usd) == settled
+
+
+def test_a_job_that_ends_well_keeps_its_bill_and_has_no_failure() -> None:
+    before = sample_job(JobState.STORING, billed_usd=BILLED)
+    job = end_job(before, JobState.DONE, START)
+    assert (job.state, job.failure, job.due_at, job.finished_at) == (JobState.DONE, None, None, START)
+    assert job.billed_usd == job.settled_usd == BILLED
+
+
+def test_a_job_that_ends_well_without_a_bill_costs_what_is_listed() -> None:
+    job = end_job(sample_job(JobState.STORING), JobState.DONE, START)
+    assert (job.billed_usd, job.settled_usd) == (None, PRICE_USD)
+
+
+@pytest.mark.parametrize(("billed", "settled"), [("no", Decimal(0)), ("unknown", PRICE_USD), ("yes", PRICE_USD)])
+def test_a_job_that_ends_badly_costs_what_its_failure_says(billed: Billed, settled: Decimal) -> None:
+    failure = Failure(code="x", message="y", billed=billed)
+    job = end_job(sample_job(JobState.SUBMITTING), JobState.FAILED, START, failure=failure)
+    assert (job.state, job.failure, job.settled_usd) == (JobState.FAILED, failure, settled)
+
+
+def test_words_on_the_job_win_over_words_on_the_call() -> None:
+    failure = Failure(code="first_frame_failed", message="y", billed="yes")
+    job = end_job(sample_job(JobState.PLANNED), JobState.FAILED, START, failure=failure, billed="no")
+    assert (job.failure, job.settled_usd) == (failure, Decimal(0))
+
+
+def test_a_new_bill_replaces_an_older_one() -> None:
+    before = sample_job(JobState.STORING, billed_usd=Decimal("0.5"))
+    job = end_job(before, JobState.EXPIRED, START, billed_usd=BILLED)
+    assert job.billed_usd == job.settled_usd == BILLED
+
+
+def test_a_job_that_has_ended_does_not_end_again() -> None:
+    with pytest.raises(JobMoved):
+        end_job(sample_job(JobState.DONE), JobState.FAILED, START)
+
+
+def test_an_error_is_told_with_its_words_bill_and_next_step() -> None:
+    failure = failure_of(StorageError("the disk is full", next_action="Make room."))
+    assert failure == Failure(
+        code="storage_failed", message="the disk is full", billed="yes", retryable=True, next_action="Make room."
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "billed_usd", "settled"),
+    [
+        (ContentRefused("no", billed_usd=BILLED), BILLED, BILLED),
+        (ContentRefused("no"), None, PRICE_USD),
+        (RateLimited("wait"), None, Decimal(0)),
+        (RingError("never sent"), None, Decimal(0)),
+    ],
+)
+def test_an_error_ends_a_job_at_the_cost_that_it_tells(
+    error: RingError, billed_usd: Decimal | None, settled: Decimal
+) -> None:
+    job = end_badly(sample_job(JobState.SUBMITTING), JobState.REFUSED, error, START)
+    assert (job.state, job.failure) == (JobState.REFUSED, failure_of(error))
+    assert (job.billed_usd, job.settled_usd, job.finished_at, job.due_at) == (billed_usd, settled, START, None)
+
+
+def test_a_job_without_an_answer_keeps_its_reservation_and_is_nobodys_turn() -> None:
+    error = OutcomeUnknown("the connection broke")
+    job = lose_track(sample_job(JobState.SUBMITTING), error)
+    assert (job.state, job.failure) == (JobState.UNKNOWN, failure_of(error))
+    assert (job.reserved_usd, job.settled_usd, job.finished_at, job.due_at) == (PRICE_USD, None, None, None)
+
+
+@pytest.mark.parametrize(("look_again_s", "due_at"), [(None, None), (90.0, START + timedelta(seconds=90))])
+def test_a_parked_job_has_a_reason_no_owner_and_perhaps_a_time(
+    look_again_s: float | None, due_at: datetime | None
+) -> None:
+    before, why = sample_job(JobState.STORING, owner="me", outputs=(OUTPUT,)), failure_of(OutcomeUnknown("why"))
+    job = park(before, Park(why, look_again_s), START)
+    assert (job.state, job.owner, job.due_at, job.failure, job.is_parked) == (JobState.STORING, None, due_at, why, True)
+    assert job.outputs == before.outputs
+
+
+def test_the_same_trouble_keeps_its_beginning_and_is_counted() -> None:
+    job = sample_job(JobState.STORING, outputs=(OUTPUT,))
+    first = note_trouble(job, StorageError("away"), START)
+    assert (first.since, first.seen) == (START, 1)
+    later = START + timedelta(minutes=5)
+    again = note_trouble(replace(job, failure=first), StorageError("still away"), later)
+    assert (again.since, again.seen, again.message, age_s(again, later)) == (START, 2, "still away", 300.0)
+    other = note_trouble(replace(job, failure=again), OutcomeUnknown("another"), later)
+    assert (other.since, other.seen) == (later, 1)
+
+
+@pytest.mark.parametrize(("age", "rest_s"), [(0.0, 60.0), (3600.0, 360.0), (86_400.0 * 30, 21_600.0)])
+def test_a_parked_job_rests_a_tenth_of_its_age_within_bounds(age: float, rest_s: float) -> None:
+    assert slow_look_s(age) == rest_s

@@ -1,0 +1,244 @@
+"""What a clip waits for before its paid request: its still, in the ledger, and inputs that can be read."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ring_mcp.domain import Failure, Job, JobState, VideoPlan
+from ring_mcp.errors import FirstFrameFailed, StorageError, StorageRefused
+from ring_mcp.jobs.outcomes import Park, Pause, park
+from ring_mcp.jobs.preparing import LOOK_AT_STILL_S, awaited_still
+from ring_mcp.jobs.record import JobRecord
+from ring_mcp.providers.base import Inputs
+from tests.fake_clock import START, FakeClock
+from tests.jobs.engine import Engine, clip_plan, engine_on, started_engine, still_clip_plan
+from tests.jobs.scripted_provider import jpeg
+from tests.ledger_samples import carried, planned, sample_asset, sample_plan
+
+ADDRESS = "https://pictures.example/a.jpg"
+BILLED = Decimal("0.04")
+NOTHING = Decimal(0)
+_S = JobState
+
+
+async def waiting_clip(engine: Engine, *states: JobState, **facts: Any) -> tuple[JobRecord, Job]:
+    """A clip, and its still in the state that these arrows lead to, which nobody drives."""
+    clip, still = await engine.new_clip_with_still()
+    for state in states:
+        still = await engine.ledger.save(still, carried(still, state, **(facts if state is states[-1] else {})))
+    return engine.record(clip), still
+
+
+async def prepared(engine: Engine, record: JobRecord, *, as_bytes: bool = False) -> Inputs | Pause | Park | None:
+    """What is there for the request; a job that is to be parked is, as its driver does it."""
+    answer = await engine.preparing.prepare(record, as_bytes=as_bytes)
+    if isinstance(answer, Park):
+        await record.write(park(record.job, answer, engine.clock.now()))
+    return answer
+
+
+@pytest.mark.parametrize("states", [(), (_S.SUBMITTING,), (_S.SUBMITTING, _S.RENDERING), (_S.SUBMITTING, _S.STORING)])
+async def test_a_clip_looks_at_its_still_every_second_or_when_it_changes(
+    engine: Engine, states: tuple[JobState, ...]
+) -> None:
+    record, still = await waiting_clip(engine, *states)
+    before = record.job
+    assert await prepared(engine, record) == Pause(LOOK_AT_STILL_S, until=still.id)
+    assert record.job == before
+    assert LOOK_AT_STILL_S == 1.0
+
+
+async def test_a_still_that_is_made_goes_along_with_what_it_cost(engine: Engine) -> None:
+    asset = sample_asset().model_copy(update={"url": ADDRESS})
+    record, _ = await waiting_clip(engine, _S.SUBMITTING, _S.STORING, _S.DONE, assets=(asset,), billed_usd=BILLED)
+    assert await prepared(engine, record) == Inputs(image_url=ADDRESS)
+    plan = (await engine.row(record.job)).plan
+    assert isinstance(plan, VideoPlan)
+    assert (plan.made_frame, plan.made_frame_billed_usd) == (asset, BILLED)
+
+
+async def test_a_still_that_is_there_is_not_asked_for_again(engine: Engine) -> None:
+    asset = sample_asset().model_copy(update={"url": ADDRESS})
+    record, _ = await waiting_clip(engine, _S.SUBMITTING, _S.STORING, _S.DONE, assets=(asset,))
+    await prepared(engine, record)
+    engine.ledger.calls.clear()
+    assert await prepared(engine, record) == Inputs(image_url=ADDRESS)
+    assert engine.ledger.calls == []
+
+
+async def test_a_clips_trouble_ends_once_its_still_is_there(engine: Engine) -> None:
+    record, still = await waiting_clip(engine, _S.SUBMITTING, _S.STORING)
+    await engine.ledger.save(still, replace(still, failure=Failure(code="x", message="a full disk", billed="yes")))
+    await prepared(engine, record)
+    assert record.job.failure is not None
+    stored = await engine.row(still)
+    asset = sample_asset().model_copy(update={"url": ADDRESS})
+    await engine.ledger.save(stored, carried(stored, _S.DONE, failure=None, assets=(asset,)))
+    assert await prepared(engine, record) == Inputs(image_url=ADDRESS)
+    assert (await engine.row(record.job)).failure is None
+
+
+@pytest.mark.parametrize(
+    ("state", "billed", "next_step"),
+    [
+        (_S.FAILED, "no", "Call again."),
+        (_S.REFUSED, "yes", FirstFrameFailed.next_action),
+        (_S.EXPIRED, "unknown", FirstFrameFailed.next_action),
+    ],
+)
+async def test_a_failed_still_ends_its_clip_unsent(
+    engine: Engine, state: JobState, billed: Any, next_step: str
+) -> None:
+    why = Failure(code="content_refused", message="no lighthouses", billed=billed)
+    path = (_S.SUBMITTING, _S.RENDERING, state)
+    record, _ = await waiting_clip(engine, *path, failure=why)
+    assert await prepared(engine, record) is None
+    clip = await engine.row(record.job)
+    assert (clip.state, clip.settled_usd, clip.billed_usd) == (_S.FAILED, NOTHING, None)
+    assert clip.failure is not None
+    assert (clip.failure.code, clip.failure.billed) == ("first_frame_failed", billed)
+    assert clip.failure.message == "the first frame failed, the video was not started: no lighthouses"
+    assert clip.failure.next_action == next_step
+
+
+async def test_an_unknown_still_parks_its_clip(engine: Engine) -> None:
+    record, still = await waiting_clip(engine, _S.SUBMITTING, _S.UNKNOWN)
+    assert isinstance(await prepared(engine, record), Park)
+    clip = await engine.row(record.job)
+    assert clip.state is _S.PLANNED
+    assert clip.failure is not None
+    assert (clip.failure.code, clip.failure.billed, clip.failure.retryable) == ("unknown_outcome", "unknown", False)
+    assert still.id in clip.failure.message
+    assert f"ring-mcp jobs resolve {still.id}" in clip.failure.next_action
+
+
+async def test_a_still_that_is_parked_parks_its_clip_with_the_stills_reason(engine: Engine) -> None:
+    record, still = await waiting_clip(engine, _S.SUBMITTING, _S.STORING)
+    why = Failure(code="storage_refused", message="the token is wrong", billed="yes")
+    await engine.ledger.save(still, park(still, Park(why, None), still.created_at))
+    assert isinstance(await prepared(engine, record), Park)
+    clip = await engine.row(record.job)
+    assert clip.failure is not None
+    assert (clip.failure.code, clip.failure.billed, clip.failure.retryable) == ("first_frame_pending", "unknown", True)
+    assert clip.failure.message.endswith("so the video was not started: the token is wrong")
+    assert still.id in clip.failure.message
+
+
+async def test_a_still_in_trouble_is_told_and_waited_for(engine: Engine) -> None:
+    record, still = await waiting_clip(engine, _S.SUBMITTING, _S.STORING)
+    why = Failure(code="storage_failed", message="a full disk", billed="yes", retryable=True)
+    await engine.ledger.save(still, replace(still, failure=why))
+    assert await prepared(engine, record) == Pause(LOOK_AT_STILL_S, until=still.id)
+    told = await engine.row(record.job)
+    assert told.failure is not None
+    assert told.failure.message.endswith(": a full disk")
+    await prepared(engine, record)
+    assert await engine.row(record.job) == told  # said once
+
+
+async def test_a_ledger_that_does_not_answer_for_a_moment_is_asked_again(engine: Engine) -> None:
+    record, _ = await waiting_clip(engine)
+    before = record.job
+    engine.ledger.fail("get")
+    assert await prepared(engine, record) == Pause(LOOK_AT_STILL_S, failed=True)
+    assert record.job == before
+
+
+@pytest.mark.parametrize("job_id", [None, "00000000-0000-0000-0000-000000000000"])
+async def test_a_clip_whose_still_has_no_job_ends_at_no_cost(engine: Engine, job_id: str | None) -> None:
+    record = engine.record(await engine.new(still_clip_plan(frame_job_id=job_id)))
+    assert await prepared(engine, record) is None
+    clip = await engine.row(record.job)
+    assert (clip.state, clip.settled_usd) == (_S.FAILED, NOTHING)
+    assert clip.failure is not None
+    assert (clip.failure.billed, clip.failure.next_action) == ("no", "Call again.")
+
+
+async def test_a_clip_without_a_still_waits_for_nothing(engine: Engine) -> None:
+    record = engine.record(await engine.new(clip_plan(image_url=ADDRESS)))
+    engine.ledger.calls.clear()
+    assert await prepared(engine, record) == Inputs(image_url=ADDRESS)
+    assert engine.ledger.calls == []
+
+
+async def test_a_provider_that_reads_no_addresses_is_given_bytes(tmp_path: Path, clock: FakeClock) -> None:
+    async with started_engine(tmp_path, clock, fetched={ADDRESS: jpeg()}) as engine:
+        record = engine.record(await engine.new(clip_plan(image_url=ADDRESS)))
+        inputs = await prepared(engine, record, as_bytes=True)
+        assert isinstance(inputs, Inputs)
+        assert (inputs.image_url or "").startswith("data:image/jpeg;base64,")
+
+
+async def test_an_input_that_is_gone_ends_the_clip_at_no_cost(engine: Engine) -> None:
+    record = engine.record(await engine.new(clip_plan(image_url=ADDRESS)))
+    assert await prepared(engine, record, as_bytes=True) is None
+    clip = await engine.row(record.job)
+    assert (clip.state, clip.settled_usd) == (_S.FAILED, NOTHING)
+    assert clip.failure is not None
+    assert (clip.failure.code, clip.failure.billed) == ("invalid_request", "no")
+    assert "imageUrl cannot be used" in clip.failure.message
+
+
+@pytest.mark.parametrize("as_bytes", [False, True])
+async def test_a_storage_that_is_away_parks_the_clip_and_ends_nothing(engine: Engine, as_bytes: bool) -> None:
+    engine.storage.unreadable = StorageError("the bucket is away")
+    record = engine.record(await engine.new(clip_plan(image_url=ADDRESS)))
+    assert isinstance(await prepared(engine, record, as_bytes=as_bytes), Park)
+    clip = await engine.row(record.job)
+    assert clip.state is _S.PLANNED
+    assert clip.failure is not None
+    assert (clip.failure.code, clip.failure.billed, clip.failure.retryable) == ("storage_failed", "no", True)
+    assert clip.failure.message == "imageUrl cannot be used: the bucket is away; the request was not sent yet"
+
+
+async def test_a_storage_that_refuses_for_good_ends_the_clip(engine: Engine) -> None:
+    engine.storage.unreadable = StorageRefused("no such file")
+    record = engine.record(await engine.new(clip_plan(image_url=ADDRESS)))
+    assert await prepared(engine, record) is None
+    assert (await engine.row(record.job)).state is _S.FAILED
+
+
+async def test_a_spool_that_cannot_be_written_parks_the_clip_and_ends_nothing(engine: Engine) -> None:
+    record = engine.record(await engine.new(clip_plan(image_url=ADDRESS)))
+    engine.spool.rmdir()
+    engine.spool.write_text("a file where the folder should be")
+    assert isinstance(await prepared(engine, record, as_bytes=True), Park)
+    clip = await engine.row(record.job)
+    assert clip.state is _S.PLANNED
+    assert clip.failure is not None
+    assert "cannot be written" in clip.failure.message
+    assert (clip.failure.billed, clip.failure.retryable) == ("no", True)
+
+
+async def test_only_a_planned_clip_waits_for_a_still(engine: Engine) -> None:
+    record, still = await waiting_clip(engine)
+    clip = record.job
+    assert awaited_still(clip) == still.id
+    assert awaited_still(replace(clip, plan=clip.plan.model_copy(update={"made_frame": sample_asset()}))) is None
+    assert awaited_still(carried(clip, _S.SUBMITTING)) is None
+    assert awaited_still(planned(plan=sample_plan())) is None
+    assert awaited_still(planned(kind="video", plan=clip_plan())) is None
+
+
+async def test_a_restart_between_still_and_clip_pays_for_neither_again(engine: Engine, clock: FakeClock) -> None:
+    clip, still = await engine.new_clip_with_still()
+    await engine.runner.drive(still)
+    after = engine_on(engine.ledger, clock, engine.state)  # it knows nothing but the rows
+    await after.runner.run(clip.id)
+    assert (await engine.row(clip)).state is _S.DONE
+    assert (len(after.pictures.submitted), len(after.clips.submitted)) == (0, 1)
+
+
+async def test_a_clip_does_not_wait_longer_than_its_plan_is_worth(engine: Engine, clock: FakeClock) -> None:
+    record, _ = await waiting_clip(engine)
+    await clock.play(engine.runner.drive(record.job))
+    clip = await engine.row(record.job)
+    assert (clip.state, clip.settled_usd) == (_S.FAILED, NOTHING)
+    assert set(clock.pauses_s) == {LOOK_AT_STILL_S}
+    assert clip.finished_at is not None
+    assert 600 < (clip.finished_at - START).total_seconds() <= 600 + 2 * LOOK_AT_STILL_S

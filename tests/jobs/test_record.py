@@ -1,0 +1,321 @@
+"""A job in memory and in the ledger: what is kept aside while the ledger is away, and who wins when it comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ring_mcp.domain import Job, JobState
+from ring_mcp.errors import JobMoved, LedgerError
+from ring_mcp.jobs.record import JobRecord
+from ring_mcp.ledger.base import Ledger
+from ring_mcp.ledger.sqlite import SqliteLedger
+from tests.fake_clock import START, FakeClock
+from tests.jobs.engine import Engine
+from tests.ledger_samples import OUTPUT, audit_row, carried, sample_asset
+
+
+@pytest.fixture
+async def elsewhere(engine: Engine, clock: FakeClock, tmp_path: Path) -> AsyncIterator[Ledger]:
+    """The same ledger, as another process has it."""
+    ledger = SqliteLedger(tmp_path / "ledger.db", clock)
+    await ledger.start()
+    yield ledger
+    await ledger.aclose()
+
+
+class Told:
+    """Who listens to a record: every state that it was told of."""
+
+    def __init__(self) -> None:
+        self.states: list[JobState] = []
+        self.progress: list[int] = []
+
+    def __call__(self, job: Job, is_behind: bool = False) -> None:
+        self.states.append(job.state)
+        self.progress.append(job.progress)
+
+
+async def record_of(engine: Engine, *states: JobState, told: Callable[[Job, bool], None] | None = None) -> JobRecord:
+    """A job's record, brought along these arrows write by write."""
+    job = await engine.new()
+    record = JobRecord(job, engine.ledger, engine.write_ahead, engine.clock, told or Told())
+    for state in states:
+        await record.write(carried(record.job, state))
+    return record
+
+
+def kept_aside(engine: Engine, job: Job) -> dict[str, Any] | None:
+    path = engine.unwritten / f"{job.id}.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+async def test_a_write_is_in_the_row_and_told_at_once(engine: Engine, clock: FakeClock) -> None:
+    told = Told()
+    record = await record_of(engine, told=told)
+    clock.advance(7)
+    answer = await record.write(carried(record.job, JobState.SUBMITTING))
+    assert answer == record.job == await engine.row(record.job)
+    assert (record.job.version, record.job.updated_at) == (2, START + timedelta(seconds=7))
+    assert told.states == [JobState.SUBMITTING]
+    assert not record.is_behind
+    assert kept_aside(engine, record.job) is None
+
+
+async def test_a_note_is_told_and_goes_along_with_the_next_write(engine: Engine) -> None:
+    told = Told()
+    record = await record_of(engine, JobState.SUBMITTING, JobState.RENDERING, told=told)
+    await record.note(replace(record.job, progress=33), write=False)
+    assert (record.job.progress, record.saved_progress, told.progress[-1]) == (33, 0, 33)
+    assert (await engine.row(record.job)).progress == 0
+    await record.write(replace(record.job, due_at=None))
+    assert (record.saved_progress, (await engine.row(record.job)).progress) == (33, 33)
+
+
+async def test_a_note_that_is_worth_a_write_is_written(engine: Engine) -> None:
+    record = await record_of(engine, JobState.SUBMITTING, JobState.RENDERING)
+    await record.note(replace(record.job, progress=50), write=True)
+    assert (record.saved_progress, (await engine.row(record.job)).progress) == (50, 50)
+
+
+async def test_a_write_that_must_succeed_fails_and_changes_nothing(engine: Engine) -> None:
+    told = Told()
+    record = await record_of(engine, told=told)
+    before = record.job
+    engine.ledger.fail("save")
+    with pytest.raises(LedgerError, match="the ledger is away"):
+        await record.write(carried(before, JobState.SUBMITTING), must=True)
+    assert (record.job, told.states, record.is_behind) == (before, [], False)
+    assert kept_aside(engine, before) is None
+    await record.write(carried(before, JobState.SUBMITTING), must=True)
+    assert (await engine.row(before)).state is JobState.SUBMITTING
+
+
+async def test_a_write_that_fails_is_kept_aside_and_the_job_goes_on(engine: Engine) -> None:
+    told = Told()
+    record = await record_of(engine, JobState.SUBMITTING, told=told)
+    engine.ledger.fail("save")
+    after = await record.write(carried(record.job, JobState.RENDERING))
+    assert record.job == after
+    assert (after.state, record.is_behind, told.states[-1]) == (JobState.RENDERING, True, JobState.RENDERING)
+    assert (await engine.row(after)).state is JobState.SUBMITTING
+    aside = kept_aside(engine, after)
+    assert aside is not None
+    assert aside["job"]["provider_request_id"] == after.provider_request_id
+    assert aside["records"] == []
+
+
+async def test_what_was_kept_aside_goes_along_with_the_next_write(engine: Engine) -> None:
+    record = await record_of(engine, JobState.SUBMITTING)
+    first, second = audit_row(prompt="one"), audit_row(prompt="two")
+    engine.ledger.fail("save", 2)
+    await record.write(carried(record.job, JobState.STORING), [first])
+    await record.write(replace(record.job, assets=(sample_asset(),)), [second])
+    aside = kept_aside(engine, record.job)
+    assert aside is not None
+    assert [row["data"]["prompt"] for row in aside["records"]] == ["one", "two"]
+    done = await record.write(carried(record.job, JobState.DONE, assets=record.job.assets))
+    assert not record.is_behind
+    assert kept_aside(engine, done) is None
+    assert await engine.row(done) == done
+    rows = await engine.ledger.records("generated_images", [first.id, second.id])
+    assert sorted(str(row["prompt"]) for row in rows) == ["one", "two"]
+
+
+async def test_audit_rows_that_were_written_are_not_owed_any_more(engine: Engine) -> None:
+    record = await record_of(engine, JobState.SUBMITTING)
+    engine.ledger.fail("save")
+    await record.write(carried(record.job, JobState.STORING), [audit_row()])
+    await record.write(replace(record.job, progress=95))
+    engine.ledger.fail("save")
+    await record.write(replace(record.job, progress=96))
+    aside = kept_aside(engine, record.job)
+    assert aside is not None
+    assert aside["records"] == []
+
+
+async def test_catching_up_writes_what_the_row_lacks(engine: Engine) -> None:
+    record = await record_of(engine, JobState.SUBMITTING)
+    engine.ledger.fail("save", 2)
+    await record.write(carried(record.job, JobState.RENDERING))
+    with pytest.raises(LedgerError):
+        await record.catch_up()
+    assert record.is_behind
+    await record.catch_up()
+    assert not record.is_behind
+    assert (await engine.row(record.job)).state is JobState.RENDERING
+    assert kept_aside(engine, record.job) is None
+
+
+async def test_catching_up_writes_nothing_when_the_row_is_up_to_date(engine: Engine) -> None:
+    record = await record_of(engine, JobState.SUBMITTING)
+    before = await engine.row(record.job)
+    await record.catch_up()
+    assert await engine.row(record.job) == before
+
+
+async def test_a_write_whose_confirmation_was_lost_is_known_again(engine: Engine, clock: FakeClock) -> None:
+    record = await record_of(engine, JobState.SUBMITTING)
+    engine.ledger.fail("save", arrives=True)
+    await record.write(carried(record.job, JobState.RENDERING))
+    clock.advance(1)
+    engine.ledger.fail("save")  # and of the one after it nothing arrives at all
+    await record.write(replace(record.job, progress=10))
+    clock.advance(1)
+    stored = await record.write(carried(record.job, JobState.STORING))
+    assert await engine.row(stored) == stored
+    assert (stored.state, stored.progress, stored.version) == (JobState.STORING, 10, 4)
+    assert not record.is_behind
+
+
+async def test_an_intent_whose_confirmation_was_lost_can_be_taken_back(engine: Engine, clock: FakeClock) -> None:
+    record = await record_of(engine)
+    planned = record.job
+    engine.ledger.fail("save", arrives=True)
+    with pytest.raises(LedgerError):
+        await record.write(carried(planned, JobState.SUBMITTING), must=True)
+    clock.advance(1)
+    await record.write(carried(planned, JobState.FAILED))
+    assert (await engine.row(planned)).state is JobState.FAILED
+
+
+async def test_a_last_write_whose_confirmation_was_lost_stands_as_it_is(engine: Engine) -> None:
+    record = await record_of(engine, JobState.SUBMITTING, JobState.STORING)
+    row = audit_row()
+    engine.ledger.fail("save", arrives=True)
+    await record.write(carried(record.job, JobState.DONE), [row])
+    assert record.is_behind
+    await record.catch_up()
+    assert not record.is_behind
+    assert record.job == await engine.row(record.job)
+    assert len(await engine.ledger.records("generated_images", [row.id])) == 1
+
+
+async def test_a_job_that_another_process_has_taken_is_not_written(engine: Engine, elsewhere: Ledger) -> None:
+    told = Told()
+    record = await record_of(engine, JobState.SUBMITTING, JobState.RENDERING, told=told)
+    before, said = record.job, list(told.states)
+    stored = await engine.row(before)
+    await elsewhere.save(stored, replace(stored, owner=elsewhere.owner))
+    with pytest.raises(JobMoved):
+        await record.write(carried(before, JobState.STORING))
+    assert (record.job, told.states, record.is_behind) == (before, said, False)
+    assert (await engine.row(before)).state is JobState.RENDERING
+    assert kept_aside(engine, before) is None
+
+
+async def test_a_row_of_another_owner_is_not_ones_own(engine: Engine, elsewhere: Ledger) -> None:
+    record = await record_of(engine, JobState.SUBMITTING, JobState.RENDERING)
+    engine.ledger.fail("save")
+    await record.write(replace(record.job, progress=20))
+    stored = await engine.row(record.job)
+    await elsewhere.save(stored, replace(stored, owner=elsewhere.owner))  # this clock stands still
+    with pytest.raises(JobMoved):
+        await record.catch_up()
+
+
+async def test_an_own_row_of_another_instant_is_no_doubt(engine: Engine, elsewhere: Ledger, clock: FakeClock) -> None:
+    record = await record_of(engine, JobState.SUBMITTING, JobState.RENDERING)
+    engine.ledger.fail("save")
+    await record.write(replace(record.job, progress=20))
+    stored = await engine.row(record.job)
+    clock.advance(1)
+    await elsewhere.save(stored, replace(stored, updated_at=clock.now()))
+    with pytest.raises(JobMoved):
+        await record.catch_up()
+
+
+async def test_after_a_write_that_arrived_older_doubts_are_forgotten(engine: Engine, elsewhere: Ledger) -> None:
+    record = await record_of(engine, JobState.SUBMITTING, JobState.RENDERING)
+    engine.ledger.fail("save")
+    await record.write(replace(record.job, progress=20))
+    await record.catch_up()
+    stored = await engine.row(record.job)
+    await elsewhere.save(stored, replace(stored, progress=0))  # as old as the doubt was: this clock stands still
+    with pytest.raises(JobMoved):
+        await record.write(replace(record.job, progress=30))
+
+
+@pytest.mark.parametrize("meanwhile", ["taken over", "called unknown", "called unknown and told"])
+async def test_a_late_answer_wins_over_whoever_gave_the_attempt_up(
+    engine: Engine, elsewhere: Ledger, clock: FakeClock, meanwhile: str
+) -> None:
+    record = await record_of(engine, JobState.SUBMITTING)
+    stored = await engine.row(record.job)
+    clock.advance(1)
+    if meanwhile == "taken over":
+        await elsewhere.save(stored, replace(stored, owner=elsewhere.owner, updated_at=clock.now()))
+    else:
+        await elsewhere.save(stored, carried(stored, JobState.UNKNOWN, updated_at=clock.now()))
+    if meanwhile.endswith("told"):
+        await elsewhere.mark_delivered(stored.id, clock.now())
+    row = audit_row()
+    await record.write(carried(record.job, JobState.STORING), [row])
+    after = await engine.row(record.job)
+    assert after == record.job
+    assert (after.state, after.outputs, after.delivered_at) == (JobState.STORING, (OUTPUT,), None)
+    assert len(await engine.ledger.records("generated_images", [row.id])) == 1
+
+
+async def test_an_answer_of_another_attempt_does_not_win(engine: Engine, elsewhere: Ledger) -> None:
+    record = await record_of(engine, JobState.SUBMITTING)
+    stored = await engine.row(record.job)
+    await elsewhere.save(stored, carried(stored, JobState.UNKNOWN, attempt_token="another"))
+    with pytest.raises(JobMoved):
+        await record.write(carried(record.job, JobState.RENDERING))
+
+
+async def test_jobs_without_an_attempt_are_not_of_the_same_attempt(engine: Engine, elsewhere: Ledger) -> None:
+    record = await record_of(engine)
+    stored = await engine.row(record.job)
+    assert stored.attempt_token is None
+    await elsewhere.save(stored, replace(stored, owner=elsewhere.owner))
+    with pytest.raises(JobMoved):
+        await record.write(replace(record.job, progress=1))
+
+
+async def test_an_answer_does_not_undo_an_end(engine: Engine, elsewhere: Ledger) -> None:
+    record = await record_of(engine, JobState.SUBMITTING)
+    stored = await engine.row(record.job)
+    await elsewhere.save(stored, carried(stored, JobState.FAILED))
+    with pytest.raises(JobMoved):
+        await record.write(carried(record.job, JobState.RENDERING))
+    assert (await engine.row(record.job)).state is JobState.FAILED
+
+
+async def test_a_write_is_finished_although_its_caller_is_cancelled(engine: Engine) -> None:
+    record = await record_of(engine, JobState.SUBMITTING)
+    writing = asyncio.create_task(record.write(carried(record.job, JobState.RENDERING)))
+    await asyncio.sleep(0)
+    writing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    assert record.job.state is JobState.RENDERING
+    assert await engine.row(record.job) == record.job
+
+
+async def test_a_cancelled_write_that_fails_is_kept_aside_as_any_other(engine: Engine) -> None:
+    record = await record_of(engine, JobState.SUBMITTING)
+    engine.ledger.fail("save")
+    writing = asyncio.create_task(record.write(carried(record.job, JobState.RENDERING)))
+    await asyncio.sleep(0)
+    writing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    assert record.is_behind
+    assert kept_aside(engine, record.job) is not None
+
+
+async def test_only_a_job_taken_over_amid_submit_is_orphaned(engine: Engine) -> None:
+    record = await record_of(engine)
+    assert not record.is_orphan
+    await record.write(carried(record.job, JobState.SUBMITTING))
+    assert not record.is_orphan
+    assert engine.record(record.job).is_orphan

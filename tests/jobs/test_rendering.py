@@ -1,0 +1,282 @@
+"""Looks at a job that the provider has accepted: what each answer makes of it, and how long until the next look."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from ring_mcp.domain import JobState
+from ring_mcp.errors import (
+    ContentRefused,
+    GenerationFailed,
+    JobExpired,
+    ProviderBadReply,
+    ProviderError,
+    ProviderUnavailable,
+    RateLimited,
+)
+from ring_mcp.jobs.outcomes import Park, Pause, back_off_s, slow_look_s
+from ring_mcp.jobs.record import JobRecord
+from ring_mcp.jobs.rendering import GONE_AFTER_S, LOOKS_BEFORE_GONE, MAX_PAUSE_S, collect, gone_pause_s
+from ring_mcp.providers.base import Running
+from tests.fake_clock import START, FakeClock
+from tests.jobs.engine import PACE, Engine, clip_plan
+from tests.jobs.scripted_provider import REQUEST_ID, finished
+from tests.ledger_samples import PRICE_USD, TROUBLE, carried, planned
+
+PICTURE, CLIP = PACE["image"], PACE["video"]
+BILLED = Decimal("0.04")
+
+
+async def rendering(engine: Engine, **changes: Any) -> JobRecord:
+    """The record of a picture that is being made."""
+    job = await engine.new(**changes)
+    for state in (JobState.SUBMITTING, JobState.RENDERING):
+        job = await engine.ledger.save(job, carried(job, state))
+    return engine.record(job)
+
+
+async def look(
+    engine: Engine, record: JobRecord, answer: Any, *, since: datetime = START, tries: int = 0
+) -> Pause | Park | None:
+    """What one look answers, if this is what the provider answers."""
+    (engine.pictures if record.job.kind == "image" else engine.clips).looks.append(answer)
+    return await engine.rendering.look(record, since, tries)
+
+
+async def test_a_look_asks_for_the_providers_own_handle(engine: Engine) -> None:
+    record = await rendering(engine)
+    await look(engine, record, Running())
+    assert engine.pictures.looked_for == [record.job.provider_request_id]
+    assert engine.clips.looked_for == []
+
+
+async def test_a_job_under_way_is_looked_at_in_its_pace(engine: Engine) -> None:
+    assert await look(engine, await rendering(engine), Running()) == Pause(PICTURE.poll_interval_s)
+    clip = await rendering(engine, plan=clip_plan())
+    assert await look(engine, clip, Running(), tries=5) == Pause(CLIP.poll_interval_s)
+
+
+async def test_what_is_made_is_recorded_with_its_bill(engine: Engine, clock: FakeClock) -> None:
+    record = await rendering(engine)
+    clock.advance(9)
+    answer = finished(2, billed_usd=BILLED, served_model="grok-2", warnings=("fewer",))
+    assert await look(engine, record, answer) is None
+    job = await engine.row(record.job)
+    assert (job.state, job.outputs, job.billed_usd) == (JobState.STORING, answer.outputs, BILLED)
+    assert (job.served_model, job.warnings, job.progress) == ("grok-2", ("fewer",), 90)
+    assert (job.due_at, job.failure) == (clock.now(), None)
+
+
+def test_what_is_collected_keeps_warnings_and_ends_trouble() -> None:
+    again = collect(carried(planned(), JobState.SUBMITTING, progress=95, warnings=("old",)), finished(), START)
+    assert (again.progress, again.warnings) == (95, ("old",))
+    told = collect(carried(planned(), JobState.SUBMITTING, failure=TROUBLE), finished(warnings=("new",)), START)
+    assert (told.failure, told.warnings) == (None, ("new",))
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "settled"),
+    [
+        (ContentRefused("no", billed_usd=BILLED), JobState.REFUSED, BILLED),
+        (ContentRefused("no"), JobState.REFUSED, PRICE_USD),
+        (GenerationFailed("it broke"), JobState.FAILED, PRICE_USD),
+        (GenerationFailed("it broke", billed="no"), JobState.FAILED, Decimal(0)),
+    ],
+)
+async def test_the_providers_last_word_ends_the_job_at_what_it_cost(
+    engine: Engine, clock: FakeClock, error: ProviderError, state: JobState, settled: Decimal
+) -> None:
+    record = await rendering(engine)
+    clock.advance(1)
+    assert await look(engine, record, error) is None
+    job = await engine.row(record.job)
+    assert (job.state, job.settled_usd, job.finished_at) == (state, settled, clock.now())
+    assert job.failure is not None
+    assert job.failure.message == error.message
+
+
+@pytest.mark.parametrize("tries", [0, 1, 4, 50])
+@pytest.mark.parametrize("error", [ProviderUnavailable("503"), ProviderBadReply("an HTML page"), ProviderError("odd")])
+async def test_any_other_error_means_ask_again_later_and_ends_nothing(
+    engine: Engine, error: ProviderError, tries: int
+) -> None:
+    record = await rendering(engine)
+    before = record.job
+    paused = await look(engine, record, error, tries=tries)
+    assert paused == Pause(min(MAX_PAUSE_S, back_off_s(tries, PICTURE.poll_interval_s)), failed=True)
+    assert (record.job.state, await engine.row(before)) == (JobState.RENDERING, before)
+
+
+async def test_failing_looks_are_told_once_until_one_succeeds(
+    engine: Engine,
+) -> None:
+    record = await rendering(engine)
+    for _ in range(5):
+        await look(engine, record, ProviderUnavailable("503"))
+    told = (await engine.row(record.job)).failure
+    assert told is not None
+    assert (told.message, told.seen, told.since) == ("503", 3, START)
+    await look(engine, record, Running())
+    assert (await engine.row(record.job)).failure is None
+
+
+@pytest.mark.parametrize(
+    ("retry_after_s", "tries", "pause_s"),
+    [
+        (None, 0, PICTURE.poll_interval_s),
+        (None, 3, 8 * PICTURE.poll_interval_s),
+        (7.0, 0, 7.0),
+        (7.0, 4, 16 * PICTURE.poll_interval_s),
+        (3600.0, 0, MAX_PAUSE_S),
+    ],
+)
+async def test_a_provider_asked_too_often_is_left_alone(
+    engine: Engine, retry_after_s: float | None, tries: int, pause_s: float
+) -> None:
+    record = await rendering(engine)
+    error = RateLimited("wait", retry_after_s=retry_after_s)
+    assert await look(engine, record, error, tries=tries) == Pause(pause_s, failed=True)
+
+
+async def test_a_denied_job_is_looked_for_at_longer_pauses(engine: Engine) -> None:
+    record = await rendering(engine)
+    pauses = [await look(engine, record, JobExpired("404")) for _ in range(4)]
+    assert pauses == [Pause(gone_pause_s(seen, PICTURE.poll_interval_s), failed=True) for seen in (1, 2, 3, 4)]
+    told = (await engine.row(record.job)).failure
+    assert told is not None
+    assert (told.code, told.seen, record.job.state) == ("expired", 4, JobState.RENDERING)
+
+
+def test_pauses_between_looks_add_up_whatever_the_clock_says() -> None:
+    for first_s in (PICTURE.poll_interval_s, CLIP.poll_interval_s):
+        assert sum(gone_pause_s(seen, first_s) for seen in range(1, LOOKS_BEFORE_GONE)) >= GONE_AFTER_S
+
+
+@pytest.mark.parametrize("retryable", [False, True])
+async def test_a_provider_is_believed_when_it_denies_a_job_for_hours(
+    engine: Engine, clock: FakeClock, retryable: bool
+) -> None:
+    record = await rendering(engine)
+    for _ in range(LOOKS_BEFORE_GONE - 1):
+        assert await look(engine, record, JobExpired("404", retryable=retryable)) is not None
+    clock.advance(GONE_AFTER_S)
+    assert await look(engine, record, JobExpired("404", retryable=retryable)) is None
+    job = await engine.row(record.job)
+    assert (job.state, job.settled_usd) == (JobState.EXPIRED, PRICE_USD)
+    assert job.failure is not None
+    assert (job.failure.message, job.failure.retryable) == ("404", False)
+
+
+async def test_a_clock_that_jumps_makes_nobody_give_up(engine: Engine, clock: FakeClock) -> None:
+    record = await rendering(engine)
+    await look(engine, record, JobExpired("404"))
+    clock.advance(30 * 86_400.0)
+    assert await look(engine, record, JobExpired("404")) is not None
+    assert record.job.state is JobState.RENDERING
+
+
+async def test_often_and_quickly_is_not_long_enough(engine: Engine) -> None:
+    record = await rendering(engine)
+    for _ in range(3 * LOOKS_BEFORE_GONE):
+        assert await look(engine, record, JobExpired("404")) is not None
+
+
+async def test_one_answer_between_makes_all_denials_forgotten(engine: Engine, clock: FakeClock) -> None:
+    record = await rendering(engine)
+    for answer in [*[JobExpired("404")] * (LOOKS_BEFORE_GONE - 1), Running(progress=50)]:
+        await look(engine, record, answer)
+    clock.advance(GONE_AFTER_S)
+    assert await look(engine, record, JobExpired("404")) is not None
+    assert record.job.failure is not None
+    assert record.job.failure.seen == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"), [(Running(), "timeout"), (ProviderUnavailable("503"), "provider_unavailable")]
+)
+async def test_a_look_that_outlasts_the_time_for_it_parks_the_job(engine: Engine, answer: Any, code: str) -> None:
+    record = await rendering(engine)
+    nearly = START - timedelta(seconds=PICTURE.poll_timeout_s - 0.001)
+    assert isinstance(await look(engine, record, answer, since=nearly), Pause)
+    outlasted = START - timedelta(seconds=PICTURE.poll_timeout_s)
+    parked = await look(engine, record, answer, since=outlasted)
+    assert isinstance(parked, Park)
+    assert (parked.failure.code, parked.look_again_s) == (code, slow_look_s(0.0))
+    assert record.job.state is JobState.RENDERING
+
+
+async def test_a_late_result_is_taken_all_the_same(engine: Engine) -> None:
+    record = await rendering(engine)
+    outlasted = START - timedelta(days=1)
+    assert await look(engine, record, finished(), since=outlasted) is None
+    assert record.job.state is JobState.STORING
+
+
+@pytest.mark.parametrize(
+    ("shown", "told", "written"),
+    [
+        ([None], [], 0),
+        ([0], [], 0),
+        ([9], [9], 0),
+        ([10], [10], 10),
+        ([9, 11, 15], [9, 11, 15], 11),
+        ([19, 20], [19, 20], 20),
+        ([30, 20, 30], [30], 30),
+        ([99], [99], 99),
+        ([100], [99], 99),
+    ],
+)
+async def test_progress_only_rises_is_told_at_once_and_written_in_tens(
+    engine: Engine, shown: list[int | None], told: list[int], written: int
+) -> None:
+    record = await rendering(engine)
+    heard: list[int] = []
+    listening = JobRecord(
+        record.job, engine.ledger, engine.write_ahead, engine.clock, lambda job, _: heard.append(job.progress)
+    )
+    for progress in shown:
+        assert await look(engine, listening, Running(progress=progress)) == Pause(PICTURE.poll_interval_s)
+    assert heard == told
+    assert (await engine.row(record.job)).progress == written
+    assert listening.job.progress == (told[-1] if told else 0)
+
+
+async def test_looks_keep_the_providers_pace_and_back_off(engine: Engine, clock: FakeClock) -> None:
+    job = await engine.new(clip_plan())
+    away = ProviderUnavailable("503")
+    engine.clips.looks += [Running(), away, away, away, Running(), away, finished(ending="mp4")]
+    await clock.play(engine.runner.drive(job))
+    assert (await engine.row(job)).state is JobState.DONE
+    every_s = CLIP.poll_interval_s
+    slept_s = [every_s, every_s, (every_s, every_s), (every_s, 3 * every_s), every_s, every_s]
+    assert clock.pauses_s == [part for pause in slept_s for part in (pause if isinstance(pause, tuple) else (pause,))]
+    assert engine.clips.looked_for == [REQUEST_ID] * 7
+
+
+async def test_a_clip_too_slow_is_parked_until_asked_for(engine: Engine, clock: FakeClock) -> None:
+    job = await engine.new(clip_plan())
+    looks = int(CLIP.poll_timeout_s / CLIP.poll_interval_s) + 1
+    engine.clips.looks += [Running()] * looks
+    await clock.play(engine.runner.drive(job))
+    parked = await engine.row(job)
+    assert (parked.is_parked, parked.state) == (True, JobState.RENDERING)
+    assert len(engine.clips.looked_for) == looks
+    assert parked.due_at == clock.now() + timedelta(seconds=slow_look_s((clock.now() - job.created_at).total_seconds()))
+    await engine.runner.run(job.id, asked=True)
+    assert (await engine.row(job)).state is JobState.DONE
+    assert len(engine.clips.submitted) == 1
+
+
+async def test_a_parked_clip_is_looked_at_and_parked_again(engine: Engine, clock: FakeClock) -> None:
+    job = await engine.new(clip_plan())
+    engine.clips.looks += [Running()] * 1000
+    await clock.play(engine.runner.drive(job))
+    looked = len(engine.clips.looked_for)
+    clock.advance(600)
+    await engine.runner.run(job.id)
+    assert len(engine.clips.looked_for) == looked + 1
+    assert (await engine.row(job)).is_parked

@@ -1,0 +1,314 @@
+"""Carrying a job on: to its end, to where only a person can go on, or to where another process has it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ring_mcp.domain import Job, JobState
+from ring_mcp.errors import LedgerError, ProviderUnavailable, StorageRefused
+from ring_mcp.jobs.outcomes import Park, Pause
+from ring_mcp.jobs.record import JobRecord
+from ring_mcp.jobs.runner import AFTER_A_FAULT_S, JobRunner
+from ring_mcp.jobs.steps import Steps
+from ring_mcp.ledger.base import Ledger
+from ring_mcp.ledger.sqlite import SqliteLedger
+from ring_mcp.providers.base import Running
+from tests.fake_clock import START, FakeClock
+from tests.jobs.engine import Engine, engine_on
+from tests.jobs.scripted_provider import REQUEST_ID, finished
+from tests.ledger_samples import carried, left_behind
+
+
+@pytest.fixture
+async def elsewhere(engine: Engine, clock: FakeClock, tmp_path: Path) -> AsyncIterator[Ledger]:
+    """The same ledger, as another living process has it."""
+    ledger = SqliteLedger(tmp_path / "ledger.db", clock)
+    await ledger.start()
+    yield ledger
+    await ledger.aclose()
+
+
+async def in_state(engine: Engine, *states: JobState) -> Job:
+    job = await engine.new()
+    for state in states:
+        job = await engine.ledger.save(job, carried(job, state))
+    return job
+
+
+async def driving(engine: Engine, job: Job) -> asyncio.Task[None]:
+    """A driver that has come as far as the provider and waits for its answer, which ``engine.pictures`` has to give."""
+    task = asyncio.create_task(engine.runner.drive(job))
+    async with asyncio.timeout(30):
+        while not engine.pictures.submitted and not engine.pictures.looked_for:
+            await asyncio.sleep(0)
+    return task
+
+
+async def test_a_job_is_carried_to_its_end_without_a_pause(engine: Engine, clock: FakeClock) -> None:
+    job = await engine.new()
+    await engine.runner.drive(job)
+    after = await engine.row(job)
+    assert after.state is JobState.DONE
+    assert after.version == job.version + 4  # submitting, rendering, storing, done
+    assert clock.pauses_s == []
+    assert list(engine.runner.records) == []
+
+
+@pytest.mark.parametrize("state", [JobState.PLANNED, JobState.RENDERING, JobState.STORING])
+async def test_any_job_of_the_ledger_can_be_run_by_its_id_alone(engine: Engine, state: JobState) -> None:
+    job = await left_behind(engine.ledger, state)
+    await engine.runner.run(job.id)
+    assert (await engine.row(job)).state is JobState.DONE
+
+
+async def test_a_job_of_ones_own_that_nobody_drives_can_be_run(engine: Engine) -> None:
+    job = await engine.new()
+    assert job.owner == engine.ledger.owner
+    await engine.runner.run(job.id)
+    assert (await engine.row(job)).state is JobState.DONE
+
+
+async def test_running_what_is_not_there_or_has_ended_does_nothing(engine: Engine) -> None:
+    await engine.runner.run("no such job")
+    for end in (JobState.FAILED, JobState.UNKNOWN):
+        job = await in_state(engine, JobState.SUBMITTING, end)
+        await engine.runner.run(job.id)
+        assert await engine.row(job) == job
+    assert (engine.pictures.submitted, engine.pictures.looked_for) == ([], [])
+
+
+async def test_a_job_that_a_living_process_drives_is_left_alone(engine: Engine, elsewhere: Ledger) -> None:
+    job = await engine.new()
+    taken = await elsewhere.save(job, replace(job, owner=elsewhere.owner))
+    assert await engine.runner.take(job.id) is None
+    await engine.runner.run(job.id)
+    assert await engine.row(job) == taken
+    assert engine.pictures.submitted == []
+
+
+async def test_a_job_whose_process_has_died_is_taken(engine: Engine, clock: FakeClock, tmp_path: Path) -> None:
+    dead = SqliteLedger(tmp_path / "ledger.db", clock)
+    await dead.start()
+    job = await engine.new()
+    await dead.save(job, replace(job, owner=dead.owner))
+    await dead.aclose()
+    taken = await engine.runner.take(job.id)
+    assert taken is not None
+    assert taken.owner == engine.ledger.owner
+
+
+async def test_a_job_is_driven_once_at_a_time(engine: Engine) -> None:
+    gate = asyncio.Event()
+
+    async def answer() -> Running:
+        await gate.wait()
+        return Running()
+
+    engine.pictures.looks += [answer]
+    job = await in_state(engine, JobState.SUBMITTING, JobState.RENDERING)
+    task = await driving(engine, job)
+    assert [record.job.id for record in engine.runner.records] == [job.id]
+    assert await engine.runner.take(job.id) is None
+    await engine.runner.drive(job)
+    await engine.runner.run(job.id)
+    assert len(engine.pictures.looked_for) == 1
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert list(engine.runner.records) == []
+
+
+async def test_a_driver_holds_its_job_in_memory_and_lets_go_of_it(engine: Engine) -> None:
+    gate = asyncio.Event()
+    engine.pictures.looks += [gate.wait]
+    job = await in_state(engine, JobState.SUBMITTING, JobState.RENDERING)
+    task = await driving(engine, job)
+    engine.ledger.calls.clear()
+    assert await engine.watch.read(job.id) == job
+    assert engine.ledger.calls == []
+    task.cancel()
+    await asyncio.wait({task})
+    await engine.watch.read(job.id)
+    assert engine.ledger.calls == ["get"]
+
+
+async def test_a_job_stopped_amid_rendering_is_left_alone(engine: Engine) -> None:
+    engine.pictures.looks += [asyncio.Event().wait]
+    job = await in_state(engine, JobState.SUBMITTING, JobState.RENDERING)
+    task = await driving(engine, job)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await engine.row(job) == job
+
+
+async def test_a_parked_job_has_no_owner_but_a_time(engine: Engine) -> None:
+    engine.storage.troubles += [StorageRefused("the token is wrong")]
+    job = await engine.new()
+    await engine.runner.drive(job)
+    parked = await engine.row(job)
+    assert (parked.state, parked.owner) == (JobState.STORING, None)
+    assert parked.due_at == job.created_at + timedelta(seconds=60)
+    assert list(engine.runner.records) == []
+    await engine.runner.run(job.id)
+    assert (await engine.row(job)).state is JobState.DONE
+
+
+async def test_tries_are_counted_in_a_row_and_begin_anew_with_every_step(engine: Engine, clock: FakeClock) -> None:
+    away = ProviderUnavailable("503")
+    engine.pictures.looks += [away, away, Running(), away, finished()]
+    engine.pictures.files += [away]
+    job = await engine.new()
+    await clock.play(engine.runner.drive(job))
+    assert clock.pauses_s == [1, 2, 1, 1, 0.5]
+
+
+async def test_the_first_to_take_a_job_writes_others_facts_once(engine: Engine) -> None:
+    stored = await in_state(engine, JobState.SUBMITTING)
+    engine.write_ahead.keep(carried(stored, JobState.RENDERING, provider_request_id="late"), [])
+    await engine.runner.run(stored.id)
+    assert (await engine.row(stored)).state is JobState.DONE
+    assert engine.pictures.looked_for == ["late"]
+    assert engine.pictures.submitted == []
+    second = await in_state(engine, JobState.SUBMITTING)
+    engine.write_ahead.keep(carried(second, JobState.RENDERING), [])
+    await engine.runner.catch_up()
+    assert (await engine.row(second)).state is JobState.SUBMITTING
+
+
+async def test_answers_that_came_too_late_are_brought_home_before_anything_is_driven(engine: Engine) -> None:
+    job = await in_state(engine, JobState.SUBMITTING, JobState.UNKNOWN)
+    engine.answers.write(job.id, job.attempt_token or "", finished())
+    await engine.runner.run(job.id)
+    assert (await engine.row(job)).state is JobState.DONE
+
+
+async def test_what_could_not_be_written_before_is_tried_again(engine: Engine) -> None:
+    stored = await in_state(engine, JobState.SUBMITTING)
+    engine.write_ahead.keep(carried(stored, JobState.RENDERING), [])
+    engine.ledger.fail("save")
+    with pytest.raises(LedgerError):
+        await engine.runner.run(stored.id)
+    await engine.runner.run(stored.id)
+    assert (await engine.row(stored)).state is JobState.DONE
+
+
+async def test_two_who_start_at_once_write_it_once(engine: Engine) -> None:
+    stored = await in_state(engine, JobState.SUBMITTING)
+    engine.write_ahead.keep(carried(stored, JobState.RENDERING), [])
+    await asyncio.gather(engine.runner.catch_up(), engine.runner.catch_up())
+    assert engine.ledger.calls.count("save") == 2  # one of them was this test's own
+
+
+async def test_a_result_reaches_its_caller_before_the_row(engine: Engine, clock: FakeClock) -> None:
+    job = await engine.new()
+    engine.ledger.fail("save", 9, skip=1)  # the intent is written, and nothing after it
+    driver = asyncio.create_task(engine.runner.drive(job))
+    await clock.asleep()
+    held = await engine.watch.read(job.id)
+    assert held is not None
+    assert (held.state, len(held.assets)) == (JobState.DONE, 1)
+    assert (await engine.row(job)).state is JobState.SUBMITTING
+    await clock.play(asyncio.wait_for(driver, None))
+    row = await engine.row(job)
+    assert (row.state, row.assets) == (JobState.DONE, held.assets)
+    assert len(await engine.ledger.records("generated_images", [row.assets[0].record_id])) == 1
+    assert list(engine.unwritten.iterdir()) == []
+
+
+async def test_a_row_is_tried_again_at_growing_pauses(engine: Engine, clock: FakeClock) -> None:
+    job = await engine.new()
+    engine.ledger.fail("save", 12, skip=1)
+    await clock.play(engine.runner.drive(job))
+    assert (await engine.row(job)).state is JobState.DONE
+    assert clock.pauses_s == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
+
+
+async def test_a_row_that_somebody_took_while_it_was_behind_is_theirs(
+    engine: Engine, elsewhere: Ledger, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = await in_state(engine, JobState.SUBMITTING, JobState.RENDERING)
+    engine.ledger.fail("save", 4)
+    driver = asyncio.create_task(engine.runner.drive(job))
+    await clock.asleep()
+    stored = await elsewhere.get(job.id)
+    assert stored is not None
+    taken = await elsewhere.save(stored, replace(stored, owner=elsewhere.owner))
+    with caplog.at_level(logging.INFO):
+        await clock.play(asyncio.wait_for(driver, None))
+    assert await engine.row(job) == taken
+    assert f"job {job.id}: another process has it now" in caplog.text
+
+
+async def test_a_fault_of_ours_leaves_the_job_to_others(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    engine.pictures.looks += [RuntimeError("a programming error")]
+    job = await engine.new()
+    await engine.runner.drive(job)
+    row = await engine.row(job)
+    assert (row.state, row.owner) == (JobState.RENDERING, None)
+    assert row.due_at == START + timedelta(seconds=AFTER_A_FAULT_S)
+    assert row.failure is not None
+    assert (row.failure.code, row.failure.message) == ("internal", f"internal error, job {job.id}")
+    assert row.failure.billed == "unknown"
+    assert "a programming error" in caplog.text
+    assert list(engine.runner.records) == []
+    await engine.runner.run(job.id)
+    assert (await engine.row(job)).state is JobState.DONE
+
+
+async def test_a_job_is_put_back_when_the_ledger_returns(engine: Engine, clock: FakeClock) -> None:
+    engine.pictures.looks += [RuntimeError("a programming error")]
+    job = await engine.new()
+    engine.ledger.fail("save", 3, skip=2)  # the intent and the handle are written
+    await clock.play(engine.runner.drive(job))
+    row = await engine.row(job)
+    assert (row.state, row.owner) == (JobState.RENDERING, None)
+    assert clock.pauses_s == [0.5, 1]
+
+
+class StepsWithAFault:
+    """Steps that break just after the last of them."""
+
+    def __init__(self, steps: Steps) -> None:
+        self._steps = steps
+
+    async def advance(self, record: JobRecord, driving_since: datetime, tries: int) -> Pause | Park | None:
+        pause = await self._steps.advance(record, driving_since, tries)
+        if record.job.is_settled:
+            raise RuntimeError("after the end")
+        return pause
+
+
+async def test_a_fault_after_the_end_of_a_job_changes_nothing_any_more(
+    engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    steps: Any = StepsWithAFault(engine.steps)
+    runner = JobRunner(engine.ledger, steps, engine.write_ahead, engine.watch, engine.accounts, engine.clock)
+    job = await engine.new()
+    await runner.drive(job)
+    row = await engine.row(job)
+    assert (row.state, row.failure) == (JobState.DONE, None)
+    assert "after the end" in caplog.text
+    assert not engine.unwritten.exists()
+
+
+async def test_the_handle_of_a_job_outlives_the_process_that_asked_for_it(engine: Engine, clock: FakeClock) -> None:
+    engine.pictures.looks += [asyncio.Event().wait]
+    job = await engine.new()
+    task = await driving(engine, job)
+    while not engine.pictures.looked_for:
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait({task})
+    after = engine_on(engine.ledger, clock, engine.state)
+    await after.runner.run(job.id)
+    assert (await engine.row(job)).state is JobState.DONE
+    assert (after.pictures.submitted, after.pictures.looked_for) == ([], [REQUEST_ID])

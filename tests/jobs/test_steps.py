@@ -1,0 +1,61 @@
+"""Which step each state of a job asks for."""
+
+from __future__ import annotations
+
+import pytest
+
+from ring_mcp.domain import Job, JobState
+from ring_mcp.errors import ProviderUnavailable, StorageError
+from ring_mcp.jobs.outcomes import Pause, back_off_s
+from tests.fake_clock import START
+from tests.jobs.engine import Engine
+from tests.jobs.scripted_provider import REQUEST_ID
+from tests.ledger_samples import OUTPUT, carried
+
+TRIES = 3
+
+
+async def in_state(engine: Engine, *states: JobState) -> Job:
+    job = await engine.new()
+    for state in states:
+        job = await engine.ledger.save(job, carried(job, state))
+    return job
+
+
+async def test_a_planned_job_is_submitted(engine: Engine) -> None:
+    record = engine.record(await engine.new())
+    assert await engine.steps.advance(record, START, 0) is None
+    assert (record.job.state, record.job.provider_request_id) == (JobState.RENDERING, REQUEST_ID)
+
+
+async def test_a_job_that_somebody_was_submitting_is_never_sent_again(engine: Engine) -> None:
+    record = engine.record(await in_state(engine, JobState.SUBMITTING))
+    assert await engine.steps.advance(record, START, 0) is None
+    assert record.job.state is JobState.UNKNOWN
+    assert engine.pictures.submitted == []
+
+
+async def test_a_rendering_job_is_looked_at_and_its_failed_looks_are_counted(engine: Engine) -> None:
+    engine.pictures.looks.append(ProviderUnavailable("away"))
+    record = engine.record(await in_state(engine, JobState.SUBMITTING, JobState.RENDERING))
+    assert await engine.steps.advance(record, START, TRIES) == Pause(back_off_s(TRIES, 1.0), failed=True)
+    assert await engine.steps.advance(record, START, 0) is None
+    assert record.job.state is JobState.STORING
+
+
+async def test_a_job_with_outputs_is_stored_and_its_failed_tries_are_counted(engine: Engine) -> None:
+    engine.storage.troubles.append(StorageError("away"))
+    record = engine.record(await in_state(engine, JobState.SUBMITTING, JobState.STORING))
+    assert record.job.outputs == (OUTPUT,)
+    assert await engine.steps.advance(record, START, TRIES) == Pause(back_off_s(TRIES, 0.5), failed=True)
+    assert await engine.steps.advance(record, START, 0) is None
+    assert record.job.state is JobState.DONE
+
+
+@pytest.mark.parametrize("state", [JobState.UNKNOWN, JobState.FAILED])
+async def test_a_job_that_has_ended_is_left_alone(engine: Engine, state: JobState) -> None:
+    job = await in_state(engine, JobState.SUBMITTING, state)
+    record = engine.record(job)
+    assert await engine.steps.advance(record, START, 0) is None
+    assert record.job == job
+    assert (engine.pictures.submitted, engine.pictures.looked_for) == ([], [])

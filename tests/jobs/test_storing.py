@@ -1,0 +1,452 @@
+"""The last leg of a job: fetched, measured, stored and recorded, each output by itself, whatever is in the way."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image, ImageStat
+
+from ring_mcp.domain import JobState, Output, Thumbnail
+from ring_mcp.errors import (
+    JobExpired,
+    LocalPolicy,
+    MediaGone,
+    MediaTooLarge,
+    PrivateAddress,
+    ProviderBadReply,
+    ProviderError,
+    ProviderUnavailable,
+    StorageError,
+    StorageRefused,
+    StorageUnclear,
+)
+from ring_mcp.jobs.outcomes import Park, Pause, back_off_s, slow_look_s
+from ring_mcp.jobs.record import JobRecord
+from ring_mcp.jobs.rendering import GONE_AFTER_S, LOOKS_BEFORE_GONE, gone_pause_s
+from ring_mcp.jobs.storing import LET_GO_AFTER_S, MEDIA_GONE_AFTER_S
+from ring_mcp.providers.base import Finished
+from tests.fake_clock import START, FakeClock
+from tests.jobs.engine import Engine, clip_plan, started_engine
+from tests.jobs.scripted_provider import FILES, jpeg
+from tests.ledger_samples import PRICE_USD, carried, sample_asset, sample_plan
+
+FIRST_PAUSE_S = 0.5
+BILLED = Decimal("0.05")
+AWAY = StorageError("the bucket is away")
+EPOCH_MS = int(START.timestamp() * 1000)
+
+
+async def storing_job(engine: Engine, *outputs: Output, **changes: Any) -> JobRecord:
+    """The record of a job whose outputs can be fetched: one at an address, unless others are given."""
+    plan = changes.get("plan", sample_plan())
+    ending = "jpg" if plan.kind == "image" else "mp4"
+    job = await engine.new(**changes)
+    job = await engine.ledger.save(job, carried(job, JobState.SUBMITTING))
+    found = outputs or (Output(url=f"https://made.example/0.{ending}"),)
+    return engine.record(await engine.ledger.save(job, carried(job, JobState.STORING, outputs=found)))
+
+
+def addresses(count: int) -> tuple[Output, ...]:
+    return tuple(Output(url=f"https://made.example/{number}.jpg") for number in range(count))
+
+
+def spooled(engine: Engine) -> list[str]:
+    return sorted(path.name for path in engine.spool.iterdir())
+
+
+async def test_a_picture_is_stored_measured_recorded_and_settled(engine: Engine, clock: FakeClock) -> None:
+    record = await storing_job(engine, billed_usd=BILLED)
+    clock.advance(4)
+    assert await engine.storing.store(record, 0) is None
+    job = await engine.row(record.job)
+    assert (job.state, job.settled_usd, job.progress) == (JobState.DONE, BILLED, 100)
+    assert (job.finished_at, job.due_at, job.failure, job.warnings) == (clock.now(), None, None, ())
+    (asset,) = job.assets
+    content = Path(asset.local_path or "").read_bytes()
+    assert content == FILES["jpg"]
+    assert (asset.size_bytes, asset.sha256) == (len(content), hashlib.sha256(content).hexdigest())
+    assert (asset.index, asset.content_type, asset.width_px, asset.height_px) == (0, "image/jpeg", 64, 36)
+    assert asset.record_id == str(uuid.uuid5(uuid.UUID(job.id), "0"))
+    assert asset.key.startswith(f"generated/image/{EPOCH_MS}-0-")
+    assert asset.key.endswith(".jpg")
+    (row,) = await engine.ledger.records("generated_images", [asset.record_id])
+    assert (row["url"], row["jobId"], row["index"]) == (asset.url, job.id, 0)
+    assert spooled(engine) == []
+
+
+async def test_storage_is_told_what_a_file_is(engine: Engine) -> None:
+    record = await storing_job(engine)
+    await engine.storing.store(record, 0)
+    plan = record.job.plan
+    expected = {"source": "xai", "model": plan.model, "purpose": "image", "jobId": record.job.id}
+    assert engine.storage.told == [expected]
+
+
+async def test_a_clips_key_has_mode_and_kind_its_row_too(engine: Engine) -> None:
+    record = await storing_job(engine, plan=clip_plan())
+    assert await engine.storing.store(record, 0) is None
+    (asset,) = record.job.assets
+    assert asset.key.startswith(f"generated/videos/video/draft/generate/{EPOCH_MS}-")
+    assert (asset.content_type, asset.key[-4:]) == ("video/mp4", ".mp4")
+    (row,) = await engine.ledger.records("generated_videos", [asset.record_id])
+    assert (row["generationKind"], row["jobId"]) == ("generate", record.job.id)
+
+
+async def test_outputs_are_stored_in_order_the_last_ends_the_job(engine: Engine) -> None:
+    record = await storing_job(engine, *addresses(3))
+    engine.pictures.files += [jpeg("red"), jpeg("green"), jpeg("blue")]
+    assert await engine.storing.store(record, 0) is None
+    assert engine.pictures.fetched == [output.url for output in addresses(3)]
+    assert [asset.index for asset in record.job.assets] == [0, 1, 2]
+    assert len({asset.sha256 for asset in record.job.assets}) == 3
+    assert len(set(engine.storage.put_keys)) == 3
+    assert len(await engine.ledger.records("generated_images", [a.record_id for a in record.job.assets])) == 3
+    assert record.job.state is JobState.DONE
+    assert spooled(engine) == []
+
+
+async def test_what_is_stored_or_fetched_is_not_done_again(engine: Engine) -> None:
+    record = await storing_job(engine, *addresses(2))
+    engine.storage.troubles += [AWAY]
+    assert await engine.storing.store(record, 0) == Pause(FIRST_PAUSE_S, failed=True)
+    assert record.job.assets == ()
+    engine.pictures.files += [ProviderUnavailable("503")]
+    assert await engine.storing.store(record, 1) == Pause(2 * FIRST_PAUSE_S, failed=True)
+    assert [asset.index for asset in (await engine.row(record.job)).assets] == [0]
+    assert await engine.storing.store(record, 2) is None
+    assert len(engine.pictures.fetched) == 3  # the first, the second in vain, the second
+    first, again, second = engine.storage.put_keys
+    assert first == again != second
+
+
+async def test_a_restart_stores_the_fetched_file_under_its_key(engine: Engine) -> None:
+    record = await storing_job(engine)
+    engine.storage.troubles += [AWAY]
+    await engine.storing.store(record, 0)
+    assert spooled(engine) == [f"{record.job.id}-0.media"]
+    after = engine.record(await engine.row(record.job))
+    assert await engine.storing.store(after, 0) is None
+    assert len(engine.pictures.fetched) == 1
+    assert len(set(engine.storage.put_keys)) == 1
+
+
+@pytest.mark.parametrize("tries", [0, 1, 4, 50])
+async def test_an_absent_storage_is_tried_again_and_told(engine: Engine, tries: int) -> None:
+    record = await storing_job(engine)
+    engine.storage.troubles += [AWAY]
+    assert await engine.storing.store(record, tries) == Pause(back_off_s(tries, FIRST_PAUSE_S), failed=True)
+    job = await engine.row(record.job)
+    assert job.state is JobState.STORING
+    assert job.failure is not None
+    assert (job.failure.code, job.failure.message) == ("storage_failed", "the bucket is away")
+    assert (job.failure.billed, job.failure.retryable) == ("yes", True)
+    assert "ring-job-get" in job.failure.next_action
+
+
+async def test_the_same_trouble_is_written_once(engine: Engine) -> None:
+    record = await storing_job(engine)
+    engine.storage.troubles += [AWAY, StorageError(AWAY.message), StorageError("the bucket is full")]
+    await engine.storing.store(record, 0)
+    told = await engine.row(record.job)
+    await engine.storing.store(record, 1)
+    assert await engine.row(record.job) == told
+    await engine.storing.store(record, 2)
+    failure = (await engine.row(record.job)).failure
+    assert failure is not None
+    assert failure.message == "the bucket is full"
+    await engine.storing.store(record, 3)
+    done = await engine.row(record.job)
+    assert (done.state, done.failure) == (JobState.DONE, None)
+
+
+@pytest.mark.parametrize(
+    ("error", "look_again_s"),
+    [
+        (StorageRefused("the token is wrong"), slow_look_s(0.0)),
+        (StorageUnclear("it said yes, in HTML"), None),
+    ],
+)
+async def test_a_storage_that_refuses_parks_the_job_until_somebody_has_changed_something(
+    engine: Engine, error: StorageRefused, look_again_s: float | None
+) -> None:
+    record = await storing_job(engine)
+    engine.storage.troubles += [error]
+    parked = await engine.storing.store(record, 0)
+    assert isinstance(parked, Park)
+    assert (parked.failure.code, parked.failure.billed, parked.failure.retryable) == (error.code, "yes", False)
+    assert parked.look_again_s == look_again_s
+    assert await engine.storing.store(record, 0) is None
+
+
+@pytest.mark.parametrize("error", [MediaTooLarge("900 MB"), PrivateAddress("10.0.0.1")])
+async def test_a_rule_of_ours_parks_with_the_mending_setting(engine: Engine, error: LocalPolicy) -> None:
+    record = await storing_job(engine)
+    engine.pictures.files += [error]
+    parked = await engine.storing.store(record, 0)
+    assert isinstance(parked, Park)
+    assert (parked.failure.code, parked.failure.next_action) == (error.code, error.next_action)
+    assert parked.look_again_s is not None
+    assert record.job.outputs[0].lost_because is None
+
+
+async def test_what_is_long_unstored_is_looked_at_slowly(engine: Engine, clock: FakeClock) -> None:
+    record = await storing_job(engine)
+    engine.storage.troubles += [AWAY, AWAY]
+    await engine.storing.store(record, 0)
+    clock.advance(LET_GO_AFTER_S + 1)
+    parked = await engine.storing.store(record, 9)
+    assert isinstance(parked, Park)
+    assert parked.look_again_s == slow_look_s(LET_GO_AFTER_S + 1)
+
+
+@pytest.mark.parametrize("error", [ProviderUnavailable("503"), ProviderError("odd")])
+async def test_a_provider_that_is_away_is_asked_again_however_often(engine: Engine, error: ProviderError) -> None:
+    record = await storing_job(engine)
+    engine.pictures.files += [error]
+    assert await engine.storing.store(record, 100) == Pause(60.0, failed=True)
+    assert record.job.outputs[0].lost_because is None
+
+
+GONE = MediaGone("HTTP 404", http_status=404)
+
+
+async def with_handle(engine: Engine, count: int = 1) -> JobRecord:
+    """A job whose provider can be asked for fresh addresses."""
+    return await storing_job(engine, *addresses(count), provider_request_id="request-7")
+
+
+async def test_a_dead_address_is_asked_for_anew_from_the_second_time_on(engine: Engine) -> None:
+    record = await with_handle(engine)
+    engine.pictures.files += [GONE, GONE]
+    fresh = Output(url="https://made.example/fresh.jpg")
+    engine.pictures.looks += [Finished(outputs=(fresh,))]
+    assert await engine.storing.store(record, 0) == Pause(FIRST_PAUSE_S, failed=True)
+    assert engine.pictures.looked_for == []
+    assert await engine.storing.store(record, 1) == Pause(2 * FIRST_PAUSE_S, failed=True)
+    assert engine.pictures.looked_for == ["request-7"]
+    assert (await engine.row(record.job)).outputs == (fresh,)
+    assert await engine.storing.store(record, 2) is None
+    assert engine.pictures.fetched[-1] == fresh.url
+
+
+async def test_a_provider_denying_for_hours_has_lost_it(engine: Engine, clock: FakeClock) -> None:
+    record = await with_handle(engine, 2)
+    engine.pictures.files += [jpeg(), *[GONE] * 99]
+    await engine.storing.store(record, 0)
+    for seen in range(1, LOOKS_BEFORE_GONE):
+        engine.pictures.looks += [JobExpired("no such job")]
+        assert await engine.storing.store(record, seen) == Pause(gone_pause_s(seen, 5.0), failed=True)
+    clock.advance(GONE_AFTER_S)
+    engine.pictures.looks += [JobExpired("no such job")]
+    assert await engine.storing.store(record, 1) is None
+    job = await engine.row(record.job)
+    assert (job.state, [asset.index for asset in job.assets]) == (JobState.DONE, [0])
+    assert job.warnings == ("output 2 of 2 is lost: no such job",)
+
+
+async def test_a_done_jobs_missing_file_is_lost_after_days(engine: Engine, clock: FakeClock) -> None:
+    record = await with_handle(engine)
+    engine.pictures.files += [GONE] * 99
+    for _ in range(LOOKS_BEFORE_GONE):
+        assert await engine.storing.store(record, 1) is not None
+    clock.advance(MEDIA_GONE_AFTER_S)
+    assert await engine.storing.store(record, 1) is None
+    job = await engine.row(record.job)
+    assert (job.state, job.settled_usd, job.assets) == (JobState.EXPIRED, PRICE_USD, ())
+    assert job.failure is not None
+    assert (job.failure.code, job.failure.billed) == ("expired", "yes")
+    assert job.failure.message == f"output 1 of 1 is lost: {GONE.message}"
+    assert job.failure.next_action == JobExpired.next_action
+
+
+@pytest.mark.parametrize("error", [GONE, ProviderBadReply("an HTML page"), ProviderUnavailable("503")])
+async def test_one_that_cannot_be_fetched_does_not_take_the_others_along(engine: Engine, error: ProviderError) -> None:
+    record = await storing_job(engine, *addresses(2))
+    engine.pictures.files += [error, jpeg()]
+    assert await engine.storing.store(record, 0) == Pause(FIRST_PAUSE_S, failed=True)
+    job = await engine.row(record.job)
+    assert (job.state, [asset.index for asset in job.assets]) == (JobState.STORING, [1])
+    assert await engine.storing.store(record, 1) is None
+    assert sorted(asset.index for asset in record.job.assets) == [0, 1]
+
+
+async def test_an_answer_that_lists_another_number_of_outputs_changes_nothing(engine: Engine) -> None:
+    record = await with_handle(engine, 2)
+    engine.pictures.files += [GONE] * 4
+    engine.pictures.looks += [Finished(outputs=addresses(1))]
+    await engine.storing.store(record, 0)
+    await engine.storing.store(record, 1)
+    assert record.job.outputs == addresses(2)
+
+
+async def test_an_output_that_was_lost_is_not_asked_for_again(engine: Engine) -> None:
+    lost = Output(url="https://made.example/0.jpg", lost_because="gone")
+    record = await storing_job(engine, lost, *addresses(2)[1:])
+    assert await engine.storing.store(record, 0) is None
+    assert engine.pictures.fetched == [addresses(2)[1].url]
+
+
+async def test_bytes_that_are_no_picture_are_thrown_away_and_asked_for_again(engine: Engine) -> None:
+    record = await storing_job(engine)
+    engine.pictures.files += [b"<html>not yet</html>", jpeg()]
+    assert await engine.storing.store(record, 0) == Pause(FIRST_PAUSE_S, failed=True)
+    assert spooled(engine) == []
+    failure = (await engine.row(record.job)).failure
+    assert failure is not None
+    assert "HTML" in failure.message
+    assert await engine.storing.store(record, 1) is None
+    assert record.job.state is JobState.DONE
+
+
+async def test_a_picture_where_a_clip_was_asked_for_is_not_taken(engine: Engine) -> None:
+    record = await storing_job(engine, plan=clip_plan())
+    engine.clips.files += [jpeg()]
+    assert await engine.storing.store(record, 0) == Pause(FIRST_PAUSE_S, failed=True)
+    assert engine.storage.put_keys == []
+
+
+async def test_a_download_that_broke_off_is_no_file(engine: Engine) -> None:
+    record = await storing_job(engine)
+    part = engine.spool / f"{record.job.id}-0.part"
+
+    async def broken() -> bytes:
+        part.write_bytes(b"half of it")
+        raise ProviderUnavailable("the connection broke")
+
+    engine.pictures.files += [broken]
+    await engine.storing.store(record, 0)
+    assert await engine.storing.store(record, 1) is None
+    assert record.job.state is JobState.DONE
+    assert len(engine.pictures.fetched) == 2
+
+
+async def test_a_spool_that_cannot_be_written_is_told_and_tried_again(engine: Engine) -> None:
+    record = await storing_job(engine)
+    engine.spool.rmdir()
+    assert await engine.storing.store(record, 0) == Pause(FIRST_PAUSE_S, failed=True)
+    failure = (await engine.row(record.job)).failure
+    assert failure is not None
+    assert failure.message == f"the spool folder {engine.spool} cannot be written: No such file or directory"
+    assert (failure.code, failure.billed) == ("storage_failed", "yes")
+    engine.spool.mkdir()
+    assert await engine.storing.store(record, 1) is None
+
+
+async def test_a_picture_that_came_with_the_answer_is_taken_from_the_disk(engine: Engine) -> None:
+    job_id = str(uuid.uuid4())
+    inline = engine.spool / f"{job_id}-0.inline"
+    inline.write_bytes(jpeg())
+    record = await storing_job(engine, Output(spool_path=str(inline)), id=job_id)
+    assert await engine.storing.store(record, 0) is None
+    assert (record.job.state, engine.pictures.fetched) == (JobState.DONE, [])
+    assert spooled(engine) == []
+
+
+async def test_a_picture_of_another_machine_waits_for_that_machine(engine: Engine) -> None:
+    record = await storing_job(engine, Output(spool_path=str(engine.spool / "elsewhere.inline")))
+    parked = await engine.storing.store(record, 50)
+    assert isinstance(parked, Park)
+    assert "is not in the spool of this machine" in parked.failure.message
+    assert "the machine that made the request" in parked.failure.next_action
+    assert (engine.pictures.fetched, record.job.state) == ([], JobState.STORING)
+
+
+async def test_a_clip_not_kept_ends_with_the_providers_address(engine: Engine) -> None:
+    record = await storing_job(engine, plan=clip_plan(persist=False))
+    assert await engine.storing.store(record, 0) is None
+    job = await engine.row(record.job)
+    assert (job.state, job.assets, job.settled_usd) == (JobState.DONE, (), job.reserved_usd)
+    assert job.outputs[0].url is not None
+    assert (engine.clips.fetched, engine.storage.put_keys) == ([], [])
+
+
+async def test_a_job_whose_outputs_are_all_stored_only_has_to_end(engine: Engine) -> None:
+    record = await storing_job(engine)
+    record = engine.record(await engine.ledger.save(record.job, replace(record.job, assets=(sample_asset(),))))
+    assert await engine.storing.store(record, 0) is None
+    assert (record.job.state, engine.pictures.fetched) == (JobState.DONE, [])
+
+
+@pytest.fixture
+def previews(tmp_path: Path) -> Path:
+    return tmp_path / "previews"
+
+
+async def test_a_finished_job_has_one_small_preview_of_all_its_pictures(
+    tmp_path: Path, clock: FakeClock, previews: Path
+) -> None:
+    async with started_engine(tmp_path, clock, previews=previews) as engine:
+        record = await storing_job(engine, *addresses(2))
+        engine.pictures.files += [jpeg("red"), jpeg("blue")]
+        await engine.storing.store(record, 0)
+        (preview,) = previews.iterdir()
+        assert preview.name == f"{record.job.id}.jpg"
+        assert previews.stat().st_mode & 0o777 == 0o700
+        with Image.open(preview) as picture:
+            halves = (
+                picture.crop((0, 0, 30, 30)),
+                picture.crop((picture.width - 30, picture.height - 30, *picture.size)),
+            )
+            red_or_blue = {mean[0] > mean[2] for mean in (ImageStat.Stat(half).mean for half in halves)}
+        assert red_or_blue == {True, False}
+
+
+async def test_a_clip_without_a_readable_picture_has_no_preview_and_is_done(
+    tmp_path: Path, clock: FakeClock, previews: Path
+) -> None:
+    async with started_engine(tmp_path, clock, previews=previews) as engine:
+        record = await storing_job(engine, plan=clip_plan())
+        await engine.storing.store(record, 0)
+        assert record.job.state is JobState.DONE
+        assert list(previews.iterdir()) == []
+
+
+async def test_a_preview_that_cannot_be_kept_is_no_reason_to_fail(
+    tmp_path: Path, clock: FakeClock, previews: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    previews.write_text("a file where the folder should be")
+    async with started_engine(tmp_path, clock, previews=previews) as engine:
+        record = await storing_job(engine)
+        assert await engine.storing.store(record, 0) is None
+        assert (record.job.state, record.job.warnings) == (JobState.DONE, ())
+    assert f"job {record.job.id}: no preview" in caplog.text
+
+
+async def test_a_sidecar_stands_beside_every_output_and_its_trouble_is_a_warning(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with started_engine(tmp_path, clock, sidecars=True) as engine:
+        record = await storing_job(engine, *addresses(2))
+        engine.pictures.files += [jpeg("red"), jpeg("blue")]
+        assert await engine.storing.store(record, 0) is None
+        keys = [asset.key for asset in record.job.assets]
+        assert engine.storage.put_keys == [keys[0], f"{keys[0]}.json", keys[1], f"{keys[1]}.json"]
+        for asset in record.job.assets:
+            told = json.loads(Path((asset.sidecar_url or "").removeprefix("file://")).read_text())
+            assert told["asset"]["sha256"] == asset.sha256
+        rows = await engine.ledger.records("generated_images", [asset.record_id for asset in record.job.assets])
+        assert sorted(str(row["sidecarUrl"]) for row in rows) == sorted(str(a.sidecar_url) for a in record.job.assets)
+
+
+async def test_a_thumbnail_not_made_is_a_done_clips_warning(engine: Engine) -> None:
+    record = await storing_job(engine, plan=clip_plan(thumbnail=Thumbnail()))
+    assert await engine.storing.store(record, 0) is None
+    job = await engine.row(record.job)
+    assert job.state is JobState.DONE
+    assert job.warnings == ("no thumbnail was made: the clip's first picture cannot be decoded",)
+
+
+async def test_a_result_hard_to_store_waits_ever_longer(engine: Engine, clock: FakeClock) -> None:
+    job = await engine.new()
+    engine.storage.troubles += [AWAY] * 9
+    await clock.play(engine.runner.drive(job))
+    assert (await engine.row(job)).state is JobState.DONE
+    assert sum(clock.pauses_s) == sum([0.5, 1, 2, 4, 8, 16, 32, 60, 60])
+    assert (len(engine.pictures.fetched), len(engine.pictures.submitted)) == (1, 1)

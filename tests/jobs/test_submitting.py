@@ -1,0 +1,467 @@
+"""The one paid request: the intent comes first, one request leaves, and whatever comes back is written down."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ring_mcp.domain import Job, JobState, Plan
+from ring_mcp.errors import (
+    ContentRefused,
+    JobMoved,
+    OutcomeUnknown,
+    ProviderAuthError,
+    ProviderBadReply,
+    ProviderError,
+    ProviderUnavailable,
+    RateLimited,
+)
+from ring_mcp.jobs.outcomes import Pause
+from ring_mcp.jobs.submitting import LOOK_FOR_ANSWER_S, LOOK_FOR_OTHERS_S, STALE_PLAN_S, SUBMIT_MARGIN_S
+from ring_mcp.providers.base import MOST_PAUSES_S, Accepted, Finished, Inputs
+from tests.fake_clock import START, FakeClock
+from tests.jobs.engine import PACE, Engine, clip_plan, started_engine
+from tests.jobs.scripted_provider import REQUEST_ID, ScriptedProvider, finished, jpeg
+from tests.ledger_samples import PRICE_USD, carried, sample_plan
+
+ADDRESS = "https://pictures.example/a.jpg"
+BILLED = Decimal("0.04")
+NOTHING = Decimal(0)
+
+
+async def submitted(engine: Engine, job: Job | None = None) -> Job:
+    """The job after its step, as the row has it."""
+    record = engine.record(job or await engine.new())
+    assert await engine.submitting.submit(record) is None
+    assert record.job == await engine.row(record.job)
+    return record.job
+
+
+async def test_the_intent_is_on_record_before_the_request_leaves(engine: Engine) -> None:
+    seen: list[Job] = []
+    job = await engine.new()
+
+    async def look() -> Accepted:
+        seen.append(await engine.row(job))
+        return Accepted(provider_request_id=REQUEST_ID)
+
+    engine.pictures.answers.append(look)
+    await submitted(engine, job)
+    (intent,) = seen
+    assert intent.state is JobState.SUBMITTING
+    assert intent.attempt_token
+    deadline_s = PACE["image"].submit_timeout_s + MOST_PAUSES_S + SUBMIT_MARGIN_S
+    assert intent.submit_deadline_at == START + timedelta(seconds=deadline_s)
+
+
+async def test_every_attempt_has_a_token_of_its_own(engine: Engine) -> None:
+    first, second = await submitted(engine), await submitted(engine)
+    assert first.attempt_token != second.attempt_token
+
+
+async def test_the_request_is_made_once_with_plan_inputs_spool_and_deadline(engine: Engine) -> None:
+    job = await submitted(engine, await engine.new(clip_plan(image_url=ADDRESS)))
+    (request,) = engine.clips.submitted
+    assert (request.plan, request.inputs.image_url) == (job.plan, ADDRESS)
+    assert request.spool == engine.spool / job.id
+    assert request.deadline_s == PACE["video"].submit_timeout_s
+
+
+async def test_a_provider_that_reads_no_addresses_gets_bytes(tmp_path: Path, clock: FakeClock) -> None:
+    clips = ScriptedProvider("mp4", fetches_inputs=False)
+    async with started_engine(tmp_path, clock, clips=clips, fetched={ADDRESS: jpeg()}) as engine:
+        await submitted(engine, await engine.new(clip_plan(image_url=ADDRESS)))
+        assert (clips.submitted[0].inputs.image_url or "").startswith("data:image/jpeg;base64,")
+
+
+async def test_a_handle_makes_a_job_that_any_process_can_finish(engine: Engine, clock: FakeClock) -> None:
+    async def late() -> Accepted:
+        clock.advance(3)
+        return Accepted(provider_request_id=REQUEST_ID)
+
+    engine.pictures.answers.append(late)
+    job = await submitted(engine)
+    assert (job.state, job.provider_request_id) == (JobState.RENDERING, REQUEST_ID)
+    assert (job.due_at, job.failure, job.settled_usd) == (START + timedelta(seconds=3), None, None)
+
+
+async def test_what_comes_with_the_answer_itself_is_ready_to_be_stored(engine: Engine) -> None:
+    engine.pictures.answers.append(finished(2, billed_usd=BILLED, served_model="grok-2", warnings=("fewer",)))
+    job = await submitted(engine)
+    assert (job.state, len(job.outputs), job.billed_usd) == (JobState.STORING, 2, BILLED)
+    assert (job.served_model, job.warnings) == ("grok-2", ("fewer",))
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "settled"),
+    [
+        (ContentRefused("no", billed_usd=BILLED), JobState.REFUSED, BILLED),
+        (ContentRefused("no"), JobState.REFUSED, PRICE_USD),
+        (RateLimited("wait"), JobState.FAILED, Decimal(0)),
+        (ProviderAuthError("wrong key"), JobState.FAILED, Decimal(0)),
+        (ProviderBadReply("no handle in it"), JobState.FAILED, PRICE_USD),
+        (ProviderUnavailable("no connection was made", billed="no"), JobState.FAILED, Decimal(0)),
+        (ProviderUnavailable("billed all the same", billed="yes"), JobState.FAILED, PRICE_USD),
+    ],
+)
+async def test_a_refusal_ends_the_job_at_what_it_cost(
+    engine: Engine, error: ProviderError, state: JobState, settled: Decimal
+) -> None:
+    engine.pictures.answers.append(error)
+    job = await submitted(engine)
+    assert (job.state, job.settled_usd, job.finished_at) == (state, settled, START)
+    assert job.failure is not None
+    assert (job.failure.code, job.failure.message) == (error.code, error.message)
+
+
+@pytest.mark.parametrize("error", [OutcomeUnknown("the connection broke"), ProviderUnavailable("502 of a proxy")])
+async def test_an_answer_that_was_lost_is_an_unknown_outcome_with_its_reservation(
+    engine: Engine, error: ProviderError
+) -> None:
+    engine.pictures.answers.append(error)
+    job = await submitted(engine)
+    assert (job.state, job.settled_usd, job.due_at) == (JobState.UNKNOWN, None, None)
+    assert job.failure is not None
+    assert (job.failure.code, job.failure.message, job.failure.billed) == ("unknown_outcome", error.message, "unknown")
+    assert "jobs resolve" in job.failure.next_action
+
+
+async def test_a_server_stopped_amid_a_request_never_sends_again(engine: Engine) -> None:
+    gate = asyncio.Event()
+    engine.pictures.answers.append(gate.wait)
+    record = engine.record(await engine.new())
+    submitting = asyncio.create_task(engine.submitting.submit(record))
+    while not engine.pictures.submitted:
+        await asyncio.sleep(0)
+    submitting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await submitting
+    job = await engine.row(record.job)
+    assert job.state is JobState.UNKNOWN
+    assert job.failure is not None
+    assert job.failure.message == "the server was stopped while the request was under way; it may have been billed"
+    await engine.runner.drive(job)
+    assert len(engine.pictures.submitted) == 1
+
+
+async def test_a_server_that_is_stopped_before_the_request_leaves_says_that(engine: Engine) -> None:
+    record = engine.record(await engine.new())
+    submitting = asyncio.create_task(engine.submitting.submit(record))
+    while "save" not in engine.ledger.calls:
+        await asyncio.sleep(0)
+    submitting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await submitting
+    job = await engine.row(record.job)
+    assert (job.state, job.settled_usd, len(engine.pictures.submitted)) == (JobState.FAILED, NOTHING, 0)
+    assert job.failure is not None
+    assert job.failure.message == "the server was stopped before the request was sent"
+
+
+async def test_without_an_intent_on_record_nothing_is_sent(engine: Engine) -> None:
+    job = await engine.new()
+    engine.ledger.fail("save")
+    after = await submitted(engine, job)
+    assert engine.pictures.submitted == []
+    assert (after.state, after.settled_usd) == (JobState.FAILED, NOTHING)
+    assert after.failure is not None
+    assert (after.failure.code, after.failure.billed) == ("ledger_unavailable", "no")
+
+
+async def test_without_ledger_nothing_is_sent_and_ends_are_kept(engine: Engine) -> None:
+    record = engine.record(await engine.new())
+    engine.ledger.fail("save", 2)
+    await engine.submitting.submit(record)
+    assert (record.job.state, record.is_behind, engine.pictures.submitted) == (JobState.FAILED, True, [])
+    await record.catch_up()
+    assert (await engine.row(record.job)).state is JobState.FAILED
+
+
+async def test_a_job_that_another_process_has_taken_is_not_sent(engine: Engine) -> None:
+    job = await engine.new()
+    await engine.ledger.save(job, replace(job, progress=1))
+    with pytest.raises(JobMoved):
+        await engine.submitting.submit(engine.record(job))
+    assert engine.pictures.submitted == []
+
+
+@pytest.mark.parametrize(("age_s", "is_sent"), [(0, True), (STALE_PLAN_S, True), (STALE_PLAN_S + 0.001, False)])
+async def test_a_plan_of_long_ago_is_not_started(engine: Engine, clock: FakeClock, age_s: float, is_sent: bool) -> None:
+    job = await engine.new()
+    clock.advance(age_s)
+    after = await submitted(engine, job)
+    assert len(engine.pictures.submitted) == is_sent
+    if not is_sent:
+        assert (after.state, after.settled_usd, after.finished_at) == (JobState.FAILED, NOTHING, clock.now())
+        assert after.failure is not None
+        assert (after.failure.billed, "planned too long ago" in after.failure.message) == ("no", True)
+    assert STALE_PLAN_S == 600.0
+
+
+async def test_a_stale_clip_does_not_even_wait_for_its_still(engine: Engine, clock: FakeClock) -> None:
+    clip, _ = await engine.new_clip_with_still()
+    clock.advance(STALE_PLAN_S + 1)
+    engine.ledger.calls.clear()
+    assert (await submitted(engine, clip)).state is JobState.FAILED
+    assert engine.ledger.calls == ["save", "get"]  # the second is this test's own
+
+
+async def test_a_plan_that_became_stale_while_it_was_prepared_is_not_sent(tmp_path: Path, clock: FakeClock) -> None:
+    async with started_engine(tmp_path, clock, fetched=SlowAddress(clock, STALE_PLAN_S + 1)) as engine:
+        engine.clips.fetches_inputs = False
+        job = await submitted(engine, await engine.new(clip_plan(image_url=ADDRESS)))
+        assert (job.state, job.settled_usd, len(engine.clips.submitted)) == (JobState.FAILED, NOTHING, 0)
+
+
+class SlowAddress(dict[str, bytes]):
+    """What lies at ADDRESS, after some time has passed."""
+
+    def __init__(self, clock: FakeClock, takes_s: float) -> None:
+        super().__init__({ADDRESS: jpeg()})
+        self._clock, self._takes_s = clock, takes_s
+
+    def __getitem__(self, url: str) -> bytes:
+        takes_s, self._takes_s = self._takes_s, 0.0
+        self._clock.advance(takes_s)
+        return super().__getitem__(url)
+
+
+@pytest.mark.parametrize(("slept_s", "is_sent"), [(0.0, False), (-0.001, True)])
+async def test_a_process_that_slept_past_its_own_deadline_sends_nothing(
+    tmp_path: Path, clock: FakeClock, slept_s: float, is_sent: bool
+) -> None:
+    deadline_s = PACE["image"].submit_timeout_s + MOST_PAUSES_S + SUBMIT_MARGIN_S
+    async with started_engine(tmp_path, clock) as engine:
+        job = await engine.new()
+        engine.ledger.after("save", lambda: clock.advance(deadline_s + slept_s))
+        after = await submitted(engine, job)
+        assert len(engine.pictures.submitted) == is_sent
+        if not is_sent:
+            assert (after.state, after.settled_usd) == (JobState.FAILED, NOTHING)
+
+
+async def test_a_pause_of_the_preparation_is_passed_on_and_nothing_is_written(engine: Engine) -> None:
+    clip, still = await engine.new_clip_with_still()
+    record = engine.record(clip)
+    assert await engine.submitting.submit(record) == Pause(1.0, until=still.id)
+    assert record.job == await engine.row(record.job)
+    assert record.job.state is JobState.PLANNED
+
+
+async def test_an_orphan_is_unknown_at_once_where_death_is_certain(engine: Engine) -> None:
+    job = await engine.new()
+    job = await engine.ledger.save(job, carried(job, JobState.SUBMITTING))
+    record = engine.record(job)
+    assert await engine.submitting.give_up_orphan(record) is None
+    after = await engine.row(job)
+    assert (after.state, after.due_at) == (JobState.UNKNOWN, None)
+    assert after.failure is not None
+    assert after.failure.message.startswith("the server died while the request was under way")
+
+
+async def test_an_orphan_is_waited_for_until_its_deadline(tmp_path: Path, clock: FakeClock) -> None:
+    async with started_engine(tmp_path, clock, death_is_certain=False) as engine:
+        job = await engine.new()
+        job = await engine.ledger.save(job, carried(job, JobState.SUBMITTING))
+        assert job.submit_deadline_at == START + timedelta(minutes=2)
+        clock.advance(20)
+        record = engine.record(job)
+        assert await engine.submitting.give_up_orphan(record) == Pause(LOOK_FOR_OTHERS_S)
+        clock.advance(98)
+        assert await engine.submitting.give_up_orphan(record) == Pause(2.0)
+        assert await engine.row(job) == job
+        clock.advance(2)
+        assert await engine.submitting.give_up_orphan(record) is None
+        assert (await engine.row(job)).state is JobState.UNKNOWN
+
+
+async def test_a_picture_is_submitted_to_the_maker_of_pictures(engine: Engine) -> None:
+    await submitted(engine, await engine.new(sample_plan()))
+    assert (len(engine.pictures.submitted), len(engine.clips.submitted)) == (1, 0)
+
+
+class ScriptedCourier:
+    """A courier that does what a test says, in this process. ``said``: what it was told, in order."""
+
+    def __init__(self, answer: Any = None, *, is_there: bool = True) -> None:
+        self.said: list[str] = []
+        self.tokens: set[str] = set()
+        self._answer = answer
+        self._is_there = is_there
+        self.is_asked = asyncio.Event()
+
+    async def take(self, job_id: str, attempt_token: str) -> bool:
+        self.said.append("take")
+        self.tokens.add(attempt_token)
+        return self._is_there
+
+    async def drop(self, job_id: str) -> None:
+        self.said.append("drop")
+
+    async def submit(
+        self, job_id: str, attempt_token: str, kind: str, plan: Plan, inputs: Inputs, *, deadline_s: float
+    ) -> Accepted | Finished:
+        self.said.append(f"submit {kind} {deadline_s:.0f}")
+        self.tokens.add(attempt_token)
+        self.is_asked.set()
+        if isinstance(self._answer, Exception):
+            raise self._answer
+        if callable(self._answer):
+            self._answer = await self._answer()
+        answer: Accepted | Finished = self._answer
+        return answer
+
+
+@contextlib.asynccontextmanager
+async def carried_by(courier: ScriptedCourier, state: Path, clock: FakeClock) -> AsyncIterator[Engine]:
+    pictures = ScriptedProvider(answers_with_result=True)
+    async with started_engine(state, clock, courier=courier, pictures=pictures) as engine:
+        yield engine
+
+
+async def test_a_request_whose_answer_is_the_result_is_made_by_the_courier(tmp_path: Path, clock: FakeClock) -> None:
+    courier = ScriptedCourier(finished(billed_usd=BILLED))
+    async with carried_by(courier, tmp_path, clock) as engine:
+        record = engine.record(await engine.new())
+        await engine.submitting.submit(record)
+        assert courier.said == ["take", f"submit image {PACE['image'].submit_timeout_s:.0f}"]
+        assert courier.tokens == {record.job.attempt_token}
+        assert (record.job.state, record.job.billed_usd) == (JobState.STORING, BILLED)
+        assert (record.is_carried, engine.pictures.submitted) == (True, [])
+
+
+async def test_any_other_request_is_made_here(tmp_path: Path, clock: FakeClock) -> None:
+    courier = ScriptedCourier(finished())
+    async with carried_by(courier, tmp_path, clock) as engine:
+        record = engine.record(await engine.new(clip_plan()))
+        await engine.submitting.submit(record)
+        assert (courier.said, record.is_carried, len(engine.clips.submitted)) == ([], False, 1)
+
+
+async def test_without_a_courier_the_request_is_made_here(tmp_path: Path, clock: FakeClock) -> None:
+    courier = ScriptedCourier(is_there=False)
+    async with carried_by(courier, tmp_path, clock) as engine:
+        record = engine.record(await engine.new())
+        await engine.submitting.submit(record)
+        assert (courier.said, record.is_carried, len(engine.pictures.submitted)) == (["take"], False, 1)
+        assert record.job.attempt_token in courier.tokens
+
+
+async def test_a_courier_makes_nothing_without_an_intent_on_record(tmp_path: Path, clock: FakeClock) -> None:
+    courier = ScriptedCourier(finished())
+    async with carried_by(courier, tmp_path, clock) as engine:
+        job = await engine.new()
+        engine.ledger.fail("save")
+        assert (await submitted(engine, job)).state is JobState.FAILED
+        assert courier.said == ["take", "drop"]
+
+
+async def test_a_refusal_that_a_courier_brings_ends_the_job(tmp_path: Path, clock: FakeClock) -> None:
+    courier = ScriptedCourier(ContentRefused("no", billed_usd=BILLED))
+    async with carried_by(courier, tmp_path, clock) as engine:
+        job = await submitted(engine)
+        assert (job.state, job.settled_usd) == (JobState.REFUSED, BILLED)
+
+
+async def test_an_answer_that_was_taken_over_is_forgotten(tmp_path: Path, clock: FakeClock) -> None:
+    courier = ScriptedCourier(finished())
+    async with carried_by(courier, tmp_path, clock) as engine:
+        job = await engine.new()
+        engine.answers.write(job.id, "token", finished())
+        await submitted(engine, job)
+        assert engine.answers.job_ids() == []
+
+
+async def test_a_server_that_is_stopped_leaves_the_answer_to_the_courier(tmp_path: Path, clock: FakeClock) -> None:
+    courier = ScriptedCourier(asyncio.Event().wait)
+    async with carried_by(courier, tmp_path, clock) as engine:
+        record = engine.record(await engine.new())
+        submitting = asyncio.create_task(engine.submitting.submit(record))
+        await courier.is_asked.wait()
+        submitting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await submitting
+        assert (await engine.row(record.job)).state is JobState.SUBMITTING
+
+
+async def orphan(engine: Engine) -> Job:
+    job = await engine.new()
+    saved: Job = await engine.ledger.save(job, carried(job, JobState.SUBMITTING))
+    return saved
+
+
+async def test_an_answer_that_a_courier_still_awaits_is_waited_for(engine: Engine) -> None:
+    record = engine.record(await orphan(engine))
+    with engine.answers.awaiting(record.job.id):
+        assert await engine.submitting.give_up_orphan(record) == Pause(LOOK_FOR_ANSWER_S)
+        assert record.job.state is JobState.SUBMITTING
+    assert LOOK_FOR_ANSWER_S == 0.5
+
+
+async def test_an_answer_that_lies_in_the_spool_is_taken(engine: Engine) -> None:
+    job = await orphan(engine)
+    engine.answers.write(job.id, job.attempt_token or "", finished(billed_usd=BILLED))
+    assert await engine.submitting.give_up_orphan(engine.record(job)) is None
+    after = await engine.row(job)
+    assert (after.state, after.billed_usd) == (JobState.STORING, BILLED)
+    assert engine.answers.job_ids() == []
+
+
+async def test_an_answer_to_another_attempt_makes_the_orphan_no_less_unknown(engine: Engine) -> None:
+    job = await orphan(engine)
+    engine.answers.write(job.id, "another", finished())
+    await engine.submitting.give_up_orphan(engine.record(job))
+    assert (await engine.row(job)).state is JobState.UNKNOWN
+
+
+async def test_a_late_answer_comes_home_at_the_next_start(engine: Engine, clock: FakeClock) -> None:
+    job = await orphan(engine)
+    unknown = await engine.ledger.save(job, carried(job, JobState.UNKNOWN))
+    engine.answers.write(job.id, job.attempt_token or "", Accepted(provider_request_id="late"))
+    clock.advance(60)
+    await engine.submitting.apply_late_answers(engine.ledger)
+    after = await engine.row(unknown)
+    assert (after.state, after.provider_request_id, after.owner) == (JobState.RENDERING, "late", None)
+    assert (after.failure, after.due_at, after.updated_at) == (None, clock.now(), clock.now())
+    assert engine.answers.job_ids() == []
+
+
+async def test_late_answers_that_change_nothing_are_forgotten(engine: Engine) -> None:
+    """To another attempt, to a job that went on, and one that knows no more than the row does."""
+    jobs = []
+    for _ in range(3):
+        job = await orphan(engine)
+        jobs.append(await engine.ledger.save(job, carried(job, JobState.UNKNOWN)))
+    jobs[1] = await engine.ledger.save(jobs[1], carried(jobs[1], JobState.RENDERING))
+    engine.answers.write(jobs[0].id, "another", finished())
+    engine.answers.write(jobs[1].id, jobs[1].attempt_token or "", finished())
+    engine.answers.write(jobs[2].id, jobs[2].attempt_token or "", OutcomeUnknown("the connection broke"))
+    await engine.submitting.apply_late_answers(engine.ledger)
+    assert [await engine.row(job) for job in jobs] == jobs
+    assert engine.answers.job_ids() == []
+
+
+async def test_late_answers_whose_jobs_are_driven_or_in_no_row_are_left(engine: Engine) -> None:
+    job = await orphan(engine)
+    for job_id in (job.id, "00000000-0000-0000-0000-000000000000"):
+        engine.answers.write(job_id, job.attempt_token or "", finished())
+    await engine.submitting.apply_late_answers(engine.ledger)
+    assert await engine.row(job) == job
+    assert len(engine.answers.job_ids()) == 2
+
+
+async def test_a_late_answer_gives_way_to_whoever_was_quicker(engine: Engine) -> None:
+    job = await orphan(engine)
+    await engine.ledger.save(job, carried(job, JobState.UNKNOWN))
+    engine.answers.write(job.id, job.attempt_token or "", finished())
+    engine.ledger.fail("save", error=JobMoved("somebody was quicker"))
+    await engine.submitting.apply_late_answers(engine.ledger)
+    assert (await engine.row(job)).state is JobState.UNKNOWN

@@ -1,0 +1,115 @@
+"""Files that dead processes left behind: gone when nobody can want them any more, and not before."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from ring_mcp.domain import TERMINAL, Job, JobState
+from ring_mcp.jobs import tidying
+from ring_mcp.jobs.tidying import remove_old_files, tidy_spool
+from ring_mcp.ledger.base import Ledger
+from tests.fake_clock import FakeClock
+from tests.jobs.engine import Engine, new_id
+from tests.ledger_samples import carried
+
+KEEP_S = tidying._KEEP_FILES_S
+TRY_AGAIN_S = tidying._TRY_AGAIN_S
+_S = JobState
+
+
+async def in_state(engine: Engine, state: JobState) -> Job:
+    ways = {
+        _S.PLANNED: (),
+        _S.SUBMITTING: (_S.SUBMITTING,),
+        _S.STORING: (_S.SUBMITTING, _S.STORING),
+        _S.UNKNOWN: (_S.SUBMITTING, _S.UNKNOWN),
+        _S.DONE: (_S.SUBMITTING, _S.STORING, _S.DONE),
+        _S.REFUSED: (_S.SUBMITTING, _S.REFUSED),
+        _S.EXPIRED: (_S.SUBMITTING, _S.EXPIRED),
+        _S.FAILED: (_S.SUBMITTING, _S.FAILED),
+        _S.RENDERING: (_S.SUBMITTING, _S.RENDERING),
+    }
+    job = await engine.new()
+    for step in ways[state]:
+        job = await engine.ledger.save(job, carried(job, step))
+    return job
+
+
+def left(engine: Engine) -> set[str]:
+    return {path.name for path in engine.spool.iterdir()}
+
+
+async def tidied(engine: Engine) -> None:
+    ledger: Ledger = engine.ledger
+    await engine.clock.play(tidy_spool(engine.spool, ledger, engine.clock))
+
+
+@pytest.mark.parametrize("state", list(JobState))
+async def test_files_of_a_job_go_when_it_has_ended(engine: Engine, state: JobState) -> None:
+    job = await in_state(engine, state)
+    names = {f"{job.id}-0.media", f"{job.id}-1.inline", f"{job.id}-thumbnail.png"}
+    for name in names:
+        (engine.spool / name).write_bytes(b"x")
+    await tidied(engine)
+    assert left(engine) == (set() if state in TERMINAL else names)
+
+
+async def test_files_of_no_job_that_is_known_are_left(engine: Engine) -> None:
+    names = {f"{new_id()}-0.media", f"input-{'0' * 64}", "something.else"}
+    for name in names:
+        (engine.spool / name).write_bytes(b"x")
+    await tidied(engine)
+    assert left(engine) == names
+
+
+async def test_a_file_that_cannot_be_removed_does_not_keep_the_others(engine: Engine) -> None:
+    first, second = await in_state(engine, _S.DONE), await in_state(engine, _S.DONE)
+    for job in (first, second):
+        (engine.spool / f"{job.id}-0.media").write_bytes(b"x")
+    stubborn = engine.spool / f"{first.id}-1.media"
+    stubborn.mkdir()
+    await tidied(engine)
+    assert left(engine) == {stubborn.name}
+
+
+async def test_a_ledger_that_is_away_is_asked_again_in_a_minute(engine: Engine, clock: FakeClock) -> None:
+    job = await in_state(engine, _S.DONE)
+    (engine.spool / f"{job.id}-0.media").write_bytes(b"x")
+    engine.ledger.fail("get", 2)
+    await tidied(engine)
+    assert clock.pauses_s == [TRY_AGAIN_S, TRY_AGAIN_S]
+    assert left(engine) == set()
+    assert TRY_AGAIN_S == 60.0
+
+
+async def test_without_a_spool_there_is_nothing_to_tidy(engine: Engine) -> None:
+    engine.spool.rmdir()
+    await asyncio.wait_for(tidy_spool(engine.spool, engine.ledger, engine.clock), 10)
+
+
+def test_what_is_older_than_a_month_is_forgotten_and_nothing_younger(tmp_path: Path) -> None:
+    first, second = tmp_path / "spool", tmp_path / "previews"
+    for folder in (first, second):
+        folder.mkdir()
+        for name, age_s in (("old", KEEP_S + 60), ("young", KEEP_S - 60), ("new", 0)):
+            path = folder / name
+            path.write_bytes(b"x")
+            os.utime(path, (time.time() - age_s,) * 2)
+    remove_old_files([first, tmp_path / "not there", second])
+    for folder in (first, second):
+        assert sorted(path.name for path in folder.iterdir()) == ["new", "young"]
+    assert KEEP_S == 30 * 24 * 3600
+
+
+def test_what_is_old_and_cannot_be_removed_is_left(tmp_path: Path) -> None:
+    for name in ("a folder", "old"):
+        path = tmp_path / name
+        path.mkdir() if name == "a folder" else path.write_bytes(b"x")
+        os.utime(path, (0, 0))
+    remove_old_files([tmp_path])
+    assert [path.name for path in tmp_path.iterdir()] == ["a folder"]
