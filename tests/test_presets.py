@@ -103,7 +103,7 @@ def test_a_redirected_models_tokens_keep_their_price_for_its_jobs() -> None:
     assert tokens["gemini-omni-1.2-flash"]["video"] == Decimal(12)
 
 
-def test_a_picture_that_is_billed_by_tokens_costs_its_tokens_to_the_last_digit() -> None:
+def test_a_picture_billed_by_tokens_costs_them_exactly() -> None:
     """1,120 tokens a picture of 1k or 2k, at $30 and $120 a million, by the provider reference."""
     models = load_presets().image_models
     for name, usd in (("gemini-nano-banana-2.1", "0.0336"), ("gemini-3.1-flash-lite-image", "0.0336"),

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from ring_mcp.sandbox.server import SandboxServer
-from tests.server.wire import RingProcess, charges, command, environment
+from tests.server.wire import RingProcess, charges, environment
+from tests.warm import command
 
 LONG_S = 600.0
 ODD_PROMPT = "[/red] not markup\n  \x1b[31mnor colour \N{RIGHT-TO-LEFT OVERRIDE} 日本語"

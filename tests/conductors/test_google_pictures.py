@@ -94,9 +94,7 @@ async def test_one_whose_answer_is_lost_leaves_the_others_and_the_whole_reservat
         assert (posts(sandbox), charges(sandbox)) == (3, 3)
 
 
-async def test_a_picture_that_came_cut_off_inside_its_answer_is_kept_and_told(
-    sandbox: SandboxServer, tmp_path: Path
-) -> None:
+async def test_a_picture_cut_off_inside_its_answer_is_kept(sandbox: SandboxServer, tmp_path: Path) -> None:
     sandbox.state.faults.add("cut_picture")
     async with running(sandbox, tmp_path) as app:
         result = await app.images.generate(CATS, actor_id=ACTOR)

@@ -190,9 +190,7 @@ async def in_the_end(app: App, request: ImageRequest) -> GenerateImageResult:
     return result
 
 
-async def test_a_damaged_picture_is_asked_for_again_and_in_the_end_kept_as_it_is(
-    sandbox: SandboxServer, tmp_path: Path
-) -> None:
+async def test_a_damaged_picture_is_asked_for_again_then_kept(sandbox: SandboxServer, tmp_path: Path) -> None:
     sandbox.state.faults.add("media_huge", times=-1, bytes=5000, content_type="image/jpeg")
     async with running(sandbox, tmp_path, HurryingClock(200.0)) as app:
         result = await in_the_end(app, CAT)
@@ -215,9 +213,7 @@ async def test_a_page_in_place_of_a_picture_is_never_taken_for_it(sandbox: Sandb
     assert page.hits == TRIES_BEFORE_TAKEN + 2
 
 
-async def test_a_yes_of_the_storage_that_cannot_be_read_is_told_and_leaves_one_copy(
-    sandbox: SandboxServer, tmp_path: Path
-) -> None:
+async def test_an_unreadable_yes_of_the_storage_leaves_one_copy(sandbox: SandboxServer, tmp_path: Path) -> None:
     sandbox.state.faults.add("ringbase_no_url")
     async with running(sandbox, tmp_path, FILE_BACKEND="ringbase") as app:
         result = await app.images.generate(CAT, actor_id=ACTOR)

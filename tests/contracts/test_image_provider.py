@@ -427,7 +427,7 @@ async def test_of_four_pictures_a_quota_of_the_day_costs_one_request_each(servic
 
 
 @pytest.mark.parametrize("kind", ["google"])
-async def test_one_of_four_pictures_that_is_overloaded_leaves_the_bill_of_the_others(service: Service) -> None:
+async def test_an_overloaded_picture_leaves_the_bill_of_the_others(service: Service) -> None:
     service.arm("google_error", status=503)
     result = await service.submit(service.plan(n=4))
     assert isinstance(result, Finished)

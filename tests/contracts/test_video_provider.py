@@ -278,7 +278,7 @@ REFUSALS: list[tuple[str, dict[str, Any], Meaning, Meaning, int]] = [
 @pytest.mark.parametrize(
     ("fault", "options", "xai", "google", "posts"), REFUSALS, ids=[f"{row[0]} {row[1]}" for row in REFUSALS]
 )
-async def test_a_refusal_of_the_paid_request_is_told_apart_and_never_paid_twice(
+async def test_a_refused_paid_request_is_told_apart_never_paid_twice(
     service: Service, fault: str, options: dict[str, Any], xai: Meaning, google: Meaning, posts: int, style: str
 ) -> None:
     if style == "old":
@@ -299,9 +299,7 @@ async def test_a_quota_of_the_day_is_not_waited_out(service: Service) -> None:
 
 @pytest.mark.parametrize("kind", ["google"])
 @pytest.mark.parametrize("status", [500, 503, 504])
-async def test_a_failure_in_googles_own_words_is_not_billed_and_may_be_tried_again(
-    service: Service, status: int
-) -> None:
+async def test_a_failure_in_googles_words_may_be_tried_again(service: Service, status: int) -> None:
     service.arm("google_error", method="POST", status=status)
     error = await service.failure(service.submit())
     assert (type(error), error.billed, error.retryable) == (ProviderUnavailable, "no", True)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.warm import LOADED_ONCE
 
 ROOT = Path(__file__).parents[2]
 MODULES = sorted((ROOT / "ring_mcp").rglob("*.py"))
@@ -74,3 +77,8 @@ def test_a_test_has_a_name_of_twelve_words_at_most() -> None:
 
     assert len(names) > 1000
     assert [name for name in names if len(name.split("_")) > 1 + MAX_NAME_WORDS] == []
+
+
+def test_what_warm_commands_have_loaded_is_there() -> None:
+    """Else each of them would load it anew, and nobody would notice but the clock."""
+    assert [name for name in LOADED_ONCE if importlib.util.find_spec(name) is None] == []

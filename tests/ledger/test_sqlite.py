@@ -215,7 +215,7 @@ async def test_the_jobs_of_a_killed_process_can_be_taken_over_at_once(sqlite: Le
         assert len(locks) == 1, "the lock file of the dead is gone"
 
 
-async def test_a_start_removes_the_lock_files_of_killed_processes_and_of_nobody_else(sqlite: LedgerDatabase) -> None:
+async def test_a_start_removes_the_lock_files_of_the_dead(sqlite: LedgerDatabase) -> None:
     locks = Path(sqlite.address).parent / "locks"
     async with contextlib.AsyncExitStack() as stack:
         living, *killed = await processes(stack, sqlite, 4)

@@ -238,7 +238,7 @@ DOUBTFUL: dict[str, tuple[bytes, MediaKind, str, str]] = {
 
 @pytest.mark.parametrize(("data", "expected", "content_type", "extension"), DOUBTFUL.values(), ids=DOUBTFUL)
 @pytest.mark.parametrize("only_copy", [False, True])
-def test_what_was_paid_for_is_kept_with_its_doubt_as_what_it_is(
+def test_what_was_paid_for_is_kept_with_its_doubt(
     tmp_path: Path, data: bytes, expected: MediaKind, content_type: str, extension: str, only_copy: bool
 ) -> None:
     why = refusal(tmp_path, data, expected)
@@ -256,7 +256,7 @@ def test_what_is_as_it_should_be_is_kept_without_a_doubt(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     "page", [b"<!DOCTYPE html><html>sign in</html>", b'{"error": "x"}', b"Unauthorized", b"<svg/>"]
 )
-def test_a_page_or_a_text_is_no_result_unless_there_is_nothing_else(tmp_path: Path, page: bytes) -> None:
+def test_a_page_is_a_result_only_for_want_of_others(tmp_path: Path, page: bytes) -> None:
     with pytest.raises(ProviderBadReply):
         kept(tmp_path, page, "image")
     media = kept(tmp_path, page, "image", only_copy=True)

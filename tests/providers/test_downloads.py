@@ -173,7 +173,7 @@ async def test_a_broken_transfer_is_no_file_and_may_be_repeated(script: Script, 
 
 
 @pytest.mark.parametrize("status", [403, 404, 410])
-async def test_an_address_that_serves_nothing_any_more_says_so_and_nothing_of_the_job(status: int, path: Path) -> None:
+async def test_a_dead_address_says_nothing_of_the_job(status: int, path: Path) -> None:
     async with RawServer(answering(http(status, "gone"))) as server, plain(server.url) as provider_http:
         with pytest.raises(MediaGone, match=f"HTTP {status}") as caught:
             await provider_http.download(server.url, path)

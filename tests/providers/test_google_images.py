@@ -273,7 +273,7 @@ def test_a_failed_call_leaves_the_others_and_tells_its_bill(
     assert bool(more) is (cost is None)
 
 
-def test_what_was_billed_is_told_where_it_is_not_known_of_all_calls() -> None:
+def test_bills_are_told_where_not_all_are_known() -> None:
     *_, made = together([MADE, MADE, GONE, NOT_BILLED], plan(n=4)).warnings
     assert made == "3 of 4 requests were billed $0.06; of the others it is not known"
     with pytest.raises(OutcomeUnknown, match=r"1 of 2 requests were billed \$0\.01; of the others it is not known"):

@@ -244,7 +244,7 @@ def test_an_answer_that_is_no_object_is_a_lost_reply(body: bytes) -> None:
      {"request_id": None}, {"request_id": 5}, {"request_id": "", "data": []}, {"request_id": "a\ud800"},
      {"request_id": "x" * 1_000_000}],
 )  # fmt: skip
-def test_an_answer_without_handle_and_pictures_is_a_lost_reply_or_a_failure_with_its_bill(body: dict[str, Any]) -> None:
+def test_an_answer_without_handle_and_pictures_is_lost_or_failed(body: dict[str, Any]) -> None:
     with pytest.raises(OutcomeUnknown, match="neither a request_id nor image data") as lost:
         submitted(reply(200, body))
     assert lost.value.billed == "unknown"

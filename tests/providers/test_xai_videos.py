@@ -123,7 +123,7 @@ def test_a_start_gives_the_handle(status: int) -> None:
              b'{"request_id": "a\\u0000"}', b'{"request_id": "\\ud800"}', b'{"request_id', b"[" * 50_000,
              b'{"request_id": "%s"}' % (b"x" * 1_000_000)]
 )  # fmt: skip
-def test_a_start_without_a_handle_that_can_be_read_is_a_lost_reply(body: bytes) -> None:
+def test_a_start_without_a_readable_handle_is_a_lost_reply(body: bytes) -> None:
     with pytest.raises(OutcomeUnknown, match="no request_id") as caught:
         read_submit(reply(200, body))
     assert caught.value.billed == "unknown"

@@ -234,7 +234,7 @@ def test_the_key_can_be_checked_for_nothing(sandbox: SandboxServer, xai: httpx2.
     assert xai.get("/me").json() == facts
 
 
-def test_a_job_is_known_to_every_key_of_its_team_and_to_no_other(sandbox: SandboxServer, xai: httpx2.Client) -> None:
+def test_a_job_is_known_to_its_teams_keys_alone(sandbox: SandboxServer, xai: httpx2.Client) -> None:
     sandbox.state.configure(
         xai_keys=[DEFAULT_XAI_KEY, "second-key", "foreign-key"], xai_teams={"foreign-key": "another-team"}
     )
