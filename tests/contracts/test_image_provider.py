@@ -435,7 +435,7 @@ async def test_an_overloaded_picture_leaves_the_bill_of_the_others(service: Serv
     assert result.billed_usd == service.billed_usd > 0
 
 
-async def test_a_request_that_outlives_its_deadline_is_sent_once_and_its_outcome_is_unknown(service: Service) -> None:
+async def test_a_request_past_its_deadline_is_unknown_and_sent_once(service: Service) -> None:
     service.arm("stall", seconds=60.0)
     failing = asyncio.create_task(service.failure(service.submit()))
     async with asyncio.timeout(LIMIT_S):

@@ -306,7 +306,7 @@ async def test_a_failure_in_googles_words_may_be_tried_again(service: Service, s
     assert service.billed_usd == 0
 
 
-async def test_a_request_that_outlives_its_deadline_is_sent_once_and_its_outcome_is_unknown(service: Service) -> None:
+async def test_a_request_past_its_deadline_is_unknown_and_sent_once(service: Service) -> None:
     service.arm("stall", seconds=60.0)
     failing = asyncio.create_task(service.failure(service.submit()))
     async with asyncio.timeout(LIMIT_S):

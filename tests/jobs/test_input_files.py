@@ -154,7 +154,7 @@ def test_a_file_is_measured_and_may_be_as_large_as_is_allowed(tmp_path: Path) ->
         ("empty.jpg", "imageUrl cannot be used: it is an empty file; grok takes JPEG, PNG or WebP"),
     ],
 )
-def test_a_picture_that_a_model_does_not_take_is_told_with_those_it_does(media: Path, name: str, text: str) -> None:
+def test_a_picture_that_a_model_does_not_take_is_told(media: Path, name: str, text: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         picture(media / name, "imageUrl", TAKES)
     assert caught.value.message.startswith(text)
@@ -170,7 +170,7 @@ def test_a_picture_that_a_model_does_not_take_is_told_with_those_it_does(media: 
         ("plain.jpg", "sourceVideoUrl cannot be used: it is a JPEG file; grok takes MP4 with H.264 or AV1"),
     ],
 )
-def test_a_clip_that_a_model_does_not_take_is_told_with_those_it_does(media: Path, name: str, text: str) -> None:
+def test_a_clip_that_a_model_does_not_take_is_told(media: Path, name: str, text: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         clip(media / name, "sourceVideoUrl", TAKES)
     assert caught.value.message == text

@@ -152,9 +152,7 @@ async def test_every_way_to_give_a_picture_is_looked_at_and_leaves_nothing(
     assert spooled(tmp_path) == []
 
 
-async def test_a_picture_at_an_address_is_fetched_once_and_no_larger_than_allowed(
-    inputs: MediaInputs, outside: Outside
-) -> None:
+async def test_a_picture_at_an_address_is_fetched_once_within_bounds(inputs: MediaInputs, outside: Outside) -> None:
     await inputs.check(clip_plan(image_url=PUBLIC), EDITOR)
     assert outside.asked == [(PUBLIC, MAX_INPUT_IMAGE_BYTES)]
 

@@ -305,7 +305,7 @@ def test_a_model_is_asked_until_the_day_of_its_redirect(name: str) -> None:
         ({"persist": False, "thumbnail": Thumbnail()}, "thumbnail has no effect with persistToFilebase: false"),
     ],
 )
-def test_what_would_change_nothing_of_a_paid_clip_is_refused_by_its_name(fields: dict[str, Any], text: str) -> None:
+def test_what_changes_nothing_of_a_paid_clip_is_refused(fields: dict[str, Any], text: str) -> None:
     with pytest.raises(InvalidRequest, match=text):
         plan(**fields)
 

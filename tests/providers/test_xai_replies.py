@@ -308,7 +308,7 @@ def test_an_answer_that_says_nothing_is_told_by_its_status(status: int, body: by
         ("Sat, 21 Nov 99999999999999999999 12:00:00 GMT", None),
     ],
 )
-def test_a_rate_limit_says_when_to_come_back_in_seconds_or_as_a_date(value: str, expected_s: float | None) -> None:
+def test_a_rate_limit_tells_seconds_or_a_date(value: str, expected_s: float | None) -> None:
     error = paid_error_of(reply(429, {"error": RATE_LIMIT}, retry_after=value), NOW, what=WHAT)
     assert isinstance(error, RateLimited)
     assert error.retry_after_s == expected_s

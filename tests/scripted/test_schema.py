@@ -170,7 +170,7 @@ def test_all_problems_are_told_at_once() -> None:
     ]
 
 
-def test_clips_last_as_long_as_the_default_says_where_they_do_not_say_it_themselves() -> None:
+def test_clips_without_a_duration_last_as_long_as_the_default() -> None:
     content: dict[str, Any] = {
         "schemaVersion": "1.0",
         "requestId": "r",
