@@ -146,7 +146,8 @@ class ImageModel(Model):
 
 
 class VideoModel(Model):
-    """``video_codecs``: of MP4 files that it edits. ``image_sets_ratio``: a first frame decides the shape. ``download_needs_key``: its addresses are not for all.
+    """``video_codecs`` are those of MP4 files that it edits, ``image_sets_ratio``: a first frame decides the shape.
+    ``download_needs_key``: its addresses are not for all.
     ``*_extend_s`` are the seconds that an extension adds, ``*_extend_input_s`` those of the clip it starts from."""
 
     text_to_video: bool = False

@@ -218,7 +218,7 @@ def test_base64_is_read_in_every_spelling(content: bytes, way: str, extra: str) 
 
 
 def test_plus_signs_that_a_form_took_for_blanks_are_put_back(tmp_path: Path) -> None:
-    content = bytes(range(256)) * 39 + b"\xfb\xef\xbe" * 3
+    content = bytes(range(256)) * 39 + b"\xfb\xef\xbe" * 3 + b"end"
     written = base64.b64encode(content).decode()
     assert "++" in written
     write_inline(f"data:image/png;base64,{written.replace('+', ' ')}", tmp_path / "input", "imageUrl")
