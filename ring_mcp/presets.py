@@ -10,15 +10,15 @@ from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
 from ring_mcp.errors import ConfigError
 from ring_mcp.package_data import data_path
+from ring_mcp.providers.vendors import ProviderName
 
-ProviderName = Literal["xai", "google"]
 Usd = Annotated[Decimal, Field(ge=0, decimal_places=6)]
 TokenKind = Literal["input", "text", "image", "video"]
 
@@ -36,7 +36,7 @@ class ModeChoice(_Entry):
 
 
 class QualityMode(ModeChoice):
-    """One row of Ring's mode table, which is xAI's; ``providers`` has the choices of the others."""
+    """One row of Ring's mode table, of the one provider that Ring has; ``providers`` are the choices of the others."""
 
     providers: dict[ProviderName, ModeChoice] = {}
     supports_text_to_video: bool
@@ -81,7 +81,7 @@ class VideoPrices(_Entry):
 class Model(_Entry):
     """What every model has. ``retires_on`` is the first day without it.
 
-    ``image_types``: the pictures that it takes, if any; ``takes_file_ids``: also as ids of files that its provider has.
+    ``image_types`` are those of pictures that it takes, if any.
     ``redirect``: its successor then serves the name, or already from ``redirect_from``, so that nobody is surprised.
     ``own_endpoint``: an endpoint of the operator's own may serve it even then.
     """
@@ -91,7 +91,6 @@ class Model(_Entry):
     resolutions: tuple[str, ...] = ()
     max_prompt_chars: int = Field(default=0, ge=0)
     image_types: tuple[str, ...] = ()
-    takes_file_ids: bool = False
     retires_on: date | None = None
     replaced_by: str | None = None
     redirect: bool = False
@@ -228,8 +227,19 @@ class Presets(_Entry):
         """Every model that is used when nobody names one, each once."""
         video = self.defaults.video
         images = (chosen.model for chosen in self.defaults.image.values())
-        modes = (name for provider in get_args(ProviderName) for name in self.mode_models(provider))
+        modes = (name for provider in self.video_providers for name in self.mode_models(provider))
         return tuple(dict.fromkeys([*images, *modes, video.remaster_edit_model, video.extend_model]))
+
+    @property
+    def image_providers(self) -> tuple[ProviderName, ...]:
+        """Who can be asked for pictures."""
+        return tuple(self.defaults.image)
+
+    @property
+    def video_providers(self) -> tuple[ProviderName, ...]:
+        """Who can be asked for clips, first the one who is asked when nobody says whom."""
+        modes = tuple(self.modes.values())
+        return (self.video_models[modes[0].model].provider, *modes[0].providers)
 
     def mode_models(self, provider: ProviderName) -> tuple[str, ...]:
         """What the quality modes take from this provider, each once."""
@@ -247,41 +257,11 @@ class Presets(_Entry):
         }
 
     @model_validator(mode="after")
-    def _names_exist(self) -> Self:
-        for mode_name, mode in self.modes.items():
-            if mode.model not in self.video_models:
-                raise ValueError(f"modes.{mode_name}.model names {mode.model!r}, which videoModels does not have")
-            self._check_resolution(f"modes.{mode_name}", mode)
-            for provider, choice in mode.providers.items():
-                model_of_choice = self.video_models.get(choice.model)
-                where = f"modes.{mode_name}.providers.{provider}"
-                if model_of_choice is None or model_of_choice.provider != provider:
-                    raise ValueError(f"{where}.model names {choice.model!r}, not one of its videoModels")
-                self._check_resolution(where, choice)
-        for provider, chosen in self.defaults.image.items():
-            default = self.image_models.get(chosen.model)
-            if default is None or default.provider != provider:
-                raise ValueError(f"defaults.image.{provider}.model names {chosen.model!r}, not one of its imageModels")
-        chosen_extender = self.video_models.get(self.defaults.video.extend_model)
-        if chosen_extender is None or not chosen_extender.extend:
-            raise ValueError(
-                f"defaults.video.extendModel names {self.defaults.video.extend_model!r}, which cannot extend"
-            )
-        for table, models in (("imageModels", self.image_models), ("videoModels", self.video_models)):
-            for name, model in models.items():
-                successor = models.get(model.replaced_by) if model.replaced_by is not None else None
-                if model.replaced_by is not None and (successor is None or successor.provider != model.provider):
-                    raise ValueError(f"{table}.{name}.replacedBy names {model.replaced_by!r}, which {table} lacks")
-                if model.redirect and successor is not None and successor.retires_on is not None:
-                    raise ValueError(f"{table}.{name}.redirect leads to {model.replaced_by!r}, which retires itself")
-                if model.is_retired(date.max) and model.replaced_by is None:
-                    raise ValueError(f"{table}.{name} retires but has no replacedBy")
-        return self
+    def _tables_agree(self) -> Self:
+        from ring_mcp.presets_agreement import check_agreement
 
-    def _check_resolution(self, where: str, choice: ModeChoice) -> None:
-        """What a model makes has a price: that is checked where the model is read."""
-        if choice.resolution not in self.video_models[choice.model].resolutions:
-            raise ValueError(f"{where}.resolution is {choice.resolution!r}, which {choice.model} does not make")
+        check_agreement(self)
+        return self
 
 
 def load_presets(path: Path | None = None) -> Presets:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from hypothesis import strategies as st
 from ring_mcp.errors import ConfigError
 from ring_mcp.package_data import data_path
 from ring_mcp.presets import Presets, load_presets
+from ring_mcp.presets_agreement import check_agreement
+from ring_mcp.providers.vendors import VENDORS
 
 SHIPPED: dict[str, Any] = json.loads(data_path("presets.json").read_text())
 XAI, XAI_VIDEO = "grok-imagine-image-2.0", "grok-imagine-video"
@@ -212,6 +215,18 @@ FAULTS: dict[str, tuple[Callable[[Raw], object], list[str]]] = {
         lambda raw: raw["defaults"]["image"].update(openai=raw["defaults"]["image"]["xai"]),
         ["defaults.image.openai", "xai"],
     ),
+    "a provider of pictures without a default": (
+        lambda raw: raw["defaults"]["image"].pop("google"),
+        ["defaults.image lacks google, which makes images"],
+    ),
+    "a provider of clips without a choice in a mode": (
+        lambda raw: raw["modes"]["production"].pop("providers"),
+        ["modes.production.providers lacks google, which makes videos"],
+    ),
+    "modes of two providers": (
+        lambda raw: raw["modes"]["draft"].update(raw["modes"]["draft"]["providers"]["google"]),
+        ["modes.draft_i2v.model is of xai, other modes have google"],
+    ),
     "an unknown successor": (
         lambda raw: raw["imageModels"]["grok-2-image"].update(replacedBy="grok-3-image"),
         ["imageModels.grok-2-image.replacedBy names 'grok-3-image'"],
@@ -272,6 +287,12 @@ def test_a_fault_is_told_with_the_file_and_the_key(
     assert message.startswith("presets.json: ")
     for part in told:
         assert part in message
+
+
+def test_models_of_what_a_vendor_does_not_make_are_a_fault() -> None:
+    pictures_only = replace(VENDORS[0], makers={"image": VENDORS[0].makers["image"]})
+    with pytest.raises(ValueError, match=r"videoModels\.grok-imagine-video is of xai, which makes no videos"):
+        check_agreement(load_presets(), [pictures_only, *VENDORS[1:]])
 
 
 def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
@@ -340,7 +361,7 @@ def test_any_single_value_in_the_file_may_be_junk_and_is_refused_by_its_name_or_
         assert isinstance(load_presets(write(tmp_path, raw)), Presets)
     except ConfigError as exc:
         message = exc.message
-    assert not message or path[0] in message or path[-1] in message or str(junk) in message
+    assert not message or str(junk) in message or any(str(part) in message for part in path)
 
 
 @pytest.mark.parametrize(

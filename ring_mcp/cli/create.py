@@ -10,6 +10,7 @@ import click
 from ring_mcp.cli.backend import gateway_option
 from ring_mcp.cli.spelled import WAIT
 from ring_mcp.domain import MediaKind
+from ring_mcp.providers.vendors import VENDORS
 
 if TYPE_CHECKING:
     from ring_mcp.tools.tool import Arguments
@@ -19,6 +20,10 @@ Given = str | float | bool | tuple[str, ...] | None
 
 OWN_OPTIONS = frozenset({"as_json", "opened", "wait_s", "gateway", "thumbnail_template"})
 """What is not an argument of the tool (``wait_s`` is its waitSeconds, ``thumbnail_template`` is in its thumbnail)."""
+
+
+def _makers(kind: MediaKind) -> str:
+    return " or ".join(vendor.name for vendor in VENDORS if kind in vendor.makers) + "."
 
 
 def _shared_options(command: F) -> F:
@@ -41,7 +46,7 @@ def _shared_options(command: F) -> F:
 
 @click.command()
 @click.argument("prompt")
-@click.option("--provider", help="xai or google.")
+@click.option("--provider", help=_makers("image"))
 @click.option("--model", help="The provider's model id; `ring-mcp presets` lists them.")
 @click.option("--aspect-ratio", help="Like 1:1, 16:9, 9:16, 2:1.")
 @click.option("--resolution", help="1k or 2k.")
@@ -60,15 +65,17 @@ def image(wait_s: float | None, as_json: bool, opened: bool, gateway: str | None
 
 @click.command()
 @click.argument("prompt")
-@click.option("--provider", help="xai (default) or google.")
+@click.option("--provider", help=_makers("video"))
 @click.option("--quality-mode", help="draft, draft_i2v, production or production_i2v.")
-@click.option("--duration", metavar="INTEGER", help="Whole seconds, 1 to 15; 3 to 10 on Google.")
+@click.option(
+    "--duration", metavar="INTEGER", help="Whole seconds; `ring-mcp presets` tells how many each model makes."
+)
 @click.option("--aspect-ratio", help="Like 16:9, 9:16, 1:1.")
-@click.option("--resolution", help="480p (360p on Google), 720p or 1080p in place of the mode's own.")
+@click.option("--resolution", help="Like 480p, 720p or 1080p, in place of the mode's own.")
 @click.option("--model", help="The provider's model id in place of the mode's own.")
 @click.option("--image-url", help="First frame: an http(s) URL, or a file that the server may read.")
 @click.option("--first-frame-prompt", help="Make the first frame from this prompt first (a paid picture).")
-@click.option("--image-provider", help="Who makes the first frame: xai or google.")
+@click.option("--image-provider", help="Who makes the first frame; as --provider of `ring-mcp image`.")
 @click.option("--image-model", help="The first frame's model.")
 @click.option("--image-resolution", help="The first frame's size: 1k or 2k.")
 @click.option("--reference-images", multiple=True, help="To appear in the clip: a URL, a file, an id. Repeatable.")
@@ -97,7 +104,7 @@ def video(
     thumbnail_template: str | None,
     **arguments: Any,
 ) -> None:
-    """Make a clip of 1 to 15 seconds from PROMPT. It costs money; --dry-run tells the price first.
+    """Make a clip from PROMPT. It costs money; --dry-run tells the price first.
 
     It usually takes one to five minutes. Ctrl-C leaves it: the job stays on record, `ring-mcp jobs resume` fetches it.
     Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 still under way (its job is printed).

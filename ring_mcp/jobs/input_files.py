@@ -19,7 +19,7 @@ from ring_mcp.media.mp4 import read_mp4
 from ring_mcp.presets import VideoModel
 
 MAX_INPUT_IMAGE_BYTES = 10 * 1024 * 1024
-"""What xAI fetches at most of a source image (xai-proto, image.proto)."""
+"""What the strictest of the providers takes of a source image."""
 
 MAX_INPUT_VIDEO_BYTES = 50 * 1024 * 1024
 

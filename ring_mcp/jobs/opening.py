@@ -77,6 +77,9 @@ class Opening:
 
     async def _open(self, job: Job, caps: Caps, still: Job | None) -> Opened:
         opened = await self._ledger.open(job, caps, still)
+        for each in (opened.job, opened.still):
+            if each is not None:
+                await self._accounts.complete(each)
         if opened.joined:
             await self._queue.adopt(opened.job)
             return opened

@@ -25,7 +25,8 @@ from ring_mcp.plans.rules import (
     takers,
     whose,
 )
-from ring_mcp.presets import ImageModel, Presets, ProviderName
+from ring_mcp.presets import ImageModel, Presets
+from ring_mcp.providers.vendors import ProviderName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +149,7 @@ def _provider(request: ImageRequest, settings: ImageSettings, presets: Presets, 
     """Who is asked for, else whose the model is. Raises InvalidRequest with the names there are."""
     if request.provider is None:
         return provider_of(request.model, presets.image_models) or settings.default_provider
-    return provider_named(request.provider, presets.defaults.image, names.provider)
+    return provider_named(request.provider, presets.image_providers, names.provider)
 
 
 def _check_references(request: ImageRequest, name: str, model: ImageModel, presets: Presets) -> None:

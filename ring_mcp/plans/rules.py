@@ -14,7 +14,8 @@ from typing import TypeVar
 from ring_mcp.domain import PriceLine
 from ring_mcp.domain.choices import as_ratio, chosen
 from ring_mcp.errors import InvalidRequest, ModelRetired
-from ring_mcp.presets import Model, ProviderName, TokenKind
+from ring_mcp.presets import Model, TokenKind
+from ring_mcp.providers.vendors import ProviderName
 
 M = TypeVar("M", bound=Model)
 V = TypeVar("V")
@@ -197,6 +198,12 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(names)
 
 
+def any_of(names: Iterable[str]) -> str:
+    """``a``, ``a or b``, ``a, b or c``."""
+    *most, last = names
+    return f"{', '.join(most)} or {last}" if most else last
+
+
 def counted(most: Mapping[str, int]) -> str:
-    """``5 with grok-imagine-image-2.0, 3 with grok-imagine-image``."""
+    """``5 with one-model, 3 with another``."""
     return ", ".join(f"{count} with {name}" for name, count in most.items())

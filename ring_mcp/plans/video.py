@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 
@@ -33,22 +33,21 @@ from ring_mcp.plans.rules import (
     takers,
     whose,
 )
-from ring_mcp.presets import ModeChoice, Presets, ProviderName, QualityMode, VideoModel
+from ring_mcp.presets import ModeChoice, Presets, QualityMode, VideoModel
+from ring_mcp.providers.vendors import ProviderName
 
-DEFAULT_PROVIDER: ProviderName = "xai"
-PROVIDERS: tuple[ProviderName, ...] = ("xai", "google")
 REMASTER_RESOLUTION = "720p"
 FIRST_FRAME_RATIO = "16:9"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoSettings:
-    """What the operator's configuration says about xAI's videos; None falls through to presets.json."""
+    """What the operator's configuration says about videos; None falls through to presets.json."""
 
     storage_prefix: str
-    model: str | None
-    duration_s: int | None
-    aspect_ratio: str | None
+    models: Mapping[ProviderName, str | None]
+    durations_s: Mapping[ProviderName, int | None]
+    aspect_ratios: Mapping[ProviderName, str | None]
     images: ImageSettings
 
 
@@ -75,8 +74,6 @@ def plan_video(request: VideoRequest, settings: VideoSettings, presets: Presets,
     prompt = checked_prompt(request.prompt)
     warnings: list[str] = []
     provider = _provider(request, presets)
-    if provider != DEFAULT_PROVIDER:
-        settings = replace(settings, model=None, duration_s=None, aspect_ratio=None)
     check_combination(request)
     mode_name, kind, quality = _mode(request, presets)
     mode = quality.of(provider)
@@ -84,7 +81,7 @@ def plan_video(request: VideoRequest, settings: VideoSettings, presets: Presets,
     name, model, model_warnings = living_model(requested, presets.video_models, provider, today)
     requested = model_named(requested, presets.video_models) or requested
     warnings += model_warnings
-    if request.provider is None and provider != DEFAULT_PROVIDER:
+    if request.provider is None and provider != presets.video_providers[0]:
         warnings.append(whose(provider, requested))
     check_length(prompt, name, model)
     if model.download_needs_key and not request.persist:
@@ -110,7 +107,7 @@ def plan_video(request: VideoRequest, settings: VideoSettings, presets: Presets,
         shape = {"aspect_ratio": None, "resolution": None}
         warnings += _ignored_by_an_edit(request) if kind == "edit" else []
     check_inputs(request, kind, name, model, presets, shape["resolution"], duration_s)
-    first_frame = _first_frame(request, settings, presets, today, warnings) if kind == "generate" else None
+    first_frame = _first_frame(request, settings, provider, presets, today, warnings) if kind == "generate" else None
     return VideoPlan(
         provider=provider,
         requested_model=requested,
@@ -142,8 +139,8 @@ def plan_video(request: VideoRequest, settings: VideoSettings, presets: Presets,
 def _provider(request: VideoRequest, presets: Presets) -> ProviderName:
     """Who is asked for, else whose the model is."""
     if request.provider is None:
-        return provider_of(request.model, presets.video_models) or DEFAULT_PROVIDER
-    return provider_named(request.provider, PROVIDERS)
+        return provider_of(request.model, presets.video_models) or presets.video_providers[0]
+    return provider_named(request.provider, presets.video_providers)
 
 
 def _mode(request: VideoRequest, presets: Presets) -> tuple[str, GenerationKind, QualityMode]:
@@ -171,20 +168,20 @@ def _requested_model(
 ) -> str:
     if request.model:
         return request.model
-    if kind == "generate" or provider != DEFAULT_PROVIDER:
-        return settings.model or mode.model
+    if kind == "generate" or provider != presets.video_providers[0]:
+        return settings.models.get(provider) or mode.model
     return presets.defaults.video.remaster_edit_model if kind == "edit" else presets.defaults.video.extend_model
 
 
 def _check_capabilities(
     name: str, model: VideoModel, kind: GenerationKind, presets: Presets, *, has_image: bool, from_text: bool
 ) -> None:
-    if kind == "edit" and model.provider != DEFAULT_PROVIDER:
-        raise InvalidRequest(
-            f"{name} cannot edit a clip by its address; leave sourceVideoUrl out to make it anew at "
-            f"{REMASTER_RESOLUTION}, or take provider {DEFAULT_PROVIDER}"
-        )
     if kind == "edit" and not model.edit:
+        if model.provider != presets.video_providers[0]:
+            raise InvalidRequest(
+                f"{name} cannot edit a clip by its address; leave sourceVideoUrl out to make it anew at "
+                f"{REMASTER_RESOLUTION}, or take provider {presets.video_providers[0]}"
+            )
         raise InvalidRequest(f"{name} cannot edit a clip; leave model out: remaster with a source edits with another")
     if kind == "extend" and not model.extend:
         others = listed(takers(presets.video_models, lambda m: m.extend))
@@ -196,7 +193,8 @@ def _check_capabilities(
 
 
 def _duration(request: VideoRequest, settings: VideoSettings, presets: Presets, model: VideoModel, name: str) -> int:
-    duration_s = request.duration_s or settings.duration_s or presets.defaults.video.duration
+    configured_s = settings.durations_s.get(model.provider)
+    duration_s = request.duration_s or configured_s or presets.defaults.video.duration
     if request.duration_s == 0 or not model.min_duration_s <= duration_s <= model.max_duration_s:
         got = request.duration_s if request.duration_s is not None else duration_s
         raise InvalidRequest(
@@ -220,7 +218,7 @@ def _shape(
         if request.resolution:
             warnings.append(f"remaster makes a real {REMASTER_RESOLUTION}: resolution {resolution} was not used")
         resolution = REMASTER_RESOLUTION
-    wanted = request.aspect_ratio or settings.aspect_ratio or presets.defaults.video.aspect_ratio
+    wanted = request.aspect_ratio or settings.aspect_ratios.get(model.provider) or presets.defaults.video.aspect_ratio
     shape = ratio(wanted, model.aspect_ratios, name)
     if request.image_url and request.aspect_ratio and model.image_sets_ratio:
         warnings.append("aspectRatio is not used: a clip that starts from an image takes the image's own ratio")
@@ -239,7 +237,12 @@ def _ignored_by_an_edit(request: VideoRequest) -> list[str]:
 
 
 def _first_frame(
-    request: VideoRequest, settings: VideoSettings, presets: Presets, today: date, warnings: list[str]
+    request: VideoRequest,
+    settings: VideoSettings,
+    clip_provider: ProviderName,
+    presets: Presets,
+    today: date,
+    warnings: list[str],
 ) -> ImagePlan | None:
     """The still's own plan; an image that is given wins, and then none is paid for."""
     if not request.first_frame_prompt:
@@ -251,7 +254,7 @@ def _first_frame(
         prompt=request.first_frame_prompt,
         provider=request.image_provider,
         model=request.image_model,
-        aspect_ratio=request.aspect_ratio or settings.aspect_ratio or FIRST_FRAME_RATIO,
+        aspect_ratio=request.aspect_ratio or settings.aspect_ratios.get(clip_provider) or FIRST_FRAME_RATIO,
         resolution=request.image_resolution,
         purpose=request.purpose or "first-frame",
         ref_code=request.ref_code,

@@ -24,6 +24,7 @@ from ring_mcp.domain.choices import chosen
 from ring_mcp.domain.fields import Key, ShortText, Strict, Text, seconds, sendable, tidy
 from ring_mcp.domain.thumbnails import ThumbnailFields
 from ring_mcp.errors import InvalidRequest
+from ring_mcp.providers.vendors import VENDORS, ProviderName
 from ring_mcp.scripted.reading import json_object, read_limited, validated
 
 KNOWN_VERSION = "1.0"
@@ -81,8 +82,6 @@ CastId = Annotated[
 ]
 ClipId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$"), AfterValidator(_once("clip ids"))]
 QualityMode = Literal["draft", "draft_i2v", "production", "production_i2v"]
-ImageProvider = Literal["xai", "google"]
-VideoProvider = Literal["xai", "google"]
 ImageResolution = Literal["1k", "1.5k", "2k"]
 VideoResolution = Literal["360p", "480p", "720p", "1080p", "4k"]
 
@@ -90,15 +89,15 @@ VideoResolution = Literal["360p", "480p", "720p", "1080p", "4k"]
 class Defaults(Strict):
     """What holds for every clip that does not say otherwise."""
 
-    provider: ImageProvider | None = Field(None, description="Who makes first frames, where imageProvider is not set.")
+    provider: ProviderName | None = Field(None, description="Who makes first frames, where imageProvider is not set.")
     quality_mode: QualityMode | None = Field(None, description="Default: draft.")
     aspect_ratio: Text | None = Field(None, description="Default: 16:9.")
     image_resolution: ImageResolution | None = Field(None, description="Of first frames. Default: 2k.")
     video_resolution: VideoResolution | None = Field(
         None, description="In place of the mode's own; a remaster is 720p whatever stands here."
     )
-    image_provider: ImageProvider | None = None
-    video_provider: VideoProvider | None = Field(None, description="Who makes the clips. Default: xai.")
+    image_provider: ProviderName | None = None
+    video_provider: ProviderName | None = Field(None, description=f"Who makes the clips. Default: {VENDORS[0].name}.")
     duration: Seconds | None = Field(None, description="Of clips that do not say their own.")
 
 
@@ -115,7 +114,7 @@ class FirstFrame(Strict):
 
     image_prompt: Directions | None = None
     image_url: Address | None = Field(None, description="Wins over imagePrompt.")
-    image_provider: ImageProvider | None = None
+    image_provider: ProviderName | None = None
     image_model: Prose | None = None
     image_resolution: ImageResolution | None = None
 
@@ -133,7 +132,7 @@ class Scene(Strict):
 
 
 class ClipVideo(Strict):
-    provider: VideoProvider | None = None
+    provider: ProviderName | None = None
     model: Prose | None = None
     quality_mode: QualityMode | None = None
     resolution: VideoResolution | None = None

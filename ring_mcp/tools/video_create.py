@@ -11,17 +11,23 @@ from ring_mcp.conductors.video import VideoConductor
 from ring_mcp.domain import VideoRequest
 from ring_mcp.domain.fields import Flag, ShortText, Text, WholeSeconds, as_decimal
 from ring_mcp.domain.thumbnails import ThumbnailFields
-from ring_mcp.plans.rules import listed, living, takers, values
-from ring_mcp.plans.video import DEFAULT_PROVIDER, PROVIDERS
+from ring_mcp.plans.rules import listed, takers
 from ring_mcp.presets import Presets
-from ring_mcp.tools.image_create import image_notes
+from ring_mcp.tools.choices import video_choices
 from ring_mcp.tools.job_answers import Previews, answer, report
 from ring_mcp.tools.paid import DryRun, IdempotencyKey, MaxUsd, Wait, paid
-from ring_mcp.tools.tool import Answer, Arguments, Caller, Note, Notes, Tool
+from ring_mcp.tools.provider_notes import (
+    clip_seconds,
+    joined,
+    other_providers_of_clips,
+    second_usd,
+    video_provider_notes,
+)
+from ring_mcp.tools.tool import Answer, Arguments, Caller, Notes, Tool
 
 DESCRIPTION = """\
-Makes a video clip of 1 to 15 seconds from a prompt, optionally from a first frame, on the operator's own provider \
-key, stores it, and returns a permanent URL. It costs money ($0.02 to $0.14 a second; dryRun: true tells the price \
+Makes a video clip of {seconds} seconds from a prompt, optionally from a first frame, on the operator's own provider \
+key, stores it, and returns a permanent URL. It costs money ({usd} a second; dryRun: true tells the price \
 without spending).
 
 A clip usually takes one to five minutes, longer than this call waits: the answer then has state and jobId. Call \
@@ -31,8 +37,7 @@ call while one is under way attaches to it and pays nothing.
 qualityMode: draft (480p from text, the default), draft_i2v (480p from an image), production (720p from text), \
 production_i2v (720p from an image). draft with imageUrl or firstFramePrompt becomes draft_i2v by itself. \
 remaster: true makes the clip again at 720p; with sourceVideoUrl it edits that clip (8.7 seconds at most). extend \
-makes the clip of sourceVideoUrl longer. provider google: 3 to 10 seconds, 16:9 or 9:16, 360p for the drafts, no edit \
-of a clip.
+makes the clip of sourceVideoUrl longer. {others}
 
 Example: {"prompt": "ACTION: the boat turns into the wind. CAMERA: slow dolly in.", "duration": 6}"""
 
@@ -41,11 +46,11 @@ QualityModeName = Literal["draft", "draft_i2v", "production", "production_i2v"]
 
 class VideoCreateArguments(Arguments):
     prompt: Text = Field(description="Motion, camera, ACTION and DIALOGUE blocks; sent unchanged. Required.")
-    provider: Text | None = Field(None, description="Who makes it. Default: the model's, else xai.")
+    provider: Text | None = Field(None, description="Who makes it.")
     quality_mode: QualityModeName | None = Field(None, description="Default: draft.")
-    duration: WholeSeconds | None = Field(None, description="Whole seconds, 1 to 15; 3 to 10 on Google. Default: 6.")
-    aspect_ratio: Text | None = Field(None, description="Default: 16:9. On Google 16:9 or 9:16.")
-    resolution: Text | None = Field(None, description="In place of the mode's own.")
+    duration: WholeSeconds | None = Field(None, description="Whole seconds:")
+    aspect_ratio: Text | None = Field(None, description="Width to height.")
+    resolution: Text | None = Field(None, description="In place of the mode's own:")
     model: Text | None = Field(None, description="The provider's model id in place of the mode's own.")
     image_url: Text | None = Field(
         None,
@@ -55,9 +60,9 @@ class VideoCreateArguments(Arguments):
     first_frame_prompt: Text | None = Field(
         None, description="Make the first frame from this prompt first (a paid image). Not used if imageUrl is given."
     )
-    image_provider: Text | None = Field(None, description="Who makes the first frame. Default: as for images.")
+    image_provider: Text | None = Field(None, description="Who makes the first frame.")
     image_model: Text | None = Field(None, description="The first frame's model.")
-    image_resolution: Text | None = Field(None, description="The first frame's size. Default: 2k on xAI, 1k on Google.")
+    image_resolution: Text | None = Field(None, description="The first frame's size.")
     reference_images: list[Text] | None = Field(
         None,
         description="Images of people, things or a style to appear in the clip, in place of a first frame; each given "
@@ -126,10 +131,10 @@ class VideoCreateArguments(Arguments):
         )
 
 
-def video_notes(presets: Presets, *, closed: bool = True) -> Notes:
-    """What the models of the registry take. ``closed`` False: an endpoint of the operator's own may have others."""
-    models, image = presets.video_models, image_notes(presets, closed=closed)
-    large = takers(models, lambda m: m.provider == DEFAULT_PROVIDER and "1080p" in m.resolutions)
+def video_notes(presets: Presets) -> Notes:
+    """What the models of the registry take beyond Ring's own arguments."""
+    models = presets.video_models
+    large = takers(models, lambda m: m.provider == presets.video_providers[0] and "1080p" in m.resolutions)
     ending = takers(models, lambda m: m.last_frame)
     referring = [
         f"{models[name].max_reference_images} with {name} (up to {models[name].max_reference_duration_s} seconds, "
@@ -142,24 +147,35 @@ def video_notes(presets: Presets, *, closed: bool = True) -> Notes:
         for name in takers(models, lambda m: m.extend)
     ]
     return {
-        "provider": Note(choices=PROVIDERS),
-        "model": Note(choices=living(models), closed=closed),
-        "aspectRatio": Note(choices=values(models, lambda m: m.aspect_ratios)),
-        "resolution": Note(
-            text=f"1080p with {listed(large)}." if large else "", choices=values(models, lambda m: m.resolutions)
-        ),
-        "imageProvider": image["provider"],
-        "imageModel": image["model"],
-        "imageResolution": image["resolution"],
-        "referenceImages": Note(text=f"At most {', '.join(referring)}.") if referring else None,
-        "lastFrameUrl": Note(text=f"Only with {listed(ending)}.") if ending else None,
-        "extend": Note(text=f"{'; '.join(extending)}.") if extending else None,
+        "resolution": f"1080p with {listed(large)}." if large else "",
+        "referenceImages": f"At most {', '.join(referring)}." if referring else None,
+        "lastFrameUrl": f"Only with {listed(ending)}." if ending else None,
+        "extend": f"{'; '.join(extending)}." if extending else None,
     }
 
 
+def video_descriptions(presets: Presets) -> Notes:
+    """Everything that the registry adds to the descriptions of the arguments."""
+    return joined(video_provider_notes(presets), video_notes(presets))
+
+
+def _description(presets: Presets) -> str:
+    facts = {
+        "{seconds}": clip_seconds(presets),
+        "{usd}": second_usd(presets),
+        "{others}": other_providers_of_clips(presets),
+    }
+    text = DESCRIPTION
+    for slot, fact in facts.items():
+        text = text.replace(slot, fact)
+    return text
+
+
 def video_create_tool(
-    videos: VideoConductor, previews: Previews, inline_wait_s: float, notes: Notes
+    videos: VideoConductor, previews: Previews, inline_wait_s: float, presets: Presets, *, closed: bool = True
 ) -> Tool[VideoCreateArguments]:
+    """``closed`` False: an endpoint of the operator's own may have models that the registry does not have."""
+
     async def handle(arguments: VideoCreateArguments, caller: Caller) -> Answer:
         if arguments.dry_run:
             return answer(await videos.quote(arguments.request(), actor_id=caller.actor_id), previews)
@@ -174,10 +190,11 @@ def video_create_tool(
     return Tool(
         name="ring-video-create",
         title="Create a video clip",
-        description=DESCRIPTION,
+        description=_description(presets),
         arguments=VideoCreateArguments,
         output=GenerateVideoResult,
         annotations=paid("Create a video clip"),
         handler=handle,
-        notes=notes,
+        notes=video_descriptions(presets),
+        choices=video_choices(presets, closed=closed),
     )

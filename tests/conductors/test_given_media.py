@@ -19,7 +19,6 @@ from PIL import Image
 
 from ring_mcp.domain import ImageRequest, JobState, Thumbnail, VideoPlan, VideoRequest
 from ring_mcp.errors import CapExceeded, InvalidRequest, StorageError
-from ring_mcp.sandbox.app import XAI_PATH
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.sandbox.state.settings import DEFAULT_XAI_KEY
 from tests.conductors.running import ACTOR, charges, job_of, running
@@ -39,7 +38,7 @@ def file_id(sandbox: SandboxServer) -> str:
     """The id of a picture that lies with the provider."""
     body = {"prompt": "kept", "storage_options": {"filename": "kept.jpg"}}
     headers = {"Authorization": f"Bearer {DEFAULT_XAI_KEY}"}
-    made = httpx2.post(f"{sandbox.url}{XAI_PATH}/images/generations", json=body, headers=headers)
+    made = httpx2.post(f"{sandbox.xai_base_url}/images/generations", json=body, headers=headers)
     sandbox.state.books.clear()
     return str(made.json()["data"][0]["file_output"]["file_id"])
 
@@ -228,7 +227,7 @@ async def test_a_remote_picture_is_fetched_once_and_then_left_to_the_provider(
         with pytest.raises(InvalidRequest, match=r"referenceImages\[0\] cannot be used"):  # it is a clip
             await app.images.quote(ImageRequest(prompt="x", reference_images=(first.video.url,)))
         still = httpx2.post(
-            f"{sandbox.url}{XAI_PATH}/images/generations",
+            f"{sandbox.xai_base_url}/images/generations",
             json={"prompt": "far away"},
             headers={"Authorization": f"Bearer {DEFAULT_XAI_KEY}"},
         )

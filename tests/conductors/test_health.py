@@ -5,9 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +13,8 @@ import pytest
 
 from ring_mcp.app import open_app
 from ring_mcp.conductors.health import Check, HealthConductor
-from ring_mcp.conductors.price_drift import DRIFT_JOBS, last_bills
 from ring_mcp.config import load_config
-from ring_mcp.domain import Caps, Holder, ImageRequest, Job, JobState, PriceLine, VideoRequest
+from ring_mcp.domain import Caps, Holder, ImageRequest, VideoRequest
 from ring_mcp.jobs.accounts import Accounts
 from ring_mcp.jobs.write_ahead import WriteAhead
 from ring_mcp.ledger.sqlite import SqliteLedger
@@ -27,7 +24,6 @@ from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.storage.local import LocalStorage
 from tests.conductors.running import ACTOR, running
 from tests.fake_clock import FakeClock
-from tests.ledger_samples import OUTPUT, planned
 
 SHIPPED: dict[str, Any] = json.loads(data_path("presets.json").read_text())
 PRESETS = load_presets()
@@ -139,50 +135,6 @@ async def test_the_models_of_a_provider_with_a_key_are_in_use(tmp_path: Path, ke
         told = [check.detail for check in (await app.health.check()).checks if check.name == "model"]
     google = PRESETS.modes["draft"].of("google").model
     assert (google in told, CLIPS in told) == (is_named, True)
-
-
-def done(price_usd: str = "0.06", billed_usd: str | None = "0.06", **changes: Any) -> Job:
-    """A finished picture; ``price_usd`` is its list price of today's list."""
-    model = changes.pop("model", FLAGSHIP)
-    as_of = changes.pop("as_of", PRESETS.image_models[FLAGSHIP].prices.as_of.isoformat())  # type: ignore[union-attr]
-    job = planned()
-    line = PriceLine(what="image", unit_usd=Decimal(price_usd), count=Decimal(1), as_of=as_of)
-    plan = job.plan.model_copy(update={"model": model, "prices": (line,)})
-    billed = None if billed_usd is None else Decimal(billed_usd)
-    facts = {"state": JobState.DONE, "plan": plan, "outputs": (OUTPUT,), "billed_usd": billed}
-    return replace(job, **facts | changes)
-
-
-def test_only_the_last_twenty_bills_of_each_model_count() -> None:
-    jobs = [done() for _ in range(DRIFT_JOBS)] + [done(billed_usd="9")] * 5 + [done(model=OLD, billed_usd="0.07")]
-    flagship, old = last_bills(jobs, PRESETS)
-    assert (flagship.model, flagship.jobs, flagship.billed_usd) == (FLAGSHIP, DRIFT_JOBS, Decimal("1.20"))
-    assert (old.model, old.jobs, old.is_off) == (OLD, 1, True)
-
-
-@pytest.mark.parametrize(
-    ("billed_usd", "is_off"),
-    [("0.0612", False), ("0.0588", False), ("0.0613", True), ("0.0587", True), ("0", True), ("0.06", False)],
-)
-def test_two_percent_either_way_are_let_pass(billed_usd: str, is_off: bool) -> None:
-    [bills] = last_bills([done(billed_usd=billed_usd)], PRESETS)
-    assert bills.is_off is is_off
-
-
-@pytest.mark.parametrize(
-    "job",
-    [
-        done(billed_usd=None),
-        done(price_usd="0", billed_usd="0"),
-        done(as_of="2026-01-01", billed_usd="0.09"),
-        done(model="unheard-of", billed_usd="0.09"),
-        done(outputs=(), billed_usd="0.03"),
-        replace(done(billed_usd="0.09"), state=JobState.REFUSED),
-    ],
-    ids=["no bill", "free", "an older list", "unknown model", "fewer than asked for", "refused"],
-)
-def test_bills_that_say_nothing_of_todays_list_do_not_count(job: Job) -> None:
-    assert last_bills([job], PRESETS) == []
 
 
 async def test_bills_that_leave_the_list_are_told_with_both_sums(sandbox: SandboxServer, tmp_path: Path) -> None:

@@ -185,7 +185,8 @@ async def test_a_clip_arrives_whatever_a_poll_answers_in_passing(
         ("poll_failed", {"code": "internal_error"}, "failed", "generation_failed", "unknown"),
         ("moderated", {}, "refused", "content_refused", "yes"),
         ("credits_exhausted", {}, "failed", "credits_exhausted", "no"),
-        ("no_request_id", {}, "failed", "provider_bad_reply", "unknown"),
+        ("no_request_id", {}, "unknown", "unknown_outcome", "unknown"),
+        ("html_502", {"status": 404}, "unknown", "unknown_outcome", "unknown"),
         ("drop_after_accept", {}, "unknown", "unknown_outcome", "unknown"),
     ],
 )

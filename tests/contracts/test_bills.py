@@ -29,7 +29,7 @@ from ring_mcp.sandbox.xai.prices import IMAGE_PRICES, image_cost_ticks, video_co
 PRESETS = load_presets()
 TODAY = date(2026, 11, 21)
 IMAGES = ImageSettings(default_provider="xai", storage_prefix="generated", models={}, aspect_ratios={}, resolutions={})
-VIDEOS = VideoSettings(storage_prefix="videos", model=None, duration_s=None, aspect_ratio=None, images=IMAGES)
+VIDEOS = VideoSettings(storage_prefix="videos", models={}, durations_s={}, aspect_ratios={}, images=IMAGES)
 PROMPT = "a lighthouse at dusk"
 A, CLIP = "https://example.com/a.jpg", "https://example.com/a.mp4"
 SHARE_OF_PROMPT = Decimal("2.00") * len(PROMPT) / 10**6

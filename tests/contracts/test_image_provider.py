@@ -39,11 +39,18 @@ from ring_mcp.errors import (
 from ring_mcp.media.identify import hash_file, identify
 from ring_mcp.plans.image import ImageSettings, plan_image
 from ring_mcp.providers.base import Accepted, Finished, Inputs, MediaProvider, Running
-from ring_mcp.providers.google.images import GoogleImages
-from ring_mcp.providers.xai.images import XaiImages
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.sandbox.state.fault_kinds import FAULT_KINDS
-from tests.contracts.provider_services import KEYS, OLD_SPELLING, PRESETS, TODAY, WRONG_KEY, InstantClock, connected
+from tests.contracts.provider_services import (
+    KEYS,
+    MAKERS,
+    OLD_SPELLING,
+    PRESETS,
+    TODAY,
+    WRONG_KEY,
+    InstantClock,
+    opened_maker,
+)
 from tests.fake_clock import let_pass
 
 LIMIT_S = 60.0
@@ -140,10 +147,7 @@ class Service:
 @asynccontextmanager
 async def opened(name: str, sandbox: SandboxServer, spool: Path, key: str) -> AsyncIterator[Service]:
     clock = InstantClock()
-    async with connected(name, sandbox, clock, key) as http:
-        provider: MediaProvider = XaiImages(http, has_key=bool(key), clock=clock)
-        if name == "google":
-            provider = GoogleImages(http, has_key=bool(key), token_prices=PRESETS.token_prices(), clock=clock)
+    async with opened_maker("image", name, sandbox, clock, key) as provider:
         yield Service(name, provider, sandbox, clock, spool)
 
 
@@ -151,7 +155,7 @@ WITH_HANDLE = pytest.mark.parametrize("kind", ["xai"])
 """For what only a provider promises that gives a handle, or an address: Google's pictures come inside its answer."""
 
 
-@pytest.fixture(params=KEYS)
+@pytest.fixture(params=MAKERS["image"])
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -36,19 +36,26 @@ from ring_mcp.media.identify import hash_file, identify
 from ring_mcp.plans.image import ImageSettings
 from ring_mcp.plans.video import VideoSettings, plan_video
 from ring_mcp.providers.base import Accepted, Finished, Inputs, MediaProvider, Running
-from ring_mcp.providers.google.videos import GoogleVideos
-from ring_mcp.providers.xai.videos import XaiVideos
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.sandbox.state.fault_kinds import FAULT_KINDS
-from tests.contracts.provider_services import KEYS, OLD_SPELLING, PRESETS, TODAY, WRONG_KEY, InstantClock, connected
+from tests.contracts.provider_services import (
+    KEYS,
+    MAKERS,
+    OLD_SPELLING,
+    PRESETS,
+    TODAY,
+    WRONG_KEY,
+    InstantClock,
+    opened_maker,
+)
 from tests.fake_clock import let_pass
 
 LIMIT_S = 60.0
 SETTINGS = VideoSettings(
     storage_prefix="generated/videos",
-    model=None,
-    duration_s=None,
-    aspect_ratio=None,
+    models={},
+    durations_s={},
+    aspect_ratios={},
     images=ImageSettings(
         default_provider="xai", storage_prefix="generated", models={}, aspect_ratios={}, resolutions={}
     ),
@@ -126,14 +133,11 @@ class Service:
 @asynccontextmanager
 async def opened(name: str, sandbox: SandboxServer, spool: Path, key: str) -> AsyncIterator[Service]:
     clock = InstantClock()
-    async with connected(name, sandbox, clock, key) as http:
-        provider: MediaProvider = XaiVideos(http, has_key=bool(key), clock=clock)
-        if name == "google":
-            provider = GoogleVideos(http, has_key=bool(key), token_prices=PRESETS.token_prices(), clock=clock)
+    async with opened_maker("video", name, sandbox, clock, key) as provider:
         yield Service(name, provider, sandbox, clock, spool)
 
 
-@pytest.fixture(params=KEYS)
+@pytest.fixture(params=MAKERS["video"])
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -17,7 +17,6 @@ from ring_mcp.cli.client_configs import CLIENTS
 from ring_mcp.cli.commands import cli
 from ring_mcp.config import load_config
 from ring_mcp.domain import JobState
-from ring_mcp.sandbox.app import RINGBASE_PATH
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.sandbox.state.fault_kinds import FAULT_KINDS
 from ring_mcp.server.http import build_http_app
@@ -103,4 +102,4 @@ async def test_the_sandbox_takes_the_switches_of_its_page() -> None:
         for method, path, body in shown:
             answer = await client.request(method, path, json=body or {})
             assert answer.status_code == 200, (method, path, answer.text)
-        assert (await client.get(f"{RINGBASE_PATH}/api/v1/health")).status_code == 200
+        assert (await client.get(f"{sandbox.ringbase_url}/api/v1/health")).status_code == 200

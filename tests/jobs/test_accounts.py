@@ -215,7 +215,7 @@ def test_what_is_needed_is_said_with_account_place_and_way_out() -> None:
 
     text, billed, way_out = said(**of(ANOTHER_KEY))
     assert text == (
-        "job a-job belongs to the xAI account of the key with the fingerprint ffffffff, of which no running server "
+        "job a-job belongs to the xai account of the key with the fingerprint ffffffff, of which no running server "
         "has a key; its request was not sent yet"
     )
     assert billed == "no"
@@ -227,7 +227,7 @@ def test_what_is_needed_is_said_with_account_place_and_way_out() -> None:
     text, _, way_out = said(sandbox=True)
     assert "belongs to a sandbox that is not running" in text
     assert "adopt" not in way_out
-    assert "an xAI account that was not recorded" in said(**of(Account(provider="xai")))[0]
+    assert "an xai account that was not recorded" in said(**of(Account(provider="xai")))[0]
 
 
 async def test_a_queue_takes_all_jobs_once_more_when_it_is_told_whose_they_are(

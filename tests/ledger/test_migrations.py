@@ -1,4 +1,4 @@
-"""Ledgers of older versions: what stands in them goes on, whoever holds an account of its provider."""
+"""The numbered files of sql/, and ledgers of older versions: what stands in them goes on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from ring_mcp.domain import DRIVEN, Account, Holder, Job, JobState
-from ring_mcp.ledger.migrations import migrations
+from ring_mcp.ledger.migrations import migrations, pending
 from ring_mcp.ledger.postgres import migrate
 from tests.ledger_databases import LedgerDatabase
 from tests.ledger_samples import HOLDER, opened, sample_job
@@ -91,3 +91,25 @@ async def test_a_column_that_nobody_read_is_gone(old: LedgerDatabase) -> None:
     async with old.started():
         [row] = old.query("SELECT * FROM media_jobs WHERE id = 'planned-False'")
     assert "attempts" not in row
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "postgres"])
+def test_the_files_are_numbered_from_one_without_a_gap(backend: str) -> None:
+    found = migrations(backend)
+    assert [each.version for each in found] == list(range(1, len(found) + 1))
+    assert all(each.name.startswith(f"{each.version:03}_") and each.name.endswith(".sql") for each in found)
+    assert "CREATE TABLE" in found[0].sql
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "postgres"])
+def test_what_was_applied_is_not_pending_and_the_rest_is(backend: str) -> None:
+    every = migrations(backend)
+    assert pending(backend, []) == every
+    assert pending(backend, [1]) == every[1:]
+    assert pending(backend, {each.version for each in every}) == []
+    assert [each.version for each in pending(backend, [every[-1].version])] == [each.version for each in every[:-1]]
+
+
+def test_each_backend_has_its_own() -> None:
+    assert migrations("sqlite")[0].sql != migrations("postgres")[0].sql
+    assert migrations("unheard-of") == []

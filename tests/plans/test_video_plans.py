@@ -19,9 +19,7 @@ from ring_mcp.presets import load_presets
 PRESETS = load_presets()
 TODAY = date(2026, 11, 21)
 IMAGES = ImageSettings(default_provider="xai", storage_prefix="generated", models={}, aspect_ratios={}, resolutions={})
-SETTINGS = VideoSettings(
-    storage_prefix="generated/videos", model=None, duration_s=None, aspect_ratio=None, images=IMAGES
-)
+SETTINGS = VideoSettings(storage_prefix="generated/videos", models={}, durations_s={}, aspect_ratios={}, images=IMAGES)
 URL = "https://example.com/a.jpg"
 CLIP = "https://example.com/a.mp4"
 
@@ -135,7 +133,11 @@ def test_a_first_frame_has_the_clips_ratio_and_two_thousand_pixels() -> None:
 
 def test_configuration_fills_what_the_request_leaves_open() -> None:
     settings = VideoSettings(
-        storage_prefix="v", model="grok-imagine-video-1.5-lite", duration_s=3, aspect_ratio="1:1", images=IMAGES
+        storage_prefix="v",
+        models={"xai": "grok-imagine-video-1.5-lite"},
+        durations_s={"xai": 3},
+        aspect_ratios={"xai": "1:1"},
+        images=IMAGES,
     )
     made = plan_video(VideoRequest(prompt="x"), settings, PRESETS, TODAY)
     assert (made.model, made.duration_s, made.aspect_ratio) == ("grok-imagine-video-1.5-lite", 3, "1:1")
@@ -320,7 +322,11 @@ def test_the_estimate_of_an_edit_is_that_of_its_source() -> None:
 
 def test_a_model_of_the_configuration_does_not_take_over_an_extension() -> None:
     settings = VideoSettings(
-        storage_prefix="v", model="grok-imagine-video-1.5-lite", duration_s=None, aspect_ratio=None, images=IMAGES
+        storage_prefix="v",
+        models={"xai": "grok-imagine-video-1.5-lite"},
+        durations_s={},
+        aspect_ratios={},
+        images=IMAGES,
     )
     made = plan_video(VideoRequest(prompt="x", extend_s=3, source_video_url=CLIP), settings, PRESETS, TODAY)
     assert made.model == PRESETS.defaults.video.extend_model

@@ -108,7 +108,7 @@ BROKEN: list[dict[str, Any]] = [
 async def test_data_that_is_not_base64_is_a_failure_that_was_paid_for(
     item: dict[str, Any], usage: dict[str, Any], usd: Decimal | None, tmp_path: Path
 ) -> None:
-    with pytest.raises(GenerationFailed, match="xAI returned image data") as caught:
+    with pytest.raises(GenerationFailed, match="xai returned image data") as caught:
         await submit({"data": [item], **usage}, tmp_path)
     assert (caught.value.billed, caught.value.billed_usd) == ("yes", usd)
     assert list(tmp_path.iterdir()) == []
@@ -120,7 +120,7 @@ async def test_one_broken_picture_does_not_lose_the_others(item: dict[str, Any],
     first, broken, third = outcome.outputs
     assert [Path(output.spool_path or "").read_bytes() for output in (first, third)] == [ONE, TWO]
     assert (broken.url, broken.spool_path) == (None, None)
-    assert "xAI returned image data" in (broken.lost_because or "")
+    assert "xai returned image data" in (broken.lost_because or "")
 
 
 async def test_the_same_picture_twice_is_two_files_so_that_no_job_removes_anothers(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ ROWS: list[tuple[str, dict[str, Any], str, str, bool, int]] = [
     ("html_502", {}, "unknown_outcome", "unknown", False, 0),
     ("drop_after_accept", {}, "unknown_outcome", "unknown", False, 1),
     ("drop_before_accept", {}, "unknown_outcome", "unknown", False, 0),
-    ("truncated_json", CREATE, "provider_bad_reply", "unknown", False, 1),
+    ("truncated_json", CREATE, "unknown_outcome", "unknown", False, 1),
     ("moderated", {}, "content_refused", "yes", False, 1),
     ("poll_moderated_400", {}, "content_refused", "yes", False, 1),
     ("poll_failed", {}, "generation_failed", "unknown", False, 1),

@@ -12,8 +12,9 @@ import pytest
 from ring_mcp.package_data import data_path
 from ring_mcp.presets import Presets, load_presets
 from ring_mcp.sandbox.server import SandboxServer
-from ring_mcp.tools.image_create import ImageCreateArguments, image_notes
-from ring_mcp.tools.video_create import VideoCreateArguments, video_notes
+from ring_mcp.tools.choices import image_choices, video_choices
+from ring_mcp.tools.image_create import ImageCreateArguments, image_descriptions
+from ring_mcp.tools.video_create import VideoCreateArguments, video_descriptions
 from tests.server.wire import RingProcess, environment
 
 SHIPPED: dict[str, Any] = json.loads(data_path("presets.json").read_text())
@@ -33,8 +34,8 @@ def registry(folder: Path, **changes: Any) -> Presets:
 
 
 def schemas(presets: Presets) -> tuple[dict[str, Any], dict[str, Any]]:
-    image = ImageCreateArguments.input_schema(image_notes(presets))
-    video = VideoCreateArguments.input_schema(video_notes(presets))
+    image = ImageCreateArguments.input_schema(image_descriptions(presets), image_choices(presets))
+    video = VideoCreateArguments.input_schema(video_descriptions(presets), video_choices(presets))
     return image["properties"], video["properties"]
 
 

@@ -1,0 +1,433 @@
+"""What a caller gives along: looked at before any spend, and turned into what a provider can read."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import os
+import time
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ring_mcp.domain import ImagePlan, ImageRequest, MediaFile, VideoPlan, VideoRequest
+from ring_mcp.errors import InvalidRequest, ProviderBadReply, ProviderUnavailable, StorageError
+from ring_mcp.jobs.input_files import MAX_INPUT_IMAGE_BYTES, MAX_INPUT_VIDEO_BYTES
+from ring_mcp.jobs.inputs import MediaInputs
+from ring_mcp.media.identify import hash_file
+from ring_mcp.presets import load_presets
+from ring_mcp.providers.base import Downloaded, Inputs
+from ring_mcp.storage.base import Address
+from ring_mcp.storage.local import LocalStorage
+from tests.cases.given_media import make_clip
+from tests.jobs.engine import clip_plan
+from tests.jobs.scripted_provider import jpeg
+from tests.ledger_samples import sample_asset, sample_plan
+from tests.media_bytes import mp4
+
+PUBLIC = "https://pictures.example/a.jpg"
+PRIVATE = "https://10.0.0.1/a.jpg"
+OURS = "https://storage.example/a.jpg"
+FILE_ID = "file_0123"
+INLINE = "data:image/jpeg;base64," + base64.b64encode(jpeg()).decode()
+PRESETS = load_presets()
+EDITOR, PAINTER = PRESETS.video_models["grok-imagine-video"], PRESETS.image_models["grok-imagine-image-2.0"]
+
+
+class Outside:
+    """What lies at addresses, and who may be asked: the guarded connections of the product. ``asked``: in order."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {PUBLIC: jpeg()}
+        self.asked: list[tuple[str, int]] = []
+
+    async def fetch(self, url: str, path: Path, max_bytes: int) -> Downloaded:
+        self.asked.append((url, max_bytes))
+        if url not in self.files:
+            raise ProviderUnavailable("it does not answer")
+        path.write_bytes(self.files[url])
+        size_bytes, sha256 = hash_file(path)
+        return Downloaded(size_bytes=size_bytes, sha256=sha256)
+
+    async def check_address(self, url: str) -> None:
+        if "//10." in url:
+            raise ProviderBadReply("it is on a private network")
+
+
+class PrivateStorage(LocalStorage):
+    """A folder whose files have addresses that only it can read: signed for others, or out of their reach."""
+
+    def __init__(self, root: Path, *, signs: bool = True) -> None:
+        super().__init__(root)
+        self.files: dict[str, bytes] = {OURS: jpeg("navy")}
+        self._signs = signs
+        self.trouble: StorageError | None = None
+
+    def unsigned(self, url: str) -> str:
+        return url.partition("?signed")[0]
+
+    async def address(self, url: str, key: str | None = None) -> Address:
+        if self.trouble is not None:
+            raise self.trouble
+        if url not in self.files:
+            return Address(url)
+        return Address(f"{url}?signed" if self._signs else "https://10.1.1.1/a.jpg")
+
+    async def fetch(self, url: str, path: Path, max_bytes: int) -> bool:
+        if self.trouble is not None:
+            raise self.trouble
+        if url not in self.files:
+            return False
+        path.write_bytes(self.files[url])
+        return True
+
+
+@pytest.fixture
+def outside() -> Outside:
+    return Outside()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder that the operator allows, with a picture, a clip and a text."""
+    (tmp_path / "given").mkdir()
+    (tmp_path / "given" / "a picture.jpg").write_bytes(jpeg())
+    (tmp_path / "given" / "clip.mp4").write_bytes(mp4())
+    (tmp_path / "given" / "notes.txt").write_text("no picture")
+    return tmp_path / "given"
+
+
+def inputs_of(tmp_path: Path, outside: Outside, storage: LocalStorage | None = None) -> MediaInputs:
+    return MediaInputs(
+        storage or LocalStorage(tmp_path / "files"),
+        fetch=outside.fetch,
+        check_address=outside.check_address,
+        folders=[tmp_path / "given"],
+        spool=tmp_path / "spool",
+    )
+
+
+@pytest.fixture
+def inputs(tmp_path: Path, outside: Outside) -> MediaInputs:
+    return inputs_of(tmp_path, outside)
+
+
+def picture_plan(*references: str) -> ImagePlan:
+    return sample_plan().model_copy(update={"reference_images": references})
+
+
+def spooled(tmp_path: Path) -> list[str]:
+    spool = tmp_path / "spool"
+    return sorted(path.name for path in spool.iterdir()) if spool.exists() else []
+
+
+async def checked(inputs: MediaInputs, plan: ImagePlan | VideoPlan) -> Decimal | None:
+    return await inputs.check(plan, PAINTER if isinstance(plan, ImagePlan) else EDITOR)
+
+
+async def refused(inputs: MediaInputs, plan: Any) -> str:
+    with pytest.raises(InvalidRequest) as caught:
+        await checked(inputs, plan)
+    return caught.value.message
+
+
+# Before any spend
+
+
+async def test_a_plan_without_inputs_asks_nobody(inputs: MediaInputs, outside: Outside, tmp_path: Path) -> None:
+    assert await checked(inputs, sample_plan()) is None
+    assert await checked(inputs, clip_plan()) is None
+    assert (outside.asked, spooled(tmp_path)) == ([], [])
+
+
+@pytest.mark.parametrize("reference", [PUBLIC, INLINE, FILE_ID, "given"])
+async def test_every_way_to_give_a_picture_is_looked_at_and_leaves_nothing(
+    inputs: MediaInputs, folder: Path, tmp_path: Path, reference: str
+) -> None:
+    reference = str(folder / "a picture.jpg") if reference == "given" else reference
+    await checked(inputs, picture_plan(reference))
+    await checked(inputs, clip_plan(image_url=reference, last_frame_url=reference))
+    assert spooled(tmp_path) == []
+
+
+async def test_a_picture_at_an_address_is_fetched_once_and_no_larger_than_allowed(
+    inputs: MediaInputs, outside: Outside
+) -> None:
+    await checked(inputs, clip_plan(image_url=PUBLIC))
+    assert outside.asked == [(PUBLIC, MAX_INPUT_IMAGE_BYTES)]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "text"),
+    [
+        ("https://gone.example/a.jpg", "cannot be used: its address cannot be reached"),
+        ("ftp://example.com/a.jpg", "must be an http(s) address, or a file in a folder of RING_INPUT_DIRS"),
+        ("a.jpg", "must be an http(s) address"),
+        ("https://", "must be an http(s) address"),
+        ("/etc/hostname", "is a file outside the folders of RING_INPUT_DIRS, so it is not read"),
+        ("file:///etc/hostname", "is a file outside the folders"),
+        ("data:text/plain,x", "a data URI has the form"),
+        (f"kept:{'0' * 64}", "cannot be read: give an http(s) address"),
+    ],
+)
+async def test_what_cannot_be_read_is_told_with_the_place_where_it_stands(
+    inputs: MediaInputs, wrong: str, text: str
+) -> None:
+    assert text in (told := await refused(inputs, picture_plan(PUBLIC, wrong)))
+    assert told.startswith("referenceImages[1]")
+    last = await refused(inputs, clip_plan(image_url=PUBLIC, last_frame_url=wrong))
+    assert last.startswith("lastFrameUrl")
+    assert (await refused(inputs, clip_plan(image_url=wrong))).startswith("imageUrl")
+    edit = clip_plan(generation_kind="edit", source_video_url=wrong)
+    assert (await refused(inputs, edit)).startswith("sourceVideoUrl")
+
+
+async def test_what_is_no_picture_is_told_with_what_it_is(
+    inputs: MediaInputs, outside: Outside, folder: Path, tmp_path: Path
+) -> None:
+    outside.files[PUBLIC] = b"<html>sorry</html>"
+    assert "imageUrl cannot be used" in (told := await refused(inputs, clip_plan(image_url=PUBLIC)))
+    assert "HTML" in told
+    assert "text" in await refused(inputs, picture_plan(str(folder / "notes.txt")))
+    inline = "data:image/png;base64," + base64.b64encode(b"no picture").decode()
+    assert "text" in await refused(inputs, picture_plan(inline))
+    assert spooled(tmp_path) == []
+
+
+async def test_a_file_may_be_named_as_people_and_as_programs_do(inputs: MediaInputs, folder: Path) -> None:
+    for name in (str(folder / "a picture.jpg"), (folder / "a picture.jpg").as_uri()):
+        await checked(inputs, clip_plan(image_url=name))
+
+
+async def test_a_link_that_leads_out_of_the_folder_is_not_followed(inputs: MediaInputs, folder: Path) -> None:
+    (folder / "way-out").symlink_to("/etc/hostname")
+    assert "outside the folders" in await refused(inputs, clip_plan(image_url=str(folder / "way-out")))
+
+
+async def test_a_picture_that_is_too_large_is_told_with_both_sizes(inputs: MediaInputs, folder: Path) -> None:
+    (folder / "large.jpg").write_bytes(jpeg() + b"\0" * MAX_INPUT_IMAGE_BYTES)
+    told = await refused(inputs, clip_plan(image_url=str(folder / "large.jpg")))
+    assert told.endswith("bytes; 10,485,760 are allowed")
+
+
+async def test_a_spool_that_cannot_be_written_is_told_before_any_spend(inputs: MediaInputs, tmp_path: Path) -> None:
+    (tmp_path / "spool").write_text("a file where the folder should be")
+    for plan in (clip_plan(image_url=PUBLIC), picture_plan(INLINE)):
+        with pytest.raises(StorageError, match="nothing was spent"):
+            await checked(inputs, plan)
+
+
+async def test_a_source_clip_here_is_measured_and_held_to_the_models_limits(
+    inputs: MediaInputs, folder: Path, tmp_path: Path
+) -> None:
+    make_clip(folder / "three.mp4", "libx264", 3)
+    make_clip(folder / "ten.mp4", "libx264", 10)
+    edit = clip_plan(generation_kind="edit", source_video_url=str(folder / "three.mp4"))
+    assert await checked(inputs, edit) == Decimal(3)
+    long = clip_plan(generation_kind="edit", source_video_url=str(folder / "ten.mp4"))
+    assert "the clip has 10.0 s and the provider edits 8.7 s" in await refused(inputs, long)
+    picture = clip_plan(generation_kind="edit", source_video_url=str(folder / "a picture.jpg"))
+    assert (await refused(inputs, picture)).startswith("sourceVideoUrl cannot be used: it is a JPEG file")
+    assert "without pictures" in await refused(
+        inputs, clip_plan(generation_kind="edit", source_video_url=str(folder / "clip.mp4"))
+    )
+    assert spooled(tmp_path) == []
+
+
+async def test_a_source_clip_elsewhere_is_fetched_to_be_looked_at(
+    inputs: MediaInputs, outside: Outside, folder: Path, tmp_path: Path
+) -> None:
+    url = "https://clips.example/a.mp4"
+    make_clip(folder / "three.mp4", "libx264", 3)
+    outside.files[url] = (folder / "three.mp4").read_bytes()
+    public = clip_plan(generation_kind="edit", source_video_url=url)
+    assert await checked(inputs, public) == Decimal(3)
+    outside.files[url] = jpeg()
+    assert "it is a JPEG file; " in await refused(inputs, public)
+    assert outside.asked == [(url, MAX_INPUT_VIDEO_BYTES)] * 2
+    assert spooled(tmp_path) == []
+
+
+async def test_what_takes_too_long_to_come_is_told(tmp_path: Path, outside: Outside) -> None:
+    async def never(url: str, path: Path, max_bytes: int) -> Downloaded:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    slow = MediaInputs(
+        LocalStorage(tmp_path / "files"),
+        fetch=never,
+        check_address=outside.check_address,
+        folders=[],
+        spool=tmp_path / "spool",
+        fetch_limit_s=0.05,
+    )
+    told = await refused(slow, clip_plan(image_url=PUBLIC))
+    assert told == "imageUrl cannot be used: it was not there after 0.05 s"
+    assert spooled(tmp_path) == []
+
+
+async def test_a_source_that_is_only_recorded_is_not_looked_at(inputs: MediaInputs) -> None:
+    assert await checked(inputs, clip_plan(source_video_url="https://10.0.0.1/a.mp4")) is None
+
+
+# What is kept
+
+
+async def test_a_picture_that_came_inline_is_kept_under_its_hash(inputs: MediaInputs, tmp_path: Path) -> None:
+    sha256 = hashlib.sha256(jpeg()).hexdigest()
+    plan = await inputs.keep(picture_plan(PUBLIC, INLINE, FILE_ID))
+    assert plan.reference_images == (PUBLIC, f"kept:{sha256}", FILE_ID)
+    assert spooled(tmp_path) == [f"input-{sha256}"]
+    clip = await inputs.keep(clip_plan(image_url=PUBLIC, last_frame_url=INLINE))
+    assert isinstance(clip, VideoPlan)
+    assert (clip.image_url, clip.last_frame_url) == (PUBLIC, f"kept:{sha256}")
+    framed = await inputs.keep(clip_plan(image_url=INLINE))
+    assert isinstance(framed, VideoPlan)
+    assert framed.image_url == f"kept:{sha256}"
+    assert await inputs.keep(clip_plan()) == clip_plan()
+
+
+async def test_keeping_one_forgets_those_of_yesterday(inputs: MediaInputs, tmp_path: Path) -> None:
+    (tmp_path / "spool").mkdir()
+    old = tmp_path / "spool" / f"input-{'0' * 64}"
+    old.write_bytes(b"x")
+    os.utime(old, (time.time() - 25 * 3600,) * 2)
+    await inputs.keep(picture_plan(INLINE))
+    assert not old.exists()
+
+
+async def test_addresses_of_ones_own_lose_their_signature_and_others_stay(tmp_path: Path, outside: Outside) -> None:
+    inputs = inputs_of(tmp_path, outside, PrivateStorage(tmp_path / "files"))
+    picture = ImageRequest(prompt="x", reference_images=(f"{OURS}?signed", PUBLIC))
+    assert inputs.unsign(picture).reference_images == (OURS, PUBLIC)
+    asked = VideoRequest(
+        prompt="x", image_url=f"{OURS}?signed", last_frame_url=PUBLIC, source_video_url=f"{OURS}?signed=2"
+    )
+    plain = replace(asked, image_url=OURS, source_video_url=OURS)
+    assert inputs.unsign(asked) == plain
+    assert inputs.unsign(VideoRequest(prompt="x")) == VideoRequest(prompt="x")
+
+
+# What a provider is given
+
+
+async def test_a_public_address_goes_out_as_it_is(inputs: MediaInputs, outside: Outside) -> None:
+    given = await inputs.for_provider(clip_plan(image_url=PUBLIC, last_frame_url=FILE_ID))
+    assert given == Inputs(image_url=PUBLIC, last_frame_url=FILE_ID)
+    assert await inputs.for_provider(picture_plan(PUBLIC, FILE_ID)) == Inputs(reference_images=(PUBLIC, FILE_ID))
+    assert outside.asked == []
+
+
+async def test_a_provider_that_reads_no_addresses_gets_bytes_and_file_ids(inputs: MediaInputs) -> None:
+    given = await inputs.for_provider(clip_plan(image_url=PUBLIC, last_frame_url=FILE_ID), as_bytes=True)
+    assert given == Inputs(image_url=INLINE, last_frame_url=FILE_ID)
+    assert await inputs.for_provider(picture_plan(PUBLIC), as_bytes=True) == Inputs(reference_images=(INLINE,))
+
+
+async def test_a_file_of_this_machine_goes_out_as_bytes(inputs: MediaInputs, folder: Path, tmp_path: Path) -> None:
+    given = await inputs.for_provider(clip_plan(image_url=str(folder / "a picture.jpg")))
+    assert given.image_url == INLINE
+    assert spooled(tmp_path) == []
+
+
+async def test_a_picture_that_was_kept_goes_out_as_bytes_and_stays(inputs: MediaInputs, tmp_path: Path) -> None:
+    plan = await inputs.keep(picture_plan(INLINE))
+    for _ in range(2):
+        assert (await inputs.for_provider(plan)).reference_images == (INLINE,)
+    assert len(spooled(tmp_path)) == 1
+
+
+async def test_an_address_on_a_private_network_is_left_to_the_provider(inputs: MediaInputs) -> None:
+    assert (await inputs.for_provider(clip_plan(image_url=PRIVATE))).image_url == PRIVATE
+
+
+async def test_a_file_of_our_own_storage_is_signed_for_the_provider(tmp_path: Path, outside: Outside) -> None:
+    inputs = inputs_of(tmp_path, outside, PrivateStorage(tmp_path / "files"))
+    assert (await inputs.for_provider(clip_plan(image_url=OURS))).image_url == f"{OURS}?signed"
+
+
+async def test_a_file_of_our_own_storage_that_nobody_else_reaches_goes_out_as_bytes(
+    tmp_path: Path, outside: Outside
+) -> None:
+    inputs = inputs_of(tmp_path, outside, PrivateStorage(tmp_path / "files", signs=False))
+    sent = (await inputs.for_provider(clip_plan(image_url=OURS))).image_url or ""
+    assert base64.b64decode(sent.partition(",")[2]) == jpeg("navy")
+    assert spooled(tmp_path) == []
+    assert outside.asked == []
+
+
+@pytest.mark.parametrize("as_bytes", [False, True])
+async def test_a_storage_that_is_away_says_which_input_it_is(tmp_path: Path, outside: Outside, as_bytes: bool) -> None:
+    storage = PrivateStorage(tmp_path / "files")
+    storage.trouble = StorageError("the bucket is away")
+    inputs = inputs_of(tmp_path, outside, storage)
+    with pytest.raises(InvalidRequest, match=r"^imageUrl cannot be used: the bucket is away$") as caught:
+        await inputs.for_provider(clip_plan(image_url=OURS), as_bytes=as_bytes)
+    assert caught.value.__cause__ is storage.trouble
+
+
+async def test_a_still_that_was_made_is_the_first_frame_unless_an_image_was_given(inputs: MediaInputs) -> None:
+    made = sample_asset().model_copy(update={"url": "https://stills.example/s.jpg"})
+    assert (await inputs.for_provider(clip_plan(made_frame=made))).image_url == made.url
+    assert (await inputs.for_provider(clip_plan(made_frame=made, image_url=PUBLIC))).image_url == PUBLIC
+    assert await inputs.for_provider(clip_plan()) == Inputs()
+
+
+async def test_a_source_clip_is_all_that_an_edit_is_given(inputs: MediaInputs, folder: Path) -> None:
+    source = "https://clips.example/a.mp4"
+    edit = clip_plan(generation_kind="edit", source_video_url=source, image_url=PUBLIC)
+    assert await inputs.for_provider(edit) == Inputs(video_url=source)
+    here = clip_plan(generation_kind="extend", source_video_url=str(folder / "clip.mp4"))
+    sent = (await inputs.for_provider(here)).video_url or ""
+    assert sent.startswith("data:video/mp4;base64,")
+    assert MAX_INPUT_VIDEO_BYTES > MAX_INPUT_IMAGE_BYTES
+
+
+async def test_an_input_that_is_gone_by_then_is_told(inputs: MediaInputs, folder: Path) -> None:
+    (folder / "a picture.jpg").unlink()
+    with pytest.raises(InvalidRequest, match=r"^imageUrl cannot be read: No such file"):
+        await inputs.for_provider(clip_plan(image_url=str(folder / "a picture.jpg")))
+
+
+# A picture for a thumbnail
+
+
+async def test_a_picture_for_drawing_is_the_file_here_or_fetched_to_a_place(
+    tmp_path: Path, outside: Outside, folder: Path
+) -> None:
+    inputs = inputs_of(tmp_path, outside, PrivateStorage(tmp_path / "files"))
+    place = tmp_path / "frame"
+    here = folder / "a picture.jpg"
+    assert await inputs.picture(str(here), place) == here
+    assert not place.exists()
+    assert await inputs.picture(OURS, place) == place
+    assert (place.read_bytes(), outside.asked) == (jpeg("navy"), [])
+    assert await inputs.picture(PUBLIC, place) == place
+    assert (place.read_bytes(), outside.asked) == (jpeg(), [(PUBLIC, MAX_INPUT_IMAGE_BYTES)])
+
+
+async def test_a_picture_for_drawing_that_cannot_be_had_is_told(tmp_path: Path, outside: Outside) -> None:
+    storage = PrivateStorage(tmp_path / "files")
+    inputs = inputs_of(tmp_path, outside, storage)
+    with pytest.raises(InvalidRequest, match=r"^its address cannot be reached$"):
+        await inputs.picture("https://gone.example/a.jpg", tmp_path / "frame")
+    storage.trouble = StorageError("the bucket is away")
+    with pytest.raises(InvalidRequest, match=r"^the bucket is away$"):
+        await inputs.picture(OURS, tmp_path / "frame")
+
+
+async def test_a_file_of_local_storage_is_found_by_its_own_address(tmp_path: Path, outside: Outside) -> None:
+    storage = LocalStorage(tmp_path / "files")
+    source = tmp_path / "picture"
+    source.write_bytes(jpeg())
+    size_bytes, sha256 = hash_file(source)
+    media = MediaFile(path=source, size_bytes=size_bytes, sha256=sha256, content_type="image/jpeg", extension="jpg")
+    stored = await storage.put("generated/image/1-0-abc.jpg", media, {})
+    inputs = inputs_of(tmp_path, outside, storage)
+    for name in (stored.url, str(tmp_path / "files" / "generated" / "image" / "1-0-abc.jpg")):
+        await checked(inputs, clip_plan(image_url=name))
+    assert (await inputs.for_provider(clip_plan(image_url=stored.url))).image_url == INLINE

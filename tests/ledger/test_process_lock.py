@@ -1,0 +1,76 @@
+"""Who lives, by a lock that the kernel drops: of this process, of another one, of one that was killed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from ring_mcp.ledger.process_lock import ProcessLock
+
+HOLDER = """
+import sys
+from pathlib import Path
+from ring_mcp.ledger.process_lock import ProcessLock
+lock = ProcessLock(Path(sys.argv[1]))
+lock.acquire()
+print(lock.name, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_lock_that_is_held_is_seen_by_others_until_it_is_released(tmp_path: Path) -> None:
+    mine, theirs = ProcessLock(tmp_path / "locks"), ProcessLock(tmp_path / "locks")
+    assert mine.name != theirs.name
+    assert not theirs.is_held(mine.name)
+    mine.acquire()
+    assert theirs.is_held(mine.name)
+    assert theirs.is_held(mine.name)  # a look takes nothing away
+    assert [path.name for path in (tmp_path / "locks").iterdir()] == [mine.name]
+    mine.release()
+    assert not theirs.is_held(mine.name)
+    assert list((tmp_path / "locks").iterdir()) == []
+
+
+def test_a_lock_may_be_taken_and_released_twice_and_taken_again(tmp_path: Path) -> None:
+    mine, theirs = ProcessLock(tmp_path), ProcessLock(tmp_path)
+    mine.acquire()
+    mine.acquire()
+    mine.release()
+    mine.release()
+    assert not theirs.is_held(mine.name)
+    mine.acquire()
+    assert theirs.is_held(mine.name)
+    mine.release()
+
+
+def test_the_folder_and_the_file_are_for_this_user_alone(tmp_path: Path) -> None:
+    lock = ProcessLock(tmp_path / "state" / "locks")
+    lock.acquire()
+    assert (tmp_path / "state" / "locks").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "state" / "locks" / lock.name).stat().st_mode & 0o777 == 0o600
+    lock.release()
+
+
+def test_a_process_that_was_killed_holds_nothing_and_its_file_is_removed(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        name = process.stdout.readline().strip()
+        mine = ProcessLock(tmp_path)
+        assert mine.is_held(name)
+        process.kill()
+        process.wait()
+        assert not mine.is_held(name)
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_that_leads_elsewhere_is_looked_for_in_the_folder(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.write_text("not a lock")
+    lock = ProcessLock(tmp_path / "locks")
+    lock.acquire()
+    assert not lock.is_held("../outside")
+    assert outside.exists()
+    lock.release()

@@ -1,0 +1,119 @@
+"""Faults are planted, a weak test does not see them, a good one does, and a line that no test runs is told."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.mutation.__main__ import ROOT
+from tests.mutation.equivalent import Equivalent, Equivalents
+from tests.mutation.faults import Fault, faults_of
+from tests.mutation.trials import mirror_of, record, try_all
+
+MODULE = '''
+"""A toy."""
+import logging
+
+logger = logging.getLogger(__name__)
+LIMIT = 10
+
+
+def settle(billed: str, amount: int) -> int:
+    """What it costs."""
+    if billed == "no":
+        return 0
+    logger.info("settled")
+    return min(amount, LIMIT)
+
+
+def fee(amount: int) -> int:
+    if amount > 5:
+        return 2
+    return 1
+
+
+def never(amount: int) -> int:
+    return amount + 1
+
+
+def query(name: str) -> str:
+    return f"SELECT * FROM jobs WHERE name = {name} AND state IS NULL"
+'''
+TESTS = """
+from toy.money import fee, settle
+
+def test_something_is_settled():
+    assert settle("yes", 5) > 0
+
+def test_every_fee():
+    assert [fee(amount) for amount in (5, 6)] == [1, 2]
+"""
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Path:
+    """A project with one module, and this plugin beside it."""
+    (tmp_path / "toy").mkdir()
+    (tmp_path / "toy" / "__init__.py").touch()
+    (tmp_path / "toy" / "money.py").write_text(MODULE)
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "__init__.py").touch()
+    (tmp_path / "tests" / "mutation").symlink_to(Path(__file__).parent)
+    (tmp_path / "pyproject.toml").write_text('[tool.pytest.ini_options]\npythonpath = ["."]\n')
+    return tmp_path
+
+
+def test_a_weak_test_leaves_faults_unseen_and_a_good_one_does_not(toy: Path) -> None:
+    (toy / "tests" / "test_money.py").write_text(TESTS)
+    recording = record(toy, ["tests/test_money.py"], "toy", shown=False)
+    faults = [fault for fault in faults_of(toy, Path("toy/money.py")) if fault.source and fault.scope != "query"]
+    trials = list(try_all(toy, faults, recording, jobs=1, budget_s=5))
+    assert [trial.fault for trial in trials] == faults
+    counted = Counter((trial.fault.scope, trial.verdict) for trial in trials)
+    assert counted["settle", "unseen"] >= 2
+    assert counted["settle", "seen"] >= 1
+    assert counted["", "unseen"] == 1  # LIMIT
+    assert (counted["fee", "seen"] >= 6, counted["fee", "unseen"]) == (True, 0)
+    assert set(counted) & {("never", "seen"), ("never", "unseen")} == set()
+    assert counted["never", "not run"] >= 2
+
+
+def test_faults_are_small_and_leave_texts_logs_and_types_alone(toy: Path) -> None:
+    found = {(fault.scope, fault.before, fault.after) for fault in faults_of(toy, Path("toy/money.py"))}
+    assert ("settle", "billed == 'no'", "billed != 'no'") in found
+    assert ("settle", "return 0", "return None") in found
+    assert ("settle", "min(amount, LIMIT)", "max(amount, LIMIT)") in found
+    assert ("", "10", "11") in found
+    assert ("never", "amount + 1", "amount - 1") in found
+    assert any(after == "AND is 'OR'" for _, _, after in found)
+    assert not any("settled" in before or "toy" in before or "int" in before.split() for _, before, _ in found)
+
+
+def test_the_tree_is_as_before_after_every_fault(toy: Path) -> None:
+    faults = faults_of(toy, Path("toy/money.py"))
+    sources = [fault.source for fault in faults]
+    assert len(set(sources)) == len(sources)
+    assert sources == [fault.source for fault in faults_of(toy, Path("toy/money.py"))]
+
+
+def test_the_tests_of_a_module_stand_in_the_folder_of_the_same_name() -> None:
+    assert mirror_of(ROOT, Path("ring_mcp/jobs/record.py")) == ["tests/jobs/test_record.py"]
+    assert "tests/conductors/test_images.py" in mirror_of(ROOT, Path("ring_mcp/conductors/image.py"))
+
+
+def test_a_known_fault_is_known_by_what_it_says_not_by_its_line() -> None:
+    known = Equivalent(path="a.py", scope="f", before="1", after="2", reason="x")
+    whatever = Equivalent(path="a.py", scope="f", before="1", reason="x")
+    fault = Fault(path=Path("a.py"), line=9, lines=(9, 9), scope="f", before="1", after="2", plant=str)
+    other = Fault(path=Path("a.py"), line=9, lines=(9, 9), scope="f", before="1", after="3", plant=str)
+    assert (fault in Equivalents([known]), other in Equivalents([known])) == (True, False)
+    assert other in Equivalents([whatever])
+    assert fault not in Equivalents([])
+
+
+def test_every_fault_that_makes_no_difference_can_still_be_planted_and_says_why() -> None:
+    for known in Equivalents.read():
+        assert any(known.is_about(fault) for fault in faults_of(ROOT, Path(known.path))), known
+        assert known.reason
