@@ -158,7 +158,7 @@ async def test_a_frame_without_its_end_mark_is_good_enough(
         assert (await app.videos.generate(request, actor_id=ACTOR)).success
 
 
-async def test_a_result_is_named_by_its_job_and_only_to_its_own_actor(sandbox: SandboxServer, tmp_path: Path) -> None:
+async def test_a_result_is_named_by_its_job_to_its_own_actor(sandbox: SandboxServer, tmp_path: Path) -> None:
     async with running(sandbox, tmp_path) as app:
         picture = await app.images.generate(ImageRequest(prompt="a boat"), actor_id=ACTOR)
         named = VideoRequest(prompt="it sails", duration_s=1, image_url=f"ring://jobs/{picture.job_id}")

@@ -277,7 +277,7 @@ async def test_a_call_over_its_cap_is_refused_with_both_figures(ledger: Ledger) 
     assert (await ledger.list_jobs(JobQuery())).jobs == []
 
 
-async def test_what_the_caller_allows_is_checked_with_the_caps_and_counts_the_still(ledger: Ledger) -> None:
+async def test_what_the_caller_allows_is_checked_with_the_caps(ledger: Ledger) -> None:
     allowed = Caps(max_usd=2 * PRICE_USD - Decimal("0.01"), per_call_usd=9 * PRICE_USD)
     with pytest.raises(CapExceeded) as refusal:
         await ledger.open(planned(kind="video"), allowed, planned())

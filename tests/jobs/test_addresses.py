@@ -70,7 +70,7 @@ def test_a_file_is_named_by_its_path_and_by_its_address(path: str) -> None:
     assert named_file(path) == named_file(Path(path).as_uri()) == Path(path)
 
 
-def test_every_address_of_a_request_is_changed_behind_the_name_of_its_place() -> None:
+def test_every_address_of_a_request_is_changed_by_its_place() -> None:
     picture = ImageRequest(prompt="x", reference_images=("a", "b"))
     assert dict(addresses(picture)) == {"referenceImages[0]": "a", "referenceImages[1]": "b"}
     assert with_addresses(picture, lambda field, url: f"{field}={url}").reference_images == (

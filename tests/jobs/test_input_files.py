@@ -54,7 +54,7 @@ def inline(content: bytes) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(content).decode()}"
 
 
-def test_a_clip_may_be_as_long_as_the_provider_edits_and_no_longer() -> None:
+def test_a_clip_may_be_as_long_as_the_provider_edits() -> None:
     most_s = EDITOR.max_edit_input_s
     assert most_s is not None
     check_length(EDIT, EDITOR, most_s)
@@ -62,7 +62,7 @@ def test_a_clip_may_be_as_long_as_the_provider_edits_and_no_longer() -> None:
         check_length(EDIT, EDITOR, most_s + Decimal("0.1"))
 
 
-def test_a_clip_that_is_extended_may_be_as_long_and_as_short_as_the_provider_takes_and_a_frame_more() -> None:
+def test_an_extended_clip_keeps_to_the_providers_lengths_and_a_frame() -> None:
     least_s, most_s = EDITOR.min_extend_input_s, EDITOR.max_extend_input_s
     assert least_s is not None
     assert most_s is not None
@@ -81,12 +81,12 @@ def test_limits_that_a_model_does_not_have_are_not_looked_at() -> None:
     check_length(EXTEND, no_least, Decimal(0))
 
 
-def test_an_edit_is_not_held_to_the_limits_of_an_extension_nor_the_other_way_round() -> None:
+def test_edits_and_extensions_have_limits_of_their_own() -> None:
     check_length(EDIT, EDITOR, Decimal("0.5"))
     check_length(EXTEND, EDITOR, Decimal(10))
 
 
-def test_what_is_inside_a_data_uri_is_written_and_known_by_its_hash(tmp_path: Path) -> None:
+def test_a_data_uris_content_is_written_and_known_by_its_hash(tmp_path: Path) -> None:
     path = tmp_path / "input"
     assert write_inline(inline(jpeg()), path, "referenceImages[0]") == hashlib.sha256(jpeg()).hexdigest()
     assert path.read_bytes() == jpeg()
@@ -107,7 +107,7 @@ def test_what_is_no_data_uri_is_told_with_its_field(tmp_path: Path, uri: str, te
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_data_uri_may_hold_as_much_as_a_picture_may_and_no_more(tmp_path: Path) -> None:
+def test_a_data_uri_may_hold_as_much_as_a_picture(tmp_path: Path) -> None:
     assert MAX_INPUT_IMAGE_BYTES == 10 * 1024 * 1024
     write_inline(inline(b"x" * MAX_INPUT_IMAGE_BYTES), tmp_path / "input", "imageUrl")
     with pytest.raises(InvalidRequest, match=r"has about 10,485,7\d\d bytes; 10,485,760 are allowed"):
@@ -154,7 +154,7 @@ def test_a_file_is_measured_and_may_be_as_large_as_is_allowed(tmp_path: Path) ->
         ("empty.jpg", "imageUrl cannot be used: it is an empty file; grok takes JPEG, PNG or WebP"),
     ],
 )
-def test_a_picture_that_a_model_does_not_take_is_told_with_those_it_does(media: Path, name: str, text: str) -> None:
+def test_a_picture_that_a_model_does_not_take_is_told(media: Path, name: str, text: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         picture(media / name, "imageUrl", TAKES)
     assert caught.value.message.startswith(text)
@@ -170,7 +170,7 @@ def test_a_picture_that_a_model_does_not_take_is_told_with_those_it_does(media: 
         ("plain.jpg", "sourceVideoUrl cannot be used: it is a JPEG file; grok takes MP4 with H.264 or AV1"),
     ],
 )
-def test_a_clip_that_a_model_does_not_take_is_told_with_those_it_does(media: Path, name: str, text: str) -> None:
+def test_a_clip_that_a_model_does_not_take_is_told(media: Path, name: str, text: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         clip(media / name, "sourceVideoUrl", TAKES)
     assert caught.value.message == text

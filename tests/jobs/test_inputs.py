@@ -154,9 +154,7 @@ async def test_every_way_to_give_a_picture_is_looked_at_and_leaves_nothing(
     assert spooled(tmp_path) == []
 
 
-async def test_a_picture_at_an_address_is_fetched_once_and_no_larger_than_allowed(
-    inputs: MediaInputs, outside: Outside
-) -> None:
+async def test_a_picture_at_an_address_is_fetched_once_within_bounds(inputs: MediaInputs, outside: Outside) -> None:
     await checked(inputs, clip_plan(image_url=PUBLIC))
     assert outside.asked == [(PUBLIC, MAX_INPUT_IMAGE_BYTES)]
 
@@ -350,9 +348,7 @@ async def test_a_file_of_our_own_storage_is_signed_for_the_provider(tmp_path: Pa
     assert (await inputs.for_provider(clip_plan(image_url=OURS))).image_url == f"{OURS}?signed"
 
 
-async def test_a_file_of_our_own_storage_that_nobody_else_reaches_goes_out_as_bytes(
-    tmp_path: Path, outside: Outside
-) -> None:
+async def test_an_own_file_that_nobody_else_reaches_goes_out_as_bytes(tmp_path: Path, outside: Outside) -> None:
     inputs = inputs_of(tmp_path, outside, PrivateStorage(tmp_path / "files", signs=False))
     sent = (await inputs.for_provider(clip_plan(image_url=OURS))).image_url or ""
     assert base64.b64decode(sent.partition(",")[2]) == jpeg("navy")
@@ -370,7 +366,7 @@ async def test_a_storage_that_is_away_says_which_input_it_is(tmp_path: Path, out
     assert caught.value.__cause__ is storage.trouble
 
 
-async def test_a_still_that_was_made_is_the_first_frame_unless_an_image_was_given(inputs: MediaInputs) -> None:
+async def test_a_made_still_is_the_first_frame_unless_an_image_was_given(inputs: MediaInputs) -> None:
     made = sample_asset().model_copy(update={"url": "https://stills.example/s.jpg"})
     assert (await inputs.for_provider(clip_plan(made_frame=made))).image_url == made.url
     assert (await inputs.for_provider(clip_plan(made_frame=made, image_url=PUBLIC))).image_url == PUBLIC
@@ -396,9 +392,7 @@ async def test_an_input_that_is_gone_by_then_is_told(inputs: MediaInputs, folder
 # A picture for a thumbnail
 
 
-async def test_a_picture_for_drawing_is_the_file_here_or_fetched_to_a_place(
-    tmp_path: Path, outside: Outside, folder: Path
-) -> None:
+async def test_a_picture_for_drawing_lies_here_or_is_fetched(tmp_path: Path, outside: Outside, folder: Path) -> None:
     inputs = inputs_of(tmp_path, outside, PrivateStorage(tmp_path / "files"))
     place = tmp_path / "frame"
     here = folder / "a picture.jpg"

@@ -41,7 +41,7 @@ def test_what_is_no_mp4_says_nothing(media: Path, name: str) -> None:
 
 
 @given(st.data())
-def test_a_file_that_is_cut_or_changed_is_read_as_far_as_it_makes_sense(media: Path, data: st.DataObject) -> None:
+def test_a_damaged_file_is_read_as_far_as_it_makes_sense(media: Path, data: st.DataObject) -> None:
     content = bytearray((media / "clip.mp4").read_bytes())
     for _ in range(data.draw(st.integers(0, 8))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))

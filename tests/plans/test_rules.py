@@ -48,7 +48,7 @@ def test_a_prompt_is_required_by_its_name(prompt: str) -> None:
         checked_prompt(prompt, "firstFramePrompt")
 
 
-def test_a_prompt_may_have_as_many_characters_as_is_said_and_no_more() -> None:
+def test_a_prompt_may_be_as_long_as_is_said() -> None:
     short = LIVING.model_copy(update={"max_prompt_chars": 10})
     check_length("x" * 10, "short", short)
     with pytest.raises(InvalidRequest, match=r"^prompt may have 10 characters at most for short, got 11$"):
@@ -78,7 +78,7 @@ def test_a_purpose_becomes_one_safe_segment_with_a_word_about_it(said: str | Non
 
 
 @pytest.mark.parametrize("said", ["a/b", "a\\b", "..", "a..b", "x" * (MAX_PURPOSE_CHARS + 1)])
-def test_a_purpose_that_looks_like_a_path_or_is_too_long_is_refused(said: str) -> None:
+def test_a_purpose_like_a_path_or_too_long_is_refused(said: str) -> None:
     with pytest.raises(InvalidRequest, match="purpose must be one path segment of at most 100 letters"):
         checked_purpose(said, "image", [])
 
@@ -152,7 +152,7 @@ def test_what_is_no_ratio_has_no_nearest(wanted: str) -> None:
     assert "nearest" not in caught.value.message
 
 
-def test_a_prompt_that_is_billed_is_priced_by_its_bytes_for_each_call() -> None:
+def test_a_billed_prompt_is_priced_by_its_bytes_for_each_call() -> None:
     [line] = prompt_price("äbc", {"input": Decimal(3)}, 2, "2026-11-01")  # four bytes, twice
     assert line == PriceLine(
         what="prompt, token at most", unit_usd=Decimal("0.000003"), count=Decimal(8), as_of="2026-11-01"

@@ -77,7 +77,7 @@ def test_an_endpoint_of_ones_own_may_have_models_that_the_registry_lacks(tmp_pat
             assert arguments["provider"]["enum"] == ["xai", "google"]
 
 
-def test_a_new_fact_of_the_registry_is_told_without_a_change_of_code(tmp_path: Path) -> None:
+def test_a_new_fact_of_the_registry_is_told_without_new_code(tmp_path: Path) -> None:
     image, video = schemas(registry(tmp_path, maxInputImages=9, maxExtendS=12))
     assert "At most 9 with grok-imagine-image-2.0" in image["referenceImages"]["description"]
     assert "2 to 12 with grok-imagine-video" in video["extend"]["description"]
