@@ -164,7 +164,7 @@ def test_a_trailing_slash_is_the_same_endpoint_and_nothing_redirects(ring: HttpR
     headers = {"accept": "application/json, text/event-stream"}
     assert ring.post("/mcp/", body, headers=headers).status_code == 200
     assert ring.get("/sse/").status_code == 404
-    assert ring.get(f"{API}/jobs/").status_code == 404
+    assert ring.get(f"{API}/jobs/").status_code == 400, "a job without an id is not given"
 
 
 @pytest.mark.parametrize("path", ["/mcp", "/sse", "/messages/", f"{API}/jobs", "/nothing"])
