@@ -35,11 +35,12 @@ class Conductor(ABC, Generic[RequestT, ResultT, SettingsT]):
     async def quote(self, request: RequestT, *, actor_id: str | None = None) -> ResultT:
         """The plan with each price, the total, and what the caps leave; nothing is spent or written.
 
-        ``actor_id``: whose results the request may name by their jobs; None: nobody's. Raises what ``generate`` raises,
-        but for CapExceeded: a cap that would refuse is a warning.
+        ``actor_id``: who would be calling: what they have paid for already is not counted, and the request may name
+        results by their jobs. Raises what ``generate`` raises, but for CapExceeded: a cap that would refuse is a
+        warning.
         """
         plan = await self.check(await self._calls.with_results(request, actor_id))
-        return self._checked(await self._calls.quote(plan, request.max_usd))
+        return self._checked(await self._calls.quote(plan, request.max_usd, actor_id))
 
     async def generate(
         self,

@@ -6,6 +6,7 @@ The still is a job of its own, opened in the transaction that opened the clip. T
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 
 from ring_mcp.clock import Clock
 from ring_mcp.domain import Failure, Job, JobState, VideoPlan
@@ -77,7 +78,8 @@ class Preparing:
             failed = FirstFrameFailed(f"the first frame failed, the video was not started: {reason}", next_action=again)
             await record.write(self._end_unsent(record.job, failed, billed=billed))
         else:
-            made = {"made_frame": still.assets[0], "made_frame_billed_usd": still.billed_usd}
+            billed_usd = Decimal(0) if plan.frame_was_paid else still.billed_usd
+            made = {"made_frame": still.assets[0], "made_frame_billed_usd": billed_usd}
             await record.write(replace(record.job, plan=plan.model_copy(update=made), failure=None))
         return None
 
