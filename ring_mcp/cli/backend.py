@@ -58,14 +58,20 @@ class InProcess:
     async def look(self, job_id: str) -> dict[str, Any]:
         return await self._maker.look(job_id)
 
+    async def find(self, idempotency_key: str) -> str | None:
+        return await self._maker.find(idempotency_key)
+
+    async def draw(self, job_id: str, thumbnail: Mapping[str, Any]) -> dict[str, Any]:
+        return await self._maker.draw(job_id, thumbnail)
+
     async def leave(self, job_id: str) -> dict[str, Any]:
         from ring_mcp.clients.in_process import told
 
         until = time.monotonic() + LEAVING_S
-        job = await self._maker.find(job_id)
+        job = await self._maker.read(job_id)
         while not (job.is_settled or job.is_parked or job.state in _SUBMITTED) and time.monotonic() < until:
             await asyncio.sleep(0.05)
-            job = await self._maker.find(job_id)
+            job = await self._maker.read(job_id)
         return told(await self._app.calls.deliver(job))
 
     async def health(self) -> dict[str, Any]:

@@ -138,16 +138,16 @@ class MediaInputs:
             return None
         return self._storage.unsigned((await self._storage.address(still.url, still.key)).url)
 
-    async def picture(self, url: str, path: Path) -> Path:
-        """The file behind an image's address: one that lies here, or ``path``, after it was fetched to there.
+    async def stored(self, url: str, path: Path, max_bytes: int = MAX_INPUT_IMAGE_BYTES) -> Path:
+        """The file behind an address of ours or a caller's: one that lies here, or ``path``, fetched to there.
 
         Raises InvalidRequest or OSError.
         """
         local = self._local(url, "imageUrl")
         if local is None:
             try:
-                if not await self._storage.fetch(url, path, MAX_INPUT_IMAGE_BYTES):
-                    await self._fetch(url, path, MAX_INPUT_IMAGE_BYTES)
+                if not await self._storage.fetch(url, path, max_bytes):
+                    await self._fetch(url, path, max_bytes)
             except ProviderError as exc:
                 raise InvalidRequest(told(exc)) from exc
             except StorageError as exc:

@@ -265,12 +265,17 @@ def _first_frame(
 
 
 def _thumbnail(request: VideoRequest, warnings: list[str]) -> Thumbnail | None:
-    if request.thumbnail is None or request.thumbnail.aspect_ratio is None:
-        return request.thumbnail
-    ratio = as_ratio(request.thumbnail.aspect_ratio)
+    return None if request.thumbnail is None else checked_thumbnail(request.thumbnail, warnings)
+
+
+def checked_thumbnail(thumbnail: Thumbnail, warnings: list[str]) -> Thumbnail:
+    """On a canvas that there is. Raises InvalidRequest for a ratio that is none."""
+    if thumbnail.aspect_ratio is None:
+        return thumbnail
+    ratio = as_ratio(thumbnail.aspect_ratio)
     if not re.fullmatch(r"[1-9]\d{0,3}:[1-9]\d{0,3}", ratio, re.ASCII):
         raise InvalidRequest("thumbnail.aspectRatio must be one of 16:9, 9:16, 1:1, or left out for the clip's own")
     canvas = nearest_canvas(*map(float, ratio.split(":")))
     if canvas != ratio:
         warnings.append(f"the thumbnail is {canvas}, the nearest to {ratio} that there is")
-    return request.thumbnail.model_copy(update={"aspect_ratio": canvas})
+    return thumbnail.model_copy(update={"aspect_ratio": canvas})

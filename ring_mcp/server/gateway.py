@@ -17,7 +17,9 @@ from starlette.routing import Route
 
 from ring_mcp.app import App
 from ring_mcp.conductors.results import JobResult
+from ring_mcp.domain import Job
 from ring_mcp.domain.fields import WaitSeconds
+from ring_mcp.domain.thumbnails import read_thumbnail
 from ring_mcp.errors import (
     CapExceeded,
     GenerationTimeout,
@@ -35,7 +37,7 @@ from ring_mcp.tools.envelope import failure_facts
 from ring_mcp.tools.image_create import ImageCreateArguments
 from ring_mcp.tools.job_answers import JobFailed
 from ring_mcp.tools.job_get import JobGetArguments
-from ring_mcp.tools.job_list import JobListArguments, list_jobs
+from ring_mcp.tools.job_list import JobList, JobListArguments, list_jobs, listed
 from ring_mcp.tools.tool import Arguments
 from ring_mcp.tools.video_create import VideoCreateArguments
 
@@ -76,6 +78,7 @@ class Gateway:
             Route(f"{PREFIX}/videos/generate", self._told(self.create_video), methods=["POST"]),
             Route(f"{PREFIX}/meta/health", self._told(self.health), methods=["GET"]),
             Route(f"{PREFIX}/jobs", self._told(self.list_jobs), methods=["GET"]),
+            Route(f"{PREFIX}/jobs/{{job_id}}/thumbnail", self._told(self.draw_thumbnail), methods=["POST"]),
             Route(f"{PREFIX}/jobs/{{job_id:path}}", self._told(self.get_job), methods=["GET"]),
             Route(f"{PREFIX}/openapi.json", self._told(self.openapi), methods=["GET"]),
         ]
@@ -121,18 +124,36 @@ class Gateway:
         return _data(200, (await self._app.health.check()).data())
 
     async def get_job(self, request: Request) -> JSONResponse:
-        job_id = JobGetArguments.parse({"jobId": request.path_params["job_id"]}).ids[0]
-        job = await self._app.calls.read(job_id)
-        if job is None or job.actor_id != _actor(request):
-            raise NotFound(f"there is no job {job_id!r}")
+        job = await self._job(request)
         wait_s = _wait_s(request, None, 0.0)
         result = await self._app.calls.resume(job, wait_s)
         if not result.success:
             raise JobFailed(result)
         return _data(200, result.data())
 
+    async def draw_thumbnail(self, request: Request) -> JSONResponse:
+        """Ours: a thumbnail for a clip that is there."""
+        job, thumbnail = await self._job(request), read_thumbnail(await _body(request))
+        if thumbnail is None:
+            raise InvalidRequest("enabled is false: there is nothing to draw")
+        return _data(200, (await self._app.thumbnails.draw(job, thumbnail)).data())
+
+    async def _job(self, request: Request) -> Job:
+        """The job of the path, if it is this caller's. Raises NotFound."""
+        job_id = JobGetArguments.parse({"jobId": request.path_params["job_id"]}).ids[0]
+        job = await self._app.calls.read(job_id)
+        if job is None or job.actor_id != _actor(request):
+            raise NotFound(f"there is no job {job_id!r}")
+        return job
+
     async def list_jobs(self, request: Request) -> JSONResponse:
         query: dict[str, Any] = dict(request.query_params)
+        if (key := query.pop("idempotencyKey", None)) is not None:
+            if query:
+                raise InvalidRequest("idempotencyKey names one job: no other filter goes with it")
+            job = await self._app.calls.find(_actor(request), key)
+            found = await listed([job] if job else [], self._app.storage)
+            return _data(200, JobList(jobs=found).data())
         arguments = JobListArguments.parse(query)
         return _data(200, (await list_jobs(self._app.ledger, self._app.storage, arguments, _actor(request))).data())
 
