@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from pydantic import ConfigDict, Field
@@ -39,7 +40,7 @@ class JobsFile(Strict):
 
     model_config = ConfigDict(alias_generator=to_camel, extra="ignore", frozen=True)
 
-    project: Key = "direct"
+    project: Key | None = None
     default_quality_mode: QualityMode | None = None
     clips: tuple[JobsClip, ...]
 
@@ -50,10 +51,15 @@ def read_jobs(path: Path, quality_mode: QualityMode | None) -> ScriptRequest:
     jobs = validated(JobsFile, data, lambda _: {"clip ids": set()})
     return ScriptRequest(
         schemaVersion="1.0",
-        requestId=jobs.project,
+        requestId=jobs.project or _own_name(path),
         defaults=Defaults(qualityMode=quality_mode or jobs.default_quality_mode),
         clips=tuple(_as_clip(clip) for clip in jobs.clips),
     )
+
+
+def _own_name(path: Path) -> str:
+    """Two files without a project, with clips of one name, are not one project."""
+    return f"direct-{hashlib.sha256(str(path.resolve()).encode('utf-8', 'surrogateescape')).hexdigest()[:12]}"
 
 
 def _as_clip(clip: JobsClip) -> Clip:

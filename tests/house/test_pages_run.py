@@ -157,7 +157,7 @@ def test_a_script_prints_the_table_of_its_page(done: Done) -> None:
 def test_the_walk_ends_with_the_two_remastered_clips(clones: dict[str, Clone], done: Done) -> None:
     saved = {path.name for path in (clones["docs/scripts.md"].folder / "output" / "files").iterdir()}
 
-    assert {"01_dough-production.mp4", "04_door-production.mp4"} <= saved
+    assert {"01_dough-production_edit.mp4", "04_door-production_edit.mp4"} <= saved
 
 
 def test_the_unknown_job_of_the_page_on_money_is_settled_at_nothing(clones: dict[str, Clone], done: Done) -> None:
