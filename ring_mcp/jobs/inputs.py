@@ -36,7 +36,7 @@ from ring_mcp.jobs.input_files import (
 )
 from ring_mcp.presets import Model, VideoModel
 from ring_mcp.providers.base import Downloaded, Inputs
-from ring_mcp.providers.vendors import is_file_id
+from ring_mcp.providers.vendors import is_anybodys_file_id, is_file_id
 from ring_mcp.storage.base import Storage
 
 _KEPT = re.compile(r"kept:([0-9a-f]{64})")
@@ -83,8 +83,10 @@ class MediaInputs:
             frames = {"imageUrl": plan.image_url, "lastFrameUrl": plan.last_frame_url}
             given |= {field: url for field, url in frames.items() if url is not None}
         for field, reference in given.items():
-            if not is_file_id(plan.provider, reference):  # of those only the provider can tell
+            if not is_anybodys_file_id(reference):
                 await self._check_picture(reference, field, takes)
+            elif not is_file_id(plan.provider, reference):  # of its own files only the provider can tell
+                raise InvalidRequest(f"{field} is a file id, and {plan.model} takes none: give the picture's address")
         if isinstance(plan, VideoPlan) and plan.generation_kind != "generate" and plan.source_video_url is not None:
             assert isinstance(model, VideoModel), "a clip is made by a model of clips"
             return await self._check_source(plan.source_video_url, plan, model, takes)

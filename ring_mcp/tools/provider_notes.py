@@ -25,7 +25,7 @@ def image_provider_notes(presets: Presets) -> Notes:
     return {
         "provider": f"Default: the model's, else the operator's choice ({VENDORS[0].name}).",
         "model": f"Default: {listed(f'{defaults[each].model} ({title_of(each)})' for each in providers)}.",
-        "aspectRatio": f"{f'{SHARE_RATIO} (share images) on {_titles(shared)} alone. ' if shared else ''}"
+        "aspectRatio": f"{f'{SHARE_RATIO} (share images) on {_titles(shared)}. ' if shared else ''}"
         f"Default: {_by_provider(providers, lambda each: defaults[each].aspect_ratio)}.",
         "resolution": f"Default: {_by_provider(providers, lambda each: defaults[each].resolution)}.",
         "n": f"{_by_provider(providers, lambda each: f'1 to {model(each).max_n}')}.",
@@ -42,7 +42,7 @@ def video_provider_notes(presets: Presets) -> Notes:
         "aspectRatio": f"{_by_provider(providers, lambda each: any_of(_ratios(each, presets)))}. "
         f"Default: {presets.defaults.video.aspect_ratio}.",
         "resolution": f"{_by_provider(providers, lambda each: any_of(_resolutions(each, presets)))}.",
-        "imageProvider": f"Default: the model's, else the operator's choice ({VENDORS[0].name}).",
+        "imageProvider": "Default: as for images.",
         "imageResolution": f"Default: {_by_provider(images, lambda each: defaults[each].first_frame_resolution)}.",
     }
 

@@ -46,6 +46,7 @@ class Outside:
         self.asked: list[tuple[str, int]] = []
 
     async def fetch(self, url: str, path: Path, max_bytes: int) -> Downloaded:
+        await self.check_address(url)
         self.asked.append((url, max_bytes))
         if url not in self.files:
             raise ProviderUnavailable("it does not answer")
@@ -248,6 +249,20 @@ async def test_a_source_clip_elsewhere_is_fetched_to_be_looked_at(
     assert "it is a JPEG file; " in await refused(inputs, public)
     assert outside.asked == [(url, MAX_INPUT_VIDEO_BYTES)] * 2
     assert spooled(tmp_path) == []
+
+
+async def test_a_source_clip_on_a_private_network_is_not_fetched(inputs: MediaInputs, outside: Outside) -> None:
+    private = clip_plan(generation_kind="edit", source_video_url="https://10.0.0.1/a.mp4")
+    assert await refused(inputs, private) == "sourceVideoUrl cannot be used: it is on a private network"
+    assert outside.asked == []
+
+
+async def test_a_file_id_is_refused_where_its_maker_has_none(inputs: MediaInputs, outside: Outside) -> None:
+    of_xai = picture_plan(PUBLIC, FILE_ID)
+    await checked(inputs, of_xai)
+    told = await refused(inputs, of_xai.model_copy(update={"provider": "google", "model": "omni"}))
+    assert told == "referenceImages[1] is a file id, and omni takes none: give the picture's address"
+    assert [url for url, _ in outside.asked] == [PUBLIC, PUBLIC]
 
 
 async def test_what_takes_too_long_to_come_is_told(tmp_path: Path, outside: Outside) -> None:
