@@ -54,8 +54,8 @@ def test_the_shipped_file_is_complete() -> None:
 
 def test_a_file_is_read_from_where_it_is_said_to_be(tmp_path: Path) -> None:
     raw = copy.deepcopy(SHIPPED)
-    raw["limits"]["maxPromptChars"] = 7
-    assert load_presets(write(tmp_path, raw)).limits.max_prompt_chars == 7
+    raw["limits"]["priceMaxAgeDays"] = 7
+    assert load_presets(write(tmp_path, raw)).limits.price_max_age_days == 7
 
 
 def test_prices_are_exact_money_whether_written_as_text_or_as_numbers(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_prices_are_exact_money_whether_written_as_text_or_as_numbers(tmp_path: 
 def test_a_table_that_was_read_cannot_be_changed() -> None:
     presets = load_presets()
     with pytest.raises(ValueError, match="frozen"):
-        presets.limits.max_prompt_chars = 1  # type: ignore[misc]
+        presets.limits.price_max_age_days = 1  # type: ignore[misc]
 
 
 def test_a_model_lives_until_its_retirement_without_one_for_ever() -> None:
@@ -259,7 +259,23 @@ FAULTS: dict[str, tuple[Callable[[Raw], object], list[str]]] = {
     "no pictures at all": (lambda raw: raw["imageModels"][XAI].update(maxN=0), [f"imageModels.{XAI}.maxN"]),
     "another version": (lambda raw: raw.update(schemaVersion="2.0"), ["schemaVersion", "'1.0'"]),
     "a missing table": (lambda raw: raw.pop("videoModels"), ["videoModels", "required"]),
-    "a missing limit": (lambda raw: raw["limits"].pop("maxPromptChars"), ["limits.maxPromptChars", "required"]),
+    "a missing limit": (lambda raw: raw["limits"].pop("priceMaxAgeDays"), ["limits.priceMaxAgeDays", "required"]),
+    "no longest prompt": (
+        lambda raw: raw["imageModels"][XAI].pop("maxPromptChars"),
+        [f"imageModels.{XAI}", "needs maxPromptChars"],
+    ),
+    "pictures of no type": (
+        lambda raw: raw["imageModels"][XAI].pop("imageTypes"),
+        [f"imageModels.{XAI}", "needs imageTypes"],
+    ),
+    "frames of no type": (
+        lambda raw: raw["videoModels"]["grok-imagine-video-1.5"].pop("imageTypes"),
+        ["videoModels.grok-imagine-video-1.5", "needs imageTypes"],
+    ),
+    "clips of no codec": (
+        lambda raw: raw["videoModels"]["grok-imagine-video"].pop("videoCodecs"),
+        ["videoModels.grok-imagine-video", "needs videoCodecs"],
+    ),
 }
 
 
@@ -281,14 +297,14 @@ def test_models_of_what_a_vendor_does_not_make_are_a_fault() -> None:
 
 def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
     raw = copy.deepcopy(SHIPPED)
-    raw["limits"]["maxPromptChars"] = "many"
+    raw["limits"]["priceMaxAgeDays"] = "many"
     raw["imageModels"][XAI]["maxN"] = 0
     raw["surplus"] = 1
     path = write(tmp_path, raw)
     with pytest.raises(ConfigError) as caught:
         load_presets(path)
     assert len(caught.value.problems) == 3
-    for key in ("limits.maxPromptChars", f"imageModels.{XAI}.maxN", "surplus"):
+    for key in ("limits.priceMaxAgeDays", f"imageModels.{XAI}.maxN", "surplus"):
         assert key in caught.value.message
 
 

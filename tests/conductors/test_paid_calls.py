@@ -28,8 +28,7 @@ CLIP_USD = Decimal("0.30")
 TIMEOUTS_S = {kind: pace.poll_timeout_s for kind, pace in PACE.items()}
 
 
-def calls_on(engine: Engine, caps: Caps = NO_CAPS, *, sandbox: bool = False) -> PaidCalls:
-    engine.accounts.holder = replace(engine.accounts.holder, sandbox=sandbox)
+def calls_on(engine: Engine, caps: Caps = NO_CAPS) -> PaidCalls:
     return PaidCalls(
         opening=engine.opening,
         accounts=engine.accounts,
@@ -139,7 +138,7 @@ async def test_whoever_waits_no_longer_gets_a_handle_and_the_job_goes_on(engine:
     await until(lambda: len(engine.pictures.looked_for) == 1)
 
 
-async def test_without_a_limit_a_call_waits_longer_than_its_job(engine: Engine, clock: FakeClock) -> None:
+async def test_without_a_limit_a_call_outwaits_its_job(engine: Engine, clock: FakeClock) -> None:
     engine.pictures.looks += [asyncio.Event().wait]
     waiting = asyncio.create_task(make(engine, wait_s=None))
     await until(lambda: len(engine.pictures.looked_for) == 1 and clock.sleepers == 1)
@@ -171,7 +170,7 @@ async def test_what_is_refused_at_the_beginning_is_raised(tmp_path: Path, clock:
             await make(engine)
 
 
-async def test_an_inline_picture_is_a_file_before_a_row(engine: Engine) -> None:
+async def test_an_inline_picture_is_a_file_before_it_is_a_row(engine: Engine) -> None:
     inline = "data:image/jpeg;base64," + base64.b64encode(jpeg()).decode()
     result = await make(engine, sample_plan().model_copy(update={"reference_images": (inline,)}))
     plan = (await engine.row(result.job_id or "")).plan
@@ -196,7 +195,7 @@ async def test_a_resumed_job_is_waited_for_as_long_as_asked(engine: Engine) -> N
     await until(lambda: len(engine.runner.records) == 1)
 
 
-async def test_a_driven_job_is_read_from_memory_others_from_the_ledger(engine: Engine) -> None:
+async def test_a_job_that_is_driven_is_read_from_memory(engine: Engine) -> None:
     job = await rendering(engine)
     calls = calls_on(engine)
     assert await calls.read(job.id) == job
@@ -240,7 +239,7 @@ async def test_somebody_who_only_looks_marks_nothing_as_told(engine: Engine) -> 
     assert (await engine.row(job)).delivered_at is None
 
 
-async def test_a_result_not_yet_in_the_ledger_is_not_told(engine: Engine) -> None:
+async def test_a_result_not_yet_in_the_ledger_is_not_marked(engine: Engine) -> None:
     engine.ledger.fail("save", 100, skip=1)
     result = await make(engine)
     assert result.success
@@ -251,7 +250,7 @@ async def test_a_result_not_yet_in_the_ledger_is_not_told(engine: Engine) -> Non
 STRANGER = Account(provider="xai", key_fingerprint="f" * 32)
 
 
-async def test_an_undriven_job_of_another_account_says_its_need(engine: Engine) -> None:
+async def test_a_stranded_job_says_at_once_what_it_needs(engine: Engine) -> None:
     job = await rendering(engine, key_fingerprint=STRANGER.key_fingerprint)
     left = await engine.ledger.save(job, replace(job, owner=None))
     result = await calls_on(engine).resume(left, 50)
@@ -261,9 +260,7 @@ async def test_an_undriven_job_of_another_account_says_its_need(engine: Engine) 
     assert await engine.row(left) == left  # said to the caller alone
 
 
-async def test_a_job_of_another_account_that_somebody_alive_drives_is_waited_for(
-    engine: Engine, tmp_path: Path, clock: FakeClock
-) -> None:
+async def test_a_job_of_another_living_process_is_waited_for(engine: Engine, tmp_path: Path, clock: FakeClock) -> None:
     elsewhere = SqliteLedger(tmp_path / "ledger.db", clock)
     await elsewhere.start()
     job = await rendering(engine, key_fingerprint=STRANGER.key_fingerprint)
@@ -274,7 +271,7 @@ async def test_a_job_of_another_account_that_somebody_alive_drives_is_waited_for
     await elsewhere.aclose()
 
 
-def test_providers_of_clip_and_still_are_looked_at_first(engine: Engine) -> None:
+def test_every_provider_of_a_call_is_looked_at_first(engine: Engine) -> None:
     calls = calls_on(engine)
     calls.check_provider(still_clip_plan())
     still = sample_plan().model_copy(update={"provider": "openai"})

@@ -72,7 +72,7 @@ def test_an_asset_is_told_with_everything_that_is_known_of_it() -> None:
 
 
 @pytest.mark.parametrize("state", [JobState.PLANNED, JobState.SUBMITTING, JobState.RENDERING, JobState.STORING])
-def test_a_job_under_way_is_a_success_with_handle(state: JobState) -> None:
+def test_a_job_under_way_is_a_success_with_a_handle(state: JobState) -> None:
     job = sample_job(state, owner="me")
     result = job_result(job, START, joined=True)
     assert (result.success, result.state, result.joined) == (True, str(state), True)
@@ -89,7 +89,7 @@ def test_an_obstacle_of_a_job_that_is_driven_is_a_warning() -> None:
     assert result.warnings == (f"not there yet, it is being tried again: {TROUBLE.message}",)
 
 
-def test_a_result_long_unstored_is_no_success() -> None:
+def test_what_cannot_be_stored_for_long_is_no_success() -> None:
     trouble = TROUBLE.model_copy(update={"since": START})
     job = replace(sample_job(JobState.STORING, owner="me"), failure=trouble)
     soon, late = (job_result(job, START + timedelta(seconds=s)) for s in (STUCK_AFTER_S - 0.001, STUCK_AFTER_S))
@@ -98,7 +98,7 @@ def test_a_result_long_unstored_is_no_success() -> None:
     assert late.next_action is not None
 
 
-def test_a_parked_job_is_no_success_but_can_be_asked_for() -> None:
+def test_a_parked_job_with_a_reason_is_no_success() -> None:
     job = park(sample_job(JobState.STORING), Park(TROUBLE, None), START)
     result = job_result(job, START)
     assert (result.success, result.error, result.failure) == (False, TROUBLE.message, TROUBLE)
@@ -138,7 +138,7 @@ def test_a_finished_clip_has_its_copy_and_the_providers_own_address() -> None:
     assert (result.progress, result.first_frame, result.thumbnail) == (None, None, None)
 
 
-def test_a_clip_not_kept_has_the_providers_address() -> None:
+def test_a_clip_not_kept_has_the_providers_address_alone() -> None:
     bare = video(clip_job(JobState.DONE, output=Output(url=CLIP), persist=False)).video
     assert bare is not None
     assert (bare.url, bare.temporary_url, bare.record_id, bare.size, bare.sha256) == (CLIP, CLIP, None, None, None)
@@ -222,7 +222,7 @@ def test_a_line_of_a_quote_has_its_unit_count_and_total() -> None:
     assert told.as_of == "2026-11-01"
 
 
-def test_on_the_wire_names_are_rings_and_unset_is_left_out() -> None:
+def test_on_the_wire_names_are_rings_and_nothing_is_unset() -> None:
     job = replace(sample_job(JobState.FAILED), billed_usd=BILLED)
     data = job_result(job, START).data()
     assert data["billedCostUsd"] == 0.05

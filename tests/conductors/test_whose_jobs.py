@@ -104,11 +104,11 @@ async def test_a_clip_of_another_team_is_left_alone(sandbox: SandboxServer, tmp_
         failure = result.failure
         assert failure is not None
         assert (failure.code, failure.billed, failure.retryable) == ("account_needed", "unknown", True)
-        assert f"belongs to the xAI at 127.0.0.1 account {job.account_id}" in failure.message
+        assert f"belongs to the xai at 127.0.0.1 account {job.account_id}" in failure.message
         assert f"`ring-mcp jobs adopt {job.id}`" in failure.next_action
         [check] = await stranded(app)
         assert check.status == "warning"
-        assert f"the xAI at 127.0.0.1 account {job.account_id}" in check.detail
+        assert f"the xai at 127.0.0.1 account {job.account_id}" in check.detail
         assert f": 1 open, the oldest since {job.created_at:%Y-%m-%d %H:%M} UTC" in check.detail
         assert await job_of(app, job.id) == job
     assert looks(sandbox) == 0

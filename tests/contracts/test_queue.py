@@ -134,7 +134,7 @@ async def test_a_parked_job_that_somebody_asks_for_is_carried_on(
 
 
 @pytest.mark.parametrize("state", OPEN)
-async def test_a_dead_processs_job_is_carried_on_when_asked_for(
+async def test_a_job_of_a_dead_process_is_carried_on_when_asked_for(
     processes: Processes, first: Process, state: JobState
 ) -> None:
     await first.queue.start(take_over=False)
@@ -192,7 +192,7 @@ async def test_asking_for_a_job_that_has_ended_or_never_was_does_nothing(process
     assert (processes.pictures.submitted, list(first.engine.runner.records)) == ([], [])
 
 
-async def test_a_start_takes_over_due_parked_and_orphaned_jobs(processes: Processes, first: Process) -> None:
+async def test_a_start_takes_over_what_is_due_parked_or_left(processes: Processes, first: Process) -> None:
     jobs = [
         await of_a_dead_process(processes, JobState.RENDERING),
         await left_behind(first.engine.ledger, JobState.STORING),
@@ -246,7 +246,7 @@ async def test_an_end_without_a_beginning_is_no_trouble(first: Process) -> None:
     await first.queue.aclose()
 
 
-async def test_a_caller_leaving_while_asking_leaves_a_driven_job(processes: Processes, first: Process) -> None:
+async def test_a_caller_that_leaves_while_asking_leaves_a_driven_job(processes: Processes, first: Process) -> None:
     await first.queue.start(take_over=False)
     job = await of_a_dead_process(processes, JobState.RENDERING)
     asking = asyncio.create_task(first.queue.adopt(job))
@@ -266,7 +266,9 @@ async def test_a_ledger_that_is_away_at_the_start_is_tried_again(processes: Proc
     assert (await settled(first, job)).state is JobState.DONE
 
 
-async def test_any_job_of_the_ledger_can_be_run_by_id(processes: Processes, first: Process, second: Process) -> None:
+async def test_any_job_of_the_ledger_can_be_run_by_its_id(
+    processes: Processes, first: Process, second: Process
+) -> None:
     job = await left_behind(first.engine.ledger, JobState.RENDERING)
     await second.engine.runner.run(job.id)
     assert (await second.engine.row(job)).state is JobState.DONE
@@ -361,7 +363,7 @@ async def test_a_job_is_carried_on_with_another_key_of_its_account(processes: Pr
     assert len(processes.pictures.submitted) == 1
 
 
-async def test_sandbox_and_real_jobs_never_touch_each_other(processes: Processes) -> None:
+async def test_the_sandbox_and_the_real_world_leave_each_other_alone(processes: Processes) -> None:
     played = await of_a_dead_process(processes, JobState.PLANNED, sandbox=True)
     real = await of_a_dead_process(processes, JobState.PLANNED)
     sandbox = await processes.open(replace(HOLDER, sandbox=True))

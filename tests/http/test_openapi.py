@@ -19,6 +19,8 @@ NOT_MEANT = (
     # A schema cannot say everything that a request must be: a prompt of spaces, a model that another one replaced, a
     # cursor that no answer gave. Whatever is refused is named, which other tests look at.
     "positive_data_acceptance",
+    # It says what to write; null, "" or a number as text, which clients send all the same, are read as what they mean.
+    "negative_data_rejection",
 )
 
 

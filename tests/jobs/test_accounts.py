@@ -219,7 +219,7 @@ def test_what_is_needed_is_said_with_account_place_and_way_out() -> None:
     assert billed == "no"
     assert "`ring-mcp jobs adopt a-job`" in way_out
     text, billed, _ = said(state=JobState.RENDERING, **of(replace(ANOTHER_KEY, account_id=TEAM, endpoint="proxy")))
-    assert f"the xAI at proxy account {TEAM} (the key with the fingerprint ffffffff)" in text
+    assert f"the xai at proxy account {TEAM} (the key with the fingerprint ffffffff)" in text
     assert "nothing of it is lost" in text
     assert billed == "unknown"
     text, _, way_out = said(sandbox=True)

@@ -128,3 +128,30 @@ def test_a_lock_whose_holder_broke_off_is_free_again(answers: Answers) -> None:
     assert not answers.is_awaited("job")
     with answers.awaiting("job"):
         assert answers.is_awaited("job")
+
+
+def test_pictures_of_an_answer_cut_off_stand_for_it(answers: Answers, tmp_path: Path) -> None:
+    for name in ("job-0.inline", "job-2.inline", "job-x.inline", "other-1.inline", "job-1.media"):
+        (tmp_path / name).write_bytes(b"x")
+    read = answers.read("job", "token")
+    assert isinstance(read, Finished)
+    assert [output.spool_path for output in read.outputs] == [
+        str(tmp_path / "job-0.inline"),
+        None,
+        str(tmp_path / "job-2.inline"),
+    ]
+    assert read.outputs[1].lost_because == "the server died before this one was kept"
+    assert (read.billed_usd, read.warnings) == (None, ("the answer was cut off: what it cost is not known",))
+
+
+def test_an_answer_that_was_written_comes_before_the_pictures_that_lie_there(answers: Answers, tmp_path: Path) -> None:
+    (tmp_path / "job-0.inline").write_bytes(b"x")
+    answers.write("job", "token", Accepted(provider_request_id="r-1"))
+    assert answers.read("job", "token") == Accepted(provider_request_id="r-1")
+
+
+def test_jobs_with_pictures_alone_are_listed_too(answers: Answers, tmp_path: Path) -> None:
+    answers.write("b", "token", FINISHED)
+    for name in ("a-1-0.inline", "b-0.inline", "c-0.media"):
+        (tmp_path / name).write_bytes(b"x")
+    assert answers.job_ids() == ["a-1", "b"]

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import uuid
 from collections.abc import AsyncIterator
 from datetime import date
@@ -156,6 +157,24 @@ async def test_no_key_stands_in_an_argument_list_or_environment(courier: Courier
     shown = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
     assert b"ring_mcp.courier" in shown
     assert DEFAULT_GOOGLE_KEY.encode() not in shown
+
+
+async def test_a_courier_that_cannot_be_started_leaves_nothing_open_and_is_told(
+    answers: Answers, caplog: pytest.LogCaptureFixture
+) -> None:
+    given: list[socket.socket] = []
+
+    def start(theirs: socket.socket) -> int:
+        given.append(theirs)
+        raise OSError("there is no memory left")
+
+    courier = Courier(answers, start)
+    assert not await courier.take("a-job", "token")
+    assert "there is no memory left" in caplog.text
+    assert given[0].fileno() == -1
+    assert courier.pid is None
+    await courier.drop("a-job")
+    await courier.aclose()
 
 
 def test_an_answer_to_another_attempt_is_none_of_ours(answers: Answers) -> None:

@@ -130,7 +130,7 @@ def test_a_disk_with_exactly_the_room_that_is_needed_will_do(tmp_path: Path) -> 
     check_disk(tmp_path / "spool", 0)
 
 
-def test_a_look_at_the_disk_leaves_an_empty_folder(tmp_path: Path) -> None:
+def test_a_look_at_the_disk_leaves_an_empty_private_folder(tmp_path: Path) -> None:
     spool = tmp_path / "state" / "spool"
     check_disk(spool)
     check_disk(spool)
@@ -138,7 +138,7 @@ def test_a_look_at_the_disk_leaves_an_empty_folder(tmp_path: Path) -> None:
     assert spool.stat().st_mode & 0o777 == 0o700
 
 
-async def test_a_caller_leaving_amid_a_write_leaves_a_driven_job(engine: Engine) -> None:
+async def test_a_caller_that_leaves_at_the_opening_leaves_a_driven_job(engine: Engine) -> None:
     calling = asyncio.create_task(open_(engine, still_clip_plan()))
     while "open" not in engine.ledger.calls:
         await asyncio.sleep(0)
@@ -171,7 +171,7 @@ async def test_the_caps_count_a_clip_and_its_still_together(capped: Engine) -> N
     assert len(await rows(capped)) == 2
 
 
-async def test_a_clip_shows_the_still_made_for_it(engine: Engine) -> None:
+async def test_a_clip_is_made_from_its_still(engine: Engine) -> None:
     opened = await open_(engine, still_clip_plan())
     clip = await engine.ended(opened.job)
     assert clip.state is JobState.DONE

@@ -11,14 +11,15 @@ import pytest
 
 from ring_mcp.domain import Failure, Job, JobState, VideoPlan
 from ring_mcp.errors import FirstFrameFailed, StorageError, StorageRefused
+from ring_mcp.jobs.accounts import needed_account
 from ring_mcp.jobs.outcomes import Park, Pause, park
-from ring_mcp.jobs.preparing import LOOK_AT_STILL_S, awaited_still
+from ring_mcp.jobs.preparing import LOOK_AGAIN_S, LOOK_AT_STILL_S, awaited_still
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.providers.base import Inputs
 from tests.fake_clock import START, FakeClock
 from tests.jobs.engine import Engine, clip_plan, engine_on, started_engine, still_clip_plan
 from tests.jobs.scripted_provider import jpeg
-from tests.ledger_samples import carried, planned, sample_asset, sample_plan
+from tests.ledger_samples import NO_CAPS, carried, planned, sample_asset, sample_plan
 
 ADDRESS = "https://pictures.example/a.jpg"
 BILLED = Decimal("0.04")
@@ -71,7 +72,7 @@ async def test_a_still_that_is_there_is_not_asked_for_again(engine: Engine) -> N
     assert engine.ledger.calls == []
 
 
-async def test_a_clips_trouble_ends_once_its_still_is_there(engine: Engine) -> None:
+async def test_the_trouble_of_a_clip_ends_when_its_still_is_there(engine: Engine) -> None:
     record, still = await waiting_clip(engine, _S.SUBMITTING, _S.STORING)
     await engine.ledger.save(still, replace(still, failure=Failure(code="x", message="a full disk", billed="yes")))
     await prepared(engine, record)
@@ -91,7 +92,7 @@ async def test_a_clips_trouble_ends_once_its_still_is_there(engine: Engine) -> N
         (_S.EXPIRED, "unknown", FirstFrameFailed.next_action),
     ],
 )
-async def test_a_failed_still_ends_its_clip_unsent(
+async def test_a_still_that_failed_ends_its_clip_with_reason_and_bill(
     engine: Engine, state: JobState, billed: Any, next_step: str
 ) -> None:
     why = Failure(code="content_refused", message="no lighthouses", billed=billed)
@@ -106,7 +107,7 @@ async def test_a_failed_still_ends_its_clip_unsent(
     assert clip.failure.next_action == next_step
 
 
-async def test_an_unknown_still_parks_its_clip(engine: Engine) -> None:
+async def test_an_unknown_still_parks_its_clip_with_the_way_out(engine: Engine) -> None:
     record, still = await waiting_clip(engine, _S.SUBMITTING, _S.UNKNOWN)
     assert isinstance(await prepared(engine, record), Park)
     clip = await engine.row(record.job)
@@ -129,7 +130,7 @@ async def test_a_still_that_is_parked_parks_its_clip_with_the_stills_reason(engi
     assert still.id in clip.failure.message
 
 
-async def test_a_still_in_trouble_is_told_and_waited_for(engine: Engine) -> None:
+async def test_a_still_that_is_tried_again_is_told_and_waited_for(engine: Engine) -> None:
     record, still = await waiting_clip(engine, _S.SUBMITTING, _S.STORING)
     why = Failure(code="storage_failed", message="a full disk", billed="yes", retryable=True)
     await engine.ledger.save(still, replace(still, failure=why))
@@ -147,6 +148,26 @@ async def test_a_ledger_that_does_not_answer_for_a_moment_is_asked_again(engine:
     engine.ledger.fail("get")
     assert await prepared(engine, record) == Pause(LOOK_AT_STILL_S, failed=True)
     assert record.job == before
+
+
+@pytest.mark.parametrize(("states", "billed"), [((), "no"), ((_S.SUBMITTING, _S.RENDERING), "unknown")])
+async def test_a_still_of_an_absent_account_parks_its_clip(
+    engine: Engine, states: tuple[JobState, ...], billed: str
+) -> None:
+    plan = still_clip_plan()
+    clip = planned(kind="video", plan=plan)
+    opened = await engine.ledger.open(clip, NO_CAPS, planned(plan=plan.first_frame, key_fingerprint="f" * 32))
+    still = opened.still
+    for state in states:
+        still = await engine.ledger.save(still, carried(still, state))
+    still = await engine.ledger.save(still, replace(still, owner=None))
+    parked = await prepared(engine, engine.record(opened.job))
+    assert isinstance(parked, Park)
+    needed = needed_account(still)
+    assert (parked.failure.code, parked.failure.billed) == ("first_frame_pending", billed)
+    assert parked.failure.message.endswith(f"its first frame is not there yet, and {needed.message}")
+    assert (parked.failure.retryable, parked.failure.next_action) == (True, needed.next_action)
+    assert parked.look_again_s == LOOK_AGAIN_S
 
 
 @pytest.mark.parametrize("job_id", [None, "00000000-0000-0000-0000-000000000000"])

@@ -54,13 +54,13 @@ async def test_a_look_asks_for_the_providers_own_handle(engine: Engine) -> None:
     assert engine.clips.looked_for == []
 
 
-async def test_a_job_under_way_is_looked_at_in_its_pace(engine: Engine) -> None:
+async def test_looks_keep_the_pace_of_the_kind_of_job(engine: Engine) -> None:
     assert await look(engine, await rendering(engine), Running()) == Pause(PICTURE.poll_interval_s)
     clip = await rendering(engine, plan=clip_plan())
     assert await look(engine, clip, Running(), tries=5) == Pause(CLIP.poll_interval_s)
 
 
-async def test_what_is_made_is_recorded_with_its_bill(engine: Engine, clock: FakeClock) -> None:
+async def test_what_is_made_is_on_record_with_its_bill(engine: Engine, clock: FakeClock) -> None:
     record = await rendering(engine)
     clock.advance(9)
     answer = finished(2, billed_usd=BILLED, served_model="grok-2", warnings=("fewer",))
@@ -71,7 +71,7 @@ async def test_what_is_made_is_recorded_with_its_bill(engine: Engine, clock: Fak
     assert (job.due_at, job.failure) == (clock.now(), None)
 
 
-def test_what_is_collected_keeps_warnings_and_ends_trouble() -> None:
+def test_what_is_collected_keeps_older_warnings_and_ends_trouble() -> None:
     again = collect(carried(planned(), JobState.SUBMITTING, progress=95, warnings=("old",)), finished(), START)
     assert (again.progress, again.warnings) == (95, ("old",))
     told = collect(carried(planned(), JobState.SUBMITTING, failure=TROUBLE), finished(warnings=("new",)), START)
@@ -134,7 +134,7 @@ async def test_failing_looks_are_told_once_until_one_succeeds(
         (3600.0, 0, MAX_PAUSE_S),
     ],
 )
-async def test_a_provider_asked_too_often_is_left_alone(
+async def test_a_provider_asked_too_often_is_left_alone_for_a_while(
     engine: Engine, retry_after_s: float | None, tries: int, pause_s: float
 ) -> None:
     record = await rendering(engine)
@@ -142,7 +142,7 @@ async def test_a_provider_asked_too_often_is_left_alone(
     assert await look(engine, record, error, tries=tries) == Pause(pause_s, failed=True)
 
 
-async def test_a_denied_job_is_looked_for_at_longer_pauses(engine: Engine) -> None:
+async def test_a_job_its_provider_denies_is_looked_for_ever_less_often(engine: Engine) -> None:
     record = await rendering(engine)
     pauses = [await look(engine, record, JobExpired("404")) for _ in range(4)]
     assert pauses == [Pause(gone_pause_s(seen, PICTURE.poll_interval_s), failed=True) for seen in (1, 2, 3, 4)]
@@ -151,7 +151,7 @@ async def test_a_denied_job_is_looked_for_at_longer_pauses(engine: Engine) -> No
     assert (told.code, told.seen, record.job.state) == ("expired", 4, JobState.RENDERING)
 
 
-def test_pauses_between_looks_add_up_whatever_the_clock_says() -> None:
+def test_the_pauses_add_up_whatever_the_clock_says() -> None:
     for first_s in (PICTURE.poll_interval_s, CLIP.poll_interval_s):
         assert sum(gone_pause_s(seen, first_s) for seen in range(1, LOOKS_BEFORE_GONE)) >= GONE_AFTER_S
 
@@ -209,7 +209,7 @@ async def test_a_look_that_outlasts_the_time_for_it_parks_the_job(engine: Engine
     assert record.job.state is JobState.RENDERING
 
 
-async def test_a_late_result_is_taken_all_the_same(engine: Engine) -> None:
+async def test_a_result_that_comes_late_is_taken_all_the_same(engine: Engine) -> None:
     record = await rendering(engine)
     outlasted = START - timedelta(days=1)
     assert await look(engine, record, finished(), since=outlasted) is None
@@ -245,7 +245,7 @@ async def test_progress_only_rises_is_told_at_once_and_written_in_tens(
     assert listening.job.progress == (told[-1] if told else 0)
 
 
-async def test_looks_keep_the_providers_pace_and_back_off(engine: Engine, clock: FakeClock) -> None:
+async def test_looks_back_off_while_the_provider_is_away(engine: Engine, clock: FakeClock) -> None:
     job = await engine.new(clip_plan())
     away = ProviderUnavailable("503")
     engine.clips.looks += [Running(), away, away, away, Running(), away, finished(ending="mp4")]
@@ -257,7 +257,7 @@ async def test_looks_keep_the_providers_pace_and_back_off(engine: Engine, clock:
     assert engine.clips.looked_for == [REQUEST_ID] * 7
 
 
-async def test_a_clip_too_slow_is_parked_until_asked_for(engine: Engine, clock: FakeClock) -> None:
+async def test_a_clip_that_takes_too_long_is_parked_until_asked_for(engine: Engine, clock: FakeClock) -> None:
     job = await engine.new(clip_plan())
     looks = int(CLIP.poll_timeout_s / CLIP.poll_interval_s) + 1
     engine.clips.looks += [Running()] * looks
@@ -271,7 +271,7 @@ async def test_a_clip_too_slow_is_parked_until_asked_for(engine: Engine, clock: 
     assert len(engine.clips.submitted) == 1
 
 
-async def test_a_parked_clip_is_looked_at_and_parked_again(engine: Engine, clock: FakeClock) -> None:
+async def test_a_parked_clip_is_looked_at_once_and_parked_again(engine: Engine, clock: FakeClock) -> None:
     job = await engine.new(clip_plan())
     engine.clips.looks += [Running()] * 1000
     await clock.play(engine.runner.drive(job))

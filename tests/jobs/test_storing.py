@@ -89,7 +89,7 @@ async def test_storage_is_told_what_a_file_is(engine: Engine) -> None:
     assert engine.storage.told == [expected]
 
 
-async def test_a_clips_key_has_mode_and_kind_its_row_too(engine: Engine) -> None:
+async def test_a_clip_has_a_key_of_its_mode_and_kind(engine: Engine) -> None:
     record = await storing_job(engine, plan=clip_plan())
     assert await engine.storing.store(record, 0) is None
     (asset,) = record.job.assets
@@ -99,7 +99,7 @@ async def test_a_clips_key_has_mode_and_kind_its_row_too(engine: Engine) -> None
     assert (row["generationKind"], row["jobId"]) == ("generate", record.job.id)
 
 
-async def test_outputs_are_stored_in_order_the_last_ends_the_job(engine: Engine) -> None:
+async def test_outputs_are_stored_in_order_and_the_last_ends_the_job(engine: Engine) -> None:
     record = await storing_job(engine, *addresses(3))
     engine.pictures.files += [jpeg("red"), jpeg("green"), jpeg("blue")]
     assert await engine.storing.store(record, 0) is None
@@ -112,7 +112,7 @@ async def test_outputs_are_stored_in_order_the_last_ends_the_job(engine: Engine)
     assert spooled(engine) == []
 
 
-async def test_what_is_stored_or_fetched_is_not_done_again(engine: Engine) -> None:
+async def test_what_is_stored_or_fetched_is_so_once(engine: Engine) -> None:
     record = await storing_job(engine, *addresses(2))
     engine.storage.troubles += [AWAY]
     assert await engine.storing.store(record, 0) == Pause(FIRST_PAUSE_S, failed=True)
@@ -126,7 +126,7 @@ async def test_what_is_stored_or_fetched_is_not_done_again(engine: Engine) -> No
     assert first == again != second
 
 
-async def test_a_restart_stores_the_fetched_file_under_its_key(engine: Engine) -> None:
+async def test_a_restart_stores_the_file_that_lies_there(engine: Engine) -> None:
     record = await storing_job(engine)
     engine.storage.troubles += [AWAY]
     await engine.storing.store(record, 0)
@@ -138,7 +138,7 @@ async def test_a_restart_stores_the_fetched_file_under_its_key(engine: Engine) -
 
 
 @pytest.mark.parametrize("tries", [0, 1, 4, 50])
-async def test_an_absent_storage_is_tried_again_and_told(engine: Engine, tries: int) -> None:
+async def test_a_storage_that_is_away_is_tried_again_with_back_off(engine: Engine, tries: int) -> None:
     record = await storing_job(engine)
     engine.storage.troubles += [AWAY]
     assert await engine.storing.store(record, tries) == Pause(back_off_s(tries, FIRST_PAUSE_S), failed=True)
@@ -186,7 +186,7 @@ async def test_a_storage_that_refuses_parks_the_job_until_somebody_has_changed_s
 
 
 @pytest.mark.parametrize("error", [MediaTooLarge("900 MB"), PrivateAddress("10.0.0.1")])
-async def test_a_rule_of_ours_parks_with_the_mending_setting(engine: Engine, error: LocalPolicy) -> None:
+async def test_a_rule_of_ours_parks_the_job_with_its_setting(engine: Engine, error: LocalPolicy) -> None:
     record = await storing_job(engine)
     engine.pictures.files += [error]
     parked = await engine.storing.store(record, 0)
@@ -196,7 +196,7 @@ async def test_a_rule_of_ours_parks_with_the_mending_setting(engine: Engine, err
     assert record.job.outputs[0].lost_because is None
 
 
-async def test_what_is_long_unstored_is_looked_at_slowly(engine: Engine, clock: FakeClock) -> None:
+async def test_what_cannot_be_stored_for_long_is_looked_at_slowly(engine: Engine, clock: FakeClock) -> None:
     record = await storing_job(engine)
     engine.storage.troubles += [AWAY, AWAY]
     await engine.storing.store(record, 0)
@@ -236,7 +236,7 @@ async def test_a_dead_address_is_asked_for_anew_from_the_second_time_on(engine: 
     assert engine.pictures.fetched[-1] == fresh.url
 
 
-async def test_a_provider_denying_for_hours_has_lost_it(engine: Engine, clock: FakeClock) -> None:
+async def test_a_job_denied_for_hours_has_lost_what_is_missing(engine: Engine, clock: FakeClock) -> None:
     record = await with_handle(engine, 2)
     engine.pictures.files += [jpeg(), *[GONE] * 99]
     await engine.storing.store(record, 0)
@@ -251,7 +251,7 @@ async def test_a_provider_denying_for_hours_has_lost_it(engine: Engine, clock: F
     assert job.warnings == ("output 2 of 2 is lost: no such job",)
 
 
-async def test_a_done_jobs_missing_file_is_lost_after_days(engine: Engine, clock: FakeClock) -> None:
+async def test_a_file_that_stays_gone_is_lost_after_days(engine: Engine, clock: FakeClock) -> None:
     record = await with_handle(engine)
     engine.pictures.files += [GONE] * 99
     for _ in range(LOOKS_BEFORE_GONE):
@@ -330,13 +330,21 @@ async def test_a_download_that_broke_off_is_no_file(engine: Engine) -> None:
 async def test_a_spool_that_cannot_be_written_is_told_and_tried_again(engine: Engine) -> None:
     record = await storing_job(engine)
     engine.spool.rmdir()
+    engine.spool.write_text("a file where the folder should be")
     assert await engine.storing.store(record, 0) == Pause(FIRST_PAUSE_S, failed=True)
     failure = (await engine.row(record.job)).failure
     assert failure is not None
-    assert failure.message == f"the spool folder {engine.spool} cannot be written: No such file or directory"
+    assert failure.message == f"the spool folder {engine.spool} cannot be written: File exists"
     assert (failure.code, failure.billed) == ("storage_failed", "yes")
-    engine.spool.mkdir()
+    engine.spool.unlink()
     assert await engine.storing.store(record, 1) is None
+
+
+async def test_a_job_that_began_on_another_machine_finds_a_spool(engine: Engine) -> None:
+    record = await storing_job(engine)
+    engine.spool.rmdir()
+    assert await engine.storing.store(record, 0) is None
+    assert record.job.state is JobState.DONE
 
 
 async def test_a_picture_that_came_with_the_answer_is_taken_from_the_disk(engine: Engine) -> None:
@@ -358,7 +366,7 @@ async def test_a_picture_of_another_machine_waits_for_that_machine(engine: Engin
     assert (engine.pictures.fetched, record.job.state) == ([], JobState.STORING)
 
 
-async def test_a_clip_not_kept_ends_with_the_providers_address(engine: Engine) -> None:
+async def test_a_clip_not_to_be_kept_is_done_without_a_copy(engine: Engine) -> None:
     record = await storing_job(engine, plan=clip_plan(persist=False))
     assert await engine.storing.store(record, 0) is None
     job = await engine.row(record.job)
@@ -435,7 +443,7 @@ async def test_a_sidecar_stands_beside_every_output_and_its_trouble_is_a_warning
         assert sorted(str(row["sidecarUrl"]) for row in rows) == sorted(str(a.sidecar_url) for a in record.job.assets)
 
 
-async def test_a_thumbnail_not_made_is_a_done_clips_warning(engine: Engine) -> None:
+async def test_a_thumbnail_that_cannot_be_made_is_a_warning(engine: Engine) -> None:
     record = await storing_job(engine, plan=clip_plan(thumbnail=Thumbnail()))
     assert await engine.storing.store(record, 0) is None
     job = await engine.row(record.job)
@@ -443,7 +451,7 @@ async def test_a_thumbnail_not_made_is_a_done_clips_warning(engine: Engine) -> N
     assert job.warnings == ("no thumbnail was made: the clip's first picture cannot be decoded",)
 
 
-async def test_a_result_hard_to_store_waits_ever_longer(engine: Engine, clock: FakeClock) -> None:
+async def test_what_is_hard_to_store_is_tried_ever_less_often(engine: Engine, clock: FakeClock) -> None:
     job = await engine.new()
     engine.storage.troubles += [AWAY] * 9
     await clock.play(engine.runner.drive(job))

@@ -111,5 +111,6 @@ def test_what_is_old_and_cannot_be_removed_is_left(tmp_path: Path) -> None:
         path = tmp_path / name
         path.mkdir() if name == "a folder" else path.write_bytes(b"x")
         os.utime(path, (0, 0))
+    (tmp_path / "to nowhere").symlink_to(tmp_path / "gone")
     remove_old_files([tmp_path])
-    assert [path.name for path in tmp_path.iterdir()] == ["a folder"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a folder", "to nowhere"]

@@ -41,12 +41,12 @@ def everything() -> Job:
         ref_code="r1",
         clip_id="c1",
         pipeline_request_id="p1",
-        endpoint="proxy.example",
-        account_id="team-1",
         owner="me",
         provider_request_id="request-1",
         served_model="grok-2",
         progress=100,
+        endpoint="proxy.example",
+        account_id="team-1",
         due_at=START,
         failure=sample_job(JobState.FAILED).failure,
         warnings=("one",),
@@ -105,7 +105,7 @@ def test_times_as_text_sort_as_times_do() -> None:
     assert len({len(text) for text in texts}) == 1
 
 
-def test_an_audit_fact_is_asked_for_by_its_index() -> None:
+def test_a_fact_is_asked_for_as_its_index_has_it() -> None:
     assert TEXT.fact("actorId") == "json_extract(data, '$.actorId')"
     assert NATIVE.fact("actorId") == "(data ->> 'actorId')"
 

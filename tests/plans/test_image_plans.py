@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
@@ -117,7 +118,7 @@ def test_a_provider_may_be_written_in_capitals(said: str) -> None:
 @pytest.mark.parametrize("wrong", ["openai", "x", " "])
 def test_a_wrong_provider_is_told_with_those_there_are(wrong: str) -> None:
     message = refusal(provider=wrong)
-    assert message == f"provider must be one of xai, google, got {wrong!r}"
+    assert message == f"provider must be one of xai, google, got {wrong.strip()!r}"
 
 
 @pytest.mark.parametrize(
@@ -232,12 +233,21 @@ def test_a_purpose_is_kept_and_its_absence_is_image(said: str | None, stored: st
 
 
 @pytest.mark.parametrize(
-    ("said", "stored"), [("og image", "og_image"), ("été", "_t_"), (".hidden", "_hidden"), ("a\x00b", "a_b")]
+    ("said", "stored"), [("og image", "og_image"), ("été", "ete"), (".hidden", "_hidden"), ("a\x00b", "a_b")]
 )
 def test_a_purpose_with_other_characters_is_made_safe_with_a_warning(said: str, stored: str) -> None:
     made = plan(purpose=said)
     assert made.purpose == stored
     assert made.warnings == (f"purpose is stored as {stored!r}",)
+
+
+@pytest.mark.parametrize("said", ["новини", "新闻", "novyny-новини", "ニュース 2026"])
+def test_a_purpose_in_another_script_keeps_apart_from_others(said: str) -> None:
+    made = plan(purpose=said)
+    assert re.fullmatch(r"[A-Za-z0-9_-]+-[0-9a-f]{8}", made.purpose)
+    assert made.purpose != plan(purpose=said.translate({ord(said[-1]): "х"})).purpose
+    assert made.purpose == plan(purpose=f" {said} ").purpose
+    assert made.warnings == (f"purpose is stored as {made.purpose!r}",)
 
 
 @pytest.mark.parametrize("said", ["a/b", "/etc", "..", "a..b", "\\\\server", "../../x", "x" * 101])
@@ -262,10 +272,12 @@ def test_a_prompt_is_required(prompt: str) -> None:
 
 
 def test_a_prompts_longest_length_is_exact_without_blanks_around() -> None:
-    limit = PRESETS.limits.max_prompt_chars
-    assert plan(prompt=f"  {'x' * limit}\n").prompt == "x" * limit
-    assert plan(prompt="ü" * limit).prompt == "ü" * limit
-    assert refusal(prompt="x" * (limit + 1)) == f"prompt may have {limit} characters at most, got {limit + 1}"
+    for name in (XAI, GOOGLE):
+        limit = PRESETS.image_models[name].max_prompt_chars
+        assert plan(prompt=f"  {'x' * limit}\n", model=name).prompt == "x" * limit
+        assert plan(prompt="ü" * limit, model=name).prompt == "ü" * limit
+        text = f"prompt may have {limit} characters at most for {name}, got {limit + 1}"
+        assert refusal(prompt="x" * (limit + 1), model=name) == text
 
 
 def test_a_prompt_is_checked_before_anything_else_is() -> None:

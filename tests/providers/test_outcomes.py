@@ -104,6 +104,7 @@ XAI: dict[str, list[Reply]] = {
         reply(301, location="/elsewhere"),
     ],
 }
+XAI["it cannot be asked now"] = [reply(404, HTML, content_type="text/html"), xai(500, "internal", "x"), reply(410)]
 GOOGLE: dict[str, list[Reply]] = {
     "the key is wrong": [google(400, "INVALID_ARGUMENT", "API key not valid. Please pass a valid API key.", WRONG_KEY)],
     "there is no key, or it has no rights": [
@@ -171,6 +172,7 @@ GOOGLE: dict[str, list[Reply]] = {
         reply(301, location="/elsewhere"),
     ],
 }
+GOOGLE["it cannot be asked now"] = [reply(404, HTML, content_type="text/html"), google(503, "UNAVAILABLE", "x")]
 Read = Callable[..., ProviderError]
 TABLES: dict[str, tuple[tuple[Row, ...], Read, Callable[[Reply], Said], dict[str, list[Reply]]]] = {
     "xAI, paid": (xai_outcomes.PAID, xai_replies.paid_error_of, xai_replies.said_in, XAI),

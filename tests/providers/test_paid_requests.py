@@ -9,6 +9,7 @@ from datetime import timedelta
 from email.utils import format_datetime
 from pathlib import Path
 
+import httpx2
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -246,6 +247,20 @@ async def test_a_connection_broken_once_made_is_unknown_never_sent_again(
     assert server.connections == 1
     assert len(server.posts) == (script is not closing_unread)
     assert clock.slept_s == []
+
+
+class WordlessTransport(httpx2.AsyncBaseTransport):
+    """A connection that breaks and tells nothing of its steps."""
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        raise httpx2.ReadError("broken")
+
+
+async def test_a_connection_that_tells_no_steps_proves_nothing_by_breaking() -> None:
+    async with connected("http://api.x.test", transport=WordlessTransport()) as provider_http:
+        with pytest.raises(OutcomeUnknown) as caught:
+            await post(provider_http)
+    assert caught.value.billed == "unknown"
 
 
 @settings(max_examples=25, deadline=None)

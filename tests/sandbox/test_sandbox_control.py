@@ -128,7 +128,7 @@ def test_the_books_show_each_charge(anyone: httpx2.Client, xai: httpx2.Client) -
 
 
 def test_what_was_asked_can_be_read_back_without_keys(anyone: httpx2.Client, xai: httpx2.Client) -> None:
-    long_uri = "data:image/png;base64," + "A" * 4000
+    long_uri = "data:image/png;base64,iVBORw0KGgoA" + "A" * 4000
     xai.post("/images/edits", json=IMAGE | {"image": {"url": long_uri}})
 
     reply = anyone.get("/control/requests")

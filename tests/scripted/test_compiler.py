@@ -52,7 +52,6 @@ SECOND: dict[str, Any] = {
 EDIT = {
     "prompt": PROMPT,
     "qualityMode": "draft",
-    "duration": 6,
     **IDS,
     "clipId": "clip-01_scene",
     "thumbnail": {"enabled": True, "overlays": [{"text": "Гавань", "role": "title"}]},

@@ -56,9 +56,9 @@ def test_every_problem_of_the_file_is_told(path: Path) -> None:
 
     assert str(caught.value).splitlines() == [
         "clips[0].duration: Input should be greater than or equal to 1",
+        "clips[1].id: String should match pattern '^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$'",
+        "clips[1].prompt is required",
+        "clips[2].id: is the id of an earlier one already",
         "unknown field 'clips[0].aspectRatio', did you mean aspect_ratio? "
         "(allowed: id, duration, aspect_ratio, imageUrl, prompt, model, resolution)",
-        "clips[1].id: String should match pattern '^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$'",
-        "clips[1].prompt: String should have at least 1 character",
-        "clips[2].id: is the id of an earlier one already",
     ]

@@ -119,7 +119,7 @@ def test_a_job_and_the_presets_can_be_read_as_resources(client: SdkClient, sandb
         ({"persistToFilebase": 3}, "persistToFilebase: "),
         ({"clipId": 7}, "clipId: "),
         ({"waitSeconds": -1}, "waitSeconds: "),
-        ({"quality_mode": "draft"}, "did you mean qualityMode?"),
+        ({"qualitymode": "draft"}, "did you mean qualityMode?"),
     ],
 )
 def test_a_wrong_argument_is_named_and_nothing_is_spent(

@@ -66,7 +66,7 @@ def test_stdout_carries_nothing_but_messages_whatever_prints(env: dict[str, str]
 
 def test_a_line_of_ten_megabytes_is_read_and_answered(ring: RingProcess) -> None:
     reply = ring.create(prompt="p" * 10_000_000)
-    assert reply.content["error"] == "prompt may have 10000 characters at most, got 10000000"
+    assert reply.content["error"] == "prompt may have 8000 characters at most for grok-imagine-image-2.0, got 10000000"
     assert not ring.health().is_error
 
 

@@ -71,7 +71,7 @@ def test_eight_seconds_of_each_model_cost_its_own_46336_tokens(
 
 
 def test_a_first_frame_is_counted(google: httpx2.Client, sandbox: SandboxServer) -> None:
-    picture = {"type": "image", "mime_type": "image/png", "data": base64.b64encode(b"x").decode()}
+    picture = {"type": "image", "mime_type": "image/png", "data": base64.b64encode(b"\x89PNG\r\n\x1a\nx").decode()}
     asked = body() | {"input": [picture, {"type": "text", "text": "a boat"}]}
     handle = google.post("/interactions", json=asked).json()["id"]
     assert google.get(f"/interactions/{handle}").json()["usage"]["total_input_tokens"] == 2042
