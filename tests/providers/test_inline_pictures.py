@@ -105,7 +105,7 @@ BROKEN: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("item", BROKEN)
 @pytest.mark.parametrize(("usage", "usd"), [(USAGE, Decimal("0.04")), ({}, None)])
-async def test_data_that_is_not_base64_is_a_failure_that_was_paid_for(
+async def test_data_not_in_base64_is_a_failure_and_paid(
     item: dict[str, Any], usage: dict[str, Any], usd: Decimal | None, tmp_path: Path
 ) -> None:
     with pytest.raises(GenerationFailed, match="xai returned image data") as caught:
