@@ -121,7 +121,9 @@ def next_states(job: Job) -> list[JobState]:
 
 
 @given(planning=plannings, data=st.data())
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 async def test_what_was_written_reads_back_equal_at_every_step(
     ledger: Ledger, planning: dict[str, Any], data: st.DataObject
 ) -> None:

@@ -163,7 +163,9 @@ HOSTILE_KEYS = st.tuples(st.lists(SAFE_PARTS, max_size=2), HOSTILE_PARTS, st.lis
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None, max_examples=60
+)
 @example("/etc/passwd")
 @example("../../outside.png")
 @example("generated/../../outside.png")
@@ -177,7 +179,9 @@ async def test_a_hostile_key_is_refused_and_nothing_is_stored(backend: Backend, 
     assert backend.kept() == []
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=100)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None, max_examples=100
+)
 @given(key=st.text(max_size=40))
 async def test_any_text_as_key_is_either_refused_or_stays_inside(tmp_path: Path, key: str) -> None:
     try:
