@@ -40,8 +40,7 @@ from ring_mcp.jobs.tidying import remove_old_files, tidy_spool
 from ring_mcp.jobs.watch import JobWatch
 from ring_mcp.jobs.write_ahead import WriteAhead
 from ring_mcp.ledger.base import Ledger
-from ring_mcp.plans.image import ImageSettings
-from ring_mcp.plans.video import VideoSettings
+from ring_mcp.operator_settings import paces_of, video_models, video_settings
 from ring_mcp.presets import Presets, load_presets
 from ring_mcp.providers.base import Providers
 from ring_mcp.storage.base import Links, Storage
@@ -54,9 +53,6 @@ if TYPE_CHECKING:
     from ring_mcp.tools.tool import Tool
 
 logger = logging.getLogger(__name__)
-
-IMAGE_POLL_INTERVAL_S = 1.0
-VIDEO_SUBMIT_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,10 +79,10 @@ class App:
         from ring_mcp.tools.script_run import script_run_tool
         from ring_mcp.tools.video_create import video_create_tool
 
-        wait_s = self.config.inline_wait_s
+        wait_s, closed = self.config.inline_wait_s, not self.config.own_endpoints
         return [
-            image_create_tool(self.images, self.previews, wait_s, self.presets),
-            video_create_tool(self.videos, self.previews, wait_s, self.presets),
+            image_create_tool(self.images, self.previews, wait_s, self.presets, closed=closed),
+            video_create_tool(self.videos, self.previews, wait_s, self.presets, closed=closed),
             job_get_tool(self.calls, self.previews, wait_s),
             job_list_tool(self.ledger, self.storage),
             script_run_tool(
@@ -140,7 +136,8 @@ async def open_app(
         stack.push_async_callback(ledger.aclose)
         storage = storage or backends.open_storage(config, clock, links)
         stack.push_async_callback(storage.aclose)
-        providers, http = backends.open_providers(config, presets, clock, stack)
+        providers, connections = backends.open_providers(config, presets, clock, stack)
+        http = connections[presets.video_providers[0]]  # fetches what callers give along, without its key
         spool, previews = state / "spool", state / "previews" if config.result_preview else None
         inputs = MediaInputs(
             storage, fetch=http.download, check_address=http.check_address, folders=config.input_dirs, spool=spool
@@ -183,16 +180,13 @@ async def open_app(
         videos = VideoConductor(calls, inputs, presets, settings, clock)
         default = config.image_gen_provider
         image_model = settings.images.models.get(default) or presets.defaults.image[default].model
-        video_models = [settings.model] if settings.model else [*presets.mode_models("xai")]
-        if config.google_api_key is not None:  # without its key nobody can ask it for clips
-            video_models += presets.mode_models("google")
         health = HealthConductor(
             ledger=ledger,
             storage=storage,
             providers=providers,
             default_provider=default,
             presets=presets,
-            models_in_use=list(dict.fromkeys([image_model, *video_models])),
+            models_in_use=list(dict.fromkeys([image_model, *video_models(config, presets)])),
             caps=config.caps,
             clock=clock,
             version=__version__,
@@ -264,37 +258,3 @@ def _wire_steps(
         death_is_certain=config.database_url is None,
     )
     return Steps(submitting, Rendering(providers, clock, paces), storing)
-
-
-def paces_of(config: Config) -> dict[MediaKind, Pace]:
-    """How long to wait for what."""
-    image_s = config.image_gen_poll_timeout_ms / 1000
-    return {
-        "image": Pace(submit_timeout_s=image_s, poll_interval_s=IMAGE_POLL_INTERVAL_S, poll_timeout_s=image_s),
-        "video": Pace(
-            submit_timeout_s=VIDEO_SUBMIT_TIMEOUT_S,
-            poll_interval_s=config.video_gen_poll_interval_ms / 1000,
-            poll_timeout_s=config.video_gen_poll_timeout_ms / 1000,
-        ),
-    }
-
-
-def image_settings(config: Config) -> ImageSettings:
-    return ImageSettings(
-        default_provider=config.image_gen_provider,
-        storage_prefix=config.image_gen_storage_prefix,
-        models={"xai": config.xai_image_model, "google": config.google_image_model},
-        aspect_ratios={"xai": config.xai_image_aspect_ratio, "google": config.google_image_aspect_ratio},
-        resolutions={"xai": config.xai_image_resolution, "google": config.google_image_size},
-        own_endpoints=config.own_endpoints,
-    )
-
-
-def video_settings(config: Config) -> VideoSettings:
-    return VideoSettings(
-        storage_prefix=config.video_gen_storage_prefix,
-        model=config.xai_video_model,
-        duration_s=config.xai_video_default_duration,
-        aspect_ratio=config.xai_video_aspect_ratio,
-        images=image_settings(config),
-    )

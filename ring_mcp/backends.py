@@ -6,30 +6,32 @@ import contextlib
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from typing import cast
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
 from ring_mcp.clock import Clock, SystemClock
-from ring_mcp.config import GOOGLE_GENAI_BASE_URL, XAI_API_BASE_URL, Config, child_environment, dump_config
-from ring_mcp.domain import Account, Holder, key_fingerprint
+from ring_mcp.config import Config, child_environment, dump_config
+from ring_mcp.domain import Account, Holder, MediaKind, key_fingerprint
 from ring_mcp.jobs.accounts import Accounts
 from ring_mcp.jobs.queue.base import JobQueue
 from ring_mcp.jobs.runner import JobRunner
 from ring_mcp.jobs.watch import JobWatch
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.presets import Presets
-from ring_mcp.providers.base import ListsModels, Providers, TellsAccount
-from ring_mcp.providers.google.images import GoogleImages
-from ring_mcp.providers.google.models import GoogleModels
-from ring_mcp.providers.google.videos import GoogleVideos
+from ring_mcp.providers.base import (
+    Connection,
+    ListsModels,
+    MediaProvider,
+    Providers,
+    Vendor,
+    VendorSettings,
+)
 from ring_mcp.providers.http import ProviderHttp
-from ring_mcp.providers.xai.account import XaiTeam
-from ring_mcp.providers.xai.images import XaiImages
-from ring_mcp.providers.xai.models import XaiModels
-from ring_mcp.providers.xai.videos import XaiVideos
+from ring_mcp.providers.vendors import VENDORS
 from ring_mcp.storage.base import Links, Storage
 
 LEDGER_FILE = "ledger.db"
@@ -37,87 +39,66 @@ LEDGER_FILE = "ledger.db"
 
 def open_providers(
     config: Config, presets: Presets, clock: Clock, stack: contextlib.AsyncExitStack
-) -> tuple[Providers, ProviderHttp]:
-    """Every provider, with a key or without, and the connections that fetch what callers give along."""
-    xai, google = _xai_http(config, clock, stack), _google_http(config, clock, stack)
-    has_xai, has_google = config.xai_api_key is not None, config.google_api_key is not None
-    tokens = presets.token_prices()
-    providers: Providers = {
-        ("image", "xai"): XaiImages(xai, has_key=has_xai, clock=clock),
-        ("video", "xai"): XaiVideos(xai, has_key=has_xai, clock=clock),
-        ("image", "google"): GoogleImages(google, has_key=has_google, token_prices=tokens, clock=clock),
-        ("video", "google"): GoogleVideos(google, has_key=has_google, token_prices=tokens, clock=clock),
-    }
-    return providers, xai
+) -> tuple[Providers, Mapping[str, ProviderHttp]]:
+    """Every provider, with a key or without, and the connections of each vendor."""
+    providers: dict[tuple[MediaKind, str], MediaProvider] = {}
+    connections: dict[str, ProviderHttp] = {}
+    prices = presets.token_prices()
+    for vendor in VENDORS:
+        connection = replace(_connect(vendor, config, clock, stack), token_prices=prices)
+        connections[vendor.name] = connection.http
+        for kind, make in vendor.makers.items():
+            providers[kind, vendor.name] = make(connection)
+    return providers, connections
 
 
 @contextlib.asynccontextmanager
 async def open_model_lists(config: Config) -> AsyncIterator[dict[str, ListsModels]]:
-    """Who can be asked which models there are: every provider whose key is configured. Nothing else is opened."""
+    """Who can be asked which models there are: every vendor that lists them and whose key is configured."""
     clock, lists = SystemClock(), dict[str, ListsModels]()
     async with contextlib.AsyncExitStack() as stack:
         config = with_sandbox(config, stack)
-        if config.xai_api_key is not None:
-            lists["xai"] = XaiModels(_xai_http(config, clock, stack), clock)
-        if config.google_api_key is not None:
-            lists["google"] = GoogleModels(_google_http(config, clock, stack), clock)
+        for vendor in VENDORS:
+            if vendor.models is not None and config.vendors[vendor.name].key is not None:
+                lists[vendor.name] = vendor.models(_connect(vendor, config, clock, stack))
         yield lists
 
 
 def holder_of(config: Config) -> Holder:
     """Whose jobs this process may carry on: those of the accounts whose keys it has."""
-    services = (
-        ("xai", config.xai_api_key, config.xai_api_base_url, XAI_API_BASE_URL),
-        ("google", config.google_api_key, config.google_base_url, GOOGLE_GENAI_BASE_URL),
-    )
     accounts = []
-    for provider, secret, address, public in services:
-        if key := _plain(secret):
-            host = urlsplit(address).hostname
-            endpoint = None if host == urlsplit(public).hostname else host
-            marked = key_fingerprint(provider, key)
-            accounts.append(Account(provider=provider, endpoint=endpoint, key_fingerprint=marked))
+    for name, settings in config.vendors.items():
+        if key := _plain(settings.key):
+            endpoint = urlsplit(settings.base_url).hostname if settings.is_own_endpoint else None
+            marked = key_fingerprint(name, key)
+            accounts.append(Account(provider=name, endpoint=endpoint, key_fingerprint=marked))
     return Holder(sandbox=bool(config.sandbox), accounts=tuple(accounts))
 
 
 def open_accounts(config: Config, ledger: Ledger, clock: Clock, stack: contextlib.AsyncExitStack) -> Accounts:
     """The accounts that this process holds, and who can be asked for more of them. Nothing is asked yet."""
-    tellers: dict[str, TellsAccount] = {}
-    if config.xai_api_key is not None:
-        tellers["xai"] = XaiTeam(_xai_http(config, clock, stack), clock)
+    tellers = {
+        vendor.name: vendor.account(_connect(vendor, config, clock, stack))
+        for vendor in VENDORS
+        if vendor.account is not None and config.vendors[vendor.name].key is not None
+    }
     return Accounts(holder_of(config), tellers, ledger=ledger, clock=clock, folder=config.state_path / "accounts")
 
 
-def _xai_http(config: Config, clock: Clock, stack: contextlib.AsyncExitStack) -> ProviderHttp:
-    key = _plain(config.xai_api_key)
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
-    return _http("xai", config.xai_api_base_url, headers, config, clock, stack)
-
-
-def _google_http(config: Config, clock: Clock, stack: contextlib.AsyncExitStack) -> ProviderHttp:
-    key = _plain(config.google_api_key)
-    return _http("google", config.google_base_url, {"x-goog-api-key": key} if key else {}, config, clock, stack)
-
-
-def _http(
-    provider: str,
-    base_url: str,
-    headers: dict[str, str],
-    config: Config,
-    clock: Clock,
-    stack: contextlib.AsyncExitStack,
-) -> ProviderHttp:
+def _connect(vendor: Vendor, config: Config, clock: Clock, stack: contextlib.AsyncExitStack) -> Connection:
+    settings = config.vendors[vendor.name]
+    key = _plain(settings.key)
     http = ProviderHttp(
-        provider=provider,
-        base_url=base_url,
-        headers=headers,
+        provider=vendor.name,
+        base_url=settings.base_url,
+        headers=vendor.headers(key) if key else {},
         clock=clock,
         max_media_bytes=config.max_media_bytes,
         proxies=config.proxies,
         trusted_hosts=config.trusted_media_hosts,
     )
     stack.push_async_callback(http.aclose)
-    return http
+    return Connection(http=http, has_key=key is not None, clock=clock)
 
 
 def open_storage(config: Config, clock: Clock, links: Links | None) -> Storage:
@@ -172,19 +153,23 @@ def with_sandbox(config: Config, stack: contextlib.AsyncExitStack) -> Config:
     """In sandbox mode every outside service is the sandbox: its own, or the one whose address was given."""
     if not config.sandbox:
         return config
-    from ring_mcp.sandbox.app import GOOGLE_PATH, RINGBASE_PATH, XAI_PATH
     from ring_mcp.sandbox.server import SandboxServer
-    from ring_mcp.sandbox.state.settings import DEFAULT_GOOGLE_KEY, DEFAULT_RINGBASE_TOKEN, DEFAULT_XAI_KEY
+    from ring_mcp.sandbox.services import SERVICES
 
     url = stack.enter_context(SandboxServer()).url if config.sandbox is True else str(config.sandbox)
+
+    def played(name: str, settings: VendorSettings) -> VendorSettings:
+        """A vendor that the sandbox does not play is out of reach, with no key to it."""
+        service = SERVICES.get(name)
+        if service is None:
+            return settings.model_copy(update={"base_url": f"{url}/{name}", "key": None})
+        return settings.model_copy(update={"base_url": url + service.path, "key": SecretStr(service.key)})
+
     return config.model_copy(
         update={
-            "xai_api_base_url": url + XAI_PATH,
-            "xai_api_key": SecretStr(DEFAULT_XAI_KEY),
-            "google_base_url": url + GOOGLE_PATH,
-            "google_api_key": SecretStr(DEFAULT_GOOGLE_KEY),
-            "ringbase_api_url": url + RINGBASE_PATH,
-            "ringbase_api_token": SecretStr(DEFAULT_RINGBASE_TOKEN),
+            "vendors": {name: played(name, settings) for name, settings in config.vendors.items()},
+            "ringbase_api_url": url + SERVICES["ringbase"].path,
+            "ringbase_api_token": SecretStr(SERVICES["ringbase"].key),
         }
     )
 

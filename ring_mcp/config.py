@@ -9,68 +9,66 @@ from __future__ import annotations
 import difflib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.request import getproxies
 
-from pydantic import AliasChoices, BeforeValidator, Field, PrivateAttr, SecretStr, ValidationError, field_validator
-from pydantic_settings import (
-    BaseSettings,
-    DotEnvSettingsSource,
-    EnvSettingsSource,
-    NoDecode,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    SerializeAsAny,
+    ValidationError,
+    field_validator,
 )
 
-from ring_mcp.config_types import NAME_ALONE, Key, Names, Url, Usd, backend, folders, listed, lower, slashless
+from ring_mcp.config_types import (
+    NAME_ALONE,
+    Key,
+    Names,
+    Url,
+    Usd,
+    backend,
+    env,
+    folders,
+    listed,
+    lower,
+    slashless,
+    variables,
+)
 from ring_mcp.domain import Caps
 from ring_mcp.errors import ConfigError
+from ring_mcp.providers.base import VendorSettings
+from ring_mcp.providers.vendors import BY_NAME, VENDORS, ProviderName
 from ring_mcp.proxies import DIRECT, Proxies, named_proxies, proxies_of
 
-XAI_API_BASE_URL = "https://api.x.ai/v1"
-GOOGLE_GENAI_BASE_URL = "https://generativelanguage.googleapis.com/v1beta"
 DEFAULT_ACTOR_ID = "ring-mcp-service"
 
 
-def env(name: str, *more: str) -> Any:
-    """A field filled from the first of these variables that is set."""
-    return Field(validation_alias=AliasChoices(name, *more)) if more else Field(validation_alias=name)
+M = TypeVar("M", bound=BaseModel)
 
 
-class Config(BaseSettings):
-    """Every setting. Secrets are ``SecretStr``: they print as stars."""
+class Config(BaseModel):
+    """Every setting, those of each vendor by its name. Secrets are ``SecretStr``: they print as stars."""
 
-    model_config = SettingsConfigDict(
-        frozen=True, extra="ignore", env_ignore_empty=True, case_sensitive=True, populate_by_name=True
-    )
+    model_config = ConfigDict(frozen=True, populate_by_name=True, extra="forbid")
 
-    xai_api_key: Annotated[Key | None, env("XAI_API_KEY")] = None
-    xai_api_base_url: Annotated[Url, env("XAI_API_BASE_URL")] = XAI_API_BASE_URL
-    xai_image_model: Annotated[str | None, env("XAI_IMAGE_MODEL")] = None
-    xai_image_resolution: Annotated[str | None, BeforeValidator(lower), env("XAI_IMAGE_RESOLUTION")] = None
-    xai_image_aspect_ratio: Annotated[str | None, env("XAI_IMAGE_ASPECT_RATIO")] = None
-    google_api_key: Annotated[Key | None, env("GOOGLE_GENAI_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY")] = None
-    google_base_url: Annotated[Url, env("GOOGLE_GENAI_BASE_URL")] = GOOGLE_GENAI_BASE_URL
-    google_image_model: Annotated[str | None, env("GOOGLE_IMAGE_MODEL")] = None
-    google_image_size: Annotated[str | None, BeforeValidator(lower), env("GOOGLE_IMAGE_SIZE")] = None
-    google_image_aspect_ratio: Annotated[str | None, env("GOOGLE_IMAGE_ASPECT_RATIO")] = None
+    vendors: Mapping[str, SerializeAsAny[VendorSettings]]
 
-    image_gen_provider: Annotated[Literal["xai", "google"], BeforeValidator(lower), env("IMAGE_GEN_PROVIDER")] = "xai"
+    image_gen_provider: Annotated[ProviderName, BeforeValidator(lower), env("IMAGE_GEN_PROVIDER")] = VENDORS[0].name
     image_gen_poll_timeout_ms: Annotated[int, Field(gt=0), env("IMAGE_GEN_POLL_TIMEOUT_MS")] = 120_000
     image_gen_storage_prefix: Annotated[str, env("IMAGE_GEN_STORAGE_PREFIX")] = "generated"
 
-    xai_video_model: Annotated[str | None, env("XAI_VIDEO_MODEL")] = None
-    xai_video_default_duration: Annotated[int | None, Field(ge=1, le=15), env("XAI_VIDEO_DEFAULT_DURATION")] = None
-    xai_video_aspect_ratio: Annotated[str | None, env("XAI_VIDEO_ASPECT_RATIO")] = None
     video_gen_poll_timeout_ms: Annotated[int, Field(gt=0), env("VIDEO_GEN_POLL_TIMEOUT_MS")] = 900_000
     video_gen_poll_interval_ms: Annotated[int, Field(gt=0), env("VIDEO_GEN_POLL_INTERVAL_MS")] = 5_000
     video_gen_storage_prefix: Annotated[str, env("VIDEO_GEN_STORAGE_PREFIX")] = "generated/videos"
     thumbnail_font: Annotated[Path | None, env("RING_THUMBNAIL_FONT")] = None
-    input_dirs: Annotated[tuple[Path, ...], NoDecode, BeforeValidator(folders), env("RING_INPUT_DIRS")] = ()
+    input_dirs: Annotated[tuple[Path, ...], BeforeValidator(folders), env("RING_INPUT_DIRS")] = ()
 
     file_backend: Annotated[Literal["local", "ringbase", "s3"], BeforeValidator(backend), env("FILE_BACKEND")] = "local"
     ringbase_api_url: Annotated[Url | None, env("RINGBASE_API_URL")] = None
@@ -95,9 +93,7 @@ class Config(BaseSettings):
     max_usd_per_day: Annotated[Usd | None, env("RING_MAX_USD_PER_DAY")] = None
     max_usd_per_month: Annotated[Usd | None, env("RING_MAX_USD_PER_MONTH")] = None
 
-    service_tokens: Annotated[
-        tuple[SecretStr, ...], NoDecode, BeforeValidator(listed), env("RING_MCP_SERVICE_TOKENS")
-    ] = ()
+    service_tokens: Annotated[tuple[SecretStr, ...], BeforeValidator(listed), env("RING_MCP_SERVICE_TOKENS")] = ()
     service_token: Annotated[Key | None, env("RING_SERVICE_TOKEN")] = None
     api_base_url: Annotated[Url | None, env("RING_API_BASE_URL")] = None
     actor_id: Annotated[str, env("RING_MCP_SERVICE_USER_ID")] = DEFAULT_ACTOR_ID
@@ -120,6 +116,11 @@ class Config(BaseSettings):
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], BeforeValidator(lower), env("RING_LOG_LEVEL")
     ] = "warning"
+
+    @field_validator("vendors", mode="before")
+    @classmethod
+    def _each_as_its_own(cls, vendors: Mapping[str, Any]) -> dict[str, VendorSettings]:
+        return {name: BY_NAME[name].settings.model_validate(settings) for name, settings in vendors.items()}
 
     @field_validator("service_tokens")
     @classmethod
@@ -145,12 +146,10 @@ class Config(BaseSettings):
         return self._proxies
 
     @property
-    def own_endpoints(self) -> frozenset[Literal["xai", "google"]]:
-        """Providers whose address the operator has pointed elsewhere; the sandbox plays the public ones."""
-        is_own = (
-            not self.sandbox and urlsplit(self.google_base_url).hostname != urlsplit(GOOGLE_GENAI_BASE_URL).hostname
-        )
-        return frozenset({"google"} if is_own else ())
+    def own_endpoints(self) -> frozenset[str]:
+        """Vendors whose address the operator has pointed elsewhere; the sandbox plays the public ones."""
+        own = {name for name, settings in self.vendors.items() if settings.is_own_endpoint}
+        return frozenset(() if self.sandbox else own)
 
     @property
     def state_path(self) -> Path:
@@ -167,40 +166,39 @@ class Config(BaseSettings):
         )
 
 
+def all_variables() -> dict[tuple[str, ...], Any]:
+    """Every setting: the names of its variables, the one that counts first, and its default."""
+    models: list[type[BaseModel]] = [Config, *(vendor.settings for vendor in VENDORS)]
+    return {names: m.model_fields[field].default for m in models for field, names in variables(m).items()}
+
+
 def load_config(environ: Mapping[str, str] | None = None, *, folder: Path | None = None, **overrides: Any) -> Config:
     """Read the configuration.
 
     ``environ`` stands for the process environment and ``folder`` for the working folder (tests pass their own);
     ``overrides`` are command line switches and win over both. Raises ConfigError with every problem at once.
     """
-    variables = dict(os.environ if environ is None else environ)
-    env_file = (
-        Path(variables["RING_ENV_FILE"]) if variables.get("RING_ENV_FILE") else (folder or Path.cwd()) / ".env.local"
-    )
-    problems = _unknown_caps([*variables, *_names_in(env_file)])
-    if variables.get("RING_ENV_FILE") and not env_file.is_file():
+    is_of_the_process = environ is None
+    environ = _set(os.environ if environ is None else environ)
+    named = environ.get("RING_ENV_FILE")
+    env_file = Path(named) if named else (folder or Path.cwd()) / ".env.local"
+    sources = (environ, _set(_read_file(env_file)))
+    problems = _unknown_caps(name for source in sources for name in source)
+    if named and not env_file.is_file():
         problems.append(f"RING_ENV_FILE: no such file: {env_file}")
-
-    class _Reader(Config):
-        @classmethod
-        def settings_customise_sources(
-            cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: Any, **__: Any
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return (
-                init_settings,
-                _Environ(settings_cls, variables),
-                DotEnvSettingsSource(settings_cls, env_file=env_file),
-            )
-
-    try:
-        config = _Reader(**overrides)
-    except ValidationError as exc:
-        raise ConfigError(problems + [_sentence(error) for error in exc.errors()]) from exc
-    problems += _missing_partners(config)
-    if problems:
+    vendors = {}
+    for vendor in VENDORS:
+        settings = _validated(vendor.settings, _given(vendor.settings, sources), problems)
+        if settings is not None:
+            vendors[vendor.name] = settings
+    given = _given(Config, sources, but_for=overrides)
+    config = _validated(Config, {**given, **overrides, "vendors": vendors}, problems)
+    if config is not None:
+        problems += _missing_partners(config)
+    if config is None or problems:
         raise ConfigError(problems)
-    own = proxies_of(variables)  # else those of the system, where it has any
-    config._proxies = named_proxies(getproxies()) if environ is None and own == DIRECT else own
+    own = proxies_of(environ)  # else those of the system, where it has any
+    config._proxies = named_proxies(getproxies()) if is_of_the_process and own == DIRECT else own
     return config
 
 
@@ -221,15 +219,36 @@ def restore_config(text: str) -> Config:
     return config
 
 
-class _Environ(EnvSettingsSource):
-    """The environment source, reading a given mapping in place of os.environ."""
+def _set(variables: Mapping[str, str | None]) -> dict[str, str]:
+    """Those that say something: a blank one is not set."""
+    return {name: value for name, value in variables.items() if value and value.strip()}
 
-    def __init__(self, settings_cls: type[BaseSettings], environ: Mapping[str, str]) -> None:
-        self._environ = environ
-        super().__init__(settings_cls)
 
-    def _load_env_vars(self) -> Mapping[str, str | None]:
-        return {name: value for name, value in self._environ.items() if value.strip()}
+def _read_file(env_file: Path) -> Mapping[str, str | None]:
+    from dotenv import dotenv_values
+
+    return dotenv_values(env_file) if env_file.is_file() else {}
+
+
+def _given(
+    model: type[BaseModel], sources: Iterable[Mapping[str, str]], *, but_for: Collection[str] = ()
+) -> dict[str, str]:
+    """For each field the variable that counts, with its text: the first of its own in the first source that has one."""
+    given = {}
+    for field, names in variables(model).items():
+        set_here = ((name, source[name]) for source in sources for name in names if name in source)
+        if field not in but_for and (found := next(set_here, None)) is not None:
+            given[found[0]] = found[1]
+    return given
+
+
+def _validated(model: type[M], values: Mapping[str, Any], problems: list[str]) -> M | None:
+    """``values`` as ``model``; None after adding to ``problems`` what is wrong with them."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as exc:
+        problems += [_sentence(error, model) for error in exc.errors()]
+        return None
 
 
 def _user_data_path() -> Path:
@@ -238,24 +257,16 @@ def _user_data_path() -> Path:
     return user_data_path("ring-mcp", appauthor=False)
 
 
-def _sentence(error: Any) -> str:
+def _sentence(error: Any, model: type[BaseModel]) -> str:
     """One pydantic error as "VARIABLE: what is wrong", without the rejected value (it may be a secret)."""
-    names = [str(part) for part in error["loc"]]
-    name = _variable(names[0]) if names else "configuration"
+    given = str(error["loc"][0]) if error["loc"] else "configuration"
+    name = variables(model).get(given, (given,))[0]
     message = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "literal_error":
         message = f"must be one of {error['ctx']['expected']}"
     elif error["type"].startswith(("int_", "float_", "decimal_")):
         message = f"must be a number: {message}"
     return f"{name}: {message}"
-
-
-def _variable(field_or_alias: str) -> str:
-    field = Config.model_fields.get(field_or_alias)
-    if field is None:
-        return field_or_alias
-    alias = field.validation_alias
-    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else str(alias)
 
 
 def _missing_partners(config: Config) -> list[str]:
@@ -267,15 +278,9 @@ def _missing_partners(config: Config) -> list[str]:
     return []
 
 
-def _names_in(env_file: Path) -> list[str]:
-    from dotenv import dotenv_values
-
-    return list(dotenv_values(env_file)) if env_file.is_file() else []
-
-
 def _unknown_caps(names: Iterable[str]) -> list[str]:
     """A mistyped cap would be no cap at all, so an unknown RING_MAX_USD name is an error."""
-    known = [_variable(name) for name in Config.model_fields]
+    known = [name for names in all_variables() for name in names]
     caps = [name for name in names if name.startswith("RING_MAX_USD") and name not in known]
     return [
         f"{name}: unknown variable; did you mean {difflib.get_close_matches(name, known, n=1, cutoff=0)[0]}?"

@@ -1,20 +1,48 @@
-"""Types of settings: what a variable's text may be, and how it becomes a value. Pure."""
+"""Types of settings: which variables they are read from, what their text may be, how it becomes a value. Pure."""
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, get_args
 
-from pydantic import AnyHttpUrl, BeforeValidator, Field, SecretStr
-from pydantic_settings import NoDecode
+from pydantic import AliasChoices, AnyHttpUrl, BaseModel, BeforeValidator, Field, SecretStr
 
 NAME_ALONE = re.compile(r"[A-Za-z0-9_.-]{0,13}=+")
 """``alice=``. A longer text that ends so is the padding of a token."""
 
 _BACKEND_ALIASES = {"ring-filebase": "ringbase", "ring_filebase": "ringbase", "local_storage": "local"}
+
+
+def env(name: str, *more: str) -> Any:
+    """A field filled from the first of these variables that is set."""
+    return Field(validation_alias=AliasChoices(name, *more)) if more else Field(validation_alias=name)
+
+
+def variables(model: type[BaseModel]) -> dict[str, tuple[str, ...]]:
+    """The fields of ``model`` that variables fill, each with the names of these, the first that counts first."""
+    found = {}
+    for name, field in model.model_fields.items():
+        alias = field.validation_alias
+        if alias is not None:
+            found[name] = tuple(map(str, alias.choices)) if isinstance(alias, AliasChoices) else (str(alias),)
+    return found
+
+
+def secret_variables(model: type[BaseModel]) -> Iterator[str]:
+    """The variables of ``model`` whose values are secrets."""
+    for name, names in variables(model).items():
+        if SecretStr in _types_in(model.model_fields[name].annotation):
+            yield from names
+
+
+def _types_in(annotation: Any) -> Iterator[Any]:
+    yield annotation
+    for inner in get_args(annotation):
+        yield from _types_in(inner)
 
 
 def lower(value: object) -> object:
@@ -53,7 +81,7 @@ def header_value(value: object) -> object:
     return value.strip()
 
 
-Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(listed)]
+Names = Annotated[tuple[str, ...], BeforeValidator(listed)]
 Key = Annotated[SecretStr, BeforeValidator(header_value)]
 Url = Annotated[str, BeforeValidator(plain_url)]
 Usd = Annotated[Decimal, Field(ge=0, le=1_000_000_000)]

@@ -6,19 +6,19 @@ Facts that change live in that file, never in code. ``load_presets`` names the k
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
 from ring_mcp.errors import ConfigError
 from ring_mcp.package_data import data_path
+from ring_mcp.providers.vendors import ProviderName
 
-ProviderName = Literal["xai", "google"]
 Usd = Annotated[Decimal, Field(ge=0, decimal_places=6)]
 TokenKind = Literal["input", "text", "image", "video"]
 
@@ -36,7 +36,7 @@ class ModeChoice(_Entry):
 
 
 class QualityMode(ModeChoice):
-    """One row of Ring's mode table, which is xAI's; ``providers`` has the choices of the others."""
+    """One row of Ring's mode table, of the one provider that Ring has; ``providers`` are the choices of the others."""
 
     providers: dict[ProviderName, ModeChoice] = {}
     supports_text_to_video: bool
@@ -81,6 +81,7 @@ class VideoPrices(_Entry):
 class Model(_Entry):
     """What every model has. ``retires_on`` is the first day without it.
 
+    ``image_types``: the pictures that it takes, if any; ``takes_file_ids``: also as ids of files that its provider has.
     ``redirect``: its successor then serves the name, or already from ``redirect_from``, so that nobody is surprised.
     ``own_endpoint``: an endpoint of the operator's own may serve it even then.
     """
@@ -88,6 +89,9 @@ class Model(_Entry):
     provider: ProviderName
     aspect_ratios: tuple[str, ...] = ()
     resolutions: tuple[str, ...] = ()
+    max_prompt_chars: int = Field(default=0, ge=0)
+    image_types: tuple[str, ...] = ()
+    takes_file_ids: bool = False
     retires_on: date | None = None
     replaced_by: str | None = None
     redirect: bool = False
@@ -108,9 +112,13 @@ class Model(_Entry):
             raise ValueError("redirectFrom needs redirect and retiresOn")
         return self
 
-    def _check_has_prices(self, prices: object | None) -> None:
-        if prices is None and (self.retires_on is None or self.redirect or self.own_endpoint):
-            raise ValueError("a model that can still be called needs prices")
+    def _check_can_be_called(self, prices: object | None, *, with_pictures: object) -> None:
+        needed = {"prices": prices, "maxPromptChars": self.max_prompt_chars}
+        missing = [name for name, fact in needed.items() if not fact]
+        if missing and (self.retires_on is None or self.redirect or self.own_endpoint):
+            raise ValueError(f"a model that can still be called needs {' and '.join(missing)}")
+        if with_pictures and not self.image_types:
+            raise ValueError("a model that takes pictures needs imageTypes")
 
 
 class ImageModel(Model):
@@ -125,7 +133,7 @@ class ImageModel(Model):
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
-        self._check_has_prices(self.prices)
+        self._check_can_be_called(self.prices, with_pictures=self.max_input_images)
         if self.qualities and self.default_quality not in self.qualities:
             raise ValueError("defaultQuality must be one of qualities")
         if self.default_edit_quality is not None and self.default_edit_quality not in self.qualities:
@@ -138,8 +146,10 @@ class ImageModel(Model):
 
 
 class VideoModel(Model):
-    """``image_sets_ratio``: a first frame decides the shape. ``download_needs_key``: its addresses are not for all.
-    ``*_extend_s`` are the seconds that an extension adds, ``*_extend_input_s`` those of the clip it starts from."""
+    """``video_codecs``: of MP4 files that it edits. ``image_sets_ratio``: a first frame decides the shape.
+    ``download_needs_key``: its addresses are not for all. ``*_extend_s`` are the seconds that an extension adds,
+    ``*_extend_input_s`` those of the clip it starts from.
+    """
 
     text_to_video: bool = False
     image_to_video: bool = False
@@ -147,6 +157,7 @@ class VideoModel(Model):
     edit: bool = False
     extend: bool = False
     image_sets_ratio: bool = False
+    video_codecs: tuple[str, ...] = ()
     download_needs_key: bool = False
     min_duration_s: int = 1
     max_duration_s: int = 15
@@ -162,12 +173,14 @@ class VideoModel(Model):
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
-        self._check_has_prices(self.prices)
+        self._check_can_be_called(self.prices, with_pictures=self.image_to_video or self.max_reference_images)
         missing = [r for r in self.resolutions if self.prices and r not in self.prices.second_usd]
         if missing:
             raise ValueError(f"prices.secondUsd lacks {', '.join(missing)}")
         if self.extend and self.max_extend_input_s is None:
             raise ValueError("a model that extends clips needs maxExtendInputS, for which its price is reserved")
+        if (self.edit or self.extend) and not self.video_codecs:
+            raise ValueError("a model that takes clips needs videoCodecs")
         if self.max_reference_images and not set(self.reference_resolutions) & set(self.resolutions):
             raise ValueError("a model with maxReferenceImages needs referenceResolutions out of its resolutions")
         return self
@@ -196,7 +209,6 @@ class Defaults(_Entry):
 
 
 class Limits(_Entry):
-    max_prompt_chars: int
     price_max_age_days: int
 
 
@@ -217,8 +229,19 @@ class Presets(_Entry):
         """Every model that is used when nobody names one, each once."""
         video = self.defaults.video
         images = (chosen.model for chosen in self.defaults.image.values())
-        modes = (name for provider in get_args(ProviderName) for name in self.mode_models(provider))
+        modes = (name for provider in self.video_providers for name in self.mode_models(provider))
         return tuple(dict.fromkeys([*images, *modes, video.remaster_edit_model, video.extend_model]))
+
+    @property
+    def image_providers(self) -> tuple[ProviderName, ...]:
+        """Who can be asked for pictures."""
+        return tuple(self.defaults.image)
+
+    @property
+    def video_providers(self) -> tuple[ProviderName, ...]:
+        """Who can be asked for clips, first the one who is asked when nobody says whom."""
+        modes = tuple(self.modes.values())
+        return (self.video_models[modes[0].model].provider, *modes[0].providers)
 
     def mode_models(self, provider: ProviderName) -> tuple[str, ...]:
         """What the quality modes take from this provider, each once."""
@@ -236,51 +259,11 @@ class Presets(_Entry):
         }
 
     @model_validator(mode="after")
-    def _names_exist(self) -> Self:
-        for mode_name, mode in self.modes.items():
-            if mode.model not in self.video_models:
-                raise ValueError(f"modes.{mode_name}.model names {mode.model!r}, which videoModels does not have")
-            self._check_resolution(f"modes.{mode_name}", mode)
-            for provider, choice in mode.providers.items():
-                model_of_choice = self.video_models.get(choice.model)
-                where = f"modes.{mode_name}.providers.{provider}"
-                if model_of_choice is None or model_of_choice.provider != provider:
-                    raise ValueError(f"{where}.model names {choice.model!r}, not one of its videoModels")
-                self._check_resolution(where, choice)
-        for provider, chosen in self.defaults.image.items():
-            default = self.image_models.get(chosen.model)
-            if default is None or default.provider != provider:
-                raise ValueError(f"defaults.image.{provider}.model names {chosen.model!r}, not one of its imageModels")
-        chosen_extender = self.video_models.get(self.defaults.video.extend_model)
-        if chosen_extender is None or not chosen_extender.extend:
-            raise ValueError(
-                f"defaults.video.extendModel names {self.defaults.video.extend_model!r}, which cannot extend"
-            )
-        for table, models in (("imageModels", self.image_models), ("videoModels", self.video_models)):
-            for name, model in models.items():
-                successor = models.get(model.replaced_by) if model.replaced_by is not None else None
-                if model.replaced_by is not None and (successor is None or successor.provider != model.provider):
-                    raise ValueError(f"{table}.{name}.replacedBy names {model.replaced_by!r}, which {table} lacks")
-                if model.redirect and successor is not None and successor.retires_on is not None:
-                    raise ValueError(f"{table}.{name}.redirect leads to {model.replaced_by!r}, which retires itself")
-                if model.is_retired(date.max) and model.replaced_by is None:
-                    raise ValueError(f"{table}.{name} retires but has no replacedBy")
+    def _tables_agree(self) -> Self:
+        from ring_mcp.presets_agreement import check_agreement
+
+        check_agreement(self)
         return self
-
-    def _check_resolution(self, where: str, choice: ModeChoice) -> None:
-        """What a model makes has a price: that is checked where the model is read."""
-        if choice.resolution not in self.video_models[choice.model].resolutions:
-            raise ValueError(f"{where}.resolution is {choice.resolution!r}, which {choice.model} does not make")
-
-
-M = TypeVar("M", bound=Model)
-V = TypeVar("V")
-
-
-def takers(models: Mapping[str, M], feature: Callable[[M], V]) -> dict[str, V]:
-    """The models here to stay that have ``feature``, with its value: what descriptions and refusals name."""
-    found = {name: feature(model) for name, model in models.items() if model.retires_on is None}
-    return {name: value for name, value in found.items() if value}
 
 
 def load_presets(path: Path | None = None) -> Presets:

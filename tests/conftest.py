@@ -10,19 +10,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from pydantic import AliasChoices
 
-from ring_mcp.config import Config
+from ring_mcp.config import all_variables
 from ring_mcp.sandbox.server import SandboxServer
 
 
 def _variables() -> set[str]:
-    names = {"RING_ENV_FILE"}
+    names = {"RING_ENV_FILE", *(name for names in all_variables() for name in names)}
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
         names |= {name, name.lower()}
-    for field in Config.model_fields.values():
-        alias = field.validation_alias
-        names |= set(map(str, alias.choices)) if isinstance(alias, AliasChoices) else {str(alias)}
     return names
 
 

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from ring_mcp.config import Config, child_environment, load_config
+from ring_mcp.config import all_variables, child_environment, dump_config, load_config, restore_config
 from ring_mcp.errors import ConfigError
+from ring_mcp.providers.google.vendor import GoogleSettings
+from ring_mcp.providers.xai.vendor import XaiSettings
 
 
 def problems(environ: dict[str, str], folder: Path) -> str:
@@ -21,15 +23,16 @@ def test_nothing_needs_to_be_set(tmp_path: Path) -> None:
     config = load_config({}, folder=tmp_path)
     assert (config.image_gen_provider, config.file_backend, config.inline_wait_s) == ("xai", "local", 50)
     assert (config.image_gen_poll_timeout_ms, config.video_gen_poll_timeout_ms) == (120_000, 900_000)
-    assert config.xai_api_base_url == "https://api.x.ai/v1"
+    assert config.vendors["xai"].base_url == "https://api.x.ai/v1"
     assert config.state_path.name == "ring-mcp"
 
 
 def test_the_environment_wins_over_the_file_and_the_file_over_the_default(tmp_path: Path) -> None:
     (tmp_path / ".env.local").write_text("XAI_IMAGE_RESOLUTION=1k\nXAI_IMAGE_MODEL=from-file\n# comment\n")
     config = load_config({"XAI_IMAGE_MODEL": "from-environment"}, folder=tmp_path)
-    assert (config.xai_image_model, config.xai_image_resolution) == ("from-environment", "1k")
-    assert load_config({}, folder=tmp_path / "elsewhere").xai_image_model is None
+    xai = config.vendors["xai"]
+    assert (xai.image_model, xai.image_resolution) == ("from-environment", "1k")
+    assert load_config({}, folder=tmp_path / "elsewhere").vendors["xai"].image_model is None
 
 
 def test_the_file_can_lie_elsewhere(tmp_path: Path) -> None:
@@ -40,7 +43,8 @@ def test_the_file_can_lie_elsewhere(tmp_path: Path) -> None:
 
 
 def test_an_empty_variable_is_an_unset_one(tmp_path: Path) -> None:
-    assert load_config({"IMAGE_GEN_PROVIDER": "", "XAI_API_KEY": " "}, folder=tmp_path).xai_api_key is None
+    config = load_config({"IMAGE_GEN_PROVIDER": "", "XAI_API_KEY": " "}, folder=tmp_path)
+    assert (config.image_gen_provider, config.vendors["xai"].key) == ("xai", None)
 
 
 def test_every_problem_is_reported_at_once_by_variable_name(tmp_path: Path) -> None:
@@ -75,6 +79,17 @@ def test_a_mistyped_cap_is_an_error_because_it_would_be_no_cap(tmp_path: Path) -
     assert text == "RING_MAX_USD_PER_DAYS: unknown variable; did you mean RING_MAX_USD_PER_DAY?"
 
 
+@pytest.mark.parametrize("figure", ["1e400", "1000000000.01", "inf", "NaN", "-0.01"])
+def test_a_cap_is_a_figure_that_json_can_hold(tmp_path: Path, figure: str) -> None:
+    assert problems({"RING_MAX_USD_PER_DAY": figure}, tmp_path).startswith("RING_MAX_USD_PER_DAY: ")
+
+
+def test_the_direct_address_of_the_database_is_as_secret_as_the_other(tmp_path: Path) -> None:
+    config = load_config({"RING_DATABASE_DIRECT_URL": "postgresql://ring:hunter22@db/ring"}, folder=tmp_path)
+    assert config.database_direct_url is not None
+    assert "hunter22" not in repr(config)
+
+
 def test_ring_filebase_needs_its_address_and_token(tmp_path: Path) -> None:
     text = problems({"FILE_BACKEND": "ring-filebase"}, tmp_path)
     assert text.splitlines() == [
@@ -83,7 +98,7 @@ def test_ring_filebase_needs_its_address_and_token(tmp_path: Path) -> None:
     ]
 
 
-def test_a_bucket_is_needed_with_s3_and_other_programs_aws_names_do_no_harm_without(tmp_path: Path) -> None:
+def test_s3_needs_a_bucket_and_foreign_aws_names_do_no_harm(tmp_path: Path) -> None:
     assert problems({"FILE_BACKEND": "s3"}, tmp_path) == "RING_S3_BUCKET: is needed with FILE_BACKEND=s3"
     config = load_config({"AWS_ENDPOINT_URL": "localhost:4566", "AWS_ACCESS_KEY_ID": "half a pair"}, folder=tmp_path)
     assert config.file_backend == "local"
@@ -112,8 +127,21 @@ def test_a_signed_address_lasts_a_week_at_most(tmp_path: Path, expires_s: str) -
 @pytest.mark.parametrize("names", [("GOOGLE_GENAI_API_KEY", "GEMINI_API_KEY"), ("GEMINI_API_KEY", "GOOGLE_API_KEY")])
 def test_googles_key_has_three_names_in_order(tmp_path: Path, names: tuple[str, str]) -> None:
     config = load_config({names[0]: "first", names[1]: "second"}, folder=tmp_path)
-    assert config.google_api_key is not None
-    assert config.google_api_key.get_secret_value() == "first"
+    key = config.vendors["google"].key
+    assert key is not None
+    assert key.get_secret_value() == "first"
+
+
+def test_any_name_in_the_environment_wins_over_any_in_the_file(tmp_path: Path) -> None:
+    (tmp_path / ".env.local").write_text("GOOGLE_GENAI_API_KEY=from-file\nAWS_REGION=from-file\n")
+    config = load_config({"GOOGLE_API_KEY": "from-environment", "AWS_DEFAULT_REGION": "here"}, folder=tmp_path)
+    key = config.vendors["google"].key
+    assert key is not None
+    assert (key.get_secret_value(), config.aws_region) == ("from-environment", "here")
+
+
+def test_a_wrong_value_is_told_by_the_name_that_it_stands_under(tmp_path: Path) -> None:
+    assert problems({"GEMINI_API_KEY": "two\nlines"}, tmp_path).startswith("GEMINI_API_KEY: must be plain ASCII")
 
 
 def test_secrets_do_not_print(tmp_path: Path) -> None:
@@ -134,6 +162,22 @@ def test_secrets_do_not_print(tmp_path: Path) -> None:
     assert "s3cret" not in str(config)
 
 
+def test_a_process_of_ours_gets_the_same_configuration_through_a_pipe(tmp_path: Path) -> None:
+    environ = {
+        "XAI_API_KEY": "xai-s3cret",
+        "XAI_VIDEO_DEFAULT_DURATION": "7",
+        "GOOGLE_GENAI_BASE_URL": "https://proxy.example.org",
+        "RING_MAX_USD_PER_DAY": "3.50",
+        "RING_MCP_SERVICE_TOKENS": "a-token",
+        "RING_STATE_DIR": str(tmp_path),
+    }
+    config = load_config(environ, folder=tmp_path)
+    restored = restore_config(dump_config(config))
+    assert restored == config
+    assert [type(settings) for settings in restored.vendors.values()] == [XaiSettings, GoogleSettings]
+    assert restored.own_endpoints == {"google"}
+
+
 @pytest.mark.parametrize("tokens", ["alice=", "a-token, bob==", "="])
 def test_a_name_without_a_token_is_not_taken_for_a_token(tokens: str, tmp_path: Path) -> None:
     text = problems({"RING_MCP_SERVICE_TOKENS": tokens}, tmp_path)
@@ -143,6 +187,11 @@ def test_a_name_without_a_token_is_not_taken_for_a_token(tokens: str, tmp_path: 
 def test_a_token_may_end_in_padding(tmp_path: Path) -> None:
     config = load_config({"RING_MCP_SERVICE_TOKENS": "c2VjcmV0LXRva2Vu==, alice=YWxpY2U="}, folder=tmp_path)
     assert len(config.service_tokens) == 2
+
+
+def test_a_switch_that_is_no_setting_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="sandbocks"):
+        load_config({}, folder=tmp_path, sandbocks=True)
 
 
 def test_a_rejected_value_is_not_repeated(tmp_path: Path) -> None:
@@ -165,5 +214,5 @@ def test_a_child_gets_none_of_the_persons_settings() -> None:
 
 
 def test_every_variable_has_one_field() -> None:
-    aliases = [str(field.validation_alias) for field in Config.model_fields.values()]
-    assert len(aliases) == len(set(aliases))
+    names = [name for names in all_variables() for name in names]
+    assert len(names) == len(set(names))

@@ -15,7 +15,7 @@ import jsonschema
 import pytest
 from mcp import Client, StdioServerParameters
 
-from ring_mcp.config import Config, load_config
+from ring_mcp.config import all_variables, load_config
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.scripted.compiler import compile_clip
 from ring_mcp.scripted.schema import read_script, script_schema
@@ -69,7 +69,7 @@ def test_the_quote_is_what_is_billed_and_the_cap_stops_the_rest(tmp_path: Path) 
     assert len(pictures(done.stdout)) == 1
 
 
-def test_the_client_example_reports_a_fault_of_a_shared_sandbox_as_the_readme_says(tmp_path: Path) -> None:
+def test_the_client_example_reports_a_fault_of_the_sandbox(tmp_path: Path) -> None:
     with SandboxServer() as sandbox:
         sandbox.state.faults.add("drop_after_accept")
 
@@ -97,7 +97,7 @@ def test_a_client_configuration_starts_the_clone_with_variables_that_exist(path:
     extras = ["--extra", "video"] if "RING_SANDBOX" in entry["env"] else []  # what the sandbox makes clips with
     assert entry["command"] == "uv"
     assert entry["args"] == ["run", "--no-dev", *extras, "--directory", PLACEHOLDER, "ring-mcp"]
-    known = {str(field.validation_alias) for field in Config.model_fields.values()}
+    known = {name for names in all_variables() for name in names}
     assert set(entry["env"]) <= known
     assert entry.get("type", "stdio") == "stdio"
 

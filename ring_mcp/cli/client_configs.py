@@ -12,15 +12,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from ring_mcp.config_types import secret_variables
 from ring_mcp.errors import ConfigError, InvalidRequest
+from ring_mcp.providers.vendors import VENDORS
 
 NAME = "ring-mcp"
 TOKEN = "RING_SERVICE_TOKEN"  # noqa: S105 - the name of a variable
 KEYS = (
-    "XAI_API_KEY",
-    "GOOGLE_GENAI_API_KEY",
-    "GEMINI_API_KEY",
-    "GOOGLE_API_KEY",
+    *(name for vendor in VENDORS for name in secret_variables(vendor.settings)),
     "RINGBASE_API_TOKEN",
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",

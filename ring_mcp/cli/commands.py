@@ -61,19 +61,21 @@ def demo(prompt: str | None) -> None:
 @cli.command()
 @click.option("--port", type=click.IntRange(0, 65535), default=8790, show_default=True, help="0 takes a free one.")
 def sandbox(port: int) -> None:
-    """Emulate xAI, Google and ring-filebase on a loopback port, until Ctrl-C."""
-    from ring_mcp.sandbox.app import GOOGLE_PATH, RINGBASE_PATH, XAI_PATH
+    """Emulate the providers and ring-filebase on a loopback port, until Ctrl-C."""
+    from ring_mcp.config_types import variables
+    from ring_mcp.providers.vendors import VENDORS
     from ring_mcp.sandbox.server import SandboxServer
-    from ring_mcp.sandbox.state.settings import DEFAULT_GOOGLE_KEY, DEFAULT_RINGBASE_TOKEN, DEFAULT_XAI_KEY
+    from ring_mcp.sandbox.services import SERVICES
 
     def announce(server: SandboxServer) -> None:
         click.echo("SANDBOX: nothing here is real and nothing costs money.")
-        click.echo(f"XAI_API_BASE_URL={server.url}{XAI_PATH}")
-        click.echo(f"XAI_API_KEY={DEFAULT_XAI_KEY}")
-        click.echo(f"GOOGLE_GENAI_BASE_URL={server.url}{GOOGLE_PATH}")
-        click.echo(f"GOOGLE_GENAI_API_KEY={DEFAULT_GOOGLE_KEY}")
-        click.echo(f"RINGBASE_API_URL={server.url}{RINGBASE_PATH}")
-        click.echo(f"RINGBASE_API_TOKEN={DEFAULT_RINGBASE_TOKEN}")
+        named = {vendor.name: variables(vendor.settings) for vendor in VENDORS}
+        names = {name: (of["base_url"][0], of["key"][0]) for name, of in named.items()}
+        names["ringbase"] = ("RINGBASE_API_URL", "RINGBASE_API_TOKEN")
+        for name, (address, key) in names.items():
+            if name in SERVICES:
+                click.echo(f"{address}={server.url}{SERVICES[name].path}")
+                click.echo(f"{key}={SERVICES[name].key}")
         click.echo(f"ring-mcp against it: RING_SANDBOX={server.url}")
         click.echo(f"faults, settings, books: {server.url}/control/")
 

@@ -92,6 +92,6 @@ def _direct_config(output: Path) -> Config:
     unset: dict[str, Any] = dict.fromkeys(("database_url", "api_base_url", "local_storage_dir"))
     state_dir = output.absolute() / LEDGER_FOLDER
     config = load_config(**unset, state_dir=state_dir, file_backend="local", service_tokens=())
-    if config.xai_api_key is None and not config.sandbox:
+    if config.vendors["xai"].key is None and not config.sandbox:
         raise ProviderAuthError("Missing XAI_API_KEY in .env.local")
     return config

@@ -90,6 +90,9 @@ def _print(compared: Comparison) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from ring_mcp.config_types import variables
+    from ring_mcp.providers.vendors import VENDORS
+
     if compared.differences:
         table = Table("provider", "model", "what", "registry", "listed", box=None, pad_edge=False)
         for each in compared.differences:
@@ -101,7 +104,8 @@ def _print(compared: Comparison) -> None:
         click.echo(f"presets.json has what {' and '.join(compared.asked)} {lists} (prices as far as they are listed)")
     print_lines([f"{safe(name)} could not be asked: {safe(why)}" for name, why in compared.failures.items()], err=True)
     if not compared.asked and not compared.failures:
-        click.echo("no provider could be asked: no key is configured (XAI_API_KEY)", err=True)
+        keys = ", ".join(variables(vendor.settings)["key"][0] for vendor in VENDORS if vendor.models is not None)
+        click.echo(f"no provider could be asked: no key is configured ({keys})", err=True)
 
 
 def _usd(amount: Decimal | None) -> str:

@@ -212,7 +212,7 @@ class HealthConductor:
             Check(
                 name="open jobs",
                 status="warning",
-                detail=f"{each.jobs} of {each.account} wait since {each.since:%Y-%m-%d %H:%M} UTC: "
+                detail=f"{each.account}: {each.jobs} open, the oldest since {each.since:%Y-%m-%d %H:%M} UTC; "
                 "no running server has a key of it",
                 fix="Start ring-mcp with that key; if it was replaced, hand them over with `ring-mcp jobs adopt`.",
             )
@@ -228,11 +228,11 @@ class HealthConductor:
         waiting, aside = self._write_ahead.left()
         checks = []
         if waiting:
-            detail = f"facts of {len(waiting)} jobs wait to be written into the ledger: {_some(waiting)}"
+            detail = f"the ledger does not have yet what is known of {_some(waiting)}"
             fix = "They are written when the ledger takes them; keep this state folder."
             checks.append(Check(name="unwritten", status="warning", detail=detail, fix=fix))
         if aside:
-            detail = f"facts of {len(aside)} jobs do not fit their rows: {_some(aside)}"
+            detail = f"what is known of {_some(aside)} does not fit the ledger"
             fix = (
                 f"Compare {self._write_ahead.folder}/JOB.stale with `ring-mcp jobs show JOB` and the provider's "
                 "console, then remove the file."
@@ -253,5 +253,5 @@ class HealthConductor:
 
 
 def _some(job_ids: Sequence[str]) -> str:
-    shown = ", ".join(job_ids[:_NAMED_JOBS])
-    return f"{shown}, …" if len(job_ids) > _NAMED_JOBS else shown
+    shown = ", ".join(f"job {job_id}" for job_id in job_ids[:_NAMED_JOBS])
+    return f"{shown} and {len(job_ids) - _NAMED_JOBS} more" if len(job_ids) > _NAMED_JOBS else shown

@@ -6,8 +6,6 @@ import hashlib
 import hmac
 from dataclasses import dataclass, replace
 
-from ring_mcp.domain.media import MAKERS
-
 _SHOWN_CHARACTERS = 8
 
 
@@ -37,7 +35,7 @@ class Account:
         )
 
     def __str__(self) -> str:
-        where = MAKERS.get(self.provider, self.provider) + (f" at {self.endpoint}" if self.endpoint else "")
+        where = self.provider + (f" at {self.endpoint}" if self.endpoint else "")
         key = f"the key with the fingerprint {self.key_fingerprint[:_SHOWN_CHARACTERS]}" if self.key_fingerprint else ""
         if self.account_id is None:
             return f"the {where} account of {key}" if key else f"an {where} account that was not recorded"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -12,13 +10,6 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 MediaKind = Literal["image", "video"]
-
-MAKERS: Mapping[str, str] = {"xai": "xAI", "google": "Google"}
-"""Providers as people write their names."""
-
-
-FILE_ID = re.compile(r"file[_-][A-Za-z0-9_-]+")
-"""What a provider calls a file that its owner has uploaded there: it stands for the file in place of an address."""
 
 
 class Value(BaseModel):

@@ -56,6 +56,13 @@ class Accounts:
         self._wanted.set()
         return self.holder.account_at(provider) or Account(provider=provider)
 
+    async def complete(self, job: Job) -> None:
+        """The provider may have told whose the key is while the job was being opened."""
+        known = self.holder.account_at(job.plan.provider)
+        if known is not None and job.account_id is None and known.account_id is not None:
+            with contextlib.suppress(LedgerError):
+                await self._ledger.complete_account(known)
+
     def hold(self, job: Job) -> bool:
         """Whether this process may carry the job on."""
         return self.holder.holds(job.account, sandbox=job.sandbox)

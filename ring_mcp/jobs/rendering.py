@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from ring_mcp.clock import Clock
-from ring_mcp.domain import MAKERS, Failure, Job, JobState, MediaKind
+from ring_mcp.domain import Failure, Job, JobState, MediaKind
 from ring_mcp.errors import (
     ContentRefused,
     GenerationFailed,
@@ -29,6 +29,7 @@ from ring_mcp.jobs.outcomes import (
 )
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.providers.base import Finished, Providers, Running
+from ring_mcp.providers.vendors import title_of
 
 GONE_AFTER_S = 2 * 3600.0
 LOOKS_BEFORE_GONE = 14
@@ -94,7 +95,7 @@ class Rendering:
 
     def _explain_late(self, job: Job) -> Failure:
         late = f"{job.kind.capitalize()} generation timed out after {self._pace[job.kind].poll_timeout_s * 1000:.0f}ms"
-        kept = f"the job is kept ({MAKERS[job.plan.provider]} request {job.provider_request_id})"
+        kept = f"the job is kept ({title_of(job.plan.provider)} request {job.provider_request_id})"
         return failure_of(GenerationTimeout(f"{late}; {kept} and looked at slowly"))
 
     async def _note_progress(self, record: JobRecord, answer: Running) -> None:

@@ -53,7 +53,7 @@ logger = logging.getLogger(__name__)
 
 MEDIA_GONE_AFTER_S = 48 * 3600.0
 """How long an address may serve nothing while its provider still calls the job done, before the output is lost: longer
-than any provider keeps a result (xAI 24 hours, Google's files two days)."""
+than any provider keeps a result, a day or two."""
 
 
 TRIES_BEFORE_TAKEN = 6
@@ -229,6 +229,7 @@ class Storing:
             raise LocalPolicy(_NOT_HERE, billed="yes", next_action=_BRING_BACK)
         part = path.with_suffix(".part")
         try:
+            self._spool.mkdir(parents=True, exist_ok=True, mode=0o700)  # the job may have begun on another machine
             done = await self._providers[job.kind, job.plan.provider].download(output, part)
             part.replace(path)
         except OSError as exc:

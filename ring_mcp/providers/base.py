@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Annotated, Protocol
+from urllib.parse import urlsplit
 
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+from ring_mcp.clock import Clock
+from ring_mcp.config_types import Key, Url, lower
 from ring_mcp.domain import MediaKind, Output, Plan
+
+if TYPE_CHECKING:
+    from ring_mcp.providers.http import ProviderHttp
 
 MOST_PAUSES_S = 60.0
 """How long after its first sending a paid request may at most be sent again: a submit ends within its ``deadline_s``
@@ -126,3 +135,61 @@ class TellsAccount(Protocol):
 
 Providers = Mapping[tuple[MediaKind, str], MediaProvider]
 """Who makes what: by kind of media and name of the provider."""
+
+
+TokenPrices = Mapping[str, Mapping[str, Decimal]]
+"""By model and kind of token ("input", "text", "image", "video"): US dollars for a million."""
+
+
+class VendorSettings(BaseModel):
+    """What an operator can say of a vendor; what is not said stands in presets.json.
+
+    The vendor's own class gives every setting that it has a variable (``config_types.env``), and ``base_url`` the
+    address of its public service.
+    """
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+    key: Key | None = None
+    base_url: Url
+    image_model: str | None = None
+    image_resolution: Annotated[str | None, BeforeValidator(lower)] = None
+    image_aspect_ratio: str | None = None
+    video_model: str | None = None
+    video_duration_s: int | None = None
+    video_aspect_ratio: str | None = None
+
+    @property
+    def is_own_endpoint(self) -> bool:
+        """Whether the operator has pointed the vendor to another host than that of its public service."""
+        public = str(type(self).model_fields["base_url"].default)
+        return urlsplit(self.base_url).hostname != urlsplit(public).hostname
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """What a vendor's adapters work with. ``http`` carries the key, if there is one; makers get ``token_prices``."""
+
+    http: ProviderHttp
+    has_key: bool
+    clock: Clock
+    token_prices: TokenPrices = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vendor:
+    """A provider, as everything outside its own folder knows it. Its adapters are imported when they are opened.
+
+    ``name`` stands in requests, rows and presets.json, ``title`` in texts for people. ``headers`` carry a key.
+    ``makers`` are what it makes; ``models`` says what it serves, ``account`` whose a key is. ``file_id``: what it calls
+    a file that its owner has uploaded there, which stands for the file in place of an address.
+    """
+
+    name: str
+    title: str
+    settings: type[VendorSettings]
+    headers: Callable[[str], Mapping[str, str]]
+    makers: Mapping[MediaKind, Callable[[Connection], MediaProvider]]
+    models: Callable[[Connection], ListsModels] | None = None
+    account: Callable[[Connection], TellsAccount] | None = None
+    file_id: re.Pattern[str] | None = None

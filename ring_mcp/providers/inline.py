@@ -14,7 +14,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from ring_mcp.domain import MAKERS, Output
+from ring_mcp.domain import Output
 from ring_mcp.errors import GenerationFailed, ProviderBadReply
 from ring_mcp.providers.base import Downloaded, Finished
 
@@ -79,14 +79,13 @@ def _write_for_good(path: Path, content: bytes) -> None:
 
 def _decoded(data_url: str, provider: str) -> bytes:
     """The picture inside a data URL. Raises ProviderBadReply if there is none."""
-    maker = MAKERS.get(provider, provider)
     encoded = "".join(data_url.partition(",")[2].split()).translate(_PLAIN).rstrip("=")
     if not _BASE64.fullmatch(encoded):
-        raise ProviderBadReply(f"{maker} returned image data that is not base64", provider=provider)
+        raise ProviderBadReply(f"{provider} returned image data that is not base64", provider=provider)
     whole = encoded[:-1] if len(encoded) % 4 == 1 else encoded  # cut off within a byte
     content = base64.b64decode(whole + "=" * (-len(whole) % 4))
     if not content:
-        raise ProviderBadReply(f"{maker} returned image data without a picture in it", provider=provider)
+        raise ProviderBadReply(f"{provider} returned image data without a picture in it", provider=provider)
     return content
 
 

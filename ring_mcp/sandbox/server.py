@@ -13,7 +13,8 @@ from typing import Self
 
 import uvicorn
 
-from ring_mcp.sandbox.app import GOOGLE_PATH, RINGBASE_PATH, XAI_PATH, create_app
+from ring_mcp.sandbox.app import create_app
+from ring_mcp.sandbox.services import SERVICES
 from ring_mcp.sandbox.state.state import SandboxState
 from ring_mcp.sandbox.wire import DroppableProtocol
 
@@ -53,17 +54,17 @@ class SandboxServer:
     @property
     def xai_base_url(self) -> str:
         """What ``XAI_API_BASE_URL`` is set to."""
-        return self.url + XAI_PATH
+        return self.url + SERVICES["xai"].path
 
     @property
     def google_base_url(self) -> str:
         """What ``GOOGLE_GENAI_BASE_URL`` is set to."""
-        return self.url + GOOGLE_PATH
+        return self.url + SERVICES["google"].path
 
     @property
     def ringbase_url(self) -> str:
         """What ``RINGBASE_API_URL`` is set to."""
-        return self.url + RINGBASE_PATH
+        return self.url + SERVICES["ringbase"].path
 
     def start(self) -> Self:
         """Serves from a daemon thread; returns when requests are answered."""

@@ -11,10 +11,10 @@ from ring_mcp.conductors.health import HealthReport
 from ring_mcp.conductors.results import GenerateImageResult, GenerateVideoResult
 from ring_mcp.domain.fields import tidy
 from ring_mcp.presets import Presets
-from ring_mcp.tools.image_create import ImageCreateArguments, image_notes
+from ring_mcp.tools.image_create import ImageCreateArguments, image_descriptions
 from ring_mcp.tools.job_get import AnyJobResult
 from ring_mcp.tools.job_list import JobList
-from ring_mcp.tools.video_create import VideoCreateArguments, video_notes
+from ring_mcp.tools.video_create import VideoCreateArguments, video_descriptions
 
 _FAILURE = {
     "type": "object",
@@ -51,8 +51,8 @@ _PREFER = {
 
 def openapi_document(prefix: str, presets: Presets) -> dict[str, Any]:
     """OpenAPI 3.1. Every answer is Ring's envelope."""
-    image = ImageCreateArguments.input_schema(image_notes(presets))
-    video = VideoCreateArguments.input_schema(video_notes(presets))
+    image = ImageCreateArguments.input_schema(image_descriptions(presets))
+    video = VideoCreateArguments.input_schema(video_descriptions(presets))
     return {
         "openapi": "3.1.0",
         "info": {"title": "ring-mcp gateway", "version": __version__},

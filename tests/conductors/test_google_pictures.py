@@ -29,15 +29,13 @@ def billed_usd(sandbox: SandboxServer) -> Decimal:
     return Decimal(sandbox.state.books.total_ticks) / 10**10
 
 
-async def test_a_picture_ends_in_storage_with_its_row_and_what_its_tokens_cost(
-    sandbox: SandboxServer, tmp_path: Path
-) -> None:
+async def test_a_picture_is_stored_with_its_row_and_its_tokens_cost(sandbox: SandboxServer, tmp_path: Path) -> None:
     async with running(sandbox, tmp_path) as app:
         result = await app.images.generate(CAT, actor_id=ACTOR)
         assert result.success
         (image,) = result.images
         assert (image.content_type, image.width, image.height) == ("image/jpeg", 1024, 1024)
-        assert result.estimated_cost_usd == Decimal("0.0336075")  # the picture, and 5 tokens of prompt at most
+        assert result.estimated_cost_usd == Decimal("0.0336225")  # the picture, and 15 bytes of prompt
         assert result.billed_cost_usd == billed_usd(sandbox) == Decimal("0.033606")
         row = (await app.ledger.records("generated_images", [image.record_id]))[0]
         assert (row["provider"], row["servedModel"]) == ("google", "gemini-nano-banana-2.1")
@@ -67,9 +65,7 @@ async def test_a_long_prompt_is_reserved_for_before_it_is_billed(sandbox: Sandbo
         assert job.reserved_usd >= job.billed_usd
 
 
-async def test_one_that_is_blocked_leaves_the_others_standing_and_says_what_it_cost(
-    sandbox: SandboxServer, tmp_path: Path
-) -> None:
+async def test_a_blocked_one_leaves_the_others_and_says_its_cost(sandbox: SandboxServer, tmp_path: Path) -> None:
     sandbox.state.faults.add("google_blocked", after=1)
     async with running(sandbox, tmp_path) as app:
         result = await app.images.generate(CATS, actor_id=ACTOR)
@@ -93,9 +89,49 @@ async def test_one_whose_answer_is_lost_leaves_the_others_and_the_whole_reservat
         assert len(result.images) == 2
         assert result.billed_cost_usd is None
         job = await job_of(app, result.job_id)
-        assert job.settled_usd == job.reserved_usd == Decimal("0.100809")
+        assert job.settled_usd == job.reserved_usd == Decimal("0.100818")
         assert any("whether it was billed is not known" in warning for warning in result.warnings or ())
         assert (posts(sandbox), charges(sandbox)) == (3, 3)
+
+
+async def test_a_picture_cut_off_inside_its_answer_is_kept(sandbox: SandboxServer, tmp_path: Path) -> None:
+    sandbox.state.faults.add("cut_picture")
+    async with running(sandbox, tmp_path) as app:
+        result = await app.images.generate(CATS, actor_id=ACTOR)
+        assert result.success
+        assert len(result.images) == 3
+        (doubt,) = result.warnings or ()
+        assert "of 3: an image was expected, but the provider sent a damaged or incomplete JPEG file of" in doubt
+        assert doubt.endswith("it is kept as it came")
+        assert {image.content_type for image in result.images} == {"image/jpeg"}
+        assert result.billed_cost_usd == billed_usd(sandbox)
+        assert await spool_is_empty(tmp_path)
+
+
+async def test_one_that_is_overloaded_leaves_the_bill_of_the_others(sandbox: SandboxServer, tmp_path: Path) -> None:
+    sandbox.state.faults.add("google_error", status=503)
+    async with running(sandbox, tmp_path) as app:
+        result = await app.images.generate(CATS, actor_id=ACTOR)
+        assert len(result.images) == 2
+        assert result.billed_cost_usd == billed_usd(sandbox) > 0
+        assert (await job_of(app, result.job_id)).settled_usd == billed_usd(sandbox)
+
+
+async def test_an_overloaded_google_bills_nothing_and_may_be_asked_again(
+    sandbox: SandboxServer, tmp_path: Path
+) -> None:
+    sandbox.state.faults.add("google_error", status=503)
+    asked = ImageRequest(prompt="a cat on a wall", provider="google")
+    async with running(sandbox, tmp_path) as app:
+        first = await app.images.generate(asked, actor_id=ACTOR)
+        assert first.failure is not None
+        assert (first.failure.code, first.failure.billed, first.failure.retryable) == (
+            "provider_unavailable",
+            "no",
+            True,
+        )
+        assert (await job_of(app, first.job_id)).settled_usd == 0
+        assert (await app.images.generate(asked, actor_id=ACTOR)).success
 
 
 @pytest.mark.parametrize("n", [1, 2])

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from ring_mcp.app import open_app
+from ring_mcp.app import App, open_app
 from ring_mcp.conductors.results import GenerateImageResult
 from ring_mcp.config import load_config
 from ring_mcp.domain import ImageRequest, JobState
 from ring_mcp.errors import CapExceeded, InvalidRequest, ProviderAuthError, StorageError
-from ring_mcp.jobs.storing import MEDIA_GONE_AFTER_S
+from ring_mcp.jobs.storing import MEDIA_GONE_AFTER_S, TRIES_BEFORE_TAKEN
 from ring_mcp.ledger.base import JobQuery
 from ring_mcp.sandbox.server import SandboxServer
 from tests.conductors.running import ACTOR, LIMIT_S, charges, job_of, running, settled, spool_is_empty
@@ -64,7 +64,7 @@ async def test_every_picture_of_a_call_is_stored_and_recorded_by_itself(sandbox:
         ImageRequest(prompt="x", model="grok-imagine-image-quality", resolution="1.5k"),
     ],
 )
-async def test_what_a_quote_says_is_what_a_run_reserves_and_what_the_provider_bills(
+async def test_a_quote_is_what_is_reserved_and_what_is_billed(
     sandbox: SandboxServer, tmp_path: Path, request_: ImageRequest
 ) -> None:
     async with running(sandbox, tmp_path) as app:
@@ -182,6 +182,46 @@ async def test_a_picture_that_is_gone_does_not_take_the_others_along(sandbox: Sa
         assert any("output 2 of 2 is lost" in warning for warning in result.warnings or ())
 
 
+async def in_the_end(app: App, request: ImageRequest) -> GenerateImageResult:
+    """What comes of a request that is waited for however long it takes."""
+    opened = await app.images.generate(request, actor_id=ACTOR, wait_s=0)
+    result = await app.calls.deliver(await settled(app, opened.job_id))
+    assert isinstance(result, GenerateImageResult)
+    return result
+
+
+async def test_a_damaged_picture_is_asked_for_again_then_kept(sandbox: SandboxServer, tmp_path: Path) -> None:
+    sandbox.state.faults.add("media_huge", times=-1, bytes=5000, content_type="image/jpeg")
+    async with running(sandbox, tmp_path, HurryingClock(200.0)) as app:
+        result = await in_the_end(app, CAT)
+        assert result.success
+        (image,) = result.images
+        assert (image.size, image.content_type) == (5000, "image/jpeg")
+        (doubt,) = result.warnings or ()
+        assert doubt.endswith("a damaged or incomplete JPEG file of 5000 bytes; it is kept as it came")
+        assert charges(sandbox) == 1
+    fetched = [request for request in sandbox.state.requests if request["path"].startswith("/media/")]
+    assert len(fetched) == TRIES_BEFORE_TAKEN + 1
+
+
+async def test_a_page_in_place_of_a_picture_is_never_taken_for_it(sandbox: SandboxServer, tmp_path: Path) -> None:
+    page = sandbox.state.faults.add("media_html", times=TRIES_BEFORE_TAKEN + 2)
+    async with running(sandbox, tmp_path, HurryingClock(200.0)) as app:
+        result = await in_the_end(app, CAT)
+        assert result.success
+        assert (result.warnings or (), result.images[0].content_type) == ((), "image/jpeg")
+    assert page.hits == TRIES_BEFORE_TAKEN + 2
+
+
+async def test_an_unreadable_yes_of_the_storage_leaves_one_copy(sandbox: SandboxServer, tmp_path: Path) -> None:
+    sandbox.state.faults.add("ringbase_no_url")
+    async with running(sandbox, tmp_path, FILE_BACKEND="ringbase") as app:
+        result = await app.images.generate(CAT, actor_id=ACTOR)
+        assert result.failure is not None
+        assert (result.failure.code, result.failure.billed, result.state) == ("storage_unclear", "yes", "storing")
+        assert len(sandbox.state.uploads.all()) == 1
+
+
 async def test_fewer_pictures_than_asked_for_are_delivered_with_a_warning(
     sandbox: SandboxServer, tmp_path: Path
 ) -> None:
@@ -226,9 +266,7 @@ async def test_storage_that_comes_back_gets_the_picture_that_was_paid_for(
         assert charges(sandbox) == 1
 
 
-async def test_a_refused_upload_is_said_at_once_and_made_good_after_a_restart(
-    sandbox: SandboxServer, tmp_path: Path
-) -> None:
+async def test_a_refused_upload_is_told_and_made_good_after_restart(sandbox: SandboxServer, tmp_path: Path) -> None:
     sandbox.state.configure(ringbase_tokens=["another"])
     async with running(sandbox, tmp_path, FILE_BACKEND="ringbase") as app:
         result = await app.images.generate(CAT, actor_id=ACTOR)
@@ -319,9 +357,7 @@ async def test_without_a_key_nothing_is_called_and_nothing_is_written(sandbox: S
     assert not sandbox.state.requests
 
 
-async def test_a_state_folder_that_cannot_be_written_is_found_before_the_money_is_spent(
-    sandbox: SandboxServer, tmp_path: Path
-) -> None:
+async def test_a_state_folder_not_writable_is_found_before_the_spend(sandbox: SandboxServer, tmp_path: Path) -> None:
     blocked = tmp_path / "sandbox" / "spool"
     blocked.parent.mkdir()
     blocked.write_text("a file where the folder should be")

@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import AliasChoices
 
 import ring_mcp
 from ring_mcp.app import open_app
-from ring_mcp.config import Config, load_config
+from ring_mcp.config import all_variables, load_config
 from ring_mcp.domain import ImageRequest
 from ring_mcp.errors import ConfigError, InvalidRequest, ProviderAuthError, RingError, Unauthorized
 from ring_mcp.presets import load_presets
@@ -43,12 +42,12 @@ async def test_the_tables_of_tools_are_the_list_of_tools(tmp_path: Path) -> None
     assert {JOB_TEMPLATE, PRESETS_URI} <= set(quoted(page("tools").section("Arguments")))
 
 
-def test_the_table_of_arguments_for_some_models_is_what_the_schema_says_of_them() -> None:
+def test_the_table_of_some_models_arguments_is_the_schemas() -> None:
     told = {(quoted(row[0])[0], row[1]): row[2] for row in page("tools").tables("argument")}
 
     presets = load_presets()
     notes = {"image": image_notes(presets), "video": video_notes(presets)}
-    said = {(name, tool): note for tool, own in notes.items() for name, note in own.items() if note}
+    said = {(name, tool): note.text for tool, own in notes.items() for name, note in own.items() if note and note.text}
     assert told.keys() == said.keys()
     for key, note in said.items():
         if key != ("quality", "image"):  # its row tells what it is, whichever models have it
@@ -96,15 +95,6 @@ def amount(usd: Decimal | None) -> str:
     return f"{usd:f}" if usd else NONE
 
 
-def variables() -> dict[tuple[str, ...], Any]:
-    """Variable names of each setting, with its default."""
-    found = {}
-    for field in Config.model_fields.values():
-        alias = field.validation_alias
-        found[tuple(map(str, alias.choices)) if isinstance(alias, AliasChoices) else (str(alias),)] = field.default
-    return found
-
-
 def as_written(default: object) -> str:
     if default is None or default == ():
         return NONE
@@ -118,13 +108,13 @@ def test_the_tables_of_variables_are_the_configuration() -> None:
     told = {tuple(quoted(row[0])): row[1] for row in rows}
 
     assert told.pop(("RING_ENV_FILE",)) == NONE  # it names the file that the others are read from
-    assert told == {names: as_written(default) for names, default in variables().items()}
+    assert told == {names: as_written(default) for names, default in all_variables().items()}
     assert len(rows) == len(told) + 1
     assert all(row[2] for row in rows)
 
 
 def test_every_variable_that_a_page_names_exists() -> None:
-    known = {name for names in variables() for name in names} | {"RING_ENV_FILE"} | DEVELOPERS_OWN
+    known = {name for names in all_variables() for name in names} | {"RING_ENV_FILE"} | DEVELOPERS_OWN
     named = re.compile(r"\b(?:RING|XAI|GOOGLE|GEMINI|RINGBASE|IMAGE_GEN|VIDEO_GEN|FILE|LOCAL|DATABASE)_[A-Z_]+\b(?!…)")
 
     unknown = {each.name: set(named.findall(each.text)) - known for each in PAGES}
@@ -133,7 +123,7 @@ def test_every_variable_that_a_page_names_exists() -> None:
 
 @pytest.mark.parametrize("block", [b for each in PAGES for b in each.blocks("ini")], ids=str)
 def test_a_block_of_settings_sets_variables_that_exist(block: Any) -> None:
-    known = {name for names in variables() for name in names}
+    known = {name for names in all_variables() for name in names}
     lines = [line for line in block.text.splitlines() if not line.startswith("#")]
 
     assert {line.partition("=")[0] for line in lines} <= known

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from ring_mcp.app import image_settings
 from ring_mcp.backends import start_courier, with_sandbox
 from ring_mcp.config import Config, load_config
 from ring_mcp.domain import ImagePlan, ImageRequest
 from ring_mcp.errors import ContentRefused, OutcomeUnknown, ProviderError
 from ring_mcp.jobs.answers import Answers
 from ring_mcp.jobs.courier import Courier
+from ring_mcp.operator_settings import image_settings
 from ring_mcp.plans.image import plan_image
 from ring_mcp.presets import load_presets
 from ring_mcp.providers.base import Accepted, Finished, Inputs

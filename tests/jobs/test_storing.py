@@ -330,13 +330,21 @@ async def test_a_download_that_broke_off_is_no_file(engine: Engine) -> None:
 async def test_a_spool_that_cannot_be_written_is_told_and_tried_again(engine: Engine) -> None:
     record = await storing_job(engine)
     engine.spool.rmdir()
+    engine.spool.write_text("a file where the folder should be")
     assert await engine.storing.store(record, 0) == Pause(FIRST_PAUSE_S, failed=True)
     failure = (await engine.row(record.job)).failure
     assert failure is not None
-    assert failure.message == f"the spool folder {engine.spool} cannot be written: No such file or directory"
+    assert failure.message == f"the spool folder {engine.spool} cannot be written: File exists"
     assert (failure.code, failure.billed) == ("storage_failed", "yes")
-    engine.spool.mkdir()
+    engine.spool.unlink()
     assert await engine.storing.store(record, 1) is None
+
+
+async def test_a_job_that_began_on_another_machine_finds_a_spool(engine: Engine) -> None:
+    record = await storing_job(engine)
+    engine.spool.rmdir()
+    assert await engine.storing.store(record, 0) is None
+    assert record.job.state is JobState.DONE
 
 
 async def test_a_picture_that_came_with_the_answer_is_taken_from_the_disk(engine: Engine) -> None:

@@ -106,9 +106,7 @@ async def test_an_image_that_was_given_is_what_a_thumbnail_shows(sandbox: Sandbo
         )
 
 
-async def test_an_image_that_is_gone_by_then_gives_way_to_the_clips_own_picture(
-    sandbox: SandboxServer, tmp_path: Path
-) -> None:
+async def test_an_image_gone_by_then_gives_way_to_the_clips_own(sandbox: SandboxServer, tmp_path: Path) -> None:
     sandbox.state.configure(render_s=600)
     async with running(sandbox, tmp_path) as app:
         still = await app.images.generate(ImageRequest(prompt="a cat", resolution="1k"), actor_id=ACTOR)
@@ -152,17 +150,15 @@ async def test_a_ratio_that_is_asked_for_wins_over_the_clips_own(sandbox: Sandbo
         assert (result.thumbnail.width, result.thumbnail.height) == (1080, 1080)
 
 
-async def test_without_a_copy_there_is_no_thumbnail_and_a_word_about_it(sandbox: SandboxServer, tmp_path: Path) -> None:
+async def test_a_thumbnail_without_a_copy_is_refused_before_the_spend(sandbox: SandboxServer, tmp_path: Path) -> None:
     async with running(sandbox, tmp_path) as app:
         request = VideoRequest(prompt="x", duration_s=1, persist=False, thumbnail=TITLE)
-        result = await app.videos.generate(request, actor_id=ACTOR)
-        assert result.thumbnail is None
-        assert result.warnings == ("no thumbnail is made: with persistToFilebase false nothing is fetched",)
+        with pytest.raises(InvalidRequest, match="thumbnail has no effect with persistToFilebase: false"):
+            await app.videos.generate(request, actor_id=ACTOR)
+    assert charges(sandbox) == 0
 
 
-async def test_a_storage_that_fails_for_the_thumbnail_alone_leaves_the_clip_done_with_a_warning(
-    sandbox: SandboxServer, tmp_path: Path
-) -> None:
+async def test_a_thumbnail_that_cannot_be_stored_is_a_warning(sandbox: SandboxServer, tmp_path: Path) -> None:
     sandbox.state.faults.add("ringbase_401", path="upload", after=1)
     async with running(sandbox, tmp_path, FILE_BACKEND="ringbase") as app:
         result = await app.videos.generate(BOAT, actor_id=ACTOR)
@@ -240,9 +236,7 @@ async def test_making_it_again_gives_the_same_file_and_row(sandbox: SandboxServe
         assert (row.id, row.data["url"]) == (result.thumbnail.record_id, result.thumbnail.url)
 
 
-async def test_a_storage_that_hangs_holds_the_clip_up_for_a_limited_time_only(
-    sandbox: SandboxServer, tmp_path: Path
-) -> None:
+async def test_a_hanging_storage_holds_a_clip_up_for_limited_time(sandbox: SandboxServer, tmp_path: Path) -> None:
     async with running(sandbox, tmp_path) as app:
         result = await app.videos.generate(VideoRequest(prompt="a boat", duration_s=1), actor_id=ACTOR)
         job = await job_of(app, result.job_id)

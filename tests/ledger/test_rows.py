@@ -128,6 +128,12 @@ def test_an_update_has_what_changed_and_leaves_the_version_to_the_statement() ->
     assert changed_columns(before, replace(before, version=9), TEXT) == {}
 
 
+def test_an_update_never_says_whose_a_job_is() -> None:
+    before = everything()
+    after = replace(before, endpoint=None, account_id="team-2", key_fingerprint="another", progress=7)
+    assert changed_columns(before, after, TEXT) == {"progress": 7}
+
+
 @pytest.mark.parametrize(
     ("given", "kept"),
     [

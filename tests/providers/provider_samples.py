@@ -97,7 +97,7 @@ async def connected(
     proxies: Proxies = DIRECT,
     trusted_hosts: Collection[str] = (),
     transport: httpx2.AsyncBaseTransport | None = None,
-    limit_s: float = LIMIT_S,
+    limit_s: float = 2 * LIMIT_S,
 ) -> AsyncIterator[ProviderHttp]:
     """Connections to a server, for ``limit_s`` at most."""
     http = ProviderHttp(

@@ -51,13 +51,14 @@ def test_a_rate_limit_is_waited_out_as_long_as_google_says(ring: RingProcess, sa
         ("google_blocked", {}, "content_refused", "yes"),
         ("google_error", {"status": 400}, "provider_rejected", "no"),
         ("google_error", {"status": 403}, "provider_auth", "no"),
-        ("google_error", {"status": 503}, "unknown_outcome", "unknown"),
+        ("google_error", {"status": 503}, "provider_unavailable", "no"),
+        ("html_502", {"status": 503}, "unknown_outcome", "unknown"),
         ("credits_exhausted", {}, "credits_exhausted", "no"),
-        ("truncated_json", {}, "provider_bad_reply", "unknown"),
+        ("truncated_json", {}, "unknown_outcome", "unknown"),
         ("drop_after_accept", {}, "unknown_outcome", "unknown"),
     ],
 )
-def test_a_fault_of_google_ends_in_its_code_and_the_right_word_about_money(
+def test_a_fault_of_google_is_its_code_and_word_on_money(
     ring: RingProcess, sandbox: SandboxServer, fault: str, options: dict[str, Any], code: str, billed: str
 ) -> None:
     sandbox.state.faults.add(fault, **options)

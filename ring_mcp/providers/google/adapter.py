@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from decimal import Decimal
-
 from ring_mcp.clock import Clock
 from ring_mcp.errors import ProviderAuthError
+from ring_mcp.providers.base import TokenPrices
 from ring_mcp.providers.google.replies import PROVIDER, paid_error_of
 from ring_mcp.providers.http import ProviderHttp
 from ring_mcp.providers.replies import Reply
-
-TokenPrices = Mapping[str, Mapping[str, Decimal]]
-"""By model and kind of token ("input", "text", "image", "video"): US dollars for a million."""
 
 
 class GoogleAdapter:

@@ -12,11 +12,11 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from ring_mcp.domain.media import FILE_ID
 from ring_mcp.errors import ContentRefused, GenerationFailed, ProviderAuthError, ProviderError, RateLimited
 from ring_mcp.providers.outcomes import Row, Said, row_of
 from ring_mcp.providers.replies import Reply, mapping, one_line, retry_after_s, text_of
 from ring_mcp.providers.xai.outcomes import FREE, LOOK, MODERATED, PAID
+from ring_mcp.providers.xai.vendor import FILE_ID
 
 PROVIDER = "xai"
 _TICKS_PER_USD = Decimal(10) ** 10

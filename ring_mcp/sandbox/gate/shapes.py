@@ -115,6 +115,20 @@ def _filed(item: Payload) -> Payload:
     return item | {"url": None, "file_output": output}
 
 
+def _cut_picture(payload: Payload, _fault: Fault, _state: SandboxState) -> Payload | None:
+    candidates = payload.get("candidates")
+    if not isinstance(candidates, list) or not candidates:
+        return None
+    parts = candidates[0].get("content", {}).get("parts")
+    if not parts or "inlineData" not in parts[-1]:
+        return None
+    content = base64.b64decode(parts[-1]["inlineData"]["data"])
+    half = base64.urlsafe_b64encode(content[: len(content) // 2]).decode().rstrip("=")
+    cut = {"inlineData": {"mimeType": "application/octet-stream", "data": half}}
+    content_of = candidates[0]["content"] | {"parts": [*parts[:-1], cut]}
+    return payload | {"candidates": [candidates[0] | {"content": content_of}]}
+
+
 _SHAPES: dict[str, Callable[[Payload, Fault, SandboxState], Payload | None]] = {
     "partial": _partial,
     "empty_data": _empty_data,
@@ -127,6 +141,7 @@ _SHAPES: dict[str, Callable[[Payload, Fault, SandboxState], Payload | None]] = {
     "done_without_status": _done_without_status,
     "legacy_nested": _legacy_nested,
     "url_in_file_output": _url_in_file_output,
+    "cut_picture": _cut_picture,
     "ringbase_no_url": lambda payload, _fault, _state: {k: v for k, v in payload.items() if k != "url"},
 }
 

@@ -164,6 +164,15 @@ _GOOGLE = (
     ),
 )
 
+_PICTURES = (
+    _kind(
+        "cut_picture",
+        "google_image",
+        "after",
+        "the picture inside the answer is half of it, and its base64 has neither padding nor a type",
+    ),
+)
+
 _RINGBASE = (
     _kind("ringbase_status", "ringbase", "before", "a status", status=_whole(503), body=Option(None, ANYTHING)),
     _kind("ringbase_html", "ringbase", "before", "an HTML page of a proxy", status=_whole(502)),
@@ -174,5 +183,5 @@ _RINGBASE = (
 )
 
 FAULT_KINDS: Mapping[str, FaultKind] = MappingProxyType(
-    {kind.name: kind for kind in (*_ANSWERS, *_SHAPES, *_POLLS, *_MEDIA, *_GOOGLE, *_RINGBASE)}
+    {kind.name: kind for kind in (*_ANSWERS, *_SHAPES, *_POLLS, *_MEDIA, *_GOOGLE, *_PICTURES, *_RINGBASE)}
 )

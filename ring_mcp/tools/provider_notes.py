@@ -1,0 +1,127 @@
+"""What the descriptions of tools say of the providers: who there is, and what each takes. Made from presets.json."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+
+from ring_mcp.plans.rules import any_of, listed
+from ring_mcp.presets import ImageModel, Presets, VideoModel
+from ring_mcp.providers.vendors import VENDORS, ProviderName, title_of
+from ring_mcp.tools.tool import Note, Notes
+
+SHARE_RATIO = "2:1"
+
+
+def image_provider_notes(presets: Presets) -> Notes:
+    providers, defaults = presets.image_providers, presets.defaults.image
+
+    def model(provider: ProviderName) -> ImageModel:
+        return presets.image_models[defaults[provider].model]
+
+    seeded = {m.provider for m in presets.image_models.values() if m.takes_seed and m.retires_on is None}
+    common = [r for r in model(providers[0]).aspect_ratios if all(r in model(each).aspect_ratios for each in providers)]
+    shared = [each for each in providers if SHARE_RATIO in model(each).aspect_ratios and SHARE_RATIO not in common]
+    facts = {
+        "provider": f"Default: the model's, else the operator's choice ({VENDORS[0].name}).",
+        "model": f"Default: {listed(f'{defaults[each].model} ({title_of(each)})' for each in providers)}.",
+        "aspectRatio": f"{f'{SHARE_RATIO} (share images) on {_titles(shared)}. ' if shared else ''}"
+        f"Default: {_by_provider(providers, lambda each: defaults[each].aspect_ratio)}.",
+        "resolution": f"Default: {_by_provider(providers, lambda each: defaults[each].resolution)}.",
+        "n": f"{_by_provider(providers, lambda each: f'1 to {model(each).max_n}')}.",
+        "seed": f"Only {_titles(each for each in providers if each in seeded)} uses it." if seeded else "",
+    }
+    return {name: Note(text=text) for name, text in facts.items()}
+
+
+def video_provider_notes(presets: Presets) -> Notes:
+    providers, images, defaults = presets.video_providers, presets.image_providers, presets.defaults.image
+    facts = {
+        "provider": f"Default: the model's, else {providers[0]}.",
+        "duration": f"{_by_provider(providers, lambda each: _seconds([each], presets))}. "
+        f"Default: {presets.defaults.video.duration}.",
+        "aspectRatio": f"{_by_provider(providers, lambda each: any_of(_ratios(each, presets)))}. "
+        f"Default: {presets.defaults.video.aspect_ratio}.",
+        "resolution": f"{_by_provider(providers, lambda each: any_of(_resolutions(each, presets)))}.",
+        "imageProvider": "Default: as for images.",
+        "imageResolution": f"Default: {_by_provider(images, lambda each: defaults[each].first_frame_resolution)}.",
+    }
+    return {name: Note(text=text) for name, text in facts.items()}
+
+
+def other_providers_of_clips(presets: Presets) -> str:
+    """How the providers that have to be named differ from the one that makes clips without that."""
+    return " ".join(
+        f"provider {each}: {_seconds([each], presets)} seconds, {any_of(_ratios(each, presets))}, "
+        f"{presets.modes['draft'].of(each).resolution} for the drafts"
+        + ("." if any(model.edit for model in _mode_models(each, presets)) else ", no edit of a clip.")
+        for each in presets.video_providers[1:]
+    )
+
+
+def picture_usd(presets: Presets) -> str:
+    """From the cheapest to the dearest picture of the models that are here to stay."""
+    prices = (model.prices for model in presets.image_models.values() if model.retires_on is None)
+    return _range_usd(usd for price in prices if price for sizes in price.image_usd.values() for usd in sizes.values())
+
+
+def second_usd(presets: Presets) -> str:
+    """From the cheapest to the dearest second of the quality modes."""
+    modes = presets.modes.values()
+    return _range_usd(mode.of(each).estimated_usd_per_second for mode in modes for each in presets.video_providers)
+
+
+def clip_seconds(presets: Presets) -> str:
+    """From the shortest to the longest clip of the quality modes."""
+    return _seconds(presets.video_providers, presets)
+
+
+def joined(*notes: Notes) -> Notes:
+    """Several notes on one argument as one; an argument that one of them takes away is gone."""
+    found: dict[str, Note | None] = {}
+    for each in notes:
+        for name, note in each.items():
+            before = found.get(name, Note())
+            if note is None or before is None:
+                found[name] = None
+                continue
+            found[name] = Note(
+                text=f"{before.text} {note.text}".strip(),
+                choices=note.choices or before.choices,
+                closed=note.closed and before.closed,
+            )
+    return found
+
+
+def _by_provider(providers: Iterable[ProviderName], fact: Callable[[ProviderName], str]) -> str:
+    """``2k on One; 1k on Another``, or the one fact that holds for all."""
+    facts = {provider: fact(provider) for provider in providers}
+    if len(set(facts.values())) == 1:
+        return next(iter(facts.values()))
+    return "; ".join(f"{told} on {title_of(provider)}" for provider, told in facts.items())
+
+
+def _titles(providers: Iterable[ProviderName]) -> str:
+    return any_of(title_of(provider) for provider in providers)
+
+
+def _mode_models(provider: ProviderName, presets: Presets) -> list[VideoModel]:
+    return [presets.video_models[name] for name in presets.mode_models(provider)]
+
+
+def _seconds(providers: Iterable[ProviderName], presets: Presets) -> str:
+    models = [model for provider in providers for model in _mode_models(provider, presets)]
+    return f"{min(m.min_duration_s for m in models)} to {max(m.max_duration_s for m in models)}"
+
+
+def _ratios(provider: ProviderName, presets: Presets) -> list[str]:
+    return list(dict.fromkeys(ratio for model in _mode_models(provider, presets) for ratio in model.aspect_ratios))
+
+
+def _resolutions(provider: ProviderName, presets: Presets) -> list[str]:
+    return list(dict.fromkeys(mode.of(provider).resolution for mode in presets.modes.values()))
+
+
+def _range_usd(amounts: Iterable[Decimal]) -> str:
+    found = sorted(amounts)
+    return f"${found[0]:.2f} to ${found[-1]:.2f}"
