@@ -79,10 +79,10 @@ class App:
         from ring_mcp.tools.script_run import script_run_tool
         from ring_mcp.tools.video_create import video_create_tool
 
-        wait_s = self.config.inline_wait_s
+        wait_s, closed = self.config.inline_wait_s, not self.config.own_endpoints
         return [
-            image_create_tool(self.images, self.previews, wait_s, self.presets),
-            video_create_tool(self.videos, self.previews, wait_s, self.presets),
+            image_create_tool(self.images, self.previews, wait_s, self.presets, closed=closed),
+            video_create_tool(self.videos, self.previews, wait_s, self.presets, closed=closed),
             job_get_tool(self.calls, self.previews, wait_s),
             job_list_tool(self.ledger, self.storage),
             script_run_tool(

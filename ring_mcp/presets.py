@@ -6,11 +6,11 @@ Facts that change live in that file, never in code. ``load_presets`` names the k
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
@@ -81,6 +81,7 @@ class VideoPrices(_Entry):
 class Model(_Entry):
     """What every model has. ``retires_on`` is the first day without it.
 
+    ``image_types``: the pictures that it takes, if any; ``takes_file_ids``: also as ids of files that its provider has.
     ``redirect``: its successor then serves the name, or already from ``redirect_from``, so that nobody is surprised.
     ``own_endpoint``: an endpoint of the operator's own may serve it even then.
     """
@@ -88,6 +89,9 @@ class Model(_Entry):
     provider: ProviderName
     aspect_ratios: tuple[str, ...] = ()
     resolutions: tuple[str, ...] = ()
+    max_prompt_chars: int = Field(default=0, ge=0)
+    image_types: tuple[str, ...] = ()
+    takes_file_ids: bool = False
     retires_on: date | None = None
     replaced_by: str | None = None
     redirect: bool = False
@@ -108,9 +112,13 @@ class Model(_Entry):
             raise ValueError("redirectFrom needs redirect and retiresOn")
         return self
 
-    def _check_has_prices(self, prices: object | None) -> None:
-        if prices is None and (self.retires_on is None or self.redirect or self.own_endpoint):
-            raise ValueError("a model that can still be called needs prices")
+    def _check_can_be_called(self, prices: object | None, *, with_pictures: object) -> None:
+        needed = {"prices": prices, "maxPromptChars": self.max_prompt_chars}
+        missing = [name for name, fact in needed.items() if not fact]
+        if missing and (self.retires_on is None or self.redirect or self.own_endpoint):
+            raise ValueError(f"a model that can still be called needs {' and '.join(missing)}")
+        if with_pictures and not self.image_types:
+            raise ValueError("a model that takes pictures needs imageTypes")
 
 
 class ImageModel(Model):
@@ -125,7 +133,7 @@ class ImageModel(Model):
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
-        self._check_has_prices(self.prices)
+        self._check_can_be_called(self.prices, with_pictures=self.max_input_images)
         if self.qualities and self.default_quality not in self.qualities:
             raise ValueError("defaultQuality must be one of qualities")
         if self.default_edit_quality is not None and self.default_edit_quality not in self.qualities:
@@ -138,8 +146,10 @@ class ImageModel(Model):
 
 
 class VideoModel(Model):
-    """``image_sets_ratio``: a first frame decides the shape. ``download_needs_key``: its addresses are not for all.
-    ``*_extend_s`` are the seconds that an extension adds, ``*_extend_input_s`` those of the clip it starts from."""
+    """``video_codecs``: of MP4 files that it edits. ``image_sets_ratio``: a first frame decides the shape.
+    ``download_needs_key``: its addresses are not for all. ``*_extend_s`` are the seconds that an extension adds,
+    ``*_extend_input_s`` those of the clip it starts from.
+    """
 
     text_to_video: bool = False
     image_to_video: bool = False
@@ -147,6 +157,7 @@ class VideoModel(Model):
     edit: bool = False
     extend: bool = False
     image_sets_ratio: bool = False
+    video_codecs: tuple[str, ...] = ()
     download_needs_key: bool = False
     min_duration_s: int = 1
     max_duration_s: int = 15
@@ -162,12 +173,14 @@ class VideoModel(Model):
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
-        self._check_has_prices(self.prices)
+        self._check_can_be_called(self.prices, with_pictures=self.image_to_video or self.max_reference_images)
         missing = [r for r in self.resolutions if self.prices and r not in self.prices.second_usd]
         if missing:
             raise ValueError(f"prices.secondUsd lacks {', '.join(missing)}")
         if self.extend and self.max_extend_input_s is None:
             raise ValueError("a model that extends clips needs maxExtendInputS, for which its price is reserved")
+        if (self.edit or self.extend) and not self.video_codecs:
+            raise ValueError("a model that takes clips needs videoCodecs")
         if self.max_reference_images and not set(self.reference_resolutions) & set(self.resolutions):
             raise ValueError("a model with maxReferenceImages needs referenceResolutions out of its resolutions")
         return self
@@ -196,7 +209,6 @@ class Defaults(_Entry):
 
 
 class Limits(_Entry):
-    max_prompt_chars: int
     price_max_age_days: int
 
 
@@ -252,16 +264,6 @@ class Presets(_Entry):
 
         check_agreement(self)
         return self
-
-
-M = TypeVar("M", bound=Model)
-V = TypeVar("V")
-
-
-def takers(models: Mapping[str, M], feature: Callable[[M], V]) -> dict[str, V]:
-    """The models here to stay that have ``feature``, with its value: what descriptions and refusals name."""
-    found = {name: feature(model) for name, model in models.items() if model.retires_on is None}
-    return {name: value for name, value in found.items() if value}
 
 
 def load_presets(path: Path | None = None) -> Presets:

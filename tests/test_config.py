@@ -98,7 +98,7 @@ def test_ring_filebase_needs_its_address_and_token(tmp_path: Path) -> None:
     ]
 
 
-def test_a_bucket_is_needed_with_s3_and_other_programs_aws_names_do_no_harm_without(tmp_path: Path) -> None:
+def test_s3_needs_a_bucket_and_foreign_aws_names_do_no_harm(tmp_path: Path) -> None:
     assert problems({"FILE_BACKEND": "s3"}, tmp_path) == "RING_S3_BUCKET: is needed with FILE_BACKEND=s3"
     config = load_config({"AWS_ENDPOINT_URL": "localhost:4566", "AWS_ACCESS_KEY_ID": "half a pair"}, folder=tmp_path)
     assert config.file_backend == "local"

@@ -69,7 +69,7 @@ def test_the_quote_is_what_is_billed_and_the_cap_stops_the_rest(tmp_path: Path) 
     assert len(pictures(done.stdout)) == 1
 
 
-def test_the_client_example_reports_a_fault_of_a_shared_sandbox_as_the_readme_says(tmp_path: Path) -> None:
+def test_the_client_example_reports_a_fault_of_the_sandbox(tmp_path: Path) -> None:
     with SandboxServer() as sandbox:
         sandbox.state.faults.add("drop_after_accept")
 

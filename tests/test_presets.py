@@ -54,8 +54,8 @@ def test_the_shipped_file_is_complete() -> None:
 
 def test_a_file_is_read_from_where_it_is_said_to_be(tmp_path: Path) -> None:
     raw = copy.deepcopy(SHIPPED)
-    raw["limits"]["maxPromptChars"] = 7
-    assert load_presets(write(tmp_path, raw)).limits.max_prompt_chars == 7
+    raw["limits"]["priceMaxAgeDays"] = 7
+    assert load_presets(write(tmp_path, raw)).limits.price_max_age_days == 7
 
 
 def test_prices_are_exact_money_whether_written_as_text_or_as_numbers(tmp_path: Path) -> None:
@@ -69,10 +69,10 @@ def test_prices_are_exact_money_whether_written_as_text_or_as_numbers(tmp_path: 
 def test_a_table_that_was_read_cannot_be_changed() -> None:
     presets = load_presets()
     with pytest.raises(ValueError, match="frozen"):
-        presets.limits.max_prompt_chars = 1  # type: ignore[misc]
+        presets.limits.price_max_age_days = 1  # type: ignore[misc]
 
 
-def test_a_model_lives_until_the_day_before_its_retirement_and_one_without_a_date_for_ever() -> None:
+def test_a_model_lives_until_its_retirement_without_one_for_ever() -> None:
     models = load_presets().image_models
     retired = models["grok-imagine-image-quality"]
     assert retired.retires_on is not None
@@ -97,13 +97,13 @@ def test_nothing_that_is_used_without_being_named_is_on_its_way_out() -> None:
         assert (model.retires_on, model.redirect) == (None, False), name
 
 
-def test_the_tokens_of_a_model_that_is_redirected_keep_their_price_for_the_jobs_that_it_still_has() -> None:
+def test_a_redirected_models_tokens_keep_their_price_for_its_jobs() -> None:
     tokens = load_presets().token_prices()
     assert tokens["gemini-omni-1.1-flash"]["video"] == Decimal("17.50")
     assert tokens["gemini-omni-1.2-flash"]["video"] == Decimal(12)
 
 
-def test_a_picture_that_is_billed_by_tokens_costs_its_tokens_to_the_last_digit() -> None:
+def test_a_picture_billed_by_tokens_costs_them_exactly() -> None:
     """1,120 tokens a picture of 1k or 2k, at $30 and $120 a million, by the provider reference."""
     models = load_presets().image_models
     for name, usd in (("gemini-nano-banana-2.1", "0.0336"), ("gemini-3.1-flash-lite-image", "0.0336"),
@@ -259,7 +259,23 @@ FAULTS: dict[str, tuple[Callable[[Raw], object], list[str]]] = {
     "no pictures at all": (lambda raw: raw["imageModels"][XAI].update(maxN=0), [f"imageModels.{XAI}.maxN"]),
     "another version": (lambda raw: raw.update(schemaVersion="2.0"), ["schemaVersion", "'1.0'"]),
     "a missing table": (lambda raw: raw.pop("videoModels"), ["videoModels", "required"]),
-    "a missing limit": (lambda raw: raw["limits"].pop("maxPromptChars"), ["limits.maxPromptChars", "required"]),
+    "a missing limit": (lambda raw: raw["limits"].pop("priceMaxAgeDays"), ["limits.priceMaxAgeDays", "required"]),
+    "no longest prompt": (
+        lambda raw: raw["imageModels"][XAI].pop("maxPromptChars"),
+        [f"imageModels.{XAI}", "needs maxPromptChars"],
+    ),
+    "pictures of no type": (
+        lambda raw: raw["imageModels"][XAI].pop("imageTypes"),
+        [f"imageModels.{XAI}", "needs imageTypes"],
+    ),
+    "frames of no type": (
+        lambda raw: raw["videoModels"]["grok-imagine-video-1.5"].pop("imageTypes"),
+        ["videoModels.grok-imagine-video-1.5", "needs imageTypes"],
+    ),
+    "clips of no codec": (
+        lambda raw: raw["videoModels"]["grok-imagine-video"].pop("videoCodecs"),
+        ["videoModels.grok-imagine-video", "needs videoCodecs"],
+    ),
 }
 
 
@@ -281,14 +297,14 @@ def test_models_of_what_a_vendor_does_not_make_are_a_fault() -> None:
 
 def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
     raw = copy.deepcopy(SHIPPED)
-    raw["limits"]["maxPromptChars"] = "many"
+    raw["limits"]["priceMaxAgeDays"] = "many"
     raw["imageModels"][XAI]["maxN"] = 0
     raw["surplus"] = 1
     path = write(tmp_path, raw)
     with pytest.raises(ConfigError) as caught:
         load_presets(path)
     assert len(caught.value.problems) == 3
-    for key in ("limits.maxPromptChars", f"imageModels.{XAI}.maxN", "surplus"):
+    for key in ("limits.priceMaxAgeDays", f"imageModels.{XAI}.maxN", "surplus"):
         assert key in caught.value.message
 
 
@@ -332,9 +348,7 @@ def keys(value: object, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     path=st.sampled_from(keys(SHIPPED)),
     junk=st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.just([]) | st.just({}) | st.just([{}]),
 )
-def test_any_single_value_in_the_file_may_be_junk_and_is_refused_by_its_name_or_taken(
-    path: tuple[str, ...], junk: Any, tmp_path: Path
-) -> None:
+def test_any_junk_value_is_refused_by_name_or_taken(path: tuple[str, ...], junk: Any, tmp_path: Path) -> None:
     raw = copy.deepcopy(SHIPPED)
     inner = raw
     for key in path[:-1]:

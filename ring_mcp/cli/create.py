@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ring_mcp.cli.backend import gateway_option
+from ring_mcp.cli.spelled import WAIT
 from ring_mcp.domain import MediaKind
 from ring_mcp.providers.vendors import VENDORS
 
@@ -32,9 +33,8 @@ def _shared_options(command: F) -> F:
             click.option("--ref-code", help="Your own tracking id, kept in the audit row."),
             click.option("--dry-run", is_flag=True, help="Only say what would be made and what it would cost."),
             click.option("--idempotency-key", help="Names this one paid request; repeat it to repeat safely."),
-            click.option(
-                "--wait-s", type=click.FloatRange(0, 3600), help="Seconds to wait; default: as long as it may take."
-            ),
+            click.option("--max-usd", metavar="USD", help="Start nothing if it could cost more than this."),
+            click.option("--wait-s", type=WAIT, help="Seconds to wait; default: as long as it may take."),
             click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout and nothing else."),
             click.option("--open", "opened", is_flag=True, help="Show the result in the platform's viewer."),
             gateway_option,
@@ -50,8 +50,8 @@ def _shared_options(command: F) -> F:
 @click.option("--model", help="The provider's model id; `ring-mcp presets` lists them.")
 @click.option("--aspect-ratio", help="Like 1:1, 16:9, 9:16, 2:1.")
 @click.option("--resolution", help="1k or 2k.")
-@click.option("--n", type=int, help="How many pictures.")
-@click.option("--seed", type=int, help="Reproducibility hint, where the provider has one.")
+@click.option("--n", metavar="INTEGER", help="How many pictures.")
+@click.option("--seed", metavar="INTEGER", help="Reproducibility hint, where the provider has one.")
 @click.option("--quality", help="low or medium, where the model has the choice.")
 @click.option("--reference-images", multiple=True, help="Edit or combine this: a URL, a file, an id. Repeatable.")
 @_shared_options
@@ -67,7 +67,7 @@ def image(wait_s: float | None, as_json: bool, opened: bool, gateway: str | None
 @click.argument("prompt")
 @click.option("--provider", help=_makers("video"))
 @click.option("--quality-mode", help="draft, draft_i2v, production or production_i2v.")
-@click.option("--duration", type=int, help="Whole seconds; `ring-mcp presets` tells how many each model makes.")
+@click.option("--duration", metavar="INTEGER", help="Whole seconds; `ring-mcp presets` tells how many.")
 @click.option("--aspect-ratio", help="Like 16:9, 9:16, 1:1.")
 @click.option("--resolution", help="Like 480p, 720p or 1080p, in place of the mode's own.")
 @click.option("--model", help="The provider's model id in place of the mode's own.")
@@ -79,7 +79,7 @@ def image(wait_s: float | None, as_json: bool, opened: bool, gateway: str | None
 @click.option("--reference-images", multiple=True, help="To appear in the clip: a URL, a file, an id. Repeatable.")
 @click.option("--last-frame-url", help="The picture that the clip ends on, given like a first frame.")
 @click.option("--source-video-url", help="With --remaster: the clip to edit; with --extend: the one to make longer.")
-@click.option("--extend", type=int, help="Whole seconds to add to the clip of --source-video-url.")
+@click.option("--extend", metavar="INTEGER", help="Whole seconds to add to the clip of --source-video-url.")
 @click.option("--remaster-from-video-url", help="Another name for --source-video-url, which wins if both are given.")
 @click.option("--remaster", is_flag=True, help="Make it again at 720p; with --source-video-url: edit that clip.")
 @click.option("--remaster-from-request-id", help="The requestId of the draft, kept in the audit row.")
@@ -153,6 +153,10 @@ def _arguments(kind: MediaKind, given: dict[str, Any]) -> dict[str, Any]:
 
     model: type[Arguments] = ImageCreateArguments if kind == "image" else VideoCreateArguments
     fields = model.model_fields
-    named = {str(fields[name].alias): value for name, value in given.items() if value not in (fields[name].default, ())}
+    named = {
+        str(fields[name].alias): value[0] if isinstance(value, tuple) and len(value) == 1 else value
+        for name, value in given.items()
+        if value not in (fields[name].default, ())
+    }
     model.parse(named)
     return named

@@ -13,6 +13,7 @@ import click
 
 from ring_mcp.cli.backend import configured, gateway_option, token_of
 from ring_mcp.cli.show import safe
+from ring_mcp.cli.spelled import JOB_ID, WAIT, one_of
 from ring_mcp.domain import TERMINAL, Job, JobState
 from ring_mcp.errors import NotFound, RingError
 
@@ -32,7 +33,7 @@ def jobs() -> None:
 
 
 @jobs.command("list")
-@click.option("--state", "states", multiple=True, type=click.Choice([s.value for s in JobState]), help="Repeatable.")
+@click.option("--state", "states", multiple=True, type=one_of(*(s.value for s in JobState)), help="Repeatable.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 @gateway_option
@@ -60,7 +61,7 @@ def list_(states: tuple[str, ...], limit: int, as_json: bool, gateway: str | Non
 
 
 @jobs.command()
-@click.argument("job_id")
+@click.argument("job_id", type=JOB_ID)
 @gateway_option
 def show(job_id: str, gateway: str | None) -> None:
     """Everything about one job, as JSON; at a gateway what ring-job-get says of it."""
@@ -84,8 +85,8 @@ def show(job_id: str, gateway: str | None) -> None:
 
 
 @jobs.command()
-@click.argument("job_id")
-@click.option("--wait-s", type=click.FloatRange(0, 3600), default=120.0, show_default=True)
+@click.argument("job_id", type=JOB_ID)
+@click.option("--wait-s", type=WAIT, default=120.0, show_default=True)
 @click.option("--json/--text", "as_json", default=None, help="Default: text on a terminal, otherwise JSON.")
 @click.option("--open", "opened", is_flag=True, help="Show the result in the platform's viewer.")
 @gateway_option
@@ -109,7 +110,7 @@ def resume(job_id: str, wait_s: float, as_json: bool | None, opened: bool, gatew
 
 
 @jobs.command()
-@click.argument("job_id")
+@click.argument("job_id", type=JOB_ID)
 @click.option("--paid", "outcome", flag_value="paid", help="The provider's console shows that it was billed.")
 @click.option("--not-paid", "outcome", flag_value="not paid", help="It shows that it was not.")
 def resolve(job_id: str, outcome: str | None) -> None:

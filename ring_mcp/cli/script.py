@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ring_mcp.cli.backend import gateway_option
+from ring_mcp.domain.fields import dollars
 
 if TYPE_CHECKING:
     from ring_mcp.cli.backend import Backend
@@ -107,10 +108,10 @@ def script(
 
 
 def _dollars(text: str | None) -> Decimal | None:
-    if text is None:
+    if text is None or not text.strip():
         return None
     try:
-        amount = Decimal(text.removeprefix("$"))
+        amount = Decimal(str(dollars(text)))
     except ArithmeticError:
         amount = Decimal(-1)
     if not (amount.is_finite() and amount >= 0):

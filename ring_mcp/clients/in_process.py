@@ -44,12 +44,12 @@ class InProcessMaker:
         if kind == "image":
             image = ImageCreateArguments.parse(arguments)
             if image.dry_run:
-                return (await self._images.quote(image.request())).data()
+                return (await self._images.quote(image.request(), actor_id=actor_id)).data()
             result = await self._images.generate(image.request(), actor_id=actor_id, wait_s=wait_s, on_progress=tell)
         else:
             video = VideoCreateArguments.parse(arguments)
             if video.dry_run:
-                return (await self._videos.quote(video.request())).data()
+                return (await self._videos.quote(video.request(), actor_id=actor_id)).data()
             result = await self._videos.generate(video.request(), actor_id=actor_id, wait_s=wait_s, on_progress=tell)
         return told(result)
 

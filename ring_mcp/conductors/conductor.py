@@ -32,12 +32,14 @@ class Conductor(ABC, Generic[RequestT, ResultT, SettingsT]):
         self._settings = settings
         self._clock = clock
 
-    async def quote(self, request: RequestT) -> ResultT:
+    async def quote(self, request: RequestT, *, actor_id: str | None = None) -> ResultT:
         """The plan with each price, the total, and what the caps leave; nothing is spent or written.
 
-        Raises what ``generate`` raises, but for CapExceeded: a cap that would refuse is a warning.
+        ``actor_id``: whose results the request may name by their jobs; None: nobody's. Raises what ``generate`` raises,
+        but for CapExceeded: a cap that would refuse is a warning.
         """
-        return self._checked(await self._calls.quote(await self.check(request)))
+        plan = await self.check(await self._calls.with_results(request, actor_id))
+        return self._checked(await self._calls.quote(plan, request.max_usd))
 
     async def generate(
         self,
@@ -54,9 +56,10 @@ class Conductor(ABC, Generic[RequestT, ResultT, SettingsT]):
         A caller that is cancelled leaves; the job goes on.
         """
         result = await self._calls.make(
-            await self.check(request),
+            await self.check(await self._calls.with_results(request, actor_id)),
             actor_id=actor_id,
             idempotency_key=request.idempotency_key,
+            max_usd=request.max_usd,
             wait_s=wait_s,
             on_progress=on_progress,
         )

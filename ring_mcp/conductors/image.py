@@ -20,5 +20,5 @@ class ImageConductor(Conductor[ImageRequest, GenerateImageResult, ImageSettings]
     async def check(self, request: ImageRequest) -> ImagePlan:
         plan = self.plan(request)
         self._calls.check_provider(plan)
-        await self._inputs.check(plan)
+        await self._inputs.check(plan, self._presets.image_models[plan.model])
         return plan

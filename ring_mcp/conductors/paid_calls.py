@@ -10,8 +10,9 @@ from ring_mcp.clock import Clock
 from ring_mcp.conductors.results import JobResult, QuoteLine, job_result, quote_result
 from ring_mcp.conductors.signed_urls import for_caller
 from ring_mcp.domain import Caps, Job, MediaKind, Plan, VideoPlan, cap_left, usd
-from ring_mcp.errors import LedgerError, RingError
+from ring_mcp.errors import InvalidRequest, LedgerError, RingError
 from ring_mcp.jobs.accounts import Accounts, needed_account
+from ring_mcp.jobs.addresses import JOB_PREFIX, R, addresses, with_addresses
 from ring_mcp.jobs.inputs import MediaInputs
 from ring_mcp.jobs.opening import Opening
 from ring_mcp.jobs.outcomes import failure_of
@@ -59,7 +60,27 @@ class PaidCalls:
         if isinstance(plan, VideoPlan) and plan.first_frame is not None:
             self._opening.check_provider("image", plan.first_frame.provider)
 
-    async def quote(self, plan: Plan) -> JobResult:
+    async def with_results(self, request: R, actor_id: str | None) -> R:
+        """The request with the first result of each job that it names (``ring://jobs/ID``) in the place of that name.
+
+        Raises InvalidRequest for jobs that are not this actor's, or have no result yet.
+        """
+        named = {url: field for field, url in addresses(request) if url.strip().startswith(JOB_PREFIX)}
+        if not named:
+            return request
+        found = {url: await self._result_of(url, field, actor_id) for url, field in named.items()}
+        return with_addresses(request, lambda _, url: found.get(url, url))
+
+    async def _result_of(self, url: str, field: str, actor_id: str | None) -> str:
+        job_id = url.strip().removeprefix(JOB_PREFIX)
+        job = await self.read(job_id) if actor_id is not None else None
+        if job is None or job.actor_id != actor_id:
+            raise InvalidRequest(f"{field}: there is no job {job_id[:100]!r}")
+        if not job.assets:
+            raise InvalidRequest(f"{field}: job {job.id} is {job.state} and has no result; ring-job-get waits for it")
+        return job.assets[0].url
+
+    async def quote(self, plan: Plan, max_usd: Decimal | None = None) -> JobResult:
         """The plan with each price, the total, what the caps leave, and whether they would refuse. Spends nothing."""
         still = plan.first_frame if isinstance(plan, VideoPlan) else None
         lines = [*plan.prices, *(still.prices if still else ())]
@@ -70,6 +91,8 @@ class PaidCalls:
             for name, amount in left.items()
             if total > amount
         ]
+        if max_usd is not None and total > max_usd:
+            refused.append(f"this call needs {usd(total)} and maxUsd is {usd(max_usd)}: it would be refused")
         return quote_result(
             plan,
             prices=tuple(QuoteLine.of(line) for line in lines),
@@ -85,6 +108,7 @@ class PaidCalls:
         *,
         actor_id: str,
         idempotency_key: str | None,
+        max_usd: Decimal | None = None,
         wait_s: float | None = None,
         on_progress: OnProgress | None = None,
     ) -> JobResult:
@@ -94,7 +118,7 @@ class PaidCalls:
         A failure after that is in the result.
         """
         plan = await self._inputs.keep(plan)
-        opened = await self._opening.open(plan, actor_id=actor_id, idempotency_key=idempotency_key)
+        opened = await self._opening.open(plan, actor_id=actor_id, idempotency_key=idempotency_key, max_usd=max_usd)
         limit_s = self._timeouts_s[plan.kind] + _LATE_S if wait_s is None else wait_s
         job = await self._wait(opened.job, limit_s, on_progress)
         return await self.deliver(job, joined=opened.joined)

@@ -11,8 +11,12 @@ from ring_mcp.errors import CapExceeded
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caps:
-    """Spending limits in US dollars; None means no limit. Day and month are calendar ones, in UTC."""
+    """Spending limits in US dollars; None means no limit. Day and month are calendar ones, in UTC.
 
+    ``max_usd`` is the caller's own, of this one call; the others are the operator's.
+    """
+
+    max_usd: Decimal | None = None
     per_call_usd: Decimal | None = None
     per_day_usd: Decimal | None = None
     per_month_usd: Decimal | None = None
@@ -43,6 +47,11 @@ def usd(amount: Decimal) -> str:
 
 def check_caps(needed_usd: Decimal, spend: Spend, caps: Caps, now: datetime) -> None:
     """Raises CapExceeded with the cap, what is used and reserved, what is needed, and when it resets."""
+    if caps.max_usd is not None and needed_usd > caps.max_usd:
+        raise CapExceeded(
+            f"maxUsd is {usd(caps.max_usd)} and this call needs up to {usd(needed_usd)}; nothing was spent",
+            next_action="Ask for something cheaper, or allow more with maxUsd; dryRun: true tells the price.",
+        )
     if caps.per_call_usd is not None and needed_usd > caps.per_call_usd:
         raise CapExceeded(
             f"RING_MAX_USD_PER_CALL is {usd(caps.per_call_usd)} and this call needs up to {usd(needed_usd)}; "

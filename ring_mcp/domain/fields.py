@@ -1,26 +1,39 @@
-"""Fields of what comes from outside: their types, one sentence for each that is wrong, and a schema without noise."""
+"""Fields of what comes from outside: their types, and a schema of them without noise. ``reading`` reads them."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
-from typing import Annotated, Any, get_args
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 MAX_WAIT_S = 3600.0
-_MAX_NAME_CHARS = 60
+
+_NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d{1,3})?", re.ASCII)
+_SAID_BEFORE_AN_ID = re.compile(r"^job(?:[ _-]?id)?\s*[:=\s]\s*", re.IGNORECASE)
+_TERMINAL_SEQUENCE = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|(?:\x1b\]|\x9d)[^\x07\x1b\x9c\n]{0,2000}(?:\x07|\x1b\\|\x9c)|\x1b[@-Z\\-_]"
+)
+_CONTROL = re.compile(r"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]")
 
 
 def sendable(text: str) -> str:
+    """``text`` without what means something to terminals alone. Raises ValueError for what cannot be kept or sent."""
     if "\0" in text:
         raise ValueError("must not contain a NUL character")
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
         raise ValueError("must be valid Unicode text") from None
-    return text
+    return printable(text)
+
+
+def printable(text: str) -> str:
+    """``text`` without control characters and the sequences that begin with them; lines and tabs stay."""
+    return _CONTROL.sub("", _TERMINAL_SEQUENCE.sub("", text))
 
 
 def not_a_bool(value: object) -> object:
@@ -29,66 +42,70 @@ def not_a_bool(value: object) -> object:
     return value
 
 
+def flag(value: object) -> object:
+    """True and false, also as the words. What others take for yes (1, "on") might as well be meant for another place:
+    a switch that spends is not guessed."""
+    word = value.strip().lower() if isinstance(value, str) else value
+    if word in ("true", "false") and isinstance(word, str):
+        return word == "true"
+    if not isinstance(word, bool):
+        raise ValueError("must be true or false")  # noqa: TRY004
+    return word
+
+
+def job_id(value: object) -> object:
+    """The id in what this server says of a job: ``ring://jobs/ID``, ``/api/mcp/v1/jobs/ID``, ``jobId: ID``."""
+    if not isinstance(value, str):
+        return value
+    *_, last = value.strip().rsplit("/jobs/", 1)
+    return _SAID_BEFORE_AN_ID.sub("", last).strip()
+
+
+def number_in(*units: str, before: tuple[str, ...] = ()) -> Callable[[object], object]:
+    """Takes ``6s`` and ``6 seconds`` for 6, where these are its units; a number or anything else is left as it is.
+
+    ``before`` are those that stand before it, too.
+    """
+
+    def bare(value: object) -> object:
+        if not isinstance(value, str):
+            return not_a_bool(value)
+        text = value.strip().lower()
+        unit = next((unit for unit in units if text.endswith(unit)), "")
+        text = text.removesuffix(unit).strip()
+        sign = next((unit for unit in before if text.startswith(unit)), "")
+        text = text.removeprefix(sign).strip()
+        return text if _NUMBER.fullmatch(text) else value.strip()
+
+    return bare
+
+
+plain = number_in()
+seconds = number_in("seconds", "second", "secs", "sec", "s")
+dollars = number_in("us$", "usd", "dollars", "dollar", "$", before=("us$", "usd", "$"))
+
 # Limits stand inside the type: beside a validator pydantic would put them into the schema under names of its own.
 Text = Annotated[str, AfterValidator(sendable)]
-ShortText = Annotated[str, Field(max_length=200), AfterValidator(sendable)]
+ShortText = Annotated[str, Field(max_length=200), AfterValidator(sendable), AfterValidator(str.strip)]
 Words = Annotated[str, Field(min_length=1, max_length=10_000), AfterValidator(sendable)]
-Key = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(sendable)]
-Whole = Annotated[int, BeforeValidator(not_a_bool)]
-WaitSeconds = Annotated[float, Field(ge=0, le=MAX_WAIT_S), BeforeValidator(not_a_bool)]
+Key = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(sendable), AfterValidator(str.strip)]
+JobId = Annotated[str, Field(max_length=200), BeforeValidator(job_id), AfterValidator(sendable)]
+Flag = Annotated[bool, BeforeValidator(flag)]
+Whole = Annotated[int, BeforeValidator(plain)]
+WholeSeconds = Annotated[int, BeforeValidator(seconds)]
+WaitSeconds = Annotated[float, Field(ge=0, le=MAX_WAIT_S), BeforeValidator(seconds)]
+Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(dollars)]
+
+
+def as_decimal(amount: float | None) -> Decimal | None:
+    """The amount as it was written: 0.07 is seven cents and not a hair more."""
+    return None if amount is None else Decimal(str(amount))
 
 
 class Strict(BaseModel):
     """Base of what a person or an agent writes: camelCase and nothing else; unknown fields are refused by name."""
 
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True)
-
-
-def problems(exc: ValidationError, model: type[BaseModel], noun: str) -> list[str]:
-    """One sentence per problem, with its path (``clips[2].scene.camera``); rejected values are not repeated.
-
-    ``noun`` is what a field of ``model`` is called: an unknown one is told the nearest name that is known at its place.
-    """
-    return [_sentence(error, model, noun) for error in exc.errors()]
-
-
-def _sentence(error: Any, model: type[BaseModel], noun: str) -> str:
-    *above, last = error["loc"] or ("",)
-    where = _path(error["loc"])
-    match error["type"]:
-        case "missing":
-            return f"{where} is required"
-        case "model_type":
-            return f"{where}: must be an object"
-        case "extra_forbidden":
-            names = [field.alias or name for name, field in _model_at(model, above).model_fields.items()]
-            close = difflib.get_close_matches(str(last).replace("_", ""), names, n=1, cutoff=0.6)
-            hint = f", did you mean {close[0]}?" if close else ""
-            shown = _path([*above, str(last)[:_MAX_NAME_CHARS]])
-            return f"unknown {noun} {shown!r}{hint} (allowed: {', '.join(names) or 'none'})"
-        case _:
-            text = str(error["msg"]).removeprefix("Value error, ")
-            return f"{where}: {text}" if where else text
-
-
-def _path(parts: Iterable[str | int]) -> str:
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).removeprefix(".")
-
-
-def _model_at(model: type[BaseModel], path: Iterable[str | int]) -> type[BaseModel]:
-    for part in path:
-        for name, field in model.model_fields.items():
-            if part == (field.alias or name):
-                model = _model_in(field.annotation) or model
-                break
-    return model
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """The model inside ``Clip``, ``Clip | None`` or ``tuple[Clip, ...]``."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((found for inner in get_args(annotation) if (found := _model_in(inner)) is not None), None)
 
 
 def tidy(schema: Any) -> Any:

@@ -24,7 +24,10 @@ class PriceLine(Value):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageRequest:
-    """What was asked of ImageConductor. Only ``prompt`` is needed; None means "the configured default"."""
+    """What was asked of ImageConductor. Only ``prompt`` is needed; None means "the configured default".
+
+    ``max_usd``: nothing is started that could cost more.
+    """
 
     prompt: str
     provider: str | None = None
@@ -38,6 +41,7 @@ class ImageRequest:
     quality: str | None = None
     reference_images: tuple[str, ...] = ()
     idempotency_key: str | None = None
+    max_usd: Decimal | None = None
 
 
 class ImagePlan(Value):
@@ -105,7 +109,8 @@ class Thumbnail(Value):
 class VideoRequest:
     """What was asked of VideoConductor. Only ``prompt`` is needed; None means "the configured default".
 
-    ``source_s`` is what the source clip was measured to last: nobody asks for it, and it is billed.
+    ``source_s`` is what the source clip was measured to last: nobody asks for it, and it is billed. ``max_usd``:
+    nothing is started that could cost more, a still for the clip included.
     """
 
     prompt: str
@@ -134,6 +139,7 @@ class VideoRequest:
     persist: bool = True
     thumbnail: Thumbnail | None = None
     idempotency_key: str | None = None
+    max_usd: Decimal | None = None
 
 
 class VideoPlan(Value):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from ring_mcp.domain.fields import Strict, Text, Words
+from ring_mcp.domain.fields import Flag, Strict, Text, Words, flag
 from ring_mcp.domain.requests import Overlay, OverlayPosition, OverlayRole, Thumbnail, ThumbnailTemplate
 
 
@@ -17,7 +19,7 @@ class OverlayFields(Strict):
 
 
 class ThumbnailFields(Strict):
-    enabled: bool = Field(description="false: none is made. Required.")
+    enabled: Flag = Field(description="false: none is made. Required.")
     source_frame: Literal["firstFrame", "generated"] | None = Field(
         None, description="Accepted and not used, as in Ring: the first frame, else imageUrl, else the clip's own."
     )
@@ -26,6 +28,18 @@ class ThumbnailFields(Strict):
     )
     aspect_ratio: Text | None = Field(None, description="16:9, 9:16 or 1:1. Default: the nearest to the clip.")
     overlays: tuple[OverlayFields, ...] = Field((), max_length=20, description="The texts on it.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_where_it_is_wanted(cls, data: object) -> object:
+        """Forms send what they have of a thumbnail that nobody asked for: an empty list of texts, a first choice."""
+        if not isinstance(data, Mapping):
+            return data
+        enabled = data.get("enabled")
+        with contextlib.suppress(ValueError):
+            enabled = flag(enabled)
+        is_unwanted = enabled is False or (enabled is None and not data.get("overlays"))
+        return {"enabled": False} if is_unwanted else data
 
     def thumbnail(self) -> Thumbnail | None:
         if not self.enabled:

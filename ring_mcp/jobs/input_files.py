@@ -6,12 +6,16 @@ import base64
 import contextlib
 import hashlib
 import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
+from urllib.parse import unquote
 
 from ring_mcp.domain import MediaFile, MediaKind, VideoPlan
 from ring_mcp.errors import InvalidRequest, LocalPolicy, ProviderBadReply, ProviderError, StorageError
-from ring_mcp.media.identify import hash_file, identify
+from ring_mcp.media.identify import NotTheMedia, hash_file, identify
+from ring_mcp.media.mp4 import read_mp4
 from ring_mcp.presets import VideoModel
 
 MAX_INPUT_IMAGE_BYTES = 10 * 1024 * 1024
@@ -37,8 +41,9 @@ def check_length(plan: VideoPlan, model: VideoModel, duration_s: Decimal) -> Non
 def write_inline(uri: str, path: Path, field: str) -> str:
     """Write what is inside a data URI to ``path``; the answer is its SHA-256."""
     head, _, payload = uri.partition(",")
-    if not head.endswith(";base64"):
+    if not "".join(head.split()).lower().endswith(";base64"):
         raise InvalidRequest(f"{field}: a data URI has the form data:image/png;base64,<data>")
+    payload = _plain_base64(payload)
     if len(payload) * 3 // 4 > MAX_INPUT_IMAGE_BYTES + 2:
         raise InvalidRequest(
             f"{field} has about {len(payload) * 3 // 4:,} bytes; {MAX_INPUT_IMAGE_BYTES:,} are allowed"
@@ -52,6 +57,31 @@ def write_inline(uri: str, path: Path, field: str) -> str:
     except OSError as exc:
         raise not_writable(path.parent, exc) from exc
     return hashlib.sha256(content).hexdigest()
+
+
+def _plain_base64(payload: str) -> str:
+    """Base64 without what it goes through on its way: broken lines, escaped or lost plus signs, the alphabet of
+    addresses, missing padding."""
+    if "%" in payload:
+        payload = unquote(payload)
+    payload = payload.strip()
+    whole = payload.replace(" ", "+") if _lost_plus_signs(payload) else "".join(payload.split())
+    whole = whole.rstrip("=").replace("-", "+").replace("_", "/")
+    return whole + "=" * (-len(whole) % 4)
+
+
+def _lost_plus_signs(payload: str) -> bool:
+    """Whether the blanks inside were plus signs (a form does that to them) and not the breaks of lines."""
+    if " " not in payload or any(char in payload for char in "\r\n\t"):
+        return False
+    broken, lost = (_can_be_base64(payload.replace(" ", between)) for between in ("", "+"))
+    widths = {len(word) for word in payload.split(" ")[:-1]}
+    return lost and (not broken or len(widths) > 1)
+
+
+def _can_be_base64(text: str) -> bool:
+    whole = text.rstrip("=")
+    return len(whole) % 4 != 1 and (whole == text or len(text) % 4 == 0)
 
 
 def remove_old_inputs(spool: Path) -> None:
@@ -71,16 +101,67 @@ def not_writable(spool: Path, exc: OSError) -> StorageError:
     )
 
 
-def data_uri(media: MediaFile) -> str:
-    return f"data:{media.content_type};base64,{base64.b64encode(media.path.read_bytes()).decode()}"
+def data_uri(path: Path, field: str, kind: MediaKind, max_bytes: int) -> str:
+    """A file as a provider reads it in place of an address. Blocking. Raises InvalidRequest if it is not there."""
+    media = _identified(path, field, kind, max_bytes)
+    return f"data:{media.content_type};base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
 def told(exc: ProviderError) -> str:
-    """What happened, without blaming the provider for an address that the caller gave."""
-    return exc.message if isinstance(exc, ProviderBadReply | LocalPolicy) else f"it could not be fetched ({exc.code})"
+    """What happened, without a word of a provider: the address is the caller's."""
+    if exc.http_status is not None:
+        return f"its address answers HTTP {exc.http_status}"
+    return exc.message if isinstance(exc, ProviderBadReply | LocalPolicy) else "its address cannot be reached"
 
 
-def identified(path: Path, field: str, kind: MediaKind, max_bytes: int) -> MediaFile:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Takes:
+    """What a model takes: the types of pictures, and the codecs of MP4 files."""
+
+    model: str
+    image_types: tuple[str, ...] = ()
+    video_codecs: tuple[str, ...] = ()
+
+    @property
+    def pictures(self) -> str:
+        return f"{self.model} takes {_either(_NAMES.get(each, each) for each in self.image_types)}"
+
+    @property
+    def clips(self) -> str:
+        return f"{self.model} takes MP4 with {_either(_NAMES.get(each, each) for each in self.video_codecs)}"
+
+
+_NAMES = {
+    "image/jpeg": "JPEG", "image/png": "PNG", "image/webp": "WebP", "image/gif": "GIF", "image/heic": "HEIC",
+    "h264": "H.264", "h265": "H.265", "av1": "AV1", "vp9": "VP9", "vp8": "VP8",
+    "video/quicktime": "QuickTime", "video/webm": "WebM",
+}  # fmt: skip
+
+
+def picture(path: Path, field: str, takes: Takes) -> MediaFile:
+    """The picture that a model will be given. Blocking. Raises InvalidRequest for what it does not take."""
+    media = _identified(path, field, "image", MAX_INPUT_IMAGE_BYTES, takes.pictures)
+    if media.content_type not in takes.image_types:
+        raise InvalidRequest(
+            f"{field} is a {_NAMES.get(media.content_type, media.content_type)} file; {takes.pictures}"
+        )
+    return media
+
+
+def clip(path: Path, field: str, takes: Takes) -> MediaFile:
+    """The clip that a model will be given, with its length where that is known. Blocking. Raises InvalidRequest."""
+    media = _identified(path, field, "video", MAX_INPUT_VIDEO_BYTES, takes.clips)
+    if media.content_type != "video/mp4":
+        raise InvalidRequest(f"{field} is a {_NAMES.get(media.content_type, media.content_type)} file; {takes.clips}")
+    facts = read_mp4(path)
+    if facts.codec is None:
+        raise InvalidRequest(f"{field} is an MP4 file without pictures; {takes.clips}")
+    if facts.codec not in takes.video_codecs:
+        raise InvalidRequest(f"{field} is an MP4 file with {_NAMES.get(facts.codec, facts.codec)}; {takes.clips}")
+    return replace(media, duration_s=media.duration_s or facts.duration_s)
+
+
+def _identified(path: Path, field: str, kind: MediaKind, max_bytes: int, takes: str = "") -> MediaFile:
     try:
         size_bytes = path.stat().st_size
         if size_bytes > max_bytes:
@@ -89,5 +170,11 @@ def identified(path: Path, field: str, kind: MediaKind, max_bytes: int) -> Media
         return identify(path, size_bytes=size_bytes, sha256=sha256, expected=kind)
     except OSError as exc:
         raise InvalidRequest(f"{field} cannot be read: {exc.strerror}") from exc
-    except ProviderBadReply as exc:
-        raise InvalidRequest(f"{field} cannot be used: {exc.message}") from exc
+    except NotTheMedia as exc:
+        raise InvalidRequest(f"{field} cannot be used: it is {exc.found}{takes and f'; {takes}'}") from exc
+
+
+def _either(names: Iterable[str]) -> str:
+    """``JPEG, PNG or WebP``."""
+    *others, last = names
+    return f"{', '.join(others)} or {last}" if others else last

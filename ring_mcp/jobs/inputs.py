@@ -2,8 +2,8 @@
 
 A provider fetches public addresses itself, signed ones of our own storage included. Files of our own storage that it
 cannot reach, and files in folders that the operator allows, go out as data URIs. Addresses on private networks are
-refused, so that nobody reads the operator's network through us. Pictures beyond Ring's imageUrl may also come as data
-URIs, which are kept in the spool and not in the ledger, or as ids of files that lie with the provider.
+refused, so that nobody reads the operator's network through us. Pictures may also come as data URIs, which are kept in
+the spool and not in the ledger, or as ids of files that lie with the provider.
 """
 
 from __future__ import annotations
@@ -13,34 +13,37 @@ import contextlib
 import re
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, TypeVar
-from urllib.parse import unquote, urlsplit
-from urllib.request import url2pathname
+from typing import TypeVar
+from urllib.parse import urlsplit
 
-from ring_mcp.domain import ImageRequest, MediaFile, MediaKind, Plan, VideoPlan, VideoRequest
+from ring_mcp.domain import ImageRequest, MediaKind, Plan, VideoPlan, VideoRequest
 from ring_mcp.errors import InvalidRequest, ProviderError, StorageError
+from ring_mcp.jobs.addresses import named_file, spelled, with_addresses
 from ring_mcp.jobs.input_files import (
     MAX_INPUT_IMAGE_BYTES,
     MAX_INPUT_VIDEO_BYTES,
+    Takes,
     check_length,
+    clip,
     data_uri,
-    identified,
     not_writable,
+    picture,
     remove_old_inputs,
     told,
     write_inline,
 )
-from ring_mcp.media.identify import identify
-from ring_mcp.presets import VideoModel
+from ring_mcp.presets import Model, VideoModel
 from ring_mcp.providers.base import Downloaded, Inputs
-from ring_mcp.providers.vendors import is_file_id
+from ring_mcp.providers.vendors import is_anybodys_file_id, is_file_id
 from ring_mcp.storage.base import Storage
 
 _KEPT = re.compile(r"kept:([0-9a-f]{64})")
 """A picture that came inline, by the name of its file in the spool, where it stays for a day."""
+
+FETCH_LIMIT_S = 60.0
+"""How long a call waits for what lies at an address that it was given."""
 
 R = TypeVar("R", ImageRequest, VideoRequest)
 Fetch = Callable[[str, Path, int], Awaitable[Downloaded]]
@@ -59,22 +62,26 @@ class MediaInputs:
         self._folders = [folder.expanduser().resolve() for folder in folders]
         self._spool = spool
 
-    async def check(self, plan: Plan, model: VideoModel | None = None) -> Decimal | None:
-        """Look at everything that the plan takes in. Raises InvalidRequest, with the field, before any spend.
+    async def check(self, plan: Plan, model: Model) -> Decimal | None:
+        """Look at everything that the plan gives its model. Raises InvalidRequest, with the field, before any spend.
 
         Returns the seconds of the source clip that it edits or extends, if that one could be measured.
         """
         _refuse_kept(plan)
-        for number, reference in enumerate(plan.reference_images):
-            await self._check_reference(plan.provider, reference, f"referenceImages[{number}]")
-        if not isinstance(plan, VideoPlan):
-            return None
-        if plan.image_url is not None:
-            await self._check_image(plan.image_url, "imageUrl")
-        if plan.last_frame_url is not None:
-            await self._check_reference(plan.provider, plan.last_frame_url, "lastFrameUrl")
-        if plan.generation_kind != "generate" and plan.source_video_url is not None:
-            return await self._check_source(plan.source_video_url, plan, model)
+        codecs = model.video_codecs if isinstance(model, VideoModel) else ()
+        takes = Takes(model=plan.model, image_types=model.image_types, video_codecs=codecs)
+        given = {f"referenceImages[{number}]": each for number, each in enumerate(plan.reference_images)}
+        if isinstance(plan, VideoPlan):
+            frames = {"imageUrl": plan.image_url, "lastFrameUrl": plan.last_frame_url}
+            given |= {field: url for field, url in frames.items() if url is not None}
+        for field, reference in given.items():
+            if not is_anybodys_file_id(reference):
+                await self._check_picture(reference, field, takes)
+            elif not model.takes_file_ids:  # where they are taken, only the provider can look at them
+                raise InvalidRequest(f"{field} is a file id, and {plan.model} takes none: give the picture's address")
+        if isinstance(plan, VideoPlan) and plan.generation_kind != "generate" and plan.source_video_url is not None:
+            assert isinstance(model, VideoModel), "a clip is made by a model of clips"
+            return await self._check_source(plan.source_video_url, plan, model, takes)
         return None
 
     async def keep(self, plan: Plan) -> Plan:
@@ -82,19 +89,15 @@ class MediaInputs:
         changes: dict[str, object] = {}
         if plan.reference_images:
             changes["reference_images"] = tuple([await self._keep(each) for each in plan.reference_images])
-        if isinstance(plan, VideoPlan) and plan.last_frame_url is not None:
-            changes["last_frame_url"] = await self._keep(plan.last_frame_url)
+        for name in ("image_url", "last_frame_url") if isinstance(plan, VideoPlan) else ():
+            url = getattr(plan, name)
+            changes[name] = None if url is None else await self._keep(url)
         return plan.model_copy(update=changes)
 
     def unsign(self, request: R) -> R:
-        """The request as it may be kept: an address of our own is signed anew when it is to be read."""
-        plain = self._storage.unsigned
-        changes: dict[str, Any] = {"reference_images": tuple(plain(each) for each in request.reference_images)}
-        if isinstance(request, VideoRequest):
-            for name in ("image_url", "last_frame_url", "source_video_url"):
-                url = getattr(request, name)
-                changes[name] = plain(url) if url else url
-        return replace(request, **changes)
+        """The request as it may be kept: each address in its one spelling, and unsigned if it is one of our own, which
+        is signed anew when it is to be read. Raises InvalidRequest for what is no address."""
+        return with_addresses(request, lambda field, text: self._storage.unsigned(spelled(field, text)))
 
     async def for_provider(self, plan: Plan, *, as_bytes: bool = False) -> Inputs:
         """Everything that the plan takes in, as the provider can read it: a first frame once it has been made.
@@ -145,15 +148,14 @@ class MediaInputs:
                 raise InvalidRequest(exc.message) from exc
         return local or path
 
-    async def _check_reference(self, provider: str, reference: str, field: str) -> None:
-        if is_file_id(provider, reference):
-            return  # only the provider can look at it
-        if not reference.startswith("data:"):
-            await self._check_image(reference, field)
+    async def _check_picture(self, reference: str, field: str, takes: Takes) -> None:
+        if reference.startswith("data:"):
+            with self._spool_file() as path:
+                await asyncio.to_thread(write_inline, reference, path, field)
+                await asyncio.to_thread(picture, path, field, takes)
             return
-        with self._spool_file() as path:
-            await asyncio.to_thread(write_inline, reference, path, field)
-            await asyncio.to_thread(identified, path, field, "image", MAX_INPUT_IMAGE_BYTES)
+        async with self._fetched(reference, field, MAX_INPUT_IMAGE_BYTES) as path:
+            await asyncio.to_thread(picture, path, field, takes)
 
     async def _keep(self, reference: str) -> str:
         if not reference.startswith("data:"):
@@ -168,41 +170,33 @@ class MediaInputs:
         if is_file_id(provider, reference):
             return reference
         if as_bytes:
-            async with self._fetched(reference, field) as media:
-                return await asyncio.to_thread(data_uri, media)
+            async with self._fetched(reference, field, MAX_INPUT_IMAGE_BYTES) as path:
+                return await asyncio.to_thread(data_uri, path, field, "image", MAX_INPUT_IMAGE_BYTES)
         return await self._for_provider(reference, field, "image", MAX_INPUT_IMAGE_BYTES)
 
-    async def _check_image(self, url: str, field: str) -> None:
-        async with self._fetched(url, field):
-            pass
-
     @contextlib.asynccontextmanager
-    async def _fetched(self, url: str, field: str) -> AsyncIterator[MediaFile]:
-        """A picture on this machine, for as long as the ``with`` lasts."""
-        async with self._at_hand(url, field, MAX_INPUT_IMAGE_BYTES) as file:
+    async def _fetched(self, url: str, field: str, max_bytes: int) -> AsyncIterator[Path]:
+        """A given file on this machine, for as long as the ``with`` lasts."""
+        async with self._at_hand(url, field, max_bytes) as file:
             if file is not None:
-                yield await asyncio.to_thread(identified, file, field, "image", MAX_INPUT_IMAGE_BYTES)
+                yield file
                 return
         with self._spool_file() as path:
             try:
-                got = await self._fetch(url, path, MAX_INPUT_IMAGE_BYTES)
-                media = await asyncio.to_thread(
-                    identify, path, size_bytes=got.size_bytes, sha256=got.sha256, expected="image"
-                )
+                async with asyncio.timeout(FETCH_LIMIT_S):
+                    await self._fetch(url, path, max_bytes)
+            except TimeoutError as exc:
+                raise InvalidRequest(f"{field} cannot be used: it was not there after {FETCH_LIMIT_S:.0f} s") from exc
             except ProviderError as exc:
                 raise InvalidRequest(f"{field} cannot be used: {told(exc)}") from exc
-            yield media
+            except OSError as exc:
+                raise not_writable(self._spool, exc) from exc
+            yield path
 
-    async def _check_source(self, url: str, plan: VideoPlan, model: VideoModel | None) -> Decimal | None:
-        async with self._at_hand(url, "sourceVideoUrl", MAX_INPUT_VIDEO_BYTES) as file:
-            if file is None:
-                try:
-                    await self._check_address(url)
-                except ProviderError as exc:
-                    raise InvalidRequest(f"sourceVideoUrl cannot be used: {told(exc)}") from exc
-                return None
-            media = await asyncio.to_thread(identified, file, "sourceVideoUrl", "video", MAX_INPUT_VIDEO_BYTES)
-        if model is not None and media.duration_s is not None:
+    async def _check_source(self, url: str, plan: VideoPlan, model: VideoModel, takes: Takes) -> Decimal | None:
+        async with self._fetched(url, "sourceVideoUrl", MAX_INPUT_VIDEO_BYTES) as path:
+            media = await asyncio.to_thread(clip, path, "sourceVideoUrl", takes)
+        if media.duration_s is not None:
             check_length(plan, model, media.duration_s)
         return media.duration_s
 
@@ -212,8 +206,7 @@ class MediaInputs:
         async with self._at_hand(url, field, max_bytes) as file:
             if file is None:
                 return url
-            media = await asyncio.to_thread(identified, file, field, kind, max_bytes)
-            return await asyncio.to_thread(data_uri, media)
+            return await asyncio.to_thread(data_uri, file, field, kind, max_bytes)
 
     def _new_file(self) -> Path:
         try:
@@ -263,13 +256,20 @@ class MediaInputs:
         own = self._storage.local_path(url)
         if own is not None:
             return own
-        parts = urlsplit(url)
-        if parts.scheme in ("http", "https") and parts.netloc:
-            return None
-        path = Path(url2pathname(unquote(parts.path))) if parts.scheme == "file" else Path(url).expanduser()
-        if parts.scheme not in ("", "file") or not path.is_absolute():
+        try:
+            parts = urlsplit(url)
+            if parts.scheme in ("http", "https") and parts.netloc:
+                return None
+            path = named_file(url)
+            real = path.resolve()
+            is_file = parts.scheme in ("", "file") and path.is_absolute()
+            own = self._storage.local_path(path.as_uri()) if is_file else None
+        except (OSError, RuntimeError, ValueError):  # a ring of links, nobody's home, a NUL
+            is_file = False
+        if not is_file:
             raise InvalidRequest(f"{field} must be an http(s) address, or a file in a folder of RING_INPUT_DIRS")
-        real = path.resolve()
+        if own is not None:
+            return own
         if not any(real.is_relative_to(folder) for folder in self._folders):
             raise InvalidRequest(f"{field} is a file outside the folders of RING_INPUT_DIRS, so it is not read")
         return real

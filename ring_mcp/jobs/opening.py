@@ -10,6 +10,8 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 from ring_mcp.clock import Clock
@@ -56,9 +58,12 @@ class Opening:
             raise InvalidRequest(f"provider must be one of {known} for {kind}s, got {name!r}")
         provider.check_ready()
 
-    async def open(self, plan: Plan, *, actor_id: str, idempotency_key: str | None) -> Opened:
+    async def open(
+        self, plan: Plan, *, actor_id: str, idempotency_key: str | None, max_usd: Decimal | None = None
+    ) -> Opened:
         """The job that stands for this plan, being driven by somebody; a still that it begins with beside it.
 
+        ``max_usd`` is checked with the caps; a job that stands already costs nothing more.
         Raises CapExceeded, InvalidRequest, ProviderAuthError, LedgerError or StorageError; then nothing was started.
         """
         still_plan = plan.first_frame if isinstance(plan, VideoPlan) else None
@@ -68,10 +73,10 @@ class Opening:
         job = self._new_job(plan, actor_id, idempotency_key)
         still = self._new_still(job, still_plan) if still_plan else None
         # All or nothing, also for a caller that is cancelled now: a row that nobody drives would hold its reservation.
-        return await complete(self._open(job, still))
+        return await complete(self._open(job, replace(self._caps, max_usd=max_usd), still))
 
-    async def _open(self, job: Job, still: Job | None) -> Opened:
-        opened = await self._ledger.open(job, self._caps, still)
+    async def _open(self, job: Job, caps: Caps, still: Job | None) -> Opened:
+        opened = await self._ledger.open(job, caps, still)
         for each in (opened.job, opened.still):
             if each is not None:
                 await self._accounts.complete(each)

@@ -127,8 +127,10 @@ class Thumbnails:
                 if made is not None:
                     return made
                 reasons.append("the first frame cannot be decoded")
-            except (RingError, OSError) as exc:  # a time-out is an OSError
-                reasons.append(f"the first frame cannot be read ({exc or 'it took too long'})")
+            except RingError as exc:
+                reasons.append(f"the first frame cannot be read ({exc.message})")
+            except OSError as exc:  # a time-out is one, and says nothing
+                reasons.append(f"the first frame cannot be read ({exc.strerror or 'it took too long'})")
         if not can_read_clips():
             missing = "the first picture of a clip needs an extra: pip install 'ring-mcp[video]'"
             raise _NotMade("; ".join([*reasons, missing]))

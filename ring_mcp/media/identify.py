@@ -50,8 +50,18 @@ _SIGNATURES = {
     b"%PDF": "PDF",
     b"PK\x03\x04": "ZIP",
 }
+_TAILS = {"JPEG": (b"\xff\xd9", b"\x5a\xa5" * 256 + b"\xff\xd9"), "PNG": (b"\0\0\0\0IEND\xaeB`\x82",)}
 _TEXTS = {b"<svg": "an SVG drawing", b"<": "an XML document", b"{": "a JSON document", b"[": "a JSON document"}
 _SPOKEN_WITH_AN = frozenset({"AVIF", "M4A", "MP4", "RIFF"})
+
+
+class NotTheMedia(ProviderBadReply):
+    """``found`` says in a few words what the file is instead, for whoever did not get it from a provider."""
+
+    def __init__(self, expected: MediaKind, found: str) -> None:
+        article = "an" if expected == "image" else "a"
+        super().__init__(f"{article} {expected} was expected, but the provider sent {found}")
+        self.found = found
 
 
 def hash_file(path: Path) -> tuple[int, str]:
@@ -66,18 +76,18 @@ def identify(path: Path, *, size_bytes: int, sha256: str, expected: MediaKind) -
 
     A picture is JPEG, PNG, WebP or GIF; a video is MP4, QuickTime or WebM. Only the beginning and the end are read;
     a picture whose end is missing is decoded, to be sure. Raises ProviderBadReply, whose text says what the file is
-    instead and quotes none of it, and OSError when it cannot be read at all.
+    instead and quotes none of it (NotTheMedia), and OSError when it cannot be read at all.
     """
     width_px = height_px = None
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
         container = _container(head)
         if container is None or container not in (_IMAGES if expected == "image" else _VIDEOS):
-            raise _bad_reply(expected, describe(head, size_bytes))
+            raise NotTheMedia(expected, describe(head, size_bytes))
         if expected == "image":
             width_px, height_px = _measure(file, container, size_bytes)
         elif container != "WebM" and not _has_all_boxes(file, size_bytes):
-            raise _bad_reply(expected, f"an incomplete {container} file of {size_bytes} bytes")
+            raise NotTheMedia(expected, f"an incomplete {container} file of {size_bytes} bytes")
     clip = measure_clip(path) if expected == "video" else ClipFacts(width_px=width_px, height_px=height_px)
     content_type, extension = _TYPES[container]
     return MediaFile(
@@ -166,13 +176,34 @@ def _measure(file: BinaryIO, container: str, size_bytes: int) -> tuple[int, int]
             width_px, height_px = picture.size
             if width_px * height_px > MAX_PIXELS:
                 raise Image.DecompressionBombError
-            if not is_whole:
-                picture.load()
+        if not is_whole:
+            _check_has_all_pixels(file, container)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as exc:
-        raise _bad_reply("image", f"a {container} file of more than {MAX_PIXELS // 10**6} megapixels") from exc
+        raise NotTheMedia("image", f"a {container} file of more than {MAX_PIXELS // 10**6} megapixels") from exc
     except Exception as exc:  # Pillow's decoders raise a dozen kinds
-        raise _bad_reply("image", f"a damaged or incomplete {container} file of {size_bytes} bytes") from exc
+        raise NotTheMedia("image", f"a damaged or incomplete {container} file of {size_bytes} bytes") from exc
     return width_px, height_px
+
+
+def _check_has_all_pixels(file: BinaryIO, container: str) -> None:
+    """Decode a picture whose end mark is missing, with one. Raises what Pillow does, or ValueError, if more is missing.
+
+    A cut JPEG is decoded all the same, and grey from there on. What follows a whole one changes nothing of it.
+    """
+    import io
+
+    from PIL import Image
+
+    file.seek(0)
+    content = file.read().rstrip(b"\xff")  # half an end mark
+    seen = set()
+    for tail in _TAILS.get(container, (b"",)):
+        with Image.open(io.BytesIO(content + tail), formats=[container.upper()]) as picture:
+            if not picture.info.get("progressive"):  # there the last of the file is what is finest
+                picture.draft(None, (picture.width // 8 or 1, picture.height // 8 or 1))
+            seen.add(hashlib.sha256(picture.tobytes()).digest())
+    if len(seen) > 1:
+        raise ValueError("some of its pixels are missing")
 
 
 def _has_its_end(file: BinaryIO, container: str, size_bytes: int) -> bool:
@@ -209,8 +240,3 @@ def _has_all_boxes(file: BinaryIO, size_bytes: int) -> bool:
         if offset > size_bytes and kind in (b"mdat", b"moov", b"moof"):
             return False
     return has_index
-
-
-def _bad_reply(expected: MediaKind, found: str) -> ProviderBadReply:
-    article = "an" if expected == "image" else "a"
-    return ProviderBadReply(f"{article} {expected} was expected, but the provider sent {found}")

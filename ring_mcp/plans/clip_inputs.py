@@ -6,8 +6,8 @@ from decimal import Decimal
 
 from ring_mcp.domain import GenerationKind, PriceLine, VideoRequest
 from ring_mcp.errors import InvalidRequest
-from ring_mcp.plans.rules import counted, listed, prompt_price
-from ring_mcp.presets import Presets, VideoModel, takers
+from ring_mcp.plans.rules import counted, listed, prompt_price, takers
+from ring_mcp.presets import Presets, VideoModel
 
 SOURCE_RESOLUTION = "720p"
 """What a clip that is made from another one has at most, and is priced as: the source's own size is not known here."""
@@ -24,6 +24,45 @@ def check_combination(request: VideoRequest) -> None:
         raise InvalidRequest(
             "referenceImages cannot be combined with imageUrl, firstFramePrompt or lastFrameUrl: a clip is made from "
             "references or from frames"
+        )
+
+
+_HALF_A_SECOND = Decimal("0.5")
+
+
+def check_effect(request: VideoRequest, kind: GenerationKind) -> None:
+    """Raises InvalidRequest for what would change nothing of a clip that is paid for, with the switch that it needs.
+
+    What Ring's own clients send along with every edit is not among it; ``plans.video`` warns of that.
+    """
+    if kind == "generate" and request.source_video_url:
+        raise InvalidRequest(
+            "sourceVideoUrl has no effect by itself: set remaster: true to edit that clip, or extend to make it "
+            "longer, or leave sourceVideoUrl out"
+        )
+    asked_s, source_s = request.duration_s, request.source_s
+    if kind == "edit" and asked_s is not None and source_s is not None and abs(asked_s - source_s) > _HALF_A_SECOND:
+        raise InvalidRequest(
+            f"duration has no effect on an edit, which lasts as long as its source, {source_s} s; leave duration out, "
+            "or leave sourceVideoUrl out to make the clip anew"
+        )
+    if kind == "extend":
+        without_effect = {
+            "duration": request.duration_s,
+            "aspectRatio": request.aspect_ratio,
+            "resolution": request.resolution,
+            "imageUrl": request.image_url,
+            "firstFramePrompt": request.first_frame_prompt,
+        }
+        names = [name for name, value in without_effect.items() if value is not None]
+        if names:
+            raise InvalidRequest(
+                f"{listed(names)}: without effect with extend, which adds its own seconds in the source clip's shape; "
+                "leave that out"
+            )
+    if request.thumbnail is not None and not request.persist:
+        raise InvalidRequest(
+            "thumbnail has no effect with persistToFilebase: false, which fetches nothing; leave one of them out"
         )
 
 

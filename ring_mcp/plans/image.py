@@ -10,17 +10,22 @@ from decimal import Decimal
 from ring_mcp.domain import ImagePlan, ImageRequest, PriceLine
 from ring_mcp.errors import InvalidRequest
 from ring_mcp.plans.rules import (
+    check_length,
     checked_prompt,
     checked_purpose,
     choice,
     counted,
     listed,
     living_model,
+    model_named,
     prompt_price,
     provider_named,
+    provider_of,
     ratio,
+    takers,
+    whose,
 )
-from ring_mcp.presets import ImageModel, Presets, takers
+from ring_mcp.presets import ImageModel, Presets
 from ring_mcp.providers.vendors import ProviderName
 
 
@@ -39,29 +44,60 @@ class ImageSettings:
     own_endpoints: frozenset[ProviderName] = frozenset()
 
 
-def plan_image(request: ImageRequest, settings: ImageSettings, presets: Presets, today: date) -> ImagePlan:
-    """Quote and run both call this.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Names:
+    """What the caller calls the fields of the request: a refusal that names another one cannot be obeyed."""
+
+    prompt: str = "prompt"
+    provider: str = "provider"
+    model: str = "model"
+    resolution: str = "resolution"
+
+
+_OF_A_PICTURE = _Names()
+_OF_A_FIRST_FRAME = _Names(
+    prompt="firstFramePrompt", provider="imageProvider", model="imageModel", resolution="imageResolution"
+)
+
+
+def plan_image(
+    request: ImageRequest,
+    settings: ImageSettings,
+    presets: Presets,
+    today: date,
+    *,
+    is_first_frame: bool = False,
+) -> ImagePlan:
+    """Quote and run both call this. ``is_first_frame``: the request is the part of a clip's that is about its still.
 
     Raises InvalidRequest (with the field and what is allowed) or ModelRetired (with the successor's name).
     """
-    prompt = checked_prompt(request.prompt, presets.limits.max_prompt_chars)
-    provider = image_provider(request.provider, settings, presets)
+    names = _OF_A_FIRST_FRAME if is_first_frame else _OF_A_PICTURE
+    prompt = checked_prompt(request.prompt, names.prompt)
+    provider = _provider(request, settings, presets, names)
     defaults = presets.defaults.image[provider]
     requested_model = request.model or settings.models.get(provider) or defaults.model
     name, model, warnings = living_model(
-        requested_model, presets.image_models, provider, today, own_endpoint=provider in settings.own_endpoints
+        requested_model,
+        presets.image_models,
+        provider,
+        today,
+        field=names.model,
+        own_endpoint=provider in settings.own_endpoints,
     )
+    requested_model = model_named(requested_model, presets.image_models) or requested_model
+    if request.provider is None and provider != settings.default_provider:
+        warnings.append(whose(provider, requested_model, names.provider))
+    check_length(prompt, name, model, names.prompt)
     wanted = request.aspect_ratio or settings.aspect_ratios.get(provider) or defaults.aspect_ratio
     if request.reference_images:
         _check_references(request, name, model, presets)
         wanted = _ratio_of_edit(request, model, wanted, warnings)
     aspect_ratio = ratio(wanted, model.aspect_ratios, name)
-    resolution = choice(
-        "resolution",
-        (request.resolution or settings.resolutions.get(provider) or defaults.resolution).lower(),
-        model.resolutions,
-        name,
-    )
+    usual = settings.resolutions.get(provider) or defaults.resolution
+    if is_first_frame:
+        usual = defaults.first_frame_resolution
+    resolution = choice(names.resolution, request.resolution or usual, model.resolutions, name)
     n = 1 if request.n is None else request.n
     if not 1 <= n <= model.max_n:
         raise InvalidRequest(f"n must be between 1 and {model.max_n} for {name}, got {n}")
@@ -109,9 +145,11 @@ def plan_image(request: ImageRequest, settings: ImageSettings, presets: Presets,
     )
 
 
-def image_provider(asked: str | None, settings: ImageSettings, presets: Presets) -> ProviderName:
-    """Who makes the picture. Raises InvalidRequest with the names there are."""
-    return provider_named(asked or settings.default_provider, presets.image_providers)
+def _provider(request: ImageRequest, settings: ImageSettings, presets: Presets, names: _Names) -> ProviderName:
+    """Who is asked for, else whose the model is. Raises InvalidRequest with the names there are."""
+    if request.provider is None:
+        return provider_of(request.model, presets.image_models) or settings.default_provider
+    return provider_named(request.provider, presets.image_providers, names.provider)
 
 
 def _check_references(request: ImageRequest, name: str, model: ImageModel, presets: Presets) -> None:
@@ -138,4 +176,4 @@ def _quality(request: ImageRequest, name: str, model: ImageModel, presets: Prese
     if not model.qualities:
         others = listed(takers(presets.image_models, lambda m: m.qualities))
         raise InvalidRequest(f"model {name} has no quality to choose; leave quality out, or use {others}")
-    return choice("quality", request.quality.lower(), model.qualities, name)
+    return choice("quality", request.quality, model.qualities, name)

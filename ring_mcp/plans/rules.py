@@ -2,45 +2,62 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
-from collections.abc import Iterable, Mapping
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from decimal import Decimal
 from typing import TypeVar
 
 from ring_mcp.domain import PriceLine
+from ring_mcp.domain.choices import as_ratio, chosen
 from ring_mcp.errors import InvalidRequest, ModelRetired
 from ring_mcp.presets import Model, TokenKind
 from ring_mcp.providers.vendors import ProviderName
 
 M = TypeVar("M", bound=Model)
+V = TypeVar("V")
 
 MAX_PURPOSE_CHARS = 100
+MAX_SHOWN_CHARS = 60
 
 
-def checked_prompt(prompt: str, max_chars: int, field: str = "prompt") -> str:
-    """The prompt without surrounding blanks. Raises InvalidRequest if nothing is left or it is too long."""
+def checked_prompt(prompt: str, field: str = "prompt") -> str:
+    """The prompt without surrounding blanks. Raises InvalidRequest if nothing is left."""
     prompt = prompt.strip()
     if not prompt:
         raise InvalidRequest(f"{field} is required")
-    if len(prompt) > max_chars:
-        raise InvalidRequest(f"{field} may have {max_chars} characters at most, got {len(prompt)}")
     return prompt
+
+
+def check_length(prompt: str, name: str, model: Model, field: str = "prompt") -> None:
+    """Raises InvalidRequest for a prompt that is longer than the model takes."""
+    if len(prompt) > model.max_prompt_chars:
+        raise InvalidRequest(
+            f"{field} may have {model.max_prompt_chars} characters at most for {name}, got {len(prompt)}"
+        )
 
 
 def checked_purpose(purpose: str | None, default: str, warnings: list[str]) -> str:
     """``purpose`` as one safe path segment.
 
-    Anything that looks like a path is refused; other characters outside A-Z a-z 0-9 _ - become ``_``, with a warning.
+    Anything that looks like a path is refused. Other characters outside A-Z a-z 0-9 _ - become ``_`` or lose their
+    accents, with a warning; where letters of other scripts went, a hash keeps what is left apart from other purposes.
     """
     if purpose is None or not purpose.strip():
         return default
+    purpose = purpose.strip()
     if "/" in purpose or "\\" in purpose or ".." in purpose or len(purpose) > MAX_PURPOSE_CHARS:
         raise InvalidRequest(
             f"purpose must be one path segment of at most {MAX_PURPOSE_CHARS} letters, digits, '_' and '-', like 'og'"
         )
-    safe = "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in purpose.strip())
+    plain = "".join(c for c in unicodedata.normalize("NFKD", purpose) if not unicodedata.combining(c))
+    safe = "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in plain)
+    if any(c.isalnum() and not c.isascii() for c in plain):
+        left = re.sub(r"__+", "_", safe).strip("_-")
+        safe = f"{left or default}-{hashlib.sha256(purpose.encode()).hexdigest()[:8]}"
     if safe != purpose:
         warnings.append(f"purpose is stored as {safe!r}")
     return safe
@@ -61,11 +78,12 @@ def living_model(
 
     Raises InvalidRequest for an unknown name, ModelRetired for a retired one that presets.json does not redirect.
     """
-    model = models.get(requested)
-    if model is None or model.provider != provider:
+    named = model_named(requested, models)
+    if named is None or models[named].provider != provider:
         gone = {name for name, m in models.items() if m.is_retired(today) or m.is_redirected(today)}
         living = [name for name, m in models.items() if m.provider == provider and name not in gone]
-        raise InvalidRequest(f"{field} must be one of {listed(living)} for provider {provider}, got {requested!r}")
+        raise InvalidRequest(f"{field} must be one of {listed(living)} for provider {provider}, got {shown(requested)}")
+    requested, model = named, models[named]
     if not model.is_retired(today) and not model.is_redirected(today):
         return requested, model, []
     if own_endpoint and model.own_endpoint:
@@ -82,16 +100,17 @@ def living_model(
 
 
 def choice(field: str, value: str, allowed: Iterable[str], model: str) -> str:
-    """``value`` if the model takes it. Raises InvalidRequest with what it takes."""
-    value, allowed = value.strip(), tuple(allowed)
-    if value not in allowed:
-        raise InvalidRequest(f"{field} must be one of {listed(allowed)} for {model}, got {value!r}")
-    return value
+    """What ``value`` spells of what the model takes. Raises InvalidRequest with all of that."""
+    allowed = tuple(allowed)
+    found = chosen(value, allowed)
+    if found is None:
+        raise InvalidRequest(f"{field} must be one of {listed(allowed)} for {model}, got {shown(value)}")
+    return found
 
 
 def ratio(value: str, allowed: Iterable[str], model: str) -> str:
     """An aspect ratio that the model takes. Raises InvalidRequest with what it takes, the nearest ones first named."""
-    allowed = tuple(allowed)
+    allowed, value = tuple(allowed), as_ratio(value)
     try:
         return choice("aspectRatio", value, allowed, model)
     except InvalidRequest as exc:
@@ -125,13 +144,54 @@ def prompt_price(
     return [PriceLine(what="prompt, token at most", unit_usd=usd / 10**6, count=Decimal(tokens), as_of=as_of)]
 
 
-def provider_named(wanted: str, known: Iterable[ProviderName]) -> ProviderName:
+def provider_named(wanted: str, known: Iterable[ProviderName], field: str = "provider") -> ProviderName:
     """The provider of that name. Raises InvalidRequest with the names there are."""
     known = tuple(known)
+    found = chosen(wanted, known)
     for provider in known:
-        if provider == wanted.strip().lower():
+        if provider == found:
             return provider
-    raise InvalidRequest(f"provider must be one of {listed(known)}, got {wanted!r}")
+    raise InvalidRequest(f"{field} must be one of {listed(known)}, got {shown(wanted)}")
+
+
+def model_named(wanted: str, models: Mapping[str, M]) -> str | None:
+    """The model that ``wanted`` spells, also behind its provider's name or Google's own ``models/``."""
+    whose, _, name = wanted.rpartition("/")
+    found = chosen(name, models)
+    return found if not whose or (found and chosen(whose, (models[found].provider, "models"))) else None
+
+
+def provider_of(wanted: str | None, models: Mapping[str, M]) -> ProviderName | None:
+    """Whose the model of that name is; None for none and for one that nobody has."""
+    found = model_named(wanted or "", models)
+    return None if found is None else models[found].provider
+
+
+def whose(provider: ProviderName, model: str, field: str = "provider") -> str:
+    """The warning for a provider that only a model's name has said: another one than usual is another bill."""
+    return f"{field} is {provider}, whose model {model} is"
+
+
+def shown(value: str) -> str:
+    """A rejected choice as a text may repeat it."""
+    value = value.strip()
+    return repr(value if len(value) <= MAX_SHOWN_CHARS else f"{value[:MAX_SHOWN_CHARS]}…")
+
+
+def takers(models: Mapping[str, M], feature: Callable[[M], V]) -> dict[str, V]:
+    """The models here to stay that have ``feature``, with its value: what descriptions and refusals name."""
+    found = {name: feature(model) for name, model in models.items() if model.retires_on is None}
+    return {name: value for name, value in found.items() if value}
+
+
+def living(models: Mapping[str, M]) -> tuple[str, ...]:
+    """The models here to stay."""
+    return tuple(takers(models, lambda model: True))
+
+
+def values(models: Mapping[str, M], feature: Callable[[M], Iterable[str]]) -> tuple[str, ...]:
+    """What any of the models here to stay takes, each once."""
+    return tuple(dict.fromkeys(each for found in takers(models, feature).values() for each in found))
 
 
 def listed(names: Iterable[str]) -> str:

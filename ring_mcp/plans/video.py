@@ -13,12 +13,27 @@ from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 
 from ring_mcp.domain import GenerationKind, ImagePlan, ImageRequest, Thumbnail, VideoPlan, VideoRequest
+from ring_mcp.domain.choices import as_ratio, chosen
 from ring_mcp.errors import InvalidRequest
 from ring_mcp.media.canvases import nearest_canvas
-from ring_mcp.plans.clip_inputs import check_combination, check_inputs, clip_prices, extension_s
-from ring_mcp.plans.image import ImageSettings, image_provider, plan_image
-from ring_mcp.plans.rules import checked_prompt, checked_purpose, choice, listed, living_model, provider_named, ratio
-from ring_mcp.presets import ModeChoice, Presets, QualityMode, VideoModel, takers
+from ring_mcp.plans.clip_inputs import check_combination, check_effect, check_inputs, clip_prices, extension_s
+from ring_mcp.plans.image import ImageSettings, plan_image
+from ring_mcp.plans.rules import (
+    check_length,
+    checked_prompt,
+    checked_purpose,
+    choice,
+    listed,
+    living_model,
+    model_named,
+    provider_named,
+    provider_of,
+    ratio,
+    shown,
+    takers,
+    whose,
+)
+from ring_mcp.presets import ModeChoice, Presets, QualityMode, VideoModel
 from ring_mcp.providers.vendors import ProviderName
 
 REMASTER_RESOLUTION = "720p"
@@ -56,15 +71,19 @@ def plan_video(request: VideoRequest, settings: VideoSettings, presets: Presets,
 
     Raises InvalidRequest (with the field and what is allowed) or ModelRetired (with the successor's name).
     """
-    prompt = checked_prompt(request.prompt, presets.limits.max_prompt_chars)
+    prompt = checked_prompt(request.prompt)
     warnings: list[str] = []
-    provider = provider_named(request.provider or presets.video_providers[0], presets.video_providers)
+    provider = _provider(request, presets)
     check_combination(request)
     mode_name, kind, quality = _mode(request, presets)
     mode = quality.of(provider)
     requested = _requested_model(request, settings, presets, kind, mode, provider)
     name, model, model_warnings = living_model(requested, presets.video_models, provider, today)
+    requested = model_named(requested, presets.video_models) or requested
     warnings += model_warnings
+    if request.provider is None and provider != presets.video_providers[0]:
+        warnings.append(whose(provider, requested))
+    check_length(prompt, name, model)
     if model.download_needs_key and not request.persist:
         warnings.append("the provider's address opens with its key only; persistToFilebase: true makes a copy")
     has_image = bool(request.image_url or request.first_frame_prompt)
@@ -74,8 +93,11 @@ def plan_video(request: VideoRequest, settings: VideoSettings, presets: Presets,
             f"qualityMode {mode_name} requires imageUrl (image-to-video only); give imageUrl or firstFramePrompt"
         )
     _check_capabilities(name, model, kind, presets, has_image=has_image, from_text=from_text)
+    check_effect(request, kind)
     if request.extend_s is not None:
         duration_s = extension_s(request.extend_s, name, model)
+    elif kind == "edit" and request.source_s is not None:
+        duration_s = max(1, round(request.source_s))
     else:
         duration_s = _duration(request, settings, presets, model, name)
     purpose = checked_purpose(request.purpose, "video", warnings)
@@ -83,7 +105,7 @@ def plan_video(request: VideoRequest, settings: VideoSettings, presets: Presets,
         shape = _shape(request, settings, presets, model, name, mode, warnings)
     else:
         shape = {"aspect_ratio": None, "resolution": None}
-        warnings += _ignored_with_a_source(request, kind)
+        warnings += _ignored_by_an_edit(request) if kind == "edit" else []
     check_inputs(request, kind, name, model, presets, shape["resolution"], duration_s)
     first_frame = _first_frame(request, settings, provider, presets, today, warnings) if kind == "generate" else None
     return VideoPlan(
@@ -114,10 +136,18 @@ def plan_video(request: VideoRequest, settings: VideoSettings, presets: Presets,
     )
 
 
+def _provider(request: VideoRequest, presets: Presets) -> ProviderName:
+    """Who is asked for, else whose the model is."""
+    if request.provider is None:
+        return provider_of(request.model, presets.video_models) or presets.video_providers[0]
+    return provider_named(request.provider, presets.video_providers)
+
+
 def _mode(request: VideoRequest, presets: Presets) -> tuple[str, GenerationKind, QualityMode]:
-    wanted = request.quality_mode or presets.defaults.video.quality_mode
-    if wanted not in presets.modes:
-        raise InvalidRequest(f"qualityMode must be one of {listed(presets.modes)}, got {wanted!r}")
+    asked = request.quality_mode or presets.defaults.video.quality_mode
+    wanted = chosen(asked, presets.modes)
+    if wanted is None:
+        raise InvalidRequest(f"qualityMode must be one of {listed(presets.modes)}, got {shown(asked)}")
     name, kind = resolve_effective_quality_mode(
         wanted,
         has_image=bool(request.image_url or request.first_frame_prompt),
@@ -183,8 +213,8 @@ def _shape(
     mode: ModeChoice,
     warnings: list[str],
 ) -> Mapping[str, str | None]:
-    resolution = (request.resolution or mode.resolution).lower()
-    if request.remaster and resolution != REMASTER_RESOLUTION:
+    resolution = request.resolution or mode.resolution
+    if request.remaster and chosen(resolution, (REMASTER_RESOLUTION,)) is None:
         if request.resolution:
             warnings.append(f"remaster makes a real {REMASTER_RESOLUTION}: resolution {resolution} was not used")
         resolution = REMASTER_RESOLUTION
@@ -192,23 +222,18 @@ def _shape(
     shape = ratio(wanted, model.aspect_ratios, name)
     if request.image_url and request.aspect_ratio and model.image_sets_ratio:
         warnings.append("aspectRatio is not used: a clip that starts from an image takes the image's own ratio")
-    if request.source_video_url:
-        warnings.append("sourceVideoUrl is only recorded: it is edited when remaster is true")
     return {"aspect_ratio": shape, "resolution": choice("resolution", resolution, model.resolutions, name)}
 
 
-def _ignored_with_a_source(request: VideoRequest, kind: GenerationKind) -> list[str]:
-    what = "an edit" if kind == "edit" else "an extension"
+def _ignored_by_an_edit(request: VideoRequest) -> list[str]:
+    """What Ring's own clients send along with every edit, and nobody means by it."""
     ignored = {
         "aspectRatio": request.aspect_ratio,
         "resolution": request.resolution,
         "imageUrl": request.image_url,
         "firstFramePrompt": request.first_frame_prompt,
     }
-    warnings = [f"{name} is not used: {what} keeps the source clip's shape" for name, value in ignored.items() if value]
-    if kind == "extend" and request.duration_s:
-        warnings.append("duration is not used: extend says how many seconds are added")
-    return warnings
+    return [f"{name} is not used: an edit keeps the source clip's shape" for name, value in ignored.items() if value]
 
 
 def _first_frame(
@@ -225,31 +250,24 @@ def _first_frame(
     if request.image_url:
         warnings.append("firstFramePrompt is not used: imageUrl was given")
         return None
-    provider = image_provider(request.image_provider, settings.images, presets)
-    checked_prompt(request.first_frame_prompt, presets.limits.max_prompt_chars, "firstFramePrompt")
     still = ImageRequest(
         prompt=request.first_frame_prompt,
-        provider=provider,
+        provider=request.image_provider,
         model=request.image_model,
         aspect_ratio=request.aspect_ratio or settings.aspect_ratios.get(clip_provider) or FIRST_FRAME_RATIO,
-        resolution=request.image_resolution or presets.defaults.image[provider].first_frame_resolution,
+        resolution=request.image_resolution,
         purpose=request.purpose or "first-frame",
         ref_code=request.ref_code,
     )
-    plan = plan_image(still, settings.images, presets, today)
+    plan = plan_image(still, settings.images, presets, today, is_first_frame=True)
     warnings += [f"first frame: {warning}" for warning in plan.warnings]
     return plan
 
 
 def _thumbnail(request: VideoRequest, warnings: list[str]) -> Thumbnail | None:
-    if request.thumbnail is None:
-        return None
-    if not request.persist:
-        warnings.append("no thumbnail is made: with persistToFilebase false nothing is fetched")
-        return None
-    ratio = request.thumbnail.aspect_ratio
-    if ratio is None:
+    if request.thumbnail is None or request.thumbnail.aspect_ratio is None:
         return request.thumbnail
+    ratio = as_ratio(request.thumbnail.aspect_ratio)
     if not re.fullmatch(r"[1-9]\d{0,3}:[1-9]\d{0,3}", ratio, re.ASCII):
         raise InvalidRequest("thumbnail.aspectRatio must be one of 16:9, 9:16, 1:1, or left out for the clip's own")
     canvas = nearest_canvas(*map(float, ratio.split(":")))

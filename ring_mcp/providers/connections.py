@@ -84,7 +84,12 @@ def open_clients(
     shared: dict[str, Any] = {"base_url": base_url, "headers": dict(headers), "trust_env": False}
     # Connections are pooled by address, and one address serves many names: never hand one name's TLS to another.
     guarded = GuardedTransport(trusted_hosts, outgoing(_FRESH))
-    fetching: dict[str, Any] = {"timeout": timeout, "follow_redirects": True, "max_redirects": _MAX_REDIRECTS}
+    fetching: dict[str, Any] = {
+        "timeout": timeout,
+        "follow_redirects": True,
+        "max_redirects": _MAX_REDIRECTS,
+        "trust_env": False,
+    }
     return Clients(
         # A pooled connection may have been closed by the other side a moment ago; a request that is lost that way
         # might have been paid for. So paid requests open their own connection; their deadline ends them.

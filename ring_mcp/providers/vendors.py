@@ -28,6 +28,11 @@ def title_of(name: str) -> str:
     return BY_NAME[name].title if name in BY_NAME else name
 
 
+def is_anybodys_file_id(reference: str) -> bool:
+    """Whether ``reference`` means a file that lies with a vendor, whoever it is."""
+    return any(is_file_id(name, reference) for name in BY_NAME)
+
+
 def is_file_id(name: str, reference: str) -> bool:
     """Whether ``reference`` means a file that lies with the vendor of that name already."""
     pattern = BY_NAME[name].file_id if name in BY_NAME else None

@@ -25,3 +25,11 @@ class MediaFiles:
         if not self._state.media.is_live(item, self._state.settings.url_ttl_s):
             return PlainTextResponse("This URL has expired.", self._state.settings.expired_status)
         return FileResponse(item.path, media_type=item.content_type)
+
+
+def picture_type(head: bytes) -> str | None:
+    """What a picture is by its first bytes; None for what both services refuse (xAI takes JPEG, PNG and WebP)."""
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return "image/webp"
+    found = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG\r\n\x1a\n": "image/png"}
+    return next((kind for signature, kind in found.items() if head.startswith(signature)), None)

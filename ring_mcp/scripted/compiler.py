@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ring_mcp.domain.choices import chosen
 from ring_mcp.errors import InvalidRequest
 from ring_mcp.scripted.schema import PLACEHOLDER, CastMember, Clip, FirstFrame, ScriptRequest
 
@@ -106,7 +107,7 @@ def _remastered(arguments: dict[str, Any], clip: Clip, remaster: Remaster) -> di
     source_url = remaster.source_url or (own and own.source_video_url) or None
     dropped = {"resolution"}
     if source_url is not None:
-        dropped |= {"aspectRatio", "provider", "model", "imageUrl", "firstFramePrompt"}
+        dropped |= {"duration", "aspectRatio", "provider", "model", "imageUrl", "firstFramePrompt"}
         dropped |= {"imageProvider", "imageModel", "imageResolution"}
     return {
         **{name: value for name, value in arguments.items() if name not in dropped},
@@ -130,8 +131,9 @@ def _label(speaker: str, cast: Sequence[CastMember]) -> str:
 
 
 def _member(identifier: str, cast: Sequence[CastMember], field: str) -> CastMember:
-    for member in cast:
-        if member.id == identifier:
-            return member
-    known = ", ".join(member.id for member in cast) or "it is empty"
+    by_id = {member.id: member for member in cast}
+    found = chosen(identifier, by_id)
+    if found is not None:
+        return by_id[found]
+    known = ", ".join(by_id) or "it is empty"
     raise InvalidRequest(f"{field}: {identifier!r} is not in the cast ({known})")

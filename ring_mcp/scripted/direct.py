@@ -47,7 +47,7 @@ class JobsFile(Strict):
 def read_jobs(path: Path, quality_mode: QualityMode | None) -> ScriptRequest:
     """The file as a script, in ``quality_mode`` or else its own. Raises InvalidRequest with a line per problem."""
     data = json_object(read_limited(path, "the jobs file"), "the jobs file")
-    jobs = validated(JobsFile, data, {"clip ids": set()})
+    jobs = validated(JobsFile, data, lambda _: {"clip ids": set()})
     return ScriptRequest(
         schemaVersion="1.0",
         requestId=jobs.project,

@@ -1,4 +1,4 @@
-"""Files that people write, read with care: how large, which encoding, JSON or not, and every wrong field at once.
+"""Files that people write, read with care: how large, which encoding, JSON or not, and what is wrong with them.
 
 Raises InvalidRequest only. ``what`` is what the texts call the file, like "the script".
 """
@@ -6,17 +6,16 @@ Raises InvalidRequest only. ``what`` is what the texts call the file, like "the 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
-from ring_mcp.domain.fields import problems
+from ring_mcp.domain.reading import read
 from ring_mcp.errors import InvalidRequest
 
 MAX_FILE_BYTES = 4 * 1024 * 1024
-MAX_PROBLEMS = 50
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -47,14 +46,14 @@ def json_object(content: str | bytes, what: str) -> dict[str, Any]:
     return data
 
 
-def validated(model: type[M], data: Mapping[str, Any], context: Mapping[str, Any], noun: str = "field") -> M:
+def validated(
+    model: type[M],
+    data: Mapping[str, Any],
+    context: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None,
+    noun: str = "field",
+) -> M:
     """``data`` as ``model``. The error has a line for every problem, with the path of its field.
 
     ``noun`` is what the texts call a field.
     """
-    try:
-        return model.model_validate(data, context=dict(context))
-    except ValidationError as exc:
-        found = problems(exc, model, noun)
-        more = [f"… and {len(found) - MAX_PROBLEMS} more"] if len(found) > MAX_PROBLEMS else []
-        raise InvalidRequest("\n".join(found[:MAX_PROBLEMS] + more)) from exc
+    return read(model, data, noun, context=context, between="\n")

@@ -17,6 +17,7 @@ from decimal import Decimal
 from typing import Any
 
 from ring_mcp.domain import usd
+from ring_mcp.domain.choices import chosen
 from ring_mcp.errors import CapExceeded, InvalidRequest, RingError
 from ring_mcp.plans.video import resolve_effective_quality_mode
 from ring_mcp.presets import Presets
@@ -135,15 +136,14 @@ class ScriptRun:
         await self._noted()
 
     def _selected(self) -> Sequence[Clip]:
-        clips, wanted = self._request.clips, self._options.clip_ids
-        unknown = [name for name in wanted if name not in {clip.id for clip in clips}]
-        if unknown:
-            available = ", ".join(clip.id for clip in clips)
-            raise InvalidRequest(f"No clips matched {', '.join(unknown)}. Available: {available}")
-        chosen = [clip for clip in clips if not wanted or clip.id in wanted]
-        if self._options.source_url and len(chosen) > 1:
+        clips, ids = self._request.clips, [clip.id for clip in self._request.clips]
+        wanted = {name: chosen(name, ids) for name in self._options.clip_ids}
+        if unknown := [name for name, found in wanted.items() if found is None]:
+            raise InvalidRequest(f"No clips matched {', '.join(unknown)}. Available: {', '.join(ids)}")
+        selected = [clip for clip in clips if not wanted or clip.id in wanted.values()]
+        if self._options.source_url and len(selected) > 1:
             raise InvalidRequest("a source URL is that of one clip: name it with --clip")
-        return chosen
+        return selected
 
     async def _prepared(self, clip: Clip, rows: Sequence[Row]) -> ClipRun:
         own = [row for row in rows if row.get("id") == clip.id]
@@ -239,6 +239,8 @@ class ScriptRun:
             clip.data = await self._maker.job(clip.job_id, wait_s, told)
         else:
             arguments = {**clip.arguments, "idempotencyKey": clip.key}
+            if self._options.max_usd is not None and clip.quoted_usd is not None:  # their sum is what was allowed
+                arguments["maxUsd"] = float(clip.quoted_usd)
             clip.data = await self._maker.create("video", arguments, wait_s, told)
         self._settle(clip)
 

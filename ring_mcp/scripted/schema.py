@@ -6,7 +6,7 @@ Raises InvalidRequest only. Nothing here is compiled or spent: see ``compiler``.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -20,7 +20,8 @@ from pydantic import (
     model_validator,
 )
 
-from ring_mcp.domain.fields import Key, ShortText, Strict, Text, not_a_bool, sendable, tidy
+from ring_mcp.domain.choices import chosen
+from ring_mcp.domain.fields import Key, ShortText, Strict, Text, seconds, sendable, tidy
 from ring_mcp.domain.thumbnails import ThumbnailFields
 from ring_mcp.errors import InvalidRequest
 from ring_mcp.providers.vendors import VENDORS, ProviderName
@@ -35,9 +36,12 @@ _MAX_SHOWN_CHARS = 60
 def _in_cast(member: str, info: ValidationInfo) -> str:
     """The ids of the whole cast come with the context: only the file as a whole knows them."""
     cast = (info.context or {}).get("cast")
-    if cast is not None and member not in cast:
+    if cast is None:
+        return member
+    found = chosen(member, cast)
+    if found is None:
         raise ValueError(f"{member[:_MAX_SHOWN_CHARS]!r} is not in the cast ({', '.join(cast) or 'it is empty'})")
-    return member
+    return found
 
 
 def _placeholders_in_cast(text: str, info: ValidationInfo) -> str:
@@ -72,14 +76,14 @@ Address = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidato
 """A blank one, which Ring's own files have, is none."""
 
 Directions = Annotated[Prose, AfterValidator(_placeholders_in_cast)]
-Seconds = Annotated[int, Field(ge=1, le=15), BeforeValidator(not_a_bool)]
+Seconds = Annotated[int, Field(ge=1, le=15), BeforeValidator(seconds)]
 CastId = Annotated[
     str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=_MAX_SHOWN_CHARS), AfterValidator(_once("cast ids"))
 ]
 ClipId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$"), AfterValidator(_once("clip ids"))]
 QualityMode = Literal["draft", "draft_i2v", "production", "production_i2v"]
-ImageResolution = Literal["1k", "2k"]
-VideoResolution = Literal["480p", "720p", "1080p"]
+ImageResolution = Literal["1k", "1.5k", "2k"]
+VideoResolution = Literal["360p", "480p", "720p", "1080p", "4k"]
 
 
 class Defaults(Strict):
@@ -94,7 +98,7 @@ class Defaults(Strict):
     )
     image_provider: ProviderName | None = None
     video_provider: ProviderName | None = Field(None, description=f"Who makes the clips. Default: {VENDORS[0].name}.")
-    duration: Seconds | None = None
+    duration: Seconds | None = Field(None, description="Of clips that do not say their own.")
 
 
 class CastMember(Strict):
@@ -174,6 +178,15 @@ class ScriptRequest(Strict):
     setting: Directions | None = Field(None, description="Where and when, at the head of every compiled prompt.")
     clips: tuple[Clip, ...] = Field(json_schema_extra={"minItems": 1})
 
+    @model_validator(mode="before")
+    @classmethod
+    def _clips_last_as_long_as_the_default(cls, data: Any) -> Any:
+        defaults, clips = (data.get("defaults"), data.get("clips")) if isinstance(data, dict) else (None, None)
+        if not isinstance(defaults, dict) or not isinstance(clips, list) or defaults.get("duration") is None:
+            return data
+        given = {"duration": defaults["duration"]}
+        return {**data, "clips": [{**given, **clip} if isinstance(clip, dict) else clip for clip in clips]}
+
     @field_validator("clips")
     @classmethod
     def _has_clips(cls, clips: tuple[Clip, ...]) -> tuple[Clip, ...]:
@@ -186,18 +199,25 @@ class ScriptRequest(Strict):
 def script_schema() -> dict[str, Any]:
     """The JSON Schema of a script file."""
     schema = tidy(ScriptRequest.model_json_schema(by_alias=True))
+    schema["$defs"]["Clip"]["required"].remove("duration")  # where it is missing, defaults.duration stands for it
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Scripted video request", **schema}
 
 
-def parse_script(content: str | bytes) -> ScriptRequest:
+def parse_script(content: str | bytes | Mapping[str, Any]) -> ScriptRequest:
     """Raises InvalidRequest with a line for every problem and the path of its field."""
-    data = json_object(content, "the script")
-    if data.get("schemaVersion", KNOWN_VERSION) != KNOWN_VERSION:
+    data = content if isinstance(content, Mapping) else json_object(content, "the script")
+    version = data.get("schemaVersion") or data.get("schema_version") or KNOWN_VERSION
+    if not isinstance(version, str) or version.strip() != KNOWN_VERSION:
         raise InvalidRequest(f'schemaVersion must be "{KNOWN_VERSION}", the only one that is known here')
+    return validated(ScriptRequest, data, _known)
+
+
+def _known(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The ids of the whole cast, and room for those of clips."""
     cast = data.get("cast")
     ids = [member.get("id") for member in cast if isinstance(member, dict)] if isinstance(cast, list) else []
     known = [i for i in dict.fromkeys(map(str, ids)) if len(i) <= _MAX_SHOWN_CHARS]
-    return validated(ScriptRequest, data, {"cast": known, "cast ids": set(), "clip ids": set()})
+    return {"cast": known, "cast ids": set(), "clip ids": set()}
 
 
 def read_script(path: Path) -> ScriptRequest:

@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from ring_mcp.domain.fields import Strict
+from ring_mcp.domain.fields import Strict, plain
 from ring_mcp.scripted.reading import validated
 from ring_mcp.scripted.schema import Prose, Seconds
 
@@ -97,13 +97,15 @@ remaster: true. Give me the permanent URL of every clip, and what could not be m
 
 class StoryboardArguments(Strict):
     idea: Prose = Field(description="What it is about, in a sentence or a page.")
-    clips: Annotated[int, Field(ge=1, le=50)] = Field(3, description="How many clips. Default: 3.")
+    clips: Annotated[int, Field(ge=1, le=50), BeforeValidator(plain)] = Field(
+        3, description="How many clips. Default: 3."
+    )
     duration: Seconds = Field(6, description="Seconds of each clip, 1 to 15. Default: 6.")
     style: Prose = Field("as the idea suggests", description="Look and mood, like 'hand-drawn, warm'.")
 
 
 def storyboard(arguments: Mapping[str, str]) -> str:
     """The prompt's text. Raises InvalidRequest."""
-    given = validated(StoryboardArguments, arguments, {}, "argument")
+    given = validated(StoryboardArguments, arguments, noun="argument")
     example = json.dumps(EXAMPLE, ensure_ascii=False, indent=2)
     return _TEXT.format(tool=RUN_TOOL, example=example, **given.model_dump())

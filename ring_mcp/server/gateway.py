@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from ring_mcp.app import App
 from ring_mcp.conductors.results import JobResult
-from ring_mcp.domain.fields import MAX_WAIT_S
+from ring_mcp.domain.fields import WaitSeconds
 from ring_mcp.errors import (
     CapExceeded,
     GenerationTimeout,
@@ -36,6 +36,7 @@ from ring_mcp.tools.image_create import ImageCreateArguments
 from ring_mcp.tools.job_answers import JobFailed
 from ring_mcp.tools.job_get import JobGetArguments
 from ring_mcp.tools.job_list import JobListArguments, list_jobs
+from ring_mcp.tools.tool import Arguments
 from ring_mcp.tools.video_create import VideoCreateArguments
 
 PREFIX = "/api/mcp/v1"
@@ -75,7 +76,7 @@ class Gateway:
             Route(f"{PREFIX}/videos/generate", self._told(self.create_video), methods=["POST"]),
             Route(f"{PREFIX}/meta/health", self._told(self.health), methods=["GET"]),
             Route(f"{PREFIX}/jobs", self._told(self.list_jobs), methods=["GET"]),
-            Route(f"{PREFIX}/jobs/{{job_id}}", self._told(self.get_job), methods=["GET"]),
+            Route(f"{PREFIX}/jobs/{{job_id:path}}", self._told(self.get_job), methods=["GET"]),
             Route(f"{PREFIX}/openapi.json", self._told(self.openapi), methods=["GET"]),
         ]
 
@@ -105,14 +106,14 @@ class Gateway:
     async def create_image(self, request: Request) -> JSONResponse:
         arguments = ImageCreateArguments.parse(await _body(request))
         if arguments.dry_run:
-            return _data(200, (await self._app.images.quote(arguments.request())).data())
+            return _data(200, (await self._app.images.quote(arguments.request(), actor_id=_actor(request))).data())
         wait_s = _wait_s(request, arguments.wait_seconds, self._image_wait_s)
         return _created(await self._app.images.generate(arguments.request(), actor_id=_actor(request), wait_s=wait_s))
 
     async def create_video(self, request: Request) -> JSONResponse:
         arguments = VideoCreateArguments.parse(await _body(request))
         if arguments.dry_run:
-            return _data(200, (await self._app.videos.quote(arguments.request())).data())
+            return _data(200, (await self._app.videos.quote(arguments.request(), actor_id=_actor(request))).data())
         wait_s = _wait_s(request, arguments.wait_seconds, self._video_wait_s)
         return _created(await self._app.videos.generate(arguments.request(), actor_id=_actor(request), wait_s=wait_s))
 
@@ -120,7 +121,7 @@ class Gateway:
         return _data(200, (await self._app.health.check()).data())
 
     async def get_job(self, request: Request) -> JSONResponse:
-        job_id = JobGetArguments.parse({"jobId": request.path_params["job_id"]}).job_id
+        job_id = JobGetArguments.parse({"jobId": request.path_params["job_id"]}).ids[0]
         job = await self._app.calls.read(job_id)
         if job is None or job.actor_id != _actor(request):
             raise NotFound(f"there is no job {job_id!r}")
@@ -178,26 +179,26 @@ async def _body(request: Request) -> dict[str, Any]:
         raise InvalidRequest("Invalid JSON body") from None
     if not isinstance(body, dict):
         raise InvalidRequest("the body must be a JSON object")
-    fields = {key: value for key, value in body.items() if key not in _IGNORED_FIELDS}
-    key = request.headers.get("idempotency-key")
-    if key is None:
-        return fields
-    if fields.get("idempotencyKey") not in (None, key):
+    for name in _IGNORED_FIELDS:
+        body.pop(name, None)
+    key = request.headers.get("idempotency-key", "").strip()
+    if not key:
+        return body
+    given = [name for name in ("idempotencyKey", "idempotency_key") if body.get(name) not in (None, "")]
+    if any(body[name] != key for name in given):
         raise InvalidRequest("idempotencyKey and the header Idempotency-Key differ")
-    return {**fields, "idempotencyKey": key}
+    return body if given else {**body, "idempotencyKey": key}
+
+
+class _Query(Arguments):
+    wait_seconds: WaitSeconds | None = None
 
 
 def _wait_s(request: Request, argument: float | None, default_s: float) -> float:
     """``?waitSeconds=``, ``Prefer: respond-async``, the body's own waitSeconds, or the default."""
-    asked = request.query_params.get("waitSeconds")
+    asked = _Query.parse({"waitSeconds": request.query_params.get("waitSeconds")}).wait_seconds
     if asked is not None:
-        try:
-            wait_s = float(asked)
-        except ValueError:
-            wait_s = -1.0
-        if not 0 <= wait_s <= MAX_WAIT_S:
-            raise InvalidRequest(f"waitSeconds must be a number from 0 to {MAX_WAIT_S:.0f}")
-        return wait_s
+        return asked
     if "respond-async" in request.headers.get("prefer", "").lower():
         return 0.0
     return default_s if argument is None else argument

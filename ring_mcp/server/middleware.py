@@ -28,6 +28,9 @@ from ring_mcp.server.auth import ServiceTokens
 access_log = logging.getLogger("ring_mcp.access")
 logger = logging.getLogger(__name__)
 
+MAX_VALUES = 100_000
+"""Of a body: more than any call can mean."""
+
 ACTOR_KEY = "ring_mcp.actor"
 REQUEST_ID_KEY = "ring_mcp.request_id"
 
@@ -154,13 +157,17 @@ class _BodyRefused(Exception):
 
 
 class BodyLimit:
-    """413 for a body above ``max_bytes``, 408 for one that does not arrive within ``timeout_s``."""
+    """413 for a body above ``max_bytes`` or MAX_VALUES, 408 for one that does not arrive within ``timeout_s``.
+
+    The values of JSON are counted by their commas before anything reads it: a reader takes a microsecond for each.
+    """
 
     def __init__(self, app: ASGIApp, *, max_bytes: int, timeout_s: float) -> None:
         self._app = app
         self._timeout_s = timeout_s
         self._max_bytes = max_bytes
         self._too_large = (413, f"the body may have {max_bytes:,} bytes at most")
+        self._too_many = (413, f"the body may have {MAX_VALUES:,} values at most")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -170,12 +177,12 @@ class BodyLimit:
         if declared and (not declared.isdigit() or int(declared) > self._max_bytes):
             await refuse(send, *self._too_large, {"connection": "close"})
             return
-        seen, done, answered = 0, False, False
+        seen, values, done, answered = 0, 0, False, False
         refusal: tuple[int, str] | None = None
         until = asyncio.get_running_loop().time() + self._timeout_s
 
         async def limited() -> Message:
-            nonlocal seen, done, refusal
+            nonlocal seen, values, done, refusal
             if done:
                 return await receive()  # waits for the client to leave: no limit on that
             try:
@@ -186,8 +193,9 @@ class BodyLimit:
                 raise _BodyRefused from None
             seen += len(message.get("body", b""))
             done = message["type"] != "http.request" or not message.get("more_body", False)
-            if seen > self._max_bytes:
-                refusal = self._too_large
+            values += message.get("body", b"").count(b",")
+            if seen > self._max_bytes or values > MAX_VALUES:
+                refusal = self._too_large if seen > self._max_bytes else self._too_many
                 raise _BodyRefused
             return message
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import json
 import os
 import signal
 import sys
@@ -24,6 +23,8 @@ from mcp.server import Server
 from mcp.server.stdio import stdio_server
 from mcp.shared.message import SessionMessage
 from pydantic import ValidationError
+
+from ring_mcp.server.lines import read_again
 
 CLOSING_LIMIT_S = 0.8
 """How long a signal leaves for closing, beside what paid requests under way may take. What is not done by then, the
@@ -50,7 +51,7 @@ async def serve_stdio(
                 await server.run(understood, writing, server.create_initialization_options())
                 group.cancel_scope.cancel()
 
-            group.start_soon(_relay, reading, incoming, partial(_answer_probe, server, writing))
+            group.start_soon(_relay, reading, incoming, writing, partial(_answer_probe, server, writing))
             group.start_soon(serve)
             await stop.wait()
             group.cancel_scope.cancel()
@@ -64,18 +65,26 @@ async def serve_stdio(
 async def _relay(
     reading: AsyncIterable[SessionMessage | Exception],
     incoming: ObjectSendStream[SessionMessage | Exception],
+    writing: ObjectSendStream[SessionMessage],
     answer_probe: Callable[[SessionMessage], Awaitable[None]],
 ) -> None:
     """Hand on what comes in, but for two things that the SDK would do to a client.
 
-    A line that its parser refuses is dropped, and whoever sent it waits for ever: it is read again here. And the first
-    request decides for one era of the protocol, so that a client which looks with ``server/discover`` and then goes on
-    with ``initialize`` would be refused: such looks are answered beside the session.
+    A line that its parser refuses is dropped, and whoever sent it waits for ever: see ``lines``. And the first request
+    decides for one era of the protocol, so that a client which looks with ``server/discover`` and then goes on with
+    ``initialize`` would be refused: such looks are answered beside the session.
     """
     undecided = True
     async with incoming:
         async for item in reading:
-            message = _read_again(item) if isinstance(item, ValidationError) else item
+            message = item
+            if isinstance(item, ValidationError):
+                found = read_again(item)
+                if isinstance(found, list):
+                    for refusal in found:
+                        await writing.send(SessionMessage(refusal))
+                    continue
+                message = SessionMessage(found)
             if undecided and isinstance(message, SessionMessage) and isinstance(message.message, types.JSONRPCRequest):
                 undecided = message.message.method == "server/discover"
                 if undecided:
@@ -93,20 +102,3 @@ async def _answer_probe(server: Server[Any], writing: ObjectSendStream[SessionMe
         await asking.send(probe)
         await writing.send(await answered.receive())
         group.cancel_scope.cancel()
-
-
-def _read_again(refused: ValidationError) -> SessionMessage | Exception:
-    """JavaScript can write half a surrogate pair, which Python's parser takes and the SDK's does not.
-
-    Such text stays in a tool's arguments, where it is refused by the argument's name; elsewhere it becomes "?".
-    """
-    try:
-        content = json.loads(refused.errors(include_url=False)[0]["input"])
-        arguments = content["params"].pop("arguments", None)
-        clean = json.dumps(content, ensure_ascii=False).encode("utf-8", "replace")
-        message = types.jsonrpc_message_adapter.validate_json(clean, by_name=False)
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        return refused
-    if isinstance(message, types.JSONRPCRequest) and message.params is not None and arguments is not None:
-        message.params["arguments"] = arguments
-    return SessionMessage(message)

@@ -11,6 +11,7 @@ from typing import Any
 
 from mcp_types import CallToolResult, ContentBlock, ImageContent, ResourceLink, TextContent
 
+from ring_mcp.domain.fields import printable
 from ring_mcp.errors import RingError
 from ring_mcp.tools.tool import Answer
 
@@ -26,7 +27,7 @@ _MAX_ERROR_CHARS = 4_000
 
 def success(answer: Answer, *, links: bool) -> CallToolResult:
     """Text first (the one block that every client passes on), then the preview, then links if they are switched on."""
-    content: list[ContentBlock] = [TextContent(type="text", text=answer.text[:_MAX_TEXT_CHARS])]
+    content: list[ContentBlock] = [TextContent(type="text", text=_shown(answer.text))]
     if answer.preview_jpeg is not None:
         data = base64.b64encode(answer.preview_jpeg).decode()
         content.append(ImageContent(type="image", data=data, mime_type="image/jpeg"))
@@ -51,16 +52,26 @@ def failure_facts(exc: RingError, extra: Mapping[str, Any]) -> dict[str, Any]:
     return facts | {key: value for key, value in extra.items() if value}
 
 
-def failure(exc: RingError, **extra: Any) -> CallToolResult:
-    """A failure that may be told: what happened, whether it was billed, what to do next."""
+def failure_text(exc: RingError, extra: Mapping[str, Any]) -> str:
+    """A failure that may be told, for models: what happened, whether it was billed, what to do next."""
     billed = {"no": "Nothing was billed.", "yes": "It was billed.", "unknown": "Whether it was billed is not known."}
     facts = failure_facts(exc, extra)
     lines = [facts["error"], f"[{exc.code}] {billed[exc.billed]}", exc.next_action]
     if exc.job_id is not None:
         lines.append(f"jobId: {exc.job_id}")
     lines += [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in extra.items() if value]
-    text = "\n".join(line for line in lines if line)[:_MAX_TEXT_CHARS]
-    return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=facts, is_error=True)
+    return "\n".join(line for line in lines if line)
+
+
+def failure(exc: RingError, **extra: Any) -> CallToolResult:
+    """A failure that may be told."""
+    text = TextContent(type="text", text=_shown(failure_text(exc, extra)))
+    return CallToolResult(content=[text], structured_content=failure_facts(exc, extra), is_error=True)
+
+
+def _shown(text: str) -> str:
+    """Text as a client may print it: short enough, and without a word to its terminal."""
+    return printable(text[:_MAX_TEXT_CHARS])
 
 
 def internal_error(exc: BaseException, tool: str) -> CallToolResult:

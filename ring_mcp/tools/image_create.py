@@ -9,13 +9,13 @@ from pydantic import Field
 from ring_mcp.conductors.image import ImageConductor
 from ring_mcp.conductors.results import GenerateImageResult
 from ring_mcp.domain import ImageRequest
-from ring_mcp.domain.fields import ShortText, Text, Whole
-from ring_mcp.plans.rules import counted
-from ring_mcp.presets import Presets, takers
+from ring_mcp.domain.fields import ShortText, Text, Whole, as_decimal
+from ring_mcp.plans.rules import counted, living, takers, values
+from ring_mcp.presets import Presets
 from ring_mcp.tools.job_answers import Previews, answer, report
-from ring_mcp.tools.paid import DryRun, IdempotencyKey, Wait, paid
+from ring_mcp.tools.paid import DryRun, IdempotencyKey, MaxUsd, Wait, paid
 from ring_mcp.tools.provider_notes import image_provider_notes, joined, picture_usd
-from ring_mcp.tools.tool import Answer, Arguments, Caller, Notes, Tool
+from ring_mcp.tools.tool import Answer, Arguments, Caller, Note, Notes, Tool
 
 DESCRIPTION = """\
 Makes one or more images from a text prompt on the operator's own provider key, stores them, and returns permanent \
@@ -31,25 +31,24 @@ Example: {"prompt": "a lighthouse at dusk, oil painting", "aspectRatio": "16:9",
 
 class ImageCreateArguments(Arguments):
     prompt: Text = Field(description="What to draw, in plain language. Required.")
-    provider: Text | None = Field(None, description="Who makes it:")
+    provider: Text | None = Field(None, description="Who makes it.")
     model: Text | None = Field(None, description="The provider's model id.")
-    aspect_ratio: Text | None = Field(None, description="Width to height:", examples=["16:9"])
-    resolution: Text | None = Field(
-        None, description="Size tier: 1k (about 1 megapixel) or 2k (about 4).", examples=["1k", "2k"]
-    )
+    aspect_ratio: Text | None = Field(None, description="Width to height. Some only with some models.")
+    resolution: Text | None = Field(None, description="Size tier: 1k (about 1 megapixel) or 2k (about 4).")
     n: Annotated[Whole | None, Field(description="How many images; one if it is left out.")] = None
     purpose: Text | None = Field(
         None, description="What it is for, one word; becomes a folder of the storage path.", examples=["og"]
     )
     ref_code: ShortText | None = Field(None, description="Your own tracking id, kept in the audit row.")
     seed: Whole | None = Field(None, description="Reproducibility hint, where the provider has one.")
-    quality: Text | None = Field(None, description="How carefully it is drawn, at its own price.", examples=["medium"])
+    quality: Text | None = Field(None, description="How carefully it is drawn, at its own price.")
     reference_images: list[Text] | None = Field(
         None,
         description="Images to edit or combine as the prompt says (<IMAGE_0> is the first): http(s) URLs, URLs that "
         "this server returned, data URIs or the provider's file ids. Up to 10 MiB each; each is billed.",
     )
     dry_run: DryRun = False
+    max_usd: MaxUsd = None
     idempotency_key: IdempotencyKey = None
     wait_seconds: Wait = None
 
@@ -67,11 +66,12 @@ class ImageCreateArguments(Arguments):
             quality=self.quality,
             reference_images=tuple(self.reference_images or ()),
             idempotency_key=self.idempotency_key,
+            max_usd=as_decimal(self.max_usd),
         )
 
 
-def image_notes(presets: Presets) -> Notes:
-    """What the models of the registry take beyond Ring's own arguments."""
+def image_notes(presets: Presets, *, closed: bool = True) -> Notes:
+    """What the models of the registry take. ``closed`` False: an endpoint of the operator's own may have others."""
     counts = takers(presets.image_models, lambda model: model.max_input_images)
     chosen = takers(presets.image_models, lambda model: model if model.qualities else None)
     qualities = (
@@ -80,23 +80,30 @@ def image_notes(presets: Presets) -> Notes:
         for name, model in chosen.items()
         if model is not None
     )
+    models = presets.image_models
     return {
-        "quality": f"{'; '.join(qualities)}." if chosen else None,
-        "referenceImages": f"At most {counted(counts)}." if counts else None,
+        "provider": Note(choices=presets.image_providers),
+        "model": Note(choices=living(models), closed=closed),
+        "aspectRatio": Note(choices=values(models, lambda model: model.aspect_ratios)),
+        "resolution": Note(choices=values(models, lambda model: model.resolutions)),
+        "quality": Note(text=f"{'; '.join(qualities)}.", choices=values(models, lambda m: m.qualities))
+        if chosen
+        else None,
+        "referenceImages": Note(text=f"At most {counted(counts)}.") if counts else None,
     }
 
 
-def image_descriptions(presets: Presets) -> Notes:
-    """Everything that the registry adds to the descriptions of the arguments."""
-    return joined(image_provider_notes(presets), image_notes(presets))
+def image_descriptions(presets: Presets, *, closed: bool = True) -> Notes:
+    """Everything that the registry adds to the arguments. ``closed``: see ``image_notes``."""
+    return joined(image_provider_notes(presets), image_notes(presets, closed=closed))
 
 
 def image_create_tool(
-    images: ImageConductor, previews: Previews, inline_wait_s: float, presets: Presets
+    images: ImageConductor, previews: Previews, inline_wait_s: float, presets: Presets, *, closed: bool = True
 ) -> Tool[ImageCreateArguments]:
     async def handle(arguments: ImageCreateArguments, caller: Caller) -> Answer:
         if arguments.dry_run:
-            return answer(await images.quote(arguments.request()), previews)
+            return answer(await images.quote(arguments.request(), actor_id=caller.actor_id), previews)
         result = await images.generate(
             arguments.request(),
             actor_id=caller.actor_id,
@@ -113,5 +120,5 @@ def image_create_tool(
         output=GenerateImageResult,
         annotations=paid("Create images"),
         handler=handle,
-        notes=image_descriptions(presets),
+        notes=image_descriptions(presets, closed=closed),
     )

@@ -1,46 +1,124 @@
-"""ring-job-get: go on waiting for a job, or read its result again."""
+"""ring-job-get: go on waiting for jobs, or read their results again."""
 
 from __future__ import annotations
 
-from pydantic import Field
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Self
+
+from pydantic import ConfigDict, Field, model_validator
 
 from ring_mcp.conductors.paid_calls import PaidCalls
-from ring_mcp.conductors.results import GenerateImageResult, GenerateVideoResult
-from ring_mcp.domain.fields import ShortText
-from ring_mcp.errors import NotFound
+from ring_mcp.conductors.results import GenerateImageResult, GenerateVideoResult, Wire
+from ring_mcp.domain.fields import JobId
+from ring_mcp.errors import NotFound, RingError
+from ring_mcp.tools.envelope import failure_facts, failure_text
 from ring_mcp.tools.job_answers import Previews, answer, report
 from ring_mcp.tools.paid import Wait, free
-from ring_mcp.tools.tool import Answer, Arguments, Caller, Tool
+from ring_mcp.tools.tool import Answer, Arguments, Caller, Progress, Tool
 
 DESCRIPTION = """\
-Waits for a job that a create tool answered with, and returns exactly what the create tool would have returned. \
-Costs nothing and may be called as often as you like, also for jobs that ended long ago. If the job is still running \
-after waitSeconds, the answer has its state: call again."""
+Waits for a job that a create tool answered with, and returns exactly what the create tool would have returned; or, \
+with jobIds, for several at once. Costs nothing and may be called as often as you like, also for jobs that ended long \
+ago. If a job is still running after waitSeconds, the answer has its state: call again."""
+
+MAX_JOBS = 20
+"""Of one call: its answer has to stay below what clients take."""
 
 
 class AnyJobResult(GenerateVideoResult, GenerateImageResult):
-    """The ``data`` of ring-job-get: that of the tool which made the job."""
+    """A job's ``data``: that of the tool which made it."""
+
+
+class JobGetResult(Wire):
+    """The ``data`` of ring-job-get. What it shares with the create tools is described there, once for every client."""
+
+    model_config = ConfigDict(extra="allow")
+
+    state: str | None = Field(None, description="Of jobId, beside all that the create tool returns.")
+    jobs: tuple[dict[str, Any], ...] | None = Field(
+        None, description="Of jobIds, in their order: what jobId would have returned, or success false and error."
+    )
 
 
 class JobGetArguments(Arguments):
-    job_id: ShortText = Field(description="The jobId that the create tool answered with. Required.")
+    job_id: JobId | None = Field(None, description="The jobId that the create tool answered with. This or jobIds.")
+    job_ids: list[JobId] | None = Field(
+        None, max_length=MAX_JOBS, description="Several of them: the answer has jobs, one entry each."
+    )
     wait_seconds: Wait = None
+
+    @model_validator(mode="after")
+    def _names_one(self) -> Self:
+        if not self.ids:
+            raise ValueError("jobId is required, or jobIds")
+        return self
+
+    @property
+    def ids(self) -> list[str]:
+        """Every id, each once."""
+        given = [*([self.job_id] if self.job_id else []), *(self.job_ids or ())]
+        return list(dict.fromkeys(given))
 
 
 def job_get_tool(calls: PaidCalls, previews: Previews, inline_wait_s: float) -> Tool[JobGetArguments]:
-    async def handle(arguments: JobGetArguments, caller: Caller) -> Answer:
-        job = await calls.read(arguments.job_id)
+    async def one(job_id: str, wait_s: float, caller: Caller, progress: Progress) -> Answer:
+        job = await calls.read(job_id)
         if job is None or job.actor_id != caller.actor_id:
-            raise NotFound(f"there is no job {arguments.job_id!r}")
+            raise NotFound(f"there is no job {job_id!r}")
+        return answer(await calls.resume(job, wait_s, report(progress)), previews)
+
+    async def handle(arguments: JobGetArguments, caller: Caller) -> Answer:
+        ids = arguments.ids
         wait_s = inline_wait_s if arguments.wait_seconds is None else arguments.wait_seconds
-        return answer(await calls.resume(job, wait_s, report(caller.progress)), previews)
+        if arguments.job_ids is None:
+            return await one(ids[0], wait_s, caller, caller.progress)
+        progress = Shared(caller.progress, len(ids))
+        answers = await asyncio.gather(
+            *(one(job_id, wait_s, caller, progress.of(number)) for number, job_id in enumerate(ids)),
+            return_exceptions=True,
+        )
+        return _together(ids, answers)
 
     return Tool(
         name="ring-job-get",
-        title="Get a job's result",
+        title="Get results of jobs",
         description=DESCRIPTION,
         arguments=JobGetArguments,
-        output=AnyJobResult,
-        annotations=free("Get a job's result"),
+        output=JobGetResult,
+        annotations=free("Get results of jobs"),
         handler=handle,
     )
+
+
+class Shared:
+    """One number for the progress of several jobs: their mean, which rises whenever one of theirs does."""
+
+    def __init__(self, progress: Progress, jobs: int) -> None:
+        self._progress = progress
+        self._percents = [0.0] * jobs
+
+    def of(self, number: int) -> Progress:
+        async def tell(percent: float, message: str) -> None:
+            self._percents[number] = percent
+            await self._progress(sum(self._percents) / len(self._percents), message)
+
+        return tell
+
+
+def _together(ids: Sequence[str], answers: Sequence[Answer | BaseException]) -> Answer:
+    """One entry for each job; what failed is told in its own."""
+    jobs: list[dict[str, Any]] = []
+    texts: list[str] = []
+    for job_id, each in zip(ids, answers, strict=True):
+        if isinstance(each, Answer):
+            jobs.append(each.data)
+            texts.append(each.text)
+        elif isinstance(each, RingError):
+            each.job_id = each.job_id or job_id
+            extra = getattr(each, "extra", {})
+            jobs.append(failure_facts(each, extra))
+            texts.append(failure_text(each, extra))
+        else:
+            raise each
+    return Answer(data={"jobs": jobs}, text="\n\n".join(texts))

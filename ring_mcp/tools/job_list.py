@@ -7,13 +7,13 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from ring_mcp.clock import to_iso
 from ring_mcp.conductors.results import Usd, Wire
 from ring_mcp.conductors.signed_urls import for_caller
 from ring_mcp.domain import DRIVEN, Job, JobState, VideoPlan
-from ring_mcp.domain.fields import Text, not_a_bool
+from ring_mcp.domain.fields import JobId, ShortText, plain
 from ring_mcp.errors import InvalidRequest
 from ring_mcp.ledger.base import JobQuery, Ledger
 from ring_mcp.storage.base import Storage
@@ -75,30 +75,35 @@ class JobList(Wire):
 
 MAX_PROMPT_CHARS = 500
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_AN_INSTANT = "must be a date and time like 2026-11-21T08:00:00Z"
 
 
 def _instant(value: object) -> object:
-    if not isinstance(value, str) or not _DATE.match(value):  # a mere number would be taken for seconds since 1970
-        raise ValueError("must be a date and time like 2026-11-21T08:00:00Z")
-    return value
+    if not isinstance(value, str) or not _DATE.match(value.strip()):  # a mere number would be seconds since 1970
+        raise ValueError(_AN_INSTANT)
+    return value.strip()
+
+
+def _in_utc(value: datetime) -> datetime:
+    try:
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(_AN_INSTANT) from None
 
 
 class JobListArguments(Arguments):
     state: State | None = Field(None, description='Only jobs in this state; "open" means any that is under way.')
     kind: Literal["image", "video"] | None = Field(None, description="Only images, or only videos.")
-    clip_id: Text | None = Field(None, description="Only this clip.")
-    pipeline_request_id: Text | None = Field(None, description="Only this campaign.")
-    ref_code: Text | None = Field(None, description="Only jobs with this tracking id.")
-    since: Annotated[datetime, BeforeValidator(_instant)] | None = Field(
+    clip_id: ShortText | None = Field(None, description="Only this clip.")
+    pipeline_request_id: ShortText | None = Field(None, description="Only this campaign.")
+    ref_code: ShortText | None = Field(None, description="Only jobs with this tracking id.")
+    since: Annotated[datetime, BeforeValidator(_instant), AfterValidator(_in_utc)] | None = Field(
         None, description="Only jobs created at or after this instant (ISO 8601)."
     )
-    limit: Annotated[int, Field(ge=1, le=100), BeforeValidator(not_a_bool)] = Field(20, description="How many at most.")
-    cursor: Text | None = Field(None, description="Where the last answer ended.")
+    limit: Annotated[int, Field(ge=1, le=100), BeforeValidator(plain)] = Field(20, description="How many at most.")
+    cursor: JobId | None = Field(None, description="Where the last answer ended.")
 
     def query(self, actor_id: str) -> JobQuery:
-        since = self.since
-        if since is not None and since.tzinfo is None:
-            since = since.replace(tzinfo=UTC)
         states = None if self.state is None else DRIVEN if self.state == "open" else {JobState(self.state)}
         return JobQuery(
             actor_id=actor_id,
@@ -107,7 +112,7 @@ class JobListArguments(Arguments):
             clip_id=self.clip_id,
             pipeline_request_id=self.pipeline_request_id,
             ref_code=self.ref_code,
-            since=since,
+            since=self.since,
             before=self.cursor,
             limit=self.limit,
         )

@@ -1,4 +1,4 @@
-"""What the tools that cost money have in common: three arguments and their annotations."""
+"""What the tools that cost money have in common: four arguments and their annotations."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from ring_mcp.domain.fields import Key, WaitSeconds
+from ring_mcp.domain.fields import Dollars, Flag, Key, WaitSeconds
 
 if TYPE_CHECKING:
     from mcp_types import ToolAnnotations
 
-DryRun = Annotated[bool, Field(description="true: only say what would be done and what it would cost.")]
+DryRun = Annotated[Flag, Field(description="true: only say what would be done and what it would cost.")]
 
 IdempotencyKey = Annotated[
     Key | None,
@@ -19,6 +19,10 @@ IdempotencyKey = Annotated[
         description="Names this one paid request. Reuse the same value when you retry after an error or a lost answer; "
         "choose a new one when you want another result."
     ),
+]
+
+MaxUsd = Annotated[
+    Dollars | None, Field(description="Start nothing if this call could cost more than so many US dollars.")
 ]
 
 Wait = Annotated[

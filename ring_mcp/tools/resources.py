@@ -27,7 +27,7 @@ class Resources:
             return self._presets.model_dump_json(by_alias=True, exclude_none=True)
         job = None
         if uri.startswith(_JOB_PREFIX):
-            job = await self._calls.read(JobGetArguments.parse({"jobId": uri.removeprefix(_JOB_PREFIX)}).job_id)
+            job = await self._calls.read(JobGetArguments.parse({"jobId": uri}).ids[0])
         if job is None or job.actor_id != actor_id:
             raise NotFound(f"there is no resource {uri[:200]}")
         return json.dumps((await self._calls.show(job)).data(), ensure_ascii=False)

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Sequence
-from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from ring_mcp.conductors.results import Usd, Wire
 from ring_mcp.domain import Job, JobState, usd
-from ring_mcp.domain.fields import ShortText, Text, not_a_bool
+from ring_mcp.domain.fields import Flag, ShortText, Text, as_decimal
 from ring_mcp.errors import InvalidRequest
+from ring_mcp.jobs.addresses import named_file
 from ring_mcp.ledger.base import JobQuery, Ledger
 from ring_mcp.presets import Presets
 from ring_mcp.scripted.base import Maker
 from ring_mcp.scripted.clips import ClipRun
-from ring_mcp.tools.paid import DryRun, paid
+from ring_mcp.tools.paid import DryRun, MaxUsd, paid
 from ring_mcp.tools.tool import Answer, Arguments, Caller, Tool
 
 if TYPE_CHECKING:
@@ -44,8 +43,6 @@ MAX_CLIPS = 200
 _PAGE = 100
 _MAX_SHOWN_CHARS = 500
 
-Amount = Annotated[float, Field(ge=0), BeforeValidator(not_a_bool)]
-
 MakerFor = Callable[[str], Maker]
 """Who makes clips for an actor."""
 
@@ -56,8 +53,8 @@ class ScriptRunArguments(Arguments):
     clips: tuple[ShortText, ...] | None = Field(
         None, min_length=1, description="Only the clips with these ids. Default: all."
     )
-    remaster: bool = Field(False, description="true: edit each clip's done draft, or make it again at 720p.")
-    max_usd: Amount | None = Field(None, description="Start nothing if the clips cost more than this at list prices.")
+    remaster: Flag = Field(False, description="true: edit each clip's done draft, or make it again at 720p.")
+    max_usd: MaxUsd = None
     dry_run: DryRun = False
 
 
@@ -154,7 +151,7 @@ def script_run_tool(
         options = RunOptions(
             clip_ids=arguments.clips or (),
             remaster=arguments.remaster,
-            max_usd=None if arguments.max_usd is None else Decimal(str(arguments.max_usd)),
+            max_usd=as_decimal(arguments.max_usd),
             wait_s=0.0,
         )
         jobs = await _jobs(ledger, request.request_id, caller.actor_id)
@@ -189,10 +186,10 @@ def _request(arguments: ScriptRunArguments, folders: Sequence[Path]) -> ScriptRe
 
     if (arguments.request is None) == (arguments.path is None):
         raise InvalidRequest("give either request or path")
-    if arguments.path is None:
-        return parse_script(json.dumps(arguments.request))
+    if arguments.request is not None:
+        return parse_script(arguments.request)
     try:
-        path = Path(arguments.path).expanduser()
+        path = named_file(arguments.path or "")
         real = path.resolve()
         is_allowed = any(real.is_relative_to(folder.expanduser().resolve()) for folder in folders)
     except (OSError, RuntimeError, ValueError):  # nobody's home, a ring of links, no path at all

@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
-from ring_mcp.domain.fields import Strict, problems, tidy
-from ring_mcp.errors import InvalidRequest
+from ring_mcp.domain.fields import Strict, tidy
+from ring_mcp.domain.reading import read
 
 if TYPE_CHECKING:
     from mcp_types import ToolAnnotations
@@ -20,8 +20,22 @@ Progress = Callable[[float, str], Awaitable[None]]
 """Tell the caller how far it is: percent and a short text."""
 
 
-Notes = Mapping[str, str | None]
-"""What the registry of models adds to the description of an argument; None: no model takes it, so it is left out."""
+ADDED_BY_CLIENTS = frozenset({"toolCallId", "sessionId", "action", "chatInput", "tool", "random_string"})
+"""What clients put beside the arguments of a model, whatever a tool's schema says: n8n its own state, others a
+placeholder where a tool takes nothing. A closed list: any other name is a mistake that may cost money."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """What the registry of models adds to an argument: words, and what can be chosen; not ``closed``: among others."""
+
+    text: str = ""
+    choices: tuple[str, ...] = ()
+    closed: bool = True
+
+
+Notes = Mapping[str, Note | None]
+"""By argument; None: no model takes it, so it is left out."""
 
 
 class Arguments(Strict):
@@ -30,10 +44,7 @@ class Arguments(Strict):
     @classmethod
     def parse(cls: type[A], arguments: Mapping[str, Any] | None) -> A:
         """Raises InvalidRequest with one sentence per problem; rejected values are not repeated."""
-        try:
-            return cls.model_validate(dict(arguments or {}))
-        except ValidationError as exc:
-            raise InvalidRequest("; ".join(problems(exc, cls, "argument"))) from exc
+        return read(cls, arguments or {}, "argument", dropped=ADDED_BY_CLIENTS)
 
     @classmethod
     def input_schema(cls, notes: Notes | None = None) -> dict[str, Any]:
@@ -44,8 +55,10 @@ class Arguments(Strict):
         for name, note in (notes or {}).items():
             if note is None:
                 del arguments[name]
-            else:
-                arguments[name]["description"] = f"{arguments[name]['description']} {note}".strip()
+                continue
+            arguments[name]["description"] = f"{arguments[name]['description']} {note.text}".strip()
+            if note.choices:
+                arguments[name]["enum" if note.closed else "examples"] = list(note.choices)
         return schema
 
 

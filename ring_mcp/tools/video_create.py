@@ -9,12 +9,13 @@ from pydantic import Field
 from ring_mcp.conductors.results import GenerateVideoResult
 from ring_mcp.conductors.video import VideoConductor
 from ring_mcp.domain import VideoRequest
-from ring_mcp.domain.fields import ShortText, Text, Whole
+from ring_mcp.domain.fields import Flag, ShortText, Text, WholeSeconds, as_decimal
 from ring_mcp.domain.thumbnails import ThumbnailFields
-from ring_mcp.plans.rules import listed
-from ring_mcp.presets import Presets, takers
+from ring_mcp.plans.rules import listed, living, takers, values
+from ring_mcp.presets import Presets
+from ring_mcp.tools.image_create import image_notes
 from ring_mcp.tools.job_answers import Previews, answer, report
-from ring_mcp.tools.paid import DryRun, IdempotencyKey, Wait, paid
+from ring_mcp.tools.paid import DryRun, IdempotencyKey, MaxUsd, Wait, paid
 from ring_mcp.tools.provider_notes import (
     clip_seconds,
     joined,
@@ -22,7 +23,7 @@ from ring_mcp.tools.provider_notes import (
     second_usd,
     video_provider_notes,
 )
-from ring_mcp.tools.tool import Answer, Arguments, Caller, Notes, Tool
+from ring_mcp.tools.tool import Answer, Arguments, Caller, Note, Notes, Tool
 
 DESCRIPTION = """\
 Makes a video clip of {seconds} seconds from a prompt, optionally from a first frame, on the operator's own provider \
@@ -45,25 +46,27 @@ QualityModeName = Literal["draft", "draft_i2v", "production", "production_i2v"]
 
 class VideoCreateArguments(Arguments):
     prompt: Text = Field(description="Motion, camera, ACTION and DIALOGUE blocks; sent unchanged. Required.")
-    provider: Text | None = Field(None, description="Who makes it:")
+    provider: Text | None = Field(None, description="Who makes it.")
     quality_mode: QualityModeName | None = Field(None, description="Default: draft.")
-    duration: Whole | None = Field(None, description="Whole seconds:")
-    aspect_ratio: Text | None = Field(None, description="Width to height:", examples=["16:9"])
+    duration: WholeSeconds | None = Field(None, description="Whole seconds:")
+    aspect_ratio: Text | None = Field(None, description="Width to height:")
     resolution: Text | None = Field(None, description="In place of the mode's own:")
     model: Text | None = Field(None, description="The provider's model id in place of the mode's own.")
     image_url: Text | None = Field(
-        None, description="First frame: an http(s) URL, or a file URL that ring-image-create returned (up to 10 MiB)."
+        None,
+        description="First frame: an http(s) URL, a URL or path that this server returned, or a data URI (up to "
+        "10 MiB).",
     )
     first_frame_prompt: Text | None = Field(
         None, description="Make the first frame from this prompt first (a paid image). Not used if imageUrl is given."
     )
-    image_provider: Text | None = Field(None, description="Who makes the first frame:")
+    image_provider: Text | None = Field(None, description="Who makes the first frame.")
     image_model: Text | None = Field(None, description="The first frame's model.")
-    image_resolution: Text | None = Field(None, description="The first frame's size: 1k or 2k.")
+    image_resolution: Text | None = Field(None, description="The first frame's size.")
     reference_images: list[Text] | None = Field(
         None,
-        description="Images of people, things or a style to appear in the clip, in place of a first frame: http(s) "
-        "URLs, URLs that this server returned, data URIs or the provider's file ids. Each is billed.",
+        description="Images of people, things or a style to appear in the clip, in place of a first frame; each given "
+        "like imageUrl, or as a file id of the provider. Each is billed.",
     )
     last_frame_url: Text | None = Field(
         None,
@@ -72,13 +75,13 @@ class VideoCreateArguments(Arguments):
     source_video_url: Text | None = Field(
         None, description="With remaster: the clip to edit. With extend: the clip to make longer."
     )
-    extend: Whole | None = Field(
+    extend: WholeSeconds | None = Field(
         None, description="Whole seconds to add to the clip of sourceVideoUrl; the result has both in one file."
     )
     remaster_from_video_url: Text | None = Field(
         None, description="Another name for sourceVideoUrl, which wins if both are given."
     )
-    remaster: bool = Field(False, description="true: make it at 720p; with sourceVideoUrl: edit that clip.")
+    remaster: Flag = Field(False, description="true: make it at 720p; with sourceVideoUrl: edit that clip.")
     remaster_from_request_id: ShortText | None = Field(
         None, description="The requestId of the draft, kept in the audit row."
     )
@@ -86,13 +89,14 @@ class VideoCreateArguments(Arguments):
     pipeline_request_id: ShortText | None = Field(None, description="Your id of the campaign, kept in the audit row.")
     purpose: Text | None = Field(None, description="What it is for, one word; becomes a folder of the storage path.")
     ref_code: ShortText | None = Field(None, description="Your own tracking id, kept in the audit row.")
-    persist_to_filebase: bool = Field(
+    persist_to_filebase: Flag = Field(
         True, description="false: no copy and no audit row; the answer has the provider's address, which expires."
     )
     thumbnail: ThumbnailFields | None = Field(
         None, description="A 1280x720, 720x1280 or 1080x1080 PNG with words over the first frame; it costs nothing."
     )
     dry_run: DryRun = False
+    max_usd: MaxUsd = None
     idempotency_key: IdempotencyKey = None
     wait_seconds: Wait = None
 
@@ -123,12 +127,13 @@ class VideoCreateArguments(Arguments):
             persist=self.persist_to_filebase,
             thumbnail=self.thumbnail.thumbnail() if self.thumbnail else None,
             idempotency_key=self.idempotency_key,
+            max_usd=as_decimal(self.max_usd),
         )
 
 
-def video_notes(presets: Presets) -> Notes:
-    """What the models of the registry take beyond Ring's own arguments."""
-    models = presets.video_models
+def video_notes(presets: Presets, *, closed: bool = True) -> Notes:
+    """What the models of the registry take. ``closed`` False: an endpoint of the operator's own may have others."""
+    models, image = presets.video_models, image_notes(presets, closed=closed)
     large = takers(models, lambda m: m.provider == presets.video_providers[0] and "1080p" in m.resolutions)
     ending = takers(models, lambda m: m.last_frame)
     referring = [
@@ -142,16 +147,24 @@ def video_notes(presets: Presets) -> Notes:
         for name in takers(models, lambda m: m.extend)
     ]
     return {
-        "resolution": f"1080p with {listed(large)}." if large else "",
-        "referenceImages": f"At most {', '.join(referring)}." if referring else None,
-        "lastFrameUrl": f"Only with {listed(ending)}." if ending else None,
-        "extend": f"{'; '.join(extending)}." if extending else None,
+        "provider": Note(choices=presets.video_providers),
+        "model": Note(choices=living(models), closed=closed),
+        "aspectRatio": Note(choices=values(models, lambda m: m.aspect_ratios)),
+        "resolution": Note(
+            text=f"1080p with {listed(large)}." if large else "", choices=values(models, lambda m: m.resolutions)
+        ),
+        "imageProvider": image["provider"],
+        "imageModel": image["model"],
+        "imageResolution": image["resolution"],
+        "referenceImages": Note(text=f"At most {', '.join(referring)}.") if referring else None,
+        "lastFrameUrl": Note(text=f"Only with {listed(ending)}.") if ending else None,
+        "extend": Note(text=f"{'; '.join(extending)}.") if extending else None,
     }
 
 
-def video_descriptions(presets: Presets) -> Notes:
-    """Everything that the registry adds to the descriptions of the arguments."""
-    return joined(video_provider_notes(presets), video_notes(presets))
+def video_descriptions(presets: Presets, *, closed: bool = True) -> Notes:
+    """Everything that the registry adds to the arguments. ``closed``: see ``video_notes``."""
+    return joined(video_provider_notes(presets), video_notes(presets, closed=closed))
 
 
 def _description(presets: Presets) -> str:
@@ -167,11 +180,11 @@ def _description(presets: Presets) -> str:
 
 
 def video_create_tool(
-    videos: VideoConductor, previews: Previews, inline_wait_s: float, presets: Presets
+    videos: VideoConductor, previews: Previews, inline_wait_s: float, presets: Presets, *, closed: bool = True
 ) -> Tool[VideoCreateArguments]:
     async def handle(arguments: VideoCreateArguments, caller: Caller) -> Answer:
         if arguments.dry_run:
-            return answer(await videos.quote(arguments.request()), previews)
+            return answer(await videos.quote(arguments.request(), actor_id=caller.actor_id), previews)
         result = await videos.generate(
             arguments.request(),
             actor_id=caller.actor_id,
@@ -188,5 +201,5 @@ def video_create_tool(
         output=GenerateVideoResult,
         annotations=paid("Create a video clip"),
         handler=handle,
-        notes=video_descriptions(presets),
+        notes=video_descriptions(presets, closed=closed),
     )

@@ -59,7 +59,7 @@ def jobs_of(env: dict[str, str], folder: Path, job_ids: Sequence[str]) -> list[J
     return asyncio.run(read())
 
 
-def test_jobs_are_named_and_go_over_to_the_account_of_the_configured_key(env: dict[str, str], tmp_path: Path) -> None:
+def test_named_jobs_go_over_to_the_configured_keys_account(env: dict[str, str], tmp_path: Path) -> None:
     job_ids = left(env, tmp_path, OLD, OLD)
     done = command(env, tmp_path, "jobs", "adopt", *job_ids)
     assert (done.returncode, done.stderr) == (0, "")

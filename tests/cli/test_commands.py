@@ -26,7 +26,7 @@ def files_of(output: str) -> list[Path]:
     return [Path(url2pathname(urlparse(url).path)) for url in re.findall(r"file://\S+\.jpg", output)]
 
 
-def test_the_demo_makes_pictures_and_shows_where_they_are_and_what_they_cost(tmp_path: Path) -> None:
+def test_the_demo_shows_where_its_pictures_are_and_their_cost(tmp_path: Path) -> None:
     # A key and a database in the environment: the demo touches neither.
     env = environment(tmp_path, XAI_API_KEY="xai-hunter2", DATABASE_URL="postgresql://ring:hunter2@127.0.0.1:1/ring")
     done = command(env, tmp_path, "demo")
@@ -166,9 +166,7 @@ def test_the_server_ends_when_there_is_no_client_at_all(env: dict[str, str], tmp
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_a_person_who_starts_the_server_in_a_terminal_is_told_what_it_waits_for_and_may_leave_at_once(
-    env: dict[str, str], tmp_path: Path
-) -> None:
+def test_a_server_started_in_a_terminal_says_what_it_waits_for(env: dict[str, str], tmp_path: Path) -> None:
     terminal, end_of_it = os.openpty()
     try:
         process = subprocess.Popen(

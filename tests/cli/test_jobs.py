@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from ring_mcp.sandbox.server import SandboxServer
-from tests.server.wire import RingProcess, charges, command, environment
+from tests.server.wire import RingProcess, charges, environment
+from tests.warm import command
 
 LONG_S = 600.0
 ODD_PROMPT = "[/red] not markup\n  \x1b[31mnor colour \N{RIGHT-TO-LEFT OVERRIDE} 日本語"
@@ -44,7 +45,7 @@ def ledger(running: SandboxServer, tmp_path_factory: pytest.TempPathFactory) -> 
     return Ledger(folder, env, running, done, odd, unknown["jobId"], parked["jobId"])
 
 
-def test_the_newest_jobs_are_listed_on_one_line_each_whatever_their_prompts_hold(ledger: Ledger) -> None:
+def test_each_of_the_newest_jobs_is_one_line_whatever_its_prompt(ledger: Ledger) -> None:
     listed = command({**ledger.env, "COLUMNS": "120"}, ledger.folder, "jobs", "list")
     assert (listed.returncode, listed.stderr) == (0, "")
     heading, *lines = [line for line in listed.stdout.splitlines() if line]
@@ -99,7 +100,7 @@ def test_a_parked_job_is_carried_on_without_paying_again(ledger: Ledger) -> None
     assert len(charges(ledger.sandbox, "parked")) == 1
 
 
-def test_an_unknown_job_is_settled_by_a_person_once_and_never_by_a_guess(ledger: Ledger) -> None:
+def test_an_unknown_job_is_settled_by_a_person_once_never_guessed(ledger: Ledger) -> None:
     guess = command(ledger.env, ledger.folder, "jobs", "resolve", ledger.unknown)
     assert guess.returncode == 2
     assert "--paid or --not-paid" in guess.stderr

@@ -18,7 +18,8 @@ from ring_mcp.backends import open_ledger
 from ring_mcp.config import load_config
 from ring_mcp.domain import Job
 from ring_mcp.ledger.base import JobQuery
-from tests.server.wire import LIMIT_S, command, environment, eventually
+from tests.server.wire import LIMIT_S, environment, eventually
+from tests.warm import command
 
 ALICE, BOB = "token-of-alice", "token-of-bob"
 

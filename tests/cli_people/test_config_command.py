@@ -53,7 +53,7 @@ def core(document: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_the_configuration_is_that_of_the_examples_for_this_clone_and_goes_into_the_clients_own_file(
+def test_the_configuration_is_the_examples_and_goes_into_the_clients_file(
     person: Person, tmp_path: Path, client: str
 ) -> None:
     printed = person.types("config", client)
@@ -115,9 +115,7 @@ def test_write_keeps_what_is_there_line_ends_and_byte_order_mark_included(person
 
 
 @pytest.mark.parametrize("content", [b'{"a": 1} // mine', b"\xff\xfe{}", b"not json"])
-def test_a_file_that_is_not_understood_stays_and_the_text_to_paste_is_printed(
-    person: Person, tmp_path: Path, content: bytes
-) -> None:
+def test_a_file_not_understood_stays_and_the_text_is_printed(person: Person, tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "mcp.json"
     file.write_bytes(content)
     done = person.types("config", "cursor", "--write", "--path", str(file))
@@ -129,7 +127,7 @@ def test_a_file_that_is_not_understood_stays_and_the_text_to_paste_is_printed(
     assert [path.name for path in tmp_path.glob("mcp.json*")] == ["mcp.json"]
 
 
-def test_a_folder_in_the_way_and_a_client_without_remote_servers_are_told(person: Person, tmp_path: Path) -> None:
+def test_a_folder_in_the_way_and_a_stdio_client_are_told(person: Person, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     blocked = person.types("config", "cursor", "--write", "--path", str(tmp_path / "file" / "mcp.json"))
     assert blocked.returncode == FAILED

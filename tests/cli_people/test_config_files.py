@@ -106,7 +106,7 @@ def test_the_question_for_the_token_is_added_once_beside_other_inputs() -> None:
         '{"a": ' + "9" * 5000 + "}",
     ],
 )
-def test_a_file_that_could_not_be_written_again_without_a_loss_is_refused(text: str) -> None:
+def test_a_file_that_would_lose_something_is_refused(text: str) -> None:
     with pytest.raises(NotMerged):
         merged_json(text, ours("cursor"))
 
@@ -140,9 +140,7 @@ toml_lines = st.lists(
 
 
 @given(lines=toml_lines, end=st.sampled_from(["\n", "\r\n"]), last=st.booleans(), url=st.sampled_from([None, URL]))
-def test_a_toml_file_keeps_every_byte_and_gains_one_table_or_is_refused(
-    lines: list[str], end: str, last: bool, url: str | None
-) -> None:
+def test_a_toml_file_keeps_every_byte_or_is_refused(lines: list[str], end: str, last: bool, url: str | None) -> None:
     text = "\n".join(lines).replace("\n", end) + (end if last else "")
     document = ours("codex", url)
     try:
@@ -157,7 +155,7 @@ def test_a_toml_file_keeps_every_byte_and_gains_one_table_or_is_refused(
     assert merged_toml(merged, document) == merged
 
 
-def test_a_codex_table_of_ours_that_says_something_else_is_the_persons_to_change() -> None:
+def test_another_codex_table_of_ours_is_the_persons_to_change() -> None:
     text = '[mcp_servers.ring-mcp]\ncommand = "mine"\n'
     with pytest.raises(NotMerged, match=r"another \[mcp_servers.ring-mcp\]"):
         merged_toml(text, ours("codex"))
@@ -175,7 +173,7 @@ def test_any_folder_name_is_written_as_the_toml_string_that_it_is(folder: str) -
     assert tomllib.loads(as_toml(document))["mcp_servers"][NAME]["args"][3] == folder
 
 
-def test_a_file_is_replaced_in_one_step_with_its_mode_its_link_and_a_backup(tmp_path: Path) -> None:
+def test_a_file_is_replaced_in_one_step_with_mode_link_and_backup(tmp_path: Path) -> None:
     real, link = tmp_path / "dotfiles" / "real.json", tmp_path / "home" / "mcp.json"
     for path in (real, link):
         path.parent.mkdir()

@@ -33,7 +33,7 @@ def test_every_argument_of_the_tool_is_an_option(name: str, model: type[Argument
     assert not [option for option in options if "_" in option]
 
 
-def test_pictures_are_told_in_lines_whose_addresses_are_whole_in_a_narrow_terminal(person: Person) -> None:
+def test_addresses_of_pictures_are_whole_in_a_narrow_terminal(person: Person) -> None:
     done = person.with_env(COLUMNS="60").types("image", "two kites over a harbour", "--n", "2", "--purpose", "p" * 60)
     assert (done.returncode, done.stderr) == (DONE, "")
     urls = [line.split()[1] for line in done.stdout.splitlines() if line.strip().startswith("url")]
@@ -126,7 +126,7 @@ def test_without_a_key_it_fails_and_says_so(tmp_path: Path, person: Person) -> N
     assert (wrong.returncode, wrong.stderr.count("error: ")) == (BAD_USAGE, 2)
 
 
-def test_a_person_too_needs_one_of_the_tokens_and_is_who_it_names(person: Person) -> None:
+def test_a_person_needs_a_token_and_is_who_it_names(person: Person) -> None:
     guarded = person.with_env(RING_MCP_SERVICE_TOKENS="carol=tok")
     refused = guarded.types("image", "x")
     assert refused.returncode == BAD_USAGE
@@ -145,9 +145,7 @@ def test_a_refusal_by_moderation_fails_and_says_what_it_cost(person: Person, san
     assert person.jobs()[0].id in done.stderr
 
 
-def test_a_job_that_takes_longer_is_handed_over_with_status_3_and_fetched_later(
-    person: Person, sandbox: SandboxServer
-) -> None:
+def test_a_longer_job_is_left_with_status_3_and_fetched_later(person: Person, sandbox: SandboxServer) -> None:
     sandbox.state.configure(render_s=LONG_S)
     left = person.types("video", "slow boat", "--duration", "2", "--wait-s", "0")
     assert left.returncode == UNDER_WAY
@@ -161,7 +159,7 @@ def test_a_job_that_takes_longer_is_handed_over_with_status_3_and_fetched_later(
     assert len(charges(sandbox, "slow boat")) == 1
 
 
-def test_a_job_that_outlasts_its_time_is_kept_and_says_how_to_get_it(person: Person, sandbox: SandboxServer) -> None:
+def test_a_job_that_outlasts_its_time_is_kept(person: Person, sandbox: SandboxServer) -> None:
     sandbox.state.configure(deferred_s=LONG_S)
     done = person.with_env(IMAGE_GEN_POLL_TIMEOUT_MS="2500").types("image", "late")
     assert (done.returncode, done.stdout) == (UNDER_WAY, "")
@@ -184,9 +182,7 @@ def test_ctrl_c_leaves_the_job_and_prints_how_to_get_it(person: Person, sandbox:
     assert len(charges(sandbox, "left alone")) == 1
 
 
-def test_ctrl_c_while_the_paid_request_is_under_way_waits_for_its_answer(
-    person: Person, sandbox: SandboxServer
-) -> None:
+def test_ctrl_c_waits_for_the_answer_to_a_paid_request(person: Person, sandbox: SandboxServer) -> None:
     sandbox.state.configure(deferred_s=LONG_S)
     sandbox.state.faults.add("slow_reply", seconds=1.5)
     with person.begins("image", "in the middle") as process:
@@ -210,13 +206,13 @@ def test_open_shows_the_first_file_and_keeps_stdout_clean(person: Person, tmp_pa
     assert eventually("its argument", lambda: shown.read_text().strip()) == made["images"][0]["localPath"]
 
 
-def test_without_a_viewer_the_address_is_told_and_the_picture_was_made_all_the_same(person: Person) -> None:
+def test_without_a_viewer_the_picture_is_made_and_its_address_told(person: Person) -> None:
     done = person.with_env(PATH="/nonexistent").types("image", "nobody looks", "--open")
     assert done.returncode == DONE
     assert "open it yourself: /" in done.stderr
 
 
-def test_a_terminal_sees_a_bar_on_stderr_and_a_script_s_stdout_does_not(person: Person, sandbox: SandboxServer) -> None:
+def test_a_bar_is_on_a_terminals_stderr_alone(person: Person, sandbox: SandboxServer) -> None:
     sandbox.state.configure(render_s=0.5)
     terminal, end = pty.openpty()
     done = subprocess.run(

@@ -34,9 +34,7 @@ def rows(person: Person) -> dict[str, dict[str, Any]]:
     return {row["_key"]: row for row in manifest(person)["clips"]}
 
 
-def test_clips_come_straight_from_xai_and_nothing_goes_to_storage_or_the_own_ledger(
-    person: Person, sandbox: SandboxServer
-) -> None:
+def test_clips_come_from_xai_past_storage_and_ledger(person: Person, sandbox: SandboxServer) -> None:
     done = person.with_env(FILE_BACKEND="ringbase", RING_MCP_SERVICE_TOKENS="t").types(
         "direct", write(person), "--download"
     )
@@ -57,9 +55,7 @@ def test_clips_come_straight_from_xai_and_nothing_goes_to_storage_or_the_own_led
     assert (run["direct"], run["clipIds"]) == (True, ["01_boat", "02_gull"])
 
 
-def test_the_same_command_again_pays_nothing_and_another_take_has_to_be_asked_for(
-    person: Person, sandbox: SandboxServer
-) -> None:
+def test_the_same_again_pays_nothing_another_take_is_asked_for(person: Person, sandbox: SandboxServer) -> None:
     arguments = ("direct", write(person), "01_boat", "--download")
     person.types(*arguments)
     first = rows(person)["01_boat::draft"]
@@ -125,7 +121,7 @@ def test_a_remaster_edits_the_done_draft_and_is_linked_to_it(person: Person, san
     assert draft["status"] == "done"
 
 
-def test_a_draft_that_is_too_long_to_edit_is_made_again_at_a_real_720p(person: Person) -> None:
+def test_a_draft_too_long_to_edit_is_made_anew_at_720p(person: Person) -> None:
     person.types("direct", write(person, [{**CLIPS[0], "duration": 9, "resolution": "480p"}]))
     done = person.types("direct", "jobs.json", "--remaster")
 
@@ -135,9 +131,7 @@ def test_a_draft_that_is_too_long_to_edit_is_made_again_at_a_real_720p(person: P
     assert again["remasterFromRequestId"] == draft["requestId"]
 
 
-def test_a_clip_that_fails_does_not_stop_the_others_and_the_status_tells(
-    person: Person, sandbox: SandboxServer
-) -> None:
+def test_a_failed_clip_stops_no_other_and_the_status_tells(person: Person, sandbox: SandboxServer) -> None:
     bad = {**CLIPS[0], "imageUrl": "http://192.168.0.1/a.jpg"}
     done = person.types("direct", write(person, [bad, CLIPS[1]]))
 
@@ -160,9 +154,7 @@ def test_an_address_that_has_expired_is_told_and_the_clip_stays_done(person: Per
     assert list((person.folder / "output").glob("files/*")) == []
 
 
-def test_a_clip_that_was_saved_is_there_also_when_its_address_has_expired(
-    person: Person, sandbox: SandboxServer
-) -> None:
+def test_a_saved_clip_outlives_its_address(person: Person, sandbox: SandboxServer) -> None:
     arguments = ("direct", write(person), "01_boat", "--download")
     person.types(*arguments)
     [saved] = (person.folder / "output").glob("files/*")

@@ -28,7 +28,7 @@ def test_a_picture_comes_from_the_server_and_nothing_is_kept_here(remote: Person
     assert not Path(remote.env["RING_STATE_DIR"]).exists()
 
 
-def test_the_address_may_be_given_with_a_slash_a_path_or_as_an_option(remote: Person, server: str) -> None:
+def test_the_address_may_have_a_slash_or_be_an_option(remote: Person, server: str) -> None:
     del remote.env["RING_API_BASE_URL"]
     for url in (server, f"{server}/api/mcp/v1/"):
         assert remote.json("image", "x", "--dry-run", "--gateway", url)["dryRun"] is True

@@ -79,7 +79,7 @@ def test_spend_counts_what_ended_what_is_open_and_what_the_caps_leave(person: Pe
         assert part in done.stdout
 
 
-def test_an_empty_ledger_has_spent_nothing_and_a_wrong_span_is_wrong_usage(person: Person) -> None:
+def test_an_empty_ledger_spent_nothing_and_a_wrong_span_is_refused(person: Person) -> None:
     assert person.json("spend")["total"]["jobs"] == 0
     wrong = person.types("spend", "--since", "yesterday")
     assert (wrong.returncode, wrong.stdout) == (BAD_USAGE, "")

@@ -57,9 +57,7 @@ def test_every_clip_is_made_and_the_sums_are_those_of_the_books(anybody: Person,
     assert run["finishedAt"] >= run["startedAt"]
 
 
-def test_a_clip_is_sent_with_its_compiled_prompt_and_the_still_before_it(
-    person: Person, sandbox: SandboxServer
-) -> None:
+def test_a_clip_is_sent_with_its_compiled_prompt_after_its_still(person: Person, sandbox: SandboxServer) -> None:
     cast = [{"id": "anna", "description": "a tall woman in red", "label": "Anna"}]
     spoken = clip("one", firstFrame={**FRAME, "imagePrompt": "{{anna}} waits"})
     spoken["scene"]["dialogue"] = [{"speaker": "anna", "line": "Cast off!", "tone": "urgent"}]
@@ -83,9 +81,7 @@ def test_only_the_named_clips_are_made_and_rows_of_others_stay(person: Person, s
     assert "No clips matched four. Available: one, two, three" in unknown.stderr
 
 
-def test_a_dry_run_has_mode_model_seconds_price_total_and_what_the_caps_leave(
-    anybody: Person, sandbox: SandboxServer
-) -> None:
+def test_a_dry_run_tells_each_price_the_total_and_the_caps(anybody: Person, sandbox: SandboxServer) -> None:
     script = write(anybody, clip("one", 4), clip("two", 3, firstFrame=FRAME))
     done = anybody.with_env(RING_MAX_USD_PER_DAY="50", COLUMNS="60").types("script", script, "--dry-run")
 
@@ -142,9 +138,7 @@ def test_a_file_of_an_earlier_take_is_replaced_whole(person: Person) -> None:
     assert Path(saved).read_bytes()[4:8] == b"ftyp"
 
 
-def test_what_was_asked_for_and_could_not_be_saved_is_a_failure_of_a_clip_that_is_done(
-    anybody: Person, sandbox: SandboxServer
-) -> None:
+def test_what_could_not_be_saved_is_told_of_a_done_clip(anybody: Person, sandbox: SandboxServer) -> None:
     (anybody.folder / "taken").write_text("a file")
     script = write(anybody, clip("one"))
     told = anybody.json("script", script, "--download", "taken", status=FAILED)
@@ -195,7 +189,7 @@ def test_more_than_max_usd_starts_nothing(person: Person, sandbox: SandboxServer
         assert person.types("script", script, "--max-usd", amount).returncode == BAD_USAGE
 
 
-def test_a_cap_refuses_the_clips_that_are_too_much_and_makes_the_others(person: Person, sandbox: SandboxServer) -> None:
+def test_a_cap_refuses_what_is_too_much_and_makes_the_rest(person: Person, sandbox: SandboxServer) -> None:
     capped = person.with_env(RING_MAX_USD_PER_DAY="0.12")
     told = capped.json("script", write(person, clip("one"), clip("two"), clip("three")), "--jobs", "1", status=FAILED)
     assert [each.get("code") for each in told["clips"]] == [None, None, "cap_exceeded"]

@@ -113,9 +113,7 @@ def test_another_default_model_leaves_what_was_made_and_force_makes_it_anew(
     assert made["clips"][0]["model"] == "grok-imagine-video"
 
 
-def test_a_clip_under_way_is_carried_on_as_it_is_whatever_the_default_model_is_by_then(
-    person: Person, sandbox: SandboxServer
-) -> None:
+def test_another_default_model_changes_no_clip_under_way(person: Person, sandbox: SandboxServer) -> None:
     script = write(person, clip("one"))
     sandbox.state.configure(render_s=LONG_S)
     with person.begins("script", script) as process:
@@ -130,7 +128,7 @@ def test_a_clip_under_way_is_carried_on_as_it_is_whatever_the_default_model_is_b
     assert paid(sandbox, "one") == [1]
 
 
-def test_a_dry_run_does_not_start_what_was_left_before_its_paid_request(person: Person, sandbox: SandboxServer) -> None:
+def test_a_dry_run_starts_nothing_that_was_left_unpaid(person: Person, sandbox: SandboxServer) -> None:
     """The still is with xAI, so the clip itself waits: a run that goes on would begin to pay for it."""
     script = write(person, clip("one", firstFrame=FRAME))
     sandbox.state.configure(deferred_s=LONG_S)
@@ -165,7 +163,7 @@ def test_ctrl_c_leaves_the_jobs_and_the_next_run_picks_them_up(anybody: Person, 
     assert paid(sandbox, "one", "two", "three") == [1, 1, 1]
 
 
-def test_ctrl_c_while_a_paid_request_is_on_its_way_waits_for_its_answer(person: Person, sandbox: SandboxServer) -> None:
+def test_ctrl_c_waits_for_the_answer_to_the_paid_request(person: Person, sandbox: SandboxServer) -> None:
     script = write(person, clip("one"))
     sandbox.state.configure(render_s=LONG_S)
     sandbox.state.faults.add("slow_reply", seconds=1.5, path="/videos")
@@ -194,9 +192,7 @@ def test_ctrl_c_while_a_paid_request_is_on_its_way_waits_for_its_answer(person: 
     assert job.state == "rendering"
 
 
-def test_a_second_ctrl_c_ends_it_at_once_and_the_request_that_it_cut_off_is_not_sent_again(
-    person: Person, sandbox: SandboxServer
-) -> None:
+def test_a_second_ctrl_c_ends_at_once_and_nothing_is_sent_again(person: Person, sandbox: SandboxServer) -> None:
     script = write(person, clip("one"))
     sandbox.state.faults.add("stall", seconds=20, path="/videos")
     with person.begins("script", script) as process:
@@ -212,9 +208,7 @@ def test_a_second_ctrl_c_ends_it_at_once_and_the_request_that_it_cut_off_is_not_
     assert paid(sandbox, "one") == [1]
 
 
-def test_a_request_that_was_cut_off_is_unknown_is_kept_reserved_and_is_not_sent_again(
-    anybody: Person, sandbox: SandboxServer
-) -> None:
+def test_a_request_cut_off_is_unknown_reserved_and_never_sent_again(anybody: Person, sandbox: SandboxServer) -> None:
     script = write(anybody, clip("one"), clip("two"))
     sandbox.state.faults.add("drop_after_accept", path="/videos")
     first = anybody.json("script", script, "--jobs", "1", status=FAILED)
@@ -227,7 +221,7 @@ def test_a_request_that_was_cut_off_is_unknown_is_kept_reserved_and_is_not_sent_
     assert paid(sandbox, "one", "two") == [1, 1]
 
 
-def test_two_runs_of_one_script_at_once_pay_once_and_lose_no_row(anybody: Person, sandbox: SandboxServer) -> None:
+def test_two_runs_at_once_pay_once_and_lose_no_row(anybody: Person, sandbox: SandboxServer) -> None:
     names = [f"clip-{number}" for number in range(4)]
     script = write(anybody, *(clip(name) for name in names))
     sandbox.state.configure(render_s=0.5)
@@ -252,7 +246,7 @@ def test_a_remaster_edits_the_done_draft_and_is_linked_to_it(anybody: Person, sa
     assert anybody.json("script", script, "--remaster")["quotedUsd"] == 0
 
 
-def test_without_a_draft_or_with_a_long_one_it_is_made_again_at_a_real_720p(person: Person) -> None:
+def test_a_missing_or_long_draft_is_made_anew_at_720p(person: Person) -> None:
     script = write(person, clip("one"), clip("two", 9))
     person.types("script", script, "--clip", "two")
     done = person.types("script", script, "--remaster")
@@ -265,9 +259,7 @@ def test_without_a_draft_or_with_a_long_one_it_is_made_again_at_a_real_720p(pers
     assert "remasterFromRequestId" not in rows(person)["one::production"]
 
 
-def test_a_draft_that_is_still_under_way_is_not_paid_for_a_second_time_at_720p(
-    person: Person, sandbox: SandboxServer
-) -> None:
+def test_a_draft_under_way_is_not_paid_again_at_720p(person: Person, sandbox: SandboxServer) -> None:
     script = write(person, clip("one"))
     sandbox.state.configure(render_s=LONG_S)
     with person.begins("script", script) as process:
@@ -294,9 +286,7 @@ def test_a_given_source_is_edited_in_place_of_the_draft(person: Person, sandbox:
     assert prompt_of("one") in [charge.prompt for charge in sandbox.state.books.charges()]
 
 
-def test_a_clip_that_was_made_at_720p_is_not_paid_for_again_by_a_remaster_unless_its_words_changed(
-    person: Person, sandbox: SandboxServer
-) -> None:
+def test_a_720p_clip_is_remastered_only_when_its_words_changed(person: Person, sandbox: SandboxServer) -> None:
     production: dict[str, Any] = {"video": {"qualityMode": "production"}}
     person.types("script", write(person, clip("one", **production)))
     script = write(person, clip("one", **production), clip("two"))

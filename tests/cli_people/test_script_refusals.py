@@ -68,7 +68,7 @@ def test_an_output_folder_that_cannot_be_written_costs_nothing(person: Person, s
     assert not sandbox.state.books.charges()
 
 
-def test_a_server_that_is_not_there_or_answers_oddly_is_each_clip_s_error(remote: Person) -> None:
+def test_an_odd_or_absent_server_is_each_clips_error(remote: Person) -> None:
     script = write(remote, clip("one"), clip("two"))
     body = b'{"success": true, "data": {}}'
     odd = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
@@ -82,7 +82,7 @@ def test_a_server_that_is_not_there_or_answers_oddly_is_each_clip_s_error(remote
     assert told["code"] == "unauthorized"
 
 
-def test_all_at_once_is_not_too_much_for_a_server_that_bounds_the_rate(
+def test_a_bounded_rate_holds_a_script_up_and_loses_nothing(
     remote: Person, sandbox: SandboxServer, tmp_path: Path
 ) -> None:
     names = [f"clip-{number}" for number in range(15)]
@@ -98,7 +98,7 @@ def test_all_at_once_is_not_too_much_for_a_server_that_bounds_the_rate(
     assert paid(sandbox, *names) == [1] * len(names)
 
 
-def test_a_server_that_has_no_time_for_long_is_said_to_be_busy(remote: Person) -> None:
+def test_a_server_without_time_is_said_to_be_busy(remote: Person) -> None:
     script = write(remote, clip("one"), clip("two"))
     refusal = b'{"success": false, "error": "too many requests"}'
     busy = b"HTTP/1.1 429 Too Many\r\nretry-after: 600\r\ncontent-length: %d\r\n\r\n%s" % (len(refusal), refusal)

@@ -54,7 +54,7 @@ async def test_what_is_not_the_servers_own_answer_leaves_the_bill_unknown(answer
 
 
 @pytest.mark.parametrize("status", [502, 503, 504])
-async def test_a_page_in_place_of_a_free_answer_is_a_server_that_is_away(status: int) -> None:
+async def test_a_page_for_a_free_answer_is_an_absent_server(status: int) -> None:
     async with RawServer(saying(http(status, PAGE, content_type="text/html"))) as server:
         with pytest.raises(GatewayAway) as caught:
             await create(server.url)
@@ -93,7 +93,7 @@ async def test_a_server_outside_is_reached_through_the_proxy() -> None:
     assert len(server.posts) == 1
 
 
-async def test_a_proxy_that_cannot_be_spoken_with_is_told_before_anything_is_sent() -> None:
+async def test_an_unusable_proxy_is_told_before_anything_is_sent() -> None:
     with pytest.raises(ConfigError, match="HTTPS_PROXY: socks5://127"):
         async with open_gateway("https://gate.x.test", "token", proxies_of({"ALL_PROXY": "socks5://127.0.0.1:9"})):
             pass

@@ -95,7 +95,7 @@ async def test_no_signature_is_written_anywhere_and_every_look_gives_a_new_one(
     assert not [path for path in written if b"X-Amz-" in path.read_bytes() or SECRET.encode() in path.read_bytes()]
 
 
-async def test_a_clip_starts_from_a_still_in_the_bucket_and_from_an_address_that_an_answer_gave(
+async def test_a_clip_starts_from_a_still_or_an_address_of_the_bucket(
     bucket: BucketServer, sandbox: SandboxServer, tmp_path: Path
 ) -> None:
     async with running(sandbox, tmp_path, **settings(bucket)) as app:
@@ -117,7 +117,7 @@ async def test_a_clip_starts_from_a_still_in_the_bucket_and_from_an_address_that
     assert getattr(job.plan, "image_url", None) == made.first_frame.url.partition("?")[0]
 
 
-async def test_the_thumbnail_of_a_clip_has_an_address_that_opens_and_its_row_the_plain_one(
+async def test_a_thumbnails_address_opens_and_its_row_has_the_plain_one(
     bucket: BucketServer, sandbox: SandboxServer, tmp_path: Path
 ) -> None:
     async with running(sandbox, tmp_path, **settings(bucket)) as app:
@@ -222,7 +222,7 @@ async def test_with_a_public_base_url_the_address_is_plain_everywhere(
     assert not any("expire" in warning for warning in result.warnings or ())
 
 
-async def test_a_refused_upload_is_parked_and_comes_home_when_the_bucket_is_there(
+async def test_a_refused_upload_comes_home_when_the_bucket_is_there(
     bucket: BucketServer, sandbox: SandboxServer, tmp_path: Path
 ) -> None:
     bucket.bucket.rmdir()

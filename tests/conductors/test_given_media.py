@@ -214,9 +214,7 @@ async def test_what_a_quote_says_of_given_pictures_is_what_the_provider_bills(
         assert ("lastFrameUrl" in row) is bool(request_.last_frame_url)
 
 
-async def test_a_clip_is_made_longer_and_a_chain_of_remasters_goes_on_from_there(
-    sandbox: SandboxServer, tmp_path: Path
-) -> None:
+async def test_a_longer_clip_can_be_remastered_again_and_again(sandbox: SandboxServer, tmp_path: Path) -> None:
     async with running(sandbox, tmp_path) as app:
         draft = await app.videos.generate(VideoRequest(prompt="a boat", duration_s=2, clip_id="c"), actor_id=ACTOR)
         assert draft.video is not None
@@ -245,15 +243,18 @@ async def test_a_clip_is_made_longer_and_a_chain_of_remasters_goes_on_from_there
         assert edited.remaster_from_request_id == longer.request_id
 
 
-async def test_an_edit_reserves_what_its_source_lasts_whatever_duration_it_is_given(
+async def test_an_edit_reserves_what_its_source_lasts_and_takes_no_other_duration(
     sandbox: SandboxServer, tmp_path: Path
 ) -> None:
     async with running(sandbox, tmp_path) as app:
         source = await app.videos.generate(VideoRequest(prompt="a", duration_s=5), actor_id=ACTOR)
         assert source.video is not None
-        edit = VideoRequest(prompt="at night", source_video_url=source.video.url, remaster=True, duration_s=1)
+        edit = VideoRequest(prompt="at night", source_video_url=source.video.url, remaster=True)
+        with pytest.raises(InvalidRequest, match=r"duration has no effect on an edit, .* its source, 5\.0 s"):
+            await app.videos.generate(replace(edit, duration_s=1), actor_id=ACTOR)
+        assert charges(sandbox) == 1
         quote = await app.videos.quote(edit)
-        edited = await app.videos.generate(edit, actor_id=ACTOR)
+        edited = await app.videos.generate(replace(edit, duration_s=5), actor_id=ACTOR)
         job = await job_of(app, edited.job_id)
         assert job.billed_usd is not None
         assert job.reserved_usd == quote.total_usd == Decimal("0.40")  # 5 s made at the rate of 720p, 5 s given

@@ -23,9 +23,7 @@ from tests.fake_clock import FakeClock
 BOAT = VideoRequest(prompt="a boat turns into the wind", provider="google", duration_s=3)
 
 
-async def test_a_clip_ends_in_storage_with_its_row_and_what_its_tokens_cost(
-    sandbox: SandboxServer, tmp_path: Path
-) -> None:
+async def test_a_clip_is_stored_with_its_row_and_its_tokens_cost(sandbox: SandboxServer, tmp_path: Path) -> None:
     async with running(sandbox, tmp_path) as app:
         quote = await app.videos.quote(BOAT)
         result = await app.videos.generate(BOAT, actor_id=ACTOR)
@@ -92,7 +90,7 @@ async def test_a_remaster_is_made_anew_at_720p(sandbox: SandboxServer, tmp_path:
         assert (result.video.width, result.video.height, result.quality_mode) == (720, 1280, "production")
 
 
-async def test_a_model_on_its_way_out_is_made_by_its_successor_at_its_price_with_a_warning(
+async def test_a_models_successor_serves_at_its_own_price_with_a_warning(
     sandbox: SandboxServer, tmp_path: Path
 ) -> None:
     old = replace(BOAT, model="gemini-omni-1.1-flash")
@@ -125,9 +123,7 @@ async def test_a_first_frame_goes_along_as_bytes_whoever_made_it(
     assert [part["type"] for part in start["input"]] == ["image", "text"]
 
 
-async def test_an_image_at_a_public_address_is_fetched_for_google_and_not_for_xai(
-    sandbox: SandboxServer, tmp_path: Path
-) -> None:
+async def test_an_image_at_a_public_address_is_fetched_for_google_alone(sandbox: SandboxServer, tmp_path: Path) -> None:
     """The sandbox's own host is trusted, as the operator's base URL is."""
     async with running(sandbox, tmp_path) as app:
         made = await app.images.generate(ImageRequest(prompt="a lighthouse", resolution="1k"), actor_id=ACTOR)

@@ -29,9 +29,7 @@ def billed_usd(sandbox: SandboxServer) -> Decimal:
     return Decimal(sandbox.state.books.total_ticks) / 10**10
 
 
-async def test_a_picture_ends_in_storage_with_its_row_and_what_its_tokens_cost(
-    sandbox: SandboxServer, tmp_path: Path
-) -> None:
+async def test_a_picture_is_stored_with_its_row_and_its_tokens_cost(sandbox: SandboxServer, tmp_path: Path) -> None:
     async with running(sandbox, tmp_path) as app:
         result = await app.images.generate(CAT, actor_id=ACTOR)
         assert result.success
@@ -67,9 +65,7 @@ async def test_a_long_prompt_is_reserved_for_before_it_is_billed(sandbox: Sandbo
         assert job.reserved_usd >= job.billed_usd
 
 
-async def test_one_that_is_blocked_leaves_the_others_standing_and_says_what_it_cost(
-    sandbox: SandboxServer, tmp_path: Path
-) -> None:
+async def test_a_blocked_one_leaves_the_others_and_says_its_cost(sandbox: SandboxServer, tmp_path: Path) -> None:
     sandbox.state.faults.add("google_blocked", after=1)
     async with running(sandbox, tmp_path) as app:
         result = await app.images.generate(CATS, actor_id=ACTOR)
@@ -98,9 +94,7 @@ async def test_one_whose_answer_is_lost_leaves_the_others_and_the_whole_reservat
         assert (posts(sandbox), charges(sandbox)) == (3, 3)
 
 
-async def test_a_picture_that_came_cut_off_inside_its_answer_is_kept_and_told(
-    sandbox: SandboxServer, tmp_path: Path
-) -> None:
+async def test_a_picture_cut_off_inside_its_answer_is_kept(sandbox: SandboxServer, tmp_path: Path) -> None:
     sandbox.state.faults.add("cut_picture")
     async with running(sandbox, tmp_path) as app:
         result = await app.images.generate(CATS, actor_id=ACTOR)

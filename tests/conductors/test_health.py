@@ -63,9 +63,7 @@ async def checks(folder: Path, presets: Presets, at: datetime, *models: str) -> 
 
 
 @pytest.mark.parametrize(("days_before", "status"), [(31, "ok"), (30, "warning"), (1, "warning"), (0, "error")])
-async def test_a_model_in_use_is_told_a_month_before_it_goes_with_date_and_replacement(
-    tmp_path: Path, days_before: int, status: str
-) -> None:
+async def test_a_model_in_use_is_told_a_month_before_it_goes(tmp_path: Path, days_before: int, status: str) -> None:
     leaving = {"retiresOn": str(LEAVES.date()), "replacedBy": FLAGSHIP}
     presets = registry(tmp_path, lambda raw: raw["imageModels"][OLD].update(leaving))
     found = await checks(tmp_path, presets, LEAVES - timedelta(days=days_before), OLD)

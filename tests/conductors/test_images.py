@@ -64,7 +64,7 @@ async def test_every_picture_of_a_call_is_stored_and_recorded_by_itself(sandbox:
         ImageRequest(prompt="x", model="grok-imagine-image-quality", resolution="1.5k"),
     ],
 )
-async def test_what_a_quote_says_is_what_a_run_reserves_and_what_the_provider_bills(
+async def test_a_quote_is_what_is_reserved_and_what_is_billed(
     sandbox: SandboxServer, tmp_path: Path, request_: ImageRequest
 ) -> None:
     async with running(sandbox, tmp_path) as app:
@@ -190,9 +190,7 @@ async def in_the_end(app: App, request: ImageRequest) -> GenerateImageResult:
     return result
 
 
-async def test_a_damaged_picture_is_asked_for_again_and_in_the_end_kept_as_it_is(
-    sandbox: SandboxServer, tmp_path: Path
-) -> None:
+async def test_a_damaged_picture_is_asked_for_again_then_kept(sandbox: SandboxServer, tmp_path: Path) -> None:
     sandbox.state.faults.add("media_huge", times=-1, bytes=5000, content_type="image/jpeg")
     async with running(sandbox, tmp_path, HurryingClock(200.0)) as app:
         result = await in_the_end(app, CAT)
@@ -215,9 +213,7 @@ async def test_a_page_in_place_of_a_picture_is_never_taken_for_it(sandbox: Sandb
     assert page.hits == TRIES_BEFORE_TAKEN + 2
 
 
-async def test_a_yes_of_the_storage_that_cannot_be_read_is_told_and_leaves_one_copy(
-    sandbox: SandboxServer, tmp_path: Path
-) -> None:
+async def test_an_unreadable_yes_of_the_storage_leaves_one_copy(sandbox: SandboxServer, tmp_path: Path) -> None:
     sandbox.state.faults.add("ringbase_no_url")
     async with running(sandbox, tmp_path, FILE_BACKEND="ringbase") as app:
         result = await app.images.generate(CAT, actor_id=ACTOR)
@@ -270,9 +266,7 @@ async def test_storage_that_comes_back_gets_the_picture_that_was_paid_for(
         assert charges(sandbox) == 1
 
 
-async def test_a_refused_upload_is_said_at_once_and_made_good_after_a_restart(
-    sandbox: SandboxServer, tmp_path: Path
-) -> None:
+async def test_a_refused_upload_is_told_and_made_good_after_restart(sandbox: SandboxServer, tmp_path: Path) -> None:
     sandbox.state.configure(ringbase_tokens=["another"])
     async with running(sandbox, tmp_path, FILE_BACKEND="ringbase") as app:
         result = await app.images.generate(CAT, actor_id=ACTOR)
@@ -363,9 +357,7 @@ async def test_without_a_key_nothing_is_called_and_nothing_is_written(sandbox: S
     assert not sandbox.state.requests
 
 
-async def test_a_state_folder_that_cannot_be_written_is_found_before_the_money_is_spent(
-    sandbox: SandboxServer, tmp_path: Path
-) -> None:
+async def test_a_state_folder_not_writable_is_found_before_the_spend(sandbox: SandboxServer, tmp_path: Path) -> None:
     blocked = tmp_path / "sandbox" / "spool"
     blocked.parent.mkdir()
     blocked.write_text("a file where the folder should be")

@@ -131,7 +131,7 @@ class Says:
         return self._models
 
 
-async def test_a_provider_that_cannot_be_asked_does_not_keep_the_others_from_it() -> None:
+async def test_a_provider_that_is_away_hides_no_other() -> None:
     compared = await compare(PRESETS, {"google": Says(None), "xai": Says(as_registered()[1:])}, TODAY)
     assert compared.asked == ("xai",)
     assert compared.failures == {"google": "xAI refused the key"}

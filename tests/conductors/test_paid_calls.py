@@ -138,9 +138,7 @@ async def test_whoever_waits_no_longer_gets_a_handle_and_the_job_goes_on(engine:
     await until(lambda: len(engine.pictures.looked_for) == 1)
 
 
-async def test_without_a_limit_a_call_waits_a_minute_longer_than_the_job_may_take(
-    engine: Engine, clock: FakeClock
-) -> None:
+async def test_without_a_limit_a_call_outwaits_its_job(engine: Engine, clock: FakeClock) -> None:
     engine.pictures.looks += [asyncio.Event().wait]
     waiting = asyncio.create_task(make(engine, wait_s=None))
     await until(lambda: len(engine.pictures.looked_for) == 1 and clock.sleepers == 1)
@@ -172,7 +170,7 @@ async def test_what_is_refused_at_the_beginning_is_raised(tmp_path: Path, clock:
             await make(engine)
 
 
-async def test_a_picture_that_comes_inline_is_a_file_before_it_is_a_row(engine: Engine) -> None:
+async def test_an_inline_picture_is_a_file_before_it_is_a_row(engine: Engine) -> None:
     inline = "data:image/jpeg;base64," + base64.b64encode(jpeg()).decode()
     result = await make(engine, sample_plan().model_copy(update={"reference_images": (inline,)}))
     plan = (await engine.row(result.job_id or "")).plan
@@ -189,7 +187,7 @@ async def test_a_failure_of_the_storage_is_in_the_result(engine: Engine) -> None
     assert (resumed.success, resumed.state) == (True, "done")
 
 
-async def test_a_job_that_is_resumed_is_waited_for_as_long_as_is_asked(engine: Engine) -> None:
+async def test_a_resumed_job_is_waited_for_as_long_as_asked(engine: Engine) -> None:
     engine.pictures.looks += [asyncio.Event().wait]
     job = await rendering(engine)
     result = await calls_on(engine).resume(job, 0)
@@ -197,7 +195,7 @@ async def test_a_job_that_is_resumed_is_waited_for_as_long_as_is_asked(engine: E
     await until(lambda: len(engine.runner.records) == 1)
 
 
-async def test_a_job_is_read_from_memory_while_it_is_driven_and_from_the_ledger_otherwise(engine: Engine) -> None:
+async def test_a_job_that_is_driven_is_read_from_memory(engine: Engine) -> None:
     job = await rendering(engine)
     calls = calls_on(engine)
     assert await calls.read(job.id) == job
@@ -241,7 +239,7 @@ async def test_somebody_who_only_looks_marks_nothing_as_told(engine: Engine) -> 
     assert (await engine.row(job)).delivered_at is None
 
 
-async def test_a_result_that_the_ledger_does_not_have_yet_is_not_marked_as_told(engine: Engine) -> None:
+async def test_a_result_not_yet_in_the_ledger_is_not_marked(engine: Engine) -> None:
     engine.ledger.fail("save", 100, skip=1)
     result = await make(engine)
     assert result.success
@@ -252,7 +250,7 @@ async def test_a_result_that_the_ledger_does_not_have_yet_is_not_marked_as_told(
 STRANGER = Account(provider="xai", key_fingerprint="f" * 32)
 
 
-async def test_a_job_of_another_account_that_nobody_drives_says_what_it_needs_at_once(engine: Engine) -> None:
+async def test_a_stranded_job_says_at_once_what_it_needs(engine: Engine) -> None:
     job = await rendering(engine, key_fingerprint=STRANGER.key_fingerprint)
     left = await engine.ledger.save(job, replace(job, owner=None))
     result = await calls_on(engine).resume(left, 50)
@@ -262,9 +260,7 @@ async def test_a_job_of_another_account_that_nobody_drives_says_what_it_needs_at
     assert await engine.row(left) == left  # said to the caller alone
 
 
-async def test_a_job_of_another_account_that_somebody_alive_drives_is_waited_for(
-    engine: Engine, tmp_path: Path, clock: FakeClock
-) -> None:
+async def test_a_job_of_another_living_process_is_waited_for(engine: Engine, tmp_path: Path, clock: FakeClock) -> None:
     elsewhere = SqliteLedger(tmp_path / "ledger.db", clock)
     await elsewhere.start()
     job = await rendering(engine, key_fingerprint=STRANGER.key_fingerprint)
@@ -275,7 +271,7 @@ async def test_a_job_of_another_account_that_somebody_alive_drives_is_waited_for
     await elsewhere.aclose()
 
 
-def test_a_provider_is_looked_at_before_anything_else_that_of_the_still_too(engine: Engine) -> None:
+def test_every_provider_of_a_call_is_looked_at_first(engine: Engine) -> None:
     calls = calls_on(engine)
     calls.check_provider(still_clip_plan())
     still = sample_plan().model_copy(update={"provider": "openai"})

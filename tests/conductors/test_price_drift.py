@@ -69,7 +69,7 @@ def clip(**changes: Any) -> Job:
     return replace(planned(kind="video", plan=plan), state=JobState.DONE, billed_usd=Decimal("0.33"))
 
 
-def test_a_clip_from_nothing_tells_of_the_list_and_one_from_a_clip_does_not() -> None:
+def test_only_a_clip_from_nothing_tells_of_the_list() -> None:
     [bills] = last_bills([clip()], PRESETS)
     assert (bills.model, bills.jobs, bills.list_usd, bills.drift) == (CLIPS, 1, Decimal("0.30"), Decimal("0.1"))
     assert last_bills([clip(generation_kind="edit"), clip(generation_kind="extend")], PRESETS) == []

@@ -72,7 +72,7 @@ def test_an_asset_is_told_with_everything_that_is_known_of_it() -> None:
 
 
 @pytest.mark.parametrize("state", [JobState.PLANNED, JobState.SUBMITTING, JobState.RENDERING, JobState.STORING])
-def test_a_job_under_way_is_a_success_with_a_handle_and_its_reservation(state: JobState) -> None:
+def test_a_job_under_way_is_a_success_with_a_handle(state: JobState) -> None:
     job = sample_job(state, owner="me")
     result = job_result(job, START, joined=True)
     assert (result.success, result.state, result.joined) == (True, str(state), True)
@@ -89,7 +89,7 @@ def test_an_obstacle_of_a_job_that_is_driven_is_a_warning() -> None:
     assert result.warnings == (f"not there yet, it is being tried again: {TROUBLE.message}",)
 
 
-def test_a_result_that_cannot_be_stored_for_long_is_no_success_although_it_is_tried_again() -> None:
+def test_what_cannot_be_stored_for_long_is_no_success() -> None:
     trouble = TROUBLE.model_copy(update={"since": START})
     job = replace(sample_job(JobState.STORING, owner="me"), failure=trouble)
     soon, late = (job_result(job, START + timedelta(seconds=s)) for s in (STUCK_AFTER_S - 0.001, STUCK_AFTER_S))
@@ -98,7 +98,7 @@ def test_a_result_that_cannot_be_stored_for_long_is_no_success_although_it_is_tr
     assert late.next_action is not None
 
 
-def test_a_parked_job_with_a_reason_is_no_success_and_can_still_be_asked_for() -> None:
+def test_a_parked_job_with_a_reason_is_no_success() -> None:
     job = park(sample_job(JobState.STORING), Park(TROUBLE, None), START)
     result = job_result(job, START)
     assert (result.success, result.error, result.failure) == (False, TROUBLE.message, TROUBLE)
@@ -138,7 +138,7 @@ def test_a_finished_clip_has_its_copy_and_the_providers_own_address() -> None:
     assert (result.progress, result.first_frame, result.thumbnail) == (None, None, None)
 
 
-def test_a_clip_that_was_not_kept_has_the_providers_address_and_no_record() -> None:
+def test_a_clip_not_kept_has_the_providers_address_alone() -> None:
     bare = video(clip_job(JobState.DONE, output=Output(url=CLIP), persist=False)).video
     assert bare is not None
     assert (bare.url, bare.temporary_url, bare.record_id, bare.size, bare.sha256) == (CLIP, CLIP, None, None, None)
@@ -172,9 +172,7 @@ def test_the_providers_word_on_the_length_comes_before_what_was_measured(
         ("extend", Decimal(12), "0.30"),
     ],
 )
-def test_the_estimate_is_the_rate_times_what_was_made_and_of_an_extension_what_was_added(
-    kind: str, made_s: Decimal | None, estimated: str
-) -> None:
+def test_the_estimate_is_the_rate_times_what_was_made(kind: str, made_s: Decimal | None, estimated: str) -> None:
     output = Output(url=CLIP, duration_s=made_s)
     job = clip_job(JobState.DONE, output=output, asset=clip_asset(duration_s=None), generation_kind=kind)
     assert video(job).estimated_cost_usd == Decimal(estimated)
@@ -224,7 +222,7 @@ def test_a_line_of_a_quote_has_its_unit_count_and_total() -> None:
     assert told.as_of == "2026-11-01"
 
 
-def test_on_the_wire_names_are_rings_numbers_are_numbers_and_what_is_unset_is_left_out() -> None:
+def test_on_the_wire_names_are_rings_and_nothing_is_unset() -> None:
     job = replace(sample_job(JobState.FAILED), billed_usd=BILLED)
     data = job_result(job, START).data()
     assert data["billedCostUsd"] == 0.05

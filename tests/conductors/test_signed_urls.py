@@ -58,7 +58,7 @@ async def test_everything_that_an_answer_shows_is_signed_in_its_place(tmp_path: 
     assert job.assets[0].url == "https://private.example/clip"  # the row's own is left
 
 
-async def test_the_first_of_the_addresses_to_expire_is_the_one_that_is_told(tmp_path: Path) -> None:
+async def test_the_first_address_to_expire_is_the_one_told(tmp_path: Path) -> None:
     shown = await for_caller(clip(), SigningStorage(tmp_path))
     told = "the addresses expire at 2026-11-21T15:00:00Z at the latest; ring-job-get with jobId gives new ones"
     assert shown.warnings == ("older", told)

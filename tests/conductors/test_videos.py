@@ -49,7 +49,7 @@ async def test_a_clip_ends_in_storage_with_its_row_and_its_cost(sandbox: Sandbox
         VideoRequest(prompt="x", model="grok-imagine-video-1.5-lite", duration_s=1),
     ],
 )
-async def test_what_a_quote_says_is_what_a_run_reserves_and_what_the_provider_bills(
+async def test_a_quote_is_what_is_reserved_and_what_is_billed(
     sandbox: SandboxServer, tmp_path: Path, request_: VideoRequest
 ) -> None:
     async with running(sandbox, tmp_path) as app:
@@ -83,9 +83,7 @@ async def test_a_first_frame_is_a_linked_job_of_its_own(sandbox: SandboxServer, 
         assert "data:image/jpeg;base64," in str(create[0]["body"])
 
 
-async def test_a_first_frame_that_fails_ends_the_call_before_the_video_is_started(
-    sandbox: SandboxServer, tmp_path: Path
-) -> None:
+async def test_a_failed_first_frame_ends_the_call_before_the_video(sandbox: SandboxServer, tmp_path: Path) -> None:
     sandbox.state.faults.add("moderated", path="images/generations")
     async with running(sandbox, tmp_path) as app:
         request = VideoRequest(prompt="x", first_frame_prompt="a lighthouse", duration_s=1)
@@ -205,7 +203,7 @@ async def test_every_bad_end_says_what_happened_and_whether_it_was_billed(
             assert job.settled_usd == Decimal("0.10")
 
 
-async def test_giving_up_on_a_poll_leaves_a_job_that_can_be_carried_on(sandbox: SandboxServer, tmp_path: Path) -> None:
+async def test_giving_up_on_a_poll_leaves_a_job_to_carry_on(sandbox: SandboxServer, tmp_path: Path) -> None:
     sandbox.state.configure(render_s=600)
     async with running(sandbox, tmp_path, VIDEO_GEN_POLL_TIMEOUT_MS="300") as app:
         late = await app.videos.generate(BOAT, actor_id=ACTOR)

@@ -93,9 +93,7 @@ async def stranded(app: App) -> list[Check]:
 # Keys and teams
 
 
-async def test_a_clip_of_another_team_is_left_alone_and_the_answer_says_whose_it_is(
-    sandbox: SandboxServer, tmp_path: Path
-) -> None:
+async def test_a_clip_of_another_team_is_left_alone(sandbox: SandboxServer, tmp_path: Path) -> None:
     job = await left_rendering(sandbox, tmp_path, XAI_API_KEY=KEY)
     sandbox.state.configure(render_s=0)
     sandbox.state.requests.clear()
@@ -150,9 +148,7 @@ async def test_a_rotated_key_of_the_same_team_goes_on_by_itself(sandbox: Sandbox
     assert charges(sandbox) == 1
 
 
-async def test_whoever_asks_with_a_rotated_key_of_the_same_team_gets_the_clip(
-    sandbox: SandboxServer, tmp_path: Path
-) -> None:
+async def test_a_rotated_key_of_the_team_gets_the_clip(sandbox: SandboxServer, tmp_path: Path) -> None:
     """At once, and also in a process that takes nothing over by itself."""
     job = await left_rendering(sandbox, tmp_path, XAI_API_KEY=KEY)
     sandbox.state.configure(render_s=0)
@@ -172,9 +168,7 @@ async def test_the_same_key_goes_on_although_nobody_ever_told_whose_it_is(
         assert (await settled(app, job.id)).state is JobState.DONE
 
 
-async def test_the_same_call_with_another_teams_key_joins_the_job_and_pays_nothing(
-    sandbox: SandboxServer, tmp_path: Path
-) -> None:
+async def test_the_same_call_with_another_teams_key_pays_nothing(sandbox: SandboxServer, tmp_path: Path) -> None:
     job = await left_rendering(sandbox, tmp_path, XAI_API_KEY=KEY)
     async with serving(sandbox, tmp_path, XAI_API_KEY=FOREIGN) as app:
         result = await app.videos.generate(BOAT, actor_id=ACTOR, wait_s=NEVER_S)
@@ -198,9 +192,7 @@ async def test_a_server_without_a_key_holds_no_claim(sandbox: SandboxServer, tmp
             assert (waited.success, waited.state) == (True, "done"), "everybody may read"
 
 
-async def test_an_address_of_ones_own_is_known_by_its_host_whatever_its_port(
-    sandbox: SandboxServer, tmp_path: Path
-) -> None:
+async def test_an_own_address_is_known_by_host_not_port(sandbox: SandboxServer, tmp_path: Path) -> None:
     def accounts(address: str) -> tuple[Account, ...]:
         return holder_of(configured(sandbox, tmp_path, XAI_API_KEY=KEY, XAI_API_BASE_URL=address)).accounts
 
@@ -229,9 +221,7 @@ async def test_a_still_and_its_clip_are_each_of_their_own_account(sandbox: Sandb
 # The sandbox and the real thing on one database
 
 
-async def test_a_sandbox_and_a_real_server_on_one_database_leave_each_others_jobs_alone(
-    sandbox: SandboxServer, tmp_path: Path
-) -> None:
+async def test_sandbox_and_real_server_leave_each_others_jobs_alone(sandbox: SandboxServer, tmp_path: Path) -> None:
     with fresh_database(server_url()) as url:
         real = await left_rendering(sandbox, tmp_path / "real", XAI_API_KEY=KEY, DATABASE_URL=url)
         played = await left_rendering(sandbox, tmp_path / "played", RING_SANDBOX=sandbox.url, DATABASE_URL=url)
@@ -252,9 +242,7 @@ async def test_a_sandbox_and_a_real_server_on_one_database_leave_each_others_job
 # A key that was replaced where the provider does not tell whose it is
 
 
-async def test_a_job_of_a_replaced_key_waits_until_its_owner_hands_it_over(
-    sandbox: SandboxServer, tmp_path: Path
-) -> None:
+async def test_a_job_of_a_replaced_key_waits_for_a_handover(sandbox: SandboxServer, tmp_path: Path) -> None:
     clip = VideoRequest(prompt="a boat", provider="google", duration_s=3)
     job = await left_rendering(sandbox, tmp_path, clip, told=False, GOOGLE_GENAI_API_KEY=GOOGLE)
     sandbox.state.configure(render_s=0)

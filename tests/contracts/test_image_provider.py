@@ -212,7 +212,7 @@ async def test_pictures_arrive_whole_and_are_billed_as_quoted(
     assert service.posts == service.accepted == service.calls(n)
 
 
-async def test_everything_that_can_be_planned_is_accepted_at_the_price_of_the_plan(service: Service) -> None:
+async def test_what_can_be_planned_is_accepted_at_its_price(service: Service) -> None:
     living = {
         name: model
         for name, model in PRESETS.image_models.items()
@@ -239,7 +239,7 @@ async def test_a_prompt_arrives_as_it_was_written(service: Service, prompt: str)
 
 
 @WITH_HANDLE
-async def test_a_job_runs_until_it_is_done_and_looking_at_it_is_free(service: Service) -> None:
+async def test_a_job_runs_until_done_and_looking_is_free(service: Service) -> None:
     service.sandbox.state.configure(deferred_s=3600.0)
     plan = service.plan()
     handle = await service.handle(plan)
@@ -272,7 +272,7 @@ async def test_fewer_pictures_than_asked_for_come_with_a_warning(service: Servic
     assert "2 of 3" in result.warnings[0]
 
 
-async def test_pictures_that_are_given_are_used_and_billed_or_refused_in_the_plan(service: Service) -> None:
+async def test_given_pictures_are_used_and_billed_or_refused_when_planned(service: Service) -> None:
     encoded = base64.b64encode(PNG).decode()
     picture = f"data:image/png;base64,{encoded}"
     [default] = [each.model for name, each in PRESETS.defaults.image.items() if name == service.name]
@@ -393,7 +393,7 @@ REFUSALS = {
     ("kind", "refusal"),
     [pytest.param(kind, each, id=f"{kind} {each.name}") for kind, several in REFUSALS.items() for each in several],
 )
-async def test_a_refusal_of_the_paid_request_is_told_apart_and_never_paid_twice(
+async def test_a_refused_paid_request_is_told_apart_never_paid_twice(
     service: Service, refusal: Refusal, style: str
 ) -> None:
     service.spell(style)
@@ -427,7 +427,7 @@ async def test_of_four_pictures_a_quota_of_the_day_costs_one_request_each(servic
 
 
 @pytest.mark.parametrize("kind", ["google"])
-async def test_one_of_four_pictures_that_is_overloaded_leaves_the_bill_of_the_others(service: Service) -> None:
+async def test_an_overloaded_picture_leaves_the_bill_of_the_others(service: Service) -> None:
     service.arm("google_error", status=503)
     result = await service.submit(service.plan(n=4))
     assert isinstance(result, Finished)
@@ -435,7 +435,7 @@ async def test_one_of_four_pictures_that_is_overloaded_leaves_the_bill_of_the_ot
     assert result.billed_usd == service.billed_usd > 0
 
 
-async def test_a_request_that_outlives_its_deadline_is_sent_once_and_its_outcome_is_unknown(service: Service) -> None:
+async def test_a_request_past_its_deadline_is_unknown_and_sent_once(service: Service) -> None:
     service.arm("stall", seconds=60.0)
     failing = asyncio.create_task(service.failure(service.submit()))
     async with asyncio.timeout(LIMIT_S):
@@ -587,7 +587,7 @@ FAULTS = [name for name, kind in FAULT_KINDS.items() if kind.where not in ("ring
 
 @pytest.mark.parametrize("method", ["POST", "GET"])
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_no_fault_raises_anything_but_a_provider_error_or_calls_a_bill_nothing(
+async def test_a_fault_raises_a_provider_error_and_hides_no_bill(
     service: Service, fault: str, method: str, tmp_path: Path
 ) -> None:
     service.arm(fault, method=method, times=3, **SLOW.get(fault, {}))

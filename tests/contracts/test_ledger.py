@@ -174,7 +174,7 @@ async def test_odd_text_survives_wherever_it_stands(ledger: Ledger, text: str) -
 
 
 @pytest.mark.parametrize("text", ["cut in the middle of an emoji \ud83d", "\udfa8 turned", "with a \0 in it"])
-async def test_text_that_no_database_can_hold_does_not_keep_a_paid_result_out(ledger: Ledger, text: str) -> None:
+async def test_unstorable_text_keeps_no_paid_result_out(ledger: Ledger, text: str) -> None:
     """A provider's words are not ours to choose: JavaScript cuts strings in the middle of a character."""
     job = await opened(ledger, JobState.SUBMITTING)
     failure = Failure(code="content_refused", message=text, billed="yes")
@@ -209,9 +209,7 @@ async def test_another_request_under_a_used_key_is_refused_and_names_the_job(led
 
 
 @pytest.mark.parametrize("state", [JobState.FAILED, JobState.REFUSED, JobState.EXPIRED])
-async def test_a_key_is_free_again_when_the_attempt_is_known_to_have_cost_nothing(
-    ledger: Ledger, state: JobState
-) -> None:
+async def test_a_key_is_free_again_after_an_attempt_without_cost(ledger: Ledger, state: JobState) -> None:
     *way, _ = PATHS[state]
     job = await opened(ledger, way[-1], idempotency_key="mine", request_hash="v1:one")
     await ledger.save(job, carried(job, state, settled_usd=NOTHING))
@@ -242,9 +240,7 @@ async def test_an_identical_request_joins_a_job_that_is_open_or_unknown(ledger: 
 
 
 @pytest.mark.parametrize("state", ENDED)
-async def test_an_identical_request_joins_an_ended_job_until_somebody_was_told_of_it(
-    ledger: Ledger, state: JobState
-) -> None:
+async def test_an_identical_request_joins_an_undelivered_job(ledger: Ledger, state: JobState) -> None:
     job = await opened(ledger, state, request_hash="v1:same")
     assert (await ledger.open(planned(request_hash="v1:same"), NO_CAPS)).job == job
     await ledger.mark_delivered(job.id, LATER)
@@ -257,7 +253,7 @@ async def test_an_identical_request_does_not_join_an_attempt_that_cost_nothing(l
     assert not (await ledger.open(planned(request_hash="v1:same"), NO_CAPS)).joined
 
 
-async def test_an_identical_request_joins_only_its_own_actor_and_never_one_with_a_key(ledger: Ledger) -> None:
+async def test_an_identical_request_joins_its_own_actors_job_without_key(ledger: Ledger) -> None:
     await opened(ledger, actor_id="anna", request_hash="v1:same")
     await opened(ledger, actor_id="bert", request_hash="v1:same", idempotency_key="mine")
     assert not (await ledger.open(planned(actor_id="bert", request_hash="v1:same"), NO_CAPS)).joined
@@ -272,7 +268,7 @@ async def test_a_request_that_joins_needs_no_room_under_the_caps(ledger: Ledger)
 # Caps
 
 
-async def test_a_call_over_the_cap_per_call_is_refused_with_cap_and_need(ledger: Ledger) -> None:
+async def test_a_call_over_its_cap_is_refused_with_both_figures(ledger: Ledger) -> None:
     with pytest.raises(CapExceeded) as refusal:
         await ledger.open(planned(reserved_usd=Decimal("0.0625")), Caps(per_call_usd=PRICE_USD))
     assert refusal.value.message == (
@@ -419,9 +415,7 @@ async def test_twenty_identical_parallel_calls_make_one_job(ledger: Ledger, seco
         assert sorted(outcomes) == ["joined"] * 19 + ["opened"]
 
 
-async def test_several_processes_at_once_keep_the_cap_and_make_one_job_of_one_request(
-    ledger: Ledger, database: LedgerDatabase
-) -> None:
+async def test_several_processes_keep_the_cap_and_share_one_job(ledger: Ledger, database: LedgerDatabase) -> None:
     async with contextlib.AsyncExitStack() as stack:
         starting = [stack.enter_async_context(other_process(database)) for _ in range(4)]
         others = [await each for each in starting]
@@ -439,7 +433,7 @@ async def test_several_processes_at_once_keep_the_cap_and_make_one_job_of_one_re
 # Writing
 
 
-async def test_a_write_raises_the_version_and_one_with_an_older_version_is_refused(ledger: Ledger) -> None:
+async def test_a_write_with_an_older_version_is_refused(ledger: Ledger) -> None:
     job = await opened(ledger)
     moved = await ledger.save(job, carried(job, JobState.SUBMITTING))
     assert moved.version == job.version + 1
@@ -457,9 +451,7 @@ async def test_a_refused_write_leaves_no_audit_row_behind(ledger: Ledger) -> Non
     assert await ledger.records("generated_images", [record.id]) == []
 
 
-async def test_an_audit_row_that_cannot_be_written_leaves_the_job_as_it_was(
-    ledger: Ledger, database: LedgerDatabase
-) -> None:
+async def test_an_unwritable_audit_row_leaves_the_job_as_it_was(ledger: Ledger, database: LedgerDatabase) -> None:
     job = await opened(ledger, JobState.STORING)
     database.query("ALTER TABLE generated_images RENAME TO elsewhere")
     with pytest.raises(LedgerError):
@@ -522,7 +514,7 @@ async def test_only_audit_tables_can_be_read_as_such(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize("name", ["id", "requestId", "url"])
-async def test_an_audit_row_is_found_by_what_names_it_and_only_by_its_own_actor(ledger: Ledger, name: str) -> None:
+async def test_an_audit_row_is_found_by_its_own_actor_alone(ledger: Ledger, name: str) -> None:
     job = await opened(ledger, JobState.STORING)
     older, newer = (audit_row(requestId="r'1", url="https://x/?a=:b%", n=n) for n in (1, 2))
     job = await ledger.save(job, replace(job, updated_at=LATER, progress=95), [older])
@@ -588,7 +580,7 @@ async def test_only_due_jobs_are_claimed_unless_parked_ones_are_asked_for(ledger
     assert [job.id for job in await ledger.claim(HOLDER, 10, parked=True)] == [parked.id]
 
 
-async def test_a_job_that_was_put_back_can_be_claimed_by_the_one_who_put_it_back(ledger: Ledger) -> None:
+async def test_a_job_put_back_can_be_claimed_by_the_same(ledger: Ledger) -> None:
     job = await left_behind(ledger)
     assert await ledger.heartbeat(HOLDER) == set()
     assert [claimed.id for claimed in await ledger.claim(HOLDER, 10)] == [job.id]
@@ -647,9 +639,7 @@ async def test_a_process_that_was_killed_leaves_nothing_half_done(ledger: Ledger
 
 
 @pytest.mark.parametrize("state", list(JobState))
-async def test_an_outcome_is_marked_as_delivered_once_and_only_when_there_is_one(
-    ledger: Ledger, state: JobState
-) -> None:
+async def test_an_outcome_is_marked_as_delivered_once(ledger: Ledger, state: JobState) -> None:
     job = await opened(ledger, state)
     await ledger.mark_delivered(job.id, LATER)
     await ledger.mark_delivered(job.id, LATER + timedelta(hours=1))
@@ -806,9 +796,7 @@ async def test_the_tables_keep_one_open_job_per_key(ledger: Ledger, database: Le
     assert len((await ledger.list_jobs(JobQuery())).jobs) == 3
 
 
-async def test_a_clip_that_was_not_to_be_kept_may_be_done_without_assets(
-    ledger: Ledger, database: LedgerDatabase
-) -> None:
+async def test_a_clip_not_to_be_kept_is_done_without_assets(ledger: Ledger, database: LedgerDatabase) -> None:
     done = replace(sample_job(JobState.DONE), assets=())
     row = database.columns(done)
     row["plan"] = row["plan"][:-1] + ', "persist": false}'
@@ -816,7 +804,7 @@ async def test_a_clip_that_was_not_to_be_kept_may_be_done_without_assets(
     assert await ledger.get(done.id) == done
 
 
-async def test_a_save_that_the_tables_refuse_is_a_ledger_error_and_changes_nothing(ledger: Ledger) -> None:
+async def test_a_refused_save_is_a_ledger_error_and_changes_nothing(ledger: Ledger) -> None:
     job = await opened(ledger, JobState.STORING)
     with pytest.raises(LedgerError):
         await ledger.save(job, replace(job, outputs=()), [audit_row()])

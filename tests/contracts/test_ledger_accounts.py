@@ -37,9 +37,7 @@ def of(account: Account, **facts: Any) -> dict[str, Any]:
     return {"plan": sample_plan().model_copy(update={"provider": account.provider}), **marks, **facts}
 
 
-async def test_jobs_are_taken_over_by_whoever_holds_their_account_and_by_nobody_else(
-    ledger: Ledger, database: LedgerDatabase
-) -> None:
+async def test_jobs_are_taken_over_by_their_accounts_holder_alone(ledger: Ledger, database: LedgerDatabase) -> None:
     jobs = [
         await left_behind(ledger, JobState.RENDERING, **of(account, sandbox=sandbox))
         for account in ACCOUNTS
@@ -135,9 +133,7 @@ async def test_no_ordinary_write_changes_whose_a_job_is(ledger: Ledger) -> None:
     assert (stored.progress, stored.account) == (9, ACCOUNT)
 
 
-async def test_a_job_that_is_handed_over_is_due_for_the_new_account_and_says_so(
-    ledger: Ledger, second_ledger: Ledger
-) -> None:
+async def test_a_job_handed_over_is_due_for_the_new_account(ledger: Ledger, second_ledger: Ledger) -> None:
     to = Account(provider="xai", account_id="team-9", key_fingerprint="key-9")
     job = await left_behind(ledger, JobState.STORING, due_at=None)
     given = await second_ledger.hand_over(job.id, to, sandbox=False)
@@ -148,9 +144,7 @@ async def test_a_job_that_is_handed_over_is_due_for_the_new_account_and_says_so(
     assert [job.id for job in await ledger.claim(Holder(sandbox=False, accounts=(to,)), 10)] == [job.id]
 
 
-async def test_a_job_goes_over_only_when_nobody_alive_has_it_and_the_account_can_be_its(
-    ledger: Ledger, database: LedgerDatabase
-) -> None:
+async def test_a_job_goes_over_only_when_nobody_alive_has_it(ledger: Ledger, database: LedgerDatabase) -> None:
     to = Account(provider="xai", key_fingerprint="key-9")
     async with database.started() as ending:
         job = await opened(ending, JobState.RENDERING)

@@ -35,9 +35,7 @@ async def test_a_row_that_is_gone_is_written_again_with_its_audit_rows(
         await ledger.restore(job)
 
 
-async def test_a_row_that_comes_back_leaves_its_key_to_the_job_that_has_it_now(
-    ledger: Ledger, database: LedgerDatabase
-) -> None:
+async def test_a_row_come_back_leaves_its_key_to_its_heir(ledger: Ledger, database: LedgerDatabase) -> None:
     job = await opened(ledger, JobState.RENDERING, idempotency_key="mine", request_hash="v1:same")
     database.query("DELETE FROM media_jobs")
     other = await opened(ledger, idempotency_key="mine", request_hash="v1:same")
@@ -85,7 +83,7 @@ async def test_a_late_answer_counts_more_than_what_a_person_has_settled(
     assert (spend.day_usd, spend.day_reserved_usd) == (PRICE_USD, reserved)
 
 
-async def test_only_an_answer_to_the_same_attempt_undoes_what_a_person_has_settled(ledger: Ledger) -> None:
+async def test_only_the_same_attempts_answer_undoes_a_persons_word(ledger: Ledger) -> None:
     submitting, told = await resolved(ledger, paid=False)
     another = replace(submitting, attempt_token="another")
     for after in (carried(another, JobState.RENDERING), submitting, carried(submitting, JobState.UNKNOWN)):
@@ -94,7 +92,7 @@ async def test_only_an_answer_to_the_same_attempt_undoes_what_a_person_has_settl
     assert await ledger.get(told.id) == told
 
 
-async def test_a_late_answer_leaves_its_key_to_the_job_that_has_it_now(ledger: Ledger) -> None:
+async def test_a_late_answer_leaves_its_key_to_its_heir(ledger: Ledger) -> None:
     submitting, told = await resolved(ledger, paid=False, idempotency_key="mine", request_hash="v1:same")
     again = await ledger.open(planned(idempotency_key="mine", request_hash="v1:same"), NO_CAPS)
     assert not again.joined, "what is known not to be paid has freed the key"

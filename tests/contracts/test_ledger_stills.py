@@ -111,9 +111,7 @@ async def test_a_still_whose_key_stands_for_something_else_leaves_nothing_behind
     assert await rows(ledger) == before
 
 
-async def test_of_many_clips_with_stills_at_once_a_cap_lets_through_what_it_has_room_for(
-    ledger: Ledger, second_ledger: Ledger
-) -> None:
+async def test_a_cap_holds_against_many_clips_with_stills(ledger: Ledger, second_ledger: Ledger) -> None:
     room_for_three = Caps(per_day_usd=3 * BOTH_USD + CLIP_USD)  # and for a fourth clip without its still
     calls = (which.open(clip(), room_for_three, planned()) for which in (ledger, second_ledger) * 5)
     answers = await asyncio.gather(*calls, return_exceptions=True)

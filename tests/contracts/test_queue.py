@@ -134,7 +134,7 @@ async def test_a_parked_job_that_somebody_asks_for_is_carried_on(
 
 
 @pytest.mark.parametrize("state", OPEN)
-async def test_a_job_of_a_dead_process_that_somebody_asks_for_is_carried_on(
+async def test_a_job_of_a_dead_process_is_carried_on_when_asked_for(
     processes: Processes, first: Process, state: JobState
 ) -> None:
     await first.queue.start(take_over=False)
@@ -192,9 +192,7 @@ async def test_asking_for_a_job_that_has_ended_or_never_was_does_nothing(process
     assert (processes.pictures.submitted, list(first.engine.runner.records)) == ([], [])
 
 
-async def test_a_start_takes_over_what_is_due_what_is_parked_and_what_the_dead_have_left(
-    processes: Processes, first: Process
-) -> None:
+async def test_a_start_takes_over_what_is_due_parked_or_left(processes: Processes, first: Process) -> None:
     jobs = [
         await of_a_dead_process(processes, JobState.RENDERING),
         await left_behind(first.engine.ledger, JobState.STORING),
@@ -248,9 +246,7 @@ async def test_an_end_without_a_beginning_is_no_trouble(first: Process) -> None:
     await first.queue.aclose()
 
 
-async def test_a_caller_that_leaves_while_it_asks_for_a_job_leaves_a_driven_job(
-    processes: Processes, first: Process
-) -> None:
+async def test_a_caller_that_leaves_while_asking_leaves_a_driven_job(processes: Processes, first: Process) -> None:
     await first.queue.start(take_over=False)
     job = await of_a_dead_process(processes, JobState.RENDERING)
     asking = asyncio.create_task(first.queue.adopt(job))
@@ -270,7 +266,7 @@ async def test_a_ledger_that_is_away_at_the_start_is_tried_again(processes: Proc
     assert (await settled(first, job)).state is JobState.DONE
 
 
-async def test_any_job_of_the_ledger_can_be_run_by_its_id_not_only_what_was_enqueued(
+async def test_any_job_of_the_ledger_can_be_run_by_its_id(
     processes: Processes, first: Process, second: Process
 ) -> None:
     job = await left_behind(first.engine.ledger, JobState.RENDERING)
@@ -346,9 +342,7 @@ MARKS = {"account_id": THEIRS.account_id, "key_fingerprint": THEIRS.key_fingerpr
 
 
 @pytest.mark.parametrize("state", [*OPEN, JobState.SUBMITTING])
-async def test_a_job_of_another_account_is_neither_taken_over_nor_touched_for_whoever_asks(
-    processes: Processes, first: Process, state: JobState
-) -> None:
+async def test_a_job_of_another_account_is_not_touched(processes: Processes, first: Process, state: JobState) -> None:
     theirs = await of_a_dead_process(processes, state, **MARKS)
     ours = await of_a_dead_process(processes, JobState.RENDERING)
     await first.queue.start(take_over=True)
@@ -369,7 +363,7 @@ async def test_a_job_is_carried_on_with_another_key_of_its_account(processes: Pr
     assert len(processes.pictures.submitted) == 1
 
 
-async def test_a_job_of_the_sandbox_and_a_real_one_are_never_touched_by_the_others(processes: Processes) -> None:
+async def test_the_sandbox_and_the_real_world_leave_each_other_alone(processes: Processes) -> None:
     played = await of_a_dead_process(processes, JobState.PLANNED, sandbox=True)
     real = await of_a_dead_process(processes, JobState.PLANNED)
     sandbox = await processes.open(replace(HOLDER, sandbox=True))

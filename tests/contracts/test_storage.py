@@ -82,18 +82,14 @@ async def test_a_sidecar_is_stored_beside_its_asset_and_is_json(backend: Backend
     assert await asyncio.to_thread(opened, address.url) == b'{"schemaVersion": "1.0"}'
 
 
-async def test_the_url_is_absolute_and_the_local_path_is_set_only_when_there_is_one(
-    backend: Backend, tmp_path: Path
-) -> None:
+async def test_the_url_is_absolute_and_a_local_path_exists(backend: Backend, tmp_path: Path) -> None:
     stored = await backend.storage.put(KEY, media_file(tmp_path / "spool", DATA), {})
     assert stored.url.startswith(("file:///", "http://"))
     assert (stored.local_path is None) == stored.url.startswith("http")
     assert stored.local_path is None or read(stored.local_path) == DATA
 
 
-async def test_the_address_for_others_gives_the_bytes_and_is_kept_without_its_signature(
-    backend: Backend, tmp_path: Path
-) -> None:
+async def test_an_address_gives_the_bytes_and_is_kept_unsigned(backend: Backend, tmp_path: Path) -> None:
     stored = await backend.storage.put(KEY, media_file(tmp_path / "spool", DATA), {})
     address = await backend.storage.address(stored.url)
     assert await asyncio.to_thread(opened, address.url) == DATA
@@ -242,7 +238,7 @@ async def test_closing_twice_is_harmless(backend: Backend) -> None:
 
 
 @pytest.mark.parametrize("breakage", BREAKAGES)
-async def test_whatever_breaks_only_a_storage_error_comes_out_and_it_keeps_the_secret(
+async def test_whatever_breaks_is_a_storage_error_without_the_secret(
     breakage: str, sandbox: SandboxServer, tmp_path: Path
 ) -> None:
     storage = BREAKAGES[breakage](tmp_path, sandbox)

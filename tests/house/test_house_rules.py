@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.warm import LOADED_ONCE
+
 ROOT = Path(__file__).parents[2]
 MODULES = sorted((ROOT / "ring_mcp").rglob("*.py"))
 MAX_MODULE_LINES = 300
+MAX_NAME_WORDS = 12
 
 
 def tool(*command: str) -> None:
@@ -61,3 +65,20 @@ def test_only_config_reads_the_environment() -> None:
 
 def test_names_say_what_a_module_is_for() -> None:
     assert not [path for path in MODULES if path.stem in ("utils", "helpers", "common", "misc")]
+
+
+def test_a_test_has_a_name_of_twelve_words_at_most() -> None:
+    names = [
+        node.name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
+    ]
+
+    assert len(names) > 1000
+    assert [name for name in names if len(name.split("_")) > 1 + MAX_NAME_WORDS] == []
+
+
+def test_what_warm_commands_have_loaded_is_there() -> None:
+    """Else each of them would load it anew, and nobody would notice but the clock."""
+    assert [name for name in LOADED_ONCE if importlib.util.find_spec(name) is None] == []

@@ -51,6 +51,6 @@ def test_a_module_is_imported_by_a_test_of_its_name(module: str) -> None:
 
 
 @pytest.mark.parametrize(("module", "test"), (CONTRACTS | WHOLE).items())
-def test_a_module_that_is_tested_elsewhere_is_there_and_so_is_its_test(module: str, test: str) -> None:
+def test_a_module_tested_elsewhere_is_there_with_its_test(module: str, test: str) -> None:
     assert module in modules()
     assert (ROOT / test).exists()

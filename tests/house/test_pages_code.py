@@ -33,14 +33,14 @@ def test_the_tree_names_what_is_there_and_every_folder_of_the_package() -> None:
 
 
 @pytest.mark.parametrize("row", page("architecture").tables("step"), ids=lambda row: row[0])
-def test_a_step_of_a_call_names_a_function_that_is_in_its_file(row: list[str]) -> None:
+def test_a_step_of_a_call_names_a_function_that_exists(row: list[str]) -> None:
     [file], [function] = quoted(row[1]), quoted(row[2])
     module = importlib.import_module("ring_mcp." + file.removesuffix(".py").replace("/", "."))
 
     assert callable(reduce(getattr, function.split("."), module))
 
 
-def test_every_seam_and_each_of_its_backends_is_in_the_table_with_its_suite() -> None:
+def test_every_seam_is_in_the_table_with_backends_and_suite() -> None:
     rows = page("architecture").tables("contract")
     seams = {str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("base.py")} - {"scripted/base.py"}
 

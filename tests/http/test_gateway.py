@@ -102,7 +102,8 @@ def test_who_does_not_want_to_wait_gets_the_job_at_once(
         (IMAGES, {"prompt": "  "}, "prompt is required"),
         (IMAGES, {"prompt": 5}, "prompt:"),
         (IMAGES, {"prompt": "x", "n": 99}, "n must be"),
-        (IMAGES, {"prompt": "x", "aspect_ratio": "1:1"}, "did you mean aspectRatio?"),
+        (IMAGES, {"prompt": "x", "aspectratio": "1:1"}, "did you mean aspectRatio?"),
+        (IMAGES, {"prompt": "x", "aspect_ratio": "1:1", "aspectRatio": "1:1"}, "given twice"),
         (IMAGES, {"prompt": "x", "provider": "acme"}, "provider must be"),
         (IMAGES, {"prompt": "x", "waitSeconds": -1}, "waitSeconds:"),
         (IMAGES, {"prompt": "x\0"}, "prompt:"),
@@ -122,7 +123,7 @@ def test_a_bad_request_is_400_with_the_field_named(
     assert sandbox.state.books.charges() == []
 
 
-@pytest.mark.parametrize("wait", ["-1", "nan", "inf", "soon", "3601", ""])
+@pytest.mark.parametrize("wait", ["-1", "nan", "inf", "soon", "3601", "5 minutes"])
 def test_a_wait_that_is_no_number_of_seconds_is_400(ring: HttpRing, wait: str) -> None:
     told = failure(ring.post(IMAGES, {"prompt": "x"}, params={"waitSeconds": wait}), 400)
     assert "waitSeconds" in told["error"]
@@ -217,9 +218,10 @@ def test_an_idempotency_key_in_the_header_counts(ring: HttpRing, sandbox: Sandbo
     assert len(charges(sandbox, "once")) == 1
     other = ring.post(IMAGES, {"prompt": "once", "idempotencyKey": "another"}, headers=headers)
     assert "differ" in failure(other, 400)["error"]
-    assert (
-        "idempotencyKey" in failure(ring.post(IMAGES, {"prompt": "x"}, headers={"idempotency-key": ""}), 400)["error"]
-    )
+    differs = ring.post(IMAGES, {"prompt": "once", "idempotency_key": "another"}, headers=headers)
+    assert "differ" in failure(differs, 400)["error"]
+    long = ring.post(IMAGES, {"prompt": "x"}, headers={"idempotency-key": "k" * 201})
+    assert "idempotencyKey" in failure(long, 400)["error"]
 
 
 def test_an_actor_id_from_the_client_is_ignored(ring: HttpRing) -> None:

@@ -245,7 +245,7 @@ def test_a_body_that_drips_on_after_its_refusal_is_let_go(hasty: HttpRing) -> No
     lives(hasty)
 
 
-def test_a_client_that_leaves_in_the_middle_of_its_body_is_no_fault_of_ours(hasty: HttpRing) -> None:
+def test_a_client_that_leaves_amid_its_body_is_no_fault(hasty: HttpRing) -> None:
     for path in (IMAGES, "/mcp", "/messages/"):
         with hasty.connect() as connection:
             connection.sendall(request("POST", path, {**bearer(ALICE), **JSON, "Content-Length": "50"}) + b"{")
@@ -343,7 +343,7 @@ def test_too_many_calls_a_minute_are_429_for_that_actor_alone(tmp_path: Path, en
         assert ring.get(f"{API}/meta/health", "wrong").status_code == 401
 
 
-def test_a_client_that_goes_on_after_a_refusal_may_use_its_connection_again(ring: HttpRing) -> None:
+def test_a_client_may_use_its_connection_after_a_refusal(ring: HttpRing) -> None:
     with ring.client(None) as client:
         assert client.post("/mcp", content=b"x" * 1_000_000).status_code == 401
         assert client.get("/healthz").status_code == 200

@@ -61,7 +61,7 @@ WAITERS = {
 
 
 @pytest.mark.parametrize("way", WAITERS)
-def test_on_sigterm_a_waiting_call_gets_its_handle_and_the_job_goes_on_after_a_restart(
+def test_on_sigterm_a_waiting_call_gets_a_handle_to_its_job(
     tmp_path: Path, env: dict[str, str], sandbox: SandboxServer, way: str
 ) -> None:
     sandbox.state.configure(render_s=LONG_S)

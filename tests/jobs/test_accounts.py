@@ -60,7 +60,7 @@ def of(account: Account, **facts: Any) -> dict[str, Any]:
 # Known at once
 
 
-def test_a_fingerprint_is_the_same_everywhere_and_another_for_each_key_and_provider() -> None:
+def test_a_fingerprint_differs_by_key_and_provider_alone() -> None:
     assert key_fingerprint("xai", "xai-key-1") == "17689a36c9948cd8de6f64f4f2b4045a"
     marks = {key_fingerprint(provider, key) for provider in ("xai", "google") for key in ("key-1", "key-2", "")}
     assert len(marks) == 6
@@ -130,9 +130,7 @@ async def test_an_account_is_asked_for_once_on_a_machine(engine: Engine, clock: 
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfe"])
-async def test_what_was_kept_of_an_account_and_is_none_is_asked_for_again(
-    engine: Engine, clock: FakeClock, content: bytes
-) -> None:
+async def test_what_is_no_account_is_asked_for_again(engine: Engine, clock: FakeClock, content: bytes) -> None:
     await learned(accounts_of(engine, Teller()), clock)
     [kept] = (engine.state / "accounts").iterdir()
     kept.write_bytes(content)
@@ -202,7 +200,7 @@ async def test_a_job_of_another_account_is_stranded_when_nobody_alive_drives_it(
     assert stranded == [True, False, False, True, False]
 
 
-async def test_whoever_asks_for_a_job_of_another_key_waits_to_hear_whether_it_is_of_the_same_account(
+async def test_whoever_asks_for_another_keys_job_hears_of_its_account(
     engine: Engine,
 ) -> None:
     theirs = await left_behind(engine.ledger, **of(replace(ANOTHER_KEY, account_id=TEAM)))
@@ -245,9 +243,7 @@ def test_what_is_needed_is_said_with_account_place_and_way_out() -> None:
     assert "an xai account that was not recorded" in said(**of(Account(provider="xai")))[0]
 
 
-async def test_a_queue_takes_all_jobs_once_more_when_it_is_told_whose_they_are(
-    engine: Engine, clock: FakeClock
-) -> None:
+async def test_a_queue_takes_all_jobs_anew_when_told_whose(engine: Engine, clock: FakeClock) -> None:
     job = await left_behind(engine.ledger, JobState.STORING, due_at=None, **of(replace(ANOTHER_KEY, account_id=TEAM)))
     await engine.queue.start(take_over=True)
     await until(lambda: engine.ledger.calls.count("claim") >= 1 and clock.sleepers >= 2)
@@ -257,7 +253,7 @@ async def test_a_queue_takes_all_jobs_once_more_when_it_is_told_whose_they_are(
     assert (await engine.ended(job, upkeep=2, parked=False)).state is JobState.DONE
 
 
-async def test_jobs_of_a_time_before_accounts_were_recorded_are_carried_on_and_that_is_said_once(
+async def test_jobs_older_than_accounts_are_carried_on(
     engine: Engine, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def old() -> Job:

@@ -130,7 +130,7 @@ def test_a_lock_whose_holder_broke_off_is_free_again(answers: Answers) -> None:
         assert answers.is_awaited("job")
 
 
-def test_pictures_of_an_answer_that_was_cut_off_stand_for_it_in_their_places(answers: Answers, tmp_path: Path) -> None:
+def test_pictures_of_an_answer_cut_off_stand_for_it(answers: Answers, tmp_path: Path) -> None:
     for name in ("job-0.inline", "job-2.inline", "job-x.inline", "other-1.inline", "job-1.media"):
         (tmp_path / name).write_bytes(b"x")
     read = answers.read("job", "token")

@@ -59,7 +59,7 @@ async def test_a_caller_that_leaves_hears_of_it_when_the_work_is_done(error: Exc
     assert work.is_done
 
 
-async def test_a_caller_that_leaves_twice_does_not_wait_and_the_work_goes_on(
+async def test_a_caller_that_leaves_twice_does_not_wait(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     work = Work(LedgerError("away"))

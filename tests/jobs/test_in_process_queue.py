@@ -188,7 +188,7 @@ async def test_a_job_that_another_process_has_is_let_go_of(
     assert await engine.row(job) == taken
 
 
-async def test_an_answer_that_is_on_its_way_is_waited_for_whoever_has_the_job(
+async def test_an_answer_on_its_way_is_waited_for_whoever_has_the_job(
     engine: Engine, clock: FakeClock, elsewhere: Ledger
 ) -> None:
     gate = Gate(finished())
@@ -302,7 +302,7 @@ async def test_a_job_that_has_ended_here_can_be_taken_up_again_later(engine: Eng
     assert (await engine.ended(job)).state is JobState.DONE
 
 
-async def test_a_caller_that_leaves_while_its_job_is_adopted_leaves_a_driven_job(engine: Engine) -> None:
+async def test_a_caller_that_leaves_the_adoption_leaves_a_driven_job(engine: Engine) -> None:
     job = await left_behind(engine.ledger, JobState.RENDERING)
     adopting = asyncio.create_task(engine.queue.adopt(job))
     await until(lambda: "claim_one" in engine.ledger.calls)
@@ -342,7 +342,7 @@ async def beaten(engine: Engine, clock: FakeClock, sleepers: int) -> None:
 
 
 @pytest.mark.parametrize("claim", ["claim", "claim_one"])
-async def test_a_job_whose_claim_was_never_confirmed_is_taken_up_with_the_next_heartbeat(
+async def test_a_claim_never_confirmed_is_taken_up_with_the_next_heartbeat(
     engine: Engine, clock: FakeClock, claim: str
 ) -> None:
     job = await left_behind(engine.ledger, JobState.STORING)
@@ -359,9 +359,7 @@ async def test_a_job_whose_claim_was_never_confirmed_is_taken_up_with_the_next_h
     assert (await engine.ended(job, upkeep=UPKEEP if claim == "claim" else 1)).state is JobState.DONE
 
 
-async def test_a_request_that_its_caller_was_told_had_not_begun_is_never_sent_and_ends_in_time(
-    engine: Engine, clock: FakeClock
-) -> None:
+async def test_a_request_told_not_to_have_begun_is_never_sent(engine: Engine, clock: FakeClock) -> None:
     """The confirmation that the job was opened was lost: the row is ours, and nobody drives it."""
     await engine.queue.start(take_over=True)
     await swept(engine, 1)
@@ -379,7 +377,7 @@ async def test_a_request_that_its_caller_was_told_had_not_begun_is_never_sent_an
     assert engine.pictures.submitted == []
 
 
-async def test_a_job_that_was_taken_just_before_the_end_is_left_to_the_next_process(engine: Engine) -> None:
+async def test_a_job_taken_just_before_the_end_is_left_to_the_next(engine: Engine) -> None:
     job = await left_behind(engine.ledger, JobState.PLANNED)
     adopting = asyncio.create_task(engine.queue.adopt(job))
     await asyncio.sleep(0)

@@ -5,40 +5,56 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import tempfile
+import textwrap
 import time
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ring_mcp.errors import InvalidRequest, ProviderBadReply, ProviderUnavailable, StorageError
 from ring_mcp.jobs import input_files
 from ring_mcp.jobs.input_files import (
     MAX_INPUT_IMAGE_BYTES,
     MAX_INPUT_VIDEO_BYTES,
+    Takes,
     check_length,
+    clip,
     data_uri,
-    identified,
     not_writable,
+    picture,
     remove_old_inputs,
     told,
     write_inline,
 )
 from ring_mcp.presets import load_presets
+from tests.cases.given_media import make_media
 from tests.jobs.engine import clip_plan
 from tests.jobs.scripted_provider import jpeg
-from tests.media_bytes import mp4
 
 KEEP_S = input_files._KEEP_INPUTS_S
 EDITOR = load_presets().video_models["grok-imagine-video"]
+TAKES = Takes(model="grok", image_types=("image/jpeg", "image/png", "image/webp"), video_codecs=("h264", "av1"))
 EDIT, EXTEND = clip_plan(generation_kind="edit"), clip_plan(generation_kind="extend")
+
+
+@pytest.fixture(scope="module")
+def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("media")
+    make_media(folder)
+    return folder
 
 
 def inline(content: bytes) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(content).decode()}"
 
 
-def test_a_clip_may_be_as_long_as_the_provider_edits_and_no_longer() -> None:
+def test_a_clip_may_be_as_long_as_the_provider_edits() -> None:
     most_s = EDITOR.max_edit_input_s
     assert most_s is not None
     check_length(EDIT, EDITOR, most_s)
@@ -46,7 +62,7 @@ def test_a_clip_may_be_as_long_as_the_provider_edits_and_no_longer() -> None:
         check_length(EDIT, EDITOR, most_s + Decimal("0.1"))
 
 
-def test_a_clip_that_is_extended_may_be_as_long_and_as_short_as_the_provider_takes_and_a_frame_more() -> None:
+def test_a_clip_to_extend_may_be_a_frame_over_the_limits() -> None:
     least_s, most_s = EDITOR.min_extend_input_s, EDITOR.max_extend_input_s
     assert least_s is not None
     assert most_s is not None
@@ -65,12 +81,12 @@ def test_limits_that_a_model_does_not_have_are_not_looked_at() -> None:
     check_length(EXTEND, no_least, Decimal(0))
 
 
-def test_an_edit_is_not_held_to_the_limits_of_an_extension_nor_the_other_way_round() -> None:
+def test_edits_and_extensions_have_limits_of_their_own() -> None:
     check_length(EDIT, EDITOR, Decimal("0.5"))
     check_length(EXTEND, EDITOR, Decimal(10))
 
 
-def test_what_is_inside_a_data_uri_is_written_and_known_by_its_hash(tmp_path: Path) -> None:
+def test_what_is_inside_a_data_uri_is_known_by_its_hash(tmp_path: Path) -> None:
     path = tmp_path / "input"
     assert write_inline(inline(jpeg()), path, "referenceImages[0]") == hashlib.sha256(jpeg()).hexdigest()
     assert path.read_bytes() == jpeg()
@@ -81,7 +97,7 @@ def test_what_is_inside_a_data_uri_is_written_and_known_by_its_hash(tmp_path: Pa
     [
         ("data:image/png,abc", "a data URI has the form data:image/png;base64,<data>"),
         ("data:image/png;base64,!!!!", "the data URI is not base64"),
-        ("data:image/png;base64,abc", "the data URI is not base64"),
+        ("data:image/png;base64,abcde", "the data URI is not base64"),
     ],
 )
 def test_what_is_no_data_uri_is_told_with_its_field(tmp_path: Path, uri: str, text: str) -> None:
@@ -91,7 +107,7 @@ def test_what_is_no_data_uri_is_told_with_its_field(tmp_path: Path, uri: str, te
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_data_uri_may_hold_as_much_as_a_picture_may_and_no_more(tmp_path: Path) -> None:
+def test_a_data_uri_may_hold_as_much_as_a_picture(tmp_path: Path) -> None:
     assert MAX_INPUT_IMAGE_BYTES == 10 * 1024 * 1024
     write_inline(inline(b"x" * MAX_INPUT_IMAGE_BYTES), tmp_path / "input", "imageUrl")
     with pytest.raises(InvalidRequest, match=r"has about 10,485,7\d\d bytes; 10,485,760 are allowed"):
@@ -110,35 +126,103 @@ def test_a_spool_that_cannot_be_written_is_told_as_such(tmp_path: Path) -> None:
 def test_a_file_becomes_a_data_uri_of_its_real_type(tmp_path: Path) -> None:
     path = tmp_path / "input"
     path.write_bytes(jpeg())
-    assert data_uri(identified(path, "imageUrl", "image", 10_000)) == inline(jpeg())
+    assert data_uri(path, "imageUrl", "image", 10_000) == inline(jpeg())
 
 
 def test_a_file_is_measured_and_may_be_as_large_as_is_allowed(tmp_path: Path) -> None:
     path = tmp_path / "input"
     path.write_bytes(jpeg())
-    size_bytes = len(jpeg())
-    media = identified(path, "imageUrl", "image", size_bytes)
-    assert (media.size_bytes, media.sha256) == (size_bytes, hashlib.sha256(jpeg()).hexdigest())
-    with pytest.raises(InvalidRequest, match=f"imageUrl has {size_bytes:,} bytes; {size_bytes - 1:,} are allowed"):
-        identified(path, "imageUrl", "image", size_bytes - 1)
+    media = picture(path, "imageUrl", TAKES)
+    assert (media.size_bytes, media.sha256) == (len(jpeg()), hashlib.sha256(jpeg()).hexdigest())
+    with path.open("ab") as file:
+        file.truncate(MAX_INPUT_IMAGE_BYTES)
+    assert picture(path, "imageUrl", TAKES).size_bytes == MAX_INPUT_IMAGE_BYTES
+    with path.open("ab") as file:
+        file.truncate(MAX_INPUT_IMAGE_BYTES + 1)
+    with pytest.raises(InvalidRequest, match=r"imageUrl has 10,485,761 bytes; 10,485,760 are allowed"):
+        picture(path, "imageUrl", TAKES)
 
 
-def test_a_file_of_another_kind_is_told_with_what_it_is(tmp_path: Path) -> None:
-    path = tmp_path / "input"
-    path.write_bytes(mp4())
-    with pytest.raises(InvalidRequest, match=r"^imageUrl cannot be used: .*MP4"):
-        identified(path, "imageUrl", "image", 10_000)
-    assert identified(path, "sourceVideoUrl", "video", 10_000).content_type == "video/mp4"
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("anim.gif", "imageUrl is a GIF file; grok takes JPEG, PNG or WebP"),
+        ("photo.heic", "imageUrl cannot be used: it is a HEIC file; grok takes JPEG, PNG or WebP"),
+        ("page.html", "imageUrl cannot be used: it is an HTML page; grok takes JPEG, PNG or WebP"),
+        ("clip.mp4", "imageUrl cannot be used: it is an MP4 file; grok takes JPEG, PNG or WebP"),
+        ("cut.jpg", "imageUrl cannot be used: it is a damaged or incomplete JPEG file of 900 bytes; grok takes JPEG,"),
+        ("empty.jpg", "imageUrl cannot be used: it is an empty file; grok takes JPEG, PNG or WebP"),
+    ],
+)
+def test_a_picture_that_a_model_does_not_take_is_told(media: Path, name: str, text: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        picture(media / name, "imageUrl", TAKES)
+    assert caught.value.message.startswith(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("clip.webm", "sourceVideoUrl is a WebM file; grok takes MP4 with H.264 or AV1"),
+        ("clip.mov", "sourceVideoUrl is a QuickTime file; grok takes MP4 with H.264 or AV1"),
+        ("vp9.mp4", "sourceVideoUrl is an MP4 file with VP9; grok takes MP4 with H.264 or AV1"),
+        ("audio-only.mp4", "sourceVideoUrl is an MP4 file without pictures; grok takes MP4 with H.264 or AV1"),
+        ("plain.jpg", "sourceVideoUrl cannot be used: it is a JPEG file; grok takes MP4 with H.264 or AV1"),
+    ],
+)
+def test_a_clip_that_a_model_does_not_take_is_told(media: Path, name: str, text: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        clip(media / name, "sourceVideoUrl", TAKES)
+    assert caught.value.message == text
+
+
+def test_a_clip_that_a_model_takes_has_its_length(media: Path) -> None:
+    assert clip(media / "clip.mp4", "sourceVideoUrl", TAKES).duration_s == 3
+
+
+@pytest.mark.parametrize("name", ["plain.jpg", "plain.png", "plain.webp", "noeoi.jpg"])
+def test_a_picture_of_a_type_that_a_model_takes_is_taken(media: Path, name: str) -> None:
+    assert picture(media / name, "imageUrl", TAKES).content_type in TAKES.image_types
 
 
 def test_a_file_that_cannot_be_read_is_told_with_its_field(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match=r"^imageUrl cannot be read: No such file or directory$"):
-        identified(tmp_path / "gone", "imageUrl", "image", 10_000)
+        picture(tmp_path / "gone", "imageUrl", TAKES)
 
 
 def test_an_address_that_was_given_is_not_blamed_on_the_provider() -> None:
-    assert told(ProviderBadReply("an HTML page")) == "an HTML page"
-    assert told(ProviderUnavailable("xAI does not answer")) == "it could not be fetched (provider_unavailable)"
+    assert told(ProviderBadReply("it is on a private network")) == "it is on a private network"
+    assert told(ProviderUnavailable("xAI does not answer")) == "its address cannot be reached"
+    assert told(ProviderUnavailable("fetching from xAI failed", http_status=403)) == "its address answers HTTP 403"
+
+
+MANGLED: dict[str, Callable[[str], str]] = {
+    "as it is": lambda text: text,
+    "lines of 76": lambda text: "\r\n".join(textwrap.wrap(text, 76)),
+    "blanks around": lambda text: f" {text}\n",
+    "blanks at every 64th": lambda text: " ".join(textwrap.wrap(text, 64)),
+    "no padding": lambda text: text.rstrip("="),
+    "for addresses": lambda text: text.replace("+", "-").replace("/", "_"),
+    "for addresses, no padding": lambda text: text.replace("+", "-").replace("/", "_").rstrip("="),
+    "escaped": lambda text: quote(text, safe=""),
+}
+
+
+@given(st.binary(min_size=1, max_size=3_000), st.sampled_from(sorted(MANGLED)), st.sampled_from(["", ";charset=x"]))
+def test_base64_is_read_in_every_spelling(content: bytes, way: str, extra: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "input"
+        written = MANGLED[way](base64.b64encode(content).decode())
+        assert write_inline(f"data:image/png{extra} ;BASE64,{written}", path, "imageUrl")
+        assert path.read_bytes() == content
+
+
+def test_plus_signs_that_a_form_took_for_blanks_are_put_back(tmp_path: Path) -> None:
+    content = b"abc" + b"\xfb\xef\xbe" * 3 + bytes(range(256)) * 39
+    written = base64.b64encode(content).decode()
+    assert "++" in written
+    write_inline(f"data:image/png;base64,{written.replace('+', ' ')}", tmp_path / "input", "imageUrl")
+    assert (tmp_path / "input").read_bytes() == content
 
 
 def test_given_media_are_kept_for_a_day_and_nothing_else_is_touched(tmp_path: Path) -> None:

@@ -101,9 +101,7 @@ async def test_a_job_that_ends_without_a_row_has_one_with_its_cost(engine: Engin
     assert (await engine.ledger.spend(engine.clock.now(), sandbox=False)).day_usd == record.job.reserved_usd
 
 
-async def test_a_request_whose_row_is_gone_before_it_is_sent_is_not_sent(
-    engine: Engine, database: LedgerDatabase
-) -> None:
+async def test_a_request_without_its_row_is_not_sent(engine: Engine, database: LedgerDatabase) -> None:
     job = await engine.new()
     lose(database, job)
     await engine.runner.drive(job)
@@ -123,7 +121,7 @@ async def test_a_note_on_a_planned_job_whose_row_is_gone_ends_it(engine: Engine,
     assert await engine.row(record.job) == record.job
 
 
-async def test_a_row_that_is_gone_while_the_ledger_is_away_is_written_when_it_is_back(
+async def test_a_row_gone_meanwhile_is_written_when_the_ledger_returns(
     engine: Engine, database: LedgerDatabase
 ) -> None:
     record = await record_in(engine, JobState.SUBMITTING)
@@ -141,9 +139,7 @@ async def test_a_row_that_is_gone_while_the_ledger_is_away_is_written_when_it_is
 
 
 @pytest.mark.parametrize("state", SENT)
-async def test_a_row_that_is_older_than_what_is_known_is_brought_up_to_date(
-    engine: Engine, database: LedgerDatabase, state: JobState
-) -> None:
+async def test_an_older_row_is_brought_up_to_date(engine: Engine, database: LedgerDatabase, state: JobState) -> None:
     path = [JobState.SUBMITTING, JobState.RENDERING, JobState.STORING]
     record = await record_in(engine, JobState.SUBMITTING)
     older = record.job
@@ -158,9 +154,7 @@ async def test_a_row_that_is_older_than_what_is_known_is_brought_up_to_date(
     assert (stored.state, stored.progress, stored.version) == (state, 60, known.version + 1)
 
 
-async def test_a_row_that_lacks_the_newest_write_alone_is_brought_up_to_date(
-    engine: Engine, database: LedgerDatabase
-) -> None:
+async def test_a_row_without_the_newest_write_is_brought_up_to_date(engine: Engine, database: LedgerDatabase) -> None:
     record = await record_in(engine, JobState.SUBMITTING, JobState.RENDERING)
     older = record.job
     await record.write(replace(older, progress=50))
@@ -192,9 +186,7 @@ async def test_a_planned_row_of_before_the_intent_is_brought_up_to_date(
         await elsewhere.save(stored, carried(stored, JobState.SUBMITTING))
 
 
-async def test_an_intent_is_written_on_the_row_that_is_known_and_on_no_other(
-    engine: Engine, database: LedgerDatabase
-) -> None:
+async def test_an_intent_is_written_on_the_known_row_alone(engine: Engine, database: LedgerDatabase) -> None:
     record = await record_in(engine)
     older = record.job
     await record.write(replace(record.job, progress=1))
@@ -204,7 +196,7 @@ async def test_an_intent_is_written_on_the_row_that_is_known_and_on_no_other(
     assert await engine.row(older) == older
 
 
-async def test_an_answer_to_an_attempt_that_the_row_has_lost_is_set_aside_for_a_person(
+async def test_an_answer_to_a_lost_attempt_is_set_aside(
     engine: Engine,
     clock: FakeClock,
     database: LedgerDatabase,
@@ -247,7 +239,7 @@ async def heart_beats(engine: Engine, clock: FakeClock) -> None:
     await until(lambda: engine.ledger.calls.count("heartbeat") > beats and clock.sleepers >= UPKEEP)
 
 
-async def test_a_heartbeat_finds_a_row_that_is_gone_and_the_job_goes_on(
+async def test_a_heartbeat_finds_a_lost_row_and_goes_on(
     engine: Engine, clock: FakeClock, database: LedgerDatabase
 ) -> None:
     gate = Gate(finished())
@@ -266,7 +258,7 @@ async def test_a_heartbeat_finds_a_row_that_is_gone_and_the_job_goes_on(
     assert len(engine.pictures.submitted) == 1
 
 
-async def test_a_heartbeat_finds_a_row_that_is_older_and_of_somebody_else_by_now(
+async def test_a_heartbeat_finds_an_older_row_of_somebody_else(
     engine: Engine, clock: FakeClock, database: LedgerDatabase, elsewhere: Ledger
 ) -> None:
     gate = Gate(finished())
@@ -284,7 +276,7 @@ async def test_a_heartbeat_finds_a_row_that_is_older_and_of_somebody_else_by_now
     assert len(engine.pictures.submitted) == 1
 
 
-async def test_an_older_row_that_this_process_has_claimed_itself_is_brought_up_to_date(
+async def test_an_older_row_claimed_here_is_brought_up_to_date(
     engine: Engine, clock: FakeClock, database: LedgerDatabase
 ) -> None:
     gate = Gate(finished())
@@ -322,7 +314,7 @@ async def test_a_heartbeat_restores_the_intent_of_a_request_that_is_under_way(
 
 
 @pytest.mark.parametrize("first", ["the driver", "the heartbeat"])
-async def test_a_row_that_is_written_anew_does_not_lose_what_its_driver_writes_meanwhile(
+async def test_a_row_written_anew_keeps_its_drivers_writes(
     engine: Engine, database: LedgerDatabase, first: str
 ) -> None:
     record = await record_in(engine, JobState.SUBMITTING)
@@ -360,9 +352,7 @@ async def test_an_answer_that_neither_ledger_nor_disk_takes_is_held_and_named(
     assert await engine.row(record.job) == record.job
 
 
-async def test_a_job_that_nothing_could_be_written_of_for_a_while_ends_as_any_other(
-    engine: Engine, clock: FakeClock
-) -> None:
+async def test_a_job_unwritten_for_a_while_ends_as_any(engine: Engine, clock: FakeClock) -> None:
     engine.pictures.looks += [Running(progress=20), Running(progress=40)]
     job = await engine.new()
     engine.unwritten.write_text("a file where the folder should be")

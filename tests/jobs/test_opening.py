@@ -130,7 +130,7 @@ def test_a_disk_with_exactly_the_room_that_is_needed_will_do(tmp_path: Path) -> 
     check_disk(tmp_path / "spool", 0)
 
 
-def test_a_look_at_the_disk_makes_the_private_folder_and_leaves_nothing_in_it(tmp_path: Path) -> None:
+def test_a_look_at_the_disk_leaves_an_empty_private_folder(tmp_path: Path) -> None:
     spool = tmp_path / "state" / "spool"
     check_disk(spool)
     check_disk(spool)
@@ -138,7 +138,7 @@ def test_a_look_at_the_disk_makes_the_private_folder_and_leaves_nothing_in_it(tm
     assert spool.stat().st_mode & 0o777 == 0o700
 
 
-async def test_a_caller_that_leaves_while_its_job_is_written_leaves_a_driven_job(engine: Engine) -> None:
+async def test_a_caller_that_leaves_at_the_opening_leaves_a_driven_job(engine: Engine) -> None:
     calling = asyncio.create_task(open_(engine, still_clip_plan()))
     while "open" not in engine.ledger.calls:
         await asyncio.sleep(0)
@@ -171,7 +171,7 @@ async def test_the_caps_count_a_clip_and_its_still_together(capped: Engine) -> N
     assert len(await rows(capped)) == 2
 
 
-async def test_a_still_and_its_clip_are_both_made_and_the_clip_shows_the_still(engine: Engine) -> None:
+async def test_a_clip_is_made_from_its_still(engine: Engine) -> None:
     opened = await open_(engine, still_clip_plan())
     clip = await engine.ended(opened.job)
     assert clip.state is JobState.DONE
@@ -181,7 +181,7 @@ async def test_a_still_and_its_clip_are_both_made_and_the_clip_shows_the_still(e
     assert (request.inputs.image_url or "").startswith("data:image/jpeg;base64,")
 
 
-async def test_the_same_key_pays_for_no_second_still_after_a_clip_that_cost_nothing(engine: Engine) -> None:
+async def test_the_same_key_pays_for_no_second_still(engine: Engine) -> None:
     engine.clips.answers.append(ProviderRejected("no such model", billed="no"))
     first = await open_(engine, still_clip_plan(), "k1")
     assert (await engine.ended(first.job)).state is JobState.FAILED
@@ -223,7 +223,7 @@ async def test_a_ledger_that_is_away_starts_nothing(engine: Engine) -> None:
     assert list(engine.runner.records) == []
 
 
-def test_the_same_request_has_the_same_hash_whatever_it_costs_or_is_warned_of() -> None:
+def test_the_same_request_has_the_same_hash_whatever_it_costs() -> None:
     plan = still_clip_plan()
     told = plan.model_copy(
         update={

@@ -59,7 +59,7 @@ def test_a_pause_is_no_failure_and_waits_for_nobody_unless_said() -> None:
         ("no", None, Decimal(0)),
     ],
 )
-def test_the_providers_figure_comes_first_then_the_list_and_nothing_only_for_certain(
+def test_a_bill_comes_before_the_list_and_nothing_only_for_certain(
     billed: Billed, billed_usd: Decimal | None, settled: Decimal
 ) -> None:
     assert settle_cost(sample_job(JobState.SUBMITTING), billed, billed_usd) == settled
@@ -84,7 +84,7 @@ def test_a_job_that_ends_badly_costs_what_its_failure_says(billed: Billed, settl
     assert (job.state, job.failure, job.settled_usd) == (JobState.FAILED, failure, settled)
 
 
-def test_what_is_said_of_the_job_alone_wins_over_what_is_said_of_the_call() -> None:
+def test_a_word_on_the_job_wins_over_one_on_the_call() -> None:
     failure = Failure(code="first_frame_failed", message="y", billed="yes")
     job = end_job(sample_job(JobState.PLANNED), JobState.FAILED, START, failure=failure, billed="no")
     assert (job.failure, job.settled_usd) == (failure, Decimal(0))

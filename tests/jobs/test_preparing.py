@@ -72,7 +72,7 @@ async def test_a_still_that_is_there_is_not_asked_for_again(engine: Engine) -> N
     assert engine.ledger.calls == []
 
 
-async def test_a_clip_that_waited_in_trouble_is_in_none_once_its_still_is_there(engine: Engine) -> None:
+async def test_the_trouble_of_a_clip_ends_when_its_still_is_there(engine: Engine) -> None:
     record, still = await waiting_clip(engine, _S.SUBMITTING, _S.STORING)
     await engine.ledger.save(still, replace(still, failure=Failure(code="x", message="a full disk", billed="yes")))
     await prepared(engine, record)
@@ -92,7 +92,7 @@ async def test_a_clip_that_waited_in_trouble_is_in_none_once_its_still_is_there(
         (_S.EXPIRED, "unknown", FirstFrameFailed.next_action),
     ],
 )
-async def test_a_still_that_failed_ends_its_clip_unsent_with_the_stills_reason_and_bill(
+async def test_a_still_that_failed_ends_its_clip_with_reason_and_bill(
     engine: Engine, state: JobState, billed: Any, next_step: str
 ) -> None:
     why = Failure(code="content_refused", message="no lighthouses", billed=billed)
@@ -107,7 +107,7 @@ async def test_a_still_that_failed_ends_its_clip_unsent_with_the_stills_reason_a
     assert clip.failure.next_action == next_step
 
 
-async def test_a_still_whose_outcome_is_not_known_parks_its_clip_with_the_way_out(engine: Engine) -> None:
+async def test_an_unknown_still_parks_its_clip_with_the_way_out(engine: Engine) -> None:
     record, still = await waiting_clip(engine, _S.SUBMITTING, _S.UNKNOWN)
     assert isinstance(await prepared(engine, record), Park)
     clip = await engine.row(record.job)
@@ -130,7 +130,7 @@ async def test_a_still_that_is_parked_parks_its_clip_with_the_stills_reason(engi
     assert still.id in clip.failure.message
 
 
-async def test_a_still_in_trouble_that_is_tried_again_is_told_and_waited_for(engine: Engine) -> None:
+async def test_a_still_that_is_tried_again_is_told_and_waited_for(engine: Engine) -> None:
     record, still = await waiting_clip(engine, _S.SUBMITTING, _S.STORING)
     why = Failure(code="storage_failed", message="a full disk", billed="yes", retryable=True)
     await engine.ledger.save(still, replace(still, failure=why))
@@ -151,7 +151,7 @@ async def test_a_ledger_that_does_not_answer_for_a_moment_is_asked_again(engine:
 
 
 @pytest.mark.parametrize(("states", "billed"), [((), "no"), ((_S.SUBMITTING, _S.RENDERING), "unknown")])
-async def test_a_still_of_an_account_that_nobody_holds_parks_its_clip_with_what_it_needs(
+async def test_a_still_of_an_absent_account_parks_its_clip(
     engine: Engine, states: tuple[JobState, ...], billed: str
 ) -> None:
     plan = still_clip_plan()
@@ -236,7 +236,7 @@ async def test_a_spool_that_cannot_be_written_parks_the_clip_and_ends_nothing(en
     assert (clip.failure.billed, clip.failure.retryable) == ("no", True)
 
 
-async def test_only_a_planned_clip_waits_for_a_still_and_only_until_it_is_there(engine: Engine) -> None:
+async def test_only_a_planned_clip_waits_for_a_still(engine: Engine) -> None:
     record, still = await waiting_clip(engine)
     clip = record.job
     assert awaited_still(clip) == still.id

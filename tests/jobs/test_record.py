@@ -211,7 +211,7 @@ async def test_a_job_that_another_process_has_taken_is_not_written(engine: Engin
     assert kept_aside(engine, before) is None
 
 
-async def test_a_row_of_the_same_instant_but_another_owner_is_not_ones_own(engine: Engine, elsewhere: Ledger) -> None:
+async def test_a_row_of_the_same_instant_may_be_another_owners(engine: Engine, elsewhere: Ledger) -> None:
     record = await record_of(engine, JobState.SUBMITTING, JobState.RENDERING)
     engine.ledger.fail("save")
     await record.write(replace(record.job, progress=20))
@@ -221,9 +221,7 @@ async def test_a_row_of_the_same_instant_but_another_owner_is_not_ones_own(engin
         await record.catch_up()
 
 
-async def test_a_row_of_ones_own_that_another_instant_wrote_is_not_in_doubt(
-    engine: Engine, elsewhere: Ledger, clock: FakeClock
-) -> None:
+async def test_a_row_of_another_instant_is_not_in_doubt(engine: Engine, elsewhere: Ledger, clock: FakeClock) -> None:
     record = await record_of(engine, JobState.SUBMITTING, JobState.RENDERING)
     engine.ledger.fail("save")
     await record.write(replace(record.job, progress=20))
@@ -315,7 +313,7 @@ async def test_a_cancelled_write_that_fails_is_kept_aside_as_any_other(engine: E
     assert kept_aside(engine, record.job) is not None
 
 
-async def test_only_a_job_that_was_taken_over_in_mid_submit_is_an_orphan(engine: Engine) -> None:
+async def test_only_a_job_taken_over_in_mid_submit_is_an_orphan(engine: Engine) -> None:
     record = await record_of(engine)
     assert not record.is_orphan
     await record.write(carried(record.job, JobState.SUBMITTING))

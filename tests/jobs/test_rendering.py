@@ -54,13 +54,13 @@ async def test_a_look_asks_for_the_providers_own_handle(engine: Engine) -> None:
     assert engine.clips.looked_for == []
 
 
-async def test_a_job_that_is_still_made_is_looked_at_again_at_the_pace_of_its_kind(engine: Engine) -> None:
+async def test_looks_keep_the_pace_of_the_kind_of_job(engine: Engine) -> None:
     assert await look(engine, await rendering(engine), Running()) == Pause(PICTURE.poll_interval_s)
     clip = await rendering(engine, plan=clip_plan())
     assert await look(engine, clip, Running(), tries=5) == Pause(CLIP.poll_interval_s)
 
 
-async def test_what_is_made_is_on_record_with_its_bill_and_ready_to_be_stored(engine: Engine, clock: FakeClock) -> None:
+async def test_what_is_made_is_on_record_with_its_bill(engine: Engine, clock: FakeClock) -> None:
     record = await rendering(engine)
     clock.advance(9)
     answer = finished(2, billed_usd=BILLED, served_model="grok-2", warnings=("fewer",))
@@ -71,7 +71,7 @@ async def test_what_is_made_is_on_record_with_its_bill_and_ready_to_be_stored(en
     assert (job.due_at, job.failure) == (clock.now(), None)
 
 
-def test_what_is_collected_keeps_older_warnings_and_a_higher_progress_and_ends_trouble() -> None:
+def test_what_is_collected_keeps_older_warnings_and_ends_trouble() -> None:
     again = collect(carried(planned(), JobState.SUBMITTING, progress=95, warnings=("old",)), finished(), START)
     assert (again.progress, again.warnings) == (95, ("old",))
     told = collect(carried(planned(), JobState.SUBMITTING, failure=TROUBLE), finished(warnings=("new",)), START)
@@ -111,7 +111,7 @@ async def test_any_other_error_means_ask_again_later_and_ends_nothing(
     assert (record.job.state, await engine.row(before)) == (JobState.RENDERING, before)
 
 
-async def test_looks_that_fail_several_times_in_a_row_are_told_once_and_forgotten_when_one_succeeds(
+async def test_failing_looks_are_told_once_until_one_succeeds(
     engine: Engine,
 ) -> None:
     record = await rendering(engine)
@@ -134,7 +134,7 @@ async def test_looks_that_fail_several_times_in_a_row_are_told_once_and_forgotte
         (3600.0, 0, MAX_PAUSE_S),
     ],
 )
-async def test_a_provider_that_is_asked_too_often_is_left_alone_as_long_as_it_says(
+async def test_a_provider_asked_too_often_is_left_alone_for_a_while(
     engine: Engine, retry_after_s: float | None, tries: int, pause_s: float
 ) -> None:
     record = await rendering(engine)
@@ -142,7 +142,7 @@ async def test_a_provider_that_is_asked_too_often_is_left_alone_as_long_as_it_sa
     assert await look(engine, record, error, tries=tries) == Pause(pause_s, failed=True)
 
 
-async def test_a_job_that_its_provider_denies_is_looked_for_at_ever_longer_pauses(engine: Engine) -> None:
+async def test_a_job_its_provider_denies_is_looked_for_ever_less_often(engine: Engine) -> None:
     record = await rendering(engine)
     pauses = [await look(engine, record, JobExpired("404")) for _ in range(4)]
     assert pauses == [Pause(gone_pause_s(seen, PICTURE.poll_interval_s), failed=True) for seen in (1, 2, 3, 4)]
@@ -151,7 +151,7 @@ async def test_a_job_that_its_provider_denies_is_looked_for_at_ever_longer_pause
     assert (told.code, told.seen, record.job.state) == ("expired", 4, JobState.RENDERING)
 
 
-def test_the_pauses_between_the_looks_add_up_to_the_time_whatever_the_clock_says() -> None:
+def test_the_pauses_add_up_whatever_the_clock_says() -> None:
     for first_s in (PICTURE.poll_interval_s, CLIP.poll_interval_s):
         assert sum(gone_pause_s(seen, first_s) for seen in range(1, LOOKS_BEFORE_GONE)) >= GONE_AFTER_S
 
@@ -209,7 +209,7 @@ async def test_a_look_that_outlasts_the_time_for_it_parks_the_job(engine: Engine
     assert record.job.state is JobState.RENDERING
 
 
-async def test_a_result_that_comes_after_the_time_for_it_is_taken_all_the_same(engine: Engine) -> None:
+async def test_a_result_that_comes_late_is_taken_all_the_same(engine: Engine) -> None:
     record = await rendering(engine)
     outlasted = START - timedelta(days=1)
     assert await look(engine, record, finished(), since=outlasted) is None
@@ -245,9 +245,7 @@ async def test_progress_only_rises_is_told_at_once_and_written_in_tens(
     assert listening.job.progress == (told[-1] if told else 0)
 
 
-async def test_looks_follow_each_other_at_the_providers_pace_and_back_off_while_it_is_away(
-    engine: Engine, clock: FakeClock
-) -> None:
+async def test_looks_back_off_while_the_provider_is_away(engine: Engine, clock: FakeClock) -> None:
     job = await engine.new(clip_plan())
     away = ProviderUnavailable("503")
     engine.clips.looks += [Running(), away, away, away, Running(), away, finished(ending="mp4")]
@@ -259,9 +257,7 @@ async def test_looks_follow_each_other_at_the_providers_pace_and_back_off_while_
     assert engine.clips.looked_for == [REQUEST_ID] * 7
 
 
-async def test_a_clip_that_takes_too_long_is_parked_and_goes_on_when_it_is_asked_for(
-    engine: Engine, clock: FakeClock
-) -> None:
+async def test_a_clip_that_takes_too_long_is_parked_until_asked_for(engine: Engine, clock: FakeClock) -> None:
     job = await engine.new(clip_plan())
     looks = int(CLIP.poll_timeout_s / CLIP.poll_interval_s) + 1
     engine.clips.looks += [Running()] * looks
@@ -275,9 +271,7 @@ async def test_a_clip_that_takes_too_long_is_parked_and_goes_on_when_it_is_asked
     assert len(engine.clips.submitted) == 1
 
 
-async def test_a_parked_clip_that_nobody_asks_for_is_looked_at_once_and_parked_again(
-    engine: Engine, clock: FakeClock
-) -> None:
+async def test_a_parked_clip_is_looked_at_once_and_parked_again(engine: Engine, clock: FakeClock) -> None:
     job = await engine.new(clip_plan())
     engine.clips.looks += [Running()] * 1000
     await clock.play(engine.runner.drive(job))

@@ -140,7 +140,7 @@ async def test_a_driver_holds_its_job_in_memory_and_lets_go_of_it(engine: Engine
     assert engine.ledger.calls == ["get"]
 
 
-async def test_a_job_that_was_stopped_in_its_rendering_is_left_as_it_was(engine: Engine) -> None:
+async def test_a_job_stopped_while_it_renders_is_left_as_it_was(engine: Engine) -> None:
     engine.pictures.looks += [asyncio.Event().wait]
     job = await in_state(engine, JobState.SUBMITTING, JobState.RENDERING)
     task = await driving(engine, job)
@@ -150,7 +150,7 @@ async def test_a_job_that_was_stopped_in_its_rendering_is_left_as_it_was(engine:
     assert await engine.row(job) == job
 
 
-async def test_a_parked_job_has_no_owner_and_a_time_for_a_slow_look(engine: Engine) -> None:
+async def test_a_parked_job_has_no_owner_and_a_slow_look(engine: Engine) -> None:
     engine.storage.troubles += [StorageRefused("the token is wrong")]
     job = await engine.new()
     await engine.runner.drive(job)
@@ -171,7 +171,7 @@ async def test_tries_are_counted_in_a_row_and_begin_anew_with_every_step(engine:
     assert clock.pauses_s == [1, 2, 1, 1, 0.5]
 
 
-async def test_the_first_to_take_a_job_writes_what_others_could_not_and_only_once(engine: Engine) -> None:
+async def test_the_first_to_take_a_job_writes_what_others_could_not(engine: Engine) -> None:
     stored = await in_state(engine, JobState.SUBMITTING)
     engine.write_ahead.keep(carried(stored, JobState.RENDERING, provider_request_id="late"), [])
     await engine.runner.run(stored.id)
@@ -208,9 +208,7 @@ async def test_two_who_start_at_once_write_it_once(engine: Engine) -> None:
     assert engine.ledger.calls.count("save") == 2  # one of them was this test's own
 
 
-async def test_a_result_reaches_its_caller_while_the_ledger_is_away_and_the_row_follows(
-    engine: Engine, clock: FakeClock
-) -> None:
+async def test_a_result_reaches_its_caller_and_the_row_follows(engine: Engine, clock: FakeClock) -> None:
     job = await engine.new()
     engine.ledger.fail("save", 9, skip=1)  # the intent is written, and nothing after it
     driver = asyncio.create_task(engine.runner.drive(job))
@@ -226,7 +224,7 @@ async def test_a_result_reaches_its_caller_while_the_ledger_is_away_and_the_row_
     assert list(engine.unwritten.iterdir()) == []
 
 
-async def test_the_row_is_tried_again_with_back_off_up_to_half_a_minute(engine: Engine, clock: FakeClock) -> None:
+async def test_the_row_is_tried_again_with_back_off(engine: Engine, clock: FakeClock) -> None:
     job = await engine.new()
     engine.ledger.fail("save", 12, skip=1)
     await clock.play(engine.runner.drive(job))
@@ -250,9 +248,7 @@ async def test_a_row_that_somebody_took_while_it_was_behind_is_theirs(
     assert f"job {job.id}: another process has it now" in caplog.text
 
 
-async def test_a_fault_of_ours_leaves_the_job_to_whoever_comes_in_a_minute(
-    engine: Engine, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_fault_of_ours_leaves_the_job_for_a_minute(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
     engine.pictures.looks += [RuntimeError("a programming error")]
     job = await engine.new()
     await engine.runner.drive(job)
@@ -268,9 +264,7 @@ async def test_a_fault_of_ours_leaves_the_job_to_whoever_comes_in_a_minute(
     assert (await engine.row(job)).state is JobState.DONE
 
 
-async def test_a_job_that_could_not_be_put_back_is_put_back_when_the_ledger_returns(
-    engine: Engine, clock: FakeClock
-) -> None:
+async def test_a_job_is_put_back_when_the_ledger_returns(engine: Engine, clock: FakeClock) -> None:
     engine.pictures.looks += [RuntimeError("a programming error")]
     job = await engine.new()
     engine.ledger.fail("save", 3, skip=2)  # the intent and the handle are written

@@ -88,9 +88,7 @@ async def test_a_still_its_clip_and_the_clips_remaster_can_be_followed_back(
     assert still["parents"] == []
 
 
-async def test_a_sidecar_says_what_was_asked_served_and_paid_and_not_the_prompt(
-    sandbox: SandboxServer, tmp_path: Path
-) -> None:
+async def test_a_sidecar_tells_all_but_the_prompt(sandbox: SandboxServer, tmp_path: Path) -> None:
     async with running(sandbox, tmp_path, **ON) as app:
         result = await app.images.generate(replace(KITE, n=2), actor_id=ACTOR)
         told = await told_beside(app, result.job_id)
@@ -115,9 +113,7 @@ async def test_without_the_switch_there_is_none(sandbox: SandboxServer, tmp_path
     assert list(tmp_path.rglob("*.json")) == []
 
 
-async def test_a_sidecar_that_cannot_be_stored_is_a_warning_and_the_asset_stands(
-    sandbox: SandboxServer, tmp_path: Path
-) -> None:
+async def test_a_sidecar_that_cannot_be_stored_is_a_warning(sandbox: SandboxServer, tmp_path: Path) -> None:
     sandbox.state.faults.add("ringbase_401", times=-1, after=1, path="/upload")
     async with running(sandbox, tmp_path, FILE_BACKEND="ringbase", **ON) as app:
         result = await app.images.generate(KITE, actor_id=ACTOR)
@@ -127,9 +123,7 @@ async def test_a_sidecar_that_cannot_be_stored_is_a_warning_and_the_asset_stands
     assert any("its sidecar is not: RingBase upload failed (401)" in warning for warning in result.warnings or ())
 
 
-async def test_a_sidecar_in_ring_filebase_is_a_file_of_its_own_with_its_type(
-    sandbox: SandboxServer, tmp_path: Path
-) -> None:
+async def test_a_sidecar_in_ring_filebase_has_its_own_type(sandbox: SandboxServer, tmp_path: Path) -> None:
     async with running(sandbox, tmp_path, FILE_BACKEND="ringbase", **ON) as app:
         result = await app.images.generate(KITE, actor_id=ACTOR)
         (asset,) = await assets_of(app, result.job_id)

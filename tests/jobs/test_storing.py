@@ -89,7 +89,7 @@ async def test_storage_is_told_what_a_file_is(engine: Engine) -> None:
     assert engine.storage.told == [expected]
 
 
-async def test_a_clip_has_a_key_of_its_mode_and_kind_and_its_own_row(engine: Engine) -> None:
+async def test_a_clip_has_a_key_of_its_mode_and_kind(engine: Engine) -> None:
     record = await storing_job(engine, plan=clip_plan())
     assert await engine.storing.store(record, 0) is None
     (asset,) = record.job.assets
@@ -99,7 +99,7 @@ async def test_a_clip_has_a_key_of_its_mode_and_kind_and_its_own_row(engine: Eng
     assert (row["generationKind"], row["jobId"]) == ("generate", record.job.id)
 
 
-async def test_every_output_is_stored_in_order_and_the_last_one_ends_the_job(engine: Engine) -> None:
+async def test_outputs_are_stored_in_order_and_the_last_ends_the_job(engine: Engine) -> None:
     record = await storing_job(engine, *addresses(3))
     engine.pictures.files += [jpeg("red"), jpeg("green"), jpeg("blue")]
     assert await engine.storing.store(record, 0) is None
@@ -112,7 +112,7 @@ async def test_every_output_is_stored_in_order_and_the_last_one_ends_the_job(eng
     assert spooled(engine) == []
 
 
-async def test_what_is_stored_stays_stored_and_what_was_fetched_is_not_fetched_again(engine: Engine) -> None:
+async def test_what_is_stored_or_fetched_is_so_once(engine: Engine) -> None:
     record = await storing_job(engine, *addresses(2))
     engine.storage.troubles += [AWAY]
     assert await engine.storing.store(record, 0) == Pause(FIRST_PAUSE_S, failed=True)
@@ -126,7 +126,7 @@ async def test_what_is_stored_stays_stored_and_what_was_fetched_is_not_fetched_a
     assert first == again != second
 
 
-async def test_a_restart_finds_the_file_that_lies_there_and_stores_it_under_the_same_key(engine: Engine) -> None:
+async def test_a_restart_stores_the_file_that_lies_there(engine: Engine) -> None:
     record = await storing_job(engine)
     engine.storage.troubles += [AWAY]
     await engine.storing.store(record, 0)
@@ -138,9 +138,7 @@ async def test_a_restart_finds_the_file_that_lies_there_and_stores_it_under_the_
 
 
 @pytest.mark.parametrize("tries", [0, 1, 4, 50])
-async def test_a_storage_that_is_away_is_tried_again_with_back_off_and_the_row_says_why(
-    engine: Engine, tries: int
-) -> None:
+async def test_a_storage_that_is_away_is_tried_again_with_back_off(engine: Engine, tries: int) -> None:
     record = await storing_job(engine)
     engine.storage.troubles += [AWAY]
     assert await engine.storing.store(record, tries) == Pause(back_off_s(tries, FIRST_PAUSE_S), failed=True)
@@ -188,7 +186,7 @@ async def test_a_storage_that_refuses_parks_the_job_until_somebody_has_changed_s
 
 
 @pytest.mark.parametrize("error", [MediaTooLarge("900 MB"), PrivateAddress("10.0.0.1")])
-async def test_a_rule_of_ours_parks_the_job_with_the_setting_that_mends_it(engine: Engine, error: LocalPolicy) -> None:
+async def test_a_rule_of_ours_parks_the_job_with_its_setting(engine: Engine, error: LocalPolicy) -> None:
     record = await storing_job(engine)
     engine.pictures.files += [error]
     parked = await engine.storing.store(record, 0)
@@ -198,7 +196,7 @@ async def test_a_rule_of_ours_parks_the_job_with_the_setting_that_mends_it(engin
     assert record.job.outputs[0].lost_because is None
 
 
-async def test_what_cannot_be_stored_for_long_is_let_go_and_looked_at_slowly(engine: Engine, clock: FakeClock) -> None:
+async def test_what_cannot_be_stored_for_long_is_looked_at_slowly(engine: Engine, clock: FakeClock) -> None:
     record = await storing_job(engine)
     engine.storage.troubles += [AWAY, AWAY]
     await engine.storing.store(record, 0)
@@ -238,9 +236,7 @@ async def test_a_dead_address_is_asked_for_anew_from_the_second_time_on(engine: 
     assert engine.pictures.fetched[-1] == fresh.url
 
 
-async def test_a_provider_that_denies_the_job_for_hours_has_lost_what_is_missing(
-    engine: Engine, clock: FakeClock
-) -> None:
+async def test_a_job_denied_for_hours_has_lost_what_is_missing(engine: Engine, clock: FakeClock) -> None:
     record = await with_handle(engine, 2)
     engine.pictures.files += [jpeg(), *[GONE] * 99]
     await engine.storing.store(record, 0)
@@ -255,9 +251,7 @@ async def test_a_provider_that_denies_the_job_for_hours_has_lost_what_is_missing
     assert job.warnings == ("output 2 of 2 is lost: no such job",)
 
 
-async def test_a_file_that_is_gone_while_its_provider_calls_it_done_is_lost_after_days(
-    engine: Engine, clock: FakeClock
-) -> None:
+async def test_a_file_that_stays_gone_is_lost_after_days(engine: Engine, clock: FakeClock) -> None:
     record = await with_handle(engine)
     engine.pictures.files += [GONE] * 99
     for _ in range(LOOKS_BEFORE_GONE):
@@ -372,7 +366,7 @@ async def test_a_picture_of_another_machine_waits_for_that_machine(engine: Engin
     assert (engine.pictures.fetched, record.job.state) == ([], JobState.STORING)
 
 
-async def test_a_clip_that_is_not_to_be_kept_is_done_with_the_providers_address_alone(engine: Engine) -> None:
+async def test_a_clip_not_to_be_kept_is_done_without_a_copy(engine: Engine) -> None:
     record = await storing_job(engine, plan=clip_plan(persist=False))
     assert await engine.storing.store(record, 0) is None
     job = await engine.row(record.job)
@@ -449,7 +443,7 @@ async def test_a_sidecar_stands_beside_every_output_and_its_trouble_is_a_warning
         assert sorted(str(row["sidecarUrl"]) for row in rows) == sorted(str(a.sidecar_url) for a in record.job.assets)
 
 
-async def test_a_thumbnail_that_cannot_be_made_is_a_warning_of_a_clip_that_is_done(engine: Engine) -> None:
+async def test_a_thumbnail_that_cannot_be_made_is_a_warning(engine: Engine) -> None:
     record = await storing_job(engine, plan=clip_plan(thumbnail=Thumbnail()))
     assert await engine.storing.store(record, 0) is None
     job = await engine.row(record.job)
@@ -457,9 +451,7 @@ async def test_a_thumbnail_that_cannot_be_made_is_a_warning_of_a_clip_that_is_do
     assert job.warnings == ("no thumbnail was made: the clip's first picture cannot be decoded",)
 
 
-async def test_a_result_that_is_hard_to_store_is_tried_after_ever_longer_pauses(
-    engine: Engine, clock: FakeClock
-) -> None:
+async def test_what_is_hard_to_store_is_tried_ever_less_often(engine: Engine, clock: FakeClock) -> None:
     job = await engine.new()
     engine.storage.troubles += [AWAY] * 9
     await clock.play(engine.runner.drive(job))

@@ -134,7 +134,7 @@ async def test_an_answer_that_was_lost_is_an_unknown_outcome_with_its_reservatio
     assert "jobs resolve" in job.failure.next_action
 
 
-async def test_a_server_that_is_stopped_in_mid_request_says_so_and_never_sends_again(engine: Engine) -> None:
+async def test_a_server_stopped_in_mid_request_says_so_and_never_sends_again(engine: Engine) -> None:
     gate = asyncio.Event()
     engine.pictures.answers.append(gate.wait)
     record = engine.record(await engine.new())
@@ -176,7 +176,7 @@ async def test_without_an_intent_on_record_nothing_is_sent(engine: Engine) -> No
     assert (after.failure.code, after.failure.billed) == ("ledger_unavailable", "no")
 
 
-async def test_while_the_ledger_stays_away_nothing_is_sent_and_the_end_is_kept_aside(engine: Engine) -> None:
+async def test_while_the_ledger_stays_away_the_end_is_kept_aside(engine: Engine) -> None:
     record = engine.record(await engine.new())
     engine.ledger.fail("save", 2)
     await engine.submitting.submit(record)
@@ -267,9 +267,7 @@ async def test_an_orphan_is_unknown_at_once_where_death_is_certain(engine: Engin
     assert after.failure.message.startswith("the server died while the request was under way")
 
 
-async def test_an_orphan_is_waited_for_until_its_deadline_where_death_is_not_certain(
-    tmp_path: Path, clock: FakeClock
-) -> None:
+async def test_an_orphan_is_waited_for_where_death_is_not_certain(tmp_path: Path, clock: FakeClock) -> None:
     async with started_engine(tmp_path, clock, death_is_certain=False) as engine:
         job = await engine.new()
         job = await engine.ledger.save(job, carried(job, JobState.SUBMITTING))
@@ -424,7 +422,7 @@ async def test_an_answer_to_another_attempt_makes_the_orphan_no_less_unknown(eng
     assert (await engine.row(job)).state is JobState.UNKNOWN
 
 
-async def test_an_answer_that_came_too_late_is_brought_home_at_the_next_start(engine: Engine, clock: FakeClock) -> None:
+async def test_a_late_answer_is_brought_home_at_the_next_start(engine: Engine, clock: FakeClock) -> None:
     job = await orphan(engine)
     unknown = await engine.ledger.save(job, carried(job, JobState.UNKNOWN))
     engine.answers.write(job.id, job.attempt_token or "", Accepted(provider_request_id="late"))

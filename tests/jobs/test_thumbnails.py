@@ -8,12 +8,13 @@ import urllib.request
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
 from ring_mcp.domain import ImageRequest, JobState, MediaFile, Overlay, Thumbnail, VideoRequest
-from ring_mcp.errors import ProviderUnavailable
+from ring_mcp.errors import InvalidRequest, ProviderUnavailable
 from ring_mcp.jobs.inputs import MediaInputs
 from ring_mcp.jobs.thumbnails import Thumbnails
 from ring_mcp.media.identify import hash_file, identify
@@ -22,6 +23,9 @@ from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.storage.base import Storage, StoredFile
 from ring_mcp.storage.local import LocalStorage
 from tests.conductors.running import ACTOR, charges, job_of, rendering, running, settled, spool_is_empty
+from tests.jobs.engine import clip_plan
+from tests.ledger_samples import planned
+from tests.media_bytes import mp4
 
 TITLE = Thumbnail(template="title_card", overlays=(Overlay(text="Лодка", role="title"),))
 BOAT = VideoRequest(prompt="a boat turns", duration_s=1, thumbnail=TITLE)
@@ -102,9 +106,7 @@ async def test_an_image_that_was_given_is_what_a_thumbnail_shows(sandbox: Sandbo
         )
 
 
-async def test_an_image_that_is_gone_by_then_gives_way_to_the_clips_own_picture(
-    sandbox: SandboxServer, tmp_path: Path
-) -> None:
+async def test_an_image_gone_by_then_gives_way_to_the_clips_own(sandbox: SandboxServer, tmp_path: Path) -> None:
     sandbox.state.configure(render_s=600)
     async with running(sandbox, tmp_path) as app:
         still = await app.images.generate(ImageRequest(prompt="a cat", resolution="1k"), actor_id=ACTOR)
@@ -148,17 +150,15 @@ async def test_a_ratio_that_is_asked_for_wins_over_the_clips_own(sandbox: Sandbo
         assert (result.thumbnail.width, result.thumbnail.height) == (1080, 1080)
 
 
-async def test_without_a_copy_there_is_no_thumbnail_and_a_word_about_it(sandbox: SandboxServer, tmp_path: Path) -> None:
+async def test_a_thumbnail_without_a_copy_is_refused_before_the_spend(sandbox: SandboxServer, tmp_path: Path) -> None:
     async with running(sandbox, tmp_path) as app:
         request = VideoRequest(prompt="x", duration_s=1, persist=False, thumbnail=TITLE)
-        result = await app.videos.generate(request, actor_id=ACTOR)
-        assert result.thumbnail is None
-        assert result.warnings == ("no thumbnail is made: with persistToFilebase false nothing is fetched",)
+        with pytest.raises(InvalidRequest, match="thumbnail has no effect with persistToFilebase: false"):
+            await app.videos.generate(request, actor_id=ACTOR)
+    assert charges(sandbox) == 0
 
 
-async def test_a_storage_that_fails_for_the_thumbnail_alone_leaves_the_clip_done_with_a_warning(
-    sandbox: SandboxServer, tmp_path: Path
-) -> None:
+async def test_a_thumbnail_that_cannot_be_stored_is_a_warning(sandbox: SandboxServer, tmp_path: Path) -> None:
     sandbox.state.faults.add("ringbase_401", path="upload", after=1)
     async with running(sandbox, tmp_path, FILE_BACKEND="ringbase") as app:
         result = await app.videos.generate(BOAT, actor_id=ACTOR)
@@ -236,9 +236,7 @@ async def test_making_it_again_gives_the_same_file_and_row(sandbox: SandboxServe
         assert (row.id, row.data["url"]) == (result.thumbnail.record_id, result.thumbnail.url)
 
 
-async def test_a_storage_that_hangs_holds_the_clip_up_for_a_limited_time_only(
-    sandbox: SandboxServer, tmp_path: Path
-) -> None:
+async def test_a_hanging_storage_holds_a_clip_up_for_limited_time(sandbox: SandboxServer, tmp_path: Path) -> None:
     async with running(sandbox, tmp_path) as app:
         result = await app.videos.generate(VideoRequest(prompt="a boat", duration_s=1), actor_id=ACTOR)
         job = await job_of(app, result.job_id)
@@ -247,3 +245,35 @@ async def test_a_storage_that_hangs_holds_the_clip_up_for_a_limited_time_only(
         stuck = thumbnails(_Stuck(tmp_path / "stuck"), tmp_path, limit_s=0.5)
         without, rows = await stuck.add(job, media_of(clip))
         assert (without.warnings, rows) == (("no thumbnail was made: it was not there in time",), ())
+
+
+class _NoPicture:
+    """Given media of which none can be had, for this reason."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    async def picture(self, url: str, path: Path) -> Path:
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (InvalidRequest("it could not be fetched"), "it could not be fetched"),
+        (OSError(28, "No space left on device", "/spool/x"), "No space left on device"),
+        (TimeoutError(), "it took too long"),
+    ],
+)
+async def test_a_first_frame_that_cannot_be_read_is_told_with_its_reason(
+    tmp_path: Path, error: Exception, told: str
+) -> None:
+    inputs: Any = _NoPicture(error)
+    drawing = Thumbnails(inputs, LocalStorage(tmp_path / "files"), spool=tmp_path, prefix="generated", font=None)
+    plan = clip_plan(thumbnail=TITLE, image_url="https://pictures.example/a.jpg")
+    (tmp_path / "clip").write_bytes(mp4())
+    job, rows = await drawing.add(planned(kind="video", plan=plan), media_of(tmp_path / "clip"))
+    assert rows == ()
+    assert job.warnings == (
+        f"no thumbnail was made: the first frame cannot be read ({told}); the clip's first picture cannot be decoded",
+    )

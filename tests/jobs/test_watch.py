@@ -54,7 +54,7 @@ async def test_a_job_that_is_driven_here_is_read_from_memory(engine: Engine) -> 
     assert await engine.watch.read("no such job") is None
 
 
-async def test_what_is_told_of_a_job_that_is_not_held_is_not_kept(engine: Engine) -> None:
+async def test_what_is_told_of_a_job_not_held_is_not_kept(engine: Engine) -> None:
     job = await rendering(engine)
     engine.watch.tell(replace(job, progress=40))
     assert await engine.watch.read(job.id) == job
@@ -107,9 +107,7 @@ async def test_a_caller_is_told_every_change_and_answered_at_the_end(engine: Eng
     assert clock.sleepers == 0
 
 
-async def test_a_caller_is_told_at_least_every_five_seconds_that_nothing_has_changed(
-    engine: Engine, clock: FakeClock
-) -> None:
+async def test_a_caller_is_told_every_five_seconds_that_nothing_changed(engine: Engine, clock: FakeClock) -> None:
     job = await rendering(engine)
     engine.watch.hold(job)
     caller = Caller(engine, job, 12)
@@ -139,7 +137,7 @@ async def test_the_last_look_is_not_after_the_time_that_was_asked_for(engine: En
     assert clock.pauses_s == [0.5, 0.5, 0.25]
 
 
-async def test_a_job_that_is_let_go_of_here_is_looked_at_in_the_ledger(engine: Engine, clock: FakeClock) -> None:
+async def test_a_job_let_go_of_here_is_looked_at_in_the_ledger(engine: Engine, clock: FakeClock) -> None:
     job = await rendering(engine)
     engine.watch.hold(job)
     caller = Caller(engine, job, 50)
@@ -234,3 +232,15 @@ async def test_a_pause_ends_when_the_job_that_it_waits_for_changes_here(engine: 
     await asyncio.wait_for(pausing, 30)
     assert clock.now() == job.created_at
     assert clock.sleepers == 0
+
+
+async def test_what_the_ledger_lacks_is_known_until_it_has_it(engine: Engine) -> None:
+    job, other = await rendering(engine), await rendering(engine)
+    engine.watch.hold(job)
+    engine.watch.tell(job, True)
+    assert (engine.watch.is_behind(job.id), engine.watch.is_behind(other.id)) == (True, False)
+    engine.watch.tell(job)
+    assert not engine.watch.is_behind(job.id)
+    engine.watch.tell(job, True)
+    engine.watch.release(job.id)
+    assert not engine.watch.is_behind(job.id)

@@ -62,7 +62,7 @@ async def test_without_any_facts_there_is_nothing_to_write(engine: Engine) -> No
     assert not engine.unwritten.exists()
 
 
-async def test_a_handle_that_was_kept_aside_reaches_the_row_which_is_then_free(engine: Engine) -> None:
+async def test_a_handle_kept_aside_reaches_the_row_which_is_then_free(engine: Engine) -> None:
     stored = await in_state(engine, JobState.SUBMITTING)
     kept = replace(carried(stored, JobState.RENDERING), updated_at=LATER)
     engine.write_ahead.keep(kept, [])
@@ -90,7 +90,7 @@ async def test_outputs_cost_and_audit_rows_that_were_kept_aside_are_all_written(
     assert names(engine) == []
 
 
-async def test_an_outcome_that_is_not_known_is_nobodys_turn_when_it_is_written(engine: Engine) -> None:
+async def test_an_unknown_outcome_that_is_written_is_nobodys_turn(engine: Engine) -> None:
     stored = await in_state(engine, JobState.SUBMITTING)
     engine.write_ahead.keep(carried(stored, JobState.UNKNOWN), [])
     await replayed(engine)
@@ -114,7 +114,7 @@ async def test_facts_that_had_arrived_after_all_are_forgotten(engine: Engine) ->
     assert names(engine) == []
 
 
-async def test_facts_of_a_job_that_went_another_way_are_left_to_be_looked_at(
+async def test_facts_of_a_job_that_went_another_way_are_set_aside(
     engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
     submitting = await in_state(engine, JobState.SUBMITTING)
@@ -149,7 +149,7 @@ async def test_facts_of_a_job_whose_row_is_lost_become_its_row(engine: Engine, s
     assert names(engine) == []
 
 
-async def test_a_job_that_was_never_sent_and_whose_row_is_lost_is_forgotten(engine: Engine) -> None:
+async def test_a_job_never_sent_whose_row_is_lost_is_forgotten(engine: Engine) -> None:
     job = sample_job(JobState.PLANNED)
     engine.write_ahead.keep(job, [])
     await replayed(engine)
@@ -189,7 +189,7 @@ async def test_what_is_left_in_the_folder_is_told_apart(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"job": {}, "records": []}', "\udc80"])
-async def test_a_file_that_holds_no_facts_does_not_keep_the_others_from_it(engine: Engine, content: str) -> None:
+async def test_a_file_without_facts_does_not_hold_up_the_others(engine: Engine, content: str) -> None:
     stored = await in_state(engine, JobState.SUBMITTING)
     engine.write_ahead.keep(carried(stored, JobState.RENDERING), [])
     odd = f"0000-{new_id()}"  # it comes first

@@ -29,7 +29,7 @@ async def killed(world: World, fate: Fate, kind: Kind) -> None:
 
 
 @pytest.mark.kill
-async def test_a_plan_that_is_found_too_late_is_not_started_and_neither_is_its_still(make_world: MakeWorld) -> None:
+async def test_a_plan_found_too_late_is_not_started(make_world: MakeWorld) -> None:
     world = await make_world("sqlite")
     await killed(world, Fate(at="save", when="before", kind="image", state="submitting"), "frame")
     late = await world.start(Fate(clock_ahead_s=STALE_S))
@@ -44,7 +44,7 @@ async def test_a_plan_that_is_found_too_late_is_not_started_and_neither_is_its_s
 
 
 @pytest.mark.kill
-async def test_a_still_of_unknown_outcome_is_not_made_again_for_the_same_key_however_late(
+async def test_an_unknown_still_is_never_made_again_for_its_key(
     make_world: MakeWorld,
 ) -> None:
     world = await make_world("sqlite")
@@ -62,7 +62,7 @@ async def test_a_still_of_unknown_outcome_is_not_made_again_for_the_same_key_how
 
 
 @pytest.mark.kill
-async def test_a_call_with_the_same_key_does_not_pay_for_a_second_still_when_only_the_clip_failed(
+async def test_after_a_failed_clip_the_same_key_pays_no_second_still(
     make_world: MakeWorld,
 ) -> None:
     world = await make_world("sqlite")

@@ -70,9 +70,7 @@ async def test_of_twenty_parallel_calls_a_cap_for_three_submits_exactly_three(
 
 @pytest.mark.kill
 @pytest.mark.parametrize("ledger", ["sqlite", "postgres"])
-async def test_a_cap_that_leaves_no_room_for_the_still_ends_the_call_and_nothing_is_paid(
-    ledger: LedgerKind, make_world: MakeWorld
-) -> None:
+async def test_a_cap_without_room_for_the_still_pays_nothing(ledger: LedgerKind, make_world: MakeWorld) -> None:
     world = await make_world(ledger)
     """The cap has room for clip and still together, but a picture was made today, so that only the clip fits."""
     picture_usd = await price_usd("image", world.folder)
@@ -97,7 +95,7 @@ def one_job(replies: list[Reply]) -> str:
 @pytest.mark.parametrize(
     "kind", ["image", *(pytest.param(kind, marks=pytest.mark.kill) for kind in ("video", "frame"))]
 )
-async def test_twenty_identical_calls_at_once_are_one_job_and_a_later_one_is_another(
+async def test_twenty_identical_calls_are_one_job_and_a_later_another(
     ledger: LedgerKind, kind: Kind, make_world: MakeWorld
 ) -> None:
     world = await make_world(ledger)
@@ -115,7 +113,7 @@ async def test_twenty_identical_calls_at_once_are_one_job_and_a_later_one_is_ano
 @pytest.mark.kill
 @pytest.mark.parametrize("ledger", ["sqlite", "postgres"])
 @pytest.mark.parametrize("kind", ["image", "frame"])
-async def test_twenty_calls_with_the_same_key_are_one_job_now_later_and_after_a_crash(
+async def test_twenty_calls_with_one_key_are_one_job_for_ever(
     ledger: LedgerKind, kind: Kind, make_world: MakeWorld
 ) -> None:
     world = await make_world(ledger)

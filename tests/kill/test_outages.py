@@ -107,7 +107,7 @@ async def test_polls_that_fail_for_a_while_do_not_end_a_job(fault: str, times: i
 
 
 @pytest.mark.kill
-async def test_a_provider_that_is_away_for_longer_than_a_server_lives_costs_nothing_more(make_world: MakeWorld) -> None:
+async def test_a_provider_away_for_long_costs_nothing_more(make_world: MakeWorld) -> None:
     world = await make_world("sqlite")
     faults = world.sandbox.state.faults
     away = faults.add("poll_500", times=-1)
@@ -127,7 +127,7 @@ async def test_a_provider_that_is_away_for_longer_than_a_server_lives_costs_noth
 
 @pytest.mark.kill
 @pytest.mark.parametrize("kind", ["image", "video"])
-async def test_a_connection_that_drops_after_accepting_leaves_unknown_and_is_never_sent_again(
+async def test_a_connection_dropped_after_accepting_is_unknown_never_sent_again(
     kind: Kind, make_world: MakeWorld
 ) -> None:
     world = await make_world("sqlite")
@@ -225,7 +225,7 @@ async def test_a_server_that_is_stopped_leaves_its_jobs_to_the_next(ledger: Ledg
 
 @pytest.mark.kill
 @pytest.mark.parametrize(("stall_s", "state"), [(0.3, "done"), (30.0, "unknown")])
-async def test_a_server_that_is_stopped_waits_a_moment_for_the_answer_to_its_request(
+async def test_a_stopped_server_waits_a_moment_for_its_answer(
     stall_s: float, state: str, make_world: MakeWorld
 ) -> None:
     world = await make_world("sqlite")
@@ -275,7 +275,7 @@ async def answering(database: PostgresServer) -> None:
 
 @pytest.mark.kill
 @pytest.mark.parametrize("kind", ["image", "video"])
-async def test_a_result_is_delivered_while_the_database_is_away_and_its_row_follows(
+async def test_a_result_is_delivered_without_database_and_its_row_follows(
     kind: Kind, database: PostgresServer, sandbox: SandboxServer, tmp_path: Path
 ) -> None:
     async with world_on(database, tmp_path, sandbox) as world:
@@ -345,7 +345,7 @@ async def test_a_finished_job_that_only_the_state_folder_holds_survives_a_kill(
 
 
 @pytest.mark.kill
-async def test_a_clip_that_could_not_order_its_still_goes_on_when_the_database_is_back(
+async def test_a_clip_orders_its_still_when_the_database_is_back(
     database: PostgresServer, sandbox: SandboxServer, tmp_path: Path
 ) -> None:
     """The server lives on all the time: nobody else will ever take the job from it."""
@@ -365,7 +365,7 @@ async def test_a_clip_that_could_not_order_its_still_goes_on_when_the_database_i
 
 
 @pytest.mark.kill
-async def test_nothing_is_sent_while_the_database_is_away_and_the_job_is_not_stuck_afterwards(
+async def test_nothing_is_sent_without_database_and_no_job_sticks(
     database: PostgresServer, sandbox: SandboxServer, tmp_path: Path
 ) -> None:
     """The database goes away between a still and its clip: the intent cannot be written, so nothing is sent."""

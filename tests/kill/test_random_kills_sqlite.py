@@ -11,7 +11,7 @@ from tests.kill.random_kills import RandomKills
 
 
 @pytest.mark.kill
-async def test_after_fifty_kills_at_random_moments_every_job_was_paid_once_and_none_is_lost(
+async def test_after_fifty_random_kills_no_job_is_lost_or_paid_twice(
     make_world: MakeWorld, record_property: Callable[[str, object], None]
 ) -> None:
     record_property(KILLS, [await RandomKills(await make_world("sqlite"), seed=20261121).run(50)])

@@ -13,7 +13,7 @@ from tests.kill.script_kills import DONE, ScriptKills, ScriptRuns
 
 
 @pytest.mark.kill
-async def test_after_twenty_kills_every_clip_is_there_was_paid_once_and_the_manifest_was_always_whole(
+async def test_after_twenty_kills_every_clip_is_there_and_paid_once(
     make_world: MakeWorld, record_property: Callable[[str, object], None]
 ) -> None:
     record_property(KILLS, [await ScriptKills(await make_world("sqlite"), seed=20261121).run(20)])

@@ -89,7 +89,7 @@ async def asleep_for_longer_than_its_lease(world: World, sleeper: Server, job_id
 
 
 @pytest.mark.kill
-async def test_a_server_that_only_slept_cannot_overwrite_the_one_that_took_its_job(make_world: MakeWorld) -> None:
+async def test_a_server_that_slept_cannot_overwrite_its_successor(make_world: MakeWorld) -> None:
     world = await make_world("postgres")
     world.sandbox.state.configure(render_s=600.0)
     sleeper, other = await both(world, AWAKE)
@@ -113,7 +113,7 @@ async def test_a_server_that_only_slept_cannot_overwrite_the_one_that_took_its_j
 
 
 @pytest.mark.kill
-async def test_an_answer_that_a_sleeper_gets_late_is_not_lost_although_another_one_has_its_job(
+async def test_a_sleepers_late_answer_is_not_lost_to_its_successor(
     make_world: MakeWorld,
 ) -> None:
     world = await make_world("postgres")

@@ -110,14 +110,12 @@ def test_a_clip_has_every_key_of_ring_and_ours() -> None:
 
 
 @pytest.mark.parametrize(("measured_s", "told_s"), [(Decimal("6.04"), 6.04), (None, 6)])
-def test_a_clip_is_as_long_as_it_was_measured_else_as_it_was_asked_for(
-    measured_s: Decimal | None, told_s: float
-) -> None:
+def test_a_clip_is_as_long_as_measured_else_as_asked_for(measured_s: Decimal | None, told_s: float) -> None:
     row = asset_row(clip(), ASSET.model_copy(update={"duration_s": measured_s}))
     assert row.data["duration"] == told_s
 
 
-def test_the_model_that_served_a_clip_is_its_model_and_a_source_keeps_its_size() -> None:
+def test_the_model_that_served_a_clip_is_its_model() -> None:
     row = asset_row(replace(clip(resolution=None), served_model="grok-video-2"), ASSET)
     assert (row.data["model"], row.data["servedModel"]) == ("grok-video-2", "grok-video-2")
     assert row.data["resolution"] == "source"

@@ -125,7 +125,7 @@ async def test_times_are_utc_whatever_the_zone_of_the_database(postgres: LedgerD
 # Leases
 
 
-async def test_the_jobs_of_a_killed_process_can_be_taken_over_when_its_lease_has_run_out(
+async def test_a_killed_process_is_succeeded_when_its_lease_is_out(
     postgres: LedgerDatabase,
 ) -> None:
     async with postgres.started() as ledger, other_process(postgres, lease_s=0.5) as other:
@@ -172,7 +172,7 @@ async def test_a_process_that_ends_in_order_gives_its_jobs_back_at_once(postgres
         assert [claimed.id for claimed in await ledger.claim(HOLDER, 10)] == [job.id]
 
 
-async def test_a_job_that_ends_while_it_is_being_claimed_is_left_as_it_is(postgres: LedgerDatabase) -> None:
+async def test_a_job_that_ends_while_claimed_is_left_alone(postgres: LedgerDatabase) -> None:
     async with postgres.started() as ledger:
         async with postgres.started() as slow:
             job = await opened(slow, JobState.STORING)
@@ -204,7 +204,7 @@ async def test_a_claim_sees_what_was_written_while_it_waited(postgres: LedgerDat
 # The server goes away
 
 
-async def test_a_server_that_crashes_in_the_middle_of_a_call_is_a_ledger_error_and_then_all_is_well(
+async def test_a_server_crashing_amid_a_call_is_one_ledger_error(
     own_server: PostgresServer,
 ) -> None:
     with fresh_database(own_server.url(), migrated=False) as url:

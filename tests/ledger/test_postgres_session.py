@@ -91,7 +91,7 @@ async def test_under_a_stricter_default_calls_beside_each_other_all_go_through(
         assert sorted(job.id for claimed in taken for job in claimed) == sorted(left)
 
 
-async def test_a_database_that_is_read_only_by_default_is_written_all_the_same(postgres: LedgerDatabase) -> None:
+async def test_a_read_only_default_is_written_all_the_same(postgres: LedgerDatabase) -> None:
     set_default(postgres, "default_transaction_read_only", "on")
     async with postgres.started() as ledger:
         job = await opened(ledger, JobState.DONE)
@@ -102,9 +102,7 @@ async def test_a_database_that_is_read_only_by_default_is_written_all_the_same(p
     ("default", "used"),
     [("off", "on"), ("local", "on"), ("remote_write", "on"), ("on", "on"), ("remote_apply", "remote_apply")],
 )
-async def test_a_commit_is_on_disk_whatever_the_default_and_a_stronger_one_is_kept(
-    postgres: LedgerDatabase, default: str, used: str
-) -> None:
+async def test_a_commit_is_on_disk_whatever_the_default(postgres: LedgerDatabase, default: str, used: str) -> None:
     set_default(postgres, "synchronous_commit", default)
     postgres.query(WITNESS.format(what="current_setting('synchronous_commit')"))
     async with postgres.started() as ledger:
@@ -113,7 +111,7 @@ async def test_a_commit_is_on_disk_whatever_the_default_and_a_stronger_one_is_ke
     assert seen_in_transactions(postgres) == {used}
 
 
-async def test_an_intent_that_was_confirmed_is_there_after_a_crash_of_a_careless_server(
+async def test_a_confirmed_intent_survives_a_careless_servers_crash(
     careless_server: PostgresServer,
 ) -> None:
     with fresh_database(careless_server.url(), migrated=False) as url:
@@ -125,7 +123,7 @@ async def test_an_intent_that_was_confirmed_is_there_after_a_crash_of_a_careless
             assert await ledger.get(intent.id) == intent
 
 
-async def test_no_statement_is_prepared_on_a_connection_that_may_be_anothers_next_time(
+async def test_nothing_is_prepared_on_a_shared_connection(
     postgres: LedgerDatabase,
 ) -> None:
     postgres.query(WITNESS.format(what="CAST(count(*) AS TEXT) FROM pg_prepared_statements"))
@@ -138,7 +136,7 @@ async def test_no_statement_is_prepared_on_a_connection_that_may_be_anothers_nex
 # Somebody is in the way
 
 
-async def test_callers_who_wait_for_somebody_elses_lock_hear_that_the_ledger_is_busy(
+async def test_who_waits_for_a_lock_hears_of_a_busy_ledger(
     postgres: LedgerDatabase,
 ) -> None:
     async with postgres.started(lock_timeout_s=0.3) as ledger:
@@ -154,7 +152,7 @@ async def test_callers_who_wait_for_somebody_elses_lock_hear_that_the_ledger_is_
         assert not (await ledger.open(planned(), NO_CAPS)).joined
 
 
-async def test_who_needs_no_lock_is_not_kept_waiting_by_those_who_wait_for_it(postgres: LedgerDatabase) -> None:
+async def test_who_needs_no_lock_is_not_kept_waiting(postgres: LedgerDatabase) -> None:
     async with postgres.started(lock_timeout_s=LIMIT_S, max_connections=4) as ledger:
         job = await opened(ledger, JobState.RENDERING)
         with postgres.transaction() as in_the_way:
@@ -167,7 +165,7 @@ async def test_who_needs_no_lock_is_not_kept_waiting_by_those_who_wait_for_it(po
         assert not any(opened.joined for opened in await asyncio.wait_for(asyncio.gather(*calls), LIMIT_S))
 
 
-async def test_a_table_that_somebody_has_locked_is_a_ledger_error_and_nothing_is_written(
+async def test_a_locked_table_is_a_ledger_error(
     postgres: LedgerDatabase,
 ) -> None:
     async with postgres.started(lock_timeout_s=0.3) as ledger:

@@ -19,7 +19,7 @@ sys.stdin.read()
 """
 
 
-def test_a_lock_that_is_held_is_seen_by_others_until_it_is_released(tmp_path: Path) -> None:
+def test_a_lock_is_seen_by_others_until_it_is_released(tmp_path: Path) -> None:
     mine, theirs = ProcessLock(tmp_path / "locks"), ProcessLock(tmp_path / "locks")
     assert mine.name != theirs.name
     assert not theirs.is_held(mine.name)

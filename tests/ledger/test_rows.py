@@ -62,7 +62,7 @@ def test_a_job_is_the_same_after_its_row(dialect: Dialect, state: JobState) -> N
         assert decode_job(encode_job(job, dialect), dialect) == job
 
 
-def test_every_attribute_of_a_job_has_its_column_and_money_says_its_unit() -> None:
+def test_every_attribute_has_its_column_and_money_its_unit() -> None:
     assert list(COLUMNS) == [each.name for each in fields(Job)]
     assert {column(name) for name in COLUMNS} - set(COLUMNS) == {
         "reserved_usd_ticks",
@@ -105,7 +105,7 @@ def test_times_as_text_sort_as_times_do() -> None:
     assert len({len(text) for text in texts}) == 1
 
 
-def test_a_fact_in_an_audit_row_is_asked_for_as_its_index_has_it() -> None:
+def test_a_fact_is_asked_for_as_its_index_has_it() -> None:
     assert TEXT.fact("actorId") == "json_extract(data, '$.actorId')"
     assert NATIVE.fact("actorId") == "(data ->> 'actorId')"
 

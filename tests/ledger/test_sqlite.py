@@ -135,7 +135,7 @@ async def test_a_database_of_another_program_is_not_touched(sqlite: LedgerDataba
     assert [row["name"] for row in sqlite.query("SELECT name FROM sqlite_master")] == ["media_jobs"]
 
 
-async def test_a_folder_that_cannot_be_made_is_named_with_the_variable_to_change(tmp_path: Path) -> None:
+async def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "occupied").write_text("a file where the folder should be")
     ledger = SqliteLedger(tmp_path / "occupied" / "state" / "ledger.db", FakeClock())
     for attempt in (ledger.start, ledger.ping, lambda: ledger.open(planned(), NO_CAPS)):
@@ -145,7 +145,7 @@ async def test_a_folder_that_cannot_be_made_is_named_with_the_variable_to_change
     await ledger.aclose()
 
 
-async def test_a_file_given_as_the_state_folder_is_named_with_the_variable_to_change(tmp_path: Path) -> None:
+async def test_a_file_given_as_the_state_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "occupied").write_text("a file where the folder should be")
     ledger = SqliteLedger(tmp_path / "occupied" / "ledger.db", FakeClock())
     with pytest.raises(LedgerError, match="point RING_STATE_DIR to a writable folder"):
@@ -153,7 +153,7 @@ async def test_a_file_given_as_the_state_folder_is_named_with_the_variable_to_ch
     await ledger.aclose()
 
 
-async def test_a_folder_in_place_of_the_file_is_named_with_the_variable_to_change(tmp_path: Path) -> None:
+async def test_a_folder_in_place_of_the_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "ledger.db").mkdir()
     ledger = SqliteLedger(tmp_path / "ledger.db", FakeClock())
     with pytest.raises(LedgerError, match=r"ledger\.db cannot be written; point RING_STATE_DIR to a writable folder"):
@@ -161,7 +161,7 @@ async def test_a_folder_in_place_of_the_file_is_named_with_the_variable_to_chang
     await ledger.aclose()
 
 
-async def test_a_ledger_that_could_not_be_used_works_as_soon_as_it_can(tmp_path: Path) -> None:
+async def test_a_ledger_works_as_soon_as_it_can(tmp_path: Path) -> None:
     in_the_way = tmp_path / "state"
     in_the_way.write_text("a file where the folder should be")
     ledger = SqliteLedger(in_the_way / "ledger.db", FakeClock())
@@ -215,7 +215,7 @@ async def test_the_jobs_of_a_killed_process_can_be_taken_over_at_once(sqlite: Le
         assert len(locks) == 1, "the lock file of the dead is gone"
 
 
-async def test_a_start_removes_the_lock_files_of_killed_processes_and_of_nobody_else(sqlite: LedgerDatabase) -> None:
+async def test_a_start_removes_the_lock_files_of_the_dead(sqlite: LedgerDatabase) -> None:
     locks = Path(sqlite.address).parent / "locks"
     async with contextlib.AsyncExitStack() as stack:
         living, *killed = await processes(stack, sqlite, 4)
@@ -257,7 +257,7 @@ async def test_a_process_that_only_stands_still_keeps_its_jobs(sqlite: LedgerDat
         assert await other.ask("save", job_id=job_id, seen_version=1) == "saved"
 
 
-async def test_when_many_processes_look_at_the_dead_at_once_each_job_goes_to_one(sqlite: LedgerDatabase) -> None:
+async def test_each_job_of_the_dead_goes_to_one_of_many(sqlite: LedgerDatabase) -> None:
     async with contextlib.AsyncExitStack() as stack:
         dying, *others = await processes(stack, sqlite, 4)
         answers = await dying.ask("open", jobs=[{}] * 20)

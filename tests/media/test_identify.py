@@ -139,7 +139,7 @@ def test_what_is_no_media_is_told_by_kind_and_never_quoted(
     assert "secret" not in message
 
 
-def test_a_video_in_place_of_a_picture_is_refused_and_the_other_way_round(tmp_path: Path) -> None:
+def test_a_video_for_a_picture_is_refused_and_vice_versa(tmp_path: Path) -> None:
     assert refusal(tmp_path, mp4(), "image").endswith("sent an MP4 file")
     assert refusal(tmp_path, picture("PNG"), "video").endswith("sent a PNG file")
 
@@ -159,7 +159,7 @@ def test_bytes_after_the_end_of_a_picture_do_no_harm(tmp_path: Path, image_forma
         assert identified(tmp_path, data + extra, "image").width_px == 300
 
 
-def test_the_end_mark_of_an_embedded_thumbnail_is_not_taken_for_the_picture_s(tmp_path: Path) -> None:
+def test_an_embedded_thumbnails_end_is_not_the_pictures(tmp_path: Path) -> None:
     small = picture("JPEG", (64, 64))
     data = picture("JPEG", (300, 200), comment=small)
     cut = data[: len(data) - 4000]
@@ -181,7 +181,7 @@ def test_an_mp4_needs_its_index(tmp_path: Path) -> None:
     assert "incomplete" in refusal(tmp_path, box(b"ftyp", b"isom\0\0\0\0") + box(b"mdat", b"\0" * 100), "video")
 
 
-def test_boxes_of_64_bit_length_and_to_the_end_of_the_file_are_understood(tmp_path: Path) -> None:
+def test_boxes_of_64_bits_and_to_the_end_are_understood(tmp_path: Path) -> None:
     long_box = struct.pack(">I4sQ", 1, b"mdat", 16 + 50) + b"\0" * 50
     open_end = struct.pack(">I4s", 0, b"mdat") + b"\0" * 50
     start = box(b"ftyp", b"isom\0\0\0\0") + box(b"moov", b"\0" * 20)
@@ -238,7 +238,7 @@ DOUBTFUL: dict[str, tuple[bytes, MediaKind, str, str]] = {
 
 @pytest.mark.parametrize(("data", "expected", "content_type", "extension"), DOUBTFUL.values(), ids=DOUBTFUL)
 @pytest.mark.parametrize("only_copy", [False, True])
-def test_what_was_paid_for_is_kept_with_its_doubt_as_what_it_is(
+def test_what_was_paid_for_is_kept_with_its_doubt(
     tmp_path: Path, data: bytes, expected: MediaKind, content_type: str, extension: str, only_copy: bool
 ) -> None:
     why = refusal(tmp_path, data, expected)
@@ -256,7 +256,7 @@ def test_what_is_as_it_should_be_is_kept_without_a_doubt(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     "page", [b"<!DOCTYPE html><html>sign in</html>", b'{"error": "x"}', b"Unauthorized", b"<svg/>"]
 )
-def test_a_page_or_a_text_is_no_result_unless_there_is_nothing_else(tmp_path: Path, page: bytes) -> None:
+def test_a_page_is_a_result_only_for_want_of_others(tmp_path: Path, page: bytes) -> None:
     with pytest.raises(ProviderBadReply):
         kept(tmp_path, page, "image")
     media = kept(tmp_path, page, "image", only_copy=True)

@@ -160,7 +160,7 @@ def test_four_pictures_become_two_by_two_in_their_order_with_thin_gaps(tmp_path:
     assert is_near(sheet, (127, 256), WHITE, tolerance=70)
 
 
-def test_two_wide_pictures_stand_one_above_the_other_and_two_tall_ones_side_by_side(tmp_path: Path) -> None:
+def test_two_wide_pictures_are_stacked_two_tall_ones_side_by_side(tmp_path: Path) -> None:
     wide = opened(make_preview([plain(tmp_path / "w.png", size=(1600, 900))] * 2))
     tall = opened(make_preview([plain(tmp_path / "t.png", size=(900, 1600))] * 2))
     assert wide.height > wide.width

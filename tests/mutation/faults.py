@@ -42,6 +42,7 @@ _ARITHMETIC: dict[type[ast.operator], type[ast.operator]] = {
     ast.Pow: ast.Mult, ast.Mod: ast.Mult, ast.BitOr: ast.BitAnd, ast.BitAnd: ast.BitOr,
 }  # fmt: skip
 _SHOWN_CHARS = 90
+_AS_GOOD_AS_NONE = ("None", "False", "''", "()", "[]")
 _OPPOSITES = {"min": "max", "max": "min", "any": "all", "all": "any"}
 
 
@@ -212,7 +213,7 @@ def _replacements(node: ast.expr | ast.stmt, parent: ast.AST, name: str, scope: 
             yield ast.Constant(f"{word}_")
         case ast.Call(func=ast.Name(id=called)) if called in _OPPOSITES:
             yield ast.Call(func=ast.Name(_OPPOSITES[called], ast.Load()), args=node.args, keywords=node.keywords)
-        case ast.Return(value=value) if value is not None and _shown(value) != "None":
+        case ast.Return(value=value) if value is not None and _shown(value) not in _AS_GOOD_AS_NONE:
             yield ast.Return(value=ast.Constant(None))
         case ast.Expr() | ast.Raise() | ast.Continue() | ast.Break() | ast.Delete():
             yield ast.Pass()

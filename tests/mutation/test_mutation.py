@@ -98,12 +98,12 @@ def test_the_tree_is_as_before_after_every_fault(toy: Path) -> None:
     assert sources == [fault.source for fault in faults_of(toy, Path("toy/money.py"))]
 
 
-def test_the_tests_of_a_module_stand_in_the_folder_of_the_same_name() -> None:
+def test_the_tests_of_a_module_stand_in_its_wings_folder() -> None:
     assert mirror_of(ROOT, Path("ring_mcp/jobs/record.py")) == ["tests/jobs/test_record.py"]
     assert "tests/conductors/test_images.py" in mirror_of(ROOT, Path("ring_mcp/conductors/image.py"))
 
 
-def test_a_known_fault_is_known_by_what_it_says_not_by_its_line() -> None:
+def test_a_fault_is_known_by_its_words_not_its_line() -> None:
     known = Equivalent(path="a.py", scope="f", before="1", after="2", reason="x")
     whatever = Equivalent(path="a.py", scope="f", before="1", reason="x")
     fault = Fault(path=Path("a.py"), line=9, lines=(9, 9), scope="f", before="1", after="2", plant=str)
@@ -113,7 +113,7 @@ def test_a_known_fault_is_known_by_what_it_says_not_by_its_line() -> None:
     assert fault not in Equivalents([])
 
 
-def test_every_fault_that_makes_no_difference_can_still_be_planted_and_says_why() -> None:
+def test_every_equivalent_fault_can_still_be_planted() -> None:
     for known in Equivalents.read():
         assert any(known.is_about(fault) for fault in faults_of(ROOT, Path(known.path))), known
         assert known.reason

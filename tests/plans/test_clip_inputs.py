@@ -80,7 +80,7 @@ def test_a_clip_from_a_clip_takes_no_other_pictures(kind: GenerationKind, fields
         checked(fields, kind)
 
 
-def test_a_last_frame_is_refused_by_a_model_without_one_with_those_that_have_it() -> None:
+def test_a_last_frame_is_refused_with_the_models_that_take_it() -> None:
     with pytest.raises(InvalidRequest, match=r"^model able takes no last frame; leave lastFrameUrl out, or use \w"):
         checked(FRAMES, last_frame=False)
     checked({"image_url": IMAGE}, last_frame=False)
@@ -152,7 +152,7 @@ def test_what_is_free_is_not_listed() -> None:
     assert list(prices(FRAMES, model=free)) == ["video, m 480p, second"]
 
 
-def test_an_edit_is_as_long_as_its_source_and_pays_for_it_twice() -> None:
+def test_an_edit_pays_for_its_source_and_for_as_much_again() -> None:
     source, made = "source video, second", "video, m 720p, second"
     measured = prices({"source_s": Decimal("3.4")}, "edit")
     assert measured[made] == (Decimal("3.4"), PRICES.second_usd["720p"])

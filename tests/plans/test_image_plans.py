@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
@@ -117,7 +118,7 @@ def test_a_provider_may_be_written_in_capitals(said: str) -> None:
 @pytest.mark.parametrize("wrong", ["openai", "x", " "])
 def test_a_wrong_provider_is_told_with_those_there_are(wrong: str) -> None:
     message = refusal(provider=wrong)
-    assert message == f"provider must be one of xai, google, got {wrong!r}"
+    assert message == f"provider must be one of xai, google, got {wrong.strip()!r}"
 
 
 @pytest.mark.parametrize(
@@ -155,7 +156,7 @@ def test_every_ratio_and_resolution_that_a_model_lists_is_planned(name: str) -> 
         assert (made.aspect_ratio, made.resolution) == (ratio, resolution)
 
 
-def test_a_default_that_a_chosen_model_does_not_take_is_told_and_not_bent() -> None:
+def test_a_default_that_a_model_does_not_take_is_told() -> None:
     settings = replace(ALL_SET, aspect_ratios={"xai": "21:9"})
     assert plan(settings, model=XAI).aspect_ratio == "21:9"
     assert refusal(settings=settings, model=XAI_OLD).startswith("aspectRatio must be one of 1:1, 3:4")
@@ -175,14 +176,14 @@ def test_a_retired_model_is_refused_with_its_successor() -> None:
     assert message == f"model grok-2-image was retired by its provider on 2026-05-15; use {XAI} instead"
 
 
-def test_a_retired_model_that_the_provider_redirects_is_served_with_a_warning_at_the_price_of_its_successor() -> None:
+def test_a_redirected_model_is_served_at_its_successors_price() -> None:
     made = plan(model="grok-imagine-image-quality")
     assert (made.model, made.requested_model) == (XAI, "grok-imagine-image-quality")
     assert made.warnings == (f"grok-imagine-image-quality was retired on 2026-11-02: {XAI} serves it now",)
     assert made.list_usd == plan(model=XAI).list_usd
 
 
-def test_a_configured_model_that_was_retired_is_treated_as_one_that_was_asked_for() -> None:
+def test_a_retired_model_is_treated_alike_configured_or_asked_for() -> None:
     settings = replace(ALL_SET, models={"xai": "grok-imagine-image-quality"})
     assert plan(settings).warnings
     assert "use" in refusal(ModelRetired, settings=replace(ALL_SET, models={"xai": "grok-2-image"}))
@@ -201,7 +202,7 @@ RETIRED = [name for name, model in PRESETS.image_models.items() if model.is_reti
 
 
 @pytest.mark.parametrize("name", RETIRED)
-def test_the_successor_of_every_retired_model_is_alive_and_of_the_same_provider(name: str) -> None:
+def test_every_retired_models_successor_lives_with_the_same_provider(name: str) -> None:
     model = PRESETS.image_models[name]
     assert model.replaced_by is not None
     successor = PRESETS.image_models[model.replaced_by]
@@ -232,12 +233,21 @@ def test_a_purpose_is_kept_and_its_absence_is_image(said: str | None, stored: st
 
 
 @pytest.mark.parametrize(
-    ("said", "stored"), [("og image", "og_image"), ("été", "_t_"), (".hidden", "_hidden"), ("a\x00b", "a_b")]
+    ("said", "stored"), [("og image", "og_image"), ("été", "ete"), (".hidden", "_hidden"), ("a\x00b", "a_b")]
 )
 def test_a_purpose_with_other_characters_is_made_safe_with_a_warning(said: str, stored: str) -> None:
     made = plan(purpose=said)
     assert made.purpose == stored
     assert made.warnings == (f"purpose is stored as {stored!r}",)
+
+
+@pytest.mark.parametrize("said", ["новини", "新闻", "novyny-новини", "ニュース 2026"])
+def test_a_purpose_in_another_script_keeps_apart_from_others(said: str) -> None:
+    made = plan(purpose=said)
+    assert re.fullmatch(r"[A-Za-z0-9_-]+-[0-9a-f]{8}", made.purpose)
+    assert made.purpose != plan(purpose=said.translate({ord(said[-1]): "х"})).purpose
+    assert made.purpose == plan(purpose=f" {said} ").purpose
+    assert made.warnings == (f"purpose is stored as {made.purpose!r}",)
 
 
 @pytest.mark.parametrize("said", ["a/b", "/etc", "..", "a..b", "\\\\server", "../../x", "x" * 101])
@@ -261,11 +271,13 @@ def test_a_prompt_is_required(prompt: str) -> None:
     assert refusal(prompt=prompt) == "prompt is required"
 
 
-def test_a_prompt_has_a_longest_length_that_is_exact_and_does_not_count_blanks_around_it() -> None:
-    limit = PRESETS.limits.max_prompt_chars
-    assert plan(prompt=f"  {'x' * limit}\n").prompt == "x" * limit
-    assert plan(prompt="ü" * limit).prompt == "ü" * limit
-    assert refusal(prompt="x" * (limit + 1)) == f"prompt may have {limit} characters at most, got {limit + 1}"
+def test_a_prompts_longest_length_is_exact_without_blanks_around() -> None:
+    for name in (XAI, GOOGLE):
+        limit = PRESETS.image_models[name].max_prompt_chars
+        assert plan(prompt=f"  {'x' * limit}\n", model=name).prompt == "x" * limit
+        assert plan(prompt="ü" * limit, model=name).prompt == "ü" * limit
+        text = f"prompt may have {limit} characters at most for {name}, got {limit + 1}"
+        assert refusal(prompt="x" * (limit + 1), model=name) == text
 
 
 def test_a_prompt_is_checked_before_anything_else_is() -> None:
@@ -278,7 +290,7 @@ def with_quality(name: str, quality: str | None) -> Presets:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_the_list_price_is_the_price_of_one_times_their_number_for_every_way_to_make_it(name: str) -> None:
+def test_the_list_price_is_one_pictures_times_their_number(name: str) -> None:
     raw = RAW["imageModels"][name]
     tokens = raw["prices"].get("millionTokensUsd")
     made_of = {size: Decimal(tokens["image"]) * n / 10**6 for size, n in raw["prices"].get("imageTokens", {}).items()}
@@ -374,9 +386,7 @@ def test_quality_and_every_picture_given_have_their_price(
         ({"reference_images": (PICTURE,) * 2, "aspect_ratio": "7:3"}, "aspectRatio must be one of"),
     ],
 )  # fmt: skip
-def test_pictures_and_qualities_that_a_model_does_not_take_are_refused_with_what_is_possible(
-    asked: dict[str, Any], text: str
-) -> None:
+def test_pictures_and_qualities_not_taken_are_refused_with_what_is(asked: dict[str, Any], text: str) -> None:
     assert text in refusal(**asked)
 
 

@@ -98,7 +98,7 @@ async def test_two_hundred_megabytes_pass_in_constant_memory(declared: bool, pat
     assert peak_bytes < 8 * MIB
 
 
-async def test_a_file_that_declares_more_than_the_limit_is_refused_before_it_is_written(path: Path) -> None:
+async def test_a_file_declared_too_large_is_not_written(path: Path) -> None:
     script = streaming(8 * MEDIA_LIMIT_BYTES, declared=True)
     async with RawServer(script) as server, plain(server.url) as provider_http:
         with pytest.raises(MediaTooLarge, match="too large") as caught:
@@ -165,7 +165,7 @@ BREAKS = {
 
 
 @pytest.mark.parametrize("script", BREAKS.values(), ids=BREAKS)
-async def test_a_transfer_that_breaks_is_no_file_and_may_be_asked_for_again(script: Script, path: Path) -> None:
+async def test_a_broken_transfer_is_no_file_and_may_be_repeated(script: Script, path: Path) -> None:
     async with RawServer(script) as server, plain(server.url) as provider_http:
         with pytest.raises(ProviderUnavailable) as caught:
             await provider_http.download(server.url, path)
@@ -173,7 +173,7 @@ async def test_a_transfer_that_breaks_is_no_file_and_may_be_asked_for_again(scri
 
 
 @pytest.mark.parametrize("status", [403, 404, 410])
-async def test_an_address_that_serves_nothing_any_more_says_so_and_nothing_of_the_job(status: int, path: Path) -> None:
+async def test_a_dead_address_says_nothing_of_the_job(status: int, path: Path) -> None:
     async with RawServer(answering(http(status, "gone"))) as server, plain(server.url) as provider_http:
         with pytest.raises(MediaGone, match=f"HTTP {status}") as caught:
             await provider_http.download(server.url, path)
@@ -252,7 +252,7 @@ async def test_a_private_place_is_refused_and_never_connected_to(host: str, hop:
     assert "meta-data" not in caught.value.message
 
 
-async def test_the_trust_in_the_base_url_is_in_its_name_not_in_its_address(path: Path) -> None:
+async def test_the_base_url_is_trusted_by_name_not_by_address(path: Path) -> None:
     async with (
         RawServer(answering(http(200, PICTURE))) as server,
         plain(server.url_of("localhost")) as provider_http,
@@ -313,7 +313,7 @@ def keyed(base_url: str) -> AbstractAsyncContextManager[ProviderHttp]:
     return connected(base_url, headers={"x-goog-api-key": KEY}, transport=httpx2.AsyncHTTPTransport(verify=False))
 
 
-async def test_the_key_is_shown_to_the_providers_own_address_and_at_no_other_hop(path: Path) -> None:
+async def test_the_key_is_shown_to_the_providers_address_alone(path: Path) -> None:
     async with RawServer(answering(http(200, PICTURE))) as other:
         there_and_back = [http(302, location="/b"), http(302, location=other.url), http(200, PICTURE)]
         async with RawServer(answering(*there_and_back)) as server, keyed(server.url) as provider_http:
@@ -339,7 +339,7 @@ async def test_a_redirect_that_leads_nowhere_is_given_up_after_a_few_hops(path: 
     assert len(server.requests) == 4
 
 
-async def test_a_disk_that_takes_no_more_is_the_trouble_of_whoever_owns_the_spool(path: Path) -> None:
+async def test_a_full_disk_is_the_spools_owners_trouble(path: Path) -> None:
     async with RawServer(streaming(MIB, declared=True)) as server, plain(server.url) as provider_http:
         with full_disk(), pytest.raises(OSError, match="File too large"):
             await provider_http.download(server.url, path)

@@ -200,7 +200,7 @@ def test_an_answer_without_a_picture_says_why_and_what_it_cost(
     assert is_one_line(error)
 
 
-def test_what_the_model_says_in_place_of_a_picture_is_told_on_one_line() -> None:
+def test_words_in_place_of_a_picture_are_one_line() -> None:
     error = refused(answer({"text": "hidden", "thought": True}, {"text": "I\ncannot."}, finishReason="NO_IMAGE"))
     assert error.message == "Google returned no image data (NO_IMAGE): I cannot."
 
@@ -261,7 +261,7 @@ SOME: dict[str, tuple[list[Any], str, Decimal | None]] = {
 
 
 @pytest.mark.parametrize(("answers", "lost", "cost"), SOME.values(), ids=SOME)
-def test_a_call_that_fails_leaves_the_others_standing_and_says_what_became_of_its_bill(
+def test_a_failed_call_leaves_the_others_and_tells_its_bill(
     answers: list[Any], lost: str, cost: Decimal | None
 ) -> None:
     found = together(answers, plan(n=len(answers)))
@@ -273,7 +273,7 @@ def test_a_call_that_fails_leaves_the_others_standing_and_says_what_became_of_it
     assert bool(more) is (cost is None)
 
 
-def test_what_was_billed_is_told_where_it_is_not_known_of_all_calls() -> None:
+def test_bills_are_told_where_not_all_are_known() -> None:
     *_, made = together([MADE, MADE, GONE, NOT_BILLED], plan(n=4)).warnings
     assert made == "3 of 4 requests were billed $0.06; of the others it is not known"
     with pytest.raises(OutcomeUnknown, match=r"1 of 2 requests were billed \$0\.01; of the others it is not known"):

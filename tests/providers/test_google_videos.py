@@ -102,7 +102,7 @@ def test_a_first_frame_goes_along_as_bytes_before_the_words() -> None:
 @pytest.mark.parametrize(
     "body", [{}, [], None, {"id": ""}, {"id": 5}, {"id": "a\nb"}, {"name": "x"}, {"id": "x" * 1_000_000}]
 )
-def test_a_start_without_an_id_that_can_be_read_is_a_lost_reply(body: Any) -> None:
+def test_a_start_without_a_readable_id_is_a_lost_reply(body: Any) -> None:
     with pytest.raises(OutcomeUnknown) as caught:
         read_submit(reply(200, body))
     assert caught.value.billed == "unknown"

@@ -88,7 +88,7 @@ async def test_a_picture_is_kept_however_its_base64_is_spelled(
     assert spooled(await submit({"data": [{"b64_json": spell(b64(content))}]}, tmp_path)) == [content]
 
 
-async def test_a_picture_that_is_cut_off_within_a_byte_is_kept_as_far_as_it_came(tmp_path: Path) -> None:
+async def test_a_picture_cut_within_a_byte_is_kept(tmp_path: Path) -> None:
     assert spooled(await submit({"data": [{"b64_json": b64(ONE)[:2001]}]}, tmp_path)) == [ONE[:1500]]
 
 
@@ -123,7 +123,7 @@ async def test_one_broken_picture_does_not_lose_the_others(item: dict[str, Any],
     assert "xai returned image data" in (broken.lost_because or "")
 
 
-async def test_the_same_picture_twice_is_two_files_so_that_no_job_removes_anothers(tmp_path: Path) -> None:
+async def test_the_same_picture_twice_is_two_files(tmp_path: Path) -> None:
     answer = {"data": [{"b64_json": b64(ONE)}, {"b64_json": b64(ONE)}]}
     outcomes = [await submit(answer, tmp_path, n=2, job=job) for job in ("one", "two")]
     assert len({output.spool_path for outcome in outcomes for output in outcome.outputs}) == 4
@@ -138,7 +138,7 @@ async def test_a_full_disk_is_told_as_a_loss_that_was_paid_for(usage: dict[str, 
 
 
 @pytest.mark.parametrize("spool", ["missing", "file"])
-async def test_a_spool_that_cannot_be_written_is_told_as_a_loss_that_was_paid_for(spool: str, tmp_path: Path) -> None:
+async def test_an_unwritable_spool_is_a_loss_that_was_paid(spool: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"a file where the folder should be")
     with pytest.raises(ProviderError, match="could not be kept") as caught:
         await submit({"data": [{"b64_json": b64(ONE)}]}, tmp_path / spool)
@@ -158,7 +158,7 @@ async def test_no_text_in_a_picture_field_raises_anything_but_a_provider_error(
     assert all(Path(output.spool_path or "").stat().st_size > 0 for output in outcome.outputs)
 
 
-async def test_pictures_inside_the_answer_to_a_poll_can_be_fetched_like_any_other(tmp_path: Path) -> None:
+async def test_pictures_inside_a_polls_answer_can_be_fetched(tmp_path: Path) -> None:
     answer = {"status": "done", "data": [{"b64_json": b64(ONE), "mime_type": "image/jpeg"}], **USAGE}
     async with RawServer(answering(http(200, answer))) as server, plain(server.url) as provider_http:
         images = xai_images(provider_http)

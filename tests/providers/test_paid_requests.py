@@ -9,6 +9,7 @@ from datetime import timedelta
 from email.utils import format_datetime
 from pathlib import Path
 
+import httpx2
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -71,7 +72,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-async def test_a_request_carries_key_and_body_to_the_base_url_and_its_answer_comes_back_whole() -> None:
+async def test_a_request_carries_key_and_body_and_its_answer_returns() -> None:
     async with RawServer(answering(HANDLE)) as server, connected(f"{server.url}/v1") as provider_http:
         answer = await post(provider_http)
     (seen,) = server.posts
@@ -81,7 +82,7 @@ async def test_a_request_carries_key_and_body_to_the_base_url_and_its_answer_com
     assert (answer.status, answer.json) == (200, {"request_id": "r-1"})
 
 
-async def test_nothing_is_sent_without_a_connection_so_it_is_tried_again_and_nothing_is_billed() -> None:
+async def test_without_a_connection_it_is_tried_again_and_costs_nothing() -> None:
     clock = InstantClock()
     async with connected(f"http://127.0.0.1:{free_port()}", clock) as provider_http:
         with pytest.raises(ProviderUnavailable, match="no connection to xai") as caught:
@@ -116,9 +117,7 @@ async def test_a_key_that_no_header_can_carry_never_leaves_and_bills_nothing() -
         ("0", 1.0),
     ],
 )
-async def test_a_rate_limit_is_waited_out_as_long_as_it_says_and_the_request_is_sent_once_more(
-    retry_after: str, waited_s: float
-) -> None:
+async def test_a_rate_limit_is_waited_out_and_sent_once_more(retry_after: str, waited_s: float) -> None:
     clock = InstantClock()
     limited = http(429, TOO_MANY, retry_after=retry_after)
     async with RawServer(answering(limited, HANDLE)) as server, connected(server.url, clock) as provider_http:
@@ -127,7 +126,7 @@ async def test_a_rate_limit_is_waited_out_as_long_as_it_says_and_the_request_is_
     assert clock.slept_s == [waited_s]
 
 
-async def test_a_rate_limit_that_does_not_end_is_told_after_four_requests_with_growing_pauses() -> None:
+async def test_an_endless_rate_limit_ends_after_four_requests() -> None:
     clock = InstantClock()
     async with RawServer(answering(http(429, TOO_MANY))) as server, connected(server.url, clock) as provider_http:
         with pytest.raises(RateLimited, match="Too many requests for team") as caught:
@@ -167,7 +166,7 @@ async def test_each_sending_has_the_whole_deadline_however_long_those_before_too
 
 
 @pytest.mark.parametrize(("pauses", "posts"), [(["59", "2"], 2), (["25", "25", "25"], 3), (["3600"], 1)])
-async def test_what_would_be_sent_more_than_a_minute_after_the_first_is_not_sent(pauses: list[str], posts: int) -> None:
+async def test_nothing_is_sent_a_minute_after_the_first(pauses: list[str], posts: int) -> None:
     clock = PunctualClock()
     limited = [http(429, TOO_MANY, retry_after=pause) for pause in pauses]
     async with RawServer(answering(*limited, HANDLE)) as server, connected(server.url, clock) as provider_http:
@@ -237,7 +236,7 @@ BREAKS = {
 
 
 @pytest.mark.parametrize("script", BREAKS.values(), ids=BREAKS)
-async def test_a_connection_that_breaks_once_it_was_made_leaves_the_outcome_unknown_and_sends_nothing_again(
+async def test_a_connection_broken_once_made_is_unknown_never_sent_again(
     script: Script,
 ) -> None:
     clock = InstantClock()
@@ -248,6 +247,20 @@ async def test_a_connection_that_breaks_once_it_was_made_leaves_the_outcome_unkn
     assert server.connections == 1
     assert len(server.posts) == (script is not closing_unread)
     assert clock.slept_s == []
+
+
+class WordlessTransport(httpx2.AsyncBaseTransport):
+    """A connection that breaks and tells nothing of its steps."""
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        raise httpx2.ReadError("broken")
+
+
+async def test_a_connection_that_tells_no_steps_proves_nothing_by_breaking() -> None:
+    async with connected("http://api.x.test", transport=WordlessTransport()) as provider_http:
+        with pytest.raises(OutcomeUnknown) as caught:
+            await post(provider_http)
+    assert caught.value.billed == "unknown"
 
 
 @settings(max_examples=25, deadline=None)
@@ -272,7 +285,7 @@ def test_wherever_an_answer_is_cut_off_there_is_exactly_one_request(answer: byte
         assert type(error) is OutcomeUnknown
 
 
-async def test_a_request_that_outlives_its_deadline_is_aborted_and_the_server_sees_it() -> None:
+async def test_a_request_past_its_deadline_is_aborted_visibly() -> None:
     async with RawServer(silent) as server, connected(server.url) as provider_http:
         with pytest.raises(OutcomeUnknown, match=TIMED_OUT) as caught:
             await post_until_the_deadline(provider_http, server.request_came)
@@ -297,7 +310,7 @@ async def test_an_answer_that_trickles_in_is_aborted_by_the_deadline_too() -> No
     assert len(server.posts) == 1
 
 
-async def test_a_caller_that_goes_away_closes_the_connection_and_is_not_held_up() -> None:
+async def test_a_caller_that_leaves_closes_the_connection_at_once() -> None:
     async with RawServer(silent) as server, connected(server.url) as provider_http:
         task = asyncio.create_task(post(provider_http, deadline_s=60.0))
         await asyncio.wait_for(server.request_came.wait(), LIMIT_S)
@@ -384,9 +397,7 @@ async def test_a_look_that_breaks_off_may_be_repeated(script: Script) -> None:
         {"request_id": KEY},
     ],
 )
-async def test_a_key_that_a_server_echoes_never_gets_into_an_error_or_an_answer(
-    status: int, echo: object, tmp_path: Path
-) -> None:
+async def test_an_echoed_key_never_gets_into_errors_or_answers(status: int, echo: object, tmp_path: Path) -> None:
     async with RawServer(answering(http(status, echo))) as server, connected(server.url) as provider_http:
         images = xai_images(provider_http)
         try:

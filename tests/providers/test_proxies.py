@@ -133,7 +133,7 @@ async def test_a_connection_that_breaks_behind_the_proxy_leaves_the_outcome_unkn
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-async def test_a_proxy_that_wants_a_password_is_told_as_such_and_was_sent_nothing(scheme: str) -> None:
+async def test_a_proxy_wanting_a_password_is_told(scheme: str) -> None:
     async with AsyncExitStack() as stack:
         way_out = await stack.enter_async_context(proxy(password="ring:secret"))
         wrong = way_out.url.replace("//", "//ring:wrong-password@")
@@ -145,7 +145,7 @@ async def test_a_proxy_that_wants_a_password_is_told_as_such_and_was_sent_nothin
     assert "wrong-password" not in f"{caught.value!r} {caught.value.__cause__!r}"
 
 
-async def test_a_plain_address_is_asked_for_through_the_proxy_by_its_whole_address() -> None:
+async def test_a_proxy_is_asked_by_the_whole_address() -> None:
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(RawServer(answering(HANDLE)))
         way_out = await stack.enter_async_context(proxy(names={API: ("127.0.0.1", server.port)}))
@@ -284,7 +284,7 @@ def test_another_process_of_ours_trusts_the_same_certificates(monkeypatch: pytes
     assert child_environment()["SSL_CERT_FILE"] == "/etc/own.pem"
 
 
-async def test_a_name_that_only_the_proxy_knows_may_be_given_by_a_caller() -> None:
+async def test_a_caller_may_give_a_name_of_the_proxys() -> None:
     async with connected(f"https://{API}/v1", proxies=through(PROXY)) as provider_http:
         await provider_http.check_address(f"https://{MEDIA}/a.jpg")
         with pytest.raises(PrivateAddress):

@@ -139,7 +139,7 @@ def test_a_handle_without_pictures_is_kept_whatever_stands_beside_it(rest: dict[
     assert submitted(reply(200, {"request_id": "r-1", **rest})) == Accepted(provider_request_id="r-1")
 
 
-def test_pictures_that_come_at_once_are_taken_although_a_handle_was_asked_for() -> None:
+def test_pictures_at_once_are_taken_in_place_of_a_handle() -> None:
     answer = submitted(reply(200, {"data": [ITEM], **USAGE}))
     assert answer == Finished(outputs=(PICTURE,), billed_usd=Decimal("0.02"))
 
@@ -198,7 +198,7 @@ def test_more_pictures_than_asked_for_are_told_and_not_kept(count: int) -> None:
      "x", [], {"b64_json": ""}, {"file_output": {}}, {"file_output": {"public_url": None}}, {"storage_error": "full"},
      {"url": "http://h/\ud800"}, {"url": "http://h/\x00"}],
 )  # fmt: skip
-def test_an_item_without_a_picture_is_left_out_and_the_others_are_kept(item: Any) -> None:
+def test_an_item_without_a_picture_is_left_out(item: Any) -> None:
     answer = submitted(reply(200, {"data": [item, ITEM], **USAGE}), image_plan(n=2))
     assert isinstance(answer, Finished)
     assert answer.outputs == (PICTURE,)
@@ -244,7 +244,7 @@ def test_an_answer_that_is_no_object_is_a_lost_reply(body: bytes) -> None:
      {"request_id": None}, {"request_id": 5}, {"request_id": "", "data": []}, {"request_id": "a\ud800"},
      {"request_id": "x" * 1_000_000}],
 )  # fmt: skip
-def test_an_answer_without_handle_and_pictures_is_a_lost_reply_or_a_failure_with_its_bill(body: dict[str, Any]) -> None:
+def test_an_answer_without_handle_and_pictures_is_lost_or_failed(body: dict[str, Any]) -> None:
     with pytest.raises(OutcomeUnknown, match="neither a request_id nor image data") as lost:
         submitted(reply(200, body))
     assert lost.value.billed == "unknown"
@@ -311,7 +311,7 @@ def test_a_failed_job_that_moderation_stopped_is_a_refusal() -> None:
         checked(reply(200, {"status": "failed", "error": error}))
 
 
-def test_moderation_as_an_error_of_the_poll_is_a_refusal_with_its_bill() -> None:
+def test_moderation_in_a_poll_is_a_refusal_with_its_bill() -> None:
     body = {"code": "imagine:content-moderated", "error": "Generated image rejected by content moderation.", **USAGE}
     with pytest.raises(ContentRefused) as caught:
         checked(reply(400, body))
@@ -344,7 +344,7 @@ def test_an_error_of_a_poll_ends_no_job(status: int) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"null", b'"x"', b'{"status": "do', b"<html></html>", b"[" * 50_000])
-def test_a_poll_without_an_object_is_a_bad_reply_and_ends_no_job(body: bytes) -> None:
+def test_a_poll_without_an_object_ends_no_job(body: bytes) -> None:
     with pytest.raises(ProviderBadReply):
         checked(reply(200, body))
 

@@ -234,7 +234,7 @@ FOREIGN = [
 
 
 @pytest.mark.parametrize("answer", FOREIGN)
-def test_a_refusal_that_is_not_in_the_form_of_the_provider_leaves_the_outcome_unknown(answer: Reply) -> None:
+def test_a_refusal_in_another_form_is_unknown(answer: Reply) -> None:
     error = paid_error_of(answer, NOW, what=WHAT)
     assert type(error) is OutcomeUnknown
     assert error.billed == "unknown"
@@ -268,7 +268,7 @@ def test_a_code_decides_where_the_sentence_is_silent_however_deep_it_stands(
 
 @pytest.mark.parametrize("content_type", ["text/html; charset=UTF-8", "", "text/plain"])
 @pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 408, 409, 422, 499, 500, 502, 503, 504, 520, 529])
-def test_the_html_page_of_a_proxy_is_not_quoted_and_leaves_the_outcome_unknown(status: int, content_type: str) -> None:
+def test_a_proxys_page_is_not_quoted_and_unknown(status: int, content_type: str) -> None:
     error = paid_error_of(reply(status, HTML, content_type=content_type), NOW, what=WHAT)
     assert type(error) is OutcomeUnknown
     assert error.message == f"xAI {WHAT} failed ({status})"
@@ -308,7 +308,7 @@ def test_an_answer_that_says_nothing_is_told_by_its_status(status: int, body: by
         ("Sat, 21 Nov 99999999999999999999 12:00:00 GMT", None),
     ],
 )
-def test_a_rate_limit_says_when_to_come_back_in_seconds_or_as_a_date(value: str, expected_s: float | None) -> None:
+def test_a_rate_limit_tells_seconds_or_a_date(value: str, expected_s: float | None) -> None:
     error = paid_error_of(reply(429, {"error": RATE_LIMIT}, retry_after=value), NOW, what=WHAT)
     assert isinstance(error, RateLimited)
     assert error.retry_after_s == expected_s

@@ -73,7 +73,7 @@ def test_a_clip_from_text_is_asked_for_with_everything_that_was_planned() -> Non
     }
 
 
-def test_a_clip_from_a_picture_names_it_where_xai_looks_for_it_and_leaves_the_ratio_to_it() -> None:
+def test_a_clips_picture_is_where_xai_looks_and_sets_the_ratio() -> None:
     path, body = submit_request(video_plan(), Inputs(image_url="https://x.test/a.jpg"))
     assert path == "videos/generations"
     assert body["image"] == {"url": "https://x.test/a.jpg"}
@@ -123,7 +123,7 @@ def test_a_start_gives_the_handle(status: int) -> None:
              b'{"request_id": "a\\u0000"}', b'{"request_id": "\\ud800"}', b'{"request_id', b"[" * 50_000,
              b'{"request_id": "%s"}' % (b"x" * 1_000_000)]
 )  # fmt: skip
-def test_a_start_without_a_handle_that_can_be_read_is_a_lost_reply(body: bytes) -> None:
+def test_a_start_without_a_readable_handle_is_a_lost_reply(body: bytes) -> None:
     with pytest.raises(OutcomeUnknown, match="no request_id") as caught:
         read_submit(reply(200, body))
     assert caught.value.billed == "unknown"
@@ -135,7 +135,7 @@ def test_a_202_means_still_running_with_or_without_a_body(body: bytes) -> None:
 
 
 @pytest.mark.parametrize(("status", "word"), [(202, "pending"), (200, "pending"), (200, "reviewing"), (200, 5)])
-def test_progress_is_passed_on_while_it_runs_and_for_words_that_nobody_knows(status: int, word: Any) -> None:
+def test_progress_is_passed_on_also_for_unknown_words(status: int, word: Any) -> None:
     assert checked(reply(status, {"status": word, "progress": 45})) == Running(progress=45)
 
 
@@ -172,7 +172,7 @@ def test_a_clip_that_moderation_holds_back_is_a_refusal_with_its_bill(status: di
 
 
 @pytest.mark.parametrize("code", ["imagine:content-moderated", "Client specified an invalid argument"])
-def test_moderation_as_an_error_of_the_poll_is_a_refusal_with_its_bill(code: str) -> None:
+def test_moderation_in_a_poll_is_a_refusal_with_its_bill(code: str) -> None:
     with pytest.raises(ContentRefused) as caught:
         checked(reply(400, {"code": code, "error": MODERATED, **USAGE}))
     assert caught.value.billed_usd == Decimal("0.25")

@@ -128,7 +128,7 @@ def test_the_books_show_each_charge(anyone: httpx2.Client, xai: httpx2.Client) -
 
 
 def test_what_was_asked_can_be_read_back_without_keys(anyone: httpx2.Client, xai: httpx2.Client) -> None:
-    long_uri = "data:image/png;base64," + "A" * 4000
+    long_uri = "data:image/png;base64,iVBORw0KGgoA" + "A" * 4000
     xai.post("/images/edits", json=IMAGE | {"image": {"url": long_uri}})
 
     reply = anyone.get("/control/requests")
@@ -186,7 +186,7 @@ async def test_it_can_be_used_from_asyncio() -> None:
     assert {reply.status_code for reply in replies} == {200}
 
 
-def test_it_stops_in_the_middle_of_a_stalled_call_and_leaves_no_files() -> None:
+def test_it_stops_amid_a_stalled_call_without_files_left() -> None:
     other = SandboxServer().start()
     folder = other.state.folder
     other.state.faults.add("stall", seconds=600)

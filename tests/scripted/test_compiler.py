@@ -52,7 +52,6 @@ SECOND: dict[str, Any] = {
 EDIT = {
     "prompt": PROMPT,
     "qualityMode": "draft",
-    "duration": 6,
     **IDS,
     "clipId": "clip-01_scene",
     "thumbnail": {"enabled": True, "overlays": [{"text": "Гавань", "role": "title"}]},
@@ -74,7 +73,7 @@ def test_a_clip_becomes_the_arguments_of_the_tool() -> None:
     assert compiled(request, 1) == SECOND
 
 
-def test_a_remaster_without_a_source_is_the_same_clip_at_no_resolution_of_the_drafts() -> None:
+def test_a_remaster_without_a_source_drops_the_drafts_resolution() -> None:
     again = {name: value for name, value in SECOND.items() if name != "resolution"}
 
     assert compiled(script(), 1, Remaster()) == {**again, "remaster": True}
@@ -107,9 +106,7 @@ def test_a_remaster_with_a_source_is_an_edit_that_shapes_nothing(
         ({"description": ", brown"}, "the dog"),
     ],
 )
-def test_a_line_is_labelled_by_label_else_the_beginning_of_the_description_else_the_id(
-    member: dict[str, Any], label: str
-) -> None:
+def test_a_line_is_labelled_by_label_else_description_else_id(member: dict[str, Any], label: str) -> None:
     scene = {"dialogue": [{"speaker": "the_dog", "line": "Bark."}]}
     request = script(
         cast=[{"id": "the_dog", **member}], setting=None, clips=[{"id": "a", "duration": 1, "scene": scene}]
@@ -127,7 +124,7 @@ def test_without_an_own_aspect_ratio_the_still_gets_no_style() -> None:
 
 
 @pytest.mark.parametrize("field", ["action", "dialogue"])
-def test_somebody_who_is_not_in_the_cast_is_refused_even_if_nobody_parsed(field: str) -> None:
+def test_somebody_not_in_the_cast_is_refused_even_unparsed(field: str) -> None:
     value = "{{nobody}}" if field == "action" else [{"speaker": "nobody", "line": "x"}]
     clip = {"id": "a", "duration": 1, "scene": {field: value}}
     request = ScriptRequest.model_validate({"schemaVersion": "1.0", "requestId": "r", "clips": [clip]})
@@ -138,7 +135,7 @@ def test_somebody_who_is_not_in_the_cast_is_refused_even_if_nobody_parsed(field:
 
 @at_any_speed
 @given(requests)
-def test_no_placeholder_is_left_and_a_prompt_of_ones_own_wins_as_it_stands(request: ScriptRequest) -> None:
+def test_no_placeholder_is_left_and_ones_own_prompt_wins(request: ScriptRequest) -> None:
     for clip in request.clips:
         prompt = scene_prompt(request, clip)
         if clip.prompt is not None:
@@ -151,7 +148,7 @@ def test_no_placeholder_is_left_and_a_prompt_of_ones_own_wins_as_it_stands(reque
 
 @at_any_speed
 @given(requests)
-def test_every_line_is_in_the_prompt_as_it_stands_and_in_its_order(request: ScriptRequest) -> None:
+def test_every_line_is_in_the_prompt_in_order(request: ScriptRequest) -> None:
     for clip in request.clips:
         if clip.prompt is None and clip.scene is not None:
             prompt, at = scene_prompt(request, clip), 0

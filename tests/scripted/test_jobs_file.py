@@ -25,7 +25,7 @@ def put(path: Path, **content: Any) -> Path:
     return path
 
 
-def test_a_file_as_ring_ships_it_compiles_to_what_the_legacy_tool_sends(path: Path) -> None:
+def test_a_file_of_ring_compiles_as_the_legacy_tool_does(path: Path) -> None:
     put(path, project="p", created="2026-06-18", workflow="x", modes={"draft": {"model": "m"}}, clips=[CLIP])
     script = read_jobs(path, None)
 
@@ -56,9 +56,9 @@ def test_every_problem_of_the_file_is_told(path: Path) -> None:
 
     assert str(caught.value).splitlines() == [
         "clips[0].duration: Input should be greater than or equal to 1",
+        "clips[1].id: String should match pattern '^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$'",
+        "clips[1].prompt is required",
+        "clips[2].id: is the id of an earlier one already",
         "unknown field 'clips[0].aspectRatio', did you mean aspect_ratio? "
         "(allowed: id, duration, aspect_ratio, imageUrl, prompt, model, resolution)",
-        "clips[1].id: String should match pattern '^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$'",
-        "clips[1].prompt: String should have at least 1 character",
-        "clips[2].id: is the id of an earlier one already",
     ]

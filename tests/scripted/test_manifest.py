@@ -117,7 +117,7 @@ def test_a_later_success_clears_the_old_error_and_a_later_error_stands(opened: O
     assert opened.manifest.rows()[0]["error"] == "gone"
 
 
-def test_version_2_is_read_and_written_as_3_with_all_that_others_put_there(opened: Opened) -> None:
+def test_version_2_becomes_3_with_all_that_others_wrote(opened: Opened) -> None:
     foreign: dict[str, Any] = {
         "version": 2,
         "editor": {"zoom": 2, "name": "Їжак \ud800"},
@@ -257,7 +257,7 @@ def test_two_processes_lose_nothing_and_a_reader_always_sees_whole_json(tmp_path
     assert len(content["runs"]) == 2
 
 
-def test_a_row_has_no_signature_of_a_private_bucket_and_other_addresses_as_they_are() -> None:
+def test_a_row_has_no_signature_and_other_addresses_unchanged() -> None:
     signed = "https://s3.example.org/media/ring/{}?X-Amz-Credential=AKIA&X-Amz-Signature=0f63"
     clip = ClipRun(
         id="one", duration_s=6, arguments={"sourceVideoUrl": signed.format("a.mp4")}, key="script:1", mode="production"
@@ -274,7 +274,7 @@ def test_a_row_has_no_signature_of_a_private_bucket_and_other_addresses_as_they_
     assert fields["temporaryUrl"] == "https://vidgen.example.org/b.mp4?v=1"
 
 
-def test_the_job_and_the_pictures_of_an_earlier_take_do_not_outlive_it(opened: Opened) -> None:
+def test_an_earlier_takes_job_and_pictures_do_not_outlive_it(opened: Opened) -> None:
     take = {"idempotencyKey": "k", "jobId": "first", "requestId": "r-1", "thumbnailUrl": "t", "billedCostUsd": 1}
     opened.manifest.put_clip("intro", "draft", status="done", url="u-1", **take)
 

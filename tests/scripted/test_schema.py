@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jsonschema
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ring_mcp.domain.reading import MAX_PROBLEMS
 from ring_mcp.errors import InvalidRequest
-from ring_mcp.scripted.reading import MAX_FILE_BYTES, MAX_PROBLEMS
-from ring_mcp.scripted.schema import parse_script, read_script, script_schema
+from ring_mcp.plans.rules import values
+from ring_mcp.presets import load_presets
+from ring_mcp.scripted.compiler import compile_clip
+from ring_mcp.scripted.reading import MAX_FILE_BYTES
+from ring_mcp.scripted.schema import ImageResolution, VideoResolution, parse_script, read_script, script_schema
 from tests.scripted.scripts import WHOLE
 
 CLIP = {"id": "a", "duration": 6, "prompt": "x"}
@@ -45,16 +49,17 @@ def overlay(**changes: Any) -> dict[str, Any]:
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"schemaVersion": "2.0"}, 'schemaVersion must be "1.0", the only one that is known here'),
     ({"schemaVersion": 1.0}, 'schemaVersion must be "1.0", the only one that is known here'),
-    ({"requestId": ""}, "requestId: String should have at least 1 character"),
+    ({"requestId": ""}, "requestId is required"),
     ({"requestId": "r" * 201}, "requestId: String should have at most 200 characters"),
     ({"clips": []}, "clips: needs at least one clip"),
-    ({"clips": {}}, "clips: Input should be a valid tuple"),
+    ({"clips": {}}, "clips: must be a list"),
     ({"clips": [7]}, "clips[0]: must be an object"),
     (clip(duration=0), "clips[0].duration: Input should be greater than or equal to 1"),
     (clip(duration=16), "clips[0].duration: Input should be less than or equal to 15"),
     (clip(duration=1.5), "clips[0].duration: Input should be a valid integer, got a number with a fractional part"),
     (clip(duration=True), "clips[0].duration: must be a number"),
-    (clip(prompt=" \n"), "clips[0].prompt: String should have at least 1 character"),
+    (clip(prompt=" \n"), "clips[0]: Clip a: scene or prompt is required"),
+    (clip(duration=None), "clips[0].duration is required"),
     (clip(prompt="a\0b"), "clips[0].prompt: must not contain a NUL character"),
     (
         clip(prompt="\ud800"),
@@ -71,10 +76,9 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         scene(camra="x"),
         "unknown field 'clips[0].scene.camra', did you mean camera? (allowed: action, camera, dialogue)",
     ),
-    (line(line=" "), "clips[0].scene.dialogue[0].line: String should have at least 1 character"),
+    (line(line=" "), "clips[0].scene.dialogue[0].line is required"),
     (line(speaker="bob"), "clips[0].scene.dialogue[0].speaker: 'bob' is not in the cast (anna)"),
     (scene(action="{{bob}} runs"), "clips[0].scene.action: 'bob' is not in the cast (anna)"),
-    (scene(camera="{{Anna}}"), "clips[0].scene.camera: 'Anna' is not in the cast (anna)"),
     (
         scene(action="{{anna} runs"),
         "clips[0].scene.action: has {{ or }} that belong to no placeholder: write {{cast_id}}",
@@ -88,14 +92,17 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"cast": [{"id": "a", "description": "x"}] * 2}, "cast[1].id: is the id of an earlier one already"),
     ({"clips": [CLIP, {**CLIP, "id": "A"}]}, "clips[1].id: is the id of an earlier one already"),
     (overlay(text="t" * 10_001), "clips[0].thumbnail.overlays[0].text: String should have at most 10000 characters"),
-    (overlay(text=""), "clips[0].thumbnail.overlays[0].text: String should have at least 1 character"),
+    (overlay(text=""), "clips[0].thumbnail.overlays[0].text is required"),
     (
         overlay(role="headline"),
         "clips[0].thumbnail.overlays[0].role: Input should be 'title', 'subtitle', 'cta' or 'caption'",
     ),
-    (clip(thumbnail={}), "clips[0].thumbnail.enabled is required"),
+    (clip(thumbnail={"overlays": [{"text": "x"}]}), "clips[0].thumbnail.enabled is required"),
     ({"defaults": {"provider": "openai"}}, "defaults.provider: Input should be 'xai' or 'google'"),
-    ({"defaults": {"videoResolution": "4k"}}, "defaults.videoResolution: Input should be '480p', '720p' or '1080p'"),
+    (
+        {"defaults": {"videoResolution": "8k"}},
+        "defaults.videoResolution: Input should be '360p', '480p', '720p', '1080p' or '4k'",
+    ),
 ]
 
 
@@ -125,7 +132,9 @@ NOT_FILE_NAMES = [
 
 @pytest.mark.parametrize("identifier", NOT_FILE_NAMES)
 def test_a_clip_id_that_cannot_name_a_file_everywhere_is_refused(identifier: str) -> None:
-    assert told(**clip(id=identifier)).startswith("clips[0].id: String should match pattern")
+    assert told(**clip(id=identifier)).startswith(
+        ("clips[0].id: String should match pattern", "clips[0].id is required")
+    )
 
 
 @pytest.mark.parametrize("identifier", ["clip-01_scene", "1", "A.b-c_d", "a" * 100])
@@ -154,11 +163,39 @@ def test_all_problems_are_told_at_once() -> None:
         "setting: 'x' is not in the cast (it is empty)",
         "clips[0].duration: Input should be greater than or equal to 1",
         "clips[1].id: String should match pattern '^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$'",
-        f"unknown field 'clips[1].scen', did you mean scene? (allowed: {CLIP_FIELDS})",
         "clips[2].duration is required",
+        f"unknown field 'clips[1].scen', did you mean scene? (allowed: {CLIP_FIELDS})",
         "unknown field 'requestID', did you mean requestId? (allowed: $schema, schemaVersion, requestId, project, "
         "purpose, refCode, defaults, cast, setting, clips)",
     ]
+
+
+def test_clips_without_a_duration_last_as_long_as_the_default() -> None:
+    content: dict[str, Any] = {
+        "schemaVersion": "1.0",
+        "requestId": "r",
+        "defaults": {"duration": 4},
+        "clips": [{"id": "a", "prompt": "x"}, {"id": "b", "prompt": "x", "duration": None}, {**CLIP, "id": "c"}],
+    }
+
+    assert [each.duration for each in parse_script(json.dumps(content)).clips] == [4, 4, 6]
+    jsonschema.validate({**content, "clips": [content["clips"][0]]}, script_schema())
+
+
+def test_names_of_the_cast_are_read_in_any_case() -> None:
+    content = {"schemaVersion": "1.0", "requestId": "r", **scene(action="{{ Anna }} runs", dialogue=[])}
+    content["clips"][0]["scene"]["dialogue"] = [{"speaker": "ANNA", "line": "Hello"}]
+    content["clips"][0]["prompt"] = None
+    request = parse_script(json.dumps(content))
+
+    prompt = compile_clip(request, request.clips[0])["prompt"]
+    assert prompt.startswith('ACTION: a woman runs DIALOGUE: a woman says: "Hello"')
+
+
+def test_a_script_may_ask_for_every_size_that_a_model_makes() -> None:
+    presets = load_presets()
+    assert set(get_args(VideoResolution)) == set(values(presets.video_models, lambda model: model.resolutions))
+    assert set(get_args(ImageResolution)) == set(values(presets.image_models, lambda model: model.resolutions))
 
 
 def test_a_flood_of_problems_is_cut_and_counted() -> None:
@@ -211,7 +248,7 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
         read_script(Path("/dev/zero"))
 
 
-def test_the_json_schema_takes_what_the_model_takes_and_refuses_what_it_refuses() -> None:
+def test_the_json_schema_takes_and_refuses_as_the_model_does() -> None:
     schema = script_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
     validator = jsonschema.Draft202012Validator(schema)

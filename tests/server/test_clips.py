@@ -29,9 +29,7 @@ def prompt(request: pytest.FixtureRequest) -> str:
     return f"clip of {request.node.name}"
 
 
-def test_a_clip_that_takes_longer_than_the_wait_is_a_handle_and_then_the_clip(
-    client: SdkClient, sandbox: SandboxServer, prompt: str
-) -> None:
+def test_a_clip_longer_than_the_wait_is_first_a_handle(client: SdkClient, sandbox: SandboxServer, prompt: str) -> None:
     sandbox.state.configure(render_s=600)
     asked = {"prompt": prompt, "duration": 1, "waitSeconds": 0.2, "clipId": "c1"}
     handle = client.call("ring-video-create", asked)
@@ -121,7 +119,7 @@ def test_a_job_and_the_presets_can_be_read_as_resources(client: SdkClient, sandb
         ({"persistToFilebase": 3}, "persistToFilebase: "),
         ({"clipId": 7}, "clipId: "),
         ({"waitSeconds": -1}, "waitSeconds: "),
-        ({"quality_mode": "draft"}, "did you mean qualityMode?"),
+        ({"qualitymode": "draft"}, "did you mean qualityMode?"),
     ],
 )
 def test_a_wrong_argument_is_named_and_nothing_is_spent(

@@ -66,7 +66,7 @@ def only_job(ring: RingProcess) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("how", ["EOF", "SIGTERM", "SIGINT", "SIGKILL"])
-def test_a_picture_under_way_lands_with_the_next_start_and_is_paid_once(
+def test_a_picture_under_way_lands_with_the_next_start(
     env: dict[str, str], tmp_path: Path, sandbox: SandboxServer, how: str
 ) -> None:
     prompt = f"under way, {how}"
@@ -96,7 +96,7 @@ def test_a_paid_request_under_way_is_answered_before_the_server_ends(
 
 
 @pytest.mark.parametrize("how", ["SIGTERM", "SIGKILL"])
-def test_a_paid_request_whose_answer_was_lost_is_unknown_and_never_sent_again(
+def test_a_paid_request_without_answer_is_unknown_never_sent_again(
     env: dict[str, str], tmp_path: Path, sandbox: SandboxServer, how: str
 ) -> None:
     prompt = f"lost, {how}"
@@ -128,7 +128,7 @@ def test_a_server_that_is_stopped_by_its_client_twice_still_ends_cleanly(env: di
 
 
 @pytest.mark.parametrize("how", ["EOF", "SIGTERM", "SIGKILL of its group", "SIGKILL of its tree"])
-def test_no_way_to_end_a_server_costs_a_picture_made_inside_the_answer(
+def test_however_a_server_ends_a_picture_inside_answers_survives(
     env: dict[str, str], tmp_path: Path, sandbox: SandboxServer, how: str
 ) -> None:
     prompt = f"from Google, {how}"

@@ -95,9 +95,7 @@ def test_a_dry_run_tells_the_price_and_spends_nothing(client: SdkClient, mode: s
     assert not sandbox.state.requests
 
 
-def test_a_failure_is_an_error_result_with_a_code_and_the_next_step(
-    client: SdkClient, mode: str, sandbox: SandboxServer
-) -> None:
+def test_a_failure_is_an_error_with_code_and_next_step(client: SdkClient, mode: str, sandbox: SandboxServer) -> None:
     sandbox.state.faults.add("bare_422", path="/images/generations")
     result = client.call("ring-image-create", {"prompt": f"refused, {mode}"})
     assert result.is_error

@@ -66,7 +66,7 @@ def test_the_request_that_it_shows_parses_and_compiles(process: RingProcess) -> 
     ("name", "arguments", "text"),
     [
         ("storyboard", {}, "idea is required"),
-        ("storyboard", {"idea": " "}, "idea: String should have at least 1 character"),
+        ("storyboard", {"idea": " "}, "idea is required"),
         ("storyboard", {"idea": "x", "clips": "0"}, "clips: Input should be greater than or equal to 1"),
         ("storyboard", {"idea": "x", "duration": "16"}, "duration: Input should be less than or equal to 15"),
         ("storyboard", {"idea": "x", "clip": "3"}, "unknown argument 'clip', did you mean clips? (allowed: idea, "),

@@ -74,9 +74,7 @@ def test_the_switch_for_the_sandbox_needs_nothing_else(tmp_path: Path) -> None:
         assert (data["state"], data["sandbox"]) == ("done", True)
 
 
-def test_a_state_folder_that_cannot_be_used_is_told_and_nothing_is_spent(
-    tmp_path: Path, sandbox: SandboxServer
-) -> None:
+def test_an_unusable_state_folder_is_told_before_any_spend(tmp_path: Path, sandbox: SandboxServer) -> None:
     (tmp_path / "file").write_text("not a folder")
     state = str(tmp_path / "file" / "state")
     with RingProcess(environment(tmp_path, RING_SANDBOX=sandbox.url, RING_STATE_DIR=state), tmp_path) as ring:
@@ -94,7 +92,7 @@ def test_a_state_folder_that_cannot_be_used_is_told_and_nothing_is_spent(
 
 
 @pytest.mark.parametrize("spoilt", ["not a database", "a damaged page"])
-def test_a_spoilt_ledger_is_told_with_the_way_out_and_nothing_is_spent(
+def test_a_spoilt_ledger_is_told_before_any_spend(
     env: dict[str, str], tmp_path: Path, sandbox: SandboxServer, spoilt: str
 ) -> None:
     ledger = tmp_path / "state" / "sandbox" / "ledger.db"

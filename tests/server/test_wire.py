@@ -66,7 +66,7 @@ def test_stdout_carries_nothing_but_messages_whatever_prints(env: dict[str, str]
 
 def test_a_line_of_ten_megabytes_is_read_and_answered(ring: RingProcess) -> None:
     reply = ring.create(prompt="p" * 10_000_000)
-    assert reply.content["error"] == "prompt may have 10000 characters at most, got 10000000"
+    assert reply.content["error"] == "prompt may have 8000 characters at most for grok-imagine-image-2.0, got 10000000"
     assert not ring.health().is_error
 
 
@@ -166,7 +166,7 @@ async def client_of_broken_tools(folder: Path, sandbox: SandboxServer, mode: str
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-async def test_an_unexpected_error_shows_an_id_and_its_text_only_in_the_log(
+async def test_an_unexpected_error_shows_an_id_and_logs_its_text(
     tmp_path: Path, sandbox: SandboxServer, caplog: pytest.LogCaptureFixture, mode: str
 ) -> None:
     async with client_of_broken_tools(tmp_path, sandbox, mode) as client:

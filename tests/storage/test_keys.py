@@ -99,7 +99,7 @@ def test_jobs_and_indexes_of_the_same_millisecond_have_different_keys(job_ids: s
         TOO_LONG,
     ],
 )
-def test_a_key_that_is_no_plain_relative_path_is_refused_without_being_quoted(key: str) -> None:
+def test_a_key_that_is_no_path_is_refused_unquoted(key: str) -> None:
     with pytest.raises(StorageRefused) as caught:
         key_segments(key)
     assert len(key) < 3 or key not in caught.value.message

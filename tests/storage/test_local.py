@@ -129,7 +129,7 @@ async def test_the_folder_itself_may_be_a_symlink(tmp_path: Path) -> None:
     assert (tmp_path / "disk" / KEY).read_bytes() == b"x"
 
 
-async def test_a_disk_that_fills_up_leaves_no_part_and_names_folder_and_variable(tmp_path: Path) -> None:
+async def test_a_full_disk_leaves_no_part_and_names_the_folder(tmp_path: Path) -> None:
     media = spool(tmp_path / "s", b"x" * 3_000_000)
     with files_of_at_most(1_500_000), pytest.raises(StorageError) as caught:
         await LocalStorage(tmp_path / "files").put(KEY, media, {})
@@ -158,7 +158,7 @@ async def test_a_read_only_folder_is_a_storage_error_that_names_it() -> None:
     assert (put.value.billed, ping.value.billed) == ("yes", "no")
 
 
-async def test_a_file_in_place_of_the_folder_is_told_by_put_and_ping(tmp_path: Path) -> None:
+async def test_a_file_in_place_of_the_folder_is_told(tmp_path: Path) -> None:
     (tmp_path / "files").write_text("in the way")
     storage = LocalStorage(tmp_path / "files")
     with pytest.raises(StorageError, match="Not a directory"):

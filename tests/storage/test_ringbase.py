@@ -82,7 +82,7 @@ def spool(path: Path, data: bytes, content_type: str = "image/png") -> MediaFile
 @pytest.mark.parametrize(
     "path", ["", "/", "//", "/api/v1", "/api/v1/", "//api/v1//", "/api/v1/upload", "/api/v1/upload/"]
 )
-def test_the_api_prefix_is_in_the_url_exactly_once_however_the_base_is_written(path: str) -> None:
+def test_the_api_prefix_is_in_the_url_exactly_once(path: str) -> None:
     assert api_url(BASE + path, "upload") == "http://filebase.test/api/v1/upload"
 
 
@@ -304,7 +304,7 @@ async def test_a_client_that_was_given_stays_open(media: MediaFile) -> None:
 
 
 @pytest.mark.parametrize("token", ["", "  ", "two words", "line\nbreak", "schlüssel", "nul\0"])
-def test_a_token_that_cannot_stand_in_a_header_is_a_configuration_error_that_does_not_quote_it(token: str) -> None:
+def test_a_token_unfit_for_headers_is_a_configuration_error_unquoted(token: str) -> None:
     with pytest.raises(ConfigError, match="RINGBASE_API_TOKEN") as caught:
         RingbaseStorage(BASE, token)
     assert not token.strip() or token.strip() not in caught.value.message
@@ -345,7 +345,7 @@ async def test_ping_asks_for_health_with_the_token() -> None:
         (httpx2.ConnectTimeout("timed out"), "RINGBASE_API_URL"),
     ],
 )
-async def test_a_ping_that_fails_says_what_to_correct_once_and_that_nothing_was_billed(
+async def test_a_failed_ping_says_what_to_correct_and_bills_nothing(
     reply: httpx2.Response | Exception, fix: str
 ) -> None:
     filebase = Filebase(reply)

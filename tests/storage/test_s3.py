@@ -83,9 +83,7 @@ async def no_parts(server: BucketServer) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_a_store_that_checks_signatures_takes_small_and_large_files_with_type_and_metadata(
-    moto: Moto, tmp_path: Path
-) -> None:
+async def test_a_store_that_checks_signatures_takes_files_of_any_size(moto: Moto, tmp_path: Path) -> None:
     import obstore
 
     storage = moto.storage(moto.writer, prefix="ring")
@@ -109,7 +107,7 @@ async def test_a_store_that_checks_signatures_takes_small_and_large_files_with_t
         ({"session_token": TOKEN}, "InvalidToken.*AWS_SESSION_TOKEN"),
     ],
 )
-async def test_wrong_settings_are_refused_by_put_and_ping_with_the_variable_to_correct(
+async def test_wrong_settings_are_refused_with_the_variable_to_correct(
     moto: Moto, tmp_path: Path, change: dict[str, str], told: str
 ) -> None:
     right = {"bucket": BUCKET, "access_key_id": moto.writer[0], "secret_access_key": moto.writer[1]}
@@ -122,7 +120,7 @@ async def test_wrong_settings_are_refused_by_put_and_ping_with_the_variable_to_c
             assert secret not in caught.value.message
 
 
-async def test_a_key_that_may_not_write_is_refused_with_the_rights_that_are_needed(moto: Moto, tmp_path: Path) -> None:
+async def test_a_key_that_may_not_write_is_told_its_rights(moto: Moto, tmp_path: Path) -> None:
     for media in (spool(tmp_path / "small", b"x"), large(tmp_path / "large", 2)):
         with pytest.raises(StorageRefused, match=r"AccessDenied.*s3:PutObject.*s3:AbortMultipartUpload"):
             await moto.storage(moto.reader).put(KEY, media, {})
@@ -172,9 +170,7 @@ async def test_only_files_below_the_own_prefix_are_signed(server: BucketServer) 
         assert (await storage.address(url)).url == url
 
 
-async def test_with_a_public_base_url_addresses_are_permanent_also_those_of_older_rows(
-    server: BucketServer, tmp_path: Path
-) -> None:
+async def test_with_a_public_base_url_all_addresses_are_permanent(server: BucketServer, tmp_path: Path) -> None:
     older = await server.storage(prefix="ring").put(KEY, spool(tmp_path / "s", b"bytes"), {})
     storage = server.storage(prefix="ring", public_base_url="https://cdn.example.org/media")
     stored = await storage.put(KEY, spool(tmp_path / "s", b"bytes"), {})
@@ -373,7 +369,7 @@ async def test_a_key_that_may_only_read_does_not_pass_the_health_check(moto: Mot
     assert caught.value.billed == "no"
 
 
-async def test_a_store_that_does_not_answer_the_health_check_is_named_in_time(server: BucketServer) -> None:
+async def test_a_store_that_does_not_answer_is_named_in_time(server: BucketServer) -> None:
     came, release = threading.Event(), threading.Event()
 
     def hang(path: str) -> None:

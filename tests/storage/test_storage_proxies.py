@@ -84,7 +84,7 @@ async def test_a_bucket_on_this_machine_is_asked_without_the_proxy(bucket: Bucke
     assert (bucket.bucket / KEY).read_bytes() == b"bytes"
 
 
-async def test_a_bucket_on_this_machine_is_asked_whatever_the_variables_of_its_library_say(
+async def test_a_local_bucket_is_asked_whatever_its_library_says(
     bucket: BucketServer, media: MediaFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     environ = {"http_proxy": "http://127.0.0.1:9", "all_proxy": "socks5://127.0.0.1:9"}

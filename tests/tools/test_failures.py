@@ -65,7 +65,7 @@ def check_failure(reply: ToolReply, code: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("fault", "options", "code", "billed", "retryable", "charged"), ROWS)
-def test_a_fault_of_the_provider_ends_in_its_code_and_the_right_word_about_money(
+def test_a_providers_fault_is_its_code_and_word_on_money(
     ring: RingProcess,
     sandbox: SandboxServer,
     schema: dict[str, Any],
@@ -93,9 +93,7 @@ def test_a_rate_limit_is_waited_out_and_paid_once(ring: RingProcess, sandbox: Sa
     assert len(charges(sandbox, "patient")) == 1
 
 
-def test_a_request_whose_outcome_is_unknown_is_not_sent_again_by_an_identical_call(
-    ring: RingProcess, sandbox: SandboxServer
-) -> None:
+def test_an_identical_call_does_not_repeat_an_unknown_request(ring: RingProcess, sandbox: SandboxServer) -> None:
     sandbox.state.faults.add("drop_after_accept")
     first = check_failure(ring.create(prompt="lost answer", idempotencyKey="lost"), "unknown_outcome")
     again = check_failure(ring.create(prompt="lost answer", idempotencyKey="lost"), "unknown_outcome")
@@ -107,9 +105,7 @@ def test_a_request_whose_outcome_is_unknown_is_not_sent_again_by_an_identical_ca
     assert "jobs resolve" in spending["fix"]
 
 
-def test_a_picture_that_cannot_be_fetched_yet_is_a_handle_with_the_reason(
-    ring: RingProcess, sandbox: SandboxServer
-) -> None:
+def test_a_picture_not_yet_fetched_is_a_handle_with_reason(ring: RingProcess, sandbox: SandboxServer) -> None:
     sandbox.state.faults.add("media_status", status=503, times=-1)
     job_id = ring.create(prompt="bumpy", waitSeconds=0).data["jobId"]
 

@@ -58,7 +58,7 @@ def test_a_rate_limit_is_waited_out_as_long_as_google_says(ring: RingProcess, sa
         ("drop_after_accept", {}, "unknown_outcome", "unknown"),
     ],
 )
-def test_a_fault_of_google_ends_in_its_code_and_the_right_word_about_money(
+def test_a_fault_of_google_is_its_code_and_word_on_money(
     ring: RingProcess, sandbox: SandboxServer, fault: str, options: dict[str, Any], code: str, billed: str
 ) -> None:
     sandbox.state.faults.add(fault, **options)

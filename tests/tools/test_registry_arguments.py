@@ -48,7 +48,7 @@ def test_an_argument_names_the_models_that_take_it() -> None:
     assert "1080p with grok-imagine-video-1.5, grok-imagine-video-1.5-lite" in video["resolution"]["description"]
 
 
-def test_a_new_fact_of_the_registry_is_told_without_a_change_of_code(tmp_path: Path) -> None:
+def test_a_new_fact_of_the_registry_needs_no_code(tmp_path: Path) -> None:
     image, video = schemas(registry(tmp_path, maxInputImages=9, maxExtendS=12))
     assert "At most 9 with grok-imagine-image-2.0" in image["referenceImages"]["description"]
     assert "2 to 12 with grok-imagine-video" in video["extend"]["description"]
@@ -104,7 +104,9 @@ def test_a_clip_is_made_longer_over_mcp(ring: RingProcess, sandbox: SandboxServe
 @pytest.mark.parametrize(
     ("tool", "arguments", "begins"),
     [
-        ("image", {"referenceImages": "a.jpg"}, "referenceImages: Input should be a valid list"),
+        ("image", {"referenceImages": {"url": "a.jpg"}}, "referenceImages: must be a list"),
+        ("image", {"referenceImages": "a.jpg"}, "referenceImages[0] must be an http(s) address"),
+        ("image", {"referenceImages": "[a.jpg"}, "referenceImages: is text that begins like JSON and is none"),
         ("image", {"referenceImages": [5]}, "referenceImages[0]: Input should be a valid string"),
         ("image", {"referenceImages": ["a\0b"]}, "referenceImages[0]: must not contain a NUL character"),
         (

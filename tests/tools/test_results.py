@@ -39,6 +39,8 @@ def check(schemas: dict[str, Any]) -> Callable[[str, ToolReply], dict[str, Any]]
         data = reply.data
         jsonschema.validate(reply.content, schemas[tool], jsonschema.Draft202012Validator)
         assert reply.content["success"] is True
+        if schemas[tool]["properties"]["data"].get("additionalProperties") is True:
+            return data  # of whichever tool made the job
         declared = schemas[tool]["properties"]["data"]["properties"]
         assert data.keys() <= declared.keys(), "fields that the schema does not know"
         assert None not in data.values(), "unset fields are left out"
@@ -71,9 +73,7 @@ def test_a_finished_call_matches_its_schema(ring: RingProcess, check: Any) -> No
     assert data["jobId"] in reply.text
 
 
-def test_a_call_that_does_not_wait_answers_with_a_handle_that_job_get_redeems(
-    ring: RingProcess, sandbox: SandboxServer, check: Any
-) -> None:
+def test_a_call_without_wait_answers_a_handle_to_redeem(ring: RingProcess, sandbox: SandboxServer, check: Any) -> None:
     sandbox.state.configure(deferred_s=LONG_S)
     handle = ring.create(prompt="slow", waitSeconds=0)
     data = check("ring-image-create", handle)

@@ -99,7 +99,7 @@ def test_a_dry_run_has_each_price_and_spends_nothing(ring: RingProcess, sandbox:
     assert listed.data["jobs"] == []
 
 
-def test_the_same_again_pays_nothing_and_a_changed_clip_is_a_new_job(ring: RingProcess, sandbox: SandboxServer) -> None:
+def test_the_same_again_pays_nothing_and_a_change_anew(ring: RingProcess, sandbox: SandboxServer) -> None:
     request = script(clip("one"), clip("two"))
     first = clips_of(run(ring, request))
     reply = run(ring, request)

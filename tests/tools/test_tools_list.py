@@ -118,6 +118,7 @@ def test_the_arguments_of_ring_are_all_there(tools: list[dict[str, Any]]) -> Non
         "quality",
         "referenceImages",
         "dryRun",
+        "maxUsd",
         "idempotencyKey",
         "waitSeconds",
     }

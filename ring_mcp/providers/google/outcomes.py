@@ -85,6 +85,13 @@ _SAFETY = Row(
     billed="no",
     source=f"captured: 400 with a token of safety; {_BILLING}",
 )
+_REFUSED = Row(
+    when="the request is refused",
+    statuses=(400, 404, 413, 416, 422),
+    error=ProviderRejected,
+    billed="no",
+    source=f"{_BILLING}; {_ERRORS}: invalid_request, parameter_unknown, not_found, out_of_range",
+)
 PAID = (
     *_ACCOUNT,
     _SAFETY,
@@ -97,13 +104,7 @@ PAID = (
         retryable=True,
         source=f"{_BILLING}; {_ERRORS}: api_error, service_unavailable",
     ),
-    Row(
-        when="the request is refused",
-        statuses=(400, 404, 413, 416, 422),
-        error=ProviderRejected,
-        billed="no",
-        source=f"{_BILLING}; {_ERRORS}: invalid_request, parameter_unknown, not_found, out_of_range",
-    ),
+    _REFUSED,
     Row(
         when="anything else: 408, 409, 499, 5xx without Google's words, a redirect, a page",
         statuses=ANY_STATUS,
@@ -146,5 +147,5 @@ LOOK = (
 )
 """Answers to a look at a job that was accepted."""
 
-FREE = (*_ACCOUNT, replace(_LOST_LOOK, billed="no", source="a free request"))
+FREE = (*_ACCOUNT, _REFUSED, replace(_LOST_LOOK, when="it cannot be asked now", billed="no", source="a free request"))
 """Answers to a request that has nothing to do with a job."""

@@ -75,6 +75,13 @@ _ACCOUNT = (
         source="captured reply; S1-ts sends a create again after a 429 and after nothing else",
     ),
 )
+_REFUSED = Row(
+    when="the request is refused",
+    statuses=(400, 404, 413, 415, 422),
+    error=ProviderRejected,
+    billed="no",
+    source="S1: create errors 400 and 422; S6: 404 for a model; captured: 415 for a form; S1: 413",
+)
 PAID = (
     _MODERATION,
     *_ACCOUNT,
@@ -106,13 +113,7 @@ PAID = (
         billed="yes",
         source="S1: usage is what was billed, wherever it stands",
     ),
-    Row(
-        when="the request is refused",
-        statuses=(400, 404, 413, 415, 422),
-        error=ProviderRejected,
-        billed="no",
-        source="S1: create errors 400 and 422; S6: 404 for a model; captured: 415 for a form; S1: 413",
-    ),
+    _REFUSED,
     Row(
         when="anything else: 408, 409, 499, 5xx, a redirect, a page or a word that is not xAI's",
         statuses=ANY_STATUS,
@@ -148,5 +149,5 @@ LOOK = (
 )
 """Answers to a look at a job that was accepted: one that fails tells nothing of the job's bill."""
 
-FREE = (*_ACCOUNT, replace(_LOST_LOOK, billed="no", source="a free request"))
+FREE = (*_ACCOUNT, _REFUSED, replace(_LOST_LOOK, when="it cannot be asked now", billed="no", source="a free request"))
 """Answers to a request that has nothing to do with a job."""

@@ -41,6 +41,8 @@ class ClipFacts:
     width_px: int
     height_px: int
     duration_s: float
+    codec: str
+    is_mp4: bool
 
 
 def can_render() -> bool:
@@ -74,7 +76,10 @@ def probe(path: Path) -> ClipFacts | None:
                 duration_s = float(stream.duration * stream.time_base)
             else:
                 duration_s = (container.duration or 0) / av.time_base
-            return ClipFacts(stream.codec_context.width, stream.codec_context.height, duration_s)
+            codec = stream.codec_context
+            brand = container.metadata.get("major_brand", "")
+            is_mp4 = "mp4" in container.format.name and brand.strip() != "qt"
+            return ClipFacts(codec.width, codec.height, duration_s, codec.name, is_mp4)
     except (av.FFmpegError, OSError):
         return None
 

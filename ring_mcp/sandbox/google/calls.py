@@ -10,7 +10,7 @@ from typing import Any
 from starlette.requests import Request
 
 from ring_mcp.sandbox.google import replies
-from ring_mcp.sandbox.google.catalogue import CHARACTERS_PER_TOKEN
+from ring_mcp.sandbox.google.catalogue import CHARACTERS_PER_TOKEN, MAX_PROMPT_CHARACTERS
 from ring_mcp.sandbox.google.replies import invalid, unknown_name
 from ring_mcp.sandbox.state.books import Charge
 from ring_mcp.sandbox.state.faults import Fault
@@ -65,6 +65,11 @@ def choice(value: object, allowed: Collection[str], default: str, what: str) -> 
     if not isinstance(value, str) or value not in allowed:
         raise invalid(f"{what} {value!r} is not supported for this model. Supported values: {', '.join(allowed)}.")
     return value
+
+
+def check_length(prompt: str) -> None:
+    if len(prompt) > MAX_PROMPT_CHARACTERS:
+        raise invalid(f"The prompt has {len(prompt)} characters, more than the maximum of {MAX_PROMPT_CHARACTERS}.")
 
 
 def prompt_tokens(prompt: str, inputs_tokens: int = 0) -> int:

@@ -28,11 +28,13 @@ from ring_mcp.sandbox.google.catalogue import (
     GeminiImageModel,
 )
 from ring_mcp.sandbox.google.replies import invalid, model_unknown
+from ring_mcp.sandbox.media_files import picture_type
 from ring_mcp.sandbox.state.books import Charge
 from ring_mcp.sandbox.state.state import SandboxState
 
 THOUGHT_TOKENS, REMARK_TOKENS = 180, 8
 MAX_IMAGEN = 4
+UNREADABLE = "Unable to process input image. Please retry or report in the developer forum."
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ def read_order(model: GeminiImageModel, body: Mapping[str, Any]) -> Order:
     prompt = "\n".join(part["text"] for part in parts if isinstance(part.get("text"), str))
     if not prompt:
         raise invalid("* GenerateContentRequest.contents[0].parts: contents.parts must not be empty.\n")
+    calls.check_length(prompt)
     config = calls.child(body, "generationConfig")
     image = calls.child(config, "imageConfig", "generation_config", ("aspectRatio", "imageSize"))
     modalities = config.get("responseModalities") or ["TEXT", "IMAGE"]
@@ -84,9 +87,12 @@ def read_order(model: GeminiImageModel, body: Mapping[str, Any]) -> Order:
 
 def decoded(data: Any) -> bytes:
     try:
-        return base64.b64decode(data["data"], validate=True)
+        content = base64.b64decode(data["data"], validate=True)
     except (binascii.Error, KeyError, TypeError, ValueError) as exc:
-        raise invalid("Unable to process input image. Please retry or report in the developer forum.") from exc
+        raise invalid(UNREADABLE) from exc
+    if picture_type(content[:16]) is None:
+        raise invalid(UNREADABLE)
+    return content
 
 
 def keep_input(state: SandboxState, content: bytes) -> Path:
@@ -179,6 +185,7 @@ class GoogleImages:
         prompt = instances[0].get("prompt") if isinstance(instances, list) and instances else None
         if not isinstance(prompt, str) or not prompt:
             raise invalid("instances[0].prompt is required.")
+        calls.check_length(prompt)
         wanted = calls.child(body, "parameters")
         count = wanted.get("sampleCount", MAX_IMAGEN)
         if not isinstance(count, int) or not 1 <= count <= MAX_IMAGEN:

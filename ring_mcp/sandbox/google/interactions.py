@@ -84,6 +84,7 @@ def _read_input(given: object) -> tuple[str, tuple[bytes, ...]]:
     prompt = "\n".join(str(part.get("text", "")) for part in parts if part.get("type") == "text")
     if not prompt:
         raise invalid("input must not be empty.")
+    calls.check_length(prompt)
     return prompt, tuple(decoded(part) for part in parts if part.get("type") == "image")
 
 

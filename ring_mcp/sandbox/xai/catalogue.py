@@ -8,6 +8,7 @@ BASE_RATIOS = ("1:1", "3:4", "4:3", "9:16", "16:9", "2:3", "3:2", "9:19.5", "19.
 WIDE_RATIOS = ("21:9", "5:2")
 VIDEO_RATIOS = ("1:1", "16:9", "9:16", "4:3", "3:4", "3:2", "2:3", *WIDE_RATIOS)
 MAX_PROMPT_CHARACTERS = 8000
+"""Of every model: a guess. The lists of models have max_prompt_length, and no figure of it is published."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from ring_mcp.sandbox.media_files import picture_type
 from ring_mcp.sandbox.state.state import SandboxState
 from ring_mcp.sandbox.xai.fields import Fields
 from ring_mcp.sandbox.xai.replies import XaiRefusal, invalid
@@ -49,6 +50,14 @@ class Inputs:
         Raises:
             XaiRefusal: 400, it cannot be had.
         """
+        path = await self._found(ref, kind)
+        if path is not None and kind == "image":
+            with path.open("rb") as file:
+                if picture_type(file.read(16)) is None:
+                    raise invalid("Unsupported image type. It must be JPEG, PNG or WebP.")
+        return path
+
+    async def _found(self, ref: SourceRef, kind: InputKind) -> Path | None:
         if ref.file_id:
             return self._stored(ref.file_id)
         if ref.url.startswith("data:"):

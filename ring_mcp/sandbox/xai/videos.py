@@ -29,8 +29,9 @@ from ring_mcp.sandbox.xai.video_orders import VideoOrder
 
 SHORT_SIDE_PX = {"480p": 480, "720p": 720, "1080p": 1080}
 EDIT_LONGEST_S = 8.7
+SOURCE_CODECS = ("h264", "hevc", "av1")
 EXTENSION_SOURCE_S = (2.0, 15.0)
-ASSUMED_SOURCE = ClipFacts(848, 480, 6.0)
+ASSUMED_SOURCE = ClipFacts(848, 480, 6.0, "h264", is_mp4=True)
 """Stands for a foreign clip while ``fetch_inputs`` is off."""
 # Frames have a length of their own: a clip of 8.7 s may measure a few hundredths more or less.
 _SLACK_S = 0.05
@@ -150,7 +151,7 @@ class XaiVideos:
             raise invalid("The video URL must have the .mp4 extension.")
         path = await self._inputs.fetch(source, "video")
         facts = ASSUMED_SOURCE if path is None else await self._studio.clip_facts(path)
-        if facts is None:
+        if facts is None or facts.codec not in SOURCE_CODECS or not facts.is_mp4:
             raise invalid("The input video could not be read. It must be an .mp4 with H.264, H.265 or AV1.")
         _check_length(order, facts)
         resolution = "480p" if min(facts.width_px, facts.height_px) <= SHORT_SIDE_PX["480p"] else "720p"

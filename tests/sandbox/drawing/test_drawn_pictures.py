@@ -89,7 +89,7 @@ def test_two_prompts_are_two_pictures_at_a_glance(prompts: list[str]) -> None:
     assert apart(first, second) > 1.5
 
 
-def test_a_seed_changes_the_scene_and_nothing_of_the_strip_but_its_colours() -> None:
+def test_a_seed_changes_the_scene_and_the_strips_colours_alone() -> None:
     first, second = (drawn(spec(seed=seed)) for seed in ("1", "2"))
 
     assert apart(scene(first), scene(second)) > 1.5
@@ -153,7 +153,7 @@ def test_no_prompt_leaves_its_strip(prompt: str, size: tuple[int, int]) -> None:
     assert made.getcolors(1) is None
 
 
-def test_a_long_prompt_ends_in_dots_and_takes_the_room_of_the_facts() -> None:
+def test_a_long_prompt_ends_in_dots_and_displaces_the_facts() -> None:
     shown = typeset.shorten("word " * 500, 400, 20)
 
     assert shown.endswith("…")

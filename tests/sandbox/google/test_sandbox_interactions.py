@@ -31,9 +31,7 @@ def video(interaction: dict[str, Any]) -> dict[str, Any]:
     return dict(content)
 
 
-def test_a_clip_is_made_in_the_background_and_its_file_opens_with_the_key_only(
-    google: httpx2.Client, sandbox: SandboxServer
-) -> None:
+def test_a_clip_of_the_background_opens_with_the_key_only(google: httpx2.Client, sandbox: SandboxServer) -> None:
     sandbox.state.configure(render_s=60, pending_polls=1)
     handle = started(google)
     assert google.get(f"/interactions/{handle}").json()["status"] == "in_progress"
@@ -54,7 +52,7 @@ def test_a_clip_is_made_in_the_background_and_its_file_opens_with_the_key_only(
     assert google.get(address).status_code == 403
 
 
-def test_whoever_does_not_ask_for_the_background_waits_and_may_get_the_clip_inside(google: httpx2.Client) -> None:
+def test_without_background_the_clip_may_come_inside_the_answer(google: httpx2.Client) -> None:
     asked = body(delivery="inline") | {"background": False}
     done = google.post("/interactions", json=asked).json()
     assert done["status"] == "completed"
@@ -73,7 +71,7 @@ def test_eight_seconds_of_each_model_cost_its_own_46336_tokens(
 
 
 def test_a_first_frame_is_counted(google: httpx2.Client, sandbox: SandboxServer) -> None:
-    picture = {"type": "image", "mime_type": "image/png", "data": base64.b64encode(b"x").decode()}
+    picture = {"type": "image", "mime_type": "image/png", "data": base64.b64encode(b"\x89PNG\r\n\x1a\nx").decode()}
     asked = body() | {"input": [picture, {"type": "text", "text": "a boat"}]}
     handle = google.post("/interactions", json=asked).json()["id"]
     assert google.get(f"/interactions/{handle}").json()["usage"]["total_input_tokens"] == 2042
@@ -96,9 +94,7 @@ def test_an_id_that_nobody_knows_is_a_400(google: httpx2.Client) -> None:
     assert reply.json()["error"]["message"] == "Invalid interaction name."
 
 
-def test_a_refusal_is_a_completed_job_with_a_text_and_no_tokens_of_a_clip(
-    google: httpx2.Client, sandbox: SandboxServer
-) -> None:
+def test_a_refusal_is_a_completed_job_without_tokens_of_clips(google: httpx2.Client, sandbox: SandboxServer) -> None:
     handle = started(google)
     sandbox.state.faults.add("respect_moderation_false")
     done = google.get(f"/interactions/{handle}").json()

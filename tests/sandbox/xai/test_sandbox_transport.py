@@ -41,7 +41,7 @@ def test_the_accepted_keys_are_a_setting(sandbox: SandboxServer, xai: httpx2.Cli
     assert xai.get("/me", headers={"authorization": "Bearer another"}).status_code == 200
 
 
-def test_every_answer_has_a_request_id_and_says_that_it_is_a_sandbox(xai: httpx2.Client, anyone: httpx2.Client) -> None:
+def test_every_answer_has_a_request_id_and_says_sandbox(xai: httpx2.Client, anyone: httpx2.Client) -> None:
     replies = [xai.get("/me"), xai.post("/images/generations", json=IMAGE), anyone.get("/xai/v1/nowhere")]
 
     assert all(reply.headers["x-ring-sandbox"] == "1" for reply in replies)
@@ -234,7 +234,7 @@ def test_the_key_can_be_checked_for_nothing(sandbox: SandboxServer, xai: httpx2.
     assert xai.get("/me").json() == facts
 
 
-def test_a_job_is_known_to_every_key_of_its_team_and_to_no_other(sandbox: SandboxServer, xai: httpx2.Client) -> None:
+def test_a_job_is_known_to_its_teams_keys_alone(sandbox: SandboxServer, xai: httpx2.Client) -> None:
     sandbox.state.configure(
         xai_keys=[DEFAULT_XAI_KEY, "second-key", "foreign-key"], xai_teams={"foreign-key": "another-team"}
     )

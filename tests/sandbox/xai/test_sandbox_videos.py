@@ -142,7 +142,7 @@ def test_progress_also_rises_with_counted_polls(sandbox: SandboxServer, xai: htt
     assert [replies[1].json()["progress"], replies[3].json()["progress"]] == [40, 80]
 
 
-def test_an_unknown_job_is_404_and_so_is_one_of_the_other_kind(xai: httpx2.Client) -> None:
+def test_a_job_unknown_or_of_another_kind_is_404(xai: httpx2.Client) -> None:
     image_id = xai.post("/images/generations", json={"prompt": "x", "deferred": True}).json()["request_id"]
 
     for request_id in ("unknown", image_id):
@@ -385,9 +385,7 @@ def test_a_picture_without_a_prompt_is_made_or_ends_in_400(sandbox: SandboxServe
     assert xai.get(f"/videos/{request_id}").status_code == 400
 
 
-def test_the_prompt_can_be_left_out_so_that_every_call_shares_one_clip(
-    sandbox: SandboxServer, xai: httpx2.Client
-) -> None:
+def test_without_prompts_every_call_shares_one_clip(sandbox: SandboxServer, xai: httpx2.Client) -> None:
     sandbox.state.configure(show_prompt=False)
 
     urls = [made(xai, V1 | {"prompt": prompt})["video"]["url"] for prompt in ("one", "two")]

@@ -1,0 +1,38 @@
+"""Types of options and arguments that are read as the tools read theirs: ``30s``, ``$1.50``, ``ring://jobs/ID``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from ring_mcp.domain.choices import chosen
+from ring_mcp.domain.fields import MAX_WAIT_S, job_id, seconds
+
+
+class Spelled(click.ParamType):  # type: ignore[type-arg]  # generic in its newest version alone
+    """``plain`` takes what may stand around a value, ``inner`` judges what is left."""
+
+    def __init__(self, plain: Callable[[object], object], inner: Any) -> None:
+        self.name = inner.name
+        self._plain = plain
+        self._inner = inner
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and not value.strip():
+            return None  # as good as not given
+        return self._inner.convert(self._plain(value), param, ctx)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str | None:
+        found: str | None = self._inner.get_metavar(param, ctx)
+        return found
+
+
+def one_of(*values: str) -> Spelled:
+    """A choice, however it is spelled."""
+    return Spelled(lambda value: chosen(str(value), values) or value, click.Choice(values))
+
+
+JOB_ID = Spelled(job_id, click.STRING)
+WAIT = Spelled(seconds, click.FloatRange(0, MAX_WAIT_S))

@@ -1,0 +1,30 @@
+"""Choices as people and models spell them: ``Draft``, `` Model-Id ``, ``16x9``. Pure."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+_RATIO = re.compile(r"(\d{1,4}(?:\.\d{1,4})?) ?(?:[:x*/×∶_-]|by|to) ?(\d{1,4}(?:\.\d{1,4})?)", re.ASCII)
+
+
+def chosen(value: str, allowed: Iterable[str]) -> str | None:
+    """The one of ``allowed`` that ``value`` spells: case, blanks, ``-`` and ``_`` do not matter. None: none of them."""
+    allowed = tuple(allowed)
+    if value in allowed:
+        return value
+    folded = _folded(value)
+    found = [each for each in allowed if _folded(each) == folded]
+    return found[0] if len(found) == 1 else None
+
+
+def as_ratio(value: str) -> str:
+    """``16x9``, ``16 / 9`` and the like as ``16:9``; anything else without the blanks around it."""
+    plain = " ".join(unicodedata.normalize("NFKC", value).lower().split())
+    found = _RATIO.fullmatch(plain)
+    return f"{found[1]}:{found[2]}" if found else value.strip()
+
+
+def _folded(text: str) -> str:
+    return re.sub(r"[\s_-]+", "", unicodedata.normalize("NFKC", text).casefold())

@@ -1,0 +1,235 @@
+"""Arguments as people, models and clients write them -> one of our models. The one place for every way in. Pure.
+
+Null and "" are "not given". JSON text stands for the object or list that is due, one string for a list of one.
+snake_case is another spelling of camelCase; of choices, case, blanks and separators do not matter. Whatever else is
+unknown is refused by name. The walk follows the model, so that depth and work have bounds whatever comes in.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import json
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from types import UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic.alias_generators import to_camel
+
+from ring_mcp.domain.choices import chosen
+from ring_mcp.errors import InvalidRequest
+
+MAX_ITEMS = 1_000
+"""Of one list."""
+
+MAX_NAMES = 200
+"""Of one object."""
+
+MAX_VALUES = 50_000
+"""Of everything together."""
+
+MAX_PROBLEMS = 20
+
+_MAX_NAME_CHARS = 60
+
+_LINK = re.compile(r"\s*\[[^\]\"]{0,200}\]\(")
+"""Markdown, which begins like a list and is text."""
+
+_UNREADABLE = object()
+"""In place of a value: no model takes it, so that its place is refused, in the words that stand for it."""
+
+M = TypeVar("M", bound=BaseModel)
+Path = tuple[str | int, ...]
+
+
+def read(
+    model: type[M],
+    given: Mapping[str, Any],
+    noun: str,
+    *,
+    dropped: Collection[str] = (),
+    context: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None,
+    between: str = "; ",
+) -> M:
+    """``given`` as ``model``. Raises InvalidRequest with a sentence for each problem; rejected values are not repeated.
+
+    ``noun`` is what the texts call a name of ``model``; ``dropped`` are names that mean nothing to it and may stand
+    there all the same. ``context`` makes the context of the model's validators from what was read.
+    """
+    if not model.model_fields:
+        return model()
+    reading = _Reading(model, noun, dropped)
+    data = reading.object(model, given, ())
+    problems: list[str] = []
+    try:
+        value = model.model_validate(data, context=context(data) if context else None)
+    except ValidationError as exc:
+        problems = [
+            reading.sentence(error) for error in exc.errors(include_url=False, include_input=False)[:MAX_PROBLEMS]
+        ]
+        reading.further += max(0, exc.error_count() - MAX_PROBLEMS)
+    problems += reading.problems
+    if not problems:
+        return value
+    further = reading.further + max(0, len(problems) - MAX_PROBLEMS)
+    more = [f"… and {further} more"] if further else []
+    raise InvalidRequest(between.join([*problems[:MAX_PROBLEMS], *more]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """What is due at a place: an object (of ours, or any), a list of something, one of some choices, or else a value
+    that the model itself looks at."""
+
+    model: type[BaseModel] | None = None
+    is_object: bool = False
+    item: _Due | None = None
+    choices: tuple[str, ...] = ()
+
+
+class _Reading:
+    """One reading. ``problems`` are those that the model does not see, ``told`` our own words for some that it does,
+    ``further`` how many are not worded at all."""
+
+    def __init__(self, root: type[BaseModel], noun: str, dropped: Collection[str]) -> None:
+        self._root = root
+        self._noun = noun
+        self._dropped = frozenset(dropped)
+        self._values = 0
+        self.problems: list[str] = []
+        self.told: dict[Path, str] = {}
+        self.further = 0
+
+    def object(self, model: type[BaseModel], given: Mapping[str, Any], path: Path) -> dict[str, Any]:
+        due = _due_in(model)
+        keeps_unknown = model.model_config.get("extra") == "ignore"
+        found: dict[str, Any] = {}
+        spelled: dict[str, str] = {}
+        for key, value in islice(given.items(), MAX_NAMES):
+            self._count(1)
+            name = key if key in due else to_camel(key) if "_" in key else key
+            place = due.get(name)
+            if _is_not_given(value, place) or (not path and {key, name} & self._dropped):
+                continue
+            if place is None:
+                if not keeps_unknown:
+                    self._refuse_name(model, key, path)
+            elif name in found:
+                self._add(f"{_path((*path, name))} is given twice, as {spelled[name]} and as {key}")
+            else:
+                found[name], spelled[name] = self._value(place, value, (*path, name)), key
+        if len(given) > MAX_NAMES and not keeps_unknown:
+            self.further += len(given) - MAX_NAMES
+            where = _path(path) or f"the {self._noun}s"
+            self.problems.insert(0, f"{where} may have {MAX_NAMES} names at most, got {len(given)}")
+        return found
+
+    def _value(self, due: _Due, value: Any, path: Path) -> Any:
+        if due.model is not None or due.is_object:
+            value = self._from_json(value, "{", path)
+            return self.object(due.model, value, path) if due.model and isinstance(value, Mapping) else value
+        if due.item is not None:
+            return self._list(due.item, value, path)
+        if due.choices and isinstance(value, str):
+            return chosen(value, due.choices) or value
+        return value
+
+    def _list(self, due: _Due, value: Any, path: Path) -> Any:
+        value = self._from_json(value, "[", path)
+        if isinstance(value, str) and due.model is None:
+            value = [value]  # and of a blank one nothing is left: an empty list must not become "all"
+        if not isinstance(value, list | tuple):
+            return value
+        if len(value) > MAX_ITEMS:
+            raise InvalidRequest(f"{_path(path)} may have {MAX_ITEMS} items at most, got {len(value)}")
+        self._count(len(value))
+        given = [each for each in value if not _is_not_given(each, due)]
+        return [self._value(due, each, (*path, number)) for number, each in enumerate(given)]
+
+    def _from_json(self, value: Any, begins: str, path: Path) -> Any:
+        """What JSON text says, where it is text and begins as what is due would."""
+        if not isinstance(value, str) or not value.lstrip().startswith(begins) or _LINK.match(value):
+            return value
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            self.told[path] = f"{_path(path)}: is text that begins like JSON and is none"
+            return _UNREADABLE
+
+    def _count(self, values: int) -> None:
+        self._values += values
+        if self._values > MAX_VALUES:
+            raise InvalidRequest(f"more than {MAX_VALUES} values in the {self._noun}s: that is more than can be meant")
+
+    def _add(self, problem: str) -> None:
+        if len(self.problems) < MAX_PROBLEMS:
+            self.problems.append(problem)
+        else:
+            self.further += 1
+
+    def _refuse_name(self, model: type[BaseModel], key: str, path: Path) -> None:
+        if len(self.problems) >= MAX_PROBLEMS:  # the nearest name costs more than all else here
+            self.further += 1
+            return
+        names = list(_due_in(model))
+        close = difflib.get_close_matches(key[:_MAX_NAME_CHARS].replace("_", ""), names, n=1, cutoff=0.6)
+        hint = f", did you mean {close[0]}?" if close else ""
+        shown = _path((*path, key[:_MAX_NAME_CHARS]))
+        self._add(f"unknown {self._noun} {shown!r}{hint} (allowed: {', '.join(names)})")
+
+    def sentence(self, error: Any) -> str:
+        """One problem that the model has found, with its path: ``clips[2].scene.camera``."""
+        path: Path = error["loc"]
+        if path in self.told:
+            return self.told[path]
+        where = _path(path)
+        match error["type"]:
+            case "missing":
+                return f"{where} is required"
+            case "model_type" | "dict_type":
+                text = "must be an object"
+            case "list_type" | "tuple_type":
+                text = "must be a list"
+            case "too_long":
+                text = f"may have {error['ctx']['max_length']} items at most"
+            case "too_short":
+                text = "may not be empty; leave it out if it is not meant"
+            case _:
+                text = str(error["msg"]).removeprefix("Value error, ")
+        return f"{where}: {text}" if where else text
+
+
+def _is_not_given(value: object, due: _Due | None) -> bool:
+    """Null, and blank text, unless a list is due: there it is an empty one."""
+    return value is None or (isinstance(value, str) and not value.strip() and (due is None or due.item is None))
+
+
+@functools.cache
+def _due_in(model: type[BaseModel]) -> Mapping[str, _Due]:
+    return {field.alias or name: _due(field.annotation) for name, field in model.model_fields.items()}
+
+
+def _due(annotation: Any) -> _Due:
+    origin, inner = get_origin(annotation), get_args(annotation)
+    found = _Due()
+    if origin is Annotated:
+        found = _due(inner[0])
+    elif origin in (Union, UnionType):
+        found = next((due for each in inner if (due := _due(each)) != _Due()), _Due())
+    elif origin in (list, tuple):
+        found = _Due(item=_due(inner[0]))
+    elif origin is dict:
+        found = _Due(is_object=True)
+    elif origin is Literal:
+        found = _Due(choices=tuple(each for each in inner if isinstance(each, str)))
+    elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        found = _Due(model=annotation)
+    return found
+
+
+def _path(parts: Iterable[str | int]) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).removeprefix(".")

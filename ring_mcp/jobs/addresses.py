@@ -1,0 +1,107 @@
+"""The addresses of given media as people, models and this server itself write them -> the one spelling that is kept.
+
+Pure: nothing is looked at but the text. What is no address is refused with what to write in its place.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from ring_mcp.domain import ImageRequest, VideoRequest
+from ring_mcp.errors import InvalidRequest
+
+JOB_PREFIX = "ring://jobs/"
+"""What ``ring://jobs/ID`` begins with: the results of a job, by its id."""
+
+MAX_CHARS = 8_000
+"""Of an address that is none of a file's own bytes."""
+
+_FIELDS = {"image_url": "imageUrl", "last_frame_url": "lastFrameUrl", "source_video_url": "sourceVideoUrl"}
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
+_WRAPPED = re.compile(r"!?\[[^\]]*\]\(|<|[\"'`“”]")
+_BASE64_OF_MEDIA = ("/9j/", "iVBORw0KGgo", "R0lGOD", "UklGR", "AAAA")
+"""How JPEG, PNG, GIF, WebP, and MP4 or HEIC begin in base64."""
+
+_BASE64 = re.compile(r"[A-Za-z0-9+/_\s-]{200,}={0,2}")
+
+R = TypeVar("R", ImageRequest, VideoRequest)
+
+
+def addresses(request: ImageRequest | VideoRequest) -> Iterator[tuple[str, str]]:
+    """Each address that the request gives, behind the name by which its caller knows the place."""
+    yield from ((f"referenceImages[{number}]", each) for number, each in enumerate(request.reference_images))
+    if isinstance(request, VideoRequest):
+        yield from ((field, url) for name, field in _FIELDS.items() if (url := getattr(request, name)))
+
+
+def with_addresses(request: R, change: Callable[[str, str], str]) -> R:
+    """The request with ``change(field, address)`` in place of each address."""
+    new = {field: change(field, address) for field, address in addresses(request)}
+    references = tuple(new[f"referenceImages[{number}]"] for number in range(len(request.reference_images)))
+    if isinstance(request, VideoRequest):
+        given = {name: new.get(field, getattr(request, name)) for name, field in _FIELDS.items()}
+        return replace(request, reference_images=references, **given)
+    return replace(request, reference_images=references)
+
+
+def spelled(field: str, text: str) -> str:
+    """The address in its one spelling. Raises InvalidRequest for text that is none, with what to write."""
+    text = re.sub(r"^saved at\s+", "", text.strip())
+    if _WRAPPED.match(text):
+        raise InvalidRequest(
+            f"{field} must be the bare address: write it alone, without quotes, Markdown or HTML around it"
+        )
+    found = _SCHEME.match(text)
+    scheme = found[1].lower() if found else ""
+    if scheme == "data":
+        return f"data:{text[5:].lstrip()}"
+    if not scheme and _looks_like_base64(text):
+        raise InvalidRequest(
+            f"{field} looks like base64 alone: write data:image/png;base64, before it, or image/jpeg or image/webp"
+        )
+    if len(text) > MAX_CHARS:
+        raise InvalidRequest(f"{field} has {len(text):,} characters; an address may have {MAX_CHARS:,}")
+    if scheme == "file":
+        return _file_url(text[5:])
+    if scheme in ("http", "https") or text.startswith("//"):
+        return _web_address(field, scheme, text)
+    return text
+
+
+def named_file(text: str) -> Path:
+    """The file that a path or a ``file:`` address means. Raises RuntimeError for the home of nobody."""
+    text = text.strip()
+    if text[:5].lower() == "file:":
+        return Path(url2pathname(_file_url(text[5:]).removeprefix("file://")))
+    return Path(text).expanduser()
+
+
+def _file_url(rest: str) -> str:
+    """A file on this machine, however many slashes it was written with."""
+    return "file:///" + rest.lstrip("/").removeprefix("localhost/").lstrip("/")
+
+
+def _web_address(field: str, scheme: str, text: str) -> str:
+    if any(char.isspace() or not char.isprintable() for char in text):
+        raise InvalidRequest(f"{field} has a blank inside: write %20 in its place")
+    address = f"{scheme}:{text[len(scheme) + 1 :]}"
+    try:
+        parts = urlsplit(address)
+        is_whole = bool(scheme and parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        is_whole = False
+    if not is_whole:
+        raise InvalidRequest(f"{field} is not an http(s) address")
+    return address
+
+
+def _looks_like_base64(text: str) -> bool:
+    if text.startswith(_BASE64_OF_MEDIA):
+        return len(text) >= 64 or "." not in text
+    return "." not in text[:4_000] and len(text) > MAX_CHARS // 8 and _BASE64.fullmatch(text[:4_000]) is not None

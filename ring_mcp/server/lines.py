@@ -1,0 +1,111 @@
+"""Lines that the SDK's parser refused, looked at again: it drops them, and whoever sent one waits for ever. Pure.
+
+Whoever sends a request with an id that can be read gets an answer, whatever is wrong with the rest of it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import mcp_types as types
+from pydantic import ValidationError
+
+_MAX_ANSWERS = 100
+_TOO_DEEP = "the message is nested too deeply"
+_LOOKED_AT_CHARS = 16_000
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
+_ID = r'"id"\s*:\s*("(?:[^"\\]|\\.){0,200}"|-?\d{1,18})\s*'
+_FIRST_ID = re.compile(rf"{_ID}[,}}]")
+_LAST_ID = re.compile(rf'{_ID}(?:,\s*"(?:jsonrpc|method)"\s*:\s*"[^"]{{0,200}}"\s*)*}}\s*$')
+
+
+def read_again(refused: ValidationError) -> types.JSONRPCMessage | list[types.JSONRPCError]:
+    """The message that a line means all the same, or the answers to whoever sent it, which may be none.
+
+    A byte order mark in front is no part of it. Half a surrogate pair, which JavaScript can write, stays in the
+    arguments of a tool, where it is refused by the argument's name; elsewhere it becomes "?".
+    """
+    faults = refused.errors(include_url=False)
+    if faults[0]["type"] != "json_invalid":
+        # Of an object one kind of message or another always misses something, and then has all of it.
+        return _refusals(next((fault["input"] for fault in faults if fault["type"] == "missing"), faults[0]["input"]))
+    line = str(faults[0]["input"]).lstrip("\ufeff")
+    try:
+        return _message(json.loads(line))
+    except RecursionError:
+        return _refused([_id_in(line)], types.INVALID_REQUEST, _TOO_DEEP)
+    except ValueError:
+        return _refused([_id_in(line)], types.PARSE_ERROR, "the line is not JSON")
+
+
+def _message(content: Any) -> types.JSONRPCMessage | list[types.JSONRPCError]:
+    """What Python's parser has read, without what the SDK's has against it."""
+    if not isinstance(content, dict):
+        return _refusals(content)
+    params = content.get("params")
+    arguments = params.pop("arguments", None) if isinstance(params, dict) else None
+    clean = json.dumps(content, ensure_ascii=False).encode("utf-8", "replace")
+    try:
+        message = types.jsonrpc_message_adapter.validate_json(clean, by_name=False)
+    except ValidationError as exc:
+        if exc.errors(include_url=False)[0]["type"] == "json_invalid":
+            return _refused([content.get("id")], types.INVALID_REQUEST, _TOO_DEEP)
+        return _refusals(content)
+    if isinstance(message, types.JSONRPCRequest) and message.params is not None and arguments is not None:
+        message.params["arguments"] = arguments
+    return message
+
+
+def _refusals(content: Any) -> list[types.JSONRPCError]:
+    """What is wrong with JSON that is no message, to whoever asked for something in it."""
+    if isinstance(content, list):
+        ids = [each.get("id") for each in content[:_MAX_ANSWERS] if isinstance(each, dict) and "method" in each]
+        return _refused(ids, types.INVALID_REQUEST, "batches are not served: send one message a line")
+    if not isinstance(content, dict):
+        return []
+    ids = [content.get("id")]
+    if content.get("jsonrpc") != "2.0":
+        return _refused(ids, types.INVALID_REQUEST, 'jsonrpc must be "2.0"')
+    if not isinstance(content.get("method"), str):
+        return _refused(ids, types.INVALID_REQUEST, "method must be text")
+    return _refused(ids, types.INVALID_PARAMS, "params must be an object")
+
+
+def _refused(ids: list[Any], code: int, text: str) -> list[types.JSONRPCError]:
+    error = types.ErrorData(code=code, message=text)
+    return [types.JSONRPCError(jsonrpc="2.0", id=each, error=error) for each in ids if _is_id(each)]
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, str | int) and not isinstance(value, bool) and not _is_broken(value)
+
+
+def _is_broken(value: str | int) -> bool:
+    """Half a surrogate pair cannot be written back."""
+    return isinstance(value, str) and any("\ud800" <= char <= "\udfff" for char in value)
+
+
+def _id_in(line: str) -> str | int | None:
+    """The id of a message that no parser reads: near its beginning, outside everything nested, or at its very end."""
+    head = line[:_LOOKED_AT_CHARS]
+    found = next((match for at in _names_outside(head) if (match := _FIRST_ID.match(head, at))), None)
+    found = found or _LAST_ID.search(line[-_LOOKED_AT_CHARS:])
+    try:
+        return json.loads(found[1]) if found else None
+    except ValueError:
+        return None
+
+
+def _names_outside(text: str) -> Iterator[int]:
+    """Where the strings of the outermost object begin."""
+    depth = 0
+    for token in _TOKEN.finditer(text):
+        if token[0] in "[{":
+            depth += 1
+        elif token[0] in "]}":
+            depth -= 1
+        elif depth == 1:
+            yield token.start()

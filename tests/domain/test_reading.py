@@ -1,0 +1,197 @@
+"""Whatever a client sends as arguments: it is read or refused in sentences, in bounded time, whoever wrote it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ring_mcp.domain.choices import as_ratio, chosen
+from ring_mcp.domain.reading import MAX_ITEMS, MAX_PROBLEMS, MAX_VALUES
+from ring_mcp.errors import InvalidRequest
+from ring_mcp.scripted.direct import JobsFile
+from ring_mcp.scripted.reading import validated
+from ring_mcp.scripted.schema import parse_script
+from ring_mcp.scripted.storyboard import StoryboardArguments
+from ring_mcp.tools.health import HealthArguments
+from ring_mcp.tools.image_create import ImageCreateArguments
+from ring_mcp.tools.job_get import JobGetArguments
+from ring_mcp.tools.job_list import JobListArguments
+from ring_mcp.tools.script_run import ScriptRunArguments
+from ring_mcp.tools.tool import Arguments
+from ring_mcp.tools.video_create import VideoCreateArguments
+
+TOOLS: list[type[Arguments]] = [
+    ImageCreateArguments, VideoCreateArguments, JobGetArguments, JobListArguments, ScriptRunArguments, HealthArguments,
+]  # fmt: skip
+MAX_TEXT_CHARS = 60_000
+LIMIT_S = 5.0
+"""Of a reading that takes a tenth of a second on an idle machine."""
+
+NAMES = sorted(
+    {name for tool in TOOLS for field, info in tool.model_fields.items() for name in (field, str(info.alias))}
+    | {"enabled", "overlays", "text", "role", "template", "source_frame", "toolCallId", "random_string", "promt", ""}
+)
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=30)
+    | st.sampled_from(
+        ["", " ", "6s", "16x9", "Draft", "$1", "true", "[", "{", "null", "[]", "{}", "\x1b[31m", "\ud800"]
+    )
+)
+values = st.recursive(
+    scalars,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=8), inner, max_size=4)
+        | inner.map(lambda value: json.dumps(value, default=str))
+    ),
+    max_leaves=12,
+)
+at_any_speed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def refused(read: Callable[[dict[str, Any]], object], arguments: dict[str, Any]) -> InvalidRequest | None:
+    try:
+        read(arguments)
+    except InvalidRequest as exc:
+        return exc
+    return None
+
+
+@pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.__name__)
+@at_any_speed
+@given(data=st.data())
+def test_anything_is_read_or_refused_in_sentences(tool: type[Arguments], data: st.DataObject) -> None:
+    own = st.sampled_from(
+        [name for field, info in tool.model_fields.items() for name in (field, str(info.alias))] or [""]
+    )
+    arguments = data.draw(st.dictionaries(own | st.sampled_from(NAMES) | st.text(max_size=8), values, max_size=8))
+    refusal = refused(tool.parse, arguments)
+    assert refusal is None or 0 < len(refusal.message) < MAX_TEXT_CHARS
+    assert refusal is None or (refusal.billed, refusal.retryable) == ("no", False)
+
+
+@at_any_speed
+@given(st.dictionaries(st.sampled_from(["idea", "clips", "duration", "style"]), values))
+def test_arguments_of_a_prompt_are_read_the_same_way(arguments: dict[str, Any]) -> None:
+    refusal = refused(lambda given: validated(StoryboardArguments, given), arguments)
+    assert refusal is None or refusal.message
+
+
+@pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.__name__)
+def test_null_and_blank_text_stand_for_nothing_in_every_argument(tool: type[Arguments]) -> None:
+    needed: dict[type[Arguments], dict[str, Any]] = {
+        ImageCreateArguments: {"prompt": "x"}, VideoCreateArguments: {"prompt": "x"}, JobGetArguments: {"jobId": "j"},
+    }  # fmt: skip
+    plain = tool.parse(needed.get(tool, {}))
+    others = [str(info.alias) for info in tool.model_fields.values() if info.alias not in needed.get(tool, {})]
+    assert tool.parse(needed.get(tool, {}) | dict.fromkeys(others)) == plain
+    choosing = {"clips", "jobIds", "referenceImages"}  # there blank text is an empty list
+    for blank in ("", " \n"):
+        assert tool.parse(needed.get(tool, {}) | dict.fromkeys(set(others) - choosing, blank)) == plain
+
+
+@pytest.mark.parametrize("tool", [ImageCreateArguments, VideoCreateArguments], ids=lambda tool: tool.__name__)
+def test_every_argument_is_known_in_snake_case_and_only_once(tool: type[Arguments]) -> None:
+    for field, info in tool.model_fields.items():
+        if field == info.alias:
+            continue
+        with pytest.raises(InvalidRequest, match=f"{info.alias} is given twice, as {field} and as {info.alias}"):
+            tool.parse({"prompt": "x", field: "1", str(info.alias): "1"})
+        refusal = refused(tool.parse, {"prompt": "x", field: "1"})
+        assert refusal is None or refusal.message.startswith(str(info.alias)), "for what it is and not for its name"
+
+
+HUGE: dict[str, Callable[[], tuple[type[Arguments], dict[str, Any]]]] = {
+    "250,000 unknown names": lambda: (ImageCreateArguments, {"prompt": "x", **{f"k{n}": 1 for n in range(250_000)}}),
+    "250,000 null names": lambda: (ImageCreateArguments, {"prompt": "x", **{f"k{n}": None for n in range(250_000)}}),
+    "1,900,000 numbers": lambda: (ImageCreateArguments, {"prompt": "x", "referenceImages": [1] * 1_900_000}),
+    "1,900,000 numbers as text": lambda: (
+        ImageCreateArguments, {"prompt": "x", "referenceImages": json.dumps([1] * 1_900_000)},
+    ),
+    "names in an overlay": lambda: (
+        VideoCreateArguments,
+        {"prompt": "x", "thumbnail": {"enabled": True, "overlays": [{f"k{n}": 1 for n in range(100_000)}] * 900}},
+    ),
+    "a name of a megabyte": lambda: (ImageCreateArguments, {"prompt": "x", "p" * 1_000_000: 1}),
+    "a thousand wrong jobs": lambda: (JobGetArguments, {"jobIds": [["x"]] * 1_000}),
+    "deep JSON text": lambda: (VideoCreateArguments, {"prompt": "x", "thumbnail": '{"a":' * 100_000}),
+    "a number of 5,000 digits": lambda: (ImageCreateArguments, {"prompt": "x", "n": "9" * 5_000}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("make", HUGE.values(), ids=HUGE)
+def test_what_is_too_much_is_refused_at_once_and_shortly(
+    make: Callable[[], tuple[type[Arguments], dict[str, Any]]],
+) -> None:
+    tool, arguments = make()
+    began = time.monotonic()
+    with pytest.raises(InvalidRequest) as caught:
+        tool.parse(arguments)
+    assert time.monotonic() - began < LIMIT_S
+    assert caught.value.message.count(";") <= MAX_PROBLEMS
+    assert len(caught.value.message) < MAX_TEXT_CHARS
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"clips": [{}] * 1_900_000}, f"clips may have {MAX_ITEMS} items at most, got 1900000"),
+        ({"clips": [{"id": "a", "scene": {"dialogue": [{}] * 1000}}] * 100}, f"more than {MAX_VALUES} values"),
+        ({"cast": [{f"k{n}": 1 for n in range(300)}]}, "cast[0] may have 200 names at most, got 300"),
+    ],
+)
+def test_a_script_of_too_much_is_refused_before_it_is_looked_at(changes: dict[str, Any], text: str) -> None:
+    began = time.monotonic()
+    with pytest.raises(InvalidRequest) as caught:
+        parse_script(
+            {"schemaVersion": "1.0", "requestId": "r", "clips": [{"id": "a", "duration": 1, "prompt": "x"}], **changes}
+        )
+    assert time.monotonic() - began < LIMIT_S
+    assert text in caught.value.message
+    assert len(caught.value.message.splitlines()) <= MAX_PROBLEMS + 1
+
+
+def test_problems_that_are_not_worded_are_counted() -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        ImageCreateArguments.parse({"n": "x", **{f"extra{number}": 1 for number in range(50)}})
+    assert caught.value.message.startswith("prompt is required; n: ")
+    assert caught.value.message.endswith("; … and 32 more")
+
+
+def test_a_file_that_may_have_more_names_keeps_them_to_itself() -> None:
+    clip = {"id": "01", "duration": 3, "prompt": "x"}
+    read = validated(JobsFile, {"clips": [clip], **{f"k{n}": None for n in range(300)}, "modes": {"draft": {}}})
+    assert read.clips[0].id == "01"
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("draft", "draft"), (" Draft_I2V", "draft_i2v"), ("DRAFT I2V", "draft_i2v"), ("draft-i2v", "draft_i2v"),
+        ("ｄｒａｆｔ", "draft"), ("drafts", None), ("", None), ("a b", None), ("ab", "ab"),
+    ],
+)  # fmt: skip
+def test_a_choice_is_known_by_its_letters(said: str, meant: str | None) -> None:
+    assert chosen(said, ("draft", "draft_i2v", "a_b", "ab", "a-b")) == meant
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("16x9", "16:9"), ("16 X 9", "16:9"), ("16×9", "16:9"), ("16/9", "16:9"), ("16 : 9", "16:9"), ("1-1", "1:1"),
+        ("19.5x9", "19.5:9"), ("16 by 9", "16:9"), ("auto", "auto"), (" wide ", "wide"), ("16", "16"),
+        ("1234567", "1234567"), ("1:2:3", "1:2:3"),
+    ],
+)  # fmt: skip
+def test_a_ratio_is_two_numbers_whatever_stands_between(said: str, meant: str) -> None:
+    assert as_ratio(said) == meant

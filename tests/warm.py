@@ -1,0 +1,103 @@
+"""``python -m ring_mcp`` for tests that type it hundreds of times: a process each time, whose modules are loaded once.
+
+To load its modules takes a command longer than all that it then does. So a process that has loaded them is forked for
+every command, which has its own environment, folder, streams, signals and status. That a command starts cold as well
+is shown by ``tests/cli`` and by the commands of the pages.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from functools import cache
+from multiprocessing.context import ForkServerContext
+from multiprocessing.reduction import DupFd
+from pathlib import Path
+from typing import IO, Any
+
+LIMIT_S = 60.0
+"""How long a test waits for a command. Reached only when something is broken."""
+
+LOADED_ONCE = [
+    "pytest",  # what runs the tests is looked at by each fork
+    "ring_mcp.app",
+    "ring_mcp.clients.gateway",
+    "ring_mcp.clients.in_process",
+    "ring_mcp.cli.commands",
+    "ring_mcp.jobs.queue.in_process",
+    "ring_mcp.ledger.sqlite",
+    "ring_mcp.sandbox.app",
+    "ring_mcp.storage.local",
+    "ring_mcp.tools.image_create",
+    "ring_mcp.tools.video_create",
+    "rich.console",
+    "tests.warm",
+]
+
+
+@cache
+def _forks() -> ForkServerContext:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(LOADED_ONCE)
+    return context
+
+
+def command(env: Mapping[str, str], folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run ``ring-mcp`` with these arguments to its end. Raises subprocess.TimeoutExpired."""
+    with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
+        process = _forks().Process(
+            target=_become_ring_mcp, args=(arguments, dict(env), folder, _Streams(stdout.fileno(), stderr.fileno()))
+        )
+        process.start()
+        try:
+            process.join(LIMIT_S)
+            if process.exitcode is None:
+                raise subprocess.TimeoutExpired(["ring-mcp", *arguments], LIMIT_S)
+        finally:
+            process.kill()
+            process.join()
+        return subprocess.CompletedProcess(
+            ["ring-mcp", *arguments], process.exitcode, _text_of(stdout), _text_of(stderr)
+        )
+
+
+def _text_of(stream: IO[bytes]) -> str:
+    stream.seek(0)
+    return stream.read().decode()
+
+
+class _Streams:
+    """Two files, as another process gets them."""
+
+    def __init__(self, *numbers: int) -> None:
+        self._numbers = numbers
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Arrived, tuple(DupFd(number) for number in self._numbers)
+
+
+class _Arrived:
+    def __init__(self, *numbers: Any) -> None:
+        self.numbers = [number.detach() for number in numbers]
+
+
+def _become_ring_mcp(arguments: Sequence[str], env: Mapping[str, str], folder: Path, streams: Any) -> None:
+    os.environ.clear()
+    os.environ.update(env)
+    os.chdir(folder)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for number, own in zip([nothing, *streams.numbers], (0, 1, 2), strict=True):
+        os.dup2(number, own)
+        os.close(number)
+    sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
+    sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
+    sys.stderr = os.fdopen(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.argv = ["ring_mcp", *arguments]
+    runpy.run_module("ring_mcp", run_name="__main__", alter_sys=True)
