@@ -53,11 +53,11 @@ class Accounts:
 
     def at(self, provider: str) -> Account:
         """Whose the jobs are that are begun now. Without a key for it, nobody's."""
-        self._wanted.set()
         return self.holder.account_at(provider) or Account(provider=provider)
 
     async def complete(self, job: Job) -> None:
-        """The provider may have told whose the key is while the job was being opened."""
+        """A job was opened: a reason to ask whose the key is, unless the provider has told while it was opened."""
+        self._wanted.set()
         known = self.holder.account_at(job.plan.provider)
         if known is not None and job.account_id is None and known.account_id is not None:
             with contextlib.suppress(LedgerError):

@@ -88,13 +88,28 @@ async def test_nobody_is_asked_without_a_reason(engine: Engine, clock: FakeClock
     learning.cancel()
 
 
-async def test_a_job_that_is_begun_is_a_reason_to_ask(engine: Engine) -> None:
+async def test_a_job_that_was_opened_is_a_reason_to_ask(engine: Engine) -> None:
     teller = Teller()
     accounts = accounts_of(engine, teller)
     learning = asyncio.create_task(accounts.learn())
     assert accounts.at("xai") == ACCOUNT, "who begins a job does not wait"
+    await asyncio.sleep(0)
+    assert teller.asked == 0, "and it may still be refused"
+    job = await opened(engine.ledger)
+    await accounts.complete(job)
     await asyncio.wait_for(learning, 30)
     assert (teller.asked, accounts.at("xai")) == (1, replace(ACCOUNT, account_id=TEAM))
+    assert (await engine.row(job)).account_id == TEAM
+
+
+async def test_a_job_that_was_opened_while_the_provider_told_is_completed(engine: Engine, clock: FakeClock) -> None:
+    accounts = accounts_of(engine, Teller())
+    known = await learned(accounts, clock)
+    late = await opened(engine.ledger)
+    await accounts.complete(late)
+    assert (await engine.row(late)).account == known
+    engine.ledger.fail("complete_account")
+    await accounts.complete(await opened(engine.ledger))  # it is the next start's to complete
 
 
 async def test_open_jobs_of_another_key_are_a_reason_to_ask(engine: Engine) -> None:
