@@ -60,7 +60,7 @@ async def _save(clip: ClipRun, path: Path, config: Config) -> Path:
         else:
             await fetch(str(video["url"]), part, config)
         beside = path.with_stem(f"{path.stem}-{(clip.job_id or secrets.token_hex(4))[:8]}")
-        return await asyncio.to_thread(_placed, part, path, beside, clip)
+        return await asyncio.to_thread(_place, part, path, beside, clip)
 
 
 @contextmanager
@@ -72,7 +72,7 @@ def _part_of(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
-def _placed(part: Path, path: Path, beside: Path, clip: ClipRun) -> Path:
+def _place(part: Path, path: Path, beside: Path, clip: ClipRun) -> Path:
     """Put the finished file under its name, or beside a file of that name that is not known to be the clip's own."""
     name = str(path.resolve())
     if name in clip.own_files:

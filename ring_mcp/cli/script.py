@@ -91,11 +91,11 @@ def script(
         raise click.UsageError("--force and --resume exclude each other")
     if source_url and not remaster:
         raise click.UsageError("--source-url goes with --remaster")
-    from ring_mcp.cli.backend import configured, limit_s
+    from ring_mcp.cli.backend import limit_s, load_config_with
 
     try:
         request = read_script(request_path)
-        config = configured(gateway)
+        config = load_config_with(gateway)
         options = RunOptions(
             clip_ids=clip_ids,
             remaster=remaster,
@@ -200,7 +200,7 @@ class Command:
             task.uncancel()
             cancel_on_ctrl_c(task)
             table.say("leaving, as soon as every request is safely on its way (Ctrl-C again: at once) …")
-            await run.left(backend.leave)
+            await run.leave_open(backend.leave)
             return
         if self._files is not None:
             from ring_mcp.cli.downloads import save_clips

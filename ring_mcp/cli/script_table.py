@@ -93,7 +93,7 @@ def summary_lines(run: ScriptRun, *, dry_run: bool) -> list[str]:
     lines = ["DRY RUN: nothing was made and nothing was spent"] if dry_run else []
     if any(clip.data.get("sandbox") for clip in run.clips):
         lines.append("SANDBOX: test media; no provider, no cost")
-    lines += [line.rstrip() for line in _rendered(_summary_table(run, dry_run=dry_run)).splitlines()]
+    lines += [line.rstrip() for line in _render(_summary_table(run, dry_run=dry_run)).splitlines()]
     sums = totals(run)
     lines.append("  ".join(f"{name} {dollars(amount)}" for name, amount in sums.items()))
     if dry_run:
@@ -102,7 +102,7 @@ def summary_lines(run: ScriptRun, *, dry_run: bool) -> list[str]:
     for clip in run.clips:
         lines += _notes(clip)
     for clip in run.superseded:
-        lines += _superseded_lines(clip)
+        lines += _describe_superseded(clip)
     if any(clip.status == "open" for clip in (*run.clips, *run.superseded)):
         lines.append("Some are still under way; the same command again goes on with them and pays nothing twice.")
     return lines
@@ -127,7 +127,7 @@ def _summary_table(run: ScriptRun, *, dry_run: bool) -> Table:
     return table
 
 
-def _rendered(table: Table) -> str:
+def _render(table: Table) -> str:
     from rich.console import Console
 
     console = Console(highlight=False, markup=False)
@@ -141,7 +141,7 @@ def _refusal_lines(run: ScriptRun) -> list[str]:
     return [] if refused is None else [f"It would be refused: {refused.message}", f"  {refused.next_action}"]
 
 
-def _superseded_lines(clip: ClipRun) -> list[str]:
+def _describe_superseded(clip: ClipRun) -> list[str]:
     """What became of a job whose clip was changed while it was under way."""
     made = (clip.data.get("video") or {}).get("url")
     facts = [clip.state or clip.status, *([f"billed {usd(clip.billed_usd)}"] if clip.billed_usd else [])]

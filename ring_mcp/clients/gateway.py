@@ -221,7 +221,7 @@ class GatewayClient:
         except httpx2.HTTPError as exc:
             if method == "GET":
                 raise GatewayAway(f"{self._base_url} did not answer: {_reason(exc)}") from exc
-            raise _lost(f"{self._base_url} took the request and did not answer: {_reason(exc)}") from exc
+            raise _as_lost_reply(f"{self._base_url} took the request and did not answer: {_reason(exc)}") from exc
         return self._data(response, spends=method == "POST")
 
     def _data(self, response: httpx2.Response, *, spends: bool) -> dict[str, Any]:
@@ -236,7 +236,7 @@ class GatewayClient:
             if 300 <= status < 400:
                 text += f"; it points to {response.headers.get('location', 'nowhere')}"
             if spends:
-                raise _lost(text)
+                raise _as_lost_reply(text)
             raise GatewayAway(text) if status >= 500 else RingError(text, next_action=_NEXT[404])
         if content["success"] is True and isinstance(content.get("data"), dict):
             return dict(content["data"])
@@ -251,7 +251,7 @@ class GatewayClient:
         raise refusal
 
 
-def _lost(text: str) -> RingError:
+def _as_lost_reply(text: str) -> RingError:
     """Nobody knows whether the server started what was asked for."""
     joins = "`ring-mcp jobs list` shows whether it was started; the same command again then joins it."
     return RingError(text, billed="unknown", next_action=joins)

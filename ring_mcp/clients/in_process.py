@@ -55,15 +55,15 @@ class InProcessMaker:
             if video.dry_run:
                 return (await self._videos.quote(video.request(), actor_id=actor_id)).data()
             result = await self._videos.generate(video.request(), actor_id=actor_id, wait_s=wait_s, on_progress=tell)
-        return told(result)
+        return read_result(result)
 
     async def job(self, job_id: str, wait_s: float, on_state: OnState) -> dict[str, Any]:
         """A job's ``data``, after waiting for it; one that nobody drives is carried on."""
-        return told(await self._calls.resume(await self.read(job_id), wait_s, _telling(on_state)))
+        return read_result(await self._calls.resume(await self.read(job_id), wait_s, _telling(on_state)))
 
     async def look(self, job_id: str) -> dict[str, Any]:
         """A job's ``data`` as it stands; nobody is made to carry it on."""
-        return told(await self._calls.deliver(await self.read(job_id)))
+        return read_result(await self._calls.deliver(await self.read(job_id)))
 
     async def find(self, idempotency_key: str) -> str | None:
         job = await self._calls.find(self._actor_id, idempotency_key)
@@ -72,7 +72,7 @@ class InProcessMaker:
     async def draw(self, job_id: str, thumbnail: Mapping[str, Any]) -> dict[str, Any]:
         """A finished clip's ``data``, with this thumbnail drawn on it."""
         job, wanted = await self.read(job_id), read_thumbnail(thumbnail)
-        return told(await (self._thumbnails.draw(job, wanted) if wanted else self._calls.deliver(job)))
+        return read_result(await (self._thumbnails.draw(job, wanted) if wanted else self._calls.deliver(job)))
 
     async def read(self, job_id: str) -> Job:
         job = await self._calls.read(job_id)
@@ -81,7 +81,7 @@ class InProcessMaker:
         return job
 
 
-def told(result: JobResult) -> dict[str, Any]:
+def read_result(result: JobResult) -> dict[str, Any]:
     if not result.success:
         raise JobFailed(result)
     return result.data()

@@ -11,7 +11,7 @@ from ring_mcp.conductors.results import JobResult, QuoteLine, job_result, quote_
 from ring_mcp.conductors.signed_urls import for_caller
 from ring_mcp.domain import Caps, Job, MediaKind, Plan, VideoPlan, cap_left, usd
 from ring_mcp.errors import InvalidRequest, LedgerError, RingError
-from ring_mcp.jobs.accounts import Accounts, needed_account
+from ring_mcp.jobs.accounts import Accounts, describe_needed_account
 from ring_mcp.jobs.addresses import JOB_PREFIX, R, addresses, with_addresses
 from ring_mcp.jobs.inputs import MediaInputs
 from ring_mcp.jobs.opening import Opening
@@ -138,7 +138,7 @@ class PaidCalls:
         """The job as it stands when there is nothing to wait for any more; at once where nobody carries it on."""
         if not self._accounts.hold(job):
             if await self._accounts.is_stranded(job):
-                return _stuck(await self.read(job.id) or job, needed_account(job))
+                return _stuck(await self.read(job.id) or job, describe_needed_account(job))
             await self._queue.adopt(job)  # the provider may have told meanwhile that it is ours
         return await self._watch.wait(job.id, wait_s, on_progress) or job
 

@@ -10,7 +10,7 @@ from ring_mcp.domain import Job, JobState, Thumbnail, VideoPlan
 from ring_mcp.errors import InvalidRequest, JobMoved
 from ring_mcp.jobs.thumbnails import Thumbnails
 from ring_mcp.ledger.base import Ledger
-from ring_mcp.plans.video import checked_thumbnail
+from ring_mcp.plans.video import check_thumbnail
 
 _TRIES = 3
 """A row of a job that has ended is written by its deliveries alone."""
@@ -31,7 +31,7 @@ class ThumbnailConductor:
         if not isinstance(plan, VideoPlan) or job.state is not JobState.DONE:
             raise InvalidRequest(f"job {job.id} is no finished clip: it is {job.kind}, {job.state}")
         warnings: list[str] = []
-        wanted = checked_thumbnail(thumbnail, warnings)
+        wanted = check_thumbnail(thumbnail, warnings)
         if plan.made_thumbnail is not None and plan.thumbnail == wanted:
             return await self._calls.deliver(job)
         drawn, records = await self._thumbnails.draw_again(job, wanted)

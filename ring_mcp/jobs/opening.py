@@ -131,7 +131,7 @@ class Opening:
         if not isinstance(plan, VideoPlan) or plan.first_frame is None:
             return None
         still = self._new_still(self._new_job(plan, actor_id, None), plan.first_frame)
-        return await self._ledger.unused_still(still)
+        return await self._ledger.find_unused_still(still)
 
 
 _MADE = ("made_frame", "made_frame_billed_usd", "made_thumbnail", "frame_job_id", "frame_was_paid")

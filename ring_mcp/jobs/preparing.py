@@ -11,7 +11,7 @@ from decimal import Decimal
 from ring_mcp.clock import Clock
 from ring_mcp.domain import Failure, Job, JobState, VideoPlan
 from ring_mcp.errors import FirstFrameFailed, InvalidRequest, LedgerError, OutcomeUnknown, RingError, StorageError
-from ring_mcp.jobs.accounts import Accounts, needed_account
+from ring_mcp.jobs.accounts import Accounts, describe_needed_account
 from ring_mcp.jobs.inputs import MediaInputs
 from ring_mcp.jobs.outcomes import Park, Pause, end_job
 from ring_mcp.jobs.record import JobRecord
@@ -25,7 +25,7 @@ LOOK_AT_STILL_S = 1.0
 """How often the ledger is asked for a still that another process makes; one that is made here tells at once."""
 
 
-def awaited_still(job: Job) -> str | None:
+def find_awaited_still(job: Job) -> str | None:
     """The job of the still that a clip waits for; None if it waits for none."""
     plan = job.plan
     if job.state is not JobState.PLANNED or not isinstance(plan, VideoPlan) or plan.made_frame is not None:
@@ -128,7 +128,7 @@ def _explain_wait(still: Job) -> Failure | None:
 
 
 def _explain_stranded(still: Job) -> Failure:
-    needed = needed_account(still)
+    needed = describe_needed_account(still)
     return Failure(
         code="first_frame_pending",
         message=f"the video was not started: its first frame is not there yet, and {needed.message}",

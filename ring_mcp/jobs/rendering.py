@@ -91,7 +91,7 @@ class Rendering:
             await record.write(end_badly(record.job, JobState.EXPIRED, exc, now))
             return None
         await record.write(replace(record.job, failure=trouble))
-        return Pause(gone_pause_s(trouble.seen, self._pace[record.job.kind].poll_interval_s), failed=True)
+        return Pause(pause_after_gone_s(trouble.seen, self._pace[record.job.kind].poll_interval_s), failed=True)
 
     def _explain_late(self, job: Job) -> Failure:
         late = f"{job.kind.capitalize()} generation timed out after {self._pace[job.kind].poll_timeout_s * 1000:.0f}ms"
@@ -114,7 +114,7 @@ def is_gone(trouble: Failure, now: datetime) -> bool:
     return trouble.seen >= LOOKS_BEFORE_GONE and age_s(trouble, now) >= GONE_AFTER_S
 
 
-def gone_pause_s(seen: int, first_s: float) -> float:
+def pause_after_gone_s(seen: int, first_s: float) -> float:
     """The pause before the next look at a job that its provider denies. The last of them are the longest."""
     return back_off_s(seen - 1, max(5.0, first_s), _MAX_GONE_PAUSE_S)
 

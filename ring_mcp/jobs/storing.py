@@ -39,7 +39,7 @@ from ring_mcp.errors import (
 )
 from ring_mcp.jobs.outcomes import Park, Pause, age_s, back_off_s, end_job, note_trouble, slow_look_s
 from ring_mcp.jobs.record import JobRecord
-from ring_mcp.jobs.rendering import LOOKS_BEFORE_GONE, gone_pause_s, is_gone
+from ring_mcp.jobs.rendering import LOOKS_BEFORE_GONE, is_gone, pause_after_gone_s
 from ring_mcp.jobs.sidecars import Sidecars
 from ring_mcp.jobs.thumbnails import Thumbnails
 from ring_mcp.ledger.audit import asset_row
@@ -140,7 +140,7 @@ class Storing:
                 await self._lose_missing(record, exc.message)
                 return None
             await record.write(replace(job, failure=denied))
-            return Pause(gone_pause_s(denied.seen, 5.0), failed=True)
+            return Pause(pause_after_gone_s(denied.seen, 5.0), failed=True)
         except ProviderError as exc:
             return await self._rest(record, exc, tries)
         if isinstance(answer, Finished) and (fresh := _with_fresh_addresses(job, answer)) != job.outputs:

@@ -163,7 +163,7 @@ class Submitting:
             answer = await asyncio.to_thread(self._answers.read, job_id, job.attempt_token)
             if answer is not None and (job.state is JobState.UNKNOWN or job.is_resolved_by_hand):
                 with contextlib.suppress(JobMoved):  # somebody wrote it just now, or the answer says nothing either
-                    late = replace(self.judge(job.reopened(), answer), owner=None, updated_at=self._clock.now())
+                    late = replace(self.judge(job.reopen(), answer), owner=None, updated_at=self._clock.now())
                     if job.is_answered_by(late):
                         await ledger.save(job, come_late(job, late))
             await asyncio.to_thread(self._answers.forget, job_id)

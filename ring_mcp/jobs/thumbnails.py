@@ -90,19 +90,19 @@ class Thumbnails:
         plan = job.plan.model_copy(update={"thumbnail": spec, "made_thumbnail": None})
         job = replace(job, plan=plan, warnings=tuple(w for w in job.warnings if not w.startswith(_ABOUT)))
         try:
-            clip = await self._stored_clip(job)
+            clip = await self._fetch_stored_clip(job)
         except (RingError, OSError) as exc:
             await asyncio.to_thread(self._clean_up, job)
             return _without(job, f"the clip cannot be read ({exc})"), ()
         return await self.add(job, clip, f"-{hashlib.sha256(spec.model_dump_json().encode()).hexdigest()[:8]}")
 
-    async def _stored_clip(self, job: Job) -> MediaFile:
+    async def _fetch_stored_clip(self, job: Job) -> MediaFile:
         if not job.assets:
             raise InvalidRequest("no copy of it was kept")
         asset = job.assets[0]
         address = await self._storage.address(asset.url, asset.key)
         async with asyncio.timeout(self._limit_s):
-            path = await self._inputs.stored(address.url, self._path(job, "stored.clip"), MAX_INPUT_VIDEO_BYTES)
+            path = await self._inputs.fetch_stored(address.url, self._path(job, "stored.clip"), MAX_INPUT_VIDEO_BYTES)
         return MediaFile(
             path=path,
             size_bytes=asset.size_bytes,
@@ -162,7 +162,7 @@ class Thumbnails:
                 if frame_asset is not None:
                     url = (await self._storage.address(frame_asset.url, frame_asset.key)).url
                 async with asyncio.timeout(_FETCH_LIMIT_S):
-                    frame = await self._inputs.stored(
+                    frame = await self._inputs.fetch_stored(
                         url or "", self._path(job, "frame.picture"), MAX_INPUT_IMAGE_BYTES
                     )
                 made = await asyncio.to_thread(make_thumbnail, spec, frame, canvas, font=self._font)

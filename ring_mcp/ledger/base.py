@@ -77,7 +77,7 @@ class Ledger(Protocol):
     async def find(self, actor_id: str, key: str, *, sandbox: bool) -> Job | None:
         """The job that this actor's idempotency key stands for; none that is known to have cost nothing."""
 
-    async def unused_still(self, still: Job) -> Job | None:
+    async def find_unused_still(self, still: Job) -> Job | None:
         """A finished still like this one whose clip ended without a result: ``open`` takes it in place of a new one."""
 
     async def get(self, job_id: str) -> Job | None: ...
@@ -112,7 +112,7 @@ class Ledger(Protocol):
     async def heartbeat(self, holder: Holder) -> set[str]:
         """Say that this process is alive; the answer is the jobs under way that it owns, of these accounts."""
 
-    async def stranded(self, holder: Holder, job_id: str | None = None) -> list[Stranded]:
+    async def list_stranded(self, holder: Holder, job_id: str | None = None) -> list[Stranded]:
         """Jobs under way that nobody alive drives and that are of accounts which ``holder`` does not have.
 
         Of this job alone, if one is given; otherwise of all, sandbox and real ones apart.

@@ -46,7 +46,7 @@ class TransactionalLedger(ABC):
     async def find(self, actor_id: str, key: str, *, sandbox: bool) -> Job | None:
         return await self._run(opening.find_job(actor_id, key, sandbox, self.dialect))
 
-    async def unused_still(self, still: Job) -> Job | None:
+    async def find_unused_still(self, still: Job) -> Job | None:
         return await self._run(opening.find_unused_still(still, self.dialect))
 
     async def get(self, job_id: str) -> Job | None:
@@ -80,11 +80,11 @@ class TransactionalLedger(ABC):
         )
 
     async def heartbeat(self, holder: Holder) -> set[str]:
-        return await self._run(claims.owned_jobs(self.owner, holder, self.dialect))
+        return await self._run(claims.select_owned_jobs(self.owner, holder, self.dialect))
 
-    async def stranded(self, holder: Holder, job_id: str | None = None) -> list[Stranded]:
+    async def list_stranded(self, holder: Holder, job_id: str | None = None) -> list[Stranded]:
         return await self._run_over_the_dead(
-            lambda dead: claims.stranded_jobs(dead, holder, self.dialect, job_id), alone=False
+            lambda dead: claims.select_stranded_jobs(dead, holder, self.dialect, job_id), alone=False
         )
 
     async def hand_over(self, job_id: str, to: Account, *, sandbox: bool) -> Job:

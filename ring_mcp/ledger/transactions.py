@@ -15,8 +15,8 @@ from ring_mcp.errors import JobMoved, LedgerError
 from ring_mcp.ledger.base import JobPage, JobQuery
 from ring_mcp.ledger.rows import (
     Dialect,
-    changed_columns,
     decode_job,
+    diff_columns,
     encode,
     encode_job,
     json_text,
@@ -109,7 +109,7 @@ def save_job(before: Job, after: Job, records: Sequence[AuditRecord], dialect: D
         raise LedgerError(f"job {before.id} has ended and is not written again", retryable=False)
     if before.is_terminal:
         after = yield from _without_a_taken_key(after, dialect)
-    changes = changed_columns(before, after, dialect)
+    changes = diff_columns(before, after, dialect)
     sets = "".join(f"{name} = :{name}, " for name in changes)
     version = max(before.version, after.version) + 1
     rows = yield Statement(

@@ -101,7 +101,9 @@ def script_key(
     source that is one of our own results is known by its job, for its address may change. ``take`` tells apart clips of
     one script that are asked for in the same words.
     """
-    facts = {name: _kept(value) if name in _ADDRESSES else value for name, value in arguments.items() if name in _ASKED}
+    facts = {
+        name: _keep_url(value) if name in _ADDRESSES else value for name, value in arguments.items() if name in _ASKED
+    }
     facts["provider"] = provider
     if source_job_id is not None:
         facts["sourceVideoUrl"] = f"job:{source_job_id}"
@@ -120,7 +122,7 @@ def manifest_mode(quality_mode: str, generation_kind: str | None) -> str:
     return f"{quality_mode}_edit" if generation_kind == "edit" and not quality_mode.endswith("_edit") else quality_mode
 
 
-def unsigned(url: str) -> str:
+def strip_signature(url: str) -> str:
     """An address without its query, which is where object stores put signatures."""
     return urlunsplit((*urlsplit(url)[:3], "", ""))
 
@@ -130,9 +132,9 @@ def _digest(facts: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:40]
 
 
-def _kept(url: str | None) -> str | None:
+def _keep_url(url: str | None) -> str | None:
     """An address as a file may have it: whoever has the signed one can read a private bucket, until it expires."""
-    return unsigned(url) if url and _SIGNED in url else url
+    return strip_signature(url) if url and _SIGNED in url else url
 
 
 def _bills(told: Mapping[str, Any]) -> tuple[Any, Any]:
@@ -151,12 +153,12 @@ def manifest_fields(clip: ClipRun, request_id: str) -> dict[str, Any]:
         "status": _STATUS_OF_ROW[clip.status],
         "generationKind": told.get("generationKind"),
         "remasterFromRequestId": clip.arguments.get("remasterFromRequestId"),
-        "remasterFromVideoUrl": _kept(clip.arguments.get("sourceVideoUrl")),
+        "remasterFromVideoUrl": _keep_url(clip.arguments.get("sourceVideoUrl")),
         "requestId": told.get("requestId"),
-        "url": _kept(made.get("url")),
+        "url": _keep_url(made.get("url")),
         "temporaryUrl": made.get("temporaryUrl"),
-        "firstFrameUrl": _kept((told.get("firstFrame") or {}).get("url")),
-        "thumbnailUrl": _kept((told.get("thumbnail") or {}).get("url")),
+        "firstFrameUrl": _keep_url((told.get("firstFrame") or {}).get("url")),
+        "thumbnailUrl": _keep_url((told.get("thumbnail") or {}).get("url")),
         "estimatedCostUsd": told.get("estimatedCostUsd"),
         "billedCostUsd": billed_usd,
         "firstFrameBilledCostUsd": frame_billed_usd,

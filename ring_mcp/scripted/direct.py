@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from ring_mcp.domain.fields import Key, Strict, Text
-from ring_mcp.scripted.reading import json_object, read_limited, validated
+from ring_mcp.scripted.reading import json_object, read_limited, validate
 from ring_mcp.scripted.schema import (
     Address,
     Clip,
@@ -48,7 +48,7 @@ class JobsFile(Strict):
 def read_jobs(path: Path, quality_mode: QualityMode | None) -> ScriptRequest:
     """The file as a script, in ``quality_mode`` or else its own. Raises InvalidRequest with a line per problem."""
     data = json_object(read_limited(path, "the jobs file"), "the jobs file")
-    jobs = validated(JobsFile, data, lambda _: {"clip ids": set()})
+    jobs = validate(JobsFile, data, lambda _: {"clip ids": set()})
     return ScriptRequest(
         schemaVersion="1.0",
         requestId=jobs.project or _own_name(path),

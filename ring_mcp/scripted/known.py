@@ -8,7 +8,7 @@ from typing import Any
 
 from ring_mcp.domain import usd
 from ring_mcp.scripted.base import Row
-from ring_mcp.scripted.rows import row_mode, superseded
+from ring_mcp.scripted.rows import list_superseded, row_mode
 
 AGAIN = "it is made and paid for again"
 
@@ -38,7 +38,7 @@ class Known:
         """Attempts at this clip of this script, oldest first."""
         return [row for row in self._attempts if self._is_own(row, clip_id)]
 
-    def replaced(self, clip_id: str, mode: str, key: str, words: str) -> list[Row]:
+    def list_replaced(self, clip_id: str, mode: str, key: str, words: str) -> list[Row]:
         """Attempts at this clip that may be under way, and are not what it is asked for now."""
         return [
             row
@@ -49,7 +49,7 @@ class Known:
             and (row_mode(row) == mode or row.get("wordsKey", words) != words)
         ]
 
-    def paid_before(self, clip_id: str, mode: str, key: str) -> str | None:
+    def find_paid_before(self, clip_id: str, mode: str, key: str) -> str | None:
         """What is said of a clip that is about to be paid for although there is one of its script, name and mode."""
         paid = [row for row in self.own(clip_id) if row_mode(row) == mode and _was_paid(row)]
         if not paid:
@@ -69,7 +69,7 @@ class Known:
 def _attempts(row: Row) -> list[Row]:
     """A row and what it has superseded, each as a row of its own, oldest first."""
     identity: dict[str, Any] = {name: row.get(name) for name in ("id", "pipelineRequestId", "qualityMode")}
-    return [*({**identity, **entry} for entry in superseded(row)), row]
+    return [*({**identity, **entry} for entry in list_superseded(row)), row]
 
 
 def _base(row: Row) -> str:

@@ -70,7 +70,7 @@ class Making:
     async def make(self, clip: ClipRun) -> None:
         """A job that is under way is carried on as it is, whatever a new one would be made with by now."""
 
-        def told(job_id: str, state: str, progress: int) -> None:
+        def report(job_id: str, state: str, progress: int) -> None:
             is_new = clip.job_id != job_id
             clip.job_id, clip.status, clip.state, clip.progress = job_id, "open", state, progress
             self.on_change(clip)
@@ -80,7 +80,7 @@ class Making:
                 note.add_done_callback(self._notes.discard)
 
         if clip.job_id is not None:
-            clip.data = await self._maker.job(clip.job_id, self._wait_s, told)
+            clip.data = await self._maker.job(clip.job_id, self._wait_s, report)
             self.settle(clip)
             return
         clip.may_count = True
@@ -88,14 +88,14 @@ class Making:
             arguments = {**clip.arguments, "idempotencyKey": clip.key}
             if self._max_usd is not None and clip.quoted_usd is not None:  # their sum is what was allowed
                 arguments["maxUsd"] = float(clip.quoted_usd)
-            clip.data = await self._maker.create("video", arguments, self._wait_s, told)
+            clip.data = await self._maker.create("video", arguments, self._wait_s, report)
         except RingError as exc:
             job_id = await self._maker.find(clip.key) if exc.code == InvalidRequest.code else None
             if job_id is None:
                 raise
             # Another run has asked for the same a moment ago, under another name or with another thumbnail.
             clip.joined, clip.may_count, clip.quoted_usd = True, False, Decimal(0)
-            clip.data = await self._maker.job(job_id, self._wait_s, told)
+            clip.data = await self._maker.job(job_id, self._wait_s, report)
         self.settle(clip)
 
     async def dress(self, clip: ClipRun) -> None:
@@ -129,5 +129,5 @@ class Making:
         if clip.told.get("joined"):
             clip.joined, clip.may_count, clip.quoted_usd = True, False, Decimal(0)
 
-    async def noted(self) -> None:
+    async def finish_notes(self) -> None:
         await asyncio.gather(*self._notes)

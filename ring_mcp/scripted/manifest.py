@@ -19,7 +19,7 @@ from typing import Any
 from ring_mcp.clock import Clock, to_iso
 from ring_mcp.errors import InvalidRequest, RingError
 from ring_mcp.scripted.base import Row
-from ring_mcp.scripted.rows import attempt_of, find_row, merged, row_key
+from ring_mcp.scripted.rows import attempt_of, find_row, merge_row, row_key
 
 VERSION = 3
 READABLE = (None, 2, VERSION)
@@ -59,7 +59,7 @@ class Manifest:
             del row["attemptAt"]
         row["updatedAt"] = self._now()
         with self._changing() as content:
-            content["clips"] = merged(content["clips"], row)
+            content["clips"] = merge_row(content["clips"], row)
             self._mine[row.get("pipelineRequestId"), row_key(row), row.get("idempotencyKey")] = row
             return attempt_of(content["clips"], row)
 
@@ -82,7 +82,7 @@ class Manifest:
                 content["runs"].append(dict(self._runs.get(run_id, {"runId": run_id})))
                 content["requestId"] = content.get("requestId") or self._runs.get(run_id, {}).get("requestId")
             for row in [row for row in self._mine.values() if find_row(content["clips"], row) is None]:
-                content["clips"] = merged(content["clips"], row)
+                content["clips"] = merge_row(content["clips"], row)
             for run in content["runs"]:
                 if isinstance(run, dict) and run.get("runId") == run_id:
                     run |= {**fields, "finishedAt": self._now()}

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from ring_mcp.domain.choices import chosen
+from ring_mcp.domain.choices import choose
 from ring_mcp.errors import InvalidRequest
 from ring_mcp.plans.rules import provider_of
 from ring_mcp.plans.video import resolve_effective_quality_mode
@@ -36,9 +36,9 @@ class Preparing:
         self._known = known
         self._takes = self._count_takes()
 
-    def selected(self) -> Sequence[Clip]:
+    def select(self) -> Sequence[Clip]:
         clips, ids = self._request.clips, [clip.id for clip in self._request.clips]
-        wanted = {name: chosen(name, ids) for name in self._options.clip_ids}
+        wanted = {name: choose(name, ids) for name in self._options.clip_ids}
         if unknown := [name for name, found in wanted.items() if found is None]:
             raise InvalidRequest(f"No clips matched {', '.join(unknown)}. Available: {', '.join(ids)}")
         selected = [clip for clip in clips if not wanted or clip.id in wanted.values()]
@@ -51,16 +51,16 @@ class Preparing:
         seen: Counter[str] = Counter()
         takes = {}
         for clip in self._request.clips:
-            key, _ = self._key(self._compiled(clip, None))
+            key, _ = self._key(self._compile(clip, None))
             seen[key] += 1
             takes[clip.id] = seen[key]
         return takes
 
     async def prepare(self, clip: Clip) -> ClipRun:
-        known, take, plain = self._known, self._takes[clip.id], self._compiled(clip, None)
+        known, take, plain = self._known, self._takes[clip.id], self._compile(clip, None)
         words, (plain_key, plain_mode) = words_key(plain), self._key(plain, take=take)
         start = await self._start(clip, plain_key, plain_mode, words) if self._options.remaster else Start()
-        arguments = self._compiled(clip, start.remaster)
+        arguments = self._compile(clip, start.remaster)
         key, mode = self._key(arguments, source_job_id=start.job_id, take=take)
         attempts = known.of_key(key, clip.id)
         if self._options.force:
@@ -90,7 +90,7 @@ class Preparing:
         limit_s = self._presets.video_models[self._presets.defaults.video.remaster_edit_model].max_edit_input_s
         return await remaster_of(clip, drafts, words, self._options.source_url, self._maker, limit_s)
 
-    def replaced(self, clip: ClipRun) -> list[ClipRun]:
+    def list_replaced(self, clip: ClipRun) -> list[ClipRun]:
         """The jobs of earlier words of a clip that are not known to have ended."""
         return [
             ClipRun(
@@ -103,11 +103,11 @@ class Preparing:
                 attempts=[row],
                 superseded_at=str(row.get("attemptAt") or "0"),
             )
-            for row in self._known.replaced(clip.id, clip.mode, clip.key, clip.words)
+            for row in self._known.list_replaced(clip.id, clip.mode, clip.key, clip.words)
             if not any(attempt is row for attempt in clip.attempts)
         ]
 
-    def _compiled(self, clip: Clip, remaster: Remaster | None) -> dict[str, Any]:
+    def _compile(self, clip: Clip, remaster: Remaster | None) -> dict[str, Any]:
         return {**compile_clip(self._request, clip, remaster=remaster), "persistToFilebase": self._options.persist}
 
     def _key(self, arguments: dict[str, Any], *, source_job_id: str | None = None, take: int = 1) -> tuple[str, str]:

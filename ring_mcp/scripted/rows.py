@@ -44,11 +44,11 @@ def find_row(rows: Sequence[Any], row: Row) -> Row | None:
     return None
 
 
-def merged(rows: list[Any], row: Row) -> list[Any]:
+def merge_row(rows: list[Any], row: Row) -> list[Any]:
     """``rows`` with ``row`` laid over the one of its script, clip and mode, or put at the end."""
     old = find_row(rows, row)
     if old is None:
-        return [*rows, _cleaned({**row, "_key": row_key(row)})]
+        return [*rows, _clean({**row, "_key": row_key(row)})]
     new = {**_laid_over(old, row), "_key": row_key(row)}
     return [new if other is old else other for other in rows]
 
@@ -56,21 +56,21 @@ def merged(rows: list[Any], row: Row) -> list[Any]:
 def attempt_of(rows: Sequence[Any], row: Row) -> Row:
     """``row`` as it stands among ``rows``: the row itself, or what other words have superseded."""
     found = find_row(rows, row) or row
-    return next((each for each in (found, *superseded(found)) if _is_same_attempt(each, row)), found)
+    return next((each for each in (found, *list_superseded(found)) if _is_same_attempt(each, row)), found)
 
 
-def superseded(row: Row) -> list[Row]:
+def list_superseded(row: Row) -> list[Row]:
     listed = row.get("superseded")
     return [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
 
 
 def _laid_over(old: Row, row: Row) -> Row:
     if _is_same_attempt(old, row):
-        return _continued(old, row)
-    entries = superseded(old)
+        return _continue_row(old, row)
+    entries = list_superseded(old)
     known = next((entry for entry in entries if _is_same_attempt(entry, row)), None)
     others = [entry for entry in entries if entry is not known]
-    mine = _continued(known, row) if known is not None else _cleaned(dict(row))
+    mine = _continue_row(known, row) if known is not None else _clean(dict(row))
     if str(row.get("attemptAt") or "") < str(old.get("attemptAt") or ""):  # whoever writes has begun before the others
         return {**old, "superseded": [*others, _entry(mine)][-MAX_SUPERSEDED:]}
     if old.get("jobId") or old.get("idempotencyKey") or old.get("url") or old.get("requestId"):
@@ -79,7 +79,7 @@ def _laid_over(old: Row, row: Row) -> Row:
     return {**kept, **mine, **({"superseded": others} if others else {})}
 
 
-def _continued(old: Row, row: Row) -> Row:
+def _continue_row(old: Row, row: Row) -> Row:
     """The same attempt, later: what is done stays done, whoever wrote first."""
     has_new_job = _differ(old, row, "jobId")
     is_late = (
@@ -94,7 +94,7 @@ def _continued(old: Row, row: Row) -> Row:
                 new.pop(name, None)
     if old.get("billedBy") and not has_new_job:
         new["billedBy"] = old["billedBy"]
-    return _cleaned(new)
+    return _clean(new)
 
 
 def _differ(old: Row, row: Row, name: str) -> bool:
@@ -109,7 +109,7 @@ def _entry(row: Row) -> Row:
     return {name: row[name] for name in (*_OF_ONE_ATTEMPT, "qualityMode", "updatedAt") if name in row}
 
 
-def _cleaned(row: Row) -> Row:
+def _clean(row: Row) -> Row:
     if row.get("status") != "error":
         row.pop("error", None)
     return row

@@ -90,15 +90,15 @@ class ScriptRun:
         """
         known = Known(await asyncio.to_thread(self._manifest.rows), self._request.request_id)
         preparing = Preparing(self._request, self._options, self._maker, self._presets, known)
-        for clip in preparing.selected():
+        for clip in preparing.select():
             prepared = await preparing.prepare(clip)
             self.clips.append(prepared)
-            self.superseded += preparing.replaced(prepared)
-        await self._side_by_side(lambda clip: self._tried(self._quoted, clip), self.clips)
-        await self._side_by_side(lambda clip: self._tried(self._making.find, clip), self.superseded)
+            self.superseded += preparing.list_replaced(prepared)
+        await self._side_by_side(lambda clip: self._try(self._quote, clip), self.clips)
+        await self._side_by_side(lambda clip: self._try(self._making.find, clip), self.superseded)
         self.superseded = [clip for clip in self.superseded if clip.job_id is not None]
         for made in self.clips:
-            before = known.paid_before(made.id, made.mode, made.key) if made.quoted_usd else None
+            before = known.find_paid_before(made.id, made.mode, made.key) if made.quoted_usd else None
             if before is not None and not self._options.force:
                 made.again = before
                 made.warnings.insert(0, before)
@@ -130,10 +130,10 @@ class ScriptRun:
                 requestId=self._request.request_id, remaster=options.remaster, clipIds=ids, **about
             )
         )
-        await self._side_by_side(self._made_or_noted, [*self.clips, *self.superseded])
+        await self._side_by_side(self._make_or_note, [*self.clips, *self.superseded])
         await self._finish()
 
-    async def left(self, leave: Callable[[str], Awaitable[dict[str, Any]]]) -> None:
+    async def leave_open(self, leave: Callable[[str], Awaitable[dict[str, Any]]]) -> None:
         """After a cancelled ``run``: see that each open job goes on without us, and write down how it stands."""
 
         async def leave_it(clip: ClipRun) -> None:
@@ -141,7 +141,7 @@ class ScriptRun:
             self._making.settle(clip)
 
         async def one(clip: ClipRun) -> None:
-            await self._tried(leave_it, clip)
+            await self._try(leave_it, clip)
             await self.record(clip)
 
         clips = [*self.clips, *self.superseded]
@@ -149,7 +149,7 @@ class ScriptRun:
         await self._finish()
 
     async def _finish(self) -> None:
-        await self._making.noted()
+        await self._making.finish_notes()
         if self._run_id is None:
             return  # it was cancelled before it began
         run_id = self._run_id
@@ -157,7 +157,7 @@ class ScriptRun:
         with contextlib.suppress(RingError):  # then no row could be written either, and each clip says so
             await asyncio.to_thread(lambda: self._manifest.finish_run(run_id, **sums))
 
-    async def _quoted(self, clip: ClipRun) -> None:
+    async def _quote(self, clip: ClipRun) -> None:
         if clip.error is not None or (not self._options.force and await self._making.find(clip)):
             return
         quote = await self._maker.create("video", {**clip.arguments, "dryRun": True}, 0.0, lambda *_: None)
@@ -168,20 +168,20 @@ class ScriptRun:
         self.cap_left_usd = quote.get("capLeftUsd") or {}
         self._making.on_change(clip)
 
-    async def _made_or_noted(self, clip: ClipRun) -> None:
+    async def _make_or_note(self, clip: ClipRun) -> None:
         if clip.superseded_at is not None and clip.state == "planned":
             return  # nothing was paid for it, and nothing will be by this run
         if clip.status in ("waiting", "open"):
             if clip.status == "waiting":
                 await self.record(clip)
-            await self._tried(self._making.make, clip)
+            await self._try(self._making.make, clip)
         elif clip.job_id is None and clip.has_done:
             return  # nothing was tried: what is done stays
         elif clip.stood and clip.status == "done":
-            await self._tried(self._making.dress, clip)
+            await self._try(self._making.dress, clip)
         await self.record(clip)
 
-    async def _tried(self, work: Callable[[ClipRun], Awaitable[Any]], clip: ClipRun) -> None:
+    async def _try(self, work: Callable[[ClipRun], Awaitable[Any]], clip: ClipRun) -> None:
         """What goes wrong with one clip is that clip's own."""
         try:
             await work(clip)

@@ -37,7 +37,7 @@ from ring_mcp.tools.envelope import failure_facts
 from ring_mcp.tools.image_create import ImageCreateArguments
 from ring_mcp.tools.job_answers import JobFailed
 from ring_mcp.tools.job_get import JobGetArguments
-from ring_mcp.tools.job_list import JobList, JobListArguments, list_jobs, listed
+from ring_mcp.tools.job_list import JobList, JobListArguments, describe_jobs, list_jobs
 from ring_mcp.tools.tool import Arguments
 from ring_mcp.tools.video_create import VideoCreateArguments
 
@@ -74,16 +74,16 @@ class Gateway:
 
     def routes(self) -> list[Route]:
         return [
-            Route(f"{PREFIX}/images/generate", self._told(self.create_image), methods=["POST"]),
-            Route(f"{PREFIX}/videos/generate", self._told(self.create_video), methods=["POST"]),
-            Route(f"{PREFIX}/meta/health", self._told(self.health), methods=["GET"]),
-            Route(f"{PREFIX}/jobs", self._told(self.list_jobs), methods=["GET"]),
-            Route(f"{PREFIX}/jobs/{{job_id}}/thumbnail", self._told(self.draw_thumbnail), methods=["POST"]),
-            Route(f"{PREFIX}/jobs/{{job_id:path}}", self._told(self.get_job), methods=["GET"]),
-            Route(f"{PREFIX}/openapi.json", self._told(self.openapi), methods=["GET"]),
+            Route(f"{PREFIX}/images/generate", self._answer_errors(self.create_image), methods=["POST"]),
+            Route(f"{PREFIX}/videos/generate", self._answer_errors(self.create_video), methods=["POST"]),
+            Route(f"{PREFIX}/meta/health", self._answer_errors(self.health), methods=["GET"]),
+            Route(f"{PREFIX}/jobs", self._answer_errors(self.list_jobs), methods=["GET"]),
+            Route(f"{PREFIX}/jobs/{{job_id}}/thumbnail", self._answer_errors(self.draw_thumbnail), methods=["POST"]),
+            Route(f"{PREFIX}/jobs/{{job_id:path}}", self._answer_errors(self.get_job), methods=["GET"]),
+            Route(f"{PREFIX}/openapi.json", self._answer_errors(self.openapi), methods=["GET"]),
         ]
 
-    def _told(self, endpoint: Endpoint) -> Callable[[Request], Awaitable[JSONResponse]]:
+    def _answer_errors(self, endpoint: Endpoint) -> Callable[[Request], Awaitable[JSONResponse]]:
         """An endpoint whose errors of the tree become Ring's envelope; all others are the outermost layer's.
 
         It ends when its client leaves: a result that nobody received must not count as delivered, for then the same
@@ -92,7 +92,7 @@ class Gateway:
 
         async def answer(request: Request) -> JSONResponse:
             await request.body()
-            work, leaving = asyncio.ensure_future(endpoint(request)), asyncio.ensure_future(_left(request))
+            work, leaving = asyncio.ensure_future(endpoint(request)), asyncio.ensure_future(_watch_leaving(request))
             try:
                 await asyncio.wait((work, leaving), return_when=asyncio.FIRST_COMPLETED)
                 if not work.done():
@@ -111,14 +111,18 @@ class Gateway:
         if arguments.dry_run:
             return _data(200, (await self._app.images.quote(arguments.request(), actor_id=_actor(request))).data())
         wait_s = _wait_s(request, arguments.wait_seconds, self._image_wait_s)
-        return _created(await self._app.images.generate(arguments.request(), actor_id=_actor(request), wait_s=wait_s))
+        return _answer_created(
+            await self._app.images.generate(arguments.request(), actor_id=_actor(request), wait_s=wait_s)
+        )
 
     async def create_video(self, request: Request) -> JSONResponse:
         arguments = VideoCreateArguments.parse(await _body(request))
         if arguments.dry_run:
             return _data(200, (await self._app.videos.quote(arguments.request(), actor_id=_actor(request))).data())
         wait_s = _wait_s(request, arguments.wait_seconds, self._video_wait_s)
-        return _created(await self._app.videos.generate(arguments.request(), actor_id=_actor(request), wait_s=wait_s))
+        return _answer_created(
+            await self._app.videos.generate(arguments.request(), actor_id=_actor(request), wait_s=wait_s)
+        )
 
     async def health(self, request: Request) -> JSONResponse:
         return _data(200, (await self._app.health.check()).data())
@@ -152,7 +156,7 @@ class Gateway:
             if query:
                 raise InvalidRequest("idempotencyKey names one job: no other filter goes with it")
             job = await self._app.calls.find(_actor(request), key)
-            found = await listed([job] if job else [], self._app.storage)
+            found = await describe_jobs([job] if job else [], self._app.storage)
             return _data(200, JobList(jobs=found).data())
         arguments = JobListArguments.parse(query)
         return _data(200, (await list_jobs(self._app.ledger, self._app.storage, arguments, _actor(request))).data())
@@ -170,7 +174,7 @@ def _data(status: int, data: Mapping[str, Any], headers: Mapping[str, str] | Non
     return JSONResponse({"success": True, "data": data}, status, headers)
 
 
-def _created(result: JobResult) -> JSONResponse:
+def _answer_created(result: JobResult) -> JSONResponse:
     """201 with what was made; 202 with the job while it is still under way."""
     if not result.success:
         raise JobFailed(result)
@@ -183,7 +187,7 @@ def _actor(request: Request) -> str:
     return str(request.scope[ACTOR_KEY])
 
 
-async def _left(request: Request) -> None:
+async def _watch_leaving(request: Request) -> None:
     """Returns when the client has gone. Its body has been read before."""
     while (await request.receive())["type"] != "http.disconnect":
         pass

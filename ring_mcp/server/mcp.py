@@ -51,7 +51,7 @@ def build_server(
 
     @functools.cache  # making the schemas takes 20 ms, a quarter of what this server adds to the SDK's start
     def listing() -> types.ListToolsResult:
-        listed = [_listed(tool) for tool in tools]
+        listed = [_describe_tool(tool) for tool in tools]
         return types.ListToolsResult(tools=listed, ttl_ms=_TOOLS_TTL_MS, cache_scope="public")
 
     async def list_tools(
@@ -117,7 +117,7 @@ def build_server(
     async def list_prompts(
         ctx: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
     ) -> types.ListPromptsResult:
-        return types.ListPromptsResult(prompts=[_offered(prompt) for prompt in prompts()])
+        return types.ListPromptsResult(prompts=[_describe_prompt(prompt) for prompt in prompts()])
 
     async def get_prompt(ctx: ServerRequestContext[Any], params: types.GetPromptRequestParams) -> types.GetPromptResult:
         prompt = next((prompt for prompt in prompts() if prompt.name == params.name), None)
@@ -148,7 +148,7 @@ def build_server(
     )
 
 
-def _offered(prompt: Prompt) -> types.Prompt:
+def _describe_prompt(prompt: Prompt) -> types.Prompt:
     fields = prompt.arguments.model_fields
     return types.Prompt(
         name=prompt.name,
@@ -161,7 +161,7 @@ def _offered(prompt: Prompt) -> types.Prompt:
     )
 
 
-def _listed(tool: Tool[Any]) -> types.Tool:
+def _describe_tool(tool: Tool[Any]) -> types.Tool:
     return types.Tool(
         name=tool.name,
         title=tool.title,

@@ -97,7 +97,7 @@ def _read(
 
 def _draw() -> dict[str, Any]:
     schema = tidy(ThumbnailFields.model_json_schema(by_alias=True))
-    schema = _inlined(schema, schema.pop("$defs", {}))
+    schema = _inline(schema, schema.pop("$defs", {}))
     return {
         **_read("drawThumbnail", GenerateVideoResult, [_path_id()], (404, 413, 415, 502)),
         "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
@@ -125,21 +125,21 @@ def _success(result: type[BaseModel]) -> dict[str, Any]:
         "required": ["success", "data"],
     }
     if definitions:
-        schema = _inlined({**schema, "$defs": definitions}, definitions)
+        schema = _inline({**schema, "$defs": definitions}, definitions)
         schema.pop("$defs")
     return {"description": "Done.", "content": {"application/json": {"schema": schema}}}
 
 
-def _inlined(schema: Any, definitions: dict[str, Any]) -> Any:
+def _inline(schema: Any, definitions: dict[str, Any]) -> Any:
     """Definitions in place of references: a ``$ref`` into a schema has another root inside an OpenAPI document."""
     if isinstance(schema, list):
-        return [_inlined(item, definitions) for item in schema]
+        return [_inline(item, definitions) for item in schema]
     if not isinstance(schema, dict):
         return schema
     if "$ref" in schema:
         target = definitions[schema["$ref"].rsplit("/", 1)[-1]]
-        return _inlined({**target, **{k: v for k, v in schema.items() if k != "$ref"}}, definitions)
-    return {key: _inlined(value, definitions) for key, value in schema.items()}
+        return _inline({**target, **{k: v for k, v in schema.items() if k != "$ref"}}, definitions)
+    return {key: _inline(value, definitions) for key, value in schema.items()}
 
 
 def _failures(*statuses: int) -> dict[str, Any]:

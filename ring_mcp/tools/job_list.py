@@ -124,10 +124,10 @@ async def list_jobs(ledger: Ledger, storage: Storage, arguments: JobListArgument
     if arguments.cursor is not None and await ledger.get(arguments.cursor) is None:
         raise InvalidRequest("cursor is not one that this tool gave")
     page = await ledger.list_jobs(arguments.query(actor_id))
-    return JobList(jobs=await listed(page.jobs, storage), cursor=page.cursor)
+    return JobList(jobs=await describe_jobs(page.jobs, storage), cursor=page.cursor)
 
 
-async def listed(jobs: Sequence[Job], storage: Storage) -> tuple[ListedJob, ...]:
+async def describe_jobs(jobs: Sequence[Job], storage: Storage) -> tuple[ListedJob, ...]:
     return tuple(ListedJob.of(job) for job in await asyncio.gather(*(for_caller(job, storage) for job in jobs)))
 
 

@@ -13,12 +13,12 @@ from ring_mcp.conductors.results import Usd, Wire
 from ring_mcp.domain import Job, JobState, VideoPlan, usd
 from ring_mcp.domain.fields import Flag, ShortText, Text, as_decimal
 from ring_mcp.errors import CapExceeded, InvalidRequest
-from ring_mcp.jobs.addresses import named_file
+from ring_mcp.jobs.addresses import resolve_path
 from ring_mcp.ledger.base import JobQuery, Ledger
 from ring_mcp.presets import Presets
 from ring_mcp.scripted.base import Maker
 from ring_mcp.scripted.clips import ClipRun, words_key
-from ring_mcp.tools.paid import DryRun, MaxUsd, paid
+from ring_mcp.tools.paid import DryRun, MaxUsd, annotate_paid
 from ring_mcp.tools.tool import Answer, Arguments, Caller, Tool
 
 if TYPE_CHECKING:
@@ -89,14 +89,14 @@ class ScriptClip(Wire):
             duration=clip.duration_s,
             quoted_usd=clip.quoted_usd,
             url=(clip.data.get("video") or {}).get("url"),
-            error=_shortened(error.message) if error else None,
+            error=_shorten(error.message) if error else None,
             billed=error.billed if error else None,
             next_action=error.next_action or None if error else None,
-            warnings=tuple(map(_shortened, clip.warnings)) or None,
+            warnings=tuple(map(_shorten, clip.warnings)) or None,
         )
 
 
-def _shortened(text: str) -> str:
+def _shorten(text: str) -> str:
     return text if len(text) <= _MAX_SHOWN_CHARS else f"{text[:_MAX_SHOWN_CHARS]} …"
 
 
@@ -205,7 +205,7 @@ def script_run_tool(
         description=DESCRIPTION,
         arguments=ScriptRunArguments,
         output=ScriptRunResult,
-        annotations=paid("Run a script of clips"),
+        annotations=annotate_paid("Run a script of clips"),
         handler=handle,
     )
 
@@ -226,7 +226,7 @@ def _request(arguments: ScriptRunArguments, folders: Sequence[Path]) -> ScriptRe
     if arguments.request is not None:
         return parse_script(arguments.request)
     try:
-        path = named_file(arguments.path or "")
+        path = resolve_path(arguments.path or "")
         real = path.resolve()
         is_allowed = any(real.is_relative_to(folder.expanduser().resolve()) for folder in folders)
     except (OSError, RuntimeError, ValueError):  # nobody's home, a ring of links, no path at all

@@ -140,7 +140,7 @@ async def clip_with_a_paid_still(ledger: Ledger, end: JobState, **facts: Any) ->
 async def test_a_still_whose_clip_never_came_is_taken_by_the_next(ledger: Ledger, end: JobState) -> None:
     _, still = await clip_with_a_paid_still(ledger, end)
     asked = clip()
-    found = await ledger.unused_still(a_still(asked))
+    found = await ledger.find_unused_still(a_still(asked))
     assert found is not None
     assert found.id == still.id
     opened = await ledger.open(asked, Caps(per_call_usd=CLIP_USD), a_still(asked))
@@ -148,7 +148,7 @@ async def test_a_still_whose_clip_never_came_is_taken_by_the_next(ledger: Ledger
     assert (opened.still.id, opened.still.parent_job_id) == (still.id, asked.id)
     assert isinstance(opened.job.plan, VideoPlan)
     assert (opened.job.plan.frame_job_id, opened.job.plan.frame_was_paid) == (still.id, True)
-    assert await ledger.unused_still(a_still(clip())) is None, "it has a clip now"
+    assert await ledger.find_unused_still(a_still(clip())) is None, "it has a clip now"
     assert (await ledger.get(still.id)) == opened.still
 
 
@@ -165,7 +165,7 @@ async def test_a_still_that_has_its_clip_is_not_taken_from_it(ledger: Ledger) ->
 @pytest.mark.parametrize("change", [{"actor_id": "somebody else"}, {"sandbox": True}, {"request_hash": "v1:a tern"}])
 async def test_another_still_is_not_taken_for_it(ledger: Ledger, change: dict[str, Any]) -> None:
     await clip_with_a_paid_still(ledger, JobState.FAILED)
-    assert await ledger.unused_still(a_still(clip(), **change)) is None
+    assert await ledger.find_unused_still(a_still(clip(), **change)) is None
 
 
 async def test_a_still_that_could_not_be_read_is_not_taken_again(ledger: Ledger) -> None:
@@ -175,7 +175,7 @@ async def test_a_still_that_could_not_be_read_is_not_taken_again(ledger: Ledger)
     await ended(ledger, opened.still, JobState.SUBMITTING, JobState.STORING, JobState.DONE)
     unread = Failure(code="invalid_request", message="imageUrl cannot be used", billed="no")
     await ended(ledger, opened.job, JobState.FAILED, failure=unread, settled_usd=Decimal(0))
-    assert await ledger.unused_still(a_still(clip())) is None
+    assert await ledger.find_unused_still(a_still(clip())) is None
 
 
 async def test_of_two_clips_at_once_one_takes_the_still(ledger: Ledger, second_ledger: Ledger) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from ring_mcp.domain import Account, Holder, Job, JobState, key_fingerprint
 from ring_mcp.errors import LedgerError, ProviderAuthError, ProviderRejected, ProviderUnavailable
-from ring_mcp.jobs.accounts import Accounts, needed_account
+from ring_mcp.jobs.accounts import Accounts, describe_needed_account
 from tests.fake_clock import FakeClock
 from tests.jobs.engine import Engine, until
 from tests.ledger_samples import ACCOUNT, HOLDER, left_behind, opened, planned, sample_plan
@@ -223,7 +223,7 @@ async def test_a_ledger_that_is_away_is_the_askers_to_hear(engine: Engine) -> No
 
 def test_what_is_needed_is_said_with_account_place_and_way_out() -> None:
     def said(**facts: Any) -> tuple[str, str, str]:
-        needed = needed_account(planned(id="a-job", **facts))
+        needed = describe_needed_account(planned(id="a-job", **facts))
         return needed.message, needed.billed, needed.next_action
 
     text, billed, way_out = said(**of(ANOTHER_KEY))

@@ -411,11 +411,11 @@ async def test_a_picture_for_drawing_lies_here_or_is_fetched(tmp_path: Path, out
     inputs = inputs_of(tmp_path, outside, PrivateStorage(tmp_path / "files"))
     place = tmp_path / "frame"
     here = folder / "a picture.jpg"
-    assert await inputs.stored(str(here), place) == here
+    assert await inputs.fetch_stored(str(here), place) == here
     assert not place.exists()
-    assert await inputs.stored(OURS, place) == place
+    assert await inputs.fetch_stored(OURS, place) == place
     assert (place.read_bytes(), outside.asked) == (jpeg("navy"), [])
-    assert await inputs.stored(PUBLIC, place) == place
+    assert await inputs.fetch_stored(PUBLIC, place) == place
     assert (place.read_bytes(), outside.asked) == (jpeg(), [(PUBLIC, MAX_INPUT_IMAGE_BYTES)])
 
 
@@ -423,10 +423,10 @@ async def test_a_picture_for_drawing_that_cannot_be_had_is_told(tmp_path: Path, 
     storage = PrivateStorage(tmp_path / "files")
     inputs = inputs_of(tmp_path, outside, storage)
     with pytest.raises(InvalidRequest, match=r"^its address cannot be reached$"):
-        await inputs.stored("https://gone.example/a.jpg", tmp_path / "frame")
+        await inputs.fetch_stored("https://gone.example/a.jpg", tmp_path / "frame")
     storage.trouble = StorageError("the bucket is away")
     with pytest.raises(InvalidRequest, match=r"^the bucket is away$"):
-        await inputs.stored(OURS, tmp_path / "frame")
+        await inputs.fetch_stored(OURS, tmp_path / "frame")
 
 
 async def test_a_file_of_local_storage_is_found_by_its_own_address(tmp_path: Path, outside: Outside) -> None:

@@ -7,7 +7,7 @@ import pytest
 from psycopg_pool import PoolTimeout
 
 from ring_mcp.errors import LedgerError
-from ring_mcp.ledger.postgres_session import connected, translated
+from ring_mcp.ledger.postgres_session import open_connection, translate_errors
 
 SECRET = "postgresql://somebody:secret@db.example/ring"
 
@@ -29,7 +29,7 @@ SECRET = "postgresql://somebody:secret@db.example/ring"
     ],
 )
 def test_an_error_is_told_by_its_kind_alone(error: Exception, told: str) -> None:
-    with pytest.raises(LedgerError) as caught, translated():
+    with pytest.raises(LedgerError) as caught, translate_errors():
         raise error
     assert caught.value.message == told
     assert caught.value.__cause__ is error
@@ -37,13 +37,13 @@ def test_an_error_is_told_by_its_kind_alone(error: Exception, told: str) -> None
 
 
 def test_any_other_error_is_left_as_it_is() -> None:
-    with pytest.raises(ZeroDivisionError), translated():
+    with pytest.raises(ZeroDivisionError), translate_errors():
         raise ZeroDivisionError
 
 
 async def test_an_address_that_is_none_says_how_to_correct_it() -> None:
     with pytest.raises(LedgerError) as caught:
-        async with connected("postgresql://somebody:se%cret@"):
+        async with open_connection("postgresql://somebody:se%cret@"):
             pass
     assert caught.value.message == "DATABASE_URL is not an address of a PostgreSQL database"
     assert "percent-encoded" in caught.value.next_action

@@ -19,7 +19,7 @@ from ring_mcp.clock import SystemClock
 from ring_mcp.errors import InvalidRequest, RingError
 from ring_mcp.scripted.clips import ClipRun, manifest_fields
 from ring_mcp.scripted.manifest import MAX_BYTES, Manifest
-from ring_mcp.scripted.rows import MAX_SUPERSEDED, merged
+from ring_mcp.scripted.rows import MAX_SUPERSEDED, merge_row
 from tests.fake_clock import FakeClock
 
 MODES = ("draft", "draft_i2v", "production", "production_i2v")
@@ -231,7 +231,7 @@ def test_after_any_writes_of_two_writers_each_key_has_its_last_one(steps: list[A
 @settings(deadline=None)
 @given(st.lists(st.dictionaries(st.sampled_from(["id", "qualityMode", "url", "x"]), st.text(max_size=2)), max_size=5))
 def test_merging_changes_one_row_at_most_and_keeps_the_order(rows: list[dict[str, Any]]) -> None:
-    after = merged(rows, {"id": "a", "qualityMode": "draft", "status": "done"})
+    after = merge_row(rows, {"id": "a", "qualityMode": "draft", "status": "done"})
 
     assert len(after) - len(rows) in (0, 1)
     assert sum(a is not b for a, b in zip(rows, after, strict=False)) + len(after) - len(rows) == 1
