@@ -144,7 +144,9 @@ async def open_app(
         inputs = MediaInputs(
             storage, fetch=http.download, check_address=http.check_address, folders=config.input_dirs, spool=spool
         )
-        paces, watch, write_ahead = paces_of(config), JobWatch(ledger, clock), WriteAhead(state / "unwritten")
+        channel = backends.open_channel(config)
+        watch = JobWatch(ledger, clock, hears=lambda: channel is not None and channel.is_listening)
+        paces, write_ahead = paces_of(config), WriteAhead(state / "unwritten")
         accounts = backends.open_accounts(config, ledger, clock, stack)
         answers = Answers(spool)
         courier = Courier(answers, partial(backends.start_courier, config)) if sys.platform != "win32" else None
@@ -158,7 +160,7 @@ async def open_app(
             config, providers, storage, ledger, inputs, preparing, clock, paces, previews, thumbnails, answers, courier
         )
         runner = JobRunner(ledger, steps, write_ahead, watch, accounts, clock)
-        queue = backends.open_queue(config, ledger, runner, watch, accounts, clock)
+        queue = backends.open_queue(config, ledger, runner, watch, accounts, clock, channel)
         opening = Opening(
             ledger=ledger,
             queue=queue,

@@ -37,7 +37,7 @@ class LedgerDatabase:
         """One more ledger; not started."""
         if self.kind == "sqlite":
             return SqliteLedger(Path(self.address), clock or FakeClock())
-        return PostgresLedger(self.address, clock or FakeClock(), **options)
+        return PostgresLedger(self.address, clock or FakeClock(), **{"grace_s": 0.0, **options})
 
     @asynccontextmanager
     async def started(self, clock: Clock | None = None, **options: Any) -> AsyncIterator[Ledger]:

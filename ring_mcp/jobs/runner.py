@@ -69,17 +69,23 @@ class JobRunner:
         None: there is nothing to be done here. Raises LedgerError.
         """
         await self.catch_up()
-        job = await self._ledger.get(job_id)
-        if job is None or job.is_settled or job_id in self._records:
+        if job_id in self._records:
             return None
-        if job.owner == self._ledger.owner:  # the confirmation that its row was written had been lost
-            return job
+        if not self._ledger.lease_s:  # where a lease can run out, a row does not say whether we still have the job
+            job = await self._ledger.get(job_id)
+            if job is None or job.is_settled:
+                return None
+            if job.owner == self._ledger.owner:  # the confirmation that its row was written had been lost
+                return job
         return await self._ledger.claim_one(self._accounts.holder, job_id)
 
-    async def drive(self, job: Job, *, asked: bool = False) -> None:
-        """Carry on a job that this process owns. ``asked``: somebody waits for it, however old it is."""
+    async def drive(self, job: Job, *, asked: bool = False) -> Job:
+        """Carry on a job that this process owns. ``asked``: somebody waits for it, however old it is.
+
+        The answer is the job as it was left.
+        """
         if job.id in self._records or job.is_settled:
-            return
+            return job
         record = JobRecord(job, self._ledger, self._write_ahead, self._clock, self._watch.tell)
         self._records[job.id] = record
         self._watch.hold(job)
@@ -94,6 +100,7 @@ class JobRunner:
         finally:
             del self._records[job.id]
             self._watch.release(job.id)
+        return record.job
 
     async def catch_up(self) -> None:
         """Write what a process before us could not: before anybody carries its jobs on from what the rows say."""

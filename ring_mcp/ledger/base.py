@@ -60,6 +60,9 @@ class Ledger(Protocol):
     owner: str
     """Under which name this process owns jobs; no other process has it."""
 
+    lease_s: float
+    """How long a process that says nothing may still be alive. 0: whether it lives is known at once, for certain."""
+
     async def start(self) -> None:
         """Connect. Raises LedgerBehind if the tables are older than this program and may not be changed unasked."""
 
@@ -101,16 +104,9 @@ class Ledger(Protocol):
     async def restore(self, job: Job, records: Sequence[AuditRecord] = ()) -> Job:
         """Write the row of a job that the database has lost, with its audit rows. Raises JobMoved if it is there."""
 
-    async def claim(self, holder: Holder, limit: int, *, parked: bool = False) -> list[Job]:
-        """Take over due jobs of these accounts whose owner is gone (or that have none); with ``parked`` also those
-        that are not due."""
-
     async def claim_one(self, holder: Holder, job_id: str) -> Job | None:
-        """Take over this job if its owner is gone; None if somebody alive drives it, it is of another account, or
+        """Take over this job if its driver is gone; None if another one alive drives it, it is of another account, or
         nothing is left to do."""
-
-    async def heartbeat(self, holder: Holder) -> set[str]:
-        """Say that this process is alive; the answer is the jobs under way that it owns, of these accounts."""
 
     async def list_stranded(self, holder: Holder, job_id: str | None = None) -> list[Stranded]:
         """Jobs under way that nobody alive drives and that are of accounts which ``holder`` does not have.
@@ -134,3 +130,14 @@ class Ledger(Protocol):
 
     async def find_record(self, table: str, actor_id: str, name: str, value: str) -> dict[str, object] | None:
         """This actor's newest audit row in which ``name`` ("id", "requestId" or "url") is ``value``."""
+
+
+class ClaimingLedger(Ledger, Protocol):
+    """A ledger that says by itself which jobs are due and without a living driver: nothing else has to be installed."""
+
+    async def claim(self, holder: Holder, limit: int, *, parked: bool = False) -> list[Job]:
+        """Take over due jobs of these accounts whose owner is gone (or that have none); with ``parked`` also those
+        that are not due."""
+
+    async def heartbeat(self, holder: Holder) -> set[str]:
+        """The jobs under way that this process owns, of these accounts."""

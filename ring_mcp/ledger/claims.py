@@ -14,7 +14,7 @@ from ring_mcp.domain import DRIVEN, Account, Holder, Job
 from ring_mcp.errors import InvalidRequest, JobMoved, NotFound
 from ring_mcp.ledger.base import Stranded
 from ring_mcp.ledger.rows import Dialect, decode_job, encode
-from ring_mcp.ledger.statements import DRIVEN_SQL, Statement, Transaction, in_list
+from ring_mcp.ledger.statements import DRIVEN_SQL, Condition, Statement, Transaction, in_list
 
 _MARKS = ("endpoint", "account_id", "key_fingerprint")
 
@@ -40,10 +40,10 @@ def _match_held(holder: Holder, dialect: Dialect) -> tuple[str, dict[str, Any]]:
     return f"(sandbox = :sandbox AND ({' OR '.join(accounts) or '1 = 0'}))", parameters
 
 
-def _free(dead: Collection[str]) -> tuple[str, dict[str, Any]]:
-    """The condition that a job is under way and that nobody alive drives it."""
+def owned_by_nobody(dead: Collection[str]) -> Condition:
+    """That a job has no owner, or a dead one."""
     listed, parameters = in_list("dead", dead)
-    return f"(state IN {DRIVEN_SQL} AND (owner IS NULL OR owner IN {listed}))", parameters
+    return f"(owner IS NULL OR owner IN {listed})", parameters
 
 
 def open_owners(me: str) -> Transaction[list[str]]:
@@ -57,7 +57,7 @@ def open_owners(me: str) -> Transaction[list[str]]:
 
 def claim_jobs(
     me: str,
-    dead: Collection[str],
+    free: Condition,
     holder: Holder,
     now: datetime,
     limit: int,
@@ -65,16 +65,16 @@ def claim_jobs(
     dialect: Dialect,
     job_id: str | None = None,
 ) -> Transaction[list[Job]]:
-    """Take over jobs that have no owner or a dead one, of the accounts that ``holder`` holds."""
-    free, of_free = _free(dead)
+    """Take over jobs under way that are ``free``, of the accounts that ``holder`` holds."""
+    is_free, of_free = free
     held, of_held = _match_held(holder, dialect)
-    free += f" AND {held}"
-    free += "" if parked else " AND due_at <= :now"
-    free += "" if job_id is None else " AND id = :id"
+    wanted = f"state IN {DRIVEN_SQL} AND {is_free} AND {held}"
+    wanted += "" if parked else " AND due_at <= :now"
+    wanted += "" if job_id is None else " AND id = :id"
     # Said twice: of a row that is being written just now, PostgreSQL looks at the outer conditions again.
     rows = yield Statement(
-        f"UPDATE media_jobs SET owner = :me, version = version + 1, updated_at = :now WHERE {free}"  # noqa: S608
-        f" AND id IN (SELECT id FROM media_jobs WHERE {free} ORDER BY created_at LIMIT :limit) RETURNING *",
+        f"UPDATE media_jobs SET owner = :me, version = version + 1, updated_at = :now WHERE {wanted}"  # noqa: S608
+        f" AND id IN (SELECT id FROM media_jobs WHERE {wanted} ORDER BY created_at LIMIT :limit) RETURNING *",
         {**of_free, **of_held, "me": me, "now": dialect.time(now), "limit": limit, "id": job_id},
     )
     return [decode_job(row, dialect) for row in rows]
@@ -91,19 +91,20 @@ def select_owned_jobs(me: str, holder: Holder, dialect: Dialect) -> Transaction[
 
 
 def select_stranded_jobs(
-    dead: Collection[str], holder: Holder, dialect: Dialect, job_id: str | None = None
+    free: Condition, holder: Holder, dialect: Dialect, job_id: str | None = None
 ) -> Transaction[list[Stranded]]:
-    """Jobs under way that nobody alive drives and that ``holder`` must leave alone, by account, the oldest first.
+    """Jobs under way that are ``free`` and that ``holder`` must leave alone, by account, the oldest first.
 
     A single job is looked at whether it is of the sandbox or not.
     """
-    free, of_free = _free(dead)
+    is_free, of_free = free
     held, of_held = _match_held(holder, dialect)
     asked = "sandbox = :sandbox" if job_id is None else "id = :id"
     facts = ", ".join(("provider", "sandbox", *_MARKS))
     rows = yield Statement(
         f"SELECT {facts}, COUNT(*) AS jobs, MIN(created_at) AS since FROM media_jobs"  # noqa: S608
-        f" WHERE {free} AND {asked} AND {held} IS NOT TRUE GROUP BY {facts} ORDER BY since",
+        f" WHERE state IN {DRIVEN_SQL} AND {is_free} AND {asked} AND {held} IS NOT TRUE"
+        f" GROUP BY {facts} ORDER BY since",
         {**of_free, **of_held, "id": job_id},
     )
     found = []
@@ -130,14 +131,18 @@ def complete_account(account: Account, dialect: Dialect) -> Transaction[None]:
 
 
 def hand_over(
-    job_id: str, to: Account, sandbox: bool, dead: Collection[str], now: datetime, dialect: Dialect
+    job_id: str, to: Account, sandbox: bool, free: Condition, now: datetime, dialect: Dialect
 ) -> Transaction[Job]:
-    """Make an open job that nobody alive drives one of another account of its provider; due at once."""
-    rows = yield Statement("SELECT * FROM media_jobs WHERE id = :id", {"id": job_id})
+    """Make an open job that is ``free`` one of another account of its provider; due at once."""
+    is_free, of_free = free
+    rows = yield Statement(
+        f"SELECT media_jobs.*, {is_free} AS is_free FROM media_jobs WHERE id = :id",  # noqa: S608
+        {**of_free, "id": job_id},
+    )
     if not rows:
         raise NotFound(f"there is no job {job_id!r}; `ring-mcp jobs list` shows the newest")
     before = decode_job(rows[0], dialect)
-    _check_hand_over(before, to, sandbox, dead)
+    _check_hand_over(before, to, sandbox, is_free=bool(rows[0]["is_free"]))
     after = replace(
         before,
         endpoint=to.endpoint,
@@ -161,7 +166,7 @@ def hand_over(
     return after
 
 
-def _check_hand_over(job: Job, to: Account, sandbox: bool, dead: Collection[str]) -> None:
+def _check_hand_over(job: Job, to: Account, sandbox: bool, *, is_free: bool) -> None:
     if job.state not in DRIVEN:
         raise InvalidRequest(f"job {job.id} is {job.state}: only a job that is under way can be handed over")
     if job.sandbox != sandbox:
@@ -170,5 +175,5 @@ def _check_hand_over(job: Job, to: Account, sandbox: bool, dead: Collection[str]
         raise InvalidRequest(f"job {job.id} belongs to {job.account}: it cannot go to {to}")
     if job.account.is_same(to):
         raise InvalidRequest(f"job {job.id} belongs to this account already: `ring-mcp jobs resume {job.id}`")
-    if job.owner is not None and job.owner not in dead:
+    if not is_free:
         raise InvalidRequest(f"job {job.id} is being carried on by a process that holds its account")

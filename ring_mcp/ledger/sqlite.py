@@ -21,12 +21,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from ring_mcp.clock import Clock
+from ring_mcp.domain import Holder, Job
 from ring_mcp.errors import LedgerError
 from ring_mcp.ledger import claims
 from ring_mcp.ledger.migrations import Migration, pending
 from ring_mcp.ledger.process_lock import ProcessLock
 from ring_mcp.ledger.rows import Dialect
-from ring_mcp.ledger.statements import Row, Transaction
+from ring_mcp.ledger.statements import Condition, Row, Transaction
 from ring_mcp.ledger.transactional import TransactionalLedger
 
 T = TypeVar("T")
@@ -39,6 +40,7 @@ class SqliteLedger(TransactionalLedger):
 
     name = "sqlite"
     dialect = Dialect(text_times=True)
+    lease_s = 0.0
 
     def __init__(self, path: Path, clock: Clock) -> None:
         super().__init__(clock)
@@ -107,9 +109,27 @@ class SqliteLedger(TransactionalLedger):
                 raise
         return result
 
-    async def _run_over_the_dead(self, make: Callable[[list[str]], Transaction[T]], *, alone: bool) -> T:
+    async def _run_over_the_free(self, make: Callable[[Condition], Transaction[T]], *, alone: bool) -> T:
         others = await self._run(claims.open_owners(self.owner))
-        return await self._run(make([owner for owner in others if not self._lock.is_held(owner)]), alone=alone)
+        dead = [owner for owner in others if not self._lock.is_held(owner)]
+        return await self._run(make(claims.owned_by_nobody(dead)), alone=alone)
+
+    async def claim(self, holder: Holder, limit: int, *, parked: bool = False) -> list[Job]:
+        return await self._claim(holder, limit, parked, None)
+
+    async def claim_one(self, holder: Holder, job_id: str) -> Job | None:
+        claimed = await self._claim(holder, 1, True, job_id)
+        return claimed[0] if claimed else None
+
+    async def _claim(self, holder: Holder, limit: int, parked: bool, job_id: str | None) -> list[Job]:
+        now = self._clock.now()
+        return await self._run_over_the_free(
+            lambda free: claims.claim_jobs(self.owner, free, holder, now, limit, parked, self.dialect, job_id),
+            alone=True,
+        )
+
+    async def heartbeat(self, holder: Holder) -> set[str]:
+        return await self._run(claims.select_owned_jobs(self.owner, holder, self.dialect))
 
 
 def _drive(connection: sqlite3.Connection, transaction: Transaction[T]) -> T:

@@ -20,6 +20,9 @@ class Statement(NamedTuple):
 
 
 Row = Mapping[str, Any]
+Condition = tuple[str, Mapping[str, Any]]
+"""A piece of a WHERE clause, with its parameters."""
+
 Transaction = Generator[Statement, Sequence[Row], T]
 
 TERMINAL_SQL = "('" + "', '".join(sorted(TERMINAL)) + "')"

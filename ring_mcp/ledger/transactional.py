@@ -14,7 +14,7 @@ from ring_mcp.ledger import claims, opening
 from ring_mcp.ledger import transactions as tx
 from ring_mcp.ledger.base import JobPage, JobQuery, Opened, Stranded
 from ring_mcp.ledger.rows import Dialect
-from ring_mcp.ledger.statements import Transaction
+from ring_mcp.ledger.statements import Condition, Transaction
 
 T = TypeVar("T")
 
@@ -33,15 +33,20 @@ class TransactionalLedger(ABC):
         """Run it to its end and commit; ``alone``: no other such transaction at the same time, on any machine."""
 
     @abstractmethod
-    async def _run_over_the_dead(self, make: Callable[[list[str]], Transaction[T]], *, alone: bool) -> T:
-        """Run the transaction that ``make`` makes of the owners of open jobs that are dead."""
+    async def _run_over_the_free(self, make: Callable[[Condition], Transaction[T]], *, alone: bool) -> T:
+        """Run the transaction that ``make`` makes of the condition that nobody alive drives a job."""
+
+    def _with_driver(self, opening: Transaction[Opened]) -> Transaction[Opened]:
+        """What else belongs to the transaction that opens a job, so that somebody will drive it."""
+        return opening
 
     async def ping(self) -> None:
         await self._run(tx.get_job("", self.dialect))
 
     async def open(self, job: Job, caps: Caps, still: Job | None = None) -> Opened:
         still = replace(still, owner=self.owner) if still is not None else None
-        return await self._run(opening.open_job(replace(job, owner=self.owner), caps, self.dialect, still), alone=True)
+        opened = opening.open_job(replace(job, owner=self.owner), caps, self.dialect, still)
+        return await self._run(self._with_driver(opened), alone=True)
 
     async def find(self, actor_id: str, key: str, *, sandbox: bool) -> Job | None:
         return await self._run(opening.find_job(actor_id, key, sandbox, self.dialect))
@@ -65,32 +70,15 @@ class TransactionalLedger(ABC):
     async def restore(self, job: Job, records: Sequence[AuditRecord] = ()) -> Job:
         return await self._run(tx.restore_job(job, records, self.dialect), alone=True)
 
-    async def claim(self, holder: Holder, limit: int, *, parked: bool = False) -> list[Job]:
-        return await self._claim(holder, limit, parked, None)
-
-    async def claim_one(self, holder: Holder, job_id: str) -> Job | None:
-        claimed = await self._claim(holder, 1, True, job_id)
-        return claimed[0] if claimed else None
-
-    async def _claim(self, holder: Holder, limit: int, parked: bool, job_id: str | None) -> list[Job]:
-        now = self._clock.now()
-        return await self._run_over_the_dead(
-            lambda dead: claims.claim_jobs(self.owner, dead, holder, now, limit, parked, self.dialect, job_id),
-            alone=True,
-        )
-
-    async def heartbeat(self, holder: Holder) -> set[str]:
-        return await self._run(claims.select_owned_jobs(self.owner, holder, self.dialect))
-
     async def list_stranded(self, holder: Holder, job_id: str | None = None) -> list[Stranded]:
-        return await self._run_over_the_dead(
-            lambda dead: claims.select_stranded_jobs(dead, holder, self.dialect, job_id), alone=False
+        return await self._run_over_the_free(
+            lambda free: claims.select_stranded_jobs(free, holder, self.dialect, job_id), alone=False
         )
 
     async def hand_over(self, job_id: str, to: Account, *, sandbox: bool) -> Job:
         now = self._clock.now()
-        return await self._run_over_the_dead(
-            lambda dead: claims.hand_over(job_id, to, sandbox, dead, now, self.dialect), alone=True
+        return await self._run_over_the_free(
+            lambda free: claims.hand_over(job_id, to, sandbox, free, now, self.dialect), alone=True
         )
 
     async def complete_account(self, account: Account) -> None:
