@@ -19,6 +19,7 @@ from ring_mcp.ledger.base import Ledger
 from ring_mcp.ledger.postgres import PostgresLedger
 from ring_mcp.ledger.rows import Dialect, encode_job
 from ring_mcp.ledger.sqlite import SqliteLedger
+from ring_mcp.ledger.tasks import TABLE
 from tests.fake_clock import FakeClock
 
 Kind = Literal["sqlite", "postgres"]
@@ -65,6 +66,12 @@ class LedgerDatabase:
         """One statement of somebody else's; parameters are written ``:name``."""
         with self.transaction() as transaction:
             return transaction.query(sql, parameters)
+
+    def let_go(self) -> None:
+        """As if all drivers had put their jobs back."""
+        self.query("UPDATE media_jobs SET owner = NULL")
+        if self.kind == "postgres":
+            self.query(f"UPDATE {TABLE} SET status = 'queued', queue_manager_id = NULL")
 
     def columns(self, job: Job) -> dict[str, Any]:
         """What the job's row would hold."""

@@ -44,7 +44,8 @@ PACE: Mapping[MediaKind, Pace] = {
 
 
 def _open_pgqueuer(database: LedgerDatabase, *parts: Any, **options: Any) -> JobQueue:
-    return PgqueuerQueue(*parts, PostgresChannel(database.address), **options)
+    make: Callable[..., JobQueue] = PgqueuerQueue
+    return make(*parts, PostgresChannel(database.address), **options)
 
 
 class HurriedClock:

@@ -14,8 +14,8 @@ from tests.kill.kill_world import PAST_EVERY_DEADLINE_S, LedgerKind, MakeWorld, 
 from tests.kill.victim import Fate
 
 LEASE_S = 1.5
-AWAKE = Fate(lease_s=LEASE_S, beat_s=0.3)
-AWAKE_AND_AHEAD = Fate(lease_s=LEASE_S, beat_s=0.3, clock_ahead_s=PAST_EVERY_DEADLINE_S)
+AWAKE = Fate(lease_s=LEASE_S)
+AWAKE_AND_AHEAD = Fate(lease_s=LEASE_S, clock_ahead_s=PAST_EVERY_DEADLINE_S)
 
 
 async def ask(server: Server, kind: Kind, prompt: str, **more: Any) -> Reply:

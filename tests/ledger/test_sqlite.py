@@ -211,6 +211,7 @@ async def test_two_processes_read_and_write_one_file_together(sqlite: LedgerData
 async def test_the_jobs_of_a_killed_process_can_be_taken_over_at_once(sqlite: LedgerDatabase) -> None:
     async with sqlite.started() as ledger, other_process(sqlite) as other:
         answers = await other.ask("open", jobs=[{}] * 3)
+        assert isinstance(ledger, SqliteLedger)
         assert await ledger.claim(HOLDER, 10, parked=True) == []
         await other.kill()
         assert {job.id for job in await ledger.claim(HOLDER, 10)} == {job_id for job_id, _ in answers}
@@ -254,6 +255,7 @@ async def test_a_process_that_only_stands_still_keeps_its_jobs(sqlite: LedgerDat
     async with sqlite.started() as ledger, other_process(sqlite) as other:
         [[job_id, _]] = await other.ask("open", jobs=[{}])
         other.pause()
+        assert isinstance(ledger, SqliteLedger)
         assert await ledger.claim(HOLDER, 10, parked=True) == []
         assert await ledger.claim_one(HOLDER, job_id) is None
         other.resume()
