@@ -38,6 +38,7 @@ from ring_mcp.jobs.storing import Storing
 from ring_mcp.jobs.submitting import Submitting
 from ring_mcp.jobs.thumbnails import Thumbnails
 from ring_mcp.jobs.tidying import remove_old_files, tidy_spool
+from ring_mcp.jobs.turns import Turns
 from ring_mcp.jobs.watch import JobWatch
 from ring_mcp.jobs.write_ahead import WriteAhead
 from ring_mcp.ledger.base import Ledger
@@ -159,7 +160,7 @@ async def open_app(
         steps = _wire_steps(
             config, providers, storage, ledger, inputs, preparing, clock, paces, previews, thumbnails, answers, courier
         )
-        runner = JobRunner(ledger, steps, write_ahead, watch, accounts, clock)
+        runner = JobRunner(ledger, steps, write_ahead, watch, accounts, clock, Turns(config.concurrency))
         queue = backends.open_queue(config, ledger, runner, watch, accounts, clock, channel)
         opening = Opening(
             ledger=ledger,

@@ -230,7 +230,7 @@ def open_queue(
         return InProcessQueue(own, runner, watch, accounts, clock, drain_s=config.drain_s)
     from ring_mcp.jobs.queue.pgqueuer import PgqueuerQueue
 
-    return PgqueuerQueue(ledger, runner, watch, accounts, clock, channel, drain_s=config.drain_s)
+    return PgqueuerQueue(ledger, runner, watch, accounts, clock, channel, drain_s=config.drain_s, drives=config.drives)
 
 
 def start_courier(config: Config, theirs: socket.socket) -> int:

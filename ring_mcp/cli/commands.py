@@ -98,6 +98,15 @@ def serve(transport: str, host: str, port: int, sandbox: bool) -> None:
 
 
 @cli.command()
+@click.option("--concurrency", type=click.IntRange(1, 10_000), help="So many steps at once.  [default: 64]")
+def worker(concurrency: int | None) -> None:
+    """Carry on jobs of the fleet's ledger (DATABASE_URL), and serve nobody, until SIGTERM."""
+    from ring_mcp.server.process import run_worker
+
+    run_worker(concurrency)
+
+
+@cli.command()
 def migrate() -> None:
     """Create or update the ledger's tables (SQLite does it by itself on first use)."""
     from ring_mcp.backends import LEDGER_FILE, migrate_ledger

@@ -19,6 +19,7 @@ from ring_mcp.jobs.accounts import Accounts
 from ring_mcp.jobs.outcomes import Park, park
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.steps import Steps
+from ring_mcp.jobs.turns import Turns
 from ring_mcp.jobs.watch import JobWatch
 from ring_mcp.jobs.write_ahead import WriteAhead
 from ring_mcp.ledger.base import Ledger
@@ -30,7 +31,10 @@ AFTER_A_FAULT_S = 60.0
 
 
 class JobRunner:
-    """Drives jobs of one ledger in this process: ``run`` any, ``drive`` one that this process owns already."""
+    """Drives jobs of one ledger in this process: ``run`` any, ``drive`` one that this process owns already.
+
+    ``turns``: how many steps may run at once, and whose.
+    """
 
     def __init__(
         self,
@@ -40,8 +44,10 @@ class JobRunner:
         watch: JobWatch,
         accounts: Accounts,
         clock: Clock,
+        turns: Turns | None = None,
     ) -> None:
         self._ledger = ledger
+        self._turns = turns or Turns()
         self._accounts = accounts
         self._steps = steps
         self._write_ahead = write_ahead
@@ -113,7 +119,8 @@ class JobRunner:
     async def _step_on(self, record: JobRecord, since: datetime) -> None:
         tries = 0
         while not record.job.is_settled:
-            pause = await self._steps.advance(record, since, tries)
+            async with self._turns.take(record.job):
+                pause = await self._steps.advance(record, since, tries)
             if pause is None:
                 tries = 0
                 continue

@@ -17,8 +17,8 @@ import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from ring_mcp.clock import Clock
-from ring_mcp.domain import Account, Holder, Job
-from ring_mcp.errors import LedgerBehind
+from ring_mcp.domain import Account, Caps, Holder, Job
+from ring_mcp.errors import LedgerBehind, LedgerError
 from ring_mcp.ledger import claims, task_tables, tasks
 from ring_mcp.ledger.base import Opened
 from ring_mcp.ledger.migrations import migrations, pending
@@ -34,6 +34,7 @@ from ring_mcp.ledger.postgres_session import (
 from ring_mcp.ledger.rows import Dialect
 from ring_mcp.ledger.statements import Condition, Transaction
 from ring_mcp.ledger.transactional import TransactionalLedger
+from ring_mcp.ledger.transactions import get_job
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
@@ -83,6 +84,7 @@ class PostgresLedger(TransactionalLedger):
         )
         self._started = False
         self._starting = asyncio.Lock()
+        self._committing = set[str]()
         self._turns = asyncio.Semaphore(_ALONE_AT_ONCE)
 
     async def _check(self, connection: AsyncConnection[dict[str, Any]]) -> None:
@@ -149,11 +151,34 @@ class PostgresLedger(TransactionalLedger):
             yield connection
 
     def _with_driver(self, opening: Transaction[Opened]) -> Transaction[Opened]:
-        return tasks.with_tasks(opening)
+        opened = yield from tasks.with_tasks(opening)
+        self._committing.add(opened.job.id)
+        return opened
 
     async def _run_over_the_free(self, make: Callable[[Condition], Transaction[T]], *, alone: bool) -> T:
         held, parameters = tasks.held_by_somebody(None, self.lease_s, self._grace_s)
         return await self._run(make((f"NOT {held}", parameters)), alone=alone)
+
+    async def open(self, job: Job, caps: Caps, still: Job | None = None) -> Opened:
+        """The task is committed with the row, and whoever finds it submits: so a commit whose confirmation was lost is
+        looked for before a caller is told that nothing was started."""
+        try:
+            return await super().open(job, caps, still)
+        except LedgerError as exc:
+            if job.id not in self._committing:
+                raise
+            try:
+                return await self._run(_find_opened(job, still, self.dialect, exc), alone=True)
+            except LedgerError as again:
+                if again is exc:
+                    raise
+                raise LedgerError(
+                    f"{exc.message}; whether job {job.id} was opened is not known",
+                    billed="unknown",
+                    next_action=f"Call ring-job-get with jobId {job.id}, or the same call again: it joins that job.",
+                ) from exc
+        finally:
+            self._committing.discard(job.id)
 
     async def claim_one(self, holder: Holder, job_id: str) -> Job | None:
         """PgQueuer has given the job to this process, or nobody alive has it: see ``tasks.claim``."""
@@ -170,6 +195,15 @@ class PostgresLedger(TransactionalLedger):
     async def complete_account(self, account: Account) -> None:
         await super().complete_account(account)
         await self._run(tasks.complete_account(account))
+
+
+def _find_opened(job: Job, still: Job | None, dialect: Dialect, why: LedgerError) -> Transaction[Opened]:
+    """What was committed without a confirmation. Alone, so after whatever is still under way. Raises ``why``."""
+    found = yield from get_job(job.id, dialect)
+    if found is None:
+        raise why
+    frame_id = getattr(found.plan, "frame_job_id", None) if still is not None else None
+    return Opened(job=found, joined=False, still=(yield from get_job(frame_id, dialect)) if frame_id else None)
 
 
 async def migrate(dsn: str) -> list[str]:
