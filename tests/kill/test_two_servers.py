@@ -14,7 +14,7 @@ from tests.kill.kill_world import PAST_EVERY_DEADLINE_S, LedgerKind, MakeWorld, 
 from tests.kill.victim import Fate
 
 LEASE_S = 1.5
-STALL_S = 20.0
+STALL_S = 40.0
 """How long a provider says nothing: longer than another server needs to start and to take over."""
 
 AWAKE = Fate(lease_s=LEASE_S)
