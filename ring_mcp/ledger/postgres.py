@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
@@ -18,13 +18,12 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from ring_mcp.clock import Clock
 from ring_mcp.domain import Holder
 from ring_mcp.errors import LedgerBehind
-from ring_mcp.ledger import claims
+from ring_mcp.ledger import claims, locks
 from ring_mcp.ledger.migrations import migrations, pending
 from ring_mcp.ledger.postgres_session import (
     CONNECT_TIMEOUT_S,
     CONNECTION,
     begin,
-    busy,
     drive,
     open_connection,
     translate_errors,
@@ -32,17 +31,15 @@ from ring_mcp.ledger.postgres_session import (
 from ring_mcp.ledger.rows import Dialect
 from ring_mcp.ledger.statements import Statement, Transaction
 from ring_mcp.ledger.transactional import TransactionalLedger
+from ring_mcp.ledger.turns import Turns
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
 T = TypeVar("T")
 
-_LOCK_ID = 0x72696E67  # "ring": the advisory lock that makes opening and claiming jobs one after another
 _RECONNECT_TIMEOUT_S = 5.0  # then the next call tries anew; the pool's own back-off would grow to minutes
 _MIGRATION_LOCK_TIMEOUT_S = 60.0
-_ALONE_AT_ONCE = 2
-"""Of the transactions that wait for each other: one is at work and one is under way to it. More would fill the pool."""
 
 
 class PostgresLedger(TransactionalLedger):
@@ -78,7 +75,7 @@ class PostgresLedger(TransactionalLedger):
         )
         self._started = False
         self._starting = asyncio.Lock()
-        self._turns = asyncio.Semaphore(_ALONE_AT_ONCE)
+        self._turns = Turns(lock_timeout_s, at_once=max(1, max_connections * 3 // 4))
 
     async def _check(self, connection: AsyncConnection[dict[str, Any]]) -> None:
         """A dead connection is seldom the only one: look at all, where the pool would find one after a pause each."""
@@ -110,31 +107,14 @@ class PostgresLedger(TransactionalLedger):
                     await connection.execute("DELETE FROM media_job_owners WHERE id = %s", (self.owner,))
         await self._pool.close()
 
-    async def _run(self, transaction: Transaction[T], *, alone: bool = False) -> T:
+    async def _read(self, transaction: Transaction[T]) -> T:
+        return await self._write(transaction)
+
+    async def _write(self, transaction: Transaction[T], turns: Sequence[int] = ()) -> T:
         await self.start()
         with translate_errors():
-            async with self._turn(alone) as lock_timeout_s, self._transaction(lock_timeout_s) as connection:
-                if alone:
-                    await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK_ID,))
+            async with self._turns.take(turns) as lock_timeout_s, self._transaction(lock_timeout_s) as connection:
                 return await drive(connection, transaction)
-
-    @contextlib.asynccontextmanager
-    async def _turn(self, alone: bool) -> AsyncIterator[float]:
-        """Wait for one's turn in this process; what is left of the time for the lock in the database."""
-        if not alone:
-            yield self._lock_timeout_s
-            return
-        loop = asyncio.get_running_loop()
-        give_up_at = loop.time() + self._lock_timeout_s
-        try:
-            async with asyncio.timeout_at(give_up_at):
-                await self._turns.acquire()
-        except TimeoutError:
-            raise busy() from None
-        try:
-            yield give_up_at - loop.time()
-        finally:
-            self._turns.release()
 
     @contextlib.asynccontextmanager
     async def _transaction(self, lock_timeout_s: float | None = None) -> AsyncIterator[AsyncConnection[Any]]:
@@ -157,8 +137,15 @@ class PostgresLedger(TransactionalLedger):
                 {"me": self.owner, "lease_s": self._lease_s},
             )
 
-    async def _run_over_the_dead(self, make: Callable[[list[str]], Transaction[T]], *, alone: bool) -> T:
-        return await self._run(self._over_the_dead(make), alone=alone)
+    async def _read_over_the_dead(self, make: Callable[[list[str]], Transaction[T]]) -> T:
+        return await self._write(self._over_the_dead(make))
+
+    async def _write_over_the_dead(self, make: Callable[[list[str]], Transaction[T]]) -> T:
+        def one_after_another() -> Transaction[T]:
+            yield from self.dialect.take_locks([locks.CLAIMS])
+            return (yield from self._over_the_dead(make))
+
+        return await self._write(one_after_another(), [locks.CLAIMS])
 
     def _over_the_dead(self, make: Callable[[list[str]], Transaction[T]]) -> Transaction[T]:
         others = yield from claims.open_owners(self.owner)
@@ -182,7 +169,7 @@ async def migrate(dsn: str) -> list[str]:
     async with open_connection(dsn) as connection:
         for migration in migrations("postgres"):
             await begin(connection, _MIGRATION_LOCK_TIMEOUT_S)
-            await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK_ID,))
+            await connection.execute("SELECT pg_advisory_xact_lock(%s)", (locks.CLAIMS,))
             if migration.version not in await _read_applied(connection):
                 await connection.execute(migration.sql)
                 await connection.execute("INSERT INTO ring_mcp_migrations VALUES (%s)", (migration.version,))

@@ -1,0 +1,54 @@
+"""Lists of jobs, page by page: every page is read from an index, and as many rows as it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ring_mcp.domain import JobState
+from ring_mcp.ledger.base import JobPage, JobQuery
+from ring_mcp.ledger.rows import Dialect, decode_job, encode
+from ring_mcp.ledger.statements import Statement, Transaction
+
+_NEWEST_FIRST = "ORDER BY created_at DESC, id DESC LIMIT :limit"
+
+
+def list_jobs(query: JobQuery, dialect: Dialect) -> Transaction[JobPage]:
+    limit = max(1, query.limit)
+    where, parameters = list[str](), dict[str, Any]()
+    for name in ("actor_id", "kind", "clip_id", "pipeline_request_id", "ref_code"):
+        if (value := getattr(query, name)) is not None:
+            where.append(f"{name} = :{name}")
+            parameters[name] = encode(name, value, dialect)
+    if query.since is not None:
+        where.append("created_at >= :since")
+        parameters["since"] = dialect.time(query.since)
+    if query.before is not None:
+        rows = yield Statement("SELECT created_at FROM media_jobs WHERE id = :before", {"before": query.before})
+        if not rows:
+            return JobPage(jobs=[])
+        where.append("(created_at, id) < (:before_at, :before)")
+        parameters |= {"before": query.before, "before_at": rows[0]["created_at"]}
+    rows = yield Statement(
+        _select_newest(where, None if query.states is None else sorted(set(query.states))),
+        {**parameters, **_number_states(query), "limit": limit + 1},
+    )
+    jobs = [decode_job(row, dialect) for row in rows[:limit]]
+    return JobPage(jobs=jobs, cursor=jobs[-1].id if len(rows) > limit else None)
+
+
+def _number_states(query: JobQuery) -> dict[str, str]:
+    return {f"state{i}": str(state) for i, state in enumerate(sorted(set(query.states or ())))}
+
+
+def _select_newest(where: Sequence[str], states: Sequence[JobState] | None) -> str:
+    """The newest of several states are among the newest of each: so an index is read in its order, state by state."""
+    if states is None or len(states) <= 1:
+        conditions = [*where, *([] if states is None else ["state = :state0" if states else "1 = 0"])]
+        return f"SELECT * FROM media_jobs WHERE {' AND '.join(conditions or ['1 = 1'])} {_NEWEST_FIRST}"  # noqa: S608
+    each = [
+        f"SELECT * FROM (SELECT * FROM media_jobs WHERE {' AND '.join([*where, f'state = :state{i}'])}"  # noqa: S608
+        f" {_NEWEST_FIRST}) AS of_state_{i}"
+        for i in range(len(states))
+    ]
+    return f"SELECT * FROM ({' UNION ALL '.join(each)}) AS of_all_states {_NEWEST_FIRST}"  # noqa: S608
