@@ -85,8 +85,9 @@ def find_free_jobs(
     is_due = "" if parked else " AND due_at <= :now"
     owners = {f"dead{i}": owner for i, owner in enumerate(sorted(dead)[:_OWNERS_AT_ONCE])}
     each = [
-        f"SELECT * FROM (SELECT id, due_at FROM media_jobs WHERE {whose} AND {IS_DRIVEN}{is_due} AND {held}"  # noqa: S608
-        f" ORDER BY due_at LIMIT :limit) AS free_{i}"
+        "SELECT id, due_at FROM (SELECT id, due_at, owner FROM media_jobs"  # noqa: S608
+        f" WHERE {whose} AND {IS_DRIVEN}{is_due} AND {held}"
+        f" ORDER BY owner, due_at LIMIT :limit) AS free_{i}"
         for i, whose in enumerate(["owner IS NULL", *(f"owner = :{name}" for name in owners)])
     ]
     rows = yield Statement(

@@ -97,7 +97,16 @@ class Dialect:
 
     def day_of(self, name: str) -> str:
         """The day of a column, as the tables of sums have it."""
-        return f"substr({name}, 1, 10)" if self.text_times else f"({name} AT TIME ZONE 'UTC')::date"
+        return f"substr({name}, 1, 10)" if self.text_times else f"CAST({name} AT TIME ZONE 'UTC' AS date)"
+
+    def time_in_list(self, name: str, of: Literal["everybody", "everybody by state", "actor", "actor and more"]) -> str:
+        """A time by which such a list is sorted, as the list's own index has it.
+
+        PostgreSQL would read any index in the order of the list, and throw away what does not fit: it believes that
+        what fits is spread evenly over time. So the same instant is written in another way for each.
+        """
+        zone = {"everybody": "GMT", "everybody by state": "Etc/UTC", "actor": "UTC", "actor and more": None}[of]
+        return name if self.text_times or zone is None else f"({name} AT TIME ZONE '{zone}')"
 
     def is_any_of(self, name: str) -> str:
         """The condition ``= any of :name``, whose parameter ``any_of`` makes: one text for any number of values."""
