@@ -93,7 +93,8 @@ class SqliteLedger(TransactionalLedger):
 
     def _connect_to_read(self) -> sqlite3.Connection:
         if self._reading is None:
-            self._writer.submit(self._connect).result()  # makes and migrates the file
+            if self._connection is None:
+                self._writer.submit(self._connect).result()  # makes and migrates the file
             with _translate_errors(self._path):
                 connection = sqlite3.connect(
                     self._path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False

@@ -218,7 +218,7 @@ NOT_ON_THE_WAY = {"start", "aclose", "find_wrong_sums", "recount"}
 @pytest.mark.parametrize("name", CASES)
 async def test_no_statement_reads_more_than_it_answers(metered: MeteredLedger, filled: Filled, name: str) -> None:
     work, rows = CASES[name]
-    await work(metered, filled)  # type: ignore[arg-type]
+    await work(metered, filled)
     assert metered.read
     too_many = [(read, sql) for sql, read in metered.read if read > 2 * rows + A_HANDFUL]
     assert too_many == []
