@@ -127,6 +127,7 @@ def _register() -> None:
     from ring_mcp.cli.configure import config
     from ring_mcp.cli.create import image, video
     from ring_mcp.cli.direct import direct
+    from ring_mcp.cli.doctor import doctor
     from ring_mcp.cli.health import health, presets
     from ring_mcp.cli.jobs import jobs
     from ring_mcp.cli.presets_check import check
@@ -134,9 +135,8 @@ def _register() -> None:
     from ring_mcp.cli.spend import spend
 
     presets.add_command(check)
-    for command in (image, video, script, direct, jobs, spend, health, presets, config):
+    for command in (image, video, script, direct, jobs, spend, health, doctor, presets, config):
         cli.add_command(command)
-    cli.add_command(health, "doctor")
 
 
 _register()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Protocol
 
 from ring_mcp.domain import Account, AuditRecord, Caps, Holder, Job, JobState, MediaKind, Spend
@@ -51,6 +52,28 @@ class Stranded:
     sandbox: bool
     jobs: int
     since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BilledDay:
+    """What was billed on a day (UTC) for jobs of a model that made all that was reserved for, and what it would have
+    cost by the list of ``prices_of``."""
+
+    day: date
+    model: str
+    prices_of: str
+    jobs: int
+    billed_usd: Decimal
+    listed_usd: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrongSum:
+    """A sum that the ledger keeps and that is not that of its rows: ``too_much`` is negative where it is too little."""
+
+    what: str
+    of: str
+    too_much: Decimal
 
 
 class Ledger(Protocol):
@@ -124,6 +147,18 @@ class Ledger(Protocol):
         """A caller has been given the outcome: an identical request is a new one from now on."""
 
     async def spend(self, now: datetime, *, sandbox: bool) -> Spend: ...
+
+    async def bills(self, since: datetime, *, sandbox: bool) -> list[BilledDay]:
+        """What was billed since that day, by day, model and price list, the newest day first."""
+
+    async def find_wrong_sums(self) -> list[WrongSum]:
+        """Compare the sums with every row: the one thing here that takes the longer the more jobs there are."""
+
+    async def recount(self) -> None:
+        """Make the sums those of the rows; nobody opens or ends a job meanwhile."""
+
+    async def states(self, job_ids: Collection[str]) -> dict[str, JobState]:
+        """Where these jobs stand; those that are not known are left out."""
 
     async def records(self, table: str, ids: Sequence[str]) -> list[dict[str, object]]:
         """The audit rows with these ids, as Ring's keys plus ``id``."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
@@ -19,14 +19,13 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from ring_mcp.clock import Clock
 from ring_mcp.domain import Account, Caps, Holder, Job
 from ring_mcp.errors import LedgerBehind, LedgerError
-from ring_mcp.ledger import claims, task_tables, tasks
+from ring_mcp.ledger import claims, locks, task_tables, tasks
 from ring_mcp.ledger.base import Opened
 from ring_mcp.ledger.migrations import migrations, pending
 from ring_mcp.ledger.postgres_session import (
     CONNECT_TIMEOUT_S,
     CONNECTION,
     begin,
-    busy,
     drive,
     open_connection,
     translate_errors,
@@ -35,17 +34,15 @@ from ring_mcp.ledger.rows import Dialect
 from ring_mcp.ledger.statements import Condition, Transaction
 from ring_mcp.ledger.transactional import TransactionalLedger
 from ring_mcp.ledger.transactions import get_job
+from ring_mcp.ledger.turns import Turns
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
 T = TypeVar("T")
 
-_LOCK_ID = 0x72696E67  # "ring": the advisory lock that makes opening and claiming jobs one after another
 _RECONNECT_TIMEOUT_S = 5.0  # then the next call tries anew; the pool's own back-off would grow to minutes
 _MIGRATION_LOCK_TIMEOUT_S = 60.0
-_ALONE_AT_ONCE = 2
-"""Of the transactions that wait for each other: one is at work and one is under way to it. More would fill the pool."""
 
 
 class PostgresLedger(TransactionalLedger):
@@ -85,7 +82,7 @@ class PostgresLedger(TransactionalLedger):
         self._started = False
         self._starting = asyncio.Lock()
         self._committing = set[str]()
-        self._turns = asyncio.Semaphore(_ALONE_AT_ONCE)
+        self._turns = Turns(lock_timeout_s, at_once=max(1, max_connections * 3 // 4))
 
     async def _check(self, connection: AsyncConnection[dict[str, Any]]) -> None:
         """A dead connection is seldom the only one: look at all, where the pool would find one after a pause each."""
@@ -117,31 +114,14 @@ class PostgresLedger(TransactionalLedger):
                     await drive(connection, tasks.release_all(self.owner))
         await self._pool.close()
 
-    async def _run(self, transaction: Transaction[T], *, alone: bool = False) -> T:
+    async def _read(self, transaction: Transaction[T]) -> T:
+        return await self._write(transaction)
+
+    async def _write(self, transaction: Transaction[T], turns: Sequence[int] = ()) -> T:
         await self.start()
         with translate_errors():
-            async with self._turn(alone) as lock_timeout_s, self._transaction(lock_timeout_s) as connection:
-                if alone:
-                    await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK_ID,))
+            async with self._turns.take(turns) as lock_timeout_s, self._transaction(lock_timeout_s) as connection:
                 return await drive(connection, transaction)
-
-    @contextlib.asynccontextmanager
-    async def _turn(self, alone: bool) -> AsyncIterator[float]:
-        """Wait for one's turn in this process; what is left of the time for the lock in the database."""
-        if not alone:
-            yield self._lock_timeout_s
-            return
-        loop = asyncio.get_running_loop()
-        give_up_at = loop.time() + self._lock_timeout_s
-        try:
-            async with asyncio.timeout_at(give_up_at):
-                await self._turns.acquire()
-        except TimeoutError:
-            raise busy() from None
-        try:
-            yield give_up_at - loop.time()
-        finally:
-            self._turns.release()
 
     @contextlib.asynccontextmanager
     async def _transaction(self, lock_timeout_s: float | None = None) -> AsyncIterator[AsyncConnection[Any]]:
@@ -155,9 +135,11 @@ class PostgresLedger(TransactionalLedger):
         self._committing.add(opened.job.id)
         return opened
 
-    async def _run_over_the_free(self, make: Callable[[Condition], Transaction[T]], *, alone: bool) -> T:
-        held, parameters = tasks.held_by_somebody(None, self.lease_s, self._grace_s)
-        return await self._run(make((f"NOT {held}", parameters)), alone=alone)
+    async def _read_over_the_free(self, make: Callable[[Sequence[Condition]], Transaction[T]]) -> T:
+        return await self._read(make([tasks.held_by_nobody(self.lease_s, self._grace_s)]))
+
+    async def _write_over_the_free(self, make: Callable[[Sequence[Condition]], Transaction[T]]) -> T:
+        return await self._write(make([tasks.held_by_nobody(self.lease_s)]))
 
     async def open(self, job: Job, caps: Caps, still: Job | None = None) -> Opened:
         """The task is committed with the row, and whoever finds it submits: so a commit whose confirmation was lost is
@@ -168,7 +150,8 @@ class PostgresLedger(TransactionalLedger):
             if job.id not in self._committing:
                 raise
             try:
-                return await self._run(_find_opened(job, still, self.dialect, exc), alone=True)
+                turns = locks.of_opening(job, still)
+                return await self._write(_find_opened(job, still, self.dialect, exc), turns)
             except LedgerError as again:
                 if again is exc:
                     raise
@@ -183,22 +166,23 @@ class PostgresLedger(TransactionalLedger):
     async def claim_one(self, holder: Holder, job_id: str) -> Job | None:
         """PgQueuer has given the job to this process, or nobody alive has it: see ``tasks.claim``."""
         now = self._clock.now()
-        return await self._run(tasks.claim(self.owner, holder, job_id, now, self.lease_s))
+        return await self._write(tasks.claim(self.owner, holder, job_id, now, self.lease_s))
 
     async def hand_over(self, job_id: str, to: Account, *, sandbox: bool) -> Job:
-        held, parameters = tasks.held_by_somebody(None, self.lease_s)
-        handing_over = claims.hand_over(
-            job_id, to, sandbox, (f"NOT {held}", parameters), self._clock.now(), self.dialect
+        now = self._clock.now()
+        return await self._write_over_the_free(
+            lambda free: tasks.move(claims.hand_over(job_id, to, sandbox, free, now, self.dialect))
         )
-        return await self._run(tasks.move(handing_over), alone=True)
 
     async def complete_account(self, account: Account) -> None:
         await super().complete_account(account)
-        await self._run(tasks.complete_account(account))
+        await self._write(tasks.complete_account(account))
 
 
 def _find_opened(job: Job, still: Job | None, dialect: Dialect, why: LedgerError) -> Transaction[Opened]:
-    """What was committed without a confirmation. Alone, so after whatever is still under way. Raises ``why``."""
+    """What was committed without a confirmation. Raises ``why`` where nothing was; with the locks of the one that
+    opens, so that it is not asked before that one has ended."""
+    yield from dialect.take_locks(locks.of_opening(job, still))
     found = yield from get_job(job.id, dialect)
     if found is None:
         raise why
@@ -218,14 +202,14 @@ async def migrate(dsn: str) -> list[str]:
     async with open_connection(dsn) as connection:
         for migration in migrations("postgres"):
             await begin(connection, _MIGRATION_LOCK_TIMEOUT_S)
-            await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK_ID,))
+            await connection.execute("SELECT pg_advisory_xact_lock(%s)", (locks.CLAIMS,))
             if migration.version not in await _read_applied(connection):
                 await connection.execute(migration.sql)
                 await connection.execute("INSERT INTO ring_mcp_migrations VALUES (%s)", (migration.version,))
                 done.append(migration.name)
             await connection.commit()
         await begin(connection, _MIGRATION_LOCK_TIMEOUT_S)
-        await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK_ID,))
+        await connection.execute("SELECT pg_advisory_xact_lock(%s)", (locks.CLAIMS,))
         is_new = await task_tables.install(connection)
         await connection.commit()
         if is_new or await task_tables.upgrade(connection):

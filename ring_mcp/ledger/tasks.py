@@ -16,7 +16,7 @@ from typing import Any
 from ring_mcp.domain import DRIVEN, Account, Holder, Job
 from ring_mcp.ledger.base import Opened
 from ring_mcp.ledger.rows import Dialect, decode_job
-from ring_mcp.ledger.statements import DRIVEN_SQL, Condition, Row, Statement, Transaction
+from ring_mcp.ledger.statements import IS_DRIVEN, Condition, Row, Statement, Transaction
 
 PREFIX = "ring_mcp_"
 TABLE = f"{PREFIX}pgqueuer"
@@ -70,7 +70,7 @@ def enqueue(job: Job, *, asked: bool = False) -> Transaction[None]:
     yield Statement(
         f"INSERT INTO {TABLE} AS task (priority, entrypoint, payload, status, dedupe_key, headers)"  # noqa: S608
         " SELECT :priority, :entrypoint, :payload, 'queued', id, CAST(:headers AS jsonb) FROM media_jobs"
-        f" WHERE id = :id AND state IN {DRIVEN_SQL}"
+        f" WHERE id = :id AND {IS_DRIVEN}"
         f" ON CONFLICT (dedupe_key) WHERE {_OPEN_TASK}"
         " DO UPDATE SET headers = COALESCE(excluded.headers, task.headers),"
         " execute_after = CASE WHEN task.status = 'queued' THEN now() ELSE task.execute_after END"
@@ -96,18 +96,19 @@ def with_tasks(opening: Transaction[Opened]) -> Transaction[Opened]:
     return opened
 
 
-def held_by_somebody(me: str | None, lease_s: float, grace_s: float = 0.0) -> Condition:
-    """That a living process has a task of the row, other than ``me``.
+def held_by_nobody(lease_s: float, grace_s: float = 0.0) -> Condition:
+    """That no living process has a task of the row.
 
-    A task that became due less than ``grace_s`` ago counts as well: somebody is about to take it.
+    A task that became due less than ``grace_s`` ago counts as somebody's: he is about to take it.
     """
-    others = "" if me is None else " AND task.queue_manager_id <> CAST(:me_ AS uuid)"
+    alive = "task.status = 'picked' AND task.heartbeat > now() - make_interval(secs => :lease_s)"
+    waits = (
+        "task.status = 'queued' AND task.execute_after <= now()"
+        " AND task.execute_after > now() - make_interval(secs => :grace_s)"
+    )
     return (
-        f"EXISTS (SELECT FROM {TABLE} AS task WHERE task.dedupe_key = media_jobs.id AND ("
-        f"(task.status = 'picked' AND task.heartbeat > now() - make_interval(secs => :lease_s){others})"
-        " OR (task.status = 'queued' AND task.execute_after BETWEEN now() - make_interval(secs => :grace_s) AND now()"
-        " AND CAST(:grace_s AS float8) > 0)))",
-        {"lease_s": lease_s, "grace_s": grace_s, "me_": me},
+        f"NOT EXISTS (SELECT FROM {TABLE} AS task WHERE task.dedupe_key = media_jobs.id AND (({alive}) OR ({waits})))",
+        {"lease_s": lease_s, "grace_s": grace_s},
     )
 
 
@@ -117,7 +118,7 @@ def claim(me: str, holder: Holder, job_id: str, now: datetime, lease_s: float) -
     One who asks for a job while another alive has its task gets nothing.
     """
     rows = yield Statement(
-        f"SELECT * FROM media_jobs WHERE id = :id AND state IN {DRIVEN_SQL} FOR UPDATE",  # noqa: S608
+        f"SELECT * FROM media_jobs WHERE id = :id AND {IS_DRIVEN} FOR UPDATE",  # noqa: S608
         {"id": job_id},
     )
     if not rows:
@@ -233,7 +234,7 @@ def enqueue_forgotten(after: str, limit: int) -> Transaction[tuple[int, str]]:
     How many had none, and the id to go on after: "" when the end is reached.
     """
     rows = yield Statement(
-        f"SELECT page.*, task.id IS NULL AS is_forgotten FROM (SELECT * FROM media_jobs WHERE state IN {DRIVEN_SQL}"  # noqa: S608
+        f"SELECT page.*, task.id IS NULL AS is_forgotten FROM (SELECT * FROM media_jobs WHERE {IS_DRIVEN}"  # noqa: S608
         " AND id > :after ORDER BY id LIMIT :limit) AS page"
         f" LEFT JOIN {TABLE} AS task ON task.dedupe_key = page.id AND task.status IN ('queued', 'picked')"
         " ORDER BY page.id",

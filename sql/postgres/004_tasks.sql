@@ -13,7 +13,7 @@ CREATE TABLE media_job_accounts (
 DROP TABLE media_job_owners;
 
 -- Open rows in the order of their ids: the reconciler reads them page by page.
-CREATE INDEX media_jobs_driven ON media_jobs (id) WHERE state IN ('planned', 'submitting', 'rendering', 'storing');
+CREATE INDEX media_jobs_open_ids ON media_jobs (id) WHERE finished_at IS NULL;
 
 -- Whoever waits for a job hears of it in whatever process he waits.
 CREATE FUNCTION ring_mcp_tell_of_job() RETURNS trigger AS $$

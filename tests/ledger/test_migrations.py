@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
-from ring_mcp.domain import DRIVEN, Account, Holder, Job, JobState
+from ring_mcp.domain import DRIVEN, Account, Caps, Holder, Job, JobState
 from ring_mcp.ledger.migrations import migrations, pending
 from ring_mcp.ledger.postgres import migrate
+from tests.fake_clock import START
 from tests.ledger_databases import LedgerDatabase
-from tests.ledger_samples import HOLDER, opened, sample_job
+from tests.ledger_samples import HOLDER, PRICE_USD, opened, planned, sample_job
 
+BILLED_USD = Decimal("0.07")
 GOOGLE = Account(provider="google", key_fingerprint="f" * 32)
 
 
@@ -38,6 +41,11 @@ async def bring_up_to_date(database: LedgerDatabase) -> None:
         assert await migrate(database.address) == [*names, "PgQueuer's tables"]
 
 
+def old_job(state: JobState, **facts: Any) -> Job:
+    job = sample_job(state, key_fingerprint=None, **facts)
+    return replace(job, billed_usd=BILLED_USD) if state is JobState.DONE else job
+
+
 def old_row(database: LedgerDatabase, job: Job) -> dict[str, Any]:
     later = ("endpoint", "account_id", "key_fingerprint")
     return {name: value for name, value in database.columns(job).items() if name not in later} | {"attempts": 3}
@@ -51,7 +59,7 @@ def old(request: pytest.FixtureRequest) -> LedgerDatabase:
     make_first_version(database)
     for state in JobState:
         for sandbox in (False, True):
-            job = sample_job(state, id=f"{state}-{sandbox}", sandbox=sandbox, key_fingerprint=None)
+            job = old_job(state, id=f"{state}-{sandbox}", sandbox=sandbox)
             database.insert("media_jobs", old_row(database, job))
     return database
 
@@ -62,7 +70,7 @@ async def test_old_rows_read_as_before(old: LedgerDatabase) -> None:
         for state in JobState:
             job = await ledger.get(f"{state}-False")
             assert job is not None
-            expected = sample_job(state, id=job.id, key_fingerprint=None)
+            expected = old_job(state, id=job.id)
             random = ("attempt_token", "assets", "request_hash")
             assert job == replace(expected, **{name: getattr(job, name) for name in random})
             assert not job.account.is_recorded
@@ -78,6 +86,29 @@ async def test_old_jobs_are_carried_on_by_any_account_of_their_provider(old: Led
         ):
             rows = [f"{state}-{sandbox}" for state in JobState for sandbox in (False, True)]
             assert {job_id for job_id in rows if await ledger.claim_one(holder, job_id) is not None} == theirs
+
+
+async def test_old_jobs_are_counted(old: LedgerDatabase) -> None:
+    await bring_up_to_date(old)
+    async with old.started() as ledger:
+        assert await ledger.find_wrong_sums() == []
+        for sandbox in (False, True):
+            spend = await ledger.spend(START, sandbox=sandbox)
+            assert (spend.open_jobs, spend.unknown_jobs) == (len(DRIVEN), 1)
+            assert spend.day_usd == spend.month_usd == len(JobState) * PRICE_USD
+            assert spend.day_reserved_usd == (len(DRIVEN) + 1) * PRICE_USD
+            [bill] = await ledger.bills(START, sandbox=sandbox)
+            assert (bill.jobs, bill.billed_usd, bill.listed_usd) == (1, BILLED_USD, PRICE_USD)
+
+
+async def test_an_old_call_is_joined_and_not_paid_again(old: LedgerDatabase) -> None:
+    await bring_up_to_date(old)
+    async with old.started() as ledger:
+        for state in (JobState.RENDERING, JobState.UNKNOWN, JobState.DONE):
+            before = await ledger.get(f"{state}-False")
+            assert before is not None
+            again = await ledger.open(planned(request_hash=before.request_hash), Caps(per_day_usd=Decimal(0)))
+            assert (again.joined, again.job) == (True, before)
 
 
 async def test_new_jobs_stand_beside_old_ones(old: LedgerDatabase) -> None:

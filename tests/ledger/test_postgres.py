@@ -175,7 +175,7 @@ async def test_a_job_and_its_task_are_opened_together_or_not_at_all(postgres: Le
         job = await opened(ledger)
         still = planned(id="of-a-clip", parent_job_id="clip")
         await ledger.open(planned(id="clip"), NO_CAPS, still)
-    found = postgres.query(f"SELECT dedupe_key, priority, status::text, entrypoint FROM {TABLE} ORDER BY id")
+    found = postgres.query(f"SELECT dedupe_key, priority, CAST(status AS text), entrypoint FROM {TABLE} ORDER BY id")
     entrypoint = name_entrypoint(ACCOUNT, sandbox=False)
     assert [tuple(row.values()) for row in found] == [
         (job_id, PICTURE, "queued", entrypoint) for job_id in (job.id, "clip", "of-a-clip")

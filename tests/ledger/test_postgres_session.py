@@ -13,6 +13,7 @@ from ring_mcp.backends import migrate_ledger
 from ring_mcp.config import load_config
 from ring_mcp.domain import Caps, Job, JobState
 from ring_mcp.errors import CapExceeded, LedgerError
+from ring_mcp.ledger import locks
 from ring_mcp.ledger.base import JobQuery, Ledger
 from ring_mcp.ledger.migrations import migrations
 from ring_mcp.ledger.postgres import migrate
@@ -21,8 +22,9 @@ from tests.ledger_databases import LedgerDatabase
 from tests.ledger_samples import HOLDER, NO_CAPS, carried, left_behind, opened, planned
 from tests.postgres_server import PostgresServer, fresh_database
 
-LOCK_ID = 0x72696E67
-"""The advisory lock that the ledger opens jobs under."""
+CAPPED = Caps(per_day_usd=Decimal(100))
+OF_SPENDING = f"SELECT pg_advisory_xact_lock({locks.of_spending(False)})"
+"""What everybody waits for whose call counts against a cap."""
 
 STRICT = ["repeatable read", "serializable"]
 WITNESS = """
@@ -141,8 +143,8 @@ async def test_who_waits_for_a_lock_hears_of_a_busy_ledger(
 ) -> None:
     async with postgres.started(lock_timeout_s=0.3) as ledger:
         with postgres.transaction() as in_the_way:
-            in_the_way.query(f"SELECT pg_advisory_xact_lock({LOCK_ID})")
-            calls = [ledger.open(planned(), NO_CAPS) for _ in range(24)]
+            in_the_way.query(OF_SPENDING)
+            calls = [ledger.open(planned(), CAPPED) for _ in range(24)]
             answers = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), LIMIT_S)
         assert {(type(answer), getattr(answer, "retryable", None)) for answer in answers} == {(LedgerError, True)}
         assert {str(answer) for answer in answers} == {
@@ -156,12 +158,14 @@ async def test_who_needs_no_lock_is_not_kept_waiting(postgres: LedgerDatabase) -
     async with postgres.started(lock_timeout_s=LIMIT_S, max_connections=4) as ledger:
         job = await opened(ledger, JobState.RENDERING)
         with postgres.transaction() as in_the_way:
-            in_the_way.query(f"SELECT pg_advisory_xact_lock({LOCK_ID})")
-            calls = [asyncio.create_task(ledger.open(planned(), NO_CAPS)) for _ in range(24)]
+            in_the_way.query(OF_SPENDING)
+            calls = [asyncio.create_task(ledger.open(planned(), CAPPED)) for _ in range(24)]
             await until_somebody_waits_for_a_lock(postgres)
             assert await ledger.get(job.id) == job
             assert (await ledger.save(job, carried(job, JobState.STORING))).state is JobState.STORING
             assert not any(call.done() for call in calls)
+            uncapped = asyncio.create_task(ledger.open(planned(), NO_CAPS))
+            assert not (await asyncio.wait_for(uncapped, LIMIT_S)).joined
         assert not any(opened.joined for opened in await asyncio.wait_for(asyncio.gather(*calls), LIMIT_S))
 
 
