@@ -13,10 +13,11 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from ring_mcp.clock import Clock
-from ring_mcp.domain import Failure, Job
+from ring_mcp.domain import Failure, Job, JobState
 from ring_mcp.errors import JobMoved, LedgerError
 from ring_mcp.jobs.accounts import Accounts
-from ring_mcp.jobs.outcomes import Park, park
+from ring_mcp.jobs.outcomes import Park, Pause, park
+from ring_mcp.jobs.pacing import Pacing
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.steps import Steps
 from ring_mcp.jobs.watch import JobWatch
@@ -48,6 +49,7 @@ class JobRunner:
         self._watch = watch
         self._clock = clock
         self._records: dict[str, JobRecord] = {}
+        self._pacing = Pacing(clock)
         self._catching_up = asyncio.Lock()
         self._has_caught_up = False
 
@@ -105,8 +107,12 @@ class JobRunner:
 
     async def _step_on(self, record: JobRecord, since: datetime) -> None:
         tries = 0
+        is_followed = self._is_urgent(record.job)
         while not record.job.is_settled:
-            pause = await self._steps.advance(record, since, tries)
+            pause = await self._advance(record, since, tries)
+            if record.job.state is JobState.STORING and is_followed:
+                self._pacing.note_duration(record.job, self._clock.now())
+                is_followed = False
             if pause is None:
                 tries = 0
                 continue
@@ -114,7 +120,23 @@ class JobRunner:
                 await record.write(park(record.job, pause, self._clock.now()))
                 return
             tries = tries + 1 if pause.failed else 0
-            await self._watch.pause(record.job.id, pause.delay_s, pause.until)
+            delay_s, job = pause.delay_s, record.job
+            if job.state is JobState.RENDERING:
+                delay_s = self._pacing.stretch_s(job, delay_s, len(self._records), urgent=self._is_urgent(job))
+            await self._watch.pause(job.id, delay_s, pause.until)
+
+    async def _advance(self, record: JobRecord, since: datetime, tries: int) -> Pause | Park | None:
+        """One step, when its turn has come."""
+        job = record.job
+        if job.state is JobState.RENDERING:
+            turn_s = self._pacing.wait_for_look_s(urgent=self._is_urgent(job))
+            if turn_s > 0:
+                await self._watch.pause(job.id, turn_s, None)
+        async with self._pacing.step(job.state, urgent=self._is_urgent(job)):
+            return await self._steps.advance(record, since, tries)
+
+    def _is_urgent(self, job: Job) -> bool:
+        return self._pacing.is_urgent(job, awaited=self._watch.is_awaited(job.id))
 
     async def _settle_accounts(self, record: JobRecord) -> None:
         """Bring the ledger up to date if it was away: the caller has its answer already, the row must follow."""
