@@ -89,6 +89,6 @@ class Transaction:
 
     def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
         if isinstance(self._connection, psycopg.Connection):
-            sql = re.sub(r":(\w+)", r"%(\1)s", sql)
+            sql = re.sub(r"(?<!:):(\w+)", r"%(\1)s", sql)
         cursor = self._connection.execute(sql, parameters or {})
         return [dict(row) for row in cursor.fetchall()] if cursor.description else []

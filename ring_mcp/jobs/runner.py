@@ -13,10 +13,11 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from ring_mcp.clock import Clock
-from ring_mcp.domain import Failure, Job
+from ring_mcp.domain import Failure, Job, JobState
 from ring_mcp.errors import JobMoved, LedgerError
 from ring_mcp.jobs.accounts import Accounts
-from ring_mcp.jobs.outcomes import Park, park
+from ring_mcp.jobs.outcomes import Park, Pause, park
+from ring_mcp.jobs.pacing import Pacing
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.steps import Steps
 from ring_mcp.jobs.turns import Turns
@@ -25,6 +26,9 @@ from ring_mcp.jobs.write_ahead import WriteAhead
 from ring_mcp.ledger.base import Ledger
 
 logger = logging.getLogger(__name__)
+
+STORING_AT_ONCE = 16
+"""So many results are on their way through this process: each has a file of its own, and the memory of its pieces."""
 
 AFTER_A_FAULT_S = 60.0
 """How long a job rests that met a fault of ours."""
@@ -47,13 +51,14 @@ class JobRunner:
         turns: Turns | None = None,
     ) -> None:
         self._ledger = ledger
-        self._turns = turns or Turns()
+        self._turns, self._storing_turns = turns or Turns(), Turns(STORING_AT_ONCE)
         self._accounts = accounts
         self._steps = steps
         self._write_ahead = write_ahead
         self._watch = watch
         self._clock = clock
         self._records: dict[str, JobRecord] = {}
+        self._pacing = Pacing(clock)
         self._catching_up = asyncio.Lock()
         self._has_caught_up = False
 
@@ -118,9 +123,12 @@ class JobRunner:
 
     async def _step_on(self, record: JobRecord, since: datetime) -> None:
         tries = 0
+        is_followed = self._is_urgent(record.job)
         while not record.job.is_settled:
-            async with self._turns.take(record.job):
-                pause = await self._steps.advance(record, since, tries)
+            pause = await self._advance(record, since, tries)
+            if record.job.state is JobState.STORING and is_followed:
+                self._pacing.note_duration(record.job, self._clock.now())
+                is_followed = False
             if pause is None:
                 tries = 0
                 continue
@@ -128,7 +136,24 @@ class JobRunner:
                 await record.write(park(record.job, pause, self._clock.now()))
                 return
             tries = tries + 1 if pause.failed else 0
-            await self._watch.pause(record.job.id, pause.delay_s, pause.until)
+            delay_s, job = pause.delay_s, record.job
+            if job.state is JobState.RENDERING:
+                delay_s = self._pacing.stretch_s(job, delay_s, len(self._records), urgent=self._is_urgent(job))
+            await self._watch.pause(job.id, delay_s, pause.until)
+
+    async def _advance(self, record: JobRecord, since: datetime, tries: int) -> Pause | Park | None:
+        """One step, when its turn has come."""
+        job = record.job
+        if job.state is JobState.RENDERING:
+            turn_s = self._pacing.wait_for_look_s(urgent=self._is_urgent(job))
+            if turn_s > 0:
+                await self._watch.pause(job.id, turn_s, None)
+        storing = self._storing_turns.take(job) if job.state is JobState.STORING else contextlib.nullcontext()
+        async with storing, self._turns.take(job):
+            return await self._steps.advance(record, since, tries)
+
+    def _is_urgent(self, job: Job) -> bool:
+        return self._pacing.is_urgent(job, awaited=self._watch.is_awaited(job.id))
 
     async def _settle_accounts(self, record: JobRecord) -> None:
         """Bring the ledger up to date if it was away: the caller has its answer already, the row must follow."""

@@ -33,7 +33,7 @@ class JobWatch:
         self._held: dict[str, Job] = {}
         self._listeners: dict[str, set[asyncio.Event]] = {}
         self._behind: set[str] = set()
-        self._asleep: dict[str, asyncio.Event] = {}
+        self._asleep: dict[str, asyncio.Future[None]] = {}
         self._closing = False
 
     def hold(self, job: Job) -> None:
@@ -99,18 +99,27 @@ class JobWatch:
             with self._listening(until) as changed:
                 await self._happens(changed, delay_s)
             return
-        woken = self._asleep[job_id] = asyncio.Event()
+        woken = self._asleep[job_id] = asyncio.get_running_loop().create_future()
         try:
             await self._clock.sleep(min(delay_s, LEAST_PAUSE_S))
-            if delay_s > LEAST_PAUSE_S:
-                await self._happens(woken, delay_s - LEAST_PAUSE_S)
+            if delay_s > LEAST_PAUSE_S and not woken.done():
+                sleeping = asyncio.ensure_future(self._clock.sleep(delay_s - LEAST_PAUSE_S))
+                sleeping.add_done_callback(lambda _: _end_wait(woken))
+                try:
+                    await woken
+                finally:
+                    sleeping.cancel()
         finally:
             del self._asleep[job_id]
 
     def wake(self, job_id: str) -> None:
         """Somebody asks for a job: if it rests for long, it goes on now."""
         if (woken := self._asleep.get(job_id)) is not None:
-            woken.set()
+            _end_wait(woken)
+
+    def is_awaited(self, job_id: str) -> bool:
+        """Whether somebody waits for this job here."""
+        return job_id in self._listeners
 
     def close(self) -> None:
         """The server is about to stop: whoever waits gets the job as it stands, and nobody waits any more."""
@@ -142,3 +151,8 @@ class JobWatch:
             for end in ends:
                 end.cancel()
             await asyncio.gather(*ends, return_exceptions=True)
+
+
+def _end_wait(waiting: asyncio.Future[None]) -> None:
+    if not waiting.done():
+        waiting.set_result(None)

@@ -23,7 +23,8 @@ logger = logging.getLogger(__name__)
 
 SWEEP_INTERVAL_S = 2.0
 HEARTBEAT_INTERVAL_S = 15.0
-_TAKE_OVER_AT_ONCE = 1000
+_TAKE_OVER_AT_ONCE = 250
+"""Few enough that nobody else has to wait for long while they are read."""
 
 
 class InProcessQueue:
@@ -107,18 +108,24 @@ class InProcessQueue:
             holder = self._accounts.holder
             try:
                 await self._runner.catch_up()
-                claimed = await self._ledger.claim(holder, _TAKE_OVER_AT_ONCE, parked=holder != swept)
+                await self._take_over(holder, parked=holder != swept)
                 if swept is None:
                     await self._accounts.look_for_strangers()
                 swept, told = holder, ""
-                self._tell_of_old_rows(claimed)
-                for job in claimed:
-                    self.enqueue(job)
             except LedgerError as exc:
                 if exc.message != told:
                     logger.warning("open jobs cannot be looked for: %s", exc.message)
                 told = exc.message
             await self._clock.sleep(SWEEP_INTERVAL_S)
+
+    async def _take_over(self, holder: Holder, *, parked: bool) -> None:
+        """All that can be taken, some at a time: what is taken is driven, whatever becomes of the rest."""
+        while claimed := await self._ledger.claim(holder, _TAKE_OVER_AT_ONCE, parked=parked):
+            self._tell_of_old_rows(claimed)
+            for job in claimed:
+                self.enqueue(job)
+            if len(claimed) < _TAKE_OVER_AT_ONCE:
+                return
 
     def _tell_of_old_rows(self, claimed: Sequence[Job]) -> None:
         old = [job for job in claimed if not job.account.is_recorded]
