@@ -24,8 +24,8 @@ _OPEN_TASK = "status IN ('queued', 'picked') AND dedupe_key IS NOT NULL"
 """The predicate of PgQueuer's unique index on the key, as PostgreSQL has to read it to find that index."""
 
 JOBS_CHANNEL, WAKE_CHANNEL, ACCOUNTS_CHANNEL = f"{PREFIX}jobs", f"{PREFIX}wake", f"{PREFIX}accounts"
-"""What is said in them: a job whose row has changed; one that somebody asks for; that there is a new account. The first
-and the last are said by triggers (``sql/postgres/004_tasks.sql``)."""
+"""What is said in them: a job whose row has changed, and its owner; one that somebody asks for; that there is a new
+account. The first and the last are said by triggers (``sql/postgres/004_tasks.sql``)."""
 
 _DIALECT = Dialect(text_times=False)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,18 @@ async def test_a_process_that_was_taken_from_leaves_the_task_alone(
     assert task_of(database, job) == [{"status": "picked", "owner": other}]
 
 
+async def test_a_job_that_another_process_has_is_let_go_of(
+    processes: Processes, caplog: pytest.LogCaptureFixture
+) -> None:
+    process, job, _ = await driven(processes, Running())
+    other = await processes.open()
+    row = await process.engine.row(job)
+    theirs = await other.engine.ledger.save(row, replace(row, owner=other.engine.ledger.owner, due_at=None))
+    await until(lambda: f"job {job.id}: another process has it now" in caplog.text)
+    await process.end()
+    assert await other.engine.row(job) == theirs
+
+
 async def test_a_server_that_does_not_drive_waits_for_one_that_does(
     processes: Processes, database: LedgerDatabase
 ) -> None:
@@ -182,7 +195,7 @@ async def test_whoever_waits_hears_of_what_another_process_does(database: Ledger
         async with database.started() as ledger:
             job = await opened(ledger, JobState.RENDERING)
         await until(lambda: len(heard) == 2)
-        assert heard == [job.id] * 2
+        assert heard == [f"{job.id} {ledger.owner}"] * 2
         cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> "
         database.query(f"{cut} pg_backend_pid()")
         await until(lambda: not channel.is_listening)

@@ -74,7 +74,7 @@ class PgqueuerQueue:
         self._new_account = asyncio.Event()
         self._has_told_of_old_rows = False
         self._is_closing = False
-        channel.on(tasks.JOBS_CHANNEL, watch.hear)
+        channel.on(tasks.JOBS_CHANNEL, self._hear)
         channel.on(tasks.WAKE_CHANNEL, watch.wake)
         channel.on(tasks.ACCOUNTS_CHANNEL, lambda _: self._new_account.set())
         channel.after_a_gap(watch.hear_all)
@@ -133,12 +133,13 @@ class PgqueuerQueue:
                 continue
             if job_id in self._driving:
                 self._watch.wake(job_id)
-            elif not self._drives or self._takes_any:
-                asked = job if job_id == job.id else await self._ledger.get(job_id)
-                if asked is not None and not asked.is_settled:
-                    await self._channel.run(tasks.ask_for(asked))
-            elif (taken := await self._runner.take(job_id)) is not None:
+                continue
+            if self._drives and not self._takes_any and (taken := await self._runner.take(job_id)) is not None:
                 self._do_aside(self._finish_alone(self._drive(taken, asked=True)))
+                continue
+            asked = job if job_id == job.id else await self._ledger.get(job_id)
+            if asked is not None and not asked.is_settled:
+                await self._channel.run(tasks.ask_for(asked))
 
     # What PgQueuer gives
 
@@ -173,8 +174,17 @@ class PgqueuerQueue:
             return REST_FOR_GOOD_S
         return max(_TRY_AGAIN_S, (job.due_at - self._clock.now()).total_seconds())
 
+    def _hear(self, said: str) -> None:
+        """A job's row has changed; somebody else's name in it says that he has the job, whatever the tasks say."""
+        job_id, _, owner = said.partition(" ")
+        self._watch.hear(job_id)
+        if owner and owner != self._ledger.owner:
+            self._lose(job_id)
+
     def _lose(self, job_id: str) -> None:
-        """Of a job that is being driven here the task says that it is somebody else's, or there is none."""
+        """Of a job that is being driven here the row or the task says that it is somebody else's, or there is none."""
+        if job_id not in self._driving:
+            return
         for record in self._runner.records:
             if record.job.id == job_id and not record.is_behind:
                 self._do_aside(self._look_after(record))
