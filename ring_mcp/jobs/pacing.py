@@ -1,8 +1,8 @@
 """How much goes on at once: jobs held, looks a second and steps running are three numbers, kept apart.
 
 As many jobs are held as there are. Providers are looked at a bounded number of times a second, spread evenly, so that
-each job is looked at the less often the more there are. Whom somebody waits for, and what was asked for just now, has a
-lane of its own and does not stand behind all the others. How many steps run at once is the business of ``turns``.
+each job is looked at the less often the more there are. A job that somebody waits for, or that was asked for just now,
+does not stand behind all the others. How many steps run at once is the business of ``turns``.
 """
 
 from __future__ import annotations
