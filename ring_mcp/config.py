@@ -49,7 +49,6 @@ from ring_mcp.proxies import DIRECT, Proxies, proxies_of, read_proxies
 
 DEFAULT_ACTOR_ID = "ring-mcp-service"
 
-
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -272,14 +271,13 @@ def _sentence(error: Any, model: type[BaseModel]) -> str:
 
 
 def _missing_partners(config: Config) -> list[str]:
-    if not config.drives and config.database_url is None:
-        return ["RING_DRIVE: off needs DATABASE_URL: jobs of a SQLite ledger are carried on by the process that has it"]
     if config.file_backend == "ringbase" and not config.sandbox:
         needed = {"RINGBASE_API_URL": config.ringbase_api_url, "RINGBASE_API_TOKEN": config.ringbase_api_token}
         return [f"{name}: is needed with FILE_BACKEND=ringbase" for name, value in needed.items() if value is None]
     if config.file_backend == "s3" and config.s3_bucket is None:
         return ["RING_S3_BUCKET: is needed with FILE_BACKEND=s3"]
-    return []
+    needs_workers = not config.drives and config.database_url is None
+    return ["RING_DRIVE: off needs DATABASE_URL, and workers beside it"] if needs_workers else []
 
 
 def _unknown_caps(names: Iterable[str]) -> list[str]:

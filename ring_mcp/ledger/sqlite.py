@@ -173,10 +173,10 @@ class SqliteLedger(TransactionalLedger):
             done.set_result(result)
 
     async def _read_over_the_free(self, make: Callable[[Sequence[Condition]], Transaction[T]]) -> T:
-        return await self._read(make(claims.owned_by_nobody(await self._find_dead(), self.dialect)))
+        return await self._read(make(claims.match_unowned(await self._find_dead(), self.dialect)))
 
     async def _write_over_the_free(self, make: Callable[[Sequence[Condition]], Transaction[T]]) -> T:
-        return await self._write(make(claims.owned_by_nobody(await self._find_dead(), self.dialect)))
+        return await self._write(make(claims.match_unowned(await self._find_dead(), self.dialect)))
 
     async def claim(self, holder: Holder, limit: int, *, parked: bool = False) -> list[Job]:
         return await self._claim(holder, limit, parked, None)

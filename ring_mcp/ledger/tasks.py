@@ -96,7 +96,7 @@ def with_tasks(opening: Transaction[Opened]) -> Transaction[Opened]:
     return opened
 
 
-def held_by_nobody(lease_s: float, grace_s: float = 0.0) -> Condition:
+def match_untaken(lease_s: float, grace_s: float = 0.0) -> Condition:
     """That no living process has a task of the row.
 
     A task that became due less than ``grace_s`` ago counts as somebody's: he is about to take it.

@@ -58,7 +58,7 @@ async def ends_well(world: World, jobs: int) -> dict[str, int]:
 
 
 @pytest.mark.kill
-async def test_workers_drive_what_a_server_opens_and_it_hears_of_the_end(make_world: MakeWorld) -> None:
+async def test_workers_drive_what_a_server_opens_and_tell_it(make_world: MakeWorld) -> None:
     world, server = await fleet(make_world)
     world.sandbox.state.configure(render_s=0.5, deferred_s=0.5)
     waiting = [asyncio.create_task(ask(server, "image", f"image {i}", waitSeconds=50)) for i in range(4)]
@@ -88,9 +88,7 @@ async def test_a_killed_workers_jobs_go_over_within_the_promised_time(
 
 
 @pytest.mark.kill
-async def test_a_worker_that_is_told_to_end_hands_its_jobs_over_at_once(
-    make_world: MakeWorld, record_property: Any
-) -> None:
+async def test_a_worker_told_to_end_hands_its_jobs_over_at_once(make_world: MakeWorld, record_property: Any) -> None:
     world, server = await fleet(make_world)
     worker = await world.start_worker()
     await open_jobs(world, server, 6)

@@ -13,18 +13,16 @@ from decimal import Decimal
 import psycopg
 import pytest
 
-from ring_mcp.domain import Account, Caps, Holder, JobState
+from ring_mcp.domain import Caps, JobState
 from ring_mcp.errors import CapExceeded, JobMoved, LedgerBehind, LedgerError
 from ring_mcp.ledger.base import JobQuery
 from ring_mcp.ledger.migrations import migrations
 from ring_mcp.ledger.postgres import PostgresLedger, migrate
-from ring_mcp.ledger.tasks import PICTURE, TABLE, name_entrypoint
 from tests.fake_clock import START, FakeClock
 from tests.ledger.waiting import LIMIT_S, until, until_somebody_waits_for_a_lock
 from tests.ledger_databases import LedgerDatabase
 from tests.ledger_process import other_process
 from tests.ledger_samples import (
-    ACCOUNT,
     HOLDER,
     NO_CAPS,
     PRICE_USD,
@@ -164,43 +162,6 @@ async def test_a_lease_counts_by_the_clock_of_the_database_alone(postgres: Ledge
         job = await opened(ledger)
         await be_driven(ledger, job)
         assert await other.claim_one(HOLDER, job.id) is None
-
-
-async def test_a_job_and_its_task_are_opened_together_or_not_at_all(postgres: LedgerDatabase) -> None:
-    async with postgres.started() as ledger:
-        postgres.query(f"ALTER TABLE {TABLE} ADD CONSTRAINT no_such CHECK (dedupe_key <> 'no-such-job')")
-        with pytest.raises(LedgerError):
-            await ledger.open(planned(id="no-such-job"), NO_CAPS)
-        assert await ledger.get("no-such-job") is None
-        job = await opened(ledger)
-        still = planned(id="of-a-clip", parent_job_id="clip")
-        await ledger.open(planned(id="clip"), NO_CAPS, still)
-    found = postgres.query(f"SELECT dedupe_key, priority, CAST(status AS text), entrypoint FROM {TABLE} ORDER BY id")
-    entrypoint = name_entrypoint(ACCOUNT, sandbox=False)
-    assert [tuple(row.values()) for row in found] == [
-        (job_id, PICTURE, "queued", entrypoint) for job_id in (job.id, "clip", "of-a-clip")
-    ]
-
-
-async def test_a_request_that_joins_another_queues_nothing(postgres: LedgerDatabase) -> None:
-    async with postgres.started() as ledger:
-        await ledger.open(planned(request_hash="v1:same"), NO_CAPS)
-        assert (await ledger.open(planned(request_hash="v1:same"), NO_CAPS)).joined
-    assert len(postgres.query(f"SELECT id FROM {TABLE}")) == 1
-
-
-async def test_a_task_that_waits_its_turn_is_not_stranded(postgres: LedgerDatabase) -> None:
-    nobody = Holder(sandbox=False)
-    async with postgres.started() as ledger, postgres.started(grace_s=3600.0) as patient:
-        job = await opened(ledger)
-        assert len(await ledger.list_stranded(nobody, job.id)) == 1
-        assert await patient.list_stranded(nobody, job.id) == []
-        postgres.query(f"UPDATE {TABLE} SET execute_after = now() - interval '2 hours'")
-        assert len(await patient.list_stranded(nobody, job.id)) == 1
-        to = Account(provider="xai", key_fingerprint="key-9")
-        assert (await patient.hand_over(job.id, to, sandbox=False)).account == to
-    [task] = postgres.query(f"SELECT entrypoint FROM {TABLE}")
-    assert task == {"entrypoint": name_entrypoint(to, sandbox=False)}
 
 
 async def test_a_process_that_ends_in_order_gives_its_jobs_back_at_once(postgres: LedgerDatabase) -> None:
