@@ -48,7 +48,6 @@ from ring_mcp.providers.vendors import BY_NAME, VENDORS, ProviderName
 from ring_mcp.proxies import DIRECT, Proxies, proxies_of, read_proxies
 
 DEFAULT_ACTOR_ID = "ring-mcp-service"
-
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -276,8 +275,7 @@ def _missing_partners(config: Config) -> list[str]:
         return [f"{name}: is needed with FILE_BACKEND=ringbase" for name, value in needed.items() if value is None]
     if config.file_backend == "s3" and config.s3_bucket is None:
         return ["RING_S3_BUCKET: is needed with FILE_BACKEND=s3"]
-    needs_workers = not config.drives and config.database_url is None
-    return ["RING_DRIVE: off needs DATABASE_URL, and workers beside it"] if needs_workers else []
+    return []
 
 
 def _unknown_caps(names: Iterable[str]) -> list[str]:

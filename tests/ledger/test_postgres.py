@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import TypeVar
 
 import psycopg
 import pytest
@@ -18,6 +19,7 @@ from ring_mcp.errors import CapExceeded, JobMoved, LedgerBehind, LedgerError
 from ring_mcp.ledger.base import JobQuery
 from ring_mcp.ledger.migrations import migrations
 from ring_mcp.ledger.postgres import PostgresLedger, migrate
+from ring_mcp.ledger.statements import Transaction
 from tests.fake_clock import START, FakeClock
 from tests.ledger.waiting import LIMIT_S, until, until_somebody_waits_for_a_lock
 from tests.ledger_databases import LedgerDatabase
@@ -34,6 +36,8 @@ from tests.ledger_samples import (
     planned,
 )
 from tests.postgres_server import PostgresServer, fresh_database, with_database
+
+T = TypeVar("T")
 
 PASSWORD = "s3cret%of:the/operator"
 RINGS_OWN_TABLE = """
@@ -162,6 +166,59 @@ async def test_a_lease_counts_by_the_clock_of_the_database_alone(postgres: Ledge
         job = await opened(ledger)
         await be_driven(ledger, job)
         assert await other.claim_one(HOLDER, job.id) is None
+
+
+class Unconfirmed(PostgresLedger):
+    """A commit whose confirmation is lost, as often as ``lose`` says; ``arrives``: it was made."""
+
+    lose, arrives = 0, True
+
+    async def _write(self, transaction: Transaction[T], turns: Sequence[int] = ()) -> T:
+        if self.lose <= 0:
+            return await super()._write(transaction, turns)
+        self.lose -= 1
+        if self.arrives:
+            await super()._write(transaction, turns)
+        else:
+            with contextlib.suppress(ZeroDivisionError):
+                await super()._write(_fail_at_the_end(transaction), turns)
+        raise LedgerError("the connection was lost")
+
+
+def _fail_at_the_end(transaction: Transaction[T]) -> Transaction[T]:
+    yield from transaction
+    raise ZeroDivisionError
+
+
+async def test_an_opening_whose_confirmation_was_lost_is_found(postgres: LedgerDatabase) -> None:
+    ledger = Unconfirmed(postgres.address, FakeClock())
+    ledger.lose = 1
+    clip, still = planned(kind="video"), planned()
+    opening = await ledger.open(clip, NO_CAPS, still)
+    assert not opening.joined
+    assert opening.job == await ledger.get(clip.id)
+    assert opening.still is None or opening.still.id == still.id
+    await ledger.aclose()
+
+
+async def test_an_opening_that_was_not_committed_has_begun_nothing(postgres: LedgerDatabase) -> None:
+    ledger = Unconfirmed(postgres.address, FakeClock())
+    ledger.lose, ledger.arrives = 1, False
+    with pytest.raises(LedgerError, match=r"^the connection was lost$") as failure:
+        await ledger.open(planned(id="a-job"), NO_CAPS)
+    assert failure.value.billed == "no"
+    assert await ledger.get("a-job") is None
+    await ledger.aclose()
+
+
+async def test_an_opening_that_cannot_be_looked_for_may_have_begun(postgres: LedgerDatabase) -> None:
+    ledger = Unconfirmed(postgres.address, FakeClock())
+    ledger.lose = 2
+    with pytest.raises(LedgerError, match="whether job a-job was opened is not known") as failure:
+        await ledger.open(planned(id="a-job"), NO_CAPS)
+    assert failure.value.billed == "unknown"
+    assert "a-job" in failure.value.next_action
+    await ledger.aclose()
 
 
 async def test_a_process_that_ends_in_order_gives_its_jobs_back_at_once(postgres: LedgerDatabase) -> None:
