@@ -12,8 +12,12 @@ from datetime import datetime
 from ring_mcp.clock import Clock
 from ring_mcp.domain import Job
 
-LOOKS_A_SECOND = 100.0
+LOOKS_A_SECOND = 50.0
 """Of each lane. Some 800 fill a core."""
+
+LATE_S = 0.25
+TURNS_GIVEN_BACK = 3
+"""A turn that comes so late is given back, so often: this process, or its machine, has too much to do."""
 
 PART_OF_USUAL = 20.0
 """A clip that usually takes so long is looked at so often on its way: it is late by a twentieth at most."""

@@ -106,7 +106,7 @@ def _wait_until_held(path: Path, started: float) -> float:
         while time.perf_counter() - started < HELD_LIMIT_S:
             if ledger.execute(free).fetchone() == (0,):
                 break
-            time.sleep(0.05)
+            time.sleep(0.2)
     return time.perf_counter() - started
 
 

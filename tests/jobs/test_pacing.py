@@ -10,8 +10,10 @@ import pytest
 
 from ring_mcp.domain import Job, JobState
 from ring_mcp.jobs.pacing import (
+    LATE_S,
     LOOKS_A_SECOND,
     PART_OF_USUAL,
+    TURNS_GIVEN_BACK,
     URGENT_FOR_S,
     Pacing,
     look_interval_s,
@@ -39,10 +41,10 @@ def a_clip(**changes: object) -> Job:
         (5.0, 0.0, 0, 5.0),
         (5.0, 60.0, 10, 5.0),
         (5.0, 300.0, 10, 15.0),
-        (5.0, 0.0, 10_000, 100.0),
+        (5.0, 0.0, 10_000, 200.0),
         (60.0, 300.0, 2_000, 60.0),
-        (1.0, 2_000.0, 10_000, 100.0),
-        (1.0, 2_001.0, 10_000, 2_001.0 / PART_OF_USUAL),
+        (1.0, 2_000.0, 5_000, 100.0),
+        (1.0, 2_001.0, 5_000, 2_001.0 / PART_OF_USUAL),
     ],
 )
 def test_an_interval_stretches_with_the_usual_and_with_the_number(
@@ -57,7 +59,7 @@ def test_turns_come_evenly_and_each_lane_has_its_own(clock: FakeClock) -> None:
     assert waits == pytest.approx([number / LOOKS_A_SECOND for number in range(1000)])
     assert pacing.wait_for_look_s(urgent=True) == 0.0
     clock.advance(5)
-    assert pacing.wait_for_look_s(urgent=False) == pytest.approx(5.0)
+    assert pacing.wait_for_look_s(urgent=False) == pytest.approx(15.0)
     clock.advance(60)
     assert pacing.wait_for_look_s(urgent=False) == 0.0, "turns that nobody took are not saved up"
     assert pacing.wait_for_look_s(urgent=False) == pytest.approx(1 / LOOKS_A_SECOND)
@@ -74,7 +76,7 @@ def test_a_job_is_urgent_while_it_is_new_or_awaited(clock: FakeClock) -> None:
 def test_only_jobs_that_nobody_waits_for_share_the_looks(clock: FakeClock) -> None:
     pacing = Pacing(clock)
     assert pacing.stretch_s(a_clip(), 5.0, 10_000, urgent=True) == 5.0
-    assert pacing.stretch_s(a_clip(), 5.0, 10_000, urgent=False) == 100.0
+    assert pacing.stretch_s(a_clip(), 5.0, 10_000, urgent=False) == 200.0
 
 
 def test_a_models_usual_duration_is_learnt_and_follows_it(clock: FakeClock) -> None:
@@ -112,6 +114,20 @@ async def test_jobs_of_the_dead_are_all_taken_and_looked_at_in_turn(engine: Engi
         clock.advance(clock.next_wake_s or 0)
     await queue.aclose()
     assert looked_at == pytest.approx([number / LOOKS_A_SECOND for number in range(len(jobs))])
+
+
+async def test_a_turn_that_comes_late_is_given_back_three_times(engine: Engine, clock: FakeClock) -> None:
+    [job] = await rendering(engine, 1)
+    engine.runner._pacing.wait_for_look_s(urgent=False)
+    await engine.queue.adopt(job)
+    for _ in range(TURNS_GIVEN_BACK + 1):
+        await until(lambda: clock.sleepers == 1)
+        assert engine.clips.looked_for == []
+        for _ in range(100):  # others are in the lane
+            engine.runner._pacing.wait_for_look_s(urgent=False)
+        clock.advance((clock.next_wake_s or 0) + LATE_S)
+    await until(lambda: engine.clips.looked_for != [])
+    assert (await engine.ended(job, upkeep=0)).state is JobState.DONE
 
 
 async def test_who_waits_for_a_job_is_not_behind_the_others(engine: Engine) -> None:

@@ -122,13 +122,18 @@ class InProcessQueue:
             await self._clock.sleep(SWEEP_INTERVAL_S)
 
     async def _take_over(self, holder: Holder, *, parked: bool) -> None:
-        """All that can be taken, some at a time: what is taken is driven, whatever becomes of the rest."""
-        while claimed := await self._ledger.claim(holder, self._at_once, parked=parked):
-            self._tell_of_old_rows(claimed)
-            for job in claimed:
+        """All that can be taken, some at a time. They are driven when all are held, or when no more can be had: what
+        thousands of jobs begin to do would keep the rest waiting."""
+        taken: list[Job] = []
+        try:
+            while claimed := await self._ledger.claim(holder, self._at_once, parked=parked):
+                taken += claimed
+                if len(claimed) < self._at_once:
+                    break
+        finally:
+            self._tell_of_old_rows(taken)
+            for job in taken:
                 self.enqueue(job)
-            if len(claimed) < self._at_once:
-                return
 
     def _tell_of_old_rows(self, claimed: Sequence[Job]) -> None:
         old = [job for job in claimed if not job.account.is_recorded]
