@@ -197,6 +197,7 @@ async def open_app(
             version=__version__,
             accounts=accounts,
             write_ahead=write_ahead,
+            notes=config.warnings,
         )
         try:
             await ledger.start()

@@ -42,6 +42,8 @@ def _run(serve: Callable[[Config], Coroutine[Any, Any, None]], *, sandbox: bool,
 
         config = load_config(sandbox=True) if sandbox else load_config()
         _log_to_stderr(config.log_level)
+        for warning in config.warnings:
+            _say(f"warning: {warning}")
         asyncio.run(serve(config))
     except KeyboardInterrupt:
         sys.exit(130)
