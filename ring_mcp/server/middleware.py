@@ -23,7 +23,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ring_mcp.errors import Unauthorized
-from ring_mcp.server.auth import ServiceTokens
+from ring_mcp.server.auth import ServiceTokens, WrongToken, WrongTokens
 
 access_log = logging.getLogger("ring_mcp.access")
 logger = logging.getLogger(__name__)
@@ -43,8 +43,6 @@ SECURITY_HEADERS = {
 }
 
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
-
-LOOPBACK_ORIGIN = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?"
 
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?")
 
@@ -121,7 +119,8 @@ def host_name(value: str) -> str | None:
 class KnownNames:
     """421 for a Host, 403 for an Origin that is not on the list. Ports of hosts do not matter; ``*`` allows any.
 
-    Loopback is always known: no name that is an attacker's own reads like that, and pages of this machine may call.
+    Loopback hosts are always known: no name that is an attacker's own reads like that. Of pages only this server's own
+    are: whatever else this machine serves, on another port, is no friend for that.
     """
 
     def __init__(self, app: ASGIApp, *, hosts: Collection[str], origins: Collection[str]) -> None:
@@ -132,24 +131,32 @@ class KnownNames:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            if not self._knows_host(header(scope, "host")):
+            host = header(scope, "host")
+            if not self._knows_host(host):
                 await refuse(send, 421, "this host name is not served here (RING_ALLOWED_HOSTS)")
                 return
             origin = header(scope, "origin").lower().rstrip("/")
-            if origin and not self._knows_origin(origin):
+            if origin and not self._knows_origin(origin, host.strip().lower()):
                 await refuse(send, 403, "requests from this origin are not allowed (RING_ALLOWED_ORIGINS)")
                 return
         await self._app(scope, receive, send)
 
-    def _knows_origin(self, value: str) -> bool:
+    def _knows_origin(self, value: str, host: str) -> bool:
         if value in self._origins or "*" in self._origins:
             return True
-        scheme, _, host = value.partition("://")
-        return scheme in ("http", "https") and host_name(host) in LOOPBACK_NAMES
+        scheme, _, page_host = value.partition("://")
+        # Its own page, at a name that was given on purpose: with "*" any name may lead here, an attacker's as well.
+        return scheme in ("http", "https") and page_host == host and host_name(host) in self._hosts
 
     def _knows_host(self, value: str) -> bool:
         name = host_name(value)
         return name is not None and (self._any_host or name in self._hosts)
+
+
+def _address(scope: Scope) -> str:
+    """Whose connection it is; of IPv6 the network, of which one client has all addresses."""
+    address = str((scope.get("client") or ("", 0))[0])
+    return ":".join(address.split(":")[:4]) if ":" in address else address
 
 
 class _BodyRefused(Exception):
@@ -224,9 +231,18 @@ class Authenticated:
     is the default actor, but for Ring's own gateway, which never is open.
     """
 
-    def __init__(self, app: ASGIApp, *, tokens: ServiceTokens, is_open: Callable[[str], bool], ring: str) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        tokens: ServiceTokens,
+        is_open: Callable[[str], bool],
+        ring: str,
+        wrong_tokens: WrongTokens | None = None,
+    ) -> None:
         self._app = app
         self._tokens = tokens
+        self._wrong_tokens = wrong_tokens or WrongTokens()
         self._is_open = is_open
         self._ring = ring
 
@@ -236,6 +252,9 @@ class Authenticated:
                 must = self._tokens.are_configured or scope["path"].startswith(self._ring)
                 actor = self._tokens.actor_of(header(scope, "authorization")) if must else self._tokens.default_actor
             except Unauthorized as exc:
+                if isinstance(exc, WrongToken) and not await self._wrong_tokens.slow_down(_address(scope)):
+                    await refuse(send, 429, "too many wrong tokens", {"retry-after": "1", "connection": "close"})
+                    return
                 await refuse(send, 401, exc.message, {"www-authenticate": 'Bearer error="invalid_token"'})
                 return
             scope[ACTOR_KEY] = actor

@@ -40,6 +40,10 @@ def _image(**arguments: object) -> bytes:
     return json.dumps({"prompt": "x", **arguments}).encode()
 
 
+def _script(clips: object) -> bytes:
+    return _call("ring-script-run", {"request": {"requestId": "r", "clips": clips}})
+
+
 IMAGES = f"{API}/images/generate"
 BODIES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "250,000 unknown names": (IMAGES, lambda: _image(**{f"k{n}": 1 for n in range(250_000)})),
@@ -59,7 +63,7 @@ BODIES: dict[str, tuple[str, Callable[[], bytes]]] = {
     ),
     "as many names over MCP": ("/mcp", lambda: _call("ring-image-create", {f"k{n}": 1 for n in range(49_000)})),
     "90,000 names": (IMAGES, lambda: _image(**{f"k{n}": 1 for n in range(90_000)})),
-    "90,000 clips": ("/mcp", lambda: _call("ring-script-run", {"request": {"requestId": "r", "clips": [{}] * 90_000}})),
+    "90,000 clips": ("/mcp", lambda: _script([{}] * 90_000)),
     "two million brackets": (IMAGES, lambda: b'{"prompt": "x", "deep": ' + b"[" * 2_000_000 + b"}"),
     "two million brackets over MCP": ("/mcp", lambda: b'{"jsonrpc": "2.0", "id": 1, "a": ' + b"[" * 2_000_000),
     "empty objects without a comma": (IMAGES, lambda: b'{"prompt": ' + b'{"a":' * 700_000),
