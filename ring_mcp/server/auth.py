@@ -74,7 +74,7 @@ class ServiceTokens:
         return bool(self._table)
 
     def actor_of(self, authorization: str) -> str:
-        """The actor behind an Authorization header. Raises Unauthorized with Ring's text: WrongToken if there is one."""
+        """The actor behind an Authorization header. Raises Unauthorized in Ring's words, WrongToken for a wrong one."""
         scheme, _, token = authorization.strip().partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
             raise Unauthorized("Missing Bearer token")

@@ -152,7 +152,7 @@ def test_half_a_surrogate_pair_is_400(ring: HttpRing) -> None:
 
 
 def test_rings_three_texts_of_401(tmp_path: Path, ring: HttpRing) -> None:
-    for headers in ({}, {"authorization": "Basic abc"}, {"authorization": "bearer x"}, {"authorization": "Bearer"}):
+    for headers in ({}, {"authorization": "Basic abc"}, {"authorization": "Bearer"}):
         answer = httpx2.get(f"{ring.url}{API}/meta/health", headers=headers, timeout=LIMIT_S)
         assert failure(answer, 401)["error"] == "Missing Bearer token"
     answer = ring.get(f"{API}/meta/health", "wrong")
