@@ -335,3 +335,27 @@ def test_a_thumbnail_is_drawn_on_a_clip_that_is_there(ring: HttpRing, sandbox: S
     picture = ring.post(IMAGES, {"prompt": "a pier"}).json()["data"]
     refused = failure(ring.post(f"{API}/jobs/{picture['jobId']}/thumbnail", words), 400)
     assert "is no finished clip" in refused["error"]
+
+
+def test_a_cursor_tells_nothing_of_anothers_job(ring: HttpRing) -> None:
+    job = ring.create(prompt="of alice alone")["jobId"]
+    told = [ring.get(f"{API}/jobs?cursor={cursor}", BOB) for cursor in (job, "0" * len(job))]
+    assert [answer.status_code for answer in told] == [400, 400]
+    assert told[0].json()["error"] == told[1].json()["error"]
+    assert ring.get(f"{API}/jobs?cursor={job}").status_code == 200
+
+
+def test_over_http_no_path_leads_into_the_storage(tmp_path: Path, env: dict[str, str]) -> None:
+    with HttpRing(env, tmp_path) as ring:
+        made = ring.create(prompt="a picture of alice")
+        [stored] = [path for path in (tmp_path / "state").rglob("*.jpg") if "generated" in path.parts]
+        for address in (str(stored), stored.as_uri(), f"file:{stored}", str(stored.parent / "." / stored.name)):
+            body = {"prompt": "x", "referenceImages": [address], "dryRun": True}
+            refused = ring.post(f"{API}/images/generate", body, BOB)
+            assert refused.status_code == 400
+            assert "outside the folders of RING_INPUT_DIRS" in refused.json()["error"]
+        body = {"prompt": "x", "referenceImages": [made["url"]], "dryRun": True}
+        assert ring.post(f"{API}/images/generate", body).status_code == 200, "its own address is signed"
+        body["referenceImages"] = [f"ring://jobs/{made['jobId']}"]
+        assert ring.post(f"{API}/images/generate", body).status_code == 200
+        assert ring.post(f"{API}/images/generate", body, BOB).status_code == 400
