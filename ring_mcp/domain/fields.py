@@ -33,6 +33,8 @@ def sendable(text: str) -> str:
 
 def printable(text: str) -> str:
     """``text`` without control characters and the sequences that begin with them; lines and tabs stay."""
+    if text.isprintable():  # which megabytes of base64 are: twenty times as fast
+        return text
     return _CONTROL.sub("", _TERMINAL_SEQUENCE.sub("", text))
 
 

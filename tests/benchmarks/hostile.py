@@ -1,6 +1,6 @@
 """How long ``/healthz`` waits while others send what they should not.
 
-    uv run python -m tests.benchmarks hostile              # each body alone, then 200 mixed clients for 15 s
+    uv run python -m tests.benchmarks hostile              # each body alone, 200 mixed clients, half-open connections
 
 The clients are a process of their own and hold a good token, so that their bodies are read. Every probe is a connection
 of its own. Printed, never judged; the goal is 250 ms at the 99th percentile.
@@ -26,7 +26,14 @@ from tests.benchmarks.measuring import folder, sandbox, title
 from tests.http.http_reach import ALICE, API, TOKENS, HttpRing, environment, request
 
 CLIENTS, LOAD_S, ROOT = 200, 15, Path(__file__).parents[2]
+HALF_OPEN = 600
 _PROBE_LIMIT_S = 120.0
+_NARROW = """
+import resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+from ring_mcp.server.process import run_http
+run_http("127.0.0.1", 0)
+"""
 _JSON = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
 _GOOD = {**_JSON, "Authorization": f"Bearer {ALICE}"}
 
@@ -183,6 +190,19 @@ def run(rounds: int) -> None:
             values_ms, said = _probe_while(_start(ring.url, "--mixed", str(CLIENTS), str(LOAD_S)), ring.url)
             print(f"  {f'{CLIENTS} clients':<32}{_figures(values_ms)}\n  their answers by status: {said}", flush=True)
             print(f"  stderr of the server: {len(ring.stderr):,} characters", flush=True)
+        _measure_half_open(home, env)
+
+
+def _measure_half_open(home: Path, env: dict[str, str]) -> None:
+    title(f"hostile: /healthz beside {HALF_OPEN} half-open connections, of 256 descriptors")
+    with HttpRing(env, home, "-c", _NARROW) as ring, contextlib.ExitStack() as stack:
+        idle, at = [_probe(ring.url) for _ in range(200)], urlsplit(ring.url)
+        for _ in range(HALF_OPEN):
+            place = (at.hostname or "", at.port or 80)
+            stack.enter_context(socket.create_connection(place, timeout=_PROBE_LIMIT_S)).send(b"GET / HTTP/1.1\r\n")
+        print(f"  {'before':<32}{_figures(idle)}\n  {'beside them':<32}", end="", flush=True)
+        print(_figures([_probe(ring.url) for _ in range(200)]))
+        print(f"  stderr of the server: {len(ring.stderr):,} characters", flush=True)
 
 
 def main() -> None:
