@@ -16,6 +16,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Collection, Mapping
+from weakref import WeakValueDictionary
 
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
@@ -30,6 +31,9 @@ logger = logging.getLogger(__name__)
 
 MAX_VALUES = 100_000
 """Of a body: more than any call can mean."""
+
+_READ_AT_ONCE_BYTES = 128 * 1024
+_BODIES_AT_A_TIME = 4
 
 ACTOR_KEY = "ring_mcp.actor"
 REQUEST_ID_KEY = "ring_mcp.request_id"
@@ -167,10 +171,13 @@ class BodyLimit:
     """413 for a body above ``max_bytes`` or MAX_VALUES, 408 for one that does not arrive within ``timeout_s``.
 
     The values of JSON are counted by their commas before anything reads it: a reader takes a microsecond for each.
+    Of one actor a few large bodies are read at a time, the others wait in their connections: so many pieces come in
+    each turn of the loop, and not one for every client.
     """
 
     def __init__(self, app: ASGIApp, *, max_bytes: int, timeout_s: float) -> None:
         self._app = app
+        self._reading: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._timeout_s = timeout_s
         self._max_bytes = max_bytes
         self._too_large = (413, f"the body may have {max_bytes:,} bytes at most")
@@ -185,15 +192,18 @@ class BodyLimit:
             await refuse(send, *self._too_large, {"connection": "close"})
             return
         seen, values, done, answered = 0, 0, False, False
+        turn: asyncio.Semaphore | None = None
         refusal: tuple[int, str] | None = None
         until = asyncio.get_running_loop().time() + self._timeout_s
 
         async def receive_limited() -> Message:
-            nonlocal seen, values, done, refusal
+            nonlocal seen, values, done, refusal, turn
             if done:
                 return await receive()  # waits for the client to leave: no limit on that
             try:
                 async with asyncio.timeout_at(until):
+                    if turn is None and seen > _READ_AT_ONCE_BYTES:
+                        turn = await self._take_turn(str(scope.get(ACTOR_KEY, "")))
                     message = await receive()
             except TimeoutError:
                 refusal = 408, "the body did not arrive in time"
@@ -201,6 +211,9 @@ class BodyLimit:
             seen += len(message.get("body", b""))
             done = message["type"] != "http.request" or not message.get("more_body", False)
             values += message.get("body", b"").count(b",")
+            if done and turn is not None:
+                turn.release()
+                turn = None
             if seen > self._max_bytes or values > MAX_VALUES:
                 refusal = self._too_large if seen > self._max_bytes else self._too_many
                 raise _BodyRefused
@@ -218,8 +231,16 @@ class BodyLimit:
         except Exception:
             if refusal is None:
                 raise
+        finally:
+            if turn is not None:
+                turn.release()
         if refusal is not None and not answered:
             await refuse(send, *refusal, {"connection": "close"})
+
+    async def _take_turn(self, actor: str) -> asyncio.Semaphore:
+        turns = self._reading.setdefault(actor, asyncio.Semaphore(_BODIES_AT_A_TIME))
+        await turns.acquire()
+        return turns
 
 
 class Authenticated:

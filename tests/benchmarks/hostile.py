@@ -179,18 +179,28 @@ def run(rounds: int) -> None:
     with sandbox() as address, folder() as home:
         env = environment(home, RING_SANDBOX=address, RING_MCP_SERVICE_TOKENS=TOKENS, RING_LOG_LEVEL="error")
         with HttpRing(env, home) as ring:
-            title(f"hostile: /healthz while one client sends a body {rounds} times")
-            idle = [_probe(ring.url) for _ in range(300)]
-            print(f"  {'nothing':<32}{_figures(idle)}", flush=True)
-            for name in BODIES:
-                values_ms, said = _probe_while(_start(ring.url, "--alone", name, str(rounds)), ring.url)
-                print(f"  {name:<32}{_figures(values_ms)}; {said}", flush=True)
-        with HttpRing(env, home) as ring:
-            title(f"hostile: /healthz while {CLIENTS} mixed clients send whatever they like for {LOAD_S} s")
-            values_ms, said = _probe_while(_start(ring.url, "--mixed", str(CLIENTS), str(LOAD_S)), ring.url)
-            print(f"  {f'{CLIENTS} clients':<32}{_figures(values_ms)}\n  their answers by status: {said}", flush=True)
-            print(f"  stderr of the server: {len(ring.stderr):,} characters", flush=True)
+            _measure_bodies(ring, rounds)
+        _measure_mixed(home, env)
         _measure_half_open(home, env)
+
+
+def _measure_bodies(ring: HttpRing, times: int) -> None:
+    title(f"hostile: /healthz while one client sends a body {times} times")
+    idle = [_probe(ring.url) for _ in range(300)]
+    print(f"  {'nothing':<32}{_figures(idle)}", flush=True)
+    for name in BODIES:
+        values_ms, said = _probe_while(_start(ring.url, "--alone", name, str(times)), ring.url)
+        print(f"  {name:<32}{_figures(values_ms)}; {said}", flush=True)
+
+
+def _measure_mixed(home: Path, env: dict[str, str]) -> None:
+    title(f"hostile: /healthz while {CLIENTS} mixed clients send whatever they like for {LOAD_S} s")
+    with HttpRing(env, home, str(Path(__file__).with_name("loop_turns.py"))) as ring:
+        values_ms, said = _probe_while(_start(ring.url, "--mixed", str(CLIENTS), str(LOAD_S)), ring.url)
+        print(f"  {f'{CLIENTS} clients':<32}{_figures(values_ms)}\n  their answers by status: {said}", flush=True)
+    turns = next(line for line in ring.stderr.splitlines() if line.startswith("TURNS: "))
+    print(f"  turns of the event loop, processor time: {turns.removeprefix('TURNS: ')}", flush=True)
+    print(f"  stderr of the server: {len(ring.stderr):,} characters", flush=True)
 
 
 def _measure_half_open(home: Path, env: dict[str, str]) -> None:
