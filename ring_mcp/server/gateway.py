@@ -18,7 +18,7 @@ from starlette.routing import Route
 from ring_mcp.app import App
 from ring_mcp.conductors.results import JobResult
 from ring_mcp.domain import Job
-from ring_mcp.domain.fields import WaitSeconds
+from ring_mcp.domain.fields import Key, WaitSeconds
 from ring_mcp.domain.thumbnails import read_thumbnail
 from ring_mcp.errors import (
     CapExceeded,
@@ -154,7 +154,8 @@ class Gateway:
 
     async def list_jobs(self, request: Request) -> JSONResponse:
         query: dict[str, Any] = dict(request.query_params)
-        if (key := query.pop("idempotencyKey", None)) is not None:
+        if "idempotencyKey" in query:
+            key = _KeyQuery.parse({"idempotencyKey": query.pop("idempotencyKey") or None}).idempotency_key
             if query:
                 raise InvalidRequest("idempotencyKey names one job: no other filter goes with it")
             job = await self._app.calls.find(_actor(request), key)
@@ -221,6 +222,10 @@ def _object(request: Request, content: bytes) -> dict[str, Any]:
     if any(body[name] != key for name in given):
         raise InvalidRequest("idempotencyKey and the header Idempotency-Key differ")
     return body if given else {**body, "idempotencyKey": key}
+
+
+class _KeyQuery(Arguments):
+    idempotency_key: Key
 
 
 class _Query(Arguments):

@@ -316,6 +316,8 @@ def test_a_key_finds_its_job_for_its_owner_alone(ring: HttpRing) -> None:
 
     assert [job["jobId"] for job in found(ALICE).json()["data"]["jobs"]] == [made["jobId"]]
     assert found(BOB).json()["data"]["jobs"] == []
+    for odd in ("%00", "%20", "", "x" * 201):
+        assert ring.get(f"{API}/jobs?idempotencyKey={odd}").status_code == 400
     assert "no other filter" in failure(found(ALICE, state="open"), 400)["error"]
 
 
