@@ -142,7 +142,12 @@ async def open_app(
         http = connections[presets.video_providers[0]]  # fetches what callers give along, without its key
         spool, previews = state / "spool", state / "previews" if config.result_preview else None
         inputs = MediaInputs(
-            storage, fetch=http.download, check_address=http.check_address, folders=config.input_dirs, spool=spool
+            storage,
+            fetch=http.download,
+            check_address=http.check_address,
+            folders=config.input_dirs,
+            spool=spool,
+            callers_are_here=links is None,
         )
         paces, watch, write_ahead = paces_of(config), JobWatch(ledger, clock), WriteAhead(state / "unwritten")
         accounts = backends.open_accounts(config, ledger, clock, stack)
@@ -197,6 +202,7 @@ async def open_app(
             version=__version__,
             accounts=accounts,
             write_ahead=write_ahead,
+            notes=config.warnings,
         )
         try:
             await ledger.start()

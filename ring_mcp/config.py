@@ -1,7 +1,8 @@
 """The environment and .env.local, read once into one frozen Config. Nothing else in ring_mcp reads the environment.
 
 Precedence: a request's own argument, then the process environment, then ``.env.local`` (in the working folder, or the
-file that RING_ENV_FILE names), then presets.json, then the defaults here.
+file that RING_ENV_FILE names), then presets.json, then the defaults here. ``config_trust`` says what of the working
+folder's file counts.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -27,6 +28,7 @@ from pydantic import (
     field_validator,
 )
 
+from ring_mcp.config_trust import read_env_file
 from ring_mcp.config_types import (
     NAME_ALONE,
     Key,
@@ -36,6 +38,7 @@ from ring_mcp.config_types import (
     backend,
     env,
     folders,
+    is_in_the_clear,
     lower,
     slashless,
     split_list,
@@ -140,6 +143,13 @@ class Config(BaseModel):
     # Of the process alone: a folder's .env.local does not decide through whose hands requests go.
     _proxies: Proxies = PrivateAttr(default=DIRECT)
 
+    _notes: tuple[str, ...] = PrivateAttr(default=())
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What an operator should know of these settings, a sentence each."""
+        return (*self._notes, *_keys_in_the_clear(self))
+
     @property
     def proxies(self) -> Proxies:
         """Which proxy a request to an outside service goes through."""
@@ -172,18 +182,27 @@ def all_variables() -> dict[tuple[str, ...], Any]:
     return {names: m.model_fields[field].default for m in models for field, names in variables(m).items()}
 
 
-def load_config(environ: Mapping[str, str] | None = None, *, folder: Path | None = None, **overrides: Any) -> Config:
+def load_config(
+    environ: Mapping[str, str] | None = None,
+    *,
+    folder: Path | None = None,
+    trusted: Container[Path] | None = None,
+    **overrides: Any,
+) -> Config:
     """Read the configuration.
 
-    ``environ`` stands for the process environment and ``folder`` for the working folder (tests pass their own);
-    ``overrides`` are command line switches and win over both. Raises ConfigError with every problem at once.
+    ``environ`` stands for the process environment, ``folder`` for the working folder and ``trusted`` for the folders
+    that the person trusts (tests pass their own); ``overrides`` are command line switches and win over both. Raises
+    ConfigError with every problem at once.
     """
     is_of_the_process = environ is None
     environ = _set(os.environ if environ is None else environ)
     named = environ.get("RING_ENV_FILE")
     env_file = Path(named) if named else (folder or Path.cwd()) / ".env.local"
-    sources = (environ, _set(_read_file(env_file)))
-    problems = _unknown_caps(name for source in sources for name in source)
+    models: list[type[BaseModel]] = [Config, *(vendor.settings for vendor in VENDORS)]
+    read = read_env_file(env_file, environ, models, is_named=bool(named), trusted=trusted, but_for=overrides)
+    sources, problems = (environ, _set(read.texts)), list(read.problems)
+    problems += _unknown_caps(name for source in sources for name in source)
     if named and not env_file.is_file():
         problems.append(f"RING_ENV_FILE: no such file: {env_file}")
     vendors = {}
@@ -199,6 +218,7 @@ def load_config(environ: Mapping[str, str] | None = None, *, folder: Path | None
         raise ConfigError(problems)
     own = proxies_of(environ)  # else those of the system, where it has any
     config._proxies = read_proxies(getproxies()) if is_of_the_process and own == DIRECT else own
+    config._notes = tuple(read.notes)
     return config
 
 
@@ -222,12 +242,6 @@ def restore_config(text: str) -> Config:
 def _set(variables: Mapping[str, str | None]) -> dict[str, str]:
     """Those that say something: a blank one is not set."""
     return {name: value for name, value in variables.items() if value and value.strip()}
-
-
-def _read_file(env_file: Path) -> Mapping[str, str | None]:
-    from dotenv import dotenv_values
-
-    return dotenv_values(env_file) if env_file.is_file() else {}
 
 
 def _pick_given(
@@ -276,6 +290,22 @@ def _missing_partners(config: Config) -> list[str]:
     if config.file_backend == "s3" and config.s3_bucket is None:
         return ["RING_S3_BUCKET: is needed with FILE_BACKEND=s3"]
     return []
+
+
+def _keys_in_the_clear(config: Config) -> Iterator[str]:
+    """Addresses outside of this machine to which a key goes without TLS."""
+    named: list[tuple[str, str | None, SecretStr | None]] = [
+        ("RING_API_BASE_URL", config.api_base_url, config.service_token)
+    ]
+    if not config.sandbox:
+        named += [(variables(type(each))["base_url"][0], each.base_url, each.key) for each in config.vendors.values()]
+    if config.file_backend == "ringbase" and not config.sandbox:
+        named.append(("RINGBASE_API_URL", config.ringbase_api_url, config.ringbase_api_token))
+    if config.file_backend == "s3":
+        named.append(("AWS_ENDPOINT_URL_S3", config.aws_endpoint_url, config.aws_access_key_id))
+    for name, url, key in named:
+        if key is not None and url is not None and is_in_the_clear(url):
+            yield f"{name} begins with http:// and is not on this machine: your key goes there in the clear; use https"
 
 
 def _unknown_caps(names: Iterable[str]) -> list[str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, get_args
+from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, AnyHttpUrl, BaseModel, BeforeValidator, Field, SecretStr
 
@@ -55,9 +57,28 @@ def backend(value: object) -> object:
 
 
 def plain_url(value: object) -> object:
-    """Check that it is an http(s) URL and cut trailing slashes; an AnyHttpUrl would add one."""
-    AnyHttpUrl(str(value))
+    """Check that it is an http(s) URL and cut trailing slashes; an AnyHttpUrl would add one.
+
+    A user or a password in it would be printed with it, and take the place of the key.
+    """
+    url = AnyHttpUrl(str(value))
+    if url.username is not None or url.password is not None:
+        raise ValueError("must not have a user or a password in it")
     return str(value).strip().rstrip("/")
+
+
+def is_in_the_clear(url: str) -> bool:
+    """Whether what goes to this address goes over a network unencrypted."""
+    parts = urlsplit(url.strip())
+    if parts.scheme.lower() != "http":
+        return False
+    host = (parts.hostname or "").rstrip(".").lower()
+    if host == "localhost" or host.endswith(".localhost"):
+        return False
+    try:
+        return not ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return True
 
 
 def slashless(value: object) -> object:

@@ -123,9 +123,10 @@ def _register() -> None:
     from ring_mcp.cli.presets_check import check
     from ring_mcp.cli.script import script
     from ring_mcp.cli.spend import spend
+    from ring_mcp.cli.trust import trust
 
     presets.add_command(check)
-    for command in (image, video, script, direct, jobs, spend, health, presets, config):
+    for command in (image, video, script, direct, jobs, spend, health, presets, config, trust):
         cli.add_command(command)
     cli.add_command(health, "doctor")
 

@@ -17,6 +17,7 @@ import httpx2
 
 from ring_mcp.domain import DRIVEN, MediaKind
 from ring_mcp.errors import ConfigError, InvalidRequest, RingError, Unauthorized
+from ring_mcp.masking import Masking
 from ring_mcp.proxies import DIRECT, Proxies, trouble_with
 from ring_mcp.scripted.base import OnState
 from ring_mcp.tools.image_create import ImageCreateArguments
@@ -92,6 +93,7 @@ class GatewayClient:
     def __init__(self, http: httpx2.AsyncClient, base_url: str) -> None:
         self._http = http
         self._base_url = base_url
+        self._masking = Masking([http.headers.get("authorization", "").removeprefix("Bearer ")])
         self._is_ring_mcp: bool | None = None
 
     async def create(
@@ -228,8 +230,8 @@ class GatewayClient:
         """What the server itself says. In front of it a proxy may answer, which knows nothing of what was started."""
         status = response.status_code
         try:
-            content = response.json()
-        except ValueError:
+            content = without_paths(self._masking.value(response.json()))
+        except (ValueError, RecursionError):
             content = None
         if not isinstance(content, dict) or "success" not in content:
             text = f"{self._base_url} answered HTTP {status}, and not as a ring-mcp server does"
@@ -277,6 +279,13 @@ async def open_gateway(base_url: str, token: str | None, proxies: Proxies = DIRE
         trust_env=False,
     ) as http:
         yield GatewayClient(http, base_url)
+
+
+def without_paths(value: Any) -> Any:
+    """An answer without ``localPath``: a path over there means nothing here, or another file."""
+    if isinstance(value, dict):
+        return {name: without_paths(each) for name, each in value.items() if name != "localPath"}
+    return [without_paths(each) for each in value] if isinstance(value, list) else value
 
 
 def _segment(text: str) -> str:

@@ -63,8 +63,9 @@ class PaidCalls:
     async def with_results(self, request: R, actor_id: str | None) -> R:
         """The request with the first result of each job that it names (``ring://jobs/ID``) in the place of that name.
 
-        Raises InvalidRequest for jobs that are not this actor's, or have no result yet.
+        Raises InvalidRequest for jobs that are not this actor's, or have no result yet, and for paths that are not.
         """
+        self._inputs.refuse_foreign_paths(request)
         named = {url: field for field, url in addresses(request) if url.strip().startswith(JOB_PREFIX)}
         if not named:
             return request

@@ -23,8 +23,9 @@ MAX_CHARS = 8_000
 """Of an address that is none of a file's own bytes."""
 
 _FIELDS = {"image_url": "imageUrl", "last_frame_url": "lastFrameUrl", "source_video_url": "sourceVideoUrl"}
-_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]{0,40}):", re.IGNORECASE)
 _WRAPPED = re.compile(r"!?\[[^\]]*\]\(|<|[\"'`“”]")
+_SAVED_AT = re.compile(r"saved at\s+")
 _BASE64_OF_MEDIA = ("/9j/", "iVBORw0KGgo", "R0lGOD", "UklGR", "AAAA")
 """How JPEG, PNG, GIF, WebP, and MP4 or HEIC begin in base64."""
 
@@ -52,7 +53,9 @@ def with_addresses(request: R, change: Callable[[str, str], str]) -> R:
 
 def normalize_address(field: str, text: str) -> str:
     """The address in its one spelling. Raises InvalidRequest for text that is none, with what to write."""
-    text = re.sub(r"^saved at\s+", "", text.strip())
+    text = text.strip()
+    if (said := _SAVED_AT.match(text)) is not None:
+        text = text[said.end() :]
     if _WRAPPED.match(text):
         raise InvalidRequest(
             f"{field} must be the bare address: write it alone, without quotes, Markdown or HTML around it"

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from ring_mcp.domain import ImageRequest, MediaKind, Plan, VideoPlan, VideoRequest
 from ring_mcp.errors import InvalidRequest, ProviderError, StorageError
-from ring_mcp.jobs.addresses import normalize_address, resolve_path, with_addresses
+from ring_mcp.jobs.addresses import addresses, normalize_address, resolve_path, with_addresses
 from ring_mcp.jobs.input_files import (
     MAX_INPUT_IMAGE_BYTES,
     MAX_INPUT_VIDEO_BYTES,
@@ -45,6 +45,9 @@ _KEPT = re.compile(r"kept:([0-9a-f]{64})")
 FETCH_LIMIT_S = 60.0
 """How long a call waits for what lies at an address that it was given."""
 
+_NO_PATH = re.compile(r"(https?|data|kept|ring):", re.IGNORECASE)
+_OUTSIDE = "is a file outside the folders of RING_INPUT_DIRS, so it is not read"
+
 R = TypeVar("R", ImageRequest, VideoRequest)
 Fetch = Callable[[str, Path, int], Awaitable[Downloaded]]
 CheckAddress = Callable[[str], Awaitable[None]]
@@ -62,13 +65,17 @@ class MediaInputs:
         folders: Sequence[Path],
         spool: Path,
         fetch_limit_s: float = FETCH_LIMIT_S,
+        callers_are_here: bool = True,
     ) -> None:
+        """``callers_are_here``: whoever calls can read this machine's files anyway. Others have the addresses of their
+        own results, which are signed, and no path in the storage is theirs."""
         self._storage = storage
         self._fetch = fetch
         self._check_address = check_address
         self._folders = [folder.expanduser().resolve() for folder in folders]
         self._spool = spool
         self._fetch_limit_s = fetch_limit_s
+        self._callers_are_here = callers_are_here
 
     async def check(self, plan: Plan, model: Model) -> Decimal | None:
         """Look at everything that the plan gives its model. Raises InvalidRequest, with the field, before any spend.
@@ -108,6 +115,17 @@ class MediaInputs:
         return with_addresses(
             request, lambda field, text: self._storage.strip_signature(normalize_address(field, text))
         )
+
+    def refuse_foreign_paths(self, request: ImageRequest | VideoRequest) -> None:
+        """Raises InvalidRequest for a path in our own storage from somebody who is not here."""
+        if self._callers_are_here:
+            return
+        for field, text in addresses(request):
+            address = normalize_address(field, text)
+            is_path = not (_NO_PATH.match(address) or is_anybodys_file_id(address))
+            path = self._local(address, field) if is_path else None
+            if path is not None and not self._is_in_folders(path):
+                raise InvalidRequest(f"{field} {_OUTSIDE}")
 
     async def for_provider(self, plan: Plan, *, as_bytes: bool = False) -> Inputs:
         """Everything that the plan takes in, as the provider can read it: a first frame once it has been made.
@@ -282,9 +300,12 @@ class MediaInputs:
             raise InvalidRequest(f"{field} must be an http(s) address, or a file in a folder of RING_INPUT_DIRS")
         if own is not None:
             return own
-        if not any(real.is_relative_to(folder) for folder in self._folders):
-            raise InvalidRequest(f"{field} is a file outside the folders of RING_INPUT_DIRS, so it is not read")
+        if not self._is_in_folders(real):
+            raise InvalidRequest(f"{field} {_OUTSIDE}")
         return real
+
+    def _is_in_folders(self, path: Path) -> bool:
+        return any(path.resolve().is_relative_to(folder) for folder in self._folders)
 
 
 def _refuse_kept(plan: Plan) -> None:

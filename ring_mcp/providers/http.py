@@ -21,6 +21,7 @@ from ring_mcp.errors import (
     ProviderUnavailable,
     RateLimited,
 )
+from ring_mcp.masking import Masking
 from ring_mcp.providers.base import MOST_PAUSES_S, Downloaded
 from ring_mcp.providers.connections import Clients, open_clients
 from ring_mcp.providers.downloads import fetch
@@ -30,7 +31,6 @@ from ring_mcp.proxies import DIRECT, Proxies, mask_proxy
 
 MAX_REPLY_BYTES = 96 * 1024 * 1024  # ten 2k pictures as base64 are about 60 MB
 _PAID_ATTEMPTS = 4
-_SECRET_LENGTH = 8  # anything shorter is no key
 
 
 class ProviderHttp:
@@ -54,8 +54,7 @@ class ProviderHttp:
         self._provider = provider
         self._clock = clock
         self._max_media_bytes = max_media_bytes
-        keys = (value.rsplit(" ", 1)[-1] for value in headers.values())
-        self._secrets = [key.encode() for key in keys if len(key) >= _SECRET_LENGTH]
+        self._masking = Masking(value.rsplit(" ", 1)[-1] for value in headers.values())
         self._base_url = base_url
         self._headers = dict(headers)
         self._proxies = proxies
@@ -183,7 +182,7 @@ class ProviderHttp:
         return await fetch(client, url, path, max_bytes or self._max_media_bytes, self._provider)
 
     async def _read(self, response: httpx2.Response) -> Reply:
-        """The whole answer, with stars where it echoes the key."""
+        """The whole answer, which shows stars where it echoes the key."""
         body = bytearray()
         async for chunk in response.aiter_bytes():
             body += chunk
@@ -193,10 +192,13 @@ class ProviderHttp:
                     provider=self._provider,
                     http_status=response.status_code,
                 )
-        content = bytes(body)
-        for secret in self._secrets:
-            content = content.replace(secret, b"***")
-        return Reply(status=response.status_code, headers=response.headers, body=content, url=str(response.url))
+        return Reply(
+            status=response.status_code,
+            headers=response.headers,
+            body=bytes(body),
+            url=str(response.url),
+            masking=self._masking,
+        )
 
 
 _NEVER_LEFT = (

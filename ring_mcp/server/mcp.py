@@ -19,6 +19,7 @@ from ring_mcp import __version__
 from ring_mcp.errors import RingError
 from ring_mcp.package_data import data_path
 from ring_mcp.tools.envelope import failure, internal_error, log_internal, success
+from ring_mcp.tools.reading_aside import is_large, read_aside
 from ring_mcp.tools.resources import JOB_TEMPLATE, PRESETS_URI, Resources
 from ring_mcp.tools.tool import Caller, Tool
 
@@ -71,7 +72,8 @@ def build_server(
 
         try:
             actor_id = identify(ctx)
-            arguments = tool.arguments.parse(params.arguments)
+            given = params.arguments
+            arguments = await read_aside(lambda: tool.arguments.parse(given), is_large=is_large(given))
             answer = await tool.handler(arguments, Caller(actor_id=actor_id, progress=progress))
             return success(answer, links=links)
         except RingError as exc:

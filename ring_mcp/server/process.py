@@ -42,6 +42,8 @@ def _run(serve: Callable[[Config], Coroutine[Any, Any, None]], *, sandbox: bool,
 
         config = load_config(sandbox=True) if sandbox else load_config()
         _log_to_stderr(config.log_level)
+        for warning in config.warnings:
+            _say(f"warning: {warning}")
         asyncio.run(serve(config))
     except KeyboardInterrupt:
         sys.exit(130)
@@ -85,7 +87,8 @@ async def _serve_http(config: Config, host: str, port: int) -> None:
     from ring_mcp.app import open_app
     from ring_mcp.server.auth import check_tokens
     from ring_mcp.server.http import build_http_app
-    from ring_mcp.server.listener import bind, listen
+    from ring_mcp.server.listener import bind, count_connections, listen
+    from ring_mcp.server.rate_limit import MAX_STREAMS
     from ring_mcp.storage.links import SECRET_FILE, FileLinks, load_secret
 
     if host not in _LOOPBACK:
@@ -99,9 +102,10 @@ async def _serve_http(config: Config, host: str, port: int) -> None:
             if host in _EVERYWHERE and config.public_base_url is None and config.file_backend == "local":
                 _say(f"Without RING_PUBLIC_BASE_URL the addresses of results begin with {own_url}, here alone.")
             _say(f"ring-mcp listens on {own_url}: /mcp, /sse, /api/mcp/v1{' (SANDBOX)' if config.sandbox else ''}")
-            stopping = asyncio.Event()
+            stopping, connections = asyncio.Event(), count_connections()
+            served = build_http_app(app, links, stopping, max_streams=min(MAX_STREAMS, connections // 2))
             _collect_garbage_again()
-            await listen(build_http_app(app, links, stopping), listener, stopping, drain_s=config.drain_s)
+            await listen(served, listener, stopping, drain_s=config.drain_s, connections=connections)
 
 
 def _collect_garbage_again() -> None:

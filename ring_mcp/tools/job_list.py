@@ -121,8 +121,10 @@ class JobListArguments(Arguments):
 
 async def list_jobs(ledger: Ledger, storage: Storage, arguments: JobListArguments, actor_id: str) -> JobList:
     """One page of this actor's jobs. Raises InvalidRequest for a cursor that no answer gave."""
-    if arguments.cursor is not None and await ledger.get(arguments.cursor) is None:
-        raise InvalidRequest("cursor is not one that this tool gave")
+    if arguments.cursor is not None:
+        last = await ledger.get(arguments.cursor)
+        if last is None or last.actor_id != actor_id:
+            raise InvalidRequest("cursor is not one that this tool gave")
     page = await ledger.list_jobs(arguments.query(actor_id))
     return JobList(jobs=await describe_jobs(page.jobs, storage), cursor=page.cursor)
 
