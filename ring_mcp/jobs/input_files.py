@@ -14,8 +14,10 @@ from urllib.parse import unquote
 
 from ring_mcp.domain import MediaFile, MediaKind, VideoPlan
 from ring_mcp.errors import InvalidRequest, LocalPolicy, ProviderBadReply, ProviderError, StorageError
+from ring_mcp.files import open_file
 from ring_mcp.media.identify import NotTheMedia, hash_file, identify
 from ring_mcp.media.mp4 import read_mp4
+from ring_mcp.media.natives import Natives, NoDecoder, Undecodable
 from ring_mcp.presets import VideoModel
 
 MAX_INPUT_IMAGE_BYTES = 10 * 1024 * 1024
@@ -101,10 +103,15 @@ def not_writable(spool: Path, exc: OSError) -> StorageError:
     )
 
 
-def data_uri(path: Path, field: str, kind: MediaKind, max_bytes: int) -> str:
+def data_uri(natives: Natives, path: Path, field: str, kind: MediaKind, max_bytes: int) -> str:
     """A file as a provider reads it in place of an address. Blocking. Raises InvalidRequest if it is not there."""
-    media = _identify(path, field, kind, max_bytes)
-    return f"data:{media.content_type};base64,{base64.b64encode(path.read_bytes()).decode()}"
+    media = _identify(natives, path, field, kind, max_bytes)
+    try:
+        with open_file(path) as file:
+            content = file.read(media.size_bytes)
+    except OSError as exc:
+        raise InvalidRequest(f"{field} cannot be read: {exc.strerror}") from exc
+    return f"data:{media.content_type};base64,{base64.b64encode(content).decode()}"
 
 
 def explain_fetch_error(exc: ProviderError) -> str:
@@ -138,9 +145,9 @@ _NAMES = {
 }  # fmt: skip
 
 
-def picture(path: Path, field: str, takes: Takes) -> MediaFile:
+def picture(natives: Natives, path: Path, field: str, takes: Takes) -> MediaFile:
     """The picture that a model will be given. Blocking. Raises InvalidRequest for what it does not take."""
-    media = _identify(path, field, "image", MAX_INPUT_IMAGE_BYTES, takes.pictures)
+    media = _identify(natives, path, field, "image", MAX_INPUT_IMAGE_BYTES, takes.pictures)
     if media.content_type not in takes.image_types:
         raise InvalidRequest(
             f"{field} is a {_NAMES.get(media.content_type, media.content_type)} file; {takes.pictures}"
@@ -148,9 +155,9 @@ def picture(path: Path, field: str, takes: Takes) -> MediaFile:
     return media
 
 
-def clip(path: Path, field: str, takes: Takes) -> MediaFile:
+def clip(natives: Natives, path: Path, field: str, takes: Takes) -> MediaFile:
     """The clip that a model will be given, with its length where that is known. Blocking. Raises InvalidRequest."""
-    media = _identify(path, field, "video", MAX_INPUT_VIDEO_BYTES, takes.clips)
+    media = _identify(natives, path, field, "video", MAX_INPUT_VIDEO_BYTES, takes.clips)
     if media.content_type != "video/mp4":
         raise InvalidRequest(f"{field} is a {_NAMES.get(media.content_type, media.content_type)} file; {takes.clips}")
     facts = read_mp4(path)
@@ -161,17 +168,27 @@ def clip(path: Path, field: str, takes: Takes) -> MediaFile:
     return replace(media, duration_s=media.duration_s or facts.duration_s)
 
 
-def _identify(path: Path, field: str, kind: MediaKind, max_bytes: int, takes: str = "") -> MediaFile:
+def _identify(natives: Natives, path: Path, field: str, kind: MediaKind, max_bytes: int, takes: str = "") -> MediaFile:
+    takes = takes and f"; {takes}"
     try:
         size_bytes = path.stat().st_size
         if size_bytes > max_bytes:
             raise InvalidRequest(f"{field} has {size_bytes:,} bytes; {max_bytes:,} are allowed")
         size_bytes, sha256 = hash_file(path)
-        return identify(path, size_bytes=size_bytes, sha256=sha256, expected=kind)
+        return identify(path, natives, size_bytes=size_bytes, sha256=sha256, expected=kind)
     except OSError as exc:
         raise InvalidRequest(f"{field} cannot be read: {exc.strerror}") from exc
     except NotTheMedia as exc:
-        raise InvalidRequest(f"{field} cannot be used: it is {exc.found}{takes and f'; {takes}'}") from exc
+        raise InvalidRequest(f"{field} cannot be used: it is {exc.found}{takes}") from exc
+    except NoDecoder as exc:
+        raise StorageError(
+            f"{field} was not looked at: {exc}; nothing was spent", billed="no", next_action=_NO_DECODER
+        ) from exc
+    except Undecodable as exc:
+        raise InvalidRequest(f"{field} cannot be used: {exc}{takes}") from exc
+
+
+_NO_DECODER = "Free some memory on the machine of the server, or raise its limit of processes, and call again."
 
 
 def _either(names: Iterable[str]) -> str:

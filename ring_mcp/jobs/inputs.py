@@ -34,6 +34,7 @@ from ring_mcp.jobs.input_files import (
     remove_old_inputs,
     write_inline,
 )
+from ring_mcp.media.decoding import Decoder
 from ring_mcp.presets import Model, VideoModel
 from ring_mcp.providers.base import Downloaded, Inputs
 from ring_mcp.providers.vendors import is_anybodys_file_id, is_file_id
@@ -51,7 +52,8 @@ CheckAddress = Callable[[str], Awaitable[None]]
 
 
 class MediaInputs:
-    """``fetch(url, path, max_bytes)`` and ``check_address(url)`` are guarded against private networks."""
+    """``fetch(url, path, max_bytes)`` and ``check_address(url)`` are guarded against private networks; ``decoder`` is
+    the one for strangers' files."""
 
     def __init__(
         self,
@@ -59,6 +61,7 @@ class MediaInputs:
         *,
         fetch: Fetch,
         check_address: CheckAddress,
+        decoder: Decoder,
         folders: Sequence[Path],
         spool: Path,
         fetch_limit_s: float = FETCH_LIMIT_S,
@@ -66,6 +69,7 @@ class MediaInputs:
         self._storage = storage
         self._fetch = fetch
         self._check_address = check_address
+        self._decoder = decoder
         self._folders = [folder.expanduser().resolve() for folder in folders]
         self._spool = spool
         self._fetch_limit_s = fetch_limit_s
@@ -162,10 +166,10 @@ class MediaInputs:
         if reference.startswith("data:"):
             with self._spool_file() as path:
                 await asyncio.to_thread(write_inline, reference, path, field)
-                await asyncio.to_thread(picture, path, field, takes)
+                await self._decoder.run(picture, path, field, takes)
             return
         async with self._open_fetched(reference, field, MAX_INPUT_IMAGE_BYTES) as path:
-            await asyncio.to_thread(picture, path, field, takes)
+            await self._decoder.run(picture, path, field, takes)
 
     async def _keep(self, reference: str) -> str:
         if not reference.startswith("data:"):
@@ -181,7 +185,7 @@ class MediaInputs:
             return reference
         if as_bytes:
             async with self._open_fetched(reference, field, MAX_INPUT_IMAGE_BYTES) as path:
-                return await asyncio.to_thread(data_uri, path, field, "image", MAX_INPUT_IMAGE_BYTES)
+                return await self._decoder.run(data_uri, path, field, "image", MAX_INPUT_IMAGE_BYTES)
         return await self._for_provider(reference, field, "image", MAX_INPUT_IMAGE_BYTES)
 
     @contextlib.asynccontextmanager
@@ -207,7 +211,7 @@ class MediaInputs:
 
     async def _check_source(self, url: str, plan: VideoPlan, model: VideoModel, takes: Takes) -> Decimal | None:
         async with self._open_fetched(url, "sourceVideoUrl", MAX_INPUT_VIDEO_BYTES) as path:
-            media = await asyncio.to_thread(clip, path, "sourceVideoUrl", takes)
+            media = await self._decoder.run(clip, path, "sourceVideoUrl", takes)
         if media.duration_s is not None:
             check_length(plan, model, media.duration_s)
         return media.duration_s
@@ -218,7 +222,7 @@ class MediaInputs:
         async with self._at_hand(url, field, max_bytes) as file:
             if file is None:
                 return url
-            return await asyncio.to_thread(data_uri, file, field, kind, max_bytes)
+            return await self._decoder.run(data_uri, file, field, kind, max_bytes)
 
     def _new_file(self) -> Path:
         try:

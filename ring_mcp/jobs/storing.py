@@ -24,6 +24,7 @@ from ring_mcp.domain import (
     Job,
     JobState,
     MediaFile,
+    MediaKind,
     Output,
     VideoPlan,
 )
@@ -43,8 +44,9 @@ from ring_mcp.jobs.rendering import LOOKS_BEFORE_GONE, is_gone, pause_after_gone
 from ring_mcp.jobs.sidecars import Sidecars
 from ring_mcp.jobs.thumbnails import Thumbnails
 from ring_mcp.ledger.audit import asset_row
-from ring_mcp.media.identify import hash_file, identify, identify_anyway
-from ring_mcp.media.preview import write_preview
+from ring_mcp.media.decoding import Decoder
+from ring_mcp.media.identify import hash_file, identify_result
+from ring_mcp.media.natives import Natives, Undecodable
 from ring_mcp.providers.base import Finished, Providers
 from ring_mcp.storage.base import Storage
 from ring_mcp.storage.keys import storage_key
@@ -71,6 +73,7 @@ class Storing:
         providers: Providers,
         storage: Storage,
         clock: Clock,
+        decoder: Decoder,
         *,
         spool: Path,
         previews: Path | None,
@@ -81,6 +84,7 @@ class Storing:
         self._providers = providers
         self._storage = storage
         self._clock = clock
+        self._decoder = decoder
         self._previews = previews
         self._thumbnails = thumbnails
         self._sidecars = sidecars
@@ -215,10 +219,16 @@ class Storing:
         else:
             size_bytes, sha256 = await self._download(job, output, path)
         only_copy = output.spool_path is not None
-        anyway = functools.partial(identify_anyway, only_copy=only_copy)
-        look = anyway if only_copy or _came_often(job) else identify
+        look = functools.partial(
+            identify_result,
+            size_bytes=size_bytes,
+            sha256=sha256,
+            expected=job.kind,
+            anyway=_came_often(job),
+            only_copy=only_copy,
+        )
         try:
-            return await asyncio.to_thread(look, path, size_bytes=size_bytes, sha256=sha256, expected=job.kind)
+            return await self._decoder.run(lambda natives: look(path, natives))
         except ProviderBadReply:
             if not only_copy:  # what was fetched was not the result: ask again
                 path.unlink(missing_ok=True)
@@ -259,14 +269,20 @@ class Storing:
             return
         paths = [self._path(job, i) for i, output in enumerate(job.outputs) if output.lost_because is None]
         try:
-            await asyncio.to_thread(write_preview, job.kind, paths, self._previews / f"{job.id}.jpg")
+            await self._decoder.run(_write_preview, job.kind, paths, self._previews / f"{job.id}.jpg")
         except OSError as exc:
             logger.warning("job %s: no preview: %s", job.id, exc.strerror)
+        except Undecodable as exc:
+            logger.warning("job %s: no preview: %s", job.id, exc)
 
     def _clean_up(self, job: Job) -> None:
         for index in range(len(job.outputs)):
             with contextlib.suppress(OSError):
                 self._path(job, index).unlink(missing_ok=True)
+
+
+def _write_preview(natives: Natives, kind: MediaKind, paths: Sequence[Path], preview: Path) -> None:
+    natives.write_preview(kind, paths, preview)
 
 
 _NOT_HERE = "the result came inside the provider's answer, and its file is not in the spool of this machine"
