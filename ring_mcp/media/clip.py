@@ -40,8 +40,6 @@ def measure_clip(path: Path) -> ClipFacts:
         if read_mp4(path).turn in TURNS_SIDEWAYS:
             width_px, height_px = height_px, width_px
         return _sane(width_px, height_px, length)
-    except MemoryError:
-        raise
     except Exception:  # whatever a decoder raises, of a foreign byte in a title, too, means "not known"
         return ClipFacts()
 
@@ -56,8 +54,6 @@ def write_poster(clip: Path, poster: Path) -> bool:
             stream.codec_context.thread_count = 1  # each more would keep pictures of its own
             picture = next(container.decode(stream)).to_image()
         _upright(picture, read_mp4(clip).turn).save(poster, "JPEG", quality=_JPEG_QUALITY)
-    except MemoryError:
-        raise
     except Exception:  # as above: a poster is a courtesy, and so is the library for it
         return False
     return True

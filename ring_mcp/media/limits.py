@@ -35,8 +35,8 @@ def limit_this_process(parent_pid: int) -> None:
     for limit, most in limits.items():
         with contextlib.suppress(OSError, ValueError):
             _, hard = resource.getrlimit(limit)
-            most = most if hard == resource.RLIM_INFINITY else min(most, hard)
-            resource.setrlimit(limit, (most, most))
+            bound = most if hard == resource.RLIM_INFINITY else min(most, hard)
+            resource.setrlimit(limit, (bound, bound))
     with contextlib.suppress(OSError):  # where the machine itself runs out, this process goes before its parent
         Path("/proc/self/oom_score_adj").write_text("1000")
     _die_with(parent_pid)

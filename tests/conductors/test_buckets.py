@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from ring_mcp.app import App
+from ring_mcp.backends import open_decoders
 from ring_mcp.conductors.results import GenerateImageResult, GenerateVideoResult
 from ring_mcp.conductors.signed_urls import for_caller
 from ring_mcp.domain import ImageRequest, Thumbnail, VideoPlan, VideoRequest
@@ -183,7 +184,14 @@ async def test_a_still_that_the_provider_cannot_reach_is_sent_as_bytes(bucket: B
         raise AssertionError("our own files are not fetched like a stranger's")
 
     storage = bucket.storage()
-    inputs = MediaInputs(storage, fetch=never, check_address=on_a_private_network, folders=[], spool=tmp_path)
+    inputs = MediaInputs(
+        storage,
+        fetch=never,
+        check_address=on_a_private_network,
+        decoder=open_decoders().given,
+        folders=[],
+        spool=tmp_path,
+    )
     still = bucket.bucket / "still.jpg"
     Image.new("RGB", (64, 64), "navy").save(still)
     sent = (await inputs.for_provider(starting_from(f"{bucket.url}/{BUCKET}/still.jpg"))).image_url

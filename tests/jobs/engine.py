@@ -11,6 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from ring_mcp.backends import open_decoders
 from ring_mcp.clock import Clock
 from ring_mcp.domain import Caps, Holder, ImagePlan, Job, MediaFile, MediaKind, PriceLine, VideoPlan
 from ring_mcp.errors import ProviderUnavailable, StorageError
@@ -180,13 +181,14 @@ def engine_on(
     pictures, clips = pictures or ScriptedProvider(), clips or ScriptedProvider("mp4")
     providers: Any = {("image", "xai"): pictures, ("video", "xai"): clips}
     inputs = _inputs(storage, spool, fetched or {})
-    thumbnails = Thumbnails(inputs, storage, spool=spool, prefix="generated", font=None)
+    thumbnails = Thumbnails(inputs, storage, open_decoders(), spool=spool, prefix="generated", font=None)
     accounts = Accounts(holder, {}, ledger=ledger_, clock=clock, folder=state / "accounts")
     preparing, rendering = Preparing(inputs, ledger_, accounts, clock), Rendering(providers, clock, pace)
     storing = Storing(
         providers,
         storage,
         clock,
+        open_decoders().results,
         spool=spool,
         previews=previews,
         thumbnails=thumbnails,
@@ -245,7 +247,9 @@ def _inputs(storage: LocalStorage, spool: Path, fetched: Mapping[str, bytes]) ->
         if not url.startswith("https://"):
             raise ProviderUnavailable(f"{url} is on a private network")
 
-    return MediaInputs(storage, fetch=fetch, check_address=check_address, folders=[], spool=spool)
+    return MediaInputs(
+        storage, fetch=fetch, check_address=check_address, decoder=open_decoders().given, folders=[], spool=spool
+    )
 
 
 @contextlib.asynccontextmanager

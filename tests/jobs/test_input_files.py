@@ -32,11 +32,13 @@ from ring_mcp.jobs.input_files import (
     remove_old_inputs,
     write_inline,
 )
+from ring_mcp.media.natives import InThisProcess
 from ring_mcp.presets import load_presets
 from tests.cases.given_media import make_media
 from tests.jobs.engine import clip_plan
 from tests.jobs.scripted_provider import jpeg
 
+NATIVES = InThisProcess()
 KEEP_S = input_files._KEEP_INPUTS_S
 EDITOR = load_presets().video_models["grok-imagine-video"]
 TAKES = Takes(model="grok", image_types=("image/jpeg", "image/png", "image/webp"), video_codecs=("h264", "av1"))
@@ -126,21 +128,21 @@ def test_a_spool_that_cannot_be_written_is_told_as_such(tmp_path: Path) -> None:
 def test_a_file_becomes_a_data_uri_of_its_real_type(tmp_path: Path) -> None:
     path = tmp_path / "input"
     path.write_bytes(jpeg())
-    assert data_uri(path, "imageUrl", "image", 10_000) == inline(jpeg())
+    assert data_uri(NATIVES, path, "imageUrl", "image", 10_000) == inline(jpeg())
 
 
 def test_a_file_is_measured_and_may_be_as_large_as_is_allowed(tmp_path: Path) -> None:
     path = tmp_path / "input"
     path.write_bytes(jpeg())
-    media = picture(path, "imageUrl", TAKES)
+    media = picture(NATIVES, path, "imageUrl", TAKES)
     assert (media.size_bytes, media.sha256) == (len(jpeg()), hashlib.sha256(jpeg()).hexdigest())
     with path.open("ab") as file:
         file.truncate(MAX_INPUT_IMAGE_BYTES)
-    assert picture(path, "imageUrl", TAKES).size_bytes == MAX_INPUT_IMAGE_BYTES
+    assert picture(NATIVES, path, "imageUrl", TAKES).size_bytes == MAX_INPUT_IMAGE_BYTES
     with path.open("ab") as file:
         file.truncate(MAX_INPUT_IMAGE_BYTES + 1)
     with pytest.raises(InvalidRequest, match=r"imageUrl has 10,485,761 bytes; 10,485,760 are allowed"):
-        picture(path, "imageUrl", TAKES)
+        picture(NATIVES, path, "imageUrl", TAKES)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +158,7 @@ def test_a_file_is_measured_and_may_be_as_large_as_is_allowed(tmp_path: Path) ->
 )
 def test_a_picture_that_a_model_does_not_take_is_told(media: Path, name: str, text: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        picture(media / name, "imageUrl", TAKES)
+        picture(NATIVES, media / name, "imageUrl", TAKES)
     assert caught.value.message.startswith(text)
 
 
@@ -172,22 +174,22 @@ def test_a_picture_that_a_model_does_not_take_is_told(media: Path, name: str, te
 )
 def test_a_clip_that_a_model_does_not_take_is_told(media: Path, name: str, text: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        clip(media / name, "sourceVideoUrl", TAKES)
+        clip(NATIVES, media / name, "sourceVideoUrl", TAKES)
     assert caught.value.message == text
 
 
 def test_a_clip_that_a_model_takes_has_its_length(media: Path) -> None:
-    assert clip(media / "clip.mp4", "sourceVideoUrl", TAKES).duration_s == 3
+    assert clip(NATIVES, media / "clip.mp4", "sourceVideoUrl", TAKES).duration_s == 3
 
 
 @pytest.mark.parametrize("name", ["plain.jpg", "plain.png", "plain.webp", "noeoi.jpg"])
 def test_a_picture_of_a_type_that_a_model_takes_is_taken(media: Path, name: str) -> None:
-    assert picture(media / name, "imageUrl", TAKES).content_type in TAKES.image_types
+    assert picture(NATIVES, media / name, "imageUrl", TAKES).content_type in TAKES.image_types
 
 
 def test_a_file_that_cannot_be_read_is_told_with_its_field(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match=r"^imageUrl cannot be read: No such file or directory$"):
-        picture(tmp_path / "gone", "imageUrl", TAKES)
+        picture(NATIVES, tmp_path / "gone", "imageUrl", TAKES)
 
 
 def test_an_address_that_was_given_is_not_blamed_on_the_provider() -> None:

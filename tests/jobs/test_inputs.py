@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from ring_mcp.backends import open_decoders
 from ring_mcp.domain import ImagePlan, ImageRequest, MediaFile, VideoPlan, VideoRequest
 from ring_mcp.errors import InvalidRequest, ProviderBadReply, ProviderUnavailable, StorageError
 from ring_mcp.jobs.input_files import MAX_INPUT_IMAGE_BYTES, MAX_INPUT_VIDEO_BYTES
@@ -107,6 +108,7 @@ def inputs_of(tmp_path: Path, outside: Outside, storage: LocalStorage | None = N
         storage or LocalStorage(tmp_path / "files"),
         fetch=outside.fetch,
         check_address=outside.check_address,
+        decoder=open_decoders().given,
         folders=[tmp_path / "given"],
         spool=tmp_path / "spool",
     )
@@ -274,6 +276,7 @@ async def test_what_takes_too_long_to_come_is_told(tmp_path: Path, outside: Outs
         LocalStorage(tmp_path / "files"),
         fetch=never,
         check_address=outside.check_address,
+        decoder=open_decoders().given,
         folders=[],
         spool=tmp_path / "spool",
         fetch_limit_s=0.05,
