@@ -89,6 +89,10 @@ class Storing:
         self._thumbnails = thumbnails
         self._sidecars = sidecars
 
+    def warm(self) -> None:
+        """Make ready what an output will be looked at with, while its provider still makes it."""
+        self._decoder.warm()
+
     async def store(self, record: JobRecord, tries: int) -> Pause | Park | None:
         """Take every output as far as it gets. None: the job has ended; otherwise the pause before the next try.
 
