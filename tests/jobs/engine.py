@@ -34,6 +34,7 @@ from ring_mcp.jobs.watch import JobWatch
 from ring_mcp.jobs.write_ahead import WriteAhead
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.ledger.sqlite import SqliteLedger
+from ring_mcp.media.decoding import Decoders
 from ring_mcp.providers.base import Downloaded
 from ring_mcp.storage.base import Address, StoredFile
 from ring_mcp.storage.local import LocalStorage
@@ -169,6 +170,7 @@ def engine_on(
     holder: Holder = HOLDER,
     fetched: Mapping[str, bytes] | None = None,
     courier: Any = None,
+    decoders: Decoders | None = None,
     pace: Mapping[MediaKind, Pace] = PACE,
 ) -> Engine:
     """An engine in the folder ``state``, of a process that holds these accounts.
@@ -180,15 +182,16 @@ def engine_on(
     storage = ScriptedStorage(state / "files")
     pictures, clips = pictures or ScriptedProvider(), clips or ScriptedProvider("mp4")
     providers: Any = {("image", "xai"): pictures, ("video", "xai"): clips}
-    inputs = _inputs(storage, spool, fetched or {})
-    thumbnails = Thumbnails(inputs, storage, open_decoders(), spool=spool, prefix="generated", font=None)
+    decoders = decoders or open_decoders()
+    inputs = _inputs(storage, decoders, spool, fetched or {})
+    thumbnails = Thumbnails(inputs, storage, decoders, spool=spool, prefix="generated", font=None)
     accounts = Accounts(holder, {}, ledger=ledger_, clock=clock, folder=state / "accounts")
     preparing, rendering = Preparing(inputs, ledger_, accounts, clock), Rendering(providers, clock, pace)
     storing = Storing(
         providers,
         storage,
         clock,
-        open_decoders().results,
+        decoders.results,
         spool=spool,
         previews=previews,
         thumbnails=thumbnails,
@@ -236,7 +239,7 @@ def engine_on(
     )
 
 
-def _inputs(storage: LocalStorage, spool: Path, fetched: Mapping[str, bytes]) -> MediaInputs:
+def _inputs(storage: LocalStorage, decoders: Decoders, spool: Path, fetched: Mapping[str, bytes]) -> MediaInputs:
     async def fetch(url: str, path: Path, max_bytes: int) -> Downloaded:
         if url not in fetched:
             raise ProviderUnavailable("it does not answer")
@@ -248,7 +251,7 @@ def _inputs(storage: LocalStorage, spool: Path, fetched: Mapping[str, bytes]) ->
             raise ProviderUnavailable(f"{url} is on a private network")
 
     return MediaInputs(
-        storage, fetch=fetch, check_address=check_address, decoder=open_decoders().given, folders=[], spool=spool
+        storage, fetch=fetch, check_address=check_address, decoder=decoders.given, folders=[], spool=spool
     )
 
 

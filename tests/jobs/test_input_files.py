@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import os
+import socket
+import sys
 import tempfile
 import textwrap
 import time
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -32,11 +36,13 @@ from ring_mcp.jobs.input_files import (
     remove_old_inputs,
     write_inline,
 )
+from ring_mcp.media.decoding import Decoder
 from ring_mcp.media.natives import InThisProcess
 from ring_mcp.presets import load_presets
 from tests.cases.given_media import make_media
 from tests.jobs.engine import clip_plan
 from tests.jobs.scripted_provider import jpeg
+from tests.media.stand_ins import DIES, HANGS, standing_in
 
 NATIVES = InThisProcess()
 KEEP_S = input_files._KEEP_INPUTS_S
@@ -240,3 +246,43 @@ def test_given_media_are_kept_for_a_day_and_nothing_else_is_touched(tmp_path: Pa
     remove_old_inputs(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["another-old", "input-folder", "input-young"]
     assert (KEEP_S, MAX_INPUT_VIDEO_BYTES) == (24 * 3600, 50 * 1024 * 1024)
+
+
+def test_a_picture_that_breaks_its_decoder_is_refused_with_its_field(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(jpeg())
+    with standing_in(DIES) as broken, pytest.raises(InvalidRequest) as caught:
+        asyncio.run(broken.run(picture, tmp_path / "a.jpg", "referenceImages[2]", TAKES))
+    assert caught.value.message == (
+        "referenceImages[2] cannot be used: its decoder died of it; grok takes JPEG, PNG or WebP"
+    )
+
+
+def test_a_clip_that_hangs_its_decoder_is_refused_with_its_field(media: Path) -> None:
+    with standing_in(HANGS, max_wall_s=0.3) as hanging, pytest.raises(InvalidRequest) as caught:
+        asyncio.run(hanging.run(clip, media / "clip.mp4", "sourceVideoUrl", TAKES))
+    assert caught.value.message.startswith("sourceVideoUrl cannot be used: decoding it takes longer than 0.3 s; grok")
+
+
+def test_a_machine_without_decoders_is_not_the_callers_fault(tmp_path: Path) -> None:
+    def refuse(theirs: object) -> Any:
+        raise OSError(12, "Cannot allocate memory")
+
+    (tmp_path / "a.jpg").write_bytes(jpeg())
+    with pytest.raises(StorageError, match=r"imageUrl was not looked at: no decoder .* nothing was spent") as caught:
+        asyncio.run(Decoder(refuse).run(picture, tmp_path / "a.jpg", "imageUrl", TAKES))
+    assert (caught.value.billed, "call again" in caught.value.next_action) == ("no", True)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes are no files there")
+@pytest.mark.parametrize("look", [picture, clip])
+def test_what_is_no_file_is_refused_before_it_is_read(tmp_path: Path, look: Callable[..., object]) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "endless").symlink_to("/dev/zero")
+    (tmp_path / "folder").mkdir()
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "socket"))
+        for name in ("pipe", "endless", "folder", "socket"):
+            with pytest.raises(InvalidRequest, match=r"^imageUrl cannot be read: "):
+                look(NATIVES, tmp_path / name, "imageUrl", TAKES)
+        with pytest.raises(InvalidRequest, match=r"^imageUrl cannot be read: it is not a file$"):
+            data_uri(NATIVES, tmp_path / "pipe", "imageUrl", "image", 100)
