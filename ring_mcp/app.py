@@ -148,6 +148,7 @@ async def open_app(
             fetch=http.download,
             check_address=http.check_address,
             decoder=decoders.given,
+            sizes=presets.limits.input_bytes,
             folders=config.input_dirs,
             spool=spool,
         )

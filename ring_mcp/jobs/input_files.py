@@ -18,12 +18,7 @@ from ring_mcp.files import open_file
 from ring_mcp.media.identify import NotTheMedia, hash_file, identify
 from ring_mcp.media.mp4 import read_mp4
 from ring_mcp.media.natives import Natives, NoDecoder, Undecodable
-from ring_mcp.presets import VideoModel
-
-MAX_INPUT_IMAGE_BYTES = 10 * 1024 * 1024
-"""What the strictest of the providers takes of a source image."""
-
-MAX_INPUT_VIDEO_BYTES = 50 * 1024 * 1024
+from ring_mcp.presets import InputBytes, VideoModel
 
 _KEEP_INPUTS_S = 24 * 3600.0
 
@@ -40,16 +35,14 @@ def check_length(plan: VideoPlan, model: VideoModel, duration_s: Decimal) -> Non
         raise InvalidRequest(f"{has} extends clips of {least_s} to {most_s} s; give it one of that length")
 
 
-def write_inline(uri: str, path: Path, field: str) -> str:
+def write_inline(uri: str, path: Path, field: str, max_bytes: int) -> str:
     """Write what is inside a data URI to ``path``; the answer is its SHA-256."""
     head, _, payload = uri.partition(",")
     if not "".join(head.split()).lower().endswith(";base64"):
         raise InvalidRequest(f"{field}: a data URI has the form data:image/png;base64,<data>")
     payload = _plain_base64(payload)
-    if len(payload) * 3 // 4 > MAX_INPUT_IMAGE_BYTES + 2:
-        raise InvalidRequest(
-            f"{field} has about {len(payload) * 3 // 4:,} bytes; {MAX_INPUT_IMAGE_BYTES:,} are allowed"
-        )
+    if len(payload) * 3 // 4 > max_bytes + 2:
+        raise InvalidRequest(f"{field} has about {len(payload) * 3 // 4:,} bytes; {max_bytes:,} are allowed")
     try:
         content = base64.b64decode(payload, validate=True)
     except ValueError as exc:
@@ -123,9 +116,10 @@ def explain_fetch_error(exc: ProviderError) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Takes:
-    """What a model takes: the types of pictures, and the codecs of MP4 files."""
+    """What a model takes: the types of pictures, the codecs of MP4 files, and how large each may be."""
 
     model: str
+    sizes: InputBytes
     image_types: tuple[str, ...] = ()
     video_codecs: tuple[str, ...] = ()
 
@@ -147,7 +141,7 @@ _NAMES = {
 
 def picture(natives: Natives, path: Path, field: str, takes: Takes) -> MediaFile:
     """The picture that a model will be given. Blocking. Raises InvalidRequest for what it does not take."""
-    media = _identify(natives, path, field, "image", MAX_INPUT_IMAGE_BYTES, takes.pictures)
+    media = _identify(natives, path, field, "image", takes.sizes.image, takes.pictures)
     if media.content_type not in takes.image_types:
         raise InvalidRequest(
             f"{field} is a {_NAMES.get(media.content_type, media.content_type)} file; {takes.pictures}"
@@ -157,7 +151,7 @@ def picture(natives: Natives, path: Path, field: str, takes: Takes) -> MediaFile
 
 def clip(natives: Natives, path: Path, field: str, takes: Takes) -> MediaFile:
     """The clip that a model will be given, with its length where that is known. Blocking. Raises InvalidRequest."""
-    media = _identify(natives, path, field, "video", MAX_INPUT_VIDEO_BYTES, takes.clips)
+    media = _identify(natives, path, field, "video", takes.sizes.video, takes.clips)
     if media.content_type != "video/mp4":
         raise InvalidRequest(f"{field} is a {_NAMES.get(media.content_type, media.content_type)} file; {takes.clips}")
     facts = read_mp4(path)

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import re
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import TypeVar
@@ -22,8 +22,6 @@ from ring_mcp.domain import ImageRequest, MediaKind, Plan, VideoPlan, VideoReque
 from ring_mcp.errors import InvalidRequest, ProviderError, StorageError
 from ring_mcp.jobs.addresses import normalize_address, resolve_path, with_addresses
 from ring_mcp.jobs.input_files import (
-    MAX_INPUT_IMAGE_BYTES,
-    MAX_INPUT_VIDEO_BYTES,
     Takes,
     check_length,
     clip,
@@ -35,9 +33,9 @@ from ring_mcp.jobs.input_files import (
     write_inline,
 )
 from ring_mcp.media.decoding import Decoder
-from ring_mcp.presets import Model, VideoModel
+from ring_mcp.presets import InputBytes, Model, VideoModel
 from ring_mcp.providers.base import Downloaded, Inputs
-from ring_mcp.providers.vendors import is_anybodys_file_id, is_file_id
+from ring_mcp.providers.vendors import ProviderName, is_anybodys_file_id, is_file_id
 from ring_mcp.storage.base import Storage
 
 _KEPT = re.compile(r"kept:([0-9a-f]{64})")
@@ -52,7 +50,9 @@ CheckAddress = Callable[[str], Awaitable[None]]
 
 
 class MediaInputs:
-    """``fetch(url, path, max_bytes)`` and ``check_address(url)`` are guarded against private networks; ``decoder`` is
+    """``sizes``: what each provider takes of one picture or clip.
+
+    ``fetch(url, path, max_bytes)`` and ``check_address(url)`` are guarded against private networks; ``decoder`` is
     the one for strangers' files."""
 
     def __init__(
@@ -62,6 +62,7 @@ class MediaInputs:
         fetch: Fetch,
         check_address: CheckAddress,
         decoder: Decoder,
+        sizes: Mapping[ProviderName, InputBytes],
         folders: Sequence[Path],
         spool: Path,
         fetch_limit_s: float = FETCH_LIMIT_S,
@@ -70,6 +71,7 @@ class MediaInputs:
         self._fetch = fetch
         self._check_address = check_address
         self._decoder = decoder
+        self._sizes = sizes
         self._folders = [folder.expanduser().resolve() for folder in folders]
         self._spool = spool
         self._fetch_limit_s = fetch_limit_s
@@ -81,7 +83,8 @@ class MediaInputs:
         """
         _refuse_kept(plan)
         codecs = model.video_codecs if isinstance(model, VideoModel) else ()
-        takes = Takes(model=plan.model, image_types=model.image_types, video_codecs=codecs)
+        sizes = self._sizes[plan.provider]
+        takes = Takes(model=plan.model, sizes=sizes, image_types=model.image_types, video_codecs=codecs)
         given = {f"referenceImages[{number}]": each for number, each in enumerate(plan.reference_images)}
         if isinstance(plan, VideoPlan):
             frames = {"imageUrl": plan.image_url, "lastFrameUrl": plan.last_frame_url}
@@ -99,11 +102,12 @@ class MediaInputs:
     async def keep(self, plan: Plan) -> Plan:
         """The plan with pictures that came inline as files in the spool: a row of the ledger is no place for them."""
         changes: dict[str, object] = {}
+        most = self._sizes[plan.provider].image
         if plan.reference_images:
-            changes["reference_images"] = tuple([await self._keep(each) for each in plan.reference_images])
+            changes["reference_images"] = tuple([await self._keep(each, most) for each in plan.reference_images])
         for name in ("image_url", "last_frame_url") if isinstance(plan, VideoPlan) else ():
             url = getattr(plan, name)
-            changes[name] = None if url is None else await self._keep(url)
+            changes[name] = None if url is None else await self._keep(url, most)
         return plan.model_copy(update=changes)
 
     def unsign(self, request: R) -> R:
@@ -129,7 +133,7 @@ class MediaInputs:
             return Inputs(reference_images=references)
         if plan.generation_kind != "generate":
             source = plan.source_video_url or ""
-            video_url = await self._for_provider(source, "sourceVideoUrl", "video", MAX_INPUT_VIDEO_BYTES)
+            video_url = await self._for_provider(source, "sourceVideoUrl", "video", self._sizes[plan.provider].video)
             return Inputs(video_url=video_url)
         maker, last = plan.provider, plan.last_frame_url
         first = plan.image_url or await self._still_url(plan)
@@ -146,7 +150,7 @@ class MediaInputs:
             return None
         return self._storage.strip_signature((await self._storage.address(still.url, still.key)).url)
 
-    async def fetch_stored(self, url: str, path: Path, max_bytes: int = MAX_INPUT_IMAGE_BYTES) -> Path:
+    async def fetch_stored(self, url: str, path: Path, max_bytes: int) -> Path:
         """The file behind an address of ours or a caller's: one that lies here, or ``path``, fetched to there.
 
         Raises InvalidRequest or OSError.
@@ -165,28 +169,29 @@ class MediaInputs:
     async def _check_picture(self, reference: str, field: str, takes: Takes) -> None:
         if reference.startswith("data:"):
             with self._spool_file() as path:
-                await asyncio.to_thread(write_inline, reference, path, field)
+                await asyncio.to_thread(write_inline, reference, path, field, takes.sizes.image)
                 await self._decoder.run(picture, path, field, takes)
             return
-        async with self._open_fetched(reference, field, MAX_INPUT_IMAGE_BYTES) as path:
+        async with self._open_fetched(reference, field, takes.sizes.image) as path:
             await self._decoder.run(picture, path, field, takes)
 
-    async def _keep(self, reference: str) -> str:
+    async def _keep(self, reference: str, max_bytes: int) -> str:
         if not reference.startswith("data:"):
             return reference
         part = self._new_file()
-        sha256 = await asyncio.to_thread(write_inline, reference, part, "referenceImages")
+        sha256 = await asyncio.to_thread(write_inline, reference, part, "referenceImages", max_bytes)
         part.replace(self._spool / f"input-{sha256}")
         await asyncio.to_thread(remove_old_inputs, self._spool)
         return f"kept:{sha256}"
 
-    async def _image_for_provider(self, provider: str, reference: str, field: str, as_bytes: bool) -> str:
+    async def _image_for_provider(self, provider: ProviderName, reference: str, field: str, as_bytes: bool) -> str:
+        max_bytes = self._sizes[provider].image
         if is_file_id(provider, reference):
             return reference
         if as_bytes:
-            async with self._open_fetched(reference, field, MAX_INPUT_IMAGE_BYTES) as path:
-                return await self._decoder.run(data_uri, path, field, "image", MAX_INPUT_IMAGE_BYTES)
-        return await self._for_provider(reference, field, "image", MAX_INPUT_IMAGE_BYTES)
+            async with self._open_fetched(reference, field, max_bytes) as path:
+                return await self._decoder.run(data_uri, path, field, "image", max_bytes)
+        return await self._for_provider(reference, field, "image", max_bytes)
 
     @contextlib.asynccontextmanager
     async def _open_fetched(self, url: str, field: str, max_bytes: int) -> AsyncIterator[Path]:
@@ -210,7 +215,7 @@ class MediaInputs:
             yield path
 
     async def _check_source(self, url: str, plan: VideoPlan, model: VideoModel, takes: Takes) -> Decimal | None:
-        async with self._open_fetched(url, "sourceVideoUrl", MAX_INPUT_VIDEO_BYTES) as path:
+        async with self._open_fetched(url, "sourceVideoUrl", takes.sizes.video) as path:
             media = await self._decoder.run(clip, path, "sourceVideoUrl", takes)
         if media.duration_s is not None:
             check_length(plan, model, media.duration_s)

@@ -16,7 +16,6 @@ from pathlib import Path
 
 from ring_mcp.domain import Asset, AuditRecord, Job, MediaFile, Thumbnail, VideoPlan
 from ring_mcp.errors import InvalidRequest, RingError
-from ring_mcp.jobs.input_files import MAX_INPUT_IMAGE_BYTES, MAX_INPUT_VIDEO_BYTES
 from ring_mcp.jobs.inputs import MediaInputs
 from ring_mcp.ledger.audit import THUMBNAIL_SOURCE, thumbnail_row
 from ring_mcp.media.canvases import CANVASES, nearest_canvas
@@ -29,6 +28,9 @@ from ring_mcp.storage.keys import storage_key
 logger = logging.getLogger(__name__)
 
 _FETCH_LIMIT_S = 10.0
+_MAX_FRAME_BYTES, _MAX_CLIP_BYTES = 10 * 1024**2, 50 * 1024**2
+"""What is fetched for a courtesy, at most."""
+
 _MADE, _NOT_MADE = _ABOUT = ("thumbnail", "no thumbnail was made")
 
 
@@ -106,7 +108,7 @@ class Thumbnails:
         asset = job.assets[0]
         address = await self._storage.address(asset.url, asset.key)
         async with asyncio.timeout(self._limit_s):
-            path = await self._inputs.fetch_stored(address.url, self._path(job, "stored.clip"), MAX_INPUT_VIDEO_BYTES)
+            path = await self._inputs.fetch_stored(address.url, self._path(job, "stored.clip"), _MAX_CLIP_BYTES)
         return MediaFile(
             path=path,
             size_bytes=asset.size_bytes,
@@ -166,7 +168,7 @@ class Thumbnails:
                     url = (await self._storage.address(frame_asset.url, frame_asset.key)).url
                 async with asyncio.timeout(_FETCH_LIMIT_S):
                     frame = await self._inputs.fetch_stored(
-                        url or "", self._path(job, "frame.picture"), MAX_INPUT_IMAGE_BYTES
+                        url or "", self._path(job, "frame.picture"), _MAX_FRAME_BYTES
                     )
                 decoder = self._decoders.results if frame_asset is not None else self._decoders.given
                 made = await decoder.run(_write_thumbnail, spec, frame, canvas, target, self._font)

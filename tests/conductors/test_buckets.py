@@ -22,6 +22,7 @@ from ring_mcp.conductors.signed_urls import for_caller
 from ring_mcp.domain import ImageRequest, Thumbnail, VideoPlan, VideoRequest
 from ring_mcp.errors import InvalidRequest, ProviderBadReply, StorageError
 from ring_mcp.jobs.inputs import MediaInputs
+from ring_mcp.presets import load_presets
 from ring_mcp.providers.base import Downloaded
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.storage.base import Address
@@ -189,6 +190,7 @@ async def test_a_still_that_the_provider_cannot_reach_is_sent_as_bytes(bucket: B
         fetch=never,
         check_address=on_a_private_network,
         decoder=open_decoders().given,
+        sizes=load_presets().limits.input_bytes,
         folders=[],
         spool=tmp_path,
     )

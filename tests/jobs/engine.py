@@ -35,6 +35,7 @@ from ring_mcp.jobs.write_ahead import WriteAhead
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.ledger.sqlite import SqliteLedger
 from ring_mcp.media.decoding import Decoders
+from ring_mcp.presets import load_presets
 from ring_mcp.providers.base import Downloaded
 from ring_mcp.storage.base import Address, StoredFile
 from ring_mcp.storage.local import LocalStorage
@@ -47,6 +48,8 @@ PACE: Mapping[MediaKind, Pace] = {
     "image": Pace(submit_timeout_s=20.0, poll_interval_s=1.0, poll_timeout_s=120.0),
     "video": Pace(submit_timeout_s=60.0, poll_interval_s=5.0, poll_timeout_s=900.0),
 }
+
+SIZES = load_presets().limits.input_bytes
 
 DRAIN_S = 0.5
 """Real time: how long an end waits for answers that never come here."""
@@ -251,7 +254,7 @@ def _inputs(storage: LocalStorage, decoders: Decoders, spool: Path, fetched: Map
             raise ProviderUnavailable(f"{url} is on a private network")
 
     return MediaInputs(
-        storage, fetch=fetch, check_address=check_address, decoder=decoders.given, folders=[], spool=spool
+        storage, fetch=fetch, check_address=check_address, decoder=decoders.given, sizes=SIZES, folders=[], spool=spool
     )
 
 

@@ -24,8 +24,6 @@ from hypothesis import strategies as st
 from ring_mcp.errors import InvalidRequest, ProviderBadReply, ProviderUnavailable, StorageError
 from ring_mcp.jobs import input_files
 from ring_mcp.jobs.input_files import (
-    MAX_INPUT_IMAGE_BYTES,
-    MAX_INPUT_VIDEO_BYTES,
     Takes,
     check_length,
     clip,
@@ -46,8 +44,11 @@ from tests.media.stand_ins import DIES, HANGS, standing_in
 
 NATIVES = InThisProcess()
 KEEP_S = input_files._KEEP_INPUTS_S
+SIZES = load_presets().limits.input_bytes["xai"]
+MAX_IMAGE_BYTES, MAX_VIDEO_BYTES = SIZES.image, SIZES.video
 EDITOR = load_presets().video_models["grok-imagine-video"]
-TAKES = Takes(model="grok", image_types=("image/jpeg", "image/png", "image/webp"), video_codecs=("h264", "av1"))
+TYPES = ("image/jpeg", "image/png", "image/webp")
+TAKES = Takes(model="grok", sizes=SIZES, image_types=TYPES, video_codecs=("h264", "av1"))
 EDIT, EXTEND = clip_plan(generation_kind="edit"), clip_plan(generation_kind="extend")
 
 
@@ -96,7 +97,8 @@ def test_edits_and_extensions_have_limits_of_their_own() -> None:
 
 def test_a_data_uris_content_is_written_and_known_by_its_hash(tmp_path: Path) -> None:
     path = tmp_path / "input"
-    assert write_inline(inline(jpeg()), path, "referenceImages[0]") == hashlib.sha256(jpeg()).hexdigest()
+    sha256 = write_inline(inline(jpeg()), path, "referenceImages[0]", MAX_IMAGE_BYTES)
+    assert sha256 == hashlib.sha256(jpeg()).hexdigest()
     assert path.read_bytes() == jpeg()
 
 
@@ -110,21 +112,21 @@ def test_a_data_uris_content_is_written_and_known_by_its_hash(tmp_path: Path) ->
 )
 def test_what_is_no_data_uri_is_told_with_its_field(tmp_path: Path, uri: str, text: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        write_inline(uri, tmp_path / "input", "referenceImages[3]")
+        write_inline(uri, tmp_path / "input", "referenceImages[3]", MAX_IMAGE_BYTES)
     assert caught.value.message.startswith(f"referenceImages[3]: {text}")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_data_uri_may_hold_as_much_as_a_picture(tmp_path: Path) -> None:
-    assert MAX_INPUT_IMAGE_BYTES == 10 * 1024 * 1024
-    write_inline(inline(b"x" * MAX_INPUT_IMAGE_BYTES), tmp_path / "input", "imageUrl")
+    assert MAX_IMAGE_BYTES == 10 * 1024 * 1024
+    write_inline(inline(b"x" * MAX_IMAGE_BYTES), tmp_path / "input", "imageUrl", MAX_IMAGE_BYTES)
     with pytest.raises(InvalidRequest, match=r"has about 10,485,7\d\d bytes; 10,485,760 are allowed"):
-        write_inline(inline(b"x" * (MAX_INPUT_IMAGE_BYTES + 6)), tmp_path / "input", "imageUrl")
+        write_inline(inline(b"x" * (MAX_IMAGE_BYTES + 6)), tmp_path / "input", "imageUrl", MAX_IMAGE_BYTES)
 
 
 def test_a_spool_that_cannot_be_written_is_told_as_such(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="nothing was spent") as caught:
-        write_inline(inline(jpeg()), tmp_path / "not there" / "input", "imageUrl")
+        write_inline(inline(jpeg()), tmp_path / "not there" / "input", "imageUrl", MAX_IMAGE_BYTES)
     assert (caught.value.billed, "RING_STATE_DIR" in caught.value.next_action) == ("no", True)
     assert str(tmp_path / "not there") in caught.value.message
     error = not_writable(tmp_path, OSError(28, "No space left on device"))
@@ -143,10 +145,10 @@ def test_a_file_is_measured_and_may_be_as_large_as_is_allowed(tmp_path: Path) ->
     media = picture(NATIVES, path, "imageUrl", TAKES)
     assert (media.size_bytes, media.sha256) == (len(jpeg()), hashlib.sha256(jpeg()).hexdigest())
     with path.open("ab") as file:
-        file.truncate(MAX_INPUT_IMAGE_BYTES)
-    assert picture(NATIVES, path, "imageUrl", TAKES).size_bytes == MAX_INPUT_IMAGE_BYTES
+        file.truncate(MAX_IMAGE_BYTES)
+    assert picture(NATIVES, path, "imageUrl", TAKES).size_bytes == MAX_IMAGE_BYTES
     with path.open("ab") as file:
-        file.truncate(MAX_INPUT_IMAGE_BYTES + 1)
+        file.truncate(MAX_IMAGE_BYTES + 1)
     with pytest.raises(InvalidRequest, match=r"imageUrl has 10,485,761 bytes; 10,485,760 are allowed"):
         picture(NATIVES, path, "imageUrl", TAKES)
 
@@ -224,7 +226,7 @@ def test_base64_is_read_in_every_spelling(content: bytes, way: str, extra: str) 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "input"
         written = MANGLED[way](base64.b64encode(content).decode())
-        assert write_inline(f"data:image/png{extra} ;BASE64,{written}", path, "imageUrl")
+        assert write_inline(f"data:image/png{extra} ;BASE64,{written}", path, "imageUrl", MAX_IMAGE_BYTES)
         assert path.read_bytes() == content
 
 
@@ -232,7 +234,7 @@ def test_plus_signs_that_a_form_took_for_blanks_are_put_back(tmp_path: Path) -> 
     content = bytes(range(256)) * 39 + b"\xfb\xef\xbe" * 3 + b"end"
     written = base64.b64encode(content).decode()
     assert "++" in written
-    write_inline(f"data:image/png;base64,{written.replace('+', ' ')}", tmp_path / "input", "imageUrl")
+    write_inline(f"data:image/png;base64,{written.replace('+', ' ')}", tmp_path / "input", "imageUrl", MAX_IMAGE_BYTES)
     assert (tmp_path / "input").read_bytes() == content
 
 
@@ -245,7 +247,7 @@ def test_given_media_are_kept_for_a_day_and_nothing_else_is_touched(tmp_path: Pa
     os.utime(tmp_path / "input-folder", (0, 0))
     remove_old_inputs(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["another-old", "input-folder", "input-young"]
-    assert (KEEP_S, MAX_INPUT_VIDEO_BYTES) == (24 * 3600, 50 * 1024 * 1024)
+    assert (KEEP_S, MAX_VIDEO_BYTES) == (24 * 3600, 50 * 1024 * 1024)
 
 
 def test_a_picture_that_breaks_its_decoder_is_refused_with_its_field(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.storage.base import Storage, StoredFile
 from ring_mcp.storage.local import LocalStorage
 from tests.conductors.running import ACTOR, charges, job_of, rendering, running, settled, spool_is_empty
-from tests.jobs.engine import clip_plan
+from tests.jobs.engine import SIZES, clip_plan
 from tests.ledger_samples import planned
 from tests.media_bytes import mp4
 
@@ -49,7 +49,7 @@ def thumbnails(storage: Storage, folder: Path, limit_s: float = 20.0) -> Thumbna
 
     decoders = open_decoders()
     reach: Any = {"fetch": unreachable, "check_address": unreachable}
-    inputs = MediaInputs(storage, decoder=decoders.given, folders=[], spool=folder, **reach)
+    inputs = MediaInputs(storage, decoder=decoders.given, sizes=SIZES, folders=[], spool=folder, **reach)
     return Thumbnails(inputs, storage, decoders, spool=folder, prefix="generated", font=None, limit_s=limit_s)
 
 
