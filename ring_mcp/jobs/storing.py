@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import logging
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,7 +22,6 @@ from ring_mcp.domain import (
     ImagePlan,
     Job,
     MediaFile,
-    MediaKind,
     Output,
     VideoPlan,
 )
@@ -39,6 +37,7 @@ from ring_mcp.errors import (
 )
 from ring_mcp.jobs.endings import Ending
 from ring_mcp.jobs.outcomes import Park, Pause, age_s, back_off_s, end_job, note_trouble, slow_look_s
+from ring_mcp.jobs.previews import keep_preview
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.rendering import LOOKS_BEFORE_GONE, is_gone, pause_after_gone_s
 from ring_mcp.jobs.sidecars import Sidecars
@@ -46,17 +45,13 @@ from ring_mcp.jobs.thumbnails import Thumbnails
 from ring_mcp.ledger.audit import asset_row
 from ring_mcp.media.decoding import Decoder
 from ring_mcp.media.identify import hash_file, identify_result
-from ring_mcp.media.natives import Natives, Undecodable
 from ring_mcp.providers.base import Finished, Providers
 from ring_mcp.storage.base import Storage
 from ring_mcp.storage.keys import storage_key
 
-logger = logging.getLogger(__name__)
-
 MEDIA_GONE_AFTER_S = 48 * 3600.0
 """How long an address may serve nothing while its provider still calls the job done, before the output is lost: longer
 than any provider keeps a result, a day or two."""
-
 
 TRIES_BEFORE_TAKEN = 6
 """A file that is no picture or clip as it should be is asked for so often; then it is handed out as it is."""
@@ -203,7 +198,9 @@ class Storing:
         after = replace(job, assets=(*job.assets, asset))
         records: Sequence[AuditRecord] = ()
         if not self._missing(after):
-            await self._keep_preview(after)
+            if self._previews is not None:
+                made = [self._path(job, i) for i, output in enumerate(job.outputs) if output.lost_because is None]
+                await keep_preview(after, made, self._previews, self._decoder)
             after, records = await self._thumbnails.add(after, media)
             after = self._finish(after)
         await record.write(after, [asset_row(after, asset), *records])
@@ -267,26 +264,10 @@ class Storing:
         failure = Failure(code="expired", message="; ".join(lost), billed="yes", next_action=JobExpired.next_action)
         return end_job(job, Ending.OUTPUTS_LOST, now, failure=failure)
 
-    async def _keep_preview(self, job: Job) -> None:
-        """A preview is a courtesy: whatever goes wrong with it is logged and nothing else."""
-        if self._previews is None:
-            return
-        paths = [self._path(job, i) for i, output in enumerate(job.outputs) if output.lost_because is None]
-        try:
-            await self._decoder.run(_write_preview, job.kind, paths, self._previews / f"{job.id}.jpg")
-        except OSError as exc:
-            logger.warning("job %s: no preview: %s", job.id, exc.strerror)
-        except Undecodable as exc:
-            logger.warning("job %s: no preview: %s", job.id, exc)
-
     def _clean_up(self, job: Job) -> None:
         for index in range(len(job.outputs)):
             with contextlib.suppress(OSError):
                 self._path(job, index).unlink(missing_ok=True)
-
-
-def _write_preview(natives: Natives, kind: MediaKind, paths: Sequence[Path], preview: Path) -> None:
-    natives.write_preview(kind, paths, preview)
 
 
 _NOT_HERE = "the result came inside the provider's answer, and its file is not in the spool of this machine"

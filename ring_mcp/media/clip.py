@@ -39,7 +39,7 @@ def measure_clip(path: Path) -> ClipFacts:
             width_px, height_px = stream.width, stream.height
         if read_mp4(path).turn in TURNS_SIDEWAYS:
             width_px, height_px = height_px, width_px
-        return _sane(width_px, height_px, length)
+        return keep_sane(width_px, height_px, length)
     except Exception:  # whatever a decoder raises, of a foreign byte in a title, too, means "not known"
         return ClipFacts()
 
@@ -68,7 +68,7 @@ def _open(path: Path) -> Any:
     return av.open(str(path), format="matroska" if is_matroska else "mov", options={"protocol_whitelist": "file"})
 
 
-def _sane(width_px: int, height_px: int, duration_s: Decimal | None) -> ClipFacts:
+def keep_sane(width_px: int, height_px: int, duration_s: Decimal | None) -> ClipFacts:
     """Facts that can be those of a clip; what a damaged header claims beyond it is not known."""
     has_size = 0 < width_px <= MAX_SIDE_PX and 0 < height_px <= MAX_SIDE_PX
     has_length = duration_s is not None and 0 < duration_s <= MAX_CLIP_S

@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from ring_mcp.domain import MediaKind, Thumbnail
-from ring_mcp.media.clip import ClipFacts
+from ring_mcp.media.bounds import MAX_PIXELS
+from ring_mcp.media.clip import ClipFacts, keep_sane
 from ring_mcp.media.limits import MAX_CPU_S, MAX_MEMORY_BYTES
 from ring_mcp.media.natives import InThisProcess, Natives, NoDecoder, Undecodable
 from ring_mcp.media.pictures import TooManyPixels
@@ -33,8 +34,8 @@ from ring_mcp.media.pictures import TooManyPixels
 MAX_WALL_S = 30.0
 """For one file, beside its limit of processor time: a machine may be busy."""
 
-_START_LIMIT_S = 60.0
 _MAX_ANSWER_BYTES = 64 * 1024
+_MAX_WARNINGS, _MAX_WARNING_CHARS = 20, 500
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -119,31 +120,25 @@ class Worker:
         return process.pid if process is not None and process.poll() is None else None
 
     def measure_picture(self, path: Path, container: str, *, is_whole: bool) -> tuple[int, int] | None:
-        told = self._ask({"do": "measure picture", "path": str(path), "container": container, "isWhole": is_whole})
-        return None if told is None else (int(told[0]), int(told[1]))
+        order = {"do": "measure picture", "path": str(path), "container": container, "isWhole": is_whole}
+        return self._ask(order, _read_size)
 
     def measure_clip(self, path: Path) -> ClipFacts:
-        width_px, height_px, duration_s = self._ask({"do": "measure clip", "path": str(path)})
-        return ClipFacts(
-            width_px=None if width_px is None else int(width_px),
-            height_px=None if height_px is None else int(height_px),
-            duration_s=None if duration_s is None else Decimal(duration_s),
-        )
+        return self._ask({"do": "measure clip", "path": str(path)}, _read_facts)
 
     def write_preview(self, kind: MediaKind, paths: Sequence[Path], preview: Path) -> None:
         self._ask(
-            {"do": "write preview", "kind": kind, "paths": [str(path) for path in paths], "preview": str(preview)}
+            {"do": "write preview", "kind": kind, "paths": [str(path) for path in paths], "preview": str(preview)}, bool
         )
 
     def write_poster(self, clip: Path, poster: Path) -> bool:
-        return bool(self._ask({"do": "write poster", "clip": str(clip), "poster": str(poster)}))
+        return self._ask({"do": "write poster", "clip": str(clip), "poster": str(poster)}, bool)
 
     def write_thumbnail(
         self, spec: Thumbnail, background: Path, canvas: str, target: Path, *, font: Path | None
     ) -> tuple[str, ...] | None:
         order = {"background": str(background), "canvas": canvas, "target": str(target), "font": font and str(font)}
-        told = self._ask({"do": "write thumbnail", "spec": spec.model_dump(mode="json"), **order})
-        return None if told is None else tuple(str(warning) for warning in told)
+        return self._ask({"do": "write thumbnail", "spec": spec.model_dump(mode="json"), **order}, _read_warnings)
 
     def ensure(self) -> tuple[subprocess.Popen[bytes], socket.socket]:
         """The process that is there, else a new one. Raises NoDecoder."""
@@ -174,29 +169,30 @@ class Worker:
                 wire.shutdown(socket.SHUT_RDWR)  # whoever waits for an answer on it
             wire.close()
 
-    def _ask(self, order: Mapping[str, Any]) -> Any:
+    def _ask(self, order: Mapping[str, Any], read: Callable[[Any], T]) -> T:
+        """What ``read`` makes of the answer. That one, too, comes from whoever opened a stranger's file."""
         line = json.dumps(order).encode() + b"\n"
         try:
-            return self._ask_once(line)
+            return self._ask_once(line, read)
         except _Left:
-            return self._ask_once(line)
+            return self._ask_once(line, read)
 
-    def _ask_once(self, line: bytes) -> Any:
+    def _ask_once(self, line: bytes, read: Callable[[Any], T]) -> T:
         process, wire = self.ensure()
         try:
             told = json.loads(self._converse(process, wire, line))
             failed = told.get("failed")
-        except (ValueError, AttributeError) as exc:
+            if failed is None:
+                return read(told["answer"])
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError) as exc:
             self.end()
             raise Undecodable("its decoder broke") from exc
         if failed == "too many pixels":
             raise TooManyPixels
         if failed == "os":
-            raise OSError(told.get("errno"), told.get("strerror"))
-        if failed is not None:
-            self.end()  # what a library does after it had no memory left is not known
-            raise Undecodable(f"decoding it takes more than {MAX_MEMORY_BYTES // 1024**2} MB of memory")
-        return told["answer"]
+            raise OSError(told.get("errno"), str(told.get("strerror")))
+        self.end()  # what a library does after it had no memory left is not known
+        raise Undecodable(f"decoding it takes more than {MAX_MEMORY_BYTES // 1024**2} MB of memory")
 
     def _converse(self, process: subprocess.Popen[bytes], wire: socket.socket, line: bytes) -> bytes:
         """One order and its answer. Raises Undecodable, of a process that has been ended."""
@@ -224,6 +220,25 @@ class Worker:
                 raise Undecodable(f"decoding it takes more than {MAX_CPU_S} s of processor time") from exc
             kind = _Left if status in _LEFT else Undecodable
             raise kind("its decoder died of it") from exc
+
+
+def _read_size(told: Any) -> tuple[int, int] | None:
+    if told is None:
+        return None
+    width_px, height_px = int(told[0]), int(told[1])
+    if min(width_px, height_px) < 1 or width_px * height_px > MAX_PIXELS:
+        raise ValueError("no size of a picture")
+    return width_px, height_px
+
+
+def _read_facts(told: Any) -> ClipFacts:
+    width_px, height_px, duration_s = told
+    length = None if duration_s is None else Decimal(duration_s)
+    return keep_sane(int(width_px or 0), int(height_px or 0), length)
+
+
+def _read_warnings(told: Any) -> tuple[str, ...] | None:
+    return None if told is None else tuple(str(warning)[:_MAX_WARNING_CHARS] for warning in told[:_MAX_WARNINGS])
 
 
 _LEFT = frozenset({0, -signal.SIGTERM, -signal.SIGINT})

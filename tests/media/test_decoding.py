@@ -145,6 +145,9 @@ async def test_one_that_uses_up_its_processor_time_is_told_so(picture: Path) -> 
         DIES, "wire.recv(999); os.kill(os.getpid(), signal.SIGSEGV)", "wire.recv(999); os._exit(3)",
         "wire.recv(999); os._exit(0)", "wire.recv(999); wire.sendall(b'half'); os._exit(3)",
         r"wire.recv(999); wire.sendall(b'no json\n'); time.sleep(600)",
+        r"""wire.recv(999); wire.sendall(b'{"answer": [0, 9000000000]}\n'); time.sleep(600)""",
+        r"""wire.recv(999); wire.sendall(b'{"answer": "NaN"}\n'); time.sleep(600)""",
+        r"""wire.recv(999); wire.sendall(b'{}\n'); time.sleep(600)""",
         r"wire.recv(999); wire.sendall(b'[1]\n'); time.sleep(600)",
         "wire.recv(999); wire.sendall(b'x' * 10_000_000); time.sleep(600)",
     ],
@@ -255,6 +258,9 @@ async def test_a_decoder_dies_with_its_server(tmp_path: Path, work: str) -> None
 async def test_a_decoder_knows_no_key_and_no_setting(tmp_path: Path) -> None:
     secrets = {"XAI_API_KEY": "secret-1", "DATABASE_URL": "postgres://secret-2", "RINGBASE_API_TOKEN": "secret-3"}
     async with server_with_decoder(tmp_path, "", **secrets) as (_, pid):
+        async with asyncio.timeout(LIMIT_S):
+            while b"PATH=" not in Path(f"/proc/{pid}/environ").read_bytes():  # it is only just being started
+                await asyncio.sleep(0.01)
         seen = Path(f"/proc/{pid}/environ").read_bytes() + Path(f"/proc/{pid}/cmdline").read_bytes()
         assert b"ring_mcp.media.decoder" in seen
         assert b"secret-" not in seen
