@@ -41,6 +41,7 @@ from ring_mcp.jobs.tidying import remove_old_files, tidy_spool
 from ring_mcp.jobs.watch import JobWatch
 from ring_mcp.jobs.write_ahead import WriteAhead
 from ring_mcp.ledger.base import Ledger
+from ring_mcp.media.decoding import Decoder
 from ring_mcp.operator_settings import paces_of, video_models, video_settings
 from ring_mcp.presets import Presets, load_presets
 from ring_mcp.providers.base import Providers
@@ -141,10 +142,13 @@ async def open_app(
         providers, connections = backends.open_providers(config, presets, clock, stack)
         http = connections[presets.video_providers[0]]  # fetches what callers give along, without its key
         spool, previews = state / "spool", state / "previews" if config.result_preview else None
+        decoders = backends.open_decoders()
         inputs = MediaInputs(
             storage,
             fetch=http.download,
             check_address=http.check_address,
+            decoder=decoders.given,
+            sizes=presets.limits.input_bytes,
             folders=config.input_dirs,
             spool=spool,
             callers_are_here=links is None,
@@ -157,10 +161,26 @@ async def open_app(
             stack.push_async_callback(courier.aclose)
         preparing = Preparing(inputs, ledger, accounts, clock)
         thumbnails = Thumbnails(
-            inputs, storage, spool=spool, prefix=config.image_gen_storage_prefix, font=config.thumbnail_font
+            inputs,
+            storage,
+            decoders,
+            spool=spool,
+            prefix=config.image_gen_storage_prefix,
+            font=config.thumbnail_font,
         )
         steps = _wire_steps(
-            config, providers, storage, ledger, inputs, preparing, clock, paces, previews, thumbnails, answers, courier
+            config,
+            providers,
+            storage,
+            ledger,
+            decoders.results,
+            preparing,
+            clock,
+            paces,
+            previews,
+            thumbnails,
+            answers,
+            courier,
         )
         runner = JobRunner(ledger, steps, write_ahead, watch, accounts, clock)
         queue = backends.open_queue(config, ledger, runner, watch, accounts, clock)
@@ -238,7 +258,7 @@ def _wire_steps(
     providers: Providers,
     storage: Storage,
     ledger: Ledger,
-    inputs: MediaInputs,
+    decoder: Decoder,
     preparing: Preparing,
     clock: Clock,
     paces: Mapping[MediaKind, Pace],
@@ -252,6 +272,7 @@ def _wire_steps(
         providers,
         storage,
         clock,
+        decoder,
         spool=spool,
         previews=previews,
         thumbnails=thumbnails,

@@ -40,7 +40,7 @@ def main() -> None:
         os._exit(0)
     for descriptor in (0, 1):
         os.close(descriptor)
-    asyncio.run(_serve(socket.socket(fileno=int(sys.argv[1])), first_line.decode()))
+    asyncio.run(_serve(socket.socket(fileno=int(sys.argv[-1])), first_line.decode()))
 
 
 async def _serve(wire: socket.socket, first_line: str) -> None:

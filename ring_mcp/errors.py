@@ -214,8 +214,8 @@ class MediaTooLarge(LocalPolicy):
 class PrivateAddress(LocalPolicy):
     code = "private_address"
     next_action = (
-        "If that address is right (a VPN, an own name server), name the host in RING_TRUSTED_MEDIA_HOSTS, restart, and "
-        "call ring-job-get with the jobId."
+        "If that address is right (a VPN, an own name server), name its host or host:port in RING_TRUSTED_MEDIA_HOSTS, "
+        "restart, and call ring-job-get with the jobId."
     )
 
 

@@ -206,8 +206,16 @@ class Defaults(_Entry):
     video: VideoDefaults
 
 
+class InputBytes(_Entry):
+    """What one given picture or clip may have, in bytes."""
+
+    image: Annotated[int, Field(gt=0)]
+    video: Annotated[int, Field(gt=0)]
+
+
 class Limits(_Entry):
     price_max_age_days: int
+    input_bytes: dict[ProviderName, InputBytes]
 
 
 class Presets(_Entry):

@@ -6,7 +6,7 @@ Pure: nothing is looked at but the text. What is no address is refused with what
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -19,6 +19,8 @@ from ring_mcp.errors import InvalidRequest
 JOB_PREFIX = "ring://jobs/"
 """What ``ring://jobs/ID`` begins with: the results of a job, by its id."""
 
+NO_PATH = re.compile(r"(https?|data|kept|ring):", re.IGNORECASE)
+OUTSIDE = "is a file outside the folders of RING_INPUT_DIRS, so it is not read"
 MAX_CHARS = 8_000
 """Of an address that is none of a file's own bytes."""
 
@@ -49,6 +51,11 @@ def with_addresses(request: R, change: Callable[[str, str], str]) -> R:
         given = {name: new.get(field, getattr(request, name)) for name, field in _FIELDS.items()}
         return replace(request, reference_images=references, **given)
     return replace(request, reference_images=references)
+
+
+def is_inside(path: Path, folders: Collection[Path]) -> bool:
+    """Whether a file lies in one of these folders, wherever links lead."""
+    return any(path.resolve().is_relative_to(folder) for folder in folders)
 
 
 def normalize_address(field: str, text: str) -> str:

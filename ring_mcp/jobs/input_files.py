@@ -5,25 +5,40 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import re
 import time
-from collections.abc import Iterable
+import uuid
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from urllib.parse import unquote
 
-from ring_mcp.domain import MediaFile, MediaKind, VideoPlan
+from ring_mcp.domain import MediaFile, MediaKind, Plan, VideoPlan
 from ring_mcp.errors import InvalidRequest, LocalPolicy, ProviderBadReply, ProviderError, StorageError
+from ring_mcp.files import open_file
 from ring_mcp.media.identify import NotTheMedia, hash_file, identify
 from ring_mcp.media.mp4 import read_mp4
-from ring_mcp.presets import VideoModel
+from ring_mcp.media.natives import Natives, NoDecoder, Undecodable
+from ring_mcp.presets import InputBytes, VideoModel
 
-MAX_INPUT_IMAGE_BYTES = 10 * 1024 * 1024
-"""What the strictest of the providers takes of a source image."""
-
-MAX_INPUT_VIDEO_BYTES = 50 * 1024 * 1024
+KEPT = re.compile(r"kept:([0-9a-f]{64})")
+"""A picture that came inline, by the name of its file in the spool, where it stays for a day."""
 
 _KEEP_INPUTS_S = 24 * 3600.0
+
+
+def refuse_kept(plan: Plan) -> None:
+    """The name of a kept picture is ours: from a caller it would reach into what another one has given."""
+    given = {f"referenceImages[{number}]": reference for number, reference in enumerate(plan.reference_images)}
+    if isinstance(plan, VideoPlan):
+        given |= {"imageUrl": plan.image_url or "", "lastFrameUrl": plan.last_frame_url or ""}
+        given |= {"sourceVideoUrl": plan.source_video_url or ""}
+    for field, url in given.items():
+        if KEPT.fullmatch(url):
+            raise InvalidRequest(
+                f"{field} cannot be read: give an http(s) address, or a file in a folder of RING_INPUT_DIRS"
+            )
 
 
 def check_length(plan: VideoPlan, model: VideoModel, duration_s: Decimal) -> None:
@@ -38,16 +53,14 @@ def check_length(plan: VideoPlan, model: VideoModel, duration_s: Decimal) -> Non
         raise InvalidRequest(f"{has} extends clips of {least_s} to {most_s} s; give it one of that length")
 
 
-def write_inline(uri: str, path: Path, field: str) -> str:
+def write_inline(uri: str, path: Path, field: str, max_bytes: int) -> str:
     """Write what is inside a data URI to ``path``; the answer is its SHA-256."""
     head, _, payload = uri.partition(",")
     if not "".join(head.split()).lower().endswith(";base64"):
         raise InvalidRequest(f"{field}: a data URI has the form data:image/png;base64,<data>")
     payload = _plain_base64(payload)
-    if len(payload) * 3 // 4 > MAX_INPUT_IMAGE_BYTES + 2:
-        raise InvalidRequest(
-            f"{field} has about {len(payload) * 3 // 4:,} bytes; {MAX_INPUT_IMAGE_BYTES:,} are allowed"
-        )
+    if len(payload) * 3 // 4 > max_bytes + 2:
+        raise InvalidRequest(f"{field} has about {len(payload) * 3 // 4:,} bytes; {max_bytes:,} are allowed")
     try:
         content = base64.b64decode(payload, validate=True)
     except ValueError as exc:
@@ -93,6 +106,26 @@ def remove_old_inputs(spool: Path) -> None:
                 path.unlink()
 
 
+def new_file(spool: Path) -> Path:
+    """A name of its own in the spool folder, which is made. Raises StorageError."""
+    try:
+        spool.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as exc:
+        raise not_writable(spool, exc) from exc
+    return spool / f"input-{uuid.uuid4().hex}"
+
+
+@contextlib.contextmanager
+def spool_file(spool: Path) -> Iterator[Path]:
+    """A file in the spool folder, for as long as the ``with`` lasts. Raises StorageError."""
+    path = new_file(spool)
+    try:
+        yield path
+    finally:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
 def not_writable(spool: Path, exc: OSError) -> StorageError:
     return StorageError(
         f"the spool folder {spool} cannot be written ({exc.strerror}); nothing was spent",
@@ -101,10 +134,15 @@ def not_writable(spool: Path, exc: OSError) -> StorageError:
     )
 
 
-def data_uri(path: Path, field: str, kind: MediaKind, max_bytes: int) -> str:
+def data_uri(natives: Natives, path: Path, field: str, kind: MediaKind, max_bytes: int) -> str:
     """A file as a provider reads it in place of an address. Blocking. Raises InvalidRequest if it is not there."""
-    media = _identify(path, field, kind, max_bytes)
-    return f"data:{media.content_type};base64,{base64.b64encode(path.read_bytes()).decode()}"
+    media = _identify(natives, path, field, kind, max_bytes)
+    try:
+        with open_file(path) as file:
+            content = file.read(media.size_bytes)
+    except OSError as exc:
+        raise InvalidRequest(f"{field} cannot be read: {exc.strerror}") from exc
+    return f"data:{media.content_type};base64,{base64.b64encode(content).decode()}"
 
 
 def explain_fetch_error(exc: ProviderError) -> str:
@@ -116,9 +154,10 @@ def explain_fetch_error(exc: ProviderError) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Takes:
-    """What a model takes: the types of pictures, and the codecs of MP4 files."""
+    """What a model takes: the types of pictures, the codecs of MP4 files, and how large each may be."""
 
     model: str
+    sizes: InputBytes
     image_types: tuple[str, ...] = ()
     video_codecs: tuple[str, ...] = ()
 
@@ -138,9 +177,9 @@ _NAMES = {
 }  # fmt: skip
 
 
-def picture(path: Path, field: str, takes: Takes) -> MediaFile:
+def picture(natives: Natives, path: Path, field: str, takes: Takes) -> MediaFile:
     """The picture that a model will be given. Blocking. Raises InvalidRequest for what it does not take."""
-    media = _identify(path, field, "image", MAX_INPUT_IMAGE_BYTES, takes.pictures)
+    media = _identify(natives, path, field, "image", takes.sizes.image, takes.pictures)
     if media.content_type not in takes.image_types:
         raise InvalidRequest(
             f"{field} is a {_NAMES.get(media.content_type, media.content_type)} file; {takes.pictures}"
@@ -148,9 +187,9 @@ def picture(path: Path, field: str, takes: Takes) -> MediaFile:
     return media
 
 
-def clip(path: Path, field: str, takes: Takes) -> MediaFile:
+def clip(natives: Natives, path: Path, field: str, takes: Takes) -> MediaFile:
     """The clip that a model will be given, with its length where that is known. Blocking. Raises InvalidRequest."""
-    media = _identify(path, field, "video", MAX_INPUT_VIDEO_BYTES, takes.clips)
+    media = _identify(natives, path, field, "video", takes.sizes.video, takes.clips)
     if media.content_type != "video/mp4":
         raise InvalidRequest(f"{field} is a {_NAMES.get(media.content_type, media.content_type)} file; {takes.clips}")
     facts = read_mp4(path)
@@ -161,17 +200,27 @@ def clip(path: Path, field: str, takes: Takes) -> MediaFile:
     return replace(media, duration_s=media.duration_s or facts.duration_s)
 
 
-def _identify(path: Path, field: str, kind: MediaKind, max_bytes: int, takes: str = "") -> MediaFile:
+def _identify(natives: Natives, path: Path, field: str, kind: MediaKind, max_bytes: int, takes: str = "") -> MediaFile:
+    takes = takes and f"; {takes}"
     try:
         size_bytes = path.stat().st_size
         if size_bytes > max_bytes:
             raise InvalidRequest(f"{field} has {size_bytes:,} bytes; {max_bytes:,} are allowed")
         size_bytes, sha256 = hash_file(path)
-        return identify(path, size_bytes=size_bytes, sha256=sha256, expected=kind)
+        return identify(path, natives, size_bytes=size_bytes, sha256=sha256, expected=kind)
     except OSError as exc:
         raise InvalidRequest(f"{field} cannot be read: {exc.strerror}") from exc
     except NotTheMedia as exc:
-        raise InvalidRequest(f"{field} cannot be used: it is {exc.found}{takes and f'; {takes}'}") from exc
+        raise InvalidRequest(f"{field} cannot be used: it is {exc.found}{takes}") from exc
+    except NoDecoder as exc:
+        raise StorageError(
+            f"{field} was not looked at: {exc}; nothing was spent", billed="no", next_action=_NO_DECODER
+        ) from exc
+    except Undecodable as exc:
+        raise InvalidRequest(f"{field} cannot be used: {exc}{takes}") from exc
+
+
+_NO_DECODER = "Free some memory on the machine of the server, or raise its limit of processes, and call again."
 
 
 def _either(names: Iterable[str]) -> str:

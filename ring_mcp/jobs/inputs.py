@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
-import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import TypeVar
@@ -20,33 +18,39 @@ from urllib.parse import urlsplit
 
 from ring_mcp.domain import ImageRequest, MediaKind, Plan, VideoPlan, VideoRequest
 from ring_mcp.errors import InvalidRequest, ProviderError, StorageError
-from ring_mcp.jobs.addresses import addresses, normalize_address, resolve_path, with_addresses
+from ring_mcp.jobs.addresses import (
+    NO_PATH,
+    OUTSIDE,
+    addresses,
+    is_inside,
+    normalize_address,
+    resolve_path,
+    with_addresses,
+)
 from ring_mcp.jobs.input_files import (
-    MAX_INPUT_IMAGE_BYTES,
-    MAX_INPUT_VIDEO_BYTES,
+    KEPT,
     Takes,
     check_length,
     clip,
     data_uri,
     explain_fetch_error,
+    new_file,
     not_writable,
     picture,
+    refuse_kept,
     remove_old_inputs,
+    spool_file,
     write_inline,
 )
-from ring_mcp.presets import Model, VideoModel
+from ring_mcp.media.decoding import Decoder
+from ring_mcp.presets import InputBytes, Model, VideoModel
 from ring_mcp.providers.base import Downloaded, Inputs
-from ring_mcp.providers.vendors import is_anybodys_file_id, is_file_id
+from ring_mcp.providers.vendors import ProviderName, is_anybodys_file_id, is_file_id
 from ring_mcp.storage.base import Storage
-
-_KEPT = re.compile(r"kept:([0-9a-f]{64})")
-"""A picture that came inline, by the name of its file in the spool, where it stays for a day."""
 
 FETCH_LIMIT_S = 60.0
 """How long a call waits for what lies at an address that it was given."""
 
-_NO_PATH = re.compile(r"(https?|data|kept|ring):", re.IGNORECASE)
-_OUTSIDE = "is a file outside the folders of RING_INPUT_DIRS, so it is not read"
 
 R = TypeVar("R", ImageRequest, VideoRequest)
 Fetch = Callable[[str, Path, int], Awaitable[Downloaded]]
@@ -54,7 +58,10 @@ CheckAddress = Callable[[str], Awaitable[None]]
 
 
 class MediaInputs:
-    """``fetch(url, path, max_bytes)`` and ``check_address(url)`` are guarded against private networks."""
+    """``sizes``: what each provider takes of one picture or clip.
+
+    ``fetch(url, path, max_bytes)`` and ``check_address(url)`` are guarded against private networks; ``decoder`` is
+    the one for strangers' files."""
 
     def __init__(
         self,
@@ -62,6 +69,8 @@ class MediaInputs:
         *,
         fetch: Fetch,
         check_address: CheckAddress,
+        decoder: Decoder,
+        sizes: Mapping[ProviderName, InputBytes],
         folders: Sequence[Path],
         spool: Path,
         fetch_limit_s: float = FETCH_LIMIT_S,
@@ -72,6 +81,8 @@ class MediaInputs:
         self._storage = storage
         self._fetch = fetch
         self._check_address = check_address
+        self._decoder = decoder
+        self._sizes = sizes
         self._folders = [folder.expanduser().resolve() for folder in folders]
         self._spool = spool
         self._fetch_limit_s = fetch_limit_s
@@ -82,9 +93,10 @@ class MediaInputs:
 
         Returns the seconds of the source clip that it edits or extends, if that one could be measured.
         """
-        _refuse_kept(plan)
+        refuse_kept(plan)
         codecs = model.video_codecs if isinstance(model, VideoModel) else ()
-        takes = Takes(model=plan.model, image_types=model.image_types, video_codecs=codecs)
+        sizes = self._sizes[plan.provider]
+        takes = Takes(model=plan.model, sizes=sizes, image_types=model.image_types, video_codecs=codecs)
         given = {f"referenceImages[{number}]": each for number, each in enumerate(plan.reference_images)}
         if isinstance(plan, VideoPlan):
             frames = {"imageUrl": plan.image_url, "lastFrameUrl": plan.last_frame_url}
@@ -102,11 +114,12 @@ class MediaInputs:
     async def keep(self, plan: Plan) -> Plan:
         """The plan with pictures that came inline as files in the spool: a row of the ledger is no place for them."""
         changes: dict[str, object] = {}
+        most = self._sizes[plan.provider].image
         if plan.reference_images:
-            changes["reference_images"] = tuple([await self._keep(each) for each in plan.reference_images])
+            changes["reference_images"] = tuple([await self._keep(each, most) for each in plan.reference_images])
         for name in ("image_url", "last_frame_url") if isinstance(plan, VideoPlan) else ():
             url = getattr(plan, name)
-            changes[name] = None if url is None else await self._keep(url)
+            changes[name] = None if url is None else await self._keep(url, most)
         return plan.model_copy(update=changes)
 
     def unsign(self, request: R) -> R:
@@ -122,10 +135,10 @@ class MediaInputs:
             return
         for field, text in addresses(request):
             address = normalize_address(field, text)
-            is_path = not (_NO_PATH.match(address) or is_anybodys_file_id(address))
+            is_path = not (NO_PATH.match(address) or is_anybodys_file_id(address))
             path = self._local(address, field) if is_path else None
-            if path is not None and not self._is_in_folders(path):
-                raise InvalidRequest(f"{field} {_OUTSIDE}")
+            if path is not None and not is_inside(path, self._folders):
+                raise InvalidRequest(f"{field} {OUTSIDE}")
 
     async def for_provider(self, plan: Plan, *, as_bytes: bool = False) -> Inputs:
         """Everything that the plan takes in, as the provider can read it: a first frame once it has been made.
@@ -143,7 +156,7 @@ class MediaInputs:
             return Inputs(reference_images=references)
         if plan.generation_kind != "generate":
             source = plan.source_video_url or ""
-            video_url = await self._for_provider(source, "sourceVideoUrl", "video", MAX_INPUT_VIDEO_BYTES)
+            video_url = await self._for_provider(source, "sourceVideoUrl", "video", self._sizes[plan.provider].video)
             return Inputs(video_url=video_url)
         maker, last = plan.provider, plan.last_frame_url
         first = plan.image_url or await self._still_url(plan)
@@ -160,7 +173,7 @@ class MediaInputs:
             return None
         return self._storage.strip_signature((await self._storage.address(still.url, still.key)).url)
 
-    async def fetch_stored(self, url: str, path: Path, max_bytes: int = MAX_INPUT_IMAGE_BYTES) -> Path:
+    async def fetch_stored(self, url: str, path: Path, max_bytes: int) -> Path:
         """The file behind an address of ours or a caller's: one that lies here, or ``path``, fetched to there.
 
         Raises InvalidRequest or OSError.
@@ -178,29 +191,30 @@ class MediaInputs:
 
     async def _check_picture(self, reference: str, field: str, takes: Takes) -> None:
         if reference.startswith("data:"):
-            with self._spool_file() as path:
-                await asyncio.to_thread(write_inline, reference, path, field)
-                await asyncio.to_thread(picture, path, field, takes)
+            with spool_file(self._spool) as path:
+                await asyncio.to_thread(write_inline, reference, path, field, takes.sizes.image)
+                await self._decoder.run(picture, path, field, takes)
             return
-        async with self._open_fetched(reference, field, MAX_INPUT_IMAGE_BYTES) as path:
-            await asyncio.to_thread(picture, path, field, takes)
+        async with self._open_fetched(reference, field, takes.sizes.image) as path:
+            await self._decoder.run(picture, path, field, takes)
 
-    async def _keep(self, reference: str) -> str:
+    async def _keep(self, reference: str, max_bytes: int) -> str:
         if not reference.startswith("data:"):
             return reference
-        part = self._new_file()
-        sha256 = await asyncio.to_thread(write_inline, reference, part, "referenceImages")
+        part = new_file(self._spool)
+        sha256 = await asyncio.to_thread(write_inline, reference, part, "referenceImages", max_bytes)
         part.replace(self._spool / f"input-{sha256}")
         await asyncio.to_thread(remove_old_inputs, self._spool)
         return f"kept:{sha256}"
 
-    async def _image_for_provider(self, provider: str, reference: str, field: str, as_bytes: bool) -> str:
+    async def _image_for_provider(self, provider: ProviderName, reference: str, field: str, as_bytes: bool) -> str:
+        max_bytes = self._sizes[provider].image
         if is_file_id(provider, reference):
             return reference
         if as_bytes:
-            async with self._open_fetched(reference, field, MAX_INPUT_IMAGE_BYTES) as path:
-                return await asyncio.to_thread(data_uri, path, field, "image", MAX_INPUT_IMAGE_BYTES)
-        return await self._for_provider(reference, field, "image", MAX_INPUT_IMAGE_BYTES)
+            async with self._open_fetched(reference, field, max_bytes) as path:
+                return await self._decoder.run(data_uri, path, field, "image", max_bytes)
+        return await self._for_provider(reference, field, "image", max_bytes)
 
     @contextlib.asynccontextmanager
     async def _open_fetched(self, url: str, field: str, max_bytes: int) -> AsyncIterator[Path]:
@@ -209,7 +223,7 @@ class MediaInputs:
             if file is not None:
                 yield file
                 return
-        with self._spool_file() as path:
+        with spool_file(self._spool) as path:
             try:
                 async with asyncio.timeout(self._fetch_limit_s):
                     await self._fetch(url, path, max_bytes)
@@ -224,8 +238,8 @@ class MediaInputs:
             yield path
 
     async def _check_source(self, url: str, plan: VideoPlan, model: VideoModel, takes: Takes) -> Decimal | None:
-        async with self._open_fetched(url, "sourceVideoUrl", MAX_INPUT_VIDEO_BYTES) as path:
-            media = await asyncio.to_thread(clip, path, "sourceVideoUrl", takes)
+        async with self._open_fetched(url, "sourceVideoUrl", takes.sizes.video) as path:
+            media = await self._decoder.run(clip, path, "sourceVideoUrl", takes)
         if media.duration_s is not None:
             check_length(plan, model, media.duration_s)
         return media.duration_s
@@ -236,14 +250,7 @@ class MediaInputs:
         async with self._at_hand(url, field, max_bytes) as file:
             if file is None:
                 return url
-            return await asyncio.to_thread(data_uri, file, field, kind, max_bytes)
-
-    def _new_file(self) -> Path:
-        try:
-            self._spool.mkdir(parents=True, exist_ok=True, mode=0o700)
-        except OSError as exc:
-            raise not_writable(self._spool, exc) from exc
-        return self._spool / f"input-{uuid.uuid4().hex}"
+            return await self._decoder.run(data_uri, file, field, kind, max_bytes)
 
     async def _public_address(self, url: str, field: str) -> str | None:
         """Where the provider can read it, signed if it is ours; None for a network that it cannot reach."""
@@ -263,25 +270,16 @@ class MediaInputs:
         if local is not None:
             yield local
             return
-        with self._spool_file() as path:
+        with spool_file(self._spool) as path:
             try:
                 is_ours = await self._storage.fetch(url, path, max_bytes)
             except StorageError as exc:
                 raise InvalidRequest(f"{field} cannot be used: {exc.message}") from exc
             yield path if is_ours else None
 
-    @contextlib.contextmanager
-    def _spool_file(self) -> Iterator[Path]:
-        path = self._new_file()
-        try:
-            yield path
-        finally:
-            with contextlib.suppress(OSError):
-                path.unlink(missing_ok=True)
-
     def _local(self, url: str, field: str) -> Path | None:
         """The file that ``url`` means, None for an http(s) address. Raises InvalidRequest for anything else."""
-        if (kept := _KEPT.fullmatch(url)) is not None:
+        if (kept := KEPT.fullmatch(url)) is not None:
             return self._spool / f"input-{kept[1]}"
         own = self._storage.local_path(url)
         if own is not None:
@@ -298,24 +296,6 @@ class MediaInputs:
             is_file = False
         if not is_file:
             raise InvalidRequest(f"{field} must be an http(s) address, or a file in a folder of RING_INPUT_DIRS")
-        if own is not None:
-            return own
-        if not self._is_in_folders(real):
-            raise InvalidRequest(f"{field} {_OUTSIDE}")
-        return real
-
-    def _is_in_folders(self, path: Path) -> bool:
-        return any(path.resolve().is_relative_to(folder) for folder in self._folders)
-
-
-def _refuse_kept(plan: Plan) -> None:
-    """The name of a kept picture is ours: from a caller it would reach into what another one has given."""
-    given = {f"referenceImages[{number}]": reference for number, reference in enumerate(plan.reference_images)}
-    if isinstance(plan, VideoPlan):
-        given |= {"imageUrl": plan.image_url or "", "lastFrameUrl": plan.last_frame_url or ""}
-        given |= {"sourceVideoUrl": plan.source_video_url or ""}
-    for field, url in given.items():
-        if _KEPT.fullmatch(url):
-            raise InvalidRequest(
-                f"{field} cannot be read: give an http(s) address, or a file in a folder of RING_INPUT_DIRS"
-            )
+        if own is None and not is_inside(real, self._folders):
+            raise InvalidRequest(f"{field} {OUTSIDE}")
+        return own or real

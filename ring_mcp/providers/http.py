@@ -25,7 +25,7 @@ from ring_mcp.masking import Masking
 from ring_mcp.providers.base import MOST_PAUSES_S, Downloaded
 from ring_mcp.providers.connections import Clients, open_clients
 from ring_mcp.providers.downloads import fetch
-from ring_mcp.providers.guard import public_addresses
+from ring_mcp.providers.guard import Trusted, public_addresses
 from ring_mcp.providers.replies import Reply, bound_retry_s, one_line
 from ring_mcp.proxies import DIRECT, Proxies, mask_proxy
 
@@ -36,7 +36,7 @@ _PAID_ATTEMPTS = 4
 class ProviderHttp:
     """The connections to one provider. ``headers`` carry its key and go to the host of ``base_url`` alone.
 
-    ``trusted_hosts`` may lie on a private network, as the host of ``base_url`` may.
+    ``trusted_hosts`` may lie on a private network, as the origin of ``base_url`` may: see ``guard.Trusted``.
     """
 
     def __init__(
@@ -59,16 +59,14 @@ class ProviderHttp:
         self._headers = dict(headers)
         self._proxies = proxies
         self._transport = transport
-        self._trusted_hosts = {httpx2.URL(base_url).host.lower(), *(host.lower() for host in trusted_hosts)}
+        self._trusted = Trusted(base_url, trusted_hosts)
         self._opened: Clients | None = None
 
     @property
     def _clients(self) -> Clients:
         """Made at the first request and not at the start: loading the certificates takes a tenth of a second."""
         if self._opened is None:
-            self._opened = open_clients(
-                self._base_url, self._headers, self._trusted_hosts, self._proxies, self._transport
-            )
+            self._opened = open_clients(self._base_url, self._headers, self._trusted, self._proxies, self._transport)
         return self._opened
 
     async def aclose(self) -> None:
@@ -159,7 +157,7 @@ class ProviderHttp:
             raise ProviderBadReply("it is no http(s) address", provider=self._provider, billed="no") from exc
         if parsed.scheme not in ("http", "https"):
             raise ProviderBadReply("it is no http(s) address", provider=self._provider, billed="no")
-        if parsed.host.lower() in self._trusted_hosts:
+        if self._trusted.holds(parsed):
             return
         try:
             await public_addresses(parsed.host, parsed.port or 443)

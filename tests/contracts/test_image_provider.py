@@ -37,6 +37,7 @@ from ring_mcp.errors import (
     RateLimited,
 )
 from ring_mcp.media.identify import hash_file, identify
+from ring_mcp.media.natives import InThisProcess
 from ring_mcp.plans.image import ImageSettings, plan_image
 from ring_mcp.providers.base import Accepted, Finished, Inputs, MediaProvider, Running
 from ring_mcp.sandbox.server import SandboxServer
@@ -206,7 +207,7 @@ async def test_pictures_arrive_whole_and_are_billed_as_quoted(
             done = await service.provider.download(output, path)
             assert (done.size_bytes, done.sha256) == hash_file(path)
         size_bytes, sha256 = hash_file(path)
-        media = identify(path, size_bytes=size_bytes, sha256=sha256, expected="image")
+        media = identify(path, InThisProcess(), size_bytes=size_bytes, sha256=sha256, expected="image")
         assert media.content_type == "image/jpeg"
         assert media.width_px == media.height_px
     assert service.posts == service.accepted == service.calls(n)

@@ -33,6 +33,7 @@ from ring_mcp.errors import (
     RateLimited,
 )
 from ring_mcp.media.identify import hash_file, identify
+from ring_mcp.media.natives import InThisProcess
 from ring_mcp.plans.image import ImageSettings
 from ring_mcp.plans.video import VideoSettings, plan_video
 from ring_mcp.providers.base import Accepted, Finished, Inputs, MediaProvider, Running
@@ -156,7 +157,9 @@ async def test_a_clip_arrives_whole_and_is_billed_as_quoted(service: Service, tm
     assert service.is_price_of(plan, service.billed_usd)
     done = await service.provider.download(output, tmp_path / "clip")
     assert (done.size_bytes, done.sha256) == hash_file(tmp_path / "clip")
-    media = identify(tmp_path / "clip", size_bytes=done.size_bytes, sha256=done.sha256, expected="video")
+    media = identify(
+        tmp_path / "clip", InThisProcess(), size_bytes=done.size_bytes, sha256=done.sha256, expected="video"
+    )
     assert (media.content_type, media.duration_s) == ("video/mp4", Decimal(3))
     assert (service.posts, service.accepted) == (1, 1)
 

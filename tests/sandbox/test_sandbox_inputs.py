@@ -11,9 +11,16 @@ import httpx2
 import pytest
 
 from ring_mcp.presets import ImageModel, VideoModel, load_presets
+from ring_mcp.sandbox.google.catalogue import MAX_IMAGE_BYTES as GOOGLE_MAX_IMAGE
 from ring_mcp.sandbox.google.catalogue import MAX_PROMPT_CHARACTERS as GOOGLE_MAX_PROMPT
+from ring_mcp.sandbox.google.interactions import LONGEST_S, SHORTEST_S
 from ring_mcp.sandbox.server import SandboxServer
+from ring_mcp.sandbox.xai import video_orders
 from ring_mcp.sandbox.xai.catalogue import MAX_PROMPT_CHARACTERS as XAI_MAX_PROMPT
+from ring_mcp.sandbox.xai.catalogue import find_image_model, find_video_model
+from ring_mcp.sandbox.xai.images import MAX_IMAGES
+from ring_mcp.sandbox.xai.inputs import LIMIT_BYTES
+from ring_mcp.sandbox.xai.videos import EDIT_LONGEST_S, EXTENSION_SOURCE_S
 from tests.cases.given_media import make_media
 
 PRESETS = load_presets()
@@ -113,4 +120,57 @@ def test_a_prompt_above_the_length_is_refused_unbilled(
     contents = [{"parts": [{"text": "x" * (GOOGLE_MAX_PROMPT + 1)}]}]
     long = google.post("/models/gemini-nano-banana-2.1:generateContent", json={"contents": contents})
     assert (long.status_code, str(GOOGLE_MAX_PROMPT) in long.text) == (400, True)
+    assert not sandbox.state.books.charges()
+
+
+def test_the_registry_and_the_service_say_the_same_of_sizes() -> None:
+    sizes = PRESETS.limits.input_bytes
+    assert {"image": sizes["xai"].image, "video": sizes["xai"].video} == LIMIT_BYTES
+    assert sizes["google"].image == GOOGLE_MAX_IMAGE
+
+
+@pytest.mark.parametrize("name", [name for name, model in CALLABLE.items() if model.provider == "xai"])
+def test_the_registry_and_xai_say_the_same_of_counts_and_lengths(name: str) -> None:
+    model = CALLABLE[name]
+    if isinstance(model, ImageModel):
+        served = find_image_model(name)
+        assert served is not None
+        assert model.max_n == MAX_IMAGES
+        assert model.max_input_images <= served.model.max_sources  # a retired name is served by its successor
+        assert model.max_input_images == served.model.max_sources or served.model.id != name
+        return
+    found = find_video_model(name)
+    assert found is not None
+    references = (model.max_reference_images, model.max_reference_duration_s)
+    assert references[0] == found.max_references
+    assert references[0] == 0 or references[1] == found.max_reference_s
+    assert (model.min_duration_s, model.max_duration_s) == (1, video_orders.LONGEST_S)
+    assert (model.edit, model.extend, model.last_frame) == (found.edits, found.edits, found.has_keyframes)
+    assert set(model.resolutions) == set(found.resolutions)
+    if model.extend:
+        added_s = (video_orders.EXTENSION_SHORTEST_S, video_orders.EXTENSION_LONGEST_S)
+        assert (model.min_extend_s, model.max_extend_s) == added_s
+        assert [float(s or 0) for s in (model.min_extend_input_s, model.max_extend_input_s)] == [*EXTENSION_SOURCE_S]
+        assert float(model.max_edit_input_s or 0) == EDIT_LONGEST_S
+
+
+@pytest.mark.parametrize("name", [name for name in CALLABLE if name.startswith("gemini-omni")])
+def test_the_registry_and_google_say_the_same_of_lengths(name: str) -> None:
+    model = PRESETS.video_models[name]
+    assert (model.min_duration_s, model.max_duration_s) == (SHORTEST_S, LONGEST_S)
+
+
+def test_a_picture_above_the_size_is_refused_unbilled(
+    xai: httpx2.Client, google: httpx2.Client, sandbox: SandboxServer, media: Path, tmp_path: Path
+) -> None:
+    large = tmp_path / "large.jpg"
+    large.write_bytes((media / "plain.jpg").read_bytes())
+    with large.open("ab") as file:
+        file.truncate(LIMIT_BYTES["image"] + 1)
+    answer = xai.post("/images/edits", json={"prompt": "x", "image": inline(large, "image")})
+    assert (answer.status_code, str(LIMIT_BYTES["image"]) in answer.text) == (400, True)
+    picture = {"inlineData": {"mimeType": "image/jpeg", "data": base64.b64encode(large.read_bytes()).decode()}}
+    contents = [{"parts": [picture, {"text": "x"}]}]
+    answer = google.post("/models/gemini-nano-banana-2.1:generateContent", json={"contents": contents})
+    assert (answer.status_code, str(GOOGLE_MAX_IMAGE) in answer.text) == (400, True)
     assert not sandbox.state.books.charges()

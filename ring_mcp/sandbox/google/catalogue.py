@@ -14,6 +14,8 @@ INPUT_IMAGE_TOKENS = 560
 OMNI_INPUT_IMAGE_TOKENS = 2040
 """Of a picture given to Omni 1.1 or later, as two resellers tell it (Runware, EvoLink)."""
 CHARACTERS_PER_TOKEN = 4
+MAX_IMAGE_BYTES = 10 * 1024**2
+"""Of one given picture: a guess, as no figure is published but that of a whole request."""
 MAX_PROMPT_CHARACTERS = 10000
 """Of every model: a guess, as no figure is published. It is far below what their tokens allow."""
 

@@ -25,6 +25,7 @@ from ring_mcp.sandbox.google.catalogue import (
     IMAGEN_PRICES,
     IMAGEN_RATIOS,
     INPUT_IMAGE_TOKENS,
+    MAX_IMAGE_BYTES,
     GeminiImageModel,
 )
 from ring_mcp.sandbox.google.replies import invalid, model_unknown
@@ -92,6 +93,8 @@ def decode_image(data: Any) -> bytes:
         raise invalid(UNREADABLE) from exc
     if picture_type(content[:16]) is None:
         raise invalid(UNREADABLE)
+    if len(content) > MAX_IMAGE_BYTES:
+        raise invalid(f"The image is larger than {MAX_IMAGE_BYTES} bytes.")
     return content
 
 
