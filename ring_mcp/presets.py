@@ -48,11 +48,13 @@ class QualityMode(ModeChoice):
 
 class ImagePrices(_Entry):
     """``image_usd[quality][resolution]``; models without qualities have the one key "standard". Where the provider
-    bills tokens, ``million_tokens_usd`` of each kind and ``image_tokens`` of a picture by resolution are its price."""
+    bills tokens, ``million_tokens_usd`` of each kind and ``image_tokens`` of a picture by resolution are its price, and
+    ``input_image_tokens`` that of a given one."""
 
     as_of: date
     image_usd: dict[str, dict[str, Usd]]
     image_tokens: dict[str, Annotated[int, Field(gt=0)]] = {}
+    input_image_tokens: int = Field(default=0, ge=0)
     input_image_usd: Usd = Decimal(0)
     million_tokens_usd: dict[TokenKind, Usd] = {}
 
@@ -60,8 +62,10 @@ class ImagePrices(_Entry):
     @classmethod
     def _price_of_tokens(cls, raw: Any) -> Any:
         try:
-            million_usd = Decimal(str(raw["millionTokensUsd"]["image"]))
-            return {"imageUsd": {"standard": {r: million_usd * n / 10**6 for r, n in raw["imageTokens"].items()}}} | raw
+            million_usd = {kind: Decimal(str(usd)) for kind, usd in raw["millionTokensUsd"].items()}
+            made = {r: million_usd["image"] * n / 10**6 for r, n in raw["imageTokens"].items()}
+            given = million_usd.get("input", Decimal(0)) * raw.get("inputImageTokens", 0) / 10**6
+            return {"imageUsd": {"standard": made}, "inputImageUsd": given} | raw
         except (ArithmeticError, AttributeError, KeyError, TypeError):
             return raw  # without tokens; what is wrong with it is told below
 
@@ -71,17 +75,21 @@ class ImagePrices(_Entry):
 
 
 class VideoPrices(_Entry):
+    """``whole_seconds``: of a given clip, whose last one may count in full."""
+
     as_of: date
     second_usd: dict[str, Usd]
     input_image_usd: Usd = Decimal(0)
     input_video_second_usd: Usd = Decimal(0)
+    whole_seconds: bool = False
     million_tokens_usd: dict[TokenKind, Usd] = {}
 
 
 class Model(_Entry):
     """What every model has. ``retires_on`` is the first day without it.
 
-    ``image_types`` are those of pictures that it takes, if any.
+    ``image_types`` are those of pictures that it takes, if any; ``max_inputs_bytes`` is for everything that goes along.
+    ``unsure`` has the names of facts that nobody has confirmed: a refusal that rests on one says so.
     ``redirect``: its successor then serves the name, or already from ``redirect_from``, so that nobody is surprised.
     ``own_endpoint``: an endpoint of the operator's own may serve it even then.
     """
@@ -91,6 +99,8 @@ class Model(_Entry):
     resolutions: tuple[str, ...] = ()
     max_prompt_chars: int = Field(default=0, ge=0)
     image_types: tuple[str, ...] = ()
+    max_inputs_bytes: int | None = Field(default=None, gt=0)
+    unsure: tuple[str, ...] = ()
     retires_on: date | None = None
     replaced_by: str | None = None
     redirect: bool = False
@@ -104,6 +114,17 @@ class Model(_Entry):
         """Whether its successor is asked in its place."""
         early = self.redirect_from is not None and today >= self.redirect_from
         return self.redirect and (early or self.is_retired(today))
+
+    def is_unsure(self, *facts: str) -> bool:
+        """Whether one of these facts, by their names here, is one that nobody has confirmed."""
+        return any(to_camel(fact) in self.unsure for fact in facts)
+
+    @model_validator(mode="after")
+    def _doubts_what_it_says(self) -> Self:
+        said = {to_camel(name) for name in self.model_fields_set}
+        if unknown := [name for name in self.unsure if name not in said]:
+            raise ValueError(f"unsure names {', '.join(unknown)}, which is not said of this model")
+        return self
 
     @model_validator(mode="after")
     def _redirects_until_it_retires(self) -> Self:
@@ -121,14 +142,23 @@ class Model(_Entry):
 
 
 class ImageModel(Model):
+    """``images_per_call``: how many one request makes; None is all that are asked for. ``edits_take_ratio``: an edit of
+    one picture can be asked in another shape than the picture's own."""
+
     qualities: tuple[str, ...] = ()
     default_quality: str | None = None
     default_edit_quality: str | None = None
     max_n: int = Field(default=1, ge=1)
+    images_per_call: int | None = Field(default=None, ge=1)
     takes_seed: bool = False
     deferred: bool = False
     max_input_images: int = 0
+    edits_take_ratio: bool = False
     prices: ImagePrices | None = None
+
+    def count_calls(self, n: int) -> int:
+        """How many requests make ``n`` pictures; each is given everything that goes along."""
+        return 1 if self.images_per_call is None else -(-n // self.images_per_call)
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
@@ -147,6 +177,7 @@ class ImageModel(Model):
 class VideoModel(Model):
     """``video_codecs`` are those of MP4 files that it edits, ``image_sets_ratio``: a first frame decides the shape.
     ``download_needs_key``: its addresses are not for all.
+    ``edit_resolutions``: sizes that an edit can be asked in; none where it has its source's.
     ``*_extend_s`` are the seconds that an extension adds, ``*_extend_input_s`` those of the clip it starts from."""
 
     text_to_video: bool = False
@@ -160,6 +191,7 @@ class VideoModel(Model):
     min_duration_s: int = 1
     max_duration_s: int = 15
     max_edit_input_s: Decimal | None = None
+    edit_resolutions: tuple[str, ...] = ()
     min_extend_s: int = 1
     max_extend_s: int = 15
     min_extend_input_s: Decimal | None = None
@@ -172,7 +204,8 @@ class VideoModel(Model):
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
         self._check_can_be_called(self.prices, with_pictures=self.image_to_video or self.max_reference_images)
-        missing = [r for r in self.resolutions if self.prices and r not in self.prices.second_usd]
+        sizes = (*self.resolutions, *self.edit_resolutions)
+        missing = [r for r in sizes if self.prices and r not in self.prices.second_usd]
         if missing:
             raise ValueError(f"prices.secondUsd lacks {', '.join(missing)}")
         if self.extend and self.max_extend_input_s is None:

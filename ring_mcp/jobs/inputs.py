@@ -26,6 +26,7 @@ from ring_mcp.jobs.input_files import (
     MAX_INPUT_VIDEO_BYTES,
     Takes,
     check_length,
+    check_sum,
     clip,
     data_uri,
     explain_fetch_error,
@@ -76,15 +77,16 @@ class MediaInputs:
         Returns the seconds of the source clip that it edits or extends, if that one could be measured.
         """
         _refuse_kept(plan)
-        codecs = model.video_codecs if isinstance(model, VideoModel) else ()
-        takes = Takes(model=plan.model, image_types=model.image_types, video_codecs=codecs)
+        takes = Takes.of(plan.model, model)
         given = {f"referenceImages[{number}]": each for number, each in enumerate(plan.reference_images)}
         if isinstance(plan, VideoPlan):
             frames = {"imageUrl": plan.image_url, "lastFrameUrl": plan.last_frame_url}
             given |= {field: url for field, url in frames.items() if url is not None}
+        sizes_bytes = []
         for field, reference in given.items():
             if not is_anybodys_file_id(reference):
-                await self._check_picture(reference, field, takes)
+                sizes_bytes.append(await self._check_picture(reference, field, takes))
+                check_sum(sizes_bytes, plan, model)
             elif not is_file_id(plan.provider, reference):  # of its own files only the provider can tell
                 raise InvalidRequest(f"{field} is a file id, and {plan.model} takes none: give the picture's address")
         if isinstance(plan, VideoPlan) and plan.generation_kind != "generate" and plan.source_video_url is not None:
@@ -125,7 +127,7 @@ class MediaInputs:
             return Inputs(reference_images=references)
         if plan.generation_kind != "generate":
             source = plan.source_video_url or ""
-            video_url = await self._for_provider(source, "sourceVideoUrl", "video", MAX_INPUT_VIDEO_BYTES)
+            video_url = await self._for_provider(source, "sourceVideoUrl", "video", MAX_INPUT_VIDEO_BYTES, as_bytes)
             return Inputs(video_url=video_url)
         maker, last = plan.provider, plan.last_frame_url
         first = plan.image_url or await self._still_url(plan)
@@ -158,14 +160,14 @@ class MediaInputs:
                 raise InvalidRequest(exc.message) from exc
         return local or path
 
-    async def _check_picture(self, reference: str, field: str, takes: Takes) -> None:
+    async def _check_picture(self, reference: str, field: str, takes: Takes) -> int:
+        """Its size in bytes."""
         if reference.startswith("data:"):
             with self._spool_file() as path:
                 await asyncio.to_thread(write_inline, reference, path, field)
-                await asyncio.to_thread(picture, path, field, takes)
-            return
+                return (await asyncio.to_thread(picture, path, field, takes)).size_bytes
         async with self._open_fetched(reference, field, MAX_INPUT_IMAGE_BYTES) as path:
-            await asyncio.to_thread(picture, path, field, takes)
+            return (await asyncio.to_thread(picture, path, field, takes)).size_bytes
 
     async def _keep(self, reference: str) -> str:
         if not reference.startswith("data:"):
@@ -179,10 +181,7 @@ class MediaInputs:
     async def _image_for_provider(self, provider: str, reference: str, field: str, as_bytes: bool) -> str:
         if is_file_id(provider, reference):
             return reference
-        if as_bytes:
-            async with self._open_fetched(reference, field, MAX_INPUT_IMAGE_BYTES) as path:
-                return await asyncio.to_thread(data_uri, path, field, "image", MAX_INPUT_IMAGE_BYTES)
-        return await self._for_provider(reference, field, "image", MAX_INPUT_IMAGE_BYTES)
+        return await self._for_provider(reference, field, "image", MAX_INPUT_IMAGE_BYTES, as_bytes)
 
     @contextlib.asynccontextmanager
     async def _open_fetched(self, url: str, field: str, max_bytes: int) -> AsyncIterator[Path]:
@@ -208,11 +207,15 @@ class MediaInputs:
     async def _check_source(self, url: str, plan: VideoPlan, model: VideoModel, takes: Takes) -> Decimal | None:
         async with self._open_fetched(url, "sourceVideoUrl", MAX_INPUT_VIDEO_BYTES) as path:
             media = await asyncio.to_thread(clip, path, "sourceVideoUrl", takes)
+        check_sum([media.size_bytes], plan, model)
         if media.duration_s is not None:
             check_length(plan, model, media.duration_s)
         return media.duration_s
 
-    async def _for_provider(self, url: str, field: str, kind: MediaKind, max_bytes: int) -> str:
+    async def _for_provider(self, url: str, field: str, kind: MediaKind, max_bytes: int, as_bytes: bool) -> str:
+        if as_bytes:
+            async with self._open_fetched(url, field, max_bytes) as path:
+                return await asyncio.to_thread(data_uri, path, field, kind, max_bytes)
         if self._local(url, field) is None and (address := await self._public_address(url, field)) is not None:
             return address
         async with self._at_hand(url, field, max_bytes) as file:

@@ -101,6 +101,11 @@ def living_model(
     return model.replaced_by, models[model.replaced_by], [warning]
 
 
+def doubt(model: Model, *facts: str) -> str:
+    """What a refusal adds that rests on facts of ``model`` which nobody has confirmed; nothing otherwise."""
+    return " (this bound is unsure: see unsure in presets.json)" if model.is_unsure(*facts) else ""
+
+
 def choice(field: str, value: str, allowed: Iterable[str], model: str) -> str:
     """What ``value`` spells of what the model takes. Raises InvalidRequest with all of that."""
     allowed = tuple(allowed)

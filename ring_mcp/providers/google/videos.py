@@ -2,21 +2,22 @@
 
 The dialect is in the pure functions ``submit_body``, ``read_submit`` and ``read_check``. Facts: a duration is a text
 ("8s"); a refusal is ``completed`` with text and no clip, or HTTP 400 with a word of safety; an unknown id is HTTP 400,
-and so is, now and then, a look at a job that is alive; the clip's address wants the key. (google-genai 3.4 and
-captured replies, November 2026.)
+and so is, now and then, a look at a job that is alive; the clip's address wants the key. A clip goes along as bytes:
+addresses and uploaded files were refused of late. (google-genai 3.6, ai.google.dev, captured replies, autumn 2026.)
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from ring_mcp.domain import Output, Plan, VideoPlan
+from ring_mcp.domain import MediaKind, Output, Plan, VideoPlan
 from ring_mcp.errors import ContentRefused, GenerationFailed, OutcomeUnknown, ProviderBadReply, ProviderError
 from ring_mcp.providers import inline
 from ring_mcp.providers.base import Accepted, Downloaded, Finished, Inputs, Running
@@ -26,28 +27,49 @@ from ring_mcp.providers.replies import Reply, mapping, mappings, one_line, text_
 
 _WHAT = "video generation"
 _ENDED = frozenset({"completed", "failed", "cancelled", "incomplete", "budget_exceeded"})
+_REGIONS = (
+    "Change the prompt or the clip. Google neither edits nor extends clips that it is given from the European Economic "
+    "Area, Switzerland and the United Kingdom: there leave sourceVideoUrl out, or take another provider."
+)
 _UNSAFE = ("safety", "prohibited", "policy", "policies")
 
 
 def submit_body(plan: VideoPlan, inputs: Inputs) -> dict[str, Any]:
-    """The request, with documented fields only. A first frame goes along as the bytes of a data URI."""
-    given: str | list[dict[str, str]] = plan.prompt
-    if inputs.image_url is not None:
-        head, _, encoded = inputs.image_url.partition(",")
-        mime_type = head.removeprefix("data:").partition(";")[0]
-        given = [{"type": "image", "data": encoded, "mime_type": mime_type}, {"type": "text", "text": plan.prompt}]
+    """The request, with documented fields only: media first, as the bytes of data URIs, then the words.
+
+    Pictures alone would leave it to the model what they are, so that the task goes along. An edit lasts as long as its
+    source and has its shape (a duration is refused), an extension has its source's shape and size, and its own seconds.
+    """
+    task, given = _list_given(plan, inputs)
+    wanted: dict[str, Any] = {"type": "video", "delivery": "uri"}
+    if plan.generation_kind == "generate":
+        wanted["aspect_ratio"] = plan.aspect_ratio
+    if plan.generation_kind != "extend":
+        wanted["resolution"] = plan.resolution
+    if plan.generation_kind != "edit":
+        wanted["duration"] = f"{plan.duration_s}s"
     return {
         "model": plan.model,
-        "input": given,
+        "input": [*given, {"type": "text", "text": plan.prompt}] if given else plan.prompt,
         "background": True,
-        "response_format": {
-            "type": "video",
-            "delivery": "uri",
-            "aspect_ratio": plan.aspect_ratio,
-            "resolution": plan.resolution,
-            "duration": f"{plan.duration_s}s",
-        },
+        "response_format": wanted,
+        **({"generation_config": {"video_config": {"task": task}}} if task else {}),
     }
+
+
+def _list_given(plan: VideoPlan, inputs: Inputs) -> tuple[str | None, list[dict[str, str]]]:
+    """What the request is about, where words alone do not tell, and the media that it takes in."""
+    if plan.generation_kind != "generate":
+        return plan.generation_kind, [_show("video", inputs.video_url or "")]
+    if inputs.reference_images:
+        return "reference_to_video", [_show("image", each) for each in inputs.reference_images]
+    frames = [_show("image", each) for each in (inputs.image_url, inputs.last_frame_url) if each is not None]
+    return ("image_to_video" if frames else None), frames
+
+
+def _show(kind: MediaKind, data_url: str) -> dict[str, str]:
+    content_type, encoded = inline.split(data_url)
+    return {"type": kind, "data": encoded, "mime_type": content_type}
 
 
 def read_submit(reply: Reply) -> Accepted:
@@ -133,6 +155,17 @@ def _count_film_tokens(usage: Any) -> int:
     return sum(tokens_of(each.get("tokens")) for each in details if str(each.get("modality")).lower() == "video")
 
 
+@contextlib.contextmanager
+def _explain_refusal(plan: Plan) -> Iterator[None]:
+    """What Google says when it refuses a given clip names the prompt, also where it is the caller's region."""
+    try:
+        yield
+    except ContentRefused as exc:
+        if isinstance(plan, VideoPlan) and plan.generation_kind != "generate":
+            exc.next_action = _REGIONS
+        raise
+
+
 class GoogleVideos(GoogleAdapter):
     """See ``providers.base.MediaProvider``."""
 
@@ -143,14 +176,16 @@ class GoogleVideos(GoogleAdapter):
         self.check_ready()
         body = submit_body(plan, inputs)
         timed_out = f"Video start timed out after {deadline_s * 1000:.0f}ms"
-        reply = await self._http.post_paid(
-            "interactions", body, deadline_s=deadline_s, judge=self._judge, timed_out=timed_out
-        )
+        with _explain_refusal(plan):
+            reply = await self._http.post_paid(
+                "interactions", body, deadline_s=deadline_s, judge=self._judge, timed_out=timed_out
+            )
         return read_submit(reply)
 
     async def check(self, plan: Plan, provider_request_id: str) -> Running | Finished:
         reply = await self._http.get(f"interactions/{quote(provider_request_id, safe='')}")
-        return read_check(reply, self._token_prices.get(plan.model, {}), self._clock.now())
+        with _explain_refusal(plan):
+            return read_check(reply, self._token_prices.get(plan.model, {}), self._clock.now())
 
     async def download(self, output: Output, path: Path) -> Downloaded:
         assert output.url is not None, "a clip always has an address"
