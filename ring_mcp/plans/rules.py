@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 import re
 import unicodedata
@@ -212,5 +213,6 @@ def any_of(names: Iterable[str]) -> str:
 
 
 def join_counts(most: Mapping[str, int]) -> str:
-    """``5 with one-model, 3 with another``."""
-    return ", ".join(f"{count} with {name}" for name, count in most.items())
+    """``5 with one-model, 3 with another``; ``14 with one or another`` where they agree."""
+    by_count = itertools.groupby(most, most.__getitem__)
+    return ", ".join(f"{count} with {any_of(names)}" for count, names in by_count)

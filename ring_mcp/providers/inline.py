@@ -1,7 +1,8 @@
 """Media inside requests and answers, as base64; inside an answer an output with a data URL, then a file beside the
 job's own.
 
-What comes inside an answer comes once: it is decoded however it is spelled (without padding, URL-safe, wrapped, cut off).
+What comes inside an answer comes once: it is decoded however it is spelled (without padding, URL-safe, wrapped, cut
+off).
 """
 
 from __future__ import annotations

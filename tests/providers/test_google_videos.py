@@ -97,6 +97,55 @@ def test_a_first_frame_goes_along_as_bytes_before_the_words() -> None:
         {"type": "image", "data": "aGVsbG8=", "mime_type": "image/png"},
         {"type": "text", "text": "waves"},
     ]
+    assert body["generation_config"] == {"video_config": {"task": "image_to_video"}}
+
+
+PNG_URI, JPEG_URI, MP4_URI = "data:image/png;base64,YQ==", "data:image/jpeg;base64,Yg==", "data:video/mp4;base64,Yw=="
+PNG_PART = {"type": "image", "data": "YQ==", "mime_type": "image/png"}
+JPEG_PART = {"type": "image", "data": "Yg==", "mime_type": "image/jpeg"}
+MP4_PART = {"type": "video", "data": "Yw==", "mime_type": "video/mp4"}
+ALL_ASKED = {"aspect_ratio": "16:9", "resolution": "720p", "duration": "8s"}
+WAYS: dict[str, tuple[dict[str, Any], Inputs, str, list[dict[str, str]], dict[str, str]]] = {
+    "first and last frame": (
+        {},
+        Inputs(image_url=PNG_URI, last_frame_url=JPEG_URI),
+        "image_to_video",
+        [PNG_PART, JPEG_PART],
+        ALL_ASKED,
+    ),
+    "references": (
+        {},
+        Inputs(reference_images=(PNG_URI, JPEG_URI)),
+        "reference_to_video",
+        [PNG_PART, JPEG_PART],
+        ALL_ASKED,
+    ),
+    "an edit, which is refused a duration": (
+        {"generation_kind": "edit", "aspect_ratio": None},
+        Inputs(video_url=MP4_URI),
+        "edit",
+        [MP4_PART],
+        {"resolution": "720p"},
+    ),
+    "an extension, in its source's shape and size": (
+        {"generation_kind": "extend", "aspect_ratio": None, "resolution": None},
+        Inputs(video_url=MP4_URI),
+        "extend",
+        [MP4_PART],
+        {"duration": "8s"},
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "given_media", "task", "parts", "asked"), WAYS.values(), ids=WAYS)
+def test_what_media_are_for_goes_along_as_the_task(
+    changes: dict[str, Any], given_media: Inputs, task: str, parts: list[dict[str, str]], asked: dict[str, str]
+) -> None:
+    body = submit_body(video_plan(**changes), given_media)
+    assert body["input"] == [*parts, {"type": "text", "text": "waves"}]
+    assert body["generation_config"] == {"video_config": {"task": task}}
+    assert body["response_format"] == {"type": "video", "delivery": "uri", **asked}
+    assert body["background"] is True
 
 
 @pytest.mark.parametrize(

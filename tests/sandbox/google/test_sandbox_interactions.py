@@ -38,8 +38,8 @@ def test_a_clip_of_the_background_opens_with_the_key_only(google: httpx2.Client,
     sandbox.state.skip(61)
     done = google.get(f"/interactions/{handle}").json()
     assert done["status"] == "completed"
-    assert done["usage"]["output_tokens_by_modality"] == [{"modality": "video", "tokens": 5148}]
-    assert Decimal(sandbox.state.books.total_ticks) / 10**10 == Decimal("0.061779")
+    assert done["usage"]["output_tokens_by_modality"] == [{"modality": "video", "tokens": 5793}]
+    assert Decimal(sandbox.state.books.total_ticks) / 10**10 == Decimal("0.069519")
     address = video(done)["uri"]
     clip = google.get(address)
     assert clip.content[4:8] == b"ftyp"
