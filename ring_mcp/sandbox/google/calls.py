@@ -10,7 +10,7 @@ from typing import Any
 from starlette.requests import Request
 
 from ring_mcp.sandbox.google import replies
-from ring_mcp.sandbox.google.catalogue import CHARACTERS_PER_TOKEN, MAX_PROMPT_CHARACTERS, MAX_REQUEST_BYTES
+from ring_mcp.sandbox.google.catalogue import CHARACTERS_PER_TOKEN, MAX_PROMPT_CHARACTERS
 from ring_mcp.sandbox.google.replies import invalid, unknown_name
 from ring_mcp.sandbox.state.books import Charge
 from ring_mcp.sandbox.state.faults import Fault
@@ -32,8 +32,9 @@ async def read_paid_call(request: Request, state: SandboxState, model: str) -> d
     """The JSON body of a call whose sender may spend money, within the rate limit."""
     key = check_key(request, state)
     sent = await request.body()
-    if len(sent) > MAX_REQUEST_BYTES:
-        raise invalid(f"Request payload size exceeds the limit: {MAX_REQUEST_BYTES} bytes.")
+    most_bytes = state.settings.google_max_request_bytes
+    if len(sent) > most_bytes:
+        raise invalid(f"Request payload size exceeds the limit: {most_bytes} bytes.")
     try:
         body = json.loads(sent)
     except ValueError as exc:

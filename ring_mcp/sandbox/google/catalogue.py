@@ -17,8 +17,6 @@ OMNI_INPUT_VIDEO_TOKENS_PER_S = 5792 + 32
 """Of a picture, and of a second of a clip with its sound, given to Omni 1.1 or later, as two resellers tell it."""
 MAX_REFERENCES = 6
 """Of a clip: reference 3.4."""
-MAX_REQUEST_BYTES = 100 * 1024 * 1024
-"""Of a request with everything inside, since January 2026."""
 CHARACTERS_PER_TOKEN = 4
 MAX_PROMPT_CHARACTERS = 10000
 """Of every model: a guess, as no figure is published. It is far below what their tokens allow."""

@@ -113,6 +113,7 @@ class GoogleInteractions:
         job = self._find(request)
         if job.ending is None:
             job.end(Ending("cancelled"))
+            self._charge_input_only(job)
         return JSONResponse(self._show(job))
 
     async def file(self, request: Request) -> Response:
@@ -168,6 +169,11 @@ class GoogleInteractions:
         counted = {"input": given, "text": 0, "made": made}
         return {kind: calls.scale_tokens(tokens, self._state) for kind, tokens in counted.items()}
 
+    def _charge_input_only(self, job: Job) -> None:
+        """Of a clip that was not made: what the usage says, too."""
+        plan: ClipPlan = job.order
+        job.charge.cost_ticks = plan.order.model.price.cost_ticks(**self._tokens(plan) | {"made": 0})
+
     def _clip(self, plan: ClipPlan) -> ClipSpec:
         order, short_px = plan.order, SHORT_SIDE_PX[plan.resolution]
         long_px = round(short_px * 16 / 9 / 2) * 2
@@ -222,7 +228,7 @@ class GoogleInteractions:
         if job.ending.kind == "done":
             shown["steps"].append({"type": "model_output", "content": [job.ending.body]})
         elif job.ending.kind == "filtered":
-            job.charge.cost_ticks = order.model.price.cost_ticks(**tokens)
+            self._charge_input_only(job)
             shown["steps"].append({"type": "model_output", "content": [{"type": "text", "text": REFUSAL_TEXT}]})
         elif job.ending.kind == "failed":
             return shown | {"error": job.ending.body["error"]}
