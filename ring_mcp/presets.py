@@ -279,6 +279,12 @@ class Presets(_Entry):
         chosen = (mode.of(provider).model for mode in self.modes.values())
         return tuple(dict.fromkeys(name for name in chosen if self.video_models[name].provider == provider))
 
+    def editor_of(self, provider: ProviderName) -> str | None:
+        """The model that edits clips for this provider when nobody names one; None if it has none."""
+        is_first = provider == self.video_providers[0]
+        name = self.defaults.video.remaster_edit_model if is_first else self.modes["production"].of(provider).model
+        return name if self.video_models[name].edit else None
+
     def token_prices(self) -> Mapping[str, Mapping[str, Decimal]]:
         """By model: what a million tokens of each kind cost, in dollars."""
         models: Mapping[str, ImageModel | VideoModel] = {**self.image_models, **self.video_models}
