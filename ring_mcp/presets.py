@@ -10,24 +10,18 @@ from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
 from ring_mcp.errors import ConfigError
 from ring_mcp.package_data import data_path
+from ring_mcp.presets_prices import Entry, ImagePrices, Usd, VideoPrices
 from ring_mcp.providers.vendors import ProviderName
 
-Usd = Annotated[Decimal, Field(ge=0, decimal_places=6)]
-TokenKind = Literal["input", "text", "image", "video"]
 
-
-class _Entry(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True)
-
-
-class ModeChoice(_Entry):
+class ModeChoice(Entry):
     """What a quality mode means with one provider; ``estimated_usd_per_second`` feeds estimatedCostUsd only."""
 
     model: str
@@ -38,7 +32,7 @@ class ModeChoice(_Entry):
 class QualityMode(ModeChoice):
     """One row of Ring's mode table, of the one provider that Ring has; ``providers`` are the choices of the others."""
 
-    providers: dict[ProviderName, ModeChoice] = {}
+    providers: dict[ProviderName, ModeChoice] = Field(default_factory=dict)
     supports_text_to_video: bool
     requires_image_url: bool
 
@@ -46,46 +40,7 @@ class QualityMode(ModeChoice):
         return self.providers.get(provider, self)
 
 
-class ImagePrices(_Entry):
-    """``image_usd[quality][resolution]``; models without qualities have the one key "standard". Where the provider
-    bills tokens, ``million_tokens_usd`` of each kind and ``image_tokens`` of a picture by resolution are its price, and
-    ``input_image_tokens`` that of a given one."""
-
-    as_of: date
-    image_usd: dict[str, dict[str, Usd]]
-    image_tokens: dict[str, Annotated[int, Field(gt=0)]] = {}
-    input_image_tokens: int = Field(default=0, ge=0)
-    input_image_usd: Usd = Decimal(0)
-    million_tokens_usd: dict[TokenKind, Usd] = {}
-
-    @model_validator(mode="before")
-    @classmethod
-    def _price_of_tokens(cls, raw: Any) -> Any:
-        try:
-            million_usd = {kind: Decimal(str(usd)) for kind, usd in raw["millionTokensUsd"].items()}
-            made = {r: million_usd["image"] * n / 10**6 for r, n in raw["imageTokens"].items()}
-            given = million_usd.get("input", Decimal(0)) * raw.get("inputImageTokens", 0) / 10**6
-            return {"imageUsd": {"standard": made}, "inputImageUsd": given} | raw
-        except (ArithmeticError, AttributeError, KeyError, TypeError):
-            return raw  # without tokens; what is wrong with it is told below
-
-    def of(self, quality: str | None, resolution: str) -> Decimal:
-        """Dollars per picture."""
-        return self.image_usd[quality or "standard"][resolution]
-
-
-class VideoPrices(_Entry):
-    """``whole_seconds``: of a given clip, whose last one may count in full."""
-
-    as_of: date
-    second_usd: dict[str, Usd]
-    input_image_usd: Usd = Decimal(0)
-    input_video_second_usd: Usd = Decimal(0)
-    whole_seconds: bool = False
-    million_tokens_usd: dict[TokenKind, Usd] = {}
-
-
-class Model(_Entry):
+class Model(Entry):
     """What every model has. ``retires_on`` is the first day without it.
 
     ``image_types`` are those of pictures that it takes, if any; ``max_inputs_bytes`` is for everything that goes along.
@@ -217,14 +172,14 @@ class VideoModel(Model):
         return self
 
 
-class ImageDefaults(_Entry):
+class ImageDefaults(Entry):
     model: str
     aspect_ratio: str
     resolution: str
     first_frame_resolution: str
 
 
-class VideoDefaults(_Entry):
+class VideoDefaults(Entry):
     quality_mode: str
     duration: int
     aspect_ratio: str
@@ -234,21 +189,21 @@ class VideoDefaults(_Entry):
     extend_model: str
 
 
-class Defaults(_Entry):
+class Defaults(Entry):
     image: dict[ProviderName, ImageDefaults]
     video: VideoDefaults
 
 
-class Limits(_Entry):
+class Limits(Entry):
     price_max_age_days: int
 
 
-class Presets(_Entry):
+class Presets(Entry):
     """The whole of presets.json."""
 
     schema_version: Literal["1.0"]
     updated: date
-    notes: dict[str, str] = {}
+    notes: dict[str, str] = Field(default_factory=dict)
     limits: Limits
     defaults: Defaults
     modes: dict[Literal["draft", "draft_i2v", "production", "production_i2v"], QualityMode]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -24,7 +25,23 @@ MAX_INPUT_IMAGE_BYTES = 10 * 1024 * 1024
 
 MAX_INPUT_VIDEO_BYTES = 50 * 1024 * 1024
 
+KEPT = re.compile(r"kept:([0-9a-f]{64})")
+"""A picture that came inline, by the name of its file in the spool, where it stays for a day."""
+
 _KEEP_INPUTS_S = 24 * 3600.0
+
+
+def refuse_kept(plan: Plan) -> None:
+    """The name of a kept picture is ours: from a caller it would reach into what another one has given."""
+    given = {f"referenceImages[{number}]": reference for number, reference in enumerate(plan.reference_images)}
+    if isinstance(plan, VideoPlan):
+        given |= {"imageUrl": plan.image_url or "", "lastFrameUrl": plan.last_frame_url or ""}
+        given |= {"sourceVideoUrl": plan.source_video_url or ""}
+    for field, url in given.items():
+        if KEPT.fullmatch(url):
+            raise InvalidRequest(
+                f"{field} cannot be read: give an http(s) address, or a file in a folder of RING_INPUT_DIRS"
+            )
 
 
 def check_length(plan: VideoPlan, model: VideoModel, duration_s: Decimal) -> None:

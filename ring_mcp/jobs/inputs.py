@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from decimal import Decimal
@@ -22,6 +21,7 @@ from ring_mcp.domain import ImageRequest, MediaKind, Plan, VideoPlan, VideoReque
 from ring_mcp.errors import InvalidRequest, ProviderError, StorageError
 from ring_mcp.jobs.addresses import normalize_address, resolve_path, with_addresses
 from ring_mcp.jobs.input_files import (
+    KEPT,
     MAX_INPUT_IMAGE_BYTES,
     MAX_INPUT_VIDEO_BYTES,
     Takes,
@@ -32,6 +32,7 @@ from ring_mcp.jobs.input_files import (
     explain_fetch_error,
     not_writable,
     picture,
+    refuse_kept,
     remove_old_inputs,
     write_inline,
 )
@@ -39,9 +40,6 @@ from ring_mcp.presets import Model, VideoModel
 from ring_mcp.providers.base import Downloaded, Inputs
 from ring_mcp.providers.vendors import is_anybodys_file_id, is_file_id
 from ring_mcp.storage.base import Storage
-
-_KEPT = re.compile(r"kept:([0-9a-f]{64})")
-"""A picture that came inline, by the name of its file in the spool, where it stays for a day."""
 
 FETCH_LIMIT_S = 60.0
 """How long a call waits for what lies at an address that it was given."""
@@ -76,7 +74,7 @@ class MediaInputs:
 
         Returns the seconds of the source clip that it edits or extends, if that one could be measured.
         """
-        _refuse_kept(plan)
+        refuse_kept(plan)
         takes = Takes.of(plan.model, model)
         given = {f"referenceImages[{number}]": each for number, each in enumerate(plan.reference_images)}
         if isinstance(plan, VideoPlan):
@@ -85,7 +83,7 @@ class MediaInputs:
         sizes_bytes = []
         for field, reference in given.items():
             if not is_anybodys_file_id(reference):
-                sizes_bytes.append(await self._check_picture(reference, field, takes))
+                sizes_bytes.append(await self._weigh_picture(reference, field, takes))
                 check_sum(sizes_bytes, plan, model)
             elif not is_file_id(plan.provider, reference):  # of its own files only the provider can tell
                 raise InvalidRequest(f"{field} is a file id, and {plan.model} takes none: give the picture's address")
@@ -160,8 +158,7 @@ class MediaInputs:
                 raise InvalidRequest(exc.message) from exc
         return local or path
 
-    async def _check_picture(self, reference: str, field: str, takes: Takes) -> int:
-        """Its size in bytes."""
+    async def _weigh_picture(self, reference: str, field: str, takes: Takes) -> int:
         if reference.startswith("data:"):
             with self._spool_file() as path:
                 await asyncio.to_thread(write_inline, reference, path, field)
@@ -266,7 +263,7 @@ class MediaInputs:
 
     def _local(self, url: str, field: str) -> Path | None:
         """The file that ``url`` means, None for an http(s) address. Raises InvalidRequest for anything else."""
-        if (kept := _KEPT.fullmatch(url)) is not None:
+        if (kept := KEPT.fullmatch(url)) is not None:
             return self._spool / f"input-{kept[1]}"
         own = self._storage.local_path(url)
         if own is not None:
@@ -288,16 +285,3 @@ class MediaInputs:
         if not any(real.is_relative_to(folder) for folder in self._folders):
             raise InvalidRequest(f"{field} is a file outside the folders of RING_INPUT_DIRS, so it is not read")
         return real
-
-
-def _refuse_kept(plan: Plan) -> None:
-    """The name of a kept picture is ours: from a caller it would reach into what another one has given."""
-    given = {f"referenceImages[{number}]": reference for number, reference in enumerate(plan.reference_images)}
-    if isinstance(plan, VideoPlan):
-        given |= {"imageUrl": plan.image_url or "", "lastFrameUrl": plan.last_frame_url or ""}
-        given |= {"sourceVideoUrl": plan.source_video_url or ""}
-    for field, url in given.items():
-        if _KEPT.fullmatch(url):
-            raise InvalidRequest(
-                f"{field} cannot be read: give an http(s) address, or a file in a folder of RING_INPUT_DIRS"
-            )

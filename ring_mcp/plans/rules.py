@@ -15,7 +15,8 @@ from typing import TypeVar
 from ring_mcp.domain import PriceLine
 from ring_mcp.domain.choices import as_ratio, choose
 from ring_mcp.errors import InvalidRequest, ModelRetired
-from ring_mcp.presets import Model, TokenKind
+from ring_mcp.presets import Model
+from ring_mcp.presets_prices import TokenKind
 from ring_mcp.providers.vendors import ProviderName
 
 M = TypeVar("M", bound=Model)

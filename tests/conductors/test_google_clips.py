@@ -130,7 +130,7 @@ async def test_a_source_that_google_will_not_take_is_refused_before(sandbox: San
         request = VideoRequest(prompt="x", provider="google", source_video_url=str(tmp_path / "long.mp4"))
         for changes in ({"remaster": True}, {"extend_s": 3}):
             with pytest.raises(InvalidRequest, match=r"10 s.* \(this bound is unsure: see unsure in presets\.json\)"):
-                await app.videos.generate(replace(request, **changes), actor_id=ACTOR)  # type: ignore[arg-type]
+                await app.videos.generate(replace(request, **changes), actor_id=ACTOR)
     assert list(sandbox.state.requests) == []
 
 
@@ -156,7 +156,7 @@ async def test_frames_and_references_go_along_to_google(sandbox: SandboxServer, 
         media = (
             {"image_url": first, "last_frame_url": last} if given == "frames" else {"reference_images": (first, last)}
         )
-        request = replace(BOAT, **media)  # type: ignore[arg-type]
+        request = replace(BOAT, **media)
         quote = await app.videos.quote(request)
         before_usd = billed_usd(sandbox)
         result = await app.videos.generate(request, actor_id=ACTOR)
