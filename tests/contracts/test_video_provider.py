@@ -38,6 +38,7 @@ from ring_mcp.plans.image import ImageSettings
 from ring_mcp.plans.video import VideoSettings, plan_video
 from ring_mcp.presets import VideoModel
 from ring_mcp.providers.base import Accepted, Finished, Inputs, MediaProvider, Running
+from ring_mcp.providers.google.videos import GoogleVideos
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.sandbox.state.fault_kinds import FAULT_KINDS
 from tests.cases.given_media import make_clip
@@ -429,6 +430,33 @@ async def test_no_trouble_while_looking_ends_a_job(service: Service, fault: str)
         assert exc.billed != "no"  # noqa: PT017
     assert isinstance(await service.look(handle), Finished)
     assert service.accepted == 1
+
+
+@pytest.mark.parametrize("kind", ["google"])
+async def test_a_job_that_is_cancelled_ends_for_good_with_its_bill(service: Service) -> None:
+    service.sandbox.state.configure(render_s=3600.0)
+    plan = service.plan()
+    handle = await service.submit(plan)
+    assert isinstance(service.provider, GoogleVideos)
+    for _ in range(2):
+        error = await service.failure(service.provider.cancel(plan, handle))
+        assert (type(error), error.billed_usd) == (GenerationFailed, service.billed_usd)
+        assert "(cancelled)" in error.message
+    assert 0 < service.billed_usd < plan.list_usd / 10
+    service.sandbox.state.skip(3600.0)
+    assert type(await service.failure(service.look(handle, plan))) is GenerationFailed
+
+
+@pytest.mark.parametrize("kind", ["google"])
+async def test_a_job_that_was_done_before_cancelling_is_finished(service: Service) -> None:
+    handle = await service.submit()
+    assert isinstance(service.provider, GoogleVideos)
+    assert isinstance(await service.look(handle), Finished)
+    assert isinstance(await service.provider.cancel(service.plan(), handle), Finished)
+    unknown = await service.failure(service.provider.cancel(service.plan(), "no-such-job"))
+    assert type(unknown) is JobExpired
+    service.arm("drop_before_accept", method="POST")
+    assert type(await service.failure(service.provider.cancel(service.plan(), handle))) is ProviderUnavailable
 
 
 ENDINGS: dict[str, tuple[str, dict[str, Any], type[ProviderError]]] = {

@@ -24,7 +24,7 @@ from ring_mcp.errors import (
     RateLimited,
 )
 from ring_mcp.providers.base import Finished, Inputs, Running
-from ring_mcp.providers.google.videos import read_check, read_submit, submit_body
+from ring_mcp.providers.google.videos import explain_refusal, read_check, read_submit, submit_body
 from tests.providers.provider_samples import NOW, is_one_line, reply
 
 PRICES = {"input": Decimal("1.50"), "text": Decimal("9"), "video": Decimal("12")}
@@ -215,6 +215,12 @@ EMPTY: dict[str, tuple[Any, type[ProviderError], Billed, Decimal | None]] = {
         "unknown",
         None,
     ),
+    "failed for its input": (
+        ended(status="failed", usage=None, error={"code": "x", "message": "Input blocked: The prompt could not be"}),
+        ContentRefused,
+        "unknown",
+        None,
+    ),
     "cancelled": (ended(status="cancelled", usage=PROMPT_ONLY), GenerationFailed, "yes", INPUT_COST),
     "incomplete": (ended(status="incomplete", usage=None), GenerationFailed, "unknown", None),
     "over budget": (ended(status="budget_exceeded", usage=None), GenerationFailed, "unknown", None),
@@ -256,6 +262,13 @@ def test_what_the_model_says_in_place_of_a_clip_is_told() -> None:
     )
 
 
+@pytest.mark.parametrize(("kind", "is_explained"), [("generate", False), ("edit", True), ("extend", True)])
+def test_a_refused_clip_of_ones_own_is_explained_by_its_region(kind: str, is_explained: bool) -> None:
+    with pytest.raises(ContentRefused) as caught, explain_refusal(video_plan(generation_kind=kind)):
+        raise ContentRefused("the prompt contains sensitive words", provider="google")
+    assert ("European Economic Area" in caught.value.next_action) is is_explained
+
+
 def error_body(message: str, code: Any = 400) -> dict[str, Any]:
     return {"error": {"code": code, "message": message, "status": "INVALID_ARGUMENT"}}
 
@@ -266,6 +279,7 @@ LOOKS: dict[str, tuple[int, Any, type[ProviderError]]] = {
     "an id that is not found": (404, {"error": {"code": "not_found", "message": "Interaction x"}}, JobExpired),
     "another 400": (400, error_body("Something else"), ProviderUnavailable),
     "another 404": (404, "Not Found", ProviderUnavailable),
+    "sensitive words": (400, error_body("The prompt contains sensitive words"), ContentRefused),
     "a word of safety": (400, error_body("blocked", "safety_violation"), ContentRefused),
     "a wrong key": (400, error_body("API key not valid."), ProviderAuthError),
     "no rights": (403, error_body("no"), ProviderAuthError),

@@ -31,7 +31,7 @@ _REGIONS = (
     "Change the prompt or the clip. Google neither edits nor extends clips that it is given from the European Economic "
     "Area, Switzerland and the United Kingdom: there leave sourceVideoUrl out, or take another provider."
 )
-_UNSAFE = ("safety", "prohibited", "policy", "policies")
+_UNSAFE = ("safety", "prohibited", "policy", "policies", "input blocked", "sensitive words")
 
 
 def submit_body(plan: VideoPlan, inputs: Inputs) -> dict[str, Any]:
@@ -156,7 +156,7 @@ def _count_film_tokens(usage: Any) -> int:
 
 
 @contextlib.contextmanager
-def _explain_refusal(plan: Plan) -> Iterator[None]:
+def explain_refusal(plan: Plan) -> Iterator[None]:
     """What Google says when it refuses a given clip names the prompt, also where it is the caller's region."""
     try:
         yield
@@ -176,15 +176,22 @@ class GoogleVideos(GoogleAdapter):
         self.check_ready()
         body = submit_body(plan, inputs)
         timed_out = f"Video start timed out after {deadline_s * 1000:.0f}ms"
-        with _explain_refusal(plan):
+        with explain_refusal(plan):
             reply = await self._http.post_paid(
                 "interactions", body, deadline_s=deadline_s, judge=self._judge, timed_out=timed_out
             )
         return read_submit(reply)
 
     async def check(self, plan: Plan, provider_request_id: str) -> Running | Finished:
-        reply = await self._http.get(f"interactions/{quote(provider_request_id, safe='')}")
-        with _explain_refusal(plan):
+        return self._read(plan, await self._http.get(f"interactions/{quote(provider_request_id, safe='')}"))
+
+    async def cancel(self, plan: Plan, provider_request_id: str) -> Running | Finished:
+        """See ``providers.base.CancelsJobs``."""
+        path = f"interactions/{quote(provider_request_id, safe='')}/cancel"
+        return self._read(plan, await self._http.post_free(path))
+
+    def _read(self, plan: Plan, reply: Reply) -> Running | Finished:
+        with explain_refusal(plan):
             return read_check(reply, self._token_prices.get(plan.model, {}), self._clock.now())
 
     async def download(self, output: Output, path: Path) -> Downloaded:
