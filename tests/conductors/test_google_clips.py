@@ -124,6 +124,18 @@ async def test_an_edit_and_an_extension_start_from_a_clip_of_ours(sandbox: Sandb
     assert ["duration" in start["response_format"] for start in starts] == [True, False, True]
 
 
+async def test_a_clip_inside_the_look_is_stored_and_in_no_row(sandbox: SandboxServer, tmp_path: Path) -> None:
+    sandbox.state.configure(google_clips_inside=True)
+    async with running(sandbox, tmp_path) as app:
+        result = await app.videos.generate(BOAT, actor_id=ACTOR)
+        assert result.success, result.error
+        assert result.video is not None
+        assert result.video.duration == 3
+        assert result.billed_cost_usd == billed_usd(sandbox)
+        job = await job_of(app, result.job_id)
+        assert [len(output.url or "") < 300 for output in job.outputs] == [True]
+
+
 async def test_a_source_that_google_will_not_take_is_refused_before(sandbox: SandboxServer, tmp_path: Path) -> None:
     async with running(sandbox, tmp_path, RING_INPUT_DIRS=str(tmp_path)) as app:
         make_clip(tmp_path / "long.mp4", "libx264", 11)

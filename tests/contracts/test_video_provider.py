@@ -433,6 +433,26 @@ async def test_no_trouble_while_looking_ends_a_job(service: Service, fault: str)
 
 
 @pytest.mark.parametrize("kind", ["google"])
+async def test_a_clip_inside_a_look_is_fetched_by_another_look(service: Service, tmp_path: Path) -> None:
+    service.sandbox.state.configure(google_clips_inside=True)
+    result = await service.result()
+    (output,) = result.outputs
+    assert output.url is not None
+    assert output.url.startswith(service.sandbox.url)
+    assert result.billed_usd == service.billed_usd
+    for _ in range(2):
+        done = await service.provider.download(output, tmp_path / "clip")
+        assert (done.size_bytes, done.sha256) == hash_file(tmp_path / "clip")
+        media = identify(tmp_path / "clip", size_bytes=done.size_bytes, sha256=done.sha256, expected="video")
+        assert media.duration_s == Decimal(3)
+    service.sandbox.state.configure(google_clips_inside=True, retention_s=60.0)
+    service.sandbox.state.skip(61.0)
+    error = await service.failure(service.provider.download(output, tmp_path / "clip"))
+    assert type(error) is MediaGone
+    assert (service.posts, service.accepted) == (1, 1)
+
+
+@pytest.mark.parametrize("kind", ["google"])
 async def test_a_job_that_is_cancelled_ends_for_good_with_its_bill(service: Service) -> None:
     service.sandbox.state.configure(render_s=3600.0)
     plan = service.plan()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -16,6 +17,7 @@ from ring_mcp.errors import (
     ContentRefused,
     GenerationFailed,
     JobExpired,
+    MediaGone,
     OutcomeUnknown,
     ProviderAuthError,
     ProviderBadReply,
@@ -24,7 +26,7 @@ from ring_mcp.errors import (
     RateLimited,
 )
 from ring_mcp.providers.base import Finished, Inputs, Running
-from ring_mcp.providers.google.videos import explain_refusal, read_check, read_submit, submit_body
+from ring_mcp.providers.google.videos import explain_refusal, read_check, read_inside, read_submit, submit_body
 from tests.providers.provider_samples import NOW, is_one_line, reply
 
 PRICES = {"input": Decimal("1.50"), "text": Decimal("9"), "video": Decimal("12")}
@@ -260,6 +262,35 @@ def test_what_the_model_says_in_place_of_a_clip_is_told() -> None:
         failure(ended(TEXT, usage=PROMPT_ONLY)).message
         == "Google video generation ended without a clip (completed): I cannot make it."
     )
+
+
+LOOK_URL = "https://generativelanguage.googleapis.com/v1beta/interactions/v1_x"
+
+
+def test_a_clip_inside_a_look_is_kept_by_the_address_of_the_look() -> None:
+    inside = reply(200, ended({"type": "video", "data": "aGVsbG8="}))
+    for url in (LOOK_URL, f"{LOOK_URL}/cancel"):
+        found = read_check(replace(inside, url=url), PRICES, NOW)
+        assert isinstance(found, Finished)
+        assert [output.url for output in found.outputs] == [url]
+    assert read_inside(inside, NOW) == "aGVsbG8="
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "is_a"),
+    [
+        (200, ended(CLIP), MediaGone),
+        (200, [], MediaGone),
+        (404, {"error": {"code": "not_found", "message": "Interaction x"}}, MediaGone),
+        (503, "<html>", ProviderUnavailable),
+        (400, {"error": {"code": 400, "message": "Invalid interaction name.", "status": "X"}}, MediaGone),
+    ],
+)
+def test_a_look_without_its_clip_is_told_apart(status: int, body: Any, is_a: type[ProviderError]) -> None:
+    with pytest.raises(ProviderError) as caught:
+        read_inside(reply(status, body), NOW)
+    assert type(caught.value) is is_a
+    assert caught.value.billed != "no"
 
 
 @pytest.mark.parametrize(("kind", "is_explained"), [("generate", False), ("edit", True), ("extend", True)])

@@ -18,7 +18,15 @@ from typing import Any
 from urllib.parse import quote
 
 from ring_mcp.domain import MediaKind, Output, Plan, VideoPlan
-from ring_mcp.errors import ContentRefused, GenerationFailed, OutcomeUnknown, ProviderBadReply, ProviderError
+from ring_mcp.errors import (
+    ContentRefused,
+    GenerationFailed,
+    JobExpired,
+    MediaGone,
+    OutcomeUnknown,
+    ProviderBadReply,
+    ProviderError,
+)
 from ring_mcp.providers import inline
 from ring_mcp.providers.base import Accepted, Downloaded, Finished, Inputs, Running
 from ring_mcp.providers.google.adapter import GoogleAdapter
@@ -26,6 +34,7 @@ from ring_mcp.providers.google.replies import PROVIDER, cost_usd, read_look_erro
 from ring_mcp.providers.replies import Reply, mapping, mappings, one_line, text_of
 
 _WHAT = "video generation"
+_LOOK_ADDRESS = re.compile(r"/interactions/([^/?#]+)(?:/cancel)?$")
 _ENDED = frozenset({"completed", "failed", "cancelled", "incomplete", "budget_exceeded"})
 _REGIONS = (
     "Change the prompt or the clip. Google neither edits nor extends clips that it is given from the European Economic "
@@ -91,17 +100,18 @@ def read_check(reply: Reply, prices: Mapping[str, Decimal], now: datetime) -> Ru
     status = text_of(body.get("status"))
     if status not in _ENDED:
         return Running()
-    contents = [
-        content
-        for step in mappings(body.get("steps"))
-        if step.get("type") == "model_output"
-        for content in mappings(step.get("content"))
-    ]
+    contents = _list_made(body)
     outputs = tuple(output for content in contents if (output := _output(reply, content)) is not None)
     cost = _bill_usd(body.get("usage"), prices, has_clip=bool(outputs))
     if outputs:
         return Finished(outputs=outputs[:1], billed_usd=cost, served_model=text_of(body.get("model")))
     raise _without_clip(body, status, _read_text(body, contents), cost)
+
+
+def _list_made(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What the model has put out: clips and words."""
+    steps = [step for step in mappings(body.get("steps")) if step.get("type") == "model_output"]
+    return [content for step in steps for content in mappings(step.get("content"))]
 
 
 def _without_clip(body: Mapping[str, Any], status: str, said: str, cost: Decimal | None) -> ProviderError:
@@ -115,14 +125,32 @@ def _without_clip(body: Mapping[str, Any], status: str, said: str, cost: Decimal
 
 
 def _output(reply: Reply, content: Mapping[str, Any]) -> Output | None:
-    """A clip by its address, or inside the answer."""
+    """A clip by its address. One inside the answer, as looks are documented to have it, by that of the look: its bytes
+    are nothing for a row, and another look has them again."""
     if content.get("type") != "video":
         return None
     content_type = text_of(content.get("mime_type")) or "video/mp4"
     url, encoded = reply.address(content.get("uri")), content.get("data")
     if url is not None:
         return Output(url=_as_media(url), content_type=content_type)
-    return inline.output(encoded, content_type) if isinstance(encoded, str) and encoded else None
+    if not isinstance(encoded, str) or not encoded:
+        return None
+    is_look = _LOOK_ADDRESS.search(reply.url) is not None
+    return Output(url=reply.url, content_type=content_type) if is_look else inline.output(encoded, content_type)
+
+
+def read_inside(reply: Reply, now: datetime) -> str:
+    """The clip that lies inside a look, as base64. Raises MediaGone if the look has none any more."""
+    if reply.status != 200:
+        error = read_look_error(reply, now, what=_WHAT)
+        if isinstance(error, JobExpired):
+            raise MediaGone(error.message, provider=PROVIDER, http_status=reply.status) from error
+        raise error
+    for content in _list_made(mapping(reply.json)):
+        encoded = content.get("data")
+        if content.get("type") == "video" and isinstance(encoded, str) and encoded:
+            return encoded
+    raise MediaGone("Google's answer no longer has the clip inside", provider=PROVIDER)
 
 
 def _as_media(url: str) -> str:
@@ -198,4 +226,7 @@ class GoogleVideos(GoogleAdapter):
         assert output.url is not None, "a clip always has an address"
         if inline.is_inline(output):
             return await inline.download(output.url, path, PROVIDER)
+        if (look := _LOOK_ADDRESS.search(output.url)) is not None:
+            encoded = read_inside(await self._http.get(f"interactions/{look[1]}"), self._clock.now())
+            return await inline.download(f"data:;base64,{encoded}", path, PROVIDER)
         return await self._http.download(output.url, path, with_key=True)

@@ -197,7 +197,8 @@ class GoogleInteractions:
         order: ClipOrder = job.order.order
         path = job.rendering.result()
         video: dict[str, Any] = {"type": "video", "mime_type": "video/mp4"}
-        if order.is_inline and path.stat().st_size <= INLINE_LIMIT_BYTES:
+        is_inside = order.is_inline or self._state.settings.google_clips_inside
+        if is_inside and path.stat().st_size <= INLINE_LIMIT_BYTES:
             video["data"] = base64.b64encode(await asyncio.to_thread(path.read_bytes)).decode()
         else:
             video["uri"] = self._address(path)
