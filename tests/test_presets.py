@@ -113,16 +113,51 @@ def test_a_picture_billed_by_tokens_costs_them_exactly() -> None:
         assert {prices.of(None, resolution) for resolution in models[name].resolutions} == {Decimal(usd)}
 
 
+def test_a_given_picture_costs_its_tokens_exactly() -> None:
+    """1,120 or 560 tokens: $0.00168, $0.00028 and $0.0011 (rounded) in the price map that names Google's page."""
+    listed = {"gemini-nano-banana-2.1": "0.00168", "gemini-3.1-flash-lite-image": "0.00028"}
+    listed["gemini-3-pro-image"] = "0.00112"
+    models = load_presets().image_models
+    given = {name: prices.input_image_usd for name in listed if (prices := models[name].prices) is not None}
+    assert given == {name: Decimal(usd) for name, usd in listed.items()}
+
+
+@pytest.mark.parametrize(("n", "calls"), [(1, 1), (2, 1), (3, 2), (4, 2)])
+def test_requests_are_counted_by_what_one_makes(n: int, calls: int) -> None:
+    model = load_presets().image_models[XAI]
+    assert model.count_calls(n) == 1
+    assert model.model_copy(update={"images_per_call": 2}).count_calls(n) == calls
+
+
+def test_who_edits_clips_is_known_for_each_provider() -> None:
+    presets = load_presets()
+    assert presets.editor_of("xai") == "grok-imagine-video"
+    assert presets.editor_of("google") == "gemini-omni-1.2-flash"
+    unable = {name: model.model_copy(update={"edit": False}) for name, model in presets.video_models.items()}
+    assert presets.model_copy(update={"video_models": unable}).editor_of("google") is None
+
+
+def test_a_fact_is_unsure_by_its_name_in_python() -> None:
+    model = load_presets().video_models["gemini-omni-1.2-flash"]
+    assert model.is_unsure("max_duration_s")
+    assert model.is_unsure("min_duration_s", "max_duration_s")
+    assert not model.is_unsure("min_duration_s")
+
+
 def test_a_second_of_a_clip_costs_its_tokens_rounded_up() -> None:
-    """5,792 tokens a second of 720p, by the provider reference, and 2,040 an image."""
+    """What bills have counted: 5,792 tokens a second of 720p and so on; 2,040 an image, 5,824 a given second."""
+    tokens = {"360p": 1931, "720p": 5792, "1080p": 8688, "4k": 17376}
     priced = {name: model.prices for name, model in load_presets().video_models.items() if model.prices}
     counted = {name: prices for name, prices in priced.items() if prices.million_tokens_usd}
     assert len(counted) == 2
     for name, prices in counted.items():
-        second = 5792 * prices.million_tokens_usd["video"] / 10**6
-        image = 2040 * prices.million_tokens_usd["input"] / 10**6
-        assert 0 <= prices.second_usd["720p"] - second < Decimal("0.0001"), name
-        assert 0 <= prices.input_image_usd - image < Decimal("0.0001"), name
+        made = {size: n * prices.million_tokens_usd["video"] / 10**6 for size, n in tokens.items()}
+        assert made.keys() == prices.second_usd.keys()
+        for size, usd in prices.second_usd.items():
+            assert 0 <= usd - made[size] < Decimal("0.0001"), (name, size)
+        given = {2040: prices.input_image_usd, 5824: prices.input_video_second_usd}
+        for counted_tokens, usd in given.items():
+            assert 0 <= usd - counted_tokens * prices.million_tokens_usd["input"] / 10**6 < Decimal("0.0001"), name
 
 
 FAULTS: dict[str, tuple[Callable[[Raw], object], list[str]]] = {
@@ -271,6 +306,14 @@ FAULTS: dict[str, tuple[Callable[[Raw], object], list[str]]] = {
     "frames of no type": (
         lambda raw: raw["videoModels"]["grok-imagine-video-1.5"].pop("imageTypes"),
         ["videoModels.grok-imagine-video-1.5", "needs imageTypes"],
+    ),
+    "a doubt about nothing": (
+        lambda raw: raw["videoModels"]["grok-imagine-video"].update(unsure=["maxEditInputS", "maxLoudness"]),
+        ["videoModels.grok-imagine-video", "unsure names maxLoudness, which is not said of this model"],
+    ),
+    "an edit in a size without a price": (
+        lambda raw: raw["videoModels"]["grok-imagine-video"].update(editResolutions=["8k"]),
+        ["videoModels.grok-imagine-video", "prices.secondUsd lacks 8k"],
     ),
     "clips of no codec": (
         lambda raw: raw["videoModels"]["grok-imagine-video"].pop("videoCodecs"),

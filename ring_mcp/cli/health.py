@@ -91,6 +91,8 @@ def _model_lines(models: Mapping[str, ImageModel] | Mapping[str, VideoModel], to
             continue
         lines.append(f"{name} ({model.provider})")
         lines += _facts(model)
+        if model.unsure:
+            lines += field("unsure", ", ".join(model.unsure))
         if model.retires_on is not None:
             lines += field("retires", f"{model.retires_on}; then {model.replaced_by}")
     return lines + gone

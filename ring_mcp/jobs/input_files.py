@@ -20,7 +20,8 @@ from ring_mcp.files import open_file
 from ring_mcp.media.identify import NotTheMedia, hash_file, identify
 from ring_mcp.media.mp4 import read_mp4
 from ring_mcp.media.natives import Natives, NoDecoder, Undecodable
-from ring_mcp.presets import InputBytes, VideoModel
+from ring_mcp.plans.rules import doubt
+from ring_mcp.presets import InputBytes, Model, VideoModel
 
 KEPT = re.compile(r"kept:([0-9a-f]{64})")
 """A picture that came inline, by the name of its file in the spool, where it stays for a day."""
@@ -43,14 +44,24 @@ def refuse_kept(plan: Plan) -> None:
 
 def check_length(plan: VideoPlan, model: VideoModel, duration_s: Decimal) -> None:
     has = f"sourceVideoUrl: the clip has {duration_s:.1f} s and the provider"
-    if plan.generation_kind == "edit" and model.max_edit_input_s is not None and duration_s > model.max_edit_input_s:
-        raise InvalidRequest(
-            f"{has} edits {model.max_edit_input_s} s at most; leave sourceVideoUrl out to re-generate at 720p"
-        )
-    least_s, most_s = model.min_extend_input_s or 0, model.max_extend_input_s
     # Frames have a length of their own: a clip of 15 s may measure a few hundredths more.
-    if plan.generation_kind == "extend" and most_s is not None and not least_s <= round(duration_s, 1) <= most_s:
-        raise InvalidRequest(f"{has} extends clips of {least_s} to {most_s} s; give it one of that length")
+    measured_s, most_s = round(duration_s, 1), model.max_edit_input_s
+    if plan.generation_kind == "edit" and most_s is not None and measured_s > most_s:
+        unsure = doubt(model, "max_edit_input_s")
+        raise InvalidRequest(f"{has} edits {most_s} s at most{unsure}; leave sourceVideoUrl out to re-generate at 720p")
+    least_s, most_s = model.min_extend_input_s or 0, model.max_extend_input_s
+    if plan.generation_kind == "extend" and most_s is not None and not least_s <= measured_s <= most_s:
+        unsure = doubt(model, "min_extend_input_s", "max_extend_input_s")
+        raise InvalidRequest(f"{has} extends clips of {least_s} to {most_s} s{unsure}; give it one of that length")
+
+
+def check_sum(sizes_bytes: Iterable[int], plan: Plan, model: Model) -> None:
+    """Raises InvalidRequest for media that are too large together for the one request that carries them."""
+    total_bytes, most_bytes = sum(sizes_bytes), model.max_inputs_bytes
+    if most_bytes is not None and total_bytes > most_bytes:
+        raise InvalidRequest(
+            f"what is given along has {total_bytes:,} bytes in all; {plan.model} takes {most_bytes:,} in one request"
+        )
 
 
 def write_inline(uri: str, path: Path, field: str, max_bytes: int) -> str:
@@ -154,12 +165,20 @@ def explain_fetch_error(exc: ProviderError) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Takes:
-    """What a model takes: the types of pictures, the codecs of MP4 files, and how large each may be."""
+    """What a model takes: the types of pictures, the codecs of MP4 files with a word of doubt if there is any, and how
+    large each may be."""
 
     model: str
     sizes: InputBytes
     image_types: tuple[str, ...] = ()
     video_codecs: tuple[str, ...] = ()
+    unsure_codecs: str = ""
+
+    @classmethod
+    def of(cls, name: str, model: Model, sizes: InputBytes) -> Takes:
+        codecs = model.video_codecs if isinstance(model, VideoModel) else ()
+        unsure = doubt(model, "video_codecs")
+        return cls(model=name, sizes=sizes, image_types=model.image_types, video_codecs=codecs, unsure_codecs=unsure)
 
     @property
     def pictures(self) -> str:
@@ -167,7 +186,8 @@ class Takes:
 
     @property
     def clips(self) -> str:
-        return f"{self.model} takes MP4 with {_either(_NAMES.get(each, each) for each in self.video_codecs)}"
+        codecs = _either(_NAMES.get(each, each) for each in self.video_codecs)
+        return f"{self.model} takes MP4 with {codecs}{self.unsure_codecs}"
 
 
 _NAMES = {

@@ -31,6 +31,7 @@ from ring_mcp.jobs.input_files import (
     KEPT,
     Takes,
     check_length,
+    check_sum,
     clip,
     data_uri,
     explain_fetch_error,
@@ -94,16 +95,16 @@ class MediaInputs:
         Returns the seconds of the source clip that it edits or extends, if that one could be measured.
         """
         refuse_kept(plan)
-        codecs = model.video_codecs if isinstance(model, VideoModel) else ()
-        sizes = self._sizes[plan.provider]
-        takes = Takes(model=plan.model, sizes=sizes, image_types=model.image_types, video_codecs=codecs)
+        takes = Takes.of(plan.model, model, self._sizes[plan.provider])
         given = {f"referenceImages[{number}]": each for number, each in enumerate(plan.reference_images)}
         if isinstance(plan, VideoPlan):
             frames = {"imageUrl": plan.image_url, "lastFrameUrl": plan.last_frame_url}
             given |= {field: url for field, url in frames.items() if url is not None}
+        sizes_bytes = []
         for field, reference in given.items():
             if not is_anybodys_file_id(reference):
-                await self._check_picture(reference, field, takes)
+                sizes_bytes.append(await self._weigh_picture(reference, field, takes))
+                check_sum(sizes_bytes, plan, model)
             elif not is_file_id(plan.provider, reference):  # of its own files only the provider can tell
                 raise InvalidRequest(f"{field} is a file id, and {plan.model} takes none: give the picture's address")
         if isinstance(plan, VideoPlan) and plan.generation_kind != "generate" and plan.source_video_url is not None:
@@ -125,9 +126,8 @@ class MediaInputs:
     def unsign(self, request: R) -> R:
         """The request as it may be kept: each address in its one spelling, and unsigned if it is one of our own, which
         is signed anew when it is to be read. Raises InvalidRequest for what is no address."""
-        return with_addresses(
-            request, lambda field, text: self._storage.strip_signature(normalize_address(field, text))
-        )
+        strip = self._storage.strip_signature
+        return with_addresses(request, lambda field, text: strip(normalize_address(field, text)))
 
     def refuse_foreign_paths(self, request: ImageRequest | VideoRequest) -> None:
         """Raises InvalidRequest for a path in our own storage from somebody who is not here."""
@@ -136,8 +136,7 @@ class MediaInputs:
         for field, text in addresses(request):
             address = normalize_address(field, text)
             is_path = not (NO_PATH.match(address) or is_anybodys_file_id(address))
-            path = self._local(address, field) if is_path else None
-            if path is not None and not is_inside(path, self._folders):
+            if is_path and (path := self._local(address, field)) and not is_inside(path, self._folders):
                 raise InvalidRequest(f"{field} {OUTSIDE}")
 
     async def for_provider(self, plan: Plan, *, as_bytes: bool = False) -> Inputs:
@@ -156,7 +155,8 @@ class MediaInputs:
             return Inputs(reference_images=references)
         if plan.generation_kind != "generate":
             source = plan.source_video_url or ""
-            video_url = await self._for_provider(source, "sourceVideoUrl", "video", self._sizes[plan.provider].video)
+            max_bytes = self._sizes[plan.provider].video
+            video_url = await self._for_provider(source, "sourceVideoUrl", "video", max_bytes, as_bytes)
             return Inputs(video_url=video_url)
         maker, last = plan.provider, plan.last_frame_url
         first = plan.image_url or await self._still_url(plan)
@@ -189,14 +189,13 @@ class MediaInputs:
                 raise InvalidRequest(exc.message) from exc
         return local or path
 
-    async def _check_picture(self, reference: str, field: str, takes: Takes) -> None:
+    async def _weigh_picture(self, reference: str, field: str, takes: Takes) -> int:
         if reference.startswith("data:"):
             with spool_file(self._spool) as path:
                 await asyncio.to_thread(write_inline, reference, path, field, takes.sizes.image)
-                await self._decoder.run(picture, path, field, takes)
-            return
+                return (await self._decoder.run(picture, path, field, takes)).size_bytes
         async with self._open_fetched(reference, field, takes.sizes.image) as path:
-            await self._decoder.run(picture, path, field, takes)
+            return (await self._decoder.run(picture, path, field, takes)).size_bytes
 
     async def _keep(self, reference: str, max_bytes: int) -> str:
         if not reference.startswith("data:"):
@@ -211,10 +210,7 @@ class MediaInputs:
         max_bytes = self._sizes[provider].image
         if is_file_id(provider, reference):
             return reference
-        if as_bytes:
-            async with self._open_fetched(reference, field, max_bytes) as path:
-                return await self._decoder.run(data_uri, path, field, "image", max_bytes)
-        return await self._for_provider(reference, field, "image", max_bytes)
+        return await self._for_provider(reference, field, "image", max_bytes, as_bytes)
 
     @contextlib.asynccontextmanager
     async def _open_fetched(self, url: str, field: str, max_bytes: int) -> AsyncIterator[Path]:
@@ -228,9 +224,8 @@ class MediaInputs:
                 async with asyncio.timeout(self._fetch_limit_s):
                     await self._fetch(url, path, max_bytes)
             except TimeoutError as exc:
-                raise InvalidRequest(
-                    f"{field} cannot be used: it was not there after {self._fetch_limit_s:g} s"
-                ) from exc
+                late = f"it was not there after {self._fetch_limit_s:g} s"
+                raise InvalidRequest(f"{field} cannot be used: {late}") from exc
             except ProviderError as exc:
                 raise InvalidRequest(f"{field} cannot be used: {explain_fetch_error(exc)}") from exc
             except OSError as exc:
@@ -240,11 +235,15 @@ class MediaInputs:
     async def _check_source(self, url: str, plan: VideoPlan, model: VideoModel, takes: Takes) -> Decimal | None:
         async with self._open_fetched(url, "sourceVideoUrl", takes.sizes.video) as path:
             media = await self._decoder.run(clip, path, "sourceVideoUrl", takes)
+        check_sum([media.size_bytes], plan, model)
         if media.duration_s is not None:
             check_length(plan, model, media.duration_s)
         return media.duration_s
 
-    async def _for_provider(self, url: str, field: str, kind: MediaKind, max_bytes: int) -> str:
+    async def _for_provider(self, url: str, field: str, kind: MediaKind, max_bytes: int, as_bytes: bool) -> str:
+        if as_bytes:
+            async with self._open_fetched(url, field, max_bytes) as path:
+                return await self._decoder.run(data_uri, path, field, kind, max_bytes)
         if self._local(url, field) is None and (address := await self._public_address(url, field)) is not None:
             return address
         async with self._at_hand(url, field, max_bytes) as file:

@@ -120,6 +120,14 @@ class ListedModel:
     prices: Mapping[tuple[str, str], Decimal] = field(default_factory=dict)
 
 
+class CancelsJobs(Protocol):
+    """What a maker may offer beside: to have a job given up that the provider has accepted. Free, and repeatable."""
+
+    async def cancel(self, plan: Plan, provider_request_id: str) -> Running | Finished:
+        """Ask for it, and answer as ``check`` does: GenerationFailed, with its bill, says that the job was given up,
+        Finished that it was done before."""
+
+
 class ListsModels(Protocol):
     """What a provider may offer beside: to say which models it serves. Free; raises ProviderError."""
 

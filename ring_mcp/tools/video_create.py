@@ -11,7 +11,7 @@ from ring_mcp.conductors.video import VideoConductor
 from ring_mcp.domain import VideoRequest
 from ring_mcp.domain.fields import Flag, ShortText, Text, WholeSeconds, as_decimal
 from ring_mcp.domain.thumbnails import ThumbnailFields
-from ring_mcp.plans.rules import join_names, takers
+from ring_mcp.plans.rules import any_of, takers, values
 from ring_mcp.presets import Presets
 from ring_mcp.tools.choices import video_choices
 from ring_mcp.tools.job_answers import Previews, answer, report
@@ -134,11 +134,13 @@ class VideoCreateArguments(Arguments):
 def video_notes(presets: Presets) -> Notes:
     """What the models of the registry take beyond Ring's own arguments."""
     models = presets.video_models
-    large = takers(models, lambda m: m.provider == presets.video_providers[0] and "1080p" in m.resolutions)
+    usual = {mode.of(each).resolution for mode in presets.modes.values() for each in presets.video_providers}
+    sizes = [size for size in values(models, lambda m: m.resolutions) if size not in usual]
+    large = [f"{size} with {any_of(_list_makers(size, presets))}" for size in sizes]
     ending = takers(models, lambda m: m.last_frame)
     referring = [
         f"{models[name].max_reference_images} with {name} (up to {models[name].max_reference_duration_s} seconds, "
-        f"{' or '.join(models[name].reference_resolutions)})"
+        f"{any_of(models[name].reference_resolutions)})"
         for name in takers(models, lambda m: m.max_reference_images)
     ]
     extending = [
@@ -147,11 +149,15 @@ def video_notes(presets: Presets) -> Notes:
         for name in takers(models, lambda m: m.extend)
     ]
     return {
-        "resolution": f"1080p with {join_names(large)}." if large else "",
+        "resolution": f"{', '.join(large)}." if large else "",
         "referenceImages": f"At most {', '.join(referring)}." if referring else None,
-        "lastFrameUrl": f"Only with {join_names(ending)}." if ending else None,
+        "lastFrameUrl": f"Only with {any_of(ending)}." if ending else None,
         "extend": f"{'; '.join(extending)}." if extending else None,
     }
+
+
+def _list_makers(resolution: str, presets: Presets) -> list[str]:
+    return list(takers(presets.video_models, lambda model: resolution in model.resolutions))
 
 
 def video_descriptions(presets: Presets) -> Notes:

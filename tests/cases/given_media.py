@@ -41,13 +41,13 @@ def make_media(folder: Path) -> None:
     make_sound(folder / "audio-only.mp4", 3)
 
 
-def make_clip(path: Path, codec: str, seconds: int) -> None:
+def make_clip(path: Path, codec: str, seconds: int, size_px: tuple[int, int] = (WIDTH_PX, HEIGHT_PX)) -> None:
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=FRAMES_A_SECOND)
         assert isinstance(stream, av.VideoStream)
-        stream.width, stream.height, stream.pix_fmt = WIDTH_PX, HEIGHT_PX, "yuv420p"
+        (stream.width, stream.height), stream.pix_fmt = size_px, "yuv420p"
         for number in range(seconds * FRAMES_A_SECOND):
-            grey = Image.new("RGB", (WIDTH_PX, HEIGHT_PX), (number % 256,) * 3)
+            grey = Image.new("RGB", size_px, (number % 256,) * 3)
             frame = av.VideoFrame.from_image(grey)  # type: ignore[no-untyped-call]
             container.mux(stream.encode(frame))
         container.mux(stream.encode())

@@ -26,6 +26,7 @@ from ring_mcp.jobs import input_files
 from ring_mcp.jobs.input_files import (
     Takes,
     check_length,
+    check_sum,
     clip,
     data_uri,
     explain_fetch_error,
@@ -69,6 +70,26 @@ def test_a_clip_may_be_as_long_as_the_provider_edits() -> None:
     check_length(EDIT, EDITOR, most_s)
     with pytest.raises(InvalidRequest, match=r"the clip has 8\.8 s and the provider edits 8\.7 s at most; leave"):
         check_length(EDIT, EDITOR, most_s + Decimal("0.1"))
+    check_length(EDIT, EDITOR, most_s + Decimal("0.04"))
+
+
+def test_a_limit_that_nobody_has_confirmed_is_told_as_unsure() -> None:
+    unsure = EDITOR.model_copy(update={"unsure": ("maxEditInputS", "maxExtendInputS", "videoCodecs")})
+    for plan in (EDIT, EXTEND):
+        with pytest.raises(InvalidRequest, match=r" s \S*.*\(this bound is unsure: see unsure in presets\.json\); "):
+            check_length(plan, unsure, Decimal(100))
+    assert Takes.of("m", unsure, SIZES).clips.endswith(
+        "H.264, H.265 or AV1 (this bound is unsure: see unsure in presets.json)"
+    )
+    assert Takes.of("m", EDITOR, SIZES).clips.endswith("H.264, H.265 or AV1")
+
+
+def test_everything_together_may_be_as_large_as_one_request() -> None:
+    small = EDITOR.model_copy(update={"max_inputs_bytes": 1000})
+    check_sum([400, 600], EDIT, small)
+    with pytest.raises(InvalidRequest, match=r"has 1,001 bytes in all; \S+ takes 1,000 in one request$"):
+        check_sum([400, 601], EDIT, small)
+    check_sum([10**12], EDIT, EDITOR)
 
 
 def test_an_extended_clip_keeps_to_the_providers_lengths_and_a_frame() -> None:

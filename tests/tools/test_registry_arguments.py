@@ -44,7 +44,7 @@ def test_an_argument_names_the_models_that_take_it() -> None:
     assert "low or medium with grok-imagine-image-2.0" in image["quality"]["description"]
     assert "5 with grok-imagine-image-2.0, 3 with grok-imagine-image" in image["referenceImages"]["description"]
     assert "7 with grok-imagine-video (up to 10 seconds, 480p or 720p)" in video["referenceImages"]["description"]
-    assert video["lastFrameUrl"]["description"].endswith("Only with grok-imagine-video-1.5.")
+    assert video["lastFrameUrl"]["description"].endswith("Only with grok-imagine-video-1.5 or gemini-omni-1.2-flash.")
     assert "2 to 10 with grok-imagine-video" in video["extend"]["description"]
     assert "1080p with grok-imagine-video-1.5, grok-imagine-video-1.5-lite" in video["resolution"]["description"]
 
@@ -106,7 +106,11 @@ def test_a_model_that_is_going_away_is_not_advertised(tmp_path: Path) -> None:
     raw["imageModels"]["grok-imagine-image"].update(leaving)
     path = tmp_path / "presets.json"
     path.write_text(json.dumps(raw))
-    assert schemas(load_presets(path))[0]["referenceImages"]["description"].endswith("5 with grok-imagine-image-2.0.")
+    assert (
+        schemas(load_presets(path))[0]["referenceImages"]["description"]
+        .partition("At most ")[2]
+        .startswith("5 with grok-imagine-image-2.0, 14 with gemini-nano-banana-2.1, ")
+    )
 
 
 def test_the_price_of_an_edit_is_told_before_it_is_made(ring: RingProcess, sandbox: SandboxServer) -> None:
