@@ -126,6 +126,15 @@ class ListsModels(Protocol):
     async def list_models(self) -> Sequence[ListedModel]: ...
 
 
+class Cancels(Protocol):
+    """What a provider may offer beside: to break off what it has accepted. Free; raises ProviderError.
+
+    What was made until then may be billed: the next look tells how it ended.
+    """
+
+    async def cancel(self, provider_request_id: str) -> None: ...
+
+
 class TellsAccount(Protocol):
     """What a provider may offer beside: to say whose its key is. Free; raises ProviderError."""
 

@@ -143,8 +143,15 @@ class ProviderHttp:
 
     async def get(self, path: str) -> Reply:
         """A free request. Raises ProviderUnavailable if no whole answer came back."""
+        return await self._send_free("GET", path)
+
+    async def post_free(self, path: str) -> Reply:
+        """One without a body that costs nothing and may be repeated. Raises as ``get`` does."""
+        return await self._send_free("POST", path)
+
+    async def _send_free(self, method: str, path: str) -> Reply:
         try:
-            async with self._clients.free.stream("GET", path) as response:
+            async with self._clients.free.stream(method, path) as response:
                 return await self._read(response)
         except httpx2.HTTPError as exc:
             raise ProviderUnavailable(

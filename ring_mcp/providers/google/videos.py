@@ -21,7 +21,7 @@ from ring_mcp.errors import ContentRefused, GenerationFailed, OutcomeUnknown, Pr
 from ring_mcp.providers import inline
 from ring_mcp.providers.base import Accepted, Downloaded, Finished, Inputs, Running
 from ring_mcp.providers.google.adapter import GoogleAdapter
-from ring_mcp.providers.google.replies import PROVIDER, cost_usd, read_look_error, tokens_of
+from ring_mcp.providers.google.replies import PROVIDER, cost_usd, read_error, read_look_error, tokens_of
 from ring_mcp.providers.replies import Reply, mapping, mappings, one_line, text_of
 
 _WHAT = "video generation"
@@ -151,6 +151,12 @@ class GoogleVideos(GoogleAdapter):
     async def check(self, plan: Plan, provider_request_id: str) -> Running | Finished:
         reply = await self._http.get(f"interactions/{quote(provider_request_id, safe='')}")
         return read_check(reply, self._token_prices.get(plan.model, {}), self._clock.now())
+
+    async def cancel(self, provider_request_id: str) -> None:
+        """See ``providers.base.Cancels``. (google-genai 3.4, ``interactions.cancel``.)"""
+        reply = await self._http.post_free(f"interactions/{quote(provider_request_id, safe='')}/cancel")
+        if not 200 <= reply.status < 300:
+            raise read_error(reply, self._clock.now(), what="cancelling")
 
     async def download(self, output: Output, path: Path) -> Downloaded:
         assert output.url is not None, "a clip always has an address"
