@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ring_mcp import __version__, backends
 from ring_mcp.clock import Clock, SystemClock
+from ring_mcp.conductors.cancelling import CancelConductor
 from ring_mcp.conductors.health import HealthConductor
 from ring_mcp.conductors.image import ImageConductor
 from ring_mcp.conductors.paid_calls import PaidCalls
@@ -71,12 +72,14 @@ class App:
     images: ImageConductor
     videos: VideoConductor
     thumbnails: ThumbnailConductor
+    cancelling: CancelConductor
     health: HealthConductor
     previews: Previews
 
     def tools(self) -> list[Tool[Any]]:
         from ring_mcp.tools.health import health_tool
         from ring_mcp.tools.image_create import image_create_tool
+        from ring_mcp.tools.job_cancel import job_cancel_tool
         from ring_mcp.tools.job_get import job_get_tool
         from ring_mcp.tools.job_list import job_list_tool
         from ring_mcp.tools.script_run import script_run_tool
@@ -88,6 +91,7 @@ class App:
             video_create_tool(self.videos, self.previews, wait_s, self.presets, closed=closed),
             job_get_tool(self.calls, self.previews, wait_s),
             job_list_tool(self.ledger, self.storage),
+            job_cancel_tool(self.calls, self.cancelling),
             script_run_tool(
                 lambda actor_id: self.maker(actor_id, may_see=actor_id),
                 self.ledger,
@@ -248,6 +252,7 @@ async def open_app(
             images=images,
             videos=videos,
             thumbnails=ThumbnailConductor(thumbnails, calls, ledger),
+            cancelling=CancelConductor(ledger, watch, providers, accounts, clock),
             health=health,
             previews=Previews(previews),
         )

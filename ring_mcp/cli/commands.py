@@ -115,6 +115,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 def _register() -> None:
+    from ring_mcp.cli.cancelling import cancel
     from ring_mcp.cli.configure import config
     from ring_mcp.cli.create import image, video
     from ring_mcp.cli.direct import direct
@@ -126,6 +127,7 @@ def _register() -> None:
     from ring_mcp.cli.trust import trust
 
     presets.add_command(check)
+    jobs.add_command(cancel)
     for command in (image, video, script, direct, jobs, spend, health, presets, config, trust):
         cli.add_command(command)
     cli.add_command(health, "doctor")

@@ -171,6 +171,10 @@ class GatewayClient:
     async def draw(self, job_id: str, thumbnail: Mapping[str, Any]) -> dict[str, Any]:
         return await self._call("POST", f"/jobs/{_segment(job_id)}/thumbnail", {}, thumbnail)
 
+    async def cancel(self, job_id: str) -> dict[str, Any]:
+        """What ring-job-cancel answers."""
+        return await self._call("POST", f"/jobs/{_segment(job_id)}/cancel", {})
+
     async def leave(self, job_id: str) -> dict[str, Any]:
         return await self.look(job_id)
 

@@ -36,6 +36,7 @@ from ring_mcp.server.openapi import openapi_document
 from ring_mcp.tools.envelope import failure_facts
 from ring_mcp.tools.image_create import ImageCreateArguments
 from ring_mcp.tools.job_answers import JobFailed
+from ring_mcp.tools.job_cancel import JobCancelResult
 from ring_mcp.tools.job_get import JobGetArguments
 from ring_mcp.tools.job_list import JobList, JobListArguments, describe_jobs, list_jobs
 from ring_mcp.tools.reading_aside import LARGE_CHARS, read_aside
@@ -81,6 +82,7 @@ class Gateway:
             Route(f"{PREFIX}/meta/health", self._answer_errors(self.health), methods=["GET"]),
             Route(f"{PREFIX}/jobs", self._answer_errors(self.list_jobs), methods=["GET"]),
             Route(f"{PREFIX}/jobs/{{job_id}}/thumbnail", self._answer_errors(self.draw_thumbnail), methods=["POST"]),
+            Route(f"{PREFIX}/jobs/{{job_id}}/cancel", self._answer_errors(self.cancel_job), methods=["POST"]),
             Route(f"{PREFIX}/jobs/{{job_id:path}}", self._answer_errors(self.get_job), methods=["GET"]),
             Route(f"{PREFIX}/openapi.json", self._answer_errors(self.openapi), methods=["GET"]),
         ]
@@ -136,6 +138,11 @@ class Gateway:
         if not result.success:
             raise JobFailed(result)
         return _data(200, result.data())
+
+    async def cancel_job(self, request: Request) -> JSONResponse:
+        """Ours: what ring-job-cancel answers."""
+        done = await self._app.cancelling.cancel(await self._job(request))
+        return _data(200, JobCancelResult.of(done).data())
 
     async def draw_thumbnail(self, request: Request) -> JSONResponse:
         """Ours: a thumbnail for a clip that is there."""

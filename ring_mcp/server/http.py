@@ -28,7 +28,7 @@ from ring_mcp.errors import Unauthorized
 from ring_mcp.server.auth import ServiceTokens
 from ring_mcp.server.files import Files
 from ring_mcp.server.gateway import PREFIX, Gateway
-from ring_mcp.server.mcp import build_server
+from ring_mcp.server.mcp import serve_app
 from ring_mcp.server.middleware import ACTOR_KEY, Authenticated, BodyLimit, Guarded, KnownNames
 from ring_mcp.server.rate_limit import MAX_STREAMS, Paced, Slots
 from ring_mcp.server.sse import MESSAGES_PATH, STREAM_PATH, Sse
@@ -39,9 +39,7 @@ BODY_TIMEOUT_S = 30.0
 
 def build_mcp(app: App) -> Server[dict[str, Any]]:
     """The MCP server whose callers are known by the token of their request."""
-    return build_server(
-        app.tools(), app.resources(), app.prompts, identify=actor_of_request, links=app.config.result_links
-    )
+    return serve_app(app, identify=actor_of_request)
 
 
 def build_http_app(

@@ -66,19 +66,13 @@ def _log_to_stderr(level: str) -> None:
 async def _serve_stdio(config: Config, wire: int) -> None:
     from ring_mcp.app import open_app
     from ring_mcp.server.auth import ServiceTokens
-    from ring_mcp.server.mcp import build_server
+    from ring_mcp.server.mcp import serve_app
     from ring_mcp.server.stdio import serve_stdio
 
     tokens = ServiceTokens(config.service_tokens, config.actor_id)
     async with contextlib.AsyncExitStack() as stack:
         app = await stack.enter_async_context(open_app(config))
-        server = build_server(
-            app.tools(),
-            app.resources(),
-            app.prompts,
-            identify=lambda ctx: tokens.check(config.service_token),
-            links=config.result_links,
-        )
+        server = serve_app(app, identify=lambda ctx: tokens.check(config.service_token))
         _collect_garbage_again()
         await serve_stdio(server, wire, closing=stack.aclose, drain_s=config.drain_s)
 

@@ -118,4 +118,5 @@ def image_create_tool(
         handler=handle,
         notes=image_descriptions(presets),
         choices=image_choices(presets, closed=closed),
+        is_long=True,
     )

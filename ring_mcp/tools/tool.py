@@ -108,6 +108,8 @@ class Tool(Generic[A]):
     handler: Callable[[A, Caller], Awaitable[Answer]] = field(repr=False)
     notes: Notes = field(default_factory=dict)
     choices: Choices = field(default_factory=dict)
+    is_long: bool = False
+    """Whether a call may take minutes: its arguments have ``wait_seconds``, its answer a ``jobId``."""
 
     def input_schema(self) -> dict[str, Any]:
         return self.arguments.input_schema(self.notes, self.choices)

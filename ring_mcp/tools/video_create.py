@@ -203,4 +203,5 @@ def video_create_tool(
         handler=handle,
         notes=video_descriptions(presets),
         choices=video_choices(presets, closed=closed),
+        is_long=True,
     )

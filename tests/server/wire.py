@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -110,7 +111,7 @@ class RingProcess:
         self._modern = version == MODERN
         self._version = version
         self._must_shake_hands = shake_hands and not self._modern
-        self._last_id = 0
+        self._ids = itertools.count(1)  # threads of a test share this client, and each wants an id of its own
         self._changed = threading.Condition()
         self._messages: list[tuple[dict[str, Any], int]] = []
         self._stderr = bytearray()
@@ -190,9 +191,9 @@ class RingProcess:
         full = dict(params or {})
         if self._modern:
             full["_meta"] = {**_META, **full.get("_meta", {})}
-        self._last_id += 1
-        self.send_line(json.dumps({"jsonrpc": "2.0", "id": self._last_id, "method": method, "params": full}).encode())
-        return self._last_id
+        number = next(self._ids)
+        self.send_line(json.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": full}).encode())
+        return number
 
     def answer(self, request_id: int | str, limit_s: float = LIMIT_S) -> tuple[dict[str, Any], int]:
         """The whole message that answers a request, and its size on the wire in bytes."""
