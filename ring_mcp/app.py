@@ -86,7 +86,7 @@ class App:
             image_create_tool(self.images, self.previews, wait_s, self.presets, closed=closed),
             video_create_tool(self.videos, self.previews, wait_s, self.presets, closed=closed),
             job_get_tool(self.calls, self.previews, wait_s),
-            job_list_tool(self.ledger, self.storage),
+            job_list_tool(self.ledger),
             script_run_tool(
                 lambda actor_id: self.maker(actor_id, may_see=actor_id),
                 self.ledger,
@@ -140,7 +140,7 @@ async def open_app(
         stack.push_async_callback(storage.aclose)
         providers, connections = backends.open_providers(config, presets, clock, stack)
         http = connections[presets.video_providers[0]]  # fetches what callers give along, without its key
-        spool, previews = state / "spool", state / "previews" if config.result_preview else None
+        spool, previews = state / "spool", state / "previews"
         inputs = MediaInputs(
             storage, fetch=http.download, check_address=http.check_address, folders=config.input_dirs, spool=spool
         )
@@ -204,7 +204,7 @@ async def open_app(
             raise
         except LedgerError as exc:
             logger.error("%s", exc.message)
-        await asyncio.to_thread(remove_old_files, [state / "previews"])
+        await asyncio.to_thread(remove_old_files, [previews])
         await asyncio.to_thread(remove_old_inputs, spool)
         await queue.start(take_over=take_over)
         stack.push_async_callback(queue.aclose)
@@ -223,7 +223,7 @@ async def open_app(
             videos=videos,
             thumbnails=ThumbnailConductor(thumbnails, calls, ledger),
             health=health,
-            previews=Previews(previews),
+            previews=Previews(previews, shown=config.result_preview),
         )
 
 
@@ -236,7 +236,7 @@ def _wire_steps(
     preparing: Preparing,
     clock: Clock,
     paces: Mapping[MediaKind, Pace],
-    previews: Path | None,
+    previews: Path,
     thumbnails: Thumbnails,
     answers: Answers,
     courier: Courier | None,

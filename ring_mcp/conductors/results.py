@@ -38,10 +38,7 @@ class ImageAsset(Wire):
     height: int | None = Field(None, description="Pixels.")
     sha256: str
     local_path: str | None = None
-
-
-class FirstFrameAsset(ImageAsset):
-    billed_cost_usd: Usd | None = Field(None, description="What the provider billed for the still, beside the clip.")
+    billed_cost_usd: Usd | None = Field(None, description="Of a first frame: billed beside the clip.")
 
 
 class VideoAsset(Wire):
@@ -117,7 +114,7 @@ class GenerateVideoResult(JobResult):
     generation_kind: GenerationKind | None = None
     duration: int | None = Field(None, description="Seconds that were asked for; of an extension those added.")
     video: VideoAsset | None = None
-    first_frame: FirstFrameAsset | None = Field(None, description="The still that firstFramePrompt made.")
+    first_frame: ImageAsset | None = Field(None, description="The still that firstFramePrompt made.")
     thumbnail: ImageAsset | None = Field(None, description="The picture that thumbnail asked for.")
     request_id: str | None = Field(None, description="The provider's own id of the job.")
     clip_id: str | None = None
@@ -210,10 +207,10 @@ def _video_result(job: Job, plan: VideoPlan, shared: dict[str, Any]) -> Generate
     )
 
 
-def _first_frame(plan: VideoPlan) -> FirstFrameAsset | None:
+def _first_frame(plan: VideoPlan) -> ImageAsset | None:
     if plan.made_frame is None:
         return None
-    return FirstFrameAsset(**dict(image_asset(plan.made_frame)), billed_cost_usd=plan.made_frame_billed_usd)
+    return image_asset(plan.made_frame).model_copy(update={"billed_cost_usd": plan.made_frame_billed_usd})
 
 
 def _estimate_usd(plan: VideoPlan, video: VideoAsset | None) -> Decimal:

@@ -14,7 +14,7 @@ from ring_mcp.plans.rules import join_counts, takers
 from ring_mcp.presets import Presets
 from ring_mcp.tools.choices import image_choices
 from ring_mcp.tools.job_answers import Previews, answer, report
-from ring_mcp.tools.paid import DryRun, IdempotencyKey, MaxUsd, Wait, annotate_paid
+from ring_mcp.tools.paid import DryRun, IdempotencyKey, MaxUsd, PreviewSize, Wait, annotate_paid, call_notes
 from ring_mcp.tools.provider_notes import image_provider_notes, join, picture_usd
 from ring_mcp.tools.tool import Answer, Arguments, Caller, Notes, Tool
 
@@ -52,6 +52,7 @@ class ImageCreateArguments(Arguments):
     max_usd: MaxUsd = None
     idempotency_key: IdempotencyKey = None
     wait_seconds: Wait = None
+    preview: PreviewSize = None
 
     def request(self) -> ImageRequest:
         return ImageRequest(
@@ -106,7 +107,7 @@ def image_create_tool(
             wait_s=inline_wait_s if arguments.wait_seconds is None else arguments.wait_seconds,
             on_progress=report(caller.progress),
         )
-        return answer(result, previews)
+        return answer(result, previews, arguments.preview)
 
     return Tool(
         name="ring-image-create",
@@ -116,6 +117,6 @@ def image_create_tool(
         output=GenerateImageResult,
         annotations=annotate_paid("Create images"),
         handler=handle,
-        notes=image_descriptions(presets),
+        notes=join(image_descriptions(presets), call_notes(inline_wait_s, previews.default)),
         choices=image_choices(presets, closed=closed),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -11,10 +12,10 @@ from pydantic import ConfigDict, Field, model_validator
 from ring_mcp.conductors.paid_calls import PaidCalls
 from ring_mcp.conductors.results import GenerateImageResult, GenerateVideoResult, Wire
 from ring_mcp.domain.fields import JobId
-from ring_mcp.errors import NotFound, RingError
+from ring_mcp.errors import RingError
 from ring_mcp.tools.envelope import failure_facts, failure_text
 from ring_mcp.tools.job_answers import Previews, answer, report
-from ring_mcp.tools.paid import Wait, free
+from ring_mcp.tools.paid import PreviewSize, Wait, call_notes, free
 from ring_mcp.tools.tool import Answer, Arguments, Caller, Progress, Tool
 
 DESCRIPTION = """\
@@ -24,6 +25,9 @@ ago. If a job is still running after waitSeconds, the answer has its state: call
 
 MAX_JOBS = 20
 """Of one call: its answer has to stay below what clients take."""
+
+MAX_PREVIEWS_BYTES = 512 * 1024
+"""Of all previews of one call, for the same reason; as base64 they are a third larger."""
 
 
 class AnyJobResult(GenerateVideoResult, GenerateImageResult):
@@ -47,6 +51,7 @@ class JobGetArguments(Arguments):
         None, max_length=MAX_JOBS, description="Several of them: the answer has jobs, one entry each."
     )
     wait_seconds: Wait = None
+    preview: PreviewSize = None
 
     @model_validator(mode="after")
     def _names_one(self) -> Self:
@@ -62,20 +67,20 @@ class JobGetArguments(Arguments):
 
 
 def job_get_tool(calls: PaidCalls, previews: Previews, inline_wait_s: float) -> Tool[JobGetArguments]:
-    async def one(job_id: str, wait_s: float, caller: Caller, progress: Progress) -> Answer:
-        job = await calls.read(job_id)
-        if job is None or job.actor_id != caller.actor_id:
-            raise NotFound(f"there is no job {job_id!r}")
-        return answer(await calls.resume(job, wait_s, report(progress)), previews)
+    async def one(
+        job_id: str, wait_s: float, caller: Caller, progress: Progress, preview: str | None
+    ) -> Answer:
+        job = await calls.find_own(job_id, caller.actor_id)
+        return answer(await calls.resume(job, wait_s, report(progress)), previews, preview)
 
     async def handle(arguments: JobGetArguments, caller: Caller) -> Answer:
         ids = arguments.ids
         wait_s = inline_wait_s if arguments.wait_seconds is None else arguments.wait_seconds
         if arguments.job_ids is None:
-            return await one(ids[0], wait_s, caller, caller.progress)
+            return await one(ids[0], wait_s, caller, caller.progress, arguments.preview)
         progress = Shared(caller.progress, len(ids))
         answers = await asyncio.gather(
-            *(one(job_id, wait_s, caller, progress.of(number)) for number, job_id in enumerate(ids)),
+            *(one(job_id, wait_s, caller, progress.of(n), arguments.preview or "none") for n, job_id in enumerate(ids)),
             return_exceptions=True,
         )
         return _together(ids, answers)
@@ -88,6 +93,7 @@ def job_get_tool(calls: PaidCalls, previews: Previews, inline_wait_s: float) -> 
         output=JobGetResult,
         annotations=free("Get results of jobs"),
         handler=handle,
+        notes=call_notes(inline_wait_s, previews.default),
     )
 
 
@@ -110,10 +116,12 @@ def _together(ids: Sequence[str], answers: Sequence[Answer | BaseException]) -> 
     """One entry for each job; what failed is told in its own."""
     jobs: list[dict[str, Any]] = []
     texts: list[str] = []
+    previews: list[bytes] = []
     for job_id, each in zip(ids, answers, strict=True):
         if isinstance(each, Answer):
             jobs.append(each.data)
             texts.append(each.text)
+            previews += each.previews
         elif isinstance(each, RingError):
             each.job_id = each.job_id or job_id
             extra = getattr(each, "extra", {})
@@ -121,4 +129,7 @@ def _together(ids: Sequence[str], answers: Sequence[Answer | BaseException]) -> 
             texts.append(failure_text(each, extra))
         else:
             raise each
-    return Answer(data={"jobs": jobs}, text="\n\n".join(texts))
+    shown = previews[: sum(total <= MAX_PREVIEWS_BYTES for total in itertools.accumulate(map(len, previews)))]
+    if len(shown) < len(previews):
+        texts.append(f"Previews of the first {len(shown)} are here: ask for the others by themselves.")
+    return Answer(data={"jobs": jobs}, text="\n\n".join(texts), previews=tuple(shown))

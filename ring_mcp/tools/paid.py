@@ -1,34 +1,43 @@
-"""What the tools that cost money have in common: four arguments and their annotations."""
+"""What several tools have in common: arguments of those that cost money or bring pictures, and annotations."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
 from ring_mcp.domain.fields import Dollars, Flag, Key, WaitSeconds
+from ring_mcp.tools.tool import Notes
 
 if TYPE_CHECKING:
     from mcp_types import ToolAnnotations
 
-DryRun = Annotated[Flag, Field(description="true: only say what would be done and what it would cost.")]
+DryRun = Annotated[Flag, Field(description="true: tell what would be made and its price; spend nothing.")]
 
 IdempotencyKey = Annotated[
     Key | None,
     Field(
-        description="Names this one paid request. Reuse the same value when you retry after an error or a lost answer; "
-        "choose a new one when you want another result."
+        description="Names this one paid request: the same on a retry, another for another result."
     ),
 ]
 
 MaxUsd = Annotated[
-    Dollars | None, Field(description="Start nothing if this call could cost more than so many US dollars.")
+    Dollars | None, Field(description="Start nothing if it could cost more US dollars.")
 ]
 
 Wait = Annotated[
     WaitSeconds | None,
-    Field(description="How many seconds to wait for the result before answering with its state. Default: 50."),
+    Field(description="Wait so long, then answer with the state."),
 ]
+
+PreviewSize = Annotated[
+    Literal["none", "small"] | None, Field(description="small: a little picture of it comes along.")
+]
+
+
+def call_notes(wait_s: float, preview: str) -> Notes:
+    """What the running configuration says of the arguments above."""
+    return {"waitSeconds": f"Default: {wait_s:g}.", "preview": f"Default: {preview}."}
 
 
 def annotate_paid(title: str) -> ToolAnnotations:

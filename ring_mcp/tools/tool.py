@@ -86,11 +86,12 @@ class Caller:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a tool gives back: ``data`` for programs, ``text`` for the model, a small preview for the eye."""
+    """What a tool gives back: ``data`` for programs, ``text`` for the model, small previews for the eye."""
 
     data: dict[str, Any]
     text: str
-    preview_jpeg: bytes | None = None
+    previews: tuple[bytes, ...] = ()
+    """Small JPEGs."""
     links: tuple[tuple[str, str, str], ...] = ()
     """(url, name, content type) of each file."""
 

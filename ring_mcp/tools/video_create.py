@@ -15,7 +15,7 @@ from ring_mcp.plans.rules import join_names, takers
 from ring_mcp.presets import Presets
 from ring_mcp.tools.choices import video_choices
 from ring_mcp.tools.job_answers import Previews, answer, report
-from ring_mcp.tools.paid import DryRun, IdempotencyKey, MaxUsd, Wait, annotate_paid
+from ring_mcp.tools.paid import DryRun, IdempotencyKey, MaxUsd, PreviewSize, Wait, annotate_paid, call_notes
 from ring_mcp.tools.provider_notes import (
     clip_seconds,
     join,
@@ -99,6 +99,7 @@ class VideoCreateArguments(Arguments):
     max_usd: MaxUsd = None
     idempotency_key: IdempotencyKey = None
     wait_seconds: Wait = None
+    preview: PreviewSize = None
 
     def request(self) -> VideoRequest:
         return VideoRequest(
@@ -185,7 +186,7 @@ def video_create_tool(
             wait_s=inline_wait_s if arguments.wait_seconds is None else arguments.wait_seconds,
             on_progress=report(caller.progress),
         )
-        return answer(result, previews)
+        return answer(result, previews, arguments.preview)
 
     return Tool(
         name="ring-video-create",
@@ -195,6 +196,6 @@ def video_create_tool(
         output=GenerateVideoResult,
         annotations=annotate_paid("Create a video clip"),
         handler=handle,
-        notes=video_descriptions(presets),
+        notes=join(video_descriptions(presets), call_notes(inline_wait_s, previews.default)),
         choices=video_choices(presets, closed=closed),
     )
