@@ -19,34 +19,32 @@ from ring_mcp.tools.provider_notes import image_provider_notes, join, picture_us
 from ring_mcp.tools.tool import Answer, Arguments, Caller, Notes, Tool
 
 DESCRIPTION = """\
-Makes one or more images from a text prompt on the operator's own provider key, stores them, and returns permanent \
-URLs. It costs money ({usd} per image; dryRun: true tells the price without spending).
+Makes images from a prompt on the operator's own provider key, stores them, and returns permanent URLs. It costs money \
+({usd} an image; dryRun: true tells the price).
 
-The result's text starts with the URL of the first image; data.images has every image with size, type and record id. \
-If it takes longer than waitSeconds, the answer has state and jobId instead: call ring-job-get with that jobId, and do \
-not call this tool again. An identical call while one is under way attaches to it and pays nothing; once the result \
-has been delivered, it is a new paid request.
+If it takes longer than waitSeconds, the answer is a jobId: call ring-job-get with it, and not this tool again. An \
+identical call while one is under way joins it and pays nothing; once delivered, it is paid anew.
 
-Example: {"prompt": "a lighthouse at dusk, oil painting", "aspectRatio": "16:9", "purpose": "news-featured"}"""
+Example: {"prompt": "a lighthouse at dusk, oil painting", "aspectRatio": "16:9"}"""
 
 
 class ImageCreateArguments(Arguments):
-    prompt: Text = Field(description="What to draw, in plain language. Required.")
+    prompt: Text = Field(description="What to draw.")
     provider: Text | None = Field(None, description="Who makes it.")
-    model: Text | None = Field(None, description="The provider's model id.")
+    model: Text | None = Field(None, description="The model's id.")
     aspect_ratio: Text | None = Field(None, description="Width to height.")
-    resolution: Text | None = Field(None, description="Size tier: 1k is about 1 megapixel, 2k about 4.")
-    n: Annotated[Whole | None, Field(description="How many images; one if it is left out.")] = None
+    resolution: Text | None = Field(None, description="1k is 1 megapixel, 2k is 4.")
+    n: Annotated[Whole | None, Field(description="How many images.")] = None
     purpose: Text | None = Field(
-        None, description="What it is for, one word; becomes a folder of the storage path.", examples=["og"]
+        None, description="One word: a folder in storage."
     )
-    ref_code: ShortText | None = Field(None, description="Your own tracking id, kept in the audit row.")
-    seed: Whole | None = Field(None, description="Reproducibility hint, where the provider has one.")
-    quality: Text | None = Field(None, description="How carefully it is drawn, at its own price.")
+    ref_code: ShortText | None = Field(None, description="Your tracking id.")
+    seed: Whole | None = Field(None, description="A hint.")
+    quality: Text | None = Field(None, description="At its own price.")
     reference_images: list[Text] | None = Field(
         None,
-        description="Images to edit or combine as the prompt says (<IMAGE_0> is the first): http(s) URLs, URLs that "
-        "this server returned, data URIs or the provider's file ids. Up to 10 MiB each; each is billed.",
+        description="To edit or combine; <IMAGE_0> in the prompt is the first. URLs, data URIs or the provider's file "
+        "ids; 10 MiB and billed each.",
     )
     dry_run: DryRun = False
     max_usd: MaxUsd = None

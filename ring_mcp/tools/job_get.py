@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Sequence
 from typing import Any, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from ring_mcp.conductors.paid_calls import PaidCalls
 from ring_mcp.conductors.results import GenerateImageResult, GenerateVideoResult, Wire
@@ -19,9 +19,8 @@ from ring_mcp.tools.paid import PreviewSize, Wait, call_notes, free
 from ring_mcp.tools.tool import Answer, Arguments, Caller, Progress, Tool
 
 DESCRIPTION = """\
-Waits for a job that a create tool answered with, and returns exactly what the create tool would have returned; or, \
-with jobIds, for several at once. Costs nothing and may be called as often as you like, also for jobs that ended long \
-ago. If a job is still running after waitSeconds, the answer has its state: call again."""
+Waits for a job that a create tool answered with and returns what that tool would have; with jobIds, for several at \
+once. Costs nothing, any number of times, also for jobs that ended long ago. Still running after waitSeconds: call again."""
 
 MAX_JOBS = 20
 """Of one call: its answer has to stay below what clients take."""
@@ -37,18 +36,16 @@ class AnyJobResult(GenerateVideoResult, GenerateImageResult):
 class JobGetResult(Wire):
     """The ``data`` of ring-job-get. What it shares with the create tools is described there, once for every client."""
 
-    model_config = ConfigDict(extra="allow")
-
-    state: str | None = Field(None, description="Of jobId, beside all that the create tool returns.")
+    state: str | None = Field(None, description="Beside all of the create tool's data.")
     jobs: tuple[dict[str, Any], ...] | None = Field(
-        None, description="Of jobIds, in their order: what jobId would have returned, or success false and error."
+        None, description="Of jobIds: each what jobId returns, or success false and error."
     )
 
 
 class JobGetArguments(Arguments):
-    job_id: JobId | None = Field(None, description="The jobId that the create tool answered with. This or jobIds.")
+    job_id: JobId | None = Field(None, description="Of the create tool or ring-job-list. This or jobIds.")
     job_ids: list[JobId] | None = Field(
-        None, max_length=MAX_JOBS, description="Several of them: the answer has jobs, one entry each."
+        None, max_length=MAX_JOBS, description="Several: the answer has jobs."
     )
     wait_seconds: Wait = None
     preview: PreviewSize = None

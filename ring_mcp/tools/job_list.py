@@ -22,8 +22,8 @@ from ring_mcp.tools.paid import free
 from ring_mcp.tools.tool import Answer, Arguments, Caller, Tool
 
 DESCRIPTION = """\
-Lists your jobs, newest first: what was asked, where it stands, what it cost, where the result is. Costs nothing. Use \
-it to find a job whose jobId you lost; then ring-job-get. data.cursor, if any, goes into the next call as cursor."""
+Lists your jobs, newest first: what was asked, where it stands, what it cost. Costs nothing. ring-job-get has the \
+results of up to 20. A cursor in the answer goes into the next call."""
 
 State = Literal[
     "open", "planned", "submitting", "rendering", "storing", "unknown", "done", "failed", "refused", "expired"
@@ -140,16 +140,16 @@ def _in_utc(value: datetime) -> datetime:
 
 
 class JobListArguments(Arguments):
-    state: State | None = Field(None, description='Only jobs in this state; "open" means any that is under way.')
-    kind: Literal["image", "video"] | None = Field(None, description="Only images, or only videos.")
+    state: State | None = Field(None, description="open: any that is under way.")
+    kind: Literal["image", "video"] | None = Field(None, description="Only these.")
     clip_id: ShortText | None = Field(None, description="Only this clip.")
     pipeline_request_id: ShortText | None = Field(None, description="Only this campaign.")
-    ref_code: ShortText | None = Field(None, description="Only jobs with this tracking id.")
+    ref_code: ShortText | None = Field(None, description="Only this tracking id.")
     since: Annotated[datetime, BeforeValidator(_instant), AfterValidator(_in_utc)] | None = Field(
-        None, description="Only jobs created at or after this instant (ISO 8601)."
+        None, description="Only jobs from this instant on."
     )
     limit: Annotated[int, Field(ge=1, le=100), BeforeValidator(plain)] = Field(20, description="How many at most.")
-    cursor: JobId | None = Field(None, description="Where the last answer ended.")
+    cursor: JobId | None = Field(None, description="Of the last answer.")
 
     def query(self, actor_id: str) -> JobQuery:
         states = None if self.state is None else DRIVEN if self.state == "open" else {JobState(self.state)}

@@ -12,26 +12,24 @@ from ring_mcp.tools.tool import Notes
 if TYPE_CHECKING:
     from mcp_types import ToolAnnotations
 
-DryRun = Annotated[Flag, Field(description="true: tell what would be made and its price; spend nothing.")]
+DryRun = Annotated[Flag, Field(description="Only tell the price.")]
 
 IdempotencyKey = Annotated[
     Key | None,
-    Field(
-        description="Names this one paid request: the same on a retry, another for another result."
-    ),
+    Field(description="The same on a retry, another for another result."),
 ]
 
 MaxUsd = Annotated[
-    Dollars | None, Field(description="Start nothing if it could cost more US dollars.")
+    Dollars | None, Field(description="Refuse it if it could cost more.")
 ]
 
 Wait = Annotated[
     WaitSeconds | None,
-    Field(description="Wait so long, then answer with the state."),
+    Field(description="How long to wait for it."),
 ]
 
 PreviewSize = Annotated[
-    Literal["none", "small"] | None, Field(description="small: a little picture of it comes along.")
+    Literal["none", "small"] | None, Field(description="Of the result, in the answer.")
 ]
 
 

@@ -35,14 +35,17 @@ def image_provider_notes(presets: Presets) -> Notes:
 
 def video_provider_notes(presets: Presets) -> Notes:
     providers, images, defaults = presets.video_providers, presets.image_providers, presets.defaults.image
+    first = any_of(_ratios(providers[0], presets))
+    ratios = [f"{any_of(_ratios(each, presets))} on {title_of(each)}" for each in providers[1:]]
+    sizes = [f"{any_of(_resolutions(each, presets))} on {title_of(each)}" for each in providers]
     return {
         "provider": f"Default: the model's, else {providers[0]}.",
         "duration": f"{_by_provider(providers, lambda each: _seconds([each], presets))}. "
         f"Default: {presets.defaults.video.duration}.",
-        "aspectRatio": f"{_by_provider(providers, lambda each: any_of(_ratios(each, presets)))}. "
+        "aspectRatio": f"{'; '.join(each for each in ratios if not each.startswith(first))}. "
         f"Default: {presets.defaults.video.aspect_ratio}.",
-        "resolution": f"{_by_provider(providers, lambda each: any_of(_resolutions(each, presets)))}.",
-        "imageProvider": "Default: as for images.",
+        "resolution": f"{'; '.join(sizes)}.",
+        "imageProvider": "",
         "imageResolution": f"Default: {_by_provider(images, lambda each: defaults[each].first_frame_resolution)}.",
     }
 

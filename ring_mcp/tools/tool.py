@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from ring_mcp.domain.fields import Strict, tidy
 from ring_mcp.domain.reading import read
+from ring_mcp.tools.brief import brief_schema
 
 if TYPE_CHECKING:
     from mcp_types import ToolAnnotations
@@ -53,7 +54,7 @@ class Arguments(Strict):
     def input_schema(cls, notes: Notes | None = None, choices: Choices | None = None) -> dict[str, Any]:
         """A JSON Schema without references or a combinator at its top: some clients refuse the whole list for one."""
         schema = cls.model_json_schema(by_alias=True)
-        schema = dict(tidy(_inline(schema, schema.pop("$defs", {}))))
+        schema = dict(_shorten_input(tidy(_inline(schema, schema.pop("$defs", {})))))
         arguments = schema["properties"]
         for name, note in (notes or {}).items():
             if note is None:
@@ -64,6 +65,34 @@ class Arguments(Strict):
             if name in arguments and choice.values:
                 arguments[name]["enum" if choice.closed else "examples"] = list(choice.values)
         return schema
+
+
+def _shorten_output(schema: dict[str, Any], *, is_data: bool = True) -> dict[str, Any]:
+    """Without what tells the reader of an answer nothing: defaults, words meant for readers of the source, and which
+    fields of the objects in ``data`` are always there (whoever reads one sees it)."""
+    unsaid = {"default"} | ({"description"} if "properties" in schema else set()) | (set() if is_data else {"required"})
+    kept = {key: value for key, value in schema.items() if key not in unsaid}
+    for key in {"properties", "$defs"} & kept.keys():
+        kept[key] = {name: _shorten_output(value, is_data=False) for name, value in kept[key].items()}
+    return kept
+
+
+_TOLD_ON_REFUSAL = frozenset({"minLength", "maxLength"})
+"""Limits that no caller meets by accident: the reader holds them, and its refusal tells them."""
+
+
+def _shorten_input(schema: Any) -> Any:
+    """Without what no caller needs to know beforehand, and what holds anyhow where nothing is said."""
+    if isinstance(schema, list):
+        return [_shorten_input(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    kept = {key: _shorten_input(value) for key, value in schema.items() if key not in _TOLD_ON_REFUSAL}
+    if kept.get("default") in (False, []):
+        del kept["default"]
+    if kept.get("additionalProperties") is True:
+        del kept["additionalProperties"]
+    return kept
 
 
 def _inline(schema: Any, definitions: Mapping[str, Any]) -> Any:
@@ -115,14 +144,14 @@ class Tool(Generic[A]):
 
     def output_schema(self) -> dict[str, Any]:
         """The envelope, of a failure too: clients on the TypeScript SDK check errors against it as well."""
-        data = tidy(self.output.model_json_schema(by_alias=True, mode="serialization"))
+        data = _shorten_output(brief_schema(tidy(self.output.model_json_schema(by_alias=True, mode="serialization"))))
         definitions = data.pop("$defs", None)
         schema: dict[str, Any] = {
             "type": "object",
             "properties": {
                 "success": {"type": "boolean"},
-                "data": {**data, "description": "What was made; absent when success is false."},
-                "error": {"type": "string", "description": "What went wrong; absent when success is true."},
+                "data": data,
+                "error": {"type": "string"},
             },
             "required": ["success"],
         }

@@ -26,18 +26,15 @@ from ring_mcp.tools.provider_notes import (
 from ring_mcp.tools.tool import Answer, Arguments, Caller, Notes, Tool
 
 DESCRIPTION = """\
-Makes a video clip of {seconds} seconds from a prompt, optionally from a first frame, on the operator's own provider \
-key, stores it, and returns a permanent URL. It costs money ({usd} a second; dryRun: true tells the price \
-without spending).
+Makes a video clip of {seconds} seconds on the operator's own provider key, stores it, and returns a permanent URL. It \
+costs money ({usd} a second; dryRun: true tells the price).
 
-A clip usually takes one to five minutes, longer than this call waits: the answer then has state and jobId. Call \
-ring-job-get with that jobId until the clip is there, and do not call this tool again for the same clip. An identical \
-call while one is under way attaches to it and pays nothing.
+It usually takes one to five minutes, longer than this call waits: the answer then is a jobId. Call ring-job-get with \
+it until the clip is there, and not this tool again. An identical call while one is under way joins it and pays nothing.
 
-qualityMode: draft (480p from text, the default), draft_i2v (480p from an image), production (720p from text), \
-production_i2v (720p from an image). draft with imageUrl or firstFramePrompt becomes draft_i2v by itself. \
-remaster: true makes the clip again at 720p; with sourceVideoUrl it edits that clip (8.7 seconds at most). extend \
-makes the clip of sourceVideoUrl longer. {others}
+qualityMode: draft (480p from text), production (720p from text), draft_i2v and production_i2v (the same from an image). \
+draft with imageUrl or firstFramePrompt becomes draft_i2v. remaster: true makes it again at 720p; with sourceVideoUrl \
+it edits that clip (8.7 seconds at most). {others}
 
 Example: {"prompt": "ACTION: the boat turns into the wind. CAMERA: slow dolly in.", "duration": 6}"""
 
@@ -45,55 +42,53 @@ QualityModeName = Literal["draft", "draft_i2v", "production", "production_i2v"]
 
 
 class VideoCreateArguments(Arguments):
-    prompt: Text = Field(description="Motion, camera, ACTION and DIALOGUE blocks; sent unchanged. Required.")
+    prompt: Text = Field(description="Sent unchanged: motion, camera, dialogue.")
     provider: Text | None = Field(None, description="Who makes it.")
     quality_mode: QualityModeName | None = Field(None, description="Default: draft.")
     duration: WholeSeconds | None = Field(None, description="Whole seconds:")
     aspect_ratio: Text | None = Field(None, description="Width to height.")
     resolution: Text | None = Field(None, description="In place of the mode's own:")
-    model: Text | None = Field(None, description="The provider's model id in place of the mode's own.")
+    model: Text | None = Field(None, description="In place of the mode's own.")
     image_url: Text | None = Field(
         None,
-        description="First frame: an http(s) URL, a URL or path that this server returned, or a data URI (up to "
-        "10 MiB).",
+        description="First frame: a URL or data URI; 10 MiB at most.",
     )
     first_frame_prompt: Text | None = Field(
-        None, description="Make the first frame from this prompt first (a paid image). Not used if imageUrl is given."
+        None, description="Make the first frame from this, a paid image."
     )
-    image_provider: Text | None = Field(None, description="Who makes the first frame.")
-    image_model: Text | None = Field(None, description="The first frame's model.")
-    image_resolution: Text | None = Field(None, description="The first frame's size.")
+    image_provider: Text | None = Field(None, description="Who makes it.")
+    image_model: Text | None = Field(None, description="As model of ring-image-create.")
+    image_resolution: Text | None = Field(None, description="Its size.")
     reference_images: list[Text] | None = Field(
         None,
-        description="Images of people, things or a style to appear in the clip, in place of a first frame; each given "
-        "like imageUrl, or as a file id of the provider. Each is billed.",
+        description="People, things or a style to appear, in place of a first frame; billed each.",
     )
     last_frame_url: Text | None = Field(
         None,
-        description="The image that the clip ends on, beside its first frame; given as in referenceImages. Billed.",
+        description="What it ends on, beside a first frame; billed.",
     )
     source_video_url: Text | None = Field(
-        None, description="With remaster: the clip to edit. With extend: the clip to make longer."
+        None, description="The clip to edit (remaster) or to extend."
     )
     extend: WholeSeconds | None = Field(
-        None, description="Whole seconds to add to the clip of sourceVideoUrl; the result has both in one file."
+        None, description="Seconds to add to sourceVideoUrl."
     )
     remaster_from_video_url: Text | None = Field(
-        None, description="Another name for sourceVideoUrl, which wins if both are given."
+        None, description="The same as sourceVideoUrl."
     )
-    remaster: Flag = Field(False, description="true: make it at 720p; with sourceVideoUrl: edit that clip.")
+    remaster: Flag = Field(False, description="Make it at 720p, or edit sourceVideoUrl.")
     remaster_from_request_id: ShortText | None = Field(
-        None, description="The requestId of the draft, kept in the audit row."
+        None, description="The draft's requestId."
     )
-    clip_id: ShortText | None = Field(None, description="Your id of this clip, kept in the audit row.")
-    pipeline_request_id: ShortText | None = Field(None, description="Your id of the campaign, kept in the audit row.")
-    purpose: Text | None = Field(None, description="What it is for, one word; becomes a folder of the storage path.")
-    ref_code: ShortText | None = Field(None, description="Your own tracking id, kept in the audit row.")
+    clip_id: ShortText | None = Field(None, description="Yours.")
+    pipeline_request_id: ShortText | None = Field(None, description="Your campaign's id.")
+    purpose: Text | None = Field(None, description="One word: a folder in storage.")
+    ref_code: ShortText | None = Field(None, description="Your tracking id.")
     persist_to_filebase: Flag = Field(
-        True, description="false: no copy and no audit row; the answer has the provider's address, which expires."
+        True, description="false: no copy; the provider's URL expires."
     )
     thumbnail: ThumbnailFields | None = Field(
-        None, description="A 1280x720, 720x1280 or 1080x1080 PNG with words over the first frame; it costs nothing."
+        None, description="A free PNG with words over the first frame."
     )
     dry_run: DryRun = False
     max_usd: MaxUsd = None
