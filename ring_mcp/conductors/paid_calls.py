@@ -76,9 +76,10 @@ class PaidCalls:
 
     async def _result_of(self, url: str, field: str, actor_id: str | None) -> str:
         job_id = url.strip().removeprefix(JOB_PREFIX)
-        job = await self.read(job_id) if actor_id is not None else None
-        if job is None or job.actor_id != actor_id:
-            raise InvalidRequest(f"{field}: there is no job {job_id[:100]!r}")
+        try:
+            job = await self.find_own(job_id, actor_id or "")
+        except NotFound as exc:
+            raise InvalidRequest(f"{field}: {exc.message[:200]}") from exc
         if not job.assets:
             raise InvalidRequest(f"{field}: job {job.id} is {job.state} and has no result; ring-job-get waits for it")
         return job.assets[0].url

@@ -31,21 +31,21 @@ class ImageAsset(Wire):
 
     url: str
     file_id: str | None = None
-    size: int = Field(description="Bytes.")
+    size: int = Field(description="bytes")
     content_type: str
     record_id: str
     width: int | None = None
     height: int | None = None
     sha256: str
     local_path: str | None = None
-    billed_cost_usd: Usd | None = Field(None, description="Of a first frame.")
+    billed_cost_usd: Usd | None = Field(None, description="of a first frame")
 
 
 class VideoAsset(Wire):
     """The clip. ``url`` is permanent; the provider's own when the caller wanted no copy (then without record_id)."""
 
     url: str
-    temporary_url: str | None = Field(None, description="It expires.")
+    temporary_url: str | None = Field(None, description="expires")
     request_id: str | None = None
     record_id: str | None = None
     file_id: str | None = None
@@ -87,7 +87,7 @@ class JobResult(Wire):
     resolution: str | None = None
     estimated_cost_usd: Usd | None = None
     billed_cost_usd: Usd | None = Field(None, description="By the provider.")
-    reserved_usd: Usd | None = Field(None, description="Until it ended.")
+    reserved_usd: Usd | None = Field(None, description="Against the caps, until it ended.")
     served_model: str | None = None
     warnings: tuple[str, ...] | None = None
     sandbox: bool | None = None

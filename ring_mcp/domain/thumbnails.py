@@ -21,14 +21,10 @@ class OverlayFields(Strict):
 
 class ThumbnailFields(Strict):
     enabled: Flag = Field(description="false: none is made.")
-    source_frame: Literal["firstFrame", "generated"] | None = Field(
-        None, description="Not used."
-    )
-    template: ThumbnailTemplate | None = Field(
-        None, description="cta_bar: the cta on a bar."
-    )
-    aspect_ratio: Text | None = Field(None, description="16:9, 9:16 or 1:1. Default: the clip's nearest.")
-    overlays: tuple[OverlayFields, ...] = Field((), max_length=20, description="Its texts.")
+    source_frame: Literal["firstFrame", "generated"] | None = Field(None, description="Not used.")
+    template: ThumbnailTemplate | None = Field(None, description="Default: default.")
+    aspect_ratio: Text | None = Field(None, description="16:9, 9:16 or 1:1.")
+    overlays: tuple[OverlayFields, ...] = Field((), max_length=20, description="Texts.")
 
     @model_validator(mode="before")
     @classmethod

@@ -12,6 +12,7 @@ from ring_mcp.domain import ImageRequest
 from ring_mcp.domain.fields import ShortText, Text, Whole, as_decimal
 from ring_mcp.plans.rules import join_counts, takers
 from ring_mcp.presets import Presets
+from ring_mcp.providers.vendors import VENDORS
 from ring_mcp.tools.choices import image_choices
 from ring_mcp.tools.job_answers import Previews, answer, report
 from ring_mcp.tools.paid import DryRun, IdempotencyKey, MaxUsd, PreviewSize, Wait, annotate_paid, call_notes
@@ -19,32 +20,29 @@ from ring_mcp.tools.provider_notes import image_provider_notes, join, picture_us
 from ring_mcp.tools.tool import Answer, Arguments, Caller, Notes, Tool
 
 DESCRIPTION = """\
-Makes images from a prompt on the operator's own provider key, stores them, and returns permanent URLs. It costs money \
-({usd} an image; dryRun: true tells the price).
+Makes images from a prompt, stores them, and returns permanent URLs. It costs money: {usd} an image, on the \
+operator's own provider key; dryRun: true tells the price.
 
-If it takes longer than waitSeconds, the answer is a jobId: call ring-job-get with it, and not this tool again. An \
-identical call while one is under way joins it and pays nothing; once delivered, it is paid anew.
+After waitSeconds the answer is a jobId: call ring-job-get with it, not this tool again. An identical call joins a \
+job under way and pays nothing; once delivered, it is paid anew.
 
 Example: {"prompt": "a lighthouse at dusk, oil painting", "aspectRatio": "16:9"}"""
 
 
 class ImageCreateArguments(Arguments):
     prompt: Text = Field(description="What to draw.")
-    provider: Text | None = Field(None, description="Who makes it.")
-    model: Text | None = Field(None, description="The model's id.")
-    aspect_ratio: Text | None = Field(None, description="Width to height.")
+    provider: Text | None = Field(None, description="")
+    model: Text | None = Field(None, description="")
+    aspect_ratio: Text | None = Field(None, description="")
     resolution: Text | None = Field(None, description="1k is 1 megapixel, 2k is 4.")
-    n: Annotated[Whole | None, Field(description="How many images.")] = None
-    purpose: Text | None = Field(
-        None, description="One word: a folder in storage."
-    )
+    n: Annotated[Whole | None, Field(description="How many.")] = None
+    purpose: Text | None = Field(None, description="One word: a folder in storage.")
     ref_code: ShortText | None = Field(None, description="Your tracking id.")
     seed: Whole | None = Field(None, description="A hint.")
-    quality: Text | None = Field(None, description="At its own price.")
+    quality: Text | None = Field(None, description="")
     reference_images: list[Text] | None = Field(
         None,
-        description="To edit or combine; <IMAGE_0> in the prompt is the first. URLs, data URIs or the provider's file "
-        "ids; 10 MiB and billed each.",
+        description="To edit or combine; <IMAGE_0> in the prompt is the first. URLs, data URIs, file ids; each billed.",
     )
     dry_run: DryRun = False
     max_usd: MaxUsd = None
@@ -75,20 +73,20 @@ def image_notes(presets: Presets) -> Notes:
     counts = takers(presets.image_models, lambda model: model.max_input_images)
     chosen = takers(presets.image_models, lambda model: model if model.qualities else None)
     qualities = (
-        f"{' or '.join(model.qualities)} with {name}; default {model.default_quality}"
+        f"{name}; default {model.default_quality}"
         + (f", for edits {model.default_edit_quality}" if model.default_edit_quality else "")
         for name, model in chosen.items()
         if model is not None
     )
     return {
-        "quality": f"{'; '.join(qualities)}." if chosen else None,
+        "quality": f"Only {'; '.join(qualities)}." if chosen else None,
         "referenceImages": f"At most {join_counts(counts)}." if counts else None,
     }
 
 
-def image_descriptions(presets: Presets) -> Notes:
-    """Everything that the registry adds to the descriptions of the arguments."""
-    return join(image_provider_notes(presets), image_notes(presets))
+def image_descriptions(presets: Presets, default: str = VENDORS[0].name) -> Notes:
+    """Everything that the registry adds to the descriptions; ``default``: who makes pictures if nobody says."""
+    return join(image_provider_notes(presets, default), image_notes(presets))
 
 
 def image_create_tool(
@@ -113,7 +111,7 @@ def image_create_tool(
         description=DESCRIPTION.replace("{usd}", picture_usd(presets)),
         arguments=ImageCreateArguments,
         output=GenerateImageResult,
-        annotations=annotate_paid("Create images"),
+        annotations=annotate_paid(),
         handler=handle,
         notes=join(image_descriptions(presets), call_notes(inline_wait_s, previews.default)),
         choices=image_choices(presets, closed=closed),

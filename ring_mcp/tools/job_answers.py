@@ -16,6 +16,11 @@ from ring_mcp.tools.tool import Answer, Progress
 
 MAX_PREVIEW_BYTES = 64 * 1024
 
+SANDBOX = "SANDBOX: test media, without cost."
+
+SHORT_ID_CHARS = 8
+"""Of a job's id in the text of what has ended, for clients that read no JSON; ring-job-get finds the job by them."""
+
 _PERCENT = {
     JobState.PLANNED: 1.0,
     JobState.SUBMITTING: 5.0,
@@ -117,7 +122,7 @@ def _text(result: JobResult) -> str:
         if isinstance(result, GenerateVideoResult) and result.thumbnail:
             lines.append(f"thumbnail: {result.thumbnail.url}")
     if result.sandbox:
-        lines.insert(1, "SANDBOX: test media, made without a provider and without cost.")
+        lines.insert(1, SANDBOX)
     if result.joined:
         lines.append("An identical request was there already: this is its result, and nothing new was paid.")
     lines += [f"warning: {warning}" for warning in result.warnings or ()]
@@ -130,13 +135,16 @@ def _measures(result: JobResult, file: Any, count: int) -> str:
         facts.append(f"{file.width}x{file.height}")
     if isinstance(result, GenerateVideoResult):
         facts.append(f"{file.duration or result.duration} s, {result.quality_mode}")
-    facts += [file.content_type, result.served_model or result.model, _costs(result), f"job {result.job_id}"]
+    facts += [file.content_type, result.served_model or result.model, _costs(result)]
+    facts += [f"job {result.job_id[:SHORT_ID_CHARS]}"] if result.job_id else []
     return ", ".join(facts)
 
 
 def _costs(result: JobResult) -> str:
     estimated = f"estimated {usd(result.estimated_cost_usd)}" if result.estimated_cost_usd is not None else ""
     billed = f"billed {usd(result.billed_cost_usd)}" if result.billed_cost_usd is not None else ""
+    if billed and result.billed_cost_usd == result.estimated_cost_usd:
+        return f"{billed} as estimated"
     return ", ".join(part for part in (estimated, billed) if part)
 
 

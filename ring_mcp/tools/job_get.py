@@ -19,8 +19,8 @@ from ring_mcp.tools.paid import PreviewSize, Wait, call_notes, free
 from ring_mcp.tools.tool import Answer, Arguments, Caller, Progress, Tool
 
 DESCRIPTION = """\
-Waits for a job that a create tool answered with and returns what that tool would have; with jobIds, for several at \
-once. Costs nothing, any number of times, also for jobs that ended long ago. Still running after waitSeconds: call again."""
+Waits for a job and returns what its create tool would have; with jobIds, for several at once. Costs nothing, as \
+often as you like, also for jobs that ended long ago. Still running after waitSeconds: call again."""
 
 MAX_JOBS = 20
 """Of one call: its answer has to stay below what clients take."""
@@ -44,9 +44,7 @@ class JobGetResult(Wire):
 
 class JobGetArguments(Arguments):
     job_id: JobId | None = Field(None, description="Of the create tool or ring-job-list. This or jobIds.")
-    job_ids: list[JobId] | None = Field(
-        None, max_length=MAX_JOBS, description="Several: the answer has jobs."
-    )
+    job_ids: list[JobId] | None = Field(None, max_length=MAX_JOBS, description="Several: the answer has jobs.")
     wait_seconds: Wait = None
     preview: PreviewSize = None
 
@@ -64,9 +62,7 @@ class JobGetArguments(Arguments):
 
 
 def job_get_tool(calls: PaidCalls, previews: Previews, inline_wait_s: float) -> Tool[JobGetArguments]:
-    async def one(
-        job_id: str, wait_s: float, caller: Caller, progress: Progress, preview: str | None
-    ) -> Answer:
+    async def one(job_id: str, wait_s: float, caller: Caller, progress: Progress, preview: str | None) -> Answer:
         job = await calls.find_own(job_id, caller.actor_id)
         return answer(await calls.resume(job, wait_s, report(progress)), previews, preview)
 
@@ -88,7 +84,7 @@ def job_get_tool(calls: PaidCalls, previews: Previews, inline_wait_s: float) -> 
         description=DESCRIPTION,
         arguments=JobGetArguments,
         output=JobGetResult,
-        annotations=free("Get results of jobs"),
+        annotations=free(),
         handler=handle,
         notes=call_notes(inline_wait_s, previews.default),
     )

@@ -18,12 +18,13 @@ from ring_mcp.domain.fields import JobId, ShortText, plain
 from ring_mcp.errors import InvalidRequest
 from ring_mcp.ledger.base import JobPage, JobQuery, Ledger
 from ring_mcp.storage.base import Storage
+from ring_mcp.tools.job_answers import SANDBOX, SHORT_ID_CHARS
 from ring_mcp.tools.paid import free
 from ring_mcp.tools.tool import Answer, Arguments, Caller, Tool
 
 DESCRIPTION = """\
-Lists your jobs, newest first: what was asked, where it stands, what it cost. Costs nothing. ring-job-get has the \
-results of up to 20. A cursor in the answer goes into the next call."""
+Lists your jobs, newest first: what was asked, where each stands, what it cost. Costs nothing. ring-job-get has \
+their results."""
 
 State = Literal[
     "open", "planned", "submitting", "rendering", "storing", "unknown", "done", "failed", "refused", "expired"
@@ -73,9 +74,9 @@ class BriefJob(Wire):
     job_id: str
     kind: str
     state: str
-    prompt: str = Field(description="Its beginning.")
+    prompt: str = Field(description="its beginning")
     clip_id: str | None = None
-    cost_usd: Usd = Field(description="Until it ended, what is reserved.")
+    cost_usd: Usd = Field(description="reserved, until it ended")
     error: str | None = None
     created_at: str = Field(description="UTC.")
     sandbox: bool | None = None
@@ -116,8 +117,6 @@ class JobList(Wire):
 
 MAX_PROMPT_CHARS = 500
 BRIEF_CHARS = 48
-SHORT_ID_CHARS = 8
-"""Of an id in the text, where clients that read no JSON take it from; ring-job-get reads it."""
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _AN_INSTANT = "must be a date and time like 2026-11-21T08:00:00Z"
 
@@ -140,15 +139,15 @@ def _in_utc(value: datetime) -> datetime:
 
 
 class JobListArguments(Arguments):
-    state: State | None = Field(None, description="open: any that is under way.")
+    state: State | None = Field(None, description="open: under way.")
     kind: Literal["image", "video"] | None = Field(None, description="Only these.")
     clip_id: ShortText | None = Field(None, description="Only this clip.")
     pipeline_request_id: ShortText | None = Field(None, description="Only this campaign.")
     ref_code: ShortText | None = Field(None, description="Only this tracking id.")
     since: Annotated[datetime, BeforeValidator(_instant), AfterValidator(_in_utc)] | None = Field(
-        None, description="Only jobs from this instant on."
+        None, description="Only from this date or instant on."
     )
-    limit: Annotated[int, Field(ge=1, le=100), BeforeValidator(plain)] = Field(20, description="How many at most.")
+    limit: Annotated[int, Field(ge=1, le=100), BeforeValidator(plain)] = Field(20, description="At most.")
     cursor: JobId | None = Field(None, description="Of the last answer.")
 
     def query(self, actor_id: str) -> JobQuery:
@@ -193,7 +192,7 @@ def job_list_tool(ledger: Ledger) -> Tool[JobListArguments]:
         description=DESCRIPTION,
         arguments=JobListArguments,
         output=BriefJobs,
-        annotations=free("List jobs"),
+        annotations=free(),
         handler=handle,
     )
 
@@ -202,7 +201,7 @@ def _text(found: BriefJobs) -> str:
     """A heading for each day, and a line for each job."""
     if not found.jobs:
         return "no jobs"
-    lines, day = ["SANDBOX: test media, without cost."] if found.sandbox else [], ""
+    lines, day = [SANDBOX] if found.sandbox else [], ""
     for job in found.jobs:
         if job.created_at[:10] != day:
             day = job.created_at[:10]

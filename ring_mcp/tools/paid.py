@@ -16,21 +16,17 @@ DryRun = Annotated[Flag, Field(description="Only tell the price.")]
 
 IdempotencyKey = Annotated[
     Key | None,
-    Field(description="The same on a retry, another for another result."),
+    Field(description="The same on a retry, new for another result."),
 ]
 
-MaxUsd = Annotated[
-    Dollars | None, Field(description="Refuse it if it could cost more.")
-]
+MaxUsd = Annotated[Dollars | None, Field(description="Refuse to spend more.")]
 
 Wait = Annotated[
     WaitSeconds | None,
-    Field(description="How long to wait for it."),
+    Field(description="Waits for the result."),
 ]
 
-PreviewSize = Annotated[
-    Literal["none", "small"] | None, Field(description="Of the result, in the answer.")
-]
+PreviewSize = Annotated[Literal["none", "small"] | None, Field(description="A picture of it in the answer.")]
 
 
 def call_notes(wait_s: float, preview: str) -> Notes:
@@ -38,19 +34,15 @@ def call_notes(wait_s: float, preview: str) -> Notes:
     return {"waitSeconds": f"Default: {wait_s:g}.", "preview": f"Default: {preview}."}
 
 
-def annotate_paid(title: str) -> ToolAnnotations:
+def annotate_paid() -> ToolAnnotations:
     """Spends money at a service outside, and every call may spend again."""
     from mcp_types import ToolAnnotations
 
-    return ToolAnnotations(
-        title=title, read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=True
-    )
+    return ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=True)
 
 
-def free(title: str) -> ToolAnnotations:
+def free() -> ToolAnnotations:
     """Reads what is here; may be called as often as one likes."""
     from mcp_types import ToolAnnotations
 
-    return ToolAnnotations(
-        title=title, read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False
-    )
+    return ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 
-from ring_mcp.plans.rules import any_of, join_names
+from ring_mcp.plans.rules import any_of
 from ring_mcp.presets import ImageModel, Presets, VideoModel
-from ring_mcp.providers.vendors import VENDORS, ProviderName, title_of
+from ring_mcp.providers.vendors import ProviderName, title_of
 from ring_mcp.tools.tool import Notes
 
 SHARE_RATIO = "2:1"
 
 
-def image_provider_notes(presets: Presets) -> Notes:
+def image_provider_notes(presets: Presets, default: str) -> Notes:
     providers, defaults = presets.image_providers, presets.defaults.image
 
     def model(provider: ProviderName) -> ImageModel:
@@ -23,28 +23,26 @@ def image_provider_notes(presets: Presets) -> Notes:
     common = [r for r in model(providers[0]).aspect_ratios if all(r in model(each).aspect_ratios for each in providers)]
     shared = [each for each in providers if SHARE_RATIO in model(each).aspect_ratios and SHARE_RATIO not in common]
     return {
-        "provider": f"Default: the model's, else the operator's choice ({VENDORS[0].name}).",
-        "model": f"Default: {join_names(f'{defaults[each].model} ({title_of(each)})' for each in providers)}.",
-        "aspectRatio": f"{f'{SHARE_RATIO} (share images) on {_titles(shared)}. ' if shared else ''}"
+        "provider": f"Default: the model's, else {default}.",
+        "model": f"Default: {any_of(defaults[each].model for each in providers)}.",
+        "aspectRatio": f"{f'{SHARE_RATIO} on {_titles(shared)}. ' if shared else ''}"
         f"Default: {_by_provider(providers, lambda each: defaults[each].aspect_ratio)}.",
         "resolution": f"Default: {_by_provider(providers, lambda each: defaults[each].resolution)}.",
         "n": f"{_by_provider(providers, lambda each: f'1 to {model(each).max_n}')}.",
-        "seed": f"Only {_titles(each for each in providers if each in seeded)} uses it." if seeded else "",
+        "seed": f"Only {_titles(each for each in providers if each in seeded)}." if seeded else "",
     }
 
 
 def video_provider_notes(presets: Presets) -> Notes:
     providers, images, defaults = presets.video_providers, presets.image_providers, presets.defaults.image
-    first = any_of(_ratios(providers[0], presets))
-    ratios = [f"{any_of(_ratios(each, presets))} on {title_of(each)}" for each in providers[1:]]
-    sizes = [f"{any_of(_resolutions(each, presets))} on {title_of(each)}" for each in providers]
+    first = _ratios(providers[0], presets)
+    fewer = [each for each in providers[1:] if _ratios(each, presets) != first]
+    ratios = [f"{title_of(each)}: {any_of(_ratios(each, presets))}." for each in fewer]
     return {
         "provider": f"Default: the model's, else {providers[0]}.",
         "duration": f"{_by_provider(providers, lambda each: _seconds([each], presets))}. "
         f"Default: {presets.defaults.video.duration}.",
-        "aspectRatio": f"{'; '.join(each for each in ratios if not each.startswith(first))}. "
-        f"Default: {presets.defaults.video.aspect_ratio}.",
-        "resolution": f"{'; '.join(sizes)}.",
+        "aspectRatio": f"{' '.join(ratios)} Default: {presets.defaults.video.aspect_ratio}.",
         "imageProvider": "",
         "imageResolution": f"Default: {_by_provider(images, lambda each: defaults[each].first_frame_resolution)}.",
     }
@@ -92,7 +90,7 @@ def _by_provider(providers: Iterable[ProviderName], fact: Callable[[ProviderName
     facts = {provider: fact(provider) for provider in providers}
     if len(set(facts.values())) == 1:
         return next(iter(facts.values()))
-    return "; ".join(f"{told} on {title_of(provider)}" for provider, told in facts.items())
+    return "; ".join(f"{title_of(provider)} {told}" for provider, told in facts.items())
 
 
 def _titles(providers: Iterable[ProviderName]) -> str:

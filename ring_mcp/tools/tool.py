@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from ring_mcp.domain.fields import Strict, tidy
 from ring_mcp.domain.reading import read
-from ring_mcp.tools.brief import brief_schema
+from ring_mcp.tools.brief import ToldBy, describe_data
 
 if TYPE_CHECKING:
     from mcp_types import ToolAnnotations
@@ -67,17 +67,7 @@ class Arguments(Strict):
         return schema
 
 
-def _shorten_output(schema: dict[str, Any], *, is_data: bool = True) -> dict[str, Any]:
-    """Without what tells the reader of an answer nothing: defaults, words meant for readers of the source, and which
-    fields of the objects in ``data`` are always there (whoever reads one sees it)."""
-    unsaid = {"default"} | ({"description"} if "properties" in schema else set()) | (set() if is_data else {"required"})
-    kept = {key: value for key, value in schema.items() if key not in unsaid}
-    for key in {"properties", "$defs"} & kept.keys():
-        kept[key] = {name: _shorten_output(value, is_data=False) for name, value in kept[key].items()}
-    return kept
-
-
-_TOLD_ON_REFUSAL = frozenset({"minLength", "maxLength"})
+_TOLD_ON_REFUSAL = frozenset({"minLength", "maxLength", "maxItems", "minimum", "format"})
 """Limits that no caller meets by accident: the reader holds them, and its refusal tells them."""
 
 
@@ -100,8 +90,10 @@ def _inline(schema: Any, definitions: Mapping[str, Any]) -> Any:
         return [_inline(item, definitions) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    if "$ref" in schema:
-        return _inline(definitions[schema["$ref"].rsplit("/", 1)[-1]], definitions)
+    name = schema.get("$ref", "").rsplit("/", 1)[-1]
+    if name in definitions:
+        beside = {key: value for key, value in schema.items() if key != "$ref"}
+        return {**_inline(definitions[name], definitions), **beside}
     return {key: _inline(value, definitions) for key, value in schema.items()}
 
 
@@ -138,21 +130,16 @@ class Tool(Generic[A]):
     handler: Callable[[A, Caller], Awaitable[Answer]] = field(repr=False)
     notes: Notes = field(default_factory=dict)
     choices: Choices = field(default_factory=dict)
+    told_by: ToldBy | None = None
 
     def input_schema(self) -> dict[str, Any]:
         return self.arguments.input_schema(self.notes, self.choices)
 
     def output_schema(self) -> dict[str, Any]:
         """The envelope, of a failure too: clients on the TypeScript SDK check errors against it as well."""
-        data = _shorten_output(brief_schema(tidy(self.output.model_json_schema(by_alias=True, mode="serialization"))))
-        definitions = data.pop("$defs", None)
-        schema: dict[str, Any] = {
+        data = describe_data(tidy(self.output.model_json_schema(by_alias=True, mode="serialization")), self.told_by)
+        return {
             "type": "object",
-            "properties": {
-                "success": {"type": "boolean"},
-                "data": data,
-                "error": {"type": "string"},
-            },
+            "properties": {"success": {"type": "boolean"}, "data": data, "error": {"type": "string"}},
             "required": ["success"],
         }
-        return {**schema, "$defs": definitions} if definitions else schema

@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import Literal
 
 from pydantic import Field
+from pydantic.alias_generators import to_camel
 
-from ring_mcp.conductors.results import GenerateVideoResult
+from ring_mcp.conductors.results import GenerateVideoResult, JobResult
 from ring_mcp.conductors.video import VideoConductor
 from ring_mcp.domain import VideoRequest
 from ring_mcp.domain.fields import Flag, ShortText, Text, WholeSeconds, as_decimal
 from ring_mcp.domain.thumbnails import ThumbnailFields
 from ring_mcp.plans.rules import join_names, takers
 from ring_mcp.presets import Presets
+from ring_mcp.tools.brief import ToldBy
 from ring_mcp.tools.choices import video_choices
 from ring_mcp.tools.job_answers import Previews, answer, report
 from ring_mcp.tools.paid import DryRun, IdempotencyKey, MaxUsd, PreviewSize, Wait, annotate_paid, call_notes
@@ -26,70 +28,62 @@ from ring_mcp.tools.provider_notes import (
 from ring_mcp.tools.tool import Answer, Arguments, Caller, Notes, Tool
 
 DESCRIPTION = """\
-Makes a video clip of {seconds} seconds on the operator's own provider key, stores it, and returns a permanent URL. It \
-costs money ({usd} a second; dryRun: true tells the price).
+Makes a video clip of {seconds} seconds, stores it, and returns a permanent URL. It costs money: {usd} a second, on \
+the operator's own provider key; dryRun: true tells the price.
 
-It usually takes one to five minutes, longer than this call waits: the answer then is a jobId. Call ring-job-get with \
-it until the clip is there, and not this tool again. An identical call while one is under way joins it and pays nothing.
+It takes one to five minutes, longer than this call waits: call ring-job-get with the jobId until the clip is there, \
+not this tool again. An identical call joins a job under way and pays nothing.
 
-qualityMode: draft (480p from text), production (720p from text), draft_i2v and production_i2v (the same from an image). \
-draft with imageUrl or firstFramePrompt becomes draft_i2v. remaster: true makes it again at 720p; with sourceVideoUrl \
-it edits that clip (8.7 seconds at most). {others}
+qualityMode: draft (480p from text), production (720p), draft_i2v and production_i2v (the same from an image). draft \
+with imageUrl or firstFramePrompt becomes draft_i2v. remaster: true makes it again at 720p; with sourceVideoUrl it \
+edits that clip (8.7 seconds at most). {others}
 
 Example: {"prompt": "ACTION: the boat turns into the wind. CAMERA: slow dolly in.", "duration": 6}"""
+
+TOLD_BY_IMAGES = ToldBy(
+    frozenset(to_camel(name) for name in JobResult.model_fields) - {"success", "jobId", "state"},
+    "And what ring-image-create's data has, but for images and url.",
+)
+"""What the answers of both have in common is said once."""
 
 QualityModeName = Literal["draft", "draft_i2v", "production", "production_i2v"]
 
 
 class VideoCreateArguments(Arguments):
     prompt: Text = Field(description="Sent unchanged: motion, camera, dialogue.")
-    provider: Text | None = Field(None, description="Who makes it.")
+    provider: Text | None = Field(None, description="")
     quality_mode: QualityModeName | None = Field(None, description="Default: draft.")
-    duration: WholeSeconds | None = Field(None, description="Whole seconds:")
-    aspect_ratio: Text | None = Field(None, description="Width to height.")
-    resolution: Text | None = Field(None, description="In place of the mode's own:")
-    model: Text | None = Field(None, description="In place of the mode's own.")
+    duration: WholeSeconds | None = Field(None, description="Seconds:")
+    aspect_ratio: Text | None = Field(None, description="")
+    resolution: Text | None = Field(None, description="In place of the mode's.")
+    model: Text | None = Field(None, description="In place of the mode's.")
     image_url: Text | None = Field(
         None,
-        description="First frame: a URL or data URI; 10 MiB at most.",
+        description="First frame: a URL or data URI.",
     )
-    first_frame_prompt: Text | None = Field(
-        None, description="Make the first frame from this, a paid image."
-    )
-    image_provider: Text | None = Field(None, description="Who makes it.")
-    image_model: Text | None = Field(None, description="As model of ring-image-create.")
-    image_resolution: Text | None = Field(None, description="Its size.")
+    first_frame_prompt: Text | None = Field(None, description="Makes the first frame, a paid image.")
+    image_provider: Text | None = Field(None, description="As ring-image-create's.")
+    image_model: Text | None = Field(None, description="As ring-image-create's model.")
+    image_resolution: Text | None = Field(None, description="As ring-image-create's.")
     reference_images: list[Text] | None = Field(
         None,
-        description="People, things or a style to appear, in place of a first frame; billed each.",
+        description="To appear in it, in place of a first frame; each billed.",
     )
     last_frame_url: Text | None = Field(
         None,
-        description="What it ends on, beside a first frame; billed.",
+        description="What it ends on.",
     )
-    source_video_url: Text | None = Field(
-        None, description="The clip to edit (remaster) or to extend."
-    )
-    extend: WholeSeconds | None = Field(
-        None, description="Seconds to add to sourceVideoUrl."
-    )
-    remaster_from_video_url: Text | None = Field(
-        None, description="The same as sourceVideoUrl."
-    )
+    source_video_url: Text | None = Field(None, description="The clip to remaster or extend.")
+    extend: WholeSeconds | None = Field(None, description="Seconds to add.")
+    remaster_from_video_url: Text | None = Field(None, description="As sourceVideoUrl.")
     remaster: Flag = Field(False, description="Make it at 720p, or edit sourceVideoUrl.")
-    remaster_from_request_id: ShortText | None = Field(
-        None, description="The draft's requestId."
-    )
-    clip_id: ShortText | None = Field(None, description="Yours.")
+    remaster_from_request_id: ShortText | None = Field(None, description="The draft's requestId.")
+    clip_id: ShortText | None = Field(None, description="Your id of it.")
     pipeline_request_id: ShortText | None = Field(None, description="Your campaign's id.")
     purpose: Text | None = Field(None, description="One word: a folder in storage.")
     ref_code: ShortText | None = Field(None, description="Your tracking id.")
-    persist_to_filebase: Flag = Field(
-        True, description="false: no copy; the provider's URL expires."
-    )
-    thumbnail: ThumbnailFields | None = Field(
-        None, description="A free PNG with words over the first frame."
-    )
+    persist_to_filebase: Flag = Field(True, description="false: no copy is kept.")
+    thumbnail: ThumbnailFields | None = Field(None, description="A free PNG: words on the first frame.")
     dry_run: DryRun = False
     max_usd: MaxUsd = None
     idempotency_key: IdempotencyKey = None
@@ -133,13 +127,10 @@ def video_notes(presets: Presets) -> Notes:
     large = takers(models, lambda m: m.provider == presets.video_providers[0] and "1080p" in m.resolutions)
     ending = takers(models, lambda m: m.last_frame)
     referring = [
-        f"{models[name].max_reference_images} with {name} (up to {models[name].max_reference_duration_s} seconds, "
-        f"{' or '.join(models[name].reference_resolutions)})"
-        for name in takers(models, lambda m: m.max_reference_images)
+        f"{models[name].max_reference_images} with {name}" for name in takers(models, lambda m: m.max_reference_images)
     ]
     extending = [
-        f"{models[name].min_extend_s} to {models[name].max_extend_s} with {name}, whose source may have "
-        f"{models[name].min_extend_input_s or 0} to {models[name].max_extend_input_s} seconds"
+        f"{models[name].min_extend_s} to {models[name].max_extend_s} with {name}"
         for name in takers(models, lambda m: m.extend)
     ]
     return {
@@ -189,8 +180,9 @@ def video_create_tool(
         description=_description(presets),
         arguments=VideoCreateArguments,
         output=GenerateVideoResult,
-        annotations=annotate_paid("Create a video clip"),
+        annotations=annotate_paid(),
         handler=handle,
         notes=join(video_descriptions(presets), call_notes(inline_wait_s, previews.default)),
         choices=video_choices(presets, closed=closed),
+        told_by=TOLD_BY_IMAGES,
     )

@@ -1,4 +1,4 @@
-"""What the server costs a model to read, in tokens of o200k_base: the list of tools, a picture's answer, a list of jobs.
+"""What the server costs a model to read, in tokens of o200k_base: the tools, a picture's answer, a list of jobs.
 
 An answer is counted as text and JSON together, since clients differ in which of the two they pass on; its prompt, which
 the model has written itself, and the preview are left out.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import toktok
@@ -47,7 +46,10 @@ def count_tool(tool: Mapping[str, Any]) -> dict[str, int]:
 def count_answer(result: Mapping[str, Any], prompt: str = "") -> dict[str, int]:
     """``text`` and ``json``, each without the prompt."""
     text = "\n".join(block["text"] for block in result["content"] if block["type"] == "text")
-    return {"text": count(text.replace(prompt, "")), "json": count(compact(result["structuredContent"]).replace(prompt, ""))}
+    return {
+        "text": count(text.replace(prompt, "")),
+        "json": count(compact(result["structuredContent"]).replace(prompt, "")),
+    }
 
 
 @contextlib.contextmanager
@@ -64,11 +66,20 @@ def run(rounds: int) -> None:
         made = [server.call("ring-image-create", {"prompt": prompt}) for prompt in (PROMPTS * JOBS)[: max(rounds, 1)]]
         _show("a picture", count_answer(made[0], PROMPTS[0]), MAX_PICTURE)
         job_id = made[0]["structuredContent"]["data"]["jobId"]
-        _show("a picture, by ring-job-get", count_answer(server.call("ring-job-get", {"jobId": job_id}), PROMPTS[0]), MAX_PICTURE)
+        _show(
+            "a picture, by ring-job-get",
+            count_answer(server.call("ring-job-get", {"jobId": job_id}), PROMPTS[0]),
+            MAX_PICTURE,
+        )
         clip = server.call("ring-video-create", {"prompt": PROMPTS[0], "waitSeconds": 60})
         _show("a clip", count_answer(clip, PROMPTS[0]))
-        _show("a dry run", count_answer(server.call("ring-image-create", {"prompt": PROMPTS[0], "dryRun": True}), PROMPTS[0]))
-        _show(f"a list of {len(made)} jobs", count_answer(server.call("ring-job-list", {"kind": "image"})), MAX_JOB_LIST)
+        _show(
+            "a dry run",
+            count_answer(server.call("ring-image-create", {"prompt": PROMPTS[0], "dryRun": True}), PROMPTS[0]),
+        )
+        _show(
+            f"a list of {len(made)} jobs", count_answer(server.call("ring-job-list", {"kind": "image"})), MAX_JOB_LIST
+        )
         _show("health", count_answer(server.call("ring-health", {})))
 
 
