@@ -82,9 +82,12 @@ class App:
         from ring_mcp.tools.video_create import video_create_tool
 
         wait_s, closed = self.config.inline_wait_s, not self.config.own_endpoints
+        settings = video_settings(self.config)
         return [
-            image_create_tool(self.images, self.previews, wait_s, self.presets, closed=closed),
-            video_create_tool(self.videos, self.previews, wait_s, self.presets, closed=closed),
+            image_create_tool(
+                self.images, self.previews, wait_s, self.presets, closed=closed, settings=settings.images
+            ),
+            video_create_tool(self.videos, self.previews, wait_s, self.presets, closed=closed, settings=settings),
             job_get_tool(self.calls, self.previews, wait_s),
             job_list_tool(self.ledger),
             script_run_tool(
@@ -132,7 +135,7 @@ async def open_app(
     clock = clock or SystemClock()
     async with contextlib.AsyncExitStack() as stack:
         config = backends.with_sandbox(config, stack)
-        presets = load_presets()
+        presets = load_presets(overlay=config.presets_file)
         state = config.state_path
         ledger = ledger or backends.open_ledger(config, clock)
         stack.push_async_callback(ledger.aclose)

@@ -10,9 +10,9 @@ from ring_mcp.conductors.image import ImageConductor
 from ring_mcp.conductors.results import GenerateImageResult
 from ring_mcp.domain import ImageRequest
 from ring_mcp.domain.fields import ShortText, Text, Whole, as_decimal
+from ring_mcp.plans.image import ImageSettings
 from ring_mcp.plans.rules import join_counts, takers
 from ring_mcp.presets import Presets
-from ring_mcp.providers.vendors import VENDORS
 from ring_mcp.tools.choices import image_choices
 from ring_mcp.tools.job_answers import Previews, answer, report
 from ring_mcp.tools.paid import DryRun, IdempotencyKey, MaxUsd, PreviewSize, Wait, annotate_paid, call_notes
@@ -84,15 +84,24 @@ def image_notes(presets: Presets) -> Notes:
     }
 
 
-def image_descriptions(presets: Presets, default: str = VENDORS[0].name) -> Notes:
-    """Everything that the registry adds to the descriptions; ``default``: who makes pictures if nobody says."""
-    return join(image_provider_notes(presets, default), image_notes(presets))
+def image_descriptions(presets: Presets, settings: ImageSettings | None = None) -> Notes:
+    """Everything that the registry and the operator's ``settings`` add to the descriptions."""
+    return join(image_provider_notes(presets, settings), image_notes(presets))
 
 
 def image_create_tool(
-    images: ImageConductor, previews: Previews, inline_wait_s: float, presets: Presets, *, closed: bool = True
+    images: ImageConductor,
+    previews: Previews,
+    inline_wait_s: float,
+    presets: Presets,
+    *,
+    closed: bool = True,
+    settings: ImageSettings | None = None,
 ) -> Tool[ImageCreateArguments]:
-    """``closed`` False: an endpoint of the operator's own may have models that the registry does not have."""
+    """``closed`` False: an endpoint of the operator's own may have models that the registry does not have.
+
+    ``settings``: the operator's own defaults, for the descriptions.
+    """
 
     async def handle(arguments: ImageCreateArguments, caller: Caller) -> Answer:
         if arguments.dry_run:
@@ -113,6 +122,6 @@ def image_create_tool(
         output=GenerateImageResult,
         annotations=annotate_paid(),
         handler=handle,
-        notes=join(image_descriptions(presets), call_notes(inline_wait_s, previews.default)),
+        notes=join(image_descriptions(presets, settings), call_notes(inline_wait_s, previews.default)),
         choices=image_choices(presets, closed=closed),
     )

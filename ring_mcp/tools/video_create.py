@@ -12,7 +12,8 @@ from ring_mcp.conductors.video import VideoConductor
 from ring_mcp.domain import VideoRequest
 from ring_mcp.domain.fields import Flag, ShortText, Text, WholeSeconds, as_decimal
 from ring_mcp.domain.thumbnails import ThumbnailFields
-from ring_mcp.plans.rules import join_names, takers
+from ring_mcp.plans.rules import join_names, takers, values
+from ring_mcp.plans.video import VideoSettings
 from ring_mcp.presets import Presets
 from ring_mcp.tools.brief import ToldBy
 from ring_mcp.tools.choices import video_choices
@@ -34,9 +35,9 @@ the operator's own provider key; dryRun: true tells the price.
 It takes one to five minutes, longer than this call waits: call ring-job-get with the jobId until the clip is there, \
 not this tool again. An identical call joins a job under way and pays nothing.
 
-qualityMode: draft (480p from text), production (720p), draft_i2v and production_i2v (the same from an image). draft \
-with imageUrl or firstFramePrompt becomes draft_i2v. remaster: true makes it again at 720p; with sourceVideoUrl it \
-edits that clip (8.7 seconds at most). {others}
+qualityMode: draft ({draft} from text), production ({production}), draft_i2v and production_i2v (the same from an \
+image). draft with imageUrl or firstFramePrompt becomes draft_i2v. remaster: true makes it again at {production}; \
+with sourceVideoUrl it edits that clip{edit}. {others}
 
 Example: {"prompt": "ACTION: the boat turns into the wind. CAMERA: slow dolly in.", "duration": 6}"""
 
@@ -52,7 +53,7 @@ QualityModeName = Literal["draft", "draft_i2v", "production", "production_i2v"]
 class VideoCreateArguments(Arguments):
     prompt: Text = Field(description="Sent unchanged: motion, camera, dialogue.")
     provider: Text | None = Field(None, description="")
-    quality_mode: QualityModeName | None = Field(None, description="Default: draft.")
+    quality_mode: QualityModeName | None = Field(None, description="")
     duration: WholeSeconds | None = Field(None, description="Seconds:")
     aspect_ratio: Text | None = Field(None, description="")
     resolution: Text | None = Field(None, description="In place of the mode's.")
@@ -76,7 +77,7 @@ class VideoCreateArguments(Arguments):
     source_video_url: Text | None = Field(None, description="The clip to remaster or extend.")
     extend: WholeSeconds | None = Field(None, description="Seconds to add.")
     remaster_from_video_url: Text | None = Field(None, description="As sourceVideoUrl.")
-    remaster: Flag = Field(False, description="Make it at 720p, or edit sourceVideoUrl.")
+    remaster: Flag = Field(False, description="Make it again, or edit sourceVideoUrl.")
     remaster_from_request_id: ShortText | None = Field(None, description="The draft's requestId.")
     clip_id: ShortText | None = Field(None, description="Your id of it.")
     pipeline_request_id: ShortText | None = Field(None, description="Your campaign's id.")
@@ -124,7 +125,13 @@ class VideoCreateArguments(Arguments):
 def video_notes(presets: Presets) -> Notes:
     """What the models of the registry take beyond Ring's own arguments."""
     models = presets.video_models
-    large = takers(models, lambda m: m.provider == presets.video_providers[0] and "1080p" in m.resolutions)
+    modes = {mode.of(each).resolution for mode in presets.modes.values() for each in presets.video_providers}
+    first = {name: model for name, model in models.items() if model.provider == presets.video_providers[0]}
+    makers = {
+        size: [name for name, sizes in takers(first, lambda m: m.resolutions).items() if size in sizes]
+        for size in values(first, lambda m: m.resolutions)
+        if size not in modes
+    }
     ending = takers(models, lambda m: m.last_frame)
     referring = [
         f"{models[name].max_reference_images} with {name}" for name in takers(models, lambda m: m.max_reference_images)
@@ -134,16 +141,22 @@ def video_notes(presets: Presets) -> Notes:
         for name in takers(models, lambda m: m.extend)
     ]
     return {
-        "resolution": f"1080p with {join_names(large)}." if large else "",
+        "qualityMode": f"Default: {presets.defaults.video.quality_mode}.",
+        "resolution": " ".join(f"{size} with {join_names(names)}." for size, names in makers.items()),
         "referenceImages": f"At most {', '.join(referring)}." if referring else None,
         "lastFrameUrl": f"Only with {join_names(ending)}." if ending else None,
         "extend": f"{'; '.join(extending)}." if extending else None,
     }
 
 
-def video_descriptions(presets: Presets) -> Notes:
-    """Everything that the registry adds to the descriptions of the arguments."""
-    return join(video_provider_notes(presets), video_notes(presets))
+def video_descriptions(presets: Presets, settings: VideoSettings | None = None) -> Notes:
+    """Everything that the registry and the operator's ``settings`` add to the descriptions."""
+    return join(video_provider_notes(presets, settings), video_notes(presets))
+
+
+def _edited_seconds(presets: Presets) -> str:
+    most = presets.video_models[presets.defaults.video.remaster_edit_model].max_edit_input_s
+    return f" ({most} seconds at most)" if most is not None else ""
 
 
 def _description(presets: Presets) -> str:
@@ -151,6 +164,10 @@ def _description(presets: Presets) -> str:
         "{seconds}": clip_seconds(presets),
         "{usd}": second_usd(presets),
         "{others}": other_providers_of_clips(presets),
+        "{draft}": presets.modes["draft"].resolution,
+        "{production}": presets.modes["production"].resolution,
+        "{edit}": _edited_seconds(presets),
+        "{mode}": presets.defaults.video.quality_mode,
     }
     text = DESCRIPTION
     for slot, fact in facts.items():
@@ -159,9 +176,18 @@ def _description(presets: Presets) -> str:
 
 
 def video_create_tool(
-    videos: VideoConductor, previews: Previews, inline_wait_s: float, presets: Presets, *, closed: bool = True
+    videos: VideoConductor,
+    previews: Previews,
+    inline_wait_s: float,
+    presets: Presets,
+    *,
+    closed: bool = True,
+    settings: VideoSettings | None = None,
 ) -> Tool[VideoCreateArguments]:
-    """``closed`` False: an endpoint of the operator's own may have models that the registry does not have."""
+    """``closed`` False: an endpoint of the operator's own may have models that the registry does not have.
+
+    ``settings``: the operator's own defaults, for the descriptions.
+    """
 
     async def handle(arguments: VideoCreateArguments, caller: Caller) -> Answer:
         if arguments.dry_run:
@@ -182,7 +208,7 @@ def video_create_tool(
         output=GenerateVideoResult,
         annotations=annotate_paid(),
         handler=handle,
-        notes=join(video_descriptions(presets), call_notes(inline_wait_s, previews.default)),
+        notes=join(video_descriptions(presets, settings), call_notes(inline_wait_s, previews.default)),
         choices=video_choices(presets, closed=closed),
         told_by=TOLD_BY_IMAGES,
     )
