@@ -3,9 +3,9 @@
     uv run pytest -m browser
 
 The Inspector, its Node and what drives the browser come from npm, as for tests.conformance, into the same folder.
-Chromium is the system's (``apt-get install chromium``; ``RING_TEST_CHROMIUM`` names another). Without either the test is
-skipped; with CI=true that is a failure. What a page looked like when it failed is left in ``tests/browser/shots``, which
-git ignores.
+Chromium is the system's (``apt-get install chromium``; ``RING_TEST_CHROMIUM`` names another). Without either the test
+is skipped; with CI=true that is a failure. What a page looked like when it failed is left in ``tests/browser/shots``,
+which git ignores.
 """
 
 from __future__ import annotations
