@@ -86,11 +86,14 @@ class App:
         from ring_mcp.tools.video_create import video_create_tool
 
         wait_s, closed = self.config.inline_wait_s, not self.config.own_endpoints
+        settings = video_settings(self.config)
         return [
-            image_create_tool(self.images, self.previews, wait_s, self.presets, closed=closed),
-            video_create_tool(self.videos, self.previews, wait_s, self.presets, closed=closed),
+            image_create_tool(
+                self.images, self.previews, wait_s, self.presets, closed=closed, settings=settings.images
+            ),
+            video_create_tool(self.videos, self.previews, wait_s, self.presets, closed=closed, settings=settings),
             job_get_tool(self.calls, self.previews, wait_s),
-            job_list_tool(self.ledger, self.storage),
+            job_list_tool(self.ledger),
             job_cancel_tool(self.calls, self.cancelling),
             script_run_tool(
                 lambda actor_id: self.maker(actor_id, may_see=actor_id),
@@ -137,7 +140,7 @@ async def open_app(
     clock = clock or SystemClock()
     async with contextlib.AsyncExitStack() as stack:
         config = backends.with_sandbox(config, stack)
-        presets = load_presets()
+        presets = load_presets(overlay=config.presets_file)
         state = config.state_path
         ledger = ledger or backends.open_ledger(config, clock)
         stack.push_async_callback(ledger.aclose)
@@ -145,7 +148,7 @@ async def open_app(
         stack.push_async_callback(storage.aclose)
         providers, connections = backends.open_providers(config, presets, clock, stack)
         http = connections[presets.video_providers[0]]  # fetches what callers give along, without its key
-        spool, previews = state / "spool", state / "previews" if config.result_preview else None
+        spool, previews = state / "spool", state / "previews"
         decoders = backends.open_decoders()
         inputs = MediaInputs(
             storage,
@@ -234,7 +237,7 @@ async def open_app(
             raise
         except LedgerError as exc:
             logger.error("%s", exc.message)
-        await asyncio.to_thread(remove_old_files, [state / "previews"])
+        await asyncio.to_thread(remove_old_files, [previews])
         await asyncio.to_thread(remove_old_inputs, spool)
         await queue.start(take_over=take_over)
         stack.push_async_callback(queue.aclose)
@@ -254,7 +257,7 @@ async def open_app(
             thumbnails=ThumbnailConductor(thumbnails, calls, ledger),
             cancelling=CancelConductor(ledger, watch, providers, accounts, clock),
             health=health,
-            previews=Previews(previews),
+            previews=Previews(previews, shown=config.result_preview),
         )
 
 
@@ -267,7 +270,7 @@ def _wire_steps(
     preparing: Preparing,
     clock: Clock,
     paces: Mapping[MediaKind, Pace],
-    previews: Path | None,
+    previews: Path,
     thumbnails: Thumbnails,
     answers: Answers,
     courier: Courier | None,

@@ -51,6 +51,11 @@ def lower(value: object) -> object:
     return value.strip().lower() if isinstance(value, str) else value
 
 
+def absolute(path: Path | None) -> Path | None:
+    """The same file, whichever folder a process of ours stands in."""
+    return None if path is None else path.expanduser().absolute()
+
+
 def backend(value: object) -> object:
     lowered = lower(value)
     return _BACKEND_ALIASES.get(lowered, lowered) if isinstance(lowered, str) else lowered

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
@@ -33,7 +33,6 @@ class QualityMode(ModeChoice):
     """One row of Ring's mode table, of the one provider that Ring has; ``providers`` are the choices of the others."""
 
     providers: dict[ProviderName, ModeChoice] = Field(default_factory=dict)
-    supports_text_to_video: bool
     requires_image_url: bool
 
     def of(self, provider: ProviderName) -> ModeChoice:
@@ -183,8 +182,6 @@ class VideoDefaults(Entry):
     quality_mode: str
     duration: int
     aspect_ratio: str
-    poll_interval_ms: int
-    poll_timeout_ms: int
     remaster_edit_model: str
     extend_model: str
 
@@ -266,17 +263,37 @@ class Presets(Entry):
         return self
 
 
-def load_presets(path: Path | None = None) -> Presets:
-    """Read and check presets.json. Raises ConfigError that names the file and the key of every fault."""
+def load_presets(path: Path | None = None, *, overlay: Path | None = None) -> Presets:
+    """Read and check presets.json. Raises ConfigError that names the file and the key of every fault.
+
+    ``overlay`` is a file of the operator's that adds to it or changes it: objects are merged by key, anything else
+    takes the place of what stood there, and null takes a key away.
+    """
     path = path or data_path("presets.json")
+    raw, name = _read_json(path), path.name
+    if overlay is not None:
+        raw, name = _merge(raw, _read_json(overlay)), f"{path.name} with {overlay}"
     try:
-        return Presets.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        return Presets.model_validate(raw)
+    except ValidationError as exc:
+        faults = [f"{name}: {'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in exc.errors()]
+        raise ConfigError(faults) from exc
+
+
+def _merge(below: Any, above: Any) -> Any:
+    """``above`` over ``below``, as RFC 7396 merges."""
+    if not isinstance(below, dict) or not isinstance(above, dict):
+        return above
+    merged = {**below, **{key: _merge(below.get(key), value) for key, value in above.items()}}
+    return {key: value for key, value in merged.items() if value is not None}
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
     except OSError as exc:
         raise ConfigError([f"{path.name} cannot be read: {exc.strerror}"]) from exc
     except json.JSONDecodeError as exc:
         raise ConfigError([f"{path.name} is not JSON: {exc.msg} at line {exc.lineno}"]) from exc
-    except ValidationError as exc:
-        faults = [f"{path.name}: {'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in exc.errors()]
-        raise ConfigError(faults) from exc
     except (ValueError, RecursionError) as exc:
         raise ConfigError([f"{path.name} is not readable JSON ({type(exc).__name__})"]) from exc

@@ -13,13 +13,16 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
+from ring_mcp import presets as presets_module
 from ring_mcp.errors import ConfigError
 from ring_mcp.package_data import data_path
 from ring_mcp.presets import Presets, load_presets
 from ring_mcp.presets_agreement import check_agreement
 from ring_mcp.providers.vendors import VENDORS
 
+ROOT = Path(__file__).parents[1]
 SHIPPED: dict[str, Any] = json.loads(data_path("presets.json").read_text())
 XAI, XAI_VIDEO = "grok-imagine-image-2.0", "grok-imagine-video"
 
@@ -50,6 +53,63 @@ def test_the_shipped_file_is_complete() -> None:
     assert set(presets.modes) == {"draft", "draft_i2v", "production", "production_i2v"}
     assert set(presets.defaults.image) == {"xai", "google"}
     assert presets.schema_version == "1.0"
+
+
+def overlay(folder: Path, content: Raw | str) -> Path:
+    path = folder / "mine.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+def test_an_overlay_adds_a_model_changes_another_and_takes_one_away(tmp_path: Path) -> None:
+    own = {**SHIPPED["imageModels"][XAI], "provider": "xai", "maxN": 2}
+    changes: Raw = {
+        "imageModels": {"house-style-1": own, XAI: {"maxN": 3}, "grok-2-image": None},
+        "defaults": {"image": {"xai": {"model": "house-style-1"}}},
+        "limits": {"priceMaxAgeDays": 9},
+    }
+    presets = load_presets(overlay=overlay(tmp_path, changes))
+    assert presets.image_models["house-style-1"].max_n == 2
+    assert (presets.image_models[XAI].max_n, presets.image_models[XAI].qualities) == (3, ("low", "medium"))
+    assert "grok-2-image" not in presets.image_models
+    assert presets.defaults.image["xai"].model == "house-style-1"
+    assert presets.defaults.image["google"] == load_presets().defaults.image["google"]
+    assert presets.video_models == load_presets().video_models
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"imageModels": {"mine": {"provider": "xai"}}}, "imageModels.mine"),
+        ({"imageModel": {}}, "imageModel"),
+        ({"defaults": {"image": {"xai": {"model": "nobody's"}}}}, "nobody's"),
+        ([], "file"),
+        ("{", "mine.json is not JSON"),
+    ],
+)
+def test_what_an_overlay_breaks_is_told_with_its_name(tmp_path: Path, changes: Raw | str, told: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_presets(overlay=overlay(tmp_path, changes))
+    assert told in caught.value.message
+    assert "mine.json" in caught.value.message
+
+
+def test_an_overlay_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"mine\.json cannot be read"):
+        load_presets(overlay=tmp_path / "mine.json")
+
+
+def test_every_key_of_the_registry_is_read_by_somebody() -> None:
+    """A key that nobody reads is a promise that nobody keeps."""
+    source = "".join(
+        path.read_text(encoding="utf-8")
+        for path in (ROOT / "ring_mcp").rglob("*.py")
+        if "sandbox" not in path.parts and path.name != "presets.py"
+    )
+    models = [m for m in vars(presets_module).values() if isinstance(m, type) and issubclass(m, BaseModel)]
+    fields = {field for model in models for field in model.model_fields}
+    read_where_it_stands = {"schema_version", "image_tokens", "redirect_from"}
+    assert {field for field in fields if f".{field}" not in source} == read_where_it_stands
 
 
 def test_a_file_is_read_from_where_it_is_said_to_be(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ class HealthReport(Wire):
     version: str = "v1"
     timestamp: str = Field(description="ISO 8601, UTC.")
     server_version: str
-    sandbox: bool = Field(description="True: nothing is real and nothing costs money.")
+    sandbox: bool = Field(description="Nothing is real.")
     checks: tuple[Check, ...]
     spent_today_usd: Usd | None = None
     cap_left_usd: dict[str, Usd] | None = None

@@ -154,10 +154,7 @@ class Gateway:
     async def _job(self, request: Request) -> Job:
         """The job of the path, if it is this caller's. Raises NotFound."""
         job_id = JobGetArguments.parse({"jobId": request.path_params["job_id"]}).ids[0]
-        job = await self._app.calls.read(job_id)
-        if job is None or job.actor_id != _actor(request):
-            raise NotFound(f"there is no job {job_id!r}")
-        return job
+        return await self._app.calls.find_own(job_id, _actor(request))
 
     async def list_jobs(self, request: Request) -> JSONResponse:
         query: dict[str, Any] = dict(request.query_params)

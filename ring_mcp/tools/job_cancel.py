@@ -57,15 +57,13 @@ def job_cancel_tool(calls: PaidCalls, cancelling: CancelConductor) -> Tool[JobCa
         description=DESCRIPTION,
         arguments=JobCancelArguments,
         output=JobCancelResult,
-        annotations=_annotate("Cancel a job"),
+        annotations=_annotate(),
         handler=handle,
     )
 
 
-def _annotate(title: str) -> ToolAnnotations:
+def _annotate() -> ToolAnnotations:
     """Ends something, costs nothing, and does the same when it is called again."""
     from mcp_types import ToolAnnotations
 
-    return ToolAnnotations(
-        title=title, read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=True
-    )
+    return ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=True)

@@ -1,7 +1,7 @@
 """What ring-mcp costs on top of the thing itself: to start, per picture, and under load.
 
     uv run python -m tests.benchmarks                      # all of them, two minutes on two cores
-    uv run python -m tests.benchmarks startup --rounds 41  # some of: startup, picture, load, http, clips, hostile
+    uv run python -m tests.benchmarks startup --rounds 41  # one of: startup picture load http clips hostile tokens
 
 Both sides of every comparison run interleaved in one run, so that a machine under load slows both; the medians are
 compared. ``cpu`` beside ``wall`` is the processor time of the process, which other work on the machine changes less.
@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 
-from tests.benchmarks import clips, hostile, http_load, load, picture, startup
+from tests.benchmarks import clips, hostile, http_load, load, picture, startup, tokens
 from tests.benchmarks.measuring import title
 
 
@@ -33,6 +33,7 @@ PARTS = {
     "load": (load.run, 200),
     "http": (http, http_load.CALLS),
     "hostile": (hostile.run, 10),
+    "tokens": (tokens.run, tokens.JOBS),
 }
 
 

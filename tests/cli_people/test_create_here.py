@@ -27,7 +27,8 @@ LONG_S = 600.0
 @pytest.mark.parametrize(("name", "model"), [("image", ImageCreateArguments), ("video", VideoCreateArguments)])
 def test_every_argument_of_the_tool_is_an_option(name: str, model: type[Arguments]) -> None:
     parameters = cli.commands[name].params
-    assert {p.name for p in parameters if p.name} - OWN_OPTIONS == model.model_fields.keys() - {"wait_seconds"}
+    others = {"wait_seconds", "preview"}  # --wait-s and --open
+    assert {p.name for p in parameters if p.name} - OWN_OPTIONS == model.model_fields.keys() - others
     options = [option for p in parameters if isinstance(p, click.Option) for option in p.opts]
     assert "--aspect-ratio" in options
     assert not [option for option in options if "_" in option]

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
+from urllib.parse import unquote, urlsplit
 
 from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
@@ -60,6 +61,12 @@ def eventually(what: str, seen: Callable[[], Any], limit_s: float = LIMIT_S) -> 
         assert time.monotonic() < until, f"not seen within {limit_s:.0f} s: {what}"
         time.sleep(0.005)
     return found
+
+
+def path_of(url: str) -> Path:
+    """Where the file of a ``file:`` address lies."""
+    assert url.startswith("file://"), url
+    return Path(unquote(urlsplit(url).path))
 
 
 def charges(sandbox: SandboxServer, prompt: str) -> Sequence[Charge]:
