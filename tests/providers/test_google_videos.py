@@ -267,7 +267,7 @@ def test_what_the_model_says_in_place_of_a_clip_is_told() -> None:
 LOOK_URL = "https://generativelanguage.googleapis.com/v1beta/interactions/v1_x"
 
 
-def test_a_clip_inside_a_look_is_kept_by_the_address_of_the_look() -> None:
+def test_a_clip_inside_a_look_is_kept_by_its_address() -> None:
     inside = reply(200, ended({"type": "video", "data": "aGVsbG8="}))
     for url in (LOOK_URL, f"{LOOK_URL}/cancel"):
         found = read_check(replace(inside, url=url), PRICES, NOW)
