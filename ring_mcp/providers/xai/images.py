@@ -6,7 +6,6 @@ them. Pictures are asked for by URL and deferred, so that a paid picture has a h
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -142,7 +141,7 @@ class XaiImages(XaiAdapter):
         answer = read_submit(reply, plan)
         if isinstance(answer, Accepted):
             return answer
-        return await asyncio.to_thread(inline.spool, answer, spool, PROVIDER)
+        return await inline.keep(answer, spool, PROVIDER, self._clock)
 
     async def check(self, plan: Plan, provider_request_id: str) -> Running | Finished:
         assert isinstance(plan, ImagePlan)
