@@ -81,7 +81,7 @@ class VideoPrices(_Entry):
 class Model(_Entry):
     """What every model has. ``retires_on`` is the first day without it.
 
-    ``image_types``: the pictures that it takes, if any; ``takes_file_ids``: also as ids of files that its provider has.
+    ``image_types`` are those of pictures that it takes, if any.
     ``redirect``: its successor then serves the name, or already from ``redirect_from``, so that nobody is surprised.
     ``own_endpoint``: an endpoint of the operator's own may serve it even then.
     """
@@ -91,7 +91,6 @@ class Model(_Entry):
     resolutions: tuple[str, ...] = ()
     max_prompt_chars: int = Field(default=0, ge=0)
     image_types: tuple[str, ...] = ()
-    takes_file_ids: bool = False
     retires_on: date | None = None
     replaced_by: str | None = None
     redirect: bool = False
@@ -146,10 +145,9 @@ class ImageModel(Model):
 
 
 class VideoModel(Model):
-    """``video_codecs``: of MP4 files that it edits. ``image_sets_ratio``: a first frame decides the shape.
-    ``download_needs_key``: its addresses are not for all. ``*_extend_s`` are the seconds that an extension adds,
-    ``*_extend_input_s`` those of the clip it starts from.
-    """
+    """``video_codecs`` are those of MP4 files that it edits, ``image_sets_ratio``: a first frame decides the shape.
+    ``download_needs_key``: its addresses are not for all.
+    ``*_extend_s`` are the seconds that an extension adds, ``*_extend_input_s`` those of the clip it starts from."""
 
     text_to_video: bool = False
     image_to_video: bool = False

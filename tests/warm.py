@@ -49,7 +49,15 @@ def _forks() -> ForkServerContext:
 
 
 def command(env: Mapping[str, str], folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run ``ring-mcp`` with these arguments to its end. Raises subprocess.TimeoutExpired."""
+    """Run ``ring-mcp`` with these arguments to its end. Raises subprocess.TimeoutExpired.
+
+    An environment with a PYTHONPATH means another tree than the one that is loaded here: its commands start cold.
+    """
+    if "PYTHONPATH" in env:
+        cold = [sys.executable, "-m", "ring_mcp", *arguments]
+        return subprocess.run(
+            cold, env=dict(env), cwd=folder, capture_output=True, text=True, timeout=LIMIT_S, check=False
+        )
     with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
         process = _forks().Process(
             target=_become_ring_mcp, args=(arguments, dict(env), folder, _Streams(stdout.fileno(), stderr.fileno()))

@@ -67,7 +67,9 @@ def image(wait_s: float | None, as_json: bool, opened: bool, gateway: str | None
 @click.argument("prompt")
 @click.option("--provider", help=_makers("video"))
 @click.option("--quality-mode", help="draft, draft_i2v, production or production_i2v.")
-@click.option("--duration", metavar="INTEGER", help="Whole seconds; `ring-mcp presets` tells how many.")
+@click.option(
+    "--duration", metavar="INTEGER", help="Whole seconds; `ring-mcp presets` tells how many each model makes."
+)
 @click.option("--aspect-ratio", help="Like 16:9, 9:16, 1:1.")
 @click.option("--resolution", help="Like 480p, 720p or 1080p, in place of the mode's own.")
 @click.option("--model", help="The provider's model id in place of the mode's own.")

@@ -19,6 +19,8 @@ from ring_mcp.domain import DRIVEN, MediaKind
 from ring_mcp.errors import ConfigError, InvalidRequest, RingError, Unauthorized
 from ring_mcp.proxies import DIRECT, Proxies, trouble_with
 from ring_mcp.scripted.base import OnState
+from ring_mcp.tools.image_create import ImageCreateArguments
+from ring_mcp.tools.video_create import VideoCreateArguments
 
 PREFIX = "/api/mcp/v1"
 PATIENCE_S = 60.0
@@ -130,7 +132,9 @@ class GatewayClient:
                 "and bill the result; nothing was sent",
                 next_action=f"Leave {', '.join(ignored)} out, or ask a `ring-mcp serve`.",
             )
-        return {name: value for name, value in given.items() if name in _RINGS_OWN[kind]}
+        model = ImageCreateArguments if kind == "image" else VideoCreateArguments
+        typed = model.parse(given).model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=True)
+        return {name: value for name, value in typed.items() if name in _RINGS_OWN[kind]}
 
     async def job(self, job_id: str, wait_s: float, on_state: OnState) -> dict[str, Any]:
         """A job's ``data``, after waiting for it. Raises its failure, or GatewayAway with its id."""

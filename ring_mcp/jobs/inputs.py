@@ -36,7 +36,7 @@ from ring_mcp.jobs.input_files import (
 )
 from ring_mcp.presets import Model, VideoModel
 from ring_mcp.providers.base import Downloaded, Inputs
-from ring_mcp.providers.vendors import is_anybodys_file_id, is_file_id
+from ring_mcp.providers.vendors import is_file_id
 from ring_mcp.storage.base import Storage
 
 _KEPT = re.compile(r"kept:([0-9a-f]{64})")
@@ -54,13 +54,21 @@ class MediaInputs:
     """``fetch(url, path, max_bytes)`` and ``check_address(url)`` are guarded against private networks."""
 
     def __init__(
-        self, storage: Storage, *, fetch: Fetch, check_address: CheckAddress, folders: Sequence[Path], spool: Path
+        self,
+        storage: Storage,
+        *,
+        fetch: Fetch,
+        check_address: CheckAddress,
+        folders: Sequence[Path],
+        spool: Path,
+        fetch_limit_s: float = FETCH_LIMIT_S,
     ) -> None:
         self._storage = storage
         self._fetch = fetch
         self._check_address = check_address
         self._folders = [folder.expanduser().resolve() for folder in folders]
         self._spool = spool
+        self._fetch_limit_s = fetch_limit_s
 
     async def check(self, plan: Plan, model: Model) -> Decimal | None:
         """Look at everything that the plan gives its model. Raises InvalidRequest, with the field, before any spend.
@@ -75,10 +83,8 @@ class MediaInputs:
             frames = {"imageUrl": plan.image_url, "lastFrameUrl": plan.last_frame_url}
             given |= {field: url for field, url in frames.items() if url is not None}
         for field, reference in given.items():
-            if not is_anybodys_file_id(reference):
+            if not is_file_id(plan.provider, reference):  # of those only the provider can tell
                 await self._check_picture(reference, field, takes)
-            elif not model.takes_file_ids:  # where they are taken, only the provider can look at them
-                raise InvalidRequest(f"{field} is a file id, and {plan.model} takes none: give the picture's address")
         if isinstance(plan, VideoPlan) and plan.generation_kind != "generate" and plan.source_video_url is not None:
             assert isinstance(model, VideoModel), "a clip is made by a model of clips"
             return await self._check_source(plan.source_video_url, plan, model, takes)
@@ -183,10 +189,12 @@ class MediaInputs:
                 return
         with self._spool_file() as path:
             try:
-                async with asyncio.timeout(FETCH_LIMIT_S):
+                async with asyncio.timeout(self._fetch_limit_s):
                     await self._fetch(url, path, max_bytes)
             except TimeoutError as exc:
-                raise InvalidRequest(f"{field} cannot be used: it was not there after {FETCH_LIMIT_S:.0f} s") from exc
+                raise InvalidRequest(
+                    f"{field} cannot be used: it was not there after {self._fetch_limit_s:g} s"
+                ) from exc
             except ProviderError as exc:
                 raise InvalidRequest(f"{field} cannot be used: {told(exc)}") from exc
             except OSError as exc:

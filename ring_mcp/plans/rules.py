@@ -155,7 +155,7 @@ def provider_named(wanted: str, known: Iterable[ProviderName], field: str = "pro
 
 
 def model_named(wanted: str, models: Mapping[str, M]) -> str | None:
-    """The model that ``wanted`` spells, also behind its provider's name or Google's own ``models/``."""
+    """The model that ``wanted`` spells, also behind its provider's name or the prefix ``models/``."""
     whose, _, name = wanted.rpartition("/")
     found = chosen(name, models)
     return found if not whose or (found and chosen(whose, (models[found].provider, "models"))) else None

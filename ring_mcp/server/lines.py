@@ -16,7 +16,7 @@ from pydantic import ValidationError
 _MAX_ANSWERS = 100
 _TOO_DEEP = "the message is nested too deeply"
 _LOOKED_AT_CHARS = 16_000
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*(?:"|$)|[\[\]{}]')
 _ID = r'"id"\s*:\s*("(?:[^"\\]|\\.){0,200}"|-?\d{1,18})\s*'
 _FIRST_ID = re.compile(rf"{_ID}[,}}]")
 _LAST_ID = re.compile(rf'{_ID}(?:,\s*"(?:jsonrpc|method)"\s*:\s*"[^"]{{0,200}}"\s*)*}}\s*$')

@@ -11,6 +11,7 @@ from ring_mcp.conductors.health import HealthReport
 from ring_mcp.conductors.results import GenerateImageResult, GenerateVideoResult
 from ring_mcp.domain.fields import tidy
 from ring_mcp.presets import Presets
+from ring_mcp.tools.choices import image_choices, video_choices
 from ring_mcp.tools.image_create import ImageCreateArguments, image_descriptions
 from ring_mcp.tools.job_get import AnyJobResult
 from ring_mcp.tools.job_list import JobList
@@ -51,8 +52,8 @@ _PREFER = {
 
 def openapi_document(prefix: str, presets: Presets) -> dict[str, Any]:
     """OpenAPI 3.1. Every answer is Ring's envelope."""
-    image = ImageCreateArguments.input_schema(image_descriptions(presets))
-    video = VideoCreateArguments.input_schema(video_descriptions(presets))
+    image = ImageCreateArguments.input_schema(image_descriptions(presets), image_choices(presets, closed=False))
+    video = VideoCreateArguments.input_schema(video_descriptions(presets), video_choices(presets, closed=False))
     return {
         "openapi": "3.1.0",
         "info": {"title": "ring-mcp gateway", "version": __version__},

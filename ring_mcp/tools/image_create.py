@@ -10,12 +10,13 @@ from ring_mcp.conductors.image import ImageConductor
 from ring_mcp.conductors.results import GenerateImageResult
 from ring_mcp.domain import ImageRequest
 from ring_mcp.domain.fields import ShortText, Text, Whole, as_decimal
-from ring_mcp.plans.rules import counted, living, takers, values
+from ring_mcp.plans.rules import counted, takers
 from ring_mcp.presets import Presets
+from ring_mcp.tools.choices import image_choices
 from ring_mcp.tools.job_answers import Previews, answer, report
 from ring_mcp.tools.paid import DryRun, IdempotencyKey, MaxUsd, Wait, paid
 from ring_mcp.tools.provider_notes import image_provider_notes, joined, picture_usd
-from ring_mcp.tools.tool import Answer, Arguments, Caller, Note, Notes, Tool
+from ring_mcp.tools.tool import Answer, Arguments, Caller, Notes, Tool
 
 DESCRIPTION = """\
 Makes one or more images from a text prompt on the operator's own provider key, stores them, and returns permanent \
@@ -33,8 +34,8 @@ class ImageCreateArguments(Arguments):
     prompt: Text = Field(description="What to draw, in plain language. Required.")
     provider: Text | None = Field(None, description="Who makes it.")
     model: Text | None = Field(None, description="The provider's model id.")
-    aspect_ratio: Text | None = Field(None, description="Width to height. Some only with some models.")
-    resolution: Text | None = Field(None, description="Size tier: 1k (about 1 megapixel) or 2k (about 4).")
+    aspect_ratio: Text | None = Field(None, description="Width to height.")
+    resolution: Text | None = Field(None, description="Size tier: 1k is about 1 megapixel, 2k about 4.")
     n: Annotated[Whole | None, Field(description="How many images; one if it is left out.")] = None
     purpose: Text | None = Field(
         None, description="What it is for, one word; becomes a folder of the storage path.", examples=["og"]
@@ -70,8 +71,8 @@ class ImageCreateArguments(Arguments):
         )
 
 
-def image_notes(presets: Presets, *, closed: bool = True) -> Notes:
-    """What the models of the registry take. ``closed`` False: an endpoint of the operator's own may have others."""
+def image_notes(presets: Presets) -> Notes:
+    """What the models of the registry take beyond Ring's own arguments."""
     counts = takers(presets.image_models, lambda model: model.max_input_images)
     chosen = takers(presets.image_models, lambda model: model if model.qualities else None)
     qualities = (
@@ -80,27 +81,22 @@ def image_notes(presets: Presets, *, closed: bool = True) -> Notes:
         for name, model in chosen.items()
         if model is not None
     )
-    models = presets.image_models
     return {
-        "provider": Note(choices=presets.image_providers),
-        "model": Note(choices=living(models), closed=closed),
-        "aspectRatio": Note(choices=values(models, lambda model: model.aspect_ratios)),
-        "resolution": Note(choices=values(models, lambda model: model.resolutions)),
-        "quality": Note(text=f"{'; '.join(qualities)}.", choices=values(models, lambda m: m.qualities))
-        if chosen
-        else None,
-        "referenceImages": Note(text=f"At most {counted(counts)}.") if counts else None,
+        "quality": f"{'; '.join(qualities)}." if chosen else None,
+        "referenceImages": f"At most {counted(counts)}." if counts else None,
     }
 
 
-def image_descriptions(presets: Presets, *, closed: bool = True) -> Notes:
-    """Everything that the registry adds to the arguments. ``closed``: see ``image_notes``."""
-    return joined(image_provider_notes(presets), image_notes(presets, closed=closed))
+def image_descriptions(presets: Presets) -> Notes:
+    """Everything that the registry adds to the descriptions of the arguments."""
+    return joined(image_provider_notes(presets), image_notes(presets))
 
 
 def image_create_tool(
     images: ImageConductor, previews: Previews, inline_wait_s: float, presets: Presets, *, closed: bool = True
 ) -> Tool[ImageCreateArguments]:
+    """``closed`` False: an endpoint of the operator's own may have models that the registry does not have."""
+
     async def handle(arguments: ImageCreateArguments, caller: Caller) -> Answer:
         if arguments.dry_run:
             return answer(await images.quote(arguments.request(), actor_id=caller.actor_id), previews)
@@ -120,5 +116,6 @@ def image_create_tool(
         output=GenerateImageResult,
         annotations=paid("Create images"),
         handler=handle,
-        notes=image_descriptions(presets, closed=closed),
+        notes=image_descriptions(presets),
+        choices=image_choices(presets, closed=closed),
     )

@@ -8,7 +8,7 @@ from decimal import Decimal
 from ring_mcp.plans.rules import any_of, listed
 from ring_mcp.presets import ImageModel, Presets, VideoModel
 from ring_mcp.providers.vendors import VENDORS, ProviderName, title_of
-from ring_mcp.tools.tool import Note, Notes
+from ring_mcp.tools.tool import Notes
 
 SHARE_RATIO = "2:1"
 
@@ -22,31 +22,29 @@ def image_provider_notes(presets: Presets) -> Notes:
     seeded = {m.provider for m in presets.image_models.values() if m.takes_seed and m.retires_on is None}
     common = [r for r in model(providers[0]).aspect_ratios if all(r in model(each).aspect_ratios for each in providers)]
     shared = [each for each in providers if SHARE_RATIO in model(each).aspect_ratios and SHARE_RATIO not in common]
-    facts = {
+    return {
         "provider": f"Default: the model's, else the operator's choice ({VENDORS[0].name}).",
         "model": f"Default: {listed(f'{defaults[each].model} ({title_of(each)})' for each in providers)}.",
-        "aspectRatio": f"{f'{SHARE_RATIO} (share images) on {_titles(shared)}. ' if shared else ''}"
+        "aspectRatio": f"{f'{SHARE_RATIO} (share images) on {_titles(shared)} alone. ' if shared else ''}"
         f"Default: {_by_provider(providers, lambda each: defaults[each].aspect_ratio)}.",
         "resolution": f"Default: {_by_provider(providers, lambda each: defaults[each].resolution)}.",
         "n": f"{_by_provider(providers, lambda each: f'1 to {model(each).max_n}')}.",
         "seed": f"Only {_titles(each for each in providers if each in seeded)} uses it." if seeded else "",
     }
-    return {name: Note(text=text) for name, text in facts.items()}
 
 
 def video_provider_notes(presets: Presets) -> Notes:
     providers, images, defaults = presets.video_providers, presets.image_providers, presets.defaults.image
-    facts = {
+    return {
         "provider": f"Default: the model's, else {providers[0]}.",
         "duration": f"{_by_provider(providers, lambda each: _seconds([each], presets))}. "
         f"Default: {presets.defaults.video.duration}.",
         "aspectRatio": f"{_by_provider(providers, lambda each: any_of(_ratios(each, presets)))}. "
         f"Default: {presets.defaults.video.aspect_ratio}.",
         "resolution": f"{_by_provider(providers, lambda each: any_of(_resolutions(each, presets)))}.",
-        "imageProvider": "Default: as for images.",
+        "imageProvider": f"Default: the model's, else the operator's choice ({VENDORS[0].name}).",
         "imageResolution": f"Default: {_by_provider(images, lambda each: defaults[each].first_frame_resolution)}.",
     }
-    return {name: Note(text=text) for name, text in facts.items()}
 
 
 def other_providers_of_clips(presets: Presets) -> str:
@@ -77,19 +75,12 @@ def clip_seconds(presets: Presets) -> str:
 
 
 def joined(*notes: Notes) -> Notes:
-    """Several notes on one argument as one; an argument that one of them takes away is gone."""
-    found: dict[str, Note | None] = {}
+    """Several notes on one argument one after the other; an argument that one of them takes away is gone."""
+    found: dict[str, str | None] = {}
     for each in notes:
         for name, note in each.items():
-            before = found.get(name, Note())
-            if note is None or before is None:
-                found[name] = None
-                continue
-            found[name] = Note(
-                text=f"{before.text} {note.text}".strip(),
-                choices=note.choices or before.choices,
-                closed=note.closed and before.closed,
-            )
+            before = found.get(name, "")
+            found[name] = None if note is None or before is None else f"{before} {note}".strip()
     return found
 
 

@@ -25,17 +25,20 @@ ADDED_BY_CLIENTS = frozenset({"toolCallId", "sessionId", "action", "chatInput", 
 placeholder where a tool takes nothing. A closed list: any other name is a mistake that may cost money."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Note:
-    """What the registry of models adds to an argument: words, and what can be chosen; not ``closed``: among others."""
+Notes = Mapping[str, str | None]
+"""What the registry of models adds to the description of an argument; None: no model takes it, so it is left out."""
 
-    text: str = ""
-    choices: tuple[str, ...] = ()
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What can be chosen; not ``closed``: among others that are not known here."""
+
+    values: tuple[str, ...]
     closed: bool = True
 
 
-Notes = Mapping[str, Note | None]
-"""By argument; None: no model takes it, so it is left out."""
+Choices = Mapping[str, Choice]
+"""By argument."""
 
 
 class Arguments(Strict):
@@ -47,7 +50,7 @@ class Arguments(Strict):
         return read(cls, arguments or {}, "argument", dropped=ADDED_BY_CLIENTS)
 
     @classmethod
-    def input_schema(cls, notes: Notes | None = None) -> dict[str, Any]:
+    def input_schema(cls, notes: Notes | None = None, choices: Choices | None = None) -> dict[str, Any]:
         """A JSON Schema without references or a combinator at its top: some clients refuse the whole list for one."""
         schema = cls.model_json_schema(by_alias=True)
         schema = dict(tidy(_inlined(schema, schema.pop("$defs", {}))))
@@ -55,10 +58,11 @@ class Arguments(Strict):
         for name, note in (notes or {}).items():
             if note is None:
                 del arguments[name]
-                continue
-            arguments[name]["description"] = f"{arguments[name]['description']} {note.text}".strip()
-            if note.choices:
-                arguments[name]["enum" if note.closed else "examples"] = list(note.choices)
+            else:
+                arguments[name]["description"] = f"{arguments[name]['description']} {note}".strip()
+        for name, choice in (choices or {}).items():
+            if name in arguments and choice.values:
+                arguments[name]["enum" if choice.closed else "examples"] = list(choice.values)
         return schema
 
 
@@ -103,9 +107,10 @@ class Tool(Generic[A]):
     annotations: ToolAnnotations
     handler: Callable[[A, Caller], Awaitable[Answer]] = field(repr=False)
     notes: Notes = field(default_factory=dict)
+    choices: Choices = field(default_factory=dict)
 
     def input_schema(self) -> dict[str, Any]:
-        return self.arguments.input_schema(self.notes)
+        return self.arguments.input_schema(self.notes, self.choices)
 
     def output_schema(self) -> dict[str, Any]:
         """The envelope, of a failure too: clients on the TypeScript SDK check errors against it as well."""

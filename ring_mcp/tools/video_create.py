@@ -11,9 +11,9 @@ from ring_mcp.conductors.video import VideoConductor
 from ring_mcp.domain import VideoRequest
 from ring_mcp.domain.fields import Flag, ShortText, Text, WholeSeconds, as_decimal
 from ring_mcp.domain.thumbnails import ThumbnailFields
-from ring_mcp.plans.rules import listed, living, takers, values
+from ring_mcp.plans.rules import listed, takers
 from ring_mcp.presets import Presets
-from ring_mcp.tools.image_create import image_notes
+from ring_mcp.tools.choices import video_choices
 from ring_mcp.tools.job_answers import Previews, answer, report
 from ring_mcp.tools.paid import DryRun, IdempotencyKey, MaxUsd, Wait, paid
 from ring_mcp.tools.provider_notes import (
@@ -23,7 +23,7 @@ from ring_mcp.tools.provider_notes import (
     second_usd,
     video_provider_notes,
 )
-from ring_mcp.tools.tool import Answer, Arguments, Caller, Note, Notes, Tool
+from ring_mcp.tools.tool import Answer, Arguments, Caller, Notes, Tool
 
 DESCRIPTION = """\
 Makes a video clip of {seconds} seconds from a prompt, optionally from a first frame, on the operator's own provider \
@@ -49,7 +49,7 @@ class VideoCreateArguments(Arguments):
     provider: Text | None = Field(None, description="Who makes it.")
     quality_mode: QualityModeName | None = Field(None, description="Default: draft.")
     duration: WholeSeconds | None = Field(None, description="Whole seconds:")
-    aspect_ratio: Text | None = Field(None, description="Width to height:")
+    aspect_ratio: Text | None = Field(None, description="Width to height.")
     resolution: Text | None = Field(None, description="In place of the mode's own:")
     model: Text | None = Field(None, description="The provider's model id in place of the mode's own.")
     image_url: Text | None = Field(
@@ -131,9 +131,9 @@ class VideoCreateArguments(Arguments):
         )
 
 
-def video_notes(presets: Presets, *, closed: bool = True) -> Notes:
-    """What the models of the registry take. ``closed`` False: an endpoint of the operator's own may have others."""
-    models, image = presets.video_models, image_notes(presets, closed=closed)
+def video_notes(presets: Presets) -> Notes:
+    """What the models of the registry take beyond Ring's own arguments."""
+    models = presets.video_models
     large = takers(models, lambda m: m.provider == presets.video_providers[0] and "1080p" in m.resolutions)
     ending = takers(models, lambda m: m.last_frame)
     referring = [
@@ -147,24 +147,16 @@ def video_notes(presets: Presets, *, closed: bool = True) -> Notes:
         for name in takers(models, lambda m: m.extend)
     ]
     return {
-        "provider": Note(choices=presets.video_providers),
-        "model": Note(choices=living(models), closed=closed),
-        "aspectRatio": Note(choices=values(models, lambda m: m.aspect_ratios)),
-        "resolution": Note(
-            text=f"1080p with {listed(large)}." if large else "", choices=values(models, lambda m: m.resolutions)
-        ),
-        "imageProvider": image["provider"],
-        "imageModel": image["model"],
-        "imageResolution": image["resolution"],
-        "referenceImages": Note(text=f"At most {', '.join(referring)}.") if referring else None,
-        "lastFrameUrl": Note(text=f"Only with {listed(ending)}.") if ending else None,
-        "extend": Note(text=f"{'; '.join(extending)}.") if extending else None,
+        "resolution": f"1080p with {listed(large)}." if large else "",
+        "referenceImages": f"At most {', '.join(referring)}." if referring else None,
+        "lastFrameUrl": f"Only with {listed(ending)}." if ending else None,
+        "extend": f"{'; '.join(extending)}." if extending else None,
     }
 
 
-def video_descriptions(presets: Presets, *, closed: bool = True) -> Notes:
-    """Everything that the registry adds to the arguments. ``closed``: see ``video_notes``."""
-    return joined(video_provider_notes(presets), video_notes(presets, closed=closed))
+def video_descriptions(presets: Presets) -> Notes:
+    """Everything that the registry adds to the descriptions of the arguments."""
+    return joined(video_provider_notes(presets), video_notes(presets))
 
 
 def _description(presets: Presets) -> str:
@@ -182,6 +174,8 @@ def _description(presets: Presets) -> str:
 def video_create_tool(
     videos: VideoConductor, previews: Previews, inline_wait_s: float, presets: Presets, *, closed: bool = True
 ) -> Tool[VideoCreateArguments]:
+    """``closed`` False: an endpoint of the operator's own may have models that the registry does not have."""
+
     async def handle(arguments: VideoCreateArguments, caller: Caller) -> Answer:
         if arguments.dry_run:
             return answer(await videos.quote(arguments.request(), actor_id=caller.actor_id), previews)
@@ -201,5 +195,6 @@ def video_create_tool(
         output=GenerateVideoResult,
         annotations=paid("Create a video clip"),
         handler=handle,
-        notes=video_descriptions(presets, closed=closed),
+        notes=video_descriptions(presets),
+        choices=video_choices(presets, closed=closed),
     )

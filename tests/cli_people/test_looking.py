@@ -161,7 +161,7 @@ def test_a_provider_that_cannot_be_asked_ends_with_status_2(tmp_path: Path) -> N
         keyed = Person(environment(tmp_path, **variables), tmp_path)
         done = keyed.types("presets", "check", "--live")
         assert done.returncode == BAD_USAGE
-        assert "xai could not be asked: xAI refused the key" in done.stderr
+        assert "xai could not be asked: xAI model list failed (401)" in done.stderr
         assert list(keyed.json("presets", "check", "--live", status=BAD_USAGE)["failures"]) == ["xai"]
 
 

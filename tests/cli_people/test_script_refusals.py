@@ -20,7 +20,7 @@ BAD: list[tuple[str, Any, str]] = [
     ("50 MB", " " * 50_000_000, "too large"),
     ("not an object", [], "must be a JSON object"),
     ("another version", {"schemaVersion": "2.0"}, "schemaVersion"),
-    ("no clips", {"clips": []}, "needs one clip"),
+    ("no clips", {"clips": []}, "needs at least one clip"),
     ("duplicate ids", {"clips": [clip("one"), clip("ONE")]}, "clips[1].id"),
     ("a stranger", {"clips": [{**clip("one"), "scene": {"dialogue": [SHOUT]}}]}, "'anna' is not in the cast"),
     ("duration 0", {"clips": [clip("one", 0)]}, "clips[0].duration"),
@@ -72,7 +72,7 @@ def test_an_odd_or_absent_server_is_each_clips_error(remote: Person) -> None:
     script = write(remote, clip("one"), clip("two"))
     body = b'{"success": true, "data": {}}'
     odd = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
-    for answer, said in ((b"", "did not answer"), (odd, "internal error, clip one")):
+    for answer, said in ((b"", "did not answer"), (odd, "is a gateway of Ring Platform")):
         with answering(answer) as url:
             done = remote.types("script", script, "--gateway", url)
         assert done.returncode == FAILED

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import io
 import os
+import re
+import textwrap
 import time
 from dataclasses import replace
 from decimal import Decimal
@@ -15,7 +17,7 @@ import httpx2
 import pytest
 from PIL import Image
 
-from ring_mcp.domain import ImageRequest, JobState, VideoPlan, VideoRequest
+from ring_mcp.domain import ImageRequest, JobState, Thumbnail, VideoPlan, VideoRequest
 from ring_mcp.errors import CapExceeded, InvalidRequest, StorageError
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.sandbox.state.settings import DEFAULT_XAI_KEY
@@ -108,6 +110,70 @@ async def test_a_last_frame_that_comes_inline_is_kept_beside_the_ledger_too(
         assert (plan.last_frame_url or "").startswith("kept:")
     body = sent(sandbox, "/videos/generations")
     assert body["last_frame"]["url"].startswith("data:image/jpeg;base64,")
+
+
+@pytest.mark.parametrize("provider", ["xai", "google"])
+async def test_a_first_frame_that_comes_inline_is_kept_beside_the_ledger_too(
+    sandbox: SandboxServer, tmp_path: Path, provider: str
+) -> None:
+    lines = "\n".join(textwrap.wrap(base64.b64encode(jpeg()).decode(), 76))
+    request = VideoRequest(
+        prompt="x",
+        duration_s=3,
+        provider=provider,
+        image_url=f" DATA:image/jpeg;base64,\n{lines}",
+        thumbnail=Thumbnail(),
+    )
+    async with running(sandbox, tmp_path) as app:
+        result = await app.videos.generate(request, actor_id=ACTOR)
+        assert result.success
+        assert result.thumbnail is not None
+        plan = (await job_of(app, result.job_id)).plan
+        assert isinstance(plan, VideoPlan)
+        assert re.fullmatch("kept:[0-9a-f]{64}", plan.image_url or "")
+        row = (await app.ledger.records("generated_videos", [result.video.record_id or ""]))[0] if result.video else {}
+        assert "base64" not in str(row)
+    assert base64.b64encode(jpeg()).decode()[:100] in str([r["body"] for r in sandbox.state.requests])
+
+
+async def test_one_picture_inline_in_two_spellings_is_one_request(sandbox: SandboxServer, tmp_path: Path) -> None:
+    plain = inline(jpeg())
+    async with running(sandbox, tmp_path) as app:
+        request = ImageRequest(prompt="at night", reference_images=(plain,), idempotency_key="k", resolution="1k")
+        first = await app.images.generate(request, actor_id=ACTOR)
+        spelled = replace(request, reference_images=(f"{plain.rstrip('=')}\n",))
+        assert (await app.images.generate(spelled, actor_id=ACTOR)).job_id == first.job_id
+    assert charges(sandbox) == 1
+
+
+@pytest.mark.parametrize("provider", ["xai", "google"])
+async def test_a_frame_without_its_end_mark_is_good_enough(
+    sandbox: SandboxServer, tmp_path: Path, provider: str
+) -> None:
+    allowed = tmp_path / "in"
+    allowed.mkdir()
+    (allowed / "a.jpg").write_bytes(jpeg(400, 300).removesuffix(b"\xff\xd9"))
+    async with running(sandbox, tmp_path, RING_INPUT_DIRS=str(allowed)) as app:
+        request = VideoRequest(prompt="x", duration_s=3, provider=provider, image_url=str(allowed / "a.jpg"))
+        assert (await app.videos.generate(request, actor_id=ACTOR)).success
+
+
+async def test_a_result_is_named_by_its_job_to_its_own_actor(sandbox: SandboxServer, tmp_path: Path) -> None:
+    async with running(sandbox, tmp_path) as app:
+        picture = await app.images.generate(ImageRequest(prompt="a boat"), actor_id=ACTOR)
+        named = VideoRequest(prompt="it sails", duration_s=1, image_url=f"ring://jobs/{picture.job_id}")
+        for anybody in ("another", None):
+            with pytest.raises(InvalidRequest, match="imageUrl: there is no job"):
+                await app.videos.quote(named, actor_id=anybody)
+        clip = await app.videos.generate(named, actor_id=ACTOR)
+        plan = (await job_of(app, clip.job_id)).plan
+        assert isinstance(plan, VideoPlan)
+        assert plan.image_url == picture.url
+        sandbox.state.configure(deferred_s=600)
+        waiting = await app.images.generate(ImageRequest(prompt="later"), actor_id=ACTOR, wait_s=0)
+        early = ImageRequest(prompt="x", reference_images=(f"ring://jobs/{waiting.job_id}",))
+        with pytest.raises(InvalidRequest, match=r"referenceImages\[0\]: job .* has no result; ring-job-get waits"):
+            await app.images.quote(early, actor_id=ACTOR)
 
 
 async def test_a_spool_that_cannot_be_written_is_told_before_any_spend(sandbox: SandboxServer, tmp_path: Path) -> None:

@@ -277,6 +277,19 @@ async def test_a_call_over_its_cap_is_refused_with_both_figures(ledger: Ledger) 
     assert (await ledger.list_jobs(JobQuery())).jobs == []
 
 
+async def test_what_the_caller_allows_is_checked_with_the_caps(ledger: Ledger) -> None:
+    allowed = Caps(max_usd=2 * PRICE_USD - Decimal("0.01"), per_call_usd=9 * PRICE_USD)
+    with pytest.raises(CapExceeded) as refusal:
+        await ledger.open(planned(kind="video"), allowed, planned())
+    assert refusal.value.message == "maxUsd is $0.11 and this call needs up to $0.12; nothing was spent"
+    assert "maxUsd" in refusal.value.next_action
+    assert (await ledger.list_jobs(JobQuery())).jobs == []
+    exact = await ledger.open(planned(kind="video"), Caps(max_usd=2 * PRICE_USD), planned())
+    assert not exact.joined
+    again = await ledger.open(planned(request_hash=exact.job.request_hash, kind="video"), Caps(max_usd=NOTHING))
+    assert again.joined
+
+
 @pytest.mark.parametrize(
     ("caps", "name", "now", "resets_at"),
     [

@@ -62,7 +62,7 @@ def test_a_clip_may_be_as_long_as_the_provider_edits() -> None:
         check_length(EDIT, EDITOR, most_s + Decimal("0.1"))
 
 
-def test_a_clip_to_extend_may_be_a_frame_over_the_limits() -> None:
+def test_an_extended_clip_keeps_to_the_providers_lengths_and_a_frame() -> None:
     least_s, most_s = EDITOR.min_extend_input_s, EDITOR.max_extend_input_s
     assert least_s is not None
     assert most_s is not None
@@ -86,7 +86,7 @@ def test_edits_and_extensions_have_limits_of_their_own() -> None:
     check_length(EXTEND, EDITOR, Decimal(10))
 
 
-def test_what_is_inside_a_data_uri_is_known_by_its_hash(tmp_path: Path) -> None:
+def test_a_data_uris_content_is_written_and_known_by_its_hash(tmp_path: Path) -> None:
     path = tmp_path / "input"
     assert write_inline(inline(jpeg()), path, "referenceImages[0]") == hashlib.sha256(jpeg()).hexdigest()
     assert path.read_bytes() == jpeg()
@@ -218,7 +218,7 @@ def test_base64_is_read_in_every_spelling(content: bytes, way: str, extra: str) 
 
 
 def test_plus_signs_that_a_form_took_for_blanks_are_put_back(tmp_path: Path) -> None:
-    content = b"abc" + b"\xfb\xef\xbe" * 3 + bytes(range(256)) * 39
+    content = bytes(range(256)) * 39 + b"\xfb\xef\xbe" * 3 + b"end"
     written = base64.b64encode(content).decode()
     assert "++" in written
     write_inline(f"data:image/png;base64,{written.replace('+', ' ')}", tmp_path / "input", "imageUrl")

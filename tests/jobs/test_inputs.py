@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import os
@@ -18,10 +19,11 @@ from ring_mcp.errors import InvalidRequest, ProviderBadReply, ProviderUnavailabl
 from ring_mcp.jobs.input_files import MAX_INPUT_IMAGE_BYTES, MAX_INPUT_VIDEO_BYTES
 from ring_mcp.jobs.inputs import MediaInputs
 from ring_mcp.media.identify import hash_file
-from ring_mcp.presets import Model, load_presets
+from ring_mcp.presets import load_presets
 from ring_mcp.providers.base import Downloaded, Inputs
 from ring_mcp.storage.base import Address
 from ring_mcp.storage.local import LocalStorage
+from tests.cases.given_media import make_clip
 from tests.jobs.engine import clip_plan
 from tests.jobs.scripted_provider import jpeg
 from tests.ledger_samples import sample_asset, sample_plan
@@ -32,8 +34,8 @@ PRIVATE = "https://10.0.0.1/a.jpg"
 OURS = "https://storage.example/a.jpg"
 FILE_ID = "file_0123"
 INLINE = "data:image/jpeg;base64," + base64.b64encode(jpeg()).decode()
-EDITOR = load_presets().video_models["grok-imagine-video"]
-PAINTER = load_presets().image_models["grok-imagine-image-2.0"]
+PRESETS = load_presets()
+EDITOR, PAINTER = PRESETS.video_models["grok-imagine-video"], PRESETS.image_models["grok-imagine-image-2.0"]
 
 
 class Outside:
@@ -123,13 +125,13 @@ def spooled(tmp_path: Path) -> list[str]:
     return sorted(path.name for path in spool.iterdir()) if spool.exists() else []
 
 
-def model_of(plan: Any) -> Model:
-    return EDITOR if isinstance(plan, VideoPlan) else PAINTER
+async def checked(inputs: MediaInputs, plan: ImagePlan | VideoPlan) -> Decimal | None:
+    return await inputs.check(plan, PAINTER if isinstance(plan, ImagePlan) else EDITOR)
 
 
 async def refused(inputs: MediaInputs, plan: Any) -> str:
     with pytest.raises(InvalidRequest) as caught:
-        await inputs.check(plan, model_of(plan))
+        await checked(inputs, plan)
     return caught.value.message
 
 
@@ -137,8 +139,8 @@ async def refused(inputs: MediaInputs, plan: Any) -> str:
 
 
 async def test_a_plan_without_inputs_asks_nobody(inputs: MediaInputs, outside: Outside, tmp_path: Path) -> None:
-    assert await inputs.check(sample_plan(), PAINTER) is None
-    assert await inputs.check(clip_plan(), EDITOR) is None
+    assert await checked(inputs, sample_plan()) is None
+    assert await checked(inputs, clip_plan()) is None
     assert (outside.asked, spooled(tmp_path)) == ([], [])
 
 
@@ -147,13 +149,13 @@ async def test_every_way_to_give_a_picture_is_looked_at_and_leaves_nothing(
     inputs: MediaInputs, folder: Path, tmp_path: Path, reference: str
 ) -> None:
     reference = str(folder / "a picture.jpg") if reference == "given" else reference
-    await inputs.check(picture_plan(reference), PAINTER)
-    await inputs.check(clip_plan(image_url=PUBLIC, last_frame_url=reference), EDITOR)
+    await checked(inputs, picture_plan(reference))
+    await checked(inputs, clip_plan(image_url=reference, last_frame_url=reference))
     assert spooled(tmp_path) == []
 
 
 async def test_a_picture_at_an_address_is_fetched_once_within_bounds(inputs: MediaInputs, outside: Outside) -> None:
-    await inputs.check(clip_plan(image_url=PUBLIC), EDITOR)
+    await checked(inputs, clip_plan(image_url=PUBLIC))
     assert outside.asked == [(PUBLIC, MAX_INPUT_IMAGE_BYTES)]
 
 
@@ -177,12 +179,9 @@ async def test_what_cannot_be_read_is_told_with_the_place_where_it_stands(
     assert told.startswith("referenceImages[1]")
     last = await refused(inputs, clip_plan(image_url=PUBLIC, last_frame_url=wrong))
     assert last.startswith("lastFrameUrl")
-    if not wrong.startswith("data:"):
-        assert (await refused(inputs, clip_plan(image_url=wrong))).startswith("imageUrl")
-    if not wrong.startswith(("data:", "https://gone")):
-        assert (await refused(inputs, clip_plan(generation_kind="edit", source_video_url=wrong))).startswith(
-            "sourceVideoUrl"
-        )
+    assert (await refused(inputs, clip_plan(image_url=wrong))).startswith("imageUrl")
+    edit = clip_plan(generation_kind="edit", source_video_url=wrong)
+    assert (await refused(inputs, edit)).startswith("sourceVideoUrl")
 
 
 async def test_what_is_no_picture_is_told_with_what_it_is(
@@ -199,7 +198,7 @@ async def test_what_is_no_picture_is_told_with_what_it_is(
 
 async def test_a_file_may_be_named_as_people_and_as_programs_do(inputs: MediaInputs, folder: Path) -> None:
     for name in (str(folder / "a picture.jpg"), (folder / "a picture.jpg").as_uri()):
-        await inputs.check(clip_plan(image_url=name), EDITOR)
+        await checked(inputs, clip_plan(image_url=name))
 
 
 async def test_a_link_that_leads_out_of_the_folder_is_not_followed(inputs: MediaInputs, folder: Path) -> None:
@@ -217,43 +216,60 @@ async def test_a_spool_that_cannot_be_written_is_told_before_any_spend(inputs: M
     (tmp_path / "spool").write_text("a file where the folder should be")
     for plan in (clip_plan(image_url=PUBLIC), picture_plan(INLINE)):
         with pytest.raises(StorageError, match="nothing was spent"):
-            await inputs.check(plan, model_of(plan))
+            await checked(inputs, plan)
 
 
 async def test_a_source_clip_here_is_measured_and_held_to_the_models_limits(
     inputs: MediaInputs, folder: Path, tmp_path: Path
 ) -> None:
-    plan = clip_plan(generation_kind="edit", source_video_url=str(folder / "clip.mp4"))
-    assert "is an MP4 file without pictures" in await refused(inputs, plan)
+    make_clip(folder / "three.mp4", "libx264", 3)
+    make_clip(folder / "ten.mp4", "libx264", 10)
+    edit = clip_plan(generation_kind="edit", source_video_url=str(folder / "three.mp4"))
+    assert await checked(inputs, edit) == Decimal(3)
+    long = clip_plan(generation_kind="edit", source_video_url=str(folder / "ten.mp4"))
+    assert "the clip has 10.0 s and the provider edits 8.7 s" in await refused(inputs, long)
     picture = clip_plan(generation_kind="edit", source_video_url=str(folder / "a picture.jpg"))
-    assert (await refused(inputs, picture)).startswith("sourceVideoUrl cannot be used")
+    assert (await refused(inputs, picture)).startswith("sourceVideoUrl cannot be used: it is a JPEG file")
+    assert "without pictures" in await refused(
+        inputs, clip_plan(generation_kind="edit", source_video_url=str(folder / "clip.mp4"))
+    )
     assert spooled(tmp_path) == []
 
 
-async def test_a_sources_length_is_told_and_bounded(tmp_path: Path, outside: Outside, folder: Path) -> None:
-    av = pytest.importorskip("av")
-    clip = folder / "long.mp4"
-    with av.open(str(clip), "w") as container:
-        stream = container.add_stream("h264", rate=1)
-        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
-        for _ in range(10):
-            frame = av.VideoFrame(64, 64, "yuv420p")
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    inputs = inputs_of(tmp_path, outside)
-    plan = clip_plan(generation_kind="edit", source_video_url=str(clip))
-    assert await inputs.check(plan, EDITOR.model_copy(update={"max_edit_input_s": None})) == Decimal(10)
-    assert "the clip has 10.0 s and the provider edits 8.7 s" in await refused(inputs, plan)
+async def test_a_source_clip_elsewhere_is_fetched_to_be_looked_at(
+    inputs: MediaInputs, outside: Outside, folder: Path, tmp_path: Path
+) -> None:
+    url = "https://clips.example/a.mp4"
+    make_clip(folder / "three.mp4", "libx264", 3)
+    outside.files[url] = (folder / "three.mp4").read_bytes()
+    public = clip_plan(generation_kind="edit", source_video_url=url)
+    assert await checked(inputs, public) == Decimal(3)
+    outside.files[url] = jpeg()
+    assert "it is a JPEG file; " in await refused(inputs, public)
+    assert outside.asked == [(url, MAX_INPUT_VIDEO_BYTES)] * 2
+    assert spooled(tmp_path) == []
 
 
-async def test_a_source_clip_on_a_private_network_is_not_fetched(inputs: MediaInputs, outside: Outside) -> None:
-    private = clip_plan(generation_kind="edit", source_video_url="https://10.0.0.1/a.mp4")
-    assert (await refused(inputs, private)).startswith("sourceVideoUrl cannot be used")
-    assert outside.asked == []
+async def test_what_takes_too_long_to_come_is_told(tmp_path: Path, outside: Outside) -> None:
+    async def never(url: str, path: Path, max_bytes: int) -> Downloaded:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    slow = MediaInputs(
+        LocalStorage(tmp_path / "files"),
+        fetch=never,
+        check_address=outside.check_address,
+        folders=[],
+        spool=tmp_path / "spool",
+        fetch_limit_s=0.05,
+    )
+    told = await refused(slow, clip_plan(image_url=PUBLIC))
+    assert told == "imageUrl cannot be used: it was not there after 0.05 s"
+    assert spooled(tmp_path) == []
 
 
 async def test_a_source_that_is_only_recorded_is_not_looked_at(inputs: MediaInputs) -> None:
-    assert await inputs.check(clip_plan(source_video_url="https://10.0.0.1/a.mp4"), EDITOR) is None
+    assert await checked(inputs, clip_plan(source_video_url="https://10.0.0.1/a.mp4")) is None
 
 
 # What is kept
@@ -267,6 +283,9 @@ async def test_a_picture_that_came_inline_is_kept_under_its_hash(inputs: MediaIn
     clip = await inputs.keep(clip_plan(image_url=PUBLIC, last_frame_url=INLINE))
     assert isinstance(clip, VideoPlan)
     assert (clip.image_url, clip.last_frame_url) == (PUBLIC, f"kept:{sha256}")
+    framed = await inputs.keep(clip_plan(image_url=INLINE))
+    assert isinstance(framed, VideoPlan)
+    assert framed.image_url == f"kept:{sha256}"
     assert await inputs.keep(clip_plan()) == clip_plan()
 
 
@@ -329,7 +348,7 @@ async def test_a_file_of_our_own_storage_is_signed_for_the_provider(tmp_path: Pa
     assert (await inputs.for_provider(clip_plan(image_url=OURS))).image_url == f"{OURS}?signed"
 
 
-async def test_a_file_nobody_else_reaches_goes_out_as_bytes(tmp_path: Path, outside: Outside) -> None:
+async def test_an_own_file_that_nobody_else_reaches_goes_out_as_bytes(tmp_path: Path, outside: Outside) -> None:
     inputs = inputs_of(tmp_path, outside, PrivateStorage(tmp_path / "files", signs=False))
     sent = (await inputs.for_provider(clip_plan(image_url=OURS))).image_url or ""
     assert base64.b64decode(sent.partition(",")[2]) == jpeg("navy")
@@ -347,7 +366,7 @@ async def test_a_storage_that_is_away_says_which_input_it_is(tmp_path: Path, out
     assert caught.value.__cause__ is storage.trouble
 
 
-async def test_a_still_is_the_first_frame_unless_an_image_was_given(inputs: MediaInputs) -> None:
+async def test_a_made_still_is_the_first_frame_unless_an_image_was_given(inputs: MediaInputs) -> None:
     made = sample_asset().model_copy(update={"url": "https://stills.example/s.jpg"})
     assert (await inputs.for_provider(clip_plan(made_frame=made))).image_url == made.url
     assert (await inputs.for_provider(clip_plan(made_frame=made, image_url=PUBLIC))).image_url == PUBLIC
@@ -373,7 +392,7 @@ async def test_an_input_that_is_gone_by_then_is_told(inputs: MediaInputs, folder
 # A picture for a thumbnail
 
 
-async def test_a_picture_for_drawing_is_here_or_fetched(tmp_path: Path, outside: Outside, folder: Path) -> None:
+async def test_a_picture_for_drawing_lies_here_or_is_fetched(tmp_path: Path, outside: Outside, folder: Path) -> None:
     inputs = inputs_of(tmp_path, outside, PrivateStorage(tmp_path / "files"))
     place = tmp_path / "frame"
     here = folder / "a picture.jpg"
@@ -403,5 +422,6 @@ async def test_a_file_of_local_storage_is_found_by_its_own_address(tmp_path: Pat
     media = MediaFile(path=source, size_bytes=size_bytes, sha256=sha256, content_type="image/jpeg", extension="jpg")
     stored = await storage.put("generated/image/1-0-abc.jpg", media, {})
     inputs = inputs_of(tmp_path, outside, storage)
-    await inputs.check(clip_plan(image_url=stored.url), EDITOR)
+    for name in (stored.url, str(tmp_path / "files" / "generated" / "image" / "1-0-abc.jpg")):
+        await checked(inputs, clip_plan(image_url=name))
     assert (await inputs.for_provider(clip_plan(image_url=stored.url))).image_url == INLINE

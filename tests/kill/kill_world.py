@@ -165,7 +165,7 @@ class World:
         listed = "', '".join(DRIVEN)
         return self.query(
             f"SELECT id, state, owner FROM media_jobs WHERE state IN ('{listed}')"
-            " AND NOT (owner IS NULL AND due_at IS NULL)"
+            " AND NOT (owner IS NULL AND (due_at IS NULL OR failure IS NOT NULL))"
         )
 
     def charges(self, prompt: str | None = None) -> list[Charge]:

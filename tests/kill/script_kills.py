@@ -17,7 +17,7 @@ from tests.kill.kill_client import END_LIMIT_S, REAL_SERVER
 from tests.kill.kill_world import World
 
 CLIPS = 6
-SHORTEST_LIFE_S, LONGEST_LIFE_S = 0.3, 2.0
+SHORTEST_LIFE_S, LONGEST_LIFE_S = 0.8, 4.5
 RUN_LIMIT_S = 60.0
 DONE, FAILED, UNDER_WAY = 0, 1, 3
 
@@ -125,7 +125,7 @@ class ScriptKills(ScriptRuns):
     async def run(self, kills: int) -> dict[str, Any]:
         """A line of the table."""
         state = self.world.sandbox.state
-        state.configure(render_s=8.0, deferred_s=5.0)
+        state.configure(render_s=15.0, deferred_s=5.0)
         state.faults.add("media_slow", times=-1, bytes_per_s=20_000)
         self.write("script.json", range(CLIPS))
         died = in_flight = 0

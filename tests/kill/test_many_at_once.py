@@ -79,7 +79,7 @@ async def test_a_cap_without_room_for_the_still_pays_nothing(ledger: LedgerKind,
     assert not (await server.call(tool_of("image"), arguments("image", "a picture"))).is_error
     reply = await server.call(tool_of("frame"), arguments("frame", "a clip") | {"waitSeconds": 40})
     assert "RING_MAX_USD_PER_DAY" in reply.text
-    assert (reply.content["code"], reply.content["billed"]) == ("first_frame_failed", "no")
+    assert (reply.content["code"], reply.content["billed"]) == ("cap_exceeded", "no")
     await judged(world, 1)
     assert (await world.spend()).day_usd <= picture_usd
 

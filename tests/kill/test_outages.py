@@ -345,26 +345,6 @@ async def test_a_finished_job_that_only_the_state_folder_holds_survives_a_kill(
 
 
 @pytest.mark.kill
-async def test_a_clip_orders_its_still_when_the_database_is_back(
-    database: PostgresServer, sandbox: SandboxServer, tmp_path: Path
-) -> None:
-    """The server lives on all the time: nobody else will ever take the job from it."""
-    async with world_on(database, tmp_path, sandbox) as world:
-        held = tmp_path / "held"
-        server = await world.start(Fate(at="open", kind="image", hold=str(held), clock_speed=10.0))
-        job_id = await begin(server, "frame")
-        await until("the still is to be ordered", held.exists)
-        await asyncio.to_thread(database.stop)
-        held.unlink()
-        await until("the clip is put back", lambda: kept_aside(world))
-        await answering(database)
-        assert (await finish(server, job_id))["state"] == "done"
-        verdict = await world.judge()
-        assert not verdict.problems, verdict.problems
-        assert (verdict.submitted, verdict.twice, verdict.lost) == (2, 0, 0)
-
-
-@pytest.mark.kill
 async def test_nothing_is_sent_without_database_and_no_job_sticks(
     database: PostgresServer, sandbox: SandboxServer, tmp_path: Path
 ) -> None:

@@ -48,11 +48,13 @@ def test_a_prompt_is_required_by_its_name(prompt: str) -> None:
         checked_prompt(prompt, "firstFramePrompt")
 
 
-def test_a_prompt_may_have_as_many_characters_as_its_model_takes() -> None:
-    model = LIVING.model_copy(update={"max_prompt_chars": 10})
-    check_length("x" * 10, "new", model)
-    with pytest.raises(InvalidRequest, match=r"^prompt may have 10 characters at most for new, got 11$"):
-        check_length("x" * 11, "new", model)
+def test_a_prompt_may_be_as_long_as_is_said() -> None:
+    short = LIVING.model_copy(update={"max_prompt_chars": 10})
+    check_length("x" * 10, "short", short)
+    with pytest.raises(InvalidRequest, match=r"^prompt may have 10 characters at most for short, got 11$"):
+        check_length("x" * 11, "short", short)
+    with pytest.raises(InvalidRequest, match=r"^firstFramePrompt may have 10 characters"):
+        check_length("x" * 11, "short", short, "firstFramePrompt")
 
 
 @pytest.mark.parametrize(
@@ -64,6 +66,7 @@ def test_a_prompt_may_have_as_many_characters_as_its_model_takes() -> None:
         ("a-b_C9", "a-b_C9", False),
         ("my clip", "my_clip", True),
         (" og ", "og", False),
+        ("café crème", "cafe_creme", True),
         ("größe", "gro_e-d353a267", True),
         ("x" * MAX_PURPOSE_CHARS, "x" * MAX_PURPOSE_CHARS, False),
     ],
@@ -149,7 +152,7 @@ def test_what_is_no_ratio_has_no_nearest(wanted: str) -> None:
     assert "nearest" not in caught.value.message
 
 
-def test_a_billed_prompt_is_priced_by_bytes_each_call() -> None:
+def test_a_billed_prompt_is_priced_by_its_bytes_for_each_call() -> None:
     [line] = prompt_price("äbc", {"input": Decimal(3)}, 2, "2026-11-01")  # four bytes, twice
     assert line == PriceLine(
         what="prompt, token at most", unit_usd=Decimal("0.000003"), count=Decimal(8), as_of="2026-11-01"

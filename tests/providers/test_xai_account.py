@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ring_mcp.errors import ProviderAuthError, ProviderBadReply, ProviderUnavailable, RingError
+from ring_mcp.errors import ProviderAuthError, ProviderBadReply, ProviderRejected, ProviderUnavailable, RingError
 from ring_mcp.providers.xai.account import XaiTeam, read_team
 from tests.providers.provider_samples import InstantClock, plain, reply
 from tests.providers.raw_server import RawServer, answering, http
@@ -59,7 +59,7 @@ def test_an_answer_that_names_no_team_is_a_bad_reply(body: bytes) -> None:
     [
         (400, {"code": "invalid-argument", "error": "Incorrect API key provided: xa***ey."}, ProviderAuthError, False),
         (401, {"code": "unauthenticated", "error": "No credentials provided"}, ProviderAuthError, False),
-        (404, {"error": "not found"}, ProviderUnavailable, True),
+        (404, {"error": "not found"}, ProviderRejected, False),
         (503, b"<html>Bad gateway</html>", ProviderUnavailable, True),
     ],
 )

@@ -101,7 +101,6 @@ def test_the_registry_and_the_service_say_the_same_of_prompts_and_media(name: st
     model = CALLABLE[name]
     assert model.max_prompt_chars == {"xai": XAI_MAX_PROMPT, "google": GOOGLE_MAX_PROMPT}[model.provider]
     assert set(model.image_types) <= {"image/jpeg", "image/png", "image/webp"}
-    assert model.takes_file_ids is (model.provider == "xai")
     codecs = getattr(model, "video_codecs", ())
     assert set(codecs) == ({"h264", "h265", "av1"} if getattr(model, "edit", False) else set())
 

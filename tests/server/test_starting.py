@@ -88,7 +88,7 @@ def test_an_unusable_state_folder_is_told_before_any_spend(tmp_path: Path, sandb
         assert (told["success"], told["billed"]) == (False, "no")
         assert told["code"] in ("storage_failed", "ledger_unavailable")
         assert "RING_STATE_DIR" in told["error"] + told["nextAction"]
-    assert not sandbox.state.requests
+    assert not [asked for asked in sandbox.state.requests if asked["method"] == "POST"]
 
 
 @pytest.mark.parametrize("spoilt", ["not a database", "a damaged page"])
@@ -115,7 +115,7 @@ def test_a_spoilt_ledger_is_told_before_any_spend(
         assert (told["code"], told["billed"]) == ("ledger_unavailable", "no")
         assert "is damaged" in told["error"]
         ledger.rename(ledger.with_suffix(".away"))
-    assert not sandbox.state.requests
+    assert not [asked for asked in sandbox.state.requests if asked["method"] == "POST"]
     with RingProcess(env, tmp_path) as ring:
         assert ring.create(prompt="a new ledger").data["state"] == "done"
 
@@ -134,7 +134,7 @@ def test_without_one_of_the_tokens_no_tool_can_be_used(
             assert (told["error"], told["code"], told["billed"]) == (error, "unauthorized", "no")
             assert "RING_MCP_SERVICE_TOKENS" in told["nextAction"]
         assert "first-token" not in ring.received
-    assert not sandbox.state.requests
+    assert not [asked for asked in sandbox.state.requests if asked["method"] == "POST"]
 
 
 @pytest.mark.parametrize(

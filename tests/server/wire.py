@@ -194,7 +194,7 @@ class RingProcess:
         self.send_line(json.dumps({"jsonrpc": "2.0", "id": self._last_id, "method": method, "params": full}).encode())
         return self._last_id
 
-    def answer(self, request_id: int, limit_s: float = LIMIT_S) -> tuple[dict[str, Any], int]:
+    def answer(self, request_id: int | str, limit_s: float = LIMIT_S) -> tuple[dict[str, Any], int]:
         """The whole message that answers a request, and its size on the wire in bytes."""
 
         def found() -> tuple[dict[str, Any], int] | None:

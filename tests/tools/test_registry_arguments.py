@@ -12,9 +12,10 @@ import pytest
 from ring_mcp.package_data import data_path
 from ring_mcp.presets import Presets, load_presets
 from ring_mcp.sandbox.server import SandboxServer
+from ring_mcp.tools.choices import image_choices, video_choices
 from ring_mcp.tools.image_create import ImageCreateArguments, image_descriptions
 from ring_mcp.tools.video_create import VideoCreateArguments, video_descriptions
-from tests.server.wire import RingProcess
+from tests.server.wire import RingProcess, environment
 
 SHIPPED: dict[str, Any] = json.loads(data_path("presets.json").read_text())
 OURS = {"quality", "referenceImages"}, {"referenceImages", "lastFrameUrl", "extend"}
@@ -33,8 +34,8 @@ def registry(folder: Path, **changes: Any) -> Presets:
 
 
 def schemas(presets: Presets) -> tuple[dict[str, Any], dict[str, Any]]:
-    image = ImageCreateArguments.input_schema(image_descriptions(presets))
-    video = VideoCreateArguments.input_schema(video_descriptions(presets))
+    image = ImageCreateArguments.input_schema(image_descriptions(presets), image_choices(presets))
+    video = VideoCreateArguments.input_schema(video_descriptions(presets), video_choices(presets))
     return image["properties"], video["properties"]
 
 
@@ -48,7 +49,35 @@ def test_an_argument_names_the_models_that_take_it() -> None:
     assert "1080p with grok-imagine-video-1.5, grok-imagine-video-1.5-lite" in video["resolution"]["description"]
 
 
-def test_a_new_fact_of_the_registry_needs_no_code(tmp_path: Path) -> None:
+def test_what_can_be_chosen_is_what_the_registry_has() -> None:
+    presets = load_presets()
+    image, video = schemas(presets)
+    pictures = [name for name, model in presets.image_models.items() if model.retires_on is None]
+    clips = [name for name, model in presets.video_models.items() if model.retires_on is None]
+    assert image["model"]["enum"] == video["imageModel"]["enum"] == pictures
+    assert video["model"]["enum"] == clips
+    for arguments, models, named in ((image, presets.image_models, pictures), (video, presets.video_models, clips)):
+        assert set(arguments["provider"]["enum"]) == {"xai", "google"}
+        for name in named:
+            assert set(models[name].aspect_ratios) <= set(arguments["aspectRatio"]["enum"])
+            assert set(models[name].resolutions) <= set(arguments["resolution"]["enum"])
+    assert image["quality"]["enum"] == ["low", "medium"]
+    assert video["qualityMode"]["enum"] == list(presets.modes)
+    assert video["imageResolution"]["enum"] == image["resolution"]["enum"]
+
+
+@pytest.mark.parametrize("variable", ["XAI_API_BASE_URL", "GOOGLE_GENAI_BASE_URL"])
+def test_an_endpoint_of_ones_own_may_have_models_that_the_registry_lacks(tmp_path: Path, variable: str) -> None:
+    own = {variable: "https://models.example.org/v1", "XAI_API_KEY": "k" * 20, "RING_STATE_DIR": str(tmp_path)}
+    with RingProcess(environment(tmp_path, **own), tmp_path) as ring:
+        for tool in ring.request("tools/list")["tools"][:2]:
+            arguments = tool["inputSchema"]["properties"]
+            assert "enum" not in arguments["model"]
+            assert arguments["model"]["examples"]
+            assert arguments["provider"]["enum"] == ["xai", "google"]
+
+
+def test_a_new_fact_of_the_registry_is_told_without_new_code(tmp_path: Path) -> None:
     image, video = schemas(registry(tmp_path, maxInputImages=9, maxExtendS=12))
     assert "At most 9 with grok-imagine-image-2.0" in image["referenceImages"]["description"]
     assert "2 to 12 with grok-imagine-video" in video["extend"]["description"]

@@ -1,0 +1,33 @@
+"""What can be chosen of an argument, made from presets.json: the enums of input schemas. Any spelling is read."""
+
+from __future__ import annotations
+
+from ring_mcp.plans.rules import living, values
+from ring_mcp.presets import Presets
+from ring_mcp.tools.tool import Choice, Choices
+
+
+def image_choices(presets: Presets, *, closed: bool = True) -> Choices:
+    """``closed`` False: an endpoint of the operator's own may have other models."""
+    models = presets.image_models
+    return {
+        "provider": Choice(presets.image_providers),
+        "model": Choice(living(models), closed=closed),
+        "aspectRatio": Choice(values(models, lambda model: model.aspect_ratios)),
+        "resolution": Choice(values(models, lambda model: model.resolutions)),
+        "quality": Choice(values(models, lambda model: model.qualities)),
+    }
+
+
+def video_choices(presets: Presets, *, closed: bool = True) -> Choices:
+    """``closed`` False: an endpoint of the operator's own may have other models."""
+    models, image = presets.video_models, image_choices(presets, closed=closed)
+    return {
+        "provider": Choice(presets.video_providers),
+        "model": Choice(living(models), closed=closed),
+        "aspectRatio": Choice(values(models, lambda model: model.aspect_ratios)),
+        "resolution": Choice(values(models, lambda model: model.resolutions)),
+        "imageProvider": image["provider"],
+        "imageModel": image["model"],
+        "imageResolution": image["resolution"],
+    }
