@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -21,6 +22,7 @@ def main() -> int:
     parser.add_argument("--seed", default="20261128")
     parser.add_argument("--plant", choices=[*SYMPTOMS, "all"], help="plant a known bug, which has to turn the run red")
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was mounted and started is taken down as well
     with tempfile.TemporaryDirectory(prefix="ring-weather-", ignore_cleanup_errors=True) as name:
         if asked.plant is None:
             report = asyncio.run(run(Path(name), asked.jobs, asked.seed))

@@ -173,28 +173,31 @@ class Sky:
     """Which fault a request meets: by chance whether any, by turns which one, so that each has its turn.
 
     ``met`` counts the faults that fired by name and state; ``struck`` has, of each prompt that a paid request asked
-    for, the faults that hide what became of it.
+    for, the faults that hide what became of it; ``seen`` are the prompts of all that arrived.
     """
 
     def __init__(self, chance: random.Random) -> None:
         self.is_clear = False
         self.met: Counter[tuple[str, str, str]] = Counter()
         self.struck: dict[str, list[str]] = {}
+        self.seen: set[str] = set()
         self._random = chance
         self._turns: dict[Kind, list[Fault]] = {}
-        self._seen: Counter[tuple[Kind, str]] = Counter()
+        self._often: Counter[tuple[Kind, str]] = Counter()
 
     def choose(self, request: Request) -> Act | None:
         kind = request.kind
+        if kind == "paid":
+            self.seen.add(request.prompt)
         if self.is_clear or self._random.random() >= SHARE.get(kind, 0.0):
             return None
         about = (kind, request.prompt if kind == "paid" else request.path)
-        if self._seen[about] >= MOST_OF_ONE and kind not in ("upload", "free"):
+        if self._often[about] >= MOST_OF_ONE and kind not in ("upload", "free"):
             return None
         fault = self._next(request)
         if fault is None:
             return None
-        self._seen[about] += 1
+        self._often[about] += 1
         self.met[fault.meets, fault.name, fault.state] += 1
         if fault.hides:
             self.struck.setdefault(request.prompt, []).append(fault.name)
