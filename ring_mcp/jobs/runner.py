@@ -126,9 +126,9 @@ class JobRunner:
             await self._watch.pause(record.job.id, pause.delay_s, pause.until)
         finally:
             catching_up.cancel()
-            await asyncio.wait({catching_up})
-        if not catching_up.cancelled():
-            catching_up.result()  # somebody else may have the job
+            (trouble,) = await asyncio.gather(catching_up, return_exceptions=True)
+        if isinstance(trouble, Exception):  # a cancellation is none
+            raise trouble
 
     async def _settle_accounts(self, record: JobRecord) -> None:
         """Bring the ledger up to date if it was away: the caller has its answer already, the row must follow."""

@@ -22,7 +22,7 @@ from ring_mcp.ledger.base import Ledger
 from ring_mcp.ledger.sqlite import SqliteLedger
 from ring_mcp.providers.base import Running
 from tests.fake_clock import START, FakeClock
-from tests.jobs.engine import Engine, engine_on
+from tests.jobs.engine import Engine, engine_on, until
 from tests.jobs.scripted_provider import REQUEST_ID, finished
 from tests.ledger_samples import carried, left_behind
 
@@ -256,10 +256,12 @@ async def test_a_row_that_somebody_took_while_its_job_rests_is_theirs(
     job = await in_state(engine, JobState.SUBMITTING, JobState.RENDERING)
     engine.ledger.fail("save", 2)
     driver = asyncio.create_task(engine.runner.drive(job))
-    await clock.asleep()
+    await until(lambda: clock.sleepers == 2)  # its job rests, and the first try to catch up is over
     stored = await elsewhere.get(job.id)
     assert stored is not None
     taken = await elsewhere.save(stored, replace(stored, owner=elsewhere.owner))
+    clock.advance(0.5)
+    await until(lambda: not any("_settle_accounts" in repr(task) for task in asyncio.all_tasks()))
     await clock.play(asyncio.wait_for(driver, None))
     assert await engine.row(job) == taken
     assert len(engine.pictures.looked_for) == 1, "it is not looked at again"
