@@ -52,13 +52,13 @@ def _script(prompt: str) -> Wish:
     return Wish(tool="ring-script-run", prompt=prompt, arguments={"request": request}, jobs=len(clips))
 
 
-def wishes(jobs: int, chance: random.Random) -> list[Wish]:
-    """Wishes for at least so many results, in an order of this seed's."""
+def wishes(jobs: int, chance: random.Random, *, first: int = 0) -> list[Wish]:
+    """Wishes for at least so many results, in an order of this seed's, numbered from ``first`` on."""
     kinds = ["picture", "picture", "picture", "clip", "clip", "still", "still", "script"]
     made: list[Wish] = []
     while sum(wish.jobs for wish in made) < jobs:
-        kind, provider = kinds[len(made) % len(kinds)], chance.choice(("xai", "google"))
-        prompt = f"{kind} number {len(made)}"
+        kind, provider = kinds[(first + len(made)) % len(kinds)], chance.choice(("xai", "google"))
+        prompt = f"{kind} number {first + len(made)}"
         if kind == "picture":
             made.append(_picture(prompt, provider, chance.choice((1, 1, 2)) if provider == "xai" else 1))
         elif kind == "script":

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from tests.weather.logbook import NO_JOB, Logbook
 from tests.weather.relay import PORTAL, Act, Exchange, Kind, Request, Response
 
-STATE_OF: dict[Kind, str] = {"paid": "submitting", "look": "rendering", "media": "storing", "upload": "storing"}
-"""Where the job stands whose request it is."""
+AIM_OF: dict[Kind, str] = {"paid": "submitting", "look": "rendering", "media": "storing", "upload": "storing"}
+"""Where the job has to stand whose request it is."""
 
 LONG_S = 3600
 
@@ -33,8 +35,9 @@ class Fault:
     needs_reuse: bool = False
 
     @property
-    def state(self) -> str:
-        return STATE_OF.get(self.meets, "any")
+    def aim(self) -> str:
+        """The state in which it is to meet a job; the free lists are asked for nobody's."""
+        return AIM_OF.get(self.meets, NO_JOB)
 
 
 def _page(status: int) -> Response:
@@ -162,6 +165,13 @@ def _faults() -> Sequence[Fault]:
 
 FAULTS = _faults()
 
+
+def unmet_faults(logbook: Logbook) -> list[str]:
+    """Those that have not met a job in the state that they aim at."""
+    met = logbook.faults
+    return [f"{fault.meets}: {fault.name}" for fault in FAULTS if not met[fault.meets, fault.name, fault.aim]]
+
+
 SHARE: dict[Kind, float] = {"paid": 0.14, "look": 0.2, "media": 0.35, "upload": 0.45, "free": 0.8}
 """Of the requests of a kind, how many meet something."""
 
@@ -172,16 +182,17 @@ MOST_OF_ONE = 3
 class Sky:
     """Which fault a request meets: by chance whether any, by turns which one, so that each has its turn.
 
-    ``met`` counts the faults that fired by name and state; ``struck`` has, of each prompt that a paid request asked
-    for, the faults that hide what became of it; ``seen`` are the prompts of all that arrived.
+    ``witness`` says in which state the job is whose request it is, for the ``logbook``. ``struck`` has, of each prompt
+    that a paid request asked for, the faults that hide what became of it; ``seen`` are the prompts of all that arrived.
     """
 
-    def __init__(self, chance: random.Random) -> None:
+    def __init__(self, chance: random.Random, logbook: Logbook, witness: Callable[[Request], str]) -> None:
         self.is_clear = False
-        self.met: Counter[tuple[str, str, str]] = Counter()
         self.struck: dict[str, list[str]] = {}
         self.seen: set[str] = set()
         self._random = chance
+        self._logbook = logbook
+        self._witness = witness
         self._turns: dict[Kind, list[Fault]] = {}
         self._often: Counter[tuple[Kind, str]] = Counter()
 
@@ -198,10 +209,17 @@ class Sky:
         if fault is None:
             return None
         self._often[about] += 1
-        self.met[fault.meets, fault.name, fault.state] += 1
         if fault.hides:
             self.struck.setdefault(request.prompt, []).append(fault.name)
-        return fault.act
+        return self._counted(fault)
+
+    def _counted(self, fault: Fault) -> Act:
+        async def act(exchange: Exchange) -> None:
+            state = await asyncio.to_thread(self._witness, exchange.request)
+            self._logbook.faults[fault.meets, fault.name, state] += 1
+            await fault.act(exchange)
+
+        return act
 
     def _next(self, request: Request) -> Fault | None:
         """The first in turn that can happen to this request."""

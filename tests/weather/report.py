@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from tests.weather.faults import FAULTS
+from tests.weather.faults import FAULTS, unmet_faults
 from tests.weather.launcher import SYMPTOMS
+from tests.weather.logbook import AWAY, NO_JOB, Logbook
 from tests.weather.scenario import SCENARIOS, Scenario, Voyage, sail
-from tests.weather.storms import STATES, STORMS
+from tests.weather.storms import STATES, STORMS, unmet_storms
 
 SHOWN = 25
 
@@ -22,8 +23,9 @@ SHOWN = 25
 class Report:
     seed: str
     voyages: Sequence[Voyage]
-    storms: Counter[tuple[str, str]]
-    """How often each storm met each state."""
+    logbook: Logbook
+    with_database: bool
+    """Whether there was a database that can be taken away."""
 
     @property
     def problems(self) -> list[str]:
@@ -33,17 +35,11 @@ class Report:
     @property
     def missed(self) -> list[str]:
         """Faults that never met the state they aim at: the run has shown nothing of them."""
-        met, storms = self._met(), self.storms
-        unmet = [f"{fault.meets}: {fault.name}" for fault in FAULTS if not met[fault.meets, fault.name, fault.state]]
-        unmet += [f"{storm.name} at {aim}" for storm in STORMS for aim in storm.aims if not storms[storm.name, aim]]
-        return unmet
+        return [*unmet_faults(self.logbook), *unmet_storms(self.logbook, with_database=self.with_database)]
 
     @property
     def is_green(self) -> bool:
         return not self.problems and not self.missed
-
-    def _met(self) -> Counter[tuple[str, str, str]]:
-        return sum((each.sky.met for each in self.voyages), Counter())
 
     def symptoms(self, plant: str) -> list[str]:
         """The problems that tell of this bug, and of no other."""
@@ -60,16 +56,15 @@ class Report:
         ]
 
     def _faults_as_lines(self) -> list[str]:
-        met, storms = self._met(), self.storms
-        lines = [f"{'on the way':8} {'fault':28} {'state':12} {'fired':>6}"]
-        lines += [
-            f"{fault.meets:10} {fault.name:28} {fault.state:12} {met[fault.meets, fault.name, fault.state]:>6}"
-            for fault in FAULTS
-        ]
-        lines += ["", f"{'storm (jobs it met, at each state)':38} " + " ".join(f"{state:>11}" for state in STATES)]
+        met, storms = self.logbook.faults, self.logbook.storms
+        head = " ".join(f"{state:>10}" for state in STATES)
+        lines = [f"{'fault, and the job whose request it met':40} {head} {'ended':>10} {'unread':>10}"]
+        for fault in FAULTS:
+            figures = " ".join(f"{met[fault.meets, fault.name, state]:>10}" for state in (*STATES, NO_JOB, AWAY))
+            lines.append(f"{fault.meets:9} {fault.name:30} {figures}")
+        lines += ["", f"{'storm, and the jobs that it met':40} {head}"]
         for storm in STORMS:
-            figures = " ".join(f"{storms[storm.name, state]:>11}" for state in STATES)
-            lines.append(f"{storm.name:38} {figures}")
+            lines.append(f"{storm.name:40} " + " ".join(f"{storms[storm.name, state]:>10}" for state in STATES))
         return lines
 
 
@@ -79,6 +74,8 @@ def _lines_of(voyage: Voyage) -> list[str]:
     return [
         f"{told.name}: {told.wished} results asked for, {told.rows} jobs in {told.seconds:.0f} s; "
         f"the disk was {voyage.disk}",
+        f"    bad weather for {told.weather_s:.0f} s, and {told.settle_s:.0f} s more until no job was under way; "
+        f"the last: {[_place_of(row) for row in told.last_home[:3]]}",
         f"    callers were told {dict(told.told)}",
         f"    states {dict(told.states)}; ended badly {dict(told.ended_badly)}",
         f"    billed {told.books_usd} = settled {told.settled_usd} + of unknown outcome {told.of_unknown_usd} USD; "
@@ -87,21 +84,29 @@ def _lines_of(voyage: Voyage) -> list[str]:
     ]
 
 
-async def run(folder: Path, jobs: int, seed: str, scenarios: Sequence[Scenario] = SCENARIOS) -> Report:
-    """All scenarios side by side, each with its share of the jobs."""
+def _place_of(row: Mapping[str, Any]) -> str:
+    return f"{row['state']}, {str(row['failure'])[:120]}"
 
-    met: Counter[tuple[str, str]] = Counter()
+
+async def run(
+    folder: Path, jobs: int, seed: str, scenarios: Sequence[Scenario] = SCENARIOS, *, keep_logs: bool = False
+) -> Report:
+    """All scenarios side by side, each with its share of the jobs and a folder of its own, which may stay."""
+
+    logbook = Logbook()
 
     async def one(number: int, scenario: Scenario) -> Voyage:
         own = folder / str(number)
         own.mkdir()
         try:
-            return await sail(scenario, own, round(jobs * scenario.share), seed, met)
+            return await sail(scenario, own, round(jobs * scenario.share), seed, logbook)
         finally:
-            await asyncio.to_thread(shutil.rmtree, own, ignore_errors=True)
+            if not keep_logs:
+                await asyncio.to_thread(shutil.rmtree, own, ignore_errors=True)
 
     voyages = await asyncio.gather(*(one(number, scenario) for number, scenario in enumerate(scenarios)))
-    return Report(seed=seed, voyages=voyages, storms=met)
+    with_database = any(scenario.ledger == "postgres" for scenario in scenarios)
+    return Report(seed=seed, voyages=voyages, logbook=logbook, with_database=with_database)
 
 
 async def run_planted(folder: Path, jobs: int, seed: str, plants: Sequence[str]) -> dict[str, Report]:
@@ -110,7 +115,8 @@ async def run_planted(folder: Path, jobs: int, seed: str, plants: Sequence[str])
     async def one(plant: str) -> Report:
         own = folder / plant
         own.mkdir()
-        met: Counter[tuple[str, str]] = Counter()
-        return Report(seed=seed, voyages=[await sail(SCENARIOS[0], own, jobs, seed, met, plant)], storms=met)
+        logbook = Logbook()
+        voyage = await sail(SCENARIOS[0], own, jobs, seed, logbook, plant)
+        return Report(seed=seed, voyages=[voyage], logbook=logbook, with_database=False)
 
     return dict(zip(plants, await asyncio.gather(*map(one, plants)), strict=True))

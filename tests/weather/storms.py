@@ -14,7 +14,9 @@ from ring_mcp.sandbox.state.settings import DEFAULT_XAI_KEY
 from tests.kill.kill_world import World
 from tests.postgres_server import PostgresServer
 from tests.weather.disk import Disk
+from tests.weather.faults import Sky
 from tests.weather.fleet import Fleet, Ship
+from tests.weather.logbook import Logbook
 from tests.weather.relay import Relay
 
 OTHER_XAI_KEY = "sandbox-key-of-another-team"
@@ -31,11 +33,12 @@ class Place:
     world: World
     fleet: Fleet
     relay: Relay
+    sky: Sky
     disk: Disk
     random: random.Random
     database: PostgresServer | None = None
-    met: Counter[tuple[str, str]]
-    """How often each storm met each state, here and in the worlds beside it."""
+    logbook: Logbook
+    """Of the worlds beside this one as well."""
 
     def states(self, owner: str | None = None) -> Counter[str]:
         """Of the jobs that are under way, those of this owner alone or all."""
@@ -67,7 +70,7 @@ class Storm:
             await asyncio.sleep(_LOOK_S)
         for state in STATES:
             if states[state]:
-                place.met[self.name, state] += 1
+                place.logbook.storms[self.name, state] += 1
         await self.strike(place, ship)
 
     def _look(self, place: Place, aim: str) -> tuple[Ship, Counter[str]]:
@@ -160,6 +163,17 @@ STORMS: Sequence[Storm] = (
 )
 
 
+def unmet_storms(logbook: Logbook, *, with_database: bool) -> list[str]:
+    """Those that have not met a job in a state that they aim at, of all that can come to a run ``with_database``, or
+    without one."""
+    return [
+        f"{storm.name} at {aim}"
+        for storm in STORMS
+        for aim in storm.aims
+        if not logbook.storms[storm.name, aim] and (with_database or not storm.on_postgres)
+    ]
+
+
 class Turns:
     """Every storm with every state it aims at, in an order of this seed's: first those that have not met it yet."""
 
@@ -168,11 +182,11 @@ class Turns:
         self._aims = [(storm, aim) for storm in fitting for aim in storm.aims]
         place.random.shuffle(self._aims)
         self._aims.sort(key=lambda each: not each[0].on_postgres)
-        self._met = place.met
+        self._logbook = place.logbook
 
     def next(self) -> tuple[Storm, str]:
         """The one whose turn it is; it goes to the end of the queue."""
-        unmet = [each for each in self._aims if not self._met[each[0].name, each[1]]]
+        unmet = [each for each in self._aims if not self._logbook.storms[each[0].name, each[1]]]
         chosen = (unmet or self._aims)[0]
         self._aims.remove(chosen)
         self._aims.append(chosen)

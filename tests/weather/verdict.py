@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -23,7 +24,11 @@ CLOCK_MOVES = timedelta(hours=3)
 
 @dataclass(kw_only=True)
 class Outcome:
-    """Of one world. ``problems`` is empty when all is well. Money in US dollars."""
+    """Of one world. ``problems`` is empty when all is well. Money in US dollars.
+
+    ``weather_s`` is how long it was bad, ``settle_s`` how long it then took until no job was under way, and
+    ``last_home`` are the rows that took longest.
+    """
 
     name: str
     wished: int = 0
@@ -37,7 +42,10 @@ class Outcome:
     of_unknown_usd: Decimal = Decimal(0)
     cap_usd: Decimal | None = None
     refused_by_cap: int = 0
+    weather_s: float = 0.0
+    settle_s: float = 0.0
     seconds: float = 0.0
+    last_home: list[dict[str, Any]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
@@ -51,7 +59,9 @@ async def judge(outcome: Outcome, world: World, sky: Sky, callers: Callers) -> N
     outcome.states.update(row["state"] for row in rows)
     outcome.told.update(reply.content.get("code") or "as it stood" for reply in callers.told.values())
     outcome.ended_badly.update(
-        f"{row['state']}: {row['failure']['code']}" for row in rows if row["failure"] and row["state"] != "unknown"
+        f"{row['state']}: {row['failure']['code']}: {row['failure']['message'][:100]}"
+        for row in rows
+        if row["failure"] and row["state"] != "unknown"
     )
     by_prompt: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
@@ -61,7 +71,7 @@ async def judge(outcome: Outcome, world: World, sky: Sky, callers: Callers) -> N
     problems += _not_whole(world, rows)
     problems += _told_wrongly(world, rows, callers)
     _name_unknowns(outcome, world, rows, sky)
-    problems += _left(world, rows)
+    problems += _left(world)
     if outcome.cap_usd is not None and _is_one_month() and outcome.books_usd > outcome.cap_usd:
         problems.append(f"the cap of {outcome.cap_usd} was passed: {outcome.books_usd} was billed")
 
@@ -146,18 +156,23 @@ def _name_unknowns(outcome: Outcome, world: World, rows: list[dict[str, Any]], s
         outcome.unknown.append(f"{row['prompt']} ({why}; {'billed' if row['prompt'] in billed else 'not billed'})")
 
 
-def _left(world: World, rows: list[dict[str, Any]]) -> list[str]:
-    """Nothing is left of a process that has gone: no file under way, no lock, no process.
+def left_files(world: World, folders: Sequence[str]) -> list[str]:
+    """Files in these folders of the state that nobody needs any more.
 
     What is in the spool of a job of unknown outcome stays until a person has settled it.
     """
-    states = {row["id"]: row["state"] for row in rows}
-    problems = [
+    states = {row["id"]: row["state"] for row in world.query("SELECT id, state FROM media_jobs")}
+    return [
         f"left in {folder}: {name} (its job: {states.get(name[:36])})"
-        for folder in ("spool", "unwritten", "locks")
+        for folder in folders
         for name in world.left_in(folder)
         if (folder, states.get(name[:36])) != ("spool", "unknown")
     ]
+
+
+def _left(world: World) -> list[str]:
+    """Nothing is left of a process that has gone: no file under way, no lock, no process, no traceback in its log."""
+    problems = left_files(world, ("spool", "unwritten", "locks"))
     if processes := processes_of(world.folder):
         problems.append(f"still running: {processes}")
     said = world.log.read_text(errors="replace") if world.log.exists() else ""
