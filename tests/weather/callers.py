@@ -69,9 +69,9 @@ def wishes(jobs: int, chance: random.Random, *, first: int = 0) -> list[Wish]:
     return made
 
 
-def pictures(number: int) -> list[Wish]:
+def pictures(number: int, *, first: int) -> list[Wish]:
     """To be refused by a cap."""
-    return [_picture(f"beyond the cap, number {each}", "xai", 1) for each in range(number)]
+    return [_picture(f"beyond the cap, number {each}", "xai", 1) for each in range(first, first + number)]
 
 
 @dataclass

@@ -32,6 +32,7 @@ from tests.weather.verdict import Outcome, judge, left_files
 BATCH = 6
 MOST_MORE_BATCHES = 20
 BEYOND_THE_CAP = 10
+MOST_BEYOND_THE_CAP = 50
 ROOM_FOR = Decimal("3.5")
 SETTLE_LIMIT_S = 240.0
 TIDY_LIMIT_S = 150.0
@@ -174,16 +175,21 @@ def _unmet(place: Place) -> list[str]:
 
 
 async def _meet_a_cap(place: Place, callers: Callers, outcome: Outcome) -> None:
-    """Every server comes back with a cap that has room for three more pictures, and is asked for ten."""
+    """Every server comes back with a cap that has room for three more pictures, and is asked for ten.
+
+    There is more room once jobs that are still under way have cost less than was held for them: then for ten more.
+    """
     await place.fleet.kill_all()
     spend = await place.world.spend()
     prices = [row["reserved_usd_ticks"] for row in place.world.rows() if row["kind"] == "image"]
-    outcome.cap_usd = spend.month_usd + ROOM_FOR * Decimal(max(prices)) / TICKS_PER_USD
+    outcome.cap_usd = spend.month_usd + ROOM_FOR * Decimal(min(prices)) / TICKS_PER_USD
     await place.fleet.start_all(RING_MAX_USD_PER_MONTH=str(outcome.cap_usd))
-    beyond = pictures(BEYOND_THE_CAP)
-    await callers.ask(beyond)
-    codes = [callers.told[wish.prompt].content.get("code") for wish in beyond]
-    outcome.refused_by_cap = codes.count("cap_exceeded")
+    codes: list[str | None] = []
+    while not outcome.refused_by_cap and len(codes) < MOST_BEYOND_THE_CAP:
+        beyond = pictures(BEYOND_THE_CAP, first=len(codes))
+        await callers.ask(beyond)
+        codes += [callers.told[wish.prompt].content.get("code") for wish in beyond]
+        outcome.refused_by_cap = codes.count("cap_exceeded")
     if not outcome.refused_by_cap:
         outcome.problems.append(f"the cap of {outcome.cap_usd} refused nothing: {codes}")
 
