@@ -17,6 +17,7 @@ from ring_mcp.clock import Clock, SystemClock
 from ring_mcp.conductors.health import HealthConductor
 from ring_mcp.conductors.image import ImageConductor
 from ring_mcp.conductors.paid_calls import PaidCalls
+from ring_mcp.conductors.thumbnails import ThumbnailConductor
 from ring_mcp.conductors.video import VideoConductor
 from ring_mcp.config import Config
 from ring_mcp.domain import MediaKind
@@ -68,6 +69,7 @@ class App:
     calls: PaidCalls
     images: ImageConductor
     videos: VideoConductor
+    thumbnails: ThumbnailConductor
     health: HealthConductor
     previews: Previews
 
@@ -98,7 +100,7 @@ class App:
     def maker(self, actor_id: str, *, may_see: str | None) -> InProcessMaker:
         from ring_mcp.clients.in_process import InProcessMaker
 
-        return InProcessMaker(self.images, self.videos, self.calls, actor_id=actor_id, may_see=may_see)
+        return InProcessMaker(self.images, self.videos, self.thumbnails, self.calls, actor_id=actor_id, may_see=may_see)
 
     def resources(self) -> Resources:
         from ring_mcp.tools.resources import Resources
@@ -149,8 +151,11 @@ async def open_app(
         if courier is not None:
             stack.push_async_callback(courier.aclose)
         preparing = Preparing(inputs, ledger, accounts, clock)
+        thumbnails = Thumbnails(
+            inputs, storage, spool=spool, prefix=config.image_gen_storage_prefix, font=config.thumbnail_font
+        )
         steps = _wire_steps(
-            config, providers, storage, ledger, inputs, preparing, clock, paces, previews, answers, courier
+            config, providers, storage, ledger, inputs, preparing, clock, paces, previews, thumbnails, answers, courier
         )
         runner = JobRunner(ledger, steps, write_ahead, watch, accounts, clock)
         queue = backends.open_queue(config, ledger, runner, watch, accounts, clock)
@@ -216,6 +221,7 @@ async def open_app(
             calls=calls,
             images=images,
             videos=videos,
+            thumbnails=ThumbnailConductor(thumbnails, calls, ledger),
             health=health,
             previews=Previews(previews),
         )
@@ -231,13 +237,11 @@ def _wire_steps(
     clock: Clock,
     paces: Mapping[MediaKind, Pace],
     previews: Path | None,
+    thumbnails: Thumbnails,
     answers: Answers,
     courier: Courier | None,
 ) -> Steps:
     spool = config.state_path / "spool"
-    thumbnails = Thumbnails(
-        inputs, storage, spool=spool, prefix=config.image_gen_storage_prefix, font=config.thumbnail_font
-    )
     storing = Storing(
         providers,
         storage,

@@ -158,7 +158,7 @@ def with_sandbox(config: Config, stack: contextlib.AsyncExitStack) -> Config:
 
     url = stack.enter_context(SandboxServer()).url if config.sandbox is True else str(config.sandbox)
 
-    def played(name: str, settings: VendorSettings) -> VendorSettings:
+    def use_sandbox(name: str, settings: VendorSettings) -> VendorSettings:
         """A vendor that the sandbox does not play is out of reach, with no key to it."""
         service = SERVICES.get(name)
         if service is None:
@@ -167,7 +167,7 @@ def with_sandbox(config: Config, stack: contextlib.AsyncExitStack) -> Config:
 
     return config.model_copy(
         update={
-            "vendors": {name: played(name, settings) for name, settings in config.vendors.items()},
+            "vendors": {name: use_sandbox(name, settings) for name, settings in config.vendors.items()},
             "ringbase_api_url": url + SERVICES["ringbase"].path,
             "ringbase_api_token": SecretStr(SERVICES["ringbase"].key),
         }

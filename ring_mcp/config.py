@@ -36,16 +36,16 @@ from ring_mcp.config_types import (
     backend,
     env,
     folders,
-    listed,
     lower,
     slashless,
+    split_list,
     variables,
 )
 from ring_mcp.domain import Caps
 from ring_mcp.errors import ConfigError
 from ring_mcp.providers.base import VendorSettings
 from ring_mcp.providers.vendors import BY_NAME, VENDORS, ProviderName
-from ring_mcp.proxies import DIRECT, Proxies, named_proxies, proxies_of
+from ring_mcp.proxies import DIRECT, Proxies, proxies_of, read_proxies
 
 DEFAULT_ACTOR_ID = "ring-mcp-service"
 
@@ -93,7 +93,7 @@ class Config(BaseModel):
     max_usd_per_day: Annotated[Usd | None, env("RING_MAX_USD_PER_DAY")] = None
     max_usd_per_month: Annotated[Usd | None, env("RING_MAX_USD_PER_MONTH")] = None
 
-    service_tokens: Annotated[tuple[SecretStr, ...], BeforeValidator(listed), env("RING_MCP_SERVICE_TOKENS")] = ()
+    service_tokens: Annotated[tuple[SecretStr, ...], BeforeValidator(split_list), env("RING_MCP_SERVICE_TOKENS")] = ()
     service_token: Annotated[Key | None, env("RING_SERVICE_TOKEN")] = None
     api_base_url: Annotated[Url | None, env("RING_API_BASE_URL")] = None
     actor_id: Annotated[str, env("RING_MCP_SERVICE_USER_ID")] = DEFAULT_ACTOR_ID
@@ -188,17 +188,17 @@ def load_config(environ: Mapping[str, str] | None = None, *, folder: Path | None
         problems.append(f"RING_ENV_FILE: no such file: {env_file}")
     vendors = {}
     for vendor in VENDORS:
-        settings = _validated(vendor.settings, _given(vendor.settings, sources), problems)
+        settings = _validate(vendor.settings, _pick_given(vendor.settings, sources), problems)
         if settings is not None:
             vendors[vendor.name] = settings
-    given = _given(Config, sources, but_for=overrides)
-    config = _validated(Config, {**given, **overrides, "vendors": vendors}, problems)
+    given = _pick_given(Config, sources, but_for=overrides)
+    config = _validate(Config, {**given, **overrides, "vendors": vendors}, problems)
     if config is not None:
         problems += _missing_partners(config)
     if config is None or problems:
         raise ConfigError(problems)
     own = proxies_of(environ)  # else those of the system, where it has any
-    config._proxies = named_proxies(getproxies()) if is_of_the_process and own == DIRECT else own
+    config._proxies = read_proxies(getproxies()) if is_of_the_process and own == DIRECT else own
     return config
 
 
@@ -230,7 +230,7 @@ def _read_file(env_file: Path) -> Mapping[str, str | None]:
     return dotenv_values(env_file) if env_file.is_file() else {}
 
 
-def _given(
+def _pick_given(
     model: type[BaseModel], sources: Iterable[Mapping[str, str]], *, but_for: Collection[str] = ()
 ) -> dict[str, str]:
     """For each field the variable that counts, with its text: the first of its own in the first source that has one."""
@@ -242,7 +242,7 @@ def _given(
     return given
 
 
-def _validated(model: type[M], values: Mapping[str, Any], problems: list[str]) -> M | None:
+def _validate(model: type[M], values: Mapping[str, Any], problems: list[str]) -> M | None:
     """``values`` as ``model``; None after adding to ``problems`` what is wrong with them."""
     try:
         return model.model_validate(values)

@@ -68,7 +68,7 @@ def folders(value: object) -> object:
     return [Path(part) for part in value.split(os.pathsep) if part.strip()] if isinstance(value, str) else value
 
 
-def listed(value: object) -> object:
+def split_list(value: object) -> object:
     return [t.strip() for t in value.split(",") if t.strip()] if isinstance(value, str) else value
 
 
@@ -81,7 +81,7 @@ def header_value(value: object) -> object:
     return value.strip()
 
 
-Names = Annotated[tuple[str, ...], BeforeValidator(listed)]
+Names = Annotated[tuple[str, ...], BeforeValidator(split_list)]
 Key = Annotated[SecretStr, BeforeValidator(header_value)]
 Url = Annotated[str, BeforeValidator(plain_url)]
 Usd = Annotated[Decimal, Field(ge=0, le=1_000_000_000)]

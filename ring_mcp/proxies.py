@@ -52,10 +52,10 @@ def proxies_of(variables: Mapping[str, str]) -> Proxies:
         value = variables.get(f"{kind}_proxy", variables.get(f"{kind.upper()}_PROXY", ""))
         if value.strip():
             named[kind] = value.strip()
-    return named_proxies(named)
+    return read_proxies(named)
 
 
-def named_proxies(named: Mapping[str, str]) -> Proxies:
+def read_proxies(named: Mapping[str, str]) -> Proxies:
     """From proxies by scheme, with NO_PROXY under "no", as ``urllib.request.getproxies`` has them."""
     return Proxies(
         tuple((kind, _address(named[kind])) for kind in ("http", "https", "all") if named.get(kind)),
@@ -63,7 +63,7 @@ def named_proxies(named: Mapping[str, str]) -> Proxies:
     )
 
 
-def shown(proxy: str) -> str:
+def mask_proxy(proxy: str) -> str:
     """A proxy's address without the user and the password in it."""
     scheme, _, rest = proxy.partition("://")
     return f"{scheme}://{rest.rsplit('@', 1)[-1]}"
@@ -76,7 +76,7 @@ def trouble_with(proxy: str) -> str | None:
         usable = parts.scheme.lower() in _PORTS and bool(parts.hostname) and (parts.port or 1) > 0
     except ValueError:
         usable = False
-    return None if usable else f"{shown(proxy)} is not the address of an http or https proxy"
+    return None if usable else f"{mask_proxy(proxy)} is not the address of an http or https proxy"
 
 
 def _address(value: str) -> str:

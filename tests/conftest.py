@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from ring_mcp.config import all_variables
 from ring_mcp.sandbox.server import SandboxServer
@@ -29,6 +30,11 @@ for _name in _variables():
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # As a job in the background; the processes that tests start would inherit it, and some are sent a Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# How long it takes to make an example, or to try it, tells of the machine's load.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 def _only_loopback(event: str, arguments: tuple[Any, ...]) -> None:

@@ -48,7 +48,7 @@ def _bakery(home: Path) -> list[Image.Image]:
     _ring("script", str(SCRIPT), "--remaster", "--clip", "01_dough", "--clip", "04_door", *output, home=home)
     manifest = json.loads((home / "output" / "manifest.json").read_text(encoding="utf-8"))
     entries: dict[str, dict[str, Any]] = {entry["_key"]: entry for entry in manifest["clips"]}
-    dough, door = entries["01_dough::draft_i2v"], entries["04_door::production"]
+    dough, door = entries["01_dough::draft_i2v"], entries["04_door::production_edit"]
     return [
         _picture(dough["firstFrameUrl"]),
         _picture(dough["thumbnailUrl"]),

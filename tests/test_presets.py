@@ -343,7 +343,9 @@ def keys(value: object, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     return [found for key, inner in value.items() for found in ((*path, key), *keys(inner, (*path, key)))]
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     path=st.sampled_from(keys(SHIPPED)),
     junk=st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.just([]) | st.just({}) | st.just([{}]),

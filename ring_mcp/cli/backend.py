@@ -50,28 +50,34 @@ class InProcess:
     async def create(
         self, kind: MediaKind, arguments: Mapping[str, Any], wait_s: float, on_state: OnState
     ) -> dict[str, Any]:
-        return await self._left(await self._maker.create(kind, arguments, wait_s, on_state))
+        return await self._leave_if_open(await self._maker.create(kind, arguments, wait_s, on_state))
 
     async def job(self, job_id: str, wait_s: float, on_state: OnState) -> dict[str, Any]:
-        return await self._left(await self._maker.job(job_id, wait_s, on_state))
+        return await self._leave_if_open(await self._maker.job(job_id, wait_s, on_state))
 
     async def look(self, job_id: str) -> dict[str, Any]:
         return await self._maker.look(job_id)
 
+    async def find(self, idempotency_key: str) -> str | None:
+        return await self._maker.find(idempotency_key)
+
+    async def draw(self, job_id: str, thumbnail: Mapping[str, Any]) -> dict[str, Any]:
+        return await self._maker.draw(job_id, thumbnail)
+
     async def leave(self, job_id: str) -> dict[str, Any]:
-        from ring_mcp.clients.in_process import told
+        from ring_mcp.clients.in_process import read_result
 
         until = time.monotonic() + LEAVING_S
-        job = await self._maker.find(job_id)
+        job = await self._maker.read(job_id)
         while not (job.is_settled or job.is_parked or job.state in _SUBMITTED) and time.monotonic() < until:
             await asyncio.sleep(0.05)
-            job = await self._maker.find(job_id)
-        return told(await self._app.calls.deliver(job))
+            job = await self._maker.read(job_id)
+        return read_result(await self._app.calls.deliver(job))
 
     async def health(self) -> dict[str, Any]:
         return (await self._app.health.check()).data()
 
-    async def _left(self, data: dict[str, Any]) -> dict[str, Any]:
+    async def _leave_if_open(self, data: dict[str, Any]) -> dict[str, Any]:
         """A job that is still open is about to lose its process."""
         return await self.leave(data["jobId"]) if data.get("state") in DRIVEN else data
 
@@ -85,7 +91,7 @@ class InProcess:
         return self._app.maker(actor_id, may_see=None)
 
 
-def configured(gateway: str | None) -> Config:
+def load_config_with(gateway: str | None) -> Config:
     """The configuration with the command's own ``--gateway``: with an ``api_base_url``, that server does the work."""
     from ring_mcp.config import load_config
 

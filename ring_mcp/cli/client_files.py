@@ -34,7 +34,7 @@ class NotMerged(RingError):
     code = "not_merged"
 
 
-def merged_json(text: str, document: Mapping[str, Any]) -> str:
+def merge_json(text: str, document: Mapping[str, Any]) -> str:
     """The file's text with our entry in it; the very same text if it is there. Raises NotMerged."""
     if not text.strip():
         return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
@@ -58,7 +58,7 @@ def merged_json(text: str, document: Mapping[str, Any]) -> str:
     return written + "\n"
 
 
-def merged_toml(text: str, document: Mapping[str, Any]) -> str:
+def merge_toml(text: str, document: Mapping[str, Any]) -> str:
     """The file's text with our table after it, all else byte for byte; the very same text if it is there."""
     try:
         theirs = tomllib.loads(text)

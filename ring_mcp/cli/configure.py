@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from ring_mcp.cli.client_configs import CLIENTS, ClientKind, as_text, server_command
-from ring_mcp.cli.client_files import NotMerged, merged_json, merged_toml, read_file, write
+from ring_mcp.cli.client_files import NotMerged, merge_json, merge_toml, read_file, write
 from ring_mcp.config import load_config
 from ring_mcp.errors import ConfigError, InvalidRequest
 
@@ -31,7 +31,7 @@ def config(client: str, url: str | None, into_file: bool, path: Path | None) -> 
     command = server_command(
         kind,
         clone=clone,
-        extras=_needed_extras(clone),
+        extras=_find_extras(clone),
         uv=shutil.which("uv"),
         script=Path(sys.argv[0]),
         python=sys.executable,
@@ -49,7 +49,7 @@ def config(client: str, url: str | None, into_file: bool, path: Path | None) -> 
         return
     try:
         content = read_file(path)
-        merged = _merged(kind, content or b"", document)
+        merged = _merge(kind, content or b"", document)
         if merged == content:
             click.echo(f"{path} has it already")
             return
@@ -71,21 +71,21 @@ def own_file(kind: ClientKind) -> Path:
     return kind.file(Path.home(), user_config_path(appauthor=False, roaming=True), Path.cwd())
 
 
-def _merged(kind: ClientKind, content: bytes, document: dict[str, object]) -> bytes:
+def _merge(kind: ClientKind, content: bytes, document: dict[str, object]) -> bytes:
     bom = _BOM if content.startswith(_BOM) else b""
     try:
         text = content.removeprefix(bom).decode()
     except UnicodeDecodeError as exc:
         raise NotMerged("it is not UTF-8") from exc
     if kind.is_toml:
-        return bom + merged_toml(text, document).encode()
-    merged = merged_json(text, document)
+        return bom + merge_toml(text, document).encode()
+    merged = merge_json(text, document)
     if merged != text and "\r\n" in text:
         merged = merged.replace("\n", "\r\n")
     return bom + merged.encode()
 
 
-def _needed_extras(folder: Path | None) -> list[str]:
+def _find_extras(folder: Path | None) -> list[str]:
     """Without a bucket's library the server does not start; the sandbox makes no clips without the one for them."""
     try:
         settings = load_config(folder=folder)

@@ -26,7 +26,7 @@ def _makers(kind: MediaKind) -> str:
     return " or ".join(vendor.name for vendor in VENDORS if kind in vendor.makers) + "."
 
 
-def _shared_options(command: F) -> F:
+def _add_shared_options(command: F) -> F:
     for option in reversed(
         (
             click.option("--purpose", help="What it is for, one word; becomes a folder of the storage path."),
@@ -54,7 +54,7 @@ def _shared_options(command: F) -> F:
 @click.option("--seed", metavar="INTEGER", help="Reproducibility hint, where the provider has one.")
 @click.option("--quality", help="low or medium, where the model has the choice.")
 @click.option("--reference-images", multiple=True, help="Edit or combine this: a URL, a file, an id. Repeatable.")
-@_shared_options
+@_add_shared_options
 def image(wait_s: float | None, as_json: bool, opened: bool, gateway: str | None, **arguments: Given) -> None:
     """Make pictures from PROMPT. It costs money; --dry-run tells the price first.
 
@@ -94,7 +94,7 @@ def image(wait_s: float | None, as_json: bool, opened: bool, gateway: str | None
 )
 @click.option("--thumbnail", metavar="TITLE", help="Make a thumbnail with these words; it costs nothing.")
 @click.option("--thumbnail-template", help="With --thumbnail: default, title_card or cta_bar.")
-@_shared_options
+@_add_shared_options
 def video(
     wait_s: float | None,
     as_json: bool,
@@ -130,13 +130,13 @@ def _create(
     opened: bool,
     gateway: str | None,
 ) -> None:
-    from ring_mcp.cli.backend import Backend, configured, limit_s
+    from ring_mcp.cli.backend import Backend, limit_s, load_config_with
     from ring_mcp.cli.progress import Watch, fail, finish, follow
     from ring_mcp.errors import RingError
 
     try:
         arguments = _arguments(kind, given)
-        config = configured(gateway)
+        config = load_config_with(gateway)
         wait_at_most_s = limit_s(config, kind) if wait_s is None else wait_s
 
         async def work(backend: Backend, watch: Watch) -> dict[str, Any]:

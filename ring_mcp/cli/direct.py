@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from ring_mcp.scripted.schema import QualityMode
 
 LEDGER_FOLDER = ".ring-direct"
+JOBS_FILE = "xai-video-jobs.json"
 
 
 @click.command()
-@click.argument("jobs_path", metavar="JOBS.json", type=click.Path(path_type=Path))
-@click.argument("clip_ids", metavar="[CLIP]...", nargs=-1)
+@click.argument("arguments", metavar="[JOBS.json] [CLIP]...", nargs=-1)
 @click.option("--draft", "quality_mode", flag_value="draft", help="480p; from its image where a clip has one.")
 @click.option("--i2v", "--draft_i2v", "quality_mode", flag_value="draft_i2v", help="480p from each clip's image.")
 @click.option("--production", "--prod", "--720p", "quality_mode", flag_value="production", help="720p.")
@@ -39,8 +39,7 @@ LEDGER_FOLDER = ".ring-direct"
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout and nothing else.")
 def direct(
-    jobs_path: Path,
-    clip_ids: tuple[str, ...],
+    arguments: tuple[str, ...],
     quality_mode: QualityMode | None,
     remaster: bool,
     source_url: str | None,
@@ -52,6 +51,7 @@ def direct(
 ) -> None:
     """Make the clips of a legacy jobs file, all or those named, with nothing but an xAI key. It costs money.
 
+    Without a JOBS.json it is xai-video-jobs.json in this folder.
     Prefer `ring-mcp script`: here nothing goes to storage or to the tables, and the manifest has xAI's own addresses.
     The same command again goes on with what is under way and pays nothing twice.
     Exit status: 0 all done, 1 a clip failed or could not be saved, 2 a bad file, usage or configuration, 3 some are
@@ -61,11 +61,12 @@ def direct(
     from ring_mcp.cli.progress import fail
     from ring_mcp.cli.script import Command
     from ring_mcp.errors import RingError
+    from ring_mcp.scripted.base import RunOptions
     from ring_mcp.scripted.direct import read_jobs
-    from ring_mcp.scripted.run import RunOptions
 
     if source_url and not remaster:
         raise click.UsageError("--source-url goes with --remaster")
+    jobs_path, clip_ids = _split(arguments)
     try:
         request = read_jobs(jobs_path, quality_mode)
         config = _direct_config(output)
@@ -82,6 +83,13 @@ def direct(
         sys.exit(command.carry_out())
     except RingError as exc:
         fail(exc, as_json=as_json, gateway=None)
+
+
+def _split(arguments: tuple[str, ...]) -> tuple[Path, tuple[str, ...]]:
+    """The jobs file and the clips: Ring's own tool takes clips alone."""
+    if arguments and (arguments[0].endswith(".json") or Path(arguments[0]).is_file()):
+        return Path(arguments[0]), arguments[1:]
+    return Path(JOBS_FILE), arguments
 
 
 def _direct_config(output: Path) -> Config:

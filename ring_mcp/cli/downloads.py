@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import filecmp
+import os
 import secrets
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,38 +21,81 @@ if TYPE_CHECKING:
 
 
 async def save_clips(run: ScriptRun, folder: Path, config: Config) -> None:
-    """Each clip that is done as ``{clipId}-{qualityMode}.mp4``. One that cannot be saved says so, and stays done."""
+    """Each clip that is done as ``{clipId}-{qualityMode}.mp4``. One that cannot be saved says so, and stays done.
+
+    A file of that name that is not this clip's own, of another script or project, is left alone: the clip is saved
+    beside it, with the beginning of its job's id in its name.
+    """
     for clip in run.clips:
         if clip.status != "done" or not clip.data.get("video"):
             continue
         path = folder / f"{clip.id}-{clip.mode}.mp4"
-        saved, clip.local_path = clip.local_path, str(path.resolve())
+        saved, clip.local_path = clip.local_path, None
         try:
-            await _save(clip, path, config)
+            clip.local_path = str((await _save(clip, path, config)).resolve())
         except (RingError, OSError) as exc:
-            if clip.stood and saved == clip.local_path and await asyncio.to_thread(path.is_file):
+            if clip.stood and saved is not None and await asyncio.to_thread(_is_in, saved, folder):
+                clip.local_path = saved
                 continue  # an earlier run has saved this very clip; its address has expired since
             told = exc.message if isinstance(exc, RingError) else exc.strerror or type(exc).__name__
             clip.warnings.append(f"{path} could not be saved: {told}")
-            clip.unsaved, clip.local_path = True, None
+            clip.unsaved = True
             continue
         await run.record(clip)
 
 
-async def _save(clip: ClipRun, path: Path, config: Config) -> None:
+def _is_in(saved: str, folder: Path) -> bool:
+    path = Path(saved)
+    return path.is_file() and path.parent == folder.resolve()
+
+
+async def _save(clip: ClipRun, path: Path, config: Config) -> Path:
     """Beside its name first, so that a file of that name is always whole, also with two runs at once."""
     video = clip.data["video"]
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
-    local = Path(str(video.get("localPath") or ""))
-    try:
+    with _part_of(path) as part:
+        local = Path(str(video.get("localPath") or ""))
         if await asyncio.to_thread(local.is_file):
             await asyncio.to_thread(shutil.copyfile, local, part)
         else:
             await fetch(str(video["url"]), part, config)
-        await asyncio.to_thread(part.replace, path)
+        beside = path.with_stem(f"{path.stem}-{(clip.job_id or secrets.token_hex(4))[:8]}")
+        return await asyncio.to_thread(_place, part, path, beside, clip)
+
+
+@contextmanager
+def _part_of(path: Path) -> Iterator[Path]:
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        yield part
     finally:
         part.unlink(missing_ok=True)
+
+
+def _place(part: Path, path: Path, beside: Path, clip: ClipRun) -> Path:
+    """Put the finished file under its name, or beside a file of that name that is not known to be the clip's own."""
+    name = str(path.resolve())
+    if name in clip.own_files:
+        part.replace(path)
+        return path
+    try:
+        _link_new(part, path)
+    except FileExistsError:
+        if name in clip.others_files or not filecmp.cmp(part, path, shallow=False):
+            part.replace(beside)  # of this job alone
+            return beside
+    return path
+
+
+def _link_new(part: Path, path: Path) -> None:
+    """Under a name that nobody has. Raises FileExistsError."""
+    try:
+        os.link(part, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        part.replace(path)
 
 
 async def fetch(url: str, path: Path, config: Config) -> None:

@@ -27,12 +27,12 @@ def health(as_json: bool, gateway: str | None) -> None:
 
     Exit status 1 if anything is an error.
     """
-    from ring_mcp.cli.backend import configured, open_backend
+    from ring_mcp.cli.backend import load_config_with, open_backend
     from ring_mcp.cli.progress import fail
     from ring_mcp.errors import RingError
 
     async def ask() -> dict[str, Any]:
-        async with open_backend(configured(gateway)) as backend:
+        async with open_backend(load_config_with(gateway)) as backend:
             return await backend.health()
 
     try:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ring_mcp.cli.backend import configured, gateway_option, token_of
+from ring_mcp.cli.backend import gateway_option, load_config_with, token_of
 from ring_mcp.cli.show import safe
 from ring_mcp.cli.spelled import JOB_ID, WAIT, one_of
 from ring_mcp.domain import TERMINAL, Job, JobState
@@ -39,8 +39,8 @@ def jobs() -> None:
 @gateway_option
 def list_(states: tuple[str, ...], limit: int, as_json: bool, gateway: str | None) -> None:
     """The newest jobs."""
-    config = configured(gateway)
-    listing = _listed_there if config.api_base_url else _listed_here
+    config = load_config_with(gateway)
+    listing = _list_there if config.api_base_url else _list_here
     found = asyncio.run(listing(config, states, limit))
     if as_json:
         for job in found:
@@ -65,9 +65,9 @@ def list_(states: tuple[str, ...], limit: int, as_json: bool, gateway: str | Non
 @gateway_option
 def show(job_id: str, gateway: str | None) -> None:
     """Everything about one job, as JSON; at a gateway what ring-job-get says of it."""
-    config = configured(gateway)
+    config = load_config_with(gateway)
     if config.api_base_url:
-        click.echo(json.dumps(asyncio.run(_shown_there(config, job_id)), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(asyncio.run(_show_there(config, job_id)), indent=2, ensure_ascii=False))
         return
 
     async def read() -> tuple[Job, list[dict[str, object]]]:
@@ -101,7 +101,7 @@ def resume(job_id: str, wait_s: float, as_json: bool | None, opened: bool, gatew
         return await backend.job(job_id, wait_s, watch)
 
     try:
-        data = follow(configured(gateway), work)
+        data = follow(load_config_with(gateway), work)
     except RingError as exc:
         if exc.job_id is None:
             raise
@@ -177,7 +177,7 @@ def summary(job: Job) -> dict[str, Any]:
     return {key: value for key, value in facts.items() if value is not None}
 
 
-async def _listed_here(config: Config, states: Sequence[str], limit: int) -> list[dict[str, Any]]:
+async def _list_here(config: Config, states: Sequence[str], limit: int) -> list[dict[str, Any]]:
     from ring_mcp.ledger.base import JobQuery
 
     async with _ledger() as ledger:
@@ -185,7 +185,7 @@ async def _listed_here(config: Config, states: Sequence[str], limit: int) -> lis
         return [{**summary(job), "_cost": cost(job)} for job in (await ledger.list_jobs(query)).jobs]
 
 
-async def _listed_there(config: Config, states: Sequence[str], limit: int) -> list[dict[str, Any]]:
+async def _list_there(config: Config, states: Sequence[str], limit: int) -> list[dict[str, Any]]:
     from ring_mcp.clients.gateway import open_gateway
 
     async with open_gateway(str(config.api_base_url), token_of(config), config.proxies) as client:
@@ -197,7 +197,7 @@ async def _listed_there(config: Config, states: Sequence[str], limit: int) -> li
     ]
 
 
-async def _shown_there(config: Config, job_id: str) -> dict[str, Any]:
+async def _show_there(config: Config, job_id: str) -> dict[str, Any]:
     from ring_mcp.clients.gateway import open_gateway
     from ring_mcp.tools.envelope import failure_facts
 

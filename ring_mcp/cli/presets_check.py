@@ -34,7 +34,7 @@ def check(live: bool, as_json: bool) -> None:
     if not live:
         _tell_file(presets, today, as_json)
         return
-    compared = asyncio.run(_compared(presets, today))
+    compared = asyncio.run(_compare(presets, today))
     if as_json:
         click.echo(json.dumps(_facts(compared), ensure_ascii=False))
     else:
@@ -57,7 +57,7 @@ def _tell_file(presets: Presets, today: date, as_json: bool) -> None:
         )
 
 
-async def _compared(presets: Presets, today: date) -> Comparison:
+async def _compare(presets: Presets, today: date) -> Comparison:
     from ring_mcp.backends import open_model_lists
     from ring_mcp.conductors.model_check import compare
     from ring_mcp.config import load_config

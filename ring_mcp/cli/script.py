@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from ring_mcp.cli.backend import Backend
     from ring_mcp.cli.script_table import ScriptTable
     from ring_mcp.config import Config
-    from ring_mcp.scripted.run import RunOptions, ScriptRun
+    from ring_mcp.scripted.base import RunOptions
+    from ring_mcp.scripted.run import ScriptRun
     from ring_mcp.scripted.schema import ScriptRequest
 
 MANIFEST = "manifest.json"
@@ -34,10 +35,12 @@ MANIFEST = "manifest.json"
     is_flag=False,
     flag_value="",
     metavar="[DIR]",
-    help="Save each clip as {clipId}-{qualityMode}.mp4, in DIR or the output folder's files/.",
+    help="Save each clip as {clipId}-{qualityMode}.mp4, in DIR or the output folder's files/; beside a file of that "
+    "name that is not its own, as {clipId}-{qualityMode}-{job}.mp4.",
 )
 @click.option("--dry-run", is_flag=True, help="Only a table of what would be made and what it would cost.")
 @click.option("--max-usd", type=str, metavar="USD", help="Start nothing if the clips cost more at list prices.")
+@click.option("--partial", is_flag=True, help="Where the caps have no room for all clips, make those that fit.")
 @click.option("--jobs", "side_by_side", type=click.IntRange(1, 50), default=3, show_default=True, help="Side by side.")
 @click.option("--resume", is_flag=True, help="The default: what is done or under way is not paid again.")
 @click.option("--force", is_flag=True, help="Make and pay every clip anew.")
@@ -59,6 +62,7 @@ def script(
     download: str | None,
     dry_run: bool,
     max_usd: str | None,
+    partial: bool,
     side_by_side: int,
     resume: bool,
     force: bool,
@@ -75,7 +79,7 @@ def script(
     """
     from ring_mcp.cli.progress import fail
     from ring_mcp.errors import RingError
-    from ring_mcp.scripted.run import RunOptions
+    from ring_mcp.scripted.base import RunOptions
     from ring_mcp.scripted.schema import read_script, script_schema
 
     if schema:
@@ -87,11 +91,11 @@ def script(
         raise click.UsageError("--force and --resume exclude each other")
     if source_url and not remaster:
         raise click.UsageError("--source-url goes with --remaster")
-    from ring_mcp.cli.backend import configured, limit_s
+    from ring_mcp.cli.backend import limit_s, load_config_with
 
     try:
         request = read_script(request_path)
-        config = configured(gateway)
+        config = load_config_with(gateway)
         options = RunOptions(
             clip_ids=clip_ids,
             remaster=remaster,
@@ -99,6 +103,8 @@ def script(
             force=force,
             side_by_side=side_by_side,
             max_usd=_dollars(max_usd),
+            partial=partial,
+            how_to_split="say --partial",
             wait_s=limit_s(config, "video"),
         )
         command = Command(config, request, options, output, request_path, download, dry_run=dry_run, as_json=as_json)
@@ -176,6 +182,9 @@ class Command:
             await run.quote()
             table.begin(run.clips)
             if not self._dry_run:
+                for clip in run.clips:
+                    if clip.again is not None:
+                        table.say(f"{clip.id}: {clip.again}")
                 await self._make(run, backend, table)
             return run
 
@@ -191,7 +200,7 @@ class Command:
             task.uncancel()
             cancel_on_ctrl_c(task)
             table.say("leaving, as soon as every request is safely on its way (Ctrl-C again: at once) …")
-            await run.left(backend.leave)
+            await run.leave_open(backend.leave)
             return
         if self._files is not None:
             from ring_mcp.cli.downloads import save_clips
@@ -213,4 +222,7 @@ def _exit_status(run: ScriptRun, *, dry_run: bool) -> int:
 
     if run.has_failed:
         return FAILED
-    return DONE if dry_run or all(clip.status == "done" for clip in run.clips) else UNDER_WAY
+    is_under_way = any(clip.status != "done" for clip in run.clips) or any(
+        clip.status == "open" and clip.state != "planned" for clip in run.superseded
+    )
+    return UNDER_WAY if is_under_way and not dry_run else DONE

@@ -93,14 +93,17 @@ def summary_lines(run: ScriptRun, *, dry_run: bool) -> list[str]:
     lines = ["DRY RUN: nothing was made and nothing was spent"] if dry_run else []
     if any(clip.data.get("sandbox") for clip in run.clips):
         lines.append("SANDBOX: test media; no provider, no cost")
-    lines += [line.rstrip() for line in _rendered(_summary_table(run, dry_run=dry_run)).splitlines()]
+    lines += [line.rstrip() for line in _render(_summary_table(run, dry_run=dry_run)).splitlines()]
     sums = totals(run)
     lines.append("  ".join(f"{name} {dollars(amount)}" for name, amount in sums.items()))
     if dry_run:
         lines += cap_lines(run.cap_left_usd)
+        lines += _refusal_lines(run)
     for clip in run.clips:
         lines += _notes(clip)
-    if any(clip.status == "open" for clip in run.clips):
+    for clip in run.superseded:
+        lines += _describe_superseded(clip)
+    if any(clip.status == "open" for clip in (*run.clips, *run.superseded)):
         lines.append("Some are still under way; the same command again goes on with them and pays nothing twice.")
     return lines
 
@@ -118,19 +121,35 @@ def _summary_table(run: ScriptRun, *, dry_run: bool) -> Table:
     for clip in run.clips:
         price = clip.quoted_usd if dry_run else clip.billed_usd
         word = clip.state if clip.status == "open" else clip.status.replace("waiting", "")
-        word = "stands already" if clip.status == "done" and clip.stood else word
+        word = "stands already" if clip.status == "done" and (clip.stood or clip.joined) else word
         cells = (clip.id, clip.mode, clip.model, str(clip.duration_s), "" if price is None else usd(price))
         table.add_row(*(Text(safe(cell)) for cell in cells), Text(word, style=_COLOURS.get(clip.status, "")))
     return table
 
 
-def _rendered(table: Table) -> str:
+def _render(table: Table) -> str:
     from rich.console import Console
 
     console = Console(highlight=False, markup=False)
     with console.capture() as captured:
         console.print(table)
     return captured.get()
+
+
+def _refusal_lines(run: ScriptRun) -> list[str]:
+    refused = run.refusal
+    return [] if refused is None else [f"It would be refused: {refused.message}", f"  {refused.next_action}"]
+
+
+def _describe_superseded(clip: ClipRun) -> list[str]:
+    """What became of a job whose clip was changed while it was under way."""
+    made = (clip.data.get("video") or {}).get("url")
+    facts = [clip.state or clip.status, *([f"billed {usd(clip.billed_usd)}"] if clip.billed_usd else [])]
+    facts += [f"reserved {usd(clip.reserved_usd)}"] if clip.reserved_usd else []
+    lines = [f"superseded: {clip.id} ({clip.mode}), job {clip.job_id}: {', '.join(facts)}"]
+    lines += [f"  {made}"] if made else []
+    lines += [f"  {clip.error.message}"] if clip.error else []
+    return [safe(line) for line in lines]
 
 
 def _notes(clip: ClipRun) -> list[str]:
@@ -141,9 +160,7 @@ def _notes(clip: ClipRun) -> list[str]:
             lines.append(f"  {safe(clip.error.next_action)}")
         if clip.job_id:
             lines.append(f"  job {safe(clip.job_id)}")
-        if clip.is_another_by_now:
-            lines.append("  What it would be made with has changed since that job. --force makes and pays it anew.")
-        elif clip.job_id and clip.status == "error" and clip.error.billed != "no":
+        if clip.job_id and clip.status == "error" and clip.error.billed != "no":
             lines.append("  Running the script again does not pay for it again; --force does.")
     elif clip.data.get("video"):
         lines.append(f"✓ {clip.id}: {safe(clip.data['video']['url'])}")
@@ -153,12 +170,8 @@ def _notes(clip: ClipRun) -> list[str]:
 
 
 def totals(run: ScriptRun) -> dict[str, Decimal]:
-    """Sums over the clips of this run; what stood already costs nothing more."""
-    return {
-        "quoted": run.total_usd,
-        "reserved": sum((clip.reserved_usd for clip in run.clips), Decimal(0)),
-        "billed": sum((clip.billed_usd for clip in run.clips if not clip.stood), Decimal(0)),
-    }
+    """Sums of this run: what another run has paid for is in the sums of that one."""
+    return {"quoted": run.total_usd, "reserved": run.reserved_usd, "billed": run.billed_usd}
 
 
 def run_facts(run: ScriptRun, *, dry_run: bool) -> dict[str, Any]:
@@ -169,6 +182,7 @@ def run_facts(run: ScriptRun, *, dry_run: bool) -> dict[str, Any]:
         **{f"{name}Usd": float(amount) for name, amount in totals(run).items()},
         "capLeftUsd": run.cap_left_usd,
         "clips": [_clip_facts(clip) for clip in run.clips],
+        **({"superseded": [_clip_facts(clip) for clip in run.superseded]} if run.superseded else {}),
     }
 
 
@@ -181,6 +195,7 @@ def _clip_facts(clip: ClipRun) -> dict[str, Any]:
         "duration": clip.duration_s,
         "quotedUsd": None if clip.quoted_usd is None else float(clip.quoted_usd),
         "billedUsd": float(clip.billed_usd),
+        "ofAnotherRun": clip.joined or None,
         "jobId": clip.job_id,
         "state": clip.state,
         "url": (clip.data.get("video") or {}).get("url"),

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ring_mcp.domain.choices import chosen
+from ring_mcp.domain.choices import choose
 from ring_mcp.domain.fields import MAX_WAIT_S, job_id, seconds
 
 
@@ -31,7 +31,7 @@ class Spelled(click.ParamType):  # type: ignore[type-arg]  # generic in its newe
 
 def one_of(*values: str) -> Spelled:
     """A choice, however it is spelled."""
-    return Spelled(lambda value: chosen(str(value), values) or value, click.Choice(values))
+    return Spelled(lambda value: choose(str(value), values) or value, click.Choice(values))
 
 
 JOB_ID = Spelled(job_id, click.STRING)

@@ -70,14 +70,14 @@ def spend(since: str, as_json: bool, gateway: str | None) -> None:
     In this process: all of the ledger. At a gateway: the jobs of the token's own actor. 7d is today and the six days
     before, 12h the last twelve hours.
     """
-    from ring_mcp.cli.backend import configured
+    from ring_mcp.cli.backend import load_config_with
     from ring_mcp.cli.progress import fail
     from ring_mcp.errors import RingError
 
     now = datetime.now(UTC)
     start = since_when(since, now)
     try:
-        config = configured(gateway)
+        config = load_config_with(gateway)
         read = _at_gateway if config.api_base_url is not None else _in_ledger
         paid, left = asyncio.run(read(config, start, now))
     except RingError as exc:
@@ -155,14 +155,14 @@ async def _at_gateway(config: Config, start: datetime, now: datetime) -> tuple[l
     async with open_gateway(str(config.api_base_url), token_of(config), config.proxies) as client:
         listed = await client.jobs(since=start.isoformat().replace("+00:00", "Z"))
         left = (await client.health()).get("capLeftUsd") or {}
-    return [_listed(job) for job in listed], left
+    return [_list_paid(job) for job in listed], left
 
 
 def _cost(job: Job) -> Decimal:
     return job.reserved_usd if job.settled_usd is None else job.settled_usd
 
 
-def _listed(job: dict[str, Any]) -> Paid:
+def _list_paid(job: dict[str, Any]) -> Paid:
     cost = Decimal(str(job.get("costUsd", job["estimatedCostUsd"])))
     day = str(job["createdAt"])[:10]
     return Paid(day, str(job["kind"]), str(job.get("model", "")), JobState(job["state"]), cost)

@@ -76,15 +76,8 @@ _RINGS_OWN: Mapping[MediaKind, frozenset[str]] = {
     "video": frozenset(
         {"prompt", "qualityMode", "duration", "aspectRatio", "resolution", "model", "imageUrl", "firstFramePrompt"}
         | {"imageProvider", "imageModel", "imageResolution", "sourceVideoUrl", "remasterFromVideoUrl", "remaster"}
-        | {
-            "remasterFromRequestId",
-            "clipId",
-            "pipelineRequestId",
-            "purpose",
-            "refCode",
-            "persistToFilebase",
-            "thumbnail",
-        }
+        | {"remasterFromRequestId", "clipId", "pipelineRequestId", "purpose", "refCode"}
+        | {"persistToFilebase", "thumbnail"}
     ),
 }
 """What a gateway of Ring Platform itself reads. It ignores everything else, and makes and bills all the same."""
@@ -115,7 +108,12 @@ class GatewayClient:
         if data.get("state") not in _OPEN:
             return data
         on_state(data["jobId"], data["state"], data.get("progress", 0))
-        return await self.job(data["jobId"], wait_s, on_state)
+        joined = {"joined": True} if data.get("joined") else {}  # only the first answer says so
+        try:
+            return {**await self.job(data["jobId"], wait_s, on_state), **joined}
+        except GatewayRefusal as exc:
+            exc.extra |= joined
+            raise
 
     async def _speaks_ring_mcp(self) -> bool:
         """Who is there: asked once, before anything is paid for on the strength of arguments of our own."""
@@ -160,6 +158,16 @@ class GatewayClient:
     async def look(self, job_id: str) -> dict[str, Any]:
         """How a job stands, which goes on there in any case."""
         return await self.job(job_id, 0.0, lambda *_: None)
+
+    async def find(self, idempotency_key: str) -> str | None:
+        """A gateway of Ring Platform itself knows no keys."""
+        if not await self._speaks_ring_mcp():
+            return None
+        found = await self._call("GET", "/jobs", {"idempotencyKey": idempotency_key})
+        return next((str(job["jobId"]) for job in found["jobs"]), None)
+
+    async def draw(self, job_id: str, thumbnail: Mapping[str, Any]) -> dict[str, Any]:
+        return await self._call("POST", f"/jobs/{_segment(job_id)}/thumbnail", {}, thumbnail)
 
     async def leave(self, job_id: str) -> dict[str, Any]:
         return await self.look(job_id)
@@ -213,7 +221,7 @@ class GatewayClient:
         except httpx2.HTTPError as exc:
             if method == "GET":
                 raise GatewayAway(f"{self._base_url} did not answer: {_reason(exc)}") from exc
-            raise _lost(f"{self._base_url} took the request and did not answer: {_reason(exc)}") from exc
+            raise _as_lost_reply(f"{self._base_url} took the request and did not answer: {_reason(exc)}") from exc
         return self._data(response, spends=method == "POST")
 
     def _data(self, response: httpx2.Response, *, spends: bool) -> dict[str, Any]:
@@ -228,7 +236,7 @@ class GatewayClient:
             if 300 <= status < 400:
                 text += f"; it points to {response.headers.get('location', 'nowhere')}"
             if spends:
-                raise _lost(text)
+                raise _as_lost_reply(text)
             raise GatewayAway(text) if status >= 500 else RingError(text, next_action=_NEXT[404])
         if content["success"] is True and isinstance(content.get("data"), dict):
             return dict(content["data"])
@@ -243,7 +251,7 @@ class GatewayClient:
         raise refusal
 
 
-def _lost(text: str) -> RingError:
+def _as_lost_reply(text: str) -> RingError:
     """Nobody knows whether the server started what was asked for."""
     joins = "`ring-mcp jobs list` shows whether it was started; the same command again then joins it."
     return RingError(text, billed="unknown", next_action=joins)

@@ -8,8 +8,10 @@ from typing import Any
 from ring_mcp.conductors.image import ImageConductor
 from ring_mcp.conductors.paid_calls import PaidCalls
 from ring_mcp.conductors.results import JobResult
+from ring_mcp.conductors.thumbnails import ThumbnailConductor
 from ring_mcp.conductors.video import VideoConductor
 from ring_mcp.domain import Job, MediaKind
+from ring_mcp.domain.thumbnails import read_thumbnail
 from ring_mcp.errors import NotFound
 from ring_mcp.scripted.base import OnState
 from ring_mcp.tools.image_create import ImageCreateArguments
@@ -24,6 +26,7 @@ class InProcessMaker:
         self,
         images: ImageConductor,
         videos: VideoConductor,
+        thumbnails: ThumbnailConductor,
         calls: PaidCalls,
         *,
         actor_id: str,
@@ -31,6 +34,7 @@ class InProcessMaker:
     ) -> None:
         self._images = images
         self._videos = videos
+        self._thumbnails = thumbnails
         self._calls = calls
         self._actor_id = actor_id
         self._may_see = may_see
@@ -51,24 +55,33 @@ class InProcessMaker:
             if video.dry_run:
                 return (await self._videos.quote(video.request(), actor_id=actor_id)).data()
             result = await self._videos.generate(video.request(), actor_id=actor_id, wait_s=wait_s, on_progress=tell)
-        return told(result)
+        return read_result(result)
 
     async def job(self, job_id: str, wait_s: float, on_state: OnState) -> dict[str, Any]:
         """A job's ``data``, after waiting for it; one that nobody drives is carried on."""
-        return told(await self._calls.resume(await self.find(job_id), wait_s, _telling(on_state)))
+        return read_result(await self._calls.resume(await self.read(job_id), wait_s, _telling(on_state)))
 
     async def look(self, job_id: str) -> dict[str, Any]:
         """A job's ``data`` as it stands; nobody is made to carry it on."""
-        return told(await self._calls.deliver(await self.find(job_id)))
+        return read_result(await self._calls.deliver(await self.read(job_id)))
 
-    async def find(self, job_id: str) -> Job:
+    async def find(self, idempotency_key: str) -> str | None:
+        job = await self._calls.find(self._actor_id, idempotency_key)
+        return job.id if job else None
+
+    async def draw(self, job_id: str, thumbnail: Mapping[str, Any]) -> dict[str, Any]:
+        """A finished clip's ``data``, with this thumbnail drawn on it."""
+        job, wanted = await self.read(job_id), read_thumbnail(thumbnail)
+        return read_result(await (self._thumbnails.draw(job, wanted) if wanted else self._calls.deliver(job)))
+
+    async def read(self, job_id: str) -> Job:
         job = await self._calls.read(job_id)
         if job is None or self._may_see not in (None, job.actor_id):
             raise NotFound(f"there is no job {job_id!r}; `ring-mcp jobs list` shows the newest")
         return job
 
 
-def told(result: JobResult) -> dict[str, Any]:
+def read_result(result: JobResult) -> dict[str, Any]:
     if not result.success:
         raise JobFailed(result)
     return result.data()

@@ -35,11 +35,12 @@ class Conductor(ABC, Generic[RequestT, ResultT, SettingsT]):
     async def quote(self, request: RequestT, *, actor_id: str | None = None) -> ResultT:
         """The plan with each price, the total, and what the caps leave; nothing is spent or written.
 
-        ``actor_id``: whose results the request may name by their jobs; None: nobody's. Raises what ``generate`` raises,
-        but for CapExceeded: a cap that would refuse is a warning.
+        ``actor_id``: who would be calling: what they have paid for already is not counted, and the request may name
+        results by their jobs. Raises what ``generate`` raises, but for CapExceeded: a cap that would refuse is a
+        warning.
         """
         plan = await self.check(await self._calls.with_results(request, actor_id))
-        return self._checked(await self._calls.quote(plan, request.max_usd))
+        return self._narrow(await self._calls.quote(plan, request.max_usd, actor_id))
 
     async def generate(
         self,
@@ -63,12 +64,12 @@ class Conductor(ABC, Generic[RequestT, ResultT, SettingsT]):
             wait_s=wait_s,
             on_progress=on_progress,
         )
-        return self._checked(result)
+        return self._narrow(result)
 
     @abstractmethod
     async def check(self, request: RequestT) -> Plan:
         """The plan, once its provider and everything that it takes in were looked at. Spends nothing."""
 
-    def _checked(self, result: JobResult) -> ResultT:
+    def _narrow(self, result: JobResult) -> ResultT:
         assert isinstance(result, self.result)
         return result  # type: ignore[return-value]  # the subclass names the type twice, for it and for us

@@ -95,7 +95,7 @@ class HealthConductor:
             spend = await self._ledger.spend(now, sandbox=self._sandbox)
             spent, left = spend.day_usd, cap_left(self._caps, spend)
             checks.append(self._spending(spend.day_usd, spend.day_reserved_usd, spend.unknown_jobs))
-            checks += [*await self._bills(), *await self._stranded()]
+            checks += [*await self._bills(), *await self._check_stranded()]
         checks += await asyncio.to_thread(self._unwritten)
         if self._sandbox:
             checks.append(
@@ -205,9 +205,9 @@ class HealthConductor:
         jobs = sum(each.jobs for each in bills)
         return [Check(name="bills", status="ok", detail=f"as listed, over the last {jobs} jobs")]
 
-    async def _stranded(self) -> list[Check]:
+    async def _check_stranded(self) -> list[Check]:
         """Open jobs of accounts that nobody here holds, the oldest first."""
-        found = await self._ledger.stranded(self._accounts.holder)
+        found = await self._ledger.list_stranded(self._accounts.holder)
         checks = [
             Check(
                 name="open jobs",
@@ -225,7 +225,7 @@ class HealthConductor:
 
     def _unwritten(self) -> list[Check]:
         """What this machine knows and the ledger does not."""
-        waiting, aside = self._write_ahead.left()
+        waiting, aside = self._write_ahead.list_left()
         checks = []
         if waiting:
             detail = f"the ledger does not have yet what is known of {_some(waiting)}"

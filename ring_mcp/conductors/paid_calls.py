@@ -11,7 +11,7 @@ from ring_mcp.conductors.results import JobResult, QuoteLine, job_result, quote_
 from ring_mcp.conductors.signed_urls import for_caller
 from ring_mcp.domain import Caps, Job, MediaKind, Plan, VideoPlan, cap_left, usd
 from ring_mcp.errors import InvalidRequest, LedgerError, RingError
-from ring_mcp.jobs.accounts import Accounts, needed_account
+from ring_mcp.jobs.accounts import Accounts, describe_needed_account
 from ring_mcp.jobs.addresses import JOB_PREFIX, R, addresses, with_addresses
 from ring_mcp.jobs.inputs import MediaInputs
 from ring_mcp.jobs.opening import Opening
@@ -80,25 +80,31 @@ class PaidCalls:
             raise InvalidRequest(f"{field}: job {job.id} is {job.state} and has no result; ring-job-get waits for it")
         return job.assets[0].url
 
-    async def quote(self, plan: Plan, max_usd: Decimal | None = None) -> JobResult:
-        """The plan with each price, the total, what the caps leave, and whether they would refuse. Spends nothing."""
+    async def quote(self, plan: Plan, max_usd: Decimal | None = None, actor_id: str | None = None) -> JobResult:
+        """The plan with each price, the total, what the caps leave, and whether they would refuse. Spends nothing.
+
+        ``actor_id``: whose call it would be. A still that this actor has paid for and not used yet costs nothing.
+        """
         still = plan.first_frame if isinstance(plan, VideoPlan) else None
-        lines = [*plan.prices, *(still.prices if still else ())]
+        paid = await self._opening.find_unused_still(plan, actor_id) if actor_id is not None else None
+        lines = [*plan.prices, *(still.prices if still and paid is None else ())]
         total = sum((line.total_usd for line in lines), Decimal(0))
         left = cap_left(self._caps, await self._ledger.spend(self._clock.now(), sandbox=self._sandbox))
-        refused = [
+        notes = [
             f"this call needs {usd(total)} and the cap {name} leaves {usd(amount)}: it would be refused"
             for name, amount in left.items()
             if total > amount
         ]
         if max_usd is not None and total > max_usd:
-            refused.append(f"this call needs {usd(total)} and maxUsd is {usd(max_usd)}: it would be refused")
+            notes.append(f"this call needs {usd(total)} and maxUsd is {usd(max_usd)}: it would be refused")
+        if paid is not None:
+            notes.append(f"the first frame of job {paid.id} is taken, which was paid for and has no clip yet")
         return quote_result(
             plan,
             prices=tuple(QuoteLine.of(line) for line in lines),
             total_usd=total,
             cap_left_usd=left or None,
-            warnings=(*plan.warnings, *refused) or None,
+            warnings=(*plan.warnings, *notes) or None,
             sandbox=self._sandbox or None,
         )
 
@@ -132,9 +138,13 @@ class PaidCalls:
         """The job as it stands when there is nothing to wait for any more; at once where nobody carries it on."""
         if not self._accounts.hold(job):
             if await self._accounts.is_stranded(job):
-                return _stuck(await self.read(job.id) or job, needed_account(job))
+                return _stuck(await self.read(job.id) or job, describe_needed_account(job))
             await self._queue.adopt(job)  # the provider may have told meanwhile that it is ours
         return await self._watch.wait(job.id, wait_s, on_progress) or job
+
+    async def find(self, actor_id: str, idempotency_key: str) -> Job | None:
+        """The job that this actor's key stands for: whatever was paid for, or is about to be. Raises LedgerError."""
+        return await self._ledger.find(actor_id, idempotency_key, sandbox=self._sandbox)
 
     async def read(self, job_id: str) -> Job | None:
         """A job as it stands now. Raises LedgerError."""

@@ -194,7 +194,7 @@ def _video_result(job: Job, plan: VideoPlan, shared: dict[str, Any]) -> Generate
     video = _video_asset(job) if job.state is JobState.DONE else None
     return GenerateVideoResult(
         **shared,
-        estimated_cost_usd=_estimated(plan, video),
+        estimated_cost_usd=_estimate_usd(plan, video),
         quality_mode=plan.quality_mode,
         generation_kind=plan.generation_kind,
         duration=plan.duration_s,
@@ -216,7 +216,7 @@ def _first_frame(plan: VideoPlan) -> FirstFrameAsset | None:
     return FirstFrameAsset(**dict(image_asset(plan.made_frame)), billed_cost_usd=plan.made_frame_billed_usd)
 
 
-def _estimated(plan: VideoPlan, video: VideoAsset | None) -> Decimal:
+def _estimate_usd(plan: VideoPlan, video: VideoAsset | None) -> Decimal:
     """Ring's figure: the mode's rate times the seconds, of the finished clip if they are known.
 
     Of an extension only what was added is new.

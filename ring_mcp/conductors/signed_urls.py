@@ -37,20 +37,20 @@ async def for_caller(job: Job, storage: Storage) -> Job:
             addresses = [await storage.address(asset.url, asset.key) for asset in kept]
     except (StorageError, TimeoutError) as exc:
         reason = exc.message if isinstance(exc, StorageError) else "it took too long"
-        return _warned(job, f"the addresses could not be signed, ring-job-get tries again: {reason}")
+        return _add_warning(job, f"the addresses could not be signed, ring-job-get tries again: {reason}")
     shared = [_at(asset, address) for asset, address in zip(kept, addresses, strict=True)]
     own = len(job.assets)
     shown = plan.model_copy(update=dict(zip(beside, shared[own:], strict=True)))
     ends = [address.expires_at for address in addresses if address.expires_at is not None]
     job = replace(job, plan=shown, assets=tuple(shared[:own]))
-    return _warned(job, _expiry(min(ends))) if ends else job
+    return _add_warning(job, _expiry(min(ends))) if ends else job
 
 
 def _at(asset: Asset, address: Address) -> Asset:
     return asset.model_copy(update={"url": address.url, "local_path": address.local_path})
 
 
-def _warned(job: Job, warning: str) -> Job:
+def _add_warning(job: Job, warning: str) -> Job:
     return replace(job, warnings=(*job.warnings, warning))
 
 

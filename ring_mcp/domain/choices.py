@@ -9,13 +9,13 @@ from collections.abc import Iterable
 _RATIO = re.compile(r"(\d{1,4}(?:\.\d{1,4})?) ?(?:[:x*/×∶_-]|by|to) ?(\d{1,4}(?:\.\d{1,4})?)", re.ASCII)
 
 
-def chosen(value: str, allowed: Iterable[str]) -> str | None:
+def choose(value: str, allowed: Iterable[str]) -> str | None:
     """The one of ``allowed`` that ``value`` spells: case, blanks, ``-`` and ``_`` do not matter. None: none of them."""
     allowed = tuple(allowed)
     if value in allowed:
         return value
-    folded = _folded(value)
-    found = [each for each in allowed if _folded(each) == folded]
+    folded = _fold(value)
+    found = [each for each in allowed if _fold(each) == folded]
     return found[0] if len(found) == 1 else None
 
 
@@ -26,5 +26,5 @@ def as_ratio(value: str) -> str:
     return f"{found[1]}:{found[2]}" if found else value.strip()
 
 
-def _folded(text: str) -> str:
+def _fold(text: str) -> str:
     return re.sub(r"[\s_-]+", "", unicodedata.normalize("NFKC", text).casefold())

@@ -156,7 +156,7 @@ class Job:
         """Whether it stands further along the way. The row of an attempt never goes back by itself."""
         return _FAR[self.state] > _FAR[other.state]
 
-    def reopened(self) -> Job:
+    def reopen(self) -> Job:
         """As it stood before a person settled it: of unknown outcome."""
         return replace(self, state=JobState.UNKNOWN, settled_usd=None, finished_at=None, delivered_at=None)
 

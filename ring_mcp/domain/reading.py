@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic.alias_generators import to_camel
 
-from ring_mcp.domain.choices import chosen
+from ring_mcp.domain.choices import choose
 from ring_mcp.errors import InvalidRequest
 
 MAX_ITEMS = 1_000
@@ -135,7 +135,7 @@ class _Reading:
         if due.item is not None:
             return self._list(due.item, value, path)
         if due.choices and isinstance(value, str):
-            return chosen(value, due.choices) or value
+            return choose(value, due.choices) or value
         return value
 
     def _list(self, due: _Due, value: Any, path: Path) -> Any:

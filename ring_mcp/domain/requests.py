@@ -146,9 +146,9 @@ class VideoPlan(Value):
     """What will be done for a VideoRequest.
 
     ``estimated_usd`` is Ring's figure (mode rate times seconds); ``list_usd``, from the provider's list prices, is what
-    is reserved. ``first_frame`` is the still to be made first, at its own cost; ``frame_job_id`` is its job and
-    ``made_frame`` the still once it is there. ``made_thumbnail`` is what came of ``thumbnail``. ``duration_s`` of an
-    extension is what it adds.
+    is reserved. ``first_frame`` is the still to be made first, at its own cost; ``frame_job_id`` is its job,
+    ``made_frame`` the still once it is there, and ``frame_was_paid`` says that an earlier call has paid for it.
+    ``made_thumbnail`` is what came of ``thumbnail``. ``duration_s`` of an extension is what it adds.
     """
 
     kind: Literal["video"] = "video"
@@ -173,6 +173,7 @@ class VideoPlan(Value):
     ref_code: str | None = None
     persist: bool = True
     frame_job_id: str | None = None
+    frame_was_paid: bool = False
     made_frame: Asset | None = None
     made_frame_billed_usd: Decimal | None = None
     thumbnail: Thumbnail | None = None

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from ring_mcp.domain.fields import Flag, Strict, Text, Words, flag
+from ring_mcp.domain.reading import read
 from ring_mcp.domain.requests import Overlay, OverlayPosition, OverlayRole, Thumbnail, ThumbnailTemplate
 
 
@@ -46,3 +47,8 @@ class ThumbnailFields(Strict):
             return None
         overlays = [Overlay.model_validate(overlay.model_dump(exclude_none=True)) for overlay in self.overlays]
         return Thumbnail(template=self.template or "default", aspect_ratio=self.aspect_ratio, overlays=tuple(overlays))
+
+
+def read_thumbnail(given: Mapping[str, Any]) -> Thumbnail | None:
+    """None for one that is not enabled. Raises InvalidRequest with everything that is wrong."""
+    return read(ThumbnailFields, given, "field").thumbnail()

@@ -53,11 +53,11 @@ class Accounts:
 
     def at(self, provider: str) -> Account:
         """Whose the jobs are that are begun now. Without a key for it, nobody's."""
-        self._wanted.set()
         return self.holder.account_at(provider) or Account(provider=provider)
 
     async def complete(self, job: Job) -> None:
-        """The provider may have told whose the key is while the job was being opened."""
+        """A job was opened: a reason to ask whose the key is, unless the provider has told while it was opened."""
+        self._wanted.set()
         known = self.holder.account_at(job.plan.provider)
         if known is not None and job.account_id is None and known.account_id is not None:
             with contextlib.suppress(LedgerError):
@@ -71,7 +71,7 @@ class Accounts:
         """Whether this process must leave the job alone, and nobody alive drives it. Raises LedgerError."""
         if job.is_settled or self.hold(job):
             return False
-        if not await self._ledger.stranded(self.holder, job.id):
+        if not await self._ledger.list_stranded(self.holder, job.id):
             return False
         self._wanted.set()
         with contextlib.suppress(TimeoutError):
@@ -81,7 +81,7 @@ class Accounts:
 
     async def look_for_strangers(self) -> None:
         """See whether there are open jobs that may be ours for all that we know. Raises LedgerError."""
-        if not self._wanted.is_set() and await self._ledger.stranded(self.holder):
+        if not self._wanted.is_set() and await self._ledger.list_stranded(self.holder):
             self._wanted.set()
 
     async def learn(self, *, at_once: bool = False) -> None:
@@ -124,7 +124,7 @@ class Accounts:
         return account_id
 
 
-def needed_account(job: Job) -> AccountNeeded:
+def describe_needed_account(job: Job) -> AccountNeeded:
     """What a job waits for that nobody can carry on here, and how it goes on."""
     is_unsent = job.state is JobState.PLANNED
     stands = "its request was not sent yet" if is_unsent else "nothing of it is lost"

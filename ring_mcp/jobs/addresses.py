@@ -50,7 +50,7 @@ def with_addresses(request: R, change: Callable[[str, str], str]) -> R:
     return replace(request, reference_images=references)
 
 
-def spelled(field: str, text: str) -> str:
+def normalize_address(field: str, text: str) -> str:
     """The address in its one spelling. Raises InvalidRequest for text that is none, with what to write."""
     text = re.sub(r"^saved at\s+", "", text.strip())
     if _WRAPPED.match(text):
@@ -74,7 +74,7 @@ def spelled(field: str, text: str) -> str:
     return text
 
 
-def named_file(text: str) -> Path:
+def resolve_path(text: str) -> Path:
     """The file that a path or a ``file:`` address means. Raises RuntimeError for the home of nobody."""
     text = text.strip()
     if text[:5].lower() == "file:":

@@ -65,12 +65,12 @@ def _plain_base64(payload: str) -> str:
     if "%" in payload:
         payload = unquote(payload)
     payload = payload.strip()
-    whole = payload.replace(" ", "+") if _lost_plus_signs(payload) else "".join(payload.split())
+    whole = payload.replace(" ", "+") if _has_lost_plus_signs(payload) else "".join(payload.split())
     whole = whole.rstrip("=").replace("-", "+").replace("_", "/")
     return whole + "=" * (-len(whole) % 4)
 
 
-def _lost_plus_signs(payload: str) -> bool:
+def _has_lost_plus_signs(payload: str) -> bool:
     """Whether the blanks inside were plus signs (a form does that to them) and not the breaks of lines."""
     if " " not in payload or any(char in payload for char in "\r\n\t"):
         return False
@@ -103,11 +103,11 @@ def not_writable(spool: Path, exc: OSError) -> StorageError:
 
 def data_uri(path: Path, field: str, kind: MediaKind, max_bytes: int) -> str:
     """A file as a provider reads it in place of an address. Blocking. Raises InvalidRequest if it is not there."""
-    media = _identified(path, field, kind, max_bytes)
+    media = _identify(path, field, kind, max_bytes)
     return f"data:{media.content_type};base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
-def told(exc: ProviderError) -> str:
+def explain_fetch_error(exc: ProviderError) -> str:
     """What happened, without a word of a provider: the address is the caller's."""
     if exc.http_status is not None:
         return f"its address answers HTTP {exc.http_status}"
@@ -140,7 +140,7 @@ _NAMES = {
 
 def picture(path: Path, field: str, takes: Takes) -> MediaFile:
     """The picture that a model will be given. Blocking. Raises InvalidRequest for what it does not take."""
-    media = _identified(path, field, "image", MAX_INPUT_IMAGE_BYTES, takes.pictures)
+    media = _identify(path, field, "image", MAX_INPUT_IMAGE_BYTES, takes.pictures)
     if media.content_type not in takes.image_types:
         raise InvalidRequest(
             f"{field} is a {_NAMES.get(media.content_type, media.content_type)} file; {takes.pictures}"
@@ -150,7 +150,7 @@ def picture(path: Path, field: str, takes: Takes) -> MediaFile:
 
 def clip(path: Path, field: str, takes: Takes) -> MediaFile:
     """The clip that a model will be given, with its length where that is known. Blocking. Raises InvalidRequest."""
-    media = _identified(path, field, "video", MAX_INPUT_VIDEO_BYTES, takes.clips)
+    media = _identify(path, field, "video", MAX_INPUT_VIDEO_BYTES, takes.clips)
     if media.content_type != "video/mp4":
         raise InvalidRequest(f"{field} is a {_NAMES.get(media.content_type, media.content_type)} file; {takes.clips}")
     facts = read_mp4(path)
@@ -161,7 +161,7 @@ def clip(path: Path, field: str, takes: Takes) -> MediaFile:
     return replace(media, duration_s=media.duration_s or facts.duration_s)
 
 
-def _identified(path: Path, field: str, kind: MediaKind, max_bytes: int, takes: str = "") -> MediaFile:
+def _identify(path: Path, field: str, kind: MediaKind, max_bytes: int, takes: str = "") -> MediaFile:
     try:
         size_bytes = path.stat().st_size
         if size_bytes > max_bytes:

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from ring_mcp.domain import ImageRequest, MediaKind, Plan, VideoPlan, VideoRequest
 from ring_mcp.errors import InvalidRequest, ProviderError, StorageError
-from ring_mcp.jobs.addresses import named_file, spelled, with_addresses
+from ring_mcp.jobs.addresses import normalize_address, resolve_path, with_addresses
 from ring_mcp.jobs.input_files import (
     MAX_INPUT_IMAGE_BYTES,
     MAX_INPUT_VIDEO_BYTES,
@@ -28,15 +28,15 @@ from ring_mcp.jobs.input_files import (
     check_length,
     clip,
     data_uri,
+    explain_fetch_error,
     not_writable,
     picture,
     remove_old_inputs,
-    told,
     write_inline,
 )
 from ring_mcp.presets import Model, VideoModel
 from ring_mcp.providers.base import Downloaded, Inputs
-from ring_mcp.providers.vendors import is_file_id
+from ring_mcp.providers.vendors import is_anybodys_file_id, is_file_id
 from ring_mcp.storage.base import Storage
 
 _KEPT = re.compile(r"kept:([0-9a-f]{64})")
@@ -83,8 +83,10 @@ class MediaInputs:
             frames = {"imageUrl": plan.image_url, "lastFrameUrl": plan.last_frame_url}
             given |= {field: url for field, url in frames.items() if url is not None}
         for field, reference in given.items():
-            if not is_file_id(plan.provider, reference):  # of those only the provider can tell
+            if not is_anybodys_file_id(reference):
                 await self._check_picture(reference, field, takes)
+            elif not is_file_id(plan.provider, reference):  # of its own files only the provider can tell
+                raise InvalidRequest(f"{field} is a file id, and {plan.model} takes none: give the picture's address")
         if isinstance(plan, VideoPlan) and plan.generation_kind != "generate" and plan.source_video_url is not None:
             assert isinstance(model, VideoModel), "a clip is made by a model of clips"
             return await self._check_source(plan.source_video_url, plan, model, takes)
@@ -103,7 +105,9 @@ class MediaInputs:
     def unsign(self, request: R) -> R:
         """The request as it may be kept: each address in its one spelling, and unsigned if it is one of our own, which
         is signed anew when it is to be read. Raises InvalidRequest for what is no address."""
-        return with_addresses(request, lambda field, text: self._storage.unsigned(spelled(field, text)))
+        return with_addresses(
+            request, lambda field, text: self._storage.strip_signature(normalize_address(field, text))
+        )
 
     async def for_provider(self, plan: Plan, *, as_bytes: bool = False) -> Inputs:
         """Everything that the plan takes in, as the provider can read it: a first frame once it has been made.
@@ -136,20 +140,20 @@ class MediaInputs:
         still = plan.made_frame
         if still is None:
             return None
-        return self._storage.unsigned((await self._storage.address(still.url, still.key)).url)
+        return self._storage.strip_signature((await self._storage.address(still.url, still.key)).url)
 
-    async def picture(self, url: str, path: Path) -> Path:
-        """The file behind an image's address: one that lies here, or ``path``, after it was fetched to there.
+    async def fetch_stored(self, url: str, path: Path, max_bytes: int = MAX_INPUT_IMAGE_BYTES) -> Path:
+        """The file behind an address of ours or a caller's: one that lies here, or ``path``, fetched to there.
 
         Raises InvalidRequest or OSError.
         """
         local = self._local(url, "imageUrl")
         if local is None:
             try:
-                if not await self._storage.fetch(url, path, MAX_INPUT_IMAGE_BYTES):
-                    await self._fetch(url, path, MAX_INPUT_IMAGE_BYTES)
+                if not await self._storage.fetch(url, path, max_bytes):
+                    await self._fetch(url, path, max_bytes)
             except ProviderError as exc:
-                raise InvalidRequest(told(exc)) from exc
+                raise InvalidRequest(explain_fetch_error(exc)) from exc
             except StorageError as exc:
                 raise InvalidRequest(exc.message) from exc
         return local or path
@@ -160,7 +164,7 @@ class MediaInputs:
                 await asyncio.to_thread(write_inline, reference, path, field)
                 await asyncio.to_thread(picture, path, field, takes)
             return
-        async with self._fetched(reference, field, MAX_INPUT_IMAGE_BYTES) as path:
+        async with self._open_fetched(reference, field, MAX_INPUT_IMAGE_BYTES) as path:
             await asyncio.to_thread(picture, path, field, takes)
 
     async def _keep(self, reference: str) -> str:
@@ -176,12 +180,12 @@ class MediaInputs:
         if is_file_id(provider, reference):
             return reference
         if as_bytes:
-            async with self._fetched(reference, field, MAX_INPUT_IMAGE_BYTES) as path:
+            async with self._open_fetched(reference, field, MAX_INPUT_IMAGE_BYTES) as path:
                 return await asyncio.to_thread(data_uri, path, field, "image", MAX_INPUT_IMAGE_BYTES)
         return await self._for_provider(reference, field, "image", MAX_INPUT_IMAGE_BYTES)
 
     @contextlib.asynccontextmanager
-    async def _fetched(self, url: str, field: str, max_bytes: int) -> AsyncIterator[Path]:
+    async def _open_fetched(self, url: str, field: str, max_bytes: int) -> AsyncIterator[Path]:
         """A given file on this machine, for as long as the ``with`` lasts."""
         async with self._at_hand(url, field, max_bytes) as file:
             if file is not None:
@@ -196,13 +200,13 @@ class MediaInputs:
                     f"{field} cannot be used: it was not there after {self._fetch_limit_s:g} s"
                 ) from exc
             except ProviderError as exc:
-                raise InvalidRequest(f"{field} cannot be used: {told(exc)}") from exc
+                raise InvalidRequest(f"{field} cannot be used: {explain_fetch_error(exc)}") from exc
             except OSError as exc:
                 raise not_writable(self._spool, exc) from exc
             yield path
 
     async def _check_source(self, url: str, plan: VideoPlan, model: VideoModel, takes: Takes) -> Decimal | None:
-        async with self._fetched(url, "sourceVideoUrl", MAX_INPUT_VIDEO_BYTES) as path:
+        async with self._open_fetched(url, "sourceVideoUrl", MAX_INPUT_VIDEO_BYTES) as path:
             media = await asyncio.to_thread(clip, path, "sourceVideoUrl", takes)
         if media.duration_s is not None:
             check_length(plan, model, media.duration_s)
@@ -268,7 +272,7 @@ class MediaInputs:
             parts = urlsplit(url)
             if parts.scheme in ("http", "https") and parts.netloc:
                 return None
-            path = named_file(url)
+            path = resolve_path(url)
             real = path.resolve()
             is_file = parts.scheme in ("", "file") and path.is_absolute()
             own = self._storage.local_path(path.as_uri()) if is_file else None

@@ -118,14 +118,23 @@ class Opening:
     def _new_still(self, job: Job, plan: Plan) -> Job:
         """The still that a clip begins with: a job of its own.
 
-        Where the caller gave a key, it stands for the still as well: whoever repeats the call after the clip failed at
-        no cost does not pay for another still.
+        Its key is that of its clip; its hash is of what is asked for alone, so that a still whose clip never came is
+        found by the next call that asks for it, whatever else that one asks.
         """
         paid_for = job.id if job.idempotency_key is None else job.request_hash
-        return self._new_job(plan, job.actor_id, f"first-frame:{paid_for}", parent_job_id=job.id)
+        still = self._new_job(plan, job.actor_id, f"first-frame:{paid_for}", parent_job_id=job.id)
+        asked = plan.model_copy(update={"purpose": "", "ref_code": None})
+        return replace(still, request_hash=request_hash("first-frame", asked, None))
+
+    async def find_unused_still(self, plan: Plan, actor_id: str) -> Job | None:
+        """The still that ``open`` would take for this clip in place of a new one. Raises LedgerError."""
+        if not isinstance(plan, VideoPlan) or plan.first_frame is None:
+            return None
+        still = self._new_still(self._new_job(plan, actor_id, None), plan.first_frame)
+        return await self._ledger.find_unused_still(still)
 
 
-_MADE = ("made_frame", "made_frame_billed_usd", "made_thumbnail", "frame_job_id")
+_MADE = ("made_frame", "made_frame_billed_usd", "made_thumbnail", "frame_job_id", "frame_was_paid")
 
 
 def request_hash(tool: str, plan: Plan, idempotency_key: str | None) -> str:

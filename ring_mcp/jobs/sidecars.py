@@ -46,7 +46,7 @@ class Parent:
     job_id: str | None = None
     sha256: str | None = None
 
-    def known_as(self, row: Found | None) -> Parent:
+    def fill_from_row(self, row: Found | None) -> Parent:
         """With what its audit row says; a parent without one is a stranger, of whose address only the plain part is
         told."""
         if row is None:
@@ -134,8 +134,8 @@ class Sidecars:
         path = self._spool / f"{job.id}-{asset.index}.json"
         try:
             async with asyncio.timeout(_LIMIT_S):
-                parents = [parent.known_as(await self._row(job, parent)) for parent in parents_of(job.plan)]
-                media = await asyncio.to_thread(_written, path, sidecar(job, asset, parents))
+                parents = [parent.fill_from_row(await self._row(job, parent)) for parent in parents_of(job.plan)]
+                media = await asyncio.to_thread(_write, path, sidecar(job, asset, parents))
                 stored = await self._storage.put(f"{asset.key}.json", media, {"jobId": job.id, "purpose": "sidecar"})
             return asset.model_copy(update={"sidecar_url": stored.url}), ()
         except StorageError as exc:
@@ -187,7 +187,7 @@ def _without_unset(value: Any) -> Any:
     return [_without_unset(item) for item in value] if isinstance(value, list) else value
 
 
-def _written(path: Path, value: Mapping[str, Any]) -> MediaFile:
+def _write(path: Path, value: Mapping[str, Any]) -> MediaFile:
     content = (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "replace")
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     path.write_bytes(content)

@@ -22,7 +22,6 @@ from ring_mcp.domain import (
     Failure,
     ImagePlan,
     Job,
-    JobState,
     MediaFile,
     Output,
     VideoPlan,
@@ -37,9 +36,10 @@ from ring_mcp.errors import (
     StorageRefused,
     StorageUnclear,
 )
+from ring_mcp.jobs.endings import Ending
 from ring_mcp.jobs.outcomes import Park, Pause, age_s, back_off_s, end_job, note_trouble, slow_look_s
 from ring_mcp.jobs.record import JobRecord
-from ring_mcp.jobs.rendering import LOOKS_BEFORE_GONE, gone_pause_s, is_gone
+from ring_mcp.jobs.rendering import LOOKS_BEFORE_GONE, is_gone, pause_after_gone_s
 from ring_mcp.jobs.sidecars import Sidecars
 from ring_mcp.jobs.thumbnails import Thumbnails
 from ring_mcp.ledger.audit import asset_row
@@ -140,7 +140,7 @@ class Storing:
                 await self._lose_missing(record, exc.message)
                 return None
             await record.write(replace(job, failure=denied))
-            return Pause(gone_pause_s(denied.seen, 5.0), failed=True)
+            return Pause(pause_after_gone_s(denied.seen, 5.0), failed=True)
         except ProviderError as exc:
             return await self._rest(record, exc, tries)
         if isinstance(answer, Finished) and (fresh := _with_fresh_addresses(job, answer)) != job.outputs:
@@ -249,9 +249,9 @@ class Storing:
             if output.lost_because is not None
         ]
         if job.assets or not lost:
-            return replace(end_job(job, JobState.DONE, now), warnings=(*job.warnings, *lost), progress=100)
+            return replace(end_job(job, Ending.STORED, now), warnings=(*job.warnings, *lost), progress=100)
         failure = Failure(code="expired", message="; ".join(lost), billed="yes", next_action=JobExpired.next_action)
-        return end_job(job, JobState.EXPIRED, now, failure=failure)
+        return end_job(job, Ending.OUTPUTS_LOST, now, failure=failure)
 
     async def _keep_preview(self, job: Job) -> None:
         """A preview is a courtesy: whatever goes wrong with it is logged and nothing else."""

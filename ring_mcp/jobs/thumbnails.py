@@ -15,7 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from ring_mcp.domain import Asset, AuditRecord, Job, MediaFile, Thumbnail, VideoPlan
-from ring_mcp.errors import RingError
+from ring_mcp.errors import InvalidRequest, RingError
+from ring_mcp.jobs.input_files import MAX_INPUT_IMAGE_BYTES, MAX_INPUT_VIDEO_BYTES
 from ring_mcp.jobs.inputs import MediaInputs
 from ring_mcp.ledger.audit import THUMBNAIL_SOURCE, thumbnail_row
 from ring_mcp.media.canvases import CANVASES, nearest_canvas
@@ -26,6 +27,7 @@ from ring_mcp.storage.keys import storage_key
 logger = logging.getLogger(__name__)
 
 _FETCH_LIMIT_S = 10.0
+_MADE, _NOT_MADE = _ABOUT = ("thumbnail", "no thumbnail was made")
 
 
 class _NotMade(Exception):
@@ -55,14 +57,17 @@ class Thumbnails:
         self._prefix = prefix
         self._font = font.expanduser() if font else None
 
-    async def add(self, job: Job, clip: MediaFile) -> tuple[Job, Sequence[AuditRecord]]:
-        """The job with its thumbnail, if it wants one, and the row of it; else with a warning that says why not."""
+    async def add(self, job: Job, clip: MediaFile, name: str = "") -> tuple[Job, Sequence[AuditRecord]]:
+        """The job with its thumbnail, if it wants one, and the row of it; else with a warning that says why not.
+
+        ``name`` tells the thumbnails of one job apart: the first, made with the clip, has none.
+        """
         plan = job.plan
         if not isinstance(plan, VideoPlan) or plan.thumbnail is None:
             return job, ()
         try:
             async with asyncio.timeout(self._limit_s):
-                asset, canvas, warnings = await self._make(job, plan, plan.thumbnail, clip)
+                asset, canvas, warnings = await self._make(job, plan, plan.thumbnail, clip, name)
         except (_NotMade, RingError) as exc:
             return _without(job, str(exc)), ()
         except TimeoutError:
@@ -73,11 +78,44 @@ class Thumbnails:
         finally:
             await asyncio.to_thread(self._clean_up, job)
         made = plan.model_copy(update={"made_thumbnail": asset})
-        told = tuple(f"thumbnail: {warning}" for warning in warnings)
+        told = tuple(f"{_MADE}: {warning}" for warning in warnings)
         return replace(job, plan=made, warnings=(*job.warnings, *told)), [thumbnail_row(job, made, asset, canvas)]
 
+    async def draw_again(self, job: Job, spec: Thumbnail) -> tuple[Job, Sequence[AuditRecord]]:
+        """A finished job with this thumbnail of its clip and the row of it; else with a warning that says why not.
+
+        Object key and row are made from the job and from what is drawn: an earlier thumbnail stays where it is.
+        """
+        assert isinstance(job.plan, VideoPlan), "only clips have thumbnails"
+        plan = job.plan.model_copy(update={"thumbnail": spec, "made_thumbnail": None})
+        job = replace(job, plan=plan, warnings=tuple(w for w in job.warnings if not w.startswith(_ABOUT)))
+        try:
+            clip = await self._fetch_stored_clip(job)
+        except (RingError, OSError) as exc:
+            await asyncio.to_thread(self._clean_up, job)
+            return _without(job, f"the clip cannot be read ({exc})"), ()
+        return await self.add(job, clip, f"-{hashlib.sha256(spec.model_dump_json().encode()).hexdigest()[:8]}")
+
+    async def _fetch_stored_clip(self, job: Job) -> MediaFile:
+        if not job.assets:
+            raise InvalidRequest("no copy of it was kept")
+        asset = job.assets[0]
+        address = await self._storage.address(asset.url, asset.key)
+        async with asyncio.timeout(self._limit_s):
+            path = await self._inputs.fetch_stored(address.url, self._path(job, "stored.clip"), MAX_INPUT_VIDEO_BYTES)
+        return MediaFile(
+            path=path,
+            size_bytes=asset.size_bytes,
+            sha256=asset.sha256,
+            content_type=asset.content_type,
+            extension=path.suffix.removeprefix("."),
+            width_px=asset.width_px,
+            height_px=asset.height_px,
+            duration_s=asset.duration_s,
+        )
+
     async def _make(
-        self, job: Job, plan: VideoPlan, spec: Thumbnail, clip: MediaFile
+        self, job: Job, plan: VideoPlan, spec: Thumbnail, clip: MediaFile, name: str
     ) -> tuple[Asset, str, Sequence[str]]:
         canvas = spec.aspect_ratio or _shape(plan, clip)
         content, warnings = await self._draw(job, plan, spec, clip, canvas)
@@ -93,7 +131,7 @@ class Thumbnails:
         )
         await asyncio.to_thread(media.path.write_bytes, content)
         folder = f"{self._prefix}/{plan.purpose}"
-        key = storage_key(folder, "thumbnails", job.created_at, None, job.id, media.extension)
+        key = storage_key(folder, "thumbnails", job.created_at, None, f"{job.id}{name}", media.extension)
         metadata = {"source": THUMBNAIL_SOURCE, "template": spec.template, "purpose": plan.purpose, "jobId": job.id}
         stored = await self._storage.put(key, media, metadata)
         asset = Asset(
@@ -103,7 +141,7 @@ class Thumbnails:
             size_bytes=media.size_bytes,
             content_type=media.content_type,
             sha256=media.sha256,
-            record_id=str(uuid.uuid5(uuid.UUID(job.id), "thumbnail")),
+            record_id=str(uuid.uuid5(uuid.UUID(job.id), f"thumbnail{name}")),
             file_id=stored.file_id,
             local_path=stored.local_path,
             width_px=width_px,
@@ -117,12 +155,16 @@ class Thumbnails:
         """Over the first frame that the clip was made from, else over the clip's own first picture."""
         from ring_mcp.media.thumbnail import make_thumbnail
 
-        url = plan.made_frame.url if plan.made_frame else plan.image_url
+        frame_asset, url = plan.made_frame, plan.image_url
         reasons = []
-        if url is not None:
+        if url is not None or frame_asset is not None:
             try:
+                if frame_asset is not None:
+                    url = (await self._storage.address(frame_asset.url, frame_asset.key)).url
                 async with asyncio.timeout(_FETCH_LIMIT_S):
-                    frame = await self._inputs.picture(url, self._path(job, "frame.picture"))
+                    frame = await self._inputs.fetch_stored(
+                        url or "", self._path(job, "frame.picture"), MAX_INPUT_IMAGE_BYTES
+                    )
                 made = await asyncio.to_thread(make_thumbnail, spec, frame, canvas, font=self._font)
                 if made is not None:
                     return made
@@ -147,7 +189,7 @@ class Thumbnails:
         return self._spool / f"{job.id}-{name}"
 
     def _clean_up(self, job: Job) -> None:
-        for name in ("thumbnail.png", "frame.picture", "frame.jpg"):
+        for name in ("thumbnail.png", "frame.picture", "frame.jpg", "stored.clip"):
             with contextlib.suppress(OSError):
                 self._path(job, name).unlink(missing_ok=True)
 
@@ -161,4 +203,4 @@ def _shape(plan: VideoPlan, clip: MediaFile) -> str:
 
 
 def _without(job: Job, reason: str) -> Job:
-    return replace(job, warnings=(*job.warnings, f"no thumbnail was made: {reason}"))
+    return replace(job, warnings=(*job.warnings, f"{_NOT_MADE}: {reason}"))

@@ -51,7 +51,7 @@ class WriteAhead:
             path.rename(path.with_suffix(".stale"))
             logger.warning("job %s: facts kept aside do not fit the ledger; see %s", job_id, self.folder)
 
-    def left(self) -> tuple[list[str], list[str]]:
+    def list_left(self) -> tuple[list[str], list[str]]:
         """The jobs whose facts wait to be written, and those whose facts were set aside."""
         waiting, aside = (sorted(path.stem for path in self.folder.glob(f"*.{kind}")) for kind in ("json", "stale"))
         return waiting, aside

@@ -74,6 +74,12 @@ class Ledger(Protocol):
         stands for another request.
         """
 
+    async def find(self, actor_id: str, key: str, *, sandbox: bool) -> Job | None:
+        """The job that this actor's idempotency key stands for; none that is known to have cost nothing."""
+
+    async def find_unused_still(self, still: Job) -> Job | None:
+        """A finished still like this one whose clip ended without a result: ``open`` takes it in place of a new one."""
+
     async def get(self, job_id: str) -> Job | None: ...
 
     async def list_jobs(self, query: JobQuery) -> JobPage: ...
@@ -84,6 +90,12 @@ class Ledger(Protocol):
         A job that has ended is written again only by the late answer to an attempt that was settled by hand; the
         answer then goes without its idempotency key if that was given to another job meanwhile. Raises JobMoved if
         anybody wrote the job since ``before`` was read.
+        """
+
+    async def amend(self, job: Job, records: Sequence[AuditRecord]) -> Job:
+        """Write plan and warnings of a job that is done, with audit rows: a thumbnail that was drawn later.
+
+        Nothing about money can be changed so. Raises JobMoved if anybody wrote the job since it was read.
         """
 
     async def restore(self, job: Job, records: Sequence[AuditRecord] = ()) -> Job:
@@ -100,7 +112,7 @@ class Ledger(Protocol):
     async def heartbeat(self, holder: Holder) -> set[str]:
         """Say that this process is alive; the answer is the jobs under way that it owns, of these accounts."""
 
-    async def stranded(self, holder: Holder, job_id: str | None = None) -> list[Stranded]:
+    async def list_stranded(self, holder: Holder, job_id: str | None = None) -> list[Stranded]:
         """Jobs under way that nobody alive drives and that are of accounts which ``holder`` does not have.
 
         Of this job alone, if one is given; otherwise of all, sandbox and real ones apart.

@@ -19,7 +19,7 @@ from ring_mcp.ledger.statements import DRIVEN_SQL, Statement, Transaction, in_li
 _MARKS = ("endpoint", "account_id", "key_fingerprint")
 
 
-def _held(holder: Holder, dialect: Dialect) -> tuple[str, dict[str, Any]]:
+def _match_held(holder: Holder, dialect: Dialect) -> tuple[str, dict[str, Any]]:
     """The condition that a row is of an account that ``holder`` holds; see ``Holder.holds``."""
     parameters: dict[str, Any] = {"sandbox": encode("sandbox", holder.sandbox, dialect)}
     accounts = []
@@ -67,7 +67,7 @@ def claim_jobs(
 ) -> Transaction[list[Job]]:
     """Take over jobs that have no owner or a dead one, of the accounts that ``holder`` holds."""
     free, of_free = _free(dead)
-    held, of_held = _held(holder, dialect)
+    held, of_held = _match_held(holder, dialect)
     free += f" AND {held}"
     free += "" if parked else " AND due_at <= :now"
     free += "" if job_id is None else " AND id = :id"
@@ -80,9 +80,9 @@ def claim_jobs(
     return [decode_job(row, dialect) for row in rows]
 
 
-def owned_jobs(me: str, holder: Holder, dialect: Dialect) -> Transaction[set[str]]:
+def select_owned_jobs(me: str, holder: Holder, dialect: Dialect) -> Transaction[set[str]]:
     """The jobs under way that this process owns and may carry on."""
-    held, parameters = _held(holder, dialect)
+    held, parameters = _match_held(holder, dialect)
     rows = yield Statement(
         f"SELECT id FROM media_jobs WHERE state IN {DRIVEN_SQL} AND owner = :me AND {held}",  # noqa: S608
         {**parameters, "me": me},
@@ -90,7 +90,7 @@ def owned_jobs(me: str, holder: Holder, dialect: Dialect) -> Transaction[set[str
     return {row["id"] for row in rows}
 
 
-def stranded_jobs(
+def select_stranded_jobs(
     dead: Collection[str], holder: Holder, dialect: Dialect, job_id: str | None = None
 ) -> Transaction[list[Stranded]]:
     """Jobs under way that nobody alive drives and that ``holder`` must leave alone, by account, the oldest first.
@@ -98,7 +98,7 @@ def stranded_jobs(
     A single job is looked at whether it is of the sandbox or not.
     """
     free, of_free = _free(dead)
-    held, of_held = _held(holder, dialect)
+    held, of_held = _match_held(holder, dialect)
     asked = "sandbox = :sandbox" if job_id is None else "id = :id"
     facts = ", ".join(("provider", "sandbox", *_MARKS))
     rows = yield Statement(

@@ -25,9 +25,9 @@ from ring_mcp.ledger.postgres_session import (
     CONNECTION,
     begin,
     busy,
-    connected,
     drive,
-    translated,
+    open_connection,
+    translate_errors,
 )
 from ring_mcp.ledger.rows import Dialect
 from ring_mcp.ledger.statements import Statement, Transaction
@@ -92,11 +92,11 @@ class PostgresLedger(TransactionalLedger):
         async with self._starting:
             if self._started:
                 return
-            async with connected(self._dsn) as connection:
-                behind = pending("postgres", await _applied(connection))
+            async with open_connection(self._dsn) as connection:
+                behind = pending("postgres", await _read_applied(connection))
             if behind:
                 raise LedgerBehind(f"the ledger's tables are behind ({behind[0].name}): run ring-mcp migrate")
-            with translated():
+            with translate_errors():
                 await self._pool.open()
                 await self._renew_lease()
                 await self._forget_old_leases()
@@ -112,7 +112,7 @@ class PostgresLedger(TransactionalLedger):
 
     async def _run(self, transaction: Transaction[T], *, alone: bool = False) -> T:
         await self.start()
-        with translated():
+        with translate_errors():
             async with self._turn(alone) as lock_timeout_s, self._transaction(lock_timeout_s) as connection:
                 if alone:
                     await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK_ID,))
@@ -168,7 +168,7 @@ class PostgresLedger(TransactionalLedger):
 
     async def heartbeat(self, holder: Holder) -> set[str]:
         await self.start()
-        with translated():
+        with translate_errors():
             await self._renew_lease()
         return await super().heartbeat(holder)
 
@@ -179,11 +179,11 @@ async def migrate(dsn: str) -> list[str]:
     The lock ends with the transaction: one of the session would stay with a pooler's connection, and stop everybody.
     """
     done = []
-    async with connected(dsn) as connection:
+    async with open_connection(dsn) as connection:
         for migration in migrations("postgres"):
             await begin(connection, _MIGRATION_LOCK_TIMEOUT_S)
             await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK_ID,))
-            if migration.version not in await _applied(connection):
+            if migration.version not in await _read_applied(connection):
                 await connection.execute(migration.sql)
                 await connection.execute("INSERT INTO ring_mcp_migrations VALUES (%s)", (migration.version,))
                 done.append(migration.name)
@@ -191,7 +191,7 @@ async def migrate(dsn: str) -> list[str]:
     return done
 
 
-async def _applied(connection: AsyncConnection[dict[str, Any]]) -> set[int]:
+async def _read_applied(connection: AsyncConnection[dict[str, Any]]) -> set[int]:
     cursor = await connection.execute("SELECT to_regclass('ring_mcp_migrations') IS NOT NULL AS present")
     row = await cursor.fetchone()
     if row is None or not row["present"]:

@@ -49,7 +49,7 @@ async def begin(connection: AsyncConnection[dict[str, Any]], lock_timeout_s: flo
 
 
 @contextlib.asynccontextmanager
-async def connected(dsn: str) -> AsyncIterator[AsyncConnection[dict[str, Any]]]:
+async def open_connection(dsn: str) -> AsyncIterator[AsyncConnection[dict[str, Any]]]:
     """One connection beside the pool. If there is none, it says so at once, where the pool would try for a while."""
     try:
         conninfo_to_dict(dsn)
@@ -59,7 +59,7 @@ async def connected(dsn: str) -> AsyncIterator[AsyncConnection[dict[str, Any]]]:
             retryable=False,
             next_action="Correct DATABASE_URL; special characters in the password are written percent-encoded.",
         ) from None
-    with translated():
+    with translate_errors():
         async with await psycopg.AsyncConnection.connect(dsn, **CONNECTION) as connection:
             yield connection
 
@@ -90,7 +90,7 @@ def busy() -> LedgerError:
 
 
 @contextlib.contextmanager
-def translated() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
     """psycopg's errors as LedgerError. The driver's text may hold host, user and values, so only its class is named."""
     try:
         yield

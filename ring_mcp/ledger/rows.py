@@ -145,7 +145,7 @@ def encode_job(job: Job, dialect: Dialect) -> dict[str, Any]:
 _NOT_CHANGED_BY_A_SAVE = ("version", "endpoint", "account_id", "key_fingerprint")
 
 
-def changed_columns(before: Job, after: Job, dialect: Dialect) -> dict[str, Any]:
+def diff_columns(before: Job, after: Job, dialect: Dialect) -> dict[str, Any]:
     """What an UPDATE has to write; ``version`` is left to the statement, and whose the job is stays as it stands."""
     names = (n for n in COLUMNS if n not in _NOT_CHANGED_BY_A_SAVE and getattr(before, n) != getattr(after, n))
     return {column(name): encode(name, getattr(after, name), dialect) for name in names}

@@ -57,7 +57,7 @@ class SqliteLedger(TransactionalLedger):
 
     def _connect(self) -> sqlite3.Connection:
         if self._connection is None:
-            with _translated(self._path):
+            with _translate_errors(self._path):
                 self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
                 with contextlib.suppress(FileExistsError):  # one in use is not opened: to close it drops its locks
                     os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))  # prompts are private
@@ -96,7 +96,7 @@ class SqliteLedger(TransactionalLedger):
 
     def _execute(self, transaction: Transaction[T]) -> T:
         connection = self._connect()
-        with _translated(self._path):
+        with _translate_errors(self._path):
             connection.execute("BEGIN IMMEDIATE")
             try:
                 result = _drive(connection, transaction)
@@ -169,19 +169,19 @@ def _statements(script: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def _translated(path: Path) -> Iterator[None]:
+def _translate_errors(path: Path) -> Iterator[None]:
     """SQLite's and the disk's errors as LedgerError, with the file and what to do."""
     try:
         yield
     except sqlite3.DatabaseError as exc:
-        raise LedgerError(_explained(path, exc)) from exc
+        raise LedgerError(_explain(path, exc)) from exc
     except OSError as exc:
         raise LedgerError(
             f"the state folder {path.parent} cannot be used: {exc.strerror}; point RING_STATE_DIR to a writable folder"
         ) from exc
 
 
-def _explained(path: Path, exc: sqlite3.DatabaseError) -> str:
+def _explain(path: Path, exc: sqlite3.DatabaseError) -> str:
     text = str(exc)
     if "readonly" in text or "unable to open" in text:
         return f"the ledger {path} cannot be written; point RING_STATE_DIR to a writable folder"

@@ -10,7 +10,7 @@ from typing import ClassVar, TypeVar
 
 from ring_mcp.clock import Clock
 from ring_mcp.domain import Account, AuditRecord, Caps, Holder, Job, Spend
-from ring_mcp.ledger import claims
+from ring_mcp.ledger import claims, opening
 from ring_mcp.ledger import transactions as tx
 from ring_mcp.ledger.base import JobPage, JobQuery, Opened, Stranded
 from ring_mcp.ledger.rows import Dialect
@@ -41,7 +41,13 @@ class TransactionalLedger(ABC):
 
     async def open(self, job: Job, caps: Caps, still: Job | None = None) -> Opened:
         still = replace(still, owner=self.owner) if still is not None else None
-        return await self._run(tx.open_job(replace(job, owner=self.owner), caps, self.dialect, still), alone=True)
+        return await self._run(opening.open_job(replace(job, owner=self.owner), caps, self.dialect, still), alone=True)
+
+    async def find(self, actor_id: str, key: str, *, sandbox: bool) -> Job | None:
+        return await self._run(opening.find_job(actor_id, key, sandbox, self.dialect))
+
+    async def find_unused_still(self, still: Job) -> Job | None:
+        return await self._run(opening.find_unused_still(still, self.dialect))
 
     async def get(self, job_id: str) -> Job | None:
         return await self._run(tx.get_job(job_id, self.dialect))
@@ -52,6 +58,9 @@ class TransactionalLedger(ABC):
     async def save(self, before: Job, after: Job, records: Sequence[AuditRecord] = ()) -> Job:
         # An ended row that is written again may give its key up: nobody must take the key in the same moment.
         return await self._run(tx.save_job(before, after, records, self.dialect), alone=before.is_terminal)
+
+    async def amend(self, job: Job, records: Sequence[AuditRecord]) -> Job:
+        return await self._run(tx.amend_job(job, records, self.dialect))
 
     async def restore(self, job: Job, records: Sequence[AuditRecord] = ()) -> Job:
         return await self._run(tx.restore_job(job, records, self.dialect), alone=True)
@@ -71,11 +80,11 @@ class TransactionalLedger(ABC):
         )
 
     async def heartbeat(self, holder: Holder) -> set[str]:
-        return await self._run(claims.owned_jobs(self.owner, holder, self.dialect))
+        return await self._run(claims.select_owned_jobs(self.owner, holder, self.dialect))
 
-    async def stranded(self, holder: Holder, job_id: str | None = None) -> list[Stranded]:
+    async def list_stranded(self, holder: Holder, job_id: str | None = None) -> list[Stranded]:
         return await self._run_over_the_dead(
-            lambda dead: claims.stranded_jobs(dead, holder, self.dialect, job_id), alone=False
+            lambda dead: claims.select_stranded_jobs(dead, holder, self.dialect, job_id), alone=False
         )
 
     async def hand_over(self, job_id: str, to: Account, *, sandbox: bool) -> Job:

@@ -10,13 +10,13 @@ from decimal import Decimal
 from typing import Any
 
 from ring_mcp.clock import to_iso
-from ring_mcp.domain import AuditRecord, Caps, Job, Spend, check_caps, day_start, month_start
-from ring_mcp.errors import InvalidRequest, JobMoved, LedgerError
-from ring_mcp.ledger.base import JobPage, JobQuery, Opened
+from ring_mcp.domain import AuditRecord, Job, Spend, day_start, month_start
+from ring_mcp.errors import JobMoved, LedgerError
+from ring_mcp.ledger.base import JobPage, JobQuery
 from ring_mcp.ledger.rows import (
     Dialect,
-    changed_columns,
     decode_job,
+    diff_columns,
     encode,
     encode_job,
     json_text,
@@ -33,61 +33,11 @@ from ring_mcp.ledger.statements import (
 )
 
 
-def open_job(job: Job, caps: Caps, dialect: Dialect, still: Job | None = None) -> Transaction[Opened]:
-    existing = yield from _find_same_request(job, dialect)
-    if existing is not None:
-        return Opened(job=existing, joined=True)
-    needed_usd = job.reserved_usd
-    standing = (yield from _find_same_request(still, dialect)) if still is not None else None
-    if still is not None and standing is None:
-        needed_usd += still.reserved_usd
-    spend = Spend.nothing()
-    if caps.per_day_usd is not None or caps.per_month_usd is not None:  # adding up a month is not free
-        spend = yield from spend_at(job.created_at, job.sandbox, dialect)
-    check_caps(needed_usd, spend, caps, job.created_at)
-    if still is not None:
-        if standing is None:
-            yield from _insert_job(still, dialect)
-        still = standing or still
-        job = replace(job, plan=job.plan.model_copy(update={"frame_job_id": still.id}))
-    yield from _insert_job(job, dialect)
-    return Opened(job=job, joined=False, still=still)
-
-
-def _insert_job(job: Job, dialect: Dialect) -> Transaction[None]:
+def insert_job(job: Job, dialect: Dialect) -> Transaction[None]:
     values = encode_job(job, dialect)
     names = ", ".join(values)
     placeholders = ", ".join(f":{name}" for name in values)
     yield Statement(f"INSERT INTO media_jobs ({names}) VALUES ({placeholders})", values)  # noqa: S608
-
-
-def _find_same_request(job: Job, dialect: Dialect) -> Transaction[Job | None]:
-    """The job that already stands for this request, if there is one.
-
-    With a key: whatever job has the key, unless it is known to have cost nothing. Without: an identical one that is
-    still open or unknown, or that ended without anybody having been told.
-    """
-    base = {name: encode(name, getattr(job, name), dialect) for name in ("actor_id", "sandbox")}
-    if job.idempotency_key is not None:
-        rows = yield Statement(
-            "SELECT * FROM media_jobs WHERE actor_id = :actor_id AND sandbox = :sandbox"  # noqa: S608
-            f" AND idempotency_key = :key AND NOT {COST_NOTHING}",
-            {**base, "key": encode("idempotency_key", job.idempotency_key, dialect)},
-        )
-        if rows and rows[0]["request_hash"] != job.request_hash:
-            raise InvalidRequest(
-                f"idempotencyKey {job.idempotency_key!r} already stands for another request (job {rows[0]['id']}); "
-                "use a new key for a new request, the same key only to repeat one"
-            )
-    else:
-        rows = yield Statement(
-            "SELECT * FROM media_jobs WHERE actor_id = :actor_id AND sandbox = :sandbox"  # noqa: S608
-            " AND request_hash = :hash AND idempotency_key IS NULL"
-            f" AND (state = 'unknown' OR state IN {DRIVEN_SQL} OR (delivered_at IS NULL AND NOT {COST_NOTHING}))"
-            " ORDER BY created_at DESC LIMIT 1",
-            {**base, "hash": job.request_hash},
-        )
-    return decode_job(rows[0], dialect) if rows else None
 
 
 def spend_at(now: datetime, sandbox: bool, dialect: Dialect) -> Transaction[Spend]:
@@ -159,7 +109,7 @@ def save_job(before: Job, after: Job, records: Sequence[AuditRecord], dialect: D
         raise LedgerError(f"job {before.id} has ended and is not written again", retryable=False)
     if before.is_terminal:
         after = yield from _without_a_taken_key(after, dialect)
-    changes = changed_columns(before, after, dialect)
+    changes = diff_columns(before, after, dialect)
     sets = "".join(f"{name} = :{name}, " for name in changes)
     version = max(before.version, after.version) + 1
     rows = yield Statement(
@@ -186,7 +136,7 @@ def restore_job(job: Job, records: Sequence[AuditRecord], dialect: Dialect) -> T
         raise JobMoved(f"job {job.id} is there: it was not lost")
     job = yield from _without_a_taken_key(job, dialect)
     job = replace(job, version=job.version + 1)
-    yield from _insert_job(job, dialect)
+    yield from insert_job(job, dialect)
     for record in records:
         yield from _write_record(record, job.updated_at, dialect)
     return job
@@ -209,6 +159,24 @@ def _without_a_taken_key(job: Job, dialect: Dialect) -> Transaction[Job]:
         return job
     taken = f"its idempotencyKey stands for job {rows[0]['id']} now"
     return replace(job, idempotency_key=None, warnings=(*job.warnings, taken))
+
+
+def amend_job(job: Job, records: Sequence[AuditRecord], dialect: Dialect) -> Transaction[Job]:
+    rows = yield Statement(
+        "UPDATE media_jobs SET plan = :plan, warnings = :warnings, version = version + 1"
+        " WHERE id = :id AND version = :version AND state = 'done' RETURNING version",
+        {
+            "plan": encode("plan", job.plan, dialect),
+            "warnings": encode("warnings", job.warnings, dialect),
+            "id": job.id,
+            "version": job.version,
+        },
+    )
+    if not rows:
+        raise JobMoved(f"job {job.id} is not done, or was changed by another process first")
+    for record in records:
+        yield from _write_record(record, job.updated_at, dialect)
+    return replace(job, version=int(rows[0]["version"]))
 
 
 def _write_record(record: AuditRecord, at: datetime, dialect: Dialect) -> Transaction[None]:

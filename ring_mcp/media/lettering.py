@@ -147,13 +147,13 @@ def face(path: Path, size_px: int, weight: int, layout: Layout) -> ImageFont.Fre
 
 def word(text: str, fonts: Sequence[Path]) -> Wording:
     """The text as the font that has most of it can draw it; the first of ``fonts`` if several have as much."""
-    cleaned = _cleaned(text)
+    cleaned = _clean(text)
     wanted = set(cleaned) - set(_JOINERS + "\n ")
     font = min(fonts, key=lambda path: sum(not has_glyph(path, character) for character in wanted))
     missing = {character for character in wanted if not has_glyph(font, character)}
     kept = "".join(character for character in cleaned[:MAX_CHARS] if character not in missing)
     if missing or not wanted:
-        kept = _cleaned(kept.translate(dict.fromkeys(map(ord, _JOINERS))))
+        kept = _clean(kept.translate(dict.fromkeys(map(ord, _JOINERS))))
     if len(cleaned) > MAX_CHARS:
         kept += _dots(font)
     named = tuple(character for character in dict.fromkeys(cleaned) if character in missing and not _is_mark(character))
@@ -164,7 +164,7 @@ def _dots(font: Path) -> str:
     return "…" if has_glyph(font, "…") else "..."
 
 
-def _cleaned(text: str) -> str:
+def _clean(text: str) -> str:
     """Composed, without control characters and heaps of accents; one blank between words, no empty lines."""
     kept: list[str] = []
     marks = 0
@@ -184,11 +184,11 @@ def _is_mark(character: str) -> bool:
 
 @functools.lru_cache(maxsize=8192)
 def has_glyph(path: Path, character: str) -> bool:
-    return _drawn(path, character) != _drawn(path, _NO_CHARACTER)
+    return _draw(path, character) != _draw(path, _NO_CHARACTER)
 
 
 @functools.lru_cache(maxsize=1024)
-def _drawn(path: Path, character: str) -> bytes:
+def _draw(path: Path, character: str) -> bytes:
     """What the font draws for one character by itself: pixels, and how far it moves the pen."""
     from PIL import Image, ImageDraw, ImageFont
 
@@ -212,19 +212,19 @@ def break_lines(wording: Wording, width_px: int, size_px: int, weight: int, *, s
         if longest_px <= room_px or size_px <= smallest_px:
             break
         size_px = max(smallest_px, min(size_px - 1, int(size_px * room_px / longest_px)))
-    lines = _broken(tokens, room_px, ruler)
+    lines = _break_lines(tokens, room_px, ruler)
     if 1 < len(lines) <= _MAX_BALANCED_LINES:
-        lines = _balanced(tokens, lines, max(int(longest_px) + 1, room_px // 2), room_px, ruler)
+        lines = _balance_lines(tokens, lines, max(int(longest_px) + 1, room_px // 2), room_px, ruler)
     broken = Lines(tuple(lines), wording.font, size_px, weight, wording.layout)
     if any(map(_is_mark, wording.text)):  # accents may reach far beyond their letter, which words do not tell
         widest_px = max(map(broken.width_px, lines), default=0.0)
         if widest_px > width_px:
             room_px -= max(2 * size_px, int(widest_px) - width_px)
-            broken = replace(broken, lines=tuple(_broken(tokens, room_px, ruler)))
+            broken = replace(broken, lines=tuple(_break_lines(tokens, room_px, ruler)))
     return broken
 
 
-def _broken(tokens: list[str], width_px: int, ruler: Ruler) -> list[str]:
+def _break_lines(tokens: list[str], width_px: int, ruler: Ruler) -> list[str]:
     lines, used_px = [""], 0.0
     for part in tokens:
         if part == "\n":
@@ -253,11 +253,11 @@ def _pieces(word: str, width_px: int, ruler: Ruler) -> list[str]:
     return pieces
 
 
-def _balanced(tokens: list[str], lines: list[str], low: int, high: int, ruler: Ruler) -> list[str]:
+def _balance_lines(tokens: list[str], lines: list[str], low: int, high: int, ruler: Ruler) -> list[str]:
     """As many lines, as even as can be: no single word is left over on the last one. ``low``: a word fits in it."""
     while high - low > _EVEN_PX:
         middle = (low + high) // 2
-        attempt = _broken(tokens, middle, ruler)
+        attempt = _break_lines(tokens, middle, ruler)
         if len(attempt) <= len(lines):
             high, lines = middle, attempt
         else:

@@ -70,7 +70,7 @@ def _thumbnail(path: Path) -> Picture | None:
             if opened.width * opened.height > MAX_PIXELS:
                 return None
             # JPEG can be decoded at a half, a quarter or an eighth of its size: several times faster.
-            opened.draft("RGB", _fitted(opened.size, MAX_SIDE_PX))
+            opened.draft("RGB", _fit(opened.size, MAX_SIDE_PX))
             picture = _mixable(opened)
             picture.thumbnail((MAX_SIDE_PX, MAX_SIDE_PX))
             upright = ImageOps.exif_transpose(picture)
@@ -124,6 +124,6 @@ def _grid(count: int, aspect: float, side_px: int) -> tuple[int, tuple[int, int]
     return columns, (max(1, int(width + 1e-6)), max(1, int(width / aspect + 1e-6)))
 
 
-def _fitted(size: tuple[int, int], side_px: int) -> tuple[int, int]:
+def _fit(size: tuple[int, int], side_px: int) -> tuple[int, int]:
     scale = min(1.0, side_px / max(size))
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))

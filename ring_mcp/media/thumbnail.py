@@ -72,19 +72,19 @@ def make_thumbnail(
     Blocking, a tenth of a second, with pages of text some seconds: call it in a thread.
     """
     size = CANVASES[canvas]
-    picture = _covered(background, size)
+    picture = _cover(background, size)
     if picture is None:
         return None
     _darken(picture, spec)
     warnings: list[str] = []
-    blocks = _fitted(spec, size, _worded(spec.overlays, font, warnings), warnings)
-    _letter(picture, _placed(blocks, size[1]))
+    blocks = _fit_blocks(spec, size, _set_words(spec.overlays, font, warnings), warnings)
+    _letter(picture, _place_blocks(blocks, size[1]))
     encoded = io.BytesIO()
     picture.save(encoded, "PNG")
     return encoded.getvalue(), tuple(warnings)
 
 
-def _covered(path: Path, size: tuple[int, int]) -> Picture | None:
+def _cover(path: Path, size: tuple[int, int]) -> Picture | None:
     """The picture upright, opaque, and cut to fill the canvas."""
     from PIL import Image, ImageOps
 
@@ -112,7 +112,7 @@ def _darken(picture: Picture, spec: Thumbnail) -> None:
     picture.paste((0, 0, 0), (0, picture.height - height_px), shade)
 
 
-def _worded(overlays: Sequence[Overlay], font: Path | None, warnings: list[str]) -> list[tuple[Overlay, Wording]]:
+def _set_words(overlays: Sequence[Overlay], font: Path | None, warnings: list[str]) -> list[tuple[Overlay, Wording]]:
     """The overlays that have something to draw."""
     fonts = [own_font()]
     if font is not None and is_font(font):
@@ -132,11 +132,11 @@ def _worded(overlays: Sequence[Overlay], font: Path | None, warnings: list[str])
     return kept
 
 
-def _fitted(
+def _fit_blocks(
     spec: Thumbnail, size: tuple[int, int], worded: Sequence[tuple[Overlay, Wording]], warnings: list[str]
 ) -> list[_Block]:
     """The largest setting that fits the canvas; what fits at no size is cut, then left out from the end."""
-    bars = _barred(spec, worded)
+    bars = _choose_barred(spec, worded)
     blocks: list[_Block] = []
     for scale in _SCALES:
         blocks = [_block(*pair, scale, size[0], index in bars) for index, pair in enumerate(worded)]
@@ -159,7 +159,7 @@ def _fitted(
     return blocks
 
 
-def _barred(spec: Thumbnail, worded: Sequence[tuple[Overlay, Wording]]) -> set[int]:
+def _choose_barred(spec: Thumbnail, worded: Sequence[tuple[Overlay, Wording]]) -> set[int]:
     """Which overlays stand on a bar: the calls to action, else the last overlay."""
     if spec.template != "cta_bar":
         return set()
@@ -186,7 +186,7 @@ def _fits(blocks: Sequence[_Block], canvas_px: int) -> bool:
     return _stack_px(blocks) <= canvas_px - 2 * MARGIN_PX
 
 
-def _placed(blocks: Sequence[_Block], canvas_px: int) -> list[tuple[_Block, int]]:
+def _place_blocks(blocks: Sequence[_Block], canvas_px: int) -> list[tuple[_Block, int]]:
     """Each block with its top edge: stacked in its band, in the given order; the middle gives way to the others."""
     bands: dict[Band, list[_Block]] = {"top": [], "center": [], "bottom": []}
     for block in blocks:

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from ring_mcp.domain import GenerationKind, PriceLine, VideoRequest
 from ring_mcp.errors import InvalidRequest
-from ring_mcp.plans.rules import counted, listed, prompt_price, takers
+from ring_mcp.plans.rules import join_counts, join_names, prompt_price, takers
 from ring_mcp.presets import Presets, VideoModel
 
 SOURCE_RESOLUTION = "720p"
@@ -57,8 +57,8 @@ def check_effect(request: VideoRequest, kind: GenerationKind) -> None:
         names = [name for name, value in without_effect.items() if value is not None]
         if names:
             raise InvalidRequest(
-                f"{listed(names)}: without effect with extend, which adds its own seconds in the source clip's shape; "
-                "leave that out"
+                f"{join_names(names)}: without effect with extend, which adds its own seconds in the source clip's "
+                "shape; leave that out"
             )
     if request.thumbnail is not None and not request.persist:
         raise InvalidRequest(
@@ -80,7 +80,7 @@ def check_inputs(
         given = "referenceImages" if request.reference_images else "lastFrameUrl"
         raise InvalidRequest(f"{given} cannot be used when a clip is made from sourceVideoUrl; leave it out")
     if request.last_frame_url and not model.last_frame:
-        others = listed(takers(presets.video_models, lambda m: m.last_frame))
+        others = join_names(takers(presets.video_models, lambda m: m.last_frame))
         raise InvalidRequest(f"model {name} takes no last frame; leave lastFrameUrl out, or use {others}")
     if request.last_frame_url and not (request.image_url or request.first_frame_prompt):
         raise InvalidRequest("lastFrameUrl requires imageUrl, which it starts from; give imageUrl or firstFramePrompt")
@@ -89,7 +89,7 @@ def check_inputs(
     given_images, most = len(request.reference_images), model.max_reference_images
     if given_images > most:
         takes = f"takes at most {most} reference images" if most else "takes no reference images"
-        others = counted(takers(presets.video_models, lambda m: m.max_reference_images))
+        others = join_counts(takers(presets.video_models, lambda m: m.max_reference_images))
         raise InvalidRequest(f"model {name} {takes}, got {given_images}; the limits are {others}")
     if duration_s > model.max_reference_duration_s:
         raise InvalidRequest(
@@ -98,7 +98,7 @@ def check_inputs(
         )
     if resolution not in model.reference_resolutions:
         raise InvalidRequest(
-            f"resolution must be one of {listed(model.reference_resolutions)} with referenceImages for {name}, "
+            f"resolution must be one of {join_names(model.reference_resolutions)} with referenceImages for {name}, "
             f"got {resolution!r}"
         )
 

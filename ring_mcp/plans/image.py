@@ -11,11 +11,11 @@ from ring_mcp.domain import ImagePlan, ImageRequest, PriceLine
 from ring_mcp.errors import InvalidRequest
 from ring_mcp.plans.rules import (
     check_length,
-    checked_prompt,
-    checked_purpose,
+    check_prompt,
+    check_purpose,
     choice,
-    counted,
-    listed,
+    join_counts,
+    join_names,
     living_model,
     model_named,
     prompt_price,
@@ -73,7 +73,7 @@ def plan_image(
     Raises InvalidRequest (with the field and what is allowed) or ModelRetired (with the successor's name).
     """
     names = _OF_A_FIRST_FRAME if is_first_frame else _OF_A_PICTURE
-    prompt = checked_prompt(request.prompt, names.prompt)
+    prompt = check_prompt(request.prompt, names.prompt)
     provider = _provider(request, settings, presets, names)
     defaults = presets.defaults.image[provider]
     requested_model = request.model or settings.models.get(provider) or defaults.model
@@ -137,7 +137,7 @@ def plan_image(
         reference_images=request.reference_images,
         seed=request.seed if model.takes_seed else None,
         deferred=model.deferred,
-        purpose=checked_purpose(request.purpose, "image", warnings),
+        purpose=check_purpose(request.purpose, "image", warnings),
         ref_code=request.ref_code,
         storage_prefix=settings.storage_prefix,
         prices=tuple(prices),
@@ -156,7 +156,7 @@ def _check_references(request: ImageRequest, name: str, model: ImageModel, prese
     given, most = len(request.reference_images), model.max_input_images
     if given > most:
         takes = f"takes at most {most} reference images" if most else "takes no reference images"
-        others = counted(takers(presets.image_models, lambda m: m.max_input_images))
+        others = join_counts(takers(presets.image_models, lambda m: m.max_input_images))
         raise InvalidRequest(f"model {name} {takes}, got {given}; the limits are {others}")
 
 
@@ -174,6 +174,6 @@ def _quality(request: ImageRequest, name: str, model: ImageModel, presets: Prese
     if request.quality is None:
         return (model.default_edit_quality if request.reference_images else None) or model.default_quality
     if not model.qualities:
-        others = listed(takers(presets.image_models, lambda m: m.qualities))
+        others = join_names(takers(presets.image_models, lambda m: m.qualities))
         raise InvalidRequest(f"model {name} has no quality to choose; leave quality out, or use {others}")
     return choice("quality", request.quality, model.qualities, name)

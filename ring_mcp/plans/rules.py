@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import TypeVar
 
 from ring_mcp.domain import PriceLine
-from ring_mcp.domain.choices import as_ratio, chosen
+from ring_mcp.domain.choices import as_ratio, choose
 from ring_mcp.errors import InvalidRequest, ModelRetired
 from ring_mcp.presets import Model, TokenKind
 from ring_mcp.providers.vendors import ProviderName
@@ -24,7 +24,7 @@ MAX_PURPOSE_CHARS = 100
 MAX_SHOWN_CHARS = 60
 
 
-def checked_prompt(prompt: str, field: str = "prompt") -> str:
+def check_prompt(prompt: str, field: str = "prompt") -> str:
     """The prompt without surrounding blanks. Raises InvalidRequest if nothing is left."""
     prompt = prompt.strip()
     if not prompt:
@@ -40,7 +40,7 @@ def check_length(prompt: str, name: str, model: Model, field: str = "prompt") ->
         )
 
 
-def checked_purpose(purpose: str | None, default: str, warnings: list[str]) -> str:
+def check_purpose(purpose: str | None, default: str, warnings: list[str]) -> str:
     """``purpose`` as one safe path segment.
 
     Anything that looks like a path is refused. Other characters outside A-Z a-z 0-9 _ - become ``_`` or lose their
@@ -82,7 +82,9 @@ def living_model(
     if named is None or models[named].provider != provider:
         gone = {name for name, m in models.items() if m.is_retired(today) or m.is_redirected(today)}
         living = [name for name, m in models.items() if m.provider == provider and name not in gone]
-        raise InvalidRequest(f"{field} must be one of {listed(living)} for provider {provider}, got {shown(requested)}")
+        raise InvalidRequest(
+            f"{field} must be one of {join_names(living)} for provider {provider}, got {show(requested)}"
+        )
     requested, model = named, models[named]
     if not model.is_retired(today) and not model.is_redirected(today):
         return requested, model, []
@@ -102,9 +104,9 @@ def living_model(
 def choice(field: str, value: str, allowed: Iterable[str], model: str) -> str:
     """What ``value`` spells of what the model takes. Raises InvalidRequest with all of that."""
     allowed = tuple(allowed)
-    found = chosen(value, allowed)
+    found = choose(value, allowed)
     if found is None:
-        raise InvalidRequest(f"{field} must be one of {listed(allowed)} for {model}, got {shown(value)}")
+        raise InvalidRequest(f"{field} must be one of {join_names(allowed)} for {model}, got {show(value)}")
     return found
 
 
@@ -147,18 +149,18 @@ def prompt_price(
 def provider_named(wanted: str, known: Iterable[ProviderName], field: str = "provider") -> ProviderName:
     """The provider of that name. Raises InvalidRequest with the names there are."""
     known = tuple(known)
-    found = chosen(wanted, known)
+    found = choose(wanted, known)
     for provider in known:
         if provider == found:
             return provider
-    raise InvalidRequest(f"{field} must be one of {listed(known)}, got {shown(wanted)}")
+    raise InvalidRequest(f"{field} must be one of {join_names(known)}, got {show(wanted)}")
 
 
 def model_named(wanted: str, models: Mapping[str, M]) -> str | None:
     """The model that ``wanted`` spells, also behind its provider's name or the prefix ``models/``."""
     whose, _, name = wanted.rpartition("/")
-    found = chosen(name, models)
-    return found if not whose or (found and chosen(whose, (models[found].provider, "models"))) else None
+    found = choose(name, models)
+    return found if not whose or (found and choose(whose, (models[found].provider, "models"))) else None
 
 
 def provider_of(wanted: str | None, models: Mapping[str, M]) -> ProviderName | None:
@@ -172,7 +174,7 @@ def whose(provider: ProviderName, model: str, field: str = "provider") -> str:
     return f"{field} is {provider}, whose model {model} is"
 
 
-def shown(value: str) -> str:
+def show(value: str) -> str:
     """A rejected choice as a text may repeat it."""
     value = value.strip()
     return repr(value if len(value) <= MAX_SHOWN_CHARS else f"{value[:MAX_SHOWN_CHARS]}…")
@@ -194,7 +196,7 @@ def values(models: Mapping[str, M], feature: Callable[[M], Iterable[str]]) -> tu
     return tuple(dict.fromkeys(each for found in takers(models, feature).values() for each in found))
 
 
-def listed(names: Iterable[str]) -> str:
+def join_names(names: Iterable[str]) -> str:
     return ", ".join(names)
 
 
@@ -204,6 +206,6 @@ def any_of(names: Iterable[str]) -> str:
     return f"{', '.join(most)} or {last}" if most else last
 
 
-def counted(most: Mapping[str, int]) -> str:
+def join_counts(most: Mapping[str, int]) -> str:
     """``5 with one-model, 3 with another``."""
     return ", ".join(f"{count} with {name}" for name, count in most.items())

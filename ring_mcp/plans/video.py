@@ -13,23 +13,23 @@ from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 
 from ring_mcp.domain import GenerationKind, ImagePlan, ImageRequest, Thumbnail, VideoPlan, VideoRequest
-from ring_mcp.domain.choices import as_ratio, chosen
+from ring_mcp.domain.choices import as_ratio, choose
 from ring_mcp.errors import InvalidRequest
 from ring_mcp.media.canvases import nearest_canvas
 from ring_mcp.plans.clip_inputs import check_combination, check_effect, check_inputs, clip_prices, extension_s
 from ring_mcp.plans.image import ImageSettings, plan_image
 from ring_mcp.plans.rules import (
     check_length,
-    checked_prompt,
-    checked_purpose,
+    check_prompt,
+    check_purpose,
     choice,
-    listed,
+    join_names,
     living_model,
     model_named,
     provider_named,
     provider_of,
     ratio,
-    shown,
+    show,
     takers,
     whose,
 )
@@ -71,13 +71,13 @@ def plan_video(request: VideoRequest, settings: VideoSettings, presets: Presets,
 
     Raises InvalidRequest (with the field and what is allowed) or ModelRetired (with the successor's name).
     """
-    prompt = checked_prompt(request.prompt)
+    prompt = check_prompt(request.prompt)
     warnings: list[str] = []
     provider = _provider(request, presets)
     check_combination(request)
     mode_name, kind, quality = _mode(request, presets)
     mode = quality.of(provider)
-    requested = _requested_model(request, settings, presets, kind, mode, provider)
+    requested = _choose_requested_model(request, settings, presets, kind, mode, provider)
     name, model, model_warnings = living_model(requested, presets.video_models, provider, today)
     requested = model_named(requested, presets.video_models) or requested
     warnings += model_warnings
@@ -100,12 +100,12 @@ def plan_video(request: VideoRequest, settings: VideoSettings, presets: Presets,
         duration_s = max(1, round(request.source_s))
     else:
         duration_s = _duration(request, settings, presets, model, name)
-    purpose = checked_purpose(request.purpose, "video", warnings)
+    purpose = check_purpose(request.purpose, "video", warnings)
     if kind == "generate":
         shape = _shape(request, settings, presets, model, name, mode, warnings)
     else:
         shape = {"aspect_ratio": None, "resolution": None}
-        warnings += _ignored_by_an_edit(request) if kind == "edit" else []
+        warnings += _list_ignored_by_an_edit(request) if kind == "edit" else []
     check_inputs(request, kind, name, model, presets, shape["resolution"], duration_s)
     first_frame = _first_frame(request, settings, provider, presets, today, warnings) if kind == "generate" else None
     return VideoPlan(
@@ -145,9 +145,9 @@ def _provider(request: VideoRequest, presets: Presets) -> ProviderName:
 
 def _mode(request: VideoRequest, presets: Presets) -> tuple[str, GenerationKind, QualityMode]:
     asked = request.quality_mode or presets.defaults.video.quality_mode
-    wanted = chosen(asked, presets.modes)
+    wanted = choose(asked, presets.modes)
     if wanted is None:
-        raise InvalidRequest(f"qualityMode must be one of {listed(presets.modes)}, got {shown(asked)}")
+        raise InvalidRequest(f"qualityMode must be one of {join_names(presets.modes)}, got {show(asked)}")
     name, kind = resolve_effective_quality_mode(
         wanted,
         has_image=bool(request.image_url or request.first_frame_prompt),
@@ -158,7 +158,7 @@ def _mode(request: VideoRequest, presets: Presets) -> tuple[str, GenerationKind,
     return name, kind, next(mode for key, mode in presets.modes.items() if key == name)
 
 
-def _requested_model(
+def _choose_requested_model(
     request: VideoRequest,
     settings: VideoSettings,
     presets: Presets,
@@ -184,7 +184,7 @@ def _check_capabilities(
             )
         raise InvalidRequest(f"{name} cannot edit a clip; leave model out: remaster with a source edits with another")
     if kind == "extend" and not model.extend:
-        others = listed(takers(presets.video_models, lambda m: m.extend))
+        others = join_names(takers(presets.video_models, lambda m: m.extend))
         raise InvalidRequest(f"{name} cannot extend a clip; leave model out, or use {others}")
     if from_text and not model.text_to_video:
         raise InvalidRequest(f"{name} requires imageUrl (image-to-video only); give imageUrl or firstFramePrompt")
@@ -214,7 +214,7 @@ def _shape(
     warnings: list[str],
 ) -> Mapping[str, str | None]:
     resolution = request.resolution or mode.resolution
-    if request.remaster and chosen(resolution, (REMASTER_RESOLUTION,)) is None:
+    if request.remaster and choose(resolution, (REMASTER_RESOLUTION,)) is None:
         if request.resolution:
             warnings.append(f"remaster makes a real {REMASTER_RESOLUTION}: resolution {resolution} was not used")
         resolution = REMASTER_RESOLUTION
@@ -225,7 +225,7 @@ def _shape(
     return {"aspect_ratio": shape, "resolution": choice("resolution", resolution, model.resolutions, name)}
 
 
-def _ignored_by_an_edit(request: VideoRequest) -> list[str]:
+def _list_ignored_by_an_edit(request: VideoRequest) -> list[str]:
     """What Ring's own clients send along with every edit, and nobody means by it."""
     ignored = {
         "aspectRatio": request.aspect_ratio,
@@ -265,12 +265,17 @@ def _first_frame(
 
 
 def _thumbnail(request: VideoRequest, warnings: list[str]) -> Thumbnail | None:
-    if request.thumbnail is None or request.thumbnail.aspect_ratio is None:
-        return request.thumbnail
-    ratio = as_ratio(request.thumbnail.aspect_ratio)
+    return None if request.thumbnail is None else check_thumbnail(request.thumbnail, warnings)
+
+
+def check_thumbnail(thumbnail: Thumbnail, warnings: list[str]) -> Thumbnail:
+    """On a canvas that there is. Raises InvalidRequest for a ratio that is none."""
+    if thumbnail.aspect_ratio is None:
+        return thumbnail
+    ratio = as_ratio(thumbnail.aspect_ratio)
     if not re.fullmatch(r"[1-9]\d{0,3}:[1-9]\d{0,3}", ratio, re.ASCII):
         raise InvalidRequest("thumbnail.aspectRatio must be one of 16:9, 9:16, 1:1, or left out for the clip's own")
     canvas = nearest_canvas(*map(float, ratio.split(":")))
     if canvas != ratio:
         warnings.append(f"the thumbnail is {canvas}, the nearest to {ratio} that there is")
-    return request.thumbnail.model_copy(update={"aspect_ratio": canvas})
+    return thumbnail.model_copy(update={"aspect_ratio": canvas})

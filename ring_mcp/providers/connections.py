@@ -62,7 +62,7 @@ def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
 
 
 @cache
-def trusted_authorities() -> ssl.SSLContext:
+def load_authorities() -> ssl.SSLContext:
     """The authorities that are trusted. To read them takes longer than all the rest, so a process does it once."""
     return httpx2.create_ssl_context()
 
@@ -75,7 +75,7 @@ def open_clients(
     transport: httpx2.AsyncBaseTransport | None,
 ) -> Clients:
     """``transport`` takes the place of every connection, whatever proxies are set."""
-    certificates = trusted_authorities()
+    certificates = load_authorities()
     timeout = httpx2.Timeout(_READ_TIMEOUT_S, connect=_CONNECT_TIMEOUT_S, pool=None)
 
     def outgoing(limits: httpx2.Limits) -> Outgoing:

@@ -25,8 +25,8 @@ from ring_mcp.providers.base import MOST_PAUSES_S, Downloaded
 from ring_mcp.providers.connections import Clients, open_clients
 from ring_mcp.providers.downloads import fetch
 from ring_mcp.providers.guard import public_addresses
-from ring_mcp.providers.replies import Reply, believed_s, one_line
-from ring_mcp.proxies import DIRECT, Proxies, shown
+from ring_mcp.providers.replies import Reply, bound_retry_s, one_line
+from ring_mcp.proxies import DIRECT, Proxies, mask_proxy
 
 MAX_REPLY_BYTES = 96 * 1024 * 1024  # ten 2k pictures as base64 are about 60 MB
 _PAID_ATTEMPTS = 4
@@ -104,7 +104,7 @@ class ProviderHttp:
             else:
                 return reply
             attempt += 1
-            pause_s = believed_s(pause_s)
+            pause_s = bound_retry_s(pause_s)
             if attempt >= _PAID_ATTEMPTS or self._clock.monotonic() - started_s + pause_s > MOST_PAUSES_S:
                 raise refused
             await self._clock.sleep(pause_s)
@@ -117,21 +117,25 @@ class ProviderHttp:
                 self._clients.paid.stream("POST", path, json=body, extensions={"trace": departure.note}) as response,
             ):
                 if response.status_code == _PROXY_WANTS_PASSWORD and (proxy := self._proxy_of(response.url)):
-                    raise _NotSent(f"no connection to {self._provider}: {shown(proxy)} wants a user and a password")
+                    raise _NotSent(
+                        f"no connection to {self._provider}: {mask_proxy(proxy)} wants a user and a password"
+                    )
                 return await self._read(response)
         except TimeoutError as exc:
             if departure.is_certainly_not_made():
                 raise _NotSent(f"no connection to {self._provider} in {deadline_s:g} s") from exc
-            raise self._lost(f"{timed_out}; the request was aborted, and whether it was billed is not known") from exc
+            raise self._as_unknown(
+                f"{timed_out}; the request was aborted, and whether it was billed is not known"
+            ) from exc
         except httpx2.HTTPError as exc:
             if isinstance(exc, _NEVER_LEFT) or departure.is_certainly_not_made():
                 raise _NotSent(f"no connection to {self._provider} ({_reason(exc)})") from exc
             text = f"the connection to {self._provider} broke after the request was sent ({type(exc).__name__}); "
-            raise self._lost(text + "whether it was accepted and billed is not known") from exc
+            raise self._as_unknown(text + "whether it was accepted and billed is not known") from exc
         except ProviderBadReply as exc:
-            raise self._lost(f"{exc.message}; whether it was accepted and billed is not known") from exc
+            raise self._as_unknown(f"{exc.message}; whether it was accepted and billed is not known") from exc
 
-    def _lost(self, text: str) -> OutcomeUnknown:
+    def _as_unknown(self, text: str) -> OutcomeUnknown:
         return OutcomeUnknown(text, provider=self._provider)
 
     def _proxy_of(self, url: httpx2.URL) -> str | None:

@@ -38,7 +38,7 @@ def is_inline(output: Output) -> bool:
 
 async def download(url: str, path: Path, provider: str) -> Downloaded:
     """Write the picture of a data URL to ``path``. Raises ProviderBadReply if there is none in it."""
-    content = _decoded(url, provider)
+    content = _decode(url, provider)
     await asyncio.to_thread(path.write_bytes, content)
     return Downloaded(size_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
 
@@ -69,7 +69,9 @@ async def keep(answer: Finished, spool: Path, provider: str, clock: Clock) -> Fi
 def _spool(answer: Finished, spool: Path, provider: str) -> Finished:
     """Raises OSError while the disk is full."""
     outputs = tuple(
-        _spooled(output, spool.with_name(f"{spool.name}-{index}.inline"), provider) if is_inline(output) else output
+        _spool_output(output, spool.with_name(f"{spool.name}-{index}.inline"), provider)
+        if is_inline(output)
+        else output
         for index, output in enumerate(answer.outputs)
     )
     lost = [output.lost_because for output in outputs if output.lost_because is not None]
@@ -78,9 +80,9 @@ def _spool(answer: Finished, spool: Path, provider: str) -> Finished:
     return replace(answer, outputs=outputs)
 
 
-def _spooled(output: Output, path: Path, provider: str) -> Output:
+def _spool_output(output: Output, path: Path, provider: str) -> Output:
     try:
-        _write_for_good(path, _decoded(output.url or "", provider))
+        _write_for_good(path, _decode(output.url or "", provider))
     except ProviderBadReply as exc:
         return Output(lost_because=exc.message)
     except OSError as exc:
@@ -107,7 +109,7 @@ def _write_for_good(path: Path, content: bytes) -> None:
             os.close(folder)
 
 
-def _decoded(data_url: str, provider: str) -> bytes:
+def _decode(data_url: str, provider: str) -> bytes:
     """The picture inside a data URL. Raises ProviderBadReply if there is none."""
     encoded = "".join(data_url.partition(",")[2].split()).translate(_PLAIN).rstrip("=")
     if not _BASE64.fullmatch(encoded):

@@ -96,9 +96,9 @@ def retry_after_s(headers: Mapping[str, str], now: datetime) -> float | None:
         except (ValueError, OverflowError):
             return None
         seconds = ((at if at.tzinfo else at.replace(tzinfo=UTC)) - now).total_seconds()
-    return believed_s(seconds) if math.isfinite(seconds) else None
+    return bound_retry_s(seconds) if math.isfinite(seconds) else None
 
 
-def believed_s(seconds: float) -> float:
+def bound_retry_s(seconds: float) -> float:
     """A pause that a provider asks for, as far as it is believed."""
     return min(max(0.0, seconds), MAX_PAUSE_S)

@@ -47,7 +47,7 @@ class Control:
         ]
 
     async def list_faults(self, _: Request) -> Response:
-        armed = [fault.as_json() for fault in self._state.faults.armed()]
+        armed = [fault.as_json() for fault in self._state.faults.list_armed()]
         return JSONResponse({"faults": armed, "allowed": _catalogue()})
 
     async def add_fault(self, request: Request) -> Response:

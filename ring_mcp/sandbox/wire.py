@@ -96,12 +96,12 @@ async def while_connected(receive: Receive, step: Callable[[], Awaitable[bool]])
         gone.cancel()
 
 
-def shown(value: Any) -> Any:
+def hide_bytes(value: Any) -> Any:
     """A body for the request log: everything, but pictures inside it shortened."""
     if isinstance(value, dict):
-        return {key: shown(each) for key, each in value.items()}
+        return {key: hide_bytes(each) for key, each in value.items()}
     if isinstance(value, list):
-        return [shown(each) for each in value]
+        return [hide_bytes(each) for each in value]
     if isinstance(value, str) and value.startswith("data:") and len(value) > SHOWN_CHARACTERS:
         return f"{value[:SHOWN_CHARACTERS]}… ({len(value)} characters)"
     return value

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ring_mcp.domain.choices import chosen
+from ring_mcp.domain.choices import choose
 from ring_mcp.errors import InvalidRequest
 from ring_mcp.scripted.schema import PLACEHOLDER, CastMember, Clip, FirstFrame, ScriptRequest
 
@@ -53,7 +53,7 @@ def compile_clip(request: ScriptRequest, clip: Clip, *, remaster: Remaster | Non
         "persistToFilebase": True,
     }
     if remaster is not None:
-        arguments = _remastered(arguments, clip, remaster)
+        arguments = _as_remaster(arguments, clip, remaster)
     return {name: value for name, value in arguments.items() if value is not None}
 
 
@@ -64,9 +64,9 @@ def scene_prompt(request: ScriptRequest, clip: Clip) -> str:
     scene, cast = clip.scene, request.cast
     assert scene is not None, "Clip checks that it has a scene or a prompt"
     parts = [
-        _filled(request.setting, cast, "setting"),
-        scene.camera and f"CAMERA: {_filled(scene.camera, cast, 'camera')}",
-        scene.action and f"ACTION: {_filled(scene.action, cast, 'action')}",
+        _fill(request.setting, cast, "setting"),
+        scene.camera and f"CAMERA: {_fill(scene.camera, cast, 'camera')}",
+        scene.action and f"ACTION: {_fill(scene.action, cast, 'action')}",
     ]
     if scene.dialogue:
         lines = [
@@ -82,9 +82,9 @@ def first_frame_prompt(request: ScriptRequest, clip: Clip) -> str | None:
     frame = clip.first_frame
     if frame is None or frame.image_prompt is None:
         return None
-    prompt = _filled(frame.image_prompt, request.cast, "firstFrame.imagePrompt")
+    prompt = _fill(frame.image_prompt, request.cast, "firstFrame.imagePrompt")
     if request.setting:
-        prompt += f" Setting: {_filled(request.setting, request.cast, 'setting').removesuffix('.')}."
+        prompt += f" Setting: {_fill(request.setting, request.cast, 'setting').removesuffix('.')}."
     if clip.aspect_ratio:
         prompt += f" Aspect ratio {clip.aspect_ratio}, {STILL_STYLE}"
     return prompt
@@ -102,7 +102,7 @@ def _first_frame(request: ScriptRequest, clip: Clip) -> dict[str, Any]:
     }
 
 
-def _remastered(arguments: dict[str, Any], clip: Clip, remaster: Remaster) -> dict[str, Any]:
+def _as_remaster(arguments: dict[str, Any], clip: Clip, remaster: Remaster) -> dict[str, Any]:
     own = clip.remaster
     source_url = remaster.source_url or (own and own.source_video_url) or None
     dropped = {"resolution"}
@@ -117,7 +117,7 @@ def _remastered(arguments: dict[str, Any], clip: Clip, remaster: Remaster) -> di
     }
 
 
-def _filled(text: str | None, cast: Sequence[CastMember], field: str) -> str:
+def _fill(text: str | None, cast: Sequence[CastMember], field: str) -> str:
     """``text`` with the description of each cast member in place of its ``{{id}}``."""
     return PLACEHOLDER.sub(lambda found: _member(found[1], cast, field).description, text or "")
 
@@ -132,7 +132,7 @@ def _label(speaker: str, cast: Sequence[CastMember]) -> str:
 
 def _member(identifier: str, cast: Sequence[CastMember], field: str) -> CastMember:
     by_id = {member.id: member for member in cast}
-    found = chosen(identifier, by_id)
+    found = choose(identifier, by_id)
     if found is not None:
         return by_id[found]
     known = ", ".join(by_id) or "it is empty"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from ring_mcp.domain.fields import Key, Strict, Text
-from ring_mcp.scripted.reading import json_object, read_limited, validated
+from ring_mcp.scripted.reading import json_object, read_limited, validate
 from ring_mcp.scripted.schema import (
     Address,
     Clip,
@@ -39,7 +40,7 @@ class JobsFile(Strict):
 
     model_config = ConfigDict(alias_generator=to_camel, extra="ignore", frozen=True)
 
-    project: Key = "direct"
+    project: Key | None = None
     default_quality_mode: QualityMode | None = None
     clips: tuple[JobsClip, ...]
 
@@ -47,13 +48,18 @@ class JobsFile(Strict):
 def read_jobs(path: Path, quality_mode: QualityMode | None) -> ScriptRequest:
     """The file as a script, in ``quality_mode`` or else its own. Raises InvalidRequest with a line per problem."""
     data = json_object(read_limited(path, "the jobs file"), "the jobs file")
-    jobs = validated(JobsFile, data, lambda _: {"clip ids": set()})
+    jobs = validate(JobsFile, data, lambda _: {"clip ids": set()})
     return ScriptRequest(
         schemaVersion="1.0",
-        requestId=jobs.project,
+        requestId=jobs.project or _own_name(path),
         defaults=Defaults(qualityMode=quality_mode or jobs.default_quality_mode),
         clips=tuple(_as_clip(clip) for clip in jobs.clips),
     )
+
+
+def _own_name(path: Path) -> str:
+    """Two files without a project, with clips of one name, are not one project."""
+    return f"direct-{hashlib.sha256(str(path.resolve()).encode('utf-8', 'surrogateescape')).hexdigest()[:12]}"
 
 
 def _as_clip(clip: JobsClip) -> Clip:

@@ -1,4 +1,4 @@
-"""What a remaster starts from: the draft that an earlier run has made of the clip."""
+"""What a remaster starts from: the draft that an earlier run has made of the same words."""
 
 from __future__ import annotations
 
@@ -10,52 +10,90 @@ from ring_mcp.errors import InvalidRequest, RingError
 from ring_mcp.scripted.base import Maker, Row
 from ring_mcp.scripted.clips import OPEN_STATES
 from ring_mcp.scripted.compiler import Remaster
+from ring_mcp.scripted.rows import row_mode
 from ring_mcp.scripted.schema import Clip
 
-_DRAFTS = ("draft", "draft_i2v")
+DRAFTS = ("draft", "draft_i2v")
+
 _WAIT = "Let the draft be finished first: run the script without remaster, then with it again."
+_OTHER_WORDS = (
+    "Run the script without remaster first, for a draft of these words; or name the video to edit: --source-url, or "
+    "remaster.sourceVideoUrl of the clip."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """``remaster`` None: it is none. ``error``: why nothing can be made of this clip now."""
+    """``remaster`` None: it is none. ``job_id``: whose result is edited, if it is one of this ledger. ``error``: why
+    nothing can be made of this clip now."""
 
     remaster: Remaster | None = None
+    job_id: str | None = None
     warnings: list[str] = field(default_factory=list)
     error: RingError | None = None
 
 
 async def remaster_of(
-    clip: Clip, rows: Sequence[Row], source_url: str | None, maker: Maker, limit_s: Decimal | None
+    clip: Clip, drafts: Sequence[Row], words: str, source_url: str | None, maker: Maker, limit_s: Decimal | None
 ) -> Start:
     """What this clip is made again from: a given URL, else its draft, else nothing but its words.
 
-    ``rows`` are those of the clip, the newest last; ``limit_s`` is the longest clip that can be edited.
+    ``drafts`` are attempts at the clip, or at what it asks for, the newest last. One of other words is not taken
+    unsaid; one that does not tell its words is, with a warning. ``limit_s``: the longest clip that can be edited.
     """
-    draft = next((row for row in reversed(rows) if row.get("qualityMode") in _DRAFTS and _is_usable(row)), None)
+    usable = [row for row in drafts if row_mode(row) in DRAFTS and _is_usable(row)]
+    same = [row for row in usable if row.get("wordsKey", words) == words]
     is_given = bool(source_url or (clip.remaster and clip.remaster.source_video_url))
-    url, request_id, is_open = await _found(draft, maker) if draft else (None, None, False)
+    draft = same[-1] if same else None
+    found = await _look_at(draft, maker) if draft else _Draft()
     if is_given:
-        return Start(remaster=Remaster(source_url=source_url, from_request_id=request_id))
-    if is_open:
+        older = draft or (usable[-1] if usable else {})
+        return Start(
+            remaster=Remaster(source_url=source_url, from_request_id=found.request_id or older.get("requestId"))
+        )
+    if draft is None and usable:
+        other = InvalidRequest("its draft was made of other words; nothing was started", next_action=_OTHER_WORDS)
+        return Start(remaster=Remaster(), error=other)
+    if found.is_open:
         waits = InvalidRequest("the draft is still under way; nothing was started", next_action=_WAIT)
         return Start(remaster=Remaster(), error=waits)
-    if url and limit_s is not None and clip.duration > limit_s:
+    if found.url and limit_s is not None and clip.duration > limit_s:
         note = f"the draft is longer than the {limit_s} s that can be edited: it is made again at 720p"
-        return Start(remaster=Remaster(from_request_id=request_id), warnings=[note])
-    return Start(remaster=Remaster(source_url=url, from_request_id=request_id))
+        return Start(remaster=Remaster(from_request_id=found.request_id), warnings=[note])
+    notes = (
+        [] if draft is None or "wordsKey" in draft else [f"its draft does not say of which words it is: {found.url}"]
+    )
+    start = Remaster(source_url=found.url, from_request_id=found.request_id)
+    return Start(remaster=start, job_id=found.job_id, warnings=notes)
 
 
-async def _found(row: Row, maker: Maker) -> tuple[str | None, str | None, bool]:
-    """URL and provider's id of a draft, and whether it is still under way: what was left so may be done by now."""
-    if row.get("status") == "done" or not row.get("jobId"):
-        return row.get("url"), row.get("requestId"), False
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Draft:
+    url: str | None = None
+    request_id: str | None = None
+    job_id: str | None = None
+    is_open: bool = False
+
+
+async def _look_at(row: Row, maker: Maker) -> _Draft:
+    """What became of a draft: its job knows best, for addresses change, and what was left so may be done by now."""
+    is_done = row.get("status") == "done"
+    noted = _Draft(url=row.get("url") if is_done else None, request_id=row.get("requestId"))
+    if not row.get("jobId"):
+        return noted
     try:
         data = await maker.look(str(row["jobId"]))
     except RingError as exc:  # while nobody can say what became of it, it may still be there later
         state = getattr(exc, "extra", {}).get("state")
-        return None, None, exc.code != "not_found" and (state is None or state in OPEN_STATES)
-    return (data.get("video") or {}).get("url"), data.get("requestId"), data.get("state") in OPEN_STATES
+        is_open = not is_done and exc.code != "not_found" and (state is None or state in OPEN_STATES)
+        return _Draft(is_open=True) if is_open else noted
+    url = (data.get("video") or {}).get("url")
+    return _Draft(
+        url=url,
+        request_id=data.get("requestId"),
+        job_id=str(row["jobId"]) if url else None,
+        is_open=data.get("state") in OPEN_STATES,
+    )
 
 
 def _is_usable(row: Row) -> bool:

@@ -1,4 +1,4 @@
-"""output/manifest.json: what each clip of the last runs became. Ring's version 3; its version 2 is read, too.
+"""output/manifest.json: what each clip of the last runs became. Ring's version 3; what came before it is read, too.
 
 Every change is a read, a merge and a write under one file lock, and the write replaces the file at once. So runs beside
 each other lose nothing, a partial run leaves other clips alone, and a reader never sees half a file. What others put
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,45 +19,13 @@ from typing import Any
 from ring_mcp.clock import Clock, to_iso
 from ring_mcp.errors import InvalidRequest, RingError
 from ring_mcp.scripted.base import Row
+from ring_mcp.scripted.rows import attempt_of, find_row, merge_row, row_key
 
 VERSION = 3
+READABLE = (None, 2, VERSION)
+MAX_BYTES = 32 * 1024 * 1024
 LOCK_WAIT_S = 30.0
 WHAT_WAS_MADE = "What was made is in the ledger all the same: `ring-mcp jobs list`."
-
-_OF_ONE_ATTEMPT = [
-    "billedCostUsd",
-    "firstFrameUrl",
-    "localPath",
-    "remasterFromRequestId",
-    "remasterFromVideoUrl",
-    "temporaryUrl",
-    "thumbnailUrl",
-]
-
-
-def row_key(row: Row) -> str:
-    return f"{row.get('id')}::{row.get('qualityMode')}"
-
-
-def merged(rows: list[Any], row: Row) -> list[Any]:
-    """``rows`` with ``row`` laid over the one of its clip and mode, or put at the end.
-
-    What belongs to an earlier attempt does not outlive it: no error text in a row that is no error, no job of another
-    key, and nothing that was said of a clip that another ``requestId`` has replaced.
-    """
-    key = row_key(row)
-    old = next((other for other in rows if isinstance(other, dict) and row_key(other) == key), None)
-    new = {**(old or {}), **row, "_key": key}
-    if new.get("status") != "error":
-        new.pop("error", None)
-    if old is None:
-        return [*rows, new]
-    gone = [] if new.get("idempotencyKey") == old.get("idempotencyKey") else ["jobId"]
-    gone += [] if new.get("requestId") == old.get("requestId") else _OF_ONE_ATTEMPT
-    for name in gone:
-        if name not in row:
-            new.pop(name, None)
-    return [new if other is old else other for other in rows]
 
 
 class Manifest:
@@ -70,34 +39,53 @@ class Manifest:
         self._path = path
         self._clock = clock
         self._report = report
+        self._begun_at = to_iso(clock.now())
+        self._runs: dict[str, dict[str, Any]] = {}
+        self._mine: dict[tuple[Any, str, Any], Row] = {}
 
     def rows(self) -> list[Row]:
         """The rows of clips as they stand. An unreadable file is left where it is, for the next change to set aside."""
         content = self._read()
         return [row for row in content["clips"] if isinstance(row, dict)] if content else []
 
-    def put_clip(self, clip_id: str, quality_mode: str, **fields: Any) -> None:
-        """Lay ``fields`` over the row of this clip in this, the effective, mode. None means "leave what is there"."""
+    def put_clip(self, clip_id: str, quality_mode: str, **fields: Any) -> Row:
+        """Lay ``fields`` over the row of this clip in this, the effective, mode, and return what then stands there.
+
+        None means "leave what is there". Whoever has begun before the one who wrote last does not write over it.
+        """
         given = {name: value for name, value in fields.items() if value is not None}
-        row = {"id": clip_id, "qualityMode": quality_mode, **given, "updatedAt": self._now()}
+        row = {"attemptAt": self._begun_at, "id": clip_id, "qualityMode": quality_mode, **given}
+        if "idempotencyKey" not in given:
+            del row["attemptAt"]
+        row["updatedAt"] = self._now()
         with self._changing() as content:
-            content["clips"] = merged(content["clips"], row)
+            content["clips"] = merge_row(content["clips"], row)
+            self._mine[row.get("pipelineRequestId"), row_key(row), row.get("idempotencyKey")] = row
+            return attempt_of(content["clips"], row)
 
     def start_run(self, **fields: Any) -> str:
         """Put a run at the end of ``runs`` and return its id. ``requestId`` becomes the manifest's own, too."""
         started_at = self._clock.now()
         run_id = f"run-{_base36(int(started_at.timestamp() * 1000))}-{secrets.token_hex(2)}"
+        run = {"runId": run_id, "startedAt": self._now(), **fields}
         with self._changing() as content:
-            content["runs"].append({"runId": run_id, "startedAt": self._now(), **fields})
+            self._runs[run_id] = run
+            content["runs"].append(run)
             if "requestId" in fields:
                 content["requestId"] = fields["requestId"]
         return run_id
 
-    def finish_run(self, run_id: str) -> None:
+    def finish_run(self, run_id: str, **fields: Any) -> None:
+        """Write ``fields`` into the run. What it has written, and somebody has deleted meanwhile, is back then."""
         with self._changing() as content:
+            if not any(isinstance(run, dict) and run.get("runId") == run_id for run in content["runs"]):
+                content["runs"].append(dict(self._runs.get(run_id, {"runId": run_id})))
+                content["requestId"] = content.get("requestId") or self._runs.get(run_id, {}).get("requestId")
+            for row in [row for row in self._mine.values() if find_row(content["clips"], row) is None]:
+                content["clips"] = merge_row(content["clips"], row)
             for run in content["runs"]:
                 if isinstance(run, dict) and run.get("runId") == run_id:
-                    run["finishedAt"] = self._now()
+                    run |= {**fields, "finishedAt": self._now()}
 
     def _now(self) -> str:
         return to_iso(self._clock.now())
@@ -120,7 +108,7 @@ class Manifest:
     def _read(self) -> dict[str, Any] | None:
         """The content, None if there is none that can be read."""
         try:
-            content = json.loads(self._path.read_bytes())
+            content = json.loads(_read_bounded(self._path))
         except FileNotFoundError:
             return None
         except OSError as exc:
@@ -132,8 +120,10 @@ class Manifest:
         version = content.get("version")
         if isinstance(version, int) and version > VERSION:
             raise InvalidRequest(f"{self._path} has version {version}; 2 and {VERSION} are known here")
+        if version is None and "clips" not in content:
+            return None
         lists = (content.setdefault("clips", []), content.setdefault("runs", []))
-        return content if version in (2, VERSION) and all(isinstance(rows, list) for rows in lists) else None
+        return content if version in READABLE and all(isinstance(rows, list) for rows in lists) else None
 
     def _fresh(self) -> dict[str, Any]:
         """An empty manifest, after whatever stands in its place was moved out of the way."""
@@ -155,6 +145,18 @@ class Manifest:
             draft.replace(self._path)
         finally:
             draft.unlink(missing_ok=True)
+
+
+def _read_bounded(path: Path) -> bytes:
+    """Raises OSError, or RingError for what is no file or larger than a manifest gets."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe would keep us waiting
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise RingError(f"{path} is no regular file, so it is not read as a manifest")
+        content = file.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise RingError(f"{path} is larger than {MAX_BYTES // 2**20} MB, so it is not read as a manifest")
+    return content
 
 
 def _base36(number: int) -> str:

@@ -46,7 +46,7 @@ def json_object(content: str | bytes, what: str) -> dict[str, Any]:
     return data
 
 
-def validated(
+def validate(
     model: type[M],
     data: Mapping[str, Any],
     context: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None,

@@ -20,12 +20,12 @@ from pydantic import (
     model_validator,
 )
 
-from ring_mcp.domain.choices import chosen
+from ring_mcp.domain.choices import choose
 from ring_mcp.domain.fields import Key, ShortText, Strict, Text, seconds, sendable, tidy
 from ring_mcp.domain.thumbnails import ThumbnailFields
 from ring_mcp.errors import InvalidRequest
 from ring_mcp.providers.vendors import VENDORS, ProviderName
-from ring_mcp.scripted.reading import json_object, read_limited, validated
+from ring_mcp.scripted.reading import json_object, read_limited, validate
 
 KNOWN_VERSION = "1.0"
 PLACEHOLDER = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
@@ -38,7 +38,7 @@ def _in_cast(member: str, info: ValidationInfo) -> str:
     cast = (info.context or {}).get("cast")
     if cast is None:
         return member
-    found = chosen(member, cast)
+    found = choose(member, cast)
     if found is None:
         raise ValueError(f"{member[:_MAX_SHOWN_CHARS]!r} is not in the cast ({', '.join(cast) or 'it is empty'})")
     return found
@@ -209,10 +209,10 @@ def parse_script(content: str | bytes | Mapping[str, Any]) -> ScriptRequest:
     version = data.get("schemaVersion") or data.get("schema_version") or KNOWN_VERSION
     if not isinstance(version, str) or version.strip() != KNOWN_VERSION:
         raise InvalidRequest(f'schemaVersion must be "{KNOWN_VERSION}", the only one that is known here')
-    return validated(ScriptRequest, data, _known)
+    return validate(ScriptRequest, data, _check_known)
 
 
-def _known(data: Mapping[str, Any]) -> dict[str, Any]:
+def _check_known(data: Mapping[str, Any]) -> dict[str, Any]:
     """The ids of the whole cast, and room for those of clips."""
     cast = data.get("cast")
     ids = [member.get("id") for member in cast if isinstance(member, dict)] if isinstance(cast, list) else []

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from ring_mcp.domain.fields import Strict, plain
-from ring_mcp.scripted.reading import validated
+from ring_mcp.scripted.reading import validate
 from ring_mcp.scripted.schema import Prose, Seconds
 
 NAME = "storyboard"
@@ -106,6 +106,6 @@ class StoryboardArguments(Strict):
 
 def storyboard(arguments: Mapping[str, str]) -> str:
     """The prompt's text. Raises InvalidRequest."""
-    given = validated(StoryboardArguments, arguments, noun="argument")
+    given = validate(StoryboardArguments, arguments, noun="argument")
     example = json.dumps(EXAMPLE, ensure_ascii=False, indent=2)
     return _TEXT.format(tool=RUN_TOOL, example=example, **given.model_dump())

@@ -17,7 +17,9 @@ from starlette.routing import Route
 
 from ring_mcp.app import App
 from ring_mcp.conductors.results import JobResult
+from ring_mcp.domain import Job
 from ring_mcp.domain.fields import WaitSeconds
+from ring_mcp.domain.thumbnails import read_thumbnail
 from ring_mcp.errors import (
     CapExceeded,
     GenerationTimeout,
@@ -35,7 +37,7 @@ from ring_mcp.tools.envelope import failure_facts
 from ring_mcp.tools.image_create import ImageCreateArguments
 from ring_mcp.tools.job_answers import JobFailed
 from ring_mcp.tools.job_get import JobGetArguments
-from ring_mcp.tools.job_list import JobListArguments, list_jobs
+from ring_mcp.tools.job_list import JobList, JobListArguments, describe_jobs, list_jobs
 from ring_mcp.tools.tool import Arguments
 from ring_mcp.tools.video_create import VideoCreateArguments
 
@@ -72,15 +74,16 @@ class Gateway:
 
     def routes(self) -> list[Route]:
         return [
-            Route(f"{PREFIX}/images/generate", self._told(self.create_image), methods=["POST"]),
-            Route(f"{PREFIX}/videos/generate", self._told(self.create_video), methods=["POST"]),
-            Route(f"{PREFIX}/meta/health", self._told(self.health), methods=["GET"]),
-            Route(f"{PREFIX}/jobs", self._told(self.list_jobs), methods=["GET"]),
-            Route(f"{PREFIX}/jobs/{{job_id:path}}", self._told(self.get_job), methods=["GET"]),
-            Route(f"{PREFIX}/openapi.json", self._told(self.openapi), methods=["GET"]),
+            Route(f"{PREFIX}/images/generate", self._answer_errors(self.create_image), methods=["POST"]),
+            Route(f"{PREFIX}/videos/generate", self._answer_errors(self.create_video), methods=["POST"]),
+            Route(f"{PREFIX}/meta/health", self._answer_errors(self.health), methods=["GET"]),
+            Route(f"{PREFIX}/jobs", self._answer_errors(self.list_jobs), methods=["GET"]),
+            Route(f"{PREFIX}/jobs/{{job_id}}/thumbnail", self._answer_errors(self.draw_thumbnail), methods=["POST"]),
+            Route(f"{PREFIX}/jobs/{{job_id:path}}", self._answer_errors(self.get_job), methods=["GET"]),
+            Route(f"{PREFIX}/openapi.json", self._answer_errors(self.openapi), methods=["GET"]),
         ]
 
-    def _told(self, endpoint: Endpoint) -> Callable[[Request], Awaitable[JSONResponse]]:
+    def _answer_errors(self, endpoint: Endpoint) -> Callable[[Request], Awaitable[JSONResponse]]:
         """An endpoint whose errors of the tree become Ring's envelope; all others are the outermost layer's.
 
         It ends when its client leaves: a result that nobody received must not count as delivered, for then the same
@@ -89,7 +92,7 @@ class Gateway:
 
         async def answer(request: Request) -> JSONResponse:
             await request.body()
-            work, leaving = asyncio.ensure_future(endpoint(request)), asyncio.ensure_future(_left(request))
+            work, leaving = asyncio.ensure_future(endpoint(request)), asyncio.ensure_future(_watch_leaving(request))
             try:
                 await asyncio.wait((work, leaving), return_when=asyncio.FIRST_COMPLETED)
                 if not work.done():
@@ -108,31 +111,53 @@ class Gateway:
         if arguments.dry_run:
             return _data(200, (await self._app.images.quote(arguments.request(), actor_id=_actor(request))).data())
         wait_s = _wait_s(request, arguments.wait_seconds, self._image_wait_s)
-        return _created(await self._app.images.generate(arguments.request(), actor_id=_actor(request), wait_s=wait_s))
+        return _answer_created(
+            await self._app.images.generate(arguments.request(), actor_id=_actor(request), wait_s=wait_s)
+        )
 
     async def create_video(self, request: Request) -> JSONResponse:
         arguments = VideoCreateArguments.parse(await _body(request))
         if arguments.dry_run:
             return _data(200, (await self._app.videos.quote(arguments.request(), actor_id=_actor(request))).data())
         wait_s = _wait_s(request, arguments.wait_seconds, self._video_wait_s)
-        return _created(await self._app.videos.generate(arguments.request(), actor_id=_actor(request), wait_s=wait_s))
+        return _answer_created(
+            await self._app.videos.generate(arguments.request(), actor_id=_actor(request), wait_s=wait_s)
+        )
 
     async def health(self, request: Request) -> JSONResponse:
         return _data(200, (await self._app.health.check()).data())
 
     async def get_job(self, request: Request) -> JSONResponse:
-        job_id = JobGetArguments.parse({"jobId": request.path_params["job_id"]}).ids[0]
-        job = await self._app.calls.read(job_id)
-        if job is None or job.actor_id != _actor(request):
-            raise NotFound(f"there is no job {job_id!r}")
+        job = await self._job(request)
         wait_s = _wait_s(request, None, 0.0)
         result = await self._app.calls.resume(job, wait_s)
         if not result.success:
             raise JobFailed(result)
         return _data(200, result.data())
 
+    async def draw_thumbnail(self, request: Request) -> JSONResponse:
+        """Ours: a thumbnail for a clip that is there."""
+        job, thumbnail = await self._job(request), read_thumbnail(await _body(request))
+        if thumbnail is None:
+            raise InvalidRequest("enabled is false: there is nothing to draw")
+        return _data(200, (await self._app.thumbnails.draw(job, thumbnail)).data())
+
+    async def _job(self, request: Request) -> Job:
+        """The job of the path, if it is this caller's. Raises NotFound."""
+        job_id = JobGetArguments.parse({"jobId": request.path_params["job_id"]}).ids[0]
+        job = await self._app.calls.read(job_id)
+        if job is None or job.actor_id != _actor(request):
+            raise NotFound(f"there is no job {job_id!r}")
+        return job
+
     async def list_jobs(self, request: Request) -> JSONResponse:
         query: dict[str, Any] = dict(request.query_params)
+        if (key := query.pop("idempotencyKey", None)) is not None:
+            if query:
+                raise InvalidRequest("idempotencyKey names one job: no other filter goes with it")
+            job = await self._app.calls.find(_actor(request), key)
+            found = await describe_jobs([job] if job else [], self._app.storage)
+            return _data(200, JobList(jobs=found).data())
         arguments = JobListArguments.parse(query)
         return _data(200, (await list_jobs(self._app.ledger, self._app.storage, arguments, _actor(request))).data())
 
@@ -149,7 +174,7 @@ def _data(status: int, data: Mapping[str, Any], headers: Mapping[str, str] | Non
     return JSONResponse({"success": True, "data": data}, status, headers)
 
 
-def _created(result: JobResult) -> JSONResponse:
+def _answer_created(result: JobResult) -> JSONResponse:
     """201 with what was made; 202 with the job while it is still under way."""
     if not result.success:
         raise JobFailed(result)
@@ -162,7 +187,7 @@ def _actor(request: Request) -> str:
     return str(request.scope[ACTOR_KEY])
 
 
-async def _left(request: Request) -> None:
+async def _watch_leaving(request: Request) -> None:
     """Returns when the client has gone. Its body has been read before."""
     while (await request.receive())["type"] != "http.disconnect":
         pass

@@ -36,9 +36,9 @@ def read_again(refused: ValidationError) -> types.JSONRPCMessage | list[types.JS
     try:
         return _message(json.loads(line))
     except RecursionError:
-        return _refused([_id_in(line)], types.INVALID_REQUEST, _TOO_DEEP)
+        return _refuse([_id_in(line)], types.INVALID_REQUEST, _TOO_DEEP)
     except ValueError:
-        return _refused([_id_in(line)], types.PARSE_ERROR, "the line is not JSON")
+        return _refuse([_id_in(line)], types.PARSE_ERROR, "the line is not JSON")
 
 
 def _message(content: Any) -> types.JSONRPCMessage | list[types.JSONRPCError]:
@@ -52,7 +52,7 @@ def _message(content: Any) -> types.JSONRPCMessage | list[types.JSONRPCError]:
         message = types.jsonrpc_message_adapter.validate_json(clean, by_name=False)
     except ValidationError as exc:
         if exc.errors(include_url=False)[0]["type"] == "json_invalid":
-            return _refused([content.get("id")], types.INVALID_REQUEST, _TOO_DEEP)
+            return _refuse([content.get("id")], types.INVALID_REQUEST, _TOO_DEEP)
         return _refusals(content)
     if isinstance(message, types.JSONRPCRequest) and message.params is not None and arguments is not None:
         message.params["arguments"] = arguments
@@ -63,18 +63,18 @@ def _refusals(content: Any) -> list[types.JSONRPCError]:
     """What is wrong with JSON that is no message, to whoever asked for something in it."""
     if isinstance(content, list):
         ids = [each.get("id") for each in content[:_MAX_ANSWERS] if isinstance(each, dict) and "method" in each]
-        return _refused(ids, types.INVALID_REQUEST, "batches are not served: send one message a line")
+        return _refuse(ids, types.INVALID_REQUEST, "batches are not served: send one message a line")
     if not isinstance(content, dict):
         return []
     ids = [content.get("id")]
     if content.get("jsonrpc") != "2.0":
-        return _refused(ids, types.INVALID_REQUEST, 'jsonrpc must be "2.0"')
+        return _refuse(ids, types.INVALID_REQUEST, 'jsonrpc must be "2.0"')
     if not isinstance(content.get("method"), str):
-        return _refused(ids, types.INVALID_REQUEST, "method must be text")
-    return _refused(ids, types.INVALID_PARAMS, "params must be an object")
+        return _refuse(ids, types.INVALID_REQUEST, "method must be text")
+    return _refuse(ids, types.INVALID_PARAMS, "params must be an object")
 
 
-def _refused(ids: list[Any], code: int, text: str) -> list[types.JSONRPCError]:
+def _refuse(ids: list[Any], code: int, text: str) -> list[types.JSONRPCError]:
     error = types.ErrorData(code=code, message=text)
     return [types.JSONRPCError(jsonrpc="2.0", id=each, error=error) for each in ids if _is_id(each)]
 

@@ -6,6 +6,7 @@ The SDK would send the text of an escaped exception to the client, so nothing es
 
 from __future__ import annotations
 
+import base64
 import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from mcp.server import Server, ServerRequestContext
 
 from ring_mcp import __version__
 from ring_mcp.errors import RingError
+from ring_mcp.package_data import data_path
 from ring_mcp.tools.envelope import failure, internal_error, log_internal, success
 from ring_mcp.tools.resources import JOB_TEMPLATE, PRESETS_URI, Resources
 from ring_mcp.tools.tool import Caller, Tool
@@ -51,7 +53,7 @@ def build_server(
 
     @functools.cache  # making the schemas takes 20 ms, a quarter of what this server adds to the SDK's start
     def listing() -> types.ListToolsResult:
-        listed = [_listed(tool) for tool in tools]
+        listed = [_describe_tool(tool) for tool in tools]
         return types.ListToolsResult(tools=listed, ttl_ms=_TOOLS_TTL_MS, cache_scope="public")
 
     async def list_tools(
@@ -117,7 +119,7 @@ def build_server(
     async def list_prompts(
         ctx: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
     ) -> types.ListPromptsResult:
-        return types.ListPromptsResult(prompts=[_offered(prompt) for prompt in prompts()])
+        return types.ListPromptsResult(prompts=[_describe_prompt(prompt) for prompt in prompts()])
 
     async def get_prompt(ctx: ServerRequestContext[Any], params: types.GetPromptRequestParams) -> types.GetPromptResult:
         prompt = next((prompt for prompt in prompts() if prompt.name == params.name), None)
@@ -137,6 +139,8 @@ def build_server(
         "ring-mcp",
         version=__version__,
         title="ring-mcp: images and clips on your own key",
+        website_url="https://github.com/ring-mcp/ring-mcp",
+        icons=[load_icon()],
         instructions=INSTRUCTIONS,
         on_list_tools=list_tools,
         on_call_tool=call_tool,
@@ -148,7 +152,13 @@ def build_server(
     )
 
 
-def _offered(prompt: Prompt) -> types.Prompt:
+def load_icon() -> types.Icon:
+    """Our own, as an address that needs no server: over stdio there is none, and pages of clients may fetch nothing."""
+    drawing = base64.b64encode(data_path("icons/ring-mcp.svg").read_bytes()).decode("ascii")
+    return types.Icon(src=f"data:image/svg+xml;base64,{drawing}", mime_type="image/svg+xml", sizes=["any"])
+
+
+def _describe_prompt(prompt: Prompt) -> types.Prompt:
     fields = prompt.arguments.model_fields
     return types.Prompt(
         name=prompt.name,
@@ -161,7 +171,7 @@ def _offered(prompt: Prompt) -> types.Prompt:
     )
 
 
-def _listed(tool: Tool[Any]) -> types.Tool:
+def _describe_tool(tool: Tool[Any]) -> types.Tool:
     return types.Tool(
         name=tool.name,
         title=tool.title,

@@ -77,7 +77,7 @@ class Guarded:
         started, status = time.monotonic(), 0
         scope[REQUEST_ID_KEY] = request_id = uuid.uuid4().hex[:12]
 
-        async def guarded(message: Message) -> None:
+        async def send_guarded(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -88,13 +88,13 @@ class Guarded:
             await send(message)
 
         try:
-            await self._app(scope, receive, guarded)
+            await self._app(scope, receive, send_guarded)
         except ClientDisconnect:
             pass  # it left before its request was whole
         except Exception:
             logger.exception("internal error, request %s", request_id)
             if status == 0:
-                await refuse(guarded, 500, f"internal error, request {request_id}")
+                await refuse(send_guarded, 500, f"internal error, request {request_id}")
         finally:
             access_log.info(
                 "%s %s %s %.0f ms actor=%s request=%s",
@@ -181,7 +181,7 @@ class BodyLimit:
         refusal: tuple[int, str] | None = None
         until = asyncio.get_running_loop().time() + self._timeout_s
 
-        async def limited() -> Message:
+        async def receive_limited() -> Message:
             nonlocal seen, values, done, refusal
             if done:
                 return await receive()  # waits for the client to leave: no limit on that
@@ -199,7 +199,7 @@ class BodyLimit:
                 raise _BodyRefused
             return message
 
-        async def noted(message: Message) -> None:
+        async def send_noted(message: Message) -> None:
             nonlocal answered
             if refusal is not None and not answered:
                 return  # whatever the app makes of half a body: the answer is ours
@@ -207,7 +207,7 @@ class BodyLimit:
             await send(message)
 
         try:
-            await self._app(scope, limited, noted)
+            await self._app(scope, receive_limited, send_noted)
         except Exception:
             if refusal is None:
                 raise

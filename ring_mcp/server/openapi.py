@@ -10,6 +10,7 @@ from ring_mcp import __version__
 from ring_mcp.conductors.health import HealthReport
 from ring_mcp.conductors.results import GenerateImageResult, GenerateVideoResult
 from ring_mcp.domain.fields import tidy
+from ring_mcp.domain.thumbnails import ThumbnailFields
 from ring_mcp.presets import Presets
 from ring_mcp.tools.choices import image_choices, video_choices
 from ring_mcp.tools.image_create import ImageCreateArguments, image_descriptions
@@ -64,6 +65,7 @@ def openapi_document(prefix: str, presets: Presets) -> dict[str, Any]:
             f"{prefix}/meta/health": {"get": _read("health", HealthReport, [])},
             f"{prefix}/jobs": {"get": _read("listJobs", JobList, _list_parameters())},
             f"{prefix}/jobs/{{jobId}}": {"get": _read("getJob", AnyJobResult, [_path_id(), _WAIT], (404, 502))},
+            f"{prefix}/jobs/{{jobId}}/thumbnail": {"post": _draw()},
         },
         "components": {
             "securitySchemes": {"serviceToken": {"type": "http", "scheme": "bearer"}},
@@ -93,6 +95,15 @@ def _read(
     }
 
 
+def _draw() -> dict[str, Any]:
+    schema = tidy(ThumbnailFields.model_json_schema(by_alias=True))
+    schema = _inline(schema, schema.pop("$defs", {}))
+    return {
+        **_read("drawThumbnail", GenerateVideoResult, [_path_id()], (404, 413, 415, 502)),
+        "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
+    }
+
+
 def _path_id() -> dict[str, Any]:
     return {"name": "jobId", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
 
@@ -101,7 +112,8 @@ def _list_parameters() -> list[dict[str, Any]]:
     from ring_mcp.tools.job_list import JobListArguments
 
     properties = JobListArguments.input_schema()["properties"]
-    return [{"name": name, "in": "query", "schema": schema} for name, schema in properties.items()]
+    key = {"type": "string", "description": "Only the job that this key stands for; no other filter goes with it."}
+    return [{"name": n, "in": "query", "schema": s} for n, s in {**properties, "idempotencyKey": key}.items()]
 
 
 def _success(result: type[BaseModel]) -> dict[str, Any]:
@@ -113,21 +125,21 @@ def _success(result: type[BaseModel]) -> dict[str, Any]:
         "required": ["success", "data"],
     }
     if definitions:
-        schema = _inlined({**schema, "$defs": definitions}, definitions)
+        schema = _inline({**schema, "$defs": definitions}, definitions)
         schema.pop("$defs")
     return {"description": "Done.", "content": {"application/json": {"schema": schema}}}
 
 
-def _inlined(schema: Any, definitions: dict[str, Any]) -> Any:
+def _inline(schema: Any, definitions: dict[str, Any]) -> Any:
     """Definitions in place of references: a ``$ref`` into a schema has another root inside an OpenAPI document."""
     if isinstance(schema, list):
-        return [_inlined(item, definitions) for item in schema]
+        return [_inline(item, definitions) for item in schema]
     if not isinstance(schema, dict):
         return schema
     if "$ref" in schema:
         target = definitions[schema["$ref"].rsplit("/", 1)[-1]]
-        return _inlined({**target, **{k: v for k, v in schema.items() if k != "$ref"}}, definitions)
-    return {key: _inlined(value, definitions) for key, value in schema.items()}
+        return _inline({**target, **{k: v for k, v in schema.items() if k != "$ref"}}, definitions)
+    return {key: _inline(value, definitions) for key, value in schema.items()}
 
 
 def _failures(*statuses: int) -> dict[str, Any]:

@@ -30,7 +30,7 @@ class Slots:
         self._open: Counter[str] = Counter()
 
     @contextlib.contextmanager
-    def taken(self, actor: str) -> Iterator[None]:
+    def take(self, actor: str) -> Iterator[None]:
         """Raises TooMany."""
         if self._open[actor] >= self._limit:
             raise TooMany(f"{self._limit} {self._what} are open already")
@@ -75,7 +75,7 @@ class Paced:
         with contextlib.ExitStack() as stack:
             try:
                 if slots is not None:
-                    stack.enter_context(slots.taken(actor))
+                    stack.enter_context(slots.take(actor))
             except TooMany as exc:
                 await refuse(send, 429, str(exc), {"retry-after": str(_RETRY_S)})
                 return

@@ -42,7 +42,7 @@ class Sse:
         self._streams: set[anyio.CancelScope] = set()
         self._transport = transport
         self.post_message = transport.handle_post_message
-        server.middleware.append(self._counted)
+        server.middleware.append(self._count)
         # It would cut every stream the moment a signal comes, that of an answer under way included: ``end`` is ours.
         AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]
 
@@ -65,14 +65,14 @@ class Sse:
         for stream in list(self._streams):
             stream.cancel()
 
-    async def _counted(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    async def _count(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         request = ctx.request
         if ctx.method != "tools/call" or not isinstance(request, Request) or not _came_here(request):
             return await call_next(ctx)
         self._running += 1
         self._idle.clear()
         try:
-            with self._calls.taken(request.scope[ACTOR_KEY]):
+            with self._calls.take(request.scope[ACTOR_KEY]):
                 return await call_next(ctx)
         except TooMany as exc:
             raise MCPError(code=types.INTERNAL_ERROR, message=f"{exc}; try again later") from exc

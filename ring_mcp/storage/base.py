@@ -60,7 +60,7 @@ class Storage(Protocol):
         """The file behind one of this storage's own URLs, if it lies on this machine."""
         ...
 
-    def unsigned(self, url: str) -> str:
+    def strip_signature(self, url: str) -> str:
         """What may be kept of an address: one of this storage's own loses its signature, any other stays as it is."""
         ...
 
@@ -108,7 +108,7 @@ class Storage(Protocol):
 class OpenUrls:
     """For storages whose URLs are for everybody: nothing is signed, and nobody needs us to fetch a file."""
 
-    def unsigned(self, url: str) -> str:
+    def strip_signature(self, url: str) -> str:
         return url
 
     async def address(self, url: str, key: str | None = None) -> Address:

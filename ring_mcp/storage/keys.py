@@ -32,8 +32,8 @@ def storage_key(prefix: str, purpose: str, created_at: datetime, index: int | No
     epoch_ms = (created_at - _EPOCH) // timedelta(milliseconds=1)
     digest = hashlib.sha256(job_id.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     suffix = re.sub(r"[^a-z0-9]", "", extension.lower())[:8] or "bin"
-    folders = [_cleaned(part, r"[^A-Za-z0-9._-]") for part in prefix.split("/") if part.strip()]
-    folders.append(_cleaned(purpose.strip() or "image", r"[^A-Za-z0-9_-]"))
+    folders = [_clean(part, r"[^A-Za-z0-9._-]") for part in prefix.split("/") if part.strip()]
+    folders.append(_clean(purpose.strip() or "image", r"[^A-Za-z0-9_-]"))
     number = "" if index is None else f"-{index}"
     return "/".join([*folders, f"{epoch_ms}{number}-{digest}.{suffix}"])
 
@@ -54,6 +54,6 @@ def key_segments(key: str) -> tuple[str, ...]:
     return segments
 
 
-def _cleaned(part: str, forbidden: str) -> str:
+def _clean(part: str, forbidden: str) -> str:
     cleaned = re.sub(forbidden, "_", part.strip())[:MAX_SEGMENT_CHARS]
     return "_" if _DOTS_ONLY.fullmatch(cleaned) else cleaned

@@ -27,7 +27,7 @@ from ring_mcp.errors import Billed, ConfigError, StorageError, StorageRefused
 from ring_mcp.proxies import DIRECT, Proxies, trouble_with
 from ring_mcp.storage.base import OpenUrls, StoredFile, open_spool
 from ring_mcp.storage.keys import key_segments
-from ring_mcp.storage.ringbase_answers import Answer, Excerpts, looks_like_html, row_of, stored_file
+from ring_mcp.storage.ringbase_answers import Answer, Excerpts, looks_like_html, read_stored_file, row_of
 
 MAX_WAIT_S = 30.0
 _FIRST_WAIT_S = 0.5
@@ -124,7 +124,7 @@ class RingbaseStorage(OpenUrls):
                 raise StorageError(f"the spool file cannot be read: {exc.strerror or type(exc).__name__}") from exc
             else:
                 if 200 <= answer.status < 300 or not row_of(answer.status).passes:
-                    return stored_file(answer, key, media, self._excerpts, self._upload_url)
+                    return read_stored_file(answer, key, media, self._excerpts, self._upload_url)
                 retry_after = answer.retry_after
                 trouble = StorageError(f"RingBase upload failed ({answer.status}): {self._excerpts.of(answer.text)}")
             if attempt >= self._max_attempts:
@@ -200,10 +200,10 @@ def pause_s(attempt: int, retry_after: str | None, now: datetime) -> float:
     """Seconds to wait after the failed attempt number ``attempt`` (from 1): doubling from half a second, a quarter of
     it by chance, at least what the server asked for, at most 30."""
     own_s = _FIRST_WAIT_S * 2.0 ** (attempt - 1) * random.uniform(1.0, 1.25)
-    return min(MAX_WAIT_S, max(own_s, _asked_wait_s(retry_after, now)))
+    return min(MAX_WAIT_S, max(own_s, _read_wait_s(retry_after, now)))
 
 
-def _asked_wait_s(retry_after: str | None, now: datetime) -> float:
+def _read_wait_s(retry_after: str | None, now: datetime) -> float:
     """Seconds from a Retry-After header, which holds seconds or a date; 0 when it holds neither."""
     try:
         return max(0.0, float(retry_after or 0))

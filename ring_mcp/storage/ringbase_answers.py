@@ -116,7 +116,7 @@ class Excerpts:
         return note + line[:MAX_EXCERPT_CHARS] if line else "no text"
 
 
-def stored_file(answer: Answer, key: str, media: MediaFile, excerpts: Excerpts, asked: str) -> StoredFile:
+def read_stored_file(answer: Answer, key: str, media: MediaFile, excerpts: Excerpts, asked: str) -> StoredFile:
     """Read the answer to an upload to the address ``asked``, which a url in it may be relative to.
 
     Raises the error of its row; of a 2xx StorageError if it says that nothing was stored, and StorageUnclear if it

@@ -114,14 +114,14 @@ class S3Storage:
     def local_path(self, url: str) -> Path | None:
         return None
 
-    def unsigned(self, url: str) -> str:
+    def strip_signature(self, url: str) -> str:
         key = self._key_of(url)
         return url if key is None else (self._public_url or self._base_url) + key
 
     async def address(self, url: str, key: str | None = None) -> Address:
         key = self._key_of(url)
         if key is None or self._public_url is not None:
-            return Address(self.unsigned(url))
+            return Address(self.strip_signature(url))
         import obstore
 
         lasting = timedelta(seconds=self._url_expires_s)

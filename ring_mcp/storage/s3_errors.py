@@ -83,7 +83,7 @@ def trouble(exc: Exception, doing: Doing, what: str, *, billed: Billed) -> Stora
     """The error for ``exc``, which came while ``what`` was done. A StorageError of our own stays what it is."""
     if isinstance(exc, StorageError):
         return exc
-    kind, said, fix = _judged(_answer(exc), doing)
+    kind, said, fix = _judge(_answer(exc), doing)
     text = f"S3 {what} failed ({doing}): {said}. {fix}"
     return kind(text.strip(), billed=billed)
 
@@ -98,7 +98,7 @@ def _answer(exc: Exception) -> str:
     return str(exc).partition("\n\nDebug source:")[0]
 
 
-def _judged(text: str, doing: Doing) -> tuple[type[StorageError], str, str]:
+def _judge(text: str, doing: Doing) -> tuple[type[StorageError], str, str]:
     """Whether another try may help, what was said, and what to do."""
     if any(sign in text for sign in _INSTANCE_METADATA):
         return StorageError, "there are no credentials", NO_KEY_FIX  # or the machine's role does not answer just now

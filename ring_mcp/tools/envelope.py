@@ -27,7 +27,7 @@ _MAX_ERROR_CHARS = 4_000
 
 def success(answer: Answer, *, links: bool) -> CallToolResult:
     """Text first (the one block that every client passes on), then the preview, then links if they are switched on."""
-    content: list[ContentBlock] = [TextContent(type="text", text=_shown(answer.text))]
+    content: list[ContentBlock] = [TextContent(type="text", text=_show(answer.text))]
     if answer.preview_jpeg is not None:
         data = base64.b64encode(answer.preview_jpeg).decode()
         content.append(ImageContent(type="image", data=data, mime_type="image/jpeg"))
@@ -65,11 +65,11 @@ def failure_text(exc: RingError, extra: Mapping[str, Any]) -> str:
 
 def failure(exc: RingError, **extra: Any) -> CallToolResult:
     """A failure that may be told."""
-    text = TextContent(type="text", text=_shown(failure_text(exc, extra)))
+    text = TextContent(type="text", text=_show(failure_text(exc, extra)))
     return CallToolResult(content=[text], structured_content=failure_facts(exc, extra), is_error=True)
 
 
-def _shown(text: str) -> str:
+def _show(text: str) -> str:
     """Text as a client may print it: short enough, and without a word to its terminal."""
     return printable(text[:_MAX_TEXT_CHARS])
 

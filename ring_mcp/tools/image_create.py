@@ -10,12 +10,12 @@ from ring_mcp.conductors.image import ImageConductor
 from ring_mcp.conductors.results import GenerateImageResult
 from ring_mcp.domain import ImageRequest
 from ring_mcp.domain.fields import ShortText, Text, Whole, as_decimal
-from ring_mcp.plans.rules import counted, takers
+from ring_mcp.plans.rules import join_counts, takers
 from ring_mcp.presets import Presets
 from ring_mcp.tools.choices import image_choices
 from ring_mcp.tools.job_answers import Previews, answer, report
-from ring_mcp.tools.paid import DryRun, IdempotencyKey, MaxUsd, Wait, paid
-from ring_mcp.tools.provider_notes import image_provider_notes, joined, picture_usd
+from ring_mcp.tools.paid import DryRun, IdempotencyKey, MaxUsd, Wait, annotate_paid
+from ring_mcp.tools.provider_notes import image_provider_notes, join, picture_usd
 from ring_mcp.tools.tool import Answer, Arguments, Caller, Notes, Tool
 
 DESCRIPTION = """\
@@ -83,13 +83,13 @@ def image_notes(presets: Presets) -> Notes:
     )
     return {
         "quality": f"{'; '.join(qualities)}." if chosen else None,
-        "referenceImages": f"At most {counted(counts)}." if counts else None,
+        "referenceImages": f"At most {join_counts(counts)}." if counts else None,
     }
 
 
 def image_descriptions(presets: Presets) -> Notes:
     """Everything that the registry adds to the descriptions of the arguments."""
-    return joined(image_provider_notes(presets), image_notes(presets))
+    return join(image_provider_notes(presets), image_notes(presets))
 
 
 def image_create_tool(
@@ -114,7 +114,7 @@ def image_create_tool(
         description=DESCRIPTION.replace("{usd}", picture_usd(presets)),
         arguments=ImageCreateArguments,
         output=GenerateImageResult,
-        annotations=paid("Create images"),
+        annotations=annotate_paid("Create images"),
         handler=handle,
         notes=image_descriptions(presets),
         choices=image_choices(presets, closed=closed),

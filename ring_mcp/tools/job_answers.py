@@ -54,7 +54,17 @@ class JobFailed(RingError):
             job_id=result.job_id,
         )
         self.code = failure.code
-        kept = ("state", "images", "firstFrame", "requestId", "qualityMode", "billedCostUsd", "reservedUsd", "warnings")
+        kept = (
+            "state",
+            "images",
+            "firstFrame",
+            "requestId",
+            "qualityMode",
+            "billedCostUsd",
+            "reservedUsd",
+            "warnings",
+            "joined",
+        )
         data = result.data()
         self.extra: dict[str, Any] = {key: data[key] for key in (*kept, "sandbox") if key in data}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
@@ -123,8 +124,11 @@ async def list_jobs(ledger: Ledger, storage: Storage, arguments: JobListArgument
     if arguments.cursor is not None and await ledger.get(arguments.cursor) is None:
         raise InvalidRequest("cursor is not one that this tool gave")
     page = await ledger.list_jobs(arguments.query(actor_id))
-    jobs = await asyncio.gather(*(for_caller(job, storage) for job in page.jobs))
-    return JobList(jobs=tuple(ListedJob.of(job) for job in jobs), cursor=page.cursor)
+    return JobList(jobs=await describe_jobs(page.jobs, storage), cursor=page.cursor)
+
+
+async def describe_jobs(jobs: Sequence[Job], storage: Storage) -> tuple[ListedJob, ...]:
+    return tuple(ListedJob.of(job) for job in await asyncio.gather(*(for_caller(job, storage) for job in jobs)))
 
 
 def job_list_tool(ledger: Ledger, storage: Storage) -> Tool[JobListArguments]:

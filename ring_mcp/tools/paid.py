@@ -31,7 +31,7 @@ Wait = Annotated[
 ]
 
 
-def paid(title: str) -> ToolAnnotations:
+def annotate_paid(title: str) -> ToolAnnotations:
     """Spends money at a service outside, and every call may spend again."""
     from mcp_types import ToolAnnotations
 

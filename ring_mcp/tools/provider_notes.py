@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 
-from ring_mcp.plans.rules import any_of, listed
+from ring_mcp.plans.rules import any_of, join_names
 from ring_mcp.presets import ImageModel, Presets, VideoModel
 from ring_mcp.providers.vendors import VENDORS, ProviderName, title_of
 from ring_mcp.tools.tool import Notes
@@ -24,8 +24,8 @@ def image_provider_notes(presets: Presets) -> Notes:
     shared = [each for each in providers if SHARE_RATIO in model(each).aspect_ratios and SHARE_RATIO not in common]
     return {
         "provider": f"Default: the model's, else the operator's choice ({VENDORS[0].name}).",
-        "model": f"Default: {listed(f'{defaults[each].model} ({title_of(each)})' for each in providers)}.",
-        "aspectRatio": f"{f'{SHARE_RATIO} (share images) on {_titles(shared)} alone. ' if shared else ''}"
+        "model": f"Default: {join_names(f'{defaults[each].model} ({title_of(each)})' for each in providers)}.",
+        "aspectRatio": f"{f'{SHARE_RATIO} (share images) on {_titles(shared)}. ' if shared else ''}"
         f"Default: {_by_provider(providers, lambda each: defaults[each].aspect_ratio)}.",
         "resolution": f"Default: {_by_provider(providers, lambda each: defaults[each].resolution)}.",
         "n": f"{_by_provider(providers, lambda each: f'1 to {model(each).max_n}')}.",
@@ -42,7 +42,7 @@ def video_provider_notes(presets: Presets) -> Notes:
         "aspectRatio": f"{_by_provider(providers, lambda each: any_of(_ratios(each, presets)))}. "
         f"Default: {presets.defaults.video.aspect_ratio}.",
         "resolution": f"{_by_provider(providers, lambda each: any_of(_resolutions(each, presets)))}.",
-        "imageProvider": f"Default: the model's, else the operator's choice ({VENDORS[0].name}).",
+        "imageProvider": "Default: as for images.",
         "imageResolution": f"Default: {_by_provider(images, lambda each: defaults[each].first_frame_resolution)}.",
     }
 
@@ -74,7 +74,7 @@ def clip_seconds(presets: Presets) -> str:
     return _seconds(presets.video_providers, presets)
 
 
-def joined(*notes: Notes) -> Notes:
+def join(*notes: Notes) -> Notes:
     """Several notes on one argument one after the other; an argument that one of them takes away is gone."""
     found: dict[str, str | None] = {}
     for each in notes:

@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from ring_mcp.conductors.results import Usd, Wire
-from ring_mcp.domain import Job, JobState, usd
+from ring_mcp.domain import Job, JobState, VideoPlan, usd
 from ring_mcp.domain.fields import Flag, ShortText, Text, as_decimal
-from ring_mcp.errors import InvalidRequest
-from ring_mcp.jobs.addresses import named_file
+from ring_mcp.errors import CapExceeded, InvalidRequest
+from ring_mcp.jobs.addresses import resolve_path
 from ring_mcp.ledger.base import JobQuery, Ledger
 from ring_mcp.presets import Presets
 from ring_mcp.scripted.base import Maker
-from ring_mcp.scripted.clips import ClipRun
-from ring_mcp.tools.paid import DryRun, MaxUsd, paid
+from ring_mcp.scripted.clips import ClipRun, words_key
+from ring_mcp.tools.paid import DryRun, MaxUsd, annotate_paid
 from ring_mcp.tools.tool import Answer, Arguments, Caller, Tool
 
 if TYPE_CHECKING:
+    from ring_mcp.scripted.run import ScriptRun
     from ring_mcp.scripted.schema import ScriptRequest
 
 DESCRIPTION = """\
@@ -30,8 +31,9 @@ dialogue), each as a job of its own, and answers at once with the table of jobs.
 dryRun: true gives the price of each and the total without spending.
 
 Call ring-job-get with each jobId until the clips are there. Calling this again with the same request resumes the \
-same jobs and pays nothing; a clip whose words you changed is a new job. remaster: true edits each clip's done draft, \
-or makes it again at 720p.
+same jobs and pays nothing, also under another requestId or with a thumbnail added; a clip whose words you changed is \
+a new job. remaster: true edits each clip's done draft, or makes it again at 720p. A request that has no room below \
+the caps starts nothing, unless partial is true.
 
 Give the request inline, or the path of a file in a folder that the operator allows. The prompt "storyboard" says how \
 to write one. Example: {"request": {"schemaVersion": "1.0", "requestId": "harbour-1", "clips": [{"id": "one", \
@@ -55,6 +57,7 @@ class ScriptRunArguments(Arguments):
     )
     remaster: Flag = Field(False, description="true: edit each clip's done draft, or make it again at 720p.")
     max_usd: MaxUsd = None
+    partial: Flag = Field(False, description="true: where the caps have no room for all clips, make those that fit.")
     dry_run: DryRun = False
 
 
@@ -86,15 +89,21 @@ class ScriptClip(Wire):
             duration=clip.duration_s,
             quoted_usd=clip.quoted_usd,
             url=(clip.data.get("video") or {}).get("url"),
-            error=_shortened(error.message) if error else None,
+            error=_shorten(error.message) if error else None,
             billed=error.billed if error else None,
             next_action=error.next_action or None if error else None,
-            warnings=tuple(map(_shortened, clip.warnings)) or None,
+            warnings=tuple(map(_shorten, clip.warnings)) or None,
         )
 
 
-def _shortened(text: str) -> str:
+def _shorten(text: str) -> str:
     return text if len(text) <= _MAX_SHOWN_CHARS else f"{text[:_MAX_SHOWN_CHARS]} …"
+
+
+class SupersededJob(Wire):
+    clip_id: str
+    job_id: str
+    state: str
 
 
 class ScriptRunResult(Wire):
@@ -104,6 +113,8 @@ class ScriptRunResult(Wire):
     dry_run: bool | None = None
     sandbox: bool | None = None
     cap_left_usd: dict[str, Usd] | None = None
+    superseded: tuple[SupersededJob, ...] | None = Field(None, description="Jobs of earlier words that are still open.")
+    warnings: tuple[str, ...] | None = None
     next_action: str | None = None
 
 
@@ -116,26 +127,34 @@ class _OnRecord:
     def rows(self) -> list[dict[str, Any]]:
         return self._rows
 
-    def put_clip(self, clip_id: str, quality_mode: str, **fields: Any) -> None:
-        pass
+    def put_clip(self, clip_id: str, quality_mode: str, **fields: Any) -> dict[str, Any]:
+        return fields
 
     def start_run(self, **fields: Any) -> str:
         return ""
 
-    def finish_run(self, run_id: str) -> None:
+    def finish_run(self, run_id: str, **fields: Any) -> None:
         pass
 
 
 def _row(job: Job) -> dict[str, Any]:
     """As the manifest has it. Where the clip is now is asked of its job."""
-    status = "pending" if not job.is_settled or job.state is JobState.DONE else "error"
+    assert isinstance(job.plan, VideoPlan), "clips are asked for"
+    plan, status = job.plan, "pending" if not job.is_settled or job.state is JobState.DONE else "error"
+    still = plan.first_frame.prompt if plan.first_frame else None
     return {
         "id": job.clip_id,
-        "qualityMode": getattr(job.plan, "quality_mode", None),
+        "pipelineRequestId": job.pipeline_request_id,
+        "qualityMode": plan.quality_mode,
+        "generationKind": plan.generation_kind,
         "status": status,
+        "settled": job.is_settled,
         "jobId": job.id,
         "requestId": job.provider_request_id,
         "idempotencyKey": job.idempotency_key,
+        "wordsKey": words_key({"prompt": plan.prompt, "firstFramePrompt": still}),
+        "billedCostUsd": None if job.billed_usd is None else float(job.billed_usd),
+        "firstFrameBilledCostUsd": None if plan.made_frame_billed_usd is None else float(plan.made_frame_billed_usd),
     }
 
 
@@ -143,7 +162,8 @@ def script_run_tool(
     maker_for: MakerFor, ledger: Ledger, presets: Presets, folders: Sequence[Path], *, sandbox: bool
 ) -> Tool[ScriptRunArguments]:
     async def handle(arguments: ScriptRunArguments, caller: Caller) -> Answer:
-        from ring_mcp.scripted.run import RunOptions, ScriptRun
+        from ring_mcp.scripted.base import RunOptions
+        from ring_mcp.scripted.run import ScriptRun
 
         request = await asyncio.to_thread(_request, arguments, folders)
         if len(arguments.clips or request.clips) > MAX_CLIPS:
@@ -152,13 +172,16 @@ def script_run_tool(
             clip_ids=arguments.clips or (),
             remaster=arguments.remaster,
             max_usd=as_decimal(arguments.max_usd),
+            partial=arguments.partial,
             wait_s=0.0,
         )
-        jobs = await _jobs(ledger, request.request_id, caller.actor_id)
+        jobs = [job for job in await _jobs(ledger, request.request_id, caller.actor_id) if job.sandbox == sandbox]
         run = ScriptRun(request, options, maker=maker_for(caller.actor_id), manifest=_OnRecord(jobs), presets=presets)
         await run.quote()
         if not arguments.dry_run:
             await run.run()
+            _check_started(run)
+        refused = run.refusal if arguments.dry_run else None
         result = ScriptRunResult(
             request_id=request.request_id,
             clips=tuple(ScriptClip.of(clip) for clip in run.clips),
@@ -166,6 +189,12 @@ def script_run_tool(
             dry_run=arguments.dry_run or None,
             sandbox=sandbox or None,
             cap_left_usd=run.cap_left_usd or None,
+            superseded=tuple(
+                SupersededJob(clip_id=clip.id, job_id=clip.job_id or "", state=clip.state or clip.status)
+                for clip in run.superseded
+            )
+            or None,
+            warnings=(f"it would be refused: {refused.message}. {refused.next_action}",) if refused else None,
             next_action=None if arguments.dry_run else "Call ring-job-get with each jobId: it waits for the clip.",
         )
         return Answer(data=result.data(), text=_text(result))
@@ -176,9 +205,17 @@ def script_run_tool(
         description=DESCRIPTION,
         arguments=ScriptRunArguments,
         output=ScriptRunResult,
-        annotations=paid("Run a script of clips"),
+        annotations=annotate_paid("Run a script of clips"),
         handler=handle,
     )
+
+
+def _check_started(run: ScriptRun) -> None:
+    """Raises CapExceeded if others have used up, since the quote, what every clip of this call needed."""
+    refused = [clip for clip in run.clips if clip.error is not None and clip.error.code == CapExceeded.code]
+    if refused and not any(clip.job_id for clip in run.clips):
+        assert refused[0].error is not None
+        raise CapExceeded(refused[0].error.message, next_action=refused[0].error.next_action)
 
 
 def _request(arguments: ScriptRunArguments, folders: Sequence[Path]) -> ScriptRequest:
@@ -189,13 +226,15 @@ def _request(arguments: ScriptRunArguments, folders: Sequence[Path]) -> ScriptRe
     if arguments.request is not None:
         return parse_script(arguments.request)
     try:
-        path = named_file(arguments.path or "")
+        path = resolve_path(arguments.path or "")
         real = path.resolve()
         is_allowed = any(real.is_relative_to(folder.expanduser().resolve()) for folder in folders)
     except (OSError, RuntimeError, ValueError):  # nobody's home, a ring of links, no path at all
         is_allowed = False
     if not is_allowed or not path.is_absolute():
         raise InvalidRequest("path must be an absolute path in a folder of RING_INPUT_DIRS")
+    if real.exists() and not real.is_file():  # a pipe would keep us waiting
+        raise InvalidRequest("path is no regular file")
     return read_script(real)
 
 
@@ -224,5 +263,8 @@ def _text(result: ScriptRunResult) -> str:
         facts += [fact for fact in (clip.state or clip.status, clip.job_id, clip.url, clip.error) if fact]
         lines.append("  " + "  ".join(facts))
         lines += [f"    warning: {warning}" for warning in clip.warnings or ()]
+    for old in result.superseded or ():
+        lines.append(f"  superseded: {old.clip_id}  {old.state}  {old.job_id}")
+    lines += [f"warning: {warning}" for warning in result.warnings or ()]
     lines += [f"cap left, {name}: {usd(amount)}" for name, amount in (result.cap_left_usd or {}).items()]
     return "\n".join([*lines, *([result.next_action] if result.next_action else [])])

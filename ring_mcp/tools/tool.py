@@ -53,7 +53,7 @@ class Arguments(Strict):
     def input_schema(cls, notes: Notes | None = None, choices: Choices | None = None) -> dict[str, Any]:
         """A JSON Schema without references or a combinator at its top: some clients refuse the whole list for one."""
         schema = cls.model_json_schema(by_alias=True)
-        schema = dict(tidy(_inlined(schema, schema.pop("$defs", {}))))
+        schema = dict(tidy(_inline(schema, schema.pop("$defs", {}))))
         arguments = schema["properties"]
         for name, note in (notes or {}).items():
             if note is None:
@@ -66,14 +66,14 @@ class Arguments(Strict):
         return schema
 
 
-def _inlined(schema: Any, definitions: Mapping[str, Any]) -> Any:
+def _inline(schema: Any, definitions: Mapping[str, Any]) -> Any:
     if isinstance(schema, list):
-        return [_inlined(item, definitions) for item in schema]
+        return [_inline(item, definitions) for item in schema]
     if not isinstance(schema, dict):
         return schema
     if "$ref" in schema:
-        return _inlined(definitions[schema["$ref"].rsplit("/", 1)[-1]], definitions)
-    return {key: _inlined(value, definitions) for key, value in schema.items()}
+        return _inline(definitions[schema["$ref"].rsplit("/", 1)[-1]], definitions)
+    return {key: _inline(value, definitions) for key, value in schema.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,14 +11,14 @@ from ring_mcp.conductors.video import VideoConductor
 from ring_mcp.domain import VideoRequest
 from ring_mcp.domain.fields import Flag, ShortText, Text, WholeSeconds, as_decimal
 from ring_mcp.domain.thumbnails import ThumbnailFields
-from ring_mcp.plans.rules import listed, takers
+from ring_mcp.plans.rules import join_names, takers
 from ring_mcp.presets import Presets
 from ring_mcp.tools.choices import video_choices
 from ring_mcp.tools.job_answers import Previews, answer, report
-from ring_mcp.tools.paid import DryRun, IdempotencyKey, MaxUsd, Wait, paid
+from ring_mcp.tools.paid import DryRun, IdempotencyKey, MaxUsd, Wait, annotate_paid
 from ring_mcp.tools.provider_notes import (
     clip_seconds,
-    joined,
+    join,
     other_providers_of_clips,
     second_usd,
     video_provider_notes,
@@ -147,16 +147,16 @@ def video_notes(presets: Presets) -> Notes:
         for name in takers(models, lambda m: m.extend)
     ]
     return {
-        "resolution": f"1080p with {listed(large)}." if large else "",
+        "resolution": f"1080p with {join_names(large)}." if large else "",
         "referenceImages": f"At most {', '.join(referring)}." if referring else None,
-        "lastFrameUrl": f"Only with {listed(ending)}." if ending else None,
+        "lastFrameUrl": f"Only with {join_names(ending)}." if ending else None,
         "extend": f"{'; '.join(extending)}." if extending else None,
     }
 
 
 def video_descriptions(presets: Presets) -> Notes:
     """Everything that the registry adds to the descriptions of the arguments."""
-    return joined(video_provider_notes(presets), video_notes(presets))
+    return join(video_provider_notes(presets), video_notes(presets))
 
 
 def _description(presets: Presets) -> str:
@@ -193,7 +193,7 @@ def video_create_tool(
         description=_description(presets),
         arguments=VideoCreateArguments,
         output=GenerateVideoResult,
-        annotations=paid("Create a video clip"),
+        annotations=annotate_paid("Create a video clip"),
         handler=handle,
         notes=video_descriptions(presets),
         choices=video_choices(presets, closed=closed),

@@ -10,6 +10,9 @@ import pytest
 from ring_mcp.sandbox.server import SandboxServer
 from tests.cli_people.people import ALICE, BOB, Person, environment, serving
 
+STRANGERS = [f"person-{number}" for number in range(500)]
+"""Names and tokens: a clip that one of them has paid for stands for everybody who asks in the same words."""
+
 
 @pytest.fixture
 def person(sandbox: SandboxServer, tmp_path: Path) -> Person:
@@ -23,7 +26,7 @@ def server(running: SandboxServer, tmp_path_factory: pytest.TempPathFactory) -> 
     env = environment(
         folder,
         RING_SANDBOX=running.url,
-        RING_MCP_SERVICE_TOKENS=f"alice={ALICE},bob={BOB}",
+        RING_MCP_SERVICE_TOKENS=",".join([f"alice={ALICE}", f"bob={BOB}", *(f"{n}={n}" for n in STRANGERS)]),
         RING_MAX_USD_PER_DAY="50",
         VIDEO_GEN_POLL_INTERVAL_MS="100",
     )
@@ -31,7 +34,13 @@ def server(running: SandboxServer, tmp_path_factory: pytest.TempPathFactory) -> 
         yield url
 
 
+@pytest.fixture(scope="session")
+def strangers() -> Iterator[str]:
+    return iter(STRANGERS)
+
+
 @pytest.fixture
-def remote(server: str, sandbox: SandboxServer, tmp_path: Path) -> Person:
-    """Types the same commands with nothing but an address and a token."""
-    return Person(environment(tmp_path, RING_API_BASE_URL=f"{server}/", RING_SERVICE_TOKEN=ALICE), tmp_path)
+def remote(server: str, sandbox: SandboxServer, tmp_path: Path, strangers: Iterator[str]) -> Person:
+    """Types the same commands with nothing but an address and a token: one that nobody has used before."""
+    env = environment(tmp_path, RING_API_BASE_URL=f"{server}/", RING_SERVICE_TOKEN=next(strangers))
+    return Person(env, tmp_path)

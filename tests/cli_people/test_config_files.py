@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ring_mcp.cli.client_configs import CLIENTS, NAME, Command, as_toml, endpoint, server_command
-from ring_mcp.cli.client_files import NotMerged, merged_json, merged_toml, write
+from ring_mcp.cli.client_files import NotMerged, merge_json, merge_toml, write
 from ring_mcp.errors import ConfigError, InvalidRequest
 
 COMMAND = Command("uv", ("run", "--no-dev", "--directory", '/a clone/of "it"', "ring-mcp"))
@@ -48,21 +48,21 @@ def test_other_servers_and_keys_survive_and_a_second_time_changes_nothing(
     others.pop("inputs", None)
     before = {**others, section: known}
     text = json.dumps(before, indent=indent, ensure_ascii=ascii_only)
-    merged = merged_json(text, ours(client))
+    merged = merge_json(text, ours(client))
     after = json.loads(merged)
     entry = after[section].pop(NAME)
     after.pop("inputs", None)
     assert after == before
     assert list(after) == list(before)
     assert entry == ours(client)[section][NAME]
-    assert merged_json(merged, ours(client)) == merged
+    assert merge_json(merged, ours(client)) == merged
 
 
 @given(mine=objects, env=st.dictionaries(names, st.text(max_size=5), max_size=3))
 def test_what_a_person_added_to_our_entry_stays(mine: dict[str, Any], env: dict[str, str]) -> None:
     theirs = {**mine, "env": {**env, "RING_SERVICE_TOKEN": "pasted"}, "timeout": 1, "command": "old", "url": "http://x"}
     theirs.pop("headers", None)
-    entry = json.loads(merged_json(json.dumps({"mcpServers": {NAME: theirs}}), ours("gemini")))["mcpServers"][NAME]
+    entry = json.loads(merge_json(json.dumps({"mcpServers": {NAME: theirs}}), ours("gemini")))["mcpServers"][NAME]
     assert (entry["command"], entry["timeout"]) == ("uv", 1)
     assert entry["env"] == {**ours("gemini")["mcpServers"][NAME]["env"], **theirs["env"]}
     assert "url" not in entry
@@ -73,17 +73,17 @@ def test_what_a_person_added_to_our_entry_stays(mine: dict[str, Any], env: dict[
 
 
 def test_another_transport_takes_the_place_of_the_first() -> None:
-    stdio = merged_json("", ours("claude-code"))
-    entry = json.loads(merged_json(stdio, ours("claude-code", URL)))["mcpServers"][NAME]
+    stdio = merge_json("", ours("claude-code"))
+    entry = json.loads(merge_json(stdio, ours("claude-code", URL)))["mcpServers"][NAME]
     assert entry == ours("claude-code", URL)["mcpServers"][NAME]
     assert "command" not in entry
 
 
 def test_the_question_for_the_token_is_added_once_beside_other_inputs() -> None:
     text = '{"inputs": [{"id": "mine"}], "servers": {}}'
-    merged = merged_json(text, ours("vscode"))
+    merged = merge_json(text, ours("vscode"))
     assert [item["id"] for item in json.loads(merged)["inputs"]] == ["mine", "ring-service-token"]
-    assert merged_json(merged, ours("vscode")) == merged
+    assert merge_json(merged, ours("vscode")) == merged
 
 
 @pytest.mark.parametrize(
@@ -108,11 +108,11 @@ def test_the_question_for_the_token_is_added_once_beside_other_inputs() -> None:
 )
 def test_a_file_that_would_lose_something_is_refused(text: str) -> None:
     with pytest.raises(NotMerged):
-        merged_json(text, ours("cursor"))
+        merge_json(text, ours("cursor"))
 
 
 def test_half_a_character_and_the_indentation_of_the_file_are_kept() -> None:
-    merged = merged_json('{\n\t"a": "\\ud800"\n}', ours("cursor"))
+    merged = merge_json('{\n\t"a": "\\ud800"\n}', ours("cursor"))
     assert '\n\t"a": "\\ud800"' in merged
     assert json.loads(merged)["a"] == "\ud800"
 
@@ -145,25 +145,25 @@ def test_a_toml_file_keeps_every_byte_or_is_refused(lines: list[str], end: str, 
     document = ours("codex", url)
     try:
         before = tomllib.loads(text)
-        merged = merged_toml(text, document)
+        merged = merge_toml(text, document)
     except (tomllib.TOMLDecodeError, NotMerged):
         return
     assert merged.startswith(text)
     after = tomllib.loads(merged)
     assert after["mcp_servers"].pop(NAME) == document["mcp_servers"][NAME]
     assert after == {**before, "mcp_servers": before.get("mcp_servers", {})}
-    assert merged_toml(merged, document) == merged
+    assert merge_toml(merged, document) == merged
 
 
 def test_another_codex_table_of_ours_is_the_persons_to_change() -> None:
     text = '[mcp_servers.ring-mcp]\ncommand = "mine"\n'
     with pytest.raises(NotMerged, match=r"another \[mcp_servers.ring-mcp\]"):
-        merged_toml(text, ours("codex"))
+        merge_toml(text, ours("codex"))
     added = as_toml(ours("codex")) + 'enabled_tools = ["ring-health"]\n'
-    assert merged_toml(added, ours("codex")) == added
+    assert merge_toml(added, ours("codex")) == added
     for broken in ("[", "mcp_servers = 1", "mcp_servers = {}"):
         with pytest.raises(NotMerged):
-            merged_toml(broken, ours("codex"))
+            merge_toml(broken, ours("codex"))
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=30))

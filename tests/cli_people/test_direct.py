@@ -115,7 +115,7 @@ def test_a_remaster_edits_the_done_draft_and_is_linked_to_it(person: Person, san
     done = person.types("direct", "jobs.json", "01_boat", "--remaster")
 
     assert done.returncode == DONE, done.stderr
-    draft, edit = rows(person)["01_boat::draft"], rows(person)["01_boat::production"]
+    draft, edit = rows(person)["01_boat::draft"], rows(person)["01_boat::production_edit"]
     assert (edit["generationKind"], edit["remasterFromRequestId"]) == ("edit", draft["requestId"])
     assert edit["remasterFromVideoUrl"] == draft["url"]
     assert draft["status"] == "done"
@@ -194,3 +194,31 @@ def test_wrong_usage_is_told_before_anything_is_made(person: Person) -> None:
     no_key = person.with_env(RING_SANDBOX="").types("direct", jobs)
     assert (no_key.returncode, "Missing XAI_API_KEY in .env.local" in no_key.stderr) == (FAILED, True)
     assert not (person.folder / "output" / "manifest.json").exists()
+
+
+def test_without_a_jobs_file_it_is_rings_own_in_this_folder(person: Person, sandbox: SandboxServer) -> None:
+    (person.folder / write(person)).rename(person.folder / "xai-video-jobs.json")
+    done = person.types("direct", "--draft", "01_boat", "--download")
+    assert done.returncode == DONE, done.stderr
+    assert (person.folder / "output" / "files" / "01_boat-draft.mp4").is_file()
+    assert not charges(sandbox, "a gull lands")
+    assert person.types("direct").returncode == DONE, "all of them"
+    assert [len(charges(sandbox, str(clip["prompt"]))) for clip in CLIPS] == [1, 1]
+    (person.folder / "xai-video-jobs.json").unlink()
+    missing = person.types("direct", "01_boat")
+    assert (missing.returncode, "xai-video-jobs.json cannot be read" in missing.stderr) == (BAD_USAGE, True)
+
+
+def test_two_projects_with_one_clip_id_keep_apart_in_one_folder(person: Person) -> None:
+    for name in ("first", "second"):
+        (person.folder / name).mkdir()
+        clips = [{**CLIPS[1], "prompt": f"the {name} gull"}]
+        (person.folder / name / "jobs.json").write_text(json.dumps({"clips": clips}))
+        assert person.types("direct", f"{name}/jobs.json", "--download").returncode == DONE
+    kept = manifest(person)["clips"]
+    assert len({row["pipelineRequestId"] for row in kept}) == 2
+    assert len({row["localPath"] for row in kept}) == 2
+    assert all(Path(row["localPath"]).is_file() for row in kept)
+    person.types("direct", "first/jobs.json", "--remaster")
+    edit = next(row for row in manifest(person)["clips"] if row["qualityMode"] == "production_edit")
+    assert edit["remasterFromRequestId"] == kept[0]["requestId"]

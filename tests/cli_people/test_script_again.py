@@ -104,10 +104,8 @@ def test_another_default_model_leaves_what_was_made_and_force_makes_it_anew(
     assert other.json("script", script)["quotedUsd"] == 0, "the manifest knows its job"
 
     shutil.rmtree(person.folder / "output")
-    told = other.types("script", script)
-    assert told.returncode == FAILED
-    assert "already stands for another request" in told.stdout
-    assert "--force makes and pays it anew" in told.stdout
+    told = other.json("script", script)
+    assert (told["quotedUsd"], told["clips"][0]["model"]) == (0, "grok-imagine-video-1.5"), "and so does the ledger"
     assert paid(sandbox, "one") == [1]
     made = other.json("script", script, "--force")
     assert made["clips"][0]["model"] == "grok-imagine-video"
@@ -237,7 +235,7 @@ def test_a_remaster_edits_the_done_draft_and_is_linked_to_it(anybody: Person, sa
     script = write(anybody, clip("one", 2), clip("two"))
     anybody.types("script", script)
     told = anybody.json("script", script, "--remaster")
-    draft, edit = rows(anybody)["one::draft"], rows(anybody)["one::production"]
+    draft, edit = rows(anybody)["one::draft"], rows(anybody)["one::production_edit"]
     assert (edit["status"], edit["generationKind"]) == ("done", "edit")
     assert (edit["remasterFromRequestId"], edit["remasterFromVideoUrl"]) == (draft["requestId"], draft["url"])
     assert edit["url"] != draft["url"]
@@ -271,15 +269,15 @@ def test_a_draft_under_way_is_not_paid_again_at_720p(person: Person, sandbox: Sa
     assert len(sandbox.state.books.charges()) == 1
     sandbox.state.configure(render_s=0)
     assert person.types("script", script).returncode == DONE
-    assert person.json("script", script, "--remaster")["clips"][0]["qualityMode"] == "production"
-    assert rows(person)["one::production"]["generationKind"] == "edit"
+    assert person.json("script", script, "--remaster")["clips"][0]["qualityMode"] == "production_edit"
+    assert rows(person)["one::production_edit"]["generationKind"] == "edit"
 
 
 def test_a_given_source_is_edited_in_place_of_the_draft(person: Person, sandbox: SandboxServer) -> None:
     script = write(person, clip("one"), clip("two"))
     source = by_id(person.json("script", script))["two"]["url"]
     told = person.json("script", script, "--remaster", "--clip", "one", "--source-url", source)
-    edit = rows(person)["one::production"]
+    edit = rows(person)["one::production_edit"]
     assert (edit["generationKind"], edit["remasterFromVideoUrl"]) == ("edit", source)
     assert edit["remasterFromRequestId"] == rows(person)["one::draft"]["requestId"]
     assert told["success"] is True

@@ -70,9 +70,13 @@ def test_an_output_folder_that_cannot_be_written_costs_nothing(person: Person, s
 
 def test_an_odd_or_absent_server_is_each_clips_error(remote: Person) -> None:
     script = write(remote, clip("one"), clip("two"))
-    body = b'{"success": true, "data": {}}'
-    odd = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
-    for answer, said in ((b"", "did not answer"), (odd, "is a gateway of Ring Platform")):
+    ours, rings = (b'{"success": true, "data": %s}' % data for data in (b'{"serverVersion": "9"}', b"{}"))
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s"
+    for answer, said in (
+        (b"", "did not answer"),
+        (head % (len(rings), rings), "is a gateway of Ring Platform"),
+        (head % (len(ours), ours), "internal error, clip one"),
+    ):
         with answering(answer) as url:
             done = remote.types("script", script, "--gateway", url)
         assert done.returncode == FAILED
@@ -93,7 +97,8 @@ def test_a_bounded_rate_holds_a_script_up_and_loses_nothing(
         folder, RING_SANDBOX=sandbox.url, RING_MCP_SERVICE_TOKENS=f"alice={ALICE}", RING_MAX_CALLS_PER_MINUTE="40"
     )
     with serving(env, folder) as url:
-        told = remote.json("script", script, "--gateway", url, "--jobs", "50")
+        alice = remote.with_env(RING_SERVICE_TOKEN=ALICE)
+        told = alice.json("script", script, "--gateway", url, "--jobs", "50")
     assert {each["status"] for each in told["clips"]} == {"done"}
     assert paid(sandbox, *names) == [1] * len(names)
 

@@ -16,7 +16,7 @@ from ring_mcp.conductors.paid_calls import PaidCalls
 from ring_mcp.conductors.results import GenerateImageResult, GenerateVideoResult, JobResult
 from ring_mcp.domain import Account, Caps, Holder, Job, JobState
 from ring_mcp.errors import CapExceeded, InvalidRequest, LedgerError, ProviderAuthError, StorageRefused
-from ring_mcp.jobs.accounts import needed_account
+from ring_mcp.jobs.accounts import describe_needed_account
 from ring_mcp.ledger.sqlite import SqliteLedger
 from ring_mcp.providers.base import Running
 from tests.fake_clock import FakeClock
@@ -255,8 +255,8 @@ async def test_a_stranded_job_says_at_once_what_it_needs(engine: Engine) -> None
     left = await engine.ledger.save(job, replace(job, owner=None))
     result = await calls_on(engine).resume(left, 50)
     assert result.failure is not None
-    assert (result.success, result.failure.code) == (False, needed_account(left).code)
-    assert result.error == needed_account(left).message
+    assert (result.success, result.failure.code) == (False, describe_needed_account(left).code)
+    assert result.error == describe_needed_account(left).message
     assert await engine.row(left) == left  # said to the caller alone
 
 

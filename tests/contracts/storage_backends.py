@@ -92,7 +92,7 @@ def ringbase_backend(sandbox: SandboxServer) -> Iterator[Backend]:
         storage=RingbaseStorage(sandbox.ringbase_url, RINGBASE_TOKEN, None, InstantClock()),
         kept=lambda: [Kept(file.path.read_bytes(), file.mime_type, file.metadata) for file in state.uploads.all()],
         left_over=lambda: [],
-        under_way=lambda: any(fault.hits for fault in state.faults.armed()),
+        under_way=lambda: any(fault.hits for fault in state.faults.list_armed()),
         slow=slow,
         clear=state.reset,
     )

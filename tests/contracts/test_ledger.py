@@ -121,7 +121,9 @@ def next_states(job: Job) -> list[JobState]:
 
 
 @given(planning=plannings, data=st.data())
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 async def test_what_was_written_reads_back_equal_at_every_step(
     ledger: Ledger, planning: dict[str, Any], data: st.DataObject
 ) -> None:
@@ -822,3 +824,41 @@ async def test_a_refused_save_is_a_ledger_error_and_changes_nothing(ledger: Ledg
     with pytest.raises(LedgerError):
         await ledger.save(job, replace(job, outputs=()), [audit_row()])
     assert await ledger.get(job.id) == job
+
+
+async def test_a_key_finds_the_job_that_it_stands_for_and_nobody_elses(ledger: Ledger) -> None:
+    job = (await ledger.open(planned(idempotency_key="mine"), NO_CAPS)).job
+    assert await ledger.find(job.actor_id, "mine", sandbox=False) == job
+    assert await ledger.find("somebody else", "mine", sandbox=False) is None
+    assert await ledger.find(job.actor_id, "mine", sandbox=True) is None
+    assert await ledger.find(job.actor_id, "another", sandbox=False) is None
+
+
+async def test_a_key_that_a_free_failure_has_given_up_finds_nothing(ledger: Ledger) -> None:
+    job = (await ledger.open(planned(idempotency_key="mine"), NO_CAPS)).job
+    sent = await ledger.save(job, carried(job, JobState.SUBMITTING))
+    await ledger.save(sent, carried(sent, JobState.FAILED, settled_usd=Decimal(0)))
+    assert await ledger.find(job.actor_id, "mine", sandbox=False) is None
+
+
+async def test_a_done_job_is_amended_in_its_plan_alone(ledger: Ledger) -> None:
+    job = (await ledger.open(planned(), NO_CAPS)).job
+    for state in (JobState.SUBMITTING, JobState.STORING, JobState.DONE):
+        job = await ledger.save(job, carried(job, state))
+    plan = job.plan.model_copy(update={"warnings": ("a picture was added",)})
+    record = audit_row()
+    wanted = replace(
+        job, plan=plan, warnings=("w",), billed_usd=Decimal(9), settled_usd=Decimal(9), state=JobState.FAILED
+    )
+    amended = await ledger.amend(wanted, [record])
+    stored = await ledger.get(job.id)
+    assert stored == replace(job, plan=plan, warnings=("w",), version=amended.version)
+    assert [row["id"] for row in await ledger.records(record.table, [record.id])] == [record.id]
+    with pytest.raises(JobMoved):
+        await ledger.amend(wanted, [])
+
+
+async def test_a_job_that_is_not_done_is_not_amended(ledger: Ledger) -> None:
+    job = (await ledger.open(planned(), NO_CAPS)).job
+    with pytest.raises(JobMoved):
+        await ledger.amend(job, [])

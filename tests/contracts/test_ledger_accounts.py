@@ -46,7 +46,7 @@ async def test_jobs_are_taken_over_by_their_accounts_holder_alone(ledger: Ledger
     for holder in HOLDERS:
         theirs = {job.id for job in jobs if holder.holds(job.account, sandbox=job.sandbox)}
         stranded = {job.account for job in jobs if job.id not in theirs and job.sandbox == holder.sandbox}
-        assert {each.account for each in await ledger.stranded(holder)} == stranded
+        assert {each.account for each in await ledger.list_stranded(holder)} == stranded
         assert {job.id for job in await ledger.claim(holder, 1000)} == theirs
         assert await ledger.heartbeat(holder) == theirs
         assert await ledger.heartbeat(Holder(sandbox=not holder.sandbox, accounts=holder.accounts)) == set()
@@ -81,24 +81,24 @@ async def test_a_job_of_a_living_process_is_not_stranded_whoever_asks(ledger: Le
     nobody = Holder(sandbox=False)
     async with database.started() as ending:
         job = await opened(ending, JobState.STORING)
-        assert await ledger.stranded(nobody) == await ledger.stranded(nobody, job.id) == []
-    [stranded] = await ledger.stranded(nobody, job.id)
+        assert await ledger.list_stranded(nobody) == await ledger.list_stranded(nobody, job.id) == []
+    [stranded] = await ledger.list_stranded(nobody, job.id)
     assert (stranded.account, stranded.jobs, stranded.since) == (ACCOUNT, 1, job.created_at)
-    assert await ledger.stranded(HOLDER, job.id) == []
-    assert await ledger.stranded(nobody, "no-such-job") == []
+    assert await ledger.list_stranded(HOLDER, job.id) == []
+    assert await ledger.list_stranded(nobody, "no-such-job") == []
 
 
 @pytest.mark.parametrize("state", SETTLED)
 async def test_what_has_ended_or_is_unknown_is_not_stranded(ledger: Ledger, state: JobState) -> None:
     job = await left_behind(ledger, state) if state is JobState.UNKNOWN else await opened(ledger, state)
-    assert await ledger.stranded(Holder(sandbox=False), job.id) == []
+    assert await ledger.list_stranded(Holder(sandbox=False), job.id) == []
 
 
 async def test_stranded_jobs_are_counted_by_account_the_oldest_first(ledger: Ledger) -> None:
     for minutes, account in enumerate([ACCOUNTS[1], ACCOUNTS[2], ACCOUNTS[1], ACCOUNTS[2], ACCOUNTS[2]]):
         await left_behind(ledger, **of(account, created_at=START - timedelta(minutes=minutes)))
     await left_behind(ledger, **of(ACCOUNTS[1], sandbox=True))
-    found = await ledger.stranded(HOLDER)
+    found = await ledger.list_stranded(HOLDER)
     assert [(each.account, each.jobs) for each in found] == [(ACCOUNTS[2], 3), (ACCOUNTS[1], 2)]
     assert found[0].since == START - timedelta(minutes=4)
 

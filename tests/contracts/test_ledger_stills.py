@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from ring_mcp.domain import Caps, Job, JobState, VideoPlan
+from ring_mcp.domain import Caps, Failure, Job, JobState, VideoPlan
 from ring_mcp.errors import CapExceeded, InvalidRequest
 from ring_mcp.ledger.base import JobQuery, Ledger
 from tests.fake_clock import START
@@ -83,7 +84,9 @@ async def test_a_still_that_was_paid_for_is_taken_as_it_stands(ledger: Ledger) -
     assert first.still is not None
     done = await ended(ledger, first.still, JobState.SUBMITTING, JobState.STORING, JobState.DONE)
     second = await ledger.open(clip(), NO_CAPS, planned(idempotency_key="still", request_hash="v1:still"))
-    assert second.still == done
+    assert second.still == replace(done, parent_job_id=second.job.id, version=done.version + 1)
+    assert isinstance(second.job.plan, VideoPlan)
+    assert second.job.plan.frame_was_paid
 
 
 async def test_a_still_that_cost_nothing_is_made_anew(ledger: Ledger) -> None:
@@ -117,3 +120,68 @@ async def test_a_cap_holds_against_many_clips_with_stills(ledger: Ledger, second
     answers = await asyncio.gather(*calls, return_exceptions=True)
     assert sum(isinstance(answer, CapExceeded) for answer in answers) == 7
     assert len(await rows(ledger)) == 6
+
+
+def a_still(of: Job, **changes: Any) -> Job:
+    return planned(**({"parent_job_id": of.id, "request_hash": "v1:a gull", "idempotency_key": of.id} | changes))
+
+
+async def clip_with_a_paid_still(ledger: Ledger, end: JobState, **facts: Any) -> tuple[Job, Job]:
+    """A clip that came to this end after its still was there; and the still."""
+    asked = clip()
+    opened = await ledger.open(asked, NO_CAPS, a_still(asked))
+    assert opened.still is not None
+    still = await ended(ledger, opened.still, JobState.SUBMITTING, JobState.STORING, JobState.DONE)
+    path = (JobState.SUBMITTING, JobState.STORING, end) if end is JobState.DONE else (JobState.SUBMITTING, end)
+    return await ended(ledger, opened.job, *path, **facts), still
+
+
+@pytest.mark.parametrize("end", [JobState.FAILED, JobState.REFUSED, JobState.EXPIRED])
+async def test_a_still_whose_clip_never_came_is_taken_by_the_next(ledger: Ledger, end: JobState) -> None:
+    _, still = await clip_with_a_paid_still(ledger, end)
+    asked = clip()
+    found = await ledger.find_unused_still(a_still(asked))
+    assert found is not None
+    assert found.id == still.id
+    opened = await ledger.open(asked, Caps(per_call_usd=CLIP_USD), a_still(asked))
+    assert opened.still is not None
+    assert (opened.still.id, opened.still.parent_job_id) == (still.id, asked.id)
+    assert isinstance(opened.job.plan, VideoPlan)
+    assert (opened.job.plan.frame_job_id, opened.job.plan.frame_was_paid) == (still.id, True)
+    assert await ledger.find_unused_still(a_still(clip())) is None, "it has a clip now"
+    assert (await ledger.get(still.id)) == opened.still
+
+
+async def test_a_still_that_has_its_clip_is_not_taken_from_it(ledger: Ledger) -> None:
+    await clip_with_a_paid_still(ledger, JobState.DONE)
+    asked = clip()
+    opened = await ledger.open(asked, NO_CAPS, a_still(asked))
+    assert opened.still is not None
+    assert opened.still.state is JobState.PLANNED
+    assert isinstance(opened.job.plan, VideoPlan)
+    assert not opened.job.plan.frame_was_paid
+
+
+@pytest.mark.parametrize("change", [{"actor_id": "somebody else"}, {"sandbox": True}, {"request_hash": "v1:a tern"}])
+async def test_another_still_is_not_taken_for_it(ledger: Ledger, change: dict[str, Any]) -> None:
+    await clip_with_a_paid_still(ledger, JobState.FAILED)
+    assert await ledger.find_unused_still(a_still(clip(), **change)) is None
+
+
+async def test_a_still_that_could_not_be_read_is_not_taken_again(ledger: Ledger) -> None:
+    asked = clip()
+    opened = await ledger.open(asked, NO_CAPS, a_still(asked))
+    assert opened.still is not None
+    await ended(ledger, opened.still, JobState.SUBMITTING, JobState.STORING, JobState.DONE)
+    unread = Failure(code="invalid_request", message="imageUrl cannot be used", billed="no")
+    await ended(ledger, opened.job, JobState.FAILED, failure=unread, settled_usd=Decimal(0))
+    assert await ledger.find_unused_still(a_still(clip())) is None
+
+
+async def test_of_two_clips_at_once_one_takes_the_still(ledger: Ledger, second_ledger: Ledger) -> None:
+    _, still = await clip_with_a_paid_still(ledger, JobState.FAILED)
+    asked = [clip(), clip()]
+    both = await asyncio.gather(
+        *(which.open(one, NO_CAPS, a_still(one)) for which, one in zip((ledger, second_ledger), asked, strict=True))
+    )
+    assert sorted(opened.still is not None and opened.still.id == still.id for opened in both) == [False, True]

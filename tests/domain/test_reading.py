@@ -11,11 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ring_mcp.domain.choices import as_ratio, chosen
+from ring_mcp.domain.choices import as_ratio, choose
 from ring_mcp.domain.reading import MAX_ITEMS, MAX_PROBLEMS, MAX_VALUES
 from ring_mcp.errors import InvalidRequest
 from ring_mcp.scripted.direct import JobsFile
-from ring_mcp.scripted.reading import validated
+from ring_mcp.scripted.reading import validate
 from ring_mcp.scripted.schema import parse_script
 from ring_mcp.scripted.storyboard import StoryboardArguments
 from ring_mcp.tools.health import HealthArguments
@@ -83,7 +83,7 @@ def test_anything_is_read_or_refused_in_sentences(tool: type[Arguments], data: s
 @at_any_speed
 @given(st.dictionaries(st.sampled_from(["idea", "clips", "duration", "style"]), values))
 def test_arguments_of_a_prompt_are_read_the_same_way(arguments: dict[str, Any]) -> None:
-    refusal = refused(lambda given: validated(StoryboardArguments, given), arguments)
+    refusal = refused(lambda given: validate(StoryboardArguments, given), arguments)
     assert refusal is None or refusal.message
 
 
@@ -170,7 +170,7 @@ def test_problems_that_are_not_worded_are_counted() -> None:
 
 def test_a_file_that_may_have_more_names_keeps_them_to_itself() -> None:
     clip = {"id": "01", "duration": 3, "prompt": "x"}
-    read = validated(JobsFile, {"clips": [clip], **{f"k{n}": None for n in range(300)}, "modes": {"draft": {}}})
+    read = validate(JobsFile, {"clips": [clip], **{f"k{n}": None for n in range(300)}, "modes": {"draft": {}}})
     assert read.clips[0].id == "01"
 
 
@@ -182,7 +182,7 @@ def test_a_file_that_may_have_more_names_keeps_them_to_itself() -> None:
     ],
 )  # fmt: skip
 def test_a_choice_is_known_by_its_letters(said: str, meant: str | None) -> None:
-    assert chosen(said, ("draft", "draft_i2v", "a_b", "ab", "a-b")) == meant
+    assert choose(said, ("draft", "draft_i2v", "a_b", "ab", "a-b")) == meant
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,11 @@ ROOT = Path(__file__).parents[2]
 MODULES = sorted((ROOT / "ring_mcp").rglob("*.py"))
 MAX_MODULE_LINES = 300
 MAX_NAME_WORDS = 12
+IRREGULAR_PARTICIPLES = re.compile(
+    "begun|bought|broken|brought|built|caught|chosen|drawn|driven|found|given|gone|grown|held|hidden|kept|known|left|"
+    "lost|made|meant|met|paid|said|seen|sent|shown|spent|taken|thought|told|understood|written"
+)
+VERBS_IN_ED = {"embed", "feed", "need", "seed", "shed", "speed"}
 
 
 def tool(*command: str) -> None:
@@ -65,6 +71,23 @@ def test_only_config_reads_the_environment() -> None:
 
 def test_names_say_what_a_module_is_for() -> None:
     assert not [path for path in MODULES if path.stem in ("utils", "helpers", "common", "misc")]
+
+
+def test_a_function_is_called_by_a_verb() -> None:
+    """What a value is called may be a participle: a property, an attribute. What does something says what it does."""
+    participles = [
+        f"{path.relative_to(ROOT)}: {node.name}"
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and not any(ast.unparse(each).endswith("property") for each in node.decorator_list)
+        and is_participle(node.name.strip("_").split("_")[0])
+    ]
+    assert participles == []
+
+
+def is_participle(word: str) -> bool:
+    return IRREGULAR_PARTICIPLES.fullmatch(word) is not None or (word.endswith("ed") and word not in VERBS_IN_ED)
 
 
 def test_a_test_has_a_name_of_twelve_words_at_most() -> None:

@@ -13,6 +13,7 @@ CONTRACTS = {
     "ring_mcp.jobs.queue.base": "tests/contracts/test_queue.py",
     "ring_mcp.ledger.base": "tests/contracts/test_ledger.py",
     "ring_mcp.ledger.claims": "tests/contracts/test_ledger_accounts.py",
+    "ring_mcp.ledger.opening": "tests/contracts/test_ledger_stills.py",
     "ring_mcp.ledger.statements": "tests/contracts/test_ledger.py",
     "ring_mcp.ledger.transactional": "tests/contracts/test_ledger.py",
     "ring_mcp.ledger.transactions": "tests/contracts/test_ledger.py",

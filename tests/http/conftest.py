@@ -28,6 +28,7 @@ def shared_ring(running: SandboxServer, tmp_path_factory: pytest.TempPathFactory
 @pytest.fixture
 def ring(shared_ring: HttpRing, sandbox: SandboxServer) -> HttpRing:
     """The folder's server, with its sandbox reset."""
+    shared_ring.forget_stderr()
     return shared_ring
 
 

@@ -65,6 +65,7 @@ class HttpRing:
 
     def __init__(self, env: Mapping[str, str], folder: Path, *command: str) -> None:
         self._stderr = bytearray()
+        self._heard_bytes = 0
         self._process = subprocess.Popen(
             [sys.executable, *(command or ("-m", "ring_mcp", "serve", "--port", "0"))],
             env=dict(env),
@@ -83,7 +84,11 @@ class HttpRing:
 
     @property
     def stderr(self) -> str:
-        return bytes(self._stderr).decode()
+        return bytes(self._stderr[self._heard_bytes :]).decode()
+
+    def forget_stderr(self) -> None:
+        """What other tests made it say is none of the next one's business."""
+        self._heard_bytes = len(self._stderr)
 
     @property
     def url(self) -> str:
@@ -91,7 +96,7 @@ class HttpRing:
 
         def announced() -> str | None:
             assert self._process.poll() is None, self.stderr
-            found = [line for line in self.stderr.splitlines() if line.startswith("ring-mcp listens on ")]
+            found = [line for line in self._stderr.decode().splitlines() if line.startswith("ring-mcp listens on ")]
             return found[0].split()[3].rstrip(":") if found else None
 
         return str(eventually("the server listens", announced))

@@ -306,3 +306,32 @@ def test_a_token_outside_ascii_works(tmp_path: Path, sandbox: SandboxServer) -> 
         for sent, status in (("schlüssel".encode(), 200), ("schlüssel".encode("latin-1"), 401)):
             answer = client.get(f"{API}/meta/health", headers={b"authorization": b"Bearer " + sent})
             assert answer.status_code == status
+
+
+def test_a_key_finds_its_job_for_its_owner_alone(ring: HttpRing) -> None:
+    made = ring.post(IMAGES, {"prompt": "a buoy", "idempotencyKey": "buoy-1"}).json()["data"]
+
+    def found(token: str, **query: str) -> httpx2.Response:
+        return ring.get(f"{API}/jobs", token, params={"idempotencyKey": "buoy-1", **query})
+
+    assert [job["jobId"] for job in found(ALICE).json()["data"]["jobs"]] == [made["jobId"]]
+    assert found(BOB).json()["data"]["jobs"] == []
+    assert "no other filter" in failure(found(ALICE, state="open"), 400)["error"]
+
+
+def test_a_thumbnail_is_drawn_on_a_clip_that_is_there(ring: HttpRing, sandbox: SandboxServer) -> None:
+    made = ring.post(VIDEOS, {"prompt": "a pier", "duration": 1}).json()["data"]
+    path, words = f"{API}/jobs/{made['jobId']}/thumbnail", {"enabled": True, "overlays": [{"text": "The pier"}]}
+    drawn = ring.post(path, words)
+    assert drawn.status_code == 200
+    assert drawn.json()["data"]["thumbnail"]["url"].endswith(".png")
+    shown = ring.get(f"{API}/jobs/{made['jobId']}").json()["data"]
+    assert shown["thumbnail"] == drawn.json()["data"]["thumbnail"]
+    assert len(sandbox.state.books.charges()) == 1
+
+    assert failure(ring.post(path, words, BOB), 404)["code"] == "not_found"
+    assert "nothing to draw" in failure(ring.post(path, {"enabled": False}), 400)["error"]
+    assert "template" in failure(ring.post(path, {**words, "template": "poster"}), 400)["error"]
+    picture = ring.post(IMAGES, {"prompt": "a pier"}).json()["data"]
+    refused = failure(ring.post(f"{API}/jobs/{picture['jobId']}/thumbnail", words), 400)
+    assert "is no finished clip" in refused["error"]

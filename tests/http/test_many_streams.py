@@ -95,11 +95,11 @@ def test_calls_over_a_stream_count_as_open_calls(tmp_path: Path, env: dict[str, 
 def test_slots_are_counted_for_each_actor_and_given_back() -> None:
     slots = Slots(1, "things")
     with (
-        slots.taken("a"),
-        slots.taken("b"),
+        slots.take("a"),
+        slots.take("b"),
         pytest.raises(TooMany, match="1 things are open already"),
-        slots.taken("a"),
+        slots.take("a"),
     ):
         pass
-    with slots.taken("a"):
+    with slots.take("a"):
         pass

@@ -14,7 +14,9 @@ from tests.http.http_reach import ALICE, API, HttpRing, bearer, request, status_
 PATHS = ("/mcp", "/sse/x", "/messages/", "/files/", "/healthz", f"{API}/images/generate", f"{API}/videos/generate")
 READ_PATHS = (f"{API}/jobs", f"{API}/jobs/x", f"{API}/meta/health", f"{API}/openapi.json")
 
-bounded = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+bounded = settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 tokens = st.text(
     st.characters(min_codepoint=33, max_codepoint=126, exclude_characters='()<>@,;:\\"/[]?={}'), min_size=1
 )

@@ -13,7 +13,7 @@ import pytest
 
 from ring_mcp.domain import Account, Holder, Job, JobState, key_fingerprint
 from ring_mcp.errors import LedgerError, ProviderAuthError, ProviderRejected, ProviderUnavailable
-from ring_mcp.jobs.accounts import Accounts, needed_account
+from ring_mcp.jobs.accounts import Accounts, describe_needed_account
 from tests.fake_clock import FakeClock
 from tests.jobs.engine import Engine, until
 from tests.ledger_samples import ACCOUNT, HOLDER, left_behind, opened, planned, sample_plan
@@ -88,13 +88,28 @@ async def test_nobody_is_asked_without_a_reason(engine: Engine, clock: FakeClock
     learning.cancel()
 
 
-async def test_a_job_that_is_begun_is_a_reason_to_ask(engine: Engine) -> None:
+async def test_a_job_that_was_opened_is_a_reason_to_ask(engine: Engine) -> None:
     teller = Teller()
     accounts = accounts_of(engine, teller)
     learning = asyncio.create_task(accounts.learn())
     assert accounts.at("xai") == ACCOUNT, "who begins a job does not wait"
+    await asyncio.sleep(0)
+    assert teller.asked == 0, "and it may still be refused"
+    job = await opened(engine.ledger)
+    await accounts.complete(job)
     await asyncio.wait_for(learning, 30)
     assert (teller.asked, accounts.at("xai")) == (1, replace(ACCOUNT, account_id=TEAM))
+    assert (await engine.row(job)).account_id == TEAM
+
+
+async def test_a_job_that_was_opened_while_the_provider_told_is_completed(engine: Engine, clock: FakeClock) -> None:
+    accounts = accounts_of(engine, Teller())
+    known = await learned(accounts, clock)
+    late = await opened(engine.ledger)
+    await accounts.complete(late)
+    assert (await engine.row(late)).account == known
+    engine.ledger.fail("complete_account")
+    await accounts.complete(await opened(engine.ledger))  # it is the next start's to complete
 
 
 async def test_open_jobs_of_another_key_are_a_reason_to_ask(engine: Engine) -> None:
@@ -198,7 +213,7 @@ async def test_whoever_asks_for_another_keys_job_hears_of_its_account(
 
 async def test_a_ledger_that_is_away_is_the_askers_to_hear(engine: Engine) -> None:
     theirs = await left_behind(engine.ledger, **of(ANOTHER_KEY))
-    engine.ledger.fail("stranded", 2)
+    engine.ledger.fail("list_stranded", 2)
     accounts = accounts_of(engine, None)
     with pytest.raises(LedgerError):
         await accounts.is_stranded(theirs)
@@ -208,7 +223,7 @@ async def test_a_ledger_that_is_away_is_the_askers_to_hear(engine: Engine) -> No
 
 def test_what_is_needed_is_said_with_account_place_and_way_out() -> None:
     def said(**facts: Any) -> tuple[str, str, str]:
-        needed = needed_account(planned(id="a-job", **facts))
+        needed = describe_needed_account(planned(id="a-job", **facts))
         return needed.message, needed.billed, needed.next_action
 
     text, billed, way_out = said(**of(ANOTHER_KEY))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ring_mcp.domain import ImageRequest, VideoRequest
 from ring_mcp.errors import InvalidRequest
-from ring_mcp.jobs.addresses import MAX_CHARS, addresses, named_file, spelled, with_addresses
+from ring_mcp.jobs.addresses import MAX_CHARS, addresses, normalize_address, resolve_path, with_addresses
 
 SAME = {
     "https://example.org/a.jpg": [" https://example.org/a.jpg\n", "HTTPS://example.org/a.jpg", "saved at https://example.org/a.jpg"],
@@ -25,7 +25,7 @@ SAME = {
 
 @pytest.mark.parametrize(("kept", "given_"), [(kept, each) for kept, spellings in SAME.items() for each in spellings])
 def test_one_address_in_many_spellings_is_one(kept: str, given_: str) -> None:
-    assert spelled("imageUrl", given_) == spelled("imageUrl", kept) == kept
+    assert normalize_address("imageUrl", given_) == normalize_address("imageUrl", kept) == kept
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_one_address_in_many_spellings_is_one(kept: str, given_: str) -> None:
 )
 def test_what_is_no_address_is_told_with_what_to_write(text: str, told: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        spelled("imageUrl", text)
+        normalize_address("imageUrl", text)
     assert caught.value.message.startswith(told)
     assert len(caught.value.message) < 200
 
@@ -59,15 +59,15 @@ def test_what_is_no_address_is_told_with_what_to_write(text: str, told: str) -> 
 @given(st.text(max_size=60) | st.text(st.sampled_from("htps:/[]@%.?#\\0 \n~file"), max_size=20))
 def test_any_text_is_an_address_or_refused(text: str) -> None:
     try:
-        once = spelled("imageUrl", text)
+        once = normalize_address("imageUrl", text)
     except InvalidRequest:
         return
-    assert spelled("imageUrl", once) == once
+    assert normalize_address("imageUrl", once) == once
 
 
 @pytest.mark.parametrize("path", ["/tmp/a.jpg", "/tmp/a b/c%d.jpg", "/tmp/новини/#1?.png"])
 def test_a_file_is_named_by_its_path_and_by_its_address(path: str) -> None:
-    assert named_file(path) == named_file(Path(path).as_uri()) == Path(path)
+    assert resolve_path(path) == resolve_path(Path(path).as_uri()) == Path(path)
 
 
 def test_every_address_of_a_request_is_changed_by_its_place() -> None:

@@ -26,10 +26,10 @@ from ring_mcp.jobs.input_files import (
     check_length,
     clip,
     data_uri,
+    explain_fetch_error,
     not_writable,
     picture,
     remove_old_inputs,
-    told,
     write_inline,
 )
 from ring_mcp.presets import load_presets
@@ -191,9 +191,12 @@ def test_a_file_that_cannot_be_read_is_told_with_its_field(tmp_path: Path) -> No
 
 
 def test_an_address_that_was_given_is_not_blamed_on_the_provider() -> None:
-    assert told(ProviderBadReply("it is on a private network")) == "it is on a private network"
-    assert told(ProviderUnavailable("xAI does not answer")) == "its address cannot be reached"
-    assert told(ProviderUnavailable("fetching from xAI failed", http_status=403)) == "its address answers HTTP 403"
+    assert explain_fetch_error(ProviderBadReply("it is on a private network")) == "it is on a private network"
+    assert explain_fetch_error(ProviderUnavailable("xAI does not answer")) == "its address cannot be reached"
+    assert (
+        explain_fetch_error(ProviderUnavailable("fetching from xAI failed", http_status=403))
+        == "its address answers HTTP 403"
+    )
 
 
 MANGLED: dict[str, Callable[[str], str]] = {

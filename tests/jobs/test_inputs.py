@@ -46,6 +46,7 @@ class Outside:
         self.asked: list[tuple[str, int]] = []
 
     async def fetch(self, url: str, path: Path, max_bytes: int) -> Downloaded:
+        await self.check_address(url)
         self.asked.append((url, max_bytes))
         if url not in self.files:
             raise ProviderUnavailable("it does not answer")
@@ -67,7 +68,7 @@ class PrivateStorage(LocalStorage):
         self._signs = signs
         self.trouble: StorageError | None = None
 
-    def unsigned(self, url: str) -> str:
+    def strip_signature(self, url: str) -> str:
         return url.partition("?signed")[0]
 
     async def address(self, url: str, key: str | None = None) -> Address:
@@ -250,6 +251,20 @@ async def test_a_source_clip_elsewhere_is_fetched_to_be_looked_at(
     assert spooled(tmp_path) == []
 
 
+async def test_a_source_clip_on_a_private_network_is_not_fetched(inputs: MediaInputs, outside: Outside) -> None:
+    private = clip_plan(generation_kind="edit", source_video_url="https://10.0.0.1/a.mp4")
+    assert await refused(inputs, private) == "sourceVideoUrl cannot be used: it is on a private network"
+    assert outside.asked == []
+
+
+async def test_a_file_id_is_refused_where_its_maker_has_none(inputs: MediaInputs, outside: Outside) -> None:
+    of_xai = picture_plan(PUBLIC, FILE_ID)
+    await checked(inputs, of_xai)
+    told = await refused(inputs, of_xai.model_copy(update={"provider": "google", "model": "omni"}))
+    assert told == "referenceImages[1] is a file id, and omni takes none: give the picture's address"
+    assert [url for url, _ in outside.asked] == [PUBLIC, PUBLIC]
+
+
 async def test_what_takes_too_long_to_come_is_told(tmp_path: Path, outside: Outside) -> None:
     async def never(url: str, path: Path, max_bytes: int) -> Downloaded:
         await asyncio.Event().wait()
@@ -396,11 +411,11 @@ async def test_a_picture_for_drawing_lies_here_or_is_fetched(tmp_path: Path, out
     inputs = inputs_of(tmp_path, outside, PrivateStorage(tmp_path / "files"))
     place = tmp_path / "frame"
     here = folder / "a picture.jpg"
-    assert await inputs.picture(str(here), place) == here
+    assert await inputs.fetch_stored(str(here), place) == here
     assert not place.exists()
-    assert await inputs.picture(OURS, place) == place
+    assert await inputs.fetch_stored(OURS, place) == place
     assert (place.read_bytes(), outside.asked) == (jpeg("navy"), [])
-    assert await inputs.picture(PUBLIC, place) == place
+    assert await inputs.fetch_stored(PUBLIC, place) == place
     assert (place.read_bytes(), outside.asked) == (jpeg(), [(PUBLIC, MAX_INPUT_IMAGE_BYTES)])
 
 
@@ -408,10 +423,10 @@ async def test_a_picture_for_drawing_that_cannot_be_had_is_told(tmp_path: Path, 
     storage = PrivateStorage(tmp_path / "files")
     inputs = inputs_of(tmp_path, outside, storage)
     with pytest.raises(InvalidRequest, match=r"^its address cannot be reached$"):
-        await inputs.picture("https://gone.example/a.jpg", tmp_path / "frame")
+        await inputs.fetch_stored("https://gone.example/a.jpg", tmp_path / "frame")
     storage.trouble = StorageError("the bucket is away")
     with pytest.raises(InvalidRequest, match=r"^the bucket is away$"):
-        await inputs.picture(OURS, tmp_path / "frame")
+        await inputs.fetch_stored(OURS, tmp_path / "frame")
 
 
 async def test_a_file_of_local_storage_is_found_by_its_own_address(tmp_path: Path, outside: Outside) -> None:

@@ -122,7 +122,7 @@ async def test_an_answer_to_an_earlier_attempt_leaves_what_a_person_has_settled(
     with pytest.raises(JobMoved):
         await record.write(carried(record.job, JobState.RENDERING))
     assert await engine.row(settled) == settled
-    assert engine.write_ahead.left() == ([], [settled.id]), "an answer is not dropped, somebody has to look at it"
+    assert engine.write_ahead.list_left() == ([], [settled.id]), "an answer is not dropped, somebody has to look at it"
 
 
 # From a courier

@@ -219,7 +219,7 @@ async def test_an_answer_to_a_lost_attempt_is_set_aside(
     assert path.name == f"{planned.id}.stale"
     assert json.loads(path.read_text())["job"]["provider_request_id"] == f"request-{planned.id}"
     assert "do not fit the ledger" in caplog.text
-    assert engine.write_ahead.left() == ([], [planned.id])
+    assert engine.write_ahead.list_left() == ([], [planned.id])
 
 
 # Looked after while nothing else happens

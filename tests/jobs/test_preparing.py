@@ -11,9 +11,9 @@ import pytest
 
 from ring_mcp.domain import Failure, Job, JobState, VideoPlan
 from ring_mcp.errors import FirstFrameFailed, StorageError, StorageRefused
-from ring_mcp.jobs.accounts import needed_account
+from ring_mcp.jobs.accounts import describe_needed_account
 from ring_mcp.jobs.outcomes import Park, Pause, park
-from ring_mcp.jobs.preparing import LOOK_AGAIN_S, LOOK_AT_STILL_S, awaited_still
+from ring_mcp.jobs.preparing import LOOK_AGAIN_S, LOOK_AT_STILL_S, find_awaited_still
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.providers.base import Inputs
 from tests.fake_clock import START, FakeClock
@@ -163,7 +163,7 @@ async def test_a_still_of_an_absent_account_parks_its_clip(
     still = await engine.ledger.save(still, replace(still, owner=None))
     parked = await prepared(engine, engine.record(opened.job))
     assert isinstance(parked, Park)
-    needed = needed_account(still)
+    needed = describe_needed_account(still)
     assert (parked.failure.code, parked.failure.billed) == ("first_frame_pending", billed)
     assert parked.failure.message.endswith(f"its first frame is not there yet, and {needed.message}")
     assert (parked.failure.retryable, parked.failure.next_action) == (True, needed.next_action)
@@ -239,11 +239,11 @@ async def test_a_spool_that_cannot_be_written_parks_the_clip_and_ends_nothing(en
 async def test_only_a_planned_clip_waits_for_a_still(engine: Engine) -> None:
     record, still = await waiting_clip(engine)
     clip = record.job
-    assert awaited_still(clip) == still.id
-    assert awaited_still(replace(clip, plan=clip.plan.model_copy(update={"made_frame": sample_asset()}))) is None
-    assert awaited_still(carried(clip, _S.SUBMITTING)) is None
-    assert awaited_still(planned(plan=sample_plan())) is None
-    assert awaited_still(planned(kind="video", plan=clip_plan())) is None
+    assert find_awaited_still(clip) == still.id
+    assert find_awaited_still(replace(clip, plan=clip.plan.model_copy(update={"made_frame": sample_asset()}))) is None
+    assert find_awaited_still(carried(clip, _S.SUBMITTING)) is None
+    assert find_awaited_still(planned(plan=sample_plan())) is None
+    assert find_awaited_still(planned(kind="video", plan=clip_plan())) is None
 
 
 async def test_a_restart_between_still_and_clip_pays_for_neither_again(engine: Engine, clock: FakeClock) -> None:

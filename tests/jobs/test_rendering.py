@@ -20,7 +20,7 @@ from ring_mcp.errors import (
 )
 from ring_mcp.jobs.outcomes import Park, Pause, back_off_s, slow_look_s
 from ring_mcp.jobs.record import JobRecord
-from ring_mcp.jobs.rendering import GONE_AFTER_S, LOOKS_BEFORE_GONE, MAX_PAUSE_S, collect, gone_pause_s
+from ring_mcp.jobs.rendering import GONE_AFTER_S, LOOKS_BEFORE_GONE, MAX_PAUSE_S, collect, pause_after_gone_s
 from ring_mcp.providers.base import Running
 from tests.fake_clock import START, FakeClock
 from tests.jobs.engine import PACE, Engine, clip_plan
@@ -145,7 +145,7 @@ async def test_a_provider_asked_too_often_is_left_alone_for_a_while(
 async def test_a_job_its_provider_denies_is_looked_for_ever_less_often(engine: Engine) -> None:
     record = await rendering(engine)
     pauses = [await look(engine, record, JobExpired("404")) for _ in range(4)]
-    assert pauses == [Pause(gone_pause_s(seen, PICTURE.poll_interval_s), failed=True) for seen in (1, 2, 3, 4)]
+    assert pauses == [Pause(pause_after_gone_s(seen, PICTURE.poll_interval_s), failed=True) for seen in (1, 2, 3, 4)]
     told = (await engine.row(record.job)).failure
     assert told is not None
     assert (told.code, told.seen, record.job.state) == ("expired", 4, JobState.RENDERING)
@@ -153,7 +153,7 @@ async def test_a_job_its_provider_denies_is_looked_for_ever_less_often(engine: E
 
 def test_the_pauses_add_up_whatever_the_clock_says() -> None:
     for first_s in (PICTURE.poll_interval_s, CLIP.poll_interval_s):
-        assert sum(gone_pause_s(seen, first_s) for seen in range(1, LOOKS_BEFORE_GONE)) >= GONE_AFTER_S
+        assert sum(pause_after_gone_s(seen, first_s) for seen in range(1, LOOKS_BEFORE_GONE)) >= GONE_AFTER_S
 
 
 @pytest.mark.parametrize("retryable", [False, True])

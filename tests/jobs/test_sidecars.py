@@ -176,7 +176,7 @@ async def test_a_parent_of_somebody_else_is_told_by_its_plain_address_alone(
     ],
 )
 def test_the_address_of_a_stranger_is_told_without_what_opens_it(url: str, told: str) -> None:
-    assert Parent(role="image", url=url).known_as(None).url == told
+    assert Parent(role="image", url=url).fill_from_row(None).url == told
 
 
 def test_the_same_job_and_asset_give_the_same_file() -> None:

@@ -29,7 +29,7 @@ from ring_mcp.errors import (
 )
 from ring_mcp.jobs.outcomes import Park, Pause, back_off_s, slow_look_s
 from ring_mcp.jobs.record import JobRecord
-from ring_mcp.jobs.rendering import GONE_AFTER_S, LOOKS_BEFORE_GONE, gone_pause_s
+from ring_mcp.jobs.rendering import GONE_AFTER_S, LOOKS_BEFORE_GONE, pause_after_gone_s
 from ring_mcp.jobs.storing import LET_GO_AFTER_S, MEDIA_GONE_AFTER_S
 from ring_mcp.providers.base import Finished
 from tests.fake_clock import START, FakeClock
@@ -242,7 +242,7 @@ async def test_a_job_denied_for_hours_has_lost_what_is_missing(engine: Engine, c
     await engine.storing.store(record, 0)
     for seen in range(1, LOOKS_BEFORE_GONE):
         engine.pictures.looks += [JobExpired("no such job")]
-        assert await engine.storing.store(record, seen) == Pause(gone_pause_s(seen, 5.0), failed=True)
+        assert await engine.storing.store(record, seen) == Pause(pause_after_gone_s(seen, 5.0), failed=True)
     clock.advance(GONE_AFTER_S)
     engine.pictures.looks += [JobExpired("no such job")]
     assert await engine.storing.store(record, 1) is None

@@ -180,12 +180,12 @@ async def test_facts_win_over_what_a_person_has_settled_meanwhile(engine: Engine
 
 
 async def test_what_is_left_in_the_folder_is_told_apart(engine: Engine) -> None:
-    assert engine.write_ahead.left() == ([], [])
+    assert engine.write_ahead.list_left() == ([], [])
     waiting, aside = sample_job(JobState.RENDERING), sample_job(JobState.STORING)
     for job in (waiting, aside):
         engine.write_ahead.keep(job, [])
     engine.write_ahead.set_aside(aside.id)
-    assert engine.write_ahead.left() == ([waiting.id], [aside.id])
+    assert engine.write_ahead.list_left() == ([waiting.id], [aside.id])
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"job": {}, "records": []}', "\udc80"])

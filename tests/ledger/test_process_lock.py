@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -74,3 +75,26 @@ def test_a_name_that_leads_elsewhere_is_looked_for_in_the_folder(tmp_path: Path)
     assert not lock.is_held("../outside")
     assert outside.exists()
     lock.release()
+
+
+def test_a_lock_is_dropped_with_its_file_and_not_only_hidden(tmp_path: Path) -> None:
+    mine, theirs = ProcessLock(tmp_path), ProcessLock(tmp_path)
+    mine.acquire()
+    os.link(tmp_path / mine.name, tmp_path / "another-name")
+    assert theirs.is_held("another-name")
+    mine.release()
+    assert not theirs.is_held("another-name")
+
+
+def test_files_of_the_dead_are_removed_and_those_of_the_living_left(tmp_path: Path) -> None:
+    mine, theirs = ProcessLock(tmp_path), ProcessLock(tmp_path)
+    mine.acquire()
+    theirs.acquire()
+    for name in ("dead", ".being-made", ".never-made"):
+        (tmp_path / name).touch()
+    os.utime(tmp_path / ".never-made", (0, 0))
+    mine.remove_dead()
+    assert {path.name for path in tmp_path.iterdir()} == {mine.name, theirs.name, ".being-made"}
+    assert ProcessLock(tmp_path).is_held(mine.name)
+    for lock in (mine, theirs):
+        lock.release()

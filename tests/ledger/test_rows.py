@@ -14,9 +14,9 @@ from ring_mcp.domain import Job, JobState
 from ring_mcp.ledger.rows import (
     COLUMNS,
     Dialect,
-    changed_columns,
     column,
     decode_job,
+    diff_columns,
     encode,
     encode_job,
     json_text,
@@ -124,14 +124,14 @@ def test_no_money_is_no_ticks() -> None:
 def test_an_update_has_what_changed_and_leaves_the_version_to_the_statement() -> None:
     before = everything()
     after = replace(before, version=9, progress=50, billed_usd=None, due_at=None)
-    assert changed_columns(before, after, TEXT) == {"progress": 50, "billed_usd_ticks": None, "due_at": None}
-    assert changed_columns(before, replace(before, version=9), TEXT) == {}
+    assert diff_columns(before, after, TEXT) == {"progress": 50, "billed_usd_ticks": None, "due_at": None}
+    assert diff_columns(before, replace(before, version=9), TEXT) == {}
 
 
 def test_an_update_never_says_whose_a_job_is() -> None:
     before = everything()
     after = replace(before, endpoint=None, account_id="team-2", key_fingerprint="another", progress=7)
-    assert changed_columns(before, after, TEXT) == {"progress": 7}
+    assert diff_columns(before, after, TEXT) == {"progress": 7}
 
 
 @pytest.mark.parametrize(

@@ -6,17 +6,20 @@ import asyncio
 import contextlib
 import os
 import resource
+import sqlite3
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ring_mcp.domain import JobState
 from ring_mcp.errors import LedgerError
 from ring_mcp.ledger.base import JobQuery
-from ring_mcp.ledger.sqlite import SqliteLedger
+from ring_mcp.ledger.sqlite import SqliteLedger, _use_wal
 from tests.fake_clock import START, FakeClock
 from tests.ledger_databases import LedgerDatabase
 from tests.ledger_process import OtherProcess, other_process
@@ -312,3 +315,37 @@ async def test_a_process_killed_while_it_holds_the_write_lock_gives_it_back(sqli
         opening = asyncio.create_task(ledger.open(planned(), NO_CAPS))
         await other.kill()
         assert not (await asyncio.wait_for(opening, LIMIT_S)).joined
+
+
+class OftenLocked:
+    """A connection to which SQLite says these things, one after the other, and then nothing."""
+
+    def __init__(self, *says: str) -> None:
+        self.says = [*says]
+        self.asked = 0
+
+    def execute(self, sql: str) -> None:
+        self.asked += 1
+        if self.says:
+            raise sqlite3.OperationalError(self.says.pop(0))
+
+
+def test_the_switch_to_wal_is_tried_again_while_others_switch() -> None:
+    busy: Any = OftenLocked("database is locked", "database is locked")
+    _use_wal(busy)
+    assert busy.asked == 3
+    full: Any = OftenLocked("database is locked", "database or disk is full")
+    with pytest.raises(sqlite3.OperationalError, match="full"):
+        _use_wal(full)
+    assert full.asked == 2
+
+
+async def test_what_sqlite_says_beside_what_is_known_is_told_as_it_is(sqlite: LedgerDatabase) -> None:
+    async with sqlite.started() as ledger:
+        job = await opened(ledger)
+        with pytest.raises(LedgerError) as caught:
+            await ledger.save(job, replace(job, progress=101))
+    assert (
+        caught.value.message
+        == f"the ledger {sqlite.address} failed: CHECK constraint failed: progress BETWEEN 0 AND 100"
+    )

@@ -189,7 +189,7 @@ def test_boxes_of_64_bits_and_to_the_end_are_understood(tmp_path: Path) -> None:
         assert identified(tmp_path, data, "video").extension == "mp4"
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
 @given(magic=st.sampled_from([b"", *MAGIC]), rest=st.binary(max_size=400), expected=st.sampled_from(["image", "video"]))
 def test_any_bytes_are_either_media_or_a_bad_reply(
     tmp_path: Path, magic: bytes, rest: bytes, expected: MediaKind

@@ -207,7 +207,9 @@ def test_a_decompression_bomb_gives_none(tmp_path: Path) -> None:
         assert make_preview([tmp_path / "f"]) is None
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None, max_examples=60
+)
 @given(image_format=st.sampled_from(["JPEG", "PNG", "WEBP", "GIF"]), at=st.floats(0, 1), junk=st.binary(max_size=40))
 def test_damage_anywhere_in_a_picture_never_raises(tmp_path: Path, image_format: str, at: float, junk: bytes) -> None:
     whole = io.BytesIO()

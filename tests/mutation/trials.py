@@ -64,13 +64,14 @@ class Recording:
     def near(self, fault: Fault, mirror: Sequence[str], budget_s: float) -> list[str]:
         """The tests that run the fault's lines: those of ``mirror`` first, then the fastest, for ``budget_s`` in all.
 
-        Of a line that is run by an import alone, every test of the module is near.
+        Of a line that is run by an import alone, every test of the module is near; of a module of which nothing else
+        is run (dataclasses, protocols), every test.
         """
         lines = self.lines.get(fault.path.as_posix(), {})
         here = [line for line in range(fault.lines[0], fault.lines[1] + 1) if line in lines]
         tests = {test for line in here for test in lines[line]}
         if here and not tests:
-            tests = {test for line in lines for test in lines[line]}
+            tests = {test for line in lines for test in lines[line]} or set(self.seconds)
         chosen: list[str] = []
         left_s = budget_s
         for test in sorted(tests, key=lambda test: (_file_of(test) not in mirror, self.seconds[test], test)):

@@ -398,3 +398,23 @@ def test_an_edit_keeps_the_ratio_of_what_it_edits(count: int, asked: str | None,
     made = plan(ALL_SET, model=XAI, reference_images=(PICTURE,) * count, aspect_ratio=asked)
     assert made.aspect_ratio == ratio
     assert any("aspectRatio is not used" in warning for warning in made.warnings) is warned
+
+
+IMAGEN = "imagen-4.0-generate-001"
+
+
+def test_a_retired_model_at_an_own_endpoint_is_asked_of_its_provider() -> None:
+    own = replace(NOTHING_SET, own_endpoints=frozenset({"google"}))
+    made = plan(own, provider="google", model=IMAGEN)
+    assert (made.model, made.requested_model) == (IMAGEN, IMAGEN)
+    assert any("your own endpoint is asked for it" in warning for warning in made.warnings)
+    for settings in (NOTHING_SET, replace(NOTHING_SET, own_endpoints=frozenset({"xai"}))):
+        with pytest.raises(ModelRetired):
+            plan(settings, provider="google", model=IMAGEN)
+
+
+def test_a_model_without_a_price_is_not_called() -> None:
+    bare = PRESETS.image_models[XAI].model_copy(update={"prices": None})
+    presets = PRESETS.model_copy(update={"image_models": {**PRESETS.image_models, XAI: bare}})
+    with pytest.raises(InvalidRequest, match=r"^model \S+ has no price in presets\.json, so it is not called$"):
+        plan(presets=presets)

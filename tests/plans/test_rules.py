@@ -12,11 +12,11 @@ from ring_mcp.errors import InvalidRequest, ModelRetired
 from ring_mcp.plans.rules import (
     MAX_PURPOSE_CHARS,
     check_length,
-    checked_prompt,
-    checked_purpose,
+    check_prompt,
+    check_purpose,
     choice,
-    counted,
-    listed,
+    join_counts,
+    join_names,
     living_model,
     prompt_price,
     provider_named,
@@ -37,15 +37,15 @@ def models(**changes: object) -> dict[str, ImageModel]:
 
 
 def test_a_prompt_loses_the_blanks_around_it() -> None:
-    assert checked_prompt("  a boat\n") == "a boat"
+    assert check_prompt("  a boat\n") == "a boat"
 
 
 @pytest.mark.parametrize("prompt", ["", " \n\t "])
 def test_a_prompt_is_required_by_its_name(prompt: str) -> None:
     with pytest.raises(InvalidRequest, match=r"^prompt is required$"):
-        checked_prompt(prompt)
+        check_prompt(prompt)
     with pytest.raises(InvalidRequest, match=r"^firstFramePrompt is required$"):
-        checked_prompt(prompt, "firstFramePrompt")
+        check_prompt(prompt, "firstFramePrompt")
 
 
 def test_a_prompt_may_be_as_long_as_is_said() -> None:
@@ -73,14 +73,14 @@ def test_a_prompt_may_be_as_long_as_is_said() -> None:
 )
 def test_a_purpose_becomes_one_safe_segment_with_a_word_about_it(said: str | None, kept: str, warned: bool) -> None:
     warnings: list[str] = []
-    assert checked_purpose(said, "image", warnings) == kept
+    assert check_purpose(said, "image", warnings) == kept
     assert warnings == ([f"purpose is stored as {kept!r}"] if warned else [])
 
 
 @pytest.mark.parametrize("said", ["a/b", "a\\b", "..", "a..b", "x" * (MAX_PURPOSE_CHARS + 1)])
 def test_a_purpose_like_a_path_or_too_long_is_refused(said: str) -> None:
     with pytest.raises(InvalidRequest, match="purpose must be one path segment of at most 100 letters"):
-        checked_purpose(said, "image", [])
+        check_purpose(said, "image", [])
 
 
 def test_a_model_that_lives_is_taken_as_it_is() -> None:
@@ -177,5 +177,5 @@ def test_an_unknown_provider_is_told_with_those_there_are() -> None:
 
 
 def test_lists_read_as_people_write_them() -> None:
-    assert listed(["a", "b"]) == "a, b"
-    assert counted({"a": 5, "b": 3}) == "5 with a, 3 with b"
+    assert join_names(["a", "b"]) == "a, b"
+    assert join_counts({"a": 5, "b": 3}) == "5 with a, 3 with b"

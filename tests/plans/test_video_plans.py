@@ -330,3 +330,47 @@ def test_a_model_of_the_configuration_does_not_take_over_an_extension() -> None:
     )
     made = plan_video(VideoRequest(prompt="x", extend_s=3, source_video_url=CLIP), settings, PRESETS, TODAY)
     assert made.model == PRESETS.defaults.video.extend_model
+
+
+def test_everything_that_was_asked_stands_in_the_plan() -> None:
+    asked = {
+        "clip_id": "c1",
+        "pipeline_request_id": "p1",
+        "ref_code": "r1",
+        "remaster_from_request_id": "request-0",
+        "purpose": "promo",
+        "persist": False,
+        "source_video_url": CLIP,
+    }
+    made = plan(**asked, prompt=" a boat ", remaster=True)
+    assert {name: getattr(made, name) for name in asked} == asked
+    assert (made.prompt, made.storage_prefix, made.provider) == ("a boat", "generated/videos", "xai")
+    assert plan(last_frame_url=URL, image_url=URL, model="grok-imagine-video-1.5").last_frame_url == URL
+    assert plan().persist
+
+
+def test_an_edit_plans_and_pays_for_no_still() -> None:
+    made = plan(remaster=True, source_video_url=CLIP, first_frame_prompt="a still")
+    assert made.first_frame is None
+    assert made.image_url is None
+    assert not [line for line in made.prices if "frame" in line.what]
+    assert any(warning.startswith("firstFramePrompt is not used") for warning in made.warnings)
+
+
+def test_only_an_extension_does_not_use_the_duration() -> None:
+    edit = plan(remaster=True, source_video_url=CLIP, duration_s=5)
+    assert not [warning for warning in edit.warnings if warning.startswith("duration")]
+    assert edit.duration_s == 5
+
+
+def test_a_still_is_planned_as_its_own_arguments_say() -> None:
+    still = plan(
+        first_frame_prompt="a still",
+        image_provider="google",
+        image_model="gemini-3-pro-image",
+        image_resolution="1k",
+        ref_code="r1",
+    ).first_frame
+    assert still is not None
+    assert (still.provider, still.model, still.resolution) == ("google", "gemini-3-pro-image", "1k")
+    assert (still.prompt, still.purpose, still.ref_code, still.aspect_ratio) == ("a still", "first-frame", "r1", "16:9")

@@ -18,7 +18,7 @@ from ring_mcp.errors import ProviderError
 from ring_mcp.providers.http import ProviderHttp
 from ring_mcp.providers.replies import Reply
 from ring_mcp.providers.xai.images import XaiImages
-from ring_mcp.providers.xai.replies import paid_error_of
+from ring_mcp.providers.xai.replies import read_paid_error
 from ring_mcp.proxies import DIRECT, Proxies
 
 KEY = "xai-0123456789abcdefghijklmnopqrstuvwxyz"
@@ -83,7 +83,7 @@ def reply(status: int = 200, body: bytes | str | object = b"", **headers: str) -
 def judge(answer: Reply) -> None:
     """What a provider does with the answer to a paid request."""
     if not 200 <= answer.status < 300:
-        raise paid_error_of(answer, NOW, what="image generation")
+        raise read_paid_error(answer, NOW, what="image generation")
 
 
 @asynccontextmanager

@@ -22,7 +22,7 @@ from ring_mcp.errors import (
 )
 from ring_mcp.providers.base import Finished
 from ring_mcp.providers.google.images import read_reply, requests_of, together
-from ring_mcp.providers.google.replies import cost_usd, paid_error_of
+from ring_mcp.providers.google.replies import cost_usd, read_paid_error
 from tests.providers.provider_samples import NOW, image_plan, is_one_line, reply
 
 MODEL = "gemini-nano-banana-2.1"
@@ -236,7 +236,7 @@ DELAYS: list[tuple[Any, dict[str, str], float | None]] = [
 @pytest.mark.parametrize(("delay", "headers", "expected"), DELAYS)
 def test_how_long_to_wait_is_read_from_the_body(delay: Any, headers: dict[str, str], expected: float | None) -> None:
     body = error_body("RESOURCE_EXHAUSTED", "quota", {"reason": "x"}, RETRY | {"retryDelay": delay})
-    error = paid_error_of(reply(429, body, **headers), NOW, what="image generation")
+    error = read_paid_error(reply(429, body, **headers), NOW, what="image generation")
     assert isinstance(error, RateLimited)
     assert error.retry_after_s == expected
 
@@ -320,7 +320,7 @@ ANYTHING = st.recursive(
 def test_no_answer_raises_anything_but_a_provider_error(body: Any, status: int) -> None:
     try:
         if status != 200:
-            raise paid_error_of(reply(status, body), NOW, what="image generation")
+            raise read_paid_error(reply(status, body), NOW, what="image generation")
         assert read(body).outputs
     except ProviderError as exc:
         assert is_one_line(exc)  # noqa: PT017 - most are errors

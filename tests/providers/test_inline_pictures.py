@@ -109,7 +109,7 @@ BROKEN: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("item", BROKEN)
 @pytest.mark.parametrize(("usage", "usd"), [(USAGE, Decimal("0.04")), ({}, None)])
-async def test_data_that_is_not_base64_is_a_failure_that_was_paid_for(
+async def test_data_not_in_base64_is_a_failure_and_paid(
     item: dict[str, Any], usage: dict[str, Any], usd: Decimal | None, tmp_path: Path
 ) -> None:
     with pytest.raises(GenerationFailed, match="xai returned image data") as caught:
@@ -157,7 +157,9 @@ async def test_an_unwritable_spool_is_a_loss_that_was_paid(spool: str, tmp_path:
     assert caught.value.billed == "yes"
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(text=st.text(max_size=30) | st.text("AB/+=,:; \n", max_size=12), field=st.sampled_from(["b64_json", "url"]))
 async def test_no_text_in_a_picture_field_raises_anything_but_a_provider_error(
     text: str, field: str, tmp_path: Path

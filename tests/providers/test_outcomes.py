@@ -175,12 +175,12 @@ GOOGLE: dict[str, list[Reply]] = {
 GOOGLE["it cannot be asked now"] = [reply(404, HTML, content_type="text/html"), google(503, "UNAVAILABLE", "x")]
 Read = Callable[..., ProviderError]
 TABLES: dict[str, tuple[tuple[Row, ...], Read, Callable[[Reply], Said], dict[str, list[Reply]]]] = {
-    "xAI, paid": (xai_outcomes.PAID, xai_replies.paid_error_of, xai_replies.said_in, XAI),
-    "xAI, look": (xai_outcomes.LOOK, xai_replies.look_error_of, xai_replies.said_in, XAI),
-    "xAI, free": (xai_outcomes.FREE, xai_replies.error_of, xai_replies.said_in, XAI),
-    "Google, paid": (google_outcomes.PAID, google_replies.paid_error_of, google_replies.said_in, GOOGLE),
-    "Google, look": (google_outcomes.LOOK, google_replies.look_error_of, google_replies.said_in, GOOGLE),
-    "Google, free": (google_outcomes.FREE, google_replies.error_of, google_replies.said_in, GOOGLE),
+    "xAI, paid": (xai_outcomes.PAID, xai_replies.read_paid_error, xai_replies.read_words, XAI),
+    "xAI, look": (xai_outcomes.LOOK, xai_replies.read_look_error, xai_replies.read_words, XAI),
+    "xAI, free": (xai_outcomes.FREE, xai_replies.read_error, xai_replies.read_words, XAI),
+    "Google, paid": (google_outcomes.PAID, google_replies.read_paid_error, google_replies.read_words, GOOGLE),
+    "Google, look": (google_outcomes.LOOK, google_replies.read_look_error, google_replies.read_words, GOOGLE),
+    "Google, free": (google_outcomes.FREE, google_replies.read_error, google_replies.read_words, GOOGLE),
 }
 ROWS = [pytest.param(row, table, id=f"{name}: {row.when}") for name, (table, *_) in TABLES.items() for row in table]
 

@@ -15,11 +15,11 @@ from ring_mcp.config import child_environment, dump_config, load_config, restore
 from ring_mcp.errors import OutcomeUnknown, PrivateAddress, ProviderError, ProviderUnavailable
 from ring_mcp.presets import load_presets
 from ring_mcp.providers.base import Accepted, Finished, Inputs
-from ring_mcp.providers.connections import trusted_authorities
+from ring_mcp.providers.connections import load_authorities
 from ring_mcp.providers.guard import GuardedTransport
 from ring_mcp.providers.http import ProviderHttp
 from ring_mcp.providers.outgoing import Outgoing
-from ring_mcp.proxies import DIRECT, Proxies, proxies_of, shown
+from ring_mcp.proxies import DIRECT, Proxies, mask_proxy, proxies_of
 from tests.connect_proxy import proxy
 from tests.own_certificate import server_certificate
 from tests.providers.provider_samples import KEY, InstantClock, connected, image_plan, judge
@@ -37,9 +37,9 @@ def tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ssl.SSLCont
     """For a server of both names, which clients of this test trust."""
     context, trusted = server_certificate(tmp_path, API, MEDIA)
     monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
-    trusted_authorities.cache_clear()  # a process reads them once
+    load_authorities.cache_clear()  # a process reads them once
     yield context
-    trusted_authorities.cache_clear()
+    load_authorities.cache_clear()
 
 
 def through(url: str) -> Proxies:
@@ -268,7 +268,7 @@ def test_names_in_small_letters_win_and_all_proxy_stands_in() -> None:
 
 
 def test_a_proxy_is_shown_without_its_password() -> None:
-    assert shown("http://user:p@ss@proxy.test:3128") == PROXY
+    assert mask_proxy("http://user:p@ss@proxy.test:3128") == PROXY
 
 
 def test_the_configuration_takes_proxies_from_the_process_and_not_from_a_folder(tmp_path: Path) -> None:

@@ -29,12 +29,12 @@ from ring_mcp.errors import (
 )
 from ring_mcp.providers.replies import Reply, retry_after_s
 from ring_mcp.providers.xai.replies import (
-    billed_usd,
-    error_of,
-    failed_job,
-    look_error_of,
-    paid_error_of,
     progress_of,
+    read_billed_usd,
+    read_error,
+    read_failed_job,
+    read_look_error,
+    read_paid_error,
 )
 from tests.providers.provider_samples import NOW, is_one_line, reply
 
@@ -219,7 +219,7 @@ CASES = [pytest.param(row, answer, id=f"{row.what}, {shape}") for row in TABLE f
 
 @pytest.mark.parametrize(("row", "answer"), CASES)
 def test_every_known_refusal_becomes_its_error_in_every_shape_and_spelling(row: Row, answer: Reply) -> None:
-    error = paid_error_of(answer, NOW, what=WHAT)
+    error = read_paid_error(answer, NOW, what=WHAT)
     assert type(error) is row.is_a
     assert (error.billed, error.billed_usd) == (row.billed, row.usd)
     assert (error.provider, error.http_status) == ("xai", row.status)
@@ -235,14 +235,14 @@ FOREIGN = [
 
 @pytest.mark.parametrize("answer", FOREIGN)
 def test_a_refusal_in_another_form_is_unknown(answer: Reply) -> None:
-    error = paid_error_of(answer, NOW, what=WHAT)
+    error = read_paid_error(answer, NOW, what=WHAT)
     assert type(error) is OutcomeUnknown
     assert error.billed == "unknown"
 
 
 @pytest.mark.parametrize(("row", "answer"), CASES)
 def test_the_message_keeps_the_sentence_of_the_provider_on_one_line(row: Row, answer: Reply) -> None:
-    error = paid_error_of(answer, NOW, what=WHAT)
+    error = read_paid_error(answer, NOW, what=WHAT)
     assert row.says[:280] in error.message
     assert "xAI" in error.message
     assert is_one_line(error)
@@ -263,20 +263,20 @@ def test_a_code_decides_where_the_sentence_is_silent_however_deep_it_stands(
         {"error": {"code": code, "message": "No."}},
         {"error": {"code": code}},
     ):
-        assert type(paid_error_of(reply(status, body), NOW, what=WHAT)) is is_a
+        assert type(read_paid_error(reply(status, body), NOW, what=WHAT)) is is_a
 
 
 @pytest.mark.parametrize("content_type", ["text/html; charset=UTF-8", "", "text/plain"])
 @pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 408, 409, 422, 499, 500, 502, 503, 504, 520, 529])
 def test_a_proxys_page_is_not_quoted_and_unknown(status: int, content_type: str) -> None:
-    error = paid_error_of(reply(status, HTML, content_type=content_type), NOW, what=WHAT)
+    error = read_paid_error(reply(status, HTML, content_type=content_type), NOW, what=WHAT)
     assert type(error) is OutcomeUnknown
     assert error.message == f"xAI {WHAT} failed ({status})"
     assert error.billed == "unknown"
 
 
 def test_too_many_requests_are_too_many_whoever_says_so() -> None:
-    assert type(paid_error_of(reply(429, HTML, content_type="text/html"), NOW, what=WHAT)) is RateLimited
+    assert type(read_paid_error(reply(429, HTML, content_type="text/html"), NOW, what=WHAT)) is RateLimited
 
 
 @pytest.mark.parametrize("status", [500, 429, 400])
@@ -284,7 +284,7 @@ def test_too_many_requests_are_too_many_whoever_says_so() -> None:
     "body", [b"", b"  ", b"{}", b"[]", b"null", b'{"error": null}', b'{"error": {}}', b"\xff\xfe\x00"]
 )
 def test_an_answer_that_says_nothing_is_told_by_its_status(status: int, body: bytes) -> None:
-    error = paid_error_of(reply(status, body), NOW, what=WHAT)
+    error = read_paid_error(reply(status, body), NOW, what=WHAT)
     assert is_one_line(error)
     assert error.http_status == status
 
@@ -309,13 +309,13 @@ def test_an_answer_that_says_nothing_is_told_by_its_status(status: int, body: by
     ],
 )
 def test_a_rate_limit_tells_seconds_or_a_date(value: str, expected_s: float | None) -> None:
-    error = paid_error_of(reply(429, {"error": RATE_LIMIT}, retry_after=value), NOW, what=WHAT)
+    error = read_paid_error(reply(429, {"error": RATE_LIMIT}, retry_after=value), NOW, what=WHAT)
     assert isinstance(error, RateLimited)
     assert error.retry_after_s == expected_s
 
 
 def test_a_rate_limit_without_the_header_says_nothing_of_when() -> None:
-    error = paid_error_of(reply(429, {"error": RATE_LIMIT}), NOW, what=WHAT)
+    error = read_paid_error(reply(429, {"error": RATE_LIMIT}), NOW, what=WHAT)
     assert isinstance(error, RateLimited)
     assert error.retry_after_s is None
 
@@ -358,7 +358,7 @@ ANY_BODY = (
 @example(status=400, body=b'{"usage": {"cost_in_usd_ticks": "1e999999999"}, "error": "moderation"}')
 @example(status=400, body=b'{"error": "\\ud800 \\u0000 \\u202e \\n moderation"}')
 def test_no_status_and_no_body_falls_through_the_tables(status: int, body: bytes) -> None:
-    for read in (paid_error_of, look_error_of, error_of):
+    for read in (read_paid_error, read_look_error, read_error):
         error = read(reply(status, body), NOW, what=WHAT)
         assert type(error) is not ProviderError
         assert isinstance(error, ProviderError)
@@ -367,13 +367,13 @@ def test_no_status_and_no_body_falls_through_the_tables(status: int, body: bytes
         assert len(error.message) < 400
         if error.billed_usd is not None:
             assert error.billed == ("yes" if error.billed_usd else "no")
-        elif read is look_error_of:
+        elif read is read_look_error:
             assert error.billed == "unknown"
 
 
 @pytest.mark.parametrize("status", range(300, 600))
 def test_a_status_alone_proves_nothing_but_that_a_limit_was_reached(status: int) -> None:
-    paid, look = (read(reply(status), NOW, what=WHAT) for read in (paid_error_of, look_error_of))
+    paid, look = (read(reply(status), NOW, what=WHAT) for read in (read_paid_error, read_look_error))
     assert type(paid) is (RateLimited if status == 429 else OutcomeUnknown)
     assert type(look) is (RateLimited if status == 429 else ProviderUnavailable)
     assert (paid.billed, look.billed) == ("no" if status == 429 else "unknown", "unknown")
@@ -403,14 +403,14 @@ def test_a_status_alone_proves_nothing_but_that_a_limit_was_reached(status: int)
     ],
 )
 def test_ticks_are_dollars_and_nonsense_is_no_amount(ticks: Any, usd: Decimal | None) -> None:
-    assert billed_usd({"usage": {"cost_in_usd_ticks": ticks}}) == usd
+    assert read_billed_usd({"usage": {"cost_in_usd_ticks": ticks}}) == usd
 
 
 @pytest.mark.parametrize(
     "body", [None, [], "x", 5, {}, {"usage": None}, {"usage": []}, {"usage": {}}, {"usage": "free"}]
 )
 def test_an_answer_without_usage_has_no_amount(body: Any) -> None:
-    assert billed_usd(body) is None
+    assert read_billed_usd(body) is None
 
 
 @pytest.mark.parametrize(
@@ -433,7 +433,7 @@ FAILURE_CODES = [
 
 @pytest.mark.parametrize("code", FAILURE_CODES)
 def test_a_failed_job_keeps_code_and_sentence_of_the_provider(code: str) -> None:
-    error = failed_job({"status": "failed", "error": {"code": code, "message": "The model\nwas busy."}}, WHAT)
+    error = read_failed_job({"status": "failed", "error": {"code": code, "message": "The model\nwas busy."}}, WHAT)
     assert type(error) is GenerationFailed
     assert f"{code}: The model was busy." in error.message
     assert error.billed == "unknown"
@@ -442,26 +442,26 @@ def test_a_failed_job_keeps_code_and_sentence_of_the_provider(code: str) -> None
 @pytest.mark.parametrize("said", ["Moderation service unavailable.", "Content moderation timed out, try again."])
 def test_moderation_that_is_away_refuses_nothing(said: str) -> None:
     body = {"code": "service-unavailable", "error": said}
-    assert type(look_error_of(reply(400, body), NOW, what=WHAT)) is ProviderUnavailable
-    assert type(paid_error_of(reply(400, body), NOW, what=WHAT)) is ProviderRejected
-    assert type(failed_job({"error": {"code": "service_unavailable", "message": said}}, WHAT)) is GenerationFailed
+    assert type(read_look_error(reply(400, body), NOW, what=WHAT)) is ProviderUnavailable
+    assert type(read_paid_error(reply(400, body), NOW, what=WHAT)) is ProviderRejected
+    assert type(read_failed_job({"error": {"code": "service_unavailable", "message": said}}, WHAT)) is GenerationFailed
 
 
 @pytest.mark.parametrize("code", FAILURE_CODES)
 def test_a_failed_job_that_moderation_stopped_is_a_refusal_with_its_bill(code: str) -> None:
     body = {"error": {"code": code, "message": MODERATED}, "usage": {"cost_in_usd_ticks": 200_000_000}}
-    error = failed_job(body, WHAT)
+    error = read_failed_job(body, WHAT)
     assert type(error) is ContentRefused
     assert (error.billed, error.billed_usd) == ("yes", Decimal("0.02"))
 
 
 @pytest.mark.parametrize("error", [None, {}, "", [], {"code": None, "message": None}, {"code": "", "message": ""}])
 def test_a_failed_job_without_a_reason_says_so(error: Any) -> None:
-    assert failed_job({"error": error}, WHAT).message == f"xAI {WHAT} failed: no reason given"
+    assert read_failed_job({"error": error}, WHAT).message == f"xAI {WHAT} failed: no reason given"
 
 
 @given(st.dictionaries(st.sampled_from(["error", "usage", "code", "message"]), ANY_JSON))
 def test_a_failed_job_of_any_shape_is_one_line(body: dict[str, Any]) -> None:
-    error = failed_job(body, WHAT)
+    error = read_failed_job(body, WHAT)
     assert is_one_line(error)
     assert len(error.message) < 400

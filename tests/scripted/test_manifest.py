@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from decimal import Decimal
@@ -17,7 +18,8 @@ from hypothesis import strategies as st
 from ring_mcp.clock import SystemClock
 from ring_mcp.errors import InvalidRequest, RingError
 from ring_mcp.scripted.clips import ClipRun, manifest_fields
-from ring_mcp.scripted.manifest import Manifest, merged
+from ring_mcp.scripted.manifest import MAX_BYTES, Manifest
+from ring_mcp.scripted.rows import MAX_SUPERSEDED, merge_row
 from tests.fake_clock import FakeClock
 
 MODES = ("draft", "draft_i2v", "production", "production_i2v")
@@ -60,7 +62,13 @@ def test_a_run_is_written_as_ring_writes_its_version_3(opened: Opened) -> None:
     opened.manifest.put_clip("intro", "draft", status="pending", duration=6, pipelineRequestId="spring")
     opened.clock.advance(90)
     opened.manifest.put_clip(
-        "intro", "draft", status="done", url="https://cdn.example/a.mp4", estimatedCostUsd=Decimal("0.30"), model=None
+        "intro",
+        "draft",
+        status="done",
+        pipelineRequestId="spring",
+        url="https://cdn.example/a.mp4",
+        estimatedCostUsd=Decimal("0.30"),
+        model=None,
     )
     opened.manifest.finish_run(run_id)
 
@@ -223,7 +231,7 @@ def test_after_any_writes_of_two_writers_each_key_has_its_last_one(steps: list[A
 @settings(deadline=None)
 @given(st.lists(st.dictionaries(st.sampled_from(["id", "qualityMode", "url", "x"]), st.text(max_size=2)), max_size=5))
 def test_merging_changes_one_row_at_most_and_keeps_the_order(rows: list[dict[str, Any]]) -> None:
-    after = merged(rows, {"id": "a", "qualityMode": "draft", "status": "done"})
+    after = merge_row(rows, {"id": "a", "qualityMode": "draft", "status": "done"})
 
     assert len(after) - len(rows) in (0, 1)
     assert sum(a is not b for a, b in zip(rows, after, strict=False)) + len(after) - len(rows) == 1
@@ -274,14 +282,139 @@ def test_a_row_has_no_signature_and_other_addresses_unchanged() -> None:
     assert fields["temporaryUrl"] == "https://vidgen.example.org/b.mp4?v=1"
 
 
-def test_an_earlier_takes_job_and_pictures_do_not_outlive_it(opened: Opened) -> None:
-    take = {"idempotencyKey": "k", "jobId": "first", "requestId": "r-1", "thumbnailUrl": "t", "billedCostUsd": 1}
-    opened.manifest.put_clip("intro", "draft", status="done", url="u-1", **take)
+def take_of(key: str, **fields: Any) -> dict[str, Any]:
+    return {"pipelineRequestId": "spring", "idempotencyKey": key, "jobId": f"job-{key}", **fields}
 
-    opened.manifest.put_clip("intro", "draft", status="pending", idempotencyKey="k+again")
-    row = opened.manifest.rows()[0]
+
+def only_row(opened: Opened) -> dict[str, Any]:
+    [row] = opened.manifest.rows()
+    return row
+
+
+def test_an_earlier_take_is_kept_below_the_one_that_replaced_it(opened: Opened) -> None:
+    first = take_of("k", requestId="r-1", thumbnailUrl="t", billedCostUsd=1, url="u-1")
+    opened.manifest.put_clip("intro", "draft", status="done", **first)
+
+    opened.manifest.put_clip("intro", "draft", status="pending", **take_of("k+again", jobId=None))
+    row = only_row(opened)
     assert "jobId" not in row, "whoever is killed now would take the first job for the second"
-    assert (row["url"], row["thumbnailUrl"]) == ("u-1", "t")
+    assert row.keys() & {"url", "thumbnailUrl", "billedCostUsd"} == set()
 
-    opened.manifest.put_clip("intro", "draft", status="done", url="u-2", requestId="r-2", idempotencyKey="k+again")
-    assert opened.manifest.rows()[0].keys() & {"thumbnailUrl", "billedCostUsd"} == set()
+    opened.manifest.put_clip("intro", "draft", status="done", **take_of("k+again", url="u-2"))
+    row = only_row(opened)
+    assert (row["url"], row["jobId"]) == ("u-2", "job-k+again")
+    [entry] = row["superseded"]
+    assert {**first, "status": "done"}.items() >= {
+        name: entry[name] for name in ("url", "jobId", "billedCostUsd")
+    }.items()
+
+
+def test_words_edited_back_bring_their_own_take_back(opened: Opened) -> None:
+    opened.manifest.put_clip("intro", "draft", status="done", **take_of("a", url="u-a", billedCostUsd=1))
+    opened.manifest.put_clip("intro", "draft", status="done", **take_of("b", url="u-b"))
+    opened.manifest.put_clip("intro", "draft", status="done", **take_of("a"))
+
+    row = only_row(opened)
+    assert (row["url"], row["billedCostUsd"]) == ("u-a", 1)
+    assert [entry["jobId"] for entry in row["superseded"]] == ["job-b"]
+
+
+def test_a_late_writer_does_not_undo_what_is_done(opened: Opened) -> None:
+    opened.manifest.put_clip("intro", "draft", status="done", url="u", **take_of("k"))
+    late = Opened(opened.path.parents[1])
+    for status in ("pending", "error"):
+        for take in (take_of("k"), take_of("k", jobId=None)):
+            late.manifest.put_clip("intro", "draft", status=status, error="away" if status == "error" else None, **take)
+            row = only_row(opened)
+            assert (row["status"], row["url"], row.get("error")) == ("done", "u", None)
+
+
+def test_whoever_began_earlier_does_not_write_over_a_later_run(opened: Opened) -> None:
+    earlier = opened.manifest
+    opened.clock.advance(5)
+    later = Manifest(opened.path, opened.clock, opened.reported.append)
+    later.put_clip("intro", "draft", status="pending", **take_of("new"))
+
+    told = earlier.put_clip("intro", "draft", status="done", url="u", **take_of("old"))
+
+    row = only_row(opened)
+    assert (row["idempotencyKey"], row["status"]) == ("new", "pending")
+    assert [(entry["jobId"], entry["url"]) for entry in row["superseded"]] == [("job-old", "u")]
+    assert told["jobId"] == "job-old", "the writer is told of its own take"
+
+
+def test_the_first_to_write_the_end_of_a_job_tells_its_cost(opened: Opened) -> None:
+    first = opened.manifest.put_clip("intro", "draft", status="done", billedBy="run-1", **take_of("k"))
+    second = opened.manifest.put_clip("intro", "draft", status="done", billedBy="run-2", **take_of("k"))
+    assert first["billedBy"] == second["billedBy"] == "run-1"
+    other = opened.manifest.put_clip("intro", "draft", status="done", billedBy="run-3", **take_of("k", jobId="job-2"))
+    assert other["billedBy"] == "run-3", "another job, paid for by another"
+
+
+def test_clips_of_two_scripts_with_one_name_have_rows_of_their_own(opened: Opened) -> None:
+    for script in ("spring", "autumn"):
+        opened.manifest.put_clip(
+            "01", "draft", status="done", url=script, pipelineRequestId=script, idempotencyKey=script
+        )
+    assert [(row["pipelineRequestId"], row["url"]) for row in opened.manifest.rows()] == [
+        ("spring", "spring"),
+        ("autumn", "autumn"),
+    ]
+
+
+def test_a_row_of_rings_own_becomes_the_scripts_and_keeps_its_take(opened: Opened) -> None:
+    opened.put({"clips": [{"id": "01", "qualityMode": "draft", "status": "done", "url": "ring"}], "runs": []})
+    opened.manifest.put_clip("01", "draft", status="pending", **take_of("k"))
+    row = only_row(opened)
+    assert (row["pipelineRequestId"], [entry["url"] for entry in row["superseded"]]) == ("spring", ["ring"])
+    assert opened.content()["version"] == 3
+
+
+def test_an_edit_and_a_clip_made_again_are_two_rows(opened: Opened) -> None:
+    opened.put(
+        {"version": 3, "runs": [], "clips": [{"id": "01", "qualityMode": "production", "generationKind": "edit"}]}
+    )
+    opened.manifest.put_clip("01", "production", status="done", generationKind="generate")
+    opened.manifest.put_clip("01", "production_edit", status="done", generationKind="edit")
+    assert [(row["qualityMode"], row["_key"]) for row in opened.manifest.rows()] == [
+        ("production_edit", "01::production_edit"),
+        ("production", "01::production"),
+    ]
+
+
+def test_a_manifest_deleted_in_mid_run_is_whole_again_at_its_end(opened: Opened) -> None:
+    run_id = opened.manifest.start_run(requestId="spring", clipIds=["a", "b"])
+    opened.manifest.put_clip("a", "draft", status="done", url="u", **take_of("a"))
+    opened.path.unlink()
+    opened.manifest.put_clip("b", "draft", status="done", url="u", **take_of("b"))
+    opened.manifest.finish_run(run_id, billedUsd=Decimal("0.10"))
+
+    content = opened.content()
+    [run] = content["runs"]
+    assert (run["runId"], run["clipIds"], run["billedUsd"]) == (run_id, ["a", "b"], 0.1)
+    assert run["startedAt"] <= run["finishedAt"]
+    assert {row["id"] for row in content["clips"]} == {"a", "b"}
+    assert content["requestId"] == "spring"
+
+
+@pytest.mark.parametrize("kind", ["endless", "pipe", "large"])
+def test_what_cannot_be_a_manifest_is_not_read_to_its_end(opened: Opened, kind: str) -> None:
+    opened.path.parent.mkdir()
+    if kind == "endless":
+        opened.path.symlink_to("/dev/full")
+    elif kind == "pipe":
+        os.mkfifo(opened.path)
+    else:
+        with opened.path.open("wb") as file:
+            file.truncate(MAX_BYTES + 1)
+    for work in (opened.manifest.rows, lambda: opened.manifest.put_clip("a", "draft")):
+        with pytest.raises(RingError, match="is not read as a manifest"):
+            work()
+    assert opened.path.is_symlink() == (kind == "endless"), "it is left where it is"
+
+
+def test_of_many_superseded_takes_the_newest_are_kept(opened: Opened) -> None:
+    for number in range(MAX_SUPERSEDED + 3):
+        opened.manifest.put_clip("intro", "draft", status="done", **take_of(str(number)))
+    kept = [entry["jobId"] for entry in only_row(opened)["superseded"]]
+    assert kept == [f"job-{number}" for number in range(2, MAX_SUPERSEDED + 2)]

@@ -84,7 +84,7 @@ def test_a_providers_fault_is_its_code_and_word_on_money(
     assert (told["billed"], told["retryable"]) == (billed, retryable)
     assert told["jobId"]
     assert len(charges(sandbox, prompt)) == charged
-    assert sandbox.state.faults.armed()[0].hits == 1
+    assert sandbox.state.faults.list_armed()[0].hits == 1
 
 
 def test_a_rate_limit_is_waited_out_and_paid_once(ring: RingProcess, sandbox: SandboxServer) -> None:

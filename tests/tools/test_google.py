@@ -64,7 +64,7 @@ def test_a_fault_of_google_is_its_code_and_word_on_money(
     sandbox.state.faults.add(fault, **options)
     told = ring.create(prompt=f"{fault} {options}", provider="google").content
     assert (told["code"], told["billed"]) == (code, billed)
-    assert sandbox.state.faults.armed()[0].hits == 1
+    assert sandbox.state.faults.list_armed()[0].hits == 1
 
 
 def test_a_clip_from_google_is_made_with_its_own_resolution(ring: RingProcess, sandbox: SandboxServer) -> None:

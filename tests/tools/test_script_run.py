@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,22 @@ FRAME = {"imagePrompt": "a gull on a mast", "imageResolution": "1k"}
 SHOUT = {"speaker": "nobody", "line": "Cast off!"}
 
 
+_campaign = ""
+
+
+@pytest.fixture(autouse=True)
+def campaign() -> None:
+    """Words of this test alone: what others have paid for in the same words would stand here already."""
+    global _campaign  # noqa: PLW0603
+    _campaign = str(uuid.uuid4())
+
+
+def said(name: str, deed: str = "casts off") -> str:
+    return f"{name} {deed} in {_campaign}"
+
+
 def clip(name: str, duration: int = 1, **more: Any) -> dict[str, Any]:
-    return {"id": name, "duration": duration, "prompt": f"{name} casts off", **more}
+    return {"id": name, "duration": duration, "prompt": said(name), **more}
 
 
 def script(*clips: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -106,13 +122,13 @@ def test_the_same_again_pays_nothing_and_a_change_anew(ring: RingProcess, sandbo
     assert {name: each["jobId"] for name, each in clips_of(reply).items()} == {n: c["jobId"] for n, c in first.items()}
     assert reply.data["totalUsd"] == 0
 
-    request["clips"][1]["prompt"] = "two comes back"
+    request["clips"][1]["prompt"] = said("two", "comes back")
     third = run(ring, request)
     assert clips_of(third)["one"]["jobId"] == first["one"]["jobId"]
     assert clips_of(third)["two"]["jobId"] != first["two"]["jobId"]
     assert third.data["totalUsd"] == 0.05
     finished(ring, third)
-    assert [len(charges(sandbox, p)) for p in ("one casts off", "two casts off", "two comes back")] == [1, 1, 1]
+    assert [len(charges(sandbox, p)) for p in (said("one"), said("two"), said("two", "comes back"))] == [1, 1, 1]
 
 
 def test_only_the_named_clips_and_no_more_than_max_usd(ring: RingProcess, sandbox: SandboxServer) -> None:
@@ -150,7 +166,7 @@ def test_a_clip_that_was_refused_is_told_and_not_paid_for_again(ring: RingProces
     reply = run(ring, request)
     told = clips_of(reply)["bad"]
     assert (told["status"], told["billed"], told["jobId"], told["quotedUsd"]) == ("error", "yes", job_id, 0)
-    assert len(charges(sandbox, "bad casts off")) == 1
+    assert len(charges(sandbox, said("bad"))) == 1
 
 
 def test_a_remaster_finds_its_drafts_in_the_ledger(ring: RingProcess, sandbox: SandboxServer) -> None:
@@ -232,3 +248,88 @@ def test_as_many_clips_as_fit_stay_below_the_size_of_a_result(ring: RingProcess)
     reply = run(ring, request, dryRun=True)
     assert reply.size_bytes < MAX_RESULT_BYTES
     assert len(reply.data["clips"]) == 200
+
+
+def test_a_script_without_room_below_the_cap_is_refused(
+    running: SandboxServer, sandbox: SandboxServer, tmp_path: Path
+) -> None:
+    env = environment(tmp_path, RING_SANDBOX=running.url, RING_MAX_USD_PER_DAY="0.16", VIDEO_GEN_POLL_INTERVAL_MS="100")
+    request = script(clip("one"), clip("two", 3), clip("three"))
+    with RingProcess(env, tmp_path) as ring:
+        looked = run(ring, request, dryRun=True)
+        assert "one, three" in looked.data["warnings"][0]
+        refused = run(ring, request)
+        assert (refused.is_error, refused.content["code"], refused.content["billed"]) == (True, "cap_exceeded", "no")
+        assert "2 of 3 fit: one, three" in refused.content["nextAction"]
+        assert "partial: true" in refused.content["nextAction"]
+        assert "--" not in refused.text, "a model has no options of a command"
+        assert not sandbox.state.books.charges()
+        part = run(ring, request, partial=True)
+        assert {name: each["status"] for name, each in clips_of(part).items()} == {
+            "one": "open",
+            "two": "error",
+            "three": "open",
+        }
+        again = run(ring, request, clips=["two"])
+        assert (again.content["success"], again.content["code"]) == (False, "cap_exceeded")
+        assert "None of them fits" in again.content["nextAction"]
+
+
+def test_another_request_id_and_a_thumbnail_pay_nothing_again(ring: RingProcess, sandbox: SandboxServer) -> None:
+    request = script(clip("one"))
+    made = finished(ring, run(ring, request))["one"]
+    thumbnail = {"enabled": True, "overlays": [{"text": "Cast off", "role": "title"}]}
+    request["clips"][0] |= {"id": "uno", "thumbnail": thumbnail}
+    reply = run(ring, {**request, "requestId": "another"})
+    told = clips_of(reply)["uno"]
+    assert (reply.data["totalUsd"], told["jobId"], told["quotedUsd"]) == (0, made["jobId"], 0)
+    seen = ring.call("ring-job-get", {"jobId": made["jobId"]}).data
+    assert seen["thumbnail"]["url"].endswith(".png")
+    assert seen["video"]["url"] == made["video"]["url"]
+    assert len(sandbox.state.books.charges()) == 1
+
+
+def test_what_is_paid_again_is_named_and_open_jobs_are_listed(ring: RingProcess, sandbox: SandboxServer) -> None:
+    sandbox.state.configure(render_s=600)
+    request = script(clip("one"))
+    old = clips_of(run(ring, request))["one"]["jobId"]
+    request["clips"][0]["prompt"] = said("one", "comes back")
+    looked = run(ring, request, dryRun=True)
+    assert old in clips_of(looked)["one"]["warnings"][0]
+    reply = run(ring, request)
+    assert [each["jobId"] for each in reply.data["superseded"]] == [old]
+    assert f"superseded: one  rendering  {old}" in reply.text
+    sandbox.state.configure(render_s=0)
+    finished(ring, reply)
+    ring.call("ring-job-get", {"jobId": old, "waitSeconds": 30})
+    assert "superseded" not in run(ring, request).data
+
+
+def test_a_corrected_clip_takes_the_still_that_was_paid_for(ring: RingProcess, sandbox: SandboxServer) -> None:
+    frame = {"imagePrompt": said("a gull"), "imageResolution": "1k"}
+    sandbox.state.faults.add("bare_422", path="/videos")
+    request = script(clip("one", firstFrame=frame))
+    job_id = clips_of(run(ring, request))["one"]["jobId"]
+    assert ring.call("ring-job-get", {"jobId": job_id, "waitSeconds": 30}).is_error
+    request["clips"][0]["prompt"] = said("one", "comes back")
+    assert run(ring, request, dryRun=True).data["totalUsd"] == 0.09
+    made = finished(ring, run(ring, request))["one"]
+    assert (made["state"], made["firstFrame"]["billedCostUsd"]) == ("done", 0)
+    assert [charge.kind for charge in sandbox.state.books.charges()] == ["image", "video"]
+
+
+def test_of_three_calls_at_once_one_costs_anything(ring: RingProcess, sandbox: SandboxServer) -> None:
+    request = script(clip("one"), clip("two"))
+    with ThreadPoolExecutor(3) as pool:
+        replies = list(pool.map(lambda _: run(ring, request), range(3)))
+    assert sum(reply.data["totalUsd"] for reply in replies) == pytest.approx(0.1)
+    assert len({each["jobId"] for reply in replies for each in reply.data["clips"]}) == 2
+    finished(ring, replies[0])
+    assert len(sandbox.state.books.charges()) == 2
+
+
+def test_a_path_that_is_no_regular_file_is_not_opened(ring: RingProcess, folders: Path) -> None:
+    pipe = folders / "allowed" / "pipe.json"
+    os.mkfifo(pipe)
+    reply = ring.call("ring-script-run", {"path": str(pipe)})
+    assert (reply.content["code"], "no regular file" in reply.text) == ("invalid_request", True)

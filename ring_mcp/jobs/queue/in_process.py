@@ -11,7 +11,7 @@ from ring_mcp.domain import DRIVEN, Holder, Job, JobState
 from ring_mcp.errors import JobMoved, LedgerError
 from ring_mcp.jobs.accounts import Accounts
 from ring_mcp.jobs.completion import complete
-from ring_mcp.jobs.preparing import awaited_still
+from ring_mcp.jobs.preparing import find_awaited_still
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.runner import JobRunner
 from ring_mcp.jobs.submitting import STALE_PLAN_S
@@ -80,7 +80,7 @@ class InProcessQueue:
         await complete(self._adopt(job))
 
     async def _adopt(self, job: Job) -> None:
-        for job_id in (awaited_still(job), job.id):
+        for job_id in (find_awaited_still(job), job.id):
             if job_id is None:
                 continue
             if job_id in self._tasks:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ring_mcp.clock import Clock
 from ring_mcp.errors import ProviderAuthError
 from ring_mcp.providers.base import TokenPrices
-from ring_mcp.providers.google.replies import PROVIDER, paid_error_of
+from ring_mcp.providers.google.replies import PROVIDER, read_paid_error
 from ring_mcp.providers.http import ProviderHttp
 from ring_mcp.providers.replies import Reply
 
@@ -30,7 +30,7 @@ class GoogleAdapter:
 
     def _judge(self, reply: Reply) -> None:
         if not 200 <= reply.status < 300:
-            raise paid_error_of(reply, self._clock.now(), what=self.what)
+            raise read_paid_error(reply, self._clock.now(), what=self.what)
 
     async def aclose(self) -> None:
         """The connections belong to whoever made them; images and videos share them."""

@@ -65,11 +65,11 @@ def read_reply(reply: Reply, prices: Mapping[str, Decimal], n: int = 1) -> Finis
     OutcomeUnknown where it says neither what was made nor why nothing was: a lost reply."""
     body = mapping(reply.json)
     if "predictions" in body:
-        return _predicted(body, n)
+        return _read_predictions(body, n)
     candidates = mappings(body.get("candidates"))
     parts = [part for each in candidates for part in mappings(mapping(each.get("content")).get("parts"))]
     outputs = tuple(output for output in map(_output, parts) if output is not None)
-    cost = _billed_usd(body.get("usageMetadata"), prices, has_picture=bool(outputs))
+    cost = _bill_usd(body.get("usageMetadata"), prices, has_picture=bool(outputs))
     if outputs:
         served_model = text_of(body.get("modelVersion"))
         return Finished(outputs=outputs[:n], billed_usd=cost, served_model=served_model, warnings=_too_many(outputs, n))
@@ -111,7 +111,7 @@ def _refusal(
     return kind(text, provider=PROVIDER, billed_usd=cost)
 
 
-def _billed_usd(usage: Any, prices: Mapping[str, Decimal], *, has_picture: bool) -> Decimal | None:
+def _bill_usd(usage: Any, prices: Mapping[str, Decimal], *, has_picture: bool) -> Decimal | None:
     """The tokens of one call at the list price. Without details the answer's tokens are those of its picture."""
     usage = mapping(usage)
     made = tokens_of(usage.get("candidatesTokenCount"))
@@ -124,7 +124,7 @@ def _billed_usd(usage: Any, prices: Mapping[str, Decimal], *, has_picture: bool)
     return cost_usd({"input": tokens_of(usage.get("promptTokenCount")), "text": text, "image": image}, prices)
 
 
-def _predicted(body: Mapping[str, Any], n: int) -> Finished:
+def _read_predictions(body: Mapping[str, Any], n: int) -> Finished:
     """Imagen's answer: several pictures, or why one was filtered; it says nothing of the cost."""
     outputs = []
     for each in mappings(body.get("predictions")):
@@ -153,7 +153,7 @@ def together(answers: Sequence[Finished | ProviderError], plan: ImagePlan) -> Fi
     outputs = [
         output
         for answer in answers
-        for output in (answer.outputs if isinstance(answer, Finished) else (_lost(answer),))
+        for output in (answer.outputs if isinstance(answer, Finished) else (_as_lost(answer),))
     ]
     made = sum(output.lost_because is None for output in outputs)
     fewer = (f"Google returned {made} of {plan.n} images",) if made < plan.n else ()
@@ -165,7 +165,7 @@ def together(answers: Sequence[Finished | ProviderError], plan: ImagePlan) -> Fi
     )
 
 
-def _lost(error: ProviderError) -> Output:
+def _as_lost(error: ProviderError) -> Output:
     return Output(lost_because=f"{error.message}; {_BILLED[error.billed]}")
 
 
@@ -211,7 +211,7 @@ def _read(answer: Reply | ProviderError, prices: Mapping[str, Decimal], n: int) 
         return exc
 
 
-async def _ended(calls: Sequence[asyncio.Future[Reply | ProviderError]]) -> bool:
+async def _wait_for_all(calls: Sequence[asyncio.Future[Reply | ProviderError]]) -> bool:
     """Wait until every call has ended. True: we were cancelled, and so were those without an answer.
 
     Without any answer the cancellation is all there is, and raised.
@@ -256,15 +256,15 @@ class GoogleImages(GoogleAdapter):
                 return exc
 
         calls = [asyncio.ensure_future(call(path, body)) for path, body in requests_of(plan)]
-        was_cut = await _ended(calls)
+        was_cut = await _wait_for_all(calls)
         answers = [_CUT_OFF if each.cancelled() else each.result() for each in calls]
-        made = await asyncio.to_thread(self._made, answers, plan)
-        finished = await inline.keep(made, spool, PROVIDER, self._clock)
+        answer = await asyncio.to_thread(self._join, answers, plan)
+        finished = await inline.keep(answer, spool, PROVIDER, self._clock)
         if was_cut and (task := asyncio.current_task()) is not None:
             task.cancel()
         return finished
 
-    def _made(self, answers: Sequence[Reply | ProviderError], plan: ImagePlan) -> Finished:
+    def _join(self, answers: Sequence[Reply | ProviderError], plan: ImagePlan) -> Finished:
         prices, per_call = self._token_prices.get(plan.model, {}), plan.n // len(answers)
         return together([_read(each, prices, per_call) for each in answers], plan)
 

@@ -15,7 +15,7 @@ from ring_mcp.clock import Clock
 from ring_mcp.domain import MediaKind
 from ring_mcp.errors import ProviderBadReply
 from ring_mcp.providers.base import ListedModel
-from ring_mcp.providers.google.replies import PROVIDER, error_of
+from ring_mcp.providers.google.replies import PROVIDER, read_error
 from ring_mcp.providers.http import ProviderHttp
 from ring_mcp.providers.replies import Reply, mapping, mappings, text_of
 
@@ -34,7 +34,7 @@ def read_page(reply: Reply, now: datetime) -> tuple[list[ListedModel], str | Non
     """The models of media on a page, and the token of the next one. Raises ProviderError."""
     body = reply.json
     if reply.status != 200:
-        raise error_of(reply, now, what="model list")
+        raise read_error(reply, now, what="model list")
     models = body.get("models", []) if isinstance(body, Mapping) else None
     if not isinstance(models, list):
         raise ProviderBadReply("Google answered the model list without models", provider=PROVIDER)

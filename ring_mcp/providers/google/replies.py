@@ -16,7 +16,7 @@ from typing import Any
 from ring_mcp.errors import ProviderAuthError, ProviderError, RateLimited
 from ring_mcp.providers.google.outcomes import FREE, LOOK, PAID
 from ring_mcp.providers.outcomes import Row, Said, row_of
-from ring_mcp.providers.replies import Reply, believed_s, mapping, mappings, one_line, retry_after_s
+from ring_mcp.providers.replies import Reply, bound_retry_s, mapping, mappings, one_line, retry_after_s
 
 PROVIDER = "google"
 _MILLION = Decimal(10) ** 6
@@ -59,26 +59,26 @@ def retry_delay_s(reply: Reply, now: datetime) -> float | None:
     for detail in mappings(error_body(reply).get("details")):
         said = re.fullmatch(r"(\d{1,6}(?:\.\d+)?)s", str(detail.get("retryDelay")))
         if said:
-            return believed_s(float(said[1]))
+            return bound_retry_s(float(said[1]))
     return retry_after_s(reply.headers, now)
 
 
-def paid_error_of(reply: Reply, now: datetime, *, what: str) -> ProviderError:
+def read_paid_error(reply: Reply, now: datetime, *, what: str) -> ProviderError:
     """The error that a reply other than 2xx to a paid request stands for. ``what`` names it: "image generation"."""
     return _error_of(reply, now, what, PAID)
 
 
-def look_error_of(reply: Reply, now: datetime, *, what: str) -> ProviderError:
-    """As ``paid_error_of``, for a look at a job that was accepted."""
+def read_look_error(reply: Reply, now: datetime, *, what: str) -> ProviderError:
+    """As ``read_paid_error``, for a look at a job that was accepted."""
     return _error_of(reply, now, what, LOOK)
 
 
-def error_of(reply: Reply, now: datetime, *, what: str) -> ProviderError:
-    """As ``paid_error_of``, for a request that has nothing to do with a job."""
+def read_error(reply: Reply, now: datetime, *, what: str) -> ProviderError:
+    """As ``read_paid_error``, for a request that has nothing to do with a job."""
     return _error_of(reply, now, what, FREE)
 
 
-def said_in(reply: Reply) -> Said:
+def read_words(reply: Reply) -> Said:
     """The answer as the tables look at it."""
     error = error_body(reply)
     codes = frozenset(code.lower() for code in _codes(error) if isinstance(code, str) and code)
@@ -100,7 +100,7 @@ def _codes(error: Mapping[str, Any]) -> Iterator[Any]:
 
 
 def _error_of(reply: Reply, now: datetime, what: str, table: Sequence[Row]) -> ProviderError:
-    row, said = row_of(said_in(reply), table), error_text(reply)
+    row, said = row_of(read_words(reply), table), error_text(reply)
     text = f"Google: {said}" if said else f"Google {what} failed ({reply.status})"
     facts: dict[str, Any] = {
         "provider": PROVIDER,

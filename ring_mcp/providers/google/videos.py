@@ -21,7 +21,7 @@ from ring_mcp.errors import ContentRefused, GenerationFailed, OutcomeUnknown, Pr
 from ring_mcp.providers import inline
 from ring_mcp.providers.base import Accepted, Downloaded, Finished, Inputs, Running
 from ring_mcp.providers.google.adapter import GoogleAdapter
-from ring_mcp.providers.google.replies import PROVIDER, cost_usd, look_error_of, tokens_of
+from ring_mcp.providers.google.replies import PROVIDER, cost_usd, read_look_error, tokens_of
 from ring_mcp.providers.replies import Reply, mapping, mappings, one_line, text_of
 
 _WHAT = "video generation"
@@ -62,7 +62,7 @@ def read_submit(reply: Reply) -> Accepted:
 def read_check(reply: Reply, prices: Mapping[str, Decimal], now: datetime) -> Running | Finished:
     """An answer to "how is it?". A status word that nobody knows means "still running"."""
     if reply.status != 200:
-        raise look_error_of(reply, now, what=_WHAT)
+        raise read_look_error(reply, now, what=_WHAT)
     body = reply.json
     if not isinstance(body, Mapping):
         raise ProviderBadReply("Google answered a status request without JSON", provider=PROVIDER)
@@ -76,16 +76,16 @@ def read_check(reply: Reply, prices: Mapping[str, Decimal], now: datetime) -> Ru
         for content in mappings(step.get("content"))
     ]
     outputs = tuple(output for content in contents if (output := _output(reply, content)) is not None)
-    cost = _billed_usd(body.get("usage"), prices, has_clip=bool(outputs))
+    cost = _bill_usd(body.get("usage"), prices, has_clip=bool(outputs))
     if outputs:
         return Finished(outputs=outputs[:1], billed_usd=cost, served_model=text_of(body.get("model")))
-    raise _without_clip(body, status, _said(body, contents), cost)
+    raise _without_clip(body, status, _read_text(body, contents), cost)
 
 
 def _without_clip(body: Mapping[str, Any], status: str, said: str, cost: Decimal | None) -> ProviderError:
     """Why a job has ended without one. Of "completed" it is a refusal only where the model writes why and nothing was
     filmed; otherwise the clip's address is still to come."""
-    if status == "completed" and (not said or _filmed_tokens(body.get("usage"))):
+    if status == "completed" and (not said or _count_film_tokens(body.get("usage"))):
         return ProviderBadReply("Google says completed and names no clip yet", provider=PROVIDER)
     text = f"Google {_WHAT} ended without a clip ({status})" + (f": {said}" if said else "")
     refused = status == "completed" or any(word in said.lower() for word in _UNSAFE)
@@ -109,26 +109,26 @@ def _as_media(url: str) -> str:
     return url if re.search(r"(^|&)alt=", query) else f"{url}{'&' if query else '?'}alt=media"
 
 
-def _said(body: Mapping[str, Any], contents: Sequence[Mapping[str, Any]]) -> str:
+def _read_text(body: Mapping[str, Any], contents: Sequence[Mapping[str, Any]]) -> str:
     """Whatever it says of itself: its error, and what the model wrote in place of a clip."""
     error = mapping(body.get("error"))
     texts = [error.get("code"), error.get("message"), *(content.get("text") for content in contents)]
     return one_line(" ".join(text for text in texts if isinstance(text, str)))
 
 
-def _billed_usd(usage: Any, prices: Mapping[str, Decimal], *, has_clip: bool) -> Decimal | None:
+def _bill_usd(usage: Any, prices: Mapping[str, Decimal], *, has_clip: bool) -> Decimal | None:
     """The tokens at the list price. Without details the answer's tokens are those of its clip."""
     usage = mapping(usage)
     made = tokens_of(usage.get("total_output_tokens"))
     has_details = bool(mappings(usage.get("output_tokens_by_modality")))
-    video = _filmed_tokens(usage) if has_details else made if has_clip else 0
+    video = _count_film_tokens(usage) if has_details else made if has_clip else 0
     if has_clip and not video:
         return None
     text = max(0, made - video) + tokens_of(usage.get("total_thought_tokens"))
     return cost_usd({"input": tokens_of(usage.get("total_input_tokens")), "text": text, "video": video}, prices)
 
 
-def _filmed_tokens(usage: Any) -> int:
+def _count_film_tokens(usage: Any) -> int:
     details = mappings(mapping(usage).get("output_tokens_by_modality"))
     return sum(tokens_of(each.get("tokens")) for each in details if str(each.get("modality")).lower() == "video")
 

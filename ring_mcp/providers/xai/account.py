@@ -12,7 +12,7 @@ from ring_mcp.clock import Clock
 from ring_mcp.errors import ProviderBadReply
 from ring_mcp.providers.http import ProviderHttp
 from ring_mcp.providers.replies import Reply, text_of
-from ring_mcp.providers.xai.replies import PROVIDER, error_of
+from ring_mcp.providers.xai.replies import PROVIDER, read_error
 
 _LONGEST_ID = 200
 
@@ -36,5 +36,5 @@ class XaiTeam:
     async def account_id(self) -> str:
         reply = await self._http.get("api-key")
         if reply.status != 200:
-            raise error_of(reply, self._clock.now(), what="account look-up")
+            raise read_error(reply, self._clock.now(), what="account look-up")
         return read_team(reply)

@@ -6,7 +6,7 @@ from ring_mcp.clock import Clock
 from ring_mcp.errors import ProviderAuthError
 from ring_mcp.providers.http import ProviderHttp
 from ring_mcp.providers.replies import Reply
-from ring_mcp.providers.xai.replies import PROVIDER, paid_error_of
+from ring_mcp.providers.xai.replies import PROVIDER, read_paid_error
 
 
 class XaiAdapter:
@@ -28,7 +28,7 @@ class XaiAdapter:
 
     def _judge(self, reply: Reply) -> None:
         if not 200 <= reply.status < 300:
-            raise paid_error_of(reply, self._clock.now(), what=self.what)
+            raise read_paid_error(reply, self._clock.now(), what=self.what)
 
     async def aclose(self) -> None:
         """The connections belong to whoever made them; images and videos share them."""

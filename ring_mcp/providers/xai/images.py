@@ -18,7 +18,14 @@ from ring_mcp.providers import inline
 from ring_mcp.providers.base import Accepted, Downloaded, Finished, Inputs, Running
 from ring_mcp.providers.replies import Reply, mapping, mappings, text_of
 from ring_mcp.providers.xai.adapter import XaiAdapter
-from ring_mcp.providers.xai.replies import PROVIDER, billed_usd, failed_job, look_error_of, progress_of, source
+from ring_mcp.providers.xai.replies import (
+    PROVIDER,
+    progress_of,
+    read_billed_usd,
+    read_failed_job,
+    read_look_error,
+    source,
+)
 
 _WHAT = "image generation"
 
@@ -57,9 +64,9 @@ def read_submit(reply: Reply, plan: ImagePlan) -> Accepted | Finished:
     request_id = text_of(body.get("request_id"))
     if request_id is not None and not body.get("data"):
         return Accepted(provider_request_id=request_id)
-    outputs, cost = _outputs(reply, body), billed_usd(body)
+    outputs, cost = _outputs(reply, body), read_billed_usd(body)
     if outputs:
-        return _finished(outputs, body, plan)
+        return _read_finished(outputs, body, plan)
     if cost is not None:
         raise GenerationFailed("xAI returned no image data", provider=PROVIDER, billed_usd=cost)
     raise OutcomeUnknown(
@@ -75,19 +82,21 @@ def read_check(reply: Reply, plan: ImagePlan, now: datetime) -> Running | Finish
     if reply.status == 202:
         return Running(progress=progress_of(body))
     if reply.status != 200:
-        raise look_error_of(reply, now, what=_WHAT)
+        raise read_look_error(reply, now, what=_WHAT)
     if not isinstance(body, Mapping):
         raise ProviderBadReply("xAI answered a status request without JSON", provider=PROVIDER)
     status = body.get("status")
     if status == "failed":
-        raise failed_job(body, _WHAT)
+        raise read_failed_job(body, _WHAT)
     if status == "expired":
-        raise JobExpired("xAI says that this image job has expired", provider=PROVIDER, billed_usd=billed_usd(body))
+        raise JobExpired(
+            "xAI says that this image job has expired", provider=PROVIDER, billed_usd=read_billed_usd(body)
+        )
     if status == "done" or (status is None and body.get("data") is not None):
         outputs = _outputs(reply, body)
         if not outputs:
             raise _without_picture(body)
-        return _finished(outputs, body, plan)
+        return _read_finished(outputs, body, plan)
     return Running(progress=progress_of(body))
 
 
@@ -98,15 +107,15 @@ def _outputs(reply: Reply, body: Mapping[str, Any]) -> tuple[Output, ...]:
 
 def _without_picture(body: Mapping[str, Any]) -> ContentRefused | ProviderBadReply:
     if any(item.get("respect_moderation") is False for item in mappings(body.get("data"))):
-        return ContentRefused("Image filtered by moderation", provider=PROVIDER, billed_usd=billed_usd(body))
+        return ContentRefused("Image filtered by moderation", provider=PROVIDER, billed_usd=read_billed_usd(body))
     return ProviderBadReply("xAI says done and names no image yet", provider=PROVIDER)
 
 
-def _finished(outputs: tuple[Output, ...], body: Mapping[str, Any], plan: ImagePlan) -> Finished:
+def _read_finished(outputs: tuple[Output, ...], body: Mapping[str, Any], plan: ImagePlan) -> Finished:
     other = f"xAI returned {len(outputs)} of {plan.n} images"
     return Finished(
         outputs=outputs[: plan.n],
-        billed_usd=billed_usd(body),
+        billed_usd=read_billed_usd(body),
         served_model=text_of(body.get("model")),
         warnings=(other,) if len(outputs) != plan.n else (),
     )

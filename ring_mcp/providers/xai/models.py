@@ -16,7 +16,7 @@ from ring_mcp.errors import ProviderBadReply
 from ring_mcp.providers.base import ListedModel
 from ring_mcp.providers.http import ProviderHttp
 from ring_mcp.providers.replies import Reply, text_of
-from ring_mcp.providers.xai.replies import PROVIDER, error_of, usd_of
+from ring_mcp.providers.xai.replies import PROVIDER, read_error, usd_of
 
 _WHAT = "model list"
 _PATHS: Mapping[MediaKind, str] = {"image": "image-generation-models", "video": "video-generation-models"}
@@ -68,6 +68,6 @@ class XaiModels:
         for kind, path in _PATHS.items():
             reply = await self._http.get(path)
             if reply.status != 200:
-                raise error_of(reply, self._clock.now(), what=_WHAT)
+                raise read_error(reply, self._clock.now(), what=_WHAT)
             models += read_models(reply, kind)
         return models

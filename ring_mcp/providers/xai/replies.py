@@ -23,9 +23,9 @@ _TICKS_PER_USD = Decimal(10) ** 10
 _MOST_USD = Decimal(1_000_000)  # beyond it a figure is nonsense, and no longer fits a ledger column
 
 
-def billed_usd(body: Any) -> Decimal | None:
+def read_billed_usd(body: Any) -> Decimal | None:
     """``usage.cost_in_usd_ticks`` in dollars, wherever xAI puts it; None if it says nothing."""
-    usage = _said(body, "usage")
+    usage = _read_text(body, "usage")
     return usd_of(usage.get("cost_in_usd_ticks") if isinstance(usage, Mapping) else None)
 
 
@@ -45,7 +45,7 @@ def source(reference: str) -> dict[str, str]:
     return {"file_id": reference} if FILE_ID.fullmatch(reference) else {"url": reference}
 
 
-def _said(body: Any, name: str) -> Any:
+def _read_text(body: Any, name: str) -> Any:
     """``body[name]``, or the one that is nested in ``error``."""
     if not isinstance(body, Mapping):
         return None
@@ -61,12 +61,12 @@ def progress_of(body: Any) -> int | None:
     return int(min(99, max(0, value)))
 
 
-def failed_job(body: Mapping[str, Any], what: str) -> ProviderError:
+def read_failed_job(body: Mapping[str, Any], what: str) -> ProviderError:
     """A job that xAI reports as failed: in the body of a success, so that pollers do not storm."""
     error = body.get("error")
     code, message = (error.get("code"), error.get("message")) if isinstance(error, Mapping) else (None, error)
     said = one_line(": ".join(part for part in (code, message) if isinstance(part, str) and part)) or "no reason given"
-    text, cost = f"xAI {what} failed: {said}", billed_usd(body)
+    text, cost = f"xAI {what} failed: {said}", read_billed_usd(body)
     if any(word in said.lower() for word in MODERATED):
         return ContentRefused(text, provider=PROVIDER, billed_usd=cost)
     return GenerationFailed(text, provider=PROVIDER, billed_usd=cost)
@@ -76,32 +76,32 @@ def error_text(reply: Reply) -> str:
     """What the provider said, as one short line; empty for HTML and for nothing."""
     body = reply.json
     if isinstance(body, Mapping):
-        for text in (body.get("error"), _said(body, "message"), _said(body, "code")):
+        for text in (body.get("error"), _read_text(body, "message"), _read_text(body, "code")):
             if isinstance(text, str) and text.strip():
                 return one_line(text)
     return "" if reply.is_html else reply.excerpt()
 
 
-def paid_error_of(reply: Reply, now: datetime, *, what: str) -> ProviderError:
+def read_paid_error(reply: Reply, now: datetime, *, what: str) -> ProviderError:
     """The error that a reply other than 2xx to a paid request stands for. ``what`` names it: "image generation"."""
     return _error_of(reply, now, what, PAID)
 
 
-def look_error_of(reply: Reply, now: datetime, *, what: str) -> ProviderError:
-    """As ``paid_error_of``, for a look at a job that was accepted."""
+def read_look_error(reply: Reply, now: datetime, *, what: str) -> ProviderError:
+    """As ``read_paid_error``, for a look at a job that was accepted."""
     return _error_of(reply, now, what, LOOK)
 
 
-def error_of(reply: Reply, now: datetime, *, what: str) -> ProviderError:
-    """As ``paid_error_of``, for a request that has nothing to do with a job."""
+def read_error(reply: Reply, now: datetime, *, what: str) -> ProviderError:
+    """As ``read_paid_error``, for a request that has nothing to do with a job."""
     return _error_of(reply, now, what, FREE)
 
 
-def said_in(reply: Reply) -> Said:
+def read_words(reply: Reply) -> Said:
     """The answer as the tables look at it."""
     body = reply.json
     error = mapping(body).get("error")
-    code = text_of(_said(body, "code")) or ""
+    code = text_of(_read_text(body, "code")) or ""
     named = (error, mapping(body).get("code"), mapping(error).get("message"), mapping(error).get("code"))
     return Said(
         status=reply.status,
@@ -109,18 +109,18 @@ def said_in(reply: Reply) -> Said:
         is_html=reply.is_html,
         codes=frozenset({code.lower()}) if code else frozenset(),
         text=f"{code} {error_text(reply)}".strip().lower(),
-        has_bill=billed_usd(body) is not None,
+        has_bill=read_billed_usd(body) is not None,
     )
 
 
 def _error_of(reply: Reply, now: datetime, what: str, table: Sequence[Row]) -> ProviderError:
-    row, said = row_of(said_in(reply), table), error_text(reply)
+    row, said = row_of(read_words(reply), table), error_text(reply)
     text = f"xAI: {said}" if said else f"xAI {what} failed ({reply.status})"
     facts: dict[str, Any] = {
         "provider": PROVIDER,
         "http_status": reply.status,
         "billed": row.billed,
-        "billed_usd": billed_usd(reply.json),
+        "billed_usd": read_billed_usd(reply.json),
         "retryable": row.retryable,
     }
     if row.error is ProviderAuthError:

@@ -20,7 +20,14 @@ from ring_mcp.errors import ContentRefused, JobExpired, OutcomeUnknown, Provider
 from ring_mcp.providers.base import Accepted, Downloaded, Finished, Inputs, Running
 from ring_mcp.providers.replies import Reply, mapping, text_of
 from ring_mcp.providers.xai.adapter import XaiAdapter
-from ring_mcp.providers.xai.replies import PROVIDER, billed_usd, failed_job, look_error_of, progress_of, source
+from ring_mcp.providers.xai.replies import (
+    PROVIDER,
+    progress_of,
+    read_billed_usd,
+    read_failed_job,
+    read_look_error,
+    source,
+)
 
 _WHAT = "video generation"
 
@@ -64,7 +71,7 @@ def read_check(reply: Reply, now: datetime) -> Running | Finished:
     if reply.status == 202:
         return Running(progress=progress_of(body))
     if reply.status != 200:
-        raise look_error_of(reply, now, what=_WHAT)
+        raise read_look_error(reply, now, what=_WHAT)
     if not isinstance(body, Mapping):
         raise ProviderBadReply("xAI answered a status request without JSON", provider=PROVIDER)
     nested = body.get("response")
@@ -73,18 +80,20 @@ def read_check(reply: Reply, now: datetime) -> Running | Finished:
     status, video = body.get("status"), mapping(body.get("video"))
     url, is_filtered = _url(reply, video), video.get("respect_moderation") is False
     if status == "failed":
-        raise failed_job(body, _WHAT)
+        raise read_failed_job(body, _WHAT)
     if status == "expired":
-        raise JobExpired("xAI says that this video job has expired", provider=PROVIDER, billed_usd=billed_usd(body))
+        raise JobExpired(
+            "xAI says that this video job has expired", provider=PROVIDER, billed_usd=read_billed_usd(body)
+        )
     if status != "done" and not (status is None and (url is not None or is_filtered)):
         return Running(progress=progress_of(body))
     if is_filtered:
-        raise ContentRefused("Video filtered by moderation", provider=PROVIDER, billed_usd=billed_usd(body))
+        raise ContentRefused("Video filtered by moderation", provider=PROVIDER, billed_usd=read_billed_usd(body))
     if url is None:
         raise ProviderBadReply("xAI says done and names no clip yet", provider=PROVIDER)
     return Finished(
         outputs=(Output(url=url, content_type="video/mp4", duration_s=_seconds(video.get("duration"))),),
-        billed_usd=billed_usd(body),
+        billed_usd=read_billed_usd(body),
         served_model=text_of(body.get("model")),
     )
 

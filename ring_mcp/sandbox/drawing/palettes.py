@@ -20,7 +20,7 @@ class Palette:
     accent: Colour
     is_night: bool = False
 
-    def turned(self, degrees: float) -> Palette:
+    def turn(self, degrees: float) -> Palette:
         """All hues moved along the wheel together, so that they still go together."""
 
         def each(colours: tuple[Colour, ...]) -> tuple[Colour, ...]:
@@ -33,7 +33,7 @@ class Palette:
 def choose(rng: random.Random, *, is_night: bool | None = None) -> Palette:
     """One of the palettes, a little turned. ``is_night`` asks for dark ones alone, or for none of them."""
     fitting = [palette for palette in PALETTES if is_night is None or palette.is_night == is_night]
-    return rng.choice(fitting).turned(rng.uniform(-18, 18))
+    return rng.choice(fitting).turn(rng.uniform(-18, 18))
 
 
 def mix(first: Colour, second: Colour, share: float) -> Colour:

@@ -86,7 +86,7 @@ def show(spec: PictureSpec, size: tuple[int, int]) -> tuple[Image, Palette]:
 
     A given picture is cut to fill ``size`` from its upper edge, so that a strip at its own foot is what is lost.
     """
-    given = _given(spec.background, size) if spec.background is not None else None
+    given = _open_given(spec.background, size) if spec.background is not None else None
     if given is not None:
         return given, palettes.choose(dice(spec.seed))
     stage = scenes.compose(dice(spec.seed), light.canvas_for(size))
@@ -98,7 +98,7 @@ def dice(seed: str) -> random.Random:
     return random.Random(seed.encode("utf-8", "surrogatepass"))
 
 
-def _given(path: Path, size: tuple[int, int]) -> Image | None:
+def _open_given(path: Path, size: tuple[int, int]) -> Image | None:
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:

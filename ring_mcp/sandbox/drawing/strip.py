@@ -41,7 +41,7 @@ class Strip:
         pen, middle = ImageDraw.Draw(image), self.height_px / 2
         small_px = round(self.text_px * 0.86)
         plate = _plate(small_px)
-        image.paste(_brightened(palette.accent), (self.margin_px, round(middle - plate.height / 2)), plate)
+        image.paste(_brighten(palette.accent), (self.margin_px, round(middle - plate.height / 2)), plate)
         left_px, right_px = 2 * self.margin_px + plate.width, self.width_px - self.margin_px
         text, face = typeset.legible(prompt), typeset.font(self.text_px, 500)
         facts_px = typeset.font(small_px).getlength(facts) + self.margin_px
@@ -54,7 +54,7 @@ class Strip:
         return image
 
 
-def _brightened(colour: Colour) -> Colour:
+def _brighten(colour: Colour) -> Colour:
     """The colour, so bright that dark letters can be read on it."""
     missing = _PLATE_LEVEL - sum(colour) / 3
     return mix(colour, _PAPER, min(0.7, max(0.12, missing / 100)))

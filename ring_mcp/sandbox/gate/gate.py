@@ -42,7 +42,7 @@ class Gate:
         if not scope["path"].startswith("/control"):
             self.state.requests.append(notes)
         try:
-            await self._admit(scope, receive, _stamped(scope, send, notes), notes)
+            await self._admit(scope, receive, _stamp(scope, send, notes), notes)
         except ClientDisconnect:
             return
         except Exception:
@@ -87,7 +87,7 @@ class Gate:
         await (bent or reply).release(send)
 
 
-def _stamped(scope: Scope, send: Send, notes: dict[str, Any]) -> Send:
+def _stamp(scope: Scope, send: Send, notes: dict[str, Any]) -> Send:
     """Adds the headers that every answer has, and notes the status."""
 
     async def stamp(message: Message) -> None:

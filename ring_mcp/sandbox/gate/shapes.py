@@ -105,11 +105,11 @@ def _url_in_file_output(payload: Payload, _fault: Fault, _state: SandboxState) -
     if payload.get("status") != "done":
         return None
     if "video" in payload:
-        return payload | {"video": _filed(payload["video"])}
-    return payload | {"data": [_filed(item) for item in payload.get("data", [])]}
+        return payload | {"video": _file_image(payload["video"])}
+    return payload | {"data": [_file_image(item) for item in payload.get("data", [])]}
 
 
-def _filed(item: Payload) -> Payload:
+def _file_image(item: Payload) -> Payload:
     url = item.get("url")
     output = {"file_id": "file_sandbox", "filename": "result", "public_url": url}
     return item | {"url": None, "file_output": output}

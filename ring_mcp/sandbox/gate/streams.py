@@ -21,7 +21,7 @@ async def serve_bent(
     await bent(fault, state, app, scope, receive, send)
 
 
-async def _truncated(fault: Fault, _: SandboxState, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+async def _truncate(fault: Fault, _: SandboxState, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
     left_bytes = 0
     cut = False
 
@@ -76,7 +76,7 @@ async def _no_range(
 
 
 _STREAMS: dict[str, Callable[[Fault, SandboxState, ASGIApp, Any, Receive, Send], Awaitable[None]]] = {
-    "media_truncated": _truncated,
+    "media_truncated": _truncate,
     "media_slow": _slow,
     "media_wrong_type": _wrong_type,
     "media_no_range": _no_range,

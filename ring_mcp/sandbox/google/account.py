@@ -28,7 +28,7 @@ class GoogleAccount:
     def routes(self) -> list[Route]:
         return [
             Route("/models", self.models, methods=["GET"]),
-            Route("/models/{model}:{method}", self.gone, methods=["POST"]),
+            Route("/models/{model}:{method}", self.answer_gone, methods=["POST"]),
             Route("/models/{model}", self.model, methods=["GET"]),
         ]
 
@@ -49,7 +49,7 @@ class GoogleAccount:
                 return JSONResponse(entry)
         raise model_unknown(name, self._version, "getModel")
 
-    async def gone(self, request: Request) -> Response:
+    async def answer_gone(self, request: Request) -> Response:
         """Methods that nothing serves any more, like ``:predictLongRunning``."""
         calls.check_key(request, self._state)
         raise model_unknown(request.path_params["model"], self._version, request.path_params["method"])

@@ -15,7 +15,7 @@ from ring_mcp.sandbox.google.replies import invalid, unknown_name
 from ring_mcp.sandbox.state.books import Charge
 from ring_mcp.sandbox.state.faults import Fault
 from ring_mcp.sandbox.state.state import SandboxState
-from ring_mcp.sandbox.wire import NOTES, shown
+from ring_mcp.sandbox.wire import NOTES, hide_bytes
 
 
 def check_key(request: Request, state: SandboxState) -> str:
@@ -37,7 +37,7 @@ async def read_paid_call(request: Request, state: SandboxState, model: str) -> d
         raise invalid("Invalid JSON payload received. Unable to parse number.") from exc
     if not isinstance(body, dict):
         raise invalid("Invalid JSON payload received. Root element must be a message.")
-    request.scope[NOTES]["body"] = shown(body)
+    request.scope[NOTES]["body"] = hide_bytes(body)
     settings = state.settings
     if settings.rate_limit and not state.buckets.take(key, model, settings.image_rps):
         raise replies.rate_limited()
@@ -76,12 +76,12 @@ def prompt_tokens(prompt: str, inputs_tokens: int = 0) -> int:
     return -(-len(prompt) // CHARACTERS_PER_TOKEN) + inputs_tokens
 
 
-def scaled(tokens: int, state: SandboxState) -> int:
+def scale_tokens(tokens: int, state: SandboxState) -> int:
     """Tokens as they are counted while the real price drifts from the list: nobody is told an amount."""
     return int(tokens * state.settings.price_factor)
 
 
-def blocked(request: Request, state: SandboxState, charge: Charge) -> Mapping[str, Any] | None:
+def find_block(request: Request, state: SandboxState, charge: Charge) -> Mapping[str, Any] | None:
     """The options of the block that meets this call, None for none. The books know it then."""
     fault: Fault | None = state.faults.take("inside", request.method, request.url.path, ("google_blocked",))
     if fault is None and random.random() >= state.settings.moderation_rate:

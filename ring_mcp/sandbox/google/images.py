@@ -77,7 +77,7 @@ def read_order(model: GeminiImageModel, body: Mapping[str, Any]) -> Order:
     return Order(
         model=model,
         prompt=prompt,
-        inputs=tuple(map(decoded, (part["inlineData"] for part in parts if "inlineData" in part))),
+        inputs=tuple(map(decode_image, (part["inlineData"] for part in parts if "inlineData" in part))),
         aspect_ratio=calls.choice(image.get("aspectRatio"), model.ratios, "1:1", "Aspect ratio"),
         size=calls.choice(image.get("imageSize"), model.sizes, "1K", "Image size"),
         seed=seed,
@@ -85,7 +85,7 @@ def read_order(model: GeminiImageModel, body: Mapping[str, Any]) -> Order:
     )
 
 
-def decoded(data: Any) -> bytes:
+def decode_image(data: Any) -> bytes:
     try:
         content = base64.b64decode(data["data"], validate=True)
     except (binascii.Error, KeyError, TypeError, ValueError) as exc:
@@ -127,9 +127,9 @@ class GoogleImages:
         tokens = self._tokens(order)
         charge = state.books.add(self._charge(request, name, order.prompt, 1, model.price.cost_ticks(**tokens)))
         facts = {"modelVersion": name, "responseId": uuid.uuid4().hex[:22]}
-        block = calls.blocked(request, state, charge)
+        block = calls.find_block(request, state, charge)
         if block is not None:
-            return JSONResponse(self._refused(block, order, charge) | facts)
+            return JSONResponse(self._refuse(block, order, charge) | facts)
         await state.pause(state.settings.image_delay_s)
         picture = await self._picture(order.prompt, order.aspect_ratio, order.size, order.inputs, order.seed, charge)
         charge.state = "done"
@@ -149,10 +149,10 @@ class GoogleImages:
         text = THOUGHT_TOKENS + REMARK_TOKENS if self._state.settings.google_thoughts else 0
         given = calls.prompt_tokens(order.prompt, INPUT_IMAGE_TOKENS * len(order.inputs))
         counted = {"input": given, "text": text, "made": order.model.sizes[order.size]}
-        return {kind: calls.scaled(tokens, self._state) for kind, tokens in counted.items()}
+        return {kind: calls.scale_tokens(tokens, self._state) for kind, tokens in counted.items()}
 
     def _usage(self, order: Order, tokens: Mapping[str, int]) -> dict[str, Any]:
-        thoughts = calls.scaled(THOUGHT_TOKENS, self._state) if tokens["text"] else 0
+        thoughts = calls.scale_tokens(THOUGHT_TOKENS, self._state) if tokens["text"] else 0
         made = tokens["made"] + tokens["text"] - thoughts
         usage: dict[str, Any] = {
             "promptTokenCount": tokens["input"],
@@ -163,7 +163,7 @@ class GoogleImages:
         }
         return usage | ({"thoughtsTokenCount": thoughts} if thoughts else {})
 
-    def _refused(self, block: Mapping[str, Any], order: Order, charge: Charge) -> dict[str, Any]:
+    def _refuse(self, block: Mapping[str, Any], order: Order, charge: Charge) -> dict[str, Any]:
         """HTTP 200 without a picture. What was made and filtered is billed; a prompt that was never run, as input."""
         tokens = self._tokens(order)
         tokens["made"] = tokens["text"] = 0
@@ -194,7 +194,7 @@ class GoogleImages:
         size = calls.choice(wanted.get("sampleImageSize"), ("1K", "2K"), "1K", "Image size")
         cost_ticks = int(IMAGEN_PRICES[name] * count * state.settings.price_factor)
         charge = state.books.add(self._charge(request, name, prompt, count, cost_ticks))
-        block = calls.blocked(request, state, charge)
+        block = calls.find_block(request, state, charge)
         charge.state = charge.state if block else "done"
         made = await asyncio.gather(*(self._picture(prompt, ratio, size, (), i, charge) for i in range(count)))
         predictions = [{"bytesBase64Encoded": each, "mimeType": "image/jpeg"} for each in made]

@@ -21,7 +21,7 @@ from ring_mcp.sandbox.drawing.pictures import PictureSpec
 from ring_mcp.sandbox.drawing.studio import Studio
 from ring_mcp.sandbox.google import calls
 from ring_mcp.sandbox.google.catalogue import OMNI_INPUT_IMAGE_TOKENS, OMNI_MODELS, OmniModel
-from ring_mcp.sandbox.google.images import decoded, keep_input
+from ring_mcp.sandbox.google.images import decode_image, keep_input
 from ring_mcp.sandbox.google.replies import GoogleRefusal, interaction_unknown, invalid, model_unknown
 from ring_mcp.sandbox.state import ripening
 from ring_mcp.sandbox.state.books import Charge
@@ -85,7 +85,7 @@ def _read_input(given: object) -> tuple[str, tuple[bytes, ...]]:
     if not prompt:
         raise invalid("input must not be empty.")
     calls.check_length(prompt)
-    return prompt, tuple(decoded(part) for part in parts if part.get("type") == "image")
+    return prompt, tuple(decode_image(part) for part in parts if part.get("type") == "image")
 
 
 def _read_duration(given: object) -> int:
@@ -131,10 +131,10 @@ class GoogleInteractions:
             await state.pause(state.settings.render_s)
             await asyncio.wait({job.rendering})
             await self._finish(job)
-        return JSONResponse(self._shown(job))
+        return JSONResponse(self._show(job))
 
     async def look(self, request: Request) -> Response:
-        job = self._found(request)
+        job = self._find(request)
         if job.ending is None:
             ripening.meet_faults(request, self._state, job)
         if job.ending is None and ripening.is_ripe(self._state, job):
@@ -145,13 +145,13 @@ class GoogleInteractions:
             raise interaction_unknown()
         elif job.ending.kind == "moderated":
             raise GoogleRefusal(400, "INVALID_ARGUMENT", "The video was blocked: PROHIBITED_CONTENT (safety).")
-        return JSONResponse(self._shown(job))
+        return JSONResponse(self._show(job))
 
     async def cancel(self, request: Request) -> Response:
-        job = self._found(request)
+        job = self._find(request)
         if job.ending is None:
             job.end(Ending("cancelled"))
-        return JSONResponse(self._shown(job))
+        return JSONResponse(self._show(job))
 
     async def file(self, request: Request) -> Response:
         """A clip's bytes: for whoever has the key, with Range, until they expire."""
@@ -162,7 +162,7 @@ class GoogleInteractions:
             raise GoogleRefusal(403, "PERMISSION_DENIED", text)
         return FileResponse(item.path, media_type=item.content_type)
 
-    def _found(self, request: Request) -> Job:
+    def _find(self, request: Request) -> Job:
         calls.check_key(request, self._state)
         job = self._state.jobs.find("interaction", request.path_params["id"], self._state.settings.retention_s)
         if job is None:
@@ -184,7 +184,7 @@ class GoogleInteractions:
         given = calls.prompt_tokens(order.prompt, OMNI_INPUT_IMAGE_TOKENS * len(order.images))
         made = order.model.tokens_per_s[order.resolution] * order.duration_s
         counted = {"input": given, "text": 0, "made": made}
-        return {kind: calls.scaled(tokens, self._state) for kind, tokens in counted.items()}
+        return {kind: calls.scale_tokens(tokens, self._state) for kind, tokens in counted.items()}
 
     def _clip(self, order: ClipOrder) -> ClipSpec:
         background = keep_input(self._state, order.images[0]) if order.images else None
@@ -218,7 +218,7 @@ class GoogleInteractions:
         item = self._state.media.publish(path, "video")
         return f"{self._state.base_url}/google/{self._version}/files/{item.name}:download?alt=media"
 
-    def _shown(self, job: Job) -> dict[str, Any]:
+    def _show(self, job: Job) -> dict[str, Any]:
         """The interaction as every endpoint shows it."""
         order: ClipOrder = job.order
         made = job.ending is not None and job.ending.kind == "done"

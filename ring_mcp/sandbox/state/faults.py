@@ -136,7 +136,7 @@ class Faults:
             fault.hits -= 1
             fault.times += fault.times >= 0
 
-    def armed(self) -> list[Fault]:
+    def list_armed(self) -> list[Fault]:
         """Every fault since the last clearing, the used-up ones (``times`` 0) as well."""
         with self._lock:
             return list(self._armed)

@@ -80,7 +80,7 @@ class Settings(BaseModel):
     show_prompt: bool = True
     """False: pictures and clips leave the prompt out, so that a load test renders each size once."""
 
-    def changed(self, changes: Mapping[str, object]) -> Settings:
+    def change(self, changes: Mapping[str, object]) -> Settings:
         """A copy with some settings replaced.
 
         Raises:

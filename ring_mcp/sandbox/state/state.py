@@ -30,7 +30,7 @@ class SandboxState:
     """
 
     def __init__(self, settings: Mapping[str, object] | None = None) -> None:
-        self._first_settings = Settings().changed(settings or {})
+        self._first_settings = Settings().change(settings or {})
         self._lock = threading.Lock()
         self._skipped_s = 0.0
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
@@ -80,7 +80,7 @@ class SandboxState:
     def configure(self, **changes: object) -> Settings:
         """Changes some settings; see ``Settings``."""
         with self._lock:
-            self.settings = self.settings.changed(changes)
+            self.settings = self.settings.change(changes)
             return self.settings
 
     def reset(self) -> None:

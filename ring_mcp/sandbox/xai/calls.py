@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from ring_mcp.sandbox.state.books import Charge
 from ring_mcp.sandbox.state.state import SandboxState
-from ring_mcp.sandbox.wire import NOTES, shown
+from ring_mcp.sandbox.wire import NOTES, hide_bytes
 from ring_mcp.sandbox.xai import replies
 from ring_mcp.sandbox.xai.catalogue import MAX_PROMPT_CHARACTERS
 from ring_mcp.sandbox.xai.fields import Fields
@@ -46,13 +46,13 @@ async def read_paid_call(request: Request, state: SandboxState) -> Fields:
         raise replies.unprocessable(f"invalid JSON: {exc}") from exc
     if not isinstance(body, dict):
         raise replies.unprocessable("invalid type, expected a JSON object")
-    request.scope[NOTES]["body"] = shown(body)
+    request.scope[NOTES]["body"] = hide_bytes(body)
     return Fields(body)
 
 
 def read_prompt(fields: Fields, *, required: bool) -> str:
     """The prompt, within the length that the model list promises."""
-    prompt = fields.required_text("prompt") if required else fields.text("prompt")
+    prompt = fields.require_text("prompt") if required else fields.text("prompt")
     if len(prompt) > MAX_PROMPT_CHARACTERS:
         raise invalid(f"Prompt length {len(prompt)} exceeds the maximum of {MAX_PROMPT_CHARACTERS} characters.")
     return prompt
@@ -75,11 +75,11 @@ def record(request: Request, state: SandboxState, charge: Charge) -> Charge:
     fault = state.faults.take("inside", request.method, request.url.path, ("moderated",))
     if fault is not None or random.random() < state.settings.moderation_rate:
         charge.moderated, charge.state = True, "moderated"
-        raise moderated(charge)
+        raise refuse_as_moderated(charge)
     return charge
 
 
-def moderated(charge: Charge) -> XaiRefusal:
+def refuse_as_moderated(charge: Charge) -> XaiRefusal:
     """The refusal that is billed."""
     text = f"Generated {charge.kind} rejected by content moderation."
     return XaiRefusal(400, "imagine:content-moderated", text, cost_ticks=charge.cost_ticks)

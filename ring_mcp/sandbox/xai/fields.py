@@ -27,10 +27,10 @@ class Fields:
         if value is None:
             return default
         if not isinstance(value, str):
-            raise self._mistyped(name, "a string")
+            raise self._refuse_type(name, "a string")
         return value
 
-    def required_text(self, name: str) -> str:
+    def require_text(self, name: str) -> str:
         if not self.has(name):
             raise self._missing(name)
         return self.text(name)
@@ -41,7 +41,7 @@ class Fields:
         if value is None:
             raise self._missing(name)
         if not isinstance(value, int | float) or isinstance(value, bool):
-            raise self._mistyped(name, "f64")
+            raise self._refuse_type(name, "f64")
         return float(value)
 
     def flag(self, name: str, default: bool = False) -> bool:
@@ -49,7 +49,7 @@ class Fields:
         if value is None:
             return default
         if not isinstance(value, bool):
-            raise self._mistyped(name, "a boolean")
+            raise self._refuse_type(name, "a boolean")
         return value
 
     def whole(self, name: str, default: int, low: int, high: int) -> int:
@@ -57,7 +57,7 @@ class Fields:
         if value is None:
             return default
         if not isinstance(value, int) or isinstance(value, bool):
-            raise self._mistyped(name, "u32")
+            raise self._refuse_type(name, "u32")
         return self._within(name, value, low, high)
 
     def lenient_whole(self, name: str, default: int, low: int, high: int) -> int:
@@ -80,10 +80,10 @@ class Fields:
         if value is None:
             return None
         if not isinstance(value, dict):
-            raise self._mistyped(name, f"struct {name}")
+            raise self._refuse_type(name, f"struct {name}")
         return Fields(value, f"{self._path}{name}.")
 
-    def required_child(self, name: str) -> Fields:
+    def require_child(self, name: str) -> Fields:
         child = self.child(name)
         if child is None:
             raise self._missing(name)
@@ -94,15 +94,15 @@ class Fields:
         if value is None:
             return []
         if not isinstance(value, list):
-            raise self._mistyped(name, "a sequence")
-        return [Fields({"": each}, f"{self._path}{name}[{i}]").required_child("") for i, each in enumerate(value)]
+            raise self._refuse_type(name, "a sequence")
+        return [Fields({"": each}, f"{self._path}{name}[{i}]").require_child("") for i, each in enumerate(value)]
 
     def texts(self, name: str) -> list[str]:
         value = self._body.get(name)
         if value is None:
             return []
         if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
-            raise self._mistyped(name, "a sequence of strings")
+            raise self._refuse_type(name, "a sequence of strings")
         return value
 
     def _within(self, name: str, value: int, low: int, high: int) -> int:
@@ -113,7 +113,7 @@ class Fields:
     def _missing(self, name: str) -> BareRefusal:
         return unprocessable(f"{self._path}missing field `{name}`", len(json.dumps(self._body)))
 
-    def _mistyped(self, name: str, wanted: str) -> BareRefusal:
+    def _refuse_type(self, name: str, wanted: str) -> BareRefusal:
         value = self._body[name]
         kinds = {bool: "boolean", int: "integer", float: "floating point", str: "string", list: "sequence", dict: "map"}
         shown = f"{kinds.get(type(value), 'value')} " + (f"`{value}`" if isinstance(value, int | float) else "")

@@ -85,7 +85,7 @@ def _read_sources(fields: Fields, served: ServedImageModel) -> tuple[SourceRef, 
     if single is not None and several:
         raise invalid("Only one of image and images can be provided.")
     if single is None and not several:
-        fields.required_child("image")
+        fields.require_child("image")
     limit = served.model.max_sources
     if len(several) > limit:
         raise invalid(f"Too many input images: {len(several)}. {served.model.id} accepts at most {limit}.")

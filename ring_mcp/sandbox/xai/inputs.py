@@ -50,16 +50,16 @@ class Inputs:
         Raises:
             XaiRefusal: 400, it cannot be had.
         """
-        path = await self._found(ref, kind)
+        path = await self._find(ref, kind)
         if path is not None and kind == "image":
             with path.open("rb") as file:
                 if picture_type(file.read(16)) is None:
                     raise invalid("Unsupported image type. It must be JPEG, PNG or WebP.")
         return path
 
-    async def _found(self, ref: SourceRef, kind: InputKind) -> Path | None:
+    async def _find(self, ref: SourceRef, kind: InputKind) -> Path | None:
         if ref.file_id:
-            return self._stored(ref.file_id)
+            return self._find_stored(ref.file_id)
         if ref.url.startswith("data:"):
             return self._keep(_decode(ref.url, kind))
         if own := self._own(ref.url):
@@ -70,7 +70,7 @@ class Inputs:
             return None
         return self._keep(await _download(ref.url, kind))
 
-    def _stored(self, file_id: str) -> Path:
+    def _find_stored(self, file_id: str) -> Path:
         item = self._state.media.find_file(file_id)
         if item is None or not item.path.exists():
             raise XaiRefusal(404, "not-found", f"File {file_id} was not found.")

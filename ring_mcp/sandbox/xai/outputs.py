@@ -31,12 +31,12 @@ def read_storage(fields: Fields) -> StorageOptions | None:
     options = fields.child("storage_options")
     if options is None:
         return None
-    filename = options.required_text("filename")
+    filename = options.require_text("filename")
     expires_after_s = options.whole("expires_after", 0, 1, LONGEST_STORAGE_S) or None
     public_url = options.raw("public_url")
     public_url_s: int | None = None
     if isinstance(public_url, dict):
-        nested = options.required_child("public_url")
+        nested = options.require_child("public_url")
         public_url_s = nested.whole("expires_after", 0, SHORTEST_PUBLIC_URL_S, LONGEST_STORAGE_S)
     elif options.flag("public_url"):
         public_url_s = 0

@@ -32,7 +32,7 @@ async def answer(request: Request, state: SandboxState, kind: str, finish: Finis
             job.end(ending)
     if job.ending is None:
         return _pending(state, job)
-    return _ended(job, job.ending)
+    return _answer_ended(job, job.ending)
 
 
 def _pending(state: SandboxState, job: Job) -> Response:
@@ -53,20 +53,20 @@ def _progress(state: SandboxState, job: Job) -> int:
     return min(99, int(100 * (by_time if lasts_s else by_polls)))
 
 
-def _ended(job: Job, ending: Ending) -> Response:
+def _answer_ended(job: Job, ending: Ending) -> Response:
     if ending.kind == "moderated":
-        raise calls.moderated(job.charge)
+        raise calls.refuse_as_moderated(job.charge)
     if ending.kind == "rejected":
         raise invalid(str(ending.body["message"]))
     if ending.kind == "expired" and job.kind == "image":
         raise XaiRefusal(404, "not-found", "No deferred image could be found with the given request_id")
     body: dict[str, Any] = {"request_id": job.id} if job.kind == "image" else {}
     if ending.kind == "filtered":
-        video = {"url": "", "duration": _asked_s(job), "respect_moderation": False}
+        video = {"url": "", "duration": _read_wait_s(job), "respect_moderation": False}
         done = {"status": "done", "video": video, "model": job.model, "usage": calls.usage(job.charge)}
         return JSONResponse(body | done | {"progress": 100})
     return JSONResponse(body | {"status": ending.kind} | ending.body)
 
 
-def _asked_s(job: Job) -> float:
+def _read_wait_s(job: Job) -> float:
     return getattr(job.order, "duration_s", 0)

@@ -80,7 +80,7 @@ def read_edit(fields: Fields) -> VideoOrder:
         requested_model=requested,
         model=model,
         prompt=calls.read_prompt(fields, required=True),
-        source=read_source(fields.required_child("video")),
+        source=read_source(fields.require_child("video")),
         storage=read_storage(fields),
         upload_url=_read_upload_url(fields),
     )
@@ -95,7 +95,7 @@ def read_extension(fields: Fields) -> VideoOrder:
         model=model,
         prompt=calls.read_prompt(fields, required=True),
         duration_s=fields.lenient_whole("duration", EXTENSION_DEFAULT_S, EXTENSION_SHORTEST_S, EXTENSION_LONGEST_S),
-        source=read_source(fields.required_child("video")),
+        source=read_source(fields.require_child("video")),
         storage=read_storage(fields),
         upload_url=_read_upload_url(fields),
     )
@@ -162,7 +162,7 @@ def _read_frames(fields: Fields, model: VideoModel, duration_s: int) -> tuple[So
         if abs(at_s * 3 - round(at_s * 3)) > 0.01:
             raise invalid(f"Keyframe timestamp {at_s:g}s must be a multiple of 1/3 s.")
     frames = [last] if last else []
-    return tuple(read_source(each) for each in [*frames, *(each.required_child("image") for each in keyframes)])
+    return tuple(read_source(each) for each in [*frames, *(each.require_child("image") for each in keyframes)])
 
 
 def _read_upload_url(fields: Fields) -> str:

@@ -258,7 +258,7 @@ def test_a_fault_hits_the_look_at_the_key_only_by_its_path(sandbox: SandboxServe
 
     assert xai.get("/api-key").status_code == 502
     assert xai.get("/api-key").status_code == 200
-    assert [fault.hits for fault in sandbox.state.faults.armed()] == [0, 1]
+    assert [fault.hits for fault in sandbox.state.faults.list_armed()] == [0, 1]
     assert named.hits == 1
 
 

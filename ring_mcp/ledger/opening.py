@@ -1,0 +1,115 @@
+"""How a job is opened: what stands for the request already, what the caps leave, and the still of a clip."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from ring_mcp.domain import Caps, Job, JobState, Spend, check_caps
+from ring_mcp.errors import InvalidRequest
+from ring_mcp.ledger.base import Opened
+from ring_mcp.ledger.rows import Dialect, decode_job, encode
+from ring_mcp.ledger.statements import COST_NOTHING, DRIVEN_SQL, Statement, Transaction
+from ring_mcp.ledger.transactions import insert_job, spend_at
+
+
+def open_job(job: Job, caps: Caps, dialect: Dialect, still: Job | None = None) -> Transaction[Opened]:
+    existing = yield from _find_same_request(job, dialect)
+    if existing is not None:
+        return Opened(job=existing, joined=True)
+    needed_usd = job.reserved_usd
+    standing = (yield from _standing_still(still, dialect)) if still is not None else None
+    if still is not None and standing is None:
+        needed_usd += still.reserved_usd
+    spend = Spend.nothing()
+    if caps.per_day_usd is not None or caps.per_month_usd is not None:  # adding up a month is not free
+        spend = yield from spend_at(job.created_at, job.sandbox, dialect)
+    check_caps(needed_usd, spend, caps, job.created_at)
+    if still is not None:
+        if standing is None:
+            yield from insert_job(still, dialect)
+        elif standing.state is JobState.DONE:
+            standing = yield from _give_still(standing, job)
+        is_paid = standing is not None and standing.state is JobState.DONE
+        taken = {"frame_job_id": (standing or still).id, "frame_was_paid": is_paid}
+        still = standing or still
+        job = replace(job, plan=job.plan.model_copy(update=taken))
+    yield from insert_job(job, dialect)
+    return Opened(job=job, joined=False, still=still)
+
+
+def _standing_still(still: Job, dialect: Dialect) -> Transaction[Job | None]:
+    unused = yield from find_unused_still(still, dialect)
+    return unused if unused is not None else (yield from _find_same_request(still, dialect))
+
+
+def find_unused_still(still: Job, dialect: Dialect) -> Transaction[Job | None]:
+    """Its clip has ended without a result; but not because a picture that it was to begin with could not be read."""
+    rows = yield Statement(
+        "SELECT still.*, clip.failure AS clip_failure, clip.attempt_token AS clip_attempt"
+        " FROM media_jobs AS still JOIN media_jobs AS clip ON clip.id = still.parent_job_id"
+        " WHERE still.actor_id = :actor_id AND still.sandbox = :sandbox AND still.request_hash = :hash"
+        " AND still.state = 'done' AND clip.state IN ('failed', 'refused', 'expired')"
+        " ORDER BY still.created_at DESC LIMIT 10",
+        {
+            "actor_id": encode("actor_id", still.actor_id, dialect),
+            "sandbox": encode("sandbox", still.sandbox, dialect),
+            "hash": still.request_hash,
+        },
+    )
+    for row in rows:
+        failure = row["clip_failure"] if isinstance(row["clip_failure"], dict) else json.loads(row["clip_failure"])
+        if row["clip_attempt"] is not None or failure["code"] != InvalidRequest.code:
+            return decode_job(row, dialect)
+    return None
+
+
+def _give_still(still: Job, clip: Job) -> Transaction[Job]:
+    """From now on it is the picture of this clip, and of no other."""
+    rows = yield Statement(
+        "UPDATE media_jobs SET parent_job_id = :clip, version = version + 1 WHERE id = :id RETURNING version",
+        {"clip": clip.id, "id": still.id},
+    )
+    return replace(still, parent_job_id=clip.id, version=int(rows[0]["version"]))
+
+
+def _find_same_request(job: Job, dialect: Dialect) -> Transaction[Job | None]:
+    """The job that already stands for this request, if there is one.
+
+    With a key: whatever job has the key, unless it is known to have cost nothing. Without: an identical one that is
+    still open or unknown, or that ended without anybody having been told.
+    """
+    if job.idempotency_key is not None:
+        found = yield from find_job(job.actor_id, job.idempotency_key, job.sandbox, dialect)
+        if found is not None and found.request_hash != job.request_hash:
+            raise InvalidRequest(
+                f"idempotencyKey {job.idempotency_key!r} already stands for another request (job {found.id}); "
+                "use a new key for a new request, the same key only to repeat one"
+            )
+        return found
+    rows = yield Statement(
+        "SELECT * FROM media_jobs WHERE actor_id = :actor_id AND sandbox = :sandbox"  # noqa: S608
+        " AND request_hash = :hash AND idempotency_key IS NULL"
+        f" AND (state = 'unknown' OR state IN {DRIVEN_SQL} OR (delivered_at IS NULL AND NOT {COST_NOTHING}))"
+        " ORDER BY created_at DESC LIMIT 1",
+        {
+            "actor_id": encode("actor_id", job.actor_id, dialect),
+            "sandbox": encode("sandbox", job.sandbox, dialect),
+            "hash": job.request_hash,
+        },
+    )
+    return decode_job(rows[0], dialect) if rows else None
+
+
+def find_job(actor_id: str, key: str, sandbox: bool, dialect: Dialect) -> Transaction[Job | None]:
+    """The job that the key stands for; one that is known to have cost nothing has freed it."""
+    rows = yield Statement(
+        "SELECT * FROM media_jobs WHERE actor_id = :actor_id AND sandbox = :sandbox"  # noqa: S608
+        f" AND idempotency_key = :key AND NOT {COST_NOTHING}",
+        {
+            "actor_id": encode("actor_id", actor_id, dialect),
+            "sandbox": encode("sandbox", sandbox, dialect),
+            "key": encode("idempotency_key", key, dialect),
+        },
+    )
+    return decode_job(rows[0], dialect) if rows else None

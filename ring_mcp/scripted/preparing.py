@@ -1,0 +1,124 @@
+"""What a run would do with each clip of a script: its arguments, its key, and what it starts from. Spends nothing."""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from ring_mcp.domain.choices import choose
+from ring_mcp.errors import InvalidRequest
+from ring_mcp.plans.rules import provider_of
+from ring_mcp.plans.video import resolve_effective_quality_mode
+from ring_mcp.presets import Presets
+from ring_mcp.scripted.base import Maker, RunOptions
+from ring_mcp.scripted.clips import ClipRun, manifest_mode, script_key, words_key
+from ring_mcp.scripted.compiler import Remaster, compile_clip
+from ring_mcp.scripted.drafts import DRAFTS, Start, remaster_of
+from ring_mcp.scripted.known import Known
+from ring_mcp.scripted.rows import row_mode
+from ring_mcp.scripted.schema import Clip, ScriptRequest
+
+_PRODUCTION = ("production", "production_i2v")
+
+
+class Preparing:
+    """``known``: what earlier runs have noted. Every method raises InvalidRequest for what the script cannot mean."""
+
+    def __init__(
+        self, request: ScriptRequest, options: RunOptions, maker: Maker, presets: Presets, known: Known
+    ) -> None:
+        self._request = request
+        self._options = options
+        self._maker = maker
+        self._presets = presets
+        self._known = known
+        self._takes = self._count_takes()
+
+    def select(self) -> Sequence[Clip]:
+        clips, ids = self._request.clips, [clip.id for clip in self._request.clips]
+        wanted = {name: choose(name, ids) for name in self._options.clip_ids}
+        if unknown := [name for name, found in wanted.items() if found is None]:
+            raise InvalidRequest(f"No clips matched {', '.join(unknown)}. Available: {', '.join(ids)}")
+        selected = [clip for clip in clips if not wanted or clip.id in wanted.values()]
+        if self._options.source_url and len(selected) > 1:
+            raise InvalidRequest("a source URL is that of one clip: name it with --clip")
+        return selected
+
+    def _count_takes(self) -> dict[str, int]:
+        """Which take each clip is of its words: in one script the same words twice are two clips."""
+        seen: Counter[str] = Counter()
+        takes = {}
+        for clip in self._request.clips:
+            key, _ = self._key(self._compile(clip, None))
+            seen[key] += 1
+            takes[clip.id] = seen[key]
+        return takes
+
+    async def prepare(self, clip: Clip) -> ClipRun:
+        known, take, plain = self._known, self._takes[clip.id], self._compile(clip, None)
+        words, (plain_key, plain_mode) = words_key(plain), self._key(plain, take=take)
+        start = await self._start(clip, plain_key, plain_mode, words) if self._options.remaster else Start()
+        arguments = self._compile(clip, start.remaster)
+        key, mode = self._key(arguments, source_job_id=start.job_id, take=take)
+        attempts = known.of_key(key, clip.id)
+        if self._options.force:
+            key, attempts = f"{key}+{uuid.uuid4().hex[:8]}", []
+        elif start.remaster == Remaster() and plain_mode in _PRODUCTION:
+            made = [row for row in known.of_key(plain_key, clip.id) if row.get("status") == "done"]
+            attempts += [row for row in made if row not in attempts]
+            start.warnings.extend(["it is at 720p already; --force makes it again"] if made else [])
+        return ClipRun(
+            id=clip.id,
+            duration_s=clip.duration,
+            arguments=arguments,
+            key=key,
+            mode=mode,
+            words=words,
+            attempts=attempts,
+            status="error" if start.error else "waiting",
+            error=start.error,
+            warnings=start.warnings,
+        )
+
+    async def _start(self, clip: Clip, key: str, mode: str, words: str) -> Start:
+        """From which draft a remaster starts: one of this clip, or one that was asked for in the same words."""
+        drafts = [*self._known.own(clip.id), *self._known.of_key(key, clip.id)[::-1]]
+        if mode in DRAFTS and not drafts and (job_id := await self._maker.find(key)) is not None:
+            drafts = [{"qualityMode": mode, "status": "pending", "jobId": job_id, "wordsKey": words}]
+        limit_s = self._presets.video_models[self._presets.defaults.video.remaster_edit_model].max_edit_input_s
+        return await remaster_of(clip, drafts, words, self._options.source_url, self._maker, limit_s)
+
+    def list_replaced(self, clip: ClipRun) -> list[ClipRun]:
+        """The jobs of earlier words of a clip that are not known to have ended."""
+        return [
+            ClipRun(
+                id=clip.id,
+                duration_s=int(row.get("duration") or clip.duration_s),
+                arguments={},
+                key=str(row["idempotencyKey"]),
+                mode=row_mode(row),
+                words=str(row.get("wordsKey") or ""),
+                attempts=[row],
+                superseded_at=str(row.get("attemptAt") or "0"),
+            )
+            for row in self._known.list_replaced(clip.id, clip.mode, clip.key, clip.words)
+            if not any(attempt is row for attempt in clip.attempts)
+        ]
+
+    def _compile(self, clip: Clip, remaster: Remaster | None) -> dict[str, Any]:
+        return {**compile_clip(self._request, clip, remaster=remaster), "persistToFilebase": self._options.persist}
+
+    def _key(self, arguments: dict[str, Any], *, source_job_id: str | None = None, take: int = 1) -> tuple[str, str]:
+        """The clip's key, and its mode as the manifest has it."""
+        mode, kind = resolve_effective_quality_mode(
+            str(arguments["qualityMode"]),
+            has_image="imageUrl" in arguments or "firstFramePrompt" in arguments,
+            remaster=arguments.get("remaster", False),
+            has_source="sourceVideoUrl" in arguments,
+        )
+        mode = manifest_mode(mode, kind)
+        own = provider_of(arguments.get("model"), self._presets.video_models)
+        provider = arguments.get("provider") or own or self._presets.video_providers[0]
+        return script_key(arguments, mode, provider, source_job_id=source_job_id, take=take), mode
