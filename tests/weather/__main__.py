@@ -44,11 +44,7 @@ def main() -> int:
 def _planted(folder: Path, jobs: int, seed: str, plants: tuple[str, ...]) -> int:
     """0 if every planted bug was found."""
     found: dict[str, Report] = asyncio.run(run_planted(folder, jobs, seed, plants))
-    for plant, report in found.items():
-        symptoms = report.symptoms(plant)
-        verdict = "red" if symptoms else "NOT FOUND"
-        print(f"{plant}: {verdict}; {len(symptoms)} of {len(report.problems)} problems tell of it")
-        print("\n".join(f"    {problem[:300]}" for problem in symptoms[:3]))
+    print("\n".join(line for plant, report in found.items() for line in report.lines_about(plant)))
     return 0 if all(report.symptoms(plant) for plant, report in found.items()) else 1
 
 

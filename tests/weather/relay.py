@@ -160,13 +160,14 @@ class Relay:
         self._choose = choose
         self._random = chance
         self._lag_s = lag_s
-        self._port = 0
+        self._place: socket.socket | None = None
         self._listening: asyncio.Server | None = None
         self._served: set[asyncio.Task[None]] = set()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
+        assert self._place is not None
+        return f"http://127.0.0.1:{self._place.getsockname()[1]}"
 
     async def __aenter__(self) -> Relay:
         await self.open()
@@ -174,14 +175,20 @@ class Relay:
 
     async def __aexit__(self, *_: object) -> None:
         await self.shut()
+        if self._place is not None:
+            self._place.close()
         for task in self._served:
             task.cancel()
         await asyncio.gather(*self._served, return_exceptions=True)
 
     async def open(self) -> None:
-        """Listen, at the port of before if there was one."""
-        self._listening = await asyncio.start_server(self._accept, "127.0.0.1", self._port, limit=_LIMIT_BYTES)
-        self._port = self._listening.sockets[0].getsockname()[1]
+        """Listen, at the port of before if there was one: it is bound all the while, so that nobody else gets it."""
+        if self._place is None:
+            self._place = socket.socket()
+            self._place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._place.bind(("127.0.0.1", 0))
+        host, port = self._place.getsockname()
+        self._listening = await asyncio.start_server(self._accept, host, port, limit=_LIMIT_BYTES, reuse_address=True)
 
     async def shut(self) -> None:
         """Refuse new connections."""

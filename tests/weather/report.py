@@ -45,6 +45,15 @@ class Report:
         """The problems that tell of this bug, and of no other."""
         return [problem for problem in self.problems if re.search(SYMPTOMS[plant], problem)]
 
+    def lines_about(self, plant: str) -> list[str]:
+        """Whether this bug was found, and the first of its symptoms."""
+        symptoms = self.symptoms(plant)
+        verdict = "red" if symptoms else "NOT FOUND"
+        return [
+            f"{plant}: {verdict}; {len(symptoms)} of {len(self.problems)} problems tell of it",
+            *(f"    {problem[:300]}" for problem in symptoms[:3]),
+        ]
+
     def lines(self) -> list[str]:
         return [
             *self._faults_as_lines(),

@@ -60,6 +60,20 @@ async def test_in_fair_weather_an_answer_is_the_sandboxs_own(
     assert [reply.json() for reply in through] == [own.json()] * 2
 
 
+async def test_a_relay_that_was_shut_refuses_until_it_is_opened(sandbox: SandboxServer, sky: OneFault) -> None:
+    at = urlsplit(sandbox.url)
+    assert at.hostname is not None
+    assert at.port is not None
+    async with Relay((at.hostname, at.port), sky.choose, random.Random(1)) as relay:
+        url = sandbox.xai_base_url.replace(sandbox.url, relay.url) + "/models"
+        await relay.shut()
+        async with httpx2.AsyncClient(headers=KEY, timeout=20.0) as client:
+            with pytest.raises(httpx2.ConnectError):
+                await client.get(url)
+            await relay.open()
+            assert (await client.get(url)).status_code == 200
+
+
 @pytest.mark.parametrize("fault", PAID, ids=lambda fault: fault.name)
 async def test_a_paid_request_is_billed_exactly_if_it_was_sent_on(
     fault: Fault, client: httpx2.AsyncClient, sandbox: SandboxServer, sky: OneFault
