@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import random
 import signal
 import time
@@ -23,6 +25,7 @@ OTHER_XAI_KEY = "sandbox-key-of-another-team"
 STATES = ("planned", "submitting", "rendering", "storing")
 _PATIENCE_S = 8.0
 _LOOK_S = 0.02
+_BY_COURIER = "kind = 'image' AND CAST(plan AS TEXT) LIKE '%google%'"
 _AHEAD_S = (-10_800.0, -700.0, 90.0, 700.0, 10_800.0)
 
 
@@ -40,9 +43,11 @@ class Place:
     logbook: Logbook
     """Of the worlds beside this one as well."""
 
-    def states(self, owner: str | None = None) -> Counter[str]:
-        """Of the jobs that are under way, those of this owner alone or all."""
-        rows = self.world.query("SELECT state, owner FROM media_jobs WHERE finished_at IS NULL AND state <> 'unknown'")
+    def states(self, owner: str | None = None, only: str = "TRUE") -> Counter[str]:
+        """Of the jobs that are under way, those of this owner alone or all; ``only`` is more SQL to choose them by."""
+        rows = self.world.query(
+            f"SELECT state, owner FROM media_jobs WHERE finished_at IS NULL AND state <> 'unknown' AND {only}"
+        )
         return Counter(row["state"] for row in rows if owner in (None, row["owner"]))
 
 
@@ -51,13 +56,14 @@ Strike = Callable[[Place, Ship], Awaitable[None]]
 
 @dataclass(frozen=True, kw_only=True)
 class Storm:
-    """``aims``: the states in which it is to meet a job. ``of_one``: only the jobs of the server that it strikes count.
-    ``on_postgres``: it needs a database that can be taken away."""
+    """``aims``: the states in which it is to meet a job. ``of_one``: only the jobs of the server that it strikes count,
+    and of those ``only`` what this SQL chooses. ``on_postgres``: it needs a database that can be taken away."""
 
     name: str
     strike: Strike
     aims: tuple[str, ...] = ("submitting", "rendering", "storing")
     of_one: bool = True
+    only: str = "TRUE"
     on_postgres: bool = False
 
     async def come(self, place: Place, aim: str) -> None:
@@ -77,8 +83,8 @@ class Storm:
         """The server to strike, and what its jobs are at."""
         ships = place.fleet.ships
         if not self.of_one:
-            return place.random.choice(ships), place.states()
-        seen = [(ship, place.states(ship.owner)) for ship in ships]
+            return place.random.choice(ships), place.states(only=self.only)
+        seen = [(ship, place.states(ship.owner, self.only)) for ship in ships]
         return max(seen, key=lambda each: (each[1][aim], place.random.random()))
 
 
@@ -87,6 +93,14 @@ async def _kill(place: Place, ship: Ship) -> None:
     assert server is not None
     await server.kill()
     await place.fleet.start(ship)
+
+
+async def _kill_couriers(place: Place, _: Ship) -> None:
+    """Whoever makes paid requests in the servers' place."""
+    servers = {ship.server.pid for ship in place.fleet.ships if ship.server is not None}
+    for pid in set(place.fleet.pids()) - servers:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 async def _stop_and_start(place: Place, ship: Ship) -> None:
@@ -152,6 +166,7 @@ async def _refuse_connections(place: Place, _: Ship) -> None:
 
 STORMS: Sequence[Storm] = (
     Storm(name="kill -9", strike=_kill),
+    Storm(name="courier killed", strike=_kill_couriers, aims=("submitting",), of_one=False, only=_BY_COURIER),
     Storm(name="disk full", strike=_fill, of_one=False),
     Storm(name="SIGSTOP", strike=_sleep),
     Storm(name="clock jumps", strike=_move_clock),

@@ -153,7 +153,7 @@ async def test_a_connection_that_was_never_used_cannot_be_closed_under_a_request
     assert ("look", "keep-alive closed", "rendering") not in logbook.faults
 
 
-@pytest.mark.parametrize(("with_database", "storms"), [(True, 26), (False, 20)])
+@pytest.mark.parametrize(("with_database", "storms"), [(True, 27), (False, 21)])
 def test_a_run_in_which_nothing_happened_is_red(with_database: bool, storms: int) -> None:
     report = Report(seed="none", voyages=[], logbook=Logbook(), with_database=with_database)
     assert not report.problems
