@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import sys
 import time
 import traceback
 from collections.abc import AsyncIterator
@@ -86,6 +87,7 @@ async def sail(
             await judge(outcome, place.world, place.sky, callers)
         except Exception:  # the other worlds are still worth their verdict
             outcome.problems.append(f"it could not be sailed to its end:\n{traceback.format_exc()}")
+            print(f"{outcome.name}: {outcome.problems[-1]}", file=sys.stderr, flush=True)
     outcome.seconds = time.monotonic() - started_at
     return Voyage(outcome=outcome, disk=place.disk.how)
 
@@ -124,7 +126,7 @@ async def _place(
             Relay((at.hostname, at.port), sky.choose, random.Random(chance.random()), LAG_S)
         )
         sandbox.state.base_url = relay.url
-        disk = Disk(world.state, 64 + jobs)
+        disk = Disk(world.state, 64 + jobs // 4)
         stack.callback(disk.close)
         world.environment |= {
             "XAI_API_BASE_URL": sandbox.xai_base_url.replace(sandbox.url, relay.url),
