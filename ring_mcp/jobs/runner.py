@@ -16,7 +16,7 @@ from ring_mcp.clock import Clock
 from ring_mcp.domain import Failure, Job
 from ring_mcp.errors import JobMoved, LedgerError
 from ring_mcp.jobs.accounts import Accounts
-from ring_mcp.jobs.outcomes import Park, park
+from ring_mcp.jobs.outcomes import Park, Pause, park
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.steps import Steps
 from ring_mcp.jobs.watch import JobWatch
@@ -114,7 +114,21 @@ class JobRunner:
                 await record.write(park(record.job, pause, self._clock.now()))
                 return
             tries = tries + 1 if pause.failed else 0
+            await self._rest(record, pause)
+
+    async def _rest(self, record: JobRecord, pause: Pause) -> None:
+        """Let the pause pass. What the ledger lacks is not left in memory for so long: it may be all that is known."""
+        if not record.is_behind:
             await self._watch.pause(record.job.id, pause.delay_s, pause.until)
+            return
+        catching_up = asyncio.ensure_future(self._settle_accounts(record))
+        try:
+            await self._watch.pause(record.job.id, pause.delay_s, pause.until)
+        finally:
+            catching_up.cancel()
+            (trouble,) = await asyncio.gather(catching_up, return_exceptions=True)
+        if isinstance(trouble, Exception):  # a cancellation is none
+            raise trouble
 
     async def _settle_accounts(self, record: JobRecord) -> None:
         """Bring the ledger up to date if it was away: the caller has its answer already, the row must follow."""

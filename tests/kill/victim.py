@@ -172,7 +172,7 @@ def _storage(config: Config, clock: SystemClock) -> Storage:
     return LocalStorage(config.state_path / "files")
 
 
-async def _beat(ledger: Ledger, beat_s: float) -> None:
+async def beat(ledger: Ledger, beat_s: float) -> None:
     """Renew a short lease oftener than the product renews its long one."""
     while True:
         await asyncio.sleep(beat_s)
@@ -197,7 +197,7 @@ async def _serve(config: Config, wire: int, fate: Fate) -> None:
             )
         )
         if fate.beat_s is not None:
-            beating = asyncio.create_task(_beat(ledger, fate.beat_s))
+            beating = asyncio.create_task(beat(ledger, fate.beat_s))
             stack.callback(beating.cancel)
         server = serve_app(app, identify=lambda ctx: config.actor_id)
         await serve_stdio(server, wire, closing=stack.aclose, drain_s=config.drain_s)

@@ -264,14 +264,15 @@ class GoogleImages(GoogleAdapter):
         calls = [asyncio.ensure_future(call(path, body)) for path, body in requests_of(plan, inputs)]
         was_cut = await _wait_for_all(calls)
         answers = [_CUT_OFF if each.cancelled() else each.result() for each in calls]
-        finished = await asyncio.to_thread(self._spool, answers, plan, spool)
+        answer = await asyncio.to_thread(self._join, answers, plan)
+        finished = await inline.keep(answer, spool, PROVIDER, self._clock)
         if was_cut and (task := asyncio.current_task()) is not None:
             task.cancel()
         return finished
 
-    def _spool(self, answers: Sequence[Reply | ProviderError], plan: ImagePlan, spool: Path) -> Finished:
+    def _join(self, answers: Sequence[Reply | ProviderError], plan: ImagePlan) -> Finished:
         prices, per_call = self._token_prices.get(plan.model, {}), plan.n // len(answers)
-        return inline.spool(together([_read(each, prices, per_call) for each in answers], plan), spool, PROVIDER)
+        return together([_read(each, prices, per_call) for each in answers], plan)
 
     async def check(self, plan: Plan, provider_request_id: str) -> Running | Finished:
         raise JobExpired("Google keeps no image jobs: its answer to the request was the only one", provider=PROVIDER)

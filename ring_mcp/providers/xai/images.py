@@ -154,7 +154,7 @@ class XaiImages(XaiAdapter):
         answer = read_submit(reply, plan)
         if isinstance(answer, Accepted):
             return answer
-        return await asyncio.to_thread(inline.spool, answer, spool, PROVIDER)
+        return await inline.keep(answer, spool, PROVIDER, self._clock)
 
     async def check(self, plan: Plan, provider_request_id: str) -> Running | Finished:
         assert isinstance(plan, ImagePlan)
