@@ -39,11 +39,12 @@ from ring_mcp.jobs.storing import Storing
 from ring_mcp.jobs.submitting import Submitting
 from ring_mcp.jobs.thumbnails import Thumbnails
 from ring_mcp.jobs.tidying import remove_old_files, tidy_spool
+from ring_mcp.jobs.turns import Turns
 from ring_mcp.jobs.watch import JobWatch
 from ring_mcp.jobs.write_ahead import WriteAhead
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.media.decoding import Decoder
-from ring_mcp.operator_settings import paces_of, video_models, video_settings
+from ring_mcp.operator_settings import image_model, paces_of, video_models, video_settings
 from ring_mcp.presets import Presets, load_presets
 from ring_mcp.providers.base import Providers
 from ring_mcp.storage.base import Links, Storage
@@ -160,7 +161,9 @@ async def open_app(
             spool=spool,
             callers_are_here=links is None,
         )
-        paces, watch, write_ahead = paces_of(config), JobWatch(ledger, clock), WriteAhead(state / "unwritten")
+        channel = backends.open_channel(config)
+        watch = JobWatch(ledger, clock, hears=lambda: channel is not None and channel.is_listening)
+        paces, write_ahead = paces_of(config), WriteAhead(state / "unwritten")
         accounts = backends.open_accounts(config, ledger, clock, stack)
         answers = Answers(spool)
         courier = Courier(answers, partial(backends.start_courier, config)) if sys.platform != "win32" else None
@@ -189,8 +192,8 @@ async def open_app(
             answers,
             courier,
         )
-        runner = JobRunner(ledger, steps, write_ahead, watch, accounts, clock)
-        queue = backends.open_queue(config, ledger, runner, watch, accounts, clock)
+        runner = JobRunner(ledger, steps, write_ahead, watch, accounts, clock, Turns(config.concurrency))
+        queue = backends.open_queue(config, ledger, runner, watch, accounts, clock, channel)
         opening = Opening(
             ledger=ledger,
             queue=queue,
@@ -215,15 +218,13 @@ async def open_app(
         settings = video_settings(config)
         images = ImageConductor(calls, inputs, presets, settings.images, clock)
         videos = VideoConductor(calls, inputs, presets, settings, clock)
-        default = config.image_gen_provider
-        image_model = settings.images.models.get(default) or presets.defaults.image[default].model
         health = HealthConductor(
             ledger=ledger,
             storage=storage,
             providers=providers,
-            default_provider=default,
+            default_provider=config.image_gen_provider,
             presets=presets,
-            models_in_use=list(dict.fromkeys([image_model, *video_models(config, presets)])),
+            models_in_use=list(dict.fromkeys([image_model(config, presets), *video_models(config, presets)])),
             caps=config.caps,
             clock=clock,
             version=__version__,

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
@@ -23,7 +23,7 @@ from ring_mcp.jobs.accounts import Accounts
 from ring_mcp.jobs.queue.base import JobQueue
 from ring_mcp.jobs.runner import JobRunner
 from ring_mcp.jobs.watch import JobWatch
-from ring_mcp.ledger.base import Ledger
+from ring_mcp.ledger.base import ClaimingLedger, Ledger
 from ring_mcp.media.decoding import Decoder, Decoders
 from ring_mcp.presets import Presets
 from ring_mcp.providers.base import (
@@ -37,6 +37,9 @@ from ring_mcp.providers.base import (
 from ring_mcp.providers.http import ProviderHttp
 from ring_mcp.providers.vendors import VENDORS
 from ring_mcp.storage.base import Links, Storage
+
+if TYPE_CHECKING:
+    from ring_mcp.ledger.postgres_channel import PostgresChannel
 
 LEDGER_FILE = "ledger.db"
 
@@ -202,13 +205,36 @@ async def migrate_ledger(config: Config) -> list[str]:
     return []
 
 
+def open_channel(config: Config) -> PostgresChannel | None:
+    """How the processes of a fleet hear of each other; None where there is one machine. Raises ConfigError."""
+    if config.database_url is None:
+        return None
+    from ring_mcp.ledger.postgres_channel import PostgresChannel
+    from ring_mcp.ledger.task_tables import check_library
+
+    check_library()
+    direct = _plain(config.database_direct_url)
+    return PostgresChannel(config.database_url.get_secret_value(), direct)
+
+
 def open_queue(
-    config: Config, ledger: Ledger, runner: JobRunner, watch: JobWatch, accounts: Accounts, clock: Clock
+    config: Config,
+    ledger: Ledger,
+    runner: JobRunner,
+    watch: JobWatch,
+    accounts: Accounts,
+    clock: Clock,
+    channel: PostgresChannel | None,
 ) -> JobQueue:
     """Who carries jobs on."""
-    from ring_mcp.jobs.queue.in_process import InProcessQueue
+    if channel is None:
+        from ring_mcp.jobs.queue.in_process import InProcessQueue
 
-    return InProcessQueue(ledger, runner, watch, accounts, clock, drain_s=config.drain_s)
+        own = cast("ClaimingLedger", ledger)
+        return InProcessQueue(own, runner, watch, accounts, clock, drain_s=config.drain_s)
+    from ring_mcp.jobs.queue.pgqueuer import PgqueuerQueue
+
+    return PgqueuerQueue(ledger, runner, watch, accounts, clock, channel, drain_s=config.drain_s, drives=config.drives)
 
 
 def start_courier(config: Config, theirs: socket.socket) -> int:

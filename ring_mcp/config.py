@@ -92,6 +92,8 @@ class Config(BaseModel):
 
     database_url: Annotated[SecretStr | None, env("DATABASE_URL")] = None
     database_direct_url: Annotated[SecretStr | None, env("RING_DATABASE_DIRECT_URL")] = None
+    drives: Annotated[bool, env("RING_DRIVE")] = True
+    concurrency: Annotated[int, Field(ge=1, le=10_000), env("RING_CONCURRENCY")] = 64
     state_dir: Annotated[Path | None, env("RING_STATE_DIR")] = None
 
     max_usd_per_call: Annotated[Usd | None, env("RING_MAX_USD_PER_CALL")] = None
@@ -287,6 +289,8 @@ def _sentence(error: Any, model: type[BaseModel]) -> str:
 
 
 def _missing_partners(config: Config) -> list[str]:
+    if not config.drives and config.database_url is None:
+        return ["RING_DRIVE: off needs DATABASE_URL: jobs of a SQLite ledger are carried on by the process that has it"]
     if config.file_backend == "ringbase" and not config.sandbox:
         needed = {"RINGBASE_API_URL": config.ringbase_api_url, "RINGBASE_API_TOKEN": config.ringbase_api_token}
         return [f"{name}: is needed with FILE_BACKEND=ringbase" for name, value in needed.items() if value is None]

@@ -7,8 +7,9 @@ import contextlib
 import gc
 import logging
 import os
+import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -32,7 +33,19 @@ def run_http(host: str, port: int, *, sandbox: bool = False) -> None:
     _run(lambda config: _serve_http(config, host, port), sandbox=sandbox)
 
 
-def _run(serve: Callable[[Config], Coroutine[Any, Any, None]], *, sandbox: bool, greets: bool = False) -> None:
+def run_worker(concurrency: int | None) -> None:
+    """Carry jobs on, and nothing else, until SIGTERM or SIGINT. Exit status 2: the configuration is wrong."""
+    given = {} if concurrency is None else {"concurrency": concurrency}
+    _run(_work, settings={"drives": True, **given})
+
+
+def _run(
+    serve: Callable[[Config], Coroutine[Any, Any, None]],
+    *,
+    sandbox: bool = False,
+    greets: bool = False,
+    settings: Mapping[str, Any] | None = None,
+) -> None:
     gc.disable()  # until it serves: what is loaded now stays, and looking through it again and again takes a while
     try:  # from the first moment on: Ctrl-C may come while all this is loaded
         if greets:
@@ -40,7 +53,8 @@ def _run(serve: Callable[[Config], Coroutine[Any, Any, None]], *, sandbox: bool,
         from ring_mcp.config import load_config
         from ring_mcp.errors import RingError
 
-        config = load_config(sandbox=True) if sandbox else load_config()
+        switches: dict[str, Any] = {**(settings or {}), **({"sandbox": True} if sandbox else {})}
+        config = load_config(**switches)
         _log_to_stderr(config.log_level)
         for warning in config.warnings:
             _say(f"warning: {warning}")
@@ -100,6 +114,23 @@ async def _serve_http(config: Config, host: str, port: int) -> None:
             served = build_http_app(app, links, stopping, max_streams=min(MAX_STREAMS, connections // 2))
             _collect_garbage_again()
             await listen(served, listener, stopping, drain_s=config.drain_s, connections=connections)
+
+
+async def _work(config: Config) -> None:
+    from ring_mcp.app import open_app
+    from ring_mcp.errors import ConfigError
+
+    if config.database_url is None:
+        raise ConfigError(["DATABASE_URL: a worker needs it: a SQLite ledger's jobs are carried on by its server"])
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    async with open_app(config):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C ends it as a crash does
+                loop.add_signal_handler(number, stopping.set)
+        _say(f"ring-mcp carries jobs on, {config.concurrency} steps at once (SIGTERM ends)")
+        _collect_garbage_again()
+        await stopping.wait()
 
 
 def _collect_garbage_again() -> None:

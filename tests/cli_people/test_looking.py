@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 import subprocess
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -34,6 +36,22 @@ def test_health_is_a_line_for_each_part_and_ends_well(person: Person, name: str)
     assert fits(done, 60)
     for part in ("ok       ledger", "ok       spending", "SANDBOX", "ok: ring-mcp-gateway"):
         assert part in done.stdout
+
+
+def test_the_doctor_finds_sums_that_are_off_and_puts_them_right(person: Person) -> None:
+    assert person.types("image", "a lighthouse").returncode == DONE
+    healthy = person.json("doctor")
+    assert [check["status"] for check in healthy["checks"] if check["name"] == "sums"] == ["ok"]
+    with contextlib.closing(sqlite3.connect(next(person.folder.rglob("ledger.db")))) as ledger:
+        ledger.execute("UPDATE media_job_costs SET settled_usd_ticks = 0")
+        ledger.commit()
+    ill = person.types("doctor")
+    assert ill.returncode == FAILED
+    assert "0.06 off" in ill.stdout
+    assert "--recount" in ill.stdout
+    assert person.types("health").returncode == DONE, "which reads no rows"
+    assert person.types("doctor", "--recount").returncode == DONE
+    assert person.types("doctor").returncode == DONE
 
 
 def test_an_error_comes_with_its_fix_and_ends_with_status_1(tmp_path: Path) -> None:

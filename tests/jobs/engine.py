@@ -21,6 +21,7 @@ from ring_mcp.jobs.inputs import MediaInputs
 from ring_mcp.jobs.opening import Opening
 from ring_mcp.jobs.outcomes import Pace
 from ring_mcp.jobs.preparing import Preparing
+from ring_mcp.jobs.queue.base import JobQueue
 from ring_mcp.jobs.queue.in_process import InProcessQueue
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.rendering import Rendering
@@ -108,7 +109,7 @@ class Engine:
     write_ahead: WriteAhead
     watch: JobWatch
     runner: JobRunner
-    queue: InProcessQueue
+    queue: Any
     opening: Opening
 
     @property
@@ -175,10 +176,11 @@ def engine_on(
     courier: Any = None,
     decoders: Decoders | None = None,
     pace: Mapping[MediaKind, Pace] = PACE,
+    make_queue: Callable[..., JobQueue] = InProcessQueue,
 ) -> Engine:
     """An engine in the folder ``state``, of a process that holds these accounts.
 
-    ``fetched``: what lies at addresses that callers give along.
+    ``fetched``: what lies at addresses that callers give along; ``make_queue``: the queue's class, or what makes one.
     """
     ledger_: Any = ledger
     spool = state / "spool"
@@ -207,7 +209,7 @@ def engine_on(
     steps = Steps(submitting, rendering, storing)
     write_ahead, watch = WriteAhead(state / "unwritten"), JobWatch(ledger_, clock)
     runner = JobRunner(ledger_, steps, write_ahead, watch, accounts, clock)
-    queue = InProcessQueue(ledger_, runner, watch, accounts, clock, drain_s=DRAIN_S)
+    queue = make_queue(ledger_, runner, watch, accounts, clock, drain_s=DRAIN_S)
     opening = Opening(
         ledger=ledger_,
         queue=queue,

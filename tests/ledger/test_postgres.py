@@ -13,16 +13,28 @@ from decimal import Decimal
 import psycopg
 import pytest
 
-from ring_mcp.domain import Caps, JobState
+from ring_mcp.domain import Account, Caps, Holder, JobState
 from ring_mcp.errors import CapExceeded, JobMoved, LedgerBehind, LedgerError
 from ring_mcp.ledger.base import JobQuery
 from ring_mcp.ledger.migrations import migrations
 from ring_mcp.ledger.postgres import PostgresLedger, migrate
+from ring_mcp.ledger.tasks import PICTURE, TABLE, name_entrypoint
 from tests.fake_clock import START, FakeClock
 from tests.ledger.waiting import LIMIT_S, until, until_somebody_waits_for_a_lock
 from tests.ledger_databases import LedgerDatabase
 from tests.ledger_process import other_process
-from tests.ledger_samples import HOLDER, NO_CAPS, PRICE_USD, audit_row, carried, left_behind, opened, planned
+from tests.ledger_samples import (
+    ACCOUNT,
+    HOLDER,
+    NO_CAPS,
+    PRICE_USD,
+    audit_row,
+    be_driven,
+    carried,
+    left_behind,
+    opened,
+    planned,
+)
 from tests.postgres_server import PostgresServer, fresh_database, with_database
 
 PASSWORD = "s3cret%of:the/operator"
@@ -82,7 +94,7 @@ async def test_migrating_again_changes_nothing(empty_postgres: LedgerDatabase) -
 async def test_of_several_who_migrate_at_once_each_file_is_applied_by_one(empty_postgres: LedgerDatabase) -> None:
     applied = await asyncio.gather(*(migrate(empty_postgres.address) for _ in range(6)))
     names = [name for names in applied for name in names]
-    assert sorted(names) == [migration.name for migration in migrations("postgres")]
+    assert sorted(names) == [*(migration.name for migration in migrations("postgres")), "PgQueuer's tables"]
 
 
 async def test_a_migration_that_fails_leaves_nothing_behind(empty_postgres: LedgerDatabase) -> None:
@@ -122,67 +134,93 @@ async def test_times_are_utc_whatever_the_zone_of_the_database(postgres: LedgerD
         assert (await ledger.spend(START, sandbox=False)).day_usd == 0
 
 
-# Leases
+# Tasks
 
 
-async def test_a_killed_process_is_succeeded_when_its_lease_is_out(
-    postgres: LedgerDatabase,
-) -> None:
-    async with postgres.started() as ledger, other_process(postgres, lease_s=0.5) as other:
-        answers = await other.ask("open", jobs=[{}] * 3)
+async def test_a_killed_process_is_succeeded_when_its_heart_has_been_still(postgres: LedgerDatabase) -> None:
+    async with postgres.started(lease_s=0.5) as ledger, other_process(postgres, lease_s=0.5) as other:
+        [[job_id, _]] = await other.ask("open", jobs=[{}])
+        assert await other.ask("claim_one", job_id=job_id) == job_id
         await other.kill()
-        claimed = await until(lambda: ledger.claim(HOLDER, 10))
-        assert {job.id for job in claimed} == {job_id for job_id, _ in answers}
+        claimed = await until(lambda: ledger.claim_one(HOLDER, job_id))
+        assert claimed.id == job_id
 
 
 async def test_a_process_that_was_only_paused_cannot_overwrite_its_successor(postgres: LedgerDatabase) -> None:
-    async with postgres.started() as ledger, other_process(postgres, lease_s=0.5) as paused:
+    async with postgres.started(lease_s=0.5) as ledger, other_process(postgres, lease_s=0.5) as paused:
         [[job_id, _]] = await paused.ask("open", jobs=[{}])
+        assert await paused.ask("claim_one", job_id=job_id) == job_id
         paused.pause()
         claimed = await until(lambda: ledger.claim_one(HOLDER, job_id))
         mine = await ledger.save(claimed, carried(claimed, JobState.SUBMITTING))
         paused.resume()
         assert await paused.ask("save", job_id=job_id, seen_version=1) == "job_moved"
-        assert await paused.ask("heartbeat") == []
         assert await ledger.get(job_id) == mine
-        assert await ledger.heartbeat(HOLDER) == {job_id}
-
-
-async def test_a_heartbeat_renews_the_lease_and_keeps_jobs_that_nobody_has_taken(postgres: LedgerDatabase) -> None:
-    async with postgres.started(lease_s=3600.0) as ledger, postgres.started() as other:
-        job = await opened(ledger)
-        postgres.query("UPDATE media_job_owners SET lease_expires_at = now() - interval '1 hour'")
-        assert await ledger.heartbeat(HOLDER) == {job.id}
-        assert await other.claim(HOLDER, 10) == []
-        left = "SELECT lease_expires_at > now() + interval '50 minutes' AS renewed FROM media_job_owners WHERE id = :id"
-        assert postgres.query(left, {"id": job.owner}) == [{"renewed": True}]
 
 
 async def test_a_lease_counts_by_the_clock_of_the_database_alone(postgres: LedgerDatabase) -> None:
     far_ahead = FakeClock(START + timedelta(days=3650))
     async with postgres.started() as ledger, postgres.started(far_ahead) as other:
-        await opened(ledger)
-        assert await other.claim(HOLDER, 10, parked=True) == []
+        job = await opened(ledger)
+        await be_driven(ledger, job)
+        assert await other.claim_one(HOLDER, job.id) is None
+
+
+async def test_a_job_and_its_task_are_opened_together_or_not_at_all(postgres: LedgerDatabase) -> None:
+    async with postgres.started() as ledger:
+        postgres.query(f"ALTER TABLE {TABLE} ADD CONSTRAINT no_such CHECK (dedupe_key <> 'no-such-job')")
+        with pytest.raises(LedgerError):
+            await ledger.open(planned(id="no-such-job"), NO_CAPS)
+        assert await ledger.get("no-such-job") is None
+        job = await opened(ledger)
+        still = planned(id="of-a-clip", parent_job_id="clip")
+        await ledger.open(planned(id="clip"), NO_CAPS, still)
+    found = postgres.query(f"SELECT dedupe_key, priority, CAST(status AS text), entrypoint FROM {TABLE} ORDER BY id")
+    entrypoint = name_entrypoint(ACCOUNT, sandbox=False)
+    assert [tuple(row.values()) for row in found] == [
+        (job_id, PICTURE, "queued", entrypoint) for job_id in (job.id, "clip", "of-a-clip")
+    ]
+
+
+async def test_a_request_that_joins_another_queues_nothing(postgres: LedgerDatabase) -> None:
+    async with postgres.started() as ledger:
+        await ledger.open(planned(request_hash="v1:same"), NO_CAPS)
+        assert (await ledger.open(planned(request_hash="v1:same"), NO_CAPS)).joined
+    assert len(postgres.query(f"SELECT id FROM {TABLE}")) == 1
+
+
+async def test_a_task_that_waits_its_turn_is_not_stranded(postgres: LedgerDatabase) -> None:
+    nobody = Holder(sandbox=False)
+    async with postgres.started() as ledger, postgres.started(grace_s=3600.0) as patient:
+        job = await opened(ledger)
+        assert len(await ledger.list_stranded(nobody, job.id)) == 1
+        assert await patient.list_stranded(nobody, job.id) == []
+        postgres.query(f"UPDATE {TABLE} SET execute_after = now() - interval '2 hours'")
+        assert len(await patient.list_stranded(nobody, job.id)) == 1
+        to = Account(provider="xai", key_fingerprint="key-9")
+        assert (await patient.hand_over(job.id, to, sandbox=False)).account == to
+    [task] = postgres.query(f"SELECT entrypoint FROM {TABLE}")
+    assert task == {"entrypoint": name_entrypoint(to, sandbox=False)}
 
 
 async def test_a_process_that_ends_in_order_gives_its_jobs_back_at_once(postgres: LedgerDatabase) -> None:
     async with postgres.started() as ledger:
         async with postgres.started(lease_s=3600.0) as ending:
             job = await opened(ending)
-        assert [claimed.id for claimed in await ledger.claim(HOLDER, 10)] == [job.id]
+            await be_driven(ending, job)
+        assert await ledger.claim_one(HOLDER, job.id) is not None
 
 
 async def test_a_job_that_ends_while_claimed_is_left_alone(postgres: LedgerDatabase) -> None:
     async with postgres.started() as ledger:
-        async with postgres.started() as slow:
-            job = await opened(slow, JobState.STORING)
+        job = await opened(ledger, JobState.STORING)
         done = postgres.columns(replace(carried(job, JobState.DONE), version=job.version + 1))
         assignments = ", ".join(f"{name} = :{name}" for name in done)
-        with postgres.transaction() as last_words:  # of one whose lease has run out
+        with postgres.transaction() as last_words:  # of one whose heart has been still for too long
             last_words.query(f"UPDATE media_jobs SET {assignments} WHERE id = :id", done)
-            claiming = asyncio.create_task(ledger.claim(HOLDER, 10))
+            claiming = asyncio.create_task(ledger.claim_one(HOLDER, job.id))
             await until_somebody_waits_for_a_lock(postgres)
-        assert await asyncio.wait_for(claiming, LIMIT_S) == []
+        assert await asyncio.wait_for(claiming, LIMIT_S) is None
         ended = await ledger.get(job.id)
         assert ended is not None
         assert (ended.state, ended.version, ended.owner) == (JobState.DONE, job.version + 1, job.owner)

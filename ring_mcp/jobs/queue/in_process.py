@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 from ring_mcp.clock import Clock
 from ring_mcp.domain import DRIVEN, Holder, Job, JobState
@@ -16,13 +17,14 @@ from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.runner import JobRunner
 from ring_mcp.jobs.submitting import STALE_PLAN_S
 from ring_mcp.jobs.watch import JobWatch
-from ring_mcp.ledger.base import Ledger
+from ring_mcp.ledger.base import ClaimingLedger
 
 logger = logging.getLogger(__name__)
 
 SWEEP_INTERVAL_S = 2.0
 HEARTBEAT_INTERVAL_S = 15.0
-_TAKE_OVER_AT_ONCE = 1000
+_TAKE_OVER_AT_ONCE = 250
+"""Few enough that nobody else has to wait for long while they are read."""
 
 
 class InProcessQueue:
@@ -31,7 +33,14 @@ class InProcessQueue:
     name = "in_process"
 
     def __init__(
-        self, ledger: Ledger, runner: JobRunner, watch: JobWatch, accounts: Accounts, clock: Clock, *, drain_s: float
+        self,
+        ledger: ClaimingLedger,
+        runner: JobRunner,
+        watch: JobWatch,
+        accounts: Accounts,
+        clock: Clock,
+        *,
+        drain_s: float,
     ) -> None:
         self._ledger = ledger
         self._runner = runner
@@ -39,7 +48,7 @@ class InProcessQueue:
         self._accounts = accounts
         self._clock = clock
         self._drain_s = drain_s
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._tasks: dict[str, asyncio.Task[Job]] = {}
         self._upkeep: list[asyncio.Task[None]] = []
         self._has_told_of_old_rows = False
         self._is_closing = False
@@ -52,12 +61,12 @@ class InProcessQueue:
         self._is_closing = True
         for task in self._upkeep:
             task.cancel()
-        tasks = [*self._upkeep, *self._tasks.values()]
+        tasks: list[asyncio.Task[Any]] = [*self._upkeep, *self._tasks.values()]
         submitting = [self._tasks[record.job.id] for record in self._runner.records if self._is_worth_waiting(record)]
         if submitting:
             await asyncio.wait(submitting, timeout=self._drain_s)
-        for task in self._tasks.values():
-            task.cancel()
+        for driving in self._tasks.values():
+            driving.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _is_worth_waiting(self, record: JobRecord) -> bool:
@@ -99,18 +108,24 @@ class InProcessQueue:
             holder = self._accounts.holder
             try:
                 await self._runner.catch_up()
-                claimed = await self._ledger.claim(holder, _TAKE_OVER_AT_ONCE, parked=holder != swept)
+                await self._take_over(holder, parked=holder != swept)
                 if swept is None:
                     await self._accounts.look_for_strangers()
                 swept, told = holder, ""
-                self._tell_of_old_rows(claimed)
-                for job in claimed:
-                    self.enqueue(job)
             except LedgerError as exc:
                 if exc.message != told:
                     logger.warning("open jobs cannot be looked for: %s", exc.message)
                 told = exc.message
             await self._clock.sleep(SWEEP_INTERVAL_S)
+
+    async def _take_over(self, holder: Holder, *, parked: bool) -> None:
+        """All that can be taken, some at a time: what is taken is driven, whatever becomes of the rest."""
+        while claimed := await self._ledger.claim(holder, _TAKE_OVER_AT_ONCE, parked=parked):
+            self._tell_of_old_rows(claimed)
+            for job in claimed:
+                self.enqueue(job)
+            if len(claimed) < _TAKE_OVER_AT_ONCE:
+                return
 
     def _tell_of_old_rows(self, claimed: Sequence[Job]) -> None:
         old = [job for job in claimed if not job.account.is_recorded]
