@@ -17,7 +17,6 @@ from typing import Annotated, Any, Literal, TypeVar
 from urllib.request import getproxies
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -32,11 +31,11 @@ from pydantic import (
 from ring_mcp.config_trust import read_env_file
 from ring_mcp.config_types import (
     NAME_ALONE,
+    FilePath,
     Key,
     Names,
     Url,
     Usd,
-    absolute,
     backend,
     env,
     folders,
@@ -116,7 +115,7 @@ class Config(BaseModel):
     inline_wait_s: Annotated[float, Field(ge=0, le=3600), env("RING_INLINE_WAIT_S")] = 50.0
     max_media_bytes: Annotated[int, Field(gt=0), env("RING_MAX_MEDIA_BYTES")] = 512 * 1024 * 1024
     trusted_media_hosts: Annotated[Names, env("RING_TRUSTED_MEDIA_HOSTS")] = ()
-    presets_file: Annotated[Path | None, AfterValidator(absolute), env("RING_PRESETS_FILE")] = None
+    presets_file: Annotated[FilePath | None, env("RING_PRESETS_FILE")] = None
     result_preview: Annotated[bool, env("RING_RESULT_PREVIEW")] = True
     sidecar: Annotated[bool, env("RING_SIDECAR")] = False
     result_links: Annotated[bool, env("RING_RESULT_LINKS")] = False
@@ -175,9 +174,7 @@ class Config(BaseModel):
     @property
     def caps(self) -> Caps:
         return Caps(
-            per_call_usd=self.max_usd_per_call,
-            per_day_usd=self.max_usd_per_day,
-            per_month_usd=self.max_usd_per_month,
+            per_call_usd=self.max_usd_per_call, per_day_usd=self.max_usd_per_day, per_month_usd=self.max_usd_per_month
         )
 
 

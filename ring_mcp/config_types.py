@@ -11,12 +11,16 @@ from pathlib import Path
 from typing import Annotated, Any, get_args
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, AnyHttpUrl, BaseModel, BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, AliasChoices, AnyHttpUrl, BaseModel, BeforeValidator, Field, SecretStr
 
 NAME_ALONE = re.compile(r"[A-Za-z0-9_.-]{0,13}=+")
 """``alice=``. A longer text that ends so is the padding of a token."""
 
 _BACKEND_ALIASES = {"ring-filebase": "ringbase", "ring_filebase": "ringbase", "local_storage": "local"}
+
+
+FilePath = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
+"""The same file, whichever folder a process of ours stands in."""
 
 
 def env(name: str, *more: str) -> Any:
@@ -49,11 +53,6 @@ def _types_in(annotation: Any) -> Iterator[Any]:
 
 def lower(value: object) -> object:
     return value.strip().lower() if isinstance(value, str) else value
-
-
-def absolute(path: Path | None) -> Path | None:
-    """The same file, whichever folder a process of ours stands in."""
-    return None if path is None else path.expanduser().absolute()
 
 
 def backend(value: object) -> object:

@@ -135,7 +135,7 @@ def _measures(result: JobResult, file: Any, count: int) -> str:
         facts.append(f"{file.width}x{file.height}")
     if isinstance(result, GenerateVideoResult):
         facts.append(f"{file.duration or result.duration} s, {result.quality_mode}")
-    facts += [file.content_type, result.served_model or result.model, _costs(result)]
+    facts += [result.served_model or result.model, _costs(result)]
     facts += [f"job {result.job_id[:SHORT_ID_CHARS]}"] if result.job_id else []
     return ", ".join(facts)
 

@@ -51,6 +51,7 @@ def video_provider_notes(presets: Presets, settings: VideoSettings | None) -> No
     ratios = [f"{title_of(each)}: {any_of(_ratios(each, presets))}." for each in fewer]
     return {
         "provider": f"Default: the model's, else {providers[0]}.",
+        "qualityMode": f"Default: {presets.defaults.video.quality_mode}.",
         "duration": f"{_by_provider(providers, lambda each: _seconds([each], presets))}. "
         f"Default: {_by_provider(providers, lambda each: str(seconds.get(each) or presets.defaults.video.duration))}.",
         "model": f"Default: {usual}." if usual else "",

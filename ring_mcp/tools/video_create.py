@@ -137,7 +137,6 @@ def video_notes(presets: Presets) -> Notes:
         for name in takers(models, lambda m: m.extend)
     ]
     return {
-        "qualityMode": f"Default: {presets.defaults.video.quality_mode}.",
         "resolution": f"{', '.join(large)}." if large else "",
         "referenceImages": f"At most {', '.join(referring)}." if referring else None,
         "lastFrameUrl": f"Only with {any_of(ending)}." if ending else None,
@@ -154,7 +153,7 @@ def video_descriptions(presets: Presets, settings: VideoSettings | None = None) 
     return join(video_provider_notes(presets, settings), video_notes(presets))
 
 
-def _edited_seconds(presets: Presets) -> str:
+def _say_edit_limit(presets: Presets) -> str:
     most = presets.video_models[presets.defaults.video.remaster_edit_model].max_edit_input_s
     return f" ({most} seconds at most)" if most is not None else ""
 
@@ -166,8 +165,7 @@ def _description(presets: Presets) -> str:
         "{others}": other_providers_of_clips(presets),
         "{draft}": presets.modes["draft"].resolution,
         "{production}": presets.modes["production"].resolution,
-        "{edit}": _edited_seconds(presets),
-        "{mode}": presets.defaults.video.quality_mode,
+        "{edit}": _say_edit_limit(presets),
     }
     text = DESCRIPTION
     for slot, fact in facts.items():

