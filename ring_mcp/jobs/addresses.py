@@ -13,11 +13,14 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from ring_mcp.domain import ImageRequest, VideoRequest
+from ring_mcp.domain import ImageRequest, Plan, VideoPlan, VideoRequest
 from ring_mcp.errors import InvalidRequest
 
 JOB_PREFIX = "ring://jobs/"
 """What ``ring://jobs/ID`` begins with: the results of a job, by its id."""
+
+KEPT = re.compile(r"kept:([0-9a-f]{64})")
+"""A picture that came inline, by the name of its file in the spool, where it stays for a day."""
 
 MAX_CHARS = 8_000
 """Of an address that is none of a file's own bytes."""
@@ -108,3 +111,16 @@ def _looks_like_base64(text: str) -> bool:
     if text.startswith(_BASE64_OF_MEDIA):
         return len(text) >= 64 or "." not in text
     return "." not in text[:4_000] and len(text) > MAX_CHARS // 8 and _BASE64.fullmatch(text[:4_000]) is not None
+
+
+def refuse_kept(plan: Plan) -> None:
+    """The name of a kept picture is ours: from a caller it would reach into what another one has given."""
+    given = {f"referenceImages[{number}]": reference for number, reference in enumerate(plan.reference_images)}
+    if isinstance(plan, VideoPlan):
+        given |= {"imageUrl": plan.image_url or "", "lastFrameUrl": plan.last_frame_url or ""}
+        given |= {"sourceVideoUrl": plan.source_video_url or ""}
+    for field, url in given.items():
+        if KEPT.fullmatch(url):
+            raise InvalidRequest(
+                f"{field} cannot be read: give an http(s) address, or a file in a folder of RING_INPUT_DIRS"
+            )

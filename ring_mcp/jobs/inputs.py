@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from ring_mcp.domain import ImageRequest, MediaKind, Plan, VideoPlan, VideoRequest
 from ring_mcp.errors import InvalidRequest, ProviderError, StorageError
-from ring_mcp.jobs.addresses import addresses, normalize_address, resolve_path, with_addresses
+from ring_mcp.jobs.addresses import KEPT, addresses, normalize_address, refuse_kept, resolve_path, with_addresses
 from ring_mcp.jobs.input_files import (
     MAX_INPUT_IMAGE_BYTES,
     MAX_INPUT_VIDEO_BYTES,
@@ -39,9 +39,6 @@ from ring_mcp.providers.base import Downloaded, Inputs
 from ring_mcp.providers.vendors import is_anybodys_file_id, is_file_id
 from ring_mcp.storage.base import Storage
 
-_KEPT = re.compile(r"kept:([0-9a-f]{64})")
-"""A picture that came inline, by the name of its file in the spool, where it stays for a day."""
-
 FETCH_LIMIT_S = 60.0
 """How long a call waits for what lies at an address that it was given."""
 
@@ -54,7 +51,10 @@ CheckAddress = Callable[[str], Awaitable[None]]
 
 
 class MediaInputs:
-    """``fetch(url, path, max_bytes)`` and ``check_address(url)`` are guarded against private networks."""
+    """``fetch(url, path, max_bytes)`` and ``check_address(url)`` are guarded against private networks.
+
+    ``callers_are_here``: whoever calls can read this machine's files anyway. No path in the storage is others'.
+    """
 
     def __init__(
         self,
@@ -67,8 +67,6 @@ class MediaInputs:
         fetch_limit_s: float = FETCH_LIMIT_S,
         callers_are_here: bool = True,
     ) -> None:
-        """``callers_are_here``: whoever calls can read this machine's files anyway. Others have the addresses of their
-        own results, which are signed, and no path in the storage is theirs."""
         self._storage = storage
         self._fetch = fetch
         self._check_address = check_address
@@ -82,7 +80,7 @@ class MediaInputs:
 
         Returns the seconds of the source clip that it edits or extends, if that one could be measured.
         """
-        _refuse_kept(plan)
+        refuse_kept(plan)
         codecs = model.video_codecs if isinstance(model, VideoModel) else ()
         takes = Takes(model=plan.model, image_types=model.image_types, video_codecs=codecs)
         given = {f"referenceImages[{number}]": each for number, each in enumerate(plan.reference_images)}
@@ -122,9 +120,9 @@ class MediaInputs:
             return
         for field, text in addresses(request):
             address = normalize_address(field, text)
-            is_path = not (_NO_PATH.match(address) or is_anybodys_file_id(address))
-            path = self._local(address, field) if is_path else None
-            if path is not None and not self._is_in_folders(path):
+            if _NO_PATH.match(address) or is_anybodys_file_id(address):
+                continue
+            if (path := self._local(address, field)) is not None and not self._is_in_folders(path):
                 raise InvalidRequest(f"{field} {_OUTSIDE}")
 
     async def for_provider(self, plan: Plan, *, as_bytes: bool = False) -> Inputs:
@@ -281,7 +279,7 @@ class MediaInputs:
 
     def _local(self, url: str, field: str) -> Path | None:
         """The file that ``url`` means, None for an http(s) address. Raises InvalidRequest for anything else."""
-        if (kept := _KEPT.fullmatch(url)) is not None:
+        if (kept := KEPT.fullmatch(url)) is not None:
             return self._spool / f"input-{kept[1]}"
         own = self._storage.local_path(url)
         if own is not None:
@@ -306,16 +304,3 @@ class MediaInputs:
 
     def _is_in_folders(self, path: Path) -> bool:
         return any(path.resolve().is_relative_to(folder) for folder in self._folders)
-
-
-def _refuse_kept(plan: Plan) -> None:
-    """The name of a kept picture is ours: from a caller it would reach into what another one has given."""
-    given = {f"referenceImages[{number}]": reference for number, reference in enumerate(plan.reference_images)}
-    if isinstance(plan, VideoPlan):
-        given |= {"imageUrl": plan.image_url or "", "lastFrameUrl": plan.last_frame_url or ""}
-        given |= {"sourceVideoUrl": plan.source_video_url or ""}
-    for field, url in given.items():
-        if _KEPT.fullmatch(url):
-            raise InvalidRequest(
-                f"{field} cannot be read: give an http(s) address, or a file in a folder of RING_INPUT_DIRS"
-            )
