@@ -1,8 +1,7 @@
 """The environment and .env.local, read once into one frozen Config. Nothing else in ring_mcp reads the environment.
 
-Precedence: a request's own argument, then the process environment, then ``.env.local`` (in the working folder, or the
-file that RING_ENV_FILE names), then presets.json, then the defaults here. ``config_trust`` says what of the working
-folder's file counts.
+Precedence: a request's own argument, then the process environment, then ``.env.local`` (see ``config_trust``; or the
+file that RING_ENV_FILE names), then presets.json, then the defaults here.
 """
 
 from __future__ import annotations
@@ -144,19 +143,16 @@ class Config(BaseModel):
 
     # Of the process alone: a folder's .env.local does not decide through whose hands requests go.
     _proxies: Proxies = PrivateAttr(default=DIRECT)
-
     _notes: tuple[str, ...] = PrivateAttr(default=())
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What an operator should know of these settings, a sentence each."""
+        endpoint = self.aws_endpoint_url if self.file_backend == "s3" else None
         addressed = {
             "RING_API_BASE_URL": (self.api_base_url, self.service_token),
             "RINGBASE_API_URL": (self.ringbase_api_url, self.ringbase_api_token),
-            "AWS_ENDPOINT_URL_S3": (
-                self.aws_endpoint_url if self.file_backend == "s3" else None,
-                self.aws_access_key_id,
-            ),
+            "AWS_ENDPOINT_URL_S3": (endpoint, self.aws_access_key_id),
             **{variables(type(each))["base_url"][0]: (each.base_url, each.key) for each in self.vendors.values()},
         }
         return (*self._notes, *([] if self.sandbox else warn_of_clear_text(addressed)))

@@ -28,6 +28,7 @@ MAX_CHARS = 8_000
 _FIELDS = {"image_url": "imageUrl", "last_frame_url": "lastFrameUrl", "source_video_url": "sourceVideoUrl"}
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]{0,40}):", re.IGNORECASE)
 _WRAPPED = re.compile(r"!?\[[^\]]*\]\(|<|[\"'`“”]")
+NO_PATH = re.compile(r"(https?|data|kept|ring):", re.IGNORECASE)
 _SAVED_AT = re.compile(r"saved at\s+")
 _BASE64_OF_MEDIA = ("/9j/", "iVBORw0KGgo", "R0lGOD", "UklGR", "AAAA")
 """How JPEG, PNG, GIF, WebP, and MP4 or HEIC begin in base64."""

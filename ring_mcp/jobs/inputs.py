@@ -10,17 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import TypeVar
 from urllib.parse import urlsplit
 
 from ring_mcp.domain import ImageRequest, MediaKind, Plan, VideoPlan, VideoRequest
 from ring_mcp.errors import InvalidRequest, ProviderError, StorageError
-from ring_mcp.jobs.addresses import KEPT, addresses, normalize_address, refuse_kept, resolve_path, with_addresses
+from ring_mcp.jobs import addresses
 from ring_mcp.jobs.input_files import (
     MAX_INPUT_IMAGE_BYTES,
     MAX_INPUT_VIDEO_BYTES,
@@ -42,10 +40,7 @@ from ring_mcp.storage.base import Storage
 FETCH_LIMIT_S = 60.0
 """How long a call waits for what lies at an address that it was given."""
 
-_NO_PATH = re.compile(r"(https?|data|kept|ring):", re.IGNORECASE)
-_OUTSIDE = "is a file outside the folders of RING_INPUT_DIRS, so it is not read"
 
-R = TypeVar("R", ImageRequest, VideoRequest)
 Fetch = Callable[[str, Path, int], Awaitable[Downloaded]]
 CheckAddress = Callable[[str], Awaitable[None]]
 
@@ -80,7 +75,7 @@ class MediaInputs:
 
         Returns the seconds of the source clip that it edits or extends, if that one could be measured.
         """
-        refuse_kept(plan)
+        addresses.refuse_kept(plan)
         codecs = model.video_codecs if isinstance(model, VideoModel) else ()
         takes = Takes(model=plan.model, image_types=model.image_types, video_codecs=codecs)
         given = {f"referenceImages[{number}]": each for number, each in enumerate(plan.reference_images)}
@@ -107,23 +102,22 @@ class MediaInputs:
             changes[name] = None if url is None else await self._keep(url)
         return plan.model_copy(update=changes)
 
-    def unsign(self, request: R) -> R:
+    def unsign(self, request: addresses.R) -> addresses.R:
         """The request as it may be kept: each address in its one spelling, and unsigned if it is one of our own, which
         is signed anew when it is to be read. Raises InvalidRequest for what is no address."""
-        return with_addresses(
-            request, lambda field, text: self._storage.strip_signature(normalize_address(field, text))
+        return addresses.with_addresses(
+            request, lambda field, text: self._storage.strip_signature(addresses.normalize_address(field, text))
         )
 
     def refuse_foreign_paths(self, request: ImageRequest | VideoRequest) -> None:
         """Raises InvalidRequest for a path in our own storage from somebody who is not here."""
         if self._callers_are_here:
             return
-        for field, text in addresses(request):
-            address = normalize_address(field, text)
-            if _NO_PATH.match(address) or is_anybodys_file_id(address):
-                continue
-            if (path := self._local(address, field)) is not None and not self._is_in_folders(path):
-                raise InvalidRequest(f"{field} {_OUTSIDE}")
+        for field, text in addresses.addresses(request):
+            address = addresses.normalize_address(field, text)
+            is_path = not (addresses.NO_PATH.match(address) or is_anybodys_file_id(address))
+            if is_path and (path := self._local(address, field)) is not None:
+                self._check_folder(path, field)
 
     async def for_provider(self, plan: Plan, *, as_bytes: bool = False) -> Inputs:
         """Everything that the plan takes in, as the provider can read it: a first frame once it has been made.
@@ -279,7 +273,7 @@ class MediaInputs:
 
     def _local(self, url: str, field: str) -> Path | None:
         """The file that ``url`` means, None for an http(s) address. Raises InvalidRequest for anything else."""
-        if (kept := KEPT.fullmatch(url)) is not None:
+        if (kept := addresses.KEPT.fullmatch(url)) is not None:
             return self._spool / f"input-{kept[1]}"
         own = self._storage.local_path(url)
         if own is not None:
@@ -288,7 +282,7 @@ class MediaInputs:
             parts = urlsplit(url)
             if parts.scheme in ("http", "https") and parts.netloc:
                 return None
-            path = resolve_path(url)
+            path = addresses.resolve_path(url)
             real = path.resolve()
             is_file = parts.scheme in ("", "file") and path.is_absolute()
             own = self._storage.local_path(path.as_uri()) if is_file else None
@@ -298,9 +292,9 @@ class MediaInputs:
             raise InvalidRequest(f"{field} must be an http(s) address, or a file in a folder of RING_INPUT_DIRS")
         if own is not None:
             return own
-        if not self._is_in_folders(real):
-            raise InvalidRequest(f"{field} {_OUTSIDE}")
+        self._check_folder(real, field)
         return real
 
-    def _is_in_folders(self, path: Path) -> bool:
-        return any(path.resolve().is_relative_to(folder) for folder in self._folders)
+    def _check_folder(self, path: Path, field: str) -> None:
+        if not any(path.resolve().is_relative_to(folder) for folder in self._folders):
+            raise InvalidRequest(f"{field} is a file outside the folders of RING_INPUT_DIRS, so it is not read")
