@@ -1,8 +1,7 @@
 """The environment and .env.local, read once into one frozen Config. Nothing else in ring_mcp reads the environment.
 
-Precedence: a request's own argument, then the process environment, then ``.env.local`` (in the working folder, or the
-file that RING_ENV_FILE names), then presets.json, then the defaults here. ``config_trust`` says what of the working
-folder's file counts.
+Precedence: a request's own argument, then the process environment, then ``.env.local`` (see ``config_trust``; or the
+file that RING_ENV_FILE names), then presets.json, then the defaults here.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
-from collections.abc import Collection, Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -37,13 +36,15 @@ from ring_mcp.config_types import (
     Url,
     Usd,
     backend,
+    describe_error,
     env,
     folders,
-    is_in_the_clear,
     lower,
+    pick_given,
     slashless,
     split_list,
     variables,
+    warn_of_clear_text,
 )
 from ring_mcp.domain import Caps
 from ring_mcp.errors import ConfigError
@@ -146,13 +147,19 @@ class Config(BaseModel):
 
     # Of the process alone: a folder's .env.local does not decide through whose hands requests go.
     _proxies: Proxies = PrivateAttr(default=DIRECT)
-
     _notes: tuple[str, ...] = PrivateAttr(default=())
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What an operator should know of these settings, a sentence each."""
-        return (*self._notes, *_keys_in_the_clear(self))
+        endpoint = self.aws_endpoint_url if self.file_backend == "s3" else None
+        addressed = {
+            "RING_API_BASE_URL": (self.api_base_url, self.service_token),
+            "RINGBASE_API_URL": (self.ringbase_api_url, self.ringbase_api_token),
+            "AWS_ENDPOINT_URL_S3": (endpoint, self.aws_access_key_id),
+            **{variables(type(each))["base_url"][0]: (each.base_url, each.key) for each in self.vendors.values()},
+        }
+        return (*self._notes, *([] if self.sandbox else warn_of_clear_text(addressed)))
 
     @property
     def proxies(self) -> Proxies:
@@ -209,10 +216,10 @@ def load_config(
         problems.append(f"RING_ENV_FILE: no such file: {env_file}")
     vendors = {}
     for vendor in VENDORS:
-        settings = _validate(vendor.settings, _pick_given(vendor.settings, sources), problems)
+        settings = _validate(vendor.settings, pick_given(vendor.settings, sources), problems)
         if settings is not None:
             vendors[vendor.name] = settings
-    given = _pick_given(Config, sources, but_for=overrides)
+    given = pick_given(Config, sources, but_for=overrides)
     config = _validate(Config, {**given, **overrides, "vendors": vendors}, problems)
     if config is not None:
         problems += _missing_partners(config)
@@ -246,24 +253,12 @@ def _set(variables: Mapping[str, str | None]) -> dict[str, str]:
     return {name: value for name, value in variables.items() if value and value.strip()}
 
 
-def _pick_given(
-    model: type[BaseModel], sources: Iterable[Mapping[str, str]], *, but_for: Collection[str] = ()
-) -> dict[str, str]:
-    """For each field the variable that counts, with its text: the first of its own in the first source that has one."""
-    given = {}
-    for field, names in variables(model).items():
-        set_here = ((name, source[name]) for source in sources for name in names if name in source)
-        if field not in but_for and (found := next(set_here, None)) is not None:
-            given[found[0]] = found[1]
-    return given
-
-
 def _validate(model: type[M], values: Mapping[str, Any], problems: list[str]) -> M | None:
     """``values`` as ``model``; None after adding to ``problems`` what is wrong with them."""
     try:
         return model.model_validate(values)
     except ValidationError as exc:
-        problems += [_sentence(error, model) for error in exc.errors()]
+        problems += [describe_error(error, model) for error in exc.errors()]
         return None
 
 
@@ -271,18 +266,6 @@ def _user_data_path() -> Path:
     from platformdirs import user_data_path
 
     return user_data_path("ring-mcp", appauthor=False)
-
-
-def _sentence(error: Any, model: type[BaseModel]) -> str:
-    """One pydantic error as "VARIABLE: what is wrong", without the rejected value (it may be a secret)."""
-    given = str(error["loc"][0]) if error["loc"] else "configuration"
-    name = variables(model).get(given, (given,))[0]
-    message = str(error["msg"]).removeprefix("Value error, ")
-    if error["type"] == "literal_error":
-        message = f"must be one of {error['ctx']['expected']}"
-    elif error["type"].startswith(("int_", "float_", "decimal_")):
-        message = f"must be a number: {message}"
-    return f"{name}: {message}"
 
 
 def _missing_partners(config: Config) -> list[str]:
@@ -294,22 +277,6 @@ def _missing_partners(config: Config) -> list[str]:
     if config.file_backend == "s3" and config.s3_bucket is None:
         return ["RING_S3_BUCKET: is needed with FILE_BACKEND=s3"]
     return []
-
-
-def _keys_in_the_clear(config: Config) -> Iterator[str]:
-    """Addresses outside of this machine to which a key goes without TLS."""
-    named: list[tuple[str, str | None, SecretStr | None]] = [
-        ("RING_API_BASE_URL", config.api_base_url, config.service_token)
-    ]
-    if not config.sandbox:
-        named += [(variables(type(each))["base_url"][0], each.base_url, each.key) for each in config.vendors.values()]
-    if config.file_backend == "ringbase" and not config.sandbox:
-        named.append(("RINGBASE_API_URL", config.ringbase_api_url, config.ringbase_api_token))
-    if config.file_backend == "s3":
-        named.append(("AWS_ENDPOINT_URL_S3", config.aws_endpoint_url, config.aws_access_key_id))
-    for name, url, key in named:
-        if key is not None and url is not None and is_in_the_clear(url):
-            yield f"{name} begins with http:// and is not on this machine: your key goes there in the clear; use https"
 
 
 def _unknown_caps(names: Iterable[str]) -> list[str]:
@@ -330,5 +297,4 @@ _KEPT_FOR_CHILDREN = (
 
 def child_environment(**variables: str) -> dict[str, str]:
     """The person's environment without their settings, for a server that must not touch their database or keys."""
-    kept = {name: os.environ[name] for name in _KEPT_FOR_CHILDREN if name in os.environ}
-    return {**kept, **variables}
+    return {name: os.environ[name] for name in _KEPT_FOR_CHILDREN if name in os.environ} | variables

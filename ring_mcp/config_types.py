@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -49,6 +49,39 @@ def _types_in(annotation: Any) -> Iterator[Any]:
     yield annotation
     for inner in get_args(annotation):
         yield from _types_in(inner)
+
+
+def warn_of_clear_text(addressed: Mapping[str, tuple[str | None, SecretStr | None]]) -> list[str]:
+    """A sentence for each address, by its variable, that gets a key over a network unencrypted."""
+    return [
+        f"{name} begins with http:// and is not on this machine: your key goes there in the clear; use https"
+        for name, (url, key) in addressed.items()
+        if key is not None and url is not None and is_in_the_clear(url)
+    ]
+
+
+def pick_given(
+    model: type[BaseModel], sources: Iterable[Mapping[str, str]], *, but_for: Collection[str] = ()
+) -> dict[str, str]:
+    """For each field the variable that counts, with its text: the first of its own in the first source that has one."""
+    given = {}
+    for field, names in variables(model).items():
+        set_here = ((name, source[name]) for source in sources for name in names if name in source)
+        if field not in but_for and (found := next(set_here, None)) is not None:
+            given[found[0]] = found[1]
+    return given
+
+
+def describe_error(error: Any, model: type[BaseModel]) -> str:
+    """One pydantic error as "VARIABLE: what is wrong", without the rejected value (it may be a secret)."""
+    given = str(error["loc"][0]) if error["loc"] else "configuration"
+    name = variables(model).get(given, (given,))[0]
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "literal_error":
+        message = f"must be one of {error['ctx']['expected']}"
+    elif error["type"].startswith(("int_", "float_", "decimal_")):
+        message = f"must be a number: {message}"
+    return f"{name}: {message}"
 
 
 def lower(value: object) -> object:

@@ -247,8 +247,6 @@ class AccountNeeded(RingError):
 
 
 class JobCancelled(RingError):
-    """Its caller has broken the job off before its request was sent."""
-
     code = "cancelled"
     next_action = "Call the create tool again if it is wanted after all."
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import httpx2
 
+from ring_mcp.clients.gateway_answers import reason, without_paths
 from ring_mcp.domain import DRIVEN, MediaKind
 from ring_mcp.errors import ConfigError, InvalidRequest, RingError, Unauthorized
 from ring_mcp.masking import Masking
@@ -223,11 +223,11 @@ class GatewayClient:
         try:
             response = await self._http.request(method, f"{PREFIX}{path}", params=dict(query), json=body)
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError, httpx2.UnsupportedProtocol) as exc:
-            raise GatewayAway(f"{self._base_url} cannot be reached: {_reason(exc)}") from exc
+            raise GatewayAway(f"{self._base_url} cannot be reached: {reason(exc)}") from exc
         except httpx2.HTTPError as exc:
             if method == "GET":
-                raise GatewayAway(f"{self._base_url} did not answer: {_reason(exc)}") from exc
-            raise _as_lost_reply(f"{self._base_url} took the request and did not answer: {_reason(exc)}") from exc
+                raise GatewayAway(f"{self._base_url} did not answer: {reason(exc)}") from exc
+            raise _as_lost_reply(f"{self._base_url} took the request and did not answer: {reason(exc)}") from exc
         return self._data(response, spends=method == "POST")
 
     def _data(self, response: httpx2.Response, *, spends: bool) -> dict[str, Any]:
@@ -285,25 +285,7 @@ async def open_gateway(base_url: str, token: str | None, proxies: Proxies = DIRE
         yield GatewayClient(http, base_url)
 
 
-def without_paths(value: Any) -> Any:
-    """An answer without ``localPath``: a path over there means nothing here, or another file."""
-    if isinstance(value, dict):
-        return {name: without_paths(each) for name, each in value.items() if name != "localPath"}
-    return [without_paths(each) for each in value] if isinstance(value, list) else value
-
-
 def _segment(text: str) -> str:
     from urllib.parse import quote
 
     return quote(text, safe="")
-
-
-def _reason(exc: Exception) -> str:
-    """The system's own word for it, which hides at the bottom of the chain, on one line."""
-    cause: BaseException = exc
-    while (deeper := cause.__cause__ or cause.__context__) is not None:
-        cause = deeper
-    text = str(cause) or str(exc) or type(exc).__name__
-    if isinstance(cause, OSError) and cause.errno is not None:
-        text = os.strerror(cause.errno) if cause.errno > 0 else cause.strerror or text
-    return " ".join(text.split())

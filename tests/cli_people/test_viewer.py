@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ring_mcp.cli.viewer import choose_target
-from ring_mcp.clients.gateway import without_paths
+from ring_mcp.clients.gateway_answers import without_paths
 
 
 @pytest.mark.parametrize(
