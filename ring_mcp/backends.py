@@ -19,6 +19,7 @@ from pydantic import SecretStr
 from ring_mcp.clock import Clock, SystemClock
 from ring_mcp.config import Config, child_environment, dump_config
 from ring_mcp.domain import Account, Holder, MediaKind, key_fingerprint
+from ring_mcp.errors import ConfigError
 from ring_mcp.jobs.accounts import Accounts
 from ring_mcp.jobs.queue.base import JobQueue
 from ring_mcp.jobs.runner import JobRunner
@@ -226,8 +227,10 @@ def open_queue(
     clock: Clock,
     channel: PostgresChannel | None,
 ) -> JobQueue:
-    """Who carries jobs on."""
+    """Who carries jobs on. Raises ConfigError where nobody would."""
     if channel is None:
+        if not config.drives:
+            raise ConfigError(["RING_DRIVE: off needs DATABASE_URL, and workers beside it"])
         from ring_mcp.jobs.queue.in_process import InProcessQueue
 
         own = cast("ClaimingLedger", ledger)

@@ -53,8 +53,6 @@ from ring_mcp.providers.vendors import BY_NAME, VENDORS, ProviderName
 from ring_mcp.proxies import DIRECT, Proxies, proxies_of, read_proxies
 
 DEFAULT_ACTOR_ID = "ring-mcp-service"
-
-
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -269,8 +267,6 @@ def _user_data_path() -> Path:
 
 
 def _missing_partners(config: Config) -> list[str]:
-    if not config.drives and config.database_url is None:
-        return ["RING_DRIVE: off needs DATABASE_URL: jobs of a SQLite ledger are carried on by the process that has it"]
     if config.file_backend == "ringbase" and not config.sandbox:
         needed = {"RINGBASE_API_URL": config.ringbase_api_url, "RINGBASE_API_TOKEN": config.ringbase_api_token}
         return [f"{name}: is needed with FILE_BACKEND=ringbase" for name, value in needed.items() if value is None]

@@ -1,8 +1,8 @@
 """How much goes on at once: jobs held, looks a second and steps running are three numbers, kept apart.
 
 As many jobs are held as there are. Providers are looked at a bounded number of times a second, spread evenly, so that
-each job is looked at the less often the more there are. Whom somebody waits for, and what was asked for just now, has a
-lane of its own and does not stand behind all the others. How many steps run at once is the business of ``turns``.
+each job is looked at the less often the more there are. A job that somebody waits for, or that was asked for just now,
+does not stand behind all the others. How many steps run at once is the business of ``turns``.
 """
 
 from __future__ import annotations
@@ -12,8 +12,12 @@ from datetime import datetime
 from ring_mcp.clock import Clock
 from ring_mcp.domain import Job
 
-LOOKS_A_SECOND = 100.0
+LOOKS_A_SECOND = 50.0
 """Of each lane. Some 800 fill a core."""
+
+LATE_S = 0.25
+TURNS_GIVEN_BACK = 3
+"""A turn that comes so late is given back, so often: this process, or its machine, has too much to do."""
 
 PART_OF_USUAL = 20.0
 """A clip that usually takes so long is looked at so often on its way: it is late by a twentieth at most."""

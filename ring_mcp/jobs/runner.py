@@ -17,7 +17,7 @@ from ring_mcp.domain import Failure, Job, JobState
 from ring_mcp.errors import JobMoved, LedgerError
 from ring_mcp.jobs.accounts import Accounts
 from ring_mcp.jobs.outcomes import Park, Pause, park
-from ring_mcp.jobs.pacing import Pacing
+from ring_mcp.jobs.pacing import LATE_S, TURNS_GIVEN_BACK, Pacing
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.steps import Steps
 from ring_mcp.jobs.turns import Turns
@@ -159,12 +159,20 @@ class JobRunner:
         """One step, when its turn has come."""
         job = record.job
         if job.state is JobState.RENDERING:
-            turn_s = self._pacing.wait_for_look_s(urgent=self._is_urgent(job))
-            if turn_s > 0:
-                await self._watch.pause(job.id, turn_s, None)
+            await self._wait_for_look(job)
         storing = self._storing_turns.take(job) if job.state is JobState.STORING else contextlib.nullcontext()
         async with storing, self._turns.take(job):
             return await self._steps.advance(record, since, tries)
+
+    async def _wait_for_look(self, job: Job) -> None:
+        for _ in range(TURNS_GIVEN_BACK + 1):
+            turn_s = self._pacing.wait_for_look_s(urgent=self._is_urgent(job))
+            if turn_s <= 0:
+                return
+            turn_at = self._clock.monotonic() + turn_s
+            await self._watch.pause(job.id, turn_s, None)
+            if self._clock.monotonic() < turn_at + LATE_S:
+                return
 
     def _is_urgent(self, job: Job) -> bool:
         return self._pacing.is_urgent(job, awaited=self._watch.is_awaited(job.id))

@@ -42,14 +42,14 @@ def _match_held(holder: Holder, dialect: Dialect) -> tuple[str, dict[str, Any]]:
     return f"(sandbox = :sandbox AND ({' OR '.join(accounts) or '1 = 0'}))", parameters
 
 
-def owned_by_nobody(dead: Collection[str], dialect: Dialect) -> list[Condition]:
+def match_unowned(dead: Collection[str], dialect: Dialect) -> list[Condition]:
     """That a job has no owner, or a dead one: each is looked up by an index of its own."""
     return [("owner IS NULL", {}), (f"owner {dialect.is_any_of('dead')}", {"dead": dialect.any_of(dead)})]
 
 
 def _free(dead: Collection[str], dialect: Dialect) -> tuple[str, dict[str, Any]]:
     """The condition that a job is under way and that nobody alive drives it."""
-    free, parameters = _any_of(owned_by_nobody(dead, dialect))
+    free, parameters = _any_of(match_unowned(dead, dialect))
     return f"({IS_DRIVEN} AND {free})", parameters
 
 

@@ -10,7 +10,7 @@ from ring_mcp.errors import InvalidRequest
 from ring_mcp.ledger import locks
 from ring_mcp.ledger.base import Opened
 from ring_mcp.ledger.rows import Dialect, decode_job, encode
-from ring_mcp.ledger.spending import spend_at
+from ring_mcp.ledger.spending import sum_costs
 from ring_mcp.ledger.statements import COST_NOTHING, Statement, Transaction
 from ring_mcp.ledger.transactions import insert_job
 
@@ -30,7 +30,7 @@ def open_job(job: Job, caps: Caps, dialect: Dialect, still: Job | None = None) -
     spend = Spend.nothing()
     if locks.is_capped(caps):
         yield from dialect.take_locks([locks.of_spending(job.sandbox)])
-        spend = yield from spend_at(job.created_at, job.sandbox, dialect)
+        spend = yield from sum_costs(job.created_at, job.sandbox, dialect)
     check_caps(needed_usd, spend, caps, job.created_at)
     if still is not None:
         if standing is None:

@@ -136,10 +136,10 @@ class PostgresLedger(TransactionalLedger):
         return opened
 
     async def _read_over_the_free(self, make: Callable[[Sequence[Condition]], Transaction[T]]) -> T:
-        return await self._read(make([tasks.held_by_nobody(self.lease_s, self._grace_s)]))
+        return await self._read(make([tasks.match_untaken(self.lease_s, self._grace_s)]))
 
     async def _write_over_the_free(self, make: Callable[[Sequence[Condition]], Transaction[T]]) -> T:
-        return await self._write(make([tasks.held_by_nobody(self.lease_s)]))
+        return await self._write(make([tasks.match_untaken(self.lease_s)]))
 
     async def open(self, job: Job, caps: Caps, still: Job | None = None) -> Opened:
         """The task is committed with the row, and whoever finds it submits: so a commit whose confirmation was lost is

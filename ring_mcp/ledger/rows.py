@@ -119,8 +119,7 @@ class Dialect:
     def take_locks(self, locks: Sequence[int]) -> Transaction[None]:
         """What makes a transaction wait for others that take one of these; in SQLite a writer is alone anyway."""
         if not self.text_times:
-            for lock in locks:
-                yield Statement("SELECT pg_advisory_xact_lock(:lock)", {"lock": lock})
+            yield Statement("SELECT pg_advisory_xact_lock(lock) FROM UNNEST(:locks) AS lock", {"locks": list(locks)})
 
 
 def column(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
 
@@ -15,6 +16,17 @@ _UNKNOWN = "(CASE WHEN state = 'unknown' THEN 1 ELSE 0 END)"
 
 
 def spend_at(now: datetime, sandbox: bool, dialect: Dialect) -> Transaction[Spend]:
+    spend = yield from sum_costs(now, sandbox, dialect)
+    rows = yield Statement(
+        "SELECT COALESCE(SUM(open_jobs), 0) AS open_jobs, COALESCE(SUM(unknown_jobs), 0) AS unknown_jobs"
+        " FROM media_job_counts WHERE sandbox = :sandbox",
+        {"sandbox": encode("sandbox", sandbox, dialect)},
+    )
+    return replace(spend, unknown_jobs=int(rows[0]["unknown_jobs"]), open_jobs=int(rows[0]["open_jobs"]))
+
+
+def sum_costs(now: datetime, sandbox: bool, dialect: Dialect) -> Transaction[Spend]:
+    """What counts against the caps; jobs are not counted."""
     rows = yield Statement(
         "SELECT COALESCE(SUM(settled_usd_ticks + reserved_usd_ticks), 0) AS month,"
         " COALESCE(SUM(reserved_usd_ticks), 0) AS month_reserved,"
@@ -27,19 +39,12 @@ def spend_at(now: datetime, sandbox: bool, dialect: Dialect) -> Transaction[Spen
             "sandbox": encode("sandbox", sandbox, dialect),
         },
     )
-    counted = yield Statement(
-        "SELECT COALESCE(SUM(open_jobs), 0) AS open_jobs, COALESCE(SUM(unknown_jobs), 0) AS unknown_jobs"
-        " FROM media_job_counts WHERE sandbox = :sandbox",
-        {"sandbox": encode("sandbox", sandbox, dialect)},
-    )
     row = rows[0]
     return Spend(
         day_usd=ticks_to_usd(row["day"]) or Decimal(0),
         month_usd=ticks_to_usd(row["month"]) or Decimal(0),
         day_reserved_usd=ticks_to_usd(row["day_reserved"]) or Decimal(0),
         month_reserved_usd=ticks_to_usd(row["month_reserved"]) or Decimal(0),
-        unknown_jobs=int(counted[0]["unknown_jobs"]),
-        open_jobs=int(counted[0]["open_jobs"]),
     )
 
 

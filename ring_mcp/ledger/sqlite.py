@@ -173,19 +173,16 @@ class SqliteLedger(TransactionalLedger):
             done.set_result(result)
 
     async def _read_over_the_free(self, make: Callable[[Sequence[Condition]], Transaction[T]]) -> T:
-        return await self._read(make(claims.owned_by_nobody(await self._find_dead(), self.dialect)))
+        return await self._read(make(claims.match_unowned(await self._find_dead(), self.dialect)))
 
     async def _write_over_the_free(self, make: Callable[[Sequence[Condition]], Transaction[T]]) -> T:
-        return await self._write(make(claims.owned_by_nobody(await self._find_dead(), self.dialect)))
-
-    async def claim(self, holder: Holder, limit: int, *, parked: bool = False) -> list[Job]:
-        return await self._claim(holder, limit, parked, None)
+        return await self._write(make(claims.match_unowned(await self._find_dead(), self.dialect)))
 
     async def claim_one(self, holder: Holder, job_id: str) -> Job | None:
-        claimed = await self._claim(holder, 1, True, job_id)
+        claimed = await self.claim(holder, 1, parked=True, job_id=job_id)
         return claimed[0] if claimed else None
 
-    async def _claim(self, holder: Holder, limit: int, parked: bool, job_id: str | None) -> list[Job]:
+    async def claim(self, holder: Holder, limit: int, *, parked: bool = False, job_id: str | None = None) -> list[Job]:
         """Almost always there is nothing to be taken: then nobody is kept waiting."""
         now, dead = self._clock.now(), await self._find_dead()
         if not await self._read(claims.find_free_jobs(dead, holder, now, 1, parked, self.dialect, job_id)):

@@ -24,8 +24,8 @@ _OPEN_TASK = "status IN ('queued', 'picked') AND dedupe_key IS NOT NULL"
 """The predicate of PgQueuer's unique index on the key, as PostgreSQL has to read it to find that index."""
 
 JOBS_CHANNEL, WAKE_CHANNEL, ACCOUNTS_CHANNEL = f"{PREFIX}jobs", f"{PREFIX}wake", f"{PREFIX}accounts"
-"""What is said in them: a job whose row has changed; one that somebody asks for; that there is a new account. The first
-and the last are said by triggers (``sql/postgres/004_tasks.sql``)."""
+"""What is said in them: a job whose row has changed, and its owner; one that somebody asks for; that there is a new
+account. The first and the last are said by triggers (``sql/postgres/004_tasks.sql``)."""
 
 _DIALECT = Dialect(text_times=False)
 
@@ -96,7 +96,7 @@ def with_tasks(opening: Transaction[Opened]) -> Transaction[Opened]:
     return opened
 
 
-def held_by_nobody(lease_s: float, grace_s: float = 0.0) -> Condition:
+def match_untaken(lease_s: float, grace_s: float = 0.0) -> Condition:
     """That no living process has a task of the row.
 
     A task that became due less than ``grace_s`` ago counts as somebody's: he is about to take it.

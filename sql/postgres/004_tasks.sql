@@ -15,10 +15,10 @@ DROP TABLE media_job_owners;
 -- Open rows in the order of their ids: the reconciler reads them page by page.
 CREATE INDEX media_jobs_open_ids ON media_jobs (id) WHERE finished_at IS NULL;
 
--- Whoever waits for a job hears of it in whatever process he waits.
+-- Whoever waits for a job hears of it in whatever process he waits; and whoever drives it, that another one has it.
 CREATE FUNCTION ring_mcp_tell_of_job() RETURNS trigger AS $$
 BEGIN
-    PERFORM pg_notify('ring_mcp_jobs', NEW.id);
+    PERFORM pg_notify('ring_mcp_jobs', NEW.id || ' ' || COALESCE(NEW.owner, ''));
     RETURN NULL;
 END;
 $$ LANGUAGE plpgsql;

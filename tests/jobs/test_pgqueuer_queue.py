@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,6 @@ from ring_mcp.providers.base import Running
 from tests.contracts.queue_backends import Process, Processes, processes_of
 from tests.jobs.scripted_provider import finished
 from tests.ledger_databases import LedgerDatabase
-from tests.ledger_samples import left_behind, opened
 from tests.postgres_server import fresh_database, server_url
 
 LIMIT_S = 60.0
@@ -102,22 +101,6 @@ async def test_the_task_of_a_job_that_has_ended_goes(processes: Processes, datab
     await until(lambda: task_of(database, job) == [])
 
 
-async def test_an_open_row_without_a_task_is_found(
-    processes: Processes, database: LedgerDatabase, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.WARNING)
-    process = await processes.open()
-    jobs = [
-        await opened(process.engine.ledger, JobState.RENDERING),
-        await left_behind(process.engine.ledger, JobState.STORING, due_at=None),
-    ]
-    database.query(f"DELETE FROM {TABLE}")
-    await process.queue.start(take_over=True)
-    for job in jobs:
-        assert (await settled(process, job)).state is JobState.DONE
-    assert "2 open jobs had no task, and have one now" in caplog.text
-
-
 async def test_a_task_lost_while_its_job_is_driven_is_made_again(
     processes: Processes, database: LedgerDatabase
 ) -> None:
@@ -139,6 +122,18 @@ async def test_a_process_that_was_taken_from_leaves_the_task_alone(
     await settled(process, job)
     await process.end()
     assert task_of(database, job) == [{"status": "picked", "owner": other}]
+
+
+async def test_a_job_that_another_process_has_is_let_go_of(
+    processes: Processes, caplog: pytest.LogCaptureFixture
+) -> None:
+    process, job, _ = await driven(processes, Running())
+    other = await processes.open()
+    row = await process.engine.row(job)
+    theirs = await other.engine.ledger.save(row, replace(row, owner=other.engine.ledger.owner, due_at=None))
+    await until(lambda: f"job {job.id}: another process has it now" in caplog.text)
+    await process.end()
+    assert await other.engine.row(job) == theirs
 
 
 async def test_a_server_that_does_not_drive_waits_for_one_that_does(
@@ -170,28 +165,6 @@ async def test_a_server_that_does_not_drive_waits_for_one_that_does(
         assert list(server.engine.runner.records) == []
     finally:
         await queue.aclose()
-
-
-async def test_whoever_waits_hears_of_what_another_process_does(database: LedgerDatabase) -> None:
-    heard: list[str] = []
-    channel = PostgresChannel(database.address)
-    channel.on("ring_mcp_jobs", heard.append)
-    await channel.start()
-    try:
-        await until(lambda: channel.is_listening)
-        async with database.started() as ledger:
-            job = await opened(ledger, JobState.RENDERING)
-        await until(lambda: len(heard) == 2)
-        assert heard == [job.id] * 2
-        cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> "
-        database.query(f"{cut} pg_backend_pid()")
-        await until(lambda: not channel.is_listening)
-        await until(lambda: channel.is_listening)
-        async with database.started() as ledger:
-            await opened(ledger, JobState.SUBMITTING)
-        await until(lambda: len(heard) == 3)
-    finally:
-        await channel.aclose()
 
 
 async def test_a_database_that_restarts_meanwhile_ends_nothing(processes: Processes, database: LedgerDatabase) -> None:

@@ -107,6 +107,17 @@ class World:
         self._servers.append(server)
         return server
 
+    async def start_worker(self) -> Server:
+        """`ring-mcp worker`, once it carries jobs on. It speaks no MCP."""
+        begun = self._worker_starts()
+        server = await Server.start((*REAL_SERVER, "worker"), self.environment, self.folder, self.log, greet=False)
+        self._servers.append(server)
+        await until("the worker has begun", lambda: self._worker_starts() > begun)
+        return server
+
+    def _worker_starts(self) -> int:
+        return self.log.read_text().count("ring-mcp carries jobs on") if self.log.exists() else 0
+
     async def cli(self, *arguments: str) -> str:
         """The output of ``ring-mcp`` with these arguments."""
         process = await asyncio.create_subprocess_exec(

@@ -59,9 +59,9 @@ class MeteredLedger(TransactionalLedger):
         return self._drive(transaction)
 
     async def _read_over_the_free(self, make: Callable[[Sequence[Condition]], Transaction[T]]) -> T:
-        free = [tasks.held_by_nobody(LEASE_S)]
+        free = [tasks.match_untaken(LEASE_S)]
         if self.dialect.text_times:
-            free = claims.owned_by_nobody(self._find_dead(), self.dialect)
+            free = claims.match_unowned(self._find_dead(), self.dialect)
         return self._drive(make(free))
 
     async def _write_over_the_free(self, make: Callable[[Sequence[Condition]], Transaction[T]]) -> T:

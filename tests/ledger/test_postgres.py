@@ -5,26 +5,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import TypeVar
 
 import psycopg
 import pytest
 
-from ring_mcp.domain import Account, Caps, Holder, JobState
+from ring_mcp.domain import Caps, JobState
 from ring_mcp.errors import CapExceeded, JobMoved, LedgerBehind, LedgerError
 from ring_mcp.ledger.base import JobQuery
 from ring_mcp.ledger.migrations import migrations
 from ring_mcp.ledger.postgres import PostgresLedger, migrate
-from ring_mcp.ledger.tasks import PICTURE, TABLE, name_entrypoint
+from ring_mcp.ledger.statements import Transaction
 from tests.fake_clock import START, FakeClock
 from tests.ledger.waiting import LIMIT_S, until, until_somebody_waits_for_a_lock
 from tests.ledger_databases import LedgerDatabase
 from tests.ledger_process import other_process
 from tests.ledger_samples import (
-    ACCOUNT,
     HOLDER,
     NO_CAPS,
     PRICE_USD,
@@ -36,6 +36,8 @@ from tests.ledger_samples import (
     planned,
 )
 from tests.postgres_server import PostgresServer, fresh_database, with_database
+
+T = TypeVar("T")
 
 PASSWORD = "s3cret%of:the/operator"
 RINGS_OWN_TABLE = """
@@ -166,41 +168,57 @@ async def test_a_lease_counts_by_the_clock_of_the_database_alone(postgres: Ledge
         assert await other.claim_one(HOLDER, job.id) is None
 
 
-async def test_a_job_and_its_task_are_opened_together_or_not_at_all(postgres: LedgerDatabase) -> None:
-    async with postgres.started() as ledger:
-        postgres.query(f"ALTER TABLE {TABLE} ADD CONSTRAINT no_such CHECK (dedupe_key <> 'no-such-job')")
-        with pytest.raises(LedgerError):
-            await ledger.open(planned(id="no-such-job"), NO_CAPS)
-        assert await ledger.get("no-such-job") is None
-        job = await opened(ledger)
-        still = planned(id="of-a-clip", parent_job_id="clip")
-        await ledger.open(planned(id="clip"), NO_CAPS, still)
-    found = postgres.query(f"SELECT dedupe_key, priority, CAST(status AS text), entrypoint FROM {TABLE} ORDER BY id")
-    entrypoint = name_entrypoint(ACCOUNT, sandbox=False)
-    assert [tuple(row.values()) for row in found] == [
-        (job_id, PICTURE, "queued", entrypoint) for job_id in (job.id, "clip", "of-a-clip")
-    ]
+class Unconfirmed(PostgresLedger):
+    """A commit whose confirmation is lost, as often as ``lose`` says; ``arrives``: it was made."""
+
+    lose, arrives = 0, True
+
+    async def _write(self, transaction: Transaction[T], turns: Sequence[int] = ()) -> T:
+        if self.lose <= 0:
+            return await super()._write(transaction, turns)
+        self.lose -= 1
+        if self.arrives:
+            await super()._write(transaction, turns)
+        else:
+            with contextlib.suppress(ZeroDivisionError):
+                await super()._write(_fail_at_the_end(transaction), turns)
+        raise LedgerError("the connection was lost")
 
 
-async def test_a_request_that_joins_another_queues_nothing(postgres: LedgerDatabase) -> None:
-    async with postgres.started() as ledger:
-        await ledger.open(planned(request_hash="v1:same"), NO_CAPS)
-        assert (await ledger.open(planned(request_hash="v1:same"), NO_CAPS)).joined
-    assert len(postgres.query(f"SELECT id FROM {TABLE}")) == 1
+def _fail_at_the_end(transaction: Transaction[T]) -> Transaction[T]:
+    yield from transaction
+    raise ZeroDivisionError
 
 
-async def test_a_task_that_waits_its_turn_is_not_stranded(postgres: LedgerDatabase) -> None:
-    nobody = Holder(sandbox=False)
-    async with postgres.started() as ledger, postgres.started(grace_s=3600.0) as patient:
-        job = await opened(ledger)
-        assert len(await ledger.list_stranded(nobody, job.id)) == 1
-        assert await patient.list_stranded(nobody, job.id) == []
-        postgres.query(f"UPDATE {TABLE} SET execute_after = now() - interval '2 hours'")
-        assert len(await patient.list_stranded(nobody, job.id)) == 1
-        to = Account(provider="xai", key_fingerprint="key-9")
-        assert (await patient.hand_over(job.id, to, sandbox=False)).account == to
-    [task] = postgres.query(f"SELECT entrypoint FROM {TABLE}")
-    assert task == {"entrypoint": name_entrypoint(to, sandbox=False)}
+async def test_an_opening_whose_confirmation_was_lost_is_found(postgres: LedgerDatabase) -> None:
+    ledger = Unconfirmed(postgres.address, FakeClock())
+    ledger.lose = 1
+    clip, still = planned(kind="video"), planned()
+    opening = await ledger.open(clip, NO_CAPS, still)
+    assert not opening.joined
+    assert opening.job == await ledger.get(clip.id)
+    assert opening.still is None or opening.still.id == still.id
+    await ledger.aclose()
+
+
+async def test_an_opening_that_was_not_committed_has_begun_nothing(postgres: LedgerDatabase) -> None:
+    ledger = Unconfirmed(postgres.address, FakeClock())
+    ledger.lose, ledger.arrives = 1, False
+    with pytest.raises(LedgerError, match=r"^the connection was lost$") as failure:
+        await ledger.open(planned(id="a-job"), NO_CAPS)
+    assert failure.value.billed == "no"
+    assert await ledger.get("a-job") is None
+    await ledger.aclose()
+
+
+async def test_an_opening_that_cannot_be_looked_for_may_have_begun(postgres: LedgerDatabase) -> None:
+    ledger = Unconfirmed(postgres.address, FakeClock())
+    ledger.lose = 2
+    with pytest.raises(LedgerError, match="whether job a-job was opened is not known") as failure:
+        await ledger.open(planned(id="a-job"), NO_CAPS)
+    assert failure.value.billed == "unknown"
+    assert "a-job" in failure.value.next_action
+    await ledger.aclose()
 
 
 async def test_a_process_that_ends_in_order_gives_its_jobs_back_at_once(postgres: LedgerDatabase) -> None:

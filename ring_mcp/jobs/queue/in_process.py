@@ -23,12 +23,13 @@ logger = logging.getLogger(__name__)
 
 SWEEP_INTERVAL_S = 2.0
 HEARTBEAT_INTERVAL_S = 15.0
-_TAKE_OVER_AT_ONCE = 250
+TAKE_OVER_AT_ONCE = 250
 """Few enough that nobody else has to wait for long while they are read."""
 
 
 class InProcessQueue:
-    """See ``jobs.queue.base.JobQueue``. ``drain_s``: how long paid requests under way may still be answered."""
+    """See ``jobs.queue.base.JobQueue``. ``drain_s``: how long paid requests under way may still be answered;
+    ``at_once``: how many jobs are taken over in one transaction."""
 
     name = "in_process"
 
@@ -41,6 +42,7 @@ class InProcessQueue:
         clock: Clock,
         *,
         drain_s: float,
+        at_once: int = TAKE_OVER_AT_ONCE,
     ) -> None:
         self._ledger = ledger
         self._runner = runner
@@ -48,6 +50,7 @@ class InProcessQueue:
         self._accounts = accounts
         self._clock = clock
         self._drain_s = drain_s
+        self._at_once = at_once
         self._tasks: dict[str, asyncio.Task[Job]] = {}
         self._upkeep: list[asyncio.Task[None]] = []
         self._has_told_of_old_rows = False
@@ -119,13 +122,18 @@ class InProcessQueue:
             await self._clock.sleep(SWEEP_INTERVAL_S)
 
     async def _take_over(self, holder: Holder, *, parked: bool) -> None:
-        """All that can be taken, some at a time: what is taken is driven, whatever becomes of the rest."""
-        while claimed := await self._ledger.claim(holder, _TAKE_OVER_AT_ONCE, parked=parked):
-            self._tell_of_old_rows(claimed)
-            for job in claimed:
+        """All that can be taken, some at a time. They are driven when all are held, or when no more can be had: what
+        thousands of jobs begin to do would keep the rest waiting."""
+        taken: list[Job] = []
+        try:
+            while claimed := await self._ledger.claim(holder, self._at_once, parked=parked):
+                taken += claimed
+                if len(claimed) < self._at_once:
+                    break
+        finally:
+            self._tell_of_old_rows(taken)
+            for job in taken:
                 self.enqueue(job)
-            if len(claimed) < _TAKE_OVER_AT_ONCE:
-                return
 
     def _tell_of_old_rows(self, claimed: Sequence[Job]) -> None:
         old = [job for job in claimed if not job.account.is_recorded]

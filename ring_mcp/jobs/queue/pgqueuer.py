@@ -13,12 +13,13 @@ import logging
 from collections.abc import Awaitable
 
 from ring_mcp.clock import Clock
-from ring_mcp.domain import Holder, Job, JobState
+from ring_mcp.domain import Job, JobState
 from ring_mcp.errors import JobMoved, LedgerError
 from ring_mcp.jobs.accounts import Accounts
 from ring_mcp.jobs.completion import complete
 from ring_mcp.jobs.dispatching import REST_FOR_GOOD_S, Dispatcher
 from ring_mcp.jobs.preparing import find_awaited_still
+from ring_mcp.jobs.reconciling import Reconciler
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.runner import JobRunner
 from ring_mcp.jobs.watch import JobWatch
@@ -28,13 +29,6 @@ from ring_mcp.ledger.postgres_channel import PostgresChannel
 
 logger = logging.getLogger(__name__)
 
-UPKEEP_INTERVAL_S = 5.0
-PAGE = 1000
-"""So many open rows are looked at in one round for whether they have a task."""
-
-_RECONCILER_LOCK_ID = 0x72696E68
-_ROUNDS_BETWEEN_LOOKS_FOR_STRANGERS = 3
-_ROUNDS_BETWEEN_PRUNINGS = 120
 _TRY_AGAIN_S = 1.0
 _PUT_BACK_LIMIT_S = 5.0
 
@@ -71,21 +65,20 @@ class PgqueuerQueue:
         self._asides: set[asyncio.Task[None]] = set()
         self._dispatching: asyncio.Task[None] | None = None
         self._dispatcher = Dispatcher(channel, ledger.owner, self._carry, self._lose, lease_s=ledger.lease_s)
-        self._new_account = asyncio.Event()
+        self._reconciler = Reconciler(channel, self._dispatcher, runner, accounts, clock)
         self._has_told_of_old_rows = False
         self._is_closing = False
-        channel.on(tasks.JOBS_CHANNEL, watch.hear)
+        channel.on(tasks.JOBS_CHANNEL, self._hear)
         channel.on(tasks.WAKE_CHANNEL, watch.wake)
-        channel.on(tasks.ACCOUNTS_CHANNEL, lambda _: self._new_account.set())
         channel.after_a_gap(watch.hear_all)
 
     async def start(self, *, take_over: bool) -> None:
         self._takes_any = take_over and self._drives
         await self._channel.start()
         if self._takes_any:
-            self._register_own()
+            self._reconciler.register_own()
             self._dispatching = asyncio.create_task(self._dispatcher.run())
-            self._upkeep = [asyncio.create_task(self._keep_up())]
+            self._upkeep = [asyncio.create_task(self._reconciler.run())]
         elif self._drives:
             self._upkeep = [asyncio.create_task(self._catch_up()), asyncio.create_task(self._beat())]
 
@@ -133,12 +126,13 @@ class PgqueuerQueue:
                 continue
             if job_id in self._driving:
                 self._watch.wake(job_id)
-            elif not self._drives or self._takes_any:
-                asked = job if job_id == job.id else await self._ledger.get(job_id)
-                if asked is not None and not asked.is_settled:
-                    await self._channel.run(tasks.ask_for(asked))
-            elif (taken := await self._runner.take(job_id)) is not None:
+                continue
+            if self._drives and not self._takes_any and (taken := await self._runner.take(job_id)) is not None:
                 self._do_aside(self._finish_alone(self._drive(taken, asked=True)))
+                continue
+            asked = job if job_id == job.id else await self._ledger.get(job_id)
+            if asked is not None and not asked.is_settled:
+                await self._channel.run(tasks.ask_for(asked))
 
     # What PgQueuer gives
 
@@ -173,8 +167,17 @@ class PgqueuerQueue:
             return REST_FOR_GOOD_S
         return max(_TRY_AGAIN_S, (job.due_at - self._clock.now()).total_seconds())
 
+    def _hear(self, said: str) -> None:
+        """A job's row has changed; somebody else's name in it says that he has the job, whatever the tasks say."""
+        job_id, _, owner = said.partition(" ")
+        self._watch.hear(job_id)
+        if owner and owner != self._ledger.owner:
+            self._lose(job_id)
+
     def _lose(self, job_id: str) -> None:
-        """Of a job that is being driven here the task says that it is somebody else's, or there is none."""
+        """Of a job that is being driven here the row or the task says that it is somebody else's, or there is none."""
+        if job_id not in self._driving:
+            return
         for record in self._runner.records:
             if record.job.id == job_id and not record.is_behind:
                 self._do_aside(self._look_after(record))
@@ -197,61 +200,6 @@ class PgqueuerQueue:
         if not job.account.is_recorded and not self._has_told_of_old_rows:
             self._has_told_of_old_rows = True
             logger.warning("open jobs of a time before accounts were recorded are carried on with this server's keys")
-
-    # What a process does that takes whatever comes
-
-    def _register_own(self) -> None:
-        holder = self._accounts.holder
-        self._dispatcher.register(
-            [tasks.name_entrypoint(account, sandbox=holder.sandbox) for account in holder.accounts]
-        )
-
-    async def _keep_up(self) -> None:
-        """Find entrypoints of our accounts, and open rows that have no task; when it begins, wake what rests."""
-        awakened: Holder | None = None
-        told, after, rounds = "", "", 0
-        while True:
-            holder = self._accounts.holder
-            try:
-                await self._runner.catch_up()
-                self._register_own()
-                entrypoints = await self._channel.run(tasks.select_entrypoints(holder)) or set()
-                self._dispatcher.register(entrypoints)
-                if holder != awakened:
-                    await self._channel.run(tasks.wake_resting(entrypoints))
-                    awakened = holder
-                after = await self._reconcile(after)
-                if rounds % _ROUNDS_BETWEEN_LOOKS_FOR_STRANGERS == 0:
-                    await self._accounts.look_for_strangers()
-                if rounds % _ROUNDS_BETWEEN_PRUNINGS == 0:
-                    await self._channel.run(tasks.prune_log())
-                rounds, told = rounds + 1, ""
-            except LedgerError as exc:
-                if exc.message != told:
-                    logger.warning("open jobs cannot be looked for: %s", exc.message)
-                told = exc.message
-            await self._sleep(UPKEEP_INTERVAL_S)
-
-    async def _reconcile(self, after: str) -> str:
-        """One page of open rows; one process at a time does this, on any machine."""
-        found = await self._channel.run(tasks.enqueue_forgotten(after, PAGE), alone_as=_RECONCILER_LOCK_ID)
-        if found is None:
-            return after
-        if found[0]:
-            logger.warning("%d open jobs had no task, and have one now", found[0])
-        return found[1]
-
-    async def _sleep(self, delay_s: float) -> None:
-        """Until something is known of a new account, at most ``delay_s`` seconds."""
-        sleeping = asyncio.ensure_future(self._clock.sleep(delay_s))
-        told = asyncio.ensure_future(self._new_account.wait())
-        try:
-            await asyncio.wait({sleeping, told}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for each in (sleeping, told):
-                each.cancel()
-            await asyncio.gather(sleeping, told, return_exceptions=True)
-        self._new_account.clear()
 
     # What a process does that drives its own jobs alone
 
