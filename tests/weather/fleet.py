@@ -40,7 +40,7 @@ class Fleet:
     def __init__(self, world: World, size: int, chance: random.Random, plant: str | None) -> None:
         self._world = world
         self._random = chance
-        self._plant = plant
+        self.plant = plant
         self.ships = [
             Ship(number, world.folder / f"clock-{number}", world.folder / f"owner-{number}") for number in range(size)
         ]
@@ -48,7 +48,7 @@ class Fleet:
             ship.clock.write_text("0")
 
     async def start(self, ship: Ship, **environment: str) -> None:
-        order = Order(clock=str(ship.clock), card=str(ship.card), plant=self._plant)
+        order = Order(clock=str(ship.clock), card=str(ship.card), plant=self.plant)
         arguments = ("-m", "tests.weather.launcher", order.as_argument())
         where = (self._world.environment | environment, self._world.folder, self._world.log)
         ship.server = await Server.start(arguments, *where)

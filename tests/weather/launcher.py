@@ -148,6 +148,12 @@ SYMPTOMS: Mapping[str, str] = {
 }
 """How a run has to complain of each bug: a pattern of one of its problems."""
 
+OCCASIONS: Mapping[str, tuple[str, str, str]] = {
+    "believes-the-first-denial": ("look", "denied in its own words", "rendering"),
+    "sends-unknowns-again": ("paid", "accepted, reset", "submitting"),
+}
+"""The fault, as a logbook counts it, without which a bug does nothing; the others need none."""
+
 
 def _ledger(config: Config, clock: Clock, order: Order) -> Ledger:
     if config.database_url is None:
