@@ -339,7 +339,7 @@ async def test_a_missing_key_is_told_before_anything_is_sent(kind: str, sandbox:
     async with opened(kind, sandbox, tmp_path, "") as service:
         with pytest.raises(ProviderAuthError, match="_API_KEY is not configured") as caught:
             service.provider.check_ready()
-        assert caught.value.billed == "no"
+        assert (caught.value.billed, caught.value.provider) == ("no", service.name)
         assert isinstance(await service.failure(service.submit()), ProviderAuthError)
     assert service.posts == 0
 

@@ -336,8 +336,9 @@ async def test_a_provider_that_says_nothing_of_the_cost_gives_no_figure(service:
 
 async def test_a_missing_key_is_told_before_anything_is_sent(kind: str, sandbox: SandboxServer, tmp_path: Path) -> None:
     async with opened(kind, sandbox, tmp_path, "") as service:
-        with pytest.raises(ProviderAuthError, match="_API_KEY is not configured"):
+        with pytest.raises(ProviderAuthError, match="_API_KEY is not configured") as caught:
             service.provider.check_ready()
+        assert (caught.value.billed, caught.value.provider) == ("no", service.name)
         assert isinstance(await service.failure(service.submit()), ProviderAuthError)
     assert service.posts == 0
 

@@ -151,12 +151,15 @@ class Server:
         self.signal(signal.SIGKILL)
         await self.ended()
 
+    def close_stdin(self) -> None:
+        self.signal(signal.SIGCONT)
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+
     async def leave(self) -> None:
         """Close its stdin, as a client does that quits; it has to end by itself."""
         if self._process.returncode is None:
-            self.signal(signal.SIGCONT)
-            assert self._process.stdin is not None
-            self._process.stdin.close()
+            self.close_stdin()
             try:
                 await self.ended()
             except TimeoutError:

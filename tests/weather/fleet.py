@@ -12,9 +12,10 @@ from typing import Any
 
 from tests.kill.kill_client import Reply, Server, ServerDied
 from tests.kill.kill_world import World
-from tests.weather.launcher import Order
+from tests.weather.launcher import TELL_TASKS, TELL_THREADS, Order
 
 CALL_LIMIT_S = 240.0
+LEAVE_LIMIT_S = 180.0
 ANSWER_LIMIT_S = 480.0
 """For a caller who has to ask again, because servers die."""
 
@@ -39,7 +40,7 @@ class Fleet:
     def __init__(self, world: World, size: int, chance: random.Random, plant: str | None) -> None:
         self._world = world
         self._random = chance
-        self._plant = plant
+        self.plant = plant
         self.ships = [
             Ship(number, world.folder / f"clock-{number}", world.folder / f"owner-{number}") for number in range(size)
         ]
@@ -47,7 +48,7 @@ class Fleet:
             ship.clock.write_text("0")
 
     async def start(self, ship: Ship, **environment: str) -> None:
-        order = Order(clock=str(ship.clock), card=str(ship.card), plant=self._plant)
+        order = Order(clock=str(ship.clock), card=str(ship.card), plant=self.plant)
         arguments = ("-m", "tests.weather.launcher", order.as_argument())
         where = (self._world.environment | environment, self._world.folder, self._world.log)
         ship.server = await Server.start(arguments, *where)
@@ -60,7 +61,19 @@ class Fleet:
         servers = [ship.server for ship in self.ships if ship.server is not None]
         for ship in self.ships:
             ship.server = None
-        await asyncio.gather(*(server.leave() for server in servers))
+        await asyncio.gather(*(self.see_off(server) for server in servers))
+
+    async def see_off(self, server: Server) -> None:
+        """Close its stdin: it has to end by itself. One that does not says where it stands, in the log."""
+        try:
+            server.close_stdin()
+            await server.ended(LEAVE_LIMIT_S)
+        except TimeoutError:
+            for number in (TELL_TASKS, TELL_THREADS):
+                server.signal(number)
+                await asyncio.sleep(1.0)  # for its last words: not a wait for anything
+            await server.kill()
+            raise
 
     async def kill_all(self) -> None:
         for ship in self.ships:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import faulthandler
 import json
 import logging
 import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -41,6 +43,16 @@ class Order:
 
     def as_argument(self) -> str:
         return json.dumps(asdict(self))
+
+
+TELL_THREADS, TELL_TASKS = signal.SIGUSR1, signal.SIGUSR2
+"""Have a server say on stderr where it is, one that does not end for example."""
+
+
+def _tell_tasks() -> None:
+    for task in asyncio.all_tasks():
+        task.print_stack(file=sys.stderr)
+    sys.stderr.flush()
 
 
 class MovedClock(SystemClock):
@@ -135,6 +147,12 @@ SYMPTOMS: Mapping[str, str] = {
 }
 """How a run has to complain of each bug: a pattern of one of its problems."""
 
+OCCASIONS: Mapping[str, tuple[str, str, str]] = {
+    "believes-the-first-denial": ("look", "denied in its own words", "rendering"),
+    "sends-unknowns-again": ("paid", "accepted, reset", "submitting"),
+}
+"""The fault, as a logbook counts it, without which a bug does nothing; the others need none."""
+
 
 def _ledger(config: Config, clock: Clock, order: Order) -> Ledger:
     if config.database_url is None:
@@ -143,6 +161,8 @@ def _ledger(config: Config, clock: Clock, order: Order) -> Ledger:
 
 
 async def _serve(config: Config, wire: int, order: Order) -> None:
+    faulthandler.register(TELL_THREADS)
+    asyncio.get_running_loop().add_signal_handler(TELL_TASKS, _tell_tasks)
     clock = MovedClock(Path(order.clock))
     ledger, storage = _ledger(config, clock, order), open_storage(config, clock, None)
     Path(order.card).write_text(ledger.owner)

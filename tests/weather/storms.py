@@ -17,7 +17,7 @@ from tests.kill.kill_world import World
 from tests.postgres_server import PostgresServer
 from tests.weather.disk import Disk
 from tests.weather.faults import Sky
-from tests.weather.fleet import Fleet, Ship
+from tests.weather.fleet import LEAVE_LIMIT_S, Fleet, Ship
 from tests.weather.logbook import Logbook
 from tests.weather.relay import Relay
 
@@ -107,7 +107,7 @@ async def _stop_and_start(place: Place, ship: Ship) -> None:
     server, ship.server = ship.server, None
     assert server is not None
     server.signal(signal.SIGTERM)
-    await server.ended(60.0)
+    await server.ended(LEAVE_LIMIT_S)
     await place.fleet.start(ship)
 
 
@@ -128,7 +128,7 @@ async def _other_key(place: Place, ship: Ship) -> None:
     await asyncio.sleep(2.0)  # how long the other key is there: not a wait for anything
     assert ship.server is not None
     server, ship.server = ship.server, None
-    await server.leave()
+    await place.fleet.see_off(server)
     await place.fleet.start(ship, XAI_API_KEY=DEFAULT_XAI_KEY)
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.weather.conftest import PAGE
 from tests.weather.launcher import SYMPTOMS
+from tests.weather.page import PAGE
 from tests.weather.report import run, run_planted
 
 JOBS = 300

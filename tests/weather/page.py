@@ -1,4 +1,4 @@
-"""Prints at the end of a run what it has seen, whichever process the tests ran in."""
+"""A pytest plugin: prints at the end of a run what it has seen, whichever process the tests ran in."""
 
 from __future__ import annotations
 
