@@ -15,6 +15,8 @@ from hypothesis import HealthCheck, settings
 from ring_mcp.config import all_variables
 from ring_mcp.sandbox.server import SandboxServer
 
+pytest_plugins = ("tests.weather.page",)  # a conftest.py beside those tests is not read by the process that prints
+
 
 def _variables() -> set[str]:
     names = {"RING_ENV_FILE", *(name for names in all_variables() for name in names)}

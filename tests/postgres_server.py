@@ -32,8 +32,8 @@ from ring_mcp.ledger.postgres import migrate
 
 URL_VARIABLE = "RING_TEST_DATABASE_URL"
 NOBODY = 65534
-_START_TIMEOUT_S = 60.0
-_STOP_TIMEOUT_S = 30.0
+_START_TIMEOUT_S = 180.0
+_STOP_TIMEOUT_S = 120.0
 _MEMORY = Path("/dev/shm")
 _NEEDED_MEMORY_BYTES = 1 << 30
 _SETTINGS = {

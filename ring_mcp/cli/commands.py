@@ -124,6 +124,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 def _register() -> None:
+    from ring_mcp.cli.cancelling import cancel
     from ring_mcp.cli.configure import config
     from ring_mcp.cli.create import image, video
     from ring_mcp.cli.direct import direct
@@ -133,9 +134,11 @@ def _register() -> None:
     from ring_mcp.cli.presets_check import check
     from ring_mcp.cli.script import script
     from ring_mcp.cli.spend import spend
+    from ring_mcp.cli.trust import trust
 
     presets.add_command(check)
-    for command in (image, video, script, direct, jobs, spend, health, doctor, presets, config):
+    jobs.add_command(cancel)
+    for command in (image, video, script, direct, jobs, spend, health, doctor, presets, config, trust):
         cli.add_command(command)
 
 

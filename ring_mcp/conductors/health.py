@@ -47,7 +47,7 @@ class HealthReport(Wire):
     version: str = "v1"
     timestamp: str = Field(description="ISO 8601, UTC.")
     server_version: str
-    sandbox: bool = Field(description="True: nothing is real and nothing costs money.")
+    sandbox: bool = Field(description="Nothing is real.")
     checks: tuple[Check, ...]
     spent_today_usd: Usd | None = None
     cap_left_usd: dict[str, Usd] | None = None
@@ -68,7 +68,9 @@ class HealthConductor:
         version: str,
         accounts: Accounts,
         write_ahead: WriteAhead,
+        notes: Sequence[str] = (),
     ) -> None:
+        """``notes``: what an operator should know of the configuration, a sentence each."""
         self._ledger = ledger
         self._storage = storage
         self._providers = providers
@@ -81,6 +83,7 @@ class HealthConductor:
         self._accounts = accounts
         self._write_ahead = write_ahead
         self._sandbox = accounts.holder.sandbox
+        self._notes = tuple(notes)
 
     async def check(self) -> HealthReport:
         """Ask all parts side by side, each for a few seconds at most."""
@@ -90,6 +93,7 @@ class HealthConductor:
             self._ask("storage", self._storage.name, self._storage.ping),
         )
         checks = [ledger, storage, *self._keys(), self._prices(), *self._models()]
+        checks += [Check(name="configuration", status="warning", detail=note) for note in self._notes]
         spent, left = None, None
         if ledger.status == "ok":
             spend = await self._ledger.spend(now, sandbox=self._sandbox)

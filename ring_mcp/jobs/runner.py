@@ -139,7 +139,21 @@ class JobRunner:
             delay_s, job = pause.delay_s, record.job
             if job.state is JobState.RENDERING:
                 delay_s = self._pacing.stretch_s(job, delay_s, len(self._records), urgent=self._is_urgent(job))
-            await self._watch.pause(job.id, delay_s, pause.until)
+            await self._rest(record, replace(pause, delay_s=delay_s))
+
+    async def _rest(self, record: JobRecord, pause: Pause) -> None:
+        """Let the pause pass. What the ledger lacks is not left in memory for so long: it may be all that is known."""
+        if not record.is_behind:
+            await self._watch.pause(record.job.id, pause.delay_s, pause.until)
+            return
+        catching_up = asyncio.ensure_future(self._settle_accounts(record))
+        try:
+            await self._watch.pause(record.job.id, pause.delay_s, pause.until)
+        finally:
+            catching_up.cancel()
+            (trouble,) = await asyncio.gather(catching_up, return_exceptions=True)
+        if isinstance(trouble, Exception):  # a cancellation is none
+            raise trouble
 
     async def _advance(self, record: JobRecord, since: datetime, tries: int) -> Pause | Park | None:
         """One step, when its turn has come."""

@@ -108,6 +108,9 @@ class Ledger(Protocol):
 
     async def get(self, job_id: str) -> Job | None: ...
 
+    async def find_ids(self, actor_id: str, beginning: str) -> list[str]:
+        """At most two of this actor's jobs whose ids begin so: one means that it is meant."""
+
     async def list_jobs(self, query: JobQuery) -> JobPage: ...
 
     async def save(self, before: Job, after: Job, records: Sequence[AuditRecord] = ()) -> Job:

@@ -26,7 +26,7 @@ from ring_mcp.clock import Clock
 from ring_mcp.domain import Holder, Job
 from ring_mcp.errors import LedgerError
 from ring_mcp.ledger import claims
-from ring_mcp.ledger.migrations import Migration, pending
+from ring_mcp.ledger.migrations import Migration, pending, split_statements
 from ring_mcp.ledger.process_lock import ProcessLock
 from ring_mcp.ledger.rows import Dialect
 from ring_mcp.ledger.statements import Condition, Row, Transaction
@@ -249,7 +249,7 @@ def _migrate(connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
         for migration in _pending(connection):
-            for statement in _statements(migration.sql):
+            for statement in split_statements(migration.sql):
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {migration.version:d}")
         connection.execute("COMMIT")
@@ -261,17 +261,6 @@ def _migrate(connection: sqlite3.Connection) -> None:
 def _pending(connection: sqlite3.Connection) -> list[Migration]:
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     return pending("sqlite", range(version + 1))
-
-
-def _statements(script: str) -> list[str]:
-    """Split a script into statements. ``executescript`` would commit the transaction that guards the migration."""
-    statements, current = [], ""
-    for line in script.splitlines(keepends=True):
-        current += line
-        if sqlite3.complete_statement(current):
-            statements.append(current)
-            current = ""
-    return statements
 
 
 @contextlib.contextmanager

@@ -44,6 +44,15 @@ def get_job(job_id: str, dialect: Dialect) -> Transaction[Job | None]:
     return decode_job(rows[0], dialect) if rows else None
 
 
+def find_ids(actor_id: str, beginning: str) -> Transaction[list[str]]:
+    """A range of the primary key: "g" comes after every sign of an id."""
+    rows = yield Statement(
+        "SELECT id FROM media_jobs WHERE id >= :low AND id < :high AND actor_id = :actor_id ORDER BY id LIMIT 2",
+        {"low": beginning, "high": f"{beginning}g", "actor_id": actor_id},
+    )
+    return [str(row["id"]) for row in rows if str(row["id"]).startswith(beginning)]
+
+
 def select_states(job_ids: Collection[str], dialect: Dialect) -> Transaction[dict[str, JobState]]:
     rows = yield Statement(
         f"SELECT id, state FROM media_jobs WHERE id {dialect.is_any_of('ids')}",  # noqa: S608

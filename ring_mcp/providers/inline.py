@@ -1,6 +1,8 @@
-"""Pictures that come inside an answer, as base64: an output with a data URL, then a file beside the job's own.
+"""Media inside requests and answers, as base64; inside an answer an output with a data URL, then a file beside the
+job's own.
 
-What comes this way comes once: it is decoded however it is spelled (without padding, URL-safe, wrapped, cut off).
+What comes inside an answer comes once: it is decoded however it is spelled (without padding, URL-safe, wrapped, cut
+off).
 """
 
 from __future__ import annotations
@@ -8,20 +10,34 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import errno
 import hashlib
+import logging
 import os
 import re
 from dataclasses import replace
 from pathlib import Path
 
+from ring_mcp.clock import Clock
 from ring_mcp.domain import Output
 from ring_mcp.errors import GenerationFailed, ProviderBadReply
 from ring_mcp.providers.base import Downloaded, Finished
+
+logger = logging.getLogger(__name__)
+
+TRY_AGAIN_S = 1.0
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def output(encoded: str, content_type: str | None) -> Output:
     """An output that holds its own bytes; ``encoded`` is base64, or a whole data URL."""
     return Output(url=f"data:;base64,{encoded.rsplit(',', 1)[-1]}", content_type=content_type)
+
+
+def split(data_url: str) -> tuple[str, str]:
+    """Type and base64 of what a data URI of ours holds."""
+    head, _, encoded = data_url.partition(",")
+    return head.removeprefix("data:").partition(";")[0], encoded
 
 
 def is_inline(output: Output) -> bool:
@@ -35,11 +51,31 @@ async def download(url: str, path: Path, provider: str) -> Downloaded:
     return Downloaded(size_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
 
 
-def spool(answer: Finished, spool: Path, provider: str) -> Finished:
+async def keep(answer: Finished, spool: Path, provider: str, clock: Clock) -> Finished:
     """Write pictures that came inside the answer beside ``spool``, so that the row can point to them.
 
-    One that cannot be kept is lost by itself. Raises GenerationFailed if none is left.
+    While the disk is full they are kept in memory, the only copy there is, and it is tried again. One that cannot be
+    kept for another reason is lost by itself. Raises GenerationFailed if none is left.
     """
+    is_told = False
+    while True:
+        try:
+            return await asyncio.to_thread(_spool, answer, spool, provider)
+        except OSError as exc:
+            if not is_told:
+                logger.error(
+                    "job %s: what %s made is held in memory alone until there is room in %s (%s)",
+                    spool.name,
+                    provider,
+                    spool.parent,
+                    exc.strerror,
+                )
+            is_told = True
+            await clock.sleep(TRY_AGAIN_S)
+
+
+def _spool(answer: Finished, spool: Path, provider: str) -> Finished:
+    """Raises OSError while the disk is full."""
     outputs = tuple(
         _spool_output(output, spool.with_name(f"{spool.name}-{index}.inline"), provider)
         if is_inline(output)
@@ -60,6 +96,8 @@ def _spool_output(output: Output, path: Path, provider: str) -> Output:
     except OSError as exc:
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
+        if exc.errno in _FULL:
+            raise
         return Output(lost_because=f"the picture came inside the answer and could not be kept: {exc.strerror}")
     return Output(spool_path=str(path), content_type=output.content_type)
 

@@ -56,6 +56,8 @@ def _run(
         switches: dict[str, Any] = {**(settings or {}), **({"sandbox": True} if sandbox else {})}
         config = load_config(**switches)
         _log_to_stderr(config.log_level)
+        for warning in config.warnings:
+            _say(f"warning: {warning}")
         asyncio.run(serve(config))
     except KeyboardInterrupt:
         sys.exit(130)
@@ -78,19 +80,13 @@ def _log_to_stderr(level: str) -> None:
 async def _serve_stdio(config: Config, wire: int) -> None:
     from ring_mcp.app import open_app
     from ring_mcp.server.auth import ServiceTokens
-    from ring_mcp.server.mcp import build_server
+    from ring_mcp.server.mcp import serve_app
     from ring_mcp.server.stdio import serve_stdio
 
     tokens = ServiceTokens(config.service_tokens, config.actor_id)
     async with contextlib.AsyncExitStack() as stack:
         app = await stack.enter_async_context(open_app(config))
-        server = build_server(
-            app.tools(),
-            app.resources(),
-            app.prompts,
-            identify=lambda ctx: tokens.check(config.service_token),
-            links=config.result_links,
-        )
+        server = serve_app(app, identify=lambda ctx: tokens.check(config.service_token))
         _collect_garbage_again()
         await serve_stdio(server, wire, closing=stack.aclose, drain_s=config.drain_s)
 
@@ -99,7 +95,8 @@ async def _serve_http(config: Config, host: str, port: int) -> None:
     from ring_mcp.app import open_app
     from ring_mcp.server.auth import check_tokens
     from ring_mcp.server.http import build_http_app
-    from ring_mcp.server.listener import bind, listen
+    from ring_mcp.server.listener import bind, count_connections, listen
+    from ring_mcp.server.rate_limit import MAX_STREAMS
     from ring_mcp.storage.links import SECRET_FILE, FileLinks, load_secret
 
     if host not in _LOOPBACK:
@@ -113,9 +110,10 @@ async def _serve_http(config: Config, host: str, port: int) -> None:
             if host in _EVERYWHERE and config.public_base_url is None and config.file_backend == "local":
                 _say(f"Without RING_PUBLIC_BASE_URL the addresses of results begin with {own_url}, here alone.")
             _say(f"ring-mcp listens on {own_url}: /mcp, /sse, /api/mcp/v1{' (SANDBOX)' if config.sandbox else ''}")
-            stopping = asyncio.Event()
+            stopping, connections = asyncio.Event(), count_connections()
+            served = build_http_app(app, links, stopping, max_streams=min(MAX_STREAMS, connections // 2))
             _collect_garbage_again()
-            await listen(build_http_app(app, links, stopping), listener, stopping, drain_s=config.drain_s)
+            await listen(served, listener, stopping, drain_s=config.drain_s, connections=connections)
 
 
 async def _work(config: Config) -> None:

@@ -1,7 +1,7 @@
 """What ring-mcp costs on top of the thing itself: to start, per picture, and under load.
 
     uv run python -m tests.benchmarks                      # all of them, two minutes on two cores
-    uv run python -m tests.benchmarks startup --rounds 41  # some of: startup, picture, load, http, clips
+    uv run python -m tests.benchmarks startup --rounds 41  # one of: startup picture load http clips hostile tokens
     uv run python -m tests.benchmarks ledger               # with up to a million jobs; twenty minutes
     uv run python -m tests.benchmarks open                 # with ten thousand jobs under way; two minutes
 
@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 
-from tests.benchmarks import clips, http_load, ledger, load, open_jobs, picture, startup
+from tests.benchmarks import clips, hostile, http_load, ledger, load, open_jobs, picture, startup, tokens
 from tests.benchmarks.measuring import title
 
 
@@ -34,6 +34,8 @@ PARTS = {
     "picture": (picture.run, 41),
     "load": (load.run, 200),
     "http": (http, http_load.CALLS),
+    "hostile": (hostile.run, 10),
+    "tokens": (tokens.run, tokens.JOBS),
     "ledger": (ledger.run, 41),
     "open": (open_jobs.run, 31),
 }

@@ -74,6 +74,7 @@ def test_presets_name_every_model_with_ratios_sizes_prices_and_its_end(person: P
     for part in ("16:9", "480p $0.05", "retired", "needs an image"):
         assert part in done.stdout
     assert "gemini-omni-1.1-flash (2026-12-03): is served by gemini-omni-1.2-flash" in " ".join(words)
+    assert "  unsure    maxDurationS, maxEditInputS" in done.stdout
     shown = json.loads(person.types("presets", "--json").stdout)
     assert shown["modes"]["draft_i2v"]["estimatedUsdPerSecond"] == "0.08"
 

@@ -15,6 +15,7 @@ import pytest
 from ring_mcp.conductors.paid_calls import PaidCalls
 from ring_mcp.conductors.results import GenerateImageResult, GenerateVideoResult, JobResult
 from ring_mcp.domain import Account, Caps, Holder, Job, JobState
+from ring_mcp.domain.caps import usd
 from ring_mcp.errors import CapExceeded, InvalidRequest, LedgerError, ProviderAuthError, StorageRefused
 from ring_mcp.jobs.accounts import describe_needed_account
 from ring_mcp.ledger.sqlite import SqliteLedger
@@ -86,6 +87,15 @@ async def test_a_quote_says_what_the_caps_leave_and_whether_they_would_refuse(en
         "of the plan",
         "this call needs $0.06 and the cap today leaves $0.04: it would be refused",
     )
+
+
+@pytest.mark.parametrize(("max_usd", "warnings"), [(PRICE_USD, 0), (PRICE_USD - Decimal("0.01"), 1)])
+async def test_a_quote_says_whether_the_callers_own_limit_refuses(
+    engine: Engine, max_usd: Decimal, warnings: int
+) -> None:
+    quote = await calls_on(engine).quote(sample_plan(), max_usd)
+    assert len(quote.warnings or ()) == warnings
+    assert all(f"maxUsd is {usd(max_usd)}: it would be refused" in each for each in quote.warnings or ())
 
 
 async def test_a_quote_counts_its_own_world_alone(tmp_path: Path, clock: FakeClock) -> None:

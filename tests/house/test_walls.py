@@ -35,6 +35,7 @@ VIOLATIONS = {
     "obstore in the S3 storage alone": ("ring_mcp/scripted/planted.py", "import obstore"),
     "httpx2 where connections are made": ("ring_mcp/clock.py", "import httpx2"),
     "av where clips are opened": ("ring_mcp/jobs/planted.py", "import av"),
+    "native decoders are asked, never called": ("ring_mcp/jobs/storing.py", "import ring_mcp.media.pictures"),
     "Pillow where pictures are opened": ("ring_mcp/plans/planted.py", "import PIL.Image"),
 }
 """For each wall a module, new or old, and the line that may not stand in it."""

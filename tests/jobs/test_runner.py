@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ring_mcp.domain import Job, JobState
-from ring_mcp.errors import LedgerError, ProviderUnavailable, StorageRefused
+from ring_mcp.errors import LedgerError, ProviderUnavailable, RateLimited, StorageRefused
 from ring_mcp.jobs.outcomes import Park, Pause
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.runner import AFTER_A_FAULT_S, JobRunner
@@ -22,7 +22,7 @@ from ring_mcp.ledger.base import Ledger
 from ring_mcp.ledger.sqlite import SqliteLedger
 from ring_mcp.providers.base import Running
 from tests.fake_clock import START, FakeClock
-from tests.jobs.engine import Engine, engine_on
+from tests.jobs.engine import Engine, engine_on, until
 from tests.jobs.scripted_provider import REQUEST_ID, finished
 from tests.ledger_samples import carried, left_behind
 
@@ -230,6 +230,41 @@ async def test_the_row_is_tried_again_with_back_off(engine: Engine, clock: FakeC
     await clock.play(engine.runner.drive(job))
     assert (await engine.row(job)).state is JobState.DONE
     assert clock.pauses_s == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
+
+
+async def test_a_handle_is_not_left_in_memory_while_its_job_rests(engine: Engine, clock: FakeClock) -> None:
+    engine.pictures.looks += [RateLimited("busy", retry_after_s=60.0)]
+    job = await engine.new()
+    engine.ledger.fail("save", 3, skip=1)  # the intent is written, and the handle at the third try after the first
+    driver = asyncio.create_task(engine.runner.drive(job))
+    rested_s = 0.0
+    async with asyncio.timeout(30):
+        while (row := await engine.row(job)).provider_request_id is None and rested_s < 30:
+            if engine.pictures.looked_for:
+                clock.advance(0.5)
+                rested_s += 0.5
+    assert (row.state, row.provider_request_id) == (JobState.RENDERING, REQUEST_ID)
+    assert engine.pictures.looked_for == [REQUEST_ID], "the job rests"
+    await clock.play(asyncio.wait_for(driver, None))
+    assert (await engine.row(job)).state is JobState.DONE
+
+
+async def test_a_row_that_somebody_took_while_its_job_rests_is_theirs(
+    engine: Engine, elsewhere: Ledger, clock: FakeClock
+) -> None:
+    engine.pictures.looks += [Running(progress=50)]
+    job = await in_state(engine, JobState.SUBMITTING, JobState.RENDERING)
+    engine.ledger.fail("save", 2)
+    driver = asyncio.create_task(engine.runner.drive(job))
+    await until(lambda: clock.sleepers == 2)  # its job rests, and the first try to catch up is over
+    stored = await elsewhere.get(job.id)
+    assert stored is not None
+    taken = await elsewhere.save(stored, replace(stored, owner=elsewhere.owner))
+    clock.advance(0.5)
+    await until(lambda: not any("_settle_accounts" in repr(task) for task in asyncio.all_tasks()))
+    await clock.play(asyncio.wait_for(driver, None))
+    assert await engine.row(job) == taken
+    assert len(engine.pictures.looked_for) == 1, "it is not looked at again"
 
 
 async def test_a_row_that_somebody_took_while_it_was_behind_is_theirs(

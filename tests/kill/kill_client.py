@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-START_LIMIT_S = 30.0
+START_LIMIT_S = 90.0
 CALL_LIMIT_S = 60.0
-END_LIMIT_S = 15.0
+END_LIMIT_S = 60.0
 _LINE_LIMIT_BYTES = 8 * 1024 * 1024  # an answer carries a preview
 
 REAL_SERVER = ("-m", "ring_mcp")
@@ -78,6 +78,10 @@ class Server:
                 raise
         return server
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     async def greet(self) -> None:
         hello = {
             "protocolVersion": "2025-06-18",
@@ -105,6 +109,8 @@ class Server:
             message = await asyncio.wait_for(answer, limit_s)
         finally:
             del self._answers[number]
+        if message.get("error", {}).get("message") == "Connection closed":
+            raise ServerDied("it was asked to stop")
         assert "error" not in message, message
         return dict(message["result"])
 
@@ -145,12 +151,15 @@ class Server:
         self.signal(signal.SIGKILL)
         await self.ended()
 
+    def close_stdin(self) -> None:
+        self.signal(signal.SIGCONT)
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+
     async def leave(self) -> None:
         """Close its stdin, as a client does that quits; it has to end by itself."""
         if self._process.returncode is None:
-            self.signal(signal.SIGCONT)
-            assert self._process.stdin is not None
-            self._process.stdin.close()
+            self.close_stdin()
             try:
                 await self.ended()
             except TimeoutError:

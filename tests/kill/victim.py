@@ -27,7 +27,7 @@ from ring_mcp.config import Config, load_config
 from ring_mcp.domain import AuditRecord, Caps, Job, MediaFile
 from ring_mcp.errors import LedgerError
 from ring_mcp.ledger.base import Ledger, Opened
-from ring_mcp.server.mcp import build_server
+from ring_mcp.server.mcp import serve_app
 from ring_mcp.server.stdio import serve_stdio
 from ring_mcp.storage.base import Storage, StoredFile
 from ring_mcp.storage.local import LocalStorage
@@ -187,12 +187,7 @@ async def _serve(config: Config, wire: int, fate: Fate) -> None:
                 storage=DoomedStorage(_storage(config, clock), reaper),
             )
         )
-        server = build_server(
-            app.tools(),
-            app.resources(),
-            identify=lambda ctx: config.actor_id,
-            links=config.result_links,
-        )
+        server = serve_app(app, identify=lambda ctx: config.actor_id)
         await serve_stdio(server, wire, closing=stack.aclose, drain_s=config.drain_s)
 
 

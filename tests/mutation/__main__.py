@@ -24,7 +24,14 @@ from tests.mutation.trials import Trial, record, try_all
 from tests.postgres_server import URL_VARIABLE, server_url
 
 ROOT = Path(__file__).parents[2]
-PATHS = ("ring_mcp/jobs", "ring_mcp/ledger", "ring_mcp/plans", "ring_mcp/conductors", "ring_mcp/providers")
+PATHS = (
+    "ring_mcp/jobs",
+    "ring_mcp/ledger",
+    "ring_mcp/plans",
+    "ring_mcp/conductors",
+    "ring_mcp/providers",
+    "ring_mcp/storage",
+)
 TESTS = (
     "tests/jobs",
     "tests/contracts",
@@ -32,6 +39,7 @@ TESTS = (
     "tests/ledger",
     "tests/plans",
     "tests/providers",
+    "tests/storage",
 )
 
 

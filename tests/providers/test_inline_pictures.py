@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import Callable
+from contextlib import ExitStack
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,8 @@ from hypothesis import strategies as st
 from ring_mcp.domain import Output
 from ring_mcp.errors import GenerationFailed, ProviderError
 from ring_mcp.providers.base import Finished, Inputs
+from ring_mcp.providers.inline import TRY_AGAIN_S, keep, output
+from tests.fake_clock import FakeClock
 from tests.providers.provider_samples import full_disk, image_plan, plain, xai_images
 from tests.providers.raw_server import LIMIT_S, RawServer, answering, http
 
@@ -129,12 +133,20 @@ async def test_the_same_picture_twice_is_two_files(tmp_path: Path) -> None:
     assert len({output.spool_path for outcome in outcomes for output in outcome.outputs}) == 4
 
 
-@pytest.mark.parametrize("usage", [USAGE, {}])
-async def test_a_full_disk_is_told_as_a_loss_that_was_paid_for(usage: dict[str, Any], tmp_path: Path) -> None:
-    with full_disk(), pytest.raises(ProviderError, match="could not be kept") as caught:
-        await submit({"data": [{"b64_json": b64(ONE)}], **usage}, tmp_path)
-    assert caught.value.billed == "yes"
-    assert list(tmp_path.iterdir()) == []
+async def test_a_picture_is_kept_in_memory_until_the_disk_has_room(tmp_path: Path) -> None:
+    with ExitStack() as disk:
+        disk.enter_context(full_disk())
+        clock = FakeClock()
+        made = Finished(outputs=(output(b64(ONE), "image/jpeg"), output(b64(TWO), "image/jpeg")))
+        keeping = asyncio.create_task(keep(made, tmp_path / "job", "xai", clock))
+        for _ in range(3):
+            await clock.asleep()
+            assert list(tmp_path.iterdir()) == []
+            clock.advance(TRY_AGAIN_S)
+        await clock.asleep()
+        disk.close()
+        clock.advance(TRY_AGAIN_S)
+        assert spooled(await asyncio.wait_for(keeping, LIMIT_S)) == [ONE, TWO]
 
 
 @pytest.mark.parametrize("spool", ["missing", "file"])

@@ -50,8 +50,9 @@ def test_what_cannot_be_a_team_is_none(team: Any) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"<html>a proxy's page</html>", b"[]", b'"team"', b"null", b"{}"])
 def test_an_answer_that_names_no_team_is_a_bad_reply(body: bytes) -> None:
-    with pytest.raises(ProviderBadReply, match="without a team"):
+    with pytest.raises(ProviderBadReply, match="without a team") as caught:
         read_team(reply(200, body))
+    assert caught.value.provider == "xai"
 
 
 @pytest.mark.parametrize(

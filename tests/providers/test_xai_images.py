@@ -319,8 +319,9 @@ def test_moderation_in_a_poll_is_a_refusal_with_its_bill() -> None:
 
 
 def test_an_expired_job_has_expired() -> None:
-    with pytest.raises(JobExpired):
+    with pytest.raises(JobExpired) as caught:
         checked(reply(200, {"request_id": "r", "status": "expired"}))
+    assert caught.value.provider == "xai"
 
 
 def test_a_job_that_xai_itself_does_not_know_has_expired() -> None:

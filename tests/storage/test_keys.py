@@ -20,6 +20,14 @@ def test_a_key_names_prefix_purpose_moment_index_job_and_extension() -> None:
     assert storage_key("generated", "og", AT, 2, "job-1", "png") == "generated/og/1795167000123-2-026ab639.png"
 
 
+def test_a_job_that_makes_one_file_has_no_index_in_its_key() -> None:
+    assert storage_key("generated", "og", AT, None, "job-1", "png") == "generated/og/1795167000123-026ab639.png"
+
+
+def test_of_an_extension_eight_letters_are_kept() -> None:
+    assert storage_key("generated", "og", AT, 0, "job-1", "abcdefghij").endswith(".abcdefgh")
+
+
 def test_a_prefix_may_have_several_parts() -> None:
     assert storage_key("media/2026", "og", AT, 0, "job-1", "png").startswith("media/2026/og/")
 

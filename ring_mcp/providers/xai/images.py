@@ -29,6 +29,7 @@ from ring_mcp.providers.xai.replies import (
 )
 
 _WHAT = "image generation"
+_MAX_READ_AT_ONCE_BYTES = 1024 * 1024
 
 
 def submit_request(plan: ImagePlan, inputs: Inputs) -> tuple[str, dict[str, Any]]:
@@ -148,10 +149,12 @@ class XaiImages(XaiAdapter):
             judge=self._judge,
             timed_out=f"Image generation timed out after {deadline_s * 1000:.0f}ms",
         )
+        if len(reply.body) > _MAX_READ_AT_ONCE_BYTES:
+            await asyncio.to_thread(lambda: reply.json)  # pictures: of a handle nothing is awaited before it is kept
         answer = read_submit(reply, plan)
         if isinstance(answer, Accepted):
             return answer
-        return await asyncio.to_thread(inline.spool, answer, spool, PROVIDER)
+        return await inline.keep(answer, spool, PROVIDER, self._clock)
 
     async def check(self, plan: Plan, provider_request_id: str) -> Running | Finished:
         assert isinstance(plan, ImagePlan)
