@@ -183,9 +183,9 @@ async def test_a_job_that_somebody_alive_drives_is_left_alone(
 
 
 async def test_asking_for_a_job_that_has_ended_or_never_was_does_nothing(processes: Processes, first: Process) -> None:
-    await first.queue.start(take_over=True)
     ended = await opened(first.engine.ledger, JobState.FAILED)
     unknown = await opened(first.engine.ledger, JobState.UNKNOWN)
+    await first.queue.start(take_over=True)
     for job in (ended, unknown, planned()):
         await first.queue.adopt(job)
     assert [await first.engine.row(job) for job in (ended, unknown)] == [ended, unknown]

@@ -14,7 +14,7 @@ from ring_mcp.domain import Job
 from ring_mcp.jobs.dispatching import REST_FOR_GOOD_S, Dispatcher
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.ledger.postgres_channel import PostgresChannel
-from ring_mcp.ledger.tasks import TABLE, ask_for, name_entrypoint
+from ring_mcp.ledger.tasks import TABLE, ask_for, name_entrypoint, pick
 from tests.ledger_databases import LedgerDatabase
 from tests.ledger_samples import ACCOUNT, opened
 from tests.postgres_server import fresh_database, server_url
@@ -73,10 +73,6 @@ async def be_over(_: str) -> None:
     return None
 
 
-async def rest_for_good(_: str) -> float:
-    return REST_FOR_GOOD_S
-
-
 async def until(holds: Callable[[], Any]) -> None:
     async with asyncio.timeout(LIMIT_S):
         while not holds():
@@ -105,7 +101,13 @@ async def test_tasks_of_other_accounts_are_not_given_until_registered(database: 
 
 
 async def test_a_task_that_rests_is_given_again_when_somebody_asks(database: LedgerDatabase, ledger: Ledger) -> None:
-    async with dispatching(database, rest_for_good) as there:
+    async def take_and_rest(job_id: str) -> float:
+        taken = await ledger.get(job_id)
+        assert taken is not None
+        assert await there.channel.run(pick(taken, there.me, 60.0)), "whoever takes the job answers the one who asked"
+        return REST_FOR_GOOD_S
+
+    async with dispatching(database, take_and_rest) as there:
         job = await opened(ledger)
         await until(lambda: statuses(database) == ["queued"] and there.given)
         await there.channel.run(ask_for(job))
