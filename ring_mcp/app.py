@@ -19,6 +19,7 @@ from ring_mcp.conductors.image import ImageConductor
 from ring_mcp.conductors.paid_calls import PaidCalls
 from ring_mcp.conductors.thumbnails import ThumbnailConductor
 from ring_mcp.conductors.video import VideoConductor
+from ring_mcp.conductors.whoami import Actor, WhoamiConductor
 from ring_mcp.config import Config
 from ring_mcp.domain import MediaKind
 from ring_mcp.errors import LedgerBehind, LedgerError
@@ -71,6 +72,7 @@ class App:
     videos: VideoConductor
     thumbnails: ThumbnailConductor
     health: HealthConductor
+    whoami: WhoamiConductor
     previews: Previews
 
     def tools(self) -> list[Tool[Any]]:
@@ -80,6 +82,7 @@ class App:
         from ring_mcp.tools.job_list import job_list_tool
         from ring_mcp.tools.script_run import script_run_tool
         from ring_mcp.tools.video_create import video_create_tool
+        from ring_mcp.tools.whoami import whoami_tool
 
         wait_s, closed = self.config.inline_wait_s, not self.config.own_endpoints
         return [
@@ -95,6 +98,7 @@ class App:
                 sandbox=bool(self.config.sandbox),
             ),
             health_tool(self.health),
+            whoami_tool(self.whoami),
         ]
 
     def maker(self, actor_id: str, *, may_see: str | None) -> InProcessMaker:
@@ -198,6 +202,16 @@ async def open_app(
             accounts=accounts,
             write_ahead=write_ahead,
         )
+        whoami = WhoamiConductor(
+            ledger=ledger,
+            caps=config.caps,
+            clock=clock,
+            version=__version__,
+            sandbox=bool(config.sandbox),
+            clone_name=config.clone_name,
+            base_url=config.public_base_url,
+            default_actor=Actor(id=config.actor_id, email=config.actor_email, name=config.actor_name),
+        )
         try:
             await ledger.start()
         except LedgerBehind:
@@ -223,6 +237,7 @@ async def open_app(
             videos=videos,
             thumbnails=ThumbnailConductor(thumbnails, calls, ledger),
             health=health,
+            whoami=whoami,
             previews=Previews(previews),
         )
 

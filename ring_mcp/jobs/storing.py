@@ -201,7 +201,12 @@ class Storing:
         await record.write(after, [asset_row(after, asset), *records])
 
     def _metadata(self, job: Job) -> dict[str, str]:
-        facts = {"source": job.plan.provider, "model": job.plan.model, "purpose": job.plan.purpose, "jobId": job.id}
+        """Ring's names, and the job's id."""
+        plan = job.plan
+        facts = {"source": plan.provider, "model": plan.model, "purpose": plan.purpose, "jobId": job.id}
+        if isinstance(plan, VideoPlan):
+            facts |= {"qualityMode": plan.quality_mode, "generationKind": plan.generation_kind}
+            facts |= {"requestId": job.provider_request_id or "", "clipId": plan.clip_id or ""}
         return {name: value for name, value in facts.items() if value}
 
     async def _fetch(self, job: Job, index: int) -> MediaFile:

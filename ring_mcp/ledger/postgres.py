@@ -185,7 +185,9 @@ async def migrate(dsn: str) -> list[str]:
             await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK_ID,))
             if migration.version not in await _read_applied(connection):
                 await connection.execute(migration.sql)
-                await connection.execute("INSERT INTO ring_mcp_migrations VALUES (%s)", (migration.version,))
+                await connection.execute(
+                    "INSERT INTO ring_mcp_migrations VALUES (%s) ON CONFLICT DO NOTHING", (migration.version,)
+                )
                 done.append(migration.name)
             await connection.commit()
     return done

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 
 from ring_mcp.domain import ImagePlan, ImageRequest, PriceLine
+from ring_mcp.domain.choices import choose
 from ring_mcp.errors import InvalidRequest
 from ring_mcp.plans.rules import (
+    Variables,
     check_length,
     check_prompt,
     check_purpose,
@@ -28,12 +30,15 @@ from ring_mcp.plans.rules import (
 from ring_mcp.presets import ImageModel, Presets
 from ring_mcp.providers.vendors import ProviderName
 
+RINGS_SIZE = "2k"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageSettings:
     """What the operator's configuration says about images; None falls through to presets.json.
 
-    ``own_endpoints``: providers whose address is one of the operator's own.
+    ``own_endpoints``: providers whose address is one of the operator's own. ``variables`` are named where what the
+    operator has set is refused, for then nothing that the caller gave is.
     """
 
     default_provider: ProviderName
@@ -42,6 +47,11 @@ class ImageSettings:
     aspect_ratios: Mapping[ProviderName, str | None]
     resolutions: Mapping[ProviderName, str | None]
     own_endpoints: frozenset[ProviderName] = frozenset()
+    variables: Variables = field(default_factory=dict)
+
+    def variable(self, provider: ProviderName, setting: str, argument: str) -> str:
+        """What a refusal names: the variable where an operator has set it, else the caller's argument."""
+        return self.variables.get(provider, {}).get(setting, argument)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +92,7 @@ def plan_image(
         presets.image_models,
         provider,
         today,
-        field=names.model,
+        field=names.model if request.model else settings.variable(provider, "image_model", names.model),
         own_endpoint=provider in settings.own_endpoints,
     )
     requested_model = model_named(requested_model, presets.image_models) or requested_model
@@ -93,11 +103,12 @@ def plan_image(
     if request.reference_images:
         _check_references(request, name, model, presets)
         wanted = _ratio_of_edit(request, model, wanted, warnings)
-    aspect_ratio = ratio(wanted, model.aspect_ratios, name)
+    named = settings.variable(provider, "image_aspect_ratio", "aspectRatio")
+    aspect_ratio = ratio(wanted, model.aspect_ratios, name, "aspectRatio" if request.aspect_ratio else named)
     usual = settings.resolutions.get(provider) or defaults.resolution
     if is_first_frame:
         usual = defaults.first_frame_resolution
-    resolution = choice(names.resolution, request.resolution or usual, model.resolutions, name)
+    resolution = _size(request, settings, names, usual, name, model, warnings)
     n = 1 if request.n is None else request.n
     if not 1 <= n <= model.max_n:
         raise InvalidRequest(f"n must be between 1 and {model.max_n} for {name}, got {n}")
@@ -143,6 +154,30 @@ def plan_image(
         prices=tuple(prices),
         warnings=tuple(warnings),
     )
+
+
+def _size(
+    request: ImageRequest,
+    settings: ImageSettings,
+    names: _Names,
+    usual: str,
+    name: str,
+    model: ImageModel,
+    warnings: list[str],
+) -> str:
+    """What is asked for, else the operator's, else the registry's.
+
+    Ring's own client asks for first frames of 2k, whoever makes them: of a model that nobody named that is no wish.
+    """
+    if not request.resolution:
+        is_operators = usual == settings.resolutions.get(model.provider)
+        field = settings.variable(model.provider, "image_resolution", names.resolution) if is_operators else ""
+        return choice(field or names.resolution, usual, model.resolutions, name)
+    is_rings = names is _OF_A_FIRST_FRAME and request.model is None and choose(request.resolution, (RINGS_SIZE,))
+    if is_rings and choose(RINGS_SIZE, model.resolutions) is None:
+        warnings.append(f"{names.resolution} {RINGS_SIZE} is not made by {name}: it is {model.resolutions[-1]}")
+        return model.resolutions[-1]
+    return choice(names.resolution, request.resolution, model.resolutions, name)
 
 
 def _provider(request: ImageRequest, settings: ImageSettings, presets: Presets, names: _Names) -> ProviderName:

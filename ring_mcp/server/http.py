@@ -35,6 +35,9 @@ from ring_mcp.server.sse import MESSAGES_PATH, STREAM_PATH, Sse
 from ring_mcp.storage.links import FILES_PATH, FileLinks
 
 BODY_TIMEOUT_S = 30.0
+GATEWAY_WAIT_S = 280.0
+"""How long a request to the gateway waits at most when it does not say: Node's fetch gives up after 300 s without the
+head of an answer, and the clip is paid for by then."""
 
 
 def build_mcp(app: App) -> Server[dict[str, Any]]:
@@ -71,8 +74,8 @@ def build_http_app(
     sse = Sse(server, calls, max_body_bytes=config.max_body_bytes)
     gateway = Gateway(
         app,
-        image_wait_s=config.image_gen_poll_timeout_ms / 1000,
-        video_wait_s=config.video_gen_poll_timeout_ms / 1000,
+        image_wait_s=min(GATEWAY_WAIT_S, config.image_gen_poll_timeout_ms / 1000),
+        video_wait_s=min(GATEWAY_WAIT_S, config.video_gen_poll_timeout_ms / 1000),
     )
 
     def slots_of(path: str) -> Slots | None:

@@ -62,6 +62,9 @@ def _log_to_stderr(level: str) -> None:
 
 
 async def _serve_stdio(config: Config, wire: int) -> None:
+    if config.is_for_a_gateway:
+        await _serve_relay(config, wire)
+        return
     from ring_mcp.app import open_app
     from ring_mcp.server.auth import ServiceTokens
     from ring_mcp.server.mcp import build_server
@@ -79,6 +82,32 @@ async def _serve_stdio(config: Config, wire: int) -> None:
         )
         _collect_garbage_again()
         await serve_stdio(server, wire, closing=stack.aclose, drain_s=config.drain_s)
+
+
+async def _serve_relay(config: Config, wire: int) -> None:
+    """Without a key, with an address: the server there does the work."""
+    from ring_mcp.clients.gateway import GatewayClient, open_gateway
+    from ring_mcp.errors import RingError
+    from ring_mcp.server.relay import Relay
+    from ring_mcp.server.stdio import serve_stdio
+
+    base_url = str(config.api_base_url)
+    token = config.service_token.get_secret_value().strip() if config.service_token else None
+    async with contextlib.AsyncExitStack() as stack:
+        found: GatewayClient | RingError
+        try:
+            found = await stack.enter_async_context(open_gateway(base_url, token, config.proxies))
+        except RingError as exc:
+            found = exc
+
+        def client() -> GatewayClient:
+            if isinstance(found, RingError):
+                raise found
+            return found
+
+        logging.getLogger(__name__).info("no key here: %s does the work", base_url)
+        _collect_garbage_again()
+        await serve_stdio(Relay(client, base_url).server(), wire, closing=stack.aclose, drain_s=0.0)
 
 
 async def _serve_http(config: Config, host: str, port: int) -> None:

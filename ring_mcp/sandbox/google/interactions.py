@@ -120,7 +120,7 @@ class GoogleInteractions:
         state = self._state
         order = read_order(await calls.read_paid_call(request, state, "interactions"), self._version)
         if not clips.can_render():
-            raise GoogleRefusal(503, "UNAVAILABLE", clips.MISSING_LIBRARY)
+            raise GoogleRefusal(400, "FAILED_PRECONDITION", clips.MISSING_LIBRARY)
         if state.faults.take("inside", request.method, request.url.path, ("moderated",)) is not None:
             raise GoogleRefusal(400, "INVALID_ARGUMENT", "The prompt was blocked: PROHIBITED_CONTENT (safety).")
         charge = state.books.add(self._charge(order))
