@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ring_mcp.config import Config
 
 _UNEXPANDED = re.compile(r"\$\{[^{}]*\}|\$[A-Za-z_][A-Za-z0-9_]*")
-"""``${XAI_API_KEY:-}``, ``${env:XAI_API_KEY}``, ``$XAI_API_KEY``: the words of a client's file, not their value."""
+"""``${NAME:-}``, ``${env:NAME}``, ``$NAME``: the words of a client's file, not their value."""
 
 
 def describe_error(error: Any, model: type[BaseModel]) -> str:

@@ -9,6 +9,7 @@ from decimal import Decimal
 
 from ring_mcp.domain import DRIVEN, Failure, Job, JobState
 from ring_mcp.errors import Billed, InvalidRequest, OutcomeUnknown, RingError
+from ring_mcp.jobs.endings import Ending
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ def settle_cost(job: Job, billed: Billed, billed_usd: Decimal | None) -> Decimal
 
 def end_job(
     job: Job,
-    state: JobState,
+    ending: Ending,
     now: datetime,
     *,
     failure: Failure | None = None,
@@ -94,7 +95,7 @@ def end_job(
     word: Billed = billed or (failure.billed if failure is not None else "yes")
     billed_usd = job.billed_usd if billed_usd is None else billed_usd
     return job.to(
-        state,
+        ending.state,
         failure=failure,
         billed_usd=billed_usd,
         settled_usd=settle_cost(job, word, billed_usd),
@@ -103,9 +104,9 @@ def end_job(
     )
 
 
-def end_badly(job: Job, state: JobState, exc: RingError, now: datetime) -> Job:
+def end_badly(job: Job, ending: Ending, exc: RingError, now: datetime) -> Job:
     """The job, ended by what ``exc`` says."""
-    return end_job(job, state, now, failure=failure_of(exc), billed_usd=getattr(exc, "billed_usd", None))
+    return end_job(job, ending, now, failure=failure_of(exc), billed_usd=getattr(exc, "billed_usd", None))
 
 
 def lose_track(job: Job, exc: OutcomeUnknown) -> Job:
@@ -123,7 +124,7 @@ def resolve_by_hand(job: Job, *, paid: bool, now: datetime) -> Job:
         raise InvalidRequest(f"job {job.id} is {job.state}: {hint}")
     message = f"outcome unknown; resolved by hand as {'paid' if paid else 'not paid'}"
     failure = Failure(code=OutcomeUnknown.code, message=message, billed="yes" if paid else "no")
-    return replace(end_job(job, JobState.FAILED, now, failure=failure), updated_at=now)
+    return replace(end_job(job, Ending.RESOLVED_BY_HAND, now, failure=failure), updated_at=now)
 
 
 def come_late(stored: Job, after: Job) -> Job:

@@ -12,6 +12,7 @@ from ring_mcp.clock import Clock
 from ring_mcp.domain import Failure, Job, JobState, VideoPlan
 from ring_mcp.errors import FirstFrameFailed, InvalidRequest, LedgerError, OutcomeUnknown, RingError, StorageError
 from ring_mcp.jobs.accounts import Accounts, describe_needed_account
+from ring_mcp.jobs.endings import Ending
 from ring_mcp.jobs.inputs import MediaInputs
 from ring_mcp.jobs.outcomes import Park, Pause, end_job
 from ring_mcp.jobs.record import JobRecord
@@ -57,7 +58,7 @@ class Preparing:
         except InvalidRequest as exc:
             if isinstance(exc.__cause__, StorageError) and exc.__cause__.retryable:
                 return Park(_not_readable_now(exc.message), LOOK_AGAIN_S)
-            await record.write(self._end_unsent(record.job, exc, billed="no"))
+            await record.write(self._end_unsent(record.job, Ending.INPUT_MISSING, exc, billed="no"))
             return None
 
     async def _fetch_still(self, record: JobRecord, plan: VideoPlan) -> Pause | Park | None:
@@ -70,7 +71,7 @@ class Preparing:
         if still is not None and not still.is_terminal:
             return await self._wait_for(still, record, is_stranded=is_stranded)
         if still is None:  # planned by an older version, which opened it later
-            await record.write(self._end_unsent(record.job, _NO_STILL, billed="no"))
+            await record.write(self._end_unsent(record.job, Ending.FIRST_FRAME_FAILED, _NO_STILL, billed="no"))
         elif still.state is not JobState.DONE:
             reason = still.failure.message if still.failure else f"it is {still.state}"
             billed = still.failure.billed if still.failure else "unknown"
@@ -78,7 +79,7 @@ class Preparing:
             failed = FirstFrameFailed(
                 f"the first frame (job {still.id}) failed, the video was not started: {reason}", next_action=again
             )
-            await record.write(self._end_unsent(record.job, failed, billed=billed))
+            await record.write(self._end_unsent(record.job, Ending.FIRST_FRAME_FAILED, failed, billed=billed))
         else:
             billed_usd = Decimal(0) if plan.frame_was_paid else still.billed_usd
             made = {"made_frame": still.assets[0], "made_frame_billed_usd": billed_usd}
@@ -93,12 +94,12 @@ class Preparing:
             await record.write(replace(record.job, failure=failure))
         return Pause(LOOK_AT_STILL_S, until=still.id)
 
-    def _end_unsent(self, job: Job, exc: RingError, *, billed: str) -> Job:
+    def _end_unsent(self, job: Job, ending: Ending, exc: RingError, *, billed: str) -> Job:
         """The clip itself has cost nothing; ``billed`` speaks of the whole call, still included."""
         failure = Failure.model_validate(
             {"code": exc.code, "message": exc.message, "billed": billed, "next_action": exc.next_action}
         )
-        return end_job(job, JobState.FAILED, self._clock.now(), failure=failure, billed="no")
+        return end_job(job, ending, self._clock.now(), failure=failure, billed="no")
 
 
 _NO_STILL = FirstFrameFailed(

@@ -18,6 +18,7 @@ from ring_mcp.clock import Clock
 from ring_mcp.domain import AuditRecord, Job, JobState
 from ring_mcp.errors import JobMoved, LedgerError
 from ring_mcp.jobs.completion import complete
+from ring_mcp.jobs.endings import Ending
 from ring_mcp.jobs.outcomes import come_late, end_badly
 from ring_mcp.jobs.write_ahead import WriteAhead
 from ring_mcp.ledger.base import Ledger
@@ -152,7 +153,7 @@ class JobRecord:
     async def _restore(self, after: Job, records: Sequence[AuditRecord]) -> Job:
         if self._saved.state is JobState.PLANNED and after.state in (JobState.PLANNED, JobState.SUBMITTING):
             # Without its row nothing held the money, and the same request may have been made again: it is not sent.
-            after = end_badly(self.job, JobState.FAILED, _LOST, after.updated_at)
+            after = end_badly(self.job, Ending.ROW_LOST, _LOST, after.updated_at)
         restored = await self._ledger.restore(after, records)
         logger.warning("job %s: the ledger had lost its row, which is written again", after.id)
         return restored

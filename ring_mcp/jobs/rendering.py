@@ -16,6 +16,7 @@ from ring_mcp.errors import (
     ProviderError,
     RateLimited,
 )
+from ring_mcp.jobs.endings import Ending
 from ring_mcp.jobs.outcomes import (
     Pace,
     Park,
@@ -56,8 +57,8 @@ class Rendering:
         try:
             answer = await self._providers[job.kind, job.plan.provider].check(job.plan, job.provider_request_id)
         except (ContentRefused, GenerationFailed) as exc:
-            state = JobState.REFUSED if isinstance(exc, ContentRefused) else JobState.FAILED
-            await record.write(end_badly(job, state, exc, now))
+            ending = Ending.MODERATED if isinstance(exc, ContentRefused) else Ending.GENERATION_FAILED
+            await record.write(end_badly(job, ending, exc, now))
             return None
         except JobExpired as exc:
             return await self._suspect_gone(record, exc)
@@ -88,7 +89,7 @@ class Rendering:
         trouble = note_trouble(record.job, exc, now)
         if is_gone(trouble, now):
             exc.retryable = False  # what it says for good is final, whoever says it
-            await record.write(end_badly(record.job, JobState.EXPIRED, exc, now))
+            await record.write(end_badly(record.job, Ending.JOB_GONE, exc, now))
             return None
         await record.write(replace(record.job, failure=trouble))
         return Pause(pause_after_gone_s(trouble.seen, self._pace[record.job.kind].poll_interval_s), failed=True)

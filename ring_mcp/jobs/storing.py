@@ -22,7 +22,6 @@ from ring_mcp.domain import (
     Failure,
     ImagePlan,
     Job,
-    JobState,
     MediaFile,
     Output,
     VideoPlan,
@@ -37,6 +36,7 @@ from ring_mcp.errors import (
     StorageRefused,
     StorageUnclear,
 )
+from ring_mcp.jobs.endings import Ending
 from ring_mcp.jobs.outcomes import Park, Pause, age_s, back_off_s, end_job, note_trouble, slow_look_s
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.rendering import LOOKS_BEFORE_GONE, is_gone, pause_after_gone_s
@@ -254,9 +254,9 @@ class Storing:
             if output.lost_because is not None
         ]
         if job.assets or not lost:
-            return replace(end_job(job, JobState.DONE, now), warnings=(*job.warnings, *lost), progress=100)
+            return replace(end_job(job, Ending.STORED, now), warnings=(*job.warnings, *lost), progress=100)
         failure = Failure(code="expired", message="; ".join(lost), billed="yes", next_action=JobExpired.next_action)
-        return end_job(job, JobState.EXPIRED, now, failure=failure)
+        return end_job(job, Ending.OUTPUTS_LOST, now, failure=failure)
 
     async def _keep_preview(self, job: Job) -> None:
         """A preview is a courtesy: whatever goes wrong with it is logged and nothing else."""

@@ -28,6 +28,7 @@ from ring_mcp.errors import (
 )
 from ring_mcp.jobs.answers import Answer, Answers
 from ring_mcp.jobs.courier import Courier
+from ring_mcp.jobs.endings import Ending
 from ring_mcp.jobs.outcomes import Pace, Park, Pause, come_late, end_badly, lose_track
 from ring_mcp.jobs.preparing import Preparing
 from ring_mcp.jobs.record import JobRecord
@@ -179,10 +180,11 @@ class Submitting:
             return lose_track(
                 job, OutcomeUnknown(answer.message, provider=answer.provider, http_status=answer.http_status)
             )
-        return end_badly(job, JobState.REFUSED if isinstance(answer, ContentRefused) else JobState.FAILED, answer, now)
+        ending = Ending.MODERATED if isinstance(answer, ContentRefused) else Ending.REQUEST_REFUSED
+        return end_badly(job, ending, answer, now)
 
     async def _end_unsent(self, record: JobRecord) -> None:
-        await record.write(end_badly(record.job, JobState.FAILED, _NOT_SENT, self._clock.now()))
+        await record.write(end_badly(record.job, Ending.PLAN_TOO_OLD, _NOT_SENT, self._clock.now()))
 
     def _is_stale(self, job: Job) -> bool:
         return (self._clock.now() - job.created_at).total_seconds() > STALE_PLAN_S
@@ -199,10 +201,10 @@ class Submitting:
             raise
         except asyncio.CancelledError:
             if record.job.state is JobState.SUBMITTING:  # it was written, and nothing has left
-                await record.write(end_badly(record.job, JobState.FAILED, _STOPPED_BEFORE, self._clock.now()))
+                await record.write(end_badly(record.job, Ending.STOPPED_BEFORE, _STOPPED_BEFORE, self._clock.now()))
             raise
         except LedgerError as exc:
-            await record.write(end_badly(job, JobState.FAILED, exc, now))
+            await record.write(end_badly(job, Ending.INTENT_NOT_WRITTEN, exc, now))
         if record.job.state is not JobState.SUBMITTING:  # also where the ledger had lost the row
             return False
         if self._clock.now() >= deadline_at:  # the process slept, and somebody may have given the attempt up meanwhile

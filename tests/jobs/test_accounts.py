@@ -213,7 +213,7 @@ async def test_whoever_asks_for_another_keys_job_hears_of_its_account(
 
 async def test_a_ledger_that_is_away_is_the_askers_to_hear(engine: Engine) -> None:
     theirs = await left_behind(engine.ledger, **of(ANOTHER_KEY))
-    engine.ledger.fail("stranded", 2)
+    engine.ledger.fail("list_stranded", 2)
     accounts = accounts_of(engine, None)
     with pytest.raises(LedgerError):
         await accounts.is_stranded(theirs)

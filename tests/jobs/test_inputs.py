@@ -68,7 +68,7 @@ class PrivateStorage(LocalStorage):
         self._signs = signs
         self.trouble: StorageError | None = None
 
-    def unsigned(self, url: str) -> str:
+    def strip_signature(self, url: str) -> str:
         return url.partition("?signed")[0]
 
     async def address(self, url: str, key: str | None = None) -> Address:

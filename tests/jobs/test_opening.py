@@ -21,6 +21,7 @@ from ring_mcp.errors import (
     StorageError,
     StorageRefused,
 )
+from ring_mcp.jobs.endings import Ending
 from ring_mcp.jobs.opening import NEEDED_DISK_BYTES, check_disk, request_hash
 from ring_mcp.jobs.outcomes import end_badly
 from ring_mcp.ledger.base import JobQuery, Opened
@@ -200,7 +201,7 @@ async def test_a_still_that_stands_parked_is_woken_for_the_next_clip(engine: Eng
     assert (await engine.ended(first.still)).is_parked
     clip = await engine.ended(first.job)
     assert clip.is_parked
-    await engine.ledger.save(clip, end_badly(clip, JobState.FAILED, RingError("as if"), START))
+    await engine.ledger.save(clip, end_badly(clip, Ending.STOPPED_BEFORE, RingError("as if"), START))
     again = await open_(engine, still_clip_plan(), "k1")
     assert (await engine.ended(again.job)).state is JobState.DONE
     assert len(engine.pictures.submitted) == 1

@@ -10,6 +10,7 @@ import pytest
 
 from ring_mcp.domain import Failure, JobState
 from ring_mcp.errors import Billed, ContentRefused, JobMoved, OutcomeUnknown, RateLimited, RingError, StorageError
+from ring_mcp.jobs.endings import Ending
 from ring_mcp.jobs.outcomes import (
     Park,
     Pause,
@@ -67,38 +68,38 @@ def test_a_bill_comes_before_the_list_and_nothing_only_for_certain(
 
 def test_a_job_that_ends_well_keeps_its_bill_and_has_no_failure() -> None:
     before = sample_job(JobState.STORING, billed_usd=BILLED)
-    job = end_job(before, JobState.DONE, START)
+    job = end_job(before, Ending.STORED, START)
     assert (job.state, job.failure, job.due_at, job.finished_at) == (JobState.DONE, None, None, START)
     assert job.billed_usd == job.settled_usd == BILLED
 
 
 def test_a_job_that_ends_well_without_a_bill_costs_what_is_listed() -> None:
-    job = end_job(sample_job(JobState.STORING), JobState.DONE, START)
+    job = end_job(sample_job(JobState.STORING), Ending.STORED, START)
     assert (job.billed_usd, job.settled_usd) == (None, PRICE_USD)
 
 
 @pytest.mark.parametrize(("billed", "settled"), [("no", Decimal(0)), ("unknown", PRICE_USD), ("yes", PRICE_USD)])
 def test_a_job_that_ends_badly_costs_what_its_failure_says(billed: Billed, settled: Decimal) -> None:
     failure = Failure(code="x", message="y", billed=billed)
-    job = end_job(sample_job(JobState.SUBMITTING), JobState.FAILED, START, failure=failure)
+    job = end_job(sample_job(JobState.SUBMITTING), Ending.REQUEST_REFUSED, START, failure=failure)
     assert (job.state, job.failure, job.settled_usd) == (JobState.FAILED, failure, settled)
 
 
 def test_a_word_on_the_job_wins_over_one_on_the_call() -> None:
     failure = Failure(code="first_frame_failed", message="y", billed="yes")
-    job = end_job(sample_job(JobState.PLANNED), JobState.FAILED, START, failure=failure, billed="no")
+    job = end_job(sample_job(JobState.PLANNED), Ending.INPUT_MISSING, START, failure=failure, billed="no")
     assert (job.failure, job.settled_usd) == (failure, Decimal(0))
 
 
 def test_a_new_bill_replaces_an_older_one() -> None:
     before = sample_job(JobState.STORING, billed_usd=Decimal("0.5"))
-    job = end_job(before, JobState.EXPIRED, START, billed_usd=BILLED)
+    job = end_job(before, Ending.OUTPUTS_LOST, START, billed_usd=BILLED)
     assert job.billed_usd == job.settled_usd == BILLED
 
 
 def test_a_job_that_has_ended_does_not_end_again() -> None:
     with pytest.raises(JobMoved):
-        end_job(sample_job(JobState.DONE), JobState.FAILED, START)
+        end_job(sample_job(JobState.DONE), Ending.GENERATION_FAILED, START)
 
 
 def test_an_error_is_told_with_its_words_bill_and_next_step() -> None:
@@ -120,7 +121,7 @@ def test_an_error_is_told_with_its_words_bill_and_next_step() -> None:
 def test_an_error_ends_a_job_at_the_cost_that_it_tells(
     error: RingError, billed_usd: Decimal | None, settled: Decimal
 ) -> None:
-    job = end_badly(sample_job(JobState.SUBMITTING), JobState.REFUSED, error, START)
+    job = end_badly(sample_job(JobState.SUBMITTING), Ending.MODERATED, error, START)
     assert (job.state, job.failure) == (JobState.REFUSED, failure_of(error))
     assert (job.billed_usd, job.settled_usd, job.finished_at, job.due_at) == (billed_usd, settled, START, None)
 

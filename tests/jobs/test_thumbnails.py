@@ -253,7 +253,7 @@ class _NoPicture:
     def __init__(self, error: Exception) -> None:
         self._error = error
 
-    async def stored(self, url: str, path: Path, max_bytes: int) -> Path:
+    async def fetch_stored(self, url: str, path: Path, max_bytes: int) -> Path:
         raise self._error
 
 

@@ -403,7 +403,7 @@ def test_an_edit_keeps_the_ratio_of_what_it_edits(count: int, asked: str | None,
 IMAGEN = "imagen-4.0-generate-001"
 
 
-def test_a_retired_model_is_asked_at_an_endpoint_of_ones_own_for_its_provider_alone() -> None:
+def test_a_retired_model_at_an_own_endpoint_is_asked_of_its_provider() -> None:
     own = replace(NOTHING_SET, own_endpoints=frozenset({"google"}))
     made = plan(own, provider="google", model=IMAGEN)
     assert (made.model, made.requested_model) == (IMAGEN, IMAGEN)

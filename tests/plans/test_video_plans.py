@@ -342,18 +342,15 @@ def test_everything_that_was_asked_stands_in_the_plan() -> None:
         "persist": False,
         "source_video_url": CLIP,
     }
-    made = plan(**asked, prompt=" a boat ")
+    made = plan(**asked, prompt=" a boat ", remaster=True)
     assert {name: getattr(made, name) for name in asked} == asked
     assert (made.prompt, made.storage_prefix, made.provider) == ("a boat", "generated/videos", "xai")
     assert plan(last_frame_url=URL, image_url=URL, model="grok-imagine-video-1.5").last_frame_url == URL
     assert plan().persist
 
 
-@pytest.mark.parametrize(
-    "source", [{"remaster": True, "source_video_url": CLIP}, {"extend_s": 4, "source_video_url": CLIP}]
-)
-def test_a_clip_from_a_clip_plans_and_pays_for_no_still(source: dict[str, Any]) -> None:
-    made = plan(**source, first_frame_prompt="a still")
+def test_an_edit_plans_and_pays_for_no_still() -> None:
+    made = plan(remaster=True, source_video_url=CLIP, first_frame_prompt="a still")
     assert made.first_frame is None
     assert made.image_url is None
     assert not [line for line in made.prices if "frame" in line.what]
