@@ -42,7 +42,7 @@ from ring_mcp.jobs.tidying import remove_old_files, tidy_spool
 from ring_mcp.jobs.watch import JobWatch
 from ring_mcp.jobs.write_ahead import WriteAhead
 from ring_mcp.ledger.base import Ledger
-from ring_mcp.operator_settings import paces_of, video_models, video_settings
+from ring_mcp.operator_settings import list_faulty_defaults, paces_of, video_models, video_settings, warn_of_settings
 from ring_mcp.presets import Presets, load_presets
 from ring_mcp.providers.base import Providers
 from ring_mcp.storage.base import Links, Storage
@@ -189,29 +189,24 @@ async def open_app(
         videos = VideoConductor(calls, inputs, presets, settings, clock)
         default = config.image_gen_provider
         image_model = settings.images.models.get(default) or presets.defaults.image[default].model
+        models_in_use = list(dict.fromkeys([image_model, *video_models(config, presets)]))
         health = HealthConductor(
             ledger=ledger,
             storage=storage,
             providers=providers,
             default_provider=default,
             presets=presets,
-            models_in_use=list(dict.fromkeys([image_model, *video_models(config, presets)])),
+            models_in_use=models_in_use,
             caps=config.caps,
             clock=clock,
             version=__version__,
             accounts=accounts,
             write_ahead=write_ahead,
+            keys=backends.open_key_checks(config, models_in_use, presets, clock, stack),
+            list_faults=partial(list_faulty_defaults, config, presets),
+            unexpanded=config.unexpanded,
         )
-        whoami = WhoamiConductor(
-            ledger=ledger,
-            caps=config.caps,
-            clock=clock,
-            version=__version__,
-            sandbox=bool(config.sandbox),
-            clone_name=config.clone_name,
-            base_url=config.public_base_url,
-            default_actor=Actor(id=config.actor_id, email=config.actor_email, name=config.actor_name),
-        )
+        warn_of_settings(config, presets, clock.now().date())
         try:
             await ledger.start()
         except LedgerBehind:
@@ -237,9 +232,22 @@ async def open_app(
             videos=videos,
             thumbnails=ThumbnailConductor(thumbnails, calls, ledger),
             health=health,
-            whoami=whoami,
+            whoami=_who(config, ledger, clock),
             previews=Previews(previews),
         )
+
+
+def _who(config: Config, ledger: Ledger, clock: Clock) -> WhoamiConductor:
+    return WhoamiConductor(
+        ledger=ledger,
+        caps=config.caps,
+        clock=clock,
+        version=__version__,
+        sandbox=bool(config.sandbox),
+        clone_name=config.clone_name,
+        base_url=config.public_base_url,
+        default_actor=Actor(id=config.actor_id, email=config.actor_email, name=config.actor_name),
+    )
 
 
 def _wire_steps(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from datetime import date
 
 from ring_mcp.config import Config
+from ring_mcp.config_checks import explain_unexpanded
 from ring_mcp.config_types import variables
 from ring_mcp.domain import ImageRequest, MediaKind, VideoRequest
 from ring_mcp.errors import InvalidRequest
@@ -15,6 +17,8 @@ from ring_mcp.media.clip import can_read_clips
 from ring_mcp.plans.image import ImageSettings, plan_image
 from ring_mcp.plans.video import VideoSettings, plan_video
 from ring_mcp.presets import Presets
+
+logger = logging.getLogger(__name__)
 
 IMAGE_POLL_INTERVAL_S = 1.0
 VIDEO_SUBMIT_TIMEOUT_S = 60.0
@@ -99,6 +103,14 @@ def list_faulty_defaults(config: Config, presets: Presets, today: date) -> dict[
     known = {name for of_vendor in variables_of(config).values() for name in of_vendor.values()}
     named = ((fault.partition(" ")[0].rstrip(":"), fault) for fault in faults)
     return {name: fault for name, fault in named if name in known}
+
+
+def warn_of_settings(config: Config, presets: Presets, today: date) -> None:
+    """Say at the start, where somebody may read it, what health says as well."""
+    for name in config.unexpanded:
+        logger.error("%s: %s", name, explain_unexpanded())
+    for fault in list_faulty_defaults(config, presets, today).values():
+        logger.error("%s", fault)
 
 
 def _no_clips(config: Config) -> str | None:

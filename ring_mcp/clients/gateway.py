@@ -92,7 +92,7 @@ class GatewayClient:
     async def speaks_ring_mcp(self) -> bool:
         """Who is there: asked once, before anything is paid for on the strength of arguments of our own."""
         if self._is_ring_mcp is None:
-            self._is_ring_mcp = "serverVersion" in await self.health()
+            self._is_ring_mcp = "serverVersion" in await self.context()
         return self._is_ring_mcp
 
     def _only_rings_own(self, kind: MediaKind, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from pydantic import Field
 
 from ring_mcp.clock import Clock
 from ring_mcp.conductors.results import Usd, Wire
 from ring_mcp.domain import Caps, cap_left
+from ring_mcp.errors import LedgerError
 from ring_mcp.ledger.base import Ledger
 
 GATEWAY = "/api/mcp/v1"
@@ -57,9 +60,11 @@ class WhoamiConductor:
         self._default_actor = default_actor
 
     async def describe(self, actor_id: str) -> Context:
-        """Raises LedgerError if the caps cannot be told."""
+        """With what the caps leave, where the ledger can tell."""
         is_default = actor_id == self._default_actor.id
-        left = cap_left(self._caps, await self._ledger.spend(self._clock.now(), sandbox=self._sandbox))
+        left = None
+        with contextlib.suppress(LedgerError):
+            left = cap_left(self._caps, await self._ledger.spend(self._clock.now(), sandbox=self._sandbox))
         return Context(
             clone_name=self._clone_name,
             base_url=self._base_url,

@@ -65,7 +65,8 @@ class Ledger(Protocol):
 
     async def aclose(self) -> None: ...
 
-    async def ping(self) -> None: ...
+    async def ping(self) -> None:
+        """Read, and write something that changes nothing."""
 
     async def open(self, job: Job, caps: Caps, still: Job | None = None) -> Opened:
         """Dedupe, check the caps, reserve, and write the row, all in one transaction; a clip's ``still`` with it.

@@ -143,6 +143,11 @@ class PostgresLedger(TransactionalLedger):
             await begin(connection, self._lock_timeout_s if lock_timeout_s is None else lock_timeout_s)
             yield connection
 
+    async def ping(self) -> None:
+        await super().ping()
+        with translate_errors():
+            await self._renew_lease()
+
     async def _forget_old_leases(self) -> None:
         """An owner without a lease is as dead as one whose lease has run out."""
         async with self._transaction() as connection:

@@ -88,6 +88,10 @@ def build_http_app(
         app.watch.close()
         await sse.end()
 
+    async def ready(request: Request) -> JSONResponse:
+        obstacles = ("the server is stopping",) if stopping.is_set() else await app.health.list_obstacles()
+        return JSONResponse({"ready": not obstacles, "reasons": list(obstacles)}, 503 if obstacles else 200)
+
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         stopper = asyncio.create_task(stop())
@@ -106,6 +110,7 @@ def build_http_app(
             *gateway.routes(),
             Mount(FILES_PATH, Files(app.storage, links)),
             Route("/healthz", _alive, methods=["GET"]),
+            Route("/readyz", ready, methods=["GET"]),
         ],
         middleware=[
             Middleware(Guarded),
@@ -142,7 +147,7 @@ def build_http_app(
 
 def is_open(path: str) -> bool:
     """What needs no token: liveness, and files, whose addresses are secrets themselves."""
-    return path == "/healthz" or path.startswith(FILES_PATH)
+    return path in ("/healthz", "/readyz") or path.startswith(FILES_PATH)
 
 
 def actor_of_request(ctx: ServerRequestContext[Any]) -> str:

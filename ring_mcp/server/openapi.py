@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from ring_mcp import __version__
-from ring_mcp.conductors.health import HealthReport
+from ring_mcp.conductors.report import HealthReport
 from ring_mcp.conductors.results import GenerateImageResult, GenerateVideoResult
 from ring_mcp.conductors.whoami import Context
 from ring_mcp.domain.fields import tidy
