@@ -115,6 +115,8 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 def _register() -> None:
+    from ring_mcp.cli.backup import backup, restore
+    from ring_mcp.cli.completion import completion
     from ring_mcp.cli.configure import config
     from ring_mcp.cli.create import image, video
     from ring_mcp.cli.direct import direct
@@ -125,7 +127,7 @@ def _register() -> None:
     from ring_mcp.cli.spend import spend
 
     presets.add_command(check)
-    for command in (image, video, script, direct, jobs, spend, health, presets, config):
+    for command in (image, video, script, direct, jobs, spend, health, presets, config, backup, restore, completion):
         cli.add_command(command)
     cli.add_command(health, "doctor")
 

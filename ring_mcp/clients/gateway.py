@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import httpx2
+from pydantic.alias_generators import to_camel
 
 from ring_mcp.clients.gateway_errors import NEXT, GatewayAway, GatewayRefusal, TooManyCalls, as_lost_reply
 from ring_mcp.domain import DRIVEN, MediaKind
@@ -147,21 +148,24 @@ class GatewayClient:
         return await self.look(job_id)
 
     async def jobs(
-        self, *, states: Sequence[str] = (), since: str | None = None, limit: int | None = None
+        self, *, states: Sequence[str] = (), since: str | None = None, limit: int | None = None, **filters: str | None
     ) -> list[dict[str, Any]]:
-        """The caller's own jobs, newest first."""
+        """The caller's own jobs, newest first. ``filters`` are further arguments of ring-job-list, by our names."""
+        wanted = {to_camel(name): value for name, value in filters.items() if value is not None}
         found: list[dict[str, Any]] = []
         for state in states or (None,):
-            found += await self._jobs_in(state, since, limit)
+            found += await self._jobs_in(state, since, limit, wanted)
         found.sort(key=lambda job: str(job.get("createdAt")), reverse=True)
         return found[:limit]
 
-    async def _jobs_in(self, state: str | None, since: str | None, limit: int | None) -> list[dict[str, Any]]:
+    async def _jobs_in(
+        self, state: str | None, since: str | None, limit: int | None, filters: Mapping[str, str]
+    ) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
         cursor: str | None = None
         while limit is None or len(found) < limit:
             size = _PAGE if limit is None else min(_PAGE, limit - len(found))
-            query = {"state": state, "since": since, "cursor": cursor, "limit": size}
+            query = {**filters, "state": state, "since": since, "cursor": cursor, "limit": size}
             page = await self._call("GET", "/jobs", {key: value for key, value in query.items() if value is not None})
             found += page["jobs"]
             cursor = page.get("cursor")

@@ -83,6 +83,9 @@ class Ledger(Protocol):
 
     async def get(self, job_id: str) -> Job | None: ...
 
+    async def complete_id(self, part: str) -> list[str]:
+        """The ids of jobs that begin with ``part``, two at most: one is what was meant, two are too many."""
+
     async def list_jobs(self, query: JobQuery) -> JobPage: ...
 
     async def save(self, before: Job, after: Job, records: Sequence[AuditRecord] = ()) -> Job:

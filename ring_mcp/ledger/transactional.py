@@ -52,6 +52,9 @@ class TransactionalLedger(ABC):
     async def get(self, job_id: str) -> Job | None:
         return await self._run(tx.get_job(job_id, self.dialect))
 
+    async def complete_id(self, part: str) -> list[str]:
+        return await self._run(tx.complete_id(part))
+
     async def list_jobs(self, query: JobQuery) -> JobPage:
         return await self._run(tx.list_jobs(query, self.dialect))
 
