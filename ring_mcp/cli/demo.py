@@ -40,7 +40,7 @@ async def run_demo(prompt: str | None) -> int:
     """Returns the exit status: 0 if every picture arrived."""
     console = Console(highlight=False)
     started = time.monotonic()
-    console.print("[bold yellow]SANDBOX[/] - no provider is called, nothing costs money, these are test media.")
+    console.print("[bold yellow]SANDBOX[/] - no provider is called, these are test media, nobody pays for them.")
     with SandboxServer() as sandbox:
         environment = child_environment(RING_SANDBOX=sandbox.url, VIDEO_GEN_POLL_INTERVAL_MS=_POLL_INTERVAL_MS)
         config = load_config(environment, folder=Path(os.devnull).parent)

@@ -35,12 +35,12 @@ def job_lines(job: Job) -> list[str]:
         "campaign": job.pipeline_request_id,
         "key": job.idempotency_key,
         "request": job.provider_request_id,
-        "account": str(job.account) if job.account else None,
         "for clip": job.parent_job_id,
     }
     for label, value in names.items():
         if value:
             lines.append(whole(label, value))
+    lines += field("account", job.account)
     for asset in job.assets:
         lines += ["", *_asset_lines(asset, len(job.assets))]
     if isinstance(plan, VideoPlan):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING
 
 from ring_mcp.domain.fields import is_part_of_id
@@ -32,6 +32,26 @@ async def configured_ledger() -> AsyncIterator[Ledger]:
         yield ledger
     finally:
         await ledger.aclose()
+
+
+async def where_they_are(jobs: Sequence[Job]) -> list[Job]:
+    """The jobs with the addresses of their files as they are now; where storage cannot tell, as they were."""
+    import asyncio
+
+    from ring_mcp.backends import open_storage
+    from ring_mcp.clock import SystemClock
+    from ring_mcp.conductors.signed_urls import for_caller
+    from ring_mcp.config import load_config
+    from ring_mcp.errors import RingError
+
+    try:
+        storage = open_storage(load_config(), SystemClock(), None)
+    except RingError:
+        return list(jobs)
+    try:
+        return list(await asyncio.gather(*(for_caller(job, storage) for job in jobs)))
+    finally:
+        await storage.aclose()
 
 
 async def find_job(ledger: Ledger, job_id: str) -> Job:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ring_mcp.cli.backend import gateway_option, load_config_with, token_of
-from ring_mcp.cli.job_lookup import complete_job_id, configured_ledger, find_job
+from ring_mcp.cli.job_lookup import complete_job_id, configured_ledger, find_job, where_they_are
 from ring_mcp.cli.spelled import JOB_ID, WAIT, one_of
 from ring_mcp.domain import DRIVEN, Job, JobState, usd
 from ring_mcp.errors import RingError
@@ -50,7 +50,8 @@ def list_(states: tuple[str, ...], limit: int, as_json: bool, gateway: str | Non
     from ring_mcp.cli.spend import since_when
 
     config = load_config_with(gateway)
-    since = since_when(filters.pop("since") or "", datetime.now(UTC)) if filters.get("since") else None
+    span = filters.pop("since")
+    since = since_when(span, datetime.now(UTC)) if span else None
     listing = _list_there if config.api_base_url else _list_here
     found = asyncio.run(listing(config, _open_up(states), since, limit, filters))
     if not as_json:
@@ -89,7 +90,8 @@ def show(job_id: str, as_json: bool | None, gateway: str | None) -> None:
     if not as_json:
         from ring_mcp.cli.job_lines import job_lines
 
-        print_lines(job_lines(job))
+        [shown] = asyncio.run(where_they_are([job]))
+        print_lines(job_lines(shown))
         return
     from pydantic import TypeAdapter
 
@@ -201,7 +203,8 @@ async def _list_here(
 
     async with configured_ledger() as ledger:
         query = JobQuery(states=[JobState(s) for s in states] or None, since=since, limit=limit, **filters)
-        return [summary(job) for job in (await ledger.list_jobs(query)).jobs]
+        found = (await ledger.list_jobs(query)).jobs
+    return [summary(job) for job in await where_they_are(found)]
 
 
 async def _list_there(

@@ -108,7 +108,7 @@ def _text(result: JobResult) -> str:
         if isinstance(result, GenerateVideoResult) and result.thumbnail:
             lines.append(f"thumbnail: {result.thumbnail.url}")
     if result.sandbox:
-        lines.insert(1, "SANDBOX: test media, made without a provider and without cost.")
+        lines.insert(1, "SANDBOX: test media, made without a provider; nobody pays for them.")
     if result.joined:
         lines.append("An identical request was there already: this is its result, and nothing new was paid.")
     lines += [f"warning: {warning}" for warning in result.warnings or ()]
@@ -128,7 +128,8 @@ def _measures(result: JobResult, file: Any, count: int) -> str:
 def _costs(result: JobResult) -> str:
     estimated = f"estimated {usd(result.estimated_cost_usd)}" if result.estimated_cost_usd is not None else ""
     billed = f"billed {usd(result.billed_cost_usd)}" if result.billed_cost_usd is not None else ""
-    return ", ".join(part for part in (estimated, billed) if part)
+    told = ", ".join(part for part in (estimated, billed) if part)
+    return f"{told} of the sandbox's money" if told and result.sandbox else told
 
 
 def _quote_text(quote: JobResult) -> str:

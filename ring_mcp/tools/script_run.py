@@ -255,7 +255,7 @@ async def _jobs(ledger: Ledger, request_id: str, actor_id: str) -> list[Job]:
 def _text(result: ScriptRunResult) -> str:
     lines = ["DRY RUN: nothing was made and nothing was spent."] if result.dry_run else []
     if result.sandbox:
-        lines.append("SANDBOX: test media, made without a provider and without cost.")
+        lines.append("SANDBOX: test media, made without a provider; nobody pays for them.")
     lines.append(f"{len(result.clips)} clips of {result.request_id}, {usd(result.total_usd)} at list prices:")
     for clip in result.clips:
         facts = [clip.clip_id, clip.quality_mode, f"{clip.duration} s"]
