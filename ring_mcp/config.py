@@ -121,8 +121,8 @@ class Config(BaseModel):
     keep_days: Annotated[int, Field(ge=1, le=36500), env("RING_KEEP_DAYS")] = 30
     log_format: Annotated[Literal["text", "json"], BeforeValidator(lower), env("RING_LOG_FORMAT")] = "text"
     log_level: Annotated[
-        Literal["debug", "info", "warning", "error"], BeforeValidator(lower), env("RING_LOG_LEVEL")
-    ] = "warning"
+        Literal["debug", "info", "warning", "error"] | None, BeforeValidator(lower), env("RING_LOG_LEVEL")
+    ] = None
 
     @field_validator("vendors", mode="before")
     @classmethod

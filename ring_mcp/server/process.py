@@ -23,42 +23,37 @@ def run_stdio(*, sandbox: bool = False) -> None:
     wire = os.dup(1)
     os.dup2(2, 1)  # from here on nothing but the protocol reaches the client, whatever is imported and prints
     _run(
-        lambda config: _serve_stdio(config, wire), sandbox=sandbox, greets=sys.stdin is not None and sys.stdin.isatty()
+        lambda config: _serve_stdio(config, wire),
+        sandbox=sandbox,
+        usual_level="warning",
+        greets=sys.stdin is not None and sys.stdin.isatty(),
     )
 
 
 def run_http(host: str, port: int, *, sandbox: bool = False) -> None:
     """Serve over HTTP until SIGTERM or SIGINT. Exit status 2: the configuration is wrong (see stderr)."""
-    _run(lambda config: _serve_http(config, host, port), sandbox=sandbox)
+    _run(lambda config: _serve_http(config, host, port), sandbox=sandbox, usual_level="info")
 
 
-def _run(serve: Callable[[Config], Coroutine[Any, Any, None]], *, sandbox: bool, greets: bool = False) -> None:
+def _run(
+    serve: Callable[[Config], Coroutine[Any, Any, None]], *, sandbox: bool, usual_level: str, greets: bool = False
+) -> None:
     gc.disable()  # until it serves: what is loaded now stays, and looking through it again and again takes a while
     try:  # from the first moment on: Ctrl-C may come while all this is loaded
         if greets:
             _say("ring-mcp: waiting for an MCP client on stdin (Ctrl-C to end). `ring-mcp --help` lists the commands.")
         from ring_mcp.config import load_config
         from ring_mcp.errors import RingError
+        from ring_mcp.server.logs import log_to_stderr
 
         config = load_config(sandbox=True) if sandbox else load_config()
-        _log_to_stderr(config.log_level)
+        log_to_stderr(config.log_level or usual_level, config.log_format)
         asyncio.run(serve(config))
     except KeyboardInterrupt:
         sys.exit(130)
     except RingError as exc:
         _say(f"ring-mcp cannot start:\n{exc.message}\n{exc.next_action}")
         sys.exit(2)
-
-
-def _log_to_stderr(level: str) -> None:
-    logging.basicConfig(
-        level=level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    logging.getLogger("ring_mcp.access").setLevel(logging.INFO)
-    # These log whole URLs (signed ones are secrets) and, when a message cannot be read, prompts.
-    for noisy in ("httpx2", "httpcore2", "mcp", "sse_starlette"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    logging.getLogger("mcp.server.sse").setLevel(logging.CRITICAL)
 
 
 async def _serve_stdio(config: Config, wire: int) -> None:
@@ -124,7 +119,6 @@ async def _serve_http(config: Config, host: str, port: int) -> None:
         own_url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
         links = FileLinks(config.public_base_url or own_url, load_secret(config.state_path / SECRET_FILE))
         async with open_app(config, links=links) as app:
-            logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
             if host in _EVERYWHERE and config.public_base_url is None and config.file_backend == "local":
                 _say(f"Without RING_PUBLIC_BASE_URL the addresses of results begin with {own_url}, here alone.")
             _say(f"ring-mcp listens on {own_url}: /mcp, /sse, /api/mcp/v1{' (SANDBOX)' if config.sandbox else ''}")
