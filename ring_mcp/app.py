@@ -213,13 +213,13 @@ async def open_app(
             raise
         except LedgerError as exc:
             logger.error("%s", exc.message)
-        await asyncio.to_thread(remove_old_files, [state / "previews"])
+        await asyncio.to_thread(remove_old_files, [state / "previews"], config.keep_s)
         await asyncio.to_thread(remove_old_inputs, spool)
         await queue.start(take_over=take_over)
         stack.push_async_callback(queue.aclose)
         stack.callback(asyncio.create_task(accounts.learn()).cancel)
         if take_over:
-            stack.callback(asyncio.create_task(tidy_spool(spool, ledger, clock)).cancel)
+            stack.callback(asyncio.create_task(tidy_spool(spool, ledger, clock, config.keep_s)).cancel)
         yield App(
             config=config,
             presets=presets,

@@ -178,6 +178,10 @@ class Config(BaseModel):
         return base / "sandbox" if self.sandbox else base
 
     @property
+    def keep_s(self) -> float:
+        return self.keep_days * 86400.0
+
+    @property
     def caps(self) -> Caps:
         return Caps(
             per_call_usd=self.max_usd_per_call,

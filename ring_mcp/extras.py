@@ -15,7 +15,7 @@ PACKAGE = "ring-mcp"
 
 def install_line(extra: str) -> str:
     """The command that adds the extra to the environment that runs now."""
-    source = _installed_from()
+    source = _find_source()
     wanted = f"{source or PACKAGE}[{extra}]"
     prefix = Path(sys.prefix)
     if (prefix / "uv-receipt.toml").is_file():
@@ -29,7 +29,7 @@ def install_line(extra: str) -> str:
     return f"{shlex.quote(sys.executable)} -m pip install {shlex.quote(wanted)}"
 
 
-def _installed_from() -> Path | None:
+def _find_source() -> Path | None:
     """The folder that this program was installed from; None if it came as a package with that name."""
     try:
         told = json.loads(metadata.distribution(PACKAGE).read_text("direct_url.json") or "{}")

@@ -55,7 +55,7 @@ def test_what_the_caller_gave_is_named_and_not_the_variable(tmp_path: Path) -> N
         plan_image(ImageRequest(prompt="x", provider="google", resolution="9k"), settings.images, PRESETS, TODAY)
 
 
-def test_rings_own_size_of_a_first_frame_is_made_as_large_as_can_be(tmp_path: Path) -> None:
+def test_rings_size_of_a_first_frame_becomes_what_can_be_made(tmp_path: Path) -> None:
     settings = video_settings(load_config(KEYS, folder=tmp_path))
     asked = VideoRequest(prompt="x", first_frame_prompt="y", image_provider="google", image_resolution="2k")
     plan = plan_video(asked, settings, PRESETS, TODAY)
@@ -64,7 +64,7 @@ def test_rings_own_size_of_a_first_frame_is_made_as_large_as_can_be(tmp_path: Pa
     assert "first frame: imageResolution 2k is not made by gemini-nano-banana-2.1: it is 1k" in plan.warnings
 
 
-def test_a_model_of_the_operators_in_place_of_the_modes_is_a_warning(tmp_path: Path) -> None:
+def test_a_model_in_place_of_the_modes_own_is_a_warning(tmp_path: Path) -> None:
     settings = video_settings(load_config({**KEYS, "XAI_VIDEO_MODEL": "grok-imagine-video"}, folder=tmp_path))
     plan = plan_video(VideoRequest(prompt="x", image_url="https://e.org/1.jpg"), settings, PRESETS, TODAY)
     assert plan.model == "grok-imagine-video"
@@ -79,7 +79,7 @@ def test_a_key_that_no_client_filled_in_is_none_and_is_remembered(text: str, tmp
     assert config.unexpanded == ("XAI_API_KEY",)
 
 
-def test_any_other_variable_that_no_client_filled_in_stops_the_start(tmp_path: Path) -> None:
+def test_another_variable_that_nobody_filled_in_stops_the_start(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"RING_MAX_USD_PER_DAY: has the form \$\{NAME\}"):
         load_config({"RING_MAX_USD_PER_DAY": "${CAP}"}, folder=tmp_path)
 

@@ -42,7 +42,7 @@ def backup(file: Path, media: bool, force: bool) -> None:
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 def restore(file: Path) -> None:
     """Put a backup back into this configuration's state folder, which has no ledger yet. No server may run there.
 

@@ -123,11 +123,26 @@ def _register() -> None:
     from ring_mcp.cli.health import health, presets
     from ring_mcp.cli.jobs import jobs
     from ring_mcp.cli.presets_check import check
+    from ring_mcp.cli.prune import prune
     from ring_mcp.cli.script import script
     from ring_mcp.cli.spend import spend
 
     presets.add_command(check)
-    for command in (image, video, script, direct, jobs, spend, health, presets, config, backup, restore, completion):
+    for command in (
+        image,
+        video,
+        script,
+        direct,
+        jobs,
+        spend,
+        health,
+        presets,
+        config,
+        backup,
+        restore,
+        prune,
+        completion,
+    ):
         cli.add_command(command)
     cli.add_command(health, "doctor")
 

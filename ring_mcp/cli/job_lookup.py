@@ -22,7 +22,7 @@ _PATIENCE_S = 2
 
 
 @contextlib.asynccontextmanager
-async def configured_ledger() -> AsyncIterator[Ledger]:
+async def open_here() -> AsyncIterator[Ledger]:
     from ring_mcp.backends import open_ledger
     from ring_mcp.config import load_config
 
@@ -89,7 +89,7 @@ def complete_job_id(ctx: click.Context, param: click.Parameter, incomplete: str)
     async def read() -> list[CompletionItem]:
         from ring_mcp.ledger.base import JobQuery
 
-        async with configured_ledger() as ledger:
+        async with open_here() as ledger:
             page = await ledger.list_jobs(JobQuery(limit=_COMPLETED_JOBS))
         begin = [job for job in page.jobs if job.id.startswith(incomplete)]
         short = shorten([job.id for job in page.jobs])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ring_mcp.cli.backend import gateway_option, load_config_with, token_of
-from ring_mcp.cli.job_lookup import complete_job_id, configured_ledger, find_job, where_they_are
+from ring_mcp.cli.job_lookup import complete_job_id, find_job, open_here, where_they_are
 from ring_mcp.cli.spelled import JOB_ID, WAIT, one_of
 from ring_mcp.domain import DRIVEN, Job, JobState, usd
 from ring_mcp.errors import RingError
@@ -80,7 +80,7 @@ def show(job_id: str, as_json: bool | None, gateway: str | None) -> None:
         return
 
     async def read() -> tuple[Job, list[dict[str, object]]]:
-        async with configured_ledger() as ledger:
+        async with open_here() as ledger:
             job = await find_job(ledger, job_id)
             ids = [asset.record_id for asset in job.assets]
             records = await ledger.records(f"generated_{job.kind}s", ids)
@@ -137,7 +137,7 @@ def resolve(job_id: str, outcome: str | None) -> None:
     from ring_mcp.jobs.outcomes import resolve_by_hand
 
     async def settle() -> Job:
-        async with configured_ledger() as ledger:
+        async with open_here() as ledger:
             job = await find_job(ledger, job_id)
             return await ledger.save(job, resolve_by_hand(job, paid=outcome == "paid", now=SystemClock().now()))
 
@@ -201,7 +201,7 @@ async def _list_here(
 ) -> list[dict[str, Any]]:
     from ring_mcp.ledger.base import JobQuery
 
-    async with configured_ledger() as ledger:
+    async with open_here() as ledger:
         query = JobQuery(states=[JobState(s) for s in states] or None, since=since, limit=limit, **filters)
         found = (await ledger.list_jobs(query)).jobs
     return [summary(job) for job in await where_they_are(found)]

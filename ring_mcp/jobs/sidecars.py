@@ -104,6 +104,16 @@ def sidecar(job: Job, asset: Asset, parents: Sequence[Parent]) -> dict[str, Any]
     return told
 
 
+def upload_metadata(job: Job) -> dict[str, str]:
+    """What a storage that keeps words beside a file is told of it: Ring's names, and the job's id."""
+    plan = job.plan
+    facts = {"source": plan.provider, "model": plan.model, "purpose": plan.purpose, "jobId": job.id}
+    if isinstance(plan, VideoPlan):
+        facts |= {"qualityMode": plan.quality_mode, "generationKind": plan.generation_kind}
+        facts |= {"requestId": job.provider_request_id or "", "clipId": plan.clip_id or ""}
+    return {name: value for name, value in facts.items() if value}
+
+
 def parents_of(plan: Plan) -> list[Parent]:
     """What the plan takes in, as far as the plan itself knows it."""
     if isinstance(plan, ImagePlan):

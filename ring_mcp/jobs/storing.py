@@ -40,7 +40,7 @@ from ring_mcp.jobs.endings import Ending
 from ring_mcp.jobs.outcomes import Park, Pause, age_s, back_off_s, end_job, note_trouble, slow_look_s
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.rendering import LOOKS_BEFORE_GONE, is_gone, pause_after_gone_s
-from ring_mcp.jobs.sidecars import Sidecars
+from ring_mcp.jobs.sidecars import Sidecars, upload_metadata
 from ring_mcp.jobs.thumbnails import Thumbnails
 from ring_mcp.ledger.audit import asset_row
 from ring_mcp.media.identify import hash_file, identify, identify_anyway
@@ -174,7 +174,7 @@ class Storing:
         if media.doubt is not None:
             job = replace(job, warnings=(*job.warnings, f"output {index + 1} of {len(job.outputs)}: {media.doubt}"))
         key = _key(job, index, media.extension)
-        stored = await self._storage.put(key, media, self._metadata(job))
+        stored = await self._storage.put(key, media, upload_metadata(job))
         asset = Asset(
             index=index,
             url=stored.url,
@@ -199,15 +199,6 @@ class Storing:
             after, records = await self._thumbnails.add(after, media)
             after = self._finish(after)
         await record.write(after, [asset_row(after, asset), *records])
-
-    def _metadata(self, job: Job) -> dict[str, str]:
-        """Ring's names, and the job's id."""
-        plan = job.plan
-        facts = {"source": plan.provider, "model": plan.model, "purpose": plan.purpose, "jobId": job.id}
-        if isinstance(plan, VideoPlan):
-            facts |= {"qualityMode": plan.quality_mode, "generationKind": plan.generation_kind}
-            facts |= {"requestId": job.provider_request_id or "", "clipId": plan.clip_id or ""}
-        return {name: value for name, value in facts.items() if value}
 
     async def _fetch(self, job: Job, index: int) -> MediaFile:
         """The output as a measured file in the spool; a file that lies there completely is not fetched again.

@@ -7,6 +7,7 @@ import contextlib
 import re
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ring_mcp.clock import Clock
@@ -17,11 +18,19 @@ from ring_mcp.ledger.base import Ledger
 _OF_A_JOB = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 """The names of a job's files in the spool begin with its id."""
 
-_KEEP_FILES_S = 30 * 24 * 3600.0
 _TRY_AGAIN_S = 60.0
 
 
-async def tidy_spool(spool: Path, ledger: Ledger, clock: Clock) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leftover:
+    """A file that nobody needs: ``what`` it was, in the plural."""
+
+    path: Path
+    what: str
+    size_bytes: int
+
+
+async def tidy_spool(spool: Path, ledger: Ledger, clock: Clock, keep_s: float) -> None:
     """Remove from the spool what belongs to jobs that have ended, and what is old and belongs to none.
 
     What an open job may need stays, however old it is. A ledger that is down is asked again.
@@ -29,9 +38,32 @@ async def tidy_spool(spool: Path, ledger: Ledger, clock: Clock) -> None:
     for path in await asyncio.to_thread(lambda: sorted(spool.glob("*"))):
         of_a_job = _OF_A_JOB.match(path.name)
         job = await _find(of_a_job[0], ledger, clock) if of_a_job else None
-        if job.is_terminal if job is not None else await asyncio.to_thread(_is_old, path):
+        if job.is_terminal if job is not None else await asyncio.to_thread(_is_old, path, keep_s):
             with contextlib.suppress(OSError):
                 path.unlink()
+
+
+async def list_leftovers(state: Path, ledger: Ledger, keep_s: float) -> list[Leftover]:
+    """What may go from the state folder: never a row, never a result, nothing of an open job. Raises LedgerError."""
+    found = []
+    for path in await asyncio.to_thread(lambda: sorted((state / "spool").glob("*"))):
+        of_a_job = _OF_A_JOB.match(path.name)
+        job = await ledger.get(of_a_job[0]) if of_a_job else None
+        if job is not None and job.is_terminal:
+            found += _as_leftover(path, "spool files of ended jobs")
+        elif job is None and await asyncio.to_thread(_is_old, path, keep_s):
+            found += _as_leftover(path, "old spool files")
+    for path in await asyncio.to_thread(lambda: sorted((state / "previews").glob("*"))):
+        if await asyncio.to_thread(_is_old, path, keep_s):
+            found += _as_leftover(path, "old previews")
+    return found
+
+
+def _as_leftover(path: Path, what: str) -> list[Leftover]:
+    try:
+        return [Leftover(path=path, what=what, size_bytes=path.stat().st_size)]
+    except OSError:  # somebody else was quicker
+        return []
 
 
 async def _find(job_id: str, ledger: Ledger, clock: Clock) -> Job | None:
@@ -42,17 +74,17 @@ async def _find(job_id: str, ledger: Ledger, clock: Clock) -> Job | None:
             await clock.sleep(_TRY_AGAIN_S)
 
 
-def remove_old_files(folders: Sequence[Path]) -> None:
+def remove_old_files(folders: Sequence[Path], keep_s: float) -> None:
     """Forget courtesies, such as previews, long after anybody has asked for them."""
     for folder in folders:
         for path in folder.glob("*"):
-            if _is_old(path):
+            if _is_old(path, keep_s):
                 with contextlib.suppress(OSError):
                     path.unlink()
 
 
-def _is_old(path: Path) -> bool:
+def _is_old(path: Path, keep_s: float) -> bool:
     try:
-        return path.stat().st_mtime < time.time() - _KEEP_FILES_S
+        return path.stat().st_mtime < time.time() - keep_s
     except OSError:
         return False

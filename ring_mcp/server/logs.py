@@ -17,7 +17,7 @@ _QUIET = ("httpx2", "httpcore2", "mcp", "sse_starlette", "uvicorn.error")
 
 
 class JsonLines(logging.Formatter):
-    """``time``, ``level``, ``logger`` and ``message``; beside them an event's facts, or a traceback as ``exception``."""
+    """``time``, ``level``, ``logger``, ``message``; beside them an event's facts, or a traceback (``exception``)."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
