@@ -93,6 +93,7 @@ def _file_lines(asset: Asset) -> list[str]:
     size = f"{asset.width_px} x {asset.height_px} px" if asset.width_px else None
     length = f"{asset.duration_s:g} s" if asset.duration_s else None
     lines += field("is", _join([size, length, f"{asset.size_bytes:,} bytes", asset.content_type]))
+    lines += field("C2PA", asset.content_credentials)
     return [*lines, whole("record", asset.record_id)]
 
 

@@ -26,7 +26,7 @@ from ring_mcp.storage.base import Storage
 
 logger = logging.getLogger(__name__)
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 CONTENT_TYPE = "application/json"
 _LIMIT_S = 15.0
 """A sidecar is a courtesy: the asset does not wait for it any longer."""
@@ -73,6 +73,7 @@ def sidecar(job: Job, asset: Asset, parents: Sequence[Parent]) -> dict[str, Any]
             "width": asset.width_px,
             "height": asset.height_px,
             "duration": _number(asset.duration_s),
+            "contentCredentials": asset.content_credentials,
         },
         "job": {
             "jobId": job.id,

@@ -43,6 +43,7 @@ from ring_mcp.jobs.rendering import LOOKS_BEFORE_GONE, is_gone, pause_after_gone
 from ring_mcp.jobs.sidecars import Sidecars, upload_metadata
 from ring_mcp.jobs.thumbnails import Thumbnails
 from ring_mcp.ledger.audit import asset_row
+from ring_mcp.media.credentials import look_for_credentials
 from ring_mcp.media.identify import hash_file, identify, identify_anyway
 from ring_mcp.media.preview import write_preview
 from ring_mcp.providers.base import Finished, Providers
@@ -188,6 +189,7 @@ class Storing:
             width_px=media.width_px,
             height_px=media.height_px,
             duration_s=media.duration_s,
+            content_credentials=await asyncio.to_thread(look_for_credentials, media.path, media.content_type),
         )
         if self._sidecars is not None:
             asset, warnings = await self._sidecars.keep(job, asset)

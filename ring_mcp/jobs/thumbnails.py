@@ -147,6 +147,7 @@ class Thumbnails:
             local_path=stored.local_path,
             width_px=width_px,
             height_px=height_px,
+            content_credentials="absent",  # it is drawn anew, whatever it was drawn on
         )
         return asset, canvas, warnings
 
