@@ -1,4 +1,4 @@
-"""Where presets.json and sql/ lie: beside the package in a clone, inside it in a wheel."""
+"""Where presets.json, sql/ and icons/ lie: beside the package in a clone, inside it in a wheel."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ The SDK would send the text of an escaped exception to the client, so nothing es
 
 from __future__ import annotations
 
+import base64
 import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from mcp.server import Server, ServerRequestContext
 
 from ring_mcp import __version__
 from ring_mcp.errors import RingError
+from ring_mcp.package_data import data_path
 from ring_mcp.tools.envelope import failure, internal_error, log_internal, success
 from ring_mcp.tools.resources import JOB_TEMPLATE, PRESETS_URI, Resources
 from ring_mcp.tools.tool import Caller, Tool
@@ -137,6 +139,8 @@ def build_server(
         "ring-mcp",
         version=__version__,
         title="ring-mcp: images and clips on your own key",
+        website_url="https://github.com/ring-mcp/ring-mcp",
+        icons=[load_icon()],
         instructions=INSTRUCTIONS,
         on_list_tools=list_tools,
         on_call_tool=call_tool,
@@ -146,6 +150,12 @@ def build_server(
         on_list_prompts=list_prompts,
         on_get_prompt=get_prompt,
     )
+
+
+def load_icon() -> types.Icon:
+    """Our own, as an address that needs no server: over stdio there is none, and pages of clients may fetch nothing."""
+    drawing = base64.b64encode(data_path("icons/ring-mcp.svg").read_bytes()).decode("ascii")
+    return types.Icon(src=f"data:image/svg+xml;base64,{drawing}", mime_type="image/svg+xml", sizes=["any"])
 
 
 def _describe_prompt(prompt: Prompt) -> types.Prompt:
