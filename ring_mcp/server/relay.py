@@ -21,7 +21,7 @@ from ring_mcp.clients.gateway import GatewayClient
 from ring_mcp.clients.gateway_errors import GatewayAway, as_lost_reply
 from ring_mcp.clients.ring_tools import RingTools
 from ring_mcp.errors import RingError
-from ring_mcp.server.mcp import INSTRUCTIONS, describe_tool
+from ring_mcp.server.mcp import INSTRUCTIONS, describe_tool, load_icon
 from ring_mcp.tools.envelope import failure, internal_error, success
 from ring_mcp.tools.tool import Caller
 
@@ -47,6 +47,7 @@ class Relay:
             version=__version__,
             title=f"ring-mcp, for {self._base_url}",
             instructions=INSTRUCTIONS,
+            icons=[load_icon()],
             on_list_tools=self.list_tools,
             on_call_tool=self.call_tool,
             on_list_resources=self.list_resources,
