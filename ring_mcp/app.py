@@ -20,6 +20,7 @@ from ring_mcp.conductors.image import ImageConductor
 from ring_mcp.conductors.paid_calls import PaidCalls
 from ring_mcp.conductors.thumbnails import ThumbnailConductor
 from ring_mcp.conductors.video import VideoConductor
+from ring_mcp.conductors.whoami import Actor, WhoamiConductor
 from ring_mcp.config import Config
 from ring_mcp.domain import MediaKind
 from ring_mcp.errors import LedgerBehind, LedgerError
@@ -44,7 +45,14 @@ from ring_mcp.jobs.watch import JobWatch
 from ring_mcp.jobs.write_ahead import WriteAhead
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.media.decoding import Decoder
-from ring_mcp.operator_settings import image_model, paces_of, video_models, video_settings
+from ring_mcp.operator_settings import (
+    image_model,
+    list_faulty_defaults,
+    paces_of,
+    video_models,
+    video_settings,
+    warn_of_settings,
+)
 from ring_mcp.presets import Presets, load_presets
 from ring_mcp.providers.base import Providers
 from ring_mcp.storage.base import Links, Storage
@@ -75,6 +83,7 @@ class App:
     thumbnails: ThumbnailConductor
     cancelling: CancelConductor
     health: HealthConductor
+    whoami: WhoamiConductor
     previews: Previews
 
     def tools(self) -> list[Tool[Any]]:
@@ -85,6 +94,7 @@ class App:
         from ring_mcp.tools.job_list import job_list_tool
         from ring_mcp.tools.script_run import script_run_tool
         from ring_mcp.tools.video_create import video_create_tool
+        from ring_mcp.tools.whoami import whoami_tool
 
         wait_s, closed = self.config.inline_wait_s, not self.config.own_endpoints
         settings = video_settings(self.config)
@@ -104,6 +114,7 @@ class App:
                 sandbox=bool(self.config.sandbox),
             ),
             health_tool(self.health),
+            whoami_tool(self.whoami),
         ]
 
     def maker(self, actor_id: str, *, may_see: str | None) -> InProcessMaker:
@@ -218,33 +229,33 @@ async def open_app(
         settings = video_settings(config)
         images = ImageConductor(calls, inputs, presets, settings.images, clock)
         videos = VideoConductor(calls, inputs, presets, settings, clock)
+        models_in_use = list(dict.fromkeys([image_model(config, presets), *video_models(config, presets)]))
         health = HealthConductor(
             ledger=ledger,
             storage=storage,
             providers=providers,
             default_provider=config.image_gen_provider,
             presets=presets,
-            models_in_use=list(dict.fromkeys([image_model(config, presets), *video_models(config, presets)])),
+            models_in_use=models_in_use,
             caps=config.caps,
             clock=clock,
             version=__version__,
             accounts=accounts,
             write_ahead=write_ahead,
             notes=config.warnings,
+            keys=backends.open_key_checks(config, models_in_use, presets, clock, stack),
+            list_faults=partial(list_faulty_defaults, config, presets),
+            unexpanded=config.unexpanded,
         )
-        try:
-            await ledger.start()
-        except LedgerBehind:
-            raise
-        except LedgerError as exc:
-            logger.error("%s", exc.message)
-        await asyncio.to_thread(remove_old_files, [previews])
+        warn_of_settings(config, presets, clock.now().date())
+        await _start_ledger(ledger)
+        await asyncio.to_thread(remove_old_files, [previews], config.keep_s)
         await asyncio.to_thread(remove_old_inputs, spool)
         await queue.start(take_over=take_over)
         stack.push_async_callback(queue.aclose)
         stack.callback(asyncio.create_task(accounts.learn()).cancel)
         if take_over:
-            stack.callback(asyncio.create_task(tidy_spool(spool, ledger, clock)).cancel)
+            stack.callback(asyncio.create_task(tidy_spool(spool, ledger, clock, config.keep_s)).cancel)
         yield App(
             config=config,
             presets=presets,
@@ -258,8 +269,32 @@ async def open_app(
             thumbnails=ThumbnailConductor(thumbnails, calls, ledger),
             cancelling=CancelConductor(ledger, watch, providers, accounts, clock),
             health=health,
+            whoami=_who(config, ledger, clock),
             previews=Previews(previews, shown=config.result_preview),
         )
+
+
+def _who(config: Config, ledger: Ledger, clock: Clock) -> WhoamiConductor:
+    return WhoamiConductor(
+        ledger=ledger,
+        caps=config.caps,
+        clock=clock,
+        version=__version__,
+        sandbox=bool(config.sandbox),
+        clone_name=config.clone_name,
+        base_url=config.public_base_url,
+        default_actor=Actor(id=config.actor_id, email=config.actor_email, name=config.actor_name),
+    )
+
+
+async def _start_ledger(ledger: Ledger) -> None:
+    """One that is away for now is told, and asked again by whoever needs it. Raises LedgerBehind."""
+    try:
+        await ledger.start()
+    except LedgerBehind:
+        raise
+    except LedgerError as exc:
+        logger.error("%s", exc.message)
 
 
 def _wire_steps(

@@ -7,7 +7,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -17,7 +17,9 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from ring_mcp.clock import Clock, SystemClock
+from ring_mcp.conductors.key_checks import Asked, KeyChecks
 from ring_mcp.config import Config, child_environment, dump_config
+from ring_mcp.config_types import variables
 from ring_mcp.domain import Account, Holder, MediaKind, key_fingerprint
 from ring_mcp.errors import ConfigError
 from ring_mcp.jobs.accounts import Accounts
@@ -26,7 +28,7 @@ from ring_mcp.jobs.runner import JobRunner
 from ring_mcp.jobs.watch import JobWatch
 from ring_mcp.ledger.base import ClaimingLedger, Ledger
 from ring_mcp.media.decoding import Decoder, Decoders
-from ring_mcp.presets import Presets
+from ring_mcp.presets import Model, Presets
 from ring_mcp.providers.base import (
     Connection,
     ListsModels,
@@ -70,6 +72,33 @@ async def open_model_lists(config: Config) -> AsyncIterator[dict[str, ListsModel
             if vendor.models is not None and config.vendors[vendor.name].key is not None:
                 lists[vendor.name] = vendor.models(_connect(vendor, config, clock, stack))
         yield lists
+
+
+def open_key_checks(
+    config: Config, models_in_use: Collection[str], presets: Presets, clock: Clock, stack: contextlib.AsyncExitStack
+) -> KeyChecks:
+    """Who is asked when somebody wants to know how everything is. Nothing is asked yet."""
+    tables: Mapping[str, Model] = {**presets.image_models, **presets.video_models}
+    asked = []
+    for vendor in VENDORS:
+        settings = config.vendors[vendor.name]
+        if settings.key is None:
+            continue
+        connection = _connect(vendor, config, clock, stack) if config.health_asks else None
+        in_use = [name for name in models_in_use if name in tables and tables[name].provider == vendor.name]
+        today = clock.now().date()
+        asked.append(
+            Asked(
+                provider=vendor.name,
+                title=vendor.title,
+                variable=variables(vendor.settings)["key"][0],
+                own_endpoint=vendor.name in config.own_endpoints,
+                key=vendor.key(connection) if vendor.key and connection else None,
+                list=vendor.models(connection) if vendor.models and connection else None,
+                models=[name for name in in_use if not tables[name].is_retired(today)],
+            )
+        )
+    return KeyChecks(asked, clock)
 
 
 def holder_of(config: Config) -> Holder:

@@ -87,6 +87,24 @@ class SqliteLedger(TransactionalLedger):
             self._connection = connection
         return self._connection
 
+    async def ping(self) -> None:
+        await super().ping()
+        await self._in_thread(self._writer, self._write_page)
+
+    def _write_page(self) -> None:
+        """The version of the tables, as it is: a page of the file, synced to the disk."""
+        connection = self._connect()
+        with _translate_errors(self._path):
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+                connection.execute(f"PRAGMA user_version = {version:d}")
+                connection.execute("COMMIT")
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    connection.execute("ROLLBACK")
+                raise
+
     def _disconnect(self) -> None:
         self._lock.release()
         if self._connection is not None:
