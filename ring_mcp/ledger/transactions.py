@@ -45,7 +45,7 @@ def get_job(job_id: str, dialect: Dialect) -> Transaction[Job | None]:
 
 
 def find_ids(actor_id: str, beginning: str) -> Transaction[list[str]]:
-    """A range of the primary key: "g" comes after every sign of an id. An index of the actor would be read to its end."""
+    """A range of the primary key: "g" comes after every sign of an id. The actor's index would be read to its end."""
     rows = yield Statement(
         "SELECT id FROM media_jobs WHERE id >= :low AND id < :high AND actor_id || '' = :actor_id ORDER BY id LIMIT 2",
         {"low": beginning, "high": f"{beginning}g", "actor_id": actor_id},
