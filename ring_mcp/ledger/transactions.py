@@ -54,9 +54,9 @@ def complete_id(part: str) -> Transaction[list[str]]:
 
 
 def find_ids(actor_id: str, beginning: str) -> Transaction[list[str]]:
-    """A range of the primary key: "g" comes after every sign of an id."""
+    """A range of the primary key: "g" comes after every sign of an id. The actor's index would be read to its end."""
     rows = yield Statement(
-        "SELECT id FROM media_jobs WHERE id >= :low AND id < :high AND actor_id = :actor_id ORDER BY id LIMIT 2",
+        "SELECT id FROM media_jobs WHERE id >= :low AND id < :high AND actor_id || '' = :actor_id ORDER BY id LIMIT 2",
         {"low": beginning, "high": f"{beginning}g", "actor_id": actor_id},
     )
     return [str(row["id"]) for row in rows if str(row["id"]).startswith(beginning)]
