@@ -56,7 +56,7 @@ async def test_an_open_row_without_a_task_is_found(
     assert "2 open jobs had no task, and have one now" in caplog.text
 
 
-async def test_the_jobs_of_a_new_key_of_ones_account_are_taken_when_they_come(processes: Processes) -> None:
+async def test_jobs_of_another_key_of_ones_account_are_taken(processes: Processes) -> None:
     mine = Account(provider="xai", account_id="team", key_fingerprint="f" * 32)
     process = await processes.open(Holder(sandbox=False, accounts=(mine,)))
     await process.queue.start(take_over=True)

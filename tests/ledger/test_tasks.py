@@ -105,7 +105,7 @@ async def test_entrypoints_are_those_of_the_holders_accounts(postgres: LedgerDat
     assert await run(postgres, tasks.select_entrypoints(rotated)) == {name_entrypoint(theirs, sandbox=False)}
 
 
-async def test_a_job_that_is_asked_for_is_due_and_a_driven_one_is_marked(postgres: LedgerDatabase) -> None:
+async def test_a_job_asked_for_is_due_and_a_driven_one_marked(postgres: LedgerDatabase) -> None:
     async with postgres.started() as ledger:
         job = await opened(ledger, JobState.RENDERING)
         await be_driven(ledger, job)
