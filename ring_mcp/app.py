@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ring_mcp import __version__, backends
 from ring_mcp.clock import Clock, SystemClock
+from ring_mcp.conductors.cancelling import CancelConductor
 from ring_mcp.conductors.health import HealthConductor
 from ring_mcp.conductors.image import ImageConductor
 from ring_mcp.conductors.paid_calls import PaidCalls
@@ -38,10 +39,12 @@ from ring_mcp.jobs.storing import Storing
 from ring_mcp.jobs.submitting import Submitting
 from ring_mcp.jobs.thumbnails import Thumbnails
 from ring_mcp.jobs.tidying import remove_old_files, tidy_spool
+from ring_mcp.jobs.turns import Turns
 from ring_mcp.jobs.watch import JobWatch
 from ring_mcp.jobs.write_ahead import WriteAhead
 from ring_mcp.ledger.base import Ledger
-from ring_mcp.operator_settings import paces_of, video_models, video_settings
+from ring_mcp.media.decoding import Decoder
+from ring_mcp.operator_settings import image_model, paces_of, video_models, video_settings
 from ring_mcp.presets import Presets, load_presets
 from ring_mcp.providers.base import Providers
 from ring_mcp.storage.base import Links, Storage
@@ -70,23 +73,29 @@ class App:
     images: ImageConductor
     videos: VideoConductor
     thumbnails: ThumbnailConductor
+    cancelling: CancelConductor
     health: HealthConductor
     previews: Previews
 
     def tools(self) -> list[Tool[Any]]:
         from ring_mcp.tools.health import health_tool
         from ring_mcp.tools.image_create import image_create_tool
+        from ring_mcp.tools.job_cancel import job_cancel_tool
         from ring_mcp.tools.job_get import job_get_tool
         from ring_mcp.tools.job_list import job_list_tool
         from ring_mcp.tools.script_run import script_run_tool
         from ring_mcp.tools.video_create import video_create_tool
 
         wait_s, closed = self.config.inline_wait_s, not self.config.own_endpoints
+        settings = video_settings(self.config)
         return [
-            image_create_tool(self.images, self.previews, wait_s, self.presets, closed=closed),
-            video_create_tool(self.videos, self.previews, wait_s, self.presets, closed=closed),
+            image_create_tool(
+                self.images, self.previews, wait_s, self.presets, closed=closed, settings=settings.images
+            ),
+            video_create_tool(self.videos, self.previews, wait_s, self.presets, closed=closed, settings=settings),
             job_get_tool(self.calls, self.previews, wait_s),
-            job_list_tool(self.ledger, self.storage),
+            job_list_tool(self.ledger),
+            job_cancel_tool(self.calls, self.cancelling),
             script_run_tool(
                 lambda actor_id: self.maker(actor_id, may_see=actor_id),
                 self.ledger,
@@ -132,7 +141,7 @@ async def open_app(
     clock = clock or SystemClock()
     async with contextlib.AsyncExitStack() as stack:
         config = backends.with_sandbox(config, stack)
-        presets = load_presets()
+        presets = load_presets(overlay=config.presets_file)
         state = config.state_path
         ledger = ledger or backends.open_ledger(config, clock)
         stack.push_async_callback(ledger.aclose)
@@ -140,11 +149,21 @@ async def open_app(
         stack.push_async_callback(storage.aclose)
         providers, connections = backends.open_providers(config, presets, clock, stack)
         http = connections[presets.video_providers[0]]  # fetches what callers give along, without its key
-        spool, previews = state / "spool", state / "previews" if config.result_preview else None
+        spool, previews = state / "spool", state / "previews"
+        decoders = backends.open_decoders()
         inputs = MediaInputs(
-            storage, fetch=http.download, check_address=http.check_address, folders=config.input_dirs, spool=spool
+            storage,
+            fetch=http.download,
+            check_address=http.check_address,
+            decoder=decoders.given,
+            sizes=presets.limits.input_bytes,
+            folders=config.input_dirs,
+            spool=spool,
+            callers_are_here=links is None,
         )
-        paces, watch, write_ahead = paces_of(config), JobWatch(ledger, clock), WriteAhead(state / "unwritten")
+        channel = backends.open_channel(config)
+        watch = JobWatch(ledger, clock, hears=lambda: channel is not None and channel.is_listening)
+        paces, write_ahead = paces_of(config), WriteAhead(state / "unwritten")
         accounts = backends.open_accounts(config, ledger, clock, stack)
         answers = Answers(spool)
         courier = Courier(answers, partial(backends.start_courier, config)) if sys.platform != "win32" else None
@@ -152,13 +171,29 @@ async def open_app(
             stack.push_async_callback(courier.aclose)
         preparing = Preparing(inputs, ledger, accounts, clock)
         thumbnails = Thumbnails(
-            inputs, storage, spool=spool, prefix=config.image_gen_storage_prefix, font=config.thumbnail_font
+            inputs,
+            storage,
+            decoders,
+            spool=spool,
+            prefix=config.image_gen_storage_prefix,
+            font=config.thumbnail_font,
         )
         steps = _wire_steps(
-            config, providers, storage, ledger, inputs, preparing, clock, paces, previews, thumbnails, answers, courier
+            config,
+            providers,
+            storage,
+            ledger,
+            decoders.results,
+            preparing,
+            clock,
+            paces,
+            previews,
+            thumbnails,
+            answers,
+            courier,
         )
-        runner = JobRunner(ledger, steps, write_ahead, watch, accounts, clock)
-        queue = backends.open_queue(config, ledger, runner, watch, accounts, clock)
+        runner = JobRunner(ledger, steps, write_ahead, watch, accounts, clock, Turns(config.concurrency))
+        queue = backends.open_queue(config, ledger, runner, watch, accounts, clock, channel)
         opening = Opening(
             ledger=ledger,
             queue=queue,
@@ -183,20 +218,19 @@ async def open_app(
         settings = video_settings(config)
         images = ImageConductor(calls, inputs, presets, settings.images, clock)
         videos = VideoConductor(calls, inputs, presets, settings, clock)
-        default = config.image_gen_provider
-        image_model = settings.images.models.get(default) or presets.defaults.image[default].model
         health = HealthConductor(
             ledger=ledger,
             storage=storage,
             providers=providers,
-            default_provider=default,
+            default_provider=config.image_gen_provider,
             presets=presets,
-            models_in_use=list(dict.fromkeys([image_model, *video_models(config, presets)])),
+            models_in_use=list(dict.fromkeys([image_model(config, presets), *video_models(config, presets)])),
             caps=config.caps,
             clock=clock,
             version=__version__,
             accounts=accounts,
             write_ahead=write_ahead,
+            notes=config.warnings,
         )
         try:
             await ledger.start()
@@ -204,7 +238,7 @@ async def open_app(
             raise
         except LedgerError as exc:
             logger.error("%s", exc.message)
-        await asyncio.to_thread(remove_old_files, [state / "previews"])
+        await asyncio.to_thread(remove_old_files, [previews])
         await asyncio.to_thread(remove_old_inputs, spool)
         await queue.start(take_over=take_over)
         stack.push_async_callback(queue.aclose)
@@ -222,8 +256,9 @@ async def open_app(
             images=images,
             videos=videos,
             thumbnails=ThumbnailConductor(thumbnails, calls, ledger),
+            cancelling=CancelConductor(ledger, watch, providers, accounts, clock),
             health=health,
-            previews=Previews(previews),
+            previews=Previews(previews, shown=config.result_preview),
         )
 
 
@@ -232,11 +267,11 @@ def _wire_steps(
     providers: Providers,
     storage: Storage,
     ledger: Ledger,
-    inputs: MediaInputs,
+    decoder: Decoder,
     preparing: Preparing,
     clock: Clock,
     paces: Mapping[MediaKind, Pace],
-    previews: Path | None,
+    previews: Path,
     thumbnails: Thumbnails,
     answers: Answers,
     courier: Courier | None,
@@ -246,6 +281,7 @@ def _wire_steps(
         providers,
         storage,
         clock,
+        decoder,
         spool=spool,
         previews=previews,
         thumbnails=thumbnails,

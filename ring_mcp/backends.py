@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
-from typing import cast
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
@@ -16,11 +19,13 @@ from pydantic import SecretStr
 from ring_mcp.clock import Clock, SystemClock
 from ring_mcp.config import Config, child_environment, dump_config
 from ring_mcp.domain import Account, Holder, MediaKind, key_fingerprint
+from ring_mcp.errors import ConfigError
 from ring_mcp.jobs.accounts import Accounts
 from ring_mcp.jobs.queue.base import JobQueue
 from ring_mcp.jobs.runner import JobRunner
 from ring_mcp.jobs.watch import JobWatch
-from ring_mcp.ledger.base import Ledger
+from ring_mcp.ledger.base import ClaimingLedger, Ledger
+from ring_mcp.media.decoding import Decoder, Decoders
 from ring_mcp.presets import Presets
 from ring_mcp.providers.base import (
     Connection,
@@ -33,6 +38,9 @@ from ring_mcp.providers.base import (
 from ring_mcp.providers.http import ProviderHttp
 from ring_mcp.providers.vendors import VENDORS
 from ring_mcp.storage.base import Links, Storage
+
+if TYPE_CHECKING:
+    from ring_mcp.ledger.postgres_channel import PostgresChannel
 
 LEDGER_FILE = "ledger.db"
 
@@ -198,13 +206,38 @@ async def migrate_ledger(config: Config) -> list[str]:
     return []
 
 
-def open_queue(
-    config: Config, ledger: Ledger, runner: JobRunner, watch: JobWatch, accounts: Accounts, clock: Clock
-) -> JobQueue:
-    """Who carries jobs on."""
-    from ring_mcp.jobs.queue.in_process import InProcessQueue
+def open_channel(config: Config) -> PostgresChannel | None:
+    """How the processes of a fleet hear of each other; None where there is one machine. Raises ConfigError."""
+    if config.database_url is None:
+        return None
+    from ring_mcp.ledger.postgres_channel import PostgresChannel
+    from ring_mcp.ledger.task_tables import check_library
 
-    return InProcessQueue(ledger, runner, watch, accounts, clock, drain_s=config.drain_s)
+    check_library()
+    direct = _plain(config.database_direct_url)
+    return PostgresChannel(config.database_url.get_secret_value(), direct)
+
+
+def open_queue(
+    config: Config,
+    ledger: Ledger,
+    runner: JobRunner,
+    watch: JobWatch,
+    accounts: Accounts,
+    clock: Clock,
+    channel: PostgresChannel | None,
+) -> JobQueue:
+    """Who carries jobs on. Raises ConfigError where nobody would."""
+    if channel is None:
+        if not config.drives:
+            raise ConfigError(["RING_DRIVE: off needs DATABASE_URL, and workers beside it"])
+        from ring_mcp.jobs.queue.in_process import InProcessQueue
+
+        own = cast("ClaimingLedger", ledger)
+        return InProcessQueue(own, runner, watch, accounts, clock, drain_s=config.drain_s)
+    from ring_mcp.jobs.queue.pgqueuer import PgqueuerQueue
+
+    return PgqueuerQueue(ledger, runner, watch, accounts, clock, channel, drain_s=config.drain_s, drives=config.drives)
 
 
 def start_courier(config: Config, theirs: socket.socket) -> int:
@@ -213,7 +246,7 @@ def start_courier(config: Config, theirs: socket.socket) -> int:
     Returns its process id. Raises OSError.
     """
     process = subprocess.Popen(  # noqa: S603 - our own module, and a number
-        [sys.executable, "-m", "ring_mcp.courier", str(theirs.fileno())],
+        _run_module("ring_mcp.courier", str(theirs.fileno())),
         pass_fds=(theirs.fileno(),),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -225,3 +258,31 @@ def start_courier(config: Config, theirs: socket.socket) -> int:
     if process.returncode != 0:
         raise OSError(f"it cannot be started (exit status {process.returncode})")
     return int(told)
+
+
+@cache
+def open_decoders() -> Decoders:
+    """The two of this process, whoever asks: together they are all the memory that decoding may take.
+
+    Windows knows none of their limits; there this process decodes itself.
+    """
+    start = _start_decoder if sys.platform != "win32" else None
+    return Decoders(results=Decoder(start), given=Decoder(start))
+
+
+def _start_decoder(theirs: socket.socket) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(  # noqa: S603 - our own module, and a number
+        _run_module("ring_mcp.media.decoder", str(os.getpid())),
+        stdin=theirs.fileno(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=child_environment(MALLOC_ARENA_MAX="1"),  # each arena of glibc takes address space, which is limited
+    )
+
+
+_RUN = "import runpy, sys; sys.path.append(sys.argv.pop(1)); runpy.run_module(sys.argv[1], run_name='__main__')"
+
+
+def _run_module(name: str, *arguments: str) -> list[str]:
+    """The command that runs one of our modules as this process found it: never one that lies in the working folder."""
+    return [sys.executable, "-P", "-c", _RUN, str(Path(__file__).parent.parent), name, *arguments]

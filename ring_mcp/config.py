@@ -1,6 +1,6 @@
 """The environment and .env.local, read once into one frozen Config. Nothing else in ring_mcp reads the environment.
 
-Precedence: a request's own argument, then the process environment, then ``.env.local`` (in the working folder, or the
+Precedence: a request's own argument, then the process environment, then ``.env.local`` (see ``config_trust``; or the
 file that RING_ENV_FILE names), then presets.json, then the defaults here.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -27,19 +27,24 @@ from pydantic import (
     field_validator,
 )
 
+from ring_mcp.config_trust import read_env_file
 from ring_mcp.config_types import (
     NAME_ALONE,
+    FilePath,
     Key,
     Names,
     Url,
     Usd,
     backend,
+    describe_error,
     env,
     folders,
     lower,
+    pick_given,
     slashless,
     split_list,
     variables,
+    warn_of_clear_text,
 )
 from ring_mcp.domain import Caps
 from ring_mcp.errors import ConfigError
@@ -48,8 +53,6 @@ from ring_mcp.providers.vendors import BY_NAME, VENDORS, ProviderName
 from ring_mcp.proxies import DIRECT, Proxies, proxies_of, read_proxies
 
 DEFAULT_ACTOR_ID = "ring-mcp-service"
-
-
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -87,6 +90,8 @@ class Config(BaseModel):
 
     database_url: Annotated[SecretStr | None, env("DATABASE_URL")] = None
     database_direct_url: Annotated[SecretStr | None, env("RING_DATABASE_DIRECT_URL")] = None
+    drives: Annotated[bool, env("RING_DRIVE")] = True
+    concurrency: Annotated[int, Field(ge=1, le=10_000), env("RING_CONCURRENCY")] = 64
     state_dir: Annotated[Path | None, env("RING_STATE_DIR")] = None
 
     max_usd_per_call: Annotated[Usd | None, env("RING_MAX_USD_PER_CALL")] = None
@@ -109,6 +114,7 @@ class Config(BaseModel):
     inline_wait_s: Annotated[float, Field(ge=0, le=3600), env("RING_INLINE_WAIT_S")] = 50.0
     max_media_bytes: Annotated[int, Field(gt=0), env("RING_MAX_MEDIA_BYTES")] = 512 * 1024 * 1024
     trusted_media_hosts: Annotated[Names, env("RING_TRUSTED_MEDIA_HOSTS")] = ()
+    presets_file: Annotated[FilePath | None, env("RING_PRESETS_FILE")] = None
     result_preview: Annotated[bool, env("RING_RESULT_PREVIEW")] = True
     sidecar: Annotated[bool, env("RING_SIDECAR")] = False
     result_links: Annotated[bool, env("RING_RESULT_LINKS")] = False
@@ -139,6 +145,19 @@ class Config(BaseModel):
 
     # Of the process alone: a folder's .env.local does not decide through whose hands requests go.
     _proxies: Proxies = PrivateAttr(default=DIRECT)
+    _notes: tuple[str, ...] = PrivateAttr(default=())
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What an operator should know of these settings, a sentence each."""
+        endpoint = self.aws_endpoint_url if self.file_backend == "s3" else None
+        addressed = {
+            "RING_API_BASE_URL": (self.api_base_url, self.service_token),
+            "RINGBASE_API_URL": (self.ringbase_api_url, self.ringbase_api_token),
+            "AWS_ENDPOINT_URL_S3": (endpoint, self.aws_access_key_id),
+            **{variables(type(each))["base_url"][0]: (each.base_url, each.key) for each in self.vendors.values()},
+        }
+        return (*self._notes, *([] if self.sandbox else warn_of_clear_text(addressed)))
 
     @property
     def proxies(self) -> Proxies:
@@ -160,9 +179,7 @@ class Config(BaseModel):
     @property
     def caps(self) -> Caps:
         return Caps(
-            per_call_usd=self.max_usd_per_call,
-            per_day_usd=self.max_usd_per_day,
-            per_month_usd=self.max_usd_per_month,
+            per_call_usd=self.max_usd_per_call, per_day_usd=self.max_usd_per_day, per_month_usd=self.max_usd_per_month
         )
 
 
@@ -172,26 +189,35 @@ def all_variables() -> dict[tuple[str, ...], Any]:
     return {names: m.model_fields[field].default for m in models for field, names in variables(m).items()}
 
 
-def load_config(environ: Mapping[str, str] | None = None, *, folder: Path | None = None, **overrides: Any) -> Config:
+def load_config(
+    environ: Mapping[str, str] | None = None,
+    *,
+    folder: Path | None = None,
+    trusted: Container[Path] | None = None,
+    **overrides: Any,
+) -> Config:
     """Read the configuration.
 
-    ``environ`` stands for the process environment and ``folder`` for the working folder (tests pass their own);
-    ``overrides`` are command line switches and win over both. Raises ConfigError with every problem at once.
+    ``environ`` stands for the process environment, ``folder`` for the working folder and ``trusted`` for the folders
+    that the person trusts (tests pass their own); ``overrides`` are command line switches and win over both. Raises
+    ConfigError with every problem at once.
     """
     is_of_the_process = environ is None
     environ = _set(os.environ if environ is None else environ)
     named = environ.get("RING_ENV_FILE")
     env_file = Path(named) if named else (folder or Path.cwd()) / ".env.local"
-    sources = (environ, _set(_read_file(env_file)))
-    problems = _unknown_caps(name for source in sources for name in source)
+    models: list[type[BaseModel]] = [Config, *(vendor.settings for vendor in VENDORS)]
+    read = read_env_file(env_file, environ, models, is_named=bool(named), trusted=trusted, but_for=overrides)
+    sources, problems = (environ, _set(read.texts)), list(read.problems)
+    problems += _unknown_caps(name for source in sources for name in source)
     if named and not env_file.is_file():
         problems.append(f"RING_ENV_FILE: no such file: {env_file}")
     vendors = {}
     for vendor in VENDORS:
-        settings = _validate(vendor.settings, _pick_given(vendor.settings, sources), problems)
+        settings = _validate(vendor.settings, pick_given(vendor.settings, sources), problems)
         if settings is not None:
             vendors[vendor.name] = settings
-    given = _pick_given(Config, sources, but_for=overrides)
+    given = pick_given(Config, sources, but_for=overrides)
     config = _validate(Config, {**given, **overrides, "vendors": vendors}, problems)
     if config is not None:
         problems += _missing_partners(config)
@@ -199,6 +225,7 @@ def load_config(environ: Mapping[str, str] | None = None, *, folder: Path | None
         raise ConfigError(problems)
     own = proxies_of(environ)  # else those of the system, where it has any
     config._proxies = read_proxies(getproxies()) if is_of_the_process and own == DIRECT else own
+    config._notes = tuple(read.notes)
     return config
 
 
@@ -224,30 +251,12 @@ def _set(variables: Mapping[str, str | None]) -> dict[str, str]:
     return {name: value for name, value in variables.items() if value and value.strip()}
 
 
-def _read_file(env_file: Path) -> Mapping[str, str | None]:
-    from dotenv import dotenv_values
-
-    return dotenv_values(env_file) if env_file.is_file() else {}
-
-
-def _pick_given(
-    model: type[BaseModel], sources: Iterable[Mapping[str, str]], *, but_for: Collection[str] = ()
-) -> dict[str, str]:
-    """For each field the variable that counts, with its text: the first of its own in the first source that has one."""
-    given = {}
-    for field, names in variables(model).items():
-        set_here = ((name, source[name]) for source in sources for name in names if name in source)
-        if field not in but_for and (found := next(set_here, None)) is not None:
-            given[found[0]] = found[1]
-    return given
-
-
 def _validate(model: type[M], values: Mapping[str, Any], problems: list[str]) -> M | None:
     """``values`` as ``model``; None after adding to ``problems`` what is wrong with them."""
     try:
         return model.model_validate(values)
     except ValidationError as exc:
-        problems += [_sentence(error, model) for error in exc.errors()]
+        problems += [describe_error(error, model) for error in exc.errors()]
         return None
 
 
@@ -255,18 +264,6 @@ def _user_data_path() -> Path:
     from platformdirs import user_data_path
 
     return user_data_path("ring-mcp", appauthor=False)
-
-
-def _sentence(error: Any, model: type[BaseModel]) -> str:
-    """One pydantic error as "VARIABLE: what is wrong", without the rejected value (it may be a secret)."""
-    given = str(error["loc"][0]) if error["loc"] else "configuration"
-    name = variables(model).get(given, (given,))[0]
-    message = str(error["msg"]).removeprefix("Value error, ")
-    if error["type"] == "literal_error":
-        message = f"must be one of {error['ctx']['expected']}"
-    elif error["type"].startswith(("int_", "float_", "decimal_")):
-        message = f"must be a number: {message}"
-    return f"{name}: {message}"
 
 
 def _missing_partners(config: Config) -> list[str]:
@@ -296,5 +293,4 @@ _KEPT_FOR_CHILDREN = (
 
 def child_environment(**variables: str) -> dict[str, str]:
     """The person's environment without their settings, for a server that must not touch their database or keys."""
-    kept = {name: os.environ[name] for name in _KEPT_FOR_CHILDREN if name in os.environ}
-    return {**kept, **variables}
+    return {name: os.environ[name] for name in _KEPT_FOR_CHILDREN if name in os.environ} | variables

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, get_args
+from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, AnyHttpUrl, BaseModel, BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, AliasChoices, AnyHttpUrl, BaseModel, BeforeValidator, Field, SecretStr
 
 NAME_ALONE = re.compile(r"[A-Za-z0-9_.-]{0,13}=+")
 """``alice=``. A longer text that ends so is the padding of a token."""
 
 _BACKEND_ALIASES = {"ring-filebase": "ringbase", "ring_filebase": "ringbase", "local_storage": "local"}
+
+
+FilePath = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
+"""The same file, whichever folder a process of ours stands in."""
 
 
 def env(name: str, *more: str) -> Any:
@@ -45,6 +51,39 @@ def _types_in(annotation: Any) -> Iterator[Any]:
         yield from _types_in(inner)
 
 
+def warn_of_clear_text(addressed: Mapping[str, tuple[str | None, SecretStr | None]]) -> list[str]:
+    """A sentence for each address, by its variable, that gets a key over a network unencrypted."""
+    return [
+        f"{name} begins with http:// and is not on this machine: your key goes there in the clear; use https"
+        for name, (url, key) in addressed.items()
+        if key is not None and url is not None and is_in_the_clear(url)
+    ]
+
+
+def pick_given(
+    model: type[BaseModel], sources: Iterable[Mapping[str, str]], *, but_for: Collection[str] = ()
+) -> dict[str, str]:
+    """For each field the variable that counts, with its text: the first of its own in the first source that has one."""
+    given = {}
+    for field, names in variables(model).items():
+        set_here = ((name, source[name]) for source in sources for name in names if name in source)
+        if field not in but_for and (found := next(set_here, None)) is not None:
+            given[found[0]] = found[1]
+    return given
+
+
+def describe_error(error: Any, model: type[BaseModel]) -> str:
+    """One pydantic error as "VARIABLE: what is wrong", without the rejected value (it may be a secret)."""
+    given = str(error["loc"][0]) if error["loc"] else "configuration"
+    name = variables(model).get(given, (given,))[0]
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "literal_error":
+        message = f"must be one of {error['ctx']['expected']}"
+    elif error["type"].startswith(("int_", "float_", "decimal_")):
+        message = f"must be a number: {message}"
+    return f"{name}: {message}"
+
+
 def lower(value: object) -> object:
     return value.strip().lower() if isinstance(value, str) else value
 
@@ -55,9 +94,28 @@ def backend(value: object) -> object:
 
 
 def plain_url(value: object) -> object:
-    """Check that it is an http(s) URL and cut trailing slashes; an AnyHttpUrl would add one."""
-    AnyHttpUrl(str(value))
+    """Check that it is an http(s) URL and cut trailing slashes; an AnyHttpUrl would add one.
+
+    A user or a password in it would be printed with it, and take the place of the key.
+    """
+    url = AnyHttpUrl(str(value))
+    if url.username is not None or url.password is not None:
+        raise ValueError("must not have a user or a password in it")
     return str(value).strip().rstrip("/")
+
+
+def is_in_the_clear(url: str) -> bool:
+    """Whether what goes to this address goes over a network unencrypted."""
+    parts = urlsplit(url.strip())
+    if parts.scheme.lower() != "http":
+        return False
+    host = (parts.hostname or "").rstrip(".").lower()
+    if host == "localhost" or host.endswith(".localhost"):
+        return False
+    try:
+        return not ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return True
 
 
 def slashless(value: object) -> object:

@@ -40,13 +40,13 @@ def main() -> None:
         os._exit(0)
     for descriptor in (0, 1):
         os.close(descriptor)
-    asyncio.run(_serve(socket.socket(fileno=int(sys.argv[1])), first_line.decode()))
+    asyncio.run(_serve(socket.socket(fileno=int(sys.argv[-1])), first_line.decode()))
 
 
 async def _serve(wire: socket.socket, first_line: str) -> None:
     config = restore_config(first_line)
     async with contextlib.AsyncExitStack() as stack:
-        providers, _ = open_providers(config, load_presets(), SystemClock(), stack)
+        providers, _ = open_providers(config, load_presets(overlay=config.presets_file), SystemClock(), stack)
         spool = config.state_path / "spool"
         reader, writer = await asyncio.open_connection(sock=wire, limit=_LINE_LIMIT_BYTES)
         await Errands(providers, Answers(spool), spool, writer).run(reader)

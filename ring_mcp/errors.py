@@ -24,6 +24,7 @@ RingError                      code, billed, retryable, next_action
 │  ├─ ProviderBadReply         a shape or type that is not accepted, or "done" without a result: never final
 │  └─ OutcomeUnknown           a paid request left and no answer came back that says what became of it
 ├─ AccountNeeded               an open job of an account whose key nobody has here
+├─ JobCancelled               broken off by its caller before its request was sent
 ├─ FirstFrameFailed            the still of a clip was not made, so the clip was not started
 ├─ GenerationTimeout           we stopped waiting; says whether the job can be resumed
 ├─ StorageError                the bytes could not be stored
@@ -214,8 +215,8 @@ class MediaTooLarge(LocalPolicy):
 class PrivateAddress(LocalPolicy):
     code = "private_address"
     next_action = (
-        "If that address is right (a VPN, an own name server), name the host in RING_TRUSTED_MEDIA_HOSTS, restart, and "
-        "call ring-job-get with the jobId."
+        "If that address is right (a VPN, an own name server), name its host or host:port in RING_TRUSTED_MEDIA_HOSTS, "
+        "restart, and call ring-job-get with the jobId."
     )
 
 
@@ -243,6 +244,11 @@ class AccountNeeded(RingError):
     code = "account_needed"
     billed: Billed = "unknown"
     retryable = True
+
+
+class JobCancelled(RingError):
+    code = "cancelled"
+    next_action = "Call the create tool again if it is wanted after all."
 
 
 class FirstFrameFailed(RingError):

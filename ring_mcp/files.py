@@ -3,9 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 import sys
+from io import BufferedReader
 from pathlib import Path
+
+
+def open_file(path: Path) -> BufferedReader:
+    """Open for reading what may not be there, or be no file at all. Raises OSError.
+
+    Opening a pipe waits for whoever writes to it, and a device never ends. So nothing waits here, and whatever is
+    opened is looked at before a byte is read.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is not a file", str(path))
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
 
 
 def replace_file(path: Path, content: bytes) -> None:

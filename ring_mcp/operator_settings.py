@@ -15,6 +15,12 @@ IMAGE_POLL_INTERVAL_S = 1.0
 VIDEO_SUBMIT_TIMEOUT_S = 60.0
 
 
+def image_model(config: Config, presets: Presets) -> str:
+    """What pictures are made with when nobody says who makes them, or with what."""
+    provider = config.image_gen_provider
+    return config.vendors[provider].image_model or presets.defaults.image[provider].model
+
+
 def video_models(config: Config, presets: Presets) -> Iterator[str]:
     """What clips are made with: of the provider that is asked when nobody says whom, and of all that have a key."""
     for provider in presets.video_providers:

@@ -12,22 +12,16 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
 from ring_mcp.errors import ConfigError
 from ring_mcp.package_data import data_path
+from ring_mcp.presets_prices import Entry, ImagePrices, Usd, VideoPrices
 from ring_mcp.providers.vendors import ProviderName
 
-Usd = Annotated[Decimal, Field(ge=0, decimal_places=6)]
-TokenKind = Literal["input", "text", "image", "video"]
 
-
-class _Entry(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True)
-
-
-class ModeChoice(_Entry):
+class ModeChoice(Entry):
     """What a quality mode means with one provider; ``estimated_usd_per_second`` feeds estimatedCostUsd only."""
 
     model: str
@@ -38,50 +32,18 @@ class ModeChoice(_Entry):
 class QualityMode(ModeChoice):
     """One row of Ring's mode table, of the one provider that Ring has; ``providers`` are the choices of the others."""
 
-    providers: dict[ProviderName, ModeChoice] = {}
-    supports_text_to_video: bool
+    providers: dict[ProviderName, ModeChoice] = Field(default_factory=dict)
     requires_image_url: bool
 
     def of(self, provider: ProviderName) -> ModeChoice:
         return self.providers.get(provider, self)
 
 
-class ImagePrices(_Entry):
-    """``image_usd[quality][resolution]``; models without qualities have the one key "standard". Where the provider
-    bills tokens, ``million_tokens_usd`` of each kind and ``image_tokens`` of a picture by resolution are its price."""
-
-    as_of: date
-    image_usd: dict[str, dict[str, Usd]]
-    image_tokens: dict[str, Annotated[int, Field(gt=0)]] = {}
-    input_image_usd: Usd = Decimal(0)
-    million_tokens_usd: dict[TokenKind, Usd] = {}
-
-    @model_validator(mode="before")
-    @classmethod
-    def _price_of_tokens(cls, raw: Any) -> Any:
-        try:
-            million_usd = Decimal(str(raw["millionTokensUsd"]["image"]))
-            return {"imageUsd": {"standard": {r: million_usd * n / 10**6 for r, n in raw["imageTokens"].items()}}} | raw
-        except (ArithmeticError, AttributeError, KeyError, TypeError):
-            return raw  # without tokens; what is wrong with it is told below
-
-    def of(self, quality: str | None, resolution: str) -> Decimal:
-        """Dollars per picture."""
-        return self.image_usd[quality or "standard"][resolution]
-
-
-class VideoPrices(_Entry):
-    as_of: date
-    second_usd: dict[str, Usd]
-    input_image_usd: Usd = Decimal(0)
-    input_video_second_usd: Usd = Decimal(0)
-    million_tokens_usd: dict[TokenKind, Usd] = {}
-
-
-class Model(_Entry):
+class Model(Entry):
     """What every model has. ``retires_on`` is the first day without it.
 
-    ``image_types`` are those of pictures that it takes, if any.
+    ``image_types`` are those of pictures that it takes, if any; ``max_inputs_bytes`` is for everything that goes along.
+    ``unsure`` has the names of facts that nobody has confirmed: a refusal that rests on one says so.
     ``redirect``: its successor then serves the name, or already from ``redirect_from``, so that nobody is surprised.
     ``own_endpoint``: an endpoint of the operator's own may serve it even then.
     """
@@ -91,6 +53,8 @@ class Model(_Entry):
     resolutions: tuple[str, ...] = ()
     max_prompt_chars: int = Field(default=0, ge=0)
     image_types: tuple[str, ...] = ()
+    max_inputs_bytes: int | None = Field(default=None, gt=0)
+    unsure: tuple[str, ...] = ()
     retires_on: date | None = None
     replaced_by: str | None = None
     redirect: bool = False
@@ -104,6 +68,17 @@ class Model(_Entry):
         """Whether its successor is asked in its place."""
         early = self.redirect_from is not None and today >= self.redirect_from
         return self.redirect and (early or self.is_retired(today))
+
+    def is_unsure(self, *facts: str) -> bool:
+        """Whether one of these facts, by their names here, is one that nobody has confirmed."""
+        return any(to_camel(fact) in self.unsure for fact in facts)
+
+    @model_validator(mode="after")
+    def _doubts_what_it_says(self) -> Self:
+        said = {to_camel(name) for name in self.model_fields_set}
+        if unknown := [name for name in self.unsure if name not in said]:
+            raise ValueError(f"unsure names {', '.join(unknown)}, which is not said of this model")
+        return self
 
     @model_validator(mode="after")
     def _redirects_until_it_retires(self) -> Self:
@@ -121,14 +96,23 @@ class Model(_Entry):
 
 
 class ImageModel(Model):
+    """``images_per_call``: how many one request makes; None is all that are asked for. ``edits_take_ratio``: an edit of
+    one picture can be asked in another shape than the picture's own."""
+
     qualities: tuple[str, ...] = ()
     default_quality: str | None = None
     default_edit_quality: str | None = None
     max_n: int = Field(default=1, ge=1)
+    images_per_call: int | None = Field(default=None, ge=1)
     takes_seed: bool = False
     deferred: bool = False
     max_input_images: int = 0
+    edits_take_ratio: bool = False
     prices: ImagePrices | None = None
+
+    def count_calls(self, n: int) -> int:
+        """How many requests make ``n`` pictures; each is given everything that goes along."""
+        return 1 if self.images_per_call is None else -(-n // self.images_per_call)
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
@@ -147,6 +131,7 @@ class ImageModel(Model):
 class VideoModel(Model):
     """``video_codecs`` are those of MP4 files that it edits, ``image_sets_ratio``: a first frame decides the shape.
     ``download_needs_key``: its addresses are not for all.
+    ``edit_resolutions``: sizes that an edit can be asked in; none where it has its source's.
     ``*_extend_s`` are the seconds that an extension adds, ``*_extend_input_s`` those of the clip it starts from."""
 
     text_to_video: bool = False
@@ -160,6 +145,7 @@ class VideoModel(Model):
     min_duration_s: int = 1
     max_duration_s: int = 15
     max_edit_input_s: Decimal | None = None
+    edit_resolutions: tuple[str, ...] = ()
     min_extend_s: int = 1
     max_extend_s: int = 15
     min_extend_input_s: Decimal | None = None
@@ -172,7 +158,8 @@ class VideoModel(Model):
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
         self._check_can_be_called(self.prices, with_pictures=self.image_to_video or self.max_reference_images)
-        missing = [r for r in self.resolutions if self.prices and r not in self.prices.second_usd]
+        sizes = (*self.resolutions, *self.edit_resolutions)
+        missing = [r for r in sizes if self.prices and r not in self.prices.second_usd]
         if missing:
             raise ValueError(f"prices.secondUsd lacks {', '.join(missing)}")
         if self.extend and self.max_extend_input_s is None:
@@ -184,38 +171,44 @@ class VideoModel(Model):
         return self
 
 
-class ImageDefaults(_Entry):
+class ImageDefaults(Entry):
     model: str
     aspect_ratio: str
     resolution: str
     first_frame_resolution: str
 
 
-class VideoDefaults(_Entry):
+class VideoDefaults(Entry):
     quality_mode: str
     duration: int
     aspect_ratio: str
-    poll_interval_ms: int
-    poll_timeout_ms: int
     remaster_edit_model: str
     extend_model: str
 
 
-class Defaults(_Entry):
+class Defaults(Entry):
     image: dict[ProviderName, ImageDefaults]
     video: VideoDefaults
 
 
-class Limits(_Entry):
+class InputBytes(Entry):
+    """What one given picture or clip may have, in bytes."""
+
+    image: Annotated[int, Field(gt=0)]
+    video: Annotated[int, Field(gt=0)]
+
+
+class Limits(Entry):
     price_max_age_days: int
+    input_bytes: dict[ProviderName, InputBytes]
 
 
-class Presets(_Entry):
+class Presets(Entry):
     """The whole of presets.json."""
 
     schema_version: Literal["1.0"]
     updated: date
-    notes: dict[str, str] = {}
+    notes: dict[str, str] = Field(default_factory=dict)
     limits: Limits
     defaults: Defaults
     modes: dict[Literal["draft", "draft_i2v", "production", "production_i2v"], QualityMode]
@@ -246,6 +239,12 @@ class Presets(_Entry):
         chosen = (mode.of(provider).model for mode in self.modes.values())
         return tuple(dict.fromkeys(name for name in chosen if self.video_models[name].provider == provider))
 
+    def editor_of(self, provider: ProviderName) -> str | None:
+        """The model that edits clips for this provider when nobody names one; None if it has none."""
+        is_first = provider == self.video_providers[0]
+        name = self.defaults.video.remaster_edit_model if is_first else self.modes["production"].of(provider).model
+        return name if self.video_models[name].edit else None
+
     def token_prices(self) -> Mapping[str, Mapping[str, Decimal]]:
         """By model: what a million tokens of each kind cost, in dollars."""
         models: Mapping[str, ImageModel | VideoModel] = {**self.image_models, **self.video_models}
@@ -264,17 +263,37 @@ class Presets(_Entry):
         return self
 
 
-def load_presets(path: Path | None = None) -> Presets:
-    """Read and check presets.json. Raises ConfigError that names the file and the key of every fault."""
+def load_presets(path: Path | None = None, *, overlay: Path | None = None) -> Presets:
+    """Read and check presets.json. Raises ConfigError that names the file and the key of every fault.
+
+    ``overlay`` is a file of the operator's that adds to it or changes it: objects are merged by key, anything else
+    takes the place of what stood there, and null takes a key away.
+    """
     path = path or data_path("presets.json")
+    raw, name = _read_json(path), path.name
+    if overlay is not None:
+        raw, name = _merge(raw, _read_json(overlay)), f"{path.name} with {overlay}"
     try:
-        return Presets.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        return Presets.model_validate(raw)
+    except ValidationError as exc:
+        faults = [f"{name}: {'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in exc.errors()]
+        raise ConfigError(faults) from exc
+
+
+def _merge(below: Any, above: Any) -> Any:
+    """``above`` over ``below``, as RFC 7396 merges."""
+    if not isinstance(below, dict) or not isinstance(above, dict):
+        return above
+    merged = {**below, **{key: _merge(below.get(key), value) for key, value in above.items()}}
+    return {key: value for key, value in merged.items() if value is not None}
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
     except OSError as exc:
         raise ConfigError([f"{path.name} cannot be read: {exc.strerror}"]) from exc
     except json.JSONDecodeError as exc:
         raise ConfigError([f"{path.name} is not JSON: {exc.msg} at line {exc.lineno}"]) from exc
-    except ValidationError as exc:
-        faults = [f"{path.name}: {'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in exc.errors()]
-        raise ConfigError(faults) from exc
     except (ValueError, RecursionError) as exc:
         raise ConfigError([f"{path.name} is not readable JSON ({type(exc).__name__})"]) from exc

@@ -19,6 +19,7 @@ from ring_mcp.ledger.base import Ledger
 from ring_mcp.ledger.postgres import PostgresLedger
 from ring_mcp.ledger.rows import Dialect, encode_job
 from ring_mcp.ledger.sqlite import SqliteLedger
+from ring_mcp.ledger.tasks import TABLE
 from tests.fake_clock import FakeClock
 
 Kind = Literal["sqlite", "postgres"]
@@ -37,7 +38,7 @@ class LedgerDatabase:
         """One more ledger; not started."""
         if self.kind == "sqlite":
             return SqliteLedger(Path(self.address), clock or FakeClock())
-        return PostgresLedger(self.address, clock or FakeClock(), **options)
+        return PostgresLedger(self.address, clock or FakeClock(), **{"grace_s": 0.0, **options})
 
     @asynccontextmanager
     async def started(self, clock: Clock | None = None, **options: Any) -> AsyncIterator[Ledger]:
@@ -66,6 +67,12 @@ class LedgerDatabase:
         with self.transaction() as transaction:
             return transaction.query(sql, parameters)
 
+    def let_go(self) -> None:
+        """As if all drivers had put their jobs back."""
+        self.query("UPDATE media_jobs SET owner = NULL")
+        if self.kind == "postgres":
+            self.query(f"UPDATE {TABLE} SET status = 'queued', queue_manager_id = NULL")
+
     def columns(self, job: Job) -> dict[str, Any]:
         """What the job's row would hold."""
         return encode_job(job, Dialect(text_times=self.kind == "sqlite"))
@@ -82,6 +89,6 @@ class Transaction:
 
     def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
         if isinstance(self._connection, psycopg.Connection):
-            sql = re.sub(r":(\w+)", r"%(\1)s", sql)
+            sql = re.sub(r"(?<!:):(\w+)", r"%(\1)s", sql)
         cursor = self._connection.execute(sql, parameters or {})
         return [dict(row) for row in cursor.fetchall()] if cursor.description else []

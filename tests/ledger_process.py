@@ -20,6 +20,7 @@ from typing import Any
 from ring_mcp.domain import Caps, JobState
 from ring_mcp.errors import RingError
 from ring_mcp.ledger.base import Ledger
+from ring_mcp.ledger.sqlite import SqliteLedger
 from tests.ledger_databases import LedgerDatabase
 from tests.ledger_samples import HOLDER, carried, planned
 
@@ -109,7 +110,12 @@ class _Servant:
         return [answer.job.id, answer.joined]
 
     async def claim(self, parked: bool = False) -> list[str]:
+        assert isinstance(self._ledger, SqliteLedger)
         return [job.id for job in await self._ledger.claim(HOLDER, 1000, parked=parked)]
+
+    async def claim_one(self, job_id: str) -> str | None:
+        job = await self._ledger.claim_one(HOLDER, job_id)
+        return None if job is None else job.id
 
     async def save(self, job_id: str, seen_version: int) -> str:
         """Carry a planned job on, as one who has seen this version of it."""
@@ -121,9 +127,6 @@ class _Servant:
         except RingError as exc:
             return exc.code
         return "saved"
-
-    async def heartbeat(self) -> list[str]:
-        return sorted(await self._ledger.heartbeat(HOLDER))
 
     async def hold_the_write_lock(self) -> str:
         self._held = sqlite3.connect(self._database.address, isolation_level=None)

@@ -141,6 +141,12 @@ async def opened(ledger: Ledger, state: JobState = JobState.PLANNED, **changes: 
     return job
 
 
+async def be_driven(ledger: Ledger, job: Job) -> None:
+    """As its driver has a sample job that this process owns: where a lease can run out, its task says so."""
+    if ledger.lease_s:
+        assert await ledger.claim_one(HOLDER, job.id) == job
+
+
 async def left_behind(ledger: Ledger, state: JobState = JobState.PLANNED, **changes: Any) -> Job:
     """A job that nobody owns any more; parked, if ``due_at`` is None."""
     facts = {key: changes.pop(key) for key in ("due_at",) if key in changes}

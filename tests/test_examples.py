@@ -19,6 +19,7 @@ from ring_mcp.config import all_variables, load_config
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.scripted.compiler import compile_clip
 from ring_mcp.scripted.schema import read_script, script_schema
+from tests.server.wire import path_of
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
@@ -131,7 +132,7 @@ async def test_the_command_of_the_configurations_serves_a_client_that_has_the_to
     assert health.structured_content is not None
     assert health.structured_content["data"]["status"] == "ok"
     assert picture.structured_content is not None
-    assert Path(picture.structured_content["data"]["images"][0]["localPath"]).is_file()
+    assert path_of(picture.structured_content["data"]["url"]).is_file()
 
 
 async def test_the_same_command_refuses_a_client_without_the_token(tmp_path: Path) -> None:

@@ -13,13 +13,16 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
+from ring_mcp import presets as presets_module
 from ring_mcp.errors import ConfigError
 from ring_mcp.package_data import data_path
 from ring_mcp.presets import Presets, load_presets
 from ring_mcp.presets_agreement import check_agreement
 from ring_mcp.providers.vendors import VENDORS
 
+ROOT = Path(__file__).parents[1]
 SHIPPED: dict[str, Any] = json.loads(data_path("presets.json").read_text())
 XAI, XAI_VIDEO = "grok-imagine-image-2.0", "grok-imagine-video"
 
@@ -50,6 +53,63 @@ def test_the_shipped_file_is_complete() -> None:
     assert set(presets.modes) == {"draft", "draft_i2v", "production", "production_i2v"}
     assert set(presets.defaults.image) == {"xai", "google"}
     assert presets.schema_version == "1.0"
+
+
+def overlay(folder: Path, content: Raw | str) -> Path:
+    path = folder / "mine.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+def test_an_overlay_adds_a_model_changes_another_and_takes_one_away(tmp_path: Path) -> None:
+    own = {**SHIPPED["imageModels"][XAI], "provider": "xai", "maxN": 2}
+    changes: Raw = {
+        "imageModels": {"house-style-1": own, XAI: {"maxN": 3}, "grok-2-image": None},
+        "defaults": {"image": {"xai": {"model": "house-style-1"}}},
+        "limits": {"priceMaxAgeDays": 9},
+    }
+    presets = load_presets(overlay=overlay(tmp_path, changes))
+    assert presets.image_models["house-style-1"].max_n == 2
+    assert (presets.image_models[XAI].max_n, presets.image_models[XAI].qualities) == (3, ("low", "medium"))
+    assert "grok-2-image" not in presets.image_models
+    assert presets.defaults.image["xai"].model == "house-style-1"
+    assert presets.defaults.image["google"] == load_presets().defaults.image["google"]
+    assert presets.video_models == load_presets().video_models
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"imageModels": {"mine": {"provider": "xai"}}}, "imageModels.mine"),
+        ({"imageModel": {}}, "imageModel"),
+        ({"defaults": {"image": {"xai": {"model": "nobody's"}}}}, "nobody's"),
+        ([], "file"),
+        ("{", "mine.json is not JSON"),
+    ],
+)
+def test_what_an_overlay_breaks_is_told_with_its_name(tmp_path: Path, changes: Raw | str, told: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_presets(overlay=overlay(tmp_path, changes))
+    assert told in caught.value.message
+    assert "mine.json" in caught.value.message
+
+
+def test_an_overlay_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"mine\.json cannot be read"):
+        load_presets(overlay=tmp_path / "mine.json")
+
+
+def test_every_key_of_the_registry_is_read_by_somebody() -> None:
+    """A key that nobody reads is a promise that nobody keeps."""
+    source = "".join(
+        path.read_text(encoding="utf-8")
+        for path in (ROOT / "ring_mcp").rglob("*.py")
+        if "sandbox" not in path.parts and path.name != "presets.py"
+    )
+    models = [m for m in vars(presets_module).values() if isinstance(m, type) and issubclass(m, BaseModel)]
+    fields = {field for model in models for field in model.model_fields}
+    read_where_it_stands = {"schema_version", "image_tokens", "redirect_from"}
+    assert {field for field in fields if f".{field}" not in source} == read_where_it_stands
 
 
 def test_a_file_is_read_from_where_it_is_said_to_be(tmp_path: Path) -> None:
@@ -113,16 +173,51 @@ def test_a_picture_billed_by_tokens_costs_them_exactly() -> None:
         assert {prices.of(None, resolution) for resolution in models[name].resolutions} == {Decimal(usd)}
 
 
+def test_a_given_picture_costs_its_tokens_exactly() -> None:
+    """1,120 or 560 tokens: $0.00168, $0.00028 and $0.0011 (rounded) in the price map that names Google's page."""
+    listed = {"gemini-nano-banana-2.1": "0.00168", "gemini-3.1-flash-lite-image": "0.00028"}
+    listed["gemini-3-pro-image"] = "0.00112"
+    models = load_presets().image_models
+    given = {name: prices.input_image_usd for name in listed if (prices := models[name].prices) is not None}
+    assert given == {name: Decimal(usd) for name, usd in listed.items()}
+
+
+@pytest.mark.parametrize(("n", "calls"), [(1, 1), (2, 1), (3, 2), (4, 2)])
+def test_requests_are_counted_by_what_one_makes(n: int, calls: int) -> None:
+    model = load_presets().image_models[XAI]
+    assert model.count_calls(n) == 1
+    assert model.model_copy(update={"images_per_call": 2}).count_calls(n) == calls
+
+
+def test_who_edits_clips_is_known_for_each_provider() -> None:
+    presets = load_presets()
+    assert presets.editor_of("xai") == "grok-imagine-video"
+    assert presets.editor_of("google") == "gemini-omni-1.2-flash"
+    unable = {name: model.model_copy(update={"edit": False}) for name, model in presets.video_models.items()}
+    assert presets.model_copy(update={"video_models": unable}).editor_of("google") is None
+
+
+def test_a_fact_is_unsure_by_its_name_in_python() -> None:
+    model = load_presets().video_models["gemini-omni-1.2-flash"]
+    assert model.is_unsure("max_duration_s")
+    assert model.is_unsure("min_duration_s", "max_duration_s")
+    assert not model.is_unsure("min_duration_s")
+
+
 def test_a_second_of_a_clip_costs_its_tokens_rounded_up() -> None:
-    """5,792 tokens a second of 720p, by the provider reference, and 2,040 an image."""
+    """What bills have counted: 5,792 tokens a second of 720p and so on; 2,040 an image, 5,824 a given second."""
+    tokens = {"360p": 1931, "720p": 5792, "1080p": 8688, "4k": 17376}
     priced = {name: model.prices for name, model in load_presets().video_models.items() if model.prices}
     counted = {name: prices for name, prices in priced.items() if prices.million_tokens_usd}
     assert len(counted) == 2
     for name, prices in counted.items():
-        second = 5792 * prices.million_tokens_usd["video"] / 10**6
-        image = 2040 * prices.million_tokens_usd["input"] / 10**6
-        assert 0 <= prices.second_usd["720p"] - second < Decimal("0.0001"), name
-        assert 0 <= prices.input_image_usd - image < Decimal("0.0001"), name
+        made = {size: n * prices.million_tokens_usd["video"] / 10**6 for size, n in tokens.items()}
+        assert made.keys() == prices.second_usd.keys()
+        for size, usd in prices.second_usd.items():
+            assert 0 <= usd - made[size] < Decimal("0.0001"), (name, size)
+        given = {2040: prices.input_image_usd, 5824: prices.input_video_second_usd}
+        for counted_tokens, usd in given.items():
+            assert 0 <= usd - counted_tokens * prices.million_tokens_usd["input"] / 10**6 < Decimal("0.0001"), name
 
 
 FAULTS: dict[str, tuple[Callable[[Raw], object], list[str]]] = {
@@ -271,6 +366,14 @@ FAULTS: dict[str, tuple[Callable[[Raw], object], list[str]]] = {
     "frames of no type": (
         lambda raw: raw["videoModels"]["grok-imagine-video-1.5"].pop("imageTypes"),
         ["videoModels.grok-imagine-video-1.5", "needs imageTypes"],
+    ),
+    "a doubt about nothing": (
+        lambda raw: raw["videoModels"]["grok-imagine-video"].update(unsure=["maxEditInputS", "maxLoudness"]),
+        ["videoModels.grok-imagine-video", "unsure names maxLoudness, which is not said of this model"],
+    ),
+    "an edit in a size without a price": (
+        lambda raw: raw["videoModels"]["grok-imagine-video"].update(editResolutions=["8k"]),
+        ["videoModels.grok-imagine-video", "prices.secondUsd lacks 8k"],
     ),
     "clips of no codec": (
         lambda raw: raw["videoModels"]["grok-imagine-video"].pop("videoCodecs"),

@@ -38,6 +38,9 @@ class Backend(Maker, Protocol):
     async def leave(self, job_id: str) -> dict[str, Any]:
         """See that the job goes on without us, and say how it stands."""
 
+    async def cancel(self, job_id: str) -> dict[str, Any]:
+        """What ring-job-cancel answers."""
+
     async def health(self) -> dict[str, Any]: ...
 
 
@@ -73,6 +76,11 @@ class InProcess:
             await asyncio.sleep(0.05)
             job = await self._maker.read(job_id)
         return read_result(await self._app.calls.deliver(job))
+
+    async def cancel(self, job_id: str) -> dict[str, Any]:
+        from ring_mcp.tools.job_cancel import JobCancelResult
+
+        return JobCancelResult.of(await self._app.cancelling.cancel(await self._maker.read(job_id))).data()
 
     async def health(self) -> dict[str, Any]:
         return (await self._app.health.check()).data()

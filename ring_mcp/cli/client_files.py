@@ -142,9 +142,19 @@ def read_file(path: Path) -> bytes | None:
         raise NotMerged(f"it cannot be read: {exc.strerror}") from exc
 
 
-def write(path: Path, before: bytes | None, after: bytes) -> Path | None:
-    """Replace the file in one step and return its backup. Raises NotMerged if it changed since ``before``."""
-    target = path.resolve()  # a link (of a dot-file manager) stays one
+def write(path: Path, before: bytes | None, after: bytes, *, project: Path | None = None) -> Path | None:
+    """Replace the file in one step and return its backup. Raises NotMerged if it changed since ``before``.
+
+    ``project``: a folder that may be a stranger's. A file in it that is a link to somewhere else is not followed.
+    """
+    try:
+        target = path.resolve()  # a link (of a dot-file manager) stays one
+        place = Path(os.path.abspath(path))  # noqa: PTH100 - Path.resolve would follow the link
+        inside = project is not None and (place.is_relative_to(project) or place.is_relative_to(project.resolve()))
+        if project is not None and inside and not target.is_relative_to(project.resolve()):
+            raise NotMerged(f"it is a link out of {project}, to {target}; name that file with --path if it is meant")
+    except (OSError, RuntimeError) as exc:
+        raise NotMerged("it is a link that leads nowhere") from exc
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         backup = None if before is None else _backup(target)

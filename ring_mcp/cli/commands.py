@@ -98,6 +98,15 @@ def serve(transport: str, host: str, port: int, sandbox: bool) -> None:
 
 
 @cli.command()
+@click.option("--concurrency", type=click.IntRange(1, 10_000), help="So many steps at once.  [default: 64]")
+def worker(concurrency: int | None) -> None:
+    """Carry on jobs of the fleet's ledger (DATABASE_URL), and serve nobody, until SIGTERM."""
+    from ring_mcp.server.process import run_worker
+
+    run_worker(concurrency)
+
+
+@cli.command()
 def migrate() -> None:
     """Create or update the ledger's tables (SQLite does it by itself on first use)."""
     from ring_mcp.backends import LEDGER_FILE, migrate_ledger
@@ -115,19 +124,22 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 def _register() -> None:
+    from ring_mcp.cli.cancelling import cancel
     from ring_mcp.cli.configure import config
     from ring_mcp.cli.create import image, video
     from ring_mcp.cli.direct import direct
+    from ring_mcp.cli.doctor import doctor
     from ring_mcp.cli.health import health, presets
     from ring_mcp.cli.jobs import jobs
     from ring_mcp.cli.presets_check import check
     from ring_mcp.cli.script import script
     from ring_mcp.cli.spend import spend
+    from ring_mcp.cli.trust import trust
 
     presets.add_command(check)
-    for command in (image, video, script, direct, jobs, spend, health, presets, config):
+    jobs.add_command(cancel)
+    for command in (image, video, script, direct, jobs, spend, health, doctor, presets, config, trust):
         cli.add_command(command)
-    cli.add_command(health, "doctor")
 
 
 _register()

@@ -53,7 +53,7 @@ def config(client: str, url: str | None, into_file: bool, path: Path | None) -> 
         if merged == content:
             click.echo(f"{path} has it already")
             return
-        backup = write(path, content, merged)
+        backup = write(path, content, merged, project=Path.cwd())
     except NotMerged as exc:
         click.echo(text, nl=False)
         click.echo(f"{path} was left as it is: {exc.message}", err=True)

@@ -22,6 +22,27 @@ OWN_OPTIONS = frozenset({"as_json", "opened", "wait_s", "gateway", "thumbnail_te
 """What is not an argument of the tool (``wait_s`` is its waitSeconds, ``thumbnail_template`` is in its thumbnail)."""
 
 
+class RegistryOption(click.Option):
+    """An option whose help ends with what can be chosen. The registry is read only when help is asked for."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        from pydantic.alias_generators import to_camel
+
+        from ring_mcp.config import load_config
+        from ring_mcp.errors import ConfigError
+        from ring_mcp.presets import load_presets
+        from ring_mcp.tools.choices import image_choices, video_choices
+
+        record = super().get_help_record(ctx)
+        try:
+            presets = load_presets(overlay=load_config().presets_file)
+        except ConfigError:  # a command that runs tells it
+            return record
+        choices = image_choices(presets) if ctx.command.name == "image" else video_choices(presets)
+        choice = choices.get(to_camel(self.name or ""))
+        return record and (record[0], f"{record[1]} {', '.join(choice.values)}." if choice else record[1])
+
+
 def _makers(kind: MediaKind) -> str:
     return " or ".join(vendor.name for vendor in VENDORS if kind in vendor.makers) + "."
 
@@ -48,11 +69,11 @@ def _add_shared_options(command: F) -> F:
 @click.argument("prompt")
 @click.option("--provider", help=_makers("image"))
 @click.option("--model", help="The provider's model id; `ring-mcp presets` lists them.")
-@click.option("--aspect-ratio", help="Like 1:1, 16:9, 9:16, 2:1.")
-@click.option("--resolution", help="1k or 2k.")
+@click.option("--aspect-ratio", cls=RegistryOption, help="Width to height:")
+@click.option("--resolution", cls=RegistryOption, help="Size, as far as the model has it:")
 @click.option("--n", metavar="INTEGER", help="How many pictures.")
 @click.option("--seed", metavar="INTEGER", help="Reproducibility hint, where the provider has one.")
-@click.option("--quality", help="low or medium, where the model has the choice.")
+@click.option("--quality", cls=RegistryOption, help="Where the model has the choice:")
 @click.option("--reference-images", multiple=True, help="Edit or combine this: a URL, a file, an id. Repeatable.")
 @_add_shared_options
 def image(wait_s: float | None, as_json: bool, opened: bool, gateway: str | None, **arguments: Given) -> None:
@@ -70,14 +91,14 @@ def image(wait_s: float | None, as_json: bool, opened: bool, gateway: str | None
 @click.option(
     "--duration", metavar="INTEGER", help="Whole seconds; `ring-mcp presets` tells how many each model makes."
 )
-@click.option("--aspect-ratio", help="Like 16:9, 9:16, 1:1.")
-@click.option("--resolution", help="Like 480p, 720p or 1080p, in place of the mode's own.")
+@click.option("--aspect-ratio", cls=RegistryOption, help="Width to height:")
+@click.option("--resolution", cls=RegistryOption, help="In place of the mode's own, as far as the model has it:")
 @click.option("--model", help="The provider's model id in place of the mode's own.")
 @click.option("--image-url", help="First frame: an http(s) URL, or a file that the server may read.")
 @click.option("--first-frame-prompt", help="Make the first frame from this prompt first (a paid picture).")
 @click.option("--image-provider", help="Who makes the first frame; as --provider of `ring-mcp image`.")
 @click.option("--image-model", help="The first frame's model.")
-@click.option("--image-resolution", help="The first frame's size: 1k or 2k.")
+@click.option("--image-resolution", cls=RegistryOption, help="The first frame's size:")
 @click.option("--reference-images", multiple=True, help="To appear in the clip: a URL, a file, an id. Repeatable.")
 @click.option("--last-frame-url", help="The picture that the clip ends on, given like a first frame.")
 @click.option("--source-video-url", help="With --remaster: the clip to edit; with --extend: the one to make longer.")

@@ -51,11 +51,12 @@ def health(as_json: bool, gateway: str | None) -> None:
 @click.pass_context
 def presets(ctx: click.Context, as_json: bool) -> None:
     """The models with sizes, ratios, list prices and retirement, and the quality modes of clips, of this version."""
+    from ring_mcp.config import load_config
     from ring_mcp.presets import load_presets
 
     if ctx.invoked_subcommand is not None:
         return
-    found = load_presets()
+    found = load_presets(overlay=load_config().presets_file)
     if as_json:
         shown = found.model_dump(mode="json", by_alias=True, exclude_none=True)
         click.echo(json.dumps(shown, ensure_ascii=False))
@@ -91,6 +92,8 @@ def _model_lines(models: Mapping[str, ImageModel] | Mapping[str, VideoModel], to
             continue
         lines.append(f"{name} ({model.provider})")
         lines += _facts(model)
+        if model.unsure:
+            lines += field("unsure", ", ".join(model.unsure))
         if model.retires_on is not None:
             lines += field("retires", f"{model.retires_on}; then {model.replaced_by}")
     return lines + gone

@@ -7,6 +7,7 @@ import json
 import sys
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -14,7 +15,7 @@ import click
 from ring_mcp.cli.show import dollars, print_lines, safe
 
 if TYPE_CHECKING:
-    from ring_mcp.conductors.model_check import Comparison
+    from ring_mcp.conductors.model_check import Comparison, Difference
     from ring_mcp.presets import Presets
 
 SAME, DIFFERENT, NOT_ASKED = 0, 1, 2
@@ -22,15 +23,23 @@ SAME, DIFFERENT, NOT_ASKED = 0, 1, 2
 
 @click.command()
 @click.option("--live", is_flag=True, help="Ask every provider whose key is configured; it costs nothing.")
+@click.option("--against", metavar="FILE", help="Compare with a price map in the format of the package litellm.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def check(live: bool, as_json: bool) -> None:
-    """Check presets.json; with --live compare it with what the providers list.
+def check(live: bool, against: str | None, as_json: bool) -> None:
+    """Check presets.json, with the file of RING_PRESETS_FILE; compare it with what providers or others list.
 
-    Exit status: 0 it is right, 1 it differs from a provider's list, 2 it is broken or a provider could not be asked.
+    Exit status: 0 it is right, 1 it differs from a list (models that only a price map has are shown and no difference),
+    2 it is broken, or a provider or file could not be read.
     """
+    from ring_mcp.config import load_config
     from ring_mcp.presets import load_presets
 
-    presets, today = load_presets(), datetime.now(UTC).date()
+    if live and against is not None:
+        raise click.UsageError("--live and --against are two comparisons: one at a time")
+    presets, today = load_presets(overlay=load_config().presets_file), datetime.now(UTC).date()
+    if against is not None:
+        _tell_against(presets, Path(against), today, as_json)
+        return
     if not live:
         _tell_file(presets, today, as_json)
         return
@@ -42,6 +51,25 @@ def check(live: bool, as_json: bool) -> None:
     if compared.failures or not compared.asked:
         sys.exit(NOT_ASKED)
     sys.exit(DIFFERENT if compared.differences else SAME)
+
+
+def _tell_against(presets: Presets, path: Path, today: date, as_json: bool) -> None:
+    from ring_mcp.conductors.model_check import Comparison
+    from ring_mcp.conductors.price_map import MAX_MAP_BYTES, compare_with_map, read_map
+    from ring_mcp.errors import InvalidRequest
+
+    try:
+        if path.stat().st_size > MAX_MAP_BYTES:
+            raise InvalidRequest(f"{path.name} is larger than {MAX_MAP_BYTES} bytes")
+        found = compare_with_map(presets, read_map(path.read_text(encoding="utf-8")), today)
+    except (OSError, UnicodeDecodeError) as exc:
+        raise InvalidRequest(f"{path} cannot be read: {getattr(exc, 'strerror', None) or 'it is no text'}") from exc
+    compared = Comparison(asked=(path.name,), differences=tuple(found), failures={})
+    if as_json:
+        click.echo(json.dumps(_facts(compared), ensure_ascii=False))
+    else:
+        _print(compared)
+    sys.exit(DIFFERENT if any(each.what != "new" for each in found) else SAME)
 
 
 def _tell_file(presets: Presets, today: date, as_json: bool) -> None:
@@ -76,6 +104,8 @@ def _facts(compared: Comparison) -> dict[str, object]:
             "of": each.of or None,
             "registryUsd": None if each.registry is None else float(each.registry),
             "listedUsd": None if each.listed is None else float(each.listed),
+            "registrySays": each.registry_says or None,
+            "listedSays": each.listed_says or None,
         }
         for each in compared.differences
     ]
@@ -97,7 +127,7 @@ def _print(compared: Comparison) -> None:
         table = Table("provider", "model", "what", "registry", "listed", box=None, pad_edge=False)
         for each in compared.differences:
             what = f"{each.what} {each.of}".strip()
-            table.add_row(each.provider, safe(each.model), safe(what), _usd(each.registry), _usd(each.listed))
+            table.add_row(each.provider, safe(each.model), safe(what), *_both(each))
         Console(highlight=False, markup=False).print(table)
     if compared.asked and not compared.differences:
         lists = "lists" if len(compared.asked) == 1 else "list"
@@ -106,6 +136,13 @@ def _print(compared: Comparison) -> None:
     if not compared.asked and not compared.failures:
         keys = ", ".join(variables(vendor.settings)["key"][0] for vendor in VENDORS if vendor.models is not None)
         click.echo(f"no provider could be asked: no key is configured ({keys})", err=True)
+
+
+def _both(found: Difference) -> tuple[str, str]:
+    """What the registry and the list say of it."""
+    if found.registry_says or found.listed_says:
+        return safe(found.registry_says), safe(found.listed_says)
+    return _usd(found.registry), _usd(found.listed)
 
 
 def _usd(amount: Decimal | None) -> str:

@@ -176,7 +176,7 @@ class Command:
                 self._options,
                 maker=backend,
                 manifest=Manifest(self._output / MANIFEST, SystemClock(), table.say),
-                presets=load_presets(),
+                presets=load_presets(overlay=self._config.presets_file),
                 on_change=table.show,
             )
             await run.quote()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,20 +12,39 @@ from typing import Any
 
 import click
 
-from ring_mcp.cli.show import files_of
+from ring_mcp.cli.show import files_of, safe
+
+_WEB_ADDRESS = re.compile(r"https?://[A-Za-z0-9\[][A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]*", re.IGNORECASE)
+"""Nothing that a shell or an opener takes for more than an address; other schemes start programs."""
+
+_MEDIA = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".mp4", ".mov", ".webm"})
 
 
 def open_first(data: Mapping[str, Any]) -> None:
-    """The file on this machine if it is here, otherwise its URL. That nothing can show it is said, not an error."""
+    """The file on this machine if it is here, otherwise its URL. That nothing can show it is said, not an error.
+
+    What an opener is given may have come from a server: it gets web addresses and media, never a program to start.
+    """
     files = files_of(data)
     if not files:
         return
-    local = files[0].get("localPath")
-    target = str(local) if local and Path(local).is_file() else str(files[0]["url"])
+    target = choose_target(files[0])
+    if target is None:
+        click.echo(f"not opened, because it is neither a web address nor media here: {safe(files[0]['url'])}", err=True)
+        return
     with _stdout_kept_clean():
         failed = click.launch(target)
     if failed:
         click.echo(f"nothing here can show it; open it yourself: {target}", err=True)
+
+
+def choose_target(file: Mapping[str, Any]) -> str | None:
+    """What an opener may have of a file: its own path here, or its web address; None: neither."""
+    local = Path(str(file.get("localPath") or ""))
+    if local.suffix.lower() in _MEDIA and local.is_absolute() and local.is_file():
+        return str(local)
+    url = str(file["url"])
+    return url if _WEB_ADDRESS.fullmatch(url) else None
 
 
 @contextlib.contextmanager

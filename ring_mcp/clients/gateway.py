@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import httpx2
 
+from ring_mcp.clients.gateway_answers import reason, without_paths
 from ring_mcp.domain import DRIVEN, MediaKind
 from ring_mcp.errors import ConfigError, InvalidRequest, RingError, Unauthorized
+from ring_mcp.masking import Masking
 from ring_mcp.proxies import DIRECT, Proxies, trouble_with
 from ring_mcp.scripted.base import OnState
 from ring_mcp.tools.image_create import ImageCreateArguments
@@ -92,6 +93,7 @@ class GatewayClient:
     def __init__(self, http: httpx2.AsyncClient, base_url: str) -> None:
         self._http = http
         self._base_url = base_url
+        self._masking = Masking([http.headers.get("authorization", "").removeprefix("Bearer ")])
         self._is_ring_mcp: bool | None = None
 
     async def create(
@@ -169,6 +171,10 @@ class GatewayClient:
     async def draw(self, job_id: str, thumbnail: Mapping[str, Any]) -> dict[str, Any]:
         return await self._call("POST", f"/jobs/{_segment(job_id)}/thumbnail", {}, thumbnail)
 
+    async def cancel(self, job_id: str) -> dict[str, Any]:
+        """What ring-job-cancel answers."""
+        return await self._call("POST", f"/jobs/{_segment(job_id)}/cancel", {})
+
     async def leave(self, job_id: str) -> dict[str, Any]:
         return await self.look(job_id)
 
@@ -217,19 +223,19 @@ class GatewayClient:
         try:
             response = await self._http.request(method, f"{PREFIX}{path}", params=dict(query), json=body)
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError, httpx2.UnsupportedProtocol) as exc:
-            raise GatewayAway(f"{self._base_url} cannot be reached: {_reason(exc)}") from exc
+            raise GatewayAway(f"{self._base_url} cannot be reached: {reason(exc)}") from exc
         except httpx2.HTTPError as exc:
             if method == "GET":
-                raise GatewayAway(f"{self._base_url} did not answer: {_reason(exc)}") from exc
-            raise _as_lost_reply(f"{self._base_url} took the request and did not answer: {_reason(exc)}") from exc
+                raise GatewayAway(f"{self._base_url} did not answer: {reason(exc)}") from exc
+            raise _as_lost_reply(f"{self._base_url} took the request and did not answer: {reason(exc)}") from exc
         return self._data(response, spends=method == "POST")
 
     def _data(self, response: httpx2.Response, *, spends: bool) -> dict[str, Any]:
         """What the server itself says. In front of it a proxy may answer, which knows nothing of what was started."""
         status = response.status_code
         try:
-            content = response.json()
-        except ValueError:
+            content = without_paths(self._masking.value(response.json()))
+        except (ValueError, RecursionError):
             content = None
         if not isinstance(content, dict) or "success" not in content:
             text = f"{self._base_url} answered HTTP {status}, and not as a ring-mcp server does"
@@ -283,14 +289,3 @@ def _segment(text: str) -> str:
     from urllib.parse import quote
 
     return quote(text, safe="")
-
-
-def _reason(exc: Exception) -> str:
-    """The system's own word for it, which hides at the bottom of the chain, on one line."""
-    cause: BaseException = exc
-    while (deeper := cause.__cause__ or cause.__context__) is not None:
-        cause = deeper
-    text = str(cause) or str(exc) or type(exc).__name__
-    if isinstance(cause, OSError) and cause.errno is not None:
-        text = os.strerror(cause.errno) if cause.errno > 0 else cause.strerror or text
-    return " ".join(text.split())

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
 from decimal import Decimal
 from typing import Literal
 
 from pydantic import Field
 
 from ring_mcp.clock import Clock, to_iso
-from ring_mcp.conductors.price_drift import last_bills
+from ring_mcp.conductors.price_drift import DRIFT_DAYS, last_bills
 from ring_mcp.conductors.results import Usd, Wire
-from ring_mcp.domain import Caps, JobState, cap_left, usd
+from ring_mcp.domain import Caps, cap_left, usd
 from ring_mcp.errors import RingError
 from ring_mcp.jobs.accounts import Accounts
 from ring_mcp.jobs.write_ahead import WriteAhead
-from ring_mcp.ledger.base import JobQuery, Ledger
+from ring_mcp.ledger.base import Ledger
 from ring_mcp.presets import Model, Presets
 from ring_mcp.providers.base import Providers
 from ring_mcp.storage.base import Storage
@@ -25,7 +26,6 @@ Status = Literal["ok", "warning", "error"]
 
 _CHECK_TIMEOUT_S = 5.0
 _WARN_BEFORE_RETIREMENT_DAYS = 30
-_LOOKED_AT_JOBS = 200
 _NAMED_ACCOUNTS = 5
 _NAMED_JOBS = 5
 
@@ -47,7 +47,7 @@ class HealthReport(Wire):
     version: str = "v1"
     timestamp: str = Field(description="ISO 8601, UTC.")
     server_version: str
-    sandbox: bool = Field(description="True: nothing is real and nothing costs money.")
+    sandbox: bool = Field(description="Nothing is real.")
     checks: tuple[Check, ...]
     spent_today_usd: Usd | None = None
     cap_left_usd: dict[str, Usd] | None = None
@@ -68,7 +68,9 @@ class HealthConductor:
         version: str,
         accounts: Accounts,
         write_ahead: WriteAhead,
+        notes: Sequence[str] = (),
     ) -> None:
+        """``notes``: what an operator should know of the configuration, a sentence each."""
         self._ledger = ledger
         self._storage = storage
         self._providers = providers
@@ -81,6 +83,7 @@ class HealthConductor:
         self._accounts = accounts
         self._write_ahead = write_ahead
         self._sandbox = accounts.holder.sandbox
+        self._notes = tuple(notes)
 
     async def check(self) -> HealthReport:
         """Ask all parts side by side, each for a few seconds at most."""
@@ -90,6 +93,7 @@ class HealthConductor:
             self._ask("storage", self._storage.name, self._storage.ping),
         )
         checks = [ledger, storage, *self._keys(), self._prices(), *self._models()]
+        checks += [Check(name="configuration", status="warning", detail=note) for note in self._notes]
         spent, left = None, None
         if ledger.status == "ok":
             spend = await self._ledger.spend(now, sandbox=self._sandbox)
@@ -186,8 +190,8 @@ class HealthConductor:
 
     async def _bills(self) -> list[Check]:
         """The last bills against the list prices that quotes and caps are made of."""
-        ended = await self._ledger.list_jobs(JobQuery(states=(JobState.DONE,), limit=_LOOKED_AT_JOBS))
-        bills = last_bills((job for job in ended.jobs if job.sandbox == self._sandbox), self._presets)
+        since = self._clock.now() - timedelta(days=DRIFT_DAYS)
+        bills = last_bills(await self._ledger.bills(since, sandbox=self._sandbox), self._presets)
         off = [
             Check(
                 name="bills",

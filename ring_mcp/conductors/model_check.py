@@ -16,15 +16,17 @@ from ring_mcp.providers.base import ListedModel, ListsModels
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """``registry`` and ``listed`` are dollars a picture, for a price."""
+    """``registry`` and ``listed`` are dollars, for a price; ``…_says`` are the two words, for all else."""
 
     provider: str
     kind: MediaKind
     model: str
-    what: Literal["new", "vanished", "price"]
+    what: Literal["new", "vanished", "price", "prompt length", "retirement"]
     of: str = ""
     registry: Decimal | None = None
     listed: Decimal | None = None
+    registry_says: str = ""
+    listed_says: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,9 +70,25 @@ def differences(presets: Presets, provider: str, listed: Sequence[ListedModel], 
             if name not in names and not model.is_retired(today) and not model.is_redirected(today)
         )
         for model in there:
-            known = (here[name] for name in (model.name, *model.aliases) if name in here)
+            known = [here[name] for name in (model.name, *model.aliases) if name in here]
             found += _re_priced(provider, model, known, today)
+            found += _re_measured(provider, model, known, today)
     return found
+
+
+def _re_measured(provider: str, listed: ListedModel, known: Iterable[Model], today: date) -> Iterator[Difference]:
+    """Of a prompt's length no figure is published: the one that is listed is the one to have."""
+    model = next((model for model in known if not model.is_retired(today)), None)
+    most = listed.max_prompt_chars
+    if model is not None and most is not None and most != model.max_prompt_chars:
+        yield Difference(
+            provider=provider,
+            kind=listed.kind,
+            model=listed.name,
+            what="prompt length",
+            registry_says=str(model.max_prompt_chars),
+            listed_says=str(most),
+        )
 
 
 def _re_priced(provider: str, listed: ListedModel, known: Iterable[Model], today: date) -> Iterator[Difference]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
@@ -10,7 +11,7 @@ from ring_mcp.clock import Clock
 from ring_mcp.conductors.results import JobResult, QuoteLine, job_result, quote_result
 from ring_mcp.conductors.signed_urls import for_caller
 from ring_mcp.domain import Caps, Job, MediaKind, Plan, VideoPlan, cap_left, usd
-from ring_mcp.errors import InvalidRequest, LedgerError, RingError
+from ring_mcp.errors import InvalidRequest, LedgerError, NotFound, RingError
 from ring_mcp.jobs.accounts import Accounts, describe_needed_account
 from ring_mcp.jobs.addresses import JOB_PREFIX, R, addresses, with_addresses
 from ring_mcp.jobs.inputs import MediaInputs
@@ -20,6 +21,8 @@ from ring_mcp.jobs.queue.base import JobQueue
 from ring_mcp.jobs.watch import JobWatch, OnProgress
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.storage.base import Storage
+
+_BEGINNING = re.compile(r"[0-9a-f]{8}[0-9a-f-]{0,27}")
 
 _LATE_S = 60.0
 """How much longer than a job may take its caller waits, so that it hears the end."""
@@ -63,8 +66,9 @@ class PaidCalls:
     async def with_results(self, request: R, actor_id: str | None) -> R:
         """The request with the first result of each job that it names (``ring://jobs/ID``) in the place of that name.
 
-        Raises InvalidRequest for jobs that are not this actor's, or have no result yet.
+        Raises InvalidRequest for jobs that are not this actor's, or have no result yet, and for paths that are not.
         """
+        self._inputs.refuse_foreign_paths(request)
         named = {url: field for field, url in addresses(request) if url.strip().startswith(JOB_PREFIX)}
         if not named:
             return request
@@ -73,9 +77,10 @@ class PaidCalls:
 
     async def _result_of(self, url: str, field: str, actor_id: str | None) -> str:
         job_id = url.strip().removeprefix(JOB_PREFIX)
-        job = await self.read(job_id) if actor_id is not None else None
-        if job is None or job.actor_id != actor_id:
-            raise InvalidRequest(f"{field}: there is no job {job_id[:100]!r}")
+        try:
+            job = await self.find_own(job_id, actor_id or "")
+        except NotFound as exc:
+            raise InvalidRequest(f"{field}: {exc.message[:200]}") from exc
         if not job.assets:
             raise InvalidRequest(f"{field}: job {job.id} is {job.state} and has no result; ring-job-get waits for it")
         return job.assets[0].url
@@ -149,6 +154,21 @@ class PaidCalls:
     async def read(self, job_id: str) -> Job | None:
         """A job as it stands now. Raises LedgerError."""
         return await self._watch.read(job_id)
+
+    async def find_own(self, job_id: str, actor_id: str) -> Job:
+        """This actor's job of that id, which may be its beginning: lists have the first eight signs.
+
+        Raises NotFound for none, for another's and for a beginning of several, and LedgerError.
+        """
+        job = await self.read(job_id)
+        if job is None and _BEGINNING.fullmatch(job_id):
+            found = await self._ledger.find_ids(actor_id, job_id)
+            if len(found) > 1:
+                raise NotFound(f"several jobs begin with {job_id!r}", next_action="Give the whole id; data has it.")
+            job = await self.read(found[0]) if found else None
+        if job is None or job.actor_id != actor_id:
+            raise NotFound(f"there is no job {job_id!r}")
+        return job
 
     async def show(self, job: Job, *, joined: bool = False) -> JobResult:
         """The result of a job for somebody who only looks."""

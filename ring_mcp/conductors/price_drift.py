@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
-from ring_mcp.domain import ImagePlan, Job, JobState
+from ring_mcp.ledger.base import BilledDay
 from ring_mcp.presets import Presets
 
+DRIFT_DAYS = 31
 DRIFT_JOBS = 20
 MAX_DRIFT = Decimal("0.02")
 
@@ -32,36 +33,27 @@ class Bills:
         return abs(self.drift) > MAX_DRIFT
 
 
-def last_bills(jobs: Iterable[Job], presets: Presets) -> list[Bills]:
-    """The last DRIFT_JOBS of every model, out of ``jobs`` from newest to oldest.
+def last_bills(days: Iterable[BilledDay], presets: Presets) -> list[Bills]:
+    """Of every model the last days on which together at least DRIFT_JOBS were billed, out of ``days`` from newest to
+    oldest; fewer if there are no more.
 
-    Left out are bills that say nothing of today's list: of jobs that made less than was reserved (a clip from a clip
-    of unknown length, fewer pictures than asked for), and of jobs planned with prices of another day.
+    Left out are bills that say nothing of today's list: of jobs planned with prices of another day. What made less than
+    was reserved (a clip from a clip of unknown length, fewer pictures than asked for) is in no sum of the ledger's.
     """
-    last: dict[str, list[Job]] = {}
-    for job in jobs:
-        of_model = last.setdefault(job.plan.model, [])
-        if len(of_model) < DRIFT_JOBS and _tells_of_the_list(job, presets):
-            of_model.append(job)
-    return [
-        Bills(
-            model=model,
-            jobs=len(some),
-            billed_usd=sum((job.billed_usd or Decimal(0) for job in some), Decimal(0)),
-            list_usd=sum((job.plan.list_usd for job in some), Decimal(0)),
-        )
-        for model, some in last.items()
-        if some
-    ]
+    last: dict[str, Bills] = {}
+    for day in days:
+        so_far = last.get(day.model, Bills(model=day.model, jobs=0, billed_usd=Decimal(0), list_usd=Decimal(0)))
+        if so_far.jobs < DRIFT_JOBS and day.prices_of == _list_of(day.model, presets):
+            last[day.model] = Bills(
+                model=day.model,
+                jobs=so_far.jobs + day.jobs,
+                billed_usd=so_far.billed_usd + day.billed_usd,
+                list_usd=so_far.list_usd + day.listed_usd,
+            )
+    return list(last.values())
 
 
-def _tells_of_the_list(job: Job, presets: Presets) -> bool:
-    if job.state is not JobState.DONE or job.billed_usd is None or job.plan.list_usd <= 0:
-        return False
-    if isinstance(job.plan, ImagePlan):
-        made_all = len(job.outputs) == job.plan.n
-    else:
-        made_all = job.plan.generation_kind == "generate"
-    model = presets.image_models.get(job.plan.model) or presets.video_models.get(job.plan.model)
-    as_of = model.prices.as_of.isoformat() if model is not None and model.prices is not None else None
-    return made_all and all(line.as_of == as_of for line in job.plan.prices)
+def _list_of(name: str, presets: Presets) -> str | None:
+    """The day of the price list that quotes for this model are made of."""
+    model = presets.image_models.get(name) or presets.video_models.get(name)
+    return model.prices.as_of.isoformat() if model is not None and model.prices is not None else None

@@ -31,32 +31,29 @@ class ImageAsset(Wire):
 
     url: str
     file_id: str | None = None
-    size: int = Field(description="Bytes.")
+    size: int = Field(description="bytes")
     content_type: str
     record_id: str
-    width: int | None = Field(None, description="Pixels.")
-    height: int | None = Field(None, description="Pixels.")
+    width: int | None = None
+    height: int | None = None
     sha256: str
     local_path: str | None = None
-
-
-class FirstFrameAsset(ImageAsset):
-    billed_cost_usd: Usd | None = Field(None, description="What the provider billed for the still, beside the clip.")
+    billed_cost_usd: Usd | None = Field(None, description="of a first frame")
 
 
 class VideoAsset(Wire):
     """The clip. ``url`` is permanent; the provider's own when the caller wanted no copy (then without record_id)."""
 
     url: str
-    temporary_url: str | None = Field(None, description="The provider's own address: it expires.")
+    temporary_url: str | None = Field(None, description="expires")
     request_id: str | None = None
     record_id: str | None = None
     file_id: str | None = None
-    size: int | None = Field(None, description="Bytes.")
+    size: int | None = None
     content_type: str
-    duration: Secs | None = Field(None, description="Seconds.")
-    width: int | None = Field(None, description="Pixels.")
-    height: int | None = Field(None, description="Pixels.")
+    duration: Secs | None = None
+    width: int | None = None
+    height: int | None = None
     respect_moderation: bool = True
     sha256: str | None = None
     local_path: str | None = None
@@ -67,7 +64,7 @@ class QuoteLine(Wire):
     unit_usd: Usd
     count: float
     total_usd: Usd
-    as_of: str = Field(description="The day the list price was read.")
+    as_of: str
 
     @classmethod
     def of(cls, line: PriceLine) -> QuoteLine:
@@ -89,16 +86,16 @@ class JobResult(Wire):
     aspect_ratio: str | None = None
     resolution: str | None = None
     estimated_cost_usd: Usd | None = None
-    billed_cost_usd: Usd | None = Field(None, description="What the provider said it billed.")
-    reserved_usd: Usd | None = Field(None, description="What counts against the caps until the job has ended.")
+    billed_cost_usd: Usd | None = Field(None, description="By the provider.")
+    reserved_usd: Usd | None = Field(None, description="Against the caps, until it ended.")
     served_model: str | None = None
     warnings: tuple[str, ...] | None = None
-    sandbox: bool | None = Field(None, description="True: made by the built-in sandbox, not by a provider.")
-    joined: bool | None = Field(None, description="True: an identical request was there already; nothing new was paid.")
+    sandbox: bool | None = None
+    joined: bool | None = Field(None, description="Nothing new was paid.")
     next_action: str | None = None
     dry_run: bool | None = None
     prices: tuple[QuoteLine, ...] | None = None
-    total_usd: Usd | None = Field(None, description="Of a dry run: the sum of the list prices, which is reserved.")
+    total_usd: Usd | None = Field(None, description="Of a dry run.")
     cap_left_usd: dict[str, Usd] | None = None
     failure: Failure | None = Field(None, exclude=True)
 
@@ -107,24 +104,24 @@ class GenerateImageResult(JobResult):
     """The ``data`` of ring-image-create."""
 
     images: tuple[ImageAsset, ...] = ()
-    url: str | None = Field(None, description="Permanent URL of the first image.")
+    url: str | None = Field(None, description="The first one's.")
 
 
 class GenerateVideoResult(JobResult):
     """The ``data`` of ring-video-create."""
 
-    quality_mode: str | None = Field(None, description="The effective one, after the automatic upgrade.")
+    quality_mode: str | None = None
     generation_kind: GenerationKind | None = None
-    duration: int | None = Field(None, description="Seconds that were asked for; of an extension those added.")
+    duration: int | None = None
     video: VideoAsset | None = None
-    first_frame: FirstFrameAsset | None = Field(None, description="The still that firstFramePrompt made.")
-    thumbnail: ImageAsset | None = Field(None, description="The picture that thumbnail asked for.")
-    request_id: str | None = Field(None, description="The provider's own id of the job.")
+    first_frame: ImageAsset | None = None
+    thumbnail: ImageAsset | None = None
+    request_id: str | None = Field(None, description="The provider's.")
     clip_id: str | None = None
     pipeline_request_id: str | None = None
     remaster_from_request_id: str | None = None
     remaster_from_video_url: str | None = None
-    progress: int | None = Field(None, description="The provider's own 0 to 100 while it renders.")
+    progress: int | None = Field(None, description="Percent.")
 
 
 def quote_result(plan: Plan, **facts: Any) -> JobResult:
@@ -210,10 +207,10 @@ def _video_result(job: Job, plan: VideoPlan, shared: dict[str, Any]) -> Generate
     )
 
 
-def _first_frame(plan: VideoPlan) -> FirstFrameAsset | None:
+def _first_frame(plan: VideoPlan) -> ImageAsset | None:
     if plan.made_frame is None:
         return None
-    return FirstFrameAsset(**dict(image_asset(plan.made_frame)), billed_cost_usd=plan.made_frame_billed_usd)
+    return image_asset(plan.made_frame).model_copy(update={"billed_cost_usd": plan.made_frame_billed_usd})
 
 
 def _estimate_usd(plan: VideoPlan, video: VideoAsset | None) -> Decimal:

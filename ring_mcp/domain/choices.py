@@ -8,12 +8,17 @@ from collections.abc import Iterable
 
 _RATIO = re.compile(r"(\d{1,4}(?:\.\d{1,4})?) ?(?:[:x*/×∶_-]|by|to) ?(\d{1,4}(?:\.\d{1,4})?)", re.ASCII)
 
+_MAX_CHARS = 1_000
+"""No choice is so long: what is longer is none, and not looked at."""
+
 
 def choose(value: str, allowed: Iterable[str]) -> str | None:
     """The one of ``allowed`` that ``value`` spells: case, blanks, ``-`` and ``_`` do not matter. None: none of them."""
     allowed = tuple(allowed)
     if value in allowed:
         return value
+    if len(value) > _MAX_CHARS:
+        return None
     folded = _fold(value)
     found = [each for each in allowed if _fold(each) == folded]
     return found[0] if len(found) == 1 else None
@@ -21,6 +26,8 @@ def choose(value: str, allowed: Iterable[str]) -> str | None:
 
 def as_ratio(value: str) -> str:
     """``16x9``, ``16 / 9`` and the like as ``16:9``; anything else without the blanks around it."""
+    if len(value) > _MAX_CHARS:
+        return value
     plain = " ".join(unicodedata.normalize("NFKC", value).lower().split())
     found = _RATIO.fullmatch(plain)
     return f"{found[1]}:{found[2]}" if found else value.strip()

@@ -14,21 +14,17 @@ from ring_mcp.domain.requests import Overlay, OverlayPosition, OverlayRole, Thum
 
 
 class OverlayFields(Strict):
-    text: Words = Field(description="Wrapped, made smaller, and in the end cut, so that it fits.")
-    role: OverlayRole | None = Field(None, description="title and cta are large and bold. Default: caption.")
-    position: OverlayPosition | None = Field(None, description="Texts at one position are stacked. Default: bottom.")
+    text: Words = Field(description="Made to fit.")
+    role: OverlayRole | None = Field(None, description="Default: caption.")
+    position: OverlayPosition | None = Field(None, description="Default: bottom.")
 
 
 class ThumbnailFields(Strict):
-    enabled: Flag = Field(description="false: none is made. Required.")
-    source_frame: Literal["firstFrame", "generated"] | None = Field(
-        None, description="Accepted and not used, as in Ring: the first frame, else imageUrl, else the clip's own."
-    )
-    template: ThumbnailTemplate | None = Field(
-        None, description="default: shaded towards the bottom; title_card: darker; cta_bar: the cta on a bar."
-    )
-    aspect_ratio: Text | None = Field(None, description="16:9, 9:16 or 1:1. Default: the nearest to the clip.")
-    overlays: tuple[OverlayFields, ...] = Field((), max_length=20, description="The texts on it.")
+    enabled: Flag = Field(description="false: none is made.")
+    source_frame: Literal["firstFrame", "generated"] | None = Field(None, description="Not used.")
+    template: ThumbnailTemplate | None = Field(None, description="Default: default.")
+    aspect_ratio: Text | None = Field(None, description="16:9, 9:16 or 1:1.")
+    overlays: tuple[OverlayFields, ...] = Field((), max_length=20, description="Texts.")
 
     @model_validator(mode="before")
     @classmethod

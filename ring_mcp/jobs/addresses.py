@@ -6,7 +6,7 @@ Pure: nothing is looked at but the text. What is no address is refused with what
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -19,12 +19,15 @@ from ring_mcp.errors import InvalidRequest
 JOB_PREFIX = "ring://jobs/"
 """What ``ring://jobs/ID`` begins with: the results of a job, by its id."""
 
+NO_PATH = re.compile(r"(https?|data|kept|ring):", re.IGNORECASE)
+OUTSIDE = "is a file outside the folders of RING_INPUT_DIRS, so it is not read"
 MAX_CHARS = 8_000
 """Of an address that is none of a file's own bytes."""
 
 _FIELDS = {"image_url": "imageUrl", "last_frame_url": "lastFrameUrl", "source_video_url": "sourceVideoUrl"}
-_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]{0,40}):", re.IGNORECASE)
 _WRAPPED = re.compile(r"!?\[[^\]]*\]\(|<|[\"'`“”]")
+_SAVED_AT = re.compile(r"saved at\s+")
 _BASE64_OF_MEDIA = ("/9j/", "iVBORw0KGgo", "R0lGOD", "UklGR", "AAAA")
 """How JPEG, PNG, GIF, WebP, and MP4 or HEIC begin in base64."""
 
@@ -50,9 +53,16 @@ def with_addresses(request: R, change: Callable[[str, str], str]) -> R:
     return replace(request, reference_images=references)
 
 
+def is_inside(path: Path, folders: Collection[Path]) -> bool:
+    """Whether a file lies in one of these folders, wherever links lead."""
+    return any(path.resolve().is_relative_to(folder) for folder in folders)
+
+
 def normalize_address(field: str, text: str) -> str:
     """The address in its one spelling. Raises InvalidRequest for text that is none, with what to write."""
-    text = re.sub(r"^saved at\s+", "", text.strip())
+    text = text.strip()
+    if (said := _SAVED_AT.match(text)) is not None:
+        text = text[said.end() :]
     if _WRAPPED.match(text):
         raise InvalidRequest(
             f"{field} must be the bare address: write it alone, without quotes, Markdown or HTML around it"

@@ -40,6 +40,7 @@ class Ending(Enum):
     FIRST_FRAME_FAILED = (JobState.FAILED, "ours, before anything was sent", "the first frame of the clip failed")
     INTENT_NOT_WRITTEN = (JobState.FAILED, "ours, before anything was sent", "the ledger could not be written")
     STOPPED_BEFORE = (JobState.FAILED, "ours, before anything was sent", "the server was stopped")
+    CANCELLED = (JobState.FAILED, "yours", "you cancelled it before its request was sent")
     ROW_LOST = (JobState.FAILED, "ours, before anything was sent", "the ledger had lost the row")
     RESOLVED_BY_HAND = (JobState.FAILED, "yours", "you settled an `unknown` one with `ring-mcp jobs resolve`")
 

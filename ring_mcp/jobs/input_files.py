@@ -5,49 +5,73 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import re
 import time
-from collections.abc import Iterable
+import uuid
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from urllib.parse import unquote
 
-from ring_mcp.domain import MediaFile, MediaKind, VideoPlan
+from ring_mcp.domain import MediaFile, MediaKind, Plan, VideoPlan
 from ring_mcp.errors import InvalidRequest, LocalPolicy, ProviderBadReply, ProviderError, StorageError
+from ring_mcp.files import open_file
 from ring_mcp.media.identify import NotTheMedia, hash_file, identify
 from ring_mcp.media.mp4 import read_mp4
-from ring_mcp.presets import VideoModel
+from ring_mcp.media.natives import Natives, NoDecoder, Undecodable
+from ring_mcp.plans.rules import doubt
+from ring_mcp.presets import InputBytes, Model, VideoModel
 
-MAX_INPUT_IMAGE_BYTES = 10 * 1024 * 1024
-"""What the strictest of the providers takes of a source image."""
-
-MAX_INPUT_VIDEO_BYTES = 50 * 1024 * 1024
+KEPT = re.compile(r"kept:([0-9a-f]{64})")
+"""A picture that came inline, by the name of its file in the spool, where it stays for a day."""
 
 _KEEP_INPUTS_S = 24 * 3600.0
 
 
+def refuse_kept(plan: Plan) -> None:
+    """The name of a kept picture is ours: from a caller it would reach into what another one has given."""
+    given = {f"referenceImages[{number}]": reference for number, reference in enumerate(plan.reference_images)}
+    if isinstance(plan, VideoPlan):
+        given |= {"imageUrl": plan.image_url or "", "lastFrameUrl": plan.last_frame_url or ""}
+        given |= {"sourceVideoUrl": plan.source_video_url or ""}
+    for field, url in given.items():
+        if KEPT.fullmatch(url):
+            raise InvalidRequest(
+                f"{field} cannot be read: give an http(s) address, or a file in a folder of RING_INPUT_DIRS"
+            )
+
+
 def check_length(plan: VideoPlan, model: VideoModel, duration_s: Decimal) -> None:
     has = f"sourceVideoUrl: the clip has {duration_s:.1f} s and the provider"
-    if plan.generation_kind == "edit" and model.max_edit_input_s is not None and duration_s > model.max_edit_input_s:
-        raise InvalidRequest(
-            f"{has} edits {model.max_edit_input_s} s at most; leave sourceVideoUrl out to re-generate at 720p"
-        )
-    least_s, most_s = model.min_extend_input_s or 0, model.max_extend_input_s
     # Frames have a length of their own: a clip of 15 s may measure a few hundredths more.
-    if plan.generation_kind == "extend" and most_s is not None and not least_s <= round(duration_s, 1) <= most_s:
-        raise InvalidRequest(f"{has} extends clips of {least_s} to {most_s} s; give it one of that length")
+    measured_s, most_s = round(duration_s, 1), model.max_edit_input_s
+    if plan.generation_kind == "edit" and most_s is not None and measured_s > most_s:
+        unsure = doubt(model, "max_edit_input_s")
+        raise InvalidRequest(f"{has} edits {most_s} s at most{unsure}; leave sourceVideoUrl out to re-generate at 720p")
+    least_s, most_s = model.min_extend_input_s or 0, model.max_extend_input_s
+    if plan.generation_kind == "extend" and most_s is not None and not least_s <= measured_s <= most_s:
+        unsure = doubt(model, "min_extend_input_s", "max_extend_input_s")
+        raise InvalidRequest(f"{has} extends clips of {least_s} to {most_s} s{unsure}; give it one of that length")
 
 
-def write_inline(uri: str, path: Path, field: str) -> str:
+def check_sum(sizes_bytes: Iterable[int], plan: Plan, model: Model) -> None:
+    """Raises InvalidRequest for media that are too large together for the one request that carries them."""
+    total_bytes, most_bytes = sum(sizes_bytes), model.max_inputs_bytes
+    if most_bytes is not None and total_bytes > most_bytes:
+        raise InvalidRequest(
+            f"what is given along has {total_bytes:,} bytes in all; {plan.model} takes {most_bytes:,} in one request"
+        )
+
+
+def write_inline(uri: str, path: Path, field: str, max_bytes: int) -> str:
     """Write what is inside a data URI to ``path``; the answer is its SHA-256."""
     head, _, payload = uri.partition(",")
     if not "".join(head.split()).lower().endswith(";base64"):
         raise InvalidRequest(f"{field}: a data URI has the form data:image/png;base64,<data>")
     payload = _plain_base64(payload)
-    if len(payload) * 3 // 4 > MAX_INPUT_IMAGE_BYTES + 2:
-        raise InvalidRequest(
-            f"{field} has about {len(payload) * 3 // 4:,} bytes; {MAX_INPUT_IMAGE_BYTES:,} are allowed"
-        )
+    if len(payload) * 3 // 4 > max_bytes + 2:
+        raise InvalidRequest(f"{field} has about {len(payload) * 3 // 4:,} bytes; {max_bytes:,} are allowed")
     try:
         content = base64.b64decode(payload, validate=True)
     except ValueError as exc:
@@ -93,6 +117,26 @@ def remove_old_inputs(spool: Path) -> None:
                 path.unlink()
 
 
+def new_file(spool: Path) -> Path:
+    """A name of its own in the spool folder, which is made. Raises StorageError."""
+    try:
+        spool.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as exc:
+        raise not_writable(spool, exc) from exc
+    return spool / f"input-{uuid.uuid4().hex}"
+
+
+@contextlib.contextmanager
+def spool_file(spool: Path) -> Iterator[Path]:
+    """A file in the spool folder, for as long as the ``with`` lasts. Raises StorageError."""
+    path = new_file(spool)
+    try:
+        yield path
+    finally:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
 def not_writable(spool: Path, exc: OSError) -> StorageError:
     return StorageError(
         f"the spool folder {spool} cannot be written ({exc.strerror}); nothing was spent",
@@ -101,10 +145,15 @@ def not_writable(spool: Path, exc: OSError) -> StorageError:
     )
 
 
-def data_uri(path: Path, field: str, kind: MediaKind, max_bytes: int) -> str:
+def data_uri(natives: Natives, path: Path, field: str, kind: MediaKind, max_bytes: int) -> str:
     """A file as a provider reads it in place of an address. Blocking. Raises InvalidRequest if it is not there."""
-    media = _identify(path, field, kind, max_bytes)
-    return f"data:{media.content_type};base64,{base64.b64encode(path.read_bytes()).decode()}"
+    media = _identify(natives, path, field, kind, max_bytes)
+    try:
+        with open_file(path) as file:
+            content = file.read(media.size_bytes)
+    except OSError as exc:
+        raise InvalidRequest(f"{field} cannot be read: {exc.strerror}") from exc
+    return f"data:{media.content_type};base64,{base64.b64encode(content).decode()}"
 
 
 def explain_fetch_error(exc: ProviderError) -> str:
@@ -116,11 +165,20 @@ def explain_fetch_error(exc: ProviderError) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Takes:
-    """What a model takes: the types of pictures, and the codecs of MP4 files."""
+    """What a model takes: the types of pictures, the codecs of MP4 files with a word of doubt if there is any, and how
+    large each may be."""
 
     model: str
+    sizes: InputBytes
     image_types: tuple[str, ...] = ()
     video_codecs: tuple[str, ...] = ()
+    unsure_codecs: str = ""
+
+    @classmethod
+    def of(cls, name: str, model: Model, sizes: InputBytes) -> Takes:
+        codecs = model.video_codecs if isinstance(model, VideoModel) else ()
+        unsure = doubt(model, "video_codecs")
+        return cls(model=name, sizes=sizes, image_types=model.image_types, video_codecs=codecs, unsure_codecs=unsure)
 
     @property
     def pictures(self) -> str:
@@ -128,7 +186,8 @@ class Takes:
 
     @property
     def clips(self) -> str:
-        return f"{self.model} takes MP4 with {_either(_NAMES.get(each, each) for each in self.video_codecs)}"
+        codecs = _either(_NAMES.get(each, each) for each in self.video_codecs)
+        return f"{self.model} takes MP4 with {codecs}{self.unsure_codecs}"
 
 
 _NAMES = {
@@ -138,9 +197,9 @@ _NAMES = {
 }  # fmt: skip
 
 
-def picture(path: Path, field: str, takes: Takes) -> MediaFile:
+def picture(natives: Natives, path: Path, field: str, takes: Takes) -> MediaFile:
     """The picture that a model will be given. Blocking. Raises InvalidRequest for what it does not take."""
-    media = _identify(path, field, "image", MAX_INPUT_IMAGE_BYTES, takes.pictures)
+    media = _identify(natives, path, field, "image", takes.sizes.image, takes.pictures)
     if media.content_type not in takes.image_types:
         raise InvalidRequest(
             f"{field} is a {_NAMES.get(media.content_type, media.content_type)} file; {takes.pictures}"
@@ -148,9 +207,9 @@ def picture(path: Path, field: str, takes: Takes) -> MediaFile:
     return media
 
 
-def clip(path: Path, field: str, takes: Takes) -> MediaFile:
+def clip(natives: Natives, path: Path, field: str, takes: Takes) -> MediaFile:
     """The clip that a model will be given, with its length where that is known. Blocking. Raises InvalidRequest."""
-    media = _identify(path, field, "video", MAX_INPUT_VIDEO_BYTES, takes.clips)
+    media = _identify(natives, path, field, "video", takes.sizes.video, takes.clips)
     if media.content_type != "video/mp4":
         raise InvalidRequest(f"{field} is a {_NAMES.get(media.content_type, media.content_type)} file; {takes.clips}")
     facts = read_mp4(path)
@@ -161,17 +220,27 @@ def clip(path: Path, field: str, takes: Takes) -> MediaFile:
     return replace(media, duration_s=media.duration_s or facts.duration_s)
 
 
-def _identify(path: Path, field: str, kind: MediaKind, max_bytes: int, takes: str = "") -> MediaFile:
+def _identify(natives: Natives, path: Path, field: str, kind: MediaKind, max_bytes: int, takes: str = "") -> MediaFile:
+    takes = takes and f"; {takes}"
     try:
         size_bytes = path.stat().st_size
         if size_bytes > max_bytes:
             raise InvalidRequest(f"{field} has {size_bytes:,} bytes; {max_bytes:,} are allowed")
         size_bytes, sha256 = hash_file(path)
-        return identify(path, size_bytes=size_bytes, sha256=sha256, expected=kind)
+        return identify(path, natives, size_bytes=size_bytes, sha256=sha256, expected=kind)
     except OSError as exc:
         raise InvalidRequest(f"{field} cannot be read: {exc.strerror}") from exc
     except NotTheMedia as exc:
-        raise InvalidRequest(f"{field} cannot be used: it is {exc.found}{takes and f'; {takes}'}") from exc
+        raise InvalidRequest(f"{field} cannot be used: it is {exc.found}{takes}") from exc
+    except NoDecoder as exc:
+        raise StorageError(
+            f"{field} was not looked at: {exc}; nothing was spent", billed="no", next_action=_NO_DECODER
+        ) from exc
+    except Undecodable as exc:
+        raise InvalidRequest(f"{field} cannot be used: {exc}{takes}") from exc
+
+
+_NO_DECODER = "Free some memory on the machine of the server, or raise its limit of processes, and call again."
 
 
 def _either(names: Iterable[str]) -> str:

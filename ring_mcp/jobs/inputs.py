@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
-import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import TypeVar
@@ -20,30 +18,40 @@ from urllib.parse import urlsplit
 
 from ring_mcp.domain import ImageRequest, MediaKind, Plan, VideoPlan, VideoRequest
 from ring_mcp.errors import InvalidRequest, ProviderError, StorageError
-from ring_mcp.jobs.addresses import normalize_address, resolve_path, with_addresses
+from ring_mcp.jobs.addresses import (
+    NO_PATH,
+    OUTSIDE,
+    addresses,
+    is_inside,
+    normalize_address,
+    resolve_path,
+    with_addresses,
+)
 from ring_mcp.jobs.input_files import (
-    MAX_INPUT_IMAGE_BYTES,
-    MAX_INPUT_VIDEO_BYTES,
+    KEPT,
     Takes,
     check_length,
+    check_sum,
     clip,
     data_uri,
     explain_fetch_error,
+    new_file,
     not_writable,
     picture,
+    refuse_kept,
     remove_old_inputs,
+    spool_file,
     write_inline,
 )
-from ring_mcp.presets import Model, VideoModel
+from ring_mcp.media.decoding import Decoder
+from ring_mcp.presets import InputBytes, Model, VideoModel
 from ring_mcp.providers.base import Downloaded, Inputs
-from ring_mcp.providers.vendors import is_anybodys_file_id, is_file_id
+from ring_mcp.providers.vendors import ProviderName, is_anybodys_file_id, is_file_id
 from ring_mcp.storage.base import Storage
-
-_KEPT = re.compile(r"kept:([0-9a-f]{64})")
-"""A picture that came inline, by the name of its file in the spool, where it stays for a day."""
 
 FETCH_LIMIT_S = 60.0
 """How long a call waits for what lies at an address that it was given."""
+
 
 R = TypeVar("R", ImageRequest, VideoRequest)
 Fetch = Callable[[str, Path, int], Awaitable[Downloaded]]
@@ -51,7 +59,10 @@ CheckAddress = Callable[[str], Awaitable[None]]
 
 
 class MediaInputs:
-    """``fetch(url, path, max_bytes)`` and ``check_address(url)`` are guarded against private networks."""
+    """``sizes``: what each provider takes of one picture or clip.
+
+    ``fetch(url, path, max_bytes)`` and ``check_address(url)`` are guarded against private networks; ``decoder`` is
+    the one for strangers' files."""
 
     def __init__(
         self,
@@ -59,32 +70,41 @@ class MediaInputs:
         *,
         fetch: Fetch,
         check_address: CheckAddress,
+        decoder: Decoder,
+        sizes: Mapping[ProviderName, InputBytes],
         folders: Sequence[Path],
         spool: Path,
         fetch_limit_s: float = FETCH_LIMIT_S,
+        callers_are_here: bool = True,
     ) -> None:
+        """``callers_are_here``: whoever calls can read this machine's files anyway. Others have the addresses of their
+        own results, which are signed, and no path in the storage is theirs."""
         self._storage = storage
         self._fetch = fetch
         self._check_address = check_address
+        self._decoder = decoder
+        self._sizes = sizes
         self._folders = [folder.expanduser().resolve() for folder in folders]
         self._spool = spool
         self._fetch_limit_s = fetch_limit_s
+        self._callers_are_here = callers_are_here
 
     async def check(self, plan: Plan, model: Model) -> Decimal | None:
         """Look at everything that the plan gives its model. Raises InvalidRequest, with the field, before any spend.
 
         Returns the seconds of the source clip that it edits or extends, if that one could be measured.
         """
-        _refuse_kept(plan)
-        codecs = model.video_codecs if isinstance(model, VideoModel) else ()
-        takes = Takes(model=plan.model, image_types=model.image_types, video_codecs=codecs)
+        refuse_kept(plan)
+        takes = Takes.of(plan.model, model, self._sizes[plan.provider])
         given = {f"referenceImages[{number}]": each for number, each in enumerate(plan.reference_images)}
         if isinstance(plan, VideoPlan):
             frames = {"imageUrl": plan.image_url, "lastFrameUrl": plan.last_frame_url}
             given |= {field: url for field, url in frames.items() if url is not None}
+        sizes_bytes = []
         for field, reference in given.items():
             if not is_anybodys_file_id(reference):
-                await self._check_picture(reference, field, takes)
+                sizes_bytes.append(await self._weigh_picture(reference, field, takes))
+                check_sum(sizes_bytes, plan, model)
             elif not is_file_id(plan.provider, reference):  # of its own files only the provider can tell
                 raise InvalidRequest(f"{field} is a file id, and {plan.model} takes none: give the picture's address")
         if isinstance(plan, VideoPlan) and plan.generation_kind != "generate" and plan.source_video_url is not None:
@@ -95,19 +115,29 @@ class MediaInputs:
     async def keep(self, plan: Plan) -> Plan:
         """The plan with pictures that came inline as files in the spool: a row of the ledger is no place for them."""
         changes: dict[str, object] = {}
+        most = self._sizes[plan.provider].image
         if plan.reference_images:
-            changes["reference_images"] = tuple([await self._keep(each) for each in plan.reference_images])
+            changes["reference_images"] = tuple([await self._keep(each, most) for each in plan.reference_images])
         for name in ("image_url", "last_frame_url") if isinstance(plan, VideoPlan) else ():
             url = getattr(plan, name)
-            changes[name] = None if url is None else await self._keep(url)
+            changes[name] = None if url is None else await self._keep(url, most)
         return plan.model_copy(update=changes)
 
     def unsign(self, request: R) -> R:
         """The request as it may be kept: each address in its one spelling, and unsigned if it is one of our own, which
         is signed anew when it is to be read. Raises InvalidRequest for what is no address."""
-        return with_addresses(
-            request, lambda field, text: self._storage.strip_signature(normalize_address(field, text))
-        )
+        strip = self._storage.strip_signature
+        return with_addresses(request, lambda field, text: strip(normalize_address(field, text)))
+
+    def refuse_foreign_paths(self, request: ImageRequest | VideoRequest) -> None:
+        """Raises InvalidRequest for a path in our own storage from somebody who is not here."""
+        if self._callers_are_here:
+            return
+        for field, text in addresses(request):
+            address = normalize_address(field, text)
+            is_path = not (NO_PATH.match(address) or is_anybodys_file_id(address))
+            if is_path and (path := self._local(address, field)) and not is_inside(path, self._folders):
+                raise InvalidRequest(f"{field} {OUTSIDE}")
 
     async def for_provider(self, plan: Plan, *, as_bytes: bool = False) -> Inputs:
         """Everything that the plan takes in, as the provider can read it: a first frame once it has been made.
@@ -125,7 +155,8 @@ class MediaInputs:
             return Inputs(reference_images=references)
         if plan.generation_kind != "generate":
             source = plan.source_video_url or ""
-            video_url = await self._for_provider(source, "sourceVideoUrl", "video", MAX_INPUT_VIDEO_BYTES)
+            max_bytes = self._sizes[plan.provider].video
+            video_url = await self._for_provider(source, "sourceVideoUrl", "video", max_bytes, as_bytes)
             return Inputs(video_url=video_url)
         maker, last = plan.provider, plan.last_frame_url
         first = plan.image_url or await self._still_url(plan)
@@ -142,7 +173,7 @@ class MediaInputs:
             return None
         return self._storage.strip_signature((await self._storage.address(still.url, still.key)).url)
 
-    async def fetch_stored(self, url: str, path: Path, max_bytes: int = MAX_INPUT_IMAGE_BYTES) -> Path:
+    async def fetch_stored(self, url: str, path: Path, max_bytes: int) -> Path:
         """The file behind an address of ours or a caller's: one that lies here, or ``path``, fetched to there.
 
         Raises InvalidRequest or OSError.
@@ -158,31 +189,28 @@ class MediaInputs:
                 raise InvalidRequest(exc.message) from exc
         return local or path
 
-    async def _check_picture(self, reference: str, field: str, takes: Takes) -> None:
+    async def _weigh_picture(self, reference: str, field: str, takes: Takes) -> int:
         if reference.startswith("data:"):
-            with self._spool_file() as path:
-                await asyncio.to_thread(write_inline, reference, path, field)
-                await asyncio.to_thread(picture, path, field, takes)
-            return
-        async with self._open_fetched(reference, field, MAX_INPUT_IMAGE_BYTES) as path:
-            await asyncio.to_thread(picture, path, field, takes)
+            with spool_file(self._spool) as path:
+                await asyncio.to_thread(write_inline, reference, path, field, takes.sizes.image)
+                return (await self._decoder.run(picture, path, field, takes)).size_bytes
+        async with self._open_fetched(reference, field, takes.sizes.image) as path:
+            return (await self._decoder.run(picture, path, field, takes)).size_bytes
 
-    async def _keep(self, reference: str) -> str:
+    async def _keep(self, reference: str, max_bytes: int) -> str:
         if not reference.startswith("data:"):
             return reference
-        part = self._new_file()
-        sha256 = await asyncio.to_thread(write_inline, reference, part, "referenceImages")
+        part = new_file(self._spool)
+        sha256 = await asyncio.to_thread(write_inline, reference, part, "referenceImages", max_bytes)
         part.replace(self._spool / f"input-{sha256}")
         await asyncio.to_thread(remove_old_inputs, self._spool)
         return f"kept:{sha256}"
 
-    async def _image_for_provider(self, provider: str, reference: str, field: str, as_bytes: bool) -> str:
+    async def _image_for_provider(self, provider: ProviderName, reference: str, field: str, as_bytes: bool) -> str:
+        max_bytes = self._sizes[provider].image
         if is_file_id(provider, reference):
             return reference
-        if as_bytes:
-            async with self._open_fetched(reference, field, MAX_INPUT_IMAGE_BYTES) as path:
-                return await asyncio.to_thread(data_uri, path, field, "image", MAX_INPUT_IMAGE_BYTES)
-        return await self._for_provider(reference, field, "image", MAX_INPUT_IMAGE_BYTES)
+        return await self._for_provider(reference, field, "image", max_bytes, as_bytes)
 
     @contextlib.asynccontextmanager
     async def _open_fetched(self, url: str, field: str, max_bytes: int) -> AsyncIterator[Path]:
@@ -191,14 +219,13 @@ class MediaInputs:
             if file is not None:
                 yield file
                 return
-        with self._spool_file() as path:
+        with spool_file(self._spool) as path:
             try:
                 async with asyncio.timeout(self._fetch_limit_s):
                     await self._fetch(url, path, max_bytes)
             except TimeoutError as exc:
-                raise InvalidRequest(
-                    f"{field} cannot be used: it was not there after {self._fetch_limit_s:g} s"
-                ) from exc
+                late = f"it was not there after {self._fetch_limit_s:g} s"
+                raise InvalidRequest(f"{field} cannot be used: {late}") from exc
             except ProviderError as exc:
                 raise InvalidRequest(f"{field} cannot be used: {explain_fetch_error(exc)}") from exc
             except OSError as exc:
@@ -206,26 +233,23 @@ class MediaInputs:
             yield path
 
     async def _check_source(self, url: str, plan: VideoPlan, model: VideoModel, takes: Takes) -> Decimal | None:
-        async with self._open_fetched(url, "sourceVideoUrl", MAX_INPUT_VIDEO_BYTES) as path:
-            media = await asyncio.to_thread(clip, path, "sourceVideoUrl", takes)
+        async with self._open_fetched(url, "sourceVideoUrl", takes.sizes.video) as path:
+            media = await self._decoder.run(clip, path, "sourceVideoUrl", takes)
+        check_sum([media.size_bytes], plan, model)
         if media.duration_s is not None:
             check_length(plan, model, media.duration_s)
         return media.duration_s
 
-    async def _for_provider(self, url: str, field: str, kind: MediaKind, max_bytes: int) -> str:
+    async def _for_provider(self, url: str, field: str, kind: MediaKind, max_bytes: int, as_bytes: bool) -> str:
+        if as_bytes:
+            async with self._open_fetched(url, field, max_bytes) as path:
+                return await self._decoder.run(data_uri, path, field, kind, max_bytes)
         if self._local(url, field) is None and (address := await self._public_address(url, field)) is not None:
             return address
         async with self._at_hand(url, field, max_bytes) as file:
             if file is None:
                 return url
-            return await asyncio.to_thread(data_uri, file, field, kind, max_bytes)
-
-    def _new_file(self) -> Path:
-        try:
-            self._spool.mkdir(parents=True, exist_ok=True, mode=0o700)
-        except OSError as exc:
-            raise not_writable(self._spool, exc) from exc
-        return self._spool / f"input-{uuid.uuid4().hex}"
+            return await self._decoder.run(data_uri, file, field, kind, max_bytes)
 
     async def _public_address(self, url: str, field: str) -> str | None:
         """Where the provider can read it, signed if it is ours; None for a network that it cannot reach."""
@@ -245,25 +269,16 @@ class MediaInputs:
         if local is not None:
             yield local
             return
-        with self._spool_file() as path:
+        with spool_file(self._spool) as path:
             try:
                 is_ours = await self._storage.fetch(url, path, max_bytes)
             except StorageError as exc:
                 raise InvalidRequest(f"{field} cannot be used: {exc.message}") from exc
             yield path if is_ours else None
 
-    @contextlib.contextmanager
-    def _spool_file(self) -> Iterator[Path]:
-        path = self._new_file()
-        try:
-            yield path
-        finally:
-            with contextlib.suppress(OSError):
-                path.unlink(missing_ok=True)
-
     def _local(self, url: str, field: str) -> Path | None:
         """The file that ``url`` means, None for an http(s) address. Raises InvalidRequest for anything else."""
-        if (kept := _KEPT.fullmatch(url)) is not None:
+        if (kept := KEPT.fullmatch(url)) is not None:
             return self._spool / f"input-{kept[1]}"
         own = self._storage.local_path(url)
         if own is not None:
@@ -280,21 +295,6 @@ class MediaInputs:
             is_file = False
         if not is_file:
             raise InvalidRequest(f"{field} must be an http(s) address, or a file in a folder of RING_INPUT_DIRS")
-        if own is not None:
-            return own
-        if not any(real.is_relative_to(folder) for folder in self._folders):
-            raise InvalidRequest(f"{field} is a file outside the folders of RING_INPUT_DIRS, so it is not read")
-        return real
-
-
-def _refuse_kept(plan: Plan) -> None:
-    """The name of a kept picture is ours: from a caller it would reach into what another one has given."""
-    given = {f"referenceImages[{number}]": reference for number, reference in enumerate(plan.reference_images)}
-    if isinstance(plan, VideoPlan):
-        given |= {"imageUrl": plan.image_url or "", "lastFrameUrl": plan.last_frame_url or ""}
-        given |= {"sourceVideoUrl": plan.source_video_url or ""}
-    for field, url in given.items():
-        if _KEPT.fullmatch(url):
-            raise InvalidRequest(
-                f"{field} cannot be read: give an http(s) address, or a file in a folder of RING_INPUT_DIRS"
-            )
+        if own is None and not is_inside(real, self._folders):
+            raise InvalidRequest(f"{field} {OUTSIDE}")
+        return own or real

@@ -13,24 +13,32 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from ring_mcp.clock import Clock
-from ring_mcp.domain import Failure, Job
+from ring_mcp.domain import Failure, Job, JobState
 from ring_mcp.errors import JobMoved, LedgerError
 from ring_mcp.jobs.accounts import Accounts
 from ring_mcp.jobs.outcomes import Park, Pause, park
+from ring_mcp.jobs.pacing import LATE_S, TURNS_GIVEN_BACK, Pacing
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.steps import Steps
+from ring_mcp.jobs.turns import Turns
 from ring_mcp.jobs.watch import JobWatch
 from ring_mcp.jobs.write_ahead import WriteAhead
 from ring_mcp.ledger.base import Ledger
 
 logger = logging.getLogger(__name__)
 
+STORING_AT_ONCE = 16
+"""So many results are on their way through this process: each has a file of its own, and the memory of its pieces."""
+
 AFTER_A_FAULT_S = 60.0
 """How long a job rests that met a fault of ours."""
 
 
 class JobRunner:
-    """Drives jobs of one ledger in this process: ``run`` any, ``drive`` one that this process owns already."""
+    """Drives jobs of one ledger in this process: ``run`` any, ``drive`` one that this process owns already.
+
+    ``turns``: how many steps may run at once, and whose.
+    """
 
     def __init__(
         self,
@@ -40,14 +48,17 @@ class JobRunner:
         watch: JobWatch,
         accounts: Accounts,
         clock: Clock,
+        turns: Turns | None = None,
     ) -> None:
         self._ledger = ledger
+        self._turns, self._storing_turns = turns or Turns(), Turns(STORING_AT_ONCE)
         self._accounts = accounts
         self._steps = steps
         self._write_ahead = write_ahead
         self._watch = watch
         self._clock = clock
         self._records: dict[str, JobRecord] = {}
+        self._pacing = Pacing(clock)
         self._catching_up = asyncio.Lock()
         self._has_caught_up = False
 
@@ -69,17 +80,23 @@ class JobRunner:
         None: there is nothing to be done here. Raises LedgerError.
         """
         await self.catch_up()
-        job = await self._ledger.get(job_id)
-        if job is None or job.is_settled or job_id in self._records:
+        if job_id in self._records:
             return None
-        if job.owner == self._ledger.owner:  # the confirmation that its row was written had been lost
-            return job
+        if not self._ledger.lease_s:  # where a lease can run out, a row does not say whether we still have the job
+            job = await self._ledger.get(job_id)
+            if job is None or job.is_settled:
+                return None
+            if job.owner == self._ledger.owner:  # the confirmation that its row was written had been lost
+                return job
         return await self._ledger.claim_one(self._accounts.holder, job_id)
 
-    async def drive(self, job: Job, *, asked: bool = False) -> None:
-        """Carry on a job that this process owns. ``asked``: somebody waits for it, however old it is."""
+    async def drive(self, job: Job, *, asked: bool = False) -> Job:
+        """Carry on a job that this process owns. ``asked``: somebody waits for it, however old it is.
+
+        The answer is the job as it was left.
+        """
         if job.id in self._records or job.is_settled:
-            return
+            return job
         record = JobRecord(job, self._ledger, self._write_ahead, self._clock, self._watch.tell)
         self._records[job.id] = record
         self._watch.hold(job)
@@ -94,6 +111,7 @@ class JobRunner:
         finally:
             del self._records[job.id]
             self._watch.release(job.id)
+        return record.job
 
     async def catch_up(self) -> None:
         """Write what a process before us could not: before anybody carries its jobs on from what the rows say."""
@@ -105,8 +123,12 @@ class JobRunner:
 
     async def _step_on(self, record: JobRecord, since: datetime) -> None:
         tries = 0
+        is_followed = self._is_urgent(record.job)
         while not record.job.is_settled:
-            pause = await self._steps.advance(record, since, tries)
+            pause = await self._advance(record, since, tries)
+            if record.job.state is JobState.STORING and is_followed:
+                self._pacing.note_duration(record.job, self._clock.now())
+                is_followed = False
             if pause is None:
                 tries = 0
                 continue
@@ -114,7 +136,10 @@ class JobRunner:
                 await record.write(park(record.job, pause, self._clock.now()))
                 return
             tries = tries + 1 if pause.failed else 0
-            await self._rest(record, pause)
+            delay_s, job = pause.delay_s, record.job
+            if job.state is JobState.RENDERING:
+                delay_s = self._pacing.stretch_s(job, delay_s, len(self._records), urgent=self._is_urgent(job))
+            await self._rest(record, replace(pause, delay_s=delay_s))
 
     async def _rest(self, record: JobRecord, pause: Pause) -> None:
         """Let the pause pass. What the ledger lacks is not left in memory for so long: it may be all that is known."""
@@ -129,6 +154,28 @@ class JobRunner:
             (trouble,) = await asyncio.gather(catching_up, return_exceptions=True)
         if isinstance(trouble, Exception):  # a cancellation is none
             raise trouble
+
+    async def _advance(self, record: JobRecord, since: datetime, tries: int) -> Pause | Park | None:
+        """One step, when its turn has come."""
+        job = record.job
+        if job.state is JobState.RENDERING:
+            await self._wait_for_look(job)
+        storing = self._storing_turns.take(job) if job.state is JobState.STORING else contextlib.nullcontext()
+        async with storing, self._turns.take(job):
+            return await self._steps.advance(record, since, tries)
+
+    async def _wait_for_look(self, job: Job) -> None:
+        for _ in range(TURNS_GIVEN_BACK + 1):
+            turn_s = self._pacing.wait_for_look_s(urgent=self._is_urgent(job))
+            if turn_s <= 0:
+                return
+            turn_at = self._clock.monotonic() + turn_s
+            await self._watch.pause(job.id, turn_s, None)
+            if self._clock.monotonic() < turn_at + LATE_S:
+                return
+
+    def _is_urgent(self, job: Job) -> bool:
+        return self._pacing.is_urgent(job, awaited=self._watch.is_awaited(job.id))
 
     async def _settle_accounts(self, record: JobRecord) -> None:
         """Bring the ledger up to date if it was away: the caller has its answer already, the row must follow."""

@@ -40,6 +40,7 @@ class Steps:
         """
         match record.job.state:
             case JobState.PLANNED:
+                self._storing.warm()
                 return await self._submitting.submit(record)
             case JobState.SUBMITTING:
                 return await self._submitting.give_up_orphan(record)

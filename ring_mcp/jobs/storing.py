@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import logging
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
@@ -38,23 +37,21 @@ from ring_mcp.errors import (
 )
 from ring_mcp.jobs.endings import Ending
 from ring_mcp.jobs.outcomes import Park, Pause, age_s, back_off_s, end_job, note_trouble, slow_look_s
+from ring_mcp.jobs.previews import keep_preview
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.rendering import LOOKS_BEFORE_GONE, is_gone, pause_after_gone_s
 from ring_mcp.jobs.sidecars import Sidecars
 from ring_mcp.jobs.thumbnails import Thumbnails
 from ring_mcp.ledger.audit import asset_row
-from ring_mcp.media.identify import hash_file, identify, identify_anyway
-from ring_mcp.media.preview import write_preview
+from ring_mcp.media.decoding import Decoder
+from ring_mcp.media.identify import hash_file, identify_result
 from ring_mcp.providers.base import Finished, Providers
 from ring_mcp.storage.base import Storage
 from ring_mcp.storage.keys import storage_key
 
-logger = logging.getLogger(__name__)
-
 MEDIA_GONE_AFTER_S = 48 * 3600.0
 """How long an address may serve nothing while its provider still calls the job done, before the output is lost: longer
 than any provider keeps a result, a day or two."""
-
 
 TRIES_BEFORE_TAKEN = 6
 """A file that is no picture or clip as it should be is asked for so often; then it is handed out as it is."""
@@ -71,6 +68,7 @@ class Storing:
         providers: Providers,
         storage: Storage,
         clock: Clock,
+        decoder: Decoder,
         *,
         spool: Path,
         previews: Path | None,
@@ -81,9 +79,14 @@ class Storing:
         self._providers = providers
         self._storage = storage
         self._clock = clock
+        self._decoder = decoder
         self._previews = previews
         self._thumbnails = thumbnails
         self._sidecars = sidecars
+
+    def warm(self) -> None:
+        """Make ready what an output will be looked at with, while its provider still makes it."""
+        self._decoder.warm()
 
     async def store(self, record: JobRecord, tries: int) -> Pause | Park | None:
         """Take every output as far as it gets. None: the job has ended; otherwise the pause before the next try.
@@ -195,7 +198,9 @@ class Storing:
         after = replace(job, assets=(*job.assets, asset))
         records: Sequence[AuditRecord] = ()
         if not self._missing(after):
-            await self._keep_preview(after)
+            if self._previews is not None:
+                made = [self._path(job, i) for i, output in enumerate(job.outputs) if output.lost_because is None]
+                await keep_preview(after, made, self._previews, self._decoder)
             after, records = await self._thumbnails.add(after, media)
             after = self._finish(after)
         await record.write(after, [asset_row(after, asset), *records])
@@ -215,10 +220,16 @@ class Storing:
         else:
             size_bytes, sha256 = await self._download(job, output, path)
         only_copy = output.spool_path is not None
-        anyway = functools.partial(identify_anyway, only_copy=only_copy)
-        look = anyway if only_copy or _came_often(job) else identify
+        look = functools.partial(
+            identify_result,
+            size_bytes=size_bytes,
+            sha256=sha256,
+            expected=job.kind,
+            anyway=_came_often(job),
+            only_copy=only_copy,
+        )
         try:
-            return await asyncio.to_thread(look, path, size_bytes=size_bytes, sha256=sha256, expected=job.kind)
+            return await self._decoder.run(lambda natives: look(path, natives))
         except ProviderBadReply:
             if not only_copy:  # what was fetched was not the result: ask again
                 path.unlink(missing_ok=True)
@@ -252,16 +263,6 @@ class Storing:
             return replace(end_job(job, Ending.STORED, now), warnings=(*job.warnings, *lost), progress=100)
         failure = Failure(code="expired", message="; ".join(lost), billed="yes", next_action=JobExpired.next_action)
         return end_job(job, Ending.OUTPUTS_LOST, now, failure=failure)
-
-    async def _keep_preview(self, job: Job) -> None:
-        """A preview is a courtesy: whatever goes wrong with it is logged and nothing else."""
-        if self._previews is None:
-            return
-        paths = [self._path(job, i) for i, output in enumerate(job.outputs) if output.lost_because is None]
-        try:
-            await asyncio.to_thread(write_preview, job.kind, paths, self._previews / f"{job.id}.jpg")
-        except OSError as exc:
-            logger.warning("job %s: no preview: %s", job.id, exc.strerror)
 
     def _clean_up(self, job: Job) -> None:
         for index in range(len(job.outputs)):

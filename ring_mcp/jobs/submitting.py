@@ -116,8 +116,13 @@ class Submitting:
     async def _submit_by_courier(self, record: JobRecord, courier: Courier, attempt_token: str, inputs: Inputs) -> None:
         """Cancelled, the job stays where it is: the answer comes to the spool, and the next process finds it there."""
         job, record.is_carried = record.job, True
-        if not await self._write_intent(record, attempt_token):
-            await courier.drop(job.id)
+        is_written = False
+        try:
+            is_written = await self._write_intent(record, attempt_token)
+        finally:  # also where the row has changed under it: the courier would hold the job's lock as long as we live
+            if not is_written:
+                await courier.drop(job.id)
+        if not is_written:
             return
         answer: Answer
         try:

@@ -16,17 +16,21 @@ from pathlib import Path
 
 from ring_mcp.domain import Asset, AuditRecord, Job, MediaFile, Thumbnail, VideoPlan
 from ring_mcp.errors import InvalidRequest, RingError
-from ring_mcp.jobs.input_files import MAX_INPUT_IMAGE_BYTES, MAX_INPUT_VIDEO_BYTES
 from ring_mcp.jobs.inputs import MediaInputs
 from ring_mcp.ledger.audit import THUMBNAIL_SOURCE, thumbnail_row
 from ring_mcp.media.canvases import CANVASES, nearest_canvas
-from ring_mcp.media.clip import can_read_clips, write_poster
+from ring_mcp.media.decoding import Decoders, can_read_clips
+from ring_mcp.media.identify import hash_file
+from ring_mcp.media.natives import Natives, Undecodable
 from ring_mcp.storage.base import Storage
 from ring_mcp.storage.keys import storage_key
 
 logger = logging.getLogger(__name__)
 
 _FETCH_LIMIT_S = 10.0
+_MAX_FRAME_BYTES, _MAX_CLIP_BYTES = 10 * 1024**2, 50 * 1024**2
+"""What is fetched for a courtesy, at most."""
+
 _MADE, _NOT_MADE = _ABOUT = ("thumbnail", "no thumbnail was made")
 
 
@@ -44,6 +48,7 @@ class Thumbnails:
         self,
         inputs: MediaInputs,
         storage: Storage,
+        decoders: Decoders,
         *,
         spool: Path,
         prefix: str,
@@ -52,6 +57,7 @@ class Thumbnails:
     ) -> None:
         self._inputs = inputs
         self._storage = storage
+        self._decoders = decoders
         self._spool = spool
         self._limit_s = limit_s
         self._prefix = prefix
@@ -102,7 +108,7 @@ class Thumbnails:
         asset = job.assets[0]
         address = await self._storage.address(asset.url, asset.key)
         async with asyncio.timeout(self._limit_s):
-            path = await self._inputs.fetch_stored(address.url, self._path(job, "stored.clip"), MAX_INPUT_VIDEO_BYTES)
+            path = await self._inputs.fetch_stored(address.url, self._path(job, "stored.clip"), _MAX_CLIP_BYTES)
         return MediaFile(
             path=path,
             size_bytes=asset.size_bytes,
@@ -118,18 +124,19 @@ class Thumbnails:
         self, job: Job, plan: VideoPlan, spec: Thumbnail, clip: MediaFile, name: str
     ) -> tuple[Asset, str, Sequence[str]]:
         canvas = spec.aspect_ratio or _shape(plan, clip)
-        content, warnings = await self._draw(job, plan, spec, clip, canvas)
+        target = self._path(job, "thumbnail.png")
+        warnings = await self._draw(job, plan, spec, clip, canvas, target)
         width_px, height_px = CANVASES[canvas]
+        size_bytes, sha256 = await asyncio.to_thread(hash_file, target)
         media = MediaFile(
-            path=self._path(job, "thumbnail.png"),
-            size_bytes=len(content),
-            sha256=hashlib.sha256(content).hexdigest(),
+            path=target,
+            size_bytes=size_bytes,
+            sha256=sha256,
             content_type="image/png",
             extension="png",
             width_px=width_px,
             height_px=height_px,
         )
-        await asyncio.to_thread(media.path.write_bytes, content)
         folder = f"{self._prefix}/{plan.purpose}"
         key = storage_key(folder, "thumbnails", job.created_at, None, f"{job.id}{name}", media.extension)
         metadata = {"source": THUMBNAIL_SOURCE, "template": spec.template, "purpose": plan.purpose, "jobId": job.id}
@@ -150,11 +157,9 @@ class Thumbnails:
         return asset, canvas, warnings
 
     async def _draw(
-        self, job: Job, plan: VideoPlan, spec: Thumbnail, clip: MediaFile, canvas: str
-    ) -> tuple[bytes, Sequence[str]]:
+        self, job: Job, plan: VideoPlan, spec: Thumbnail, clip: MediaFile, canvas: str, target: Path
+    ) -> Sequence[str]:
         """Over the first frame that the clip was made from, else over the clip's own first picture."""
-        from ring_mcp.media.thumbnail import make_thumbnail
-
         frame_asset, url = plan.made_frame, plan.image_url
         reasons = []
         if url is not None or frame_asset is not None:
@@ -163,27 +168,32 @@ class Thumbnails:
                     url = (await self._storage.address(frame_asset.url, frame_asset.key)).url
                 async with asyncio.timeout(_FETCH_LIMIT_S):
                     frame = await self._inputs.fetch_stored(
-                        url or "", self._path(job, "frame.picture"), MAX_INPUT_IMAGE_BYTES
+                        url or "", self._path(job, "frame.picture"), _MAX_FRAME_BYTES
                     )
-                made = await asyncio.to_thread(make_thumbnail, spec, frame, canvas, font=self._font)
+                decoder = self._decoders.results if frame_asset is not None else self._decoders.given
+                made = await decoder.run(_write_thumbnail, spec, frame, canvas, target, self._font)
                 if made is not None:
                     return made
                 reasons.append("the first frame cannot be decoded")
             except RingError as exc:
                 reasons.append(f"the first frame cannot be read ({exc.message})")
+            except Undecodable as exc:
+                reasons.append(f"the first frame cannot be used ({exc})")
             except OSError as exc:  # a time-out is one, and says nothing
                 reasons.append(f"the first frame cannot be read ({exc.strerror or 'it took too long'})")
         if not can_read_clips():
             missing = "the first picture of a clip needs an extra: pip install 'ring-mcp[video]'"
             raise _NotMade("; ".join([*reasons, missing]))
         poster = self._path(job, "frame.jpg")
-        made = None
-        if await asyncio.to_thread(write_poster, clip.path, poster):
-            made = await asyncio.to_thread(make_thumbnail, spec, poster, canvas, font=self._font)
+        try:
+            made = await self._decoders.results.run(
+                _write_poster_thumbnail, clip.path, poster, spec, canvas, target, self._font
+            )
+        except Undecodable as exc:
+            raise _NotMade("; ".join([*reasons, f"the clip's first picture cannot be used ({exc})"])) from exc
         if made is None:
             raise _NotMade("; ".join([*reasons, "the clip's first picture cannot be decoded"]))
-        content, warnings = made
-        return content, [*(f"{reason}: it shows the clip's own" for reason in reasons), *warnings]
+        return [*(f"{reason}: it shows the clip's own" for reason in reasons), *made]
 
     def _path(self, job: Job, name: str) -> Path:
         return self._spool / f"{job.id}-{name}"
@@ -192,6 +202,20 @@ class Thumbnails:
         for name in ("thumbnail.png", "frame.picture", "frame.jpg", "stored.clip"):
             with contextlib.suppress(OSError):
                 self._path(job, name).unlink(missing_ok=True)
+
+
+def _write_thumbnail(
+    natives: Natives, spec: Thumbnail, background: Path, canvas: str, target: Path, font: Path | None
+) -> Sequence[str] | None:
+    return natives.write_thumbnail(spec, background, canvas, target, font=font)
+
+
+def _write_poster_thumbnail(
+    natives: Natives, clip: Path, poster: Path, spec: Thumbnail, canvas: str, target: Path, font: Path | None
+) -> Sequence[str] | None:
+    if not natives.write_poster(clip, poster):
+        return None
+    return natives.write_thumbnail(spec, poster, canvas, target, font=font)
 
 
 def _shape(plan: VideoPlan, clip: MediaFile) -> str:

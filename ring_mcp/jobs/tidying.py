@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from ring_mcp.clock import Clock
-from ring_mcp.domain import Job
+from ring_mcp.domain import TERMINAL, JobState
 from ring_mcp.errors import LedgerError
 from ring_mcp.ledger.base import Ledger
 
@@ -19,27 +19,38 @@ _OF_A_JOB = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 _KEEP_FILES_S = 30 * 24 * 3600.0
 _TRY_AGAIN_S = 60.0
+_FILES_AT_ONCE = 500
 
 
 async def tidy_spool(spool: Path, ledger: Ledger, clock: Clock) -> None:
     """Remove from the spool what belongs to jobs that have ended, and what is old and belongs to none.
 
-    What an open job may need stays, however old it is. A ledger that is down is asked again.
+    What an open job may need stays, however old it is. The ledger is asked for many files at a time, and again if it
+    is down.
     """
-    for path in await asyncio.to_thread(lambda: sorted(spool.glob("*"))):
-        of_a_job = _OF_A_JOB.match(path.name)
-        job = await _find(of_a_job[0], ledger, clock) if of_a_job else None
-        if job.is_terminal if job is not None else await asyncio.to_thread(_is_old, path):
-            with contextlib.suppress(OSError):
-                path.unlink()
+    paths = await asyncio.to_thread(lambda: sorted(spool.glob("*")))
+    for start in range(0, len(paths), _FILES_AT_ONCE):
+        some = paths[start : start + _FILES_AT_ONCE]
+        of_jobs = {path: found[0] for path in some if (found := _OF_A_JOB.match(path.name))}
+        states = await _find_states(set(of_jobs.values()), ledger, clock)
+        await asyncio.to_thread(_remove, {path: states.get(of_jobs.get(path, "")) for path in some})
 
 
-async def _find(job_id: str, ledger: Ledger, clock: Clock) -> Job | None:
-    while True:
+async def _find_states(job_ids: Collection[str], ledger: Ledger, clock: Clock) -> Mapping[str, JobState]:
+    while job_ids:
         try:
-            return await ledger.get(job_id)
+            return await ledger.states(job_ids)
         except LedgerError:
             await clock.sleep(_TRY_AGAIN_S)
+    return {}
+
+
+def _remove(files: Mapping[Path, JobState | None]) -> None:
+    """Those whose job has ended, and those of no job that are old."""
+    for path, state in files.items():
+        if state in TERMINAL if state is not None else _is_old(path):
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 def remove_old_files(folders: Sequence[Path]) -> None:

@@ -17,19 +17,23 @@ LEAST_PAUSE_S = 5.0
 """However often somebody asks for a job, its provider is not looked at more often than that."""
 
 LOOK_AT_OTHERS_S = 0.5
-"""How often the ledger is asked for a job that another process drives."""
+"""How often the ledger is asked for a job that another process drives, where nobody tells us of its changes."""
 
 
 class JobWatch:
-    """``hold`` a job while this process drives it, ``tell`` each change, ``release`` it at the end."""
+    """``hold`` a job while this process drives it, ``tell`` each change, ``release`` it at the end.
 
-    def __init__(self, ledger: Ledger, clock: Clock) -> None:
+    ``hears``: whether other processes tell just now what they do to a job (``hear``).
+    """
+
+    def __init__(self, ledger: Ledger, clock: Clock, hears: Callable[[], bool] = lambda: False) -> None:
         self._ledger = ledger
+        self._hears = hears
         self._clock = clock
         self._held: dict[str, Job] = {}
         self._listeners: dict[str, set[asyncio.Event]] = {}
         self._behind: set[str] = set()
-        self._asleep: dict[str, asyncio.Event] = {}
+        self._asleep: dict[str, asyncio.Future[None]] = {}
         self._closing = False
 
     def hold(self, job: Job) -> None:
@@ -44,6 +48,15 @@ class JobWatch:
         else:
             self._behind.discard(job.id)
         self._wake(job.id)
+
+    def hear(self, job_id: str) -> None:
+        """Another process has changed a job: whoever waits for it reads it."""
+        self._wake(job_id)
+
+    def hear_all(self) -> None:
+        """Changes may have been missed: whoever waits looks."""
+        for job_id in self._listeners:
+            self._wake(job_id)
 
     def is_behind(self, job_id: str) -> bool:
         """Whether this process knows more of the job than the ledger does."""
@@ -75,7 +88,8 @@ class JobWatch:
                     return job
                 if on_progress is not None:
                     await on_progress(job)
-                look_s = PROGRESS_INTERVAL_S if job_id in self._held else LOOK_AT_OTHERS_S
+                is_told = job_id in self._held or self._hears()
+                look_s = PROGRESS_INTERVAL_S if is_told else LOOK_AT_OTHERS_S
                 await self._happens(changed, min(left_s, look_s))
 
     async def pause(self, job_id: str, delay_s: float, until: str | None) -> None:
@@ -85,18 +99,27 @@ class JobWatch:
             with self._listening(until) as changed:
                 await self._happens(changed, delay_s)
             return
-        woken = self._asleep[job_id] = asyncio.Event()
+        woken = self._asleep[job_id] = asyncio.get_running_loop().create_future()
         try:
             await self._clock.sleep(min(delay_s, LEAST_PAUSE_S))
-            if delay_s > LEAST_PAUSE_S:
-                await self._happens(woken, delay_s - LEAST_PAUSE_S)
+            if delay_s > LEAST_PAUSE_S and not woken.done():
+                sleeping = asyncio.ensure_future(self._clock.sleep(delay_s - LEAST_PAUSE_S))
+                sleeping.add_done_callback(lambda _: _end_wait(woken))
+                try:
+                    await woken
+                finally:
+                    sleeping.cancel()
         finally:
             del self._asleep[job_id]
 
     def wake(self, job_id: str) -> None:
         """Somebody asks for a job: if it rests for long, it goes on now."""
         if (woken := self._asleep.get(job_id)) is not None:
-            woken.set()
+            _end_wait(woken)
+
+    def is_awaited(self, job_id: str) -> bool:
+        """Whether somebody waits for this job here."""
+        return job_id in self._listeners
 
     def close(self) -> None:
         """The server is about to stop: whoever waits gets the job as it stands, and nobody waits any more."""
@@ -128,3 +151,8 @@ class JobWatch:
             for end in ends:
                 end.cancel()
             await asyncio.gather(*ends, return_exceptions=True)
+
+
+def _end_wait(waiting: asyncio.Future[None]) -> None:
+    if not waiting.done():
+        waiting.set_result(None)

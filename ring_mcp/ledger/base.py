@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Protocol
 
 from ring_mcp.domain import Account, AuditRecord, Caps, Holder, Job, JobState, MediaKind, Spend
@@ -53,12 +54,37 @@ class Stranded:
     since: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BilledDay:
+    """What was billed on a day (UTC) for jobs of a model that made all that was reserved for, and what it would have
+    cost by the list of ``prices_of``."""
+
+    day: date
+    model: str
+    prices_of: str
+    jobs: int
+    billed_usd: Decimal
+    listed_usd: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrongSum:
+    """A sum that the ledger keeps and that is not that of its rows: ``too_much`` is negative where it is too little."""
+
+    what: str
+    of: str
+    too_much: Decimal
+
+
 class Ledger(Protocol):
     """Every method raises LedgerError (or a subclass) and nothing else from below it; each is one transaction."""
 
     name: str
     owner: str
     """Under which name this process owns jobs; no other process has it."""
+
+    lease_s: float
+    """How long a process that says nothing may still be alive. 0: whether it lives is known at once, for certain."""
 
     async def start(self) -> None:
         """Connect. Raises LedgerBehind if the tables are older than this program and may not be changed unasked."""
@@ -82,6 +108,9 @@ class Ledger(Protocol):
 
     async def get(self, job_id: str) -> Job | None: ...
 
+    async def find_ids(self, actor_id: str, beginning: str) -> list[str]:
+        """At most two of this actor's jobs whose ids begin so: one means that it is meant."""
+
     async def list_jobs(self, query: JobQuery) -> JobPage: ...
 
     async def save(self, before: Job, after: Job, records: Sequence[AuditRecord] = ()) -> Job:
@@ -101,16 +130,9 @@ class Ledger(Protocol):
     async def restore(self, job: Job, records: Sequence[AuditRecord] = ()) -> Job:
         """Write the row of a job that the database has lost, with its audit rows. Raises JobMoved if it is there."""
 
-    async def claim(self, holder: Holder, limit: int, *, parked: bool = False) -> list[Job]:
-        """Take over due jobs of these accounts whose owner is gone (or that have none); with ``parked`` also those
-        that are not due."""
-
     async def claim_one(self, holder: Holder, job_id: str) -> Job | None:
-        """Take over this job if its owner is gone; None if somebody alive drives it, it is of another account, or
+        """Take over this job if its driver is gone; None if another one alive drives it, it is of another account, or
         nothing is left to do."""
-
-    async def heartbeat(self, holder: Holder) -> set[str]:
-        """Say that this process is alive; the answer is the jobs under way that it owns, of these accounts."""
 
     async def list_stranded(self, holder: Holder, job_id: str | None = None) -> list[Stranded]:
         """Jobs under way that nobody alive drives and that are of accounts which ``holder`` does not have.
@@ -129,8 +151,31 @@ class Ledger(Protocol):
 
     async def spend(self, now: datetime, *, sandbox: bool) -> Spend: ...
 
+    async def bills(self, since: datetime, *, sandbox: bool) -> list[BilledDay]:
+        """What was billed since that day, by day, model and price list, the newest day first."""
+
+    async def find_wrong_sums(self) -> list[WrongSum]:
+        """Compare the sums with every row: the one thing here that takes the longer the more jobs there are."""
+
+    async def recount(self) -> None:
+        """Make the sums those of the rows; nobody opens or ends a job meanwhile."""
+
+    async def states(self, job_ids: Collection[str]) -> dict[str, JobState]:
+        """Where these jobs stand; those that are not known are left out."""
+
     async def records(self, table: str, ids: Sequence[str]) -> list[dict[str, object]]:
         """The audit rows with these ids, as Ring's keys plus ``id``."""
 
     async def find_record(self, table: str, actor_id: str, name: str, value: str) -> dict[str, object] | None:
         """This actor's newest audit row in which ``name`` ("id", "requestId" or "url") is ``value``."""
+
+
+class ClaimingLedger(Ledger, Protocol):
+    """A ledger that says by itself which jobs are due and without a living driver: nothing else has to be installed."""
+
+    async def claim(self, holder: Holder, limit: int, *, parked: bool = False) -> list[Job]:
+        """Take over due jobs of these accounts whose owner is gone (or that have none); with ``parked`` also those
+        that are not due."""
+
+    async def heartbeat(self, holder: Holder) -> set[str]:
+        """The jobs under way that this process owns, of these accounts."""

@@ -5,7 +5,7 @@ A job is carried on only by a process that holds its account: one WHERE clause (
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -14,7 +14,9 @@ from ring_mcp.domain import DRIVEN, Account, Holder, Job
 from ring_mcp.errors import InvalidRequest, JobMoved, NotFound
 from ring_mcp.ledger.base import Stranded
 from ring_mcp.ledger.rows import Dialect, decode_job, encode
-from ring_mcp.ledger.statements import DRIVEN_SQL, Statement, Transaction, in_list
+from ring_mcp.ledger.statements import IS_DRIVEN, Condition, Statement, Transaction
+
+_OWNERS_AT_ONCE = 50
 
 _MARKS = ("endpoint", "account_id", "key_fingerprint")
 
@@ -40,19 +42,71 @@ def _match_held(holder: Holder, dialect: Dialect) -> tuple[str, dict[str, Any]]:
     return f"(sandbox = :sandbox AND ({' OR '.join(accounts) or '1 = 0'}))", parameters
 
 
-def _free(dead: Collection[str]) -> tuple[str, dict[str, Any]]:
+def match_unowned(dead: Collection[str], dialect: Dialect) -> list[Condition]:
+    """That a job has no owner, or a dead one: each is looked up by an index of its own."""
+    return [("owner IS NULL", {}), (f"owner {dialect.is_any_of('dead')}", {"dead": dialect.any_of(dead)})]
+
+
+def _free(dead: Collection[str], dialect: Dialect) -> tuple[str, dict[str, Any]]:
     """The condition that a job is under way and that nobody alive drives it."""
-    listed, parameters = in_list("dead", dead)
-    return f"(state IN {DRIVEN_SQL} AND (owner IS NULL OR owner IN {listed}))", parameters
+    free, parameters = _any_of(match_unowned(dead, dialect))
+    return f"({IS_DRIVEN} AND {free})", parameters
+
+
+def _any_of(conditions: Sequence[Condition]) -> tuple[str, dict[str, Any]]:
+    """One of these holds."""
+    parameters = {name: value for _, of in conditions for name, value in of.items()}
+    return f"({' OR '.join(each for each, _ in conditions)})", parameters
 
 
 def open_owners(me: str) -> Transaction[list[str]]:
-    """Who has jobs under way, beside this process."""
+    """Who has jobs under way, beside this process. Each is looked up behind the one before: not all of their rows."""
     rows = yield Statement(
-        f"SELECT DISTINCT owner FROM media_jobs WHERE state IN {DRIVEN_SQL} AND owner IS NOT NULL AND owner <> :me",  # noqa: S608
+        "WITH RECURSIVE each_one(owner) AS ("
+        "SELECT MIN(owner) FROM media_jobs WHERE finished_at IS NULL AND owner IS NOT NULL UNION ALL"
+        " SELECT (SELECT MIN(owner) FROM media_jobs WHERE finished_at IS NULL AND owner > each_one.owner)"
+        " FROM each_one WHERE each_one.owner IS NOT NULL"
+        ") SELECT owner FROM each_one WHERE owner IS NOT NULL AND owner <> :me",
         {"me": me},
     )
     return [row["owner"] for row in rows]
+
+
+def find_free_jobs(
+    dead: Collection[str],
+    holder: Holder,
+    now: datetime,
+    limit: int,
+    parked: bool,
+    dialect: Dialect,
+    job_id: str | None = None,
+) -> Transaction[list[str]]:
+    """The ids of jobs that have no owner or a dead one, of the accounts that ``holder`` holds, the longest due first.
+
+    They are read owner by owner, in the order of the index; of very many dead owners some are left for the next time.
+    """
+    held, parameters = _match_held(holder, dialect)
+    parameters |= {"limit": limit, "now": dialect.time(now)}
+    if job_id is not None:
+        free, of_free = _free(dead, dialect)
+        rows = yield Statement(
+            f"SELECT id FROM media_jobs WHERE id = :id AND {free} AND {held}",  # noqa: S608
+            {**parameters, **of_free, "id": job_id},
+        )
+        return [row["id"] for row in rows]
+    is_due = "" if parked else " AND due_at <= :now"
+    owners = {f"dead{i}": owner for i, owner in enumerate(sorted(dead)[:_OWNERS_AT_ONCE])}
+    each = [
+        "SELECT id, due_at FROM (SELECT id, due_at, owner FROM media_jobs"  # noqa: S608
+        f" WHERE {whose} AND {IS_DRIVEN}{is_due} AND {held}"
+        f" ORDER BY owner, due_at LIMIT :limit) AS free_{i}"
+        for i, whose in enumerate(["owner IS NULL", *(f"owner = :{name}" for name in owners)])
+    ]
+    rows = yield Statement(
+        f"SELECT id FROM ({' UNION ALL '.join(each)}) AS free ORDER BY due_at LIMIT :limit",  # noqa: S608
+        {**parameters, **owners},
+    )
+    return [row["id"] for row in rows]
 
 
 def claim_jobs(
@@ -66,16 +120,17 @@ def claim_jobs(
     job_id: str | None = None,
 ) -> Transaction[list[Job]]:
     """Take over jobs that have no owner or a dead one, of the accounts that ``holder`` holds."""
-    free, of_free = _free(dead)
+    found = yield from find_free_jobs(dead, holder, now, limit, parked, dialect, job_id)
+    if not found:
+        return []
+    free, of_free = _free(dead, dialect)
     held, of_held = _match_held(holder, dialect)
-    free += f" AND {held}"
-    free += "" if parked else " AND due_at <= :now"
-    free += "" if job_id is None else " AND id = :id"
-    # Said twice: of a row that is being written just now, PostgreSQL looks at the outer conditions again.
+    is_due = "" if parked else " AND due_at <= :now"
+    # Said again: of a row that is being written just now, PostgreSQL looks at the conditions once more.
     rows = yield Statement(
-        f"UPDATE media_jobs SET owner = :me, version = version + 1, updated_at = :now WHERE {free}"  # noqa: S608
-        f" AND id IN (SELECT id FROM media_jobs WHERE {free} ORDER BY created_at LIMIT :limit) RETURNING *",
-        {**of_free, **of_held, "me": me, "now": dialect.time(now), "limit": limit, "id": job_id},
+        "UPDATE media_jobs SET owner = :me, version = version + 1, updated_at = :now"  # noqa: S608
+        f" WHERE id {dialect.is_any_of('ids')} AND {free} AND {held}{is_due} RETURNING *",
+        {**of_free, **of_held, "me": me, "now": dialect.time(now), "ids": dialect.any_of(found)},
     )
     return [decode_job(row, dialect) for row in rows]
 
@@ -84,27 +139,33 @@ def select_owned_jobs(me: str, holder: Holder, dialect: Dialect) -> Transaction[
     """The jobs under way that this process owns and may carry on."""
     held, parameters = _match_held(holder, dialect)
     rows = yield Statement(
-        f"SELECT id FROM media_jobs WHERE state IN {DRIVEN_SQL} AND owner = :me AND {held}",  # noqa: S608
+        f"SELECT id FROM media_jobs WHERE owner = :me AND {IS_DRIVEN} AND {held}",  # noqa: S608
         {**parameters, "me": me},
     )
     return {row["id"] for row in rows}
 
 
 def select_stranded_jobs(
-    dead: Collection[str], holder: Holder, dialect: Dialect, job_id: str | None = None
+    free: Sequence[Condition], holder: Holder, dialect: Dialect, job_id: str | None = None
 ) -> Transaction[list[Stranded]]:
-    """Jobs under way that nobody alive drives and that ``holder`` must leave alone, by account, the oldest first.
+    """Jobs under way that are ``free`` and that ``holder`` must leave alone, by account, the oldest first.
 
-    A single job is looked at whether it is of the sandbox or not.
+    ``free``: one of these holds. A single job is looked at whether it is of the sandbox or not.
     """
-    free, of_free = _free(dead)
-    held, of_held = _match_held(holder, dialect)
+    held, parameters = _match_held(holder, dialect)
+    for _, of_free in free:
+        parameters |= of_free
     asked = "sandbox = :sandbox" if job_id is None else "id = :id"
     facts = ", ".join(("provider", "sandbox", *_MARKS))
+    all_free = " UNION ALL ".join(
+        f"SELECT {facts}, created_at FROM media_jobs"  # noqa: S608
+        f" WHERE {is_free} AND {IS_DRIVEN} AND {asked} AND {held} IS NOT TRUE"
+        for is_free, _ in free
+    )
     rows = yield Statement(
-        f"SELECT {facts}, COUNT(*) AS jobs, MIN(created_at) AS since FROM media_jobs"  # noqa: S608
-        f" WHERE {free} AND {asked} AND {held} IS NOT TRUE GROUP BY {facts} ORDER BY since",
-        {**of_free, **of_held, "id": job_id},
+        f"SELECT {facts}, COUNT(*) AS jobs, MIN(created_at) AS since FROM ({all_free}) AS free"  # noqa: S608
+        f" GROUP BY {facts} ORDER BY since",
+        {**parameters, "id": job_id},
     )
     found = []
     for row in rows:
@@ -123,21 +184,25 @@ def complete_account(account: Account, dialect: Dialect) -> Transaction[None]:
     there = "endpoint IS NULL" if account.endpoint is None else "endpoint = :endpoint"
     yield Statement(
         "UPDATE media_jobs SET account_id = :account_id"  # noqa: S608
-        f" WHERE (state = 'unknown' OR state IN {DRIVEN_SQL}) AND provider = :provider AND {there}"
+        f" WHERE finished_at IS NULL AND provider = :provider AND {there}"
         " AND key_fingerprint = :key_fingerprint AND account_id IS NULL",
         {"provider": account.provider, **{name: getattr(account, name) for name in _MARKS}},
     )
 
 
 def hand_over(
-    job_id: str, to: Account, sandbox: bool, dead: Collection[str], now: datetime, dialect: Dialect
+    job_id: str, to: Account, sandbox: bool, free: Sequence[Condition], now: datetime, dialect: Dialect
 ) -> Transaction[Job]:
-    """Make an open job that nobody alive drives one of another account of its provider; due at once."""
-    rows = yield Statement("SELECT * FROM media_jobs WHERE id = :id", {"id": job_id})
+    """Make an open job that is ``free`` one of another account of its provider; due at once."""
+    is_free, of_free = _any_of(free)
+    rows = yield Statement(
+        f"SELECT media_jobs.*, {is_free} AS is_free FROM media_jobs WHERE id = :id",  # noqa: S608
+        {**of_free, "id": job_id},
+    )
     if not rows:
         raise NotFound(f"there is no job {job_id!r}; `ring-mcp jobs list` shows the newest")
     before = decode_job(rows[0], dialect)
-    _check_hand_over(before, to, sandbox, dead)
+    _check_hand_over(before, to, sandbox, is_free=bool(rows[0]["is_free"]))
     after = replace(
         before,
         endpoint=to.endpoint,
@@ -161,7 +226,7 @@ def hand_over(
     return after
 
 
-def _check_hand_over(job: Job, to: Account, sandbox: bool, dead: Collection[str]) -> None:
+def _check_hand_over(job: Job, to: Account, sandbox: bool, *, is_free: bool) -> None:
     if job.state not in DRIVEN:
         raise InvalidRequest(f"job {job.id} is {job.state}: only a job that is under way can be handed over")
     if job.sandbox != sandbox:
@@ -170,5 +235,5 @@ def _check_hand_over(job: Job, to: Account, sandbox: bool, dead: Collection[str]
         raise InvalidRequest(f"job {job.id} belongs to {job.account}: it cannot go to {to}")
     if job.account.is_same(to):
         raise InvalidRequest(f"job {job.id} belongs to this account already: `ring-mcp jobs resume {job.id}`")
-    if job.owner is not None and job.owner not in dead:
+    if not is_free:
         raise InvalidRequest(f"job {job.id} is being carried on by a process that holds its account")

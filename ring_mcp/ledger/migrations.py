@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -25,3 +26,14 @@ def migrations(backend: str) -> list[Migration]:
 
 def pending(backend: str, applied: Collection[int]) -> list[Migration]:
     return [m for m in migrations(backend) if m.version not in applied]
+
+
+def split_statements(script: str) -> list[str]:
+    """Split a script into statements. ``executescript`` would commit the transaction that guards the migration."""
+    statements, current = [], ""
+    for line in script.splitlines(keepends=True):
+        current += line
+        if sqlite3.complete_statement(current):
+            statements.append(current)
+            current = ""
+    return statements

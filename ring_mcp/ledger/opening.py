@@ -7,13 +7,19 @@ from dataclasses import replace
 
 from ring_mcp.domain import Caps, Job, JobState, Spend, check_caps
 from ring_mcp.errors import InvalidRequest
+from ring_mcp.ledger import locks
 from ring_mcp.ledger.base import Opened
 from ring_mcp.ledger.rows import Dialect, decode_job, encode
-from ring_mcp.ledger.statements import COST_NOTHING, DRIVEN_SQL, Statement, Transaction
-from ring_mcp.ledger.transactions import insert_job, spend_at
+from ring_mcp.ledger.spending import sum_costs
+from ring_mcp.ledger.statements import COST_NOTHING, Statement, Transaction
+from ring_mcp.ledger.transactions import insert_job
+
+_LOOKED_AT_STILLS = 100
 
 
 def open_job(job: Job, caps: Caps, dialect: Dialect, still: Job | None = None) -> Transaction[Opened]:
+    """Nobody opens the same request in the same moment, and where a cap is set nobody spends."""
+    yield from dialect.take_locks(locks.of_opening(job, still))
     existing = yield from _find_same_request(job, dialect)
     if existing is not None:
         return Opened(job=existing, joined=True)
@@ -22,8 +28,9 @@ def open_job(job: Job, caps: Caps, dialect: Dialect, still: Job | None = None) -
     if still is not None and standing is None:
         needed_usd += still.reserved_usd
     spend = Spend.nothing()
-    if caps.per_day_usd is not None or caps.per_month_usd is not None:  # adding up a month is not free
-        spend = yield from spend_at(job.created_at, job.sandbox, dialect)
+    if locks.is_capped(caps):
+        yield from dialect.take_locks([locks.of_spending(job.sandbox)])
+        spend = yield from sum_costs(job.created_at, job.sandbox, dialect)
     check_caps(needed_usd, spend, caps, job.created_at)
     if still is not None:
         if standing is None:
@@ -44,14 +51,18 @@ def _standing_still(still: Job, dialect: Dialect) -> Transaction[Job | None]:
 
 
 def find_unused_still(still: Job, dialect: Dialect) -> Transaction[Job | None]:
-    """Its clip has ended without a result; but not because a picture that it was to begin with could not be read."""
+    """Its clip has ended without a result; but not because a picture that it was to begin with could not be read.
+
+    Looked for among the newest: one that is free is taken by the next who asks for it, so that none is long behind.
+    """
     rows = yield Statement(
-        "SELECT still.*, clip.failure AS clip_failure, clip.attempt_token AS clip_attempt"
-        " FROM media_jobs AS still JOIN media_jobs AS clip ON clip.id = still.parent_job_id"
-        " WHERE still.actor_id = :actor_id AND still.sandbox = :sandbox AND still.request_hash = :hash"
-        " AND still.state = 'done' AND clip.state IN ('failed', 'refused', 'expired')"
-        " ORDER BY still.created_at DESC LIMIT 10",
+        "SELECT still.*, clip.failure AS clip_failure, clip.attempt_token AS clip_attempt FROM"
+        " (SELECT * FROM media_jobs WHERE actor_id = :actor_id AND sandbox = :sandbox AND request_hash = :hash"
+        " AND state = 'done' AND parent_job_id IS NOT NULL ORDER BY created_at DESC LIMIT :looked_at) AS still"
+        " JOIN media_jobs AS clip ON clip.id = still.parent_job_id"
+        " WHERE clip.state IN ('failed', 'refused', 'expired') ORDER BY still.created_at DESC LIMIT 10",
         {
+            "looked_at": _LOOKED_AT_STILLS,
             "actor_id": encode("actor_id", still.actor_id, dialect),
             "sandbox": encode("sandbox", still.sandbox, dialect),
             "hash": still.request_hash,
@@ -87,11 +98,14 @@ def _find_same_request(job: Job, dialect: Dialect) -> Transaction[Job | None]:
                 "use a new key for a new request, the same key only to repeat one"
             )
         return found
+    # An open job was never delivered: so what is joined was not, or its outcome is unknown. Each has its own index.
+    same = "actor_id = :actor_id AND sandbox = :sandbox AND request_hash = :hash AND idempotency_key IS NULL"
     rows = yield Statement(
-        "SELECT * FROM media_jobs WHERE actor_id = :actor_id AND sandbox = :sandbox"  # noqa: S608
-        " AND request_hash = :hash AND idempotency_key IS NULL"
-        f" AND (state = 'unknown' OR state IN {DRIVEN_SQL} OR (delivered_at IS NULL AND NOT {COST_NOTHING}))"
-        " ORDER BY created_at DESC LIMIT 1",
+        "SELECT * FROM (SELECT * FROM (SELECT * FROM media_jobs"  # noqa: S608
+        f" WHERE {same} AND delivered_at IS NULL AND NOT {COST_NOTHING} ORDER BY created_at DESC LIMIT 1) AS untold"
+        " UNION ALL SELECT * FROM (SELECT * FROM media_jobs"
+        f" WHERE {same} AND state = 'unknown' ORDER BY created_at DESC LIMIT 1) AS of_unknown_outcome"
+        ") AS standing ORDER BY created_at DESC LIMIT 1",
         {
             "actor_id": encode("actor_id", job.actor_id, dialect),
             "sandbox": encode("sandbox", job.sandbox, dialect),

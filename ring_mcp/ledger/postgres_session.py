@@ -34,6 +34,11 @@ CONNECTION: dict[str, Any] = {
 }
 
 
+PLANNING = "SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off;"
+"""An index is read in its order, and no further than is wanted. The planner would rather collect what fits and sort it,
+where it believes that it is little."""
+
+
 async def begin(connection: AsyncConnection[dict[str, Any]], lock_timeout_s: float) -> None:
     """Begin a transaction that reads what others have committed meanwhile and that is on disk when it ends.
 
@@ -43,6 +48,7 @@ async def begin(connection: AsyncConnection[dict[str, Any]], lock_timeout_s: flo
     await connection.execute(
         "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;"
         f" SET LOCAL lock_timeout = {max(1, round(lock_timeout_s * 1000))};"
+        f" {PLANNING}"
         " SELECT set_config('synchronous_commit', CASE current_setting('synchronous_commit')"
         " WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true)"
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -16,6 +16,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter
 
 from ring_mcp.domain import Asset, Failure, Job, JobState, Output, Plan
+from ring_mcp.ledger.statements import Statement, Transaction
 
 TICKS_PER_USD = Decimal(10) ** 10
 
@@ -88,6 +89,37 @@ class Dialect:
         if value is None:
             return None
         return datetime.fromisoformat(value) if isinstance(value, str) else value.astimezone(UTC)
+
+    def day(self, value: datetime) -> Any:
+        """The day of a time in UTC, as the tables of sums have it."""
+        day = value.astimezone(UTC).date()
+        return day.isoformat() if self.text_times else day
+
+    def day_of(self, name: str) -> str:
+        """The day of a column, as the tables of sums have it."""
+        return f"substr({name}, 1, 10)" if self.text_times else f"CAST({name} AT TIME ZONE 'UTC' AS date)"
+
+    def time_in_list(self, name: str, of: Literal["everybody", "everybody by state", "actor", "actor and more"]) -> str:
+        """A time by which such a list is sorted, as the list's own index has it.
+
+        PostgreSQL would read any index in the order of the list, and throw away what does not fit: it believes that
+        what fits is spread evenly over time. So the same instant is written in another way for each.
+        """
+        zone = {"everybody": "GMT", "everybody by state": "Etc/UTC", "actor": "UTC", "actor and more": None}[of]
+        return name if self.text_times or zone is None else f"({name} AT TIME ZONE '{zone}')"
+
+    def is_any_of(self, name: str) -> str:
+        """The condition ``= any of :name``, whose parameter ``any_of`` makes: one text for any number of values."""
+        return f"IN (SELECT value FROM json_each(:{name}))" if self.text_times else f"= ANY(:{name})"  # noqa: S608
+
+    def any_of(self, values: Iterable[str]) -> Any:
+        listed = list(values)
+        return json.dumps(listed) if self.text_times else listed
+
+    def take_locks(self, locks: Sequence[int]) -> Transaction[None]:
+        """What makes a transaction wait for others that take one of these; in SQLite a writer is alone anyway."""
+        if not self.text_times:
+            yield Statement("SELECT pg_advisory_xact_lock(lock) FROM UNNEST(:locks) AS lock", {"locks": list(locks)})
 
 
 def column(name: str) -> str:

@@ -1,8 +1,9 @@
 """The ledger in one SQLite file: the default, nothing to install.
 
-One connection, used by one worker thread, so the event loop never waits for the disk. WAL lets several server processes
-of one user share the file. Every commit is synced to disk before it returns (``synchronous=FULL``): the row that guards
-the money must not be lost with the power.
+One connection writes and another reads, each used by one worker thread, so the event loop never waits for the disk and
+who reads never waits for who writes. WAL lets several server processes of one user share the file. Writes that wait for
+each other share a commit: each in a savepoint of its own, and none is confirmed before all are on disk. Every commit is
+synced to disk before it returns (``synchronous=FULL``): the row that guards the money must not be lost with the power.
 
 Who lives is shown by a lock file per process: the kernel drops the lock with the process, so that a dead owner is seen
 at once and no process id is trusted.
@@ -15,23 +16,26 @@ import contextlib
 import os
 import sqlite3
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ring_mcp.clock import Clock
+from ring_mcp.domain import Holder, Job
 from ring_mcp.errors import LedgerError
 from ring_mcp.ledger import claims
-from ring_mcp.ledger.migrations import Migration, pending
+from ring_mcp.ledger.migrations import Migration, pending, split_statements
 from ring_mcp.ledger.process_lock import ProcessLock
 from ring_mcp.ledger.rows import Dialect
-from ring_mcp.ledger.statements import Row, Transaction
+from ring_mcp.ledger.statements import Condition, Row, Transaction
 from ring_mcp.ledger.transactional import TransactionalLedger
 
 T = TypeVar("T")
 
 _BUSY_TIMEOUT_S = 30.0
+_COMMITS_AT_ONCE = 32
 
 
 class SqliteLedger(TransactionalLedger):
@@ -39,21 +43,27 @@ class SqliteLedger(TransactionalLedger):
 
     name = "sqlite"
     dialect = Dialect(text_times=True)
+    lease_s = 0.0
 
     def __init__(self, path: Path, clock: Clock) -> None:
         super().__init__(clock)
         self._path = path
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
+        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
+        self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger-reads")
         self._connection: sqlite3.Connection | None = None
+        self._reading: sqlite3.Connection | None = None
+        self._waiting: deque[tuple[Transaction[Any], Future[Any]]] = deque()
         self._lock = ProcessLock(path.parent / "locks")
         self.owner = self._lock.name
 
     async def start(self) -> None:
-        await self._in_thread(self._connect)
+        await self._in_thread(self._writer, self._connect)
 
     async def aclose(self) -> None:
-        await self._in_thread(self._disconnect)
-        self._thread.shutdown(wait=False)
+        await self._in_thread(self._reader, self._stop_reading)
+        await self._in_thread(self._writer, self._disconnect)
+        self._reader.shutdown(wait=False)
+        self._writer.shutdown(wait=False)
 
     def _connect(self) -> sqlite3.Connection:
         if self._connection is None:
@@ -83,33 +93,129 @@ class SqliteLedger(TransactionalLedger):
             self._connection.close()
             self._connection = None
 
-    async def _in_thread(self, work: Callable[..., T], *args: object) -> T:
+    def _connect_to_read(self) -> sqlite3.Connection:
+        if self._reading is None:
+            if self._connection is None:
+                self._writer.submit(self._connect).result()  # makes and migrates the file
+            with _translate_errors(self._path):
+                connection = sqlite3.connect(
+                    self._path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+                )
+                connection.row_factory = sqlite3.Row
+                connection.execute("PRAGMA query_only = ON")
+            self._reading = connection
+        return self._reading
+
+    def _stop_reading(self) -> None:
+        if self._reading is not None:
+            self._reading.close()
+            self._reading = None
+
+    async def _in_thread(self, thread: ThreadPoolExecutor, work: Callable[..., T], *args: object) -> T:
         try:
-            running = asyncio.get_running_loop().run_in_executor(self._thread, work, *args)
+            running = asyncio.get_running_loop().run_in_executor(thread, work, *args)
         except RuntimeError as exc:
             raise LedgerError("the ledger is closed") from exc
         return await running
 
-    async def _run(self, transaction: Transaction[T], *, alone: bool = False) -> T:
-        """To its end in the worker thread, also when the caller is cancelled; a writer is alone in SQLite anyway."""
-        return await self._in_thread(self._execute, transaction)
+    async def _read(self, transaction: Transaction[T]) -> T:
+        return await self._in_thread(self._reader, self._execute_read, transaction)
 
-    def _execute(self, transaction: Transaction[T]) -> T:
-        connection = self._connect()
+    def _execute_read(self, transaction: Transaction[T]) -> T:
+        """All of it sees the ledger as it was at one moment."""
+        connection = self._connect_to_read()
         with _translate_errors(self._path):
-            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("BEGIN")
             try:
-                result = _drive(connection, transaction)
-                connection.execute("COMMIT")
-            except BaseException:
-                with contextlib.suppress(sqlite3.Error):
-                    connection.execute("ROLLBACK")
-                raise
-        return result
+                return _drive(connection, transaction)
+            finally:
+                connection.execute("ROLLBACK")
 
-    async def _run_over_the_dead(self, make: Callable[[list[str]], Transaction[T]], *, alone: bool) -> T:
-        others = await self._run(claims.open_owners(self.owner))
-        return await self._run(make([owner for owner in others if not self._lock.is_held(owner)]), alone=alone)
+    async def _write(self, transaction: Transaction[T], turns: Sequence[int] = ()) -> T:
+        """To its end in the worker thread, also when the caller is cancelled; a writer is alone in SQLite anyway."""
+        done: Future[T] = Future()
+        self._waiting.append((transaction, done))
+        try:
+            self._writer.submit(self._commit_waiting)
+        except RuntimeError as exc:
+            raise LedgerError("the ledger is closed") from exc
+        return await asyncio.wrap_future(done)
+
+    def _commit_waiting(self) -> None:
+        """Carry out what waits by now, in one commit; a refusal is its caller's, a commit that fails everybody's."""
+        batch: list[tuple[Transaction[Any], Future[Any]]] = []
+        while self._waiting and len(batch) < _COMMITS_AT_ONCE:
+            transaction, done = self._waiting.popleft()
+            if done.set_running_or_notify_cancel():
+                batch.append((transaction, done))
+        if not batch:
+            return
+        confirmed: list[tuple[Future[Any], Any]] = []
+        try:
+            connection = self._connect()
+            with _translate_errors(self._path):
+                connection.execute("BEGIN IMMEDIATE")
+                try:
+                    for transaction, done in batch:
+                        with _refusing(done, connection, self._path):
+                            confirmed.append((done, _drive(connection, transaction)))
+                    connection.execute("COMMIT")
+                except BaseException:
+                    with contextlib.suppress(sqlite3.Error):
+                        connection.execute("ROLLBACK")
+                    raise
+        except BaseException as exc:
+            for _, done in batch:
+                if not done.done():
+                    done.set_exception(exc)
+            return
+        for done, result in confirmed:
+            done.set_result(result)
+
+    async def _read_over_the_free(self, make: Callable[[Sequence[Condition]], Transaction[T]]) -> T:
+        return await self._read(make(claims.match_unowned(await self._find_dead(), self.dialect)))
+
+    async def _write_over_the_free(self, make: Callable[[Sequence[Condition]], Transaction[T]]) -> T:
+        return await self._write(make(claims.match_unowned(await self._find_dead(), self.dialect)))
+
+    async def claim_one(self, holder: Holder, job_id: str) -> Job | None:
+        claimed = await self.claim(holder, 1, parked=True, job_id=job_id)
+        return claimed[0] if claimed else None
+
+    async def claim(self, holder: Holder, limit: int, *, parked: bool = False, job_id: str | None = None) -> list[Job]:
+        """Almost always there is nothing to be taken: then nobody is kept waiting."""
+        now, dead = self._clock.now(), await self._find_dead()
+        if not await self._read(claims.find_free_jobs(dead, holder, now, 1, parked, self.dialect, job_id)):
+            return []
+        return await self._write(claims.claim_jobs(self.owner, dead, holder, now, limit, parked, self.dialect, job_id))
+
+    async def heartbeat(self, holder: Holder) -> set[str]:
+        return await self._read(claims.select_owned_jobs(self.owner, holder, self.dialect))
+
+    async def _find_dead(self) -> list[str]:
+        """Who is dead stays dead: nobody else gets its name."""
+        others = await self._read(claims.open_owners(self.owner))
+        return [owner for owner in others if not self._lock.is_held(owner)]
+
+
+@contextlib.contextmanager
+def _refusing(done: Future[Any], connection: sqlite3.Connection, path: Path) -> Iterator[None]:
+    """One of several in a commit: what it raises is its own, and what it has written is undone.
+
+    Unless SQLite has undone them all, as it does when the disk is full: then all have failed.
+    """
+    connection.execute("SAVEPOINT one")
+    try:
+        with _translate_errors(path):
+            yield
+    except BaseException as exc:
+        if not connection.in_transaction:
+            raise
+        connection.execute("ROLLBACK TO one")
+        done.set_exception(exc)
+    finally:
+        if connection.in_transaction:
+            connection.execute("RELEASE one")
 
 
 def _drive(connection: sqlite3.Connection, transaction: Transaction[T]) -> T:
@@ -143,7 +249,7 @@ def _migrate(connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
         for migration in _pending(connection):
-            for statement in _statements(migration.sql):
+            for statement in split_statements(migration.sql):
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {migration.version:d}")
         connection.execute("COMMIT")
@@ -155,17 +261,6 @@ def _migrate(connection: sqlite3.Connection) -> None:
 def _pending(connection: sqlite3.Connection) -> list[Migration]:
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     return pending("sqlite", range(version + 1))
-
-
-def _statements(script: str) -> list[str]:
-    """Split a script into statements. ``executescript`` would commit the transaction that guards the migration."""
-    statements, current = [], ""
-    for line in script.splitlines(keepends=True):
-        current += line
-        if sqlite3.complete_statement(current):
-            statements.append(current)
-            current = ""
-    return statements
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Generator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from ring_mcp.domain import DRIVEN, TERMINAL
+from ring_mcp.domain import DRIVEN
 
 T = TypeVar("T")
 
@@ -20,10 +20,15 @@ class Statement(NamedTuple):
 
 
 Row = Mapping[str, Any]
+Condition = tuple[str, Mapping[str, Any]]
+"""A piece of a WHERE clause, with its parameters."""
+
 Transaction = Generator[Statement, Sequence[Row], T]
 
-TERMINAL_SQL = "('" + "', '".join(sorted(TERMINAL)) + "')"
 DRIVEN_SQL = "('" + "', '".join(sorted(DRIVEN)) + "')"
+IS_DRIVEN = "(finished_at IS NULL AND state <> 'unknown')"
+"""The same as to be in DRIVEN_SQL, in the words of the index of open jobs: SQLite compares texts."""
+
 COST_NOTHING = "(state IN ('failed', 'refused', 'expired') AND settled_usd_ticks = 0)"
 
 

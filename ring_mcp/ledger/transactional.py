@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import ClassVar, TypeVar
 
 from ring_mcp.clock import Clock
-from ring_mcp.domain import Account, AuditRecord, Caps, Holder, Job, Spend
-from ring_mcp.ledger import claims, opening
+from ring_mcp.domain import Account, AuditRecord, Caps, Holder, Job, JobState, Spend
+from ring_mcp.ledger import claims, listing, locks, opening, spending
 from ring_mcp.ledger import transactions as tx
-from ring_mcp.ledger.base import JobPage, JobQuery, Opened, Stranded
+from ring_mcp.ledger.base import BilledDay, JobPage, JobQuery, Opened, Stranded, WrongSum
 from ring_mcp.ledger.rows import Dialect
-from ring_mcp.ledger.statements import Transaction
+from ring_mcp.ledger.statements import Condition, Transaction
 
 T = TypeVar("T")
 
@@ -29,81 +29,96 @@ class TransactionalLedger(ABC):
         self._clock = clock
 
     @abstractmethod
-    async def _run(self, transaction: Transaction[T], *, alone: bool = False) -> T:
-        """Run it to its end and commit; ``alone``: no other such transaction at the same time, on any machine."""
+    async def _read(self, transaction: Transaction[T]) -> T:
+        """Run it to its end; it writes nothing."""
 
     @abstractmethod
-    async def _run_over_the_dead(self, make: Callable[[list[str]], Transaction[T]], *, alone: bool) -> T:
-        """Run the transaction that ``make`` makes of the owners of open jobs that are dead."""
+    async def _write(self, transaction: Transaction[T], turns: Sequence[int] = ()) -> T:
+        """Run it to its end and commit. ``turns``: the locks that it takes, in their order (see ``locks``)."""
+
+    @abstractmethod
+    async def _read_over_the_free(self, make: Callable[[Sequence[Condition]], Transaction[T]]) -> T:
+        """Run the transaction that ``make`` makes of the conditions of which one holds for a job that nobody alive
+        drives; it writes nothing."""
+
+    @abstractmethod
+    async def _write_over_the_free(self, make: Callable[[Sequence[Condition]], Transaction[T]]) -> T:
+        """The same for one that gives jobs away, one after another on all machines, and commit."""
+
+    def _with_driver(self, opening: Transaction[Opened]) -> Transaction[Opened]:
+        """What else belongs to the transaction that opens a job, so that somebody will drive it."""
+        return opening
 
     async def ping(self) -> None:
-        await self._run(tx.get_job("", self.dialect))
+        await self._write(tx.get_job("", self.dialect))
 
     async def open(self, job: Job, caps: Caps, still: Job | None = None) -> Opened:
+        job = replace(job, owner=self.owner)
         still = replace(still, owner=self.owner) if still is not None else None
-        return await self._run(opening.open_job(replace(job, owner=self.owner), caps, self.dialect, still), alone=True)
+        turns = locks.of_opening(job, still)
+        if locks.is_capped(caps):
+            turns.append(locks.of_spending(job.sandbox))
+        return await self._write(self._with_driver(opening.open_job(job, caps, self.dialect, still)), turns)
 
     async def find(self, actor_id: str, key: str, *, sandbox: bool) -> Job | None:
-        return await self._run(opening.find_job(actor_id, key, sandbox, self.dialect))
+        return await self._read(opening.find_job(actor_id, key, sandbox, self.dialect))
 
     async def find_unused_still(self, still: Job) -> Job | None:
-        return await self._run(opening.find_unused_still(still, self.dialect))
+        return await self._read(opening.find_unused_still(still, self.dialect))
 
     async def get(self, job_id: str) -> Job | None:
-        return await self._run(tx.get_job(job_id, self.dialect))
+        return await self._read(tx.get_job(job_id, self.dialect))
+
+    async def states(self, job_ids: Collection[str]) -> dict[str, JobState]:
+        return await self._read(tx.select_states(job_ids, self.dialect))
+
+    async def find_ids(self, actor_id: str, beginning: str) -> list[str]:
+        return await self._read(tx.find_ids(actor_id, beginning))
 
     async def list_jobs(self, query: JobQuery) -> JobPage:
-        return await self._run(tx.list_jobs(query, self.dialect))
+        return await self._read(listing.list_jobs(query, self.dialect))
 
     async def save(self, before: Job, after: Job, records: Sequence[AuditRecord] = ()) -> Job:
-        # An ended row that is written again may give its key up: nobody must take the key in the same moment.
-        return await self._run(tx.save_job(before, after, records, self.dialect), alone=before.is_terminal)
+        turns = [locks.of_request(after)] if before.is_terminal else []
+        return await self._write(tx.save_job(before, after, records, self.dialect), turns)
 
     async def amend(self, job: Job, records: Sequence[AuditRecord]) -> Job:
-        return await self._run(tx.amend_job(job, records, self.dialect))
+        return await self._write(tx.amend_job(job, records, self.dialect))
 
     async def restore(self, job: Job, records: Sequence[AuditRecord] = ()) -> Job:
-        return await self._run(tx.restore_job(job, records, self.dialect), alone=True)
-
-    async def claim(self, holder: Holder, limit: int, *, parked: bool = False) -> list[Job]:
-        return await self._claim(holder, limit, parked, None)
-
-    async def claim_one(self, holder: Holder, job_id: str) -> Job | None:
-        claimed = await self._claim(holder, 1, True, job_id)
-        return claimed[0] if claimed else None
-
-    async def _claim(self, holder: Holder, limit: int, parked: bool, job_id: str | None) -> list[Job]:
-        now = self._clock.now()
-        return await self._run_over_the_dead(
-            lambda dead: claims.claim_jobs(self.owner, dead, holder, now, limit, parked, self.dialect, job_id),
-            alone=True,
-        )
-
-    async def heartbeat(self, holder: Holder) -> set[str]:
-        return await self._run(claims.select_owned_jobs(self.owner, holder, self.dialect))
+        return await self._write(tx.restore_job(job, records, self.dialect), [locks.of_request(job)])
 
     async def list_stranded(self, holder: Holder, job_id: str | None = None) -> list[Stranded]:
-        return await self._run_over_the_dead(
-            lambda dead: claims.select_stranded_jobs(dead, holder, self.dialect, job_id), alone=False
+        return await self._read_over_the_free(
+            lambda free: claims.select_stranded_jobs(free, holder, self.dialect, job_id)
         )
 
     async def hand_over(self, job_id: str, to: Account, *, sandbox: bool) -> Job:
         now = self._clock.now()
-        return await self._run_over_the_dead(
-            lambda dead: claims.hand_over(job_id, to, sandbox, dead, now, self.dialect), alone=True
+        return await self._write_over_the_free(
+            lambda free: claims.hand_over(job_id, to, sandbox, free, now, self.dialect)
         )
 
     async def complete_account(self, account: Account) -> None:
-        await self._run(claims.complete_account(account, self.dialect))
+        await self._write(claims.complete_account(account, self.dialect))
 
     async def mark_delivered(self, job_id: str, at: datetime) -> None:
-        await self._run(tx.mark_delivered(job_id, at, self.dialect))
+        await self._write(tx.mark_delivered(job_id, at, self.dialect))
 
     async def spend(self, now: datetime, *, sandbox: bool) -> Spend:
-        return await self._run(tx.spend_at(now, sandbox, self.dialect))
+        return await self._read(spending.spend_at(now, sandbox, self.dialect))
+
+    async def bills(self, since: datetime, *, sandbox: bool) -> list[BilledDay]:
+        return await self._read(spending.select_bills(since, sandbox, self.dialect))
+
+    async def find_wrong_sums(self) -> list[WrongSum]:
+        return await self._read(spending.find_wrong_sums(self.dialect))
+
+    async def recount(self) -> None:
+        await self._write(spending.recount(self.dialect))
 
     async def records(self, table: str, ids: Sequence[str]) -> list[dict[str, object]]:
-        return await self._run(tx.read_records(table, ids))
+        return await self._read(tx.read_records(table, ids))
 
     async def find_record(self, table: str, actor_id: str, name: str, value: str) -> dict[str, object] | None:
-        return await self._run(tx.find_record(table, actor_id, name, value, self.dialect))
+        return await self._read(tx.find_record(table, actor_id, name, value, self.dialect))

@@ -1,18 +1,19 @@
-"""Every transaction of the ledger but those of taking over (``claims``), written once for both backends."""
+"""Reading and writing one job and its audit rows, written once for both backends.
+
+Beside it: ``opening``, ``listing``, ``spending``, and ``claims`` for taking over.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
-from decimal import Decimal
-from typing import Any
 
 from ring_mcp.clock import to_iso
-from ring_mcp.domain import AuditRecord, Job, Spend, day_start, month_start
+from ring_mcp.domain import AuditRecord, Job, JobState
 from ring_mcp.errors import JobMoved, LedgerError
-from ring_mcp.ledger.base import JobPage, JobQuery
+from ring_mcp.ledger import locks
 from ring_mcp.ledger.rows import (
     Dialect,
     decode_job,
@@ -20,12 +21,10 @@ from ring_mcp.ledger.rows import (
     encode,
     encode_job,
     json_text,
-    ticks_to_usd,
 )
 from ring_mcp.ledger.statements import (
     COST_NOTHING,
     DRIVEN_SQL,
-    TERMINAL_SQL,
     Row,
     Statement,
     Transaction,
@@ -40,64 +39,26 @@ def insert_job(job: Job, dialect: Dialect) -> Transaction[None]:
     yield Statement(f"INSERT INTO media_jobs ({names}) VALUES ({placeholders})", values)  # noqa: S608
 
 
-def spend_at(now: datetime, sandbox: bool, dialect: Dialect) -> Transaction[Spend]:
-    day, month = day_start(now), month_start(now)
-    open_part = f"CASE WHEN state IN {TERMINAL_SQL} THEN 0 ELSE reserved_usd_ticks END"
-    cost = "COALESCE(settled_usd_ticks, reserved_usd_ticks)"
-    rows = yield Statement(
-        "SELECT COALESCE(SUM("  # noqa: S608
-        f"{cost}), 0) AS month, COALESCE(SUM({open_part}), 0) AS month_reserved,"
-        f" COALESCE(SUM(CASE WHEN created_at >= :day THEN {cost} ELSE 0 END), 0) AS day,"
-        f" COALESCE(SUM(CASE WHEN created_at >= :day THEN {open_part} ELSE 0 END), 0) AS day_reserved"
-        " FROM media_jobs WHERE sandbox = :sandbox AND created_at >= :month",
-        {"day": dialect.time(day), "month": dialect.time(month), "sandbox": encode("sandbox", sandbox, dialect)},
-    )
-    row = rows[0]
-    counted = yield Statement(
-        "SELECT state, COUNT(*) AS jobs FROM media_jobs"  # noqa: S608
-        f" WHERE sandbox = :sandbox AND (state = 'unknown' OR state IN {DRIVEN_SQL}) GROUP BY state",
-        {"sandbox": encode("sandbox", sandbox, dialect)},
-    )
-    unsettled = {each["state"]: int(each["jobs"]) for each in counted}
-    unknown_jobs = unsettled.pop("unknown", 0)
-    return Spend(
-        day_usd=ticks_to_usd(row["day"]) or Decimal(0),
-        month_usd=ticks_to_usd(row["month"]) or Decimal(0),
-        day_reserved_usd=ticks_to_usd(row["day_reserved"]) or Decimal(0),
-        month_reserved_usd=ticks_to_usd(row["month_reserved"]) or Decimal(0),
-        unknown_jobs=unknown_jobs,
-        open_jobs=sum(unsettled.values()),
-    )
-
-
 def get_job(job_id: str, dialect: Dialect) -> Transaction[Job | None]:
     rows = yield Statement("SELECT * FROM media_jobs WHERE id = :id", {"id": job_id})
     return decode_job(rows[0], dialect) if rows else None
 
 
-def list_jobs(query: JobQuery, dialect: Dialect) -> Transaction[JobPage]:
-    where, parameters = ["1 = 1"], dict[str, Any]()
-    limit = max(1, query.limit)
-    for name in ("actor_id", "kind", "clip_id", "pipeline_request_id", "ref_code"):
-        if (value := getattr(query, name)) is not None:
-            where.append(f"{name} = :{name}")
-            parameters[name] = value
-    if query.states is not None:
-        listed, values = in_list("state", query.states)
-        where.append(f"state IN {listed}")
-        parameters |= values
-    if query.since is not None:
-        where.append("created_at >= :since")
-        parameters["since"] = dialect.time(query.since)
-    if query.before is not None:
-        where.append("(created_at, id) < (SELECT created_at, id FROM media_jobs WHERE id = :before)")
-        parameters["before"] = query.before
+def find_ids(actor_id: str, beginning: str) -> Transaction[list[str]]:
+    """A range of the primary key: "g" comes after every sign of an id."""
     rows = yield Statement(
-        f"SELECT * FROM media_jobs WHERE {' AND '.join(where)} ORDER BY created_at DESC, id DESC LIMIT :limit",  # noqa: S608
-        {**parameters, "limit": limit + 1},
+        "SELECT id FROM media_jobs WHERE id >= :low AND id < :high AND actor_id = :actor_id ORDER BY id LIMIT 2",
+        {"low": beginning, "high": f"{beginning}g", "actor_id": actor_id},
     )
-    jobs = [decode_job(row, dialect) for row in rows[:limit]]
-    return JobPage(jobs=jobs, cursor=jobs[-1].id if len(rows) > limit else None)
+    return [str(row["id"]) for row in rows if str(row["id"]).startswith(beginning)]
+
+
+def select_states(job_ids: Collection[str], dialect: Dialect) -> Transaction[dict[str, JobState]]:
+    rows = yield Statement(
+        f"SELECT id, state FROM media_jobs WHERE id {dialect.is_any_of('ids')}",  # noqa: S608
+        {"ids": dialect.any_of(job_ids)},
+    )
+    return {row["id"]: JobState(row["state"]) for row in rows}
 
 
 def save_job(before: Job, after: Job, records: Sequence[AuditRecord], dialect: Dialect) -> Transaction[Job]:
@@ -107,7 +68,7 @@ def save_job(before: Job, after: Job, records: Sequence[AuditRecord], dialect: D
     """
     if before.id != after.id or (before.is_terminal and not before.is_answered_by(after)):
         raise LedgerError(f"job {before.id} has ended and is not written again", retryable=False)
-    if before.is_terminal:
+    if before.is_terminal:  # it may give its key up: nobody may take that in the same moment
         after = yield from _without_a_taken_key(after, dialect)
     changes = diff_columns(before, after, dialect)
     sets = "".join(f"{name} = :{name}, " for name in changes)
@@ -132,6 +93,7 @@ def save_job(before: Job, after: Job, records: Sequence[AuditRecord], dialect: D
 
 def restore_job(job: Job, records: Sequence[AuditRecord], dialect: Dialect) -> Transaction[Job]:
     """Write a row that the database has lost, from what its driver knows of it."""
+    yield from dialect.take_locks([locks.of_request(job)])
     if (yield Statement("SELECT id FROM media_jobs WHERE id = :id", {"id": job.id})):
         raise JobMoved(f"job {job.id} is there: it was not lost")
     job = yield from _without_a_taken_key(job, dialect)
@@ -146,6 +108,7 @@ def _without_a_taken_key(job: Job, dialect: Dialect) -> Transaction[Job]:
     """The job without its idempotency key if that stands for another one by now: a result is worth more than a key."""
     if job.idempotency_key is None:
         return job
+    yield from dialect.take_locks([locks.of_request(job)])
     rows = yield Statement(
         "SELECT id FROM media_jobs WHERE actor_id = :actor_id AND sandbox = :sandbox AND idempotency_key = :key"  # noqa: S608
         f" AND id <> :id AND NOT {COST_NOTHING}",
@@ -211,12 +174,12 @@ def find_record(
     if name not in ("id", "requestId", "url"):
         raise LedgerError(f"audit rows are not looked for by {name!r}")
     sought = "id" if name == "id" else dialect.fact(name)
+    # What is sought is rare, whose it is and how old are not: an index of these would be read to its end.
     rows = yield Statement(
-        f"SELECT data FROM {table} WHERE {dialect.fact('actorId')} = :actor_id AND {sought} = :value"  # noqa: S608
-        " ORDER BY created_at DESC LIMIT 1",
+        f"SELECT data, created_at FROM {table} WHERE {sought} = :value AND {dialect.fact('actorId')} || '' = :actor_id",  # noqa: S608
         {"actor_id": actor_id, "value": value},
     )
-    return _record(rows[0]) if rows else None
+    return _record(max(rows, key=lambda row: row["created_at"])) if rows else None
 
 
 def _check_audit_table(table: str) -> None:

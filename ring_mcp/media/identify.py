@@ -1,4 +1,7 @@
-"""What a file really is, by its own bytes: a provider's Content-Type and a URL's ending are only claims."""
+"""What a file really is, by its own bytes: a provider's Content-Type and a URL's ending are only claims.
+
+What is read here is a few kilobytes at the beginning and the end. Decoders are asked through ``Natives``.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,11 @@ from typing import BinaryIO
 
 from ring_mcp.domain import MediaFile, MediaKind
 from ring_mcp.errors import ProviderBadReply
-from ring_mcp.media.clip import ClipFacts, measure_clip
-
-MAX_PIXELS = 80_000_000
-"""Larger pictures are taken for decompression bombs; the largest that a provider makes today has 17 million."""
+from ring_mcp.files import open_file
+from ring_mcp.media.bounds import MAX_PIXELS
+from ring_mcp.media.clip import ClipFacts
+from ring_mcp.media.natives import Natives, Undecodable
+from ring_mcp.media.pictures import TooManyPixels
 
 _HEAD_BYTES = 4096
 _TAIL_BYTES = 64 * 1024
@@ -50,7 +54,6 @@ _SIGNATURES = {
     b"%PDF": "PDF",
     b"PK\x03\x04": "ZIP",
 }
-_TAILS = {"JPEG": (b"\xff\xd9", b"\x5a\xa5" * 256 + b"\xff\xd9"), "PNG": (b"\0\0\0\0IEND\xaeB`\x82",)}
 _TEXTS = {b"<svg": "an SVG drawing", b"<": "an XML document", b"{": "a JSON document", b"[": "a JSON document"}
 _SPOKEN_WITH_AN = frozenset({"AVIF", "M4A", "MP4", "RIFF"})
 
@@ -66,29 +69,30 @@ class NotTheMedia(ProviderBadReply):
 
 def hash_file(path: Path) -> tuple[int, str]:
     """Size in bytes and sha256 in hex, in constant memory. Blocking. Raises OSError."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         return file.tell(), digest
 
 
-def identify(path: Path, *, size_bytes: int, sha256: str, expected: MediaKind) -> MediaFile:
-    """Type, extension and (of pictures) size in pixels. Blocking: call it in a thread.
+def identify(path: Path, natives: Natives, *, size_bytes: int, sha256: str, expected: MediaKind) -> MediaFile:
+    """Type, extension, size in pixels and seconds, as far as they can be known. Blocking.
 
-    A picture is JPEG, PNG, WebP or GIF; a video is MP4, QuickTime or WebM. Only the beginning and the end are read;
-    a picture whose end is missing is decoded, to be sure. Raises ProviderBadReply, whose text says what the file is
-    instead and quotes none of it (NotTheMedia), and OSError when it cannot be read at all.
+    A picture is JPEG, PNG, WebP or GIF; a video is MP4, QuickTime or WebM. Raises ProviderBadReply, whose text says
+    what the file is instead and quotes none of it (NotTheMedia); Undecodable if looking at it was too much for its
+    decoder; OSError when it cannot be read at all.
     """
-    width_px = height_px = None
-    with path.open("rb") as file:
-        head = file.read(_HEAD_BYTES)
-        container = _container(head)
-        if container is None or container not in (_IMAGES if expected == "image" else _VIDEOS):
-            raise NotTheMedia(expected, describe(head, size_bytes))
-        if expected == "image":
-            width_px, height_px = _measure(file, container, size_bytes)
-        elif container != "WebM" and not _has_all_boxes(file, size_bytes):
-            raise NotTheMedia(expected, f"an incomplete {container} file of {size_bytes} bytes")
-    clip = measure_clip(path) if expected == "video" else ClipFacts(width_px=width_px, height_px=height_px)
+    container, is_whole = _recognize(path, size_bytes, expected)
+    facts = ClipFacts()
+    if expected == "video":
+        facts = natives.measure_clip(path)
+    else:
+        try:
+            size = natives.measure_picture(path, container, is_whole=is_whole)
+        except TooManyPixels as exc:
+            raise NotTheMedia("image", f"a {container} file of more than {MAX_PIXELS // 10**6} megapixels") from exc
+        if size is None:
+            raise NotTheMedia("image", f"a damaged or incomplete {container} file of {size_bytes} bytes")
+        facts = ClipFacts(width_px=size[0], height_px=size[1])
     content_type, extension = _TYPES[container]
     return MediaFile(
         path=path,
@@ -96,37 +100,68 @@ def identify(path: Path, *, size_bytes: int, sha256: str, expected: MediaKind) -
         sha256=sha256,
         content_type=content_type,
         extension=extension,
-        width_px=clip.width_px,
-        height_px=clip.height_px,
-        duration_s=clip.duration_s,
+        width_px=facts.width_px,
+        height_px=facts.height_px,
+        duration_s=facts.duration_s,
     )
 
 
-def identify_anyway(
-    path: Path, *, size_bytes: int, sha256: str, expected: MediaKind, only_copy: bool = False
+def identify_result(
+    path: Path,
+    natives: Natives,
+    *,
+    size_bytes: int,
+    sha256: str,
+    expected: MediaKind,
+    anyway: bool = False,
+    only_copy: bool = False,
 ) -> MediaFile:
-    """What was paid for, as it can be handed out: what ``identify`` refuses has the reason in ``doubt``. Blocking.
+    """What was paid for, as it can be handed out; what is wrong with it stands in ``doubt``. Blocking.
 
-    A page, a text or nothing at all is no result, and refused as ``identify`` does; with ``only_copy``, for bytes that
-    cannot be fetched again, everything but nothing is kept.
+    That its decoder gives up keeps nobody from it. What ``identify`` refuses is refused here, too, unless it is taken
+    ``anyway``: then only a page, a text or nothing at all is no result. With ``only_copy``, for bytes that cannot be
+    fetched again, everything but nothing is kept. Raises ProviderBadReply and OSError as ``identify`` does.
     """
     try:
-        return identify(path, size_bytes=size_bytes, sha256=sha256, expected=expected)
+        return identify(path, natives, size_bytes=size_bytes, sha256=sha256, expected=expected)
+    except Undecodable as exc:
+        head = _read_head(path)
+        doubt = f"its size and length are not known: {exc}"
     except ProviderBadReply as exc:
-        with path.open("rb") as file:
-            head = file.read(_HEAD_BYTES)
-        container = _container(head)
-        if not head or (container is None and _is_text(head) and not only_copy):
+        head = _read_head(path)
+        is_page = _container(head) is None and _is_text(head)
+        if not head or not (anyway or only_copy) or (is_page and not only_copy):
             raise
-        content_type, extension = {**_TYPES, **_OTHER_TYPES}.get(container or "", _BYTES)
-        return MediaFile(
-            path=path,
-            size_bytes=size_bytes,
-            sha256=sha256,
-            content_type=content_type,
-            extension=extension,
-            doubt=f"{exc.message}; it is kept as it came",
-        )
+        doubt = f"{exc.message}; it is kept as it came"
+    content_type, extension = {**_TYPES, **_OTHER_TYPES}.get(_container(head) or "", _BYTES)
+    return MediaFile(
+        path=path,
+        size_bytes=size_bytes,
+        sha256=sha256,
+        content_type=content_type,
+        extension=extension,
+        doubt=doubt,
+    )
+
+
+def _read_head(path: Path) -> bytes:
+    with open_file(path) as file:
+        return file.read(_HEAD_BYTES)
+
+
+def _recognize(path: Path, size_bytes: int, expected: MediaKind) -> tuple[str, bool]:
+    """The container, and whether all of the file is surely there. Raises NotTheMedia for what is none, and for a cut
+    clip, which nothing can play."""
+    with open_file(path) as file:
+        head = file.read(_HEAD_BYTES)
+        container = _container(head)
+        if container is None or container not in (_IMAGES if expected == "image" else _VIDEOS):
+            raise NotTheMedia(expected, describe(head, size_bytes))
+        if expected == "image":
+            return container, _has_its_end(file, container, size_bytes)
+        if container != "WebM" and not _has_all_boxes(file, size_bytes):
+            raise NotTheMedia(expected, f"an incomplete {container} file of {size_bytes} bytes")
+        return container, True
 
 
 def describe(head: bytes, size_bytes: int) -> str:
@@ -163,47 +198,6 @@ def _is_text(head: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def _measure(file: BinaryIO, container: str, size_bytes: int) -> tuple[int, int]:
-    """Width and height in pixels. Raises ProviderBadReply for a damaged or cut picture, and for a bomb."""
-    from PIL import Image
-
-    is_whole = _has_its_end(file, container, size_bytes)
-    file.seek(0)
-    try:
-        with Image.open(file, formats=[container.upper()]) as picture:
-            width_px, height_px = picture.size
-            if width_px * height_px > MAX_PIXELS:
-                raise Image.DecompressionBombError
-        if not is_whole:
-            _check_has_all_pixels(file, container)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as exc:
-        raise NotTheMedia("image", f"a {container} file of more than {MAX_PIXELS // 10**6} megapixels") from exc
-    except Exception as exc:  # Pillow's decoders raise a dozen kinds
-        raise NotTheMedia("image", f"a damaged or incomplete {container} file of {size_bytes} bytes") from exc
-    return width_px, height_px
-
-
-def _check_has_all_pixels(file: BinaryIO, container: str) -> None:
-    """Decode a picture whose end mark is missing, with one. Raises what Pillow does, or ValueError, if more is missing.
-
-    A cut JPEG is decoded all the same, and grey from there on. What follows a whole one changes nothing of it.
-    """
-    import io
-
-    from PIL import Image
-
-    file.seek(0)
-    content = file.read().rstrip(b"\xff")  # half an end mark
-    seen = set()
-    for tail in _TAILS.get(container, (b"",)):
-        with Image.open(io.BytesIO(content + tail), formats=[container.upper()]) as picture:
-            if not picture.info.get("progressive"):  # there the last of the file is what is finest
-                picture.draft(None, (picture.width // 8 or 1, picture.height // 8 or 1))
-            seen.add(hashlib.sha256(picture.tobytes()).digest())
-    if len(seen) > 1:
-        raise ValueError("some of its pixels are missing")
 
 
 def _has_its_end(file: BinaryIO, container: str, size_bytes: int) -> bool:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ring_mcp.domain import MediaKind
+from ring_mcp.media.bounds import MAX_PIXELS
 from ring_mcp.media.clip import write_poster
-from ring_mcp.media.identify import MAX_PIXELS
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -77,6 +77,8 @@ def _thumbnail(path: Path) -> Picture | None:
             flat = Image.new("RGB", upright.size, _WHITE)
             flat.paste(upright.convert("RGB"), mask=upright.getchannel("A") if upright.mode == "RGBA" else None)
             return flat
+    except MemoryError:
+        raise
     except Exception:  # Pillow's decoders raise a dozen kinds
         return None
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ring_mcp.domain import Overlay, OverlayPosition, OverlayRole, Thumbnail
+from ring_mcp.media.bounds import MAX_PIXELS
 from ring_mcp.media.canvases import CANVASES
-from ring_mcp.media.identify import MAX_PIXELS
 from ring_mcp.media.lettering import (
     Lines,
     Wording,
@@ -96,6 +96,8 @@ def _cover(path: Path, size: tuple[int, int]) -> Picture | None:
         flat = Image.new("RGB", upright.size)
         flat.paste(upright, mask=upright.getchannel("A"))
         return ImageOps.fit(flat, size, Image.Resampling.LANCZOS)
+    except MemoryError:
+        raise
     except Exception:  # Pillow's decoders raise a dozen kinds
         return None
 

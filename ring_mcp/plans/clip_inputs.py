@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 
 from ring_mcp.domain import GenerationKind, PriceLine, VideoRequest
 from ring_mcp.errors import InvalidRequest
-from ring_mcp.plans.rules import join_counts, join_names, prompt_price, takers
+from ring_mcp.plans.rules import doubt, join_counts, join_names, prompt_price, takers
 from ring_mcp.presets import Presets, VideoModel
 
 SOURCE_RESOLUTION = "720p"
@@ -90,11 +90,13 @@ def check_inputs(
     if given_images > most:
         takes = f"takes at most {most} reference images" if most else "takes no reference images"
         others = join_counts(takers(presets.video_models, lambda m: m.max_reference_images))
-        raise InvalidRequest(f"model {name} {takes}, got {given_images}; the limits are {others}")
+        raise InvalidRequest(
+            f"model {name} {takes}, got {given_images}; the limits are {others}{doubt(model, 'max_reference_images')}"
+        )
     if duration_s > model.max_reference_duration_s:
         raise InvalidRequest(
             f"duration may be {model.max_reference_duration_s} seconds at most with referenceImages for {name}, "
-            f"got {duration_s}"
+            f"got {duration_s}{doubt(model, 'max_reference_duration_s')}"
         )
     if resolution not in model.reference_resolutions:
         raise InvalidRequest(
@@ -108,7 +110,7 @@ def extension_s(extend_s: int, name: str, model: VideoModel) -> int:
     if not model.min_extend_s <= extend_s <= model.max_extend_s:
         raise InvalidRequest(
             f"extend must be a whole number of seconds from {model.min_extend_s} to {model.max_extend_s} for {name}, "
-            f"got {extend_s}"
+            f"got {extend_s}{doubt(model, 'min_extend_s', 'max_extend_s')}"
         )
     return extend_s
 
@@ -125,6 +127,9 @@ def clip_prices(
         seconds = source_s = request.source_s or model.max_edit_input_s or Decimal(model.max_duration_s)
     elif kind == "extend":
         source_s = request.source_s or model.max_extend_input_s or Decimal(0)
+    if prices.whole_seconds:
+        source_s = source_s.to_integral_value(ROUND_CEILING)
+        seconds = source_s if kind == "edit" else seconds
     resolution = resolution or SOURCE_RESOLUTION
     lines = [(f"video, {name} {resolution}, second", prices.second_usd[resolution], seconds)]
     if kind == "generate":

@@ -8,12 +8,14 @@ from datetime import date
 from decimal import Decimal
 
 from ring_mcp.domain import ImagePlan, ImageRequest, PriceLine
+from ring_mcp.domain.choices import choose
 from ring_mcp.errors import InvalidRequest
 from ring_mcp.plans.rules import (
     check_length,
     check_prompt,
     check_purpose,
     choice,
+    doubt,
     join_counts,
     join_names,
     living_model,
@@ -27,6 +29,9 @@ from ring_mcp.plans.rules import (
 )
 from ring_mcp.presets import ImageModel, Presets
 from ring_mcp.providers.vendors import ProviderName
+
+GIVEN_RATIO = "auto"
+"""The shape of the picture that is given along: what an edit has, unless another is asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,11 +94,12 @@ def plan_image(
     if request.provider is None and provider != settings.default_provider:
         warnings.append(whose(provider, requested_model, names.provider))
     check_length(prompt, name, model, names.prompt)
-    wanted = request.aspect_ratio or settings.aspect_ratios.get(provider) or defaults.aspect_ratio
     if request.reference_images:
         _check_references(request, name, model, presets)
-        wanted = _ratio_of_edit(request, model, wanted, warnings)
-    aspect_ratio = ratio(wanted, model.aspect_ratios, name)
+        aspect_ratio = _ratio_of_edit(request, name, model, warnings)
+    else:
+        wanted = request.aspect_ratio or settings.aspect_ratios.get(provider) or defaults.aspect_ratio
+        aspect_ratio = ratio(wanted, model.aspect_ratios, name)
     usual = settings.resolutions.get(provider) or defaults.resolution
     if is_first_frame:
         usual = defaults.first_frame_resolution
@@ -113,17 +119,17 @@ def plan_image(
         count=Decimal(n),
         as_of=model.prices.as_of.isoformat(),
     )
-    prices = [price]
+    prices, calls = [price], model.count_calls(n)
     if request.reference_images:
         prices.append(
             PriceLine(
                 what="reference image given to the model",
                 unit_usd=model.prices.input_image_usd,
-                count=Decimal(len(request.reference_images)),
+                count=Decimal(len(request.reference_images) * calls),
                 as_of=price.as_of,
             )
         )
-    prices += prompt_price(prompt, model.prices.million_tokens_usd, n, price.as_of)
+    prices += prompt_price(prompt, model.prices.million_tokens_usd, calls, price.as_of)
     return ImagePlan(
         provider=provider,
         requested_model=requested_model,
@@ -157,16 +163,19 @@ def _check_references(request: ImageRequest, name: str, model: ImageModel, prese
     if given > most:
         takes = f"takes at most {most} reference images" if most else "takes no reference images"
         others = join_counts(takers(presets.image_models, lambda m: m.max_input_images))
-        raise InvalidRequest(f"model {name} {takes}, got {given}; the limits are {others}")
+        raise InvalidRequest(
+            f"model {name} {takes}, got {given}; the limits are {others}{doubt(model, 'max_input_images')}"
+        )
 
 
-def _ratio_of_edit(request: ImageRequest, model: ImageModel, default: str, warnings: list[str]) -> str:
+def _ratio_of_edit(request: ImageRequest, name: str, model: ImageModel, warnings: list[str]) -> str:
     """The one picture's own ratio; of several that of the first, unless the caller says another."""
-    if len(request.reference_images) == 1 and request.aspect_ratio:
+    if not request.aspect_ratio or choose(request.aspect_ratio, (GIVEN_RATIO,)):
+        return GIVEN_RATIO
+    if len(request.reference_images) == 1 and not model.edits_take_ratio:
         warnings.append("aspectRatio is not used: an edit of one image keeps that image's ratio")
-    if len(request.reference_images) > 1 and request.aspect_ratio:
-        return request.aspect_ratio
-    return "auto" if "auto" in model.aspect_ratios else default
+        return GIVEN_RATIO
+    return ratio(request.aspect_ratio, model.aspect_ratios, name)
 
 
 def _quality(request: ImageRequest, name: str, model: ImageModel, presets: Presets) -> str | None:

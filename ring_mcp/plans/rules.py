@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 import re
 import unicodedata
@@ -14,7 +15,8 @@ from typing import TypeVar
 from ring_mcp.domain import PriceLine
 from ring_mcp.domain.choices import as_ratio, choose
 from ring_mcp.errors import InvalidRequest, ModelRetired
-from ring_mcp.presets import Model, TokenKind
+from ring_mcp.presets import Model
+from ring_mcp.presets_prices import TokenKind
 from ring_mcp.providers.vendors import ProviderName
 
 M = TypeVar("M", bound=Model)
@@ -99,6 +101,11 @@ def living_model(
     goes = "was retired" if model.is_retired(today) else "will be retired"
     warning = f"{requested} {goes} on {model.retires_on}: {model.replaced_by} serves it now"
     return model.replaced_by, models[model.replaced_by], [warning]
+
+
+def doubt(model: Model, *facts: str) -> str:
+    """What a refusal adds that rests on facts of ``model`` which nobody has confirmed; nothing otherwise."""
+    return " (this bound is unsure: see unsure in presets.json)" if model.is_unsure(*facts) else ""
 
 
 def choice(field: str, value: str, allowed: Iterable[str], model: str) -> str:
@@ -207,5 +214,6 @@ def any_of(names: Iterable[str]) -> str:
 
 
 def join_counts(most: Mapping[str, int]) -> str:
-    """``5 with one-model, 3 with another``."""
-    return ", ".join(f"{count} with {name}" for name, count in most.items())
+    """``5 with one-model, 3 with another``; ``14 with one or another`` where they agree."""
+    by_count = itertools.groupby(most, most.__getitem__)
+    return ", ".join(f"{count} with {any_of(names)}" for count, names in by_count)

@@ -23,6 +23,7 @@ from ring_mcp.plans.rules import (
     check_prompt,
     check_purpose,
     choice,
+    doubt,
     join_names,
     living_model,
     model_named,
@@ -104,8 +105,9 @@ def plan_video(request: VideoRequest, settings: VideoSettings, presets: Presets,
     if kind == "generate":
         shape = _shape(request, settings, presets, model, name, mode, warnings)
     else:
-        shape = {"aspect_ratio": None, "resolution": None}
-        warnings += _list_ignored_by_an_edit(request) if kind == "edit" else []
+        size = _choose_size_of_edit(request, model, warnings) if kind == "edit" else None
+        shape = {"aspect_ratio": None, "resolution": size}
+        warnings += _list_ignored_by_an_edit(request, model) if kind == "edit" else []
     check_inputs(request, kind, name, model, presets, shape["resolution"], duration_s)
     first_frame = _first_frame(request, settings, provider, presets, today, warnings) if kind == "generate" else None
     return VideoPlan(
@@ -177,12 +179,8 @@ def _check_capabilities(
     name: str, model: VideoModel, kind: GenerationKind, presets: Presets, *, has_image: bool, from_text: bool
 ) -> None:
     if kind == "edit" and not model.edit:
-        if model.provider != presets.video_providers[0]:
-            raise InvalidRequest(
-                f"{name} cannot edit a clip by its address; leave sourceVideoUrl out to make it anew at "
-                f"{REMASTER_RESOLUTION}, or take provider {presets.video_providers[0]}"
-            )
-        raise InvalidRequest(f"{name} cannot edit a clip; leave model out: remaster with a source edits with another")
+        others = join_names(takers(presets.video_models, lambda m: m.edit))
+        raise InvalidRequest(f"{name} cannot edit a clip; leave model out, or use {others}")
     if kind == "extend" and not model.extend:
         others = join_names(takers(presets.video_models, lambda m: m.extend))
         raise InvalidRequest(f"{name} cannot extend a clip; leave model out, or use {others}")
@@ -199,7 +197,7 @@ def _duration(request: VideoRequest, settings: VideoSettings, presets: Presets, 
         got = request.duration_s if request.duration_s is not None else duration_s
         raise InvalidRequest(
             f"duration must be a whole number of seconds from {model.min_duration_s} to {model.max_duration_s} "
-            f"for {name}, got {got}"
+            f"for {name}, got {got}{doubt(model, 'min_duration_s', 'max_duration_s')}"
         )
     return duration_s
 
@@ -225,11 +223,22 @@ def _shape(
     return {"aspect_ratio": shape, "resolution": choice("resolution", resolution, model.resolutions, name)}
 
 
-def _list_ignored_by_an_edit(request: VideoRequest) -> list[str]:
+def _choose_size_of_edit(request: VideoRequest, model: VideoModel, warnings: list[str]) -> str | None:
+    """The size that is asked for, or that of every remaster; None where the source's own is the only one. Ring's
+    clients send the draft's along, and nobody means by it that the edit is to be as small."""
+    if not model.edit_resolutions:
+        return None
+    found = choose(request.resolution or REMASTER_RESOLUTION, model.edit_resolutions)
+    if found is None:
+        warnings.append(f"remaster makes a real {REMASTER_RESOLUTION}: resolution {request.resolution} was not used")
+    return found or REMASTER_RESOLUTION
+
+
+def _list_ignored_by_an_edit(request: VideoRequest, model: VideoModel) -> list[str]:
     """What Ring's own clients send along with every edit, and nobody means by it."""
     ignored = {
         "aspectRatio": request.aspect_ratio,
-        "resolution": request.resolution,
+        "resolution": None if model.edit_resolutions else request.resolution,
         "imageUrl": request.image_url,
         "firstFramePrompt": request.first_frame_prompt,
     }

@@ -112,12 +112,24 @@ class MediaProvider(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedModel:
-    """A model as its provider lists it. ``prices``: dollars a picture by quality and resolution, as far as told."""
+    """A model as its provider lists it. ``prices``: dollars a picture by quality and resolution, as far as told.
+
+    ``max_prompt_chars``: how long a prompt may be, where that is told.
+    """
 
     kind: MediaKind
     name: str
     aliases: tuple[str, ...] = ()
     prices: Mapping[tuple[str, str], Decimal] = field(default_factory=dict)
+    max_prompt_chars: int | None = None
+
+
+class CancelsJobs(Protocol):
+    """What a maker may offer beside: to have a job given up that the provider has accepted. Free, and repeatable."""
+
+    async def cancel(self, plan: Plan, provider_request_id: str) -> Running | Finished:
+        """Ask for it, and answer as ``check`` does: GenerationFailed, with its bill, says that the job was given up,
+        Finished that it was done before."""
 
 
 class ListsModels(Protocol):
@@ -182,7 +194,8 @@ class Vendor:
 
     ``name`` stands in requests, rows and presets.json, ``title`` in texts for people. ``headers`` carry a key.
     ``makers`` are what it makes; ``models`` says what it serves, ``account`` whose a key is. ``file_id``: what it calls
-    a file that its owner has uploaded there, which stands for the file in place of an address.
+    a file that its owner has uploaded there, which stands for the file in place of an address. ``price_map``: its
+    name in price maps of litellm's format.
     """
 
     name: str
@@ -193,3 +206,4 @@ class Vendor:
     models: Callable[[Connection], ListsModels] | None = None
     account: Callable[[Connection], TellsAccount] | None = None
     file_id: re.Pattern[str] | None = None
+    price_map: str | None = None

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import httpx2
 
-from ring_mcp.providers.guard import GuardedTransport
+from ring_mcp.providers.guard import GuardedTransport, Trusted, origin_of
 from ring_mcp.providers.outgoing import Outgoing
 from ring_mcp.proxies import Proxies
 
@@ -42,11 +42,11 @@ class KeyedTransport(httpx2.AsyncBaseTransport):
 
     def __init__(self, inner: httpx2.AsyncBaseTransport, base_url: str, headers: Mapping[str, str]) -> None:
         self._inner = inner
-        self._home = _origin(httpx2.URL(base_url))
+        self._home = origin_of(httpx2.URL(base_url))
         self._headers = dict(headers)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        at_home = _origin(request.url) == self._home
+        at_home = origin_of(request.url) == self._home
         for name, value in self._headers.items():
             request.headers.pop(name, None)  # a redirect takes the headers of the hop before along
             if at_home:
@@ -55,10 +55,6 @@ class KeyedTransport(httpx2.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         await self._inner.aclose()
-
-
-def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
-    return url.scheme, url.host.lower(), url.port or {"http": 80, "https": 443}.get(url.scheme)
 
 
 @cache
@@ -70,7 +66,7 @@ def load_authorities() -> ssl.SSLContext:
 def open_clients(
     base_url: str,
     headers: Mapping[str, str],
-    trusted_hosts: Collection[str],
+    trusted: Trusted,
     proxies: Proxies,
     transport: httpx2.AsyncBaseTransport | None,
 ) -> Clients:
@@ -83,7 +79,7 @@ def open_clients(
 
     shared: dict[str, Any] = {"base_url": base_url, "headers": dict(headers), "trust_env": False}
     # Connections are pooled by address, and one address serves many names: never hand one name's TLS to another.
-    guarded = GuardedTransport(trusted_hosts, outgoing(_FRESH))
+    guarded = GuardedTransport(trusted, outgoing(_FRESH))
     fetching: dict[str, Any] = {
         "timeout": timeout,
         "follow_redirects": True,

@@ -32,18 +32,45 @@ _NOT_GLOBAL_EITHER = tuple(
 )
 
 
-class GuardedTransport(httpx2.AsyncBaseTransport):
-    """Connects to public addresses only, and to ``trusted_hosts`` (those of the operator's own settings)."""
+_PORTS = {"http": 80, "https": 443}
 
-    def __init__(self, trusted_hosts: Collection[str], outgoing: Outgoing) -> None:
-        self._trusted_hosts = frozenset(host.lower() for host in trusted_hosts)
+
+class Trusted:
+    """What may lie on a private network: the origin of ``base_url``, and what the operator names.
+
+    ``hosts``: a host on the ports that http and https have, or host:port. Another port of a trusted host is another
+    service, of which nobody has said that strangers may be led there.
+    """
+
+    def __init__(self, base_url: str, hosts: Collection[str]) -> None:
+        self._home = origin_of(httpx2.URL(base_url))
+        self._named = frozenset(host.strip().lower() for host in hosts)
+
+    def holds(self, url: httpx2.URL) -> bool:
+        scheme, host, port = origin_of(url)
+        names = {f"[{host}]", host} if ":" in host else {host}
+        places = {f"{name}:{port}" for name in names if ":" not in host or name.startswith("[")}
+        if port in _PORTS.values():
+            places |= names
+        return (scheme, host, port) == self._home or not places.isdisjoint(self._named)
+
+
+def origin_of(url: httpx2.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host.lower(), url.port or _PORTS.get(url.scheme)
+
+
+class GuardedTransport(httpx2.AsyncBaseTransport):
+    """Connects to public addresses only, and to what is trusted."""
+
+    def __init__(self, trusted: Trusted, outgoing: Outgoing) -> None:
+        self._trusted = trusted
         self._outgoing = outgoing
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         host = request.url.host.lower()
         if request.url.scheme not in ("http", "https") or not host or (request.url.port or 0) > _LAST_PORT:
             raise ProviderBadReply("refused to fetch from an address that is not http(s)")
-        if host in self._trusted_hosts:
+        if self._trusted.holds(request.url):
             return await self._outgoing.handle_async_request(request)
         if self._outgoing.proxy_of(request.url) is not None:
             with contextlib.suppress(httpx2.ConnectError):  # the proxy may know it

@@ -21,22 +21,22 @@ from ring_mcp.errors import (
     ProviderUnavailable,
     RateLimited,
 )
+from ring_mcp.masking import Masking
 from ring_mcp.providers.base import MOST_PAUSES_S, Downloaded
 from ring_mcp.providers.connections import Clients, open_clients
 from ring_mcp.providers.downloads import fetch
-from ring_mcp.providers.guard import public_addresses
+from ring_mcp.providers.guard import Trusted, public_addresses
 from ring_mcp.providers.replies import Reply, bound_retry_s, one_line
 from ring_mcp.proxies import DIRECT, Proxies, mask_proxy
 
 MAX_REPLY_BYTES = 96 * 1024 * 1024  # ten 2k pictures as base64 are about 60 MB
 _PAID_ATTEMPTS = 4
-_SECRET_LENGTH = 8  # anything shorter is no key
 
 
 class ProviderHttp:
     """The connections to one provider. ``headers`` carry its key and go to the host of ``base_url`` alone.
 
-    ``trusted_hosts`` may lie on a private network, as the host of ``base_url`` may.
+    ``trusted_hosts`` may lie on a private network, as the origin of ``base_url`` may: see ``guard.Trusted``.
     """
 
     def __init__(
@@ -54,22 +54,19 @@ class ProviderHttp:
         self._provider = provider
         self._clock = clock
         self._max_media_bytes = max_media_bytes
-        keys = (value.rsplit(" ", 1)[-1] for value in headers.values())
-        self._secrets = [key.encode() for key in keys if len(key) >= _SECRET_LENGTH]
+        self._masking = Masking(value.rsplit(" ", 1)[-1] for value in headers.values())
         self._base_url = base_url
         self._headers = dict(headers)
         self._proxies = proxies
         self._transport = transport
-        self._trusted_hosts = {httpx2.URL(base_url).host.lower(), *(host.lower() for host in trusted_hosts)}
+        self._trusted = Trusted(base_url, trusted_hosts)
         self._opened: Clients | None = None
 
     @property
     def _clients(self) -> Clients:
         """Made at the first request and not at the start: loading the certificates takes a tenth of a second."""
         if self._opened is None:
-            self._opened = open_clients(
-                self._base_url, self._headers, self._trusted_hosts, self._proxies, self._transport
-            )
+            self._opened = open_clients(self._base_url, self._headers, self._trusted, self._proxies, self._transport)
         return self._opened
 
     async def aclose(self) -> None:
@@ -143,8 +140,15 @@ class ProviderHttp:
 
     async def get(self, path: str) -> Reply:
         """A free request. Raises ProviderUnavailable if no whole answer came back."""
+        return await self._send_free("GET", path)
+
+    async def post_free(self, path: str) -> Reply:
+        """A request that costs nothing and may be repeated. Raises ProviderUnavailable if no whole answer came back."""
+        return await self._send_free("POST", path)
+
+    async def _send_free(self, method: str, path: str) -> Reply:
         try:
-            async with self._clients.free.stream("GET", path) as response:
+            async with self._clients.free.stream(method, path) as response:
                 return await self._read(response)
         except httpx2.HTTPError as exc:
             raise ProviderUnavailable(
@@ -160,7 +164,7 @@ class ProviderHttp:
             raise ProviderBadReply("it is no http(s) address", provider=self._provider, billed="no") from exc
         if parsed.scheme not in ("http", "https"):
             raise ProviderBadReply("it is no http(s) address", provider=self._provider, billed="no")
-        if parsed.host.lower() in self._trusted_hosts:
+        if self._trusted.holds(parsed):
             return
         try:
             await public_addresses(parsed.host, parsed.port or 443)
@@ -183,7 +187,7 @@ class ProviderHttp:
         return await fetch(client, url, path, max_bytes or self._max_media_bytes, self._provider)
 
     async def _read(self, response: httpx2.Response) -> Reply:
-        """The whole answer, with stars where it echoes the key."""
+        """The whole answer, which shows stars where it echoes the key."""
         body = bytearray()
         async for chunk in response.aiter_bytes():
             body += chunk
@@ -193,10 +197,13 @@ class ProviderHttp:
                     provider=self._provider,
                     http_status=response.status_code,
                 )
-        content = bytes(body)
-        for secret in self._secrets:
-            content = content.replace(secret, b"***")
-        return Reply(status=response.status_code, headers=response.headers, body=content, url=str(response.url))
+        return Reply(
+            status=response.status_code,
+            headers=response.headers,
+            body=bytes(body),
+            url=str(response.url),
+            masking=self._masking,
+        )
 
 
 _NEVER_LEFT = (

@@ -1,6 +1,8 @@
-"""Pictures that come inside an answer, as base64: an output with a data URL, then a file beside the job's own.
+"""Media inside requests and answers, as base64; inside an answer an output with a data URL, then a file beside the
+job's own.
 
-What comes this way comes once: it is decoded however it is spelled (without padding, URL-safe, wrapped, cut off).
+What comes inside an answer comes once: it is decoded however it is spelled (without padding, URL-safe, wrapped, cut
+off).
 """
 
 from __future__ import annotations
@@ -30,6 +32,12 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def output(encoded: str, content_type: str | None) -> Output:
     """An output that holds its own bytes; ``encoded`` is base64, or a whole data URL."""
     return Output(url=f"data:;base64,{encoded.rsplit(',', 1)[-1]}", content_type=content_type)
+
+
+def split(data_url: str) -> tuple[str, str]:
+    """Type and base64 of what a data URI of ours holds."""
+    head, _, encoded = data_url.partition(",")
+    return head.removeprefix("data:").partition(";")[0], encoded
 
 
 def is_inline(output: Output) -> bool:

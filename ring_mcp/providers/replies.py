@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Mapping
@@ -10,6 +11,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urljoin, urlsplit
+
+from ring_mcp.masking import NOTHING, Masking
 
 MAX_PAUSE_S = 60.0
 """The longest pause that a provider is believed: whoever waits longer has forgotten why."""
@@ -21,22 +24,24 @@ MAX_URL_CHARS = 8192
 _MAX_MESSAGE_CHARS = 280
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Reply:
     """A whole answer. ``body`` is what was received, ``json`` its value or None if it is not JSON.
 
-    ``url`` is what was asked: an address in the answer may be relative to it.
+    ``url`` is what was asked: an address in the answer may be relative to it. ``masking`` hides the key in whatever is
+    read here.
     """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
     url: str = ""
+    masking: Masking = NOTHING
 
-    @property
+    @functools.cached_property
     def json(self) -> Any:
         try:
-            return json.loads(self.body)
+            return self.masking.value(json.loads(self.body))
         except (ValueError, RecursionError):
             return None
 
@@ -48,7 +53,7 @@ class Reply:
 
     def excerpt(self, limit: int = _MAX_MESSAGE_CHARS) -> str:
         """The body as one short line."""
-        return one_line(self.body[: 4 * limit].decode("utf-8", "replace"), limit)
+        return one_line(self.masking.text(self.body[: 16 * limit].decode("utf-8", "replace")), limit)
 
     def address(self, value: Any) -> str | None:
         """A place that the answer names, as an absolute http(s) address; None for whatever is none."""

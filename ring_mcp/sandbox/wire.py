@@ -97,11 +97,15 @@ async def while_connected(receive: Receive, step: Callable[[], Awaitable[bool]])
 
 
 def hide_bytes(value: Any) -> Any:
-    """A body for the request log: everything, but pictures inside it shortened."""
+    """A body for the request log: everything, but media inside it shortened."""
     if isinstance(value, dict):
-        return {key: hide_bytes(each) for key, each in value.items()}
+        return {key: _shorten(each) if key == "data" else hide_bytes(each) for key, each in value.items()}
     if isinstance(value, list):
         return [hide_bytes(each) for each in value]
-    if isinstance(value, str) and value.startswith("data:") and len(value) > SHOWN_CHARACTERS:
-        return f"{value[:SHOWN_CHARACTERS]}… ({len(value)} characters)"
-    return value
+    return _shorten(value) if isinstance(value, str) and value.startswith("data:") else value
+
+
+def _shorten(value: Any) -> Any:
+    if not isinstance(value, str) or len(value) <= SHOWN_CHARACTERS:
+        return hide_bytes(value) if isinstance(value, dict | list) else value
+    return f"{value[:SHOWN_CHARACTERS]}… ({len(value)} characters)"

@@ -25,12 +25,14 @@ MAX_LABEL_CHARS = 80
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remaster:
     """Make it again at 720p; with ``source_url`` edit that clip. ``from_request_id`` is the provider's id of the draft.
+    ``editor``: the provider that edits it, where it is not the one who is asked when nobody says whom.
 
-    What is None is taken from the clip's own ``remaster``.
+    What else is None is taken from the clip's own ``remaster``.
     """
 
     source_url: str | None = None
     from_request_id: str | None = None
+    editor: str | None = None
 
 
 def compile_clip(request: ScriptRequest, clip: Clip, *, remaster: Remaster | None = None) -> dict[str, Any]:
@@ -111,6 +113,7 @@ def _as_remaster(arguments: dict[str, Any], clip: Clip, remaster: Remaster) -> d
         dropped |= {"imageProvider", "imageModel", "imageResolution"}
     return {
         **{name: value for name, value in arguments.items() if name not in dropped},
+        **({} if source_url is None else {"provider": remaster.editor}),
         "remaster": True,
         "sourceVideoUrl": source_url,
         "remasterFromRequestId": remaster.from_request_id or (own and own.remaster_from_request_id),

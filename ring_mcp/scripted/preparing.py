@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 from ring_mcp.domain.choices import choose
@@ -87,7 +89,10 @@ class Preparing:
         drafts = [*self._known.own(clip.id), *self._known.of_key(key, clip.id)[::-1]]
         if mode in DRAFTS and not drafts and (job_id := await self._maker.find(key)) is not None:
             drafts = [{"qualityMode": mode, "status": "pending", "jobId": job_id, "wordsKey": words}]
-        limit_s = self._presets.video_models[self._presets.defaults.video.remaster_edit_model].max_edit_input_s
+        first = self._presets.video_providers[0]
+        provider = self._provider_of(self._compile(clip, None))
+        editor = self._presets.editor_of(provider) or self._presets.editor_of(first)
+        limit_s = self._presets.video_models[editor].max_edit_input_s if editor else Decimal(0)
         return await remaster_of(clip, drafts, words, self._options.source_url, self._maker, limit_s)
 
     def list_replaced(self, clip: ClipRun) -> list[ClipRun]:
@@ -108,7 +113,19 @@ class Preparing:
         ]
 
     def _compile(self, clip: Clip, remaster: Remaster | None) -> dict[str, Any]:
-        return {**compile_clip(self._request, clip, remaster=remaster), "persistToFilebase": self._options.persist}
+        """With the clip's own provider as the editor of its draft, if that one edits clips."""
+        persist = {"persistToFilebase": self._options.persist}
+        plain = compile_clip(self._request, clip)
+        if remaster is None:
+            return plain | persist
+        provider = self._provider_of(plain)
+        edits = provider != self._presets.video_providers[0] and self._presets.editor_of(provider) is not None
+        made_by = replace(remaster, editor=provider if edits else None)
+        return compile_clip(self._request, clip, remaster=made_by) | persist
+
+    def _provider_of(self, arguments: Mapping[str, Any]) -> str:
+        own = provider_of(arguments.get("model"), self._presets.video_models)
+        return str(arguments.get("provider") or own or self._presets.video_providers[0])
 
     def _key(self, arguments: dict[str, Any], *, source_job_id: str | None = None, take: int = 1) -> tuple[str, str]:
         """The clip's key, and its mode as the manifest has it."""
@@ -119,6 +136,4 @@ class Preparing:
             has_source="sourceVideoUrl" in arguments,
         )
         mode = manifest_mode(mode, kind)
-        own = provider_of(arguments.get("model"), self._presets.video_models)
-        provider = arguments.get("provider") or own or self._presets.video_providers[0]
-        return script_key(arguments, mode, provider, source_job_id=source_job_id, take=take), mode
+        return script_key(arguments, mode, self._provider_of(arguments), source_job_id=source_job_id, take=take), mode

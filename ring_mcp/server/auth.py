@@ -1,10 +1,13 @@
-"""Ring's service tokens, with Ring's own texts. Comparison takes the same time whatever differs."""
+"""Ring's service tokens, with Ring's own texts. Comparison takes the same time whatever differs, wrong ones wait."""
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import re
-from collections.abc import Sequence
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
 
 from pydantic import SecretStr
 
@@ -12,7 +15,51 @@ from ring_mcp.errors import ConfigError, Unauthorized
 
 _LEAST_CHARS = 16
 
+WRONG_AT_ONCE = 10
+"""Wrong tokens of one address that are answered without a pause, and so many more with each ten seconds."""
+
+_PAUSE_S = 1.0
+_MAX_WAITING = 64
+_MAX_ADDRESSES = 10_000
+
 _NAMED = re.compile(r"([A-Za-z0-9_.-]{1,64})=(.*[^=].*)")
+
+
+class WrongToken(Unauthorized):
+    """There was a token, and it is none of ours: a guess, or a client with an old one."""
+
+
+class WrongTokens:
+    """Slows guessing down. A right token never waits, whatever others send from the same address."""
+
+    def __init__(
+        self,
+        now: Callable[[], float] = time.monotonic,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._now = now
+        self._pause = pause
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._waiting = 0
+
+    async def slow_down(self, address: str) -> bool:
+        """Returns when a wrong token from ``address`` may be answered; False: so many wait that it had better leave."""
+        now = self._now()
+        left, at = self._left.pop(address, (float(WRONG_AT_ONCE), now))
+        left = min(float(WRONG_AT_ONCE), left + now - at)
+        self._left[address] = (max(0.0, left - 1), now)
+        if len(self._left) > _MAX_ADDRESSES:
+            self._left.popitem(last=False)
+        if left >= 1:
+            return True
+        if self._waiting >= _MAX_WAITING:
+            return False
+        self._waiting += 1
+        try:
+            await self._pause(_PAUSE_S)
+        finally:
+            self._waiting -= 1
+        return True
 
 
 class ServiceTokens:
@@ -27,9 +74,9 @@ class ServiceTokens:
         return bool(self._table)
 
     def actor_of(self, authorization: str) -> str:
-        """The actor behind an Authorization header. Raises Unauthorized with Ring's text."""
-        scheme, _, token = authorization.partition(" ")
-        if scheme != "Bearer" or not token.strip():
+        """The actor behind an Authorization header. Raises Unauthorized in Ring's words, WrongToken for a wrong one."""
+        scheme, _, token = authorization.strip().partition(" ")
+        if scheme.lower() != "bearer" or not token.strip():
             raise Unauthorized("Missing Bearer token")
         if not self._table:
             raise Unauthorized("RING_MCP_SERVICE_TOKENS is not configured")
@@ -49,7 +96,7 @@ class ServiceTokens:
     def _actor(self, given: bytes) -> str:
         found = [actor for actor, known in self._table if hmac.compare_digest(given, known)]
         if not found:
-            raise Unauthorized("Invalid service token")
+            raise WrongToken("Invalid service token")
         return found[0]
 
 

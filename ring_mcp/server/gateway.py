@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
@@ -18,7 +18,7 @@ from starlette.routing import Route
 from ring_mcp.app import App
 from ring_mcp.conductors.results import JobResult
 from ring_mcp.domain import Job
-from ring_mcp.domain.fields import WaitSeconds
+from ring_mcp.domain.fields import Key, WaitSeconds
 from ring_mcp.domain.thumbnails import read_thumbnail
 from ring_mcp.errors import (
     CapExceeded,
@@ -36,14 +36,17 @@ from ring_mcp.server.openapi import openapi_document
 from ring_mcp.tools.envelope import failure_facts
 from ring_mcp.tools.image_create import ImageCreateArguments
 from ring_mcp.tools.job_answers import JobFailed
+from ring_mcp.tools.job_cancel import JobCancelResult
 from ring_mcp.tools.job_get import JobGetArguments
 from ring_mcp.tools.job_list import JobList, JobListArguments, describe_jobs, list_jobs
+from ring_mcp.tools.reading_aside import LARGE_CHARS, read_aside
 from ring_mcp.tools.tool import Arguments
 from ring_mcp.tools.video_create import VideoCreateArguments
 
 PREFIX = "/api/mcp/v1"
 _IGNORED_FIELDS = ("actorId",)  # Ring's clients may send it; who calls is decided by the token alone
 
+R = TypeVar("R")
 Endpoint = Callable[[Request], Awaitable[JSONResponse]]
 
 
@@ -79,6 +82,7 @@ class Gateway:
             Route(f"{PREFIX}/meta/health", self._answer_errors(self.health), methods=["GET"]),
             Route(f"{PREFIX}/jobs", self._answer_errors(self.list_jobs), methods=["GET"]),
             Route(f"{PREFIX}/jobs/{{job_id}}/thumbnail", self._answer_errors(self.draw_thumbnail), methods=["POST"]),
+            Route(f"{PREFIX}/jobs/{{job_id}}/cancel", self._answer_errors(self.cancel_job), methods=["POST"]),
             Route(f"{PREFIX}/jobs/{{job_id:path}}", self._answer_errors(self.get_job), methods=["GET"]),
             Route(f"{PREFIX}/openapi.json", self._answer_errors(self.openapi), methods=["GET"]),
         ]
@@ -107,7 +111,7 @@ class Gateway:
         return answer
 
     async def create_image(self, request: Request) -> JSONResponse:
-        arguments = ImageCreateArguments.parse(await _body(request))
+        arguments = await _read_body(request, ImageCreateArguments.parse)
         if arguments.dry_run:
             return _data(200, (await self._app.images.quote(arguments.request(), actor_id=_actor(request))).data())
         wait_s = _wait_s(request, arguments.wait_seconds, self._image_wait_s)
@@ -116,7 +120,7 @@ class Gateway:
         )
 
     async def create_video(self, request: Request) -> JSONResponse:
-        arguments = VideoCreateArguments.parse(await _body(request))
+        arguments = await _read_body(request, VideoCreateArguments.parse)
         if arguments.dry_run:
             return _data(200, (await self._app.videos.quote(arguments.request(), actor_id=_actor(request))).data())
         wait_s = _wait_s(request, arguments.wait_seconds, self._video_wait_s)
@@ -135,9 +139,14 @@ class Gateway:
             raise JobFailed(result)
         return _data(200, result.data())
 
+    async def cancel_job(self, request: Request) -> JSONResponse:
+        """Ours: what ring-job-cancel answers."""
+        done = await self._app.cancelling.cancel(await self._job(request))
+        return _data(200, JobCancelResult.of(done).data())
+
     async def draw_thumbnail(self, request: Request) -> JSONResponse:
         """Ours: a thumbnail for a clip that is there."""
-        job, thumbnail = await self._job(request), read_thumbnail(await _body(request))
+        job, thumbnail = await self._job(request), await _read_body(request, read_thumbnail)
         if thumbnail is None:
             raise InvalidRequest("enabled is false: there is nothing to draw")
         return _data(200, (await self._app.thumbnails.draw(job, thumbnail)).data())
@@ -145,14 +154,12 @@ class Gateway:
     async def _job(self, request: Request) -> Job:
         """The job of the path, if it is this caller's. Raises NotFound."""
         job_id = JobGetArguments.parse({"jobId": request.path_params["job_id"]}).ids[0]
-        job = await self._app.calls.read(job_id)
-        if job is None or job.actor_id != _actor(request):
-            raise NotFound(f"there is no job {job_id!r}")
-        return job
+        return await self._app.calls.find_own(job_id, _actor(request))
 
     async def list_jobs(self, request: Request) -> JSONResponse:
         query: dict[str, Any] = dict(request.query_params)
-        if (key := query.pop("idempotencyKey", None)) is not None:
+        if "idempotencyKey" in query:
+            key = _KeyQuery.parse({"idempotencyKey": query.pop("idempotencyKey") or None}).idempotency_key
             if query:
                 raise InvalidRequest("idempotencyKey names one job: no other filter goes with it")
             job = await self._app.calls.find(_actor(request), key)
@@ -193,13 +200,19 @@ async def _watch_leaving(request: Request) -> None:
         pass
 
 
-async def _body(request: Request) -> dict[str, Any]:
+async def _read_body(request: Request, read: Callable[[dict[str, Any]], R]) -> R:
+    """What ``read`` makes of the body. Raises InvalidRequest."""
+    body = await request.body()
+    return await read_aside(lambda: read(_object(request, body)), is_large=len(body) > LARGE_CHARS)
+
+
+def _object(request: Request, content: bytes) -> dict[str, Any]:
     """The JSON object of the body, with the Idempotency-Key header as ``idempotencyKey``. Raises InvalidRequest."""
     kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if kind != "application/json" and not kind.endswith("+json"):
         raise UnsupportedBody("the body must be application/json")
     try:
-        body = json.loads(await request.body())
+        body = json.loads(content)
     except (ValueError, RecursionError):
         raise InvalidRequest("Invalid JSON body") from None
     if not isinstance(body, dict):
@@ -213,6 +226,10 @@ async def _body(request: Request) -> dict[str, Any]:
     if any(body[name] != key for name in given):
         raise InvalidRequest("idempotencyKey and the header Idempotency-Key differ")
     return body if given else {**body, "idempotencyKey": key}
+
+
+class _KeyQuery(Arguments):
+    idempotency_key: Key
 
 
 class _Query(Arguments):

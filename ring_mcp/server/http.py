@@ -28,8 +28,8 @@ from ring_mcp.errors import Unauthorized
 from ring_mcp.server.auth import ServiceTokens
 from ring_mcp.server.files import Files
 from ring_mcp.server.gateway import PREFIX, Gateway
-from ring_mcp.server.mcp import build_server
-from ring_mcp.server.middleware import ACTOR_KEY, LOOPBACK_ORIGIN, Authenticated, BodyLimit, Guarded, KnownNames
+from ring_mcp.server.mcp import serve_app
+from ring_mcp.server.middleware import ACTOR_KEY, Authenticated, BodyLimit, Guarded, KnownNames
 from ring_mcp.server.rate_limit import MAX_STREAMS, Paced, Slots
 from ring_mcp.server.sse import MESSAGES_PATH, STREAM_PATH, Sse
 from ring_mcp.storage.links import FILES_PATH, FileLinks
@@ -39,9 +39,7 @@ BODY_TIMEOUT_S = 30.0
 
 def build_mcp(app: App) -> Server[dict[str, Any]]:
     """The MCP server whose callers are known by the token of their request."""
-    return build_server(
-        app.tools(), app.resources(), app.prompts, identify=actor_of_request, links=app.config.result_links
-    )
+    return serve_app(app, identify=actor_of_request)
 
 
 def build_http_app(
@@ -51,6 +49,7 @@ def build_http_app(
     *,
     server: Server[dict[str, Any]] | None = None,
     body_timeout_s: float = BODY_TIMEOUT_S,
+    max_streams: int = MAX_STREAMS,
 ) -> Starlette:
     """The Starlette app over an open App. When ``stopping`` is set, whoever waits gets the handle of their job.
 
@@ -58,7 +57,7 @@ def build_http_app(
     """
     config = app.config
     server = server or build_mcp(app)
-    calls, streams = Slots(config.max_open_calls, "calls"), Slots(MAX_STREAMS, "streams")
+    calls, streams = Slots(config.max_open_calls, "calls"), Slots(max_streams, "streams")
     mcp = McpEndpoint(
         StreamableHTTPSessionManager(
             server,
@@ -110,7 +109,6 @@ def build_http_app(
             Middleware(
                 CORSMiddleware,
                 allow_origins=[origin.rstrip("/") for origin in config.allowed_origins],
-                allow_origin_regex=LOOPBACK_ORIGIN,
                 allow_methods=("GET", "POST"),
                 allow_headers=("*",),
                 expose_headers=("mcp-protocol-version", "retry-after", "www-authenticate", "x-request-id"),

@@ -15,7 +15,10 @@ from pydantic import ValidationError
 
 _MAX_ANSWERS = 100
 _TOO_DEEP = "the message is nested too deeply"
-_LOOKED_AT_CHARS = 16_000
+LOOKED_AT_CHARS = 16_000
+TOO_LARGE = "\0 too large \0"
+"""In place of the middle of a line that is out of bounds. No JSON has a NUL in it."""
+
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*(?:"|$)|[\[\]{}]')
 _ID = r'"id"\s*:\s*("(?:[^"\\]|\\.){0,200}"|-?\d{1,18})\s*'
 _FIRST_ID = re.compile(rf"{_ID}[,}}]")
@@ -38,6 +41,8 @@ def read_again(refused: ValidationError) -> types.JSONRPCMessage | list[types.JS
     except RecursionError:
         return _refuse([_id_in(line)], types.INVALID_REQUEST, _TOO_DEEP)
     except ValueError:
+        if TOO_LARGE in line:
+            return _refuse([_id_in(line)], types.INVALID_REQUEST, "the message is larger than any call can be")
         return _refuse([_id_in(line)], types.PARSE_ERROR, "the line is not JSON")
 
 
@@ -90,9 +95,9 @@ def _is_broken(value: str | int) -> bool:
 
 def _id_in(line: str) -> str | int | None:
     """The id of a message that no parser reads: near its beginning, outside everything nested, or at its very end."""
-    head = line[:_LOOKED_AT_CHARS]
+    head = line[:LOOKED_AT_CHARS]
     found = next((match for at in _names_outside(head) if (match := _FIRST_ID.match(head, at))), None)
-    found = found or _LAST_ID.search(line[-_LOOKED_AT_CHARS:])
+    found = found or _LAST_ID.search(line[-LOOKED_AT_CHARS:])
     try:
         return json.loads(found[1]) if found else None
     except ValueError:

@@ -1,4 +1,4 @@
-"""uvicorn, tightened: a client that is slow with its request is let go, and a stop gives every caller its handle."""
+"""uvicorn, tightened: connections have a bound, a slow client is let go, and a stop gives every caller its handle."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import asyncio
 import logging
 import signal
 import socket
+import time
 from types import FrameType
+from typing import Any
 
 import h11
 import uvicorn
@@ -21,7 +23,86 @@ HEAD_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 30.0
 _KEEP_ALIVE_S = 15
 _BACKLOG = 1024
+_ACCEPTED_AT_ONCE = 16
+"""As many asyncio accepts before any is counted, and logs a traceback for each that there is no descriptor for."""
+
 _MAX_HEAD_BYTES = 64 * 1024
+
+MAX_CONNECTIONS = 4096
+_MOST_DESCRIPTORS = 65_536
+_KEPT_DESCRIPTORS = 64
+_UNKNOWN_DESCRIPTORS = 1024
+_BUSY = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+_SAID_EVERY_S = 60.0
+
+
+def count_connections() -> int:
+    """How many connections fit into this process's descriptors, of which it takes as many as it may have.
+
+    A third is kept for files, databases and the connections to providers.
+    """
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        descriptors = _UNKNOWN_DESCRIPTORS
+    else:
+        descriptors, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = _MOST_DESCRIPTORS if most == resource.RLIM_INFINITY else min(most, _MOST_DESCRIPTORS)
+        if descriptors != resource.RLIM_INFINITY and descriptors < wanted:
+            try:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+                descriptors = wanted
+            except (OSError, ValueError):
+                pass  # then with what there is
+        if descriptors == resource.RLIM_INFINITY:
+            descriptors = _MOST_DESCRIPTORS
+    return max(8, min(MAX_CONNECTIONS, (descriptors - _KEPT_DESCRIPTORS) * 2 // 3))
+
+
+class Room:
+    """The open connections, at most ``limit``. Who has no request under way makes room for who comes."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._open: set[ImpatientProtocol] = set()
+        self._idle: dict[ImpatientProtocol, None] = {}
+        self._said_at = -_SAID_EVERY_S
+
+    def enter(self, connection: ImpatientProtocol) -> bool:
+        """False: all others have a request under way, and there is no room."""
+        if len(self._open) >= self._limit:
+            self._say(f"all {self._limit} connections are in use: those without a request make room")
+            if not self._idle:
+                return False
+            oldest = next(iter(self._idle))
+            self.leave(oldest)
+            oldest.transport.abort()
+        self._open.add(connection)
+        self._idle[connection] = None
+        return True
+
+    def note(self, connection: ImpatientProtocol, *, is_idle: bool) -> None:
+        if not is_idle:
+            self._idle.pop(connection, None)
+        elif connection in self._open:
+            self._idle.setdefault(connection)
+
+    def leave(self, connection: ImpatientProtocol) -> None:
+        self._open.discard(connection)
+        self._idle.pop(connection, None)
+
+    def note_exhaustion(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """The loop's exception handler: a traceback for each connection that nobody could take would fill a disk."""
+        if str(context.get("message", "")).startswith("socket.accept()"):
+            self._say(f"a connection could not be taken: {context.get('exception')}")
+        else:
+            loop.default_exception_handler(context)
+
+    def _say(self, text: str) -> None:
+        now = time.monotonic()
+        if now - self._said_at >= _SAID_EVERY_S:
+            self._said_at = now
+            logger.warning("%s", text)
 
 
 class ImpatientProtocol(H11Protocol):
@@ -34,20 +115,30 @@ class ImpatientProtocol(H11Protocol):
 
     head_timeout_s = HEAD_TIMEOUT_S
     read_timeout_s = READ_TIMEOUT_S
+    room = Room(MAX_CONNECTIONS)
     _deadline: asyncio.TimerHandle | None = None
     _unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        if not self.room.enter(self):
+            transport.write(_BUSY)
+            transport.close()
+            return
         self._watch(self.conn.their_state is h11.IDLE)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         self._watch(self.conn.their_state is h11.IDLE or self._is_answered_early())
+        self._note_idle()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
         self._watch(self._is_answered_early())
+        self._note_idle()
+
+    def _note_idle(self) -> None:
+        self.room.note(self, is_idle=self.cycle is None or self.cycle.response_complete)
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -66,6 +157,7 @@ class ImpatientProtocol(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._watch(False)
         self._forget_unread()
+        self.room.leave(self)
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:
@@ -100,6 +192,11 @@ class DrainingServer(uvicorn.Server):
         super().__init__(config)
         self._stopping = stopping
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for listener in sockets or ():
+            listener.listen(_BACKLOG)  # which uvicorn has set to what asyncio accepts at once
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         # Not uvicorn's own, which raises the signal again at its end: that kills the process before jobs are put down.
         asyncio.get_running_loop().call_soon_threadsafe(self._stopping.set)
@@ -131,12 +228,19 @@ async def listen(
     stopping: asyncio.Event,
     *,
     drain_s: float,
+    connections: int = MAX_CONNECTIONS,
     protocol: type[ImpatientProtocol] = ImpatientProtocol,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, which sets ``stopping``; open calls then have ``drain_s`` to end."""
+    """Serve until SIGTERM or SIGINT, which sets ``stopping``; open calls then have ``drain_s`` to end.
+
+    ``connections``: how many may be open at a time.
+    """
+    room = Room(connections)
+    asyncio.get_running_loop().set_exception_handler(room.note_exhaustion)
     config = uvicorn.Config(
         app,
-        http=protocol,
+        http=type("RoomyProtocol", (protocol,), {"room": room}),
+        backlog=_ACCEPTED_AT_ONCE,
         ws="none",
         lifespan="on",
         log_config=None,

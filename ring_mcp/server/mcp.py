@@ -16,13 +16,17 @@ from mcp import MCPError
 from mcp.server import Server, ServerRequestContext
 
 from ring_mcp import __version__
+from ring_mcp.clock import SystemClock
 from ring_mcp.errors import RingError
 from ring_mcp.package_data import data_path
+from ring_mcp.server.tasks import Tasks
 from ring_mcp.tools.envelope import failure, internal_error, log_internal, success
+from ring_mcp.tools.reading_aside import is_large, read_aside
 from ring_mcp.tools.resources import JOB_TEMPLATE, PRESETS_URI, Resources
 from ring_mcp.tools.tool import Caller, Tool
 
 if TYPE_CHECKING:
+    from ring_mcp.app import App
     from ring_mcp.tools.prompts import Prompt
 
 INSTRUCTIONS = """\
@@ -37,6 +41,13 @@ _TOOLS_TTL_MS = 300_000
 _JSON = "application/json"
 
 
+def serve_app(app: App, *, identify: Identify) -> Server[dict[str, Any]]:
+    """The MCP server over an open App, for callers that ``identify`` knows."""
+    links = app.config.result_links
+    tasks = Tasks(app.calls, app.previews, app.cancelling.cancel, SystemClock(), identify=identify, links=links)
+    return build_server(app.tools(), app.resources(), app.prompts, identify=identify, links=links, tasks=tasks)
+
+
 def build_server(
     tools: Sequence[Tool[Any]],
     resources: Resources,
@@ -44,6 +55,7 @@ def build_server(
     *,
     identify: Identify,
     links: bool,
+    tasks: Tasks | None = None,
 ) -> Server[dict[str, Any]]:
     """A server with these tools, resources and prompts. ``identify`` raises Unauthorized for who may use no tool.
 
@@ -61,7 +73,9 @@ def build_server(
     ) -> types.ListToolsResult:
         return listing()
 
-    async def call_tool(ctx: ServerRequestContext[Any], params: types.CallToolRequestParams) -> types.CallToolResult:
+    async def call_tool(
+        ctx: ServerRequestContext[Any], params: types.CallToolRequestParams
+    ) -> types.CallToolResult | dict[str, Any]:
         tool = by_name.get(params.name)
         if tool is None:
             raise MCPError(code=types.INVALID_PARAMS, message=f"Unknown tool: {params.name[:100]}")
@@ -71,37 +85,17 @@ def build_server(
 
         try:
             actor_id = identify(ctx)
-            arguments = tool.arguments.parse(params.arguments)
-            answer = await tool.handler(arguments, Caller(actor_id=actor_id, progress=progress))
-            return success(answer, links=links)
+            given = params.arguments
+            arguments = await read_aside(lambda: tool.arguments.parse(given), is_large=is_large(given))
+            caller = Caller(actor_id=actor_id, progress=progress)
+            if tasks is None:
+                return success(await tool.handler(arguments, caller), links=links)
+            made = await tasks.call(ctx, tool, arguments, caller)
+            return made if isinstance(made, dict) else success(made, links=links)
         except RingError as exc:
             return failure(exc, **getattr(exc, "extra", {}))
         except Exception as exc:  # the one error boundary of a tool call
             return internal_error(exc, tool.name)
-
-    async def list_resources(
-        ctx: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
-    ) -> types.ListResourcesResult:
-        presets = types.Resource(
-            uri=PRESETS_URI,
-            name="presets",
-            title="Models, modes and prices",
-            description="Quality modes, models with their limits and life dates, list prices with their dates.",
-            mime_type=_JSON,
-        )
-        return types.ListResourcesResult(resources=[presets])
-
-    async def list_templates(
-        ctx: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
-    ) -> types.ListResourceTemplatesResult:
-        job = types.ResourceTemplate(
-            uri_template=JOB_TEMPLATE,
-            name="job",
-            title="A job",
-            description="Where a job stands and what it made, as the create tool would answer now. Never waits.",
-            mime_type=_JSON,
-        )
-        return types.ListResourceTemplatesResult(resource_templates=[job])
 
     async def read_resource(
         ctx: ServerRequestContext[Any], params: types.ReadResourceRequestParams
@@ -135,7 +129,7 @@ def build_server(
         message = types.PromptMessage(role="user", content=types.TextContent(type="text", text=text))
         return types.GetPromptResult(description=prompt.description, messages=[message])
 
-    return Server(
+    server = Server(
         "ring-mcp",
         version=__version__,
         title="ring-mcp: images and clips on your own key",
@@ -143,13 +137,42 @@ def build_server(
         icons=[load_icon()],
         instructions=INSTRUCTIONS,
         on_list_tools=list_tools,
-        on_call_tool=call_tool,
         on_list_resources=list_resources,
         on_list_resource_templates=list_templates,
         on_read_resource=read_resource,
         on_list_prompts=list_prompts,
         on_get_prompt=get_prompt,
     )
+    server.add_request_handler("tools/call", types.CallToolRequestParams, call_tool)
+    if tasks is not None:
+        tasks.add_to(server)
+    return server
+
+
+async def list_resources(
+    ctx: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
+) -> types.ListResourcesResult:
+    presets = types.Resource(
+        uri=PRESETS_URI,
+        name="presets",
+        title="Models, modes and prices",
+        description="Quality modes, models with their limits and life dates, list prices with their dates.",
+        mime_type=_JSON,
+    )
+    return types.ListResourcesResult(resources=[presets])
+
+
+async def list_templates(
+    ctx: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
+) -> types.ListResourceTemplatesResult:
+    job = types.ResourceTemplate(
+        uri_template=JOB_TEMPLATE,
+        name="job",
+        title="A job",
+        description="Where a job stands and what it made, as the create tool would answer now. Never waits.",
+        mime_type=_JSON,
+    )
+    return types.ListResourceTemplatesResult(resource_templates=[job])
 
 
 def load_icon() -> types.Icon:

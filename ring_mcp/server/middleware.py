@@ -16,6 +16,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Collection, Mapping
+from weakref import WeakValueDictionary
 
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
@@ -23,13 +24,16 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ring_mcp.errors import Unauthorized
-from ring_mcp.server.auth import ServiceTokens
+from ring_mcp.server.auth import ServiceTokens, WrongToken, WrongTokens
 
 access_log = logging.getLogger("ring_mcp.access")
 logger = logging.getLogger(__name__)
 
 MAX_VALUES = 100_000
 """Of a body: more than any call can mean."""
+
+_READ_AT_ONCE_BYTES = 128 * 1024
+_BODIES_AT_A_TIME = 4
 
 ACTOR_KEY = "ring_mcp.actor"
 REQUEST_ID_KEY = "ring_mcp.request_id"
@@ -43,8 +47,6 @@ SECURITY_HEADERS = {
 }
 
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
-
-LOOPBACK_ORIGIN = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?"
 
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?")
 
@@ -121,7 +123,8 @@ def host_name(value: str) -> str | None:
 class KnownNames:
     """421 for a Host, 403 for an Origin that is not on the list. Ports of hosts do not matter; ``*`` allows any.
 
-    Loopback is always known: no name that is an attacker's own reads like that, and pages of this machine may call.
+    Loopback hosts are always known: no name that is an attacker's own reads like that. Of pages only this server's own
+    are: whatever else this machine serves, on another port, is no friend for that.
     """
 
     def __init__(self, app: ASGIApp, *, hosts: Collection[str], origins: Collection[str]) -> None:
@@ -132,24 +135,32 @@ class KnownNames:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            if not self._knows_host(header(scope, "host")):
+            host = header(scope, "host")
+            if not self._knows_host(host):
                 await refuse(send, 421, "this host name is not served here (RING_ALLOWED_HOSTS)")
                 return
             origin = header(scope, "origin").lower().rstrip("/")
-            if origin and not self._knows_origin(origin):
+            if origin and not self._knows_origin(origin, host.strip().lower()):
                 await refuse(send, 403, "requests from this origin are not allowed (RING_ALLOWED_ORIGINS)")
                 return
         await self._app(scope, receive, send)
 
-    def _knows_origin(self, value: str) -> bool:
+    def _knows_origin(self, value: str, host: str) -> bool:
         if value in self._origins or "*" in self._origins:
             return True
-        scheme, _, host = value.partition("://")
-        return scheme in ("http", "https") and host_name(host) in LOOPBACK_NAMES
+        scheme, _, page_host = value.partition("://")
+        # Its own page, at a name that was given on purpose: with "*" any name may lead here, an attacker's as well.
+        return scheme in ("http", "https") and page_host == host and host_name(host) in self._hosts
 
     def _knows_host(self, value: str) -> bool:
         name = host_name(value)
         return name is not None and (self._any_host or name in self._hosts)
+
+
+def _address(scope: Scope) -> str:
+    """Whose connection it is; of IPv6 the network, of which one client has all addresses."""
+    address = str((scope.get("client") or ("", 0))[0])
+    return ":".join(address.split(":")[:4]) if ":" in address else address
 
 
 class _BodyRefused(Exception):
@@ -160,10 +171,13 @@ class BodyLimit:
     """413 for a body above ``max_bytes`` or MAX_VALUES, 408 for one that does not arrive within ``timeout_s``.
 
     The values of JSON are counted by their commas before anything reads it: a reader takes a microsecond for each.
+    Of one actor a few large bodies are read at a time, the others wait in their connections: so many pieces come in
+    each turn of the loop, and not one for every client.
     """
 
     def __init__(self, app: ASGIApp, *, max_bytes: int, timeout_s: float) -> None:
         self._app = app
+        self._reading: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._timeout_s = timeout_s
         self._max_bytes = max_bytes
         self._too_large = (413, f"the body may have {max_bytes:,} bytes at most")
@@ -178,15 +192,18 @@ class BodyLimit:
             await refuse(send, *self._too_large, {"connection": "close"})
             return
         seen, values, done, answered = 0, 0, False, False
+        turn: asyncio.Semaphore | None = None
         refusal: tuple[int, str] | None = None
         until = asyncio.get_running_loop().time() + self._timeout_s
 
         async def receive_limited() -> Message:
-            nonlocal seen, values, done, refusal
+            nonlocal seen, values, done, refusal, turn
             if done:
                 return await receive()  # waits for the client to leave: no limit on that
             try:
                 async with asyncio.timeout_at(until):
+                    if turn is None and seen > _READ_AT_ONCE_BYTES:
+                        turn = await self._take_turn(str(scope.get(ACTOR_KEY, "")))
                     message = await receive()
             except TimeoutError:
                 refusal = 408, "the body did not arrive in time"
@@ -194,6 +211,9 @@ class BodyLimit:
             seen += len(message.get("body", b""))
             done = message["type"] != "http.request" or not message.get("more_body", False)
             values += message.get("body", b"").count(b",")
+            if done and turn is not None:
+                turn.release()
+                turn = None
             if seen > self._max_bytes or values > MAX_VALUES:
                 refusal = self._too_large if seen > self._max_bytes else self._too_many
                 raise _BodyRefused
@@ -211,8 +231,16 @@ class BodyLimit:
         except Exception:
             if refusal is None:
                 raise
+        finally:
+            if turn is not None:
+                turn.release()
         if refusal is not None and not answered:
             await refuse(send, *refusal, {"connection": "close"})
+
+    async def _take_turn(self, actor: str) -> asyncio.Semaphore:
+        turns = self._reading.setdefault(actor, asyncio.Semaphore(_BODIES_AT_A_TIME))
+        await turns.acquire()
+        return turns
 
 
 class Authenticated:
@@ -224,9 +252,18 @@ class Authenticated:
     is the default actor, but for Ring's own gateway, which never is open.
     """
 
-    def __init__(self, app: ASGIApp, *, tokens: ServiceTokens, is_open: Callable[[str], bool], ring: str) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        tokens: ServiceTokens,
+        is_open: Callable[[str], bool],
+        ring: str,
+        wrong_tokens: WrongTokens | None = None,
+    ) -> None:
         self._app = app
         self._tokens = tokens
+        self._wrong_tokens = wrong_tokens or WrongTokens()
         self._is_open = is_open
         self._ring = ring
 
@@ -236,6 +273,9 @@ class Authenticated:
                 must = self._tokens.are_configured or scope["path"].startswith(self._ring)
                 actor = self._tokens.actor_of(header(scope, "authorization")) if must else self._tokens.default_actor
             except Unauthorized as exc:
+                if isinstance(exc, WrongToken) and not await self._wrong_tokens.slow_down(_address(scope)):
+                    await refuse(send, 429, "too many wrong tokens", {"retry-after": "1", "connection": "close"})
+                    return
                 await refuse(send, 401, exc.message, {"www-authenticate": 'Bearer error="invalid_token"'})
                 return
             scope[ACTOR_KEY] = actor

@@ -14,6 +14,7 @@ from ring_mcp.domain.thumbnails import ThumbnailFields
 from ring_mcp.presets import Presets
 from ring_mcp.tools.choices import image_choices, video_choices
 from ring_mcp.tools.image_create import ImageCreateArguments, image_descriptions
+from ring_mcp.tools.job_cancel import JobCancelResult
 from ring_mcp.tools.job_get import AnyJobResult
 from ring_mcp.tools.job_list import JobList
 from ring_mcp.tools.video_create import VideoCreateArguments, video_descriptions
@@ -66,6 +67,7 @@ def openapi_document(prefix: str, presets: Presets) -> dict[str, Any]:
             f"{prefix}/jobs": {"get": _read("listJobs", JobList, _list_parameters())},
             f"{prefix}/jobs/{{jobId}}": {"get": _read("getJob", AnyJobResult, [_path_id(), _WAIT], (404, 502))},
             f"{prefix}/jobs/{{jobId}}/thumbnail": {"post": _draw()},
+            f"{prefix}/jobs/{{jobId}}/cancel": {"post": _read("cancelJob", JobCancelResult, [_path_id()], (404, 502))},
         },
         "components": {
             "securitySchemes": {"serviceToken": {"type": "http", "scheme": "bearer"}},

@@ -7,8 +7,9 @@ import contextlib
 import gc
 import logging
 import os
+import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -32,7 +33,19 @@ def run_http(host: str, port: int, *, sandbox: bool = False) -> None:
     _run(lambda config: _serve_http(config, host, port), sandbox=sandbox)
 
 
-def _run(serve: Callable[[Config], Coroutine[Any, Any, None]], *, sandbox: bool, greets: bool = False) -> None:
+def run_worker(concurrency: int | None) -> None:
+    """Carry jobs on, and nothing else, until SIGTERM or SIGINT. Exit status 2: the configuration is wrong."""
+    given = {} if concurrency is None else {"concurrency": concurrency}
+    _run(_work, settings={"drives": True, **given})
+
+
+def _run(
+    serve: Callable[[Config], Coroutine[Any, Any, None]],
+    *,
+    sandbox: bool = False,
+    greets: bool = False,
+    settings: Mapping[str, Any] | None = None,
+) -> None:
     gc.disable()  # until it serves: what is loaded now stays, and looking through it again and again takes a while
     try:  # from the first moment on: Ctrl-C may come while all this is loaded
         if greets:
@@ -40,8 +53,11 @@ def _run(serve: Callable[[Config], Coroutine[Any, Any, None]], *, sandbox: bool,
         from ring_mcp.config import load_config
         from ring_mcp.errors import RingError
 
-        config = load_config(sandbox=True) if sandbox else load_config()
+        switches: dict[str, Any] = {**(settings or {}), **({"sandbox": True} if sandbox else {})}
+        config = load_config(**switches)
         _log_to_stderr(config.log_level)
+        for warning in config.warnings:
+            _say(f"warning: {warning}")
         asyncio.run(serve(config))
     except KeyboardInterrupt:
         sys.exit(130)
@@ -64,19 +80,13 @@ def _log_to_stderr(level: str) -> None:
 async def _serve_stdio(config: Config, wire: int) -> None:
     from ring_mcp.app import open_app
     from ring_mcp.server.auth import ServiceTokens
-    from ring_mcp.server.mcp import build_server
+    from ring_mcp.server.mcp import serve_app
     from ring_mcp.server.stdio import serve_stdio
 
     tokens = ServiceTokens(config.service_tokens, config.actor_id)
     async with contextlib.AsyncExitStack() as stack:
         app = await stack.enter_async_context(open_app(config))
-        server = build_server(
-            app.tools(),
-            app.resources(),
-            app.prompts,
-            identify=lambda ctx: tokens.check(config.service_token),
-            links=config.result_links,
-        )
+        server = serve_app(app, identify=lambda ctx: tokens.check(config.service_token))
         _collect_garbage_again()
         await serve_stdio(server, wire, closing=stack.aclose, drain_s=config.drain_s)
 
@@ -85,7 +95,8 @@ async def _serve_http(config: Config, host: str, port: int) -> None:
     from ring_mcp.app import open_app
     from ring_mcp.server.auth import check_tokens
     from ring_mcp.server.http import build_http_app
-    from ring_mcp.server.listener import bind, listen
+    from ring_mcp.server.listener import bind, count_connections, listen
+    from ring_mcp.server.rate_limit import MAX_STREAMS
     from ring_mcp.storage.links import SECRET_FILE, FileLinks, load_secret
 
     if host not in _LOOPBACK:
@@ -99,9 +110,27 @@ async def _serve_http(config: Config, host: str, port: int) -> None:
             if host in _EVERYWHERE and config.public_base_url is None and config.file_backend == "local":
                 _say(f"Without RING_PUBLIC_BASE_URL the addresses of results begin with {own_url}, here alone.")
             _say(f"ring-mcp listens on {own_url}: /mcp, /sse, /api/mcp/v1{' (SANDBOX)' if config.sandbox else ''}")
-            stopping = asyncio.Event()
+            stopping, connections = asyncio.Event(), count_connections()
+            served = build_http_app(app, links, stopping, max_streams=min(MAX_STREAMS, connections // 2))
             _collect_garbage_again()
-            await listen(build_http_app(app, links, stopping), listener, stopping, drain_s=config.drain_s)
+            await listen(served, listener, stopping, drain_s=config.drain_s, connections=connections)
+
+
+async def _work(config: Config) -> None:
+    from ring_mcp.app import open_app
+    from ring_mcp.errors import ConfigError
+
+    if config.database_url is None:
+        raise ConfigError(["DATABASE_URL: a worker needs it: a SQLite ledger's jobs are carried on by its server"])
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    async with open_app(config):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C ends it as a crash does
+                loop.add_signal_handler(number, stopping.set)
+        _say(f"ring-mcp carries jobs on, {config.concurrency} steps at once (SIGTERM ends)")
+        _collect_garbage_again()
+        await stopping.wait()
 
 
 def _collect_garbage_again() -> None:

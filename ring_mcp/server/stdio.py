@@ -14,7 +14,7 @@ import signal
 import sys
 from collections.abc import AsyncIterable, Awaitable, Callable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import mcp_types as types
@@ -24,6 +24,7 @@ from mcp.server.stdio import stdio_server
 from mcp.shared.message import SessionMessage
 from pydantic import ValidationError
 
+from ring_mcp.server.bounded_lines import BoundedLines, take_stdin
 from ring_mcp.server.lines import read_again
 
 CLOSING_LIMIT_S = 0.8
@@ -43,7 +44,9 @@ async def serve_stdio(
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
     out = anyio.wrap_file(io.TextIOWrapper(os.fdopen(wire, "wb", closefd=False), encoding="utf-8"))
-    async with stdio_server(stdout=out) as (reading, writing):
+    source = take_stdin()
+    lines = None if source is None else cast(anyio.AsyncFile[str], BoundedLines(source))  # it is only iterated over
+    async with stdio_server(lines, out) as (reading, writing):
         async with anyio.create_task_group() as group:
             incoming, understood = anyio.create_memory_object_stream[SessionMessage | Exception](0)
 

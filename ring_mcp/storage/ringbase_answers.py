@@ -7,16 +7,16 @@ there, under a name that nobody learnt: another upload would be another copy.
 
 from __future__ import annotations
 
-import html
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from ring_mcp.domain import MediaFile
 from ring_mcp.errors import StorageError, StorageRefused, StorageUnclear
+from ring_mcp.masking import Masking
 from ring_mcp.storage.base import StoredFile
 
 MAX_EXCERPT_CHARS = 280
@@ -96,12 +96,7 @@ class Excerpts:
     """Makes short, one-line quotations of foreign text, without the token in any spelling that servers echo."""
 
     def __init__(self, token: str) -> None:
-        parts = {token, *(part for part in token.split(".") if len(part) >= 8)}
-        spellings = {
-            s for part in parts for s in (part, quote(part, safe=""), html.escape(part), json.dumps(part)[1:-1])
-        }
-        spellings |= {part.replace("/", "\\/") for part in parts}
-        self._secrets = sorted(spellings, key=len, reverse=True)
+        self._masking = Masking([token])
 
     def of(self, text: str) -> str:
         """At most 280 characters. Of a JSON object with a text under ``error`` that text, of HTML a note of it."""
@@ -109,10 +104,8 @@ class Excerpts:
         if isinstance(value.get("error"), str):
             text = value["error"]
         note = "an HTML page: " if looks_like_html(text) else ""
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        text = re.sub(r"(?i)\bbearer\s+[^\s\"',;<]+", "***", text)
-        line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+        line = self._masking.text(" ".join("".join(char if char.isprintable() else " " for char in text).split()))
+        line = re.sub(r"(?i)\bbearer\s+[^\s\"',;<]+", "***", line)
         return note + line[:MAX_EXCERPT_CHARS] if line else "no text"
 
 

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 
 from ring_mcp.errors import Billed, StorageError, StorageRefused
+from ring_mcp.masking import Masking
 
 MAX_EXCERPT_CHARS = 200
 
@@ -124,8 +125,6 @@ def _message(text: str, doing: Doing) -> str:
     found = _MESSAGE.search(text)
     if found is None:
         return ""
-    sentence = html.unescape(found[1])
-    for secret in doing.secrets:
-        sentence = sentence.replace(secret, "***")
+    sentence = Masking(doing.secrets).text(html.unescape(found[1]))
     line = " ".join("".join(char if char.isprintable() else " " for char in sentence).split())
     return f", {line[:MAX_EXCERPT_CHARS].rstrip('. ')}"

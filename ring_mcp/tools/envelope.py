@@ -26,11 +26,10 @@ _MAX_ERROR_CHARS = 4_000
 
 
 def success(answer: Answer, *, links: bool) -> CallToolResult:
-    """Text first (the one block that every client passes on), then the preview, then links if they are switched on."""
+    """Text first (the one block that every client passes on), then previews, then links if they are switched on."""
     content: list[ContentBlock] = [TextContent(type="text", text=_show(answer.text))]
-    if answer.preview_jpeg is not None:
-        data = base64.b64encode(answer.preview_jpeg).decode()
-        content.append(ImageContent(type="image", data=data, mime_type="image/jpeg"))
+    for preview in answer.previews:
+        content.append(ImageContent(type="image", data=base64.b64encode(preview).decode(), mime_type="image/jpeg"))
     if links:
         content += [ResourceLink(type="resource_link", uri=u, name=n, mime_type=t) for u, n, t in answer.links]
     return CallToolResult(content=content, structured_content={"success": True, "data": answer.data})

@@ -7,8 +7,8 @@ from ring_mcp.tools.paid import free
 from ring_mcp.tools.tool import Answer, Arguments, Caller, Tool
 
 DESCRIPTION = """\
-Checks that this server can work: ledger, storage, provider keys, price list, models in use, spending against the \
-caps. Spends nothing. Call it first, and whenever a create tool fails: each problem comes with its fix."""
+Checks ledger, storage, keys, prices, models and caps. Spends nothing. Call it first, and when a create tool fails: \
+each problem comes with its fix."""
 
 
 class HealthArguments(Arguments):
@@ -26,7 +26,7 @@ def health_tool(health: HealthConductor) -> Tool[HealthArguments]:
         description=DESCRIPTION,
         arguments=HealthArguments,
         output=HealthReport,
-        annotations=free("Check the server"),
+        annotations=free(),
         handler=handle,
     )
 

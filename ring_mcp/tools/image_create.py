@@ -10,48 +10,45 @@ from ring_mcp.conductors.image import ImageConductor
 from ring_mcp.conductors.results import GenerateImageResult
 from ring_mcp.domain import ImageRequest
 from ring_mcp.domain.fields import ShortText, Text, Whole, as_decimal
+from ring_mcp.plans.image import ImageSettings
 from ring_mcp.plans.rules import join_counts, takers
 from ring_mcp.presets import Presets
 from ring_mcp.tools.choices import image_choices
 from ring_mcp.tools.job_answers import Previews, answer, report
-from ring_mcp.tools.paid import DryRun, IdempotencyKey, MaxUsd, Wait, annotate_paid
+from ring_mcp.tools.paid import DryRun, IdempotencyKey, MaxUsd, PreviewSize, Wait, annotate_paid, call_notes
 from ring_mcp.tools.provider_notes import image_provider_notes, join, picture_usd
 from ring_mcp.tools.tool import Answer, Arguments, Caller, Notes, Tool
 
 DESCRIPTION = """\
-Makes one or more images from a text prompt on the operator's own provider key, stores them, and returns permanent \
-URLs. It costs money ({usd} per image; dryRun: true tells the price without spending).
+Makes images from a prompt, stores them, and returns permanent URLs. It costs money: {usd} an image, on the \
+operator's own provider key; dryRun: true tells the price.
 
-The result's text starts with the URL of the first image; data.images has every image with size, type and record id. \
-If it takes longer than waitSeconds, the answer has state and jobId instead: call ring-job-get with that jobId, and do \
-not call this tool again. An identical call while one is under way attaches to it and pays nothing; once the result \
-has been delivered, it is a new paid request.
+After waitSeconds the answer is a jobId: call ring-job-get with it, not this tool again. An identical call joins a \
+job under way and pays nothing; once delivered, it is paid anew.
 
-Example: {"prompt": "a lighthouse at dusk, oil painting", "aspectRatio": "16:9", "purpose": "news-featured"}"""
+Example: {"prompt": "a lighthouse at dusk, oil painting", "aspectRatio": "16:9"}"""
 
 
 class ImageCreateArguments(Arguments):
-    prompt: Text = Field(description="What to draw, in plain language. Required.")
-    provider: Text | None = Field(None, description="Who makes it.")
-    model: Text | None = Field(None, description="The provider's model id.")
-    aspect_ratio: Text | None = Field(None, description="Width to height.")
-    resolution: Text | None = Field(None, description="Size tier: 1k is about 1 megapixel, 2k about 4.")
-    n: Annotated[Whole | None, Field(description="How many images; one if it is left out.")] = None
-    purpose: Text | None = Field(
-        None, description="What it is for, one word; becomes a folder of the storage path.", examples=["og"]
-    )
-    ref_code: ShortText | None = Field(None, description="Your own tracking id, kept in the audit row.")
-    seed: Whole | None = Field(None, description="Reproducibility hint, where the provider has one.")
-    quality: Text | None = Field(None, description="How carefully it is drawn, at its own price.")
+    prompt: Text = Field(description="What to draw.")
+    provider: Text | None = Field(None, description="")
+    model: Text | None = Field(None, description="")
+    aspect_ratio: Text | None = Field(None, description="")
+    resolution: Text | None = Field(None, description="1k is 1 megapixel, 2k is 4.")
+    n: Annotated[Whole | None, Field(description="How many.")] = None
+    purpose: Text | None = Field(None, description="One word: a folder in storage.")
+    ref_code: ShortText | None = Field(None, description="Your tracking id.")
+    seed: Whole | None = Field(None, description="A hint.")
+    quality: Text | None = Field(None, description="")
     reference_images: list[Text] | None = Field(
         None,
-        description="Images to edit or combine as the prompt says (<IMAGE_0> is the first): http(s) URLs, URLs that "
-        "this server returned, data URIs or the provider's file ids. Up to 10 MiB each; each is billed.",
+        description="To edit or combine; <IMAGE_0> in the prompt is the first. URLs, data URIs, file ids; each billed.",
     )
     dry_run: DryRun = False
     max_usd: MaxUsd = None
     idempotency_key: IdempotencyKey = None
     wait_seconds: Wait = None
+    preview: PreviewSize = None
 
     def request(self) -> ImageRequest:
         return ImageRequest(
@@ -76,26 +73,35 @@ def image_notes(presets: Presets) -> Notes:
     counts = takers(presets.image_models, lambda model: model.max_input_images)
     chosen = takers(presets.image_models, lambda model: model if model.qualities else None)
     qualities = (
-        f"{' or '.join(model.qualities)} with {name}; default {model.default_quality}"
+        f"{name}; default {model.default_quality}"
         + (f", for edits {model.default_edit_quality}" if model.default_edit_quality else "")
         for name, model in chosen.items()
         if model is not None
     )
     return {
-        "quality": f"{'; '.join(qualities)}." if chosen else None,
+        "quality": f"Only {'; '.join(qualities)}." if chosen else None,
         "referenceImages": f"At most {join_counts(counts)}." if counts else None,
     }
 
 
-def image_descriptions(presets: Presets) -> Notes:
-    """Everything that the registry adds to the descriptions of the arguments."""
-    return join(image_provider_notes(presets), image_notes(presets))
+def image_descriptions(presets: Presets, settings: ImageSettings | None = None) -> Notes:
+    """Everything that the registry and the operator's ``settings`` add to the descriptions."""
+    return join(image_provider_notes(presets, settings), image_notes(presets))
 
 
 def image_create_tool(
-    images: ImageConductor, previews: Previews, inline_wait_s: float, presets: Presets, *, closed: bool = True
+    images: ImageConductor,
+    previews: Previews,
+    inline_wait_s: float,
+    presets: Presets,
+    *,
+    closed: bool = True,
+    settings: ImageSettings | None = None,
 ) -> Tool[ImageCreateArguments]:
-    """``closed`` False: an endpoint of the operator's own may have models that the registry does not have."""
+    """``closed`` False: an endpoint of the operator's own may have models that the registry does not have.
+
+    ``settings``: the operator's own defaults, for the descriptions.
+    """
 
     async def handle(arguments: ImageCreateArguments, caller: Caller) -> Answer:
         if arguments.dry_run:
@@ -106,7 +112,7 @@ def image_create_tool(
             wait_s=inline_wait_s if arguments.wait_seconds is None else arguments.wait_seconds,
             on_progress=report(caller.progress),
         )
-        return answer(result, previews)
+        return answer(result, previews, arguments.preview)
 
     return Tool(
         name="ring-image-create",
@@ -114,8 +120,9 @@ def image_create_tool(
         description=DESCRIPTION.replace("{usd}", picture_usd(presets)),
         arguments=ImageCreateArguments,
         output=GenerateImageResult,
-        annotations=annotate_paid("Create images"),
+        annotations=annotate_paid(),
         handler=handle,
-        notes=image_descriptions(presets),
+        notes=join(image_descriptions(presets, settings), call_notes(inline_wait_s, previews.default)),
         choices=image_choices(presets, closed=closed),
+        is_long=True,
     )

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from ring_mcp.conductors.results import GenerateImageResult, GenerateVideoResult, JobResult
 from ring_mcp.domain import Job, JobState, usd
 from ring_mcp.errors import RingError
 from ring_mcp.jobs.watch import OnProgress
+from ring_mcp.tools.brief import brief_data, is_told_by_url
 from ring_mcp.tools.tool import Answer, Progress
 
 MAX_PREVIEW_BYTES = 64 * 1024
+
+SANDBOX = "SANDBOX: test media, without cost."
+
+SHORT_ID_CHARS = 8
+"""Of a job's id in the text of what has ended, for clients that read no JSON; ring-job-get finds the job by them."""
 
 _PERCENT = {
     JobState.PLANNED: 1.0,
@@ -25,13 +31,19 @@ _PERCENT = {
 
 
 class Previews:
-    """The folder of previews that were made with the results. ``folder`` None: switched off."""
+    """The folder of previews that were made with the results. ``shown``: whether one comes along unasked."""
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path, *, shown: bool = True) -> None:
         self._folder = folder
+        self.shown = shown
+
+    @property
+    def default(self) -> Literal["none", "small"]:
+        """What ``preview`` is for a call that does not say."""
+        return "small" if self.shown else "none"
 
     def read(self, job_id: str | None) -> bytes | None:
-        if self._folder is None or job_id is None:
+        if job_id is None:
             return None
         try:
             content = (self._folder / f"{job_id}.jpg").read_bytes()
@@ -65,21 +77,23 @@ class JobFailed(RingError):
             "warnings",
             "joined",
         )
-        data = result.data()
+        data = brief_data(result.data())
         self.extra: dict[str, Any] = {key: data[key] for key in (*kept, "sandbox") if key in data}
 
 
-def answer(result: JobResult, previews: Previews) -> Answer:
-    """Raises JobFailed for a result that is a failure."""
+def answer(result: JobResult, previews: Previews, preview: str | None = None) -> Answer:
+    """``preview`` is the argument of that name. Raises JobFailed for a result that is a failure."""
     if not result.success:
         raise JobFailed(result)
     if result.dry_run:
-        return Answer(data=result.data(), text=_quote_text(result))
+        return Answer(data=brief_data(result.data()), text=_quote_text(result))
     files = [(f.url, urlsplit(f.url).path.rsplit("/", 1)[-1], f.content_type) for f in _files(result)]
+    picture = previews.read(result.job_id) if files and (preview or previews.default) == "small" else None
+    missing = "\nno preview is kept of it" if files and preview == "small" and picture is None else ""
     return Answer(
-        data=result.data(),
-        text=_text(result),
-        preview_jpeg=previews.read(result.job_id) if files else None,
+        data=brief_data(result.data()),
+        text=_text(result) + missing,
+        previews=(picture,) if picture is not None else (),
         links=tuple(files),
     )
 
@@ -102,13 +116,13 @@ def _text(result: JobResult) -> str:
     else:
         lines = [file.url for file in files]
         lines.append(_measures(result, files[0], len(files)))
-        lines += [f"saved at {file.local_path}" for file in files if file.local_path]
+        lines += [f"saved at {f.local_path}" for f in files if f.local_path and not is_told_by_url(f.url)]
         if isinstance(result, GenerateVideoResult) and result.first_frame:
             lines.append(f"first frame: {result.first_frame.url}")
         if isinstance(result, GenerateVideoResult) and result.thumbnail:
             lines.append(f"thumbnail: {result.thumbnail.url}")
     if result.sandbox:
-        lines.insert(1, "SANDBOX: test media, made without a provider and without cost.")
+        lines.insert(1, SANDBOX)
     if result.joined:
         lines.append("An identical request was there already: this is its result, and nothing new was paid.")
     lines += [f"warning: {warning}" for warning in result.warnings or ()]
@@ -121,13 +135,16 @@ def _measures(result: JobResult, file: Any, count: int) -> str:
         facts.append(f"{file.width}x{file.height}")
     if isinstance(result, GenerateVideoResult):
         facts.append(f"{file.duration or result.duration} s, {result.quality_mode}")
-    facts += [file.content_type, result.served_model or result.model, _costs(result), f"job {result.job_id}"]
+    facts += [result.served_model or result.model, _costs(result)]
+    facts += [f"job {result.job_id[:SHORT_ID_CHARS]}"] if result.job_id else []
     return ", ".join(facts)
 
 
 def _costs(result: JobResult) -> str:
     estimated = f"estimated {usd(result.estimated_cost_usd)}" if result.estimated_cost_usd is not None else ""
     billed = f"billed {usd(result.billed_cost_usd)}" if result.billed_cost_usd is not None else ""
+    if billed and result.billed_cost_usd == result.estimated_cost_usd:
+        return f"{billed} as estimated"
     return ", ".join(part for part in (estimated, billed) if part)
 
 

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Sequence
 from typing import Any, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from ring_mcp.conductors.paid_calls import PaidCalls
 from ring_mcp.conductors.results import GenerateImageResult, GenerateVideoResult, Wire
 from ring_mcp.domain.fields import JobId
-from ring_mcp.errors import NotFound, RingError
+from ring_mcp.errors import RingError
 from ring_mcp.tools.envelope import failure_facts, failure_text
 from ring_mcp.tools.job_answers import Previews, answer, report
-from ring_mcp.tools.paid import Wait, free
+from ring_mcp.tools.paid import PreviewSize, Wait, call_notes, free
 from ring_mcp.tools.tool import Answer, Arguments, Caller, Progress, Tool
 
 DESCRIPTION = """\
-Waits for a job that a create tool answered with, and returns exactly what the create tool would have returned; or, \
-with jobIds, for several at once. Costs nothing and may be called as often as you like, also for jobs that ended long \
-ago. If a job is still running after waitSeconds, the answer has its state: call again."""
+Waits for a job and returns what its create tool would have; with jobIds, for several at once. Costs nothing, as \
+often as you like, also for jobs that ended long ago. Still running after waitSeconds: call again."""
 
 MAX_JOBS = 20
 """Of one call: its answer has to stay below what clients take."""
+
+MAX_PREVIEWS_BYTES = 512 * 1024
+"""Of all previews of one call, for the same reason; as base64 they are a third larger."""
 
 
 class AnyJobResult(GenerateVideoResult, GenerateImageResult):
@@ -33,20 +36,17 @@ class AnyJobResult(GenerateVideoResult, GenerateImageResult):
 class JobGetResult(Wire):
     """The ``data`` of ring-job-get. What it shares with the create tools is described there, once for every client."""
 
-    model_config = ConfigDict(extra="allow")
-
-    state: str | None = Field(None, description="Of jobId, beside all that the create tool returns.")
+    state: str | None = Field(None, description="Beside all of the create tool's data.")
     jobs: tuple[dict[str, Any], ...] | None = Field(
-        None, description="Of jobIds, in their order: what jobId would have returned, or success false and error."
+        None, description="Of jobIds: each what jobId returns, or success false and error."
     )
 
 
 class JobGetArguments(Arguments):
-    job_id: JobId | None = Field(None, description="The jobId that the create tool answered with. This or jobIds.")
-    job_ids: list[JobId] | None = Field(
-        None, max_length=MAX_JOBS, description="Several of them: the answer has jobs, one entry each."
-    )
+    job_id: JobId | None = Field(None, description="Of the create tool or ring-job-list. This or jobIds.")
+    job_ids: list[JobId] | None = Field(None, max_length=MAX_JOBS, description="Several: the answer has jobs.")
     wait_seconds: Wait = None
+    preview: PreviewSize = None
 
     @model_validator(mode="after")
     def _names_one(self) -> Self:
@@ -62,20 +62,18 @@ class JobGetArguments(Arguments):
 
 
 def job_get_tool(calls: PaidCalls, previews: Previews, inline_wait_s: float) -> Tool[JobGetArguments]:
-    async def one(job_id: str, wait_s: float, caller: Caller, progress: Progress) -> Answer:
-        job = await calls.read(job_id)
-        if job is None or job.actor_id != caller.actor_id:
-            raise NotFound(f"there is no job {job_id!r}")
-        return answer(await calls.resume(job, wait_s, report(progress)), previews)
+    async def one(job_id: str, wait_s: float, caller: Caller, progress: Progress, preview: str | None) -> Answer:
+        job = await calls.find_own(job_id, caller.actor_id)
+        return answer(await calls.resume(job, wait_s, report(progress)), previews, preview)
 
     async def handle(arguments: JobGetArguments, caller: Caller) -> Answer:
         ids = arguments.ids
         wait_s = inline_wait_s if arguments.wait_seconds is None else arguments.wait_seconds
         if arguments.job_ids is None:
-            return await one(ids[0], wait_s, caller, caller.progress)
+            return await one(ids[0], wait_s, caller, caller.progress, arguments.preview)
         progress = Shared(caller.progress, len(ids))
         answers = await asyncio.gather(
-            *(one(job_id, wait_s, caller, progress.of(number)) for number, job_id in enumerate(ids)),
+            *(one(job_id, wait_s, caller, progress.of(n), arguments.preview or "none") for n, job_id in enumerate(ids)),
             return_exceptions=True,
         )
         return _together(ids, answers)
@@ -86,8 +84,9 @@ def job_get_tool(calls: PaidCalls, previews: Previews, inline_wait_s: float) -> 
         description=DESCRIPTION,
         arguments=JobGetArguments,
         output=JobGetResult,
-        annotations=free("Get results of jobs"),
+        annotations=free(),
         handler=handle,
+        notes=call_notes(inline_wait_s, previews.default),
     )
 
 
@@ -110,10 +109,12 @@ def _together(ids: Sequence[str], answers: Sequence[Answer | BaseException]) -> 
     """One entry for each job; what failed is told in its own."""
     jobs: list[dict[str, Any]] = []
     texts: list[str] = []
+    previews: list[bytes] = []
     for job_id, each in zip(ids, answers, strict=True):
         if isinstance(each, Answer):
             jobs.append(each.data)
             texts.append(each.text)
+            previews += each.previews
         elif isinstance(each, RingError):
             each.job_id = each.job_id or job_id
             extra = getattr(each, "extra", {})
@@ -121,4 +122,7 @@ def _together(ids: Sequence[str], answers: Sequence[Answer | BaseException]) -> 
             texts.append(failure_text(each, extra))
         else:
             raise each
-    return Answer(data={"jobs": jobs}, text="\n\n".join(texts))
+    shown = previews[: sum(total <= MAX_PREVIEWS_BYTES for total in itertools.accumulate(map(len, previews)))]
+    if len(shown) < len(previews):
+        texts.append(f"Previews of the first {len(shown)} are here: ask for the others by themselves.")
+    return Answer(data={"jobs": jobs}, text="\n\n".join(texts), previews=tuple(shown))

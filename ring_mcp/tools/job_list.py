@@ -1,4 +1,4 @@
-"""ring-job-list: find jobs again."""
+"""ring-job-list: find jobs again. A model gets a brief entry of each; over REST there is all of it."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from ring_mcp.clock import to_iso
 from ring_mcp.conductors.results import Usd, Wire
 from ring_mcp.conductors.signed_urls import for_caller
-from ring_mcp.domain import DRIVEN, Job, JobState, VideoPlan
+from ring_mcp.domain import DRIVEN, Job, JobState, VideoPlan, usd
 from ring_mcp.domain.fields import JobId, ShortText, plain
 from ring_mcp.errors import InvalidRequest
-from ring_mcp.ledger.base import JobQuery, Ledger
+from ring_mcp.ledger.base import JobPage, JobQuery, Ledger
 from ring_mcp.storage.base import Storage
+from ring_mcp.tools.job_answers import SANDBOX, SHORT_ID_CHARS
 from ring_mcp.tools.paid import free
 from ring_mcp.tools.tool import Answer, Arguments, Caller, Tool
 
 DESCRIPTION = """\
-Lists your jobs, newest first: what was asked, where it stands, what it cost, where the result is. Costs nothing. Use \
-it to find a job whose jobId you lost; then ring-job-get. data.cursor, if any, goes into the next call as cursor."""
+Lists your jobs, newest first: what was asked, where each stands, what it cost. Costs nothing. ring-job-get has \
+their results."""
 
 State = Literal[
     "open", "planned", "submitting", "rendering", "storing", "unknown", "done", "failed", "refused", "expired"
@@ -54,7 +55,7 @@ class ListedJob(Wire):
             job_id=job.id,
             kind=job.kind,
             state=job.state.value,
-            prompt=plan.prompt if len(plan.prompt) <= MAX_PROMPT_CHARS else plan.prompt[:MAX_PROMPT_CHARS] + "…",
+            prompt=_shorten(plan.prompt, MAX_PROMPT_CHARS),
             request_id=job.provider_request_id,
             clip_id=job.clip_id,
             quality_mode=plan.quality_mode if isinstance(plan, VideoPlan) else None,
@@ -69,14 +70,59 @@ class ListedJob(Wire):
         )
 
 
+class BriefJob(Wire):
+    job_id: str
+    kind: str
+    state: str
+    prompt: str = Field(description="its beginning")
+    clip_id: str | None = None
+    cost_usd: Usd = Field(description="reserved, until it ended")
+    error: str | None = None
+    created_at: str = Field(description="UTC.")
+    sandbox: bool | None = None
+
+    @classmethod
+    def of(cls, job: Job, *, tell_sandbox: bool) -> BriefJob:
+        return cls(
+            job_id=job.id,
+            kind=job.kind,
+            state=job.state.value,
+            prompt=_shorten(job.plan.prompt, BRIEF_CHARS),
+            clip_id=job.clip_id,
+            cost_usd=job.reserved_usd if job.settled_usd is None else job.settled_usd,
+            error=_shorten(job.failure.message, 2 * BRIEF_CHARS) if job.failure else None,
+            created_at=f"{job.created_at.astimezone(UTC):%Y-%m-%dT%H:%MZ}",
+            sandbox=(job.sandbox or None) if tell_sandbox else None,
+        )
+
+
+class BriefJobs(Wire):
+    """``sandbox``: they all are, so that no entry has to say it."""
+
+    jobs: tuple[BriefJob, ...]
+    cursor: str | None = Field(None, description="There are more.")
+    sandbox: bool | None = None
+
+    @classmethod
+    def of(cls, page: JobPage) -> BriefJobs:
+        every = bool(page.jobs) and all(job.sandbox for job in page.jobs)
+        jobs = tuple(BriefJob.of(job, tell_sandbox=not every) for job in page.jobs)
+        return cls(jobs=jobs, cursor=page.cursor, sandbox=every or None)
+
+
 class JobList(Wire):
     jobs: tuple[ListedJob, ...]
     cursor: str | None = Field(None, description="There are more: pass it on to get them.")
 
 
 MAX_PROMPT_CHARS = 500
+BRIEF_CHARS = 44
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _AN_INSTANT = "must be a date and time like 2026-11-21T08:00:00Z"
+
+
+def _shorten(text: str, chars: int) -> str:
+    return text if len(text) <= chars else text[:chars] + "…"
 
 
 def _instant(value: object) -> object:
@@ -93,16 +139,16 @@ def _in_utc(value: datetime) -> datetime:
 
 
 class JobListArguments(Arguments):
-    state: State | None = Field(None, description='Only jobs in this state; "open" means any that is under way.')
-    kind: Literal["image", "video"] | None = Field(None, description="Only images, or only videos.")
+    state: State | None = Field(None, description="open: under way.")
+    kind: Literal["image", "video"] | None = Field(None, description="Only these.")
     clip_id: ShortText | None = Field(None, description="Only this clip.")
     pipeline_request_id: ShortText | None = Field(None, description="Only this campaign.")
-    ref_code: ShortText | None = Field(None, description="Only jobs with this tracking id.")
+    ref_code: ShortText | None = Field(None, description="Only this tracking id.")
     since: Annotated[datetime, BeforeValidator(_instant), AfterValidator(_in_utc)] | None = Field(
-        None, description="Only jobs created at or after this instant (ISO 8601)."
+        None, description="Only from this date or instant on."
     )
-    limit: Annotated[int, Field(ge=1, le=100), BeforeValidator(plain)] = Field(20, description="How many at most.")
-    cursor: JobId | None = Field(None, description="Where the last answer ended.")
+    limit: Annotated[int, Field(ge=1, le=100), BeforeValidator(plain)] = Field(20, description="At most.")
+    cursor: JobId | None = Field(None, description="Of the last answer.")
 
     def query(self, actor_id: str) -> JobQuery:
         states = None if self.state is None else DRIVEN if self.state == "open" else {JobState(self.state)}
@@ -121,19 +167,25 @@ class JobListArguments(Arguments):
 
 async def list_jobs(ledger: Ledger, storage: Storage, arguments: JobListArguments, actor_id: str) -> JobList:
     """One page of this actor's jobs. Raises InvalidRequest for a cursor that no answer gave."""
-    if arguments.cursor is not None and await ledger.get(arguments.cursor) is None:
-        raise InvalidRequest("cursor is not one that this tool gave")
-    page = await ledger.list_jobs(arguments.query(actor_id))
+    page = await _read_page(ledger, arguments, actor_id)
     return JobList(jobs=await describe_jobs(page.jobs, storage), cursor=page.cursor)
+
+
+async def _read_page(ledger: Ledger, arguments: JobListArguments, actor_id: str) -> JobPage:
+    if arguments.cursor is not None:
+        last = await ledger.get(arguments.cursor)
+        if last is None or last.actor_id != actor_id:
+            raise InvalidRequest("cursor is not one that this tool gave")
+    return await ledger.list_jobs(arguments.query(actor_id))
 
 
 async def describe_jobs(jobs: Sequence[Job], storage: Storage) -> tuple[ListedJob, ...]:
     return tuple(ListedJob.of(job) for job in await asyncio.gather(*(for_caller(job, storage) for job in jobs)))
 
 
-def job_list_tool(ledger: Ledger, storage: Storage) -> Tool[JobListArguments]:
+def job_list_tool(ledger: Ledger) -> Tool[JobListArguments]:
     async def handle(arguments: JobListArguments, caller: Caller) -> Answer:
-        found = await list_jobs(ledger, storage, arguments, caller.actor_id)
+        found = BriefJobs.of(await _read_page(ledger, arguments, caller.actor_id))
         return Answer(data=found.data(), text=_text(found))
 
     return Tool(
@@ -141,20 +193,24 @@ def job_list_tool(ledger: Ledger, storage: Storage) -> Tool[JobListArguments]:
         title="List jobs",
         description=DESCRIPTION,
         arguments=JobListArguments,
-        output=JobList,
-        annotations=free("List jobs"),
+        output=BriefJobs,
+        annotations=free(),
         handler=handle,
     )
 
 
-def _text(found: JobList) -> str:
+def _text(found: BriefJobs) -> str:
+    """A heading for each day, and a line for each job."""
     if not found.jobs:
         return "no jobs"
-    lines = []
+    lines, day = [SANDBOX] if found.sandbox else [], ""
     for job in found.jobs:
-        end = job.url or job.error or ""
-        lines.append(f"{job.created_at} {job.kind} {job.state} {job.job_id} {end}".rstrip())
-        lines.append(f"  {' '.join(job.prompt.split())[:120]}")
+        if job.created_at[:10] != day:
+            day = job.created_at[:10]
+            lines.append(f"{day} UTC")
+        facts = [job.created_at[11:16], job.job_id[:SHORT_ID_CHARS], job.kind, job.state, usd(job.cost_usd)]
+        facts += ["SANDBOX"] if job.sandbox else []
+        lines.append(f"{' '.join(facts)} {' '.join((job.error or job.prompt).split())}")
     if found.cursor:
         lines.append(f"more with cursor {found.cursor}")
     return "\n".join(lines)

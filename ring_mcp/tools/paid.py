@@ -1,49 +1,48 @@
-"""What the tools that cost money have in common: four arguments and their annotations."""
+"""What several tools have in common: arguments of those that cost money or bring pictures, and annotations."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
 from ring_mcp.domain.fields import Dollars, Flag, Key, WaitSeconds
+from ring_mcp.tools.tool import Notes
 
 if TYPE_CHECKING:
     from mcp_types import ToolAnnotations
 
-DryRun = Annotated[Flag, Field(description="true: only say what would be done and what it would cost.")]
+DryRun = Annotated[Flag, Field(description="Only tell the price.")]
 
 IdempotencyKey = Annotated[
     Key | None,
-    Field(
-        description="Names this one paid request. Reuse the same value when you retry after an error or a lost answer; "
-        "choose a new one when you want another result."
-    ),
+    Field(description="The same on a retry, new for another result."),
 ]
 
-MaxUsd = Annotated[
-    Dollars | None, Field(description="Start nothing if this call could cost more than so many US dollars.")
-]
+MaxUsd = Annotated[Dollars | None, Field(description="Refuse to spend more.")]
 
 Wait = Annotated[
     WaitSeconds | None,
-    Field(description="How many seconds to wait for the result before answering with its state. Default: 50."),
+    Field(description="Waits for the result."),
 ]
 
+PreviewSize = Annotated[Literal["none", "small"] | None, Field(description="A picture of it in the answer.")]
 
-def annotate_paid(title: str) -> ToolAnnotations:
+
+def call_notes(wait_s: float, preview: str) -> Notes:
+    """What the running configuration says of the arguments above."""
+    return {"waitSeconds": f"Default: {wait_s:g}.", "preview": f"Default: {preview}."}
+
+
+def annotate_paid() -> ToolAnnotations:
     """Spends money at a service outside, and every call may spend again."""
     from mcp_types import ToolAnnotations
 
-    return ToolAnnotations(
-        title=title, read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=True
-    )
+    return ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=True)
 
 
-def free(title: str) -> ToolAnnotations:
+def free() -> ToolAnnotations:
     """Reads what is here; may be called as often as one likes."""
     from mcp_types import ToolAnnotations
 
-    return ToolAnnotations(
-        title=title, read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False
-    )
+    return ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)

@@ -5,16 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 
-from ring_mcp.plans.rules import any_of, join_names
+from ring_mcp.plans.image import ImageSettings
+from ring_mcp.plans.rules import any_of
+from ring_mcp.plans.video import VideoSettings
 from ring_mcp.presets import ImageModel, Presets, VideoModel
-from ring_mcp.providers.vendors import VENDORS, ProviderName, title_of
+from ring_mcp.providers.vendors import ProviderName, title_of
 from ring_mcp.tools.tool import Notes
 
 SHARE_RATIO = "2:1"
 
 
-def image_provider_notes(presets: Presets) -> Notes:
+def image_provider_notes(presets: Presets, settings: ImageSettings | None) -> Notes:
+    """``settings``: what the operator has chosen in place of the defaults of presets.json."""
     providers, defaults = presets.image_providers, presets.defaults.image
+    own = settings or ImageSettings(
+        default_provider=providers[0], storage_prefix="", models={}, aspect_ratios={}, resolutions={}
+    )
 
     def model(provider: ProviderName) -> ImageModel:
         return presets.image_models[defaults[provider].model]
@@ -22,27 +28,36 @@ def image_provider_notes(presets: Presets) -> Notes:
     seeded = {m.provider for m in presets.image_models.values() if m.takes_seed and m.retires_on is None}
     common = [r for r in model(providers[0]).aspect_ratios if all(r in model(each).aspect_ratios for each in providers)]
     shared = [each for each in providers if SHARE_RATIO in model(each).aspect_ratios and SHARE_RATIO not in common]
+    shape = _by_provider(providers, lambda each: own.aspect_ratios.get(each) or defaults[each].aspect_ratio)
+    size = _by_provider(providers, lambda each: own.resolutions.get(each) or defaults[each].resolution)
     return {
-        "provider": f"Default: the model's, else the operator's choice ({VENDORS[0].name}).",
-        "model": f"Default: {join_names(f'{defaults[each].model} ({title_of(each)})' for each in providers)}.",
-        "aspectRatio": f"{f'{SHARE_RATIO} (share images) on {_titles(shared)}. ' if shared else ''}"
-        f"Default: {_by_provider(providers, lambda each: defaults[each].aspect_ratio)}.",
-        "resolution": f"Default: {_by_provider(providers, lambda each: defaults[each].resolution)}.",
+        "provider": f"Default: the model's, else {own.default_provider}.",
+        "model": f"Default: {any_of(own.models.get(each) or defaults[each].model for each in providers)}.",
+        "aspectRatio": f"{f'{SHARE_RATIO} on {_titles(shared)}. ' if shared else ''}Default: {shape}.",
+        "resolution": f"Default: {size}.",
         "n": f"{_by_provider(providers, lambda each: f'1 to {model(each).max_n}')}.",
-        "seed": f"Only {_titles(each for each in providers if each in seeded)} uses it." if seeded else "",
+        "seed": f"Only {_titles(each for each in providers if each in seeded)}." if seeded else "",
     }
 
 
-def video_provider_notes(presets: Presets) -> Notes:
+def video_provider_notes(presets: Presets, settings: VideoSettings | None) -> Notes:
+    """``settings``: what the operator has chosen in place of the defaults of presets.json."""
     providers, images, defaults = presets.video_providers, presets.image_providers, presets.defaults.image
+    seconds, shapes = (settings.durations_s, settings.aspect_ratios) if settings else ({}, {})
+    models = settings.models if settings else {}
+    usual = "; ".join(f"{model} ({title_of(each)})" for each, model in models.items() if model)
+    first = _ratios(providers[0], presets)
+    fewer = [each for each in providers[1:] if _ratios(each, presets) != first]
+    ratios = [f"{title_of(each)}: {any_of(_ratios(each, presets))}." for each in fewer]
     return {
         "provider": f"Default: the model's, else {providers[0]}.",
+        "qualityMode": f"Default: {presets.defaults.video.quality_mode}.",
         "duration": f"{_by_provider(providers, lambda each: _seconds([each], presets))}. "
-        f"Default: {presets.defaults.video.duration}.",
-        "aspectRatio": f"{_by_provider(providers, lambda each: any_of(_ratios(each, presets)))}. "
-        f"Default: {presets.defaults.video.aspect_ratio}.",
-        "resolution": f"{_by_provider(providers, lambda each: any_of(_resolutions(each, presets)))}.",
-        "imageProvider": "Default: as for images.",
+        f"Default: {_by_provider(providers, lambda each: str(seconds.get(each) or presets.defaults.video.duration))}.",
+        "model": f"Default: {usual}." if usual else "",
+        "aspectRatio": f"{' '.join(ratios)} "
+        f"Default: {_by_provider(providers, lambda each: shapes.get(each) or presets.defaults.video.aspect_ratio)}.",
+        "imageProvider": "",
         "imageResolution": f"Default: {_by_provider(images, lambda each: defaults[each].first_frame_resolution)}.",
     }
 
@@ -89,7 +104,7 @@ def _by_provider(providers: Iterable[ProviderName], fact: Callable[[ProviderName
     facts = {provider: fact(provider) for provider in providers}
     if len(set(facts.values())) == 1:
         return next(iter(facts.values()))
-    return "; ".join(f"{told} on {title_of(provider)}" for provider, told in facts.items())
+    return "; ".join(f"{title_of(provider)} {told}" for provider, told in facts.items())
 
 
 def _titles(providers: Iterable[ProviderName]) -> str:

@@ -7,6 +7,7 @@ import json
 from ring_mcp.conductors.paid_calls import PaidCalls
 from ring_mcp.errors import NotFound
 from ring_mcp.presets import Presets
+from ring_mcp.tools.brief import brief_data
 from ring_mcp.tools.job_get import JobGetArguments
 
 JOB_TEMPLATE = "ring://jobs/{jobId}"
@@ -30,4 +31,4 @@ class Resources:
             job = await self._calls.read(JobGetArguments.parse({"jobId": uri}).ids[0])
         if job is None or job.actor_id != actor_id:
             raise NotFound(f"there is no resource {uri[:200]}")
-        return json.dumps((await self._calls.show(job)).data(), ensure_ascii=False)
+        return json.dumps(brief_data((await self._calls.show(job)).data()), ensure_ascii=False)

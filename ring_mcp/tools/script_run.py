@@ -18,6 +18,7 @@ from ring_mcp.ledger.base import JobQuery, Ledger
 from ring_mcp.presets import Presets
 from ring_mcp.scripted.base import Maker
 from ring_mcp.scripted.clips import ClipRun, words_key
+from ring_mcp.tools.job_answers import SANDBOX
 from ring_mcp.tools.paid import DryRun, MaxUsd, annotate_paid
 from ring_mcp.tools.tool import Answer, Arguments, Caller, Tool
 
@@ -26,18 +27,13 @@ if TYPE_CHECKING:
     from ring_mcp.scripted.schema import ScriptRequest
 
 DESCRIPTION = """\
-Makes all clips of a scripted request (schema 1.0: schemaVersion, requestId, cast, setting, clips with scene and \
-dialogue), each as a job of its own, and answers at once with the table of jobs. It costs money, once for each clip; \
-dryRun: true gives the price of each and the total without spending.
+Makes all clips of a script (schema 1.0), each as a job of its own, and answers at once: call ring-job-get with the \
+jobIds until they are there. It costs money for each clip; dryRun: true tells each price and the total.
 
-Call ring-job-get with each jobId until the clips are there. Calling this again with the same request resumes the \
-same jobs and pays nothing, also under another requestId or with a thumbnail added; a clip whose words you changed is \
-a new job. remaster: true edits each clip's done draft, or makes it again at 720p. A request that has no room below \
-the caps starts nothing, unless partial is true.
-
-Give the request inline, or the path of a file in a folder that the operator allows. The prompt "storyboard" says how \
-to write one. Example: {"request": {"schemaVersion": "1.0", "requestId": "harbour-1", "clips": [{"id": "one", \
-"duration": 6, "scene": {"action": "A boat leaves the harbour.", "camera": "slow dolly in"}}]}, "dryRun": true}"""
+The same script again resumes its jobs and pays nothing; a clip with other words is a new job. If the caps have no \
+room for all, nothing starts, unless partial is true. The prompt "storyboard" says how to write one. Example: \
+{"request": {"schemaVersion": "1.0", "requestId": "harbour", "clips": [{"id": "one", "duration": 6, "scene": \
+{"action": "A boat leaves.", "camera": "slow dolly in"}}]}, "dryRun": true}"""
 
 MAX_CLIPS = 200
 """Of one call: its answer has to stay below what clients take."""
@@ -50,29 +46,27 @@ MakerFor = Callable[[str], Maker]
 
 
 class ScriptRunArguments(Arguments):
-    request: dict[str, Any] | None = Field(None, description="The scripted request itself. This or path.")
-    path: Text | None = Field(None, description="A file with the request, in a folder of RING_INPUT_DIRS.")
-    clips: tuple[ShortText, ...] | None = Field(
-        None, min_length=1, description="Only the clips with these ids. Default: all."
-    )
-    remaster: Flag = Field(False, description="true: edit each clip's done draft, or make it again at 720p.")
+    request: dict[str, Any] | None = Field(None, description="This or path.")
+    path: Text | None = Field(None, description="Its file, in RING_INPUT_DIRS.")
+    clips: tuple[ShortText, ...] | None = Field(None, min_length=1, description="Only these ids.")
+    remaster: Flag = Field(False, description="Edit drafts, or make them again at 720p.")
     max_usd: MaxUsd = None
-    partial: Flag = Field(False, description="true: where the caps have no room for all clips, make those that fit.")
+    partial: Flag = Field(False, description="Make what fits below the caps.")
     dry_run: DryRun = False
 
 
 class ScriptClip(Wire):
     clip_id: str
-    status: str = Field(description="waiting (dry run), open, done or error.")
+    status: str = Field(description="waiting, open, done or error.")
     job_id: str | None = None
     state: str | None = None
     quality_mode: str
     model: str | None = None
     duration: int
-    quoted_usd: Usd | None = Field(None, description="List price; 0 if an earlier call has paid for it.")
+    quoted_usd: Usd | None = Field(None, description="0: already paid.")
     url: str | None = None
     error: str | None = None
-    billed: str | None = Field(None, description="Of an error: yes, no or unknown.")
+    billed: str | None = Field(None, description="of an error: yes, no, unknown")
     next_action: str | None = None
     warnings: tuple[str, ...] | None = None
 
@@ -109,11 +103,11 @@ class SupersededJob(Wire):
 class ScriptRunResult(Wire):
     request_id: str
     clips: tuple[ScriptClip, ...]
-    total_usd: Usd = Field(description="What this call costs at list prices, which is reserved.")
+    total_usd: Usd = Field(description="What this call costs.")
     dry_run: bool | None = None
     sandbox: bool | None = None
     cap_left_usd: dict[str, Usd] | None = None
-    superseded: tuple[SupersededJob, ...] | None = Field(None, description="Jobs of earlier words that are still open.")
+    superseded: tuple[SupersededJob, ...] | None = Field(None, description="Open jobs of earlier words.")
     warnings: tuple[str, ...] | None = None
     next_action: str | None = None
 
@@ -205,7 +199,7 @@ def script_run_tool(
         description=DESCRIPTION,
         arguments=ScriptRunArguments,
         output=ScriptRunResult,
-        annotations=annotate_paid("Run a script of clips"),
+        annotations=annotate_paid(),
         handler=handle,
     )
 
@@ -255,7 +249,7 @@ async def _jobs(ledger: Ledger, request_id: str, actor_id: str) -> list[Job]:
 def _text(result: ScriptRunResult) -> str:
     lines = ["DRY RUN: nothing was made and nothing was spent."] if result.dry_run else []
     if result.sandbox:
-        lines.append("SANDBOX: test media, made without a provider and without cost.")
+        lines.append(SANDBOX)
     lines.append(f"{len(result.clips)} clips of {result.request_id}, {usd(result.total_usd)} at list prices:")
     for clip in result.clips:
         facts = [clip.clip_id, clip.quality_mode, f"{clip.duration} s"]

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from ring_mcp.domain.fields import Strict, tidy
 from ring_mcp.domain.reading import read
+from ring_mcp.tools.brief import ToldBy, describe_data
 
 if TYPE_CHECKING:
     from mcp_types import ToolAnnotations
@@ -53,7 +54,7 @@ class Arguments(Strict):
     def input_schema(cls, notes: Notes | None = None, choices: Choices | None = None) -> dict[str, Any]:
         """A JSON Schema without references or a combinator at its top: some clients refuse the whole list for one."""
         schema = cls.model_json_schema(by_alias=True)
-        schema = dict(tidy(_inline(schema, schema.pop("$defs", {}))))
+        schema = dict(_shorten_input(tidy(_inline(schema, schema.pop("$defs", {})))))
         arguments = schema["properties"]
         for name, note in (notes or {}).items():
             if note is None:
@@ -66,13 +67,33 @@ class Arguments(Strict):
         return schema
 
 
+_TOLD_ON_REFUSAL = frozenset({"minLength", "maxLength", "maxItems", "minimum", "format"})
+"""Limits that no caller meets by accident: the reader holds them, and its refusal tells them."""
+
+
+def _shorten_input(schema: Any) -> Any:
+    """Without what no caller needs to know beforehand, and what holds anyhow where nothing is said."""
+    if isinstance(schema, list):
+        return [_shorten_input(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    kept = {key: _shorten_input(value) for key, value in schema.items() if key not in _TOLD_ON_REFUSAL}
+    if kept.get("default") in (False, []):
+        del kept["default"]
+    if kept.get("additionalProperties") is True:
+        del kept["additionalProperties"]
+    return kept
+
+
 def _inline(schema: Any, definitions: Mapping[str, Any]) -> Any:
     if isinstance(schema, list):
         return [_inline(item, definitions) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    if "$ref" in schema:
-        return _inline(definitions[schema["$ref"].rsplit("/", 1)[-1]], definitions)
+    name = schema.get("$ref", "").rsplit("/", 1)[-1]
+    if name in definitions:
+        beside = {key: value for key, value in schema.items() if key != "$ref"}
+        return {**_inline(definitions[name], definitions), **beside}
     return {key: _inline(value, definitions) for key, value in schema.items()}
 
 
@@ -86,11 +107,12 @@ class Caller:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a tool gives back: ``data`` for programs, ``text`` for the model, a small preview for the eye."""
+    """What a tool gives back: ``data`` for programs, ``text`` for the model, small previews for the eye."""
 
     data: dict[str, Any]
     text: str
-    preview_jpeg: bytes | None = None
+    previews: tuple[bytes, ...] = ()
+    """Small JPEGs."""
     links: tuple[tuple[str, str, str], ...] = ()
     """(url, name, content type) of each file."""
 
@@ -108,21 +130,18 @@ class Tool(Generic[A]):
     handler: Callable[[A, Caller], Awaitable[Answer]] = field(repr=False)
     notes: Notes = field(default_factory=dict)
     choices: Choices = field(default_factory=dict)
+    told_by: ToldBy | None = None
+    is_long: bool = False
+    """Whether a call may take minutes: its arguments have ``wait_seconds``, its answer a ``jobId``."""
 
     def input_schema(self) -> dict[str, Any]:
         return self.arguments.input_schema(self.notes, self.choices)
 
     def output_schema(self) -> dict[str, Any]:
         """The envelope, of a failure too: clients on the TypeScript SDK check errors against it as well."""
-        data = tidy(self.output.model_json_schema(by_alias=True, mode="serialization"))
-        definitions = data.pop("$defs", None)
-        schema: dict[str, Any] = {
+        data = describe_data(tidy(self.output.model_json_schema(by_alias=True, mode="serialization")), self.told_by)
+        return {
             "type": "object",
-            "properties": {
-                "success": {"type": "boolean"},
-                "data": {**data, "description": "What was made; absent when success is false."},
-                "error": {"type": "string", "description": "What went wrong; absent when success is true."},
-            },
+            "properties": {"success": {"type": "boolean"}, "data": data, "error": {"type": "string"}},
             "required": ["success"],
         }
-        return {**schema, "$defs": definitions} if definitions else schema

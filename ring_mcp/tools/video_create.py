@@ -5,17 +5,20 @@ from __future__ import annotations
 from typing import Literal
 
 from pydantic import Field
+from pydantic.alias_generators import to_camel
 
-from ring_mcp.conductors.results import GenerateVideoResult
+from ring_mcp.conductors.results import GenerateVideoResult, JobResult
 from ring_mcp.conductors.video import VideoConductor
 from ring_mcp.domain import VideoRequest
 from ring_mcp.domain.fields import Flag, ShortText, Text, WholeSeconds, as_decimal
 from ring_mcp.domain.thumbnails import ThumbnailFields
-from ring_mcp.plans.rules import join_names, takers
+from ring_mcp.plans.rules import any_of, takers, values
+from ring_mcp.plans.video import VideoSettings
 from ring_mcp.presets import Presets
+from ring_mcp.tools.brief import ToldBy
 from ring_mcp.tools.choices import video_choices
 from ring_mcp.tools.job_answers import Previews, answer, report
-from ring_mcp.tools.paid import DryRun, IdempotencyKey, MaxUsd, Wait, annotate_paid
+from ring_mcp.tools.paid import DryRun, IdempotencyKey, MaxUsd, PreviewSize, Wait, annotate_paid, call_notes
 from ring_mcp.tools.provider_notes import (
     clip_seconds,
     join,
@@ -26,79 +29,67 @@ from ring_mcp.tools.provider_notes import (
 from ring_mcp.tools.tool import Answer, Arguments, Caller, Notes, Tool
 
 DESCRIPTION = """\
-Makes a video clip of {seconds} seconds from a prompt, optionally from a first frame, on the operator's own provider \
-key, stores it, and returns a permanent URL. It costs money ({usd} a second; dryRun: true tells the price \
-without spending).
+Makes a video clip of {seconds} seconds, stores it, and returns a permanent URL. It costs money: {usd} a second, on \
+the operator's own provider key; dryRun: true tells the price.
 
-A clip usually takes one to five minutes, longer than this call waits: the answer then has state and jobId. Call \
-ring-job-get with that jobId until the clip is there, and do not call this tool again for the same clip. An identical \
-call while one is under way attaches to it and pays nothing.
+It takes one to five minutes, longer than this call waits: call ring-job-get with the jobId until the clip is there, \
+not this tool again. An identical call joins a job under way and pays nothing.
 
-qualityMode: draft (480p from text, the default), draft_i2v (480p from an image), production (720p from text), \
-production_i2v (720p from an image). draft with imageUrl or firstFramePrompt becomes draft_i2v by itself. \
-remaster: true makes the clip again at 720p; with sourceVideoUrl it edits that clip (8.7 seconds at most). extend \
-makes the clip of sourceVideoUrl longer. {others}
+qualityMode: draft ({draft} from text), production ({production}), draft_i2v and production_i2v (the same from an \
+image). draft with imageUrl or firstFramePrompt becomes draft_i2v. remaster: true makes it again at {production}; \
+with sourceVideoUrl it edits that clip{edit}. {others}
 
 Example: {"prompt": "ACTION: the boat turns into the wind. CAMERA: slow dolly in.", "duration": 6}"""
+
+TOLD_BY_IMAGES = ToldBy(
+    frozenset(to_camel(name) for name in JobResult.model_fields) - {"success", "jobId", "state"},
+    "And what ring-image-create's data has, but for images and url.",
+)
+"""What the answers of both have in common is said once."""
 
 QualityModeName = Literal["draft", "draft_i2v", "production", "production_i2v"]
 
 
 class VideoCreateArguments(Arguments):
-    prompt: Text = Field(description="Motion, camera, ACTION and DIALOGUE blocks; sent unchanged. Required.")
-    provider: Text | None = Field(None, description="Who makes it.")
-    quality_mode: QualityModeName | None = Field(None, description="Default: draft.")
-    duration: WholeSeconds | None = Field(None, description="Whole seconds:")
-    aspect_ratio: Text | None = Field(None, description="Width to height.")
-    resolution: Text | None = Field(None, description="In place of the mode's own:")
-    model: Text | None = Field(None, description="The provider's model id in place of the mode's own.")
+    prompt: Text = Field(description="Sent unchanged: motion, camera, dialogue.")
+    provider: Text | None = Field(None, description="")
+    quality_mode: QualityModeName | None = Field(None, description="")
+    duration: WholeSeconds | None = Field(None, description="Seconds:")
+    aspect_ratio: Text | None = Field(None, description="")
+    resolution: Text | None = Field(None, description="In place of the mode's.")
+    model: Text | None = Field(None, description="In place of the mode's.")
     image_url: Text | None = Field(
         None,
-        description="First frame: an http(s) URL, a URL or path that this server returned, or a data URI (up to "
-        "10 MiB).",
+        description="First frame: a URL or data URI.",
     )
-    first_frame_prompt: Text | None = Field(
-        None, description="Make the first frame from this prompt first (a paid image). Not used if imageUrl is given."
-    )
-    image_provider: Text | None = Field(None, description="Who makes the first frame.")
-    image_model: Text | None = Field(None, description="The first frame's model.")
-    image_resolution: Text | None = Field(None, description="The first frame's size.")
+    first_frame_prompt: Text | None = Field(None, description="Makes the first frame, a paid image.")
+    image_provider: Text | None = Field(None, description="As ring-image-create's.")
+    image_model: Text | None = Field(None, description="As ring-image-create's model.")
+    image_resolution: Text | None = Field(None, description="As ring-image-create's.")
     reference_images: list[Text] | None = Field(
         None,
-        description="Images of people, things or a style to appear in the clip, in place of a first frame; each given "
-        "like imageUrl, or as a file id of the provider. Each is billed.",
+        description="To appear in it, in place of a first frame; each billed.",
     )
     last_frame_url: Text | None = Field(
         None,
-        description="The image that the clip ends on, beside its first frame; given as in referenceImages. Billed.",
+        description="What it ends on.",
     )
-    source_video_url: Text | None = Field(
-        None, description="With remaster: the clip to edit. With extend: the clip to make longer."
-    )
-    extend: WholeSeconds | None = Field(
-        None, description="Whole seconds to add to the clip of sourceVideoUrl; the result has both in one file."
-    )
-    remaster_from_video_url: Text | None = Field(
-        None, description="Another name for sourceVideoUrl, which wins if both are given."
-    )
-    remaster: Flag = Field(False, description="true: make it at 720p; with sourceVideoUrl: edit that clip.")
-    remaster_from_request_id: ShortText | None = Field(
-        None, description="The requestId of the draft, kept in the audit row."
-    )
-    clip_id: ShortText | None = Field(None, description="Your id of this clip, kept in the audit row.")
-    pipeline_request_id: ShortText | None = Field(None, description="Your id of the campaign, kept in the audit row.")
-    purpose: Text | None = Field(None, description="What it is for, one word; becomes a folder of the storage path.")
-    ref_code: ShortText | None = Field(None, description="Your own tracking id, kept in the audit row.")
-    persist_to_filebase: Flag = Field(
-        True, description="false: no copy and no audit row; the answer has the provider's address, which expires."
-    )
-    thumbnail: ThumbnailFields | None = Field(
-        None, description="A 1280x720, 720x1280 or 1080x1080 PNG with words over the first frame; it costs nothing."
-    )
+    source_video_url: Text | None = Field(None, description="The clip to remaster or extend.")
+    extend: WholeSeconds | None = Field(None, description="Seconds to add.")
+    remaster_from_video_url: Text | None = Field(None, description="As sourceVideoUrl.")
+    remaster: Flag = Field(False, description="Make it again, or edit sourceVideoUrl.")
+    remaster_from_request_id: ShortText | None = Field(None, description="The draft's requestId.")
+    clip_id: ShortText | None = Field(None, description="Your id of it.")
+    pipeline_request_id: ShortText | None = Field(None, description="Your campaign's id.")
+    purpose: Text | None = Field(None, description="One word: a folder in storage.")
+    ref_code: ShortText | None = Field(None, description="Your tracking id.")
+    persist_to_filebase: Flag = Field(True, description="false: no copy is kept.")
+    thumbnail: ThumbnailFields | None = Field(None, description="A free PNG: words on the first frame.")
     dry_run: DryRun = False
     max_usd: MaxUsd = None
     idempotency_key: IdempotencyKey = None
     wait_seconds: Wait = None
+    preview: PreviewSize = None
 
     def request(self) -> VideoRequest:
         return VideoRequest(
@@ -134,29 +125,37 @@ class VideoCreateArguments(Arguments):
 def video_notes(presets: Presets) -> Notes:
     """What the models of the registry take beyond Ring's own arguments."""
     models = presets.video_models
-    large = takers(models, lambda m: m.provider == presets.video_providers[0] and "1080p" in m.resolutions)
+    usual = {mode.of(each).resolution for mode in presets.modes.values() for each in presets.video_providers}
+    sizes = [size for size in values(models, lambda m: m.resolutions) if size not in usual]
+    large = [f"{size} with {any_of(_list_makers(size, presets))}" for size in sizes]
     ending = takers(models, lambda m: m.last_frame)
     referring = [
-        f"{models[name].max_reference_images} with {name} (up to {models[name].max_reference_duration_s} seconds, "
-        f"{' or '.join(models[name].reference_resolutions)})"
-        for name in takers(models, lambda m: m.max_reference_images)
+        f"{models[name].max_reference_images} with {name}" for name in takers(models, lambda m: m.max_reference_images)
     ]
     extending = [
-        f"{models[name].min_extend_s} to {models[name].max_extend_s} with {name}, whose source may have "
-        f"{models[name].min_extend_input_s or 0} to {models[name].max_extend_input_s} seconds"
+        f"{models[name].min_extend_s} to {models[name].max_extend_s} with {name}"
         for name in takers(models, lambda m: m.extend)
     ]
     return {
-        "resolution": f"1080p with {join_names(large)}." if large else "",
+        "resolution": f"{', '.join(large)}." if large else "",
         "referenceImages": f"At most {', '.join(referring)}." if referring else None,
-        "lastFrameUrl": f"Only with {join_names(ending)}." if ending else None,
+        "lastFrameUrl": f"Only with {any_of(ending)}." if ending else None,
         "extend": f"{'; '.join(extending)}." if extending else None,
     }
 
 
-def video_descriptions(presets: Presets) -> Notes:
-    """Everything that the registry adds to the descriptions of the arguments."""
-    return join(video_provider_notes(presets), video_notes(presets))
+def _list_makers(resolution: str, presets: Presets) -> list[str]:
+    return list(takers(presets.video_models, lambda model: resolution in model.resolutions))
+
+
+def video_descriptions(presets: Presets, settings: VideoSettings | None = None) -> Notes:
+    """Everything that the registry and the operator's ``settings`` add to the descriptions."""
+    return join(video_provider_notes(presets, settings), video_notes(presets))
+
+
+def _say_edit_limit(presets: Presets) -> str:
+    most = presets.video_models[presets.defaults.video.remaster_edit_model].max_edit_input_s
+    return f" ({most} seconds at most)" if most is not None else ""
 
 
 def _description(presets: Presets) -> str:
@@ -164,6 +163,9 @@ def _description(presets: Presets) -> str:
         "{seconds}": clip_seconds(presets),
         "{usd}": second_usd(presets),
         "{others}": other_providers_of_clips(presets),
+        "{draft}": presets.modes["draft"].resolution,
+        "{production}": presets.modes["production"].resolution,
+        "{edit}": _say_edit_limit(presets),
     }
     text = DESCRIPTION
     for slot, fact in facts.items():
@@ -172,9 +174,18 @@ def _description(presets: Presets) -> str:
 
 
 def video_create_tool(
-    videos: VideoConductor, previews: Previews, inline_wait_s: float, presets: Presets, *, closed: bool = True
+    videos: VideoConductor,
+    previews: Previews,
+    inline_wait_s: float,
+    presets: Presets,
+    *,
+    closed: bool = True,
+    settings: VideoSettings | None = None,
 ) -> Tool[VideoCreateArguments]:
-    """``closed`` False: an endpoint of the operator's own may have models that the registry does not have."""
+    """``closed`` False: an endpoint of the operator's own may have models that the registry does not have.
+
+    ``settings``: the operator's own defaults, for the descriptions.
+    """
 
     async def handle(arguments: VideoCreateArguments, caller: Caller) -> Answer:
         if arguments.dry_run:
@@ -185,7 +196,7 @@ def video_create_tool(
             wait_s=inline_wait_s if arguments.wait_seconds is None else arguments.wait_seconds,
             on_progress=report(caller.progress),
         )
-        return answer(result, previews)
+        return answer(result, previews, arguments.preview)
 
     return Tool(
         name="ring-video-create",
@@ -193,8 +204,10 @@ def video_create_tool(
         description=_description(presets),
         arguments=VideoCreateArguments,
         output=GenerateVideoResult,
-        annotations=annotate_paid("Create a video clip"),
+        annotations=annotate_paid(),
         handler=handle,
-        notes=video_descriptions(presets),
+        notes=join(video_descriptions(presets, settings), call_notes(inline_wait_s, previews.default)),
         choices=video_choices(presets, closed=closed),
+        told_by=TOLD_BY_IMAGES,
+        is_long=True,
     )

@@ -1,7 +1,9 @@
 """What ring-mcp costs on top of the thing itself: to start, per picture, and under load.
 
     uv run python -m tests.benchmarks                      # all of them, two minutes on two cores
-    uv run python -m tests.benchmarks startup --rounds 41  # some of: startup, picture, load, http, clips
+    uv run python -m tests.benchmarks startup --rounds 41  # one of: startup picture load http clips hostile tokens
+    uv run python -m tests.benchmarks ledger               # with up to a million jobs; twenty minutes
+    uv run python -m tests.benchmarks open                 # with ten thousand jobs under way; two minutes
 
 Both sides of every comparison run interleaved in one run, so that a machine under load slows both; the medians are
 compared. ``cpu`` beside ``wall`` is the processor time of the process, which other work on the machine changes less.
@@ -14,7 +16,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 
-from tests.benchmarks import clips, http_load, load, picture, startup
+from tests.benchmarks import clips, hostile, http_load, ledger, load, open_jobs, picture, startup, tokens
 from tests.benchmarks.measuring import title
 
 
@@ -32,15 +34,21 @@ PARTS = {
     "picture": (picture.run, 41),
     "load": (load.run, 200),
     "http": (http, http_load.CALLS),
+    "hostile": (hostile.run, 10),
+    "tokens": (tokens.run, tokens.JOBS),
+    "ledger": (ledger.run, 41),
+    "open": (open_jobs.run, 31),
 }
+LONG = {"ledger", "open"}
+"""Minutes each: only when they are asked for."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], help="default: all")
+    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], help="default: all that take seconds")
     parser.add_argument("--rounds", type=int, help="how often each side is measured (load and http: how many calls)")
     given = parser.parse_args()
-    for part in given.parts or PARTS:
+    for part in given.parts or [part for part in PARTS if part not in LONG]:
         run, rounds = PARTS[part]
         run(given.rounds or rounds)
 

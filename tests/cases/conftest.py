@@ -14,7 +14,7 @@ from ring_mcp.sandbox.server import SandboxServer
 from tests.cases.given_media import make_media, served
 from tests.cases.ways_in import Way, by_command, by_http, by_rest, by_script, by_stdio
 from tests.http.http_reach import ALICE, TOKENS, HttpRing
-from tests.server.wire import RingProcess, environment
+from tests.server.wire import RingProcess, environment, path_of
 
 WAYS = ("stdio", "http", "rest", "command", "script")
 
@@ -96,12 +96,16 @@ def placeholders(ways: Mapping[str, Way], media: Path) -> Iterator[dict[str, dic
         yield {**found, "script": found["stdio"]}
 
 
+def _path(file: dict[str, str]) -> str:
+    """Where a file lies, as far as an answer says so."""
+    return str(path_of(file["url"])) if file["url"].startswith("file:") else file.get("localPath", "")
+
+
 def _made(way: Way) -> dict[str, str]:
     picture = way.ask("ring-image-create", {"prompt": f"made before, {way.name}"})
     clip = way.ask("ring-video-create", {"prompt": f"made before, {way.name}", "duration": 3})
     image, video = (answer.facts.get("data", answer.facts) for answer in (picture, clip))
-    at = image["images"][0].get("localPath", "")
-    clip_at = video["video"].get("localPath", "")
+    at, clip_at = (_path(file) for file in (image["images"][0], video["video"]))
     return {
         "OWN_PATH": at,
         "OWN_URL": image["url"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import io
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,13 +41,13 @@ def make_media(folder: Path) -> None:
     make_sound(folder / "audio-only.mp4", 3)
 
 
-def make_clip(path: Path, codec: str, seconds: int) -> None:
+def make_clip(path: Path, codec: str, seconds: int, size_px: tuple[int, int] = (WIDTH_PX, HEIGHT_PX)) -> None:
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=FRAMES_A_SECOND)
         assert isinstance(stream, av.VideoStream)
-        stream.width, stream.height, stream.pix_fmt = WIDTH_PX, HEIGHT_PX, "yuv420p"
+        (stream.width, stream.height), stream.pix_fmt = size_px, "yuv420p"
         for number in range(seconds * FRAMES_A_SECOND):
-            grey = Image.new("RGB", (WIDTH_PX, HEIGHT_PX), (number % 256,) * 3)
+            grey = Image.new("RGB", size_px, (number % 256,) * 3)
             frame = av.VideoFrame.from_image(grey)  # type: ignore[no-untyped-call]
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
@@ -86,3 +87,30 @@ def jpeg(width_px: int = 64, height_px: int = 48) -> bytes:
     content = io.BytesIO()
     Image.effect_noise((width_px, height_px), 60).convert("RGB").save(content, "JPEG")
     return content.getvalue()
+
+
+MATRICES = {
+    "right": (0, 1, -1, 0), "half": (-1, 0, 0, -1), "left": (0, -1, 1, 0), "mirrored": (-1, 0, 0, 1),
+    "upside down": (1, 0, 0, -1), "mirrored and left": (0, 1, 1, 0), "mirrored and right": (0, -1, -1, 0),
+}  # fmt: skip
+"""Of the display matrix: a, b, c and d, for each turn that a player makes."""
+
+
+def turn_clip(content: bytes, turn: str) -> bytes:
+    """An MP4 of one track whose player has to turn it."""
+    at = content.index(b"tkhd") + 4 + 40
+    a, b, c, d = (number << 16 for number in MATRICES[turn])
+    return content[:at] + struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30) + content[at + 36 :]
+
+
+def make_quarters(path: Path) -> None:
+    """A clip of one picture, wider than high: red, green, blue and white, from the left upper corner by rows."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=1, options={"crf": "4"})
+        assert isinstance(stream, av.VideoStream)
+        stream.width, stream.height, stream.pix_fmt = WIDTH_PX, HEIGHT_PX, "yuv420p"
+        picture = Image.new("RGB", (2, 2))
+        picture.putdata([(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)])
+        large = picture.resize((WIDTH_PX, HEIGHT_PX), Image.Resampling.NEAREST)
+        container.mux(stream.encode(av.VideoFrame.from_image(large)))  # type: ignore[no-untyped-call]
+        container.mux(stream.encode())

@@ -225,3 +225,34 @@ def test_an_address_is_completed_and_claude_desktop_takes_none() -> None:
     assert endpoint(f"{URL}/behind/mcp/") == f"{URL}/behind/mcp"
     with pytest.raises(InvalidRequest, match="connector"):
         ours("claude-desktop", URL)
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_projects_link_to_somewhere_else_is_not_followed(tmp_path: Path, exists: bool) -> None:
+    project, outside = tmp_path / "project", tmp_path / "outside" / "rc"
+    for folder in (project, outside.parent):
+        folder.mkdir()
+    if exists:
+        outside.write_bytes(b"{}")
+    before = b"{}" if exists else None
+    (project / "mcp.json").symlink_to(outside)
+    (project / "folder").symlink_to(outside.parent)
+    for path in (project / "mcp.json", project / "folder" / "rc"):
+        with pytest.raises(NotMerged, match="a link out of"):
+            write(path, before, b"ours", project=project)
+    assert (outside.read_bytes() if exists else outside.exists()) == (b"{}" if exists else False)
+    assert [path.name for path in outside.parent.iterdir()] == (["rc"] if exists else [])
+
+
+def test_a_link_that_stays_in_its_project_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "mcp.json").symlink_to(tmp_path / "config" / "mcp.json")
+    write(tmp_path / "mcp.json", None, b"ours", project=tmp_path)
+    assert (tmp_path / "config" / "mcp.json").read_bytes() == b"ours"
+
+
+def test_a_ring_of_links_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    with pytest.raises(NotMerged):
+        write(tmp_path / "a", None, b"ours", project=tmp_path)

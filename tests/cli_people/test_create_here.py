@@ -19,15 +19,29 @@ from ring_mcp.tools.image_create import ImageCreateArguments
 from ring_mcp.tools.tool import Arguments
 from ring_mcp.tools.video_create import VideoCreateArguments
 from tests.cli_people.people import BAD_USAGE, DONE, FAILED, UNDER_WAY, Person, ctrl_c
-from tests.server.wire import LIMIT_S, charges, eventually
+from tests.server.wire import LIMIT_S, charges, command, environment, eventually
 
 LONG_S = 600.0
+
+
+def test_help_tells_what_the_registry_and_its_overlay_have(tmp_path: Path) -> None:
+    overlay = tmp_path / "mine.json"
+    overlay.write_text(json.dumps({"imageModels": {"grok-imagine-image": {"aspectRatios": ["7:3"]}}}))
+    plain, changed = (
+        command(environment(tmp_path, **more), tmp_path, "image", "--help").stdout
+        for more in ({}, {"RING_PRESETS_FILE": str(overlay)})
+    )
+    assert "low, medium." in plain
+    assert "1k, 1.5k, 2k." in " ".join(plain.split())
+    assert "7:3" not in plain
+    assert "7:3" in changed
 
 
 @pytest.mark.parametrize(("name", "model"), [("image", ImageCreateArguments), ("video", VideoCreateArguments)])
 def test_every_argument_of_the_tool_is_an_option(name: str, model: type[Arguments]) -> None:
     parameters = cli.commands[name].params
-    assert {p.name for p in parameters if p.name} - OWN_OPTIONS == model.model_fields.keys() - {"wait_seconds"}
+    others = {"wait_seconds", "preview"}  # --wait-s and --open
+    assert {p.name for p in parameters if p.name} - OWN_OPTIONS == model.model_fields.keys() - others
     options = [option for p in parameters if isinstance(p, click.Option) for option in p.opts]
     assert "--aspect-ratio" in options
     assert not [option for option in options if "_" in option]

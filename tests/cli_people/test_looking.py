@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 import subprocess
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -36,6 +38,22 @@ def test_health_is_a_line_for_each_part_and_ends_well(person: Person, name: str)
         assert part in done.stdout
 
 
+def test_the_doctor_finds_sums_that_are_off_and_puts_them_right(person: Person) -> None:
+    assert person.types("image", "a lighthouse").returncode == DONE
+    healthy = person.json("doctor")
+    assert [check["status"] for check in healthy["checks"] if check["name"] == "sums"] == ["ok"]
+    with contextlib.closing(sqlite3.connect(next(person.folder.rglob("ledger.db")))) as ledger:
+        ledger.execute("UPDATE media_job_costs SET settled_usd_ticks = 0")
+        ledger.commit()
+    ill = person.types("doctor")
+    assert ill.returncode == FAILED
+    assert "0.06 off" in ill.stdout
+    assert "--recount" in ill.stdout
+    assert person.types("health").returncode == DONE, "which reads no rows"
+    assert person.types("doctor", "--recount").returncode == DONE
+    assert person.types("doctor").returncode == DONE
+
+
 def test_an_error_comes_with_its_fix_and_ends_with_status_1(tmp_path: Path) -> None:
     person = Person(environment(tmp_path), tmp_path)
     done = person.types("health")
@@ -56,6 +74,7 @@ def test_presets_name_every_model_with_ratios_sizes_prices_and_its_end(person: P
     for part in ("16:9", "480p $0.05", "retired", "needs an image"):
         assert part in done.stdout
     assert "gemini-omni-1.1-flash (2026-12-03): is served by gemini-omni-1.2-flash" in " ".join(words)
+    assert "  unsure    maxDurationS, maxEditInputS" in done.stdout
     shown = json.loads(person.types("presets", "--json").stdout)
     assert shown["modes"]["draft_i2v"]["estimatedUsdPerSecond"] == "0.08"
 

@@ -201,7 +201,7 @@ def test_thumbnails_and_texts_of_the_world_are_made_as_they_are_written(person: 
     assert "cut" in cut["clips"][0]["warnings"][0]
 
 
-def test_a_clip_may_come_from_google_and_is_edited_by_xai(person: Person, sandbox: SandboxServer) -> None:
+def test_a_clip_is_edited_by_whoever_made_its_draft(person: Person, sandbox: SandboxServer) -> None:
     script = write(
         person, clip("one", 3), clip("two", 3, video={"provider": "xai"}), defaults={"videoProvider": "google"}
     )
@@ -210,9 +210,13 @@ def test_a_clip_may_come_from_google_and_is_edited_by_xai(person: Person, sandbo
     assert told["two"]["model"].startswith("grok")
     assert (told["one"]["status"], told["two"]["status"]) == ("done", "done")
     assert person.types("script", script, "--remaster").returncode == DONE
-    assert rows(person)["one::production_edit"]["generationKind"] == "edit"
-    assert rows(person)["one::production_edit"]["model"].startswith("grok")
+    edits = {name: rows(person)[f"{name}::production_edit"] for name in ("one", "two")}
+    assert {row["generationKind"] for row in edits.values()} == {"edit"}
+    assert (edits["one"]["model"], edits["two"]["model"]) == ("gemini-omni-1.2-flash", "grok-imagine-video")
+    assert edits["one"]["resolution"] == "720p"
     assert len(sandbox.state.books.charges()) == 4
+    assert person.types("script", script, "--remaster").returncode == DONE
+    assert len(sandbox.state.books.charges()) == 4, "what was edited is not edited again"
 
 
 def test_a_first_frame_may_come_from_google(person: Person, sandbox: SandboxServer) -> None:

@@ -16,11 +16,13 @@ import pytest
 from PIL import Image
 
 from ring_mcp.app import App
+from ring_mcp.backends import open_decoders
 from ring_mcp.conductors.results import GenerateImageResult, GenerateVideoResult
 from ring_mcp.conductors.signed_urls import for_caller
 from ring_mcp.domain import ImageRequest, Thumbnail, VideoPlan, VideoRequest
 from ring_mcp.errors import InvalidRequest, ProviderBadReply, StorageError
 from ring_mcp.jobs.inputs import MediaInputs
+from ring_mcp.presets import load_presets
 from ring_mcp.providers.base import Downloaded
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.storage.base import Address
@@ -183,7 +185,15 @@ async def test_a_still_that_the_provider_cannot_reach_is_sent_as_bytes(bucket: B
         raise AssertionError("our own files are not fetched like a stranger's")
 
     storage = bucket.storage()
-    inputs = MediaInputs(storage, fetch=never, check_address=on_a_private_network, folders=[], spool=tmp_path)
+    inputs = MediaInputs(
+        storage,
+        fetch=never,
+        check_address=on_a_private_network,
+        decoder=open_decoders().given,
+        sizes=load_presets().limits.input_bytes,
+        folders=[],
+        spool=tmp_path,
+    )
     still = bucket.bucket / "still.jpg"
     Image.new("RGB", (64, 64), "navy").save(still)
     sent = (await inputs.for_provider(starting_from(f"{bucket.url}/{BUCKET}/still.jpg"))).image_url

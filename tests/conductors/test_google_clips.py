@@ -17,8 +17,14 @@ from ring_mcp.errors import InvalidRequest, ModelRetired, ProviderAuthError
 from ring_mcp.jobs.rendering import LOOKS_BEFORE_GONE
 from ring_mcp.ledger.base import JobQuery
 from ring_mcp.sandbox.server import SandboxServer
+from tests.cases.given_media import make_clip
 from tests.conductors.running import ACTOR, LIMIT_S, charges, job_of, running, settled
 from tests.fake_clock import FakeClock
+
+
+def billed_usd(sandbox: SandboxServer) -> Decimal:
+    return Decimal(sandbox.state.books.total_ticks) / 10**10
+
 
 BOAT = VideoRequest(prompt="a boat turns into the wind", provider="google", duration_s=3)
 
@@ -35,7 +41,7 @@ async def test_a_clip_is_stored_with_its_row_and_its_tokens_cost(sandbox: Sandbo
         assert (result.quality_mode, result.resolution) == ("draft", "360p")
         assert result.estimated_cost_usd == quote.estimated_cost_usd == Decimal("0.06")
         assert result.billed_cost_usd == Decimal(sandbox.state.books.total_ticks) / 10**10
-        assert abs(result.billed_cost_usd - Decimal("0.0618")) < Decimal("0.0001")
+        assert abs(result.billed_cost_usd - Decimal("0.0695")) < Decimal("0.0001")
         row = (await app.ledger.records("generated_videos", [clip.record_id or ""]))[0]
         assert (row["provider"], row["requestId"]) == ("google", result.request_id)
         assert charges(sandbox) == 1
@@ -66,7 +72,12 @@ async def test_a_quality_mode_means_what_presets_json_says_for_google(
         ({"resolution": "480p"}, "resolution must be one of 360p, 720p, 1080p, 4k"),
         ({"model": "grok-imagine-video"}, "model must be one of gemini-omni-1.2-flash for provider google"),
         ({"model": "veo-3.1-generate-preview"}, "2026-10-22; use gemini-omni-1.2-flash"),
-        ({"remaster": True, "source_video_url": "https://example.com/a.mp4"}, "cannot edit a clip by its address"),
+        ({"source_video_url": "https://example.com/a.mp4", "extend_s": 2}, "extend must be a whole number of seconds"),
+        (
+            {"reference_images": ("https://example.com/a.jpg",) * 7},
+            "takes at most 6 reference images, got 7; the limits are 7 with grok-imagine-video, 14 with "
+            "grok-imagine-video-1.5, 6 with gemini-omni-1.2-flash (this bound is unsure: see unsure in presets.json)",
+        ),
         ({"provider": "openai"}, "provider must be one of xai, google, got 'openai'"),
     ],
 )
@@ -80,6 +91,94 @@ async def test_what_google_cannot_make_is_refused_before_any_spend(
         assert text in caught.value.message
         assert isinstance(caught.value, ModelRetired) == ("veo" in str(changes.get("model")))
     assert list(sandbox.state.requests) == []
+
+
+async def test_an_edit_and_an_extension_start_from_a_clip_of_ours(sandbox: SandboxServer, tmp_path: Path) -> None:
+    async with running(sandbox, tmp_path) as app:
+        draft = await app.videos.generate(BOAT, actor_id=ACTOR)
+        assert draft.video is not None
+        source = VideoRequest(prompt="at night", provider="google", source_video_url=draft.video.url)
+        asked = {"edit": replace(source, remaster=True, resolution="480p"), "extend": replace(source, extend_s=4)}
+        for kind, request in asked.items():
+            before_usd = billed_usd(sandbox)
+            quote = await app.videos.quote(request)
+            result = await app.videos.generate(request, actor_id=ACTOR)
+            assert result.success, result.error
+            assert (result.generation_kind, result.model) == (kind, "gemini-omni-1.2-flash")
+            assert result.billed_cost_usd == billed_usd(sandbox) - before_usd
+            assert quote.total_usd is not None
+            assert result.billed_cost_usd <= quote.total_usd
+            assert result.video is not None
+            assert result.video.duration is not None
+            assert round(result.video.duration) == {"edit": 3, "extend": 7}[kind]
+            assert result.video.height == {"edit": 720, "extend": 360}[kind]
+            warned = any("resolution 480p was not used" in each for each in result.warnings or ())
+            assert warned is (kind == "edit")
+    starts = [r["body"] for r in sandbox.state.requests if r["path"].endswith("/interactions")]
+    assert [start.get("generation_config", {}).get("video_config") for start in starts] == [
+        None,
+        {"task": "edit"},
+        {"task": "extend"},
+    ]
+    assert [part["type"] for start in starts[1:] for part in start["input"]] == ["video", "text"] * 2
+    assert ["duration" in start["response_format"] for start in starts] == [True, False, True]
+
+
+async def test_a_clip_inside_the_look_is_stored_and_in_no_row(sandbox: SandboxServer, tmp_path: Path) -> None:
+    sandbox.state.configure(google_clips_inside=True)
+    async with running(sandbox, tmp_path) as app:
+        result = await app.videos.generate(BOAT, actor_id=ACTOR)
+        assert result.success, result.error
+        assert result.video is not None
+        assert result.video.duration == 3
+        assert result.billed_cost_usd == billed_usd(sandbox)
+        job = await job_of(app, result.job_id)
+        assert [len(output.url or "") < 300 for output in job.outputs] == [True]
+
+
+async def test_a_source_that_google_will_not_take_is_refused_before(sandbox: SandboxServer, tmp_path: Path) -> None:
+    async with running(sandbox, tmp_path, RING_INPUT_DIRS=str(tmp_path)) as app:
+        make_clip(tmp_path / "long.mp4", "libx264", 11)
+        request = VideoRequest(prompt="x", provider="google", source_video_url=str(tmp_path / "long.mp4"))
+        for changes in ({"remaster": True}, {"extend_s": 3}):
+            with pytest.raises(InvalidRequest, match=r"10 s.* \(this bound is unsure: see unsure in presets\.json\)"):
+                await app.videos.generate(replace(request, **changes), actor_id=ACTOR)
+    assert list(sandbox.state.requests) == []
+
+
+async def test_a_region_without_edits_is_told_and_costs_nothing(sandbox: SandboxServer, tmp_path: Path) -> None:
+    sandbox.state.configure(google_takes_uploads=False)
+    async with running(sandbox, tmp_path, RING_INPUT_DIRS=str(tmp_path)) as app:
+        make_clip(tmp_path / "own.mp4", "libx264", 3)
+        request = VideoRequest(prompt="x", provider="google", source_video_url=str(tmp_path / "own.mp4"), remaster=True)
+        result = await app.videos.generate(request, actor_id=ACTOR)
+        assert (result.success, result.state) == (False, "refused")
+        job = await job_of(app, result.job_id)
+        assert job.failure is not None
+        assert "sensitive words" in job.failure.message
+        assert "European Economic Area" in job.failure.next_action
+        assert (job.failure.billed, charges(sandbox)) == ("no", 0)
+
+
+@pytest.mark.parametrize("given", ["frames", "references"])
+async def test_frames_and_references_go_along_to_google(sandbox: SandboxServer, tmp_path: Path, given: str) -> None:
+    async with running(sandbox, tmp_path) as app:
+        made = await app.images.generate(ImageRequest(prompt="a boat", resolution="1k", n=2), actor_id=ACTOR)
+        first, last = [each.url for each in made.images or ()]
+        media = (
+            {"image_url": first, "last_frame_url": last} if given == "frames" else {"reference_images": (first, last)}
+        )
+        request = replace(BOAT, **media)
+        quote = await app.videos.quote(request)
+        before_usd = billed_usd(sandbox)
+        result = await app.videos.generate(request, actor_id=ACTOR)
+        assert result.success, result.error
+        assert quote.total_usd is not None
+        assert result.billed_cost_usd == billed_usd(sandbox) - before_usd <= quote.total_usd
+    (start,) = [r["body"] for r in sandbox.state.requests if r["path"].endswith("/interactions")]
+    assert [part["type"] for part in start["input"]] == ["image", "image", "text"]
+    task = {"frames": "image_to_video", "references": "reference_to_video"}[given]
+    assert start["generation_config"] == {"video_config": {"task": task}}
 
 
 async def test_a_remaster_is_made_anew_at_720p(sandbox: SandboxServer, tmp_path: Path) -> None:

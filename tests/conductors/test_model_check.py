@@ -55,6 +55,12 @@ def test_a_list_that_is_the_registry_differs_in_nothing() -> None:
     assert found(as_registered()) == []
 
 
+def test_another_length_of_prompts_is_told() -> None:
+    (difference,) = found(changed(FLAGSHIP, max_prompt_chars=4000))
+    assert (difference.what, difference.registry_says, difference.listed_says) == ("prompt length", "8000", "4000")
+    assert found(changed(FLAGSHIP, max_prompt_chars=8000)) == []
+
+
 def test_a_model_that_the_registry_lacks_is_new() -> None:
     listed = [*as_registered(), ListedModel(kind="video", name="grok-imagine-video-2.0", aliases=("latest",))]
     assert found(listed) == [Difference(provider="xai", kind="video", model="grok-imagine-video-2.0", what="new")]

@@ -6,31 +6,34 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 from ring_mcp.clock import Clock
 from ring_mcp.domain import Holder, MediaKind
 from ring_mcp.jobs.outcomes import Pace
 from ring_mcp.jobs.queue.base import JobQueue
 from ring_mcp.jobs.queue.in_process import InProcessQueue
+from ring_mcp.jobs.queue.pgqueuer import PgqueuerQueue
 from ring_mcp.ledger.base import Ledger
-from tests.jobs.engine import DRAIN_S, Engine, engine_on
+from ring_mcp.ledger.postgres_channel import PostgresChannel
+from tests.jobs.engine import Engine, engine_on
 from tests.jobs.failing_ledger import FailingLedger
 from tests.jobs.scripted_provider import ScriptedProvider
 from tests.ledger_databases import LedgerDatabase
 from tests.ledger_samples import HOLDER
 
-MakeQueue = Callable[[Engine, LedgerDatabase], JobQueue]
+MakeQueue = Callable[[LedgerDatabase], Callable[..., JobQueue]]
 
 QUEUES: Mapping[str, MakeQueue] = {
-    "in_process": lambda engine, _: InProcessQueue(
-        engine.ledger, engine.runner, engine.watch, engine.accounts, engine.clock, drain_s=DRAIN_S
-    ),
+    "in_process": lambda _: InProcessQueue,
+    "pgqueuer": lambda database: partial(_open_pgqueuer, database),
 }
 """By the name of the module in ``ring_mcp/jobs/queue``; a test says so if one is missing here."""
 
-LEDGERS_OF: Mapping[str, tuple[str, ...]] = {"in_process": ("sqlite", "postgres")}
+LEDGERS_OF: Mapping[str, tuple[str, ...]] = {"in_process": ("sqlite",), "pgqueuer": ("postgres",)}
 """On which ledgers a queue can be used."""
 
 HURRY = 20.0
@@ -38,6 +41,11 @@ PACE: Mapping[MediaKind, Pace] = {
     "image": Pace(submit_timeout_s=600.0, poll_interval_s=1.0, poll_timeout_s=600.0),
     "video": Pace(submit_timeout_s=600.0, poll_interval_s=1.0, poll_timeout_s=600.0),
 }
+
+
+def _open_pgqueuer(database: LedgerDatabase, *parts: Any, **options: Any) -> JobQueue:
+    make: Callable[..., JobQueue] = PgqueuerQueue
+    return make(*parts, PostgresChannel(database.address), **options)
 
 
 class HurriedClock:
@@ -91,9 +99,9 @@ class Processes:
             clips=self.clips,
             pace=PACE,
             holder=holder,
+            make_queue=QUEUES[self._backend](self._database),
         )
-        queue = QUEUES[self._backend](engine, self._database)
-        process = Process(engine, queue, ledger)
+        process = Process(engine, engine.queue, ledger)
         self._opened.append(process)
         return process
 

@@ -6,8 +6,9 @@ hand from the provider reference (1.8, 2.7, 3.2, 3.4), so that one wrong list on
 
 from __future__ import annotations
 
+import math
 from datetime import date
-from decimal import Decimal
+from decimal import ROUND_UP, Decimal
 from itertools import product
 from typing import Any
 
@@ -21,6 +22,7 @@ from ring_mcp.sandbox.google.catalogue import (
     CHARACTERS_PER_TOKEN,
     GEMINI_IMAGE_MODELS,
     OMNI_INPUT_IMAGE_TOKENS,
+    OMNI_INPUT_VIDEO_TOKENS_PER_S,
     OMNI_MODELS,
 )
 from ring_mcp.sandbox.state.books import TICKS_PER_USD
@@ -96,6 +98,10 @@ BY_HAND_GOOGLE_PICTURES: list[tuple[dict[str, Any], str]] = [
     ({"model": "gemini-3.1-flash-lite-image", "n": 2}, "0.0672"),
     ({"model": "gemini-3-pro-image", "resolution": "1k"}, "0.1344"),  # 1,120 tokens at $120 a million
     ({"model": "gemini-3-pro-image", "resolution": "2k", "n": 4}, "0.5376"),
+    ({"model": "gemini-nano-banana-2.1", "reference_images": (A,)}, "0.03528"),  # and 1,120 at $1.50 of the one given
+    ({"model": "gemini-nano-banana-2.1", "reference_images": (A,) * 14, "n": 2}, "0.11424"),  # 28 times, in two calls
+    ({"model": "gemini-3.1-flash-lite-image", "reference_images": (A,) * 3}, "0.03444"),  # 3 x 1,120 at $0.25
+    ({"model": "gemini-3-pro-image", "resolution": "1k", "reference_images": (A,) * 2}, "0.13664"),  # 2 x 560 at $2
 ]
 
 
@@ -113,7 +119,16 @@ def test_a_prompt_of_digits_is_not_billed_above_its_quote() -> None:
 
 BY_HAND_GOOGLE_CLIPS: list[tuple[dict[str, Any], str]] = [
     ({"quality_mode": "production", "duration_s": 8}, "0.556032"),  # 8 x 5,792 tokens at $12 a million
-    ({"quality_mode": "draft", "duration_s": 6}, "0.123552"),  # 6 x 1,716
+    ({"quality_mode": "draft", "duration_s": 6}, "0.139032"),  # 6 x 1,931
+    ({"resolution": "1080p", "duration_s": 10}, "1.04256"),  # 10 x 8,688
+    ({"resolution": "4k", "duration_s": 5}, "1.04256"),  # 5 x 17,376
+    ({"quality_mode": "production_i2v", "duration_s": 5, "image_url": A, "last_frame_url": A}, "0.35364"),  # 2 x 2,040
+    ({"quality_mode": "production", "duration_s": 5, "reference_images": (A,) * 6}, "0.36588"),
+    # Edits are as long as their source, of whose second 5,792 and 32 are read at $1.50 a million.
+    ({"remaster": True, "source_video_url": CLIP, "source_s": Decimal(8)}, "0.62592"),
+    ({"remaster": True, "resolution": "4k", "source_video_url": CLIP, "source_s": Decimal(8)}, "1.737984"),
+    # 28,960 tokens were billed for 5 seconds more.
+    ({"extend_s": 5, "source_video_url": CLIP, "source_s": Decimal(5)}, "0.3912"),
     ({"quality_mode": "production_i2v", "duration_s": 3, "image_url": A}, "0.211572"),  # and 2,040 at $1.50
 ]
 
@@ -121,7 +136,9 @@ BY_HAND_GOOGLE_CLIPS: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("asked", "bill"), BY_HAND_GOOGLE_CLIPS)
 def test_clips_of_google_cost_their_tokens_rounded_up(asked: dict[str, Any], bill: str) -> None:
     quoted = clip(provider="google", **asked)
-    assert Decimal(bill) < quoted <= Decimal(bill) + (asked["duration_s"] + 1) * Decimal("0.0002") + SHARE_OF_PROMPT
+    seconds = asked.get("duration_s", asked.get("source_s", 0)) + asked.get("extend_s", 0)
+    slack = (seconds + len(asked.get("reference_images", ())) + 2) * Decimal("0.0002")
+    assert Decimal(bill) < quoted <= Decimal(bill) + slack + SHARE_OF_PROMPT
 
 
 def test_every_picture_of_xai_is_billed_as_quoted() -> None:
@@ -173,27 +190,62 @@ def counted(prompt: str) -> int:
 
 
 def test_every_picture_of_google_is_billed_at_most_as_quoted() -> None:
-    models = living_pictures("google")
+    models, checked = living_pictures("google"), 0
     assert set(models) == set(GEMINI_IMAGE_MODELS)
     for name, model in models.items():
         service = GEMINI_IMAGE_MODELS[name]
-        for size, n in product(model.resolutions, range(1, model.max_n + 1)):
-            tokens = {"input": counted(PROMPT), "text": 0, "made": service.sizes[size.upper()]}
+        spans = product(model.resolutions, range(1, model.max_n + 1), range(model.max_input_images + 1))
+        for size, n, given in spans:
+            read = counted(PROMPT) + service.input_image_tokens * given
+            tokens = {"input": read, "text": 0, "made": service.sizes[size.upper()]}
             billed = n * Decimal(service.price.cost_ticks(**tokens)) / TICKS_PER_USD
-            quoted = picture(provider="google", model=name, resolution=size, n=n)
-            assert billed <= quoted <= billed + n * SHARE_OF_PROMPT, (name, size, n)
+            quoted = picture(provider="google", model=name, resolution=size, n=n, reference_images=(A,) * given)
+            assert billed <= quoted <= billed + n * SHARE_OF_PROMPT, (name, size, n, given)
+            checked += 1
+    assert checked == (1 + 1 + 2) * 4 * 15
+
+
+def omni_usd(name: str, size: str, *, made_s: Decimal, images: int = 0, source_s: Decimal = Decimal(0)) -> Decimal:
+    """What the emulated Omni bills."""
+    service = OMNI_MODELS[name]
+    read = OMNI_INPUT_IMAGE_TOKENS * images + math.ceil(OMNI_INPUT_VIDEO_TOKENS_PER_S * source_s)
+    made = math.ceil(service.tokens_per_s[size] * made_s)
+    return Decimal(service.price.cost_ticks(input=counted(PROMPT) + read, text=0, made=made)) / TICKS_PER_USD
+
+
+def served_clips() -> dict[str, VideoModel]:
+    """Google's clip models that are asked under their own name."""
+    return {name: m for name, m in living_clips("google").items() if not m.is_redirected(TODAY)}
 
 
 def test_every_clip_of_google_is_billed_at_most_as_quoted() -> None:
-    for name, model in living_clips("google").items():
-        service, spans = OMNI_MODELS[name], range(model.min_duration_s, model.max_duration_s + 1)
-        for size, duration_s, images in product(model.resolutions, spans, (0, 1)):
-            given = counted(PROMPT) + OMNI_INPUT_IMAGE_TOKENS * images
-            made = service.tokens_per_s[size] * duration_s
-            billed = Decimal(service.price.cost_ticks(input=given, text=0, made=made)) / TICKS_PER_USD
-            asked = {"resolution": size, "duration_s": duration_s, "image_url": A if images else None}
-            if model.is_redirected(TODAY):
-                continue
-            quoted = clip(provider="google", model=name, **asked)
-            slack = (duration_s + 1) * Decimal("0.0002") + SHARE_OF_PROMPT
-            assert billed <= quoted <= billed + slack, (name, asked)
+    checked = 0
+    for name, model in served_clips().items():
+        for size, duration_s in product(model.resolutions, range(model.min_duration_s, model.max_duration_s + 1)):
+            ways: list[tuple[dict[str, Any], int]] = [({}, 0), ({"image_url": A}, 1)]
+            ways.append(({"image_url": A, "last_frame_url": A}, 2))
+            ways += [({"reference_images": (A,) * given}, given) for given in range(1, model.max_reference_images + 1)]
+            for given, images in ways:
+                billed = omni_usd(name, size, made_s=Decimal(duration_s), images=images)
+                quoted = clip(provider="google", model=name, resolution=size, duration_s=duration_s, **given)
+                slack = (duration_s + images + 1) * Decimal("0.0002") + SHARE_OF_PROMPT
+                assert billed <= quoted <= billed + slack, (name, size, duration_s, given)
+                checked += 1
+    assert checked == len(served_clips()) * 4 * 8 * 9
+
+
+@pytest.mark.parametrize("source_s", ["1", "2.04", "4.5", "8.97", "10"])
+def test_every_edit_and_extension_by_google_is_billed_at_most_as_quoted(source_s: str) -> None:
+    measured_s = Decimal(source_s)
+    source = {"source_video_url": CLIP, "source_s": measured_s.quantize(Decimal("0.1"), ROUND_UP)}
+    for name, model in served_clips().items():
+        a_second = max(usd for usd in model.prices.second_usd.values()) if model.prices else Decimal(0)
+        for size in model.edit_resolutions:
+            billed = omni_usd(name, size, made_s=measured_s, source_s=measured_s)
+            quoted = clip(provider="google", model=name, remaster=True, resolution=size, **source)
+            assert billed <= quoted <= billed + a_second + Decimal("0.02"), (name, size)
+        for added_s in range(model.min_extend_s, model.max_extend_s + 1):
+            quoted = clip(provider="google", model=name, extend_s=added_s, **source)
+            for size in ("360p", "720p"):
+                assert omni_usd(name, size, made_s=Decimal(added_s), source_s=measured_s) <= quoted, (name, added_s)
+            assert quoted <= omni_usd(name, "720p", made_s=Decimal(added_s), source_s=measured_s) + Decimal("0.02")

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from ring_mcp.errors import (
     RateLimited,
 )
 from ring_mcp.media.identify import hash_file, identify
+from ring_mcp.media.natives import InThisProcess
 from ring_mcp.plans.image import ImageSettings, plan_image
 from ring_mcp.providers.base import Accepted, Finished, Inputs, MediaProvider, Running
 from ring_mcp.sandbox.server import SandboxServer
@@ -118,7 +120,7 @@ class Service:
         thoughts none. Otherwise it never bills more."""
         if self.name == "google":
             thoughts_usd = plan.n * Decimal("0.002") * self.sandbox.state.settings.google_thoughts
-            prompt_usd = sum((line.total_usd for line in plan.prices[1:]), Decimal(0))
+            prompt_usd = sum((line.total_usd for line in plan.prices if line.what.startswith("prompt")), Decimal(0))
             return plan.list_usd - prompt_usd <= billed_usd <= plan.list_usd + thoughts_usd
         return billed_usd == plan.list_usd
 
@@ -206,7 +208,7 @@ async def test_pictures_arrive_whole_and_are_billed_as_quoted(
             done = await service.provider.download(output, path)
             assert (done.size_bytes, done.sha256) == hash_file(path)
         size_bytes, sha256 = hash_file(path)
-        media = identify(path, size_bytes=size_bytes, sha256=sha256, expected="image")
+        media = identify(path, InThisProcess(), size_bytes=size_bytes, sha256=sha256, expected="image")
         assert media.content_type == "image/jpeg"
         assert media.width_px == media.height_px
     assert service.posts == service.accepted == service.calls(n)
@@ -283,11 +285,41 @@ async def test_given_pictures_are_used_and_billed_or_refused_when_planned(servic
         plan = service.plan(reference_images=(picture,) * count, n=2)
         result = await service.result(plan)
         assert len(result.outputs) == 2
-        assert result.billed_usd == service.billed_usd == plan.list_usd
+        assert result.billed_usd == service.billed_usd
+        assert service.is_price_of(plan, service.billed_usd), (count, plan.list_usd, service.billed_usd)
         sent = [str(request["body"]) for request in service.sandbox.state.requests if request["method"] == "POST"]
         assert {body.count(encoded[:60]) for body in sent} == {count}
     with pytest.raises(InvalidRequest, match="reference images"):
         service.plan(reference_images=(picture,) * (most + 1))
+
+
+async def test_every_model_that_edits_takes_all_it_may_at_its_price(service: Service) -> None:
+    picture = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
+    models = {name: model for name, model in PRESETS.image_models.items() if model.provider == service.name}
+    editing = {n: m for n, m in models.items() if m.max_input_images and not m.is_retired(TODAY.date())}
+    assert editing
+    for name, model in editing.items():
+        for size, count, n in product(model.resolutions, {1, model.max_input_images}, (1, 2)):
+            before_usd = service.billed_usd
+            plan = service.plan(model=name, reference_images=(picture,) * count, resolution=size, n=n)
+            await service.submit(plan)
+            billed_usd = service.billed_usd - before_usd
+            assert service.is_price_of(plan, billed_usd), (name, size, count, n, plan.list_usd, billed_usd)
+
+
+@pytest.mark.parametrize(
+    ("asked", "is_wide"), [(None, True), ("9:16", False)], ids=["its own shape", "the shape that is asked"]
+)
+@pytest.mark.parametrize("kind", ["google"])
+async def test_an_edit_by_google_has_its_shape(
+    service: Service, asked: str | None, is_wide: bool, tmp_path: Path
+) -> None:
+    picture = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
+    result = await service.result(service.plan(reference_images=(picture,), aspect_ratio=asked))
+    (output,) = result.outputs
+    assert output.spool_path is not None
+    with Image.open(output.spool_path) as image:
+        assert (image.width > image.height) is is_wide
 
 
 async def test_a_bill_that_differs_from_the_list_is_reported_as_it_is(service: Service) -> None:

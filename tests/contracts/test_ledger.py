@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from ring_mcp.domain import DRIVEN, TERMINAL, Caps, Failure, Job, JobState, Output, Spend
 from ring_mcp.errors import CapExceeded, InvalidRequest, JobMoved, LedgerError
 from ring_mcp.ledger.base import JobQuery, Ledger
-from tests.fake_clock import START, FakeClock
+from tests.fake_clock import START
 from tests.ledger_databases import DATABASE_ERRORS, LedgerDatabase
 from tests.ledger_process import other_process
 from tests.ledger_samples import (
@@ -26,6 +26,7 @@ from tests.ledger_samples import (
     PATHS,
     PRICE_USD,
     audit_row,
+    be_driven,
     carried,
     left_behind,
     opened,
@@ -146,8 +147,6 @@ async def test_the_one_who_opens_a_job_owns_it(ledger: Ledger, second_ledger: Le
     answer = await ledger.open(planned(owner=None), NO_CAPS)
     assert not answer.joined
     assert answer.job.owner == ledger.owner != second_ledger.owner
-    assert await second_ledger.heartbeat(HOLDER) == set()
-    assert await ledger.heartbeat(HOLDER) == {answer.job.id}
 
 
 async def test_an_unknown_id_has_no_job(ledger: Ledger) -> None:
@@ -554,7 +553,6 @@ async def test_a_job_that_has_ended_is_never_written_again(
         await ledger.save(ended, replace(ended, warnings=("rewritten",)), [record])
     with pytest.raises(JobMoved):
         await ledger.save(job, carried(job, JobState.DONE), [record])
-    assert await second_ledger.claim(HOLDER, 10, parked=True) == []
     assert await second_ledger.claim_one(HOLDER, job.id) is None
     assert await ledger.get(job.id) == ended
     assert await ledger.records("generated_images", [record.id]) == []
@@ -563,48 +561,34 @@ async def test_a_job_that_has_ended_is_never_written_again(
 # Taking over
 
 
-async def test_jobs_of_a_living_process_are_left_alone(ledger: Ledger, second_ledger: Ledger) -> None:
+async def test_a_job_of_a_living_driver_is_left_alone(ledger: Ledger, second_ledger: Ledger) -> None:
     job = await opened(ledger, JobState.RENDERING)
-    assert await second_ledger.claim(HOLDER, 10, parked=True) == []
+    await be_driven(ledger, job)
     assert await second_ledger.claim_one(HOLDER, job.id) is None
-    assert await ledger.heartbeat(HOLDER) == {job.id}
+    assert await ledger.get(job.id) == job
 
 
 async def test_jobs_of_a_process_that_has_ended_are_taken_over(ledger: Ledger, database: LedgerDatabase) -> None:
     async with database.started() as ending:
         left = {state: await opened(ending, state) for state in JobState}
-        assert await ledger.claim(HOLDER, 10, parked=True) == []
-    claimed = await ledger.claim(HOLDER, 10)
-    assert {job.state for job in claimed} == DRIVEN
-    for job in claimed:
-        before = left[job.state]
-        assert job == replace(before, owner=job.owner, version=before.version + 1, updated_at=job.updated_at)
+        for state in DRIVEN:
+            await be_driven(ending, left[state])
+            assert await ledger.claim_one(HOLDER, left[state].id) is None
+    for state, before in left.items():
+        job = await ledger.claim_one(HOLDER, before.id)
+        assert (job is not None) == (state in DRIVEN)
+        if job is None:
+            continue
+        assert job == replace(before, owner=ledger.owner, version=before.version + 1, updated_at=job.updated_at)
         with pytest.raises(JobMoved):
             await ledger.save(before, carried(before, JobState.FAILED))
-    assert await ledger.heartbeat(HOLDER) == {job.id for job in claimed}
-    assert await ledger.claim(HOLDER, 10) == []
-
-
-async def test_only_due_jobs_are_claimed_unless_parked_ones_are_asked_for(ledger: Ledger, clock: FakeClock) -> None:
-    due = await left_behind(ledger, JobState.RENDERING, due_at=clock.now())
-    later = await left_behind(ledger, JobState.RENDERING, due_at=clock.now() + timedelta(seconds=1))
-    parked = await left_behind(ledger, JobState.STORING, due_at=None)
-    assert [job.id for job in await ledger.claim(HOLDER, 10)] == [due.id]
-    clock.advance(1)
-    assert [job.id for job in await ledger.claim(HOLDER, 10)] == [later.id]
-    assert [job.id for job in await ledger.claim(HOLDER, 10, parked=True)] == [parked.id]
 
 
 async def test_a_job_put_back_can_be_claimed_by_the_same(ledger: Ledger) -> None:
     job = await left_behind(ledger)
-    assert await ledger.heartbeat(HOLDER) == set()
-    assert [claimed.id for claimed in await ledger.claim(HOLDER, 10)] == [job.id]
-
-
-async def test_no_more_jobs_are_claimed_than_asked_for_and_the_oldest_first(ledger: Ledger) -> None:
-    jobs = [await left_behind(ledger, created_at=START - timedelta(minutes=i)) for i in range(5)]
-    assert {job.id for job in await ledger.claim(HOLDER, 2)} == {jobs[4].id, jobs[3].id}
-    assert {job.id for job in await ledger.claim(HOLDER, 9)} == {jobs[2].id, jobs[1].id, jobs[0].id}
+    claimed = await ledger.claim_one(HOLDER, job.id)
+    assert claimed is not None
+    assert (claimed.id, claimed.owner) == (job.id, ledger.owner)
 
 
 async def test_one_job_is_claimed_by_its_id_also_when_it_is_parked(ledger: Ledger, second_ledger: Ledger) -> None:
@@ -612,8 +596,7 @@ async def test_one_job_is_claimed_by_its_id_also_when_it_is_parked(ledger: Ledge
     await left_behind(ledger)
     claimed = await second_ledger.claim_one(HOLDER, wanted.id)
     assert claimed is not None
-    assert claimed.id == wanted.id
-    assert await second_ledger.heartbeat(HOLDER) == {wanted.id}
+    assert (claimed.id, claimed.owner) == (wanted.id, second_ledger.owner)
     assert await ledger.claim_one(HOLDER, wanted.id) is None
     assert await ledger.claim_one(HOLDER, "no-such-job") is None
 
@@ -624,20 +607,16 @@ async def test_a_job_for_which_nothing_is_left_to_do_cannot_be_claimed(
 ) -> None:
     async with database.started() as ending:
         job = await opened(ending, state)
-    assert await ledger.claim(HOLDER, 10, parked=True) == []
     assert await ledger.claim_one(HOLDER, job.id) is None
     assert await ledger.get(job.id) == job
 
 
-async def test_two_who_claim_at_once_never_both_get_a_job(ledger: Ledger, second_ledger: Ledger) -> None:
-    jobs = {(await left_behind(ledger)).id for _ in range(30)}
+async def test_of_two_who_claim_at_once_one_gets_the_job(ledger: Ledger, second_ledger: Ledger) -> None:
     both = (ledger, second_ledger)
-    taken = await asyncio.gather(*(both[i % 2].claim(HOLDER, 4) for i in range(20)))
-    ids = [job.id for claimed in taken for job in claimed]
-    assert sorted(ids) == sorted(jobs)
-    one = await left_behind(ledger)
-    answers = await asyncio.gather(*(both[i % 2].claim_one(HOLDER, one.id) for i in range(10)))
-    assert len([job for job in answers if job is not None]) == 1
+    for _ in range(10):
+        one = await left_behind(ledger)
+        answers = await asyncio.gather(*(both[i % 2].claim_one(HOLDER, one.id) for i in range(10)))
+        assert len({job.owner for job in answers if job is not None}) == 1
 
 
 async def test_a_process_that_was_killed_leaves_nothing_half_done(ledger: Ledger, database: LedgerDatabase) -> None:
@@ -693,6 +672,17 @@ async def test_pages_follow_each_other_through_fifty_jobs_without_gap_or_repeat(
         if cursor is None:
             break
     assert seen == newest_first
+
+
+async def test_an_id_is_found_by_its_beginning_among_ones_own(ledger: Ledger) -> None:
+    ids = [f"0a1b2c3d-0000-4000-8000-00000000000{n}" for n in range(4)]
+    for number, job_id in enumerate([*ids, "0a1b2c3e-0000-4000-8000-000000000000"]):
+        await ledger.open(planned(id=job_id, actor_id="bob" if number == 3 else "alice"), Caps())
+    assert await ledger.find_ids("alice", "0a1b2c3d") == ids[:2]
+    assert await ledger.find_ids("alice", "0a1b2c3e") == ["0a1b2c3e-0000-4000-8000-000000000000"]
+    assert await ledger.find_ids("bob", "0a1b2c3d") == ids[3:]
+    assert await ledger.find_ids("bob", "0a1b2c3d-0000-4000-8000-000000000002") == []
+    assert await ledger.find_ids("alice", "0a1b2c4") == []
 
 
 async def test_the_last_page_has_no_cursor(ledger: Ledger) -> None:

@@ -13,7 +13,7 @@ from ring_mcp.errors import InvalidRequest
 from ring_mcp.ledger.base import Ledger
 from tests.fake_clock import START
 from tests.ledger_databases import LedgerDatabase
-from tests.ledger_samples import ACCOUNT, HOLDER, left_behind, opened, sample_plan
+from tests.ledger_samples import ACCOUNT, HOLDER, be_driven, left_behind, opened, sample_plan
 
 SETTLED = [state for state in JobState if state not in DRIVEN]
 ELSEWHERE = "proxy.example"
@@ -47,10 +47,8 @@ async def test_jobs_are_taken_over_by_their_accounts_holder_alone(ledger: Ledger
         theirs = {job.id for job in jobs if holder.holds(job.account, sandbox=job.sandbox)}
         stranded = {job.account for job in jobs if job.id not in theirs and job.sandbox == holder.sandbox}
         assert {each.account for each in await ledger.list_stranded(holder)} == stranded
-        assert {job.id for job in await ledger.claim(holder, 1000)} == theirs
-        assert await ledger.heartbeat(holder) == theirs
-        assert await ledger.heartbeat(Holder(sandbox=not holder.sandbox, accounts=holder.accounts)) == set()
-        database.query("UPDATE media_jobs SET owner = NULL")
+        assert {job.id for job in jobs if await ledger.claim_one(holder, job.id) is not None} == theirs
+        database.let_go()
 
 
 @pytest.mark.parametrize(
@@ -74,13 +72,13 @@ async def test_one_job_is_claimed_with_a_key_of_its_own_account(
     job = await left_behind(ledger, JobState.RENDERING, **of(Account(provider="xai", **theirs)))
     holder = Holder(sandbox=False, accounts=(Account(provider="xai", **mine),))
     assert (await ledger.claim_one(holder, job.id) is not None) == is_mine
-    assert (await ledger.heartbeat(holder) == {job.id}) == is_mine
 
 
 async def test_a_job_of_a_living_process_is_not_stranded_whoever_asks(ledger: Ledger, database: LedgerDatabase) -> None:
     nobody = Holder(sandbox=False)
     async with database.started() as ending:
         job = await opened(ending, JobState.STORING)
+        await be_driven(ending, job)
         assert await ledger.list_stranded(nobody) == await ledger.list_stranded(nobody, job.id) == []
     [stranded] = await ledger.list_stranded(nobody, job.id)
     assert (stranded.account, stranded.jobs, stranded.since) == (ACCOUNT, 1, job.created_at)
@@ -140,14 +138,15 @@ async def test_a_job_handed_over_is_due_for_the_new_account(ledger: Ledger, seco
     assert given == await ledger.get(job.id)
     assert (given.account, given.owner, given.version) == (to, None, job.version + 1)
     assert given.warnings == (f"handed over from {ACCOUNT} to {to}",)
-    assert await ledger.claim(HOLDER, 10, parked=True) == []
-    assert [job.id for job in await ledger.claim(Holder(sandbox=False, accounts=(to,)), 10)] == [job.id]
+    assert await ledger.claim_one(HOLDER, job.id) is None
+    assert await ledger.claim_one(Holder(sandbox=False, accounts=(to,)), job.id) is not None
 
 
 async def test_a_job_goes_over_only_when_nobody_alive_has_it(ledger: Ledger, database: LedgerDatabase) -> None:
     to = Account(provider="xai", key_fingerprint="key-9")
     async with database.started() as ending:
         job = await opened(ending, JobState.RENDERING)
+        await be_driven(ending, job)
         with pytest.raises(InvalidRequest, match="is being carried on by a process that holds its account"):
             await ledger.hand_over(job.id, to, sandbox=False)
     wrong = [

@@ -168,11 +168,11 @@ async def test_a_job_that_somebody_alive_drives_is_left_alone(
 ) -> None:
     gate = Gate(Running())
     processes.pictures.looks += [gate]
-    for process in (first, second):
-        await process.queue.start(take_over=True)
+    await first.queue.start(take_over=True)
     job = await first.engine.new()
     first.queue.enqueue(job)
     await until(lambda: gate.asked)
+    await second.queue.start(take_over=True)
     before = await first.engine.row(job)
     await second.queue.adopt(before)
     assert await second.engine.row(job) == before
@@ -272,11 +272,17 @@ async def test_any_job_of_the_ledger_can_be_run_by_its_id(
     job = await left_behind(first.engine.ledger, JobState.RENDERING)
     await second.engine.runner.run(job.id)
     assert (await second.engine.row(job)).state is JobState.DONE
+    gate = Gate(Running())
+    processes.pictures.looks += [gate]
+    await first.queue.start(take_over=False)
     mine = await first.engine.new(sample_plan("another"))
+    first.queue.enqueue(mine)
+    await until(lambda: gate.asked)
+    before = await first.engine.row(mine)
     await second.engine.runner.run(mine.id)  # somebody alive has it
-    assert (await second.engine.row(mine)).state is JobState.PLANNED
-    await first.engine.runner.run(mine.id)
-    assert (await second.engine.row(mine)).state is JobState.DONE
+    assert await second.engine.row(mine) == before
+    gate.is_open.set()
+    assert (await settled(second, mine)).state is JobState.DONE
     assert len(processes.pictures.submitted) == 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -33,11 +34,15 @@ from ring_mcp.errors import (
     RateLimited,
 )
 from ring_mcp.media.identify import hash_file, identify
+from ring_mcp.media.natives import InThisProcess
 from ring_mcp.plans.image import ImageSettings
 from ring_mcp.plans.video import VideoSettings, plan_video
+from ring_mcp.presets import VideoModel
 from ring_mcp.providers.base import Accepted, Finished, Inputs, MediaProvider, Running
+from ring_mcp.providers.google.videos import GoogleVideos
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.sandbox.state.fault_kinds import FAULT_KINDS
+from tests.cases.given_media import make_clip
 from tests.contracts.provider_services import (
     KEYS,
     MAKERS,
@@ -80,23 +85,25 @@ class Service:
         asked = {"prompt": "a boat turns into the wind", "duration_s": 3, "provider": self.name, **asked}
         return plan_video(VideoRequest(**asked), SETTINGS, PRESETS, TODAY.date())
 
-    async def submit(
-        self, plan: VideoPlan | None = None, image_url: str | None = None, deadline_s: float = LIMIT_S
-    ) -> str:
-        answer = await asyncio.wait_for(
-            self.provider.submit(
-                plan or self.plan(), Inputs(image_url=image_url), spool=self.spool / "job", deadline_s=deadline_s
-            ),
-            2 * LIMIT_S,
+    async def submit(self, plan: VideoPlan | None = None, deadline_s: float = LIMIT_S) -> str:
+        """With everything that the plan takes in, which the tests give as data URIs."""
+        plan = plan or self.plan()
+        given = Inputs(
+            image_url=plan.image_url,
+            last_frame_url=plan.last_frame_url,
+            reference_images=plan.reference_images,
+            video_url=plan.source_video_url,
         )
+        sending = self.provider.submit(plan, given, spool=self.spool / "job", deadline_s=deadline_s)
+        answer = await asyncio.wait_for(sending, 2 * LIMIT_S)
         assert isinstance(answer, Accepted), "a clip takes too long to wait for it in the call"
         return answer.provider_request_id
 
     async def look(self, handle: str, plan: VideoPlan | None = None) -> Running | Finished:
         return await self.provider.check(plan or self.plan(), handle)
 
-    async def result(self, plan: VideoPlan | None = None, image_url: str | None = None) -> Finished:
-        handle = await self.submit(plan, image_url)
+    async def result(self, plan: VideoPlan | None = None) -> Finished:
+        handle = await self.submit(plan)
         for _ in range(50):
             answer = await self.look(handle, plan)
             if isinstance(answer, Finished):
@@ -156,7 +163,9 @@ async def test_a_clip_arrives_whole_and_is_billed_as_quoted(service: Service, tm
     assert service.is_price_of(plan, service.billed_usd)
     done = await service.provider.download(output, tmp_path / "clip")
     assert (done.size_bytes, done.sha256) == hash_file(tmp_path / "clip")
-    media = identify(tmp_path / "clip", size_bytes=done.size_bytes, sha256=done.sha256, expected="video")
+    media = identify(
+        tmp_path / "clip", InThisProcess(), size_bytes=done.size_bytes, sha256=done.sha256, expected="video"
+    )
     assert (media.content_type, media.duration_s) == ("video/mp4", Decimal(3))
     assert (service.posts, service.accepted) == (1, 1)
 
@@ -168,7 +177,7 @@ async def test_what_can_be_planned_is_accepted_at_its_price(service: Service) ->
     for asked in all_asked:
         before_usd = service.billed_usd
         plan = service.plan(**asked)
-        await service.submit(plan, plan.image_url)
+        await service.submit(plan)
         assert service.is_price_of(plan, service.billed_usd - before_usd), asked
 
 
@@ -188,9 +197,99 @@ async def test_every_model_in_every_size_is_accepted_at_its_price(kind: str, tmp
                 for resolution, image_url in product(model.resolutions, images):
                     before_usd = service.billed_usd
                     plan = service.plan(model=name, resolution=resolution, image_url=image_url)
-                    await service.submit(plan, plan.image_url)
+                    await service.submit(plan)
                     billed_usd = service.billed_usd - before_usd
                     assert service.is_price_of(plan, billed_usd), (name, resolution, image_url)
+
+
+def data_uri_of_clip(folder: Path, seconds: int) -> str:
+    path = folder / f"{seconds}.mp4"
+    make_clip(path, "libx264", seconds, (1280, 720))  # what all quotes of a source are made for
+    return f"data:video/mp4;base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+def ways_to_give(model: VideoModel, clip: str, seconds: int) -> list[dict[str, Any]]:
+    """Everything that a model takes beside words and a first frame: each way, in each size, one and all of them."""
+    ways: list[dict[str, Any]] = []
+    if model.last_frame:
+        ways.append({"image_url": PIXEL, "last_frame_url": PIXEL})
+    counts = {1, model.max_reference_images} if model.max_reference_images else set()
+    ways += [
+        {"reference_images": (PIXEL,) * count, "resolution": size, "duration_s": model.min_duration_s}
+        for count, size in product(counts, model.reference_resolutions)
+    ]
+    source = {"source_video_url": clip, "source_s": Decimal(seconds), "duration_s": None}
+    if model.edit:
+        ways += [{**source, "remaster": True, "resolution": size} for size in model.edit_resolutions or (None,)]
+    if model.extend:
+        ways += [{**source, "extend_s": added_s} for added_s in (model.min_extend_s, model.max_extend_s)]
+    return ways
+
+
+async def test_every_way_to_give_media_is_accepted_at_its_price(kind: str, tmp_path: Path) -> None:
+    known = {name: model for name, model in PRESETS.video_models.items() if model.provider == kind}
+    clip, checked = data_uri_of_clip(tmp_path, 3), 0
+    with SandboxServer() as sandbox:
+        sandbox.state.configure(show_prompt=False)
+        async with opened(kind, sandbox, tmp_path, KEYS[kind]) as service:
+            for name, model in known.items():
+                if model.is_retired(TODAY.date()):
+                    continue
+                for way in ways_to_give(model, clip, 3):
+                    before_usd = service.billed_usd
+                    plan = service.plan(model=name, **way)
+                    await service.submit(plan)
+                    billed_usd = service.billed_usd - before_usd
+                    shown = {key: value for key, value in way.items() if key != "source_video_url"}
+                    assert service.is_price_of(plan, billed_usd), (name, shown, plan.list_usd, billed_usd)
+                    checked += 1
+    assert checked >= 8
+
+
+MADE_FROM_A_CLIP: dict[str, tuple[dict[str, Any], int]] = {
+    "an edit lasts as long as its source": ({"remaster": True}, 3),
+    "an extension has both in one file": ({"extend_s": 3}, 6),
+}
+
+
+@pytest.mark.parametrize(("asked", "made_s"), MADE_FROM_A_CLIP.values(), ids=MADE_FROM_A_CLIP)
+async def test_a_clip_from_a_clip_has_the_length_it_should(
+    service: Service, asked: dict[str, Any], made_s: int, tmp_path: Path
+) -> None:
+    source = {"source_video_url": data_uri_of_clip(tmp_path, 3), "source_s": Decimal(3), "duration_s": None}
+    plan = service.plan(**source, **asked)
+    result = await service.result(plan)
+    assert result.billed_usd == service.billed_usd
+    (output,) = result.outputs
+    await service.provider.download(output, tmp_path / "clip")
+    size_bytes, sha256 = hash_file(tmp_path / "clip")
+    media = identify(tmp_path / "clip", InThisProcess(), size_bytes=size_bytes, sha256=sha256, expected="video")
+    assert media.duration_s is not None
+    assert round(media.duration_s, 1) == made_s
+
+
+@pytest.mark.parametrize("asked", [{"remaster": True}, {"extend_s": 3}])
+async def test_a_source_that_is_too_long_is_refused_unbilled(
+    service: Service, asked: dict[str, Any], tmp_path: Path
+) -> None:
+    source = {"source_video_url": data_uri_of_clip(tmp_path, 16), "source_s": Decimal(16), "duration_s": None}
+    error = await service.failure(service.submit(service.plan(**source, **asked)))
+    assert (type(error), error.billed) == (ProviderRejected, "no")
+    assert "video" in error.message
+    assert (service.posts, service.accepted) == (1, 0)
+
+
+@pytest.mark.parametrize("kind", ["google"])
+@pytest.mark.parametrize("asked", [{"remaster": True}, {"extend_s": 3}])
+async def test_a_region_without_edits_is_told_in_googles_words(
+    service: Service, asked: dict[str, Any], tmp_path: Path
+) -> None:
+    service.sandbox.state.configure(google_takes_uploads=False)
+    source = {"source_video_url": data_uri_of_clip(tmp_path, 3), "source_s": Decimal(3), "duration_s": None}
+    error = await service.failure(service.submit(service.plan(**source, **asked)))
+    assert (type(error), error.billed, service.accepted) == (ContentRefused, "no", 0)
+    assert "sensitive words" in error.message
+    assert "European Economic Area" in error.next_action
 
 
 @pytest.mark.parametrize(
@@ -335,6 +434,55 @@ async def test_no_trouble_while_looking_ends_a_job(service: Service, fault: str)
         assert exc.billed != "no"  # noqa: PT017
     assert isinstance(await service.look(handle), Finished)
     assert service.accepted == 1
+
+
+@pytest.mark.parametrize("kind", ["google"])
+async def test_a_clip_inside_a_look_is_fetched_by_another_look(service: Service, tmp_path: Path) -> None:
+    service.sandbox.state.configure(google_clips_inside=True)
+    result = await service.result()
+    (output,) = result.outputs
+    assert output.url is not None
+    assert output.url.startswith(service.sandbox.url)
+    assert result.billed_usd == service.billed_usd
+    for _ in range(2):
+        done = await service.provider.download(output, tmp_path / "clip")
+        assert (done.size_bytes, done.sha256) == hash_file(tmp_path / "clip")
+        media = identify(
+            tmp_path / "clip", InThisProcess(), size_bytes=done.size_bytes, sha256=done.sha256, expected="video"
+        )
+        assert media.duration_s == Decimal(3)
+    service.sandbox.state.configure(google_clips_inside=True, retention_s=60.0)
+    service.sandbox.state.skip(61.0)
+    error = await service.failure(service.provider.download(output, tmp_path / "clip"))
+    assert type(error) is MediaGone
+    assert (service.posts, service.accepted) == (1, 1)
+
+
+@pytest.mark.parametrize("kind", ["google"])
+async def test_a_job_that_is_cancelled_ends_for_good_with_its_bill(service: Service) -> None:
+    service.sandbox.state.configure(render_s=3600.0)
+    plan = service.plan()
+    handle = await service.submit(plan)
+    assert isinstance(service.provider, GoogleVideos)
+    for _ in range(2):
+        error = await service.failure(service.provider.cancel(plan, handle))
+        assert (type(error), error.billed_usd) == (GenerationFailed, service.billed_usd)
+        assert "(cancelled)" in error.message
+    assert 0 < service.billed_usd < plan.list_usd / 10
+    service.sandbox.state.skip(3600.0)
+    assert type(await service.failure(service.look(handle, plan))) is GenerationFailed
+
+
+@pytest.mark.parametrize("kind", ["google"])
+async def test_a_job_that_was_done_before_cancelling_is_finished(service: Service) -> None:
+    handle = await service.submit()
+    assert isinstance(service.provider, GoogleVideos)
+    assert isinstance(await service.look(handle), Finished)
+    assert isinstance(await service.provider.cancel(service.plan(), handle), Finished)
+    unknown = await service.failure(service.provider.cancel(service.plan(), "no-such-job"))
+    assert type(unknown) is JobExpired
+    service.arm("drop_before_accept", method="POST")
+    assert type(await service.failure(service.provider.cancel(service.plan(), handle))) is ProviderUnavailable
 
 
 ENDINGS: dict[str, tuple[str, dict[str, Any], type[ProviderError]]] = {

@@ -34,7 +34,7 @@ NONE = "–"
 async def test_the_tables_of_tools_are_the_list_of_tools(tmp_path: Path) -> None:
     async with open_app(load_config({"RING_STATE_DIR": str(tmp_path)}, folder=tmp_path)) as app:
         tools = app.tools()
-    costs = {tool.name: "no" if tool.annotations.read_only_hint else "yes" for tool in tools}
+    costs = {tool.name: "yes" if "maxUsd" in tool.input_schema()["properties"] else "no" for tool in tools}
     arguments = {tool.name: list(tool.input_schema()["properties"]) for tool in tools}
 
     assert {quoted(row[0])[0]: row[2] for row in README.tables("tool")} == costs

@@ -27,9 +27,15 @@ VIOLATIONS = {
     ),
     "mcp where the protocol is spoken": ("ring_mcp/conductors/planted.py", "import mcp_types"),
     "psycopg in the PostgreSQL ledger alone": ("ring_mcp/planted.py", "import psycopg"),
+    "pgqueuer where its tasks are dispatched and its tables are made": ("ring_mcp/jobs/planted.py", "import pgqueuer"),
+    "PgQueuer's tasks are the business of its queue and of the PostgreSQL ledger": (
+        "ring_mcp/conductors/planted.py",
+        "import ring_mcp.ledger.tasks",
+    ),
     "obstore in the S3 storage alone": ("ring_mcp/scripted/planted.py", "import obstore"),
     "httpx2 where connections are made": ("ring_mcp/clock.py", "import httpx2"),
     "av where clips are opened": ("ring_mcp/jobs/planted.py", "import av"),
+    "native decoders are asked, never called": ("ring_mcp/jobs/storing.py", "import ring_mcp.media.pictures"),
     "Pillow where pictures are opened": ("ring_mcp/plans/planted.py", "import PIL.Image"),
 }
 """For each wall a module, new or old, and the line that may not stand in it."""

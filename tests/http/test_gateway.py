@@ -152,7 +152,7 @@ def test_half_a_surrogate_pair_is_400(ring: HttpRing) -> None:
 
 
 def test_rings_three_texts_of_401(tmp_path: Path, ring: HttpRing) -> None:
-    for headers in ({}, {"authorization": "Basic abc"}, {"authorization": "bearer x"}, {"authorization": "Bearer"}):
+    for headers in ({}, {"authorization": "Basic abc"}, {"authorization": "Bearer"}):
         answer = httpx2.get(f"{ring.url}{API}/meta/health", headers=headers, timeout=LIMIT_S)
         assert failure(answer, 401)["error"] == "Missing Bearer token"
     answer = ring.get(f"{API}/meta/health", "wrong")
@@ -316,6 +316,8 @@ def test_a_key_finds_its_job_for_its_owner_alone(ring: HttpRing) -> None:
 
     assert [job["jobId"] for job in found(ALICE).json()["data"]["jobs"]] == [made["jobId"]]
     assert found(BOB).json()["data"]["jobs"] == []
+    for odd in ("%00", "%20", "", "x" * 201):
+        assert ring.get(f"{API}/jobs?idempotencyKey={odd}").status_code == 400
     assert "no other filter" in failure(found(ALICE, state="open"), 400)["error"]
 
 
@@ -335,3 +337,27 @@ def test_a_thumbnail_is_drawn_on_a_clip_that_is_there(ring: HttpRing, sandbox: S
     picture = ring.post(IMAGES, {"prompt": "a pier"}).json()["data"]
     refused = failure(ring.post(f"{API}/jobs/{picture['jobId']}/thumbnail", words), 400)
     assert "is no finished clip" in refused["error"]
+
+
+def test_a_cursor_tells_nothing_of_anothers_job(ring: HttpRing) -> None:
+    job = ring.create(prompt="of alice alone")["jobId"]
+    told = [ring.get(f"{API}/jobs?cursor={cursor}", BOB) for cursor in (job, "0" * len(job))]
+    assert [answer.status_code for answer in told] == [400, 400]
+    assert told[0].json()["error"] == told[1].json()["error"]
+    assert ring.get(f"{API}/jobs?cursor={job}").status_code == 200
+
+
+def test_over_http_no_path_leads_into_the_storage(tmp_path: Path, env: dict[str, str]) -> None:
+    with HttpRing(env, tmp_path) as ring:
+        made = ring.create(prompt="a picture of alice")
+        [stored] = [path for path in (tmp_path / "state").rglob("*.jpg") if "generated" in path.parts]
+        for address in (str(stored), stored.as_uri(), f"file:{stored}", str(stored.parent / "." / stored.name)):
+            body = {"prompt": "x", "referenceImages": [address], "dryRun": True}
+            refused = ring.post(f"{API}/images/generate", body, BOB)
+            assert refused.status_code == 400
+            assert "outside the folders of RING_INPUT_DIRS" in refused.json()["error"]
+        body = {"prompt": "x", "referenceImages": [made["url"]], "dryRun": True}
+        assert ring.post(f"{API}/images/generate", body).status_code == 200, "its own address is signed"
+        body["referenceImages"] = [f"ring://jobs/{made['jobId']}"]
+        assert ring.post(f"{API}/images/generate", body).status_code == 200
+        assert ring.post(f"{API}/images/generate", body, BOB).status_code == 400

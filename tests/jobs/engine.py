@@ -11,6 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from ring_mcp.backends import open_decoders
 from ring_mcp.clock import Clock
 from ring_mcp.domain import Caps, Holder, ImagePlan, Job, MediaFile, MediaKind, PriceLine, VideoPlan
 from ring_mcp.errors import ProviderUnavailable, StorageError
@@ -20,6 +21,7 @@ from ring_mcp.jobs.inputs import MediaInputs
 from ring_mcp.jobs.opening import Opening
 from ring_mcp.jobs.outcomes import Pace
 from ring_mcp.jobs.preparing import Preparing
+from ring_mcp.jobs.queue.base import JobQueue
 from ring_mcp.jobs.queue.in_process import InProcessQueue
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.rendering import Rendering
@@ -33,6 +35,8 @@ from ring_mcp.jobs.watch import JobWatch
 from ring_mcp.jobs.write_ahead import WriteAhead
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.ledger.sqlite import SqliteLedger
+from ring_mcp.media.decoding import Decoders
+from ring_mcp.presets import load_presets
 from ring_mcp.providers.base import Downloaded
 from ring_mcp.storage.base import Address, StoredFile
 from ring_mcp.storage.local import LocalStorage
@@ -45,6 +49,8 @@ PACE: Mapping[MediaKind, Pace] = {
     "image": Pace(submit_timeout_s=20.0, poll_interval_s=1.0, poll_timeout_s=120.0),
     "video": Pace(submit_timeout_s=60.0, poll_interval_s=5.0, poll_timeout_s=900.0),
 }
+
+SIZES = load_presets().limits.input_bytes
 
 DRAIN_S = 0.5
 """Real time: how long an end waits for answers that never come here."""
@@ -103,7 +109,7 @@ class Engine:
     write_ahead: WriteAhead
     watch: JobWatch
     runner: JobRunner
-    queue: InProcessQueue
+    queue: Any
     opening: Opening
 
     @property
@@ -168,25 +174,29 @@ def engine_on(
     holder: Holder = HOLDER,
     fetched: Mapping[str, bytes] | None = None,
     courier: Any = None,
+    decoders: Decoders | None = None,
     pace: Mapping[MediaKind, Pace] = PACE,
+    make_queue: Callable[..., JobQueue] = InProcessQueue,
 ) -> Engine:
     """An engine in the folder ``state``, of a process that holds these accounts.
 
-    ``fetched``: what lies at addresses that callers give along.
+    ``fetched``: what lies at addresses that callers give along; ``make_queue``: the queue's class, or what makes one.
     """
     ledger_: Any = ledger
     spool = state / "spool"
     storage = ScriptedStorage(state / "files")
     pictures, clips = pictures or ScriptedProvider(), clips or ScriptedProvider("mp4")
     providers: Any = {("image", "xai"): pictures, ("video", "xai"): clips}
-    inputs = _inputs(storage, spool, fetched or {})
-    thumbnails = Thumbnails(inputs, storage, spool=spool, prefix="generated", font=None)
+    decoders = decoders or open_decoders()
+    inputs = _inputs(storage, decoders, spool, fetched or {})
+    thumbnails = Thumbnails(inputs, storage, decoders, spool=spool, prefix="generated", font=None)
     accounts = Accounts(holder, {}, ledger=ledger_, clock=clock, folder=state / "accounts")
     preparing, rendering = Preparing(inputs, ledger_, accounts, clock), Rendering(providers, clock, pace)
     storing = Storing(
         providers,
         storage,
         clock,
+        decoders.results,
         spool=spool,
         previews=previews,
         thumbnails=thumbnails,
@@ -199,7 +209,7 @@ def engine_on(
     steps = Steps(submitting, rendering, storing)
     write_ahead, watch = WriteAhead(state / "unwritten"), JobWatch(ledger_, clock)
     runner = JobRunner(ledger_, steps, write_ahead, watch, accounts, clock)
-    queue = InProcessQueue(ledger_, runner, watch, accounts, clock, drain_s=DRAIN_S)
+    queue = make_queue(ledger_, runner, watch, accounts, clock, drain_s=DRAIN_S)
     opening = Opening(
         ledger=ledger_,
         queue=queue,
@@ -234,7 +244,7 @@ def engine_on(
     )
 
 
-def _inputs(storage: LocalStorage, spool: Path, fetched: Mapping[str, bytes]) -> MediaInputs:
+def _inputs(storage: LocalStorage, decoders: Decoders, spool: Path, fetched: Mapping[str, bytes]) -> MediaInputs:
     async def fetch(url: str, path: Path, max_bytes: int) -> Downloaded:
         if url not in fetched:
             raise ProviderUnavailable("it does not answer")
@@ -245,7 +255,9 @@ def _inputs(storage: LocalStorage, spool: Path, fetched: Mapping[str, bytes]) ->
         if not url.startswith("https://"):
             raise ProviderUnavailable(f"{url} is on a private network")
 
-    return MediaInputs(storage, fetch=fetch, check_address=check_address, folders=[], spool=spool)
+    return MediaInputs(
+        storage, fetch=fetch, check_address=check_address, decoder=decoders.given, sizes=SIZES, folders=[], spool=spool
+    )
 
 
 @contextlib.asynccontextmanager

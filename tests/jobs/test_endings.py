@@ -29,7 +29,8 @@ def rows() -> str:
 def names_used_in_the_engine() -> set[str]:
     return {
         node.attr
-        for path in (ROOT / "ring_mcp" / "jobs").rglob("*.py")
+        for room in ("jobs", "conductors")
+        for path in (ROOT / "ring_mcp" / room).rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "Ending"
     }
@@ -57,4 +58,4 @@ def test_every_terminal_state_has_an_ending() -> None:
 def test_after_the_request_only_the_provider_or_a_person_ends_a_job() -> None:
     ours = {each for each in Ending if "before anything was sent" in each.word}
     assert {each for each in Ending if each.word == "the provider's"} == PROVIDERS_OWN
-    assert set(Ending) == PROVIDERS_OWN | ours | {Ending.STORED, Ending.RESOLVED_BY_HAND}
+    assert set(Ending) == PROVIDERS_OWN | ours | {Ending.STORED, Ending.CANCELLED, Ending.RESOLVED_BY_HAND}

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import os
+import socket
+import sys
 import tempfile
 import textwrap
 import time
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -20,10 +24,9 @@ from hypothesis import strategies as st
 from ring_mcp.errors import InvalidRequest, ProviderBadReply, ProviderUnavailable, StorageError
 from ring_mcp.jobs import input_files
 from ring_mcp.jobs.input_files import (
-    MAX_INPUT_IMAGE_BYTES,
-    MAX_INPUT_VIDEO_BYTES,
     Takes,
     check_length,
+    check_sum,
     clip,
     data_uri,
     explain_fetch_error,
@@ -32,14 +35,21 @@ from ring_mcp.jobs.input_files import (
     remove_old_inputs,
     write_inline,
 )
+from ring_mcp.media.decoding import Decoder
+from ring_mcp.media.natives import InThisProcess
 from ring_mcp.presets import load_presets
 from tests.cases.given_media import make_media
 from tests.jobs.engine import clip_plan
 from tests.jobs.scripted_provider import jpeg
+from tests.media.stand_ins import DIES, HANGS, standing_in
 
+NATIVES = InThisProcess()
 KEEP_S = input_files._KEEP_INPUTS_S
+SIZES = load_presets().limits.input_bytes["xai"]
+MAX_IMAGE_BYTES, MAX_VIDEO_BYTES = SIZES.image, SIZES.video
 EDITOR = load_presets().video_models["grok-imagine-video"]
-TAKES = Takes(model="grok", image_types=("image/jpeg", "image/png", "image/webp"), video_codecs=("h264", "av1"))
+TYPES = ("image/jpeg", "image/png", "image/webp")
+TAKES = Takes(model="grok", sizes=SIZES, image_types=TYPES, video_codecs=("h264", "av1"))
 EDIT, EXTEND = clip_plan(generation_kind="edit"), clip_plan(generation_kind="extend")
 
 
@@ -60,6 +70,26 @@ def test_a_clip_may_be_as_long_as_the_provider_edits() -> None:
     check_length(EDIT, EDITOR, most_s)
     with pytest.raises(InvalidRequest, match=r"the clip has 8\.8 s and the provider edits 8\.7 s at most; leave"):
         check_length(EDIT, EDITOR, most_s + Decimal("0.1"))
+    check_length(EDIT, EDITOR, most_s + Decimal("0.04"))
+
+
+def test_a_limit_that_nobody_has_confirmed_is_told_as_unsure() -> None:
+    unsure = EDITOR.model_copy(update={"unsure": ("maxEditInputS", "maxExtendInputS", "videoCodecs")})
+    for plan in (EDIT, EXTEND):
+        with pytest.raises(InvalidRequest, match=r" s \S*.*\(this bound is unsure: see unsure in presets\.json\); "):
+            check_length(plan, unsure, Decimal(100))
+    assert Takes.of("m", unsure, SIZES).clips.endswith(
+        "H.264, H.265 or AV1 (this bound is unsure: see unsure in presets.json)"
+    )
+    assert Takes.of("m", EDITOR, SIZES).clips.endswith("H.264, H.265 or AV1")
+
+
+def test_everything_together_may_be_as_large_as_one_request() -> None:
+    small = EDITOR.model_copy(update={"max_inputs_bytes": 1000})
+    check_sum([400, 600], EDIT, small)
+    with pytest.raises(InvalidRequest, match=r"has 1,001 bytes in all; \S+ takes 1,000 in one request$"):
+        check_sum([400, 601], EDIT, small)
+    check_sum([10**12], EDIT, EDITOR)
 
 
 def test_an_extended_clip_keeps_to_the_providers_lengths_and_a_frame() -> None:
@@ -88,7 +118,8 @@ def test_edits_and_extensions_have_limits_of_their_own() -> None:
 
 def test_a_data_uris_content_is_written_and_known_by_its_hash(tmp_path: Path) -> None:
     path = tmp_path / "input"
-    assert write_inline(inline(jpeg()), path, "referenceImages[0]") == hashlib.sha256(jpeg()).hexdigest()
+    sha256 = write_inline(inline(jpeg()), path, "referenceImages[0]", MAX_IMAGE_BYTES)
+    assert sha256 == hashlib.sha256(jpeg()).hexdigest()
     assert path.read_bytes() == jpeg()
 
 
@@ -102,21 +133,21 @@ def test_a_data_uris_content_is_written_and_known_by_its_hash(tmp_path: Path) ->
 )
 def test_what_is_no_data_uri_is_told_with_its_field(tmp_path: Path, uri: str, text: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        write_inline(uri, tmp_path / "input", "referenceImages[3]")
+        write_inline(uri, tmp_path / "input", "referenceImages[3]", MAX_IMAGE_BYTES)
     assert caught.value.message.startswith(f"referenceImages[3]: {text}")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_data_uri_may_hold_as_much_as_a_picture(tmp_path: Path) -> None:
-    assert MAX_INPUT_IMAGE_BYTES == 10 * 1024 * 1024
-    write_inline(inline(b"x" * MAX_INPUT_IMAGE_BYTES), tmp_path / "input", "imageUrl")
+    assert MAX_IMAGE_BYTES == 10 * 1024 * 1024
+    write_inline(inline(b"x" * MAX_IMAGE_BYTES), tmp_path / "input", "imageUrl", MAX_IMAGE_BYTES)
     with pytest.raises(InvalidRequest, match=r"has about 10,485,7\d\d bytes; 10,485,760 are allowed"):
-        write_inline(inline(b"x" * (MAX_INPUT_IMAGE_BYTES + 6)), tmp_path / "input", "imageUrl")
+        write_inline(inline(b"x" * (MAX_IMAGE_BYTES + 6)), tmp_path / "input", "imageUrl", MAX_IMAGE_BYTES)
 
 
 def test_a_spool_that_cannot_be_written_is_told_as_such(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="nothing was spent") as caught:
-        write_inline(inline(jpeg()), tmp_path / "not there" / "input", "imageUrl")
+        write_inline(inline(jpeg()), tmp_path / "not there" / "input", "imageUrl", MAX_IMAGE_BYTES)
     assert (caught.value.billed, "RING_STATE_DIR" in caught.value.next_action) == ("no", True)
     assert str(tmp_path / "not there") in caught.value.message
     error = not_writable(tmp_path, OSError(28, "No space left on device"))
@@ -126,21 +157,21 @@ def test_a_spool_that_cannot_be_written_is_told_as_such(tmp_path: Path) -> None:
 def test_a_file_becomes_a_data_uri_of_its_real_type(tmp_path: Path) -> None:
     path = tmp_path / "input"
     path.write_bytes(jpeg())
-    assert data_uri(path, "imageUrl", "image", 10_000) == inline(jpeg())
+    assert data_uri(NATIVES, path, "imageUrl", "image", 10_000) == inline(jpeg())
 
 
 def test_a_file_is_measured_and_may_be_as_large_as_is_allowed(tmp_path: Path) -> None:
     path = tmp_path / "input"
     path.write_bytes(jpeg())
-    media = picture(path, "imageUrl", TAKES)
+    media = picture(NATIVES, path, "imageUrl", TAKES)
     assert (media.size_bytes, media.sha256) == (len(jpeg()), hashlib.sha256(jpeg()).hexdigest())
     with path.open("ab") as file:
-        file.truncate(MAX_INPUT_IMAGE_BYTES)
-    assert picture(path, "imageUrl", TAKES).size_bytes == MAX_INPUT_IMAGE_BYTES
+        file.truncate(MAX_IMAGE_BYTES)
+    assert picture(NATIVES, path, "imageUrl", TAKES).size_bytes == MAX_IMAGE_BYTES
     with path.open("ab") as file:
-        file.truncate(MAX_INPUT_IMAGE_BYTES + 1)
+        file.truncate(MAX_IMAGE_BYTES + 1)
     with pytest.raises(InvalidRequest, match=r"imageUrl has 10,485,761 bytes; 10,485,760 are allowed"):
-        picture(path, "imageUrl", TAKES)
+        picture(NATIVES, path, "imageUrl", TAKES)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +187,7 @@ def test_a_file_is_measured_and_may_be_as_large_as_is_allowed(tmp_path: Path) ->
 )
 def test_a_picture_that_a_model_does_not_take_is_told(media: Path, name: str, text: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        picture(media / name, "imageUrl", TAKES)
+        picture(NATIVES, media / name, "imageUrl", TAKES)
     assert caught.value.message.startswith(text)
 
 
@@ -172,22 +203,22 @@ def test_a_picture_that_a_model_does_not_take_is_told(media: Path, name: str, te
 )
 def test_a_clip_that_a_model_does_not_take_is_told(media: Path, name: str, text: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        clip(media / name, "sourceVideoUrl", TAKES)
+        clip(NATIVES, media / name, "sourceVideoUrl", TAKES)
     assert caught.value.message == text
 
 
 def test_a_clip_that_a_model_takes_has_its_length(media: Path) -> None:
-    assert clip(media / "clip.mp4", "sourceVideoUrl", TAKES).duration_s == 3
+    assert clip(NATIVES, media / "clip.mp4", "sourceVideoUrl", TAKES).duration_s == 3
 
 
 @pytest.mark.parametrize("name", ["plain.jpg", "plain.png", "plain.webp", "noeoi.jpg"])
 def test_a_picture_of_a_type_that_a_model_takes_is_taken(media: Path, name: str) -> None:
-    assert picture(media / name, "imageUrl", TAKES).content_type in TAKES.image_types
+    assert picture(NATIVES, media / name, "imageUrl", TAKES).content_type in TAKES.image_types
 
 
 def test_a_file_that_cannot_be_read_is_told_with_its_field(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match=r"^imageUrl cannot be read: No such file or directory$"):
-        picture(tmp_path / "gone", "imageUrl", TAKES)
+        picture(NATIVES, tmp_path / "gone", "imageUrl", TAKES)
 
 
 def test_an_address_that_was_given_is_not_blamed_on_the_provider() -> None:
@@ -216,7 +247,7 @@ def test_base64_is_read_in_every_spelling(content: bytes, way: str, extra: str) 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "input"
         written = MANGLED[way](base64.b64encode(content).decode())
-        assert write_inline(f"data:image/png{extra} ;BASE64,{written}", path, "imageUrl")
+        assert write_inline(f"data:image/png{extra} ;BASE64,{written}", path, "imageUrl", MAX_IMAGE_BYTES)
         assert path.read_bytes() == content
 
 
@@ -224,7 +255,7 @@ def test_plus_signs_that_a_form_took_for_blanks_are_put_back(tmp_path: Path) -> 
     content = bytes(range(256)) * 39 + b"\xfb\xef\xbe" * 3 + b"end"
     written = base64.b64encode(content).decode()
     assert "++" in written
-    write_inline(f"data:image/png;base64,{written.replace('+', ' ')}", tmp_path / "input", "imageUrl")
+    write_inline(f"data:image/png;base64,{written.replace('+', ' ')}", tmp_path / "input", "imageUrl", MAX_IMAGE_BYTES)
     assert (tmp_path / "input").read_bytes() == content
 
 
@@ -237,4 +268,44 @@ def test_given_media_are_kept_for_a_day_and_nothing_else_is_touched(tmp_path: Pa
     os.utime(tmp_path / "input-folder", (0, 0))
     remove_old_inputs(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["another-old", "input-folder", "input-young"]
-    assert (KEEP_S, MAX_INPUT_VIDEO_BYTES) == (24 * 3600, 50 * 1024 * 1024)
+    assert (KEEP_S, MAX_VIDEO_BYTES) == (24 * 3600, 50 * 1024 * 1024)
+
+
+def test_a_picture_that_breaks_its_decoder_is_refused_with_its_field(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(jpeg())
+    with standing_in(DIES) as broken, pytest.raises(InvalidRequest) as caught:
+        asyncio.run(broken.run(picture, tmp_path / "a.jpg", "referenceImages[2]", TAKES))
+    assert caught.value.message == (
+        "referenceImages[2] cannot be used: its decoder died of it; grok takes JPEG, PNG or WebP"
+    )
+
+
+def test_a_clip_that_hangs_its_decoder_is_refused_with_its_field(media: Path) -> None:
+    with standing_in(HANGS, max_wall_s=0.3) as hanging, pytest.raises(InvalidRequest) as caught:
+        asyncio.run(hanging.run(clip, media / "clip.mp4", "sourceVideoUrl", TAKES))
+    assert caught.value.message.startswith("sourceVideoUrl cannot be used: decoding it takes longer than 0.3 s; grok")
+
+
+def test_a_machine_without_decoders_is_not_the_callers_fault(tmp_path: Path) -> None:
+    def refuse(theirs: object) -> Any:
+        raise OSError(12, "Cannot allocate memory")
+
+    (tmp_path / "a.jpg").write_bytes(jpeg())
+    with pytest.raises(StorageError, match=r"imageUrl was not looked at: no decoder .* nothing was spent") as caught:
+        asyncio.run(Decoder(refuse).run(picture, tmp_path / "a.jpg", "imageUrl", TAKES))
+    assert (caught.value.billed, "call again" in caught.value.next_action) == ("no", True)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes are no files there")
+@pytest.mark.parametrize("look", [picture, clip])
+def test_what_is_no_file_is_refused_before_it_is_read(tmp_path: Path, look: Callable[..., object]) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "endless").symlink_to("/dev/zero")
+    (tmp_path / "folder").mkdir()
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "socket"))
+        for name in ("pipe", "endless", "folder", "socket"):
+            with pytest.raises(InvalidRequest, match=r"^imageUrl cannot be read: "):
+                look(NATIVES, tmp_path / name, "imageUrl", TAKES)
+        with pytest.raises(InvalidRequest, match=r"^imageUrl cannot be read: it is not a file$"):
+            data_uri(NATIVES, tmp_path / "pipe", "imageUrl", "image", 100)

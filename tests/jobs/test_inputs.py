@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
+from ring_mcp.backends import open_decoders
 from ring_mcp.domain import ImagePlan, ImageRequest, MediaFile, VideoPlan, VideoRequest
 from ring_mcp.errors import InvalidRequest, ProviderBadReply, ProviderUnavailable, StorageError
-from ring_mcp.jobs.input_files import MAX_INPUT_IMAGE_BYTES, MAX_INPUT_VIDEO_BYTES
 from ring_mcp.jobs.inputs import MediaInputs
 from ring_mcp.media.identify import hash_file
 from ring_mcp.presets import load_presets
@@ -24,7 +24,7 @@ from ring_mcp.providers.base import Downloaded, Inputs
 from ring_mcp.storage.base import Address
 from ring_mcp.storage.local import LocalStorage
 from tests.cases.given_media import make_clip
-from tests.jobs.engine import clip_plan
+from tests.jobs.engine import SIZES, clip_plan
 from tests.jobs.scripted_provider import jpeg
 from tests.ledger_samples import sample_asset, sample_plan
 from tests.media_bytes import mp4
@@ -35,6 +35,7 @@ OURS = "https://storage.example/a.jpg"
 FILE_ID = "file_0123"
 INLINE = "data:image/jpeg;base64," + base64.b64encode(jpeg()).decode()
 PRESETS = load_presets()
+MAX_IMAGE_BYTES, MAX_VIDEO_BYTES = SIZES["xai"].image, SIZES["xai"].video
 EDITOR, PAINTER = PRESETS.video_models["grok-imagine-video"], PRESETS.image_models["grok-imagine-image-2.0"]
 
 
@@ -107,6 +108,8 @@ def inputs_of(tmp_path: Path, outside: Outside, storage: LocalStorage | None = N
         storage or LocalStorage(tmp_path / "files"),
         fetch=outside.fetch,
         check_address=outside.check_address,
+        decoder=open_decoders().given,
+        sizes=SIZES,
         folders=[tmp_path / "given"],
         spool=tmp_path / "spool",
     )
@@ -157,7 +160,7 @@ async def test_every_way_to_give_a_picture_is_looked_at_and_leaves_nothing(
 
 async def test_a_picture_at_an_address_is_fetched_once_within_bounds(inputs: MediaInputs, outside: Outside) -> None:
     await checked(inputs, clip_plan(image_url=PUBLIC))
-    assert outside.asked == [(PUBLIC, MAX_INPUT_IMAGE_BYTES)]
+    assert outside.asked == [(PUBLIC, MAX_IMAGE_BYTES)]
 
 
 @pytest.mark.parametrize(
@@ -208,7 +211,7 @@ async def test_a_link_that_leads_out_of_the_folder_is_not_followed(inputs: Media
 
 
 async def test_a_picture_that_is_too_large_is_told_with_both_sizes(inputs: MediaInputs, folder: Path) -> None:
-    (folder / "large.jpg").write_bytes(jpeg() + b"\0" * MAX_INPUT_IMAGE_BYTES)
+    (folder / "large.jpg").write_bytes(jpeg() + b"\0" * MAX_IMAGE_BYTES)
     told = await refused(inputs, clip_plan(image_url=str(folder / "large.jpg")))
     assert told.endswith("bytes; 10,485,760 are allowed")
 
@@ -247,7 +250,7 @@ async def test_a_source_clip_elsewhere_is_fetched_to_be_looked_at(
     assert await checked(inputs, public) == Decimal(3)
     outside.files[url] = jpeg()
     assert "it is a JPEG file; " in await refused(inputs, public)
-    assert outside.asked == [(url, MAX_INPUT_VIDEO_BYTES)] * 2
+    assert outside.asked == [(url, MAX_VIDEO_BYTES)] * 2
     assert spooled(tmp_path) == []
 
 
@@ -274,6 +277,8 @@ async def test_what_takes_too_long_to_come_is_told(tmp_path: Path, outside: Outs
         LocalStorage(tmp_path / "files"),
         fetch=never,
         check_address=outside.check_address,
+        decoder=open_decoders().given,
+        sizes=SIZES,
         folders=[],
         spool=tmp_path / "spool",
         fetch_limit_s=0.05,
@@ -395,7 +400,7 @@ async def test_a_source_clip_is_all_that_an_edit_is_given(inputs: MediaInputs, f
     here = clip_plan(generation_kind="extend", source_video_url=str(folder / "clip.mp4"))
     sent = (await inputs.for_provider(here)).video_url or ""
     assert sent.startswith("data:video/mp4;base64,")
-    assert MAX_INPUT_VIDEO_BYTES > MAX_INPUT_IMAGE_BYTES
+    assert MAX_VIDEO_BYTES > MAX_IMAGE_BYTES
 
 
 async def test_an_input_that_is_gone_by_then_is_told(inputs: MediaInputs, folder: Path) -> None:
@@ -411,22 +416,22 @@ async def test_a_picture_for_drawing_lies_here_or_is_fetched(tmp_path: Path, out
     inputs = inputs_of(tmp_path, outside, PrivateStorage(tmp_path / "files"))
     place = tmp_path / "frame"
     here = folder / "a picture.jpg"
-    assert await inputs.fetch_stored(str(here), place) == here
+    assert await inputs.fetch_stored(str(here), place, MAX_IMAGE_BYTES) == here
     assert not place.exists()
-    assert await inputs.fetch_stored(OURS, place) == place
+    assert await inputs.fetch_stored(OURS, place, MAX_IMAGE_BYTES) == place
     assert (place.read_bytes(), outside.asked) == (jpeg("navy"), [])
-    assert await inputs.fetch_stored(PUBLIC, place) == place
-    assert (place.read_bytes(), outside.asked) == (jpeg(), [(PUBLIC, MAX_INPUT_IMAGE_BYTES)])
+    assert await inputs.fetch_stored(PUBLIC, place, MAX_IMAGE_BYTES) == place
+    assert (place.read_bytes(), outside.asked) == (jpeg(), [(PUBLIC, MAX_IMAGE_BYTES)])
 
 
 async def test_a_picture_for_drawing_that_cannot_be_had_is_told(tmp_path: Path, outside: Outside) -> None:
     storage = PrivateStorage(tmp_path / "files")
     inputs = inputs_of(tmp_path, outside, storage)
     with pytest.raises(InvalidRequest, match=r"^its address cannot be reached$"):
-        await inputs.fetch_stored("https://gone.example/a.jpg", tmp_path / "frame")
+        await inputs.fetch_stored("https://gone.example/a.jpg", tmp_path / "frame", MAX_IMAGE_BYTES)
     storage.trouble = StorageError("the bucket is away")
     with pytest.raises(InvalidRequest, match=r"^the bucket is away$"):
-        await inputs.fetch_stored(OURS, tmp_path / "frame")
+        await inputs.fetch_stored(OURS, tmp_path / "frame", MAX_IMAGE_BYTES)
 
 
 async def test_a_file_of_local_storage_is_found_by_its_own_address(tmp_path: Path, outside: Outside) -> None:

@@ -43,7 +43,7 @@ async def in_state(engine: Engine, *states: JobState) -> Job:
     return job
 
 
-async def driving(engine: Engine, job: Job) -> asyncio.Task[None]:
+async def driving(engine: Engine, job: Job) -> asyncio.Task[Job]:
     """A driver that has come as far as the provider and waits for its answer, which ``engine.pictures`` has to give."""
     task = asyncio.create_task(engine.runner.drive(job))
     async with asyncio.timeout(30):

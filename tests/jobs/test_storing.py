@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from PIL import Image, ImageStat
 
-from ring_mcp.domain import JobState, Output, Thumbnail
+from ring_mcp.domain import JobState, MediaKind, Output, Thumbnail
 from ring_mcp.errors import (
     JobExpired,
     LocalPolicy,
@@ -31,11 +31,13 @@ from ring_mcp.jobs.outcomes import Park, Pause, back_off_s, slow_look_s
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.rendering import GONE_AFTER_S, LOOKS_BEFORE_GONE, pause_after_gone_s
 from ring_mcp.jobs.storing import LET_GO_AFTER_S, MEDIA_GONE_AFTER_S
+from ring_mcp.media.decoding import Decoder, Decoders
 from ring_mcp.providers.base import Finished
 from tests.fake_clock import START, FakeClock
 from tests.jobs.engine import Engine, clip_plan, started_engine
 from tests.jobs.scripted_provider import FILES, jpeg
 from tests.ledger_samples import PRICE_USD, carried, sample_asset, sample_plan
+from tests.media.stand_ins import DIES, HANGS, standing_in
 
 FIRST_PAUSE_S = 0.5
 BILLED = Decimal("0.05")
@@ -458,3 +460,41 @@ async def test_what_is_hard_to_store_is_tried_ever_less_often(engine: Engine, cl
     assert (await engine.row(job)).state is JobState.DONE
     assert sum(clock.pauses_s) == sum([0.5, 1, 2, 4, 8, 16, 32, 60, 60])
     assert (len(engine.pictures.fetched), len(engine.pictures.submitted)) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("code", "limit_s", "told"), [(DIES, 60.0, "its decoder died of it"), (HANGS, 0.3, "it takes longer than 0.3 s")]
+)
+@pytest.mark.parametrize("kind", ["image", "video"])
+async def test_a_result_that_breaks_its_decoder_is_delivered_with_a_warning(
+    clock: FakeClock, tmp_path: Path, code: str, limit_s: float, told: str, kind: MediaKind
+) -> None:
+    with standing_in(code, max_wall_s=limit_s) as broken:
+        decoders = Decoders(results=broken, given=broken)
+        plan = sample_plan() if kind == "image" else clip_plan(thumbnail=Thumbnail())
+        async with started_engine(tmp_path, clock, decoders=decoders, previews=tmp_path / "previews") as engine:
+            record = await storing_job(engine, plan=plan)
+            assert await engine.storing.store(record, 0) is None
+            job = await engine.row(record.job)
+    (asset,) = job.assets
+    assert job.state is JobState.DONE
+    assert asset.content_type == ("image/jpeg" if kind == "image" else "video/mp4")
+    assert (asset.width_px, asset.duration_s) == (None, None)
+    assert job.warnings[0].startswith("output 1 of 1: its size and length are not known: ")
+    assert told in job.warnings[0]
+    assert len(job.warnings) == (1 if kind == "image" else 2)
+    assert Path(asset.local_path or "").read_bytes() == FILES["jpg" if kind == "image" else "mp4"]
+
+
+async def test_a_result_is_delivered_where_no_decoder_can_be_started(clock: FakeClock, tmp_path: Path) -> None:
+    def refuse(theirs: object) -> Any:
+        raise OSError(11, "Resource temporarily unavailable")
+
+    none = Decoder(refuse)
+    async with started_engine(tmp_path, clock, decoders=Decoders(results=none, given=none)) as engine:
+        record = await storing_job(engine)
+        engine.pictures.files += [b"<!doctype html><html>sign in</html>"]
+        assert await engine.storing.store(record, 0) == Pause(FIRST_PAUSE_S, failed=True)  # no decoder says this
+        assert await engine.storing.store(record, 1) is None
+        (warning,) = record.job.warnings
+    assert "no decoder can be started on this machine (Resource temporarily unavailable)" in warning

@@ -13,17 +13,19 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from ring_mcp.backends import open_decoders
 from ring_mcp.domain import ImageRequest, JobState, MediaFile, Overlay, Thumbnail, VideoRequest
 from ring_mcp.errors import InvalidRequest, ProviderUnavailable
 from ring_mcp.jobs.inputs import MediaInputs
 from ring_mcp.jobs.thumbnails import Thumbnails
 from ring_mcp.media.identify import hash_file, identify
+from ring_mcp.media.natives import InThisProcess
 from ring_mcp.providers.base import Downloaded
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.storage.base import Storage, StoredFile
 from ring_mcp.storage.local import LocalStorage
 from tests.conductors.running import ACTOR, charges, job_of, rendering, running, settled, spool_is_empty
-from tests.jobs.engine import clip_plan
+from tests.jobs.engine import SIZES, clip_plan
 from tests.ledger_samples import planned
 from tests.media_bytes import mp4
 
@@ -38,15 +40,17 @@ def opened(path: str | None) -> Image.Image:
 
 def media_of(clip: Path) -> MediaFile:
     size_bytes, sha256 = hash_file(clip)
-    return identify(clip, size_bytes=size_bytes, sha256=sha256, expected="video")
+    return identify(clip, InThisProcess(), size_bytes=size_bytes, sha256=sha256, expected="video")
 
 
 def thumbnails(storage: Storage, folder: Path, limit_s: float = 20.0) -> Thumbnails:
     async def unreachable(*_: object) -> Downloaded:
         raise ProviderUnavailable("nothing is fetched here")
 
-    inputs = MediaInputs(storage, fetch=unreachable, check_address=unreachable, folders=[], spool=folder)  # type: ignore[arg-type]
-    return Thumbnails(inputs, storage, spool=folder, prefix="generated", font=None, limit_s=limit_s)
+    decoders = open_decoders()
+    reach: Any = {"fetch": unreachable, "check_address": unreachable}
+    inputs = MediaInputs(storage, decoder=decoders.given, sizes=SIZES, folders=[], spool=folder, **reach)
+    return Thumbnails(inputs, storage, decoders, spool=folder, prefix="generated", font=None, limit_s=limit_s)
 
 
 def colour(picture: Image.Image) -> tuple[int, ...]:
@@ -269,7 +273,9 @@ async def test_a_first_frame_that_cannot_be_read_is_told_with_its_reason(
     tmp_path: Path, error: Exception, told: str
 ) -> None:
     inputs: Any = _NoPicture(error)
-    drawing = Thumbnails(inputs, LocalStorage(tmp_path / "files"), spool=tmp_path, prefix="generated", font=None)
+    drawing = Thumbnails(
+        inputs, LocalStorage(tmp_path / "files"), open_decoders(), spool=tmp_path, prefix="generated", font=None
+    )
     plan = clip_plan(thumbnail=TITLE, image_url="https://pictures.example/a.jpg")
     (tmp_path / "clip").write_bytes(mp4())
     job, rows = await drawing.add(planned(kind="video", plan=plan), media_of(tmp_path / "clip"))

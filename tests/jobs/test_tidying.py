@@ -19,6 +19,7 @@ from tests.ledger_samples import carried
 
 KEEP_S = tidying._KEEP_FILES_S
 TRY_AGAIN_S = tidying._TRY_AGAIN_S
+FILES_AT_ONCE = tidying._FILES_AT_ONCE
 _S = JobState
 
 
@@ -80,11 +81,22 @@ async def test_a_file_that_cannot_be_removed_does_not_keep_the_others(engine: En
 async def test_a_ledger_that_is_away_is_asked_again_in_a_minute(engine: Engine, clock: FakeClock) -> None:
     job = await in_state(engine, _S.DONE)
     (engine.spool / f"{job.id}-0.media").write_bytes(b"x")
-    engine.ledger.fail("get", 2)
+    engine.ledger.fail("states", 2)
     await tidied(engine)
     assert clock.pauses_s == [TRY_AGAIN_S, TRY_AGAIN_S]
     assert left(engine) == set()
     assert TRY_AGAIN_S == 60.0
+
+
+async def test_the_ledger_is_asked_for_many_files_at_a_time(engine: Engine) -> None:
+    job = await in_state(engine, _S.DONE)
+    names = [f"{new_id()}-0.media" for _ in range(FILES_AT_ONCE)]
+    for name in (*names, f"{job.id}-0.media"):
+        (engine.spool / name).write_bytes(b"x")
+    engine.ledger.calls.clear()
+    await tidied(engine)
+    assert engine.ledger.calls == ["states", "states"]
+    assert left(engine) == set(names)
 
 
 async def test_without_a_spool_there_is_nothing_to_tidy(engine: Engine) -> None:

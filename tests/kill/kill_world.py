@@ -22,7 +22,7 @@ from psycopg.rows import dict_row
 from ring_mcp.clock import SystemClock
 from ring_mcp.config import child_environment
 from ring_mcp.domain import Spend
-from ring_mcp.ledger.base import Ledger
+from ring_mcp.ledger.base import Ledger, WrongSum
 from ring_mcp.ledger.postgres import PostgresLedger
 from ring_mcp.ledger.rows import TICKS_PER_USD
 from ring_mcp.ledger.sqlite import SqliteLedger
@@ -107,6 +107,17 @@ class World:
         self._servers.append(server)
         return server
 
+    async def start_worker(self) -> Server:
+        """`ring-mcp worker`, once it carries jobs on. It speaks no MCP."""
+        begun = self._worker_starts()
+        server = await Server.start((*REAL_SERVER, "worker"), self.environment, self.folder, self.log, greet=False)
+        self._servers.append(server)
+        await until("the worker has begun", lambda: self._worker_starts() > begun)
+        return server
+
+    def _worker_starts(self) -> int:
+        return self.log.read_text().count("ring-mcp carries jobs on") if self.log.exists() else 0
+
     async def cli(self, *arguments: str) -> str:
         """The output of ``ring-mcp`` with these arguments."""
         process = await asyncio.create_subprocess_exec(
@@ -190,6 +201,13 @@ class World:
         finally:
             await ledger.aclose()
 
+    async def find_wrong_sums(self) -> list[WrongSum]:
+        ledger = self.ledger()
+        try:
+            return await ledger.find_wrong_sums()
+        finally:
+            await ledger.aclose()
+
     def left_in(self, folder: str) -> list[str]:
         """The files of one folder of the state, by name."""
         return sorted(path.name for path in (self.state / folder).glob("*"))
@@ -230,6 +248,7 @@ class World:
         unknown = sum(row["state"] == "unknown" for row in rows)
         if (spend.month_reserved_usd, spend.unknown_jobs) != (reserved / TICKS_PER_USD, unknown):
             verdict.problems.append(f"of {reserved / TICKS_PER_USD} for jobs without an end, {spend} is counted")
+        verdict.problems += [f"not what the rows say: {wrong}" for wrong in await self.find_wrong_sums()]
         for folder in ("spool", "unwritten"):
             if left := self.left_in(folder):
                 verdict.problems.append(f"left in {folder}: {left}")

@@ -18,6 +18,7 @@ from tests.kill.kill_points import RINGBASE, Kind, arguments, tool_of
 from tests.kill.kill_world import PAST_EVERY_DEADLINE_S, SHORT_LEASE_S, LedgerKind, MakeWorld, World, until
 from tests.kill.victim import Fate
 from tests.postgres_server import PostgresServer, fresh_database
+from tests.server.wire import path_of
 
 BOTH = ["sqlite", "postgres"]
 UPLOAD = "/ringbase/api/v1/upload"
@@ -287,7 +288,7 @@ async def test_a_result_is_delivered_without_database_and_its_row_follows(
         sandbox.state.configure(render_s=0.0, deferred_s=0.0)
         data = await call
         assert data["state"] == "done"
-        assert Path((data.get("video") or data["images"][0])["localPath"]).is_file()
+        assert path_of((data.get("video") or data["images"][0])["url"]).is_file()
         assert any("ledger" in warning for warning in data["warnings"])
         assert kept_aside(world)
         await answering(database)

@@ -14,8 +14,11 @@ from tests.kill.kill_world import PAST_EVERY_DEADLINE_S, LedgerKind, MakeWorld, 
 from tests.kill.victim import Fate
 
 LEASE_S = 1.5
-AWAKE = Fate(lease_s=LEASE_S, beat_s=0.3)
-AWAKE_AND_AHEAD = Fate(lease_s=LEASE_S, beat_s=0.3, clock_ahead_s=PAST_EVERY_DEADLINE_S)
+STALL_S = 40.0
+"""How long a provider says nothing: longer than another server needs to start and to take over."""
+
+AWAKE = Fate(lease_s=LEASE_S)
+AWAKE_AND_AHEAD = Fate(lease_s=LEASE_S, clock_ahead_s=PAST_EVERY_DEADLINE_S)
 
 
 async def ask(server: Server, kind: Kind, prompt: str, **more: Any) -> Reply:
@@ -43,7 +46,12 @@ async def test_two_living_servers_never_drive_the_same_job(ledger: LedgerKind, m
     kinds: list[Kind] = ["image", "video", "frame"] * 3
     prompts = {f"{kind} {number}": kind for number, kind in enumerate(kinds)}
     handles = await asyncio.gather(*(ask(first, kind, prompt, waitSeconds=0) for prompt, kind in prompts.items()))
-    owners = {row["id"]: row["owner"] for row in world.rows()}
+
+    def made() -> list[dict[str, Any]]:
+        return [row for row in world.rows() if row["provider_request_id"]]
+
+    await until("all that can be are being made", lambda: len(made()) == len(kinds))
+    owners = {row["id"]: row["owner"] for row in made()}
     replies = await asyncio.gather(
         *(second.call("ring-job-get", {"jobId": handle.job_id, "waitSeconds": 40}) for handle in handles),
         *(ask(second, kind, prompt, waitSeconds=40) for prompt, kind in prompts.items()),
@@ -83,7 +91,7 @@ async def asleep_for_longer_than_its_lease(world: World, sleeper: Server, job_id
         row = next(row for row in world.rows() if row["id"] == job_id)
         return row if row["owner"] != owner else None
 
-    row = await until("another one takes the job over", taken_over, 15.0)
+    row = await until("another one takes the job over", taken_over, 30.0)
     assert isinstance(row, dict)
     return row
 
@@ -92,9 +100,10 @@ async def asleep_for_longer_than_its_lease(world: World, sleeper: Server, job_id
 async def test_a_server_that_slept_cannot_overwrite_its_successor(make_world: MakeWorld) -> None:
     world = await make_world("postgres")
     world.sandbox.state.configure(render_s=600.0)
-    sleeper, other = await both(world, AWAKE)
+    sleeper = await world.start(AWAKE)
     call = asyncio.create_task(ask(sleeper, "video", "a clip", waitSeconds=40))
     row = await until("it is polled", lambda: world.asked("GET", "/videos/") >= 2 and world.row("a clip"))
+    other = await world.start(AWAKE)
     await asleep_for_longer_than_its_lease(world, sleeper, row["id"], row["owner"])
     world.sandbox.state.configure(render_s=0.0)
     await world.all_settled()
@@ -117,10 +126,11 @@ async def test_a_sleepers_late_answer_is_not_lost_to_its_successor(
     make_world: MakeWorld,
 ) -> None:
     world = await make_world("postgres")
-    stall = world.sandbox.state.faults.add("stall", seconds=6.0)
-    sleeper, other = await both(world, AWAKE)
-    call = asyncio.create_task(ask(sleeper, "video", "a clip", waitSeconds=40))
+    stall = world.sandbox.state.faults.add("stall", seconds=STALL_S)
+    sleeper = await world.start(AWAKE)
+    call = asyncio.create_task(ask(sleeper, "video", "a clip", waitSeconds=60))
     await until("it is accepted", lambda: stall.hits and world.charges("a clip"))
+    other = await world.start(AWAKE)
     row = world.row("a clip")
     assert row is not None
     taken = await asleep_for_longer_than_its_lease(world, sleeper, row["id"], row["owner"])
@@ -137,10 +147,11 @@ async def test_a_sleepers_late_answer_is_not_lost_to_its_successor(
 @pytest.mark.kill
 async def test_a_late_answer_wins_over_unknown(make_world: MakeWorld) -> None:
     world = await make_world("postgres")
-    stall = world.sandbox.state.faults.add("stall", seconds=6.0)
-    sleeper, other = await asyncio.gather(world.start(AWAKE), world.start(AWAKE_AND_AHEAD))
-    call = asyncio.create_task(ask(sleeper, "video", "a clip", waitSeconds=40))
+    stall = world.sandbox.state.faults.add("stall", seconds=STALL_S)
+    sleeper = await world.start(AWAKE)
+    call = asyncio.create_task(ask(sleeper, "video", "a clip", waitSeconds=60))
     await until("it is accepted", lambda: stall.hits and world.charges("a clip"))
+    other = await world.start(AWAKE_AND_AHEAD)
     row = world.row("a clip")
     assert row is not None
     await asleep_for_longer_than_its_lease(world, sleeper, row["id"], row["owner"])
@@ -161,8 +172,8 @@ async def test_two_who_fetch_the_same_clip_at_once_do_not_spoil_it(make_world: M
     """The sleeper wakes up in the middle of its download, in the same spool folder."""
     world = await make_world("postgres")
     state = world.sandbox.state
-    state.faults.add("media_slow", times=2, bytes_per_s=80_000)
-    sleeper, other = await both(world, AWAKE)
+    state.faults.add("media_slow", times=2, bytes_per_s=40_000)
+    sleeper = await world.start(AWAKE)
     big = {"duration": 15, "resolution": "720p", "waitSeconds": 60}
     call = asyncio.create_task(ask(sleeper, "video", "a clip", **big))
 
@@ -172,6 +183,7 @@ async def test_two_who_fetch_the_same_clip_at_once_do_not_spoil_it(make_world: M
     await until("it is being fetched", lambda: downloads() == 1)
     row = world.row("a clip")
     assert row is not None
+    other = await world.start(AWAKE)
     await asleep_for_longer_than_its_lease(world, sleeper, row["id"], row["owner"])
     await until("it is being fetched by the other one, too", lambda: downloads() == 2)
     sleeper.signal(signal.SIGCONT)

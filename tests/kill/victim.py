@@ -24,10 +24,10 @@ from ring_mcp.app import open_app
 from ring_mcp.backends import open_ledger
 from ring_mcp.clock import SystemClock
 from ring_mcp.config import Config, load_config
-from ring_mcp.domain import AuditRecord, Caps, Holder, Job, MediaFile
+from ring_mcp.domain import AuditRecord, Caps, Job, MediaFile
 from ring_mcp.errors import LedgerError
 from ring_mcp.ledger.base import Ledger, Opened
-from ring_mcp.server.mcp import build_server
+from ring_mcp.server.mcp import serve_app
 from ring_mcp.server.stdio import serve_stdio
 from ring_mcp.storage.base import Storage, StoredFile
 from ring_mcp.storage.local import LocalStorage
@@ -54,7 +54,6 @@ class Fate:
     hold: str | None = None
     lose: bool = False
     lease_s: float | None = None
-    beat_s: float | None = None
     clock_ahead_s: float = 0.0
     clock_speed: float = 1.0
 
@@ -172,14 +171,6 @@ def _storage(config: Config, clock: SystemClock) -> Storage:
     return LocalStorage(config.state_path / "files")
 
 
-async def beat(ledger: Ledger, beat_s: float) -> None:
-    """Renew a short lease oftener than the product renews its long one."""
-    while True:
-        await asyncio.sleep(beat_s)
-        with contextlib.suppress(Exception):
-            await ledger.heartbeat(Holder(sandbox=False))
-
-
 async def _serve(config: Config, wire: int, fate: Fate) -> None:
     clock, reaper = OtherClock(fate.clock_ahead_s, fate.clock_speed), Reaper(fate)
     ledger = open_ledger(config, clock)
@@ -196,15 +187,7 @@ async def _serve(config: Config, wire: int, fate: Fate) -> None:
                 storage=DoomedStorage(_storage(config, clock), reaper),
             )
         )
-        if fate.beat_s is not None:
-            beating = asyncio.create_task(beat(ledger, fate.beat_s))
-            stack.callback(beating.cancel)
-        server = build_server(
-            app.tools(),
-            app.resources(),
-            identify=lambda ctx: config.actor_id,
-            links=config.result_links,
-        )
+        server = serve_app(app, identify=lambda ctx: config.actor_id)
         await serve_stdio(server, wire, closing=stack.aclose, drain_s=config.drain_s)
 
 

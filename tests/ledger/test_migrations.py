@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
-from ring_mcp.domain import DRIVEN, Account, Holder, Job, JobState
+from ring_mcp.domain import DRIVEN, Account, Caps, Holder, Job, JobState
 from ring_mcp.ledger.migrations import migrations, pending
 from ring_mcp.ledger.postgres import migrate
+from tests.fake_clock import START
 from tests.ledger_databases import LedgerDatabase
-from tests.ledger_samples import HOLDER, opened, sample_job
+from tests.ledger_samples import HOLDER, PRICE_USD, opened, planned, sample_job
 
+BILLED_USD = Decimal("0.07")
 GOOGLE = Account(provider="google", key_fingerprint="f" * 32)
 
 
@@ -34,7 +37,13 @@ def make_first_version(database: LedgerDatabase) -> None:
 
 async def bring_up_to_date(database: LedgerDatabase) -> None:
     if database.kind == "postgres":
-        assert await migrate(database.address) == [migration.name for migration in migrations("postgres")[1:]]
+        names = [migration.name for migration in migrations("postgres")[1:]]
+        assert await migrate(database.address) == [*names, "PgQueuer's tables"]
+
+
+def old_job(state: JobState, **facts: Any) -> Job:
+    job = sample_job(state, key_fingerprint=None, **facts)
+    return replace(job, billed_usd=BILLED_USD) if state is JobState.DONE else job
 
 
 def old_row(database: LedgerDatabase, job: Job) -> dict[str, Any]:
@@ -50,7 +59,7 @@ def old(request: pytest.FixtureRequest) -> LedgerDatabase:
     make_first_version(database)
     for state in JobState:
         for sandbox in (False, True):
-            job = sample_job(state, id=f"{state}-{sandbox}", sandbox=sandbox, key_fingerprint=None)
+            job = old_job(state, id=f"{state}-{sandbox}", sandbox=sandbox)
             database.insert("media_jobs", old_row(database, job))
     return database
 
@@ -61,7 +70,7 @@ async def test_old_rows_read_as_before(old: LedgerDatabase) -> None:
         for state in JobState:
             job = await ledger.get(f"{state}-False")
             assert job is not None
-            expected = sample_job(state, id=job.id, key_fingerprint=None)
+            expected = old_job(state, id=job.id)
             random = ("attempt_token", "assets", "request_hash")
             assert job == replace(expected, **{name: getattr(job, name) for name in random})
             assert not job.account.is_recorded
@@ -70,11 +79,36 @@ async def test_old_rows_read_as_before(old: LedgerDatabase) -> None:
 async def test_old_jobs_are_carried_on_by_any_account_of_their_provider(old: LedgerDatabase) -> None:
     await bring_up_to_date(old)
     async with old.started() as ledger:
-        assert await ledger.claim(Holder(sandbox=False, accounts=(GOOGLE,)), 100, parked=True) == []
-        real = await ledger.claim(HOLDER, 100, parked=True)
-        assert {job.id for job in real} == {f"{state}-False" for state in DRIVEN}
-        played = await ledger.claim(replace(HOLDER, sandbox=True), 100, parked=True)
-        assert {job.id for job in played} == {f"{state}-True" for state in DRIVEN}
+        for holder, theirs in (
+            (Holder(sandbox=False, accounts=(GOOGLE,)), set[str]()),
+            (HOLDER, {f"{state}-False" for state in DRIVEN}),
+            (replace(HOLDER, sandbox=True), {f"{state}-True" for state in DRIVEN}),
+        ):
+            rows = [f"{state}-{sandbox}" for state in JobState for sandbox in (False, True)]
+            assert {job_id for job_id in rows if await ledger.claim_one(holder, job_id) is not None} == theirs
+
+
+async def test_old_jobs_are_counted(old: LedgerDatabase) -> None:
+    await bring_up_to_date(old)
+    async with old.started() as ledger:
+        assert await ledger.find_wrong_sums() == []
+        for sandbox in (False, True):
+            spend = await ledger.spend(START, sandbox=sandbox)
+            assert (spend.open_jobs, spend.unknown_jobs) == (len(DRIVEN), 1)
+            assert spend.day_usd == spend.month_usd == len(JobState) * PRICE_USD
+            assert spend.day_reserved_usd == (len(DRIVEN) + 1) * PRICE_USD
+            [bill] = await ledger.bills(START, sandbox=sandbox)
+            assert (bill.jobs, bill.billed_usd, bill.listed_usd) == (1, BILLED_USD, PRICE_USD)
+
+
+async def test_an_old_call_is_joined_and_not_paid_again(old: LedgerDatabase) -> None:
+    await bring_up_to_date(old)
+    async with old.started() as ledger:
+        for state in (JobState.RENDERING, JobState.UNKNOWN, JobState.DONE):
+            before = await ledger.get(f"{state}-False")
+            assert before is not None
+            again = await ledger.open(planned(request_hash=before.request_hash), Caps(per_day_usd=Decimal(0)))
+            assert (again.joined, again.job) == (True, before)
 
 
 async def test_new_jobs_stand_beside_old_ones(old: LedgerDatabase) -> None:
@@ -94,9 +128,10 @@ async def test_a_column_that_nobody_read_is_gone(old: LedgerDatabase) -> None:
 
 
 @pytest.mark.parametrize("backend", ["sqlite", "postgres"])
-def test_the_files_are_numbered_from_one_without_a_gap(backend: str) -> None:
+def test_the_files_are_numbered_from_one_and_no_number_twice(backend: str) -> None:
     found = migrations(backend)
-    assert [each.version for each in found] == list(range(1, len(found) + 1))
+    versions = [each.version for each in found]
+    assert (versions[0], versions) == (1, sorted(set(versions)))
     assert all(each.name.startswith(f"{each.version:03}_") and each.name.endswith(".sql") for each in found)
     assert "CREATE TABLE" in found[0].sql
 

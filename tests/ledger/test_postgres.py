@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import TypeVar
 
 import psycopg
 import pytest
@@ -18,12 +19,25 @@ from ring_mcp.errors import CapExceeded, JobMoved, LedgerBehind, LedgerError
 from ring_mcp.ledger.base import JobQuery
 from ring_mcp.ledger.migrations import migrations
 from ring_mcp.ledger.postgres import PostgresLedger, migrate
+from ring_mcp.ledger.statements import Transaction
 from tests.fake_clock import START, FakeClock
 from tests.ledger.waiting import LIMIT_S, until, until_somebody_waits_for_a_lock
 from tests.ledger_databases import LedgerDatabase
 from tests.ledger_process import other_process
-from tests.ledger_samples import HOLDER, NO_CAPS, PRICE_USD, audit_row, carried, left_behind, opened, planned
+from tests.ledger_samples import (
+    HOLDER,
+    NO_CAPS,
+    PRICE_USD,
+    audit_row,
+    be_driven,
+    carried,
+    left_behind,
+    opened,
+    planned,
+)
 from tests.postgres_server import PostgresServer, fresh_database, with_database
+
+T = TypeVar("T")
 
 PASSWORD = "s3cret%of:the/operator"
 RINGS_OWN_TABLE = """
@@ -82,7 +96,7 @@ async def test_migrating_again_changes_nothing(empty_postgres: LedgerDatabase) -
 async def test_of_several_who_migrate_at_once_each_file_is_applied_by_one(empty_postgres: LedgerDatabase) -> None:
     applied = await asyncio.gather(*(migrate(empty_postgres.address) for _ in range(6)))
     names = [name for names in applied for name in names]
-    assert sorted(names) == [migration.name for migration in migrations("postgres")]
+    assert sorted(names) == [*(migration.name for migration in migrations("postgres")), "PgQueuer's tables"]
 
 
 async def test_a_migration_that_fails_leaves_nothing_behind(empty_postgres: LedgerDatabase) -> None:
@@ -122,67 +136,109 @@ async def test_times_are_utc_whatever_the_zone_of_the_database(postgres: LedgerD
         assert (await ledger.spend(START, sandbox=False)).day_usd == 0
 
 
-# Leases
+# Tasks
 
 
-async def test_a_killed_process_is_succeeded_when_its_lease_is_out(
-    postgres: LedgerDatabase,
-) -> None:
-    async with postgres.started() as ledger, other_process(postgres, lease_s=0.5) as other:
-        answers = await other.ask("open", jobs=[{}] * 3)
+async def test_a_killed_process_is_succeeded_when_its_heart_has_been_still(postgres: LedgerDatabase) -> None:
+    async with postgres.started(lease_s=0.5) as ledger, other_process(postgres, lease_s=0.5) as other:
+        [[job_id, _]] = await other.ask("open", jobs=[{}])
+        assert await other.ask("claim_one", job_id=job_id) == job_id
         await other.kill()
-        claimed = await until(lambda: ledger.claim(HOLDER, 10))
-        assert {job.id for job in claimed} == {job_id for job_id, _ in answers}
+        claimed = await until(lambda: ledger.claim_one(HOLDER, job_id))
+        assert claimed.id == job_id
 
 
 async def test_a_process_that_was_only_paused_cannot_overwrite_its_successor(postgres: LedgerDatabase) -> None:
-    async with postgres.started() as ledger, other_process(postgres, lease_s=0.5) as paused:
+    async with postgres.started(lease_s=0.5) as ledger, other_process(postgres, lease_s=0.5) as paused:
         [[job_id, _]] = await paused.ask("open", jobs=[{}])
+        assert await paused.ask("claim_one", job_id=job_id) == job_id
         paused.pause()
         claimed = await until(lambda: ledger.claim_one(HOLDER, job_id))
         mine = await ledger.save(claimed, carried(claimed, JobState.SUBMITTING))
         paused.resume()
         assert await paused.ask("save", job_id=job_id, seen_version=1) == "job_moved"
-        assert await paused.ask("heartbeat") == []
         assert await ledger.get(job_id) == mine
-        assert await ledger.heartbeat(HOLDER) == {job_id}
-
-
-async def test_a_heartbeat_renews_the_lease_and_keeps_jobs_that_nobody_has_taken(postgres: LedgerDatabase) -> None:
-    async with postgres.started(lease_s=3600.0) as ledger, postgres.started() as other:
-        job = await opened(ledger)
-        postgres.query("UPDATE media_job_owners SET lease_expires_at = now() - interval '1 hour'")
-        assert await ledger.heartbeat(HOLDER) == {job.id}
-        assert await other.claim(HOLDER, 10) == []
-        left = "SELECT lease_expires_at > now() + interval '50 minutes' AS renewed FROM media_job_owners WHERE id = :id"
-        assert postgres.query(left, {"id": job.owner}) == [{"renewed": True}]
 
 
 async def test_a_lease_counts_by_the_clock_of_the_database_alone(postgres: LedgerDatabase) -> None:
     far_ahead = FakeClock(START + timedelta(days=3650))
     async with postgres.started() as ledger, postgres.started(far_ahead) as other:
-        await opened(ledger)
-        assert await other.claim(HOLDER, 10, parked=True) == []
+        job = await opened(ledger)
+        await be_driven(ledger, job)
+        assert await other.claim_one(HOLDER, job.id) is None
+
+
+class Unconfirmed(PostgresLedger):
+    """A commit whose confirmation is lost, as often as ``lose`` says; ``arrives``: it was made."""
+
+    lose, arrives = 0, True
+
+    async def _write(self, transaction: Transaction[T], turns: Sequence[int] = ()) -> T:
+        if self.lose <= 0:
+            return await super()._write(transaction, turns)
+        self.lose -= 1
+        if self.arrives:
+            await super()._write(transaction, turns)
+        else:
+            with contextlib.suppress(ZeroDivisionError):
+                await super()._write(_fail_at_the_end(transaction), turns)
+        raise LedgerError("the connection was lost")
+
+
+def _fail_at_the_end(transaction: Transaction[T]) -> Transaction[T]:
+    yield from transaction
+    raise ZeroDivisionError
+
+
+async def test_an_opening_whose_confirmation_was_lost_is_found(postgres: LedgerDatabase) -> None:
+    ledger = Unconfirmed(postgres.address, FakeClock())
+    ledger.lose = 1
+    clip, still = planned(kind="video"), planned()
+    opening = await ledger.open(clip, NO_CAPS, still)
+    assert not opening.joined
+    assert opening.job == await ledger.get(clip.id)
+    assert opening.still is None or opening.still.id == still.id
+    await ledger.aclose()
+
+
+async def test_an_opening_that_was_not_committed_has_begun_nothing(postgres: LedgerDatabase) -> None:
+    ledger = Unconfirmed(postgres.address, FakeClock())
+    ledger.lose, ledger.arrives = 1, False
+    with pytest.raises(LedgerError, match=r"^the connection was lost$") as failure:
+        await ledger.open(planned(id="a-job"), NO_CAPS)
+    assert failure.value.billed == "no"
+    assert await ledger.get("a-job") is None
+    await ledger.aclose()
+
+
+async def test_an_opening_that_cannot_be_looked_for_may_have_begun(postgres: LedgerDatabase) -> None:
+    ledger = Unconfirmed(postgres.address, FakeClock())
+    ledger.lose = 2
+    with pytest.raises(LedgerError, match="whether job a-job was opened is not known") as failure:
+        await ledger.open(planned(id="a-job"), NO_CAPS)
+    assert failure.value.billed == "unknown"
+    assert "a-job" in failure.value.next_action
+    await ledger.aclose()
 
 
 async def test_a_process_that_ends_in_order_gives_its_jobs_back_at_once(postgres: LedgerDatabase) -> None:
     async with postgres.started() as ledger:
         async with postgres.started(lease_s=3600.0) as ending:
             job = await opened(ending)
-        assert [claimed.id for claimed in await ledger.claim(HOLDER, 10)] == [job.id]
+            await be_driven(ending, job)
+        assert await ledger.claim_one(HOLDER, job.id) is not None
 
 
 async def test_a_job_that_ends_while_claimed_is_left_alone(postgres: LedgerDatabase) -> None:
     async with postgres.started() as ledger:
-        async with postgres.started() as slow:
-            job = await opened(slow, JobState.STORING)
+        job = await opened(ledger, JobState.STORING)
         done = postgres.columns(replace(carried(job, JobState.DONE), version=job.version + 1))
         assignments = ", ".join(f"{name} = :{name}" for name in done)
-        with postgres.transaction() as last_words:  # of one whose lease has run out
+        with postgres.transaction() as last_words:  # of one whose heart has been still for too long
             last_words.query(f"UPDATE media_jobs SET {assignments} WHERE id = :id", done)
-            claiming = asyncio.create_task(ledger.claim(HOLDER, 10))
+            claiming = asyncio.create_task(ledger.claim_one(HOLDER, job.id))
             await until_somebody_waits_for_a_lock(postgres)
-        assert await asyncio.wait_for(claiming, LIMIT_S) == []
+        assert await asyncio.wait_for(claiming, LIMIT_S) is None
         ended = await ledger.get(job.id)
         assert ended is not None
         assert (ended.state, ended.version, ended.owner) == (JobState.DONE, job.version + 1, job.owner)

@@ -13,6 +13,7 @@ from ring_mcp.backends import migrate_ledger
 from ring_mcp.config import load_config
 from ring_mcp.domain import Caps, Job, JobState
 from ring_mcp.errors import CapExceeded, LedgerError
+from ring_mcp.ledger import locks
 from ring_mcp.ledger.base import JobQuery, Ledger
 from ring_mcp.ledger.migrations import migrations
 from ring_mcp.ledger.postgres import migrate
@@ -21,8 +22,9 @@ from tests.ledger_databases import LedgerDatabase
 from tests.ledger_samples import HOLDER, NO_CAPS, carried, left_behind, opened, planned
 from tests.postgres_server import PostgresServer, fresh_database
 
-LOCK_ID = 0x72696E67
-"""The advisory lock that the ledger opens jobs under."""
+CAPPED = Caps(per_day_usd=Decimal(100))
+OF_SPENDING = f"SELECT pg_advisory_xact_lock({locks.of_spending(False)})"
+"""What everybody waits for whose call counts against a cap."""
 
 STRICT = ["repeatable read", "serializable"]
 WITNESS = """
@@ -86,9 +88,9 @@ async def test_under_a_stricter_default_calls_beside_each_other_all_go_through(
             return (await opened(ledger, JobState.DONE)).state
 
         assert await asyncio.gather(*(carry(each) for each in (first, second) * 12)) == [JobState.DONE] * 24
-        left = {(await left_behind(first)).id for _ in range(10)}
-        taken = await asyncio.gather(*(each.claim(HOLDER, 3) for each in (first, second) * 4))
-        assert sorted(job.id for claimed in taken for job in claimed) == sorted(left)
+        left = [await left_behind(first) for _ in range(10)]
+        taken = await asyncio.gather(*(each.claim_one(HOLDER, job.id) for job in left for each in (first, second)))
+        assert sorted(job.id for job in taken if job is not None) == sorted(job.id for job in left)
 
 
 async def test_a_read_only_default_is_written_all_the_same(postgres: LedgerDatabase) -> None:
@@ -106,8 +108,8 @@ async def test_a_commit_is_on_disk_whatever_the_default(postgres: LedgerDatabase
     set_default(postgres, "synchronous_commit", default)
     postgres.query(WITNESS.format(what="current_setting('synchronous_commit')"))
     async with postgres.started() as ledger:
-        await left_behind(ledger, JobState.STORING)
-        assert await ledger.claim(HOLDER, 10)
+        job = await left_behind(ledger, JobState.STORING)
+        assert await ledger.claim_one(HOLDER, job.id)
     assert seen_in_transactions(postgres) == {used}
 
 
@@ -141,8 +143,8 @@ async def test_who_waits_for_a_lock_hears_of_a_busy_ledger(
 ) -> None:
     async with postgres.started(lock_timeout_s=0.3) as ledger:
         with postgres.transaction() as in_the_way:
-            in_the_way.query(f"SELECT pg_advisory_xact_lock({LOCK_ID})")
-            calls = [ledger.open(planned(), NO_CAPS) for _ in range(24)]
+            in_the_way.query(OF_SPENDING)
+            calls = [ledger.open(planned(), CAPPED) for _ in range(24)]
             answers = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), LIMIT_S)
         assert {(type(answer), getattr(answer, "retryable", None)) for answer in answers} == {(LedgerError, True)}
         assert {str(answer) for answer in answers} == {
@@ -156,12 +158,14 @@ async def test_who_needs_no_lock_is_not_kept_waiting(postgres: LedgerDatabase) -
     async with postgres.started(lock_timeout_s=LIMIT_S, max_connections=4) as ledger:
         job = await opened(ledger, JobState.RENDERING)
         with postgres.transaction() as in_the_way:
-            in_the_way.query(f"SELECT pg_advisory_xact_lock({LOCK_ID})")
-            calls = [asyncio.create_task(ledger.open(planned(), NO_CAPS)) for _ in range(24)]
+            in_the_way.query(OF_SPENDING)
+            calls = [asyncio.create_task(ledger.open(planned(), CAPPED)) for _ in range(24)]
             await until_somebody_waits_for_a_lock(postgres)
             assert await ledger.get(job.id) == job
             assert (await ledger.save(job, carried(job, JobState.STORING))).state is JobState.STORING
             assert not any(call.done() for call in calls)
+            uncapped = asyncio.create_task(ledger.open(planned(), NO_CAPS))
+            assert not (await asyncio.wait_for(uncapped, LIMIT_S)).joined
         assert not any(opened.joined for opened in await asyncio.wait_for(asyncio.gather(*calls), LIMIT_S))
 
 
@@ -185,4 +189,4 @@ async def test_tables_are_migrated_at_the_direct_address_where_there_is_one(empt
         "RING_DATABASE_DIRECT_URL": empty_postgres.address,
     }
     names = await migrate_ledger(load_config(environ))
-    assert names == [migration.name for migration in migrations("postgres")]
+    assert names == [*(migration.name for migration in migrations("postgres")), "PgQueuer's tables"]

@@ -16,14 +16,15 @@ from typing import Any
 
 import pytest
 
-from ring_mcp.domain import JobState
+from ring_mcp.domain import Caps, JobState
 from ring_mcp.errors import LedgerError
 from ring_mcp.ledger.base import JobQuery
 from ring_mcp.ledger.sqlite import SqliteLedger, _use_wal
+from ring_mcp.ledger.statements import Statement, Transaction
 from tests.fake_clock import START, FakeClock
 from tests.ledger_databases import LedgerDatabase
 from tests.ledger_process import OtherProcess, other_process
-from tests.ledger_samples import HOLDER, NO_CAPS, audit_row, carried, opened, planned
+from tests.ledger_samples import HOLDER, NO_CAPS, PRICE_USD, audit_row, carried, opened, planned
 
 PAGE_BYTES = 4096
 LIMIT_S = 60.0
@@ -211,6 +212,7 @@ async def test_two_processes_read_and_write_one_file_together(sqlite: LedgerData
 async def test_the_jobs_of_a_killed_process_can_be_taken_over_at_once(sqlite: LedgerDatabase) -> None:
     async with sqlite.started() as ledger, other_process(sqlite) as other:
         answers = await other.ask("open", jobs=[{}] * 3)
+        assert isinstance(ledger, SqliteLedger)
         assert await ledger.claim(HOLDER, 10, parked=True) == []
         await other.kill()
         assert {job.id for job in await ledger.claim(HOLDER, 10)} == {job_id for job_id, _ in answers}
@@ -254,6 +256,7 @@ async def test_a_process_that_only_stands_still_keeps_its_jobs(sqlite: LedgerDat
     async with sqlite.started() as ledger, other_process(sqlite) as other:
         [[job_id, _]] = await other.ask("open", jobs=[{}])
         other.pause()
+        assert isinstance(ledger, SqliteLedger)
         assert await ledger.claim(HOLDER, 10, parked=True) == []
         assert await ledger.claim_one(HOLDER, job_id) is None
         other.resume()
@@ -294,6 +297,79 @@ async def test_the_event_loop_goes_on_while_another_process_holds_the_write_lock
         assert await other.ask("let_go") == "free"
         assert not (await asyncio.wait_for(opening, LIMIT_S)).joined
         await ticking
+
+
+async def test_who_reads_does_not_wait_for_who_writes(sqlite: LedgerDatabase) -> None:
+    async with sqlite.started() as ledger, other_process(sqlite) as other:
+        assert isinstance(ledger, SqliteLedger)
+        job = await opened(ledger, JobState.RENDERING)
+        await other.ask("hold_the_write_lock")
+        opening = [asyncio.create_task(ledger.open(planned(), NO_CAPS)) for _ in range(3)]
+        await asyncio.sleep(0)  # they have begun
+        assert await asyncio.wait_for(ledger.get(job.id), LIMIT_S) == job
+        assert [each.id for each in (await asyncio.wait_for(ledger.list_jobs(JobQuery()), LIMIT_S)).jobs] == [job.id]
+        assert await asyncio.wait_for(ledger.heartbeat(HOLDER), LIMIT_S) == {job.id}
+        assert await asyncio.wait_for(ledger.claim(HOLDER, 10, parked=True), LIMIT_S) == []
+        assert (await asyncio.wait_for(ledger.spend(START, sandbox=False), LIMIT_S)).open_jobs == 1
+        assert not any(each.done() for each in opening)
+        assert await other.ask("let_go") == "free"
+        assert not any(each.joined for each in await asyncio.wait_for(asyncio.gather(*opening), LIMIT_S))
+
+
+async def test_of_writes_that_share_a_commit_each_is_refused_alone(sqlite: LedgerDatabase) -> None:
+    for_three = Caps(per_day_usd=3 * PRICE_USD)
+    async with sqlite.started() as ledger, other_process(sqlite) as other:
+        job = await opened(ledger, JobState.STORING, sandbox=True)
+        await other.ask("hold_the_write_lock")
+        calls = [asyncio.create_task(ledger.open(planned(), for_three)) for _ in range(10)]
+        wrong = asyncio.create_task(ledger.save(job, replace(job, progress=101), [audit_row()]))
+        right = asyncio.create_task(ledger.save(job, replace(job, progress=90)))
+        late = asyncio.create_task(ledger.save(job, replace(job, progress=91)))
+        await asyncio.sleep(0)  # they have begun
+        assert await other.ask("let_go") == "free"
+        answers = await asyncio.gather(*calls, wrong, right, late, return_exceptions=True)
+        assert [type(answer).__name__ for answer in answers] == [
+            *["Opened"] * 3,
+            *["CapExceeded"] * 7,
+            "LedgerError",
+            "Job",
+            "JobMoved",
+        ]
+        assert (await ledger.get(job.id)) == await right
+        assert len((await ledger.list_jobs(JobQuery())).jobs) == 4
+        assert sqlite.query("SELECT COUNT(*) AS rows FROM generated_images") == [{"rows": 0}]
+        assert await ledger.find_wrong_sums() == []
+
+
+async def test_a_commit_that_fails_confirms_nothing(sqlite: LedgerDatabase) -> None:
+    async with sqlite.started() as ledger, other_process(sqlite) as other:
+        await opened(ledger)
+        await other.ask("hold_the_write_lock")
+        with files_of_at_most(PAGE_BYTES):
+            calls = [asyncio.create_task(ledger.open(planned(), NO_CAPS)) for _ in range(5)]
+            await asyncio.sleep(0)  # they have begun
+            assert await other.ask("let_go") == "free"
+            answers = await asyncio.gather(*calls, return_exceptions=True)
+        assert {type(answer) for answer in answers} == {LedgerError}
+        assert len((await ledger.list_jobs(JobQuery())).jobs) == 1
+        assert not (await ledger.open(planned(), NO_CAPS)).joined
+        assert await ledger.find_wrong_sums() == []
+
+
+async def test_a_reader_cannot_write(sqlite: LedgerDatabase) -> None:
+    def write_down() -> Transaction[None]:
+        yield Statement("DELETE FROM media_jobs")
+
+    ledger = SqliteLedger(Path(sqlite.address), FakeClock())
+    job = await opened(ledger)
+    with pytest.raises(LedgerError):
+        await ledger._read(write_down())
+    assert await ledger.get(job.id) == job
+    await ledger.aclose()
+    with pytest.raises(LedgerError, match="is closed"):
+        await ledger.get(job.id)
+    with pytest.raises(LedgerError, match="is closed"):
+        await ledger.open(planned(), NO_CAPS)
 
 
 async def test_callers_that_are_cancelled_while_they_wait_leave_the_ledger_usable(sqlite: LedgerDatabase) -> None:

@@ -17,10 +17,13 @@ from PIL import Image
 
 from ring_mcp.domain import MediaFile, MediaKind
 from ring_mcp.errors import ProviderBadReply
+from ring_mcp.media.bounds import MAX_PIXELS
 from ring_mcp.media.clip import measure_clip, write_poster
-from ring_mcp.media.identify import MAX_PIXELS, describe, hash_file, identify, identify_anyway
+from ring_mcp.media.identify import describe, hash_file, identify, identify_result
+from ring_mcp.media.natives import InThisProcess
 from tests.media_bytes import box, mp4
 
+NATIVES = InThisProcess()
 PICTURES = {
     "JPEG": ("image/jpeg", "jpg"),
     "PNG": ("image/png", "png"),
@@ -51,7 +54,7 @@ def identified(tmp_path: Path, data: bytes, expected: MediaKind) -> MediaFile:
     path = tmp_path / "spool"
     path.write_bytes(data)
     size_bytes, sha256 = hash_file(path)
-    return identify(path, size_bytes=size_bytes, sha256=sha256, expected=expected)
+    return identify(path, NATIVES, size_bytes=size_bytes, sha256=sha256, expected=expected)
 
 
 def refusal(tmp_path: Path, data: bytes, expected: MediaKind) -> str:
@@ -210,7 +213,7 @@ def test_a_description_is_short_and_printable_whatever_the_bytes(data: bytes) ->
 
 def test_a_file_that_is_not_there_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        identify(tmp_path / "gone", size_bytes=1, sha256="", expected="image")
+        identify(tmp_path / "gone", NATIVES, size_bytes=1, sha256="", expected="image")
     with pytest.raises(FileNotFoundError):
         hash_file(tmp_path / "gone")
 
@@ -219,7 +222,9 @@ def kept(tmp_path: Path, data: bytes, expected: MediaKind, *, only_copy: bool = 
     path = tmp_path / "spool"
     path.write_bytes(data)
     size_bytes, sha256 = hash_file(path)
-    return identify_anyway(path, size_bytes=size_bytes, sha256=sha256, expected=expected, only_copy=only_copy)
+    return identify_result(
+        path, NATIVES, size_bytes=size_bytes, sha256=sha256, expected=expected, anyway=True, only_copy=only_copy
+    )
 
 
 DOUBTFUL: dict[str, tuple[bytes, MediaKind, str, str]] = {
@@ -290,14 +295,14 @@ def test_thousands_of_damaged_files_are_measured_or_refused_and_nothing_else(tmp
                 path.write_bytes(damaged(data, chance))
                 size_bytes, sha256 = hash_file(path)
                 try:
-                    media = identify(path, size_bytes=size_bytes, sha256=sha256, expected=expected)
+                    media = identify(path, NATIVES, size_bytes=size_bytes, sha256=sha256, expected=expected)
                     measured += 1
                     assert media.duration_s is None or 0 < media.duration_s <= 24 * 3600
                     assert media.width_px is None or 0 < media.width_px <= 65_535
                 except ProviderBadReply:
                     refused += 1
-                    assert identify_anyway(
-                        path, size_bytes=size_bytes, sha256=sha256, expected=expected, only_copy=True
+                    assert identify_result(
+                        path, NATIVES, size_bytes=size_bytes, sha256=sha256, expected=expected, only_copy=True
                     )
     assert min(refused, measured) > 100
     assert refused + measured == 3000

@@ -10,7 +10,8 @@ import pytest
 from ring_mcp.domain import GenerationKind, VideoRequest
 from ring_mcp.errors import InvalidRequest
 from ring_mcp.plans.clip_inputs import check_combination, check_inputs, clip_prices, extension_s
-from ring_mcp.presets import VideoModel, VideoPrices, load_presets
+from ring_mcp.presets import VideoModel, load_presets
+from ring_mcp.presets_prices import VideoPrices
 
 PRESETS = load_presets()
 CLIPS = PRESETS.video_models["grok-imagine-video"]
@@ -171,6 +172,16 @@ def test_an_extension_pays_for_what_it_adds_and_for_its_source() -> None:
     assert (longest[made][0], longest[source][0]) == (Decimal(6), CLIPS.max_extend_input_s)
     unlimited = prices({}, "extend", CLIPS.model_copy(update={"max_extend_input_s": None}))
     assert source not in unlimited
+
+
+def test_a_given_clip_may_be_counted_in_whole_seconds() -> None:
+    source, made = "source video, second", "video, m 720p, second"
+    whole = CLIPS.model_copy(update={"prices": PRICES.model_copy(update={"whole_seconds": True})})
+    edited = prices({"source_s": Decimal("3.1")}, "edit", whole)
+    assert (edited[made][0], edited[source][0]) == (Decimal(4), Decimal(4))
+    longer = prices({"source_s": Decimal("3.1"), "extend_s": 6}, "extend", whole)
+    assert (longer[made][0], longer[source][0]) == (Decimal(6), Decimal(4))
+    assert prices({"source_s": Decimal(3)}, "edit", whole)[made][0] == 3
 
 
 def test_pictures_are_not_priced_where_a_clip_is_made_from_a_clip() -> None:

@@ -382,7 +382,11 @@ def test_quality_and_every_picture_given_have_their_price(
         ({"reference_images": (PICTURE,) * 6},
          f"model {XAI} takes at most 5 reference images, got 6; the limits are 5 with {XAI}, 3 with {XAI_OLD}"),
         ({"reference_images": (PICTURE,) * 4, "model": XAI_OLD}, f"model {XAI_OLD} takes at most 3 reference images"),
-        ({"reference_images": (PICTURE,), "provider": "google"}, f"model {GOOGLE} takes no reference images, got 1"),
+        ({"reference_images": (PICTURE,) * 15, "provider": "google"},
+         f"model {GOOGLE} takes at most 14 reference images, got 15; the limits are 5 with {XAI}, 3 with {XAI_OLD}, "
+         f"14 with {GOOGLE}, gemini-3.1-flash-lite-image or gemini-3-pro-image (this bound is unsure: see"),
+        ({"reference_images": (PICTURE,) * 2, "provider": "google", "aspect_ratio": "2:1"}, "got '2:1'; the nearest"),
+        ({"provider": "google", "aspect_ratio": "auto"}, "aspectRatio must be one of 1:1"),
         ({"reference_images": (PICTURE,) * 2, "aspect_ratio": "7:3"}, "aspectRatio must be one of"),
     ],
 )  # fmt: skip
@@ -398,6 +402,26 @@ def test_an_edit_keeps_the_ratio_of_what_it_edits(count: int, asked: str | None,
     made = plan(ALL_SET, model=XAI, reference_images=(PICTURE,) * count, aspect_ratio=asked)
     assert made.aspect_ratio == ratio
     assert any("aspectRatio is not used" in warning for warning in made.warnings) is warned
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize(("asked", "ratio"), [(None, "auto"), ("Auto", "auto"), ("16:9", "16:9")])
+def test_an_edit_by_google_has_the_ratio_that_is_asked(count: int, asked: str | None, ratio: str) -> None:
+    made = plan(model=GOOGLE, reference_images=(PICTURE,) * count, aspect_ratio=asked)
+    assert made.aspect_ratio == ratio
+    assert not any("aspectRatio" in warning for warning in made.warnings)
+
+
+@pytest.mark.parametrize(
+    ("model", "given_usd"),
+    [(GOOGLE, "0.00168"), ("gemini-3.1-flash-lite-image", "0.00028"), ("gemini-3-pro-image", "0.00112")],
+)
+def test_each_picture_by_google_is_given_everything_again(model: str, given_usd: str) -> None:
+    made = plan(model=model, reference_images=(PICTURE,) * 3, n=4)
+    [line] = [line for line in made.prices if line.what.startswith("reference image")]
+    assert (line.unit_usd, line.count) == (Decimal(given_usd), Decimal(12))
+    [prompt] = [line for line in made.prices if line.what.startswith("prompt")]
+    assert prompt.count == 4 * len(made.prompt)
 
 
 IMAGEN = "imagen-4.0-generate-001"

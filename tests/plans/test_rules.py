@@ -179,3 +179,4 @@ def test_an_unknown_provider_is_told_with_those_there_are() -> None:
 def test_lists_read_as_people_write_them() -> None:
     assert join_names(["a", "b"]) == "a, b"
     assert join_counts({"a": 5, "b": 3}) == "5 with a, 3 with b"
+    assert join_counts({"a": 5, "b": 3, "c": 3, "d": 5}) == "5 with a, 3 with b or c, 5 with d"

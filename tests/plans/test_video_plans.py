@@ -94,7 +94,12 @@ def test_model_resolution_rings_estimate_and_the_list_price(
         ({"duration_s": 16}, "duration must be a whole number of seconds from 1 to 15"),
         ({"aspect_ratio": "2:1"}, "aspectRatio must be one of 1:1, 16:9"),
         ({"resolution": "1080p"}, "resolution must be one of 480p, 720p for grok-imagine-video"),
-        ({"remaster": True, "source_video_url": CLIP, "model": "grok-imagine-video-1.5"}, "cannot edit a clip"),
+        (
+            {"remaster": True, "source_video_url": CLIP, "model": "grok-imagine-video-1.5"},
+            "cannot edit a clip; leave model out, or use grok-imagine-video, gemini-omni-1.2-flash$",
+        ),
+        ({"provider": "google", "duration_s": 11}, r"from 3 to 10 for \S+, got 11 \(this bound is unsure: see"),
+        ({"provider": "google", "source_video_url": CLIP, "extend_s": 2}, "extend must be .* from 3 to 10"),
         ({"purpose": "../x"}, "purpose must be one path segment"),
         ({"first_frame_prompt": "  "}, "firstFramePrompt is required"),
         ({"first_frame_prompt": "x", "image_model": "grok-2-image"}, "use grok-imagine-image-2.0 instead"),
@@ -112,11 +117,27 @@ def test_what_cannot_be_done_is_refused_with_what_can(fields: dict[str, Any], te
         ({"image_url": URL, "aspect_ratio": "1:1"}, "aspectRatio is not used"),
         ({"image_url": URL, "first_frame_prompt": "x"}, "firstFramePrompt is not used"),
         ({"remaster": True, "source_video_url": CLIP, "image_url": URL}, "imageUrl is not used"),
+        (
+            {"remaster": True, "source_video_url": CLIP, "provider": "google", "resolution": "360p"},
+            "remaster makes a real 720p: resolution 360p was not used",
+        ),
+        ({"remaster": True, "source_video_url": CLIP, "resolution": "480p"}, "resolution is not used: an edit keeps"),
         ({"purpose": "my clip"}, "purpose is stored as 'my_clip'"),
     ],
 )
 def test_what_is_not_used_is_said(fields: dict[str, Any], text: str) -> None:
     assert any(text in warning for warning in plan(**fields).warnings)
+
+
+@pytest.mark.parametrize(
+    ("asked", "made"), [(None, "720p"), ("720P", "720p"), ("1080p", "1080p"), ("4k", "4k"), ("480p", "720p")]
+)
+def test_an_edit_has_the_size_that_its_model_can_make(asked: str | None, made: str) -> None:
+    edit = plan(remaster=True, source_video_url=CLIP, provider="google", resolution=asked)
+    assert (edit.model, edit.generation_kind, edit.resolution) == ("gemini-omni-1.2-flash", "edit", made)
+    assert edit.prices[0].what == f"video, gemini-omni-1.2-flash {made}, second"
+    assert len(edit.warnings) == (asked == "480p")
+    assert plan(remaster=True, source_video_url=CLIP, resolution=asked).resolution is None
 
 
 def test_a_given_image_wins_and_no_still_is_paid() -> None:

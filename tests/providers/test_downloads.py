@@ -268,7 +268,7 @@ async def test_the_base_url_is_trusted_by_name_not_by_address(path: Path) -> Non
 async def test_a_private_place_that_the_operator_trusts_is_fetched_from(path: Path) -> None:
     async with (
         RawServer(answering(http(200, PICTURE))) as server,
-        plain("http://api.x.test", trusted_hosts=["127.0.0.1"]) as provider_http,
+        plain("http://api.x.test", trusted_hosts=[f"127.0.0.1:{server.port}"]) as provider_http,
     ):
         await provider_http.download(server.url, path)
     assert path.read_bytes() == PICTURE
@@ -308,15 +308,20 @@ async def test_a_redirect_within_the_provider_is_followed(path: Path) -> None:
     assert path.read_bytes() == PICTURE
 
 
-def keyed(base_url: str) -> AbstractAsyncContextManager[ProviderHttp]:
+def keyed(base_url: str, other: RawServer) -> AbstractAsyncContextManager[ProviderHttp]:
     """Connections of a provider whose key has a header of its own, which no library knows to be a secret."""
-    return connected(base_url, headers={"x-goog-api-key": KEY}, transport=httpx2.AsyncHTTPTransport(verify=False))
+    return connected(
+        base_url,
+        headers={"x-goog-api-key": KEY},
+        trusted_hosts=[f"127.0.0.1:{other.port}"],
+        transport=httpx2.AsyncHTTPTransport(verify=False),
+    )
 
 
 async def test_the_key_is_shown_to_the_providers_address_alone(path: Path) -> None:
     async with RawServer(answering(http(200, PICTURE))) as other:
         there_and_back = [http(302, location="/b"), http(302, location=other.url), http(200, PICTURE)]
-        async with RawServer(answering(*there_and_back)) as server, keyed(server.url) as provider_http:
+        async with RawServer(answering(*there_and_back)) as server, keyed(server.url, other) as provider_http:
             await provider_http.download(f"{server.url}/a", path, with_key=True)
             await provider_http.download(f"{server.url}/c", path)
     assert [seen.headers.get("x-goog-api-key") for seen in server.requests] == [KEY, KEY, None]
@@ -326,7 +331,7 @@ async def test_the_key_is_shown_to_the_providers_address_alone(path: Path) -> No
 async def test_the_key_comes_back_when_a_redirect_leads_home_again(path: Path) -> None:
     home = RawServer(answering(http(302, location="/elsewhere"), http(200, PICTURE)))
     async with home, RawServer(answering(http(302, location=f"{home.url}/again"))) as other:
-        async with keyed(home.url) as provider_http:
+        async with keyed(home.url, other) as provider_http:
             await provider_http.download(other.url, path, with_key=True)
         assert [seen.headers.get("x-goog-api-key") for seen in other.requests] == [None]
         assert [seen.headers.get("x-goog-api-key") for seen in home.requests] == [KEY, KEY]

@@ -20,7 +20,7 @@ from ring_mcp.errors import (
     ProviderUnavailable,
     RateLimited,
 )
-from ring_mcp.providers.base import Finished
+from ring_mcp.providers.base import Finished, Inputs
 from ring_mcp.providers.google.images import read_reply, requests_of, together
 from ring_mcp.providers.google.replies import cost_usd, read_paid_error
 from tests.providers.provider_samples import NOW, image_plan, is_one_line, reply
@@ -68,7 +68,7 @@ def refused(body: Any) -> ProviderError:
 def test_every_picture_is_one_call_with_documented_fields_only(
     prompt: str, n: int, ratio: str, resolution: str, seed: int | None
 ) -> None:
-    calls = requests_of(plan(prompt=prompt, n=n, aspect_ratio=ratio, resolution=resolution, seed=seed))
+    calls = requests_of(plan(prompt=prompt, n=n, aspect_ratio=ratio, resolution=resolution, seed=seed), Inputs())
     assert [path for path, _ in calls] == [f"models/{MODEL}:generateContent"] * n
     for index, (_, body) in enumerate(calls):
         config: dict[str, Any] = {
@@ -81,8 +81,24 @@ def test_every_picture_is_one_call_with_documented_fields_only(
         assert json.loads(json.dumps(body)) == body
 
 
+@pytest.mark.parametrize("ratio", ["auto", "16:9"])
+def test_given_pictures_stand_before_the_words_in_each_call(ratio: str) -> None:
+    given = Inputs(reference_images=("data:image/png;base64,aGVsbG8=", "data:image/jpeg;base64,d29ybGQ="))
+    calls = requests_of(plan(n=2, aspect_ratio=ratio), given)
+    assert len(calls) == 2
+    for _, body in calls:
+        (content,) = body["contents"]
+        assert content["parts"] == [
+            {"inlineData": {"mimeType": "image/png", "data": "aGVsbG8="}},
+            {"inlineData": {"mimeType": "image/jpeg", "data": "d29ybGQ="}},
+            {"text": "a lighthouse at dusk"},
+        ]
+        shape = {} if ratio == "auto" else {"aspectRatio": "16:9"}
+        assert body["generationConfig"]["imageConfig"] == {**shape, "imageSize": "1K"}
+
+
 def test_imagen_makes_all_pictures_in_one_call() -> None:
-    ((path, body),) = requests_of(plan(model="imagen-4.0-generate-001", n=3, resolution="2k", seed=7))
+    ((path, body),) = requests_of(plan(model="imagen-4.0-generate-001", n=3, resolution="2k", seed=7), Inputs())
     assert path == "models/imagen-4.0-generate-001:predict"
     assert body["parameters"] == {"sampleCount": 3, "aspectRatio": "1:1", "sampleImageSize": "2K"}
     assert body["instances"] == [{"prompt": "a lighthouse at dusk"}]

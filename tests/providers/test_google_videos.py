@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -16,6 +17,7 @@ from ring_mcp.errors import (
     ContentRefused,
     GenerationFailed,
     JobExpired,
+    MediaGone,
     OutcomeUnknown,
     ProviderAuthError,
     ProviderBadReply,
@@ -24,7 +26,7 @@ from ring_mcp.errors import (
     RateLimited,
 )
 from ring_mcp.providers.base import Finished, Inputs, Running
-from ring_mcp.providers.google.videos import read_check, read_submit, submit_body
+from ring_mcp.providers.google.videos import explain_refusal, read_check, read_inside, read_submit, submit_body
 from tests.providers.provider_samples import NOW, is_one_line, reply
 
 PRICES = {"input": Decimal("1.50"), "text": Decimal("9"), "video": Decimal("12")}
@@ -97,6 +99,55 @@ def test_a_first_frame_goes_along_as_bytes_before_the_words() -> None:
         {"type": "image", "data": "aGVsbG8=", "mime_type": "image/png"},
         {"type": "text", "text": "waves"},
     ]
+    assert body["generation_config"] == {"video_config": {"task": "image_to_video"}}
+
+
+PNG_URI, JPEG_URI, MP4_URI = "data:image/png;base64,YQ==", "data:image/jpeg;base64,Yg==", "data:video/mp4;base64,Yw=="
+PNG_PART = {"type": "image", "data": "YQ==", "mime_type": "image/png"}
+JPEG_PART = {"type": "image", "data": "Yg==", "mime_type": "image/jpeg"}
+MP4_PART = {"type": "video", "data": "Yw==", "mime_type": "video/mp4"}
+ALL_ASKED = {"aspect_ratio": "16:9", "resolution": "720p", "duration": "8s"}
+WAYS: dict[str, tuple[dict[str, Any], Inputs, str, list[dict[str, str]], dict[str, str]]] = {
+    "first and last frame": (
+        {},
+        Inputs(image_url=PNG_URI, last_frame_url=JPEG_URI),
+        "image_to_video",
+        [PNG_PART, JPEG_PART],
+        ALL_ASKED,
+    ),
+    "references": (
+        {},
+        Inputs(reference_images=(PNG_URI, JPEG_URI)),
+        "reference_to_video",
+        [PNG_PART, JPEG_PART],
+        ALL_ASKED,
+    ),
+    "an edit, which is refused a duration": (
+        {"generation_kind": "edit", "aspect_ratio": None},
+        Inputs(video_url=MP4_URI),
+        "edit",
+        [MP4_PART],
+        {"resolution": "720p"},
+    ),
+    "an extension, in its source's shape and size": (
+        {"generation_kind": "extend", "aspect_ratio": None, "resolution": None},
+        Inputs(video_url=MP4_URI),
+        "extend",
+        [MP4_PART],
+        {"duration": "8s"},
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "given_media", "task", "parts", "asked"), WAYS.values(), ids=WAYS)
+def test_what_media_are_for_goes_along_as_the_task(
+    changes: dict[str, Any], given_media: Inputs, task: str, parts: list[dict[str, str]], asked: dict[str, str]
+) -> None:
+    body = submit_body(video_plan(**changes), given_media)
+    assert body["input"] == [*parts, {"type": "text", "text": "waves"}]
+    assert body["generation_config"] == {"video_config": {"task": task}}
+    assert body["response_format"] == {"type": "video", "delivery": "uri", **asked}
+    assert body["background"] is True
 
 
 @pytest.mark.parametrize(
@@ -166,6 +217,12 @@ EMPTY: dict[str, tuple[Any, type[ProviderError], Billed, Decimal | None]] = {
         "unknown",
         None,
     ),
+    "failed for its input": (
+        ended(status="failed", usage=None, error={"code": "x", "message": "Input blocked: The prompt could not be"}),
+        ContentRefused,
+        "unknown",
+        None,
+    ),
     "cancelled": (ended(status="cancelled", usage=PROMPT_ONLY), GenerationFailed, "yes", INPUT_COST),
     "incomplete": (ended(status="incomplete", usage=None), GenerationFailed, "unknown", None),
     "over budget": (ended(status="budget_exceeded", usage=None), GenerationFailed, "unknown", None),
@@ -207,6 +264,42 @@ def test_what_the_model_says_in_place_of_a_clip_is_told() -> None:
     )
 
 
+LOOK_URL = "https://generativelanguage.googleapis.com/v1beta/interactions/v1_x"
+
+
+def test_a_clip_inside_a_look_is_kept_by_its_address() -> None:
+    inside = reply(200, ended({"type": "video", "data": "aGVsbG8="}))
+    for url in (LOOK_URL, f"{LOOK_URL}/cancel"):
+        found = read_check(replace(inside, url=url), PRICES, NOW)
+        assert isinstance(found, Finished)
+        assert [output.url for output in found.outputs] == [url]
+    assert read_inside(inside, NOW) == "aGVsbG8="
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "is_a"),
+    [
+        (200, ended(CLIP), MediaGone),
+        (200, [], MediaGone),
+        (404, {"error": {"code": "not_found", "message": "Interaction x"}}, MediaGone),
+        (503, "<html>", ProviderUnavailable),
+        (400, {"error": {"code": 400, "message": "Invalid interaction name.", "status": "X"}}, MediaGone),
+    ],
+)
+def test_a_look_without_its_clip_is_told_apart(status: int, body: Any, is_a: type[ProviderError]) -> None:
+    with pytest.raises(ProviderError) as caught:
+        read_inside(reply(status, body), NOW)
+    assert type(caught.value) is is_a
+    assert caught.value.billed != "no"
+
+
+@pytest.mark.parametrize(("kind", "is_explained"), [("generate", False), ("edit", True), ("extend", True)])
+def test_a_refused_clip_of_ones_own_is_explained_by_its_region(kind: str, is_explained: bool) -> None:
+    with pytest.raises(ContentRefused) as caught, explain_refusal(video_plan(generation_kind=kind)):
+        raise ContentRefused("the prompt contains sensitive words", provider="google")
+    assert ("European Economic Area" in caught.value.next_action) is is_explained
+
+
 def error_body(message: str, code: Any = 400) -> dict[str, Any]:
     return {"error": {"code": code, "message": message, "status": "INVALID_ARGUMENT"}}
 
@@ -217,6 +310,7 @@ LOOKS: dict[str, tuple[int, Any, type[ProviderError]]] = {
     "an id that is not found": (404, {"error": {"code": "not_found", "message": "Interaction x"}}, JobExpired),
     "another 400": (400, error_body("Something else"), ProviderUnavailable),
     "another 404": (404, "Not Found", ProviderUnavailable),
+    "sensitive words": (400, error_body("The prompt contains sensitive words"), ContentRefused),
     "a word of safety": (400, error_body("blocked", "safety_violation"), ContentRefused),
     "a wrong key": (400, error_body("API key not valid."), ProviderAuthError),
     "no rights": (403, error_body("no"), ProviderAuthError),

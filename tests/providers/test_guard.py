@@ -15,9 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ring_mcp.errors import PrivateAddress, ProviderUnavailable
-from ring_mcp.providers.guard import is_public, public_addresses
-from tests.providers.provider_samples import InstantClock
+from ring_mcp.providers.guard import Trusted, is_public, public_addresses
+from tests.providers.provider_samples import InstantClock, plain
 from tests.providers.provider_samples import connected as connect
+from tests.providers.raw_server import RawServer, answering, http
 
 T = TypeVar("T")
 
@@ -244,3 +245,33 @@ def test_a_name_without_an_address_is_no_connection() -> None:
         where({}, public_addresses("unknown.test", 443))
     with pytest.raises(httpx2.ConnectError, match=r"empty\.test cannot be resolved"):
         where({"empty.test": [[]]}, public_addresses("empty.test", 443))
+
+
+@pytest.mark.parametrize(
+    ("url", "is_trusted"),
+    [
+        ("http://127.0.0.1:8700/media/a.jpg", True), ("http://127.0.0.1:8701/media/a.jpg", False),
+        ("https://127.0.0.1:8700/", False), ("http://127.0.0.1/", False), ("http://localhost:8700/", False),
+        ("https://media.test/", True), ("http://MEDIA.test/", True), ("https://media.test:9000/", False),
+        ("http://bucket.test:9000/", True), ("http://bucket.test:9001/", False), ("http://bucket.test/", False),
+        ("http://[::1]:9000/", True), ("http://[::1]:9001/", False), ("http://[fd00::1]/", True),
+    ],
+)  # fmt: skip
+def test_trust_is_by_origin_and_no_other_port_has_it(url: str, is_trusted: bool) -> None:
+    named = ["media.test", "Bucket.test:9000", "[::1]:9000", "fd00::1"]
+    assert Trusted("http://127.0.0.1:8700/xai/v1", named).holds(httpx2.URL(url)) is is_trusted
+
+
+@pytest.mark.parametrize("hop", ["named", "redirected"])
+async def test_another_port_of_the_providers_machine_is_not_asked(hop: str, tmp_path: Path) -> None:
+    async with (
+        RawServer(answering(http(200, b"secret"))) as other,
+        RawServer(answering(http(302, location=other.url))) as home,
+        plain(home.url) as provider_http,
+    ):
+        with pytest.raises(PrivateAddress):
+            await provider_http.download(other.url if hop == "named" else home.url, tmp_path / "f")
+        with pytest.raises(PrivateAddress):
+            await provider_http.check_address(other.url)
+        await provider_http.check_address(home.url)
+    assert other.connections == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import tracemalloc
 from datetime import timedelta
@@ -395,6 +396,10 @@ async def test_a_look_that_breaks_off_may_be_repeated(script: Script) -> None:
         {"error": {"message": f"Bearer {KEY} was refused"}},
         f"GET / Authorization: Bearer {KEY}",
         {"request_id": KEY},
+        json.dumps({"error": f"Bad key {KEY}"}).replace(KEY, "".join(f"\\u{ord(char):04x}" for char in KEY)),
+        json.dumps({"error": json.dumps({"key": KEY})}).replace(KEY[3], f"\\u{ord(KEY[3]):04x}"),
+        json.dumps({"error": f"Bad key {KEY}"}).encode("utf-16"),
+        f"<p>Bad key {''.join(f'&#{ord(char)};' for char in KEY)}</p>",
     ],
 )
 async def test_an_echoed_key_never_gets_into_errors_or_answers(status: int, echo: object, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from ring_mcp.errors import OutcomeUnknown, PrivateAddress, ProviderError, Provi
 from ring_mcp.presets import load_presets
 from ring_mcp.providers.base import Accepted, Finished, Inputs
 from ring_mcp.providers.connections import load_authorities
-from ring_mcp.providers.guard import GuardedTransport
+from ring_mcp.providers.guard import GuardedTransport, Trusted
 from ring_mcp.providers.http import ProviderHttp
 from ring_mcp.providers.outgoing import Outgoing
 from ring_mcp.proxies import DIRECT, Proxies, mask_proxy, proxies_of
@@ -188,7 +188,7 @@ def fetched(url: str, names: dict[str, list[list[str]]], proxies: Proxies) -> li
     taken: list[tuple[str | None, str]] = []
 
     async def download() -> None:
-        guarded = GuardedTransport([], Outgoing(proxies, lambda way: Way(way, taken)))
+        guarded = GuardedTransport(Trusted("http://api.x.test", []), Outgoing(proxies, lambda way: Way(way, taken)))
         async with httpx2.AsyncClient(transport=guarded) as client:
             await client.get(url)
 

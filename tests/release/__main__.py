@@ -66,7 +66,7 @@ def try_package(package: Path, folder: Path) -> str:
     environment = folder / package.name.replace(".", "-")
     run(sys.executable, "-m", "venv", environment)
     program = environment / "bin" / "ring-mcp"
-    run(environment / "bin" / "python", "-m", "pip", "install", "--quiet", f"{package}[s3,video]", cwd=folder)
+    run(environment / "bin" / "python", "-m", "pip", "install", "--quiet", f"{package}[s3,scale,video]", cwd=folder)
     version = run(program, "--version", cwd=folder, **at_home(folder)).strip()
     begun = time.monotonic()
     run(program, "demo", cwd=folder, **at_home(folder))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -93,6 +94,7 @@ def test_a_remaster_with_a_source_is_an_edit_that_shapes_nothing(
     edit = {**EDIT, "sourceVideoUrl": source, "remasterFromRequestId": draft}
 
     assert compiled(script(), 0, given_by_command) == edit
+    assert compiled(script(), 0, replace(given_by_command, editor="google")) == {**edit, "provider": "google"}
 
 
 @pytest.mark.parametrize(

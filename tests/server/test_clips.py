@@ -85,8 +85,9 @@ def test_jobs_are_found_again_by_what_is_known_of_them(client: SdkClient, sandbo
     query = {"clipId": prompt, "pipelineRequestId": "p-1", "refCode": "r-1", "kind": "video", "state": "done"}
     found = client.call("ring-job-list", query).structured_content["data"]["jobs"]
     assert [job["jobId"] for job in found] == [created["jobId"]]
-    assert found[0]["url"] == created["video"]["url"]
-    assert found[0]["requestId"] == created["requestId"]
+    assert (found[0]["kind"], found[0]["state"], found[0]["clipId"]) == ("video", "done", prompt)
+    again = client.call("ring-job-get", {"jobIds": [job["jobId"] for job in found]}).structured_content["data"]["jobs"]
+    assert again[0]["video"]["url"] == created["video"]["url"]
     assert client.call("ring-job-list", {"clipId": "nobody's"}).structured_content["data"] == {"jobs": []}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ring_mcp.sandbox.server import SandboxServer
-from tests.server.wire import RingProcess, charges, eventually
+from tests.server.wire import RingProcess, charges, eventually, path_of
 
 LONG_S = 600.0
 END_LIMIT_S = 20.0
@@ -76,7 +76,7 @@ def test_a_picture_under_way_lands_with_the_next_start(
         eventually("the job to be done, unasked", lambda: only_job(second)["state"] == "done")
         got = second.create(prompt=prompt).data
         assert (got["joined"], got["state"], got["jobId"]) == (True, "done", only_job(second)["jobId"])
-        assert Path(got["images"][0]["localPath"]).stat().st_size == got["images"][0]["size"]
+        assert path_of(got["url"]).stat().st_size == got["images"][0]["size"]
     assert len(charges(sandbox, prompt)) == 1
     assert "Traceback" not in first.stderr + second.stderr
 
@@ -146,6 +146,6 @@ def test_however_a_server_ends_a_picture_inside_answers_survives(
         assert only_job(second)["state"] != "unknown", "its answer may come"
         eventually("the job to be done", lambda: only_job(second)["state"] == "done")
         (image,) = second.create(prompt=prompt, provider="google").data["images"]
-        assert Path(image["localPath"]).stat().st_size == image["size"]
+        assert path_of(image["url"]).stat().st_size == image["size"]
     assert len(charges(sandbox, prompt)) == 1
     assert not list((tmp_path / "state" / "sandbox" / "spool").glob("*-*-*-*-*-*"))

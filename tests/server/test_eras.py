@@ -5,14 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlparse
-from urllib.request import url2pathname
 
 import pytest
 from PIL import Image
 
 from ring_mcp.sandbox.server import SandboxServer
-from tests.server.wire import LEGACY, MODERN, RingProcess, SdkClient, charges, environment, text_of
+from tests.server.wire import LEGACY, MODERN, RingProcess, SdkClient, charges, environment, path_of, text_of
 
 ERAS = {"auto": MODERN, "legacy": LEGACY}
 
@@ -61,8 +59,7 @@ def test_a_picture_comes_back_with_its_url_first_and_lies_there(
     data = result.structured_content["data"]
     picture = data["images"][0]
     assert text_of(result).splitlines()[0] == data["url"] == picture["url"]
-    path = Path(url2pathname(urlparse(picture["url"]).path))
-    assert path == Path(picture["localPath"])
+    path = path_of(picture["url"])
     assert path.stat().st_size == picture["size"]
     assert "/generated/og/" in picture["url"]
     with Image.open(path) as image:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ring_mcp.server.bounded_lines import BoundedLines
+from ring_mcp.server.lines import TOO_LARGE
 from tests.server.wire import LEGACY, MODERN, RingProcess
 
 INVALID_REQUEST, INVALID_PARAMS, PARSE_ERROR = -32600, -32602, -32700
@@ -19,6 +22,12 @@ HALF = "[" * 400 + "]" * 400
 
 def line(**changes: Any) -> str:
     return json.dumps({**CALL, **changes})
+
+
+def many(id_: str, tail: str = "") -> str:
+    """More values than any call has, with the id before them or behind."""
+    first = f'"id": "{id_}", ' if not tail else ""
+    return f'{{"jsonrpc": "2.0", {first}"method": "tools/call", "params": [{"1," * 150_000}1]{tail}}}'
 
 
 ANSWERED: dict[str, tuple[str, int | str, int]] = {
@@ -35,6 +44,8 @@ ANSWERED: dict[str, tuple[str, int | str, int]] = {
     "half as deep": (f'{{"jsonrpc": "2.0", "id": 909, "method": "x", "params": [{HALF}]}}', 909, INVALID_REQUEST),
     "JSON that is cut": ('{"jsonrpc": "2.0", "id": 910, "method": "tools/call", "params": {', 910, PARSE_ERROR),
     "text after it": (line(id=911) + " }", 911, PARSE_ERROR),
+    "too many values, the id first": (many("v-1"), "v-1", INVALID_REQUEST),
+    "too many values, the id last": (many("v-2", ', "id": "v-2"'), "v-2", INVALID_REQUEST),
 }  # fmt: skip
 
 
@@ -116,3 +127,25 @@ def test_what_has_no_id_that_can_be_read_is_left_alone(ring: RingProcess, sent: 
     ring.send_line(sent.encode())
     assert not ring.health().is_error
     assert ring.received.count('"error": {"code"') == before
+
+
+def lines_of(content: bytes, **bounds: int) -> list[str]:
+    lines = BoundedLines(io.BytesIO(content), **bounds)
+    return list(iter(lines.read_line, ""))
+
+
+def test_lines_within_bounds_are_left_as_they_are() -> None:
+    content = '{"id": 1}\n\r\n{"text": "\u2028 \u0085 é"}\n' + "x" * 3_000_000 + "\nlast"
+    assert "".join(lines_of(content.encode())) == content
+    assert lines_of(b"\xff\n") == ["\ufffd\n"]
+
+
+@pytest.mark.parametrize("middle", [b"x" * 5_000_000, b"x" * 5_000_001 + b"," * 11, b"1," * 11])
+def test_of_a_line_out_of_bounds_both_ends_are_kept(middle: bytes) -> None:
+    content = b'{"id": 1, "x": "' + middle + b'", "id": 2}\n{"next": 1}\n'
+    long, after = lines_of(content, max_bytes=4_000_000, max_values=10)
+    assert len(long) < 40_000
+    assert long.startswith('{"id": 1, ')
+    assert long.endswith(', "id": 2}\n')
+    assert TOO_LARGE in long
+    assert after == '{"next": 1}\n'

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ring_mcp.sandbox.server import SandboxServer
-from tests.server.wire import RingProcess, charges, environment, eventually
+from tests.server.wire import RingProcess, charges, environment, eventually, path_of
 
 LONG_S = 600.0
 
@@ -59,7 +59,7 @@ def test_a_cancelled_call_is_not_answered_and_its_picture_lands(ring: RingProces
     sandbox.state.configure(deferred_s=0)
     got = ring.create(prompt="taken back").data
     assert (got["state"], got["joined"]) == ("done", True)
-    assert Path(got["images"][0]["localPath"]).exists()
+    assert path_of(got["url"]).exists()
     assert len(charges(sandbox, "taken back")) == 1
     assert f'"id": {call},' not in ring.received
 

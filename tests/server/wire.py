@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
+from urllib.parse import unquote, urlsplit
 
 from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
@@ -59,6 +61,12 @@ def eventually(what: str, seen: Callable[[], Any], limit_s: float = LIMIT_S) -> 
         assert time.monotonic() < until, f"not seen within {limit_s:.0f} s: {what}"
         time.sleep(0.005)
     return found
+
+
+def path_of(url: str) -> Path:
+    """Where the file of a ``file:`` address lies."""
+    assert url.startswith("file://"), url
+    return Path(unquote(urlsplit(url).path))
 
 
 def charges(sandbox: SandboxServer, prompt: str) -> Sequence[Charge]:
@@ -110,7 +118,7 @@ class RingProcess:
         self._modern = version == MODERN
         self._version = version
         self._must_shake_hands = shake_hands and not self._modern
-        self._last_id = 0
+        self._ids = itertools.count(1)  # threads of a test share this client, and each wants an id of its own
         self._changed = threading.Condition()
         self._messages: list[tuple[dict[str, Any], int]] = []
         self._stderr = bytearray()
@@ -190,9 +198,9 @@ class RingProcess:
         full = dict(params or {})
         if self._modern:
             full["_meta"] = {**_META, **full.get("_meta", {})}
-        self._last_id += 1
-        self.send_line(json.dumps({"jsonrpc": "2.0", "id": self._last_id, "method": method, "params": full}).encode())
-        return self._last_id
+        number = next(self._ids)
+        self.send_line(json.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": full}).encode())
+        return number
 
     def answer(self, request_id: int | str, limit_s: float = LIMIT_S) -> tuple[dict[str, Any], int]:
         """The whole message that answers a request, and its size on the wire in bytes."""

@@ -12,7 +12,7 @@ from tests.server.wire import MODERN, RingProcess, ToolReply
 
 ALLOWED = (
     "prompt, provider, model, aspectRatio, resolution, n, purpose, refCode, seed, quality, referenceImages, dryRun, "
-    "maxUsd, idempotencyKey, waitSeconds"
+    "maxUsd, idempotencyKey, waitSeconds, preview"
 )
 MAX_RESULT_BYTES = 900_000
 

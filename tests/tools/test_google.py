@@ -24,6 +24,28 @@ def test_a_picture_from_google_has_its_address_its_cost_and_its_model(
     assert len(charges(sandbox, "from google")) == 2
 
 
+def test_pictures_are_combined_by_google_and_each_is_billed(ring: RingProcess, sandbox: SandboxServer) -> None:
+    """Through the courier, which is told the pictures as well."""
+    first = ring.create(prompt="a boat", provider="google", n=2).data
+    urls = [image["url"] for image in first["images"]]
+    asked = {"prompt": "both at night", "provider": "google", "referenceImages": urls, "n": 2}
+    quote = ring.create(**asked, dryRun=True).data
+    assert [(line["what"], line["count"], line["totalUsd"]) for line in quote["prices"]][1] == (
+        "reference image given to the model",
+        4,
+        pytest.approx(4 * 0.00168),
+    )
+    made = ring.create(**asked).data
+    assert (made["state"], len(made["images"])) == ("done", 2)
+    assert 0.0672 + 4 * 0.00168 < made["billedCostUsd"] <= quote["totalUsd"]
+    sent = [request["body"] for request in sandbox.state.requests if "both at night" in str(request["body"])]
+    assert len(sent) == 2
+    for body in sent:
+        parts = body["contents"][0]["parts"]
+        assert [part.get("inlineData", {}).get("mimeType") for part in parts] == ["image/jpeg", "image/jpeg", None]
+        assert "aspectRatio" not in body["generationConfig"]["imageConfig"]
+
+
 def test_a_picture_that_is_blocked_among_others_is_told_in_a_warning(ring: RingProcess, sandbox: SandboxServer) -> None:
     sandbox.state.faults.add("google_blocked", after=1)
     reply = ring.create(prompt="three of them", provider="google", n=3)

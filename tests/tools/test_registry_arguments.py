@@ -41,10 +41,10 @@ def schemas(presets: Presets) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def test_an_argument_names_the_models_that_take_it() -> None:
     image, video = schemas(load_presets())
-    assert "low or medium with grok-imagine-image-2.0" in image["quality"]["description"]
+    assert "Only grok-imagine-image-2.0; default low, for edits medium" in image["quality"]["description"]
     assert "5 with grok-imagine-image-2.0, 3 with grok-imagine-image" in image["referenceImages"]["description"]
-    assert "7 with grok-imagine-video (up to 10 seconds, 480p or 720p)" in video["referenceImages"]["description"]
-    assert video["lastFrameUrl"]["description"].endswith("Only with grok-imagine-video-1.5.")
+    assert "7 with grok-imagine-video, 14 with grok-imagine-video-1.5" in video["referenceImages"]["description"]
+    assert video["lastFrameUrl"]["description"].endswith("Only with grok-imagine-video-1.5 or gemini-omni-1.2-flash.")
     assert "2 to 10 with grok-imagine-video" in video["extend"]["description"]
     assert "1080p with grok-imagine-video-1.5, grok-imagine-video-1.5-lite" in video["resolution"]["description"]
 
@@ -54,7 +54,8 @@ def test_what_can_be_chosen_is_what_the_registry_has() -> None:
     image, video = schemas(presets)
     pictures = [name for name, model in presets.image_models.items() if model.retires_on is None]
     clips = [name for name, model in presets.video_models.items() if model.retires_on is None]
-    assert image["model"]["enum"] == video["imageModel"]["enum"] == pictures
+    assert image["model"]["enum"] == pictures
+    assert "ring-image-create" in video["imageModel"]["description"]
     assert video["model"]["enum"] == clips
     for arguments, models, named in ((image, presets.image_models, pictures), (video, presets.video_models, clips)):
         assert set(arguments["provider"]["enum"]) == {"xai", "google"}
@@ -106,7 +107,11 @@ def test_a_model_that_is_going_away_is_not_advertised(tmp_path: Path) -> None:
     raw["imageModels"]["grok-imagine-image"].update(leaving)
     path = tmp_path / "presets.json"
     path.write_text(json.dumps(raw))
-    assert schemas(load_presets(path))[0]["referenceImages"]["description"].endswith("5 with grok-imagine-image-2.0.")
+    assert (
+        schemas(load_presets(path))[0]["referenceImages"]["description"]
+        .partition("At most ")[2]
+        .startswith("5 with grok-imagine-image-2.0, 14 with gemini-nano-banana-2.1, ")
+    )
 
 
 def test_the_price_of_an_edit_is_told_before_it_is_made(ring: RingProcess, sandbox: SandboxServer) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import io
 import itertools
+import json
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,8 +20,10 @@ from ring_mcp.domain.fields import MAX_WAIT_S
 from ring_mcp.jobs.watch import PROGRESS_INTERVAL_S
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.tools.job_answers import report
+from tests.benchmarks.measuring import folder
+from tests.benchmarks.tokens import JOBS, MAX_JOB_LIST, MAX_PICTURE, PROMPTS, count_answer
 from tests.ledger_samples import planned
-from tests.server.wire import RingProcess, ToolReply, charges, environment, eventually
+from tests.server.wire import RingProcess, ToolReply, charges, environment, eventually, path_of
 
 MAX_RESULT_BYTES = 900_000
 MAX_PREVIEW_BYTES = 64 * 1024
@@ -39,15 +43,22 @@ def check(schemas: dict[str, Any]) -> Callable[[str, ToolReply], dict[str, Any]]
         data = reply.data
         jsonschema.validate(reply.content, schemas[tool], jsonschema.Draft202012Validator)
         assert reply.content["success"] is True
-        if schemas[tool]["properties"]["data"].get("additionalProperties") is True:
+        if tool == "ring-job-get":
             return data  # of whichever tool made the job
-        declared = schemas[tool]["properties"]["data"]["properties"]
+        declared = data_of(schemas[tool]) | (
+            data_of(schemas["ring-image-create"]) if tool == "ring-video-create" else {}
+        )
         assert data.keys() <= declared.keys(), "fields that the schema does not know"
         assert None not in data.values(), "unset fields are left out"
         assert reply.size_bytes < MAX_RESULT_BYTES
         return data
 
     return checked
+
+
+def data_of(schema: dict[str, Any]) -> dict[str, Any]:
+    """The fields of ``data`` that an output schema names."""
+    return dict(schema["properties"]["data"]["properties"])
 
 
 def preview_of(reply: ToolReply) -> Image.Image:
@@ -67,10 +78,10 @@ def test_a_finished_call_matches_its_schema(ring: RingProcess, check: Any) -> No
     assert data["success"] is True
     assert (data["provider"], data["model"], data["prompt"]) == ("xai", "grok-imagine-image-2.0", "done")
     assert (data["state"], data["aspectRatio"], data["resolution"], data["sandbox"]) == ("done", "3:2", "1k", True)
-    assert data["images"][0].keys() >= {"url", "size", "contentType", "recordId", "sha256", "width", "height"}
+    assert data["images"][0].keys() >= {"url", "size", "contentType", "recordId", "width", "height"}
     assert "SANDBOX" in reply.text
-    assert "estimated $0.04, billed $0.04" in reply.text
-    assert data["jobId"] in reply.text
+    assert "billed $0.04 as estimated" in reply.text
+    assert f"job {data['jobId'][:8]}" in reply.text
 
 
 def test_a_call_without_wait_answers_a_handle_to_redeem(ring: RingProcess, sandbox: SandboxServer, check: Any) -> None:
@@ -160,7 +171,7 @@ def test_the_preview_shows_the_picture_that_was_made(ring: RingProcess) -> None:
     reply = ring.create(prompt="wide", aspectRatio="2:1")
     preview = preview_of(reply)
     assert abs(preview.width / preview.height - 2) < 0.05
-    with Image.open(reply.data["images"][0]["localPath"]) as picture:
+    with Image.open(path_of(reply.data["url"])) as picture:
         mean = picture.convert("RGB").resize((1, 1)).getpixel((0, 0))
     shown = preview.convert("RGB").resize((1, 1)).getpixel((0, 0))
     assert isinstance(mean, tuple)
@@ -180,6 +191,77 @@ def test_previews_can_be_switched_off_and_links_on(tmp_path: Path, sandbox: Sand
         again = ring.call("ring-job-get", {"jobId": data["jobId"]})
         assert [block["type"] for block in again.blocks] == ["text", "resource_link", "resource_link"]
         assert [block["type"] for block in ring.health().blocks] == ["text"]
+
+
+@pytest.mark.parametrize("setting", ["on", "off"])
+def test_how_much_picture_comes_along_is_the_callers_choice(
+    tmp_path: Path, sandbox: SandboxServer, setting: str
+) -> None:
+    def shown(reply: ToolReply) -> int:
+        return sum(block["type"] == "image" for block in reply.blocks)
+
+    env = environment(tmp_path, RING_SANDBOX=sandbox.url, RING_RESULT_PREVIEW=setting)
+    with RingProcess(env, tmp_path) as ring:
+        reply = ring.create(prompt="asked nothing")
+        job = {"jobId": reply.data["jobId"]}
+        assert shown(reply) == shown(ring.call("ring-job-get", job)) == (setting == "on")
+        assert shown(ring.create(prompt="asked for none", preview="none")) == 0
+        assert shown(ring.call("ring-job-get", {**job, "preview": "none"})) == 0
+        preview_of(ring.create(prompt="asked for one", preview="small"))
+        preview_of(ring.call("ring-job-get", {**job, "preview": "small"}))
+        tools = {tool["name"]: tool["inputSchema"]["properties"] for tool in ring.request("tools/list")["tools"]}
+        told = f"Default: {'small' if setting == 'on' else 'none'}."
+        for name in ("ring-image-create", "ring-video-create", "ring-job-get"):
+            assert tools[name]["preview"]["description"].endswith(told)
+
+
+def test_several_jobs_show_their_pictures_when_asked(ring: RingProcess) -> None:
+    ids = [ring.create(prompt=f"one of {n}", preview="none").data["jobId"] for n in range(3)]
+    quiet, loud = (ring.call("ring-job-get", {"jobIds": ids, **more}) for more in ({}, {"preview": "small"}))
+    assert [block["type"] for block in quiet.blocks] == ["text"]
+    assert [block["type"] for block in loud.blocks] == ["text", "image", "image", "image"]
+    assert loud.size_bytes < MAX_RESULT_BYTES
+
+
+def test_a_preview_that_is_gone_is_said_to_be(sandbox: SandboxServer, tmp_path: Path) -> None:
+    with RingProcess(environment(tmp_path, RING_SANDBOX=sandbox.url), tmp_path) as ring:
+        job = {"jobId": ring.create(prompt="forgotten").data["jobId"]}
+        (preview,) = (tmp_path / "state").rglob(f"{job['jobId']}.jpg")
+        preview.unlink()
+        assert "no preview is kept" in ring.call("ring-job-get", {**job, "preview": "small"}).text
+        assert "no preview" not in ring.call("ring-job-get", job).text
+
+
+def test_a_path_stands_once_in_text_and_in_rings_fields_alone(ring: RingProcess) -> None:
+    reply = ring.create(prompt="where is it")
+    path = str(path_of(reply.data["url"]))
+    assert reply.text.count(path) == 1
+    assert json.dumps(reply.content).count(path) == 2
+    assert "sha256" not in reply.data["images"][0]
+
+
+def test_an_answer_and_a_list_are_cheap_to_read(sandbox: SandboxServer) -> None:
+    """In a folder whose path is as long as people have it: it stands three times in an answer."""
+    with folder() as home, RingProcess(environment(home, RING_SANDBOX=sandbox.url), home) as ring:
+        made = [ring.create(prompt=prompt, preview="none") for prompt in (PROMPTS * JOBS)[:JOBS]]
+        costs = [sum(count_answer(reply.result, reply.data["prompt"]).values()) for reply in made]
+        assert statistics.median(costs) <= MAX_PICTURE, "ids are random, and some are dearer"
+        listed = ring.call("ring-job-list", {"limit": JOBS})
+        assert len(listed.data["jobs"]) == JOBS
+        assert sum(count_answer(listed.result).values()) <= MAX_JOB_LIST
+
+
+def test_a_list_says_enough_to_go_on(ring: RingProcess) -> None:
+    made = ring.create(prompt="a picture to be found again " * 10, refCode="r").data
+    reply = ring.call("ring-job-list", {"refCode": "r"})
+    (job,) = reply.data["jobs"]
+    assert (job["jobId"], job["kind"], job["state"], job["costUsd"]) == (made["jobId"], "image", "done", 0.06)
+    assert job["prompt"].startswith("a picture to be found")
+    assert reply.data["sandbox"] is True
+    short = next(line for line in reply.text.splitlines() if "found again" in line).split()[1]
+    assert made["jobId"].startswith(short)
+    assert ring.call("ring-job-get", {"jobId": short}).data["url"] == made["url"]
+    assert ring.call("ring-job-get", {"jobId": short[:-1]}).is_error
 
 
 def test_without_being_asked_for_there_are_no_links(ring: RingProcess) -> None:

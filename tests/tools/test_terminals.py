@@ -39,7 +39,8 @@ def test_a_prompt_reaches_provider_row_and_client_without_orders_to_a_terminal(
     made = ring.create(prompt=LOUD, refCode="loud\x07")
     listed = ring.call("ring-job-list", {"refCode": "loud"})
     assert made.data["prompt"] == QUIET
-    assert sandbox.state.requests[0]["body"]["prompt"] == QUIET
+    [paid] = [request["body"] for request in sandbox.state.requests if request["method"] == "POST"]
+    assert paid["prompt"] == QUIET
     assert listed.data["jobs"][0]["prompt"] == QUIET
     for reply in (made, listed):
         assert not set("\x1b\x07\x9b") & set(

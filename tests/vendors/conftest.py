@@ -28,6 +28,7 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy = tmp_path_factory.mktemp("product")
     shutil.copytree(ROOT / "ring_mcp", copy / "ring_mcp", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "sql", copy / "sql")
+    shutil.copytree(ROOT / "icons", copy / "icons")
     for part, seam in {"vendor.py": "providers", "service.py": "sandbox"}.items():
         folder = copy / "ring_mcp" / seam / "acme"
         folder.mkdir()

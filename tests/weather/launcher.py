@@ -26,10 +26,9 @@ from ring_mcp.config import Config, load_config
 from ring_mcp.domain import AuditRecord, Job, JobState, MediaFile
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.ledger.postgres import PostgresLedger
-from ring_mcp.server.mcp import build_server
+from ring_mcp.server.mcp import serve_app
 from ring_mcp.server.stdio import serve_stdio
 from ring_mcp.storage.base import Storage, StoredFile
-from tests.kill.victim import beat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,12 +173,7 @@ async def _serve(config: Config, wire: int, order: Order) -> None:
         storage = cast("Storage", STORAGE_PLANTS[plant](storage))
     async with contextlib.AsyncExitStack() as stack:
         app = await stack.enter_async_context(open_app(config, clock=clock, ledger=ledger, storage=storage))
-        if config.database_url is not None:
-            beating = asyncio.create_task(beat(ledger, order.lease_s / 4))
-            stack.callback(beating.cancel)
-        server = build_server(
-            app.tools(), app.resources(), identify=lambda ctx: config.actor_id, links=config.result_links
-        )
+        server = serve_app(app, identify=lambda ctx: config.actor_id)
         await serve_stdio(server, wire, closing=stack.aclose, drain_s=config.drain_s)
 
 

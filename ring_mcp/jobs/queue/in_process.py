@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 from ring_mcp.clock import Clock
 from ring_mcp.domain import DRIVEN, Holder, Job, JobState
@@ -16,22 +17,32 @@ from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.runner import JobRunner
 from ring_mcp.jobs.submitting import STALE_PLAN_S
 from ring_mcp.jobs.watch import JobWatch
-from ring_mcp.ledger.base import Ledger
+from ring_mcp.ledger.base import ClaimingLedger
 
 logger = logging.getLogger(__name__)
 
 SWEEP_INTERVAL_S = 2.0
 HEARTBEAT_INTERVAL_S = 15.0
-_TAKE_OVER_AT_ONCE = 1000
+TAKE_OVER_AT_ONCE = 250
+"""Few enough that nobody else has to wait for long while they are read."""
 
 
 class InProcessQueue:
-    """See ``jobs.queue.base.JobQueue``. ``drain_s``: how long paid requests under way may still be answered."""
+    """See ``jobs.queue.base.JobQueue``. ``drain_s``: how long paid requests under way may still be answered;
+    ``at_once``: how many jobs are taken over in one transaction."""
 
     name = "in_process"
 
     def __init__(
-        self, ledger: Ledger, runner: JobRunner, watch: JobWatch, accounts: Accounts, clock: Clock, *, drain_s: float
+        self,
+        ledger: ClaimingLedger,
+        runner: JobRunner,
+        watch: JobWatch,
+        accounts: Accounts,
+        clock: Clock,
+        *,
+        drain_s: float,
+        at_once: int = TAKE_OVER_AT_ONCE,
     ) -> None:
         self._ledger = ledger
         self._runner = runner
@@ -39,7 +50,8 @@ class InProcessQueue:
         self._accounts = accounts
         self._clock = clock
         self._drain_s = drain_s
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._at_once = at_once
+        self._tasks: dict[str, asyncio.Task[Job]] = {}
         self._upkeep: list[asyncio.Task[None]] = []
         self._has_told_of_old_rows = False
         self._is_closing = False
@@ -52,12 +64,12 @@ class InProcessQueue:
         self._is_closing = True
         for task in self._upkeep:
             task.cancel()
-        tasks = [*self._upkeep, *self._tasks.values()]
+        tasks: list[asyncio.Task[Any]] = [*self._upkeep, *self._tasks.values()]
         submitting = [self._tasks[record.job.id] for record in self._runner.records if self._is_worth_waiting(record)]
         if submitting:
             await asyncio.wait(submitting, timeout=self._drain_s)
-        for task in self._tasks.values():
-            task.cancel()
+        for driving in self._tasks.values():
+            driving.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _is_worth_waiting(self, record: JobRecord) -> bool:
@@ -99,18 +111,29 @@ class InProcessQueue:
             holder = self._accounts.holder
             try:
                 await self._runner.catch_up()
-                claimed = await self._ledger.claim(holder, _TAKE_OVER_AT_ONCE, parked=holder != swept)
+                await self._take_over(holder, parked=holder != swept)
                 if swept is None:
                     await self._accounts.look_for_strangers()
                 swept, told = holder, ""
-                self._tell_of_old_rows(claimed)
-                for job in claimed:
-                    self.enqueue(job)
             except LedgerError as exc:
                 if exc.message != told:
                     logger.warning("open jobs cannot be looked for: %s", exc.message)
                 told = exc.message
             await self._clock.sleep(SWEEP_INTERVAL_S)
+
+    async def _take_over(self, holder: Holder, *, parked: bool) -> None:
+        """All that can be taken, some at a time. They are driven when all are held, or when no more can be had: what
+        thousands of jobs begin to do would keep the rest waiting."""
+        taken: list[Job] = []
+        try:
+            while claimed := await self._ledger.claim(holder, self._at_once, parked=parked):
+                taken += claimed
+                if len(claimed) < self._at_once:
+                    break
+        finally:
+            self._tell_of_old_rows(taken)
+            for job in taken:
+                self.enqueue(job)
 
     def _tell_of_old_rows(self, claimed: Sequence[Job]) -> None:
         old = [job for job in claimed if not job.account.is_recorded]

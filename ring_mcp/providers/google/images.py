@@ -39,25 +39,31 @@ _CUT_OFF = OutcomeUnknown("the server was stopped before the answer came", provi
 _BILLED = {"yes": "it was billed", "no": "it was not billed", "unknown": "whether it was billed is not known"}
 
 
-def requests_of(plan: ImagePlan) -> list[tuple[str, dict[str, Any]]]:
+def requests_of(plan: ImagePlan, inputs: Inputs) -> list[tuple[str, dict[str, Any]]]:
     """Path and body of each call that the plan takes, with documented fields only."""
     name = quote(plan.model, safe="")
     if plan.model.startswith("imagen-"):
         size = plan.resolution.upper()
         parameters = {"sampleCount": plan.n, "aspectRatio": plan.aspect_ratio, "sampleImageSize": size}
         return [(f"models/{name}:predict", {"instances": [{"prompt": plan.prompt}], "parameters": parameters})]
-    return [(f"models/{name}:generateContent", _content(plan, index)) for index in range(plan.n)]
+    return [(f"models/{name}:generateContent", _content(plan, inputs, index)) for index in range(plan.n)]
 
 
-def _content(plan: ImagePlan, index: int) -> dict[str, Any]:
-    """Each picture of a call has a seed of its own, counted up: the same one would give the same picture n times."""
+def _content(plan: ImagePlan, inputs: Inputs, index: int) -> dict[str, Any]:
+    """Given pictures stand before the words. Each picture of a call has a seed of its own, counted up: the same one
+    would give the same picture n times."""
+    ratio = {} if plan.aspect_ratio == "auto" else {"aspectRatio": plan.aspect_ratio}  # as the given picture is
     config: dict[str, Any] = {
         "responseModalities": ["IMAGE"],
-        "imageConfig": {"aspectRatio": plan.aspect_ratio, "imageSize": plan.resolution.upper()},
+        "imageConfig": {**ratio, "imageSize": plan.resolution.upper()},
     }
     if plan.seed is not None:
         config["seed"] = plan.seed + index
-    return {"contents": [{"role": "user", "parts": [{"text": plan.prompt}]}], "generationConfig": config}
+    given = [inline.split(each) for each in inputs.reference_images]
+    parts: list[dict[str, Any]] = [
+        {"inlineData": {"mimeType": content_type, "data": encoded}} for content_type, encoded in given
+    ]
+    return {"contents": [{"role": "user", "parts": [*parts, {"text": plan.prompt}]}], "generationConfig": config}
 
 
 def read_reply(reply: Reply, prices: Mapping[str, Decimal], n: int = 1) -> Finished:
@@ -255,7 +261,7 @@ class GoogleImages(GoogleAdapter):
             except ProviderError as exc:
                 return exc
 
-        calls = [asyncio.ensure_future(call(path, body)) for path, body in requests_of(plan)]
+        calls = [asyncio.ensure_future(call(path, body)) for path, body in requests_of(plan, inputs)]
         was_cut = await _wait_for_all(calls)
         answers = [_CUT_OFF if each.cancelled() else each.result() for each in calls]
         answer = await asyncio.to_thread(self._join, answers, plan)

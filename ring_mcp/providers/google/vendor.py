@@ -52,4 +52,5 @@ GOOGLE = Vendor(
     headers=headers,
     makers={"image": open_images, "video": open_videos},
     models=open_models,
+    price_map="gemini",
 )

@@ -2,22 +2,31 @@
 
 The dialect is in the pure functions ``submit_body``, ``read_submit`` and ``read_check``. Facts: a duration is a text
 ("8s"); a refusal is ``completed`` with text and no clip, or HTTP 400 with a word of safety; an unknown id is HTTP 400,
-and so is, now and then, a look at a job that is alive; the clip's address wants the key. (google-genai 3.4 and
-captured replies, November 2026.)
+and so is, now and then, a look at a job that is alive; the clip's address wants the key. A clip goes along as bytes:
+addresses and uploaded files were refused of late. (google-genai 3.6, ai.google.dev, captured replies, autumn 2026.)
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from ring_mcp.domain import Output, Plan, VideoPlan
-from ring_mcp.errors import ContentRefused, GenerationFailed, OutcomeUnknown, ProviderBadReply, ProviderError
+from ring_mcp.domain import MediaKind, Output, Plan, VideoPlan
+from ring_mcp.errors import (
+    ContentRefused,
+    GenerationFailed,
+    JobExpired,
+    MediaGone,
+    OutcomeUnknown,
+    ProviderBadReply,
+    ProviderError,
+)
 from ring_mcp.providers import inline
 from ring_mcp.providers.base import Accepted, Downloaded, Finished, Inputs, Running
 from ring_mcp.providers.google.adapter import GoogleAdapter
@@ -25,29 +34,51 @@ from ring_mcp.providers.google.replies import PROVIDER, cost_usd, read_look_erro
 from ring_mcp.providers.replies import Reply, mapping, mappings, one_line, text_of
 
 _WHAT = "video generation"
+_LOOK_ADDRESS = re.compile(r"/interactions/([^/?#]+)(?:/cancel)?$")
 _ENDED = frozenset({"completed", "failed", "cancelled", "incomplete", "budget_exceeded"})
-_UNSAFE = ("safety", "prohibited", "policy", "policies")
+_REGIONS = (
+    "Change the prompt or the clip. Google neither edits nor extends clips that it is given from the European Economic "
+    "Area, Switzerland and the United Kingdom: there leave sourceVideoUrl out, or take another provider."
+)
+_UNSAFE = ("safety", "prohibited", "policy", "policies", "input blocked", "sensitive words")
 
 
 def submit_body(plan: VideoPlan, inputs: Inputs) -> dict[str, Any]:
-    """The request, with documented fields only. A first frame goes along as the bytes of a data URI."""
-    given: str | list[dict[str, str]] = plan.prompt
-    if inputs.image_url is not None:
-        head, _, encoded = inputs.image_url.partition(",")
-        mime_type = head.removeprefix("data:").partition(";")[0]
-        given = [{"type": "image", "data": encoded, "mime_type": mime_type}, {"type": "text", "text": plan.prompt}]
+    """The request, with documented fields only: media first, as the bytes of data URIs, then the words.
+
+    Pictures alone would leave it to the model what they are, so that the task goes along. An edit lasts as long as its
+    source and has its shape (a duration is refused), an extension has its source's shape and size, and its own seconds.
+    """
+    task, given = _list_given(plan, inputs)
+    wanted: dict[str, Any] = {"type": "video", "delivery": "uri"}
+    if plan.generation_kind == "generate":
+        wanted["aspect_ratio"] = plan.aspect_ratio
+    if plan.generation_kind != "extend":
+        wanted["resolution"] = plan.resolution
+    if plan.generation_kind != "edit":
+        wanted["duration"] = f"{plan.duration_s}s"
     return {
         "model": plan.model,
-        "input": given,
+        "input": [*given, {"type": "text", "text": plan.prompt}] if given else plan.prompt,
         "background": True,
-        "response_format": {
-            "type": "video",
-            "delivery": "uri",
-            "aspect_ratio": plan.aspect_ratio,
-            "resolution": plan.resolution,
-            "duration": f"{plan.duration_s}s",
-        },
+        "response_format": wanted,
+        **({"generation_config": {"video_config": {"task": task}}} if task else {}),
     }
+
+
+def _list_given(plan: VideoPlan, inputs: Inputs) -> tuple[str | None, list[dict[str, str]]]:
+    """What the request is about, where words alone do not tell, and the media that it takes in."""
+    if plan.generation_kind != "generate":
+        return plan.generation_kind, [_show("video", inputs.video_url or "")]
+    if inputs.reference_images:
+        return "reference_to_video", [_show("image", each) for each in inputs.reference_images]
+    frames = [_show("image", each) for each in (inputs.image_url, inputs.last_frame_url) if each is not None]
+    return ("image_to_video" if frames else None), frames
+
+
+def _show(kind: MediaKind, data_url: str) -> dict[str, str]:
+    content_type, encoded = inline.split(data_url)
+    return {"type": kind, "data": encoded, "mime_type": content_type}
 
 
 def read_submit(reply: Reply) -> Accepted:
@@ -69,17 +100,18 @@ def read_check(reply: Reply, prices: Mapping[str, Decimal], now: datetime) -> Ru
     status = text_of(body.get("status"))
     if status not in _ENDED:
         return Running()
-    contents = [
-        content
-        for step in mappings(body.get("steps"))
-        if step.get("type") == "model_output"
-        for content in mappings(step.get("content"))
-    ]
+    contents = _list_made(body)
     outputs = tuple(output for content in contents if (output := _output(reply, content)) is not None)
     cost = _bill_usd(body.get("usage"), prices, has_clip=bool(outputs))
     if outputs:
         return Finished(outputs=outputs[:1], billed_usd=cost, served_model=text_of(body.get("model")))
     raise _without_clip(body, status, _read_text(body, contents), cost)
+
+
+def _list_made(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What the model has put out: clips and words."""
+    steps = [step for step in mappings(body.get("steps")) if step.get("type") == "model_output"]
+    return [content for step in steps for content in mappings(step.get("content"))]
 
 
 def _without_clip(body: Mapping[str, Any], status: str, said: str, cost: Decimal | None) -> ProviderError:
@@ -93,14 +125,32 @@ def _without_clip(body: Mapping[str, Any], status: str, said: str, cost: Decimal
 
 
 def _output(reply: Reply, content: Mapping[str, Any]) -> Output | None:
-    """A clip by its address, or inside the answer."""
+    """A clip by its address. One inside the answer, as looks are documented to have it, by that of the look: its bytes
+    are nothing for a row, and another look has them again."""
     if content.get("type") != "video":
         return None
     content_type = text_of(content.get("mime_type")) or "video/mp4"
     url, encoded = reply.address(content.get("uri")), content.get("data")
     if url is not None:
         return Output(url=_as_media(url), content_type=content_type)
-    return inline.output(encoded, content_type) if isinstance(encoded, str) and encoded else None
+    if not isinstance(encoded, str) or not encoded:
+        return None
+    is_look = _LOOK_ADDRESS.search(reply.url) is not None
+    return Output(url=reply.url, content_type=content_type) if is_look else inline.output(encoded, content_type)
+
+
+def read_inside(reply: Reply, now: datetime) -> str:
+    """The clip that lies inside a look, as base64. Raises MediaGone if the look has none any more."""
+    if reply.status != 200:
+        error = read_look_error(reply, now, what=_WHAT)
+        if isinstance(error, JobExpired):
+            raise MediaGone(error.message, provider=PROVIDER, http_status=reply.status) from error
+        raise error
+    for content in _list_made(mapping(reply.json)):
+        encoded = content.get("data")
+        if content.get("type") == "video" and isinstance(encoded, str) and encoded:
+            return encoded
+    raise MediaGone("Google's answer no longer has the clip inside", provider=PROVIDER)
 
 
 def _as_media(url: str) -> str:
@@ -133,6 +183,17 @@ def _count_film_tokens(usage: Any) -> int:
     return sum(tokens_of(each.get("tokens")) for each in details if str(each.get("modality")).lower() == "video")
 
 
+@contextlib.contextmanager
+def explain_refusal(plan: Plan) -> Iterator[None]:
+    """What Google says when it refuses a given clip names the prompt, also where it is the caller's region."""
+    try:
+        yield
+    except ContentRefused as exc:
+        if isinstance(plan, VideoPlan) and plan.generation_kind != "generate":
+            exc.next_action = _REGIONS
+        raise
+
+
 class GoogleVideos(GoogleAdapter):
     """See ``providers.base.MediaProvider``."""
 
@@ -143,17 +204,29 @@ class GoogleVideos(GoogleAdapter):
         self.check_ready()
         body = submit_body(plan, inputs)
         timed_out = f"Video start timed out after {deadline_s * 1000:.0f}ms"
-        reply = await self._http.post_paid(
-            "interactions", body, deadline_s=deadline_s, judge=self._judge, timed_out=timed_out
-        )
+        with explain_refusal(plan):
+            reply = await self._http.post_paid(
+                "interactions", body, deadline_s=deadline_s, judge=self._judge, timed_out=timed_out
+            )
         return read_submit(reply)
 
     async def check(self, plan: Plan, provider_request_id: str) -> Running | Finished:
-        reply = await self._http.get(f"interactions/{quote(provider_request_id, safe='')}")
-        return read_check(reply, self._token_prices.get(plan.model, {}), self._clock.now())
+        return self._read(plan, await self._http.get(f"interactions/{quote(provider_request_id, safe='')}"))
+
+    async def cancel(self, plan: Plan, provider_request_id: str) -> Running | Finished:
+        """See ``providers.base.CancelsJobs``."""
+        path = f"interactions/{quote(provider_request_id, safe='')}/cancel"
+        return self._read(plan, await self._http.post_free(path))
+
+    def _read(self, plan: Plan, reply: Reply) -> Running | Finished:
+        with explain_refusal(plan):
+            return read_check(reply, self._token_prices.get(plan.model, {}), self._clock.now())
 
     async def download(self, output: Output, path: Path) -> Downloaded:
         assert output.url is not None, "a clip always has an address"
         if inline.is_inline(output):
             return await inline.download(output.url, path, PROVIDER)
+        if (look := _LOOK_ADDRESS.search(output.url)) is not None:
+            encoded = read_inside(await self._http.get(f"interactions/{look[1]}"), self._clock.now())
+            return await inline.download(f"data:;base64,{encoded}", path, PROVIDER)
         return await self._http.download(output.url, path, with_key=True)

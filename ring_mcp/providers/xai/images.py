@@ -6,6 +6,7 @@ them. Pictures are asked for by URL and deferred, so that a paid picture has a h
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -28,6 +29,7 @@ from ring_mcp.providers.xai.replies import (
 )
 
 _WHAT = "image generation"
+_MAX_READ_AT_ONCE_BYTES = 1024 * 1024
 
 
 def submit_request(plan: ImagePlan, inputs: Inputs) -> tuple[str, dict[str, Any]]:
@@ -147,6 +149,8 @@ class XaiImages(XaiAdapter):
             judge=self._judge,
             timed_out=f"Image generation timed out after {deadline_s * 1000:.0f}ms",
         )
+        if len(reply.body) > _MAX_READ_AT_ONCE_BYTES:
+            await asyncio.to_thread(lambda: reply.json)  # pictures: of a handle nothing is awaited before it is kept
         answer = read_submit(reply, plan)
         if isinstance(answer, Accepted):
             return answer

@@ -1,7 +1,8 @@
 """Which models xAI serves: ``GET /image-generation-models`` and ``/video-generation-models``. Free.
 
 Facts: each answers ``{"models": [{id, aliases, …}]}``; only the one of images tells prices, in ticks, as ``pricing``
-(by quality and resolution) or, older, as the one ``image_price``. (xAI OpenAPI, autumn 2026.)
+(by quality and resolution) or, older, as the one ``image_price``. Both may have
+``max_prompt_length``. (xAI OpenAPI, autumn 2026.)
 """
 
 from __future__ import annotations
@@ -42,7 +43,12 @@ def _model(entry: Any, kind: MediaKind) -> ListedModel | None:
         name=name,
         aliases=tuple(alias for alias in found if alias is not None),
         prices=dict(_prices(entry)) if kind == "image" else {},
+        max_prompt_chars=_length(entry.get("max_prompt_length")),
     )
+
+
+def _length(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
 
 
 def _prices(entry: Mapping[str, Any]) -> Iterator[tuple[tuple[str, str], Decimal]]:

@@ -60,6 +60,7 @@ XAI = Vendor(
     headers=headers,
     makers={"image": open_images, "video": open_videos},
     models=open_models,
+    price_map="xai",
     account=open_account,
     file_id=FILE_ID,
 )

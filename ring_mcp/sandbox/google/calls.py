@@ -31,8 +31,12 @@ def check_key(request: Request, state: SandboxState) -> str:
 async def read_paid_call(request: Request, state: SandboxState, model: str) -> dict[str, Any]:
     """The JSON body of a call whose sender may spend money, within the rate limit."""
     key = check_key(request, state)
+    sent = await request.body()
+    most_bytes = state.settings.google_max_request_bytes
+    if len(sent) > most_bytes:
+        raise invalid(f"Request payload size exceeds the limit: {most_bytes} bytes.")
     try:
-        body = json.loads(await request.body())
+        body = json.loads(sent)
     except ValueError as exc:
         raise invalid("Invalid JSON payload received. Unable to parse number.") from exc
     if not isinstance(body, dict):

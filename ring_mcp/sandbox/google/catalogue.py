@@ -10,10 +10,16 @@ from ring_mcp.sandbox.state.books import ticks
 IMAGE_RATIOS = ("1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "21:9")
 EXTREME_RATIOS = ("1:8", "8:1", "1:4", "4:1")
 IMAGEN_RATIOS = ("1:1", "3:4", "4:3", "9:16", "16:9")
-INPUT_IMAGE_TOKENS = 560
+MAX_INPUT_IMAGES = 14
+"""Of a Gemini image model: reference 3.2, as peers of the family document it."""
 OMNI_INPUT_IMAGE_TOKENS = 2040
-"""Of a picture given to Omni 1.1 or later, as two resellers tell it (Runware, EvoLink)."""
+OMNI_INPUT_VIDEO_TOKENS_PER_S = 5792 + 32
+"""Of a picture, and of a second of a clip with its sound, given to Omni 1.1 or later, as two resellers tell it."""
+MAX_REFERENCES = 6
+"""Of a clip: reference 3.4."""
 CHARACTERS_PER_TOKEN = 4
+MAX_IMAGE_BYTES = 10 * 1024**2
+"""Of one given picture: a guess, as no figure is published but that of a whole request."""
 MAX_PROMPT_CHARACTERS = 10000
 """Of every model: a guess, as no figure is published. It is far below what their tokens allow."""
 
@@ -33,12 +39,14 @@ class TokenPrice:
 
 @dataclass(frozen=True)
 class GeminiImageModel:
-    """A Gemini model that makes pictures; ``sizes`` has the tokens of a picture of each size."""
+    """A Gemini model that makes pictures; ``sizes`` has the tokens of a picture of each size, ``input_image_tokens``
+    those of a given one: litellm's price map has $0.00168, $0.0011 and $0.00028, and names Google's pricing page."""
 
     id: str
     title: str
     ratios: tuple[str, ...]
     sizes: Mapping[str, int]
+    input_image_tokens: int
     price: TokenPrice
 
 
@@ -47,6 +55,7 @@ NANO_BANANA = GeminiImageModel(
     title="Nano Banana 2.1",
     ratios=(*IMAGE_RATIOS, *EXTREME_RATIOS),
     sizes={"512": 747, "1K": 1120, "2K": 1680, "4K": 2520},
+    input_image_tokens=1120,
     price=TokenPrice("1.50", "7.50", "30"),
 )
 PRO_IMAGE = GeminiImageModel(
@@ -54,6 +63,7 @@ PRO_IMAGE = GeminiImageModel(
     title="Gemini 3 Pro Image",
     ratios=IMAGE_RATIOS,
     sizes={"1K": 1120, "2K": 1120, "4K": 2000},
+    input_image_tokens=560,
     price=TokenPrice("2", "12", "120"),
 )
 FLASH_LITE_IMAGE = GeminiImageModel(
@@ -61,6 +71,7 @@ FLASH_LITE_IMAGE = GeminiImageModel(
     title="Gemini 3.1 Flash Lite Image",
     ratios=IMAGE_RATIOS,
     sizes={"1K": 1120},
+    input_image_tokens=1120,
     price=TokenPrice("0.25", "1.50", "30"),
 )
 GEMINI_IMAGE_MODELS = {model.id: model for model in (NANO_BANANA, PRO_IMAGE, FLASH_LITE_IMAGE)}
@@ -83,9 +94,10 @@ class OmniModel:
     price: TokenPrice
 
 
-# Provider reference 3.4. Token prices of both: litellm's price map, which names Google's pricing page. Tokens of 720p:
-# two observers; of the other sizes: what third parties publish of a second of 1.1, and by the same ratio of 1.2.
-OMNI_TOKENS_PER_S = {"360p": 1716, "720p": 5792, "1080p": 8580, "4k": 17160}
+# Provider reference 3.4. Token prices of both: litellm's price map, which names Google's pricing page. Tokens of a
+# second: bills of 1.1 as OpenRouter's engineers captured them in September 2026 (9,655 for 5 s of 360p, 28,960 of 720p,
+# 86,880 for 10 s of 1080p and for 5 s of 4k); resellers' prices of 1.2 at 360p and 720p are the same tokens.
+OMNI_TOKENS_PER_S = {"360p": 1931, "720p": 5792, "1080p": 8688, "4k": 17376}
 OMNI_1_2 = OmniModel(
     id="gemini-omni-1.2-flash",
     title="Gemini Omni 1.2 Flash",

@@ -24,7 +24,8 @@ from ring_mcp.sandbox.google.catalogue import (
     GEMINI_IMAGE_MODELS,
     IMAGEN_PRICES,
     IMAGEN_RATIOS,
-    INPUT_IMAGE_TOKENS,
+    MAX_IMAGE_BYTES,
+    MAX_INPUT_IMAGES,
     GeminiImageModel,
 )
 from ring_mcp.sandbox.google.replies import invalid, model_unknown
@@ -39,7 +40,7 @@ UNREADABLE = "Unable to process input image. Please retry or report in the devel
 
 @dataclass(frozen=True)
 class Order:
-    """A valid request for one picture."""
+    """A valid request for one picture. ``aspect_ratio`` "auto" is that of the first given picture."""
 
     model: GeminiImageModel
     prompt: str
@@ -74,24 +75,34 @@ def read_order(model: GeminiImageModel, body: Mapping[str, Any]) -> Order:
     seed = config.get("seed")
     if seed is not None and (not isinstance(seed, int) or not -(2**31) <= seed < 2**31):
         raise invalid("Invalid value at 'generation_config.seed' (TYPE_INT32)")
+    inputs = tuple(map(decode_image, (part["inlineData"] for part in parts if "inlineData" in part)))
+    if len(inputs) > MAX_INPUT_IMAGES:
+        raise invalid(f"Too many input images: {len(inputs)}. The maximum is {MAX_INPUT_IMAGES}.")
     return Order(
         model=model,
         prompt=prompt,
-        inputs=tuple(map(decode_image, (part["inlineData"] for part in parts if "inlineData" in part))),
-        aspect_ratio=calls.choice(image.get("aspectRatio"), model.ratios, "1:1", "Aspect ratio"),
+        inputs=inputs,
+        aspect_ratio=calls.choice(image.get("aspectRatio"), model.ratios, "auto" if inputs else "1:1", "Aspect ratio"),
         size=calls.choice(image.get("imageSize"), model.sizes, "1K", "Image size"),
         seed=seed,
         wants_text="TEXT" in modalities,
     )
 
 
-def decode_image(data: Any) -> bytes:
+def decode(data: Any) -> bytes:
+    """What lies inside a request as base64."""
     try:
-        content = base64.b64decode(data["data"], validate=True)
+        return base64.b64decode(data["data"], validate=True)
     except (binascii.Error, KeyError, TypeError, ValueError) as exc:
         raise invalid(UNREADABLE) from exc
+
+
+def decode_image(data: Any) -> bytes:
+    content = decode(data)
     if picture_type(content[:16]) is None:
         raise invalid(UNREADABLE)
+    if len(content) > MAX_IMAGE_BYTES:
+        raise invalid(f"The image is larger than {MAX_IMAGE_BYTES} bytes.")
     return content
 
 
@@ -147,7 +158,7 @@ class GoogleImages:
 
     def _tokens(self, order: Order) -> dict[str, int]:
         text = THOUGHT_TOKENS + REMARK_TOKENS if self._state.settings.google_thoughts else 0
-        given = calls.prompt_tokens(order.prompt, INPUT_IMAGE_TOKENS * len(order.inputs))
+        given = calls.prompt_tokens(order.prompt, order.model.input_image_tokens * len(order.inputs))
         counted = {"input": given, "text": text, "made": order.model.sizes[order.size]}
         return {kind: calls.scale_tokens(tokens, self._state) for kind, tokens in counted.items()}
 
@@ -217,7 +228,10 @@ class GoogleImages:
         self, prompt: str, ratio: str, size: str, inputs: tuple[bytes, ...], seed: int | None, charge: Charge
     ) -> str:
         """One JPEG as base64. Without a seed every call draws another one, unless a load test wants them all alike."""
-        width_px, height_px = pictures.size_for(pictures.ratio_of(ratio), size.lower())
+        background = await asyncio.to_thread(keep_input, self._state, inputs[0]) if inputs else None
+        given = pictures.measure(background) if background and ratio == "auto" else None
+        shape = given[0] / given[1] if given else pictures.ratio_of(ratio)
+        width_px, height_px = pictures.size_for(shape, size.lower())
         shows = self._state.settings.show_prompt
         drawn = seed if seed is not None else charge.id if shows else 0
         spec = PictureSpec(
@@ -226,7 +240,7 @@ class GoogleImages:
             height_px=height_px,
             facts=f"{charge.model} · {ratio} · {size}",
             seed=f"{prompt if shows else ''}\n{drawn}",
-            background=await asyncio.to_thread(keep_input, self._state, inputs[0]) if inputs else None,
+            background=background,
         )
         path = await self._studio.picture(spec)
         return base64.b64encode(await asyncio.to_thread(path.read_bytes)).decode()

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import re
+import math
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,88 +15,44 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from ring_mcp.sandbox.drawing import clips
-from ring_mcp.sandbox.drawing.clips import ClipSpec
+from ring_mcp.sandbox.drawing.clips import ClipFacts, ClipSpec
 from ring_mcp.sandbox.drawing.pictures import PictureSpec
 from ring_mcp.sandbox.drawing.studio import Studio
 from ring_mcp.sandbox.google import calls
-from ring_mcp.sandbox.google.catalogue import OMNI_INPUT_IMAGE_TOKENS, OMNI_MODELS, OmniModel
-from ring_mcp.sandbox.google.images import decode_image, keep_input
-from ring_mcp.sandbox.google.replies import GoogleRefusal, interaction_unknown, invalid, model_unknown
+from ring_mcp.sandbox.google.catalogue import OMNI_INPUT_IMAGE_TOKENS, OMNI_INPUT_VIDEO_TOKENS_PER_S
+from ring_mcp.sandbox.google.clip_orders import FROM_CLIPS, ClipOrder, read_order
+from ring_mcp.sandbox.google.images import keep_input
+from ring_mcp.sandbox.google.replies import GoogleRefusal, interaction_unknown, invalid
 from ring_mcp.sandbox.state import ripening
 from ring_mcp.sandbox.state.books import Charge
 from ring_mcp.sandbox.state.jobs import Ending, Job
 from ring_mcp.sandbox.state.state import SandboxState
 
 SHORT_SIDE_PX = {"360p": 360, "720p": 720, "1080p": 1080, "4k": 2160}
-RATIOS = ("16:9", "9:16")
-SHORTEST_S, LONGEST_S, DEFAULT_S = 3, 10, 8
 INLINE_LIMIT_BYTES = 4 * 1024**2
 REFUSAL_TEXT = "I cannot make this video: it may violate the policies."
 _ENDED_WORDS = {"done": "completed", "filtered": "completed", "failed": "failed", "cancelled": "cancelled"}
 
 
+LONGEST_SOURCE_S = 10.0
+SOURCE_CODECS = ("h264", "hevc")
+# Frames have a length of their own: a clip of 10 s may measure a few hundredths more.
+_SLACK_S = 0.1
+BY_ADDRESS = "HTTP video input is not supported by the model."
+UPLOADS_BLOCKED = "The prompt contains sensitive words that violate Google's prohibited use policy."
+
+
 @dataclass(frozen=True)
-class ClipOrder:
-    """A valid request for a clip."""
+class ClipPlan:
+    """An order with everything that its source decides: the size that its tokens are counted by, the seconds that are
+    made, those of its source."""
 
-    model: OmniModel
-    prompt: str
-    images: tuple[bytes, ...]
-    ratio: str
+    order: ClipOrder
     resolution: str
-    duration_s: int
-    is_inline: bool
-    in_background: bool
-
-
-def read_order(body: Mapping[str, Any], version: str) -> ClipOrder:
-    """The order that a body means; refuses what the real service refuses."""
-    name = body.get("model")
-    if not isinstance(name, str) or not name:
-        raise invalid("Either model or agent must be specified.")
-    model = OMNI_MODELS.get(name)
-    if model is None:
-        raise model_unknown(name, version, "createInteraction")
-    prompt, images = _read_input(body.get("input"))
-    wanted = body.get("response_format")
-    wanted = wanted[0] if isinstance(wanted, list) and wanted else wanted
-    if not isinstance(wanted, dict) or wanted.get("type") != "video":
-        raise invalid("response_format must ask for a video for this model.")
-    return ClipOrder(
-        model=model,
-        prompt=prompt,
-        images=images,
-        ratio=calls.choice(wanted.get("aspect_ratio"), RATIOS, "16:9", "Aspect ratio"),
-        resolution=calls.choice(wanted.get("resolution"), tuple(model.tokens_per_s), "720p", "Resolution"),
-        duration_s=_read_duration(wanted.get("duration")),
-        is_inline=calls.choice(wanted.get("delivery"), ("inline", "uri"), "inline", "Delivery") == "inline",
-        in_background=body.get("background") is True,
-    )
-
-
-def _read_input(given: object) -> tuple[str, tuple[bytes, ...]]:
-    if isinstance(given, str):
-        contents: list[Any] = [{"type": "text", "text": given}]
-    else:
-        contents = given if isinstance(given, list) else [given]
-    parts = [content for content in contents if isinstance(content, dict)]
-    prompt = "\n".join(str(part.get("text", "")) for part in parts if part.get("type") == "text")
-    if not prompt:
-        raise invalid("input must not be empty.")
-    calls.check_length(prompt)
-    return prompt, tuple(decode_image(part) for part in parts if part.get("type") == "image")
-
-
-def _read_duration(given: object) -> int:
-    """Protobuf's form of a duration; a bare number is refused."""
-    if given is None:
-        return DEFAULT_S
-    found = re.fullmatch(r"(\d{1,4})s", given) if isinstance(given, str) else None
-    if found is None:
-        raise invalid("Invalid value at 'response_format.duration' (type.googleapis.com/google.protobuf.Duration)")
-    if not SHORTEST_S <= int(found[1]) <= LONGEST_S:
-        raise invalid(f"Duration must be between {SHORTEST_S} and {LONGEST_S} seconds.")
-    return int(found[1])
+    made_s: float
+    source_s: float = 0.0
+    source: ClipFacts | None = None
+    background: Path | None = None
 
 
 class GoogleInteractions:
@@ -119,13 +74,20 @@ class GoogleInteractions:
     async def create(self, request: Request) -> Response:
         state = self._state
         order = read_order(await calls.read_paid_call(request, state, "interactions"), self._version)
+        if order.task in FROM_CLIPS and not state.settings.google_takes_uploads:
+            raise invalid(UPLOADS_BLOCKED)
         if not clips.can_render():
             raise GoogleRefusal(503, "UNAVAILABLE", clips.MISSING_LIBRARY)
         if state.faults.take("inside", request.method, request.url.path, ("moderated",)) is not None:
             raise GoogleRefusal(400, "INVALID_ARGUMENT", "The prompt was blocked: PROHIBITED_CONTENT (safety).")
-        charge = state.books.add(self._charge(order))
-        job = state.jobs.add("interaction", charge, order.model.id, order)
-        job.rendering = asyncio.create_task(self._studio.clip(self._clip(order)))
+        plan = await self._plan(order)
+        charge = state.books.add(self._charge(plan))
+        job = state.jobs.add("interaction", charge, order.model.id, plan)
+        if order.by_address:
+            charge.cost_ticks = 0
+            job.end(ripening.failure("invalid_request", BY_ADDRESS))
+            return JSONResponse(self._show(job))
+        job.rendering = asyncio.create_task(self._studio.clip(self._clip(plan)))
         job.rendering.add_done_callback(lambda done: done.cancelled() or done.exception())
         if not order.in_background:
             await state.pause(state.settings.render_s)
@@ -151,6 +113,7 @@ class GoogleInteractions:
         job = self._find(request)
         if job.ending is None:
             job.end(Ending("cancelled"))
+            self._charge_input_only(job)
         return JSONResponse(self._show(job))
 
     async def file(self, request: Request) -> Response:
@@ -169,7 +132,25 @@ class GoogleInteractions:
             raise interaction_unknown()
         return job
 
-    def _charge(self, order: ClipOrder) -> Charge:
+    async def _plan(self, order: ClipOrder) -> ClipPlan:
+        """Looks at what is given; what that makes impossible is refused here, unbilled."""
+        if order.video is None:
+            background = keep_input(self._state, order.images[0]) if order.images else None
+            return ClipPlan(order, order.resolution or "720p", order.duration_s, background=background)
+        path = await asyncio.to_thread(keep_input, self._state, order.video)
+        facts = await self._studio.clip_facts(path)
+        if facts is None or facts.codec not in SOURCE_CODECS or not facts.is_mp4:
+            raise invalid("Unable to process input video. Please retry or report in the developer forum.")
+        if facts.duration_s > LONGEST_SOURCE_S + _SLACK_S:
+            raise invalid(f"Input video must be {LONGEST_SOURCE_S:g} seconds or less.")
+        small = min(facts.width_px, facts.height_px) <= SHORT_SIDE_PX["360p"]
+        resolution = order.resolution or ("360p" if small else "720p")
+        made_s = facts.duration_s if order.task == "edit" else order.duration_s
+        frame = await self._studio.first_frame(path)
+        return ClipPlan(order, resolution, made_s, facts.duration_s, facts, frame)
+
+    def _charge(self, plan: ClipPlan) -> Charge:
+        order = plan.order
         return Charge(
             kind="video",
             endpoint="interactions",
@@ -177,24 +158,32 @@ class GoogleInteractions:
             served_model=order.model.id,
             prompt=order.prompt,
             n=1,
-            cost_ticks=order.model.price.cost_ticks(**self._tokens(order)),
+            cost_ticks=order.model.price.cost_ticks(**self._tokens(plan)),
         )
 
-    def _tokens(self, order: ClipOrder) -> dict[str, int]:
-        given = calls.prompt_tokens(order.prompt, OMNI_INPUT_IMAGE_TOKENS * len(order.images))
-        made = order.model.tokens_per_s[order.resolution] * order.duration_s
+    def _tokens(self, plan: ClipPlan) -> dict[str, int]:
+        order = plan.order
+        source = math.ceil(OMNI_INPUT_VIDEO_TOKENS_PER_S * plan.source_s)
+        given = calls.prompt_tokens(order.prompt, OMNI_INPUT_IMAGE_TOKENS * len(order.images) + source)
+        made = math.ceil(order.model.tokens_per_s[plan.resolution] * plan.made_s)
         counted = {"input": given, "text": 0, "made": made}
         return {kind: calls.scale_tokens(tokens, self._state) for kind, tokens in counted.items()}
 
-    def _clip(self, order: ClipOrder) -> ClipSpec:
-        background = keep_input(self._state, order.images[0]) if order.images else None
-        short_px = SHORT_SIDE_PX[order.resolution]
+    def _charge_input_only(self, job: Job) -> None:
+        """Of a clip that was not made: what the usage says, too."""
+        plan: ClipPlan = job.order
+        job.charge.cost_ticks = plan.order.model.price.cost_ticks(**self._tokens(plan) | {"made": 0})
+
+    def _clip(self, plan: ClipPlan) -> ClipSpec:
+        order, short_px = plan.order, SHORT_SIDE_PX[plan.resolution]
         long_px = round(short_px * 16 / 9 / 2) * 2
-        width_px, height_px = (long_px, short_px) if order.ratio == "16:9" else (short_px, long_px)
+        is_wide = plan.source.width_px >= plan.source.height_px if plan.source else order.ratio == "16:9"
+        width_px, height_px = (long_px, short_px) if is_wide else (short_px, long_px)
+        seconds = plan.made_s + (plan.source_s if order.task == "extend" else 0)
         prompt = order.prompt if self._state.settings.show_prompt else ""
-        facts = f"{order.model.id} · {width_px}×{height_px} · {order.duration_s} s"
-        poster = PictureSpec(prompt, width_px, height_px, facts, seed=prompt, background=background)
-        return ClipSpec(poster, order.duration_s)
+        facts = f"{order.model.id} · {width_px}×{height_px} · {seconds:g} s · {order.task}"
+        poster = PictureSpec(prompt, width_px, height_px, facts, seed=prompt, background=plan.background)
+        return ClipSpec(poster, seconds)
 
     async def _finish(self, job: Job) -> None:
         """End the job with its clip, once that is drawn."""
@@ -205,10 +194,11 @@ class GoogleInteractions:
         if job.rendering.cancelled() or job.rendering.exception() is not None:
             job.end(ripening.failure("internal_error", "The video could not be rendered."))
             return
-        order: ClipOrder = job.order
+        order: ClipOrder = job.order.order
         path = job.rendering.result()
         video: dict[str, Any] = {"type": "video", "mime_type": "video/mp4"}
-        if order.is_inline and path.stat().st_size <= INLINE_LIMIT_BYTES:
+        is_inside = order.is_inline or self._state.settings.google_clips_inside
+        if is_inside and path.stat().st_size <= INLINE_LIMIT_BYTES:
             video["data"] = base64.b64encode(await asyncio.to_thread(path.read_bytes)).decode()
         else:
             video["uri"] = self._address(path)
@@ -220,7 +210,8 @@ class GoogleInteractions:
 
     def _show(self, job: Job) -> dict[str, Any]:
         """The interaction as every endpoint shows it."""
-        order: ClipOrder = job.order
+        plan: ClipPlan = job.order
+        order = plan.order
         made = job.ending is not None and job.ending.kind == "done"
         moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         shown: dict[str, Any] = {
@@ -234,11 +225,11 @@ class GoogleInteractions:
         }
         if job.ending is None:
             return shown
-        tokens = self._tokens(order) | ({} if made else {"made": 0})
+        tokens = self._tokens(plan) | ({} if made else {"made": 0})
         if job.ending.kind == "done":
             shown["steps"].append({"type": "model_output", "content": [job.ending.body]})
         elif job.ending.kind == "filtered":
-            job.charge.cost_ticks = order.model.price.cost_ticks(**tokens)
+            self._charge_input_only(job)
             shown["steps"].append({"type": "model_output", "content": [{"type": "text", "text": REFUSAL_TEXT}]})
         elif job.ending.kind == "failed":
             return shown | {"error": job.ending.body["error"]}

@@ -71,6 +71,12 @@ class Settings(BaseModel):
     """Google's errors inside a one-element array, as its front end sends them."""
     google_thoughts: bool = False
     """Google's pictures come after a thought and a remark, both billed."""
+    google_takes_uploads: bool = True
+    """False: Google neither edits nor extends clips that it is given, as in Europe, and calls the prompt the reason."""
+    google_clips_inside: bool = False
+    """A look has its clip inside, whatever delivery was asked for: so it is documented, and was seen otherwise."""
+    google_max_request_bytes: int = Field(default=100 * 1024 * 1024, gt=0)
+    """The largest request that Google takes, with everything inside; since January 2026."""
     google_imagen: bool = False
     """``imagen-*`` names answer on ``:predict`` as before August 2026; the public service says 404."""
     unprocessable_as_json: bool = False

@@ -16,6 +16,8 @@ from ring_mcp.sandbox.xai.replies import XaiRefusal, invalid
 
 FETCH_TIMEOUT_S = 5.0
 LIMIT_BYTES = {"image": 10 * 1024**2, "video": 50 * 1024**2}
+"""Provider reference 1.3 (a comment of the protocol says 10 MiB, the pages 20) and 2.3 (a third party's client)."""
+
 USER_AGENT = "XaiImageApiFetch/1.0"
 
 InputKind = Literal["image", "video"]
@@ -51,6 +53,8 @@ class Inputs:
             XaiRefusal: 400, it cannot be had.
         """
         path = await self._find(ref, kind)
+        if path is not None and path.stat().st_size > LIMIT_BYTES[kind]:
+            raise invalid(f"The {kind} is larger than {LIMIT_BYTES[kind]} bytes.")
         if path is not None and kind == "image":
             with path.open("rb") as file:
                 if picture_type(file.read(16)) is None:
@@ -108,8 +112,6 @@ def _decode(uri: str, kind: InputKind) -> bytes:
         content = base64.b64decode(payload, validate=True)
     except binascii.Error as exc:
         raise invalid("The data URI is not valid base64.") from exc
-    if len(content) > LIMIT_BYTES[kind]:
-        raise invalid(f"The {kind} is larger than {LIMIT_BYTES[kind]} bytes.")
     return content
 
 

@@ -83,7 +83,7 @@ def test_it_makes_a_clip_in_the_background_and_can_cancel_one(client: Any, sandb
     assert client.interactions.get(started.id).status == "in_progress"
     done = client.interactions.get(started.id)
     assert done.status == "completed"
-    assert done.usage.total_output_tokens == 5148
+    assert done.usage.total_output_tokens == 5793
     (video,) = [content for step in done.steps if step.type == "model_output" for content in step.content]
     clip = httpx2.get(video.uri, headers={"x-goog-api-key": "sandbox-google-key"}, verify=False, trust_env=False)
     assert clip.content[4:8] == b"ftyp"

@@ -71,7 +71,7 @@ def test_a_given_picture_is_drawn_on_and_counted(google: httpx2.Client, sandbox:
     asked = body()
     data = base64.b64encode(buffer.getvalue()).decode()
     asked["contents"][0]["parts"].append({"inlineData": {"mimeType": "image/png", "data": data}})
-    assert google.post(GENERATE, json=asked).json()["usageMetadata"]["promptTokenCount"] == 563
+    assert google.post(GENERATE, json=asked).json()["usageMetadata"]["promptTokenCount"] == 1123
     asked["contents"][0]["parts"][-1]["inlineData"]["data"] = "!"
     assert "Unable to process input image" in error(google.post(GENERATE, json=asked), 400, "INVALID_ARGUMENT")
 

@@ -4,18 +4,34 @@ from __future__ import annotations
 
 import base64
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
+from ring_mcp.sandbox.drawing.clips import probe
 from ring_mcp.sandbox.server import SandboxServer
+from tests.cases.given_media import make_clip
 from tests.sandbox.conftest import PLAIN
 
 
 def body(**changes: Any) -> dict[str, Any]:
     wanted = {"type": "video", "delivery": "uri", "resolution": "360p", "duration": "3s", **changes}
     return {"model": "gemini-omni-1.2-flash", "input": "a boat", "background": True, "response_format": wanted}
+
+
+PICTURE = {"type": "image", "mime_type": "image/png", "data": base64.b64encode(b"\x89PNG\r\n\x1a\nx").decode()}
+NO_CLIP = {"type": "video", "mime_type": "video/mp4", "data": base64.b64encode(b"no clip").decode()}
+
+
+def task(name: str) -> dict[str, Any]:
+    return {"generation_config": {"video_config": {"task": name}}}
+
+
+def given(*media: dict[str, str], task: str, **changes: Any) -> dict[str, Any]:
+    config = {"generation_config": {"video_config": {"task": task}}}
+    return body(**changes) | config | {"input": [*media, {"type": "text", "text": "a boat"}]}
 
 
 def started(google: httpx2.Client, **changes: Any) -> str:
@@ -38,8 +54,8 @@ def test_a_clip_of_the_background_opens_with_the_key_only(google: httpx2.Client,
     sandbox.state.skip(61)
     done = google.get(f"/interactions/{handle}").json()
     assert done["status"] == "completed"
-    assert done["usage"]["output_tokens_by_modality"] == [{"modality": "video", "tokens": 5148}]
-    assert Decimal(sandbox.state.books.total_ticks) / 10**10 == Decimal("0.061779")
+    assert done["usage"]["output_tokens_by_modality"] == [{"modality": "video", "tokens": 5793}]
+    assert Decimal(sandbox.state.books.total_ticks) / 10**10 == Decimal("0.069519")
     address = video(done)["uri"]
     clip = google.get(address)
     assert clip.content[4:8] == b"ftyp"
@@ -71,12 +87,41 @@ def test_eight_seconds_of_each_model_cost_its_own_46336_tokens(
 
 
 def test_a_first_frame_is_counted(google: httpx2.Client, sandbox: SandboxServer) -> None:
-    picture = {"type": "image", "mime_type": "image/png", "data": base64.b64encode(b"\x89PNG\r\n\x1a\nx").decode()}
-    asked = body() | {"input": [picture, {"type": "text", "text": "a boat"}]}
+    asked = body() | {"input": [PICTURE, {"type": "text", "text": "a boat"}]}
     handle = google.post("/interactions", json=asked).json()["id"]
     assert google.get(f"/interactions/{handle}").json()["usage"]["total_input_tokens"] == 2042
     (charge,) = sandbox.state.books.charges()
     assert charge.prompt == "a boat"
+
+
+@pytest.mark.parametrize(("media", "tokens"), [(2, 4082), (6, 12242)])
+def test_every_picture_that_goes_along_is_counted(google: httpx2.Client, media: int, tokens: int) -> None:
+    named = "image_to_video" if media == 2 else "reference_to_video"
+    handle = google.post("/interactions", json=given(*[PICTURE] * media, task=named)).json()["id"]
+    assert google.get(f"/interactions/{handle}").json()["usage"]["total_input_tokens"] == tokens
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize(("named", "made_s", "lasts_s"), [("edit", 2, 2), ("extend", 3, 5)])
+def test_what_is_made_from_a_clip_is_counted_by_its_seconds(
+    google: httpx2.Client, tmp_path: Path, named: str, made_s: int, lasts_s: int, nested: bool
+) -> None:
+    make_clip(tmp_path / "a.mp4", "libx264", 2)
+    data = base64.b64encode((tmp_path / "a.mp4").read_bytes()).decode()
+    asked = given({"type": "video", "mime_type": "video/mp4", "data": data}, task=named)
+    del asked["response_format"]["resolution"]
+    if named == "edit":
+        del asked["response_format"]["duration"]
+    if nested:
+        asked["input"] = [{"type": "user_input", "content": asked["input"]}]
+    handle = google.post("/interactions", json=asked).json()["id"]
+    done = google.get(f"/interactions/{handle}").json()
+    assert done["usage"]["total_input_tokens"] == 2 + 2 * 5824
+    assert done["usage"]["total_output_tokens"] == made_s * 1931, "its source is small, and decides"
+    (tmp_path / "b.mp4").write_bytes(google.get(video(done)["uri"]).content)
+    facts = probe(tmp_path / "b.mp4")
+    assert facts is not None
+    assert (round(facts.duration_s), facts.height_px) == (lasts_s, 360)
 
 
 def test_a_job_can_be_cancelled_once(google: httpx2.Client, sandbox: SandboxServer) -> None:
@@ -84,7 +129,9 @@ def test_a_job_can_be_cancelled_once(google: httpx2.Client, sandbox: SandboxServ
     handle = started(google)
     assert google.post(f"/interactions/{handle}/cancel").json()["status"] == "cancelled"
     sandbox.state.skip(61)
-    assert google.get(f"/interactions/{handle}").json()["status"] == "cancelled"
+    shown = google.get(f"/interactions/{handle}").json()
+    assert (shown["status"], shown["usage"]["total_output_tokens"]) == ("cancelled", 0)
+    assert sandbox.state.books.total_ticks == 30_000
     assert google.post(f"/interactions/{started(google)}x/cancel").status_code == 400
 
 
@@ -134,6 +181,17 @@ def test_a_job_can_end_badly_for_good(
         (body() | {"input": ""}, 400, "input must not be empty"),
         (body() | {"model": None}, 400, "model or agent"),
         (body() | {"model": "veo-3.1-generate-preview"}, 404, "is not found"),
+        (body() | task("edit"), 400, "exactly one input video"),
+        (body() | task("extend"), 400, "exactly one input video"),
+        (body() | task("image_to_video"), 400, "does not support 0 input images"),
+        (given(PICTURE, task="text_to_video"), 400, "does not support 1 input images"),
+        (given(*[PICTURE] * 3, task="image_to_video"), 400, "does not support 3 input images"),
+        (given(*[PICTURE] * 7, task="reference_to_video"), 400, "does not support 7 input images"),
+        (given(NO_CLIP, task="text_to_video"), 400, "does not support an input video"),
+        (given(NO_CLIP, task="edit"), 400, "Duration cannot be set in response format for edit task."),
+        (given(NO_CLIP, task="extend"), 400, "Unable to process input video"),
+        (body() | task("upscale"), 400, "Task 'upscale' is not supported"),
+        (body() | {"generation_config": {"video_config": {"seed": 1}}}, 400, "Unknown name"),
     ],
 )
 def test_a_wrong_request_is_refused_and_costs_nothing(

@@ -1,0 +1,39 @@
+"""``ring-mcp jobs cancel``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ring_mcp.cli.backend import gateway_option, load_config_with
+from ring_mcp.cli.spelled import JOB_ID
+
+if TYPE_CHECKING:
+    from ring_mcp.cli.backend import Backend
+    from ring_mcp.cli.progress import Watch
+
+
+@click.command()
+@click.argument("job_id", type=JOB_ID)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout and nothing else.")
+@gateway_option
+def cancel(job_id: str, as_json: bool, gateway: str | None) -> None:
+    """Break a job off. Certain and free until its request was sent; after that only Google's clips can be.
+
+    Exit status 1: it could not be, and goes on.
+    """
+    from ring_mcp.cli.progress import follow
+    from ring_mcp.cli.show import paragraph, print_lines
+
+    async def work(backend: Backend, watch: Watch) -> dict[str, Any]:
+        return await backend.cancel(job_id)
+
+    done = follow(load_config_with(gateway), work)
+    if as_json:
+        click.echo(json.dumps(done, ensure_ascii=False))
+    else:
+        print_lines(paragraph("", done["note"]))
+    sys.exit(0 if done["cancelled"] or done["asked"] else 1)

@@ -1,0 +1,123 @@
+"""Breaking a job off: certain and free until its request leaves, then only as far as its provider can."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ring_mcp.clock import Clock
+from ring_mcp.domain import Job, JobState, VideoPlan, usd
+from ring_mcp.errors import GenerationFailed, JobCancelled, JobMoved, ProviderError
+from ring_mcp.jobs.accounts import Accounts
+from ring_mcp.jobs.endings import Ending
+from ring_mcp.jobs.outcomes import end_badly
+from ring_mcp.jobs.watch import JobWatch
+from ring_mcp.ledger.base import Ledger
+from ring_mcp.providers.base import Providers
+from ring_mcp.providers.vendors import title_of
+
+_TRIES = 5
+"""A job moves a few times in its life; each time it has to be looked at anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cancellation:
+    """What became of the wish. ``is_asked``: the provider was told, and the job says how it ended when it has."""
+
+    job: Job
+    is_cancelled: bool
+    is_asked: bool
+    text: str
+
+
+class CancelConductor:
+    def __init__(self, ledger: Ledger, watch: JobWatch, providers: Providers, accounts: Accounts, clock: Clock) -> None:
+        self._ledger = ledger
+        self._watch = watch
+        self._providers = providers
+        self._accounts = accounts
+        self._clock = clock
+
+    async def cancel(self, job: Job) -> Cancellation:
+        """Break a job off, if that can be. Raises LedgerError; then nothing has changed.
+
+        Of a job that is ``planned`` the row is ended, and its version decides: whoever is about to send the request
+        writes that down first, and finds the row changed. A still of its own is broken off in the same way.
+        """
+        for _ in range(_TRIES):
+            stored = await self._ledger.get(job.id) or job
+            if stored.state is not JobState.PLANNED:
+                return await self._cancel_sent(stored)
+            try:
+                ended = await self._end(stored)
+            except JobMoved:
+                continue
+            return Cancellation(ended, True, False, f"job {job.id} was cancelled{await self._cancel_still(ended)}")
+        raise JobMoved(f"job {job.id} changes all the time; call again")
+
+    async def _end(self, job: Job) -> Job:
+        now = self._clock.now()
+        why = JobCancelled("cancelled before its request was sent", job_id=job.id)
+        ended = await self._ledger.save(
+            job, replace(end_badly(job, Ending.CANCELLED, why, now), owner=None, updated_at=now)
+        )
+        self._watch.tell(ended)
+        return ended
+
+    async def _cancel_still(self, clip: Job) -> str:
+        """What there is to say of the first frame: one that is being made is paid for, and the next clip takes it."""
+        still_id = clip.plan.frame_job_id if isinstance(clip.plan, VideoPlan) else None
+        still = await self._ledger.get(still_id) if still_id is not None else None
+        if still is None or still.parent_job_id != clip.id:
+            return " before its request was sent; nothing was billed"
+        if still.state is JobState.PLANNED:
+            try:
+                await self._end(still)
+            except JobMoved:
+                still = await self._ledger.get(still.id) or still
+            else:
+                return ", and its first frame, before a request was sent; nothing was billed"
+        return (
+            f" before its request was sent. Its first frame (job {still.id}) is {still.state}: its bill is in its own "
+            "row, and the next clip that asks for the same first frame takes it"
+        )
+
+    async def _cancel_sent(self, job: Job) -> Cancellation:
+        if job.is_terminal:
+            return Cancellation(job, False, False, f"job {job.id} is {job.state} already: there is nothing to cancel")
+        if job.state is JobState.UNKNOWN:
+            settle = f"`ring-mcp jobs resolve {job.id} --paid|--not-paid` settles it"
+            text = f"nobody knows what became of the request of job {job.id}: it cannot be cancelled; {settle}"
+            return Cancellation(job, False, False, text)
+        if job.state is JobState.RENDERING and (asked := await self._ask_provider(job)) is not None:
+            return asked
+        vendor = title_of(job.plan.provider)
+        text = (
+            f"job {job.id} is {job.state}: {vendor} cannot cancel a request that it has been sent. It will cost "
+            f"{usd(job.reserved_usd)} at most, and the result is kept: ring-job-get returns it"
+        )
+        return Cancellation(job, False, False, text)
+
+    async def _ask_provider(self, job: Job) -> Cancellation | None:
+        """Tell the provider, where it takes that. None: it does not."""
+        provider = self._providers.get((job.kind, job.plan.provider))
+        cancel = getattr(provider, "cancel", None)  # optional: see providers.base.CancelsJobs
+        if cancel is None:
+            return None
+        assert job.provider_request_id is not None, "the table has a CHECK for this"
+        vendor = title_of(job.plan.provider)
+        if not self._accounts.hold(job):
+            text = f"job {job.id} belongs to {job.account}, whose key this server does not have: it was not cancelled"
+            return Cancellation(job, False, False, text)
+        try:
+            await cancel(job.plan, job.provider_request_id)
+        except GenerationFailed:
+            pass  # given up: the next look hears the same, with its bill, and ends the job
+        except ProviderError as exc:
+            text = f"{vendor} did not cancel job {job.id}: {exc.message}. It goes on, and the result is kept"
+            return Cancellation(job, False, False, text)
+        self._watch.wake(job.id)
+        text = (
+            f"{vendor} was told to cancel job {job.id}. ring-job-get says how it ended, and what was billed for what "
+            "had been made by then"
+        )
+        return Cancellation(job, False, True, text)

@@ -1,0 +1,249 @@
+"""PgQueuer gives jobs to the processes of a fleet; each drives what it is given, and hands it over when it ends.
+
+A job is queued in the transaction that opens it, under an entrypoint of its account, which only processes that hold
+the account register. A process whose heart has stopped loses its jobs to the others, and so does one that was only
+paused: the row's version then keeps it from writing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable
+
+from ring_mcp.clock import Clock
+from ring_mcp.domain import Job, JobState
+from ring_mcp.errors import JobMoved, LedgerError
+from ring_mcp.jobs.accounts import Accounts
+from ring_mcp.jobs.completion import complete
+from ring_mcp.jobs.dispatching import REST_FOR_GOOD_S, Dispatcher
+from ring_mcp.jobs.preparing import find_awaited_still
+from ring_mcp.jobs.reconciling import Reconciler
+from ring_mcp.jobs.record import JobRecord
+from ring_mcp.jobs.runner import JobRunner
+from ring_mcp.jobs.watch import JobWatch
+from ring_mcp.ledger import tasks
+from ring_mcp.ledger.base import Ledger
+from ring_mcp.ledger.postgres_channel import PostgresChannel
+
+logger = logging.getLogger(__name__)
+
+_TRY_AGAIN_S = 1.0
+_PUT_BACK_LIMIT_S = 5.0
+
+
+class PgqueuerQueue:
+    """See ``jobs.queue.base.JobQueue``. ``drives``: whether this process carries jobs on at all; otherwise it opens
+    them, waits, and leaves them to others. ``drain_s``: how long paid requests under way may still be answered."""
+
+    name = "pgqueuer"
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        runner: JobRunner,
+        watch: JobWatch,
+        accounts: Accounts,
+        clock: Clock,
+        channel: PostgresChannel,
+        *,
+        drain_s: float,
+        drives: bool = True,
+    ) -> None:
+        self._ledger = ledger
+        self._runner = runner
+        self._watch = watch
+        self._accounts = accounts
+        self._clock = clock
+        self._channel = channel
+        self._drain_s = drain_s
+        self._drives = drives
+        self._takes_any = False
+        self._driving: dict[str, asyncio.Task[Job]] = {}
+        self._upkeep: list[asyncio.Task[None]] = []
+        self._asides: set[asyncio.Task[None]] = set()
+        self._dispatching: asyncio.Task[None] | None = None
+        self._dispatcher = Dispatcher(channel, ledger.owner, self._carry, self._lose, lease_s=ledger.lease_s)
+        self._reconciler = Reconciler(channel, self._dispatcher, runner, accounts, clock)
+        self._has_told_of_old_rows = False
+        self._is_closing = False
+        channel.on(tasks.JOBS_CHANNEL, self._hear)
+        channel.on(tasks.WAKE_CHANNEL, watch.wake)
+        channel.after_a_gap(watch.hear_all)
+
+    async def start(self, *, take_over: bool) -> None:
+        self._takes_any = take_over and self._drives
+        await self._channel.start()
+        if self._takes_any:
+            self._reconciler.register_own()
+            self._dispatching = asyncio.create_task(self._dispatcher.run())
+            self._upkeep = [asyncio.create_task(self._reconciler.run())]
+        elif self._drives:
+            self._upkeep = [asyncio.create_task(self._catch_up()), asyncio.create_task(self._beat())]
+
+    async def aclose(self) -> None:
+        """What the next process can finish is put back at once; paid requests under way may still be answered."""
+        self._is_closing = True
+        self._dispatcher.stop()
+        for task in self._upkeep:
+            task.cancel()
+        submitting = [self._driving[record.job.id] for record in self._runner.records if self._is_worth_waiting(record)]
+        for driving in self._driving.values():
+            if driving not in submitting:
+                driving.cancel()
+        if submitting:
+            await asyncio.wait(submitting, timeout=self._drain_s)
+        for driving in self._driving.values():
+            driving.cancel()
+        await asyncio.gather(*self._upkeep, *self._driving.values(), *self._asides, return_exceptions=True)
+        if self._dispatching is not None:
+            await asyncio.wait({self._dispatching}, timeout=_PUT_BACK_LIMIT_S)
+            self._dispatching.cancel()
+            await asyncio.gather(self._dispatching, return_exceptions=True)
+        await self._channel.aclose()
+
+    def _is_worth_waiting(self, record: JobRecord) -> bool:
+        """A paid request whose answer would be lost with this process, or be where others do not find it."""
+        return record.job.state is JobState.SUBMITTING and not record.is_orphan and record.job.id in self._driving
+
+    def enqueue(self, job: Job) -> None:
+        """It was queued when it was opened. Where this process takes no others', it takes this one itself."""
+        if self._is_closing or job.is_settled:
+            return
+        if self._takes_any and self._accounts.hold(job):
+            self._dispatcher.register([tasks.name_entrypoint(job.account, sandbox=job.sandbox)])
+        elif self._drives and not self._takes_any:
+            self._do_aside(self._drive_alone(job.id, asked=False))
+
+    async def adopt(self, job: Job) -> None:
+        """Asking and driving are one: a caller that goes away in between leaves nothing taken that nobody drives."""
+        await complete(self._adopt(job))
+
+    async def _adopt(self, job: Job) -> None:
+        for job_id in (find_awaited_still(job), job.id):
+            if job_id is None:
+                continue
+            if job_id in self._driving:
+                self._watch.wake(job_id)
+                continue
+            if self._drives and not self._takes_any and (taken := await self._runner.take(job_id)) is not None:
+                self._do_aside(self._finish_alone(self._drive(taken, asked=True)))
+                continue
+            asked = job if job_id == job.id else await self._ledger.get(job_id)
+            if asked is not None and not asked.is_settled:
+                await self._channel.run(tasks.ask_for(asked))
+
+    # What PgQueuer gives
+
+    async def _carry(self, job_id: str, asked: bool) -> float | None:
+        """Drive a job that was given to this process. How long its task rests then; None: it is over."""
+        if self._is_closing:
+            return 0.0
+        if (driving := self._driving.get(job_id)) is None:
+            try:
+                job = await self._runner.take(job_id)
+            except LedgerError:
+                return _TRY_AGAIN_S
+            if job is None:
+                return None
+            self._tell_of_old_row(job)
+            driving = self._drive(job, asked=asked)
+        await asyncio.wait({driving})
+        return 0.0 if driving.cancelled() else self._rest_of(driving.result())
+
+    def _drive(self, job: Job, *, asked: bool) -> asyncio.Task[Job]:
+        driving = asyncio.create_task(self._runner.drive(job, asked=asked), name=f"job {job.id}")
+        self._driving[job.id] = driving
+        driving.add_done_callback(lambda _: self._driving.pop(job.id, None))
+        if self._is_closing:
+            driving.cancel()
+        return driving
+
+    def _rest_of(self, job: Job) -> float | None:
+        if job.is_settled:
+            return None
+        if job.due_at is None:
+            return REST_FOR_GOOD_S
+        return max(_TRY_AGAIN_S, (job.due_at - self._clock.now()).total_seconds())
+
+    def _hear(self, said: str) -> None:
+        """A job's row has changed; somebody else's name in it says that he has the job, whatever the tasks say."""
+        job_id, _, owner = said.partition(" ")
+        self._watch.hear(job_id)
+        if owner and owner != self._ledger.owner:
+            self._lose(job_id)
+
+    def _lose(self, job_id: str) -> None:
+        """Of a job that is being driven here the row or the task says that it is somebody else's, or there is none."""
+        if job_id not in self._driving:
+            return
+        for record in self._runner.records:
+            if record.job.id == job_id and not record.is_behind:
+                self._do_aside(self._look_after(record))
+
+    async def _look_after(self, record: JobRecord) -> None:
+        try:
+            await record.write_what_is_lost()
+            await self._channel.run(tasks.pick(record.job, self._ledger.owner, self._ledger.lease_s))
+        except JobMoved:
+            if record.job.is_settled or record.job.id not in self._driving:
+                return
+            if record.job.state is JobState.SUBMITTING and not record.is_orphan:
+                return  # an answer that is on its way is still worth having: it wins over "unknown"
+            logger.warning("job %s: another process has it now", record.job.id)
+            self._driving[record.job.id].cancel()
+        except LedgerError as exc:
+            logger.warning("the ledger does not answer: %s", exc.message)
+
+    def _tell_of_old_row(self, job: Job) -> None:
+        if not job.account.is_recorded and not self._has_told_of_old_rows:
+            self._has_told_of_old_rows = True
+            logger.warning("open jobs of a time before accounts were recorded are carried on with this server's keys")
+
+    # What a process does that drives its own jobs alone
+
+    async def _catch_up(self) -> None:
+        with contextlib.suppress(LedgerError):  # whoever takes a job does it first
+            await self._runner.catch_up()
+
+    async def _drive_alone(self, job_id: str, *, asked: bool) -> None:
+        while not self._is_closing:
+            try:
+                job = await self._runner.take(job_id)
+            except LedgerError:
+                await self._clock.sleep(_TRY_AGAIN_S)
+                continue
+            if job is not None:
+                await self._finish_alone(self._drive(job, asked=asked))
+            return
+
+    async def _finish_alone(self, driving: asyncio.Task[Job]) -> None:
+        """Do for a task that PgQueuer has not given us what it does for those that it has."""
+        job_id = driving.get_name().removeprefix("job ")
+        await asyncio.wait({driving})
+        rest_s = 0.0 if driving.cancelled() else self._rest_of(driving.result())
+        with contextlib.suppress(LedgerError):  # the heart that no longer beats says it in the end
+            await self._channel.run(tasks.finish(job_id, self._ledger.owner, rest_s))
+
+    async def _beat(self) -> None:
+        """Show that this process lives, and let go of jobs that others have taken."""
+        while True:
+            await asyncio.sleep(self._ledger.lease_s / 4)
+            if not self._driving:
+                continue
+            try:
+                held = await self._channel.run(tasks.beat(self._ledger.owner)) or set()
+            except LedgerError as exc:
+                logger.warning("the ledger does not answer: %s", exc.message)
+                continue
+            for job_id in self._driving.keys() - held:
+                self._lose(job_id)
+
+    def _do_aside(self, work: Awaitable[None]) -> None:
+        async def do() -> None:
+            await work
+
+        task = asyncio.create_task(do())
+        self._asides.add(task)
+        task.add_done_callback(self._asides.discard)

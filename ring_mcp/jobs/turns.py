@@ -1,0 +1,89 @@
+"""Whose step is next: at most so many run at once in this process, however many jobs it holds.
+
+Pictures go before clips where both wait, and the actors take turns, so that nobody's thousand clips hold up another's
+picture.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator
+
+from ring_mcp.domain import Job
+
+DEFAULT_AT_ONCE = 64
+_CLIP_EVERY = 8
+"""One turn of so many goes to a clip although pictures wait: none is to wait for ever."""
+
+_Waiting = OrderedDict[str, deque["asyncio.Future[None]"]]
+
+
+class Turns:
+    """``take`` one for each step. ``at_once``: how many may be taken at the same time."""
+
+    def __init__(self, at_once: int = DEFAULT_AT_ONCE) -> None:
+        self._free = at_once
+        self._pictures: _Waiting = OrderedDict()
+        self._clips: _Waiting = OrderedDict()
+        self._pictures_in_a_row = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many steps wait for their turn."""
+        return sum(len(line) for lines in (self._pictures, self._clips) for line in lines.values())
+
+    @contextlib.asynccontextmanager
+    async def take(self, job: Job) -> AsyncIterator[None]:
+        """Wait for a turn, and have it."""
+        if self._free and not self.waiting:
+            self._free -= 1
+        else:
+            await self._wait(self._pictures if job.kind == "image" else self._clips, job.actor_id)
+        try:
+            yield
+        finally:
+            self._pass_on()
+
+    async def _wait(self, lines: _Waiting, actor_id: str) -> None:
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        lines.setdefault(actor_id, deque()).append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.cancelled():
+                _forget(lines, actor_id, turn)
+            else:  # it was given in the same moment
+                self._pass_on()
+            raise
+
+    def _pass_on(self) -> None:
+        lines = self._choose()
+        if lines is None:
+            self._free += 1
+            return
+        actor_id, line = lines.popitem(last=False)
+        turn = line.popleft()
+        if line:
+            lines[actor_id] = line  # at the end: the others come first
+        if turn.done():  # its driver was cancelled, and has not yet said so
+            self._pass_on()
+        else:
+            turn.set_result(None)
+
+    def _choose(self) -> _Waiting | None:
+        is_a_clips_turn = bool(self._clips) and self._pictures_in_a_row >= _CLIP_EVERY - 1
+        if self._pictures and not is_a_clips_turn:
+            self._pictures_in_a_row += 1
+            return self._pictures
+        self._pictures_in_a_row = 0
+        return self._clips or None
+
+
+def _forget(lines: _Waiting, actor_id: str, turn: asyncio.Future[None]) -> None:
+    line = lines.get(actor_id)
+    if line is not None and turn in line:
+        line.remove(turn)
+        if not line:
+            del lines[actor_id]

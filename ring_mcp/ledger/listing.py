@@ -1,0 +1,64 @@
+"""Lists of jobs, page by page: every page is read from an index, and as many rows as it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ring_mcp.domain import JobState
+from ring_mcp.ledger.base import JobPage, JobQuery
+from ring_mcp.ledger.rows import Dialect, decode_job, encode
+from ring_mcp.ledger.statements import Statement, Transaction
+
+
+def list_jobs(query: JobQuery, dialect: Dialect) -> Transaction[JobPage]:
+    limit = max(1, query.limit)
+    where, parameters = list[str](), dict[str, Any]()
+    created_at = _time_in_list(query, "created_at", dialect)
+    for name in ("actor_id", "kind", "clip_id", "pipeline_request_id", "ref_code"):
+        if (value := getattr(query, name)) is not None:
+            where.append(f"{name} = :{name}")
+            parameters[name] = encode(name, value, dialect)
+    if query.since is not None:
+        where.append(f"{created_at} >= {_time_in_list(query, ':since', dialect)}")
+        parameters["since"] = dialect.time(query.since)
+    if query.before is not None:
+        rows = yield Statement("SELECT created_at FROM media_jobs WHERE id = :before", {"before": query.before})
+        if not rows:
+            return JobPage(jobs=[])
+        where.append(f"({created_at}, id) < ({_time_in_list(query, ':before_at', dialect)}, :before)")
+        parameters |= {"before": query.before, "before_at": rows[0]["created_at"]}
+    rows = yield Statement(
+        _select_newest(
+            where,
+            None if query.states is None else sorted(set(query.states)),
+            f"ORDER BY {created_at} DESC, id DESC LIMIT :limit",
+        ),
+        {**parameters, **_number_states(query), "limit": limit + 1},
+    )
+    jobs = [decode_job(row, dialect) for row in rows[:limit]]
+    return JobPage(jobs=jobs, cursor=jobs[-1].id if len(rows) > limit else None)
+
+
+def _number_states(query: JobQuery) -> dict[str, str]:
+    return {f"state{i}": str(state) for i, state in enumerate(sorted(set(query.states or ())))}
+
+
+def _time_in_list(query: JobQuery, name: str, dialect: Dialect) -> str:
+    if query.actor_id is None:
+        return dialect.time_in_list(name, "everybody" if query.states is None else "everybody by state")
+    more = (query.states, query.kind, query.clip_id, query.pipeline_request_id, query.ref_code)
+    return dialect.time_in_list(name, "actor" if all(each is None for each in more) else "actor and more")
+
+
+def _select_newest(where: Sequence[str], states: Sequence[JobState] | None, newest_first: str) -> str:
+    """The newest of several states are among the newest of each: so an index is read in its order, state by state."""
+    if states is None or len(states) <= 1:
+        conditions = [*where, *([] if states is None else ["state = :state0" if states else "1 = 0"])]
+        return f"SELECT * FROM media_jobs WHERE {' AND '.join(conditions or ['1 = 1'])} {newest_first}"  # noqa: S608
+    each = [
+        f"SELECT * FROM (SELECT * FROM media_jobs WHERE {' AND '.join([*where, f'state = :state{i}'])}"  # noqa: S608
+        f" {newest_first}) AS of_state_{i}"
+        for i in range(len(states))
+    ]
+    return f"SELECT * FROM ({' UNION ALL '.join(each)}) AS of_all_states {newest_first}"  # noqa: S608

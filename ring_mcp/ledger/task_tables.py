@@ -1,0 +1,86 @@
+"""The tables of PgQueuer: under names of ours, made and brought up to date by ``ring-mcp migrate``. Needs ``[scale]``.
+
+Every name is given here: a PgQueuer of the operator's own in the same database, and what stands in the environment for
+it, are left alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ring_mcp.errors import ConfigError
+from ring_mcp.ledger.tasks import PREFIX, TABLE
+
+if TYPE_CHECKING:
+    from pgqueuer.domain.settings import DBSettings
+    from pgqueuer.ports.driver import Driver
+    from pgqueuer.queries import Queries
+    from psycopg import AsyncConnection
+
+INSTALL = "pip install 'ring-mcp[scale]'"
+
+
+def check_library() -> None:
+    """Raises ConfigError, with the line that installs it, where PgQueuer is missing."""
+    try:
+        import pgqueuer  # noqa: F401
+    except ImportError as exc:
+        missing = f"DATABASE_URL: PostgreSQL needs the library pgqueuer, which is not installed. Run: {INSTALL}"
+        raise ConfigError([missing]) from exc
+
+
+def name_tables() -> DBSettings:
+    """How PgQueuer calls its tables here, whatever stands in the environment."""
+    from pgqueuer.domain.settings import DBSettings, Durability
+    from pgqueuer.domain.types import Channel
+
+    names = {
+        "function": "fn_pgqueuer_changed",
+        "statistics_table": "pgqueuer_statistics",
+        "queue_status_type": "pgqueuer_status",
+        "queue_table_log": "pgqueuer_log",
+        "trigger": "tg_pgqueuer_changed",
+        "schedules_table": "pgqueuer_schedules",
+    }
+    given: dict[str, Any] = {name: f"{PREFIX}{own}" for name, own in names.items()}
+    return DBSettings(
+        prefix=PREFIX,
+        db_schema=None,
+        queue_table=TABLE,
+        channel=Channel(f"{PREFIX}pgqueuer"),
+        durability=Durability.durable,
+        widen_id=True,
+        **given,
+    )
+
+
+def queries_over(driver: Driver) -> Queries:
+    """PgQueuer's statements for these tables."""
+    from pgqueuer.adapters.persistence import qb
+    from pgqueuer.queries import Queries
+
+    settings = name_tables()
+    return Queries(
+        driver,
+        qbe=qb.QueryBuilderEnvironment(settings),
+        qbq=qb.QueryQueueBuilder(settings),
+        qbs=qb.QuerySchedulerBuilder(settings),
+    )
+
+
+async def install(connection: AsyncConnection[Any]) -> bool:
+    """Make the tables where there are none, in the transaction that is open. Whether they were made now."""
+    from pgqueuer import PsycopgDriver
+
+    queries = queries_over(PsycopgDriver(connection))
+    if await queries.has_table(TABLE):
+        return False
+    await queries.install(create_schema=False)
+    return True
+
+
+async def upgrade(connection: AsyncConnection[Any]) -> bool:
+    """Bring them to what the installed PgQueuer declares, statement by statement. Whether anything was to be done."""
+    from pgqueuer import PsycopgDriver
+
+    return bool((await queries_over(PsycopgDriver(connection)).apply_upgrade()).statements)

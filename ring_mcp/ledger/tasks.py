@@ -1,0 +1,246 @@
+"""The tasks of PgQueuer as the ledger sees them: one for each job under way, in the same database.
+
+A task says that somebody is to carry the job on, and who does: ``queue_manager_id`` is the ledger's ``owner``, and the
+``heartbeat`` of a picked task says whether that process lives. What became of the job stands in its row alone. Written
+here is what has to happen in one transaction with the row; the rest is PgQueuer's own (``jobs.queue.pgqueuer``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+
+from ring_mcp.domain import DRIVEN, Account, Holder, Job
+from ring_mcp.ledger.base import Opened
+from ring_mcp.ledger.rows import Dialect, decode_job
+from ring_mcp.ledger.statements import IS_DRIVEN, Condition, Row, Statement, Transaction
+
+PREFIX = "ring_mcp_"
+TABLE = f"{PREFIX}pgqueuer"
+_OPEN_TASK = "status IN ('queued', 'picked') AND dedupe_key IS NOT NULL"
+"""The predicate of PgQueuer's unique index on the key, as PostgreSQL has to read it to find that index."""
+
+JOBS_CHANNEL, WAKE_CHANNEL, ACCOUNTS_CHANNEL = f"{PREFIX}jobs", f"{PREFIX}wake", f"{PREFIX}accounts"
+"""What is said in them: a job whose row has changed, and its owner; one that somebody asks for; that there is a new
+account. The first and the last are said by triggers (``sql/postgres/004_tasks.sql``)."""
+
+_DIALECT = Dialect(text_times=False)
+
+PICTURE, CLIP = 1, 0
+"""Priorities: a picture takes seconds, and somebody waits for it."""
+
+
+def name_entrypoint(account: Account, *, sandbox: bool) -> str:
+    """Under which name the jobs of an account are queued. Says nothing of the key."""
+    marks = json.dumps([account.endpoint, account.account_id, account.key_fingerprint])
+    world = "sandbox" if sandbox else "real"
+    return f"ring-mcp/{world}/{account.provider}/{hashlib.sha256(marks.encode()).hexdigest()[:16]}"
+
+
+def _parameters_of(job: Job) -> dict[str, Any]:
+    account = job.account
+    return {
+        "id": job.id,
+        "priority": PICTURE if job.kind == "image" else CLIP,
+        "entrypoint": name_entrypoint(account, sandbox=job.sandbox),
+        "payload": job.id.encode(),
+        "sandbox": job.sandbox,
+        "provider": account.provider,
+        "endpoint": account.endpoint,
+        "account_id": account.account_id,
+        "key_fingerprint": account.key_fingerprint,
+    }
+
+
+def enqueue(job: Job, *, asked: bool = False) -> Transaction[None]:
+    """See that a job under way has a task that is due; ``asked``: somebody waits for it, however old it is.
+
+    A task that rests is due now. One that is being carried on keeps a mark: it is then not laid to rest.
+    """
+    parameters = _parameters_of(job) | {"headers": '{"asked": true}' if asked else None}
+    yield Statement(
+        "INSERT INTO media_job_accounts (entrypoint, sandbox, provider, endpoint, account_id, key_fingerprint)"
+        " VALUES (:entrypoint, :sandbox, :provider, :endpoint, :account_id, :key_fingerprint)"
+        " ON CONFLICT (entrypoint) DO NOTHING",
+        parameters,
+    )
+    yield Statement(
+        f"INSERT INTO {TABLE} AS task (priority, entrypoint, payload, status, dedupe_key, headers)"  # noqa: S608
+        " SELECT :priority, :entrypoint, :payload, 'queued', id, CAST(:headers AS jsonb) FROM media_jobs"
+        f" WHERE id = :id AND {IS_DRIVEN}"
+        f" ON CONFLICT (dedupe_key) WHERE {_OPEN_TASK}"
+        " DO UPDATE SET headers = COALESCE(excluded.headers, task.headers),"
+        " execute_after = CASE WHEN task.status = 'queued' THEN now() ELSE task.execute_after END"
+        " WHERE (task.headers IS NULL AND excluded.headers IS NOT NULL)"
+        " OR (task.status = 'queued' AND task.execute_after > now())",
+        parameters,
+    )
+
+
+def ask_for(job: Job) -> Transaction[None]:
+    """Somebody asks for a job: it is due, and whoever drives it goes on with it now."""
+    yield from enqueue(job, asked=True)
+    yield Statement(f"SELECT pg_notify('{WAKE_CHANNEL}', :id)", {"id": job.id})
+
+
+def with_tasks(opening: Transaction[Opened]) -> Transaction[Opened]:
+    """What was opened is enqueued in the transaction that opens it: a job without a task would have no driver."""
+    opened = yield from opening
+    if not opened.joined:
+        for job in (opened.job, opened.still):
+            if job is not None and job.state in DRIVEN and job.owner == opened.job.owner:
+                yield from enqueue(job)
+    return opened
+
+
+def match_untaken(lease_s: float, grace_s: float = 0.0) -> Condition:
+    """That no living process has a task of the row.
+
+    A task that became due less than ``grace_s`` ago counts as somebody's: he is about to take it.
+    """
+    alive = "task.status = 'picked' AND task.heartbeat > now() - make_interval(secs => :lease_s)"
+    waits = (
+        "task.status = 'queued' AND task.execute_after <= now()"
+        " AND task.execute_after > now() - make_interval(secs => :grace_s)"
+    )
+    return (
+        f"NOT EXISTS (SELECT FROM {TABLE} AS task WHERE task.dedupe_key = media_jobs.id AND (({alive}) OR ({waits})))",
+        {"lease_s": lease_s, "grace_s": grace_s},
+    )
+
+
+def claim(me: str, holder: Holder, job_id: str, now: datetime, lease_s: float) -> Transaction[Job | None]:
+    """Take a job and its task, whether PgQueuer has given them to us or nobody alive has them.
+
+    One who asks for a job while another alive has its task gets nothing.
+    """
+    rows = yield Statement(
+        f"SELECT * FROM media_jobs WHERE id = :id AND {IS_DRIVEN} FOR UPDATE",  # noqa: S608
+        {"id": job_id},
+    )
+    if not rows:
+        return None
+    job = decode_job(rows[0], _DIALECT)
+    if not holder.holds(job.account, sandbox=job.sandbox):
+        return None
+    if not (yield from pick(job, me, lease_s)):
+        return None
+    if job.owner == me:
+        return job
+    rows = yield Statement(
+        "UPDATE media_jobs SET owner = :me, version = version + 1, updated_at = :now WHERE id = :id RETURNING *",
+        {"me": me, "now": now, "id": job_id},
+    )
+    return decode_job(rows[0], _DIALECT)
+
+
+def pick(job: Job, me: str, lease_s: float) -> Transaction[bool]:
+    """Make the job's task ours, unless somebody alive has it."""
+    rows = yield Statement(
+        f"INSERT INTO {TABLE} AS task (priority, entrypoint, payload, status, dedupe_key, queue_manager_id)"  # noqa: S608
+        " VALUES (:priority, :entrypoint, :payload, 'picked', :id, CAST(:me AS uuid))"
+        f" ON CONFLICT (dedupe_key) WHERE {_OPEN_TASK} DO UPDATE SET status = 'picked', headers = NULL,"
+        " queue_manager_id = excluded.queue_manager_id, heartbeat = now(), updated = now()"
+        " WHERE task.status = 'queued' OR task.queue_manager_id = excluded.queue_manager_id"
+        " OR task.heartbeat <= now() - make_interval(secs => :lease_s) RETURNING id",
+        _parameters_of(job) | {"me": me, "lease_s": lease_s},
+    )
+    return bool(rows)
+
+
+def release_all(me: str) -> Transaction[None]:
+    """Whatever this process still has may be taken by others at once."""
+    yield Statement(
+        f"UPDATE {TABLE} SET status = 'queued', execute_after = now(), queue_manager_id = NULL, updated = now()"  # noqa: S608
+        " WHERE queue_manager_id = CAST(:me AS uuid) AND status = 'picked'",
+        {"me": me},
+    )
+
+
+def finish(job_id: str, me: str, rest_s: float | None) -> Transaction[None]:
+    """The task of a job that this process has taken by itself: it is over (None), or rests for so many seconds."""
+    ours = "dedupe_key = :id AND status = 'picked' AND queue_manager_id = CAST(:me AS uuid)"
+    over = f"DELETE FROM {TABLE} WHERE {ours}"  # noqa: S608
+    rests = (
+        f"UPDATE {TABLE} SET status = 'queued', queue_manager_id = NULL, updated = now(), execute_after = CASE"  # noqa: S608
+        f" WHEN headers IS NULL THEN now() + make_interval(secs => :rest_s) ELSE now() END WHERE {ours}"
+    )
+    yield Statement(over if rest_s is None else rests, {"id": job_id, "me": me, "rest_s": rest_s})
+
+
+def beat(me: str) -> Transaction[set[str]]:
+    """Show that this process lives; the jobs whose tasks it has."""
+    rows = yield Statement(
+        f"UPDATE {TABLE} SET heartbeat = now() WHERE queue_manager_id = CAST(:me AS uuid) AND status = 'picked'"  # noqa: S608
+        " RETURNING dedupe_key",
+        {"me": me},
+    )
+    return {row["dedupe_key"] for row in rows}
+
+
+def wake_resting(entrypoints: Collection[str]) -> Transaction[None]:
+    """Have whatever rests looked at now: the one who starts may have what it was lacking."""
+    yield Statement(
+        f"UPDATE {TABLE} SET execute_after = now() WHERE status = 'queued' AND execute_after > now()"  # noqa: S608
+        " AND entrypoint = ANY(:entrypoints)",
+        {"entrypoints": list(entrypoints)},
+    )
+
+
+def prune_log() -> Transaction[None]:
+    """PgQueuer notes whatever it does. Nobody here reads it, so that a day of it is enough."""
+    yield Statement(f"DELETE FROM {TABLE}_log WHERE created < now() - interval '1 day'")  # noqa: S608
+
+
+def move(handing_over: Transaction[Job]) -> Transaction[Job]:
+    """A job that goes to another account is queued anew, under that one's name."""
+    job = yield from handing_over
+    yield Statement(f"DELETE FROM {TABLE} WHERE dedupe_key = :id", {"id": job.id})  # noqa: S608
+    yield from enqueue(job)
+    return job
+
+
+def complete_account(account: Account) -> Transaction[None]:
+    """The provider has told the account's id: whoever holds that may read the queue of its key."""
+    there = "endpoint IS NULL" if account.endpoint is None else "endpoint = :endpoint"
+    yield Statement(
+        "UPDATE media_job_accounts SET account_id = :account_id"  # noqa: S608
+        f" WHERE provider = :provider AND {there} AND key_fingerprint = :key_fingerprint AND account_id IS NULL",
+        {
+            "provider": account.provider,
+            "endpoint": account.endpoint,
+            "account_id": account.account_id,
+            "key_fingerprint": account.key_fingerprint,
+        },
+    )
+
+
+def select_entrypoints(holder: Holder) -> Transaction[set[str]]:
+    """The entrypoints of the accounts that ``holder`` has, of all that ever had a job here."""
+    rows = yield Statement("SELECT * FROM media_job_accounts")
+    return {row["entrypoint"] for row in rows if holder.holds(_account_of(row), sandbox=row["sandbox"])}
+
+
+def _account_of(row: Row) -> Account:
+    return Account(**{name: row[name] for name in ("provider", "endpoint", "account_id", "key_fingerprint")})
+
+
+def enqueue_forgotten(after: str, limit: int) -> Transaction[tuple[int, str]]:
+    """See that the next ``limit`` open rows after this id have a task each.
+
+    How many had none, and the id to go on after: "" when the end is reached.
+    """
+    rows = yield Statement(
+        f"SELECT page.*, task.id IS NULL AS is_forgotten FROM (SELECT * FROM media_jobs WHERE {IS_DRIVEN}"  # noqa: S608
+        " AND id > :after ORDER BY id LIMIT :limit) AS page"
+        f" LEFT JOIN {TABLE} AS task ON task.dedupe_key = page.id AND task.status IN ('queued', 'picked')"
+        " ORDER BY page.id",
+        {"after": after, "limit": limit},
+    )
+    forgotten = [decode_job(row, _DIALECT) for row in rows if row["is_forgotten"]]
+    for job in forgotten:
+        yield from enqueue(job)
+    return len(forgotten), rows[-1]["id"] if len(rows) == limit else ""

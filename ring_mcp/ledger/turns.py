@@ -1,0 +1,56 @@
+"""Waiting for one's turn in this process: those who wait for each other in the database must not fill the pool."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+
+from ring_mcp.ledger.postgres_session import busy
+
+_AT_ONCE = 2
+"""Of the transactions that take the same lock: one is at work and one is under way to it."""
+
+
+class Turns:
+    """``wait_s``: how long anybody waits, here and in the database together. ``at_once``: how many of those that take
+    any lock have a connection; the rest of the connections is for those that take none."""
+
+    def __init__(self, wait_s: float, *, at_once: int) -> None:
+        self._wait_s = wait_s
+        self._all = asyncio.Semaphore(at_once)
+        self._of: dict[int, tuple[asyncio.Semaphore, int]] = {}
+
+    @contextlib.asynccontextmanager
+    async def take(self, locks: Sequence[int]) -> AsyncIterator[float]:
+        """What is left of the time for the locks in the database. They are given in the order in which they are taken
+        there. Raises LedgerError."""
+        if not locks:
+            yield self._wait_s
+            return
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + self._wait_s
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                async with asyncio.timeout_at(give_up_at):
+                    for lock in locks:
+                        await stack.enter_async_context(self._take(lock))
+                    await stack.enter_async_context(self._all)
+            except TimeoutError:
+                raise busy() from None
+            yield give_up_at - loop.time()
+
+    @contextlib.asynccontextmanager
+    async def _take(self, lock: int) -> AsyncIterator[None]:
+        """A semaphore lives for as long as anybody wants it."""
+        semaphore, wanted = self._of.get(lock, (asyncio.Semaphore(_AT_ONCE), 0))
+        self._of[lock] = (semaphore, wanted + 1)
+        try:
+            async with semaphore:
+                yield
+        finally:
+            semaphore, wanted = self._of[lock]
+            if wanted == 1:
+                del self._of[lock]
+            else:
+                self._of[lock] = (semaphore, wanted - 1)

@@ -1,0 +1,64 @@
+"""stdin, line by line, within bounds: what is longer, or has more values than any call, is never held as a whole."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import AsyncIterator
+from typing import BinaryIO
+
+import anyio.to_thread
+
+from ring_mcp.server.lines import LOOKED_AT_CHARS, TOO_LARGE
+from ring_mcp.server.middleware import MAX_VALUES
+
+MAX_LINE_BYTES = 128 * 1024 * 1024
+"""Seven pictures of the largest size that is taken, as base64, and then some."""
+
+_PIECE_BYTES = 1024 * 1024
+
+
+class BoundedLines:
+    """Lines of ``file`` as text. Of one that is out of bounds beginning and end are left, with TOO_LARGE between."""
+
+    def __init__(self, file: BinaryIO, max_bytes: int = MAX_LINE_BYTES, max_values: int = MAX_VALUES) -> None:
+        self._file = file
+        self._max_bytes = max_bytes
+        self._max_values = max_values
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        while line := await anyio.to_thread.run_sync(self.read_line):
+            yield line
+
+    def read_line(self) -> str:
+        """The next line; empty at the end. Blocking."""
+        pieces, size_bytes, values, fits = list[bytes](), 0, 0, True
+        while piece := self._file.readline(_PIECE_BYTES):
+            size_bytes += len(piece)
+            values += piece.count(b",")
+            fits = fits and size_bytes <= self._max_bytes and values <= self._max_values
+            if not fits and len(pieces) > 2:
+                pieces = [pieces[0], pieces[-1]]
+            pieces.append(piece)
+            if piece.endswith(b"\n"):
+                break
+        line = b"".join(pieces)
+        if not fits:
+            line = line[:LOOKED_AT_CHARS] + TOO_LARGE.encode() + line[-LOOKED_AT_CHARS:]
+        return line.decode("utf-8", "replace")
+
+
+def take_stdin() -> BinaryIO | None:
+    """stdin as a file that is ours alone: whatever this process starts finds nothing to read there.
+
+    None where the SDK had better do it: on Windows, or if there is no stdin.
+    """
+    if sys.platform == "win32":
+        return None
+    try:
+        own, nothing = os.dup(0), os.open(os.devnull, os.O_RDONLY)
+        os.dup2(nothing, 0)
+        os.close(nothing)
+    except OSError:
+        return None
+    return os.fdopen(own, "rb", closefd=False)  # a thread may still read when all else has ended

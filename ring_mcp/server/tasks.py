@@ -1,0 +1,170 @@
+"""Jobs as tasks of the extension io.modelcontextprotocol/tasks (SEP-2663): the row is the task, and its id the job's.
+
+A client that declares the extension is not kept waiting: a paid call that takes longer than ``TASK_AFTER_S`` is
+answered with a task. Nothing is kept here, so that a task outlives the server, and any server of the ledger knows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Any
+
+import mcp_types as types
+from mcp import MCPError
+from mcp.server import Server, ServerRequestContext
+from pydantic import Field
+
+from ring_mcp.clock import Clock, to_iso
+from ring_mcp.conductors.paid_calls import PaidCalls
+from ring_mcp.domain import DRIVEN, Job
+from ring_mcp.errors import JobCancelled, RingError
+from ring_mcp.tools.envelope import failure, log_internal, success
+from ring_mcp.tools.job_answers import Previews, answer
+from ring_mcp.tools.tool import Answer, Caller, Tool
+
+TASKS = "io.modelcontextprotocol/tasks"
+ERA = "2026-07-28"
+"""The first version of the protocol that has extensions."""
+
+TASK_AFTER_S = 2.0
+"""A result that comes sooner is worth more than a task."""
+
+_FIRST_POLL_MS, _LAST_POLL_MS = 1_000, 10_000
+
+Cancel = Callable[[Job], Awaitable[Any]]
+Identify = Callable[[ServerRequestContext[Any]], str]
+
+
+class TaskParams(types.RequestParams):
+    task_id: str = Field(min_length=1, max_length=200)
+
+
+class UpdateParams(TaskParams):
+    input_responses: dict[str, Any] = Field(default_factory=dict)
+
+
+class Tasks:
+    """``identify`` says who asks, and raises Unauthorized; ``cancel`` breaks a job off, as far as that can be done."""
+
+    def __init__(
+        self, calls: PaidCalls, previews: Previews, cancel: Cancel, clock: Clock, *, identify: Identify, links: bool
+    ) -> None:
+        self._calls = calls
+        self._previews = previews
+        self._cancel = cancel
+        self._clock = clock
+        self._identify = identify
+        self._links = links
+
+    def add_to(self, server: Server[Any]) -> None:
+        """Declare the extension and serve its methods."""
+        server.extensions[TASKS] = {}
+        server.add_request_handler("tasks/get", TaskParams, self.get)
+        server.add_request_handler("tasks/update", UpdateParams, self.update)
+        server.add_request_handler("tasks/cancel", TaskParams, self.cancel)
+
+    def are_wanted_by(self, ctx: ServerRequestContext[Any]) -> bool:
+        capabilities = ctx.session.client_capabilities
+        declared = capabilities.extensions if capabilities is not None else None
+        return ctx.protocol_version >= ERA and TASKS in (declared or {})
+
+    async def call(
+        self, ctx: ServerRequestContext[Any], tool: Tool[Any], arguments: Any, caller: Caller
+    ) -> Answer | dict[str, Any]:
+        """What a tool answers, or a task while that takes longer than its caller is kept waiting.
+
+        Raises what the tool raises.
+        """
+        if not (tool.is_long and self.are_wanted_by(ctx)):
+            return await tool.handler(arguments, caller)
+        made = await tool.handler(arguments.model_copy(update={"wait_seconds": TASK_AFTER_S}), caller)
+        job = await self._calls.read(made.data["jobId"]) if made.data.get("state") in DRIVEN else None
+        return made if job is None else {"resultType": "task", **self._describe(job, "working")}
+
+    async def get(self, ctx: ServerRequestContext[Any], params: TaskParams) -> dict[str, Any]:
+        """Where the task stands; with its result once there is one, which is what ring-job-get answers then."""
+        job = await self._find(ctx, params.task_id)
+        try:
+            result = await self._calls.resume(job, 0.0)
+            is_open = result.success and result.state in DRIVEN
+            content = None if is_open else success(answer(result, self._previews), links=self._links)
+        except RingError as exc:
+            content = failure(exc, **getattr(exc, "extra", {}))
+        except Exception as exc:
+            incident = log_internal(exc, "tasks/get")
+            raise MCPError(code=types.INTERNAL_ERROR, message=f"internal error, request {incident}") from exc
+        job = await self._read_again(job)
+        if content is None:
+            return {"resultType": "complete", **self._describe(job, "working")}
+        if is_cancelled(job):
+            return {"resultType": "complete", **self._describe(job, "cancelled")}
+        told = content.model_dump(by_alias=True, mode="json", exclude_none=True)
+        return {"resultType": "complete", **self._describe(job, "completed"), "result": told}
+
+    async def cancel(self, ctx: ServerRequestContext[Any], params: TaskParams) -> dict[str, Any]:
+        """Acknowledges. Whether the job could be broken off is what tasks/get says next."""
+        job = await self._find(ctx, params.task_id)
+        try:
+            await self._cancel(job)
+        except RingError as exc:
+            raise MCPError(code=types.INTERNAL_ERROR, message=exc.message) from exc
+        return {"resultType": "complete"}
+
+    async def update(self, ctx: ServerRequestContext[Any], params: UpdateParams) -> dict[str, Any]:
+        """Acknowledges: no task of ours waits for an answer."""
+        await self._find(ctx, params.task_id)
+        return {"resultType": "complete"}
+
+    async def _find(self, ctx: ServerRequestContext[Any], task_id: str) -> Job:
+        """The caller's own job. Raises MCPError in the words of the extension."""
+        if ctx.protocol_version < ERA:
+            raise MCPError(code=types.METHOD_NOT_FOUND, message="Method not found", data=ctx.method)
+        if not self.are_wanted_by(ctx):
+            needed = types.MissingRequiredClientCapabilityErrorData(
+                required_capabilities=types.ClientCapabilities(extensions={TASKS: {}})
+            )
+            raise MCPError(
+                code=types.MISSING_REQUIRED_CLIENT_CAPABILITY,
+                message=f"Client did not declare required extension {TASKS!r}",
+                data=needed.model_dump(by_alias=True, mode="json", exclude_none=True),
+            )
+        named = ctx.request.headers.get("mcp-name") if ctx.request is not None else None
+        if named is not None and named != task_id:
+            raise MCPError(code=types.HEADER_MISMATCH, message="the header Mcp-Name is not the task's id")
+        try:
+            actor_id = self._identify(ctx)
+            job = await self._calls.read(task_id)
+        except RingError as exc:
+            raise MCPError(code=types.INTERNAL_ERROR, message=exc.message) from exc
+        if job is None or job.actor_id != actor_id:
+            raise MCPError(code=types.INVALID_PARAMS, message="Failed to retrieve task: Task not found")
+        return job
+
+    async def _read_again(self, job: Job) -> Job:
+        try:
+            return await self._calls.read(job.id) or job
+        except RingError:
+            return job
+
+    def _describe(self, job: Job, status: str) -> dict[str, Any]:
+        progress = f", {job.progress} %" if job.progress else ""
+        return {
+            "taskId": job.id,
+            "status": status,
+            "statusMessage": job.failure.message if job.failure else f"{job.kind} {job.state}{progress}",
+            "createdAt": to_iso(job.created_at),
+            "lastUpdatedAt": to_iso(job.updated_at),
+            "ttlMs": None,  # the row stays
+            "pollIntervalMs": poll_interval_ms(job, self._clock.now()),
+        }
+
+
+def is_cancelled(job: Job) -> bool:
+    return job.failure is not None and job.failure.code == JobCancelled.code
+
+
+def poll_interval_ms(job: Job, now: datetime) -> int:
+    """How long to leave a task alone: a fifth of its age, from one second to ten."""
+    age_ms = (now - job.created_at).total_seconds() * 1000
+    return round(min(_LAST_POLL_MS, max(_FIRST_POLL_MS, age_ms / 5)))

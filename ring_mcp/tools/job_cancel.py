@@ -1,0 +1,69 @@
+"""ring-job-cancel: break a job off."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from ring_mcp.conductors.cancelling import CancelConductor, Cancellation
+from ring_mcp.conductors.paid_calls import PaidCalls
+from ring_mcp.conductors.results import Wire
+from ring_mcp.domain.fields import JobId
+from ring_mcp.errors import NotFound
+from ring_mcp.tools.tool import Answer, Arguments, Caller, Tool
+
+if TYPE_CHECKING:
+    from mcp_types import ToolAnnotations
+
+DESCRIPTION = """\
+Cancels a job. Until its request was sent that is certain, and nothing is billed; after that only Google's clips can \
+be broken off, and what was made may be billed. The answer says which it was."""
+
+
+class JobCancelArguments(Arguments):
+    job_id: JobId = Field(description="The jobId that the create tool answered with.")
+
+
+class JobCancelResult(Wire):
+    job_id: str
+    state: str
+    cancelled: bool = Field(description="true: it has ended, and nothing was billed.")
+    asked: bool = Field(description="true: the provider was told; ring-job-get says how it ended.")
+    note: str
+
+    @classmethod
+    def of(cls, done: Cancellation) -> JobCancelResult:
+        return cls(
+            job_id=done.job.id,
+            state=done.job.state.value,
+            cancelled=done.is_cancelled,
+            asked=done.is_asked,
+            note=done.text,
+        )
+
+
+def job_cancel_tool(calls: PaidCalls, cancelling: CancelConductor) -> Tool[JobCancelArguments]:
+    async def handle(arguments: JobCancelArguments, caller: Caller) -> Answer:
+        job = await calls.read(arguments.job_id)
+        if job is None or job.actor_id != caller.actor_id:
+            raise NotFound(f"there is no job {arguments.job_id!r}")
+        done = await cancelling.cancel(job)
+        return Answer(data=JobCancelResult.of(done).data(), text=done.text)
+
+    return Tool(
+        name="ring-job-cancel",
+        title="Cancel a job",
+        description=DESCRIPTION,
+        arguments=JobCancelArguments,
+        output=JobCancelResult,
+        annotations=_annotate(),
+        handler=handle,
+    )
+
+
+def _annotate() -> ToolAnnotations:
+    """Ends something, costs nothing, and does the same when it is called again."""
+    from mcp_types import ToolAnnotations
+
+    return ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=True)

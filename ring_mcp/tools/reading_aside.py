@@ -1,0 +1,46 @@
+"""Arguments that take long to read are read beside the event loop, one at a time: others are served meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+LARGE_CHARS = 64 * 1024
+"""What takes a few milliseconds; a thread costs a fraction of one."""
+
+_VALUE_CHARS = 32
+"""A value counts as so much text, however short it is."""
+
+T = TypeVar("T")
+
+
+async def read_aside(read: Callable[[], T], *, is_large: bool) -> T:
+    """What ``read`` returns or raises. One thread for all: with more of them the loop waits for each in turn."""
+    if not is_large:
+        return read()
+    return await asyncio.get_running_loop().run_in_executor(_reader(), read)
+
+
+@functools.cache
+def _reader() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="ring-reader")
+
+
+def is_large(value: Any) -> bool:
+    """Whether there is so much in a value of JSON that reading it takes a while. Looks no further than it has to."""
+    left, waiting = LARGE_CHARS, [value]
+    while waiting:
+        each = waiting.pop()
+        left -= _VALUE_CHARS
+        if isinstance(each, str):
+            left -= len(each)
+        elif isinstance(each, list | tuple | dict):
+            if len(each) * _VALUE_CHARS > left:
+                return True
+            waiting += [*each.keys(), *each.values()] if isinstance(each, dict) else each
+        if left < 0:
+            return True
+    return False

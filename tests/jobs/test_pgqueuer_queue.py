@@ -1,0 +1,179 @@
+"""Jobs given by PgQueuer: what is its own beside the contract of queues (``tests/contracts/test_queue.py``)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ring_mcp.domain import Job, JobState
+from ring_mcp.jobs.queue.pgqueuer import PgqueuerQueue
+from ring_mcp.ledger.postgres_channel import PostgresChannel
+from ring_mcp.ledger.tasks import TABLE
+from ring_mcp.providers.base import Running
+from tests.contracts.queue_backends import Process, Processes, processes_of
+from tests.jobs.scripted_provider import finished
+from tests.ledger_databases import LedgerDatabase
+from tests.postgres_server import fresh_database, server_url
+
+LIMIT_S = 60.0
+
+
+@pytest.fixture
+def database() -> Iterator[LedgerDatabase]:
+    with fresh_database(server_url()) as url:
+        yield LedgerDatabase("postgres", url)
+
+
+@pytest.fixture
+async def processes(database: LedgerDatabase, tmp_path: Path) -> AsyncIterator[Processes]:
+    async with processes_of("pgqueuer", database, tmp_path / "processes") as processes:
+        yield processes
+
+
+class Gate:
+    """What a provider answers when it is let go."""
+
+    def __init__(self, answer: Any) -> None:
+        self.asked = 0
+        self.is_open = asyncio.Event()
+        self._answer = answer
+
+    async def __call__(self) -> Any:
+        self.asked += 1
+        await self.is_open.wait()
+        return self._answer
+
+
+async def until(holds: Callable[[], Any]) -> None:
+    async with asyncio.timeout(LIMIT_S):
+        while not holds():
+            await asyncio.sleep(0.01)
+
+
+async def settled(process: Process, job: Job) -> Job:
+    async with asyncio.timeout(LIMIT_S):
+        while not (row := await process.engine.row(job)).is_settled:
+            await asyncio.sleep(0.02)
+        return row
+
+
+def task_of(database: LedgerDatabase, job: Job) -> list[dict[str, Any]]:
+    return database.query(
+        f"SELECT CAST(status AS text), CAST(queue_manager_id AS text) AS owner FROM {TABLE} WHERE dedupe_key = :id",
+        {"id": job.id},
+    )
+
+
+async def driven(processes: Processes, answer: Any) -> tuple[Process, Job, Gate]:
+    """A process, and a job that it has sent and looks for, until the gate is opened."""
+    gate = Gate(answer)
+    processes.pictures.looks += [gate]
+    process = await processes.open()
+    await process.queue.start(take_over=True)
+    job = await process.engine.new()
+    process.queue.enqueue(job)
+    await until(lambda: gate.asked)
+    return process, job, gate
+
+
+async def test_a_process_that_ends_hands_its_jobs_to_one_that_is_there(
+    processes: Processes, database: LedgerDatabase
+) -> None:
+    first, job, _ = await driven(processes, Running())
+    second = await processes.open()
+    await second.queue.start(take_over=True)
+    await first.end()
+    done = await settled(second, job)  # a lease of a minute has not run out by far
+    assert (done.state, done.owner) == (JobState.DONE, second.engine.ledger.owner)
+    assert len(processes.pictures.submitted) == 1
+
+
+async def test_the_task_of_a_job_that_has_ended_goes(processes: Processes, database: LedgerDatabase) -> None:
+    process, job, gate = await driven(processes, finished())
+    assert task_of(database, job) == [{"status": "picked", "owner": process.engine.ledger.owner}]
+    gate.is_open.set()
+    assert (await settled(process, job)).state is JobState.DONE
+    await until(lambda: task_of(database, job) == [])
+
+
+async def test_a_task_lost_while_its_job_is_driven_is_made_again(
+    processes: Processes, database: LedgerDatabase
+) -> None:
+    process, job, gate = await driven(processes, finished())
+    database.query(f"DELETE FROM {TABLE}")
+    await until(lambda: task_of(database, job) != [])
+    gate.is_open.set()
+    assert (await settled(process, job)).state is JobState.DONE
+    assert len(processes.pictures.submitted) == 1
+
+
+async def test_a_process_that_was_taken_from_leaves_the_task_alone(
+    processes: Processes, database: LedgerDatabase
+) -> None:
+    process, job, gate = await driven(processes, finished())
+    other = "11111111-2222-3333-4444-555555555555"
+    database.query(f"UPDATE {TABLE} SET queue_manager_id = CAST(:other AS uuid)", {"other": other})
+    gate.is_open.set()
+    await settled(process, job)
+    await process.end()
+    assert task_of(database, job) == [{"status": "picked", "owner": other}]
+
+
+async def test_a_job_that_another_process_has_is_let_go_of(
+    processes: Processes, caplog: pytest.LogCaptureFixture
+) -> None:
+    process, job, _ = await driven(processes, Running())
+    other = await processes.open()
+    row = await process.engine.row(job)
+    theirs = await other.engine.ledger.save(row, replace(row, owner=other.engine.ledger.owner, due_at=None))
+    await until(lambda: f"job {job.id}: another process has it now" in caplog.text)
+    await process.end()
+    assert await other.engine.row(job) == theirs
+
+
+async def test_a_server_that_does_not_drive_waits_for_one_that_does(
+    processes: Processes, database: LedgerDatabase
+) -> None:
+    server = await processes.open()
+    queue = PgqueuerQueue(
+        server.engine.ledger,
+        server.engine.runner,
+        server.engine.watch,
+        server.engine.accounts,
+        server.engine.clock,
+        PostgresChannel(database.address),
+        drain_s=0.5,
+        drives=False,
+    )
+    try:
+        await queue.start(take_over=True)
+        job = await server.engine.new()
+        queue.enqueue(job)
+        await queue.adopt(job)
+        waiting = asyncio.create_task(server.engine.watch.wait(job.id, 600.0))
+        worker = await processes.open()
+        await worker.queue.start(take_over=True)
+        async with asyncio.timeout(LIMIT_S):
+            done = await waiting
+        assert done is not None
+        assert (done.state, done.owner) == (JobState.DONE, worker.engine.ledger.owner)
+        assert list(server.engine.runner.records) == []
+    finally:
+        await queue.aclose()
+
+
+async def test_a_database_that_restarts_meanwhile_ends_nothing(processes: Processes, database: LedgerDatabase) -> None:
+    process, job, gate = await driven(processes, Running())
+    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+    database.query(f"{cut} AND pid <> pg_backend_pid()")
+    gate.is_open.set()
+    assert (await settled(process, job)).state is JobState.DONE
+    another = await process.engine.new()
+    process.queue.enqueue(another)
+    assert (await settled(process, another)).state is JobState.DONE
+    assert len(processes.pictures.submitted) == 2

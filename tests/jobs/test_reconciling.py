@@ -1,0 +1,78 @@
+"""Open rows without a task, and accounts that are new, are found by a process that takes jobs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ring_mcp.domain import Account, Holder, Job, JobState
+from ring_mcp.jobs import reconciling
+from ring_mcp.ledger.tasks import TABLE
+from tests.contracts.queue_backends import Process, Processes, processes_of
+from tests.ledger_databases import LedgerDatabase
+from tests.ledger_samples import left_behind, opened
+from tests.postgres_server import fresh_database, server_url
+
+LIMIT_S = 60.0
+
+
+@pytest.fixture
+def database() -> Iterator[LedgerDatabase]:
+    with fresh_database(server_url()) as url:
+        yield LedgerDatabase("postgres", url)
+
+
+@pytest.fixture
+async def processes(database: LedgerDatabase, tmp_path: Path) -> AsyncIterator[Processes]:
+    async with processes_of("pgqueuer", database, tmp_path / "processes") as processes:
+        yield processes
+
+
+async def settled(process: Process, job: Job) -> Job:
+    async with asyncio.timeout(LIMIT_S):
+        while not (row := await process.engine.row(job)).is_settled:
+            await asyncio.sleep(0.02)
+        return row
+
+
+async def test_an_open_row_without_a_task_is_found(
+    processes: Processes, database: LedgerDatabase, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    process = await processes.open()
+    jobs = [
+        await opened(process.engine.ledger, JobState.RENDERING),
+        await left_behind(process.engine.ledger, JobState.STORING, due_at=None),
+    ]
+    database.query(f"DELETE FROM {TABLE}")
+    await process.queue.start(take_over=True)
+    for job in jobs:
+        assert (await settled(process, job)).state is JobState.DONE
+    assert "2 open jobs had no task, and have one now" in caplog.text
+
+
+async def test_the_jobs_of_a_new_key_of_ones_account_are_taken_when_they_come(processes: Processes) -> None:
+    mine = Account(provider="xai", account_id="team", key_fingerprint="f" * 32)
+    process = await processes.open(Holder(sandbox=False, accounts=(mine,)))
+    await process.queue.start(take_over=True)
+    other = await processes.open()
+    job = await opened(other.engine.ledger, JobState.RENDERING, account_id="team", key_fingerprint="e" * 32)
+    assert (await settled(process, job)).owner == process.engine.ledger.owner
+
+
+async def test_what_rests_is_looked_at_when_a_process_begins(processes: Processes, database: LedgerDatabase) -> None:
+    process = await processes.open()
+    job = await opened(process.engine.ledger, JobState.STORING)
+    await process.engine.ledger.save(job, replace(job, owner=None, due_at=None))
+    database.query(f"UPDATE {TABLE} SET execute_after = now() + interval '1 year'")
+    await process.queue.start(take_over=True)
+    assert (await settled(process, job)).state is JobState.DONE
+
+
+def test_ten_thousand_open_rows_are_gone_through_within_a_lease() -> None:
+    assert 10_000 / reconciling.PAGE * reconciling.INTERVAL_S <= 60.0

@@ -1,0 +1,83 @@
+"""What is said to PostgreSQL and heard from it beside the ledger's transactions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from ring_mcp.domain import JobState
+from ring_mcp.errors import LedgerError
+from ring_mcp.ledger.postgres_channel import PostgresChannel
+from ring_mcp.ledger.statements import Statement, Transaction
+from ring_mcp.ledger.tasks import JOBS_CHANNEL
+from tests.ledger_databases import LedgerDatabase
+from tests.ledger_samples import opened
+
+LIMIT_S = 60.0
+CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> "
+
+
+@pytest.fixture
+async def channel(postgres: LedgerDatabase) -> AsyncIterator[PostgresChannel]:
+    channel = PostgresChannel(postgres.address)
+    yield channel
+    await channel.aclose()
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(LIMIT_S):
+        while not holds():
+            await asyncio.sleep(0.01)
+
+
+def select(sql: str) -> Transaction[object]:
+    rows = yield Statement(sql)
+    return next(iter(rows[0].values()))
+
+
+async def test_whoever_listens_hears_of_each_change_of_a_job(
+    postgres: LedgerDatabase, channel: PostgresChannel
+) -> None:
+    heard: list[str] = []
+    channel.on(JOBS_CHANNEL, heard.append)
+    await channel.start()
+    await until(lambda: channel.is_listening)
+    async with postgres.started() as ledger:
+        job = await opened(ledger, JobState.RENDERING)
+    await until(lambda: len(heard) == 2)
+    assert heard == [f"{job.id} {ledger.owner}"] * 2
+
+
+async def test_a_connection_that_is_cut_is_opened_again_and_the_gap_told(
+    postgres: LedgerDatabase, channel: PostgresChannel
+) -> None:
+    heard: list[str] = []
+    gaps: list[None] = []
+    channel.on("anything", heard.append)
+    channel.after_a_gap(lambda: gaps.append(None))
+    await channel.start()
+    await until(lambda: len(gaps) == 1)
+    postgres.query(f"{CUT} pg_backend_pid()")
+    await until(lambda: len(gaps) == 2)
+    await channel.tell("anything", "again")
+    await until(lambda: heard == ["again"])
+
+
+async def test_one_who_wants_to_be_alone_does_nothing_beside_another(
+    postgres: LedgerDatabase, channel: PostgresChannel
+) -> None:
+    await channel.start()
+    with postgres.transaction() as other:
+        other.query("SELECT pg_advisory_xact_lock(7)")
+        assert await channel.run(select("SELECT 1"), alone_as=7) is None
+        assert await channel.run(select("SELECT 1"), alone_as=8) == 1
+    assert await channel.run(select("SELECT 1"), alone_as=7) == 1
+
+
+async def test_a_refusal_is_an_error_of_the_ledger(channel: PostgresChannel) -> None:
+    await channel.start()
+    with pytest.raises(LedgerError, match="refused a statement"):
+        await channel.fetch("SELECT * FROM no_such_table")
+    assert await channel.fetch("SELECT $1::int + 1 AS sum", 1) == [{"sum": 2}]

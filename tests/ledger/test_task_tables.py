@@ -1,0 +1,63 @@
+"""PgQueuer's tables under names of ours, whatever stands in the environment, and what is said without PgQueuer."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from ring_mcp.ledger.postgres import migrate
+from ring_mcp.ledger.task_tables import INSTALL, name_tables
+from ring_mcp.ledger.tasks import PREFIX, TABLE
+from tests.ledger_databases import LedgerDatabase
+
+LIMIT_S = 120.0
+
+
+def said_by(program: str, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+def test_every_name_is_ours() -> None:
+    settings = name_tables()
+    names = [getattr(settings.qualified, name) for name in settings.qualified.__dataclass_fields__]
+    assert len(names) == 6
+    assert all(name.startswith(PREFIX) for name in [*names, settings.trigger, settings.channel])
+    assert settings.queue_table == TABLE
+
+
+def test_what_stands_in_the_environment_for_pgqueuer_changes_nothing() -> None:
+    program = "from ring_mcp.ledger.task_tables import name_tables; print(name_tables().model_dump_json())"
+    theirs = {"PGQUEUER_PREFIX": "their_", "QUEUE_TABLE": "theirs", "PGQUEUER_SCHEMA": "theirs", "CHANNEL": "theirs"}
+    assert said_by(program, **theirs) == said_by(program)
+
+
+def test_without_pgqueuer_the_line_that_installs_it_is_said() -> None:
+    program = """
+import sys
+sys.modules["pgqueuer"] = None
+from ring_mcp.errors import ConfigError
+from ring_mcp.ledger.task_tables import check_library
+try:
+    check_library()
+except ConfigError as exc:
+    print(exc.message)
+"""
+    said = said_by(program)
+    assert INSTALL in said
+    assert "DATABASE_URL" in said
+
+
+async def test_tables_that_are_behind_are_brought_up_to_date(postgres: LedgerDatabase) -> None:
+    postgres.query(f"ALTER TABLE {TABLE} DROP COLUMN attempts")
+    assert await migrate(postgres.address) == ["PgQueuer's tables"]
+    assert await migrate(postgres.address) == []
+    assert postgres.query(f"SELECT attempts FROM {TABLE}") == []
