@@ -22,7 +22,6 @@ from pydantic import (
     PrivateAttr,
     SecretStr,
     SerializeAsAny,
-    ValidationError,
     field_validator,
 )
 
@@ -36,13 +35,14 @@ from ring_mcp.config_types import (
     Url,
     Usd,
     backend,
-    describe_error,
+    drop_blank,
     env,
     folders,
     lower,
     pick_given,
     slashless,
     split_list,
+    validate_settings,
     variables,
     warn_of_clear_text,
 )
@@ -229,12 +229,12 @@ def load_config(
     ConfigError with every problem at once.
     """
     is_of_the_process = environ is None
-    environ = _set(os.environ if environ is None else environ)
+    environ = drop_blank(os.environ if environ is None else environ)
     named = environ.get("RING_ENV_FILE")
     env_file = Path(named) if named else (folder or Path.cwd()) / ".env.local"
     models: list[type[BaseModel]] = [Config, *(vendor.settings for vendor in VENDORS)]
     read = read_env_file(env_file, environ, models, is_named=bool(named), trusted=trusted, but_for=overrides)
-    sources, problems = (environ, _set(read.texts)), list(read.problems)
+    sources, problems = (environ, drop_blank(read.texts)), list(read.problems)
     known = {name for names in all_variables() for name in names}
     problems += list_unknown_caps((name for source in sources for name in source), known)
     unexpanded = [take_unexpanded(source, known & source.keys(), _KEYS, problems) for source in sources]
@@ -242,11 +242,11 @@ def load_config(
         problems.append(f"RING_ENV_FILE: no such file: {env_file}")
     vendors = {}
     for vendor in VENDORS:
-        settings = _validate(vendor.settings, pick_given(vendor.settings, sources), problems)
+        settings = validate_settings(vendor.settings, pick_given(vendor.settings, sources), problems)
         if settings is not None:
             vendors[vendor.name] = settings
     given = pick_given(Config, sources, but_for=overrides)
-    config = _validate(Config, {**given, **overrides, "vendors": vendors}, problems)
+    config = validate_settings(Config, {**given, **overrides, "vendors": vendors}, problems)
     if config is not None:
         problems += list_missing_partners(config)
     if config is None or problems:
@@ -273,20 +273,6 @@ def restore_config(text: str) -> Config:
     config = Config.model_validate(facts)
     config._proxies = Proxies(tuple(map(tuple, proxies["by_scheme"])), tuple(proxies["bypass"]))
     return config
-
-
-def _set(variables: Mapping[str, str | None]) -> dict[str, str]:
-    """Those that say something: a blank one is not set."""
-    return {name: value for name, value in variables.items() if value and value.strip()}
-
-
-def _validate(model: type[M], values: Mapping[str, Any], problems: list[str]) -> M | None:
-    """``values`` as ``model``; None after adding to ``problems`` what is wrong with them."""
-    try:
-        return model.model_validate(values)
-    except ValidationError as exc:
-        problems += [describe_error(error, model) for error in exc.errors()]
-        return None
 
 
 def _user_data_path() -> Path:

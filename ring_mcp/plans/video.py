@@ -6,16 +6,14 @@ with an image); remaster with a source clip edits that clip. Ours: extend makes 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 
 from ring_mcp.domain import GenerationKind, ImagePlan, ImageRequest, Thumbnail, VideoPlan, VideoRequest
-from ring_mcp.domain.choices import as_ratio, choose
+from ring_mcp.domain.choices import choose
 from ring_mcp.errors import InvalidRequest
-from ring_mcp.media.canvases import nearest_canvas
 from ring_mcp.plans.clip_inputs import check_combination, check_effect, check_inputs, clip_prices, extension_s
 from ring_mcp.plans.image import ImageSettings, plan_image
 from ring_mcp.plans.rules import (
@@ -35,6 +33,7 @@ from ring_mcp.plans.rules import (
     takers,
     whose,
 )
+from ring_mcp.plans.thumbnails import check_thumbnail
 from ring_mcp.presets import ModeChoice, Presets, QualityMode, VideoModel
 from ring_mcp.providers.vendors import ProviderName
 
@@ -294,16 +293,3 @@ def _first_frame(
 
 def _thumbnail(request: VideoRequest, warnings: list[str]) -> Thumbnail | None:
     return None if request.thumbnail is None else check_thumbnail(request.thumbnail, warnings)
-
-
-def check_thumbnail(thumbnail: Thumbnail, warnings: list[str]) -> Thumbnail:
-    """On a canvas that there is. Raises InvalidRequest for a ratio that is none."""
-    if thumbnail.aspect_ratio is None:
-        return thumbnail
-    ratio = as_ratio(thumbnail.aspect_ratio)
-    if not re.fullmatch(r"[1-9]\d{0,3}:[1-9]\d{0,3}", ratio, re.ASCII):
-        raise InvalidRequest("thumbnail.aspectRatio must be one of 16:9, 9:16, 1:1, or left out for the clip's own")
-    canvas = nearest_canvas(*map(float, ratio.split(":")))
-    if canvas != ratio:
-        warnings.append(f"the thumbnail is {canvas}, the nearest to {ratio} that there is")
-    return thumbnail.model_copy(update={"aspect_ratio": canvas})
