@@ -38,7 +38,7 @@ class ImageAsset(Wire):
     height: int | None = None
     sha256: str
     local_path: str | None = None
-    content_credentials: str | None = Field(None, description="C2PA: present, absent, not looked at")
+    content_credentials: str | None = Field(None, description="C2PA")
     billed_cost_usd: Usd | None = Field(None, description="of a first frame")
 
 
@@ -58,7 +58,7 @@ class VideoAsset(Wire):
     respect_moderation: bool = True
     sha256: str | None = None
     local_path: str | None = None
-    content_credentials: str | None = Field(None, description="C2PA: present, absent, not looked at.")
+    content_credentials: str | None = Field(None, description="C2PA")
 
 
 class QuoteLine(Wire):
