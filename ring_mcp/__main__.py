@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 _SERVER_SWITCHES = {"--sandbox"}
+_COMPLETION = "_RING_MCP_COMPLETE"
 
 
 def main() -> None:
     arguments = sys.argv[1:]
-    if set(arguments) <= _SERVER_SWITCHES:
+    # A shell that wants to complete a word runs the bare command: a server would keep its prompt waiting for ever.
+    if set(arguments) <= _SERVER_SWITCHES and not os.environ.get(_COMPLETION):
         from ring_mcp.server.process import run_stdio
 
         run_stdio(sandbox="--sandbox" in arguments)

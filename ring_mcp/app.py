@@ -6,13 +6,12 @@ import asyncio
 import contextlib
 import logging
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ring_mcp import __version__, backends
+from ring_mcp import __version__, backends, processes
 from ring_mcp.clock import Clock, SystemClock
 from ring_mcp.conductors.cancelling import CancelConductor
 from ring_mcp.conductors.health import HealthConductor
@@ -20,35 +19,34 @@ from ring_mcp.conductors.image import ImageConductor
 from ring_mcp.conductors.paid_calls import PaidCalls
 from ring_mcp.conductors.thumbnails import ThumbnailConductor
 from ring_mcp.conductors.video import VideoConductor
+from ring_mcp.conductors.whoami import WhoamiConductor
 from ring_mcp.config import Config
-from ring_mcp.domain import MediaKind
-from ring_mcp.errors import LedgerBehind, LedgerError
 from ring_mcp.jobs.answers import Answers
 from ring_mcp.jobs.courier import Courier
 from ring_mcp.jobs.input_files import remove_old_inputs
 from ring_mcp.jobs.inputs import MediaInputs
 from ring_mcp.jobs.opening import Opening
-from ring_mcp.jobs.outcomes import Pace
 from ring_mcp.jobs.preparing import Preparing
 from ring_mcp.jobs.queue.base import JobQueue
-from ring_mcp.jobs.rendering import Rendering
 from ring_mcp.jobs.runner import JobRunner
-from ring_mcp.jobs.sidecars import Sidecars
-from ring_mcp.jobs.steps import Steps
-from ring_mcp.jobs.storing import Storing
-from ring_mcp.jobs.submitting import Submitting
 from ring_mcp.jobs.thumbnails import Thumbnails
 from ring_mcp.jobs.tidying import remove_old_files, tidy_spool
 from ring_mcp.jobs.turns import Turns
 from ring_mcp.jobs.watch import JobWatch
 from ring_mcp.jobs.write_ahead import WriteAhead
 from ring_mcp.ledger.base import Ledger
-from ring_mcp.media.decoding import Decoder
-from ring_mcp.operator_settings import image_model, paces_of, video_models, video_settings
+from ring_mcp.operator_settings import (
+    image_model,
+    list_faulty_defaults,
+    paces_of,
+    video_models,
+    video_settings,
+    warn_of_settings,
+)
 from ring_mcp.presets import Presets, load_presets
-from ring_mcp.providers.base import Providers
 from ring_mcp.storage.base import Links, Storage
 from ring_mcp.tools.job_answers import Previews
+from ring_mcp.wiring import open_whoami, start_ledger, wire_steps
 
 if TYPE_CHECKING:
     from ring_mcp.clients.in_process import InProcessMaker
@@ -75,6 +73,7 @@ class App:
     thumbnails: ThumbnailConductor
     cancelling: CancelConductor
     health: HealthConductor
+    whoami: WhoamiConductor
     previews: Previews
 
     def tools(self) -> list[Tool[Any]]:
@@ -85,6 +84,7 @@ class App:
         from ring_mcp.tools.job_list import job_list_tool
         from ring_mcp.tools.script_run import script_run_tool
         from ring_mcp.tools.video_create import video_create_tool
+        from ring_mcp.tools.whoami import whoami_tool
 
         wait_s, closed = self.config.inline_wait_s, not self.config.own_endpoints
         settings = video_settings(self.config)
@@ -104,6 +104,7 @@ class App:
                 sandbox=bool(self.config.sandbox),
             ),
             health_tool(self.health),
+            whoami_tool(self.whoami),
         ]
 
     def maker(self, actor_id: str, *, may_see: str | None) -> InProcessMaker:
@@ -150,7 +151,7 @@ async def open_app(
         providers, connections = backends.open_providers(config, presets, clock, stack)
         http = connections[presets.video_providers[0]]  # fetches what callers give along, without its key
         spool, previews = state / "spool", state / "previews"
-        decoders = backends.open_decoders()
+        decoders = processes.open_decoders()
         inputs = MediaInputs(
             storage,
             fetch=http.download,
@@ -166,7 +167,7 @@ async def open_app(
         paces, write_ahead = paces_of(config), WriteAhead(state / "unwritten")
         accounts = backends.open_accounts(config, ledger, clock, stack)
         answers = Answers(spool)
-        courier = Courier(answers, partial(backends.start_courier, config)) if sys.platform != "win32" else None
+        courier = Courier(answers, partial(processes.start_courier, config)) if sys.platform != "win32" else None
         if courier is not None:
             stack.push_async_callback(courier.aclose)
         preparing = Preparing(inputs, ledger, accounts, clock)
@@ -178,7 +179,7 @@ async def open_app(
             prefix=config.image_gen_storage_prefix,
             font=config.thumbnail_font,
         )
-        steps = _wire_steps(
+        steps = wire_steps(
             config,
             providers,
             storage,
@@ -218,33 +219,33 @@ async def open_app(
         settings = video_settings(config)
         images = ImageConductor(calls, inputs, presets, settings.images, clock)
         videos = VideoConductor(calls, inputs, presets, settings, clock)
+        models_in_use = list(dict.fromkeys([image_model(config, presets), *video_models(config, presets)]))
         health = HealthConductor(
             ledger=ledger,
             storage=storage,
             providers=providers,
             default_provider=config.image_gen_provider,
             presets=presets,
-            models_in_use=list(dict.fromkeys([image_model(config, presets), *video_models(config, presets)])),
+            models_in_use=models_in_use,
             caps=config.caps,
             clock=clock,
             version=__version__,
             accounts=accounts,
             write_ahead=write_ahead,
             notes=config.warnings,
+            keys=backends.open_key_checks(config, models_in_use, presets, clock, stack),
+            list_faults=partial(list_faulty_defaults, config, presets),
+            unexpanded=config.unexpanded,
         )
-        try:
-            await ledger.start()
-        except LedgerBehind:
-            raise
-        except LedgerError as exc:
-            logger.error("%s", exc.message)
-        await asyncio.to_thread(remove_old_files, [previews])
+        warn_of_settings(config, presets, clock.now().date())
+        await start_ledger(ledger)
+        await asyncio.to_thread(remove_old_files, [previews], config.keep_s)
         await asyncio.to_thread(remove_old_inputs, spool)
         await queue.start(take_over=take_over)
         stack.push_async_callback(queue.aclose)
         stack.callback(asyncio.create_task(accounts.learn()).cancel)
         if take_over:
-            stack.callback(asyncio.create_task(tidy_spool(spool, ledger, clock)).cancel)
+            stack.callback(asyncio.create_task(tidy_spool(spool, ledger, clock, config.keep_s)).cancel)
         yield App(
             config=config,
             presets=presets,
@@ -258,43 +259,6 @@ async def open_app(
             thumbnails=ThumbnailConductor(thumbnails, calls, ledger),
             cancelling=CancelConductor(ledger, watch, providers, accounts, clock),
             health=health,
+            whoami=open_whoami(config, ledger, clock),
             previews=Previews(previews, shown=config.result_preview),
         )
-
-
-def _wire_steps(
-    config: Config,
-    providers: Providers,
-    storage: Storage,
-    ledger: Ledger,
-    decoder: Decoder,
-    preparing: Preparing,
-    clock: Clock,
-    paces: Mapping[MediaKind, Pace],
-    previews: Path,
-    thumbnails: Thumbnails,
-    answers: Answers,
-    courier: Courier | None,
-) -> Steps:
-    spool = config.state_path / "spool"
-    storing = Storing(
-        providers,
-        storage,
-        clock,
-        decoder,
-        spool=spool,
-        previews=previews,
-        thumbnails=thumbnails,
-        sidecars=Sidecars(storage, ledger, spool) if config.sidecar else None,
-    )
-    submitting = Submitting(
-        providers,
-        preparing,
-        clock,
-        paces,
-        answers,
-        courier,
-        spool=spool,
-        death_is_certain=config.database_url is None,
-    )
-    return Steps(submitting, Rendering(providers, clock, paces), storing)

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import socket
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import replace
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
 from ring_mcp.clock import Clock, SystemClock
-from ring_mcp.config import Config, child_environment, dump_config
+from ring_mcp.conductors.key_checks import Asked, KeyChecks
+from ring_mcp.config import Config
+from ring_mcp.config_types import variables
 from ring_mcp.domain import Account, Holder, MediaKind, key_fingerprint
 from ring_mcp.errors import ConfigError
 from ring_mcp.jobs.accounts import Accounts
@@ -25,8 +21,7 @@ from ring_mcp.jobs.queue.base import JobQueue
 from ring_mcp.jobs.runner import JobRunner
 from ring_mcp.jobs.watch import JobWatch
 from ring_mcp.ledger.base import ClaimingLedger, Ledger
-from ring_mcp.media.decoding import Decoder, Decoders
-from ring_mcp.presets import Presets
+from ring_mcp.presets import Model, Presets
 from ring_mcp.providers.base import (
     Connection,
     ListsModels,
@@ -72,6 +67,33 @@ async def open_model_lists(config: Config) -> AsyncIterator[dict[str, ListsModel
         yield lists
 
 
+def open_key_checks(
+    config: Config, models_in_use: Collection[str], presets: Presets, clock: Clock, stack: contextlib.AsyncExitStack
+) -> KeyChecks:
+    """Who is asked when somebody wants to know how everything is. Nothing is asked yet."""
+    tables: Mapping[str, Model] = {**presets.image_models, **presets.video_models}
+    asked = []
+    for vendor in VENDORS:
+        settings = config.vendors[vendor.name]
+        if settings.key is None:
+            continue
+        connection = _connect(vendor, config, clock, stack) if config.health_asks else None
+        in_use = [name for name in models_in_use if name in tables and tables[name].provider == vendor.name]
+        today = clock.now().date()
+        asked.append(
+            Asked(
+                provider=vendor.name,
+                title=vendor.title,
+                variable=variables(vendor.settings)["key"][0],
+                own_endpoint=vendor.name in config.own_endpoints,
+                key=vendor.key(connection) if vendor.key and connection else None,
+                list=vendor.models(connection) if vendor.models and connection else None,
+                models=[name for name in in_use if not tables[name].is_retired(today)],
+            )
+        )
+    return KeyChecks(asked, clock)
+
+
 def holder_of(config: Config) -> Holder:
     """Whose jobs this process may carry on: those of the accounts whose keys it has."""
     accounts = []
@@ -93,6 +115,10 @@ def open_accounts(config: Config, ledger: Ledger, clock: Clock, stack: contextli
     return Accounts(holder_of(config), tellers, ledger=ledger, clock=clock, folder=config.state_path / "accounts")
 
 
+_OF_THIS_MACHINE = ("127.0.0.1:*", "localhost:*", "[::1]:*")
+"""In the sandbox nothing is real, and whoever tries something out has it here."""
+
+
 def _connect(vendor: Vendor, config: Config, clock: Clock, stack: contextlib.AsyncExitStack) -> Connection:
     settings = config.vendors[vendor.name]
     key = _plain(settings.key)
@@ -103,7 +129,7 @@ def _connect(vendor: Vendor, config: Config, clock: Clock, stack: contextlib.Asy
         clock=clock,
         max_media_bytes=config.max_media_bytes,
         proxies=config.proxies,
-        trusted_hosts=config.trusted_media_hosts,
+        trusted_hosts=(*config.trusted_media_hosts, *(_OF_THIS_MACHINE if config.sandbox else ())),
     )
     stack.push_async_callback(http.aclose)
     return Connection(http=http, has_key=key is not None, clock=clock)
@@ -238,51 +264,3 @@ def open_queue(
     from ring_mcp.jobs.queue.pgqueuer import PgqueuerQueue
 
     return PgqueuerQueue(ledger, runner, watch, accounts, clock, channel, drain_s=config.drain_s, drives=config.drives)
-
-
-def start_courier(config: Config, theirs: socket.socket) -> int:
-    """Start ``ring_mcp.courier`` at the other end of the socket, detached from terminal, group and parent.
-
-    Returns its process id. Raises OSError.
-    """
-    process = subprocess.Popen(  # noqa: S603 - our own module, and a number
-        _run_module("ring_mcp.courier", str(theirs.fileno())),
-        pass_fds=(theirs.fileno(),),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,  # a host may wait until all who hold its pipe have gone
-        env=child_environment(),
-        start_new_session=True,
-    )
-    told, _ = process.communicate(dump_config(config).encode())  # it forks and ends: the courier is nobody's child
-    if process.returncode != 0:
-        raise OSError(f"it cannot be started (exit status {process.returncode})")
-    return int(told)
-
-
-@cache
-def open_decoders() -> Decoders:
-    """The two of this process, whoever asks: together they are all the memory that decoding may take.
-
-    Windows knows none of their limits; there this process decodes itself.
-    """
-    start = _start_decoder if sys.platform != "win32" else None
-    return Decoders(results=Decoder(start), given=Decoder(start))
-
-
-def _start_decoder(theirs: socket.socket) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(  # noqa: S603 - our own module, and a number
-        _run_module("ring_mcp.media.decoder", str(os.getpid())),
-        stdin=theirs.fileno(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=child_environment(MALLOC_ARENA_MAX="1"),  # each arena of glibc takes address space, which is limited
-    )
-
-
-_RUN = "import runpy, sys; sys.path.append(sys.argv.pop(1)); runpy.run_module(sys.argv[1], run_name='__main__')"
-
-
-def _run_module(name: str, *arguments: str) -> list[str]:
-    """The command that runs one of our modules as this process found it: never one that lies in the working folder."""
-    return [sys.executable, "-P", "-c", _RUN, str(Path(__file__).parent.parent), name, *arguments]

@@ -6,10 +6,9 @@ file that RING_ENV_FILE names), then presets.json, then the defaults here.
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -23,10 +22,10 @@ from pydantic import (
     PrivateAttr,
     SecretStr,
     SerializeAsAny,
-    ValidationError,
     field_validator,
 )
 
+from ring_mcp.config_checks import list_missing_partners, list_unknown_caps, take_unexpanded
 from ring_mcp.config_trust import read_env_file
 from ring_mcp.config_types import (
     NAME_ALONE,
@@ -36,13 +35,14 @@ from ring_mcp.config_types import (
     Url,
     Usd,
     backend,
-    describe_error,
+    drop_blank,
     env,
     folders,
     lower,
     pick_given,
     slashless,
     split_list,
+    validate_settings,
     variables,
     warn_of_clear_text,
 )
@@ -53,6 +53,9 @@ from ring_mcp.providers.vendors import BY_NAME, VENDORS, ProviderName
 from ring_mcp.proxies import DIRECT, Proxies, proxies_of, read_proxies
 
 DEFAULT_ACTOR_ID = "ring-mcp-service"
+_KEYS = frozenset(name for vendor in VENDORS for name in variables(vendor.settings)["key"])
+
+
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -102,6 +105,9 @@ class Config(BaseModel):
     service_token: Annotated[Key | None, env("RING_SERVICE_TOKEN")] = None
     api_base_url: Annotated[Url | None, env("RING_API_BASE_URL")] = None
     actor_id: Annotated[str, env("RING_MCP_SERVICE_USER_ID")] = DEFAULT_ACTOR_ID
+    actor_email: Annotated[str, env("RING_MCP_SERVICE_USER_EMAIL")] = "ring-mcp@system.local"
+    actor_name: Annotated[str, env("RING_MCP_SERVICE_USER_NAME")] = "Ring MCP Service"
+    clone_name: Annotated[str, env("RING_CLONE_NAME")] = "ring-mcp"
 
     allowed_hosts: Annotated[Names, env("RING_ALLOWED_HOSTS")] = ()
     allowed_origins: Annotated[Names, env("RING_ALLOWED_ORIGINS")] = ()
@@ -119,9 +125,12 @@ class Config(BaseModel):
     sidecar: Annotated[bool, env("RING_SIDECAR")] = False
     result_links: Annotated[bool, env("RING_RESULT_LINKS")] = False
     sandbox: Annotated[bool | Url, env("RING_SANDBOX")] = False
+    health_asks: Annotated[bool, env("RING_HEALTH_ASKS")] = True
+    keep_days: Annotated[int, Field(ge=1, le=36500), env("RING_KEEP_DAYS")] = 30
+    log_format: Annotated[Literal["text", "json"], BeforeValidator(lower), env("RING_LOG_FORMAT")] = "text"
     log_level: Annotated[
-        Literal["debug", "info", "warning", "error"], BeforeValidator(lower), env("RING_LOG_LEVEL")
-    ] = "warning"
+        Literal["debug", "info", "warning", "error"] | None, BeforeValidator(lower), env("RING_LOG_LEVEL")
+    ] = None
 
     @field_validator("vendors", mode="before")
     @classmethod
@@ -159,10 +168,23 @@ class Config(BaseModel):
         }
         return (*self._notes, *([] if self.sandbox else warn_of_clear_text(addressed)))
 
+    _unexpanded: tuple[str, ...] = PrivateAttr(default=())
+
+    @property
+    def unexpanded(self) -> tuple[str, ...]:
+        """Keys that are not there: in their place stands ``${NAME}``, as a client passes on what it does not expand."""
+        return self._unexpanded
+
     @property
     def proxies(self) -> Proxies:
         """Which proxy a request to an outside service goes through."""
         return self._proxies
+
+    @property
+    def is_for_a_gateway(self) -> bool:
+        """Ring's registration of a client: the address of a gateway, and no key of one's own."""
+        has_key = any(settings.key is not None for settings in self.vendors.values())
+        return self.api_base_url is not None and not has_key and not self.sandbox
 
     @property
     def own_endpoints(self) -> frozenset[str]:
@@ -175,6 +197,10 @@ class Config(BaseModel):
         """The folder of ledger, local storage and spool files. The sandbox has its own, so money is never mixed."""
         base = self.state_dir.expanduser() if self.state_dir else _user_data_path()
         return base / "sandbox" if self.sandbox else base
+
+    @property
+    def keep_s(self) -> float:
+        return self.keep_days * 86400.0
 
     @property
     def caps(self) -> Caps:
@@ -203,27 +229,30 @@ def load_config(
     ConfigError with every problem at once.
     """
     is_of_the_process = environ is None
-    environ = _set(os.environ if environ is None else environ)
+    environ = drop_blank(os.environ if environ is None else environ)
     named = environ.get("RING_ENV_FILE")
     env_file = Path(named) if named else (folder or Path.cwd()) / ".env.local"
     models: list[type[BaseModel]] = [Config, *(vendor.settings for vendor in VENDORS)]
     read = read_env_file(env_file, environ, models, is_named=bool(named), trusted=trusted, but_for=overrides)
-    sources, problems = (environ, _set(read.texts)), list(read.problems)
-    problems += _unknown_caps(name for source in sources for name in source)
+    sources, problems = (environ, drop_blank(read.texts)), list(read.problems)
+    known = {name for names in all_variables() for name in names}
+    problems += list_unknown_caps((name for source in sources for name in source), known)
+    unexpanded = [take_unexpanded(source, known & source.keys(), _KEYS, problems) for source in sources]
     if named and not env_file.is_file():
         problems.append(f"RING_ENV_FILE: no such file: {env_file}")
     vendors = {}
     for vendor in VENDORS:
-        settings = _validate(vendor.settings, pick_given(vendor.settings, sources), problems)
+        settings = validate_settings(vendor.settings, pick_given(vendor.settings, sources), problems)
         if settings is not None:
             vendors[vendor.name] = settings
     given = pick_given(Config, sources, but_for=overrides)
-    config = _validate(Config, {**given, **overrides, "vendors": vendors}, problems)
+    config = validate_settings(Config, {**given, **overrides, "vendors": vendors}, problems)
     if config is not None:
-        problems += _missing_partners(config)
+        problems += list_missing_partners(config)
     if config is None or problems:
         raise ConfigError(problems)
     own = proxies_of(environ)  # else those of the system, where it has any
+    config._unexpanded = tuple(name for names in unexpanded for name in names)
     config._proxies = read_proxies(getproxies()) if is_of_the_process and own == DIRECT else own
     config._notes = tuple(read.notes)
     return config
@@ -246,43 +275,10 @@ def restore_config(text: str) -> Config:
     return config
 
 
-def _set(variables: Mapping[str, str | None]) -> dict[str, str]:
-    """Those that say something: a blank one is not set."""
-    return {name: value for name, value in variables.items() if value and value.strip()}
-
-
-def _validate(model: type[M], values: Mapping[str, Any], problems: list[str]) -> M | None:
-    """``values`` as ``model``; None after adding to ``problems`` what is wrong with them."""
-    try:
-        return model.model_validate(values)
-    except ValidationError as exc:
-        problems += [describe_error(error, model) for error in exc.errors()]
-        return None
-
-
 def _user_data_path() -> Path:
     from platformdirs import user_data_path
 
     return user_data_path("ring-mcp", appauthor=False)
-
-
-def _missing_partners(config: Config) -> list[str]:
-    if config.file_backend == "ringbase" and not config.sandbox:
-        needed = {"RINGBASE_API_URL": config.ringbase_api_url, "RINGBASE_API_TOKEN": config.ringbase_api_token}
-        return [f"{name}: is needed with FILE_BACKEND=ringbase" for name, value in needed.items() if value is None]
-    if config.file_backend == "s3" and config.s3_bucket is None:
-        return ["RING_S3_BUCKET: is needed with FILE_BACKEND=s3"]
-    return []
-
-
-def _unknown_caps(names: Iterable[str]) -> list[str]:
-    """A mistyped cap would be no cap at all, so an unknown RING_MAX_USD name is an error."""
-    known = [name for names in all_variables() for name in names]
-    caps = [name for name in names if name.startswith("RING_MAX_USD") and name not in known]
-    return [
-        f"{name}: unknown variable; did you mean {difflib.get_close_matches(name, known, n=1, cutoff=0)[0]}?"
-        for name in caps
-    ]
 
 
 _KEPT_FOR_CHILDREN = (

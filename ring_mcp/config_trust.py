@@ -28,7 +28,7 @@ OF_A_BUCKET = frozenset({"s3_bucket", "s3_prefix", "s3_public_base_url", "aws_en
 """Without a key pair of its own the machine's role is used, which is no file's."""
 
 GUARDED = frozenset(
-    {"input_dirs", "local_storage_dir", "state_dir", "thumbnail_font"}
+    {"presets_file", "input_dirs", "local_storage_dir", "state_dir", "thumbnail_font"}
     | {"database_url", "database_direct_url"}
     | {"max_usd_per_call", "max_usd_per_day", "max_usd_per_month"}
     | {"service_tokens", "actor_id", "allowed_hosts", "allowed_origins", "public_base_url", "trusted_media_hosts"}

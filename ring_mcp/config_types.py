@@ -8,10 +8,21 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, TypeVar, get_args
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, AliasChoices, AnyHttpUrl, BaseModel, BeforeValidator, Field, SecretStr
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    AnyHttpUrl,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+)
+
+M = TypeVar("M", bound=BaseModel)
 
 NAME_ALONE = re.compile(r"[A-Za-z0-9_.-]{0,13}=+")
 """``alice=``. A longer text that ends so is the padding of a token."""
@@ -144,3 +155,17 @@ Key = Annotated[SecretStr, BeforeValidator(header_value)]
 Url = Annotated[str, BeforeValidator(plain_url)]
 Usd = Annotated[Decimal, Field(ge=0, le=1_000_000_000)]
 """Beyond it a figure is a slip, and would be "Infinity" where JSON has floating-point numbers."""
+
+
+def drop_blank(variables: Mapping[str, str | None]) -> dict[str, str]:
+    """Those that say something: a blank one is not set."""
+    return {name: value for name, value in variables.items() if value and value.strip()}
+
+
+def validate_settings(model: type[M], values: Mapping[str, Any], problems: list[str]) -> M | None:
+    """``values`` as ``model``; None after adding to ``problems`` what is wrong with them."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as exc:
+        problems += [describe_error(error, model) for error in exc.errors()]
+        return None

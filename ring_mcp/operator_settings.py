@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
+from datetime import date
 
 from ring_mcp.config import Config
-from ring_mcp.domain import MediaKind
+from ring_mcp.config_checks import explain_unexpanded
+from ring_mcp.config_types import variables
+from ring_mcp.domain import ImageRequest, MediaKind, VideoRequest
+from ring_mcp.errors import InvalidRequest
+from ring_mcp.extras import install_line
 from ring_mcp.jobs.outcomes import Pace
-from ring_mcp.plans.image import ImageSettings
-from ring_mcp.plans.video import VideoSettings
+from ring_mcp.media.decoding import can_read_clips
+from ring_mcp.plans.image import ImageSettings, plan_image
+from ring_mcp.plans.video import VideoSettings, plan_video
 from ring_mcp.presets import Presets
+
+logger = logging.getLogger(__name__)
 
 IMAGE_POLL_INTERVAL_S = 1.0
 VIDEO_SUBMIT_TIMEOUT_S = 60.0
@@ -42,6 +51,14 @@ def paces_of(config: Config) -> dict[MediaKind, Pace]:
     }
 
 
+def variables_of(config: Config) -> dict[str, dict[str, str]]:
+    """By vendor and setting: the variable that it was set with, where it was."""
+    return {
+        name: {field: names[0] for field, names in variables(type(settings)).items() if getattr(settings, field)}
+        for name, settings in config.vendors.items()
+    }
+
+
 def image_settings(config: Config) -> ImageSettings:
     return ImageSettings(
         default_provider=config.image_gen_provider,
@@ -50,6 +67,7 @@ def image_settings(config: Config) -> ImageSettings:
         aspect_ratios={name: vendor.image_aspect_ratio for name, vendor in config.vendors.items()},
         resolutions={name: vendor.image_resolution for name, vendor in config.vendors.items()},
         own_endpoints=config.own_endpoints,
+        variables=variables_of(config),
     )
 
 
@@ -60,4 +78,49 @@ def video_settings(config: Config) -> VideoSettings:
         durations_s={name: vendor.video_duration_s for name, vendor in config.vendors.items()},
         aspect_ratios={name: vendor.video_aspect_ratio for name, vendor in config.vendors.items()},
         images=image_settings(config),
+        variables=variables_of(config),
+        impossible=_no_clips(config),
     )
+
+
+def list_faulty_defaults(config: Config, presets: Presets, today: date) -> dict[str, str]:
+    """By variable: why what an operator has set there would refuse every call that leaves it to the operator.
+
+    Of the vendors that can be asked here; found by planning as such a call would.
+    """
+    settings = video_settings(config)
+    faults: list[str] = []
+    for name, vendor in config.vendors.items():
+        if vendor.key is None and name != config.image_gen_provider:
+            continue
+        try:
+            plan_image(ImageRequest(prompt="-", provider=name), settings.images, presets, today)
+        except InvalidRequest as exc:
+            faults.append(exc.message)
+        if name not in presets.video_providers:
+            continue
+        for mode, quality in presets.modes.items():
+            image_url = "https://localhost/-.jpg" if quality.requires_image_url else None
+            request = VideoRequest(prompt="-", provider=name, quality_mode=mode, image_url=image_url)
+            try:
+                plan_video(request, settings, presets, today)
+            except InvalidRequest as exc:
+                faults.append(exc.message)
+    known = {name for of_vendor in variables_of(config).values() for name in of_vendor.values()}
+    named = ((fault.partition(" ")[0].rstrip(":"), fault) for fault in faults)
+    return {name: fault for name, fault in named if name in known}
+
+
+def warn_of_settings(config: Config, presets: Presets, today: date) -> None:
+    """Say at the start, where somebody may read it, what health says as well."""
+    for name in config.unexpanded:
+        logger.error("%s: %s", name, explain_unexpanded())
+    for fault in list_faulty_defaults(config, presets, today).values():
+        logger.error("%s", fault)
+
+
+def _no_clips(config: Config) -> str | None:
+    """The sandbox of this process draws its clips with an extra."""
+    if config.sandbox is not True or can_read_clips():
+        return None
+    return f"the sandbox makes clips with an extra that is not installed here: {install_line('video')}"

@@ -8,10 +8,11 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 from ring_mcp.backends import open_accounts, open_ledger, with_sandbox
+from ring_mcp.cli.job_lookup import find_job
 from ring_mcp.clock import SystemClock
 from ring_mcp.config import Config
 from ring_mcp.domain import DRIVEN, Account, Holder, Job
-from ring_mcp.errors import InvalidRequest, NotFound, RingError
+from ring_mcp.errors import InvalidRequest, RingError
 from ring_mcp.jobs.accounts import ASK_TIMEOUT_S
 from ring_mcp.ledger.base import JobQuery, Ledger
 
@@ -51,13 +52,11 @@ async def hand_over(config: Config, job_ids: Sequence[str], account: str | None)
 
 
 async def _hand_over(ledger: Ledger, job_id: str, holder: Holder) -> Job:
-    job = await ledger.get(job_id)
-    if job is None:
-        raise NotFound(f"there is no job {job_id!r}; `ring-mcp jobs list` shows the newest")
+    job = await find_job(ledger, job_id)
     to = holder.account_at(job.plan.provider)
     if to is None:
         raise InvalidRequest(f"job {job_id} belongs to {job.account}, and no key for it is configured here")
-    return await ledger.hand_over(job_id, to, sandbox=holder.sandbox)
+    return await ledger.hand_over(job.id, to, sandbox=holder.sandbox)
 
 
 async def _open_jobs_of(ledger: Ledger, mark: str) -> AsyncIterator[Job]:

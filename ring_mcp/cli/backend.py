@@ -91,11 +91,12 @@ class InProcess:
 
     @functools.cached_property
     def _maker(self) -> InProcessMaker:
-        """As over stdio: with tokens configured, this person needs one, and is who it names."""
+        """Who has a token is who it names; the owner of the configuration, who has none, is the default actor."""
         from ring_mcp.server.auth import ServiceTokens
 
         config = self._app.config
-        actor_id = ServiceTokens(config.service_tokens, config.actor_id).check(config.service_token)
+        tokens = ServiceTokens(config.service_tokens, config.actor_id)
+        actor_id = config.actor_id if config.service_token is None else tokens.check(config.service_token)
         return self._app.maker(actor_id, may_see=None)
 
 

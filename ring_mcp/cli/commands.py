@@ -124,7 +124,9 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 def _register() -> None:
+    from ring_mcp.cli.backup import backup, restore
     from ring_mcp.cli.cancelling import cancel
+    from ring_mcp.cli.completion import completion
     from ring_mcp.cli.configure import config
     from ring_mcp.cli.create import image, video
     from ring_mcp.cli.direct import direct
@@ -132,13 +134,30 @@ def _register() -> None:
     from ring_mcp.cli.health import health, presets
     from ring_mcp.cli.jobs import jobs
     from ring_mcp.cli.presets_check import check
+    from ring_mcp.cli.prune import prune
     from ring_mcp.cli.script import script
     from ring_mcp.cli.spend import spend
     from ring_mcp.cli.trust import trust
 
     presets.add_command(check)
     jobs.add_command(cancel)
-    for command in (image, video, script, direct, jobs, spend, health, doctor, presets, config, trust):
+    for command in (
+        image,
+        video,
+        script,
+        direct,
+        jobs,
+        spend,
+        health,
+        doctor,
+        presets,
+        config,
+        trust,
+        backup,
+        restore,
+        prune,
+        completion,
+    ):
         cli.add_command(command)
 
 

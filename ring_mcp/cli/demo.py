@@ -19,6 +19,7 @@ from ring_mcp.clients.stdio import ToolReply, ToolSession, stdio_session
 from ring_mcp.config import Config, child_environment, load_config
 from ring_mcp.domain import Job
 from ring_mcp.errors import RingError
+from ring_mcp.extras import install_line
 from ring_mcp.sandbox.server import SandboxServer
 
 LIGHTHOUSE = "A lighthouse on a cliff at dusk, warm light in the windows, oil painting"
@@ -39,7 +40,7 @@ async def run_demo(prompt: str | None) -> int:
     """Returns the exit status: 0 if every picture arrived."""
     console = Console(highlight=False)
     started = time.monotonic()
-    console.print("[bold yellow]SANDBOX[/] - no provider is called, nothing costs money, these are test media.")
+    console.print("[bold yellow]SANDBOX[/] - no provider is called, these are test media, nobody pays for them.")
     with SandboxServer() as sandbox:
         environment = child_environment(RING_SANDBOX=sandbox.url, VIDEO_GEN_POLL_INTERVAL_MS=_POLL_INTERVAL_MS)
         config = load_config(environment, folder=Path(os.devnull).parent)
@@ -55,9 +56,8 @@ async def run_demo(prompt: str | None) -> int:
                 if not await _make(session, "ring-image-create", arguments, console, config):
                     return 1
             if not clips_can_be_made():
-                console.print(
-                    "\nThe sandbox makes no clips here: they need the extra, `pip install 'ring-mcp[video]'`."
-                )
+                line = f"\nThe sandbox makes no clips here: they need an extra. {install_line('video')}"
+                console.print(line, markup=False, soft_wrap=True)
             elif prompt is None:
                 for arguments in CLIPS:
                     if not await _make(session, "ring-video-create", arguments, console, config):

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ring_mcp.cli.backend import gateway_option, load_config_with, token_of
-from ring_mcp.cli.show import safe
+from ring_mcp.cli.job_lookup import complete_job_id, find_job, open_here, where_they_are
 from ring_mcp.cli.spelled import JOB_ID, WAIT, one_of
-from ring_mcp.domain import TERMINAL, Job, JobState
-from ring_mcp.errors import NotFound, RingError
+from ring_mcp.domain import DRIVEN, Job, JobState, usd
+from ring_mcp.errors import RingError
 
 if TYPE_CHECKING:
     from ring_mcp.cli.backend import Backend
     from ring_mcp.cli.progress import Watch
     from ring_mcp.config import Config
-    from ring_mcp.ledger.base import Ledger
 
 
 @click.group()
@@ -33,51 +33,66 @@ def jobs() -> None:
 
 
 @jobs.command("list")
-@click.option("--state", "states", multiple=True, type=one_of(*(s.value for s in JobState)), help="Repeatable.")
+@click.option(
+    "--state", "states", multiple=True, type=one_of("open", *(s.value for s in JobState)), help="Repeatable; open: any."
+)
+@click.option("--kind", type=one_of("image", "video"), help="Only images, or only videos.")
+@click.option("--clip-id", help="Only this clip.")
+@click.option("--pipeline-request-id", help="Only this campaign.")
+@click.option("--ref-code", help="Only jobs with this tracking id.")
+@click.option("--since", help="Only those asked for since then: 12h, 7d, 2w, or a date like 2026-11-01 (UTC).")
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 @gateway_option
-def list_(states: tuple[str, ...], limit: int, as_json: bool, gateway: str | None) -> None:
-    """The newest jobs."""
-    config = load_config_with(gateway)
-    listing = _list_there if config.api_base_url else _list_here
-    found = asyncio.run(listing(config, states, limit))
-    if as_json:
-        for job in found:
-            click.echo(json.dumps({key: value for key, value in job.items() if key != "_cost"}, ensure_ascii=False))
-        return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+def list_(states: tuple[str, ...], limit: int, as_json: bool, gateway: str | None, **filters: str | None) -> None:
+    """The newest jobs. Their ids are shortened: every command takes them so."""
+    from ring_mcp.cli.job_table import print_jobs
+    from ring_mcp.cli.spend import since_when
 
-    table = Table(box=None, pad_edge=False, expand=True)
-    table.add_column("job", no_wrap=True, min_width=36)
-    table.add_column("state", no_wrap=True, min_width=10)
-    table.add_column("cost", justify="right", no_wrap=True, min_width=7)
-    table.add_column("prompt", overflow="ellipsis", no_wrap=True, ratio=1)
+    config = load_config_with(gateway)
+    span = filters.pop("since")
+    since = since_when(span, datetime.now(UTC)) if span else None
+    listing = _list_there if config.api_base_url else _list_here
+    found = asyncio.run(listing(config, _open_up(states), since, limit, filters))
+    if not as_json:
+        print_jobs(found)
+        return
     for job in found:
-        table.add_row(safe(job["jobId"]), safe(job["state"]), job["_cost"], Text(safe(job["prompt"])))
-    Console(highlight=False).print(table if found else "no jobs")
+        click.echo(json.dumps(job, ensure_ascii=False))
 
 
 @jobs.command()
-@click.argument("job_id", type=JOB_ID)
+@click.argument("job_id", type=JOB_ID, shell_complete=complete_job_id)
+@click.option("--json/--text", "as_json", default=None, help="Default: text on a terminal, otherwise JSON.")
 @gateway_option
-def show(job_id: str, gateway: str | None) -> None:
-    """Everything about one job, as JSON; at a gateway what ring-job-get says of it."""
+def show(job_id: str, as_json: bool | None, gateway: str | None) -> None:
+    """Everything about one job; at a gateway what ring-job-get says of it."""
+    from ring_mcp.cli.show import print_lines
+
     config = load_config_with(gateway)
+    as_json = not sys.stdout.isatty() if as_json is None else as_json
     if config.api_base_url:
-        click.echo(json.dumps(asyncio.run(_show_there(config, job_id)), indent=2, ensure_ascii=False))
+        data = asyncio.run(_show_there(config, job_id))
+        if as_json:
+            click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+        else:
+            print_lines(_lines_there(data))
         return
 
     async def read() -> tuple[Job, list[dict[str, object]]]:
-        async with _ledger() as ledger:
-            job = await _get(ledger, job_id)
+        async with open_here() as ledger:
+            job = await find_job(ledger, job_id)
             ids = [asset.record_id for asset in job.assets]
             records = await ledger.records(f"generated_{job.kind}s", ids)
             return job, sorted(records, key=lambda record: ids.index(str(record["id"])))
 
     job, records = asyncio.run(read())
+    if not as_json:
+        from ring_mcp.cli.job_lines import job_lines
+
+        [shown] = asyncio.run(where_they_are([job]))
+        print_lines(job_lines(shown))
+        return
     from pydantic import TypeAdapter
 
     row = TypeAdapter(Job).dump_python(job, mode="json")
@@ -85,7 +100,7 @@ def show(job_id: str, gateway: str | None) -> None:
 
 
 @jobs.command()
-@click.argument("job_id", type=JOB_ID)
+@click.argument("job_id", type=JOB_ID, shell_complete=complete_job_id)
 @click.option("--wait-s", type=WAIT, default=120.0, show_default=True)
 @click.option("--json/--text", "as_json", default=None, help="Default: text on a terminal, otherwise JSON.")
 @click.option("--open", "opened", is_flag=True, help="Show the result in the platform's viewer.")
@@ -110,7 +125,7 @@ def resume(job_id: str, wait_s: float, as_json: bool | None, opened: bool, gatew
 
 
 @jobs.command()
-@click.argument("job_id", type=JOB_ID)
+@click.argument("job_id", type=JOB_ID, shell_complete=complete_job_id)
 @click.option("--paid", "outcome", flag_value="paid", help="The provider's console shows that it was billed.")
 @click.option("--not-paid", "outcome", flag_value="not paid", help="It shows that it was not.")
 def resolve(job_id: str, outcome: str | None) -> None:
@@ -122,16 +137,16 @@ def resolve(job_id: str, outcome: str | None) -> None:
     from ring_mcp.jobs.outcomes import resolve_by_hand
 
     async def settle() -> Job:
-        async with _ledger() as ledger:
-            job = await _get(ledger, job_id)
+        async with open_here() as ledger:
+            job = await find_job(ledger, job_id)
             return await ledger.save(job, resolve_by_hand(job, paid=outcome == "paid", now=SystemClock().now()))
 
     job = asyncio.run(settle())
-    click.echo(f"{job.id} is settled: ${job.settled_usd} counts against the caps")
+    click.echo(f"{job.id} is settled: {usd(job.settled_usd or Decimal(0))} counts against the caps")
 
 
 @jobs.command()
-@click.argument("job_ids", nargs=-1, metavar="[JOB]...")
+@click.argument("job_ids", nargs=-1, metavar="[JOB]...", shell_complete=complete_job_id)
 @click.option("--account", help="All open jobs of this account: its id or fingerprint, as ring-health shows it.")
 def adopt(job_ids: tuple[str, ...], account: str | None) -> None:
     """Hand open jobs over to the account of this configuration's key, after the old key was replaced.
@@ -154,47 +169,61 @@ def adopt(job_ids: tuple[str, ...], account: str | None) -> None:
     sys.exit(1 if done.refused else 0)
 
 
-def cost(job: Job) -> str:
-    """What it cost, or what it may cost while that is open."""
-    if job.settled_usd is not None:
-        return f"${job.settled_usd:.2f}"
-    return f"≤ ${job.reserved_usd:.2f}"
-
-
 def summary(job: Job) -> dict[str, Any]:
+    """As ring-job-list has it, with the whole prompt."""
     facts = {
         "jobId": job.id,
         "kind": job.kind,
         "state": job.state.value,
         "prompt": job.plan.prompt,
         "requestId": job.provider_request_id,
+        "clipId": job.clip_id,
+        "model": job.plan.model,
+        "costUsd": float(job.reserved_usd if job.settled_usd is None else job.settled_usd),
         "estimatedCostUsd": float(job.plan.estimated_usd),
         "billedCostUsd": float(job.billed_usd) if job.billed_usd is not None else None,
         "url": job.assets[0].url if job.assets else None,
         "error": job.failure.message if job.failure else None,
         "createdAt": job.created_at.isoformat(),
+        "sandbox": job.sandbox or None,
     }
     return {key: value for key, value in facts.items() if value is not None}
 
 
-async def _list_here(config: Config, states: Sequence[str], limit: int) -> list[dict[str, Any]]:
+def _open_up(states: Sequence[str]) -> list[str]:
+    """The states, with those that ``open`` stands for in its place."""
+    opened = [state.value for state in DRIVEN] if "open" in states else []
+    return list(dict.fromkeys([*(state for state in states if state != "open"), *opened]))
+
+
+async def _list_here(
+    config: Config, states: Sequence[str], since: datetime | None, limit: int, filters: Mapping[str, Any]
+) -> list[dict[str, Any]]:
     from ring_mcp.ledger.base import JobQuery
 
-    async with _ledger() as ledger:
-        query = JobQuery(states=[JobState(s) for s in states] or None, limit=limit)
-        return [{**summary(job), "_cost": cost(job)} for job in (await ledger.list_jobs(query)).jobs]
+    async with open_here() as ledger:
+        query = JobQuery(states=[JobState(s) for s in states] or None, since=since, limit=limit, **filters)
+        found = (await ledger.list_jobs(query)).jobs
+    return [summary(job) for job in await where_they_are(found)]
 
 
-async def _list_there(config: Config, states: Sequence[str], limit: int) -> list[dict[str, Any]]:
+async def _list_there(
+    config: Config, states: Sequence[str], since: datetime | None, limit: int, filters: Mapping[str, Any]
+) -> list[dict[str, Any]]:
     from ring_mcp.clients.gateway import open_gateway
 
     async with open_gateway(str(config.api_base_url), token_of(config), config.proxies) as client:
-        found = await client.jobs(states=states, limit=limit)
-    ended = [state.value for state in TERMINAL]
-    return [
-        {**job, "_cost": f"{'' if job['state'] in ended else '≤ '}${job.get('costUsd', job['estimatedCostUsd']):.2f}"}
-        for job in found
-    ]
+        at = since.isoformat().replace("+00:00", "Z") if since else None
+        return await client.jobs(states=states, since=at, limit=limit, **filters)
+
+
+def _lines_there(data: Mapping[str, Any]) -> list[str]:
+    from ring_mcp.cli.show import field, result_lines
+
+    if data.get("success") is not False:
+        return result_lines(data)
+    told = field("trouble", f"{data.get('error')} [{data.get('code')}, billed: {data.get('billed')}]")
+    return [*told, *field("what to do", data.get("nextAction") or "-"), *result_lines(data)]
 
 
 async def _show_there(config: Config, job_id: str) -> dict[str, Any]:
@@ -208,23 +237,3 @@ async def _show_there(config: Config, job_id: str) -> dict[str, Any]:
             if exc.job_id is None or exc.code == "gateway_away":
                 raise
             return failure_facts(exc, getattr(exc, "extra", {}))  # that it failed is what there is to show
-
-
-async def _get(ledger: Ledger, job_id: str) -> Job:
-    job = await ledger.get(job_id)
-    if job is None:
-        raise NotFound(f"there is no job {job_id!r}; `ring-mcp jobs list` shows the newest")
-    return job
-
-
-@contextlib.asynccontextmanager
-async def _ledger() -> AsyncIterator[Ledger]:
-    from ring_mcp.backends import open_ledger
-    from ring_mcp.config import load_config
-
-    ledger = open_ledger(load_config())
-    await ledger.start()
-    try:
-        yield ledger
-    finally:
-        await ledger.aclose()

@@ -14,6 +14,7 @@ import click
 from ring_mcp.domain import DRIVEN, usd
 
 _LABEL_CHARS = 12
+SANDBOX_MONEY = "SANDBOX: test media, and the sandbox's money: nobody pays it"
 _STATUS_COLOURS = {"ok": "green", "warning": "yellow", "error": "red"}
 
 
@@ -62,7 +63,7 @@ def result_lines(data: Mapping[str, Any]) -> list[str]:
     """The ``data`` of a create tool or of ring-job-get."""
     lines = []
     if data.get("sandbox"):
-        lines.append("SANDBOX: test media; no provider, no cost")
+        lines.append(SANDBOX_MONEY)
     if data.get("dryRun"):
         return lines + _quote_lines(data)
     images = data.get("images", [])

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ring_mcp.cli.backend import gateway_option, token_of
-from ring_mcp.cli.show import cap_lines, print_lines
+from ring_mcp.cli.show import SANDBOX_MONEY, cap_lines, print_lines
 from ring_mcp.domain import Job, JobState, usd
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class Paid:
     model: str
     state: JobState
     cost_usd: Decimal
+    sandbox: bool = False
 
 
 @dataclass(slots=True)
@@ -83,10 +84,14 @@ def spend(since: str, as_json: bool, gateway: str | None) -> None:
     except RingError as exc:
         fail(exc, as_json=as_json, gateway=gateway)
     report = totals(paid)
+    is_sandbox = bool(config.sandbox) or any(job.sandbox for job in paid)
     if as_json:
         times = {"since": start.isoformat(), "until": now.isoformat()}
-        click.echo(json.dumps({**times, **report, "capLeftUsd": left}, ensure_ascii=False))
+        marked = {"sandbox": True} if is_sandbox else {}
+        click.echo(json.dumps({**times, **marked, **report, "capLeftUsd": left}, ensure_ascii=False))
         return
+    if is_sandbox:
+        print_lines([SANDBOX_MONEY])
     _print(report, left, start)
 
 
@@ -145,7 +150,7 @@ async def _in_ledger(config: Config, start: datetime, now: datetime) -> tuple[li
         left = cap_left(config.caps, await ledger.spend(now, sandbox=sandbox))
     finally:
         await ledger.aclose()
-    paid = [Paid(f"{j.created_at:%Y-%m-%d}", j.kind, j.plan.model, j.state, _cost(j)) for j in jobs]
+    paid = [Paid(f"{j.created_at:%Y-%m-%d}", j.kind, j.plan.model, j.state, _cost(j), sandbox) for j in jobs]
     return paid, {name: float(amount) for name, amount in left.items()}
 
 
@@ -165,7 +170,9 @@ def _cost(job: Job) -> Decimal:
 def _list_paid(job: dict[str, Any]) -> Paid:
     cost = Decimal(str(job.get("costUsd", job["estimatedCostUsd"])))
     day = str(job["createdAt"])[:10]
-    return Paid(day, str(job["kind"]), str(job.get("model", "")), JobState(job["state"]), cost)
+    return Paid(
+        day, str(job["kind"]), str(job.get("model", "")), JobState(job["state"]), cost, bool(job.get("sandbox"))
+    )
 
 
 def _print(report: dict[str, Any], left: dict[str, float], start: datetime) -> None:

@@ -13,8 +13,10 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import httpx2
+from pydantic.alias_generators import to_camel
 
 from ring_mcp.clients.gateway_answers import reason, without_paths
+from ring_mcp.clients.gateway_errors import NEXT, GatewayAway, GatewayRefusal, TooManyCalls, as_lost_reply
 from ring_mcp.domain import DRIVEN, MediaKind
 from ring_mcp.errors import ConfigError, InvalidRequest, RingError, Unauthorized
 from ring_mcp.masking import Masking
@@ -30,49 +32,12 @@ PATIENCE_S = 60.0
 _LOOK_S = 3.0
 _CONNECT_S = 10.0
 _ANSWER_S = 60.0
+_RINGS_ANSWER_S = 960.0  # Ring holds a request for a clip open for 15 minutes, and there is no asking again
 _PAGE = 100
 _OPEN = frozenset(state.value for state in DRIVEN)
 
 
-class GatewayAway(RingError):
-    """The server cannot be reached, or is not to be disturbed now. Nothing was started by this request."""
-
-    code = "gateway_away"
-    retryable = True
-    next_action = "See that `ring-mcp serve` runs there, or correct --gateway or RING_API_BASE_URL."
-    retry_after_s = 1.0
-
-
-class TooManyCalls(GatewayAway):
-    """This actor is above its rate there; ``retry_after_s`` is the server's own word."""
-
-
-class GatewayRefusal(RingError):
-    """The server's own words. ``extra`` is what it said beside them, as in its answer."""
-
-    def __init__(self, status: int, facts: Mapping[str, Any]) -> None:
-        billed = facts.get("billed")
-        super().__init__(
-            str(facts.get("error") or f"HTTP {status}"),
-            billed=billed if billed in ("yes", "no", "unknown") else "no" if status < 500 else "unknown",
-            retryable=facts.get("retryable") is True,
-            next_action=str(facts.get("nextAction") or _NEXT.get(status, "")),
-            job_id=facts.get("jobId"),
-        )
-        self.code = str(facts.get("code") or _CODES.get(status, "error"))
-        told = ("success", "error", "code", "billed", "retryable", "nextAction", "jobId")
-        self.extra = {key: value for key, value in facts.items() if key not in told}
-
-
-_CODES = {401: "unauthorized", 404: "not_found"}
-_NEXT = {
-    401: "Set RING_SERVICE_TOKEN to one of the tokens in the server's RING_MCP_SERVICE_TOKENS.",
-    404: "See that this is the address of a `ring-mcp serve`, without a path.",
-    421: "Add the name to RING_ALLOWED_HOSTS of the server.",
-}
-
-
-_RINGS_OWN: Mapping[MediaKind, frozenset[str]] = {
+RINGS_OWN: Mapping[MediaKind, frozenset[str]] = {
     "image": frozenset({"prompt", "provider", "model", "aspectRatio", "resolution", "n", "purpose", "refCode", "seed"}),
     "video": frozenset(
         {"prompt", "qualityMode", "duration", "aspectRatio", "resolution", "model", "imageUrl", "firstFramePrompt"}
@@ -96,6 +61,16 @@ class GatewayClient:
         self._masking = Masking([http.headers.get("authorization", "").removeprefix("Bearer ")])
         self._is_ring_mcp: bool | None = None
 
+    @property
+    def http(self) -> httpx2.AsyncClient:
+        """The connections, with the token."""
+        return self._http
+
+    @property
+    def mcp_url(self) -> str:
+        """Where a ``ring-mcp serve`` speaks MCP."""
+        return f"{self._base_url}/mcp"
+
     async def create(
         self, kind: MediaKind, arguments: Mapping[str, Any], wait_s: float, on_state: OnState
     ) -> dict[str, Any]:
@@ -104,7 +79,7 @@ class GatewayClient:
         A gateway of Ring Platform itself gets Ring's own arguments alone; what it would ignore is refused.
         """
         query: dict[str, Any] = {"waitSeconds": 0}
-        if not await self._speaks_ring_mcp():
+        if not await self.speaks_ring_mcp():
             query, arguments = {}, self._only_rings_own(kind, arguments)
         data = await self._call("POST", f"/{kind}s/generate", query, arguments)
         if data.get("state") not in _OPEN:
@@ -117,15 +92,15 @@ class GatewayClient:
             exc.extra |= joined
             raise
 
-    async def _speaks_ring_mcp(self) -> bool:
+    async def speaks_ring_mcp(self) -> bool:
         """Who is there: asked once, before anything is paid for on the strength of arguments of our own."""
         if self._is_ring_mcp is None:
-            self._is_ring_mcp = "serverVersion" in await self.health()
+            self._is_ring_mcp = "serverVersion" in await self.context()
         return self._is_ring_mcp
 
     def _only_rings_own(self, kind: MediaKind, arguments: Mapping[str, Any]) -> dict[str, Any]:
         given = {name: value for name, value in arguments.items() if value not in (None, False)}
-        ignored = sorted(given.keys() - _RINGS_OWN[kind] - _NOT_NEEDED_THERE)
+        ignored = sorted(given.keys() - RINGS_OWN[kind] - _NOT_NEEDED_THERE)
         if ignored:
             raise InvalidRequest(
                 f"{self._base_url} is a gateway of Ring Platform, which ignores {', '.join(ignored)} and would make "
@@ -134,7 +109,7 @@ class GatewayClient:
             )
         model = ImageCreateArguments if kind == "image" else VideoCreateArguments
         typed = model.parse(given).model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=True)
-        return {name: value for name, value in typed.items() if name in _RINGS_OWN[kind]}
+        return {name: value for name, value in typed.items() if name in RINGS_OWN[kind]}
 
     async def job(self, job_id: str, wait_s: float, on_state: OnState) -> dict[str, Any]:
         """A job's ``data``, after waiting for it. Raises its failure, or GatewayAway with its id."""
@@ -163,7 +138,7 @@ class GatewayClient:
 
     async def find(self, idempotency_key: str) -> str | None:
         """A gateway of Ring Platform itself knows no keys."""
-        if not await self._speaks_ring_mcp():
+        if not await self.speaks_ring_mcp():
             return None
         found = await self._call("GET", "/jobs", {"idempotencyKey": idempotency_key})
         return next((str(job["jobId"]) for job in found["jobs"]), None)
@@ -179,21 +154,24 @@ class GatewayClient:
         return await self.look(job_id)
 
     async def jobs(
-        self, *, states: Sequence[str] = (), since: str | None = None, limit: int | None = None
+        self, *, states: Sequence[str] = (), since: str | None = None, limit: int | None = None, **filters: str | None
     ) -> list[dict[str, Any]]:
-        """The caller's own jobs, newest first."""
+        """The caller's own jobs, newest first. ``filters`` are further arguments of ring-job-list, by our names."""
+        wanted = {to_camel(name): value for name, value in filters.items() if value is not None}
         found: list[dict[str, Any]] = []
         for state in states or (None,):
-            found += await self._jobs_in(state, since, limit)
+            found += await self._jobs_in(state, since, limit, wanted)
         found.sort(key=lambda job: str(job.get("createdAt")), reverse=True)
         return found[:limit]
 
-    async def _jobs_in(self, state: str | None, since: str | None, limit: int | None) -> list[dict[str, Any]]:
+    async def _jobs_in(
+        self, state: str | None, since: str | None, limit: int | None, filters: Mapping[str, str]
+    ) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
         cursor: str | None = None
         while limit is None or len(found) < limit:
             size = _PAGE if limit is None else min(_PAGE, limit - len(found))
-            query = {"state": state, "since": since, "cursor": cursor, "limit": size}
+            query = {**filters, "state": state, "since": since, "cursor": cursor, "limit": size}
             page = await self._call("GET", "/jobs", {key: value for key, value in query.items() if value is not None})
             found += page["jobs"]
             cursor = page.get("cursor")
@@ -203,6 +181,10 @@ class GatewayClient:
 
     async def health(self) -> dict[str, Any]:
         return await self._call("GET", "/meta/health", {})
+
+    async def context(self) -> dict[str, Any]:
+        """Who the token says that we are."""
+        return await self._call("GET", "/meta/context", {})
 
     async def _call(
         self, method: str, path: str, query: Mapping[str, Any], body: Mapping[str, Any] | None = None
@@ -221,13 +203,17 @@ class GatewayClient:
         self, method: str, path: str, query: Mapping[str, Any], body: Mapping[str, Any] | None
     ) -> dict[str, Any]:
         try:
-            response = await self._http.request(method, f"{PREFIX}{path}", params=dict(query), json=body)
+            patience_s = _RINGS_ANSWER_S if method == "POST" and self._is_ring_mcp is False else _ANSWER_S
+            limits = httpx2.Timeout(patience_s, connect=_CONNECT_S)
+            response = await self._http.request(
+                method, f"{PREFIX}{path}", params=dict(query), json=body, timeout=limits
+            )
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError, httpx2.UnsupportedProtocol) as exc:
             raise GatewayAway(f"{self._base_url} cannot be reached: {reason(exc)}") from exc
         except httpx2.HTTPError as exc:
             if method == "GET":
                 raise GatewayAway(f"{self._base_url} did not answer: {reason(exc)}") from exc
-            raise _as_lost_reply(f"{self._base_url} took the request and did not answer: {reason(exc)}") from exc
+            raise as_lost_reply(f"{self._base_url} took the request and did not answer: {reason(exc)}") from exc
         return self._data(response, spends=method == "POST")
 
     def _data(self, response: httpx2.Response, *, spends: bool) -> dict[str, Any]:
@@ -242,8 +228,8 @@ class GatewayClient:
             if 300 <= status < 400:
                 text += f"; it points to {response.headers.get('location', 'nowhere')}"
             if spends:
-                raise _as_lost_reply(text)
-            raise GatewayAway(text) if status >= 500 else RingError(text, next_action=_NEXT[404])
+                raise as_lost_reply(text)
+            raise GatewayAway(text) if status >= 500 else RingError(text, next_action=NEXT[404])
         if content["success"] is True and isinstance(content.get("data"), dict):
             return dict(content["data"])
         refusal = GatewayRefusal(status, content)
@@ -257,12 +243,6 @@ class GatewayClient:
         raise refusal
 
 
-def _as_lost_reply(text: str) -> RingError:
-    """Nobody knows whether the server started what was asked for."""
-    joins = "`ring-mcp jobs list` shows whether it was started; the same command again then joins it."
-    return RingError(text, billed="unknown", next_action=joins)
-
-
 @contextlib.asynccontextmanager
 async def open_gateway(base_url: str, token: str | None, proxies: Proxies = DIRECT) -> AsyncIterator[GatewayClient]:
     """Raises Unauthorized without a token, and ConfigError, before anything is sent."""
@@ -270,7 +250,7 @@ async def open_gateway(base_url: str, token: str | None, proxies: Proxies = DIRE
     if proxy is not None and (trouble := trouble_with(proxy)) is not None:
         raise ConfigError([f"HTTPS_PROXY: {trouble}"])
     if not token:
-        raise Unauthorized("RING_SERVICE_TOKEN is not set", next_action=_NEXT[401])
+        raise Unauthorized("RING_SERVICE_TOKEN is not set", next_action=NEXT[401])
     if not (token.isascii() and token.isprintable()):
         raise ConfigError(["RING_SERVICE_TOKEN: must be plain ASCII"])
     base_url = base_url.removesuffix(PREFIX)

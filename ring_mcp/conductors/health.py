@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from datetime import timedelta
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import date, timedelta
 from decimal import Decimal
-from typing import Literal
-
-from pydantic import Field
 
 from ring_mcp.clock import Clock, to_iso
+from ring_mcp.conductors.key_checks import KeyChecks
 from ring_mcp.conductors.price_drift import DRIFT_DAYS, last_bills
-from ring_mcp.conductors.results import Usd, Wire
+from ring_mcp.conductors.report import Check, HealthReport, Status
 from ring_mcp.domain import Caps, cap_left, usd
 from ring_mcp.errors import RingError
 from ring_mcp.jobs.accounts import Accounts
@@ -22,38 +21,19 @@ from ring_mcp.presets import Model, Presets
 from ring_mcp.providers.base import Providers
 from ring_mcp.storage.base import Storage
 
-Status = Literal["ok", "warning", "error"]
+logger = logging.getLogger(__name__)
 
 _CHECK_TIMEOUT_S = 5.0
 _WARN_BEFORE_RETIREMENT_DAYS = 30
 _NAMED_ACCOUNTS = 5
 _NAMED_JOBS = 5
-
-
-class Check(Wire):
-    """One part: how it is, in a sentence, and what to do about it."""
-
-    name: str
-    status: Status
-    detail: str
-    fix: str | None = None
-
-
-class HealthReport(Wire):
-    """The first four fields are Ring's; ``status`` is "error" if any part has an error."""
-
-    status: Literal["ok", "error"]
-    service: str = "ring-mcp-gateway"
-    version: str = "v1"
-    timestamp: str = Field(description="ISO 8601, UTC.")
-    server_version: str
-    sandbox: bool = Field(description="Nothing is real.")
-    checks: tuple[Check, ...]
-    spent_today_usd: Usd | None = None
-    cap_left_usd: dict[str, Usd] | None = None
+_READY_FOR_S = 2.0
 
 
 class HealthConductor:
+    """``list_faults``: by variable, why an operator's default would refuse every call. ``unexpanded``: keys that are
+    still their client's words for them."""
+
     def __init__(
         self,
         *,
@@ -69,6 +49,9 @@ class HealthConductor:
         accounts: Accounts,
         write_ahead: WriteAhead,
         notes: Sequence[str] = (),
+        keys: KeyChecks,
+        list_faults: Callable[[date], Mapping[str, str]],
+        unexpanded: Sequence[str],
     ) -> None:
         """``notes``: what an operator should know of the configuration, a sentence each."""
         self._ledger = ledger
@@ -82,17 +65,24 @@ class HealthConductor:
         self._version = version
         self._accounts = accounts
         self._write_ahead = write_ahead
+        self._key_checks = keys
+        self._list_faults = list_faults
+        self._unexpanded = unexpanded
+        self._readiness: tuple[float, tuple[str, ...]] | None = None
+        self._turn = asyncio.Lock()
         self._sandbox = accounts.holder.sandbox
         self._notes = tuple(notes)
 
     async def check(self) -> HealthReport:
         """Ask all parts side by side, each for a few seconds at most."""
         now = self._clock.now()
-        ledger, storage = await asyncio.gather(
+        ledger, storage, asked = await asyncio.gather(
             self._ask("ledger", self._ledger.name, self._ledger.ping),
             self._ask("storage", self._storage.name, self._storage.ping),
+            self._key_checks.ask(),
         )
-        checks = [ledger, storage, *self._keys(), self._prices(), *self._models()]
+        checks = [ledger, storage, *self._check_keys(asked), *self._check_defaults(now.date())]
+        checks += [self._prices(), *self._models()]
         checks += [Check(name="configuration", status="warning", detail=note) for note in self._notes]
         spent, left = None, None
         if ledger.status == "ok":
@@ -115,6 +105,24 @@ class HealthConductor:
             cap_left_usd=left or None,
         )
 
+    async def list_obstacles(self) -> tuple[str, ...]:
+        """Why no paid call can be served now; nothing if one can. Providers are not asked: they are not this server.
+
+        For whoever looks often, and without a token: an answer is good for a moment, and tells no addresses.
+        """
+        async with self._turn:
+            if self._readiness is None or self._clock.monotonic() - self._readiness[0] >= _READY_FOR_S:
+                checks = await asyncio.gather(
+                    self._ask("ledger", self._ledger.name, self._ledger.ping),
+                    self._ask("storage", self._storage.name, self._storage.ping),
+                )
+                failed = [check for check in checks if check.status == "error"]
+                for check in failed:
+                    logger.warning("not ready: %s", check.detail)
+                obstacles = tuple(f"the {check.name} does not work" for check in failed)
+                self._readiness = self._clock.monotonic(), obstacles
+            return self._readiness[1]
+
     async def _ask(self, name: str, backend: str, ping: Callable[[], Awaitable[None]]) -> Check:
         try:
             async with asyncio.timeout(_CHECK_TIMEOUT_S):
@@ -127,13 +135,11 @@ class HealthConductor:
             return Check(name=name, status="error", detail=exc.message, fix=own_fix)
         return Check(name=name, status="ok", detail=backend)
 
-    def _keys(self) -> list[Check]:
+    def _check_keys(self, asked: Mapping[str, Sequence[Check]]) -> list[Check]:
         checks: list[Check] = []
-        for (_, name), provider in self._providers.items():
-            if any(check.name == f"provider {name}" for check in checks):
-                continue
+        for name in dict.fromkeys(name for _, name in self._providers):
             try:
-                provider.check_ready()
+                next(provider for (_, each), provider in self._providers.items() if each == name).check_ready()
             except RingError as exc:
                 needed = name == self._default_provider
                 checks.append(
@@ -145,8 +151,21 @@ class HealthConductor:
                     )
                 )
             else:
-                checks.append(Check(name=f"provider {name}", status="ok", detail="a key is configured"))
+                checks += asked.get(name) or [Check(name=f"provider {name}", status="ok", detail="a key is configured")]
         return checks
+
+    def _check_defaults(self, today: date) -> list[Check]:
+        """What an operator has set, and no call can use."""
+        words = "Write the key itself there, or let the client fill it in; until then it counts as not set."
+        unexpanded = [
+            Check(name="configuration", status="error", detail=f"{name} has the form ${{NAME}}", fix=words)
+            for name in self._unexpanded
+        ]
+        faults = [
+            Check(name="configuration", status="error", detail=fault, fix=f"Correct {name}, or leave it out.")
+            for name, fault in self._list_faults(today).items()
+        ]
+        return [*unexpanded, *faults]
 
     def _prices(self) -> Check:
         today, limit = self._clock.now().date(), self._presets.limits.price_max_age_days

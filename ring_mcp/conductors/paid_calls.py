@@ -11,6 +11,7 @@ from ring_mcp.clock import Clock
 from ring_mcp.conductors.results import JobResult, QuoteLine, job_result, quote_result
 from ring_mcp.conductors.signed_urls import for_caller
 from ring_mcp.domain import Caps, Job, MediaKind, Plan, VideoPlan, cap_left, usd
+from ring_mcp.domain.fields import is_part_of_id
 from ring_mcp.errors import InvalidRequest, LedgerError, NotFound, RingError
 from ring_mcp.jobs.accounts import Accounts, describe_needed_account
 from ring_mcp.jobs.addresses import JOB_PREFIX, R, addresses, with_addresses
@@ -152,8 +153,11 @@ class PaidCalls:
         return await self._ledger.find(actor_id, idempotency_key, sandbox=self._sandbox)
 
     async def read(self, job_id: str) -> Job | None:
-        """A job as it stands now. Raises LedgerError."""
-        return await self._watch.read(job_id)
+        """A job as it stands now, also by the beginning of its id, if no other begins so. Raises LedgerError."""
+        job = await self._watch.read(job_id)
+        if job is None and is_part_of_id(job_id) and len(found := await self._ledger.complete_id(job_id)) == 1:
+            return await self._watch.read(found[0])
+        return job
 
     async def find_own(self, job_id: str, actor_id: str) -> Job:
         """This actor's job of that id, which may be its beginning: lists have the first eight signs.

@@ -38,6 +38,7 @@ class ImageAsset(Wire):
     height: int | None = None
     sha256: str
     local_path: str | None = None
+    content_credentials: str | None = Field(None, description="C2PA")
     billed_cost_usd: Usd | None = Field(None, description="of a first frame")
 
 
@@ -57,6 +58,7 @@ class VideoAsset(Wire):
     respect_moderation: bool = True
     sha256: str | None = None
     local_path: str | None = None
+    content_credentials: str | None = Field(None, description="C2PA")
 
 
 class QuoteLine(Wire):
@@ -241,6 +243,7 @@ def _video_asset(job: Job) -> VideoAsset:
         height=asset.height_px if asset else None,
         sha256=asset.sha256 if asset else None,
         local_path=asset.local_path if asset else None,
+        content_credentials=asset.content_credentials if asset else "not looked at",
     )
 
 
@@ -255,4 +258,5 @@ def image_asset(asset: Asset) -> ImageAsset:
         height=asset.height_px,
         sha256=asset.sha256,
         local_path=asset.local_path,
+        content_credentials=asset.content_credentials,
     )

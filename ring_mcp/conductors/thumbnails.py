@@ -10,7 +10,7 @@ from ring_mcp.domain import Job, JobState, Thumbnail, VideoPlan
 from ring_mcp.errors import InvalidRequest, JobMoved
 from ring_mcp.jobs.thumbnails import Thumbnails
 from ring_mcp.ledger.base import Ledger
-from ring_mcp.plans.video import check_thumbnail
+from ring_mcp.plans.thumbnails import check_thumbnail
 
 _TRIES = 3
 """A row of a job that has ended is written by its deliveries alone."""

@@ -9,6 +9,8 @@ from ring_mcp.conductors.conductor import Conductor
 from ring_mcp.conductors.results import GenerateVideoResult
 from ring_mcp.domain import VideoPlan, VideoRequest
 from ring_mcp.errors import InvalidRequest
+from ring_mcp.extras import install_line
+from ring_mcp.media.decoding import can_read_clips
 from ring_mcp.plans.video import VideoSettings, plan_video
 
 
@@ -35,6 +37,12 @@ class VideoConductor(Conductor[VideoRequest, GenerateVideoResult, VideoSettings]
         """The plan, once everything that it takes in was looked at; a source clip is priced as long as it is."""
         plan = self.plan(request)
         self._calls.check_provider(plan)
+        has_frame = plan.first_frame is not None or plan.image_url is not None
+        if plan.thumbnail is not None and not has_frame and not can_read_clips():
+            raise InvalidRequest(
+                "thumbnail: a clip's own first picture needs an extra that is not installed here; leave thumbnail out, "
+                f"give imageUrl or firstFramePrompt, or have the operator run: {install_line('video')}"
+            )
         measured_s = await self._inputs.check(plan, self._presets.video_models[plan.model])
         if measured_s is None:
             return plan

@@ -7,7 +7,7 @@ from here; the modules behind it only keep them apart by size.
 from ring_mcp.domain.accounts import Account, Holder, key_fingerprint
 from ring_mcp.domain.caps import Caps, Spend, cap_left, check_caps, day_start, month_start, usd
 from ring_mcp.domain.jobs import DRIVEN, TERMINAL, AuditRecord, Failure, Job, JobState
-from ring_mcp.domain.media import Asset, MediaFile, MediaKind, Output, Value
+from ring_mcp.domain.media import Asset, ContentCredentials, MediaFile, MediaKind, Output, Value
 from ring_mcp.domain.requests import (
     GenerationKind,
     ImagePlan,
@@ -30,6 +30,7 @@ __all__ = [
     "Asset",
     "AuditRecord",
     "Caps",
+    "ContentCredentials",
     "Failure",
     "GenerationKind",
     "Holder",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 
 from ring_mcp.errors import CapExceeded
 
@@ -40,9 +40,10 @@ class Spend:
 
 
 def usd(amount: Decimal) -> str:
-    """``$0.06``: at least two decimals, more only where they count."""
-    cents = amount.quantize(Decimal("0.01"))
-    return f"${cents if cents == amount else amount.normalize():f}"
+    """``$0.06``: two decimals, four at most where they count; a price that is less than that, a token's, as it is."""
+    shown = amount.quantize(Decimal("0.0001"), ROUND_HALF_UP) or amount
+    cents = shown.quantize(Decimal("0.01"), ROUND_HALF_UP)
+    return f"${cents if cents == shown else shown.normalize():f}"
 
 
 def check_caps(needed_usd: Decimal, spend: Spend, caps: Caps, now: datetime) -> None:

@@ -13,6 +13,7 @@ from pydantic.alias_generators import to_camel
 MAX_WAIT_S = 3600.0
 
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d{1,3})?", re.ASCII)
+_PART_OF_AN_ID = re.compile(r"[0-9a-f]{6,8}(?:-[0-9a-f-]{0,27})?")
 _SAID_BEFORE_AN_ID = re.compile(r"^job(?:[ _-]?id)?\s*[:=\s]\s*", re.IGNORECASE)
 _TERMINAL_SEQUENCE = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|(?:\x1b\]|\x9d)[^\x07\x1b\x9c\n]{0,2000}(?:\x07|\x1b\\|\x9c)|\x1b[@-Z\\-_]"
@@ -67,6 +68,11 @@ def job_id(value: object) -> object:
         return value
     *_, last = value.strip().rsplit("/jobs/", 1)
     return _SAID_BEFORE_AN_ID.sub("", last).strip()
+
+
+def is_part_of_id(text: str) -> bool:
+    """Whether it can be the beginning of a job's id, as `ring-mcp jobs list` shows it, and is long enough for one."""
+    return _PART_OF_AN_ID.fullmatch(text) is not None
 
 
 def number_in(*units: str, before: tuple[str, ...] = ()) -> Callable[[object], object]:

@@ -31,6 +31,10 @@ class Output(Value):
     lost_because: str | None = None
 
 
+ContentCredentials = Literal["present", "absent", "not looked at"]
+"""C2PA in the stored bytes: whether there are any, not whether they are sound."""
+
+
 class Asset(Value):
     """One output in the operator's own storage, with the id of its audit row. ``sidecar_url`` is its JSON beside it."""
 
@@ -47,6 +51,7 @@ class Asset(Value):
     height_px: int | None = None
     duration_s: Decimal | None = None
     sidecar_url: str | None = None
+    content_credentials: ContentCredentials = "not looked at"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

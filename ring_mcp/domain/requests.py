@@ -69,6 +69,7 @@ class ImagePlan(Value):
     storage_prefix: str
     prices: tuple[PriceLine, ...]
     warnings: tuple[str, ...] = ()
+    http_request_id: str | None = None
 
     @property
     def list_usd(self) -> Decimal:
@@ -182,6 +183,7 @@ class VideoPlan(Value):
     estimated_usd: Decimal
     prices: tuple[PriceLine, ...]
     warnings: tuple[str, ...] = ()
+    http_request_id: str | None = None
 
     @property
     def list_usd(self) -> Decimal:

@@ -19,9 +19,11 @@ from ring_mcp.domain import Caps, Job, JobState, MediaKind, Plan, VideoPlan
 from ring_mcp.errors import InvalidRequest, LedgerError, StorageError
 from ring_mcp.jobs.accounts import Accounts
 from ring_mcp.jobs.completion import complete
+from ring_mcp.jobs.events import log_opened
 from ring_mcp.jobs.queue.base import JobQueue
 from ring_mcp.ledger.base import Ledger, Opened
 from ring_mcp.providers.base import Providers
+from ring_mcp.request_id import current_request_id
 
 NEEDED_DISK_BYTES = 64 * 1024 * 1024
 
@@ -77,6 +79,9 @@ class Opening:
 
     async def _open(self, job: Job, caps: Caps, still: Job | None) -> Opened:
         opened = await self._ledger.open(job, caps, still)
+        log_opened(opened.job, joined=opened.joined)
+        if opened.still is not None and still is not None and opened.still.id == still.id:
+            log_opened(opened.still, joined=False)
         for each in (opened.job, opened.still):
             if each is not None:
                 await self._accounts.complete(each)
@@ -93,6 +98,7 @@ class Opening:
 
     def _new_job(self, plan: Plan, actor_id: str, key: str | None, parent_job_id: str | None = None) -> Job:
         now, account = self._clock.now(), self._accounts.at(plan.provider)
+        asked_by = current_request_id()
         return Job(
             id=str(uuid.uuid4()),
             kind=plan.kind,
@@ -104,7 +110,7 @@ class Opening:
             ref_code=plan.ref_code,
             clip_id=getattr(plan, "clip_id", None),
             pipeline_request_id=getattr(plan, "pipeline_request_id", None),
-            plan=plan,
+            plan=plan if asked_by is None else plan.model_copy(update={"http_request_id": asked_by}),
             sandbox=self._accounts.holder.sandbox,
             endpoint=account.endpoint,
             account_id=account.account_id,
@@ -134,7 +140,10 @@ class Opening:
         return await self._ledger.find_unused_still(still)
 
 
-_MADE = ("made_frame", "made_frame_billed_usd", "made_thumbnail", "frame_job_id", "frame_was_paid")
+_MADE = (
+    *("made_frame", "made_frame_billed_usd", "made_thumbnail", "frame_job_id", "frame_was_paid"),
+    "http_request_id",
+)
 
 
 def request_hash(tool: str, plan: Plan, idempotency_key: str | None) -> str:

@@ -19,6 +19,7 @@ from ring_mcp.domain import AuditRecord, Job, JobState
 from ring_mcp.errors import JobMoved, LedgerError
 from ring_mcp.jobs.completion import complete
 from ring_mcp.jobs.endings import Ending
+from ring_mcp.jobs.events import log_change
 from ring_mcp.jobs.outcomes import come_late, end_badly
 from ring_mcp.jobs.write_ahead import WriteAhead
 from ring_mcp.ledger.base import Ledger
@@ -114,6 +115,7 @@ class JobRecord:
             if self.is_behind:
                 await asyncio.to_thread(self._write_ahead.forget, after.id)
             self._saved, self._owed, self._in_doubt, self.is_behind = after, [], [], False
+        log_change(self.job, after)
         self.job = after
         self._on_change(after, self.is_behind)
         return after

@@ -26,7 +26,7 @@ from ring_mcp.storage.base import Storage
 
 logger = logging.getLogger(__name__)
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 CONTENT_TYPE = "application/json"
 _LIMIT_S = 15.0
 """A sidecar is a courtesy: the asset does not wait for it any longer."""
@@ -73,6 +73,7 @@ def sidecar(job: Job, asset: Asset, parents: Sequence[Parent]) -> dict[str, Any]
             "width": asset.width_px,
             "height": asset.height_px,
             "duration": _number(asset.duration_s),
+            "contentCredentials": asset.content_credentials,
         },
         "job": {
             "jobId": job.id,
@@ -102,6 +103,16 @@ def sidecar(job: Job, asset: Asset, parents: Sequence[Parent]) -> dict[str, Any]
     }
     told: dict[str, Any] = _without_unset(value)
     return told
+
+
+def upload_metadata(job: Job) -> dict[str, str]:
+    """What a storage that keeps words beside a file is told of it: Ring's names, and the job's id."""
+    plan = job.plan
+    facts = {"source": plan.provider, "model": plan.model, "purpose": plan.purpose, "jobId": job.id}
+    if isinstance(plan, VideoPlan):
+        facts |= {"qualityMode": plan.quality_mode, "generationKind": plan.generation_kind}
+        facts |= {"requestId": job.provider_request_id or "", "clipId": plan.clip_id or ""}
+    return {name: value for name, value in facts.items() if value}
 
 
 def parents_of(plan: Plan) -> list[Parent]:

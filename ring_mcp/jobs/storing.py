@@ -40,9 +40,10 @@ from ring_mcp.jobs.outcomes import Park, Pause, age_s, back_off_s, end_job, note
 from ring_mcp.jobs.previews import keep_preview
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.rendering import LOOKS_BEFORE_GONE, is_gone, pause_after_gone_s
-from ring_mcp.jobs.sidecars import Sidecars
+from ring_mcp.jobs.sidecars import Sidecars, upload_metadata
 from ring_mcp.jobs.thumbnails import Thumbnails
 from ring_mcp.ledger.audit import asset_row
+from ring_mcp.media.credentials import look_for_credentials
 from ring_mcp.media.decoding import Decoder
 from ring_mcp.media.identify import hash_file, identify_result
 from ring_mcp.providers.base import Finished, Providers
@@ -177,7 +178,7 @@ class Storing:
         if media.doubt is not None:
             job = replace(job, warnings=(*job.warnings, f"output {index + 1} of {len(job.outputs)}: {media.doubt}"))
         key = _key(job, index, media.extension)
-        stored = await self._storage.put(key, media, self._metadata(job))
+        stored = await self._storage.put(key, media, upload_metadata(job))
         asset = Asset(
             index=index,
             url=stored.url,
@@ -191,6 +192,7 @@ class Storing:
             width_px=media.width_px,
             height_px=media.height_px,
             duration_s=media.duration_s,
+            content_credentials=await asyncio.to_thread(look_for_credentials, media.path, media.content_type),
         )
         if self._sidecars is not None:
             asset, warnings = await self._sidecars.keep(job, asset)
@@ -204,10 +206,6 @@ class Storing:
             after, records = await self._thumbnails.add(after, media)
             after = self._finish(after)
         await record.write(after, [asset_row(after, asset), *records])
-
-    def _metadata(self, job: Job) -> dict[str, str]:
-        facts = {"source": job.plan.provider, "model": job.plan.model, "purpose": job.plan.purpose, "jobId": job.id}
-        return {name: value for name, value in facts.items() if value}
 
     async def _fetch(self, job: Job, index: int) -> MediaFile:
         """The output as a measured file in the spool; a file that lies there completely is not fetched again.

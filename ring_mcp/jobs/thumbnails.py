@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ring_mcp.domain import Asset, AuditRecord, Job, MediaFile, Thumbnail, VideoPlan
 from ring_mcp.errors import InvalidRequest, RingError
+from ring_mcp.extras import install_line
 from ring_mcp.jobs.inputs import MediaInputs
 from ring_mcp.ledger.audit import THUMBNAIL_SOURCE, thumbnail_row
 from ring_mcp.media.canvases import CANVASES, nearest_canvas
@@ -153,6 +154,7 @@ class Thumbnails:
             local_path=stored.local_path,
             width_px=width_px,
             height_px=height_px,
+            content_credentials="absent",  # it is drawn anew, whatever it was drawn on
         )
         return asset, canvas, warnings
 
@@ -182,7 +184,7 @@ class Thumbnails:
             except OSError as exc:  # a time-out is one, and says nothing
                 reasons.append(f"the first frame cannot be read ({exc.strerror or 'it took too long'})")
         if not can_read_clips():
-            missing = "the first picture of a clip needs an extra: pip install 'ring-mcp[video]'"
+            missing = f"the first picture of a clip needs an extra: {install_line('video')}"
             raise _NotMade("; ".join([*reasons, missing]))
         poster = self._path(job, "frame.jpg")
         try:

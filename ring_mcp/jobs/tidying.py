@@ -7,6 +7,7 @@ import contextlib
 import re
 import time
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ring_mcp.clock import Clock
@@ -17,12 +18,20 @@ from ring_mcp.ledger.base import Ledger
 _OF_A_JOB = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 """The names of a job's files in the spool begin with its id."""
 
-_KEEP_FILES_S = 30 * 24 * 3600.0
 _TRY_AGAIN_S = 60.0
 _FILES_AT_ONCE = 500
 
 
-async def tidy_spool(spool: Path, ledger: Ledger, clock: Clock) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leftover:
+    """A file that nobody needs: ``what`` it was, in the plural."""
+
+    path: Path
+    what: str
+    size_bytes: int
+
+
+async def tidy_spool(spool: Path, ledger: Ledger, clock: Clock, keep_s: float) -> None:
     """Remove from the spool what belongs to jobs that have ended, and what is old and belongs to none.
 
     What an open job may need stays, however old it is. The ledger is asked for many files at a time, and again if it
@@ -33,7 +42,34 @@ async def tidy_spool(spool: Path, ledger: Ledger, clock: Clock) -> None:
         some = paths[start : start + _FILES_AT_ONCE]
         of_jobs = {path: found[0] for path in some if (found := _OF_A_JOB.match(path.name))}
         states = await _find_states(set(of_jobs.values()), ledger, clock)
-        await asyncio.to_thread(_remove, {path: states.get(of_jobs.get(path, "")) for path in some})
+        await asyncio.to_thread(_remove, {path: states.get(of_jobs.get(path, "")) for path in some}, keep_s)
+
+
+async def list_leftovers(state: Path, ledger: Ledger, keep_s: float) -> list[Leftover]:
+    """What may go from the state folder: never a row, never a result, nothing of an open job. Raises LedgerError."""
+    found = []
+    paths = await asyncio.to_thread(lambda: sorted((state / "spool").glob("*")))
+    for start in range(0, len(paths), _FILES_AT_ONCE):
+        some = paths[start : start + _FILES_AT_ONCE]
+        of_jobs = {path: match[0] for path in some if (match := _OF_A_JOB.match(path.name))}
+        states = await ledger.states(set(of_jobs.values()))
+        for path in some:
+            job_state = states.get(of_jobs.get(path, ""))
+            if job_state in TERMINAL:
+                found += _as_leftover(path, "spool files of ended jobs")
+            elif job_state is None and await asyncio.to_thread(_is_old, path, keep_s):
+                found += _as_leftover(path, "old spool files")
+    for path in await asyncio.to_thread(lambda: sorted((state / "previews").glob("*"))):
+        if await asyncio.to_thread(_is_old, path, keep_s):
+            found += _as_leftover(path, "old previews")
+    return found
+
+
+def _as_leftover(path: Path, what: str) -> list[Leftover]:
+    try:
+        return [Leftover(path=path, what=what, size_bytes=path.stat().st_size)]
+    except OSError:  # somebody else was quicker
+        return []
 
 
 async def _find_states(job_ids: Collection[str], ledger: Ledger, clock: Clock) -> Mapping[str, JobState]:
@@ -45,25 +81,25 @@ async def _find_states(job_ids: Collection[str], ledger: Ledger, clock: Clock) -
     return {}
 
 
-def _remove(files: Mapping[Path, JobState | None]) -> None:
+def _remove(files: Mapping[Path, JobState | None], keep_s: float) -> None:
     """Those whose job has ended, and those of no job that are old."""
     for path, state in files.items():
-        if state in TERMINAL if state is not None else _is_old(path):
+        if state in TERMINAL if state is not None else _is_old(path, keep_s):
             with contextlib.suppress(OSError):
                 path.unlink()
 
 
-def remove_old_files(folders: Sequence[Path]) -> None:
+def remove_old_files(folders: Sequence[Path], keep_s: float) -> None:
     """Forget courtesies, such as previews, long after anybody has asked for them."""
     for folder in folders:
         for path in folder.glob("*"):
-            if _is_old(path):
+            if _is_old(path, keep_s):
                 with contextlib.suppress(OSError):
                     path.unlink()
 
 
-def _is_old(path: Path) -> bool:
+def _is_old(path: Path, keep_s: float) -> bool:
     try:
-        return path.stat().st_mtime < time.time() - _KEEP_FILES_S
+        return path.stat().st_mtime < time.time() - keep_s
     except OSError:
         return False

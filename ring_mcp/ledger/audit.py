@@ -86,6 +86,7 @@ def _row(
         "contentType": asset.content_type,
         "sha256": asset.sha256,
         "sidecarUrl": asset.sidecar_url,
+        "contentCredentials": asset.content_credentials,
         "jobId": job.id,
         **ours,
         "sandbox": job.sandbox or None,

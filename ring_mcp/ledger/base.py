@@ -91,7 +91,8 @@ class Ledger(Protocol):
 
     async def aclose(self) -> None: ...
 
-    async def ping(self) -> None: ...
+    async def ping(self) -> None:
+        """Read, and write something that changes nothing."""
 
     async def open(self, job: Job, caps: Caps, still: Job | None = None) -> Opened:
         """Dedupe, check the caps, reserve, and write the row, all in one transaction; a clip's ``still`` with it.
@@ -110,6 +111,9 @@ class Ledger(Protocol):
 
     async def find_ids(self, actor_id: str, beginning: str) -> list[str]:
         """At most two of this actor's jobs whose ids begin so: one means that it is meant."""
+
+    async def complete_id(self, part: str) -> list[str]:
+        """The ids of jobs that begin with ``part``, two at most: one is what was meant, two are too many."""
 
     async def list_jobs(self, query: JobQuery) -> JobPage: ...
 

@@ -31,7 +31,7 @@ from ring_mcp.ledger.postgres_session import (
     translate_errors,
 )
 from ring_mcp.ledger.rows import Dialect
-from ring_mcp.ledger.statements import Condition, Transaction
+from ring_mcp.ledger.statements import Condition, Statement, Transaction
 from ring_mcp.ledger.transactional import TransactionalLedger
 from ring_mcp.ledger.transactions import get_job
 from ring_mcp.ledger.turns import Turns
@@ -130,6 +130,11 @@ class PostgresLedger(TransactionalLedger):
             await begin(connection, self._lock_timeout_s if lock_timeout_s is None else lock_timeout_s)
             yield connection
 
+    async def ping(self) -> None:
+        """A row is written as it is, so that a database that can only be read is noticed."""
+        await super().ping()
+        await self._write(_write_row())
+
     def _with_driver(self, opening: Transaction[Opened]) -> Transaction[Opened]:
         opened = yield from tasks.with_tasks(opening)
         self._committing.add(opened.job.id)
@@ -179,6 +184,10 @@ class PostgresLedger(TransactionalLedger):
         await self._write(tasks.complete_account(account))
 
 
+def _write_row() -> Transaction[None]:
+    yield Statement("UPDATE ring_mcp_migrations SET version = version WHERE version = 1")
+
+
 def _find_opened(job: Job, still: Job | None, dialect: Dialect, why: LedgerError) -> Transaction[Opened]:
     """What was committed without a confirmation. Raises ``why`` where nothing was; with the locks of the one that
     opens, so that it is not asked before that one has ended."""
@@ -205,7 +214,9 @@ async def migrate(dsn: str) -> list[str]:
             await connection.execute("SELECT pg_advisory_xact_lock(%s)", (locks.CLAIMS,))
             if migration.version not in await _read_applied(connection):
                 await connection.execute(migration.sql)
-                await connection.execute("INSERT INTO ring_mcp_migrations VALUES (%s)", (migration.version,))
+                await connection.execute(
+                    "INSERT INTO ring_mcp_migrations VALUES (%s) ON CONFLICT DO NOTHING", (migration.version,)
+                )
                 done.append(migration.name)
             await connection.commit()
         await begin(connection, _MIGRATION_LOCK_TIMEOUT_S)

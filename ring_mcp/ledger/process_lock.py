@@ -41,6 +41,10 @@ class ProcessLock:
                 if path.name != self.name and (not path.name.startswith(".") or path.stat().st_mtime < oldest):
                     self.is_held(path.name)
 
+    def list_dead(self) -> list[Path]:
+        """The files of processes that were killed. Nothing is removed."""
+        return [path for path in sorted(self._folder.glob("*")) if path.name != self.name and _is_free(path)]
+
     def release(self) -> None:
         if self._descriptor is not None:
             with contextlib.suppress(OSError):
@@ -63,3 +67,17 @@ class ProcessLock:
             return False
         finally:
             os.close(descriptor)
+
+
+def _is_free(path: Path) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        is_new = path.stat().st_mtime > time.time() - _BEING_MADE_S
+        return not (path.name.startswith(".") and is_new) and try_lock(descriptor)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)  # and its lock with it

@@ -29,12 +29,12 @@ from ring_mcp.ledger import claims
 from ring_mcp.ledger.migrations import Migration, pending, split_statements
 from ring_mcp.ledger.process_lock import ProcessLock
 from ring_mcp.ledger.rows import Dialect
+from ring_mcp.ledger.sqlite_errors import BUSY_TIMEOUT_S, translate_errors
 from ring_mcp.ledger.statements import Condition, Row, Transaction
 from ring_mcp.ledger.transactional import TransactionalLedger
 
 T = TypeVar("T")
 
-_BUSY_TIMEOUT_S = 30.0
 _COMMITS_AT_ONCE = 32
 
 
@@ -67,12 +67,12 @@ class SqliteLedger(TransactionalLedger):
 
     def _connect(self) -> sqlite3.Connection:
         if self._connection is None:
-            with _translate_errors(self._path):
+            with translate_errors(self._path):
                 self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
                 with contextlib.suppress(FileExistsError):  # one in use is not opened: to close it drops its locks
                     os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))  # prompts are private
                 connection = sqlite3.connect(
-                    self._path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+                    self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
                 )
                 try:
                     connection.row_factory = sqlite3.Row
@@ -87,6 +87,24 @@ class SqliteLedger(TransactionalLedger):
             self._connection = connection
         return self._connection
 
+    async def ping(self) -> None:
+        await super().ping()
+        await self._in_thread(self._writer, self._write_page)
+
+    def _write_page(self) -> None:
+        """The version of the tables, as it is: a page of the file, synced to the disk."""
+        connection = self._connect()
+        with translate_errors(self._path):
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+                connection.execute(f"PRAGMA user_version = {version:d}")
+                connection.execute("COMMIT")
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    connection.execute("ROLLBACK")
+                raise
+
     def _disconnect(self) -> None:
         self._lock.release()
         if self._connection is not None:
@@ -97,9 +115,9 @@ class SqliteLedger(TransactionalLedger):
         if self._reading is None:
             if self._connection is None:
                 self._writer.submit(self._connect).result()  # makes and migrates the file
-            with _translate_errors(self._path):
+            with translate_errors(self._path):
                 connection = sqlite3.connect(
-                    self._path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+                    self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
                 )
                 connection.row_factory = sqlite3.Row
                 connection.execute("PRAGMA query_only = ON")
@@ -124,7 +142,7 @@ class SqliteLedger(TransactionalLedger):
     def _execute_read(self, transaction: Transaction[T]) -> T:
         """All of it sees the ledger as it was at one moment."""
         connection = self._connect_to_read()
-        with _translate_errors(self._path):
+        with translate_errors(self._path):
             connection.execute("BEGIN")
             try:
                 return _drive(connection, transaction)
@@ -153,7 +171,7 @@ class SqliteLedger(TransactionalLedger):
         confirmed: list[tuple[Future[Any], Any]] = []
         try:
             connection = self._connect()
-            with _translate_errors(self._path):
+            with translate_errors(self._path):
                 connection.execute("BEGIN IMMEDIATE")
                 try:
                     for transaction, done in batch:
@@ -206,7 +224,7 @@ def _refusing(done: Future[Any], connection: sqlite3.Connection, path: Path) -> 
     """
     connection.execute("SAVEPOINT one")
     try:
-        with _translate_errors(path):
+        with translate_errors(path):
             yield
     except BaseException as exc:
         if not connection.in_transaction:
@@ -230,7 +248,7 @@ def _drive(connection: sqlite3.Connection, transaction: Transaction[T]) -> T:
 
 def _use_wal(connection: sqlite3.Connection) -> None:
     """Switch the file to WAL. While another process does the same, SQLite refuses without regard to the timeout."""
-    give_up_at = time.monotonic() + _BUSY_TIMEOUT_S
+    give_up_at = time.monotonic() + BUSY_TIMEOUT_S
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
@@ -261,29 +279,3 @@ def _migrate(connection: sqlite3.Connection) -> None:
 def _pending(connection: sqlite3.Connection) -> list[Migration]:
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     return pending("sqlite", range(version + 1))
-
-
-@contextlib.contextmanager
-def _translate_errors(path: Path) -> Iterator[None]:
-    """SQLite's and the disk's errors as LedgerError, with the file and what to do."""
-    try:
-        yield
-    except sqlite3.DatabaseError as exc:
-        raise LedgerError(_explain(path, exc)) from exc
-    except OSError as exc:
-        raise LedgerError(
-            f"the state folder {path.parent} cannot be used: {exc.strerror}; point RING_STATE_DIR to a writable folder"
-        ) from exc
-
-
-def _explain(path: Path, exc: sqlite3.DatabaseError) -> str:
-    text = str(exc)
-    if "readonly" in text or "unable to open" in text:
-        return f"the ledger {path} cannot be written; point RING_STATE_DIR to a writable folder"
-    if "full" in text:
-        return f"the disk that holds the ledger {path} is full; free some space"
-    if "not a database" in text or "malformed" in text:
-        return f"the ledger {path} is damaged; restore it from a backup, or move the file away to start an empty one"
-    if "locked" in text:
-        return f"the ledger {path} was locked by another process for {_BUSY_TIMEOUT_S:.0f} s; try again"
-    return f"the ledger {path} failed: {text}"

@@ -75,6 +75,9 @@ class TransactionalLedger(ABC):
     async def find_ids(self, actor_id: str, beginning: str) -> list[str]:
         return await self._read(tx.find_ids(actor_id, beginning))
 
+    async def complete_id(self, part: str) -> list[str]:
+        return await self._read(tx.complete_id(part))
+
     async def list_jobs(self, query: JobQuery) -> JobPage:
         return await self._read(listing.list_jobs(query, self.dialect))
 

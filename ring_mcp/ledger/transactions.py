@@ -44,10 +44,19 @@ def get_job(job_id: str, dialect: Dialect) -> Transaction[Job | None]:
     return decode_job(rows[0], dialect) if rows else None
 
 
-def find_ids(actor_id: str, beginning: str) -> Transaction[list[str]]:
-    """A range of the primary key: "g" comes after every sign of an id."""
+def complete_id(part: str) -> Transaction[list[str]]:
+    """By the primary key: whatever order the database's texts have, "g" comes after every digit of an id."""
     rows = yield Statement(
-        "SELECT id FROM media_jobs WHERE id >= :low AND id < :high AND actor_id = :actor_id ORDER BY id LIMIT 2",
+        "SELECT id FROM media_jobs WHERE id >= :part AND id < :beyond ORDER BY id LIMIT 2",
+        {"part": part, "beyond": f"{part}g"},
+    )
+    return [str(row["id"]) for row in rows if str(row["id"]).startswith(part)]
+
+
+def find_ids(actor_id: str, beginning: str) -> Transaction[list[str]]:
+    """A range of the primary key: "g" comes after every sign of an id. The actor's index would be read to its end."""
+    rows = yield Statement(
+        "SELECT id FROM media_jobs WHERE id >= :low AND id < :high AND actor_id || '' = :actor_id ORDER BY id LIMIT 2",
         {"low": beginning, "high": f"{beginning}g", "actor_id": actor_id},
     )
     return [str(row["id"]) for row in rows if str(row["id"]).startswith(beginning)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 
@@ -11,6 +11,7 @@ from ring_mcp.domain import ImagePlan, ImageRequest, PriceLine
 from ring_mcp.domain.choices import choose
 from ring_mcp.errors import InvalidRequest
 from ring_mcp.plans.rules import (
+    Variables,
     check_length,
     check_prompt,
     check_purpose,
@@ -33,12 +34,15 @@ from ring_mcp.providers.vendors import ProviderName
 GIVEN_RATIO = "auto"
 """The shape of the picture that is given along: what an edit has, unless another is asked for."""
 
+RINGS_SIZE = "2k"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageSettings:
     """What the operator's configuration says about images; None falls through to presets.json.
 
-    ``own_endpoints``: providers whose address is one of the operator's own.
+    ``own_endpoints``: providers whose address is one of the operator's own. ``variables`` are named where what the
+    operator has set is refused, for then nothing that the caller gave is.
     """
 
     default_provider: ProviderName
@@ -47,6 +51,11 @@ class ImageSettings:
     aspect_ratios: Mapping[ProviderName, str | None]
     resolutions: Mapping[ProviderName, str | None]
     own_endpoints: frozenset[ProviderName] = frozenset()
+    variables: Variables = field(default_factory=dict)
+
+    def variable(self, provider: ProviderName, setting: str, argument: str) -> str:
+        """What a refusal names: the variable where an operator has set it, else the caller's argument."""
+        return self.variables.get(provider, {}).get(setting, argument)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +96,7 @@ def plan_image(
         presets.image_models,
         provider,
         today,
-        field=names.model,
+        field=names.model if request.model else settings.variable(provider, "image_model", names.model),
         own_endpoint=provider in settings.own_endpoints,
     )
     requested_model = model_named(requested_model, presets.image_models) or requested_model
@@ -99,11 +108,12 @@ def plan_image(
         aspect_ratio = _ratio_of_edit(request, name, model, warnings)
     else:
         wanted = request.aspect_ratio or settings.aspect_ratios.get(provider) or defaults.aspect_ratio
-        aspect_ratio = ratio(wanted, model.aspect_ratios, name)
+        named = settings.variable(provider, "image_aspect_ratio", "aspectRatio")
+        aspect_ratio = ratio(wanted, model.aspect_ratios, name, "aspectRatio" if request.aspect_ratio else named)
     usual = settings.resolutions.get(provider) or defaults.resolution
     if is_first_frame:
         usual = defaults.first_frame_resolution
-    resolution = choice(names.resolution, request.resolution or usual, model.resolutions, name)
+    resolution = _size(request, settings, names, usual, name, model, warnings)
     n = 1 if request.n is None else request.n
     if not 1 <= n <= model.max_n:
         raise InvalidRequest(f"n must be between 1 and {model.max_n} for {name}, got {n}")
@@ -149,6 +159,30 @@ def plan_image(
         prices=tuple(prices),
         warnings=tuple(warnings),
     )
+
+
+def _size(
+    request: ImageRequest,
+    settings: ImageSettings,
+    names: _Names,
+    usual: str,
+    name: str,
+    model: ImageModel,
+    warnings: list[str],
+) -> str:
+    """What is asked for, else the operator's, else the registry's.
+
+    Ring's own client asks for first frames of 2k, whoever makes them: of a model that nobody named that is no wish.
+    """
+    if not request.resolution:
+        is_operators = usual == settings.resolutions.get(model.provider)
+        field = settings.variable(model.provider, "image_resolution", names.resolution) if is_operators else ""
+        return choice(field or names.resolution, usual, model.resolutions, name)
+    is_rings = names is _OF_A_FIRST_FRAME and request.model is None and choose(request.resolution, (RINGS_SIZE,))
+    if is_rings and choose(RINGS_SIZE, model.resolutions) is None:
+        warnings.append(f"{names.resolution} {RINGS_SIZE} is not made by {name}: it is {model.resolutions[-1]}")
+        return model.resolutions[-1]
+    return choice(names.resolution, request.resolution, model.resolutions, name)
 
 
 def _provider(request: ImageRequest, settings: ImageSettings, presets: Presets, names: _Names) -> ProviderName:

@@ -22,6 +22,9 @@ from ring_mcp.providers.vendors import ProviderName
 M = TypeVar("M", bound=Model)
 V = TypeVar("V")
 
+Variables = Mapping[str, Mapping[str, str]]
+"""By provider and setting: the variable that an operator sets it with."""
+
 MAX_PURPOSE_CHARS = 100
 MAX_SHOWN_CHARS = 60
 
@@ -95,8 +98,9 @@ def living_model(
         return requested, model, [warning]
     assert model.replaced_by is not None, "presets.json is checked for this"
     if not model.redirect:
+        named = "model" if field in ("model", "imageModel") else f"{field}: model"
         raise ModelRetired(
-            f"model {requested} was retired by its provider on {model.retires_on}; use {model.replaced_by} instead"
+            f"{named} {requested} was retired by its provider on {model.retires_on}; use {model.replaced_by} instead"
         )
     goes = "was retired" if model.is_retired(today) else "will be retired"
     warning = f"{requested} {goes} on {model.retires_on}: {model.replaced_by} serves it now"
@@ -117,11 +121,11 @@ def choice(field: str, value: str, allowed: Iterable[str], model: str) -> str:
     return found
 
 
-def ratio(value: str, allowed: Iterable[str], model: str) -> str:
+def ratio(value: str, allowed: Iterable[str], model: str, field: str = "aspectRatio") -> str:
     """An aspect ratio that the model takes. Raises InvalidRequest with what it takes, the nearest ones first named."""
     allowed, value = tuple(allowed), as_ratio(value)
     try:
-        return choice("aspectRatio", value, allowed, model)
+        return choice(field, value, allowed, model)
     except InvalidRequest as exc:
         wanted = _width_to_height(value)
         if wanted is None:

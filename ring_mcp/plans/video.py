@@ -6,19 +6,18 @@ with an image); remaster with a source clip edits that clip. Ours: extend makes 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 
 from ring_mcp.domain import GenerationKind, ImagePlan, ImageRequest, Thumbnail, VideoPlan, VideoRequest
-from ring_mcp.domain.choices import as_ratio, choose
+from ring_mcp.domain.choices import choose
 from ring_mcp.errors import InvalidRequest
-from ring_mcp.media.canvases import nearest_canvas
 from ring_mcp.plans.clip_inputs import check_combination, check_effect, check_inputs, clip_prices, extension_s
 from ring_mcp.plans.image import ImageSettings, plan_image
 from ring_mcp.plans.rules import (
+    Variables,
     check_length,
     check_prompt,
     check_purpose,
@@ -34,6 +33,7 @@ from ring_mcp.plans.rules import (
     takers,
     whose,
 )
+from ring_mcp.plans.thumbnails import check_thumbnail
 from ring_mcp.presets import ModeChoice, Presets, QualityMode, VideoModel
 from ring_mcp.providers.vendors import ProviderName
 
@@ -43,13 +43,22 @@ FIRST_FRAME_RATIO = "16:9"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoSettings:
-    """What the operator's configuration says about videos; None falls through to presets.json."""
+    """What the operator's configuration says about videos; None falls through to presets.json.
+
+    ``impossible`` says why no clip can be made here at all.
+    """
 
     storage_prefix: str
     models: Mapping[ProviderName, str | None]
     durations_s: Mapping[ProviderName, int | None]
     aspect_ratios: Mapping[ProviderName, str | None]
     images: ImageSettings
+    variables: Variables = field(default_factory=dict)
+    impossible: str | None = None
+
+    def variable(self, provider: ProviderName, setting: str, argument: str) -> str:
+        """What a refusal names: the variable where an operator has set it, else the caller's argument."""
+        return self.variables.get(provider, {}).get(setting, argument)
 
 
 def resolve_effective_quality_mode(
@@ -72,6 +81,8 @@ def plan_video(request: VideoRequest, settings: VideoSettings, presets: Presets,
 
     Raises InvalidRequest (with the field and what is allowed) or ModelRetired (with the successor's name).
     """
+    if settings.impossible is not None:
+        raise InvalidRequest(settings.impossible)
     prompt = check_prompt(request.prompt)
     warnings: list[str] = []
     provider = _provider(request, presets)
@@ -79,9 +90,13 @@ def plan_video(request: VideoRequest, settings: VideoSettings, presets: Presets,
     mode_name, kind, quality = _mode(request, presets)
     mode = quality.of(provider)
     requested = _choose_requested_model(request, settings, presets, kind, mode, provider)
-    name, model, model_warnings = living_model(requested, presets.video_models, provider, today)
+    is_operators = not request.model and requested == settings.models.get(provider)
+    model_field = settings.variable(provider, "video_model", "model") if is_operators else "model"
+    name, model, model_warnings = living_model(requested, presets.video_models, provider, today, field=model_field)
     requested = model_named(requested, presets.video_models) or requested
     warnings += model_warnings
+    if model_field != "model" and kind == "generate" and name != mode.model:
+        warnings.append(f"{model_field}: {name} makes it, in place of {mode.model} of qualityMode {mode_name}")
     if request.provider is None and provider != presets.video_providers[0]:
         warnings.append(whose(provider, requested))
     check_length(prompt, name, model)
@@ -194,9 +209,11 @@ def _duration(request: VideoRequest, settings: VideoSettings, presets: Presets, 
     configured_s = settings.durations_s.get(model.provider)
     duration_s = request.duration_s or configured_s or presets.defaults.video.duration
     if request.duration_s == 0 or not model.min_duration_s <= duration_s <= model.max_duration_s:
-        got = request.duration_s if request.duration_s is not None else duration_s
+        named, got = settings.variable(model.provider, "video_duration_s", "duration"), duration_s
+        if request.duration_s is not None:
+            named, got = "duration", request.duration_s
         raise InvalidRequest(
-            f"duration must be a whole number of seconds from {model.min_duration_s} to {model.max_duration_s} "
+            f"{named} must be a whole number of seconds from {model.min_duration_s} to {model.max_duration_s} "
             f"for {name}, got {got}{doubt(model, 'min_duration_s', 'max_duration_s')}"
         )
     return duration_s
@@ -217,7 +234,8 @@ def _shape(
             warnings.append(f"remaster makes a real {REMASTER_RESOLUTION}: resolution {resolution} was not used")
         resolution = REMASTER_RESOLUTION
     wanted = request.aspect_ratio or settings.aspect_ratios.get(model.provider) or presets.defaults.video.aspect_ratio
-    shape = ratio(wanted, model.aspect_ratios, name)
+    named = settings.variable(model.provider, "video_aspect_ratio", "aspectRatio")
+    shape = ratio(wanted, model.aspect_ratios, name, "aspectRatio" if request.aspect_ratio else named)
     if request.image_url and request.aspect_ratio and model.image_sets_ratio:
         warnings.append("aspectRatio is not used: a clip that starts from an image takes the image's own ratio")
     return {"aspect_ratio": shape, "resolution": choice("resolution", resolution, model.resolutions, name)}
@@ -275,16 +293,3 @@ def _first_frame(
 
 def _thumbnail(request: VideoRequest, warnings: list[str]) -> Thumbnail | None:
     return None if request.thumbnail is None else check_thumbnail(request.thumbnail, warnings)
-
-
-def check_thumbnail(thumbnail: Thumbnail, warnings: list[str]) -> Thumbnail:
-    """On a canvas that there is. Raises InvalidRequest for a ratio that is none."""
-    if thumbnail.aspect_ratio is None:
-        return thumbnail
-    ratio = as_ratio(thumbnail.aspect_ratio)
-    if not re.fullmatch(r"[1-9]\d{0,3}:[1-9]\d{0,3}", ratio, re.ASCII):
-        raise InvalidRequest("thumbnail.aspectRatio must be one of 16:9, 9:16, 1:1, or left out for the clip's own")
-    canvas = nearest_canvas(*map(float, ratio.split(":")))
-    if canvas != ratio:
-        warnings.append(f"the thumbnail is {canvas}, the nearest to {ratio} that there is")
-    return thumbnail.model_copy(update={"aspect_ratio": canvas})

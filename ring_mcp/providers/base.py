@@ -138,6 +138,14 @@ class ListsModels(Protocol):
     async def list_models(self) -> Sequence[ListedModel]: ...
 
 
+class ChecksKey(Protocol):
+    """What a provider may offer beside: to say whether its key works. Free."""
+
+    async def check_key(self) -> None:
+        """Raises ProviderAuthError for a key that is wrong, blocked or disabled, another ProviderError where nothing
+        is known."""
+
+
 class TellsAccount(Protocol):
     """What a provider may offer beside: to say whose its key is. Free; raises ProviderError."""
 
@@ -193,9 +201,9 @@ class Vendor:
     """A provider, as everything outside its own folder knows it. Its adapters are imported when they are opened.
 
     ``name`` stands in requests, rows and presets.json, ``title`` in texts for people. ``headers`` carry a key.
-    ``makers`` are what it makes; ``models`` says what it serves, ``account`` whose a key is. ``file_id``: what it calls
-    a file that its owner has uploaded there, which stands for the file in place of an address. ``price_map``: its
-    name in price maps of litellm's format.
+    ``makers`` are what it makes; ``models`` says what it serves, ``account`` whose a key is, ``key`` whether it works.
+    ``file_id``: what it calls a file that its owner has uploaded there, which stands for the file in place of an
+    address. ``price_map``: its name in price maps of litellm's format.
     """
 
     name: str
@@ -205,5 +213,6 @@ class Vendor:
     makers: Mapping[MediaKind, Callable[[Connection], MediaProvider]]
     models: Callable[[Connection], ListsModels] | None = None
     account: Callable[[Connection], TellsAccount] | None = None
+    key: Callable[[Connection], ChecksKey] | None = None
     file_id: re.Pattern[str] | None = None
     price_map: str | None = None

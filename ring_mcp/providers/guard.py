@@ -38,8 +38,8 @@ _PORTS = {"http": 80, "https": 443}
 class Trusted:
     """What may lie on a private network: the origin of ``base_url``, and what the operator names.
 
-    ``hosts``: a host on the ports that http and https have, or host:port. Another port of a trusted host is another
-    service, of which nobody has said that strangers may be led there.
+    ``hosts``: a host on the ports that http and https have, host:port, or host:* for all. Another port of a trusted
+    host is another service, of which nobody has said that strangers may be led there.
     """
 
     def __init__(self, base_url: str, hosts: Collection[str]) -> None:
@@ -49,7 +49,7 @@ class Trusted:
     def holds(self, url: httpx2.URL) -> bool:
         scheme, host, port = origin_of(url)
         names = {f"[{host}]", host} if ":" in host else {host}
-        places = {f"{name}:{port}" for name in names if ":" not in host or name.startswith("[")}
+        places = {f"{n}:{p}" for n in names if ":" not in host or n.startswith("[") for p in (port, "*")}
         if port in _PORTS.values():
             places |= names
         return (scheme, host, port) == self._home or not places.isdisjoint(self._named)

@@ -80,6 +80,7 @@ class Gateway:
             Route(f"{PREFIX}/images/generate", self._answer_errors(self.create_image), methods=["POST"]),
             Route(f"{PREFIX}/videos/generate", self._answer_errors(self.create_video), methods=["POST"]),
             Route(f"{PREFIX}/meta/health", self._answer_errors(self.health), methods=["GET"]),
+            Route(f"{PREFIX}/meta/context", self._answer_errors(self.context), methods=["GET"]),
             Route(f"{PREFIX}/jobs", self._answer_errors(self.list_jobs), methods=["GET"]),
             Route(f"{PREFIX}/jobs/{{job_id}}/thumbnail", self._answer_errors(self.draw_thumbnail), methods=["POST"]),
             Route(f"{PREFIX}/jobs/{{job_id}}/cancel", self._answer_errors(self.cancel_job), methods=["POST"]),
@@ -130,6 +131,11 @@ class Gateway:
 
     async def health(self, request: Request) -> JSONResponse:
         return _data(200, (await self._app.health.check()).data())
+
+    async def context(self, request: Request) -> JSONResponse:
+        """Who calls; without RING_PUBLIC_BASE_URL at the address that the caller has used."""
+        known = await self._app.whoami.describe(_actor(request))
+        return _data(200, {"baseUrl": str(request.base_url).rstrip("/"), **known.data()})
 
     async def get_job(self, request: Request) -> JSONResponse:
         job = await self._job(request)

@@ -35,6 +35,9 @@ from ring_mcp.server.sse import MESSAGES_PATH, STREAM_PATH, Sse
 from ring_mcp.storage.links import FILES_PATH, FileLinks
 
 BODY_TIMEOUT_S = 30.0
+GATEWAY_WAIT_S = 280.0
+"""How long a request to the gateway waits at most when it does not say: Node's fetch gives up after 300 s without the
+head of an answer, and the clip is paid for by then."""
 
 
 def build_mcp(app: App) -> Server[dict[str, Any]]:
@@ -70,8 +73,8 @@ def build_http_app(
     sse = Sse(server, calls, max_body_bytes=config.max_body_bytes)
     gateway = Gateway(
         app,
-        image_wait_s=config.image_gen_poll_timeout_ms / 1000,
-        video_wait_s=config.video_gen_poll_timeout_ms / 1000,
+        image_wait_s=min(GATEWAY_WAIT_S, config.image_gen_poll_timeout_ms / 1000),
+        video_wait_s=min(GATEWAY_WAIT_S, config.video_gen_poll_timeout_ms / 1000),
     )
 
     def slots_of(path: str) -> Slots | None:
@@ -83,6 +86,10 @@ def build_http_app(
         await stopping.wait()
         app.watch.close()
         await sse.end()
+
+    async def ready(request: Request) -> JSONResponse:
+        obstacles = ("the server is stopping",) if stopping.is_set() else await app.health.list_obstacles()
+        return JSONResponse({"ready": not obstacles, "reasons": list(obstacles)}, 503 if obstacles else 200)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -102,6 +109,7 @@ def build_http_app(
             *gateway.routes(),
             Mount(FILES_PATH, Files(app.storage, links)),
             Route("/healthz", _alive, methods=["GET"]),
+            Route("/readyz", ready, methods=["GET"]),
         ],
         middleware=[
             Middleware(Guarded),
@@ -137,7 +145,7 @@ def build_http_app(
 
 def is_open(path: str) -> bool:
     """What needs no token: liveness, and files, whose addresses are secrets themselves."""
-    return path == "/healthz" or path.startswith(FILES_PATH)
+    return path in ("/healthz", "/readyz") or path.startswith(FILES_PATH)
 
 
 def actor_of_request(ctx: ServerRequestContext[Any]) -> str:

@@ -14,7 +14,6 @@ import json
 import logging
 import re
 import time
-import uuid
 from collections.abc import Callable, Collection, Mapping
 from weakref import WeakValueDictionary
 
@@ -24,6 +23,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ring_mcp.errors import Unauthorized
+from ring_mcp.request_id import begin_request
 from ring_mcp.server.auth import ServiceTokens, WrongToken, WrongTokens
 
 access_log = logging.getLogger("ring_mcp.access")
@@ -77,7 +77,7 @@ class Guarded:
             await self._app(scope, receive, send)
             return
         started, status = time.monotonic(), 0
-        scope[REQUEST_ID_KEY] = request_id = uuid.uuid4().hex[:12]
+        scope[REQUEST_ID_KEY] = request_id = begin_request(header(scope, "x-request-id"))
 
         async def send_guarded(message: Message) -> None:
             nonlocal status
@@ -98,14 +98,19 @@ class Guarded:
             if status == 0:
                 await refuse(send_guarded, 500, f"internal error, request {request_id}")
         finally:
+            seconds = time.monotonic() - started
+            facts = {
+                "method": scope["method"],
+                "path": _loggable(scope["path"]),
+                "status": status or None,
+                "seconds": round(seconds, 3),
+                "actor": scope.get(ACTOR_KEY),
+                "request": request_id,
+            }
             access_log.info(
                 "%s %s %s %.0f ms actor=%s request=%s",
-                scope["method"],
-                _loggable(scope["path"]),
-                status or "-",
-                (time.monotonic() - started) * 1000,
-                scope.get(ACTOR_KEY, "-"),
-                request_id,
+                *(facts["method"], facts["path"], status or "-", seconds * 1000, facts["actor"] or "-", request_id),
+                extra={"facts": {name: value for name, value in facts.items() if value is not None}},
             )
 
 

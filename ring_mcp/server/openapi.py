@@ -7,8 +7,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from ring_mcp import __version__
-from ring_mcp.conductors.health import HealthReport
+from ring_mcp.conductors.report import HealthReport
 from ring_mcp.conductors.results import GenerateImageResult, GenerateVideoResult
+from ring_mcp.conductors.whoami import Context
 from ring_mcp.domain.fields import tidy
 from ring_mcp.domain.thumbnails import ThumbnailFields
 from ring_mcp.presets import Presets
@@ -64,6 +65,7 @@ def openapi_document(prefix: str, presets: Presets) -> dict[str, Any]:
             f"{prefix}/images/generate": {"post": _create("createImage", image, GenerateImageResult)},
             f"{prefix}/videos/generate": {"post": _create("createVideo", video, GenerateVideoResult)},
             f"{prefix}/meta/health": {"get": _read("health", HealthReport, [])},
+            f"{prefix}/meta/context": {"get": _read("context", Context, [])},
             f"{prefix}/jobs": {"get": _read("listJobs", JobList, _list_parameters())},
             f"{prefix}/jobs/{{jobId}}": {"get": _read("getJob", AnyJobResult, [_path_id(), _WAIT], (404, 502))},
             f"{prefix}/jobs/{{jobId}}/thumbnail": {"post": _draw()},

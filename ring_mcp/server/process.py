@@ -24,24 +24,28 @@ def run_stdio(*, sandbox: bool = False) -> None:
     wire = os.dup(1)
     os.dup2(2, 1)  # from here on nothing but the protocol reaches the client, whatever is imported and prints
     _run(
-        lambda config: _serve_stdio(config, wire), sandbox=sandbox, greets=sys.stdin is not None and sys.stdin.isatty()
+        lambda config: _serve_stdio(config, wire),
+        sandbox=sandbox,
+        usual_level="warning",
+        greets=sys.stdin is not None and sys.stdin.isatty(),
     )
 
 
 def run_http(host: str, port: int, *, sandbox: bool = False) -> None:
     """Serve over HTTP until SIGTERM or SIGINT. Exit status 2: the configuration is wrong (see stderr)."""
-    _run(lambda config: _serve_http(config, host, port), sandbox=sandbox)
+    _run(lambda config: _serve_http(config, host, port), sandbox=sandbox, usual_level="info")
 
 
 def run_worker(concurrency: int | None) -> None:
     """Carry jobs on, and nothing else, until SIGTERM or SIGINT. Exit status 2: the configuration is wrong."""
     given = {} if concurrency is None else {"concurrency": concurrency}
-    _run(_work, settings={"drives": True, **given})
+    _run(_work, settings={"drives": True, **given}, usual_level="info")
 
 
 def _run(
     serve: Callable[[Config], Coroutine[Any, Any, None]],
     *,
+    usual_level: str,
     sandbox: bool = False,
     greets: bool = False,
     settings: Mapping[str, Any] | None = None,
@@ -52,10 +56,11 @@ def _run(
             _say("ring-mcp: waiting for an MCP client on stdin (Ctrl-C to end). `ring-mcp --help` lists the commands.")
         from ring_mcp.config import load_config
         from ring_mcp.errors import RingError
+        from ring_mcp.server.logs import log_to_stderr
 
         switches: dict[str, Any] = {**(settings or {}), **({"sandbox": True} if sandbox else {})}
         config = load_config(**switches)
-        _log_to_stderr(config.log_level)
+        log_to_stderr(config.log_level or usual_level, config.log_format)
         for warning in config.warnings:
             _say(f"warning: {warning}")
         asyncio.run(serve(config))
@@ -66,18 +71,10 @@ def _run(
         sys.exit(2)
 
 
-def _log_to_stderr(level: str) -> None:
-    logging.basicConfig(
-        level=level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    logging.getLogger("ring_mcp.access").setLevel(logging.INFO)
-    # These log whole URLs (signed ones are secrets) and, when a message cannot be read, prompts.
-    for noisy in ("httpx2", "httpcore2", "mcp", "sse_starlette"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    logging.getLogger("mcp.server.sse").setLevel(logging.CRITICAL)
-
-
 async def _serve_stdio(config: Config, wire: int) -> None:
+    if config.is_for_a_gateway:
+        await _serve_relay(config, wire)
+        return
     from ring_mcp.app import open_app
     from ring_mcp.server.auth import ServiceTokens
     from ring_mcp.server.mcp import serve_app
@@ -89,6 +86,32 @@ async def _serve_stdio(config: Config, wire: int) -> None:
         server = serve_app(app, identify=lambda ctx: tokens.check(config.service_token))
         _collect_garbage_again()
         await serve_stdio(server, wire, closing=stack.aclose, drain_s=config.drain_s)
+
+
+async def _serve_relay(config: Config, wire: int) -> None:
+    """Without a key, with an address: the server there does the work."""
+    from ring_mcp.clients.gateway import GatewayClient, open_gateway
+    from ring_mcp.errors import RingError
+    from ring_mcp.server.relay import Relay
+    from ring_mcp.server.stdio import serve_stdio
+
+    base_url = str(config.api_base_url)
+    token = config.service_token.get_secret_value().strip() if config.service_token else None
+    async with contextlib.AsyncExitStack() as stack:
+        found: GatewayClient | RingError
+        try:
+            found = await stack.enter_async_context(open_gateway(base_url, token, config.proxies))
+        except RingError as exc:
+            found = exc
+
+        def client() -> GatewayClient:
+            if isinstance(found, RingError):
+                raise found
+            return found
+
+        logging.getLogger(__name__).info("no key here: %s does the work", base_url)
+        _collect_garbage_again()
+        await serve_stdio(Relay(client, base_url).server(), wire, closing=stack.aclose, drain_s=0.0)
 
 
 async def _serve_http(config: Config, host: str, port: int) -> None:
@@ -106,7 +129,6 @@ async def _serve_http(config: Config, host: str, port: int) -> None:
         own_url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
         links = FileLinks(config.public_base_url or own_url, load_secret(config.state_path / SECRET_FILE))
         async with open_app(config, links=links) as app:
-            logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
             if host in _EVERYWHERE and config.public_base_url is None and config.file_backend == "local":
                 _say(f"Without RING_PUBLIC_BASE_URL the addresses of results begin with {own_url}, here alone.")
             _say(f"ring-mcp listens on {own_url}: /mcp, /sse, /api/mcp/v1{' (SANDBOX)' if config.sandbox else ''}")

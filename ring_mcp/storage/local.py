@@ -22,7 +22,7 @@ from ring_mcp.storage.base import Address, Links, OpenUrls, StoredFile, open_spo
 from ring_mcp.storage.keys import key_segments
 
 _PIECE_BYTES = 1024 * 1024
-_PROBE_BYTES = 64 * 1024
+_PROBE = b"\0" * (64 * 1024)
 _STALE_S = 24 * 3600
 _PART = re.compile(r"\.ring-[0-9a-f]{32}\.part")
 _CANNOT_SYNC_FOLDERS = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM})
@@ -133,13 +133,16 @@ class LocalStorage(OpenUrls):
                     path.unlink(missing_ok=True)
 
     def _probe(self) -> None:
-        """Write to the folder, or to the nearest one above it that exists, through a file without a name."""
+        """Write and read in the folder, or in the nearest one above it that exists, through a file without a name."""
         try:
             nearest = next(path for path in (self._root, *self._root.parents) if path.exists())
             with tempfile.TemporaryFile(dir=nearest) as probe:
-                probe.write(b"\0" * _PROBE_BYTES)
+                probe.write(_PROBE)
                 probe.flush()
                 os.fsync(probe.fileno())
+                probe.seek(0)
+                if probe.read() != _PROBE:
+                    raise OSError(errno.EIO, "what was written is not what is read")
         except OSError as exc:
             raise self._trouble(exc, billed="no") from exc
 

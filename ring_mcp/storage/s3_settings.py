@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ring_mcp.errors import ConfigError, StorageRefused
+from ring_mcp.extras import install_line
 from ring_mcp.proxies import Proxies, trouble_with
 from ring_mcp.storage.keys import key_segments
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, S3Store
 
-INSTALL = "pip install 'ring-mcp[s3]'"
 PART_BYTES = 8 * 1024 * 1024
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
 _NEVER_PROXIED = (
@@ -101,7 +101,9 @@ def check_settings(
     try:
         import obstore  # noqa: F401
     except ImportError:
-        problems.append(f"FILE_BACKEND: s3 needs the library obstore, which is not installed. Run: {INSTALL}")
+        problems.append(
+            f"FILE_BACKEND: s3 needs the library obstore, which is not installed. Run: {install_line('s3')}"
+        )
     if not _BUCKET.fullmatch(bucket):
         problems.append("RING_S3_BUCKET: must be the name of a bucket: 3 to 63 letters, digits, '.', '_' or '-'")
     try:

@@ -30,6 +30,7 @@ def brief_data(data: dict[str, Any]) -> dict[str, Any]:
 
 def _brief_file(file: dict[str, Any]) -> dict[str, Any]:
     unread = UNREAD | ({"localPath"} if is_told_by_url(file["url"]) else set())
+    unread |= {"contentCredentials"} if file.get("contentCredentials") != "present" else set()
     return {name: value for name, value in file.items() if name not in unread}
 
 

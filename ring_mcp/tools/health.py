@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ring_mcp.conductors.health import HealthConductor, HealthReport
+from ring_mcp.conductors.health import HealthConductor
+from ring_mcp.conductors.report import HealthReport
 from ring_mcp.tools.paid import free
 from ring_mcp.tools.tool import Answer, Arguments, Caller, Tool
 

@@ -144,8 +144,10 @@ def _costs(result: JobResult) -> str:
     estimated = f"estimated {usd(result.estimated_cost_usd)}" if result.estimated_cost_usd is not None else ""
     billed = f"billed {usd(result.billed_cost_usd)}" if result.billed_cost_usd is not None else ""
     if billed and result.billed_cost_usd == result.estimated_cost_usd:
-        return f"{billed} as estimated"
-    return ", ".join(part for part in (estimated, billed) if part)
+        told = f"{billed} as estimated"
+    else:
+        told = ", ".join(part for part in (estimated, billed) if part)
+    return f"{told} of the sandbox's money" if told and result.sandbox else told
 
 
 def _quote_text(quote: JobResult) -> str:

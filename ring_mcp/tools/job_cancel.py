@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from mcp_types import ToolAnnotations
 
 DESCRIPTION = """\
-Cancels a job. Until its request was sent that is certain, and nothing is billed; after that only Google's clips can \
-be broken off, and what was made may be billed. The answer says which it was."""
+Cancels a job. Until its request was sent that is certain and free; after that only Google's clips can be broken off, \
+and what was made may be billed. The answer says which it was."""
 
 
 class JobCancelArguments(Arguments):
@@ -28,8 +28,8 @@ class JobCancelArguments(Arguments):
 class JobCancelResult(Wire):
     job_id: str
     state: str
-    cancelled: bool = Field(description="true: it has ended, and nothing was billed.")
-    asked: bool = Field(description="true: the provider was told; ring-job-get says how it ended.")
+    cancelled: bool = Field(description="It has ended, unbilled.")
+    asked: bool = Field(description="The provider was told.")
     note: str
 
     @classmethod

@@ -1,4 +1,5 @@
--- The ledger of ring-mcp in PostgreSQL. Applied once, in one transaction, and never edited after a release.
+-- The ledger of ring-mcp in PostgreSQL. Never edited after a release.
+-- Each file records its version, so `ring-mcp migrate` and `psql --single-transaction -f` get along; a second time it changes nothing.
 -- generated_images and generated_videos have the shape and indexes that Ring Platform uses, so a clone's own database can serve both;
 -- money is bigint ticks of 1e-10 US dollars, so that sums are exact and the two backends share their statements.
 
@@ -34,11 +35,11 @@ CREATE INDEX IF NOT EXISTS idx_generated_videos_remaster_from_request_id ON gene
 CREATE INDEX IF NOT EXISTS idx_generated_videos_created_at ON generated_videos (created_at DESC);
 CREATE INDEX IF NOT EXISTS idx_generated_videos_data_gin ON generated_videos USING gin (data);
 
-CREATE TABLE ring_mcp_migrations (
+CREATE TABLE IF NOT EXISTS ring_mcp_migrations (
     version  INTEGER PRIMARY KEY
 );
 
-CREATE TABLE media_jobs (
+CREATE TABLE IF NOT EXISTS media_jobs (
     id                    TEXT PRIMARY KEY,
     kind                  TEXT NOT NULL CHECK (kind IN ('image', 'video')),
     state                 TEXT NOT NULL CHECK (state IN ('planned', 'submitting', 'rendering', 'storing', 'unknown',
@@ -91,18 +92,18 @@ CREATE TABLE media_jobs (
         CHECK (delivered_at IS NULL OR state IN ('unknown', 'done', 'failed', 'refused', 'expired'))
 );
 -- A key stands for one paid intent; an attempt that is known to have cost nothing frees it for another try.
-CREATE UNIQUE INDEX media_jobs_idempotency_key ON media_jobs (actor_id, idempotency_key, sandbox)
+CREATE UNIQUE INDEX IF NOT EXISTS media_jobs_idempotency_key ON media_jobs (actor_id, idempotency_key, sandbox)
     WHERE idempotency_key IS NOT NULL AND NOT (state IN ('failed', 'refused', 'expired') AND settled_usd_ticks = 0);
-CREATE INDEX media_jobs_request_hash ON media_jobs (actor_id, request_hash, created_at DESC);
-CREATE INDEX media_jobs_created_at   ON media_jobs (created_at DESC);
-CREATE INDEX media_jobs_ref_code     ON media_jobs (ref_code);
-CREATE INDEX media_jobs_clip         ON media_jobs (pipeline_request_id, clip_id);
-CREATE INDEX media_jobs_spend        ON media_jobs (sandbox, created_at, state, settled_usd_ticks, reserved_usd_ticks);
-CREATE INDEX media_jobs_open         ON media_jobs (state, due_at)
+CREATE INDEX IF NOT EXISTS media_jobs_request_hash ON media_jobs (actor_id, request_hash, created_at DESC);
+CREATE INDEX IF NOT EXISTS media_jobs_created_at   ON media_jobs (created_at DESC);
+CREATE INDEX IF NOT EXISTS media_jobs_ref_code     ON media_jobs (ref_code);
+CREATE INDEX IF NOT EXISTS media_jobs_clip         ON media_jobs (pipeline_request_id, clip_id);
+CREATE INDEX IF NOT EXISTS media_jobs_spend        ON media_jobs (sandbox, created_at, state, settled_usd_ticks, reserved_usd_ticks);
+CREATE INDEX IF NOT EXISTS media_jobs_open         ON media_jobs (state, due_at)
     WHERE state IN ('planned', 'submitting', 'rendering', 'storing', 'unknown');
 
 -- One row per server process. Its jobs may be taken over when the lease has run out or the row is gone.
-CREATE TABLE media_job_owners (
+CREATE TABLE IF NOT EXISTS media_job_owners (
     id                TEXT PRIMARY KEY,
     lease_expires_at  TIMESTAMPTZ NOT NULL
 );
@@ -113,3 +114,5 @@ COMMENT ON COLUMN media_jobs.due_at IS 'When the next step may be taken; null = 
 COMMENT ON COLUMN media_jobs.reserved_usd_ticks IS 'Counts against the caps until settled. 1 USD = 10000000000 ticks.';
 COMMENT ON COLUMN media_jobs.billed_usd_ticks IS 'What the provider said it billed, if it said anything.';
 COMMENT ON COLUMN media_jobs.settled_usd_ticks IS 'What the job cost in the end: billed, else list price, else 0 when known not billed.';
+
+INSERT INTO ring_mcp_migrations (version) VALUES (1) ON CONFLICT DO NOTHING;

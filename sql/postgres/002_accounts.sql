@@ -2,12 +2,14 @@
 -- A row from before has neither mark: any account of its provider may carry it on.
 
 ALTER TABLE media_jobs
-    ADD COLUMN provider         TEXT GENERATED ALWAYS AS (plan ->> 'provider') STORED,
-    ADD COLUMN endpoint         TEXT,
-    ADD COLUMN account_id       TEXT,
-    ADD COLUMN key_fingerprint  TEXT,
-    DROP COLUMN attempts;
+    ADD COLUMN IF NOT EXISTS provider         TEXT GENERATED ALWAYS AS (plan ->> 'provider') STORED,
+    ADD COLUMN IF NOT EXISTS endpoint         TEXT,
+    ADD COLUMN IF NOT EXISTS account_id       TEXT,
+    ADD COLUMN IF NOT EXISTS key_fingerprint  TEXT,
+    DROP COLUMN IF EXISTS attempts;
 
 COMMENT ON COLUMN media_jobs.endpoint IS 'The host of an endpoint of the operator''s; null = the provider''s own service.';
 COMMENT ON COLUMN media_jobs.account_id IS 'What the provider calls the account, where a free call tells it.';
 COMMENT ON COLUMN media_jobs.key_fingerprint IS 'Marks the key without being it. Either of the two marks is enough to hold the account.';
+
+INSERT INTO ring_mcp_migrations (version) VALUES (2) ON CONFLICT DO NOTHING;

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 
 from ring_mcp.sandbox.server import SandboxServer
 from tests.server.wire import RingProcess, charges, environment
@@ -48,9 +49,11 @@ def ledger(running: SandboxServer, tmp_path_factory: pytest.TempPathFactory) -> 
 def test_each_of_the_newest_jobs_is_one_line_whatever_its_prompt(ledger: Ledger) -> None:
     listed = command({**ledger.env, "COLUMNS": "120"}, ledger.folder, "jobs", "list")
     assert (listed.returncode, listed.stderr) == (0, "")
-    heading, *lines = [line for line in listed.stdout.splitlines() if line]
-    assert heading.split() == ["job", "state", "cost", "prompt"]
-    assert [line.split()[0] for line in lines] == [ledger.parked, ledger.unknown, ledger.odd, ledger.done]
+    whose, heading, *lines = [line for line in listed.stdout.splitlines() if line]
+    assert whose.startswith("SANDBOX: ")
+    assert heading.split() == ["job", "when", "(UTC)", "kind", "state", "cost", "prompt"]
+    newest_first = [ledger.parked, ledger.unknown, ledger.odd, ledger.done]
+    assert [line.split()[0] for line in lines] == [job_id[:8] for job_id in newest_first]
     assert "[/red] not markup" in lines[2]
     assert "日本語" in lines[2]
     assert "$0.12" in lines[3]
@@ -76,6 +79,46 @@ def test_a_job_is_shown_with_its_audit_rows_in_order(ledger: Ledger) -> None:
     assert [record["index"] for record in found["records"]] == [0, 1]
     assert [record["id"] for record in found["records"]] == [a["record_id"] for a in found["job"]["assets"]]
     assert {record["prompt"] for record in found["records"]} == {"two of them"}
+
+
+@pytest.mark.parametrize("width", [60, 100])
+def test_no_line_of_a_table_is_wider_than_the_terminal(ledger: Ledger, width: int) -> None:
+    listed = command({**ledger.env, "COLUMNS": str(width)}, ledger.folder, "jobs", "list")
+    assert all(cell_len(line) <= width for line in listed.stdout.splitlines())
+    assert "two of them" in listed.stdout
+
+
+def test_a_wide_terminal_shows_addresses_too(ledger: Ledger) -> None:
+    listed = command({**ledger.env, "COLUMNS": "300"}, ledger.folder, "jobs", "list")
+    assert listed.stdout.count("file://") == 2
+
+
+@pytest.mark.parametrize(
+    ("filters", "found"),
+    [
+        (("--state", "open"), ["parked"]),
+        (("--kind", "video"), []),
+        (("--since", "1h", "--state", "done", "--limit", "1"), ["odd"]),
+        (("--since", "2100-01-01"), []),
+        (("--ref-code", "none"), []),
+    ],
+)
+def test_jobs_are_found_by_what_the_tool_takes(ledger: Ledger, filters: tuple[str, ...], found: list[str]) -> None:
+    listed = command(ledger.env, ledger.folder, "jobs", "list", "--json", *filters)
+    assert listed.returncode == 0, listed.stderr
+    assert [json.loads(line)["jobId"] for line in listed.stdout.splitlines()] == [getattr(ledger, n) for n in found]
+
+
+def test_the_beginning_of_an_id_is_enough_and_text_is_for_people(ledger: Ledger) -> None:
+    shown = command(ledger.env, ledger.folder, "jobs", "show", ledger.done[:8], "--text")
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.splitlines()[0].split() == ["job", ledger.done]
+    assert "settled $0.12" in shown.stdout
+    assert shown.stdout.count("\noutput ") == 2
+    odd = command(ledger.env, ledger.folder, "jobs", "show", ledger.odd, "--text").stdout
+    assert "[/red] not markup" in odd
+    unknown = command(ledger.env, ledger.folder, "jobs", "show", ledger.unknown, "--text").stdout
+    assert "[unknown_outcome, billed: unknown]" in unknown
 
 
 @pytest.mark.parametrize("action", [("show",), ("resume",), ("resolve", "--paid")])
@@ -124,7 +167,7 @@ def test_a_job_that_was_not_paid_frees_its_reservation(tmp_path: Path, sandbox: 
         job_id = ring.create(prompt="not paid").content["jobId"]
         assert ring.create(prompt="another").content["code"] == "cap_exceeded"
         settled = command(env, tmp_path, "jobs", "resolve", job_id, "--not-paid")
-        assert settled.stdout.strip() == f"{job_id} is settled: $0 counts against the caps"
+        assert settled.stdout.strip() == f"{job_id} is settled: $0.00 counts against the caps"
         assert ring.create(prompt="another").data["state"] == "done"
 
 

@@ -10,6 +10,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 HEALTH = {"status": "ok", "service": "ring-mcp-gateway", "version": "v1", "timestamp": "2026-11-28T12:00:00.000Z"}
+CONTEXT = {
+    "cloneName": "newsroom",
+    "baseUrl": "https://ring.example",
+    "role": "superadmin",
+    "actor": {"id": "ring-mcp-service", "email": "ring-mcp@system.local", "name": "Ring MCP Service"},
+    "gateway": "/api/mcp/v1",
+}
 PICTURE = {
     "url": "https://ring.example/1.jpg",
     "fileId": "f-1",
@@ -20,11 +27,13 @@ PICTURE = {
 
 
 class RingClone(ThreadingHTTPServer):
-    """``paid`` has the body of every request that made something."""
+    """``paid`` has the body of every request that made something; its answer waits for ``answers``."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.paid: list[dict[str, Any]] = []
+        self.answers = threading.Event()
+        self.answers.set()
 
     @property
     def url(self) -> str:
@@ -35,11 +44,13 @@ class _Handler(BaseHTTPRequestHandler):
     server: RingClone
 
     def do_GET(self) -> None:
-        self._answer(200, {"success": True, "data": HEALTH})
+        data = CONTEXT if self.path.endswith("/meta/context") else HEALTH
+        self._answer(200, {"success": True, "data": data})
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.paid.append(body)
+        self.server.answers.wait(60)
         made = {"success": True, "provider": "xai", "model": "grok-imagine-image", "prompt": body["prompt"]}
         self._answer(201, {"success": True, "data": {**made, "images": [PICTURE], "url": PICTURE["url"]}})
 

@@ -140,14 +140,20 @@ def test_without_a_key_it_fails_and_says_so(tmp_path: Path, person: Person) -> N
     assert (wrong.returncode, wrong.stderr.count("error: ")) == (BAD_USAGE, 2)
 
 
-def test_a_person_needs_a_token_and_is_who_it_names(person: Person) -> None:
+def test_a_person_with_a_token_is_who_it_names(person: Person) -> None:
     guarded = person.with_env(RING_MCP_SERVICE_TOKENS="carol=tok")
-    refused = guarded.types("image", "x")
+    refused = guarded.with_env(RING_SERVICE_TOKEN="another").types("image", "x")
     assert refused.returncode == BAD_USAGE
-    assert "RING_SERVICE_TOKEN is not set" in refused.stderr
+    assert "Invalid service token" in refused.stderr
     made = guarded.with_env(RING_SERVICE_TOKEN="tok").json("image", "x")
     [job] = person.jobs()
     assert (job.id, job.actor_id) == (made["jobId"], "carol")
+
+
+def test_whoever_has_the_servers_own_settings_needs_no_token(person: Person) -> None:
+    person.with_env(RING_MCP_SERVICE_TOKENS="carol=tok").json("image", "x")
+    [job] = person.jobs()
+    assert job.actor_id == "ring-mcp-service"
 
 
 def test_a_refusal_by_moderation_fails_and_says_what_it_cost(person: Person, sandbox: SandboxServer) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from ring_mcp.clients.gateway import GatewayAway, open_gateway
+from ring_mcp.clients.gateway import open_gateway
+from ring_mcp.clients.gateway_errors import GatewayAway
 from ring_mcp.errors import ConfigError, RingError
 from ring_mcp.proxies import proxies_of
 from tests.connect_proxy import proxy

@@ -16,13 +16,13 @@ import pytest
 from PIL import Image
 
 from ring_mcp.app import App
-from ring_mcp.backends import open_decoders
 from ring_mcp.conductors.results import GenerateImageResult, GenerateVideoResult
 from ring_mcp.conductors.signed_urls import for_caller
 from ring_mcp.domain import ImageRequest, Thumbnail, VideoPlan, VideoRequest
 from ring_mcp.errors import InvalidRequest, ProviderBadReply, StorageError
 from ring_mcp.jobs.inputs import MediaInputs
 from ring_mcp.presets import load_presets
+from ring_mcp.processes import open_decoders
 from ring_mcp.providers.base import Downloaded
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.storage.base import Address

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from ring_mcp.app import open_app
-from ring_mcp.conductors.health import Check, HealthConductor
+from ring_mcp.conductors.health import HealthConductor
+from ring_mcp.conductors.key_checks import KeyChecks
+from ring_mcp.conductors.report import Check
 from ring_mcp.config import load_config
 from ring_mcp.domain import Caps, Holder, ImageRequest, VideoRequest
 from ring_mcp.jobs.accounts import Accounts
@@ -55,6 +57,9 @@ async def checks(folder: Path, presets: Presets, at: datetime, *models: str) -> 
         version="0",
         accounts=Accounts(Holder(sandbox=False), {}, ledger=ledger, clock=clock, folder=folder / "accounts"),
         write_ahead=WriteAhead(folder / "unwritten"),
+        keys=KeyChecks([], clock),
+        list_faults=lambda today: {},
+        unexpanded=(),
     )
     try:
         return list((await health.check()).checks)
@@ -128,7 +133,8 @@ async def test_a_model_in_use_that_is_redirected_is_told_however_early(tmp_path:
 
 @pytest.mark.parametrize(("key", "is_named"), [("k" * 12, True), (None, False)])
 async def test_the_models_of_a_provider_with_a_key_are_in_use(tmp_path: Path, key: str | None, is_named: bool) -> None:
-    given = {"RING_STATE_DIR": str(tmp_path), "XAI_API_KEY": "x" * 12} | ({"GOOGLE_GENAI_API_KEY": key} if key else {})
+    given = {"RING_STATE_DIR": str(tmp_path), "RING_HEALTH_ASKS": "off", "XAI_API_KEY": "x" * 12}
+    given |= {"GOOGLE_GENAI_API_KEY": key} if key else {}
     async with open_app(load_config(given, folder=tmp_path), clock=FakeClock(), take_over=False) as app:
         told = [check.detail for check in (await app.health.check()).checks if check.name == "model"]
     google = PRESETS.modes["draft"].of("google").model

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ring_mcp.domain import ImageRequest, JobState, VideoRequest
+from ring_mcp.app import open_app
+from ring_mcp.config import load_config
+from ring_mcp.domain import ImageRequest, JobState, Thumbnail, VideoRequest
 from ring_mcp.errors import CapExceeded, InvalidRequest
 from ring_mcp.ledger.base import JobQuery
 from ring_mcp.sandbox.server import SandboxServer
@@ -288,6 +292,38 @@ async def test_files_in_allowed_folders_are_read_if_they_are_pictures(sandbox: S
         for name, text in (("notes.txt", "cannot be used"), ("large.jpg", "are allowed"), ("way-out", "outside")):
             with pytest.raises(InvalidRequest, match=text):
                 await app.videos.generate(VideoRequest(prompt="x", image_url=str(allowed / name)), actor_id=ACTOR)
+
+
+async def test_a_thumbnail_that_cannot_be_made_is_told_before_the_spend(
+    sandbox: SandboxServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(sandbox, tmp_path) as app:
+        monkeypatch.setitem(sys.modules, "av", None)
+        with pytest.raises(InvalidRequest, match="thumbnail: a clip's own first picture needs an extra"):
+            await app.videos.generate(replace(BOAT, thumbnail=Thumbnail()), actor_id=ACTOR)
+        assert charges(sandbox) == 0
+
+
+async def test_a_sandbox_without_its_library_makes_no_unknown_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    config = load_config({"RING_SANDBOX": "on", "RING_STATE_DIR": str(tmp_path)}, folder=tmp_path)
+    async with open_app(config) as app:
+        with pytest.raises(InvalidRequest, match="the sandbox makes clips with an extra that is not installed here"):
+            await app.videos.generate(BOAT, actor_id=ACTOR)
+        assert not (await app.ledger.list_jobs(JobQuery())).jobs
+
+
+async def test_another_sandbox_without_its_library_refuses_without_a_bill(
+    sandbox: SandboxServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(sandbox, tmp_path) as app:
+        monkeypatch.setitem(sys.modules, "av", None)
+        result = await app.videos.generate(BOAT, actor_id=ACTOR)
+        assert (await job_of(app, result.job_id)).state is JobState.FAILED
+        assert result.failure is not None
+        assert result.failure.billed == "no"
 
 
 async def test_two_identical_calls_make_one_clip(sandbox: SandboxServer, tmp_path: Path) -> None:

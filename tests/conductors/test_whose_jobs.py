@@ -14,7 +14,7 @@ import pytest
 from ring_mcp.app import App, open_app
 from ring_mcp.backends import holder_of, open_ledger
 from ring_mcp.cli.adopting import hand_over
-from ring_mcp.conductors.health import Check
+from ring_mcp.conductors.report import Check
 from ring_mcp.config import Config, load_config
 from ring_mcp.domain import Account, Caps, Job, JobState, VideoPlan, VideoRequest
 from ring_mcp.sandbox.server import SandboxServer

@@ -165,7 +165,7 @@ def test_the_walk_ends_with_the_two_remastered_clips(clones: dict[str, Clone], d
 def test_the_unknown_job_of_the_page_on_money_is_settled_at_nothing(clones: dict[str, Clone], done: Done) -> None:
     job = clones["docs/money.md"].job
 
-    assert any(f"{job} is settled: $0 counts" in told.stdout for told in done.values())
+    assert any(f"{job} is settled: $0.00 counts" in told.stdout for told in done.values())
 
 
 def test_the_state_folder_holds_what_its_table_lists(clones: dict[str, Clone], done: Done) -> None:

@@ -11,7 +11,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from ring_mcp.backends import open_decoders
 from ring_mcp.clock import Clock
 from ring_mcp.domain import Caps, Holder, ImagePlan, Job, MediaFile, MediaKind, PriceLine, VideoPlan
 from ring_mcp.errors import ProviderUnavailable, StorageError
@@ -37,6 +36,7 @@ from ring_mcp.ledger.base import Ledger
 from ring_mcp.ledger.sqlite import SqliteLedger
 from ring_mcp.media.decoding import Decoders
 from ring_mcp.presets import load_presets
+from ring_mcp.processes import open_decoders
 from ring_mcp.providers.base import Downloaded
 from ring_mcp.storage.base import Address, StoredFile
 from ring_mcp.storage.local import LocalStorage

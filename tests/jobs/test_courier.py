@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from ring_mcp.backends import start_courier, with_sandbox
+from ring_mcp.backends import with_sandbox
 from ring_mcp.config import Config, load_config
 from ring_mcp.domain import ImagePlan, ImageRequest
 from ring_mcp.errors import ContentRefused, OutcomeUnknown, ProviderError
@@ -24,6 +24,7 @@ from ring_mcp.jobs.courier import Courier
 from ring_mcp.operator_settings import image_settings
 from ring_mcp.plans.image import plan_image
 from ring_mcp.presets import load_presets
+from ring_mcp.processes import start_courier
 from ring_mcp.providers.base import Accepted, Finished, Inputs
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.sandbox.state.settings import DEFAULT_GOOGLE_KEY

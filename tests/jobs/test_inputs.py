@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from ring_mcp.backends import open_decoders
 from ring_mcp.domain import ImagePlan, ImageRequest, MediaFile, VideoPlan, VideoRequest
 from ring_mcp.errors import InvalidRequest, ProviderBadReply, ProviderUnavailable, StorageError
 from ring_mcp.jobs.inputs import MediaInputs
 from ring_mcp.media.identify import hash_file
 from ring_mcp.presets import load_presets
+from ring_mcp.processes import open_decoders
 from ring_mcp.providers.base import Downloaded, Inputs
 from ring_mcp.storage.base import Address
 from ring_mcp.storage.local import LocalStorage

@@ -103,7 +103,9 @@ async def test_a_still_that_failed_ends_its_clip_with_reason_and_bill(
     assert (clip.state, clip.settled_usd, clip.billed_usd) == (_S.FAILED, NOTHING, None)
     assert clip.failure is not None
     assert (clip.failure.code, clip.failure.billed) == ("first_frame_failed", billed)
-    assert clip.failure.message == "the first frame failed, the video was not started: no lighthouses"
+    assert isinstance(record.job.plan, VideoPlan)
+    still = f"the first frame (job {record.job.plan.frame_job_id})"
+    assert clip.failure.message == f"{still} failed, the video was not started: no lighthouses"
     assert clip.failure.next_action == next_step
 
 

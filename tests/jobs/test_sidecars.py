@@ -94,7 +94,7 @@ async def test_a_sidecar_tells_all_but_the_prompt(sandbox: SandboxServer, tmp_pa
         told = await told_beside(app, result.job_id)
         rows = await app.ledger.records("generated_images", [image.record_id for image in result.images])
         assets = await assets_of(app, result.job_id)
-    assert told["schemaVersion"] == "1.0"
+    assert told["schemaVersion"] == "1.1"
     assert told["prompt"] == {"sha256": hashlib.sha256(KITE.prompt.encode()).hexdigest()}
     assert told["asset"]["sha256"] == result.images[0].sha256
     assert told["model"] == {"requested": result.model, "used": result.model}  # what served it was not said

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from ring_mcp.backends import open_decoders
 from ring_mcp.domain import ImageRequest, JobState, MediaFile, Overlay, Thumbnail, VideoRequest
 from ring_mcp.errors import InvalidRequest, ProviderUnavailable
 from ring_mcp.jobs.inputs import MediaInputs
 from ring_mcp.jobs.thumbnails import Thumbnails
 from ring_mcp.media.identify import hash_file, identify
 from ring_mcp.media.natives import InThisProcess
+from ring_mcp.processes import open_decoders
 from ring_mcp.providers.base import Downloaded
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.storage.base import Storage, StoredFile

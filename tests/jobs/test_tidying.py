@@ -11,13 +11,13 @@ import pytest
 
 from ring_mcp.domain import TERMINAL, Job, JobState
 from ring_mcp.jobs import tidying
-from ring_mcp.jobs.tidying import remove_old_files, tidy_spool
+from ring_mcp.jobs.tidying import list_leftovers, remove_old_files, tidy_spool
 from ring_mcp.ledger.base import Ledger
 from tests.fake_clock import FakeClock
 from tests.jobs.engine import Engine, new_id
 from tests.ledger_samples import carried
 
-KEEP_S = tidying._KEEP_FILES_S
+KEEP_S = 30 * 24 * 3600.0
 TRY_AGAIN_S = tidying._TRY_AGAIN_S
 FILES_AT_ONCE = tidying._FILES_AT_ONCE
 _S = JobState
@@ -47,7 +47,7 @@ def left(engine: Engine) -> set[str]:
 
 async def tidied(engine: Engine) -> None:
     ledger: Ledger = engine.ledger
-    await engine.clock.play(tidy_spool(engine.spool, ledger, engine.clock))
+    await engine.clock.play(tidy_spool(engine.spool, ledger, engine.clock, KEEP_S))
 
 
 @pytest.mark.parametrize("state", list(JobState))
@@ -101,7 +101,7 @@ async def test_the_ledger_is_asked_for_many_files_at_a_time(engine: Engine) -> N
 
 async def test_without_a_spool_there_is_nothing_to_tidy(engine: Engine) -> None:
     engine.spool.rmdir()
-    await asyncio.wait_for(tidy_spool(engine.spool, engine.ledger, engine.clock), 10)
+    await asyncio.wait_for(tidy_spool(engine.spool, engine.ledger, engine.clock, KEEP_S), 10)
 
 
 def test_what_is_older_than_a_month_is_forgotten_and_nothing_younger(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_what_is_older_than_a_month_is_forgotten_and_nothing_younger(tmp_path: P
             path = folder / name
             path.write_bytes(b"x")
             os.utime(path, (time.time() - age_s,) * 2)
-    remove_old_files([first, tmp_path / "not there", second])
+    remove_old_files([first, tmp_path / "not there", second], KEEP_S)
     for folder in (first, second):
         assert sorted(path.name for path in folder.iterdir()) == ["new", "young"]
     assert KEEP_S == 30 * 24 * 3600
@@ -124,5 +124,19 @@ def test_what_is_old_and_cannot_be_removed_is_left(tmp_path: Path) -> None:
         path.mkdir() if name == "a folder" else path.write_bytes(b"x")
         os.utime(path, (0, 0))
     (tmp_path / "to nowhere").symlink_to(tmp_path / "gone")
-    remove_old_files([tmp_path])
+    remove_old_files([tmp_path], KEEP_S)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a folder", "to nowhere"]
+
+
+@pytest.mark.parametrize("state", list(JobState))
+async def test_what_would_go_is_what_goes(engine: Engine, state: JobState) -> None:
+    job, long_ago = await in_state(engine, state), time.time() - KEEP_S - 60
+    (engine.spool / f"{job.id}-0.media").write_bytes(b"x")
+    for name in ("input-old", "input-new"):
+        (engine.spool / name).write_bytes(b"xx")
+    os.utime(engine.spool / "input-old", (long_ago, long_ago))
+    found = await list_leftovers(engine.spool.parent, engine.ledger, KEEP_S)
+    before = left(engine)
+    await tidied(engine)
+    assert {each.path.name for each in found} == before - left(engine)
+    assert {each.path.name for each in found} >= {"input-old"}

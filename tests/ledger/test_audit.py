@@ -26,6 +26,7 @@ SHARED = {
     "createdAt": "2026-11-21T12:00:00.000Z",
     "contentType": "image/jpeg",
     "sha256": ASSET.sha256,
+    "contentCredentials": "not looked at",
     "sidecarUrl": "https://files.example/a.json",
 }
 

@@ -32,7 +32,6 @@ def make_first_version(database: LedgerDatabase) -> None:
     else:
         with psycopg.connect(database.address) as server:
             server.execute(first.sql)
-            server.execute("INSERT INTO ring_mcp_migrations VALUES (1)")
 
 
 async def bring_up_to_date(database: LedgerDatabase) -> None:

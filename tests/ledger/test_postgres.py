@@ -93,6 +93,18 @@ async def test_migrating_again_changes_nothing(empty_postgres: LedgerDatabase) -
         assert await ledger.get(job.id) == job
 
 
+async def test_files_that_were_run_by_hand_are_known(empty_postgres: LedgerDatabase) -> None:
+    files = migrations("postgres")
+    empty_postgres.query(files[0].sql)  # as `psql --single-transaction -f` does it
+    assert await migrate(empty_postgres.address) == [migration.name for migration in files[1:]]
+    async with empty_postgres.started() as ledger:
+        job = await opened(ledger)
+        for migration in files:
+            empty_postgres.query(migration.sql)
+        assert await ledger.get(job.id) == job
+    assert await migrate(empty_postgres.address) == []
+
+
 async def test_of_several_who_migrate_at_once_each_file_is_applied_by_one(empty_postgres: LedgerDatabase) -> None:
     applied = await asyncio.gather(*(migrate(empty_postgres.address) for _ in range(6)))
     names = [name for names in applied for name in names]

@@ -18,12 +18,12 @@ from random import Random
 
 import pytest
 
-from ring_mcp.backends import _start_decoder, open_decoders
 from ring_mcp.media.clip import ClipFacts
 from ring_mcp.media.decoding import Decoder
 from ring_mcp.media.limits import MAX_CPU_S, MAX_MEMORY_BYTES
 from ring_mcp.media.natives import InThisProcess, Natives, NoDecoder, Undecodable
 from ring_mcp.media.pictures import TooManyPixels
+from ring_mcp.processes import _start_decoder, open_decoders
 from tests.cases.given_media import jpeg, make_media
 from tests.fake_clock import LIMIT_S
 from tests.media.stand_ins import DIES, HANGS, standing_in, start
@@ -222,7 +222,7 @@ BUSY = "d._thread.submit(d._worker.measure_picture, Path('bomb'), 'PNG', is_whol
 async def server_with_decoder(folder: Path, work: str, **variables: str) -> AsyncIterator[tuple[int, int]]:
     """Another process with a decoder that is doing this; the ids of both. It is killed at the end."""
     code = (
-        "import sys, threading\nfrom pathlib import Path\nfrom ring_mcp.backends import open_decoders\n"
+        "import sys, threading\nfrom pathlib import Path\nfrom ring_mcp.processes import open_decoders\n"
         f"d = open_decoders().results; d._thread.submit(d._worker.ensure).result(); print(d.pid, flush=True)\n{work}\n"
         "sys.stdin.read()\n"
     )

@@ -8,9 +8,11 @@ import sys
 import pytest
 
 from ring_mcp.config_types import secret_variables, variables
+from ring_mcp.providers.base import Connection
 from ring_mcp.providers.google.vendor import GoogleSettings
 from ring_mcp.providers.vendors import BY_NAME, VENDORS, is_file_id, title_of
 from ring_mcp.providers.xai.vendor import XaiSettings
+from tests.providers.provider_samples import InstantClock, plain
 
 
 def test_no_two_vendors_have_a_name_or_a_variable_in_common() -> None:
@@ -63,3 +65,8 @@ def test_a_file_id_is_one_with_the_vendor_that_has_such_files(vendor: str, refer
 
 def test_a_row_of_a_vendor_that_is_gone_can_still_be_told() -> None:
     assert [title_of(name) for name in ("xai", "google", "gone")] == ["xAI", "Google", "gone"]
+
+
+async def test_whoever_lists_models_needs_no_prices() -> None:
+    async with plain("http://127.0.0.1:1") as http:
+        assert Connection(http=http, has_key=True, clock=InstantClock()).token_prices == {}

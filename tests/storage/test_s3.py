@@ -20,9 +20,10 @@ from hypothesis import strategies as st
 
 from ring_mcp.domain import MediaFile
 from ring_mcp.errors import ConfigError, StorageError, StorageRefused
+from ring_mcp.extras import install_line
 from ring_mcp.storage.s3 import S3Storage, ascii_metadata
 from ring_mcp.storage.s3_errors import OUTCOMES, Row
-from ring_mcp.storage.s3_settings import INSTALL, PART_BYTES
+from ring_mcp.storage.s3_settings import PART_BYTES
 from tests.fake_clock import let_pass
 from tests.s3_servers import BUCKET, KEY_ID, SECRET, BucketServer, Moto, bucket_server, moto_server
 
@@ -410,7 +411,7 @@ def test_without_the_library_the_install_line_is_told_at_the_start() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.startswith("ConfigError FILE_BACKEND: s3 needs the library obstore")
-    assert done.stdout.strip().endswith(INSTALL)
+    assert done.stdout.strip().endswith(install_line("s3"))
 
 
 @given(st.dictionaries(st.from_regex(r"[a-z]{1,8}", fullmatch=True), st.text(max_size=300), max_size=4))

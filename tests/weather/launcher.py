@@ -181,7 +181,8 @@ def main() -> None:
     wire = os.dup(1)
     os.dup2(2, 1)
     config = load_config()
-    logging.basicConfig(level=config.log_level.upper(), stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    level = (config.log_level or "warning").upper()
+    logging.basicConfig(level=level, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     asyncio.run(_serve(config, wire, Order(**json.loads(sys.argv[1]))))
 
 

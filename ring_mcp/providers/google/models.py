@@ -48,11 +48,14 @@ def _kind(name: str) -> MediaKind | None:
 
 
 class GoogleModels:
-    """See ``providers.base.ListsModels``."""
+    """See ``providers.base.ListsModels`` and ``providers.base.ChecksKey``."""
 
     def __init__(self, http: ProviderHttp, clock: Clock) -> None:
         self._http = http
         self._clock = clock
+
+    async def check_key(self) -> None:
+        read_page(await self._http.get("models?pageSize=1"), self._clock.now())
 
     async def list_models(self) -> Sequence[ListedModel]:
         models: list[ListedModel] = []

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BeforeValidator
 
 from ring_mcp.config_types import Key, Url, env, lower
-from ring_mcp.providers.base import Connection, ListsModels, MediaProvider, Vendor, VendorSettings
+from ring_mcp.providers.base import Connection, MediaProvider, Vendor, VendorSettings
+
+if TYPE_CHECKING:
+    from ring_mcp.providers.google.models import GoogleModels
 
 
 class GoogleSettings(VendorSettings):
@@ -39,7 +42,7 @@ def open_videos(connection: Connection) -> MediaProvider:
     )
 
 
-def open_models(connection: Connection) -> ListsModels:
+def open_models(connection: Connection) -> GoogleModels:
     from ring_mcp.providers.google.models import GoogleModels
 
     return GoogleModels(connection.http, connection.clock)
@@ -53,4 +56,5 @@ GOOGLE = Vendor(
     makers={"image": open_images, "video": open_videos},
     models=open_models,
     price_map="gemini",
+    key=open_models,
 )

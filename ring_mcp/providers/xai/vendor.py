@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BeforeValidator, Field
 
 from ring_mcp.config_types import Key, Url, env, lower
-from ring_mcp.providers.base import Connection, ListsModels, MediaProvider, TellsAccount, Vendor, VendorSettings
+from ring_mcp.providers.base import Connection, ListsModels, MediaProvider, Vendor, VendorSettings
+
+if TYPE_CHECKING:
+    from ring_mcp.providers.xai.account import XaiTeam
 
 FILE_ID = re.compile(r"file[_-][A-Za-z0-9_-]+")
 
@@ -47,7 +50,7 @@ def open_models(connection: Connection) -> ListsModels:
     return XaiModels(connection.http, connection.clock)
 
 
-def open_account(connection: Connection) -> TellsAccount:
+def open_account(connection: Connection) -> XaiTeam:
     from ring_mcp.providers.xai.account import XaiTeam
 
     return XaiTeam(connection.http, connection.clock)
@@ -62,5 +65,6 @@ XAI = Vendor(
     models=open_models,
     price_map="xai",
     account=open_account,
+    key=open_account,
     file_id=FILE_ID,
 )

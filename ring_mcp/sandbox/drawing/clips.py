@@ -8,6 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ring_mcp.extras import install_line
 from ring_mcp.sandbox.drawing.pan import Pan
 from ring_mcp.sandbox.drawing.pictures import PictureSpec
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 FPS = 12
 SAMPLE_RATE_HZ = 48000
-MISSING_LIBRARY = "The sandbox cannot make clips: the library av is not installed. Run: pip install 'ring-mcp[video]'"
+MISSING_LIBRARY = f"The sandbox cannot make clips: the library av is not installed. Run: {install_line('video')}"
 
 # A picture that only shifts needs few bits, and every choice here is for speed: a constant quantizer above all, which
 # spares x264 half of its time, for it need not weigh each frame before it codes it.

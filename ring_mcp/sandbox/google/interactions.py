@@ -77,7 +77,7 @@ class GoogleInteractions:
         if order.task in FROM_CLIPS and not state.settings.google_takes_uploads:
             raise invalid(UPLOADS_BLOCKED)
         if not clips.can_render():
-            raise GoogleRefusal(503, "UNAVAILABLE", clips.MISSING_LIBRARY)
+            raise GoogleRefusal(400, "FAILED_PRECONDITION", clips.MISSING_LIBRARY)
         if state.faults.take("inside", request.method, request.url.path, ("moderated",)) is not None:
             raise GoogleRefusal(400, "INVALID_ARGUMENT", "The prompt was blocked: PROHIBITED_CONTENT (safety).")
         plan = await self._plan(order)

@@ -24,7 +24,7 @@ from ring_mcp.sandbox.xai import calls, outputs, polls, video_orders
 from ring_mcp.sandbox.xai.fields import Fields
 from ring_mcp.sandbox.xai.inputs import Inputs, SourceRef, deliver
 from ring_mcp.sandbox.xai.prices import video_cost_ticks
-from ring_mcp.sandbox.xai.replies import BareRefusal, XaiRefusal, invalid
+from ring_mcp.sandbox.xai.replies import XaiRefusal, invalid
 from ring_mcp.sandbox.xai.video_orders import VideoOrder
 
 SHORT_SIDE_PX = {"480p": 480, "720p": 720, "1080p": 1080}
@@ -83,7 +83,7 @@ class XaiVideos:
         state = self._state
         fields = await calls.read_paid_call(request, state)
         if not clips.can_render():
-            raise BareRefusal(503, clips.MISSING_LIBRARY)
+            raise XaiRefusal(400, "failed-precondition", clips.MISSING_LIBRARY)
         order = read(fields)
         if state.settings.zdr and not order.upload_url:
             raise invalid("Zero Data Retention teams must provide output.upload_url for video generation.")

@@ -1,0 +1,91 @@
+"""What health asks of the providers: does each key work, and is what this configuration uses still served? Free.
+
+An answer is remembered for a while, so that whoever looks at health often does not look at providers often.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ring_mcp.clock import Clock
+from ring_mcp.conductors.report import Check
+from ring_mcp.errors import ProviderAuthError, ProviderError
+from ring_mcp.providers.base import ChecksKey, ListsModels
+
+REMEMBER_S = 60.0
+ASK_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A provider whose key is here. ``variable`` holds the key; ``models`` are in use and of this provider."""
+
+    provider: str
+    title: str
+    variable: str
+    own_endpoint: bool
+    key: ChecksKey | None
+    list: ListsModels | None
+    models: Sequence[str] = ()
+
+
+class KeyChecks:
+    def __init__(self, asked: Sequence[Asked], clock: Clock) -> None:
+        self._asked = asked
+        self._clock = clock
+        self._turn = asyncio.Lock()
+        self._known: tuple[float, Mapping[str, Sequence[Check]]] | None = None
+
+    async def ask(self) -> Mapping[str, Sequence[Check]]:
+        """By provider: its key, and what it no longer serves. Each is asked for a few seconds at most."""
+        async with self._turn:
+            if self._known is None or self._clock.monotonic() - self._known[0] >= REMEMBER_S:
+                found = await asyncio.gather(*(_ask(each) for each in self._asked))
+                checks = {each.provider: found for each, found in zip(self._asked, found, strict=True)}
+                self._known = self._clock.monotonic(), checks
+            return self._known[1]
+
+
+async def _ask(asked: Asked) -> list[Check]:
+    name = f"provider {asked.provider}"
+    if asked.key is None:
+        return [Check(name=name, status="ok", detail="a key is configured")]
+    try:
+        async with asyncio.timeout(ASK_TIMEOUT_S):
+            await asked.key.check_key()
+    except ProviderAuthError as exc:
+        fix = f"Put a key that works into {asked.variable}, in the server's environment or .env.local, and restart it."
+        return [Check(name=name, status="error", detail=f"the key is refused: {exc.message}", fix=fix)]
+    except (ProviderError, TimeoutError) as exc:
+        reason = exc.message if isinstance(exc, ProviderError) else f"no answer within {ASK_TIMEOUT_S:.0f} s"
+        if asked.own_endpoint:
+            return [
+                Check(name=name, status="ok", detail=f"a key is configured; your endpoint tells no more ({reason})")
+            ]
+        detail = f"a key is configured; whether it works is not known: {reason}"
+        return [Check(name=name, status="warning", detail=detail, fix=f"See that {asked.title} can be reached.")]
+    return [Check(name=name, status="ok", detail="the key works"), *await _look_for_models(asked)]
+
+
+async def _look_for_models(asked: Asked) -> list[Check]:
+    """A list that cannot be had is no reason to worry: the key works."""
+    if asked.list is None or asked.own_endpoint or not asked.models:
+        return []
+    try:
+        async with asyncio.timeout(ASK_TIMEOUT_S):
+            listed = await asked.list.list_models()
+    except (ProviderError, TimeoutError):
+        return []
+    names = {name for model in listed for name in (model.name, *model.aliases)}
+    return [
+        Check(
+            name="model",
+            status="warning",
+            detail=f"{asked.title} does not list {name}, which this configuration uses",
+            fix="`ring-mcp presets check --live` compares all of them; configure another model.",
+        )
+        for name in asked.models
+        if names and name not in names
+    ]

@@ -1,0 +1,34 @@
+"""What health answers: parts, each with how it is and what to do about it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from ring_mcp.conductors.results import Usd, Wire
+
+Status = Literal["ok", "warning", "error"]
+
+
+class Check(Wire):
+    """One part: how it is, in a sentence, and what to do about it."""
+
+    name: str
+    status: Status
+    detail: str
+    fix: str | None = None
+
+
+class HealthReport(Wire):
+    """The first four fields are Ring's; ``status`` is "error" if any part has an error."""
+
+    status: Literal["ok", "error"]
+    service: str = "ring-mcp-gateway"
+    version: str = "v1"
+    timestamp: str = Field(description="ISO 8601, UTC.")
+    server_version: str
+    sandbox: bool = Field(description="True: nothing is real and nothing costs money.")
+    checks: tuple[Check, ...]
+    spent_today_usd: Usd | None = None
+    cap_left_usd: dict[str, Usd] | None = None

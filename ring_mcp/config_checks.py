@@ -1,0 +1,49 @@
+"""What can be wrong with a setting, as sentences that name its variable and never repeat its value. Pure."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Iterable, MutableMapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ring_mcp.config import Config
+
+_UNEXPANDED = re.compile(r"\$\{[^{}]*\}|\$[A-Za-z_][A-Za-z0-9_]*")
+"""``${NAME:-}``, ``${env:NAME}``, ``$NAME``: the words of a client's file, not their value."""
+
+
+def list_unknown_caps(names: Iterable[str], known: Collection[str]) -> list[str]:
+    """A mistyped cap would be no cap at all, so an unknown RING_MAX_USD name is an error."""
+    caps = [name for name in names if name.startswith("RING_MAX_USD") and name not in known]
+    return [
+        f"{name}: unknown variable; did you mean {difflib.get_close_matches(name, known, n=1, cutoff=0)[0]}?"
+        for name in caps
+    ]
+
+
+def take_unexpanded(
+    source: MutableMapping[str, str], names: Collection[str], keys: Collection[str], problems: list[str]
+) -> list[str]:
+    """Take the providers' ``keys`` out that nobody has expanded, and say which. Any other such setting is a problem:
+    without it the server would work, and in another place or without a cap."""
+    found = sorted(name for name in names if _UNEXPANDED.fullmatch(source[name].strip()))
+    problems += [f"{name}: {explain_unexpanded()}" for name in found if name not in keys]
+    taken = [name for name in found if name in keys]
+    for name in taken:
+        del source[name]
+    return taken
+
+
+def explain_unexpanded() -> str:
+    return "has the form ${NAME}, which this client does not expand; write the value itself there, or leave it out"
+
+
+def list_missing_partners(config: Config) -> list[str]:
+    if config.file_backend == "ringbase" and not config.sandbox:
+        needed = {"RINGBASE_API_URL": config.ringbase_api_url, "RINGBASE_API_TOKEN": config.ringbase_api_token}
+        return [f"{name}: is needed with FILE_BACKEND=ringbase" for name, value in needed.items() if value is None]
+    if config.file_backend == "s3" and config.s3_bucket is None:
+        return ["RING_S3_BUCKET: is needed with FILE_BACKEND=s3"]
+    return []

@@ -1,0 +1,47 @@
+"""How a missing extra is installed where this program is: in a clone, a tool of uv or pipx, an environment of pip."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+PACKAGE = "ring-mcp"
+
+
+def install_line(extra: str) -> str:
+    """The command that adds the extra to the environment that runs now."""
+    source = _find_source()
+    wanted = f"{source or PACKAGE}[{extra}]"
+    prefix = Path(sys.prefix)
+    if (prefix / "uv-receipt.toml").is_file():
+        return f"uv tool install --force {shlex.quote(wanted)}"
+    if (prefix / "pipx_metadata.json").is_file():
+        return f"pipx install --force {shlex.quote(wanted)}"
+    if source is not None and prefix == source / ".venv" and _is_made_by_uv(prefix):
+        return f"uv sync --project {shlex.quote(str(source))} --extra {extra}"
+    if find_spec("pip") is None:
+        return f"uv pip install --python {shlex.quote(sys.executable)} {shlex.quote(wanted)}"
+    return f"{shlex.quote(sys.executable)} -m pip install {shlex.quote(wanted)}"
+
+
+def _find_source() -> Path | None:
+    """The folder that this program was installed from; None if it came as a package with that name."""
+    try:
+        told = json.loads(metadata.distribution(PACKAGE).read_text("direct_url.json") or "{}")
+    except (metadata.PackageNotFoundError, ValueError):
+        return None
+    url = urlsplit(str(told.get("url", ""))) if isinstance(told, dict) else urlsplit("")
+    folder = Path(unquote(url.path))
+    return folder if url.scheme == "file" and (folder / "pyproject.toml").is_file() else None
+
+
+def _is_made_by_uv(prefix: Path) -> bool:
+    try:
+        return any(line.startswith("uv =") for line in (prefix / "pyvenv.cfg").read_text("utf-8").splitlines())
+    except OSError:
+        return False

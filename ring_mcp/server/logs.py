@@ -1,0 +1,44 @@
+"""The server's log on stderr: one line for each record, as text or as JSON."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+
+from ring_mcp.clock import to_iso
+
+TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+_OURS = logging.getLogger("ring_mcp")
+# These log whole URLs (signed ones are secrets) and, when a message cannot be read, prompts.
+_QUIET = ("httpx2", "httpcore2", "mcp", "sse_starlette", "uvicorn.error")
+
+
+class JsonLines(logging.Formatter):
+    """``time``, ``level``, ``logger``, ``message``; beside them an event's facts, or a traceback (``exception``)."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": to_iso(datetime.fromtimestamp(record.created, UTC)),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, "facts", {}),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+def log_to_stderr(level: str, style: str) -> None:
+    """``level`` is what our own lines have to reach, access lines included; others are heard from WARNING on."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines() if style == "json" else logging.Formatter(TEXT))
+    least = logging.getLevelNamesMapping()[level.upper()]
+    logging.basicConfig(level=least if least < logging.INFO else max(least, logging.WARNING), handlers=[handler])
+    _OURS.setLevel(least)
+    for noisy in _QUIET:
+        logging.getLogger(noisy).setLevel(max(least, logging.WARNING))
+    logging.getLogger("mcp.server.sse").setLevel(logging.CRITICAL)

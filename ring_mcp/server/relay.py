@@ -1,0 +1,175 @@
+"""Over stdio in the name of another server: Ring's documented registration, an address and a token and no key.
+
+A ``ring-mcp serve`` is spoken to in MCP, so that everything is there that it has. A gateway of Ring Platform itself
+has its own four tools (``clients.ring_tools``). Who is there is asked when a client first wants to know.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeVar
+
+import mcp_types as types
+from mcp import Client, MCPError
+from mcp.client.streamable_http import streamable_http_client
+from mcp.server import Server, ServerRequestContext
+
+from ring_mcp import __version__
+from ring_mcp.clients.gateway import GatewayClient
+from ring_mcp.clients.gateway_errors import GatewayAway, as_lost_reply
+from ring_mcp.clients.ring_tools import RingTools
+from ring_mcp.errors import RingError
+from ring_mcp.server.mcp import INSTRUCTIONS, describe_tool, load_icon
+from ring_mcp.tools.envelope import failure, internal_error, success
+from ring_mcp.tools.tool import Caller
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_MOST_EVENT_BYTES = 4 * 1024 * 1024
+_FREE = ("ring-health", "ring-whoami", "ring-job-get", "ring-job-list")
+
+
+class Relay:
+    """``client`` gives the gateway, or raises what is wrong with the registration; ``base_url`` is told in texts."""
+
+    def __init__(self, client: Callable[[], GatewayClient], base_url: str) -> None:
+        self._client = client
+        self._base_url = base_url
+        self._rings = {tool.name: tool for tool in RingTools(client, base_url).tools()}
+
+    def server(self) -> Server[dict[str, Any]]:
+        return Server(
+            "ring-mcp",
+            version=__version__,
+            title=f"ring-mcp, for {self._base_url}",
+            instructions=INSTRUCTIONS,
+            icons=[load_icon()],
+            on_list_tools=self.list_tools,
+            on_call_tool=self.call_tool,
+            on_list_resources=self.list_resources,
+            on_list_resource_templates=self.list_templates,
+            on_read_resource=self.read_resource,
+            on_list_prompts=self.list_prompts,
+            on_get_prompt=self.get_prompt,
+        )
+
+    async def list_tools(
+        self, ctx: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
+    ) -> types.ListToolsResult:
+        """What the other server has; while it is away, what any gateway has."""
+        try:
+            if await self._client().speaks_ring_mcp():
+                async with self._session() as session:
+                    return await session.list_tools()
+        except RingError as exc:
+            logger.warning("%s", exc.message)
+        return types.ListToolsResult(tools=[describe_tool(tool) for tool in self._rings.values()])
+
+    async def call_tool(
+        self, ctx: ServerRequestContext[Any], params: types.CallToolRequestParams
+    ) -> types.CallToolResult:
+        async def progress(percent: float, message: str) -> None:
+            await ctx.session.report_progress(percent, 100, message)
+
+        async def pass_on(progress: float, total: float | None, message: str | None) -> None:
+            await ctx.session.report_progress(progress, total, message)
+
+        try:
+            if await self._client().speaks_ring_mcp():
+                async with self._session() as session:
+                    with _losing_replies(self._base_url, spends=params.name not in _FREE):
+                        return await session.call_tool(params.name, params.arguments, progress_callback=pass_on)
+            tool = self._rings.get(params.name)
+            if tool is None:
+                raise MCPError(code=types.INVALID_PARAMS, message=f"Unknown tool: {params.name[:100]}")
+            arguments = tool.arguments.parse(params.arguments)
+            answer = await tool.handler(arguments, Caller(actor_id="", progress=progress))
+            return success(answer, links=False)
+        except RingError as exc:
+            return failure(exc, **getattr(exc, "extra", {}))
+        except MCPError:
+            raise
+        except Exception as exc:  # the one error boundary of a tool call
+            return internal_error(exc, params.name)
+
+    async def list_resources(
+        self, ctx: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
+    ) -> types.ListResourcesResult:
+        nothing = types.ListResourcesResult(resources=[])
+        return await self._ask(lambda session: session.list_resources(), nothing)
+
+    async def list_templates(
+        self, ctx: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
+    ) -> types.ListResourceTemplatesResult:
+        nothing = types.ListResourceTemplatesResult(resource_templates=[])
+        return await self._ask(lambda session: session.list_resource_templates(), nothing)
+
+    async def read_resource(
+        self, ctx: ServerRequestContext[Any], params: types.ReadResourceRequestParams
+    ) -> types.ReadResourceResult:
+        return await self._ask(lambda session: session.read_resource(params.uri), None)
+
+    async def list_prompts(
+        self, ctx: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
+    ) -> types.ListPromptsResult:
+        return await self._ask(lambda session: session.list_prompts(), types.ListPromptsResult(prompts=[]))
+
+    async def get_prompt(
+        self, ctx: ServerRequestContext[Any], params: types.GetPromptRequestParams
+    ) -> types.GetPromptResult:
+        return await self._ask(lambda session: session.get_prompt(params.name, params.arguments), None)
+
+    async def _ask(self, ask: Callable[[Client], Awaitable[T]], otherwise: T | None) -> T:
+        """What the other server says; ``otherwise`` is what a gateway of Ring Platform has. Raises MCPError."""
+        try:
+            if await self._client().speaks_ring_mcp():
+                async with self._session() as session:
+                    with _losing_replies(self._base_url, spends=False):
+                        return await ask(session)
+        except RingError as exc:
+            raise MCPError(code=types.INTERNAL_ERROR, message=exc.message) from exc
+        if otherwise is None:
+            raise MCPError(code=types.INVALID_PARAMS, message=f"{self._base_url} is a gateway of Ring Platform")
+        return otherwise
+
+    @contextlib.asynccontextmanager
+    async def _session(self) -> AsyncIterator[Client]:
+        """One for each call: nothing that could be broken by a restart there is kept. Raises RingError."""
+        client = self._client()
+        transport = streamable_http_client(
+            client.mcp_url, http_client=client.http, terminate_on_close=False, max_sse_event_size=_MOST_EVENT_BYTES
+        )
+        session = Client(transport)
+        try:
+            await session.__aenter__()
+        except Exception as exc:  # whatever it is, nothing was asked for yet: the gateway says it more plainly
+            await client.health()
+            raise GatewayAway(f"{self._base_url} does not answer at /mcp as a ring-mcp server does") from exc
+        try:
+            yield session
+        finally:
+            with contextlib.suppress(Exception):  # the answer is here
+                await session.__aexit__(None, None, None)
+
+
+@contextlib.contextmanager
+def _losing_replies(base_url: str, *, spends: bool) -> Any:
+    """A request that was sent and whose answer is not one: what became of it there is not known."""
+    try:
+        yield
+    except (RingError, MCPError) as exc:
+        if isinstance(exc, MCPError) and exc.error.code == types.CONNECTION_CLOSED:
+            raise _lose(base_url, spends=spends) from exc
+        raise
+    except Exception as exc:
+        raise _lose(base_url, spends=spends) from exc
+
+
+def _lose(base_url: str, *, spends: bool) -> RingError:
+    if not spends:
+        return GatewayAway(f"{base_url} did not answer")
+    return as_lost_reply(f"{base_url} took the request and did not answer")

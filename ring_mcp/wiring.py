@@ -1,0 +1,91 @@
+"""Parts of the composition root that are longer than a line."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+from ring_mcp import __version__
+from ring_mcp.clock import Clock
+from ring_mcp.conductors.whoami import Actor, WhoamiConductor
+from ring_mcp.config import Config
+from ring_mcp.domain import MediaKind
+from ring_mcp.errors import LedgerBehind, LedgerError
+from ring_mcp.jobs.answers import Answers
+from ring_mcp.jobs.courier import Courier
+from ring_mcp.jobs.outcomes import Pace
+from ring_mcp.jobs.preparing import Preparing
+from ring_mcp.jobs.rendering import Rendering
+from ring_mcp.jobs.sidecars import Sidecars
+from ring_mcp.jobs.steps import Steps
+from ring_mcp.jobs.storing import Storing
+from ring_mcp.jobs.submitting import Submitting
+from ring_mcp.jobs.thumbnails import Thumbnails
+from ring_mcp.ledger.base import Ledger
+from ring_mcp.media.decoding import Decoder
+from ring_mcp.providers.base import Providers
+from ring_mcp.storage.base import Storage
+
+logger = logging.getLogger(__name__)
+
+
+def open_whoami(config: Config, ledger: Ledger, clock: Clock) -> WhoamiConductor:
+    return WhoamiConductor(
+        ledger=ledger,
+        caps=config.caps,
+        clock=clock,
+        version=__version__,
+        sandbox=bool(config.sandbox),
+        clone_name=config.clone_name,
+        base_url=config.public_base_url,
+        default_actor=Actor(id=config.actor_id, email=config.actor_email, name=config.actor_name),
+    )
+
+
+async def start_ledger(ledger: Ledger) -> None:
+    """One that is away for now is told, and asked again by whoever needs it. Raises LedgerBehind."""
+    try:
+        await ledger.start()
+    except LedgerBehind:
+        raise
+    except LedgerError as exc:
+        logger.error("%s", exc.message)
+
+
+def wire_steps(
+    config: Config,
+    providers: Providers,
+    storage: Storage,
+    ledger: Ledger,
+    decoder: Decoder,
+    preparing: Preparing,
+    clock: Clock,
+    paces: Mapping[MediaKind, Pace],
+    previews: Path,
+    thumbnails: Thumbnails,
+    answers: Answers,
+    courier: Courier | None,
+) -> Steps:
+    spool = config.state_path / "spool"
+    storing = Storing(
+        providers,
+        storage,
+        clock,
+        decoder,
+        spool=spool,
+        previews=previews,
+        thumbnails=thumbnails,
+        sidecars=Sidecars(storage, ledger, spool) if config.sidecar else None,
+    )
+    submitting = Submitting(
+        providers,
+        preparing,
+        clock,
+        paces,
+        answers,
+        courier,
+        spool=spool,
+        death_is_certain=config.database_url is None,
+    )
+    return Steps(submitting, Rendering(providers, clock, paces), storing)

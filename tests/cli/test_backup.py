@@ -1,0 +1,128 @@
+"""``ring-mcp backup`` and ``restore``: a copy of one moment, taken while a server writes, and put back as a whole."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from ring_mcp.errors import RingError
+from ring_mcp.sandbox.server import SandboxServer
+from ring_mcp.state_backup import read_backup, write_backup
+from tests.server.wire import RingProcess, environment
+from tests.warm import command
+
+
+def test_a_backup_of_a_running_server_is_the_same_elsewhere(
+    env: dict[str, str], tmp_path: Path, sandbox: SandboxServer
+) -> None:
+    with RingProcess(env, tmp_path) as ring:
+        made = ring.create(prompt="kept").data
+        done = command(env, tmp_path, "backup", "all.tar", "--media")
+        assert done.returncode == 0, done.stderr
+        assert "1 jobs, 0 of them open; 1 files of local storage" in done.stdout
+        ring.create(prompt="made later")
+    assert (tmp_path / "all.tar").stat().st_mode & 0o777 == 0o600
+
+    elsewhere = environment(tmp_path, RING_SANDBOX=sandbox.url, RING_STATE_DIR=str(tmp_path / "elsewhere"))
+    put_back = command(elsewhere, tmp_path, "restore", "all.tar")
+    assert put_back.returncode == 0, put_back.stderr
+    listed = command(elsewhere, tmp_path, "jobs", "list", "--json").stdout.splitlines()
+    [job] = map(json.loads, listed)
+    assert (job["jobId"], job["prompt"]) == (made["jobId"], "kept")
+    there = Path(job["url"].removeprefix("file://"))
+    assert there.is_relative_to(tmp_path / "elsewhere")
+    assert there.read_bytes() == Path(made["images"][0]["localPath"]).read_bytes()
+    with RingProcess(elsewhere, tmp_path) as again:
+        assert not again.health().is_error
+
+
+def test_nothing_is_written_over_a_ledger_or_a_backup(env: dict[str, str], tmp_path: Path) -> None:
+    with RingProcess(env, tmp_path) as ring:
+        ring.create(prompt="kept")
+    command(env, tmp_path, "backup", "b.tar")
+    before = (tmp_path / "b.tar").read_bytes()
+    refused = command(env, tmp_path, "backup", "b.tar")
+    assert refused.returncode == 2
+    assert (tmp_path / "b.tar").read_bytes() == before
+    over = command(env, tmp_path, "restore", "b.tar")
+    assert over.returncode == 1
+    assert "is there already, and nothing is written over it" in over.stderr
+
+
+def some_state(folder: Path, state: str, age: str = "-1 second") -> Path:
+    """A ledger of one job, as far as a backup looks at it."""
+    folder.mkdir()
+    ledger = folder / "ledger.db"
+    with sqlite3.connect(ledger) as connection:
+        connection.execute("CREATE TABLE media_jobs (id TEXT, state TEXT, created_at TEXT)")
+        connection.execute(
+            "INSERT INTO media_jobs VALUES ('a', ?, strftime('%Y-%m-%dT%H:%M:%SZ', 'now', ?))", (state, age)
+        )
+    connection.close()
+    return ledger
+
+
+@pytest.mark.parametrize(("age", "waits"), [("-1 minutes", True), ("-11 minutes", False)])
+def test_a_request_that_may_be_leaving_elsewhere_is_not_taken_up(tmp_path: Path, age: str, waits: bool) -> None:
+    old = some_state(tmp_path / "old", "planned", age)
+    assert write_backup(tmp_path / "b.tar", old.parent, old, None).open_jobs == 1
+    new = tmp_path / "new"
+    if waits:
+        with pytest.raises(RingError, match="had not been sent yet") as refusal:
+            read_backup(tmp_path / "b.tar", new, new / "ledger.db", new / "files")
+        assert refusal.value.next_action.startswith("Restore it after ")
+        assert list(new.iterdir()) == []
+    else:
+        read_backup(tmp_path / "b.tar", new, new / "ledger.db", new / "files")
+        assert (new / "ledger.db").exists()
+
+
+def test_facts_beside_the_ledger_go_along(tmp_path: Path) -> None:
+    old = some_state(tmp_path / "old", "done")
+    (old.parent / "unwritten").mkdir()
+    (old.parent / "unwritten" / "job.json").write_text("facts")
+    (old.parent / "files.secret").write_text("secret")
+    (old.parent / "spool").mkdir()
+    (old.parent / "spool" / "x.media").write_text("not this")
+    write_backup(tmp_path / "b.tar", old.parent, old, None)
+    new = tmp_path / "new"
+    read_backup(tmp_path / "b.tar", new, new / "ledger.db", new / "files")
+    assert (new / "unwritten" / "job.json").read_text() == "facts"
+    assert (new / "files.secret").read_text() == "secret"
+    assert not (new / "spool").exists()
+
+
+@pytest.mark.parametrize("name", ["../outside", "/outside", "ledger.db/../../outside", "other"])
+def test_an_archive_of_somebody_else_changes_nothing(tmp_path: Path, name: str) -> None:
+    with tarfile.open(tmp_path / "b.tar", "w") as archive:
+        archive.addfile(tarfile.TarInfo(name))
+    new = tmp_path / "inner" / "new"
+    new.parent.mkdir()
+    with pytest.raises(RingError, match="no backup of ring-mcp"):
+        read_backup(tmp_path / "b.tar", new, new / "ledger.db", new / "files")
+    assert list(new.iterdir()) == []
+    assert not (new.parent / "outside").exists()
+    assert not (tmp_path / "outside").exists()
+
+
+def test_a_backup_that_was_cut_off_is_refused(tmp_path: Path) -> None:
+    old = some_state(tmp_path / "old", "done")
+    write_backup(tmp_path / "b.tar", old.parent, old, None)
+    whole = (tmp_path / "b.tar").read_bytes()
+    (tmp_path / "b.tar").write_bytes(whole[:6000])
+    new = tmp_path / "new"
+    with pytest.raises(RingError, match="not a whole one"):
+        read_backup(tmp_path / "b.tar", new, new / "ledger.db", new / "files")
+    assert list(new.iterdir()) == []
+
+
+def test_a_backup_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
+    (tmp_path / "b.tar").write_text("the old one")
+    with pytest.raises(RingError, match="there is no ledger yet"):
+        write_backup(tmp_path / "b.tar", tmp_path, tmp_path / "ledger.db", None)
+    assert (tmp_path / "b.tar").read_text() == "the old one"
+    assert [path.name for path in tmp_path.iterdir()] == ["b.tar"]

@@ -1,0 +1,67 @@
+"""What a shell asks in the middle of a line: it gets an answer or nothing, and never waits for a server."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.server.wire import LIMIT_S, RingProcess
+from tests.warm import command
+
+
+def complete(env: dict[str, str], folder: Path, line: str, shell: str = "bash_complete") -> str:
+    words = line.split(" ")
+    asked = {"_RING_MCP_COMPLETE": shell, "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
+    if shell.startswith("fish"):
+        asked["COMP_CWORD"] = words[-1]
+    reading, writing = os.pipe()
+    done = subprocess.run(
+        [sys.executable, "-m", "ring_mcp"],
+        env={**env, **asked},
+        cwd=folder,
+        stdin=reading,  # open, as a terminal is: a server would wait for a client
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+    os.close(reading)
+    os.close(writing)
+    assert "Traceback" not in done.stderr
+    return done.stdout
+
+
+def test_commands_and_jobs_are_completed(env: dict[str, str], tmp_path: Path) -> None:
+    with RingProcess(env, tmp_path) as ring:
+        job_id = ring.create(prompt="one").data["jobId"]
+    assert "plain,resolve" in complete(env, tmp_path, "ring-mcp jobs re")
+    assert complete(env, tmp_path, f"ring-mcp jobs show {job_id[:3]}") == f"plain,{job_id[:8]}\n"
+    assert "done: one" in complete(env, tmp_path, "ring-mcp jobs resume ", "zsh_complete")
+    assert f"plain,{job_id[:8]}\tdone: one" in complete(env, tmp_path, "ring-mcp jobs show ", "fish_complete")
+
+
+def test_a_ledger_that_is_locked_completes_nothing(env: dict[str, str], tmp_path: Path) -> None:
+    with RingProcess(env, tmp_path) as ring:
+        ring.create(prompt="one")
+    blocker = sqlite3.connect(tmp_path / "state" / "sandbox" / "ledger.db", isolation_level=None)
+    blocker.execute("BEGIN EXCLUSIVE")
+    try:
+        assert complete(env, tmp_path, "ring-mcp jobs show ").strip() == ""
+    finally:
+        blocker.close()
+
+
+def test_settings_that_are_wrong_complete_nothing(env: dict[str, str], tmp_path: Path) -> None:
+    assert complete({**env, "RING_MAX_USD_PER_DAY": "much"}, tmp_path, "ring-mcp jobs show ").strip() == ""
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_each_shell_is_taught_to_ask(env: dict[str, str], tmp_path: Path, shell: str) -> None:
+    done = command(env, tmp_path, "completion", shell)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"_RING_MCP_COMPLETE={shell}_complete" in done.stdout
