@@ -16,7 +16,7 @@ from ring_mcp.tools.tool import Answer, Progress
 
 MAX_PREVIEW_BYTES = 64 * 1024
 
-SANDBOX = "SANDBOX: test media, without cost."
+SANDBOX = "SANDBOX: test media, unpaid."
 
 SHORT_ID_CHARS = 8
 """Of a job's id in the text of what has ended, for clients that read no JSON; ring-job-get finds the job by them."""
@@ -144,10 +144,8 @@ def _costs(result: JobResult) -> str:
     estimated = f"estimated {usd(result.estimated_cost_usd)}" if result.estimated_cost_usd is not None else ""
     billed = f"billed {usd(result.billed_cost_usd)}" if result.billed_cost_usd is not None else ""
     if billed and result.billed_cost_usd == result.estimated_cost_usd:
-        told = f"{billed} as estimated"
-    else:
-        told = ", ".join(part for part in (estimated, billed) if part)
-    return f"{told} of the sandbox's money" if told and result.sandbox else told
+        return billed
+    return ", ".join(part for part in (estimated, billed) if part)
 
 
 def _quote_text(quote: JobResult) -> str:
