@@ -147,11 +147,12 @@ SYMPTOMS: Mapping[str, str] = {
 }
 """How a run has to complain of each bug: a pattern of one of its problems."""
 
-OCCASIONS: Mapping[str, tuple[str, str, str]] = {
-    "believes-the-first-denial": ("look", "denied in its own words", "rendering"),
-    "sends-unknowns-again": ("paid", "accepted, reset", "submitting"),
+OCCASIONS: Mapping[str, tuple[tuple[str, str, str], int]] = {
+    "believes-the-first-denial": (("look", "denied in its own words", "rendering"), 2),
+    "sends-unknowns-again": (("paid", "accepted, reset", "submitting"), 1),
 }
-"""The fault, as a logbook counts it, without which a bug does nothing; the others need none."""
+"""The fault, as a logbook counts it, without which a bug does nothing, and how often it is to come; the others need
+none."""
 
 
 def _ledger(config: Config, clock: Clock, order: Order) -> Ledger:

@@ -33,7 +33,6 @@ from tests.weather.verdict import Outcome, judge, left_files
 
 BATCH = 6
 MOST_MORE_BATCHES = 20
-OCCASIONS_ENOUGH = 3
 BEYOND_THE_CAP = 10
 MOST_BEYOND_THE_CAP = 50
 ROOM_FOR = Decimal("3.5")
@@ -177,8 +176,10 @@ def _unmet(place: Place) -> list[str]:
     """What has not met its aim yet. Where a bug is planted that is its occasion alone."""
     logbook, plant = place.logbook, place.fleet.plant
     if plant is not None:
-        occasion = OCCASIONS.get(plant)
-        return [] if occasion is None or logbook.faults[occasion] >= OCCASIONS_ENOUGH else [plant]
+        if plant not in OCCASIONS:
+            return []
+        occasion, times = OCCASIONS[plant]
+        return [plant] if logbook.faults[occasion] < times else []
     return [*unmet_faults(logbook), *unmet_storms(logbook, with_database=place.database is not None)]
 
 
