@@ -31,7 +31,8 @@ GUARDED = frozenset(
     {"presets_file", "input_dirs", "local_storage_dir", "state_dir", "thumbnail_font"}
     | {"database_url", "database_direct_url"}
     | {"max_usd_per_call", "max_usd_per_day", "max_usd_per_month"}
-    | {"service_tokens", "actor_id", "allowed_hosts", "allowed_origins", "public_base_url", "trusted_media_hosts"}
+    | {"service_tokens", "actor_id", "actor_email", "actor_name", "clone_name"}
+    | {"allowed_hosts", "allowed_origins", "public_base_url", "trusted_media_hosts"}
     | {"sandbox"}
 )
 """Folders, databases, caps, and who may call: all of it works with the providers' keys."""

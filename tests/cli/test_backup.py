@@ -12,7 +12,7 @@ import pytest
 from ring_mcp.errors import RingError
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.state_backup import read_backup, write_backup
-from tests.server.wire import RingProcess, environment
+from tests.server.wire import RingProcess, environment, path_of
 from tests.warm import command
 
 
@@ -35,7 +35,7 @@ def test_a_backup_of_a_running_server_is_the_same_elsewhere(
     assert (job["jobId"], job["prompt"]) == (made["jobId"], "kept")
     there = Path(job["url"].removeprefix("file://"))
     assert there.is_relative_to(tmp_path / "elsewhere")
-    assert there.read_bytes() == Path(made["images"][0]["localPath"]).read_bytes()
+    assert there.read_bytes() == path_of(made["url"]).read_bytes()
     with RingProcess(elsewhere, tmp_path) as again:
         assert not again.health().is_error
 

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from ring_mcp.sandbox.server import SandboxServer
-from tests.server.wire import RingProcess, eventually
+from tests.server.wire import RingProcess, eventually, path_of
 from tests.warm import command
 
 
@@ -39,7 +39,7 @@ def test_only_what_nobody_needs_goes(env: dict[str, str], tmp_path: Path, sandbo
     assert "removed" in pruned.stdout.splitlines()[-1]
     assert not preview.exists()
     assert [path.name for path in (state / "spool").iterdir()] == [f"{opened['jobId']}-0.part"]
-    assert Path(done["images"][0]["localPath"]).exists()
+    assert path_of(done["url"]).exists()
     assert len(command(env, tmp_path, "jobs", "list", "--json").stdout.splitlines()) == 2
 
 

@@ -263,7 +263,7 @@ async def test_a_clip_that_is_on_its_way_goes_on_after_a_restart(sandbox: Sandbo
         ("not a url", "imageUrl must be an http"),
         ("http://10.1.2.3/a.jpg", "on a private network"),
         ("http://169.254.169.254/latest/meta-data", "on a private network"),
-        ("http://[::1]:9/a.jpg", "on a private network"),
+        ("http://[fd00::1]:9/a.jpg", "on a private network"),
         ("/etc/hostname", "outside the folders of RING_INPUT_DIRS"),
         ("file:///etc/hostname", "outside the folders of RING_INPUT_DIRS"),
     ],
