@@ -96,7 +96,7 @@ async def test_migrating_again_changes_nothing(empty_postgres: LedgerDatabase) -
 async def test_files_that_were_run_by_hand_are_known(empty_postgres: LedgerDatabase) -> None:
     files = migrations("postgres")
     empty_postgres.query(files[0].sql)  # as `psql --single-transaction -f` does it
-    assert await migrate(empty_postgres.address) == [migration.name for migration in files[1:]]
+    assert await migrate(empty_postgres.address) == [*(migration.name for migration in files[1:]), "PgQueuer's tables"]
     async with empty_postgres.started() as ledger:
         job = await opened(ledger)
         for migration in files:
