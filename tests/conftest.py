@@ -57,6 +57,30 @@ def _only_loopback(event: str, arguments: tuple[Any, ...]) -> None:
 sys.addaudithook(_only_loopback)
 
 
+HANGS_AFTER_S = 240
+"""Real time: a test that still runs waits for what never comes."""
+
+MAY_TAKE_LONG = {"benchmark", "kill", "weather", "conformance", "browser"}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Let a test fail that hangs: otherwise the whole run does, and nobody learns where."""
+    if not hasattr(signal, "SIGALRM") or MAY_TAKE_LONG & {mark.name for mark in item.iter_markers()}:
+        return (yield)
+    before = signal.signal(signal.SIGALRM, _give_up)
+    signal.alarm(HANGS_AFTER_S)
+    try:
+        return (yield)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _give_up(*_: object) -> None:
+    raise TimeoutError(f"this test has not ended after {HANGS_AFTER_S} seconds")
+
+
 @pytest.fixture(scope="session")
 def running() -> Iterator[SandboxServer]:
     """The emulated services, started when the first test of this process asks for them."""

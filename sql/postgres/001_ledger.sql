@@ -1,5 +1,5 @@
 -- The ledger of ring-mcp in PostgreSQL. Never edited after a release.
--- Each file records its version, so `ring-mcp migrate` and `psql --single-transaction -f` get along; a second time it changes nothing.
+-- Each file records its version, so `ring-mcp migrate` and `psql --single-transaction -f` get along. To be run once: later files drop some of it.
 -- generated_images and generated_videos have the shape and indexes that Ring Platform uses, so a clone's own database can serve both;
 -- money is bigint ticks of 1e-10 US dollars, so that sums are exact and the two backends share their statements.
 

@@ -177,3 +177,5 @@ CREATE INDEX media_jobs_video_url        ON generated_videos USING hash ((data -
 COMMENT ON TABLE media_job_costs  IS 'Sums over media_jobs by the day on which they were opened, kept by triggers: what counts against the caps.';
 COMMENT ON TABLE media_job_counts IS 'Jobs under way and of unknown outcome, kept by triggers.';
 COMMENT ON TABLE media_job_bills  IS 'What was billed for jobs that tell of the price list, kept by triggers.';
+
+INSERT INTO ring_mcp_migrations (version) VALUES (3);

@@ -40,3 +40,5 @@ CREATE TRIGGER media_job_accounts_tell AFTER INSERT OR UPDATE ON media_job_accou
 
 COMMENT ON TABLE  media_job_accounts IS 'Which PgQueuer entrypoint stands for which provider account.';
 COMMENT ON COLUMN media_jobs.owner IS 'The process that last had the job; on PostgreSQL its queue manager id. Whether it lives, the task''s heartbeat says.';
+
+INSERT INTO ring_mcp_migrations (version) VALUES (4);

@@ -145,7 +145,7 @@ async def test_a_queue_shows_every_quarter_minute_that_it_lives(engine: Engine, 
     await engine.queue.start(take_over=False)
     job = await engine.new()
     engine.queue.enqueue(job)
-    await gate.is_reached.wait()
+    await until(gate.is_reached.is_set)
     for _ in range(2):
         await until(lambda: clock.sleepers == 1)
         clock.advance(HEARTBEAT_INTERVAL_S)
@@ -163,7 +163,7 @@ async def test_a_heartbeat_that_fails_is_told_and_the_next_one_comes(
     engine.ledger.fail("heartbeat")
     await engine.queue.start(take_over=False)
     engine.queue.enqueue(await engine.new())
-    await gate.is_reached.wait()
+    await until(gate.is_reached.is_set)
     for _ in range(2):
         await until(lambda: clock.sleepers == 1)
         clock.advance(HEARTBEAT_INTERVAL_S)
@@ -180,7 +180,7 @@ async def test_a_job_that_another_process_has_is_let_go_of(
     await engine.queue.start(take_over=False)
     job = await engine.new()
     engine.queue.enqueue(job)
-    await gate.is_reached.wait()
+    await until(gate.is_reached.is_set)
     taken = await steal(elsewhere, job)
     clock.advance(HEARTBEAT_INTERVAL_S)
     await until(lambda: not engine.runner.records)
@@ -196,7 +196,7 @@ async def test_an_answer_on_its_way_is_waited_for_whoever_has_the_job(
     await engine.queue.start(take_over=False)
     job = await engine.new()
     engine.queue.enqueue(job)
-    await gate.is_reached.wait()
+    await until(gate.is_reached.is_set)
     await steal(elsewhere, job)
     clock.advance(HEARTBEAT_INTERVAL_S)
     await until(lambda: "heartbeat" in engine.ledger.calls and clock.sleepers == 1)
@@ -227,7 +227,7 @@ async def test_a_job_whose_row_is_behind_is_kept_whatever_the_row_says(
     await engine.queue.start(take_over=False)
     job = await engine.new()
     engine.queue.enqueue(job)
-    await gate.is_reached.wait()
+    await until(gate.is_reached.is_set)
     await steal(elsewhere, job)
     clock.advance(HEARTBEAT_INTERVAL_S)
     await until(lambda: "heartbeat" in engine.ledger.calls and clock.sleepers == 1)
@@ -242,7 +242,7 @@ async def test_a_request_that_is_under_way_is_answered_before_the_end(engine: En
     engine.pictures.looks += [asyncio.Event().wait]
     job = await engine.new()
     engine.queue.enqueue(job)
-    await gate.is_reached.wait()
+    await until(gate.is_reached.is_set)
     closing = asyncio.create_task(engine.queue.aclose())
     await asyncio.sleep(0)
     gate.is_open.set()
@@ -257,7 +257,7 @@ async def test_a_request_that_is_not_answered_in_time_is_an_unknown_outcome(engi
     engine.pictures.answers += [gate]
     job = await engine.new()
     engine.queue.enqueue(job)
-    await gate.is_reached.wait()
+    await until(gate.is_reached.is_set)
     await engine.queue.aclose()
     assert (await engine.row(job)).state is JobState.UNKNOWN
 
@@ -268,7 +268,7 @@ async def test_an_end_does_not_wait_for_what_the_next_process_can_finish(engine:
     await engine.queue.start(take_over=True)
     job = await engine.new()
     engine.queue.enqueue(job)
-    await gate.is_reached.wait()
+    await until(gate.is_reached.is_set)
     await engine.queue.aclose()
     assert (await engine.row(job)).state is JobState.RENDERING
     assert (list(engine.runner.records), clock.sleepers) == ([], 0)
@@ -280,7 +280,7 @@ async def test_a_job_is_enqueued_once_and_not_after_its_end(engine: Engine) -> N
     job = await engine.new()
     engine.queue.enqueue(job)
     engine.queue.enqueue(job)
-    await gate.is_reached.wait()
+    await until(gate.is_reached.is_set)
     engine.queue.enqueue(job)
     await engine.queue.adopt(job)
     assert len(engine.runner.records) == 1

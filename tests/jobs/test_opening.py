@@ -26,7 +26,7 @@ from ring_mcp.jobs.opening import NEEDED_DISK_BYTES, check_disk, request_hash
 from ring_mcp.jobs.outcomes import end_badly
 from ring_mcp.ledger.base import JobQuery, Opened
 from tests.fake_clock import START, FakeClock
-from tests.jobs.engine import Engine, clip_plan, started_engine, still_clip_plan
+from tests.jobs.engine import Engine, clip_plan, started_engine, still_clip_plan, until
 from tests.ledger_samples import PRICE_USD, sample_plan
 
 REFUSED = StorageRefused("the token is wrong")
@@ -141,8 +141,7 @@ def test_a_look_at_the_disk_leaves_an_empty_private_folder(tmp_path: Path) -> No
 
 async def test_a_caller_that_leaves_at_the_opening_leaves_a_driven_job(engine: Engine) -> None:
     calling = asyncio.create_task(open_(engine, still_clip_plan()))
-    while "open" not in engine.ledger.calls:
-        await asyncio.sleep(0)
+    await until(lambda: "open" in engine.ledger.calls)
     calling.cancel()
     with pytest.raises(asyncio.CancelledError):
         await calling

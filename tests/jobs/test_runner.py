@@ -240,9 +240,10 @@ async def test_a_handle_is_not_left_in_memory_while_its_job_rests(engine: Engine
     rested_s = 0.0
     async with asyncio.timeout(30):
         while (row := await engine.row(job)).provider_request_id is None and rested_s < 30:
-            if engine.pictures.looked_for:
+            if clock.sleepers == 2:  # the job rests, and so does who catches up: no write is on its way
                 clock.advance(0.5)
                 rested_s += 0.5
+            await asyncio.sleep(0)
     assert (row.state, row.provider_request_id) == (JobState.RENDERING, REQUEST_ID)
     assert engine.pictures.looked_for == [REQUEST_ID], "the job rests"
     await clock.play(asyncio.wait_for(driver, None))
@@ -283,7 +284,9 @@ async def test_a_row_that_somebody_took_while_it_was_behind_is_theirs(
     assert f"job {job.id}: another process has it now" in caplog.text
 
 
-async def test_a_fault_of_ours_leaves_the_job_for_a_minute(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_fault_of_ours_leaves_the_job_for_a_minute(
+    engine: Engine, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
     engine.pictures.looks += [RuntimeError("a programming error")]
     job = await engine.new()
     await engine.runner.drive(job)
@@ -295,7 +298,7 @@ async def test_a_fault_of_ours_leaves_the_job_for_a_minute(engine: Engine, caplo
     assert row.failure.billed == "unknown"
     assert "a programming error" in caplog.text
     assert list(engine.runner.records) == []
-    await engine.runner.run(job.id)
+    await clock.play(engine.runner.run(job.id))  # its second look has a turn of its own
     assert (await engine.row(job)).state is JobState.DONE
 
 
@@ -339,8 +342,7 @@ async def test_the_handle_of_a_job_outlives_the_process_that_asked_for_it(engine
     engine.pictures.looks += [asyncio.Event().wait]
     job = await engine.new()
     task = await driving(engine, job)
-    while not engine.pictures.looked_for:
-        await asyncio.sleep(0)
+    await until(lambda: engine.pictures.looked_for != [])
     task.cancel()
     await asyncio.wait({task})
     after = engine_on(engine.ledger, clock, engine.state)

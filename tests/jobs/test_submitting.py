@@ -28,7 +28,7 @@ from ring_mcp.jobs.outcomes import Pause
 from ring_mcp.jobs.submitting import LOOK_FOR_ANSWER_S, LOOK_FOR_OTHERS_S, STALE_PLAN_S, SUBMIT_MARGIN_S
 from ring_mcp.providers.base import MOST_PAUSES_S, Accepted, Finished, Inputs
 from tests.fake_clock import START, FakeClock
-from tests.jobs.engine import PACE, Engine, clip_plan, started_engine
+from tests.jobs.engine import PACE, Engine, clip_plan, started_engine, until
 from tests.jobs.scripted_provider import REQUEST_ID, ScriptedProvider, finished, jpeg
 from tests.ledger_samples import PRICE_USD, carried, sample_plan
 
@@ -139,8 +139,7 @@ async def test_a_server_stopped_in_mid_request_says_so_and_never_sends_again(eng
     engine.pictures.answers.append(gate.wait)
     record = engine.record(await engine.new())
     submitting = asyncio.create_task(engine.submitting.submit(record))
-    while not engine.pictures.submitted:
-        await asyncio.sleep(0)
+    await until(lambda: engine.pictures.submitted != [])
     submitting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await submitting
@@ -155,8 +154,7 @@ async def test_a_server_stopped_in_mid_request_says_so_and_never_sends_again(eng
 async def test_a_server_that_is_stopped_before_the_request_leaves_says_that(engine: Engine) -> None:
     record = engine.record(await engine.new())
     submitting = asyncio.create_task(engine.submitting.submit(record))
-    while "save" not in engine.ledger.calls:
-        await asyncio.sleep(0)
+    await until(lambda: "save" in engine.ledger.calls)
     submitting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await submitting

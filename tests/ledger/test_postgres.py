@@ -17,7 +17,7 @@ import pytest
 from ring_mcp.domain import Caps, JobState
 from ring_mcp.errors import CapExceeded, JobMoved, LedgerBehind, LedgerError
 from ring_mcp.ledger.base import JobQuery
-from ring_mcp.ledger.migrations import migrations
+from ring_mcp.ledger.migrations import Migration, migrations
 from ring_mcp.ledger.postgres import PostgresLedger, migrate
 from ring_mcp.ledger.statements import Transaction
 from tests.fake_clock import START, FakeClock
@@ -93,16 +93,29 @@ async def test_migrating_again_changes_nothing(empty_postgres: LedgerDatabase) -
         assert await ledger.get(job.id) == job
 
 
-async def test_files_that_were_run_by_hand_are_known(empty_postgres: LedgerDatabase) -> None:
+@pytest.mark.parametrize("by_hand", range(1, len(migrations("postgres")) + 1))
+async def test_files_that_were_run_by_hand_are_known(empty_postgres: LedgerDatabase, by_hand: int) -> None:
     files = migrations("postgres")
-    empty_postgres.query(files[0].sql)  # as `psql --single-transaction -f` does it
-    assert await migrate(empty_postgres.address) == [migration.name for migration in files[1:]]
+    for migration in files[:by_hand]:  # as `psql --single-transaction -f` does it
+        empty_postgres.query(migration.sql)
+    rest = [migration.name for migration in files[by_hand:]]
+    assert await migrate(empty_postgres.address) == [*rest, "PgQueuer's tables"]
     async with empty_postgres.started() as ledger:
         job = await opened(ledger)
-        for migration in files:
-            empty_postgres.query(migration.sql)
         assert await ledger.get(job.id) == job
     assert await migrate(empty_postgres.address) == []
+
+
+@pytest.mark.parametrize("migration", migrations("postgres")[2:], ids=lambda migration: migration.name)
+async def test_a_file_run_by_hand_twice_is_refused_whole(postgres: LedgerDatabase, migration: Migration) -> None:
+    async with postgres.started() as ledger:
+        job = await opened(ledger)
+        spend = await ledger.spend(job.created_at, sandbox=job.sandbox)
+        with pytest.raises(psycopg.Error, match="already exists"):
+            postgres.query(migration.sql)
+        assert await ledger.get(job.id) == job
+        assert await ledger.spend(job.created_at, sandbox=job.sandbox) == spend
+    assert await migrate(postgres.address) == []
 
 
 async def test_of_several_who_migrate_at_once_each_file_is_applied_by_one(empty_postgres: LedgerDatabase) -> None:

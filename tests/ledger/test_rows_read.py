@@ -169,6 +169,7 @@ CASES: dict[str, tuple[Work, int]] = {
     "restore": (restore, 0),
     "get": (lambda ledger, filled: ledger.get(filled.oldest), 0),
     "find ids": (lambda ledger, filled: ledger.find_ids("actor-0", filled.oldest[:8]), 0),
+    "complete id": (lambda ledger, filled: ledger.complete_id(filled.oldest[:8]), 0),
     "states": (lambda ledger, filled: ledger.states([job.id for job in filled.mine]), OPEN),
     "ping": (lambda ledger, _: ledger.ping(), 0),
     "find": (lambda ledger, _: ledger.find("actor-1", "key-31", sandbox=False), 0),
