@@ -16,7 +16,8 @@ from ring_mcp.jobs.outcomes import Pace
 from ring_mcp.media.decoding import can_read_clips
 from ring_mcp.plans.image import ImageSettings, plan_image
 from ring_mcp.plans.video import VideoSettings, plan_video
-from ring_mcp.presets import Presets
+from ring_mcp.presets import InputBytes, Presets
+from ring_mcp.providers.vendors import VENDORS, ProviderName
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +29,13 @@ def image_model(config: Config, presets: Presets) -> str:
     """What pictures are made with when nobody says who makes them, or with what."""
     provider = config.image_gen_provider
     return config.vendors[provider].image_model or presets.defaults.image[provider].model
+
+
+def sizes_of_inputs(presets: Presets) -> dict[ProviderName, InputBytes]:
+    """What each provider takes of one picture or clip; of one that the registry says nothing of, the least."""
+    told = presets.limits.input_bytes
+    least = InputBytes(image=min(each.image for each in told.values()), video=min(each.video for each in told.values()))
+    return {vendor.name: told.get(vendor.name, least) for vendor in VENDORS}
 
 
 def video_models(config: Config, presets: Presets) -> Iterator[str]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout and nothing else.")
 @gateway_option
 def cancel(job_id: str, as_json: bool, gateway: str | None) -> None:
-    """Break a job off. Certain and free until its request was sent; after that only Google's clips can be.
+    """Break a job off. Certain and free until its request was sent; after that only where the provider can.
 
     Exit status 1: it could not be, and goes on.
     """

@@ -14,6 +14,8 @@ TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _OURS = logging.getLogger("ring_mcp")
 # These log whole URLs (signed ones are secrets) and, when a message cannot be read, prompts.
 _QUIET = ("httpx2", "httpcore2", "mcp", "sse_starlette", "uvicorn.error")
+# Says the whole address of a database that it cannot read, password included; the ledger tells the trouble.
+_SILENT = ("psycopg.pool", "mcp.server.sse")
 
 
 class JsonLines(logging.Formatter):
@@ -41,4 +43,5 @@ def log_to_stderr(level: str, style: str) -> None:
     _OURS.setLevel(least)
     for noisy in _QUIET:
         logging.getLogger(noisy).setLevel(max(least, logging.WARNING))
-    logging.getLogger("mcp.server.sse").setLevel(logging.CRITICAL)
+    for silent in _SILENT:
+        logging.getLogger(silent).setLevel(logging.CRITICAL)

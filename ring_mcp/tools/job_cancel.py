@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from mcp_types import ToolAnnotations
 
 DESCRIPTION = """\
-Cancels a job. Until its request was sent that is certain and free; after that only Google's clips can be broken off, \
-and what was made may be billed. The answer says which it was."""
+Cancels a job. Until its request was sent that is certain and free; after that a job is broken off where its \
+provider can, and what was made may be billed. The answer says which it was."""
 
 
 class JobCancelArguments(Arguments):

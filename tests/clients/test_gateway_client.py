@@ -90,7 +90,7 @@ async def test_a_server_outside_is_reached_through_the_proxy() -> None:
             async with open_gateway(f"http://{there}", "token", proxies) as client:
                 made = await client.create("image", {"prompt": "x"}, 0.0, lambda *_: None)
     assert made == {"state": "done"}
-    assert way_out.asked[0].startswith(f"GET http://{there}/api/mcp/v1/meta/health")
+    assert way_out.asked[0].startswith(f"GET http://{there}/api/mcp/v1/meta/context")
     assert len(server.posts) == 1
 
 

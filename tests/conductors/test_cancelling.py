@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ring_mcp.app import App
+from ring_mcp.conductors.cancelling import Cancellation
 from ring_mcp.domain import Job, JobState, VideoRequest
 from ring_mcp.errors import JobMoved
 from ring_mcp.sandbox.server import SandboxServer
@@ -124,7 +125,7 @@ async def test_hundreds_of_cancels_against_starts_bill_only_what_lives(sandbox: 
         jobs = await asyncio.gather(
             *(begin(app, VideoRequest(prompt=f"boat {number}", duration_s=1)) for number in range(30))
         )
-        told = await asyncio.gather(*(app.cancelling.cancel(job) for job in jobs))
+        told: list[Cancellation] = await asyncio.gather(*(app.cancelling.cancel(job) for job in jobs))
         ended = [await settled(app, job.id) for job in jobs]
     for cancellation, job in zip(told, ended, strict=True):
         paid = sum(charge.prompt == job.plan.prompt for charge in sandbox.state.books.charges())

@@ -60,7 +60,7 @@ def test_stdout_carries_nothing_but_messages_whatever_prints(env: dict[str, str]
         assert ring.wait() == 0
     assert ring.stray == []
     assert "NOISE" not in ring.received
-    for kind in ("at the start", "by print PIL", "by descriptor", "by stream", "by warning", "by a child"):
+    for kind in ("at the start", "by print mcp", "by descriptor", "by stream", "by warning", "by a child"):
         assert f"NOISE {kind}" in ring.stderr
 
 
