@@ -46,7 +46,7 @@ def test_over_stdio_it_is_described_and_makes_a_picture_and_a_clip(
     assert acme.prompts == ["a lighthouse", "the beam turns"]
     assert tools["ring-image-create"]["provider"]["enum"] == ["xai", "google", "acme"]
     assert "acme-still" in tools["ring-image-create"]["model"]["description"]
-    assert "1 to 20 on Acme" in tools["ring-video-create"]["duration"]["description"]
+    assert "Acme 1 to 20" in tools["ring-video-create"]["duration"]["description"]
     assert refused.content["error"] == "provider must be one of xai, google, acme, got 'nobody'"
     assert "provider acme: a key is configured" in health
 
