@@ -180,6 +180,31 @@ async def test_what_is_refused_at_the_beginning_is_raised(tmp_path: Path, clock:
             await make(engine)
 
 
+@pytest.mark.parametrize("key", [None, "k1"])
+async def test_a_ledger_that_goes_away_after_the_opening_names_the_job(engine: Engine, key: str | None) -> None:
+    """The job is another process's, as in a fleet, so that whoever waits for it reads the ledger."""
+    engine.watch.hold = lambda job: None  # type: ignore[method-assign]
+    engine.pictures.looks += [asyncio.Event().wait]
+    engine.ledger.after("open", lambda: engine.ledger.fail("get", float("inf")))
+    with pytest.raises(LedgerError) as told:
+        await make(engine, idempotency_key=key, wait_s=0)
+    engine.ledger.recover()
+    assert told.value.job_id is not None
+    assert (await engine.row(told.value.job_id)).actor_id == "ann"
+    assert told.value.billed == "unknown"
+    assert "Nothing was started" not in told.value.next_action
+
+
+async def test_a_job_that_cannot_be_read_again_is_not_said_to_be_unbilled(engine: Engine) -> None:
+    job = await rendering(engine)
+    engine.ledger.fail("get", float("inf"))
+    engine.watch.hold = lambda job: None  # type: ignore[method-assign]
+    with pytest.raises(LedgerError) as told:
+        await calls_on(engine).resume(job, 0)
+    engine.ledger.recover()
+    assert (told.value.billed, told.value.job_id) == ("unknown", job.id)
+
+
 async def test_an_inline_picture_is_a_file_before_it_is_a_row(engine: Engine) -> None:
     inline = "data:image/jpeg;base64," + base64.b64encode(jpeg()).decode()
     result = await make(engine, sample_plan().model_copy(update={"reference_images": (inline,)}))
