@@ -182,7 +182,7 @@ async def test_what_is_refused_at_the_beginning_is_raised(tmp_path: Path, clock:
 
 
 @pytest.mark.parametrize("key", [None, "k1"])
-async def test_a_ledger_that_goes_away_after_the_opening_names_the_job(engine: Engine, key: str | None) -> None:
+async def test_a_ledger_lost_after_the_opening_names_the_job(engine: Engine, key: str | None) -> None:
     """The job is another process's, as in a fleet, so that whoever waits for it reads the ledger."""
     engine.watch.hold = lambda job: None  # type: ignore[method-assign]
     engine.pictures.looks += [asyncio.Event().wait]
@@ -196,7 +196,7 @@ async def test_a_ledger_that_goes_away_after_the_opening_names_the_job(engine: E
     assert "Nothing was started" not in told.value.next_action
 
 
-async def test_a_job_that_cannot_be_read_again_is_not_said_to_be_unbilled(engine: Engine) -> None:
+async def test_a_resumed_job_that_cannot_be_read_may_be_billed(engine: Engine) -> None:
     job = await rendering(engine)
     engine.ledger.fail("get", float("inf"))
     engine.watch.hold = lambda job: None  # type: ignore[method-assign]

@@ -216,7 +216,7 @@ async def test_a_clip_is_driven_although_its_still_cannot_be_looked_at(engine: E
     assert (await engine.ended(again.job)).state is JobState.DONE
 
 
-async def test_a_call_that_joins_names_the_job_when_the_ledger_goes_away(
+async def test_a_joining_call_names_the_job_when_the_ledger_is_lost(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = await open_(engine, still_clip_plan(), "k1")

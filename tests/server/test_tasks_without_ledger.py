@@ -49,13 +49,13 @@ def declaring() -> Any:
     return SimpleNamespace(session=session, protocol_version=ERA, request=None, method="tasks/get")
 
 
-async def test_a_task_is_not_called_completed_because_the_ledger_is_away() -> None:
+async def test_a_lost_ledger_does_not_complete_a_task() -> None:
     with pytest.raises(MCPError) as refusal:
         await tasks_over(LostLedger(finds=True)).get(declaring(), TaskParams(task_id="the-job"))
     assert refusal.value.error.code == types.INTERNAL_ERROR
 
 
-async def test_a_started_job_is_named_when_its_row_cannot_be_read() -> None:
+async def test_a_started_job_is_named_when_its_row_is_unreadable() -> None:
     async def start(arguments: Any, caller: Any) -> Answer:
         return Answer(data={"jobId": "the-job", "state": "planned"}, text="Not finished yet")
 
