@@ -161,7 +161,7 @@ def test_a_run_in_which_nothing_happened_is_red(with_database: bool, storms: int
     assert not report.is_green
 
 
-def test_a_fault_that_met_its_job_in_another_state_has_not_met_its_aim() -> None:
+def test_a_fault_in_another_state_has_not_met_its_aim() -> None:
     logbook = Logbook()
     logbook.faults.update({(fault.meets, fault.name, "planned"): 9 for fault in FAULTS})
     assert len(unmet_faults(logbook)) == len(FAULTS)
