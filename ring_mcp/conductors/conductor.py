@@ -54,6 +54,7 @@ class Conductor(ABC, Generic[RequestT, ResultT, SettingsT]):
 
         A failure of provider or storage is in the result (``success`` False); it is raised only before anything was
         started: InvalidRequest, ModelRetired, ProviderAuthError (no key), CapExceeded, LedgerError, StorageError.
+        A LedgerError that names a job says that this one stands and could not be read.
         A caller that is cancelled leaves; the job goes on.
         """
         result = await self._calls.make(

@@ -17,7 +17,7 @@ from ring_mcp.jobs.accounts import Accounts, describe_needed_account
 from ring_mcp.jobs.addresses import JOB_PREFIX, R, addresses, with_addresses
 from ring_mcp.jobs.inputs import MediaInputs
 from ring_mcp.jobs.opening import Opening
-from ring_mcp.jobs.outcomes import failure_of
+from ring_mcp.jobs.outcomes import failure_of, name_open_job
 from ring_mcp.jobs.queue.base import JobQueue
 from ring_mcp.jobs.watch import JobWatch, OnProgress
 from ring_mcp.ledger.base import Ledger
@@ -126,19 +126,23 @@ class PaidCalls:
     ) -> JobResult:
         """Open the job of a checked plan, wait for it at most ``wait_s`` (None: as long as it may take), deliver it.
 
-        Raises CapExceeded, InvalidRequest, ProviderAuthError, LedgerError or StorageError; then nothing was started.
-        A failure after that is in the result.
+        Raises CapExceeded, InvalidRequest, ProviderAuthError, LedgerError or StorageError; then nothing was started,
+        unless a LedgerError names the job: that one goes on. Any other failure after the start is in the result.
         """
         plan = await self._inputs.keep(plan)
         opened = await self._opening.open(plan, actor_id=actor_id, idempotency_key=idempotency_key, max_usd=max_usd)
         limit_s = self._timeouts_s[plan.kind] + _LATE_S if wait_s is None else wait_s
-        job = await self._wait(opened.job, limit_s, on_progress)
+        with name_open_job(opened.job.id):
+            job = await self._wait(opened.job, limit_s, on_progress)
         return await self.deliver(job, joined=opened.joined)
 
     async def resume(self, job: Job, wait_s: float, on_progress: OnProgress | None = None) -> JobResult:
-        """See that a job is carried on, wait for it at most ``wait_s`` seconds, deliver it. Raises LedgerError."""
-        await self._queue.adopt(job)
-        return await self.deliver(await self._wait(job, wait_s, on_progress))
+        """See that a job is carried on, wait for it at most ``wait_s`` seconds, deliver it. Raises LedgerError, which
+        names the job."""
+        with name_open_job(job.id):
+            await self._queue.adopt(job)
+            waited = await self._wait(job, wait_s, on_progress)
+        return await self.deliver(waited)
 
     async def _wait(self, job: Job, wait_s: float, on_progress: OnProgress | None) -> Job:
         """The job as it stands when there is nothing to wait for any more; at once where nobody carries it on."""

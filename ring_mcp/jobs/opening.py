@@ -20,6 +20,7 @@ from ring_mcp.errors import InvalidRequest, LedgerError, StorageError
 from ring_mcp.jobs.accounts import Accounts
 from ring_mcp.jobs.completion import complete
 from ring_mcp.jobs.events import log_opened
+from ring_mcp.jobs.outcomes import name_open_job
 from ring_mcp.jobs.queue.base import JobQueue
 from ring_mcp.ledger.base import Ledger, Opened
 from ring_mcp.providers.base import Providers
@@ -66,7 +67,8 @@ class Opening:
         """The job that stands for this plan, being driven by somebody; a still that it begins with beside it.
 
         ``max_usd`` is checked with the caps; a job that stands already costs nothing more.
-        Raises CapExceeded, InvalidRequest, ProviderAuthError, LedgerError or StorageError; then nothing was started.
+        Raises CapExceeded, InvalidRequest, ProviderAuthError, LedgerError or StorageError; then nothing was started,
+        unless a LedgerError names the job: that one stood already.
         """
         still_plan = plan.first_frame if isinstance(plan, VideoPlan) else None
         for needed in (plan, still_plan) if still_plan else (plan,):
@@ -86,7 +88,8 @@ class Opening:
             if each is not None:
                 await self._accounts.complete(each)
         if opened.joined:
-            await self._queue.adopt(opened.job)
+            with name_open_job(opened.job.id):
+                await self._queue.adopt(opened.job)
             return opened
         if opened.still is not None and still is not None and opened.still.id == still.id:
             self._queue.enqueue(opened.still)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 from ring_mcp.domain import DRIVEN, Failure, Job, JobState
-from ring_mcp.errors import Billed, InvalidRequest, OutcomeUnknown, RingError
+from ring_mcp.errors import Billed, InvalidRequest, LedgerError, OutcomeUnknown, RingError
 from ring_mcp.jobs.endings import Ending
 
 logger = logging.getLogger(__name__)
@@ -68,6 +70,20 @@ def failure_of(exc: RingError) -> Failure:
     return Failure(
         code=exc.code, message=exc.message, billed=exc.billed, retryable=exc.retryable, next_action=exc.next_action
     )
+
+
+@contextlib.contextmanager
+def name_open_job(job_id: str) -> Iterator[None]:
+    """Around what is asked of the ledger about a job that stands: a LedgerError from here on does not mean that nothing
+    was started, since others may carry the job on and pay for it."""
+    try:
+        yield
+    except LedgerError as exc:
+        exc.billed, exc.job_id = "unknown", job_id
+        exc.next_action = (
+            f"Job {job_id} stands, and goes on. Make the ledger reachable (see ring-health), then call ring-job-get."
+        )
+        raise
 
 
 def settle_cost(job: Job, billed: Billed, billed_usd: Decimal | None) -> Decimal:

@@ -19,8 +19,9 @@ from ring_mcp.clock import Clock, to_iso
 from ring_mcp.conductors.paid_calls import PaidCalls
 from ring_mcp.domain import DRIVEN, Job
 from ring_mcp.errors import JobCancelled, RingError
+from ring_mcp.jobs.outcomes import name_open_job
 from ring_mcp.tools.envelope import failure, log_internal, success
-from ring_mcp.tools.job_answers import Previews, answer
+from ring_mcp.tools.job_answers import JobFailed, Previews, answer
 from ring_mcp.tools.tool import Answer, Caller, Tool
 
 TASKS = "io.modelcontextprotocol/tasks"
@@ -79,7 +80,10 @@ class Tasks:
         if not (tool.is_long and self.are_wanted_by(ctx)):
             return await tool.handler(arguments, caller)
         made = await tool.handler(arguments.model_copy(update={"wait_seconds": TASK_AFTER_S}), caller)
-        job = await self._calls.read(made.data["jobId"]) if made.data.get("state") in DRIVEN else None
+        if made.data.get("state") not in DRIVEN:
+            return made
+        with name_open_job(made.data["jobId"]):
+            job = await self._calls.read(made.data["jobId"])
         return made if job is None else {"resultType": "task", **self._describe(job, "working")}
 
     async def get(self, ctx: ServerRequestContext[Any], params: TaskParams) -> dict[str, Any]:
@@ -89,8 +93,10 @@ class Tasks:
             result = await self._calls.resume(job, 0.0)
             is_open = result.success and result.state in DRIVEN
             content = None if is_open else success(answer(result, self._previews), links=self._links)
-        except RingError as exc:
-            content = failure(exc, **getattr(exc, "extra", {}))
+        except JobFailed as exc:
+            content = failure(exc, **exc.extra)
+        except RingError as exc:  # this answer failed, not the task: a client that was told "completed" asks no more
+            raise MCPError(code=types.INTERNAL_ERROR, message=exc.message) from exc
         except Exception as exc:
             incident = log_internal(exc, "tasks/get")
             raise MCPError(code=types.INTERNAL_ERROR, message=f"internal error, request {incident}") from exc

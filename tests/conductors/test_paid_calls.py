@@ -135,6 +135,7 @@ async def test_an_identical_call_joins_until_the_result_was_delivered(engine: En
     results = await first, await second
     assert results[0].job_id == results[1].job_id
     assert {result.joined for result in results} == {None, True}
+    engine.clock.advance(1)  # looks are spread over a second: one more at this very instant would wait for its turn
     again = await make(engine)
     assert (again.joined, again.job_id == results[0].job_id) == (None, False)
 
@@ -178,6 +179,31 @@ async def test_what_is_refused_at_the_beginning_is_raised(tmp_path: Path, clock:
         engine.ledger.fail("open")
         with pytest.raises(LedgerError):
             await make(engine)
+
+
+@pytest.mark.parametrize("key", [None, "k1"])
+async def test_a_ledger_lost_after_the_opening_names_the_job(engine: Engine, key: str | None) -> None:
+    """The job is another process's, as in a fleet, so that whoever waits for it reads the ledger."""
+    engine.watch.hold = lambda job: None  # type: ignore[method-assign]
+    engine.pictures.looks += [asyncio.Event().wait]
+    engine.ledger.after("open", lambda: engine.ledger.fail("get", float("inf")))
+    with pytest.raises(LedgerError) as told:
+        await make(engine, idempotency_key=key, wait_s=0)
+    engine.ledger.recover()
+    assert told.value.job_id is not None
+    assert (await engine.row(told.value.job_id)).actor_id == "ann"
+    assert told.value.billed == "unknown"
+    assert "Nothing was started" not in told.value.next_action
+
+
+async def test_a_resumed_job_that_cannot_be_read_may_be_billed(engine: Engine) -> None:
+    job = await rendering(engine)
+    engine.ledger.fail("get", float("inf"))
+    engine.watch.hold = lambda job: None  # type: ignore[method-assign]
+    with pytest.raises(LedgerError) as told:
+        await calls_on(engine).resume(job, 0)
+    engine.ledger.recover()
+    assert (told.value.billed, told.value.job_id) == ("unknown", job.id)
 
 
 async def test_an_inline_picture_is_a_file_before_it_is_a_row(engine: Engine) -> None:

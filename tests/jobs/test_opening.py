@@ -215,6 +215,20 @@ async def test_a_clip_is_driven_although_its_still_cannot_be_looked_at(engine: E
     assert (await engine.ended(again.job)).state is JobState.DONE
 
 
+async def test_a_joining_call_names_the_job_when_the_ledger_is_lost(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await open_(engine, still_clip_plan(), "k1")
+
+    async def go_away(job: Job) -> None:
+        raise LedgerError("the ledger is away")
+
+    monkeypatch.setattr(engine.queue, "adopt", go_away)
+    with pytest.raises(LedgerError) as told:
+        await open_(engine, still_clip_plan(), "k1")
+    assert (told.value.billed, told.value.job_id) == ("unknown", first.job.id)
+
+
 async def test_a_ledger_that_is_away_starts_nothing(engine: Engine) -> None:
     engine.ledger.fail("open")
     with pytest.raises(LedgerError):
