@@ -150,7 +150,7 @@ class PaidCalls:
             if await self._accounts.is_stranded(job):
                 return _stuck(await self.read(job.id) or job, describe_needed_account(job))
             await self._queue.adopt(job)  # the provider may have told meanwhile that it is ours
-        return await self._watch.wait(job.id, wait_s, on_progress) or job
+        return await self._watch.wait(job.id, wait_s, on_progress, asked=job) or job
 
     async def find(self, actor_id: str, idempotency_key: str) -> Job | None:
         """The job that this actor's key stands for: whatever was paid for, or is about to be. Raises LedgerError."""

@@ -19,6 +19,10 @@ LEAST_PAUSE_S = 5.0
 LOOK_AT_OTHERS_S = 0.5
 """How often the ledger is asked for a job that another process drives, where nobody tells us of its changes."""
 
+TAKE_UP_S = 8.0
+"""For how long a parked job that somebody asks for may stand as it was: longer than any process of a fleet is between
+two looks for tasks."""
+
 
 class JobWatch:
     """``hold`` a job while this process drives it, ``tell`` each change, ``release`` it at the end.
@@ -71,19 +75,28 @@ class JobWatch:
         """The newest state of a job: from memory if this process drives it, otherwise from the ledger."""
         return self._held.get(job_id) or await self._ledger.get(job_id)
 
-    async def wait(self, job_id: str, wait_s: float, on_progress: OnProgress | None = None) -> Job | None:
+    async def wait(
+        self, job_id: str, wait_s: float, on_progress: OnProgress | None = None, *, asked: Job | None = None
+    ) -> Job | None:
         """Wait until the job is settled or parked, at most ``wait_s`` seconds; the answer is the job as it then stands.
 
         ``on_progress`` is told of every change, and at least every PROGRESS_INTERVAL_S that nothing changes.
+        ``asked``: the job as it was when a queue was told that somebody asks for it. If it was parked, why it was is no
+        answer yet: who takes it up may be another process, which has TAKE_UP_S for that.
         """
         until = self._clock.monotonic() + wait_s
+        taken_up_by = self._clock.monotonic() + TAKE_UP_S
         with self._listening(job_id) as changed:
             while True:
                 changed.clear()
                 job = await self.read(job_id)
-                if job is None or job.is_settled or job.is_parked or job.is_stuck(self._clock.now()):
+                if job is None or job.is_settled or job.is_stuck(self._clock.now()):
                     return job
                 left_s = until - self._clock.monotonic()
+                if job.is_parked:
+                    if asked is None or job.version != asked.version:
+                        return job
+                    left_s = min(left_s, taken_up_by - self._clock.monotonic())
                 if left_s <= 0 or self._closing:
                     return job
                 if on_progress is not None:

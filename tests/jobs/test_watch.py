@@ -10,7 +10,7 @@ import pytest
 
 from ring_mcp.domain import Job, JobState
 from ring_mcp.jobs.outcomes import Park, park
-from ring_mcp.jobs.watch import LEAST_PAUSE_S, LOOK_AT_OTHERS_S, PROGRESS_INTERVAL_S
+from ring_mcp.jobs.watch import LEAST_PAUSE_S, LOOK_AT_OTHERS_S, PROGRESS_INTERVAL_S, TAKE_UP_S
 from tests.fake_clock import FakeClock
 from tests.jobs.engine import Engine, until
 from tests.ledger_samples import TROUBLE, carried
@@ -76,6 +76,28 @@ async def test_a_parked_job_is_answered_at_once(engine: Engine) -> None:
     job = await rendering(engine)
     parked = await engine.ledger.save(job, park(job, Park(TROUBLE, 60.0), job.created_at))
     assert await Caller(engine, job, 50).answer() == parked
+
+
+async def test_a_parked_job_that_is_asked_for_gets_time_to_be_taken_up(engine: Engine, clock: FakeClock) -> None:
+    job = await rendering(engine)
+    parked = await engine.ledger.save(job, park(job, Park(TROUBLE, 60.0), job.created_at))
+    waiting = asyncio.create_task(engine.watch.wait(job.id, 50, asked=parked))
+    await clock.asleep()
+    taken = await engine.ledger.save(parked, replace(parked, owner="another process", failure=None))
+    failed = await engine.ledger.save(taken, carried(taken, JobState.FAILED))
+    engine.watch.hear(job.id)
+    assert await asyncio.wait_for(waiting, 30) == failed
+
+
+@pytest.mark.parametrize(("wait_s", "waited_s"), [(50.0, TAKE_UP_S), (2.0, 2.0)])
+async def test_a_parked_job_that_nobody_takes_up_is_answered_soon(
+    engine: Engine, clock: FakeClock, wait_s: float, waited_s: float
+) -> None:
+    job = await rendering(engine)
+    parked = await engine.ledger.save(job, park(job, Park(TROUBLE, 60.0), job.created_at))
+    waiting = engine.watch.wait(job.id, wait_s, asked=parked)
+    assert await clock.play(asyncio.wait_for(waiting, 30)) == parked
+    assert sum(clock.pauses_s) == waited_s
 
 
 async def test_a_job_that_is_not_there_is_answered_at_once(engine: Engine) -> None:

@@ -175,7 +175,9 @@ class Deaths:
         """The clip ends at no cost of its own, and no second still is made."""
         clip = self._world.the_row(request.prompt)
         reply = await server.call("ring-job-get", {"jobId": clip["id"], "waitSeconds": 40})
-        assert (reply.content["code"], reply.content["billed"]) == ("first_frame_failed", "yes" if paid else "no")
+        assert (reply.content["code"], reply.content["billed"]) == ("first_frame_failed", "yes" if paid else "no"), (
+            reply.text
+        )
         assert len(self._world.charges(frame_of(request.prompt))) == (1 if paid else 0)
         assert not self._world.charges(request.prompt)
 

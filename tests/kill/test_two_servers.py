@@ -71,14 +71,18 @@ async def test_two_living_servers_never_drive_the_same_job(ledger: LedgerKind, m
 async def test_the_jobs_of_a_killed_server_go_over_to_the_living_one(ledger: LedgerKind, make_world: MakeWorld) -> None:
     world = await make_world(ledger)
     world.sandbox.state.configure(render_s=600.0, deferred_s=600.0)
-    first, second = await both(world, AWAKE if ledger == "postgres" else None)
+    fate = AWAKE if ledger == "postgres" else None
+    first = await world.start(fate)
     kinds: list[Kind] = ["image", "video", "image", "video"]
     for number, kind in enumerate(kinds):
         await ask(first, kind, f"{kind} {number}", waitSeconds=0)
     await until("all are being made", lambda: all(row["provider_request_id"] for row in world.rows()))
+    owners = {row["owner"] for row in world.rows()}
+    assert len(owners) == 1, "all of them are the first one's"
+    second = await world.start(fate)  # on PostgreSQL two that live share what either opens
     await first.kill()
     world.sandbox.state.configure(render_s=0.0, deferred_s=0.0)
-    await world.all_settled(10.0)
+    await world.all_settled(20.0)
     await paid_once_and_all_there(world, len(kinds))
     await second.leave()
 
