@@ -78,7 +78,7 @@ async def test_a_parked_job_is_answered_at_once(engine: Engine) -> None:
     assert await Caller(engine, job, 50).answer() == parked
 
 
-async def test_a_parked_job_that_is_asked_for_gets_time_to_be_taken_up(engine: Engine, clock: FakeClock) -> None:
+async def test_a_parked_job_asked_for_gets_time_to_be_taken_up(engine: Engine, clock: FakeClock) -> None:
     job = await rendering(engine)
     parked = await engine.ledger.save(job, park(job, Park(TROUBLE, 60.0), job.created_at))
     waiting = asyncio.create_task(engine.watch.wait(job.id, 50, asked=parked))
