@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -47,7 +48,10 @@ def test_schemathesis_finds_no_answer_that_the_document_does_not_allow(own_ring:
         check=False,
     )
     assert judged.returncode == 0, judged.stdout[-6000:]
-    assert "Selected: 7/7" in judged.stdout
+    selected = re.search(r"Selected: (\d+)/(\d+)", judged.stdout)
+    assert selected is not None
+    assert selected[1] == selected[2]
+    assert int(selected[1]) >= 8
     assert "Traceback" not in own_ring.stderr
 
 
