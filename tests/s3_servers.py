@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from functools import partial
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode, urlsplit
 from xml.etree import ElementTree
 
 from localbucket import S3Handler
@@ -85,6 +86,13 @@ class _Handler(S3Handler):  # type: ignore[misc]  # it has no types
         self._bucket_server.before(self.path)
         if not self._answered():
             super().do_GET()
+
+    def do_DELETE(self) -> None:  # noqa: N802
+        """localbucket gives up on the folder of an upload into which a part is just being written: S3 does not."""
+        super().do_DELETE()
+        upload_id = dict(parse_qsl(urlsplit(self.path).query)).get("uploadId")
+        while upload_id and (folder := self._bucket_server.uploads / upload_id).exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _answered(self) -> bool:
         if not self._bucket_server.answers:
