@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-LIMIT_S = 10.0
+LIMIT_S = 60.0
 
 
 @dataclass

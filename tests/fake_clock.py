@@ -12,7 +12,7 @@ from ring_mcp.clock import SystemClock
 START = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
 
-LIMIT_S = 30.0
+LIMIT_S = 60.0
 """How long, in real time, anything may take that waits for nothing but this clock."""
 
 T = TypeVar("T")

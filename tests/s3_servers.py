@@ -27,7 +27,7 @@ from ring_mcp.storage.s3 import S3Storage
 BUCKET = "media"
 KEY_ID = "AKIAIOSFODNN7EXAMPLE"
 SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
-START_LIMIT_S = 30.0
+START_LIMIT_S = 60.0
 
 
 class BucketServer:
@@ -142,7 +142,7 @@ def moto_server() -> Iterator[Moto]:
         yield _with_keys(port)
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
@@ -183,7 +183,7 @@ def _user(port: int, name: str, actions: list[str], bucket: str) -> tuple[str, s
 
 
 def _call(port: int, method: str, path: str, body: str, service: str) -> bytes:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     scope = f"{KEY_ID}/20261121/us-east-1/{service}/aws4_request"
     headers = {"Authorization": f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"}
     if service == "iam":

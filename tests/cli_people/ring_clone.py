@@ -75,4 +75,4 @@ def ring_clone() -> Iterator[RingClone]:
             yield clone
         finally:
             clone.shutdown()
-            thread.join(10)
+            thread.join(60)

@@ -52,7 +52,7 @@ def settings(bucket: BucketServer, **more: str) -> dict[str, str]:
 
 
 def opened(url: str) -> bytes:
-    with urlopen(url, timeout=10) as response:
+    with urlopen(url, timeout=60) as response:
         content: bytes = response.read()
         return content
 

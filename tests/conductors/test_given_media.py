@@ -38,7 +38,9 @@ def file_id(sandbox: SandboxServer) -> str:
     """The id of a picture that lies with the provider."""
     body = {"prompt": "kept", "storage_options": {"filename": "kept.jpg"}}
     headers = {"Authorization": f"Bearer {DEFAULT_XAI_KEY}"}
-    made = httpx2.post(f"{sandbox.xai_base_url}/images/generations", json=body, headers=headers)
+    made = httpx2.post(
+        f"{sandbox.xai_base_url}/images/generations", json=body, headers=headers, verify=False, timeout=60
+    )
     sandbox.state.books.clear()
     return str(made.json()["data"][0]["file_output"]["file_id"])
 
@@ -230,6 +232,8 @@ async def test_a_remote_picture_is_fetched_once_and_then_left_to_the_provider(
             f"{sandbox.xai_base_url}/images/generations",
             json={"prompt": "far away"},
             headers={"Authorization": f"Bearer {DEFAULT_XAI_KEY}"},
+            verify=False,
+            timeout=60,
         )
         address = still.json()["data"][0]["url"]
         result = await app.images.generate(ImageRequest(prompt="x", reference_images=(address,)), actor_id=ACTOR)

@@ -158,7 +158,7 @@ async def test_without_a_limit_a_call_outwaits_its_job(engine: Engine, clock: Fa
     await until(lambda: clock.sleepers == 1)
     assert not waiting.done()
     clock.advance(1)
-    assert (await asyncio.wait_for(waiting, 30)).state == "rendering"
+    assert (await asyncio.wait_for(waiting, 60)).state == "rendering"
 
 
 async def test_progress_is_told_while_a_call_waits(engine: Engine) -> None:

@@ -46,7 +46,7 @@ def read(path: str) -> bytes:
 
 
 def opened(url: str) -> bytes:
-    with urlopen(url, timeout=10) as answer:
+    with urlopen(url, timeout=60) as answer:
         content: bytes = answer.read()
         return content
 
@@ -215,7 +215,7 @@ async def test_a_cancelled_put_leaves_no_half_file_and_the_next_one_works(backen
     data = DATA * 100
     media = media_file(tmp_path / "spool", data)
     backend.slow()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         putting = asyncio.create_task(backend.storage.put(KEY, media, {}))
         for _ in range(100_000):
             await asyncio.sleep(0)

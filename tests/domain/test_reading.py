@@ -31,7 +31,7 @@ TOOLS: list[type[Arguments]] = [
 ]  # fmt: skip
 MAX_TEXT_CHARS = 60_000
 LIMIT_S = 5.0
-"""Of a reading that takes a tenth of a second on an idle machine."""
+"""Of the processor, for a reading that takes a tenth of a second: what others do on the machine does not count."""
 
 NAMES = sorted(
     {name for tool in TOOLS for field, info in tool.model_fields.items() for name in (field, str(info.alias))}
@@ -134,10 +134,10 @@ def test_what_is_too_much_is_refused_at_once_and_shortly(
     make: Callable[[], tuple[type[Arguments], dict[str, Any]]],
 ) -> None:
     tool, arguments = make()
-    began = time.monotonic()
+    began = time.thread_time()
     with pytest.raises(InvalidRequest) as caught:
         tool.parse(arguments)
-    assert time.monotonic() - began < LIMIT_S
+    assert time.thread_time() - began < LIMIT_S
     assert caught.value.message.count(";") <= MAX_PROBLEMS
     assert len(caught.value.message) < MAX_TEXT_CHARS
 
@@ -151,12 +151,12 @@ def test_what_is_too_much_is_refused_at_once_and_shortly(
     ],
 )
 def test_a_script_of_too_much_is_refused_before_it_is_looked_at(changes: dict[str, Any], text: str) -> None:
-    began = time.monotonic()
+    began = time.thread_time()
     with pytest.raises(InvalidRequest) as caught:
         parse_script(
             {"schemaVersion": "1.0", "requestId": "r", "clips": [{"id": "a", "duration": 1, "prompt": "x"}], **changes}
         )
-    assert time.monotonic() - began < LIMIT_S
+    assert time.thread_time() - began < LIMIT_S
     assert text in caught.value.message
     assert len(caught.value.message.splitlines()) <= MAX_PROBLEMS + 1
 

@@ -67,7 +67,7 @@ def test_a_hostile_body_is_refused_and_stops_nobody_else(
 
     def look() -> None:
         nonlocal slowest_s
-        with httpx2.Client(base_url=ring.url, timeout=LIMIT_S, trust_env=False) as client:
+        with httpx2.Client(base_url=ring.url, timeout=LIMIT_S, trust_env=False, verify=False) as client:
             while not done.is_set():
                 began = time.monotonic()
                 assert client.get("/healthz").status_code == 200
@@ -76,7 +76,7 @@ def test_a_hostile_body_is_refused_and_stops_nobody_else(
     looking = threading.Thread(target=look)
     looking.start()
     headers = {**bearer(ALICE), "content-type": "application/json", "accept": "application/json, text/event-stream"}
-    with httpx2.Client(base_url=ring.url, timeout=LIMIT_S, trust_env=False) as client:
+    with httpx2.Client(base_url=ring.url, timeout=LIMIT_S, trust_env=False, verify=False) as client:
         answer = client.post(path, content=body, headers=headers)
     done.set()
     looking.join(LIMIT_S)

@@ -172,14 +172,14 @@ def test_the_secret_is_made_once_by_whoever_comes_first(tmp_path: Path) -> None:
     path, found, start = tmp_path / "state" / "files.secret", list[bytes](), Barrier(8)
 
     def load() -> None:
-        start.wait(10)
+        start.wait(60)
         found.append(load_secret(path))
 
     threads = [Thread(target=load) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     assert len(found) == 8
     assert len(set(found)) == 1
     assert len(found[0]) == 64

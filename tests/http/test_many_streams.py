@@ -78,7 +78,7 @@ def test_too_many_open_calls_are_429_for_that_actor_alone(
         ring.signal()
         assert ring.wait() == 0
         for caller in callers:
-            caller.join(10)
+            caller.join(60)
     assert statuses == [202, 202]
 
 

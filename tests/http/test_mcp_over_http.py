@@ -170,6 +170,6 @@ def test_a_trailing_slash_is_the_same_endpoint_and_nothing_redirects(ring: HttpR
 @pytest.mark.parametrize("path", ["/mcp", "/sse", "/messages/", f"{API}/jobs", "/nothing"])
 def test_every_way_in_needs_a_token(ring: HttpRing, path: str) -> None:
     for headers in ({}, bearer("wrong"), {"authorization": "Basic x"}, {"authorization": ALICE}):
-        with httpx2.Client(base_url=ring.url, timeout=LIMIT_S) as client:
+        with httpx2.Client(base_url=ring.url, timeout=LIMIT_S, verify=False) as client:
             assert client.get(path, headers=headers).status_code == 401
             assert client.post(path, headers=headers, json={}).status_code == 401

@@ -97,7 +97,7 @@ async def test_a_job_that_was_opened_is_a_reason_to_ask(engine: Engine) -> None:
     assert teller.asked == 0, "and it may still be refused"
     job = await opened(engine.ledger)
     await accounts.complete(job)
-    await asyncio.wait_for(learning, 30)
+    await asyncio.wait_for(learning, 60)
     assert (teller.asked, accounts.at("xai")) == (1, replace(ACCOUNT, account_id=TEAM))
     assert (await engine.row(job)).account_id == TEAM
 
@@ -117,7 +117,7 @@ async def test_open_jobs_of_another_key_are_a_reason_to_ask(engine: Engine) -> N
     accounts = accounts_of(engine, Teller())
     learning = asyncio.create_task(accounts.learn())
     await accounts.look_for_strangers()
-    await asyncio.wait_for(learning, 30)
+    await asyncio.wait_for(learning, 60)
     assert accounts.holder.accounts == (replace(ACCOUNT, account_id=TEAM),)
 
 

@@ -228,7 +228,7 @@ async def test_an_answer_to_a_lost_attempt_is_set_aside(
 async def driven_until(engine: Engine, gate: Gate) -> Job:
     job = await engine.new()
     engine.queue.enqueue(job)
-    await asyncio.wait_for(gate.is_reached.wait(), 30)
+    await asyncio.wait_for(gate.is_reached.wait(), 60)
     return await engine.row(job)
 
 

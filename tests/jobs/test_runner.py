@@ -46,7 +46,7 @@ async def in_state(engine: Engine, *states: JobState) -> Job:
 async def driving(engine: Engine, job: Job) -> asyncio.Task[Job]:
     """A driver that has come as far as the provider and waits for its answer, which ``engine.pictures`` has to give."""
     task = asyncio.create_task(engine.runner.drive(job))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not engine.pictures.submitted and not engine.pictures.looked_for:
             await asyncio.sleep(0)
     return task
@@ -238,7 +238,7 @@ async def test_a_handle_is_not_left_in_memory_while_its_job_rests(engine: Engine
     engine.ledger.fail("save", 3, skip=1)  # the intent is written, and the handle at the third try after the first
     driver = asyncio.create_task(engine.runner.drive(job))
     rested_s = 0.0
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (row := await engine.row(job)).provider_request_id is None and rested_s < 30:
             if clock.sleepers == 2:  # the job rests, and so does who catches up: no write is on its way
                 clock.advance(0.5)

@@ -11,7 +11,7 @@ import pytest
 from ring_mcp.jobs.turns import Turns
 from tests.ledger_samples import planned
 
-LIMIT_S = 30.0
+LIMIT_S = 60.0
 
 
 class Steps:

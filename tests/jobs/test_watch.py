@@ -27,7 +27,7 @@ class Caller:
         self.told.append(job)
 
     async def answer(self) -> Job | None:
-        return await asyncio.wait_for(self.task, 30)
+        return await asyncio.wait_for(self.task, 60)
 
 
 def _has_heard(caller: Caller, count: int) -> bool:
@@ -86,7 +86,7 @@ async def test_a_parked_job_asked_for_gets_time_to_be_taken_up(engine: Engine, c
     taken = await engine.ledger.save(parked, replace(parked, owner="another process", failure=None))
     failed = await engine.ledger.save(taken, carried(taken, JobState.FAILED))
     engine.watch.hear(job.id)
-    assert await asyncio.wait_for(waiting, 30) == failed
+    assert await asyncio.wait_for(waiting, 60) == failed
 
 
 @pytest.mark.parametrize(("wait_s", "waited_s"), [(50.0, TAKE_UP_S), (2.0, 2.0)])
@@ -96,7 +96,7 @@ async def test_a_parked_job_that_nobody_takes_up_is_answered_soon(
     job = await rendering(engine)
     parked = await engine.ledger.save(job, park(job, Park(TROUBLE, 60.0), job.created_at))
     waiting = engine.watch.wait(job.id, wait_s, asked=parked)
-    assert await clock.play(asyncio.wait_for(waiting, 30)) == parked
+    assert await clock.play(asyncio.wait_for(waiting, 60)) == parked
     assert sum(clock.pauses_s) == waited_s
 
 
@@ -133,7 +133,7 @@ async def test_a_caller_is_told_every_five_seconds_that_nothing_changed(engine: 
     job = await rendering(engine)
     engine.watch.hold(job)
     caller = Caller(engine, job, 12)
-    assert await clock.play(asyncio.wait_for(caller.task, 30)) == job
+    assert await clock.play(asyncio.wait_for(caller.task, 60)) == job
     assert clock.pauses_s == [PROGRESS_INTERVAL_S, PROGRESS_INTERVAL_S, 2.0]
     assert PROGRESS_INTERVAL_S == 5.0
     assert caller.told == [job] * 3
@@ -155,7 +155,7 @@ async def test_a_job_that_another_process_drives_is_looked_at_every_half_second(
 async def test_the_last_look_is_not_after_the_time_that_was_asked_for(engine: Engine, clock: FakeClock) -> None:
     job = await rendering(engine)
     caller = Caller(engine, job, 1.25)
-    await clock.play(asyncio.wait_for(caller.task, 30))
+    await clock.play(asyncio.wait_for(caller.task, 60))
     assert clock.pauses_s == [0.5, 0.5, 0.25]
 
 
@@ -228,7 +228,7 @@ async def test_a_long_pause_ends_when_somebody_asks_for_the_job(engine: Engine, 
     clock.advance(LEAST_PAUSE_S)
     await clock.asleep()
     engine.watch.wake("a job")
-    await asyncio.wait_for(pausing, 30)
+    await asyncio.wait_for(pausing, 60)
     engine.watch.wake("a job")  # nobody sleeps any more
     assert clock.sleepers == 0
 
@@ -243,7 +243,7 @@ async def test_however_often_somebody_asks_a_provider_is_left_alone_for_a_while(
     await asyncio.sleep(0)
     assert not pausing.done()
     clock.advance(0.1)
-    await asyncio.wait_for(pausing, 30)
+    await asyncio.wait_for(pausing, 60)
 
 
 async def test_a_pause_ends_when_the_job_that_it_waits_for_changes_here(engine: Engine, clock: FakeClock) -> None:
@@ -251,7 +251,7 @@ async def test_a_pause_ends_when_the_job_that_it_waits_for_changes_here(engine: 
     pausing = asyncio.create_task(engine.watch.pause("a clip", 60.0, job.id))
     await clock.asleep()
     engine.watch.tell(job)
-    await asyncio.wait_for(pausing, 30)
+    await asyncio.wait_for(pausing, 60)
     assert clock.now() == job.created_at
     assert clock.sleepers == 0
 

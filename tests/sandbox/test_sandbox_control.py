@@ -195,19 +195,19 @@ def test_it_stops_amid_a_stalled_call_without_files_left() -> None:
     def call() -> None:
         headers = {"authorization": "Bearer sandbox-xai-key"}
         with contextlib.suppress(httpx2.TransportError):
-            httpx2.post(f"{url}/images/generations", json=IMAGE, headers=headers, timeout=20)
+            httpx2.post(f"{url}/images/generations", json=IMAGE, headers=headers, timeout=60, verify=False)
         ended.set()
 
     url = other.xai_base_url
     thread = threading.Thread(target=call)
     thread.start()
-    give_up_s = time.monotonic() + 10
+    give_up_s = time.monotonic() + 60
     while not other.state.books.charges() and time.monotonic() < give_up_s:
         thread.join(0.01)
     other.stop()
     other.stop()
 
-    thread.join(5)
+    thread.join(60)
     assert ended.is_set()
     assert not Path(folder).exists()
     with pytest.raises(RuntimeError, match="not running"):
@@ -220,7 +220,7 @@ def test_it_says_nothing_on_either_stream(capfd: pytest.CaptureFixture[str]) -> 
         assert b"400" in line.recv(1000)
         other.state.faults.add("drop_before_accept")
         with pytest.raises(httpx2.RemoteProtocolError):
-            httpx2.get(other.url)
+            httpx2.get(other.url, timeout=60, verify=False)
 
     assert capfd.readouterr() == ("", "")
 
@@ -235,11 +235,11 @@ def test_it_serves_in_the_foreground_until_it_is_told_to_stop(tmp_path: Path) ->
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, env=environment) as child:
         assert child.stdout is not None
         url = child.stdout.readline().strip()
-        with httpx2.Client(base_url=url, verify=False, timeout=10.0) as client:
+        with httpx2.Client(base_url=url, verify=False, timeout=60.0) as client:
             assert client.get("/control/settings").json()["render_s"] == 2.0
         assert list(tmp_path.iterdir())
         child.terminate()
-        assert child.communicate(timeout=10)[0] == "ended\n"
+        assert child.communicate(timeout=60)[0] == "ended\n"
 
     assert child.returncode == 0
     assert list(tmp_path.iterdir()) == []

@@ -61,7 +61,7 @@ class Acme:
     @property
     def prompts(self) -> list[str]:
         """What was paid for, in order."""
-        books = httpx2.get(f"{self.sandbox_url}/control/books", timeout=LIMIT_S, trust_env=False).json()
+        books = httpx2.get(f"{self.sandbox_url}/control/books", timeout=LIMIT_S, trust_env=False, verify=False).json()
         return [charge["prompt"] for charge in books["charges"]]
 
 
@@ -100,7 +100,9 @@ def sandbox_of_acme(product: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture
 def acme(sandbox_of_acme: Acme) -> Acme:
     """With empty books."""
-    httpx2.post(f"{sandbox_of_acme.sandbox_url}/control/reset", timeout=LIMIT_S, trust_env=False).raise_for_status()
+    httpx2.post(
+        f"{sandbox_of_acme.sandbox_url}/control/reset", timeout=LIMIT_S, trust_env=False, verify=False
+    ).raise_for_status()
     return sandbox_of_acme
 
 

@@ -5,14 +5,19 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import ssl
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from ring_mcp.sandbox.media_files import picture_type
 from ring_mcp.sandbox.state.state import SandboxState
 from ring_mcp.sandbox.xai.fields import Fields
 from ring_mcp.sandbox.xai.replies import XaiRefusal, invalid
+
+if TYPE_CHECKING:
+    import httpx2
 
 FETCH_TIMEOUT_S = 5.0
 LIMIT_BYTES = {"image": 10 * 1024**2, "video": 50 * 1024**2}
@@ -115,14 +120,28 @@ def _decode(uri: str, kind: InputKind) -> bytes:
     return content
 
 
+@cache
+def _load_authorities() -> ssl.SSLContext:
+    """The authorities that are trusted. To read them takes longer than to fetch a picture, so it is done once."""
+    import httpx2
+
+    return httpx2.create_ssl_context(trust_env=False)
+
+
+def _open_client(timeout_s: float) -> httpx2.AsyncClient:
+    import httpx2
+
+    return httpx2.AsyncClient(timeout=timeout_s, verify=_load_authorities(), trust_env=False)
+
+
 async def _download(url: str, kind: InputKind) -> bytes:
     import httpx2
 
     content = bytearray()
     try:
         async with (
-            httpx2.AsyncClient(timeout=FETCH_TIMEOUT_S, follow_redirects=True, trust_env=False) as client,
-            client.stream("GET", url, headers={"user-agent": USER_AGENT}) as response,
+            _open_client(FETCH_TIMEOUT_S) as client,
+            client.stream("GET", url, headers={"user-agent": USER_AGENT}, follow_redirects=True) as response,
         ):
             if response.status_code != 200:
                 raise _unreachable(url)
@@ -147,7 +166,7 @@ async def deliver(url: str, path: Path, content_type: str) -> None:
 
     content = await asyncio.to_thread(path.read_bytes)
     try:
-        async with httpx2.AsyncClient(timeout=30.0, trust_env=False) as client:
+        async with _open_client(30.0) as client:
             response = await client.put(url, content=content, headers={"content-type": content_type})
     except (httpx2.HTTPError, httpx2.InvalidURL) as exc:
         raise invalid("The result could not be uploaded to the given upload URL.") from exc
