@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import ipaddress
 import os
 import signal
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +18,13 @@ from hypothesis import HealthCheck, settings
 from ring_mcp.config import all_variables
 from ring_mcp.sandbox.server import SandboxServer
 
-pytest_plugins = ("tests.weather.page",)  # a conftest.py beside those tests is not read by the process that prints
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+# A conftest.py beside those tests is not read by the process that prints.
+pytest_plugins = ("tests.kill.table", "tests.weather.page")
 
 
 def _variables() -> set[str]:
@@ -55,6 +64,41 @@ def _only_loopback(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 sys.addaudithook(_only_loopback)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection() -> Iterator[None]:
+    """Collect ten thousand tests without looking for garbage among them, now or ever after.
+
+    Where nobody has compiled the tests yet, one process does, and the others wait for what it writes.
+    """
+    gc.disable()
+    try:
+        with _compiled_once():
+            return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+sys.dont_write_bytecode = False  # to compile a test with its assertions takes longer than most of them run
+
+
+@contextlib.contextmanager
+def _compiled_once() -> Iterator[None]:
+    folder = Path(__file__).parent
+    if fcntl is None or any(folder.glob("vendors/__pycache__/test_*-pytest-*.pyc")):  # the last ones of a whole run
+        yield
+        return
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(OSError):  # a tree that nobody may write to
+            (folder / "__pycache__").mkdir(exist_ok=True)
+            lock = held.enter_context((folder / "__pycache__" / "compiling.lock").open("w"))
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                fcntl.flock(lock, fcntl.LOCK_SH)
+        yield
 
 
 HANGS_AFTER_S = 240

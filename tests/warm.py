@@ -1,12 +1,14 @@
-"""``python -m ring_mcp`` for tests that type it hundreds of times: a process each time, whose modules are loaded once.
+"""``python -m ring_mcp`` for tests that start it hundreds of times: a process each time, whose modules are loaded once.
 
-To load its modules takes a command longer than all that it then does. So a process that has loaded them is forked for
-every command, which has its own environment, folder, streams, signals and status. That a command starts cold as well
-is shown by ``tests/cli`` and by the commands of the pages.
+To load its modules takes a command or a server longer than all that it then does. So a process that has loaded them is
+forked for each, which has its own environment, folder, streams, signals and status. That they start cold as well is
+shown by ``tests/cli``, ``tests/server/test_starting.py``, ``tests/kill``, the servers that folders of tests share, and
+the commands of the pages.
 """
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import runpy
@@ -33,6 +35,11 @@ LOADED_ONCE = [
     "ring_mcp.jobs.queue.in_process",
     "ring_mcp.ledger.sqlite",
     "ring_mcp.sandbox.app",
+    "ring_mcp.server.http",
+    "ring_mcp.server.listener",
+    "ring_mcp.server.mcp",
+    "ring_mcp.server.process",
+    "ring_mcp.server.stdio",
     "ring_mcp.storage.local",
     "ring_mcp.tools.image_create",
     "ring_mcp.tools.video_create",
@@ -58,9 +65,14 @@ def command(env: Mapping[str, str], folder: Path, *arguments: str) -> subprocess
         return subprocess.run(
             cold, env=dict(env), cwd=folder, capture_output=True, text=True, timeout=LIMIT_S, check=False
         )
-    with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
+    with (
+        Path(os.devnull).open("rb") as nothing,
+        tempfile.TemporaryFile() as stdout,
+        tempfile.TemporaryFile() as stderr,
+    ):
         process = _forks().Process(
-            target=_become_ring_mcp, args=(arguments, dict(env), folder, _Streams(stdout.fileno(), stderr.fileno()))
+            target=_become_ring_mcp,
+            args=(arguments, dict(env), folder, _Streams(nothing.fileno(), stdout.fileno(), stderr.fileno())),
         )
         process.start()
         try:
@@ -73,6 +85,63 @@ def command(env: Mapping[str, str], folder: Path, *arguments: str) -> subprocess
         return subprocess.CompletedProcess(
             ["ring-mcp", *arguments], process.exitcode, _text_of(stdout), _text_of(stderr)
         )
+
+
+class Server:
+    """``ring-mcp`` that goes on running, with what tests use of subprocess.Popen. It ends with the process of its test.
+
+    ``stdin`` and ``stdout`` are pipes if asked for, else nothing; ``stderr`` is one. All are of bytes.
+    """
+
+    def __init__(
+        self, env: Mapping[str, str], folder: Path, *arguments: str, piped: bool = False, own_session: bool = False
+    ) -> None:
+        with contextlib.ExitStack() as theirs:
+            nothing = os.open(os.devnull, os.O_RDWR)
+            theirs.callback(os.close, nothing)
+            self.stdin: IO[bytes] | None = None
+            self.stdout: IO[bytes] | None = None
+            given, written = nothing, nothing
+            if piped:
+                given, own = os.pipe()
+                theirs.callback(os.close, given)
+                self.stdin = os.fdopen(own, "wb")
+                own, written = os.pipe()
+                theirs.callback(os.close, written)
+                self.stdout = os.fdopen(own, "rb")
+            own, told = os.pipe()
+            theirs.callback(os.close, told)
+            self.stderr: IO[bytes] = os.fdopen(own, "rb")
+            self._process = _forks().Process(
+                target=_become_ring_mcp,
+                args=(arguments, dict(env), folder, _Streams(given, written, told), own_session),
+                daemon=True,
+            )
+            self._process.start()
+
+    @property
+    def pid(self) -> int:
+        assert self._process.pid is not None
+        return self._process.pid
+
+    def poll(self) -> int | None:
+        """The exit status, if it has ended: minus the signal's number if one has ended it."""
+        return self._process.exitcode
+
+    def wait(self, limit_s: float) -> int:
+        """The exit status. subprocess.TimeoutExpired if it does not end."""
+        self._process.join(limit_s)
+        if (status := self._process.exitcode) is None:
+            raise subprocess.TimeoutExpired(["ring-mcp"], limit_s)
+        return status
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):  # it has ended this moment
+                os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
 
 
 def _text_of(stream: IO[bytes]) -> str:
@@ -95,17 +164,20 @@ class _Arrived:
         self.numbers = [number.detach() for number in numbers]
 
 
-def _become_ring_mcp(arguments: Sequence[str], env: Mapping[str, str], folder: Path, streams: Any) -> None:
+def _become_ring_mcp(
+    arguments: Sequence[str], env: Mapping[str, str], folder: Path, streams: Any, own_session: bool = False
+) -> None:
+    if own_session:
+        os.setsid()
     os.environ.clear()
     os.environ.update(env)
     os.chdir(folder)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    for number, own in zip([nothing, *streams.numbers], (0, 1, 2), strict=True):
+    for number, own in zip(streams.numbers, (0, 1, 2), strict=True):
         os.dup2(number, own)
         os.close(number)
     sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
     sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
-    sys.stderr = os.fdopen(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
+    sys.stderr = os.fdopen(2, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.argv = ["ring_mcp", *arguments]
     runpy.run_module("ring_mcp", run_name="__main__", alter_sys=True)

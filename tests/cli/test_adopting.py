@@ -15,7 +15,9 @@ from ring_mcp.domain import Account, Job, JobState
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.sandbox.state.settings import DEFAULT_XAI_KEY
 from tests.ledger_samples import left_behind
-from tests.server.wire import command, environment
+from tests.server.wire import command as cold_command
+from tests.server.wire import environment
+from tests.warm import command
 
 OLD = Account(provider="xai", endpoint="127.0.0.1", account_id="old-team", key_fingerprint="0ld0ld0ld" * 3)
 
@@ -61,7 +63,7 @@ def jobs_of(env: dict[str, str], folder: Path, job_ids: Sequence[str]) -> list[J
 
 def test_named_jobs_go_over_to_the_configured_keys_account(env: dict[str, str], tmp_path: Path) -> None:
     job_ids = left(env, tmp_path, OLD, OLD)
-    done = command(env, tmp_path, "jobs", "adopt", *job_ids)
+    done = cold_command(env, tmp_path, "jobs", "adopt", *job_ids)  # which no page types
     assert (done.returncode, done.stderr) == (0, "")
     [new] = holder_of(load_config(env, folder=tmp_path)).accounts
     for job, line in zip(jobs_of(env, tmp_path, job_ids), done.stdout.splitlines(), strict=True):

@@ -19,7 +19,9 @@ import pytest
 from PIL import Image
 
 from ring_mcp import __version__
-from tests.server.wire import LIMIT_S, RingProcess, command, environment
+from tests.server.wire import LIMIT_S, RingProcess, environment
+from tests.server.wire import command as cold_command
+from tests.warm import command
 
 
 def files_of(output: str) -> list[Path]:
@@ -29,7 +31,7 @@ def files_of(output: str) -> list[Path]:
 def test_the_demo_shows_where_its_pictures_are_and_their_cost(tmp_path: Path) -> None:
     # A key and a database in the environment: the demo touches neither.
     env = environment(tmp_path, XAI_API_KEY="xai-hunter2", DATABASE_URL="postgresql://ring:hunter2@127.0.0.1:1/ring")
-    done = command(env, tmp_path, "demo")
+    done = cold_command(env, tmp_path, "demo")
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.startswith("SANDBOX")
     for part in ("ring-health", "status: ok", "ring-image-create", "aspectRatio: '16:9'", "n: 2", "stdio subprocess"):
@@ -126,8 +128,8 @@ def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
 
 def test_migrate_makes_the_ledger_and_may_be_repeated(env: dict[str, str], tmp_path: Path) -> None:
     ledger = tmp_path / "state" / "sandbox" / "ledger.db"
-    for _ in range(2):
-        done = command(env, tmp_path, "migrate")
+    for run in (cold_command, command):
+        done = run(env, tmp_path, "migrate")
         assert (done.returncode, done.stderr) == (0, "")
         assert f"{ledger} is up to date" in done.stdout
     assert ledger.read_bytes().startswith(b"SQLite format 3")
@@ -162,7 +164,7 @@ def test_the_installed_script_answers_for_itself(tmp_path: Path) -> None:
 
 
 def test_the_server_ends_when_there_is_no_client_at_all(env: dict[str, str], tmp_path: Path) -> None:
-    done = command(env, tmp_path)
+    done = cold_command(env, tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 

@@ -18,6 +18,7 @@ from ring_mcp.backends import open_ledger
 from ring_mcp.config import load_config
 from ring_mcp.domain import Job
 from ring_mcp.ledger.base import JobQuery
+from tests import warm
 from tests.server.wire import LIMIT_S, environment, eventually
 from tests.warm import command
 
@@ -86,28 +87,31 @@ def ctrl_c(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 
 @contextmanager
 def serving(env: Mapping[str, str], folder: Path, *switches: str) -> Iterator[str]:
-    """A real ``ring-mcp serve`` on a free port; gives its address."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ring_mcp", "serve", "--port", "0", *switches],
-        env=dict(env),
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    """A real ``ring-mcp serve`` on a free port; gives its address. Another tree's, with a PYTHONPATH, starts cold."""
+    process: warm.Server | subprocess.Popen[bytes]
+    if "PYTHONPATH" in env:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ring_mcp", "serve", "--port", "0", *switches],
+            env=dict(env),
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+    else:
+        process = warm.Server(env, folder, "serve", "--port", "0", *switches)
     said: list[str] = []
 
     def read() -> None:
         assert process.stderr is not None
-        said.extend(iter(process.stderr.readline, ""))
+        said.extend(line.decode() for line in process.stderr)
 
     reader = threading.Thread(target=read, daemon=True)
     reader.start()
     try:
         yield eventually("the server's address", lambda: re.findall(r"listens on (http://\S+):", "".join(said)))[0]
     finally:
-        process.terminate()
+        process.send_signal(signal.SIGTERM)
         process.wait(LIMIT_S)
         reader.join(LIMIT_S)
         assert process.stderr is not None

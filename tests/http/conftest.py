@@ -21,7 +21,7 @@ def shared_ring(running: SandboxServer, tmp_path_factory: pytest.TempPathFactory
         RING_MAX_CALLS_PER_MINUTE="100000",
         VIDEO_GEN_POLL_INTERVAL_MS="100",
     )
-    with HttpRing(env, folder) as ring:
+    with HttpRing(env, folder, cold=True) as ring:
         yield ring
 
 

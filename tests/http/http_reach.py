@@ -24,6 +24,7 @@ from mcp.client.streamable_http import streamable_http_client
 
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.sandbox.state.books import Charge
+from tests import warm
 
 LIMIT_S = 60.0
 """How long a test waits for anything. Reached only when something is broken."""
@@ -61,19 +62,26 @@ def bearer(token: str) -> dict[str, str]:
 
 
 class HttpRing:
-    """A running ``ring-mcp serve`` on a free port. Leaving the ``with`` ends it, by force if need be."""
+    """A running ``ring-mcp serve`` on a free port. Leaving the ``with`` ends it, by force if need be.
 
-    def __init__(self, env: Mapping[str, str], folder: Path, *command: str) -> None:
+    ``cold``: see ``RingProcess``. A ``command`` for Python in its place is cold.
+    """
+
+    def __init__(self, env: Mapping[str, str], folder: Path, *command: str, cold: bool = False) -> None:
         self._stderr = bytearray()
         self._heard_bytes = 0
-        self._process = subprocess.Popen(
-            [sys.executable, *(command or ("-m", "ring_mcp", "serve", "--port", "0"))],
-            env=dict(env),
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
+        self._process: warm.Server | subprocess.Popen[bytes]
+        if cold or command or "PYTHONPATH" in env:
+            self._process = subprocess.Popen(
+                [sys.executable, *(command or ("-m", "ring_mcp", "serve", "--port", "0"))],
+                env=dict(env),
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+            )
+        else:
+            self._process = warm.Server(env, folder, "serve", "--port", "0")
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -134,6 +142,15 @@ class HttpRing:
             connection.sendall(request)
             return until_closed(connection)
 
+    @property
+    def cpu_s(self) -> float:
+        """How long it has had a processor so far, as Linux counts it; 0 where nobody does."""
+        counts = Path("/proc") / str(self._process.pid) / "stat"
+        if not counts.exists():
+            return 0.0
+        user, system = counts.read_text().rsplit(")", 1)[1].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
     def signal(self, number: int = signal.SIGTERM) -> None:
         self._process.send_signal(number)
 
@@ -156,9 +173,8 @@ class HttpRing:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self.wait()
-        for pipe in (self._process.stdout, self._process.stderr):
-            assert pipe is not None
-            pipe.close()
+        assert self._process.stderr is not None
+        self._process.stderr.close()
 
 
 def until_closed(connection: socket.socket) -> bytes:

@@ -24,6 +24,7 @@ from ring_mcp.errors import (
 from ring_mcp.jobs.endings import Ending
 from ring_mcp.jobs.opening import NEEDED_DISK_BYTES, check_disk, request_hash
 from ring_mcp.jobs.outcomes import end_badly
+from ring_mcp.jobs.queue.in_process import InProcessQueue
 from ring_mcp.ledger.base import JobQuery, Opened
 from tests.fake_clock import START, FakeClock
 from tests.jobs.engine import Engine, clip_plan, started_engine, still_clip_plan, until
@@ -215,17 +216,18 @@ async def test_a_clip_is_driven_although_its_still_cannot_be_looked_at(engine: E
     assert (await engine.ended(again.job)).state is JobState.DONE
 
 
-async def test_a_joining_call_names_the_job_when_the_ledger_is_lost(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = await open_(engine, still_clip_plan(), "k1")
+class QueueWithoutLedger(InProcessQueue):
+    """Takes no job over: the ledger is away."""
 
-    async def go_away(job: Job) -> None:
+    async def adopt(self, job: Job) -> None:
         raise LedgerError("the ledger is away")
 
-    monkeypatch.setattr(engine.queue, "adopt", go_away)
-    with pytest.raises(LedgerError) as told:
-        await open_(engine, still_clip_plan(), "k1")
+
+async def test_a_joining_call_names_the_job_when_the_ledger_is_lost(tmp_path: Path, clock: FakeClock) -> None:
+    async with started_engine(tmp_path, clock, make_queue=QueueWithoutLedger) as engine:
+        first = await open_(engine, still_clip_plan(), "k1")
+        with pytest.raises(LedgerError) as told:
+            await open_(engine, still_clip_plan(), "k1")
     assert (told.value.billed, told.value.job_id) == ("unknown", first.job.id)
 
 

@@ -30,6 +30,7 @@ from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.sandbox.state.books import Charge
 from ring_mcp.sandbox.state.settings import DEFAULT_RINGBASE_TOKEN, DEFAULT_XAI_KEY
 from tests.kill.kill_client import REAL_SERVER, Server
+from tests.kill.table import KILLS as KILLS  # noqa: PLC0414 - whoever kills records it
 from tests.kill.victim import Fate
 
 LedgerKind = Literal["sqlite", "postgres"]
@@ -44,10 +45,6 @@ SHORT_LEASE_S = 0.6
 
 TOOL = {"image": "ring-image-create", "video": "ring-video-create"}
 DRIVEN = ("planned", "submitting", "rendering", "storing")
-
-
-KILLS = "kills"
-"""The property of a test that holds its lines of the table."""
 
 
 async def until(

@@ -23,6 +23,7 @@ from ring_mcp.errors import (
     ProviderError,
     ProviderUnavailable,
 )
+from ring_mcp.providers.downloads import fetch
 from ring_mcp.providers.http import ProviderHttp
 from tests.providers.provider_samples import KEY, MEDIA_LIMIT_BYTES, connected, full_disk, plain, xai_images
 from tests.providers.raw_server import (
@@ -342,6 +343,28 @@ async def test_a_redirect_that_leads_nowhere_is_given_up_after_a_few_hops(path: 
         with pytest.raises(ProviderBadReply, match="redirect"):
             await provider_http.download(server.url, path)
     assert len(server.requests) == 4
+
+
+@pytest.mark.parametrize(
+    ("status", "is_a"), [(404, MediaGone), (500, ProviderUnavailable)], ids=["gone", "trouble in passing"]
+)
+async def test_an_error_names_the_vendor_that_was_to_serve_it(
+    status: int, is_a: type[ProviderError], path: Path
+) -> None:
+    async with RawServer(answering(http(status))) as server, httpx2.AsyncClient(verify=False, timeout=60) as client:
+        with pytest.raises(is_a, match="google") as told:
+            await fetch(client, server.url, path, 100, "google")
+    assert (told.value.provider, told.value.http_status) == ("google", status)
+    assert not path.exists()
+
+
+async def test_a_length_of_thousands_of_digits_is_only_too_large(path: Path) -> None:
+    # A client that minds less than ours what a header says: int() refuses so many digits by a ValueError.
+    answer = httpx2.MockTransport(lambda _: httpx2.Response(200, headers={"content-length": "9" * 5_000}))
+    async with httpx2.AsyncClient(transport=answer) as client:
+        with pytest.raises(MediaTooLarge):
+            await fetch(client, "http://media.example/a.jpg", path, 100, "google")
+    assert not path.exists()
 
 
 async def test_a_full_disk_is_the_spools_owners_trouble(path: Path) -> None:

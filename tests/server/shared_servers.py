@@ -14,7 +14,7 @@ from tests.server.wire import RingProcess, environment
 @pytest.fixture(scope="session")
 def shared_ring(running: SandboxServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RingProcess]:
     folder = tmp_path_factory.mktemp("ring")
-    with RingProcess(environment(folder, RING_SANDBOX=running.url), folder) as ring:
+    with RingProcess(environment(folder, RING_SANDBOX=running.url), folder, cold=True) as ring:
         yield ring
 
 

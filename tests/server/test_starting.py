@@ -29,7 +29,7 @@ WRONG = {
 
 def refused_start(env: dict[str, str], folder: Path, *arguments: str) -> str:
     """Start, see it end with status 2 and nothing on stdout, and return what it says."""
-    with RingProcess(env, folder, *arguments, shake_hands=False) as ring:
+    with RingProcess(env, folder, *arguments, shake_hands=False, cold=True) as ring:
         assert ring.wait() == 2
     assert ring.stray == []
     assert ring.received == "[]"
@@ -64,12 +64,12 @@ def test_the_file_with_settings_is_read_and_the_environment_wins(tmp_path: Path,
     (tmp_path / ".env.local").write_text(
         f"RING_SANDBOX={sandbox.url}\nRING_MAX_USD_PER_CALL=0.01\nRING_LOG_LEVEL=loud\n"
     )
-    with RingProcess(environment(tmp_path, RING_LOG_LEVEL="error"), tmp_path) as ring:
+    with RingProcess(environment(tmp_path, RING_LOG_LEVEL="error"), tmp_path, cold=True) as ring:
         assert ring.create(prompt="from the file").content["code"] == "cap_exceeded"
 
 
 def test_the_switch_for_the_sandbox_needs_nothing_else(tmp_path: Path) -> None:
-    with RingProcess(environment(tmp_path), tmp_path, "--sandbox") as ring:
+    with RingProcess(environment(tmp_path), tmp_path, "--sandbox", cold=True) as ring:
         data = ring.create(prompt="by itself", resolution="1k").data
         assert (data["state"], data["sandbox"]) == ("done", True)
 
@@ -77,7 +77,9 @@ def test_the_switch_for_the_sandbox_needs_nothing_else(tmp_path: Path) -> None:
 def test_an_unusable_state_folder_is_told_before_any_spend(tmp_path: Path, sandbox: SandboxServer) -> None:
     (tmp_path / "file").write_text("not a folder")
     state = str(tmp_path / "file" / "state")
-    with RingProcess(environment(tmp_path, RING_SANDBOX=sandbox.url, RING_STATE_DIR=state), tmp_path) as ring:
+    with RingProcess(
+        environment(tmp_path, RING_SANDBOX=sandbox.url, RING_STATE_DIR=state), tmp_path, cold=True
+    ) as ring:
         for name in ("ledger", "storage"):
             check = check_named(ring, name)
             assert check["status"] == "error"
@@ -100,14 +102,14 @@ def test_a_spoilt_ledger_is_told_before_any_spend(
     if spoilt == "not a database":
         ledger.write_bytes(b"These are notes of somebody who saved over the wrong file.\n" * 100)
     else:
-        with RingProcess(env, tmp_path) as ring:
+        with RingProcess(env, tmp_path, cold=True) as ring:
             assert not ring.health().is_error
         content = bytearray(ledger.read_bytes())
         content[100:] = b"\xa5" * (len(content) - 100)  # the header is good, every page is not
         ledger.write_bytes(content)
         for beside in ("ledger.db-wal", "ledger.db-shm"):
             (ledger.parent / beside).unlink(missing_ok=True)
-    with RingProcess(env, tmp_path) as ring:
+    with RingProcess(env, tmp_path, cold=True) as ring:
         check = check_named(ring, "ledger")
         assert check["status"] == "error"
         assert f"{ledger} is damaged; restore it from a backup, or move the file away" in check["detail"]
@@ -116,7 +118,7 @@ def test_a_spoilt_ledger_is_told_before_any_spend(
         assert "is damaged" in told["error"]
         ledger.rename(ledger.with_suffix(".away"))
     assert not [asked for asked in sandbox.state.requests if asked["method"] == "POST"]
-    with RingProcess(env, tmp_path) as ring:
+    with RingProcess(env, tmp_path, cold=True) as ring:
         assert ring.create(prompt="a new ledger").data["state"] == "done"
 
 
@@ -128,7 +130,7 @@ def test_without_one_of_the_tokens_no_tool_can_be_used(
     env: dict[str, str], tmp_path: Path, sandbox: SandboxServer, token: str | None, error: str
 ) -> None:
     given = {} if token is None else {"RING_SERVICE_TOKEN": token}
-    with RingProcess({**env, **TOKENS, **given}, tmp_path) as ring:
+    with RingProcess({**env, **TOKENS, **given}, tmp_path, cold=True) as ring:
         for tool in ring.request("tools/list")["tools"]:
             told = ring.call(tool["name"], {"prompt": "let me in"}).content
             assert (told["error"], told["code"], told["billed"]) == (error, "unauthorized", "no")
@@ -147,6 +149,6 @@ def test_a_token_is_right_only_as_a_whole(token: str) -> None:
 
 
 def test_with_one_of_the_tokens_every_tool_can_be_used(env: dict[str, str], tmp_path: Path) -> None:
-    with RingProcess({**env, **TOKENS, "RING_SERVICE_TOKEN": " second-token "}, tmp_path) as ring:
+    with RingProcess({**env, **TOKENS, "RING_SERVICE_TOKEN": " second-token "}, tmp_path, cold=True) as ring:
         assert not ring.health().is_error
         assert ring.create(prompt="let in", resolution="1k").data["state"] == "done"

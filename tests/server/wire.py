@@ -30,6 +30,7 @@ from mcp.types import CallToolResult, TextContent, TextResourceContents
 
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.sandbox.state.books import Charge
+from tests import warm
 
 LIMIT_S = 60.0
 """How long a test waits for anything. Reached only when something is broken."""
@@ -108,12 +109,21 @@ class ToolReply:
 class RingProcess:
     """A running ``python -m ring_mcp``. Leaving the ``with`` ends it, by force if need be.
 
+    ``cold``: it loads its modules itself, as hosts start it, and is not forked from what has them (``tests/warm.py``).
+    With a PYTHONPATH, another tree's, it always does.
+
     ``version`` picks the era: with LEGACY the handshake is made at the first request, with MODERN every request
     carries its envelope. ``stray`` has every line on stdout that was no JSON-RPC message.
     """
 
     def __init__(
-        self, env: Mapping[str, str], folder: Path, *arguments: str, version: str = LEGACY, shake_hands: bool = True
+        self,
+        env: Mapping[str, str],
+        folder: Path,
+        *arguments: str,
+        version: str = LEGACY,
+        shake_hands: bool = True,
+        cold: bool = False,
     ) -> None:
         self._modern = version == MODERN
         self._version = version
@@ -124,15 +134,19 @@ class RingProcess:
         self._stderr = bytearray()
         self._closed = 0
         self.stray: list[bytes] = []
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "ring_mcp", *arguments],
-            env=dict(env),
-            cwd=folder,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
+        self._process: warm.Server | subprocess.Popen[bytes]
+        if cold or "PYTHONPATH" in env:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "ring_mcp", *arguments],
+                env=dict(env),
+                cwd=folder,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+        else:
+            self._process = warm.Server(env, folder, *arguments, piped=True, own_session=True)
         assert self._process.stdout is not None
         assert self._process.stderr is not None
         self._readers = [
