@@ -17,13 +17,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from multiprocessing.context import ForkServerContext
 from multiprocessing.reduction import DupFd
 from pathlib import Path
 from typing import IO, Any
 
-LIMIT_S = 60.0
+LIMIT_S = 120.0
 """How long a test waits for a command. Reached only when something is broken."""
 
 LOADED_ONCE = [
@@ -142,6 +143,27 @@ class Server:
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
+
+    def communicate(self, limit_s: float) -> tuple[str, str]:
+        """Wait for its end; what it has written on stdout and stderr and nobody has read. subprocess.TimeoutExpired."""
+        streams = [stream for stream in (self.stdout, self.stderr) if stream is not None]
+        with ThreadPoolExecutor(len(streams)) as pool:
+            reading = [pool.submit(stream.read) for stream in streams]
+            try:
+                self.wait(limit_s)
+            except subprocess.TimeoutExpired:
+                self.kill()
+                raise
+            *out, errors = [each.result(limit_s).decode() for each in reading]
+        return "".join(out), errors
+
+    def close(self) -> None:
+        """Kill it, if it still runs, and close the pipes."""
+        self.kill()
+        self._process.join()
+        for stream in (self.stdin, self.stdout, self.stderr):
+            if stream is not None:
+                stream.close()
 
 
 def _text_of(stream: IO[bytes]) -> str:

@@ -19,7 +19,7 @@ from ring_mcp.cli.commands import cli
 from tests.server.wire import RingProcess
 
 API = "/api/mcp/v1"
-LIMIT_S = 60.0
+LIMIT_S = 120.0
 _CREATE = {"ring-image-create": "images", "ring-video-create": "videos"}
 
 

@@ -62,27 +62,22 @@ class Person:
         return asyncio.run(read())
 
     @contextmanager
-    def begins(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "ring_mcp", *arguments],
-            env=self.env,
-            cwd=self.folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    def begins(self, *arguments: str) -> Iterator[warm.Server]:
+        """The command as it runs. Leaving the ``with`` kills it."""
+        process = warm.Server(self.env, self.folder, *arguments, piped=True)
         try:
+            assert process.stdin is not None
+            process.stdin.close()
             yield process
         finally:
-            process.kill()
-            process.communicate()
+            process.close()
 
 
-def ctrl_c(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+def ctrl_c(process: warm.Server) -> tuple[int, str, str]:
+    """Its exit status, and what it writes until then on stdout and stderr."""
     process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=LIMIT_S)
-    return process.returncode, stdout, stderr
+    stdout, stderr = process.communicate(LIMIT_S)
+    return process.wait(LIMIT_S), stdout, stderr
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from ring_mcp.domain import Job, JobState
 from ring_mcp.sandbox.server import SandboxServer
 
 ACTOR = "tester"
-LIMIT_S = 60.0
+LIMIT_S = 120.0
 
 
 @contextlib.asynccontextmanager

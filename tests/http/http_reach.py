@@ -26,7 +26,7 @@ from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.sandbox.state.books import Charge
 from tests import warm
 
-LIMIT_S = 60.0
+LIMIT_S = 120.0
 """How long a test waits for anything. Reached only when something is broken."""
 
 LONG_S = 600.0
