@@ -146,11 +146,11 @@ async def _work(config: Config) -> None:
         raise ConfigError(["DATABASE_URL: a worker needs it: a SQLite ledger's jobs are carried on by its server"])
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    async with open_app(config):
+    async with open_app(config) as app:
         for number in (signal.SIGTERM, signal.SIGINT):
             with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C ends it as a crash does
                 loop.add_signal_handler(number, stopping.set)
-        _say(f"ring-mcp carries jobs on, {config.concurrency} steps at once (SIGTERM ends)")
+        _say(f"ring-mcp carries jobs on as {app.ledger.owner}, {config.concurrency} steps at once (SIGTERM ends)")
         _collect_garbage_again()
         await stopping.wait()
 
