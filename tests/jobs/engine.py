@@ -123,6 +123,13 @@ class Engine:
         assert found is not None
         return found
 
+    async def accepted(self, job: Job) -> Job:
+        """The row once the handle is in it: the first look may be under way before. Real time, bounded."""
+        async with asyncio.timeout(LIMIT_S):
+            while (row := await self.row(job)).provider_request_id is None:
+                await asyncio.sleep(0.001)
+        return row
+
     async def new(self, plan: ImagePlan | VideoPlan | None = None, **changes: Any) -> Job:
         """A job that the ledger holds as planned, owned by this process and driven by nobody."""
         plan = plan or sample_plan()

@@ -67,6 +67,10 @@ def _slow_media(state: SandboxState) -> None:
     state.faults.add("media_slow", times=-1, bytes_per_s=2000)
 
 
+def _refuse_media_once(state: SandboxState) -> None:
+    state.faults.add("media_status")
+
+
 def _slow_upload(state: SandboxState) -> None:
     state.faults.add("ringbase_slow", path="/upload", times=-1, seconds=30.0)
 
@@ -103,9 +107,17 @@ POINTS = [
         arrange=_long_render,
         reached=lambda world, _prompt: world.asked("GET", "/xai/v1/") >= 2,
     ),
-    Point(name="done, 'storing' not on disk", fate=Fate(at="save", when="before", state="storing")),
-    Point(name="'storing' on disk, not fetched", fate=Fate(at="save", when="after", state="storing")),
-    Point(name="while downloading", arrange=_slow_media, reached=_part_is_there),
+    Point(
+        name="cannot be fetched, 'storing' not on disk",
+        fate=Fate(at="save", when="before", state="storing"),
+        arrange=_refuse_media_once,
+    ),
+    Point(
+        name="'storing' on disk, not fetched",
+        fate=Fate(at="save", when="after", state="storing"),
+        arrange=_refuse_media_once,
+    ),
+    Point(name="done, nothing of it on disk but a part", arrange=_slow_media, reached=_part_is_there),
     Point(name="downloaded, not uploaded", fate=Fate(at="put", when="before")),
     Point(
         name="while uploading",
