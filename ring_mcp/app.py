@@ -23,6 +23,7 @@ from ring_mcp.conductors.whoami import WhoamiConductor
 from ring_mcp.config import Config
 from ring_mcp.jobs.answers import Answers
 from ring_mcp.jobs.courier import Courier
+from ring_mcp.jobs.delivery import Delivery
 from ring_mcp.jobs.input_files import remove_old_inputs
 from ring_mcp.jobs.inputs import MediaInputs
 from ring_mcp.jobs.opening import Opening
@@ -196,6 +197,8 @@ async def open_app(
         )
         runner = JobRunner(ledger, steps, write_ahead, watch, accounts, clock, Turns(config.concurrency))
         queue = backends.open_queue(config, ledger, runner, watch, accounts, clock, channel)
+        delivery = Delivery(ledger, clock, beside=config.database_url is None)
+        stack.push_async_callback(delivery.aclose)
         opening = Opening(
             ledger=ledger,
             queue=queue,
@@ -204,6 +207,7 @@ async def open_app(
             clock=clock,
             spool=spool,
             accounts=accounts,
+            delivery=delivery,
         )
         calls = PaidCalls(
             opening=opening,

@@ -16,6 +16,7 @@ from ring_mcp.domain import Caps, Holder, ImagePlan, Job, MediaFile, MediaKind, 
 from ring_mcp.errors import ProviderUnavailable, StorageError
 from ring_mcp.jobs.accounts import Accounts
 from ring_mcp.jobs.answers import Answers
+from ring_mcp.jobs.delivery import Delivery
 from ring_mcp.jobs.inputs import MediaInputs
 from ring_mcp.jobs.opening import Opening
 from ring_mcp.jobs.outcomes import Pace
@@ -162,6 +163,11 @@ class Engine:
                     self.clock.advance(self.clock.next_wake_s)
                 await asyncio.sleep(0.001)
 
+    async def told(self, job_id: str | None) -> Job:
+        """The row once the marks that are owed are written."""
+        await self.opening.delivery.aclose()
+        return await self.row(job_id or "")
+
     def record(self, job: Job) -> JobRecord:
         """The job as it is driven, without a driver."""
         return JobRecord(job, self.ledger, self.write_ahead, self.clock, self.watch.tell)
@@ -184,6 +190,7 @@ def engine_on(
     decoders: Decoders | None = None,
     pace: Mapping[MediaKind, Pace] = PACE,
     make_queue: Callable[..., JobQueue] = InProcessQueue,
+    beside: bool = True,
 ) -> Engine:
     """An engine in the folder ``state``, of a process that holds these accounts.
 
@@ -225,6 +232,7 @@ def engine_on(
         clock=clock,
         spool=spool,
         accounts=accounts,
+        delivery=Delivery(ledger_, clock, beside=beside),
     )
     spool.mkdir(parents=True, exist_ok=True)
     return Engine(
@@ -278,6 +286,7 @@ async def started_engine(state: Path, clock: FakeClock | None = None, **options:
         yield engine
     finally:
         await engine.queue.aclose()
+        await engine.opening.delivery.aclose()
         await real.aclose()
 
 

@@ -106,7 +106,8 @@ async def test_a_look_that_was_begun_is_not_made_twice(engine: Engine) -> None:
     engine.pictures.looks += [finished(), Running()]
     record.first_look = asyncio.ensure_future(engine.pictures.check(record.job.plan, REQUEST_ID))
     assert await engine.rendering.look(record, START, 0) is None
-    assert (record.job.state, record.first_look) == (JobState.STORING, None)
+    assert record.job.state is JobState.STORING
+    assert record.first_look is None
     assert engine.pictures.looked_for == [REQUEST_ID]
 
 

@@ -53,6 +53,7 @@ class Point:
     environment: Mapping[str, str] = field(default_factory=dict)
     pictures: int = 1
     keyed_only: bool = False
+    may_answer: bool = False
 
     @property
     def somebody_must_resolve(self) -> bool:
@@ -128,7 +129,13 @@ POINTS = [
     Point(name="uploaded, row not written", fate=Fate(at="put", when="after"), environment=RINGBASE),
     Point(name="before the final commit", fate=Fate(at="save", when="before", state="done")),
     Point(name="after the final commit", fate=Fate(at="save", when="after", state="done")),
-    Point(name="delivered, answer not sent", fate=Fate(at="mark_delivered", when="after"), keyed_only=True),
+    Point(name="answer sent or not, no mark", fate=Fate(at="mark_delivered", when="before"), may_answer=True),
+    Point(
+        name="marked, answer sent or not",
+        fate=Fate(at="mark_delivered", when="after"),
+        keyed_only=True,
+        may_answer=True,
+    ),
 ]
 
 IMAGE_POINTS = [
