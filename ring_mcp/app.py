@@ -28,6 +28,7 @@ from ring_mcp.jobs.input_files import remove_old_inputs
 from ring_mcp.jobs.inputs import MediaInputs
 from ring_mcp.jobs.opening import Opening
 from ring_mcp.jobs.preparing import Preparing
+from ring_mcp.jobs.previews import PreviewMaker
 from ring_mcp.jobs.queue.base import JobQueue
 from ring_mcp.jobs.runner import JobRunner
 from ring_mcp.jobs.thumbnails import Thumbnails
@@ -181,6 +182,7 @@ async def open_app(
             prefix=config.image_gen_storage_prefix,
             font=config.thumbnail_font,
         )
+        making = PreviewMaker(previews, decoders.results)
         steps = wire_steps(
             config,
             providers,
@@ -190,7 +192,7 @@ async def open_app(
             preparing,
             clock,
             paces,
-            previews,
+            making,
             thumbnails,
             answers,
             courier,
@@ -265,5 +267,5 @@ async def open_app(
             cancelling=CancelConductor(ledger, watch, providers, accounts, clock),
             health=health,
             whoami=open_whoami(config, ledger, clock),
-            previews=Previews(previews, shown=config.result_preview),
+            previews=Previews(previews, shown=config.result_preview, making=making),
         )

@@ -7,12 +7,13 @@ from dataclasses import replace
 from datetime import datetime
 
 from ring_mcp.clock import Clock
-from ring_mcp.domain import Failure, Job, JobState, MediaKind
+from ring_mcp.domain import Failure, Job, JobState, MediaKind, Output
 from ring_mcp.errors import (
     ContentRefused,
     GenerationFailed,
     GenerationTimeout,
     JobExpired,
+    ProviderBadReply,
     ProviderError,
     RateLimited,
 )
@@ -36,6 +37,9 @@ GONE_AFTER_S = 2 * 3600.0
 LOOKS_BEFORE_GONE = 14
 """A job is given up when the provider has said in its own words, so often in a row and for so long, that it has no such
 job. The pauses between the looks add up to GONE_AFTER_S by themselves, whatever happens to the machine's clock."""
+
+TRIES_BEFORE_TAKEN = 6
+"""A file that is no picture or clip as it should be is asked for so often; then it is handed out as it is."""
 
 MAX_PAUSE_S = 60.0
 _MAX_GONE_PAUSE_S = 1200.0
@@ -145,3 +149,18 @@ def collect(job: Job, answer: Finished, now: datetime) -> Job:
         progress=max(job.progress, 90),
         due_at=now,
     )
+
+
+def with_fresh_addresses(job: Job, answer: Finished) -> tuple[Output, ...]:
+    """What the provider tells now of outputs that are not stored yet; another number of them is left alone."""
+    if len(answer.outputs) != len(job.outputs):
+        return job.outputs
+    stored = {asset.index for asset in job.assets}
+    pairs = enumerate(zip(job.outputs, answer.outputs, strict=True))
+    return tuple(old if index in stored or new.url is None else new for index, (old, new) in pairs)
+
+
+def came_often(job: Job) -> bool:
+    """Whether what an address serves has been refused often enough to be all that will ever come."""
+    trouble = job.failure
+    return trouble is not None and trouble.code == ProviderBadReply.code and trouble.seen >= TRIES_BEFORE_TAKEN

@@ -21,6 +21,7 @@ from ring_mcp.jobs.inputs import MediaInputs
 from ring_mcp.jobs.opening import Opening
 from ring_mcp.jobs.outcomes import Pace
 from ring_mcp.jobs.preparing import Preparing
+from ring_mcp.jobs.previews import PreviewMaker
 from ring_mcp.jobs.queue.base import JobQueue
 from ring_mcp.jobs.queue.in_process import InProcessQueue
 from ring_mcp.jobs.record import JobRecord
@@ -212,7 +213,7 @@ def engine_on(
         clock,
         decoders.results,
         spool=spool,
-        previews=previews,
+        previews=PreviewMaker(previews, decoders.results) if previews is not None else None,
         thumbnails=thumbnails,
         sidecars=Sidecars(storage, ledger_, spool) if sidecars else None,
     )
