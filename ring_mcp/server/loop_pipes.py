@@ -18,7 +18,7 @@ from ring_mcp.server.bounded_lines import MAX_LINE_BYTES, Line
 from ring_mcp.server.middleware import MAX_VALUES
 
 _READ_BYTES = 256 * 1024
-_WRITTEN_BYTES = getattr(select, "PIPE_BUF", 512)
+_WRITTEN_BYTES = getattr(select, "PIPE_BUF", 1)  # Windows has neither this nor a loop that waits for pipes
 
 
 def can_wait_for(descriptor: int) -> bool:
