@@ -15,15 +15,17 @@ logger = logging.getLogger(__name__)
 
 
 class PreviewMaker:
-    """Makes previews beside everything else: only who wants to show one waits for it."""
+    """Makes previews beside everything else: only who wants to show one waits for it. No ``folder``: makes none."""
 
-    def __init__(self, folder: Path, decoder: Decoder) -> None:
+    def __init__(self, folder: Path | None, decoder: Decoder) -> None:
         self._folder = folder
         self._decoder = decoder
         self._making: dict[str, asyncio.Task[None]] = {}
 
     def begin(self, job: Job, paths: Sequence[Path]) -> None:
         """Begin with the preview of a job's files, which have to stay until ``wait`` returns."""
+        if self._folder is None:
+            return
         self._making[job.id] = making = asyncio.create_task(keep_preview(job, paths, self._folder, self._decoder))
         making.add_done_callback(lambda _: self._forget(job.id, making))
 

@@ -35,6 +35,7 @@ from ring_mcp.errors import (
     StorageRefused,
     StorageUnclear,
 )
+from ring_mcp.jobs.answers import Answers
 from ring_mcp.jobs.completion import complete
 from ring_mcp.jobs.endings import Ending
 from ring_mcp.jobs.outcomes import Park, Pause, age_s, back_off_s, end_job, note_trouble, slow_look_s
@@ -70,11 +71,11 @@ class Storing:
         decoder: Decoder,
         *,
         spool: Path,
-        previews: PreviewMaker | None,
+        previews: PreviewMaker,
         thumbnails: Thumbnails,
         sidecars: Sidecars | None = None,
     ) -> None:
-        self._spool = spool
+        self._spool, self._answers = spool, Answers(spool)
         self._providers = providers
         self._storage = storage
         self._clock = clock
@@ -95,12 +96,11 @@ class Storing:
         try:
             return await self._store(record, tries)
         except asyncio.CancelledError:  # the server is stopped, perhaps just after the last write
-            if self._previews is not None:
-                self._previews.give_up(record.job.id)
+            self._previews.give_up(record.job.id)
             raise
         finally:
             if record.job.is_settled:
-                await self._leave(record.job)
+                await self._leave(record)
 
     async def _store(self, record: JobRecord, tries: int) -> Pause | Park | None:
         if isinstance(record.job.plan, VideoPlan) and not record.job.plan.persist:
@@ -184,7 +184,7 @@ class Storing:
         job = record.job
         if media.doubt is not None:
             job = replace(job, warnings=(*job.warnings, f"output {index + 1} of {len(job.outputs)}: {media.doubt}"))
-        if self._previews is not None and self._missing(job) == [index]:
+        if self._missing(job) == [index]:
             there = [self._path(job, i) for i, output in enumerate(job.outputs) if output.lost_because is None]
             self._previews.begin(job, there)  # whoever shows it waits for it; the result does not
         key = _key(job, index, media.extension)
@@ -270,18 +270,20 @@ class Storing:
         failure = Failure(code="expired", message="; ".join(lost), billed="yes", next_action=JobExpired.next_action)
         return end_job(job, Ending.OUTPUTS_LOST, now, failure=failure)
 
-    async def _leave(self, job: Job) -> None:
-        """Nothing of a job that has ended stays in the spool."""
+    async def _leave(self, record: JobRecord) -> None:
+        """Nothing of a job that has ended stays in the spool; but what the ledger does not know yet of this end may
+        still be needed by the next process, whose start tidies."""
         try:
-            if self._previews is not None:
-                await self._previews.wait(job.id)
+            await self._previews.wait(record.job.id)
         finally:
-            await complete(asyncio.to_thread(self._clean_up, job))
+            if not record.is_behind:
+                await complete(asyncio.to_thread(self._remove_files, record.job))
 
-    def _clean_up(self, job: Job) -> None:
+    def _remove_files(self, job: Job) -> None:
         for index in range(len(job.outputs)):
             with contextlib.suppress(OSError):
                 self._path(job, index).unlink(missing_ok=True)
+        self._answers.forget(job.id)
 
 
 _NOT_HERE = "the result came inside the provider's answer, and its file is not in the spool of this machine"

@@ -213,7 +213,7 @@ def engine_on(
         clock,
         decoders.results,
         spool=spool,
-        previews=PreviewMaker(previews, decoders.results) if previews is not None else None,
+        previews=PreviewMaker(previews, decoders.results),
         thumbnails=thumbnails,
         sidecars=Sidecars(storage, ledger_, spool) if sidecars else None,
     )
