@@ -271,8 +271,7 @@ class Storing:
         return end_job(job, Ending.OUTPUTS_LOST, now, failure=failure)
 
     async def _leave(self, record: JobRecord) -> None:
-        """Nothing of a job that has ended stays in the spool; but what the ledger does not know yet of this end may
-        still be needed by the next process, whose start tidies."""
+        """What the ledger does not know yet of this end may still be needed by the next process, whose start tidies."""
         try:
             await self._previews.wait(record.job.id)
         finally:
