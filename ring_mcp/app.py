@@ -23,10 +23,12 @@ from ring_mcp.conductors.whoami import WhoamiConductor
 from ring_mcp.config import Config
 from ring_mcp.jobs.answers import Answers
 from ring_mcp.jobs.courier import Courier
+from ring_mcp.jobs.delivery import Delivery
 from ring_mcp.jobs.input_files import remove_old_inputs
 from ring_mcp.jobs.inputs import MediaInputs
 from ring_mcp.jobs.opening import Opening
 from ring_mcp.jobs.preparing import Preparing
+from ring_mcp.jobs.previews import PreviewMaker
 from ring_mcp.jobs.queue.base import JobQueue
 from ring_mcp.jobs.runner import JobRunner
 from ring_mcp.jobs.thumbnails import Thumbnails
@@ -180,6 +182,7 @@ async def open_app(
             prefix=config.image_gen_storage_prefix,
             font=config.thumbnail_font,
         )
+        making = PreviewMaker(previews, decoders.results)
         steps = wire_steps(
             config,
             providers,
@@ -189,13 +192,15 @@ async def open_app(
             preparing,
             clock,
             paces,
-            previews,
+            making,
             thumbnails,
             answers,
             courier,
         )
         runner = JobRunner(ledger, steps, write_ahead, watch, accounts, clock, Turns(config.concurrency))
         queue = backends.open_queue(config, ledger, runner, watch, accounts, clock, channel)
+        delivery = Delivery(ledger, clock, beside=config.database_url is None)
+        stack.push_async_callback(delivery.aclose)
         opening = Opening(
             ledger=ledger,
             queue=queue,
@@ -204,6 +209,7 @@ async def open_app(
             clock=clock,
             spool=spool,
             accounts=accounts,
+            delivery=delivery,
         )
         calls = PaidCalls(
             opening=opening,
@@ -261,5 +267,5 @@ async def open_app(
             cancelling=CancelConductor(ledger, watch, providers, accounts, clock),
             health=health,
             whoami=open_whoami(config, ledger, clock),
-            previews=Previews(previews, shown=config.result_preview),
+            previews=Previews(previews, shown=config.result_preview, making=making),
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from pathlib import Path
 
 from ring_mcp import __version__
 from ring_mcp.clock import Clock
@@ -16,6 +15,7 @@ from ring_mcp.jobs.answers import Answers
 from ring_mcp.jobs.courier import Courier
 from ring_mcp.jobs.outcomes import Pace
 from ring_mcp.jobs.preparing import Preparing
+from ring_mcp.jobs.previews import PreviewMaker
 from ring_mcp.jobs.rendering import Rendering
 from ring_mcp.jobs.sidecars import Sidecars
 from ring_mcp.jobs.steps import Steps
@@ -62,7 +62,7 @@ def wire_steps(
     preparing: Preparing,
     clock: Clock,
     paces: Mapping[MediaKind, Pace],
-    previews: Path,
+    previews: PreviewMaker,
     thumbnails: Thumbnails,
     answers: Answers,
     courier: Courier | None,

@@ -111,6 +111,8 @@ class JobRunner:
             await self._put_back(record)
         finally:
             del self._records[job.id]
+            if record.first_look is not None:
+                record.first_look.cancel()
             self._watch.release(job.id)
         return record.job
 
@@ -159,7 +161,7 @@ class JobRunner:
     async def _advance(self, record: JobRecord, since: datetime, tries: int) -> Pause | Park | None:
         """One step, when its turn has come."""
         job = record.job
-        if job.state is JobState.RENDERING:
+        if job.state is JobState.RENDERING and record.first_look is None:
             await self._wait_for_look(job)
         storing = self._storing_turns.take(job) if job.state is JobState.STORING else contextlib.nullcontext()
         async with storing, self._turns.take(job):

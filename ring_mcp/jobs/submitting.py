@@ -34,7 +34,7 @@ from ring_mcp.jobs.preparing import Preparing
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.rendering import collect
 from ring_mcp.ledger.base import Ledger
-from ring_mcp.providers.base import MOST_PAUSES_S, Accepted, Finished, Inputs, Providers
+from ring_mcp.providers.base import MOST_PAUSES_S, Accepted, Finished, Inputs, Providers, Running
 
 SUBMIT_MARGIN_S = 30.0
 """How long after its own time-out a submit may still be on its way into the ledger."""
@@ -111,7 +111,22 @@ class Submitting:
             cut = OutcomeUnknown("the server was stopped while the request was under way; it may have been billed")
             await record.write(lose_track(record.job, cut))
             raise
-        await record.write(self.judge(record.job, answer))
+        after = self.judge(record.job, answer)
+        if isinstance(answer, Accepted):
+            record.first_look = self._begin_look(after)
+        await record.write(after)
+
+    def _begin_look(self, job: Job) -> asyncio.Task[Running | Finished]:
+        """The first look at what was just accepted, while its handle is being written.
+
+        It is free and changes nothing, so it does not matter whether the handle gets there; what it answers is looked
+        at when the handle has. There is one for each paid request, which bounds them: see ``pacing``.
+        """
+        assert job.provider_request_id is not None, "it was accepted"
+        provider = self._providers[job.kind, job.plan.provider]
+        looking = asyncio.create_task(provider.check(job.plan, job.provider_request_id))
+        looking.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may come to hear of it
+        return looking
 
     async def _submit_by_courier(self, record: JobRecord, courier: Courier, attempt_token: str, inputs: Inputs) -> None:
         """Cancelled, the job stays where it is: the answer comes to the spool, and the next process finds it there."""

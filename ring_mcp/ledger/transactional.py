@@ -33,8 +33,12 @@ class TransactionalLedger(ABC):
         """Run it to its end; it writes nothing."""
 
     @abstractmethod
-    async def _write(self, transaction: Transaction[T], turns: Sequence[int] = ()) -> T:
-        """Run it to its end and commit. ``turns``: the locks that it takes, in their order (see ``locks``)."""
+    async def _write(self, transaction: Transaction[T], turns: Sequence[int] = (), *, relaxed: bool = False) -> T:
+        """Run it to its end and commit. ``turns``: the locks that it takes, in their order (see ``locks``).
+
+        ``relaxed``: a loss of power may undo it, as long as it undoes nothing that was committed later and not
+        relaxed. A process that dies undoes nothing. A backend may take no notice.
+        """
 
     @abstractmethod
     async def _read_over_the_free(self, make: Callable[[Sequence[Condition]], Transaction[T]]) -> T:
@@ -58,7 +62,10 @@ class TransactionalLedger(ABC):
         turns = locks.of_opening(job, still)
         if locks.is_capped(caps):
             turns.append(locks.of_spending(job.sandbox))
-        return await self._write(self._with_driver(opening.open_job(job, caps, self.dialect, still)), turns)
+        # Relaxed: nothing has been sent for this row, and nothing is before the intent is on the disk, which takes the
+        # row along. Where the power is lost before, the call never was: no money, no reservation, no key.
+        work = self._with_driver(opening.open_job(job, caps, self.dialect, still))
+        return await self._write(work, turns, relaxed=True)
 
     async def find(self, actor_id: str, key: str, *, sandbox: bool) -> Job | None:
         return await self._read(opening.find_job(actor_id, key, sandbox, self.dialect))
@@ -106,7 +113,9 @@ class TransactionalLedger(ABC):
         await self._write(claims.complete_account(account, self.dialect))
 
     async def mark_delivered(self, job_id: str, at: datetime) -> None:
-        await self._write(tx.mark_delivered(job_id, at, self.dialect))
+        # Relaxed: where the power is lost before it is on the disk, an identical call gets the same result once more
+        # and pays nothing.
+        await self._write(tx.mark_delivered(job_id, at, self.dialect), relaxed=True)
 
     async def spend(self, now: datetime, *, sandbox: bool) -> Spend:
         return await self._read(spending.spend_at(now, sandbox, self.dialect))
