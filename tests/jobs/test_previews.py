@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -45,14 +46,27 @@ async def test_whoever_shows_a_preview_waits_for_it(tmp_path: Path) -> None:
     await asyncio.wait_for(maker.wait(job.id), LIMIT_S)
 
 
-async def test_a_preview_that_is_given_up_keeps_nobody_waiting(tmp_path: Path) -> None:
-    job, picture = sample_job(JobState.STORING), tmp_path / "picture"
-    picture.write_bytes(jpeg())
-    maker = PreviewMaker(tmp_path, open_decoders().results)
-    maker.begin(job, [picture])
-    maker.give_up(job.id)
+class BusyDecoder:
+    """It never comes to anything."""
+
+    def __init__(self) -> None:
+        self.left = 0
+
+    async def run(self, *_: object) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.left += 1
+
+
+async def test_a_preview_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
+    job, busy = sample_job(JobState.STORING), BusyDecoder()
+    decoder: Any = busy
+    maker = PreviewMaker(tmp_path, decoder)
+    maker.begin(job, [])
+    await asyncio.wait_for(maker.wait(job.id, 0.01), LIMIT_S)
     await asyncio.wait_for(maker.wait(job.id), LIMIT_S)
-    assert not (tmp_path / f"{job.id}.jpg").exists()
+    assert busy.left == 1
 
 
 async def test_without_a_folder_there_is_nothing_to_wait_for(tmp_path: Path) -> None:
