@@ -29,14 +29,10 @@ class PreviewMaker:
         self._making[job.id] = making = asyncio.create_task(keep_preview(job, paths, self._folder, self._decoder))
         making.add_done_callback(lambda _: self._forget(job.id, making))
 
-    async def wait(self, job_id: str) -> None:
-        """Return when no preview of this job is being made here any more."""
+    async def wait(self, job_id: str, at_most_s: float | None = None) -> None:
+        """Return when no preview of this job is being made here any more: it is given up after ``at_most_s``."""
         if (making := self._making.get(job_id)) is not None:
-            await asyncio.wait({making})
-
-    def give_up(self, job_id: str) -> None:
-        """The process is about to end: a courtesy keeps nobody waiting."""
-        if (making := self._making.get(job_id)) is not None:
+            await asyncio.wait({making}, timeout=at_most_s)
             making.cancel()
 
     def _forget(self, job_id: str, making: asyncio.Task[None]) -> None:

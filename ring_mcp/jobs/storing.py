@@ -60,6 +60,9 @@ LET_GO_AFTER_S = 600.0
 """A result that cannot be fetched or stored for so long is looked at slowly from then on."""
 
 
+PREVIEW_WITHIN_S = 30.0  # how much longer than its result a preview may take
+
+
 class Storing:
     """``spool`` holds files under way; ``previews`` makes one small picture per finished job."""
 
@@ -95,10 +98,7 @@ class Storing:
         """
         try:
             return await self._store(record, tries)
-        except asyncio.CancelledError:  # the server is stopped, perhaps just after the last write
-            self._previews.give_up(record.job.id)
-            raise
-        finally:
+        finally:  # also where the process ends just after the last write
             if record.job.is_settled:
                 await self._leave(record)
 
@@ -273,7 +273,7 @@ class Storing:
     async def _leave(self, record: JobRecord) -> None:
         """What the ledger does not know yet of this end may still be needed by the next process, whose start tidies."""
         try:
-            await self._previews.wait(record.job.id)
+            await complete(self._previews.wait(record.job.id, PREVIEW_WITHIN_S))
         finally:
             if not record.is_behind:
                 await complete(asyncio.to_thread(self._remove_files, record.job))

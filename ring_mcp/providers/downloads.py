@@ -11,7 +11,7 @@ import httpx2
 from ring_mcp.errors import MediaGone, MediaTooLarge, ProviderBadReply, ProviderUnavailable
 from ring_mcp.providers.base import Downloaded
 
-_BATCH_BYTES = 512 * 1024
+BATCH_BYTES = 512 * 1024
 """So many bytes are hashed and written in one go; twice as many are in memory at most."""
 
 _GONE = frozenset({403, 404, 410})
@@ -78,7 +78,7 @@ async def _write(response: httpx2.Response, path: Path, max_bytes: int, provider
                     raise _too_large(size_bytes, max_bytes, provider)
                 pieces.append(piece)
                 held_bytes += len(piece)
-                if held_bytes >= _BATCH_BYTES:
+                if held_bytes >= BATCH_BYTES:
                     if keeping is not None:
                         await asyncio.wait({keeping})
                         keeping.result()
