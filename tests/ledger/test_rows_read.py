@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import sqlite3
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -17,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from ring_mcp.domain import DRIVEN, Account, Caps, Holder, Job, JobState
+from ring_mcp.domain import DRIVEN, Account, Caps, Holder, Job, JobState, Member, hash_token
 from ring_mcp.ledger.base import JobQuery, Ledger
 from tests.ledger.metered import MeteredLedger
 from tests.ledger_databases import LedgerDatabase
@@ -33,6 +34,7 @@ A_MONTH_OF_SUMS = 31 * ACTORS
 CAPPED = Caps(per_day_usd=Decimal(10**6), per_month_usd=Decimal(10**6))
 NOW = datetime.now(UTC)
 PAGE = 21
+MEMBERS = 500
 
 
 @dataclass
@@ -80,6 +82,9 @@ async def fill(database: LedgerDatabase, *, analysed: bool) -> Filled:
     for job in mine[:20]:
         sent = await ledger.save(job, carried(job, JobState.SUBMITTING))
         await ledger.save(sent, carried(sent, JobState.UNKNOWN))
+    for i in range(MEMBERS):
+        member = Member(name=f"member-{i}", caps=CAPPED, created_at=NOW)
+        await ledger.add_member(member, hash_token(member.name))
     await ledger.recount()
     ends = "SELECT id FROM media_jobs WHERE actor_id = 'actor-0' ORDER BY created_at"
     [oldest], [newest] = database.query(f"{ends} LIMIT 1"), database.query(f"{ends} DESC LIMIT 1")
@@ -155,6 +160,16 @@ async def hand_over(ledger: Ledger, _: Filled) -> None:
     await ledger.hand_over(job.id, Account(provider="xai", key_fingerprint="another"), sandbox=False)
 
 
+async def open_as_member(ledger: Ledger, _: Filled) -> None:
+    await ledger.open(a_job(actor_id="member-1"), NO_CAPS)
+
+
+async def add_and_revoke(ledger: Ledger, _: Filled) -> None:
+    name = f"new-{uuid.uuid4()}"
+    await ledger.add_member(Member(name=name, created_at=NOW), hash_token(name))
+    await ledger.revoke_member(name, NOW)
+
+
 CASES: dict[str, tuple[Work, int]] = {
     "run a job": (run_a_job, A_MONTH_OF_SUMS),
     "open a clip": (open_a_clip, A_MONTH_OF_SUMS),
@@ -193,6 +208,13 @@ CASES: dict[str, tuple[Work, int]] = {
         3 * OPEN,
     ),
     "spend": (lambda ledger, _: ledger.spend(NOW, sandbox=False), A_MONTH_OF_SUMS),
+    "spend of one": (lambda ledger, _: ledger.spend(NOW, sandbox=False, actor_id="actor-1"), 31),
+    "open as a member": (open_as_member, 31),
+    "find member": (lambda ledger, _: ledger.find_member("member-7"), 0),
+    "find members": (lambda ledger, _: ledger.find_members([hash_token("member-7"), hash_token("nobody")]), 2),
+    "has members": (lambda ledger, _: ledger.has_members(), 0),
+    "list members": (lambda ledger, _: ledger.list_members(), MEMBERS),
+    "add and revoke a member": (add_and_revoke, 0),
     "bills": (lambda ledger, _: ledger.bills(NOW - timedelta(days=31), sandbox=False), 31),
     "records": (lambda ledger, _: ledger.records("generated_images", ["1", "2", "none"]), 0),
     **{
