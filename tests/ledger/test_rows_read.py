@@ -86,6 +86,7 @@ async def fill(database: LedgerDatabase, *, analysed: bool) -> Filled:
         member = Member(name=f"member-{i}", caps=CAPPED, created_at=NOW)
         await ledger.add_member(member, hash_token(member.name))
     await ledger.recount()
+    add_old_sums(database)
     ends = "SELECT id FROM media_jobs WHERE actor_id = 'actor-0' ORDER BY created_at"
     [oldest], [newest] = database.query(f"{ends} LIMIT 1"), database.query(f"{ends} DESC LIMIT 1")
     ledger.close()
@@ -95,6 +96,16 @@ async def fill(database: LedgerDatabase, *, analysed: bool) -> Filled:
             connection.execute("DELETE FROM sqlite_stat1")
             connection.commit()
     return Filled(database, mine[20:], left, str(oldest["id"]), str(newest["id"]), record.id)
+
+
+def add_old_sums(database: LedgerDatabase) -> None:
+    """Of years: with a few rows PostgreSQL would rather read all of them than use any index."""
+    with database.transaction() as transaction:
+        for i in range(5000):
+            day = (NOW - timedelta(days=100 + i // ACTORS)).date()
+            values = {"actor": f"actor-{i % ACTORS}", "day": day.isoformat() if database.kind == "sqlite" else day}
+            sandbox = "0" if database.kind == "sqlite" else "false"
+            transaction.query(f"INSERT INTO media_job_costs VALUES ({sandbox}, :day, :actor, 1, 0)", values)
 
 
 @pytest.fixture
@@ -164,10 +175,9 @@ async def open_as_member(ledger: Ledger, _: Filled) -> None:
     await ledger.open(a_job(actor_id="member-1"), NO_CAPS)
 
 
-async def add_and_revoke(ledger: Ledger, _: Filled) -> None:
+async def add_a_member(ledger: Ledger, _: Filled) -> None:
     name = f"new-{uuid.uuid4()}"
     await ledger.add_member(Member(name=name, created_at=NOW), hash_token(name))
-    await ledger.revoke_member(name, NOW)
 
 
 CASES: dict[str, tuple[Work, int]] = {
@@ -214,7 +224,8 @@ CASES: dict[str, tuple[Work, int]] = {
     "find members": (lambda ledger, _: ledger.find_members([hash_token("member-7"), hash_token("nobody")]), 2),
     "has members": (lambda ledger, _: ledger.has_members(), 0),
     "list members": (lambda ledger, _: ledger.list_members(), MEMBERS),
-    "add and revoke a member": (add_and_revoke, 0),
+    "add a member": (add_a_member, 0),
+    "revoke a member": (lambda ledger, _: ledger.revoke_member("member-9", NOW), 0),
     "bills": (lambda ledger, _: ledger.bills(NOW - timedelta(days=31), sandbox=False), 31),
     "records": (lambda ledger, _: ledger.records("generated_images", ["1", "2", "none"]), 0),
     **{
