@@ -17,6 +17,7 @@ from ring_mcp.conductors.cancelling import CancelConductor
 from ring_mcp.conductors.health import HealthConductor
 from ring_mcp.conductors.image import ImageConductor
 from ring_mcp.conductors.paid_calls import PaidCalls
+from ring_mcp.conductors.team import Team
 from ring_mcp.conductors.thumbnails import ThumbnailConductor
 from ring_mcp.conductors.video import VideoConductor
 from ring_mcp.conductors.whoami import WhoamiConductor
@@ -75,6 +76,7 @@ class App:
     cancelling: CancelConductor
     health: HealthConductor
     whoami: WhoamiConductor
+    team: Team
     previews: Previews
 
     def tools(self) -> list[Tool[Any]]:
@@ -99,6 +101,7 @@ class App:
             job_cancel_tool(self.calls, self.cancelling),
             script_run_tool(
                 lambda actor_id: self.maker(actor_id, may_see=actor_id),
+                self.calls,
                 self.ledger,
                 self.presets,
                 self.config.input_dirs,
@@ -165,6 +168,8 @@ async def open_app(
         )
         channel = backends.open_channel(config)
         watch = JobWatch(ledger, clock, hears=lambda: channel is not None and channel.is_listening)
+        team = backends.open_team(ledger, clock, channel)
+        allowance = Allowance(ledger, config.caps, clock, sandbox=bool(config.sandbox))
         paces, write_ahead = paces_of(config), WriteAhead(state / "unwritten")
         accounts = backends.open_accounts(config, ledger, clock, stack)
         answers = Answers(spool)
@@ -213,7 +218,7 @@ async def open_app(
             inputs=inputs,
             ledger=ledger,
             storage=storage,
-            caps=config.caps,
+            allowance=allowance,
             clock=clock,
             timeouts_s={kind: pace.poll_timeout_s for kind, pace in paces.items()},
         )
@@ -228,7 +233,7 @@ async def open_app(
             default_provider=config.image_gen_provider,
             presets=presets,
             models_in_use=models_in_use,
-            caps=config.caps,
+            allowance=allowance,
             clock=clock,
             version=__version__,
             accounts=accounts,
@@ -258,8 +263,9 @@ async def open_app(
             images=images,
             videos=videos,
             thumbnails=ThumbnailConductor(thumbnails, calls, ledger),
-            cancelling=CancelConductor(ledger, watch, providers, accounts, clock),
+            cancelling=CancelConductor(ledger, watch, providers, accounts, clock, allowance),
             health=health,
-            whoami=open_whoami(config, ledger, clock),
+            whoami=open_whoami(config, allowance),
+            team=team,
             previews=Previews(previews, shown=config.result_preview),
         )

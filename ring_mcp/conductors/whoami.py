@@ -28,7 +28,9 @@ class Context(Wire):
     role: str = "superadmin"
     actor: Actor
     gateway: str = GATEWAY
-    token_name: str | None = Field(None, description="The name before the token in RING_MCP_SERVICE_TOKENS, or in the ledger.")
+    token_name: str | None = Field(
+        None, description="The name before the token in RING_MCP_SERVICE_TOKENS, or in the ledger."
+    )
     server_version: str | None = None
     sandbox: bool | None = None
     cap_left_usd: dict[str, Usd] | None = Field(None, description="What may be spent. Absent: no cap is set.")

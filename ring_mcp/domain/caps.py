@@ -65,8 +65,7 @@ def check_caps(needed_usd: Decimal, spend: Spend, caps: Caps, now: datetime, *, 
         )
     if caps.per_call_usd is not None and needed_usd > caps.per_call_usd:
         raise CapExceeded(
-            f"{per_call} is {usd(caps.per_call_usd)} and this call needs up to {usd(needed_usd)}; "
-            "nothing was spent"
+            f"{per_call} is {usd(caps.per_call_usd)} and this call needs up to {usd(needed_usd)}; nothing was spent"
         )
     windows = (
         (per_day, caps.per_day_usd, spend.day_usd, spend.day_reserved_usd, next_day(now)),

@@ -19,8 +19,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """Somebody whose token the ledger knows. ``name`` is the actor id of the jobs; ``caps`` are this one's alone, beside
-    the operator's."""
+    """Somebody whose token the ledger knows. ``name`` is the actor id of the jobs; ``caps`` are this one's alone,
+    beside the operator's."""
 
     name: str
     may_spend: bool = True

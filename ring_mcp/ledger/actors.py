@@ -12,6 +12,9 @@ from ring_mcp.errors import InvalidRequest, NotFound
 from ring_mcp.ledger.rows import Dialect, ticks_to_usd, usd_to_ticks
 from ring_mcp.ledger.statements import Row, Statement, Transaction
 
+ACTORS_CHANNEL = "ring_mcp_actors"
+"""Where PostgreSQL tells that this table was written."""
+
 
 def find_member(name: str, dialect: Dialect) -> Transaction[Member | None]:
     """Also one who was revoked: what they may do is then known, too."""
