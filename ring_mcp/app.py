@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ring_mcp import __version__, backends, processes
 from ring_mcp.clock import Clock, SystemClock
+from ring_mcp.conductors.allowance import Allowance
 from ring_mcp.conductors.cancelling import CancelConductor
 from ring_mcp.conductors.health import HealthConductor
 from ring_mcp.conductors.image import ImageConductor
