@@ -81,7 +81,9 @@ async def test_a_token_is_its_members_and_is_asked_once_a_moment(
     assert ledger.looks == 2
 
 
-@pytest.mark.parametrize("text", ["", "ringmcp_", "a-token-of-the-environment", "ringmcp_" + 44 * "a", "ringmcp_" + 42 * "a"])
+@pytest.mark.parametrize(
+    "text", ["", "ringmcp_", "a-token-of-the-environment", "ringmcp_" + 44 * "a", "ringmcp_" + 42 * "a"]
+)
 async def test_what_is_no_token_is_asked_of_no_ledger(team: Team, ledger: MoodyLedger, text: str) -> None:
     assert await team.recognise(text) is None
     assert ledger.looks == 0
