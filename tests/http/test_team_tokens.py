@@ -54,7 +54,7 @@ def test_every_server_knows_a_token_and_forgets_it(
     env: dict[str, str], tmp_path: Path, two: tuple[HttpRing, HttpRing]
 ) -> None:
     assert [ring.get(f"{API}/meta/context", NOBODYS).status_code for ring in two] == [401, 401]
-    ann, bob = add(env, tmp_path, "ann", "--per-day", "9"), add(env, tmp_path, "bob")
+    ann, carl = add(env, tmp_path, "ann", "--per-day", "9"), add(env, tmp_path, "carl")
     for ring in two:
         told = ring.get(f"{API}/meta/context", ann).json()["data"]
         assert (told["actor"]["id"], told["tokenName"], told["maySpend"]) == ("ann", "ann", True)
@@ -64,7 +64,7 @@ def test_every_server_knows_a_token_and_forgets_it(
     for ring in two:
         eventually("it is forgotten", lambda ring=ring: ring.get(f"{API}/meta/context", ann).status_code == 401)
         assert ring.get(f"{API}/meta/context", ann).json()["error"] == "Invalid service token"
-        assert ring.get(f"{API}/meta/context", bob).status_code == 200
+        assert ring.get(f"{API}/meta/context", carl).status_code == 200
         assert ann not in ring.stderr
 
 
@@ -129,6 +129,7 @@ def test_what_is_open_ends_with_its_token_and_the_job_goes_on(
         assert {json.loads(line)["state"] for line in listed} <= {"submitting", "rendering"}
         assert len(listed) == 2
         assert "Traceback" not in ring.stderr
+        stream.close()
         others.close()
 
 
