@@ -6,6 +6,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,10 @@ def revoke(env: dict[str, str], folder: Path, name: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def is_refused(ring: HttpRing, token: str) -> bool:
+    return ring.get(f"{API}/meta/context", token).status_code == 401
+
+
 @pytest.fixture
 def two(env: dict[str, str], tmp_path: Path) -> Iterator[tuple[HttpRing, HttpRing]]:
     """Two servers of one ledger."""
@@ -62,7 +67,7 @@ def test_every_server_knows_a_token_and_forgets_it(
         assert ring.get(f"{API}/meta/context", ALICE).json()["data"]["actor"]["id"] == "alice"
     revoke(env, tmp_path, "ann")
     for ring in two:
-        eventually("it is forgotten", lambda ring=ring: ring.get(f"{API}/meta/context", ann).status_code == 401)
+        eventually("it is forgotten", partial(is_refused, ring, ann))
         assert ring.get(f"{API}/meta/context", ann).json()["error"] == "Invalid service token"
         assert ring.get(f"{API}/meta/context", carl).status_code == 200
         assert ann not in ring.stderr
