@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from ring_mcp import __version__, backends, processes
 from ring_mcp.clock import Clock, SystemClock
+from ring_mcp.conductors.allowance import Allowance
 from ring_mcp.conductors.cancelling import CancelConductor
 from ring_mcp.conductors.health import HealthConductor
 from ring_mcp.conductors.image import ImageConductor
 from ring_mcp.conductors.paid_calls import PaidCalls
+from ring_mcp.conductors.team import Team
 from ring_mcp.conductors.thumbnails import ThumbnailConductor
 from ring_mcp.conductors.video import VideoConductor
 from ring_mcp.conductors.whoami import WhoamiConductor
@@ -77,6 +79,7 @@ class App:
     cancelling: CancelConductor
     health: HealthConductor
     whoami: WhoamiConductor
+    team: Team
     previews: Previews
 
     def tools(self) -> list[Tool[Any]]:
@@ -101,6 +104,7 @@ class App:
             job_cancel_tool(self.calls, self.cancelling),
             script_run_tool(
                 lambda actor_id: self.maker(actor_id, may_see=actor_id),
+                self.calls,
                 self.ledger,
                 self.presets,
                 self.config.input_dirs,
@@ -167,6 +171,8 @@ async def open_app(
         )
         channel = backends.open_channel(config)
         watch = JobWatch(ledger, clock, hears=lambda: channel is not None and channel.is_listening)
+        team = backends.open_team(ledger, clock, channel)
+        allowance = Allowance(ledger, config.caps, clock, sandbox=bool(config.sandbox))
         paces, write_ahead = paces_of(config), WriteAhead(state / "unwritten")
         accounts = backends.open_accounts(config, ledger, clock, stack)
         answers = Answers(spool)
@@ -219,7 +225,7 @@ async def open_app(
             inputs=inputs,
             ledger=ledger,
             storage=storage,
-            caps=config.caps,
+            allowance=allowance,
             clock=clock,
             timeouts_s={kind: pace.poll_timeout_s for kind, pace in paces.items()},
         )
@@ -234,7 +240,7 @@ async def open_app(
             default_provider=config.image_gen_provider,
             presets=presets,
             models_in_use=models_in_use,
-            caps=config.caps,
+            allowance=allowance,
             clock=clock,
             version=__version__,
             accounts=accounts,
@@ -264,8 +270,9 @@ async def open_app(
             images=images,
             videos=videos,
             thumbnails=ThumbnailConductor(thumbnails, calls, ledger),
-            cancelling=CancelConductor(ledger, watch, providers, accounts, clock),
+            cancelling=CancelConductor(ledger, watch, providers, accounts, clock, allowance),
             health=health,
-            whoami=open_whoami(config, ledger, clock),
+            whoami=open_whoami(config, allowance),
+            team=team,
             previews=Previews(previews, shown=config.result_preview, making=making),
         )

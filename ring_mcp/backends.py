@@ -12,14 +12,16 @@ from pydantic import SecretStr
 
 from ring_mcp.clock import Clock, SystemClock
 from ring_mcp.conductors.key_checks import Asked, KeyChecks
+from ring_mcp.conductors.team import Team
 from ring_mcp.config import Config
 from ring_mcp.config_types import variables
 from ring_mcp.domain import Account, Holder, MediaKind, key_fingerprint
-from ring_mcp.errors import ConfigError
+from ring_mcp.errors import ConfigError, LedgerBehind, LedgerError
 from ring_mcp.jobs.accounts import Accounts
 from ring_mcp.jobs.queue.base import JobQueue
 from ring_mcp.jobs.runner import JobRunner
 from ring_mcp.jobs.watch import JobWatch
+from ring_mcp.ledger.actors import ACTORS_CHANNEL
 from ring_mcp.ledger.base import ClaimingLedger, Ledger
 from ring_mcp.presets import Model, Presets
 from ring_mcp.providers.base import (
@@ -218,6 +220,31 @@ def open_ledger(config: Config, clock: Clock | None = None) -> Ledger:
     from ring_mcp.ledger.sqlite import SqliteLedger
 
     return SqliteLedger(config.state_path / LEDGER_FILE, clock)
+
+
+def open_team(ledger: Ledger, clock: Clock, channel: PostgresChannel | None) -> Team:
+    """Whose tokens the ledger knows; where processes hear of each other, also when that has changed."""
+    team = Team(ledger, clock)
+    if channel is not None:
+        channel.on(ACTORS_CHANNEL, lambda _: team.hear())
+        channel.after_a_gap(team.hear)
+    return team
+
+
+async def has_team(config: Config) -> bool:
+    """Whether the ledger has tokens, or may have: one that is away lets nobody in, and is asked again by each call."""
+    if config.database_url is None and not (config.state_path / LEDGER_FILE).exists():
+        return False
+    ledger = open_ledger(config)
+    try:
+        await ledger.start()
+        return await ledger.has_members()
+    except LedgerBehind:
+        raise
+    except LedgerError:
+        return True
+    finally:
+        await ledger.aclose()
 
 
 async def migrate_ledger(config: Config) -> list[str]:

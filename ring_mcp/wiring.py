@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from ring_mcp import __version__
 from ring_mcp.clock import Clock
+from ring_mcp.conductors.allowance import Allowance
 from ring_mcp.conductors.whoami import Actor, WhoamiConductor
 from ring_mcp.config import Config
 from ring_mcp.domain import MediaKind
@@ -30,11 +31,9 @@ from ring_mcp.storage.base import Storage
 logger = logging.getLogger(__name__)
 
 
-def open_whoami(config: Config, ledger: Ledger, clock: Clock) -> WhoamiConductor:
+def open_whoami(config: Config, allowance: Allowance) -> WhoamiConductor:
     return WhoamiConductor(
-        ledger=ledger,
-        caps=config.caps,
-        clock=clock,
+        allowance=allowance,
         version=__version__,
         sandbox=bool(config.sandbox),
         clone_name=config.clone_name,

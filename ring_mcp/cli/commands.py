@@ -137,6 +137,7 @@ def _register() -> None:
     from ring_mcp.cli.prune import prune
     from ring_mcp.cli.script import script
     from ring_mcp.cli.spend import spend
+    from ring_mcp.cli.tokens import tokens
     from ring_mcp.cli.trust import trust
 
     presets.add_command(check)
@@ -152,6 +153,7 @@ def _register() -> None:
         doctor,
         presets,
         config,
+        tokens,
         trust,
         backup,
         restore,

@@ -8,7 +8,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Protocol
 
-from ring_mcp.domain import Account, AuditRecord, Caps, Holder, Job, JobState, MediaKind, Spend
+from ring_mcp.domain import Account, AuditRecord, Caps, Holder, Job, JobState, MediaKind, Member, Spend
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,8 +97,9 @@ class Ledger(Protocol):
     async def open(self, job: Job, caps: Caps, still: Job | None = None) -> Opened:
         """Dedupe, check the caps, reserve, and write the row, all in one transaction; a clip's ``still`` with it.
 
-        The caller owns the new rows; the caps count both. Raises CapExceeded, or InvalidRequest if the idempotency key
-        stands for another request.
+        The caller owns the new rows; the caps count both, those of the job's actor as well. Raises CapExceeded,
+        LookOnly or Unauthorized for an actor who may not spend, or InvalidRequest if the idempotency key stands for
+        another request.
         """
 
     async def find(self, actor_id: str, key: str, *, sandbox: bool) -> Job | None:
@@ -153,7 +154,25 @@ class Ledger(Protocol):
     async def mark_delivered(self, job_id: str, at: datetime) -> None:
         """A caller has been given the outcome: an identical request is a new one from now on."""
 
-    async def spend(self, now: datetime, *, sandbox: bool) -> Spend: ...
+    async def spend(self, now: datetime, *, sandbox: bool, actor_id: str | None = None) -> Spend:
+        """What counts against the caps: of everybody, or of one actor."""
+
+    async def find_member(self, name: str) -> Member | None:
+        """Who of the team has that name, also if the token was revoked."""
+
+    async def find_members(self, token_hashes: Collection[str]) -> dict[str, Member]:
+        """Whose tokens these are, by their hash, without those that were revoked."""
+
+    async def has_members(self) -> bool:
+        """Whether anybody ever had a token here."""
+
+    async def list_members(self) -> list[Member]: ...
+
+    async def add_member(self, member: Member, token_hash: str) -> None:
+        """Also one who was revoked. Raises InvalidRequest if somebody has that name."""
+
+    async def revoke_member(self, name: str, at: datetime) -> Member:
+        """Raises NotFound."""
 
     async def bills(self, since: datetime, *, sandbox: bool) -> list[BilledDay]:
         """What was billed since that day, by day, model and price list, the newest day first."""

@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import ClassVar, TypeVar
 
 from ring_mcp.clock import Clock
-from ring_mcp.domain import Account, AuditRecord, Caps, Holder, Job, JobState, Spend
-from ring_mcp.ledger import claims, listing, locks, opening, spending
+from ring_mcp.domain import Account, AuditRecord, Caps, Holder, Job, JobState, Member, Spend
+from ring_mcp.ledger import actors, claims, listing, locks, opening, spending
 from ring_mcp.ledger import transactions as tx
 from ring_mcp.ledger.base import BilledDay, JobPage, JobQuery, Opened, Stranded, WrongSum
 from ring_mcp.ledger.rows import Dialect
@@ -27,6 +27,7 @@ class TransactionalLedger(ABC):
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self._capped: dict[str, Caps] = {}
 
     @abstractmethod
     async def _read(self, transaction: Transaction[T]) -> T:
@@ -59,9 +60,8 @@ class TransactionalLedger(ABC):
     async def open(self, job: Job, caps: Caps, still: Job | None = None) -> Opened:
         job = replace(job, owner=self.owner)
         still = replace(still, owner=self.owner) if still is not None else None
-        turns = locks.of_opening(job, still)
-        if locks.is_capped(caps):
-            turns.append(locks.of_spending(job.sandbox))
+        own = self._capped.get(job.actor_id, Caps())  # as it was last read: the transaction reads it anew
+        turns = [*locks.of_opening(job, still), *locks.of_money(caps, own, job.actor_id, sandbox=job.sandbox)]
         # Relaxed: nothing has been sent for this row, and nothing is before the intent is on the disk, which takes the
         # row along. Where the power is lost before, the call never was: no money, no reservation, no key.
         work = self._with_driver(opening.open_job(job, caps, self.dialect, still))
@@ -117,8 +117,29 @@ class TransactionalLedger(ABC):
         # and pays nothing.
         await self._write(tx.mark_delivered(job_id, at, self.dialect), relaxed=True)
 
-    async def spend(self, now: datetime, *, sandbox: bool) -> Spend:
-        return await self._read(spending.spend_at(now, sandbox, self.dialect))
+    async def spend(self, now: datetime, *, sandbox: bool, actor_id: str | None = None) -> Spend:
+        return await self._read(spending.spend_at(now, sandbox, self.dialect, actor_id))
+
+    async def find_member(self, name: str) -> Member | None:
+        found = await self._read(actors.find_member(name, self.dialect))
+        if found is not None:
+            self._capped[name] = found.caps
+        return found
+
+    async def find_members(self, token_hashes: Collection[str]) -> dict[str, Member]:
+        return await self._read(actors.find_members(token_hashes, self.dialect))
+
+    async def has_members(self) -> bool:
+        return await self._read(actors.has_members())
+
+    async def list_members(self) -> list[Member]:
+        return await self._read(actors.list_members(self.dialect))
+
+    async def add_member(self, member: Member, token_hash: str) -> None:
+        await self._write(actors.add_member(member, token_hash, self.dialect))
+
+    async def revoke_member(self, name: str, at: datetime) -> Member:
+        return await self._write(actors.revoke_member(name, at, self.dialect))
 
     async def bills(self, since: datetime, *, sandbox: bool) -> list[BilledDay]:
         return await self._read(spending.select_bills(since, sandbox, self.dialect))

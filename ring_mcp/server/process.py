@@ -76,14 +76,14 @@ async def _serve_stdio(config: Config, wire: int) -> None:
         await _serve_relay(config, wire)
         return
     from ring_mcp.app import open_app
-    from ring_mcp.server.auth import ServiceTokens
+    from ring_mcp.server.auth import ServiceTokens, identify_owner
     from ring_mcp.server.mcp import serve_app
     from ring_mcp.server.stdio import serve_stdio
 
     tokens = ServiceTokens(config.service_tokens, config.actor_id)
     async with contextlib.AsyncExitStack() as stack:
         app = await stack.enter_async_context(open_app(config))
-        server = serve_app(app, identify=lambda ctx: tokens.check(config.service_token))
+        server = serve_app(app, identify=lambda _: identify_owner(tokens, config.service_token, app.team))
         _collect_garbage_again()
         await serve_stdio(server, wire, closing=stack.aclose, drain_s=config.drain_s)
 
@@ -116,6 +116,7 @@ async def _serve_relay(config: Config, wire: int) -> None:
 
 async def _serve_http(config: Config, host: str, port: int) -> None:
     from ring_mcp.app import open_app
+    from ring_mcp.backends import has_team
     from ring_mcp.server.auth import check_tokens
     from ring_mcp.server.http import build_http_app
     from ring_mcp.server.listener import bind, count_connections, listen
@@ -123,7 +124,7 @@ async def _serve_http(config: Config, host: str, port: int) -> None:
     from ring_mcp.storage.links import SECRET_FILE, FileLinks, load_secret
 
     if host not in _LOOPBACK:
-        check_tokens(config.service_tokens, host)
+        check_tokens(config.service_tokens, host, has_team=not config.service_tokens and await has_team(config))
     listener = bind(host, port)
     with contextlib.closing(listener):
         own_url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
@@ -133,7 +134,13 @@ async def _serve_http(config: Config, host: str, port: int) -> None:
                 _say(f"Without RING_PUBLIC_BASE_URL the addresses of results begin with {own_url}, here alone.")
             _say(f"ring-mcp listens on {own_url}: /mcp, /sse, /api/mcp/v1{' (SANDBOX)' if config.sandbox else ''}")
             stopping, connections = asyncio.Event(), count_connections()
-            served = build_http_app(app, links, stopping, max_streams=min(MAX_STREAMS, connections // 2))
+            served = build_http_app(
+                app,
+                links,
+                stopping,
+                max_streams=min(MAX_STREAMS, connections // 2),
+                is_closed=host not in _LOOPBACK,
+            )
             _collect_garbage_again()
             await listen(served, listener, stopping, drain_s=config.drain_s, connections=connections)
 
