@@ -16,7 +16,8 @@ from ring_mcp.jobs.outcomes import Pace
 from ring_mcp.media.decoding import can_read_clips
 from ring_mcp.plans.image import ImageSettings, plan_image
 from ring_mcp.plans.video import VideoSettings, plan_video
-from ring_mcp.presets import InputBytes, Presets
+from ring_mcp.presets import Presets
+from ring_mcp.presets_limits import InputBytes
 from ring_mcp.providers.vendors import VENDORS, ProviderName
 
 logger = logging.getLogger(__name__)

@@ -44,7 +44,8 @@ from ring_mcp.jobs.input_files import (
     write_inline,
 )
 from ring_mcp.media.decoding import Decoder
-from ring_mcp.presets import InputBytes, Model, VideoModel
+from ring_mcp.presets import Model, VideoModel
+from ring_mcp.presets_limits import InputBytes
 from ring_mcp.providers.base import Downloaded, Inputs
 from ring_mcp.providers.vendors import ProviderName, is_anybodys_file_id, is_file_id
 from ring_mcp.storage.base import Storage
