@@ -28,6 +28,7 @@ from ring_mcp.jobs.inputs import MediaInputs
 from ring_mcp.jobs.opening import Opening
 from ring_mcp.jobs.preparing import Preparing
 from ring_mcp.jobs.queue.base import JobQueue
+from ring_mcp.jobs.rates import ProviderRates
 from ring_mcp.jobs.runner import JobRunner
 from ring_mcp.jobs.thumbnails import Thumbnails
 from ring_mcp.jobs.tidying import remove_old_files, tidy_spool
@@ -36,6 +37,7 @@ from ring_mcp.jobs.watch import JobWatch
 from ring_mcp.jobs.write_ahead import WriteAhead
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.operator_settings import (
+    counts_rates,
     image_model,
     list_faulty_defaults,
     paces_of,
@@ -149,7 +151,10 @@ async def open_app(
         stack.push_async_callback(ledger.aclose)
         storage = storage or backends.open_storage(config, clock, links)
         stack.push_async_callback(storage.aclose)
-        providers, connections = backends.open_providers(config, presets, clock, stack)
+        accounts = backends.open_accounts(config, ledger, clock, stack)
+        rates = ProviderRates(ledger, accounts, clock, presets if counts_rates(config) else None)
+        stack.push_async_callback(rates.aclose)
+        providers, connections = backends.open_providers(config, presets, clock, stack, rates.hear)
         http = connections[presets.video_providers[0]]  # fetches what callers give along, without its key
         spool, previews = state / "spool", state / "previews"
         decoders = processes.open_decoders()
@@ -166,9 +171,9 @@ async def open_app(
         channel = backends.open_channel(config)
         watch = JobWatch(ledger, clock, hears=lambda: channel is not None and channel.is_listening)
         paces, write_ahead = paces_of(config), WriteAhead(state / "unwritten")
-        accounts = backends.open_accounts(config, ledger, clock, stack)
         answers = Answers(spool)
-        courier = Courier(answers, partial(processes.start_courier, config)) if sys.platform != "win32" else None
+        start = partial(processes.start_courier, config)
+        courier = Courier(answers, start, rates.hear) if sys.platform != "win32" else None
         if courier is not None:
             stack.push_async_callback(courier.aclose)
         preparing = Preparing(inputs, ledger, accounts, clock)
@@ -193,8 +198,9 @@ async def open_app(
             thumbnails,
             answers,
             courier,
+            rates,
         )
-        runner = JobRunner(ledger, steps, write_ahead, watch, accounts, clock, Turns(config.concurrency))
+        runner = JobRunner(ledger, steps, write_ahead, watch, accounts, clock, Turns(config.concurrency), rates)
         queue = backends.open_queue(config, ledger, runner, watch, accounts, clock, channel)
         opening = Opening(
             ledger=ledger,
@@ -233,6 +239,7 @@ async def open_app(
             version=__version__,
             accounts=accounts,
             write_ahead=write_ahead,
+            rates=rates,
             notes=config.warnings,
             keys=backends.open_key_checks(config, models_in_use, presets, clock, stack),
             list_faults=partial(list_faulty_defaults, config, presets),

@@ -32,6 +32,11 @@ def image_model(config: Config, presets: Presets) -> str:
     return config.vendors[provider].image_model or presets.defaults.image[provider].model
 
 
+def counts_rates(config: Config) -> bool:
+    """Whether requests are held back by the numbers of presets.json. The sandbox has none, unless it is asked for."""
+    return config.rates if config.rates is not None else not config.sandbox
+
+
 def sizes_of_inputs(presets: Presets) -> dict[ProviderName, InputBytes]:
     """What each provider takes of one picture or clip; of one that the registry says nothing of, the least."""
     told = presets.limits.input_bytes

@@ -16,6 +16,7 @@ from ring_mcp.jobs.answers import Answers
 from ring_mcp.jobs.courier import Courier
 from ring_mcp.jobs.outcomes import Pace
 from ring_mcp.jobs.preparing import Preparing
+from ring_mcp.jobs.rates import ProviderRates
 from ring_mcp.jobs.rendering import Rendering
 from ring_mcp.jobs.sidecars import Sidecars
 from ring_mcp.jobs.steps import Steps
@@ -66,6 +67,7 @@ def wire_steps(
     thumbnails: Thumbnails,
     answers: Answers,
     courier: Courier | None,
+    rates: ProviderRates,
 ) -> Steps:
     spool = config.state_path / "spool"
     storing = Storing(
@@ -88,4 +90,4 @@ def wire_steps(
         spool=spool,
         death_is_certain=config.database_url is None,
     )
-    return Steps(submitting, Rendering(providers, clock, paces), storing)
+    return Steps(submitting, Rendering(providers, clock, paces, rates), storing)

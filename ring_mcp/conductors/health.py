@@ -11,10 +11,12 @@ from decimal import Decimal
 from ring_mcp.clock import Clock, to_iso
 from ring_mcp.conductors.key_checks import KeyChecks
 from ring_mcp.conductors.price_drift import DRIFT_DAYS, last_bills
+from ring_mcp.conductors.rate_checks import check_rates
 from ring_mcp.conductors.report import Check, HealthReport, Status
 from ring_mcp.domain import Caps, cap_left, usd
 from ring_mcp.errors import RingError
 from ring_mcp.jobs.accounts import Accounts
+from ring_mcp.jobs.rates import ProviderRates
 from ring_mcp.jobs.write_ahead import WriteAhead
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.presets import Model, Presets
@@ -48,6 +50,7 @@ class HealthConductor:
         version: str,
         accounts: Accounts,
         write_ahead: WriteAhead,
+        rates: ProviderRates,
         notes: Sequence[str] = (),
         keys: KeyChecks,
         list_faults: Callable[[date], Mapping[str, str]],
@@ -65,6 +68,7 @@ class HealthConductor:
         self._version = version
         self._accounts = accounts
         self._write_ahead = write_ahead
+        self._rates = rates
         self._key_checks = keys
         self._list_faults = list_faults
         self._unexpanded = unexpanded
@@ -89,7 +93,7 @@ class HealthConductor:
             spend = await self._ledger.spend(now, sandbox=self._sandbox)
             spent, left = spend.day_usd, cap_left(self._caps, spend)
             checks.append(self._spending(spend.day_usd, spend.day_reserved_usd, spend.unknown_jobs))
-            checks += [*await self._bills(), *await self._check_stranded()]
+            checks += [*await self._bills(), *await self._check_stranded(), *await check_rates(self._rates)]
         checks += await asyncio.to_thread(self._unwritten)
         if self._sandbox:
             checks.append(

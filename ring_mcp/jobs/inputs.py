@@ -92,9 +92,7 @@ class MediaInputs:
 
     async def check(self, plan: Plan, model: Model) -> Decimal | None:
         """Look at everything that the plan gives its model. Raises InvalidRequest, with the field, before any spend.
-
-        Returns the seconds of the source clip that it edits or extends, if that one could be measured.
-        """
+        The seconds of the source clip that it edits or extends, if that one could be measured."""
         refuse_kept(plan)
         takes = Takes.of(plan.model, model, self._sizes[plan.provider])
         given = {f"referenceImages[{number}]": each for number, each in enumerate(plan.reference_images)}
