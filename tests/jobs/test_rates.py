@@ -62,9 +62,10 @@ async def leave_times(engines: list[Engine], jobs: list[Job], clock: FakeClock) 
     take_rate = ledger.take_rate
 
     async def note(bucket: RateBucket, *args: Any) -> Given:
+        asked_at = clock.monotonic()  # it goes on meanwhile
         given: Given = await take_rate(bucket, *args)
         if bucket.asking == "submit" and given.taken:
-            times.append(clock.monotonic() + given.wait_s)
+            times.append(asked_at + given.wait_s)
         return given
 
     ledger.take_rate = note

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from ring_mcp.domain import DRIVEN, Account, Caps, Holder, Job, JobState
+from ring_mcp.domain import DRIVEN, Account, Caps, Holder, Job, JobState, RateBucket, Spacing
 from ring_mcp.ledger.base import JobQuery, Ledger
 from tests.ledger.metered import MeteredLedger
 from tests.ledger_databases import LedgerDatabase
@@ -30,6 +30,7 @@ OPEN = 200
 """How many jobs are under way here, and how many each with another living process and with nobody."""
 
 A_MONTH_OF_SUMS = 31 * ACTORS
+BUCKET = RateBucket(sandbox=False, account="xai/one", model="a model", asking="submit")
 CAPPED = Caps(per_day_usd=Decimal(10**6), per_month_usd=Decimal(10**6))
 NOW = datetime.now(UTC)
 PAGE = 21
@@ -192,6 +193,11 @@ CASES: dict[str, tuple[Work, int]] = {
         lambda ledger, _: ledger.complete_account(replace(ACCOUNT, account_id="team", key_fingerprint="nobody's")),
         3 * OPEN,
     ),
+    "take a rate": (lambda ledger, _: ledger.take_rate(BUCKET, Spacing(second_s=0.001), 1, 5.0), 1),
+    "slow down": (lambda ledger, _: ledger.slow_down(BUCKET, 1.0), 1),
+    "rates": (lambda ledger, _: ledger.rates([BUCKET.account], sandbox=False), 10),
+    "note a duration": (lambda ledger, _: ledger.note_duration("a model", 10.0, sandbox=False), 1),
+    "usual duration": (lambda ledger, _: ledger.usual_duration("a model", sandbox=False), 1),
     "spend": (lambda ledger, _: ledger.spend(NOW, sandbox=False), A_MONTH_OF_SUMS),
     "bills": (lambda ledger, _: ledger.bills(NOW - timedelta(days=31), sandbox=False), 31),
     "records": (lambda ledger, _: ledger.records("generated_images", ["1", "2", "none"]), 0),
