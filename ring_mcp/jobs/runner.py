@@ -104,6 +104,7 @@ class JobRunner:
         self._records[job.id] = record
         self._watch.hold(job)
         try:
+            await record.learn()
             took_s = await self._step_on(record, self._clock.now() if asked else job.created_at)
             await self._settle_accounts(record)
             if took_s is not None:
