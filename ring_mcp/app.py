@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import partial
@@ -24,7 +23,6 @@ from ring_mcp.conductors.video import VideoConductor
 from ring_mcp.conductors.whoami import WhoamiConductor
 from ring_mcp.config import Config
 from ring_mcp.jobs.answers import Answers
-from ring_mcp.jobs.courier import Courier
 from ring_mcp.jobs.delivery import Delivery
 from ring_mcp.jobs.input_files import remove_old_inputs
 from ring_mcp.jobs.inputs import MediaInputs
@@ -32,6 +30,7 @@ from ring_mcp.jobs.opening import Opening
 from ring_mcp.jobs.preparing import Preparing
 from ring_mcp.jobs.previews import PreviewMaker
 from ring_mcp.jobs.queue.base import JobQueue
+from ring_mcp.jobs.rates import ProviderRates
 from ring_mcp.jobs.runner import JobRunner
 from ring_mcp.jobs.thumbnails import Thumbnails
 from ring_mcp.jobs.tidying import remove_old_files, tidy_spool
@@ -40,6 +39,7 @@ from ring_mcp.jobs.watch import JobWatch
 from ring_mcp.jobs.write_ahead import WriteAhead
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.operator_settings import (
+    counts_rates,
     image_model,
     list_faulty_defaults,
     paces_of,
@@ -51,7 +51,7 @@ from ring_mcp.operator_settings import (
 from ring_mcp.presets import Presets, load_presets
 from ring_mcp.storage.base import Links, Storage
 from ring_mcp.tools.job_answers import Previews
-from ring_mcp.wiring import open_whoami, start_ledger, wire_steps
+from ring_mcp.wiring import open_courier, open_whoami, start_ledger, wire_steps
 
 if TYPE_CHECKING:
     from ring_mcp.clients.in_process import InProcessMaker
@@ -155,7 +155,10 @@ async def open_app(
         stack.push_async_callback(ledger.aclose)
         storage = storage or backends.open_storage(config, clock, links)
         stack.push_async_callback(storage.aclose)
-        providers, connections = backends.open_providers(config, presets, clock, stack)
+        accounts = backends.open_accounts(config, ledger, clock, stack)
+        rates = ProviderRates(ledger, accounts, clock, presets if counts_rates(config) else None)
+        stack.push_async_callback(rates.aclose)
+        providers, connections = backends.open_providers(config, presets, clock, stack, rates.hear)
         http = connections[presets.video_providers[0]]  # fetches what callers give along, without its key
         spool, previews = state / "spool", state / "previews"
         decoders = processes.open_decoders()
@@ -174,11 +177,8 @@ async def open_app(
         team = backends.open_team(ledger, clock, channel)
         allowance = Allowance(ledger, config.caps, clock, sandbox=bool(config.sandbox))
         paces, write_ahead = paces_of(config), WriteAhead(state / "unwritten")
-        accounts = backends.open_accounts(config, ledger, clock, stack)
         answers = Answers(spool)
-        courier = Courier(answers, partial(processes.start_courier, config)) if sys.platform != "win32" else None
-        if courier is not None:
-            stack.push_async_callback(courier.aclose)
+        courier = open_courier(config, answers, rates.hear, stack)
         preparing = Preparing(inputs, ledger, accounts, clock)
         thumbnails = Thumbnails(
             inputs,
@@ -202,8 +202,9 @@ async def open_app(
             thumbnails,
             answers,
             courier,
+            rates,
         )
-        runner = JobRunner(ledger, steps, write_ahead, watch, accounts, clock, Turns(config.concurrency))
+        runner = JobRunner(ledger, steps, write_ahead, watch, accounts, clock, Turns(config.concurrency), rates)
         queue = backends.open_queue(config, ledger, runner, watch, accounts, clock, channel)
         delivery = Delivery(ledger, clock, beside=config.database_url is None)
         stack.push_async_callback(delivery.aclose)
@@ -245,6 +246,7 @@ async def open_app(
             version=__version__,
             accounts=accounts,
             write_ahead=write_ahead,
+            rates=rates,
             notes=config.warnings,
             keys=backends.open_key_checks(config, models_in_use, presets, clock, stack),
             list_faults=partial(list_faulty_defaults, config, presets),

@@ -26,6 +26,7 @@ from ring_mcp.ledger.base import ClaimingLedger, Ledger
 from ring_mcp.presets import Model, Presets
 from ring_mcp.providers.base import (
     Connection,
+    HearRefusal,
     ListsModels,
     MediaProvider,
     Providers,
@@ -43,14 +44,14 @@ LEDGER_FILE = "ledger.db"
 
 
 def open_providers(
-    config: Config, presets: Presets, clock: Clock, stack: contextlib.AsyncExitStack
+    config: Config, presets: Presets, clock: Clock, stack: contextlib.AsyncExitStack, hear: HearRefusal | None = None
 ) -> tuple[Providers, Mapping[str, ProviderHttp]]:
     """Every provider, with a key or without, and the connections of each vendor."""
     providers: dict[tuple[MediaKind, str], MediaProvider] = {}
     connections: dict[str, ProviderHttp] = {}
     prices = presets.token_prices()
     for vendor in VENDORS:
-        connection = replace(_connect(vendor, config, clock, stack), token_prices=prices)
+        connection = replace(_connect(vendor, config, clock, stack, hear), token_prices=prices)
         connections[vendor.name] = connection.http
         for kind, make in vendor.makers.items():
             providers[kind, vendor.name] = make(connection)
@@ -121,7 +122,9 @@ _OF_THIS_MACHINE = ("127.0.0.1:*", "localhost:*", "[::1]:*")
 """In the sandbox nothing is real, and whoever tries something out has it here."""
 
 
-def _connect(vendor: Vendor, config: Config, clock: Clock, stack: contextlib.AsyncExitStack) -> Connection:
+def _connect(
+    vendor: Vendor, config: Config, clock: Clock, stack: contextlib.AsyncExitStack, hear: HearRefusal | None = None
+) -> Connection:
     settings = config.vendors[vendor.name]
     key = _plain(settings.key)
     http = ProviderHttp(
@@ -132,6 +135,7 @@ def _connect(vendor: Vendor, config: Config, clock: Clock, stack: contextlib.Asy
         max_media_bytes=config.max_media_bytes,
         proxies=config.proxies,
         trusted_hosts=(*config.trusted_media_hosts, *(_OF_THIS_MACHINE if config.sandbox else ())),
+        hear=hear,
     )
     stack.push_async_callback(http.aclose)
     return Connection(http=http, has_key=key is not None, clock=clock)

@@ -9,8 +9,22 @@ from datetime import datetime
 from typing import ClassVar, TypeVar
 
 from ring_mcp.clock import Clock
-from ring_mcp.domain import Account, AuditRecord, Caps, Holder, Job, JobState, Member, Spend
-from ring_mcp.ledger import actors, claims, listing, locks, opening, spending
+from ring_mcp.domain import (
+    Account,
+    AuditRecord,
+    Caps,
+    Given,
+    Holder,
+    Job,
+    JobState,
+    Member,
+    RateBucket,
+    RateState,
+    Spacing,
+    Spend,
+    Usual,
+)
+from ring_mcp.ledger import actors, claims, durations, listing, locks, opening, rates, spending
 from ring_mcp.ledger import transactions as tx
 from ring_mcp.ledger.base import BilledDay, JobPage, JobQuery, Opened, Stranded, WrongSum
 from ring_mcp.ledger.rows import Dialect
@@ -155,3 +169,19 @@ class TransactionalLedger(ABC):
 
     async def find_record(self, table: str, actor_id: str, name: str, value: str) -> dict[str, object] | None:
         return await self._read(tx.find_record(table, actor_id, name, value, self.dialect))
+
+    async def take_rate(self, bucket: RateBucket, spacing: Spacing, count: int, horizon_s: float) -> Given:
+        now = self._clock.now()
+        return await self._write(rates.take(bucket, spacing, count, horizon_s, now, self.dialect))
+
+    async def slow_down(self, bucket: RateBucket, pause_s: float) -> None:
+        await self._write(rates.slow_down(bucket, pause_s, self._clock.now(), self.dialect))
+
+    async def rates(self, accounts: Collection[str], *, sandbox: bool) -> list[RateState]:
+        return await self._read(rates.select_rates(accounts, sandbox, self._clock.now(), self.dialect))
+
+    async def note_duration(self, model: str, took_s: float, *, sandbox: bool) -> Usual:
+        return await self._write(durations.note(model, sandbox, took_s, self.dialect))
+
+    async def usual_duration(self, model: str, *, sandbox: bool) -> Usual | None:
+        return await self._read(durations.select(model, sandbox, self.dialect))
