@@ -127,6 +127,10 @@ class Config(BaseModel):
     sandbox: Annotated[bool | Url, env("RING_SANDBOX")] = False
     health_asks: Annotated[bool, env("RING_HEALTH_ASKS")] = True
     keep_days: Annotated[int, Field(ge=1, le=36500), env("RING_KEEP_DAYS")] = 30
+    metrics_token: Annotated[Key | None, env("RING_METRICS_TOKEN")] = None
+    otel_endpoint: Annotated[Url | None, env("OTEL_EXPORTER_OTLP_ENDPOINT")] = None
+    otel_headers: Annotated[Key | None, env("OTEL_EXPORTER_OTLP_HEADERS")] = None
+    otel_disabled: Annotated[bool, env("OTEL_SDK_DISABLED")] = False
     log_format: Annotated[Literal["text", "json"], BeforeValidator(lower), env("RING_LOG_FORMAT")] = "text"
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"] | None, BeforeValidator(lower), env("RING_LOG_LEVEL")

@@ -17,6 +17,7 @@ from ring_mcp.errors import (
     RateLimited,
 )
 from ring_mcp.jobs.endings import Ending
+from ring_mcp.jobs.events import step_of
 from ring_mcp.jobs.outcomes import (
     Pace,
     Park,
@@ -55,7 +56,8 @@ class Rendering:
         assert job.provider_request_id is not None, "the table has a CHECK for this"
         is_late = (now - driving_since).total_seconds() >= self._pace[job.kind].poll_timeout_s
         try:
-            answer = await self._providers[job.kind, job.plan.provider].check(job.plan, job.provider_request_id)
+            with step_of("poll", job):
+                answer = await self._providers[job.kind, job.plan.provider].check(job.plan, job.provider_request_id)
         except (ContentRefused, GenerationFailed) as exc:
             ending = Ending.MODERATED if isinstance(exc, ContentRefused) else Ending.GENERATION_FAILED
             await record.write(end_badly(job, ending, exc, now))

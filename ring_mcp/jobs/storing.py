@@ -36,6 +36,7 @@ from ring_mcp.errors import (
     StorageUnclear,
 )
 from ring_mcp.jobs.endings import Ending
+from ring_mcp.jobs.events import step_of
 from ring_mcp.jobs.outcomes import Park, Pause, age_s, back_off_s, end_job, note_trouble, slow_look_s
 from ring_mcp.jobs.previews import keep_preview
 from ring_mcp.jobs.record import JobRecord
@@ -178,7 +179,9 @@ class Storing:
         if media.doubt is not None:
             job = replace(job, warnings=(*job.warnings, f"output {index + 1} of {len(job.outputs)}: {media.doubt}"))
         key = _key(job, index, media.extension)
-        stored = await self._storage.put(key, media, upload_metadata(job))
+        with step_of("store", job) as span:
+            span.note({"ring_mcp.media.bytes": media.size_bytes, "ring_mcp.media.type": media.content_type})
+            stored = await self._storage.put(key, media, upload_metadata(job))
         asset = Asset(
             index=index,
             url=stored.url,
@@ -239,7 +242,8 @@ class Storing:
         part = path.with_suffix(".part")
         try:
             self._spool.mkdir(parents=True, exist_ok=True, mode=0o700)  # the job may have begun on another machine
-            done = await self._providers[job.kind, job.plan.provider].download(output, part)
+            with step_of("download", job):
+                done = await self._providers[job.kind, job.plan.provider].download(output, part)
             part.replace(path)
         except OSError as exc:
             raise StorageError(f"the spool folder {self._spool} cannot be written: {exc.strerror}") from exc

@@ -10,9 +10,9 @@ from typing import ClassVar, TypeVar
 
 from ring_mcp.clock import Clock
 from ring_mcp.domain import Account, AuditRecord, Caps, Holder, Job, JobState, Spend
-from ring_mcp.ledger import claims, listing, locks, opening, spending
+from ring_mcp.ledger import claims, fleet, listing, locks, opening, spending
 from ring_mcp.ledger import transactions as tx
-from ring_mcp.ledger.base import BilledDay, JobPage, JobQuery, Opened, Stranded, WrongSum
+from ring_mcp.ledger.base import BilledDay, JobPage, JobQuery, Opened, Process, Queued, Stranded, WrongSum
 from ring_mcp.ledger.rows import Dialect
 from ring_mcp.ledger.statements import Condition, Transaction
 
@@ -110,6 +110,12 @@ class TransactionalLedger(ABC):
 
     async def spend(self, now: datetime, *, sandbox: bool) -> Spend:
         return await self._read(spending.spend_at(now, sandbox, self.dialect))
+
+    async def queued(self, *, sandbox: bool) -> Queued:
+        return await self._read(fleet.count_jobs(sandbox, self.dialect))
+
+    @abstractmethod
+    async def list_processes(self) -> list[Process]: ...
 
     async def bills(self, since: datetime, *, sandbox: bool) -> list[BilledDay]:
         return await self._read(spending.select_bills(since, sandbox, self.dialect))
