@@ -140,7 +140,8 @@ async def open_app(
     """Wire everything, take over open jobs (with ``take_over``), and close it all at the end.
 
     ``ledger`` and ``storage`` stand in for the configured ones; ``links`` addresses the files of local storage;
-    ``role``: what this process is there for, as `ring-mcp top` shows it. A ledger that cannot be reached does not keep the server from starting: ring-health tells, and nothing is spent.
+    ``role``: what this process is there for, as `ring-mcp top` shows it. A ledger that cannot be reached does not keep
+    the server from starting: ring-health tells, and nothing is spent.
     Raises LedgerBehind if the database needs ``ring-mcp migrate``.
     """
     clock = clock or SystemClock()

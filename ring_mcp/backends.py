@@ -244,7 +244,9 @@ def open_channel(config: Config, *, role: str = "command") -> PostgresChannel | 
 
     check_library()
     direct = _plain(config.database_direct_url)
-    return PostgresChannel(config.database_url.get_secret_value(), direct, name=name_session(role, platform.node(), os.getpid()))
+    return PostgresChannel(
+        config.database_url.get_secret_value(), direct, name=name_session(role, platform.node(), os.getpid())
+    )
 
 
 def open_queue(

@@ -185,6 +185,11 @@ class Config(BaseModel):
         return self._proxies
 
     @property
+    def exports(self) -> bool:
+        """Whether what is done here is to be told by OTLP."""
+        return self.otel_endpoint is not None and not self.otel_disabled
+
+    @property
     def is_for_a_gateway(self) -> bool:
         """Ring's registration of a client: the address of a gateway, and no key of one's own."""
         has_key = any(settings.key is not None for settings in self.vendors.values())

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 MAX_SERIES = 200
-"""Of one metric. What comes beyond is counted under OTHER: whoever makes up names makes one series more, not a million."""
+"""Of one metric. What comes beyond is counted under OTHER: whoever makes up names makes one series, not a million."""
 
 OTHER = "other"
 _MAX_LABEL_CHARS = 64
@@ -80,9 +80,7 @@ JOB_DURATION = Metric(
 )
 USD_RESERVED = Metric("ring_mcp.job.reserved", "counter", "USD", "Reserved for jobs opened here.", _OF_A_JOB)
 USD_SETTLED = Metric("ring_mcp.job.settled", "counter", "USD", "Cost of jobs that ended here.", _OF_A_JOB)
-USD_BILLED = Metric(
-    "ring_mcp.job.billed", "counter", "USD", "The part of it that the provider said itself.", _OF_A_JOB
-)
+USD_BILLED = Metric("ring_mcp.job.billed", "counter", "USD", "The part of it that the provider said itself.", _OF_A_JOB)
 TAKEOVERS = Metric(
     "ring_mcp.jobs.taken_over",
     "counter",
@@ -98,9 +96,7 @@ PROVIDER_REQUESTS = Metric(
     ("provider", "purpose", "status"),
 )
 
-FLEET_JOBS = Metric(
-    "ring_mcp.fleet.jobs", "gauge", "{job}", "Jobs in the ledger, by state.", ("state", "world")
-)
+FLEET_JOBS = Metric("ring_mcp.fleet.jobs", "gauge", "{job}", "Jobs in the ledger, by state.", ("state", "world"))
 FLEET_QUEUE_DEPTH = Metric(
     "ring_mcp.fleet.queue.depth", "gauge", "{job}", "Jobs whose request was not sent yet.", ("world",)
 )
@@ -111,7 +107,11 @@ FLEET_PROCESSES = Metric(
     "ring_mcp.fleet.processes", "gauge", "{process}", "Processes of ring-mcp at this ledger.", ("role",)
 )
 FLEET_USD = Metric(
-    "ring_mcp.fleet.spent", "gauge", "USD", "What counts against the caps since the span began (UTC).", ("span", "world")
+    "ring_mcp.fleet.spent",
+    "gauge",
+    "USD",
+    "What counts against the caps since the span began (UTC).",
+    ("span", "world"),
 )
 FLEET_USD_RESERVED = Metric(
     "ring_mcp.fleet.reserved", "gauge", "USD", "The part of it that is reserved and not settled yet.", ("span", "world")

@@ -82,7 +82,9 @@ class OtelTracer:
     def join(self, parent: str) -> None:
         found = read_parent(parent)
         if found is not None:  # the span alone: nothing else of what a stranger sends is carried on
-            context.attach(trace.set_span_in_context(NonRecordingSpan(trace.get_current_span(found).get_span_context())))
+            context.attach(
+                trace.set_span_in_context(NonRecordingSpan(trace.get_current_span(found).get_span_context()))
+            )
 
 
 class _OtelSpan:

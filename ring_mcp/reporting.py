@@ -9,13 +9,13 @@ import os
 import platform
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from ring_mcp import telemetry
 from ring_mcp.conductors.fleet import FleetConductor
 from ring_mcp.config import Config
-from ring_mcp.errors import ConfigError
 from ring_mcp.extras import install_line
 from ring_mcp.metrics import Registry, Sample
 
@@ -46,12 +46,10 @@ async def report(config: Config, *, role: str, serves_metrics: bool) -> AsyncIte
     """Sum up from here on, and export where that is configured; what is left is sent at the end.
 
     Without ``serves_metrics`` and without an address nothing is summed up, and nothing costs anything. The libraries
-    are loaded beside the start. Raises ConfigError where they are missing.
+    are loaded beside the start; where they are missing, that is told, and everything else works.
     """
     reporting = Reporting(Registry())
-    exports = config.otel_endpoint is not None and not config.otel_disabled
-    if exports:
-        check_library()
+    exports = config.exports and has_libraries()
     async with contextlib.AsyncExitStack() as stack:
         if exports or serves_metrics:
             stack.enter_context(telemetry.measure(reporting.registry))
@@ -103,14 +101,16 @@ def read_headers(text: str) -> dict[str, str]:
     return {unquote(name).strip().lower(): unquote(value).strip() for name, _, value in pairs}
 
 
-def check_library() -> None:
-    """Raises ConfigError, with the line that installs it, where OpenTelemetry's SDK is missing."""
-    from importlib.util import find_spec
+def has_libraries() -> bool:
+    """Whether OpenTelemetry's SDK is there; where it is not, the line that installs it is logged.
 
-    if find_spec("opentelemetry.sdk") is None or find_spec("opentelemetry.exporter") is None:
-        raise ConfigError(
-            [
-                "OTEL_EXPORTER_OTLP_ENDPOINT: needs libraries that are not installed."
-                f" Run: {install_line('otel')}; or set OTEL_SDK_DISABLED=true"
-            ]
-        )
+    No reason not to start: the address is often set for all programs of a machine.
+    """
+    try:
+        found = find_spec("opentelemetry.sdk") and find_spec("opentelemetry.exporter.otlp.proto.http")
+    except ModuleNotFoundError:
+        found = None
+    if found is None:
+        install = install_line("otel")
+        logger.warning("OTEL_EXPORTER_OTLP_ENDPOINT is set, and nothing is sent there: run %s", install)
+    return found is not None

@@ -10,7 +10,7 @@ import contextlib
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from ring_mcp.metrics import Metric, Registry
 
@@ -51,46 +51,49 @@ class _Nothing:
 NOTHING = _Nothing()
 """The span of a process that traces nothing."""
 
-_registry: Registry | None = None
-_tracer: Tracer | None = None
+
+class _On:
+    """What this process measures and traces with; None: it does not."""
+
+    registry: ClassVar[Registry | None] = None
+    tracer: ClassVar[Tracer | None] = None
 
 
 @contextlib.contextmanager
 def measure(registry: Registry) -> Iterator[Registry]:
     """Sum up in ``registry``, until the end of the block."""
-    global _registry
-    before, _registry = _registry, registry
+    before, _On.registry = _On.registry, registry
     try:
         yield registry
     finally:
-        _registry = before
+        _On.registry = before
 
 
 @contextlib.contextmanager
 def trace(tracer: Tracer) -> Iterator[None]:
     """Have spans made by ``tracer``, until the end of the block."""
-    global _tracer
-    before, _tracer = _tracer, tracer
+    before, _On.tracer = _On.tracer, tracer
     try:
         yield
     finally:
-        _tracer = before
+        _On.tracer = before
 
 
 def is_measuring() -> bool:
-    return _registry is not None
+    return _On.registry is not None
 
 
 def is_tracing() -> bool:
-    return _tracer is not None
+    return _On.tracer is not None
 
 
 def count(metric: Metric, *labels: str, amount: float = 1.0) -> None:
     """Count ``amount``; a measurement, where the metric is a histogram. ``labels`` in the metric's own order."""
-    if _registry is None:
+    registry = _On.registry
+    if registry is None:
         return
     try:
-        _registry.add(metric, amount, labels)
+        registry.add(metric, amount, labels)
     except Exception:
         logger.exception("%s is not counted", metric.name)
 
@@ -102,17 +105,17 @@ def span(
 
     An exception that passes through is noted by its class alone. ``is_served``: the block answers a request.
     """
-    if _tracer is None:
+    if _On.tracer is None:
         return NOTHING
-    return _tracer.span(name, facts or {}, parent, is_served=is_served)
+    return _On.tracer.span(name, facts or {}, parent, is_served=is_served)
 
 
 def current_trace_parent() -> str | None:
     """The trace that is under way here, for a row: a worker's spans join it."""
-    return None if _tracer is None else _tracer.current()
+    return None if _On.tracer is None else _On.tracer.current()
 
 
 def join_trace(parent: str) -> None:
     """Go on with the trace that a caller has told ("": none), from here on."""
-    if _tracer is not None and parent:
-        _tracer.join(parent)
+    if _On.tracer is not None and parent:
+        _On.tracer.join(parent)

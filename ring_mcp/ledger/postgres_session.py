@@ -55,14 +55,12 @@ async def begin(connection: AsyncConnection[dict[str, Any]], lock_timeout_s: flo
 
 
 @contextlib.asynccontextmanager
-async def open_connection(
-    dsn: str, name: str | None = None
-) -> AsyncIterator[AsyncConnection[dict[str, Any]]]:
+async def open_connection(dsn: str, name: str | None = None) -> AsyncIterator[AsyncConnection[dict[str, Any]]]:
     """One connection beside the pool. If there is none, it says so at once, where the pool would try for a while.
 
     ``name``: what the session is called in the database.
     """
-    named = {} if name is None else {"application_name": name}
+    named: dict[str, Any] = {} if name is None else {"application_name": name}
     try:
         conninfo_to_dict(dsn)
     except psycopg.ProgrammingError:  # its text repeats parts of the address, and the pool would log it

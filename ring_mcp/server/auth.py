@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from ring_mcp.errors import ConfigError, Unauthorized
 
-_LEAST_CHARS = 16
+LEAST_CHARS = 16
 
 WRONG_AT_ONCE = 10
 """Wrong tokens of one address that are answered without a pause, and so many more with each ten seconds."""
@@ -106,9 +106,9 @@ def check_tokens(tokens: Sequence[SecretStr], host: str) -> None:
         raise ConfigError(
             [f"RING_MCP_SERVICE_TOKENS: is needed to listen on {host}; without it the server listens on 127.0.0.1 only"]
         )
-    if any(len(_entry(token.get_secret_value(), "")[1]) < _LEAST_CHARS for token in tokens):
+    if any(len(_entry(token.get_secret_value(), "")[1]) < LEAST_CHARS for token in tokens):
         raise ConfigError(
-            [f"RING_MCP_SERVICE_TOKENS: to listen on {host} each token needs {_LEAST_CHARS} characters or more"]
+            [f"RING_MCP_SERVICE_TOKENS: to listen on {host} each token needs {LEAST_CHARS} characters or more"]
         )
 
 

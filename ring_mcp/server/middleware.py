@@ -25,6 +25,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ring_mcp.errors import Unauthorized
 from ring_mcp.request_id import begin_request
 from ring_mcp.server.auth import ServiceTokens, WrongToken, WrongTokens
+from ring_mcp.telemetry import join_trace
 
 access_log = logging.getLogger("ring_mcp.access")
 logger = logging.getLogger(__name__)
@@ -78,6 +79,7 @@ class Guarded:
             return
         started, status = time.monotonic(), 0
         scope[REQUEST_ID_KEY] = request_id = begin_request(header(scope, "x-request-id"))
+        join_trace(header(scope, "traceparent"))
 
         async def send_guarded(message: Message) -> None:
             nonlocal status

@@ -155,6 +155,11 @@ async def hand_over(ledger: Ledger, _: Filled) -> None:
     await ledger.hand_over(job.id, Account(provider="xai", key_fingerprint="another"), sandbox=False)
 
 
+async def list_processes(ledger: Ledger, _: Filled) -> None:
+    await ledger.list_processes()
+    await ledger.ping()
+
+
 CASES: dict[str, tuple[Work, int]] = {
     "run a job": (run_a_job, A_MONTH_OF_SUMS),
     "open a clip": (open_a_clip, A_MONTH_OF_SUMS),
@@ -193,6 +198,8 @@ CASES: dict[str, tuple[Work, int]] = {
         3 * OPEN,
     ),
     "spend": (lambda ledger, _: ledger.spend(NOW, sandbox=False), A_MONTH_OF_SUMS),
+    "queued": (lambda ledger, _: ledger.queued(sandbox=False), 16 * len(JobState)),
+    "list processes": (list_processes, 0),
     "bills": (lambda ledger, _: ledger.bills(NOW - timedelta(days=31), sandbox=False), 31),
     "records": (lambda ledger, _: ledger.records("generated_images", ["1", "2", "none"]), 0),
     **{
