@@ -65,6 +65,7 @@ async def _export(config: Config, reporting: Reporting, role: str, stack: contex
         exporting.serve_library_spans()
         reporting.registry.sink = exporting.measure
         with telemetry.trace(exporting.tracer):
+            logger.info("ring-mcp exports by OTLP")
             try:
                 while True:
                     if reporting.fleet is not None:

@@ -48,11 +48,11 @@ async def _watch(config: Any, *, once: bool, as_json: bool, every_s: float) -> N
 
     from ring_mcp.backends import open_ledger
     from ring_mcp.clock import SystemClock
-    from ring_mcp.conductors.fleet import FleetConductor
+    from ring_mcp.conductors.fleet import LOOKING, FleetConductor
     from ring_mcp.errors import LedgerError
 
     clock = SystemClock()
-    ledger = open_ledger(config, clock, role="command")
+    ledger = open_ledger(config, clock, role=LOOKING)
     try:
         await ledger.start()
         conductor = FleetConductor(ledger, config.caps, clock, sandbox=bool(config.sandbox))

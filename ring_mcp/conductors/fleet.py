@@ -56,7 +56,7 @@ class FleetConductor:
         fleet = Fleet(
             at=now,
             queued=await self._ledger.queued(sandbox=self._sandbox),
-            processes=tuple(await self._ledger.list_processes()),
+            processes=tuple(each for each in await self._ledger.list_processes() if each.role != LOOKING),
             spend=await self._ledger.spend(now, sandbox=self._sandbox),
             caps=self._caps,
             sandbox=self._sandbox,
@@ -94,6 +94,9 @@ def list_gauges(fleet: Fleet) -> list[Sample]:
         *((metrics.FLEET_USD_CAP, (span, world), float(cap)) for span, _, _, cap in money if cap is not None),
     ]
 
+
+LOOKING = "top"
+"""The role of a process that is there to look at the others."""
 
 ROLES = ("stdio", "serve", "worker", "command")
 """What a process may be there for."""

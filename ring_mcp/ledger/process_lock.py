@@ -53,10 +53,10 @@ class ProcessLock:
         return [path for path in sorted(self._folder.glob("*")) if path.name != self.name and _is_free(path)]
 
     def list_alive(self) -> list[tuple[str, float]]:
-        """Label and time (seconds since 1970) of each process that holds a lock, this one's own left out."""
+        """Label and time (seconds since 1970) of each process that holds a lock, this one included."""
         found = []
         for path in self._folder.glob("*"):
-            if path.name == self.name or path.name.startswith(".") or not self.is_held(path.name):
+            if path.name.startswith(".") or not self.is_held(path.name):
                 continue
             with contextlib.suppress(OSError), path.open("rb") as file:
                 file.seek(1)
