@@ -33,7 +33,7 @@ async def opened_fleet(tmp_path: Path, clock: FakeClock) -> tuple[SqliteLedger, 
 async def test_the_gauges_are_those_of_the_ledger(tmp_path: Path) -> None:
     clock = FakeClock()
     ledger, conductor = await opened_fleet(tmp_path, clock)
-    await clock.sleep(30)
+    clock.advance(30)
     found = {(metric, labels): value for metric, labels, value in await conductor.gauges()}
     assert found[metrics.FLEET_JOBS, ("planned", "real")] == 1
     assert found[metrics.FLEET_JOBS, ("submitting", "real")] == 1
@@ -51,7 +51,7 @@ async def test_many_who_ask_are_told_the_same_for_a_moment(tmp_path: Path) -> No
     ledger, conductor = await opened_fleet(tmp_path, clock)
     first = await conductor.look()
     assert await conductor.look() is first
-    await clock.sleep(MAX_AGE_S)
+    clock.advance(MAX_AGE_S)
     assert await conductor.look() is not first
     await ledger.aclose()
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+
 import pytest
 
 from ring_mcp.domain import JobState
 from ring_mcp.ledger import fleet
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.ledger.postgres_channel import PostgresChannel
-from tests.fake_clock import START
+from ring_mcp.ledger.sqlite import SqliteLedger
+from tests.fake_clock import START, FakeClock
 from tests.ledger_databases import LedgerDatabase
 from tests.ledger_samples import NO_CAPS, carried, planned
 
@@ -64,14 +68,16 @@ async def test_a_row_that_goes_is_no_longer_counted(database: LedgerDatabase) ->
         assert await counts(ledger) == {}
 
 
-async def test_whoever_is_at_a_file_is_named(sqlite: LedgerDatabase) -> None:
-    async with sqlite.started(label="serve here:1") as one, sqlite.started(label="stdio there:2") as other:
-        assert {(each.role, each.place) for each in await one.list_processes()} == {
-            ("serve", "here:1"),
-            ("stdio", "there:2"),
-        }
-        await other.aclose()
-        assert [each.role for each in await one.list_processes()] == ["serve"]
+async def test_whoever_is_at_a_file_is_named(tmp_path: Path) -> None:
+    one = SqliteLedger(tmp_path / "ledger.db", FakeClock(), "serve here:1")
+    other = SqliteLedger(tmp_path / "ledger.db", FakeClock(), "stdio there:2")
+    await one.start()
+    await other.start()
+    named = {(each.role, each.place) for each in await one.list_processes()}
+    assert named == {("serve", "here:1"), ("stdio", "there:2")}
+    await other.aclose()
+    assert [each.role for each in await one.list_processes()] == ["serve"]
+    await one.aclose()
 
 
 async def test_whoever_listens_to_the_database_is_named(postgres: LedgerDatabase) -> None:
@@ -81,8 +87,9 @@ async def test_whoever_listens_to_the_database_is_named(postgres: LedgerDatabase
         heard: list[None] = []
         channel.after_a_gap(lambda: heard.append(None))
         await channel.start()
-        while not heard:
-            await channel.fetch("SELECT 1")
+        async with asyncio.timeout(60):
+            while not heard:
+                await channel.fetch("SELECT 1")
         [process] = await ledger.list_processes()
         assert (process.role, process.place) == ("worker", f"{('m?chine' * 10)[:32]}:4711")
         await channel.aclose()
