@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -104,3 +106,41 @@ def test_an_exporter_that_fails_reaches_no_job(caplog: pytest.LogCaptureFixture)
     with telemetry.measure(Registry(sink=fail)):
         telemetry.count(PROVIDER_REQUESTS, "xai", "paid", "200")
     assert "ring_mcp.provider.requests is not counted" in caplog.text
+
+
+def test_the_page_lists_every_metric_with_its_labels() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "observability.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([a-z_.]+)` \| `([a-z_]+)` \| (.*?) \|", page, re.M)
+    listed = {name: (prometheus, tuple(re.findall(r"`([a-z_]+)`", labels))) for name, prometheus, labels in rows}
+    assert listed == {metric.name: (metric.prometheus_name, metric.prometheus_labels) for metric in METRICS}
+
+
+DASHBOARD = Path(__file__).parents[1] / "examples" / "deploy" / "grafana-dashboard.json"
+_SELECTOR = re.compile(r"\b([a-z][a-z_]*_[a-z_]+)(?:\{([^}]*)\})?")
+_GROUPING = re.compile(r"\bby \(([^)]*)\)")
+
+
+def queries() -> list[str]:
+    panels = json.loads(DASHBOARD.read_text(encoding="utf-8"))["panels"]
+    return [target["expr"] for panel in panels for target in panel["targets"]]
+
+
+def labels_of(name: str) -> set[str]:
+    [metric] = [metric for metric in METRICS if name in metric.prometheus_series]
+    return {*metric.prometheus_labels, *(["le"] if name.endswith("_bucket") else [])}
+
+
+@pytest.mark.parametrize("query", queries())
+def test_each_query_of_the_dashboard_asks_for_what_is_exported(query: str) -> None:
+    bare = re.sub(r"\[\$__rate_interval\]|histogram_quantile", "", query)
+    grouping = {label.strip() for found in _GROUPING.findall(bare) for label in found.split(",")}
+    selectors = _SELECTOR.findall(_GROUPING.sub("", bare))
+    assert selectors
+    for name, conditions in selectors:
+        chosen = set(re.findall(r"(\w+)(?:=~|!=|=)\"", conditions))
+        assert grouping | chosen <= labels_of(name), query
+
+
+def test_the_dashboard_shows_every_metric() -> None:
+    asked = {name for query in queries() for name, _ in _SELECTOR.findall(query)}
+    assert [metric.name for metric in METRICS if not asked & set(metric.prometheus_series)] == []
