@@ -185,8 +185,7 @@ class Config(BaseModel):
         return self._proxies
 
     @property
-    def exports(self) -> bool:
-        """Whether what is done here is to be told by OTLP."""
+    def exports(self) -> bool:  # by OTLP
         return self.otel_endpoint is not None and not self.otel_disabled
 
     @property

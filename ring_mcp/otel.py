@@ -34,7 +34,7 @@ SPAN_FACTS = frozenset(
         *("gen_ai.usage.cost.amount", "gen_ai.usage.cost.currency", "gen_ai.usage.cost.source"),
         *("http.request.method", "http.route", "http.response.status_code", "network.transport"),
         *("ring_mcp.job.id", "ring_mcp.job.kind", "ring_mcp.job.state", "ring_mcp.job.progress"),
-        *("ring_mcp.job.reserved_usd", "ring_mcp.sandbox", "ring_mcp.media.bytes", "ring_mcp.media.type"),
+        *("ring_mcp.job.reserved_usd", "ring_mcp.sandbox"),
     }
 )
 """What may stand on a span that leaves."""

@@ -55,7 +55,7 @@ class FleetConductor:
         now = self._clock.now()
         fleet = Fleet(
             at=now,
-            queued=await self._ledger.queued(sandbox=self._sandbox),
+            queued=await self._ledger.count_jobs(sandbox=self._sandbox),
             processes=tuple(each for each in await self._ledger.list_processes() if each.role != LOOKING),
             spend=await self._ledger.spend(now, sandbox=self._sandbox),
             caps=self._caps,

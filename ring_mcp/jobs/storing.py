@@ -15,16 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ring_mcp.clock import Clock
-from ring_mcp.domain import (
-    Asset,
-    AuditRecord,
-    Failure,
-    ImagePlan,
-    Job,
-    MediaFile,
-    Output,
-    VideoPlan,
-)
+from ring_mcp.domain import Asset, AuditRecord, Failure, ImagePlan, Job, MediaFile, Output, VideoPlan
 from ring_mcp.errors import (
     JobExpired,
     LocalPolicy,
@@ -179,8 +170,7 @@ class Storing:
         if media.doubt is not None:
             job = replace(job, warnings=(*job.warnings, f"output {index + 1} of {len(job.outputs)}: {media.doubt}"))
         key = _key(job, index, media.extension)
-        with step_of("store", job) as span:
-            span.note({"ring_mcp.media.bytes": media.size_bytes, "ring_mcp.media.type": media.content_type})
+        with step_of("store", job):
             stored = await self._storage.put(key, media, upload_metadata(job))
         asset = Asset(
             index=index,

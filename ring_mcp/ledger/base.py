@@ -172,7 +172,7 @@ class Ledger(Protocol):
 
     async def spend(self, now: datetime, *, sandbox: bool) -> Spend: ...
 
-    async def queued(self, *, sandbox: bool) -> Queued:
+    async def count_jobs(self, *, sandbox: bool) -> Queued:
         """How many jobs there are in each state. Costs the same however many there are."""
 
     async def list_processes(self) -> list[Process]:

@@ -111,7 +111,7 @@ class TransactionalLedger(ABC):
     async def spend(self, now: datetime, *, sandbox: bool) -> Spend:
         return await self._read(spending.spend_at(now, sandbox, self.dialect))
 
-    async def queued(self, *, sandbox: bool) -> Queued:
+    async def count_jobs(self, *, sandbox: bool) -> Queued:
         return await self._read(fleet.count_jobs(sandbox, self.dialect))
 
     @abstractmethod

@@ -24,7 +24,7 @@ def database(request: pytest.FixtureRequest) -> LedgerDatabase:
 
 
 async def counts(ledger: Ledger, *, sandbox: bool = False) -> dict[str, int]:
-    jobs = (await ledger.queued(sandbox=sandbox)).jobs
+    jobs = (await ledger.count_jobs(sandbox=sandbox)).jobs
     return {state.value: count for state, count in jobs.items() if count}
 
 
@@ -43,11 +43,11 @@ async def test_jobs_are_counted_by_state_on_their_way(database: LedgerDatabase) 
 
 async def test_the_queue_begins_with_the_job_that_waits_longest(database: LedgerDatabase) -> None:
     async with database.started() as ledger:
-        assert (await ledger.queued(sandbox=False)).waiting_since is None
+        assert (await ledger.count_jobs(sandbox=False)).waiting_since is None
         job = (await ledger.open(planned(created_at=START), NO_CAPS)).job
-        assert (await ledger.queued(sandbox=False)).waiting_since == START
+        assert (await ledger.count_jobs(sandbox=False)).waiting_since == START
         await ledger.save(job, carried(job, JobState.SUBMITTING))
-        assert (await ledger.queued(sandbox=False)).waiting_since is None
+        assert (await ledger.count_jobs(sandbox=False)).waiting_since is None
 
 
 async def test_wrong_counts_are_found_and_made_right(database: LedgerDatabase) -> None:

@@ -198,7 +198,7 @@ CASES: dict[str, tuple[Work, int]] = {
         3 * OPEN,
     ),
     "spend": (lambda ledger, _: ledger.spend(NOW, sandbox=False), A_MONTH_OF_SUMS),
-    "queued": (lambda ledger, _: ledger.queued(sandbox=False), 16 * len(JobState)),
+    "count jobs": (lambda ledger, _: ledger.count_jobs(sandbox=False), 16 * len(JobState)),
     "list processes": (list_processes, 0),
     "bills": (lambda ledger, _: ledger.bills(NOW - timedelta(days=31), sandbox=False), 31),
     "records": (lambda ledger, _: ledger.records("generated_images", ["1", "2", "none"]), 0),
