@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -55,7 +56,7 @@ async def test_wrong_counts_are_found_and_made_right(database: LedgerDatabase) -
         await ledger.open(planned(), NO_CAPS)
         database.query("UPDATE media_job_states SET jobs = jobs + 2 WHERE state = 'planned'")
         [wrong] = await ledger.find_wrong_sums()
-        assert (wrong.what, wrong.of, wrong.too_much) == ("planned jobs", "everybody", 2)
+        assert (wrong.what, wrong.of, wrong.too_much) == ("planned jobs", "everybody", Decimal(2))
         await ledger.recount()
         assert await ledger.find_wrong_sums() == []
         assert await counts(ledger) == {"planned": 1}
