@@ -72,6 +72,7 @@ async def _export(config: Config, reporting: Reporting, role: str, stack: contex
                         reporting.gauges = await reporting.fleet.gauges()
                     await asyncio.sleep(EVERY_S / 2)
             finally:
+                reporting.registry.sink = None
                 await asyncio.shield(asyncio.to_thread(exporting.close))
     except Exception:
         logger.exception("nothing is exported by OTLP")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ring_mcp.conductors.fleet import Fleet
 
-_LABEL_CHARS, _BAR_CHARS, _MAX_PROCESSES = 10, 24, 20
+_LABEL_CHARS, _BAR_CHARS, _MAX_PROCESSES = 10, 48, 20
 _STATES = (
     *((state, "cyan") for state in (JobState.PLANNED, JobState.SUBMITTING, JobState.RENDERING, JobState.STORING)),
     (JobState.UNKNOWN, "bold red"),
@@ -45,6 +45,7 @@ def top(once: bool, as_json: bool, every: float) -> None:
 async def _watch(config: Any, *, once: bool, as_json: bool, every_s: float) -> None:
     from rich.console import Console
     from rich.live import Live
+    from rich.text import Text
 
     from ring_mcp.backends import open_ledger
     from ring_mcp.clock import SystemClock
@@ -67,7 +68,7 @@ async def _watch(config: Any, *, once: bool, as_json: bool, every_s: float) -> N
                     try:
                         live.update(draw(await conductor.look(), console.width), refresh=True)
                     except LedgerError as exc:
-                        live.update(f"[red]{exc.message}[/red]", refresh=True)
+                        live.update(Text(exc.message, "red"), refresh=True)
                     await asyncio.sleep(every_s)
     except (KeyboardInterrupt, asyncio.CancelledError):
         pass
@@ -118,8 +119,8 @@ def _jobs(fleet: Fleet, width: int) -> list[Text]:
         if state in DRIVEN and jobs[state]:
             line.append("  " + "█" * max(1, round(room * jobs[state] / most)), style)
         lines.append(line)
-    waiting = f"  oldest waits {_last(fleet.queue_age_s)}" if fleet.queued.waiting_since is not None else ""
-    lines.append(Text(f"  {'queue':<{_LABEL_CHARS}} {jobs[JobState.PLANNED]:>9,}{waiting}"))
+    if fleet.queued.waiting_since is not None:
+        lines.append(Text(f"  {'waiting':<{_LABEL_CHARS}} {_last(fleet.queue_age_s):>9}  the oldest that is planned"))
     return lines
 
 
@@ -151,7 +152,7 @@ def _processes(fleet: Fleet, width: int) -> list[Text]:
     lines = [Text(f"PROCESSES {len(fleet.processes)}", "bold")]
     room = max(10, width - 28)
     for process in fleet.processes[:_MAX_PROCESSES]:
-        place = process.place if len(process.place) <= room else process.place[: room - 1] + "…"
+        place = process.place if len(process.place) <= room else f"{process.place[: room - 9]}…{process.place[-8:]}"
         age_s = max(0.0, (fleet.at - process.since).total_seconds())
         lines.append(Text(f"  {process.role:<{_LABEL_CHARS}} {place:<{room}} {_last(age_s):>9}", no_wrap=True))
     if len(fleet.processes) > _MAX_PROCESSES:

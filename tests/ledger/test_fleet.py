@@ -8,14 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from ring_mcp import telemetry
 from ring_mcp.domain import JobState
 from ring_mcp.ledger import fleet
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.ledger.postgres_channel import PostgresChannel
 from ring_mcp.ledger.sqlite import SqliteLedger
+from ring_mcp.metrics import Registry
 from tests.fake_clock import START, FakeClock
 from tests.ledger_databases import LedgerDatabase
-from tests.ledger_samples import NO_CAPS, carried, planned
+from tests.ledger_samples import HOLDER, NO_CAPS, carried, planned
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -98,3 +100,21 @@ async def test_whoever_listens_to_the_database_is_named(postgres: LedgerDatabase
 
 def test_a_label_that_says_nothing_is_somebody_unknown() -> None:
     assert fleet.read_process("", START).role == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("state", "counted"), [(JobState.PLANNED, 0), (JobState.SUBMITTING, 1), (JobState.RENDERING, 1)]
+)
+async def test_a_begun_job_of_a_dead_process_is_a_takeover(tmp_path: Path, state: JobState, counted: int) -> None:
+    dead = SqliteLedger(tmp_path / "ledger.db", FakeClock())
+    await dead.start()
+    job = (await dead.open(planned(due_at=START), NO_CAPS)).job
+    for each in (JobState.SUBMITTING, JobState.RENDERING)[: list(JobState).index(state)]:
+        job = await dead.save(job, carried(job, each))
+    await dead.aclose()
+    heir = SqliteLedger(tmp_path / "ledger.db", FakeClock())
+    with telemetry.measure(Registry()) as registry:
+        assert [claimed.id for claimed in await heir.claim(HOLDER, 10, parked=True)] == [job.id]
+        assert await heir.claim(HOLDER, 10, parked=True) == []
+    assert registry.to_text().count('ring_mcp_jobs_taken_over_total{kind="image"} 1.0') == counted
+    await heir.aclose()
