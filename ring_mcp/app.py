@@ -14,6 +14,7 @@ from ring_mcp import __version__, backends, processes
 from ring_mcp.clock import Clock, SystemClock
 from ring_mcp.conductors.allowance import Allowance
 from ring_mcp.conductors.cancelling import CancelConductor
+from ring_mcp.conductors.fleet import FleetConductor
 from ring_mcp.conductors.health import HealthConductor
 from ring_mcp.conductors.image import ImageConductor
 from ring_mcp.conductors.paid_calls import PaidCalls
@@ -78,6 +79,7 @@ class App:
     thumbnails: ThumbnailConductor
     cancelling: CancelConductor
     health: HealthConductor
+    fleet: FleetConductor
     whoami: WhoamiConductor
     team: Team
     previews: Previews
@@ -139,11 +141,13 @@ async def open_app(
     storage: Storage | None = None,
     links: Links | None = None,
     take_over: bool = True,
+    role: str = "command",
 ) -> AsyncIterator[App]:
     """Wire everything, take over open jobs (with ``take_over``), and close it all at the end.
 
-    ``ledger`` and ``storage`` stand in for the configured ones; ``links`` addresses the files of local storage. A
-    ledger that cannot be reached does not keep the server from starting: ring-health tells, and nothing is spent.
+    ``ledger`` and ``storage`` stand in for the configured ones; ``links`` addresses the files of local storage;
+    ``role``: what this process is there for, as `ring-mcp top` shows it. A ledger that cannot be reached does not keep
+    the server from starting: ring-health tells, and nothing is spent.
     Raises LedgerBehind if the database needs ``ring-mcp migrate``.
     """
     clock = clock or SystemClock()
@@ -151,7 +155,7 @@ async def open_app(
         config = backends.with_sandbox(config, stack)
         presets = load_presets(overlay=config.presets_file)
         state = config.state_path
-        ledger = ledger or backends.open_ledger(config, clock)
+        ledger = ledger or backends.open_ledger(config, clock, role=role)
         stack.push_async_callback(ledger.aclose)
         storage = storage or backends.open_storage(config, clock, links)
         stack.push_async_callback(storage.aclose)
@@ -172,7 +176,7 @@ async def open_app(
             spool=spool,
             callers_are_here=links is None,
         )
-        channel = backends.open_channel(config)
+        channel = backends.open_channel(config, role=role)
         watch = JobWatch(ledger, clock, hears=lambda: channel is not None and channel.is_listening)
         team = backends.open_team(ledger, clock, channel)
         allowance = Allowance(ledger, config.caps, clock, sandbox=bool(config.sandbox))
@@ -274,6 +278,7 @@ async def open_app(
             thumbnails=ThumbnailConductor(thumbnails, calls, ledger),
             cancelling=CancelConductor(ledger, watch, providers, accounts, clock, allowance),
             health=health,
+            fleet=FleetConductor(ledger, config.caps, clock, sandbox=bool(config.sandbox)),
             whoami=open_whoami(config, allowance),
             team=team,
             previews=Previews(previews, shown=config.result_preview, making=making),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import platform
 from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
@@ -214,8 +216,8 @@ def with_sandbox(config: Config, stack: contextlib.AsyncExitStack) -> Config:
     )
 
 
-def open_ledger(config: Config, clock: Clock | None = None) -> Ledger:
-    """The configured ledger, not yet started."""
+def open_ledger(config: Config, clock: Clock | None = None, *, role: str = "command") -> Ledger:
+    """The configured ledger, not yet started. ``role``: what this process is there for, told to those who look."""
     clock = clock or SystemClock()
     if config.database_url is not None:
         from ring_mcp.ledger.postgres import PostgresLedger
@@ -223,7 +225,7 @@ def open_ledger(config: Config, clock: Clock | None = None) -> Ledger:
         return PostgresLedger(config.database_url.get_secret_value(), clock)
     from ring_mcp.ledger.sqlite import SqliteLedger
 
-    return SqliteLedger(config.state_path / LEDGER_FILE, clock)
+    return SqliteLedger(config.state_path / LEDGER_FILE, clock, f"{role} {platform.node()}:{os.getpid()}")
 
 
 def open_team(ledger: Ledger, clock: Clock, channel: PostgresChannel | None) -> Team:
@@ -263,16 +265,19 @@ async def migrate_ledger(config: Config) -> list[str]:
     return []
 
 
-def open_channel(config: Config) -> PostgresChannel | None:
+def open_channel(config: Config, *, role: str = "command") -> PostgresChannel | None:
     """How the processes of a fleet hear of each other; None where there is one machine. Raises ConfigError."""
     if config.database_url is None:
         return None
+    from ring_mcp.ledger.fleet import name_session
     from ring_mcp.ledger.postgres_channel import PostgresChannel
     from ring_mcp.ledger.task_tables import check_library
 
     check_library()
     direct = _plain(config.database_direct_url)
-    return PostgresChannel(config.database_url.get_secret_value(), direct)
+    return PostgresChannel(
+        config.database_url.get_secret_value(), direct, name=name_session(role, platform.node(), os.getpid())
+    )
 
 
 def open_queue(

@@ -18,6 +18,7 @@ from ring_mcp.errors import (
     RateLimited,
 )
 from ring_mcp.jobs.endings import Ending
+from ring_mcp.jobs.events import step_of
 from ring_mcp.jobs.outcomes import (
     Pace,
     Park,
@@ -74,7 +75,8 @@ class Rendering:
         begun, record.first_look = record.first_look, None
         try:
             provider = self._providers[job.kind, job.plan.provider]
-            answer = await (begun or provider.check(job.plan, job.provider_request_id))
+            with step_of("poll", job):
+                answer = await (begun or provider.check(job.plan, job.provider_request_id))
         except (ContentRefused, GenerationFailed) as exc:
             ending = Ending.MODERATED if isinstance(exc, ContentRefused) else Ending.GENERATION_FAILED
             await record.write(end_badly(job, ending, exc, now))

@@ -30,6 +30,7 @@ from ring_mcp.errors import (
 from ring_mcp.jobs.answers import Answer, Answers
 from ring_mcp.jobs.courier import Courier
 from ring_mcp.jobs.endings import Ending
+from ring_mcp.jobs.events import count_carried, note_outcome, step_of
 from ring_mcp.jobs.outcomes import Pace, Park, Pause, come_late, end_badly, lose_track
 from ring_mcp.jobs.preparing import Preparing
 from ring_mcp.jobs.rates import Place
@@ -100,12 +101,14 @@ class Submitting:
             return None
         attempt_token = uuid.uuid4().hex
         courier = self._courier if provider.answers_with_result else None
-        if courier is not None and await courier.take(record.job.id, attempt_token):
-            answer = await self._submit_by_courier(record, courier, attempt_token, inputs)
-        elif await self._write_intent(record, attempt_token):
-            answer = await self._submit_here(record, inputs)
-        else:
-            answer = None
+        with step_of("submit", record.job) as span:
+            if courier is not None and await courier.take(record.job.id, attempt_token):
+                answer = await self._submit_by_courier(record, courier, attempt_token, inputs)
+            elif await self._write_intent(record, attempt_token):
+                answer = await self._submit_here(record, inputs)
+            else:
+                answer = None
+            note_outcome(span, record.job)
         if isinstance(answer, RateLimited) and place is not None:
             await place.heed(answer)
         return None
@@ -167,6 +170,7 @@ class Submitting:
             )
         except ProviderError as exc:
             answer = exc
+        count_carried(job, answer)
         await self._write_answer(record, answer)
         return answer
 

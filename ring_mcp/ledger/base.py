@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -89,6 +89,23 @@ class WrongSum:
     what: str
     of: str
     too_much: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queued:
+    """How many jobs stand in each state, and since when the oldest waits whose request was not sent yet."""
+
+    jobs: Mapping[JobState, int]
+    waiting_since: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """A process of ours at the ledger: what it is there for, its machine and number, and since when it is there."""
+
+    role: str
+    place: str
+    since: datetime
 
 
 class Ledger(Protocol):
@@ -188,6 +205,12 @@ class Ledger(Protocol):
 
     async def revoke_member(self, name: str, at: datetime) -> Member:
         """Raises NotFound."""
+
+    async def count_jobs(self, *, sandbox: bool) -> Queued:
+        """How many jobs there are in each state. Costs the same however many there are."""
+
+    async def list_processes(self) -> list[Process]:
+        """Every process that is at the ledger now, the longest first; those of a fleet on all its machines."""
 
     async def bills(self, since: datetime, *, sandbox: bool) -> list[BilledDay]:
         """What was billed since that day, by day, model and price list, the newest day first."""

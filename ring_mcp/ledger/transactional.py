@@ -24,9 +24,9 @@ from ring_mcp.domain import (
     Spend,
     Usual,
 )
-from ring_mcp.ledger import actors, claims, durations, listing, locks, opening, rates, spending
+from ring_mcp.ledger import actors, claims, durations, fleet, listing, locks, opening, rates, spending
 from ring_mcp.ledger import transactions as tx
-from ring_mcp.ledger.base import BilledDay, JobPage, JobQuery, Opened, Stranded, WrongSum
+from ring_mcp.ledger.base import BilledDay, JobPage, JobQuery, Opened, Process, Queued, Stranded, WrongSum
 from ring_mcp.ledger.rows import Dialect
 from ring_mcp.ledger.statements import Condition, Transaction
 
@@ -154,6 +154,12 @@ class TransactionalLedger(ABC):
 
     async def revoke_member(self, name: str, at: datetime) -> Member:
         return await self._write(actors.revoke_member(name, at, self.dialect))
+
+    async def count_jobs(self, *, sandbox: bool) -> Queued:
+        return await self._read(fleet.count_jobs(sandbox, self.dialect))
+
+    @abstractmethod
+    async def list_processes(self) -> list[Process]: ...
 
     async def bills(self, since: datetime, *, sandbox: bool) -> list[BilledDay]:
         return await self._read(spending.select_bills(since, sandbox, self.dialect))

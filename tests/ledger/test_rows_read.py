@@ -186,6 +186,11 @@ async def add_a_member(ledger: Ledger, _: Filled) -> None:
     await ledger.add_member(Member(name=name, created_at=NOW), hash_token(name))
 
 
+async def list_processes(ledger: Ledger, _: Filled) -> None:
+    await ledger.list_processes()
+    await ledger.ping()
+
+
 CASES: dict[str, tuple[Work, int]] = {
     "run a job": (run_a_job, A_MONTH_OF_SUMS),
     "open a clip": (open_a_clip, A_MONTH_OF_SUMS),
@@ -237,6 +242,8 @@ CASES: dict[str, tuple[Work, int]] = {
     "list members": (lambda ledger, _: ledger.list_members(), MEMBERS),
     "add a member": (add_a_member, 0),
     "revoke a member": (lambda ledger, _: ledger.revoke_member("member-9", NOW), 0),
+    "count jobs": (lambda ledger, _: ledger.count_jobs(sandbox=False), 16 * len(JobState)),
+    "list processes": (list_processes, 0),
     "bills": (lambda ledger, _: ledger.bills(NOW - timedelta(days=31), sandbox=False), 31),
     "records": (lambda ledger, _: ledger.records("generated_images", ["1", "2", "none"]), 0),
     **{
