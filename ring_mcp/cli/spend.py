@@ -154,8 +154,7 @@ async def _in_ledger(config: Config, start: datetime, now: datetime) -> tuple[li
         left = cap_left(config.caps, await ledger.spend(now, sandbox=sandbox))
     finally:
         await ledger.aclose()
-    paid = [Paid(f"{j.created_at:%Y-%m-%d}", j.kind, j.plan.model, j.state, _cost(j), sandbox, j.actor_id) for j in jobs]
-    return paid, {name: float(amount) for name, amount in left.items()}
+    return [_paid(job) for job in jobs], {name: float(amount) for name, amount in left.items()}
 
 
 async def _at_gateway(config: Config, start: datetime, now: datetime) -> tuple[list[Paid], dict[str, float]]:
@@ -165,6 +164,11 @@ async def _at_gateway(config: Config, start: datetime, now: datetime) -> tuple[l
         listed = await client.jobs(since=start.isoformat().replace("+00:00", "Z"))
         left = (await client.health()).get("capLeftUsd") or {}
     return [_list_paid(job) for job in listed], left
+
+
+def _paid(job: Job) -> Paid:
+    day = f"{job.created_at:%Y-%m-%d}"
+    return Paid(day, job.kind, job.plan.model, job.state, _cost(job), job.sandbox, job.actor_id)
 
 
 def _cost(job: Job) -> Decimal:

@@ -69,7 +69,9 @@ def openapi_document(prefix: str, presets: Presets) -> dict[str, Any]:
             f"{prefix}/jobs": {"get": _read("listJobs", JobList, _list_parameters())},
             f"{prefix}/jobs/{{jobId}}": {"get": _read("getJob", AnyJobResult, [_path_id(), _WAIT], (404, 502))},
             f"{prefix}/jobs/{{jobId}}/thumbnail": {"post": _draw()},
-            f"{prefix}/jobs/{{jobId}}/cancel": {"post": _read("cancelJob", JobCancelResult, [_path_id()], (403, 404, 502))},
+            f"{prefix}/jobs/{{jobId}}/cancel": {
+                "post": _read("cancelJob", JobCancelResult, [_path_id()], (403, 404, 502))
+            },
         },
         "components": {
             "securitySchemes": {"serviceToken": {"type": "http", "scheme": "bearer"}},
