@@ -28,6 +28,7 @@ from tests.http.http_reach import (
     eventually,
     mcp_client,
 )
+from tests.postgres_server import fresh_database, server_url
 from tests.warm import command
 
 NOBODYS = "ringmcp_" + 43 * "A"
@@ -227,3 +228,18 @@ def test_while_the_ledger_is_away_an_unknown_token_is_503(tmp_path: Path, env: d
         assert "ledger" in answer.json()["error"] or "DATABASE_URL" in answer.json()["error"]
         assert ring.get(f"{API}/meta/context", ALICE).status_code == 200
         assert ring.get(f"{API}/meta/context", "no token of ours").status_code == 401
+
+
+def test_over_postgresql_a_revoked_stream_ends(tmp_path: Path, env: dict[str, str]) -> None:
+    with fresh_database(server_url()) as url:
+        env = {**env, "DATABASE_URL": url}
+        with HttpRing(env, tmp_path) as ring:
+            assert ring.get("/healthz").status_code == 200
+            token = add(env, tmp_path, "ann", "--per-call", "1")
+            assert ring.create(token, prompt="of ann", resolution="1k")["state"] == "done"
+            with SseSession(ring, token) as stream:
+                stream.shake_hands()
+                revoke(env, tmp_path, "ann")
+                assert stream.rest() == []
+            assert ring.get(f"{API}/meta/context", token).status_code == 401
+            assert "Traceback" not in ring.stderr
