@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ring_mcp.conductors.report import Check
-from ring_mcp.jobs.rates import ProviderRates, RateReading
+from ring_mcp.domain.rates import RateReading
+from ring_mcp.jobs.rates import ProviderRates
 
 _NAMED = 10
 _ASKING = {"submit": "submits", "look": "looks"}

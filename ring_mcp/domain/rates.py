@@ -93,6 +93,22 @@ class RateState:
         return 1.0 if self.paused_s > 0 else min(1.0, used)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateReading:
+    """A bucket as people and metrics read it. ``full``: from 0 to 1, where whoever comes now has to wait.
+
+    ``slowed``: how many times slower than the numbers, after refusals; ``waiting``: who stands in line in this process.
+    """
+
+    provider: str
+    model: str
+    asking: Asking
+    full: float
+    slowed: float
+    paused_s: float
+    waiting: int
+
+
 def space_out(limit: RateLimit) -> Spacing:
     """The spacing that keeps to both numbers in every window of a second and of a minute, and not only on average."""
     second_s, second_slack_s = _space(limit.per_second, 1.0)

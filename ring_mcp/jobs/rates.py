@@ -15,11 +15,11 @@ import hashlib
 import json
 import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ring_mcp.clock import Clock
 from ring_mcp.domain import Account, Given, Job, MediaKind, RateBucket, RateLimit, RateState, Spacing, space_out
-from ring_mcp.domain.rates import Asking
+from ring_mcp.domain.rates import Asking, RateReading
 from ring_mcp.errors import LedgerError, RateLimited
 from ring_mcp.jobs.accounts import Accounts
 from ring_mcp.jobs.turns import Turn, Turns
@@ -40,24 +40,9 @@ ASK_AGAIN_S = 10.0
 
 _LONGEST_PAUSE_S = 60.0
 _LEAST_PAUSE_S = 1.0
+_BOTH_COUNT_S = 60.0
 _BATCH_S = 0.25
 """Where many wait, what may be asked in so much time is taken in one statement."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RateReading:
-    """A bucket as people and metrics read it. ``full``: from 0 to 1, where whoever comes now has to wait.
-
-    ``slowed``: how many times slower than the numbers, after refusals; ``waiting``: who stands in line in this process.
-    """
-
-    provider: str
-    model: str
-    asking: Asking
-    full: float
-    slowed: float
-    paused_s: float
-    waiting: int
 
 
 @dataclass(slots=True)
@@ -144,6 +129,7 @@ class ProviderRates:
         self._lines: dict[RateBucket, _Line] = {}
         self._ask_again_at = 0.0
         self._has_told = False
+        self._by_key_until: dict[RateBucket, float] = {}
         self._asides: set[asyncio.Task[None]] = set()
 
     def place_for(self, job: Job) -> Place:
@@ -154,10 +140,12 @@ class ProviderRates:
 
     async def wait_to_submit(self, job: Job) -> None:
         """Wait until all requests of this job's submit may leave."""
-        bucket = self._bucket(job, "submit")
+        bucket, spacing, count = self._bucket(job, "submit"), self._spacing(job, "submit"), self._count_requests(job)
         line = self._line(bucket)
         async with line.head:
-            await self._take(bucket, line, self._spacing(job, "submit"), self._count_requests(job))
+            if (by_key := self._bucket_by_key(bucket, job)) is not None:
+                await self._take(by_key, self._line(by_key), spacing, count)
+            await self._take(bucket, line, spacing, count)
 
     async def wait_to_look(self, job: Job, *, urgent: bool) -> None:
         """Wait until this job may be looked at; those for whom somebody waits go first."""
@@ -270,6 +258,17 @@ class ProviderRates:
         """By the account as this process knows it by now: the provider's own id where it was told."""
         account = self._accounts.holder.account_at(job.plan.provider) or job.account
         return RateBucket(sandbox=job.sandbox, account=self._name(account), model=job.plan.model, asking=asking)
+
+    def _bucket_by_key(self, bucket: RateBucket, job: Job) -> RateBucket | None:
+        """The bucket in which this account's requests were counted just now, before its provider had told its id: for a
+        while both count, or each would allow as much as the account has."""
+        account = self._accounts.holder.account_at(job.plan.provider) or job.account
+        by_key = replace(bucket, account=self._name(replace(account, account_id=None)))
+        now = self._clock.monotonic()
+        if by_key == bucket:
+            self._by_key_until[by_key] = now + _BOTH_COUNT_S
+            return None
+        return by_key if now < self._by_key_until.get(by_key, 0.0) else None
 
     def _spacing(self, job: Job, asking: Asking) -> Spacing:
         return space_out(self._limit(job.plan.model, job.plan.provider, job.kind, asking))

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import cast
 
 from ring_mcp.conductors.rate_checks import check_rates
-from ring_mcp.jobs.rates import ProviderRates, RateReading
+from ring_mcp.domain.rates import RateReading
+from ring_mcp.jobs.rates import ProviderRates
 
 
 def reading(**changes: object) -> RateReading:

@@ -311,3 +311,17 @@ async def test_a_slow_answer_of_the_ledger_is_not_waited_for(metered: Engine, cl
     metered.ledger.fail("take_rate", error=TimeoutError())
     await metered.rates.wait_to_submit(a_clip())
     assert clock.monotonic() == 0.0
+
+
+async def test_an_account_that_becomes_known_gets_no_second_bucket(engine: Engine, clock: FakeClock) -> None:
+    rates = rates_on(engine.ledger, clock, one_a_second())
+    for _ in range(3):
+        await clock.play(rates.wait_to_submit(a_clip()))
+    rates._accounts.holder = HOLDER.knowing("xai", "team")
+    began = clock.monotonic()
+    await clock.play(rates.wait_to_submit(a_clip()))
+    assert clock.monotonic() - began == pytest.approx(1 / 0.9)
+    clock.advance(60)
+    engine.ledger.calls.clear()
+    await rates.wait_to_submit(a_clip())
+    assert engine.ledger.calls.count("take_rate") == 1
