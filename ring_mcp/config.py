@@ -129,9 +129,11 @@ class Config(BaseModel):
     health_asks: Annotated[bool, env("RING_HEALTH_ASKS")] = True
     keep_days: Annotated[int, Field(ge=1, le=36500), env("RING_KEEP_DAYS")] = 30
     metrics_token: Annotated[Key | None, env("RING_METRICS_TOKEN")] = None
-    otel_endpoint: Annotated[Url | None, env("OTEL_EXPORTER_OTLP_ENDPOINT")] = None
-    otel_headers: Annotated[Key | None, env("OTEL_EXPORTER_OTLP_HEADERS")] = None
-    otel_disabled: Annotated[bool, env("OTEL_SDK_DISABLED")] = False
+    # Set for every program of a machine, as a rule: nothing in them is a reason not to start.
+    otel_endpoint: Annotated[str | None, env("OTEL_EXPORTER_OTLP_ENDPOINT")] = None
+    otel_headers: Annotated[SecretStr | None, env("OTEL_EXPORTER_OTLP_HEADERS")] = None
+    otel_protocol: Annotated[str | None, env("OTEL_EXPORTER_OTLP_PROTOCOL")] = None
+    otel_disabled: Annotated[str, env("OTEL_SDK_DISABLED")] = "false"
     log_format: Annotated[Literal["text", "json"], BeforeValidator(lower), env("RING_LOG_FORMAT")] = "text"
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"] | None, BeforeValidator(lower), env("RING_LOG_LEVEL")
@@ -184,10 +186,6 @@ class Config(BaseModel):
     def proxies(self) -> Proxies:
         """Which proxy a request to an outside service goes through."""
         return self._proxies
-
-    @property
-    def exports(self) -> bool:  # by OTLP
-        return self.otel_endpoint is not None and not self.otel_disabled
 
     @property
     def is_for_a_gateway(self) -> bool:

@@ -16,6 +16,7 @@ from urllib.parse import unquote
 from ring_mcp import telemetry
 from ring_mcp.conductors.fleet import FleetConductor
 from ring_mcp.config import Config
+from ring_mcp.config_checks import wants_export
 from ring_mcp.extras import install_line
 from ring_mcp.metrics import Registry, Sample
 
@@ -49,7 +50,7 @@ async def report(config: Config, *, role: str, serves_metrics: bool) -> AsyncIte
     are loaded beside the start; where they are missing, that is told, and everything else works.
     """
     reporting = Reporting(Registry())
-    exports = config.exports and has_libraries()
+    exports = wants_export(config) and can_export(config)
     async with contextlib.AsyncExitStack() as stack:
         if exports or serves_metrics:
             stack.enter_context(telemetry.measure(reporting.registry))
@@ -103,16 +104,23 @@ def read_headers(text: str) -> dict[str, str]:
     return {unquote(name).strip().lower(): unquote(value).strip() for name, _, value in pairs}
 
 
-def has_libraries() -> bool:
-    """Whether OpenTelemetry's SDK is there; where it is not, the line that installs it is logged.
+def can_export(config: Config) -> bool:
+    """Whether there is what OTLP needs; what is missing is logged.
 
-    No reason not to start: the address is often set for all programs of a machine.
+    No reason not to start: these variables are often set for all programs of a machine.
     """
+    if (obstacle := _find_obstacle(config)) is not None:
+        logger.warning("OTEL_EXPORTER_OTLP_ENDPOINT is set, and nothing is sent there: %s", obstacle)
+    return obstacle is None
+
+
+def _find_obstacle(config: Config) -> str | None:
+    if not str(config.otel_endpoint).lower().startswith(("http://", "https://")):
+        return "it is no http(s) address"
+    if (config.otel_protocol or "http/protobuf") != "http/protobuf":
+        return "OTEL_EXPORTER_OTLP_PROTOCOL is not http/protobuf, which is what ring-mcp speaks"
     try:
         found = find_spec("opentelemetry.sdk") and find_spec("opentelemetry.exporter.otlp.proto.http")
     except ModuleNotFoundError:
         found = None
-    if found is None:
-        install = install_line("otel")
-        logger.warning("OTEL_EXPORTER_OTLP_ENDPOINT is set, and nothing is sent there: run %s", install)
-    return found is not None
+    return f"run {install_line('otel')}" if found is None else None

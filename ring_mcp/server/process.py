@@ -80,18 +80,19 @@ async def _serve_stdio(config: Config, wire: int) -> None:
         await _serve_relay(config, wire)
         return
     from ring_mcp.app import open_app
+    from ring_mcp.config_checks import wants_export
     from ring_mcp.server.auth import ServiceTokens, identify_owner
     from ring_mcp.server.mcp import serve_app
     from ring_mcp.server.stdio import serve_stdio
 
     tokens = ServiceTokens(config.service_tokens, config.actor_id)
     async with contextlib.AsyncExitStack() as stack:
-        if config.exports:
+        if wants_export(config):
             from ring_mcp.reporting import report
 
             reporting = await stack.enter_async_context(report(config, role="stdio", serves_metrics=False))
         app = await stack.enter_async_context(open_app(config, role="stdio"))
-        if config.exports:
+        if wants_export(config):
             reporting.fleet = app.fleet
         server = serve_app(app, identify=lambda _: identify_owner(tokens, config.service_token, app.team))
         _collect_garbage_again()

@@ -17,7 +17,7 @@ CREATE TABLE media_job_states (
 CREATE FUNCTION media_jobs_count_states() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
     INSERT INTO media_job_states AS sums
-        SELECT moved.sandbox, moved.state, pg_backend_pid() % 16, SUM(moved.jobs)
+        SELECT moved.sandbox, moved.state, mod(pg_backend_pid(), 16), SUM(moved.jobs)
         FROM (SELECT OLD.sandbox, OLD.state, -1 AS jobs WHERE TG_OP <> 'INSERT'
               UNION ALL SELECT NEW.sandbox, NEW.state, 1 WHERE TG_OP <> 'DELETE') AS moved
         GROUP BY 1, 2 ORDER BY 1, 2
