@@ -107,7 +107,7 @@ class Submitting:
         else:
             answer = None
         if isinstance(answer, RateLimited) and place is not None:
-            await place.heed(answer)
+            await place.note_refusal(answer)
         return None
 
     async def _submit_here(self, record: JobRecord, inputs: Inputs) -> Answer:
