@@ -128,6 +128,12 @@ class Config(BaseModel):
     sandbox: Annotated[bool | Url, env("RING_SANDBOX")] = False
     health_asks: Annotated[bool, env("RING_HEALTH_ASKS")] = True
     keep_days: Annotated[int, Field(ge=1, le=36500), env("RING_KEEP_DAYS")] = 30
+    metrics_token: Annotated[Key | None, env("RING_METRICS_TOKEN")] = None
+    # Set for every program of a machine, as a rule: nothing in them is a reason not to start.
+    otel_endpoint: Annotated[str | None, env("OTEL_EXPORTER_OTLP_ENDPOINT")] = None
+    otel_headers: Annotated[SecretStr | None, env("OTEL_EXPORTER_OTLP_HEADERS")] = None
+    otel_protocol: Annotated[str | None, env("OTEL_EXPORTER_OTLP_PROTOCOL")] = None
+    otel_disabled: Annotated[str, env("OTEL_SDK_DISABLED")] = "false"
     log_format: Annotated[Literal["text", "json"], BeforeValidator(lower), env("RING_LOG_FORMAT")] = "text"
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"] | None, BeforeValidator(lower), env("RING_LOG_LEVEL")

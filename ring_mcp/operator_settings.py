@@ -23,6 +23,9 @@ from ring_mcp.providers.vendors import VENDORS, ProviderName
 logger = logging.getLogger(__name__)
 
 IMAGE_POLL_INTERVAL_S = 1.0
+IMAGE_FIRST_PAUSE_S = 0.25
+"""A picture may be there in half a second. For clips the interval is the operator's, and a small part of their time."""
+
 VIDEO_SUBMIT_TIMEOUT_S = 60.0
 
 
@@ -56,7 +59,12 @@ def paces_of(config: Config) -> dict[MediaKind, Pace]:
     """How long to wait for what."""
     image_s = config.image_gen_poll_timeout_ms / 1000
     return {
-        "image": Pace(submit_timeout_s=image_s, poll_interval_s=IMAGE_POLL_INTERVAL_S, poll_timeout_s=image_s),
+        "image": Pace(
+            submit_timeout_s=image_s,
+            poll_interval_s=IMAGE_POLL_INTERVAL_S,
+            poll_timeout_s=image_s,
+            first_pause_s=IMAGE_FIRST_PAUSE_S,
+        ),
         "video": Pace(
             submit_timeout_s=VIDEO_SUBMIT_TIMEOUT_S,
             poll_interval_s=config.video_gen_poll_interval_ms / 1000,

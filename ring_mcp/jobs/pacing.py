@@ -4,6 +4,9 @@ As many jobs are held as there are. Providers are looked at a bounded number of 
 each job is looked at the less often the more there are. A job that somebody waits for, or that was asked for just now,
 does not stand behind all the others. Most looks go to where jobs of a model usually end, as the ledger has learned
 from those that were followed. How many steps run at once is the business of ``turns``.
+
+The look that is begun beside the writing of a handle takes no turn: there is one for each paid request, and no more
+requests at once than steps.
 """
 
 from __future__ import annotations

@@ -116,6 +116,8 @@ class JobRunner:
             await self._put_back(record)
         finally:
             del self._records[job.id]
+            if record.first_look is not None:
+                record.first_look.cancel()
             self._watch.release(job.id)
         return record.job
 
@@ -182,7 +184,7 @@ class JobRunner:
         if job.state is JobState.PLANNED:
             async with place.stand(self._turns):
                 return await self._steps.advance(record, since, tries, place)
-        if job.state is JobState.RENDERING:
+        if job.state is JobState.RENDERING and record.first_look is None:
             await self._wait_for_look(job)
             await self._rates.wait_to_look(job, urgent=self._is_urgent(job))
         storing = self._storing_turns.take(job) if job.state is JobState.STORING else contextlib.nullcontext()

@@ -30,13 +30,14 @@ from ring_mcp.errors import (
 from ring_mcp.jobs.answers import Answer, Answers
 from ring_mcp.jobs.courier import Courier
 from ring_mcp.jobs.endings import Ending
+from ring_mcp.jobs.events import count_carried, note_outcome, step_of
 from ring_mcp.jobs.outcomes import Pace, Park, Pause, come_late, end_badly, lose_track
 from ring_mcp.jobs.preparing import Preparing
 from ring_mcp.jobs.rates import Place
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.rendering import collect
 from ring_mcp.ledger.base import Ledger
-from ring_mcp.providers.base import MOST_PAUSES_S, Accepted, Finished, Inputs, Providers
+from ring_mcp.providers.base import MOST_PAUSES_S, Accepted, Finished, Inputs, Providers, Running
 
 SUBMIT_MARGIN_S = 30.0
 """How long after its own time-out a submit may still be on its way into the ledger."""
@@ -100,12 +101,14 @@ class Submitting:
             return None
         attempt_token = uuid.uuid4().hex
         courier = self._courier if provider.answers_with_result else None
-        if courier is not None and await courier.take(record.job.id, attempt_token):
-            answer = await self._submit_by_courier(record, courier, attempt_token, inputs)
-        elif await self._write_intent(record, attempt_token):
-            answer = await self._submit_here(record, inputs)
-        else:
-            answer = None
+        with step_of("submit", record.job) as span:
+            if courier is not None and await courier.take(record.job.id, attempt_token):
+                answer = await self._submit_by_courier(record, courier, attempt_token, inputs)
+            elif await self._write_intent(record, attempt_token):
+                answer = await self._submit_here(record, inputs)
+            else:
+                answer = None
+            note_outcome(span, record.job)
         if isinstance(answer, RateLimited) and place is not None:
             await place.note_refusal(answer)
         return None
@@ -123,8 +126,23 @@ class Submitting:
             cut = OutcomeUnknown("the server was stopped while the request was under way; it may have been billed")
             await record.write(lose_track(record.job, cut))
             raise
-        await record.write(self.judge(record.job, answer))
+        after = self.judge(record.job, answer)
+        if isinstance(answer, Accepted):
+            record.first_look = self._begin_look(after)
+        await record.write(after)
         return answer
+
+    def _begin_look(self, job: Job) -> asyncio.Task[Running | Finished]:
+        """The first look at what was just accepted, while its handle is being written.
+
+        It is free and changes nothing, so it does not matter whether the handle gets there; what it answers is looked
+        at when the handle has. There is one for each paid request, which bounds them: see ``pacing``.
+        """
+        assert job.provider_request_id is not None, "it was accepted"
+        provider = self._providers[job.kind, job.plan.provider]
+        looking = asyncio.create_task(provider.check(job.plan, job.provider_request_id))
+        looking.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may come to hear of it
+        return looking
 
     async def _submit_by_courier(
         self, record: JobRecord, courier: Courier, attempt_token: str, inputs: Inputs
@@ -152,6 +170,7 @@ class Submitting:
             )
         except ProviderError as exc:
             answer = exc
+        count_carried(job, answer)
         await self._write_answer(record, answer)
         return answer
 

@@ -207,7 +207,7 @@ class Vendor:
     ``name`` stands in requests, rows and presets.json, ``title`` in texts for people. ``headers`` carry a key.
     ``makers`` are what it makes; ``models`` says what it serves, ``account`` whose a key is, ``key`` whether it works.
     ``file_id``: what it calls a file that its owner has uploaded there, which stands for the file in place of an
-    address. ``price_map``: its name in price maps of litellm's format.
+    address. ``price_map``: its name in price maps of litellm's format; ``gen_ai_name``: in OpenTelemetry's conventions.
     """
 
     name: str
@@ -220,3 +220,4 @@ class Vendor:
     key: Callable[[Connection], ChecksKey] | None = None
     file_id: re.Pattern[str] | None = None
     price_map: str | None = None
+    gen_ai_name: str | None = None

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from ring_mcp.app import open_app
+from ring_mcp.conductors.allowance import Allowance
 from ring_mcp.conductors.health import HealthConductor
 from ring_mcp.conductors.key_checks import KeyChecks
 from ring_mcp.conductors.report import Check
@@ -54,7 +55,7 @@ async def checks(folder: Path, presets: Presets, at: datetime, *models: str) -> 
         default_provider="xai",
         presets=presets,
         models_in_use=models,
-        caps=Caps(),
+        allowance=Allowance(ledger, Caps(), clock, sandbox=False),
         clock=clock,
         version="0",
         accounts=(accounts := Accounts(holder, {}, ledger=ledger, clock=clock, folder=folder / "accounts")),

@@ -16,10 +16,12 @@ from ring_mcp.domain import Caps, Holder, ImagePlan, Job, MediaFile, MediaKind, 
 from ring_mcp.errors import ProviderUnavailable, StorageError
 from ring_mcp.jobs.accounts import Accounts
 from ring_mcp.jobs.answers import Answers
+from ring_mcp.jobs.delivery import Delivery
 from ring_mcp.jobs.inputs import MediaInputs
 from ring_mcp.jobs.opening import Opening
 from ring_mcp.jobs.outcomes import Pace
 from ring_mcp.jobs.preparing import Preparing
+from ring_mcp.jobs.previews import PreviewMaker
 from ring_mcp.jobs.queue.base import JobQueue
 from ring_mcp.jobs.queue.in_process import InProcessQueue
 from ring_mcp.jobs.rates import ProviderRates
@@ -126,6 +128,13 @@ class Engine:
         assert found is not None
         return found
 
+    async def accepted(self, job: Job) -> Job:
+        """The row once the handle is in it: the first look may be under way before. Real time, bounded."""
+        async with asyncio.timeout(LIMIT_S):
+            while (row := await self.row(job)).provider_request_id is None:
+                await asyncio.sleep(0.001)
+        return row
+
     async def new(self, plan: ImagePlan | VideoPlan | None = None, **changes: Any) -> Job:
         """A job that the ledger holds as planned, owned by this process and driven by nobody."""
         plan = plan or sample_plan()
@@ -158,6 +167,11 @@ class Engine:
                     self.clock.advance(self.clock.next_wake_s)
                 await asyncio.sleep(0.001)
 
+    async def told(self, job_id: str | None) -> Job:
+        """The row once the marks that are owed are written."""
+        await self.opening.delivery.aclose()
+        return await self.row(job_id or "")
+
     def record(self, job: Job) -> JobRecord:
         """The job as it is driven, without a driver."""
         return JobRecord(job, self.ledger, self.write_ahead, self.clock, self.watch.tell)
@@ -180,6 +194,7 @@ def engine_on(
     decoders: Decoders | None = None,
     pace: Mapping[MediaKind, Pace] = PACE,
     make_queue: Callable[..., JobQueue] = InProcessQueue,
+    beside: bool = True,
     presets: Presets | None = None,
     at_once: int = 64,
 ) -> Engine:
@@ -205,7 +220,7 @@ def engine_on(
         clock,
         decoders.results,
         spool=spool,
-        previews=previews,
+        previews=PreviewMaker(previews, decoders.results),
         thumbnails=thumbnails,
         sidecars=Sidecars(storage, ledger_, spool) if sidecars else None,
     )
@@ -225,6 +240,7 @@ def engine_on(
         clock=clock,
         spool=spool,
         accounts=accounts,
+        delivery=Delivery(ledger_, clock, beside=beside),
     )
     spool.mkdir(parents=True, exist_ok=True)
     return Engine(
@@ -279,6 +295,7 @@ async def started_engine(state: Path, clock: FakeClock | None = None, **options:
         yield engine
     finally:
         await engine.queue.aclose()
+        await engine.opening.delivery.aclose()
         await real.aclose()
 
 
