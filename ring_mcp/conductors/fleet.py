@@ -10,7 +10,9 @@ from decimal import Decimal
 from ring_mcp import metrics
 from ring_mcp.clock import Clock
 from ring_mcp.domain import Caps, JobState, Spend
+from ring_mcp.domain.rates import RateReading
 from ring_mcp.errors import LedgerError
+from ring_mcp.jobs.rates import ProviderRates
 from ring_mcp.ledger.base import Ledger, Process, Queued
 from ring_mcp.metrics import Sample
 
@@ -30,6 +32,7 @@ class Fleet:
     spend: Spend
     caps: Caps
     sandbox: bool
+    rates: tuple[RateReading, ...] = ()
 
     @property
     def queue_age_s(self) -> float:
@@ -38,9 +41,12 @@ class Fleet:
 
 
 class FleetConductor:
-    """``caps`` are shown beside what counts against them."""
+    """``caps`` are shown beside what counts against them, ``rates`` where this process asks providers."""
 
-    def __init__(self, ledger: Ledger, caps: Caps, clock: Clock, *, sandbox: bool) -> None:
+    def __init__(
+        self, ledger: Ledger, caps: Caps, clock: Clock, *, sandbox: bool, rates: ProviderRates | None = None
+    ) -> None:
+        self._rates = rates
         self._ledger = ledger
         self._caps = caps
         self._clock = clock
@@ -60,6 +66,7 @@ class FleetConductor:
             spend=await self._ledger.spend(now, sandbox=self._sandbox),
             caps=self._caps,
             sandbox=self._sandbox,
+            rates=tuple(await self._rates.read()) if self._rates is not None else (),
         )
         self._seen = moment, fleet
         return fleet
@@ -89,6 +96,8 @@ def list_gauges(fleet: Fleet) -> list[Sample]:
         (metrics.FLEET_QUEUE_DEPTH, (world,), float(fleet.queued.jobs[JobState.PLANNED])),
         (metrics.FLEET_QUEUE_AGE, (world,), fleet.queue_age_s),
         *((metrics.FLEET_PROCESSES, (role,), float(count)) for role, count in sorted(roles.items())),
+        *((metrics.RATE_FULL, (each.provider, each.model, each.asking, world), each.full) for each in fleet.rates),
+        *((metrics.RATE_SLOWED, (each.provider, each.model, each.asking, world), each.slowed) for each in fleet.rates),
         *((metrics.FLEET_USD, (span, world), float(spent)) for span, spent, _, _ in money),
         *((metrics.FLEET_USD_RESERVED, (span, world), float(reserved)) for span, _, reserved, _ in money),
         *((metrics.FLEET_USD_CAP, (span, world), float(cap)) for span, _, _, cap in money if cap is not None),

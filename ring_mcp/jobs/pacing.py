@@ -48,10 +48,10 @@ def look_interval_s(least_s: float, usual: Usual | None, age_s: float, held: int
     shared_s = held / LOOKS_A_SECOND
     if usual is None or usual.jobs < _JOBS_TO_LEARN_FROM:
         return max(least_s, shared_s)
-    return max(least_s, shared_s, _learned_interval_s(least_s, usual, age_s))
+    return max(least_s, shared_s, _follow_usual_s(least_s, usual, age_s))
 
 
-def _learned_interval_s(least_s: float, usual: Usual, age_s: float) -> float:
+def _follow_usual_s(least_s: float, usual: Usual, age_s: float) -> float:
     """Few looks until some time before a quarter of the jobs is done, most of them from there to the middle, and on
     like that until most are."""
     near_s = max(0.0, usual.quarter_s - (usual.half_s - usual.quarter_s) / 2)

@@ -104,10 +104,10 @@ class Place:
             async with self._turn.aside():
                 await self._rates.wait_to_submit(self._job)
 
-    async def heed(self, refusal: RateLimited) -> None:
+    async def note_refusal(self, refusal: RateLimited) -> None:
         """The paid request was refused for its rate."""
         if self._rates is not None:
-            await self._rates.heed(self._job, "submit", refusal)
+            await self._rates.note_refusal(self._job, "submit", refusal)
 
     @contextlib.contextmanager
     def _count(self) -> Iterator[None]:
@@ -140,7 +140,11 @@ class ProviderRates:
 
     async def wait_to_submit(self, job: Job) -> None:
         """Wait until all requests of this job's submit may leave."""
-        bucket, spacing, count = self._bucket(job, "submit"), self._spacing(job, "submit"), self._count_requests(job)
+        bucket, spacing, count = (
+            self._bucket(job, "submit"),
+            self._space_requests(job, "submit"),
+            self._count_requests(job),
+        )
         line = self._line(bucket)
         async with line.head:
             if (by_key := self._bucket_by_key(bucket, job)) is not None:
@@ -151,7 +155,7 @@ class ProviderRates:
         """Wait until this job may be looked at; those for whom somebody waits go first."""
         if self._presets is None:
             return
-        bucket, spacing = self._bucket(job, "look"), self._spacing(job, "look")
+        bucket, spacing = self._bucket(job, "look"), self._space_requests(job, "look")
         line = self._line(bucket)
         async with line.places.take(job, first=urgent):
             if line.in_hand and self._clock.monotonic() < line.good_until:
@@ -163,7 +167,7 @@ class ProviderRates:
             await self._take(bucket, line, spacing, count)
             line.in_hand, line.good_until = count - 1, self._clock.monotonic() + 4 * _BATCH_S
 
-    async def heed(self, job: Job, asking: Asking, refusal: RateLimited) -> None:
+    async def note_refusal(self, job: Job, asking: Asking, refusal: RateLimited) -> None:
         """The provider has refused a request for its rate: everybody asks less often for a while."""
         if self._presets is not None:
             await self._slow_down(self._bucket(job, asking), refusal)
@@ -270,7 +274,7 @@ class ProviderRates:
             return None
         return by_key if now < self._by_key_until.get(by_key, 0.0) else None
 
-    def _spacing(self, job: Job, asking: Asking) -> Spacing:
+    def _space_requests(self, job: Job, asking: Asking) -> Spacing:
         return space_out(self._limit(job.plan.model, job.plan.provider, job.kind, asking))
 
     def _limit(self, model: str, provider: str, kind: MediaKind, asking: Asking) -> RateLimit:

@@ -99,7 +99,7 @@ class Rendering:
         """The provider could not be asked, or its answer tells nothing of the job: look again."""
         job, now = record.job, self._clock.now()
         if isinstance(exc, RateLimited) and self._rates is not None:
-            await self._rates.heed(job, "look", exc)
+            await self._rates.note_refusal(job, "look", exc)
         trouble = note_trouble(job, exc, now)
         if is_late:
             return Park(trouble, slow_look_s((now - job.created_at).total_seconds()))

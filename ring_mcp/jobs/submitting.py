@@ -110,7 +110,7 @@ class Submitting:
                 answer = None
             note_outcome(span, record.job)
         if isinstance(answer, RateLimited) and place is not None:
-            await place.heed(answer)
+            await place.note_refusal(answer)
         return None
 
     async def _submit_here(self, record: JobRecord, inputs: Inputs) -> Answer:

@@ -25,7 +25,7 @@ def take(
 ) -> Transaction[Given]:
     """Take ``count`` requests, if they may leave within ``horizon_s``. ``now`` is this machine's, see ``_clock``."""
     least, most = _words(dialect)
-    slowed = _slowed("rate", dialect)
+    slowed = _slowness("rate", dialect)
     ahead_s = MOST_SLOWED * (spacing.second_s + spacing.minute_s + spacing.unknown_s) * MOST_AT_ONCE + horizon_s + 120
     second_at, minute_at, paused_until = (
         f"{least}(rate.{name}, excluded.asked_at + :ahead_s)"  # a clock may have been wrong
@@ -78,7 +78,7 @@ def slow_down(bucket: RateBucket, pause_s: float, now: datetime, dialect: Dialec
         " ON CONFLICT (sandbox, account, model, asking) DO UPDATE SET"
         f" paused_until = {most}(rate.paused_until, excluded.paused_until),"
         f" slowed = CASE WHEN {is_the_same} THEN rate.slowed"
-        f" ELSE {least}({MOST_SLOWED}, 2 * {_slowed('rate', dialect)}) END,"
+        f" ELSE {least}({MOST_SLOWED}, 2 * {_slowness('rate', dialect)}) END,"
         f" slowed_at = CASE WHEN {is_the_same} THEN rate.slowed_at ELSE excluded.asked_at END",
         {**_name(bucket, dialect), "now": now.timestamp(), "pause_s": pause_s},
     )
@@ -91,7 +91,7 @@ def select_rates(
     rows = yield Statement(
         f"SELECT account, model, asking, second_at - asked_at AS second_ahead_s,"  # noqa: S608
         f" minute_at - asked_at AS minute_ahead_s, paused_until - asked_at AS paused_s,"
-        f" {_slowed('rate', dialect, asked_at='asked_at')} AS slowed FROM"
+        f" {_slowness('rate', dialect, asked_at='asked_at')} AS slowed FROM"
         f" (SELECT account, model, asking, second_at, minute_at, paused_until, slowed, slowed_at,"
         f" {_clock(dialect)} AS asked_at FROM provider_rates"
         f" WHERE sandbox = :sandbox AND account {dialect.is_any_of('accounts')}) AS rate"
@@ -132,7 +132,7 @@ def _words(dialect: Dialect) -> tuple[str, str]:
     return ("min", "max") if dialect.text_times else ("LEAST", "GREATEST")
 
 
-def _slowed(row: str, dialect: Dialect, asked_at: str = "excluded.asked_at") -> str:
+def _slowness(row: str, dialect: Dialect, asked_at: str = "excluded.asked_at") -> str:
     """How many times slower than its numbers a bucket goes on now: one less with every RECOVERS_IN_S."""
     least, most = _words(dialect)
     quiet_s = f"{most}(0.0, {asked_at} - {row}.slowed_at)"

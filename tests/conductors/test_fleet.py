@@ -12,10 +12,14 @@ import pytest
 from ring_mcp import metrics
 from ring_mcp.conductors.fleet import MAX_AGE_S, FleetConductor, list_gauges
 from ring_mcp.domain import Caps, JobState
+from ring_mcp.errors import RateLimited
+from ring_mcp.jobs.accounts import Accounts
+from ring_mcp.jobs.rates import ProviderRates
 from ring_mcp.ledger.base import Process
 from ring_mcp.ledger.sqlite import SqliteLedger
+from ring_mcp.presets import load_presets
 from tests.fake_clock import START, FakeClock
-from tests.ledger_samples import carried, planned
+from tests.ledger_samples import HOLDER, carried, planned
 
 CAPS = Caps(per_day_usd=Decimal(5))
 
@@ -43,6 +47,19 @@ async def test_the_gauges_are_those_of_the_ledger(tmp_path: Path) -> None:
     assert found[metrics.FLEET_USD_CAP, ("day", "real")] == 5
     assert found[metrics.FLEET_USD_RESERVED, ("day", "real")] == found[metrics.FLEET_USD, ("day", "real")] > 0.25
     assert (metrics.FLEET_USD_CAP, ("month", "real")) not in found, "none is set"
+    await ledger.aclose()
+
+
+async def test_the_rates_of_this_process_are_among_the_gauges(tmp_path: Path) -> None:
+    clock = FakeClock()
+    ledger, _ = await opened_fleet(tmp_path, clock)
+    accounts = Accounts(HOLDER, {}, ledger=ledger, clock=clock, folder=tmp_path)
+    rates = ProviderRates(ledger, accounts, clock, load_presets())
+    await rates.note_refusal(planned(), "submit", RateLimited("too many"))
+    conductor = FleetConductor(ledger, CAPS, clock, sandbox=False, rates=rates)
+    found = {(metric, labels): value for metric, labels, value in await conductor.gauges()}
+    labels = ("xai", planned().plan.model, "submit", "real")
+    assert (found[metrics.RATE_FULL, labels], found[metrics.RATE_SLOWED, labels]) == (1.0, 2.0)
     await ledger.aclose()
 
 

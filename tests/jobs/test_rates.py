@@ -300,7 +300,7 @@ async def test_all_keys_of_an_account_share_its_buckets(engine: Engine, clock: F
 async def test_without_numbers_nothing_is_asked_of_the_ledger(engine: Engine, clock: FakeClock) -> None:
     rates = rates_on(engine.ledger, clock, None)
     await rates.wait_to_look(a_clip(), urgent=False)
-    await rates.heed(a_clip(), "look", RateLimited("no"))
+    await rates.note_refusal(a_clip(), "look", RateLimited("no"))
     rates.hear("xai", CLIPS, RateLimited("no"))
     assert await rates.read() == []
     assert not {"take_rate", "slow_down", "rates"} & set(engine.ledger.calls)
