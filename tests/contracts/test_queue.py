@@ -173,7 +173,7 @@ async def test_a_job_that_somebody_alive_drives_is_left_alone(
     first.queue.enqueue(job)
     await until(lambda: gate.asked)
     await second.queue.start(take_over=True)
-    before = await first.engine.row(job)
+    before = await first.engine.accepted(job)
     await second.queue.adopt(before)
     assert await second.engine.row(job) == before
     assert list(second.engine.runner.records) == []
@@ -220,6 +220,7 @@ async def test_the_end_of_a_process_leaves_its_jobs_to_the_next(processes: Proce
     job = await first.engine.new()
     first.queue.enqueue(job)
     await until(lambda: gate.asked)
+    await first.engine.accepted(job)
     await first.end()
     after = await processes.open()
     assert (await after.engine.row(job)).state is JobState.RENDERING

@@ -208,7 +208,8 @@ async def test_on_one_machine_a_server_that_sleeps_keeps_its_jobs(make_world: Ma
     world.sandbox.state.configure(render_s=0.5)
     sleeper, other = await both(world)
     call = asyncio.create_task(ask(sleeper, "video", "a clip", waitSeconds=40))
-    row = await until("it is polled", lambda: world.asked("GET", "/videos/") >= 1 and world.row("a clip"))
+    await until("its handle is written", lambda: (world.row("a clip") or {}).get("provider_request_id"))
+    row = world.the_row("a clip")
     sleeper.signal(signal.SIGSTOP)
     asked = await ask(other, "video", "a clip", waitSeconds=5)  # the other one looks for jobs twice meanwhile
     assert asked.data["state"] == "rendering"
