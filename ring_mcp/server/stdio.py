@@ -14,7 +14,7 @@ import signal
 import sys
 from collections.abc import AsyncIterable, Awaitable, Callable
 from functools import partial
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import anyio
 import mcp_types as types
@@ -26,6 +26,10 @@ from pydantic import ValidationError
 
 from ring_mcp.server.bounded_lines import BoundedLines, take_stdin
 from ring_mcp.server.lines import read_again
+from ring_mcp.server.takeover import TakeOver
+
+if TYPE_CHECKING:
+    from ring_mcp.server.front import Front
 
 CLOSING_LIMIT_S = 0.8
 """How long a signal leaves for closing, beside what paid requests under way may take. What is not done by then, the
@@ -33,20 +37,33 @@ next start does: as after a crash."""
 
 
 async def serve_stdio(
-    server: Server[Any], wire: int, *, closing: Callable[[], Awaitable[None]], drain_s: float
+    server: Server[Any],
+    wire: int,
+    *,
+    closing: Callable[[], Awaitable[None]],
+    drain_s: float,
+    front: Front | None = None,
+    records: bool = True,
 ) -> None:
     """Serve until the client closes stdin or a signal comes; then ``closing`` is awaited before the process ends.
 
-    ``drain_s``: how long ``closing`` may wait for paid requests under way.
+    ``drain_s``: how long ``closing`` may wait for paid requests under way. ``front`` has answered until now, and
+    ``records`` says whether the beginning of this session is written down for the next.
     """
     stop = anyio.Event()
     if sys.platform != "win32":
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    out = anyio.wrap_file(io.TextIOWrapper(os.fdopen(wire, "wb", closefd=False), encoding="utf-8"))
-    source = take_stdin()
-    lines = None if source is None else cast(anyio.AsyncFile[str], BoundedLines(source))  # it is only iterated over
-    async with stdio_server(lines, out) as (reading, writing):
+    text: TextIO = io.TextIOWrapper(os.fdopen(wire, "wb", closefd=False), encoding="utf-8")
+    if front is None:
+        source, hear = take_stdin(), None
+    else:
+        await anyio.to_thread.run_sync(front.stop)
+        session = TakeOver(front, records=records)
+        source, hear, text = session.stdin, session.hear, session.wrap(text)
+    # It is only iterated over.
+    lines = None if source is None else cast(anyio.AsyncFile[str], BoundedLines(source, hear=hear))
+    async with stdio_server(lines, anyio.wrap_file(text)) as (reading, writing):
         async with anyio.create_task_group() as group:
             incoming, understood = anyio.create_memory_object_stream[SessionMessage | Exception](0)
 
