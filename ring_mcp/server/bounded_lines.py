@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import BinaryIO
 
 import anyio.to_thread
@@ -19,28 +19,15 @@ _PIECE_BYTES = 1024 * 1024
 
 
 class BoundedLines:
-    """Lines of ``file`` as text. Of one that is out of bounds beginning and end are left, with TOO_LARGE between.
+    """Lines of ``file`` as text. Of one that is out of bounds beginning and end are left, with TOO_LARGE between."""
 
-    ``hear`` is told each line as well, before it is given to whoever reads.
-    """
-
-    def __init__(
-        self,
-        file: BinaryIO,
-        max_bytes: int = MAX_LINE_BYTES,
-        max_values: int = MAX_VALUES,
-        *,
-        hear: Callable[[str], None] | None = None,
-    ) -> None:
+    def __init__(self, file: BinaryIO, max_bytes: int = MAX_LINE_BYTES, max_values: int = MAX_VALUES) -> None:
         self._file = file
-        self._hear = hear
         self._max_bytes = max_bytes
         self._max_values = max_values
 
     async def __aiter__(self) -> AsyncIterator[str]:
         while line := await anyio.to_thread.run_sync(self.read_line):
-            if self._hear is not None:
-                self._hear(line)
             yield line
 
     def read_line(self) -> str:

@@ -28,20 +28,19 @@ Exchange = tuple[bytes, bytes, bytes, bytes]
 
 Conversation = tuple[Exchange, ...]
 
-FORMAT = b"ring-mcp start 1\n"
-MAX_RECORDING_BYTES = 4 * 1024 * 1024
+FORMAT, MAX_RECORDING_BYTES = b"ring-mcp start 1\n", 4 * 1024 * 1024
 _MAX_TAKEN_BYTES = 256 * 1024
 """So much is read before the server is there; a client that sends more waits for it."""
 
 _MAX_FILE_BYTES = 1024 * 1024
+_DATA = ("presets.json", "icons/ring-mcp.svg")
 _SWITCH_S = 0.0005
 """How long the thread that loads keeps the interpreter to itself, while this one answers."""
 
-PER_SESSION = (
-    *("_", "PWD", "OLDPWD", "SHLVL", "TERM", "COLUMNS", "LINES", "WINDOWID", "DISPLAY", "WAYLAND_", "WT_", "TMUX", "STY"),
-    *("SSH_", "DBUS_", "XDG_SESSION", "XDG_RUNTIME", "INVOCATION_ID", "JOURNAL_STREAM", "SECURITYSESSIONID"),
-    *("CLAUDE", "CURSOR_", "VSCODE_", "CODEX_", "GEMINI_CLI", "ELECTRON_", "NODE_", "npm_", "TRACEPARENT", "TRACESTATE"),
-    *("ITERM", "KITTY_", "WEZTERM_", "GHOSTTY_", "ALACRITTY_", "KONSOLE_", "GNOME_TERMINAL", "VTE_"),
+PER_SESSION = tuple(
+    "_ PWD OLDPWD SHLVL TERM COLUMNS LINES WINDOWID DISPLAY WAYLAND_ WT_ TMUX STY SSH_ DBUS_ XDG_SESSION XDG_RUNTIME "
+    "INVOCATION_ID JOURNAL_STREAM SECURITYSESSIONID CLAUDE CURSOR_ VSCODE_ CODEX_ GEMINI_CLI ELECTRON_ NODE_ npm_ "
+    "TRACEPARENT TRACESTATE ITERM KITTY_ WEZTERM_ GHOSTTY_ ALACRITTY_ KONSOLE_ GNOME_TERMINAL VTE_".split()
 )
 """How names begin that terminals and clients set anew each time. All others count, whoever reads them."""
 
@@ -54,11 +53,12 @@ class Front:
         """Where the recording of this configuration lies, or will."""
         self.arguments = arguments
         self.conversations = conversations
-        self.wire, self.stdin = os.dup(1), os.dup(0)
         nothing = os.open(os.devnull, os.O_RDONLY)
+        self._stopping, self._stop = os.pipe()
+        self.wire, self.stdin = os.dup(1), os.dup(0)
         os.dup2(nothing, 0)  # whatever this process starts finds nothing to read there,
-        os.close(nothing)
         os.dup2(2, 1)  # and nothing but the protocol reaches the client, whatever is imported and prints
+        os.close(nothing)
         self.heard = bytearray()
         """What was read, all of it; the server gets it again."""
         self.done = 0
@@ -66,55 +66,50 @@ class Front:
         self.answers: list[tuple[bytes, bytes]] = []
         """The ids, and the lines that went out with them."""
         self._step, self._candidates = 0, list(conversations)
-        self._ended = allocate_lock()
-        self._stopping, self._stop = os.pipe()
-        self._interval_s = sys.getswitchinterval()
+        self._ended, self._interval_s = allocate_lock(), sys.getswitchinterval()
 
     def start(self) -> None:
         """Answer what is there at once, and the rest beside whatever the caller does next."""
         if not self._candidates:
             return
         self._ended.acquire()
-        try:
-            if select.select([self.stdin], [], [], 0)[0] and not self._answer_next():
-                self._candidates = []
-        except OSError:
-            self._candidates = []
-        if not self._candidates:
-            self._ended.release()
-            return
         sys.setswitchinterval(_SWITCH_S)
-        start_new_thread(self._answer, ())
+        if self._answer_what_comes(wait_s=0):
+            try:
+                start_new_thread(self._answer_what_comes, ())
+            except RuntimeError:  # no thread is to be had: the server answers
+                self._ended.release()
 
     def stop(self) -> None:
         """From here on nothing is read and nothing written. Waits for an answer that is being written. Once."""
-        os.write(self._stop, b".")
+        os.close(self._stop)  # which wakes whoever waits for the other end
         with self._ended:
             sys.setswitchinterval(self._interval_s)
-        os.close(self._stop)
         os.close(self._stopping)
 
     def is_stale(self) -> bool:
         """Whether what the answers depend on has changed since the start."""
-        return _find(self.arguments, os.environ) != self.file
+        return find_recording(self.arguments, os.environ) != self.file
 
     def forget(self) -> None:
         """What was recorded is not what the server says: the next start is an ordinary one."""
         try:
             os.unlink(self.file)
         except OSError:
-            pass
+            return
 
-    def _answer(self) -> None:
+    def _answer_what_comes(self, wait_s: float | None = None) -> bool:
+        """Until it is the server's turn; then False. With ``wait_s`` no longer than that; then True."""
         try:
-            while True:
-                ready = select.select([self.stdin, self._stopping], [], [])[0]
+            while ready := select.select([self.stdin, self._stopping], [], [], wait_s)[0]:
                 if self._stopping in ready or not self._answer_next():
                     break
+            else:
+                return True
         except Exception:  # whatever it is: what is not answered, the server answers
             pass
-        finally:
-            self._ended.release()
+        self._ended.release()
+        return False
 
     def _answer_next(self) -> bool:
         """Read once and answer all of it or nothing; False: from here on it is the server's turn."""
@@ -147,7 +142,7 @@ def open_front(arguments: Sequence[str]) -> Front | None:
         pipes = all(stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) for mode in (os.fstat(0).st_mode, os.fstat(1).st_mode))
         if sys.platform == "win32" or not pipes or not (os.get_blocking(0) and os.get_blocking(1)):
             return None
-        file = _find(arguments, os.environ)
+        file = find_recording(arguments, os.environ)
         return None if file is None else Front(file, arguments, read_recording(file))
     except Exception:  # whatever it is: the server tells it, if it matters
         return None
@@ -156,10 +151,9 @@ def open_front(arguments: Sequence[str]) -> Front | None:
 def cache_folder(environ: Mapping[str, str]) -> str | None:
     """As platformdirs has it, which takes longer to load than all of this."""
     home = environ.get("HOME", "")
-    if sys.platform == "darwin":
-        return f"{home}/Library/Caches/ring-mcp" if home.startswith("/") else None
-    cache = environ.get("XDG_CACHE_HOME", "").strip() or f"{home}/.cache"
-    return f"{cache}/ring-mcp" if cache.startswith("/") else None
+    own = f"{home}/Library/Caches" if sys.platform == "darwin" else f"{home}/.cache"
+    cache = (sys.platform != "darwin" and environ.get("XDG_CACHE_HOME", "").strip()) or own
+    return f"{cache}/ring-mcp" if home.startswith("/") and cache.startswith("/") else None
 
 
 def trust_file(environ: Mapping[str, str]) -> str:
@@ -171,17 +165,8 @@ def trust_file(environ: Mapping[str, str]) -> str:
 
 
 def read_recording(file: str) -> list[Conversation]:
-    """Nothing of a file that is not there, not whole, or not the person's own. Raises OSError, ValueError."""
-    try:
-        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
-        return []
-    try:
-        facts = os.fstat(descriptor)
-        own = stat.S_ISREG(facts.st_mode) and facts.st_uid == os.getuid() and not facts.st_mode & 0o022
-        content = os.read(descriptor, MAX_RECORDING_BYTES) if own and facts.st_size < MAX_RECORDING_BYTES else b""
-    finally:
-        os.close(descriptor)
+    """Nothing of a file that is not there or not whole. Raises OSError for one that others can write, ValueError."""
+    content = _read(file, MAX_RECORDING_BYTES, is_own=True) or b""
     checksum, _, body = content[len(FORMAT) :].partition(b"\n")
     if not content.startswith(FORMAT) or checksum != checksum_of(body):
         return []
@@ -193,11 +178,9 @@ def read_recording(file: str) -> list[Conversation]:
         if not sizes:  # an empty line begins a conversation
             found.append([])
             continue
-        parts = []
-        for size in sizes:
-            parts.append(body[at : at + size])
-            at += size
-        found[-1].append((parts[0], parts[1], parts[2], parts[3]))
+        one, two, three, four = (sum(sizes[:count]) + at for count in range(1, 5))
+        found[-1].append((body[at:one], body[one:two], body[two:three], body[three:four]))
+        at = four
     return [tuple(conversation) for conversation in found]
 
 
@@ -213,9 +196,8 @@ def _match(conversation: Conversation, step: int, line: bytes) -> tuple[bytes, b
     if not start:
         return (b"", b"") if line == before else None
     identity = line[len(before) : len(line) - len(after)]
-    if not (line.startswith(before) and line.endswith(after) and is_plain(identity)):
-        return None
-    return identity, start + identity + rest
+    fits = line.startswith(before) and line.endswith(after) and is_plain(identity)
+    return (identity, start + identity + rest) if fits else None
 
 
 def is_plain(identity: bytes) -> bool:
@@ -226,7 +208,7 @@ def is_plain(identity: bytes) -> bool:
     return identity.isdigit() and len(identity) < 16 and (identity[:1] != b"0" or identity == b"0")
 
 
-def _find(arguments: Sequence[str], environ: Mapping[str, str]) -> str | None:
+def find_recording(arguments: Sequence[str], environ: Mapping[str, str]) -> str | None:
     """The file of the recording that holds here. Raises OSError."""
     folder = cache_folder(environ)
     digest = _digest(arguments, environ) if folder else None
@@ -245,25 +227,31 @@ def _digest(arguments: Sequence[str], environ: Mapping[str, str]) -> str | None:
     overlay = environ.get("RING_PRESETS_FILE", "").strip()
     if overlay.startswith("~") or (own is not None and b"PRESETS" in own):
         return None
+    trusted = None if own is None else _read(trust_file(environ))
     facts: Iterable[object] = (
-        *(FORMAT, sorted(arguments), os.getcwd(), os.getuid()),
-        *(sys.version, sys.executable, sys.path, sys.flags, folder),
+        *(
+            FORMAT,
+            sorted(arguments),
+            os.getcwd(),
+            os.getuid(),
+            sys.version,
+            sys.executable,
+            sys.path,
+            sys.flags,
+            folder,
+        ),
         sorted((name, text) for name, text in environ.items() if not name.startswith(PER_SESSION)),
-        *(own, None if own is None else _read(trust_file(environ)), _read(overlay) if overlay else None),
-        *(_read(f"{place}/{name}") for place in _data_of(folder) for name in ("presets.json", "icons/ring-mcp.svg")),
-        [_changed_at(entry or ".") for entry in sys.path],
-        list(_code_of(folder)),
+        *(own, trusted, _read(overlay) if overlay else None),
+        *(_read(f"{place}/{name}") for place in (folder + "/_data", folder + "/..") for name in _DATA),
+        [_changed_at(entry) for entry in sys.path],
+        list(list_code(folder)),
     )
     for fact in facts:
         digest.update(repr(fact).encode("utf-8", "surrogateescape") + b"\0")
     return digest.hexdigest()
 
 
-def _data_of(folder: str) -> tuple[str, str]:
-    return f"{folder}/_data", os.path.dirname(folder)
-
-
-def _code_of(folder: str) -> Iterable[tuple[str, int, int]]:
+def list_code(folder: str) -> Iterable[tuple[str, int, int]]:
     """Each module with its time and size, as Python itself decides whether one is compiled anew."""
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda each: each.name):
@@ -272,28 +260,34 @@ def _code_of(folder: str) -> Iterable[tuple[str, int, int]]:
                 yield entry.name, facts.st_mtime_ns, facts.st_size
             elif entry.is_dir() and not entry.name.startswith(("_", ".")):
                 yield entry.name, 0, 0
-                yield from _code_of(entry.path)
+                yield from list_code(entry.path)
 
 
-def _changed_at(path: str) -> int | None:
-    """What is installed in a folder of packages changes its time: each version has a name of its own there."""
+def _changed_at(path: str) -> object:
+    """What is installed in a folder of packages changes its time: each version has a name of its own there.
+
+    A folder that people work in changes all the time, and its names only now and then.
+    """
     try:
+        if path in ("", os.getcwd()):
+            return sorted(name for name in os.listdir(path or ".") if not name.startswith("."))
         return os.stat(path).st_mtime_ns
     except OSError:
         return None
 
 
-def _read(path: str) -> bytes | None:
-    """A file's content; None: there is none. Raises OSError for one that is no file, or larger than such files are."""
+def _read(path: str, most_bytes: int = _MAX_FILE_BYTES, *, is_own: bool = False) -> bytes | None:
+    """A file's content; None: there is none. Raises OSError for what is no such file, or has more in it."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except FileNotFoundError:
         return None
     try:
         facts = os.fstat(descriptor)
-        if not stat.S_ISREG(facts.st_mode) or facts.st_size > _MAX_FILE_BYTES:
+        is_safe = not is_own or (facts.st_uid == os.getuid() and not facts.st_mode & 0o022)
+        if not stat.S_ISREG(facts.st_mode) or facts.st_size >= most_bytes or not is_safe:
             raise OSError(path)
-        return os.read(descriptor, _MAX_FILE_BYTES)
+        return os.read(descriptor, most_bytes)
     finally:
         os.close(descriptor)
 

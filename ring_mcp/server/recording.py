@@ -69,12 +69,10 @@ class Tape:
         if not self._waiting:
             return
         with self._lock:
-            for identity, at in self._waiting.items():
-                if line.startswith(ANSWER + identity + b","):
-                    break
-            else:
+            identity = next((each for each in self._waiting if line.startswith(ANSWER + each + b",")), None)
+            if identity is None:
                 return
-            del self._waiting[identity]
+            at = self._waiting.pop(identity)
             rest = line[len(ANSWER) + len(identity) :]
             if rest.startswith(b',"result":'):
                 before, after, _, _ = self._exchanges[at]
@@ -130,11 +128,9 @@ def take_apart(line: str) -> tuple[bytes, bytes, bytes] | None:
 
     None for a line that belongs to no beginning, or whose id cannot be told apart.
     """
-    if len(line) > _MOST_LINE_CHARS or "\ufffd" in line or not line.endswith("\n"):
-        return None
+    fits = len(line) <= _MOST_LINE_CHARS and "\ufffd" not in line and line.endswith("\n")
     try:
-        message = json.loads(line)
-        content = line.encode()
+        message, content = json.loads(line) if fits else None, line.encode()
     except (ValueError, RecursionError):
         return None
     if not isinstance(message, dict):

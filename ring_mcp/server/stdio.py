@@ -55,14 +55,15 @@ async def serve_stdio(
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
     text: TextIO = io.TextIOWrapper(os.fdopen(wire, "wb", closefd=False), encoding="utf-8")
+    given: AsyncIterable[str] | None
     if front is None:
-        source, hear = take_stdin(), None
+        source = take_stdin()
+        given = None if source is None else BoundedLines(source)
     else:
         await anyio.to_thread.run_sync(front.stop)
         session = TakeOver(front, records=records)
-        source, hear, text = session.stdin, session.hear, session.wrap(text)
-    # It is only iterated over.
-    lines = None if source is None else cast(anyio.AsyncFile[str], BoundedLines(source, hear=hear))
+        given, text = session.lines(), session.wrap(text)
+    lines = cast("anyio.AsyncFile[str] | None", given)  # it is only iterated over
     async with stdio_server(lines, anyio.wrap_file(text)) as (reading, writing):
         async with anyio.create_task_group() as group:
             incoming, understood = anyio.create_memory_object_stream[SessionMessage | Exception](0)

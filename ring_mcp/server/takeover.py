@@ -11,8 +11,10 @@ import io
 import logging
 import os
 import threading
+from collections.abc import AsyncIterator
 from typing import Any, BinaryIO, TextIO, cast
 
+from ring_mcp.server.bounded_lines import BoundedLines
 from ring_mcp.server.front import Front
 from ring_mcp.server.recording import ANSWER, Tape
 
@@ -23,7 +25,7 @@ AGAIN_S = 10.0
 
 
 class TakeOver:
-    """``front`` has been stopped. ``stdin`` has all that the client sends; ``wrap`` gives what to write to.
+    """``front`` has been stopped. ``lines`` are all that the client sends; ``wrap`` gives what to write to.
 
     ``records``: whether the answers are this server's own, so that a later start may begin with them.
     """
@@ -37,15 +39,17 @@ class TakeOver:
         if not self._expected:
             self._given_again.set()
         first, rest = bytes(front.heard[: front.done]), bytes(front.heard[front.done :])
-        self.stdin = cast(BinaryIO, io.BufferedReader(_Ahead(first, self._wait, rest, front.stdin)))
+        self._stdin = cast(BinaryIO, io.BufferedReader(_Ahead(first, self._wait, rest, front.stdin)))
 
     def wrap(self, out: TextIO) -> TextIO:
         return cast(TextIO, _Replies(out, self))
 
-    def hear(self, line: str) -> None:
-        """A line that the server reads."""
-        if self._tape is not None:
-            self._tape.hear(line)
+    async def lines(self) -> AsyncIterator[str]:
+        """What the server reads."""
+        async for line in BoundedLines(self._stdin):
+            if self._tape is not None:
+                self._tape.hear(line)
+            yield line
 
     def passes(self, text: str) -> bool:
         """Whether the client does not have this line of the server yet."""

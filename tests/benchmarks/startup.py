@@ -14,7 +14,6 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from tests.benchmarks.measuring import BARE, INITIALIZE, Pipe, Series, folder, show, title
 from tests.server.wire import environment
