@@ -243,7 +243,7 @@ def _digest(arguments: Sequence[str], environ: Mapping[str, str]) -> str | None:
         sorted((name, text) for name, text in environ.items() if not name.startswith(PER_SESSION)),
         *(own, trusted, _read(overlay) if overlay else None),
         *(_read(f"{place}/{name}") for place in (folder + "/_data", folder + "/..") for name in _DATA),
-        [_changed_at(entry) for entry in sys.path],
+        [_look_up(entry) for entry in sys.path],
         list(list_code(folder)),
     )
     for fact in facts:
@@ -263,7 +263,7 @@ def list_code(folder: str) -> Iterable[tuple[str, int, int]]:
                 yield from list_code(entry.path)
 
 
-def _changed_at(path: str) -> object:
+def _look_up(path: str) -> object:
     """What is installed in a folder of packages changes its time: each version has a name of its own there.
 
     A folder that people work in changes all the time, and its names only now and then.

@@ -92,7 +92,7 @@ CONVERSATIONS: dict[str, Sequence[Step]] = {
     "a version of the past": [(initialize(1, "2024-11-05"), 0), OPEN, (b"", 1), (INITIALIZED + WHOAMI, 1)],
     "a cursor": [(initialize(1), 1), (INITIALIZED + line("tools/list", 2, {"cursor": "x"}), 0), OPEN, (b"", 1)],
     "a line of 200 kB": [(initialize(1), 1), (INITIALIZED + LONG, 0), OPEN, (b"", 1), (WHOAMI, 1)],
-    "two lines of 200 kB": [(initialize(1), 1), (LONG + LONG.replace(b'"id": 5', b'"id": 6'), 0), OPEN, (b"", 2)],
+    "two lines of 200 kB": [(initialize(1), 1), OPEN, (LONG + LONG.replace(b'"id": 5', b'"id": 6'), 2)],
     "nothing before the server": [OPEN, (initialize(1), 1), (INITIALIZED + line("tools/list", 2), 1), (WHOAMI, 1)],
     "list without initialize": [(line("tools/list", 2), 0), OPEN, (b"", 1)],
     "an unknown method": [(initialize(1), 1), (INITIALIZED + line("tools/sing", 2), 0), OPEN, (b"", 1)],
