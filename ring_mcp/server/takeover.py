@@ -20,7 +20,7 @@ from ring_mcp.server.recording import ANSWER, Tape
 
 logger = logging.getLogger(__name__)
 
-AGAIN_S = 10.0
+AGAIN_S = 30.0
 """How long the server may take to give those answers again; then it gets the rest all the same."""
 
 
