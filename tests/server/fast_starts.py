@@ -14,7 +14,8 @@ from typing import Any, Self
 from tests.server.wire import LEGACY, LIMIT_S, MODERN
 
 GATE = '''
-"""Loaded by the interpreter before anything else: what is heavy is not loaded until somebody writes to a pipe."""
+"""Loaded by the interpreter before anything else: what is heavy is not loaded until somebody writes to a pipe,
+and the start fails if a file says so."""
 
 import os
 import sys
@@ -28,6 +29,8 @@ def hook(event, arguments):
         sys.stderr.write("AT THE GATE\\n")
         sys.stderr.flush()
         os.read(os.open(os.environ["GATE"], os.O_RDONLY), 1)
+    if event == "import" and arguments[0] == "ring_mcp.app" and os.path.exists(os.environ["HOME"] + "/broken"):
+        raise RuntimeError("this start fails")
 
 
 sys.addaudithook(hook)

@@ -56,9 +56,7 @@ def test_a_recording_that_is_wrong_is_noticed_and_removed(env: dict[str, str], t
 
 
 @pytest.mark.parametrize("way", ["torn", "changed", "others may write", "empty", "a folder"])
-def test_a_recording_that_is_not_whole_or_not_ones_own_is_not_used(
-    env: dict[str, str], tmp_path: Path, way: str
-) -> None:
+def test_a_recording_that_cannot_be_trusted_is_not_used(env: dict[str, str], tmp_path: Path, way: str) -> None:
     file = the_recording(tmp_path)
     content = file.read_bytes()
     if way == "torn":
@@ -84,15 +82,14 @@ def test_a_recording_that_is_not_whole_or_not_ones_own_is_not_used(
 
 
 def test_a_start_that_fails_takes_the_recording_with_it(env: dict[str, str], tmp_path: Path) -> None:
-    state = tmp_path / "state"
-    state.rename(tmp_path / "away")
-    state.write_text("no folder")
+    (tmp_path / "broken").touch()
     with Session(env, tmp_path, is_open=False) as session:
         session.send(initialize(1))
         session.read()
         session.open_gate()
         session.end()
-    assert session.status not in (0, None)
+    assert session.status == 1
+    assert "this start fails" in session.stderr
     assert not list((tmp_path / ".cache" / "ring-mcp" / "starts").iterdir())
 
 
