@@ -38,7 +38,7 @@ _MOST_CONVERSATIONS, _MOST_FILES = 6, 40
 
 
 class Tape:
-    """What is heard and said, until the beginning is over. Both from threads."""
+    """What is heard and said, until the beginning is over. ``keep`` is called in a thread."""
 
     def __init__(self, front: Front) -> None:
         self._front = front
@@ -82,13 +82,18 @@ class Tape:
                 del self._exchanges[at:]
                 self._waiting = {name: place for name, place in self._waiting.items() if place < at}
 
+    @property
+    def is_due(self) -> bool:
+        """Whether there is more of it than was kept, and no answer is missing."""
+        return len(self._exchanges) != self._kept and not self._waiting
+
     def keep(self) -> None:
         """Write it down, if it is new and no answer is missing. Never raises: a later start is slower, that is all."""
-        if len(self._exchanges) == self._kept or self._waiting:
+        if not self.is_due:
             return
-        with self._lock, contextlib.suppress(OSError, ValueError):
-            self._kept = len(self._exchanges)
-            mine = tuple(self._exchanges)
+        with self._lock:
+            self._kept, mine = len(self._exchanges), tuple(self._exchanges)
+        with contextlib.suppress(OSError, ValueError):
             if mine and not any(each[: len(mine)] == mine for each in self._front.conversations):
                 keep_conversation(self._front, mine)
 

@@ -14,7 +14,7 @@ import signal
 import sys
 from collections.abc import AsyncIterable, Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, TextIO, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 import mcp_types as types
@@ -26,6 +26,7 @@ from pydantic import ValidationError
 
 from ring_mcp.server.bounded_lines import BoundedLines, take_stdin
 from ring_mcp.server.lines import read_again
+from ring_mcp.server.loop_pipes import LoopLines, LoopWriter, can_wait_for
 from ring_mcp.server.takeover import TakeOver
 
 if TYPE_CHECKING:
@@ -54,17 +55,9 @@ async def serve_stdio(
     if sys.platform != "win32":
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    text: TextIO = io.TextIOWrapper(os.fdopen(wire, "wb", closefd=False), encoding="utf-8")
-    given: AsyncIterable[str] | None
-    if front is None:
-        source = take_stdin()
-        given = None if source is None else BoundedLines(source)
-    else:
-        await anyio.to_thread.run_sync(front.stop)
-        session = TakeOver(front, records=records)
-        given, text = session.lines(), session.wrap(text)
-    lines = cast("anyio.AsyncFile[str] | None", given)  # it is only iterated over
-    async with stdio_server(lines, anyio.wrap_file(text)) as (reading, writing):
+    lines, out = await _take_over(front, wire, records=records) if front else (_open_in(), _open_out(wire))
+    # Of what comes in the SDK takes lines, and to what goes out it calls ``write`` and ``flush``: no more of a file.
+    async with stdio_server(cast(anyio.AsyncFile[str], lines), cast(anyio.AsyncFile[str], out)) as (reading, writing):
         async with anyio.create_task_group() as group:
             incoming, understood = anyio.create_memory_object_stream[SessionMessage | Exception](0)
 
@@ -81,6 +74,25 @@ async def serve_stdio(
                 await closing()
             sys.stderr.flush()
             os._exit(0)  # the SDK's reader thread still sits in readline(): it cannot be joined
+
+
+async def _take_over(front: Front, wire: int, *, records: bool) -> tuple[AsyncIterable[str], Any]:
+    await anyio.to_thread.run_sync(front.stop)
+    session = TakeOver(front, records=records)
+    return session.lines(), session.wrap(_open_out(wire))
+
+
+def _open_in() -> LoopLines | BoundedLines | None:
+    source = take_stdin()
+    if source is not None and can_wait_for(source.fileno()):
+        return LoopLines(source.fileno())
+    return None if source is None else BoundedLines(source)
+
+
+def _open_out(wire: int) -> LoopWriter | anyio.AsyncFile[str]:
+    if can_wait_for(wire):
+        return LoopWriter(wire)
+    return anyio.wrap_file(io.TextIOWrapper(os.fdopen(wire, "wb", closefd=False), encoding="utf-8"))
 
 
 async def _relay(

@@ -7,21 +7,29 @@ comes after is read in order, once.
 
 from __future__ import annotations
 
-import io
 import logging
-import os
-import threading
-from collections.abc import AsyncIterator
-from typing import Any, BinaryIO, TextIO, cast
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Protocol
 
-from ring_mcp.server.bounded_lines import BoundedLines
+import anyio
+import anyio.to_thread
+
 from ring_mcp.server.front import Front
+from ring_mcp.server.loop_pipes import LoopLines
 from ring_mcp.server.recording import ANSWER, Tape
 
 logger = logging.getLogger(__name__)
 
 AGAIN_S = 30.0
 """How long the server may take to give those answers again; then it gets the rest all the same."""
+
+
+class Out(Protocol):
+    """What the SDK writes to."""
+
+    async def write(self, text: str) -> object: ...
+
+    async def flush(self) -> object: ...
 
 
 class TakeOver:
@@ -33,23 +41,20 @@ class TakeOver:
     def __init__(self, front: Front, *, records: bool) -> None:
         self._front = front
         self._expected = list(front.answers)
-        self._lock = threading.Lock()
-        self._given_again = threading.Event()
+        self._given_again = anyio.Event()
         self._tape = Tape(front) if records else None
         if not self._expected:
             self._given_again.set()
-        first, rest = bytes(front.heard[: front.done]), bytes(front.heard[front.done :])
-        self._stdin = cast(BinaryIO, io.BufferedReader(_Ahead(first, self._wait, rest, front.stdin)))
-
-    def wrap(self, out: TextIO) -> TextIO:
-        return cast(TextIO, _Replies(out, self))
 
     async def lines(self) -> AsyncIterator[str]:
         """What the server reads."""
-        async for line in BoundedLines(self._stdin):
+        async for line in _Ahead(self._front, self._wait):
             if self._tape is not None:
                 self._tape.hear(line)
             yield line
+
+    def wrap(self, out: Out) -> Out:
+        return _Replies(out, self)
 
     def passes(self, text: str) -> bool:
         """Whether the client does not have this line of the server yet."""
@@ -58,12 +63,11 @@ class TakeOver:
         line = text.encode()
         if self._tape is not None:
             self._tape.say(line)
-        with self._lock:
-            return not self._expected or self._is_new(line)
+        return not self._expected or self._is_new(line)
 
-    def keep(self) -> None:
-        if self._tape is not None:
-            self._tape.keep()
+    async def keep(self) -> None:
+        if self._tape is not None and self._tape.is_due:
+            await anyio.to_thread.run_sync(self._tape.keep)
 
     def _is_new(self, line: bytes) -> bool:
         for place, (identity, given) in enumerate(self._expected):
@@ -77,11 +81,12 @@ class TakeOver:
                 return False
         return True
 
-    def _wait(self) -> None:
-        if not self._given_again.wait(AGAIN_S):
-            self._doubt("an answer that was recorded is not given")
-            with self._lock:
-                self._given_again.set()
+    async def _wait(self) -> None:
+        with anyio.move_on_after(AGAIN_S):
+            await self._given_again.wait()
+            return
+        self._doubt("an answer that was recorded is not given")
+        self._given_again.set()
 
     def _doubt(self, what: str) -> None:
         self._tape = None
@@ -89,42 +94,36 @@ class TakeOver:
         logger.warning("the fast start was wrong: %s; the next start is an ordinary one", what)
 
 
-class _Ahead(io.RawIOBase):
-    """What was read already in two parts, with ``wait`` between them, and then a descriptor."""
+class _Ahead(LoopLines):
+    """What the front has answered, ``wait``, what it has read beside, and then what comes."""
 
-    def __init__(self, first: bytes, wait: Any, rest: bytes, descriptor: int) -> None:
-        self._first = first
-        self._wait = wait
-        self._rest = rest
-        self._descriptor = descriptor
+    def __init__(self, front: Front, wait: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(front.stdin)
+        self._first, self._rest = bytes(front.heard[: front.done]), bytes(front.heard[front.done :])
+        self._wait: Callable[[], Awaitable[None]] | None = wait
 
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        size = len(buffer)
-        if not self._first:
-            if self._wait is not None:
-                self._wait()
-                self._wait = None
-            if not self._rest:
-                return os.readv(self._descriptor, [buffer])
-            self._first, self._rest = self._rest, b""
-        piece, self._first = self._first[:size], self._first[size:]
-        buffer[: len(piece)] = piece
-        return len(piece)
+    async def _read(self) -> bytes:
+        first, self._first = self._first, b""
+        if first:
+            return first
+        if self._wait is not None:
+            await self._wait()
+            self._wait = None
+        rest, self._rest = self._rest, b""
+        return rest or await super()._read()
 
 
 class _Replies:
-    """A text file that leaves out what the client has, and lets the beginning be written down once it is out."""
+    """Leaves out what the client has, and lets the beginning be written down once it is out."""
 
-    def __init__(self, out: TextIO, session: TakeOver) -> None:
+    def __init__(self, out: Out, session: TakeOver) -> None:
         self._out = out
         self._session = session
 
-    def write(self, text: str) -> int:
-        return self._out.write(text) if self._session.passes(text) else len(text)
+    async def write(self, text: str) -> None:
+        if self._session.passes(text):
+            await self._out.write(text)
 
-    def flush(self) -> None:
-        self._out.flush()
-        self._session.keep()
+    async def flush(self) -> None:
+        await self._out.flush()
+        await self._session.keep()
