@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
-_SERVER_SWITCHES = {"--sandbox"}
+_ORDINARY = "--no-fast-start"
+_SERVER_SWITCHES = {"--sandbox", _ORDINARY}
 _COMPLETION = "_RING_MCP_COMPLETE"
 
 
@@ -13,13 +14,25 @@ def main() -> None:
     arguments = sys.argv[1:]
     # A shell that wants to complete a word runs the bare command: a server would keep its prompt waiting for ever.
     if set(arguments) <= _SERVER_SWITCHES and not os.environ.get(_COMPLETION):
-        from ring_mcp.server.process import run_stdio
-
-        run_stdio(sandbox="--sandbox" in arguments)
+        try:
+            _serve(arguments)
+        except KeyboardInterrupt:  # while all is loaded
+            sys.exit(130)
     else:
         from ring_mcp.cli.commands import cli
 
         cli(prog_name="ring-mcp")
+
+
+def _serve(arguments: list[str]) -> None:
+    from ring_mcp.server.front import open_front
+
+    front = None if _ORDINARY in arguments else open_front(arguments)
+    if front is not None:
+        front.start()
+    from ring_mcp.server.process import run_stdio
+
+    run_stdio(sandbox="--sandbox" in arguments, front=front)
 
 
 if __name__ == "__main__":

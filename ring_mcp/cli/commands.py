@@ -35,8 +35,9 @@ class RingGroup(click.Group):
 @click.group(cls=RingGroup, invoke_without_command=True)
 @click.version_option(__version__, prog_name="ring-mcp")
 @click.option("--sandbox", is_flag=True, help="Serve against the built-in sandbox: no key, no cost.")
+@click.option("--no-fast-start", is_flag=True, help="Serve without first answers from a recording.")
 @click.pass_context
-def cli(ctx: click.Context, sandbox: bool) -> None:
+def cli(ctx: click.Context, sandbox: bool, no_fast_start: bool) -> None:
     """An MCP server that makes images and clips on your own provider key.
 
     Without a command it serves MCP on stdin and stdout, for a client that starts it.
@@ -47,6 +48,8 @@ def cli(ctx: click.Context, sandbox: bool) -> None:
         run_stdio(sandbox=sandbox)
     elif sandbox:
         raise click.UsageError("--sandbox goes with the server; commands use RING_SANDBOX=1")
+    elif no_fast_start:
+        raise click.UsageError("--no-fast-start goes with the server; a command has no recording")
 
 
 @cli.command()

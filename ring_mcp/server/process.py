@@ -15,21 +15,42 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ring_mcp.config import Config
+    from ring_mcp.server.front import Front
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104 - compared with, not listened on
 
 
-def run_stdio(*, sandbox: bool = False) -> None:
-    """Serve on stdin and stdout until the client leaves. Exit status 2: the configuration is wrong (see stderr)."""
-    wire = os.dup(1)
-    os.dup2(2, 1)  # from here on nothing but the protocol reaches the client, whatever is imported and prints
-    _run(
-        lambda config: _serve_stdio(config, wire),
-        sandbox=sandbox,
-        usual_level="warning",
-        greets=sys.stdin is not None and sys.stdin.isatty(),
-    )
+def run_stdio(*, sandbox: bool = False, front: Front | None = None) -> None:
+    """Serve on stdin and stdout until the client leaves. Exit status 2: the configuration is wrong (see stderr).
+
+    ``front`` answers while all is loaded here.
+    """
+    if front is None:
+        wire = os.dup(1)
+        os.dup2(2, 1)  # from here on nothing but the protocol reaches the client, whatever is imported and prints
+    else:
+        wire = front.wire
+    started = False
+
+    async def serve(config: Config) -> None:
+        nonlocal started
+        await _serve_stdio(config, wire, front)
+        started = True
+
+    try:
+        _run(
+            serve,
+            sandbox=sandbox,
+            usual_level="warning",
+            greets=front is None and sys.stdin is not None and sys.stdin.isatty(),
+        )
+    except KeyboardInterrupt:
+        raise
+    except BaseException as exc:
+        if front is not None and not started and getattr(exc, "code", 1) not in (0, 130):
+            front.forget()  # whatever is wrong is told by an ordinary start
+        raise
 
 
 def run_http(host: str, port: int, *, sandbox: bool = False) -> None:
@@ -75,9 +96,9 @@ def _run(
         sys.exit(2)
 
 
-async def _serve_stdio(config: Config, wire: int) -> None:
+async def _serve_stdio(config: Config, wire: int, front: Front | None) -> None:
     if config.is_for_a_gateway:
-        await _serve_relay(config, wire)
+        await _serve_relay(config, wire, front)
         return
     from ring_mcp.app import open_app
     from ring_mcp.config_checks import wants_export
@@ -96,11 +117,11 @@ async def _serve_stdio(config: Config, wire: int) -> None:
             reporting.fleet = app.fleet
         server = serve_app(app, identify=lambda _: identify_owner(tokens, config.service_token, app.team))
         _collect_garbage_again()
-        await serve_stdio(server, wire, closing=stack.aclose, drain_s=config.drain_s)
+        await serve_stdio(server, wire, closing=stack.aclose, drain_s=config.drain_s, front=front)
 
 
-async def _serve_relay(config: Config, wire: int) -> None:
-    """Without a key, with an address: the server there does the work."""
+async def _serve_relay(config: Config, wire: int, front: Front | None) -> None:
+    """Without a key, with an address: the server there does the work, and says each time what it is."""
     from ring_mcp.clients.gateway import GatewayClient, open_gateway
     from ring_mcp.errors import RingError
     from ring_mcp.server.relay import Relay
@@ -122,7 +143,8 @@ async def _serve_relay(config: Config, wire: int) -> None:
 
         logging.getLogger(__name__).info("no key here: %s does the work", base_url)
         _collect_garbage_again()
-        await serve_stdio(Relay(client, base_url).server(), wire, closing=stack.aclose, drain_s=0.0)
+        server = Relay(client, base_url).server()
+        await serve_stdio(server, wire, closing=stack.aclose, drain_s=0.0, front=front, records=False)
 
 
 async def _serve_http(config: Config, host: str, port: int) -> None:

@@ -14,7 +14,7 @@ import signal
 import sys
 from collections.abc import AsyncIterable, Awaitable, Callable
 from functools import partial
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 import mcp_types as types
@@ -27,6 +27,10 @@ from pydantic import ValidationError
 from ring_mcp.server.bounded_lines import BoundedLines, take_stdin
 from ring_mcp.server.lines import read_again
 from ring_mcp.server.loop_pipes import LoopLines, LoopWriter, can_wait_for
+from ring_mcp.server.takeover import TakeOver
+
+if TYPE_CHECKING:
+    from ring_mcp.server.front import Front
 
 CLOSING_LIMIT_S = 0.8
 """How long a signal leaves for closing, beside what paid requests under way may take. What is not done by then, the
@@ -34,21 +38,26 @@ next start does: as after a crash."""
 
 
 async def serve_stdio(
-    server: Server[Any], wire: int, *, closing: Callable[[], Awaitable[None]], drain_s: float
+    server: Server[Any],
+    wire: int,
+    *,
+    closing: Callable[[], Awaitable[None]],
+    drain_s: float,
+    front: Front | None = None,
+    records: bool = True,
 ) -> None:
     """Serve until the client closes stdin or a signal comes; then ``closing`` is awaited before the process ends.
 
-    ``drain_s``: how long ``closing`` may wait for paid requests under way.
+    ``drain_s``: how long ``closing`` may wait for paid requests under way. ``front`` has answered until now, and
+    ``records`` says whether the beginning of this session is written down for the next.
     """
     stop = anyio.Event()
     if sys.platform != "win32":
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    lines, out = await _take_over(front, wire, records=records) if front else (_open_in(), _open_out(wire))
     # Of what comes in the SDK takes lines, and to what goes out it calls ``write`` and ``flush``: no more of a file.
-    async with stdio_server(cast(anyio.AsyncFile[str], _open_in()), cast(anyio.AsyncFile[str], _open_out(wire))) as (
-        reading,
-        writing,
-    ):
+    async with stdio_server(cast(anyio.AsyncFile[str], lines), cast(anyio.AsyncFile[str], out)) as (reading, writing):
         async with anyio.create_task_group() as group:
             incoming, understood = anyio.create_memory_object_stream[SessionMessage | Exception](0)
 
@@ -65,6 +74,12 @@ async def serve_stdio(
                 await closing()
             sys.stderr.flush()
             os._exit(0)  # the SDK's reader thread still sits in readline(): it cannot be joined
+
+
+async def _take_over(front: Front, wire: int, *, records: bool) -> tuple[AsyncIterable[str], Any]:
+    await anyio.to_thread.run_sync(front.stop)
+    session = TakeOver(front, records=records)
+    return session.lines(), session.wrap(_open_out(wire))
 
 
 def _open_in() -> LoopLines | BoundedLines | None:

@@ -25,7 +25,7 @@ BARE = [sys.executable, str(Path(__file__).with_name("bare_stdio.py"))]
 
 LIMIT_S = 600.0
 
-_INITIALIZE = {
+INITIALIZE = {
     "protocolVersion": "2025-11-25",
     "capabilities": {},
     "clientInfo": {"name": "benchmark", "version": "1"},
@@ -98,14 +98,26 @@ class Pipe:
         self._limit.start()
 
     def request(self, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
-        self._last_id += 1
-        self._send({"id": self._last_id, "method": method, "params": dict(params)})
+        return self.request_all([(method, params)])[0]
+
+    def request_all(self, requests: Sequence[tuple[str, Mapping[str, Any]]]) -> list[dict[str, Any]]:
+        """The results of requests that are sent one after another before any answer is read."""
+        numbers = range(self._last_id + 1, self._last_id + 1 + len(requests))
+        self._last_id = numbers[-1]
+        for number, (method, params) in zip(numbers, requests, strict=True):
+            self._send({"id": number, "method": method, "params": dict(params)})
+        found: dict[int, dict[str, Any]] = {}
         assert self.process.stdout is not None
         for line in self.process.stdout:
             message = json.loads(line)
-            if message.get("id") == self._last_id:
-                return dict(message["result"])
+            if message.get("id") in numbers:
+                found[message["id"]] = dict(message["result"])
+            if len(found) == len(numbers):
+                return [found[number] for number in numbers]
         raise RuntimeError("the server has left")
+
+    def notify(self, method: str) -> None:
+        self._send({"method": method})
 
     def _send(self, message: Mapping[str, Any]) -> None:
         assert self.process.stdin is not None
@@ -113,8 +125,8 @@ class Pipe:
         self.process.stdin.flush()
 
     def initialize(self) -> None:
-        self.request("initialize", _INITIALIZE)
-        self._send({"method": "notifications/initialized"})
+        self.request("initialize", INITIALIZE)
+        self.notify("notifications/initialized")
 
     def call(self, tool: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         result = self.request("tools/call", {"name": tool, "arguments": dict(arguments)})
