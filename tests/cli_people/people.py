@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import pty
 import re
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +75,29 @@ class Person:
             process.close()
 
 
+@contextmanager
+def terminal() -> Iterator[tuple[int, bytearray]]:
+    """The end of a terminal that a command gets, and what it has drawn there so far, all of it after the ``with``.
+
+    Somebody reads at all times: a terminal holds a few kilobytes, and who draws on a full one waits.
+    """
+    screen, end = pty.openpty()
+    drawn = bytearray()
+
+    def read() -> None:
+        with os.fdopen(screen, "rb", buffering=0) as file, suppress(OSError):  # the other end is closed
+            while piece := file.read(65536):
+                drawn.extend(piece)
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    try:
+        yield end, drawn
+    finally:
+        os.close(end)
+        reader.join(LIMIT_S)
+
+
 def ctrl_c(process: warm.Server) -> tuple[int, str, str]:
     """Its exit status, and what it writes until then on stdout and stderr."""
     process.send_signal(signal.SIGINT)
@@ -113,4 +138,16 @@ def serving(env: Mapping[str, str], folder: Path, *switches: str) -> Iterator[st
         process.stderr.close()
 
 
-__all__ = ["ALICE", "BAD_USAGE", "BOB", "DONE", "FAILED", "UNDER_WAY", "Person", "ctrl_c", "environment", "serving"]
+__all__ = [
+    "ALICE",
+    "BAD_USAGE",
+    "BOB",
+    "DONE",
+    "FAILED",
+    "UNDER_WAY",
+    "Person",
+    "ctrl_c",
+    "environment",
+    "serving",
+    "terminal",
+]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +17,7 @@ from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.tools.image_create import ImageCreateArguments
 from ring_mcp.tools.tool import Arguments
 from ring_mcp.tools.video_create import VideoCreateArguments
-from tests.cli_people.people import BAD_USAGE, DONE, FAILED, UNDER_WAY, Person, ctrl_c
+from tests.cli_people.people import BAD_USAGE, DONE, FAILED, UNDER_WAY, Person, ctrl_c, terminal
 from tests.server.wire import LIMIT_S, charges, command, environment, eventually
 
 LONG_S = 600.0
@@ -204,7 +203,7 @@ def test_ctrl_c_leaves_the_job_and_prints_how_to_get_it(person: Person, sandbox:
 
 def test_ctrl_c_waits_for_the_answer_to_a_paid_request(person: Person, sandbox: SandboxServer) -> None:
     sandbox.state.configure(deferred_s=LONG_S)
-    sandbox.state.faults.add("slow_reply", seconds=1.5)
+    sandbox.state.faults.add("slow_reply", seconds=5)
     with person.begins("image", "in the middle") as process:
         eventually("it is being sent", lambda: [job for job in person.jobs() if job.state == "submitting"])
         status, stdout, stderr = ctrl_c(process)
@@ -233,24 +232,23 @@ def test_without_a_viewer_the_picture_is_made_and_its_address_told(person: Perso
 
 
 def test_a_bar_is_on_a_terminals_stderr_alone(person: Person, sandbox: SandboxServer) -> None:
-    sandbox.state.configure(render_s=0.5)
-    terminal, end = pty.openpty()
-    done = subprocess.run(
-        [sys.executable, "-m", "ring_mcp", "video", "bar", "--duration", "1", "--json"],
-        env={**person.env, "TERM": "xterm"},
-        cwd=person.folder,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=end,
-        timeout=LIMIT_S,
-        check=False,
-    )
-    os.close(end)
-    drawn = os.read(terminal, 65536).decode()
-    os.close(terminal)
-    assert done.returncode == DONE, drawn
-    assert "rendering" in drawn
-    assert json.loads(done.stdout)["state"] == "done"
+    sandbox.state.configure(render_s=LONG_S)
+    with (
+        terminal() as (end, drawn),
+        subprocess.Popen(
+            [sys.executable, "-m", "ring_mcp", "video", "bar", "--duration", "1", "--json"],
+            env={**person.env, "TERM": "xterm"},
+            cwd=person.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=end,
+        ) as process,
+    ):
+        eventually("it is drawn that it renders", lambda: b"rendering" in drawn)
+        sandbox.state.configure(render_s=0)
+        stdout, _ = process.communicate(timeout=LIMIT_S)
+    assert process.returncode == DONE, drawn.decode()
+    assert json.loads(stdout)["state"] == "done"
 
 
 def test_looking_at_health_does_not_take_over_the_jobs_of_others(person: Person, sandbox: SandboxServer) -> None:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
 
 from ring_mcp.sandbox.server import SandboxServer
-from tests.cli_people.people import BAD_USAGE, DONE, FAILED, Person
+from tests.cli_people.people import BAD_USAGE, DONE, FAILED, Person, terminal
 from tests.cli_people.written import (
     FRAME,
     action_of,
@@ -27,7 +24,7 @@ from tests.cli_people.written import (
     sums,
     write,
 )
-from tests.server.wire import LIMIT_S, charges
+from tests.server.wire import LIMIT_S, charges, eventually
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -228,37 +225,24 @@ def test_a_first_frame_may_come_from_google(person: Person, sandbox: SandboxServ
 
 
 def test_a_terminal_sees_a_bar_for_each_clip_on_stderr(person: Person, sandbox: SandboxServer) -> None:
-    sandbox.state.configure(render_s=0.5)
-    terminal, end = pty.openpty()
-    drawn = bytearray()
-
-    def read() -> None:
-        with os.fdopen(terminal, "rb", buffering=0) as file:
-            try:
-                while piece := file.read(65536):
-                    drawn.extend(piece)
-            except OSError:
-                return  # the other end is closed
-
-    reader = threading.Thread(target=read, daemon=True)
-    reader.start()
-    done = subprocess.run(
-        [sys.executable, "-m", "ring_mcp", "script", write(person, clip("one"), clip("two")), "--json"],
-        env={**person.env, "TERM": "xterm"},
-        cwd=person.folder,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=end,
-        timeout=LIMIT_S,
-        check=False,
-    )
-    os.close(end)
-    reader.join(LIMIT_S)
-    text = drawn.decode()
-    assert done.returncode == DONE, text
-    for part in ("one", "two", "rendering", "━"):
-        assert part in text
-    assert json.loads(done.stdout)["success"] is True
+    sandbox.state.configure(render_s=600)
+    with (
+        terminal() as (end, drawn),
+        subprocess.Popen(
+            [sys.executable, "-m", "ring_mcp", "script", write(person, clip("one"), clip("two")), "--json"],
+            env={**person.env, "TERM": "xterm"},
+            cwd=person.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=end,
+        ) as process,
+    ):
+        for part in ("one", "two", "rendering", "━"):
+            eventually(f"{part} is drawn", lambda: part.encode() in drawn)  # noqa: B023 - asked at once
+        sandbox.state.configure(render_s=0)
+        stdout, _ = process.communicate(timeout=LIMIT_S)
+    assert process.returncode == DONE, drawn.decode()
+    assert json.loads(stdout)["success"] is True
 
 
 def test_the_schema_is_that_of_the_examples(person: Person) -> None:

@@ -164,7 +164,7 @@ def test_ctrl_c_leaves_the_jobs_and_the_next_run_picks_them_up(anybody: Person, 
 def test_ctrl_c_waits_for_the_answer_to_the_paid_request(person: Person, sandbox: SandboxServer) -> None:
     script = write(person, clip("one"))
     sandbox.state.configure(render_s=LONG_S)
-    sandbox.state.faults.add("slow_reply", seconds=1.5, path="/videos")
+    sandbox.state.faults.add("slow_reply", seconds=5, path="/videos")
     terminal, end = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "ring_mcp", "script", script],

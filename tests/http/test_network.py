@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,11 +24,10 @@ from tests.http.http_reach import (
     status_of,
     until_closed,
 )
+from tests.warm import command
 
 IMAGES = f"{API}/images/generate"
 JSON = {"Content-Type": "application/json"}
-SLOW_S = 5.0
-"""The odd server lets slow clients go after 0.4 s; this is for machines under load."""
 
 
 @pytest.fixture(scope="module")
@@ -149,20 +146,18 @@ def test_no_oauth_is_offered(ring: HttpRing, path: str) -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "", "::", "192.0.2.1", "example.invalid"])
 def test_without_tokens_only_loopback_is_listened_on(tmp_path: Path, host: str) -> None:
-    command = [sys.executable, "-m", "ring_mcp", "serve", "--host", host, "--port", "0"]
     env = environment(tmp_path, RING_SANDBOX="1", RING_MCP_SERVICE_TOKENS=" , ")
-    ended = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+    ended = command(env, tmp_path, "serve", "--host", host, "--port", "0")
     assert ended.returncode == 2
     assert "RING_MCP_SERVICE_TOKENS" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
 def test_tokens_that_can_be_guessed_do_not_go_on_a_network(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "ring_mcp", "serve", "--host", "0.0.0.0", "--port", "0"]
     env = environment(
         tmp_path, RING_SANDBOX="1", RING_MCP_SERVICE_TOKENS="alice=a-long-one-of-twenty, bob=fifteen-letters"
     )
-    ended = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+    ended = command(env, tmp_path, "serve", "--host", "0.0.0.0", "--port", "0")
     assert ended.returncode == 2
     assert "each token needs 16 characters or more" in ended.stderr
     assert "fifteen" not in ended.stderr
@@ -170,11 +165,11 @@ def test_tokens_that_can_be_guessed_do_not_go_on_a_network(tmp_path: Path) -> No
 
 def test_a_server_on_every_address_says_what_its_results_will_be_called(tmp_path: Path, env: dict[str, str]) -> None:
     env["RING_MCP_SERVICE_TOKENS"] = "alice=a-token-of-twenty-ch"
-    command = ("-m", "ring_mcp", "serve", "--host", "0.0.0.0", "--port", "0")
-    with HttpRing(env, tmp_path, *command) as ring:
+    everywhere = ("-m", "ring_mcp", "serve", "--host", "0.0.0.0", "--port", "0")
+    with HttpRing(env, tmp_path, *everywhere) as ring:
         assert ring.url.startswith("http://0.0.0.0:")
         assert f"the addresses of results begin with {ring.url}" in ring.stderr
-    with HttpRing({**env, "RING_PUBLIC_BASE_URL": "https://media.example"}, tmp_path, *command) as ring:
+    with HttpRing({**env, "RING_PUBLIC_BASE_URL": "https://media.example"}, tmp_path, *everywhere) as ring:
         assert ring.url
         assert "Without RING_PUBLIC_BASE_URL" not in ring.stderr
 
@@ -211,19 +206,19 @@ def test_a_body_that_does_not_arrive_is_408(hasty: HttpRing, path: str) -> None:
     lives(hasty)
 
 
-def drip(connection: socket.socket, piece: bytes) -> float:
-    """Send the same piece again and again until the server has closed. Seconds until then."""
+def drip(connection: socket.socket, piece: bytes) -> None:
+    """Send the same piece again and again until the server has closed: the odd one lets slow clients go after 0.4 s."""
     began = time.monotonic()
     connection.settimeout(0.05)
-    while time.monotonic() - began < SLOW_S:
+    while time.monotonic() - began < LIMIT_S:
         try:
             connection.sendall(piece)
             if connection.recv(65536) == b"":
-                return time.monotonic() - began
+                return
         except TimeoutError:
             continue
         except ConnectionError:
-            return time.monotonic() - began
+            return
     raise AssertionError("the server still listens to a slow client")
 
 
@@ -354,9 +349,6 @@ def test_a_client_may_use_its_connection_after_a_refusal(ring: HttpRing) -> None
 
 def test_a_server_on_a_taken_port_says_so(tmp_path: Path, ring: HttpRing) -> None:
     port = str(httpx2.URL(ring.url).port)
-    command = [sys.executable, "-m", "ring_mcp", "serve", "--port", port]
-    ended = subprocess.run(
-        command, env=environment(tmp_path), cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT_S, check=False
-    )
+    ended = command(environment(tmp_path), tmp_path, "serve", "--port", port)
     assert ended.returncode == 2
     assert f"port {port} cannot be used" in ended.stderr
