@@ -49,8 +49,7 @@ def open_providers(
     config: Config, presets: Presets, clock: Clock, stack: contextlib.AsyncExitStack, hear: HearRefusal | None = None
 ) -> tuple[Providers, Mapping[str, ProviderHttp]]:
     """Every provider, with a key or without, and the connections of each vendor."""
-    providers: dict[tuple[MediaKind, str], MediaProvider] = {}
-    connections: dict[str, ProviderHttp] = {}
+    providers, connections = dict[tuple[MediaKind, str], MediaProvider](), dict[str, ProviderHttp]()
     prices = presets.token_prices()
     for vendor in VENDORS:
         connection = replace(_connect(vendor, config, clock, stack, hear), token_prices=prices)
@@ -295,8 +294,7 @@ def open_queue(
             raise ConfigError(["RING_DRIVE: off needs DATABASE_URL, and workers beside it"])
         from ring_mcp.jobs.queue.in_process import InProcessQueue
 
-        own = cast("ClaimingLedger", ledger)
-        return InProcessQueue(own, runner, watch, accounts, clock, drain_s=config.drain_s)
+        return InProcessQueue(cast("ClaimingLedger", ledger), runner, watch, accounts, clock, drain_s=config.drain_s)
     from ring_mcp.jobs.queue.pgqueuer import PgqueuerQueue
 
     return PgqueuerQueue(ledger, runner, watch, accounts, clock, channel, drain_s=config.drain_s, drives=config.drives)
