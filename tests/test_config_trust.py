@@ -111,7 +111,7 @@ def test_a_bucket_counts_beside_its_own_key_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("line", ["DATABASE_URL=postgresql://app@db/app", "OTEL_EXPORTER_OTLP_ENDPOINT=http://app"])
 def test_what_another_program_has_is_left_alone_with_a_note(tmp_path: Path, line: str) -> None:
     config = load_config(MINE, folder=write(tmp_path, line), trusted=())
-    assert config.database_url is config.otel_endpoint is None
+    assert (config.database_url, config.otel_endpoint) == (None, None)
     [note] = config.warnings
     assert note.startswith(f"{line.partition('=')[0]} in ")
     assert "ring-mcp trust" in note
