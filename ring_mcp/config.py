@@ -95,6 +95,7 @@ class Config(BaseModel):
     database_direct_url: Annotated[SecretStr | None, env("RING_DATABASE_DIRECT_URL")] = None
     drives: Annotated[bool, env("RING_DRIVE")] = True
     concurrency: Annotated[int, Field(ge=1, le=10_000), env("RING_CONCURRENCY")] = 64
+    rates: Annotated[bool | None, env("RING_RATES")] = None
     state_dir: Annotated[Path | None, env("RING_STATE_DIR")] = None
 
     max_usd_per_call: Annotated[Usd | None, env("RING_MAX_USD_PER_CALL")] = None

@@ -24,7 +24,7 @@ FREE = frozenset(
     | {"video_gen_poll_timeout_ms", "video_gen_poll_interval_ms", "video_gen_storage_prefix"}
     | {"file_backend", "s3_url_expires_s", "aws_region"}
     | {"max_body_bytes", "max_calls_per_minute", "max_open_calls", "drain_s", "inline_wait_s", "max_media_bytes"}
-    | {"result_preview", "sidecar", "result_links", "log_level", "drives", "concurrency"}
+    | {"result_preview", "sidecar", "result_links", "log_level", "drives", "concurrency", "rates"}
     | {"log_format", "health_asks", "keep_days", "otel_disabled", "otel_protocol"}
     | {"image_model", "image_resolution", "image_aspect_ratio"}
     | {"video_model", "video_duration_s", "video_aspect_ratio"}

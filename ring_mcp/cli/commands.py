@@ -139,6 +139,7 @@ def _register() -> None:
     from ring_mcp.cli.prune import prune
     from ring_mcp.cli.script import script
     from ring_mcp.cli.spend import spend
+    from ring_mcp.cli.tokens import tokens
     from ring_mcp.cli.top import top
     from ring_mcp.cli.trust import trust
 
@@ -156,6 +157,7 @@ def _register() -> None:
         doctor,
         presets,
         config,
+        tokens,
         trust,
         backup,
         restore,

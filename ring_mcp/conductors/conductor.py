@@ -54,10 +54,11 @@ class Conductor(ABC, Generic[RequestT, ResultT, SettingsT]):
         """Make what was asked for and wait for it, at most ``wait_s`` seconds (None: as long as it takes).
 
         A failure of provider or storage is in the result (``success`` False); it is raised only before anything was
-        started: InvalidRequest, ModelRetired, ProviderAuthError (no key), CapExceeded, LedgerError, StorageError.
-        A LedgerError that names a job says that this one stands and could not be read.
+        started: LookOnly, InvalidRequest, ModelRetired, ProviderAuthError (no key), CapExceeded, LedgerError,
+        StorageError. A LedgerError that names a job says that this one stands and could not be read.
         A caller that is cancelled leaves; the job goes on.
         """
+        await self._calls.check_may_spend(actor_id)
         with telemetry.span("plan"):
             plan = await self.check(await self._calls.with_results(request, actor_id))
         result = await self._calls.make(

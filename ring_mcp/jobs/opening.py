@@ -19,6 +19,7 @@ from ring_mcp.domain import Caps, Job, JobState, MediaKind, Plan, VideoPlan
 from ring_mcp.errors import InvalidRequest, LedgerError, StorageError
 from ring_mcp.jobs.accounts import Accounts
 from ring_mcp.jobs.completion import complete
+from ring_mcp.jobs.delivery import Delivery
 from ring_mcp.jobs.events import log_opened
 from ring_mcp.jobs.outcomes import name_open_job
 from ring_mcp.jobs.queue.base import JobQueue
@@ -33,7 +34,8 @@ TOOL: Mapping[MediaKind, str] = {"image": "ring-image-create", "video": "ring-vi
 
 
 class Opening:
-    """``spool`` is where results will pass through; ``accounts`` mark every row."""
+    """``spool`` is where results will pass through; ``accounts`` mark every row; ``delivery`` knows what nobody
+    joins any more."""
 
     def __init__(
         self,
@@ -45,6 +47,7 @@ class Opening:
         clock: Clock,
         spool: Path,
         accounts: Accounts,
+        delivery: Delivery,
     ) -> None:
         self._ledger = ledger
         self._queue = queue
@@ -53,6 +56,7 @@ class Opening:
         self._clock = clock
         self._spool = spool
         self._accounts = accounts
+        self.delivery = delivery
 
     def check_provider(self, kind: MediaKind, name: str) -> None:
         """Raises InvalidRequest if nobody makes this here, ProviderAuthError if there is no key."""
@@ -81,6 +85,7 @@ class Opening:
         return await complete(self._open(job, replace(self._caps, max_usd=max_usd), still))
 
     async def _open(self, job: Job, caps: Caps, still: Job | None) -> Opened:
+        await self.delivery.settle(job.request_hash)
         opened = await self._ledger.open(job, caps, still)
         log_opened(opened.job, joined=opened.joined)
         if opened.still is not None and still is not None and opened.still.id == still.id:

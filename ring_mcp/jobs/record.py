@@ -23,6 +23,7 @@ from ring_mcp.jobs.events import log_change, note_cost, step_of
 from ring_mcp.jobs.outcomes import come_late, end_badly
 from ring_mcp.jobs.write_ahead import WriteAhead
 from ring_mcp.ledger.base import Ledger
+from ring_mcp.providers.base import Finished, Running
 from ring_mcp.telemetry import NOTHING
 
 logger = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ class JobRecord:
 
     ``is_orphan``: it was taken over in the middle of a submit, whose answer can only come to somebody else.
     ``is_carried``: its request is made by the courier, which need not be waited for.
+    ``first_look``: the one that was begun while the handle is being written.
     """
 
     def __init__(
@@ -52,11 +54,18 @@ class JobRecord:
         self._writing = asyncio.Lock()
         self.is_behind = False
         self.is_carried = False
+        self.first_look: asyncio.Task[Running | Finished] | None = None
         self.is_orphan = job.state is JobState.SUBMITTING
 
     @property
     def saved_progress(self) -> int:
         return self._saved.progress
+
+    @property
+    def has_saved_handle(self) -> bool:
+        """Whether the ledger has what the provider's answer can be asked for again with."""
+        handle = self.job.provider_request_id
+        return handle is not None and handle == self._saved.provider_request_id and not self.is_behind
 
     async def note(self, after: Job, *, write: bool) -> None:
         """Make ``after`` the job's state in memory; the next write carries it into the ledger."""

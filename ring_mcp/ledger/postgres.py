@@ -117,7 +117,8 @@ class PostgresLedger(TransactionalLedger):
     async def _read(self, transaction: Transaction[T]) -> T:
         return await self._write(transaction)
 
-    async def _write(self, transaction: Transaction[T], turns: Sequence[int] = ()) -> T:
+    async def _write(self, transaction: Transaction[T], turns: Sequence[int] = (), *, relaxed: bool = False) -> T:
+        """Every commit is synced: to say otherwise of one would be a round trip more."""
         await self.start()
         with translate_errors():
             async with self._turns.take(turns) as lock_timeout_s, self._transaction(lock_timeout_s) as connection:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 from ring_mcp.clock import Clock
 from ring_mcp.config_types import Key, Url, lower
 from ring_mcp.domain import MediaKind, Output, Plan
+from ring_mcp.errors import RateLimited
 
 if TYPE_CHECKING:
     from ring_mcp.providers.http import ProviderHttp
@@ -156,6 +157,9 @@ class TellsAccount(Protocol):
 Providers = Mapping[tuple[MediaKind, str], MediaProvider]
 """Who makes what: by kind of media and name of the provider."""
 
+
+HearRefusal = Callable[[str, str, RateLimited], None]
+"""Told at once, by provider and model, of a refusal for the rate after which a request is about to be sent again."""
 
 TokenPrices = Mapping[str, Mapping[str, Decimal]]
 """By model and kind of token ("input", "text", "image", "video"): US dollars for a million."""

@@ -23,7 +23,7 @@ from ring_mcp.errors import (
     RateLimited,
 )
 from ring_mcp.masking import Masking
-from ring_mcp.providers.base import MOST_PAUSES_S, Downloaded
+from ring_mcp.providers.base import MOST_PAUSES_S, Downloaded, HearRefusal
 from ring_mcp.providers.connections import Clients, open_clients
 from ring_mcp.providers.downloads import fetch
 from ring_mcp.providers.guard import Trusted, public_addresses
@@ -37,7 +37,8 @@ _PAID_ATTEMPTS = 4
 class ProviderHttp:
     """The connections to one provider. ``headers`` carry its key and go to the host of ``base_url`` alone.
 
-    ``trusted_hosts`` may lie on a private network, as the origin of ``base_url`` may: see ``guard.Trusted``.
+    ``trusted_hosts`` may lie on a private network, as the origin of ``base_url`` may: see ``guard.Trusted``. ``hear``
+    is told of refusals for the rate that are waited out here.
     """
 
     def __init__(
@@ -51,7 +52,9 @@ class ProviderHttp:
         proxies: Proxies = DIRECT,
         trusted_hosts: Collection[str] = (),
         transport: httpx2.AsyncBaseTransport | None = None,
+        hear: HearRefusal | None = None,
     ) -> None:
+        self._hear = hear
         self._provider = provider
         self._clock = clock
         self._max_media_bytes = max_media_bytes
@@ -75,7 +78,14 @@ class ProviderHttp:
             await self._opened.aclose()
 
     async def post_paid(
-        self, path: str, body: Mapping[str, Any], *, deadline_s: float, judge: Callable[[Reply], None], timed_out: str
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        *,
+        model: str,
+        deadline_s: float,
+        judge: Callable[[Reply], None],
+        timed_out: str,
     ) -> Reply:
         """Send a request that costs money, and send it again only when it is certain that nothing was accepted.
 
@@ -95,6 +105,8 @@ class ProviderHttp:
                 if exc.billed != "no":
                     raise
                 refused, pause_s = exc, exc.retry_after_s or 2.0**attempt
+                if self._hear is not None:
+                    self._hear(self._provider, model, exc)
             except _NotSent as exc:
                 refused = ProviderUnavailable(str(exc), provider=self._provider, billed="no")
                 refused.__cause__ = exc

@@ -26,6 +26,7 @@ from ring_mcp.errors import (
     GenerationTimeout,
     InvalidRequest,
     LedgerError,
+    LookOnly,
     NotFound,
     ProviderError,
     RingError,
@@ -60,6 +61,7 @@ _STATUS: tuple[tuple[type[RingError], int], ...] = (
     (NotFound, 404),
     (InvalidRequest, 400),
     (Unauthorized, 401),
+    (LookOnly, 403),
     (CapExceeded, 402),
     (ProviderError, 502),
     (StorageError, 502),
@@ -138,7 +140,7 @@ class Gateway:
         )
 
     async def health(self, request: Request) -> JSONResponse:
-        return _data(200, (await self._app.health.check()).data())
+        return _data(200, (await self._app.health.check(_actor(request))).data())
 
     async def context(self, request: Request) -> JSONResponse:
         """Who calls; without RING_PUBLIC_BASE_URL at the address that the caller has used."""
@@ -155,11 +157,12 @@ class Gateway:
 
     async def cancel_job(self, request: Request) -> JSONResponse:
         """Ours: what ring-job-cancel answers."""
-        done = await self._app.cancelling.cancel(await self._job(request))
+        done = await self._app.cancelling.cancel(await self._job(request), actor_id=_actor(request))
         return _data(200, JobCancelResult.of(done).data())
 
     async def draw_thumbnail(self, request: Request) -> JSONResponse:
         """Ours: a thumbnail for a clip that is there."""
+        await self._app.calls.check_may_spend(_actor(request))
         job, thumbnail = await self._job(request), await _read_body(request, read_thumbnail)
         if thumbnail is None:
             raise InvalidRequest("enabled is false: there is nothing to draw")

@@ -81,7 +81,7 @@ async def _serve_stdio(config: Config, wire: int) -> None:
         return
     from ring_mcp.app import open_app
     from ring_mcp.config_checks import wants_export
-    from ring_mcp.server.auth import ServiceTokens
+    from ring_mcp.server.auth import ServiceTokens, identify_owner
     from ring_mcp.server.mcp import serve_app
     from ring_mcp.server.stdio import serve_stdio
 
@@ -94,7 +94,7 @@ async def _serve_stdio(config: Config, wire: int) -> None:
         app = await stack.enter_async_context(open_app(config, role="stdio"))
         if wants_export(config):
             reporting.fleet = app.fleet
-        server = serve_app(app, identify=lambda ctx: tokens.check(config.service_token))
+        server = serve_app(app, identify=lambda _: identify_owner(tokens, config.service_token, app.team))
         _collect_garbage_again()
         await serve_stdio(server, wire, closing=stack.aclose, drain_s=config.drain_s)
 
@@ -127,6 +127,7 @@ async def _serve_relay(config: Config, wire: int) -> None:
 
 async def _serve_http(config: Config, host: str, port: int) -> None:
     from ring_mcp.app import open_app
+    from ring_mcp.backends import has_team
     from ring_mcp.reporting import report
     from ring_mcp.server.auth import check_tokens
     from ring_mcp.server.http import build_http_app
@@ -135,7 +136,7 @@ async def _serve_http(config: Config, host: str, port: int) -> None:
     from ring_mcp.storage.links import SECRET_FILE, FileLinks, load_secret
 
     if host not in _LOOPBACK:
-        check_tokens(config.service_tokens, host)
+        check_tokens(config.service_tokens, host, has_team=not config.service_tokens and await has_team(config))
     listener = bind(host, port)
     with contextlib.closing(listener):
         own_url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
@@ -150,7 +151,12 @@ async def _serve_http(config: Config, host: str, port: int) -> None:
             _say(f"ring-mcp listens on {own_url}: /mcp, /sse, /api/mcp/v1{' (SANDBOX)' if config.sandbox else ''}")
             stopping, connections = asyncio.Event(), count_connections()
             served = build_http_app(
-                app, links, stopping, reporting=reporting, max_streams=min(MAX_STREAMS, connections // 2)
+                app,
+                links,
+                stopping,
+                reporting=reporting,
+                max_streams=min(MAX_STREAMS, connections // 2),
+                is_closed=host not in _LOOPBACK,
             )
             _collect_garbage_again()
             await listen(served, listener, stopping, drain_s=config.drain_s, connections=connections)
@@ -169,8 +175,9 @@ async def _work(config: Config, metrics_at: tuple[str, int] | None) -> None:
         listener = stack.enter_context(contextlib.closing(_bind_metrics(config, *metrics_at))) if metrics_at else None
         serves = listener is not None
         reporting = await stack.enter_async_context(report(config, role="worker", serves_metrics=serves))
-        reporting.fleet = (await stack.enter_async_context(open_app(config, role="worker"))).fleet
-        _say(f"ring-mcp carries jobs on, {config.concurrency} steps at once (SIGTERM ends)")
+        app = await stack.enter_async_context(open_app(config, role="worker"))
+        reporting.fleet = app.fleet
+        _say(f"ring-mcp carries jobs on as {app.ledger.owner}, {config.concurrency} steps at once (SIGTERM ends)")
         _collect_garbage_again()
         if listener is not None:
             from ring_mcp.server.listener import listen

@@ -59,7 +59,7 @@ class MeteredLedger(TransactionalLedger):
     async def _read(self, transaction: Transaction[T]) -> T:
         return self._drive(transaction)
 
-    async def _write(self, transaction: Transaction[T], turns: Sequence[int] = ()) -> T:
+    async def _write(self, transaction: Transaction[T], turns: Sequence[int] = (), *, relaxed: bool = False) -> T:
         return self._drive(transaction)
 
     async def _read_over_the_free(self, make: Callable[[Sequence[Condition]], Transaction[T]]) -> T:
