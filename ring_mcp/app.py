@@ -278,7 +278,7 @@ async def open_app(
             thumbnails=ThumbnailConductor(thumbnails, calls, ledger),
             cancelling=CancelConductor(ledger, watch, providers, accounts, clock, allowance),
             health=health,
-            fleet=FleetConductor(ledger, config.caps, clock, sandbox=bool(config.sandbox)),
+            fleet=FleetConductor(ledger, config.caps, clock, sandbox=bool(config.sandbox), rates=rates),
             whoami=open_whoami(config, allowance),
             team=team,
             previews=Previews(previews, shown=config.result_preview, making=making),

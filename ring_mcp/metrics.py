@@ -117,6 +117,20 @@ FLEET_USD_RESERVED = Metric(
     "ring_mcp.fleet.reserved", "gauge", "USD", "The part of it that is reserved and not settled yet.", ("span", "world")
 )
 FLEET_USD_CAP = Metric("ring_mcp.fleet.cap", "gauge", "USD", "The cap, where one is set.", ("span", "world"))
+RATE_FULL = Metric(
+    "ring_mcp.rate.full",
+    "gauge",
+    "1",
+    "How much of what may be asked of a provider at once is used; at 1 whoever comes waits.",
+    ("provider", "model", "asking"),
+)
+RATE_SLOWED = Metric(
+    "ring_mcp.rate.slowed",
+    "gauge",
+    "1",
+    "How many times slower than its numbers say it is asked, after refusals.",
+    ("provider", "model", "asking"),
+)
 FLEET_READ = Metric(
     "ring_mcp.fleet.up", "gauge", "1", "1: the ledger was read for these figures; 0: it did not answer, and they lack."
 )

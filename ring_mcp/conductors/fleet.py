@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -10,9 +11,11 @@ from decimal import Decimal
 from ring_mcp import metrics
 from ring_mcp.clock import Clock
 from ring_mcp.domain import Caps, JobState, Spend
+from ring_mcp.domain.rates import RateReading
 from ring_mcp.errors import LedgerError
+from ring_mcp.jobs.rates import ProviderRates
 from ring_mcp.ledger.base import Ledger, Process, Queued
-from ring_mcp.metrics import Sample
+from ring_mcp.metrics import Labels, Sample
 
 logger = logging.getLogger(__name__)
 
@@ -38,13 +41,16 @@ class Fleet:
 
 
 class FleetConductor:
-    """``caps`` are shown beside what counts against them."""
+    """``caps`` are shown beside what counts against them; ``rates`` are those of this process's accounts."""
 
-    def __init__(self, ledger: Ledger, caps: Caps, clock: Clock, *, sandbox: bool) -> None:
+    def __init__(
+        self, ledger: Ledger, caps: Caps, clock: Clock, *, sandbox: bool, rates: ProviderRates | None = None
+    ) -> None:
         self._ledger = ledger
         self._caps = caps
         self._clock = clock
         self._sandbox = sandbox
+        self._rates = rates
         self._seen: tuple[float, Fleet] | None = None
 
     async def look(self) -> Fleet:
@@ -67,7 +73,8 @@ class FleetConductor:
     async def gauges(self) -> list[Sample]:
         """The fleet as gauges; where the ledger does not answer, that alone."""
         try:
-            return list_gauges(await self.look())
+            rates = [] if self._rates is None else await self._rates.read()
+            return [*list_gauges(await self.look()), *list_rates(rates)]
         except LedgerError as exc:
             logger.warning("the fleet cannot be counted: %s", exc.message)
             return [(metrics.FLEET_READ, (), 0.0)]
@@ -92,6 +99,20 @@ def list_gauges(fleet: Fleet) -> list[Sample]:
         *((metrics.FLEET_USD, (span, world), float(spent)) for span, spent, _, _ in money),
         *((metrics.FLEET_USD_RESERVED, (span, world), float(reserved)) for span, _, reserved, _ in money),
         *((metrics.FLEET_USD_CAP, (span, world), float(cap)) for span, _, _, cap in money if cap is not None),
+    ]
+
+
+def list_rates(readings: Sequence[RateReading]) -> list[Sample]:
+    """The fullest of each name: two keys of one provider are not told apart."""
+    full: dict[Labels, float] = {}
+    slowed: dict[Labels, float] = {}
+    for each in readings:
+        labels = (each.provider, each.model, each.asking)
+        full[labels] = max(full.get(labels, 0.0), each.full)
+        slowed[labels] = max(slowed.get(labels, 0.0), each.slowed)
+    return [
+        *((metrics.RATE_FULL, labels, value) for labels, value in full.items()),
+        *((metrics.RATE_SLOWED, labels, value) for labels, value in slowed.items()),
     ]
 
 

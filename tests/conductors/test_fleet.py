@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from ring_mcp import metrics
-from ring_mcp.conductors.fleet import MAX_AGE_S, FleetConductor, list_gauges
+from ring_mcp.conductors.fleet import MAX_AGE_S, FleetConductor, list_gauges, list_rates
 from ring_mcp.domain import Caps, JobState
+from ring_mcp.domain.rates import RateReading
 from ring_mcp.ledger.base import Process
 from ring_mcp.ledger.sqlite import SqliteLedger
 from tests.fake_clock import START, FakeClock
@@ -70,3 +71,17 @@ async def test_a_role_that_nobody_knows_is_one_of_others(tmp_path: Path) -> None
     found = {(metric, labels): value for metric, labels, value in list_gauges(replace(fleet, processes=strangers))}
     assert [labels for metric, labels in found if metric is metrics.FLEET_PROCESSES] == [(metrics.OTHER,)]
     await ledger.aclose()
+
+
+def test_of_two_keys_at_one_provider_the_fuller_is_shown() -> None:
+    def read(full: float, slowed: float) -> RateReading:
+        return RateReading(
+            provider="xai", model="m", asking="submit", full=full, slowed=slowed, paused_s=0.0, waiting=0
+        )
+
+    labels = ("xai", "m", "submit")
+    assert list_rates([read(0.9, 1.0), read(0.2, 4.0)]) == [
+        (metrics.RATE_FULL, labels, 0.9),
+        (metrics.RATE_SLOWED, labels, 4.0),
+    ]
+    assert list_rates([]) == []

@@ -31,6 +31,7 @@ def test_this_machine_reads_what_was_done(ring: HttpRing) -> None:
     assert settled >= 0.06
     assert {of["event"] for of, _ in series["ring_mcp_job_events_total"]} >= {"opened", "submitted", "settled"}
     assert ({"role": "serve"}, 1.0) in series["ring_mcp_fleet_processes"]
+    assert {of["model"] for of, _ in series["ring_mcp_rate_full"]} >= {"grok-imagine-image-2.0"}
     assert {of["state"] for of, _ in series["ring_mcp_fleet_jobs"]} >= {"planned", "rendering", "done", "unknown"}
     for private in ("lighthouse", ALICE, "alice", "/files/", "http"):
         assert private not in answer.text.replace("How long requests", "").replace("by HTTP status", "")
