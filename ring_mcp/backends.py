@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import platform
 from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
@@ -25,6 +23,7 @@ from ring_mcp.jobs.runner import JobRunner
 from ring_mcp.jobs.watch import JobWatch
 from ring_mcp.ledger.actors import ACTORS_CHANNEL
 from ring_mcp.ledger.base import ClaimingLedger, Ledger
+from ring_mcp.ledger.fleet import name_this_process
 from ring_mcp.presets import Model, Presets
 from ring_mcp.providers.base import (
     Connection,
@@ -224,7 +223,7 @@ def open_ledger(config: Config, clock: Clock | None = None, *, role: str = "comm
         return PostgresLedger(config.database_url.get_secret_value(), clock)
     from ring_mcp.ledger.sqlite import SqliteLedger
 
-    return SqliteLedger(config.state_path / LEDGER_FILE, clock, f"{role} {platform.node()}:{os.getpid()}")
+    return SqliteLedger(config.state_path / LEDGER_FILE, clock, name_this_process(role))
 
 
 def open_team(ledger: Ledger, clock: Clock, channel: PostgresChannel | None) -> Team:
@@ -268,15 +267,12 @@ def open_channel(config: Config, *, role: str = "command") -> PostgresChannel | 
     """How the processes of a fleet hear of each other; None where there is one machine. Raises ConfigError."""
     if config.database_url is None:
         return None
-    from ring_mcp.ledger.fleet import name_session
     from ring_mcp.ledger.postgres_channel import PostgresChannel
     from ring_mcp.ledger.task_tables import check_library
 
     check_library()
     direct = _plain(config.database_direct_url)
-    return PostgresChannel(
-        config.database_url.get_secret_value(), direct, name=name_session(role, platform.node(), os.getpid())
-    )
+    return PostgresChannel(config.database_url.get_secret_value(), direct, name=name_this_process(role))
 
 
 def open_queue(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 from datetime import datetime
 from decimal import Decimal
 
@@ -53,6 +55,10 @@ def recount_states(dialect: Dialect) -> Transaction[None]:
     )
 
 
+def name_this_process(role: str) -> str:
+    return name_session(role, platform.node(), os.getpid())
+
+
 def name_session(role: str, host: str, pid: int) -> str:
     """Under which name a process listens to the database (``application_name``: 63 bytes of ASCII)."""
     sound = "".join(letter if letter.isascii() and letter.isprintable() else "?" for letter in host)
@@ -66,10 +72,10 @@ def select_sessions() -> Transaction[list[Process]]:
         " AND starts_with(application_name, :program) ORDER BY backend_start",
         {"program": f"{PROGRAM} "},
     )
-    return [read_process(row["application_name"].removeprefix(f"{PROGRAM} "), row["backend_start"]) for row in rows]
+    return [read_process(row["application_name"], row["backend_start"]) for row in rows]
 
 
 def read_process(label: str, since: datetime) -> Process:
-    """``label``: role and place, as ``name_session`` has them behind the program's name."""
-    role, _, place = label.partition(" ")
+    """``label``: as ``name_session`` makes it."""
+    role, _, place = label.removeprefix(f"{PROGRAM} ").partition(" ")
     return Process(role=role or "unknown", place=place, since=since)

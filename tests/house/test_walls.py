@@ -33,6 +33,7 @@ VIOLATIONS = {
         "import ring_mcp.ledger.tasks",
     ),
     "obstore in the S3 storage alone": ("ring_mcp/scripted/planted.py", "import obstore"),
+    "OpenTelemetry in one module": ("ring_mcp/jobs/planted.py", "import opentelemetry.trace"),
     "httpx2 where connections are made": ("ring_mcp/clock.py", "import httpx2"),
     "av where clips are opened": ("ring_mcp/jobs/planted.py", "import av"),
     "native decoders are asked, never called": ("ring_mcp/jobs/storing.py", "import ring_mcp.media.pictures"),

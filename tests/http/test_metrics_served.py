@@ -7,7 +7,7 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families
 
 from ring_mcp.metrics import METRICS
-from tests.http.http_reach import ALICE, HttpRing, bearer
+from tests.http.http_reach import ALICE, HttpRing, bearer, eventually
 
 TOKEN = "token-of-prometheus"
 
@@ -48,7 +48,15 @@ def test_what_comes_through_a_proxy_is_not_this_machine(ring: HttpRing) -> None:
 
 
 def test_with_a_token_of_its_own_only_that_one_opens(env: dict[str, str], tmp_path: Path) -> None:
-    with HttpRing(env | {"RING_METRICS_TOKEN": TOKEN}, tmp_path) as ring:
+    with HttpRing(env | {"RING_METRICS_TOKEN": TOKEN, "RING_RATES": "on"}, tmp_path) as ring:
+
+        def tells_rates() -> set[str]:
+            """Of what was asked since the provider has told the account's own id."""
+            ring.create(prompt="a red kite")
+            series = read(ring.get("/metrics", TOKEN).text)
+            return {of["model"] for of, _ in series.get("ring_mcp_rate_full", [])}
+
+        assert eventually("the rates are told", tells_rates) == {"grok-imagine-image-2.0"}
         assert ring.get("/metrics", None).status_code == 401
         assert ring.get("/metrics", ALICE).status_code == 401, "a service token spends, and reads no metrics"
         assert ring.get("/metrics", TOKEN).status_code == 200
