@@ -6,7 +6,7 @@ RingError                      code, billed, retryable, next_action
 │  ├─ ModelRetired             names the replacement
 │  └─ NotFound                 no such job (or not this caller's)
 ├─ Unauthorized                the service token is missing, wrong or revoked
-├─ LookOnly                    this caller's token may look and not spend; nothing was spent
+├─ LookOnly                    (domain/team.py) this caller may look and not spend; nothing was spent
 ├─ CapExceeded                 a spending cap would be passed; nothing was spent
 ├─ ProviderError               provider, http_status
 │  ├─ ProviderAuthError        key missing, refused, or without rights
@@ -104,11 +104,6 @@ class NotFound(InvalidRequest):
 class Unauthorized(RingError):
     code = "unauthorized"
     next_action = "Set RING_SERVICE_TOKEN to one of the tokens in RING_MCP_SERVICE_TOKENS and restart the client."
-
-
-class LookOnly(RingError):
-    code = "look_only"
-    next_action = "Read what is there, or have the operator give a token that may spend: `ring-mcp tokens`."
 
 
 class CapExceeded(RingError):
