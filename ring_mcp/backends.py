@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import platform
 from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
@@ -26,6 +28,7 @@ from ring_mcp.ledger.base import ClaimingLedger, Ledger
 from ring_mcp.presets import Model, Presets
 from ring_mcp.providers.base import (
     Connection,
+    HearRefusal,
     ListsModels,
     MediaProvider,
     Providers,
@@ -43,14 +46,14 @@ LEDGER_FILE = "ledger.db"
 
 
 def open_providers(
-    config: Config, presets: Presets, clock: Clock, stack: contextlib.AsyncExitStack
+    config: Config, presets: Presets, clock: Clock, stack: contextlib.AsyncExitStack, hear: HearRefusal | None = None
 ) -> tuple[Providers, Mapping[str, ProviderHttp]]:
     """Every provider, with a key or without, and the connections of each vendor."""
     providers: dict[tuple[MediaKind, str], MediaProvider] = {}
     connections: dict[str, ProviderHttp] = {}
     prices = presets.token_prices()
     for vendor in VENDORS:
-        connection = replace(_connect(vendor, config, clock, stack), token_prices=prices)
+        connection = replace(_connect(vendor, config, clock, stack, hear), token_prices=prices)
         connections[vendor.name] = connection.http
         for kind, make in vendor.makers.items():
             providers[kind, vendor.name] = make(connection)
@@ -121,7 +124,9 @@ _OF_THIS_MACHINE = ("127.0.0.1:*", "localhost:*", "[::1]:*")
 """In the sandbox nothing is real, and whoever tries something out has it here."""
 
 
-def _connect(vendor: Vendor, config: Config, clock: Clock, stack: contextlib.AsyncExitStack) -> Connection:
+def _connect(
+    vendor: Vendor, config: Config, clock: Clock, stack: contextlib.AsyncExitStack, hear: HearRefusal | None = None
+) -> Connection:
     settings = config.vendors[vendor.name]
     key = _plain(settings.key)
     http = ProviderHttp(
@@ -132,6 +137,7 @@ def _connect(vendor: Vendor, config: Config, clock: Clock, stack: contextlib.Asy
         max_media_bytes=config.max_media_bytes,
         proxies=config.proxies,
         trusted_hosts=(*config.trusted_media_hosts, *(_OF_THIS_MACHINE if config.sandbox else ())),
+        hear=hear,
     )
     stack.push_async_callback(http.aclose)
     return Connection(http=http, has_key=key is not None, clock=clock)
@@ -210,8 +216,8 @@ def with_sandbox(config: Config, stack: contextlib.AsyncExitStack) -> Config:
     )
 
 
-def open_ledger(config: Config, clock: Clock | None = None) -> Ledger:
-    """The configured ledger, not yet started."""
+def open_ledger(config: Config, clock: Clock | None = None, *, role: str = "command") -> Ledger:
+    """The configured ledger, not yet started. ``role``: what this process is there for, told to those who look."""
     clock = clock or SystemClock()
     if config.database_url is not None:
         from ring_mcp.ledger.postgres import PostgresLedger
@@ -219,7 +225,7 @@ def open_ledger(config: Config, clock: Clock | None = None) -> Ledger:
         return PostgresLedger(config.database_url.get_secret_value(), clock)
     from ring_mcp.ledger.sqlite import SqliteLedger
 
-    return SqliteLedger(config.state_path / LEDGER_FILE, clock)
+    return SqliteLedger(config.state_path / LEDGER_FILE, clock, f"{role} {platform.node()}:{os.getpid()}")
 
 
 def open_team(ledger: Ledger, clock: Clock, channel: PostgresChannel | None) -> Team:
@@ -259,16 +265,19 @@ async def migrate_ledger(config: Config) -> list[str]:
     return []
 
 
-def open_channel(config: Config) -> PostgresChannel | None:
+def open_channel(config: Config, *, role: str = "command") -> PostgresChannel | None:
     """How the processes of a fleet hear of each other; None where there is one machine. Raises ConfigError."""
     if config.database_url is None:
         return None
+    from ring_mcp.ledger.fleet import name_session
     from ring_mcp.ledger.postgres_channel import PostgresChannel
     from ring_mcp.ledger.task_tables import check_library
 
     check_library()
     direct = _plain(config.database_direct_url)
-    return PostgresChannel(config.database_url.get_secret_value(), direct)
+    return PostgresChannel(
+        config.database_url.get_secret_value(), direct, name=name_session(role, platform.node(), os.getpid())
+    )
 
 
 def open_queue(

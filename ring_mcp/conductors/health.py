@@ -12,10 +12,12 @@ from ring_mcp.clock import Clock, to_iso
 from ring_mcp.conductors.allowance import Allowance
 from ring_mcp.conductors.key_checks import KeyChecks
 from ring_mcp.conductors.price_drift import DRIFT_DAYS, last_bills
+from ring_mcp.conductors.rate_checks import check_rates
 from ring_mcp.conductors.report import Check, HealthReport, Status
 from ring_mcp.domain import usd
 from ring_mcp.errors import RingError
 from ring_mcp.jobs.accounts import Accounts
+from ring_mcp.jobs.rates import ProviderRates
 from ring_mcp.jobs.write_ahead import WriteAhead
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.presets import Model, Presets
@@ -49,6 +51,7 @@ class HealthConductor:
         version: str,
         accounts: Accounts,
         write_ahead: WriteAhead,
+        rates: ProviderRates,
         notes: Sequence[str] = (),
         keys: KeyChecks,
         list_faults: Callable[[date], Mapping[str, str]],
@@ -66,6 +69,7 @@ class HealthConductor:
         self._version = version
         self._accounts = accounts
         self._write_ahead = write_ahead
+        self._rates = rates
         self._key_checks = keys
         self._list_faults = list_faults
         self._unexpanded = unexpanded
@@ -92,7 +96,7 @@ class HealthConductor:
             spend, left, standing = allowed.spend, allowed.left, allowed.standing
             spent = spend.day_usd
             checks.append(self._spending(spend.day_usd, spend.day_reserved_usd, spend.unknown_jobs))
-            checks += [*await self._bills(), *await self._check_stranded()]
+            checks += [*await self._bills(), *await self._check_stranded(), *await check_rates(self._rates)]
         checks += await asyncio.to_thread(self._unwritten)
         if self._sandbox:
             checks.append(

@@ -198,7 +198,7 @@ class PaidCalls:
         late = "the ledger could not be written; the row follows as soon as it can" if self._is_ahead(job) else None
         if job.is_settled and late is None:
             try:
-                await self._ledger.mark_delivered(job.id, self._clock.now())
+                await self._opening.delivery.mark(job)
             except LedgerError as exc:
                 late = f"the ledger could not be written ({exc.message}); the row follows as soon as it can"
         return result if late is None else result.model_copy(update={"warnings": (*(result.warnings or ()), late)})

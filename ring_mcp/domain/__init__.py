@@ -8,6 +8,7 @@ from ring_mcp.domain.accounts import Account, Holder, key_fingerprint
 from ring_mcp.domain.caps import Caps, Spend, cap_left, check_caps, day_start, least_left, month_start, usd
 from ring_mcp.domain.jobs import DRIVEN, TERMINAL, AuditRecord, Failure, Job, JobState
 from ring_mcp.domain.media import Asset, ContentCredentials, MediaFile, MediaKind, Output, Value
+from ring_mcp.domain.rates import Given, RateBucket, RateLimit, RateState, Spacing, Usual, space_out
 from ring_mcp.domain.requests import (
     GenerationKind,
     ImagePlan,
@@ -34,6 +35,7 @@ __all__ = [
     "ContentCredentials",
     "Failure",
     "GenerationKind",
+    "Given",
     "Holder",
     "ImagePlan",
     "ImageRequest",
@@ -49,9 +51,14 @@ __all__ = [
     "OverlayRole",
     "Plan",
     "PriceLine",
+    "RateBucket",
+    "RateLimit",
+    "RateState",
+    "Spacing",
     "Spend",
     "Thumbnail",
     "ThumbnailTemplate",
+    "Usual",
     "Value",
     "VideoPlan",
     "VideoRequest",
@@ -65,5 +72,6 @@ __all__ = [
     "least_left",
     "make_token",
     "month_start",
+    "space_out",
     "usd",
 ]

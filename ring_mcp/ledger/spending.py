@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from ring_mcp.domain import Spend, day_start, month_start
 from ring_mcp.ledger.base import BilledDay, WrongSum
+from ring_mcp.ledger.fleet import find_wrong_states, recount_states
 from ring_mcp.ledger.rows import Dialect, encode, ticks_to_usd
 from ring_mcp.ledger.statements import DRIVEN_SQL, Row, Statement, Transaction
 
@@ -103,7 +104,8 @@ def find_wrong_sums(dialect: Dialect) -> Transaction[list[WrongSum]]:
         ") AS each_one GROUP BY sandbox, actor_id HAVING SUM(open_jobs) <> 0 OR SUM(unknown_jobs) <> 0"
         " ORDER BY actor_id, sandbox"
     )
-    return wrong + [
+    of_states = yield from find_wrong_states(dialect)
+    return [*wrong, *of_states] + [
         WrongSum(what=what, of=_whose(row), too_much=Decimal(row[name]))
         for row in differences
         for name, what in (("open_jobs", "open jobs"), ("unknown_jobs", "jobs of unknown outcome"))
@@ -128,6 +130,7 @@ def recount(dialect: Dialect) -> Transaction[None]:
         f" SELECT sandbox, actor_id, SUM({_OPEN}), SUM({_UNKNOWN})"
         " FROM media_jobs GROUP BY 1, 2"
     )
+    yield from recount_states(dialect)
 
 
 def _whose(row: Row) -> str:

@@ -17,7 +17,7 @@ from ring_mcp.conductors.team import Team
 from ring_mcp.domain import is_token
 from ring_mcp.errors import ConfigError, Unauthorized
 
-_LEAST_CHARS = 16
+LEAST_CHARS = 16
 
 WRONG_AT_ONCE = 10
 """Wrong tokens of one address that are answered without a pause, and so many more with each ten seconds."""
@@ -171,9 +171,9 @@ def check_tokens(tokens: Sequence[SecretStr], host: str, *, has_team: bool = Fal
                 "either the server listens on 127.0.0.1 only"
             ]
         )
-    if any(len(_entry(token.get_secret_value(), "")[1]) < _LEAST_CHARS for token in tokens):
+    if any(len(_entry(token.get_secret_value(), "")[1]) < LEAST_CHARS for token in tokens):
         raise ConfigError(
-            [f"RING_MCP_SERVICE_TOKENS: to listen on {host} each token needs {_LEAST_CHARS} characters or more"]
+            [f"RING_MCP_SERVICE_TOKENS: to listen on {host} each token needs {LEAST_CHARS} characters or more"]
         )
 
 

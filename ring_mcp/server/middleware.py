@@ -22,6 +22,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ring_mcp.request_id import begin_request
+from ring_mcp.telemetry import join_trace
 
 access_log = logging.getLogger("ring_mcp.access")
 logger = logging.getLogger(__name__)
@@ -75,6 +76,7 @@ class Guarded:
             return
         started, status = time.monotonic(), 0
         scope[REQUEST_ID_KEY] = request_id = begin_request(header(scope, "x-request-id"))
+        join_trace(header(scope, "traceparent"))
 
         async def send_guarded(message: Message) -> None:
             nonlocal status

@@ -21,7 +21,7 @@ from ring_mcp.domain import DRIVEN, Job
 from ring_mcp.errors import JobCancelled, RingError
 from ring_mcp.jobs.outcomes import name_open_job
 from ring_mcp.tools.envelope import failure, log_internal, success
-from ring_mcp.tools.job_answers import JobFailed, Previews, answer
+from ring_mcp.tools.job_answers import JobFailed, Previews, answer_shown
 from ring_mcp.tools.tool import Answer, Caller, Tool
 
 TASKS = "io.modelcontextprotocol/tasks"
@@ -92,7 +92,7 @@ class Tasks:
         try:
             result = await self._calls.resume(job, 0.0)
             is_open = result.success and result.state in DRIVEN
-            content = None if is_open else success(answer(result, self._previews), links=self._links)
+            content = None if is_open else success(await answer_shown(result, self._previews), links=self._links)
         except JobFailed as exc:
             content = failure(exc, **exc.extra)
         except RingError as exc:  # this answer failed, not the task: a client that was told "completed" asks no more

@@ -140,6 +140,7 @@ class DoomedLedger:
         return saved
 
     async def mark_delivered(self, job_id: str, at: datetime) -> None:
+        await self._reaper.passes("mark_delivered", "before", job_id, None)
         await self._ledger.mark_delivered(job_id, at)
         await self._reaper.passes("mark_delivered", "after", job_id, None)
 

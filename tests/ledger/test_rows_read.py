@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from ring_mcp.domain import DRIVEN, Account, Caps, Holder, Job, JobState, Member, hash_token
+from ring_mcp.domain import DRIVEN, Account, Caps, Holder, Job, JobState, Member, RateBucket, Spacing, hash_token
 from ring_mcp.ledger.base import JobQuery, Ledger
 from tests.ledger.metered import MeteredLedger
 from tests.ledger_databases import LedgerDatabase
@@ -31,6 +31,7 @@ OPEN = 200
 """How many jobs are under way here, and how many each with another living process and with nobody."""
 
 A_MONTH_OF_SUMS = 31 * ACTORS
+BUCKET = RateBucket(sandbox=False, account="xai/one", model="a model", asking="submit")
 CAPPED = Caps(per_day_usd=Decimal(10**6), per_month_usd=Decimal(10**6))
 NOW = datetime.now(UTC)
 PAGE = 21
@@ -185,6 +186,11 @@ async def add_a_member(ledger: Ledger, _: Filled) -> None:
     await ledger.add_member(Member(name=name, created_at=NOW), hash_token(name))
 
 
+async def list_processes(ledger: Ledger, _: Filled) -> None:
+    await ledger.list_processes()
+    await ledger.ping()
+
+
 CASES: dict[str, tuple[Work, int]] = {
     "run a job": (run_a_job, A_MONTH_OF_SUMS),
     "open a clip": (open_a_clip, A_MONTH_OF_SUMS),
@@ -222,6 +228,11 @@ CASES: dict[str, tuple[Work, int]] = {
         lambda ledger, _: ledger.complete_account(replace(ACCOUNT, account_id="team", key_fingerprint="nobody's")),
         3 * OPEN,
     ),
+    "take a rate": (lambda ledger, _: ledger.take_rate(BUCKET, Spacing(second_s=0.001), 1, 5.0), 1),
+    "slow down": (lambda ledger, _: ledger.slow_down(BUCKET, 1.0), 1),
+    "rates": (lambda ledger, _: ledger.rates([BUCKET.account], sandbox=False), 10),
+    "note a duration": (lambda ledger, _: ledger.note_duration("a model", 10.0, sandbox=False), 1),
+    "usual duration": (lambda ledger, _: ledger.usual_duration("a model", sandbox=False), 1),
     "spend": (lambda ledger, _: ledger.spend(NOW, sandbox=False), A_MONTH_OF_SUMS),
     "spend of one": (lambda ledger, _: ledger.spend(NOW, sandbox=False, actor_id="actor-1"), 31),
     "open as a member": (open_as_member, 31),
@@ -231,6 +242,8 @@ CASES: dict[str, tuple[Work, int]] = {
     "list members": (lambda ledger, _: ledger.list_members(), MEMBERS),
     "add a member": (add_a_member, 0),
     "revoke a member": (lambda ledger, _: ledger.revoke_member("member-9", NOW), 0),
+    "count jobs": (lambda ledger, _: ledger.count_jobs(sandbox=False), 16 * len(JobState)),
+    "list processes": (list_processes, 0),
     "bills": (lambda ledger, _: ledger.bills(NOW - timedelta(days=31), sandbox=False), 31),
     "records": (lambda ledger, _: ledger.records("generated_images", ["1", "2", "none"]), 0),
     **{
