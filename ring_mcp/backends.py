@@ -16,7 +16,7 @@ from ring_mcp.conductors.team import Team
 from ring_mcp.config import Config
 from ring_mcp.config_types import variables
 from ring_mcp.domain import Account, Holder, MediaKind, key_fingerprint
-from ring_mcp.errors import ConfigError, LedgerBehind, LedgerError
+from ring_mcp.errors import ConfigError
 from ring_mcp.jobs.accounts import Accounts
 from ring_mcp.jobs.queue.base import JobQueue
 from ring_mcp.jobs.runner import JobRunner
@@ -233,22 +233,6 @@ def open_team(ledger: Ledger, clock: Clock, channel: PostgresChannel | None) -> 
         channel.on(ACTORS_CHANNEL, lambda _: team.hear())
         channel.after_a_gap(team.hear)
     return team
-
-
-async def has_team(config: Config) -> bool:
-    """Whether the ledger has tokens, or may have: one that is away lets nobody in, and is asked again by each call."""
-    if config.database_url is None and not (config.state_path / LEDGER_FILE).exists():
-        return False
-    ledger = open_ledger(config)
-    try:
-        await ledger.start()
-        return await ledger.has_members()
-    except LedgerBehind:
-        raise
-    except LedgerError:
-        return True
-    finally:
-        await ledger.aclose()
 
 
 async def migrate_ledger(config: Config) -> list[str]:

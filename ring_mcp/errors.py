@@ -5,8 +5,7 @@ RingError                      code, billed, retryable, next_action
 ├─ InvalidRequest              the caller can fix it; says the field and what is allowed; nothing was spent
 │  ├─ ModelRetired             names the replacement
 │  └─ NotFound                 no such job (or not this caller's)
-├─ Unauthorized                the service token is missing, wrong or revoked
-├─ LookOnly                    this caller's token may look and not spend; nothing was spent
+├─ Unauthorized, LookOnly      the service token is missing, wrong or revoked; or it may look and not spend
 ├─ CapExceeded                 a spending cap would be passed; nothing was spent
 ├─ ProviderError               provider, http_status
 │  ├─ ProviderAuthError        key missing, refused, or without rights
@@ -66,12 +65,9 @@ class RingError(Exception):
     ) -> None:
         super().__init__(message)
         self.message = message
-        if billed is not None:
-            self.billed = billed
-        if retryable is not None:
-            self.retryable = retryable
-        if next_action is not None:
-            self.next_action = next_action
+        for name, given in (("billed", billed), ("retryable", retryable), ("next_action", next_action)):
+            if given is not None:
+                setattr(self, name, given)
         self.job_id = job_id
 
 
@@ -104,11 +100,6 @@ class NotFound(InvalidRequest):
 class Unauthorized(RingError):
     code = "unauthorized"
     next_action = "Set RING_SERVICE_TOKEN to one of the tokens in RING_MCP_SERVICE_TOKENS and restart the client."
-
-
-class LookOnly(RingError):
-    code = "look_only"
-    next_action = "Read what is there, or have the operator give a token that may spend: `ring-mcp tokens`."
 
 
 class CapExceeded(RingError):

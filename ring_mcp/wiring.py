@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from functools import partial
 
-from ring_mcp import __version__, processes
+from ring_mcp import __version__, backends, processes
 from ring_mcp.clock import Clock
 from ring_mcp.conductors.allowance import Allowance
 from ring_mcp.conductors.whoami import Actor, WhoamiConductor
@@ -44,6 +44,22 @@ def open_whoami(config: Config, allowance: Allowance) -> WhoamiConductor:
         base_url=config.public_base_url,
         default_actor=Actor(id=config.actor_id, email=config.actor_email, name=config.actor_name),
     )
+
+
+async def has_team(config: Config) -> bool:
+    """Whether the ledger has tokens, or may have: one that is away lets nobody in, and is asked again by each call."""
+    if config.database_url is None and not (config.state_path / backends.LEDGER_FILE).exists():
+        return False
+    ledger = backends.open_ledger(config)
+    try:
+        await ledger.start()
+        return await ledger.has_members()
+    except LedgerBehind:
+        raise
+    except LedgerError:
+        return True
+    finally:
+        await ledger.aclose()
 
 
 async def start_ledger(ledger: Ledger) -> None:

@@ -154,7 +154,7 @@ async def _in_ledger(config: Config, start: datetime, now: datetime) -> tuple[li
         left = cap_left(config.caps, await ledger.spend(now, sandbox=sandbox))
     finally:
         await ledger.aclose()
-    return [_paid(job) for job in jobs], {name: float(amount) for name, amount in left.items()}
+    return [_count_job(job) for job in jobs], {name: float(amount) for name, amount in left.items()}
 
 
 async def _at_gateway(config: Config, start: datetime, now: datetime) -> tuple[list[Paid], dict[str, float]]:
@@ -166,7 +166,7 @@ async def _at_gateway(config: Config, start: datetime, now: datetime) -> tuple[l
     return [_list_paid(job) for job in listed], left
 
 
-def _paid(job: Job) -> Paid:
+def _count_job(job: Job) -> Paid:
     day = f"{job.created_at:%Y-%m-%d}"
     return Paid(day, job.kind, job.plan.model, job.state, _cost(job), job.sandbox, job.actor_id)
 

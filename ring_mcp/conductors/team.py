@@ -1,7 +1,7 @@
 """The team, as a running server knows it: whose a token is, the ledger says, and is believed for a moment.
 
-A token that was revoked is known for so here within FRESH_S of any process; PostgreSQL tells at once. What is being
-answered to it then ends. What it may spend is no matter of this: that is read in the transaction that spends.
+That a token was revoked is known here within FRESH_S, at once where PostgreSQL tells it; what is being answered to it
+then ends. What somebody may spend does not hang on this: it is read in the transaction that spends.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from ring_mcp.domain.requests import (
     VideoPlan,
     VideoRequest,
 )
-from ring_mcp.domain.team import Member, hash_token, is_name, is_token, make_token
+from ring_mcp.domain.team import LookOnly, Member, hash_token, is_name, is_token, make_token
 
 __all__ = [
     "DRIVEN",
@@ -41,6 +41,7 @@ __all__ = [
     "ImageRequest",
     "Job",
     "JobState",
+    "LookOnly",
     "MediaFile",
     "MediaKind",
     "Member",

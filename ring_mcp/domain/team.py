@@ -9,12 +9,19 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from ring_mcp.domain.caps import Caps
-from ring_mcp.errors import LookOnly, Unauthorized
+from ring_mcp.errors import RingError, Unauthorized
 
 TOKEN_PREFIX = "ringmcp_"  # noqa: S105 - what every token of the ledger begins with
 _SECRET_BYTES = 32
 _TOKEN = re.compile(rf"{TOKEN_PREFIX}[A-Za-z0-9_-]{{43}}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+
+class LookOnly(RingError):
+    """Somebody has asked for what only those may who may spend; nothing was done."""
+
+    code = "look_only"
+    next_action = "Read what is there, or have the operator give a token that may spend: `ring-mcp tokens add`."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,8 @@ from ring_mcp.errors import CapExceeded
 from ring_mcp.scripted.clips import ClipRun
 
 _PER_CALL = "perCall"
-_CAPS = {_PER_CALL: "RING_MAX_USD_PER_CALL", "today": "RING_MAX_USD_PER_DAY", "thisMonth": "RING_MAX_USD_PER_MONTH"}
+_CAPS = {_PER_CALL: "the cap per call", "today": "the cap per day", "thisMonth": "the cap per month"}
+"""Everybody's or the actor's own: whichever leaves least."""
 
 
 def without_room(clips: Sequence[ClipRun], cap_left_usd: Mapping[str, Any]) -> list[ClipRun]:

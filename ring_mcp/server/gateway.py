@@ -18,7 +18,7 @@ from starlette.routing import Route
 from ring_mcp import telemetry
 from ring_mcp.app import App
 from ring_mcp.conductors.results import JobResult
-from ring_mcp.domain import Job
+from ring_mcp.domain import Job, LookOnly
 from ring_mcp.domain.fields import Key, WaitSeconds
 from ring_mcp.domain.thumbnails import read_thumbnail
 from ring_mcp.errors import (
@@ -26,7 +26,6 @@ from ring_mcp.errors import (
     GenerationTimeout,
     InvalidRequest,
     LedgerError,
-    LookOnly,
     NotFound,
     ProviderError,
     RingError,

@@ -149,13 +149,13 @@ async def _serve_relay(config: Config, wire: int, front: Front | None) -> None:
 
 async def _serve_http(config: Config, host: str, port: int) -> None:
     from ring_mcp.app import open_app
-    from ring_mcp.backends import has_team
     from ring_mcp.reporting import report
     from ring_mcp.server.auth import check_tokens
     from ring_mcp.server.http import build_http_app
     from ring_mcp.server.listener import bind, count_connections, listen
     from ring_mcp.server.rate_limit import MAX_STREAMS
     from ring_mcp.storage.links import SECRET_FILE, FileLinks, load_secret
+    from ring_mcp.wiring import has_team
 
     if host not in _LOOPBACK:
         check_tokens(config.service_tokens, host, has_team=not config.service_tokens and await has_team(config))

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from ring_mcp.conductors.allowance import Allowance
-from ring_mcp.domain import Caps, ImageRequest, JobState, Member, VideoRequest, hash_token, make_token
-from ring_mcp.errors import CapExceeded, LookOnly, RingError, Unauthorized
+from ring_mcp.domain import Caps, ImageRequest, JobState, LookOnly, Member, VideoRequest, hash_token, make_token
+from ring_mcp.errors import CapExceeded, RingError, Unauthorized
 from ring_mcp.ledger.base import JobQuery, Ledger
 from ring_mcp.ledger.sqlite import SqliteLedger
 from ring_mcp.sandbox.server import SandboxServer

@@ -9,8 +9,8 @@ from decimal import Decimal
 
 import pytest
 
-from ring_mcp.domain import Caps, Job, JobState, Member, hash_token, make_token
-from ring_mcp.errors import CapExceeded, InvalidRequest, LookOnly, NotFound, RingError, Unauthorized
+from ring_mcp.domain import Caps, Job, JobState, LookOnly, Member, hash_token, make_token
+from ring_mcp.errors import CapExceeded, InvalidRequest, NotFound, RingError, Unauthorized
 from ring_mcp.ledger.base import JobQuery, Ledger
 from tests.fake_clock import START
 from tests.ledger_databases import LedgerDatabase

@@ -48,7 +48,7 @@ def test_the_refusal_says_the_sum_what_is_left_and_what_fits() -> None:
     told = refusal(CLIPS, {"today": 0.12}, "say --partial")
     assert told is not None
     assert "$0.35" in told.message
-    assert "RING_MAX_USD_PER_DAY leaves $0.12" in told.message
+    assert "the cap per day leaves $0.12" in told.message
     assert told.next_action == "2 of 4 fit: a, c. Name those alone, or say --partial."
     nothing = refusal(CLIPS, {"today": 0.01}, "say --partial")
     assert nothing is not None
