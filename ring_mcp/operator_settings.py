@@ -16,7 +16,8 @@ from ring_mcp.jobs.outcomes import Pace
 from ring_mcp.media.decoding import can_read_clips
 from ring_mcp.plans.image import ImageSettings, plan_image
 from ring_mcp.plans.video import VideoSettings, plan_video
-from ring_mcp.presets import InputBytes, Presets
+from ring_mcp.presets import Presets
+from ring_mcp.presets_limits import InputBytes
 from ring_mcp.providers.vendors import VENDORS, ProviderName
 
 logger = logging.getLogger(__name__)
@@ -32,6 +33,11 @@ def image_model(config: Config, presets: Presets) -> str:
     """What pictures are made with when nobody says who makes them, or with what."""
     provider = config.image_gen_provider
     return config.vendors[provider].image_model or presets.defaults.image[provider].model
+
+
+def counts_rates(config: Config) -> bool:
+    """Whether requests are held back by the numbers of presets.json. The sandbox has none, unless it is asked for."""
+    return config.rates if config.rates is not None else not config.sandbox
 
 
 def sizes_of_inputs(presets: Presets) -> dict[ProviderName, InputBytes]:

@@ -26,6 +26,7 @@ from ring_mcp.jobs.queue.base import JobQueue
 from ring_mcp.ledger.base import Ledger, Opened
 from ring_mcp.providers.base import Providers
 from ring_mcp.request_id import current_request_id
+from ring_mcp.telemetry import current_trace_parent
 
 NEEDED_DISK_BYTES = 64 * 1024 * 1024
 
@@ -106,7 +107,8 @@ class Opening:
 
     def _new_job(self, plan: Plan, actor_id: str, key: str | None, parent_job_id: str | None = None) -> Job:
         now, account = self._clock.now(), self._accounts.at(plan.provider)
-        asked_by = current_request_id()
+        asked_by = {"http_request_id": current_request_id(), "trace_parent": current_trace_parent()}
+        asked_by = {name: told for name, told in asked_by.items() if told is not None}
         return Job(
             id=str(uuid.uuid4()),
             kind=plan.kind,
@@ -118,7 +120,7 @@ class Opening:
             ref_code=plan.ref_code,
             clip_id=getattr(plan, "clip_id", None),
             pipeline_request_id=getattr(plan, "pipeline_request_id", None),
-            plan=plan if asked_by is None else plan.model_copy(update={"http_request_id": asked_by}),
+            plan=plan.model_copy(update=asked_by) if asked_by else plan,
             sandbox=self._accounts.holder.sandbox,
             endpoint=account.endpoint,
             account_id=account.account_id,
@@ -150,7 +152,7 @@ class Opening:
 
 _MADE = (
     *("made_frame", "made_frame_billed_usd", "made_thumbnail", "frame_job_id", "frame_was_paid"),
-    "http_request_id",
+    *("http_request_id", "trace_parent"),
 )
 
 

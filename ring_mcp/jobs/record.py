@@ -19,11 +19,12 @@ from ring_mcp.domain import AuditRecord, Job, JobState
 from ring_mcp.errors import JobMoved, LedgerError
 from ring_mcp.jobs.completion import complete
 from ring_mcp.jobs.endings import Ending
-from ring_mcp.jobs.events import log_change
+from ring_mcp.jobs.events import log_change, note_cost, step_of
 from ring_mcp.jobs.outcomes import come_late, end_badly
 from ring_mcp.jobs.write_ahead import WriteAhead
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.providers.base import Finished, Running
+from ring_mcp.telemetry import NOTHING
 
 logger = logging.getLogger(__name__)
 
@@ -124,6 +125,18 @@ class JobRecord:
     async def _put(self, after: Job, records: Sequence[AuditRecord], must: bool) -> Job:
         after = replace(after, updated_at=self._clock.now())
         owed = [*self._owed, *records]
+        ends = after.is_settled and not self.job.is_settled
+        with step_of("settle", after) if ends else NOTHING as span:
+            after = await self._put_down(after, owed, must=must)
+            if ends:
+                note_cost(span, after)
+        log_change(self.job, after)
+        self.job = after
+        self._on_change(after, self.is_behind)
+        return after
+
+    async def _put_down(self, after: Job, owed: list[AuditRecord], *, must: bool) -> Job:
+        """Into the ledger, or aside where it cannot be written."""
         try:
             after = await self._save(after, owed)
         except JobMoved:
@@ -138,9 +151,6 @@ class JobRecord:
             if self.is_behind:
                 await asyncio.to_thread(self._write_ahead.forget, after.id)
             self._saved, self._owed, self._in_doubt, self.is_behind = after, [], [], False
-        log_change(self.job, after)
-        self.job = after
-        self._on_change(after, self.is_behind)
         return after
 
     async def _keep_aside(self, after: Job, owed: Sequence[AuditRecord], why: LedgerError) -> None:

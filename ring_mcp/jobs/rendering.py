@@ -18,6 +18,7 @@ from ring_mcp.errors import (
     RateLimited,
 )
 from ring_mcp.jobs.endings import Ending
+from ring_mcp.jobs.events import step_of
 from ring_mcp.jobs.outcomes import (
     Pace,
     Park,
@@ -29,6 +30,7 @@ from ring_mcp.jobs.outcomes import (
     note_trouble,
     slow_look_s,
 )
+from ring_mcp.jobs.rates import ProviderRates
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.providers.base import Finished, Providers, Running
 from ring_mcp.providers.vendors import title_of
@@ -51,8 +53,17 @@ _TOLD_AFTER = 3
 
 
 class Rendering:
-    def __init__(self, providers: Providers, clock: Clock, pace: Mapping[MediaKind, Pace]) -> None:
+    """``rates`` hears of refusals for the rate of looks."""
+
+    def __init__(
+        self,
+        providers: Providers,
+        clock: Clock,
+        pace: Mapping[MediaKind, Pace],
+        rates: ProviderRates | None = None,
+    ) -> None:
         self._providers = providers
+        self._rates = rates
         self._clock = clock
         self._pace = pace
 
@@ -64,7 +75,8 @@ class Rendering:
         begun, record.first_look = record.first_look, None
         try:
             provider = self._providers[job.kind, job.plan.provider]
-            answer = await (begun or provider.check(job.plan, job.provider_request_id))
+            with step_of("poll", job):
+                answer = await (begun or provider.check(job.plan, job.provider_request_id))
         except (ContentRefused, GenerationFailed) as exc:
             ending = Ending.MODERATED if isinstance(exc, ContentRefused) else Ending.GENERATION_FAILED
             await record.write(end_badly(job, ending, exc, now))
@@ -86,6 +98,8 @@ class Rendering:
     async def _rest(self, record: JobRecord, exc: ProviderError, tries: int, *, is_late: bool) -> Pause | Park:
         """The provider could not be asked, or its answer tells nothing of the job: look again."""
         job, now = record.job, self._clock.now()
+        if isinstance(exc, RateLimited) and self._rates is not None:
+            await self._rates.heed(job, "look", exc)
         trouble = note_trouble(job, exc, now)
         if is_late:
             return Park(trouble, slow_look_s((now - job.created_at).total_seconds()))

@@ -15,16 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ring_mcp.clock import Clock
-from ring_mcp.domain import (
-    Asset,
-    AuditRecord,
-    Failure,
-    ImagePlan,
-    Job,
-    MediaFile,
-    Output,
-    VideoPlan,
-)
+from ring_mcp.domain import Asset, AuditRecord, Failure, ImagePlan, Job, MediaFile, Output, VideoPlan
 from ring_mcp.errors import (
     JobExpired,
     LocalPolicy,
@@ -38,6 +29,7 @@ from ring_mcp.errors import (
 from ring_mcp.jobs.answers import Answers
 from ring_mcp.jobs.completion import complete
 from ring_mcp.jobs.endings import Ending
+from ring_mcp.jobs.events import step_of
 from ring_mcp.jobs.outcomes import Park, Pause, age_s, back_off_s, end_job, note_trouble, slow_look_s
 from ring_mcp.jobs.previews import PreviewMaker
 from ring_mcp.jobs.record import JobRecord
@@ -189,7 +181,8 @@ class Storing:
             self._previews.begin(job, there)  # whoever shows it waits for it; the result does not
         key = _key(job, index, media.extension)
         looking = asyncio.create_task(asyncio.to_thread(look_for_credentials, media.path, media.content_type))
-        stored = await self._storage.put(key, media, upload_metadata(job))
+        with step_of("store", job):
+            stored = await self._storage.put(key, media, upload_metadata(job))
         asset = Asset(
             index=index,
             url=stored.url,
@@ -247,7 +240,8 @@ class Storing:
         part = path.with_suffix(".part")
         try:
             self._spool.mkdir(parents=True, exist_ok=True, mode=0o700)  # the job may have begun on another machine
-            done = await self._providers[job.kind, job.plan.provider].download(output, part)
+            with step_of("download", job):
+                done = await self._providers[job.kind, job.plan.provider].download(output, part)
             part.replace(path)
         except OSError as exc:
             raise StorageError(f"the spool folder {self._spool} cannot be written: {exc.strerror}") from exc

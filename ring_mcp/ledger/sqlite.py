@@ -21,13 +21,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ring_mcp.clock import Clock
 from ring_mcp.domain import Holder, Job
 from ring_mcp.errors import LedgerError
-from ring_mcp.ledger import claims
+from ring_mcp.ledger import claims, fleet
+from ring_mcp.ledger.base import Process
 from ring_mcp.ledger.migrations import Migration, pending, split_statements
 from ring_mcp.ledger.process_lock import ProcessLock
 from ring_mcp.ledger.rows import Dialect
@@ -47,7 +49,7 @@ class SqliteLedger(TransactionalLedger):
     dialect = Dialect(text_times=True)
     lease_s = 0.0
 
-    def __init__(self, path: Path, clock: Clock) -> None:
+    def __init__(self, path: Path, clock: Clock, label: str = "") -> None:
         super().__init__(clock)
         self._path = path
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
@@ -56,7 +58,7 @@ class SqliteLedger(TransactionalLedger):
         self._reading: sqlite3.Connection | None = None
         self._waiting: deque[tuple[Transaction[Any], Future[Any], bool]] = deque()
         self._syncs: bool | None = None
-        self._lock = ProcessLock(path.parent / "locks")
+        self._lock = ProcessLock(path.parent / "locks", label)
         self.owner = self._lock.name
 
     async def start(self) -> None:
@@ -219,6 +221,10 @@ class SqliteLedger(TransactionalLedger):
         if not await self._read(claims.find_free_jobs(dead, holder, now, 1, parked, self.dialect, job_id)):
             return []
         return await self._write(claims.claim_jobs(self.owner, dead, holder, now, limit, parked, self.dialect, job_id))
+
+    async def list_processes(self) -> list[Process]:
+        alive = await self._in_thread(self._reader, self._lock.list_alive)
+        return [fleet.read_process(label, datetime.fromtimestamp(at, UTC)) for label, at in alive]
 
     async def heartbeat(self, holder: Holder) -> set[str]:
         return await self._read(claims.select_owned_jobs(self.owner, holder, self.dialect))

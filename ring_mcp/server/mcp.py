@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import mcp_types as types
@@ -19,6 +19,7 @@ from ring_mcp import __version__
 from ring_mcp.clock import SystemClock
 from ring_mcp.errors import RingError
 from ring_mcp.package_data import data_path
+from ring_mcp.server.operations import MeasuredOperations
 from ring_mcp.server.tasks import Tasks
 from ring_mcp.tools.envelope import failure, internal_error, log_internal, success
 from ring_mcp.tools.reading_aside import is_large, read_aside
@@ -27,6 +28,8 @@ from ring_mcp.tools.tool import Caller, Tool
 
 if TYPE_CHECKING:
     from ring_mcp.app import App
+    from ring_mcp.conductors.cancelling import Cancellation
+    from ring_mcp.domain import Job
     from ring_mcp.tools.prompts import Prompt
 
 INSTRUCTIONS = """\
@@ -34,8 +37,8 @@ Makes images and video clips on the operator's own provider key and returns perm
 ring-image-create and ring-video-create cost money; dryRun: true tells the price. When an answer has a jobId and no \
 URL, call ring-job-get with it instead of creating again."""
 
-Identify = Callable[[ServerRequestContext[Any]], str]
-"""Who calls: the actor's id. Raises Unauthorized."""
+Identify = Callable[[ServerRequestContext[Any]], Awaitable[str]]
+"""Who calls: the actor's id. Raises Unauthorized, LedgerError."""
 
 _TOOLS_TTL_MS = 300_000
 _JSON = "application/json"
@@ -44,7 +47,11 @@ _JSON = "application/json"
 def serve_app(app: App, *, identify: Identify) -> Server[dict[str, Any]]:
     """The MCP server over an open App, for callers that ``identify`` knows."""
     links = app.config.result_links
-    tasks = Tasks(app.calls, app.previews, app.cancelling.cancel, SystemClock(), identify=identify, links=links)
+
+    async def cancel(job: Job) -> Cancellation:
+        return await app.cancelling.cancel(job, actor_id=job.actor_id)
+
+    tasks = Tasks(app.calls, app.previews, cancel, SystemClock(), identify=identify, links=links)
     return build_server(app.tools(), app.resources(), app.prompts, identify=identify, links=links, tasks=tasks)
 
 
@@ -84,7 +91,7 @@ def build_server(
             await ctx.session.report_progress(percent, 100, message)
 
         try:
-            actor_id = identify(ctx)
+            actor_id = await identify(ctx)
             given = params.arguments
             arguments = await read_aside(lambda: tool.arguments.parse(given), is_large=is_large(given))
             caller = Caller(actor_id=actor_id, progress=progress)
@@ -102,7 +109,7 @@ def build_server(
     ) -> types.ReadResourceResult:
         uri = str(params.uri)
         try:
-            text = await resources.read(uri, identify(ctx))
+            text = await resources.read(uri, await identify(ctx))
         except RingError as exc:
             raise MCPError(code=types.INVALID_PARAMS, message=exc.message, data={"uri": uri}) from exc
         except Exception as exc:
@@ -143,6 +150,7 @@ def build_server(
         on_list_prompts=list_prompts,
         on_get_prompt=get_prompt,
     )
+    server.middleware.append(MeasuredOperations(by_name))
     server.add_request_handler("tools/call", types.CallToolRequestParams, call_tool)
     if tasks is not None:
         tasks.add_to(server)

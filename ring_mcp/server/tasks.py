@@ -34,7 +34,7 @@ TASK_AFTER_S = 2.0
 _FIRST_POLL_MS, _LAST_POLL_MS = 1_000, 10_000
 
 Cancel = Callable[[Job], Awaitable[Any]]
-Identify = Callable[[ServerRequestContext[Any]], str]
+Identify = Callable[[ServerRequestContext[Any]], Awaitable[str]]
 
 
 class TaskParams(types.RequestParams):
@@ -139,7 +139,7 @@ class Tasks:
         if named is not None and named != task_id:
             raise MCPError(code=types.HEADER_MISMATCH, message="the header Mcp-Name is not the task's id")
         try:
-            actor_id = self._identify(ctx)
+            actor_id = await self._identify(ctx)
             job = await self._calls.read(task_id)
         except RingError as exc:
             raise MCPError(code=types.INTERNAL_ERROR, message=exc.message) from exc

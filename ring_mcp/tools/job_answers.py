@@ -13,6 +13,7 @@ from ring_mcp.errors import RingError
 from ring_mcp.jobs.previews import PreviewMaker
 from ring_mcp.jobs.watch import OnProgress
 from ring_mcp.tools.brief import brief_data, is_told_by_url
+from ring_mcp.tools.paid import describe_standing
 from ring_mcp.tools.tool import Answer, Progress
 
 MAX_PREVIEW_BYTES = 64 * 1024
@@ -178,6 +179,7 @@ def _quote_text(quote: JobResult) -> str:
     for price in quote.prices or ():
         sum_ = f"{price.count:g} x {usd(price.unit_usd)} = {usd(price.total_usd)}"
         lines.append(f"  {sum_}  {price.what} (list price of {price.as_of})")
+    lines += [describe_standing(quote.actor)] if quote.actor is not None else []
     lines += [f"cap left, {name}: {usd(amount)}" for name, amount in (quote.cap_left_usd or {}).items()]
     lines += [f"warning: {warning}" for warning in quote.warnings or ()]
     return "\n".join(lines)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from ring_mcp.conductors.allowance import Allowance
 from ring_mcp.conductors.paid_calls import PaidCalls
 from ring_mcp.conductors.results import GenerateImageResult, GenerateVideoResult, JobResult
 from ring_mcp.domain import Account, Caps, Holder, Job, JobState
@@ -38,7 +39,7 @@ def calls_on(engine: Engine, caps: Caps = NO_CAPS) -> PaidCalls:
         inputs=engine.inputs,
         ledger=engine.ledger,
         storage=engine.storage,
-        caps=caps,
+        allowance=Allowance(engine.ledger, caps, engine.clock, sandbox=engine.accounts.holder.sandbox),
         clock=engine.clock,
         timeouts_s=TIMEOUTS_S,
     )

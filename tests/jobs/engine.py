@@ -24,6 +24,7 @@ from ring_mcp.jobs.preparing import Preparing
 from ring_mcp.jobs.previews import PreviewMaker
 from ring_mcp.jobs.queue.base import JobQueue
 from ring_mcp.jobs.queue.in_process import InProcessQueue
+from ring_mcp.jobs.rates import ProviderRates
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.rendering import Rendering
 from ring_mcp.jobs.runner import JobRunner
@@ -32,12 +33,13 @@ from ring_mcp.jobs.steps import Steps
 from ring_mcp.jobs.storing import Storing
 from ring_mcp.jobs.submitting import Submitting
 from ring_mcp.jobs.thumbnails import Thumbnails
+from ring_mcp.jobs.turns import Turns
 from ring_mcp.jobs.watch import JobWatch
 from ring_mcp.jobs.write_ahead import WriteAhead
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.ledger.sqlite import SqliteLedger
 from ring_mcp.media.decoding import Decoders
-from ring_mcp.presets import load_presets
+from ring_mcp.presets import Presets, load_presets
 from ring_mcp.processes import open_decoders
 from ring_mcp.providers.base import Downloaded
 from ring_mcp.storage.base import Address, StoredFile
@@ -110,6 +112,7 @@ class Engine:
     steps: Steps
     write_ahead: WriteAhead
     watch: JobWatch
+    rates: ProviderRates
     runner: JobRunner
     queue: Any
     opening: Opening
@@ -192,10 +195,13 @@ def engine_on(
     pace: Mapping[MediaKind, Pace] = PACE,
     make_queue: Callable[..., JobQueue] = InProcessQueue,
     beside: bool = True,
+    presets: Presets | None = None,
+    at_once: int = 64,
 ) -> Engine:
     """An engine in the folder ``state``, of a process that holds these accounts.
 
-    ``fetched``: what lies at addresses that callers give along; ``make_queue``: the queue's class, or what makes one.
+    ``fetched``: what lies at addresses that callers give along; ``make_queue``: the queue's class, or what makes one;
+    ``presets``: the rates that are kept to; ``at_once``: how many steps run at once.
     """
     ledger_: Any = ledger
     spool = state / "spool"
@@ -206,7 +212,8 @@ def engine_on(
     inputs = _inputs(storage, decoders, spool, fetched or {})
     thumbnails = Thumbnails(inputs, storage, decoders, spool=spool, prefix="generated", font=None)
     accounts = Accounts(holder, {}, ledger=ledger_, clock=clock, folder=state / "accounts")
-    preparing, rendering = Preparing(inputs, ledger_, accounts, clock), Rendering(providers, clock, pace)
+    rates = ProviderRates(ledger_, accounts, clock, presets)
+    preparing, rendering = Preparing(inputs, ledger_, accounts, clock), Rendering(providers, clock, pace, rates)
     storing = Storing(
         providers,
         storage,
@@ -223,7 +230,7 @@ def engine_on(
     )
     steps = Steps(submitting, rendering, storing)
     write_ahead, watch = WriteAhead(state / "unwritten"), JobWatch(ledger_, clock)
-    runner = JobRunner(ledger_, steps, write_ahead, watch, accounts, clock)
+    runner = JobRunner(ledger_, steps, write_ahead, watch, accounts, clock, Turns(at_once), rates)
     queue = make_queue(ledger_, runner, watch, accounts, clock, drain_s=DRAIN_S)
     opening = Opening(
         ledger=ledger_,
@@ -254,6 +261,7 @@ def engine_on(
         steps=steps,
         write_ahead=write_ahead,
         watch=watch,
+        rates=rates,
         runner=runner,
         queue=queue,
         opening=opening,

@@ -15,6 +15,7 @@ import pytest
 from ring_mcp.domain import Job, JobState
 from ring_mcp.errors import LedgerError, ProviderUnavailable, RateLimited, StorageRefused
 from ring_mcp.jobs.outcomes import Park, Pause
+from ring_mcp.jobs.rates import Place
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.runner import AFTER_A_FAULT_S, JobRunner
 from ring_mcp.jobs.steps import Steps
@@ -380,8 +381,10 @@ class StepsWithAFault:
     def __init__(self, steps: Steps) -> None:
         self._steps = steps
 
-    async def advance(self, record: JobRecord, driving_since: datetime, tries: int) -> Pause | Park | None:
-        pause = await self._steps.advance(record, driving_since, tries)
+    async def advance(
+        self, record: JobRecord, driving_since: datetime, tries: int, place: Place | None = None
+    ) -> Pause | Park | None:
+        pause = await self._steps.advance(record, driving_since, tries, place)
         if record.job.is_settled:
             raise RuntimeError("after the end")
         return pause
