@@ -12,7 +12,7 @@ from ring_mcp.clock import Clock
 from ring_mcp.domain import Account, AuditRecord, Caps, Holder, Job, JobState, Spend
 from ring_mcp.ledger import claims, listing, locks, opening, spending
 from ring_mcp.ledger import transactions as tx
-from ring_mcp.ledger.base import BilledDay, JobPage, JobQuery, Opened, Stranded, WrongSum
+from ring_mcp.ledger.base import BilledDay, JobPage, JobQuery, Opened, SpentDay, Stranded, WrongSum
 from ring_mcp.ledger.rows import Dialect
 from ring_mcp.ledger.statements import Condition, Transaction
 
@@ -113,6 +113,9 @@ class TransactionalLedger(ABC):
 
     async def bills(self, since: datetime, *, sandbox: bool) -> list[BilledDay]:
         return await self._read(spending.select_bills(since, sandbox, self.dialect))
+
+    async def list_spent_days(self, actor_id: str, since: datetime, *, sandbox: bool) -> list[SpentDay]:
+        return await self._read(spending.select_days(actor_id, since, sandbox, self.dialect))
 
     async def find_wrong_sums(self) -> list[WrongSum]:
         return await self._read(spending.find_wrong_sums(self.dialect))

@@ -194,6 +194,7 @@ CASES: dict[str, tuple[Work, int]] = {
     ),
     "spend": (lambda ledger, _: ledger.spend(NOW, sandbox=False), A_MONTH_OF_SUMS),
     "bills": (lambda ledger, _: ledger.bills(NOW - timedelta(days=31), sandbox=False), 31),
+    "spent days": (lambda ledger, _: ledger.list_spent_days("actor-0", NOW - timedelta(days=31), sandbox=False), 31),
     "records": (lambda ledger, _: ledger.records("generated_images", ["1", "2", "none"]), 0),
     **{
         f"find a record of {table} by {name}": (
