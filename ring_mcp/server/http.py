@@ -1,4 +1,4 @@
-"""One app on one port: MCP over Streamable HTTP and SSE, Ring's gateway, and the files of local storage.
+"""One app on one port: MCP over Streamable HTTP and SSE, Ring's gateway, the files of local storage, and the pages.
 
 Streamable HTTP is served without sessions, so that several processes may stand behind one balancer; both protocol eras
 come from the SDK. A client that goes away leaves its job running.
@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import urlsplit
 
 from mcp.server import Server, ServerRequestContext
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
@@ -24,15 +25,20 @@ from starlette.routing import Mount, Route
 from starlette.types import Receive, Scope, Send
 
 from ring_mcp.app import App
+from ring_mcp.clock import SystemClock
 from ring_mcp.errors import Unauthorized
-from ring_mcp.server.auth import ServiceTokens
+from ring_mcp.server.auth import ServiceTokens, WrongTokens
 from ring_mcp.server.files import Files
+from ring_mcp.server.gallery import GALLERY_PATH, GalleryPages, is_gallery
+from ring_mcp.server.gallery_doors import TokenDoor
+from ring_mcp.server.gallery_events import Events
 from ring_mcp.server.gateway import PREFIX, Gateway
 from ring_mcp.server.mcp import serve_app
 from ring_mcp.server.middleware import ACTOR_KEY, Authenticated, BodyLimit, Guarded, KnownNames
 from ring_mcp.server.rate_limit import MAX_STREAMS, Paced, Slots
 from ring_mcp.server.sse import MESSAGES_PATH, STREAM_PATH, Sse
 from ring_mcp.storage.links import FILES_PATH, FileLinks
+from ring_mcp.web.gallery import Gallery
 
 BODY_TIMEOUT_S = 30.0
 GATEWAY_WAIT_S = 280.0
@@ -77,6 +83,9 @@ def build_http_app(
         video_wait_s=min(GATEWAY_WAIT_S, config.video_gen_poll_timeout_ms / 1000),
     )
 
+    tokens, wrong_tokens = ServiceTokens(config.service_tokens, config.actor_id), WrongTokens()
+    pages = open_pages(app, links, tokens, wrong_tokens, stopping)
+
     def slots_of(path: str) -> Slots | None:
         if path.startswith(MESSAGES_PATH):
             return None  # answered at once; Sse takes a slot for the call inside
@@ -108,6 +117,8 @@ def build_http_app(
             Mount(MESSAGES_PATH, sse.post_message),
             *gateway.routes(),
             Mount(FILES_PATH, Files(app.storage, links)),
+            Route(GALLERY_PATH, pages),
+            Mount(GALLERY_PATH, pages),
             Route("/healthz", _alive, methods=["GET"]),
             Route("/readyz", ready, methods=["GET"]),
         ],
@@ -124,9 +135,10 @@ def build_http_app(
             Middleware(BodyLimit, max_bytes=config.max_body_bytes, timeout_s=body_timeout_s),
             Middleware(
                 Authenticated,
-                tokens=ServiceTokens(config.service_tokens, config.actor_id),
+                tokens=tokens,
                 is_open=is_open,
                 ring=PREFIX,
+                wrong_tokens=wrong_tokens,
             ),
             Middleware(
                 Paced,
@@ -144,8 +156,38 @@ def build_http_app(
 
 
 def is_open(path: str) -> bool:
-    """What needs no token: liveness, and files, whose addresses are secrets themselves."""
-    return path in ("/healthz", "/readyz") or path.startswith(FILES_PATH)
+    """What needs no token: liveness, files, whose addresses are secrets themselves, and pages, which have a login."""
+    return path in ("/healthz", "/readyz") or path.startswith(FILES_PATH) or is_gallery(path)
+
+
+def open_pages(
+    app: App, links: FileLinks, tokens: ServiceTokens, wrong_tokens: WrongTokens, stopping: asyncio.Event
+) -> GalleryPages:
+    """The pages over an open App. Servers of one database share its address, and with it what seals their cookies."""
+    config = app.config
+    base = urlsplit(config.public_base_url or "")
+    prefix = base.path.rstrip("/")
+    secret = config.database_url.get_secret_value().encode() if config.database_url else links.secret
+    gallery = Gallery(
+        ledger=app.ledger,
+        storage=app.storage,
+        previews=app.previews,
+        links=links,
+        caps=config.caps,
+        clock=SystemClock(),
+        sandbox=bool(config.sandbox),
+        root=prefix + GALLERY_PATH,
+        prefix=prefix,
+        read=app.watch.read,
+    )
+    return GalleryPages(
+        gallery,
+        TokenDoor(tokens, secret),
+        Events(gallery, stopping),
+        wrong_tokens=wrong_tokens,
+        own_origin=f"{base.scheme}://{base.netloc}" if base.netloc else None,
+        sandbox=bool(config.sandbox),
+    )
 
 
 def actor_of_request(ctx: ServerRequestContext[Any]) -> str:

@@ -162,7 +162,7 @@ class KnownNames:
         return name is not None and (self._any_host or name in self._hosts)
 
 
-def _address(scope: Scope) -> str:
+def client_address(scope: Scope) -> str:
     """Whose connection it is; of IPv6 the network, of which one client has all addresses."""
     address = str((scope.get("client") or ("", 0))[0])
     return ":".join(address.split(":")[:4]) if ":" in address else address
@@ -278,7 +278,7 @@ class Authenticated:
                 must = self._tokens.are_configured or scope["path"].startswith(self._ring)
                 actor = self._tokens.actor_of(header(scope, "authorization")) if must else self._tokens.default_actor
             except Unauthorized as exc:
-                if isinstance(exc, WrongToken) and not await self._wrong_tokens.slow_down(_address(scope)):
+                if isinstance(exc, WrongToken) and not await self._wrong_tokens.slow_down(client_address(scope)):
                     await refuse(send, 429, "too many wrong tokens", {"retry-after": "1", "connection": "close"})
                     return
                 await refuse(send, 401, exc.message, {"www-authenticate": 'Bearer error="invalid_token"'})
