@@ -1,4 +1,4 @@
-"""The pages over HTTP: ``/gallery`` and what is below it. Everything but to log in and out is a GET, and spends nothing.
+"""The pages over HTTP: ``/gallery`` and what is below it. Nothing here spends; all but the login is a GET.
 
 A foreign page can neither show these in a frame, nor embed or read anything of them, nor log anybody in.
 """
@@ -91,25 +91,30 @@ class GalleryPages:
             await self._tell(scope, exc.message, exc.next_action, status)(scope, receive, _hardened(send))
 
     async def _answer(self, request: Request) -> ASGIApp:
-        scope, path = request.scope, request.url.path.removeprefix(request.scope.get("root_path", ""))
+        scope, path = request.scope, str(request.scope["path"])
         if _is_embedded(scope):
             return self._tell(scope, "Other pages may not embed this.", "", 403)
-        if path.startswith(f"{GALLERY_PATH}/assets/") and request.method in ("GET", "HEAD"):
-            return _send_asset(path.rsplit("/", 1)[1])
-        if request.method == "POST" and path in (f"{GALLERY_PATH}/login", f"{GALLERY_PATH}/logout"):
-            if not self._comes_from_here(scope):
-                return self._tell(scope, "This form was not one of this server's pages.", "", 403)
-            return await self._log_in(request) if path.endswith("/login") else self._log_out(scope)
-        if path == f"{GALLERY_PATH}/open" and not self._door.has_login and request.method == "GET":
-            return await self._open_once(request)
+        if (answer := await self._answer_anybody(request, path)) is not None:
+            return answer
         actor = self._door.actor_of(request.cookies.get(self._door.cookie))
         if actor is None:
             return self._ask_who(request, path)
         if path == f"{GALLERY_PATH}/login":
             return RedirectResponse(self._root, 303)
         scope[ACTOR_KEY] = actor
-        scope["path"], scope["root_path"] = path, ""
         return self._private
+
+    async def _answer_anybody(self, request: Request, path: str) -> Response | None:
+        """What needs no cookie: styles and scripts, and to get or lose one."""
+        if path.startswith(f"{GALLERY_PATH}/assets/") and request.method in ("GET", "HEAD"):
+            return _send_asset(path.rsplit("/", 1)[1])
+        if path == f"{GALLERY_PATH}/open" and not self._door.has_login and request.method == "GET":
+            return self._open_once(request)
+        if request.method != "POST" or path not in (f"{GALLERY_PATH}/login", f"{GALLERY_PATH}/logout"):
+            return None
+        if not self._comes_from_here(request.scope):
+            return self._tell(request.scope, "This form was not one of this server's pages.", "", 403)
+        return await self._log_in(request) if path.endswith("/login") else self._log_out(request.scope)
 
     def _ask_who(self, request: Request, path: str) -> Response:
         if not self._door.has_login:
@@ -122,7 +127,9 @@ class GalleryPages:
             return self._show_login(request.query_params.get("next", ""))
         query = request.url.query
         wanted = path.removeprefix(GALLERY_PATH) + (f"?{query}" if query else "")
-        return RedirectResponse(f"{self._root}/login?{urlencode({'next': wanted})}" if wanted else f"{self._root}/login", 303)
+        return RedirectResponse(
+            f"{self._root}/login?{urlencode({'next': wanted})}" if wanted else f"{self._root}/login", 303
+        )
 
     def _show_login(self, wanted: str, problem: str = "", status: int = 200) -> Response:
         return self._page("login", None, status=status, next=wanted[:500], problem=problem)
@@ -149,7 +156,7 @@ class GalleryPages:
         self._set_cookie(answer, "", scope)
         return answer
 
-    async def _open_once(self, request: Request) -> Response:
+    def _open_once(self, request: Request) -> Response:
         try:
             cookie = self._door.enter(request.query_params.get("once", ""))
         except Unauthorized as exc:
@@ -184,8 +191,9 @@ class GalleryPages:
         page = await self._gallery.list_cards(filters, request.scope[ACTOR_KEY])
         days = [(day, list(cards)) for day, cards in itertools.groupby(page.cards, _day_of)]
         names = {day: f"{day:%A}, {day.day} {day:%B %Y}" for day, _ in days}
-        values = {"page": page, "filters": filters, "days": days, "names": names, "states": _STATES}
-        return self._page("gallery", request, page.sources, **values)
+        return self._page(
+            "gallery", request, page.sources, page=page, filters=filters, days=days, names=names, states=_STATES
+        )
 
     async def _show_job(self, request: Request) -> Response:
         job = await self._gallery.find(request.path_params["job_id"], request.scope[ACTOR_KEY])
@@ -217,8 +225,7 @@ class GalleryPages:
 
     def _tell(self, scope: Scope, problem: str, advice: str, status: int) -> Response:
         title = "Not found" if status == 404 else HTTPStatus(status).phrase
-        values = {"title": title, "problem": problem, "advice": advice}
-        return self._page("problem", scope.get(ACTOR_KEY), status=status, **values)
+        return self._page("problem", scope.get(ACTOR_KEY), status=status, title=title, problem=problem, advice=advice)
 
     def _page(
         self,
@@ -238,8 +245,9 @@ def _policy(sources: Iterable[str]) -> str:
     """What the page may load: of this server, and pictures and clips of the operator's own storage."""
     media = " ".join(["'self'", *sorted(sources)])
     return (
-        f"default-src 'none'; img-src {media}; media-src {media}; style-src 'self'; script-src 'self'; connect-src 'self'; "
-        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
+        f"default-src 'none'; img-src {media}; media-src {media}; style-src 'self'; script-src 'self'; "
+        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; "
+        "require-trusted-types-for 'script'"
     )
 
 
@@ -283,5 +291,3 @@ async def _read_form(request: Request) -> dict[str, str] | None:
 def _day_of(card: Card) -> date:
     at: datetime = card.created_at
     return at.date()
-
-

@@ -29,7 +29,11 @@ class Door(Protocol):
     """``cookie``: its name; no two servers of one machine have the same, for browsers know no ports."""
 
     cookie: str
-    has_login: bool
+
+    @property
+    def has_login(self) -> bool:
+        """Whether whoever has no cookie is asked for a token."""
+        ...
 
     def actor_of(self, cookie: str | None) -> str | None:
         """Whose jobs the bearer of the cookie may look at; None: nobody's."""
@@ -63,7 +67,7 @@ class TokenDoor:
         from cryptography.fernet import InvalidToken
 
         try:
-            token = self._seal.decrypt(cookie.encode("latin-1"), ttl=SESSION_S)
+            token = self._seal.decrypt(f"{cookie}{'=' * (-len(cookie) % 4)}".encode("latin-1"), ttl=SESSION_S)
             return self._tokens.actor_of(f"Bearer {token.decode('latin-1')}")
         except (InvalidToken, Unauthorized):
             return None
@@ -76,7 +80,7 @@ class TokenDoor:
         except UnicodeEncodeError:
             raise Unauthorized("Invalid service token") from None
         self._tokens.actor_of(f"Bearer {header}")
-        return self._seal.encrypt(header.encode("latin-1")).decode()
+        return self._seal.encrypt(header.encode("latin-1")).decode().rstrip("=")  # which a cookie would quote
 
     @functools.cached_property
     def _seal(self) -> Fernet:

@@ -118,7 +118,7 @@ def build_http_app(
             *gateway.routes(),
             Mount(FILES_PATH, Files(app.storage, links)),
             Route(GALLERY_PATH, pages),
-            Mount(GALLERY_PATH, pages),
+            Route(f"{GALLERY_PATH}/{{rest:path}}", pages),
             Route("/healthz", _alive, methods=["GET"]),
             Route("/readyz", ready, methods=["GET"]),
         ],

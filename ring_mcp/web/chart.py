@@ -13,7 +13,7 @@ from ring_mcp.ledger.base import SpentDay
 
 DAYS = 30
 WIDTH, HEIGHT = 720, 240
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 8, 20, 24
+_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 8, 24, 28
 _MODELS = 6
 """With colours of their own; the rest share one."""
 
@@ -82,7 +82,7 @@ def draw_chart(spent: Sequence[SpentDay], today: date, cap_usd: Decimal | None) 
     spent = [each for each in spent if start <= each.day <= today]
     series = _choose_series(spent)
     bars = _stack(spent, series)
-    highest = max((sum(amount for _, amount in bar) for bar in bars.values()), default=Decimal(0))
+    highest = max((sum((amount for _, amount in bar), Decimal(0)) for bar in bars.values()), default=Decimal(0))
     top, cap_y = _scale(highest, cap_usd)
     height = HEIGHT - _TOP - _BOTTOM
     step = (WIDTH - _LEFT - _RIGHT) / DAYS
@@ -95,7 +95,14 @@ def draw_chart(spent: Sequence[SpentDay], today: date, cap_usd: Decimal | None) 
             y -= tall
             number = "reserved" if name == RESERVED else str(series[name])
             segments.append(
-                Segment(round(x, 1), round(y, 1), round(step * 0.72, 1), round(tall, 1), number, f"{day}: {name} {usd(amount)}")
+                Segment(
+                    round(x, 1),
+                    round(y, 1),
+                    round(step * 0.72, 1),
+                    round(tall, 1),
+                    number,
+                    f"{day}: {name} {usd(amount)}",
+                )
             )
     total = sum((each.settled_usd + each.reserved_usd for each in spent), Decimal(0))
     cap_words = None
@@ -107,7 +114,8 @@ def draw_chart(spent: Sequence[SpentDay], today: date, cap_usd: Decimal | None) 
         legend=_list_legend(spent, series),
         amounts=tuple(Tick(HEIGHT - _BOTTOM - height * part / 4, usd(top * part / 4)) for part in range(5)),
         days=tuple(
-            Tick(round(_LEFT + (n + 0.5) * step, 1), f"{start + timedelta(days=n):%d %b}") for n in range(DAYS - 1, -1, -7)
+            Tick(round(_LEFT + (n + 0.5) * step, 1), f"{start + timedelta(days=n):%d %b}")
+            for n in range(DAYS - 1, -1, -7)
         ),
         cap_y=None if cap_y is None else round(_TOP + height * (1 - float(cap_y)), 1),
         cap_words=cap_words,
@@ -134,15 +142,15 @@ def _stack(spent: Sequence[SpentDay], series: dict[str, int]) -> dict[date, list
         sums[each.day][each.model if each.model in series else OTHERS] += each.settled_usd
         sums[each.day][RESERVED] += each.reserved_usd
     order = [*series, RESERVED]
-    return {
-        day: [(name, parts[name]) for name in order if parts[name] > 0] for day, parts in sorted(sums.items())
-    }
+    return {day: [(name, parts[name]) for name in order if parts[name] > 0] for day, parts in sorted(sums.items())}
 
 
 def _scale(highest: Decimal, cap_usd: Decimal | None) -> tuple[Decimal, Decimal | None]:
     """(what the upper edge stands for, where the cap is between 0 and 1)."""
     is_near = cap_usd is not None and cap_usd > 0 and (highest == 0 or cap_usd <= highest * _FAR)
-    top = _round_up(max(highest, cap_usd if is_near and cap_usd else Decimal(0)) or Decimal("0.10"))
+    # A bar that reaches the upper edge would look as if it reached a cap that is told there.
+    room = Decimal(1) if cap_usd is None or is_near else Decimal("1.2")
+    top = _round_up(max(highest * room, cap_usd if is_near and cap_usd else Decimal(0)) or Decimal("0.10"))
     if cap_usd is None:
         return top, None
     return top, min(Decimal(1), cap_usd / top)

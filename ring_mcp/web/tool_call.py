@@ -15,7 +15,9 @@ _USUAL_PURPOSES = ("image", "video")
 
 def write_tool_call(job: Job) -> str:
     """Name and arguments, as JSON."""
-    return json.dumps({"name": tool_of(job.plan), "arguments": repeat_arguments(job.plan)}, ensure_ascii=False, indent=2)
+    return json.dumps(
+        {"name": tool_of(job.plan), "arguments": repeat_arguments(job.plan)}, ensure_ascii=False, indent=2
+    )
 
 
 def tool_of(plan: Plan) -> str:
