@@ -76,6 +76,7 @@ class App:
     health: HealthConductor
     whoami: WhoamiConductor
     previews: Previews
+    media_origins: tuple[str, ...]
 
     def tools(self) -> list[Tool[Any]]:
         from ring_mcp.tools.health import health_tool
@@ -114,9 +115,14 @@ class App:
         return InProcessMaker(self.images, self.videos, self.thumbnails, self.calls, actor_id=actor_id, may_see=may_see)
 
     def resources(self) -> Resources:
-        from ring_mcp.tools.resources import Resources
+        from ring_mcp.tools.resources import Content, Resources
 
-        return Resources(self.calls, self.presets)
+        def viewer() -> Content:
+            from ring_mcp.web.viewer import read_viewer  # with the templates, which no other client needs
+
+            return read_viewer(self.media_origins)
+
+        return Resources(self.calls, self.presets, storage=self.storage, previews=self.previews, viewer=viewer)
 
     def prompts(self) -> list[Prompt]:
         from ring_mcp.tools.prompts import storyboard_prompt
@@ -262,4 +268,5 @@ async def open_app(
             health=health,
             whoami=open_whoami(config, ledger, clock),
             previews=Previews(previews, shown=config.result_preview),
+            media_origins=backends.list_media_origins(config, links),
         )

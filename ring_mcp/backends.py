@@ -155,6 +155,19 @@ def open_storage(config: Config, clock: Clock, links: Links | None) -> Storage:
     return LocalStorage(config.local_storage_dir or config.state_path / "files", links, known)
 
 
+def list_media_origins(config: Config, links: Links | None) -> tuple[str, ...]:
+    """From where a page has to be let load what is stored; empty for files that have no address on the web."""
+    if config.file_backend == "ringbase":
+        urls = [config.ringbase_api_url]
+    elif config.file_backend == "s3":
+        amazon = f"https://s3.{config.aws_region or 'us-east-1'}.amazonaws.com"
+        urls = [config.s3_public_base_url, config.aws_endpoint_url or amazon]
+    else:
+        urls = [links.url_of("x")] if links is not None else []
+    parts = (urlsplit(url) for url in urls if url)
+    return tuple(dict.fromkeys(f"{each.scheme}://{each.netloc}" for each in parts if each.netloc))
+
+
 def _s3(config: Config, clock: Clock) -> Storage:
     """The configured bucket, also in sandbox mode: its test media then lie in a folder of their own."""
     from ring_mcp.storage.s3 import S3Storage

@@ -85,10 +85,10 @@ class GalleryPages:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             app = await self._answer(Request(scope, receive))
-            await app(scope, receive, _hardened(send))
+            await app(scope, receive, _harden(send))
         except RingError as exc:
             status = 404 if isinstance(exc, NotFound) else 502
-            await self._tell(scope, exc.message, exc.next_action, status)(scope, receive, _hardened(send))
+            await self._tell(scope, exc.message, exc.next_action, status)(scope, receive, _harden(send))
 
     async def _answer(self, request: Request) -> ASGIApp:
         scope, path = request.scope, str(request.scope["path"])
@@ -251,7 +251,7 @@ def _policy(sources: Iterable[str]) -> str:
     )
 
 
-def _hardened(send: Send) -> Send:
+def _harden(send: Send) -> Send:
     async def send_hardened(message: dict[str, object]) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)

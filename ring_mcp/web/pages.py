@@ -38,6 +38,13 @@ def render(name: str, place: Place, **values: Any) -> str:
     return template.render(place=place, root=place.root, version=mark_assets(), **values)
 
 
+def render_file(name: str, *, styles: str, script: str) -> str:
+    """A page that has its own styles and script inside: our own texts, which are not escaped."""
+    from markupsafe import Markup
+
+    return _environment().get_template(f"{name}.html").render(styles=Markup(styles), script=Markup(script))  # noqa: S704
+
+
 @functools.cache
 def read_asset(name: str) -> tuple[str, bytes] | None:
     """(media type, content); None for what is not in ASSETS."""
