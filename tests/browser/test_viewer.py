@@ -45,8 +45,17 @@ def chromium() -> str:
 
 
 @contextlib.asynccontextmanager
-async def host_page(client: Client) -> AsyncIterator[str]:
-    """A page for the host, and the two ways on which the viewer's requests go on to the server behind ``client``."""
+async def host_page(client: Client, viewer: Mapping[str, Any]) -> AsyncIterator[str]:
+    """A page for the host, the viewer's own, and the ways on which its requests go on to the server of ``client``."""
+    domains = viewer["_meta"]["ui"].get("csp", {}).get("resourceDomains", [])
+    media = " ".join(["'self'", "data:", *domains])
+    policy = (  # what the specification has a host allow, and no more
+        f"default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src {media}; "
+        f"media-src {media}; connect-src 'none'; frame-src 'none'; base-uri 'self'"
+    )
+
+    async def framed(request: Request) -> HTMLResponse:
+        return HTMLResponse(viewer["text"], headers={"content-security-policy": policy})
 
     async def tools(request: Request) -> JSONResponse:
         asked = json.loads(await request.body())
@@ -61,10 +70,13 @@ async def host_page(client: Client) -> AsyncIterator[str]:
         return JSONResponse({"result": dump(result)})
 
     async def page(request: Request) -> HTMLResponse:
-        return HTMLResponse("<!doctype html><html lang=en><title>A host</title><body></body>")
+        return HTMLResponse(
+            "<!doctype html><html lang=en><title>A host</title><link rel=icon href=data:,><body></body>"
+        )
 
     routes = [
         Route("/host", page),
+        Route("/viewer", framed),
         Route("/tools", tools, methods=["POST"]),
         Route("/resources", resources, methods=["POST"]),
     ]
@@ -88,8 +100,10 @@ async def look(client: Client, chromium: str, cases: list[dict[str, Any]]) -> di
     """What a person sees in each case, by its name."""
     read = dump(await client.read_resource(VIEWER))["contents"][0]
     assert read["mimeType"] == "text/html;profile=mcp-app"
-    shared = {"html": read["text"], "csp": read["_meta"]["ui"].get("csp"), "capabilities": ABLE, "theme": "light"}
-    async with host_page(client) as url, asyncio.timeout(WHOLE_S):
+    async with host_page(client, read) as url, asyncio.timeout(WHOLE_S):
+        # Another name of the same address is another origin.
+        frame = url.replace("127.0.0.1", "localhost") + "/viewer"
+        shared = {"frame": frame, "capabilities": ABLE, "theme": "light"}
         given = {"url": url, "chromium": chromium, "shots": str(SHOTS), "cases": [{**shared, **case} for case in cases]}
         process = await asyncio.create_subprocess_exec(
             "node",
@@ -197,17 +211,20 @@ async def test_files_with_an_address_are_shown_from_there(
                 chromium,
                 [
                     {
-                        "name": "pictures",
+                        "name": "web",
                         "args": picture[0],
                         "result": picture[1],
                         "clicks": ["Open"],
                         "waits": ["img"],
                     },
-                    {"name": "web clip", "args": clip[0], "result": clip[1], "waits": ["video"], "scheme": "dark"},
+                    {"name": "web clip", "args": clip[0], "result": clip[1], "waits": ["video"], "theme": "dark"},
+                    {"name": "shut in", "args": clip[0], "result": clip[1], "sandbox": "allow-scripts",
+                     "waits": ["img"], "clicks": ["Play the clip"], "then": ["video[src^='data:video/mp4']"]},
                 ],
-            )
+            )  # fmt: skip
     first = picture[1]["structuredContent"]["data"]["images"][0]["url"]
     assert seen["web"]["seen"]["links"] == [first]
     assert [media["from"][:17] for media in seen["web"]["media"]] == ["http://127.0.0.1:"] * 3
     assert [media["tag"] for media in seen["web clip"]["media"]] == ["VIDEO"]
-    assert not any(told["seen"]["reads"] for told in seen.values())
+    assert seen["web"]["seen"]["reads"] == seen["web clip"]["seen"]["reads"] == []
+    assert [media["tag"] for media in seen["shut in"]["media"]] == ["VIDEO"], "where nothing may be loaded, in pieces"

@@ -1,6 +1,6 @@
 // Opens the viewer in the official host library, in a real Chromium, and tells what a person would see.
 //
-// Standard input: {"url", "chromium", "shots", "axe"?, "cases": [{"name", "html", "csp", "capabilities", "theme", "args", "result", "clicks"}]}. Calls of the
+// Standard input: {"url", "chromium", "shots", "axe"?, "cases": [{"name", "frame", "sandbox", "capabilities", "theme", "args", "result", "clicks"}]}. Calls of the
 // viewer go to {"url"}/tools and {"url"}/resources, which pass them on to a real server. One line of JSON for each case.
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -23,13 +23,14 @@ const pass = (path) => async (params) => {
 };
 let page;
 let at = "";
+let troubles = [];
 try {
   for (const one of given.cases) {
     at = one.name;
     const context = await browser.newContext({ viewport: { width: one.width ?? 720, height: 760 }, colorScheme: one.scheme ?? "light" });
     page = await context.newPage();
     page.setDefaultTimeout(60_000);
-    const troubles = [];
+    troubles = [];
     page.on("pageerror", (error) => troubles.push(String(error)));
     page.on("dialog", (dialog) => (troubles.push(`dialog ${dialog.message()}`), dialog.dismiss()));
     page.on("console", (said) => said.type() === "error" && troubles.push(said.text()));
@@ -61,7 +62,7 @@ try {
   }
 } catch (error) {
   await page?.screenshot({ path: join(given.shots, `${at}.png`) });
-  process.stderr.write(`${at}: ${error}\n`);
+  process.stderr.write(`${at}: ${error}\n${troubles.join("\n")}\n`);
   process.exitCode = 1;
 } finally {
   await browser.close();

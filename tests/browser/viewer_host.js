@@ -1,12 +1,10 @@
 // A host of MCP Apps in a page, of the official library: it puts the viewer into a sandboxed frame and lets the test answer for the server.
 import { AppBridge, PostMessageTransport } from "@modelcontextprotocol/ext-apps/app-bridge";
 
-window.openViewer = async ({ html, csp, capabilities, theme }) => {
-  const media = ["'self'", "data:", ...(csp?.resourceDomains ?? [])].join(" ");
-  // What the specification has a host allow, and no more.
-  const policy = `default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src ${media}; media-src ${media}; connect-src 'none'; frame-src 'none'; base-uri 'self'`;
+window.openViewer = async ({ frame: address, sandbox, capabilities, theme }) => {
   const frame = document.createElement("iframe");
-  frame.setAttribute("sandbox", "allow-scripts");
+  // On an origin of its own, as the specification has it.
+  frame.setAttribute("sandbox", sandbox ?? "allow-scripts allow-same-origin");
   frame.title = "viewer";
   frame.style.cssText = "width: 100%; height: 640px; border: 0";
   document.body.replaceChildren(frame);
@@ -19,7 +17,7 @@ window.openViewer = async ({ html, csp, capabilities, theme }) => {
   bridge.addEventListener("sizechange", (size) => seen.sizes.push(size));
   const ready = new Promise((resolve) => bridge.addEventListener("initialized", resolve));
   await bridge.connect(new PostMessageTransport(frame.contentWindow, frame.contentWindow));
-  frame.srcdoc = html.replace("<head>", `<head><meta http-equiv="Content-Security-Policy" content="${policy}">`);
+  frame.src = address;
   await ready;
   window.bridge = bridge;
 };

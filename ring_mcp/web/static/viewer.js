@@ -147,12 +147,13 @@
     const where = files.map((file) => file.localPath ?? (isWeb(file.url) ? "" : file.url)).filter(Boolean).join("\n");
     part(".where").hidden = !where;
     part(".where").textContent = where;
-    if (files.length) show(job, files, part(".frame"), `${isClip ? "Clip" : "Picture"}: ${prompt.slice(0, 120)}`);
     const deeds = part(".deeds");
+    const offerPieces = () => able.serverResources && deed(deeds, isClip ? "Play the clip" : "Full size", (button) => load(job, files[0], card, button));
+    if (files.length) show(job, files, part(".frame"), `${isClip ? "Clip" : "Picture"}: ${prompt.slice(0, 120)}`, offerPieces);
     if (isWeb(files[0]?.url) && able.openLinks) deed(deeds, "Open", () => ask("ui/open-link", { url: files[0].url }));
-    if (files.length && !isWeb(files[0].url) && able.serverResources) deed(deeds, isClip ? "Play the clip" : "Full size", (button) => load(job, files[0], card, button));
+    if (files.length && !isWeb(files[0].url)) offerPieces();
     if (!ENDS.has(state) && able.serverTools) deed(deeds, "Look again", () => look(job.id, 0));
-    if (!deeds.children.length) deeds.remove();
+    deeds.hidden = !deeds.children.length;
     return card;
   }
 
@@ -178,16 +179,18 @@
       button.disabled = false;
     });
     into.append(button);
+    into.hidden = false;
   }
 
   // The file itself where the host lets it be fetched, else the small picture that came with the answer or is kept of it.
-  function show(job, files, frame, alt) {
+  function show(job, files, frame, alt, offerPieces) {
     const [first] = files;
     const isVideo = String(first.contentType).startsWith("video/");
     const small = () => drawSmall(job, frame, alt);
     if (!isWeb(first.url)) return small();
     const media = document.createElement(isVideo ? "video" : "img");
-    media.addEventListener("error", () => (media.remove(), small()), { once: true });
+    const fall = () => (media.remove(), small(), offerPieces());
+    media.addEventListener("error", fall, { once: true });
     if (isVideo) {
       media.controls = true;
       media.playsInline = true;
