@@ -5,7 +5,8 @@ RingError                      code, billed, retryable, next_action
 ├─ InvalidRequest              the caller can fix it; says the field and what is allowed; nothing was spent
 │  ├─ ModelRetired             names the replacement
 │  └─ NotFound                 no such job (or not this caller's)
-├─ Unauthorized                the service token is missing or wrong
+├─ Unauthorized                the service token is missing, wrong or revoked
+├─ LookOnly                    this caller's token may look and not spend; nothing was spent
 ├─ CapExceeded                 a spending cap would be passed; nothing was spent
 ├─ ProviderError               provider, http_status
 │  ├─ ProviderAuthError        key missing, refused, or without rights
@@ -103,6 +104,11 @@ class NotFound(InvalidRequest):
 class Unauthorized(RingError):
     code = "unauthorized"
     next_action = "Set RING_SERVICE_TOKEN to one of the tokens in RING_MCP_SERVICE_TOKENS and restart the client."
+
+
+class LookOnly(RingError):
+    code = "look_only"
+    next_action = "Read what is there, or have the operator give a token that may spend: `ring-mcp tokens`."
 
 
 class CapExceeded(RingError):
@@ -286,7 +292,10 @@ class StorageUnclear(StorageRefused):
 class LedgerError(RingError):
     code = "ledger_unavailable"
     retryable = True
-    next_action = "Nothing was started. Make the ledger reachable (see ring-health) and call again."
+    next_action = (
+        "This call started nothing. Make the ledger reachable (see ring-health) and call again: it then finds what an"
+        " earlier one may have started."
+    )
 
 
 class LedgerBehind(LedgerError):

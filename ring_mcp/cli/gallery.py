@@ -32,13 +32,12 @@ def gallery(actor: str | None, port: int, opens: bool) -> None:
 
 
 async def _serve(config: Config, actor: str | None, port: int, *, opens: bool) -> None:
-    from ring_mcp.backends import open_ledger, open_storage
+    from ring_mcp.backends import open_ledger, open_storage, open_team
     from ring_mcp.clock import SystemClock
-    from ring_mcp.server.auth import ServiceTokens
+    from ring_mcp.server.auth import ServiceTokens, identify_owner
     from ring_mcp.server.gallery_alone import serve_alone
 
     tokens = ServiceTokens(config.service_tokens, config.actor_id)
-    of = actor or (tokens.check(config.service_token) if config.service_token else tokens.default_actor)
     clock = SystemClock()
     ledger = open_ledger(config, clock)
 
@@ -50,6 +49,9 @@ async def _serve(config: Config, actor: str | None, port: int, *, opens: bool) -
 
     try:
         await ledger.start()
+        team = open_team(ledger, clock, None)
+        owner = identify_owner(tokens, config.service_token, team) if config.service_token else None
+        of = actor or (tokens.default_actor if owner is None else await owner)
         await serve_alone(config, ledger, open_files, clock, actor=of, port=port, announce=announce)
     finally:
         await ledger.aclose()

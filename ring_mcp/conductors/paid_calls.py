@@ -8,9 +8,10 @@ from dataclasses import replace
 from decimal import Decimal
 
 from ring_mcp.clock import Clock
+from ring_mcp.conductors.allowance import Allowance, Allowed
 from ring_mcp.conductors.results import JobResult, QuoteLine, job_result, quote_result
 from ring_mcp.conductors.signed_urls import for_caller
-from ring_mcp.domain import Caps, Job, MediaKind, Plan, VideoPlan, cap_left, usd
+from ring_mcp.domain import Job, MediaKind, Plan, VideoPlan, usd
 from ring_mcp.domain.fields import is_part_of_id
 from ring_mcp.errors import InvalidRequest, LedgerError, NotFound, RingError
 from ring_mcp.jobs.accounts import Accounts, describe_needed_account
@@ -42,7 +43,7 @@ class PaidCalls:
         inputs: MediaInputs,
         ledger: Ledger,
         storage: Storage,
-        caps: Caps,
+        allowance: Allowance,
         clock: Clock,
         timeouts_s: Mapping[MediaKind, float],
     ) -> None:
@@ -53,7 +54,7 @@ class PaidCalls:
         self._inputs = inputs
         self._ledger = ledger
         self._storage = storage
-        self._caps = caps
+        self._allowance = allowance
         self._clock = clock
         self._timeouts_s = timeouts_s
         self._sandbox = accounts.holder.sandbox
@@ -63,6 +64,10 @@ class PaidCalls:
         self._opening.check_provider(plan.kind, plan.provider)
         if isinstance(plan, VideoPlan) and plan.first_frame is not None:
             self._opening.check_provider("image", plan.first_frame.provider)
+
+    async def check_may_spend(self, actor_id: str) -> None:
+        """Raises LookOnly, Unauthorized, LedgerError: before anything is fetched for somebody who may not spend."""
+        await self._allowance.check_may_spend(actor_id)
 
     async def with_results(self, request: R, actor_id: str | None) -> R:
         """The request with the first result of each job that it names (``ring://jobs/ID``) in the place of that name.
@@ -95,12 +100,15 @@ class PaidCalls:
         paid = await self._opening.find_unused_still(plan, actor_id) if actor_id is not None else None
         lines = [*plan.prices, *(still.prices if still and paid is None else ())]
         total = sum((line.total_usd for line in lines), Decimal(0))
-        left = cap_left(self._caps, await self._ledger.spend(self._clock.now(), sandbox=self._sandbox))
+        allowed = await self._allowance.read(actor_id)
+        left = allowed.left
         notes = [
-            f"this call needs {usd(total)} and the cap {name} leaves {usd(amount)}: it would be refused"
+            f"this call needs {usd(total)} and {_cap_of(name, allowed)} leaves {usd(amount)}: it would be refused"
             for name, amount in left.items()
             if total > amount
         ]
+        if allowed.standing is not None and not allowed.standing.may_spend:
+            notes.append(f"{actor_id} may look and not spend: it would be refused")
         if max_usd is not None and total > max_usd:
             notes.append(f"this call needs {usd(total)} and maxUsd is {usd(max_usd)}: it would be refused")
         if paid is not None:
@@ -110,6 +118,7 @@ class PaidCalls:
             prices=tuple(QuoteLine.of(line) for line in lines),
             total_usd=total,
             cap_left_usd=left or None,
+            actor=allowed.standing,
             warnings=(*plan.warnings, *notes) or None,
             sandbox=self._sandbox or None,
         )
@@ -168,12 +177,13 @@ class PaidCalls:
 
         Raises NotFound for none, for another's and for a beginning of several, and LedgerError.
         """
-        job = await self.read(job_id)
-        if job is None and _BEGINNING.fullmatch(job_id):
-            found = await self._ledger.find_ids(actor_id, job_id)
-            if len(found) > 1:
-                raise NotFound(f"several jobs begin with {job_id!r}", next_action="Give the whole id; data has it.")
-            job = await self.read(found[0]) if found else None
+        with name_open_job(job_id, stands=False):
+            job = await self.read(job_id)
+            if job is None and _BEGINNING.fullmatch(job_id):
+                found = await self._ledger.find_ids(actor_id, job_id)
+                if len(found) > 1:
+                    raise NotFound(f"several jobs begin with {job_id!r}", next_action="Give the whole id; data has it.")
+                job = await self.read(found[0]) if found else None
         if job is None or job.actor_id != actor_id:
             raise NotFound(f"there is no job {job_id!r}")
         return job
@@ -188,13 +198,18 @@ class PaidCalls:
         late = "the ledger could not be written; the row follows as soon as it can" if self._is_ahead(job) else None
         if job.is_settled and late is None:
             try:
-                await self._ledger.mark_delivered(job.id, self._clock.now())
+                await self._opening.delivery.mark(job)
             except LedgerError as exc:
                 late = f"the ledger could not be written ({exc.message}); the row follows as soon as it can"
         return result if late is None else result.model_copy(update={"warnings": (*(result.warnings or ()), late)})
 
     def _is_ahead(self, job: Job) -> bool:
         return self._watch.is_behind(job.id)
+
+
+def _cap_of(name: str, allowed: Allowed) -> str:
+    is_own = allowed.standing is not None and allowed.own_left.get(name) == allowed.left[name]
+    return f"the cap {name} of {allowed.standing.id}" if is_own and allowed.standing else f"the cap {name}"
 
 
 def _stuck(job: Job, why: RingError) -> Job:

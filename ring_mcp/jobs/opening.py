@@ -19,12 +19,14 @@ from ring_mcp.domain import Caps, Job, JobState, MediaKind, Plan, VideoPlan
 from ring_mcp.errors import InvalidRequest, LedgerError, StorageError
 from ring_mcp.jobs.accounts import Accounts
 from ring_mcp.jobs.completion import complete
+from ring_mcp.jobs.delivery import Delivery
 from ring_mcp.jobs.events import log_opened
 from ring_mcp.jobs.outcomes import name_open_job
 from ring_mcp.jobs.queue.base import JobQueue
 from ring_mcp.ledger.base import Ledger, Opened
 from ring_mcp.providers.base import Providers
 from ring_mcp.request_id import current_request_id
+from ring_mcp.telemetry import current_trace_parent
 
 NEEDED_DISK_BYTES = 64 * 1024 * 1024
 
@@ -32,7 +34,8 @@ TOOL: Mapping[MediaKind, str] = {"image": "ring-image-create", "video": "ring-vi
 
 
 class Opening:
-    """``spool`` is where results will pass through; ``accounts`` mark every row."""
+    """``spool`` is where results will pass through; ``accounts`` mark every row; ``delivery`` knows what nobody
+    joins any more."""
 
     def __init__(
         self,
@@ -44,6 +47,7 @@ class Opening:
         clock: Clock,
         spool: Path,
         accounts: Accounts,
+        delivery: Delivery,
     ) -> None:
         self._ledger = ledger
         self._queue = queue
@@ -52,6 +56,7 @@ class Opening:
         self._clock = clock
         self._spool = spool
         self._accounts = accounts
+        self.delivery = delivery
 
     def check_provider(self, kind: MediaKind, name: str) -> None:
         """Raises InvalidRequest if nobody makes this here, ProviderAuthError if there is no key."""
@@ -80,6 +85,7 @@ class Opening:
         return await complete(self._open(job, replace(self._caps, max_usd=max_usd), still))
 
     async def _open(self, job: Job, caps: Caps, still: Job | None) -> Opened:
+        await self.delivery.settle(job.request_hash)
         opened = await self._ledger.open(job, caps, still)
         log_opened(opened.job, joined=opened.joined)
         if opened.still is not None and still is not None and opened.still.id == still.id:
@@ -101,7 +107,8 @@ class Opening:
 
     def _new_job(self, plan: Plan, actor_id: str, key: str | None, parent_job_id: str | None = None) -> Job:
         now, account = self._clock.now(), self._accounts.at(plan.provider)
-        asked_by = current_request_id()
+        asked_by = {"http_request_id": current_request_id(), "trace_parent": current_trace_parent()}
+        asked_by = {name: told for name, told in asked_by.items() if told is not None}
         return Job(
             id=str(uuid.uuid4()),
             kind=plan.kind,
@@ -113,7 +120,7 @@ class Opening:
             ref_code=plan.ref_code,
             clip_id=getattr(plan, "clip_id", None),
             pipeline_request_id=getattr(plan, "pipeline_request_id", None),
-            plan=plan if asked_by is None else plan.model_copy(update={"http_request_id": asked_by}),
+            plan=plan.model_copy(update=asked_by) if asked_by else plan,
             sandbox=self._accounts.holder.sandbox,
             endpoint=account.endpoint,
             account_id=account.account_id,
@@ -145,7 +152,7 @@ class Opening:
 
 _MADE = (
     *("made_frame", "made_frame_billed_usd", "made_thumbnail", "frame_job_id", "frame_was_paid"),
-    "http_request_id",
+    *("http_request_id", "trace_parent"),
 )
 
 

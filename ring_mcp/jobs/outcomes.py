@@ -41,11 +41,16 @@ class Park:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How long to try. Seconds."""
+    """How long to try, and how often to look. Seconds.
+
+    ``first_pause_s``: between the first looks at a job; they come more seldom the older it is, up to the interval.
+    None: the interval from the beginning.
+    """
 
     submit_timeout_s: float
     poll_interval_s: float
     poll_timeout_s: float
+    first_pause_s: float | None = None
 
 
 def back_off_s(tries: int, first_s: float, limit_s: float = 60.0) -> float:
@@ -73,16 +78,15 @@ def failure_of(exc: RingError) -> Failure:
 
 
 @contextlib.contextmanager
-def name_open_job(job_id: str) -> Iterator[None]:
+def name_open_job(job_id: str, *, stands: bool = True) -> Iterator[None]:
     """Around what is asked of the ledger about a job that stands: a LedgerError from here on does not mean that nothing
-    was started, since others may carry the job on and pay for it."""
+    was started, since others may carry the job on and pay for it. ``stands``: whether it is known that there is one."""
+    said = f"Job {job_id} stands, and goes on." if stands else f"If there is a job {job_id}, it goes on."
     try:
         yield
     except LedgerError as exc:
         exc.billed, exc.job_id = "unknown", job_id
-        exc.next_action = (
-            f"Job {job_id} stands, and goes on. Make the ledger reachable (see ring-health), then call ring-job-get."
-        )
+        exc.next_action = f"{said} Make the ledger reachable (see ring-health), then call ring-job-get."
         raise
 
 

@@ -49,7 +49,7 @@ def may_show(ctx: ServerRequestContext[Any], *, unknown: bool = True) -> bool:
     return isinstance(declared, dict) and VIEWER_TYPE in (declared.get("mimeTypes") or ())
 
 
-def with_viewer(listing: types.ListToolsResult) -> types.ListToolsResult:
+def add_viewer(listing: types.ListToolsResult) -> types.ListToolsResult:
     """The same tools, with the viewer's address beside those in SHOWN. No cache may hand it to another client."""
     meta = {"ui": {"resourceUri": VIEWER_URI}}
     tools = [tool.model_copy(update={"meta": meta}) if tool.name in SHOWN else tool for tool in listing.tools]

@@ -22,7 +22,7 @@ from ring_mcp.errors import NotFound, RingError, Unauthorized
 from ring_mcp.server.auth import WrongToken, WrongTokens
 from ring_mcp.server.gallery_doors import SESSION_S, Door
 from ring_mcp.server.gallery_events import Events
-from ring_mcp.server.middleware import ACTOR_KEY, client_address, header
+from ring_mcp.server.middleware import ACTOR_KEY, address_of, header
 from ring_mcp.server.rate_limit import Paced, Slots
 from ring_mcp.web.cards import LABELS, Card
 from ring_mcp.web.gallery import Filters, Gallery
@@ -96,7 +96,7 @@ class GalleryPages:
             return self._tell(scope, "Other pages may not embed this.", "", 403)
         if (answer := await self._answer_anybody(request, path)) is not None:
             return answer
-        actor = self._door.actor_of(request.cookies.get(self._door.cookie))
+        actor = await self._door.find_actor(request.cookies.get(self._door.cookie))
         if actor is None:
             return self._ask_who(request, path)
         if path == f"{GALLERY_PATH}/login":
@@ -109,7 +109,7 @@ class GalleryPages:
         if path.startswith(f"{GALLERY_PATH}/assets/") and request.method in ("GET", "HEAD"):
             return _send_asset(path.rsplit("/", 1)[1])
         if path == f"{GALLERY_PATH}/open" and not self._door.has_login and request.method == "GET":
-            return self._open_once(request)
+            return await self._open_once(request)
         if request.method != "POST" or path not in (f"{GALLERY_PATH}/login", f"{GALLERY_PATH}/logout"):
             return None
         if not self._comes_from_here(request.scope):
@@ -140,9 +140,9 @@ class GalleryPages:
             return self._tell(request.scope, "That is too much for a token.", "", 413)
         wanted = form.get("next", "")
         try:
-            cookie = self._door.enter(form.get("token", ""))
+            cookie = await self._door.enter(form.get("token", ""))
         except Unauthorized as exc:
-            if isinstance(exc, WrongToken) and not await self._wrong_tokens.slow_down(client_address(request.scope)):
+            if isinstance(exc, WrongToken) and not await self._wrong_tokens.slow_down(address_of(request.scope)):
                 return self._tell(request.scope, "Too many wrong tokens.", "Wait a little.", 429)
             return self._show_login(wanted, "This is none of this server's tokens.", 401)
         # Only what stands below the gallery: a link that names another host leads nowhere.
@@ -156,27 +156,26 @@ class GalleryPages:
         self._set_cookie(answer, "", scope)
         return answer
 
-    def _open_once(self, request: Request) -> Response:
+    async def _open_once(self, request: Request) -> Response:
         try:
-            cookie = self._door.enter(request.query_params.get("once", ""))
+            cookie = await self._door.enter(request.query_params.get("once", ""))
         except Unauthorized as exc:
             return self._tell(request.scope, exc.message, "Run ring-mcp gallery again.", 403)
         answer = RedirectResponse(self._root, 303)
         self._set_cookie(answer, cookie, request.scope)
         return answer
 
-    def _set_cookie(self, answer: Response, cookie: str | None, scope: Scope) -> None:
-        if cookie is not None:
-            origin = header(scope, "origin") or self._own_origin or ""
-            answer.set_cookie(
-                self._door.cookie,
-                cookie,
-                max_age=SESSION_S if cookie else 0,
-                path=self._root,
-                secure=origin.startswith("https://") or scope["scheme"] == "https",
-                httponly=True,
-                samesite="lax",
-            )
+    def _set_cookie(self, answer: Response, cookie: str, scope: Scope) -> None:
+        origin = header(scope, "origin") or self._own_origin or ""
+        answer.set_cookie(
+            self._door.cookie,
+            cookie,
+            max_age=SESSION_S if cookie else 0,
+            path=self._root,
+            secure=origin.startswith("https://") or scope["scheme"] == "https",
+            httponly=True,
+            samesite="lax",
+        )
 
     def _comes_from_here(self, scope: Scope) -> bool:
         """Browsers say which page a form stood on; whoever says nothing of that is none."""
@@ -218,7 +217,12 @@ class GalleryPages:
         )
 
     async def _follow(self, request: Request) -> Response:
-        return self._events.stream(request)
+        cookie = request.cookies.get(self._door.cookie)
+
+        async def is_welcome() -> bool:
+            return await self._door.find_actor(cookie) is not None
+
+        return self._events.stream(request, is_welcome)
 
     async def _find_nothing(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._tell(scope, "There is no such page.", "", 404)(scope, receive, send)
@@ -236,7 +240,8 @@ class GalleryPages:
         **values: object,
     ) -> Response:
         actor = of.scope[ACTOR_KEY] if isinstance(of, Request) else of
-        place = Place(root=self._root, actor=actor, leaves=self._door.has_login, sandbox=self._sandbox)
+        leaves = self._door.has_login and isinstance(of, Request) and self._door.cookie in of.cookies
+        place = Place(root=self._root, actor=actor, leaves=leaves, sandbox=self._sandbox)
         headers = {"cache-control": "private, no-cache", "content-security-policy": _policy(sources)}
         return HTMLResponse(render(name, place, **values), status, headers)
 

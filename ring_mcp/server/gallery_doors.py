@@ -14,7 +14,7 @@ import secrets
 from typing import TYPE_CHECKING, Protocol
 
 from ring_mcp.errors import Unauthorized
-from ring_mcp.server.auth import ServiceTokens
+from ring_mcp.server.auth import Callers
 
 if TYPE_CHECKING:
     from cryptography.fernet import Fernet
@@ -26,21 +26,20 @@ _MAX_COOKIE_CHARS = 4096
 
 
 class Door(Protocol):
-    """``cookie``: its name; no two servers of one machine have the same, for browsers know no ports."""
+    """``cookie``: its name; no two servers of one machine have the same, for browsers know no ports.
+
+    ``has_login``: whoever has no cookie is asked for a token.
+    """
 
     cookie: str
+    has_login: bool
 
-    @property
-    def has_login(self) -> bool:
-        """Whether whoever has no cookie is asked for a token."""
+    async def find_actor(self, cookie: str | None) -> str | None:
+        """Whose jobs the bearer of the cookie may look at; None: nobody's. Raises LedgerError."""
         ...
 
-    def actor_of(self, cookie: str | None) -> str | None:
-        """Whose jobs the bearer of the cookie may look at; None: nobody's."""
-        ...
-
-    def enter(self, given: str) -> str | None:
-        """The cookie for whoever gives this. Raises Unauthorized; None where no cookie is needed."""
+    async def enter(self, given: str) -> str:
+        """The cookie for whoever gives this. Raises Unauthorized, LedgerError."""
         ...
 
 
@@ -50,37 +49,36 @@ class TokenDoor:
     ``secret``: what all processes of the server share and nobody else knows. It is stretched before it is used.
     """
 
-    def __init__(self, tokens: ServiceTokens, secret: bytes) -> None:
-        self._tokens = tokens
+    has_login = True
+
+    def __init__(self, callers: Callers, secret: bytes) -> None:
+        self._callers = callers
         self._secret = secret
         self.cookie = f"ring_gallery_{hashlib.sha256(b'name of the cookie' + secret).hexdigest()[:8]}"
 
-    @property
-    def has_login(self) -> bool:
-        return self._tokens.are_configured
-
-    def actor_of(self, cookie: str | None) -> str | None:
-        if not self._tokens.are_configured:
-            return self._tokens.default_actor
-        if cookie is None or len(cookie) > _MAX_COOKIE_CHARS:
+    async def find_actor(self, cookie: str | None) -> str | None:
+        token = "" if cookie is None else self._open(cookie)
+        try:
+            return (await self._callers.identify(f"Bearer {token}" if token else "", must=False)).actor_id
+        except Unauthorized:
             return None
+
+    async def enter(self, given: str) -> str:
+        token = given.strip().encode("utf-8", "replace").decode("latin-1")  # as a header's bytes become text
+        await self._callers.identify(f"Bearer {token}", must=True)
+        return self._seal.encrypt(token.encode("latin-1")).decode().rstrip("=")  # which a cookie would quote
+
+    def _open(self, cookie: str) -> str:
+        """The token that is sealed in a cookie; empty for one that is not ours, or too old."""
         from cryptography.fernet import InvalidToken
 
+        if len(cookie) > _MAX_COOKIE_CHARS:
+            return ""
         try:
-            token = self._seal.decrypt(f"{cookie}{'=' * (-len(cookie) % 4)}".encode("latin-1"), ttl=SESSION_S)
-            return self._tokens.actor_of(f"Bearer {token.decode('latin-1')}")
-        except (InvalidToken, Unauthorized):
-            return None
-
-    def enter(self, given: str) -> str | None:
-        if not self._tokens.are_configured:
-            return None
-        try:
-            header = given.strip().encode().decode("latin-1")  # as a header's bytes become text
-        except UnicodeEncodeError:
-            raise Unauthorized("Invalid service token") from None
-        self._tokens.actor_of(f"Bearer {header}")
-        return self._seal.encrypt(header.encode("latin-1")).decode().rstrip("=")  # which a cookie would quote
+            sealed = f"{cookie}{'=' * (-len(cookie) % 4)}".encode("latin-1", "replace")
+            return self._seal.decrypt(sealed, ttl=SESSION_S).decode("latin-1")
+        except InvalidToken:
+            return ""
 
     @functools.cached_property
     def _seal(self) -> Fernet:
@@ -101,11 +99,11 @@ class OnceDoor:
         self.once: str | None = secrets.token_urlsafe(32)
         self.cookie = f"ring_gallery_{secrets.token_hex(4)}"
 
-    def actor_of(self, cookie: str | None) -> str | None:
-        is_ours = cookie is not None and hmac.compare_digest(cookie.encode(), self._session.encode())
+    async def find_actor(self, cookie: str | None) -> str | None:
+        is_ours = cookie is not None and hmac.compare_digest(cookie.encode("utf-8", "replace"), self._session.encode())
         return self._actor if is_ours else None
 
-    def enter(self, given: str) -> str | None:
+    async def enter(self, given: str) -> str:
         if self.once is None or not hmac.compare_digest(given.encode("utf-8", "replace"), self.once.encode()):
             raise Unauthorized("This address was used already, or is not whole.")
         self.once = None

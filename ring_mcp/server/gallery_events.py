@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 from starlette.requests import Request
@@ -25,6 +25,7 @@ STREAM_S = 600.0
 """How long one stream lasts: browsers open the next by themselves, and a page that nobody has any more ends."""
 
 _QUIET_LOOKS = 15
+_ASKED_AFTER_LOOKS = 5
 
 
 class Events:
@@ -35,25 +36,35 @@ class Events:
         self._stopping = stopping
         self._look_s = look_s
 
-    def stream(self, request: Request) -> StreamingResponse:
-        """The events for the jobs that the query names, MAX_JOBS at most; ``newest``: what heads the list there."""
+    def stream(self, request: Request, is_welcome: Callable[[], Awaitable[bool]]) -> StreamingResponse:
+        """The events for the jobs that the query names, MAX_JOBS at most; ``newest``: what heads the list there.
+
+        ``is_welcome``: whether who looks still may; it is asked every few looks, and the stream ends when not.
+        """
         actor_id, query = request.scope[ACTOR_KEY], request.query_params
         job_ids = list(dict.fromkeys(query.getlist("job")))[:MAX_JOBS]
-        events = self._tell(job_ids, Filters.of(query), query.get("newest"), actor_id)
+        events = self._tell(job_ids, Filters.of(query), query.get("newest"), actor_id, is_welcome)
         # "no-transform": a proxy that compresses would hold the events back.
         headers = {"cache-control": "no-store, no-transform", "x-accel-buffering": "no"}
         return StreamingResponse(events, media_type="text/event-stream", headers=headers)
 
     async def _tell(
-        self, job_ids: Sequence[str], filters: Filters, newest: str | None, actor_id: str
+        self,
+        job_ids: Sequence[str],
+        filters: Filters,
+        newest: str | None,
+        actor_id: str,
+        is_welcome: Callable[[], Awaitable[bool]],
     ) -> AsyncIterator[bytes]:
         told: dict[str, dict[str, Any]] = {}
-        followed, quiet = list(job_ids), 0
+        followed, quiet, looks = list(job_ids), 0, 0
         until = asyncio.get_running_loop().time() + STREAM_S
         yield b"retry: 3000\n\n"
         while not self._stopping.is_set() and asyncio.get_running_loop().time() < until:
-            quiet += 1
+            quiet, looks = quiet + 1, looks + 1
             try:
+                if looks % _ASKED_AFTER_LOOKS == 0 and not await is_welcome():
+                    return
                 for job_id in list(followed):
                     fact = await self._look(job_id, actor_id)
                     if fact is None or fact["settled"]:

@@ -27,14 +27,18 @@ from starlette.types import Receive, Scope, Send
 from ring_mcp.app import App
 from ring_mcp.clock import SystemClock
 from ring_mcp.errors import Unauthorized
-from ring_mcp.server.auth import ServiceTokens, WrongTokens
+from ring_mcp.reporting import Reporting
+from ring_mcp.server.auth import Callers, ServiceTokens, WrongTokens
+from ring_mcp.server.authenticated import Authenticated
 from ring_mcp.server.files import Files
 from ring_mcp.server.gallery import GALLERY_PATH, GalleryPages, is_gallery
 from ring_mcp.server.gallery_doors import TokenDoor
 from ring_mcp.server.gallery_events import Events
 from ring_mcp.server.gateway import PREFIX, Gateway
 from ring_mcp.server.mcp import serve_app
-from ring_mcp.server.middleware import ACTOR_KEY, Authenticated, BodyLimit, Guarded, KnownNames
+from ring_mcp.server.metrics import PATH as METRICS_PATH
+from ring_mcp.server.metrics import MetricsEndpoint
+from ring_mcp.server.middleware import ACTOR_KEY, BodyLimit, Guarded, KnownNames
 from ring_mcp.server.rate_limit import MAX_STREAMS, Paced, Slots
 from ring_mcp.server.sse import MESSAGES_PATH, STREAM_PATH, Sse
 from ring_mcp.storage.links import FILES_PATH, FileLinks
@@ -56,13 +60,16 @@ def build_http_app(
     links: FileLinks,
     stopping: asyncio.Event,
     *,
+    reporting: Reporting | None = None,
     server: Server[dict[str, Any]] | None = None,
     body_timeout_s: float = BODY_TIMEOUT_S,
     max_streams: int = MAX_STREAMS,
+    is_closed: bool = False,
 ) -> Starlette:
     """The Starlette app over an open App. When ``stopping`` is set, whoever waits gets the handle of their job.
 
-    ``server`` stands in for ``build_mcp(app)``: the conformance suite wants tools of its own.
+    ``is_closed``: nobody is served without a token, whether there are any or not. ``reporting`` is what /metrics
+    tells; None: there is none. ``server`` stands in for ``build_mcp(app)``: the conformance suite wants its own tools.
     """
     config = app.config
     server = server or build_mcp(app)
@@ -83,8 +90,10 @@ def build_http_app(
         video_wait_s=min(GATEWAY_WAIT_S, config.video_gen_poll_timeout_ms / 1000),
     )
 
-    tokens, wrong_tokens = ServiceTokens(config.service_tokens, config.actor_id), WrongTokens()
-    pages = open_pages(app, links, tokens, wrong_tokens, stopping)
+    measured = None if reporting is None else MetricsEndpoint(reporting, config.metrics_token)
+    tokens = ServiceTokens(config.service_tokens, config.actor_id)
+    callers, wrong_tokens = Callers(tokens, app.team, is_closed=is_closed), WrongTokens()
+    pages = open_pages(app, links, callers, wrong_tokens, stopping)
 
     def slots_of(path: str) -> Slots | None:
         if path.startswith(MESSAGES_PATH):
@@ -121,6 +130,7 @@ def build_http_app(
             Route(f"{GALLERY_PATH}/{{rest:path}}", pages),
             Route("/healthz", _alive, methods=["GET"]),
             Route("/readyz", ready, methods=["GET"]),
+            *([] if measured is None else [Route(METRICS_PATH, measured.answer, methods=["GET"])]),
         ],
         middleware=[
             Middleware(Guarded),
@@ -135,7 +145,8 @@ def build_http_app(
             Middleware(BodyLimit, max_bytes=config.max_body_bytes, timeout_s=body_timeout_s),
             Middleware(
                 Authenticated,
-                tokens=tokens,
+                callers=callers,
+                team=app.team,
                 is_open=is_open,
                 ring=PREFIX,
                 wrong_tokens=wrong_tokens,
@@ -156,12 +167,12 @@ def build_http_app(
 
 
 def is_open(path: str) -> bool:
-    """What needs no token: liveness, files, whose addresses are secrets themselves, and pages, which have a login."""
-    return path in ("/healthz", "/readyz") or path.startswith(FILES_PATH) or is_gallery(path)
+    """What needs no bearer: liveness, files, whose addresses are secrets, metrics and pages, which ask themselves."""
+    return path in ("/healthz", "/readyz", METRICS_PATH) or path.startswith(FILES_PATH) or is_gallery(path)
 
 
 def open_pages(
-    app: App, links: FileLinks, tokens: ServiceTokens, wrong_tokens: WrongTokens, stopping: asyncio.Event
+    app: App, links: FileLinks, callers: Callers, wrong_tokens: WrongTokens, stopping: asyncio.Event
 ) -> GalleryPages:
     """The pages over an open App. Servers of one database share its address, and with it what seals their cookies."""
     config = app.config
@@ -182,7 +193,7 @@ def open_pages(
     )
     return GalleryPages(
         gallery,
-        TokenDoor(tokens, secret),
+        TokenDoor(callers, secret),
         Events(gallery, stopping),
         wrong_tokens=wrong_tokens,
         own_origin=f"{base.scheme}://{base.netloc}" if base.netloc else None,
@@ -190,7 +201,7 @@ def open_pages(
     )
 
 
-def actor_of_request(ctx: ServerRequestContext[Any]) -> str:
+async def actor_of_request(ctx: ServerRequestContext[Any]) -> str:
     """Whom the token of this MCP request named."""
     request = ctx.request
     actor = request.scope.get(ACTOR_KEY) if isinstance(request, Request) else None

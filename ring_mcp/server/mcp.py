@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import mcp_types as types
@@ -20,6 +20,7 @@ from ring_mcp.clock import SystemClock
 from ring_mcp.errors import RingError
 from ring_mcp.package_data import data_path
 from ring_mcp.server import apps
+from ring_mcp.server.operations import MeasuredOperations
 from ring_mcp.server.tasks import Tasks
 from ring_mcp.tools.envelope import failure, internal_error, log_internal, success
 from ring_mcp.tools.reading_aside import is_large, read_aside
@@ -28,6 +29,8 @@ from ring_mcp.tools.tool import Caller, Tool
 
 if TYPE_CHECKING:
     from ring_mcp.app import App
+    from ring_mcp.conductors.cancelling import Cancellation
+    from ring_mcp.domain import Job
     from ring_mcp.tools.prompts import Prompt
 
 INSTRUCTIONS = """\
@@ -35,8 +38,8 @@ Makes images and video clips on the operator's own provider key and returns perm
 ring-image-create and ring-video-create cost money; dryRun: true tells the price. When an answer has a jobId and no \
 URL, call ring-job-get with it instead of creating again."""
 
-Identify = Callable[[ServerRequestContext[Any]], str]
-"""Who calls: the actor's id. Raises Unauthorized."""
+Identify = Callable[[ServerRequestContext[Any]], Awaitable[str]]
+"""Who calls: the actor's id. Raises Unauthorized, LedgerError."""
 
 _TOOLS_TTL_MS = 300_000
 
@@ -44,7 +47,11 @@ _TOOLS_TTL_MS = 300_000
 def serve_app(app: App, *, identify: Identify) -> Server[dict[str, Any]]:
     """The MCP server over an open App, for callers that ``identify`` knows."""
     links = app.config.result_links
-    tasks = Tasks(app.calls, app.previews, app.cancelling.cancel, SystemClock(), identify=identify, links=links)
+
+    async def cancel(job: Job) -> Cancellation:
+        return await app.cancelling.cancel(job, actor_id=job.actor_id)
+
+    tasks = Tasks(app.calls, app.previews, cancel, SystemClock(), identify=identify, links=links)
     return build_server(app.tools(), app.resources(), app.prompts, identify=identify, links=links, tasks=tasks)
 
 
@@ -63,19 +70,16 @@ def build_server(
     """
     by_name = {tool.name: tool for tool in tools}
 
-    @functools.cache
-    def listing_for_apps() -> types.ListToolsResult:
-        return apps.with_viewer(listing())
-
     @functools.cache  # making the schemas takes 20 ms, a quarter of what this server adds to the SDK's start
-    def listing() -> types.ListToolsResult:
+    def listing(*, with_viewer: bool) -> types.ListToolsResult:
         listed = [describe_tool(tool) for tool in tools]
-        return types.ListToolsResult(tools=listed, ttl_ms=_TOOLS_TTL_MS, cache_scope="public")
+        plain = types.ListToolsResult(tools=listed, ttl_ms=_TOOLS_TTL_MS, cache_scope="public")
+        return apps.add_viewer(plain) if with_viewer else plain
 
     async def list_tools(
         ctx: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
     ) -> types.ListToolsResult:
-        return listing_for_apps() if apps.may_show(ctx) else listing()
+        return listing(with_viewer=apps.may_show(ctx))
 
     async def call_tool(
         ctx: ServerRequestContext[Any], params: types.CallToolRequestParams
@@ -88,7 +92,7 @@ def build_server(
             await ctx.session.report_progress(percent, 100, message)
 
         try:
-            actor_id = identify(ctx)
+            actor_id = await identify(ctx)
             given = params.arguments
             arguments = await read_aside(lambda: tool.arguments.parse(given), is_large=is_large(given))
             caller = Caller(actor_id=actor_id, progress=progress)
@@ -106,7 +110,7 @@ def build_server(
     ) -> types.ReadResourceResult:
         uri = str(params.uri)
         try:
-            found = await resources.read(uri, identify(ctx))
+            found = await resources.read(uri, await identify(ctx))
         except RingError as exc:
             raise MCPError(code=types.INVALID_PARAMS, message=exc.message, data={"uri": uri}) from exc
         except Exception as exc:
@@ -147,6 +151,7 @@ def build_server(
         on_list_prompts=list_prompts,
         on_get_prompt=get_prompt,
     )
+    server.middleware.append(MeasuredOperations(by_name))
     server.add_request_handler("tools/call", types.CallToolRequestParams, call_tool)
     if tasks is not None:
         tasks.add_to(server)

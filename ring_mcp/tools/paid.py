@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
+from ring_mcp.conductors.results import Standing
+from ring_mcp.domain import usd
 from ring_mcp.domain.fields import Dollars, Flag, Key, WaitSeconds
 from ring_mcp.tools.tool import Notes
 
@@ -32,6 +34,12 @@ PreviewSize = Annotated[Literal["none", "small"] | None, Field(description="A pi
 def call_notes(wait_s: float, preview: str) -> Notes:
     """What the running configuration says of the arguments above."""
     return {"waitSeconds": f"Default: {wait_s:g}.", "preview": f"Default: {preview}."}
+
+
+def describe_standing(actor: Standing) -> str:
+    """What an actor of the ledger has spent, for a model."""
+    spent = f"{usd(actor.spent_today_usd)} today, {usd(actor.spent_this_month_usd)} this month"
+    return f"{actor.id}: spent {spent}{'' if actor.may_spend else '; may look and not spend'}"
 
 
 def annotate_paid() -> ToolAnnotations:

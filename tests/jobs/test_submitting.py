@@ -26,7 +26,7 @@ from ring_mcp.errors import (
 )
 from ring_mcp.jobs.outcomes import Pause
 from ring_mcp.jobs.submitting import LOOK_FOR_ANSWER_S, LOOK_FOR_OTHERS_S, STALE_PLAN_S, SUBMIT_MARGIN_S
-from ring_mcp.providers.base import MOST_PAUSES_S, Accepted, Finished, Inputs
+from ring_mcp.providers.base import MOST_PAUSES_S, Accepted, Finished, Inputs, Running
 from tests.fake_clock import START, FakeClock
 from tests.jobs.engine import PACE, Engine, clip_plan, started_engine, until
 from tests.jobs.scripted_provider import REQUEST_ID, ScriptedProvider, finished, jpeg
@@ -91,6 +91,30 @@ async def test_a_handle_makes_a_job_that_any_process_can_finish(engine: Engine, 
     job = await submitted(engine)
     assert (job.state, job.provider_request_id) == (JobState.RENDERING, REQUEST_ID)
     assert (job.due_at, job.failure, job.settled_usd) == (START + timedelta(seconds=3), None, None)
+
+
+async def test_the_first_look_goes_out_while_the_handle_is_written(engine: Engine) -> None:
+    written: list[int] = []
+
+    async def look() -> Running:
+        written.append(engine.ledger.calls.count("save"))
+        return Running()
+
+    engine.pictures.looks.append(look)
+    job = await engine.new()
+    record = engine.record(job)
+    await engine.submitting.submit(record)
+    assert record.job.state is JobState.RENDERING
+    assert record.first_look is not None
+    assert await record.first_look == Running()
+    assert written == [1], "the intent alone"
+
+
+async def test_no_look_is_begun_at_what_came_with_the_answer(engine: Engine) -> None:
+    engine.pictures.answers.append(finished())
+    record = engine.record(await engine.new())
+    await engine.submitting.submit(record)
+    assert (record.first_look, engine.pictures.looked_for) == (None, [])
 
 
 async def test_what_comes_with_the_answer_itself_is_ready_to_be_stored(engine: Engine) -> None:
@@ -369,13 +393,27 @@ async def test_a_refusal_that_a_courier_brings_ends_the_job(tmp_path: Path, cloc
         assert (job.state, job.settled_usd) == (JobState.REFUSED, BILLED)
 
 
-async def test_an_answer_that_was_taken_over_is_forgotten(tmp_path: Path, clock: FakeClock) -> None:
-    courier = ScriptedCourier(finished())
-    async with carried_by(courier, tmp_path, clock) as engine:
+@pytest.mark.parametrize(
+    ("answer", "left"), [(finished(), 1), (ContentRefused("no"), 0), (OutcomeUnknown("it broke"), 0)]
+)
+async def test_an_answer_is_kept_as_long_as_there_is_something_to_store(
+    tmp_path: Path, clock: FakeClock, answer: Finished | ProviderError, left: int
+) -> None:
+    async with carried_by(ScriptedCourier(answer), tmp_path, clock) as engine:
         job = await engine.new()
-        engine.answers.write(job.id, "token", finished())
-        await submitted(engine, job)
-        assert engine.answers.job_ids() == []
+        engine.answers.write(job.id, "token", answer)
+        job = await submitted(engine, job)
+        assert engine.answers.job_ids() == [job.id] * left
+
+
+async def test_an_answer_is_kept_while_the_ledger_does_not_have_it(tmp_path: Path, clock: FakeClock) -> None:
+    async with carried_by(ScriptedCourier(ContentRefused("no")), tmp_path, clock) as engine:
+        record = engine.record(await engine.new())
+        engine.answers.write(record.job.id, "token", ContentRefused("no"))
+        engine.ledger.fail("save", skip=1)
+        await engine.submitting.submit(record)
+        assert (record.job.state, record.is_behind) == (JobState.REFUSED, True)
+        assert engine.answers.job_ids() == [record.job.id]
 
 
 async def test_a_server_that_is_stopped_leaves_the_answer_to_the_courier(tmp_path: Path, clock: FakeClock) -> None:
@@ -410,6 +448,8 @@ async def test_an_answer_that_lies_in_the_spool_is_taken(engine: Engine) -> None
     assert await engine.submitting.give_up_orphan(engine.record(job)) is None
     after = await engine.row(job)
     assert (after.state, after.billed_usd) == (JobState.STORING, BILLED)
+    assert engine.answers.job_ids() == [job.id]
+    await engine.runner.run(job.id)
     assert engine.answers.job_ids() == []
 
 
@@ -433,12 +473,13 @@ async def test_a_late_answer_is_brought_home_at_the_next_start(engine: Engine, c
 
 
 async def test_late_answers_that_change_nothing_are_forgotten(engine: Engine) -> None:
-    """To another attempt, to a job that went on, and one that knows no more than the row does."""
+    """To another attempt, to a job that has ended, and one that knows no more than the row does."""
     jobs = []
     for _ in range(3):
         job = await orphan(engine)
         jobs.append(await engine.ledger.save(job, carried(job, JobState.UNKNOWN)))
-    jobs[1] = await engine.ledger.save(jobs[1], carried(jobs[1], JobState.RENDERING))
+    for state in (JobState.RENDERING, JobState.STORING, JobState.DONE):
+        jobs[1] = await engine.ledger.save(jobs[1], carried(jobs[1], state))
     engine.answers.write(jobs[0].id, "another", finished())
     engine.answers.write(jobs[1].id, jobs[1].attempt_token or "", finished())
     engine.answers.write(jobs[2].id, jobs[2].attempt_token or "", OutcomeUnknown("the connection broke"))

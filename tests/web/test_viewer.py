@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from ring_mcp.backends import list_media_origins
 from ring_mcp.config import load_config
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.server.apps import APPS, SHOWN
 from ring_mcp.storage.links import FileLinks
 from ring_mcp.tools.resources import MAX_PIECE_BYTES, SIZE_KEY, VIEWER_URI
 from ring_mcp.web.viewer import VIEWER_TYPE, read_viewer
+from ring_mcp.wiring import list_media_origins
 from tests.http.http_reach import environment
 from tests.server.wire import MODERN, RingProcess
 

@@ -59,4 +59,4 @@ INSERT INTO media_job_days
 
 COMMENT ON TABLE media_job_days IS 'What each actor''s jobs cost, by the day on which they were opened and by model.';
 
-INSERT INTO ring_mcp_migrations (version) VALUES (7);
+INSERT INTO ring_mcp_migrations (version) VALUES (9);
