@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import Mapping
 from functools import partial
+from urllib.parse import urlsplit
 
 from ring_mcp import __version__, processes
 from ring_mcp.clock import Clock

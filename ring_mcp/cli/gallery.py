@@ -50,8 +50,9 @@ async def _serve(config: Config, actor: str | None, port: int, *, opens: bool) -
     try:
         await ledger.start()
         team = open_team(ledger, clock, None)
-        owner = identify_owner(tokens, config.service_token, team) if config.service_token else None
-        of = actor or (tokens.default_actor if owner is None else await owner)
+        of = actor or tokens.default_actor
+        if actor is None and config.service_token is not None:
+            of = await identify_owner(tokens, config.service_token, team)
         await serve_alone(config, ledger, open_files, clock, actor=of, port=port, announce=announce)
     finally:
         await ledger.aclose()

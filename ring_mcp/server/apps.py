@@ -6,6 +6,7 @@ handshake of an earlier request over HTTP, gets the viewer's address beside the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import mcp_types as types
@@ -49,8 +50,10 @@ def may_show(ctx: ServerRequestContext[Any], *, unknown: bool = True) -> bool:
     return isinstance(declared, dict) and VIEWER_TYPE in (declared.get("mimeTypes") or ())
 
 
-def add_viewer(listing: types.ListToolsResult) -> types.ListToolsResult:
-    """The same tools, with the viewer's address beside those in SHOWN. No cache may hand it to another client."""
+def list_tools(tools: Sequence[types.Tool], ttl_ms: int, *, with_viewer: bool) -> types.ListToolsResult:
+    """``with_viewer``: its address stands beside the tools in SHOWN, and no cache may hand that to another client."""
+    if not with_viewer:
+        return types.ListToolsResult(tools=list(tools), ttl_ms=ttl_ms, cache_scope="public")
     meta = {"ui": {"resourceUri": VIEWER_URI}}
-    tools = [tool.model_copy(update={"meta": meta}) if tool.name in SHOWN else tool for tool in listing.tools]
-    return listing.model_copy(update={"tools": tools, "cache_scope": "private"})
+    marked = [tool.model_copy(update={"meta": meta}) if tool.name in SHOWN else tool for tool in tools]
+    return types.ListToolsResult(tools=marked, ttl_ms=ttl_ms, cache_scope="private")

@@ -72,9 +72,7 @@ def build_server(
 
     @functools.cache  # making the schemas takes 20 ms, a quarter of what this server adds to the SDK's start
     def listing(*, with_viewer: bool) -> types.ListToolsResult:
-        listed = [describe_tool(tool) for tool in tools]
-        plain = types.ListToolsResult(tools=listed, ttl_ms=_TOOLS_TTL_MS, cache_scope="public")
-        return apps.add_viewer(plain) if with_viewer else plain
+        return apps.list_tools([describe_tool(tool) for tool in tools], _TOOLS_TTL_MS, with_viewer=with_viewer)
 
     async def list_tools(
         ctx: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
