@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from tests.conformance.__main__ import install
 
@@ -28,8 +30,10 @@ def find_chromium(packages: Path | None = None) -> str:
         if os.environ.get("CI") == "true":
             pytest.fail(f"{missing} is not installed")
         pytest.skip(f"{missing} is not installed")
-    if packages is None:
-        install(npm)
-    else:
-        install(npm, packages)
+    # Several workers of pytest come here at once.
+    with FileLock(Path(tempfile.gettempdir()) / f"ring-mcp-npm-{os.getuid()}.lock", timeout=600):
+        if packages is None:
+            install(npm)
+        else:
+            install(npm, packages)
     return found

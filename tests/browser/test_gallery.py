@@ -18,9 +18,11 @@ from typing import Any
 import pytest
 
 from ring_mcp.sandbox.server import SandboxServer
-from tests.browser.chromium import HERE, MODULES, SHOTS, find_chromium
+from tests.browser import chromium as browser
+from tests.browser.chromium import HERE, MODULES, find_chromium
 from tests.http.http_reach import ALICE, API, TOKENS, HttpRing, environment
 
+SHOTS = browser.SHOTS / "gallery"
 LIMIT_S = 400.0
 HOSTILE = (
     "<script>alert(1)</script><img src=x onerror=alert(2)>\"' onfocus=alert(3) autofocus {{ 7 * 7 }} </pre></title>"
@@ -36,7 +38,7 @@ def chromium() -> str:
 @pytest.mark.browser
 def test_the_gallery_is_what_a_person_would_want(chromium: str, sandbox: SandboxServer, tmp_path: Path) -> None:
     shutil.rmtree(SHOTS, ignore_errors=True)
-    SHOTS.mkdir()
+    SHOTS.mkdir(parents=True)
     env = environment(
         tmp_path,
         RING_SANDBOX=sandbox.url,

@@ -29,7 +29,7 @@ from tests.conformance.__main__ import MODULES, environment
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-SHOTS = HERE / "shots"
+SHOTS = HERE / "shots" / "inspector"
 LIMIT_S = 150.0
 
 SCRIPT = {
@@ -109,7 +109,7 @@ def inspector(folder: Path) -> Iterator[tuple[str, Mapping[str, str]]]:
 @pytest.mark.browser
 def test_the_inspectors_form_runs_every_tool_with_its_defaults(chromium: str, tmp_path: Path) -> None:
     shutil.rmtree(SHOTS, ignore_errors=True)
-    SHOTS.mkdir()
+    SHOTS.mkdir(parents=True)
     with inspector(tmp_path) as (url, env):
         given = {"url": url, "chromium": chromium, "shots": str(SHOTS), "steps": STEPS}
         done = subprocess.run(

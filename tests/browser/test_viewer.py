@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import json
 import os
-import shutil
 import sys
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -30,9 +29,11 @@ from starlette.responses import HTMLResponse, JSONResponse
 from starlette.routing import Route
 
 from ring_mcp.sandbox.server import SandboxServer
-from tests.browser.chromium import HERE, MODULES, SHOTS, find_chromium
+from tests.browser import chromium as browser
+from tests.browser.chromium import HERE, MODULES, find_chromium
 from tests.http.http_reach import LIMIT_S, HttpRing, environment
 
+SHOTS = browser.SHOTS / "viewer"
 WHOLE_S = 300.0
 VIEWER = "ui://ring-mcp/viewer"
 ABLE: dict[str, dict[str, str]] = {"serverTools": {}, "serverResources": {}, "openLinks": {}}
@@ -137,8 +138,7 @@ def job_of(result: Mapping[str, Any]) -> str:
 
 @pytest.fixture(autouse=True)
 def shots() -> None:
-    shutil.rmtree(SHOTS, ignore_errors=True)
-    SHOTS.mkdir()
+    SHOTS.mkdir(parents=True, exist_ok=True)
 
 
 @pytest.mark.browser
