@@ -52,7 +52,7 @@ from ring_mcp.operator_settings import (
 from ring_mcp.presets import Presets, load_presets
 from ring_mcp.storage.base import Links, Storage
 from ring_mcp.tools.job_answers import Previews
-from ring_mcp.wiring import open_courier, open_whoami, start_ledger, wire_steps
+from ring_mcp.wiring import list_media_origins, open_courier, open_whoami, start_ledger, wire_steps
 
 if TYPE_CHECKING:
     from ring_mcp.clients.in_process import InProcessMaker
@@ -83,6 +83,7 @@ class App:
     whoami: WhoamiConductor
     team: Team
     previews: Previews
+    media_origins: tuple[str, ...]
 
     def tools(self) -> list[Tool[Any]]:
         from ring_mcp.tools.health import health_tool
@@ -122,9 +123,14 @@ class App:
         return InProcessMaker(self.images, self.videos, self.thumbnails, self.calls, actor_id=actor_id, may_see=may_see)
 
     def resources(self) -> Resources:
-        from ring_mcp.tools.resources import Resources
+        from ring_mcp.tools.resources import Content, Resources
 
-        return Resources(self.calls, self.presets)
+        def viewer() -> Content:
+            from ring_mcp.web.viewer import read_viewer  # with the templates, which no other client needs
+
+            return read_viewer(self.media_origins)
+
+        return Resources(self.calls, self.presets, storage=self.storage, previews=self.previews, viewer=viewer)
 
     def prompts(self) -> list[Prompt]:
         from ring_mcp.tools.prompts import storyboard_prompt
@@ -282,4 +288,5 @@ async def open_app(
             whoami=open_whoami(config, allowance),
             team=team,
             previews=Previews(previews, shown=config.result_preview, making=making),
+            media_origins=list_media_origins(config, links),
         )

@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import Mapping
 from functools import partial
+from urllib.parse import urlsplit
 
 from ring_mcp import __version__, backends, processes
 from ring_mcp.clock import Clock
@@ -30,7 +31,7 @@ from ring_mcp.jobs.thumbnails import Thumbnails
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.media.decoding import Decoder
 from ring_mcp.providers.base import HearRefusal, Providers
-from ring_mcp.storage.base import Storage
+from ring_mcp.storage.base import Links, Storage
 
 logger = logging.getLogger(__name__)
 
@@ -120,3 +121,16 @@ def wire_steps(
         death_is_certain=config.database_url is None,
     )
     return Steps(submitting, Rendering(providers, clock, paces, rates), storing)
+
+
+def list_media_origins(config: Config, links: Links | None) -> tuple[str, ...]:
+    """From where a page has to be let load what is stored; empty for files that have no address on the web."""
+    if config.file_backend == "ringbase":
+        urls = [config.ringbase_api_url]
+    elif config.file_backend == "s3":
+        amazon = f"https://s3.{config.aws_region or 'us-east-1'}.amazonaws.com"
+        urls = [config.s3_public_base_url, config.aws_endpoint_url or amazon]
+    else:
+        urls = [links.url_of("x")] if links is not None else []
+    parts = (urlsplit(url) for url in urls if url)
+    return tuple(dict.fromkeys(f"{each.scheme}://{each.netloc}" for each in parts if each.netloc))

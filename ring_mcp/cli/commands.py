@@ -136,6 +136,7 @@ def _register() -> None:
     from ring_mcp.cli.create import image, video
     from ring_mcp.cli.direct import direct
     from ring_mcp.cli.doctor import doctor
+    from ring_mcp.cli.gallery import gallery
     from ring_mcp.cli.health import health, presets
     from ring_mcp.cli.jobs import jobs
     from ring_mcp.cli.presets_check import check
@@ -155,6 +156,7 @@ def _register() -> None:
         direct,
         jobs,
         spend,
+        gallery,
         top,
         health,
         doctor,

@@ -83,6 +83,17 @@ class BilledDay:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SpentDay:
+    """What an actor's jobs of one model cost that were opened on a day (UTC); ``reserved_usd``: for those not ended."""
+
+    day: date
+    model: str
+    jobs: int
+    settled_usd: Decimal
+    reserved_usd: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WrongSum:
     """A sum that the ledger keeps and that is not that of its rows: ``too_much`` is negative where it is too little."""
 
@@ -214,6 +225,9 @@ class Ledger(Protocol):
 
     async def bills(self, since: datetime, *, sandbox: bool) -> list[BilledDay]:
         """What was billed since that day, by day, model and price list, the newest day first."""
+
+    async def list_spent_days(self, actor_id: str, since: datetime, *, sandbox: bool) -> list[SpentDay]:
+        """What this actor's jobs cost since that day, by day and model, the newest day first."""
 
     async def find_wrong_sums(self) -> list[WrongSum]:
         """Compare the sums with every row: the one thing here that takes the longer the more jobs there are."""

@@ -99,6 +99,11 @@ class Dialect:
         """The day of a column, as the tables of sums have it."""
         return f"substr({name}, 1, 10)" if self.text_times else f"CAST({name} AT TIME ZONE 'UTC' AS date)"
 
+    def model(self) -> str:
+        """The model of a job's plan, as the tables of sums have it."""
+        found = "json_extract(plan, '$.model')" if self.text_times else "plan ->> 'model'"
+        return f"COALESCE({found}, '')"
+
     def time_in_list(self, name: str, of: Literal["everybody", "everybody by state", "actor", "actor and more"]) -> str:
         """A time by which such a list is sorted, as the list's own index has it.
 

@@ -7,7 +7,7 @@ from datetime import date, datetime
 from decimal import Decimal
 
 from ring_mcp.domain import Spend, day_start, month_start
-from ring_mcp.ledger.base import BilledDay, WrongSum
+from ring_mcp.ledger.base import BilledDay, SpentDay, WrongSum
 from ring_mcp.ledger.fleet import find_wrong_states, recount_states
 from ring_mcp.ledger.rows import Dialect, encode, ticks_to_usd
 from ring_mcp.ledger.statements import DRIVEN_SQL, Row, Statement, Transaction
@@ -76,6 +76,28 @@ def select_bills(since: datetime, sandbox: bool, dialect: Dialect) -> Transactio
     ]
 
 
+def select_days(actor_id: str, since: datetime, sandbox: bool, dialect: Dialect) -> Transaction[list[SpentDay]]:
+    rows = yield Statement(
+        "SELECT day, model, jobs, settled_usd_ticks, reserved_usd_ticks FROM media_job_days"
+        " WHERE sandbox = :sandbox AND actor_id = :actor AND day >= :since AND jobs > 0 ORDER BY day DESC, model",
+        {
+            "sandbox": encode("sandbox", sandbox, dialect),
+            "actor": encode("actor_id", actor_id, dialect),
+            "since": dialect.day(since),
+        },
+    )
+    return [
+        SpentDay(
+            day=_read_day(row["day"]),
+            model=row["model"],
+            jobs=int(row["jobs"]),
+            settled_usd=ticks_to_usd(row["settled_usd_ticks"]) or Decimal(0),
+            reserved_usd=ticks_to_usd(row["reserved_usd_ticks"]) or Decimal(0),
+        )
+        for row in rows
+    ]
+
+
 def _read_day(value: str | date) -> date:
     return date.fromisoformat(value) if isinstance(value, str) else value
 
@@ -104,12 +126,29 @@ def find_wrong_sums(dialect: Dialect) -> Transaction[list[WrongSum]]:
         ") AS each_one GROUP BY sandbox, actor_id HAVING SUM(open_jobs) <> 0 OR SUM(unknown_jobs) <> 0"
         " ORDER BY actor_id, sandbox"
     )
-    of_states = yield from find_wrong_states(dialect)
-    return [*wrong, *of_states] + [
+    wrong += yield from find_wrong_states(dialect)
+    wrong += [
         WrongSum(what=what, of=_whose(row), too_much=Decimal(row[name]))
         for row in differences
         for name, what in (("open_jobs", "open jobs"), ("unknown_jobs", "jobs of unknown outcome"))
         if row[name]
+    ]
+    differences = yield Statement(
+        "SELECT sandbox, actor_id, day, model, SUM(settled + reserved) AS usd, SUM(jobs) AS jobs FROM ("  # noqa: S608
+        "SELECT sandbox, actor_id, day, model, settled_usd_ticks AS settled, reserved_usd_ticks AS reserved, jobs"
+        " FROM media_job_days UNION ALL"
+        f" SELECT sandbox, actor_id, {dialect.day_of('created_at')}, {dialect.model()},"
+        " -COALESCE(settled_usd_ticks, 0), CASE WHEN settled_usd_ticks IS NULL THEN -reserved_usd_ticks ELSE 0 END, -1"
+        " FROM media_jobs) AS each_one GROUP BY sandbox, actor_id, day, model"
+        " HAVING SUM(settled) <> 0 OR SUM(reserved) <> 0 OR SUM(jobs) <> 0 ORDER BY day, actor_id, model, sandbox"
+    )
+    return wrong + [
+        WrongSum(
+            what=f"US dollars of {int(row['jobs']):+d} jobs of {row['model']} of {row['day']}",
+            of=_whose(row),
+            too_much=ticks_to_usd(row["usd"]) or Decimal(0),
+        )
+        for row in differences
     ]
 
 
@@ -131,6 +170,14 @@ def recount(dialect: Dialect) -> Transaction[None]:
         " FROM media_jobs GROUP BY 1, 2"
     )
     yield from recount_states(dialect)
+    yield Statement("DELETE FROM media_job_days")
+    yield Statement(
+        "INSERT INTO media_job_days (sandbox, actor_id, day, model, jobs, settled_usd_ticks, reserved_usd_ticks)"  # noqa: S608
+        f" SELECT sandbox, actor_id, {dialect.day_of('created_at')} AS day, {dialect.model()} AS model, COUNT(*),"
+        " COALESCE(SUM(settled_usd_ticks), 0),"
+        " SUM(CASE WHEN settled_usd_ticks IS NULL THEN reserved_usd_ticks ELSE 0 END)"
+        " FROM media_jobs GROUP BY 1, 2, 3, 4"
+    )
 
 
 def _whose(row: Row) -> str:

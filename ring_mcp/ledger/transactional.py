@@ -26,7 +26,7 @@ from ring_mcp.domain import (
 )
 from ring_mcp.ledger import actors, claims, durations, fleet, listing, locks, opening, rates, spending
 from ring_mcp.ledger import transactions as tx
-from ring_mcp.ledger.base import BilledDay, JobPage, JobQuery, Opened, Process, Queued, Stranded, WrongSum
+from ring_mcp.ledger.base import BilledDay, JobPage, JobQuery, Opened, Process, Queued, SpentDay, Stranded, WrongSum
 from ring_mcp.ledger.rows import Dialect
 from ring_mcp.ledger.statements import Condition, Transaction
 
@@ -163,6 +163,9 @@ class TransactionalLedger(ABC):
 
     async def bills(self, since: datetime, *, sandbox: bool) -> list[BilledDay]:
         return await self._read(spending.select_bills(since, sandbox, self.dialect))
+
+    async def list_spent_days(self, actor_id: str, since: datetime, *, sandbox: bool) -> list[SpentDay]:
+        return await self._read(spending.select_days(actor_id, since, sandbox, self.dialect))
 
     async def find_wrong_sums(self) -> list[WrongSum]:
         return await self._read(spending.find_wrong_sums(self.dialect))

@@ -1,4 +1,4 @@
-"""One app on one port: MCP over Streamable HTTP and SSE, Ring's gateway, and the files of local storage.
+"""One app on one port: MCP over Streamable HTTP and SSE, Ring's gateway, the files of local storage, and the pages.
 
 Streamable HTTP is served without sessions, so that several processes may stand behind one balancer; both protocol eras
 come from the SDK. A client that goes away leaves its job running.
@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import urlsplit
 
 from mcp.server import Server, ServerRequestContext
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
@@ -24,11 +25,15 @@ from starlette.routing import Mount, Route
 from starlette.types import Receive, Scope, Send
 
 from ring_mcp.app import App
+from ring_mcp.clock import SystemClock
 from ring_mcp.errors import Unauthorized
 from ring_mcp.reporting import Reporting
-from ring_mcp.server.auth import Callers, ServiceTokens
+from ring_mcp.server.auth import Callers, ServiceTokens, WrongTokens
 from ring_mcp.server.authenticated import Authenticated
 from ring_mcp.server.files import Files
+from ring_mcp.server.gallery import GALLERY_PATH, GalleryPages, is_gallery
+from ring_mcp.server.gallery_doors import TokenDoor
+from ring_mcp.server.gallery_events import Events
 from ring_mcp.server.gateway import PREFIX, Gateway
 from ring_mcp.server.mcp import serve_app
 from ring_mcp.server.metrics import PATH as METRICS_PATH
@@ -37,6 +42,7 @@ from ring_mcp.server.middleware import ACTOR_KEY, BodyLimit, Guarded, KnownNames
 from ring_mcp.server.rate_limit import MAX_STREAMS, Paced, Slots
 from ring_mcp.server.sse import MESSAGES_PATH, STREAM_PATH, Sse
 from ring_mcp.storage.links import FILES_PATH, FileLinks
+from ring_mcp.web.gallery import Gallery
 
 BODY_TIMEOUT_S = 30.0
 GATEWAY_WAIT_S = 280.0
@@ -85,6 +91,9 @@ def build_http_app(
     )
 
     measured = None if reporting is None else MetricsEndpoint(reporting, config.metrics_token)
+    tokens = ServiceTokens(config.service_tokens, config.actor_id)
+    callers, wrong_tokens = Callers(tokens, app.team, is_closed=is_closed), WrongTokens()
+    pages = open_pages(app, links, callers, wrong_tokens, stopping)
 
     def slots_of(path: str) -> Slots | None:
         if path.startswith(MESSAGES_PATH):
@@ -117,6 +126,8 @@ def build_http_app(
             Mount(MESSAGES_PATH, sse.post_message),
             *gateway.routes(),
             Mount(FILES_PATH, Files(app.storage, links)),
+            Route(GALLERY_PATH, pages),
+            Route(f"{GALLERY_PATH}/{{rest:path}}", pages),
             Route("/healthz", _alive, methods=["GET"]),
             Route("/readyz", ready, methods=["GET"]),
             *([] if measured is None else [Route(METRICS_PATH, measured.answer, methods=["GET"])]),
@@ -134,10 +145,11 @@ def build_http_app(
             Middleware(BodyLimit, max_bytes=config.max_body_bytes, timeout_s=body_timeout_s),
             Middleware(
                 Authenticated,
-                callers=Callers(ServiceTokens(config.service_tokens, config.actor_id), app.team, is_closed=is_closed),
+                callers=callers,
                 team=app.team,
                 is_open=is_open,
                 ring=PREFIX,
+                wrong_tokens=wrong_tokens,
             ),
             Middleware(
                 Paced,
@@ -155,8 +167,38 @@ def build_http_app(
 
 
 def is_open(path: str) -> bool:
-    """What needs no service token: liveness, files, whose addresses are secrets, and metrics, which have their own."""
-    return path in ("/healthz", "/readyz", METRICS_PATH) or path.startswith(FILES_PATH)
+    """What needs no bearer: liveness, files, whose addresses are secrets, metrics and pages, which ask themselves."""
+    return path in ("/healthz", "/readyz", METRICS_PATH) or path.startswith(FILES_PATH) or is_gallery(path)
+
+
+def open_pages(
+    app: App, links: FileLinks, callers: Callers, wrong_tokens: WrongTokens, stopping: asyncio.Event
+) -> GalleryPages:
+    """The pages over an open App. Servers of one database share its address, and with it what seals their cookies."""
+    config = app.config
+    base = urlsplit(config.public_base_url or "")
+    prefix = base.path.rstrip("/")
+    secret = config.database_url.get_secret_value().encode() if config.database_url else links.secret
+    gallery = Gallery(
+        ledger=app.ledger,
+        storage=app.storage,
+        previews=app.previews,
+        links=links,
+        caps=config.caps,
+        clock=SystemClock(),
+        sandbox=bool(config.sandbox),
+        root=prefix + GALLERY_PATH,
+        prefix=prefix,
+        read=app.watch.read,
+    )
+    return GalleryPages(
+        gallery,
+        TokenDoor(callers, secret),
+        Events(gallery, stopping),
+        wrong_tokens=wrong_tokens,
+        own_origin=f"{base.scheme}://{base.netloc}" if base.netloc else None,
+        sandbox=bool(config.sandbox),
+    )
 
 
 async def actor_of_request(ctx: ServerRequestContext[Any]) -> str:

@@ -19,11 +19,12 @@ from ring_mcp import __version__
 from ring_mcp.clock import SystemClock
 from ring_mcp.errors import RingError
 from ring_mcp.package_data import data_path
+from ring_mcp.server import apps
 from ring_mcp.server.operations import MeasuredOperations
 from ring_mcp.server.tasks import Tasks
 from ring_mcp.tools.envelope import failure, internal_error, log_internal, success
 from ring_mcp.tools.reading_aside import is_large, read_aside
-from ring_mcp.tools.resources import JOB_TEMPLATE, PRESETS_URI, Resources
+from ring_mcp.tools.resources import JOB_TEMPLATE, JSON_TYPE, PRESETS_URI, Content, Resources
 from ring_mcp.tools.tool import Caller, Tool
 
 if TYPE_CHECKING:
@@ -41,7 +42,6 @@ Identify = Callable[[ServerRequestContext[Any]], Awaitable[str]]
 """Who calls: the actor's id. Raises Unauthorized, LedgerError."""
 
 _TOOLS_TTL_MS = 300_000
-_JSON = "application/json"
 
 
 def serve_app(app: App, *, identify: Identify) -> Server[dict[str, Any]]:
@@ -71,14 +71,13 @@ def build_server(
     by_name = {tool.name: tool for tool in tools}
 
     @functools.cache  # making the schemas takes 20 ms, a quarter of what this server adds to the SDK's start
-    def listing() -> types.ListToolsResult:
-        listed = [describe_tool(tool) for tool in tools]
-        return types.ListToolsResult(tools=listed, ttl_ms=_TOOLS_TTL_MS, cache_scope="public")
+    def listing(*, with_viewer: bool) -> types.ListToolsResult:
+        return apps.list_tools([describe_tool(tool) for tool in tools], _TOOLS_TTL_MS, with_viewer=with_viewer)
 
     async def list_tools(
         ctx: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
     ) -> types.ListToolsResult:
-        return listing()
+        return listing(with_viewer=apps.may_show(ctx))
 
     async def call_tool(
         ctx: ServerRequestContext[Any], params: types.CallToolRequestParams
@@ -109,13 +108,13 @@ def build_server(
     ) -> types.ReadResourceResult:
         uri = str(params.uri)
         try:
-            text = await resources.read(uri, await identify(ctx))
+            found = await resources.read(uri, await identify(ctx))
         except RingError as exc:
             raise MCPError(code=types.INVALID_PARAMS, message=exc.message, data={"uri": uri}) from exc
         except Exception as exc:
             incident = log_internal(exc, "resources/read")
             raise MCPError(code=types.INTERNAL_ERROR, message=f"internal error, request {incident}") from exc
-        return types.ReadResourceResult(contents=[types.TextResourceContents(uri=uri, mime_type=_JSON, text=text)])
+        return types.ReadResourceResult(contents=[_content(uri, found)])
 
     async def list_prompts(
         ctx: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
@@ -165,9 +164,9 @@ async def list_resources(
         name="presets",
         title="Models, modes and prices",
         description="Quality modes, models with their limits and life dates, list prices with their dates.",
-        mime_type=_JSON,
+        mime_type=JSON_TYPE,
     )
-    return types.ListResourcesResult(resources=[presets])
+    return types.ListResourcesResult(resources=[presets, *([apps.VIEWER] if apps.may_show(ctx, unknown=False) else [])])
 
 
 async def list_templates(
@@ -178,9 +177,18 @@ async def list_templates(
         name="job",
         title="A job",
         description="Where a job stands and what it made, as the create tool would answer now. Never waits.",
-        mime_type=_JSON,
+        mime_type=JSON_TYPE,
     )
-    return types.ListResourceTemplatesResult(resource_templates=[job])
+    shown = apps.TEMPLATES if apps.may_show(ctx, unknown=False) else []
+    return types.ListResourceTemplatesResult(resource_templates=[job, *shown])
+
+
+def _content(uri: str, found: Content) -> types.TextResourceContents | types.BlobResourceContents:
+    meta = {"_meta": dict(found.meta)} if found.meta else {}
+    if found.blob is None:
+        return types.TextResourceContents(uri=uri, mime_type=found.mime_type, text=found.text or "", **meta)
+    blob = base64.b64encode(found.blob).decode("ascii")
+    return types.BlobResourceContents(uri=uri, mime_type=found.mime_type, blob=blob, **meta)
 
 
 def load_icon() -> types.Icon:

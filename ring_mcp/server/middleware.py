@@ -118,6 +118,10 @@ def _loggable(path: str) -> str:
     return "/files/…" if path.startswith("/files/") else path.encode("unicode_escape").decode()[:200]
 
 
+def _is_file(scope: Scope) -> bool:
+    return scope["method"] in ("GET", "HEAD") and str(scope["path"]).startswith("/files/")
+
+
 def host_name(value: str) -> str | None:
     """The name in a Host header or in an entry of a list: lower case, no port, no brackets. None: it is neither."""
     found = _HOST.fullmatch(value.strip().lower())
@@ -128,7 +132,8 @@ class KnownNames:
     """421 for a Host, 403 for an Origin that is not on the list. Ports of hosts do not matter; ``*`` allows any.
 
     Loopback hosts are always known: no name that is an attacker's own reads like that. Of pages only this server's own
-    are: whatever else this machine serves, on another port, is no friend for that.
+    are: whatever else this machine serves, on another port, is no friend for that. Any page that has the
+    address of a file may show it, as a client's does with a result; to read it, CORS would have to say so.
     """
 
     def __init__(self, app: ASGIApp, *, hosts: Collection[str], origins: Collection[str]) -> None:
@@ -144,7 +149,7 @@ class KnownNames:
                 await refuse(send, 421, "this host name is not served here (RING_ALLOWED_HOSTS)")
                 return
             origin = header(scope, "origin").lower().rstrip("/")
-            if origin and not self._knows_origin(origin, host.strip().lower()):
+            if origin and not _is_file(scope) and not self._knows_origin(origin, host.strip().lower()):
                 await refuse(send, 403, "requests from this origin are not allowed (RING_ALLOWED_ORIGINS)")
                 return
         await self._app(scope, receive, send)

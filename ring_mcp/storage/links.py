@@ -28,7 +28,7 @@ class FileLinks:
     def __init__(self, base_url: str, secret: bytes) -> None:
         self.host = urlsplit(base_url).netloc
         self._prefix = base_url.rstrip("/") + FILES_PATH
-        self._secret = secret
+        self.secret = secret
 
     def url_of(self, key: str) -> str:
         return f"{self._prefix}{self._signature(key)}/{quote(key)}"
@@ -51,7 +51,7 @@ class FileLinks:
         return key if hmac.compare_digest(signature.encode(), self._signature(key).encode()) else None
 
     def _signature(self, key: str) -> str:
-        return hmac.new(self._secret, key.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()[
+        return hmac.new(self.secret, key.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()[
             :_SIGNATURE_CHARS
         ]
 

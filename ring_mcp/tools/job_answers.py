@@ -46,6 +46,13 @@ class Previews:
         """What ``preview`` is for a call that does not say."""
         return "small" if self.shown else "none"
 
+    def holds(self, job_id: str) -> bool:
+        """Whether there is one to be read."""
+        try:
+            return 0 < (self._folder / f"{job_id}.jpg").stat().st_size <= MAX_PREVIEW_BYTES
+        except OSError:
+            return False
+
     def are_wanted(self, preview: str | None) -> bool:
         """``preview`` is the argument of that name."""
         return (preview or self.default) == "small"
@@ -185,15 +192,19 @@ def _quote_text(quote: JobResult) -> str:
     return "\n".join(lines)
 
 
+def percent_of(job: Job) -> float:
+    """How far a job is, from 0 to 100: the provider's own number while it renders."""
+    percent = _PERCENT.get(job.state, 0.0)
+    return max(percent, min(94.0, float(job.progress))) if job.state is JobState.RENDERING else percent
+
+
 def report(progress: Progress) -> OnProgress:
     """Turn what happens to a job into numbers that always rise, as the protocol wants them."""
     last = 0.0
 
     async def tell(job: Job) -> None:
         nonlocal last
-        percent = _PERCENT.get(job.state, 0.0)
-        if job.state is JobState.RENDERING:
-            percent = max(percent, min(94.0, float(job.progress)))
+        percent = percent_of(job)
         last = percent if percent > last else last + (100.0 - last) / 1000  # ever nearer to 100, never the same again
         await progress(last, f"{job.kind} {job.state}")
 

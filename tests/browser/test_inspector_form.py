@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import shutil
 import socket
@@ -25,11 +24,12 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.__main__ import MODULES, environment, install
+from tests.browser.chromium import find_chromium
+from tests.conformance.__main__ import MODULES, environment
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-SHOTS = HERE / "shots"
+SHOTS = HERE / "shots" / "inspector"
 LIMIT_S = 150.0
 
 SCRIPT = {
@@ -54,17 +54,7 @@ STEPS: list[dict[str, Any]] = [
 
 @pytest.fixture(scope="module")
 def chromium() -> str:
-    """The path of a Chromium. Its absence, and that of npm, skips the tests, but for CI."""
-    named = os.environ.get("RING_TEST_CHROMIUM")
-    found = named or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    npm = shutil.which("npm")
-    if found is None or npm is None:
-        missing = "Chromium" if found is None else "npm"
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"{missing} is not installed")
-        pytest.skip(f"{missing} is not installed")
-    install(npm)
-    return found
+    return find_chromium()
 
 
 @contextlib.contextmanager
@@ -119,7 +109,7 @@ def inspector(folder: Path) -> Iterator[tuple[str, Mapping[str, str]]]:
 @pytest.mark.browser
 def test_the_inspectors_form_runs_every_tool_with_its_defaults(chromium: str, tmp_path: Path) -> None:
     shutil.rmtree(SHOTS, ignore_errors=True)
-    SHOTS.mkdir()
+    SHOTS.mkdir(parents=True)
     with inspector(tmp_path) as (url, env):
         given = {"url": url, "chromium": chromium, "shots": str(SHOTS), "steps": STEPS}
         done = subprocess.run(

@@ -87,7 +87,7 @@ async def test_no_signature_is_written_anywhere_and_every_look_gives_a_new_one(
         assert job is not None
         again = await app.calls.deliver(job)
         listed = await list_jobs(app.ledger, app.storage, JobListArguments(), ACTOR)
-        read = json.loads(await app.resources().read(f"ring://jobs/{job.id}", ACTOR))
+        read = json.loads((await app.resources().read(f"ring://jobs/{job.id}", ACTOR)).text or "")
         (row,) = await app.ledger.records("generated_images", [job.assets[0].record_id])
     assert isinstance(again, GenerateImageResult)
     assert all(is_signed(url) for url in (again.url, listed.jobs[0].url, read["url"]))

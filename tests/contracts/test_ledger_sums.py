@@ -156,6 +156,17 @@ def added_up(jobs: Sequence[Job], now: datetime, *, sandbox: bool) -> Spend:
     )
 
 
+def by_day(jobs: Sequence[Job]) -> dict[tuple[date, str], tuple[int, Decimal, Decimal]]:
+    """What one actor's jobs cost, from the jobs themselves."""
+    sums: dict[tuple[date, str], tuple[int, Decimal, Decimal]] = {}
+    for job in jobs:
+        key = (job.created_at.date(), job.plan.model)
+        count, settled, reserved = sums.get(key, (0, NOTHING, NOTHING))
+        open_usd = job.reserved_usd if job.settled_usd is None else NOTHING
+        sums[key] = (count + 1, settled + (job.settled_usd or NOTHING), reserved + open_usd)
+    return sums
+
+
 @given(data=st.data())
 @settings(
     deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
@@ -169,6 +180,10 @@ async def test_sums_are_those_of_the_rows_after_any_history(
         await history.go_on()
     assert await ledger.find_wrong_sums() == []
     rows = await history.rows()
+    for actor, sandbox in {(job.actor_id, job.sandbox) for job in rows}:
+        days = await ledger.list_spent_days(actor, datetime(2020, 1, 1, tzinfo=UTC), sandbox=sandbox)
+        own = [job for job in rows if (job.actor_id, job.sandbox) == (actor, sandbox)]
+        assert {(day.day, day.model): (day.jobs, day.settled_usd, day.reserved_usd) for day in days} == by_day(own)
     for sandbox in (False, True):
         for now in (START, datetime(2026, 10, 31, 23, 59, 59, tzinfo=UTC)):
             assert await ledger.spend(now, sandbox=sandbox) == added_up(rows, now, sandbox=sandbox)
@@ -202,6 +217,8 @@ async def test_a_wrong_sum_is_found_named_and_put_right(ledger: Ledger, database
         WrongSum(what="US dollars settled of 2026-11-21", of="bert", too_much=Decimal("0.5")),
         WrongSum(what="jobs of unknown outcome", of="anna, sandbox", too_much=Decimal(-1)),
     ]
+    database.query("UPDATE media_job_days SET jobs = jobs + 2 WHERE actor_id = 'bert'")
+    assert [wrong.what for wrong in await ledger.find_wrong_sums()][-1].startswith("US dollars of +2 jobs of ")
     await ledger.recount()
     assert await ledger.find_wrong_sums() == []
     assert (await ledger.spend(START, sandbox=True)).day_reserved_usd == PRICE_USD

@@ -35,6 +35,8 @@ VIOLATIONS = {
     "obstore in the S3 storage alone": ("ring_mcp/scripted/planted.py", "import obstore"),
     "OpenTelemetry in one module": ("ring_mcp/jobs/planted.py", "import opentelemetry.trace"),
     "httpx2 where connections are made": ("ring_mcp/clock.py", "import httpx2"),
+    "jinja2 where pages are rendered": ("ring_mcp/server/planted.py", "import jinja2"),
+    "cryptography where cookies are sealed": ("ring_mcp/web/planted.py", "import cryptography.fernet"),
     "av where clips are opened": ("ring_mcp/jobs/planted.py", "import av"),
     "native decoders are asked, never called": ("ring_mcp/jobs/storing.py", "import ring_mcp.media.pictures"),
     "Pillow where pictures are opened": ("ring_mcp/plans/planted.py", "import PIL.Image"),

@@ -92,3 +92,13 @@ def test_any_host_is_no_leave_for_any_page(running: SandboxServer, tmp_path: Pat
         for host, status in (("evil.example:8787", 403), (ring.url.removeprefix("http://"), 200)):
             answer = ring.send_raw(request("GET", "/healthz", {"Host": host, "Origin": f"http://{host}"}))
             assert status_of(answer) == status
+
+
+def test_any_page_may_show_a_file_and_none_may_read_it(open_to_a_page: HttpRing) -> None:
+    url = open_to_a_page.create(prompt="to be shown")["url"]
+    with open_to_a_page.client(token=None) as client:
+        for origin in ("https://a-client.example", "null"):
+            answer = client.get(url, headers={"Origin": origin})
+            assert (answer.status_code, answer.headers["content-type"]) == (200, "image/jpeg")
+            assert "access-control-allow-origin" not in answer.headers
+            assert client.post(url, headers={"Origin": origin}).status_code == 403

@@ -245,6 +245,7 @@ CASES: dict[str, tuple[Work, int]] = {
     "count jobs": (lambda ledger, _: ledger.count_jobs(sandbox=False), 16 * len(JobState)),
     "list processes": (list_processes, 0),
     "bills": (lambda ledger, _: ledger.bills(NOW - timedelta(days=31), sandbox=False), 31),
+    "spent days": (lambda ledger, _: ledger.list_spent_days("actor-0", NOW - timedelta(days=31), sandbox=False), 31),
     "records": (lambda ledger, _: ledger.records("generated_images", ["1", "2", "none"]), 0),
     **{
         f"find a record of {table} by {name}": (
