@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Container, Mapping
 from dataclasses import asdict
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.request import getproxies
@@ -25,7 +26,7 @@ from pydantic import (
     field_validator,
 )
 
-from ring_mcp.config_checks import list_missing_partners, list_unknown_caps, take_unexpanded
+from ring_mcp.config_checks import list_missing_partners, list_unknown_guards, take_unexpanded
 from ring_mcp.config_trust import read_env_file
 from ring_mcp.config_types import (
     NAME_ALONE,
@@ -47,6 +48,7 @@ from ring_mcp.config_types import (
     warn_of_clear_text,
 )
 from ring_mcp.domain import Caps
+from ring_mcp.domain.consent import Confirm, Rule
 from ring_mcp.errors import ConfigError
 from ring_mcp.providers.base import VendorSettings
 from ring_mcp.providers.vendors import BY_NAME, VENDORS, ProviderName
@@ -100,6 +102,9 @@ class Config(BaseModel):
     max_usd_per_call: Annotated[Usd | None, env("RING_MAX_USD_PER_CALL")] = None
     max_usd_per_day: Annotated[Usd | None, env("RING_MAX_USD_PER_DAY")] = None
     max_usd_per_month: Annotated[Usd | None, env("RING_MAX_USD_PER_MONTH")] = None
+
+    confirm: Annotated[Confirm, BeforeValidator(lower), env("RING_CONFIRM")] = "off"
+    confirm_above_usd: Annotated[Usd, env("RING_CONFIRM_ABOVE_USD")] = Decimal(0)
 
     service_tokens: Annotated[tuple[SecretStr, ...], BeforeValidator(split_list), env("RING_MCP_SERVICE_TOKENS")] = ()
     service_token: Annotated[Key | None, env("RING_SERVICE_TOKEN")] = None
@@ -208,6 +213,11 @@ class Config(BaseModel):
             per_call_usd=self.max_usd_per_call, per_day_usd=self.max_usd_per_day, per_month_usd=self.max_usd_per_month
         )
 
+    @property
+    def rule(self) -> Rule:
+        """What is asked before it is spent."""
+        return Rule(mode=self.confirm, above_usd=self.confirm_above_usd)
+
 
 def all_variables() -> dict[tuple[str, ...], Any]:
     """Every setting: the names of its variables, the one that counts first, and its default."""
@@ -236,7 +246,7 @@ def load_config(
     read = read_env_file(env_file, environ, models, is_named=bool(named), trusted=trusted, but_for=overrides)
     sources, problems = (environ, drop_blank(read.texts)), list(read.problems)
     known = {name for names in all_variables() for name in names}
-    problems += list_unknown_caps((name for source in sources for name in source), known)
+    problems += list_unknown_guards((name for source in sources for name in source), known)
     unexpanded = [take_unexpanded(source, known & source.keys(), _KEYS, problems) for source in sources]
     if named and not env_file.is_file():
         problems.append(f"RING_ENV_FILE: no such file: {env_file}")

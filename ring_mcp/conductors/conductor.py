@@ -9,6 +9,7 @@ from ring_mcp.clock import Clock
 from ring_mcp.conductors.paid_calls import PaidCalls
 from ring_mcp.conductors.results import JobResult
 from ring_mcp.domain import ImageRequest, Plan, VideoRequest
+from ring_mcp.domain.consent import NOBODY, Asking
 from ring_mcp.jobs.inputs import MediaInputs
 from ring_mcp.jobs.watch import OnProgress
 from ring_mcp.presets import Presets
@@ -39,8 +40,12 @@ class Conductor(ABC, Generic[RequestT, ResultT, SettingsT]):
         results by their jobs. Raises what ``generate`` raises, but for CapExceeded: a cap that would refuse is a
         warning.
         """
-        plan = await self.check(await self._calls.with_results(request, actor_id))
+        plan = await self.look(request, actor_id=actor_id)
         return self._narrow(await self._calls.quote(plan, request.max_usd, actor_id))
+
+    async def look(self, request: RequestT, *, actor_id: str | None) -> Plan:
+        """The plan of this actor's request, checked. Spends nothing. Raises what ``quote`` raises."""
+        return await self.check(await self._calls.with_results(request, actor_id))
 
     async def generate(
         self,
@@ -49,21 +54,24 @@ class Conductor(ABC, Generic[RequestT, ResultT, SettingsT]):
         actor_id: str,
         wait_s: float | None = None,
         on_progress: OnProgress | None = None,
+        asking: Asking = NOBODY,
     ) -> ResultT:
         """Make what was asked for and wait for it, at most ``wait_s`` seconds (None: as long as it takes).
 
         A failure of provider or storage is in the result (``success`` False); it is raised only before anything was
-        started: InvalidRequest, ModelRetired, ProviderAuthError (no key), CapExceeded, LedgerError, StorageError.
+        started: InvalidRequest, ModelRetired, ProviderAuthError (no key), CapExceeded, ConfirmationNeeded, LedgerError,
+        StorageError. ``asking``: how the caller is asked, where the operator wants that.
         A LedgerError that names a job says that this one stands and could not be read.
         A caller that is cancelled leaves; the job goes on.
         """
         result = await self._calls.make(
-            await self.check(await self._calls.with_results(request, actor_id)),
+            await self.look(request, actor_id=actor_id),
             actor_id=actor_id,
             idempotency_key=request.idempotency_key,
             max_usd=request.max_usd,
             wait_s=wait_s,
             on_progress=on_progress,
+            asking=asking,
         )
         return self._narrow(result)
 

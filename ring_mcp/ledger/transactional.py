@@ -10,7 +10,8 @@ from typing import ClassVar, TypeVar
 
 from ring_mcp.clock import Clock
 from ring_mcp.domain import Account, AuditRecord, Caps, Holder, Job, JobState, Spend
-from ring_mcp.ledger import claims, listing, locks, opening, spending
+from ring_mcp.domain.consent import Question, Terms
+from ring_mcp.ledger import claims, listing, locks, opening, questions, spending
 from ring_mcp.ledger import transactions as tx
 from ring_mcp.ledger.base import BilledDay, JobPage, JobQuery, Opened, Stranded, WrongSum
 from ring_mcp.ledger.rows import Dialect
@@ -52,16 +53,37 @@ class TransactionalLedger(ABC):
     async def ping(self) -> None:
         await self._write(tx.get_job("", self.dialect))
 
-    async def open(self, job: Job, caps: Caps, still: Job | None = None) -> Opened:
+    async def open(self, job: Job, caps: Caps, still: Job | None = None, terms: Terms | None = None) -> Opened:
         job = replace(job, owner=self.owner)
         still = replace(still, owner=self.owner) if still is not None else None
         turns = locks.of_opening(job, still)
         if locks.is_capped(caps):
             turns.append(locks.of_spending(job.sandbox))
-        return await self._write(self._with_driver(opening.open_job(job, caps, self.dialect, still)), turns)
+        return await self._write(self._with_driver(opening.open_job(job, caps, self.dialect, still, terms)), turns)
 
     async def find(self, actor_id: str, key: str, *, sandbox: bool) -> Job | None:
         return await self._read(opening.find_job(actor_id, key, sandbox, self.dialect))
+
+    async def find_standing(self, job: Job) -> Job | None:
+        return await self._read(opening.find_same_request(job, self.dialect))
+
+    async def put_question(self, items: Sequence[Question]) -> None:
+        await self._write(questions.put_question(items, self.dialect))
+
+    async def get_question(self, question_id: str) -> list[Question]:
+        return await self._read(questions.get_question(question_id, self.dialect))
+
+    async def find_questions(self, actor_id: str, subject: str, now: datetime, *, sandbox: bool) -> list[Question]:
+        return await self._read(questions.find_questions(actor_id, subject, now, sandbox, self.dialect))
+
+    async def list_questions(self, now: datetime, limit: int) -> list[Question]:
+        return await self._read(questions.list_questions(now, limit, self.dialect))
+
+    async def approve_question(self, question_id: str, now: datetime) -> int:
+        return await self._write(questions.approve_question(question_id, now, self.dialect))
+
+    async def drop_question(self, question_id: str) -> None:
+        await self._write(questions.drop_question(question_id))
 
     async def find_unused_still(self, still: Job) -> Job | None:
         return await self._read(opening.find_unused_still(still, self.dialect))
