@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ring_mcp import __version__, backends, processes
 from ring_mcp.clock import Clock, SystemClock
 from ring_mcp.conductors.cancelling import CancelConductor
+from ring_mcp.conductors.confirming import Confirming
 from ring_mcp.conductors.health import HealthConductor
 from ring_mcp.conductors.image import ImageConductor
 from ring_mcp.conductors.paid_calls import PaidCalls
@@ -69,6 +70,7 @@ class App:
     queue: JobQueue
     watch: JobWatch
     calls: PaidCalls
+    confirming: Confirming
     images: ImageConductor
     videos: VideoConductor
     thumbnails: ThumbnailConductor
@@ -102,6 +104,7 @@ class App:
                 self.ledger,
                 self.presets,
                 self.config.input_dirs,
+                self.confirming,
                 sandbox=bool(self.config.sandbox),
             ),
             health_tool(self.health),
@@ -205,6 +208,7 @@ async def open_app(
             spool=spool,
             accounts=accounts,
         )
+        confirming = Confirming(config.rule, ledger, clock, sandbox=bool(config.sandbox))
         calls = PaidCalls(
             opening=opening,
             accounts=accounts,
@@ -216,6 +220,7 @@ async def open_app(
             caps=config.caps,
             clock=clock,
             timeouts_s={kind: pace.poll_timeout_s for kind, pace in paces.items()},
+            confirming=confirming,
         )
         settings = video_settings(config)
         images = ImageConductor(calls, inputs, presets, settings.images, clock)
@@ -255,6 +260,7 @@ async def open_app(
             queue=queue,
             watch=watch,
             calls=calls,
+            confirming=confirming,
             images=images,
             videos=videos,
             thumbnails=ThumbnailConductor(thumbnails, calls, ledger),

@@ -39,8 +39,8 @@ class Confirming:
         self._sandbox = sandbox
 
     @property
-    def rule(self) -> Rule:
-        return self._rule
+    def sandbox(self) -> bool:
+        return self._sandbox
 
     def applies_to(self, asking: Asking) -> bool:
         """Whether anything has to be agreed to for such a caller."""
@@ -170,9 +170,19 @@ def describe_plan(plan: Plan) -> str:
         facts += ["with a first frame"] if plan.first_frame is not None else []
     else:
         facts = ["a picture" if plan.n == 1 else f"{plan.n} pictures", *facts]
-    words = " ".join(printable(plan.prompt).split())
-    shown = words if len(words) <= _SHOWN_CHARS else f"{words[:_SHOWN_CHARS]} …"
-    return f"{', '.join(fact for fact in facts if fact)}: “{shown}”"
+    return f"{', '.join(fact for fact in facts if fact)}: {_in_quotes(plan.prompt)}"
+
+
+def clip_text(clip_id: str, quote: Mapping[str, Any]) -> str:
+    """The same of a script's clip, of the ``data`` of its quote."""
+    names = ("duration", "qualityMode", "model", "resolution")
+    facts = [f"{quote[name]} s" if name == "duration" else str(quote[name]) for name in names if quote.get(name)]
+    return f"{_in_quotes(clip_id)}, {', '.join(facts)}: {_in_quotes(str(quote.get('prompt', '')))}"
+
+
+def _in_quotes(text: str) -> str:
+    words = " ".join(printable(text[: 4 * _SHOWN_CHARS]).split())
+    return f"“{words if len(words) <= _SHOWN_CHARS else f'{words[:_SHOWN_CHARS]} …'}”"
 
 
 def question_text(

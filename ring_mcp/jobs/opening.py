@@ -96,8 +96,8 @@ class Opening:
 
         ``max_usd`` is checked with the caps; a job that stands already costs nothing more. ``terms``: what has to be
         agreed to, where that is asked for.
-        Raises CapExceeded, ConfirmationNeeded, InvalidRequest, ProviderAuthError, LedgerError or StorageError; then nothing was started,
-        unless a LedgerError names the job: that one stood already.
+        Raises CapExceeded, ConfirmationNeeded, InvalidRequest, ProviderAuthError, LedgerError or StorageError; then
+        nothing was started, unless a LedgerError names the job: that one stood already.
         """
         still_plan = plan.first_frame if isinstance(plan, VideoPlan) else None
         for needed in (plan, still_plan) if still_plan else (plan,):

@@ -119,7 +119,7 @@ def find_used(job: Job, terms: Terms | None, dialect: Dialect) -> Transaction[st
 def use_answer(job: Job, needed_usd: Decimal, terms: Terms | None, dialect: Dialect) -> Transaction[None]:
     """Take the yes that this job is opened by: one compare-and-set, in the transaction that opens it.
 
-    Raises ConfirmationNeeded where there is none: of another call, of another actor, used, expired, or of a lower price.
+    Raises ConfirmationNeeded where there is none: of another call or actor, used, expired, or of a lower price.
     """
     if terms is None or needed_usd <= terms.above_usd:
         return

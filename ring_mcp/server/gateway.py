@@ -18,10 +18,12 @@ from starlette.routing import Route
 from ring_mcp.app import App
 from ring_mcp.conductors.results import JobResult
 from ring_mcp.domain import Job
+from ring_mcp.domain.consent import Asking
 from ring_mcp.domain.fields import Key, WaitSeconds
 from ring_mcp.domain.thumbnails import read_thumbnail
 from ring_mcp.errors import (
     CapExceeded,
+    ConfirmationNeeded,
     GenerationTimeout,
     InvalidRequest,
     LedgerError,
@@ -39,6 +41,7 @@ from ring_mcp.tools.job_answers import JobFailed
 from ring_mcp.tools.job_cancel import JobCancelResult
 from ring_mcp.tools.job_get import JobGetArguments
 from ring_mcp.tools.job_list import JobList, JobListArguments, describe_jobs, list_jobs
+from ring_mcp.tools.paid import take_confirmation
 from ring_mcp.tools.reading_aside import LARGE_CHARS, read_aside
 from ring_mcp.tools.tool import Arguments
 from ring_mcp.tools.video_create import VideoCreateArguments
@@ -46,6 +49,7 @@ from ring_mcp.tools.video_create import VideoCreateArguments
 PREFIX = "/api/mcp/v1"
 _IGNORED_FIELDS = ("actorId",)  # Ring's clients may send it; who calls is decided by the token alone
 
+A = TypeVar("A", bound=Arguments)
 R = TypeVar("R")
 Endpoint = Callable[[Request], Awaitable[JSONResponse]]
 
@@ -60,6 +64,7 @@ _STATUS: tuple[tuple[type[RingError], int], ...] = (
     (InvalidRequest, 400),
     (Unauthorized, 401),
     (CapExceeded, 402),
+    (ConfirmationNeeded, 402),
     (ProviderError, 502),
     (StorageError, 502),
     (GenerationTimeout, 502),
@@ -112,21 +117,21 @@ class Gateway:
         return answer
 
     async def create_image(self, request: Request) -> JSONResponse:
-        arguments = await _read_body(request, ImageCreateArguments.parse)
+        arguments, asking = await _read_body(request, lambda body: _read_call(body, ImageCreateArguments))
         if arguments.dry_run:
             return _data(200, (await self._app.images.quote(arguments.request(), actor_id=_actor(request))).data())
         wait_s = _wait_s(request, arguments.wait_seconds, self._image_wait_s)
         return _answer_created(
-            await self._app.images.generate(arguments.request(), actor_id=_actor(request), wait_s=wait_s)
+            await self._app.images.generate(arguments.request(), actor_id=_actor(request), wait_s=wait_s, asking=asking)
         )
 
     async def create_video(self, request: Request) -> JSONResponse:
-        arguments = await _read_body(request, VideoCreateArguments.parse)
+        arguments, asking = await _read_body(request, lambda body: _read_call(body, VideoCreateArguments))
         if arguments.dry_run:
             return _data(200, (await self._app.videos.quote(arguments.request(), actor_id=_actor(request))).data())
         wait_s = _wait_s(request, arguments.wait_seconds, self._video_wait_s)
         return _answer_created(
-            await self._app.videos.generate(arguments.request(), actor_id=_actor(request), wait_s=wait_s)
+            await self._app.videos.generate(arguments.request(), actor_id=_actor(request), wait_s=wait_s, asking=asking)
         )
 
     async def health(self, request: Request) -> JSONResponse:
@@ -194,6 +199,11 @@ def _answer_created(result: JobResult) -> JSONResponse:
     if result.state == "done":
         return _data(201, result.data())
     return _data(202, result.data(), {"location": f"{PREFIX}/jobs/{result.job_id}"})
+
+
+def _read_call(body: dict[str, Any], arguments: type[A]) -> tuple[A, Asking]:
+    given, asking = take_confirmation(body)
+    return arguments.parse(given), asking
 
 
 def _actor(request: Request) -> str:

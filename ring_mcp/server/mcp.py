@@ -19,6 +19,7 @@ from ring_mcp import __version__
 from ring_mcp.clock import SystemClock
 from ring_mcp.errors import RingError
 from ring_mcp.package_data import data_path
+from ring_mcp.server.asking import InputNeeded, asking_of
 from ring_mcp.server.tasks import Tasks
 from ring_mcp.tools.envelope import failure, internal_error, log_internal, success
 from ring_mcp.tools.reading_aside import is_large, read_aside
@@ -75,7 +76,7 @@ def build_server(
 
     async def call_tool(
         ctx: ServerRequestContext[Any], params: types.CallToolRequestParams
-    ) -> types.CallToolResult | dict[str, Any]:
+    ) -> types.CallToolResult | types.InputRequiredResult | dict[str, Any]:
         tool = by_name.get(params.name)
         if tool is None:
             raise MCPError(code=types.INVALID_PARAMS, message=f"Unknown tool: {params.name[:100]}")
@@ -87,11 +88,13 @@ def build_server(
             actor_id = identify(ctx)
             given = params.arguments
             arguments = await read_aside(lambda: tool.arguments.parse(given), is_large=is_large(given))
-            caller = Caller(actor_id=actor_id, progress=progress)
+            caller = Caller(actor_id=actor_id, progress=progress, asking=asking_of(ctx, params))
             if tasks is None:
                 return success(await tool.handler(arguments, caller), links=links)
             made = await tasks.call(ctx, tool, arguments, caller)
             return made if isinstance(made, dict) else success(made, links=links)
+        except InputNeeded as needed:
+            return needed.result
         except RingError as exc:
             return failure(exc, **getattr(exc, "extra", {}))
         except Exception as exc:  # the one error boundary of a tool call

@@ -51,6 +51,11 @@ _PREFER = {
     "schema": {"type": "string", "examples": ["respond-async"]},
     "description": "respond-async: answer at once, with the job. Other preferences are ignored.",
 }
+_CONFIRMED = {
+    "type": "boolean",
+    "description": "Where RING_CONFIRM asks before spending: true vouches for somebody's yes; false has the call "
+    "refused with its quote (402), so that you can ask.",
+}
 
 
 def openapi_document(prefix: str, presets: Presets) -> dict[str, Any]:
@@ -79,7 +84,8 @@ def openapi_document(prefix: str, presets: Presets) -> dict[str, Any]:
 
 
 def _create(name: str, arguments: dict[str, Any], result: type[BaseModel]) -> dict[str, Any]:
-    body = {"required": True, "content": {"application/json": {"schema": arguments}}}
+    schema = {**arguments, "properties": {**arguments["properties"], "confirmed": _CONFIRMED}}
+    body = {"required": True, "content": {"application/json": {"schema": schema}}}
     success = {str(status): _success(result) for status in (200, 201, 202)}
     return {
         "operationId": name,
