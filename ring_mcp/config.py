@@ -102,7 +102,6 @@ class Config(BaseModel):
     max_usd_per_call: Annotated[Usd | None, env("RING_MAX_USD_PER_CALL")] = None
     max_usd_per_day: Annotated[Usd | None, env("RING_MAX_USD_PER_DAY")] = None
     max_usd_per_month: Annotated[Usd | None, env("RING_MAX_USD_PER_MONTH")] = None
-
     confirm: Annotated[Confirm, BeforeValidator(lower), env("RING_CONFIRM")] = "off"
     confirm_above_usd: Annotated[Usd, env("RING_CONFIRM_ABOVE_USD")] = Decimal(0)
 
@@ -215,7 +214,6 @@ class Config(BaseModel):
 
     @property
     def rule(self) -> Rule:
-        """What is asked before it is spent."""
         return Rule(mode=self.confirm, above_usd=self.confirm_above_usd)
 
 

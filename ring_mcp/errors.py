@@ -7,7 +7,7 @@ RingError                      code, billed, retryable, next_action
 │  └─ NotFound                 no such job (or not this caller's)
 ├─ Unauthorized                the service token is missing or wrong
 ├─ CapExceeded                 a spending cap would be passed; nothing was spent
-├─ ConfirmationNeeded          nobody has said yes to what it costs; ``extra`` has the quote and how a person can
+├─ ConfirmationNeeded          nobody has agreed to what it costs (``domain.consent``); nothing was spent
 │  └─ SpendingDeclined         a person has said no
 ├─ ProviderError               provider, http_status
 │  ├─ ProviderAuthError        key missing, refused, or without rights
@@ -42,7 +42,6 @@ Whatever is not in this tree reaches a client only as ``internal error, job <id>
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from decimal import Decimal
 from typing import Literal
 
@@ -68,12 +67,8 @@ class RingError(Exception):
     ) -> None:
         super().__init__(message)
         self.message = message
-        if billed is not None:
-            self.billed = billed
-        if retryable is not None:
-            self.retryable = retryable
-        if next_action is not None:
-            self.next_action = next_action
+        given = {"billed": billed, "retryable": retryable, "next_action": next_action}
+        self.__dict__.update({name: value for name, value in given.items() if value is not None})
         self.job_id = job_id
 
 
@@ -111,24 +106,6 @@ class Unauthorized(RingError):
 class CapExceeded(RingError):
     code = "cap_exceeded"
     next_action = "Ask for something cheaper, wait until the cap resets, or have the operator raise it."
-
-
-class ConfirmationNeeded(RingError):
-    """``extra``: the quote, and the id by which a person can let the call through."""
-
-    code = "confirmation_needed"
-    next_action = "A person has to agree to it first; nothing was spent."
-
-    def __init__(
-        self, message: str, *, next_action: str | None = None, extra: Mapping[str, object] | None = None
-    ) -> None:
-        super().__init__(message, next_action=next_action)
-        self.extra = dict(extra or {})
-
-
-class SpendingDeclined(ConfirmationNeeded):
-    code = "declined"
-    next_action = "Do not call again unless the person asks for it; nothing was spent."
 
 
 class ProviderError(RingError):

@@ -40,6 +40,7 @@ def open_whoami(config: Config, ledger: Ledger, clock: Clock) -> WhoamiConductor
         clone_name=config.clone_name,
         base_url=config.public_base_url,
         default_actor=Actor(id=config.actor_id, email=config.actor_email, name=config.actor_name),
+        rule=config.rule,
     )
 
 

@@ -124,6 +124,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 def _register() -> None:
+    from ring_mcp.cli.approving import approve
     from ring_mcp.cli.backup import backup, restore
     from ring_mcp.cli.cancelling import cancel
     from ring_mcp.cli.completion import completion
@@ -148,6 +149,7 @@ def _register() -> None:
         direct,
         jobs,
         spend,
+        approve,
         health,
         doctor,
         presets,

@@ -14,9 +14,18 @@ from typing import Any
 from ring_mcp.clock import Clock
 from ring_mcp.conductors.results import JobResult
 from ring_mcp.domain import Plan, VideoPlan, usd
-from ring_mcp.domain.consent import QUESTION_LIFE, Asking, Item, Question, Reply, Rule, Terms
+from ring_mcp.domain.consent import (
+    QUESTION_LIFE,
+    Asking,
+    ConfirmationNeeded,
+    Item,
+    Question,
+    Reply,
+    Rule,
+    SpendingDeclined,
+    Terms,
+)
 from ring_mcp.domain.fields import printable
-from ring_mcp.errors import ConfirmationNeeded, SpendingDeclined
 from ring_mcp.ledger.base import Ledger
 
 _SHOWN_CHARS = 200

@@ -132,8 +132,8 @@ class PaidCalls:
         """Open the job of a checked plan, wait for it at most ``wait_s`` (None: as long as it may take), deliver it.
 
         Raises CapExceeded, ConfirmationNeeded, InvalidRequest, ProviderAuthError, LedgerError or StorageError; then
-        nothing was started, unless a LedgerError names the job: that one goes on. Any other failure after the start is in
-        the result.
+        nothing was started, unless a LedgerError names the job: that one goes on. Any other failure after the start is
+        in the result.
         """
         plan = await self._inputs.keep(plan)
         terms = await self._agree(plan, actor_id, idempotency_key, max_usd, asking)

@@ -6,12 +6,14 @@ the client beside the arguments, from a person's terminal, or from the program t
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Literal
+
+from ring_mcp.errors import RingError
 
 Confirm = Literal["off", "ask", "require"]
 
@@ -103,3 +105,23 @@ class Asking:
 
 NOBODY = Asking()
 """A caller that cannot be asked and vouches for nothing."""
+
+
+class ConfirmationNeeded(RingError):
+    """``extra``: the quote, and the id by which a person can let the call through."""
+
+    code = "confirmation_needed"
+    next_action = "A person has to agree to it first; nothing was spent."
+
+    def __init__(
+        self, message: str, *, next_action: str | None = None, extra: Mapping[str, object] | None = None
+    ) -> None:
+        super().__init__(message, next_action=next_action)
+        self.extra = dict(extra or {})
+
+
+class SpendingDeclined(ConfirmationNeeded):
+    """A person has said no."""
+
+    code = "declined"
+    next_action = "Do not call again unless the person asks for it; nothing was spent."

@@ -7,8 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from ring_mcp.domain import Job
-from ring_mcp.domain.consent import APPROVAL_LIFE, Question, Terms
-from ring_mcp.errors import ConfirmationNeeded
+from ring_mcp.domain.consent import APPROVAL_LIFE, ConfirmationNeeded, Question, Terms
 from ring_mcp.ledger.rows import Dialect, encode, storable, ticks_to_usd, usd_to_ticks
 from ring_mcp.ledger.statements import Row, Statement, Transaction
 
@@ -65,9 +64,8 @@ def find_questions(
 ) -> Transaction[list[Question]]:
     """All items of the newest questions that ask about this request, and that can still be answered or used."""
     rows = yield Statement(
-        "SELECT * FROM media_job_questions WHERE id IN (SELECT id FROM media_job_questions"
-        " WHERE actor_id = :actor_id AND sandbox = :sandbox AND subject = :subject AND used_at IS NULL"
-        " AND expires_at > :now ORDER BY asked_at DESC LIMIT :limit)",
+        "SELECT id FROM media_job_questions WHERE actor_id = :actor_id AND sandbox = :sandbox AND subject = :subject"
+        " AND used_at IS NULL AND expires_at > :now ORDER BY asked_at DESC LIMIT :limit",
         {
             "actor_id": encode("actor_id", actor_id, dialect),
             "sandbox": encode("sandbox", sandbox, dialect),
@@ -76,8 +74,10 @@ def find_questions(
             "limit": _LOOKED_AT,
         },
     )
-    found = [_decode(row, dialect) for row in rows]
-    return sorted(found, key=lambda item: (item.asked_at, item.id), reverse=True)
+    found: list[Question] = []
+    for row in rows:
+        found += yield from get_question(row["id"], dialect)
+    return found
 
 
 def list_questions(now: datetime, limit: int, dialect: Dialect) -> Transaction[list[Question]]:

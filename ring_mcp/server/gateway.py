@@ -18,12 +18,11 @@ from starlette.routing import Route
 from ring_mcp.app import App
 from ring_mcp.conductors.results import JobResult
 from ring_mcp.domain import Job
-from ring_mcp.domain.consent import Asking
+from ring_mcp.domain.consent import Asking, ConfirmationNeeded
 from ring_mcp.domain.fields import Key, WaitSeconds
 from ring_mcp.domain.thumbnails import read_thumbnail
 from ring_mcp.errors import (
     CapExceeded,
-    ConfirmationNeeded,
     GenerationTimeout,
     InvalidRequest,
     LedgerError,

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from ring_mcp.conductors.confirming import Confirming, clip_text
+from ring_mcp.conductors.confirming import Confirming
 from ring_mcp.conductors.results import Usd, Wire
 from ring_mcp.domain import Job, JobState, VideoPlan, usd
-from ring_mcp.domain.consent import Asking, Item
 from ring_mcp.domain.fields import Flag, ShortText, Text, as_decimal
 from ring_mcp.errors import CapExceeded, InvalidRequest
 from ring_mcp.jobs.addresses import resolve_path
 from ring_mcp.ledger.base import JobQuery, Ledger
 from ring_mcp.presets import Presets
-from ring_mcp.scripted.base import Maker
 from ring_mcp.scripted.clips import ClipRun, words_key
 from ring_mcp.tools.job_answers import SANDBOX
 from ring_mcp.tools.paid import DryRun, MaxUsd, annotate_paid
+from ring_mcp.tools.script_asking import AskedMaker, agree
 from ring_mcp.tools.tool import Answer, Arguments, Caller, Tool
 
 if TYPE_CHECKING:
@@ -43,15 +41,6 @@ MAX_CLIPS = 200
 
 _PAGE = 100
 _MAX_SHOWN_CHARS = 500
-
-
-class AskedMaker(Maker, Protocol):
-    """Whoever makes clips under what was agreed to for all of them."""
-
-    def agree(self, asking: Asking) -> None: ...
-
-    def subject_of(self, idempotency_key: str) -> str: ...
-
 
 MakerFor = Callable[[str], AskedMaker]
 """Who makes clips for an actor."""
@@ -192,7 +181,7 @@ def script_run_tool(
         run = ScriptRun(request, options, maker=maker, manifest=_OnRecord(jobs), presets=presets)
         await run.quote()
         if not arguments.dry_run:
-            maker.agree(await _agree(run, maker, confirming, caller))
+            maker.agree(await agree(run, maker, confirming, caller))
             await run.run()
             _check_started(run)
         refused = run.refusal if arguments.dry_run else None
@@ -222,27 +211,6 @@ def script_run_tool(
         annotations=annotate_paid(),
         handler=handle,
     )
-
-
-async def _agree(run: ScriptRun, maker: AskedMaker, confirming: Confirming, caller: Caller) -> Asking:
-    """One yes for all clips that are not paid for yet, each at its price. Raises CapExceeded as ``run`` does."""
-    if not confirming.applies_to(caller.asking):
-        return caller.asking
-    items = [
-        Item(subject=maker.subject_of(clip.key), usd=clip.quoted_usd or Decimal(0), what=clip_text(clip.id, clip.data))
-        for clip in run.list_unpaid()
-    ]
-
-    async def quote() -> dict[str, Any]:
-        return {
-            "totalUsd": float(sum(item.usd for item in items)),
-            "clips": [{"clipId": clip.id, "totalUsd": float(clip.quoted_usd or 0)} for clip in run.list_unpaid()],
-            **({"capLeftUsd": run.cap_left_usd} if run.cap_left_usd else {}),
-            **({"sandbox": True} if confirming.sandbox else {}),
-        }
-
-    terms = await confirming.settle(items, caller.asking, caller.actor_id, quote)
-    return Asking(confirmed=True) if terms is None else Asking(terms=terms)
 
 
 def _check_started(run: ScriptRun) -> None:

@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 
+from ring_mcp.conductors.confirming import Confirming
 from ring_mcp.conductors.paid_calls import PaidCalls
 from ring_mcp.conductors.results import GenerateImageResult, GenerateVideoResult, JobResult
 from ring_mcp.domain import Account, Caps, Holder, Job, JobState
 from ring_mcp.domain.caps import usd
+from ring_mcp.domain.consent import Rule
 from ring_mcp.errors import CapExceeded, InvalidRequest, LedgerError, ProviderAuthError, StorageRefused
 from ring_mcp.jobs.accounts import describe_needed_account
 from ring_mcp.ledger.sqlite import SqliteLedger
@@ -41,6 +43,7 @@ def calls_on(engine: Engine, caps: Caps = NO_CAPS) -> PaidCalls:
         caps=caps,
         clock=engine.clock,
         timeouts_s=TIMEOUTS_S,
+        confirming=Confirming(Rule(), engine.ledger, engine.clock, sandbox=False),
     )
 
 

@@ -27,7 +27,7 @@ SCRIPT = {
         {"id": "two", "duration": 1, "scene": {"action": "a boat returns", "camera": "slow dolly in"}},
     ],
 }
-CAN_BE_ASKED = {"io.modelcontextprotocol/clientCapabilities": {"elicitation": {"form": {}}}}
+CAN_BE_ASKED: dict[str, Any] = {"io.modelcontextprotocol/clientCapabilities": {"elicitation": {"form": {}}}}
 
 
 class Person:
@@ -228,7 +228,7 @@ def test_no_argument_of_a_tool_is_a_yes(sandbox: SandboxServer, tmp_path: Path) 
 
 def test_a_client_of_tasks_is_asked_first(sandbox: SandboxServer, tmp_path: Path) -> None:
     sandbox.state.configure(render_s=4)
-    capabilities = {"elicitation": {"form": {}}, "extensions": {TASKS: {}}}
+    capabilities: dict[str, Any] = {"elicitation": {"form": {}}, "extensions": {TASKS: {}}}
     declared = {"io.modelcontextprotocol/clientCapabilities": capabilities}
     clip = {"name": "ring-video-create", "arguments": {"prompt": "a lock", "duration": 1}, "_meta": declared}
     with modern(sandbox, tmp_path, VIDEO_GEN_POLL_INTERVAL_MS="50") as ring:
