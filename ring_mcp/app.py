@@ -8,6 +8,7 @@ import logging
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import date
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from ring_mcp.conductors.confirming import Confirming
 from ring_mcp.conductors.health import HealthConductor
 from ring_mcp.conductors.image import ImageConductor
 from ring_mcp.conductors.paid_calls import PaidCalls
+from ring_mcp.conductors.spending import SpendingConductor
 from ring_mcp.conductors.thumbnails import ThumbnailConductor
 from ring_mcp.conductors.video import VideoConductor
 from ring_mcp.conductors.whoami import WhoamiConductor
@@ -77,6 +79,8 @@ class App:
     cancelling: CancelConductor
     health: HealthConductor
     whoami: WhoamiConductor
+    spending: SpendingConductor
+    clock: Clock
     previews: Previews
 
     def tools(self) -> list[Tool[Any]]:
@@ -85,7 +89,9 @@ class App:
         from ring_mcp.tools.job_cancel import job_cancel_tool
         from ring_mcp.tools.job_get import job_get_tool
         from ring_mcp.tools.job_list import job_list_tool
+        from ring_mcp.tools.model_list import model_list_tool
         from ring_mcp.tools.script_run import script_run_tool
+        from ring_mcp.tools.spend import spend_tool
         from ring_mcp.tools.video_create import video_create_tool
         from ring_mcp.tools.whoami import whoami_tool
 
@@ -109,7 +115,12 @@ class App:
             ),
             health_tool(self.health),
             whoami_tool(self.whoami),
+            model_list_tool(self.presets, self.today),
+            spend_tool(self.spending),
         ]
+
+    def today(self) -> date:
+        return self.clock.now().date()
 
     def maker(self, actor_id: str, *, may_see: str | None) -> InProcessMaker:
         from ring_mcp.clients.in_process import InProcessMaker
@@ -267,5 +278,7 @@ async def open_app(
             cancelling=CancelConductor(ledger, watch, providers, accounts, clock),
             health=health,
             whoami=open_whoami(config, ledger, clock),
+            spending=SpendingConductor(ledger, config.caps, config.rule, clock, sandbox=bool(config.sandbox)),
+            clock=clock,
             previews=Previews(previews, shown=config.result_preview),
         )

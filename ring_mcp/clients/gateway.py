@@ -195,6 +195,14 @@ class GatewayClient:
     async def health(self) -> dict[str, Any]:
         return await self._call("GET", "/meta/health", {})
 
+    async def models(self, **asked: str | int) -> dict[str, Any]:
+        """What ring-model-list answers; ``asked`` are its arguments."""
+        return await self._call("GET", "/meta/models", asked)
+
+    async def spend(self) -> dict[str, Any]:
+        """What ring-spend answers."""
+        return await self._call("GET", "/meta/spend", {})
+
     async def context(self) -> dict[str, Any]:
         """Who the token says that we are."""
         return await self._call("GET", "/meta/context", {})

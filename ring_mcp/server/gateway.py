@@ -40,6 +40,7 @@ from ring_mcp.tools.job_answers import JobFailed
 from ring_mcp.tools.job_cancel import JobCancelResult
 from ring_mcp.tools.job_get import JobGetArguments
 from ring_mcp.tools.job_list import JobList, JobListArguments, describe_jobs, list_jobs
+from ring_mcp.tools.model_list import ModelListArguments, list_models
 from ring_mcp.tools.paid import take_confirmation
 from ring_mcp.tools.reading_aside import LARGE_CHARS, read_aside
 from ring_mcp.tools.tool import Arguments
@@ -85,6 +86,8 @@ class Gateway:
             Route(f"{PREFIX}/videos/generate", self._answer_errors(self.create_video), methods=["POST"]),
             Route(f"{PREFIX}/meta/health", self._answer_errors(self.health), methods=["GET"]),
             Route(f"{PREFIX}/meta/context", self._answer_errors(self.context), methods=["GET"]),
+            Route(f"{PREFIX}/meta/models", self._answer_errors(self.models), methods=["GET"]),
+            Route(f"{PREFIX}/meta/spend", self._answer_errors(self.spend), methods=["GET"]),
             Route(f"{PREFIX}/jobs", self._answer_errors(self.list_jobs), methods=["GET"]),
             Route(f"{PREFIX}/jobs/{{job_id}}/thumbnail", self._answer_errors(self.draw_thumbnail), methods=["POST"]),
             Route(f"{PREFIX}/jobs/{{job_id}}/cancel", self._answer_errors(self.cancel_job), methods=["POST"]),
@@ -140,6 +143,13 @@ class Gateway:
         """Who calls; without RING_PUBLIC_BASE_URL at the address that the caller has used."""
         known = await self._app.whoami.describe(_actor(request))
         return _data(200, {"baseUrl": str(request.base_url).rstrip("/"), **known.data()})
+
+    async def models(self, request: Request) -> JSONResponse:
+        arguments = ModelListArguments.parse(dict(request.query_params))
+        return _data(200, list_models(self._app.presets, arguments, self._app.today()).data())
+
+    async def spend(self, request: Request) -> JSONResponse:
+        return _data(200, (await self._app.spending.describe()).data())
 
     async def get_job(self, request: Request) -> JSONResponse:
         job = await self._job(request)

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from ring_mcp import __version__
 from ring_mcp.conductors.report import HealthReport
 from ring_mcp.conductors.results import GenerateImageResult, GenerateVideoResult
+from ring_mcp.conductors.spending import Spending
 from ring_mcp.conductors.whoami import Context
 from ring_mcp.domain.fields import tidy
 from ring_mcp.domain.thumbnails import ThumbnailFields
@@ -18,6 +19,7 @@ from ring_mcp.tools.image_create import ImageCreateArguments, image_descriptions
 from ring_mcp.tools.job_cancel import JobCancelResult
 from ring_mcp.tools.job_get import AnyJobResult
 from ring_mcp.tools.job_list import JobList
+from ring_mcp.tools.model_list import ModelList, ModelListArguments
 from ring_mcp.tools.video_create import VideoCreateArguments, video_descriptions
 
 _FAILURE = {
@@ -71,6 +73,8 @@ def openapi_document(prefix: str, presets: Presets) -> dict[str, Any]:
             f"{prefix}/videos/generate": {"post": _create("createVideo", video, GenerateVideoResult)},
             f"{prefix}/meta/health": {"get": _read("health", HealthReport, [])},
             f"{prefix}/meta/context": {"get": _read("context", Context, [])},
+            f"{prefix}/meta/models": {"get": _read("listModels", ModelList, _models_parameters())},
+            f"{prefix}/meta/spend": {"get": _read("spend", Spending, [])},
             f"{prefix}/jobs": {"get": _read("listJobs", JobList, _list_parameters())},
             f"{prefix}/jobs/{{jobId}}": {"get": _read("getJob", AnyJobResult, [_path_id(), _WAIT], (404, 502))},
             f"{prefix}/jobs/{{jobId}}/thumbnail": {"post": _draw()},
@@ -116,6 +120,11 @@ def _draw() -> dict[str, Any]:
 
 def _path_id() -> dict[str, Any]:
     return {"name": "jobId", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+
+
+def _models_parameters() -> list[dict[str, Any]]:
+    properties = ModelListArguments.input_schema()["properties"]
+    return [{"name": name, "in": "query", "schema": schema} for name, schema in properties.items()]
 
 
 def _list_parameters() -> list[dict[str, Any]]:

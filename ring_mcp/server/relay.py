@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _MOST_EVENT_BYTES = 4 * 1024 * 1024
-_FREE = ("ring-health", "ring-whoami", "ring-job-get", "ring-job-list")
+_FREE = ("ring-health", "ring-whoami", "ring-job-get", "ring-job-list", "ring-model-list", "ring-spend")
 
 
 class Relay:
