@@ -284,7 +284,10 @@ class StorageUnclear(StorageRefused):
 class LedgerError(RingError):
     code = "ledger_unavailable"
     retryable = True
-    next_action = "Nothing was started. Make the ledger reachable (see ring-health) and call again."
+    next_action = (
+        "This call started nothing. Make the ledger reachable (see ring-health) and call again: it then finds what an"
+        " earlier one may have started."
+    )
 
 
 class LedgerBehind(LedgerError):

@@ -202,12 +202,13 @@ class PaidCalls:
 
         Raises NotFound for none, for another's and for a beginning of several, and LedgerError.
         """
-        job = await self.read(job_id)
-        if job is None and _BEGINNING.fullmatch(job_id):
-            found = await self._ledger.find_ids(actor_id, job_id)
-            if len(found) > 1:
-                raise NotFound(f"several jobs begin with {job_id!r}", next_action="Give the whole id; data has it.")
-            job = await self.read(found[0]) if found else None
+        with name_open_job(job_id, stands=False):
+            job = await self.read(job_id)
+            if job is None and _BEGINNING.fullmatch(job_id):
+                found = await self._ledger.find_ids(actor_id, job_id)
+                if len(found) > 1:
+                    raise NotFound(f"several jobs begin with {job_id!r}", next_action="Give the whole id; data has it.")
+                job = await self.read(found[0]) if found else None
         if job is None or job.actor_id != actor_id:
             raise NotFound(f"there is no job {job_id!r}")
         return job

@@ -73,16 +73,15 @@ def failure_of(exc: RingError) -> Failure:
 
 
 @contextlib.contextmanager
-def name_open_job(job_id: str) -> Iterator[None]:
+def name_open_job(job_id: str, *, stands: bool = True) -> Iterator[None]:
     """Around what is asked of the ledger about a job that stands: a LedgerError from here on does not mean that nothing
-    was started, since others may carry the job on and pay for it."""
+    was started, since others may carry the job on and pay for it. ``stands``: whether it is known that there is one."""
+    said = f"Job {job_id} stands, and goes on." if stands else f"If there is a job {job_id}, it goes on."
     try:
         yield
     except LedgerError as exc:
         exc.billed, exc.job_id = "unknown", job_id
-        exc.next_action = (
-            f"Job {job_id} stands, and goes on. Make the ledger reachable (see ring-health), then call ring-job-get."
-        )
+        exc.next_action = f"{said} Make the ledger reachable (see ring-health), then call ring-job-get."
         raise
 
 

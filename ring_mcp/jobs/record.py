@@ -78,6 +78,20 @@ class JobRecord:
         if self.is_behind:
             await self.write(self.job, must=True)
 
+    async def learn(self) -> None:
+        """Take up what a process that drove this job before could not write any more: the row does not tell all.
+
+        Raises JobMoved if another process has taken the job.
+        """
+        if not self._write_ahead.has(self.job.id):
+            return
+        found = await asyncio.to_thread(self._write_ahead.read, self.job.id)
+        if found is not None and self._write_ahead.is_news(found[0], self.job):
+            kept, records = found
+            await self.write(come_late(self.job, replace(kept, owner=self.job.owner)), records)
+            if not self.is_behind:
+                await asyncio.to_thread(self._write_ahead.forget, kept.id)
+
     async def write_what_is_lost(self) -> None:
         """Look whether the ledger has lost the row or its newest writes, and write them again.
 

@@ -101,6 +101,7 @@ class JobRunner:
         self._records[job.id] = record
         self._watch.hold(job)
         try:
+            await record.learn()
             await self._step_on(record, self._clock.now() if asked else job.created_at)
             await self._settle_accounts(record)
         except JobMoved:

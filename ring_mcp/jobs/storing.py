@@ -35,6 +35,7 @@ from ring_mcp.errors import (
     StorageRefused,
     StorageUnclear,
 )
+from ring_mcp.jobs.answers import Answers
 from ring_mcp.jobs.endings import Ending
 from ring_mcp.jobs.outcomes import Park, Pause, age_s, back_off_s, end_job, note_trouble, slow_look_s
 from ring_mcp.jobs.previews import keep_preview
@@ -76,7 +77,7 @@ class Storing:
         thumbnails: Thumbnails,
         sidecars: Sidecars | None = None,
     ) -> None:
-        self._spool = spool
+        self._spool, self._answers = spool, Answers(spool)
         self._providers = providers
         self._storage = storage
         self._clock = clock
@@ -111,7 +112,7 @@ class Storing:
             return await self._rest(record, trouble, tries)
         if not record.job.is_settled:
             await record.write(self._finish(record.job))
-        await asyncio.to_thread(self._clean_up, record.job)
+        await self._clean_up(record)
         return None
 
     async def _rest(self, record: JobRecord, exc: ProviderError | StorageError, tries: int) -> Pause | Park:
@@ -166,7 +167,7 @@ class Storing:
             for index, output in enumerate(record.job.outputs)
         ]
         await record.write(self._finish(replace(record.job, outputs=tuple(outputs))))
-        await asyncio.to_thread(self._clean_up, record.job)
+        await self._clean_up(record)
 
     def _missing(self, job: Job) -> list[int]:
         stored = {asset.index for asset in job.assets}
@@ -262,10 +263,16 @@ class Storing:
         failure = Failure(code="expired", message="; ".join(lost), billed="yes", next_action=JobExpired.next_action)
         return end_job(job, Ending.OUTPUTS_LOST, now, failure=failure)
 
-    def _clean_up(self, job: Job) -> None:
+    async def _clean_up(self, record: JobRecord) -> None:
+        """What the ledger does not know yet of this end may still be needed by the next process, whose start tidies."""
+        if not record.is_behind:
+            await asyncio.to_thread(self._remove_files, record.job)
+
+    def _remove_files(self, job: Job) -> None:
         for index in range(len(job.outputs)):
             with contextlib.suppress(OSError):
                 self._path(job, index).unlink(missing_ok=True)
+        self._answers.forget(job.id)
 
 
 _NOT_HERE = "the result came inside the provider's answer, and its file is not in the spool of this machine"

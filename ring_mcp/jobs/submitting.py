@@ -136,8 +136,14 @@ class Submitting:
             )
         except ProviderError as exc:
             answer = exc
+        await self._write_answer(record, answer)
+
+    async def _write_answer(self, record: JobRecord, answer: Answer) -> None:
+        """It stays in the spool, as its pictures do, for as long as they are to be stored: until then a ledger that is
+        away, or loses the write, would have nothing else to tell it what they cost."""
         await record.write(self.judge(record.job, answer))
-        await asyncio.to_thread(self._answers.forget, job.id)
+        if record.job.state is not JobState.STORING and not record.is_behind:
+            await asyncio.to_thread(self._answers.forget, record.job.id)
 
     async def give_up_orphan(self, record: JobRecord) -> Pause | None:
         """Somebody else's submit without an answer on record: unknown, once nobody can write that answer any more."""
@@ -147,8 +153,7 @@ class Submitting:
             return Pause(LOOK_FOR_ANSWER_S)
         answer = await asyncio.to_thread(self._answers.read, job.id, job.attempt_token)
         if answer is not None:
-            await record.write(self.judge(job, answer))
-            await asyncio.to_thread(self._answers.forget, job.id)
+            await self._write_answer(record, answer)
             return None
         left_s = (job.submit_deadline_at - self._clock.now()).total_seconds()
         if left_s > 0 and not self._death_is_certain:
@@ -164,15 +169,16 @@ class Submitting:
         """
         for job_id in await asyncio.to_thread(self._answers.job_ids):
             job = await ledger.get(job_id)
-            if job is None or job.state is JobState.SUBMITTING:
-                continue  # whoever drives it looks for the answer
+            if job is None or job.state in (JobState.SUBMITTING, JobState.STORING):
+                continue  # whoever drives it looks for the answer, and forgets it when all of it is stored
             answer = await asyncio.to_thread(self._answers.read, job_id, job.attempt_token)
             if answer is not None and (job.state is JobState.UNKNOWN or job.is_resolved_by_hand):
                 with contextlib.suppress(JobMoved):  # somebody wrote it just now, or the answer says nothing either
                     late = replace(self.judge(job.reopen(), answer), owner=None, updated_at=self._clock.now())
                     if job.is_answered_by(late):
-                        await ledger.save(job, come_late(job, late))
-            await asyncio.to_thread(self._answers.forget, job_id)
+                        job = await ledger.save(job, come_late(job, late))
+            if job.state is not JobState.STORING:
+                await asyncio.to_thread(self._answers.forget, job_id)
 
     def judge(self, job: Job, answer: Answer) -> Job:
         """The job after the answer to its request."""

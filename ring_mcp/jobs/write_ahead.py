@@ -56,16 +56,34 @@ class WriteAhead:
         waiting, aside = (sorted(path.stem for path in self.folder.glob(f"*.{kind}")) for kind in ("json", "stale"))
         return waiting, aside
 
+    def has(self, job_id: str) -> bool:
+        """Whether something is kept here of this job."""
+        return self._path(job_id).exists()
+
+    def read(self, job_id: str) -> tuple[Job, list[AuditRecord]] | None:
+        """What is kept of a job, and the audit rows that it owes."""
+        try:
+            content = json.loads(self._path(job_id).read_text(encoding="utf-8"))
+            return _JOB.validate_python(content["job"]), _RECORDS.validate_python(content["records"])
+        except (OSError, ValueError, KeyError, TypeError):  # another process was quicker, or it is none of ours
+            self.set_aside(job_id)
+            return None
+
+    def is_news(self, kept: Job, stored: Job) -> bool:
+        """Whether the row lacks what was kept. If not, it goes: it is known, or does not fit and is set aside."""
+        if _is_known(kept, stored):
+            self.forget(kept.id)
+            return False
+        if stored.attempt_token != kept.attempt_token or (stored.is_terminal and not stored.is_answered_by(kept)):
+            self.set_aside(kept.id)
+            return False
+        return True
+
     async def replay(self, ledger: Ledger) -> None:
-        """Write what a process before us could not. What does not fit the ledger is set aside."""
+        """Write what a process before us could not. What does not fit the ledger is set aside. Raises LedgerError."""
         for path in sorted(self.folder.glob("*.json")):
-            try:
-                content = json.loads(path.read_text(encoding="utf-8"))
-                kept, records = _JOB.validate_python(content["job"]), _RECORDS.validate_python(content["records"])
-            except (OSError, ValueError, KeyError, TypeError):  # another process was quicker, or it is none of ours
-                self.set_aside(path.stem)
-                continue
-            await self._replay_one(kept, records, ledger)
+            if (found := self.read(path.stem)) is not None:
+                await self._replay_one(*found, ledger)
 
     async def _replay_one(self, kept: Job, records: Sequence[AuditRecord], ledger: Ledger) -> None:
         """These facts win over whoever has only taken the attempt over. The job is then free for the next driver."""
@@ -74,11 +92,10 @@ class WriteAhead:
             if stored is None and kept.state is not JobState.PLANNED:
                 await self._restore(kept, records, ledger)
                 return
-            if stored is None or _is_known(kept, stored):
+            if stored is None:
                 self.forget(kept.id)
                 return
-            if stored.attempt_token != kept.attempt_token or (stored.is_terminal and not stored.is_answered_by(kept)):
-                self.set_aside(kept.id)
+            if not self.is_news(kept, stored):
                 return
             with contextlib.suppress(JobMoved):  # somebody wrote it just now: look again
                 await ledger.save(stored, come_late(stored, _free(kept, stored.owner)), records)

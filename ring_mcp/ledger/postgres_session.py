@@ -91,7 +91,7 @@ def _psycopg_style(sql: str) -> str:
 def busy() -> LedgerError:
     return LedgerError(
         "the database of DATABASE_URL is busy: somebody holds a lock in it for too long",
-        next_action="Nothing was started. Call again in a moment.",
+        next_action="This call started nothing. Call again in a moment.",
     )
 
 

@@ -196,7 +196,18 @@ async def test_a_ledger_lost_after_the_opening_names_the_job(engine: Engine, key
     assert told.value.job_id is not None
     assert (await engine.row(told.value.job_id)).actor_id == "ann"
     assert told.value.billed == "unknown"
-    assert "Nothing was started" not in told.value.next_action
+    assert "started nothing" not in told.value.next_action
+
+
+@pytest.mark.parametrize("asked", ["whole", "beginning"])
+async def test_a_job_that_cannot_be_read_at_all_may_be_billed(engine: Engine, asked: str) -> None:
+    job = await rendering(engine)
+    engine.ledger.fail("get" if asked == "whole" else "complete_id", float("inf"))
+    with pytest.raises(LedgerError) as told:
+        await calls_on(engine).find_own(job.id if asked == "whole" else job.id[:8], "ann")
+    assert told.value.billed == "unknown"
+    assert "it goes on" in told.value.next_action
+    assert "started nothing" not in told.value.next_action
 
 
 async def test_a_resumed_job_that_cannot_be_read_may_be_billed(engine: Engine) -> None:

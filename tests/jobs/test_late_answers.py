@@ -145,9 +145,9 @@ async def test_an_answer_that_a_courier_has_left_counts_at_the_next_start(engine
     row = await engine.row(job)
     assert (row.state, row.owner, row.billed_usd, row.settled_usd) == (JobState.STORING, None, Decimal("0.05"), None)
     assert row.warnings == (COUNTS.format("paid" if paid else "not paid"),)
-    assert engine.answers.job_ids() == []
     await engine.clock.play(engine.runner.run(job.id))
     assert (await engine.row(job)).state is JobState.DONE
+    assert engine.answers.job_ids() == []
 
 
 async def test_a_courier_that_knows_no_more_leaves_what_a_person_has_settled(engine: Engine) -> None:

@@ -319,3 +319,38 @@ async def test_only_a_job_taken_over_in_mid_submit_is_an_orphan(engine: Engine) 
     await record.write(carried(record.job, JobState.SUBMITTING))
     assert not record.is_orphan
     assert engine.record(record.job).is_orphan
+
+
+async def test_what_the_last_driver_kept_is_taken_up_with_its_audit_rows(engine: Engine) -> None:
+    record = await record_of(engine, JobState.SUBMITTING)
+    done = carried(carried(record.job, JobState.STORING), JobState.DONE, owner="another")
+    audited = audit_row()
+    engine.write_ahead.keep(done, [audited])
+    await record.learn()
+    row = await engine.row(record.job)
+    assert (row.state, row.owner, row.settled_usd) == (JobState.DONE, record.job.owner, done.settled_usd)
+    assert len(await engine.ledger.records(audited.table, [audited.id])) == 1
+    assert kept_aside(engine, row) is None
+
+
+async def test_what_was_kept_stays_where_it_is_while_the_ledger_is_away(engine: Engine) -> None:
+    record = await record_of(engine, JobState.SUBMITTING)
+    engine.write_ahead.keep(carried(record.job, JobState.RENDERING), [])
+    engine.ledger.fail("save")
+    await record.learn()
+    assert (record.job.state, record.is_behind) == (JobState.RENDERING, True)
+    assert kept_aside(engine, record.job) is not None
+    await record.catch_up()
+    assert kept_aside(engine, record.job) is None
+
+
+@pytest.mark.parametrize(("token", "left"), [(None, []), ("another", [".stale"])])
+async def test_what_was_kept_and_is_no_news_changes_nothing(engine: Engine, token: str | None, left: list[str]) -> None:
+    record = await record_of(engine, JobState.SUBMITTING)
+    kept = record.job
+    await record.write(carried(record.job, JobState.RENDERING))
+    engine.write_ahead.keep(replace(kept, attempt_token=token or kept.attempt_token), [])
+    before = record.job
+    await record.learn()
+    assert record.job == before == await engine.row(before)
+    assert [path.suffix for path in engine.unwritten.iterdir()] == left

@@ -201,6 +201,39 @@ async def test_what_could_not_be_written_before_is_tried_again(engine: Engine) -
     assert (await engine.row(stored)).state is JobState.DONE
 
 
+async def test_a_process_that_runs_already_reads_what_a_dead_one_kept(engine: Engine) -> None:
+    await engine.runner.catch_up()
+    stored = await in_state(engine, JobState.SUBMITTING)
+    billed_usd = stored.reserved_usd / 2
+    kept = carried(stored, JobState.STORING, billed_usd=billed_usd, owner="the dead one")
+    engine.write_ahead.keep(kept, [])
+    await engine.runner.drive(stored)
+    row = await engine.row(stored)
+    assert (row.billed_usd, row.settled_usd) == (billed_usd, billed_usd)
+    assert (engine.pictures.submitted, engine.pictures.looked_for) == ([], [])
+    assert list(engine.unwritten.iterdir()) == []
+
+
+async def test_a_paid_answer_outlives_its_process_and_its_ledger(engine: Engine, clock: FakeClock) -> None:
+    """The request is answered, the ledger is away, the process dies, and one that lives already takes the job."""
+    living = engine_on(engine.ledger, clock, engine.state)
+    await living.runner.catch_up()
+    job = await engine.new()
+    engine.pictures.answers.append(finished(billed_usd=job.reserved_usd / 2))
+    engine.ledger.fail("save", 99, skip=1)
+    driver = asyncio.create_task(engine.runner.drive(job))
+    await clock.asleep()
+    driver.cancel()
+    await asyncio.wait({driver})
+    engine.ledger.recover()
+    row = await engine.row(job)
+    assert row.state is JobState.SUBMITTING
+    await living.runner.drive(row)
+    row = await engine.row(job)
+    assert (row.state, row.settled_usd) == (JobState.DONE, job.reserved_usd / 2)
+    assert living.pictures.submitted == []
+
+
 async def test_two_who_start_at_once_write_it_once(engine: Engine) -> None:
     stored = await in_state(engine, JobState.SUBMITTING)
     engine.write_ahead.keep(carried(stored, JobState.RENDERING), [])

@@ -369,13 +369,27 @@ async def test_a_refusal_that_a_courier_brings_ends_the_job(tmp_path: Path, cloc
         assert (job.state, job.settled_usd) == (JobState.REFUSED, BILLED)
 
 
-async def test_an_answer_that_was_taken_over_is_forgotten(tmp_path: Path, clock: FakeClock) -> None:
-    courier = ScriptedCourier(finished())
-    async with carried_by(courier, tmp_path, clock) as engine:
+@pytest.mark.parametrize(
+    ("answer", "left"), [(finished(), 1), (ContentRefused("no"), 0), (OutcomeUnknown("it broke"), 0)]
+)
+async def test_an_answer_is_kept_as_long_as_there_is_something_to_store(
+    tmp_path: Path, clock: FakeClock, answer: Finished | ProviderError, left: int
+) -> None:
+    async with carried_by(ScriptedCourier(answer), tmp_path, clock) as engine:
         job = await engine.new()
-        engine.answers.write(job.id, "token", finished())
-        await submitted(engine, job)
-        assert engine.answers.job_ids() == []
+        engine.answers.write(job.id, "token", answer)
+        job = await submitted(engine, job)
+        assert engine.answers.job_ids() == [job.id] * left
+
+
+async def test_an_answer_is_kept_while_the_ledger_does_not_have_it(tmp_path: Path, clock: FakeClock) -> None:
+    async with carried_by(ScriptedCourier(ContentRefused("no")), tmp_path, clock) as engine:
+        record = engine.record(await engine.new())
+        engine.answers.write(record.job.id, "token", ContentRefused("no"))
+        engine.ledger.fail("save", skip=1)
+        await engine.submitting.submit(record)
+        assert (record.job.state, record.is_behind) == (JobState.REFUSED, True)
+        assert engine.answers.job_ids() == [record.job.id]
 
 
 async def test_a_server_that_is_stopped_leaves_the_answer_to_the_courier(tmp_path: Path, clock: FakeClock) -> None:
@@ -410,6 +424,8 @@ async def test_an_answer_that_lies_in_the_spool_is_taken(engine: Engine) -> None
     assert await engine.submitting.give_up_orphan(engine.record(job)) is None
     after = await engine.row(job)
     assert (after.state, after.billed_usd) == (JobState.STORING, BILLED)
+    assert engine.answers.job_ids() == [job.id]
+    await engine.runner.run(job.id)
     assert engine.answers.job_ids() == []
 
 
@@ -433,12 +449,13 @@ async def test_a_late_answer_is_brought_home_at_the_next_start(engine: Engine, c
 
 
 async def test_late_answers_that_change_nothing_are_forgotten(engine: Engine) -> None:
-    """To another attempt, to a job that went on, and one that knows no more than the row does."""
+    """To another attempt, to a job that has ended, and one that knows no more than the row does."""
     jobs = []
     for _ in range(3):
         job = await orphan(engine)
         jobs.append(await engine.ledger.save(job, carried(job, JobState.UNKNOWN)))
-    jobs[1] = await engine.ledger.save(jobs[1], carried(jobs[1], JobState.RENDERING))
+    for state in (JobState.RENDERING, JobState.STORING, JobState.DONE):
+        jobs[1] = await engine.ledger.save(jobs[1], carried(jobs[1], state))
     engine.answers.write(jobs[0].id, "another", finished())
     engine.answers.write(jobs[1].id, jobs[1].attempt_token or "", finished())
     engine.answers.write(jobs[2].id, jobs[2].attempt_token or "", OutcomeUnknown("the connection broke"))
