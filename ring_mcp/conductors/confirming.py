@@ -82,7 +82,7 @@ class Confirming:
         told = await quote()
         question_id = open_id or await self._put(items, actor_id)
         if asking.ask is None:
-            raise self._needed(question_id, total_usd, told, "nobody can be asked here")
+            raise self._refuse(question_id, total_usd, told, "nobody can be asked here")
         reply = await asking.ask(question_id, question_text(items, total_usd, told, sandbox=self._sandbox))
         return await self._take(reply, question_id, quote, total_usd, told)
 
@@ -103,9 +103,9 @@ class Confirming:
                 f"the person declined to spend up to {usd(total_usd)}; nothing was spent",
                 extra={"quote": quote_facts(told)},
             )
-        raise self._needed(question_id, total_usd, told, "nobody has answered")
+        raise self._refuse(question_id, total_usd, told, "nobody has answered")
 
-    def _needed(
+    def _refuse(
         self, question_id: str, total_usd: Decimal, told: JobResult | Mapping[str, Any], why: str
     ) -> ConfirmationNeeded:
         switch = " --sandbox" if self._sandbox else ""
