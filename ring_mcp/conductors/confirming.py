@@ -220,4 +220,4 @@ def question_text(
 def quote_facts(told: JobResult | Mapping[str, Any]) -> dict[str, Any]:
     """A quote for programs, without what the caller has written himself."""
     data = told.data() if isinstance(told, JobResult) else told
-    return {name: value for name, value in data.items() if name not in _UNTOLD}
+    return {name: value for name, value in data.items() if name not in _UNTOLD and value != []}
