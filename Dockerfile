@@ -10,7 +10,7 @@ COPY sql ./sql
 COPY icons ./icons
 COPY ring_mcp ./ring_mcp
 # Run in this folder, so that the versions that were tested count: the constraints of pyproject.toml.
-RUN uv pip install --python /opt/ring-mcp/bin/python ".[s3,scale,video]"
+RUN uv pip install --python /opt/ring-mcp/bin/python ".[otel,s3,scale,video]"
 
 FROM python:${PYTHON}-slim
 ARG VERSION=0.1.0

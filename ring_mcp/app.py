@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import date
@@ -14,23 +13,28 @@ from typing import TYPE_CHECKING, Any
 
 from ring_mcp import __version__, backends, processes
 from ring_mcp.clock import Clock, SystemClock
+from ring_mcp.conductors.allowance import Allowance
 from ring_mcp.conductors.cancelling import CancelConductor
 from ring_mcp.conductors.confirming import Confirming
+from ring_mcp.conductors.fleet import FleetConductor
 from ring_mcp.conductors.health import HealthConductor
 from ring_mcp.conductors.image import ImageConductor
 from ring_mcp.conductors.paid_calls import PaidCalls
 from ring_mcp.conductors.spending import SpendingConductor
+from ring_mcp.conductors.team import Team
 from ring_mcp.conductors.thumbnails import ThumbnailConductor
 from ring_mcp.conductors.video import VideoConductor
 from ring_mcp.conductors.whoami import WhoamiConductor
 from ring_mcp.config import Config
 from ring_mcp.jobs.answers import Answers
-from ring_mcp.jobs.courier import Courier
+from ring_mcp.jobs.delivery import Delivery
 from ring_mcp.jobs.input_files import remove_old_inputs
 from ring_mcp.jobs.inputs import MediaInputs
 from ring_mcp.jobs.opening import Opening
 from ring_mcp.jobs.preparing import Preparing
+from ring_mcp.jobs.previews import PreviewMaker
 from ring_mcp.jobs.queue.base import JobQueue
+from ring_mcp.jobs.rates import ProviderRates
 from ring_mcp.jobs.runner import JobRunner
 from ring_mcp.jobs.thumbnails import Thumbnails
 from ring_mcp.jobs.tidying import remove_old_files, tidy_spool
@@ -39,6 +43,7 @@ from ring_mcp.jobs.watch import JobWatch
 from ring_mcp.jobs.write_ahead import WriteAhead
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.operator_settings import (
+    counts_rates,
     image_model,
     list_faulty_defaults,
     paces_of,
@@ -50,7 +55,7 @@ from ring_mcp.operator_settings import (
 from ring_mcp.presets import Presets, load_presets
 from ring_mcp.storage.base import Links, Storage
 from ring_mcp.tools.job_answers import Previews
-from ring_mcp.wiring import open_whoami, start_ledger, wire_steps
+from ring_mcp.wiring import open_courier, open_whoami, start_ledger, wire_steps
 
 if TYPE_CHECKING:
     from ring_mcp.clients.in_process import InProcessMaker
@@ -78,9 +83,11 @@ class App:
     thumbnails: ThumbnailConductor
     cancelling: CancelConductor
     health: HealthConductor
+    fleet: FleetConductor
     whoami: WhoamiConductor
     spending: SpendingConductor
     clock: Clock
+    team: Team
     previews: Previews
 
     def tools(self) -> list[Tool[Any]]:
@@ -107,6 +114,7 @@ class App:
             job_cancel_tool(self.calls, self.cancelling),
             script_run_tool(
                 lambda actor_id: self.maker(actor_id, may_see=actor_id),
+                self.calls,
                 self.ledger,
                 self.presets,
                 self.config.input_dirs,
@@ -147,11 +155,13 @@ async def open_app(
     storage: Storage | None = None,
     links: Links | None = None,
     take_over: bool = True,
+    role: str = "command",
 ) -> AsyncIterator[App]:
     """Wire everything, take over open jobs (with ``take_over``), and close it all at the end.
 
-    ``ledger`` and ``storage`` stand in for the configured ones; ``links`` addresses the files of local storage. A
-    ledger that cannot be reached does not keep the server from starting: ring-health tells, and nothing is spent.
+    ``ledger`` and ``storage`` stand in for the configured ones; ``links`` addresses the files of local storage;
+    ``role``: what this process is there for, as `ring-mcp top` shows it. A ledger that cannot be reached does not keep
+    the server from starting: ring-health tells, and nothing is spent.
     Raises LedgerBehind if the database needs ``ring-mcp migrate``.
     """
     clock = clock or SystemClock()
@@ -159,11 +169,14 @@ async def open_app(
         config = backends.with_sandbox(config, stack)
         presets = load_presets(overlay=config.presets_file)
         state = config.state_path
-        ledger = ledger or backends.open_ledger(config, clock)
+        ledger = ledger or backends.open_ledger(config, clock, role=role)
         stack.push_async_callback(ledger.aclose)
         storage = storage or backends.open_storage(config, clock, links)
         stack.push_async_callback(storage.aclose)
-        providers, connections = backends.open_providers(config, presets, clock, stack)
+        accounts = backends.open_accounts(config, ledger, clock, stack)
+        rates = ProviderRates(ledger, accounts, clock, presets if counts_rates(config) else None)
+        stack.push_async_callback(rates.aclose)
+        providers, connections = backends.open_providers(config, presets, clock, stack, rates.hear)
         http = connections[presets.video_providers[0]]  # fetches what callers give along, without its key
         spool, previews = state / "spool", state / "previews"
         decoders = processes.open_decoders()
@@ -177,14 +190,13 @@ async def open_app(
             spool=spool,
             callers_are_here=links is None,
         )
-        channel = backends.open_channel(config)
+        channel = backends.open_channel(config, role=role)
         watch = JobWatch(ledger, clock, hears=lambda: channel is not None and channel.is_listening)
+        team = backends.open_team(ledger, clock, channel)
+        allowance = Allowance(ledger, config.caps, clock, sandbox=bool(config.sandbox))
         paces, write_ahead = paces_of(config), WriteAhead(state / "unwritten")
-        accounts = backends.open_accounts(config, ledger, clock, stack)
         answers = Answers(spool)
-        courier = Courier(answers, partial(processes.start_courier, config)) if sys.platform != "win32" else None
-        if courier is not None:
-            stack.push_async_callback(courier.aclose)
+        courier = open_courier(config, answers, rates.hear, stack)
         preparing = Preparing(inputs, ledger, accounts, clock)
         thumbnails = Thumbnails(
             inputs,
@@ -194,6 +206,7 @@ async def open_app(
             prefix=config.image_gen_storage_prefix,
             font=config.thumbnail_font,
         )
+        making = PreviewMaker(previews, decoders.results)
         steps = wire_steps(
             config,
             providers,
@@ -203,13 +216,16 @@ async def open_app(
             preparing,
             clock,
             paces,
-            previews,
+            making,
             thumbnails,
             answers,
             courier,
+            rates,
         )
-        runner = JobRunner(ledger, steps, write_ahead, watch, accounts, clock, Turns(config.concurrency))
+        runner = JobRunner(ledger, steps, write_ahead, watch, accounts, clock, Turns(config.concurrency), rates)
         queue = backends.open_queue(config, ledger, runner, watch, accounts, clock, channel)
+        delivery = Delivery(ledger, clock, beside=config.database_url is None)
+        stack.push_async_callback(delivery.aclose)
         opening = Opening(
             ledger=ledger,
             queue=queue,
@@ -218,8 +234,8 @@ async def open_app(
             clock=clock,
             spool=spool,
             accounts=accounts,
+            delivery=delivery,
         )
-        confirming = Confirming(config.rule, ledger, clock, sandbox=bool(config.sandbox))
         calls = PaidCalls(
             opening=opening,
             accounts=accounts,
@@ -228,10 +244,10 @@ async def open_app(
             inputs=inputs,
             ledger=ledger,
             storage=storage,
-            caps=config.caps,
+            allowance=allowance,
             clock=clock,
             timeouts_s={kind: pace.poll_timeout_s for kind, pace in paces.items()},
-            confirming=confirming,
+            confirming=Confirming(config.rule, ledger, clock, sandbox=bool(config.sandbox)),
         )
         settings = video_settings(config)
         images = ImageConductor(calls, inputs, presets, settings.images, clock)
@@ -244,11 +260,12 @@ async def open_app(
             default_provider=config.image_gen_provider,
             presets=presets,
             models_in_use=models_in_use,
-            caps=config.caps,
+            allowance=allowance,
             clock=clock,
             version=__version__,
             accounts=accounts,
             write_ahead=write_ahead,
+            rates=rates,
             notes=config.warnings,
             keys=backends.open_key_checks(config, models_in_use, presets, clock, stack),
             list_faults=partial(list_faulty_defaults, config, presets),
@@ -271,14 +288,16 @@ async def open_app(
             queue=queue,
             watch=watch,
             calls=calls,
-            confirming=confirming,
+            confirming=calls.confirming,
             images=images,
             videos=videos,
             thumbnails=ThumbnailConductor(thumbnails, calls, ledger),
-            cancelling=CancelConductor(ledger, watch, providers, accounts, clock),
+            cancelling=CancelConductor(ledger, watch, providers, accounts, clock, allowance),
             health=health,
-            whoami=open_whoami(config, ledger, clock),
-            spending=SpendingConductor(ledger, config.caps, config.rule, clock, sandbox=bool(config.sandbox)),
+            fleet=FleetConductor(ledger, config.caps, clock, sandbox=bool(config.sandbox)),
+            whoami=open_whoami(config, allowance),
+            spending=SpendingConductor(allowance, config.caps, config.rule, clock, sandbox=bool(config.sandbox)),
             clock=clock,
-            previews=Previews(previews, shown=config.result_preview),
+            team=team,
+            previews=Previews(previews, shown=config.result_preview, making=making),
         )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import platform
 from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
@@ -12,18 +14,21 @@ from pydantic import SecretStr
 
 from ring_mcp.clock import Clock, SystemClock
 from ring_mcp.conductors.key_checks import Asked, KeyChecks
+from ring_mcp.conductors.team import Team
 from ring_mcp.config import Config
 from ring_mcp.config_types import variables
 from ring_mcp.domain import Account, Holder, MediaKind, key_fingerprint
-from ring_mcp.errors import ConfigError
+from ring_mcp.errors import ConfigError, LedgerBehind, LedgerError
 from ring_mcp.jobs.accounts import Accounts
 from ring_mcp.jobs.queue.base import JobQueue
 from ring_mcp.jobs.runner import JobRunner
 from ring_mcp.jobs.watch import JobWatch
+from ring_mcp.ledger.actors import ACTORS_CHANNEL
 from ring_mcp.ledger.base import ClaimingLedger, Ledger
 from ring_mcp.presets import Model, Presets
 from ring_mcp.providers.base import (
     Connection,
+    HearRefusal,
     ListsModels,
     MediaProvider,
     Providers,
@@ -41,14 +46,14 @@ LEDGER_FILE = "ledger.db"
 
 
 def open_providers(
-    config: Config, presets: Presets, clock: Clock, stack: contextlib.AsyncExitStack
+    config: Config, presets: Presets, clock: Clock, stack: contextlib.AsyncExitStack, hear: HearRefusal | None = None
 ) -> tuple[Providers, Mapping[str, ProviderHttp]]:
     """Every provider, with a key or without, and the connections of each vendor."""
     providers: dict[tuple[MediaKind, str], MediaProvider] = {}
     connections: dict[str, ProviderHttp] = {}
     prices = presets.token_prices()
     for vendor in VENDORS:
-        connection = replace(_connect(vendor, config, clock, stack), token_prices=prices)
+        connection = replace(_connect(vendor, config, clock, stack, hear), token_prices=prices)
         connections[vendor.name] = connection.http
         for kind, make in vendor.makers.items():
             providers[kind, vendor.name] = make(connection)
@@ -119,7 +124,9 @@ _OF_THIS_MACHINE = ("127.0.0.1:*", "localhost:*", "[::1]:*")
 """In the sandbox nothing is real, and whoever tries something out has it here."""
 
 
-def _connect(vendor: Vendor, config: Config, clock: Clock, stack: contextlib.AsyncExitStack) -> Connection:
+def _connect(
+    vendor: Vendor, config: Config, clock: Clock, stack: contextlib.AsyncExitStack, hear: HearRefusal | None = None
+) -> Connection:
     settings = config.vendors[vendor.name]
     key = _plain(settings.key)
     http = ProviderHttp(
@@ -130,6 +137,7 @@ def _connect(vendor: Vendor, config: Config, clock: Clock, stack: contextlib.Asy
         max_media_bytes=config.max_media_bytes,
         proxies=config.proxies,
         trusted_hosts=(*config.trusted_media_hosts, *(_OF_THIS_MACHINE if config.sandbox else ())),
+        hear=hear,
     )
     stack.push_async_callback(http.aclose)
     return Connection(http=http, has_key=key is not None, clock=clock)
@@ -208,8 +216,8 @@ def with_sandbox(config: Config, stack: contextlib.AsyncExitStack) -> Config:
     )
 
 
-def open_ledger(config: Config, clock: Clock | None = None) -> Ledger:
-    """The configured ledger, not yet started."""
+def open_ledger(config: Config, clock: Clock | None = None, *, role: str = "command") -> Ledger:
+    """The configured ledger, not yet started. ``role``: what this process is there for, told to those who look."""
     clock = clock or SystemClock()
     if config.database_url is not None:
         from ring_mcp.ledger.postgres import PostgresLedger
@@ -217,7 +225,32 @@ def open_ledger(config: Config, clock: Clock | None = None) -> Ledger:
         return PostgresLedger(config.database_url.get_secret_value(), clock)
     from ring_mcp.ledger.sqlite import SqliteLedger
 
-    return SqliteLedger(config.state_path / LEDGER_FILE, clock)
+    return SqliteLedger(config.state_path / LEDGER_FILE, clock, f"{role} {platform.node()}:{os.getpid()}")
+
+
+def open_team(ledger: Ledger, clock: Clock, channel: PostgresChannel | None) -> Team:
+    """Whose tokens the ledger knows; where processes hear of each other, also when that has changed."""
+    team = Team(ledger, clock)
+    if channel is not None:
+        channel.on(ACTORS_CHANNEL, lambda _: team.hear())
+        channel.after_a_gap(team.hear)
+    return team
+
+
+async def has_team(config: Config) -> bool:
+    """Whether the ledger has tokens, or may have: one that is away lets nobody in, and is asked again by each call."""
+    if config.database_url is None and not (config.state_path / LEDGER_FILE).exists():
+        return False
+    ledger = open_ledger(config)
+    try:
+        await ledger.start()
+        return await ledger.has_members()
+    except LedgerBehind:
+        raise
+    except LedgerError:
+        return True
+    finally:
+        await ledger.aclose()
 
 
 async def migrate_ledger(config: Config) -> list[str]:
@@ -232,16 +265,19 @@ async def migrate_ledger(config: Config) -> list[str]:
     return []
 
 
-def open_channel(config: Config) -> PostgresChannel | None:
+def open_channel(config: Config, *, role: str = "command") -> PostgresChannel | None:
     """How the processes of a fleet hear of each other; None where there is one machine. Raises ConfigError."""
     if config.database_url is None:
         return None
+    from ring_mcp.ledger.fleet import name_session
     from ring_mcp.ledger.postgres_channel import PostgresChannel
     from ring_mcp.ledger.task_tables import check_library
 
     check_library()
     direct = _plain(config.database_direct_url)
-    return PostgresChannel(config.database_url.get_secret_value(), direct)
+    return PostgresChannel(
+        config.database_url.get_secret_value(), direct, name=name_session(role, platform.node(), os.getpid())
+    )
 
 
 def open_queue(

@@ -97,6 +97,7 @@ class Config(BaseModel):
     database_direct_url: Annotated[SecretStr | None, env("RING_DATABASE_DIRECT_URL")] = None
     drives: Annotated[bool, env("RING_DRIVE")] = True
     concurrency: Annotated[int, Field(ge=1, le=10_000), env("RING_CONCURRENCY")] = 64
+    rates: Annotated[bool | None, env("RING_RATES")] = None
     state_dir: Annotated[Path | None, env("RING_STATE_DIR")] = None
 
     max_usd_per_call: Annotated[Usd | None, env("RING_MAX_USD_PER_CALL")] = None
@@ -131,6 +132,12 @@ class Config(BaseModel):
     sandbox: Annotated[bool | Url, env("RING_SANDBOX")] = False
     health_asks: Annotated[bool, env("RING_HEALTH_ASKS")] = True
     keep_days: Annotated[int, Field(ge=1, le=36500), env("RING_KEEP_DAYS")] = 30
+    metrics_token: Annotated[Key | None, env("RING_METRICS_TOKEN")] = None
+    # Set for every program of a machine, as a rule: nothing in them is a reason not to start.
+    otel_endpoint: Annotated[str | None, env("OTEL_EXPORTER_OTLP_ENDPOINT")] = None
+    otel_headers: Annotated[SecretStr | None, env("OTEL_EXPORTER_OTLP_HEADERS")] = None
+    otel_protocol: Annotated[str | None, env("OTEL_EXPORTER_OTLP_PROTOCOL")] = None
+    otel_disabled: Annotated[str, env("OTEL_SDK_DISABLED")] = "false"
     log_format: Annotated[Literal["text", "json"], BeforeValidator(lower), env("RING_LOG_FORMAT")] = "text"
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"] | None, BeforeValidator(lower), env("RING_LOG_LEVEL")

@@ -47,3 +47,8 @@ def list_missing_partners(config: Config) -> list[str]:
     if config.file_backend == "s3" and config.s3_bucket is None:
         return ["RING_S3_BUCKET: is needed with FILE_BACKEND=s3"]
     return []
+
+
+def wants_export(config: Config) -> bool:
+    """Whether what is done here is to be told by OTLP."""
+    return config.otel_endpoint is not None and config.otel_disabled.strip().lower() != "true"

@@ -33,11 +33,12 @@ GUARDED = frozenset(
     | {"max_usd_per_call", "max_usd_per_day", "max_usd_per_month", "confirm", "confirm_above_usd"}
     | {"service_tokens", "actor_id", "actor_email", "actor_name", "clone_name"}
     | {"allowed_hosts", "allowed_origins", "public_base_url", "trusted_media_hosts"}
+    | {"metrics_token", "otel_endpoint", "otel_headers"}
     | {"sandbox"}
 )
-"""Folders, databases, caps, and who may call: all of it works with the providers' keys."""
+"""Folders, databases, caps, who may call and who is told: all of it works with the providers' keys."""
 
-_DATABASES = frozenset({"database_url", "database_direct_url"})
+_OF_OTHERS_TOO = frozenset({"database_url", "database_direct_url", "otel_endpoint", "otel_headers"})
 _SWITCHES = ("on", "off", "true", "false", "yes", "no", "1", "0")
 _MAX_LIST_BYTES = 1024 * 1024
 
@@ -132,7 +133,7 @@ def judge(
             if kept_in_bucket and (sources.text(pair) is None or sources.foreign_name(pair) is not None):
                 problems.append(f"{name}: stands in {path}, and the key for the bucket does not")
         elif field in GUARDED and foreign and not (field == "sandbox" and file[name].strip().lower() in _SWITCHES):
-            if field in _DATABASES and not is_of_ours:
+            if field in _OF_OTHERS_TOO and not is_of_ours:
                 aside.add(name)
             else:
                 problems.append(f"{name}: stands in {path}, and {foreign[0]}, which works with it, does not")

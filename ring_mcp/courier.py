@@ -12,6 +12,7 @@ import json
 import os
 import socket
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from ring_mcp.backends import open_providers
 from ring_mcp.clock import SystemClock
 from ring_mcp.config import restore_config
 from ring_mcp.domain import Plan
-from ring_mcp.errors import OutcomeUnknown, ProviderError, ProviderUnavailable
+from ring_mcp.errors import OutcomeUnknown, ProviderError, ProviderUnavailable, RateLimited
 from ring_mcp.jobs.answers import Answer, Answers
 from ring_mcp.presets import load_presets
 from ring_mcp.providers.base import Inputs, Providers
@@ -46,10 +47,18 @@ def main() -> None:
 async def _serve(wire: socket.socket, first_line: str) -> None:
     config = restore_config(first_line)
     async with contextlib.AsyncExitStack() as stack:
-        providers, _ = open_providers(config, load_presets(overlay=config.presets_file), SystemClock(), stack)
-        spool = config.state_path / "spool"
         reader, writer = await asyncio.open_connection(sock=wire, limit=_LINE_LIMIT_BYTES)
+        presets, hear = load_presets(overlay=config.presets_file), partial(_tell_of_refusal, writer)
+        providers, _ = open_providers(config, presets, SystemClock(), stack, hear)
+        spool = config.state_path / "spool"
         await Errands(providers, Answers(spool), spool, writer).run(reader)
+
+
+def _tell_of_refusal(writer: asyncio.StreamWriter, provider: str, model: str, refusal: RateLimited) -> None:
+    """The server counts what all processes ask; one that has gone does no more."""
+    limited = {"provider": provider, "model": model, "retryAfterS": refusal.retry_after_s}
+    if not writer.is_closing():
+        writer.write(json.dumps({"limited": limited}).encode() + b"\n")
 
 
 class Errands:

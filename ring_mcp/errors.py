@@ -5,7 +5,8 @@ RingError                      code, billed, retryable, next_action
 ├─ InvalidRequest              the caller can fix it; says the field and what is allowed; nothing was spent
 │  ├─ ModelRetired             names the replacement
 │  └─ NotFound                 no such job (or not this caller's)
-├─ Unauthorized                the service token is missing or wrong
+├─ Unauthorized                the service token is missing, wrong or revoked
+├─ LookOnly                    this caller's token may look and not spend; nothing was spent
 ├─ CapExceeded                 a spending cap would be passed; nothing was spent
 ├─ ConfirmationNeeded          nobody has agreed to it, or somebody said no: SpendingDeclined (``domain.consent``)
 ├─ ProviderError               provider, http_status
@@ -100,6 +101,11 @@ class NotFound(InvalidRequest):
 class Unauthorized(RingError):
     code = "unauthorized"
     next_action = "Set RING_SERVICE_TOKEN to one of the tokens in RING_MCP_SERVICE_TOKENS and restart the client."
+
+
+class LookOnly(RingError):
+    code = "look_only"
+    next_action = "Read what is there, or have the operator give a token that may spend: `ring-mcp tokens`."
 
 
 class CapExceeded(RingError):

@@ -16,12 +16,16 @@ from ring_mcp.jobs.outcomes import Pace
 from ring_mcp.media.decoding import can_read_clips
 from ring_mcp.plans.image import ImageSettings, plan_image
 from ring_mcp.plans.video import VideoSettings, plan_video
-from ring_mcp.presets import InputBytes, Presets
+from ring_mcp.presets import Presets
+from ring_mcp.presets_limits import InputBytes
 from ring_mcp.providers.vendors import VENDORS, ProviderName
 
 logger = logging.getLogger(__name__)
 
 IMAGE_POLL_INTERVAL_S = 1.0
+IMAGE_FIRST_PAUSE_S = 0.25
+"""A picture may be there in half a second. For clips the interval is the operator's, and a small part of their time."""
+
 VIDEO_SUBMIT_TIMEOUT_S = 60.0
 
 
@@ -29,6 +33,11 @@ def image_model(config: Config, presets: Presets) -> str:
     """What pictures are made with when nobody says who makes them, or with what."""
     provider = config.image_gen_provider
     return config.vendors[provider].image_model or presets.defaults.image[provider].model
+
+
+def counts_rates(config: Config) -> bool:
+    """Whether requests are held back by the numbers of presets.json. The sandbox has none, unless it is asked for."""
+    return config.rates if config.rates is not None else not config.sandbox
 
 
 def sizes_of_inputs(presets: Presets) -> dict[ProviderName, InputBytes]:
@@ -50,7 +59,12 @@ def paces_of(config: Config) -> dict[MediaKind, Pace]:
     """How long to wait for what."""
     image_s = config.image_gen_poll_timeout_ms / 1000
     return {
-        "image": Pace(submit_timeout_s=image_s, poll_interval_s=IMAGE_POLL_INTERVAL_S, poll_timeout_s=image_s),
+        "image": Pace(
+            submit_timeout_s=image_s,
+            poll_interval_s=IMAGE_POLL_INTERVAL_S,
+            poll_timeout_s=image_s,
+            first_pause_s=IMAGE_FIRST_PAUSE_S,
+        ),
         "video": Pace(
             submit_timeout_s=VIDEO_SUBMIT_TIMEOUT_S,
             poll_interval_s=config.video_gen_poll_interval_ms / 1000,

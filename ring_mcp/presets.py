@@ -10,13 +10,15 @@ from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
+from ring_mcp.domain import MediaKind
 from ring_mcp.errors import ConfigError
 from ring_mcp.package_data import data_path
+from ring_mcp.presets_limits import Limits, Rates
 from ring_mcp.presets_prices import Entry, ImagePrices, Usd, VideoPrices
 from ring_mcp.providers.vendors import ProviderName
 
@@ -45,7 +47,7 @@ class Model(Entry):
     ``image_types`` are those of pictures that it takes, if any; ``max_inputs_bytes`` is for everything that goes along.
     ``unsure`` has the names of facts that nobody has confirmed: a refusal that rests on one says so.
     ``redirect``: its successor then serves the name, or already from ``redirect_from``, so that nobody is surprised.
-    ``own_endpoint``: an endpoint of the operator's own may serve it even then.
+    ``own_endpoint``: an endpoint of the operator's own may serve it even then. ``rates`` in place of its provider's.
     """
 
     provider: ProviderName
@@ -60,6 +62,7 @@ class Model(Entry):
     redirect: bool = False
     redirect_from: date | None = None
     own_endpoint: bool = False
+    rates: Rates | None = None
 
     def is_retired(self, today: date) -> bool:
         return self.retires_on is not None and today >= self.retires_on
@@ -191,18 +194,6 @@ class Defaults(Entry):
     video: VideoDefaults
 
 
-class InputBytes(Entry):
-    """What one given picture or clip may have, in bytes."""
-
-    image: Annotated[int, Field(gt=0)]
-    video: Annotated[int, Field(gt=0)]
-
-
-class Limits(Entry):
-    price_max_age_days: int
-    input_bytes: dict[ProviderName, InputBytes]
-
-
 class Presets(Entry):
     """The whole of presets.json."""
 
@@ -254,6 +245,12 @@ class Presets(Entry):
             for name, prices in priced.items()
             if prices is not None
         }
+
+    def rates_of(self, model: str, provider: str, kind: MediaKind) -> Rates:
+        """How often an account may be asked for this model."""
+        models: Mapping[str, Model] = self.image_models if kind == "image" else self.video_models
+        own = models[model].rates if model in models else None
+        return own or self.limits.rates_of(provider, kind)
 
     @model_validator(mode="after")
     def _tables_agree(self) -> Self:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import sys
 from collections.abc import Mapping
-from pathlib import Path
+from functools import partial
 
-from ring_mcp import __version__
+from ring_mcp import __version__, processes
 from ring_mcp.clock import Clock
+from ring_mcp.conductors.allowance import Allowance
 from ring_mcp.conductors.whoami import Actor, WhoamiConductor
 from ring_mcp.config import Config
 from ring_mcp.domain import MediaKind
@@ -16,6 +19,8 @@ from ring_mcp.jobs.answers import Answers
 from ring_mcp.jobs.courier import Courier
 from ring_mcp.jobs.outcomes import Pace
 from ring_mcp.jobs.preparing import Preparing
+from ring_mcp.jobs.previews import PreviewMaker
+from ring_mcp.jobs.rates import ProviderRates
 from ring_mcp.jobs.rendering import Rendering
 from ring_mcp.jobs.sidecars import Sidecars
 from ring_mcp.jobs.steps import Steps
@@ -24,17 +29,15 @@ from ring_mcp.jobs.submitting import Submitting
 from ring_mcp.jobs.thumbnails import Thumbnails
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.media.decoding import Decoder
-from ring_mcp.providers.base import Providers
+from ring_mcp.providers.base import HearRefusal, Providers
 from ring_mcp.storage.base import Storage
 
 logger = logging.getLogger(__name__)
 
 
-def open_whoami(config: Config, ledger: Ledger, clock: Clock) -> WhoamiConductor:
+def open_whoami(config: Config, allowance: Allowance) -> WhoamiConductor:
     return WhoamiConductor(
-        ledger=ledger,
-        caps=config.caps,
-        clock=clock,
+        allowance=allowance,
         version=__version__,
         sandbox=bool(config.sandbox),
         clone_name=config.clone_name,
@@ -54,6 +57,17 @@ async def start_ledger(ledger: Ledger) -> None:
         logger.error("%s", exc.message)
 
 
+def open_courier(
+    config: Config, answers: Answers, hear: HearRefusal, stack: contextlib.AsyncExitStack
+) -> Courier | None:
+    """Who makes the requests whose answers are results; None where a process cannot outlive the server's."""
+    if sys.platform == "win32":
+        return None
+    courier = Courier(answers, partial(processes.start_courier, config), hear)
+    stack.push_async_callback(courier.aclose)
+    return courier
+
+
 def wire_steps(
     config: Config,
     providers: Providers,
@@ -63,10 +77,11 @@ def wire_steps(
     preparing: Preparing,
     clock: Clock,
     paces: Mapping[MediaKind, Pace],
-    previews: Path,
+    previews: PreviewMaker,
     thumbnails: Thumbnails,
     answers: Answers,
     courier: Courier | None,
+    rates: ProviderRates,
 ) -> Steps:
     spool = config.state_path / "spool"
     storing = Storing(
@@ -89,4 +104,4 @@ def wire_steps(
         spool=spool,
         death_is_certain=config.database_url is None,
     )
-    return Steps(submitting, Rendering(providers, clock, paces), storing)
+    return Steps(submitting, Rendering(providers, clock, paces, rates), storing)

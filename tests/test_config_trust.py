@@ -24,8 +24,8 @@ FREE = frozenset(
     | {"video_gen_poll_timeout_ms", "video_gen_poll_interval_ms", "video_gen_storage_prefix"}
     | {"file_backend", "s3_url_expires_s", "aws_region"}
     | {"max_body_bytes", "max_calls_per_minute", "max_open_calls", "drain_s", "inline_wait_s", "max_media_bytes"}
-    | {"result_preview", "sidecar", "result_links", "log_level", "drives", "concurrency"}
-    | {"log_format", "health_asks", "keep_days"}
+    | {"result_preview", "sidecar", "result_links", "log_level", "drives", "concurrency", "rates"}
+    | {"log_format", "health_asks", "keep_days", "otel_disabled", "otel_protocol"}
     | {"image_model", "image_resolution", "image_aspect_ratio"}
     | {"video_model", "video_duration_s", "video_aspect_ratio"}
 )
@@ -108,11 +108,12 @@ def test_a_bucket_counts_beside_its_own_key_alone(tmp_path: Path) -> None:
     assert load_config({}, folder=own, trusted=()).s3_bucket == "b"
 
 
-def test_another_programs_database_is_left_alone_with_a_note(tmp_path: Path) -> None:
-    config = load_config(MINE, folder=write(tmp_path, "DATABASE_URL=postgresql://app@db/app"), trusted=())
-    assert config.database_url is None
+@pytest.mark.parametrize("line", ["DATABASE_URL=postgresql://app@db/app", "OTEL_EXPORTER_OTLP_ENDPOINT=http://app"])
+def test_what_another_program_has_is_left_alone_with_a_note(tmp_path: Path, line: str) -> None:
+    config = load_config(MINE, folder=write(tmp_path, line), trusted=())
+    assert (config.database_url, config.otel_endpoint) == (None, None)
     [note] = config.warnings
-    assert note.startswith("DATABASE_URL in ")
+    assert note.startswith(f"{line.partition('=')[0]} in ")
     assert "ring-mcp trust" in note
 
 

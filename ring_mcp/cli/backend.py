@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import time
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
@@ -53,38 +52,39 @@ class InProcess:
 
     def __init__(self, app: App) -> None:
         self._app = app
+        self._made: InProcessMaker | None = None
 
     async def create(
         self, kind: MediaKind, arguments: Mapping[str, Any], wait_s: float, on_state: OnState
     ) -> dict[str, Any]:
-        return await self._leave_if_open(await self._maker.create(kind, arguments, wait_s, on_state))
+        return await self._leave_if_open(await (await self._maker()).create(kind, arguments, wait_s, on_state))
 
     async def job(self, job_id: str, wait_s: float, on_state: OnState) -> dict[str, Any]:
-        return await self._leave_if_open(await self._maker.job(job_id, wait_s, on_state))
+        return await self._leave_if_open(await (await self._maker()).job(job_id, wait_s, on_state))
 
     async def look(self, job_id: str) -> dict[str, Any]:
-        return await self._maker.look(job_id)
+        return await (await self._maker()).look(job_id)
 
     async def find(self, idempotency_key: str) -> str | None:
-        return await self._maker.find(idempotency_key)
+        return await (await self._maker()).find(idempotency_key)
 
     async def draw(self, job_id: str, thumbnail: Mapping[str, Any]) -> dict[str, Any]:
-        return await self._maker.draw(job_id, thumbnail)
+        return await (await self._maker()).draw(job_id, thumbnail)
 
     async def leave(self, job_id: str) -> dict[str, Any]:
         from ring_mcp.clients.in_process import read_result
 
         until = time.monotonic() + LEAVING_S
-        job = await self._maker.read(job_id)
+        job = await (await self._maker()).read(job_id)
         while not (job.is_settled or job.is_parked or job.state in _SUBMITTED) and time.monotonic() < until:
             await asyncio.sleep(0.05)
-            job = await self._maker.read(job_id)
+            job = await (await self._maker()).read(job_id)
         return read_result(await self._app.calls.deliver(job))
 
     async def cancel(self, job_id: str) -> dict[str, Any]:
         from ring_mcp.tools.job_cancel import JobCancelResult
 
-        return JobCancelResult.of(await self._app.cancelling.cancel(await self._maker.read(job_id))).data()
+        return JobCancelResult.of(await self._app.cancelling.cancel(await (await self._maker()).read(job_id))).data()
 
     async def health(self) -> dict[str, Any]:
         return (await self._app.health.check()).data()
@@ -96,15 +96,20 @@ class InProcess:
         """A job that is still open is about to lose its process."""
         return await self.leave(data["jobId"]) if data.get("state") in DRIVEN else data
 
-    @functools.cached_property
-    def _maker(self) -> InProcessMaker:
-        """Who has a token is who it names; the owner of the configuration, who has none, is the default actor."""
-        from ring_mcp.server.auth import ServiceTokens
+    async def _maker(self) -> InProcessMaker:
+        if self._made is None:
+            self._made = self._app.maker(await _identify(self._app), may_see=None)
+        return self._made
 
-        config = self._app.config
-        tokens = ServiceTokens(config.service_tokens, config.actor_id)
-        actor_id = config.actor_id if config.service_token is None else tokens.check(config.service_token)
-        return self._app.maker(actor_id, may_see=None)
+
+async def _identify(app: App) -> str:
+    """Who has a token is who it names; the owner of the configuration, who has none, is the default actor."""
+    from ring_mcp.server.auth import ServiceTokens, identify_owner
+
+    config = app.config
+    if config.service_token is None:
+        return config.actor_id
+    return await identify_owner(ServiceTokens(config.service_tokens, config.actor_id), config.service_token, app.team)
 
 
 def load_config_with(gateway: str | None) -> Config:

@@ -99,11 +99,13 @@ def serve(transport: str, host: str, port: int, sandbox: bool) -> None:
 
 @cli.command()
 @click.option("--concurrency", type=click.IntRange(1, 10_000), help="So many steps at once.  [default: 64]")
-def worker(concurrency: int | None) -> None:
+@click.option("--metrics-port", type=click.IntRange(0, 65535), help="Answer /metrics there; 0 takes a free one.")
+@click.option("--metrics-host", default="127.0.0.1", show_default=True, help="Others need RING_METRICS_TOKEN.")
+def worker(concurrency: int | None, metrics_port: int | None, metrics_host: str) -> None:
     """Carry on jobs of the fleet's ledger (DATABASE_URL), and serve nobody, until SIGTERM."""
     from ring_mcp.server.process import run_worker
 
-    run_worker(concurrency)
+    run_worker(concurrency, None if metrics_port is None else (metrics_host, metrics_port))
 
 
 @cli.command()
@@ -138,6 +140,8 @@ def _register() -> None:
     from ring_mcp.cli.prune import prune
     from ring_mcp.cli.script import script
     from ring_mcp.cli.spend import spend
+    from ring_mcp.cli.tokens import tokens
+    from ring_mcp.cli.top import top
     from ring_mcp.cli.trust import trust
 
     presets.add_command(check)
@@ -150,10 +154,12 @@ def _register() -> None:
         jobs,
         spend,
         approve,
+        top,
         health,
         doctor,
         presets,
         config,
+        tokens,
         trust,
         backup,
         restore,

@@ -34,6 +34,7 @@ class Paid:
     state: JobState
     cost_usd: Decimal
     sandbox: bool = False
+    actor: str | None = None
 
 
 @dataclass(slots=True)
@@ -66,7 +67,7 @@ class Totals:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @gateway_option
 def spend(since: str, as_json: bool, gateway: str | None) -> None:
-    """Totals per day (UTC) and per model, what open and unknown jobs keep reserved, and what the caps leave.
+    """Totals per day (UTC), model and actor, what open and unknown jobs keep reserved, and what the caps leave.
 
     In this process: all of the ledger. At a gateway: the jobs of the token's own actor. 7d is today and the six days
     before, 12h the last twelve hours.
@@ -112,21 +113,24 @@ def since_when(text: str, now: datetime) -> datetime:
 
 
 def totals(paid: Iterable[Paid]) -> dict[str, Any]:
-    """The sums over all, per day and per kind and model."""
+    """The sums over all, per day, per kind and model, and per actor where they are those of several."""
     everything = Totals()
     days: dict[str, Totals] = {}
     models: dict[tuple[str, str], Totals] = {}
+    actors: dict[str, Totals] = {}
     for job in paid:
         for sums in (
             everything,
             days.setdefault(job.day, Totals()),
             models.setdefault((job.kind, job.model), Totals()),
+            *((actors.setdefault(job.actor, Totals()),) if job.actor is not None else ()),
         ):
             sums.add(job)
     return {
         "total": everything.facts(),
         "days": [{"day": day, **sums.facts()} for day, sums in sorted(days.items())],
         "models": [{"kind": kind, "model": model, **sums.facts()} for (kind, model), sums in sorted(models.items())],
+        **({"actors": [{"actor": actor, **sums.facts()} for actor, sums in sorted(actors.items())]} if actors else {}),
     }
 
 
@@ -150,8 +154,7 @@ async def _in_ledger(config: Config, start: datetime, now: datetime) -> tuple[li
         left = cap_left(config.caps, await ledger.spend(now, sandbox=sandbox))
     finally:
         await ledger.aclose()
-    paid = [Paid(f"{j.created_at:%Y-%m-%d}", j.kind, j.plan.model, j.state, _cost(j), sandbox) for j in jobs]
-    return paid, {name: float(amount) for name, amount in left.items()}
+    return [_paid(job) for job in jobs], {name: float(amount) for name, amount in left.items()}
 
 
 async def _at_gateway(config: Config, start: datetime, now: datetime) -> tuple[list[Paid], dict[str, float]]:
@@ -161,6 +164,11 @@ async def _at_gateway(config: Config, start: datetime, now: datetime) -> tuple[l
         listed = await client.jobs(since=start.isoformat().replace("+00:00", "Z"))
         left = (await client.health()).get("capLeftUsd") or {}
     return [_list_paid(job) for job in listed], left
+
+
+def _paid(job: Job) -> Paid:
+    day = f"{job.created_at:%Y-%m-%d}"
+    return Paid(day, job.kind, job.plan.model, job.state, _cost(job), job.sandbox, job.actor_id)
 
 
 def _cost(job: Job) -> Decimal:
@@ -188,6 +196,10 @@ def _print(report: dict[str, Any], left: dict[str, float], start: datetime) -> N
     table.add_section()
     for model in report["models"]:
         table.add_row(f"{model['kind']} {model['model']}", *_cells(model))
+    if len(actors := report.get("actors", ())) > 1:
+        table.add_section()
+        for actor in actors:
+            table.add_row(actor["actor"], *_cells(actor))
     table.add_section()
     table.add_row("total", *_cells(report["total"]), style="bold")
     Console(highlight=False, markup=False).print(table)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ring_mcp.clock import Clock
+from ring_mcp.conductors.allowance import Allowance
 from ring_mcp.domain import Job, JobState, VideoPlan, usd
 from ring_mcp.errors import GenerationFailed, JobCancelled, JobMoved, ProviderError
 from ring_mcp.jobs.accounts import Accounts
@@ -30,19 +31,32 @@ class Cancellation:
 
 
 class CancelConductor:
-    def __init__(self, ledger: Ledger, watch: JobWatch, providers: Providers, accounts: Accounts, clock: Clock) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        watch: JobWatch,
+        providers: Providers,
+        accounts: Accounts,
+        clock: Clock,
+        allowance: Allowance,
+    ) -> None:
         self._ledger = ledger
         self._watch = watch
         self._providers = providers
         self._accounts = accounts
         self._clock = clock
+        self._allowance = allowance
 
-    async def cancel(self, job: Job) -> Cancellation:
+    async def cancel(self, job: Job, *, actor_id: str | None = None) -> Cancellation:
         """Break a job off, if that can be. Raises LedgerError; then nothing has changed.
+
+        ``actor_id``: who wishes it, if not the operator; raises LookOnly and Unauthorized for one who may not spend.
 
         Of a job that is ``planned`` the row is ended, and its version decides: whoever is about to send the request
         writes that down first, and finds the row changed. A still of its own is broken off in the same way.
         """
+        if actor_id is not None:
+            await self._allowance.check_may_spend(actor_id)
         for _ in range(_TRIES):
             stored = await self._ledger.get(job.id) or job
             if stored.state is not JobState.PLANNED:

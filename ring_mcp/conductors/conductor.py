@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar, Generic, TypeVar
 
+from ring_mcp import telemetry
 from ring_mcp.clock import Clock
 from ring_mcp.conductors.paid_calls import PaidCalls
 from ring_mcp.conductors.results import JobResult
@@ -59,13 +60,16 @@ class Conductor(ABC, Generic[RequestT, ResultT, SettingsT]):
         """Make what was asked for and wait for it, at most ``wait_s`` seconds (None: as long as it takes).
 
         A failure of provider or storage is in the result (``success`` False); it is raised only before anything was
-        started: InvalidRequest, ModelRetired, ProviderAuthError (no key), CapExceeded, ConfirmationNeeded, LedgerError,
-        StorageError. ``asking``: how the caller is asked, where the operator wants that.
-        A LedgerError that names a job says that this one stands and could not be read.
+        started: LookOnly, InvalidRequest, ModelRetired, ProviderAuthError (no key), CapExceeded, ConfirmationNeeded,
+        LedgerError, StorageError. A LedgerError that names a job says that this one stands and could not be read.
+        ``asking``: how the caller is asked, where the operator wants that.
         A caller that is cancelled leaves; the job goes on.
         """
+        await self._calls.check_may_spend(actor_id)
+        with telemetry.span("plan"):
+            plan = await self.check(await self._calls.with_results(request, actor_id))
         result = await self._calls.make(
-            await self.look(request, actor_id=actor_id),
+            plan,
             actor_id=actor_id,
             idempotency_key=request.idempotency_key,
             max_usd=request.max_usd,

@@ -9,12 +9,15 @@ from datetime import date, timedelta
 from decimal import Decimal
 
 from ring_mcp.clock import Clock, to_iso
+from ring_mcp.conductors.allowance import Allowance
 from ring_mcp.conductors.key_checks import KeyChecks
 from ring_mcp.conductors.price_drift import DRIFT_DAYS, last_bills
+from ring_mcp.conductors.rate_checks import check_rates
 from ring_mcp.conductors.report import Check, HealthReport, Status
-from ring_mcp.domain import Caps, cap_left, usd
+from ring_mcp.domain import usd
 from ring_mcp.errors import RingError
 from ring_mcp.jobs.accounts import Accounts
+from ring_mcp.jobs.rates import ProviderRates
 from ring_mcp.jobs.write_ahead import WriteAhead
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.presets import Model, Presets
@@ -43,11 +46,12 @@ class HealthConductor:
         default_provider: str,
         presets: Presets,
         models_in_use: Sequence[str],
-        caps: Caps,
+        allowance: Allowance,
         clock: Clock,
         version: str,
         accounts: Accounts,
         write_ahead: WriteAhead,
+        rates: ProviderRates,
         notes: Sequence[str] = (),
         keys: KeyChecks,
         list_faults: Callable[[date], Mapping[str, str]],
@@ -60,11 +64,12 @@ class HealthConductor:
         self._default_provider = default_provider
         self._presets = presets
         self._models_in_use = models_in_use
-        self._caps = caps
+        self._allowance = allowance
         self._clock = clock
         self._version = version
         self._accounts = accounts
         self._write_ahead = write_ahead
+        self._rates = rates
         self._key_checks = keys
         self._list_faults = list_faults
         self._unexpanded = unexpanded
@@ -73,8 +78,9 @@ class HealthConductor:
         self._sandbox = accounts.holder.sandbox
         self._notes = tuple(notes)
 
-    async def check(self) -> HealthReport:
-        """Ask all parts side by side, each for a few seconds at most."""
+    async def check(self, actor_id: str | None = None) -> HealthReport:
+        """Ask all parts side by side, each for a few seconds at most. ``actor_id``: who asks, and is told what is left
+        to them."""
         now = self._clock.now()
         ledger, storage, asked = await asyncio.gather(
             self._ask("ledger", self._ledger.name, self._ledger.ping),
@@ -84,12 +90,13 @@ class HealthConductor:
         checks = [ledger, storage, *self._check_keys(asked), *self._check_defaults(now.date())]
         checks += [self._prices(), *self._models()]
         checks += [Check(name="configuration", status="warning", detail=note) for note in self._notes]
-        spent, left = None, None
+        spent, left, standing = None, None, None
         if ledger.status == "ok":
-            spend = await self._ledger.spend(now, sandbox=self._sandbox)
-            spent, left = spend.day_usd, cap_left(self._caps, spend)
+            allowed = await self._allowance.read(actor_id)
+            spend, left, standing = allowed.spend, allowed.left, allowed.standing
+            spent = spend.day_usd
             checks.append(self._spending(spend.day_usd, spend.day_reserved_usd, spend.unknown_jobs))
-            checks += [*await self._bills(), *await self._check_stranded()]
+            checks += [*await self._bills(), *await self._check_stranded(), *await check_rates(self._rates)]
         checks += await asyncio.to_thread(self._unwritten)
         if self._sandbox:
             checks.append(
@@ -103,6 +110,7 @@ class HealthConductor:
             checks=tuple(checks),
             spent_today_usd=spent,
             cap_left_usd=left or None,
+            actor=standing,
         )
 
     async def list_obstacles(self) -> tuple[str, ...]:

@@ -8,10 +8,11 @@ from dataclasses import replace
 from decimal import Decimal
 
 from ring_mcp.clock import Clock
+from ring_mcp.conductors.allowance import Allowance, Allowed
 from ring_mcp.conductors.confirming import Confirming, describe_plan
 from ring_mcp.conductors.results import JobResult, QuoteLine, job_result, quote_result
 from ring_mcp.conductors.signed_urls import for_caller
-from ring_mcp.domain import Caps, Job, MediaKind, Plan, VideoPlan, cap_left, check_caps, usd
+from ring_mcp.domain import Job, MediaKind, Plan, VideoPlan, usd
 from ring_mcp.domain.consent import NOBODY, Asking, Item, Terms
 from ring_mcp.domain.fields import is_part_of_id
 from ring_mcp.errors import InvalidRequest, LedgerError, NotFound, RingError
@@ -44,7 +45,7 @@ class PaidCalls:
         inputs: MediaInputs,
         ledger: Ledger,
         storage: Storage,
-        caps: Caps,
+        allowance: Allowance,
         clock: Clock,
         timeouts_s: Mapping[MediaKind, float],
         confirming: Confirming,
@@ -56,10 +57,10 @@ class PaidCalls:
         self._inputs = inputs
         self._ledger = ledger
         self._storage = storage
-        self._caps = caps
+        self._allowance = allowance
         self._clock = clock
         self._timeouts_s = timeouts_s
-        self._confirming = confirming
+        self.confirming = confirming
         self._sandbox = accounts.holder.sandbox
 
     def check_provider(self, plan: Plan) -> None:
@@ -67,6 +68,10 @@ class PaidCalls:
         self._opening.check_provider(plan.kind, plan.provider)
         if isinstance(plan, VideoPlan) and plan.first_frame is not None:
             self._opening.check_provider("image", plan.first_frame.provider)
+
+    async def check_may_spend(self, actor_id: str) -> None:
+        """Raises LookOnly, Unauthorized, LedgerError: before anything is fetched for somebody who may not spend."""
+        await self._allowance.check_may_spend(actor_id)
 
     async def with_results(self, request: R, actor_id: str | None) -> R:
         """The request with the first result of each job that it names (``ring://jobs/ID``) in the place of that name.
@@ -99,12 +104,15 @@ class PaidCalls:
         paid = await self._opening.find_unused_still(plan, actor_id) if actor_id is not None else None
         lines = [*plan.prices, *(still.prices if still and paid is None else ())]
         total = sum((line.total_usd for line in lines), Decimal(0))
-        left = cap_left(self._caps, await self._ledger.spend(self._clock.now(), sandbox=self._sandbox))
+        allowed = await self._allowance.read(actor_id)
+        left = allowed.left
         notes = [
-            f"this call needs {usd(total)} and the cap {name} leaves {usd(amount)}: it would be refused"
+            f"this call needs {usd(total)} and {_cap_of(name, allowed)} leaves {usd(amount)}: it would be refused"
             for name, amount in left.items()
             if total > amount
         ]
+        if allowed.standing is not None and not allowed.standing.may_spend:
+            notes.append(f"{actor_id} may look and not spend: it would be refused")
         if max_usd is not None and total > max_usd:
             notes.append(f"this call needs {usd(total)} and maxUsd is {usd(max_usd)}: it would be refused")
         if paid is not None:
@@ -114,6 +122,7 @@ class PaidCalls:
             prices=tuple(QuoteLine.of(line) for line in lines),
             total_usd=total,
             cap_left_usd=left or None,
+            actor=allowed.standing,
             warnings=(*plan.warnings, *notes) or None,
             sandbox=self._sandbox or None,
         )
@@ -149,22 +158,23 @@ class PaidCalls:
         self, plan: Plan, actor_id: str, key: str | None, max_usd: Decimal | None, asking: Asking
     ) -> Terms | None:
         """Have a yes to what this would spend, if one is needed. What the caps would refuse is not asked about."""
-        if not self._confirming.applies_to(asking):
+        if not self.confirming.applies_to(asking):
             return None
         if asking.terms is not None:
             return asking.terms
         prospect = await self._opening.look(plan, actor_id=actor_id, idempotency_key=key)
         if prospect.stands:
-            return self._confirming.without_answer()
+            return self.confirming.without_answer()
+
+        left = (await self._allowance.read(actor_id)).left.values()
+        if prospect.needed_usd > min([*left, prospect.needed_usd if max_usd is None else max_usd]):
+            return self.confirming.without_answer()  # the ledger says it better, and refuses before it asks for a yes
 
         async def quote() -> JobResult:
-            now = self._clock.now()
-            spend = await self._ledger.spend(now, sandbox=self._sandbox)
-            check_caps(prospect.needed_usd, spend, replace(self._caps, max_usd=max_usd), now)
             return await self.quote(plan, max_usd, actor_id)
 
         item = Item(subject=prospect.subject, usd=prospect.needed_usd, what=describe_plan(plan))
-        return await self._confirming.settle([item], asking, actor_id, quote)
+        return await self.confirming.settle([item], asking, actor_id, quote)
 
     async def name_subject(self, plan: Plan, idempotency_key: str | None) -> str:
         """What a yes to this call would be a yes to."""
@@ -223,13 +233,18 @@ class PaidCalls:
         late = "the ledger could not be written; the row follows as soon as it can" if self._is_ahead(job) else None
         if job.is_settled and late is None:
             try:
-                await self._ledger.mark_delivered(job.id, self._clock.now())
+                await self._opening.delivery.mark(job)
             except LedgerError as exc:
                 late = f"the ledger could not be written ({exc.message}); the row follows as soon as it can"
         return result if late is None else result.model_copy(update={"warnings": (*(result.warnings or ()), late)})
 
     def _is_ahead(self, job: Job) -> bool:
         return self._watch.is_behind(job.id)
+
+
+def _cap_of(name: str, allowed: Allowed) -> str:
+    is_own = allowed.standing is not None and allowed.own_left.get(name) == allowed.left[name]
+    return f"the cap {name} of {allowed.standing.id}" if is_own and allowed.standing else f"the cap {name}"
 
 
 def _stuck(job: Job, why: RingError) -> Job:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from ring_mcp.conductors.results import Usd, Wire
+from ring_mcp.conductors.results import Standing, Usd, Wire
 
 Status = Literal["ok", "warning", "error"]
 
@@ -32,3 +32,4 @@ class HealthReport(Wire):
     checks: tuple[Check, ...]
     spent_today_usd: Usd | None = None
     cap_left_usd: dict[str, Usd] | None = None
+    actor: Standing | None = None

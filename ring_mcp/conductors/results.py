@@ -75,6 +75,16 @@ class QuoteLine(Wire):
         )
 
 
+class Standing(Wire):
+    """One actor of the ledger: what they may do, and what they have spent, with what is reserved."""
+
+    id: str
+    may_spend: bool
+    spent_today_usd: Usd
+    spent_this_month_usd: Usd
+    caps_usd: dict[str, Usd] | None = None
+
+
 class JobResult(Wire):
     """What every create tool answers: finished, still under way (``state``, ``nextAction``), or a dry run."""
 
@@ -99,6 +109,7 @@ class JobResult(Wire):
     prices: tuple[QuoteLine, ...] | None = None
     total_usd: Usd | None = Field(None, description="Of a dry run.")
     cap_left_usd: dict[str, Usd] | None = None
+    actor: Standing | None = None
     failure: Failure | None = Field(None, exclude=True)
 
 

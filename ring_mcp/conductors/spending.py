@@ -5,11 +5,11 @@ from __future__ import annotations
 from pydantic import Field
 
 from ring_mcp.clock import Clock, to_iso
-from ring_mcp.conductors.results import Usd, Wire
+from ring_mcp.conductors.allowance import Allowance
+from ring_mcp.conductors.results import Standing, Usd, Wire
 from ring_mcp.domain import Caps, cap_left
 from ring_mcp.domain.caps import next_day, next_month
 from ring_mcp.domain.consent import Rule
-from ring_mcp.ledger.base import Ledger
 
 
 class Window(Wire):
@@ -32,23 +32,25 @@ class Spending(Wire):
     unknown_jobs: int = Field(description="Nobody knows whether these were billed.")
     confirm: str | None = None
     confirm_above_usd: Usd | None = None
+    actor: Standing | None = Field(None, description="An actor of the ledger: what this one has spent and may do.")
     sandbox: bool | None = None
 
 
 class SpendingConductor:
     """``sandbox``: whose money it is."""
 
-    def __init__(self, ledger: Ledger, caps: Caps, rule: Rule, clock: Clock, *, sandbox: bool) -> None:
-        self._ledger = ledger
+    def __init__(self, allowance: Allowance, caps: Caps, rule: Rule, clock: Clock, *, sandbox: bool) -> None:
+        self._allowance = allowance
         self._caps = caps
         self._rule = rule
         self._clock = clock
         self._sandbox = sandbox
 
-    async def describe(self) -> Spending:
+    async def describe(self, actor_id: str | None) -> Spending:
         """Raises LedgerError."""
         now = self._clock.now()
-        spend = await self._ledger.spend(now, sandbox=self._sandbox)
+        allowed = await self._allowance.read(actor_id)
+        spend = allowed.spend
         left, is_asked = cap_left(self._caps, spend), self._rule.mode != "off"
         return Spending(
             today=Window(
@@ -70,5 +72,6 @@ class SpendingConductor:
             unknown_jobs=spend.unknown_jobs,
             confirm=self._rule.mode if is_asked else None,
             confirm_above_usd=self._rule.above_usd if is_asked else None,
+            actor=allowed.standing,
             sandbox=self._sandbox or None,
         )

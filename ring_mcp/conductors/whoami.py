@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+from typing import Any
 
 from pydantic import Field
 
-from ring_mcp.clock import Clock
+from ring_mcp.conductors.allowance import Allowance
 from ring_mcp.conductors.results import Usd, Wire
-from ring_mcp.domain import Caps, cap_left
 from ring_mcp.domain.consent import Rule
 from ring_mcp.errors import LedgerError
-from ring_mcp.ledger.base import Ledger
 
 GATEWAY = "/api/mcp/v1"
 
@@ -30,12 +29,18 @@ class Context(Wire):
     role: str = "superadmin"
     actor: Actor
     gateway: str = GATEWAY
-    token_name: str | None = Field(None, description="The name before the token in RING_MCP_SERVICE_TOKENS.")
+    token_name: str | None = Field(
+        None, description="The name before the token in RING_MCP_SERVICE_TOKENS, or in the ledger."
+    )
     server_version: str | None = None
     sandbox: bool | None = None
     cap_left_usd: dict[str, Usd] | None = Field(None, description="What may be spent. Absent: no cap is set.")
     confirm: str | None = Field(None, description="ask or require: spending has to be agreed to.")
     confirm_above_usd: Usd | None = None
+    may_spend: bool | None = Field(None, description="Of an actor of the ledger; as are the next ones.")
+    caps_usd: dict[str, Usd] | None = Field(None, description="perCall, perDay, perMonth: this actor's own.")
+    spent_today_usd: Usd | None = Field(None, description="By this actor, with what is reserved.")
+    spent_this_month_usd: Usd | None = None
 
 
 class WhoamiConductor:
@@ -44,9 +49,7 @@ class WhoamiConductor:
     def __init__(
         self,
         *,
-        ledger: Ledger,
-        caps: Caps,
-        clock: Clock,
+        allowance: Allowance,
         version: str,
         sandbox: bool,
         clone_name: str,
@@ -54,9 +57,7 @@ class WhoamiConductor:
         default_actor: Actor,
         rule: Rule,
     ) -> None:
-        self._ledger = ledger
-        self._caps = caps
-        self._clock = clock
+        self._allowance = allowance
         self._version = version
         self._sandbox = sandbox
         self._clone_name = clone_name
@@ -67,9 +68,12 @@ class WhoamiConductor:
     async def describe(self, actor_id: str) -> Context:
         """With what the caps leave, where the ledger can tell."""
         is_default = actor_id == self._default_actor.id
-        left = None
+        left, own = None, dict[str, Any]()
         with contextlib.suppress(LedgerError):
-            left = cap_left(self._caps, await self._ledger.spend(self._clock.now(), sandbox=self._sandbox))
+            allowed = await self._allowance.read(actor_id)
+            left = allowed.left
+            if allowed.standing is not None:
+                own = allowed.standing.model_dump(by_alias=False, exclude={"id"})
         return Context(
             clone_name=self._clone_name,
             base_url=self._base_url,
@@ -80,4 +84,5 @@ class WhoamiConductor:
             cap_left_usd=left or None,
             confirm=None if self._rule.mode == "off" else self._rule.mode,
             confirm_above_usd=None if self._rule.mode == "off" else self._rule.above_usd,
+            **own,
         )

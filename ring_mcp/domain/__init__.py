@@ -5,9 +5,10 @@ from here; the modules behind it only keep them apart by size.
 """
 
 from ring_mcp.domain.accounts import Account, Holder, key_fingerprint
-from ring_mcp.domain.caps import Caps, Spend, cap_left, check_caps, day_start, month_start, usd
+from ring_mcp.domain.caps import Caps, Spend, cap_left, check_caps, day_start, least_left, month_start, usd
 from ring_mcp.domain.jobs import DRIVEN, TERMINAL, AuditRecord, Failure, Job, JobState
 from ring_mcp.domain.media import Asset, ContentCredentials, MediaFile, MediaKind, Output, Value
+from ring_mcp.domain.rates import Given, RateBucket, RateLimit, RateState, Spacing, Usual, space_out
 from ring_mcp.domain.requests import (
     GenerationKind,
     ImagePlan,
@@ -22,6 +23,7 @@ from ring_mcp.domain.requests import (
     VideoPlan,
     VideoRequest,
 )
+from ring_mcp.domain.team import Member, hash_token, is_name, is_token, make_token
 
 __all__ = [
     "DRIVEN",
@@ -33,6 +35,7 @@ __all__ = [
     "ContentCredentials",
     "Failure",
     "GenerationKind",
+    "Given",
     "Holder",
     "ImagePlan",
     "ImageRequest",
@@ -40,22 +43,34 @@ __all__ = [
     "JobState",
     "MediaFile",
     "MediaKind",
+    "Member",
     "Output",
     "Overlay",
     "OverlayPosition",
     "OverlayRole",
     "Plan",
     "PriceLine",
+    "RateBucket",
+    "RateLimit",
+    "RateState",
+    "Spacing",
     "Spend",
     "Thumbnail",
     "ThumbnailTemplate",
+    "Usual",
     "Value",
     "VideoPlan",
     "VideoRequest",
     "cap_left",
     "check_caps",
     "day_start",
+    "hash_token",
+    "is_name",
+    "is_token",
     "key_fingerprint",
+    "least_left",
+    "make_token",
     "month_start",
+    "space_out",
     "usd",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
@@ -46,8 +47,17 @@ def usd(amount: Decimal) -> str:
     return f"${cents if cents == shown else shown.normalize():f}"
 
 
-def check_caps(needed_usd: Decimal, spend: Spend, caps: Caps, now: datetime) -> None:
-    """Raises CapExceeded with the cap, what is used and reserved, what is needed, and when it resets."""
+_OPERATORS = ("RING_MAX_USD_PER_CALL", "RING_MAX_USD_PER_DAY", "RING_MAX_USD_PER_MONTH")
+
+
+def check_caps(needed_usd: Decimal, spend: Spend, caps: Caps, now: datetime, *, of: str | None = None) -> None:
+    """Raises CapExceeded with the cap, what is used and reserved, what is needed, and when it resets.
+
+    ``of``: whose caps they are and whose ``spend`` it is, if they are not the operator's over everybody.
+    """
+    per_call, per_day, per_month = (
+        _OPERATORS if of is None else [f"the cap per {each} of {of}" for each in ("call", "day", "month")]
+    )
     if caps.max_usd is not None and needed_usd > caps.max_usd:
         raise CapExceeded(
             f"maxUsd is {usd(caps.max_usd)} and this call needs up to {usd(needed_usd)}; nothing was spent",
@@ -55,12 +65,11 @@ def check_caps(needed_usd: Decimal, spend: Spend, caps: Caps, now: datetime) -> 
         )
     if caps.per_call_usd is not None and needed_usd > caps.per_call_usd:
         raise CapExceeded(
-            f"RING_MAX_USD_PER_CALL is {usd(caps.per_call_usd)} and this call needs up to {usd(needed_usd)}; "
-            "nothing was spent"
+            f"{per_call} is {usd(caps.per_call_usd)} and this call needs up to {usd(needed_usd)}; nothing was spent"
         )
     windows = (
-        ("RING_MAX_USD_PER_DAY", caps.per_day_usd, spend.day_usd, spend.day_reserved_usd, next_day(now)),
-        ("RING_MAX_USD_PER_MONTH", caps.per_month_usd, spend.month_usd, spend.month_reserved_usd, next_month(now)),
+        (per_day, caps.per_day_usd, spend.day_usd, spend.day_reserved_usd, next_day(now)),
+        (per_month, caps.per_month_usd, spend.month_usd, spend.month_reserved_usd, next_month(now)),
     )
     for name, cap, total, reserved, resets_at in windows:
         if cap is not None and total + needed_usd > cap:
@@ -96,3 +105,12 @@ def cap_left(caps: Caps, spend: Spend) -> dict[str, Decimal]:
     if caps.per_month_usd is not None:
         left["thisMonth"] = max(Decimal(0), caps.per_month_usd - spend.month_usd)
     return left
+
+
+def least_left(*lefts: Mapping[str, Decimal]) -> dict[str, Decimal]:
+    """What may be spent where several caps hold: of each window the least that any of them leaves."""
+    least: dict[str, Decimal] = {}
+    for left in lefts:
+        for name, amount in left.items():
+            least[name] = min(amount, least.get(name, amount))
+    return least

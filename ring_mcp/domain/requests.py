@@ -70,6 +70,7 @@ class ImagePlan(Value):
     prices: tuple[PriceLine, ...]
     warnings: tuple[str, ...] = ()
     http_request_id: str | None = None
+    trace_parent: str | None = None
 
     @property
     def list_usd(self) -> Decimal:
@@ -184,6 +185,7 @@ class VideoPlan(Value):
     prices: tuple[PriceLine, ...]
     warnings: tuple[str, ...] = ()
     http_request_id: str | None = None
+    trace_parent: str | None = None
 
     @property
     def list_usd(self) -> Decimal:

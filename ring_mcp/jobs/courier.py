@@ -22,9 +22,9 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from ring_mcp.domain import MediaKind, Plan
-from ring_mcp.errors import OutcomeUnknown, ProviderError
+from ring_mcp.errors import OutcomeUnknown, ProviderError, RateLimited
 from ring_mcp.jobs.answers import Answers
-from ring_mcp.providers.base import Accepted, Finished, Inputs
+from ring_mcp.providers.base import Accepted, Finished, HearRefusal, Inputs
 
 logger = logging.getLogger(__name__)
 
@@ -42,10 +42,11 @@ Start = Callable[[socket.socket], int]
 class Courier:
     """One process for all jobs of this server, started when the first one needs it, and again if it has died.
 
-    ``pid`` is its process id, once it was started.
+    ``pid`` is its process id, once it was started; ``hear`` is told of refusals for the rate that it waits out.
     """
 
-    def __init__(self, answers: Answers, start: Start) -> None:
+    def __init__(self, answers: Answers, start: Start, hear: HearRefusal | None = None) -> None:
+        self._hear = hear
         self.pid: int | None = None
         self._answers = answers
         self._start = start
@@ -147,6 +148,11 @@ class Courier:
         try:
             while line := await reader.readline():
                 said = json.loads(line)
+                if (limited := said.get("limited")) is not None:
+                    if self._hear is not None:
+                        refusal = RateLimited("refused", retry_after_s=limited["retryAfterS"])
+                        self._hear(limited["provider"], limited["model"], refusal)
+                    continue
                 future = self._expected.get(said["job"])
                 if future is not None and not future.done():
                     future.set_result(said["is"])

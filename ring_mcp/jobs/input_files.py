@@ -21,7 +21,8 @@ from ring_mcp.media.identify import NotTheMedia, hash_file, identify
 from ring_mcp.media.mp4 import read_mp4
 from ring_mcp.media.natives import Natives, NoDecoder, Undecodable
 from ring_mcp.plans.rules import doubt
-from ring_mcp.presets import InputBytes, Model, VideoModel
+from ring_mcp.presets import Model, VideoModel
+from ring_mcp.presets_limits import InputBytes
 
 KEPT = re.compile(r"kept:([0-9a-f]{64})")
 """A picture that came inline, by the name of its file in the spool, where it stays for a day."""

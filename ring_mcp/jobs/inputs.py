@@ -44,7 +44,8 @@ from ring_mcp.jobs.input_files import (
     write_inline,
 )
 from ring_mcp.media.decoding import Decoder
-from ring_mcp.presets import InputBytes, Model, VideoModel
+from ring_mcp.presets import Model, VideoModel
+from ring_mcp.presets_limits import InputBytes
 from ring_mcp.providers.base import Downloaded, Inputs
 from ring_mcp.providers.vendors import ProviderName, is_anybodys_file_id, is_file_id
 from ring_mcp.storage.base import Storage
@@ -91,9 +92,7 @@ class MediaInputs:
 
     async def check(self, plan: Plan, model: Model) -> Decimal | None:
         """Look at everything that the plan gives its model. Raises InvalidRequest, with the field, before any spend.
-
-        Returns the seconds of the source clip that it edits or extends, if that one could be measured.
-        """
+        The seconds of the source clip that it edits or extends, if that one could be measured."""
         refuse_kept(plan)
         takes = Takes.of(plan.model, model, self._sizes[plan.provider])
         given = {f"referenceImages[{number}]": each for number, each in enumerate(plan.reference_images)}

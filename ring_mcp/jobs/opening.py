@@ -20,12 +20,14 @@ from ring_mcp.domain.consent import Terms
 from ring_mcp.errors import InvalidRequest, LedgerError, StorageError
 from ring_mcp.jobs.accounts import Accounts
 from ring_mcp.jobs.completion import complete
+from ring_mcp.jobs.delivery import Delivery
 from ring_mcp.jobs.events import log_opened
 from ring_mcp.jobs.outcomes import name_open_job
 from ring_mcp.jobs.queue.base import JobQueue
 from ring_mcp.ledger.base import Ledger, Opened
 from ring_mcp.providers.base import Providers
 from ring_mcp.request_id import current_request_id
+from ring_mcp.telemetry import current_trace_parent
 
 NEEDED_DISK_BYTES = 64 * 1024 * 1024
 
@@ -42,7 +44,8 @@ class Prospect:
 
 
 class Opening:
-    """``spool`` is where results will pass through; ``accounts`` mark every row."""
+    """``spool`` is where results will pass through; ``accounts`` mark every row; ``delivery`` knows what nobody
+    joins any more."""
 
     def __init__(
         self,
@@ -54,6 +57,7 @@ class Opening:
         clock: Clock,
         spool: Path,
         accounts: Accounts,
+        delivery: Delivery,
     ) -> None:
         self._ledger = ledger
         self._queue = queue
@@ -62,6 +66,7 @@ class Opening:
         self._clock = clock
         self._spool = spool
         self._accounts = accounts
+        self.delivery = delivery
 
     def check_provider(self, kind: MediaKind, name: str) -> None:
         """Raises InvalidRequest if nobody makes this here, ProviderAuthError if there is no key."""
@@ -74,6 +79,7 @@ class Opening:
     async def look(self, plan: Plan, *, actor_id: str, idempotency_key: str | None) -> Prospect:
         """What ``open`` would do now; nothing is written. Raises InvalidRequest and LedgerError as it does."""
         job = self._new_job(plan, actor_id, idempotency_key)
+        await self.delivery.settle(job.request_hash)
         if await self._ledger.find_standing(job) is not None:
             return Prospect(subject=job.request_hash, needed_usd=Decimal(0), stands=True)
         needed_usd = job.reserved_usd
@@ -109,6 +115,7 @@ class Opening:
         return await complete(self._open(job, replace(self._caps, max_usd=max_usd), still, terms))
 
     async def _open(self, job: Job, caps: Caps, still: Job | None, terms: Terms | None) -> Opened:
+        await self.delivery.settle(job.request_hash)
         opened = await self._ledger.open(job, caps, still, terms)
         log_opened(opened.job, joined=opened.joined)
         if opened.still is not None and still is not None and opened.still.id == still.id:
@@ -130,7 +137,8 @@ class Opening:
 
     def _new_job(self, plan: Plan, actor_id: str, key: str | None, parent_job_id: str | None = None) -> Job:
         now, account = self._clock.now(), self._accounts.at(plan.provider)
-        asked_by = current_request_id()
+        asked_by = {"http_request_id": current_request_id(), "trace_parent": current_trace_parent()}
+        asked_by = {name: told for name, told in asked_by.items() if told is not None}
         return Job(
             id=str(uuid.uuid4()),
             kind=plan.kind,
@@ -142,7 +150,7 @@ class Opening:
             ref_code=plan.ref_code,
             clip_id=getattr(plan, "clip_id", None),
             pipeline_request_id=getattr(plan, "pipeline_request_id", None),
-            plan=plan if asked_by is None else plan.model_copy(update={"http_request_id": asked_by}),
+            plan=plan.model_copy(update=asked_by) if asked_by else plan,
             sandbox=self._accounts.holder.sandbox,
             endpoint=account.endpoint,
             account_id=account.account_id,
@@ -174,7 +182,7 @@ class Opening:
 
 _MADE = (
     *("made_frame", "made_frame_billed_usd", "made_thumbnail", "frame_job_id", "frame_was_paid"),
-    "http_request_id",
+    *("http_request_id", "trace_parent"),
 )
 
 

@@ -41,11 +41,16 @@ class Park:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How long to try. Seconds."""
+    """How long to try, and how often to look. Seconds.
+
+    ``first_pause_s``: between the first looks at a job; they come more seldom the older it is, up to the interval.
+    None: the interval from the beginning.
+    """
 
     submit_timeout_s: float
     poll_interval_s: float
     poll_timeout_s: float
+    first_pause_s: float | None = None
 
 
 def back_off_s(tries: int, first_s: float, limit_s: float = 60.0) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,32 @@ from ring_mcp.media.decoding import Decoder
 from ring_mcp.media.natives import Natives, Undecodable
 
 logger = logging.getLogger(__name__)
+
+
+class PreviewMaker:
+    """Makes previews beside everything else: only who wants to show one waits for it. No ``folder``: makes none."""
+
+    def __init__(self, folder: Path | None, decoder: Decoder) -> None:
+        self._folder = folder
+        self._decoder = decoder
+        self._making: dict[str, asyncio.Task[None]] = {}
+
+    def begin(self, job: Job, paths: Sequence[Path]) -> None:
+        """Begin with the preview of a job's files, which have to stay until ``wait`` returns."""
+        if self._folder is None:
+            return
+        self._making[job.id] = making = asyncio.create_task(keep_preview(job, paths, self._folder, self._decoder))
+        making.add_done_callback(lambda _: self._forget(job.id, making))
+
+    async def wait(self, job_id: str, at_most_s: float | None = None) -> None:
+        """Return when no preview of this job is being made here any more: it is given up after ``at_most_s``."""
+        if (making := self._making.get(job_id)) is not None:
+            await asyncio.wait({making}, timeout=at_most_s)
+            making.cancel()
+
+    def _forget(self, job_id: str, making: asyncio.Task[None]) -> None:
+        if self._making.get(job_id) is making:
+            del self._making[job_id]
 
 
 async def keep_preview(job: Job, paths: Sequence[Path], folder: Path, decoder: Decoder) -> None:

@@ -19,10 +19,12 @@ from ring_mcp.domain import AuditRecord, Job, JobState
 from ring_mcp.errors import JobMoved, LedgerError
 from ring_mcp.jobs.completion import complete
 from ring_mcp.jobs.endings import Ending
-from ring_mcp.jobs.events import log_change
+from ring_mcp.jobs.events import log_change, note_cost, step_of
 from ring_mcp.jobs.outcomes import come_late, end_badly
 from ring_mcp.jobs.write_ahead import WriteAhead
 from ring_mcp.ledger.base import Ledger
+from ring_mcp.providers.base import Finished, Running
+from ring_mcp.telemetry import NOTHING
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +37,7 @@ class JobRecord:
 
     ``is_orphan``: it was taken over in the middle of a submit, whose answer can only come to somebody else.
     ``is_carried``: its request is made by the courier, which need not be waited for.
+    ``first_look``: the one that was begun while the handle is being written.
     """
 
     def __init__(
@@ -51,11 +54,18 @@ class JobRecord:
         self._writing = asyncio.Lock()
         self.is_behind = False
         self.is_carried = False
+        self.first_look: asyncio.Task[Running | Finished] | None = None
         self.is_orphan = job.state is JobState.SUBMITTING
 
     @property
     def saved_progress(self) -> int:
         return self._saved.progress
+
+    @property
+    def has_saved_handle(self) -> bool:
+        """Whether the ledger has what the provider's answer can be asked for again with."""
+        handle = self.job.provider_request_id
+        return handle is not None and handle == self._saved.provider_request_id and not self.is_behind
 
     async def note(self, after: Job, *, write: bool) -> None:
         """Make ``after`` the job's state in memory; the next write carries it into the ledger."""
@@ -115,6 +125,18 @@ class JobRecord:
     async def _put(self, after: Job, records: Sequence[AuditRecord], must: bool) -> Job:
         after = replace(after, updated_at=self._clock.now())
         owed = [*self._owed, *records]
+        ends = after.is_settled and not self.job.is_settled
+        with step_of("settle", after) if ends else NOTHING as span:
+            after = await self._put_down(after, owed, must=must)
+            if ends:
+                note_cost(span, after)
+        log_change(self.job, after)
+        self.job = after
+        self._on_change(after, self.is_behind)
+        return after
+
+    async def _put_down(self, after: Job, owed: list[AuditRecord], *, must: bool) -> Job:
+        """Into the ledger, or aside where it cannot be written."""
         try:
             after = await self._save(after, owed)
         except JobMoved:
@@ -129,9 +151,6 @@ class JobRecord:
             if self.is_behind:
                 await asyncio.to_thread(self._write_ahead.forget, after.id)
             self._saved, self._owed, self._in_doubt, self.is_behind = after, [], [], False
-        log_change(self.job, after)
-        self.job = after
-        self._on_change(after, self.is_behind)
         return after
 
     async def _keep_aside(self, after: Job, owed: Sequence[AuditRecord], why: LedgerError) -> None:

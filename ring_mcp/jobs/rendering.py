@@ -7,16 +7,18 @@ from dataclasses import replace
 from datetime import datetime
 
 from ring_mcp.clock import Clock
-from ring_mcp.domain import Failure, Job, JobState, MediaKind
+from ring_mcp.domain import Failure, Job, JobState, MediaKind, Output
 from ring_mcp.errors import (
     ContentRefused,
     GenerationFailed,
     GenerationTimeout,
     JobExpired,
+    ProviderBadReply,
     ProviderError,
     RateLimited,
 )
 from ring_mcp.jobs.endings import Ending
+from ring_mcp.jobs.events import step_of
 from ring_mcp.jobs.outcomes import (
     Pace,
     Park,
@@ -28,6 +30,7 @@ from ring_mcp.jobs.outcomes import (
     note_trouble,
     slow_look_s,
 )
+from ring_mcp.jobs.rates import ProviderRates
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.providers.base import Finished, Providers, Running
 from ring_mcp.providers.vendors import title_of
@@ -37,15 +40,30 @@ LOOKS_BEFORE_GONE = 14
 """A job is given up when the provider has said in its own words, so often in a row and for so long, that it has no such
 job. The pauses between the looks add up to GONE_AFTER_S by themselves, whatever happens to the machine's clock."""
 
+TRIES_BEFORE_TAKEN = 6
+"""A file that is no picture or clip as it should be is asked for so often; then it is handed out as it is."""
+
 MAX_PAUSE_S = 60.0
 _MAX_GONE_PAUSE_S = 1200.0
+LATE_BY = 0.25
+"""A result is found late by such a part of the time that it took, where it took less than a few looks' interval."""
+
 _TOLD_AFTER = 3
 """So many failed looks in a row are written down; fewer are nobody's business."""
 
 
 class Rendering:
-    def __init__(self, providers: Providers, clock: Clock, pace: Mapping[MediaKind, Pace]) -> None:
+    """``rates`` hears of refusals for the rate of looks."""
+
+    def __init__(
+        self,
+        providers: Providers,
+        clock: Clock,
+        pace: Mapping[MediaKind, Pace],
+        rates: ProviderRates | None = None,
+    ) -> None:
         self._providers = providers
+        self._rates = rates
         self._clock = clock
         self._pace = pace
 
@@ -54,8 +72,11 @@ class Rendering:
         job, now = record.job, self._clock.now()
         assert job.provider_request_id is not None, "the table has a CHECK for this"
         is_late = (now - driving_since).total_seconds() >= self._pace[job.kind].poll_timeout_s
+        begun, record.first_look = record.first_look, None
         try:
-            answer = await self._providers[job.kind, job.plan.provider].check(job.plan, job.provider_request_id)
+            provider = self._providers[job.kind, job.plan.provider]
+            with step_of("poll", job):
+                answer = await (begun or provider.check(job.plan, job.provider_request_id))
         except (ContentRefused, GenerationFailed) as exc:
             ending = Ending.MODERATED if isinstance(exc, ContentRefused) else Ending.GENERATION_FAILED
             await record.write(end_badly(job, ending, exc, now))
@@ -65,16 +86,20 @@ class Rendering:
         except ProviderError as exc:
             return await self._rest(record, exc, tries, is_late=is_late)
         if isinstance(answer, Finished):
-            await record.write(collect(job, answer, now))
+            # With the handle on disk this may be asked for again: the first write after it is that of the result. What
+            # came inside the answer, or has no handle that is written, is written first.
+            await record.note(collect(job, answer, now), write=not record.has_saved_handle)
             return None
         await self._note_progress(record, answer)
         if is_late:
             return Park(self._explain_late(record.job), slow_look_s((now - job.created_at).total_seconds()))
-        return Pause(self._pace[job.kind].poll_interval_s)
+        return Pause(pause_between_looks_s(self._pace[job.kind], (now - job.created_at).total_seconds()))
 
     async def _rest(self, record: JobRecord, exc: ProviderError, tries: int, *, is_late: bool) -> Pause | Park:
         """The provider could not be asked, or its answer tells nothing of the job: look again."""
         job, now = record.job, self._clock.now()
+        if isinstance(exc, RateLimited) and self._rates is not None:
+            await self._rates.heed(job, "look", exc)
         trouble = note_trouble(job, exc, now)
         if is_late:
             return Park(trouble, slow_look_s((now - job.created_at).total_seconds()))
@@ -110,6 +135,12 @@ class Rendering:
             await record.write(replace(job, failure=None))
 
 
+def pause_between_looks_s(pace: Pace, age_s: float) -> float:
+    """How long a job of this age rests between two looks at it."""
+    first_s = pace.poll_interval_s if pace.first_pause_s is None else pace.first_pause_s
+    return min(pace.poll_interval_s, max(first_s, age_s * LATE_BY))
+
+
 def is_gone(trouble: Failure, now: datetime) -> bool:
     """Whether a provider's "no such job" has been said often enough, and for long enough."""
     return trouble.seen >= LOOKS_BEFORE_GONE and age_s(trouble, now) >= GONE_AFTER_S
@@ -132,3 +163,18 @@ def collect(job: Job, answer: Finished, now: datetime) -> Job:
         progress=max(job.progress, 90),
         due_at=now,
     )
+
+
+def with_fresh_addresses(job: Job, answer: Finished) -> tuple[Output, ...]:
+    """What the provider tells now of outputs that are not stored yet; another number of them is left alone."""
+    if len(answer.outputs) != len(job.outputs):
+        return job.outputs
+    stored = {asset.index for asset in job.assets}
+    pairs = enumerate(zip(job.outputs, answer.outputs, strict=True))
+    return tuple(old if index in stored or new.url is None else new for index, (old, new) in pairs)
+
+
+def came_often(job: Job) -> bool:
+    """Whether what an address serves has been refused often enough to be all that will ever come."""
+    trouble = job.failure
+    return trouble is not None and trouble.code == ProviderBadReply.code and trouble.seen >= TRIES_BEFORE_TAKEN

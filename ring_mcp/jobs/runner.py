@@ -18,6 +18,7 @@ from ring_mcp.errors import JobMoved, LedgerError
 from ring_mcp.jobs.accounts import Accounts
 from ring_mcp.jobs.outcomes import Park, Pause, park
 from ring_mcp.jobs.pacing import LATE_S, TURNS_GIVEN_BACK, Pacing
+from ring_mcp.jobs.rates import Place, ProviderRates
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.steps import Steps
 from ring_mcp.jobs.turns import Turns
@@ -37,7 +38,7 @@ AFTER_A_FAULT_S = 60.0
 class JobRunner:
     """Drives jobs of one ledger in this process: ``run`` any, ``drive`` one that this process owns already.
 
-    ``turns``: how many steps may run at once, and whose.
+    ``turns``: how many steps may run at once, and whose; ``rates``: how often providers may be asked.
     """
 
     def __init__(
@@ -49,8 +50,10 @@ class JobRunner:
         accounts: Accounts,
         clock: Clock,
         turns: Turns | None = None,
+        rates: ProviderRates | None = None,
     ) -> None:
         self._ledger = ledger
+        self._rates = rates or ProviderRates(ledger, accounts, clock, None)
         self._turns, self._storing_turns = turns or Turns(), Turns(STORING_AT_ONCE)
         self._accounts = accounts
         self._steps = steps
@@ -58,7 +61,7 @@ class JobRunner:
         self._watch = watch
         self._clock = clock
         self._records: dict[str, JobRecord] = {}
-        self._pacing = Pacing(clock)
+        self._pacing = Pacing(ledger, clock)
         self._catching_up = asyncio.Lock()
         self._has_caught_up = False
 
@@ -102,8 +105,10 @@ class JobRunner:
         self._watch.hold(job)
         try:
             await record.learn()
-            await self._step_on(record, self._clock.now() if asked else job.created_at)
+            took_s = await self._step_on(record, self._clock.now() if asked else job.created_at)
             await self._settle_accounts(record)
+            if took_s is not None:
+                await self._pacing.note_duration(record.job, took_s)
         except JobMoved:
             logger.info("job %s: another process has it now", job.id)
         except Exception:
@@ -111,6 +116,8 @@ class JobRunner:
             await self._put_back(record)
         finally:
             del self._records[job.id]
+            if record.first_look is not None:
+                record.first_look.cancel()
             self._watch.release(job.id)
         return record.job
 
@@ -122,25 +129,39 @@ class JobRunner:
                 await self._steps.apply_late_answers(self._ledger)
                 self._has_caught_up = True
 
-    async def _step_on(self, record: JobRecord, since: datetime) -> None:
-        tries = 0
-        is_followed = self._is_urgent(record.job)
+    async def _step_on(self, record: JobRecord, since: datetime) -> float | None:
+        """Until the job is settled or parked. How long its provider took, if it was followed from its request on."""
+        tries, place = 0, self._rates.place_for(record.job)
+        sent_at: float | None = None
+        took_s: float | None = None
+        rested_s = 0.0
         while not record.job.is_settled:
-            pause = await self._advance(record, since, tries)
-            if record.job.state is JobState.STORING and is_followed:
-                self._pacing.note_duration(record.job, self._clock.now())
-                is_followed = False
+            before = record.job.state
+            pause = await self._advance(record, since, tries, place)
+            now, state = self._clock.monotonic(), record.job.state
+            if before is JobState.PLANNED:
+                sent_at = now
+            elif (before, state) == (JobState.RENDERING, JobState.STORING) and sent_at is not None:
+                took_s = now - sent_at - rested_s / 2  # it was done at some time since the last look
             if pause is None:
                 tries = 0
                 continue
             if isinstance(pause, Park):
                 await record.write(park(record.job, pause, self._clock.now()))
-                return
+                return took_s
             tries = tries + 1 if pause.failed else 0
-            delay_s, job = pause.delay_s, record.job
-            if job.state is JobState.RENDERING:
-                delay_s = self._pacing.stretch_s(job, delay_s, len(self._records), urgent=self._is_urgent(job))
-            await self._rest(record, replace(pause, delay_s=delay_s))
+            if state is JobState.RENDERING:
+                rested_s = await self._stretch_s(record.job, pause.delay_s, sent_at)
+                pause = replace(pause, delay_s=rested_s)
+            await self._rest(record, pause)
+        return took_s
+
+    async def _stretch_s(self, job: Job, pause_s: float, sent_at: float | None) -> float:
+        """``sent_at``: by the clock's monotonic time; None: before this process had the job."""
+        age_s = (self._clock.now() - job.created_at).total_seconds()
+        if sent_at is not None:
+            age_s = self._clock.monotonic() - sent_at
+        return await self._pacing.stretch_s(job, pause_s, age_s, len(self._records), urgent=self._is_urgent(job))
 
     async def _rest(self, record: JobRecord, pause: Pause) -> None:
         """Let the pause pass. What the ledger lacks is not left in memory for so long: it may be all that is known."""
@@ -156,11 +177,16 @@ class JobRunner:
         if isinstance(trouble, Exception):  # a cancellation is none
             raise trouble
 
-    async def _advance(self, record: JobRecord, since: datetime, tries: int) -> Pause | Park | None:
-        """One step, when its turn has come."""
+    async def _advance(self, record: JobRecord, since: datetime, tries: int, place: Place) -> Pause | Park | None:
+        """One step, when its turn has come. Who waits for the provider's rate has no turn meanwhile: he is in nobody's
+        way but that of his own line."""
         job = record.job
-        if job.state is JobState.RENDERING:
+        if job.state is JobState.PLANNED:
+            async with place.stand(self._turns):
+                return await self._steps.advance(record, since, tries, place)
+        if job.state is JobState.RENDERING and record.first_look is None:
             await self._wait_for_look(job)
+            await self._rates.wait_to_look(job, urgent=self._is_urgent(job))
         storing = self._storing_turns.take(job) if job.state is JobState.STORING else contextlib.nullcontext()
         async with storing, self._turns.take(job):
             return await self._steps.advance(record, since, tries)

@@ -201,6 +201,7 @@ def _without_unset(value: Any) -> Any:
 def _write(path: Path, value: Mapping[str, Any]) -> MediaFile:
     content = (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "replace")
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.unlink(missing_ok=True)  # never into a file that has another name by now
     path.write_bytes(content)
     return MediaFile(
         path=path,

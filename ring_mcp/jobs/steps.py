@@ -14,6 +14,7 @@ from datetime import datetime
 
 from ring_mcp.domain import JobState
 from ring_mcp.jobs.outcomes import Park, Pause
+from ring_mcp.jobs.rates import Place
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.rendering import Rendering
 from ring_mcp.jobs.storing import Storing
@@ -33,15 +34,19 @@ class Steps:
         """Bring home what couriers of dead processes were answered. Raises LedgerError."""
         await self._submitting.apply_late_answers(ledger)
 
-    async def advance(self, record: JobRecord, driving_since: datetime, tries: int) -> Pause | Park | None:
+    async def advance(
+        self, record: JobRecord, driving_since: datetime, tries: int, place: Place | None = None
+    ) -> Pause | Park | None:
         """Take the next step; None means "go on at once". ``tries``: how many steps in a row have failed so far.
+
+        ``place``: the job's place among those that are to be submitted; without one its request leaves at once.
 
         Raises JobMoved if another process has the job.
         """
         match record.job.state:
             case JobState.PLANNED:
                 self._storing.warm()
-                return await self._submitting.submit(record)
+                return await self._submitting.submit(record, place)
             case JobState.SUBMITTING:
                 return await self._submitting.give_up_orphan(record)
             case JobState.RENDERING:

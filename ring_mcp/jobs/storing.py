@@ -15,16 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ring_mcp.clock import Clock
-from ring_mcp.domain import (
-    Asset,
-    AuditRecord,
-    Failure,
-    ImagePlan,
-    Job,
-    MediaFile,
-    Output,
-    VideoPlan,
-)
+from ring_mcp.domain import Asset, AuditRecord, Failure, ImagePlan, Job, MediaFile, Output, VideoPlan
 from ring_mcp.errors import (
     JobExpired,
     LocalPolicy,
@@ -36,11 +27,13 @@ from ring_mcp.errors import (
     StorageUnclear,
 )
 from ring_mcp.jobs.answers import Answers
+from ring_mcp.jobs.completion import complete
 from ring_mcp.jobs.endings import Ending
+from ring_mcp.jobs.events import step_of
 from ring_mcp.jobs.outcomes import Park, Pause, age_s, back_off_s, end_job, note_trouble, slow_look_s
-from ring_mcp.jobs.previews import keep_preview
+from ring_mcp.jobs.previews import PreviewMaker
 from ring_mcp.jobs.record import JobRecord
-from ring_mcp.jobs.rendering import LOOKS_BEFORE_GONE, is_gone, pause_after_gone_s
+from ring_mcp.jobs.rendering import LOOKS_BEFORE_GONE, came_often, is_gone, pause_after_gone_s, with_fresh_addresses
 from ring_mcp.jobs.sidecars import Sidecars, upload_metadata
 from ring_mcp.jobs.thumbnails import Thumbnails
 from ring_mcp.ledger.audit import asset_row
@@ -55,15 +48,15 @@ MEDIA_GONE_AFTER_S = 48 * 3600.0
 """How long an address may serve nothing while its provider still calls the job done, before the output is lost: longer
 than any provider keeps a result, a day or two."""
 
-TRIES_BEFORE_TAKEN = 6
-"""A file that is no picture or clip as it should be is asked for so often; then it is handed out as it is."""
-
 LET_GO_AFTER_S = 600.0
 """A result that cannot be fetched or stored for so long is looked at slowly from then on."""
 
 
+PREVIEW_WITHIN_S = 30.0  # how much longer than its result a preview may take
+
+
 class Storing:
-    """``spool`` holds files under way, ``previews`` one small picture per finished job."""
+    """``spool`` holds files under way; ``previews`` makes one small picture per finished job."""
 
     def __init__(
         self,
@@ -73,7 +66,7 @@ class Storing:
         decoder: Decoder,
         *,
         spool: Path,
-        previews: Path | None,
+        previews: PreviewMaker,
         thumbnails: Thumbnails,
         sidecars: Sidecars | None = None,
     ) -> None:
@@ -95,6 +88,13 @@ class Storing:
 
         A job is parked when trying again cannot help until a person has changed something.
         """
+        try:
+            return await self._store(record, tries)
+        finally:  # also where the process ends just after the last write
+            if record.job.is_settled:
+                await self._leave(record)
+
+    async def _store(self, record: JobRecord, tries: int) -> Pause | Park | None:
         if isinstance(record.job.plan, VideoPlan) and not record.job.plan.persist:
             await record.write(self._finish(record.job))
             return None
@@ -112,7 +112,6 @@ class Storing:
             return await self._rest(record, trouble, tries)
         if not record.job.is_settled:
             await record.write(self._finish(record.job))
-        await self._clean_up(record)
         return None
 
     async def _rest(self, record: JobRecord, exc: ProviderError | StorageError, tries: int) -> Pause | Park:
@@ -148,7 +147,7 @@ class Storing:
             return Pause(pause_after_gone_s(denied.seen, 5.0), failed=True)
         except ProviderError as exc:
             return await self._rest(record, exc, tries)
-        if isinstance(answer, Finished) and (fresh := _with_fresh_addresses(job, answer)) != job.outputs:
+        if isinstance(answer, Finished) and (fresh := with_fresh_addresses(job, answer)) != job.outputs:
             await record.write(replace(job, outputs=fresh))
         return await self._give_up_or_rest(record, gone, trouble, tries)
 
@@ -167,7 +166,6 @@ class Storing:
             for index, output in enumerate(record.job.outputs)
         ]
         await record.write(self._finish(replace(record.job, outputs=tuple(outputs))))
-        await self._clean_up(record)
 
     def _missing(self, job: Job) -> list[int]:
         stored = {asset.index for asset in job.assets}
@@ -178,8 +176,13 @@ class Storing:
         job = record.job
         if media.doubt is not None:
             job = replace(job, warnings=(*job.warnings, f"output {index + 1} of {len(job.outputs)}: {media.doubt}"))
+        if self._missing(job) == [index]:
+            there = [self._path(job, i) for i, output in enumerate(job.outputs) if output.lost_because is None]
+            self._previews.begin(job, there)  # whoever shows it waits for it; the result does not
         key = _key(job, index, media.extension)
-        stored = await self._storage.put(key, media, upload_metadata(job))
+        looking = asyncio.create_task(asyncio.to_thread(look_for_credentials, media.path, media.content_type))
+        with step_of("store", job):
+            stored = await self._storage.put(key, media, upload_metadata(job))
         asset = Asset(
             index=index,
             url=stored.url,
@@ -193,7 +196,7 @@ class Storing:
             width_px=media.width_px,
             height_px=media.height_px,
             duration_s=media.duration_s,
-            content_credentials=await asyncio.to_thread(look_for_credentials, media.path, media.content_type),
+            content_credentials=await looking,
         )
         if self._sidecars is not None:
             asset, warnings = await self._sidecars.keep(job, asset)
@@ -201,9 +204,6 @@ class Storing:
         after = replace(job, assets=(*job.assets, asset))
         records: Sequence[AuditRecord] = ()
         if not self._missing(after):
-            if self._previews is not None:
-                made = [self._path(job, i) for i, output in enumerate(job.outputs) if output.lost_because is None]
-                await keep_preview(after, made, self._previews, self._decoder)
             after, records = await self._thumbnails.add(after, media)
             after = self._finish(after)
         await record.write(after, [asset_row(after, asset), *records])
@@ -214,7 +214,7 @@ class Storing:
         What is not as it should be is asked for again, where it can be, and in the end taken as it is.
         """
         path, output = self._path(job, index), job.outputs[index]
-        if await asyncio.to_thread(path.exists):
+        if path.exists():
             size_bytes, sha256 = await asyncio.to_thread(hash_file, path)
         else:
             size_bytes, sha256 = await self._download(job, output, path)
@@ -224,7 +224,7 @@ class Storing:
             size_bytes=size_bytes,
             sha256=sha256,
             expected=job.kind,
-            anyway=_came_often(job),
+            anyway=came_often(job),
             only_copy=only_copy,
         )
         try:
@@ -240,7 +240,8 @@ class Storing:
         part = path.with_suffix(".part")
         try:
             self._spool.mkdir(parents=True, exist_ok=True, mode=0o700)  # the job may have begun on another machine
-            done = await self._providers[job.kind, job.plan.provider].download(output, part)
+            with step_of("download", job):
+                done = await self._providers[job.kind, job.plan.provider].download(output, part)
             part.replace(path)
         except OSError as exc:
             raise StorageError(f"the spool folder {self._spool} cannot be written: {exc.strerror}") from exc
@@ -263,10 +264,13 @@ class Storing:
         failure = Failure(code="expired", message="; ".join(lost), billed="yes", next_action=JobExpired.next_action)
         return end_job(job, Ending.OUTPUTS_LOST, now, failure=failure)
 
-    async def _clean_up(self, record: JobRecord) -> None:
+    async def _leave(self, record: JobRecord) -> None:
         """What the ledger does not know yet of this end may still be needed by the next process, whose start tidies."""
-        if not record.is_behind:
-            await asyncio.to_thread(self._remove_files, record.job)
+        try:
+            await complete(self._previews.wait(record.job.id, PREVIEW_WITHIN_S))
+        finally:
+            if not record.is_behind:
+                await complete(asyncio.to_thread(self._remove_files, record.job))
 
     def _remove_files(self, job: Job) -> None:
         for index in range(len(job.outputs)):
@@ -279,21 +283,6 @@ _NOT_HERE = "the result came inside the provider's answer, and its file is not i
 _BRING_BACK = (
     "Start ring-mcp on the machine that made the request, or restore its state folder; then call ring-job-get."
 )
-
-
-def _came_often(job: Job) -> bool:
-    """Whether what an address serves has been refused often enough to be all that will ever come."""
-    trouble = job.failure
-    return trouble is not None and trouble.code == ProviderBadReply.code and trouble.seen >= TRIES_BEFORE_TAKEN
-
-
-def _with_fresh_addresses(job: Job, answer: Finished) -> tuple[Output, ...]:
-    """What the provider tells now of outputs that are not stored yet; another number of them is left alone."""
-    if len(answer.outputs) != len(job.outputs):
-        return job.outputs
-    stored = {asset.index for asset in job.assets}
-    pairs = enumerate(zip(job.outputs, answer.outputs, strict=True))
-    return tuple(old if index in stored or new.url is None else new for index, (old, new) in pairs)
 
 
 def _key(job: Job, index: int, extension: str) -> str:

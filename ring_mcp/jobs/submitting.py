@@ -24,17 +24,20 @@ from ring_mcp.errors import (
     OutcomeUnknown,
     ProviderError,
     ProviderUnavailable,
+    RateLimited,
     RingError,
 )
 from ring_mcp.jobs.answers import Answer, Answers
 from ring_mcp.jobs.courier import Courier
 from ring_mcp.jobs.endings import Ending
+from ring_mcp.jobs.events import count_carried, note_outcome, step_of
 from ring_mcp.jobs.outcomes import Pace, Park, Pause, come_late, end_badly, lose_track
 from ring_mcp.jobs.preparing import Preparing
+from ring_mcp.jobs.rates import Place
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.rendering import collect
 from ring_mcp.ledger.base import Ledger
-from ring_mcp.providers.base import MOST_PAUSES_S, Accepted, Finished, Inputs, Providers
+from ring_mcp.providers.base import MOST_PAUSES_S, Accepted, Finished, Inputs, Providers, Running
 
 SUBMIT_MARGIN_S = 30.0
 """How long after its own time-out a submit may still be on its way into the ledger."""
@@ -78,27 +81,39 @@ class Submitting:
         self._spool = spool
         self._death_is_certain = death_is_certain
 
-    async def submit(self, record: JobRecord) -> Pause | Park | None:
-        """Prepare, write the intent, send, write the answer. None: go on at once."""
+    async def submit(self, record: JobRecord, place: Place | None = None) -> Pause | Park | None:
+        """Prepare, wait for the provider's rate, write the intent, send, write the answer. None: go on at once.
+
+        What was waited for the rate makes no plan too old, as long as this process has the job. After a restart it is
+        as old as it is: it may be out of a backup, and have been sent from there.
+        """
         provider = self._providers[record.job.kind, record.job.plan.provider]
-        if self._is_stale(record.job):  # looked at before a first frame is waited for, too
+        if self._is_stale(record.job, place):  # looked at before a first frame is waited for, too
             await self._end_unsent(record)
             return None
         inputs = await self._preparing.prepare(record, as_bytes=not provider.fetches_inputs)
         if not isinstance(inputs, Inputs):
             return inputs
-        if self._is_stale(record.job):
+        if place is not None:
+            await place.wait_to_submit()
+        if self._is_stale(record.job, place):
             await self._end_unsent(record)
             return None
         attempt_token = uuid.uuid4().hex
         courier = self._courier if provider.answers_with_result else None
-        if courier is not None and await courier.take(record.job.id, attempt_token):
-            await self._submit_by_courier(record, courier, attempt_token, inputs)
-        elif await self._write_intent(record, attempt_token):
-            await self._submit_here(record, inputs)
+        with step_of("submit", record.job) as span:
+            if courier is not None and await courier.take(record.job.id, attempt_token):
+                answer = await self._submit_by_courier(record, courier, attempt_token, inputs)
+            elif await self._write_intent(record, attempt_token):
+                answer = await self._submit_here(record, inputs)
+            else:
+                answer = None
+            note_outcome(span, record.job)
+        if isinstance(answer, RateLimited) and place is not None:
+            await place.heed(answer)
         return None
 
-    async def _submit_here(self, record: JobRecord, inputs: Inputs) -> None:
+    async def _submit_here(self, record: JobRecord, inputs: Inputs) -> Answer:
         job = record.job
         sending = self._providers[job.kind, job.plan.provider].submit(
             job.plan, inputs, spool=self._spool / job.id, deadline_s=self._pace[job.kind].submit_timeout_s
@@ -111,10 +126,29 @@ class Submitting:
             cut = OutcomeUnknown("the server was stopped while the request was under way; it may have been billed")
             await record.write(lose_track(record.job, cut))
             raise
-        await record.write(self.judge(record.job, answer))
+        after = self.judge(record.job, answer)
+        if isinstance(answer, Accepted):
+            record.first_look = self._begin_look(after)
+        await record.write(after)
+        return answer
 
-    async def _submit_by_courier(self, record: JobRecord, courier: Courier, attempt_token: str, inputs: Inputs) -> None:
-        """Cancelled, the job stays where it is: the answer comes to the spool, and the next process finds it there."""
+    def _begin_look(self, job: Job) -> asyncio.Task[Running | Finished]:
+        """The first look at what was just accepted, while its handle is being written.
+
+        It is free and changes nothing, so it does not matter whether the handle gets there; what it answers is looked
+        at when the handle has. There is one for each paid request, which bounds them: see ``pacing``.
+        """
+        assert job.provider_request_id is not None, "it was accepted"
+        provider = self._providers[job.kind, job.plan.provider]
+        looking = asyncio.create_task(provider.check(job.plan, job.provider_request_id))
+        looking.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may come to hear of it
+        return looking
+
+    async def _submit_by_courier(
+        self, record: JobRecord, courier: Courier, attempt_token: str, inputs: Inputs
+    ) -> Answer | None:
+        """The answer, if the request was made. Cancelled, the job stays where it is: the answer comes to the spool, and
+        the next process finds it there."""
         job, record.is_carried = record.job, True
         is_written = False
         try:
@@ -123,7 +157,7 @@ class Submitting:
             if not is_written:
                 await courier.drop(job.id)
         if not is_written:
-            return
+            return None
         answer: Answer
         try:
             answer = await courier.submit(
@@ -136,7 +170,9 @@ class Submitting:
             )
         except ProviderError as exc:
             answer = exc
+        count_carried(job, answer)
         await self._write_answer(record, answer)
+        return answer
 
     async def _write_answer(self, record: JobRecord, answer: Answer) -> None:
         """It stays in the spool, as its pictures do, for as long as they are to be stored: until then a ledger that is
@@ -197,8 +233,9 @@ class Submitting:
     async def _end_unsent(self, record: JobRecord) -> None:
         await record.write(end_badly(record.job, Ending.PLAN_TOO_OLD, _NOT_SENT, self._clock.now()))
 
-    def _is_stale(self, job: Job) -> bool:
-        return (self._clock.now() - job.created_at).total_seconds() > STALE_PLAN_S
+    def _is_stale(self, job: Job, place: Place | None) -> bool:
+        age_s = (self._clock.now() - job.created_at).total_seconds()
+        return age_s - (place.waited_s if place is not None else 0.0) > STALE_PLAN_S
 
     async def _write_intent(self, record: JobRecord, attempt_token: str) -> bool:
         """Put the intent on disk. False: it is not to be sent, and the job has ended."""

@@ -20,6 +20,25 @@ _CLIP_EVERY = 8
 _Waiting = OrderedDict[str, deque["asyncio.Future[None]"]]
 
 
+class Turn:
+    """Taken. Who has to wait for something else meanwhile steps ``aside``, so that others have it."""
+
+    def __init__(self, turns: Turns, lines: _Waiting, actor_id: str) -> None:
+        self.is_held = True
+        self._turns = turns
+        self._lines = lines
+        self._actor_id = actor_id
+
+    @contextlib.asynccontextmanager
+    async def aside(self) -> AsyncIterator[None]:
+        """Without the turn; afterwards with one again. Whoever is cancelled meanwhile gets none back."""
+        self.is_held = False
+        self._turns._pass_on()
+        yield
+        await self._turns._come(self._lines, self._actor_id)
+        self.is_held = True
+
+
 class Turns:
     """``take`` one for each step. ``at_once``: how many may be taken at the same time."""
 
@@ -35,16 +54,22 @@ class Turns:
         return sum(len(line) for lines in (self._pictures, self._clips) for line in lines.values())
 
     @contextlib.asynccontextmanager
-    async def take(self, job: Job) -> AsyncIterator[None]:
-        """Wait for a turn, and have it."""
+    async def take(self, job: Job, *, first: bool | None = None) -> AsyncIterator[Turn]:
+        """Wait for a turn, and have it. ``first``: whether it goes before those that are not; pictures do."""
+        lines = self._pictures if (job.kind == "image" if first is None else first) else self._clips
+        turn = Turn(self, lines, job.actor_id)
+        await self._come(lines, job.actor_id)
+        try:
+            yield turn
+        finally:
+            if turn.is_held:
+                self._pass_on()
+
+    async def _come(self, lines: _Waiting, actor_id: str) -> None:
         if self._free and not self.waiting:
             self._free -= 1
         else:
-            await self._wait(self._pictures if job.kind == "image" else self._clips, job.actor_id)
-        try:
-            yield
-        finally:
-            self._pass_on()
+            await self._wait(lines, actor_id)
 
     async def _wait(self, lines: _Waiting, actor_id: str) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Protocol
 
-from ring_mcp.domain import Account, AuditRecord, Caps, Holder, Job, JobState, MediaKind, Spend
+from ring_mcp.domain import (
+    Account,
+    AuditRecord,
+    Caps,
+    Given,
+    Holder,
+    Job,
+    JobState,
+    MediaKind,
+    Member,
+    RateBucket,
+    RateState,
+    Spacing,
+    Spend,
+    Usual,
+)
 from ring_mcp.domain.consent import Question, Terms
 
 
@@ -77,6 +92,23 @@ class WrongSum:
     too_much: Decimal
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queued:
+    """How many jobs stand in each state, and since when the oldest waits whose request was not sent yet."""
+
+    jobs: Mapping[JobState, int]
+    waiting_since: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """A process of ours at the ledger: what it is there for, its machine and number, and since when it is there."""
+
+    role: str
+    place: str
+    since: datetime
+
+
 class Ledger(Protocol):
     """Every method raises LedgerError (or a subclass) and nothing else from below it; each is one transaction."""
 
@@ -98,9 +130,10 @@ class Ledger(Protocol):
     async def open(self, job: Job, caps: Caps, still: Job | None = None, terms: Terms | None = None) -> Opened:
         """Dedupe, check the caps, reserve, and write the row, all in one transaction; a clip's ``still`` with it.
 
-        The caller owns the new rows; the caps count both. With ``terms`` the yes that it is opened by is used up in
-        the same transaction, and given again it is the same job. Raises CapExceeded, ConfirmationNeeded, or
-        InvalidRequest if the idempotency key stands for another request.
+        The caller owns the new rows; the caps count both, those of the job's actor as well. With ``terms`` the yes
+        that it is opened by is used up in the same transaction, and given again it is the same job. Raises CapExceeded,
+        ConfirmationNeeded, LookOnly or Unauthorized for an actor who may not spend, or InvalidRequest if the
+        idempotency key stands for another request.
         """
 
     async def find_standing(self, job: Job) -> Job | None:
@@ -176,7 +209,31 @@ class Ledger(Protocol):
     async def mark_delivered(self, job_id: str, at: datetime) -> None:
         """A caller has been given the outcome: an identical request is a new one from now on."""
 
-    async def spend(self, now: datetime, *, sandbox: bool) -> Spend: ...
+    async def spend(self, now: datetime, *, sandbox: bool, actor_id: str | None = None) -> Spend:
+        """What counts against the caps: of everybody, or of one actor."""
+
+    async def find_member(self, name: str) -> Member | None:
+        """Who of the team has that name, also if the token was revoked."""
+
+    async def find_members(self, token_hashes: Collection[str]) -> dict[str, Member]:
+        """Whose tokens these are, by their hash, without those that were revoked."""
+
+    async def has_members(self) -> bool:
+        """Whether anybody ever had a token here."""
+
+    async def list_members(self) -> list[Member]: ...
+
+    async def add_member(self, member: Member, token_hash: str) -> None:
+        """Also one who was revoked. Raises InvalidRequest if somebody has that name."""
+
+    async def revoke_member(self, name: str, at: datetime) -> Member:
+        """Raises NotFound."""
+
+    async def count_jobs(self, *, sandbox: bool) -> Queued:
+        """How many jobs there are in each state. Costs the same however many there are."""
+
+    async def list_processes(self) -> list[Process]:
+        """Every process that is at the ledger now, the longest first; those of a fleet on all its machines."""
 
     async def bills(self, since: datetime, *, sandbox: bool) -> list[BilledDay]:
         """What was billed since that day, by day, model and price list, the newest day first."""
@@ -195,6 +252,23 @@ class Ledger(Protocol):
 
     async def find_record(self, table: str, actor_id: str, name: str, value: str) -> dict[str, object] | None:
         """This actor's newest audit row in which ``name`` ("id", "requestId" or "url") is ``value``."""
+
+    async def take_rate(self, bucket: RateBucket, spacing: Spacing, count: int, horizon_s: float) -> Given:
+        """Take ``count`` requests of what all processes together may ask; what cannot leave within ``horizon_s`` is not
+        taken. One statement, by the database's clock where machines share it."""
+
+    async def slow_down(self, bucket: RateBucket, pause_s: float) -> None:
+        """A request was refused for its rate: nobody is given any for ``pause_s``, and then half as many; that is taken
+        back as time passes without another refusal."""
+
+    async def rates(self, accounts: Collection[str], *, sandbox: bool) -> list[RateState]:
+        """How full the buckets of these accounts are."""
+
+    async def note_duration(self, model: str, took_s: float, *, sandbox: bool) -> Usual:
+        """A job of this model took so long; what is usual of it by now."""
+
+    async def usual_duration(self, model: str, *, sandbox: bool) -> Usual | None:
+        """How long jobs of this model take; None while nothing is known."""
 
 
 class ClaimingLedger(Ledger, Protocol):

@@ -10,7 +10,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from ring_mcp.domain import DRIVEN, Account, Holder, Job
+from ring_mcp import metrics, telemetry
+from ring_mcp.domain import DRIVEN, Account, Holder, Job, JobState
 from ring_mcp.errors import InvalidRequest, JobMoved, NotFound
 from ring_mcp.ledger.base import Stranded
 from ring_mcp.ledger.rows import Dialect, decode_job, encode
@@ -123,6 +124,10 @@ def claim_jobs(
     found = yield from find_free_jobs(dead, holder, now, limit, parked, dialect, job_id)
     if not found:
         return []
+    before = yield Statement(
+        f"SELECT owner, state, kind FROM media_jobs WHERE id {dialect.is_any_of('ids')}",  # noqa: S608
+        {"ids": dialect.any_of(found)},
+    )
     free, of_free = _free(dead, dialect)
     held, of_held = _match_held(holder, dialect)
     is_due = "" if parked else " AND due_at <= :now"
@@ -132,7 +137,16 @@ def claim_jobs(
         f" WHERE id {dialect.is_any_of('ids')} AND {free} AND {held}{is_due} RETURNING *",
         {**of_free, **of_held, "me": me, "now": dialect.time(now), "ids": dialect.any_of(found)},
     )
+    if len(rows) == len(before):
+        for each in before:
+            count_takeover(each["owner"], each["state"], each["kind"])
     return [decode_job(row, dialect) for row in rows]
+
+
+def count_takeover(owner: str | None, state: str, kind: str) -> None:
+    """A job whose work had begun was taken from ``owner``. The commit follows; one that fails is counted too much."""
+    if owner is not None and state != JobState.PLANNED:
+        telemetry.count(metrics.TAKEOVERS, kind)
 
 
 def select_owned_jobs(me: str, holder: Holder, dialect: Dialect) -> Transaction[set[str]]:

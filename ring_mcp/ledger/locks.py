@@ -39,6 +39,12 @@ def of_spending(sandbox: bool) -> int:
     return _number("spending", str(sandbox))
 
 
+def of_money(caps: Caps, own: Caps, actor_id: str, *, sandbox: bool) -> list[int]:
+    """Who looks what the caps leave: ``own`` ones of this actor first, then those over everybody."""
+    actors = [_number("spending", str(sandbox), actor_id)] if is_capped(own) else []
+    return [*actors, *([of_spending(sandbox)] if is_capped(caps) else [])]
+
+
 def is_capped(caps: Caps) -> bool:
     """Whether it matters what others spend in the same moment."""
     return caps.per_day_usd is not None or caps.per_month_usd is not None

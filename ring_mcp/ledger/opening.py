@@ -8,7 +8,7 @@ from dataclasses import replace
 from ring_mcp.domain import Caps, Job, JobState, Spend, check_caps
 from ring_mcp.domain.consent import Terms
 from ring_mcp.errors import InvalidRequest
-from ring_mcp.ledger import locks
+from ring_mcp.ledger import actors, locks
 from ring_mcp.ledger.base import Opened
 from ring_mcp.ledger.questions import find_used, use_answer
 from ring_mcp.ledger.rows import Dialect, decode_job, encode
@@ -22,11 +22,16 @@ _LOOKED_AT_STILLS = 100
 def open_job(
     job: Job, caps: Caps, dialect: Dialect, still: Job | None = None, terms: Terms | None = None
 ) -> Transaction[Opened]:
-    """Nobody opens the same request in the same moment, and where a cap is set nobody spends.
+    """Nobody opens the same request in the same moment, and where a cap is set nobody whom it holds spends.
 
-    An answer that is given again is that of the job which it has opened, whatever became of it since.
+    What an actor may do is read here and not before: whoever was revoked meanwhile spends nothing more. An answer that
+    is given again is that of the job which it has opened, whatever became of it since. Raises CapExceeded,
+    ConfirmationNeeded, LookOnly, Unauthorized.
     """
     yield from dialect.take_locks(locks.of_opening(job, still))
+    member = yield from actors.find_member(job.actor_id, dialect)
+    if member is not None:
+        member.check_may_spend()
     existing = yield from find_same_request(job, dialect)
     if existing is None and (used_by := (yield from find_used(job, terms, dialect))) is not None:
         existing = yield from get_job(used_by, dialect)
@@ -36,11 +41,13 @@ def open_job(
     standing = (yield from _standing_still(still, dialect)) if still is not None else None
     if still is not None and standing is None:
         needed_usd += still.reserved_usd
-    spend = Spend.nothing()
-    if locks.is_capped(caps):
-        yield from dialect.take_locks([locks.of_spending(job.sandbox)])
-        spend = yield from sum_costs(job.created_at, job.sandbox, dialect)
-    check_caps(needed_usd, spend, caps, job.created_at)
+    own = member.caps if member is not None else Caps()
+    yield from dialect.take_locks(locks.of_money(caps, own, job.actor_id, sandbox=job.sandbox))
+    for each, of in ((caps, None), (own, job.actor_id)):
+        spend = Spend.nothing()
+        if locks.is_capped(each):
+            spend = yield from sum_costs(job.created_at, job.sandbox, dialect, of)
+        check_caps(needed_usd, spend, each, job.created_at, of=of)
     yield from use_answer(job, needed_usd, terms, dialect)
     if still is not None:
         if standing is None:

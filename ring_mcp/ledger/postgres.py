@@ -20,8 +20,8 @@ from ring_mcp.clock import Clock
 from ring_mcp.domain import Account, Caps, Holder, Job
 from ring_mcp.domain.consent import Terms
 from ring_mcp.errors import LedgerBehind, LedgerError
-from ring_mcp.ledger import claims, locks, task_tables, tasks
-from ring_mcp.ledger.base import Opened
+from ring_mcp.ledger import claims, fleet, locks, task_tables, tasks
+from ring_mcp.ledger.base import Opened, Process
 from ring_mcp.ledger.migrations import migrations, pending
 from ring_mcp.ledger.postgres_session import (
     CONNECT_TIMEOUT_S,
@@ -118,7 +118,8 @@ class PostgresLedger(TransactionalLedger):
     async def _read(self, transaction: Transaction[T]) -> T:
         return await self._write(transaction)
 
-    async def _write(self, transaction: Transaction[T], turns: Sequence[int] = ()) -> T:
+    async def _write(self, transaction: Transaction[T], turns: Sequence[int] = (), *, relaxed: bool = False) -> T:
+        """Every commit is synced: to say otherwise of one would be a round trip more."""
         await self.start()
         with translate_errors():
             async with self._turns.take(turns) as lock_timeout_s, self._transaction(lock_timeout_s) as connection:
@@ -179,6 +180,9 @@ class PostgresLedger(TransactionalLedger):
         return await self._write_over_the_free(
             lambda free: tasks.move(claims.hand_over(job_id, to, sandbox, free, now, self.dialect))
         )
+
+    async def list_processes(self) -> list[Process]:
+        return await self._read(fleet.select_sessions())
 
     async def complete_account(self, account: Account) -> None:
         await super().complete_account(account)

@@ -44,10 +44,14 @@ _ALIVE: dict[str, Any] = {"keepalives_idle": 15, "keepalives_interval": 5, "keep
 
 
 class PostgresChannel:
-    """``listen_dsn`` is where notifications come from: a pooler in transaction mode passes none on."""
+    """``listen_dsn`` is where notifications come from: a pooler in transaction mode passes none on. ``name``: what the
+    listening session is called, for those who look who is there."""
 
-    def __init__(self, dsn: str, listen_dsn: str | None = None, *, max_connections: int = 3) -> None:
+    def __init__(
+        self, dsn: str, listen_dsn: str | None = None, *, max_connections: int = 3, name: str | None = None
+    ) -> None:
         self._listen_dsn = listen_dsn or dsn
+        self._name = name
         self._pool: AsyncConnectionPool[AsyncConnection[dict[str, Any]]] = AsyncConnectionPool(
             dsn,
             min_size=0,
@@ -113,7 +117,7 @@ class PostgresChannel:
         told = ""
         while True:
             try:
-                async with open_connection(self._listen_dsn) as connection:
+                async with open_connection(self._listen_dsn, self._name) as connection:
                     for channel in self._heard:
                         await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
                     self.is_listening, told = True, ""

@@ -55,8 +55,12 @@ async def begin(connection: AsyncConnection[dict[str, Any]], lock_timeout_s: flo
 
 
 @contextlib.asynccontextmanager
-async def open_connection(dsn: str) -> AsyncIterator[AsyncConnection[dict[str, Any]]]:
-    """One connection beside the pool. If there is none, it says so at once, where the pool would try for a while."""
+async def open_connection(dsn: str, name: str | None = None) -> AsyncIterator[AsyncConnection[dict[str, Any]]]:
+    """One connection beside the pool. If there is none, it says so at once, where the pool would try for a while.
+
+    ``name``: what the session is called in the database.
+    """
+    named: dict[str, Any] = {} if name is None else {"application_name": name}
     try:
         conninfo_to_dict(dsn)
     except psycopg.ProgrammingError:  # its text repeats parts of the address, and the pool would log it
@@ -66,7 +70,7 @@ async def open_connection(dsn: str) -> AsyncIterator[AsyncConnection[dict[str, A
             next_action="Correct DATABASE_URL; special characters in the password are written percent-encoded.",
         ) from None
     with translate_errors():
-        async with await psycopg.AsyncConnection.connect(dsn, **CONNECTION) as connection:
+        async with await psycopg.AsyncConnection.connect(dsn, **CONNECTION, **named) as connection:
             yield connection
 
 

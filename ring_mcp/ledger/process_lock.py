@@ -13,12 +13,18 @@ from ring_mcp.files import try_lock
 _BEING_MADE_S = 60.0
 """How old a file without its final name must be to be believed a dead process's: a living one renames it at once."""
 
+_MAX_LABEL_BYTES = 200
+
 
 class ProcessLock:
-    """This process's own lock in ``folder``, and a look at the others'. ``name`` is unique to this object."""
+    """This process's own lock in ``folder``, and a look at the others'. ``name`` is unique to this object.
 
-    def __init__(self, folder: Path) -> None:
+    ``label`` stands in the file, for people who look at it.
+    """
+
+    def __init__(self, folder: Path, label: str = "") -> None:
         self._folder = folder
+        self._label = label
         self._descriptor: int | None = None
         self.name = uuid.uuid4().hex
 
@@ -30,6 +36,7 @@ class ProcessLock:
         hidden = self._folder / f".{self.name}"
         descriptor = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
         try_lock(descriptor)
+        os.write(descriptor, f" {self._label}".encode())  # Windows lets nobody read the first byte, which is locked
         hidden.rename(self._folder / self.name)
         self._descriptor = descriptor
 
@@ -44,6 +51,17 @@ class ProcessLock:
     def list_dead(self) -> list[Path]:
         """The files of processes that were killed. Nothing is removed."""
         return [path for path in sorted(self._folder.glob("*")) if path.name != self.name and _is_free(path)]
+
+    def list_alive(self) -> list[tuple[str, float]]:
+        """Label and time (seconds since 1970) of each process that holds a lock, this one included."""
+        found = []
+        for path in self._folder.glob("*"):
+            if path.name.startswith(".") or not self.is_held(path.name):
+                continue
+            with contextlib.suppress(OSError), path.open("rb") as file:
+                file.seek(1)
+                found.append((file.read(_MAX_LABEL_BYTES).decode(errors="replace"), path.stat().st_mtime))
+        return sorted(found, key=lambda each: each[1])
 
     def release(self) -> None:
         if self._descriptor is not None:

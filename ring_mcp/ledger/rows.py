@@ -118,7 +118,7 @@ class Dialect:
 
     def take_locks(self, locks: Sequence[int]) -> Transaction[None]:
         """What makes a transaction wait for others that take one of these; in SQLite a writer is alone anyway."""
-        if not self.text_times:
+        if locks and not self.text_times:
             yield Statement("SELECT pg_advisory_xact_lock(lock) FROM UNNEST(:locks) AS lock", {"locks": list(locks)})
 
 

@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from ring_mcp.domain import Spend, day_start, month_start
 from ring_mcp.ledger.base import BilledDay, WrongSum
+from ring_mcp.ledger.fleet import find_wrong_states, recount_states
 from ring_mcp.ledger.rows import Dialect, encode, ticks_to_usd
 from ring_mcp.ledger.statements import DRIVEN_SQL, Row, Statement, Transaction
 
@@ -15,28 +16,32 @@ _OPEN = f"(CASE WHEN state IN {DRIVEN_SQL} THEN 1 ELSE 0 END)"
 _UNKNOWN = "(CASE WHEN state = 'unknown' THEN 1 ELSE 0 END)"
 
 
-def spend_at(now: datetime, sandbox: bool, dialect: Dialect) -> Transaction[Spend]:
-    spend = yield from sum_costs(now, sandbox, dialect)
+def spend_at(now: datetime, sandbox: bool, dialect: Dialect, actor_id: str | None = None) -> Transaction[Spend]:
+    """Of one actor, if one is given; otherwise of everybody."""
+    spend = yield from sum_costs(now, sandbox, dialect, actor_id)
+    of, parameters = _of(actor_id)
     rows = yield Statement(
-        "SELECT COALESCE(SUM(open_jobs), 0) AS open_jobs, COALESCE(SUM(unknown_jobs), 0) AS unknown_jobs"
-        " FROM media_job_counts WHERE sandbox = :sandbox",
-        {"sandbox": encode("sandbox", sandbox, dialect)},
+        "SELECT COALESCE(SUM(open_jobs), 0) AS open_jobs, COALESCE(SUM(unknown_jobs), 0) AS unknown_jobs"  # noqa: S608
+        f" FROM media_job_counts WHERE sandbox = :sandbox{of}",
+        {"sandbox": encode("sandbox", sandbox, dialect), **parameters},
     )
     return replace(spend, unknown_jobs=int(rows[0]["unknown_jobs"]), open_jobs=int(rows[0]["open_jobs"]))
 
 
-def sum_costs(now: datetime, sandbox: bool, dialect: Dialect) -> Transaction[Spend]:
-    """What counts against the caps; jobs are not counted."""
+def sum_costs(now: datetime, sandbox: bool, dialect: Dialect, actor_id: str | None = None) -> Transaction[Spend]:
+    """What counts against the caps, of one actor or of everybody; jobs are not counted."""
+    of, parameters = _of(actor_id)
     rows = yield Statement(
-        "SELECT COALESCE(SUM(settled_usd_ticks + reserved_usd_ticks), 0) AS month,"
+        "SELECT COALESCE(SUM(settled_usd_ticks + reserved_usd_ticks), 0) AS month,"  # noqa: S608
         " COALESCE(SUM(reserved_usd_ticks), 0) AS month_reserved,"
         " COALESCE(SUM(CASE WHEN day >= :day THEN settled_usd_ticks + reserved_usd_ticks ELSE 0 END), 0) AS day,"
         " COALESCE(SUM(CASE WHEN day >= :day THEN reserved_usd_ticks ELSE 0 END), 0) AS day_reserved"
-        " FROM media_job_costs WHERE sandbox = :sandbox AND day >= :month",
+        f" FROM media_job_costs WHERE sandbox = :sandbox AND day >= :month{of}",
         {
             "day": dialect.day(day_start(now)),
             "month": dialect.day(month_start(now)),
             "sandbox": encode("sandbox", sandbox, dialect),
+            **parameters,
         },
     )
     row = rows[0]
@@ -46,6 +51,10 @@ def sum_costs(now: datetime, sandbox: bool, dialect: Dialect) -> Transaction[Spe
         day_reserved_usd=ticks_to_usd(row["day_reserved"]) or Decimal(0),
         month_reserved_usd=ticks_to_usd(row["month_reserved"]) or Decimal(0),
     )
+
+
+def _of(actor_id: str | None) -> tuple[str, dict[str, str]]:
+    return ("", {}) if actor_id is None else (" AND actor_id = :actor_id", {"actor_id": actor_id})
 
 
 def select_bills(since: datetime, sandbox: bool, dialect: Dialect) -> Transaction[list[BilledDay]]:
@@ -95,7 +104,8 @@ def find_wrong_sums(dialect: Dialect) -> Transaction[list[WrongSum]]:
         ") AS each_one GROUP BY sandbox, actor_id HAVING SUM(open_jobs) <> 0 OR SUM(unknown_jobs) <> 0"
         " ORDER BY actor_id, sandbox"
     )
-    return wrong + [
+    of_states = yield from find_wrong_states(dialect)
+    return [*wrong, *of_states] + [
         WrongSum(what=what, of=_whose(row), too_much=Decimal(row[name]))
         for row in differences
         for name, what in (("open_jobs", "open jobs"), ("unknown_jobs", "jobs of unknown outcome"))
@@ -120,6 +130,7 @@ def recount(dialect: Dialect) -> Transaction[None]:
         f" SELECT sandbox, actor_id, SUM({_OPEN}), SUM({_UNKNOWN})"
         " FROM media_jobs GROUP BY 1, 2"
     )
+    yield from recount_states(dialect)
 
 
 def _whose(row: Row) -> str:

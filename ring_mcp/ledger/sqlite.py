@@ -2,8 +2,10 @@
 
 One connection writes and another reads, each used by one worker thread, so the event loop never waits for the disk and
 who reads never waits for who writes. WAL lets several server processes of one user share the file. Writes that wait for
-each other share a commit: each in a savepoint of its own, and none is confirmed before all are on disk. Every commit is
+each other share a commit: each in a savepoint of its own, and none is confirmed before all are on disk. A commit is
 synced to disk before it returns (``synchronous=FULL``): the row that guards the money must not be lost with the power.
+One of relaxed writes alone is not (``synchronous=NORMAL``): it is in the log, in order, and the next sync of the log,
+anybody's, takes it along. So a loss of power takes a tail of the log and never something out of its middle.
 
 Who lives is shown by a lock file per process: the kernel drops the lock with the process, so that a dead owner is seen
 at once and no process id is trusted.
@@ -19,13 +21,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ring_mcp.clock import Clock
 from ring_mcp.domain import Holder, Job
 from ring_mcp.errors import LedgerError
-from ring_mcp.ledger import claims
+from ring_mcp.ledger import claims, fleet
+from ring_mcp.ledger.base import Process
 from ring_mcp.ledger.migrations import Migration, pending, split_statements
 from ring_mcp.ledger.process_lock import ProcessLock
 from ring_mcp.ledger.rows import Dialect
@@ -45,15 +49,16 @@ class SqliteLedger(TransactionalLedger):
     dialect = Dialect(text_times=True)
     lease_s = 0.0
 
-    def __init__(self, path: Path, clock: Clock) -> None:
+    def __init__(self, path: Path, clock: Clock, label: str = "") -> None:
         super().__init__(clock)
         self._path = path
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger-reads")
         self._connection: sqlite3.Connection | None = None
         self._reading: sqlite3.Connection | None = None
-        self._waiting: deque[tuple[Transaction[Any], Future[Any]]] = deque()
-        self._lock = ProcessLock(path.parent / "locks")
+        self._waiting: deque[tuple[Transaction[Any], Future[Any], bool]] = deque()
+        self._syncs: bool | None = None
+        self._lock = ProcessLock(path.parent / "locks", label)
         self.owner = self._lock.name
 
     async def start(self) -> None:
@@ -77,7 +82,7 @@ class SqliteLedger(TransactionalLedger):
                 try:
                     connection.row_factory = sqlite3.Row
                     _use_wal(connection)
-                    connection.execute("PRAGMA synchronous = FULL")
+                    self._sync_commits(connection, True)
                     _migrate(connection)
                     self._lock.acquire()
                     self._lock.remove_dead()
@@ -95,6 +100,7 @@ class SqliteLedger(TransactionalLedger):
         """The version of the tables, as it is: a page of the file, synced to the disk."""
         connection = self._connect()
         with translate_errors(self._path):
+            self._sync_commits(connection, True)
             connection.execute("BEGIN IMMEDIATE")
             try:
                 version = int(connection.execute("PRAGMA user_version").fetchone()[0])
@@ -109,7 +115,7 @@ class SqliteLedger(TransactionalLedger):
         self._lock.release()
         if self._connection is not None:
             self._connection.close()
-            self._connection = None
+            self._connection = self._syncs = None
 
     def _connect_to_read(self) -> sqlite3.Connection:
         if self._reading is None:
@@ -149,10 +155,10 @@ class SqliteLedger(TransactionalLedger):
             finally:
                 connection.execute("ROLLBACK")
 
-    async def _write(self, transaction: Transaction[T], turns: Sequence[int] = ()) -> T:
+    async def _write(self, transaction: Transaction[T], turns: Sequence[int] = (), *, relaxed: bool = False) -> T:
         """To its end in the worker thread, also when the caller is cancelled; a writer is alone in SQLite anyway."""
         done: Future[T] = Future()
-        self._waiting.append((transaction, done))
+        self._waiting.append((transaction, done, relaxed))
         try:
             self._writer.submit(self._commit_waiting)
         except RuntimeError as exc:
@@ -162,16 +168,19 @@ class SqliteLedger(TransactionalLedger):
     def _commit_waiting(self) -> None:
         """Carry out what waits by now, in one commit; a refusal is its caller's, a commit that fails everybody's."""
         batch: list[tuple[Transaction[Any], Future[Any]]] = []
+        must_sync = False
         while self._waiting and len(batch) < _COMMITS_AT_ONCE:
-            transaction, done = self._waiting.popleft()
+            transaction, done, relaxed = self._waiting.popleft()
             if done.set_running_or_notify_cancel():
                 batch.append((transaction, done))
+                must_sync = must_sync or not relaxed
         if not batch:
             return
         confirmed: list[tuple[Future[Any], Any]] = []
         try:
             connection = self._connect()
             with translate_errors(self._path):
+                self._sync_commits(connection, must_sync)
                 connection.execute("BEGIN IMMEDIATE")
                 try:
                     for transaction, done in batch:
@@ -190,6 +199,12 @@ class SqliteLedger(TransactionalLedger):
         for done, result in confirmed:
             done.set_result(result)
 
+    def _sync_commits(self, connection: sqlite3.Connection, syncs: bool) -> None:
+        """Whether the next commit is to be on the disk before it returns."""
+        if self._syncs is not syncs:
+            connection.execute(f"PRAGMA synchronous = {'FULL' if syncs else 'NORMAL'}")
+            self._syncs = syncs
+
     async def _read_over_the_free(self, make: Callable[[Sequence[Condition]], Transaction[T]]) -> T:
         return await self._read(make(claims.match_unowned(await self._find_dead(), self.dialect)))
 
@@ -206,6 +221,10 @@ class SqliteLedger(TransactionalLedger):
         if not await self._read(claims.find_free_jobs(dead, holder, now, 1, parked, self.dialect, job_id)):
             return []
         return await self._write(claims.claim_jobs(self.owner, dead, holder, now, limit, parked, self.dialect, job_id))
+
+    async def list_processes(self) -> list[Process]:
+        alive = await self._in_thread(self._reader, self._lock.list_alive)
+        return [fleet.read_process(label, datetime.fromtimestamp(at, UTC)) for label, at in alive]
 
     async def heartbeat(self, holder: Holder) -> set[str]:
         return await self._read(claims.select_owned_jobs(self.owner, holder, self.dialect))

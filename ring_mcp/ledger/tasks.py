@@ -15,6 +15,7 @@ from typing import Any
 
 from ring_mcp.domain import DRIVEN, Account, Holder, Job
 from ring_mcp.ledger.base import Opened
+from ring_mcp.ledger.claims import count_takeover
 from ring_mcp.ledger.rows import Dialect, decode_job
 from ring_mcp.ledger.statements import IS_DRIVEN, Condition, Row, Statement, Transaction
 
@@ -134,6 +135,7 @@ def claim(me: str, holder: Holder, job_id: str, now: datetime, lease_s: float) -
         "UPDATE media_jobs SET owner = :me, version = version + 1, updated_at = :now WHERE id = :id RETURNING *",
         {"me": me, "now": now, "id": job_id},
     )
+    count_takeover(job.owner, job.state, job.kind)
     return decode_job(rows[0], _DIALECT)
 
 

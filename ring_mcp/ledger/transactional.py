@@ -9,11 +9,25 @@ from datetime import datetime
 from typing import ClassVar, TypeVar
 
 from ring_mcp.clock import Clock
-from ring_mcp.domain import Account, AuditRecord, Caps, Holder, Job, JobState, Spend
+from ring_mcp.domain import (
+    Account,
+    AuditRecord,
+    Caps,
+    Given,
+    Holder,
+    Job,
+    JobState,
+    Member,
+    RateBucket,
+    RateState,
+    Spacing,
+    Spend,
+    Usual,
+)
 from ring_mcp.domain.consent import Question, Terms
-from ring_mcp.ledger import claims, listing, locks, opening, questions, spending
+from ring_mcp.ledger import actors, claims, durations, fleet, listing, locks, opening, questions, rates, spending
 from ring_mcp.ledger import transactions as tx
-from ring_mcp.ledger.base import BilledDay, JobPage, JobQuery, Opened, Stranded, WrongSum
+from ring_mcp.ledger.base import BilledDay, JobPage, JobQuery, Opened, Process, Queued, Stranded, WrongSum
 from ring_mcp.ledger.rows import Dialect
 from ring_mcp.ledger.statements import Condition, Transaction
 
@@ -28,14 +42,19 @@ class TransactionalLedger(ABC):
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self._capped: dict[str, Caps] = {}
 
     @abstractmethod
     async def _read(self, transaction: Transaction[T]) -> T:
         """Run it to its end; it writes nothing."""
 
     @abstractmethod
-    async def _write(self, transaction: Transaction[T], turns: Sequence[int] = ()) -> T:
-        """Run it to its end and commit. ``turns``: the locks that it takes, in their order (see ``locks``)."""
+    async def _write(self, transaction: Transaction[T], turns: Sequence[int] = (), *, relaxed: bool = False) -> T:
+        """Run it to its end and commit. ``turns``: the locks that it takes, in their order (see ``locks``).
+
+        ``relaxed``: a loss of power may undo it, as long as it undoes nothing that was committed later and not
+        relaxed. A process that dies undoes nothing. A backend may take no notice.
+        """
 
     @abstractmethod
     async def _read_over_the_free(self, make: Callable[[Sequence[Condition]], Transaction[T]]) -> T:
@@ -56,10 +75,13 @@ class TransactionalLedger(ABC):
     async def open(self, job: Job, caps: Caps, still: Job | None = None, terms: Terms | None = None) -> Opened:
         job = replace(job, owner=self.owner)
         still = replace(still, owner=self.owner) if still is not None else None
-        turns = locks.of_opening(job, still)
-        if locks.is_capped(caps):
-            turns.append(locks.of_spending(job.sandbox))
-        return await self._write(self._with_driver(opening.open_job(job, caps, self.dialect, still, terms)), turns)
+        own = self._capped.get(job.actor_id, Caps())  # as it was last read: the transaction reads it anew
+        turns = [*locks.of_opening(job, still), *locks.of_money(caps, own, job.actor_id, sandbox=job.sandbox)]
+        # Relaxed: nothing has been sent for this row, and nothing is before the intent is on the disk, which takes the
+        # row along. Where the power is lost before, the call never was: no money, no reservation, no key, and no yes
+        # that is used up.
+        work = self._with_driver(opening.open_job(job, caps, self.dialect, still, terms))
+        return await self._write(work, turns, relaxed=True)
 
     async def find(self, actor_id: str, key: str, *, sandbox: bool) -> Job | None:
         return await self._read(opening.find_job(actor_id, key, sandbox, self.dialect))
@@ -128,10 +150,39 @@ class TransactionalLedger(ABC):
         await self._write(claims.complete_account(account, self.dialect))
 
     async def mark_delivered(self, job_id: str, at: datetime) -> None:
-        await self._write(tx.mark_delivered(job_id, at, self.dialect))
+        # Relaxed: where the power is lost before it is on the disk, an identical call gets the same result once more
+        # and pays nothing.
+        await self._write(tx.mark_delivered(job_id, at, self.dialect), relaxed=True)
 
-    async def spend(self, now: datetime, *, sandbox: bool) -> Spend:
-        return await self._read(spending.spend_at(now, sandbox, self.dialect))
+    async def spend(self, now: datetime, *, sandbox: bool, actor_id: str | None = None) -> Spend:
+        return await self._read(spending.spend_at(now, sandbox, self.dialect, actor_id))
+
+    async def find_member(self, name: str) -> Member | None:
+        found = await self._read(actors.find_member(name, self.dialect))
+        if found is not None:
+            self._capped[name] = found.caps
+        return found
+
+    async def find_members(self, token_hashes: Collection[str]) -> dict[str, Member]:
+        return await self._read(actors.find_members(token_hashes, self.dialect))
+
+    async def has_members(self) -> bool:
+        return await self._read(actors.has_members())
+
+    async def list_members(self) -> list[Member]:
+        return await self._read(actors.list_members(self.dialect))
+
+    async def add_member(self, member: Member, token_hash: str) -> None:
+        await self._write(actors.add_member(member, token_hash, self.dialect))
+
+    async def revoke_member(self, name: str, at: datetime) -> Member:
+        return await self._write(actors.revoke_member(name, at, self.dialect))
+
+    async def count_jobs(self, *, sandbox: bool) -> Queued:
+        return await self._read(fleet.count_jobs(sandbox, self.dialect))
+
+    @abstractmethod
+    async def list_processes(self) -> list[Process]: ...
 
     async def bills(self, since: datetime, *, sandbox: bool) -> list[BilledDay]:
         return await self._read(spending.select_bills(since, sandbox, self.dialect))
@@ -147,3 +198,19 @@ class TransactionalLedger(ABC):
 
     async def find_record(self, table: str, actor_id: str, name: str, value: str) -> dict[str, object] | None:
         return await self._read(tx.find_record(table, actor_id, name, value, self.dialect))
+
+    async def take_rate(self, bucket: RateBucket, spacing: Spacing, count: int, horizon_s: float) -> Given:
+        now = self._clock.now()
+        return await self._write(rates.take(bucket, spacing, count, horizon_s, now, self.dialect))
+
+    async def slow_down(self, bucket: RateBucket, pause_s: float) -> None:
+        await self._write(rates.slow_down(bucket, pause_s, self._clock.now(), self.dialect))
+
+    async def rates(self, accounts: Collection[str], *, sandbox: bool) -> list[RateState]:
+        return await self._read(rates.select_rates(accounts, sandbox, self._clock.now(), self.dialect))
+
+    async def note_duration(self, model: str, took_s: float, *, sandbox: bool) -> Usual:
+        return await self._write(durations.note(model, sandbox, took_s, self.dialect))
+
+    async def usual_duration(self, model: str, *, sandbox: bool) -> Usual | None:
+        return await self._read(durations.select(model, sandbox, self.dialect))

@@ -75,5 +75,6 @@ class InThisProcess:
         if made is None:
             return None
         content, warnings = made
+        target.unlink(missing_ok=True)  # never into a file that has another name by now
         target.write_bytes(content)
         return warnings

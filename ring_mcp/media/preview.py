@@ -73,7 +73,12 @@ def _thumbnail(path: Path) -> Picture | None:
             opened.draft("RGB", _fit(opened.size, MAX_SIDE_PX))
             picture = _mixable(opened)
             picture.thumbnail((MAX_SIDE_PX, MAX_SIDE_PX))
-            upright = ImageOps.exif_transpose(picture)
+            picture.load()  # a picture that is small already was not read yet
+            ImageOps.exif_transpose(picture, in_place=True)
+            upright = picture
+            if upright.mode == "RGB":
+                upright.info = {}  # notes of the original are nobody's business
+                return upright
             flat = Image.new("RGB", upright.size, _WHITE)
             flat.paste(upright.convert("RGB"), mask=upright.getchannel("A") if upright.mode == "RGBA" else None)
             return flat
@@ -97,6 +102,8 @@ def _sheet(thumbnails: Sequence[Picture | None], side_px: int) -> Picture:
     from PIL import Image
 
     there = [picture for picture in thumbnails if picture is not None]
+    if len(thumbnails) == 1 and max(there[0].size) <= side_px:
+        return there[0]
     columns, cell_px = _grid(len(thumbnails), there[0].width / there[0].height, side_px)
     width = min(cell_px[0], max(picture.width for picture in there))
     height = min(cell_px[1], max(picture.height for picture in there))

@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 from ring_mcp.clock import Clock
 from ring_mcp.config_types import Key, Url, lower
 from ring_mcp.domain import MediaKind, Output, Plan
+from ring_mcp.errors import RateLimited
 
 if TYPE_CHECKING:
     from ring_mcp.providers.http import ProviderHttp
@@ -157,6 +158,9 @@ Providers = Mapping[tuple[MediaKind, str], MediaProvider]
 """Who makes what: by kind of media and name of the provider."""
 
 
+HearRefusal = Callable[[str, str, RateLimited], None]
+"""Told at once, by provider and model, of a refusal for the rate after which a request is about to be sent again."""
+
 TokenPrices = Mapping[str, Mapping[str, Decimal]]
 """By model and kind of token ("input", "text", "image", "video"): US dollars for a million."""
 
@@ -203,7 +207,7 @@ class Vendor:
     ``name`` stands in requests, rows and presets.json, ``title`` in texts for people. ``headers`` carry a key.
     ``makers`` are what it makes; ``models`` says what it serves, ``account`` whose a key is, ``key`` whether it works.
     ``file_id``: what it calls a file that its owner has uploaded there, which stands for the file in place of an
-    address. ``price_map``: its name in price maps of litellm's format.
+    address. ``price_map``: its name in price maps of litellm's format; ``gen_ai_name``: in OpenTelemetry's conventions.
     """
 
     name: str
@@ -216,3 +220,4 @@ class Vendor:
     key: Callable[[Connection], ChecksKey] | None = None
     file_id: re.Pattern[str] | None = None
     price_map: str | None = None
+    gen_ai_name: str | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import httpx2
 from ring_mcp.errors import MediaGone, MediaTooLarge, ProviderBadReply, ProviderUnavailable
 from ring_mcp.providers.base import Downloaded
 
-_CHUNK_BYTES = 256 * 1024
+BATCH_BYTES = 512 * 1024
+"""So many bytes are hashed and written in one go; twice as many are in memory at most."""
+
 _GONE = frozenset({403, 404, 410})
 """What a temporary address answers when its time is over is documented nowhere, and differs."""
 
@@ -56,14 +59,38 @@ def _judge(response: httpx2.Response, max_bytes: int, provider: str) -> None:
 
 
 async def _write(response: httpx2.Response, path: Path, max_bytes: int, provider: str) -> Downloaded:
+    """Hashed and written in a thread while the next bytes come in; what is small, here at once."""
     digest, size_bytes = hashlib.sha256(), 0
+    pieces: list[bytes] = []
+    held_bytes = 0
     with path.open("wb") as file:
-        async for chunk in response.aiter_bytes(_CHUNK_BYTES):
-            size_bytes += len(chunk)
-            if size_bytes > max_bytes:
-                raise _too_large(size_bytes, max_bytes, provider)
-            digest.update(chunk)
-            file.write(chunk)
+
+        def keep(batch: list[bytes]) -> None:
+            for piece in batch:
+                digest.update(piece)
+            file.writelines(batch)
+
+        keeping: asyncio.Future[None] | None = None
+        try:
+            async for piece in response.aiter_bytes():
+                size_bytes += len(piece)
+                if size_bytes > max_bytes:
+                    raise _too_large(size_bytes, max_bytes, provider)
+                pieces.append(piece)
+                held_bytes += len(piece)
+                if held_bytes >= BATCH_BYTES:
+                    if keeping is not None:
+                        await asyncio.wait({keeping})
+                        keeping.result()
+                    keeping = asyncio.get_running_loop().run_in_executor(None, keep, pieces)
+                    pieces, held_bytes = [], 0
+        finally:  # also of a caller that leaves: the file is closed when nobody writes to it any more
+            if keeping is not None:
+                await asyncio.wait({keeping})
+                keeping.exception()
+        if keeping is not None:
+            keeping.result()
+        keep(pieces)
     return Downloaded(size_bytes=size_bytes, sha256=digest.hexdigest())
 
 

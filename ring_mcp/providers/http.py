@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx2
 
+from ring_mcp import metrics, telemetry
 from ring_mcp.clock import Clock
 from ring_mcp.errors import (
     OutcomeUnknown,
@@ -22,7 +23,7 @@ from ring_mcp.errors import (
     RateLimited,
 )
 from ring_mcp.masking import Masking
-from ring_mcp.providers.base import MOST_PAUSES_S, Downloaded
+from ring_mcp.providers.base import MOST_PAUSES_S, Downloaded, HearRefusal
 from ring_mcp.providers.connections import Clients, open_clients
 from ring_mcp.providers.downloads import fetch
 from ring_mcp.providers.guard import Trusted, public_addresses
@@ -36,7 +37,8 @@ _PAID_ATTEMPTS = 4
 class ProviderHttp:
     """The connections to one provider. ``headers`` carry its key and go to the host of ``base_url`` alone.
 
-    ``trusted_hosts`` may lie on a private network, as the origin of ``base_url`` may: see ``guard.Trusted``.
+    ``trusted_hosts`` may lie on a private network, as the origin of ``base_url`` may: see ``guard.Trusted``. ``hear``
+    is told of refusals for the rate that are waited out here.
     """
 
     def __init__(
@@ -50,7 +52,9 @@ class ProviderHttp:
         proxies: Proxies = DIRECT,
         trusted_hosts: Collection[str] = (),
         transport: httpx2.AsyncBaseTransport | None = None,
+        hear: HearRefusal | None = None,
     ) -> None:
+        self._hear = hear
         self._provider = provider
         self._clock = clock
         self._max_media_bytes = max_media_bytes
@@ -74,7 +78,14 @@ class ProviderHttp:
             await self._opened.aclose()
 
     async def post_paid(
-        self, path: str, body: Mapping[str, Any], *, deadline_s: float, judge: Callable[[Reply], None], timed_out: str
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        *,
+        model: str,
+        deadline_s: float,
+        judge: Callable[[Reply], None],
+        timed_out: str,
     ) -> Reply:
         """Send a request that costs money, and send it again only when it is certain that nothing was accepted.
 
@@ -94,6 +105,8 @@ class ProviderHttp:
                 if exc.billed != "no":
                     raise
                 refused, pause_s = exc, exc.retry_after_s or 2.0**attempt
+                if self._hear is not None:
+                    self._hear(self._provider, model, exc)
             except _NotSent as exc:
                 refused = ProviderUnavailable(str(exc), provider=self._provider, billed="no")
                 refused.__cause__ = exc
@@ -107,6 +120,15 @@ class ProviderHttp:
             await self._clock.sleep(pause_s)
 
     async def _send_paid(self, path: str, body: Mapping[str, Any], deadline_s: float, timed_out: str) -> Reply:
+        status: int | None = None
+        try:
+            reply = await self._try_paid(path, body, deadline_s, timed_out)
+            status = reply.status
+        finally:
+            self._count("paid", status)
+        return reply
+
+    async def _try_paid(self, path: str, body: Mapping[str, Any], deadline_s: float, timed_out: str) -> Reply:
         departure = _Departure()
         try:
             async with (
@@ -147,13 +169,18 @@ class ProviderHttp:
         return await self._send_free("POST", path)
 
     async def _send_free(self, method: str, path: str) -> Reply:
+        status: int | None = None
         try:
             async with self._clients.free.stream(method, path) as response:
-                return await self._read(response)
+                reply = await self._read(response)
+                status = reply.status
+                return reply
         except httpx2.HTTPError as exc:
             raise ProviderUnavailable(
                 f"{self._provider} could not be asked ({_reason(exc)})", provider=self._provider
             ) from exc
+        finally:
+            self._count("free", status)
 
     async def check_address(self, url: str) -> None:
         """Raises PrivateAddress if ``url`` lies on a private network, ProviderBadReply if it is no http(s) address,
@@ -183,8 +210,20 @@ class ProviderHttp:
 
         ``with_key``: the provider's own host is shown the key, no other is.
         """
-        client = self._clients.keyed if with_key else self._clients.media
-        return await fetch(client, url, path, max_bytes or self._max_media_bytes, self._provider)
+        client, status = self._clients.keyed if with_key else self._clients.media, None
+        try:
+            done = await fetch(client, url, path, max_bytes or self._max_media_bytes, self._provider)
+            status = 200
+        except ProviderError as exc:
+            status = exc.http_status
+            raise
+        finally:
+            self._count("media", status)
+        return done
+
+    def _count(self, purpose: str, status: int | None) -> None:
+        """``status``: None where no whole answer came."""
+        telemetry.count(metrics.PROVIDER_REQUESTS, self._provider, purpose, str(status or "none"))
 
     async def _read(self, response: httpx2.Response) -> Reply:
         """The whole answer, which shows stars where it echoes the key."""

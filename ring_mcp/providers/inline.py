@@ -104,6 +104,7 @@ def _spool_output(output: Output, path: Path, provider: str) -> Output:
 
 def _write_for_good(path: Path, content: bytes) -> None:
     """The only copy of what was paid for: on the disk before a row says so, as far as the file system can."""
+    path.unlink(missing_ok=True)  # never into a file that has another name by now
     with path.open("wb") as file:
         file.write(content)
         file.flush()

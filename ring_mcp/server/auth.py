@@ -1,4 +1,5 @@
-"""Ring's service tokens, with Ring's own texts. Comparison takes the same time whatever differs, wrong ones wait."""
+"""Ring's service tokens, with Ring's own texts, and those of the ledger. Comparison takes the same time whatever
+differs, wrong ones wait."""
 
 from __future__ import annotations
 
@@ -8,12 +9,15 @@ import re
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
 from pydantic import SecretStr
 
+from ring_mcp.conductors.team import Team
+from ring_mcp.domain import is_token
 from ring_mcp.errors import ConfigError, Unauthorized
 
-_LEAST_CHARS = 16
+LEAST_CHARS = 16
 
 WRONG_AT_ONCE = 10
 """Wrong tokens of one address that are answered without a pause, and so many more with each ten seconds."""
@@ -73,14 +77,16 @@ class ServiceTokens:
     def are_configured(self) -> bool:
         return bool(self._table)
 
-    def actor_of(self, authorization: str) -> str:
-        """The actor behind an Authorization header. Raises Unauthorized in Ring's words, WrongToken for a wrong one."""
-        scheme, _, token = authorization.strip().partition(" ")
-        if scheme.lower() != "bearer" or not token.strip():
-            raise Unauthorized("Missing Bearer token")
+    @property
+    def names(self) -> set[str]:
+        """The actors that these tokens make."""
+        return {self.default_actor, *(actor for actor, _ in self._table)}
+
+    def actor_of(self, token: str) -> str:
+        """The actor of a bearer's token. Raises Unauthorized in Ring's words, WrongToken for a wrong one."""
         if not self._table:
             raise Unauthorized("RING_MCP_SERVICE_TOKENS is not configured")
-        return self._actor(token.strip().encode("latin-1"))  # which is how header bytes become text
+        return self._actor(token.encode("latin-1"))  # which is how header bytes become text
 
     def check(self, presented: SecretStr | None) -> str:
         """Over stdio: when tokens are configured, the client's RING_SERVICE_TOKEN has to be one of them.
@@ -100,15 +106,74 @@ class ServiceTokens:
         return found[0]
 
 
-def check_tokens(tokens: Sequence[SecretStr], host: str) -> None:
-    """What a network may try needs to be hard to guess. Raises ConfigError."""
-    if not tokens:
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls. ``team_token``: the token of the ledger by which they do, which may be revoked meanwhile."""
+
+    actor_id: str
+    team_token: str | None = None
+
+
+class Callers:
+    """Everybody who may call over HTTP. ``is_closed``: whether nobody may without a token, who is the default actor
+    otherwise; it is closed anyhow once there are tokens."""
+
+    def __init__(self, tokens: ServiceTokens, team: Team, *, is_closed: bool) -> None:
+        self._tokens = tokens
+        self._team = team
+        self._is_closed = is_closed
+
+    async def identify(self, authorization: str, *, must: bool) -> Caller:
+        """Who shows this Authorization header; ``must``: with a token, whatever the server is like.
+
+        Raises Unauthorized in Ring's words, WrongToken for a wrong one, LedgerError if the ledger is to be asked and
+        does not answer.
+        """
+        scheme, _, token = authorization.strip().partition(" ")
+        token = token.strip() if scheme.lower() == "bearer" else ""
+        if is_token(token):
+            member = await self._team.recognise(token)
+            if member is None:
+                raise WrongToken("Invalid service token")
+            return Caller(member.name, token)
+        is_team = False
+        if not (must or self._is_closed or self._tokens.are_configured):
+            is_team = await self._team.exists()
+            if not is_team:
+                return Caller(self._tokens.default_actor)
+        if not token:
+            raise Unauthorized("Missing Bearer token")
+        if not self._tokens.are_configured and (is_team or await self._team.exists()):
+            raise WrongToken("Invalid service token")
+        return Caller(self._tokens.actor_of(token))
+
+
+async def identify_owner(tokens: ServiceTokens, presented: SecretStr | None, team: Team) -> str:
+    """Who works with this configuration, over stdio or on the command line: whom RING_SERVICE_TOKEN names.
+
+    Raises what ``ServiceTokens.check`` raises, and LedgerError for a token that the ledger knows or not.
+    """
+    text = presented.get_secret_value().strip() if presented is not None else ""
+    if not is_token(text):
+        return tokens.check(presented)
+    member = await team.recognise(text)
+    if member is None:
+        raise Unauthorized("Invalid service token")
+    return member.name
+
+
+def check_tokens(tokens: Sequence[SecretStr], host: str, *, has_team: bool = False) -> None:
+    """What a network may try needs to be hard to guess. Raises ConfigError. ``has_team``: the ledger has tokens."""
+    if not tokens and not has_team:
         raise ConfigError(
-            [f"RING_MCP_SERVICE_TOKENS: is needed to listen on {host}; without it the server listens on 127.0.0.1 only"]
+            [
+                f"RING_MCP_SERVICE_TOKENS: is needed to listen on {host}, or a token of `ring-mcp tokens add`; without "
+                "either the server listens on 127.0.0.1 only"
+            ]
         )
-    if any(len(_entry(token.get_secret_value(), "")[1]) < _LEAST_CHARS for token in tokens):
+    if any(len(_entry(token.get_secret_value(), "")[1]) < LEAST_CHARS for token in tokens):
         raise ConfigError(
-            [f"RING_MCP_SERVICE_TOKENS: to listen on {host} each token needs {_LEAST_CHARS} characters or more"]
+            [f"RING_MCP_SERVICE_TOKENS: to listen on {host} each token needs {LEAST_CHARS} characters or more"]
         )
 
 

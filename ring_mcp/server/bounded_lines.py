@@ -18,8 +18,36 @@ MAX_LINE_BYTES = 128 * 1024 * 1024
 _PIECE_BYTES = 1024 * 1024
 
 
+class Line:
+    """A line while its pieces come in. Of one that is out of bounds beginning and end are left, with TOO_LARGE
+    between."""
+
+    def __init__(self, max_bytes: int = MAX_LINE_BYTES, max_values: int = MAX_VALUES) -> None:
+        self._max_bytes = max_bytes
+        self._max_values = max_values
+        self._pieces: list[bytes] = []
+        self._head = b""
+        self._values = 0
+        self._fits = True
+        self.size_bytes = 0
+
+    def add(self, piece: bytes) -> None:
+        self.size_bytes += len(piece)
+        self._values += piece.count(b",")
+        self._pieces.append(piece)
+        self._head += piece[: LOOKED_AT_CHARS - len(self._head)]
+        self._fits = self._fits and self.size_bytes <= self._max_bytes and self._values <= self._max_values
+        if not self._fits:
+            self._pieces = [b"".join(self._pieces)[-LOOKED_AT_CHARS:]]
+
+    @property
+    def text(self) -> str:
+        line = b"".join(self._pieces)
+        return (line if self._fits else self._head + TOO_LARGE.encode() + line).decode("utf-8", "replace")
+
+
 class BoundedLines:
-    """Lines of ``file`` as text. Of one that is out of bounds beginning and end are left, with TOO_LARGE between."""
+    """Lines of ``file`` as text, read in a thread."""
 
     def __init__(self, file: BinaryIO, max_bytes: int = MAX_LINE_BYTES, max_values: int = MAX_VALUES) -> None:
         self._file = file
@@ -32,20 +60,12 @@ class BoundedLines:
 
     def read_line(self) -> str:
         """The next line; empty at the end. Blocking."""
-        pieces, size_bytes, values, fits = list[bytes](), 0, 0, True
+        line = Line(self._max_bytes, self._max_values)
         while piece := self._file.readline(_PIECE_BYTES):
-            size_bytes += len(piece)
-            values += piece.count(b",")
-            fits = fits and size_bytes <= self._max_bytes and values <= self._max_values
-            if not fits and len(pieces) > 2:
-                pieces = [pieces[0], pieces[-1]]
-            pieces.append(piece)
+            line.add(piece)
             if piece.endswith(b"\n"):
                 break
-        line = b"".join(pieces)
-        if not fits:
-            line = line[:LOOKED_AT_CHARS] + TOO_LARGE.encode() + line[-LOOKED_AT_CHARS:]
-        return line.decode("utf-8", "replace")
+        return line.text
 
 
 def take_stdin() -> BinaryIO | None:

@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from ring_mcp import telemetry
 from ring_mcp.app import App
 from ring_mcp.conductors.results import JobResult
 from ring_mcp.domain import Job
@@ -26,6 +27,7 @@ from ring_mcp.errors import (
     GenerationTimeout,
     InvalidRequest,
     LedgerError,
+    LookOnly,
     NotFound,
     ProviderError,
     RingError,
@@ -63,6 +65,7 @@ _STATUS: tuple[tuple[type[RingError], int], ...] = (
     (NotFound, 404),
     (InvalidRequest, 400),
     (Unauthorized, 401),
+    (LookOnly, 403),
     (CapExceeded, 402),
     (ConfirmationNeeded, 402),
     (ProviderError, 502),
@@ -82,29 +85,36 @@ class Gateway:
 
     def routes(self) -> list[Route]:
         return [
-            Route(f"{PREFIX}/images/generate", self._answer_errors(self.create_image), methods=["POST"]),
-            Route(f"{PREFIX}/videos/generate", self._answer_errors(self.create_video), methods=["POST"]),
-            Route(f"{PREFIX}/meta/health", self._answer_errors(self.health), methods=["GET"]),
-            Route(f"{PREFIX}/meta/context", self._answer_errors(self.context), methods=["GET"]),
-            Route(f"{PREFIX}/meta/models", self._answer_errors(self.models), methods=["GET"]),
-            Route(f"{PREFIX}/meta/spend", self._answer_errors(self.spend), methods=["GET"]),
-            Route(f"{PREFIX}/jobs", self._answer_errors(self.list_jobs), methods=["GET"]),
-            Route(f"{PREFIX}/jobs/{{job_id}}/thumbnail", self._answer_errors(self.draw_thumbnail), methods=["POST"]),
-            Route(f"{PREFIX}/jobs/{{job_id}}/cancel", self._answer_errors(self.cancel_job), methods=["POST"]),
-            Route(f"{PREFIX}/jobs/{{job_id:path}}", self._answer_errors(self.get_job), methods=["GET"]),
-            Route(f"{PREFIX}/openapi.json", self._answer_errors(self.openapi), methods=["GET"]),
+            self._route("/images/generate", self.create_image, "POST"),
+            self._route("/videos/generate", self.create_video, "POST"),
+            self._route("/meta/health", self.health, "GET"),
+            self._route("/meta/context", self.context, "GET"),
+            self._route("/meta/models", self.models, "GET"),
+            self._route("/meta/spend", self.spend, "GET"),
+            self._route("/jobs", self.list_jobs, "GET"),
+            self._route("/jobs/{job_id}/thumbnail", self.draw_thumbnail, "POST"),
+            self._route("/jobs/{job_id}/cancel", self.cancel_job, "POST"),
+            self._route("/jobs/{job_id:path}", self.get_job, "GET"),
+            self._route("/openapi.json", self.openapi, "GET"),
         ]
 
-    def _answer_errors(self, endpoint: Endpoint) -> Callable[[Request], Awaitable[JSONResponse]]:
+    def _route(self, path: str, endpoint: Endpoint, method: str) -> Route:
+        return Route(f"{PREFIX}{path}", self._answer_errors(endpoint, f"{PREFIX}{path}"), methods=[method])
+
+    def _answer_errors(self, endpoint: Endpoint, route: str) -> Callable[[Request], Awaitable[JSONResponse]]:
         """An endpoint whose errors of the tree become Ring's envelope; all others are the outermost layer's.
 
         It ends when its client leaves: a result that nobody received must not count as delivered, for then the same
         request would be paid again. The job goes on.
         """
 
+        async def serve(request: Request) -> JSONResponse:
+            with telemetry.span(f"{request.method} {route}", {"http.route": route}, is_served=True):
+                return await endpoint(request)
+
         async def answer(request: Request) -> JSONResponse:
             await request.body()
-            work, leaving = asyncio.ensure_future(endpoint(request)), asyncio.ensure_future(_watch_leaving(request))
+            work, leaving = asyncio.ensure_future(serve(request)), asyncio.ensure_future(_watch_leaving(request))
             try:
                 await asyncio.wait((work, leaving), return_when=asyncio.FIRST_COMPLETED)
                 if not work.done():
@@ -137,7 +147,7 @@ class Gateway:
         )
 
     async def health(self, request: Request) -> JSONResponse:
-        return _data(200, (await self._app.health.check()).data())
+        return _data(200, (await self._app.health.check(_actor(request))).data())
 
     async def context(self, request: Request) -> JSONResponse:
         """Who calls; without RING_PUBLIC_BASE_URL at the address that the caller has used."""
@@ -149,7 +159,7 @@ class Gateway:
         return _data(200, list_models(self._app.presets, arguments, self._app.today()).data())
 
     async def spend(self, request: Request) -> JSONResponse:
-        return _data(200, (await self._app.spending.describe()).data())
+        return _data(200, (await self._app.spending.describe(_actor(request))).data())
 
     async def get_job(self, request: Request) -> JSONResponse:
         job = await self._job(request)
@@ -161,11 +171,12 @@ class Gateway:
 
     async def cancel_job(self, request: Request) -> JSONResponse:
         """Ours: what ring-job-cancel answers."""
-        done = await self._app.cancelling.cancel(await self._job(request))
+        done = await self._app.cancelling.cancel(await self._job(request), actor_id=_actor(request))
         return _data(200, JobCancelResult.of(done).data())
 
     async def draw_thumbnail(self, request: Request) -> JSONResponse:
         """Ours: a thumbnail for a clip that is there."""
+        await self._app.calls.check_may_spend(_actor(request))
         job, thumbnail = await self._job(request), await _read_body(request, read_thumbnail)
         if thumbnail is None:
             raise InvalidRequest("enabled is false: there is nothing to draw")

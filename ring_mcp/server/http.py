@@ -25,11 +25,15 @@ from starlette.types import Receive, Scope, Send
 
 from ring_mcp.app import App
 from ring_mcp.errors import Unauthorized
-from ring_mcp.server.auth import ServiceTokens
+from ring_mcp.reporting import Reporting
+from ring_mcp.server.auth import Callers, ServiceTokens
+from ring_mcp.server.authenticated import Authenticated
 from ring_mcp.server.files import Files
 from ring_mcp.server.gateway import PREFIX, Gateway
 from ring_mcp.server.mcp import serve_app
-from ring_mcp.server.middleware import ACTOR_KEY, Authenticated, BodyLimit, Guarded, KnownNames
+from ring_mcp.server.metrics import PATH as METRICS_PATH
+from ring_mcp.server.metrics import MetricsEndpoint
+from ring_mcp.server.middleware import ACTOR_KEY, BodyLimit, Guarded, KnownNames
 from ring_mcp.server.rate_limit import MAX_STREAMS, Paced, Slots
 from ring_mcp.server.sse import MESSAGES_PATH, STREAM_PATH, Sse
 from ring_mcp.storage.links import FILES_PATH, FileLinks
@@ -50,13 +54,16 @@ def build_http_app(
     links: FileLinks,
     stopping: asyncio.Event,
     *,
+    reporting: Reporting | None = None,
     server: Server[dict[str, Any]] | None = None,
     body_timeout_s: float = BODY_TIMEOUT_S,
     max_streams: int = MAX_STREAMS,
+    is_closed: bool = False,
 ) -> Starlette:
     """The Starlette app over an open App. When ``stopping`` is set, whoever waits gets the handle of their job.
 
-    ``server`` stands in for ``build_mcp(app)``: the conformance suite wants tools of its own.
+    ``is_closed``: nobody is served without a token, whether there are any or not. ``reporting`` is what /metrics
+    tells; None: there is none. ``server`` stands in for ``build_mcp(app)``: the conformance suite wants its own tools.
     """
     config = app.config
     server = server or build_mcp(app)
@@ -76,6 +83,8 @@ def build_http_app(
         image_wait_s=min(GATEWAY_WAIT_S, config.image_gen_poll_timeout_ms / 1000),
         video_wait_s=min(GATEWAY_WAIT_S, config.video_gen_poll_timeout_ms / 1000),
     )
+
+    measured = None if reporting is None else MetricsEndpoint(reporting, config.metrics_token)
 
     def slots_of(path: str) -> Slots | None:
         if path.startswith(MESSAGES_PATH):
@@ -110,6 +119,7 @@ def build_http_app(
             Mount(FILES_PATH, Files(app.storage, links)),
             Route("/healthz", _alive, methods=["GET"]),
             Route("/readyz", ready, methods=["GET"]),
+            *([] if measured is None else [Route(METRICS_PATH, measured.answer, methods=["GET"])]),
         ],
         middleware=[
             Middleware(Guarded),
@@ -124,7 +134,8 @@ def build_http_app(
             Middleware(BodyLimit, max_bytes=config.max_body_bytes, timeout_s=body_timeout_s),
             Middleware(
                 Authenticated,
-                tokens=ServiceTokens(config.service_tokens, config.actor_id),
+                callers=Callers(ServiceTokens(config.service_tokens, config.actor_id), app.team, is_closed=is_closed),
+                team=app.team,
                 is_open=is_open,
                 ring=PREFIX,
             ),
@@ -144,11 +155,11 @@ def build_http_app(
 
 
 def is_open(path: str) -> bool:
-    """What needs no token: liveness, and files, whose addresses are secrets themselves."""
-    return path in ("/healthz", "/readyz") or path.startswith(FILES_PATH)
+    """What needs no service token: liveness, files, whose addresses are secrets, and metrics, which have their own."""
+    return path in ("/healthz", "/readyz", METRICS_PATH) or path.startswith(FILES_PATH)
 
 
-def actor_of_request(ctx: ServerRequestContext[Any]) -> str:
+async def actor_of_request(ctx: ServerRequestContext[Any]) -> str:
     """Whom the token of this MCP request named."""
     request = ctx.request
     actor = request.scope.get(ACTOR_KEY) if isinstance(request, Request) else None

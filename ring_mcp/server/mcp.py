@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import mcp_types as types
@@ -20,6 +20,7 @@ from ring_mcp.clock import SystemClock
 from ring_mcp.errors import RingError
 from ring_mcp.package_data import data_path
 from ring_mcp.server.asking import InputNeeded, asking_of
+from ring_mcp.server.operations import MeasuredOperations
 from ring_mcp.server.tasks import Tasks
 from ring_mcp.tools.envelope import failure, internal_error, log_internal, success
 from ring_mcp.tools.reading_aside import is_large, read_aside
@@ -28,6 +29,8 @@ from ring_mcp.tools.tool import Caller, Tool
 
 if TYPE_CHECKING:
     from ring_mcp.app import App
+    from ring_mcp.conductors.cancelling import Cancellation
+    from ring_mcp.domain import Job
     from ring_mcp.tools.prompts import Prompt
 
 INSTRUCTIONS = """\
@@ -35,8 +38,8 @@ Makes images and video clips on the operator's own provider key and returns perm
 ring-image-create and ring-video-create cost money; dryRun: true tells the price. When an answer has a jobId and no \
 URL, call ring-job-get with it instead of creating again."""
 
-Identify = Callable[[ServerRequestContext[Any]], str]
-"""Who calls: the actor's id. Raises Unauthorized."""
+Identify = Callable[[ServerRequestContext[Any]], Awaitable[str]]
+"""Who calls: the actor's id. Raises Unauthorized, LedgerError."""
 
 _TOOLS_TTL_MS = 300_000
 _JSON = "application/json"
@@ -45,7 +48,11 @@ _JSON = "application/json"
 def serve_app(app: App, *, identify: Identify) -> Server[dict[str, Any]]:
     """The MCP server over an open App, for callers that ``identify`` knows."""
     links = app.config.result_links
-    tasks = Tasks(app.calls, app.previews, app.cancelling.cancel, SystemClock(), identify=identify, links=links)
+
+    async def cancel(job: Job) -> Cancellation:
+        return await app.cancelling.cancel(job, actor_id=job.actor_id)
+
+    tasks = Tasks(app.calls, app.previews, cancel, SystemClock(), identify=identify, links=links)
     return build_server(app.tools(), app.resources(), app.prompts, identify=identify, links=links, tasks=tasks)
 
 
@@ -85,9 +92,10 @@ def build_server(
             await ctx.session.report_progress(percent, 100, message)
 
         try:
-            actor_id = identify(ctx)
-            given = params.arguments
-            arguments = await read_aside(lambda: tool.arguments.parse(given), is_large=is_large(given))
+            actor_id = await identify(ctx)
+            arguments = await read_aside(
+                lambda: tool.arguments.parse(params.arguments), is_large=is_large(params.arguments)
+            )
             caller = Caller(actor_id=actor_id, progress=progress, asking=asking_of(ctx, params))
             if tasks is None:
                 return success(await tool.handler(arguments, caller), links=links)
@@ -105,7 +113,7 @@ def build_server(
     ) -> types.ReadResourceResult:
         uri = str(params.uri)
         try:
-            text = await resources.read(uri, identify(ctx))
+            text = await resources.read(uri, await identify(ctx))
         except RingError as exc:
             raise MCPError(code=types.INVALID_PARAMS, message=exc.message, data={"uri": uri}) from exc
         except Exception as exc:
@@ -146,6 +154,7 @@ def build_server(
         on_list_prompts=list_prompts,
         on_get_prompt=get_prompt,
     )
+    server.middleware.append(MeasuredOperations(by_name))
     server.add_request_handler("tools/call", types.CallToolRequestParams, call_tool)
     if tasks is not None:
         tasks.add_to(server)

@@ -4,7 +4,8 @@ Guarded: answers are logged without query or token, carry security headers, and 
 KnownNames: Host and Origin are checked against lists (a page in a browser must not reach a server on this machine).
 (Starlette's CORS layer follows: the pages that may call are told so.)
 BodyLimit: a body has a size and a time limit.
-Authenticated: a bearer token names the actor. (``server.pacing`` follows: each actor has a rate.)
+Authenticated (in ``server.authenticated``): a bearer token names the actor. (``server.rate_limit`` follows: each actor
+has a rate.)
 """
 
 from __future__ import annotations
@@ -14,17 +15,14 @@ import json
 import logging
 import re
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from weakref import WeakValueDictionary
 
-from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
-from mcp.server.auth.provider import AccessToken
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ring_mcp.errors import Unauthorized
 from ring_mcp.request_id import begin_request
-from ring_mcp.server.auth import ServiceTokens, WrongToken, WrongTokens
+from ring_mcp.telemetry import join_trace
 
 access_log = logging.getLogger("ring_mcp.access")
 logger = logging.getLogger(__name__)
@@ -78,6 +76,7 @@ class Guarded:
             return
         started, status = time.monotonic(), 0
         scope[REQUEST_ID_KEY] = request_id = begin_request(header(scope, "x-request-id"))
+        join_trace(header(scope, "traceparent"))
 
         async def send_guarded(message: Message) -> None:
             nonlocal status
@@ -162,7 +161,7 @@ class KnownNames:
         return name is not None and (self._any_host or name in self._hosts)
 
 
-def _address(scope: Scope) -> str:
+def address_of(scope: Scope) -> str:
     """Whose connection it is; of IPv6 the network, of which one client has all addresses."""
     address = str((scope.get("client") or ("", 0))[0])
     return ":".join(address.split(":")[:4]) if ":" in address else address
@@ -246,43 +245,3 @@ class BodyLimit:
         turns = self._reading.setdefault(actor, asyncio.Semaphore(_BODIES_AT_A_TIME))
         await turns.acquire()
         return turns
-
-
-class Authenticated:
-    """401 without one of the service tokens; otherwise the scope carries the actor's id.
-
-    As ``user`` it stands there, too, for the SDK: an SSE session takes messages from the actor alone who opened it.
-
-    Without configured tokens the server listens on loopback alone (``server.process`` sees to that) and everybody there
-    is the default actor, but for Ring's own gateway, which never is open.
-    """
-
-    def __init__(
-        self,
-        app: ASGIApp,
-        *,
-        tokens: ServiceTokens,
-        is_open: Callable[[str], bool],
-        ring: str,
-        wrong_tokens: WrongTokens | None = None,
-    ) -> None:
-        self._app = app
-        self._tokens = tokens
-        self._wrong_tokens = wrong_tokens or WrongTokens()
-        self._is_open = is_open
-        self._ring = ring
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not self._is_open(scope["path"]):
-            try:
-                must = self._tokens.are_configured or scope["path"].startswith(self._ring)
-                actor = self._tokens.actor_of(header(scope, "authorization")) if must else self._tokens.default_actor
-            except Unauthorized as exc:
-                if isinstance(exc, WrongToken) and not await self._wrong_tokens.slow_down(_address(scope)):
-                    await refuse(send, 429, "too many wrong tokens", {"retry-after": "1", "connection": "close"})
-                    return
-                await refuse(send, 401, exc.message, {"www-authenticate": 'Bearer error="invalid_token"'})
-                return
-            scope[ACTOR_KEY] = actor
-            scope["user"] = AuthenticatedUser(AccessToken(token="", client_id=actor, scopes=[], subject=actor))
-        await self._app(scope, receive, send)

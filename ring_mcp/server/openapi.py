@@ -78,7 +78,9 @@ def openapi_document(prefix: str, presets: Presets) -> dict[str, Any]:
             f"{prefix}/jobs": {"get": _read("listJobs", JobList, _list_parameters())},
             f"{prefix}/jobs/{{jobId}}": {"get": _read("getJob", AnyJobResult, [_path_id(), _WAIT], (404, 502))},
             f"{prefix}/jobs/{{jobId}}/thumbnail": {"post": _draw()},
-            f"{prefix}/jobs/{{jobId}}/cancel": {"post": _read("cancelJob", JobCancelResult, [_path_id()], (404, 502))},
+            f"{prefix}/jobs/{{jobId}}/cancel": {
+                "post": _read("cancelJob", JobCancelResult, [_path_id()], (403, 404, 502))
+            },
         },
         "components": {
             "securitySchemes": {"serviceToken": {"type": "http", "scheme": "bearer"}},
@@ -95,7 +97,7 @@ def _create(name: str, arguments: dict[str, Any], result: type[BaseModel]) -> di
         "operationId": name,
         "parameters": [_WAIT, _KEY, _PREFER],
         "requestBody": body,
-        "responses": {**success, **_failures(400, 401, 402, 404, 408, 413, 415, 429, 500, 502)},
+        "responses": {**success, **_failures(400, 401, 402, 403, 404, 408, 413, 415, 429, 500, 502, 503)},
     }
 
 
@@ -105,7 +107,7 @@ def _read(
     return {
         "operationId": name,
         "parameters": parameters,
-        "responses": {"200": _success(result), **_failures(400, 401, 429, 500, *more)},
+        "responses": {"200": _success(result), **_failures(400, 401, 429, 500, 503, *more)},
     }
 
 
@@ -113,7 +115,7 @@ def _draw() -> dict[str, Any]:
     schema = tidy(ThumbnailFields.model_json_schema(by_alias=True))
     schema = _inline(schema, schema.pop("$defs", {}))
     return {
-        **_read("drawThumbnail", GenerateVideoResult, [_path_id()], (404, 413, 415, 502)),
+        **_read("drawThumbnail", GenerateVideoResult, [_path_id()], (403, 404, 413, 415, 502)),
         "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
     }
 

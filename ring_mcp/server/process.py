@@ -8,6 +8,7 @@ import gc
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
@@ -36,10 +37,13 @@ def run_http(host: str, port: int, *, sandbox: bool = False) -> None:
     _run(lambda config: _serve_http(config, host, port), sandbox=sandbox, usual_level="info")
 
 
-def run_worker(concurrency: int | None) -> None:
-    """Carry jobs on, and nothing else, until SIGTERM or SIGINT. Exit status 2: the configuration is wrong."""
+def run_worker(concurrency: int | None, metrics_at: tuple[str, int] | None = None) -> None:
+    """Carry jobs on, and nothing else, until SIGTERM or SIGINT. Exit status 2: the configuration is wrong.
+
+    ``metrics_at``: host and port where it answers /metrics.
+    """
     given = {} if concurrency is None else {"concurrency": concurrency}
-    _run(_work, settings={"drives": True, **given}, usual_level="info")
+    _run(lambda config: _work(config, metrics_at), settings={"drives": True, **given}, usual_level="info")
 
 
 def _run(
@@ -76,14 +80,21 @@ async def _serve_stdio(config: Config, wire: int) -> None:
         await _serve_relay(config, wire)
         return
     from ring_mcp.app import open_app
-    from ring_mcp.server.auth import ServiceTokens
+    from ring_mcp.config_checks import wants_export
+    from ring_mcp.server.auth import ServiceTokens, identify_owner
     from ring_mcp.server.mcp import serve_app
     from ring_mcp.server.stdio import serve_stdio
 
     tokens = ServiceTokens(config.service_tokens, config.actor_id)
     async with contextlib.AsyncExitStack() as stack:
-        app = await stack.enter_async_context(open_app(config))
-        server = serve_app(app, identify=lambda ctx: tokens.check(config.service_token))
+        if wants_export(config):
+            from ring_mcp.reporting import report
+
+            reporting = await stack.enter_async_context(report(config, role="stdio", serves_metrics=False))
+        app = await stack.enter_async_context(open_app(config, role="stdio"))
+        if wants_export(config):
+            reporting.fleet = app.fleet
+        server = serve_app(app, identify=lambda _: identify_owner(tokens, config.service_token, app.team))
         _collect_garbage_again()
         await serve_stdio(server, wire, closing=stack.aclose, drain_s=config.drain_s)
 
@@ -116,6 +127,8 @@ async def _serve_relay(config: Config, wire: int) -> None:
 
 async def _serve_http(config: Config, host: str, port: int) -> None:
     from ring_mcp.app import open_app
+    from ring_mcp.backends import has_team
+    from ring_mcp.reporting import report
     from ring_mcp.server.auth import check_tokens
     from ring_mcp.server.http import build_http_app
     from ring_mcp.server.listener import bind, count_connections, listen
@@ -123,36 +136,70 @@ async def _serve_http(config: Config, host: str, port: int) -> None:
     from ring_mcp.storage.links import SECRET_FILE, FileLinks, load_secret
 
     if host not in _LOOPBACK:
-        check_tokens(config.service_tokens, host)
+        check_tokens(config.service_tokens, host, has_team=not config.service_tokens and await has_team(config))
     listener = bind(host, port)
     with contextlib.closing(listener):
         own_url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
         links = FileLinks(config.public_base_url or own_url, load_secret(config.state_path / SECRET_FILE))
-        async with open_app(config, links=links) as app:
+        async with (
+            report(config, role="serve", serves_metrics=True) as reporting,
+            open_app(config, links=links, role="serve") as app,
+        ):
+            reporting.fleet = app.fleet
             if host in _EVERYWHERE and config.public_base_url is None and config.file_backend == "local":
                 _say(f"Without RING_PUBLIC_BASE_URL the addresses of results begin with {own_url}, here alone.")
             _say(f"ring-mcp listens on {own_url}: /mcp, /sse, /api/mcp/v1{' (SANDBOX)' if config.sandbox else ''}")
             stopping, connections = asyncio.Event(), count_connections()
-            served = build_http_app(app, links, stopping, max_streams=min(MAX_STREAMS, connections // 2))
+            served = build_http_app(
+                app,
+                links,
+                stopping,
+                reporting=reporting,
+                max_streams=min(MAX_STREAMS, connections // 2),
+                is_closed=host not in _LOOPBACK,
+            )
             _collect_garbage_again()
             await listen(served, listener, stopping, drain_s=config.drain_s, connections=connections)
 
 
-async def _work(config: Config) -> None:
+async def _work(config: Config, metrics_at: tuple[str, int] | None) -> None:
     from ring_mcp.app import open_app
     from ring_mcp.errors import ConfigError
+    from ring_mcp.reporting import report
 
     if config.database_url is None:
         raise ConfigError(["DATABASE_URL: a worker needs it: a SQLite ledger's jobs are carried on by its server"])
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    async with open_app(config):
+    async with contextlib.AsyncExitStack() as stack:
+        listener = stack.enter_context(contextlib.closing(_bind_metrics(config, *metrics_at))) if metrics_at else None
+        serves = listener is not None
+        reporting = await stack.enter_async_context(report(config, role="worker", serves_metrics=serves))
+        app = await stack.enter_async_context(open_app(config, role="worker"))
+        reporting.fleet = app.fleet
+        _say(f"ring-mcp carries jobs on as {app.ledger.owner}, {config.concurrency} steps at once (SIGTERM ends)")
+        _collect_garbage_again()
+        if listener is not None:
+            from ring_mcp.server.listener import listen
+            from ring_mcp.server.metrics import build_metrics_app
+
+            await listen(build_metrics_app(reporting, config.metrics_token), listener, stopping, drain_s=1.0)
+            return
         for number in (signal.SIGTERM, signal.SIGINT):
             with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C ends it as a crash does
                 loop.add_signal_handler(number, stopping.set)
-        _say(f"ring-mcp carries jobs on, {config.concurrency} steps at once (SIGTERM ends)")
-        _collect_garbage_again()
         await stopping.wait()
+
+
+def _bind_metrics(config: Config, host: str, port: int) -> socket.socket:
+    from ring_mcp.server.listener import bind
+    from ring_mcp.server.metrics import check_metrics_token
+
+    if host not in _LOOPBACK:
+        check_metrics_token(config.metrics_token, host)
+    listener = bind(host, port)
+    _say(f"metrics: http://{host}:{listener.getsockname()[1]}/metrics")
+    return listener
 
 
 def _collect_garbage_again() -> None:

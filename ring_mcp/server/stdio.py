@@ -26,6 +26,7 @@ from pydantic import ValidationError
 
 from ring_mcp.server.bounded_lines import BoundedLines, take_stdin
 from ring_mcp.server.lines import read_again
+from ring_mcp.server.loop_pipes import LoopLines, LoopWriter, can_wait_for
 
 CLOSING_LIMIT_S = 0.8
 """How long a signal leaves for closing, beside what paid requests under way may take. What is not done by then, the
@@ -43,10 +44,11 @@ async def serve_stdio(
     if sys.platform != "win32":
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    out = anyio.wrap_file(io.TextIOWrapper(os.fdopen(wire, "wb", closefd=False), encoding="utf-8"))
-    source = take_stdin()
-    lines = None if source is None else cast(anyio.AsyncFile[str], BoundedLines(source))  # it is only iterated over
-    async with stdio_server(lines, out) as (reading, writing):
+    # Of what comes in the SDK takes lines, and to what goes out it calls ``write`` and ``flush``: no more of a file.
+    async with stdio_server(cast(anyio.AsyncFile[str], _open_in()), cast(anyio.AsyncFile[str], _open_out(wire))) as (
+        reading,
+        writing,
+    ):
         async with anyio.create_task_group() as group:
             incoming, understood = anyio.create_memory_object_stream[SessionMessage | Exception](0)
 
@@ -63,6 +65,19 @@ async def serve_stdio(
                 await closing()
             sys.stderr.flush()
             os._exit(0)  # the SDK's reader thread still sits in readline(): it cannot be joined
+
+
+def _open_in() -> LoopLines | BoundedLines | None:
+    source = take_stdin()
+    if source is not None and can_wait_for(source.fileno()):
+        return LoopLines(source.fileno())
+    return None if source is None else BoundedLines(source)
+
+
+def _open_out(wire: int) -> LoopWriter | anyio.AsyncFile[str]:
+    if can_wait_for(wire):
+        return LoopWriter(wire)
+    return anyio.wrap_file(io.TextIOWrapper(os.fdopen(wire, "wb", closefd=False), encoding="utf-8"))
 
 
 async def _relay(

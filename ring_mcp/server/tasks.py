@@ -21,7 +21,7 @@ from ring_mcp.domain import DRIVEN, Job
 from ring_mcp.errors import JobCancelled, RingError
 from ring_mcp.jobs.outcomes import name_open_job
 from ring_mcp.tools.envelope import failure, log_internal, success
-from ring_mcp.tools.job_answers import JobFailed, Previews, answer
+from ring_mcp.tools.job_answers import JobFailed, Previews, answer_shown
 from ring_mcp.tools.tool import Answer, Caller, Tool
 
 TASKS = "io.modelcontextprotocol/tasks"
@@ -34,7 +34,7 @@ TASK_AFTER_S = 2.0
 _FIRST_POLL_MS, _LAST_POLL_MS = 1_000, 10_000
 
 Cancel = Callable[[Job], Awaitable[Any]]
-Identify = Callable[[ServerRequestContext[Any]], str]
+Identify = Callable[[ServerRequestContext[Any]], Awaitable[str]]
 
 
 class TaskParams(types.RequestParams):
@@ -92,7 +92,7 @@ class Tasks:
         try:
             result = await self._calls.resume(job, 0.0)
             is_open = result.success and result.state in DRIVEN
-            content = None if is_open else success(answer(result, self._previews), links=self._links)
+            content = None if is_open else success(await answer_shown(result, self._previews), links=self._links)
         except JobFailed as exc:
             content = failure(exc, **exc.extra)
         except RingError as exc:  # this answer failed, not the task: a client that was told "completed" asks no more
@@ -139,7 +139,7 @@ class Tasks:
         if named is not None and named != task_id:
             raise MCPError(code=types.HEADER_MISMATCH, message="the header Mcp-Name is not the task's id")
         try:
-            actor_id = self._identify(ctx)
+            actor_id = await self._identify(ctx)
             job = await self._calls.read(task_id)
         except RingError as exc:
             raise MCPError(code=types.INTERNAL_ERROR, message=exc.message) from exc

@@ -7,6 +7,7 @@ import errno
 import hashlib
 import os
 import re
+import stat
 import tempfile
 import uuid
 from collections.abc import Mapping
@@ -33,8 +34,9 @@ _FIX = "Make room or correct the permissions there, or set LOCAL_STORAGE_DIR (or
 class LocalStorage(OpenUrls):
     """Keeps files under ``root``, by key. Metadata is not kept: the ledger has it.
 
-    A file is visible under its name only when all of it is on the disk: it is copied into a hidden ``.ring-*.part``
-    beside it, synced, and renamed. ``root`` is made by the first put, for this user alone (mode 0700); a folder that
+    A file is visible under its name only when all of it is on the disk: the spool file is synced and gets that name
+    beside its own, where both lie on one file system; elsewhere it is copied into a hidden ``.ring-*.part`` beside it,
+    synced, and renamed. ``root`` is made by the first put, for this user alone (mode 0700); a folder that
     exists already keeps the mode that its owner gave it. Without ``links`` a file's URL is its ``file://`` one;
     ``known_links`` then knows the addresses that a server of this installation has handed out.
     """
@@ -87,7 +89,7 @@ class LocalStorage(OpenUrls):
             with source:
                 self._make_folder(target.parent)
                 self._sweep_once(target.parent)
-                if not _holds(target, media):
+                if not _holds(target, media) and not _link(source, target, media):
                     _copy(source, target, media)
                 # Also when the file was there: the process that renamed it may have died before this line.
                 _sync_folder(target.parent)
@@ -159,6 +161,32 @@ def _holds(target: Path, media: MediaFile) -> bool:
         with target.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest() == media.sha256
     except FileNotFoundError:
+        return False
+
+
+def _link(source: BinaryIO, target: Path, media: MediaFile) -> bool:
+    """Give the spool file this name, once it is on the disk. False: it has to be copied.
+
+    Nobody writes into a spool file once it is whole, and its own name goes when the job has ended. Where a folder gives
+    its files another group or rights than the spool has, they are copied, so that they have them.
+    """
+    if target.exists() or _gives_rights(target.parent):
+        return False
+    os.fsync(source.fileno())
+    try:
+        os.link(media.path, target)
+    except OSError:  # another file system, one without links, or the name was given just now
+        return False
+    return True
+
+
+def _gives_rights(folder: Path) -> bool:
+    """Whether what is made in a folder gets its group, or rights from a list of it."""
+    if folder.stat().st_mode & stat.S_ISGID:
+        return True
+    try:
+        return "system.posix_acl_default" in os.listxattr(folder)  # Linux alone has this call
+    except (AttributeError, OSError):
         return False
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ring_mcp.conductors.health import HealthConductor
 from ring_mcp.conductors.report import HealthReport
-from ring_mcp.tools.paid import free
+from ring_mcp.tools.paid import describe_standing, free
 from ring_mcp.tools.tool import Answer, Arguments, Caller, Tool
 
 DESCRIPTION = """\
@@ -18,7 +18,7 @@ class HealthArguments(Arguments):
 
 def health_tool(health: HealthConductor) -> Tool[HealthArguments]:
     async def handle(arguments: HealthArguments, caller: Caller) -> Answer:
-        report = await health.check()
+        report = await health.check(caller.actor_id)
         return Answer(data=report.data(), text=_text(report))
 
     return Tool(
@@ -38,4 +38,6 @@ def _text(report: HealthReport) -> str:
         lines.append(f"{check.status}: {check.name}: {check.detail}")
         if check.fix:
             lines.append(f"  fix: {check.fix}")
+    if report.actor is not None:
+        lines.append(describe_standing(report.actor))
     return "\n".join(lines)

@@ -14,7 +14,7 @@ from ring_mcp.plans.image import ImageSettings
 from ring_mcp.plans.rules import join_counts, takers
 from ring_mcp.presets import Presets
 from ring_mcp.tools.choices import image_choices
-from ring_mcp.tools.job_answers import Previews, answer, report
+from ring_mcp.tools.job_answers import Previews, answer, answer_shown, report
 from ring_mcp.tools.paid import DryRun, IdempotencyKey, MaxUsd, PreviewSize, Wait, annotate_paid, call_notes
 from ring_mcp.tools.provider_notes import image_provider_notes, join, picture_usd
 from ring_mcp.tools.tool import Answer, Arguments, Caller, Notes, Tool
@@ -113,7 +113,7 @@ def image_create_tool(
             on_progress=report(caller.progress),
             asking=caller.asking,
         )
-        return answer(result, previews, arguments.preview)
+        return await answer_shown(result, previews, arguments.preview)
 
     return Tool(
         name="ring-image-create",

@@ -10,8 +10,10 @@ from urllib.parse import urlsplit
 from ring_mcp.conductors.results import GenerateImageResult, GenerateVideoResult, JobResult
 from ring_mcp.domain import Job, JobState, usd
 from ring_mcp.errors import RingError
+from ring_mcp.jobs.previews import PreviewMaker
 from ring_mcp.jobs.watch import OnProgress
 from ring_mcp.tools.brief import brief_data, is_told_by_url
+from ring_mcp.tools.paid import describe_standing
 from ring_mcp.tools.tool import Answer, Progress
 
 MAX_PREVIEW_BYTES = 64 * 1024
@@ -31,16 +33,27 @@ _PERCENT = {
 
 
 class Previews:
-    """The folder of previews that were made with the results. ``shown``: whether one comes along unasked."""
+    """The folder of previews that are made with the results. ``shown``: whether one comes along unasked; ``making``:
+    who makes them in this process."""
 
-    def __init__(self, folder: Path, *, shown: bool = True) -> None:
+    def __init__(self, folder: Path, *, shown: bool = True, making: PreviewMaker | None = None) -> None:
         self._folder = folder
+        self._making = making
         self.shown = shown
 
     @property
     def default(self) -> Literal["none", "small"]:
         """What ``preview`` is for a call that does not say."""
         return "small" if self.shown else "none"
+
+    def are_wanted(self, preview: str | None) -> bool:
+        """``preview`` is the argument of that name."""
+        return (preview or self.default) == "small"
+
+    async def wait(self, job_id: str | None) -> None:
+        """Return when the preview of this job is there, or will not be made here."""
+        if self._making is not None and job_id is not None:
+            await self._making.wait(job_id)
 
     def read(self, job_id: str | None) -> bytes | None:
         if job_id is None:
@@ -81,6 +94,13 @@ class JobFailed(RingError):
         self.extra: dict[str, Any] = {key: data[key] for key in (*kept, "sandbox") if key in data}
 
 
+async def answer_shown(result: JobResult, previews: Previews, preview: str | None = None) -> Answer:
+    """``answer``, with a preview that is still being made, where one is wanted."""
+    if result.success and previews.are_wanted(preview):
+        await previews.wait(result.job_id)
+    return answer(result, previews, preview)
+
+
 def answer(result: JobResult, previews: Previews, preview: str | None = None) -> Answer:
     """``preview`` is the argument of that name. Raises JobFailed for a result that is a failure."""
     if not result.success:
@@ -88,7 +108,7 @@ def answer(result: JobResult, previews: Previews, preview: str | None = None) ->
     if result.dry_run:
         return Answer(data=brief_data(result.data()), text=_quote_text(result))
     files = [(f.url, urlsplit(f.url).path.rsplit("/", 1)[-1], f.content_type) for f in _files(result)]
-    picture = previews.read(result.job_id) if files and (preview or previews.default) == "small" else None
+    picture = previews.read(result.job_id) if files and previews.are_wanted(preview) else None
     missing = "\nno preview is kept of it" if files and preview == "small" and picture is None else ""
     return Answer(
         data=brief_data(result.data()),
@@ -159,6 +179,7 @@ def _quote_text(quote: JobResult) -> str:
     for price in quote.prices or ():
         sum_ = f"{price.count:g} x {usd(price.unit_usd)} = {usd(price.total_usd)}"
         lines.append(f"  {sum_}  {price.what} (list price of {price.as_of})")
+    lines += [describe_standing(quote.actor)] if quote.actor is not None else []
     lines += [f"cap left, {name}: {usd(amount)}" for name, amount in (quote.cap_left_usd or {}).items()]
     lines += [f"warning: {warning}" for warning in quote.warnings or ()]
     return "\n".join(lines)

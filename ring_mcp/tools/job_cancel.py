@@ -48,7 +48,7 @@ def job_cancel_tool(calls: PaidCalls, cancelling: CancelConductor) -> Tool[JobCa
         job = await calls.read(arguments.job_id)
         if job is None or job.actor_id != caller.actor_id:
             raise NotFound(f"there is no job {arguments.job_id!r}")
-        done = await cancelling.cancel(job)
+        done = await cancelling.cancel(job, actor_id=caller.actor_id)
         return Answer(data=JobCancelResult.of(done).data(), text=done.text)
 
     return Tool(

@@ -14,7 +14,7 @@ from ring_mcp.conductors.results import GenerateImageResult, GenerateVideoResult
 from ring_mcp.domain.fields import JobId
 from ring_mcp.errors import RingError
 from ring_mcp.tools.envelope import failure_facts, failure_text
-from ring_mcp.tools.job_answers import Previews, answer, report
+from ring_mcp.tools.job_answers import Previews, answer_shown, report
 from ring_mcp.tools.paid import PreviewSize, Wait, call_notes, free
 from ring_mcp.tools.tool import Answer, Arguments, Caller, Progress, Tool
 
@@ -64,7 +64,7 @@ class JobGetArguments(Arguments):
 def job_get_tool(calls: PaidCalls, previews: Previews, inline_wait_s: float) -> Tool[JobGetArguments]:
     async def one(job_id: str, wait_s: float, caller: Caller, progress: Progress, preview: str | None) -> Answer:
         job = await calls.find_own(job_id, caller.actor_id)
-        return answer(await calls.resume(job, wait_s, report(progress)), previews, preview)
+        return await answer_shown(await calls.resume(job, wait_s, report(progress)), previews, preview)
 
     async def handle(arguments: JobGetArguments, caller: Caller) -> Answer:
         ids = arguments.ids

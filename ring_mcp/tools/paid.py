@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
+from ring_mcp.conductors.results import Standing
+from ring_mcp.domain import usd
 from ring_mcp.domain.consent import NOBODY, Asking, Reply
 from ring_mcp.domain.fields import Dollars, Flag, Key, WaitSeconds
 from ring_mcp.tools.tool import Arguments, Notes
@@ -58,6 +60,12 @@ def take_confirmation(given: Mapping[str, Any]) -> tuple[dict[str, Any], Asking]
 
 async def _leave_unanswered(question_id: str, text: str) -> Reply:
     return Reply.CANCEL
+
+
+def describe_standing(actor: Standing) -> str:
+    """What an actor of the ledger has spent, for a model."""
+    spent = f"{usd(actor.spent_today_usd)} today, {usd(actor.spent_this_month_usd)} this month"
+    return f"{actor.id}: spent {spent}{'' if actor.may_spend else '; may look and not spend'}"
 
 
 def annotate_paid() -> ToolAnnotations:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from ring_mcp.conductors.confirming import Confirming
+from ring_mcp.conductors.paid_calls import PaidCalls
 from ring_mcp.conductors.results import Usd, Wire
 from ring_mcp.domain import Job, JobState, VideoPlan, usd
 from ring_mcp.domain.fields import Flag, ShortText, Text, as_decimal
@@ -155,6 +156,7 @@ def _row(job: Job) -> dict[str, Any]:
 
 def script_run_tool(
     maker_for: MakerFor,
+    calls: PaidCalls,
     ledger: Ledger,
     presets: Presets,
     folders: Sequence[Path],
@@ -166,6 +168,8 @@ def script_run_tool(
         from ring_mcp.scripted.base import RunOptions
         from ring_mcp.scripted.run import ScriptRun
 
+        if not arguments.dry_run:
+            await calls.check_may_spend(caller.actor_id)
         request = await asyncio.to_thread(_request, arguments, folders)
         if len(arguments.clips or request.clips) > MAX_CLIPS:
             raise InvalidRequest(f"a call takes at most {MAX_CLIPS} clips: name those of this one in clips")

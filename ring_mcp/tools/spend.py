@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ring_mcp.conductors.spending import Spending, SpendingConductor, Window
 from ring_mcp.domain import usd
-from ring_mcp.tools.paid import free
+from ring_mcp.tools.paid import describe_standing, free
 from ring_mcp.tools.tool import Answer, Arguments, Caller, Tool
 
 DESCRIPTION = "Tells what was spent today and this month, what is reserved or unknown, and what the caps leave. Free."
@@ -24,7 +24,7 @@ class ToldSpending(BaseModel):
 
 def spend_tool(spending: SpendingConductor) -> Tool[SpendArguments]:
     async def handle(arguments: SpendArguments, caller: Caller) -> Answer:
-        told = await spending.describe()
+        told = await spending.describe(caller.actor_id)
         return Answer(data=told.data(), text=_text(told))
 
     return Tool(
@@ -46,6 +46,7 @@ def _text(told: Spending) -> str:
     lines.append(f"jobs under way: {told.open_jobs}, of unknown outcome: {told.unknown_jobs}")
     if told.confirm is not None and told.confirm_above_usd is not None:
         lines.append(f"above {usd(told.confirm_above_usd)} a person is asked first ({told.confirm})")
+    lines += [describe_standing(told.actor)] if told.actor is not None else []
     return "\n".join(lines)
 
 

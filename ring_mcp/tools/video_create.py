@@ -17,7 +17,7 @@ from ring_mcp.plans.video import VideoSettings
 from ring_mcp.presets import Presets
 from ring_mcp.tools.brief import ToldBy
 from ring_mcp.tools.choices import video_choices
-from ring_mcp.tools.job_answers import Previews, answer, report
+from ring_mcp.tools.job_answers import Previews, answer, answer_shown, report
 from ring_mcp.tools.paid import DryRun, IdempotencyKey, MaxUsd, PreviewSize, Wait, annotate_paid, call_notes
 from ring_mcp.tools.provider_notes import (
     clip_seconds,
@@ -197,7 +197,7 @@ def video_create_tool(
             on_progress=report(caller.progress),
             asking=caller.asking,
         )
-        return answer(result, previews, arguments.preview)
+        return await answer_shown(result, previews, arguments.preview)
 
     return Tool(
         name="ring-video-create",

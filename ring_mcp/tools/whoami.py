@@ -49,6 +49,10 @@ def describe_context(context: Context) -> str:
         lines.append(f"by the token named {context.token_name}")
     if context.sandbox:
         lines.append("SANDBOX: nothing is real and nothing costs money")
+    if context.may_spend is False:
+        lines.append("may look and not spend")
+    if context.spent_today_usd is not None and context.spent_this_month_usd is not None:
+        lines.append(f"spent {usd(context.spent_today_usd)} today, {usd(context.spent_this_month_usd)} this month")
     left = [f"{usd(amount)} {name}" for name, amount in (context.cap_left_usd or {}).items()]
     lines.append(f"may still spend: {', '.join(left)}" if left else "no cap on spending is known")
     return "\n".join(lines)

@@ -58,7 +58,7 @@ def run(rounds: int) -> None:
                 for number in range(rounds):
                     alone.measure(partial(quiet.create, prompt=f"picture {number}"))
                     beside.measure(partial(crowded.create, prompt=f"picture {number}"))
-                looks = _count_looks(sandbox, WATCH_S)
+                looks = count_looks(sandbox, WATCH_S)
                 busy_mib = rss_mib(crowded.pid)
     show([first, alone, beside])
     print(f"  ratio:       {beside.median_ms / alone.median_ms:.2f}")
@@ -83,7 +83,7 @@ def _leave_behind(path: Path, sandbox: SandboxServer) -> None:
         for _ in range(JOBS):
             theirs = replace(first, id=str(uuid.uuid4()))
             sandbox.state.jobs._jobs[theirs.id] = theirs
-            row = encode_job(_open_job(theirs.id), Dialect(text_times=True))
+            row = encode_job(sample_open_job(theirs.id), Dialect(text_times=True))
             names = ", ".join(row)
             ledger.execute(
                 f"INSERT INTO media_jobs ({names}) VALUES ({', '.join(f':{name}' for name in row)})",
@@ -92,7 +92,7 @@ def _leave_behind(path: Path, sandbox: SandboxServer) -> None:
         ledger.commit()
 
 
-def _open_job(request_id: str) -> Job:
+def sample_open_job(request_id: str) -> Job:
     before = datetime.now(UTC) - timedelta(minutes=5)
     plan = clip_plan(prompt=f"a lighthouse at dusk, the beam sweeps over the bay, gulls, slow dolly in {request_id}")
     job = sample_job(JobState.RENDERING, kind="video", plan=plan, sandbox=True, key_fingerprint=None, created_at=before)
@@ -110,7 +110,7 @@ def _wait_until_held(path: Path, started: float) -> float:
     return time.perf_counter() - started
 
 
-def _count_looks(sandbox: SandboxServer, seconds: float) -> Sequence[int]:
+def count_looks(sandbox: SandboxServer, seconds: float) -> Sequence[int]:
     """How many looks came in each whole second; the sandbox remembers a thousand requests."""
     seen: dict[str, int] = {}
     until = time.perf_counter() + seconds

@@ -7,6 +7,7 @@ import json
 import sqlite3
 import subprocess
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -90,6 +91,7 @@ def test_spend_counts_what_ended_what_is_open_and_what_the_caps_leave(person: Pe
     assert report["total"] == {"jobs": 3, "settledUsd": 0.06, "reservedUsd": 0.2, "unknownUsd": 0.06}
     assert [day["jobs"] for day in report["days"]] == [3]
     assert [row["model"] for row in report["models"]] == ["grok-imagine-image-2.0", "grok-imagine-video"]
+    assert [row["jobs"] for row in report["actors"]] == [3]
     assert report["capLeftUsd"] == {"today": 0.68}
     done = capped.types("spend")
     assert (done.returncode, done.stderr) == (DONE, "")
@@ -128,8 +130,10 @@ def test_since_refuses_what_it_does_not_know(text: str) -> None:
 def test_totals_are_those_of_their_rows() -> None:
     states = [JobState.DONE, JobState.RENDERING, JobState.UNKNOWN, JobState.FAILED]
     jobs = [Paid(f"2026-11-0{1 + i % 2}", "image", f"m{i % 3}", states[i % 4], Decimal(i)) for i in range(20)]
+    jobs = [replace(job, actor=f"a{i % 5}") for i, job in enumerate(jobs)]
     report = totals(jobs)
-    for rows in (report["days"], report["models"]):
+    assert [row["actor"] for row in report["actors"]] == ["a0", "a1", "a2", "a3", "a4"]
+    for rows in (report["days"], report["models"], report["actors"]):
         for key, value in report["total"].items():
             assert sum(row[key] for row in rows) == value
 

@@ -12,12 +12,14 @@ from typing import Any
 import pytest
 
 from ring_mcp.app import open_app
+from ring_mcp.conductors.allowance import Allowance
 from ring_mcp.conductors.health import HealthConductor
 from ring_mcp.conductors.key_checks import KeyChecks
 from ring_mcp.conductors.report import Check
 from ring_mcp.config import load_config
 from ring_mcp.domain import Caps, Holder, ImageRequest, VideoRequest
 from ring_mcp.jobs.accounts import Accounts
+from ring_mcp.jobs.rates import ProviderRates
 from ring_mcp.jobs.write_ahead import WriteAhead
 from ring_mcp.ledger.sqlite import SqliteLedger
 from ring_mcp.package_data import data_path
@@ -45,6 +47,7 @@ async def checks(folder: Path, presets: Presets, at: datetime, *models: str) -> 
     clock = FakeClock(at)
     ledger = SqliteLedger(folder / "ledger.db", clock)
     await ledger.start()
+    holder = Holder(sandbox=False)
     health = HealthConductor(
         ledger=ledger,
         storage=LocalStorage(folder / "files"),
@@ -52,10 +55,11 @@ async def checks(folder: Path, presets: Presets, at: datetime, *models: str) -> 
         default_provider="xai",
         presets=presets,
         models_in_use=models,
-        caps=Caps(),
+        allowance=Allowance(ledger, Caps(), clock, sandbox=False),
         clock=clock,
         version="0",
-        accounts=Accounts(Holder(sandbox=False), {}, ledger=ledger, clock=clock, folder=folder / "accounts"),
+        accounts=(accounts := Accounts(holder, {}, ledger=ledger, clock=clock, folder=folder / "accounts")),
+        rates=ProviderRates(ledger, accounts, clock, presets),
         write_ahead=WriteAhead(folder / "unwritten"),
         keys=KeyChecks([], clock),
         list_faults=lambda today: {},

@@ -14,7 +14,8 @@ from ring_mcp.conductors.results import GenerateImageResult
 from ring_mcp.config import load_config
 from ring_mcp.domain import ImageRequest, JobState
 from ring_mcp.errors import CapExceeded, InvalidRequest, ProviderAuthError, StorageError
-from ring_mcp.jobs.storing import MEDIA_GONE_AFTER_S, TRIES_BEFORE_TAKEN
+from ring_mcp.jobs.rendering import TRIES_BEFORE_TAKEN
+from ring_mcp.jobs.storing import MEDIA_GONE_AFTER_S
 from ring_mcp.ledger.base import JobQuery
 from ring_mcp.sandbox.server import SandboxServer
 from tests.conductors.running import ACTOR, LIMIT_S, charges, job_of, running, settled, spool_is_empty

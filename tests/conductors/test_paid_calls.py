@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from ring_mcp.conductors.allowance import Allowance
 from ring_mcp.conductors.confirming import Confirming
 from ring_mcp.conductors.paid_calls import PaidCalls
 from ring_mcp.conductors.results import GenerateImageResult, GenerateVideoResult, JobResult
@@ -40,7 +41,7 @@ def calls_on(engine: Engine, caps: Caps = NO_CAPS) -> PaidCalls:
         inputs=engine.inputs,
         ledger=engine.ledger,
         storage=engine.storage,
-        caps=caps,
+        allowance=Allowance(engine.ledger, caps, engine.clock, sandbox=engine.accounts.holder.sandbox),
         clock=engine.clock,
         timeouts_s=TIMEOUTS_S,
         confirming=Confirming(Rule(), engine.ledger, engine.clock, sandbox=False),
@@ -117,7 +118,7 @@ async def test_a_call_is_made_waited_for_and_delivered(engine: Engine) -> None:
     result = await make(engine)
     assert isinstance(result, GenerateImageResult)
     assert (result.success, len(result.images), result.joined) == (True, 1, None)
-    job = await engine.row(result.job_id or "")
+    job = await engine.told(result.job_id)
     assert (job.state, job.delivered_at, job.actor_id) == (JobState.DONE, engine.clock.now(), "ann")
 
 
@@ -132,7 +133,7 @@ async def test_an_identical_call_joins_until_the_result_was_delivered(engine: En
     first, second = (asyncio.create_task(make(engine)) for _ in range(2))
     await until(lambda: engine.ledger.calls.count("open") == 2)
     gate.set()
-    await until(lambda: len(engine.pictures.looked_for) == 1)
+    await until(lambda: engine.clock.sleepers == 3)  # both callers, and the driver between two looks
     engine.clock.advance(1)
     await until(lambda: first.done() and second.done())
     results = await first, await second
@@ -156,6 +157,7 @@ async def test_without_a_limit_a_call_outwaits_its_job(engine: Engine, clock: Fa
     engine.pictures.looks += [asyncio.Event().wait]
     waiting = asyncio.create_task(make(engine, wait_s=None))
     await until(lambda: len(engine.pictures.looked_for) == 1 and clock.sleepers == 1)
+    await until(lambda: all(record.job.state is JobState.RENDERING for record in engine.runner.records))
     limit_s = TIMEOUTS_S["image"] + 60
     clock.advance(limit_s - 1)
     await until(lambda: clock.sleepers == 1)
@@ -262,7 +264,7 @@ async def test_an_outcome_that_was_told_is_marked_as_such(engine: Engine, clock:
     clock.advance(5)
     result = await calls_on(engine).deliver(job, joined=True)
     assert (result.success, result.joined) == (False, True)
-    assert (await engine.row(job)).delivered_at == clock.now()
+    assert (await engine.told(job.id)).delivered_at == clock.now()
 
 
 async def test_a_job_under_way_is_not_marked_as_told(engine: Engine) -> None:
@@ -271,9 +273,10 @@ async def test_a_job_under_way_is_not_marked_as_told(engine: Engine) -> None:
     assert "mark_delivered" not in engine.ledger.calls
 
 
-async def test_a_result_is_delivered_although_the_ledger_is_away_and_says_so(engine: Engine) -> None:
-    engine.ledger.fail("mark_delivered")
-    result = await make(engine)
+async def test_a_result_is_delivered_although_the_ledger_is_away_and_says_so(tmp_path: Path, clock: FakeClock) -> None:
+    async with started_engine(tmp_path, clock, beside=False) as engine:
+        engine.ledger.fail("mark_delivered")
+        result = await make(engine)
     assert result.success
     assert result.warnings == (
         "the ledger could not be written (the ledger is away); the row follows as soon as it can",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from pathlib import Path
 
+from ring_mcp.conductors.allowance import Allowance
 from ring_mcp.conductors.spending import SpendingConductor
 from ring_mcp.domain import Caps, JobState
 from ring_mcp.domain.consent import Rule
@@ -21,8 +22,14 @@ async def test_sums_caps_and_unknown_jobs_are_told(tmp_path: Path) -> None:
         await opened(ledger, JobState.DONE, sandbox=True)
         caps = Caps(per_call_usd=Decimal(1), per_day_usd=Decimal("0.20"))
         rule = Rule(mode="ask", above_usd=Decimal("0.50"))
-        told = (await SpendingConductor(ledger, caps, rule, clock, sandbox=False).describe()).data()
-        free = (await SpendingConductor(ledger, Caps(), Rule(), clock, sandbox=True).describe()).data()
+
+        def allowance(caps: Caps, *, sandbox: bool = False) -> Allowance:
+            return Allowance(ledger, caps, clock, sandbox=sandbox)
+
+        told = (await SpendingConductor(allowance(caps), caps, rule, clock, sandbox=False).describe(None)).data()
+        free = (
+            await SpendingConductor(allowance(Caps(), sandbox=True), Caps(), Rule(), clock, sandbox=True).describe(None)
+        ).data()
     price = float(PRICE_USD)
     assert told["today"]["usedUsd"] == price
     assert told["today"]["reservedUsd"] == 2 * price

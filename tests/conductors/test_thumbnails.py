@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,7 +50,9 @@ async def test_it_is_drawn_recorded_and_shown_with_the_job(
 async def test_the_same_is_not_drawn_twice_and_another_stands_beside_it(sandbox: SandboxServer, tmp_path: Path) -> None:
     async with running(sandbox, tmp_path) as app:
         made = await app.videos.generate(replace(BOAT, thumbnail=WORDS), actor_id=ACTOR)
-        first = await job_of(app, made.job_id)
+        async with asyncio.timeout(60):
+            while (first := await job_of(app, made.job_id)).delivered_at is None:
+                await asyncio.sleep(0.01)
         assert (await draw(app, made.job_id, WORDS)).thumbnail == made.thumbnail
         assert (await job_of(app, made.job_id)).version == first.version, "nothing was written"
         other = (await draw(app, made.job_id, OTHERS)).thumbnail

@@ -278,7 +278,7 @@ async def test_any_job_of_the_ledger_can_be_run_by_its_id(
     mine = await first.engine.new(sample_plan("another"))
     first.queue.enqueue(mine)
     await until(lambda: gate.asked)
-    before = await first.engine.row(mine)
+    before = await first.engine.accepted(mine)
     await second.engine.runner.run(mine.id)  # somebody alive has it
     assert await second.engine.row(mine) == before
     gate.is_open.set()
@@ -333,7 +333,7 @@ async def test_a_process_that_was_taken_from_writes_nothing_over_its_successor(
     job = await first.engine.new()
     first.queue.enqueue(job)
     await until(lambda: gate.asked)
-    row = await second.engine.row(job)
+    row = await second.engine.accepted(job)
     theirs: Ledger = second.engine.ledger
     taken = await theirs.save(row, replace(row, owner=theirs.owner))
     gate.is_open.set()

@@ -16,12 +16,15 @@ from ring_mcp.domain import Caps, Holder, ImagePlan, Job, MediaFile, MediaKind, 
 from ring_mcp.errors import ProviderUnavailable, StorageError
 from ring_mcp.jobs.accounts import Accounts
 from ring_mcp.jobs.answers import Answers
+from ring_mcp.jobs.delivery import Delivery
 from ring_mcp.jobs.inputs import MediaInputs
 from ring_mcp.jobs.opening import Opening
 from ring_mcp.jobs.outcomes import Pace
 from ring_mcp.jobs.preparing import Preparing
+from ring_mcp.jobs.previews import PreviewMaker
 from ring_mcp.jobs.queue.base import JobQueue
 from ring_mcp.jobs.queue.in_process import InProcessQueue
+from ring_mcp.jobs.rates import ProviderRates
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.rendering import Rendering
 from ring_mcp.jobs.runner import JobRunner
@@ -30,12 +33,13 @@ from ring_mcp.jobs.steps import Steps
 from ring_mcp.jobs.storing import Storing
 from ring_mcp.jobs.submitting import Submitting
 from ring_mcp.jobs.thumbnails import Thumbnails
+from ring_mcp.jobs.turns import Turns
 from ring_mcp.jobs.watch import JobWatch
 from ring_mcp.jobs.write_ahead import WriteAhead
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.ledger.sqlite import SqliteLedger
 from ring_mcp.media.decoding import Decoders
-from ring_mcp.presets import load_presets
+from ring_mcp.presets import Presets, load_presets
 from ring_mcp.processes import open_decoders
 from ring_mcp.providers.base import Downloaded
 from ring_mcp.storage.base import Address, StoredFile
@@ -108,6 +112,7 @@ class Engine:
     steps: Steps
     write_ahead: WriteAhead
     watch: JobWatch
+    rates: ProviderRates
     runner: JobRunner
     queue: Any
     opening: Opening
@@ -122,6 +127,13 @@ class Engine:
         found: Job | None = await self.ledger.get(job if isinstance(job, str) else job.id)
         assert found is not None
         return found
+
+    async def accepted(self, job: Job) -> Job:
+        """The row once the handle is in it: the first look may be under way before. Real time, bounded."""
+        async with asyncio.timeout(LIMIT_S):
+            while (row := await self.row(job)).provider_request_id is None:
+                await asyncio.sleep(0.001)
+        return row
 
     async def new(self, plan: ImagePlan | VideoPlan | None = None, **changes: Any) -> Job:
         """A job that the ledger holds as planned, owned by this process and driven by nobody."""
@@ -155,6 +167,11 @@ class Engine:
                     self.clock.advance(self.clock.next_wake_s)
                 await asyncio.sleep(0.001)
 
+    async def told(self, job_id: str | None) -> Job:
+        """The row once the marks that are owed are written."""
+        await self.opening.delivery.aclose()
+        return await self.row(job_id or "")
+
     def record(self, job: Job) -> JobRecord:
         """The job as it is driven, without a driver."""
         return JobRecord(job, self.ledger, self.write_ahead, self.clock, self.watch.tell)
@@ -177,10 +194,14 @@ def engine_on(
     decoders: Decoders | None = None,
     pace: Mapping[MediaKind, Pace] = PACE,
     make_queue: Callable[..., JobQueue] = InProcessQueue,
+    beside: bool = True,
+    presets: Presets | None = None,
+    at_once: int = 64,
 ) -> Engine:
     """An engine in the folder ``state``, of a process that holds these accounts.
 
-    ``fetched``: what lies at addresses that callers give along; ``make_queue``: the queue's class, or what makes one.
+    ``fetched``: what lies at addresses that callers give along; ``make_queue``: the queue's class, or what makes one;
+    ``presets``: the rates that are kept to; ``at_once``: how many steps run at once.
     """
     ledger_: Any = ledger
     spool = state / "spool"
@@ -191,14 +212,15 @@ def engine_on(
     inputs = _inputs(storage, decoders, spool, fetched or {})
     thumbnails = Thumbnails(inputs, storage, decoders, spool=spool, prefix="generated", font=None)
     accounts = Accounts(holder, {}, ledger=ledger_, clock=clock, folder=state / "accounts")
-    preparing, rendering = Preparing(inputs, ledger_, accounts, clock), Rendering(providers, clock, pace)
+    rates = ProviderRates(ledger_, accounts, clock, presets)
+    preparing, rendering = Preparing(inputs, ledger_, accounts, clock), Rendering(providers, clock, pace, rates)
     storing = Storing(
         providers,
         storage,
         clock,
         decoders.results,
         spool=spool,
-        previews=previews,
+        previews=PreviewMaker(previews, decoders.results),
         thumbnails=thumbnails,
         sidecars=Sidecars(storage, ledger_, spool) if sidecars else None,
     )
@@ -208,7 +230,7 @@ def engine_on(
     )
     steps = Steps(submitting, rendering, storing)
     write_ahead, watch = WriteAhead(state / "unwritten"), JobWatch(ledger_, clock)
-    runner = JobRunner(ledger_, steps, write_ahead, watch, accounts, clock)
+    runner = JobRunner(ledger_, steps, write_ahead, watch, accounts, clock, Turns(at_once), rates)
     queue = make_queue(ledger_, runner, watch, accounts, clock, drain_s=DRAIN_S)
     opening = Opening(
         ledger=ledger_,
@@ -218,6 +240,7 @@ def engine_on(
         clock=clock,
         spool=spool,
         accounts=accounts,
+        delivery=Delivery(ledger_, clock, beside=beside),
     )
     spool.mkdir(parents=True, exist_ok=True)
     return Engine(
@@ -238,6 +261,7 @@ def engine_on(
         steps=steps,
         write_ahead=write_ahead,
         watch=watch,
+        rates=rates,
         runner=runner,
         queue=queue,
         opening=opening,
@@ -271,6 +295,7 @@ async def started_engine(state: Path, clock: FakeClock | None = None, **options:
         yield engine
     finally:
         await engine.queue.aclose()
+        await engine.opening.delivery.aclose()
         await real.aclose()
 
 

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from ring_mcp import telemetry
 from ring_mcp.domain import Failure, Job, JobState
-from ring_mcp.jobs.events import log_change, log_opened
+from ring_mcp.jobs.events import log_change, log_opened, note_cost, step_of
+from ring_mcp.metrics import Registry
 from tests.ledger_samples import carried, sample_job
 
 _S = JobState
@@ -77,3 +79,46 @@ def test_why_a_job_failed_stands_in_its_line(caplog: pytest.LogCaptureFixture) -
     log_change(before, replace(carried(before, _S.FAILED), failure=why))
     assert "no more today [quota_exhausted]" in caplog.records[-1].getMessage()
     assert facts(caplog.records[-1])["code"] == "quota_exhausted"
+
+
+def test_money_is_measured_where_it_is_told() -> None:
+    with telemetry.measure(Registry()) as registry:
+        opened = sample_job(_S.PLANNED)
+        log_opened(opened, joined=False)
+        log_opened(opened, joined=True)
+        storing = carried(carried(opened, _S.SUBMITTING), _S.STORING)
+        log_change(storing, replace(carried(storing, _S.DONE), billed_usd=Decimal("0.07")))
+    text = registry.to_text()
+    labels = f'{{kind="image",provider="xai",model="{opened.plan.model}",world="real"}}'
+    assert f"ring_mcp_job_reserved_usd_total{labels} {float(opened.reserved_usd)}" in text, "once, not for who joins"
+    assert f"ring_mcp_job_billed_usd_total{labels} 0.07" in text
+    assert 'event="joined"' in text
+    assert 'ring_mcp_job_duration_seconds_count{state="done"' in text
+
+
+def test_an_unknown_outcome_is_measured_without_a_bill() -> None:
+    with telemetry.measure(Registry()) as registry:
+        before = sample_job(_S.SUBMITTING)
+        log_change(before, carried(before, _S.UNKNOWN))
+    text = registry.to_text()
+    assert 'ring_mcp_job_duration_seconds_count{state="unknown"' in text
+    assert "billed" not in text.replace("# HELP", "")
+    assert "settled_usd" not in text
+
+
+def test_a_step_without_a_tracer_is_nothing() -> None:
+    assert step_of("poll", sample_job(_S.RENDERING)) is telemetry.NOTHING
+
+
+@pytest.mark.parametrize(
+    ("billed", "told"), [(Decimal("0.07"), (0.07, "USD", "provider")), (None, (0.05, "USD", "local"))]
+)
+def test_a_cost_says_whose_figure_it_is(billed: Decimal | None, told: tuple[float, str, str]) -> None:
+    noted = dict[str, Any]()
+
+    class Noting:
+        def note(self, facts: telemetry.Facts) -> None:
+            noted.update(facts)
+
+    note_cost(Noting(), replace(sample_job(_S.DONE), billed_usd=billed, settled_usd=billed or Decimal("0.05")))
+    assert tuple(noted[f"gen_ai.usage.cost.{name}"] for name in ("amount", "currency", "source")) == told

@@ -146,6 +146,7 @@ async def test_a_queue_shows_every_quarter_minute_that_it_lives(engine: Engine, 
     job = await engine.new()
     engine.queue.enqueue(job)
     await until(gate.is_reached.is_set)
+    await engine.accepted(job)
     for _ in range(2):
         await until(lambda: clock.sleepers == 1)
         clock.advance(HEARTBEAT_INTERVAL_S)
@@ -162,8 +163,10 @@ async def test_a_heartbeat_that_fails_is_told_and_the_next_one_comes(
     engine.pictures.looks += [gate]
     engine.ledger.fail("heartbeat")
     await engine.queue.start(take_over=False)
-    engine.queue.enqueue(await engine.new())
+    job = await engine.new()
+    engine.queue.enqueue(job)
     await until(gate.is_reached.is_set)
+    await engine.accepted(job)
     for _ in range(2):
         await until(lambda: clock.sleepers == 1)
         clock.advance(HEARTBEAT_INTERVAL_S)
@@ -181,6 +184,7 @@ async def test_a_job_that_another_process_has_is_let_go_of(
     job = await engine.new()
     engine.queue.enqueue(job)
     await until(gate.is_reached.is_set)
+    await engine.accepted(job)
     taken = await steal(elsewhere, job)
     clock.advance(HEARTBEAT_INTERVAL_S)
     await until(lambda: not engine.runner.records)
@@ -228,6 +232,7 @@ async def test_a_job_whose_row_is_behind_is_kept_whatever_the_row_says(
     job = await engine.new()
     engine.queue.enqueue(job)
     await until(gate.is_reached.is_set)
+    await until(lambda: all(record.is_behind for record in engine.runner.records))
     await steal(elsewhere, job)
     clock.advance(HEARTBEAT_INTERVAL_S)
     await until(lambda: "heartbeat" in engine.ledger.calls and clock.sleepers == 1)
@@ -269,6 +274,7 @@ async def test_an_end_does_not_wait_for_what_the_next_process_can_finish(engine:
     job = await engine.new()
     engine.queue.enqueue(job)
     await until(gate.is_reached.is_set)
+    await engine.accepted(job)
     await engine.queue.aclose()
     assert (await engine.row(job)).state is JobState.RENDERING
     assert (list(engine.runner.records), clock.sleepers) == ([], 0)
@@ -281,6 +287,7 @@ async def test_a_job_is_enqueued_once_and_not_after_its_end(engine: Engine) -> N
     engine.queue.enqueue(job)
     engine.queue.enqueue(job)
     await until(gate.is_reached.is_set)
+    await engine.accepted(job)
     engine.queue.enqueue(job)
     await engine.queue.adopt(job)
     assert len(engine.runner.records) == 1

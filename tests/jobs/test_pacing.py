@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import random
+import statistics
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
-from ring_mcp.domain import Job, JobState
+from ring_mcp.domain import Job, JobState, Usual
 from ring_mcp.jobs.pacing import (
     LATE_S,
     LOOKS_A_SECOND,
-    PART_OF_USUAL,
+    LOOKS_AT_A_CLIP,
     TURNS_GIVEN_BACK,
     URGENT_FOR_S,
     Pacing,
     look_interval_s,
 )
 from ring_mcp.jobs.queue.in_process import InProcessQueue
+from ring_mcp.ledger.sqlite import SqliteLedger
 from ring_mcp.providers.base import Running
 from tests.fake_clock import LIMIT_S, START, FakeClock
 from tests.jobs.engine import DRAIN_S, Engine, clip_plan, until
@@ -35,26 +39,59 @@ def a_clip(**changes: object) -> Job:
     return planned(kind="video", plan=clip_plan(), **changes)
 
 
+USUAL = Usual(quarter_s=100.0, half_s=110.0, most_s=120.0, jobs=50)
+
+
 @pytest.mark.parametrize(
-    ("least_s", "usual_s", "held", "interval_s"),
+    ("least_s", "usual", "age_s", "held", "interval_s"),
     [
-        (5.0, 0.0, 0, 5.0),
-        (5.0, 60.0, 10, 5.0),
-        (5.0, 300.0, 10, 15.0),
-        (5.0, 0.0, 10_000, 200.0),
-        (60.0, 300.0, 2_000, 60.0),
-        (1.0, 2_000.0, 5_000, 100.0),
-        (1.0, 2_001.0, 5_000, 2_001.0 / PART_OF_USUAL),
+        (5.0, None, 0.0, 0, 5.0),
+        (5.0, None, 60.0, 10, 5.0),
+        (5.0, None, 300.0, 10, 5.0),
+        (5.0, None, 0.0, 10_000, 200.0),
+        (5.0, replace(USUAL, jobs=3), 10.0, 0, 5.0),
+        (5.0, USUAL, 0.0, 0, 95.0 / 8),
+        (5.0, USUAL, 90.0, 0, 5.0),
+        (1.0, USUAL, 93.0, 0, 2.0),
+        (1.0, USUAL, 100.0, 0, 15.0 / 7),
+        (5.0, USUAL, 129.0, 0, 5.0),
+        (5.0, USUAL, 131.0, 0, 131.0 / 20),
+        (5.0, USUAL, 400.0, 0, 20.0),
+        (5.0, USUAL, 0.0, 5_000, 100.0),
+        (1.0, Usual(quarter_s=2.0, half_s=2.0, most_s=2.0, jobs=50), 0.0, 0, 1.0),
     ],
 )
-def test_an_interval_stretches_with_the_usual_and_with_the_number(
-    least_s: float, usual_s: float, held: int, interval_s: float
+def test_an_interval_follows_the_usual_and_the_number(
+    least_s: float, usual: Usual | None, age_s: float, held: int, interval_s: float
 ) -> None:
-    assert look_interval_s(least_s, usual_s, held) == interval_s
+    assert look_interval_s(least_s, usual, age_s, held) == pytest.approx(interval_s)
 
 
-def test_turns_come_evenly_and_each_lane_has_its_own(clock: FakeClock) -> None:
-    pacing = Pacing(clock)
+@pytest.mark.parametrize(("middle_s", "spread"), [(105.0, 0.15), (105.0, 0.3), (60.0, 0.3), (30.0, 0.2), (105.0, 0.05)])
+async def test_half_of_all_clips_cost_few_looks_and_are_found_soon(
+    middle_s: float, spread: float, tmp_path: Path, clock: FakeClock
+) -> None:
+    """Clips of a drawn duration are looked at as the ledger has learned from what was seen of those before."""
+    ledger, draw = SqliteLedger(tmp_path / "ledger.db", clock), random.Random(7)
+    await ledger.start()
+    pacing, job = Pacing(ledger, clock), a_clip()
+    looks, late_s = list[int](), list[float]()
+    for _ in range(400):
+        ends_s, age_s, rested_s, count = middle_s * draw.lognormvariate(0, spread), 0.0, 0.0, 1
+        while age_s < ends_s:
+            rested_s = await pacing.stretch_s(job, 5.0, age_s, 1, urgent=True)
+            age_s, count = age_s + rested_s, count + 1
+        await pacing.note_duration(job, age_s - rested_s / 2)
+        looks.append(count)
+        late_s.append(age_s - ends_s)
+    await ledger.aclose()
+    assert statistics.median(looks[100:]) <= LOOKS_AT_A_CLIP
+    assert statistics.median(late_s[100:]) <= 3.0
+    assert all(late <= ends for late, ends in zip(late_s, [middle_s] * 400, strict=True))
+
+
+def test_turns_come_evenly_and_each_lane_has_its_own(engine: Engine, clock: FakeClock) -> None:
+    pacing = Pacing(engine.ledger, clock)
     waits = [pacing.wait_for_look_s(urgent=False) for _ in range(1000)]
     assert waits == pytest.approx([number / LOOKS_A_SECOND for number in range(1000)])
     assert pacing.wait_for_look_s(urgent=True) == 0.0
@@ -65,27 +102,54 @@ def test_turns_come_evenly_and_each_lane_has_its_own(clock: FakeClock) -> None:
     assert pacing.wait_for_look_s(urgent=False) == pytest.approx(1 / LOOKS_A_SECOND)
 
 
-def test_a_job_is_urgent_while_it_is_new_or_awaited(clock: FakeClock) -> None:
-    pacing, job = Pacing(clock), a_clip()
+def test_a_job_is_urgent_while_it_is_new_or_awaited(engine: Engine, clock: FakeClock) -> None:
+    pacing, job = Pacing(engine.ledger, clock), a_clip()
     assert pacing.is_urgent(job, awaited=False)
     clock.advance(URGENT_FOR_S)
     assert not pacing.is_urgent(job, awaited=False)
     assert pacing.is_urgent(job, awaited=True)
 
 
-def test_only_jobs_that_nobody_waits_for_share_the_looks(clock: FakeClock) -> None:
-    pacing = Pacing(clock)
-    assert pacing.stretch_s(a_clip(), 5.0, 10_000, urgent=True) == 5.0
-    assert pacing.stretch_s(a_clip(), 5.0, 10_000, urgent=False) == 200.0
+async def test_only_jobs_that_nobody_waits_for_share_the_looks(engine: Engine, clock: FakeClock) -> None:
+    pacing = Pacing(engine.ledger, clock)
+    assert await pacing.stretch_s(a_clip(), 5.0, 0.0, 10_000, urgent=True) == 5.0
+    assert await pacing.stretch_s(a_clip(), 5.0, 0.0, 10_000, urgent=False) == 200.0
 
 
-def test_a_models_usual_duration_is_learnt_and_follows_it(clock: FakeClock) -> None:
-    pacing, job = Pacing(clock), a_clip()
-    for seconds, interval_s in ((400, 20.0), (400, 20.0), (900, 25.0), (10_000, 29.0), (-5, 23.2)):
-        pacing.note_duration(job, job.created_at + timedelta(seconds=seconds))
-        assert pacing.stretch_s(job, 5.0, 1, urgent=True) == pytest.approx(interval_s)
-    other = replace(job, plan=job.plan.model_copy(update={"model": "another"}))
-    assert pacing.stretch_s(other, 5.0, 1, urgent=True) == 5.0
+async def test_what_is_usual_is_read_seldom_and_survives_the_ledger(engine: Engine, clock: FakeClock) -> None:
+    pacing, job = Pacing(engine.ledger, clock), a_clip()
+    engine.ledger.fail("usual_duration")
+    for _ in range(10):
+        assert await pacing.stretch_s(job, 5.0, 0.0, 1, urgent=True) == 5.0
+    assert engine.ledger.calls.count("usual_duration") == 1
+    for _ in range(4):
+        await engine.ledger.note_duration(job.plan.model, 110.0, sandbox=False)
+    clock.advance(301)
+    learned_s = await pacing.stretch_s(job, 5.0, 0.0, 1, urgent=True)
+    assert learned_s == pytest.approx(110.0 / 10)
+    clock.advance(301)
+    engine.ledger.fail("usual_duration")
+    assert await pacing.stretch_s(job, 5.0, 0.0, 1, urgent=True) == learned_s
+    engine.ledger.fail("note_duration")
+    await pacing.note_duration(job, 10.0)
+    assert await pacing.stretch_s(job, 5.0, 0.0, 1, urgent=True) == learned_s
+
+
+async def test_a_clip_that_was_followed_teaches_how_long_its_model_takes(engine: Engine) -> None:
+    engine.clips.looks += [Running(), Running(), Running(), finished(ending="mp4")]
+    job = await engine.new(clip_plan())
+    engine.queue.enqueue(job)
+    assert (await engine.ended(job)).state is JobState.DONE
+    usual = await engine.ledger.usual_duration(job.plan.model, sandbox=False)
+    assert usual.jobs == 1
+    assert usual.half_s == pytest.approx(15.0, abs=3.0)
+
+
+async def test_a_clip_that_was_taken_over_teaches_nothing(engine: Engine) -> None:
+    [job] = await rendering(engine, 1)
+    await engine.queue.adopt(job)
+    assert (await engine.ended(job)).state is JobState.DONE
+    assert await engine.ledger.usual_duration(job.plan.model, sandbox=False) is None
 
 
 async def rendering(engine: Engine, count: int) -> list[Job]:

@@ -78,6 +78,7 @@ async def driven(processes: Processes, answer: Any) -> tuple[Process, Job, Gate]
     job = await process.engine.new()
     process.queue.enqueue(job)
     await until(lambda: gate.asked)
+    await process.engine.accepted(job)
     return process, job, gate
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
 from ring_mcp.domain import JobState
-from ring_mcp.jobs.previews import keep_preview
+from ring_mcp.jobs.previews import PreviewMaker, keep_preview
 from ring_mcp.processes import open_decoders
 from tests.jobs.scripted_provider import jpeg
 from tests.ledger_samples import sample_job
+
+LIMIT_S = 60.0
 
 
 async def test_the_preview_of_a_picture_lies_under_its_jobs_id(tmp_path: Path) -> None:
@@ -29,3 +33,46 @@ async def test_what_cannot_be_shown_leaves_nothing_and_raises_nothing(tmp_path: 
         picture.write_bytes(content)
     await keep_preview(job, [picture], tmp_path, open_decoders().results)
     assert not (tmp_path / f"{job.id}.jpg").exists()
+
+
+async def test_whoever_shows_a_preview_waits_for_it(tmp_path: Path) -> None:
+    job, picture = sample_job(JobState.STORING), tmp_path / "picture"
+    picture.write_bytes(jpeg())
+    maker = PreviewMaker(tmp_path, open_decoders().results)
+    maker.begin(job, [picture])
+    await asyncio.wait_for(maker.wait("another job"), LIMIT_S)
+    await asyncio.wait_for(maker.wait(job.id), LIMIT_S)
+    assert (tmp_path / f"{job.id}.jpg").exists()
+    await asyncio.wait_for(maker.wait(job.id), LIMIT_S)
+
+
+class BusyDecoder:
+    """It never comes to anything."""
+
+    def __init__(self) -> None:
+        self.left = 0
+
+    async def run(self, *_: object) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.left += 1
+
+
+async def test_a_preview_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
+    job, busy = sample_job(JobState.STORING), BusyDecoder()
+    decoder: Any = busy
+    maker = PreviewMaker(tmp_path, decoder)
+    maker.begin(job, [])
+    await asyncio.wait_for(maker.wait(job.id, 0.01), LIMIT_S)
+    await asyncio.wait_for(maker.wait(job.id), LIMIT_S)
+    assert busy.left == 1
+
+
+async def test_without_a_folder_there_is_nothing_to_wait_for(tmp_path: Path) -> None:
+    job, picture = sample_job(JobState.STORING), tmp_path / "picture"
+    picture.write_bytes(jpeg())
+    maker = PreviewMaker(None, open_decoders().results)
+    maker.begin(job, [picture])
+    await asyncio.wait_for(maker.wait(job.id), LIMIT_S)
+    assert list(tmp_path.iterdir()) == [picture]

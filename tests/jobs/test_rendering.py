@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -20,7 +22,14 @@ from ring_mcp.errors import (
 )
 from ring_mcp.jobs.outcomes import Park, Pause, back_off_s, slow_look_s
 from ring_mcp.jobs.record import JobRecord
-from ring_mcp.jobs.rendering import GONE_AFTER_S, LOOKS_BEFORE_GONE, MAX_PAUSE_S, collect, pause_after_gone_s
+from ring_mcp.jobs.rendering import (
+    GONE_AFTER_S,
+    LOOKS_BEFORE_GONE,
+    MAX_PAUSE_S,
+    collect,
+    pause_after_gone_s,
+    pause_between_looks_s,
+)
 from ring_mcp.providers.base import Running
 from tests.fake_clock import START, FakeClock
 from tests.jobs.engine import PACE, Engine, clip_plan
@@ -65,10 +74,41 @@ async def test_what_is_made_is_on_record_with_its_bill(engine: Engine, clock: Fa
     clock.advance(9)
     answer = finished(2, billed_usd=BILLED, served_model="grok-2", warnings=("fewer",))
     assert await look(engine, record, answer) is None
-    job = await engine.row(record.job)
+    job = record.job
     assert (job.state, job.outputs, job.billed_usd) == (JobState.STORING, answer.outputs, BILLED)
     assert (job.served_model, job.warnings, job.progress) == ("grok-2", ("fewer",), 90)
     assert (job.due_at, job.failure) == (clock.now(), None)
+    assert (await engine.row(job)).state is JobState.RENDERING, "it can be asked for again by its handle"
+
+
+async def test_what_is_made_is_written_where_the_handle_is_not(engine: Engine) -> None:
+    job = await engine.new()
+    job = await engine.ledger.save(job, carried(job, JobState.SUBMITTING))
+    record = engine.record(job)
+    engine.ledger.fail("save")
+    await record.write(carried(job, JobState.RENDERING))
+    assert not record.has_saved_handle
+    assert await look(engine, record, finished()) is None
+    assert (await engine.row(job)).state is JobState.STORING
+
+
+@pytest.mark.parametrize(
+    ("age_s", "pause_s"), [(0.0, 0.25), (1.0, 0.25), (2.0, 0.5), (3.9, 0.975), (4.0, 1.0), (100.0, 1.0)]
+)
+def test_looks_at_a_picture_come_more_seldom_as_it_ages(age_s: float, pause_s: float) -> None:
+    quick = replace(PICTURE, first_pause_s=0.25)
+    assert pause_between_looks_s(quick, age_s) == pytest.approx(pause_s)
+    assert pause_between_looks_s(CLIP, age_s) == CLIP.poll_interval_s
+
+
+async def test_a_look_that_was_begun_is_not_made_twice(engine: Engine) -> None:
+    record = await rendering(engine)
+    engine.pictures.looks += [finished(), Running()]
+    record.first_look = asyncio.ensure_future(engine.pictures.check(record.job.plan, REQUEST_ID))
+    assert await engine.rendering.look(record, START, 0) is None
+    assert record.job.state is JobState.STORING
+    assert record.first_look is None
+    assert engine.pictures.looked_for == [REQUEST_ID]
 
 
 def test_what_is_collected_keeps_older_warnings_and_ends_trouble() -> None:

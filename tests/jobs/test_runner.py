@@ -15,14 +15,15 @@ import pytest
 from ring_mcp.domain import Job, JobState
 from ring_mcp.errors import LedgerError, ProviderUnavailable, RateLimited, StorageRefused
 from ring_mcp.jobs.outcomes import Park, Pause
+from ring_mcp.jobs.rates import Place
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.runner import AFTER_A_FAULT_S, JobRunner
 from ring_mcp.jobs.steps import Steps
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.ledger.sqlite import SqliteLedger
 from ring_mcp.providers.base import Running
-from tests.fake_clock import START, FakeClock
-from tests.jobs.engine import Engine, engine_on, until
+from tests.fake_clock import LIMIT_S, START, FakeClock
+from tests.jobs.engine import PACE, Engine, engine_on, until
 from tests.jobs.scripted_provider import REQUEST_ID, finished
 from tests.ledger_samples import carried, left_behind
 
@@ -57,9 +58,38 @@ async def test_a_job_is_carried_to_its_end_without_a_pause(engine: Engine, clock
     await engine.runner.drive(job)
     after = await engine.row(job)
     assert after.state is JobState.DONE
-    assert after.version == job.version + 4  # submitting, rendering, storing, done
+    assert after.version == job.version + 3  # submitting, rendering, done
     assert clock.pauses_s == []
     assert list(engine.runner.records) == []
+
+
+async def test_the_first_look_takes_no_turn_and_later_ones_do(engine: Engine, clock: FakeClock) -> None:
+    engine.pictures.looks += [Running(), Running()]
+    job = await engine.new()
+    driving = asyncio.create_task(engine.runner.drive(job))
+    await engine.ended(job)
+    await driving
+    assert len(engine.pictures.looked_for) == 3
+    assert clock.pauses_s == [PACE["image"].poll_interval_s] * 2
+
+
+async def test_a_first_look_goes_with_its_driver(engine: Engine) -> None:
+    gate, is_left = asyncio.Event(), asyncio.Event()
+
+    async def look() -> Running:
+        try:
+            await gate.wait()
+        finally:
+            is_left.set()
+        return Running()
+
+    engine.pictures.looks.append(look)
+    job = await engine.new()
+    driving = asyncio.create_task(engine.runner.drive(job))
+    await engine.accepted(job)
+    driving.cancel()
+    await asyncio.gather(driving, return_exceptions=True)
+    await asyncio.wait_for(is_left.wait(), LIMIT_S)
 
 
 @pytest.mark.parametrize("state", [JobState.PLANNED, JobState.RENDERING, JobState.STORING])
@@ -351,8 +381,10 @@ class StepsWithAFault:
     def __init__(self, steps: Steps) -> None:
         self._steps = steps
 
-    async def advance(self, record: JobRecord, driving_since: datetime, tries: int) -> Pause | Park | None:
-        pause = await self._steps.advance(record, driving_since, tries)
+    async def advance(
+        self, record: JobRecord, driving_since: datetime, tries: int, place: Place | None = None
+    ) -> Pause | Park | None:
+        pause = await self._steps.advance(record, driving_since, tries, place)
         if record.job.is_settled:
             raise RuntimeError("after the end")
         return pause

@@ -26,7 +26,7 @@ from ring_mcp.errors import (
 )
 from ring_mcp.jobs.outcomes import Pause
 from ring_mcp.jobs.submitting import LOOK_FOR_ANSWER_S, LOOK_FOR_OTHERS_S, STALE_PLAN_S, SUBMIT_MARGIN_S
-from ring_mcp.providers.base import MOST_PAUSES_S, Accepted, Finished, Inputs
+from ring_mcp.providers.base import MOST_PAUSES_S, Accepted, Finished, Inputs, Running
 from tests.fake_clock import START, FakeClock
 from tests.jobs.engine import PACE, Engine, clip_plan, started_engine, until
 from tests.jobs.scripted_provider import REQUEST_ID, ScriptedProvider, finished, jpeg
@@ -91,6 +91,30 @@ async def test_a_handle_makes_a_job_that_any_process_can_finish(engine: Engine, 
     job = await submitted(engine)
     assert (job.state, job.provider_request_id) == (JobState.RENDERING, REQUEST_ID)
     assert (job.due_at, job.failure, job.settled_usd) == (START + timedelta(seconds=3), None, None)
+
+
+async def test_the_first_look_goes_out_while_the_handle_is_written(engine: Engine) -> None:
+    written: list[int] = []
+
+    async def look() -> Running:
+        written.append(engine.ledger.calls.count("save"))
+        return Running()
+
+    engine.pictures.looks.append(look)
+    job = await engine.new()
+    record = engine.record(job)
+    await engine.submitting.submit(record)
+    assert record.job.state is JobState.RENDERING
+    assert record.first_look is not None
+    assert await record.first_look == Running()
+    assert written == [1], "the intent alone"
+
+
+async def test_no_look_is_begun_at_what_came_with_the_answer(engine: Engine) -> None:
+    engine.pictures.answers.append(finished())
+    record = engine.record(await engine.new())
+    await engine.submitting.submit(record)
+    assert (record.first_look, engine.pictures.looked_for) == (None, [])
 
 
 async def test_what_comes_with_the_answer_itself_is_ready_to_be_stored(engine: Engine) -> None:

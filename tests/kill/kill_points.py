@@ -53,6 +53,7 @@ class Point:
     environment: Mapping[str, str] = field(default_factory=dict)
     pictures: int = 1
     keyed_only: bool = False
+    may_answer: bool = False
 
     @property
     def somebody_must_resolve(self) -> bool:
@@ -65,6 +66,10 @@ def _part_is_there(world: World, _prompt: str) -> bool:
 
 def _slow_media(state: SandboxState) -> None:
     state.faults.add("media_slow", times=-1, bytes_per_s=2000)
+
+
+def _refuse_media_once(state: SandboxState) -> None:
+    state.faults.add("media_status")
 
 
 def _slow_upload(state: SandboxState) -> None:
@@ -103,9 +108,17 @@ POINTS = [
         arrange=_long_render,
         reached=lambda world, _prompt: world.asked("GET", "/xai/v1/") >= 2,
     ),
-    Point(name="done, 'storing' not on disk", fate=Fate(at="save", when="before", state="storing")),
-    Point(name="'storing' on disk, not fetched", fate=Fate(at="save", when="after", state="storing")),
-    Point(name="while downloading", arrange=_slow_media, reached=_part_is_there),
+    Point(
+        name="cannot be fetched, 'storing' not on disk",
+        fate=Fate(at="save", when="before", state="storing"),
+        arrange=_refuse_media_once,
+    ),
+    Point(
+        name="'storing' on disk, not fetched",
+        fate=Fate(at="save", when="after", state="storing"),
+        arrange=_refuse_media_once,
+    ),
+    Point(name="done, nothing of it on disk but a part", arrange=_slow_media, reached=_part_is_there),
     Point(name="downloaded, not uploaded", fate=Fate(at="put", when="before")),
     Point(
         name="while uploading",
@@ -116,7 +129,13 @@ POINTS = [
     Point(name="uploaded, row not written", fate=Fate(at="put", when="after"), environment=RINGBASE),
     Point(name="before the final commit", fate=Fate(at="save", when="before", state="done")),
     Point(name="after the final commit", fate=Fate(at="save", when="after", state="done")),
-    Point(name="delivered, answer not sent", fate=Fate(at="mark_delivered", when="after"), keyed_only=True),
+    Point(name="answer sent or not, no mark", fate=Fate(at="mark_delivered", when="before"), may_answer=True),
+    Point(
+        name="marked, answer sent or not",
+        fate=Fate(at="mark_delivered", when="after"),
+        keyed_only=True,
+        may_answer=True,
+    ),
 ]
 
 IMAGE_POINTS = [

@@ -141,6 +141,7 @@ class DoomedLedger:
         return saved
 
     async def mark_delivered(self, job_id: str, at: datetime) -> None:
+        await self._reaper.passes("mark_delivered", "before", job_id, None)
         await self._ledger.mark_delivered(job_id, at)
         await self._reaper.passes("mark_delivered", "after", job_id, None)
 
@@ -188,7 +189,11 @@ async def _serve(config: Config, wire: int, fate: Fate) -> None:
                 storage=DoomedStorage(_storage(config, clock), reaper),
             )
         )
-        server = serve_app(app, identify=lambda ctx: config.actor_id)
+
+        async def identify(ctx: object) -> str:
+            return config.actor_id
+
+        server = serve_app(app, identify=identify)
         await serve_stdio(server, wire, closing=stack.aclose, drain_s=config.drain_s)
 
 

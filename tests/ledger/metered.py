@@ -14,8 +14,8 @@ from psycopg.rows import dict_row
 
 from ring_mcp.clock import SystemClock
 from ring_mcp.domain import Holder
-from ring_mcp.ledger import claims, tasks
-from ring_mcp.ledger.base import Opened
+from ring_mcp.ledger import claims, fleet, tasks
+from ring_mcp.ledger.base import Opened, Process
 from ring_mcp.ledger.postgres_session import PLANNING
 from ring_mcp.ledger.rows import Dialect
 from ring_mcp.ledger.statements import Condition, Row, Statement, Transaction
@@ -52,10 +52,14 @@ class MeteredLedger(TransactionalLedger):
     def close(self) -> None:
         self._connection.close()
 
+    async def list_processes(self) -> list[Process]:
+        """On SQLite it is no statement: files are looked at."""
+        return [] if self.dialect.text_times else self._drive(fleet.select_sessions())
+
     async def _read(self, transaction: Transaction[T]) -> T:
         return self._drive(transaction)
 
-    async def _write(self, transaction: Transaction[T], turns: Sequence[int] = ()) -> T:
+    async def _write(self, transaction: Transaction[T], turns: Sequence[int] = (), *, relaxed: bool = False) -> T:
         return self._drive(transaction)
 
     async def _read_over_the_free(self, make: Callable[[Sequence[Condition]], Transaction[T]]) -> T:

@@ -198,7 +198,7 @@ class Unconfirmed(PostgresLedger):
 
     lose, arrives = 0, True
 
-    async def _write(self, transaction: Transaction[T], turns: Sequence[int] = ()) -> T:
+    async def _write(self, transaction: Transaction[T], turns: Sequence[int] = (), *, relaxed: bool = False) -> T:
         if self.lose <= 0:
             return await super()._write(transaction, turns)
         self.lose -= 1

@@ -7,11 +7,13 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from ring_mcp.domain import JobState
+from ring_mcp.domain import JobState, Member, hash_token
 from ring_mcp.errors import LedgerError
+from ring_mcp.ledger.actors import ACTORS_CHANNEL
 from ring_mcp.ledger.postgres_channel import PostgresChannel
 from ring_mcp.ledger.statements import Statement, Transaction
 from ring_mcp.ledger.tasks import JOBS_CHANNEL
+from tests.fake_clock import START
 from tests.ledger_databases import LedgerDatabase
 from tests.ledger_samples import opened
 
@@ -48,6 +50,20 @@ async def test_whoever_listens_hears_of_each_change_of_a_job(
         job = await opened(ledger, JobState.RENDERING)
     await until(lambda: len(heard) == 2)
     assert heard == [f"{job.id} {ledger.owner}"] * 2
+
+
+async def test_whoever_listens_hears_of_each_change_of_the_team(
+    postgres: LedgerDatabase, channel: PostgresChannel
+) -> None:
+    heard: list[str] = []
+    channel.on(ACTORS_CHANNEL, heard.append)
+    await channel.start()
+    await until(lambda: channel.is_listening)
+    async with postgres.started() as ledger:
+        await ledger.add_member(Member(name="ann", created_at=START), hash_token("one"))
+        await until(lambda: len(heard) == 1)
+        await ledger.revoke_member("ann", START)
+        await until(lambda: len(heard) == 2)
 
 
 async def test_a_connection_that_is_cut_is_opened_again_and_the_gap_told(

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import sqlite3
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -17,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from ring_mcp.domain import DRIVEN, Account, Caps, Holder, Job, JobState
+from ring_mcp.domain import DRIVEN, Account, Caps, Holder, Job, JobState, Member, RateBucket, Spacing, hash_token
 from ring_mcp.domain.consent import Question, Terms
 from ring_mcp.ledger.base import JobQuery, Ledger
 from ring_mcp.ledger.questions import MAX_OPEN_ITEMS
@@ -32,9 +33,11 @@ OPEN = 200
 """How many jobs are under way here, and how many each with another living process and with nobody."""
 
 A_MONTH_OF_SUMS = 31 * ACTORS
+BUCKET = RateBucket(sandbox=False, account="xai/one", model="a model", asking="submit")
 CAPPED = Caps(per_day_usd=Decimal(10**6), per_month_usd=Decimal(10**6))
 NOW = datetime.now(UTC)
 PAGE = 21
+MEMBERS = 500
 
 
 @dataclass
@@ -88,7 +91,11 @@ async def fill(database: LedgerDatabase, *, analysed: bool) -> Filled:
     for job in mine[:20]:
         sent = await ledger.save(job, carried(job, JobState.SUBMITTING))
         await ledger.save(sent, carried(sent, JobState.UNKNOWN))
+    for i in range(MEMBERS):
+        member = Member(name=f"member-{i}", caps=CAPPED, created_at=NOW)
+        await ledger.add_member(member, hash_token(member.name))
     await ledger.recount()
+    add_old_sums(database)
     ends = "SELECT id FROM media_jobs WHERE actor_id = 'actor-0' ORDER BY created_at"
     [oldest], [newest] = database.query(f"{ends} LIMIT 1"), database.query(f"{ends} DESC LIMIT 1")
     ledger.close()
@@ -98,6 +105,21 @@ async def fill(database: LedgerDatabase, *, analysed: bool) -> Filled:
             connection.execute("DELETE FROM sqlite_stat1")
             connection.commit()
     return Filled(database, mine[20:], left, str(oldest["id"]), str(newest["id"]), record.id)
+
+
+def add_old_sums(database: LedgerDatabase) -> None:
+    """Of years, in the order of their days: a few rows PostgreSQL would rather read all than by any index."""
+    sandbox = "0" if database.kind == "sqlite" else "false"
+    with database.transaction() as transaction:
+        newest = transaction.query("SELECT * FROM media_job_costs ORDER BY day, actor_id")
+        transaction.query("DELETE FROM media_job_costs")
+        for i in range(5000):
+            day = (NOW - timedelta(days=1100 - i // ACTORS)).date()
+            values = {"actor": f"actor-{i % ACTORS}", "day": day.isoformat() if database.kind == "sqlite" else day}
+            transaction.query(f"INSERT INTO media_job_costs VALUES ({sandbox}, :day, :actor, 1, 0)", values)
+        for row in newest:
+            listed = ", ".join(f":{name}" for name in row)
+            transaction.query(f"INSERT INTO media_job_costs VALUES ({listed})", row)
 
 
 @pytest.fixture
@@ -185,6 +207,20 @@ async def hand_over(ledger: Ledger, _: Filled) -> None:
     await ledger.hand_over(job.id, Account(provider="xai", key_fingerprint="another"), sandbox=False)
 
 
+async def open_as_member(ledger: Ledger, _: Filled) -> None:
+    await ledger.open(a_job(actor_id="member-1"), NO_CAPS)
+
+
+async def add_a_member(ledger: Ledger, _: Filled) -> None:
+    name = f"new-{uuid.uuid4()}"
+    await ledger.add_member(Member(name=name, created_at=NOW), hash_token(name))
+
+
+async def list_processes(ledger: Ledger, _: Filled) -> None:
+    await ledger.list_processes()
+    await ledger.ping()
+
+
 CASES: dict[str, tuple[Work, int]] = {
     "run a job": (run_a_job, A_MONTH_OF_SUMS),
     "open a clip": (open_a_clip, A_MONTH_OF_SUMS),
@@ -230,7 +266,22 @@ CASES: dict[str, tuple[Work, int]] = {
         lambda ledger, _: ledger.complete_account(replace(ACCOUNT, account_id="team", key_fingerprint="nobody's")),
         3 * OPEN,
     ),
+    "take a rate": (lambda ledger, _: ledger.take_rate(BUCKET, Spacing(second_s=0.001), 1, 5.0), 1),
+    "slow down": (lambda ledger, _: ledger.slow_down(BUCKET, 1.0), 1),
+    "rates": (lambda ledger, _: ledger.rates([BUCKET.account], sandbox=False), 10),
+    "note a duration": (lambda ledger, _: ledger.note_duration("a model", 10.0, sandbox=False), 1),
+    "usual duration": (lambda ledger, _: ledger.usual_duration("a model", sandbox=False), 1),
     "spend": (lambda ledger, _: ledger.spend(NOW, sandbox=False), A_MONTH_OF_SUMS),
+    "spend of one": (lambda ledger, _: ledger.spend(NOW, sandbox=False, actor_id="actor-1"), 31),
+    "open as a member": (open_as_member, 31),
+    "find member": (lambda ledger, _: ledger.find_member("member-7"), 0),
+    "find members": (lambda ledger, _: ledger.find_members([hash_token("member-7"), hash_token("nobody")]), 2),
+    "has members": (lambda ledger, _: ledger.has_members(), 0),
+    "list members": (lambda ledger, _: ledger.list_members(), MEMBERS),
+    "add a member": (add_a_member, 0),
+    "revoke a member": (lambda ledger, _: ledger.revoke_member("member-9", NOW), 0),
+    "count jobs": (lambda ledger, _: ledger.count_jobs(sandbox=False), 16 * len(JobState)),
+    "list processes": (list_processes, 0),
     "bills": (lambda ledger, _: ledger.bills(NOW - timedelta(days=31), sandbox=False), 31),
     "records": (lambda ledger, _: ledger.records("generated_images", ["1", "2", "none"]), 0),
     **{

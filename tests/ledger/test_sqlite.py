@@ -8,7 +8,8 @@ import os
 import resource
 import sqlite3
 import stat
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -425,3 +426,53 @@ async def test_what_sqlite_says_beside_what_is_known_is_told_as_it_is(sqlite: Le
         caught.value.message
         == f"the ledger {sqlite.address} failed: CHECK constraint failed: progress BETWEEN 0 AND 100"
     )
+
+
+# Which commits are on the disk before they return
+
+
+class Watched(SqliteLedger):
+    """Says of each write whether its commit is going to be synced."""
+
+    def __init__(self, path: Path, clock: FakeClock) -> None:
+        super().__init__(path, clock)
+        self.synced: list[bool] = []
+
+    async def _write(self, transaction: Transaction[Any], turns: Sequence[int] = (), *, relaxed: bool = False) -> Any:
+        def look() -> Transaction[Any]:
+            ((level,),) = [row.values() for row in (yield Statement("PRAGMA synchronous", {}))]
+            self.synced.append(level >= FULL)
+            return (yield from transaction)
+
+        return await super()._write(look(), turns, relaxed=relaxed)
+
+
+FULL = 2
+
+
+async def test_money_and_results_are_synced_and_what_costs_nothing_is_not(tmp_path: Path) -> None:
+    ledger = Watched(tmp_path / "ledger.db", FakeClock())
+    job = (await ledger.open(planned(), NO_CAPS)).job
+    for state in (JobState.SUBMITTING, JobState.RENDERING, JobState.DONE):
+        job = await ledger.save(
+            job, carried(job, state) if state is not JobState.DONE else carried(job, JobState.FAILED)
+        )
+    await ledger.mark_delivered(job.id, START)
+    await ledger.ping()
+    assert ledger.synced == [False, True, True, True, False, True]
+    await ledger.aclose()
+
+
+async def test_what_shares_a_commit_with_what_is_synced_is_synced(tmp_path: Path) -> None:
+    ledger = Watched(tmp_path / "ledger.db", FakeClock())
+    job = (await ledger.open(planned(), NO_CAPS)).job
+    hold = threading.Event()
+    ledger._writer.submit(hold.wait, LIMIT_S)
+    opening = asyncio.create_task(ledger.open(planned(), NO_CAPS))
+    saving = asyncio.create_task(ledger.save(job, carried(job, JobState.SUBMITTING)))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    hold.set()
+    await asyncio.gather(opening, saving)
+    assert ledger.synced == [False, True, True]
+    await ledger.aclose()

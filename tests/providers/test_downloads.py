@@ -23,6 +23,7 @@ from ring_mcp.errors import (
     ProviderError,
     ProviderUnavailable,
 )
+from ring_mcp.providers.downloads import BATCH_BYTES
 from ring_mcp.providers.http import ProviderHttp
 from tests.providers.provider_samples import KEY, MEDIA_LIMIT_BYTES, connected, full_disk, plain, xai_images
 from tests.providers.raw_server import (
@@ -342,6 +343,22 @@ async def test_a_redirect_that_leads_nowhere_is_given_up_after_a_few_hops(path: 
         with pytest.raises(ProviderBadReply, match="redirect"):
             await provider_http.download(server.url, path)
     assert len(server.requests) == 4
+
+
+@pytest.mark.parametrize("size_bytes", [BATCH_BYTES - 1, BATCH_BYTES, 5 * BATCH_BYTES + 1])
+async def test_what_is_written_in_batches_is_whole_and_in_order(size_bytes: int, path: Path) -> None:
+    content = hashlib.shake_128(b"made").digest(size_bytes)
+    async with RawServer(answering(http(200, content))) as server, plain(server.url) as provider_http:
+        done = await provider_http.download(server.url, path, 10 * BATCH_BYTES)
+    assert path.read_bytes() == content
+    assert (done.size_bytes, done.sha256) == (size_bytes, hashlib.sha256(content).hexdigest())
+
+
+async def test_a_disk_that_fills_up_in_a_later_batch_is_told(path: Path) -> None:
+    content = bytes(5 * BATCH_BYTES)
+    async with RawServer(answering(http(200, content))) as server, plain(server.url) as provider_http:
+        with full_disk(BATCH_BYTES + 1), pytest.raises(OSError, match="File too large"):
+            await provider_http.download(server.url, path, 10 * BATCH_BYTES)
 
 
 async def test_a_full_disk_is_the_spools_owners_trouble(path: Path) -> None:

@@ -54,7 +54,12 @@ TIMED_OUT = "Image generation timed out after 120000ms"
 
 async def post(provider_http: ProviderHttp, deadline_s: float = LIMIT_S) -> Reply:
     return await provider_http.post_paid(
-        "images/generations", {"prompt": "a lighthouse"}, deadline_s=deadline_s, judge=judge, timed_out=TIMED_OUT
+        "images/generations",
+        {"prompt": "a lighthouse"},
+        model="a model",
+        deadline_s=deadline_s,
+        judge=judge,
+        timed_out=TIMED_OUT,
     )
 
 

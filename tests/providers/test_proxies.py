@@ -47,7 +47,9 @@ def through(url: str) -> Proxies:
 
 
 async def post(provider_http: ProviderHttp, deadline_s: float = LIMIT_S) -> None:
-    await provider_http.post_paid("images/generations", {}, deadline_s=deadline_s, judge=judge, timed_out="timed out")
+    await provider_http.post_paid(
+        "images/generations", {}, model="any", deadline_s=deadline_s, judge=judge, timed_out="timed out"
+    )
 
 
 async def test_paid_request_look_and_download_go_through_the_proxy_which_reads_nothing(

@@ -39,8 +39,11 @@ class LostLedger:
 def tasks_over(calls: LostLedger) -> Tasks:
     async def cancel(job: Any) -> None: ...
 
+    async def identify_caller(ctx: object) -> str:
+        return CALLER
+
     previews = Previews(Path("nowhere"))
-    return Tasks(cast(PaidCalls, calls), previews, cancel, SystemClock(), identify=lambda _: CALLER, links=False)
+    return Tasks(cast(PaidCalls, calls), previews, cancel, SystemClock(), identify=identify_caller, links=False)
 
 
 def declaring() -> Any:

@@ -152,6 +152,10 @@ def broken_tool(name: str, error: Exception) -> Tool[Any]:
     )
 
 
+async def identify_me(ctx: object) -> str:
+    return "me"
+
+
 @contextlib.asynccontextmanager
 async def client_of_broken_tools(folder: Path, sandbox: SandboxServer, mode: str) -> AsyncIterator[Client]:
     config = load_config(environment(folder, RING_SANDBOX=sandbox.url), folder=folder)
@@ -160,7 +164,7 @@ async def client_of_broken_tools(folder: Path, sandbox: SandboxServer, mode: str
         broken_tool("ring-limited", RateLimited("slow down")),
     ]
     async with open_app(config) as app:
-        server = build_server(tools, app.resources(), identify=lambda ctx: "me", links=False)
+        server = build_server(tools, app.resources(), identify=identify_me, links=False)
         async with Client(server, mode=mode) as client:
             yield client
 

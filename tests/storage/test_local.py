@@ -7,6 +7,8 @@ import hashlib
 import os
 import resource
 import stat
+import struct
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,6 +39,14 @@ def files_of_at_most(size_bytes: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def a_folder_that_is_copied_into(tmp_path: Path) -> Path:
+    """It gives what is made in it its own group, which a second name of a file would not have."""
+    folder = (tmp_path / "files" / KEY).parent
+    folder.mkdir(parents=True)
+    folder.chmod(0o2755)
+    return folder
 
 
 @contextmanager
@@ -130,6 +140,7 @@ async def test_the_folder_itself_may_be_a_symlink(tmp_path: Path) -> None:
 
 
 async def test_a_full_disk_leaves_no_part_and_names_the_folder(tmp_path: Path) -> None:
+    a_folder_that_is_copied_into(tmp_path)
     media = spool(tmp_path / "s", b"x" * 3_000_000)
     with files_of_at_most(1_500_000), pytest.raises(StorageError) as caught:
         await LocalStorage(tmp_path / "files").put(KEY, media, {})
@@ -174,12 +185,55 @@ async def test_a_folder_in_place_of_the_file_is_a_storage_error(tmp_path: Path) 
     assert [path for path in (tmp_path / "files").rglob("*") if path.is_file()] == []
 
 
-async def test_a_spool_file_whose_bytes_changed_is_not_stored(tmp_path: Path) -> None:
+async def test_a_spool_file_whose_bytes_changed_is_not_copied(tmp_path: Path) -> None:
+    a_folder_that_is_copied_into(tmp_path)
     media = spool(tmp_path / "s", b"original")
     media.path.write_bytes(b"tampered")
     with pytest.raises(StorageError, match="changed"):
         await LocalStorage(tmp_path / "files").put(KEY, media, {})
     assert [path for path in (tmp_path / "files").rglob("*") if path.is_file()] == []
+
+
+async def test_the_spool_file_itself_gets_the_name(tmp_path: Path) -> None:
+    media = spool(tmp_path / "s", b"made")
+    stored = await LocalStorage(tmp_path / "files").put(KEY, media, {})
+    target = Path(stored.local_path or "")
+    assert target.samefile(media.path)
+    media.path.unlink()
+    assert target.read_bytes() == b"made"
+    assert [path.name for path in target.parent.iterdir()] == [target.name]
+
+
+async def test_a_folder_that_gives_its_group_gets_a_copy(tmp_path: Path) -> None:
+    folder = a_folder_that_is_copied_into(tmp_path)
+    media = spool(tmp_path / "s", b"made")
+    await LocalStorage(tmp_path / "files").put(KEY, media, {})
+    (stored,) = folder.iterdir()
+    assert (stored.read_bytes(), stored.samefile(media.path)) == (b"made", False)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows such lists as attributes")
+async def test_a_folder_with_a_list_of_rights_gets_a_copy(tmp_path: Path) -> None:
+    folder = (tmp_path / "files" / KEY).parent
+    folder.mkdir(parents=True)
+    everybody_reads = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", tag, 5, 0xFFFFFFFF) for tag in (1, 4, 32))
+    try:
+        os.setxattr(folder, "system.posix_acl_default", everybody_reads)
+    except OSError:
+        pytest.skip("this file system keeps no lists of rights")
+    media = spool(tmp_path / "s", b"made")
+    await LocalStorage(tmp_path / "files").put(KEY, media, {})
+    assert not (tmp_path / "files" / KEY).samefile(media.path)
+
+
+async def test_what_lies_on_another_file_system_is_copied(tmp_path: Path) -> None:
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is no other file system here")
+    with tempfile.TemporaryDirectory(dir=memory) as elsewhere:
+        media = spool(Path(elsewhere) / "s", b"made")
+        await LocalStorage(tmp_path / "files").put(KEY, media, {})
+    assert (tmp_path / "files" / KEY).read_bytes() == b"made"
 
 
 async def test_parts_of_a_killed_process_are_swept_after_a_day(tmp_path: Path) -> None:

@@ -174,7 +174,11 @@ async def _serve(config: Config, wire: int, order: Order) -> None:
         storage = cast("Storage", STORAGE_PLANTS[plant](storage))
     async with contextlib.AsyncExitStack() as stack:
         app = await stack.enter_async_context(open_app(config, clock=clock, ledger=ledger, storage=storage))
-        server = serve_app(app, identify=lambda ctx: config.actor_id)
+
+        async def identify(ctx: object) -> str:
+            return config.actor_id
+
+        server = serve_app(app, identify=identify)
         await serve_stdio(server, wire, closing=stack.aclose, drain_s=config.drain_s)
 
 

@@ -33,7 +33,10 @@ def state_of(world: World, request: Request) -> str:
         )
     except Exception:  # of either database, which may be away, or not made yet
         return AWAY
-    return next((row["state"] for row in rows if _is_of(row, request)), NO_JOB)
+    found = next((row["state"] for row in rows if _is_of(row, request)), None)
+    if found is None and request.kind == "media":  # what a look has found is written when it is stored, or cannot be
+        found = next((row["state"] for row in rows if row["state"] == "rendering"), None)
+    return found or NO_JOB
 
 
 def _is_of(row: dict[str, Any], request: Request) -> bool:

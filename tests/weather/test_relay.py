@@ -15,7 +15,7 @@ import pytest
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.sandbox.state.settings import DEFAULT_XAI_KEY
 from tests.weather.disk import Disk
-from tests.weather.faults import AIM_OF, FAULTS, SHARE, Fault, Sky, unmet_faults
+from tests.weather.faults import AIMS_OF, FAULTS, SHARE, Fault, Sky, unmet_faults
 from tests.weather.logbook import NO_JOB, Logbook
 from tests.weather.relay import Act, Exchange, Relay, Request, Response
 from tests.weather.report import Report
@@ -99,7 +99,7 @@ def _request(number: int, path: str, method: str, *, is_first: bool = False) -> 
 
 def _sky(logbook: Logbook) -> Sky:
     """One over jobs that all stand where their requests say."""
-    return Sky(random.Random(1), logbook, lambda request: AIM_OF.get(request.kind, NO_JOB))
+    return Sky(random.Random(1), logbook, lambda request: AIMS_OF.get(request.kind, (NO_JOB,))[0])
 
 
 class Nowhere(Exchange):
@@ -139,7 +139,7 @@ async def test_every_fault_has_its_turn_and_is_counted() -> None:
             ("GET", "/xai/v1/models"),
         ):
             await _pass(sky, _request(number, path, method))
-    assert {(fault.meets, fault.name, fault.aim) for fault in FAULTS} == set(logbook.faults)
+    assert {(fault.meets, fault.name, fault.aims[0]) for fault in FAULTS} == set(logbook.faults)
     assert not unmet_faults(logbook)
     assert set(SHARE) == {fault.meets for fault in FAULTS}
 

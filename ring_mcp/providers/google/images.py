@@ -254,6 +254,7 @@ class GoogleImages(GoogleAdapter):
                 return await self._http.post_paid(
                     path,
                     body,
+                    model=plan.model,
                     deadline_s=deadline_s,
                     judge=self._judge,
                     timed_out=f"Image generation timed out after {deadline_s * 1000:.0f}ms",

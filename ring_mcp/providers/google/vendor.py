@@ -56,5 +56,6 @@ GOOGLE = Vendor(
     makers={"image": open_images, "video": open_videos},
     models=open_models,
     price_map="gemini",
+    gen_ai_name="gcp.gemini",
     key=open_models,
 )

@@ -206,7 +206,7 @@ class GoogleVideos(GoogleAdapter):
         timed_out = f"Video start timed out after {deadline_s * 1000:.0f}ms"
         with explain_refusal(plan):
             reply = await self._http.post_paid(
-                "interactions", body, deadline_s=deadline_s, judge=self._judge, timed_out=timed_out
+                "interactions", body, model=plan.model, deadline_s=deadline_s, judge=self._judge, timed_out=timed_out
             )
         return read_submit(reply)
 

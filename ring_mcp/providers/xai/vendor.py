@@ -64,6 +64,7 @@ XAI = Vendor(
     makers={"image": open_images, "video": open_videos},
     models=open_models,
     price_map="xai",
+    gen_ai_name="x_ai",
     account=open_account,
     key=open_account,
     file_id=FILE_ID,

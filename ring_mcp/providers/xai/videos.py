@@ -118,7 +118,9 @@ class XaiVideos(XaiAdapter):
         self.check_ready()
         path, body = submit_request(plan, inputs)
         timed_out = f"Video start timed out after {deadline_s * 1000:.0f}ms"
-        reply = await self._http.post_paid(path, body, deadline_s=deadline_s, judge=self._judge, timed_out=timed_out)
+        reply = await self._http.post_paid(
+            path, body, model=plan.model, deadline_s=deadline_s, judge=self._judge, timed_out=timed_out
+        )
         return read_submit(reply)
 
     async def check(self, plan: Plan, provider_request_id: str) -> Running | Finished:

@@ -44,7 +44,9 @@ class AcmeMaker:
         if isinstance(plan, VideoPlan):
             body["seconds"] = plan.duration_s
         timed_out = "Acme timed out"
-        reply = await self._http.post_paid(self._kind, body, deadline_s=deadline_s, judge=judge, timed_out=timed_out)
+        reply = await self._http.post_paid(
+            self._kind, body, model=plan.model, deadline_s=deadline_s, judge=judge, timed_out=timed_out
+        )
         return Accepted(provider_request_id=reply.json["id"])
 
     async def check(self, plan: Plan, provider_request_id: str) -> Running | Finished:

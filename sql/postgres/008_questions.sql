@@ -24,4 +24,4 @@ CREATE INDEX media_job_questions_expiry  ON media_job_questions (expires_at);
 
 COMMENT ON TABLE media_job_questions IS 'What was asked before it is paid, and the one job that each yes has opened.';
 
-INSERT INTO ring_mcp_migrations (version) VALUES (7);
+INSERT INTO ring_mcp_migrations (version) VALUES (8);

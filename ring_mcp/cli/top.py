@@ -1,0 +1,176 @@
+"""``ring-mcp top``: the fleet, live in a terminal: processes, jobs by state, the queue, money."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ring_mcp.domain import DRIVEN, JobState, usd
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.text import Text
+
+    from ring_mcp.conductors.fleet import Fleet
+
+_LABEL_CHARS, _BAR_CHARS, _MAX_PROCESSES = 10, 48, 20
+_STATES = (
+    *((state, "cyan") for state in (JobState.PLANNED, JobState.SUBMITTING, JobState.RENDERING, JobState.STORING)),
+    (JobState.UNKNOWN, "bold red"),
+    (JobState.DONE, "green"),
+    *((state, "yellow") for state in (JobState.FAILED, JobState.REFUSED, JobState.EXPIRED)),
+)
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="Show it once and end.")
+@click.option("--json", "as_json", is_flag=True, help="Once, as one JSON object.")
+@click.option("--every", default=2.0, show_default=True, type=click.FloatRange(0.5, 3600), help="Seconds.")
+def top(once: bool, as_json: bool, every: float) -> None:
+    """The fleet at this ledger, live: processes, jobs by state, the queue, money. Ctrl-C ends.
+
+    What is shown costs the database the same however many jobs there are.
+    """
+    from ring_mcp.config import load_config
+
+    config = load_config()
+    asyncio.run(_watch(config, once=once, as_json=as_json, every_s=every))
+
+
+async def _watch(config: Any, *, once: bool, as_json: bool, every_s: float) -> None:
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    from ring_mcp.backends import open_ledger
+    from ring_mcp.clock import SystemClock
+    from ring_mcp.conductors.fleet import LOOKING, FleetConductor
+    from ring_mcp.errors import LedgerError
+
+    clock = SystemClock()
+    ledger = open_ledger(config, clock, role=LOOKING)
+    try:
+        await ledger.start()
+        conductor = FleetConductor(ledger, config.caps, clock, sandbox=bool(config.sandbox))
+        console = Console(highlight=False)
+        if as_json:
+            click.echo(json.dumps(describe(await conductor.look()), ensure_ascii=False))
+        elif once:
+            console.print(draw(await conductor.look(), console.width))
+        else:
+            with Live(console=console, screen=console.is_terminal, auto_refresh=False) as live:
+                while True:
+                    try:
+                        live.update(draw(await conductor.look(), console.width), refresh=True)
+                    except LedgerError as exc:
+                        live.update(Text(exc.message, "red"), refresh=True)
+                    await asyncio.sleep(every_s)
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        pass
+    finally:
+        await ledger.aclose()
+
+
+def describe(fleet: Fleet) -> dict[str, Any]:
+    """The same for programs."""
+    spend = fleet.spend
+    return {
+        "at": fleet.at.isoformat(),
+        **({"sandbox": True} if fleet.sandbox else {}),
+        "processes": [
+            {"role": each.role, "place": each.place, "since": each.since.isoformat()} for each in fleet.processes
+        ],
+        "jobs": {state.value: count for state, count in fleet.queued.jobs.items()},
+        "queueDepth": fleet.queued.jobs[JobState.PLANNED],
+        "queueAgeSeconds": round(fleet.queue_age_s, 1),
+        "day": {"usd": float(spend.day_usd), "reservedUsd": float(spend.day_reserved_usd)},
+        "month": {"usd": float(spend.month_usd), "reservedUsd": float(spend.month_reserved_usd)},
+    }
+
+
+def draw(fleet: Fleet, width: int) -> RenderableType:
+    """The fleet for a terminal of so many columns."""
+    from rich.console import Group
+    from rich.text import Text
+
+    under_way = sum(count for state, count in fleet.queued.jobs.items() if state in DRIVEN)
+    title = Text("ring-mcp", "bold")
+    title.append(f"  {fleet.at:%H:%M:%S} UTC  {_count(under_way, 'job')} under way", "default")
+    if fleet.sandbox:
+        title.append("  SANDBOX", "bold magenta")
+    return Group(title, Text(), *_jobs(fleet, width), Text(), *_money(fleet), Text(), *_processes(fleet, width))
+
+
+def _jobs(fleet: Fleet, width: int) -> list[Text]:
+    from rich.text import Text
+
+    jobs = fleet.queued.jobs
+    most = max([1, *(jobs[state] for state, _ in _STATES if state in DRIVEN)])
+    room = min(_BAR_CHARS, max(0, width - 24))
+    lines = [Text("JOBS", "bold")]
+    for state, style in _STATES:
+        line = Text(f"  {state.value:<{_LABEL_CHARS}} ")
+        line.append(f"{jobs[state]:>9,}", style if jobs[state] else "dim")
+        if state in DRIVEN and jobs[state]:
+            line.append("  " + "█" * max(1, round(room * jobs[state] / most)), style)
+        lines.append(line)
+    if fleet.queued.waiting_since is not None:
+        lines.append(Text(f"  {'waiting':<{_LABEL_CHARS}} {_last(fleet.queue_age_s):>9}  the oldest that is planned"))
+    return lines
+
+
+def _money(fleet: Fleet) -> list[Text]:
+    from rich.text import Text
+
+    spend, caps = fleet.spend, fleet.caps
+    lines = [Text("MONEY", "bold")]
+    for name, spent, reserved, cap in (
+        ("today", spend.day_usd, spend.day_reserved_usd, caps.per_day_usd),
+        ("month", spend.month_usd, spend.month_reserved_usd, caps.per_month_usd),
+    ):
+        line = Text(f"  {name:<{_LABEL_CHARS}} {usd(spent):>9}")
+        if reserved:
+            line.append(f"  {usd(reserved)} of it reserved", "cyan")
+        if cap is not None:
+            line.append(f"  cap {usd(cap)}", _urgency(spent, cap))
+        lines.append(line)
+    return lines
+
+
+def _urgency(spent: Decimal, cap: Decimal) -> str:
+    return "bold red" if spent >= cap else "yellow" if spent >= cap * 8 / 10 else "default"
+
+
+def _processes(fleet: Fleet, width: int) -> list[Text]:
+    from rich.text import Text
+
+    lines = [Text(f"PROCESSES {len(fleet.processes)}", "bold")]
+    room = max(10, width - 28)
+    for process in fleet.processes[:_MAX_PROCESSES]:
+        place = process.place if len(process.place) <= room else f"{process.place[: room - 9]}…{process.place[-8:]}"
+        age_s = max(0.0, (fleet.at - process.since).total_seconds())
+        lines.append(Text(f"  {process.role:<{_LABEL_CHARS}} {place:<{room}} {_last(age_s):>9}", no_wrap=True))
+    if len(fleet.processes) > _MAX_PROCESSES:
+        lines.append(Text(f"  and {len(fleet.processes) - _MAX_PROCESSES} more", "dim"))
+    return lines
+
+
+def _last(seconds: float) -> str:
+    """A span of time in its two largest units."""
+    left = timedelta(seconds=round(seconds))
+    hours, rest = divmod(left.seconds, 3600)
+    minutes, odd = divmod(rest, 60)
+    if left.days:
+        return f"{left.days}d {hours}h"
+    if hours:
+        return f"{hours}h {minutes}m"
+    return f"{minutes}m {odd}s" if minutes else f"{odd}s"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -1,0 +1,102 @@
+"""What an operator sees of all processes together: who is there, jobs by state, the queue, and money."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from ring_mcp import metrics
+from ring_mcp.clock import Clock
+from ring_mcp.domain import Caps, JobState, Spend
+from ring_mcp.errors import LedgerError
+from ring_mcp.ledger.base import Ledger, Process, Queued
+from ring_mcp.metrics import Sample
+
+logger = logging.getLogger(__name__)
+
+MAX_AGE_S = 2.0
+"""Whoever asks again so soon is told the same: a thousand scrapes a second are no work for the ledger."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fleet:
+    """The fleet at one moment, ``at``."""
+
+    at: datetime
+    queued: Queued
+    processes: tuple[Process, ...]
+    spend: Spend
+    caps: Caps
+    sandbox: bool
+
+    @property
+    def queue_age_s(self) -> float:
+        since = self.queued.waiting_since
+        return 0.0 if since is None else max(0.0, (self.at - since).total_seconds())
+
+
+class FleetConductor:
+    """``caps`` are shown beside what counts against them."""
+
+    def __init__(self, ledger: Ledger, caps: Caps, clock: Clock, *, sandbox: bool) -> None:
+        self._ledger = ledger
+        self._caps = caps
+        self._clock = clock
+        self._sandbox = sandbox
+        self._seen: tuple[float, Fleet] | None = None
+
+    async def look(self) -> Fleet:
+        """The fleet now, or as it was a moment ago. Raises LedgerError."""
+        moment = self._clock.monotonic()
+        if self._seen is not None and moment - self._seen[0] < MAX_AGE_S:
+            return self._seen[1]
+        now = self._clock.now()
+        fleet = Fleet(
+            at=now,
+            queued=await self._ledger.count_jobs(sandbox=self._sandbox),
+            processes=tuple(each for each in await self._ledger.list_processes() if each.role != LOOKING),
+            spend=await self._ledger.spend(now, sandbox=self._sandbox),
+            caps=self._caps,
+            sandbox=self._sandbox,
+        )
+        self._seen = moment, fleet
+        return fleet
+
+    async def gauges(self) -> list[Sample]:
+        """The fleet as gauges; where the ledger does not answer, that alone."""
+        try:
+            return list_gauges(await self.look())
+        except LedgerError as exc:
+            logger.warning("the fleet cannot be counted: %s", exc.message)
+            return [(metrics.FLEET_READ, (), 0.0)]
+
+
+def list_gauges(fleet: Fleet) -> list[Sample]:
+    world, spend = metrics.world(sandbox=fleet.sandbox), fleet.spend
+    roles: dict[str, int] = {}
+    for process in fleet.processes:
+        role = process.role if process.role in ROLES else metrics.OTHER
+        roles[role] = roles.get(role, 0) + 1
+    money: list[tuple[str, Decimal, Decimal, Decimal | None]] = [
+        ("day", spend.day_usd, spend.day_reserved_usd, fleet.caps.per_day_usd),
+        ("month", spend.month_usd, spend.month_reserved_usd, fleet.caps.per_month_usd),
+    ]
+    return [
+        (metrics.FLEET_READ, (), 1.0),
+        *((metrics.FLEET_JOBS, (state.value, world), float(count)) for state, count in fleet.queued.jobs.items()),
+        (metrics.FLEET_QUEUE_DEPTH, (world,), float(fleet.queued.jobs[JobState.PLANNED])),
+        (metrics.FLEET_QUEUE_AGE, (world,), fleet.queue_age_s),
+        *((metrics.FLEET_PROCESSES, (role,), float(count)) for role, count in sorted(roles.items())),
+        *((metrics.FLEET_USD, (span, world), float(spent)) for span, spent, _, _ in money),
+        *((metrics.FLEET_USD_RESERVED, (span, world), float(reserved)) for span, _, reserved, _ in money),
+        *((metrics.FLEET_USD_CAP, (span, world), float(cap)) for span, _, _, cap in money if cap is not None),
+    ]
+
+
+LOOKING = "top"
+"""The role of a process that is there to look at the others."""
+
+ROLES = ("stdio", "serve", "worker", "command")
+"""What a process may be there for."""

@@ -1,0 +1,62 @@
+"""Who of a team may call, as the ledger knows them, and the tokens that they show."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from ring_mcp.domain.caps import Caps
+from ring_mcp.errors import LookOnly, Unauthorized
+
+TOKEN_PREFIX = "ringmcp_"  # noqa: S105 - what every token of the ledger begins with
+_SECRET_BYTES = 32
+_TOKEN = re.compile(rf"{TOKEN_PREFIX}[A-Za-z0-9_-]{{43}}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """Somebody whose token the ledger knows. ``name`` is the actor id of the jobs; ``caps`` are this one's alone,
+    beside the operator's."""
+
+    name: str
+    may_spend: bool = True
+    caps: Caps = field(default_factory=Caps)
+    created_at: datetime
+    revoked_at: datetime | None = None
+
+    def check_may_spend(self) -> None:
+        """Raises Unauthorized for one who was revoked, LookOnly for one who may only look."""
+        if self.revoked_at is not None:
+            raise Unauthorized(
+                f"the token of {self.name} was revoked; nothing was spent",
+                next_action="Have the operator make a new one: `ring-mcp tokens add`.",
+            )
+        if not self.may_spend:
+            raise LookOnly(f"{self.name} may look and not spend; nothing was spent")
+
+
+def make_token() -> str:
+    """A new secret: 256 bits of chance behind a beginning by which it is known for what it is.
+
+    So many cannot be tried, however quick a hash is: its plain SHA-256 may be kept and compared. Salt and slow hashes
+    protect what people think up, of which there is little.
+    """
+    return TOKEN_PREFIX + secrets.token_urlsafe(_SECRET_BYTES)
+
+
+def is_token(text: str) -> bool:
+    """Whether it has the form of one: anything else is asked of no ledger."""
+    return _TOKEN.fullmatch(text) is not None
+
+
+def is_name(text: str) -> bool:
+    return _NAME.fullmatch(text) is not None
+
+
+def hash_token(token: str) -> str:
+    """What the ledger keeps of it: SHA-256, in hexadecimal."""
+    return hashlib.sha256(token.encode()).hexdigest()

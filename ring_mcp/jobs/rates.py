@@ -1,0 +1,290 @@
+"""How often this process asks a provider: as often as the account may, with all other processes of the ledger.
+
+Requests of one account, model and kind form a line. Whose turn it is waits for its bucket in the ledger
+(``ledger.rates``); who stands in one line is in nobody else's way. Nothing is written about a job that waits.
+
+While the ledger does not answer, nobody asks it: a bucket in memory with the same numbers stands in. Looks go on so;
+a paid request gets no further than to the commit of its intent, for which the ledger is needed anyway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import logging
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from ring_mcp.clock import Clock
+from ring_mcp.domain import Account, Given, Job, MediaKind, RateBucket, RateLimit, RateState, Spacing, space_out
+from ring_mcp.domain.rates import Asking, RateReading
+from ring_mcp.errors import LedgerError, RateLimited
+from ring_mcp.jobs.accounts import Accounts
+from ring_mcp.jobs.turns import Turn, Turns
+from ring_mcp.ledger.base import Ledger
+from ring_mcp.presets import Presets
+
+logger = logging.getLogger(__name__)
+
+PREPARED_AT_ONCE = 4
+"""So many jobs of a line are made ready to be sent at the same time: what goes along with them is in memory then."""
+
+HORIZON_S = 5.0
+"""So far ahead requests are reserved in the ledger; who has to wait longer asks again."""
+
+ASK_TIMEOUT_S = 5.0
+ASK_AGAIN_S = 10.0
+"""How long a ledger that has not answered is left alone."""
+
+_LONGEST_PAUSE_S = 60.0
+_LEAST_PAUSE_S = 1.0
+_BOTH_COUNT_S = 60.0
+_BATCH_S = 0.25
+"""Where many wait, what may be asked in so much time is taken in one statement."""
+
+
+@dataclass(slots=True)
+class _LocalBucket:
+    """What stands in for the ledger's bucket. ``free_at``: by the clock's monotonic time."""
+
+    free_at: float = 0.0
+
+    def take(self, spacing: Spacing, count: int, now: float) -> Given:
+        start_at = max(now, self.free_at)
+        if start_at - now > HORIZON_S:
+            return Given(wait_s=start_at - now, taken=False)
+        self.free_at = start_at + spacing.step_s * count
+        return Given(wait_s=start_at - now, taken=True)
+
+
+@dataclass(slots=True)
+class _Line:
+    """``places`` are for those who are made ready, or are about to look; ``head`` asks the bucket."""
+
+    places: Turns
+    head: asyncio.Lock = field(default_factory=asyncio.Lock)
+    local: _LocalBucket = field(default_factory=_LocalBucket)
+    in_hand: int = 0
+    good_until: float = 0.0
+
+
+class Place:
+    """One job's place in the line of those that are to be submitted, however often it steps out and in again.
+
+    ``waited_s``: for how long it has stood there, all in all.
+    """
+
+    def __init__(self, rates: ProviderRates | None, job: Job, clock: Clock) -> None:
+        self.waited_s = 0.0
+        self._rates = rates
+        self._job = job
+        self._clock = clock
+        self._turn: Turn | None = None
+
+    @contextlib.asynccontextmanager
+    async def stand(self, turns: Turns) -> AsyncIterator[None]:
+        """Inside, the job is one of the few of its line that are made ready, and has one of ``turns``."""
+        async with contextlib.AsyncExitStack() as stack:
+            if self._rates is not None:
+                with self._count():
+                    await stack.enter_async_context(self._rates.line_of(self._job).places.take(self._job))
+            self._turn = await stack.enter_async_context(turns.take(self._job))
+            try:
+                yield
+            finally:
+                self._turn = None
+
+    async def wait_to_submit(self) -> None:
+        """Wait until the paid request may leave, without a turn meanwhile. Nothing of the job is written before."""
+        if self._rates is None or self._turn is None:
+            return
+        with self._count():
+            async with self._turn.aside():
+                await self._rates.wait_to_submit(self._job)
+
+    async def heed(self, refusal: RateLimited) -> None:
+        """The paid request was refused for its rate."""
+        if self._rates is not None:
+            await self._rates.heed(self._job, "submit", refusal)
+
+    @contextlib.contextmanager
+    def _count(self) -> Iterator[None]:
+        began = self._clock.monotonic()
+        try:
+            yield
+        finally:
+            self.waited_s += self._clock.monotonic() - began
+
+
+class ProviderRates:
+    """``presets`` has the numbers; None: nothing is counted, and no refusal slows anybody."""
+
+    def __init__(self, ledger: Ledger, accounts: Accounts, clock: Clock, presets: Presets | None) -> None:
+        self._ledger = ledger
+        self._accounts = accounts
+        self._clock = clock
+        self._presets = presets
+        self._lines: dict[RateBucket, _Line] = {}
+        self._ask_again_at = 0.0
+        self._has_told = False
+        self._by_key_until: dict[RateBucket, float] = {}
+        self._asides: set[asyncio.Task[None]] = set()
+
+    def place_for(self, job: Job) -> Place:
+        return Place(self if self._presets is not None else None, job, self._clock)
+
+    def line_of(self, job: Job) -> _Line:
+        return self._line(self._bucket(job, "submit"))
+
+    async def wait_to_submit(self, job: Job) -> None:
+        """Wait until all requests of this job's submit may leave."""
+        bucket, spacing, count = self._bucket(job, "submit"), self._spacing(job, "submit"), self._count_requests(job)
+        line = self._line(bucket)
+        async with line.head:
+            if (by_key := self._bucket_by_key(bucket, job)) is not None:
+                await self._take(by_key, self._line(by_key), spacing, count)
+            await self._take(bucket, line, spacing, count)
+
+    async def wait_to_look(self, job: Job, *, urgent: bool) -> None:
+        """Wait until this job may be looked at; those for whom somebody waits go first."""
+        if self._presets is None:
+            return
+        bucket, spacing = self._bucket(job, "look"), self._spacing(job, "look")
+        line = self._line(bucket)
+        async with line.places.take(job, first=urgent):
+            if line.in_hand and self._clock.monotonic() < line.good_until:
+                line.in_hand -= 1
+                await self._clock.sleep(spacing.step_s)
+                return
+            most = int(_BATCH_S / spacing.step_s) if spacing.step_s else 1
+            count = max(1, min(most, 1 + line.places.waiting))
+            await self._take(bucket, line, spacing, count)
+            line.in_hand, line.good_until = count - 1, self._clock.monotonic() + 4 * _BATCH_S
+
+    async def heed(self, job: Job, asking: Asking, refusal: RateLimited) -> None:
+        """The provider has refused a request for its rate: everybody asks less often for a while."""
+        if self._presets is not None:
+            await self._slow_down(self._bucket(job, asking), refusal)
+
+    def hear(self, provider: str, model: str, refusal: RateLimited) -> None:
+        """The same of a paid request that is about to be sent again; whoever says so does not wait for the ledger."""
+        if self._presets is None:
+            return
+        account = self._name(self._accounts.at(provider))
+        sandbox = self._accounts.holder.sandbox
+        bucket = RateBucket(sandbox=sandbox, account=account, model=model, asking="submit")
+        task = asyncio.create_task(self._slow_down(bucket, refusal))
+        self._asides.add(task)
+        task.add_done_callback(self._asides.discard)
+
+    async def aclose(self) -> None:
+        for task in self._asides:
+            task.cancel()
+        await asyncio.gather(*self._asides, return_exceptions=True)
+
+    async def read(self) -> Sequence[RateReading]:
+        """How full the buckets of this process's accounts are. For health and metrics. Raises LedgerError."""
+        if self._presets is None:
+            return []
+        holder = self._accounts.holder
+        names = {self._name(account): account.provider for account in holder.accounts}
+        states = await self._ledger.rates(list(names), sandbox=holder.sandbox)
+        return [self._reading(state, names[state.bucket.account]) for state in states]
+
+    def _reading(self, state: RateState, provider: str) -> RateReading:
+        bucket, presets = state.bucket, self._presets
+        assert presets is not None
+        kind: MediaKind = "image" if bucket.model in presets.image_models else "video"
+        line = self._lines.get(bucket)
+        return RateReading(
+            provider=provider,
+            model=bucket.model,
+            asking=bucket.asking,
+            full=state.fullness(space_out(self._limit(bucket.model, provider, kind, bucket.asking))),
+            slowed=state.slowed,
+            paused_s=state.paused_s,
+            waiting=line.places.waiting if line is not None else 0,
+        )
+
+    async def _take(self, bucket: RateBucket, line: _Line, spacing: Spacing, count: int) -> None:
+        while True:
+            given = await self._ask(bucket, line, spacing, count)
+            if given.wait_s > 0:
+                await self._clock.sleep(given.wait_s if given.taken else min(given.wait_s, _LONGEST_PAUSE_S))
+            if given.taken:
+                return
+
+    async def _ask(self, bucket: RateBucket, line: _Line, spacing: Spacing, count: int) -> Given:
+        if self._clock.monotonic() >= self._ask_again_at:
+            try:
+                async with asyncio.timeout(ASK_TIMEOUT_S):
+                    given = await self._ledger.take_rate(bucket, spacing, count, HORIZON_S)
+            except (LedgerError, TimeoutError) as exc:
+                self._leave_alone(exc)
+            else:
+                self._has_told = False
+                return given
+        return line.local.take(spacing, count, self._clock.monotonic())
+
+    async def _slow_down(self, bucket: RateBucket, refusal: RateLimited) -> None:
+        pause_s = min(_LONGEST_PAUSE_S, max(_LEAST_PAUSE_S, refusal.retry_after_s or 0.0))
+        line = self._line(bucket)
+        line.in_hand = 0
+        line.local.free_at = max(line.local.free_at, self._clock.monotonic() + pause_s)
+        if self._clock.monotonic() < self._ask_again_at:
+            return
+        try:
+            async with asyncio.timeout(ASK_TIMEOUT_S):
+                await self._ledger.slow_down(bucket, pause_s)
+        except (LedgerError, TimeoutError) as exc:
+            self._leave_alone(exc)
+
+    def _leave_alone(self, exc: LedgerError | TimeoutError) -> None:
+        self._ask_again_at = self._clock.monotonic() + ASK_AGAIN_S
+        if not self._has_told:
+            self._has_told = True
+            why = exc.message if isinstance(exc, LedgerError) else f"the ledger has not answered in {ASK_TIMEOUT_S:g} s"
+            logger.warning("rates are counted in this process alone for now: %s", why)
+
+    def _line(self, bucket: RateBucket) -> _Line:
+        line = self._lines.get(bucket)
+        if line is None:
+            line = self._lines[bucket] = _Line(Turns(PREPARED_AT_ONCE if bucket.asking == "submit" else 1))
+        return line
+
+    def _bucket(self, job: Job, asking: Asking) -> RateBucket:
+        """By the account as this process knows it by now: the provider's own id where it was told."""
+        account = self._accounts.holder.account_at(job.plan.provider) or job.account
+        return RateBucket(sandbox=job.sandbox, account=self._name(account), model=job.plan.model, asking=asking)
+
+    def _bucket_by_key(self, bucket: RateBucket, job: Job) -> RateBucket | None:
+        """The bucket in which this account's requests were counted just now, before its provider had told its id: for a
+        while both count, or each would allow as much as the account has."""
+        account = self._accounts.holder.account_at(job.plan.provider) or job.account
+        by_key = replace(bucket, account=self._name(replace(account, account_id=None)))
+        now = self._clock.monotonic()
+        if by_key == bucket:
+            self._by_key_until[by_key] = now + _BOTH_COUNT_S
+            return None
+        return by_key if now < self._by_key_until.get(by_key, 0.0) else None
+
+    def _spacing(self, job: Job, asking: Asking) -> Spacing:
+        return space_out(self._limit(job.plan.model, job.plan.provider, job.kind, asking))
+
+    def _limit(self, model: str, provider: str, kind: MediaKind, asking: Asking) -> RateLimit:
+        assert self._presets is not None
+        rates = self._presets.rates_of(model, provider, kind)
+        return (rates.submits if asking == "submit" else rates.looks).limit()
+
+    def _count_requests(self, job: Job) -> int:
+        """How many requests its submit is."""
+        model = self._presets.image_models.get(job.plan.model) if self._presets is not None else None
+        return model.count_calls(getattr(job.plan, "n", 1)) if model is not None else 1
+
+    @staticmethod
+    def _name(account: Account) -> str:
+        """The same for all keys of an account whose id is known; says nothing of a key."""
+        marks = json.dumps([account.endpoint, account.account_id or account.key_fingerprint])
+        return f"{account.provider}/{hashlib.sha256(marks.encode()).hexdigest()[:16]}"

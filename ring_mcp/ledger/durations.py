@@ -1,0 +1,57 @@
+"""How long each model usually takes: three quantiles in one row, moved a little by every job that was followed."""
+
+from __future__ import annotations
+
+from ring_mcp.domain import Usual
+from ring_mcp.ledger.rows import Dialect, encode
+from ring_mcp.ledger.statements import Row, Statement, Transaction
+
+_PART = {"quarter_s": 0.25, "half_s": 0.5, "most_s": 0.75}
+_STEP = 0.15
+"""By so much of the middle a quantile moves with one job; less while many agree, see ``note``."""
+
+_LEAST_STEP = 0.03
+LONGEST_S = 3600.0
+
+
+def note(model: str, sandbox: bool, took_s: float, dialect: Dialect) -> Transaction[Usual]:
+    """A job of this model took so long. Each quantile goes up by its part of a step where the job took longer, and down
+    by the rest of it where it did not: it stays where its part of the jobs is below. What is usual by now.
+
+    The step is larger while little is known, and a job moves no quantile beyond itself.
+    """
+    least, most = ("min", "max") if dialect.text_times else ("LEAST", "GREATEST")
+    step = f"{most}({_LEAST_STEP}, {_STEP} / (1 + usual.jobs / 10.0)) * usual.half_s"
+    sets = ", ".join(
+        f"{name} = CASE WHEN excluded.{name} > usual.{name}"
+        f" THEN {least}(excluded.{name}, usual.{name} + 2 * {part} * {step})"
+        f" ELSE {most}(excluded.{name}, usual.{name} - 2 * {1 - part} * {step}) END"
+        for name, part in _PART.items()
+    )
+    rows = yield Statement(
+        "INSERT INTO model_durations AS usual (sandbox, model, quarter_s, half_s, most_s, jobs)"  # noqa: S608
+        " VALUES (:sandbox, :model, :took_s, :took_s, :took_s, 1)"
+        f" ON CONFLICT (sandbox, model) DO UPDATE SET {sets},"
+        f" jobs = {least}(usual.jobs + 1, 1000000) RETURNING quarter_s, half_s, most_s, jobs",
+        {
+            "sandbox": encode("sandbox", sandbox, dialect),
+            "model": model,
+            "took_s": min(LONGEST_S, max(0.0, took_s)),
+        },
+    )
+    return _usual(rows[0])
+
+
+def select(model: str, sandbox: bool, dialect: Dialect) -> Transaction[Usual | None]:
+    """What is usual of a model; None while nothing is known."""
+    rows = yield Statement(
+        "SELECT quarter_s, half_s, most_s, jobs FROM model_durations WHERE sandbox = :sandbox AND model = :model",
+        {"sandbox": encode("sandbox", sandbox, dialect), "model": model},
+    )
+    return _usual(rows[0]) if rows else None
+
+
+def _usual(row: Row) -> Usual:
+    """Moved one by one, they may have passed each other."""
+    quarter_s, half_s, most_s = sorted(float(row[name]) for name in _PART)
+    return Usual(quarter_s=quarter_s, half_s=half_s, most_s=most_s, jobs=int(row["jobs"]))

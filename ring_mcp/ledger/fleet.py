@@ -1,0 +1,75 @@
+"""What is under way in the whole fleet: jobs by state, and how long the queue is. Sums that the tables keep."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+
+from ring_mcp.domain import JobState
+from ring_mcp.ledger.base import Process, Queued, WrongSum
+from ring_mcp.ledger.rows import Dialect, encode
+from ring_mcp.ledger.statements import Statement, Transaction
+
+PROGRAM = "ring-mcp"
+
+
+def count_jobs(sandbox: bool, dialect: Dialect) -> Transaction[Queued]:
+    rows = yield Statement(
+        "SELECT state, SUM(jobs) AS jobs FROM media_job_states WHERE sandbox = :sandbox GROUP BY state",
+        {"sandbox": encode("sandbox", sandbox, dialect)},
+    )
+    jobs = {JobState(row["state"]): int(row["jobs"]) for row in rows}
+    rows = yield Statement(
+        "SELECT created_at FROM media_jobs WHERE sandbox = :sandbox AND state = 'planned' ORDER BY created_at LIMIT 1",
+        {"sandbox": encode("sandbox", sandbox, dialect)},
+    )
+    waiting_since = dialect.read_time(rows[0]["created_at"]) if rows else None
+    return Queued(jobs={state: jobs.get(state, 0) for state in JobState}, waiting_since=waiting_since)
+
+
+def find_wrong_states(dialect: Dialect) -> Transaction[list[WrongSum]]:
+    differences = yield Statement(
+        "SELECT sandbox, state, SUM(jobs) AS jobs FROM (SELECT sandbox, state, jobs FROM media_job_states UNION ALL"
+        " SELECT sandbox, state, -1 FROM media_jobs) AS each_one"
+        " GROUP BY sandbox, state HAVING SUM(jobs) <> 0 ORDER BY state, sandbox"
+    )
+    return [
+        WrongSum(
+            what=f"{row['state']} jobs",
+            of="everybody, sandbox" if row["sandbox"] else "everybody",
+            too_much=Decimal(row["jobs"]),
+        )
+        for row in differences
+    ]
+
+
+def recount_states(dialect: Dialect) -> Transaction[None]:
+    yield Statement("DELETE FROM media_job_states")
+    part = "" if dialect.text_times else ", 0"
+    names = "sandbox, state" if dialect.text_times else "sandbox, state, part"
+    yield Statement(
+        f"INSERT INTO media_job_states ({names}, jobs)"  # noqa: S608
+        f" SELECT sandbox, state{part}, COUNT(*) FROM media_jobs GROUP BY sandbox, state"
+    )
+
+
+def name_session(role: str, host: str, pid: int) -> str:
+    """Under which name a process listens to the database (``application_name``: 63 bytes of ASCII)."""
+    sound = "".join(letter if letter.isascii() and letter.isprintable() else "?" for letter in host)
+    return f"{PROGRAM} {role} {sound[:32]}:{pid}"
+
+
+def select_sessions() -> Transaction[list[Process]]:
+    """The processes that listen to this database. A session ends with its process: nobody has to be forgotten."""
+    rows = yield Statement(
+        "SELECT application_name, backend_start FROM pg_stat_activity WHERE datname = current_database()"
+        " AND starts_with(application_name, :program) ORDER BY backend_start",
+        {"program": f"{PROGRAM} "},
+    )
+    return [read_process(row["application_name"].removeprefix(f"{PROGRAM} "), row["backend_start"]) for row in rows]
+
+
+def read_process(label: str, since: datetime) -> Process:
+    """``label``: role and place, as ``name_session`` has them behind the program's name."""
+    role, _, place = label.partition(" ")
+    return Process(role=role or "unknown", place=place, since=since)

@@ -1,0 +1,139 @@
+"""What may be asked of each provider account: token buckets in the database, for all processes together.
+
+A bucket is a few times in one row: until when its second and its minute are used up. Whoever wants to ask takes his
+requests in one statement, and is told when they may leave; only what is near is reserved, so that a process that dies
+takes little with it. The time is the database's own where several machines share it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+
+from ring_mcp.domain import Given, RateBucket, RateState, Spacing
+from ring_mcp.domain.rates import MOST_SLOWED, RECOVERS_IN_S
+from ring_mcp.ledger.rows import Dialect, encode
+from ring_mcp.ledger.statements import Statement, Transaction
+
+MOST_AT_ONCE = 100
+_ONE_REFUSAL_S = 2.0
+"""Refusals so close together are one: they answer requests that were under way side by side."""
+
+
+def take(
+    bucket: RateBucket, spacing: Spacing, count: int, horizon_s: float, now: datetime, dialect: Dialect
+) -> Transaction[Given]:
+    """Take ``count`` requests, if they may leave within ``horizon_s``. ``now`` is this machine's, see ``_clock``."""
+    least, most = _words(dialect)
+    slowed = _slowed("rate", dialect)
+    ahead_s = MOST_SLOWED * (spacing.second_s + spacing.minute_s + spacing.unknown_s) * MOST_AT_ONCE + horizon_s + 120
+    second_at, minute_at, paused_until = (
+        f"{least}(rate.{name}, excluded.asked_at + :ahead_s)"  # a clock may have been wrong
+        for name in ("second_at", "minute_at", "paused_until")
+    )
+    start_at = (
+        f"{most}(excluded.asked_at, {paused_until}, {second_at} - :second_slack_s * {slowed},"
+        f" {minute_at} - :minute_slack_s * {slowed})"
+    )
+    is_near = f"{start_at} - excluded.asked_at <= :horizon_s"
+    second_s = f"(:second_s * {slowed} + :unknown_s * ({slowed} - 1))"
+    rows = yield Statement(
+        "INSERT INTO provider_rates AS rate"  # noqa: S608
+        " (sandbox, account, model, asking, asked_at, start_at, second_at, minute_at, paused_until, slowed, slowed_at)"
+        f" SELECT :sandbox, :account, :model, :asking, now_s, now_s, now_s + :second_s * :count,"
+        f" now_s + :minute_s * :count, now_s, 1.0, now_s FROM (SELECT {_clock(dialect)} AS now_s) AS clock WHERE true"
+        " ON CONFLICT (sandbox, account, model, asking) DO UPDATE SET asked_at = excluded.asked_at,"
+        f" start_at = {start_at},"
+        f" second_at = CASE WHEN {is_near} THEN {most}({start_at}, {second_at}) + {second_s} * :count"
+        f" ELSE {second_at} END,"
+        f" minute_at = CASE WHEN {is_near} THEN {most}({start_at}, {minute_at}) + :minute_s * {slowed} * :count"
+        f" ELSE {minute_at} END"
+        " RETURNING start_at - asked_at AS wait_s",
+        {
+            **_name(bucket, dialect),
+            "now": now.timestamp(),
+            "count": float(min(count, MOST_AT_ONCE)),
+            "horizon_s": horizon_s,
+            "ahead_s": ahead_s,
+            "second_s": spacing.second_s,
+            "second_slack_s": spacing.second_slack_s,
+            "minute_s": spacing.minute_s,
+            "minute_slack_s": spacing.minute_slack_s,
+            "unknown_s": spacing.unknown_s,
+        },
+    )
+    wait_s = max(0.0, float(rows[0]["wait_s"]))
+    return Given(wait_s=wait_s, taken=wait_s <= horizon_s)
+
+
+def slow_down(bucket: RateBucket, pause_s: float, now: datetime, dialect: Dialect) -> Transaction[None]:
+    """The provider has refused a request for its rate: nobody asks for ``pause_s``, and then half as often."""
+    least, most = _words(dialect)
+    is_the_same = f"abs(excluded.asked_at - rate.slowed_at) < {_ONE_REFUSAL_S} AND rate.slowed > 1"
+    yield Statement(
+        "INSERT INTO provider_rates AS rate"  # noqa: S608
+        " (sandbox, account, model, asking, asked_at, start_at, second_at, minute_at, paused_until, slowed, slowed_at)"
+        " SELECT :sandbox, :account, :model, :asking, now_s, now_s, now_s, now_s, now_s + :pause_s, 2.0, now_s"
+        f" FROM (SELECT {_clock(dialect)} AS now_s) AS clock WHERE true"
+        " ON CONFLICT (sandbox, account, model, asking) DO UPDATE SET"
+        f" paused_until = {most}(rate.paused_until, excluded.paused_until),"
+        f" slowed = CASE WHEN {is_the_same} THEN rate.slowed"
+        f" ELSE {least}({MOST_SLOWED}, 2 * {_slowed('rate', dialect)}) END,"
+        f" slowed_at = CASE WHEN {is_the_same} THEN rate.slowed_at ELSE excluded.asked_at END",
+        {**_name(bucket, dialect), "now": now.timestamp(), "pause_s": pause_s},
+    )
+
+
+def select_rates(
+    accounts: Collection[str], sandbox: bool, now: datetime, dialect: Dialect
+) -> Transaction[list[RateState]]:
+    """The buckets of these accounts, as they are now."""
+    rows = yield Statement(
+        f"SELECT account, model, asking, second_at - asked_at AS second_ahead_s,"  # noqa: S608
+        f" minute_at - asked_at AS minute_ahead_s, paused_until - asked_at AS paused_s,"
+        f" {_slowed('rate', dialect, asked_at='asked_at')} AS slowed FROM"
+        f" (SELECT account, model, asking, second_at, minute_at, paused_until, slowed, slowed_at,"
+        f" {_clock(dialect)} AS asked_at FROM provider_rates"
+        f" WHERE sandbox = :sandbox AND account {dialect.is_any_of('accounts')}) AS rate"
+        " ORDER BY account, model, asking",
+        {
+            "sandbox": encode("sandbox", sandbox, dialect),
+            "accounts": dialect.any_of(accounts),
+            "now": now.timestamp(),
+        },
+    )
+    return [
+        RateState(
+            bucket=RateBucket(sandbox=sandbox, account=row["account"], model=row["model"], asking=row["asking"]),
+            second_ahead_s=max(0.0, float(row["second_ahead_s"])),
+            minute_ahead_s=max(0.0, float(row["minute_ahead_s"])),
+            slowed=float(row["slowed"]),
+            paused_s=max(0.0, float(row["paused_s"])),
+        )
+        for row in rows
+    ]
+
+
+def _name(bucket: RateBucket, dialect: Dialect) -> dict[str, object]:
+    return {
+        "sandbox": encode("sandbox", bucket.sandbox, dialect),
+        "account": bucket.account,
+        "model": bucket.model,
+        "asking": bucket.asking,
+    }
+
+
+def _clock(dialect: Dialect) -> str:
+    """Seconds since 1970: of the machine where the ledger is this machine's file, else of the database."""
+    return ":now" if dialect.text_times else "CAST(extract(epoch FROM clock_timestamp()) AS double precision)"
+
+
+def _words(dialect: Dialect) -> tuple[str, str]:
+    return ("min", "max") if dialect.text_times else ("LEAST", "GREATEST")
+
+
+def _slowed(row: str, dialect: Dialect, asked_at: str = "excluded.asked_at") -> str:
+    """How many times slower than its numbers a bucket goes on now: one less with every RECOVERS_IN_S."""
+    least, most = _words(dialect)
+    quiet_s = f"{most}(0.0, {asked_at} - {row}.slowed_at)"
+    return f"{most}(1.0, {least}({MOST_SLOWED}, {row}.slowed - {quiet_s} / {RECOVERS_IN_S}))"

@@ -1,0 +1,101 @@
+"""stdin and stdout on the event loop, where it can wait for them: no thread for each line.
+
+Neither is made non-blocking: that would be so for everybody who has the same pipe, such as the client that waits for
+our stderr. What is said to be readable is read once, which does not wait; what is said to be writable takes a piece of
+``PIPE_BUF`` without waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import select
+import stat
+from collections.abc import AsyncIterator, Callable
+
+from ring_mcp.server.bounded_lines import MAX_LINE_BYTES, Line
+from ring_mcp.server.middleware import MAX_VALUES
+
+_READ_BYTES = 256 * 1024
+_WRITTEN_BYTES = getattr(select, "PIPE_BUF", 1)  # Windows has neither this nor a loop that waits for pipes
+
+
+def can_wait_for(descriptor: int) -> bool:
+    """Whether the loop of this thread can wait for it: for a pipe or a socket, not on Windows."""
+    try:
+        mode = os.fstat(descriptor).st_mode
+    except OSError:
+        return False
+    is_one = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+    return is_one and isinstance(asyncio.get_running_loop(), asyncio.SelectorEventLoop)
+
+
+class LoopLines:
+    """Lines that come in as text, each within the bounds of ``Line``. Nobody else may read from ``descriptor``."""
+
+    def __init__(self, descriptor: int, max_bytes: int = MAX_LINE_BYTES, max_values: int = MAX_VALUES) -> None:
+        self._descriptor = descriptor
+        self._max_bytes = max_bytes
+        self._max_values = max_values
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        line = self._line()
+        while piece := await self._read():
+            for part in io.BytesIO(piece):  # up to each line feed, and what is left
+                line.add(part)
+                if part.endswith(b"\n"):
+                    yield line.text
+                    line = self._line()
+        if line.size_bytes:
+            yield line.text
+
+    def _line(self) -> Line:
+        return Line(self._max_bytes, self._max_values)
+
+    async def _read(self) -> bytes:
+        loop = asyncio.get_running_loop()
+        while True:
+            await _ready(loop.add_reader, loop.remove_reader, self._descriptor)
+            try:
+                return os.read(self._descriptor, _READ_BYTES)
+            except BlockingIOError:  # somebody has made it so, and somebody was quicker
+                continue
+
+
+class LoopWriter:
+    """Text that goes out: all of it, and in order, before ``write`` returns. Raises OSError once nobody reads it."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._poll = select.poll()
+        self._poll.register(descriptor, select.POLLOUT)
+
+    async def write(self, text: str) -> None:
+        loop = asyncio.get_running_loop()
+        left = memoryview(text.encode())
+        while left:
+            if not self._poll.poll(0):
+                await _ready(loop.add_writer, loop.remove_writer, self._descriptor)
+                continue
+            try:
+                left = left[os.write(self._descriptor, left[:_WRITTEN_BYTES]) :]
+            except BlockingIOError:
+                await _ready(loop.add_writer, loop.remove_writer, self._descriptor)
+
+    async def flush(self) -> None:
+        """Nothing is kept back."""
+
+
+async def _ready(add: Callable[..., None], remove: Callable[[int], bool], descriptor: int) -> None:
+    ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def tell() -> None:
+        if not ready.done():
+            ready.set_result(None)
+
+    add(descriptor, tell)
+    try:
+        await ready
+    finally:
+        remove(descriptor)

@@ -1,0 +1,53 @@
+"""How long requests of MCP clients took, and how they ended: OpenTelemetry's metric for MCP servers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+from typing import Any
+
+from mcp import MCPError
+from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
+from mcp_types import CallToolResult
+
+from ring_mcp import telemetry
+from ring_mcp.metrics import OPERATION_DURATION, OTHER
+
+METHODS = frozenset(
+    {
+        *("initialize", "ping", "server/discover", "tools/call", "tools/list", "prompts/get", "prompts/list"),
+        *("resources/list", "resources/read", "resources/templates/list", "completion/complete", "logging/setLevel"),
+        *("tasks/get", "tasks/cancel", "tasks/result", "tasks/list", "subscriptions/listen"),
+    }
+)
+"""What has a series of its own; whatever else a client calls is one more."""
+
+
+class MeasuredOperations(ServerMiddleware[Any]):
+    """Tells how long each request took, and how it ended. ``tools`` have a series each."""
+
+    def __init__(self, tools: Collection[str]) -> None:
+        self._tools = frozenset(tools)
+
+    async def __call__(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+        if not telemetry.is_measuring():
+            return await call_next(ctx)
+        started_s, error = time.monotonic(), ""
+        try:
+            result = await call_next(ctx)
+            if isinstance(result, CallToolResult) and result.is_error:
+                error = "tool_error"
+            return result
+        except MCPError as exc:
+            error = str(exc.error.code)
+            raise
+        except BaseException as exc:
+            error = type(exc).__name__
+            raise
+        finally:
+            method = ctx.method if ctx.method in METHODS else OTHER
+            name = ctx.params.get("name") if ctx.params and ctx.method == "tools/call" else None
+            tool = "" if name is None else name if isinstance(name, str) and name in self._tools else OTHER
+            transport = "pipe" if ctx.request is None else "tcp"
+            seconds = time.monotonic() - started_s
+            telemetry.count(OPERATION_DURATION, method, tool, error, transport, amount=seconds)

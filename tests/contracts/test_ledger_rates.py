@@ -1,0 +1,196 @@
+"""What every ledger promises of the requests that may be made: counted for all processes together, in one statement."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from ring_mcp.domain import Given, RateBucket, RateLimit, space_out
+from ring_mcp.domain.rates import MOST_SLOWED, RECOVERS_IN_S, Spacing
+from ring_mcp.ledger.base import Ledger
+from tests.fake_clock import FakeClock
+from tests.ledger_databases import LedgerDatabase
+
+BUCKET = RateBucket(sandbox=False, account="xai/one", model="grok-imagine-video", asking="submit")
+SLOW = Spacing(second_s=1000.0)
+"""So slow that a busy machine's pauses are nothing beside it."""
+
+NEAR_S = 200.0
+"""What a busy machine may take between two statements here, at the most."""
+
+FOREVER_S = 1e6
+
+
+async def take(ledger: Ledger, count: int = 1, *, horizon_s: float = FOREVER_S, spacing: Spacing = SLOW) -> Given:
+    return await ledger.take_rate(BUCKET, spacing, count, horizon_s)
+
+
+def let_pass(database: LedgerDatabase, clock: FakeClock, seconds: float) -> None:
+    """Time goes by: of a shared database its own clock would have to, so everything in it becomes older instead."""
+    if database.kind == "sqlite":
+        clock.advance(seconds)
+    else:
+        names = ("asked_at", "start_at", "second_at", "minute_at", "paused_until", "slowed_at")
+        sets = ", ".join(f"{name} = {name} - :seconds" for name in names)
+        database.query(f"UPDATE provider_rates SET {sets}", {"seconds": seconds})
+
+
+def is_about(given: Given, wait_s: float) -> bool:
+    return wait_s - NEAR_S <= given.wait_s <= wait_s
+
+
+async def test_requests_are_given_one_after_another_to_all_processes(ledger: Ledger, second_ledger: Ledger) -> None:
+    waits = [await take(each) for each in (ledger, second_ledger, ledger, second_ledger)]
+    assert waits[0].wait_s == 0
+    assert all(is_about(given, number * 1000.0) for number, given in enumerate(waits))
+    assert all(given.taken for given in waits)
+
+
+async def test_nothing_is_given_twice_to_those_who_ask_at_once(ledger: Ledger, second_ledger: Ledger) -> None:
+    given = await asyncio.gather(*(take(each) for _ in range(5) for each in (ledger, second_ledger)))
+    assert [round((each.wait_s + NEAR_S / 2) / 1000) for each in sorted(given, key=lambda each: each.wait_s)] == [
+        *range(10)
+    ]
+
+
+async def test_what_is_far_away_is_told_and_not_taken(ledger: Ledger) -> None:
+    await take(ledger)
+    for _ in range(3):
+        refused = await take(ledger, horizon_s=5.0)
+        assert not refused.taken
+        assert is_about(refused, 1000.0)
+    assert is_about(await take(ledger), 1000.0), "who was refused has taken nothing"
+
+
+async def test_several_requests_are_taken_in_one(ledger: Ledger) -> None:
+    assert (await take(ledger, 4)).wait_s == 0
+    assert is_about(await take(ledger), 4000.0)
+
+
+async def test_what_nobody_asked_for_is_not_saved_up(
+    ledger: Ledger, database: LedgerDatabase, clock: FakeClock
+) -> None:
+    await take(ledger)
+    let_pass(database, clock, 50_000.0)
+    assert (await take(ledger)).wait_s == 0
+    assert is_about(await take(ledger), 1000.0)
+
+
+async def test_both_numbers_are_kept_to(ledger: Ledger, database: LedgerDatabase, clock: FakeClock) -> None:
+    spacing = Spacing(second_s=1000.0, minute_s=3000.0, minute_slack_s=6000.0)
+    waits = [await take(ledger, spacing=spacing) for _ in range(6)]
+    assert all(
+        is_about(given, due_s)
+        for given, due_s in zip(waits, (0.0, 1000.0, 2000.0, 3000.0, 6000.0, 9000.0), strict=True)
+    ), "the second's number while there is slack, then the minute's"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(BUCKET, sandbox=True),
+        replace(BUCKET, account="xai/two"),
+        replace(BUCKET, model="grok-imagine-image"),
+        replace(BUCKET, asking="look"),
+    ],
+)
+async def test_each_account_model_and_kind_is_counted_for_itself(ledger: Ledger, other: RateBucket) -> None:
+    await take(ledger, 100)
+    assert (await ledger.take_rate(other, SLOW, 1, FOREVER_S)).wait_s == 0
+
+
+async def test_a_refusal_pauses_everybody_and_halves_the_rate(ledger: Ledger, second_ledger: Ledger) -> None:
+    await take(ledger)
+    await second_ledger.slow_down(BUCKET, 5000.0)
+    assert is_about(await take(ledger), 5000.0)
+    after = await take(second_ledger)
+    assert 5000.0 + 1000.0 * (2 - NEAR_S / RECOVERS_IN_S) - NEAR_S <= after.wait_s <= 7000.0
+
+
+async def test_refusals_side_by_side_count_once_and_later_ones_add_up(
+    ledger: Ledger, database: LedgerDatabase, clock: FakeClock
+) -> None:
+    await ledger.slow_down(BUCKET, 0.0)
+    let_pass(database, clock, -3600.0)  # the last refusal lies an hour ahead: a clock was wrong
+    for _ in range(3):
+        await ledger.slow_down(BUCKET, 0.0)
+    [state] = await ledger.rates(["xai/one"], sandbox=False)
+    assert 1.0 <= state.slowed <= MOST_SLOWED
+    for _ in range(10):
+        let_pass(database, clock, 3.0)
+        await ledger.slow_down(BUCKET, 0.0)
+    [state] = await ledger.rates(["xai/one"], sandbox=False)
+    assert MOST_SLOWED - NEAR_S / RECOVERS_IN_S <= state.slowed <= MOST_SLOWED
+
+
+async def test_the_rate_recovers_while_nothing_is_refused(
+    ledger: Ledger, database: LedgerDatabase, clock: FakeClock
+) -> None:
+    for _ in range(10):
+        await ledger.slow_down(BUCKET, 1.0)
+        let_pass(database, clock, 3.0)
+    let_pass(database, clock, RECOVERS_IN_S * MOST_SLOWED)
+    [state] = await ledger.rates(["xai/one"], sandbox=False)
+    assert (state.slowed, state.paused_s) == (1.0, 0.0)
+    await take(ledger)
+    assert is_about(await take(ledger), 1000.0)
+
+
+async def test_an_account_without_numbers_is_held_back_after_a_refusal_alone(ledger: Ledger) -> None:
+    unknown = space_out(RateLimit())
+    assert [(await take(ledger, spacing=unknown)).wait_s for _ in range(5)] == [0] * 5
+    await ledger.slow_down(BUCKET, 5000.0)
+    assert is_about(await take(ledger, spacing=unknown), 5000.0)
+
+
+async def test_a_time_far_in_the_future_does_not_stop_an_account(
+    ledger: Ledger, database: LedgerDatabase, clock: FakeClock
+) -> None:
+    await ledger.slow_down(BUCKET, 5.0)
+    await take(ledger, spacing=Spacing(second_s=1.0))
+    let_pass(database, clock, -1e9)
+    waits = [await take(ledger, spacing=Spacing(second_s=0.01), horizon_s=5.0) for _ in range(2)]
+    assert max(given.wait_s for given in waits) < 1000.0
+
+
+async def test_the_buckets_of_an_account_can_be_read(ledger: Ledger) -> None:
+    spacing = Spacing(second_s=1000.0, minute_s=4000.0)
+    await take(ledger, 2, spacing=spacing)
+    await ledger.take_rate(replace(BUCKET, account="xai/two"), SLOW, 1, FOREVER_S)
+    [state] = await ledger.rates(["xai/one", "nobody"], sandbox=False)
+    assert state.bucket == BUCKET
+    assert 2000.0 - NEAR_S <= state.second_ahead_s <= 2000.0
+    assert 8000.0 - NEAR_S <= state.minute_ahead_s <= 8000.0
+    assert (state.slowed, state.paused_s) == (1.0, 0.0)
+    assert await ledger.rates(["xai/one"], sandbox=True) == []
+    assert await ledger.rates([], sandbox=False) == []
+
+
+async def test_a_models_duration_is_learned_by_all(ledger: Ledger, second_ledger: Ledger) -> None:
+    assert await ledger.usual_duration("a clip", sandbox=False) is None
+    for number in range(400):
+        took_s = 80.0 + (number * 37 % 101) / 2  # evenly between 80 and 130
+        usual = await (ledger, second_ledger)[number % 2].note_duration("a clip", took_s, sandbox=False)
+    assert await ledger.usual_duration("a clip", sandbox=False) == usual
+    assert usual.jobs == 400
+    assert usual.quarter_s == pytest.approx(92.5, abs=6)
+    assert usual.half_s == pytest.approx(105.0, abs=6)
+    assert usual.most_s == pytest.approx(117.5, abs=6)
+    assert await ledger.usual_duration("a clip", sandbox=True) is None
+    assert await ledger.usual_duration("another", sandbox=False) is None
+
+
+async def test_a_model_that_becomes_slower_is_followed(ledger: Ledger) -> None:
+    for took_s in [100.0] * 50 + [300.0] * 60:
+        usual = await ledger.note_duration("a clip", took_s, sandbox=False)
+    assert usual.quarter_s <= usual.half_s <= usual.most_s
+    assert usual.half_s == pytest.approx(300.0, abs=20)
+
+
+async def test_one_job_says_all_that_is_known(ledger: Ledger) -> None:
+    usual = await ledger.note_duration("a clip", 1e9, sandbox=False)
+    assert (usual.quarter_s, usual.half_s, usual.most_s, usual.jobs) == (3600.0, 3600.0, 3600.0, 1)
+    usual = await ledger.note_duration("another", -5.0, sandbox=False)
+    assert usual.half_s == 0.0
