@@ -7,7 +7,6 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import date
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +46,7 @@ from ring_mcp.operator_settings import (
     image_model,
     list_faulty_defaults,
     paces_of,
+    rule_of,
     sizes_of_inputs,
     video_models,
     video_settings,
@@ -123,12 +123,9 @@ class App:
             ),
             health_tool(self.health),
             whoami_tool(self.whoami),
-            model_list_tool(self.presets, self.today),
+            model_list_tool(self.presets, lambda: self.clock.now().date()),
             spend_tool(self.spending),
         ]
-
-    def today(self) -> date:
-        return self.clock.now().date()
 
     def maker(self, actor_id: str, *, may_see: str | None) -> InProcessMaker:
         from ring_mcp.clients.in_process import InProcessMaker
@@ -247,7 +244,7 @@ async def open_app(
             allowance=allowance,
             clock=clock,
             timeouts_s={kind: pace.poll_timeout_s for kind, pace in paces.items()},
-            confirming=Confirming(config.rule, ledger, clock, sandbox=bool(config.sandbox)),
+            confirming=Confirming(rule_of(config), ledger, clock, sandbox=bool(config.sandbox)),
         )
         settings = video_settings(config)
         images = ImageConductor(calls, inputs, presets, settings.images, clock)
@@ -296,7 +293,7 @@ async def open_app(
             health=health,
             fleet=FleetConductor(ledger, config.caps, clock, sandbox=bool(config.sandbox)),
             whoami=open_whoami(config, allowance),
-            spending=SpendingConductor(allowance, config.caps, config.rule, clock, sandbox=bool(config.sandbox)),
+            spending=SpendingConductor(allowance, config.caps, rule_of(config), clock, sandbox=bool(config.sandbox)),
             clock=clock,
             team=team,
             previews=Previews(previews, shown=config.result_preview, making=making),

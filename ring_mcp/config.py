@@ -10,7 +10,6 @@ import json
 import os
 from collections.abc import Container, Mapping
 from dataclasses import asdict
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.request import getproxies
@@ -48,7 +47,6 @@ from ring_mcp.config_types import (
     warn_of_clear_text,
 )
 from ring_mcp.domain import Caps
-from ring_mcp.domain.consent import Confirm, Rule
 from ring_mcp.errors import ConfigError
 from ring_mcp.providers.base import VendorSettings
 from ring_mcp.providers.vendors import BY_NAME, VENDORS, ProviderName
@@ -56,7 +54,6 @@ from ring_mcp.proxies import DIRECT, Proxies, proxies_of, read_proxies
 
 DEFAULT_ACTOR_ID = "ring-mcp-service"
 _KEYS = frozenset(name for vendor in VENDORS for name in variables(vendor.settings)["key"])
-
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -103,8 +100,8 @@ class Config(BaseModel):
     max_usd_per_call: Annotated[Usd | None, env("RING_MAX_USD_PER_CALL")] = None
     max_usd_per_day: Annotated[Usd | None, env("RING_MAX_USD_PER_DAY")] = None
     max_usd_per_month: Annotated[Usd | None, env("RING_MAX_USD_PER_MONTH")] = None
-    confirm: Annotated[Confirm, BeforeValidator(lower), env("RING_CONFIRM")] = "off"
-    confirm_above_usd: Annotated[Usd, env("RING_CONFIRM_ABOVE_USD")] = Decimal(0)
+    confirm: Annotated[Literal["off", "ask", "require"], BeforeValidator(lower), env("RING_CONFIRM")] = "off"
+    confirm_above_usd: Annotated[Usd | None, env("RING_CONFIRM_ABOVE_USD")] = None
 
     service_tokens: Annotated[tuple[SecretStr, ...], BeforeValidator(split_list), env("RING_MCP_SERVICE_TOKENS")] = ()
     service_token: Annotated[Key | None, env("RING_SERVICE_TOKEN")] = None
@@ -218,10 +215,6 @@ class Config(BaseModel):
         return Caps(
             per_call_usd=self.max_usd_per_call, per_day_usd=self.max_usd_per_day, per_month_usd=self.max_usd_per_month
         )
-
-    @property
-    def rule(self) -> Rule:
-        return Rule(mode=self.confirm, above_usd=self.confirm_above_usd)
 
 
 def all_variables() -> dict[tuple[str, ...], Any]:

@@ -90,7 +90,9 @@ class InProcess:
         return (await self._app.health.check()).data()
 
     async def rule(self) -> Rule:
-        return self._app.config.rule
+        from ring_mcp.operator_settings import rule_of
+
+        return rule_of(self._app.config)
 
     async def _leave_if_open(self, data: dict[str, Any]) -> dict[str, Any]:
         """A job that is still open is about to lose its process."""

@@ -156,7 +156,7 @@ class Gateway:
 
     async def models(self, request: Request) -> JSONResponse:
         arguments = ModelListArguments.parse(dict(request.query_params))
-        return _data(200, list_models(self._app.presets, arguments, self._app.today()).data())
+        return _data(200, list_models(self._app.presets, arguments, self._app.clock.now().date()).data())
 
     async def spend(self, request: Request) -> JSONResponse:
         return _data(200, (await self._app.spending.describe(_actor(request))).data())
