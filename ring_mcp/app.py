@@ -14,10 +14,12 @@ from ring_mcp import __version__, backends, processes
 from ring_mcp.clock import Clock, SystemClock
 from ring_mcp.conductors.allowance import Allowance
 from ring_mcp.conductors.cancelling import CancelConductor
+from ring_mcp.conductors.confirming import Confirming
 from ring_mcp.conductors.fleet import FleetConductor
 from ring_mcp.conductors.health import HealthConductor
 from ring_mcp.conductors.image import ImageConductor
 from ring_mcp.conductors.paid_calls import PaidCalls
+from ring_mcp.conductors.spending import SpendingConductor
 from ring_mcp.conductors.team import Team
 from ring_mcp.conductors.thumbnails import ThumbnailConductor
 from ring_mcp.conductors.video import VideoConductor
@@ -44,6 +46,7 @@ from ring_mcp.operator_settings import (
     image_model,
     list_faulty_defaults,
     paces_of,
+    rule_of,
     sizes_of_inputs,
     video_models,
     video_settings,
@@ -74,6 +77,7 @@ class App:
     queue: JobQueue
     watch: JobWatch
     calls: PaidCalls
+    confirming: Confirming
     images: ImageConductor
     videos: VideoConductor
     thumbnails: ThumbnailConductor
@@ -81,6 +85,8 @@ class App:
     health: HealthConductor
     fleet: FleetConductor
     whoami: WhoamiConductor
+    spending: SpendingConductor
+    clock: Clock
     team: Team
     previews: Previews
     media_origins: tuple[str, ...]
@@ -91,7 +97,9 @@ class App:
         from ring_mcp.tools.job_cancel import job_cancel_tool
         from ring_mcp.tools.job_get import job_get_tool
         from ring_mcp.tools.job_list import job_list_tool
+        from ring_mcp.tools.model_list import model_list_tool
         from ring_mcp.tools.script_run import script_run_tool
+        from ring_mcp.tools.spend import spend_tool
         from ring_mcp.tools.video_create import video_create_tool
         from ring_mcp.tools.whoami import whoami_tool
 
@@ -111,10 +119,13 @@ class App:
                 self.ledger,
                 self.presets,
                 self.config.input_dirs,
+                self.confirming,
                 sandbox=bool(self.config.sandbox),
             ),
             health_tool(self.health),
             whoami_tool(self.whoami),
+            model_list_tool(self.presets, lambda: self.clock.now().date()),
+            spend_tool(self.spending),
         ]
 
     def maker(self, actor_id: str, *, may_see: str | None) -> InProcessMaker:
@@ -239,6 +250,7 @@ async def open_app(
             allowance=allowance,
             clock=clock,
             timeouts_s={kind: pace.poll_timeout_s for kind, pace in paces.items()},
+            confirming=Confirming(rule_of(config), ledger, clock, sandbox=bool(config.sandbox)),
         )
         settings = video_settings(config)
         images = ImageConductor(calls, inputs, presets, settings.images, clock)
@@ -279,6 +291,7 @@ async def open_app(
             queue=queue,
             watch=watch,
             calls=calls,
+            confirming=calls.confirming,
             images=images,
             videos=videos,
             thumbnails=ThumbnailConductor(thumbnails, calls, ledger),
@@ -286,6 +299,8 @@ async def open_app(
             health=health,
             fleet=FleetConductor(ledger, config.caps, clock, sandbox=bool(config.sandbox), rates=rates),
             whoami=open_whoami(config, allowance),
+            spending=SpendingConductor(allowance, config.caps, rule_of(config), clock, sandbox=bool(config.sandbox)),
+            clock=clock,
             team=team,
             previews=Previews(previews, shown=config.result_preview, making=making),
             media_origins=list_media_origins(config, links),

@@ -25,7 +25,7 @@ from pydantic import (
     field_validator,
 )
 
-from ring_mcp.config_checks import list_missing_partners, list_unknown_caps, take_unexpanded
+from ring_mcp.config_checks import list_missing_partners, list_unknown_guards, take_unexpanded
 from ring_mcp.config_trust import read_env_file
 from ring_mcp.config_types import (
     NAME_ALONE,
@@ -54,7 +54,6 @@ from ring_mcp.proxies import DIRECT, Proxies, proxies_of, read_proxies
 
 DEFAULT_ACTOR_ID = "ring-mcp-service"
 _KEYS = frozenset(name for vendor in VENDORS for name in variables(vendor.settings)["key"])
-
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -101,6 +100,8 @@ class Config(BaseModel):
     max_usd_per_call: Annotated[Usd | None, env("RING_MAX_USD_PER_CALL")] = None
     max_usd_per_day: Annotated[Usd | None, env("RING_MAX_USD_PER_DAY")] = None
     max_usd_per_month: Annotated[Usd | None, env("RING_MAX_USD_PER_MONTH")] = None
+    confirm: Annotated[Literal["off", "ask", "require"], BeforeValidator(lower), env("RING_CONFIRM")] = "off"
+    confirm_above_usd: Annotated[Usd | None, env("RING_CONFIRM_ABOVE_USD")] = None
 
     service_tokens: Annotated[tuple[SecretStr, ...], BeforeValidator(split_list), env("RING_MCP_SERVICE_TOKENS")] = ()
     service_token: Annotated[Key | None, env("RING_SERVICE_TOKEN")] = None
@@ -243,7 +244,7 @@ def load_config(
     read = read_env_file(env_file, environ, models, is_named=bool(named), trusted=trusted, but_for=overrides)
     sources, problems = (environ, drop_blank(read.texts)), list(read.problems)
     known = {name for names in all_variables() for name in names}
-    problems += list_unknown_caps((name for source in sources for name in source), known)
+    problems += list_unknown_guards((name for source in sources for name in source), known)
     unexpanded = [take_unexpanded(source, known & source.keys(), _KEYS, problems) for source in sources]
     if named and not env_file.is_file():
         problems.append(f"RING_ENV_FILE: no such file: {env_file}")

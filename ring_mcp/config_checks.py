@@ -14,9 +14,9 @@ _UNEXPANDED = re.compile(r"\$\{[^{}]*\}|\$[A-Za-z_][A-Za-z0-9_]*")
 """``${NAME:-}``, ``${env:NAME}``, ``$NAME``: the words of a client's file, not their value."""
 
 
-def list_unknown_caps(names: Iterable[str], known: Collection[str]) -> list[str]:
-    """A mistyped cap would be no cap at all, so an unknown RING_MAX_USD name is an error."""
-    caps = [name for name in names if name.startswith("RING_MAX_USD") and name not in known]
+def list_unknown_guards(names: Iterable[str], known: Collection[str]) -> list[str]:
+    """A mistyped cap would be no cap at all, so an unknown RING_MAX_USD or RING_CONFIRM name is an error."""
+    caps = [name for name in names if name.startswith(("RING_MAX_USD", "RING_CONFIRM")) and name not in known]
     return [
         f"{name}: unknown variable; did you mean {difflib.get_close_matches(name, known, n=1, cutoff=0)[0]}?"
         for name in caps

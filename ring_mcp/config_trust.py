@@ -30,7 +30,7 @@ OF_A_BUCKET = frozenset({"s3_bucket", "s3_prefix", "s3_public_base_url", "aws_en
 GUARDED = frozenset(
     {"presets_file", "input_dirs", "local_storage_dir", "state_dir", "thumbnail_font"}
     | {"database_url", "database_direct_url"}
-    | {"max_usd_per_call", "max_usd_per_day", "max_usd_per_month"}
+    | {"max_usd_per_call", "max_usd_per_day", "max_usd_per_month", "confirm", "confirm_above_usd"}
     | {"service_tokens", "actor_id", "actor_email", "actor_name", "clone_name"}
     | {"allowed_hosts", "allowed_origins", "public_base_url", "trusted_media_hosts"}
     | {"metrics_token", "otel_endpoint", "otel_headers"}

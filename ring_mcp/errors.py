@@ -7,6 +7,7 @@ RingError                      code, billed, retryable, next_action
 │  └─ NotFound                 no such job (or not this caller's)
 ├─ Unauthorized, LookOnly      the service token is missing, wrong or revoked; or it may look and not spend
 ├─ CapExceeded                 a spending cap would be passed; nothing was spent
+├─ ConfirmationNeeded          nobody has agreed to it, or somebody said no: SpendingDeclined (``domain.consent``)
 ├─ ProviderError               provider, http_status
 │  ├─ ProviderAuthError        key missing, refused, or without rights
 │  ├─ ProviderRejected         the provider calls the request wrong

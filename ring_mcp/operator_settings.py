@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from datetime import date
+from decimal import Decimal
 
 from ring_mcp.config import Config
 from ring_mcp.config_checks import explain_unexpanded
 from ring_mcp.config_types import variables
 from ring_mcp.domain import ImageRequest, MediaKind, VideoRequest
+from ring_mcp.domain.consent import Rule
 from ring_mcp.errors import InvalidRequest
 from ring_mcp.extras import install_line
 from ring_mcp.jobs.outcomes import Pace
@@ -53,6 +55,11 @@ def video_models(config: Config, presets: Presets) -> Iterator[str]:
         settings = config.vendors[provider]
         if settings.key is not None or provider == presets.video_providers[0]:
             yield from [settings.video_model] if settings.video_model else presets.mode_models(provider)
+
+
+def rule_of(config: Config) -> Rule:
+    """What has to be agreed to before it is spent."""
+    return Rule(mode=config.confirm, above_usd=config.confirm_above_usd or Decimal(0))
 
 
 def paces_of(config: Config) -> dict[MediaKind, Pace]:

@@ -30,6 +30,7 @@ from ring_mcp.jobs.submitting import Submitting
 from ring_mcp.jobs.thumbnails import Thumbnails
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.media.decoding import Decoder
+from ring_mcp.operator_settings import rule_of
 from ring_mcp.providers.base import HearRefusal, Providers
 from ring_mcp.storage.base import Links, Storage
 
@@ -44,6 +45,7 @@ def open_whoami(config: Config, allowance: Allowance) -> WhoamiConductor:
         clone_name=config.clone_name,
         base_url=config.public_base_url,
         default_actor=Actor(id=config.actor_id, email=config.actor_email, name=config.actor_name),
+        rule=rule_of(config),
     )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import click
 
 from ring_mcp.domain import DRIVEN, JobState, MediaKind
+from ring_mcp.domain.consent import Rule
 from ring_mcp.scripted.base import Maker, OnState
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ class Backend(Maker, Protocol):
         """What ring-job-cancel answers."""
 
     async def health(self) -> dict[str, Any]: ...
+
+    async def rule(self) -> Rule:
+        """What has to be agreed to before it is spent."""
 
 
 class InProcess:
@@ -84,6 +88,11 @@ class InProcess:
 
     async def health(self) -> dict[str, Any]:
         return (await self._app.health.check()).data()
+
+    async def rule(self) -> Rule:
+        from ring_mcp.operator_settings import rule_of
+
+        return rule_of(self._app.config)
 
     async def _leave_if_open(self, data: dict[str, Any]) -> dict[str, Any]:
         """A job that is still open is about to lose its process."""

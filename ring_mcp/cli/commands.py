@@ -129,6 +129,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 def _register() -> None:
+    from ring_mcp.cli.approving import approve
     from ring_mcp.cli.backup import backup, restore
     from ring_mcp.cli.cancelling import cancel
     from ring_mcp.cli.completion import completion
@@ -157,6 +158,7 @@ def _register() -> None:
         jobs,
         spend,
         gallery,
+        approve,
         top,
         health,
         doctor,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 Given = str | float | bool | tuple[str, ...] | None
 
-OWN_OPTIONS = frozenset({"as_json", "opened", "wait_s", "gateway", "thumbnail_template"})
+OWN_OPTIONS = frozenset({"as_json", "opened", "wait_s", "gateway", "thumbnail_template", "yes"})
 """What is not an argument of the tool (``wait_s`` is its waitSeconds, ``thumbnail_template`` is in its thumbnail)."""
 
 
@@ -55,6 +55,7 @@ def _add_shared_options(command: F) -> F:
             click.option("--dry-run", is_flag=True, help="Only say what would be made and what it would cost."),
             click.option("--idempotency-key", help="Names this one paid request; repeat it to repeat safely."),
             click.option("--max-usd", metavar="USD", help="Start nothing if it could cost more than this."),
+            click.option("--yes", is_flag=True, help="Where RING_CONFIRM asks before spending: the answer."),
             click.option("--wait-s", type=WAIT, help="Seconds to wait; default: as long as it may take."),
             click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout and nothing else."),
             click.option("--open", "opened", is_flag=True, help="Show the result in the platform's viewer."),
@@ -76,12 +77,14 @@ def _add_shared_options(command: F) -> F:
 @click.option("--quality", cls=RegistryOption, help="Where the model has the choice:")
 @click.option("--reference-images", multiple=True, help="Edit or combine this: a URL, a file, an id. Repeatable.")
 @_add_shared_options
-def image(wait_s: float | None, as_json: bool, opened: bool, gateway: str | None, **arguments: Given) -> None:
+def image(
+    wait_s: float | None, as_json: bool, opened: bool, gateway: str | None, yes: bool, **arguments: Given
+) -> None:
     """Make pictures from PROMPT. It costs money; --dry-run tells the price first.
 
     Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 still under way (its job is printed).
     """
-    _create("image", arguments, wait_s, as_json, opened, gateway)
+    _create("image", arguments, wait_s, as_json, opened, gateway, yes=yes)
 
 
 @click.command()
@@ -123,6 +126,7 @@ def video(
     gateway: str | None,
     thumbnail: str | None,
     thumbnail_template: str | None,
+    yes: bool,
     **arguments: Any,
 ) -> None:
     """Make a clip from PROMPT. It costs money; --dry-run tells the price first.
@@ -134,7 +138,7 @@ def video(
         raise click.UsageError("--thumbnail-template goes with --thumbnail")
     if thumbnail is not None:
         arguments["thumbnail"] = _thumbnail(thumbnail, thumbnail_template)
-    _create("video", arguments, wait_s, as_json, opened, gateway)
+    _create("video", arguments, wait_s, as_json, opened, gateway, yes=yes)
 
 
 def _thumbnail(title: str, template: str | None) -> dict[str, Any]:
@@ -150,20 +154,19 @@ def _create(
     as_json: bool,
     opened: bool,
     gateway: str | None,
+    *,
+    yes: bool,
 ) -> None:
-    from ring_mcp.cli.backend import Backend, limit_s, load_config_with
-    from ring_mcp.cli.progress import Watch, fail, finish, follow
+    from ring_mcp.cli.asking import follow_asked
+    from ring_mcp.cli.backend import limit_s, load_config_with
+    from ring_mcp.cli.progress import fail, finish
     from ring_mcp.errors import RingError
 
     try:
         arguments = _arguments(kind, given)
         config = load_config_with(gateway)
         wait_at_most_s = limit_s(config, kind) if wait_s is None else wait_s
-
-        async def work(backend: Backend, watch: Watch) -> dict[str, Any]:
-            return await backend.create(kind, arguments, wait_at_most_s, watch)
-
-        data = follow(config, work)
+        data = follow_asked(config, kind, arguments, wait_at_most_s, yes=yes)
     except RingError as exc:
         fail(exc, as_json=as_json, gateway=gateway)
     finish(data, as_json=as_json, gateway=gateway, opened=opened)

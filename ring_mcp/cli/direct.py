@@ -28,6 +28,7 @@ JOBS_FILE = "xai-video-jobs.json"
 @click.option("--remaster", is_flag=True, help="Edit each clip's done draft, or make it again at a real 720p.")
 @click.option("--source-url", metavar="URL", help="With --remaster and one clip: the video to edit.")
 @click.option("--download", is_flag=True, help="Save the clips to files/: xAI's own addresses expire.")
+@click.option("--yes", is_flag=True, help="Where RING_CONFIRM asks before spending: the answer.")
 @click.option("--dry-run", is_flag=True, help="Only a table of what would be made and what it would cost.")
 @click.option("--force", is_flag=True, help="Make and pay every clip anew.")
 @click.option(
@@ -44,6 +45,7 @@ def direct(
     remaster: bool,
     source_url: str | None,
     download: bool,
+    yes: bool,
     dry_run: bool,
     force: bool,
     output: Path,
@@ -79,7 +81,7 @@ def direct(
             wait_s=limit_s(config, "video"),
         )
         files = "" if download else None
-        command = Command(config, request, options, output, jobs_path, files, dry_run=dry_run, as_json=as_json)
+        command = Command(config, request, options, output, jobs_path, files, dry_run=dry_run, as_json=as_json, yes=yes)
         sys.exit(command.carry_out())
     except RingError as exc:
         fail(exc, as_json=as_json, gateway=None)

@@ -51,6 +51,7 @@ MANIFEST = "manifest.json"
     show_default=True,
     help="The folder of manifest.json.",
 )
+@click.option("--yes", is_flag=True, help="Where RING_CONFIRM asks before spending: the answer.")
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of a request file and do nothing else.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout and nothing else.")
 @gateway_option
@@ -67,6 +68,7 @@ def script(
     resume: bool,
     force: bool,
     output: Path,
+    yes: bool,
     schema: bool,
     as_json: bool,
     gateway: str | None,
@@ -107,7 +109,9 @@ def script(
             how_to_split="say --partial",
             wait_s=limit_s(config, "video"),
         )
-        command = Command(config, request, options, output, request_path, download, dry_run=dry_run, as_json=as_json)
+        command = Command(
+            config, request, options, output, request_path, download, dry_run=dry_run, as_json=as_json, yes=yes
+        )
         sys.exit(command.carry_out())
     except RingError as exc:
         fail(exc, as_json=as_json, gateway=gateway)
@@ -139,6 +143,7 @@ class Command:
         *,
         dry_run: bool,
         as_json: bool,
+        yes: bool,
     ) -> None:
         self._config = config
         self._request = request
@@ -148,15 +153,24 @@ class Command:
         self._files = None if download is None else Path(download) if download else output / "files"
         self._dry_run = dry_run
         self._as_json = as_json
+        self._agreed_usd = Decimal("Infinity") if yes else Decimal(0)
 
     def carry_out(self) -> int:
         """The exit status."""
+        from ring_mcp.cli.asking import YesNeeded, ask_at_terminal
         from ring_mcp.cli.progress import INTERRUPTED
         from ring_mcp.cli.script_table import ScriptTable
 
         with ScriptTable() as table:
             try:
-                run = asyncio.run(self._run(table))
+                run = None
+                while run is None:
+                    try:
+                        run = asyncio.run(self._run(table))
+                    except YesNeeded as needed:  # outside of the loop, which a person who thinks would keep waiting
+                        table.pause()
+                        ask_at_terminal(needed.quote)
+                        self._agreed_usd = needed.total_usd
             except KeyboardInterrupt:
                 click.echo("interrupted; the same command again goes on with what was started", err=True)
                 return INTERRUPTED
@@ -180,6 +194,8 @@ class Command:
                 on_change=table.show,
             )
             await run.quote()
+            if not self._dry_run:
+                await self._agree(run, backend)
             table.begin(run.clips)
             if not self._dry_run:
                 for clip in run.clips:
@@ -187,6 +203,19 @@ class Command:
                         table.say(f"{clip.id}: {clip.again}")
                 await self._make(run, backend, table)
             return run
+
+    async def _agree(self, run: ScriptRun, backend: Backend) -> None:
+        """Raises YesNeeded where a person has to be asked, and ConfirmationNeeded where nobody can be."""
+        from ring_mcp.cli.asking import check_script
+
+        rule = await backend.rule()
+        if rule.mode == "off":
+            return
+        total_usd = sum((clip.quoted_usd or Decimal(0) for clip in run.list_unpaid()), Decimal(0))
+        if 0 < total_usd <= self._agreed_usd:
+            run.confirm()
+        else:
+            check_script(rule, total_usd, run.cap_left_usd)
 
     async def _make(self, run: ScriptRun, backend: Backend, table: ScriptTable) -> None:
         from ring_mcp.cli.progress import cancel_on_ctrl_c

@@ -50,8 +50,15 @@ class ScriptTable:
         if self._live is not None:
             self._live.stop()
 
+    def pause(self) -> None:
+        """Leave the terminal to a question."""
+        if self._live is not None:
+            self._live.stop()
+
     def begin(self, clips: Sequence[ClipRun]) -> None:
         self._clips = clips
+        if self._live is not None:
+            self._live.start()
         self.show()
 
     def show(self, _: ClipRun | None = None) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 import httpx2
@@ -18,6 +19,7 @@ from pydantic.alias_generators import to_camel
 from ring_mcp.clients.gateway_answers import reason, without_paths
 from ring_mcp.clients.gateway_errors import NEXT, GatewayAway, GatewayRefusal, TooManyCalls, as_lost_reply
 from ring_mcp.domain import DRIVEN, MediaKind
+from ring_mcp.domain.consent import Rule
 from ring_mcp.errors import ConfigError, InvalidRequest, RingError, Unauthorized
 from ring_mcp.masking import Masking
 from ring_mcp.proxies import DIRECT, Proxies, trouble_with
@@ -48,7 +50,7 @@ RINGS_OWN: Mapping[MediaKind, frozenset[str]] = {
 }
 """What a gateway of Ring Platform itself reads. It ignores everything else, and makes and bills all the same."""
 
-_NOT_NEEDED_THERE = frozenset({"idempotencyKey", "waitSeconds", "preview"})
+_NOT_NEEDED_THERE = frozenset({"idempotencyKey", "waitSeconds", "preview", "confirmed"})
 """Ours, and without effect on what is made and billed."""
 
 
@@ -60,6 +62,7 @@ class GatewayClient:
         self._base_url = base_url
         self._masking = Masking([http.headers.get("authorization", "").removeprefix("Bearer ")])
         self._is_ring_mcp: bool | None = None
+        self._rule = Rule()
 
     @property
     def http(self) -> httpx2.AsyncClient:
@@ -81,6 +84,8 @@ class GatewayClient:
         query: dict[str, Any] = {"waitSeconds": 0}
         if not await self.speaks_ring_mcp():
             query, arguments = {}, self._only_rings_own(kind, arguments)
+        elif (await self.rule()).mode == "off":  # an older server does not know the word
+            arguments = {name: value for name, value in arguments.items() if name != "confirmed"}
         data = await self._call("POST", f"/{kind}s/generate", query, arguments)
         if data.get("state") not in _OPEN:
             return data
@@ -95,8 +100,16 @@ class GatewayClient:
     async def speaks_ring_mcp(self) -> bool:
         """Who is there: asked once, before anything is paid for on the strength of arguments of our own."""
         if self._is_ring_mcp is None:
-            self._is_ring_mcp = "serverVersion" in await self.context()
+            context = await self.context()
+            self._is_ring_mcp = "serverVersion" in context
+            if context.get("confirm") in ("ask", "require"):
+                self._rule = Rule(mode=context["confirm"], above_usd=Decimal(str(context.get("confirmAboveUsd", 0))))
         return self._is_ring_mcp
+
+    async def rule(self) -> Rule:
+        """What has to be agreed to there before it is spent."""
+        await self.speaks_ring_mcp()
+        return self._rule
 
     def _only_rings_own(self, kind: MediaKind, arguments: Mapping[str, Any]) -> dict[str, Any]:
         given = {name: value for name, value in arguments.items() if value not in (None, False)}
@@ -181,6 +194,14 @@ class GatewayClient:
 
     async def health(self) -> dict[str, Any]:
         return await self._call("GET", "/meta/health", {})
+
+    async def models(self, **asked: str | int) -> dict[str, Any]:
+        """What ring-model-list answers; ``asked`` are its arguments."""
+        return await self._call("GET", "/meta/models", asked)
+
+    async def spend(self) -> dict[str, Any]:
+        """What ring-spend answers."""
+        return await self._call("GET", "/meta/spend", {})
 
     async def context(self) -> dict[str, Any]:
         """Who the token says that we are."""

@@ -10,12 +10,14 @@ from ring_mcp.conductors.paid_calls import PaidCalls
 from ring_mcp.conductors.results import JobResult
 from ring_mcp.conductors.thumbnails import ThumbnailConductor
 from ring_mcp.conductors.video import VideoConductor
-from ring_mcp.domain import Job, MediaKind
+from ring_mcp.domain import Job, MediaKind, VideoRequest
+from ring_mcp.domain.consent import NOBODY, Asking
 from ring_mcp.domain.thumbnails import read_thumbnail
 from ring_mcp.errors import NotFound
 from ring_mcp.scripted.base import OnState
 from ring_mcp.tools.image_create import ImageCreateArguments
 from ring_mcp.tools.job_answers import JobFailed
+from ring_mcp.tools.paid import CONFIRMED, take_confirmation
 from ring_mcp.tools.video_create import VideoCreateArguments
 
 
@@ -38,24 +40,49 @@ class InProcessMaker:
         self._calls = calls
         self._actor_id = actor_id
         self._may_see = may_see
+        self._asking = NOBODY
+        self._subjects: dict[str, str] = {}
+
+    def agree(self, asking: Asking) -> None:
+        """How what is made from now on was asked about."""
+        self._asking = asking
+
+    def subject_of(self, idempotency_key: str) -> str:
+        """What was quoted with this key, as a yes to it names it."""
+        return self._subjects[idempotency_key]
 
     async def create(
         self, kind: MediaKind, arguments: Mapping[str, Any], wait_s: float, on_state: OnState
     ) -> dict[str, Any]:
-        """A tool's ``data``. Raises JobFailed for a job that ended badly, and what the conductors raise before it."""
-        tell, actor_id = _telling(on_state), self._actor_id
+        """A tool's ``data``. Raises JobFailed for a job that ended badly, and what the conductors raise before it.
+
+        ``confirmed`` among the arguments is what it is over REST.
+        """
+        tell, actor_id, asking = _telling(on_state), self._actor_id, self._asking
+        if CONFIRMED in arguments:
+            arguments, asking = take_confirmation(arguments)
         result: JobResult
         if kind == "image":
             image = ImageCreateArguments.parse(arguments)
             if image.dry_run:
                 return (await self._images.quote(image.request(), actor_id=actor_id)).data()
-            result = await self._images.generate(image.request(), actor_id=actor_id, wait_s=wait_s, on_progress=tell)
+            result = await self._images.generate(
+                image.request(), actor_id=actor_id, wait_s=wait_s, on_progress=tell, asking=asking
+            )
         else:
             video = VideoCreateArguments.parse(arguments)
             if video.dry_run:
-                return (await self._videos.quote(video.request(), actor_id=actor_id)).data()
-            result = await self._videos.generate(video.request(), actor_id=actor_id, wait_s=wait_s, on_progress=tell)
+                return await self._quote_clip(video.request())
+            result = await self._videos.generate(
+                video.request(), actor_id=actor_id, wait_s=wait_s, on_progress=tell, asking=asking
+            )
         return read_result(result)
+
+    async def _quote_clip(self, request: VideoRequest) -> dict[str, Any]:
+        plan = await self._videos.look(request, actor_id=self._actor_id)
+        if request.idempotency_key is not None:
+            self._subjects[request.idempotency_key] = await self._calls.name_subject(plan, request.idempotency_key)
+        return (await self._calls.quote(plan, request.max_usd, self._actor_id)).data()
 
     async def job(self, job_id: str, wait_s: float, on_state: OnState) -> dict[str, Any]:
         """A job's ``data``, after waiting for it; one that nobody drives is carried on."""

@@ -10,6 +10,7 @@ from ring_mcp.clock import Clock
 from ring_mcp.conductors.paid_calls import PaidCalls
 from ring_mcp.conductors.results import JobResult
 from ring_mcp.domain import ImageRequest, Plan, VideoRequest
+from ring_mcp.domain.consent import NOBODY, Asking
 from ring_mcp.jobs.inputs import MediaInputs
 from ring_mcp.jobs.watch import OnProgress
 from ring_mcp.presets import Presets
@@ -40,8 +41,12 @@ class Conductor(ABC, Generic[RequestT, ResultT, SettingsT]):
         results by their jobs. Raises what ``generate`` raises, but for CapExceeded: a cap that would refuse is a
         warning.
         """
-        plan = await self.check(await self._calls.with_results(request, actor_id))
+        plan = await self.look(request, actor_id=actor_id)
         return self._narrow(await self._calls.quote(plan, request.max_usd, actor_id))
+
+    async def look(self, request: RequestT, *, actor_id: str | None) -> Plan:
+        """The plan of this actor's request, checked. Spends nothing. Raises what ``quote`` raises."""
+        return await self.check(await self._calls.with_results(request, actor_id))
 
     async def generate(
         self,
@@ -50,12 +55,14 @@ class Conductor(ABC, Generic[RequestT, ResultT, SettingsT]):
         actor_id: str,
         wait_s: float | None = None,
         on_progress: OnProgress | None = None,
+        asking: Asking = NOBODY,
     ) -> ResultT:
         """Make what was asked for and wait for it, at most ``wait_s`` seconds (None: as long as it takes).
 
         A failure of provider or storage is in the result (``success`` False); it is raised only before anything was
-        started: LookOnly, InvalidRequest, ModelRetired, ProviderAuthError (no key), CapExceeded, LedgerError,
-        StorageError. A LedgerError that names a job says that this one stands and could not be read.
+        started: LookOnly, InvalidRequest, ModelRetired, ProviderAuthError (no key), CapExceeded, ConfirmationNeeded,
+        LedgerError, StorageError. A LedgerError that names a job says that this one stands and could not be read.
+        ``asking``: how the caller is asked, where the operator wants that.
         A caller that is cancelled leaves; the job goes on.
         """
         await self._calls.check_may_spend(actor_id)
@@ -68,6 +75,7 @@ class Conductor(ABC, Generic[RequestT, ResultT, SettingsT]):
             max_usd=request.max_usd,
             wait_s=wait_s,
             on_progress=on_progress,
+            asking=asking,
         )
         return self._narrow(result)
 

@@ -9,15 +9,17 @@ from decimal import Decimal
 
 from ring_mcp.clock import Clock
 from ring_mcp.conductors.allowance import Allowance, Allowed
+from ring_mcp.conductors.confirming import Confirming, describe_plan
 from ring_mcp.conductors.results import JobResult, QuoteLine, job_result, quote_result
 from ring_mcp.conductors.signed_urls import for_caller
 from ring_mcp.domain import Job, MediaKind, Plan, VideoPlan, usd
+from ring_mcp.domain.consent import NOBODY, Asking, Item, Terms
 from ring_mcp.domain.fields import is_part_of_id
 from ring_mcp.errors import InvalidRequest, LedgerError, NotFound, RingError
 from ring_mcp.jobs.accounts import Accounts, describe_needed_account
 from ring_mcp.jobs.addresses import JOB_PREFIX, R, addresses, with_addresses
 from ring_mcp.jobs.inputs import MediaInputs
-from ring_mcp.jobs.opening import Opening
+from ring_mcp.jobs.opening import TOOL, Opening, request_hash
 from ring_mcp.jobs.outcomes import failure_of, name_open_job
 from ring_mcp.jobs.queue.base import JobQueue
 from ring_mcp.jobs.watch import JobWatch, OnProgress
@@ -46,6 +48,7 @@ class PaidCalls:
         allowance: Allowance,
         clock: Clock,
         timeouts_s: Mapping[MediaKind, float],
+        confirming: Confirming,
     ) -> None:
         self._opening = opening
         self._accounts = accounts
@@ -57,6 +60,7 @@ class PaidCalls:
         self._allowance = allowance
         self._clock = clock
         self._timeouts_s = timeouts_s
+        self.confirming = confirming
         self._sandbox = accounts.holder.sandbox
 
     def check_provider(self, plan: Plan) -> None:
@@ -132,18 +136,49 @@ class PaidCalls:
         max_usd: Decimal | None = None,
         wait_s: float | None = None,
         on_progress: OnProgress | None = None,
+        asking: Asking = NOBODY,
     ) -> JobResult:
         """Open the job of a checked plan, wait for it at most ``wait_s`` (None: as long as it may take), deliver it.
 
-        Raises CapExceeded, InvalidRequest, ProviderAuthError, LedgerError or StorageError; then nothing was started,
-        unless a LedgerError names the job: that one goes on. Any other failure after the start is in the result.
+        Raises CapExceeded, ConfirmationNeeded, InvalidRequest, ProviderAuthError, LedgerError or StorageError; then
+        nothing was started, unless a LedgerError names the job: that one goes on. Any other failure after the start is
+        in the result.
         """
         plan = await self._inputs.keep(plan)
-        opened = await self._opening.open(plan, actor_id=actor_id, idempotency_key=idempotency_key, max_usd=max_usd)
+        terms = await self._agree(plan, actor_id, idempotency_key, max_usd, asking)
+        opened = await self._opening.open(
+            plan, actor_id=actor_id, idempotency_key=idempotency_key, max_usd=max_usd, terms=terms
+        )
         limit_s = self._timeouts_s[plan.kind] + _LATE_S if wait_s is None else wait_s
         with name_open_job(opened.job.id):
             job = await self._wait(opened.job, limit_s, on_progress)
         return await self.deliver(job, joined=opened.joined)
+
+    async def _agree(
+        self, plan: Plan, actor_id: str, key: str | None, max_usd: Decimal | None, asking: Asking
+    ) -> Terms | None:
+        """Have a yes to what this would spend, if one is needed. What the caps would refuse is not asked about."""
+        if not self.confirming.applies_to(asking):
+            return None
+        if asking.terms is not None:
+            return asking.terms
+        prospect = await self._opening.look(plan, actor_id=actor_id, idempotency_key=key)
+        if prospect.stands:
+            return self.confirming.without_answer()
+
+        left = (await self._allowance.read(actor_id)).left.values()
+        if prospect.needed_usd > min([*left, prospect.needed_usd if max_usd is None else max_usd]):
+            return self.confirming.without_answer()  # the ledger says it better, and refuses before it asks for a yes
+
+        async def quote() -> JobResult:
+            return await self.quote(plan, max_usd, actor_id)
+
+        item = Item(subject=prospect.subject, usd=prospect.needed_usd, what=describe_plan(plan))
+        return await self.confirming.settle([item], asking, actor_id, quote)
+
+    async def name_subject(self, plan: Plan, idempotency_key: str | None) -> str:
+        """What a yes to this call would be a yes to."""
+        return request_hash(TOOL[plan.kind], await self._inputs.keep(plan), idempotency_key)
 
     async def resume(self, job: Job, wait_s: float, on_progress: OnProgress | None = None) -> JobResult:
         """See that a job is carried on, wait for it at most ``wait_s`` seconds, deliver it. Raises LedgerError, which

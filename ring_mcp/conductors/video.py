@@ -8,6 +8,7 @@ from decimal import ROUND_UP, Decimal
 from ring_mcp.conductors.conductor import Conductor
 from ring_mcp.conductors.results import GenerateVideoResult
 from ring_mcp.domain import VideoPlan, VideoRequest
+from ring_mcp.domain.consent import NOBODY, Asking
 from ring_mcp.errors import InvalidRequest
 from ring_mcp.extras import install_line
 from ring_mcp.media.decoding import can_read_clips
@@ -23,15 +24,17 @@ class VideoConductor(Conductor[VideoRequest, GenerateVideoResult, VideoSettings]
         """What would be done. Raises InvalidRequest or ModelRetired; spends nothing."""
         return plan_video(self._inputs.unsign(request), self._settings, self._presets, self._clock.now().date())
 
-    async def remaster(self, request: VideoRequest, *, actor_id: str) -> GenerateVideoResult:
+    async def remaster(self, request: VideoRequest, *, actor_id: str, asking: Asking = NOBODY) -> GenerateVideoResult:
         """The clip again at a real 720p; with ``source_video_url`` an edit of that clip. Raises as generate does."""
-        return await self.generate(replace(request, remaster=True), actor_id=actor_id)
+        return await self.generate(replace(request, remaster=True), actor_id=actor_id, asking=asking)
 
-    async def edit_from_source(self, request: VideoRequest, *, actor_id: str) -> GenerateVideoResult:
+    async def edit_from_source(
+        self, request: VideoRequest, *, actor_id: str, asking: Asking = NOBODY
+    ) -> GenerateVideoResult:
         """Edit an existing clip, scene preserved. Raises InvalidRequest without ``source_video_url``."""
         if not request.source_video_url:
             raise InvalidRequest("sourceVideoUrl is required for edit/remaster")
-        return await self.remaster(request, actor_id=actor_id)
+        return await self.remaster(request, actor_id=actor_id, asking=asking)
 
     async def check(self, request: VideoRequest) -> VideoPlan:
         """The plan, once everything that it takes in was looked at; a source clip is priced as long as it is."""

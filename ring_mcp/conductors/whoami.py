@@ -9,6 +9,7 @@ from pydantic import Field
 
 from ring_mcp.conductors.allowance import Allowance
 from ring_mcp.conductors.results import Usd, Wire
+from ring_mcp.domain.consent import Rule
 from ring_mcp.errors import LedgerError
 
 GATEWAY = "/api/mcp/v1"
@@ -34,6 +35,8 @@ class Context(Wire):
     server_version: str | None = None
     sandbox: bool | None = None
     cap_left_usd: dict[str, Usd] | None = Field(None, description="What may be spent. Absent: no cap is set.")
+    confirm: str | None = Field(None, description="ask or require: spending has to be agreed to.")
+    confirm_above_usd: Usd | None = None
     may_spend: bool | None = Field(None, description="Of an actor of the ledger; as are the next ones.")
     caps_usd: dict[str, Usd] | None = Field(None, description="perCall, perDay, perMonth: this actor's own.")
     spent_today_usd: Usd | None = Field(None, description="By this actor, with what is reserved.")
@@ -52,6 +55,7 @@ class WhoamiConductor:
         clone_name: str,
         base_url: str | None,
         default_actor: Actor,
+        rule: Rule,
     ) -> None:
         self._allowance = allowance
         self._version = version
@@ -59,6 +63,7 @@ class WhoamiConductor:
         self._clone_name = clone_name
         self._base_url = base_url
         self._default_actor = default_actor
+        self._rule = rule
 
     async def describe(self, actor_id: str) -> Context:
         """With what the caps leave, where the ledger can tell."""
@@ -77,5 +82,7 @@ class WhoamiConductor:
             server_version=self._version,
             sandbox=self._sandbox,
             cap_left_usd=left or None,
+            confirm=None if self._rule.mode == "off" else self._rule.mode,
+            confirm_above_usd=None if self._rule.mode == "off" else self._rule.above_usd,
             **own,
         )

@@ -10,12 +10,13 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 
 from ring_mcp.clock import Clock
 from ring_mcp.domain import Caps, Job, JobState, MediaKind, Plan, VideoPlan
+from ring_mcp.domain.consent import Terms
 from ring_mcp.errors import InvalidRequest, LedgerError, StorageError
 from ring_mcp.jobs.accounts import Accounts
 from ring_mcp.jobs.completion import complete
@@ -31,6 +32,15 @@ from ring_mcp.telemetry import current_trace_parent
 NEEDED_DISK_BYTES = 64 * 1024 * 1024
 
 TOOL: Mapping[MediaKind, str] = {"image": "ring-image-create", "video": "ring-video-create"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prospect:
+    """What ``open`` would do. ``subject``: the request's hash; ``stands``: it would join a job, and pay nothing."""
+
+    subject: str
+    needed_usd: Decimal
+    stands: bool
 
 
 class Opening:
@@ -66,14 +76,34 @@ class Opening:
             raise InvalidRequest(f"provider must be one of {known} for {kind}s, got {name!r}")
         provider.check_ready()
 
+    async def look(self, plan: Plan, *, actor_id: str, idempotency_key: str | None) -> Prospect:
+        """What ``open`` would do now; nothing is written. Raises InvalidRequest and LedgerError as it does."""
+        job = self._new_job(plan, actor_id, idempotency_key)
+        await self.delivery.settle(job.request_hash)
+        if await self._ledger.find_standing(job) is not None:
+            return Prospect(subject=job.request_hash, needed_usd=Decimal(0), stands=True)
+        needed_usd = job.reserved_usd
+        if isinstance(plan, VideoPlan) and plan.first_frame is not None:
+            still = self._new_still(job, plan.first_frame)
+            if await self._ledger.find_unused_still(still) is None:
+                needed_usd += still.reserved_usd
+        return Prospect(subject=job.request_hash, needed_usd=needed_usd, stands=False)
+
     async def open(
-        self, plan: Plan, *, actor_id: str, idempotency_key: str | None, max_usd: Decimal | None = None
+        self,
+        plan: Plan,
+        *,
+        actor_id: str,
+        idempotency_key: str | None,
+        max_usd: Decimal | None = None,
+        terms: Terms | None = None,
     ) -> Opened:
         """The job that stands for this plan, being driven by somebody; a still that it begins with beside it.
 
-        ``max_usd`` is checked with the caps; a job that stands already costs nothing more.
-        Raises CapExceeded, InvalidRequest, ProviderAuthError, LedgerError or StorageError; then nothing was started,
-        unless a LedgerError names the job: that one stood already.
+        ``max_usd`` is checked with the caps; a job that stands already costs nothing more. ``terms``: what has to be
+        agreed to, where that is asked for.
+        Raises CapExceeded, ConfirmationNeeded, InvalidRequest, ProviderAuthError, LedgerError or StorageError; then
+        nothing was started, unless a LedgerError names the job: that one stood already.
         """
         still_plan = plan.first_frame if isinstance(plan, VideoPlan) else None
         for needed in (plan, still_plan) if still_plan else (plan,):
@@ -82,11 +112,11 @@ class Opening:
         job = self._new_job(plan, actor_id, idempotency_key)
         still = self._new_still(job, still_plan) if still_plan else None
         # All or nothing, also for a caller that is cancelled now: a row that nobody drives would hold its reservation.
-        return await complete(self._open(job, replace(self._caps, max_usd=max_usd), still))
+        return await complete(self._open(job, replace(self._caps, max_usd=max_usd), still, terms))
 
-    async def _open(self, job: Job, caps: Caps, still: Job | None) -> Opened:
+    async def _open(self, job: Job, caps: Caps, still: Job | None, terms: Terms | None) -> Opened:
         await self.delivery.settle(job.request_hash)
-        opened = await self._ledger.open(job, caps, still)
+        opened = await self._ledger.open(job, caps, still, terms)
         log_opened(opened.job, joined=opened.joined)
         if opened.still is not None and still is not None and opened.still.id == still.id:
             log_opened(opened.still, joined=False)

@@ -24,6 +24,7 @@ from ring_mcp.domain import (
     Spend,
     Usual,
 )
+from ring_mcp.domain.consent import Question, Terms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,13 +138,35 @@ class Ledger(Protocol):
     async def ping(self) -> None:
         """Read, and write something that changes nothing."""
 
-    async def open(self, job: Job, caps: Caps, still: Job | None = None) -> Opened:
+    async def open(self, job: Job, caps: Caps, still: Job | None = None, terms: Terms | None = None) -> Opened:
         """Dedupe, check the caps, reserve, and write the row, all in one transaction; a clip's ``still`` with it.
 
-        The caller owns the new rows; the caps count both, those of the job's actor as well. Raises CapExceeded,
-        LookOnly or Unauthorized for an actor who may not spend, or InvalidRequest if the idempotency key stands for
-        another request.
+        The caller owns the new rows; the caps count both, those of the job's actor as well. With ``terms`` the yes
+        that it is opened by is used up in the same transaction, and given again it is the same job. Raises CapExceeded,
+        ConfirmationNeeded, LookOnly or Unauthorized for an actor who may not spend, or InvalidRequest if the
+        idempotency key stands for another request.
         """
+
+    async def find_standing(self, job: Job) -> Job | None:
+        """The job that ``open`` would join in place of opening this one. Raises InvalidRequest as it does."""
+
+    async def put_question(self, items: Sequence[Question]) -> None:
+        """Write down what is asked: the items that one yes is for. Questions that have expired go."""
+
+    async def get_question(self, question_id: str) -> list[Question]:
+        """Its items."""
+
+    async def find_questions(self, actor_id: str, subject: str, now: datetime, *, sandbox: bool) -> list[Question]:
+        """All items of the questions that ask about this request and can be answered or used, the newest first."""
+
+    async def list_questions(self, now: datetime, limit: int) -> list[Question]:
+        """Items that wait for a person's yes, of everybody, the newest first."""
+
+    async def approve_question(self, question_id: str, now: datetime) -> int:
+        """A person's yes; the number of items that it is for, 0 if there is nothing to say yes to."""
+
+    async def drop_question(self, question_id: str) -> None:
+        """A person's no."""
 
     async def find(self, actor_id: str, key: str, *, sandbox: bool) -> Job | None:
         """The job that this actor's idempotency key stands for; none that is known to have cost nothing."""

@@ -6,28 +6,35 @@ import json
 from dataclasses import replace
 
 from ring_mcp.domain import Caps, Job, JobState, Spend, check_caps
+from ring_mcp.domain.consent import Terms
 from ring_mcp.errors import InvalidRequest
 from ring_mcp.ledger import actors, locks
 from ring_mcp.ledger.base import Opened
+from ring_mcp.ledger.questions import find_used, use_answer
 from ring_mcp.ledger.rows import Dialect, decode_job, encode
 from ring_mcp.ledger.spending import sum_costs
 from ring_mcp.ledger.statements import COST_NOTHING, Statement, Transaction
-from ring_mcp.ledger.transactions import insert_job
+from ring_mcp.ledger.transactions import get_job, insert_job
 
 _LOOKED_AT_STILLS = 100
 
 
-def open_job(job: Job, caps: Caps, dialect: Dialect, still: Job | None = None) -> Transaction[Opened]:
+def open_job(
+    job: Job, caps: Caps, dialect: Dialect, still: Job | None = None, terms: Terms | None = None
+) -> Transaction[Opened]:
     """Nobody opens the same request in the same moment, and where a cap is set nobody whom it holds spends.
 
-    What an actor may do is read here and not before: whoever was revoked meanwhile spends nothing more. Raises
-    CapExceeded, LookOnly, Unauthorized.
+    What an actor may do is read here and not before: whoever was revoked meanwhile spends nothing more. An answer that
+    is given again is that of the job which it has opened, whatever became of it since. Raises CapExceeded,
+    ConfirmationNeeded, LookOnly, Unauthorized.
     """
     yield from dialect.take_locks(locks.of_opening(job, still))
     member = yield from actors.find_member(job.actor_id, dialect)
     if member is not None:
         member.check_may_spend()
-    existing = yield from _find_same_request(job, dialect)
+    existing = yield from find_same_request(job, dialect)
+    if existing is None and (used_by := (yield from find_used(job, terms, dialect))) is not None:
+        existing = yield from get_job(used_by, dialect)
     if existing is not None:
         return Opened(job=existing, joined=True)
     needed_usd = job.reserved_usd
@@ -41,6 +48,7 @@ def open_job(job: Job, caps: Caps, dialect: Dialect, still: Job | None = None) -
         if locks.is_capped(each):
             spend = yield from sum_costs(job.created_at, job.sandbox, dialect, of)
         check_caps(needed_usd, spend, each, job.created_at, of=of)
+    yield from use_answer(job, needed_usd, terms, dialect)
     if still is not None:
         if standing is None:
             yield from insert_job(still, dialect)
@@ -56,7 +64,7 @@ def open_job(job: Job, caps: Caps, dialect: Dialect, still: Job | None = None) -
 
 def _standing_still(still: Job, dialect: Dialect) -> Transaction[Job | None]:
     unused = yield from find_unused_still(still, dialect)
-    return unused if unused is not None else (yield from _find_same_request(still, dialect))
+    return unused if unused is not None else (yield from find_same_request(still, dialect))
 
 
 def find_unused_still(still: Job, dialect: Dialect) -> Transaction[Job | None]:
@@ -93,7 +101,7 @@ def _give_still(still: Job, clip: Job) -> Transaction[Job]:
     return replace(still, parent_job_id=clip.id, version=int(rows[0]["version"]))
 
 
-def _find_same_request(job: Job, dialect: Dialect) -> Transaction[Job | None]:
+def find_same_request(job: Job, dialect: Dialect) -> Transaction[Job | None]:
     """The job that already stands for this request, if there is one.
 
     With a key: whatever job has the key, unless it is known to have cost nothing. Without: an identical one that is

@@ -18,6 +18,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from ring_mcp.clock import Clock
 from ring_mcp.domain import Account, Caps, Holder, Job
+from ring_mcp.domain.consent import Terms
 from ring_mcp.errors import LedgerBehind, LedgerError
 from ring_mcp.ledger import claims, fleet, locks, task_tables, tasks
 from ring_mcp.ledger.base import Opened, Process
@@ -147,11 +148,11 @@ class PostgresLedger(TransactionalLedger):
     async def _write_over_the_free(self, make: Callable[[Sequence[Condition]], Transaction[T]]) -> T:
         return await self._write(make([tasks.match_untaken(self.lease_s)]))
 
-    async def open(self, job: Job, caps: Caps, still: Job | None = None) -> Opened:
+    async def open(self, job: Job, caps: Caps, still: Job | None = None, terms: Terms | None = None) -> Opened:
         """The task is committed with the row, and whoever finds it submits: so a commit whose confirmation was lost is
         looked for before a caller is told that nothing was started."""
         try:
-            return await super().open(job, caps, still)
+            return await super().open(job, caps, still, terms)
         except LedgerError as exc:
             if job.id not in self._committing:
                 raise

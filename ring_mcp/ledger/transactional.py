@@ -24,7 +24,8 @@ from ring_mcp.domain import (
     Spend,
     Usual,
 )
-from ring_mcp.ledger import actors, claims, durations, fleet, listing, locks, opening, rates, spending
+from ring_mcp.domain.consent import Question, Terms
+from ring_mcp.ledger import actors, claims, durations, fleet, listing, locks, opening, questions, rates, spending
 from ring_mcp.ledger import transactions as tx
 from ring_mcp.ledger.base import BilledDay, JobPage, JobQuery, Opened, Process, Queued, SpentDay, Stranded, WrongSum
 from ring_mcp.ledger.rows import Dialect
@@ -71,18 +72,40 @@ class TransactionalLedger(ABC):
     async def ping(self) -> None:
         await self._write(tx.get_job("", self.dialect))
 
-    async def open(self, job: Job, caps: Caps, still: Job | None = None) -> Opened:
+    async def open(self, job: Job, caps: Caps, still: Job | None = None, terms: Terms | None = None) -> Opened:
         job = replace(job, owner=self.owner)
         still = replace(still, owner=self.owner) if still is not None else None
         own = self._capped.get(job.actor_id, Caps())  # as it was last read: the transaction reads it anew
         turns = [*locks.of_opening(job, still), *locks.of_money(caps, own, job.actor_id, sandbox=job.sandbox)]
         # Relaxed: nothing has been sent for this row, and nothing is before the intent is on the disk, which takes the
-        # row along. Where the power is lost before, the call never was: no money, no reservation, no key.
-        work = self._with_driver(opening.open_job(job, caps, self.dialect, still))
+        # row along. Where the power is lost before, the call never was: no money, no reservation, no key, and no yes
+        # that is used up.
+        work = self._with_driver(opening.open_job(job, caps, self.dialect, still, terms))
         return await self._write(work, turns, relaxed=True)
 
     async def find(self, actor_id: str, key: str, *, sandbox: bool) -> Job | None:
         return await self._read(opening.find_job(actor_id, key, sandbox, self.dialect))
+
+    async def find_standing(self, job: Job) -> Job | None:
+        return await self._read(opening.find_same_request(job, self.dialect))
+
+    async def put_question(self, items: Sequence[Question]) -> None:
+        await self._write(questions.put_question(items, self.dialect))
+
+    async def get_question(self, question_id: str) -> list[Question]:
+        return await self._read(questions.get_question(question_id, self.dialect))
+
+    async def find_questions(self, actor_id: str, subject: str, now: datetime, *, sandbox: bool) -> list[Question]:
+        return await self._read(questions.find_questions(actor_id, subject, now, sandbox, self.dialect))
+
+    async def list_questions(self, now: datetime, limit: int) -> list[Question]:
+        return await self._read(questions.list_questions(now, limit, self.dialect))
+
+    async def approve_question(self, question_id: str, now: datetime) -> int:
+        return await self._write(questions.approve_question(question_id, now, self.dialect))
+
+    async def drop_question(self, question_id: str) -> None:
+        await self._write(questions.drop_question(question_id))
 
     async def find_unused_still(self, still: Job) -> Job | None:
         return await self._read(opening.find_unused_still(still, self.dialect))

@@ -30,6 +30,7 @@ class Making:
         self._record = record
         self._notes: set[asyncio.Task[None]] = set()
         self.on_change = on_change
+        self.confirmed = False
 
     async def find(self, clip: ClipRun) -> bool:
         """Whether a job is there that stands for the clip and needs no money: one on record, else one in the ledger.
@@ -86,8 +87,10 @@ class Making:
         clip.may_count = True
         try:
             arguments = {**clip.arguments, "idempotencyKey": clip.key}
-            if self._max_usd is not None and clip.quoted_usd is not None:  # their sum is what was allowed
-                arguments["maxUsd"] = float(clip.quoted_usd)
+            if (self._max_usd is not None or self.confirmed) and clip.quoted_usd is not None:
+                arguments["maxUsd"] = float(clip.quoted_usd)  # their sum is what was allowed
+            if self.confirmed:
+                arguments["confirmed"] = True
             clip.data = await self._maker.create("video", arguments, self._wait_s, report)
         except RingError as exc:
             job_id = await self._maker.find(clip.key) if exc.code == InvalidRequest.code else None

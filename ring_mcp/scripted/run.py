@@ -82,6 +82,18 @@ class ScriptRun:
         """Why the caps have no room for all of it, and what fits."""
         return refusal(self.clips, self.cap_left_usd, self._options.how_to_split)
 
+    def list_unpaid(self) -> list[ClipRun]:
+        """The clips that ``run`` would pay for, once ``quote`` has been asked. Raises CapExceeded as ``run`` does."""
+        refused = self.refusal
+        if refused is not None and not self._options.partial:
+            raise refused
+        left_out = without_room(self.clips, self.cap_left_usd)
+        return [clip for clip in self.clips if clip.status == "waiting" and clip.quoted_usd and clip not in left_out]
+
+    def confirm(self) -> None:
+        """Somebody has said yes to what the clips cost, each at most what it was quoted at."""
+        self._making.confirmed = True
+
     async def quote(self) -> None:
         """Fill ``clips``: what is there already, and what the rest would cost. Spends nothing.
 
@@ -160,7 +172,8 @@ class ScriptRun:
     async def _quote(self, clip: ClipRun) -> None:
         if clip.error is not None or (not self._options.force and await self._making.find(clip)):
             return
-        quote = await self._maker.create("video", {**clip.arguments, "dryRun": True}, 0.0, lambda *_: None)
+        asked = {**clip.arguments, "idempotencyKey": clip.key, "dryRun": True}
+        quote = await self._maker.create("video", asked, 0.0, lambda *_: None)
         clip.quoted_usd = Decimal(str(quote["totalUsd"]))
         clip.mode = manifest_mode(str(quote.get("qualityMode") or clip.mode), quote.get("generationKind"))
         clip.data = quote

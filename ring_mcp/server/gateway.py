@@ -19,6 +19,7 @@ from ring_mcp import telemetry
 from ring_mcp.app import App
 from ring_mcp.conductors.results import JobResult
 from ring_mcp.domain import Job, LookOnly
+from ring_mcp.domain.consent import Asking, ConfirmationNeeded
 from ring_mcp.domain.fields import Key, WaitSeconds
 from ring_mcp.domain.thumbnails import read_thumbnail
 from ring_mcp.errors import (
@@ -40,6 +41,8 @@ from ring_mcp.tools.job_answers import JobFailed
 from ring_mcp.tools.job_cancel import JobCancelResult
 from ring_mcp.tools.job_get import JobGetArguments
 from ring_mcp.tools.job_list import JobList, JobListArguments, describe_jobs, list_jobs
+from ring_mcp.tools.model_list import ModelListArguments, list_models
+from ring_mcp.tools.paid import take_confirmation
 from ring_mcp.tools.reading_aside import LARGE_CHARS, read_aside
 from ring_mcp.tools.tool import Arguments
 from ring_mcp.tools.video_create import VideoCreateArguments
@@ -47,6 +50,7 @@ from ring_mcp.tools.video_create import VideoCreateArguments
 PREFIX = "/api/mcp/v1"
 _IGNORED_FIELDS = ("actorId",)  # Ring's clients may send it; who calls is decided by the token alone
 
+A = TypeVar("A", bound=Arguments)
 R = TypeVar("R")
 Endpoint = Callable[[Request], Awaitable[JSONResponse]]
 
@@ -62,6 +66,7 @@ _STATUS: tuple[tuple[type[RingError], int], ...] = (
     (Unauthorized, 401),
     (LookOnly, 403),
     (CapExceeded, 402),
+    (ConfirmationNeeded, 402),
     (ProviderError, 502),
     (StorageError, 502),
     (GenerationTimeout, 502),
@@ -83,6 +88,8 @@ class Gateway:
             self._route("/videos/generate", self.create_video, "POST"),
             self._route("/meta/health", self.health, "GET"),
             self._route("/meta/context", self.context, "GET"),
+            self._route("/meta/models", self.models, "GET"),
+            self._route("/meta/spend", self.spend, "GET"),
             self._route("/jobs", self.list_jobs, "GET"),
             self._route("/jobs/{job_id}/thumbnail", self.draw_thumbnail, "POST"),
             self._route("/jobs/{job_id}/cancel", self.cancel_job, "POST"),
@@ -121,21 +128,21 @@ class Gateway:
         return answer
 
     async def create_image(self, request: Request) -> JSONResponse:
-        arguments = await _read_body(request, ImageCreateArguments.parse)
+        arguments, asking = await _read_body(request, lambda body: _read_call(body, ImageCreateArguments))
         if arguments.dry_run:
             return _data(200, (await self._app.images.quote(arguments.request(), actor_id=_actor(request))).data())
         wait_s = _wait_s(request, arguments.wait_seconds, self._image_wait_s)
         return _answer_created(
-            await self._app.images.generate(arguments.request(), actor_id=_actor(request), wait_s=wait_s)
+            await self._app.images.generate(arguments.request(), actor_id=_actor(request), wait_s=wait_s, asking=asking)
         )
 
     async def create_video(self, request: Request) -> JSONResponse:
-        arguments = await _read_body(request, VideoCreateArguments.parse)
+        arguments, asking = await _read_body(request, lambda body: _read_call(body, VideoCreateArguments))
         if arguments.dry_run:
             return _data(200, (await self._app.videos.quote(arguments.request(), actor_id=_actor(request))).data())
         wait_s = _wait_s(request, arguments.wait_seconds, self._video_wait_s)
         return _answer_created(
-            await self._app.videos.generate(arguments.request(), actor_id=_actor(request), wait_s=wait_s)
+            await self._app.videos.generate(arguments.request(), actor_id=_actor(request), wait_s=wait_s, asking=asking)
         )
 
     async def health(self, request: Request) -> JSONResponse:
@@ -145,6 +152,13 @@ class Gateway:
         """Who calls; without RING_PUBLIC_BASE_URL at the address that the caller has used."""
         known = await self._app.whoami.describe(_actor(request))
         return _data(200, {"baseUrl": str(request.base_url).rstrip("/"), **known.data()})
+
+    async def models(self, request: Request) -> JSONResponse:
+        arguments = ModelListArguments.parse(dict(request.query_params))
+        return _data(200, list_models(self._app.presets, arguments, self._app.clock.now().date()).data())
+
+    async def spend(self, request: Request) -> JSONResponse:
+        return _data(200, (await self._app.spending.describe(_actor(request))).data())
 
     async def get_job(self, request: Request) -> JSONResponse:
         job = await self._job(request)
@@ -204,6 +218,11 @@ def _answer_created(result: JobResult) -> JSONResponse:
     if result.state == "done":
         return _data(201, result.data())
     return _data(202, result.data(), {"location": f"{PREFIX}/jobs/{result.job_id}"})
+
+
+def _read_call(body: dict[str, Any], arguments: type[A]) -> tuple[A, Asking]:
+    given, asking = take_confirmation(body)
+    return arguments.parse(given), asking
 
 
 def _actor(request: Request) -> str:

@@ -20,6 +20,7 @@ from ring_mcp.clock import SystemClock
 from ring_mcp.errors import RingError
 from ring_mcp.package_data import data_path
 from ring_mcp.server import apps
+from ring_mcp.server.asking import InputNeeded, asking_of
 from ring_mcp.server.operations import MeasuredOperations
 from ring_mcp.server.tasks import Tasks
 from ring_mcp.tools.envelope import failure, internal_error, log_internal, success
@@ -81,7 +82,7 @@ def build_server(
 
     async def call_tool(
         ctx: ServerRequestContext[Any], params: types.CallToolRequestParams
-    ) -> types.CallToolResult | dict[str, Any]:
+    ) -> types.CallToolResult | types.InputRequiredResult | dict[str, Any]:
         tool = by_name.get(params.name)
         if tool is None:
             raise MCPError(code=types.INVALID_PARAMS, message=f"Unknown tool: {params.name[:100]}")
@@ -91,13 +92,16 @@ def build_server(
 
         try:
             actor_id = await identify(ctx)
-            given = params.arguments
-            arguments = await read_aside(lambda: tool.arguments.parse(given), is_large=is_large(given))
-            caller = Caller(actor_id=actor_id, progress=progress)
+            arguments = await read_aside(
+                lambda: tool.arguments.parse(params.arguments), is_large=is_large(params.arguments)
+            )
+            caller = Caller(actor_id=actor_id, progress=progress, asking=asking_of(ctx, params))
             if tasks is None:
                 return success(await tool.handler(arguments, caller), links=links)
             made = await tasks.call(ctx, tool, arguments, caller)
             return made if isinstance(made, dict) else success(made, links=links)
+        except InputNeeded as needed:
+            return needed.result
         except RingError as exc:
             return failure(exc, **getattr(exc, "extra", {}))
         except Exception as exc:  # the one error boundary of a tool call

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from ring_mcp import __version__
 from ring_mcp.conductors.report import HealthReport
 from ring_mcp.conductors.results import GenerateImageResult, GenerateVideoResult
+from ring_mcp.conductors.spending import Spending
 from ring_mcp.conductors.whoami import Context
 from ring_mcp.domain.fields import tidy
 from ring_mcp.domain.thumbnails import ThumbnailFields
@@ -18,6 +19,7 @@ from ring_mcp.tools.image_create import ImageCreateArguments, image_descriptions
 from ring_mcp.tools.job_cancel import JobCancelResult
 from ring_mcp.tools.job_get import AnyJobResult
 from ring_mcp.tools.job_list import JobList
+from ring_mcp.tools.model_list import ModelList, ModelListArguments
 from ring_mcp.tools.video_create import VideoCreateArguments, video_descriptions
 
 _FAILURE = {
@@ -51,6 +53,11 @@ _PREFER = {
     "schema": {"type": "string", "examples": ["respond-async"]},
     "description": "respond-async: answer at once, with the job. Other preferences are ignored.",
 }
+_CONFIRMED = {
+    "type": "boolean",
+    "description": "Where RING_CONFIRM asks before spending: true vouches for somebody's yes; false has the call "
+    "refused with its quote (402), so that you can ask.",
+}
 
 
 def openapi_document(prefix: str, presets: Presets) -> dict[str, Any]:
@@ -66,6 +73,8 @@ def openapi_document(prefix: str, presets: Presets) -> dict[str, Any]:
             f"{prefix}/videos/generate": {"post": _create("createVideo", video, GenerateVideoResult)},
             f"{prefix}/meta/health": {"get": _read("health", HealthReport, [])},
             f"{prefix}/meta/context": {"get": _read("context", Context, [])},
+            f"{prefix}/meta/models": {"get": _read("listModels", ModelList, _models_parameters())},
+            f"{prefix}/meta/spend": {"get": _read("spend", Spending, [])},
             f"{prefix}/jobs": {"get": _read("listJobs", JobList, _list_parameters())},
             f"{prefix}/jobs/{{jobId}}": {"get": _read("getJob", AnyJobResult, [_path_id(), _WAIT], (404, 502))},
             f"{prefix}/jobs/{{jobId}}/thumbnail": {"post": _draw()},
@@ -81,7 +90,8 @@ def openapi_document(prefix: str, presets: Presets) -> dict[str, Any]:
 
 
 def _create(name: str, arguments: dict[str, Any], result: type[BaseModel]) -> dict[str, Any]:
-    body = {"required": True, "content": {"application/json": {"schema": arguments}}}
+    schema = {**arguments, "properties": {**arguments["properties"], "confirmed": _CONFIRMED}}
+    body = {"required": True, "content": {"application/json": {"schema": schema}}}
     success = {str(status): _success(result) for status in (200, 201, 202)}
     return {
         "operationId": name,
@@ -112,6 +122,11 @@ def _draw() -> dict[str, Any]:
 
 def _path_id() -> dict[str, Any]:
     return {"name": "jobId", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+
+
+def _models_parameters() -> list[dict[str, Any]]:
+    properties = ModelListArguments.input_schema()["properties"]
+    return [{"name": name, "in": "query", "schema": schema} for name, schema in properties.items()]
 
 
 def _list_parameters() -> list[dict[str, Any]]:

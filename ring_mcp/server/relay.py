@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import mcp_types as types
 from mcp import Client, MCPError
+from mcp.client.session import ElicitationFnT
 from mcp.client.streamable_http import streamable_http_client
 from mcp.server import Server, ServerRequestContext
 
@@ -21,6 +22,7 @@ from ring_mcp.clients.gateway import GatewayClient
 from ring_mcp.clients.gateway_errors import GatewayAway, as_lost_reply
 from ring_mcp.clients.ring_tools import RingTools
 from ring_mcp.errors import RingError
+from ring_mcp.server.asking import ERA, can_be_asked, elicit
 from ring_mcp.server.mcp import INSTRUCTIONS, describe_tool, load_icon
 from ring_mcp.tools.envelope import failure, internal_error, success
 from ring_mcp.tools.tool import Caller
@@ -30,7 +32,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _MOST_EVENT_BYTES = 4 * 1024 * 1024
-_FREE = ("ring-health", "ring-whoami", "ring-job-get", "ring-job-list")
+_FREE = ("ring-health", "ring-whoami", "ring-job-get", "ring-job-list", "ring-model-list", "ring-spend")
 
 
 class Relay:
@@ -71,18 +73,31 @@ class Relay:
 
     async def call_tool(
         self, ctx: ServerRequestContext[Any], params: types.CallToolRequestParams
-    ) -> types.CallToolResult:
+    ) -> types.CallToolResult | types.InputRequiredResult:
         async def progress(percent: float, message: str) -> None:
             await ctx.session.report_progress(percent, 100, message)
 
         async def pass_on(progress: float, total: float | None, message: str | None) -> None:
             await ctx.session.report_progress(progress, total, message)
 
+        async def ask(context: Any, params: types.ElicitRequestParams) -> types.ElicitResult:
+            return types.ElicitResult(action=(await elicit(ctx, params.message)).value)
+
+        asks = can_be_asked(ctx) and (ctx.protocol_version >= ERA or ctx.session.can_send_request)
         try:
             if await self._client().speaks_ring_mcp():
-                async with self._session() as session:
+                async with self._session(ask if asks else None) as session:
                     with _losing_replies(self._base_url, spends=params.name not in _FREE):
-                        return await session.call_tool(params.name, params.arguments, progress_callback=pass_on)
+                        if ctx.protocol_version < ERA:
+                            return await session.call_tool(params.name, params.arguments, progress_callback=pass_on)
+                        return await session.session.call_tool(
+                            params.name,
+                            params.arguments,
+                            progress_callback=pass_on,
+                            input_responses=params.input_responses,
+                            request_state=params.request_state,
+                            allow_input_required=True,
+                        )
             tool = self._rings.get(params.name)
             if tool is None:
                 raise MCPError(code=types.INVALID_PARAMS, message=f"Unknown tool: {params.name[:100]}")
@@ -137,13 +152,14 @@ class Relay:
         return otherwise
 
     @contextlib.asynccontextmanager
-    async def _session(self) -> AsyncIterator[Client]:
-        """One for each call: nothing that could be broken by a restart there is kept. Raises RingError."""
+    async def _session(self, ask: ElicitationFnT | None = None) -> AsyncIterator[Client]:
+        """One for each call: nothing that could be broken by a restart there is kept. ``ask``: whom we speak for can be
+        asked. Raises RingError."""
         client = self._client()
         transport = streamable_http_client(
             client.mcp_url, http_client=client.http, terminate_on_close=False, max_sse_event_size=_MOST_EVENT_BYTES
         )
-        session = Client(transport)
+        session = Client(transport, elicitation_callback=ask)
         try:
             await session.__aenter__()
         except Exception as exc:  # whatever it is, nothing was asked for yet: the gateway says it more plainly

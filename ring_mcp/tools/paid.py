@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
 from ring_mcp.conductors.results import Standing
 from ring_mcp.domain import usd
+from ring_mcp.domain.consent import NOBODY, Asking, Reply
 from ring_mcp.domain.fields import Dollars, Flag, Key, WaitSeconds
-from ring_mcp.tools.tool import Notes
+from ring_mcp.tools.tool import Arguments, Notes
 
 if TYPE_CHECKING:
     from mcp_types import ToolAnnotations
@@ -34,6 +36,30 @@ PreviewSize = Annotated[Literal["none", "small"] | None, Field(description="A pi
 def call_notes(wait_s: float, preview: str) -> Notes:
     """What the running configuration says of the arguments above."""
     return {"waitSeconds": f"Default: {wait_s:g}.", "preview": f"Default: {preview}."}
+
+
+CONFIRMED = "confirmed"
+
+
+class _Confirmation(Arguments):
+    confirmed: Flag | None = None
+
+
+def take_confirmation(given: Mapping[str, Any]) -> tuple[dict[str, Any], Asking]:
+    """The arguments of a program's call without ``confirmed``, and how it is asked.
+
+    True: the program vouches for somebody's yes. False: it can ask by itself, and wants to be told. Not given: nobody
+    can be asked. It is no argument of a tool: there a model would say it. Raises InvalidRequest.
+    """
+    rest = {name: value for name, value in given.items() if name != CONFIRMED}
+    confirmed = _Confirmation.parse({CONFIRMED: given.get(CONFIRMED)}).confirmed
+    if confirmed is None:
+        return rest, NOBODY
+    return rest, Asking(confirmed=True) if confirmed else Asking(ask=_leave_unanswered)
+
+
+async def _leave_unanswered(question_id: str, text: str) -> Reply:
+    return Reply.CANCEL
 
 
 def describe_standing(actor: Standing) -> str:

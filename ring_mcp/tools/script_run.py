@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from ring_mcp.conductors.confirming import Confirming
 from ring_mcp.conductors.paid_calls import PaidCalls
 from ring_mcp.conductors.results import Usd, Wire
 from ring_mcp.domain import Job, JobState, VideoPlan, usd
@@ -17,10 +18,10 @@ from ring_mcp.errors import CapExceeded, InvalidRequest
 from ring_mcp.jobs.addresses import resolve_path
 from ring_mcp.ledger.base import JobQuery, Ledger
 from ring_mcp.presets import Presets
-from ring_mcp.scripted.base import Maker
 from ring_mcp.scripted.clips import ClipRun, words_key
 from ring_mcp.tools.job_answers import SANDBOX
 from ring_mcp.tools.paid import DryRun, MaxUsd, annotate_paid
+from ring_mcp.tools.script_asking import AskedMaker, agree
 from ring_mcp.tools.tool import Answer, Arguments, Caller, Tool
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ MAX_CLIPS = 200
 _PAGE = 100
 _MAX_SHOWN_CHARS = 500
 
-MakerFor = Callable[[str], Maker]
+MakerFor = Callable[[str], AskedMaker]
 """Who makes clips for an actor."""
 
 
@@ -154,7 +155,14 @@ def _row(job: Job) -> dict[str, Any]:
 
 
 def script_run_tool(
-    maker_for: MakerFor, calls: PaidCalls, ledger: Ledger, presets: Presets, folders: Sequence[Path], *, sandbox: bool
+    maker_for: MakerFor,
+    calls: PaidCalls,
+    ledger: Ledger,
+    presets: Presets,
+    folders: Sequence[Path],
+    confirming: Confirming,
+    *,
+    sandbox: bool,
 ) -> Tool[ScriptRunArguments]:
     async def handle(arguments: ScriptRunArguments, caller: Caller) -> Answer:
         from ring_mcp.scripted.base import RunOptions
@@ -173,9 +181,11 @@ def script_run_tool(
             wait_s=0.0,
         )
         jobs = [job for job in await _jobs(ledger, request.request_id, caller.actor_id) if job.sandbox == sandbox]
-        run = ScriptRun(request, options, maker=maker_for(caller.actor_id), manifest=_OnRecord(jobs), presets=presets)
+        maker = maker_for(caller.actor_id)
+        run = ScriptRun(request, options, maker=maker, manifest=_OnRecord(jobs), presets=presets)
         await run.quote()
         if not arguments.dry_run:
+            maker.agree(await agree(run, maker, confirming, caller))
             await run.run()
             _check_started(run)
         refused = run.refusal if arguments.dry_run else None

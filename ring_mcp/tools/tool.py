@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydantic import BaseModel
 
+from ring_mcp.domain.consent import NOBODY, Asking
 from ring_mcp.domain.fields import Strict, tidy
 from ring_mcp.domain.reading import read
 from ring_mcp.tools.brief import ToldBy, describe_data
@@ -99,10 +100,11 @@ def _inline(schema: Any, definitions: Mapping[str, Any]) -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Who calls, and how to tell them how far it is."""
+    """Who calls, how to tell them how far it is, and how to ask them before something is paid."""
 
     actor_id: str
     progress: Progress
+    asking: Asking = NOBODY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

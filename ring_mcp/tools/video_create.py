@@ -195,6 +195,7 @@ def video_create_tool(
             actor_id=caller.actor_id,
             wait_s=inline_wait_s if arguments.wait_seconds is None else arguments.wait_seconds,
             on_progress=report(caller.progress),
+            asking=caller.asking,
         )
         return await answer_shown(result, previews, arguments.preview)
 

@@ -17,7 +17,7 @@ from tests.benchmarks.measuring import RING, Pipe, folder, sandbox, title
 from tests.server.wire import environment
 
 MAX_TOOLS = 4_500
-BESIDE = {"ring-job-cancel", "ring-whoami"}
+BESIDE = {"ring-job-cancel", "ring-whoami", "ring-model-list", "ring-spend"}
 """What came to Ring's tools and their jobs later: together less than a quarter of them."""
 
 MAX_TOOLS_BESIDE = 1_000

@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 
 from ring_mcp.conductors.allowance import Allowance
+from ring_mcp.conductors.confirming import Confirming
 from ring_mcp.conductors.paid_calls import PaidCalls
 from ring_mcp.conductors.results import GenerateImageResult, GenerateVideoResult, JobResult
 from ring_mcp.domain import Account, Caps, Holder, Job, JobState
 from ring_mcp.domain.caps import usd
+from ring_mcp.domain.consent import Rule
 from ring_mcp.errors import CapExceeded, InvalidRequest, LedgerError, ProviderAuthError, StorageRefused
 from ring_mcp.jobs.accounts import describe_needed_account
 from ring_mcp.ledger.sqlite import SqliteLedger
@@ -42,6 +44,7 @@ def calls_on(engine: Engine, caps: Caps = NO_CAPS) -> PaidCalls:
         allowance=Allowance(engine.ledger, caps, engine.clock, sandbox=engine.accounts.holder.sandbox),
         clock=engine.clock,
         timeouts_s=TIMEOUTS_S,
+        confirming=Confirming(Rule(), engine.ledger, engine.clock, sandbox=False),
     )
 
 

@@ -25,6 +25,7 @@ from ring_mcp.backends import open_ledger
 from ring_mcp.clock import SystemClock
 from ring_mcp.config import Config, load_config
 from ring_mcp.domain import AuditRecord, Caps, Job, MediaFile
+from ring_mcp.domain.consent import Terms
 from ring_mcp.errors import LedgerError
 from ring_mcp.ledger.base import Ledger, Opened
 from ring_mcp.server.mcp import serve_app
@@ -122,11 +123,11 @@ class DoomedLedger:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._ledger, name)
 
-    async def open(self, job: Job, caps: Caps, still: Job | None = None) -> Opened:
+    async def open(self, job: Job, caps: Caps, still: Job | None = None, terms: Terms | None = None) -> Opened:
         for opened_here in (job, still) if still is not None else (job,):
             self._reaper.look_at(opened_here)
         await self._reaper.passes("open", "before", job.id, job.kind)
-        opened = await self._ledger.open(job, caps, still)
+        opened = await self._ledger.open(job, caps, still, terms)
         await self._reaper.passes("open", "after", job.id, job.kind)
         return opened
 

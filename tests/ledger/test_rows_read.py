@@ -19,7 +19,9 @@ from typing import Any
 import pytest
 
 from ring_mcp.domain import DRIVEN, Account, Caps, Holder, Job, JobState, Member, RateBucket, Spacing, hash_token
+from ring_mcp.domain.consent import Question, Terms
 from ring_mcp.ledger.base import JobQuery, Ledger
+from ring_mcp.ledger.questions import MAX_OPEN_ITEMS
 from tests.ledger.metered import MeteredLedger
 from tests.ledger_databases import LedgerDatabase
 from tests.ledger_rows import ACTORS, SAME, add_finished_jobs
@@ -72,6 +74,12 @@ async def fill(database: LedgerDatabase, *, analysed: bool) -> Filled:
                 values = {"id": str(i), "data": data, "at": NOW.isoformat() if database.kind == "sqlite" else NOW}
                 transaction.query(f"INSERT INTO {table} VALUES (:id, :data, :at, :at)", values)
     ledger = MeteredLedger(database)
+    for actor in range(ACTORS):
+        asked_at = NOW - timedelta(minutes=actor)
+        name = "q-7" if actor == 1 else f"q-{actor}-first"
+        rest = [an_item(f"q-{actor}-{n}", id=f"q-{actor}", actor_id=f"actor-{actor}") for n in range(200)]
+        await ledger.put_question(rest)
+        await ledger.put_question([an_item(name, actor_id=f"actor-{actor}", asked_at=asked_at)])
     mine, left = [], []
     for i in range(OPEN):
         job = (await ledger.open(planned(actor_id="actor-1", due_at=NOW, created_at=NOW), NO_CAPS)).job
@@ -171,6 +179,28 @@ async def restore(ledger: Ledger, _: Filled) -> None:
     await ledger.restore(a_job(idempotency_key="lost"))
 
 
+def an_item(name: str, **facts: Any) -> Question:
+    given: dict[str, Any] = {
+        "id": name,
+        "actor_id": "actor-1",
+        "sandbox": False,
+        "subject": f"v1:{name}",
+        "usd": Decimal(1),
+    }
+    return Question(**(given | {"what": "a clip", "asked_at": NOW, "expires_at": NOW + timedelta(days=1)} | facts))
+
+
+async def put_a_question(ledger: Ledger, _: Filled) -> None:
+    await ledger.put_question([an_item("new")])
+
+
+async def open_by_a_yes(ledger: Ledger, _: Filled) -> None:
+    job = a_job(actor_id="actor-7")
+    await ledger.put_question([an_item("yes", actor_id="actor-7", subject=job.request_hash)])
+    terms = Terms(above_usd=Decimal(0), question_id="yes", accepted=True)
+    assert not (await ledger.open(job, CAPPED, None, terms)).joined
+
+
 async def hand_over(ledger: Ledger, _: Filled) -> None:
     job = (await ledger.open(a_job(), NO_CAPS)).job
     await ledger.save(job, replace(job, owner=None))
@@ -203,6 +233,14 @@ CASES: dict[str, tuple[Work, int]] = {
         0,
     ),
     "restore": (restore, 0),
+    "find what stands": (lambda ledger, _: ledger.find_standing(a_job(request_hash=SAME)), 0),
+    "put a question": (put_a_question, MAX_OPEN_ITEMS),
+    "get a question": (lambda ledger, _: ledger.get_question("q-7"), 0),
+    "find questions": (lambda ledger, _: ledger.find_questions("actor-1", "v1:q-7", NOW, sandbox=False), 0),
+    "list questions": (lambda ledger, _: ledger.list_questions(NOW, 10), 10),
+    "approve a question": (lambda ledger, _: ledger.approve_question("none", NOW), 0),
+    "drop a question": (lambda ledger, _: ledger.drop_question("none"), 0),
+    "open by a yes": (open_by_a_yes, A_MONTH_OF_SUMS),
     "get": (lambda ledger, filled: ledger.get(filled.oldest), 0),
     "find ids": (lambda ledger, filled: ledger.find_ids("actor-0", filled.oldest[:8]), 0),
     "complete id": (lambda ledger, filled: ledger.complete_id(filled.oldest[:8]), 0),

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
+import mcp_types as types
 import pytest
+from mcp import Client, StdioServerParameters
+from mcp.client.stdio import stdio_client
 
 from ring_mcp.clients.stdio import ToolSession, stdio_session
 from ring_mcp.sandbox.server import SandboxServer
 from tests.cli_people.people import serving
 from tests.cli_people.ring_clone import RingClone, ring_clone
-from tests.server.wire import LIMIT_S, environment
+from tests.server.wire import LIMIT_S, charges, environment
 
 TOKEN = "a-token-of-sixteen"
 
@@ -121,3 +126,26 @@ async def test_with_a_key_of_ones_own_nothing_is_relayed(clone: RingClone, tmp_p
     async with registered(tmp_path / "client", clone.url, XAI_API_KEY="k" * 20) as session:
         assert "ring-job-get" in await session.tool_names()
     assert not clone.paid
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+@pytest.mark.parametrize(("action", "count"), [("accept", 1), ("decline", 0)])
+async def test_a_question_goes_through_to_the_person(
+    sandbox: SandboxServer, tmp_path: Path, mode: str, action: str, count: int
+) -> None:
+    asked: list[str] = []
+
+    async def answer(context: Any, params: types.ElicitRequestParams) -> types.ElicitResult:
+        asked.append(params.message)
+        return types.ElicitResult.model_validate({"action": action, "content": {}})
+
+    served = {"RING_SANDBOX": sandbox.url, "RING_CONFIRM": "require", "RING_MCP_SERVICE_TOKENS": f"desk={TOKEN}"}
+    (tmp_path / "me").mkdir()
+    with serving(environment(tmp_path, **served), tmp_path) as url:
+        env = environment(tmp_path / "me", RING_API_BASE_URL=url, RING_SERVICE_TOKEN=TOKEN)
+        relay = StdioServerParameters(command=sys.executable, args=["-m", "ring_mcp"], env=env, cwd=str(tmp_path))
+        async with Client(stdio_client(relay), mode=mode, elicitation_callback=answer) as client:
+            result = await client.call_tool("ring-image-create", {"prompt": "a ferry"})
+    assert bool(result.is_error) is (count == 0)
+    assert len(asked) == 1
+    assert len(charges(sandbox, "a ferry")) == count

@@ -1,0 +1,127 @@
+"""Whether spending is asked for: the operator's rule, a question that stands in the ledger, and what was answered.
+
+A model makes the call that is asked about, so nothing that a model can say or compute is a yes: an answer comes from
+the client beside the arguments, from a person's terminal, or from the program that calls over REST.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from typing import Literal
+
+from ring_mcp.errors import RingError
+
+Confirm = Literal["off", "ask", "require"]
+
+QUESTION_LIFE = timedelta(days=1)
+"""How long a question can be answered."""
+
+APPROVAL_LIFE = timedelta(hours=1)
+"""How long what a person has let through may be called."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """``ask``: whoever can be asked is asked, and the caps alone hold for others. ``require``: nothing is spent without
+    a yes. Both for what costs more than ``above_usd``."""
+
+    mode: Confirm = "off"
+    above_usd: Decimal = Decimal(0)
+
+    def covers(self, usd: Decimal) -> bool:
+        return self.mode != "off" and usd > self.above_usd
+
+
+class Reply(StrEnum):
+    """What came back. ``CANCEL``: nobody has answered; some clients say so by themselves."""
+
+    ACCEPT = "accept"
+    DECLINE = "decline"
+    CANCEL = "cancel"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One paid request that is asked about: its hash, what it costs at most, and what it is, in a line."""
+
+    subject: str
+    usd: Decimal
+    what: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """One item of a question: a row of ``media_job_questions``. ``id`` is shared by the items that one yes is for.
+
+    ``approved_at``: a person has said yes; ``used_at`` and ``job_id``: and this is what became of it, once.
+    """
+
+    id: str
+    actor_id: str
+    sandbox: bool
+    subject: str
+    usd: Decimal
+    what: str
+    asked_at: datetime
+    expires_at: datetime
+    approved_at: datetime | None = None
+    used_at: datetime | None = None
+    job_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """Under what a job may be opened where spending is asked for: it costs no more than ``above_usd``, or its item of
+    the question is free to be used. ``accepted``: the answer is yes in this very call; otherwise a person has approved
+    it before."""
+
+    above_usd: Decimal
+    question_id: str | None = None
+    accepted: bool = False
+
+
+Ask = Callable[[str, str], Awaitable[Reply]]
+"""Put a question, by its id and in words, and wait for the reply. May raise instead: the answer then comes with the
+same call, made again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    """How this caller is asked. ``confirmed``: it vouches for a yes, so that nobody is. ``ask`` None: it cannot be.
+
+    ``answer``: the id of a question that was put before, and the reply to it. ``terms``: settled already, for all clips
+    of a script.
+    """
+
+    confirmed: bool = False
+    ask: Ask | None = None
+    answer: tuple[str, Reply] | None = None
+    terms: Terms | None = None
+
+
+NOBODY = Asking()
+"""A caller that cannot be asked and vouches for nothing."""
+
+
+class ConfirmationNeeded(RingError):
+    """``extra``: the quote, and the id by which a person can let the call through."""
+
+    code = "confirmation_needed"
+    next_action = "A person has to agree to it first; nothing was spent."
+
+    def __init__(
+        self, message: str, *, next_action: str | None = None, extra: Mapping[str, object] | None = None
+    ) -> None:
+        super().__init__(message, next_action=next_action)
+        self.extra = dict(extra or {})
+
+
+class SpendingDeclined(ConfirmationNeeded):
+    """A person has said no."""
+
+    code = "declined"
+    next_action = "Do not call again unless the person asks for it; nothing was spent."

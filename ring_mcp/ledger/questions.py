@@ -1,0 +1,173 @@
+"""Questions about spending, and the one use that a yes has: in the transaction that opens the job, or never."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+
+from ring_mcp.domain import Job
+from ring_mcp.domain.consent import APPROVAL_LIFE, ConfirmationNeeded, Question, Terms
+from ring_mcp.ledger.rows import Dialect, encode, storable, ticks_to_usd, usd_to_ticks
+from ring_mcp.ledger.statements import Row, Statement, Transaction
+
+MAX_OPEN_ITEMS = 400
+"""Of one actor, of those that nobody has answered: the oldest questions go first."""
+
+_LOOKED_AT = 3
+
+
+def put_question(items: Sequence[Question], dialect: Dialect) -> Transaction[None]:
+    """Write the items of one question. What has expired goes, and of one actor only so many stand open."""
+    first = items[0]
+    now = dialect.time(first.asked_at)
+    yield Statement("DELETE FROM media_job_questions WHERE expires_at <= :now", {"now": now})
+    whose = {
+        "actor_id": encode("actor_id", first.actor_id, dialect),
+        "sandbox": encode("sandbox", first.sandbox, dialect),
+    }
+    rows = yield Statement(
+        "SELECT asked_at FROM media_job_questions WHERE actor_id = :actor_id AND sandbox = :sandbox"
+        " AND approved_at IS NULL ORDER BY asked_at DESC LIMIT 1 OFFSET :kept",
+        {**whose, "kept": max(0, MAX_OPEN_ITEMS - len(items))},
+    )
+    if rows:
+        yield Statement(
+            "DELETE FROM media_job_questions WHERE actor_id = :actor_id AND sandbox = :sandbox"
+            " AND approved_at IS NULL AND asked_at <= :oldest",
+            {**whose, "oldest": rows[0]["asked_at"]},
+        )
+    for item in items:
+        yield Statement(
+            "INSERT INTO media_job_questions"
+            " (id, subject, actor_id, sandbox, usd_ticks, what, asked_at, expires_at)"
+            " VALUES (:id, :subject, :actor_id, :sandbox, :usd, :what, :now, :expires_at)",
+            {
+                **whose,
+                "id": item.id,
+                "subject": item.subject,
+                "usd": usd_to_ticks(item.usd),
+                "what": storable(item.what),
+                "now": now,
+                "expires_at": dialect.time(item.expires_at),
+            },
+        )
+
+
+def get_question(question_id: str, dialect: Dialect) -> Transaction[list[Question]]:
+    rows = yield Statement("SELECT * FROM media_job_questions WHERE id = :id ORDER BY subject", {"id": question_id})
+    return [_decode(row, dialect) for row in rows]
+
+
+def find_questions(
+    actor_id: str, subject: str, now: datetime, sandbox: bool, dialect: Dialect
+) -> Transaction[list[Question]]:
+    """All items of the newest questions that ask about this request, and that can still be answered or used."""
+    rows = yield Statement(
+        "SELECT id FROM media_job_questions WHERE actor_id = :actor_id AND sandbox = :sandbox AND subject = :subject"
+        " AND used_at IS NULL AND expires_at > :now ORDER BY asked_at DESC LIMIT :limit",
+        {
+            "actor_id": encode("actor_id", actor_id, dialect),
+            "sandbox": encode("sandbox", sandbox, dialect),
+            "subject": subject,
+            "now": dialect.time(now),
+            "limit": _LOOKED_AT,
+        },
+    )
+    found: list[Question] = []
+    for row in rows:
+        found += yield from get_question(row["id"], dialect)
+    return found
+
+
+def list_questions(now: datetime, limit: int, dialect: Dialect) -> Transaction[list[Question]]:
+    """What waits for a person, of everybody, the newest first."""
+    rows = yield Statement(
+        "SELECT * FROM media_job_questions WHERE approved_at IS NULL ORDER BY asked_at DESC LIMIT :limit",
+        {"limit": limit},
+    )
+    return [item for item in (_decode(row, dialect) for row in rows) if item.expires_at > now]
+
+
+def approve_question(question_id: str, now: datetime, dialect: Dialect) -> Transaction[int]:
+    """A person's yes to what was asked and not answered yet; how many items it is for. It counts from now on."""
+    rows = yield Statement(
+        "UPDATE media_job_questions SET approved_at = :now, expires_at = :expires_at"
+        " WHERE id = :id AND approved_at IS NULL AND used_at IS NULL AND expires_at > :now RETURNING subject",
+        {"id": question_id, "now": dialect.time(now), "expires_at": dialect.time(now + APPROVAL_LIFE)},
+    )
+    return len(rows)
+
+
+def drop_question(question_id: str) -> Transaction[None]:
+    """It was declined: nobody can say yes to it any more. What was used stays, so that it is known by its retry."""
+    yield Statement("DELETE FROM media_job_questions WHERE id = :id AND used_at IS NULL", {"id": question_id})
+
+
+def find_used(job: Job, terms: Terms | None, dialect: Dialect) -> Transaction[str | None]:
+    """The job that was opened by the very answer that is given again."""
+    if terms is None or terms.question_id is None:
+        return None
+    rows = yield Statement(
+        "SELECT job_id FROM media_job_questions WHERE id = :id AND subject = :subject AND actor_id = :actor_id"
+        " AND sandbox = :sandbox AND used_at IS NOT NULL",
+        _name(job, terms, dialect),
+    )
+    return str(rows[0]["job_id"]) if rows else None
+
+
+def use_answer(job: Job, needed_usd: Decimal, terms: Terms | None, dialect: Dialect) -> Transaction[None]:
+    """Take the yes that this job is opened by: one compare-and-set, in the transaction that opens it.
+
+    Raises ConfirmationNeeded where there is none: of another call or actor, used, expired, or of a lower price.
+    """
+    if terms is None or needed_usd <= terms.above_usd:
+        return
+    rows: Sequence[Row] = ()
+    if terms.question_id is not None:
+        is_agreed = "" if terms.accepted else " AND approved_at IS NOT NULL"
+        rows = yield Statement(
+            "UPDATE media_job_questions"  # noqa: S608
+            " SET approved_at = COALESCE(approved_at, :now), used_at = :now, job_id = :job_id"
+            " WHERE id = :id AND subject = :subject AND actor_id = :actor_id AND sandbox = :sandbox"
+            f" AND used_at IS NULL AND expires_at > :now AND usd_ticks >= :needed{is_agreed} RETURNING id",
+            {
+                **_name(job, terms, dialect),
+                "job_id": job.id,
+                "now": dialect.time(job.created_at),
+                "needed": usd_to_ticks(needed_usd),
+            },
+        )
+    if not rows:
+        raise ConfirmationNeeded(
+            "what would be spent is no longer what was agreed to; nothing was spent",
+            next_action="Make the same call again: it is asked anew, at the price of now.",
+        )
+
+
+def _name(job: Job, terms: Terms, dialect: Dialect) -> dict[str, object]:
+    return {
+        "id": terms.question_id,
+        "subject": job.request_hash,
+        "actor_id": encode("actor_id", job.actor_id, dialect),
+        "sandbox": encode("sandbox", job.sandbox, dialect),
+    }
+
+
+def _decode(row: Row, dialect: Dialect) -> Question:
+    asked_at, expires_at = dialect.read_time(row["asked_at"]), dialect.read_time(row["expires_at"])
+    assert asked_at is not None, "no row is without it"
+    assert expires_at is not None, "no row is without it"
+    return Question(
+        id=row["id"],
+        actor_id=row["actor_id"],
+        sandbox=bool(row["sandbox"]),
+        subject=row["subject"],
+        usd=ticks_to_usd(row["usd_ticks"]) or Decimal(0),
+        what=row["what"],
+        asked_at=asked_at,
+        expires_at=expires_at,
+        approved_at=dialect.read_time(row["approved_at"]),
+        used_at=dialect.read_time(row["used_at"]),
+        job_id=row["job_id"],
+    )

@@ -1,0 +1,90 @@
+"""How a question about spending reaches the person behind an MCP client, in both eras of the protocol.
+
+2025: the server sends ``elicitation/create`` while the call waits. 2026: the call is answered with what is needed, and
+made again with the reply beside its arguments, where no model writes. A client that has declared that it can ask may
+still answer by itself; so only "accept" is a yes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any
+
+import mcp_types as types
+from mcp import MCPError
+from mcp.server import ServerRequestContext
+from pydantic import ValidationError
+
+from ring_mcp.domain.consent import NOBODY, QUESTION_LIFE, Asking, Reply
+
+ERA = "2026-07-28"
+"""The first version in which a call is answered with what it still needs."""
+
+_KEY = "spend"
+_NO_FIELDS: dict[str, Any] = {"type": "object", "properties": {}}
+_MOST_STATE_CHARS = 64
+_BEAT_S = 10.0
+
+
+class InputNeeded(Exception):
+    """No error: ``result`` is what the call is answered with."""
+
+    def __init__(self, question_id: str, text: str) -> None:
+        super().__init__(question_id)
+        self.result = types.InputRequiredResult(input_requests={_KEY: _question(text)}, request_state=question_id)
+
+
+def asking_of(ctx: ServerRequestContext[Any], params: types.CallToolRequestParams) -> Asking:
+    """How the client of this call is asked, and what it answers to a question that was put before."""
+    if ctx.protocol_version >= ERA:
+        return Asking(ask=_need_input if can_be_asked(ctx) else None, answer=_read_answer(params))
+    if can_be_asked(ctx) and ctx.session.can_send_request:
+        return Asking(ask=lambda _, text: elicit(ctx, text))
+    return NOBODY
+
+
+def can_be_asked(ctx: ServerRequestContext[Any]) -> bool:
+    """Whether the client has declared forms; a bare ``elicitation: {}`` means them."""
+    capabilities = ctx.session.client_capabilities
+    elicitation = capabilities.elicitation if capabilities is not None else None
+    return elicitation is not None and (elicitation.form is not None or elicitation.url is None)
+
+
+async def elicit(ctx: ServerRequestContext[Any], text: str) -> Reply:
+    """Ask while the call waits. A client that fails to answer has not said yes."""
+    beat = asyncio.create_task(_tell_of_waiting(ctx))
+    try:
+        async with asyncio.timeout(QUESTION_LIFE.total_seconds()):
+            result = await ctx.session.elicit_form(text, _NO_FIELDS, related_request_id=ctx.request_id)
+    except (TimeoutError, MCPError, ValidationError):
+        return Reply.CANCEL
+    finally:
+        beat.cancel()
+    return Reply(result.action)
+
+
+async def _tell_of_waiting(ctx: ServerRequestContext[Any]) -> None:
+    """A person takes longer than clients wait without a sign."""
+    percent = 0.0
+    with contextlib.suppress(MCPError):
+        while True:
+            await asyncio.sleep(_BEAT_S)
+            percent += (1.0 - percent) / 100  # below what the job itself begins with
+            await ctx.session.report_progress(percent, 100, "waiting for somebody's yes")
+
+
+async def _need_input(question_id: str, text: str) -> Reply:
+    raise InputNeeded(question_id, text)
+
+
+def _read_answer(params: types.CallToolRequestParams) -> tuple[str, Reply] | None:
+    """What the client gives back is a claim: whether such a question was put to this caller, the ledger knows."""
+    state, reply = params.request_state, (params.input_responses or {}).get(_KEY)
+    if state is None or len(state) > _MOST_STATE_CHARS or not isinstance(reply, types.ElicitResult):
+        return None
+    return state, Reply(reply.action)
+
+
+def _question(text: str) -> types.ElicitRequest:
+    return types.ElicitRequest(params=types.ElicitRequestFormParams(message=text, requested_schema=_NO_FIELDS))

@@ -1,0 +1,193 @@
+"""ring-model-list: which models there are, what they can, and what they would cost. Reads presets.json alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import date
+from decimal import Decimal
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ring_mcp.conductors.results import Usd, Wire
+from ring_mcp.domain import usd
+from ring_mcp.domain.fields import Text, Whole, WholeSeconds
+from ring_mcp.errors import InvalidRequest
+from ring_mcp.tools.paid import free
+from ring_mcp.tools.tool import Answer, Arguments, Caller, Tool
+
+if TYPE_CHECKING:
+    from ring_mcp.presets import ImageModel, Model, Presets, VideoModel
+
+DESCRIPTION = "Lists models: kind, limits, list prices of what you name, last days. Costs nothing; dryRun quotes calls."
+
+
+class ModelListArguments(Arguments):
+    kind: Literal["image", "video"] | None = Field(None, description="Both if left out.")
+    provider: Text | None = Field(None, description="Only its models.")
+    model: Text | None = Field(None, description="Only this one, in full.")
+    resolution: Text | None = Field(None, description="Only those that have it.")
+    quality: Text | None = Field(None, description="Of pictures, for the price.")
+    n: Whole | None = Field(None, description="Price of so many pictures.")
+    duration: WholeSeconds | None = Field(None, description="Price of so many seconds.")
+
+
+class ListedModel(Wire):
+    """``usd``: by resolution, of one picture or second, or of as many as were named."""
+
+    model: str
+    provider: str
+    kind: str
+    usd: dict[str, Usd] | None = None
+    per: str | None = None
+    prices_of: str | None = None
+    can: tuple[str, ...] | None = None
+    qualities: tuple[str, ...] | None = None
+    max_n: int | None = None
+    seconds: str | None = None
+    input_images: int | None = None
+    aspect_ratios: tuple[str, ...] | None = None
+    max_prompt_chars: int | None = None
+    is_default: bool | None = None
+    retires_on: str | None = None
+    replaced_by: str | None = None
+
+
+class ModelList(Wire):
+    models: tuple[ListedModel, ...]
+
+
+class ToldModels(BaseModel):
+    """The ``data`` of ring-model-list as clients are told it: short, for every list of tools carries it."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+def model_list_tool(presets: Presets, today: Callable[[], date]) -> Tool[ModelListArguments]:
+    async def handle(arguments: ModelListArguments, caller: Caller) -> Answer:
+        found = list_models(presets, arguments, today())
+        return Answer(data=found.data(), text="\n".join(_line(model) for model in found.models))
+
+    return Tool(
+        name="ring-model-list",
+        title="List models",
+        description=DESCRIPTION,
+        arguments=ModelListArguments,
+        output=ToldModels,
+        annotations=free(),
+        handler=handle,
+    )
+
+
+def list_models(presets: Presets, asked: ModelListArguments, today: date) -> ModelList:
+    """The models that can be called and have what is named. Raises InvalidRequest where none has."""
+    found = tuple(
+        listed
+        for kind, name, model in _models(presets)
+        if _is_wanted(asked, kind, name, model, today) and (listed := _list(presets, asked, name, model, today))
+    )
+    if not found:
+        known = ", ".join(name for _, name, model in _models(presets) if not model.is_retired(today))
+        raise InvalidRequest(f"no model has all of that; there are {known}")
+    return ModelList(models=found)
+
+
+def _models(presets: Presets) -> Iterator[tuple[str, str, Model]]:
+    yield from (("image", name, model) for name, model in presets.image_models.items())
+    yield from (("video", name, model) for name, model in presets.video_models.items())
+
+
+def _is_wanted(asked: ModelListArguments, kind: str, name: str, model: Model, today: date) -> bool:
+    """One that is no longer there is told of only by its name."""
+    wanted = asked.model.strip().lower() if asked.model else None
+    if wanted is None and (model.is_retired(today) or model.is_redirected(today)):
+        return False
+    provider = asked.provider.strip().lower() if asked.provider else None
+    return asked.kind in (None, kind) and provider in (None, model.provider) and wanted in (None, name)
+
+
+def _list(presets: Presets, asked: ModelListArguments, name: str, model: Model, today: date) -> ListedModel | None:
+    from ring_mcp.presets import ImageModel, VideoModel
+
+    is_whole = asked.model is not None
+    listed = ListedModel(
+        model=name,
+        provider=model.provider,
+        kind="image" if isinstance(model, ImageModel) else "video",
+        is_default=name in presets.default_models or None,
+        aspect_ratios=model.aspect_ratios if is_whole else None,
+        max_prompt_chars=model.max_prompt_chars or None if is_whole else None,
+        retires_on=model.retires_on.isoformat() if model.retires_on else None,
+        replaced_by=model.replaced_by,
+    )
+    if model.is_retired(today):
+        return listed
+    facts = None
+    if isinstance(model, ImageModel):
+        facts = _image_facts(asked, model)
+    elif isinstance(model, VideoModel):
+        facts = _video_facts(asked, model)
+    return listed.model_copy(update=facts) if facts is not None else None
+
+
+def _image_facts(asked: ModelListArguments, model: ImageModel) -> dict[str, object] | None:
+    """None: it has not what is named."""
+    quality = asked.quality.strip().lower() if asked.quality else model.default_quality
+    n = asked.n or 1
+    if asked.duration is not None or n > model.max_n or (asked.quality and quality not in model.qualities):
+        return None
+    prices = model.prices.image_usd.get(quality or "standard", {}) if model.prices else {}
+    sums = _pick(asked, {size: amount * n for size, amount in prices.items()})
+    if sums is None:
+        return None
+    return {
+        "usd": sums,
+        "per": f"{n} pictures" if asked.n else "picture",
+        "prices_of": str(model.prices.as_of) if model.prices else None,
+        "qualities": model.qualities or None,
+        "max_n": model.max_n,
+        "input_images": model.max_input_images or None,
+    }
+
+
+def _video_facts(asked: ModelListArguments, model: VideoModel) -> dict[str, object] | None:
+    """None: it has not what is named."""
+    if asked.n is not None or asked.quality is not None:
+        return None
+    if asked.duration is not None and not model.min_duration_s <= asked.duration <= model.max_duration_s:
+        return None
+    seconds = asked.duration or 1
+    prices = model.prices.second_usd if model.prices else {}
+    sums = _pick(asked, {size: prices[size] * seconds for size in model.resolutions if size in prices})
+    if sums is None:
+        return None
+    can = {"text": model.text_to_video, "image": model.image_to_video, "lastFrame": model.last_frame}
+    can |= {"references": bool(model.max_reference_images), "edit": model.edit, "extend": model.extend}
+    return {
+        "usd": sums,
+        "per": f"{seconds} s" if asked.duration else "second",
+        "prices_of": str(model.prices.as_of) if model.prices else None,
+        "can": tuple(what for what, yes in can.items() if yes),
+        "seconds": f"{model.min_duration_s}-{model.max_duration_s}",
+        "input_images": model.max_reference_images or None,
+    }
+
+
+def _pick(asked: ModelListArguments, sums: dict[str, Decimal]) -> dict[str, Decimal] | None:
+    if asked.resolution is None:
+        return sums
+    size = asked.resolution.strip().lower()
+    return {size: sums[size]} if size in sums else None
+
+
+def _line(model: ListedModel) -> str:
+    facts = [f"{model.model} ({model.provider}, {model.kind})"]
+    if model.usd:
+        facts.append(f"per {model.per}: " + ", ".join(f"{size} {usd(amount)}" for size, amount in model.usd.items()))
+    facts += [f"{model.seconds} s"] if model.seconds else []
+    facts += [", ".join(model.can)] if model.can else []
+    facts += [f"n up to {model.max_n}"] if model.max_n else []
+    facts += [f"quality {' or '.join(model.qualities)}"] if model.qualities else []
+    facts += ["a default"] if model.is_default else []
+    facts += [f"retires {model.retires_on}, then {model.replaced_by}"] if model.retires_on else []
+    return "; ".join(facts)

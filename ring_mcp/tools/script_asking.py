@@ -1,0 +1,43 @@
+"""One yes for all clips of a script that are not paid for yet, with their sum."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ring_mcp.conductors.confirming import Confirming, clip_text
+from ring_mcp.domain.consent import Asking, Item
+from ring_mcp.scripted.base import Maker
+from ring_mcp.tools.tool import Caller
+
+if TYPE_CHECKING:
+    from ring_mcp.scripted.run import ScriptRun
+
+
+class AskedMaker(Maker, Protocol):
+    """Whoever makes clips under what was agreed to for all of them."""
+
+    def agree(self, asking: Asking) -> None: ...
+
+    def subject_of(self, idempotency_key: str) -> str: ...
+
+
+async def agree(run: ScriptRun, maker: AskedMaker, confirming: Confirming, caller: Caller) -> Asking:
+    """One yes for all clips that are not paid for yet, each at its price. Raises CapExceeded as ``run`` does."""
+    if not confirming.applies_to(caller.asking):
+        return caller.asking
+    items = [
+        Item(subject=maker.subject_of(clip.key), usd=clip.quoted_usd or Decimal(0), what=clip_text(clip.id, clip.data))
+        for clip in run.list_unpaid()
+    ]
+
+    async def quote() -> dict[str, Any]:
+        return {
+            "totalUsd": float(sum(item.usd for item in items)),
+            "clips": [{"clipId": clip.id, "totalUsd": float(clip.quoted_usd or 0)} for clip in run.list_unpaid()],
+            **({"capLeftUsd": run.cap_left_usd} if run.cap_left_usd else {}),
+            **({"sandbox": True} if confirming.sandbox else {}),
+        }
+
+    terms = await confirming.settle(items, caller.asking, caller.actor_id, quote)
+    return Asking(confirmed=True) if terms is None else Asking(terms=terms)

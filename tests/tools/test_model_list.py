@@ -1,0 +1,90 @@
+"""ring-model-list: only what can be called and has what was named, at the price of what was named."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import pytest
+
+from ring_mcp.errors import InvalidRequest
+from ring_mcp.presets import load_presets
+from ring_mcp.tools.model_list import ModelListArguments, list_models
+from tests.server.wire import RingProcess
+
+TODAY = date(2026, 11, 29)
+PRESETS = load_presets()
+
+
+def listed(today: date = TODAY, **arguments: Any) -> dict[str, dict[str, Any]]:
+    found = list_models(PRESETS, ModelListArguments.parse(arguments), today).data()
+    return {model["model"]: model for model in found["models"]}
+
+
+def test_all_that_can_be_called_are_there_and_no_other() -> None:
+    every = {**PRESETS.image_models, **PRESETS.video_models}
+    alive = {n for n, m in every.items() if not m.is_retired(TODAY) and not m.is_redirected(TODAY)}
+    assert listed().keys() == alive
+    assert {name for name, model in listed().items() if model.get("isDefault")} <= set(PRESETS.default_models)
+
+
+def test_the_price_is_that_of_what_was_named() -> None:
+    assert listed(model="grok-imagine-image-2.0")["grok-imagine-image-2.0"]["usd"] == {
+        "1k": 0.04,
+        "1.5k": 0.05,
+        "2k": 0.06,
+    }
+    pictures = listed(kind="image", provider="xai", n=3, resolution="2K", quality="medium")
+    assert pictures["grok-imagine-image-2.0"]["usd"]["2k"] == pytest.approx(
+        3 * float(PRESETS.image_models["grok-imagine-image-2.0"].prices.of("medium", "2k"))  # type: ignore[union-attr]
+    )
+    assert pictures.keys() == {"grok-imagine-image-2.0"}
+    clips = listed(kind="video", duration="6s", resolution="720p")
+    assert clips["grok-imagine-video-1.5"]["usd"] == {"720p": 0.84}
+    assert clips["grok-imagine-video-1.5"]["per"] == "6 s"
+
+
+def test_limits_keep_models_out() -> None:
+    assert "gemini-omni-1.2-flash" not in listed(kind="video", duration=15)
+    assert all(model["kind"] == "video" for model in listed(duration=4).values())
+    assert all(model["kind"] == "image" for model in listed(n=2).values())
+    assert all(model["maxN"] >= 10 for model in listed(n=10).values())
+
+
+def test_life_dates_are_told() -> None:
+    gone = listed(model="veo-3.1-generate-preview")["veo-3.1-generate-preview"]
+    assert (gone["retiresOn"], gone["replacedBy"]) == ("2026-10-22", "gemini-omni-1.2-flash")
+    assert "usd" not in gone
+    ends = PRESETS.video_models["gemini-omni-1.1-flash"].retires_on
+    assert ends is not None
+    assert "gemini-omni-1.1-flash" not in listed(today=ends)
+
+
+def test_one_model_is_told_in_full() -> None:
+    [model] = listed(model="grok-imagine-video").values()
+    assert "16:9" in model["aspectRatios"]
+    assert model["seconds"] == "1-15"
+    assert {"text", "image", "edit", "extend"} <= set(model["can"])
+    assert "aspectRatios" not in listed()["grok-imagine-video"]
+
+
+@pytest.mark.parametrize("asked", [{"model": "nobody's"}, {"kind": "image", "duration": 3}, {"resolution": "8k"}])
+def test_where_none_has_it_all_of_them_are_named(asked: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequest, match=r"grok-imagine-image-2\.0"):
+        listed(**asked)
+
+
+def test_the_answer_is_short(ring: RingProcess) -> None:
+    told = ring.call("ring-model-list", {"kind": "video", "duration": 6, "resolution": "720p"})
+    assert "per 6 s: 720p $0.84" in told.text
+    assert len(told.text) < 1200
+    assert told.data["models"]
+
+
+def test_spend_tells_the_sums(ring: RingProcess) -> None:
+    before = ring.call("ring-spend", {}).data
+    ring.create(prompt="a picture that is paid")
+    after = ring.call("ring-spend", {})
+    assert after.data["today"]["usedUsd"] == pytest.approx(before["today"]["usedUsd"] + 0.06)
+    assert "no cap" in after.text
+    assert after.text.startswith("SANDBOX")
