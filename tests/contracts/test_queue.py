@@ -173,7 +173,9 @@ async def test_a_job_that_somebody_alive_drives_is_left_alone(
     first.queue.enqueue(job)
     await until(lambda: gate.asked)
     await second.queue.start(take_over=True)
-    before = await first.engine.row(job)
+    async with asyncio.timeout(60.0):  # the look goes out beside the writing of the handle
+        while (before := await first.engine.row(job)).state is not JobState.RENDERING:
+            await asyncio.sleep(0)
     await second.queue.adopt(before)
     assert await second.engine.row(job) == before
     assert list(second.engine.runner.records) == []
