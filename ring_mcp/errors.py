@@ -66,9 +66,8 @@ class RingError(Exception):
     ) -> None:
         super().__init__(message)
         self.message = message
-        for name, given in (("billed", billed), ("retryable", retryable), ("next_action", next_action)):
-            if given is not None:
-                setattr(self, name, given)
+        given = {"billed": billed, "retryable": retryable, "next_action": next_action}
+        self.__dict__.update({name: value for name, value in given.items() if value is not None})
         self.job_id = job_id
 
 
