@@ -106,7 +106,9 @@ class JobRunner:
         try:
             await record.learn()
             took_s = await self._step_on(record, self._clock.now() if asked else job.created_at)
-            await self._settle_accounts(record)
+            if record.is_behind:
+                await self._settle_accounts(record)
+                await self._steps.leave(record)  # what could not be left while the ledger lacked its end
             if took_s is not None:
                 await self._pacing.note_duration(record.job, took_s)
         except JobMoved:

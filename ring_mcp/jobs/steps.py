@@ -34,6 +34,11 @@ class Steps:
         """Bring home what couriers of dead processes were answered. Raises LedgerError."""
         await self._submitting.apply_late_answers(ledger)
 
+    async def leave(self, record: JobRecord) -> None:
+        """Remove what a job that has ended, as the ledger knows, has left in the spool."""
+        if record.job.is_settled:
+            await self._storing.leave(record)
+
     async def advance(
         self, record: JobRecord, driving_since: datetime, tries: int, place: Place | None = None
     ) -> Pause | Park | None:

@@ -92,7 +92,7 @@ class Storing:
             return await self._store(record, tries)
         finally:  # also where the process ends just after the last write
             if record.job.is_settled:
-                await self._leave(record)
+                await self.leave(record)
 
     async def _store(self, record: JobRecord, tries: int) -> Pause | Park | None:
         if isinstance(record.job.plan, VideoPlan) and not record.job.plan.persist:
@@ -264,7 +264,7 @@ class Storing:
         failure = Failure(code="expired", message="; ".join(lost), billed="yes", next_action=JobExpired.next_action)
         return end_job(job, Ending.OUTPUTS_LOST, now, failure=failure)
 
-    async def _leave(self, record: JobRecord) -> None:
+    async def leave(self, record: JobRecord) -> None:
         """What the ledger does not know yet of this end may still be needed by the next process, whose start tidies."""
         try:
             await complete(self._previews.wait(record.job.id, PREVIEW_WITHIN_S))

@@ -414,3 +414,12 @@ async def test_the_handle_of_a_job_outlives_the_process_that_asked_for_it(engine
     await after.runner.run(job.id)
     assert (await engine.row(job)).state is JobState.DONE
     assert (after.pictures.submitted, after.pictures.looked_for) == ([], [REQUEST_ID])
+
+
+async def test_the_spool_is_left_when_the_ledger_knows_of_the_end(engine: Engine, clock: FakeClock) -> None:
+    engine.ledger.fail("save", skip=2)  # that it is done
+    job = await engine.new()
+    driving = asyncio.create_task(engine.runner.drive(job))
+    assert (await engine.ended(job)).state is JobState.DONE
+    await asyncio.wait_for(driving, LIMIT_S)
+    assert list(engine.spool.iterdir()) == []
