@@ -104,12 +104,10 @@ class App:
         from ring_mcp.tools.whoami import whoami_tool
 
         wait_s, closed = self.config.inline_wait_s, not self.config.own_endpoints
-        settings = video_settings(self.config)
+        own = video_settings(self.config)
         return [
-            image_create_tool(
-                self.images, self.previews, wait_s, self.presets, closed=closed, settings=settings.images
-            ),
-            video_create_tool(self.videos, self.previews, wait_s, self.presets, closed=closed, settings=settings),
+            image_create_tool(self.images, self.previews, wait_s, self.presets, closed=closed, settings=own.images),
+            video_create_tool(self.videos, self.previews, wait_s, self.presets, closed=closed, settings=own),
             job_get_tool(self.calls, self.previews, wait_s),
             job_list_tool(self.ledger),
             job_cancel_tool(self.calls, self.cancelling),
@@ -197,17 +195,11 @@ async def open_app(
         watch = JobWatch(ledger, clock, hears=lambda: channel is not None and channel.is_listening)
         team = backends.open_team(ledger, clock, channel)
         allowance = Allowance(ledger, config.caps, clock, sandbox=bool(config.sandbox))
-        paces, write_ahead = paces_of(config), WriteAhead(state / "unwritten")
-        answers = Answers(spool)
+        paces, write_ahead, answers = paces_of(config), WriteAhead(state / "unwritten"), Answers(spool)
         courier = open_courier(config, answers, rates.hear, stack)
         preparing = Preparing(inputs, ledger, accounts, clock)
         thumbnails = Thumbnails(
-            inputs,
-            storage,
-            decoders,
-            spool=spool,
-            prefix=config.image_gen_storage_prefix,
-            font=config.thumbnail_font,
+            inputs, storage, decoders, spool=spool, prefix=config.image_gen_storage_prefix, font=config.thumbnail_font
         )
         making = PreviewMaker(previews, decoders.results)
         steps = wire_steps(
