@@ -18,6 +18,8 @@ from ring_mcp.cli.commands import cli
 from ring_mcp.config import load_config
 from ring_mcp.domain import JobState
 from ring_mcp.ledger.task_tables import name_tables
+from ring_mcp.metrics import Registry
+from ring_mcp.reporting import Reporting
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.sandbox.state.fault_kinds import FAULT_KINDS
 from ring_mcp.server.http import build_http_app
@@ -43,7 +45,8 @@ def test_the_table_of_statuses_is_what_the_server_answers() -> None:
 
 async def test_the_table_of_routes_is_what_the_server_routes(tmp_path: Path) -> None:
     async with open_app(load_config({"RING_STATE_DIR": str(tmp_path)}, folder=tmp_path)) as app:
-        served = build_http_app(app, FileLinks("http://127.0.0.1:1", b"secret"), asyncio.Event())
+        links, reporting = FileLinks("http://127.0.0.1:1", b"secret"), Reporting(Registry())
+        served = build_http_app(app, links, asyncio.Event(), reporting=reporting)
     routed = {str(getattr(route, "path", "")).replace(":path}", "}").rstrip("/") for route in served.routes}
 
     told = {path for row in page("http").tables("path") for path in quoted(row[0])}
