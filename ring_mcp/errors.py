@@ -5,9 +5,11 @@ RingError                      code, billed, retryable, next_action
 ├─ InvalidRequest              the caller can fix it; says the field and what is allowed; nothing was spent
 │  ├─ ModelRetired             names the replacement
 │  └─ NotFound                 no such job (or not this caller's)
-├─ Unauthorized, LookOnly      the service token is missing, wrong or revoked; or it may look and not spend
+├─ Unauthorized                the service token is missing, wrong or revoked
+├─ LookOnly                    this caller's token may look and not spend (``domain.team``); nothing was spent
 ├─ CapExceeded                 a spending cap would be passed; nothing was spent
-├─ ConfirmationNeeded          nobody has agreed to it, or somebody said no: SpendingDeclined (``domain.consent``)
+├─ ConfirmationNeeded          nobody has agreed to it yet (``domain.consent``); nothing was spent
+│  └─ SpendingDeclined         somebody said no
 ├─ ProviderError               provider, http_status
 │  ├─ ProviderAuthError        key missing, refused, or without rights
 │  ├─ ProviderRejected         the provider calls the request wrong
@@ -283,10 +285,7 @@ class StorageUnclear(StorageRefused):
 class LedgerError(RingError):
     code = "ledger_unavailable"
     retryable = True
-    next_action = (
-        "This call started nothing. Make the ledger reachable (see ring-health) and call again: it then finds what an"
-        " earlier one may have started."
-    )
+    next_action = "This call started nothing. Make the ledger reachable (see ring-health) and call again."
 
 
 class LedgerBehind(LedgerError):

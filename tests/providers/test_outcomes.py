@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ring_mcp import errors
+from ring_mcp.domain import consent, team
 from ring_mcp.errors import OutcomeUnknown, ProviderError, ProviderUnavailable
 from ring_mcp.providers.google import outcomes as google_outcomes
 from ring_mcp.providers.google import replies as google_replies
@@ -238,7 +239,8 @@ def test_the_drawing_of_the_error_tree_shows_every_error_under_its_parent() -> N
         drawn[name] = parents[depth - 1] if depth else None
     real = {
         name: None if value is errors.RingError else value.__bases__[0].__name__
-        for name, value in inspect.getmembers(errors, inspect.isclass)
+        for module in (errors, consent, team)
+        for name, value in inspect.getmembers(module, inspect.isclass)
         if issubclass(value, errors.RingError)
     }
     assert drawn == real
