@@ -55,6 +55,7 @@ def add_member(member: Member, token_hash: str, dialect: Dialect) -> Transaction
     sets = ", ".join(f"{name} = excluded.{name}" for name in values if name != "name")
     rows = yield Statement(
         f"INSERT INTO ring_mcp_actors ({', '.join(values)}) VALUES ({', '.join(f':{name}' for name in values)})"  # noqa: S608
+        # In the statement itself: of two who add one name at once, one is refused, and no living token is overwritten.
         f" ON CONFLICT (name) DO UPDATE SET {sets}, revoked_at = NULL"
         " WHERE ring_mcp_actors.revoked_at IS NOT NULL RETURNING name",
         values,
@@ -71,6 +72,7 @@ def revoke_member(name: str, at: datetime, dialect: Dialect) -> Transaction[Memb
     member = yield from find_member(name, dialect)
     if member is None:
         raise NotFound(f"nobody is called {name!r}", next_action="`ring-mcp tokens list` has the names.")
+    # The first time stands: it says since when nothing more was spent.
     if member.revoked_at is not None:
         return member
     yield Statement(

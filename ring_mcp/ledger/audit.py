@@ -53,6 +53,7 @@ def _clip_facts(job: Job, plan: VideoPlan, asset: Asset) -> dict[str, Any]:
     return {
         "model": job.served_model or plan.model,
         "qualityMode": plan.quality_mode,
+        # None is that of an edit or extension: as large as its source, which nobody has told us.
         "resolution": plan.resolution or "source",
         "requestId": job.provider_request_id,
         "remasterFromRequestId": plan.remaster_from_request_id,
@@ -82,6 +83,7 @@ def _row(
         "url": asset.url,
         "fileId": asset.file_id,
         "size": asset.size_bytes,
+        # The job's time and not that of now: written again after a crash, the row says the same.
         "createdAt": to_iso(job.created_at),
         "contentType": asset.content_type,
         "sha256": asset.sha256,
@@ -89,6 +91,7 @@ def _row(
         "contentCredentials": asset.content_credentials,
         "jobId": job.id,
         **ours,
+        # Left out where it is none: Ring's own rows know of no sandbox.
         "sandbox": job.sandbox or None,
     }
     return AuditRecord(table=table, id=asset.record_id, data={k: v for k, v in data.items() if v is not None})

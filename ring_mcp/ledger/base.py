@@ -50,6 +50,7 @@ class JobQuery:
     pipeline_request_id: str | None = None
     ref_code: str | None = None
     since: datetime | None = None
+    # An id and no offset: jobs that are opened meanwhile would shift every later page.
     before: str | None = None
     limit: int = 20
 
@@ -252,6 +253,7 @@ class Ledger(Protocol):
     async def list_spent_days(self, actor_id: str, since: datetime, *, sandbox: bool) -> list[SpentDay]:
         """What this actor's jobs cost since that day, by day and model, the newest day first."""
 
+    # Not part of ``ping`` or health: nothing that is asked all the time may read every row.
     async def find_wrong_sums(self) -> list[WrongSum]:
         """Compare the sums with every row: the one thing here that takes the longer the more jobs there are."""
 

@@ -17,6 +17,7 @@ from ring_mcp.ledger.base import Stranded
 from ring_mcp.ledger.rows import Dialect, decode_job, encode
 from ring_mcp.ledger.statements import IS_DRIVEN, Condition, Statement, Transaction
 
+# Each is a branch of one UNION ALL, of which SQLite takes 500; who is left out is still dead the next time.
 _OWNERS_AT_ONCE = 50
 
 _MARKS = ("endpoint", "account_id", "key_fingerprint")
@@ -28,6 +29,7 @@ def _match_held(holder: Holder, dialect: Dialect) -> tuple[str, dict[str, Any]]:
     accounts = []
     for i, account in enumerate(holder.accounts):
         parameters[f"provider{i}"] = account.provider
+        # Said as IS NULL: ``= NULL`` is true of no row.
         there = "endpoint IS NULL"
         if account.endpoint is not None:
             there = f"endpoint = :endpoint{i}"
@@ -37,6 +39,7 @@ def _match_held(holder: Holder, dialect: Dialect) -> tuple[str, dict[str, Any]]:
             if (mark := getattr(account, name)) is not None:
                 marks.append(f"{name} = :{name}{i}")
                 parameters[f"{name}{i}"] = mark
+        # Without a mark it holds nothing: an empty condition would hold the jobs of everybody.
         same = f"({there} AND ({' OR '.join(marks)}))" if marks else "(1 = 0)"
         not_recorded = "(account_id IS NULL AND key_fingerprint IS NULL)"
         accounts.append(f"(provider = :provider{i} AND ({same} OR {not_recorded}))")
@@ -88,6 +91,7 @@ def find_free_jobs(
     """
     held, parameters = _match_held(holder, dialect)
     parameters |= {"limit": limit, "now": dialect.time(now)}
+    # One that is asked for is taken whether it is due or not.
     if job_id is not None:
         free, of_free = _free(dead, dialect)
         rows = yield Statement(
@@ -100,6 +104,7 @@ def find_free_jobs(
     each = [
         "SELECT id, due_at FROM (SELECT id, due_at, owner FROM media_jobs"  # noqa: S608
         f" WHERE {whose} AND {IS_DRIVEN}{is_due} AND {held}"
+        # By the owner too, although a branch has only one: so the order is the index's own, and no further row is read.
         f" ORDER BY owner, due_at LIMIT :limit) AS free_{i}"
         for i, whose in enumerate(["owner IS NULL", *(f"owner = :{name}" for name in owners)])
     ]
@@ -124,6 +129,7 @@ def claim_jobs(
     found = yield from find_free_jobs(dead, holder, now, limit, parked, dialect, job_id)
     if not found:
         return []
+    # Before the UPDATE, which answers with the new owner alone; it is read for the count of takeovers.
     before = yield Statement(
         f"SELECT owner, state, kind FROM media_jobs WHERE id {dialect.is_any_of('ids')}",  # noqa: S608
         {"ids": dialect.any_of(found)},
@@ -137,6 +143,7 @@ def claim_jobs(
         f" WHERE id {dialect.is_any_of('ids')} AND {free} AND {held}{is_due} RETURNING *",
         {**of_free, **of_held, "me": me, "now": dialect.time(now), "ids": dialect.any_of(found)},
     )
+    # Where somebody was quicker with one of them it is not known whose the others were: then none is counted.
     if len(rows) == len(before):
         for each in before:
             count_takeover(each["owner"], each["state"], each["kind"])
@@ -171,6 +178,8 @@ def select_stranded_jobs(
         parameters |= of_free
     asked = "sandbox = :sandbox" if job_id is None else "id = :id"
     facts = ", ".join(("provider", "sandbox", *_MARKS))
+    # A SELECT for each condition: an OR of both would be read without the index of either. IS NOT TRUE, since with a
+    # mark that a row lacks the comparison is NULL, and NOT of it as well: such a row would be in nobody's list.
     all_free = " UNION ALL ".join(
         f"SELECT {facts}, created_at FROM media_jobs"  # noqa: S608
         f" WHERE {is_free} AND {IS_DRIVEN} AND {asked} AND {held} IS NOT TRUE"
@@ -232,6 +241,7 @@ def hand_over(
     sets = ", ".join(f"{name} = :{name}" for name in changed)
     values = {name: encode(name, getattr(after, name), dialect) for name in changed}
     rows = yield Statement(
+        # Whoever has taken the job up since it was read has raised its version, and keeps it with its account.
         f"UPDATE media_jobs SET {sets} WHERE id = :id_ AND version = :version_ RETURNING id",  # noqa: S608
         {**values, "id_": job_id, "version_": before.version},
     )

@@ -10,7 +10,9 @@ _PART = {"quarter_s": 0.25, "half_s": 0.5, "most_s": 0.75}
 _STEP = 0.15
 """By so much of the middle a quantile moves with one job; less while many agree, see ``note``."""
 
+# Never 0: a provider becomes slower or quicker, and what was learned has to follow.
 _LEAST_STEP = 0.03
+# A clip that a machine found only when it woke the next morning must not tell of all others.
 LONGEST_S = 3600.0
 
 
@@ -23,6 +25,7 @@ def note(model: str, sandbox: bool, took_s: float, dialect: Dialect) -> Transact
     least, most = ("min", "max") if dialect.text_times else ("LEAST", "GREATEST")
     step = f"{most}({_LEAST_STEP}, {_STEP} / (1 + usual.jobs / 10.0)) * usual.half_s"
     sets = ", ".join(
+        # Twice the part: so the middle, whose part is a half, moves by a whole step in either direction.
         f"{name} = CASE WHEN excluded.{name} > usual.{name}"
         f" THEN {least}(excluded.{name}, usual.{name} + 2 * {part} * {step})"
         f" ELSE {most}(excluded.{name}, usual.{name} - 2 * {1 - part} * {step}) END"
@@ -32,6 +35,7 @@ def note(model: str, sandbox: bool, took_s: float, dialect: Dialect) -> Transact
         "INSERT INTO model_durations AS usual (sandbox, model, quarter_s, half_s, most_s, jobs)"  # noqa: S608
         " VALUES (:sandbox, :model, :took_s, :took_s, :took_s, 1)"
         f" ON CONFLICT (sandbox, model) DO UPDATE SET {sets},"
+        # The column has 32 bits in PostgreSQL, and no step changes after the first forty.
         f" jobs = {least}(usual.jobs + 1, 1000000) RETURNING quarter_s, half_s, most_s, jobs",
         {
             "sandbox": encode("sandbox", sandbox, dialect),

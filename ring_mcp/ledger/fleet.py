@@ -31,6 +31,7 @@ def count_jobs(sandbox: bool, dialect: Dialect) -> Transaction[Queued]:
 
 def find_wrong_states(dialect: Dialect) -> Transaction[list[WrongSum]]:
     differences = yield Statement(
+        # Each row takes one away from its sum: what is left over is wrong, also where there is no sum at all.
         "SELECT sandbox, state, SUM(jobs) AS jobs FROM (SELECT sandbox, state, jobs FROM media_job_states UNION ALL"
         " SELECT sandbox, state, -1 FROM media_jobs) AS each_one"
         " GROUP BY sandbox, state HAVING SUM(jobs) <> 0 ORDER BY state, sandbox"
@@ -47,6 +48,7 @@ def find_wrong_states(dialect: Dialect) -> Transaction[list[WrongSum]]:
 
 def recount_states(dialect: Dialect) -> Transaction[None]:
     yield Statement("DELETE FROM media_job_states")
+    # PostgreSQL keeps a sum in parts (007_states); counted anew, all of it may lie in one.
     part = "" if dialect.text_times else ", 0"
     names = "sandbox, state" if dialect.text_times else "sandbox, state, part"
     yield Statement(

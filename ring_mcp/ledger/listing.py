@@ -24,8 +24,10 @@ def list_jobs(query: JobQuery, dialect: Dialect) -> Transaction[JobPage]:
         parameters["since"] = dialect.time(query.since)
     if query.before is not None:
         rows = yield Statement("SELECT created_at FROM media_jobs WHERE id = :before", {"before": query.before})
+        # Where a row stood that is gone is not known: better no page than a wrong one.
         if not rows:
             return JobPage(jobs=[])
+        # By the id as well: of jobs of one instant a page would skip or repeat some.
         where.append(f"({created_at}, id) < ({_time_in_list(query, ':before_at', dialect)}, :before)")
         parameters |= {"before": query.before, "before_at": rows[0]["created_at"]}
     rows = yield Statement(
@@ -34,6 +36,7 @@ def list_jobs(query: JobQuery, dialect: Dialect) -> Transaction[JobPage]:
             None if query.states is None else sorted(set(query.states)),
             f"ORDER BY {created_at} DESC, id DESC LIMIT :limit",
         ),
+        # One more than is shown: so the last page is known for the last, and has no cursor.
         {**parameters, **_number_states(query), "limit": limit + 1},
     )
     jobs = [decode_job(row, dialect) for row in rows[:limit]]
@@ -54,6 +57,7 @@ def _time_in_list(query: JobQuery, name: str, dialect: Dialect) -> str:
 def _select_newest(where: Sequence[str], states: Sequence[JobState] | None, newest_first: str) -> str:
     """The newest of several states are among the newest of each: so an index is read in its order, state by state."""
     if states is None or len(states) <= 1:
+        # An empty list of states means none of them, and must not become all.
         conditions = [*where, *([] if states is None else ["state = :state0" if states else "1 = 0"])]
         return f"SELECT * FROM media_jobs WHERE {' AND '.join(conditions or ['1 = 1'])} {newest_first}"  # noqa: S608
     each = [

@@ -31,6 +31,7 @@ def of_opening(job: Job, still: Job | None) -> list[int]:
     locks = {of_request(job)}
     if still is not None:
         locks |= {of_request(still), _of_hash(still)}
+    # Sorted: two calls that share two locks would otherwise each hold one and wait for the other.
     return sorted(locks)
 
 
@@ -47,6 +48,7 @@ def of_money(caps: Caps, own: Caps, actor_id: str, *, sandbox: bool) -> list[int
 
 def is_capped(caps: Caps) -> bool:
     """Whether it matters what others spend in the same moment."""
+    # A cap per call is not among them: it compares the call with nothing but itself.
     return caps.per_day_usd is not None or caps.per_month_usd is not None
 
 
@@ -56,5 +58,6 @@ def _of_hash(job: Job) -> int:
 
 def _number(*name: str) -> int:
     """64 bits with a sign. Two names that share a number wait for each other, and that is all."""
+    # "surrogatepass": half a pair in a caller's key is somebody else's to refuse; a lock only has to be the same again.
     digest = hashlib.blake2b("\0".join(name).encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, signed=True)

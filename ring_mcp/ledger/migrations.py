@@ -33,6 +33,7 @@ def split_statements(script: str) -> list[str]:
     statements, current = [], ""
     for line in script.splitlines(keepends=True):
         current += line
+        # Not at every semicolon: the body of a trigger has its own.
         if sqlite3.complete_statement(current):
             statements.append(current)
             current = ""

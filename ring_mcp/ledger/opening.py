@@ -42,18 +42,22 @@ def open_job(
     if still is not None and standing is None:
         needed_usd += still.reserved_usd
     own = member.caps if member is not None else Caps()
+    # Only here: who joins a job spends nothing, and is not to wait for everybody's money.
     yield from dialect.take_locks(locks.of_money(caps, own, job.actor_id, sandbox=job.sandbox))
     for each, of in ((caps, None), (own, job.actor_id)):
         spend = Spend.nothing()
+        # Sums that no cap compares are neither read nor locked.
         if locks.is_capped(each):
             spend = yield from sum_costs(job.created_at, job.sandbox, dialect, of)
         check_caps(needed_usd, spend, each, job.created_at, of=of)
+    # After the caps: what they refuse must not use up a person's yes.
     yield from use_answer(job, needed_usd, terms, dialect)
     if still is not None:
         if standing is None:
             yield from insert_job(still, dialect)
         elif standing.state is JobState.DONE:
             standing = yield from _give_still(standing, job)
+        # A still that is done was paid for by an earlier call: it must not be on the bill of this one as well.
         is_paid = standing is not None and standing.state is JobState.DONE
         taken = {"frame_job_id": (standing or still).id, "frame_was_paid": is_paid}
         still = standing or still
@@ -87,6 +91,8 @@ def find_unused_still(still: Job, dialect: Dialect) -> Transaction[Job | None]:
     )
     for row in rows:
         failure = row["clip_failure"] if isinstance(row["clip_failure"], dict) else json.loads(row["clip_failure"])
+        # A clip that was never sent for such a reason had an input that cannot be read, perhaps this still: it would
+        # only end the next clip the same way.
         if row["clip_attempt"] is not None or failure["code"] != InvalidRequest.code:
             return decode_job(row, dialect)
     return None
@@ -95,6 +101,7 @@ def find_unused_still(still: Job, dialect: Dialect) -> Transaction[Job | None]:
 def _give_still(still: Job, clip: Job) -> Transaction[Job]:
     """From now on it is the picture of this clip, and of no other."""
     rows = yield Statement(
+        # No version is compared: the lock of what is asked for (``locks``) keeps away whoever else would give it.
         "UPDATE media_jobs SET parent_job_id = :clip, version = version + 1 WHERE id = :id RETURNING version",
         {"clip": clip.id, "id": still.id},
     )

@@ -83,6 +83,7 @@ class PostgresLedger(TransactionalLedger):
         self._started = False
         self._starting = asyncio.Lock()
         self._committing = set[str]()
+        # A quarter is left for what takes no lock: running jobs write their steps while callers wait for each other.
         self._turns = Turns(lock_timeout_s, at_once=max(1, max_connections * 3 // 4))
 
     async def _check(self, connection: AsyncConnection[dict[str, Any]]) -> None:
@@ -109,6 +110,7 @@ class PostgresLedger(TransactionalLedger):
 
     async def aclose(self) -> None:
         if self._started:
+            # A courtesy: without it others wait for the lease to run out. No end may fail or hang for it.
             with contextlib.suppress(psycopg.Error, PoolTimeout):
                 async with self._pool.connection(timeout=2.0) as connection:
                     await begin(connection, self._lock_timeout_s)
@@ -116,6 +118,7 @@ class PostgresLedger(TransactionalLedger):
         await self._pool.close()
 
     async def _read(self, transaction: Transaction[T]) -> T:
+        # A read needs what ``begin`` sets for the planner as well, and that lasts for a transaction only.
         return await self._write(transaction)
 
     async def _write(self, transaction: Transaction[T], turns: Sequence[int] = (), *, relaxed: bool = False) -> T:
@@ -139,10 +142,12 @@ class PostgresLedger(TransactionalLedger):
 
     def _with_driver(self, opening: Transaction[Opened]) -> Transaction[Opened]:
         opened = yield from tasks.with_tasks(opening)
+        # From here on only the commit is missing: if no confirmation of it comes, ``open`` has to look.
         self._committing.add(opened.job.id)
         return opened
 
     async def _read_over_the_free(self, make: Callable[[Sequence[Condition]], Transaction[T]]) -> T:
+        # With grace, as it is for people to read: a task that was put down a moment ago is about to be taken.
         return await self._read(make([tasks.match_untaken(self.lease_s, self._grace_s)]))
 
     async def _write_over_the_free(self, make: Callable[[Sequence[Condition]], Transaction[T]]) -> T:
@@ -154,12 +159,14 @@ class PostgresLedger(TransactionalLedger):
         try:
             return await super().open(job, caps, still, terms)
         except LedgerError as exc:
+            # It failed before its commit: nothing of it can be in the database.
             if job.id not in self._committing:
                 raise
             try:
                 turns = locks.of_opening(job, still)
                 return await self._write(_find_opened(job, still, self.dialect, exc), turns)
             except LedgerError as again:
+                # It was looked for and is not there: the first error is the whole truth.
                 if again is exc:
                     raise
                 raise LedgerError(
@@ -217,8 +224,10 @@ async def migrate(dsn: str) -> list[str]:
         for migration in migrations("postgres"):
             await begin(connection, _MIGRATION_LOCK_TIMEOUT_S)
             await connection.execute("SELECT pg_advisory_xact_lock(%s)", (locks.CLAIMS,))
+            # Asked under the lock: somebody may have applied it while this one waited.
             if migration.version not in await _read_applied(connection):
                 await connection.execute(migration.sql)
+                # The files note themselves, too, for those who run them by psql.
                 await connection.execute(
                     "INSERT INTO ring_mcp_migrations VALUES (%s) ON CONFLICT DO NOTHING", (migration.version,)
                 )

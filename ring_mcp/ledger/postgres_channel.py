@@ -105,6 +105,7 @@ class PostgresChannel:
                 if alone_as is not None:
                     cursor = await connection.execute("SELECT pg_try_advisory_xact_lock(%s) AS is_ours", (alone_as,))
                     row = await cursor.fetchone()
+                    # Tried and not waited for: who has the lock does the work for everybody.
                     if row is None or not row["is_ours"]:
                         return None
                 return await drive(connection, transaction)
@@ -120,6 +121,7 @@ class PostgresChannel:
                 async with open_connection(self._listen_dsn, self._name) as connection:
                     for channel in self._heard:
                         await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+                    # After LISTEN, never before: what happened until now is read, what happens from now on is heard.
                     self.is_listening, told = True, ""
                     for do in self._after_a_gap:
                         do()
@@ -128,6 +130,7 @@ class PostgresChannel:
                             heard(notification.payload)
             except (LedgerError, psycopg.Error) as exc:
                 why = exc.message if isinstance(exc, LedgerError) else type(exc).__name__
+                # Once for each reason: a database may be away for a night.
                 if why != told:
                     logger.warning("nothing is heard from the database: %s", why)
                 told = why

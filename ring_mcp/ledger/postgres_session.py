@@ -45,8 +45,10 @@ async def begin(connection: AsyncConnection[dict[str, Any]], lock_timeout_s: flo
     Under a stricter isolation the snapshot is older than the lock that was waited for: two callers would both find
     nothing, and pay. A durability that is stronger than ours is kept.
     """
+    # All in one text: without parameters it is one round trip, for every transaction.
     await connection.execute(
         "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;"
+        # At least 1: to PostgreSQL 0 means to wait for ever.
         f" SET LOCAL lock_timeout = {max(1, round(lock_timeout_s * 1000))};"
         f" {PLANNING}"
         " SELECT set_config('synchronous_commit', CASE current_setting('synchronous_commit')"
@@ -89,6 +91,7 @@ async def drive(connection: AsyncConnection[dict[str, Any]], transaction: Transa
 @lru_cache(maxsize=256)
 def _psycopg_style(sql: str) -> str:
     """``:name`` as ``%(name)s``. The text comes from the ledger's transactions alone, never from a caller."""
+    # A cast written ``::text`` would be taken for a parameter: statements of the ledger say CAST.
     return re.sub(r":([a-z][a-z0-9_]*)", r"%(\1)s", sql)
 
 
@@ -106,6 +109,7 @@ def translate_errors() -> Iterator[None]:
         yield
     except PoolTimeout as exc:
         raise LedgerError("the database of DATABASE_URL does not answer") from exc
+    # Before the next one, of which it is a subclass: here the database is well, and the call can be made again.
     except psycopg.errors.LockNotAvailable as exc:
         raise busy() from exc
     except psycopg.OperationalError as exc:

@@ -45,6 +45,7 @@ class ProcessLock:
         oldest = time.time() - _BEING_MADE_S
         for path in self._folder.glob("*"):
             with contextlib.suppress(OSError):
+                # Several may start at once and remove the same files: hence no error of theirs counts.
                 if path.name != self.name and (not path.name.startswith(".") or path.stat().st_mtime < oldest):
                     self.is_held(path.name)
 
@@ -65,6 +66,7 @@ class ProcessLock:
 
     def release(self) -> None:
         if self._descriptor is not None:
+            # The name goes first: a file that is free under its name looks like that of a killed process.
             with contextlib.suppress(OSError):
                 (self._folder / self.name).unlink()
             os.close(self._descriptor)
@@ -72,10 +74,11 @@ class ProcessLock:
 
     def is_held(self, name: str) -> bool:
         """Whether the process that made this lock still lives. The file of a dead one is removed."""
+        # The name comes out of a row: whatever stands there, it must not lead out of the folder.
         path = self._folder / Path(name).name
         try:
             descriptor = os.open(path, os.O_RDWR)
-        except OSError:
+        except OSError:  # no file, no process: it was released, or found dead before
             return False
         try:
             if not try_lock(descriptor):

@@ -14,6 +14,7 @@ from ring_mcp.ledger.statements import Row, Statement, Transaction
 MAX_OPEN_ITEMS = 400
 """Of one actor, of those that nobody has answered: the oldest questions go first."""
 
+# An agent that repeats its call makes a question each time: the newest are those that a person has seen.
 _LOOKED_AT = 3
 
 
@@ -31,6 +32,7 @@ def put_question(items: Sequence[Question], dialect: Dialect) -> Transaction[Non
         " AND approved_at IS NULL ORDER BY asked_at DESC LIMIT 1 OFFSET :kept",
         {**whose, "kept": max(0, MAX_OPEN_ITEMS - len(items))},
     )
+    # By the instant, which the items of one question share: none is left that asks for half of what it asked.
     if rows:
         yield Statement(
             "DELETE FROM media_job_questions WHERE actor_id = :actor_id AND sandbox = :sandbox"
@@ -86,6 +88,7 @@ def list_questions(now: datetime, limit: int, dialect: Dialect) -> Transaction[l
         "SELECT * FROM media_job_questions WHERE approved_at IS NULL ORDER BY asked_at DESC LIMIT :limit",
         {"limit": limit},
     )
+    # Not in the statement, whose index is by asking: what has expired goes anyway with the next question that is put.
     return [item for item in (_decode(row, dialect) for row in rows) if item.expires_at > now]
 
 
@@ -121,6 +124,7 @@ def use_answer(job: Job, needed_usd: Decimal, terms: Terms | None, dialect: Dial
 
     Raises ConfirmationNeeded where there is none: of another call or actor, used, expired, or of a lower price.
     """
+    # Compared here once more: a still that the quote counted on may be gone, and only here is it known what is spent.
     if terms is None or needed_usd <= terms.above_usd:
         return
     rows: Sequence[Row] = ()

@@ -15,6 +15,7 @@ from ring_mcp.domain.rates import MOST_SLOWED, RECOVERS_IN_S
 from ring_mcp.ledger.rows import Dialect, encode
 from ring_mcp.ledger.statements import Statement, Transaction
 
+# Bounds by how much one statement may move a bucket on, and so how far ahead a right one can ever be (``ahead_s``).
 MOST_AT_ONCE = 100
 _ONE_REFUSAL_S = 2.0
 """Refusals so close together are one: they answer requests that were under way side by side."""
@@ -40,9 +41,12 @@ def take(
     rows = yield Statement(
         "INSERT INTO provider_rates AS rate"  # noqa: S608
         " (sandbox, account, model, asking, asked_at, start_at, second_at, minute_at, paused_until, slowed, slowed_at)"
+        # The clock is read once: clock_timestamp() goes on within a statement. Without WHERE, SQLite takes ON CONFLICT
+        # for the ON of a join.
         f" SELECT :sandbox, :account, :model, :asking, now_s, now_s, now_s + :second_s * :count,"
         f" now_s + :minute_s * :count, now_s, 1.0, now_s FROM (SELECT {_clock(dialect)} AS now_s) AS clock WHERE true"
         " ON CONFLICT (sandbox, account, model, asking) DO UPDATE SET asked_at = excluded.asked_at,"
+        # A column only so that it can be answered: RETURNING knows the new values alone.
         f" start_at = {start_at},"
         f" second_at = CASE WHEN {is_near} THEN {most}({start_at}, {second_at}) + {second_s} * :count"
         f" ELSE {second_at} END,"
@@ -69,6 +73,7 @@ def take(
 def slow_down(bucket: RateBucket, pause_s: float, now: datetime, dialect: Dialect) -> Transaction[None]:
     """The provider has refused a request for its rate: nobody asks for ``pause_s``, and then half as often."""
     least, most = _words(dialect)
+    # A bucket that was never slowed has the time of its first request there: that is no refusal to be one with.
     is_the_same = f"abs(excluded.asked_at - rate.slowed_at) < {_ONE_REFUSAL_S} AND rate.slowed > 1"
     yield Statement(
         "INSERT INTO provider_rates AS rate"  # noqa: S608
@@ -125,6 +130,7 @@ def _name(bucket: RateBucket, dialect: Dialect) -> dict[str, object]:
 
 def _clock(dialect: Dialect) -> str:
     """Seconds since 1970: of the machine where the ledger is this machine's file, else of the database."""
+    # Not now(), which is when the transaction began: before it waited for the row.
     return ":now" if dialect.text_times else "CAST(extract(epoch FROM clock_timestamp()) AS double precision)"
 
 

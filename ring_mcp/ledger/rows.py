@@ -18,6 +18,7 @@ from pydantic import TypeAdapter
 from ring_mcp.domain import Asset, Failure, Job, JobState, Output, Plan
 from ring_mcp.ledger.statements import Statement, Transaction
 
+# The finest unit in which a provider bills: xAI's own ticks.
 TICKS_PER_USD = Decimal(10) ** 10
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
@@ -124,6 +125,7 @@ class Dialect:
     def take_locks(self, locks: Sequence[int]) -> Transaction[None]:
         """What makes a transaction wait for others that take one of these; in SQLite a writer is alone anyway."""
         if locks and not self.text_times:
+            # One by one in the order of the list, which is the same for everybody: see ``locks``.
             yield Statement("SELECT pg_advisory_xact_lock(lock) FROM UNNEST(:locks) AS lock", {"locks": list(locks)})
 
 
@@ -165,6 +167,7 @@ def decode_job(row: Mapping[str, Any], dialect: Dialect) -> Job:
                 value = dialect.read_time(value)
             case "json" if value is not None:
                 adapter = _JSON[name]
+                # PostgreSQL's driver has read JSON already.
                 value = adapter.validate_json(value) if isinstance(value, str) else adapter.validate_python(value)
             case "usd":
                 value = ticks_to_usd(value)

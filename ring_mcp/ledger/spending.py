@@ -122,6 +122,7 @@ def find_wrong_sums(dialect: Dialect) -> Transaction[list[WrongSum]]:
     differences = yield Statement(
         "SELECT sandbox, actor_id, SUM(open_jobs) AS open_jobs, SUM(unknown_jobs) AS unknown_jobs FROM ("  # noqa: S608
         "SELECT sandbox, actor_id, open_jobs, unknown_jobs FROM media_job_counts UNION ALL"
+        # Of all rows only those that have not ended, which have an index: the others count nothing here.
         f" SELECT sandbox, actor_id, -{_OPEN}, -{_UNKNOWN} FROM media_jobs WHERE finished_at IS NULL"
         ") AS each_one GROUP BY sandbox, actor_id HAVING SUM(open_jobs) <> 0 OR SUM(unknown_jobs) <> 0"
         " ORDER BY actor_id, sandbox"
@@ -155,6 +156,7 @@ def find_wrong_sums(dialect: Dialect) -> Transaction[list[WrongSum]]:
 def recount(dialect: Dialect) -> Transaction[None]:
     """Make every sum that of the rows. Nobody may write a job meanwhile."""
     if not dialect.text_times:
+        # Writers wait and readers do not; in SQLite a writer is alone anyway.
         yield Statement("LOCK TABLE media_jobs IN SHARE ROW EXCLUSIVE MODE")
     yield Statement("DELETE FROM media_job_costs")
     yield Statement(

@@ -39,7 +39,7 @@ from ring_mcp.ledger.transactional import TransactionalLedger
 
 T = TypeVar("T")
 
-_COMMITS_AT_ONCE = 32
+_COMMITS_AT_ONCE = 32  # the first of them hears of its own only when the last is done
 
 
 class SqliteLedger(TransactionalLedger):
@@ -153,7 +153,7 @@ class SqliteLedger(TransactionalLedger):
             try:
                 return _drive(connection, transaction)
             finally:
-                connection.execute("ROLLBACK")
+                connection.execute("ROLLBACK")  # nothing was written: it lets go of the snapshot
 
     async def _write(self, transaction: Transaction[T], turns: Sequence[int] = (), *, relaxed: bool = False) -> T:
         """To its end in the worker thread, also when the caller is cancelled; a writer is alone in SQLite anyway."""
@@ -171,7 +171,7 @@ class SqliteLedger(TransactionalLedger):
         must_sync = False
         while self._waiting and len(batch) < _COMMITS_AT_ONCE:
             transaction, done, relaxed = self._waiting.popleft()
-            if done.set_running_or_notify_cancel():
+            if done.set_running_or_notify_cancel():  # whoever left before its turn has begun nothing
                 batch.append((transaction, done))
                 must_sync = must_sync or not relaxed
         if not batch:
@@ -181,7 +181,7 @@ class SqliteLedger(TransactionalLedger):
             connection = self._connect()
             with translate_errors(self._path):
                 self._sync_commits(connection, must_sync)
-                connection.execute("BEGIN IMMEDIATE")
+                connection.execute("BEGIN IMMEDIATE")  # a reader that turns writer may be refused without a wait
                 try:
                     for transaction, done in batch:
                         with _refusing(done, connection, self._path):
@@ -197,7 +197,7 @@ class SqliteLedger(TransactionalLedger):
                     done.set_exception(exc)
             return
         for done, result in confirmed:
-            done.set_result(result)
+            done.set_result(result)  # only now: it is on the disk
 
     def _sync_commits(self, connection: sqlite3.Connection, syncs: bool) -> None:
         """Whether the next commit is to be on the disk before it returns."""

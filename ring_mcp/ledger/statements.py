@@ -23,6 +23,7 @@ Row = Mapping[str, Any]
 Condition = tuple[str, Mapping[str, Any]]
 """A piece of a WHERE clause, with its parameters."""
 
+# A generator and no coroutine: SQLite's thread has no event loop, and what is written once knows neither driver.
 Transaction = Generator[Statement, Sequence[Row], T]
 
 DRIVEN_SQL = "('" + "', '".join(sorted(DRIVEN)) + "')"

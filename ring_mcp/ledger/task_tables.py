@@ -48,7 +48,9 @@ def name_tables() -> DBSettings:
         db_schema=None,
         queue_table=TABLE,
         channel=Channel(f"{PREFIX}pgqueuer"),
+        # Unlogged tables are empty after a crash of the database: every open job would wait for the reconciler.
         durability=Durability.durable,
+        # A server that runs for years is not to stop at 2**31 tasks.
         widen_id=True,
         **given,
     )

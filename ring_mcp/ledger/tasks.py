@@ -63,6 +63,7 @@ def enqueue(job: Job, *, asked: bool = False) -> Transaction[None]:
     """
     parameters = _parameters_of(job) | {"headers": '{"asked": true}' if asked else None}
     yield Statement(
+        # First whose it is: a task whose entrypoint nobody can look up would be given to nobody.
         "INSERT INTO media_job_accounts (entrypoint, sandbox, provider, endpoint, account_id, key_fingerprint)"
         " VALUES (:entrypoint, :sandbox, :provider, :endpoint, :account_id, :key_fingerprint)"
         " ON CONFLICT (entrypoint) DO NOTHING",
@@ -70,6 +71,7 @@ def enqueue(job: Job, *, asked: bool = False) -> Transaction[None]:
     )
     yield Statement(
         f"INSERT INTO {TABLE} AS task (priority, entrypoint, payload, status, dedupe_key, headers)"  # noqa: S608
+        # Out of the row itself: a job that has ended meanwhile gets no task.
         " SELECT :priority, :entrypoint, :payload, 'queued', id, CAST(:headers AS jsonb) FROM media_jobs"
         f" WHERE id = :id AND {IS_DRIVEN}"
         f" ON CONFLICT (dedupe_key) WHERE {_OPEN_TASK}"
@@ -92,6 +94,7 @@ def with_tasks(opening: Transaction[Opened]) -> Transaction[Opened]:
     opened = yield from opening
     if not opened.joined:
         for job in (opened.job, opened.still):
+            # A still that another process drives has its task there already.
             if job is not None and job.state in DRIVEN and job.owner == opened.job.owner:
                 yield from enqueue(job)
     return opened
@@ -119,6 +122,7 @@ def claim(me: str, holder: Holder, job_id: str, now: datetime, lease_s: float) -
     One who asks for a job while another alive has its task gets nothing.
     """
     rows = yield Statement(
+        # Locked, and read when whoever writes it is done: one that ends in this moment is not taken.
         f"SELECT * FROM media_jobs WHERE id = :id AND {IS_DRIVEN} FOR UPDATE",  # noqa: S608
         {"id": job_id},
     )
@@ -129,9 +133,11 @@ def claim(me: str, holder: Holder, job_id: str, now: datetime, lease_s: float) -
         return None
     if not (yield from pick(job, me, lease_s)):
         return None
+    # Opened here, or given to us before: there is nothing new to say.
     if job.owner == me:
         return job
     rows = yield Statement(
+        # The version rises: a process that was only paused can write no more.
         "UPDATE media_jobs SET owner = :me, version = version + 1, updated_at = :now WHERE id = :id RETURNING *",
         {"me": me, "now": now, "id": job_id},
     )
@@ -168,6 +174,7 @@ def finish(job_id: str, me: str, rest_s: float | None) -> Transaction[None]:
     over = f"DELETE FROM {TABLE} WHERE {ours}"  # noqa: S608
     rests = (
         f"UPDATE {TABLE} SET status = 'queued', queue_manager_id = NULL, updated = now(), execute_after = CASE"  # noqa: S608
+        # Marked: somebody has asked for it while it was being driven, and must not wait for the rest to pass.
         f" WHEN headers IS NULL THEN now() + make_interval(secs => :rest_s) ELSE now() END WHERE {ours}"
     )
     yield Statement(over if rest_s is None else rests, {"id": job_id, "me": me, "rest_s": rest_s})

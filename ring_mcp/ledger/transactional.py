@@ -70,6 +70,7 @@ class TransactionalLedger(ABC):
         return opening
 
     async def ping(self) -> None:
+        # By the way of the writes: a reader would not notice that no writer gets through.
         await self._write(tx.get_job("", self.dialect))
 
     async def open(self, job: Job, caps: Caps, still: Job | None = None, terms: Terms | None = None) -> Opened:
@@ -126,6 +127,7 @@ class TransactionalLedger(ABC):
         return await self._read(listing.list_jobs(query, self.dialect))
 
     async def save(self, before: Job, after: Job, records: Sequence[AuditRecord] = ()) -> Job:
+        # Only a late answer is written over an end, and only that may have to give its key up.
         turns = [locks.of_request(after)] if before.is_terminal else []
         return await self._write(tx.save_job(before, after, records, self.dialect), turns)
 
@@ -160,6 +162,7 @@ class TransactionalLedger(ABC):
     async def find_member(self, name: str) -> Member | None:
         found = await self._read(actors.find_member(name, self.dialect))
         if found is not None:
+            # For the turns in this process alone: what holds is read in the transaction that spends.
             self._capped[name] = found.caps
         return found
 

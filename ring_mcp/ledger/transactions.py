@@ -50,6 +50,7 @@ def complete_id(part: str) -> Transaction[list[str]]:
         "SELECT id FROM media_jobs WHERE id >= :part AND id < :beyond ORDER BY id LIMIT 2",
         {"part": part, "beyond": f"{part}g"},
     )
+    # Where texts are sorted as a language does, the range may hold more than the beginning.
     return [str(row["id"]) for row in rows if str(row["id"]).startswith(part)]
 
 
@@ -95,6 +96,7 @@ def save_job(before: Job, after: Job, records: Sequence[AuditRecord], dialect: D
     )
     if not rows:
         raise JobMoved(f"job {before.id} was changed by another process first")
+    # In the same transaction: no result is told with the id of a row that is not there.
     for record in records:
         yield from _write_record(record, after.updated_at, dialect)
     return replace(after, version=version)
@@ -164,12 +166,14 @@ def _write_record(record: AuditRecord, at: datetime, dialect: Dialect) -> Transa
 def mark_delivered(job_id: str, at: datetime, dialect: Dialect) -> Transaction[None]:
     yield Statement(
         "UPDATE media_jobs SET delivered_at = :at, version = version + 1"  # noqa: S608
+        # The first time counts; and what is under way has no outcome that could have been told.
         f" WHERE id = :id AND delivered_at IS NULL AND state NOT IN {DRIVEN_SQL}",
         {"id": job_id, "at": dialect.time(at)},
     )
 
 
 def read_records(table: str, ids: Sequence[str]) -> Transaction[list[dict[str, object]]]:
+    # The name becomes part of the statement: it is one of two, or nothing is asked.
     _check_audit_table(table)
     listed, parameters = in_list("id", ids)
     rows = yield Statement(f"SELECT data FROM {table} WHERE id IN {listed} ORDER BY id", parameters)  # noqa: S608

@@ -35,6 +35,7 @@ class Turns:
                 async with asyncio.timeout_at(give_up_at):
                     for lock in locks:
                         await stack.enter_async_context(self._take(lock))
+                    # The connection comes last: who still waits for a lock must not keep one from others.
                     await stack.enter_async_context(self._all)
             except TimeoutError:
                 raise busy() from None
@@ -50,6 +51,7 @@ class Turns:
                 yield
         finally:
             semaphore, wanted = self._of[lock]
+            # Kept for every request ever made, they would fill the memory of a server that never stops.
             if wanted == 1:
                 del self._of[lock]
             else:
