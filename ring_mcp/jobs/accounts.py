@@ -27,6 +27,7 @@ _PATIENCE_S = 3.0
 """How long somebody who asks for a job of another key waits to hear whether that is of the same account."""
 
 _TRY_AGAIN_AT_MOST_S = 600.0
+# Of a file that may be damaged, and whose content goes into rows, no more is read than an id can have.
 _LONGEST_ID = 200
 
 
@@ -60,6 +61,7 @@ class Accounts:
         self._wanted.set()
         known = self.holder.account_at(job.plan.provider)
         if known is not None and job.account_id is None and known.account_id is not None:
+            # Nothing is lost: by the fingerprint of this key the job is ours anyway.
             with contextlib.suppress(LedgerError):
                 await self._ledger.complete_account(known)
 
@@ -100,8 +102,10 @@ class Accounts:
             try:
                 account_id = await self._account_id(account)
                 self.holder = self.holder.knowing(account.provider, account_id)
+                # After the holder: jobs of another key of the account are ours from now on, also if the ledger is away.
                 await self._ledger.complete_account(self.at(account.provider))
             except ProviderError as exc:
+                # It will not say so tomorrow either: then the fingerprint has to do.
                 if not exc.retryable:
                     logger.info("%s does not say whose its key is: %s", account.provider, exc.message)
                     return
@@ -150,6 +154,7 @@ def _read(path: Path) -> str | None:
 
 def _write(path: Path, account_id: str) -> None:
     """A courtesy to the next start: whatever goes wrong with it, that one asks again."""
+    # Of a name of its own: two processes that start at once write it at once.
     part = path.with_suffix(f".{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

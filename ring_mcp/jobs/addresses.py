@@ -71,6 +71,7 @@ def normalize_address(field: str, text: str) -> str:
     scheme = found[1].lower() if found else ""
     if scheme == "data":
         return f"data:{text[5:].lstrip()}"
+    # Before the length is looked at: base64 alone is long, and this tells how to give it.
     if not scheme and _looks_like_base64(text):
         raise InvalidRequest(
             f"{field} looks like base64 alone: write data:image/png;base64, before it, or image/jpeg or image/webp"
@@ -112,6 +113,7 @@ def _web_address(field: str, scheme: str, text: str) -> str:
 
 
 def _looks_like_base64(text: str) -> bool:
+    # A name of a file may begin so as well, but is short and has a dot.
     if text.startswith(_BASE64_OF_MEDIA):
         return len(text) >= 64 or "." not in text
     return "." not in text[:4_000] and len(text) > MAX_CHARS // 8 and _BASE64.fullmatch(text[:4_000]) is not None

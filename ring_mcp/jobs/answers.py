@@ -64,6 +64,7 @@ class Answers:
         if not numbered:
             return None
         lost = Output(lost_because="the server died before this one was kept")
+        # The gaps keep their numbers: object keys and audit rows are made from them.
         outputs = [
             Output(spool_path=str(numbered[index])) if index in numbered else lost for index in range(max(numbered) + 1)
         ]
@@ -133,6 +134,7 @@ def _decode(content: dict[str, Any]) -> Answer:
     billed_usd = facts.pop("billed_usd")
     named: Any = getattr(errors, content["kind"], None)
     is_known = isinstance(named, type) and issubclass(named, ProviderError)
+    # Of a class that this version does not know the safe reading is that nobody knows what became of the request.
     error: ProviderError = (named if is_known else OutcomeUnknown)(
         facts.pop("message"), billed_usd=None if billed_usd is None else Decimal(billed_usd), **facts
     )

@@ -19,5 +19,6 @@ async def complete(work: Coroutine[Any, Any, T]) -> T:
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
+        # Not awaited itself: whoever cancels once more would cut the work short.
         await asyncio.wait({task})
         raise

@@ -96,7 +96,7 @@ class Courier:
         }
         try:
             await self._ask(job_id, order)
-        except OSError as exc:
+        except OSError as exc:  # it may have written the answer before it died: the spool decides
             logger.error("job %s: %s", job_id, exc)
         answer = await asyncio.to_thread(self._answers.read, job_id, attempt_token)
         if answer is None:
@@ -118,6 +118,7 @@ class Courier:
             if self._listening is not None and not self._listening.done():
                 return
             ours, theirs = socket.socketpair()
+            # Closed here once the courier has it: else its death would never be seen as the end of the stream.
             with theirs:
                 try:
                     self.pid = await asyncio.to_thread(self._start, theirs)
@@ -135,6 +136,7 @@ class Courier:
             await self._say(message)
             return await future
         finally:
+            # Another question about the same job may stand there by now.
             if self._expected.get(job_id) is future:
                 del self._expected[job_id]
 

@@ -46,6 +46,7 @@ class Delivery:
         """Return when no mark of this request is owed any more. Raises LedgerError if one cannot be written."""
         for job in [job for job in self._owed.values() if job.request_hash == request_hash]:
             await asyncio.wait({self._writing.get(job.id) or self._begin(job)})
+            # Otherwise the ledger would join a job whose outcome was told: an old result in answer to a new wish.
             if job.id in self._owed:
                 raise LedgerError(f"the ledger cannot be told that job {job.id} was delivered", billed="no")
 

@@ -65,6 +65,7 @@ class _Driver:
             try:
                 return await self._channel.fetch(query, *args)
             except LedgerError as exc:
+                # At the end nothing is waited for: whatever is not put back now, the lease gives back.
                 if self.gives_up:
                     raise
                 if exc.message != told:
@@ -158,6 +159,7 @@ class Dispatcher:
         self._carry = carry
         self._lost = lost
         self._lease = timedelta(seconds=lease_s)
+        # Also without a word from the database: a task whose process has died tells nobody.
         self._dequeue_timeout = timedelta(seconds=min(_DEQUEUE_AT_LEAST_EVERY_S, lease_s / 4))
         self._driver = _Driver(channel)
         queries = queries_over(self._driver)
@@ -207,6 +209,7 @@ class Dispatcher:
         finally:
             del self._carried[task.id]
         if rest_s is not None:
+            # PgQueuer has no other way to lay a task to rest; what this writes is ``_OwnTasks.retry_job``.
             raise RetryRequested(timedelta(seconds=rest_s), "it rests")
 
     def _tell_of_lost(self, tasks: Collection[JobId]) -> None:

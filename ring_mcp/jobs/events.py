@@ -111,6 +111,7 @@ def count_carried(job: Job, answer: object) -> None:
 
 def _measure_end(job: Job) -> None:
     seconds = (job.updated_at - job.created_at).total_seconds()
+    # Not below 0: the clock may have been set back between the two, and no measure may end a job's last write.
     telemetry.count(metrics.JOB_DURATION, job.state.value, *_labels(job), amount=max(0.0, seconds))
     if job.settled_usd is not None:
         telemetry.count(metrics.USD_SETTLED, *_labels(job), amount=float(job.settled_usd))

@@ -71,9 +71,11 @@ def write_inline(uri: str, path: Path, field: str, max_bytes: int) -> str:
     if not "".join(head.split()).lower().endswith(";base64"):
         raise InvalidRequest(f"{field}: a data URI has the form data:image/png;base64,<data>")
     payload = _plain_base64(payload)
+    # Before it is decoded, so that what is far too large is never in memory twice; two bytes may be padding.
     if len(payload) * 3 // 4 > max_bytes + 2:
         raise InvalidRequest(f"{field} has about {len(payload) * 3 // 4:,} bytes; {max_bytes:,} are allowed")
     try:
+        # Without ``validate`` what is no base64 is dropped, and another file is sent than was given.
         content = base64.b64decode(payload, validate=True)
     except ValueError as exc:
         raise InvalidRequest(f"{field}: the data URI is not base64") from exc
@@ -100,6 +102,7 @@ def _has_lost_plus_signs(payload: str) -> bool:
     if " " not in payload or any(char in payload for char in "\r\n\t"):
         return False
     broken, lost = (_can_be_base64(payload.replace(" ", between)) for between in ("", "+"))
+    # Broken lines have one width, all but the last; what a form has taken plus signs from has any.
     widths = {len(word) for word in payload.split(" ")[:-1]}
     return lost and (not broken or len(widths) > 1)
 
@@ -148,6 +151,7 @@ def not_writable(spool: Path, exc: OSError) -> StorageError:
 
 def data_uri(natives: Natives, path: Path, field: str, kind: MediaKind, max_bytes: int) -> str:
     """A file as a provider reads it in place of an address. Blocking. Raises InvalidRequest if it is not there."""
+    # Looked at anew: the file may have been replaced since it was checked, before the spend.
     media = _identify(natives, path, field, kind, max_bytes)
     try:
         with open_file(path) as file:

@@ -201,7 +201,7 @@ class MediaInputs:
             return reference
         part = new_file(self._spool)
         sha256 = await asyncio.to_thread(write_inline, reference, part, "referenceImages", max_bytes)
-        part.replace(self._spool / f"input-{sha256}")
+        part.replace(self._spool / f"input-{sha256}")  # by its hash: what is given twice lies there once
         await asyncio.to_thread(remove_old_inputs, self._spool)
         return f"kept:{sha256}"
 

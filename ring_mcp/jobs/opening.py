@@ -106,6 +106,7 @@ class Opening:
         nothing was started, unless a LedgerError names the job: that one stood already.
         """
         still_plan = plan.first_frame if isinstance(plan, VideoPlan) else None
+        # Both before anything is opened: otherwise a still would be paid for whose clip nobody here can make.
         for needed in (plan, still_plan) if still_plan else (plan,):
             self.check_provider(needed.kind, needed.provider)
         await asyncio.to_thread(check_disk, self._spool)
@@ -128,6 +129,7 @@ class Opening:
                 await self._queue.adopt(opened.job)
             return opened
         if opened.still is not None and still is not None and opened.still.id == still.id:
+            # Before its clip, which does nothing but wait for it.
             self._queue.enqueue(opened.still)
         elif opened.still is not None:
             with contextlib.suppress(LedgerError):  # the clip is open and waits; whoever asks for it asks for its still
@@ -188,6 +190,7 @@ _MADE = (
 
 def request_hash(tool: str, plan: Plan, idempotency_key: str | None) -> str:
     """What makes two requests the same: tool, effective arguments and key. Tagged, so that the form can change."""
+    # Without what is ours and changes by itself, such as prices: an agent's retry has to stay the same request.
     facts = plan.model_dump(mode="json", exclude={"prices", "warnings", "storage_prefix", "estimated_usd", *_MADE})
     text = json.dumps([tool, facts, idempotency_key], sort_keys=True, ensure_ascii=False)
     return "v1:" + hashlib.sha256(text.encode()).hexdigest()

@@ -55,6 +55,7 @@ class Pace:
 
 def back_off_s(tries: int, first_s: float, limit_s: float = 60.0) -> float:
     """``first_s``, doubled with every try, up to ``limit_s``."""
+    # The exponent has a bound of its own: after a thousand tries the power would be too large for a float.
     return float(min(limit_s, first_s * 2 ** min(tries, 16)))
 
 
@@ -113,6 +114,7 @@ def end_job(
     has no such arrow.
     """
     word: Billed = billed or (failure.billed if failure is not None else "yes")
+    # What the provider said when it was done stands, also where what comes after it fails.
     billed_usd = job.billed_usd if billed_usd is None else billed_usd
     return job.to(
         ending.state,
@@ -143,6 +145,7 @@ def resolve_by_hand(job: Job, *, paid: bool, now: datetime) -> Job:
         hint = "it is still under way" if job.state in DRIVEN else "it is settled already"
         raise InvalidRequest(f"job {job.id} is {job.state}: {hint}")
     message = f"outcome unknown; resolved by hand as {'paid' if paid else 'not paid'}"
+    # With the code of before: by it a late answer knows that it may still speak (``Job.is_resolved_by_hand``).
     failure = Failure(code=OutcomeUnknown.code, message=message, billed="yes" if paid else "no")
     return replace(end_job(job, Ending.RESOLVED_BY_HAND, now, failure=failure), updated_at=now)
 

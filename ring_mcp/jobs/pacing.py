@@ -46,6 +46,7 @@ def look_interval_s(least_s: float, usual: Usual | None, age_s: float, held: int
     """How long a job rests between two looks: ``least_s``, longer where ``held`` jobs have to share the looks of a
     second, and as its model's ``usual`` duration says for a job that was sent ``age_s`` ago. Any queue may use it."""
     shared_s = held / LOOKS_A_SECOND
+    # A single odd clip must not keep all others from being looked at.
     if usual is None or usual.jobs < _JOBS_TO_LEARN_FROM:
         return max(least_s, shared_s)
     return max(least_s, shared_s, _follow_usual_s(least_s, usual, age_s))
@@ -57,6 +58,7 @@ def _follow_usual_s(least_s: float, usual: Usual, age_s: float) -> float:
     near_s = max(0.0, usual.quarter_s - (usual.half_s - usual.quarter_s) / 2)
     wide_s = usual.half_s - near_s
     looks_near = min(_LOOKS_NEAR_THE_END, max(1, math.ceil(wide_s / least_s)))
+    # One of the twelve was made while the handle was written; the first near one is to fall where those begin.
     if age_s < near_s:
         return min(near_s / (LOOKS_AT_A_CLIP - 1 - looks_near), near_s - age_s)
     if age_s <= 2 * usual.most_s - usual.half_s:

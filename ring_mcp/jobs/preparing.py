@@ -90,6 +90,7 @@ class Preparing:
         failure = _explain_stranded(still) if is_stranded else _explain_wait(still)
         if failure is not None and (is_stranded or still.is_settled or still.is_parked):
             return Park(failure, LOOK_AGAIN_S)
+        # Written when it changes and not with every look: a clip may wait for minutes.
         if failure != record.job.failure:
             await record.write(replace(record.job, failure=failure))
         return Pause(LOOK_AT_STILL_S, until=still.id)

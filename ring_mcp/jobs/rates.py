@@ -146,6 +146,7 @@ class ProviderRates:
             self._count_requests(job),
         )
         line = self._line(bucket)
+        # One at a time: who stands behind one that waits would only ask the ledger in vain.
         async with line.head:
             if (by_key := self._bucket_by_key(bucket, job)) is not None:
                 await self._take(by_key, self._line(by_key), spacing, count)
@@ -165,6 +166,7 @@ class ProviderRates:
             most = int(_BATCH_S / spacing.step_s) if spacing.step_s else 1
             count = max(1, min(most, 1 + line.places.waiting))
             await self._take(bucket, line, spacing, count)
+            # What is taken and not used soon is given up: by then others count on that time.
             line.in_hand, line.good_until = count - 1, self._clock.monotonic() + 4 * _BATCH_S
 
     async def note_refusal(self, job: Job, asking: Asking, refusal: RateLimited) -> None:
@@ -216,6 +218,7 @@ class ProviderRates:
         while True:
             given = await self._ask(bucket, line, spacing, count)
             if given.wait_s > 0:
+                # Not taken means not reserved: it is asked anew, since the refusals behind it may pass sooner.
                 await self._clock.sleep(given.wait_s if given.taken else min(given.wait_s, _LONGEST_PAUSE_S))
             if given.taken:
                 return
@@ -235,6 +238,7 @@ class ProviderRates:
     async def _slow_down(self, bucket: RateBucket, refusal: RateLimited) -> None:
         pause_s = min(_LONGEST_PAUSE_S, max(_LEAST_PAUSE_S, refusal.retry_after_s or 0.0))
         line = self._line(bucket)
+        # What was taken at the old pace is not used any more.
         line.in_hand = 0
         line.local.free_at = max(line.local.free_at, self._clock.monotonic() + pause_s)
         if self._clock.monotonic() < self._ask_again_at:

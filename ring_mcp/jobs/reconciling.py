@@ -64,6 +64,7 @@ class Reconciler:
     async def _go_round(self, rounds: int) -> None:
         """When it begins, and when more is known of an account, whatever rests is looked at as well."""
         holder = self._accounts.holder
+        # First: what a dead process has kept aside may say more than the rows that are given away here.
         await self._runner.catch_up()
         self.register_own()
         entrypoints = await self._channel.run(tasks.select_entrypoints(holder)) or set()
@@ -96,4 +97,5 @@ class Reconciler:
             for each in (sleeping, told):
                 each.cancel()
             await asyncio.gather(sleeping, told, return_exceptions=True)
+        # Only now, behind the wait: one that was told during the round ends this rest at once.
         self._new_account.clear()

@@ -142,6 +142,7 @@ class JobRecord:
         except JobMoved:
             raise
         except LedgerError as exc:
+            # It may have arrived all the same, and only its confirmation was lost: see ``_is_our_own``.
             self._in_doubt.append((after.updated_at, after.owner))
             if must:
                 raise
@@ -149,6 +150,7 @@ class JobRecord:
             self._owed, self.is_behind = owed, True
         else:
             if self.is_behind:
+                # Not before the ledger has it: until then the file is all that the next process would know.
                 await asyncio.to_thread(self._write_ahead.forget, after.id)
             self._saved, self._owed, self._in_doubt, self.is_behind = after, [], [], False
         return after
@@ -182,6 +184,7 @@ class JobRecord:
             if not (self._is_our_own(stored) or self._is_older(stored) or stored.is_answered_by(after)):
                 await self._keep_what_nobody_else_has(stored, after, records)
                 raise
+            # What a caller may have been told of the row as it stood does not hold any more.
             after = come_late(stored, replace(after, delivered_at=None))
             return await self._ledger.save(stored, after, records)
 
@@ -203,6 +206,7 @@ class JobRecord:
     def _is_older(self, stored: Job) -> bool:
         """The ledger has lost writes that it had confirmed, and nobody has begun another attempt since."""
         known = self._saved
+        # Nothing has left yet that must not be lost: an intent is written on the very row that is known, or not at all.
         if known.state is JobState.PLANNED or stored.is_terminal:
             return False
         is_same_attempt = stored.attempt_token in (None, known.attempt_token)

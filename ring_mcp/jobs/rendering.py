@@ -72,6 +72,7 @@ class Rendering:
         job, now = record.job, self._clock.now()
         assert job.provider_request_id is not None, "the table has a CHECK for this"
         is_late = (now - driving_since).total_seconds() >= self._pace[job.kind].poll_timeout_s
+        # Taken out before it is awaited: one that failed must not be awaited again.
         begun, record.first_look = record.first_look, None
         try:
             provider = self._providers[job.kind, job.plan.provider]
@@ -103,6 +104,7 @@ class Rendering:
         trouble = note_trouble(job, exc, now)
         if is_late:
             return Park(trouble, slow_look_s((now - job.created_at).total_seconds()))
+        # Once, with the third: an outage of the provider is not to write every row at every look.
         await record.note(replace(job, failure=trouble), write=trouble.seen == _TOLD_AFTER)
         asked_s = exc.retry_after_s or 0.0 if isinstance(exc, RateLimited) else 0.0
         own_s = back_off_s(tries, self._pace[job.kind].poll_interval_s, MAX_PAUSE_S)
@@ -129,6 +131,7 @@ class Rendering:
         job, has_recovered = record.job, record.job.failure is not None
         if answer.progress is not None and answer.progress > job.progress:
             is_worth_it = answer.progress // 10 > record.saved_progress // 10
+            # The hundredth is said when it is stored: to whoever waits it means that the result is there.
             job = replace(job, progress=min(answer.progress, 99), failure=None)
             await record.note(job, write=is_worth_it or has_recovered)
         elif has_recovered:
@@ -167,6 +170,7 @@ def collect(job: Job, answer: Finished, now: datetime) -> Job:
 
 def with_fresh_addresses(job: Job, answer: Finished) -> tuple[Output, ...]:
     """What the provider tells now of outputs that are not stored yet; another number of them is left alone."""
+    # Which is which could not be told any more, and what is stored has its number.
     if len(answer.outputs) != len(job.outputs):
         return job.outputs
     stored = {asset.index for asset in job.assets}

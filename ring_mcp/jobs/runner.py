@@ -101,10 +101,13 @@ class JobRunner:
         if job.id in self._records or job.is_settled:
             return job
         record = JobRecord(job, self._ledger, self._write_ahead, self._clock, self._watch.tell)
+        # Before anything is awaited: whoever comes now finds it here, and one job has one driver.
         self._records[job.id] = record
         self._watch.hold(job)
         try:
+            # Before any step: the row alone may say less than was known when its last process died.
             await record.learn()
+            # Who asks for an old job has the whole time anew: otherwise it would be parked again after one look.
             took_s = await self._step_on(record, self._clock.now() if asked else job.created_at)
             if record.is_behind:
                 await self._settle_accounts(record)
@@ -189,6 +192,7 @@ class JobRunner:
         if job.state is JobState.RENDERING and record.first_look is None:
             await self._wait_for_look(job)
             await self._rates.wait_to_look(job, urgent=self._is_urgent(job))
+        # First the place to store and then the common turn: who waits for the one must not hold the other.
         storing = self._storing_turns.take(job) if job.state is JobState.STORING else contextlib.nullcontext()
         async with storing, self._turns.take(job):
             return await self._steps.advance(record, since, tries)

@@ -104,7 +104,7 @@ class Storing:
                 await self._store_one(record, index)
             except ProviderError as exc:  # one that cannot be fetched does not take the others along
                 trouble = trouble or exc
-            except StorageError as exc:
+            except StorageError as exc:  # the others would go to the same storage, and meet the same
                 return await self._rest(record, exc, tries)
         if isinstance(trouble, MediaGone):
             return await self._look_again(record, trouble, tries)
@@ -116,6 +116,7 @@ class Storing:
 
     async def _rest(self, record: JobRecord, exc: ProviderError | StorageError, tries: int) -> Pause | Park:
         """What went wrong is told and tried again: soon, or slowly where somebody has to change something first."""
+        # Whatever the error says of itself: the result is made and paid for.
         trouble = note_trouble(record.job, exc, self._clock.now()).model_copy(update={"billed": "yes"})
         if isinstance(exc, StorageUnclear):
             return Park(trouble, None)
@@ -180,6 +181,7 @@ class Storing:
             there = [self._path(job, i) for i, output in enumerate(job.outputs) if output.lost_because is None]
             self._previews.begin(job, there)  # whoever shows it waits for it; the result does not
         key = _key(job, index, media.extension)
+        # Beside the upload: it reads the whole file once more.
         looking = asyncio.create_task(asyncio.to_thread(look_for_credentials, media.path, media.content_type))
         with step_of("store", job):
             stored = await self._storage.put(key, media, upload_metadata(job))
@@ -242,6 +244,7 @@ class Storing:
             self._spool.mkdir(parents=True, exist_ok=True, mode=0o700)  # the job may have begun on another machine
             with step_of("download", job):
                 done = await self._providers[job.kind, job.plan.provider].download(output, part)
+            # Only what is complete has the name by which a restart takes it for fetched.
             part.replace(path)
         except OSError as exc:
             raise StorageError(f"the spool folder {self._spool} cannot be written: {exc.strerror}") from exc

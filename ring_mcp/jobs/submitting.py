@@ -99,9 +99,11 @@ class Submitting:
         if self._is_stale(record.job, place):
             await self._end_unsent(record)
             return None
+        # Marks this one request: an answer that comes late is known by it, whoever has the row by then.
         attempt_token = uuid.uuid4().hex
         courier = self._courier if provider.answers_with_result else None
         with step_of("submit", record.job) as span:
+            # Its lock is held before the intent is on disk: from then on it shows that an answer may still come.
             if courier is not None and await courier.take(record.job.id, attempt_token):
                 answer = await self._submit_by_courier(record, courier, attempt_token, inputs)
             elif await self._write_intent(record, attempt_token):
@@ -122,12 +124,13 @@ class Submitting:
             answer: Answer = await sending
         except ProviderError as exc:
             answer = exc
-        except asyncio.CancelledError:
+        except asyncio.CancelledError:  # under way; one whose answer is in hand is written below, whoever cancels
             cut = OutcomeUnknown("the server was stopped while the request was under way; it may have been billed")
             await record.write(lose_track(record.job, cut))
             raise
         after = self.judge(record.job, answer)
         if isinstance(answer, Accepted):
+            # Before the write, to run beside it; what it answers is used only when the handle is written.
             record.first_look = self._begin_look(after)
         await record.write(after)
         return answer
@@ -185,6 +188,7 @@ class Submitting:
         """Somebody else's submit without an answer on record: unknown, once nobody can write that answer any more."""
         job = record.job
         assert job.submit_deadline_at is not None, "the table has a CHECK for this"
+        # In this order: a courier lets go after it has written, so that nothing falls between the two looks.
         if await asyncio.to_thread(self._answers.is_awaited, job.id):
             return Pause(LOOK_FOR_ANSWER_S)
         answer = await asyncio.to_thread(self._answers.read, job.id, job.attempt_token)
@@ -240,6 +244,7 @@ class Submitting:
     async def _write_intent(self, record: JobRecord, attempt_token: str) -> bool:
         """Put the intent on disk. False: it is not to be sent, and the job has ended."""
         job, now = record.job, self._clock.now()
+        # For so long a request that is refused for its rate may be sent again.
         limit_s = self._pace[job.kind].submit_timeout_s + MOST_PAUSES_S
         deadline_at = now + timedelta(seconds=limit_s + SUBMIT_MARGIN_S)
         intent = job.to(JobState.SUBMITTING, attempt_token=attempt_token, submit_deadline_at=deadline_at)

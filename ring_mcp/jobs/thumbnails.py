@@ -172,6 +172,7 @@ class Thumbnails:
                     frame = await self._inputs.fetch_stored(
                         url or "", self._path(job, "frame.picture"), _MAX_FRAME_BYTES
                     )
+                # What a caller gave may break its decoder, or keep it busy: results have one of their own.
                 decoder = self._decoders.results if frame_asset is not None else self._decoders.given
                 made = await decoder.run(_write_thumbnail, spec, frame, canvas, target, self._font)
                 if made is not None:

@@ -77,6 +77,7 @@ async def _find_states(job_ids: Collection[str], ledger: Ledger, clock: Clock) -
         try:
             return await ledger.states(job_ids)
         except LedgerError:
+            # No answer is no state: without the ledger nobody knows which files an open job needs.
             await clock.sleep(_TRY_AGAIN_S)
     return {}
 

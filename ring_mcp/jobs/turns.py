@@ -66,6 +66,7 @@ class Turns:
                 self._pass_on()
 
     async def _come(self, lines: _Waiting, actor_id: str) -> None:
+        # Nobody goes past those who wait: a stream of new ones would keep them waiting for ever.
         if self._free and not self.waiting:
             self._free -= 1
         else:

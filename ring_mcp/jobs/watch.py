@@ -88,6 +88,7 @@ class JobWatch:
         taken_up_by = self._clock.monotonic() + TAKE_UP_S
         with self._listening(job_id) as changed:
             while True:
+                # Before the look and not after it: a change in between would be slept through.
                 changed.clear()
                 job = await self.read(job_id)
                 if job is None or job.is_settled or job.is_stuck(self._clock.now()):

@@ -81,6 +81,7 @@ class WriteAhead:
 
     async def replay(self, ledger: Ledger) -> None:
         """Write what a process before us could not. What does not fit the ledger is set aside. Raises LedgerError."""
+        # One after another, and the ledger's error ends it: what is left lies there for the next try.
         for path in sorted(self.folder.glob("*.json")):
             if (found := self.read(path.stem)) is not None:
                 await self._replay_one(*found, ledger)
@@ -92,6 +93,7 @@ class WriteAhead:
             if stored is None and kept.state is not JobState.PLANNED:
                 await self._restore(kept, records, ledger)
                 return
+            # Nothing was sent for it, and without its row it never was.
             if stored is None:
                 self.forget(kept.id)
                 return

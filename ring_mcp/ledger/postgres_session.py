@@ -109,8 +109,7 @@ def translate_errors() -> Iterator[None]:
         yield
     except PoolTimeout as exc:
         raise LedgerError("the database of DATABASE_URL does not answer") from exc
-    # Before the next one, of which it is a subclass: here the database is well, and the call can be made again.
-    except psycopg.errors.LockNotAvailable as exc:
+    except psycopg.errors.LockNotAvailable as exc:  # a subclass of the next one: here the database is well
         raise busy() from exc
     except psycopg.OperationalError as exc:
         raise LedgerError(f"the database of DATABASE_URL cannot be used ({type(exc).__name__})") from exc

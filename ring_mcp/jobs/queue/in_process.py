@@ -62,6 +62,7 @@ class InProcessQueue:
 
     async def aclose(self) -> None:
         self._is_closing = True
+        # First, so that nothing is taken over any more while paid requests are waited for.
         for task in self._upkeep:
             task.cancel()
         tasks: list[asyncio.Task[Any]] = [*self._upkeep, *self._tasks.values()]
@@ -132,6 +133,7 @@ class InProcessQueue:
                     break
         finally:
             self._tell_of_old_rows(taken)
+            # Also where the ledger fails in the middle: what was taken is ours, and nobody else would drive it.
             for job in taken:
                 self.enqueue(job)
 
@@ -148,6 +150,7 @@ class InProcessQueue:
         """Show that this process lives, let go of jobs that others have taken, take up own ones that nobody drives."""
         while True:
             await self._clock.sleep(HEARTBEAT_INTERVAL_S)
+            # Of a row that is behind the ledger knows less than is known here, and its word does not count.
             driven = [record for record in self._runner.records if record.job.state in DRIVEN and not record.is_behind]
             try:
                 owned = await self._ledger.heartbeat(self._accounts.holder)

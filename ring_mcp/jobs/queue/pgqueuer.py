@@ -139,6 +139,7 @@ class PgqueuerQueue:
     async def _carry(self, job_id: str, asked: bool) -> float | None:
         """Drive a job that was given to this process. How long its task rests then; None: it is over."""
         if self._is_closing:
+            # Back into the queue at once: another process has the time for it.
             return 0.0
         if (driving := self._driving.get(job_id)) is None:
             try:
@@ -149,6 +150,7 @@ class PgqueuerQueue:
                 return None
             self._tell_of_old_row(job)
             driving = self._drive(job, asked=asked)
+        # Not awaited itself: when PgQueuer cancels this, the job is not to be cut off with it.
         await asyncio.wait({driving})
         return 0.0 if driving.cancelled() else self._rest_of(driving.result())
 
@@ -165,6 +167,7 @@ class PgqueuerQueue:
             return None
         if job.due_at is None:
             return REST_FOR_GOOD_S
+        # Never at once: a job that parks itself in its first step would go round without a pause.
         return max(_TRY_AGAIN_S, (job.due_at - self._clock.now()).total_seconds())
 
     def _hear(self, said: str) -> None:
