@@ -29,6 +29,7 @@ class Account:
 
     def is_same(self, other: Account) -> bool:
         """Either mark is enough: an account whose id could not be asked for yet is not another one."""
+        # The endpoint has to be the same: behind another host the same key may open another service's account.
         return (self.provider, self.endpoint) == (other.provider, other.endpoint) and (
             (self.account_id is not None and self.account_id == other.account_id)
             or (self.key_fingerprint is not None and self.key_fingerprint == other.key_fingerprint)
@@ -52,6 +53,7 @@ class Holder:
     def holds(self, account: Account, *, sandbox: bool) -> bool:
         """Whether jobs of this account are its own; one from before accounts were recorded is any account's."""
         return sandbox == self.sandbox and any(
+            # Rows of before would end with nobody if a mark were asked of them.
             mine.is_same(account) if account.is_recorded else mine.provider == account.provider
             for mine in self.accounts
         )

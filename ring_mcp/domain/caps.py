@@ -72,6 +72,7 @@ def check_caps(needed_usd: Decimal, spend: Spend, caps: Caps, now: datetime, *, 
         (per_month, caps.per_month_usd, spend.month_usd, spend.month_reserved_usd, next_month(now)),
     )
     for name, cap, total, reserved, resets_at in windows:
+        # Not ``>=``: a cap may be used up to the cent.
         if cap is not None and total + needed_usd > cap:
             raise CapExceeded(
                 f"{name} is {usd(cap)}: {usd(total - reserved)} used, {usd(reserved)} reserved by open jobs, "
@@ -92,6 +93,7 @@ def next_day(now: datetime) -> datetime:
 
 
 def next_month(now: datetime) -> datetime:
+    # 32 days after the first of any month lie in the next one, and never in the one after.
     return month_start(month_start(now) + timedelta(days=32))
 
 

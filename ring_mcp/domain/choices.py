@@ -21,6 +21,7 @@ def choose(value: str, allowed: Iterable[str]) -> str | None:
         return None
     folded = _fold(value)
     found = [each for each in allowed if _fold(each) == folded]
+    # Two that look the same once folded are not guessed between: each may have another price.
     return found[0] if len(found) == 1 else None
 
 
@@ -34,4 +35,5 @@ def as_ratio(value: str) -> str:
 
 
 def _fold(text: str) -> str:
+    # NFKC: keyboards of other scripts have wide letters and digits of their own.
     return re.sub(r"[\s_-]+", "", unicodedata.normalize("NFKC", text).casefold())

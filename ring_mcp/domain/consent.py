@@ -32,6 +32,7 @@ class Rule:
     mode: Confirm = "off"
     above_usd: Decimal = Decimal(0)
 
+    # Above and not from: with 0 what is free is never asked about.
     def covers(self, usd: Decimal) -> bool:
         return self.mode != "off" and usd > self.above_usd
 

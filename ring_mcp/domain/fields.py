@@ -16,6 +16,7 @@ _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d{1,3})?", re.ASCII
 _PART_OF_AN_ID = re.compile(r"[0-9a-f]{6,8}(?:-[0-9a-f-]{0,27})?")
 _SAID_BEFORE_AN_ID = re.compile(r"^job(?:[ _-]?id)?\s*[:=\s]\s*", re.IGNORECASE)
 _TERMINAL_SEQUENCE = re.compile(
+    # The long ones have a bound and end with their line: what only begins like one must not take all else along.
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|(?:\x1b\]|\x9d)[^\x07\x1b\x9c\n]{0,2000}(?:\x07|\x1b\\|\x9c)|\x1b[@-Z\\-_]"
 )
 _MOST_CLEANED_CHARS = 100_000
@@ -46,6 +47,7 @@ def printable(text: str) -> str:
 
 
 def not_a_bool(value: object) -> object:
+    # To Python a bool is a number: ``true`` would be one second, or one dollar.
     if isinstance(value, bool):
         raise ValueError("must be a number")  # noqa: TRY004 - pydantic takes a ValueError
     return value

@@ -37,9 +37,11 @@ DRIVEN = frozenset({JobState.PLANNED, JobState.SUBMITTING, JobState.RENDERING, J
 
 _ENDS = frozenset({JobState.FAILED, JobState.REFUSED, JobState.EXPIRED})
 _NEXT: Mapping[JobState, frozenset[JobState]] = {
+    # Nothing leads back here from anywhere: what was sent once is never sent again.
     JobState.PLANNED: frozenset({JobState.SUBMITTING, JobState.FAILED, JobState.REFUSED}),
     JobState.SUBMITTING: frozenset({JobState.RENDERING, JobState.STORING, JobState.UNKNOWN}) | _ENDS,
     JobState.UNKNOWN: frozenset({JobState.RENDERING, JobState.STORING}) | _ENDS,
+    # From here on nothing leads to UNKNOWN: who has a handle can ask again.
     JobState.RENDERING: frozenset({JobState.STORING}) | _ENDS,
     JobState.STORING: frozenset({JobState.DONE}) | _ENDS,
 }
@@ -47,6 +49,7 @@ _NEXT: Mapping[JobState, frozenset[JobState]] = {
 _FAR = {
     JobState.PLANNED: 0,
     JobState.SUBMITTING: 1,
+    # No further than SUBMITTING: that it was sent is all that is known of either.
     JobState.UNKNOWN: 1,
     JobState.RENDERING: 2,
     JobState.STORING: 3,
@@ -134,6 +137,7 @@ class Job:
     @property
     def is_parked(self) -> bool:
         """Nobody drives it, for a reason: until somebody asks for it, or for a slow look at ``due_at``."""
+        # One without an owner that has a time and no trouble is about to be picked up, and is not parked.
         return self.state in DRIVEN and self.owner is None and (self.due_at is None or self.failure is not None)
 
     def is_stuck(self, now: datetime) -> bool:
@@ -158,6 +162,7 @@ class Job:
 
     def reopen(self) -> Job:
         """As it stood before a person settled it: of unknown outcome."""
+        # What was settled is taken back with it: the answer settles it anew, and only one of the two may count.
         return replace(self, state=JobState.UNKNOWN, settled_usd=None, finished_at=None, delivered_at=None)
 
     def is_answered_by(self, after: Job) -> bool:
@@ -167,6 +172,7 @@ class Job:
         """
         if self.attempt_token is None or self.attempt_token != after.attempt_token:
             return False
+        # An answer that knows no more than the person did leaves standing what the person has said.
         if self.is_resolved_by_hand:
             return after.state not in (JobState.SUBMITTING, JobState.UNKNOWN) and not after.is_resolved_by_hand
         return self.state in (JobState.SUBMITTING, JobState.UNKNOWN)

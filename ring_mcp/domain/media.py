@@ -15,6 +15,7 @@ MediaKind = Literal["image", "video"]
 class Value(BaseModel):
     """Base of the values that are kept as JSON inside a ledger row."""
 
+    # Not "forbid": a row that a newer version has written is still read by one that runs beside it.
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 

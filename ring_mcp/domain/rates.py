@@ -90,6 +90,7 @@ class RateState:
             (self.minute_ahead_s, spacing.minute_slack_s + spacing.minute_s),
         ]
         used = max((max(0.0, ahead) / (whole * self.slowed) for ahead, whole in parts if whole), default=0.0)
+        # A pause is for everybody, however empty the bucket is.
         return 1.0 if self.paused_s > 0 else min(1.0, used)
 
 
@@ -118,6 +119,7 @@ def space_out(limit: RateLimit) -> Spacing:
         second_slack_s=second_slack_s,
         minute_s=minute_s,
         minute_slack_s=minute_slack_s,
+        # Where numbers are known, these are slowed.
         unknown_s=0.0 if second_s or minute_s else _UNKNOWN_STEP_S,
     )
 
@@ -127,6 +129,7 @@ def _space(most: float | None, window_s: float) -> tuple[float, float]:
         return 0.0, 0.0
     burst = most * _FOR_BURSTS
     step_s = window_s / (most - burst)
+    # The first of a burst is due anyway: only those behind it run ahead.
     return step_s, (max(1.0, burst) - 1) * step_s
 
 

@@ -111,6 +111,7 @@ class _Reading:
         spelled: dict[str, str] = {}
         for key, value in islice(given.items(), MAX_NAMES):
             self._count(1)
+            # A name of the model's own first: what it calls by an underscore is not to be renamed.
             name = key if key in due else to_camel(key) if "_" in key else key
             place = due.get(name)
             if _is_not_given(value, place) or (not path and {key, name} & self._dropped):
@@ -145,6 +146,7 @@ class _Reading:
         if not isinstance(value, list | tuple):
             return value
         if len(value) > MAX_ITEMS:
+            # Before the items are looked at, and not beside other problems: nothing of such a list is worth reading.
             raise InvalidRequest(f"{_path(path)} may have {MAX_ITEMS} items at most, got {len(value)}")
         self._count(len(value))
         given = [each for each in value if not _is_not_given(each, due)]
@@ -155,6 +157,7 @@ class _Reading:
         if not isinstance(value, str) or not value.lstrip().startswith(begins) or _LINK.match(value):
             return value
         try:
+            # RecursionError: text of nothing but brackets nests as deep as it is long.
             return json.loads(value)
         except (ValueError, RecursionError):
             self.told[path] = f"{_path(path)}: is text that begins like JSON and is none"

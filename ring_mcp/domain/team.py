@@ -14,6 +14,7 @@ from ring_mcp.errors import RingError, Unauthorized
 TOKEN_PREFIX = "ringmcp_"  # noqa: S105 - what every token of the ledger begins with
 _SECRET_BYTES = 32
 _TOKEN = re.compile(rf"{TOKEN_PREFIX}[A-Za-z0-9_-]{{43}}")
+# It stands in logs, in rows and on command lines: nothing that has a meaning in any of them.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 

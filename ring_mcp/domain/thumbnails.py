@@ -33,6 +33,7 @@ class ThumbnailFields(Strict):
         if not isinstance(data, Mapping):
             return data
         enabled = data.get("enabled")
+        # What is neither yes nor no is left for the field itself to refuse, with its name.
         with contextlib.suppress(ValueError):
             enabled = flag(enabled)
         is_unwanted = enabled is False or (enabled is None and not data.get("overlays"))

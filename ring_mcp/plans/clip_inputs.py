@@ -27,6 +27,7 @@ def check_combination(request: VideoRequest) -> None:
         )
 
 
+# A duration has whole seconds and a source tenths: whoever rounds the source's own length asks for nothing else.
 _HALF_A_SECOND = Decimal("0.5")
 
 
@@ -119,15 +120,18 @@ def clip_prices(
     request: VideoRequest, kind: GenerationKind, name: str, model: VideoModel, resolution: str | None, duration_s: int
 ) -> tuple[PriceLine, ...]:
     """Every second made and everything given along; of a source clip whose length is not known, the longest."""
+    # Without a price nothing could be reserved, and no cap would hold it.
     if model.prices is None:
         raise InvalidRequest(f"model {name} has no price in presets.json, so it is not called")
     prices, as_of = model.prices, model.prices.as_of.isoformat()
     seconds, source_s = Decimal(duration_s), Decimal(0)
+    # Too much rather than too little, where the length is not known: a cap must hold for the longest that can come.
     if kind == "edit":  # as long as its source, whatever duration was asked for
         seconds = source_s = request.source_s or model.max_edit_input_s or Decimal(model.max_duration_s)
     elif kind == "extend":
         source_s = request.source_s or model.max_extend_input_s or Decimal(0)
     if prices.whole_seconds:
+        # Who bills whole seconds bills those that were begun.
         source_s = source_s.to_integral_value(ROUND_CEILING)
         seconds = source_s if kind == "edit" else seconds
     resolution = resolution or SOURCE_RESOLUTION

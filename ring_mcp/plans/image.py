@@ -99,9 +99,11 @@ def plan_image(
         field=names.model if request.model else settings.variable(provider, "image_model", names.model),
         own_endpoint=provider in settings.own_endpoints,
     )
+    # In the registry's spelling: rows, sidecars and bills of one model are to have one name.
     requested_model = model_named(requested_model, presets.image_models) or requested_model
     if request.provider is None and provider != settings.default_provider:
         warnings.append(whose(provider, requested_model, names.provider))
+    # By the model that is really asked, which may be the successor of the one that was named.
     check_length(prompt, name, model, names.prompt)
     if request.reference_images:
         _check_references(request, name, model, presets)
@@ -114,6 +116,7 @@ def plan_image(
     if is_first_frame:
         usual = defaults.first_frame_resolution
     resolution = _size(request, settings, names, usual, name, model, warnings)
+    # Not ``or``: 0 was asked for, and is refused with what is possible.
     n = 1 if request.n is None else request.n
     if not 1 <= n <= model.max_n:
         raise InvalidRequest(f"n must be between 1 and {model.max_n} for {name}, got {n}")
@@ -121,6 +124,7 @@ def plan_image(
         warnings.append(f"seed was not used: {name} has no seed, so the same prompt gives another picture each time")
 
     quality = _quality(request, name, model, presets)
+    # Without a price nothing could be reserved, and no cap would hold it.
     if model.prices is None:
         raise InvalidRequest(f"model {name} has no price in presets.json, so it is not called")
     price = PriceLine(
@@ -130,6 +134,7 @@ def plan_image(
         as_of=model.prices.as_of.isoformat(),
     )
     prices, calls = [price], model.count_calls(n)
+    # By requests and not by pictures made: each request is given all of them along.
     if request.reference_images:
         prices.append(
             PriceLine(
@@ -151,6 +156,7 @@ def plan_image(
         quality=quality,
         asked_quality=quality if request.quality else None,
         reference_images=request.reference_images,
+        # Dropped where it means nothing: two requests that make the same picture are to have the same hash.
         seed=request.seed if model.takes_seed else None,
         deferred=model.deferred,
         purpose=check_purpose(request.purpose, "image", warnings),

@@ -54,6 +54,7 @@ def check_purpose(purpose: str | None, default: str, warnings: list[str]) -> str
     if purpose is None or not purpose.strip():
         return default
     purpose = purpose.strip()
+    # Refused and not mended: whoever writes a path would look for the file there.
     if "/" in purpose or "\\" in purpose or ".." in purpose or len(purpose) > MAX_PURPOSE_CHARS:
         raise InvalidRequest(
             f"purpose must be one path segment of at most {MAX_PURPOSE_CHARS} letters, digits, '_' and '-', like 'og'"
@@ -85,6 +86,7 @@ def living_model(
     """
     named = model_named(requested, models)
     if named is None or models[named].provider != provider:
+        # Not offered: the next call would be refused with it, or be served by another model.
         gone = {name for name, m in models.items() if m.is_retired(today) or m.is_redirected(today)}
         living = [name for name, m in models.items() if m.provider == provider and name not in gone]
         raise InvalidRequest(
@@ -131,6 +133,7 @@ def ratio(value: str, allowed: Iterable[str], model: str, field: str = "aspectRa
         if wanted is None:
             raise
         known = {each: shape for each in allowed if (shape := _width_to_height(each)) is not None}
+        # By factor and not by difference: 1:2 is as far from square as 2:1 is.
         nearest = sorted(known, key=lambda each: abs(math.log(known[each] / wanted)))[:2]
         raise InvalidRequest(f"{exc.message}; the nearest are {' and '.join(nearest)}") from None
 
@@ -153,6 +156,7 @@ def prompt_price(
     usd = million_tokens_usd.get("input")
     if not usd:
         return []
+    # Too many rather than too few: it is reserved, and what is billed sets it right.
     tokens = len(prompt.encode()) * calls
     return [PriceLine(what="prompt, token at most", unit_usd=usd / 10**6, count=Decimal(tokens), as_of=as_of)]
 
@@ -219,5 +223,6 @@ def any_of(names: Iterable[str]) -> str:
 
 def join_counts(most: Mapping[str, int]) -> str:
     """``5 with one-model, 3 with another``; ``14 with one or another`` where they agree."""
+    # Neighbours alone: sorted, the list would lose the order of the registry.
     by_count = itertools.groupby(most, most.__getitem__)
     return ", ".join(f"{count} with {any_of(names)}" for count, names in by_count)

@@ -185,6 +185,7 @@ def _choose_requested_model(
 ) -> str:
     if request.model:
         return request.model
+    # The operator's model is for clips made anew: not every one can edit or extend, and these have models of their own.
     if kind == "generate" or provider != presets.video_providers[0]:
         return settings.models.get(provider) or mode.model
     return presets.defaults.video.remaster_edit_model if kind == "edit" else presets.defaults.video.extend_model
@@ -208,6 +209,7 @@ def _check_capabilities(
 def _duration(request: VideoRequest, settings: VideoSettings, presets: Presets, model: VideoModel, name: str) -> int:
     configured_s = settings.durations_s.get(model.provider)
     duration_s = request.duration_s or configured_s or presets.defaults.video.duration
+    # 0 was asked for, although ``or`` above takes it for "not given".
     if request.duration_s == 0 or not model.min_duration_s <= duration_s <= model.max_duration_s:
         named, got = settings.variable(model.provider, "video_duration_s", "duration"), duration_s
         if request.duration_s is not None:
