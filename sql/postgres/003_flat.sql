@@ -1,9 +1,11 @@
 -- What a call, a sweep or a list costs does not grow with the table: sums are kept, and every statement has its index.
 -- Sums are kept by triggers, in the transaction that changes the job; `ring-mcp doctor` compares them with the rows.
 
+-- Writers wait until sums and triggers stand: a job that is opened in between would be in neither.
 LOCK TABLE media_jobs IN SHARE ROW EXCLUSIVE MODE;
 
 -- What counts against the caps, by the day (UTC) on which the job was opened.
+-- Half of each page is left free: the same few rows are written with every job, and stay where their index finds them.
 CREATE TABLE media_job_costs (
     sandbox             BOOLEAN NOT NULL,
     day                 DATE NOT NULL,
@@ -46,6 +48,7 @@ CREATE VIEW media_jobs_as_listed AS
       AND NOT jsonb_path_exists(plan, '$.prices[*].as_of ? (@ != $first)',
                                 jsonb_build_object('first', plan #> '{prices,0,as_of}'));
 
+-- With the search path of now: a session that looks elsewhere must not lose its sums.
 CREATE FUNCTION media_jobs_count() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
     IF TG_OP = 'UPDATE' AND OLD.sandbox = NEW.sandbox AND OLD.actor_id = NEW.actor_id
@@ -99,6 +102,7 @@ END $$;
 
 CREATE TRIGGER media_jobs_count AFTER INSERT OR DELETE ON media_jobs
     FOR EACH ROW EXECUTE FUNCTION media_jobs_count();
+-- Not with every write of a row: progress and warnings change no sum.
 CREATE TRIGGER media_jobs_count_update
     AFTER UPDATE OF state, sandbox, actor_id, created_at, reserved_usd_ticks, settled_usd_ticks ON media_jobs
     FOR EACH ROW

@@ -17,6 +17,7 @@ CREATE UNLOGGED TABLE provider_rates (
     PRIMARY KEY (sandbox, account, model, asking)
 ) WITH (fillfactor = 20);
 
+-- This one is logged: it takes days to learn again.
 CREATE TABLE model_durations (
     sandbox    BOOLEAN NOT NULL,
     model      TEXT NOT NULL,

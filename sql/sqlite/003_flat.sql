@@ -71,6 +71,7 @@ CREATE TRIGGER media_jobs_count_delete AFTER DELETE ON media_jobs BEGIN
         WHERE sandbox = OLD.sandbox AND actor_id = OLD.actor_id;
 END;
 
+-- Not with every write of a row: progress and warnings change no sum.
 CREATE TRIGGER media_jobs_count_update
     AFTER UPDATE OF state, sandbox, actor_id, created_at, reserved_usd_ticks, settled_usd_ticks ON media_jobs
     WHEN (OLD.state = 'unknown') <> (NEW.state = 'unknown')
