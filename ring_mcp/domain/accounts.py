@@ -74,4 +74,5 @@ class Holder:
 
 def key_fingerprint(provider: str, key: str) -> str:
     """The same for a key on every machine, and no way back to it."""
+    # With the provider in it: a secret that is used at two of them must not make one account of both.
     return hmac.new(key.encode(), f"ring-mcp account at {provider}".encode(), hashlib.sha256).hexdigest()[:32]

@@ -58,6 +58,7 @@ def check_caps(needed_usd: Decimal, spend: Spend, caps: Caps, now: datetime, *, 
     per_call, per_day, per_month = (
         _OPERATORS if of is None else [f"the cap per {each} of {of}" for each in ("call", "day", "month")]
     )
+    # The caller's own first: it is the one bound that the caller can change.
     if caps.max_usd is not None and needed_usd > caps.max_usd:
         raise CapExceeded(
             f"maxUsd is {usd(caps.max_usd)} and this call needs up to {usd(needed_usd)}; nothing was spent",

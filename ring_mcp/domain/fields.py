@@ -97,6 +97,7 @@ def number_in(*units: str, before: tuple[str, ...] = ()) -> Callable[[object], o
 
 
 plain = number_in()
+# The longer ones first: of "6 seconds" an "s" alone would leave "6 second".
 seconds = number_in("seconds", "second", "secs", "sec", "s")
 dollars = number_in("us$", "usd", "dollars", "dollar", "$", before=("us$", "usd", "$"))
 

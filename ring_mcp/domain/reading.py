@@ -136,6 +136,7 @@ class _Reading:
         if due.item is not None:
             return self._list(due.item, value, path)
         if due.choices and isinstance(value, str):
+            # What is none of them stays as it is: the model refuses it, and names those that there are.
             return choose(value, due.choices) or value
         return value
 

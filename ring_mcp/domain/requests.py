@@ -69,6 +69,7 @@ class ImagePlan(Value):
     storage_prefix: str
     prices: tuple[PriceLine, ...]
     warnings: tuple[str, ...] = ()
+    # Here, and so in the row: whichever process takes a step tells whose call it is for.
     http_request_id: str | None = None
     trace_parent: str | None = None
 

@@ -87,6 +87,7 @@ class Answers:
         except OSError:
             return False
         try:
+            # Got, it is nobody's: no courier is left that could still write. Closing the file gives it back.
             return not try_lock(descriptor)
         finally:
             os.close(descriptor)
@@ -103,6 +104,7 @@ class Answers:
             if not try_lock(descriptor):
                 raise BlockingIOError(f"another courier has {path.name}")
             yield
+            # Not in the ``finally``: where another courier has the lock, the file is that one's.
             path.unlink(missing_ok=True)
         finally:
             os.close(descriptor)

@@ -126,6 +126,7 @@ def _labels(job: Job) -> tuple[str, str, str, str]:
 def _log(level: int, job: Job, event: str, words: str, **facts: Any) -> None:
     world = metrics.world(sandbox=job.sandbox)
     telemetry.count(metrics.JOB_EVENTS, event, job.kind, job.plan.provider, world)
+    # After the count: what is measured does not depend on what somebody wants to read.
     if not logger.isEnabledFor(level):
         return
     seconds = round((job.updated_at - job.created_at).total_seconds(), 3)

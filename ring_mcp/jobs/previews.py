@@ -33,6 +33,7 @@ class PreviewMaker:
         """Return when no preview of this job is being made here any more: it is given up after ``at_most_s``."""
         if (making := self._making.get(job_id)) is not None:
             await asyncio.wait({making}, timeout=at_most_s)
+            # Whoever has waited removes the files now.
             making.cancel()
 
     def _forget(self, job_id: str, making: asyncio.Task[None]) -> None:

@@ -182,6 +182,7 @@ class ProviderRates:
         sandbox = self._accounts.holder.sandbox
         bucket = RateBucket(sandbox=sandbox, account=account, model=model, asking="submit")
         task = asyncio.create_task(self._slow_down(bucket, refusal))
+        # The event loop alone would not keep it: its reference is a weak one.
         self._asides.add(task)
         task.add_done_callback(self._asides.discard)
 

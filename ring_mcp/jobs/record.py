@@ -51,6 +51,8 @@ class JobRecord:
         self._on_change = on_change
         self._owed: list[AuditRecord] = []
         self._in_doubt: list[tuple[datetime, str | None]] = []
+        # Its driver and who looks after a lost row may write at once: each would take the other's write for a
+        # stranger's.
         self._writing = asyncio.Lock()
         self.is_behind = False
         self.is_carried = False

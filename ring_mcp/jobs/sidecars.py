@@ -165,6 +165,7 @@ class Sidecars:
         """The parent's audit row, if it is one of this actor's own."""
         table = "generated_images" if parent.role in ("firstFrame", "image") else "generated_videos"
         found: Found | None = None
+        # Not found out is not found: the parent is then told by its plain address.
         with contextlib.suppress(LedgerError):
             for name, value in (("id", parent.record_id), ("requestId", parent.request_id), ("url", parent.url)):
                 if found is None and value is not None:

@@ -102,6 +102,8 @@ class JobWatch:
                     return job
                 if on_progress is not None:
                     await on_progress(job)
+                # Who is told looks now and then all the same: a word may be lost with the connection that it comes
+                # over.
                 is_told = job_id in self._held or self._hears()
                 look_s = PROGRESS_INTERVAL_S if is_told else LOOK_AT_OTHERS_S
                 await self._happens(changed, min(left_s, look_s))

@@ -31,6 +31,7 @@ def spend_at(now: datetime, sandbox: bool, dialect: Dialect, actor_id: str | Non
 def sum_costs(now: datetime, sandbox: bool, dialect: Dialect, actor_id: str | None = None) -> Transaction[Spend]:
     """What counts against the caps, of one actor or of everybody; jobs are not counted."""
     of, parameters = _of(actor_id)
+    # Both windows in one read: the day lies in its month.
     rows = yield Statement(
         "SELECT COALESCE(SUM(settled_usd_ticks + reserved_usd_ticks), 0) AS month,"  # noqa: S608
         " COALESCE(SUM(reserved_usd_ticks), 0) AS month_reserved,"

@@ -93,6 +93,7 @@ class InProcessQueue:
         await complete(self._adopt(job))
 
     async def _adopt(self, job: Job) -> None:
+        # The still first: without it the clip goes nowhere.
         for job_id in (find_awaited_still(job), job.id):
             if job_id is None:
                 continue

@@ -121,6 +121,7 @@ class PgqueuerQueue:
         await complete(self._adopt(job))
 
     async def _adopt(self, job: Job) -> None:
+        # The still first: without it the clip goes nowhere.
         for job_id in (find_awaited_still(job), job.id):
             if job_id is None:
                 continue
@@ -232,6 +233,7 @@ class PgqueuerQueue:
     async def _beat(self) -> None:
         """Show that this process lives, and let go of jobs that others have taken."""
         while True:
+            # Several in a lease: one that is late or lost must not cost this process its jobs.
             await asyncio.sleep(self._ledger.lease_s / 4)
             if not self._driving:
                 continue
