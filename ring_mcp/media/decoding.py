@@ -81,8 +81,7 @@ class Decoder:
         try:
             return await asyncio.wrap_future(turn)
         except asyncio.CancelledError:
-            # Only its own turn: the process may be at work for somebody else, and what only waits is taken out of the
-            # line.
+            # Only its own turn: while it waits in line, the process is at work for somebody else.
             if not turn.cancel() and started.is_set() and not turn.done() and self._worker is not None:
                 self._worker.end()
             raise
@@ -209,8 +208,7 @@ class Worker:
             wire.settimeout(self._max_wall_s)
             wire.sendall(line)
             while not answer.endswith(b"\n"):
-                # The deadline is for all of the answer, which may come bit by bit; a limit of 0 would mean not to wait
-                # at all.
+                # The deadline is for all of the answer, however it comes; a limit of 0 would not wait at all.
                 wire.settimeout(max(0.001, deadline_s - time.monotonic()))
                 piece = wire.recv(_MAX_ANSWER_BYTES)
                 if not piece or len(answer) > _MAX_ANSWER_BYTES:

@@ -82,8 +82,7 @@ async def _write(response: httpx2.Response, path: Path, max_bytes: int, provider
                 held_bytes += len(piece)
                 if held_bytes >= BATCH_BYTES:
                     if keeping is not None:
-                        # ``wait`` leaves the thread alone when we are cancelled; to await it would give it up while it
-                        # still writes.
+                        # ``wait``, so that a cancelled call does not give up a thread that still writes.
                         await asyncio.wait({keeping})
                         keeping.result()
                     keeping = asyncio.get_running_loop().run_in_executor(None, keep, pieces)

@@ -55,8 +55,7 @@ class Reply:
 
     def excerpt(self, limit: int = _MAX_MESSAGE_CHARS) -> str:
         """The body as one short line."""
-        # Cut before it is decoded, as a body may have 96 MB, and far behind what is shown: a key that is cut in two is
-        # not masked.
+        # Cut first, as a body may have 96 MB, and far behind what is shown: a key that is cut in two is not masked.
         return one_line(self.masking.text(self.body[: 16 * limit].decode("utf-8", "replace")), limit)
 
     def address(self, value: Any) -> str | None:

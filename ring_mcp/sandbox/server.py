@@ -86,8 +86,7 @@ class SandboxServer:
         if self._server is not None:
             self._server.should_exit = True
         if self._thread is not None:
-            # The files go only when nobody serves them any more, or after a while: a hanging server must not hold up a
-            # test.
+            # The files go when nobody serves them any more; not too late, for a hanging server must not hold up a test.
             self._thread.join(STOP_LIMIT_S)
         self._server = self._thread = None
         self._url = ""

@@ -74,8 +74,7 @@ def load_secret(path: Path) -> bytes:
                     file.flush()
                     os.fsync(file.fileno())
                 with contextlib.suppress(FileExistsError):  # another process was quicker
-                    # A link fails where another process has put its own; to replace that would break what it has signed
-                    # already.
+                    # A link fails where another process was first: its secret may have signed already.
                     os.link(new, path)
             finally:
                 new.unlink(missing_ok=True)

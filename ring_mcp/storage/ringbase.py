@@ -149,8 +149,7 @@ class RingbaseStorage(OpenUrls):
             return await self._answer(request)
 
     async def _answer(self, request: httpx2.Request) -> Answer:
-        # A redirected POST would come to its new place as a GET, without the file, and perhaps show the token to a
-        # stranger.
+        # A redirected POST would arrive as a GET, without the file, and perhaps show the token to a stranger.
         response = await self._http().send(request, stream=True, follow_redirects=False)
         try:
             body = b""

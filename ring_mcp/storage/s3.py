@@ -227,8 +227,7 @@ class _EnoughError(Exception):
 
 
 def _nothing() -> Iterator[bytes]:
-    # The yield that is never reached makes a generator of this, so that it is raised when obstore asks for the first
-    # piece.
+    # The yield that is never reached makes a generator of this: it raises when obstore asks for the first piece.
     raise _EnoughError
     yield b""
 

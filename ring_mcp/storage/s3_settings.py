@@ -30,8 +30,7 @@ _NEVER_PROXIED = (
 )
 """This machine, and where clouds give a machine its role."""
 
-# Nothing listens on the discard port: what has to go through a proxy that cannot be used goes nowhere, and never around
-# it.
+# Nothing listens on the discard port: what needs a proxy that cannot be used goes nowhere, and never around it.
 _NOWHERE = "http://127.0.0.1:9"
 
 

@@ -42,8 +42,7 @@ _BILLED = {"yes": "it was billed", "no": "it was not billed", "unknown": "whethe
 def requests_of(plan: ImagePlan, inputs: Inputs) -> list[tuple[str, dict[str, Any]]]:
     """Path and body of each call that the plan takes, with documented fields only."""
     name = quote(plan.model, safe="")
-    # Dead on the public service since August 2026 (provider reference 3.1): only an endpoint of the operator's own gets
-    # here.
+    # Dead on the public service since August 2026 (provider reference 3.1): only for an operator's own endpoint.
     if plan.model.startswith("imagen-"):
         size = plan.resolution.upper()
         parameters = {"sampleCount": plan.n, "aspectRatio": plan.aspect_ratio, "sampleImageSize": size}

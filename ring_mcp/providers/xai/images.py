@@ -42,14 +42,12 @@ def submit_request(plan: ImagePlan, inputs: Inputs) -> tuple[str, dict[str, Any]
         "prompt": plan.prompt,
         "n": plan.n,
         "resolution": plan.resolution,
-        # Deferred jobs have no other form (provider reference 1.2), and an address can be fetched again where bytes
-        # come once.
+        # Deferred jobs have no other form (provider reference 1.2), and bytes would come only once.
         "response_format": "url",
     }
     if plan.deferred:
         body["deferred"] = True
-    # 2.0 alone takes it, and the specification's own schema lacks it (provider reference 1.2): unless asked for it
-    # stays out.
+    # 2.0 alone takes it, and the specification lacks it (provider reference 1.2): it is sent only if asked for.
     if plan.asked_quality is not None:
         body["quality"] = plan.asked_quality
     sources = [source(reference) for reference in inputs.reference_images]

@@ -82,8 +82,7 @@ _REFUSED = Row(
     billed="no",
     source="S1: create errors 400 and 422; S6: 404 for a model; captured: 415 for a form; S1: 413",
 )
-# In this order: a refusal has the 400 of a bad key or the 403 of a lack of rights, and a bill says more than the status
-# beside it.
+# In this order: moderation has the 400 of a bad key or the 403 of no rights, and a bill says more than a status.
 PAID = (
     _MODERATION,
     *_ACCOUNT,
@@ -136,8 +135,7 @@ _LOST_LOOK = Row(
     source="S1: a failed generation is a body with status failed, never an HTTP error",
 )
 LOOK = (
-    # It ends a paid job for good, so that only the captured form counts (provider reference 2.6): a 403 may be about
-    # the key.
+    # It ends a paid job: only the captured form counts (provider reference 2.6), for a 403 may be about the key.
     replace(_MODERATION, statuses=(400,)),
     Row(
         when="the service itself does not know the job",

@@ -24,8 +24,7 @@ _MAGIC = {"video/mp4": b"\x00\x00\x00\x18ftypmp42", "image/jpeg": b"\xff\xd8\xff
 
 async def answer_instead(fault: Fault, state: SandboxState, scope: Scope, receive: Receive, send: Send) -> None:
     """Gives the fault's answer, or none at all."""
-    # As a real server, which has the request before it says no; a client in the middle of sending would see another
-    # trouble.
+    # As a real server, which has the request before it says no: else a client would fail in the middle of sending.
     await read_to_end(receive)
     if fault.name in DROPS:
         await hang_up(scope, receive)

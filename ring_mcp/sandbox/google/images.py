@@ -158,8 +158,7 @@ class GoogleImages:
         """What stands before the picture: a thought, with a draft picture in it, and a remark."""
         if not self._state.settings.google_thoughts:
             return []
-        # A picture inside a thought is none that was asked for: whoever takes the first one has this (provider
-        # reference 3.2).
+        # A draft inside a thought is no result: whoever takes the first picture has this one (provider reference 3.2).
         draft = {"inlineData": {"mimeType": "image/jpeg", "data": "ZHJhZnQ="}, "thought": True}
         return [{"text": "Thinking of the light.", "thought": True}, draft, {"text": f"Here is {order.prompt[:40]}."}]
 

@@ -103,8 +103,7 @@ class XaiVideos:
             charge.cost_ticks = 0
             job.end(Ending("rejected", {"message": "prompt is required."}))
         else:
-            # Drawn from now on and not at the first look, so that a client which looks soon does not wait for all of
-            # it.
+            # Drawn from now on and not at the first look: a client that looks soon need not wait for all of it.
             job.rendering = asyncio.create_task(self._studio.clip(plan.clip))
             job.rendering.add_done_callback(_look_at)
         return JSONResponse({"request_id": job.id})
