@@ -36,6 +36,7 @@ def measure_clip(path: Path) -> ClipFacts:
         with _open(path) as container:
             stream = container.streams.video[0]
             length = None if container.duration is None else Decimal(container.duration) / av.time_base
+            # What the header claims; nothing is decoded for it, and keep_sane judges it.
             width_px, height_px = stream.width, stream.height
         if read_mp4(path).turn in TURNS_SIDEWAYS:
             width_px, height_px = height_px, width_px
@@ -49,6 +50,7 @@ def write_poster(clip: Path, poster: Path) -> bool:
     try:
         with _open(clip) as container:
             stream = container.streams.video[0]
+            # By the header, before the decoder takes memory for it.
             if stream.width * stream.height > MAX_FRAME_PIXELS:
                 return False
             stream.codec_context.thread_count = 1  # each more would keep pictures of its own
@@ -64,6 +66,7 @@ def _open(path: Path) -> Any:
     import av
 
     with open_file(path) as file:
+        # The format is forced: left to guess, the library would take a text for a playlist and open what that names.
         is_matroska = file.read(4) == b"\x1a\x45\xdf\xa3"
     return av.open(str(path), format="matroska" if is_matroska else "mov", options={"protocol_whitelist": "file"})
 

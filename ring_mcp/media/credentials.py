@@ -39,11 +39,13 @@ def _in_jpeg(file: BinaryIO) -> bool:
             raise ValueError("no segment")
         if marker in (0xDA, 0xD9):  # the picture itself, or its end
             return False
+        # Any number of these may stand before a marker, to fill up.
         if marker == 0xFF:
             file.seek(-1, 1)
             continue
         (length,) = struct.unpack(">H", file.read(2))
         head = file.read(min(length - 2, _HEAD_BYTES))
+        # APP11 is not C2PA's alone: other JUMBF boxes lie there as well, so that its own name has to be found.
         if marker == 0xEB and head.startswith(b"JP") and b"jumb" in head and b"c2pa" in head:
             return True
         file.seek(length - 2 - len(head), 1)
@@ -74,6 +76,7 @@ def _in_webp(file: BinaryIO) -> bool:
         name, length = struct.unpack("<4sI", head)
         if name == b"C2PA":
             return True
+        # RIFF pads every chunk to an even length, and does not count it.
         file.seek(length + length % 2, 1)
     raise ValueError("too many chunks")
 
@@ -85,6 +88,7 @@ def _in_mp4(file: BinaryIO) -> bool:
             return False
         length, name = struct.unpack(">I4s", head)
         used = 8
+        # ISO media files: 1 stands for a length of 64 bits behind the name.
         if length == 1:
             (length,) = struct.unpack(">Q", file.read(8))
             used = 16

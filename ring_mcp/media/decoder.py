@@ -29,6 +29,7 @@ def main() -> None:
     limit_this_process(int(sys.argv[-1]))
     with socket.socket(fileno=0) as wire, wire.makefile("rb") as lines:
         orders: SimpleQueue[bytes] = SimpleQueue()
+        # A thread of its own, for a library in the middle of its work cannot look at the socket.
         threading.Thread(target=_listen, args=(lines, orders), daemon=True).start()
         try:
             while True:
@@ -37,6 +38,7 @@ def main() -> None:
                 wire.sendall(json.dumps(obey(order)).encode() + b"\n")
         except (Empty, OSError):  # nothing to do any more, or nobody who listens
             os._exit(0)
+        # The status is all that the server needs; a clean end could hang in a library that has just broken.
         except BaseException:
             os._exit(1)
 
@@ -47,6 +49,7 @@ def _listen(lines: Any, orders: SimpleQueue[bytes]) -> None:
         for line in lines:
             orders.put(line)
     finally:
+        # sys.exit would end this thread alone.
         os._exit(0)
 
 

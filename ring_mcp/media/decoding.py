@@ -76,10 +76,12 @@ class Decoder:
             started.set()
             return work(self._natives, *args, **kwargs)
 
+        # One thread, hence one file at a time: the limit of memory is then that of a single file.
         turn = self._thread.submit(take_turn)
         try:
             return await asyncio.wrap_future(turn)
         except asyncio.CancelledError:
+            # Only its own turn: while it waits in line, the process is at work for somebody else.
             if not turn.cancel() and started.is_set() and not turn.done() and self._worker is not None:
                 self._worker.end()
             raise
@@ -145,6 +147,7 @@ class Worker:
         with self._lock:
             if self._process is not None and self._wire is not None and self._process.poll() is None:
                 return self._process, self._wire
+        # Outside of the lock, which ``end`` takes itself and which lets nobody in twice.
         self.end()
         ours, theirs = socket.socketpair()
         try:
@@ -162,6 +165,7 @@ class Worker:
         with self._lock:
             process, wire, self._process, self._wire = self._process, self._wire, None, None
         if process is not None:
+            # Not asked politely: a decoder in the middle of a hostile file hears nothing.
             process.kill()
             process.wait()
         if wire is not None:
@@ -174,6 +178,7 @@ class Worker:
         line = json.dumps(order).encode() + b"\n"
         try:
             return self._ask_once(line, read)
+        # Once more, with a new process: the file had nothing to do with its end.
         except _Left:
             return self._ask_once(line, read)
 
@@ -185,6 +190,7 @@ class Worker:
             if failed is None:
                 return read(told["answer"])
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError) as exc:
+            # Whatever else it still writes would be taken for the answer to the next order.
             self.end()
             raise Undecodable("its decoder broke") from exc
         if failed == "too many pixels":
@@ -202,6 +208,7 @@ class Worker:
             wire.settimeout(self._max_wall_s)
             wire.sendall(line)
             while not answer.endswith(b"\n"):
+                # The deadline is for all of the answer, however it comes; a limit of 0 would not wait at all.
                 wire.settimeout(max(0.001, deadline_s - time.monotonic()))
                 piece = wire.recv(_MAX_ANSWER_BYTES)
                 if not piece or len(answer) > _MAX_ANSWER_BYTES:
@@ -213,6 +220,7 @@ class Worker:
             raise Undecodable(f"decoding it takes longer than {self._max_wall_s:g} s") from exc
         except OSError as exc:
             with contextlib.suppress(subprocess.TimeoutExpired):
+                # A dying process closes its socket a moment before it has a status, and the status tells why.
                 process.wait(1)
             status = process.returncode
             self.end()
@@ -226,6 +234,7 @@ def _read_size(told: Any) -> tuple[int, int] | None:
     if told is None:
         return None
     width_px, height_px = int(told[0]), int(told[1])
+    # The process has opened a stranger's file and may be that stranger's by now: its word is checked like any other.
     if min(width_px, height_px) < 1 or width_px * height_px > MAX_PIXELS:
         raise ValueError("no size of a picture")
     return width_px, height_px

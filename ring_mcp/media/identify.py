@@ -18,7 +18,9 @@ from ring_mcp.media.clip import ClipFacts
 from ring_mcp.media.natives import Natives, Undecodable
 from ring_mcp.media.pictures import TooManyPixels
 
+# All signatures are in the first bytes; the rest is for telling a page or a text.
 _HEAD_BYTES = 4096
+# Some writers put metadata or padding behind the end mark.
 _TAIL_BYTES = 64 * 1024
 _MAX_BOXES = 20_000
 _TYPES = {
@@ -159,6 +161,7 @@ def _recognize(path: Path, size_bytes: int, expected: MediaKind) -> tuple[str, b
             raise NotTheMedia(expected, describe(head, size_bytes))
         if expected == "image":
             return container, _has_its_end(file, container, size_bytes)
+        # WebM may leave its length open, so that nothing tells a cut one.
         if container != "WebM" and not _has_all_boxes(file, size_bytes):
             raise NotTheMedia(expected, f"an incomplete {container} file of {size_bytes} bytes")
         return container, True
@@ -206,6 +209,7 @@ def _has_its_end(file: BinaryIO, container: str, size_bytes: int) -> bool:
     tail = file.read(_TAIL_BYTES)
     if container == "JPEG":  # an end mark before the last scan is that of an embedded thumbnail
         return tail.rfind(b"\xff\xd9") > tail.rfind(b"\xff\xda")
+    # Behind IEND whatever follows is no part of the picture.
     if container == "PNG":
         return b"IEND" in tail
     if container == "GIF":

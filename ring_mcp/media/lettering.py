@@ -22,10 +22,12 @@ MAX_CHARS = 500
 
 _MAX_BALANCED_LINES = 4
 _EVEN_PX = 12
+# It is never assigned: what a font draws for it is what it draws for everything that it lacks.
 _NO_CHARACTER = "\U0010ffff"
 _JOINERS = "\u200c\u200d"
 _INVISIBLE = ("Cc", "Cf", "Cs", "Co", "Cn")
 _MARKS = ("Mn", "Me")
+# Languages need two or three on a letter; heaps of them reach over the whole picture.
 _MAX_MARKS = 3
 _JOINED = re.compile("[\u0590-\u1cff\ua840-\uabff]")
 _RIGHT_TO_LEFT = ("R", "AL")
@@ -168,6 +170,7 @@ def _clean(text: str) -> str:
     """Composed, without control characters and heaps of accents; one blank between words, no empty lines."""
     kept: list[str] = []
     marks = 0
+    # Composed, for a font often has a letter with its accent and not the accent by itself.
     for character in unicodedata.normalize("NFC", text):
         marks = marks + 1 if _is_mark(character) else 0
         if character.isspace() or (
@@ -184,6 +187,7 @@ def _is_mark(character: str) -> bool:
 
 @functools.lru_cache(maxsize=8192)
 def has_glyph(path: Path, character: str) -> bool:
+    # Pillow has no way to ask a font what it has, so that the drawing is compared with that of nothing.
     return _draw(path, character) != _draw(path, _NO_CHARACTER)
 
 

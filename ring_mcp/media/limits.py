@@ -30,11 +30,13 @@ def limit_this_process(parent_pid: int) -> None:
         resource.RLIMIT_AS: MAX_MEMORY_BYTES,
         resource.RLIMIT_FSIZE: MAX_WRITTEN_BYTES,
         resource.RLIMIT_NOFILE: MAX_OPEN_FILES,
+        # A dump would lay a stranger's picture and hundreds of megabytes on the disk.
         resource.RLIMIT_CORE: 0,
     }
     for limit, most in limits.items():
         with contextlib.suppress(OSError, ValueError):
             _, hard = resource.getrlimit(limit)
+            # The hard limit as well, which only root can raise again.
             bound = most if hard == resource.RLIM_INFINITY else min(most, hard)
             resource.setrlimit(limit, (bound, bound))
     with contextlib.suppress(OSError):  # where the machine itself runs out, this process goes before its parent
@@ -50,6 +52,8 @@ def limit_next_file() -> None:
 
     with contextlib.suppress(OSError, ValueError):
         _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+        # The soft limit alone, which can be moved for the next file, and whose signal (SIGXCPU) tells what it died of.
+        # One more second, for the time is counted in whole ones.
         resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time()) + 1 + MAX_CPU_S, hard))
 
 
@@ -62,6 +66,7 @@ def _die_with(parent_pid: int) -> None:
 
     set_death_signal = 1
     with contextlib.suppress(OSError, AttributeError):
+        # The kernel sees to it: while a library holds Python's lock, no thread here notices that the server is gone.
         ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL)
     if os.getppid() != parent_pid:  # it was too late
         os._exit(0)

@@ -60,6 +60,8 @@ def read_mp4(path: Path) -> Mp4Facts:
     with open_file(path) as file:
         boxes = _Boxes(file)
         for movie in boxes.inside(_Box(0, file.seek(0, 2)), b"moov"):
+            # Offsets here and below are those of ISO/IEC 14496-12; version 1 of a header has times of 64 bits, which
+            # moves what follows.
             for header in boxes.inside(movie, b"mvhd"):
                 duration_s = duration_s or _length(boxes.read(header.start, 32))
             for track in boxes.inside(movie, b"trak"):
@@ -105,6 +107,7 @@ def _codec(boxes: _Boxes, track: _Box) -> str | None:
         for info in boxes.inside(media, b"minf"):
             for table in boxes.inside(info, b"stbl"):
                 for entry in boxes.inside(table, b"stsd"):
+                    # Behind version, flags and count comes the first entry: its size, then its name.
                     name = boxes.read(entry.start + 12, 4)
                     return _CODECS.get(name, name.decode("ascii", "replace").strip() or "unknown")
     return None
@@ -117,6 +120,7 @@ def _length(fields: bytes) -> Decimal | None:
         timescale, length = struct.unpack_from(layout, fields, at)
     except struct.error:
         return None
+    # All ones stand for a length that was not known when the header was written.
     is_known = timescale and length not in (0, 2**32 - 1, 2**64 - 1)
     return Decimal(length) / timescale if is_known else None
 

@@ -13,6 +13,7 @@ from ring_mcp.media.bounds import MAX_PIXELS
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
+# Two for JPEG: where pixels are missing the decoder takes what follows for them, and the two pictures differ.
 _TAILS = {"JPEG": (b"\xff\xd9", b"\x5a\xa5" * 256 + b"\xff\xd9"), "PNG": (b"\0\0\0\0IEND\xaeB`\x82",)}
 _ORIENTATION = 0x0112
 _SIDEWAYS = frozenset({5, 6, 7, 8})
@@ -32,8 +33,10 @@ def measure_picture(path: Path, container: str, *, is_whole: bool) -> tuple[int,
 
     with open_file(path) as file:
         try:
+            # Only the decoder that the first bytes name: Pillow has dozens, and would try them all.
             with Image.open(file, formats=[container.upper()]) as picture:
                 width_px, height_px = picture.size
+                # By the header: a few kilobytes can unfold into gigabytes of pixels.
                 if width_px * height_px > MAX_PIXELS:
                     raise TooManyPixels
                 is_sideways = _is_sideways(picture)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 MAX_SIDE_PX = 512
 _MIN_SIDE_PX = 32
 _GAP_PX = 4
+# Below this a smaller picture looks better than a worse one.
 _QUALITIES = (85, 75, 65, 55, 45, 35, 25)
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
 _WHITE = (255, 255, 255)
@@ -74,6 +75,7 @@ def _thumbnail(path: Path) -> Picture | None:
             picture = _mixable(opened)
             picture.thumbnail((MAX_SIDE_PX, MAX_SIDE_PX))
             picture.load()  # a picture that is small already was not read yet
+            # Turned when it is small, which takes a fraction of the time.
             ImageOps.exif_transpose(picture, in_place=True)
             upright = picture
             if upright.mode == "RGB":

@@ -153,6 +153,7 @@ def _fit_blocks(
         blocks = blocks[:-1]
     if len(blocks) < len(worded):
         warnings.append(f"only {len(blocks)} of {len(worded)} overlays fit, the others were left out")
+    # Not strict: overlays that were left out have no counterpart.
     cut = any(a.lines != b.lines for a, b in zip(whole, blocks, strict=False))
     if cut or any(wording.is_cut for _, wording in worded):
         warnings.append("a text was too long and has been cut")
@@ -217,6 +218,7 @@ def _letter(picture: Picture, placed: Sequence[tuple[_Block, int]]) -> None:
         _draw_lines(pen, block, top + block.pad_px, picture.width)
     inside = (MARGIN_PX, MARGIN_PX, picture.width - MARGIN_PX, picture.height - MARGIN_PX)
     text = Image.new("L", picture.size)
+    # What a font draws beyond its own measures is cut off here, so that the margins are kept whatever it does.
     text.paste(mask.crop(inside), inside)
     shadow = text.filter(ImageFilter.GaussianBlur(6)).point([min(215, v * 2) for v in range(256)])
     picture.paste((0, 0, 0), (0, 3), shadow)

@@ -46,6 +46,7 @@ class KeyedTransport(httpx2.AsyncBaseTransport):
         self._headers = dict(headers)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        # Not left to the client: on a redirect to another host it drops Authorization, and no other header with a key.
         at_home = origin_of(request.url) == self._home
         for name, value in self._headers.items():
             request.headers.pop(name, None)  # a redirect takes the headers of the hop before along
@@ -72,11 +73,13 @@ def open_clients(
 ) -> Clients:
     """``transport`` takes the place of every connection, whatever proxies are set."""
     certificates = load_authorities()
+    # No limit for the pool: to wait for a connection of our own must not look like a fault of the provider.
     timeout = httpx2.Timeout(_READ_TIMEOUT_S, connect=_CONNECT_TIMEOUT_S, pool=None)
 
     def outgoing(limits: httpx2.Limits) -> Outgoing:
         return Outgoing(proxies, lambda proxy: transport or _connections(limits, certificates, proxy))
 
+    # Which proxy a request takes is settled by our own configuration, in Outgoing; the environment must not add others.
     shared: dict[str, Any] = {"base_url": base_url, "headers": dict(headers), "trust_env": False}
     # Connections are pooled by address, and one address serves many names: never hand one name's TLS to another.
     guarded = GuardedTransport(trusted, outgoing(_FRESH))

@@ -46,6 +46,7 @@ def _judge(response: httpx2.Response, max_bytes: int, provider: str) -> None:
             provider=provider,
             http_status=status,
         )
+    # No range is asked for: anything else, a 206 as well, is not the whole file.
     if status != 200:
         raise ProviderUnavailable(
             f"fetching the result from {provider} failed (HTTP {status})",
@@ -53,6 +54,7 @@ def _judge(response: httpx2.Response, max_bytes: int, provider: str) -> None:
             http_status=status,
             billed="yes",
         )
+    # Before a byte is read. Twenty digits hold any size, and int() raises for thousands of them.
     declared = response.headers.get("content-length", "")
     if declared.isdecimal() and int(declared[:20]) > max_bytes:
         raise _too_large(int(declared[:20]), max_bytes, provider)
@@ -80,6 +82,7 @@ async def _write(response: httpx2.Response, path: Path, max_bytes: int, provider
                 held_bytes += len(piece)
                 if held_bytes >= BATCH_BYTES:
                     if keeping is not None:
+                        # ``wait``, so that a cancelled call does not give up a thread that still writes.
                         await asyncio.wait({keeping})
                         keeping.result()
                     keeping = asyncio.get_running_loop().run_in_executor(None, keep, pieces)
@@ -87,6 +90,7 @@ async def _write(response: httpx2.Response, path: Path, max_bytes: int, provider
         finally:  # also of a caller that leaves: the file is closed when nobody writes to it any more
             if keeping is not None:
                 await asyncio.wait({keeping})
+                # Looked at only so that asyncio does not complain of it: the error that led here is the one to tell.
                 keeping.exception()
         if keeping is not None:
             keeping.result()

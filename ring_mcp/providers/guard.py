@@ -19,6 +19,7 @@ from ring_mcp.errors import PrivateAddress, ProviderBadReply
 from ring_mcp.providers.outgoing import Outgoing
 
 _LAST_PORT = 65535
+# Where a network translates, what lies under this prefix is any IPv4 address, a private one as well.
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _GIVEN_OUT_IPV6 = ipaddress.ip_network("2000::/3")
 _NOT_GLOBAL_EITHER = tuple(
@@ -48,6 +49,8 @@ class Trusted:
 
     def holds(self, url: httpx2.URL) -> bool:
         scheme, host, port = origin_of(url)
+        # With a port an IPv6 address needs its brackets, or the port would read as a part of it; without one either
+        # form will do.
         names = {f"[{host}]", host} if ":" in host else {host}
         places = {f"{n}:{p}" for n in names if ":" not in host or n.startswith("[") for p in (port, "*")}
         if port in _PORTS.values():
@@ -81,12 +84,14 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
     async def _connect(self, request: httpx2.Request, host: str) -> httpx2.Response:
         """To one address after the other, each checked, until one answers."""
         straight = self._outgoing.way(None)
+        # The connection goes to an address that was checked, and the certificate still has to be that of the name.
         request.extensions = {**request.extensions, "sni_hostname": host}
         first, *others = await public_addresses(host, request.url.port or 443)
         request.url = request.url.copy_with(host=first)  # the Host header keeps the name
         for other in others:
             try:
                 return await straight.handle_async_request(request)
+            # Only what never connected: a request that has left is this address's to answer.
             except (httpx2.ConnectError, httpx2.ConnectTimeout):
                 request.url = request.url.copy_with(host=other)
         return await straight.handle_async_request(request)
@@ -101,6 +106,7 @@ async def public_addresses(host: str, port: int) -> list[str]:
     Every address is checked: a name that also points into a private network is not trusted at all.
     """
     try:
+        # Resolved once, and what was checked is what is connected to: a second look-up might give another answer.
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, ValueError) as exc:  # ValueError: a label is empty or too long
         raise httpx2.ConnectError(f"{host} cannot be resolved") from exc
@@ -123,4 +129,5 @@ def is_public(address: str) -> bool:
         if inner is None and ip not in _GIVEN_OUT_IPV6:
             return False  # is_global says yes to much that was never given out
         ip = inner or ip
+    # is_global is true of multicast addresses, too.
     return ip.is_global and not ip.is_multicast and not any(ip in network for network in _NOT_GLOBAL_EITHER)

@@ -58,6 +58,7 @@ class ProviderHttp:
         self._provider = provider
         self._clock = clock
         self._max_media_bytes = max_media_bytes
+        # The key without the word Bearer, since a service may echo it alone.
         self._masking = Masking(value.rsplit(" ", 1)[-1] for value in headers.values())
         self._base_url = base_url
         self._headers = dict(headers)
@@ -102,6 +103,8 @@ class ProviderHttp:
                 reply = await self._send_paid(path, body, deadline_s, timed_out)
                 judge(reply)
             except RateLimited as exc:
+                # No idempotency key exists (provider reference 1.9): whatever may have been accepted is paid again by
+                # being sent again.
                 if exc.billed != "no":
                     raise
                 refused, pause_s = exc, exc.retry_after_s or 2.0**attempt
@@ -132,9 +135,11 @@ class ProviderHttp:
         departure = _Departure()
         try:
             async with (
+                # httpx2 has limits for single steps, and an answer that trickles in would never meet one of those.
                 asyncio.timeout(deadline_s),
                 self._clients.paid.stream("POST", path, json=body, extensions={"trace": departure.note}) as response,
             ):
+                # A proxy that asks for a password has not passed the request on, so that it may be sent again.
                 if response.status_code == _PROXY_WANTS_PASSWORD and (proxy := self._proxy_of(response.url)):
                     raise _NotSent(
                         f"no connection to {self._provider}: {mask_proxy(proxy)} wants a user and a password"
@@ -151,6 +156,7 @@ class ProviderHttp:
                 raise _NotSent(f"no connection to {self._provider} ({_reason(exc)})") from exc
             text = f"the connection to {self._provider} broke after the request was sent ({type(exc).__name__}); "
             raise self._as_unknown(text + "whether it was accepted and billed is not known") from exc
+        # Too long to be read: what it says of the bill is not known, and it may well have been a yes.
         except ProviderBadReply as exc:
             raise self._as_unknown(f"{exc.message}; whether it was accepted and billed is not known") from exc
 
@@ -228,6 +234,7 @@ class ProviderHttp:
     async def _read(self, response: httpx2.Response) -> Reply:
         """The whole answer, which shows stars where it echoes the key."""
         body = bytearray()
+        # Counted as it is unpacked: a small compressed answer may unfold into one that fills the memory.
         async for chunk in response.aiter_bytes():
             body += chunk
             if len(body) > MAX_REPLY_BYTES:
@@ -270,9 +277,11 @@ class _Departure:
     async def note(self, step: str, facts: Mapping[str, Any]) -> None:
         self._steps += 1
         method = getattr(facts.get("request"), "method", None)
+        # From its first byte on, and not when all has left: what the kernel was handed may arrive.
         self._left = self._left or (step.endswith("send_request_headers.started") and method != b"CONNECT")
 
     def is_certainly_not_made(self) -> bool:
+        # A connection that tells no steps at all proves nothing.
         return self._steps > 0 and not self._left
 
 

@@ -26,11 +26,13 @@ from ring_mcp.providers.base import Downloaded, Finished
 logger = logging.getLogger(__name__)
 
 TRY_AGAIN_S = 1.0
+# What passes when somebody makes room. Anything else may stay for good, and would hold the job with it.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def output(encoded: str, content_type: str | None) -> Output:
     """An output that holds its own bytes; ``encoded`` is base64, or a whole data URL."""
+    # Base64 has no comma: what stands before one is the head of a data URL.
     return Output(url=f"data:;base64,{encoded.rsplit(',', 1)[-1]}", content_type=content_type)
 
 
@@ -84,6 +86,7 @@ def _spool(answer: Finished, spool: Path, provider: str) -> Finished:
     )
     lost = [output.lost_because for output in outputs if output.lost_because is not None]
     if len(lost) == len(outputs):
+        # Billed all the same: the provider made them, and that none could be kept is our own trouble.
         raise GenerationFailed(lost[0], provider=provider, billed="yes", billed_usd=answer.billed_usd)
     return replace(answer, outputs=outputs)
 
@@ -95,6 +98,7 @@ def _spool_output(output: Output, path: Path, provider: str) -> Output:
         return Output(lost_because=exc.message)
     except OSError as exc:
         with contextlib.suppress(OSError):
+            # Half a picture would take the room that the next try needs.
             path.unlink(missing_ok=True)
         if exc.errno in _FULL:
             raise

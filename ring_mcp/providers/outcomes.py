@@ -60,6 +60,7 @@ class Row:
     def is_for(self, said: Said) -> bool:
         if said.status not in self.statuses or (self.with_bill and not said.has_bill):
             return False
+        # A page of HTML may quote any word: it is a proxy's, and never the vendor's own answer.
         if self.form is not Form.ANY and (said.is_html or (self.form is Form.OWN and not said.is_own)):
             return False
         if not (self.codes or self.words):

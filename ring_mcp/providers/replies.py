@@ -41,7 +41,9 @@ class Reply:
     @functools.cached_property
     def json(self) -> Any:
         try:
+            # Masked as values and not as bytes: an escape of JSON inside a key would hide it there.
             return self.masking.value(json.loads(self.body))
+        # A few kilobytes of brackets are nested too deeply for the parser.
         except (ValueError, RecursionError):
             return None
 
@@ -53,6 +55,7 @@ class Reply:
 
     def excerpt(self, limit: int = _MAX_MESSAGE_CHARS) -> str:
         """The body as one short line."""
+        # Cut first, as a body may have 96 MB, and far behind what is shown: a key that is cut in two is not masked.
         return one_line(self.masking.text(self.body[: 16 * limit].decode("utf-8", "replace")), limit)
 
     def address(self, value: Any) -> str | None:
@@ -101,6 +104,7 @@ def retry_after_s(headers: Mapping[str, str], now: datetime) -> float | None:
         except (ValueError, OverflowError):
             return None
         seconds = ((at if at.tzinfo else at.replace(tzinfo=UTC)) - now).total_seconds()
+    # float() reads "nan" and "inf" as well.
     return bound_retry_s(seconds) if math.isfinite(seconds) else None
 
 

@@ -16,6 +16,7 @@ VENDORS: tuple[Vendor, ...] = (
 
 BY_NAME: Mapping[str, Vendor] = {vendor.name: vendor for vendor in VENDORS}
 
+# Type checkers do not take a Literal that is made from a value; pydantic does.
 if TYPE_CHECKING:
     ProviderName: TypeAlias = str
 else:

@@ -38,8 +38,10 @@ def create_app(state: SandboxState) -> ASGIApp:
     for service in SERVICES.values():
         refusals |= service.refusals
     app = Starlette(routes=_routes(state, studio), lifespan=lifespan, exception_handlers=refusals)
+    # No redirect for a slash too many: at xAI an unknown route is a bare 404 (provider reference 1.9).
     app.router.redirect_slashes = False
     app.state.sandbox = state
+    # Outside of the app, so that a fault stands in place of whatever the app would say, its own errors included.
     return Gate(app, state)
 
 

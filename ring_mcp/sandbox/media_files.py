@@ -22,6 +22,7 @@ class MediaFiles:
         item = self._state.media.find(request.path_params["name"])
         if item is None:
             return PlainTextResponse("Not Found", 404)
+        # What a real address answers when it has expired is not known (provider reference 2.8), so that a setting says.
         if not self._state.media.is_live(item, self._state.settings.url_ttl_s):
             return PlainTextResponse("This URL has expired.", self._state.settings.expired_status)
         return FileResponse(item.path, media_type=item.content_type)

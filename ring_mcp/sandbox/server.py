@@ -20,6 +20,7 @@ from ring_mcp.sandbox.wire import DroppableProtocol
 
 START_LIMIT_S = 10.0
 STOP_LIMIT_S = 5.0
+# A load test may open hundreds of connections in the same moment.
 BACKLOG = 512
 LOOPBACK = "127.0.0.1"
 
@@ -70,6 +71,7 @@ class SandboxServer:
         """Serves from a daemon thread; returns when requests are answered."""
         listener = self._open()
         assert self._server is not None
+        # A daemon: a test that forgets to stop it must not keep the whole run from its end.
         self._thread = threading.Thread(
             target=self._server.serve_listener, args=(listener,), name="ring-sandbox", daemon=True
         )
@@ -84,6 +86,7 @@ class SandboxServer:
         if self._server is not None:
             self._server.should_exit = True
         if self._thread is not None:
+            # The files go when nobody serves them any more; not too late, for a hanging server must not hold up a test.
             self._thread.join(STOP_LIMIT_S)
         self._server = self._thread = None
         self._url = ""
@@ -109,6 +112,7 @@ class SandboxServer:
         # answer of two packets waits 40 ms.
         listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
+            # A fixed port can be taken again at once, though connections of the last run are still being forgotten.
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((self._host, self._port))
             listener.listen(BACKLOG)
@@ -124,10 +128,12 @@ class SandboxServer:
             ws="none",
             loop="asyncio",
             lifespan="on",
+            # It is a guest: uvicorn's own configuration would be that of the whole process.
             log_config=None,
             log_level="critical",
             access_log=False,
             proxy_headers=False,
+            # It plays servers that are not uvicorn.
             server_header=False,
             timeout_graceful_shutdown=1,
         )
@@ -172,11 +178,14 @@ class _Server(uvicorn.Server):
         self.ready.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # First of all, for faults that hold an answer back wait for this, too.
         self._state.stopping.set()
         with contextlib.suppress(asyncio.CancelledError):
             await super().shutdown(sockets)
         for connection in list(self.server_state.connections):
+            # What is still open belongs to clients that do not read or do not leave.
             connection.transport.abort()
+        # Once around the loop, which is when the transports really close.
         await asyncio.sleep(0)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

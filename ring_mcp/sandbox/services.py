@@ -33,6 +33,7 @@ class Service:
 
 
 def _services() -> dict[str, Service]:
+    # Found and not listed: a service that is added is a folder, and nothing else changes.
     folders = sorted(path.parent.name for path in Path(__file__).parent.glob("*/service.py"))
     found = (importlib.import_module(f"{__package__}.{folder}.service").SERVICE for folder in folders)
     return {service.name: service for service in found}

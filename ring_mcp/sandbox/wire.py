@@ -41,6 +41,7 @@ class Reply:
         return 200 <= self.status < 300
 
     def with_body(self, body: bytes) -> Reply:
+        # A bent body has another length, and uvicorn sends none that does not fit its header.
         kept = [(name, value) for name, value in self.headers if name.lower() != b"content-length"]
         return Reply(self.status, [*kept, (b"content-length", str(len(body)).encode())], body)
 
@@ -83,6 +84,7 @@ async def hang_up(scope: Scope, receive: Receive) -> None:
     if transport is None:
         raise RuntimeError("only a sandbox on a real socket can drop a connection")
     transport.close()
+    # Who returns without an answer has uvicorn send a 500 in its place.
     await wait_until_gone(receive)
 
 
@@ -99,6 +101,7 @@ async def while_connected(receive: Receive, step: Callable[[], Awaitable[bool]])
 def hide_bytes(value: Any) -> Any:
     """A body for the request log: everything, but media inside it shortened."""
     if isinstance(value, dict):
+        # Google's media stand in a field of this name, with nothing before them that would tell.
         return {key: _shorten(each) if key == "data" else hide_bytes(each) for key, each in value.items()}
     if isinstance(value, list):
         return [hide_bytes(each) for each in value]

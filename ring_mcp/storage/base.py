@@ -124,6 +124,7 @@ def open_spool(media: MediaFile) -> BinaryIO:
         file = media.path.open("rb")
     except OSError as exc:
         raise StorageError(f"the spool file cannot be read: {exc.strerror or type(exc).__name__}") from exc
+    # Of the open file, for its name may be another's by now: one that was cut would be stored as if it were whole.
     size_bytes = os.fstat(file.fileno()).st_size
     if size_bytes != media.size_bytes:
         file.close()

@@ -12,6 +12,7 @@ MAX_SEGMENT_CHARS = 100
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SEGMENT = re.compile(rf"[A-Za-z0-9._-]{{1,{MAX_SEGMENT_CHARS}}}")
+# All of its characters are allowed in a part, and ".." leads out of the folder.
 _DOTS_ONLY = re.compile(r"\.+")
 
 
@@ -30,6 +31,7 @@ def storage_key(prefix: str, purpose: str, created_at: datetime, index: int | No
         raise ValueError("created_at must be aware and index must not be negative")
     # Whole milliseconds by integer division: a float would round some of them up.
     epoch_ms = (created_at - _EPOCH) // timedelta(milliseconds=1)
+    # An id may be any text: half a surrogate pair must not stop what is paid for from being stored.
     digest = hashlib.sha256(job_id.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     suffix = re.sub(r"[^a-z0-9]", "", extension.lower())[:8] or "bin"
     folders = [_clean(part, r"[^A-Za-z0-9._-]") for part in prefix.split("/") if part.strip()]

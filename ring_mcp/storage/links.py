@@ -18,6 +18,7 @@ from ring_mcp.errors import StorageError
 
 FILES_PATH = "/files/"
 SECRET_FILE = "files.secret"  # noqa: S105 - a name
+# 128 bits of the HMAC: nobody tries so many, and addresses stay short.
 _SIGNATURE_CHARS = 32
 _SECRET_CHARS = 64
 
@@ -48,6 +49,7 @@ class FileLinks:
     def key_of_path(self, path: str) -> str | None:
         """The key behind ``{signature}/{key}``, percent signs decoded, if the signature is right."""
         signature, _, key = path.partition("/")
+        # As bytes: it raises for text that is not ASCII, and a path may hold any.
         return key if hmac.compare_digest(signature.encode(), self._signature(key).encode()) else None
 
     def _signature(self, key: str) -> str:
@@ -72,6 +74,7 @@ def load_secret(path: Path) -> bytes:
                     file.flush()
                     os.fsync(file.fileno())
                 with contextlib.suppress(FileExistsError):  # another process was quicker
+                    # A link fails where another process was first: its secret may have signed already.
                     os.link(new, path)
             finally:
                 new.unlink(missing_ok=True)

@@ -24,6 +24,7 @@ from ring_mcp.storage.keys import key_segments
 
 _PIECE_BYTES = 1024 * 1024
 _PROBE = b"\0" * (64 * 1024)
+# No copy takes so long: what is older belongs to nobody who is still at work.
 _STALE_S = 24 * 3600
 _PART = re.compile(r"\.ring-[0-9a-f]{32}\.part")
 _CANNOT_SYNC_FOLDERS = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM})
@@ -50,6 +51,7 @@ class LocalStorage(OpenUrls):
         self._swept: set[Path] = set()
 
     async def put(self, key: str, media: MediaFile, metadata: Mapping[str, str]) -> StoredFile:
+        # anyio waits for the thread even when the caller is cancelled, and asyncio does not: no put goes on unseen.
         return await anyio.to_thread.run_sync(self._put, key, media)
 
     def local_path(self, url: str) -> Path | None:
@@ -87,6 +89,7 @@ class LocalStorage(OpenUrls):
         source = open_spool(media)
         try:
             with source:
+                # Only once the spool file is open: a put that cannot succeed leaves no folders behind.
                 self._make_folder(target.parent)
                 self._sweep_once(target.parent)
                 if not _holds(target, media) and not _link(source, target, media):
@@ -119,6 +122,7 @@ class LocalStorage(OpenUrls):
         missing = [path for path in (folder, *folder.parents) if not path.exists()]
         for path in reversed(missing):
             # Private down to the root. Below it the usual mode: the root decides who comes in at all.
+            # Each new folder is a name in the one above it, which a loss of power can take back just as that of a file.
             path.mkdir(mode=0o700 if self._root.is_relative_to(path) else 0o777, exist_ok=True)
             _sync_folder(path.parent)
 
@@ -172,6 +176,7 @@ def _link(source: BinaryIO, target: Path, media: MediaFile) -> bool:
     """
     if target.exists() or _gives_rights(target.parent):
         return False
+    # Before the name and not after it: a name that survives a loss of power must have all of its bytes.
     os.fsync(source.fileno())
     try:
         os.link(media.path, target)
@@ -195,6 +200,7 @@ def _copy(source: BinaryIO, target: Path, media: MediaFile) -> None:
     part = target.with_name(f".ring-{uuid.uuid4().hex}.part")
     digest = hashlib.sha256()
     try:
+        # In the same folder, since only within one file system a rename puts all of it there at once.
         with part.open("xb") as file:
             while piece := source.read(_PIECE_BYTES):
                 digest.update(piece)
@@ -204,6 +210,7 @@ def _copy(source: BinaryIO, target: Path, media: MediaFile) -> None:
             file.flush()
             os.fsync(file.fileno())
         part.replace(target)
+    # An interrupt must not leave a part either; whatever is missed here, as by a kill, the sweep finds.
     except BaseException:
         part.unlink(missing_ok=True)
         raise

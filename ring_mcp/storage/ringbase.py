@@ -32,6 +32,7 @@ from ring_mcp.storage.ringbase_answers import Answer, Excerpts, looks_like_html,
 MAX_WAIT_S = 30.0
 _FIRST_WAIT_S = 0.5
 _MAX_ANSWER_BYTES = 64 * 1024
+# Enough for uploads that are repeated soon; a process that runs for months must not remember every key.
 _MAX_REMEMBERED = 1024
 # Reading waits long: the server may copy the file on before it answers.
 _UPLOAD_TIMEOUT = httpx2.Timeout(connect=10.0, write=60.0, read=180.0, pool=60.0)
@@ -76,6 +77,7 @@ class RingbaseStorage(OpenUrls):
         self._clock = clock or SystemClock()
         self._max_attempts = max_attempts
         self._remembered: OrderedDict[str, tuple[str, StoredFile]] = OrderedDict()
+        # Weak: a lock is there for as long as a put of its key is, and nobody has to clear away the rest.
         self._locks: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
 
     async def put(self, key: str, media: MediaFile, metadata: Mapping[str, str]) -> StoredFile:
@@ -118,6 +120,8 @@ class RingbaseStorage(OpenUrls):
             try:
                 answer = await self._post(key, media, metadata)
             except httpx2.RequestError as exc:
+                # Tried again although it may have arrived: a second copy costs a little room, a lost result what was
+                # paid for it.
                 trouble = self._no_answer(exc, "upload")
                 trouble.__cause__ = exc
             except OSError as exc:
@@ -145,6 +149,7 @@ class RingbaseStorage(OpenUrls):
             return await self._answer(request)
 
     async def _answer(self, request: httpx2.Request) -> Answer:
+        # A redirected POST would arrive as a GET, without the file, and perhaps show the token to a stranger.
         response = await self._http().send(request, stream=True, follow_redirects=False)
         try:
             body = b""
@@ -199,6 +204,7 @@ def _check_settings(base_url: str, token: str, proxy: str | None) -> None:
 def pause_s(attempt: int, retry_after: str | None, now: datetime) -> float:
     """Seconds to wait after the failed attempt number ``attempt`` (from 1): doubling from half a second, a quarter of
     it by chance, at least what the server asked for, at most 30."""
+    # By chance, so that uploads that failed together do not come back together.
     own_s = _FIRST_WAIT_S * 2.0 ** (attempt - 1) * random.uniform(1.0, 1.25)
     return min(MAX_WAIT_S, max(own_s, _read_wait_s(retry_after, now)))
 

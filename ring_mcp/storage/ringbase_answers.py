@@ -120,6 +120,7 @@ def read_stored_file(answer: Answer, key: str, media: MediaFile, excerpts: Excer
         row = row_of(answer.status)
         raise row.error(f"RingBase upload failed ({answer.status}): {said}" + (f". {row.fix}" if row.fix else ""))
     facts = list(_facts(_json_object(answer.text)))
+    # Also as a text, which other versions and gateways may make of it: a no is never taken for a yes.
     if any(str(each.get("success")).lower() == "false" for each in facts):
         raise StorageError(f"RingBase upload failed ({answer.status}): {said}")
     url = next((url for each in facts if (url := _url(each.get("url"), asked)) is not None), None)
@@ -127,6 +128,7 @@ def read_stored_file(answer: Answer, key: str, media: MediaFile, excerpts: Excer
         text = f"RingBase took the upload ({answer.status}), and its answer does not say where the file is: {said}"
         raise StorageUnclear(text)
     size_bytes = next((size for each in facts if (size := _size(each)) is not None), media.size_bytes)
+    # Not simply tried again: a copy is there, if a bad one, and another upload would be a second.
     if size_bytes != media.size_bytes:
         raise StorageUnclear(f"RingBase took the upload and kept {size_bytes} bytes of {media.size_bytes}: {said}")
     return StoredFile(

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     pass
 
 DEFAULT_REGION = "us-east-1"
+# Two keep a line busy; each one more is another 8 MB of memory for every upload.
 _PARTS_AT_ONCE = 2
 _PIECE_BYTES = 1024 * 1024
 _ABORT_S = 10.0
@@ -127,6 +128,7 @@ class S3Storage:
         lasting = timedelta(seconds=self._url_expires_s)
         expires_at = self._clock.now() + lasting
         try:
+            # In a thread: without a key of its own obstore first asks the network for one.
             return Address(await anyio.to_thread.run_sync(obstore.sign, self._store, "GET", key, lasting), expires_at)
         except Exception as exc:
             raise trouble(exc, self._doing, "signing an address", billed="no") from exc
@@ -139,6 +141,7 @@ class S3Storage:
 
         try:
             got = await obstore.get_async(self._store, key)
+            # By the head of the answer, before a byte of the body is fetched.
             if got.meta["size"] > max_bytes:
                 raise StorageRefused(f"the file has {got.meta['size']:,} bytes; {max_bytes:,} are allowed", billed="no")
             with path.open("wb") as file:
@@ -189,6 +192,7 @@ class S3Storage:
         pieces = _pieces(file, media, stopped)
         try:
             if media.size_bytes <= PART_BYTES:
+                # One request is there whole or not at all, and leaves no parts to give up.
                 content = b"".join(pieces)
                 obstore.put(self._store, key, content, attributes=attributes, use_multipart=False)
             else:
@@ -223,6 +227,7 @@ class _EnoughError(Exception):
 
 
 def _nothing() -> Iterator[bytes]:
+    # The yield that is never reached makes a generator of this: it raises when obstore asks for the first piece.
     raise _EnoughError
     yield b""
 

@@ -103,12 +103,14 @@ def _judge(text: str, doing: Doing) -> tuple[type[StorageError], str, str]:
     """Whether another try may help, what was said, and what to do."""
     if any(sign in text for sign in _INSTANCE_METADATA):
         return StorageError, "there are no credentials", NO_KEY_FIX  # or the machine's role does not answer just now
+    # What obstore says of the redirect by which AWS answers for a bucket of another region: it names no place to go to.
     if "without LOCATION" in text:
         return StorageRefused, "the store sends us elsewhere", _REGION_FIX
     found_status, found_code = _STATUS.search(text), _CODE.search(text)
     if found_status is None and found_code is None:
         reason = "it took too long" if "timed out" in text else "no answer"
         return StorageError, reason, "Is AWS_ENDPOINT_URL_S3 right, and is the store up?"
+    # A code without a status is no reason to give up: 500 is tried again.
     status = int(found_status[1]) if found_status else 500
     if found_code is None:
         fix = "" if status >= 500 else "Is AWS_ENDPOINT_URL_S3 that of an S3-compatible store?"

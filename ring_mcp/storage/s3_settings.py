@@ -16,6 +16,7 @@ from ring_mcp.storage.keys import key_segments
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, S3Store
 
+# S3 takes parts of 5 MiB to 5 GiB, and 10,000 of them for a file; each part under way is in memory.
 PART_BYTES = 8 * 1024 * 1024
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
 _NEVER_PROXIED = (
@@ -29,6 +30,7 @@ _NEVER_PROXIED = (
 )
 """This machine, and where clouds give a machine its role."""
 
+# Nothing listens on the discard port: what needs a proxy that cannot be used goes nowhere, and never around it.
 _NOWHERE = "http://127.0.0.1:9"
 
 
@@ -50,6 +52,7 @@ def open_store(
         "region": region,
         # Under this name, because obstore reads the process environment itself and would let that win over "endpoint".
         "aws_endpoint_url_s3": endpoint,
+        # Not every store answers under a host name for each bucket, and certificates do not cover names with dots.
         "virtual_hosted_style_request": False,
     }
     return S3Store(

@@ -42,6 +42,7 @@ _BILLED = {"yes": "it was billed", "no": "it was not billed", "unknown": "whethe
 def requests_of(plan: ImagePlan, inputs: Inputs) -> list[tuple[str, dict[str, Any]]]:
     """Path and body of each call that the plan takes, with documented fields only."""
     name = quote(plan.model, safe="")
+    # Dead on the public service since August 2026 (provider reference 3.1): only for an operator's own endpoint.
     if plan.model.startswith("imagen-"):
         size = plan.resolution.upper()
         parameters = {"sampleCount": plan.n, "aspectRatio": plan.aspect_ratio, "sampleImageSize": size}
@@ -54,6 +55,7 @@ def _content(plan: ImagePlan, inputs: Inputs, index: int) -> dict[str, Any]:
     would give the same picture n times."""
     ratio = {} if plan.aspect_ratio == "auto" else {"aspectRatio": plan.aspect_ratio}  # as the given picture is
     config: dict[str, Any] = {
+        # With text allowed an answer in words alone would be one as well.
         "responseModalities": ["IMAGE"],
         "imageConfig": {**ratio, "imageSize": plan.resolution.upper()},
     }
@@ -124,6 +126,7 @@ def _bill_usd(usage: Any, prices: Mapping[str, Decimal], *, has_picture: bool) -
     details = mappings(usage.get("candidatesTokensDetails"))
     pictured = sum(tokens_of(each.get("tokenCount")) for each in details if each.get("modality") == "IMAGE")
     image = pictured if details else made if has_picture else 0
+    # A picture that counts no tokens was not free: rather no bill than a wrong one.
     if has_picture and not image:
         return None
     text = max(0, made - image) + tokens_of(usage.get("thoughtsTokenCount"))
@@ -223,6 +226,7 @@ async def _wait_for_all(calls: Sequence[asyncio.Future[Reply | ProviderError]]) 
     Without any answer the cancellation is all there is, and raised.
     """
     try:
+        # Not ``gather``: when we are cancelled it would lose the answers that are here and paid for.
         await asyncio.wait(calls)
     except asyncio.CancelledError:
         for each in calls:
@@ -265,6 +269,7 @@ class GoogleImages(GoogleAdapter):
         calls = [asyncio.ensure_future(call(path, body)) for path, body in requests_of(plan, inputs)]
         was_cut = await _wait_for_all(calls)
         answers = [_CUT_OFF if each.cancelled() else each.result() for each in calls]
+        # Megabytes of JSON and base64: read beside the event loop.
         answer = await asyncio.to_thread(self._join, answers, plan)
         finished = await inline.keep(answer, spool, PROVIDER, self._clock)
         if was_cut and (task := asyncio.current_task()) is not None:

@@ -27,6 +27,7 @@ _FAMILIES: Mapping[str, MediaKind] = {
     "-omni-": "video",
 }
 _PAGE_SIZE = 1000
+# A page token that leads in a circle would never end.
 _MOST_PAGES = 20
 
 

@@ -25,6 +25,7 @@ from ring_mcp.providers.outcomes import ANY_STATUS, Form, Row
 _BILLING = "billing page: a request that fails with 400 or 500 is not charged"
 _ERRORS = "api-errors page"
 
+# Credits and the quota of the day before the rate: all three are 429, and only the rate is worth a pause.
 _ACCOUNT = (
     Row(
         when="the key is wrong",
@@ -80,6 +81,7 @@ _SAFETY = Row(
     statuses=(400,),
     codes=frozenset({"safety", "prohibited_content", "safety_violation", "image_safety"}),
     words=("safety", "prohibited", "sensitive words"),
+    # A filter that is itself away says these words, too, and refuses nothing.
     unless=("unavailable", "try again", "timed out", "timeout"),
     error=ContentRefused,
     billed="no",

@@ -32,6 +32,7 @@ def tokens_of(value: Any) -> int:
 def cost_usd(tokens: Mapping[str, int], prices: Mapping[str, Decimal]) -> Decimal | None:
     """The tokens at the list price; None if one kind has no price, or nothing was counted."""
     counted = {kind: count for kind, count in tokens.items() if count}
+    # A sum that lacks one of its parts would be told as the bill.
     if not counted or any(kind not in prices for kind in counted):
         return None
     return sum((prices[kind] * count for kind, count in counted.items()), Decimal(0)) / _MILLION
@@ -40,6 +41,7 @@ def cost_usd(tokens: Mapping[str, int], prices: Mapping[str, Decimal]) -> Decima
 def error_body(reply: Reply) -> Mapping[str, Any]:
     """The ``error`` object, out of its array; empty if there is none."""
     body = reply.json
+    # Google's front end wraps its errors in an array (provider reference 3.3).
     first = body[0] if isinstance(body, list) and body else body
     error = mapping(first).get("error")
     return {"message": error} if isinstance(error, str) else mapping(error)
@@ -84,6 +86,7 @@ def read_words(reply: Reply) -> Said:
     codes = frozenset(code.lower() for code in _codes(error) if isinstance(code, str) and code)
     return Said(
         status=reply.status,
+        # A message alone is what any proxy writes; Google's own errors have a word or a number with it.
         is_own=isinstance(error.get("message"), str) and bool(error.get("status") or error.get("code")),
         is_html=reply.is_html,
         codes=codes,

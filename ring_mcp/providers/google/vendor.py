@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 
 class GoogleSettings(VendorSettings):
+    # The first is a name of this product (provider reference 3.3): whoever set it meant it. The others are for other
+    # tools as well.
     key: Annotated[Key | None, env("GOOGLE_GENAI_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY")] = None
     base_url: Annotated[Url, env("GOOGLE_GENAI_BASE_URL")] = "https://generativelanguage.googleapis.com/v1beta"
     image_model: Annotated[str | None, env("GOOGLE_IMAGE_MODEL")] = None

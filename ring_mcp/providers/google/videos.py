@@ -35,6 +35,7 @@ from ring_mcp.providers.replies import Reply, mapping, mappings, one_line, text_
 
 _WHAT = "video generation"
 _LOOK_ADDRESS = re.compile(r"/interactions/([^/?#]+)(?:/cancel)?$")
+# Those that ask for something before they go on are none: no end is told that Google has not said.
 _ENDED = frozenset({"completed", "failed", "cancelled", "incomplete", "budget_exceeded"})
 _REGIONS = (
     "Change the prompt or the clip. Google neither edits nor extends clips that it is given from the European Economic "
@@ -60,6 +61,8 @@ def submit_body(plan: VideoPlan, inputs: Inputs) -> dict[str, Any]:
     return {
         "model": plan.model,
         "input": [*given, {"type": "text", "text": plan.prompt}] if given else plan.prompt,
+        # Without it the request would last as long as the making (provider reference 3.4), and a lost connection would
+        # lose the handle.
         "background": True,
         "response_format": wanted,
         **({"generation_config": {"video_config": {"task": task}}} if task else {}),
@@ -87,6 +90,7 @@ def read_submit(reply: Reply) -> Accepted:
     if handle is None:
         text = "Google video start returned no id that can be read"
         raise OutcomeUnknown(text, provider=PROVIDER, http_status=reply.status)
+    # Whatever status comes with it: the handle is kept first, and a look tells how it ended.
     return Accepted(provider_request_id=handle)
 
 
@@ -172,6 +176,7 @@ def _bill_usd(usage: Any, prices: Mapping[str, Decimal], *, has_clip: bool) -> D
     made = tokens_of(usage.get("total_output_tokens"))
     has_details = bool(mappings(usage.get("output_tokens_by_modality")))
     video = _count_film_tokens(usage) if has_details else made if has_clip else 0
+    # A clip that counts no tokens was not free: rather no bill than a wrong one.
     if has_clip and not video:
         return None
     text = max(0, made - video) + tokens_of(usage.get("total_thought_tokens"))
@@ -229,4 +234,5 @@ class GoogleVideos(GoogleAdapter):
         if (look := _LOOK_ADDRESS.search(output.url)) is not None:
             encoded = read_inside(await self._http.get(f"interactions/{look[1]}"), self._clock.now())
             return await inline.download(f"data:;base64,{encoded}", path, PROVIDER)
+        # The addresses of Google's files want the key (provider reference 3.4).
         return await self._http.download(output.url, path, with_key=True)

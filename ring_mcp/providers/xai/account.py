@@ -35,6 +35,7 @@ def read_team(reply: Reply) -> str:
 def check_flags(reply: Reply) -> None:
     """Raises ProviderAuthError if a 2xx answer says that the key does not work."""
     body = reply.json
+    # Only a plain true: no key is given up for a value that nobody has documented.
     found = [words for flag, words in _NOT_WORKING.items() if isinstance(body, Mapping) and body.get(flag) is True]
     if found:
         raise ProviderAuthError(f"xAI says: {', '.join(found)}", provider=PROVIDER, billed="no")

@@ -42,10 +42,12 @@ def submit_request(plan: ImagePlan, inputs: Inputs) -> tuple[str, dict[str, Any]
         "prompt": plan.prompt,
         "n": plan.n,
         "resolution": plan.resolution,
+        # Deferred jobs have no other form (provider reference 1.2), and bytes would come only once.
         "response_format": "url",
     }
     if plan.deferred:
         body["deferred"] = True
+    # 2.0 alone takes it, and the specification lacks it (provider reference 1.2): it is sent only if asked for.
     if plan.asked_quality is not None:
         body["quality"] = plan.asked_quality
     sources = [source(reference) for reference in inputs.reference_images]
@@ -69,6 +71,7 @@ def read_submit(reply: Reply, plan: ImagePlan) -> Accepted | Finished:
     outputs, cost = _outputs(reply, body), read_billed_usd(body)
     if outputs:
         return _read_finished(outputs, body, plan)
+    # A bill says what became of it: it was taken and charged, so that nothing is unknown.
     if cost is not None:
         raise GenerationFailed("xAI returned no image data", provider=PROVIDER, billed_usd=cost)
     raise OutcomeUnknown(
@@ -94,11 +97,13 @@ def read_check(reply: Reply, plan: ImagePlan, now: datetime) -> Running | Finish
         raise JobExpired(
             "xAI says that this image job has expired", provider=PROVIDER, billed_usd=read_billed_usd(body)
         )
+    # As of clips, whose done bodies have been seen without a status (provider reference 2.4).
     if status == "done" or (status is None and body.get("data") is not None):
         outputs = _outputs(reply, body)
         if not outputs:
             raise _without_picture(body)
         return _read_finished(outputs, body, plan)
+    # A new word of theirs must not end a job that is paid for: it is asked again.
     return Running(progress=progress_of(body))
 
 
@@ -108,12 +113,14 @@ def _outputs(reply: Reply, body: Mapping[str, Any]) -> tuple[Output, ...]:
 
 
 def _without_picture(body: Mapping[str, Any]) -> ContentRefused | ProviderBadReply:
+    # No schema of images has it, but other clients look for it (provider reference 1.4): it costs nothing to believe.
     if any(item.get("respect_moderation") is False for item in mappings(body.get("data"))):
         return ContentRefused("Image filtered by moderation", provider=PROVIDER, billed_usd=read_billed_usd(body))
     return ProviderBadReply("xAI says done and names no image yet", provider=PROVIDER)
 
 
 def _read_finished(outputs: tuple[Output, ...], body: Mapping[str, Any], plan: ImagePlan) -> Finished:
+    # That there are as many as were asked for is promised nowhere (provider reference 1.4).
     other = f"xAI returned {len(outputs)} of {plan.n} images"
     return Finished(
         outputs=outputs[: plan.n],
@@ -125,6 +132,7 @@ def _read_finished(outputs: tuple[Output, ...], body: Mapping[str, Any], plan: I
 
 def _output(reply: Reply, item: Mapping[str, Any]) -> Output | None:
     content_type = text_of(item.get("mime_type"))
+    # Where results go into storage, the address may stand in file_output alone (provider reference 2.4).
     url = reply.address(item.get("url")) or reply.address(mapping(item.get("file_output")).get("public_url"))
     if url is not None:
         return Output(url=url, content_type=content_type)
@@ -159,6 +167,7 @@ class XaiImages(XaiAdapter):
 
     async def check(self, plan: Plan, provider_request_id: str) -> Running | Finished:
         assert isinstance(plan, ImagePlan)
+        # The handle is a stranger's text: with a slash in it the request would go to another endpoint.
         reply = await self._http.get(f"images/{quote(provider_request_id, safe='')}")
         return read_check(reply, plan, self._clock.now())
 

@@ -54,6 +54,7 @@ def _length(value: object) -> int | None:
 def _prices(entry: Mapping[str, Any]) -> Iterator[tuple[tuple[str, str], Decimal]]:
     tiers = entry.get("pricing")
     if not isinstance(tiers, list) or not tiers:
+        # The older form has one price and no size: it is that of the default.
         tiers = [{"resolution": "1k", "price_per_image": entry.get("image_price")}]
     for tier in tiers:
         price = usd_of(tier.get("price_per_image")) if isinstance(tier, Mapping) else None

@@ -82,6 +82,7 @@ _REFUSED = Row(
     billed="no",
     source="S1: create errors 400 and 422; S6: 404 for a model; captured: 415 for a form; S1: 413",
 )
+# In this order: moderation has the 400 of a bad key or the 403 of no rights, and a bill says more than a status.
 PAID = (
     _MODERATION,
     *_ACCOUNT,
@@ -134,6 +135,7 @@ _LOST_LOOK = Row(
     source="S1: a failed generation is a body with status failed, never an HTTP error",
 )
 LOOK = (
+    # It ends a paid job: only the captured form counts (provider reference 2.6), for a 403 may be about the key.
     replace(_MODERATION, statuses=(400,)),
     Row(
         when="the service itself does not know the job",
@@ -145,6 +147,7 @@ LOOK = (
         source="S1: No deferred video could be found with the given request_id",
     ),
     *(replace(row, billed="unknown") for row in _ACCOUNT),
+    # No plain 400 ends a job: the first looks have been seen to fail so (provider reference 2.8).
     _LOST_LOOK,
 )
 """Answers to a look at a job that was accepted: one that fails tells nothing of the job's bill."""

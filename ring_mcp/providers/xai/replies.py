@@ -34,6 +34,7 @@ def usd_of(ticks: Any) -> Decimal | None:
     if isinstance(ticks, bool) or not isinstance(ticks, int | float | str):
         return None
     try:
+        # By way of its text: a float would bring its binary tail along.
         amount = Decimal(str(ticks)) / _TICKS_PER_USD
     except ArithmeticError:
         return None
@@ -67,6 +68,7 @@ def read_failed_job(body: Mapping[str, Any], what: str) -> ProviderError:
     code, message = (error.get("code"), error.get("message")) if isinstance(error, Mapping) else (None, error)
     said = one_line(": ".join(part for part in (code, message) if isinstance(part, str) and part)) or "no reason given"
     text, cost = f"xAI {what} failed: {said}", read_billed_usd(body)
+    # Moderation also comes as a failed job with the code of a bad argument (provider reference 2.6).
     if any(word in said.lower() for word in MODERATED):
         return ContentRefused(text, provider=PROVIDER, billed_usd=cost)
     return GenerationFailed(text, provider=PROVIDER, billed_usd=cost)
@@ -108,6 +110,7 @@ def read_words(reply: Reply) -> Said:
         is_own=any(isinstance(each, str) and each.strip() for each in named),
         is_html=reply.is_html,
         codes=frozenset({code.lower()}) if code else frozenset(),
+        # Code and text together, for which of the two says it has changed over time (provider reference 1.9).
         text=f"{code} {error_text(reply)}".strip().lower(),
         has_bill=read_billed_usd(body) is not None,
     )

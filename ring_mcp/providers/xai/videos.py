@@ -74,6 +74,7 @@ def read_check(reply: Reply, now: datetime) -> Running | Finished:
         raise read_look_error(reply, now, what=_WHAT)
     if not isinstance(body, Mapping):
         raise ProviderBadReply("xAI answered a status request without JSON", provider=PROVIDER)
+    # Bodies were nested until March 2026, and the specification still has that form (provider reference 2.4).
     nested = body.get("response")
     if isinstance(nested, Mapping):
         body = {**nested, **{key: value for key, value in body.items() if key != "response"}}
@@ -85,10 +86,12 @@ def read_check(reply: Reply, now: datetime) -> Running | Finished:
         raise JobExpired(
             "xAI says that this video job has expired", provider=PROVIDER, billed_usd=read_billed_usd(body)
         )
+    # Done bodies have been seen without a status (provider reference 2.4); a word that nobody knows ends nothing.
     if status != "done" and not (status is None and (url is not None or is_filtered)):
         return Running(progress=progress_of(body))
     if is_filtered:
         raise ContentRefused("Video filtered by moderation", provider=PROVIDER, billed_usd=read_billed_usd(body))
+    # Not final: the address may come with the next look, and giving up would lose a clip that is paid for.
     if url is None:
         raise ProviderBadReply("xAI says done and names no clip yet", provider=PROVIDER)
     return Finished(
@@ -103,6 +106,7 @@ def _url(reply: Reply, video: Mapping[str, Any]) -> str | None:
 
 
 def _seconds(value: Any) -> Decimal | None:
+    # No clip is an hour long: such a figure is a mistake of the answer, and what the file says counts.
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 3600:
         return None
     return Decimal(str(value))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from av.container import OutputContainer
     from av.video.stream import VideoStream
 
+# Few, for every frame takes time: a slow pan looks well enough.
 FPS = 12
 SAMPLE_RATE_HZ = 48000
 MISSING_LIBRARY = f"The sandbox cannot make clips: the library av is not installed. Run: {install_line('video')}"
@@ -56,6 +57,7 @@ def render_mp4(spec: ClipSpec, path: Path) -> None:
     import av
 
     frames = max(1, round(spec.duration_s * FPS))
+    # The index before the frames, as in clips that are made to be played while they load.
     with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
         video = _video_stream(container, spec)
         audio = container.add_stream("aac", rate=SAMPLE_RATE_HZ, layout="mono") if spec.has_audio else None
@@ -79,6 +81,7 @@ def probe(path: Path) -> ClipFacts | None:
                 duration_s = (container.duration or 0) / av.time_base
             codec = stream.codec_context
             brand = container.metadata.get("major_brand", "")
+            # The library has one name for both; only the brand tells QuickTime from MP4.
             is_mp4 = "mp4" in container.format.name and brand.strip() != "qt"
             return ClipFacts(codec.width, codec.height, duration_s, codec.name, is_mp4)
     except (av.FFmpegError, OSError):
@@ -104,6 +107,7 @@ def _video_stream(container: OutputContainer, spec: ClipSpec) -> VideoStream:
     stream = container.add_stream("libx264", rate=FPS, options=dict(_X264))
     stream.width, stream.height = spec.poster.width_px, spec.poster.height_px
     stream.pix_fmt = "yuv420p"
+    # The studio draws several clips side by side: more threads in each would only be in each other's way.
     stream.codec_context.thread_count = 2
     return stream
 
@@ -130,6 +134,7 @@ def _encode_silence(container: OutputContainer, stream: AudioStream, frames: int
     left = frames * SAMPLE_RATE_HZ // FPS
     position = 0
     while left > 0:
+        # What a frame of AAC holds.
         samples = min(1024, left)
         frame = av.AudioFrame(format="fltp", layout="mono", samples=samples)
         silence: Any = bytes(frame.planes[0].buffer_size)

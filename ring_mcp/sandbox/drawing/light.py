@@ -14,6 +14,7 @@ from ring_mcp.sandbox.drawing.stage import Glow
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+# Light has no edges: laid out so small and enlarged it looks the same, in a fraction of the time.
 _MAP_PX = 128
 _TILE_PX = 512
 _GRAIN = 2.4
@@ -38,6 +39,7 @@ def develop(image: Image, glows: Sequence[Glow], size: tuple[int, int], rng: ran
     span = (_BRIGHTEST - _DARKEST) / 255
     levels = [round(_DARKEST + level * span) for level in range(256)]
     luma, *chroma = shine(image.reduce(2), glows, 0.5).convert("YCbCr").split()
+    # Modulo, so that noise around 0 darkens as well as it brightens.
     luma = ImageChops.add_modulo(luma.point(levels), _noise(luma.size, rng))
     shrunk = _enlargement(size)
     box = (0.0, 0.0, size[0] / shrunk, size[1] / shrunk)

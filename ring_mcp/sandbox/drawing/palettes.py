@@ -32,6 +32,7 @@ class Palette:
 
 def choose(rng: random.Random, *, is_night: bool | None = None) -> Palette:
     """One of the palettes, a little turned. ``is_night`` asks for dark ones alone, or for none of them."""
+    # Chance picks by position: another order, or one more, is another picture for many a prompt.
     fitting = [palette for palette in PALETTES if is_night is None or palette.is_night == is_night]
     return rng.choice(fitting).turn(rng.uniform(-18, 18))
 

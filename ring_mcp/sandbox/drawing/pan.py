@@ -62,6 +62,7 @@ class Pan:
         self._pace_px = 2 * max(1, round(poster.width_px / 900))
         self._room_px = self._pace_px * (frames - 1)
         if poster.background is not None:
+            # A given picture would have to be enlarged for a longer way: it goes to and fro in place of that.
             self._room_px = min(self._room_px, 2 * round(poster.width_px * _GIVEN_SHARE / 2))
         self._is_leftward = dice(poster.seed).random() < 0.5
         self._planes = _planes(poster, self._room_px, strides)

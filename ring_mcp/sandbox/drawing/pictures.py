@@ -45,6 +45,7 @@ def size_for(ratio: float, resolution: str) -> tuple[int, int]:
     """Width and height in pixels: the resolution's area in that ratio, sides a multiple of 16."""
     side_px = SIDE_PX[resolution]
     root = math.sqrt(ratio)
+    # The sides of xAI's are multiples of 16 (provider reference 1.4), and exact sizes are told nowhere.
     return _multiple_of_16(side_px * root), _multiple_of_16(side_px / root)
 
 
@@ -110,6 +111,7 @@ def _open_given(path: Path, size: tuple[int, int]) -> Image | None:
 
 def _tone(image: Image, rng: random.Random) -> Image:
     """The picture a little warmer or colder, so that edits of one source can be told from each other."""
+    # The first third is brightness, which stays as it is: an edit must still show its source.
     levels = list(range(256))
     for _ in ("blue", "red"):
         shift = rng.choice((-1, 1)) * rng.randint(2, _TONING)

@@ -23,6 +23,7 @@ _ONLY_BY_DAY = ("dunes", "forest")
 
 def compose(rng: random.Random, size: tuple[int, int]) -> Stage:
     """A scene on a canvas of ``size`` pixels."""
+    # Chance picks by position, and each draw shifts those after it: one more is another picture for every prompt.
     kind = rng.choice(list(SCENES))
     is_night = True if kind == "night" else False if kind in _ONLY_BY_DAY else None
     stage = Stage(size, palettes.choose(rng, is_night=is_night), rng)

@@ -34,6 +34,7 @@ def light(stage: Stage, x: float, y: float, radius: float) -> None:
 def stars(stage: Stage, horizon: float, count: int) -> None:
     """``count`` of them on a square of the stage's unit, more of them high up."""
     rng = stage.rng
+    # Bounded: a long pan is many pictures wide.
     for _ in range(min(1200, round(count * stage.width * horizon / stage.unit**2))):
         x, y, bright = rng.random() * stage.width, horizon * rng.random() ** 1.3, rng.random() ** 3
         colour = mix(stage.sky_at(y, horizon), (255, 250, 235), 0.35 + 0.65 * bright)

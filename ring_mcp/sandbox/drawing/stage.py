@@ -96,6 +96,7 @@ class Stage:
 
     def land(self, skyline: Skyline, top: Colour, foot: Colour, depth: float) -> None:
         """Everything under a skyline, from ``top`` at its edge to ``foot`` at ``depth`` below it."""
+        # No more bands than the eye can tell apart: each is a polygon as long as the skyline.
         steps = min(12, _steps(top, foot) // 5 + 1)
         bands = [(depth * step / steps, mix(top, foot, step / steps)) for step in range(steps)]
         self.layers(skyline, bands)

@@ -40,6 +40,7 @@ class Strip:
         image = Image.new("RGB", (self.width_px, self.height_px), ground)
         pen, middle = ImageDraw.Draw(image), self.height_px / 2
         small_px = round(self.text_px * 0.86)
+        # Kept as a mask: the plate is the same on every picture of a size, and only its colour is not.
         plate = _plate(small_px)
         image.paste(_brighten(palette.accent), (self.margin_px, round(middle - plate.height / 2)), plate)
         left_px, right_px = 2 * self.margin_px + plate.width, self.width_px - self.margin_px

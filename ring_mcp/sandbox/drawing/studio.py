@@ -14,6 +14,7 @@ from ring_mcp.sandbox.drawing import clips, pictures
 from ring_mcp.sandbox.drawing.clips import ClipFacts, ClipSpec
 from ring_mcp.sandbox.drawing.pictures import PictureSpec
 
+# The server under test needs processors as well.
 WORKERS = max(2, min(4, os.cpu_count() or 2))
 
 
@@ -53,6 +54,7 @@ class Studio:
         return picture if made else None
 
     def close(self) -> None:
+        # Waited for: the folder is removed next, and a rendering would write into it.
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     async def _once(self, key: str, suffix: str, render: Callable[[Path], None]) -> Path:
@@ -77,9 +79,11 @@ def _make_file(path: Path, render: Callable[[Path], None]) -> Path:
     if not path.exists():
         draft = path.with_name(f"{uuid.uuid4().hex}{path.suffix}")
         render(draft)
+        # Under its name only when it is whole: whoever finds the file there takes it.
         draft.replace(path)
     return path
 
 
 def _key(spec: PictureSpec | ClipSpec) -> str:
+    # The text of a dataclass has all of its fields, so that one that is added later counts by itself.
     return hashlib.sha256(repr(spec).encode()).hexdigest()

@@ -96,6 +96,7 @@ def poplar(stage: Stage, x: float, foot: float, height: float, colour: Colour) -
 def boat(stage: Stage, x: float, y: float, height: float, sail: Colour) -> None:
     """A sailing boat, and its reflection below the water line ``y``."""
     palette, lean = stage.palette, stage.rng.choice((-1, 1))
+    # The reflection first, for the boat stands before it.
     for tall, dim in ((-height * 0.55, 0.45), (height, 0.0)):
         main, hull = mix(sail, palette.land[-1], dim), mix(palette.land[-1], palette.land[0], dim * 0.5)
         mast, boom = y - tall, y - tall * 0.16

@@ -38,6 +38,7 @@ def _axis_name(name: bytes | str | None) -> str:
 
 def legible(text: str) -> str:
     """The text on one line, without what the font has no sign for. One of another script is only told to be there."""
+    # Cut before each character is looked at; four times as much, for blanks and missing signs still go.
     plain = " ".join(text[: 4 * MAX_CHARACTERS].split())
     kept = " ".join("".join(filter(_has_sign, plain)).split())
     if any(map(str.isalnum, plain)) and not any(map(str.isalnum, kept)):
@@ -50,6 +51,7 @@ def shorten(text: str, width_px: float, size_px: int, weight: int = 400) -> str:
     face = font(size_px, weight)
     if face.getlength(text) <= width_px:
         return text
+    # By halves: measuring is what takes time.
     low, high = 0, min(len(text), max(0, int(_LETTERS_AN_EM * width_px / size_px)))
     while low < high:
         middle = (low + high + 1) // 2

@@ -93,6 +93,7 @@ def city(stage: Stage) -> None:
             shade = mix(tone, palette.land[1], rng.uniform(0, 0.16))
             things.tower(stage, x, quay, width, height, shade, lit=number > 0)
             x += width * rng.uniform(0.9, 1.25)
+    # Only when all towers stand: what comes later is not in the water.
     stage.mirror(quay, 0.4, mix(palette.land[2], palette.sky[0], 0.4))
     stage.box(0, quay - unit * 0.006, stage.width, quay + unit * 0.004, palette.land[-1])
     for _ in range(round(60 * stage.width / unit)):

@@ -68,6 +68,7 @@ class Ringbase:
             file = form.get("file")
             if not isinstance(file, UploadFile):
                 raise RingbaseRefusal(400, "No file provided")
+            # Every MIME type passes as "other".
             kind = str(form.get("type") or "other")
             mime_type = file.content_type or "application/octet-stream"
             request.scope[NOTES]["body"] = {"type": kind, "filename": file.filename, "contentType": mime_type}

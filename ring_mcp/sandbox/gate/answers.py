@@ -24,6 +24,7 @@ _MAGIC = {"video/mp4": b"\x00\x00\x00\x18ftypmp42", "image/jpeg": b"\xff\xd8\xff
 
 async def answer_instead(fault: Fault, state: SandboxState, scope: Scope, receive: Receive, send: Send) -> None:
     """Gives the fault's answer, or none at all."""
+    # As a real server, which has the request before it says no: else a client would fail in the middle of sending.
     await read_to_end(receive)
     if fault.name in DROPS:
         await hang_up(scope, receive)
@@ -47,6 +48,7 @@ def _rate_limited(fault: Fault, state: SandboxState, path: str) -> Response:
     if path.startswith("/google/"):
         if fault["per_day"]:
             return google_replies.error_for(path, google_replies.quota_of_the_day(), state.settings)
+        # The real sentence has had 41 seconds (provider reference 3.3), and a date is three seconds ahead as at xAI.
         delay_s = {None: 41.0, "date": 3.0}.get(fault["retry_after"]) or float(fault["retry_after"])
         return google_replies.error_for(path, google_replies.rate_limited(delay_s), state.settings)
     if "/videos/" in path:
@@ -70,6 +72,7 @@ def _bare_422(fault: Fault, _state: SandboxState, _path: str) -> Response:
 
 
 def _poll_404(_fault: Fault, state: SandboxState, path: str) -> Response:
+    # Google has no 404 for it: an unknown id is a 400, and so is a spurious look (provider reference 3.4).
     if path.startswith("/google/"):
         return google_replies.error_for(path, google_replies.interaction_unknown(), state.settings)
     kind = "video" if "/videos/" in path else "image"
@@ -142,6 +145,7 @@ async def _stream(fault: Fault, receive: Receive, send: Send) -> None:
         sent_bytes += len(part)
         await send({"type": "http.response.body", "body": part, "more_body": sent_bytes < size_bytes})
         chunk = bytes(_CHUNK_BYTES)
+        # To send to a reader that is quick never waits, and nobody else would have a turn.
         await asyncio.sleep(0)
         return sent_bytes < size_bytes
 

@@ -39,6 +39,7 @@ class Gate:
             "body": None,
         }
         scope[NOTES] = notes
+        # What a test does to the sandbox is none of what its client has asked.
         if not scope["path"].startswith("/control"):
             self.state.requests.append(notes)
         try:
@@ -55,6 +56,7 @@ class Gate:
         fault = self.state.faults.take("before", method, path)
         if fault is not None:
             notes["faults"].append(fault.name)
+            # A delay answers nothing: the service goes on after it, and may meet a second fault.
             if fault.name not in answers.DELAYS:
                 await answers.answer_instead(fault, self.state, scope, receive, send)
                 return
@@ -70,6 +72,7 @@ class Gate:
             await self._bend(fault, scope, receive, send, notes)
 
     async def _bend(self, fault: Fault, scope: Scope, receive: Receive, send: Send, notes: dict[str, Any]) -> None:
+        # The service has accepted and billed before the fault strikes: that is what a lost answer means.
         reply = await hold_back(self.app, scope, receive)
         if reply.accepted and fault.name in ("drop_after_accept", "ringbase_drop_after_store"):
             await hang_up(scope, receive)
@@ -82,6 +85,7 @@ class Gate:
         if fault.name in shapes.BENDING:
             bent = shapes.bend(fault, self.state, reply)
         if bent is None:
+            # A refusal cannot be lost or bent: the fault waits for an answer that it fits.
             self.state.faults.give_back(fault)
             notes["faults"].remove(fault.name)
         await (bent or reply).release(send)
@@ -95,6 +99,7 @@ def _stamp(scope: Scope, send: Send, notes: dict[str, Any]) -> Send:
             notes["status"] = message["status"]
             headers = MutableHeaders(scope=message)
             headers["x-ring-sandbox"] = "1"
+            # Provider reference 1.1; nothing tells of one at the other services.
             if scope["path"].startswith("/xai/"):
                 headers["x-request-id"] = str(uuid.uuid4())
         await send(message)

@@ -25,6 +25,7 @@ def bend(fault: Fault, state: SandboxState, reply: Reply) -> Reply | None:
         return None
     if not isinstance(payload, dict) or not reply.accepted:
         return None
+    # With a length that fits: to HTTP nothing is wrong, and only a parser finds out.
     if fault.name == "truncated_json":
         return reply.with_body(reply.body[: len(reply.body) // 2])
     bent = _SHAPES[fault.name](payload, fault, state)
@@ -73,6 +74,7 @@ def _b64(payload: Payload, _: Fault, state: SandboxState) -> Payload | None:
 
 def _legacy_revised_prompt(payload: Payload, _fault: Fault, _state: SandboxState) -> Payload | None:
     items = _items(payload)
+    # As in the specification of April (provider reference 1.4), where it was required and always empty.
     return payload | {"data": [item | {"revised_prompt": ""} for item in items]} if items else None
 
 
@@ -123,6 +125,7 @@ def _cut_picture(payload: Payload, _fault: Fault, _state: SandboxState) -> Paylo
     if not parts or "inlineData" not in parts[-1]:
         return None
     content = base64.b64decode(parts[-1]["inlineData"]["data"])
+    # Everything at once that a decoder may stumble over, for these bytes come once and are paid for.
     half = base64.urlsafe_b64encode(content[: len(content) // 2]).decode().rstrip("=")
     cut = {"inlineData": {"mimeType": "application/octet-stream", "data": half}}
     content_of = candidates[0]["content"] | {"parts": [*parts[:-1], cut]}

@@ -37,6 +37,7 @@ async def _truncate(fault: Fault, _: SandboxState, app: ASGIApp, scope: Scope, r
         part = message.get("body", b"")[:left_bytes]
         left_bytes -= len(part)
         cut = left_bytes == 0
+        # Never the last part: uvicorn would notice that bytes are missing.
         await send({**message, "body": part, "more_body": True})
 
     await app(scope, receive, pass_part)
@@ -44,6 +45,7 @@ async def _truncate(fault: Fault, _: SandboxState, app: ASGIApp, scope: Scope, r
 
 
 async def _slow(fault: Fault, state: SandboxState, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    # Ten small steps a second: in one step of a second a client would see nothing, and then all of it.
     step_bytes = max(1, fault["bytes_per_s"] // 10)
 
     async def drip(message: Message) -> None:

@@ -28,6 +28,8 @@ class GoogleAccount:
     def routes(self) -> list[Route]:
         return [
             Route("/models", self.models, methods=["GET"]),
+            # Veo and the like are gone (provider reference 3.4), and tell so in words of their own; methods that are
+            # served stand before it.
             Route("/models/{model}:{method}", self.answer_gone, methods=["POST"]),
             Route("/models/{model}", self.model, methods=["GET"]),
         ]

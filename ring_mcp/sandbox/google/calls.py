@@ -32,6 +32,7 @@ async def read_paid_call(request: Request, state: SandboxState, model: str) -> d
     """The JSON body of a call whose sender may spend money, within the rate limit."""
     key = check_key(request, state)
     sent = await request.body()
+    # By what was sent and before it is parsed: base64 counts, too.
     most_bytes = state.settings.google_max_request_bytes
     if len(sent) > most_bytes:
         raise invalid(f"Request payload size exceeds the limit: {most_bytes} bytes.")
@@ -58,6 +59,8 @@ def child(body: Mapping[str, Any], name: str, at: str = "", only: Collection[str
         raise invalid(f"Invalid value at '{path}' (type.googleapis.com/google.protobuf.Struct)")
     for field in value:
         if only and field not in only:
+            # Google refuses fields that it does not know: imageConfig has two here, and others on Google Cloud alone
+            # (provider reference 3.2).
             raise unknown_name(field, path)
     return value
 
@@ -77,6 +80,7 @@ def check_length(prompt: str) -> None:
 
 
 def prompt_tokens(prompt: str, inputs_tokens: int = 0) -> int:
+    # Rounded up: the shortest prompt is a token.
     return -(-len(prompt) // CHARACTERS_PER_TOKEN) + inputs_tokens
 
 

@@ -56,6 +56,7 @@ def read_order(body: Mapping[str, Any], version: str) -> ClipOrder:
     images = tuple(decode_image(part) for part in parts if part.get("type") == "image")
     clips = [part for part in parts if part.get("type") in ("video", "document")]
     task = _read_task(body, images, clips)
+    # A source decides by its own size, which is not known before it was looked at.
     is_default_size = task in FROM_CLIPS and wanted.get("resolution") is None
     size = calls.choice(wanted.get("resolution"), tuple(model.tokens_per_s), "720p", "Resolution")
     return ClipOrder(
@@ -106,6 +107,7 @@ def _read_duration(given: object, task: str) -> int:
         return 0
     if given is None:
         return DEFAULT_EXTENSION_S if task == "extend" else DEFAULT_S
+    # Seen in the field: a bare number is a 400 (provider reference 3.4).
     found = re.fullmatch(r"(\d{1,4})s", given) if isinstance(given, str) else None
     if found is None:
         raise invalid("Invalid value at 'response_format.duration' (type.googleapis.com/google.protobuf.Duration)")

@@ -33,6 +33,7 @@ from ring_mcp.sandbox.media_files import picture_type
 from ring_mcp.sandbox.state.books import Charge
 from ring_mcp.sandbox.state.state import SandboxState
 
+# Any numbers will do: a client has to count them as text and not as picture.
 THOUGHT_TOKENS, REMARK_TOKENS = 180, 8
 MAX_IMAGEN = 4
 UNREADABLE = "Unable to process input image. Please retry or report in the developer forum."
@@ -69,10 +70,12 @@ def read_order(model: GeminiImageModel, body: Mapping[str, Any]) -> Order:
     calls.check_length(prompt)
     config = calls.child(body, "generationConfig")
     image = calls.child(config, "imageConfig", "generation_config", ("aspectRatio", "imageSize"))
+    # Both by default, so that a remark may come along with the picture.
     modalities = config.get("responseModalities") or ["TEXT", "IMAGE"]
     if "IMAGE" not in modalities:
         raise invalid("The requested combination of response modalities is not supported by the model.")
     seed = config.get("seed")
+    # A seed is an int32 of protobuf: a larger one is refused and not cut.
     if seed is not None and (not isinstance(seed, int) or not -(2**31) <= seed < 2**31):
         raise invalid("Invalid value at 'generation_config.seed' (TYPE_INT32)")
     inputs = tuple(map(decode_image, (part["inlineData"] for part in parts if "inlineData" in part)))
@@ -110,6 +113,7 @@ def keep_input(state: SandboxState, content: bytes) -> Path:
     folder = state.folder / "inputs"
     folder.mkdir(exist_ok=True)
     path = folder / hashlib.sha256(content).hexdigest()
+    # By content: the studio knows a source by its path, and draws each edit of the same one once.
     path.write_bytes(content)
     return path
 
@@ -136,6 +140,7 @@ class GoogleImages:
             raise model_unknown(name, self._version, "generateContent")
         order = read_order(model, body)
         tokens = self._tokens(order)
+        # Before the block: what is refused afterwards may have been billed (provider reference 3.2).
         charge = state.books.add(self._charge(request, name, order.prompt, 1, model.price.cost_ticks(**tokens)))
         facts = {"modelVersion": name, "responseId": uuid.uuid4().hex[:22]}
         block = calls.find_block(request, state, charge)
@@ -153,6 +158,7 @@ class GoogleImages:
         """What stands before the picture: a thought, with a draft picture in it, and a remark."""
         if not self._state.settings.google_thoughts:
             return []
+        # A draft inside a thought is no result: whoever takes the first picture has this one (provider reference 3.2).
         draft = {"inlineData": {"mimeType": "image/jpeg", "data": "ZHJhZnQ="}, "thought": True}
         return [{"text": "Thinking of the light.", "thought": True}, draft, {"text": f"Here is {order.prompt[:40]}."}]
 

@@ -29,6 +29,7 @@ from ring_mcp.sandbox.state.jobs import Ending, Job
 from ring_mcp.sandbox.state.state import SandboxState
 
 SHORT_SIDE_PX = {"360p": 360, "720p": 720, "1080p": 1080, "4k": 2160}
+# Provider reference 3.4.
 INLINE_LIMIT_BYTES = 4 * 1024**2
 REFUSAL_TEXT = "I cannot make this video: it may violate the policies."
 _ENDED_WORDS = {"done": "completed", "filtered": "completed", "failed": "failed", "cancelled": "cancelled"}
@@ -78,6 +79,7 @@ class GoogleInteractions:
             raise invalid(UPLOADS_BLOCKED)
         if not clips.can_render():
             raise GoogleRefusal(400, "FAILED_PRECONDITION", clips.MISSING_LIBRARY)
+        # Before it is booked: a request that fails with 400 is not charged.
         if state.faults.take("inside", request.method, request.url.path, ("moderated",)) is not None:
             raise GoogleRefusal(400, "INVALID_ARGUMENT", "The prompt was blocked: PROHIBITED_CONTENT (safety).")
         plan = await self._plan(order)
@@ -89,6 +91,7 @@ class GoogleInteractions:
             return JSONResponse(self._show(job))
         job.rendering = asyncio.create_task(self._studio.clip(self._clip(plan)))
         job.rendering.add_done_callback(lambda done: done.cancelled() or done.exception())
+        # Then the request lasts as long as the making (provider reference 3.4).
         if not order.in_background:
             await state.pause(state.settings.render_s)
             await asyncio.wait({job.rendering})
@@ -113,6 +116,7 @@ class GoogleInteractions:
         job = self._find(request)
         if job.ending is None:
             job.end(Ending("cancelled"))
+            # What was read is billed, and what was not made is not.
             self._charge_input_only(job)
         return JSONResponse(self._show(job))
 
@@ -121,6 +125,7 @@ class GoogleInteractions:
         calls.check_key(request, self._state)
         item = self._state.media.find(request.path_params["name"])
         if item is None or not self._state.media.is_live(item, self._state.settings.url_ttl_s):
+            # Not a 404: Google does not tell a file that is gone from one of somebody else.
             text = "You do not have permission to access the File or it may not exist."
             raise GoogleRefusal(403, "PERMISSION_DENIED", text)
         return FileResponse(item.path, media_type=item.content_type)
@@ -176,6 +181,7 @@ class GoogleInteractions:
 
     def _clip(self, plan: ClipPlan) -> ClipSpec:
         order, short_px = plan.order, SHORT_SIDE_PX[plan.resolution]
+        # Even: films keep their colours at half the size.
         long_px = round(short_px * 16 / 9 / 2) * 2
         is_wide = plan.source.width_px >= plan.source.height_px if plan.source else order.ratio == "16:9"
         width_px, height_px = (long_px, short_px) if is_wide else (short_px, long_px)

@@ -15,6 +15,7 @@ TICKS_PER_USD = 10**10
 
 def ticks(usd: str | Decimal) -> int:
     """A price in US dollars as the integer that xAI reports."""
+    # From a text: a float is not quite what it says, and a tick might be missing.
     return int(Decimal(usd) * TICKS_PER_USD)
 
 
@@ -61,6 +62,7 @@ class Books:
     def charges(self) -> Sequence[Charge]:
         """A copy of the list; the charges themselves move on as their jobs do."""
         with self._lock:
+            # Tests read while the server's thread writes.
             return list(self._charges)
 
     @property

@@ -23,6 +23,7 @@ class Buckets:
 
     def take(self, key: str, model: str, rate_rps: float) -> bool:
         """Whether this request is within the limit; when it is, it counts."""
+        # With less than one request a second it would never hold a whole one.
         size = max(1.0, rate_rps)
         now_s = self._now_s()
         with self._lock:

@@ -18,6 +18,7 @@ _BESIDE = ("/xai/v1/api-key",)
 """What clients ask beside their work, whenever they like: only a fault that names the path hits it."""
 
 _GOOGLE = ("google", "provider")
+# The first that fits counts: what is narrow stands before what would swallow it.
 _CLASSES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (
         "POST",
@@ -31,6 +32,7 @@ _CLASSES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("POST", r"/google/v1(beta)?/models/[^/]+:(generateContent|predict)$", (*_GOOGLE, "create", "google_image")),
     ("POST", r"/google/v1(beta)?/interactions$", (*_GOOGLE, "create", "job_create")),
     ("GET", r"/google/v1(beta)?/interactions/", (*_GOOGLE, "poll", "video_poll")),
+    # Not "provider": faults of JSON answers have nothing to bend in a clip.
     ("GET", r"/google/v1(beta)?/files/", ("google", "media")),
     ("", r"/google/", _GOOGLE),
     ("GET", r"/media/|/ringbase/files/", ("media",)),
@@ -122,10 +124,12 @@ class Faults:
                     continue
                 if fault.path not in path or fault.method not in (None, method):
                     continue
+                # Counted here, after all the rest: only requests that it could have hit are let pass.
                 if fault.after > 0:
                     fault.after -= 1
                     continue
                 fault.hits += 1
+                # Not below 0, for -1 stays until it is cleared.
                 fault.times -= fault.times > 0
                 return fault
         return None
@@ -160,6 +164,7 @@ def _check_type(kind: FaultKind, name: str, option: Option, value: object) -> No
     if value is None and option.default is None:
         return
     fits = isinstance(value, option.types)
+    # To Python a bool is an int.
     if isinstance(value, bool) and bool not in option.types and object not in option.types:
         fits = False
     if not fits:

@@ -50,6 +50,7 @@ class MediaStore:
         self, path: Path, kind: Literal["image", "video"], *, ttl_s: float | None = None, file_id: str | None = None
     ) -> MediaItem:
         """Gives the file a new URL name. ``ttl_s`` overrides the settings for this one."""
+        # As good as a signature: who was not given the address cannot ask for the file.
         name = secrets.token_urlsafe(24) + SUFFIXES[kind]
         item = MediaItem(name, kind, path, self._now_s(), ttl_s, file_id)
         with self._lock:
@@ -93,6 +94,7 @@ class MediaStore:
         for path, size_bytes in list(self._files.items()):
             if self._used_bytes <= self._budget_bytes:
                 return
+            # The newest is what somebody is about to fetch.
             if path != keep:
                 path.unlink(missing_ok=True)
                 del self._files[path]

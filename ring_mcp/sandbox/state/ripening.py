@@ -25,6 +25,7 @@ def duration_s(state: SandboxState, job: Job) -> float:
 
 def is_ripe(state: SandboxState, job: Job) -> bool:
     """Whether the time and the looks that must pass have passed."""
+    # Tests count looks rather than seconds: then nothing depends on how busy the machine is.
     return job.polls >= state.settings.pending_polls and state.jobs.age_s(job) >= duration_s(state, job)
 
 
@@ -34,6 +35,7 @@ def meet_faults(request: Request, state: SandboxState, job: Job) -> None:
     if fault is None:
         return
     if fault.name == "poll_failed":
+        # Whether a failed job is billed is told nowhere: the test says.
         if not fault["billed"]:
             job.charge.cost_ticks = 0
         job.end(failure(fault["code"], fault["message"]))

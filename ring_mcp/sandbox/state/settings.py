@@ -48,6 +48,7 @@ class Settings(BaseModel):
     code_style: Literal["new", "old"] = "new"
     """Spelling of error codes: ``invalid-argument`` or ``Client specified an invalid argument``."""
     rate_limit: bool = False
+    # The tables of the documents have changed more than once: provider reference 1.7.
     image_rps: float = Field(default=5.0, gt=0)
     video_rps: float = Field(default=2.0, gt=0)
     retry_after: Literal["none", "seconds", "date"] = "none"
@@ -97,6 +98,7 @@ class Settings(BaseModel):
             allowed = ", ".join(sorted(Settings.model_fields))
             raise SandboxRefusal(f"unknown setting {', '.join(unknown)}; allowed: {allowed}")
         try:
+            # Checked anew as a whole: a plain copy of the model would take any value.
             return Settings.model_validate({**self.model_dump(), **changes})
         except ValidationError as exc:
             faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in exc.errors())

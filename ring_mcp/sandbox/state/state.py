@@ -54,7 +54,9 @@ class SandboxState:
 
     def open(self, base_url: str) -> None:
         self.base_url = base_url
+        # A new one for each start: an event belongs to the loop that first waits for it.
         self.stopping = asyncio.Event()
+        # On Windows a file that is still open cannot be removed, which is no reason to fail.
         self._temporary = tempfile.TemporaryDirectory(prefix="ring-sandbox-", ignore_cleanup_errors=True)
 
     def close(self) -> None:
@@ -64,6 +66,7 @@ class SandboxState:
 
     def now_s(self) -> float:
         """The sandbox's clock: monotonic, plus whatever was skipped."""
+        # Not the time of day, which may be set back under a test.
         return time.monotonic() + self._skipped_s
 
     def skip(self, delta_s: float) -> None:

@@ -57,6 +57,7 @@ class XaiAccount:
                 "modify_time": MADE_AT,
                 "modified_by": USER_ID,
                 "team_id": calls.team_of(request, self._state),
+                # The same for a key in every run, and no part of it.
                 "api_key_id": str(uuid.uuid5(uuid.NAMESPACE_URL, key)),
                 "acls": ["api-key:endpoint:*", "api-key:model:*"],
                 "team_blocked": settings.team_blocked,

@@ -36,6 +36,7 @@ def team_of(request: Request, state: SandboxState) -> str:
 async def read_paid_call(request: Request, state: SandboxState) -> Fields:
     """The JSON body of a create call whose sender may spend money."""
     check_key(request, state)
+    # Who asks comes before what is asked: nobody without a key that works learns what is wrong with a request.
     if state.settings.team_blocked:
         raise XaiRefusal(403, "permission-denied", "The team is blocked and cannot make requests.")
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
@@ -71,6 +72,7 @@ def check_rate(request: Request, state: SandboxState, model: str, rate_rps: floa
 def record(request: Request, state: SandboxState, charge: Charge) -> Charge:
     """Puts the accepted call into the books; raises when moderation then refuses what was made."""
     charge.cost_ticks = int(charge.cost_ticks * state.settings.price_factor)
+    # Booked before it is refused: what moderation holds back was made, and is billed (provider reference 1.8).
     state.books.add(charge)
     fault = state.faults.take("inside", request.method, request.url.path, ("moderated",))
     if fault is not None or random.random() < state.settings.moderation_rate:

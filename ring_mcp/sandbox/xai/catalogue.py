@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 BASE_RATIOS = ("1:1", "3:4", "4:3", "9:16", "16:9", "2:3", "3:2", "9:19.5", "19.5:9", "9:20", "20:9", "1:2", "2:1")
+# Of 2.0 alone, as far as a document tells (provider reference 1.2); of clips the documents have them and the
+# specification does not (2.1).
 WIDE_RATIOS = ("21:9", "5:2")
 VIDEO_RATIOS = ("1:1", "16:9", "9:16", "4:3", "3:4", "3:2", "2:3", *WIDE_RATIOS)
 MAX_PROMPT_CHARACTERS = 8000
@@ -53,6 +55,7 @@ IMAGE_2 = ImageModel(
     ratios=(*BASE_RATIOS, *WIDE_RATIOS),
     resolutions=("1k", "1.5k", "2k"),
     qualities=("low", "medium", "auto"),
+    # Three until August 2026, and of 1.0 nobody has said that it has changed (provider reference 1.3).
     max_sources=5,
 )
 IMAGE_1 = ImageModel(
@@ -89,9 +92,11 @@ VIDEO_1_5 = VideoModel(
     created=1780099200,
     aliases=("grok-imagine-video-1.5-preview", "grok-imagine-video-1.5-2026-05-30"),
     resolutions=("480p", "720p", "1080p"),
+    # Seven by other clients, 14 by the documents of October (provider reference 2.1).
     max_references=14,
     max_reference_s=15,
     has_keyframes=True,
+    # As xAI's documents have it; another client's example that edits with it is wrong (provider reference 2.2).
     edits=False,
 )
 VIDEO_1_5_LITE = VideoModel(

@@ -56,6 +56,7 @@ class Fields:
         value = self._body.get(name)
         if value is None:
             return default
+        # JSON's true is an int to Python, and none to the real service.
         if not isinstance(value, int) or isinstance(value, bool):
             raise self._refuse_type(name, "u32")
         return self._within(name, value, low, high)
@@ -71,6 +72,7 @@ class Fields:
 
     def choice(self, name: str, allowed: Sequence[str], default: str) -> str:
         value = self.text(name, default)
+        # The default may be a word that nobody can ask for, as an empty one.
         if value not in allowed and value != default:
             raise invalid(f"Invalid value for {name}: {value}. Allowed values: {', '.join(allowed)}.")
         return value
@@ -111,6 +113,7 @@ class Fields:
         return value
 
     def _missing(self, name: str) -> BareRefusal:
+        # The real sentence tells where its parser stood; the end of the object is near enough.
         return unprocessable(f"{self._path}missing field `{name}`", len(json.dumps(self._body)))
 
     def _refuse_type(self, name: str, wanted: str) -> BareRefusal:

@@ -28,6 +28,7 @@ from ring_mcp.sandbox.xai.prices import image_cost_ticks
 from ring_mcp.sandbox.xai.replies import XaiRefusal, invalid, model_unknown
 
 DEFAULT_MODEL = "grok-imagine-image"
+# Provider reference 1.2.
 MAX_IMAGES = 10
 
 
@@ -102,6 +103,7 @@ def _read_quality(fields: Fields, served: ServedImageModel, is_edit: bool) -> st
         return ""
     quality = fields.choice("quality", served.model.qualities, "auto")
     if quality == "auto":
+        # Since August 2026; before, it was medium for both (provider reference 1.2).
         return "medium" if is_edit else "low"
     return quality
 
@@ -144,6 +146,7 @@ class XaiImages:
         if order.deferred and state.settings.zdr and not order.upload_urls:
             raise invalid("Zero Data Retention teams must provide output.upload_urls for deferred image generation.")
         calls.check_rate(request, state, order.served_model, state.settings.image_rps)
+        # Before anything is booked: an input that cannot be had costs nothing.
         sources = [await self._inputs.fetch(source, "image") for source in order.sources]
         charge = calls.record(request, state, self._charge(order, request))
         storage_fails = order.storage is not None and self._fault(request, "storage_error")
@@ -154,6 +157,7 @@ class XaiImages:
         try:
             body = await self._make(order, sources, charge, storage_fails=storage_fails)
         except XaiRefusal:
+            # The charge stays: it was made, and only its delivery has failed.
             charge.state = "failed"
             raise
         charge.state = "done"
@@ -205,6 +209,7 @@ class XaiImages:
             width_px=width_px,
             height_px=height_px,
             facts=f"{order.served_model} · {shape} · {number + 1}/{order.n}",
+            # The number is part of it, or all pictures of a call would be the same.
             seed=f"{prompt}\n{number}",
             background=background,
         )

@@ -19,6 +19,7 @@ from ring_mcp.sandbox.xai.replies import XaiRefusal, invalid
 if TYPE_CHECKING:
     import httpx2
 
+# Provider reference 1.3, as is the name of the agent.
 FETCH_TIMEOUT_S = 5.0
 LIMIT_BYTES = {"image": 10 * 1024**2, "video": 50 * 1024**2}
 """Provider reference 1.3 (a comment of the protocol says 10 MiB, the pages 20) and 2.3 (a third party's client)."""
@@ -71,6 +72,7 @@ class Inputs:
             return self._find_stored(ref.file_id)
         if ref.url.startswith("data:"):
             return self._keep(_decode(ref.url, kind))
+        # Else the fetch would stand in the request log and meet the faults that wait for the client.
         if own := self._own(ref.url):
             return own
         if not ref.url.startswith(("http://", "https://")):
@@ -103,6 +105,7 @@ class Inputs:
     def _keep(self, content: bytes) -> Path:
         folder = self._state.folder / "inputs"
         folder.mkdir(exist_ok=True)
+        # By content: the studio knows a source by its path, and draws each edit of the same one once.
         path = folder / hashlib.sha256(content).hexdigest()
         if not path.exists():
             path.write_bytes(content)
@@ -175,4 +178,5 @@ async def deliver(url: str, path: Path, content_type: str) -> None:
 
 
 def _unreachable(url: str) -> XaiRefusal:
+    # Without the query, which may be a signature.
     return invalid(f"Failed to fetch the input from URL {url.partition('?')[0][:200]}.")

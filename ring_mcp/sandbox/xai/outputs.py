@@ -13,6 +13,7 @@ from ring_mcp.sandbox.state.state import SandboxState
 from ring_mcp.sandbox.xai.fields import Fields
 from ring_mcp.sandbox.xai.replies import invalid
 
+# Provider reference 1.2.
 LONGEST_STORAGE_S = 2592000
 SHORTEST_PUBLIC_URL_S = 3600
 
@@ -63,6 +64,7 @@ def keep_file(
     if fails:
         return {"storage_error": {"code": "internal_error", "message": "The file could not be stored."}}
     file_id = f"file_{uuid.uuid4()}"
+    # Without a limit it outlives every test.
     lives_s = float(options.expires_after_s or LONGEST_STORAGE_S * 12)
     now = int(time.time())
     output: dict[str, Any] = {"file_id": file_id, "filename": options.filename}

@@ -21,10 +21,12 @@ async def answer(request: Request, state: SandboxState, kind: str, finish: Finis
     """One poll. ``finish`` makes the result of a ripe job, or None while it is still at work."""
     team = calls.team_of(request, state)
     job = state.jobs.find(kind, request.path_params["request_id"], state.settings.retention_s)
+    # In the same words: whoever asks cannot tell a job of another team from none.
     if job is None or job.charge.team != team:
         text = f"No deferred {kind} could be found with the given request_id"
         raise XaiRefusal(404, "not-found", text)
     if job.ending is None:
+        # Before it can ripen: a fault that ends a job has to come first, however short its time is.
         meet_faults(request, state, job)
     if job.ending is None and is_ripe(state, job):
         ending = await finish(job)
@@ -50,6 +52,7 @@ def _progress(state: SandboxState, job: Job) -> int:
     lasts_s = duration_s(state, job)
     by_time = state.jobs.age_s(job) / lasts_s if lasts_s else 0.0
     by_polls = job.polls / (state.settings.pending_polls + 1)
+    # 100 is what a done job says (provider reference 2.4).
     return min(99, int(100 * (by_time if lasts_s else by_polls)))
 
 
@@ -58,6 +61,7 @@ def _answer_ended(job: Job, ending: Ending) -> Response:
         raise calls.refuse_as_moderated(job.charge)
     if ending.kind == "rejected":
         raise invalid(str(ending.body["message"]))
+    # Of clips "expired" is a status; of pictures the specification has a 404 (provider reference 1.5).
     if ending.kind == "expired" and job.kind == "image":
         raise XaiRefusal(404, "not-found", "No deferred image could be found with the given request_id")
     body: dict[str, Any] = {"request_id": job.id} if job.kind == "image" else {}

@@ -27,6 +27,7 @@ class VideoPrice:
 
 
 def _image(each_input: str, **outputs: str) -> ImagePrice:
+    # No name can begin with a digit or hold a dot: 1.5k is spelled _1_5k below.
     return ImagePrice(ticks(each_input), {size.lstrip("_").replace("_", "."): ticks(p) for size, p in outputs.items()})
 
 
@@ -35,6 +36,7 @@ def _video(each_image: str, each_input_second: str, **seconds: str) -> VideoPric
     return VideoPrice(ticks(each_image), ticks(each_input_second), by_resolution)
 
 
+# Provider reference 1.8, and 2.7 for clips. Not from the product's own list, so that a mistake there shows as a drift.
 IMAGE_PRICES: Mapping[tuple[str, str], ImagePrice] = {
     ("grok-imagine-image-2.0", "low"): _image("0.01", _1k="0.04", _1_5k="0.05", _2k="0.06"),
     ("grok-imagine-image-2.0", "medium"): _image("0.01", _1k="0.06", _1_5k="0.07", _2k="0.08"),

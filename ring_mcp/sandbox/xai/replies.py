@@ -17,6 +17,7 @@ OLD_CODES = {
     "resource-exhausted": "Some resource has been exhausted",
     "permission-denied": "The caller does not have permission to execute the specified operation",
     "failed-precondition": "The system is not in a state required for the operation's execution",
+    # The old word for every bad argument: only the sentence beside it tells of moderation (provider reference 2.6).
     "imagine:content-moderated": "Client specified an invalid argument",
 }
 

@@ -14,6 +14,7 @@ from ring_mcp.sandbox.xai.replies import XaiRefusal, invalid, model_unknown
 
 DEFAULT_MODEL = "grok-imagine-video"
 DEFAULT_S, LONGEST_S = 8, 15
+# The newer numbers of the REST specification; older ones were 1 to 10 (provider reference 2.3).
 EXTENSION_DEFAULT_S, EXTENSION_SHORTEST_S, EXTENSION_LONGEST_S = 6, 2, 10
 MAX_KEYFRAMES, MAX_AUDIOS = 4, 3
 RESOLUTIONS = ("480p", "720p", "1080p")
@@ -118,6 +119,7 @@ def _read_model(fields: Fields) -> tuple[str, VideoModel]:
 
 
 def _read_first_frame(fields: Fields) -> SourceRef | None:
+    # Both names, and both of the duration below, are in the specification (provider reference 2.1).
     child = fields.child("image") or fields.child("input_reference")
     return read_source(child) if child else None
 
@@ -144,6 +146,7 @@ def _read_references(fields: Fields, model: VideoModel, duration_s: int, resolut
             f"Duration {duration_s}s exceeds the maximum allowed for reference-to-video, "
             f"which is {model.max_reference_s}s."
         )
+    # Native 1080p is for words and for a first frame only (provider reference 2.5).
     if resolution == "1080p":
         raise invalid("Resolution 1080p is not supported for reference-to-video.")
     return tuple(read_source(image) for image in images)
@@ -159,6 +162,7 @@ def _read_frames(fields: Fields, model: VideoModel, duration_s: int) -> tuple[So
         at_s = keyframe.number("timestamp_s")
         if not 0 < at_s < duration_s:
             raise invalid(f"Keyframe timestamp {at_s:g}s must lie inside the {duration_s}s of the video.")
+        # A third of a second has no exact number in JSON.
         if abs(at_s * 3 - round(at_s * 3)) > 0.01:
             raise invalid(f"Keyframe timestamp {at_s:g}s must be a multiple of 1/3 s.")
     frames = [last] if last else []

@@ -28,6 +28,7 @@ from ring_mcp.sandbox.xai.replies import XaiRefusal, invalid
 from ring_mcp.sandbox.xai.video_orders import VideoOrder
 
 SHORT_SIDE_PX = {"480p": 480, "720p": 720, "1080p": 1080}
+# Provider reference 2.2, and for extensions 2.3.
 EDIT_LONGEST_S = 8.7
 SOURCE_CODECS = ("h264", "hevc", "av1")
 EXTENSION_SOURCE_S = (2.0, 15.0)
@@ -35,6 +36,7 @@ ASSUMED_SOURCE = ClipFacts(848, 480, 6.0, "h264", is_mp4=True)
 """Stands for a foreign clip while ``fetch_inputs`` is off."""
 # Frames have a length of their own: a clip of 8.7 s may measure a few hundredths more or less.
 _SLACK_S = 0.05
+# A source may be of any shape, and no encoder takes a clip of one pixel's height.
 _WIDEST = 4.0
 
 
@@ -88,6 +90,7 @@ class XaiVideos:
         if state.settings.zdr and not order.upload_url:
             raise invalid("Zero Data Retention teams must provide output.upload_url for video generation.")
         refusal = video_orders.missing_capability(order)
+        # Whether the real one refuses at once or at a look is not known, so that both can be had.
         if refusal is not None and state.settings.capability_refusal == "create":
             raise refusal
         calls.check_rate(request, state, order.model.id, state.settings.video_rps)
@@ -100,6 +103,7 @@ class XaiVideos:
             charge.cost_ticks = 0
             job.end(Ending("rejected", {"message": "prompt is required."}))
         else:
+            # Drawn from now on and not at the first look: a client that looks soon need not wait for all of it.
             job.rendering = asyncio.create_task(self._studio.clip(plan.clip))
             job.rendering.add_done_callback(_look_at)
         return JSONResponse({"request_id": job.id})
@@ -155,6 +159,7 @@ class XaiVideos:
             raise invalid("The input video could not be read. It must be an .mp4 with H.264, H.265 or AV1.")
         _check_length(order, facts)
         resolution = "480p" if min(facts.width_px, facts.height_px) <= SHORT_SIDE_PX["480p"] else "720p"
+        # A source of 1080p comes back as 720p (provider reference 2.2).
         short_px = min(facts.width_px, facts.height_px, SHORT_SIDE_PX["720p"])
         added_s = facts.duration_s if order.kind == "edit" else order.duration_s
         duration_s = facts.duration_s if order.kind == "edit" else facts.duration_s + order.duration_s
