@@ -123,8 +123,7 @@ def build_http_app(
 
     starlette = Starlette(
         routes=[
-            # A GET is answered 405, which clients of 2025 take for "no stream to listen to". Both spellings: nothing
-            # redirects.
+            # A GET gets 405, for clients of 2025 "no stream to listen to". Both spellings, since nothing redirects.
             Route("/mcp", mcp, methods=["POST"]),
             Route("/mcp/", mcp, methods=["POST"]),
             Route(STREAM_PATH, sse, methods=["GET"]),
@@ -143,13 +142,11 @@ def build_http_app(
             Middleware(Guarded),
             Middleware(KnownNames, hosts=(links.host, *config.allowed_hosts), origins=config.allowed_origins),
             Middleware(
-                # Before Authenticated: a browser asks by a preflight, which never carries the token, whether it may
-                # call at all.
+                # Before Authenticated: a preflight asks whether the page may call, and never carries a token.
                 CORSMiddleware,
                 allow_origins=[origin.rstrip("/") for origin in config.allowed_origins],
                 allow_methods=("GET", "POST"),
-                # Each version of the protocol brings headers of its own (Mcp-Method, Mcp-Name), and preflights ask for
-                # them.
+                # Versions of the protocol bring headers of their own (Mcp-Method, Mcp-Name): preflights ask for them.
                 allow_headers=("*",),
                 # A page's script sees no others; no allow_credentials: cookies open nothing but the gallery.
                 expose_headers=("mcp-protocol-version", "retry-after", "www-authenticate", "x-request-id"),

@@ -76,8 +76,7 @@ class Room:
             if not self._idle:
                 return False
             oldest = next(iter(self._idle))
-            # Now, and not when the transport says so: connection_lost comes in a later turn of the loop, after others
-            # have entered.
+            # Now: connection_lost comes in a later turn of the loop, and others may enter before.
             self.leave(oldest)
             oldest.transport.abort()
         self._open.add(connection)
@@ -171,8 +170,7 @@ class ImpatientProtocol(H11Protocol):
         if cycle is None or cycle.response_complete:
             super().send_400_response(msg)
             return
-        # As uvicorn does at a disconnect: the app that waits for more of the body is woken, and hears that there is
-        # none.
+        # As uvicorn does at a disconnect: an app that waits for more of the body hears that none will come.
         cycle.disconnected = True
         if cycle.response_started:
             self.transport.close()

@@ -92,8 +92,7 @@ def build_server(
             await ctx.session.report_progress(percent, 100, message)
 
         try:
-            # Inside of the try: over stdio nothing before this has asked who calls, and a refusal has to become an
-            # answer.
+            # Inside of the try: over stdio nobody has asked this before, and a refusal has to become an answer.
             actor_id = await identify(ctx)
             arguments = await read_aside(
                 lambda: tool.arguments.parse(params.arguments), is_large=is_large(params.arguments)

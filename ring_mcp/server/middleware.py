@@ -95,8 +95,7 @@ class Guarded:
             pass  # it left before its request was whole
         except Exception:
             logger.exception("internal error, request %s", request_id)
-            # Once a head is out no second answer may follow: uvicorn closes the connection, and the client sees it
-            # broken off.
+            # Once a head is out no second answer may follow: uvicorn closes the connection, so the client knows.
             if status == 0:
                 await refuse(send_guarded, 500, f"internal error, request {request_id}")
         finally:
@@ -153,8 +152,7 @@ class KnownNames:
                 await refuse(send, 421, "this host name is not served here (RING_ALLOWED_HOSTS)")
                 return
             origin = header(scope, "origin").lower().rstrip("/")
-            # No Origin: a program, or a page that is merely opened; what a page's script sends elsewhere or posts has
-            # one.
+            # No Origin: a program, or a page that is merely opened; what scripts post or send elsewhere has one.
             if origin and not _is_file(scope) and not self._knows_origin(origin, host.strip().lower()):
                 await refuse(send, 403, "requests from this origin are not allowed (RING_ALLOWED_ORIGINS)")
                 return
@@ -220,8 +218,7 @@ class BodyLimit:
                 return await receive()  # waits for the client to leave: no limit on that
             try:
                 async with asyncio.timeout_at(until):
-                    # Usual calls never wait for a turn. Authenticated, further in, has named the actor before anybody
-                    # reads a body.
+                    # Usual calls need no turn. The actor is known: Authenticated stands before whoever reads a body.
                     if turn is None and seen > _READ_AT_ONCE_BYTES:
                         turn = await self._take_turn(str(scope.get(ACTOR_KEY, "")))
                     message = await receive()
@@ -250,16 +247,14 @@ class BodyLimit:
         try:
             await self._app(scope, receive_limited, send_noted)
         except Exception:
+            # After a refusal it is only what the app made of _BodyRefused, under whatever name.
             if refusal is None:
-                # An error of the app's own. After a refusal it is only what the app made of _BodyRefused, under
-                # whatever name.
                 raise
         finally:
             if turn is not None:
                 turn.release()
         if refusal is not None and not answered:
-            # The rest of the body may still be on its way, and nobody reads it: no request can follow on this
-            # connection.
+            # The rest of the body may be on its way, and nobody reads it: no request can follow on this one.
             await refuse(send, *refusal, {"connection": "close"})
 
     async def _take_turn(self, actor: str) -> asyncio.Semaphore:

@@ -46,8 +46,7 @@ class MeasuredOperations(ServerMiddleware[Any]):
             error = type(exc).__name__
             raise
         finally:
-            # Names come from clients: each unknown one as a series of its own would fill the memory of whoever collects
-            # them.
+            # Names come from clients: a series for each would fill the memory of whoever collects them.
             method = ctx.method if ctx.method in METHODS else OTHER
             name = ctx.params.get("name") if ctx.params and ctx.method == "tools/call" else None
             tool = "" if name is None else name if isinstance(name, str) and name in self._tools else OTHER

@@ -147,8 +147,7 @@ async def _serve_relay(config: Config, wire: int, front: Front | None) -> None:
         logging.getLogger(__name__).info("no key here: %s does the work", base_url)
         _collect_garbage_again()
         server = Relay(client, base_url).server()
-        # No records: the other server may be another one next time, and nothing here would show that. It drains its own
-        # jobs.
+        # No records: the other server may be another next time, unseen from here. Its jobs are drained there.
         await serve_stdio(server, wire, closing=stack.aclose, drain_s=0.0, front=front, records=False)
 
 

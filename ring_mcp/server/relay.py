@@ -83,19 +83,16 @@ class Relay:
         async def ask(context: Any, params: types.ElicitRequestParams) -> types.ElicitResult:
             return types.ElicitResult(action=(await elicit(ctx, params.message)).value)
 
-        # Only what our own client can do is declared: by that the server over there decides whether anybody can be
-        # asked.
+        # Only what our own client can do is declared: by that the other server decides who can be asked.
         asks = can_be_asked(ctx) and (ctx.protocol_version >= ERA or ctx.session.can_send_request)
         try:
             if await self._client().speaks_ring_mcp():
                 async with self._session(ask if asks else None) as session:
                     with _losing_replies(self._base_url, spends=params.name not in _FREE):
-                        # The SDK's client asks through ``ask`` and calls again by itself, for a client that knows of no
-                        # such rounds.
+                        # Our client knows of no rounds: the SDK's asks through ``ask``, and calls again by itself.
                         if ctx.protocol_version < ERA:
                             return await session.call_tool(params.name, params.arguments, progress_callback=pass_on)
-                        # Its client makes the rounds: question and state go through as they are, and nothing is kept
-                        # here in between.
+                        # Our client makes the rounds: question and state go through, and nothing is kept here.
                         return await session.session.call_tool(
                             params.name,
                             params.arguments,
@@ -169,8 +166,7 @@ class Relay:
         )
         session = Client(transport, elicitation_callback=ask)
         try:
-            # By hand, to tell two failures apart: here nothing was asked for, further down something may have been
-            # paid.
+            # By hand, to tell two failures apart: here nothing was asked for, below something may be paid.
             await session.__aenter__()
         except Exception as exc:  # whatever it is, nothing was asked for yet: the gateway says it more plainly
             await client.health()
