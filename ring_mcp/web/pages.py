@@ -66,7 +66,7 @@ def _environment() -> Environment:
 
     return Environment(
         loader=FileSystemLoader(_HERE / "templates"),
-        # For all of them: jinja's own choice goes by the ending of a file's name.
+        # By itself jinja escapes nothing.
         autoescape=True,
         # A name that is misspelt shall fail in a test and not be blank on a page.
         undefined=StrictUndefined,
