@@ -60,6 +60,7 @@ class GatewayClient:
     def __init__(self, http: httpx2.AsyncClient, base_url: str) -> None:
         self._http = http
         self._base_url = base_url
+        # An answer may repeat what was sent, a proxy's page does: the token must not get into a text of ours.
         self._masking = Masking([http.headers.get("authorization", "").removeprefix("Bearer ")])
         self._is_ring_mcp: bool | None = None
         self._rule = Rule()
@@ -132,6 +133,7 @@ class GatewayClient:
             asked = time.monotonic()
             left_s = max(0.0, until - asked)
             try:
+                # Looks are short, for each tells ``on_state`` how far the job is.
                 data = await self._call("GET", f"/jobs/{_segment(job_id)}", {"waitSeconds": min(left_s, _LOOK_S)})
             except GatewayAway as exc:
                 if left_s == 0 or asked - seen > PATIENCE_S:
@@ -172,6 +174,7 @@ class GatewayClient:
         """The caller's own jobs, newest first. ``filters`` are further arguments of ring-job-list, by our names."""
         wanted = {to_camel(name): value for name, value in filters.items() if value is not None}
         found: list[dict[str, Any]] = []
+        # A question for each state: the gateway takes one at a time.
         for state in states or (None,):
             found += await self._jobs_in(state, since, limit, wanted)
         found.sort(key=lambda job: str(job.get("createdAt")), reverse=True)
@@ -229,6 +232,7 @@ class GatewayClient:
             response = await self._http.request(
                 method, f"{PREFIX}{path}", params=dict(query), json=body, timeout=limits
             )
+        # These alone say that nothing was sent. After any other the request may be under way, and paid.
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError, httpx2.UnsupportedProtocol) as exc:
             raise GatewayAway(f"{self._base_url} cannot be reached: {reason(exc)}") from exc
         except httpx2.HTTPError as exc:
@@ -244,6 +248,7 @@ class GatewayClient:
             content = without_paths(self._masking.value(response.json()))
         except (ValueError, RecursionError):
             content = None
+        # Ring's envelope, and ours: only a server that was asked answers with it.
         if not isinstance(content, dict) or "success" not in content:
             text = f"{self._base_url} answered HTTP {status}, and not as a ring-mcp server does"
             if 300 <= status < 400:
@@ -281,6 +286,7 @@ async def open_gateway(base_url: str, token: str | None, proxies: Proxies = DIRE
         timeout=httpx2.Timeout(_ANSWER_S, connect=_CONNECT_S),
         follow_redirects=False,  # the token is for this server alone
         proxy=proxy,
+        # The environment was looked at already: ``proxy`` is what came of it.
         trust_env=False,
     ) as http:
         yield GatewayClient(http, base_url)

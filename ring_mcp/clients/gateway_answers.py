@@ -20,5 +20,6 @@ def reason(exc: Exception) -> str:
         cause = deeper
     text = str(cause) or str(exc) or type(exc).__name__
     if isinstance(cause, OSError) and cause.errno is not None:
+        # Errors of name look-ups are negative numbers, for which strerror knows no words.
         text = os.strerror(cause.errno) if cause.errno > 0 else cause.strerror or text
     return " ".join(text.split())

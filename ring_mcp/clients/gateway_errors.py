@@ -28,7 +28,9 @@ class GatewayRefusal(RingError):
         billed = facts.get("billed")
         super().__init__(
             str(facts.get("error") or f"HTTP {status}"),
+            # What is refused with 4xx was refused before anything was started; of a fault over there nobody knows.
             billed=billed if billed in ("yes", "no", "unknown") else "no" if status < 500 else "unknown",
+            # Only if it says so itself: a word that is missing must not have a paid call made again.
             retryable=facts.get("retryable") is True,
             next_action=str(facts.get("nextAction") or NEXT.get(status, "")),
             job_id=facts.get("jobId"),

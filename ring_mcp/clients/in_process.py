@@ -59,6 +59,7 @@ class InProcessMaker:
         ``confirmed`` among the arguments is what it is over REST.
         """
         tell, actor_id, asking = _telling(on_state), self._actor_id, self._asking
+        # Only then: a script's calls come without it, under what ``agree`` was told of all of them.
         if CONFIRMED in arguments:
             arguments, asking = take_confirmation(arguments)
         result: JobResult
@@ -80,6 +81,7 @@ class InProcessMaker:
 
     async def _quote_clip(self, request: VideoRequest) -> dict[str, Any]:
         plan = await self._videos.look(request, actor_id=self._actor_id)
+        # Remembered from the quote, so that a yes to all clips can name this one before its job is opened.
         if request.idempotency_key is not None:
             self._subjects[request.idempotency_key] = await self._calls.name_subject(plan, request.idempotency_key)
         return (await self._calls.quote(plan, request.max_usd, self._actor_id)).data()
@@ -103,6 +105,7 @@ class InProcessMaker:
 
     async def read(self, job_id: str) -> Job:
         job = await self._calls.read(job_id)
+        # One text for both: whose jobs exist is nobody else's business.
         if job is None or self._may_see not in (None, job.actor_id):
             raise NotFound(f"there is no job {job_id!r}; `ring-mcp jobs list` shows the newest")
         return job

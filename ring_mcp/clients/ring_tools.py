@@ -99,16 +99,20 @@ class RingTools:
     async def _make(self, kind: MediaKind, given: Mapping[str, Any], caller: Caller) -> dict[str, Any]:
         """One request for one call, however often its client gives it up and makes it again meanwhile."""
         client = self._client()
+        # Ring knows no idempotency key: what was asked for is the only name that the same call has.
         name = json.dumps([kind, given], sort_keys=True)
         task = self._under_way.get(name)
         if task is None:
+            # A task of its own: the client that gives up cancels this call, and must not cancel the paid request.
             task = asyncio.ensure_future(client.create(kind, given, 0.0, lambda *_: None))
             self._under_way[name] = task
         percent = 0.0
         while True:
+            # wait, not wait_for: neither its time-out nor a cancelled caller touches the task.
             done, _ = await asyncio.wait([task], timeout=_BEAT_S)
             if done:
                 break
+            # Ring tells no progress, and the protocol wants each number above the last: it creeps up and never arrives.
             percent += (100.0 - percent) / 50
             await caller.progress(percent, f"{kind} is being made at {self._base_url}")
         del self._under_way[name]

@@ -49,6 +49,7 @@ async def stdio_session(environment: Mapping[str, str], folder: Path) -> AsyncIt
     async with contextlib.AsyncExitStack() as stack:
         try:
             client = await stack.enter_async_context(Client(server))
+        # With a star: the SDK's client works in a task group, whose errors come in groups.
         except* (MCPError, OSError) as group:
             raise RingError("the server did not start; its own message is above") from group
         yield ToolSession(client)

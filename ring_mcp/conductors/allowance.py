@@ -45,6 +45,7 @@ class Allowance:
         left = cap_left(self._caps, spend)
         member = await self._ledger.find_member(actor_id) if actor_id is not None else None
         if member is None:
+            # Tokens of the environment make actors without caps of their own: everybody's hold for them.
             return Allowed(spend, left, {})
         own = await self._ledger.spend(now, sandbox=self._sandbox, actor_id=member.name)
         own_left = cap_left(member.caps, own)

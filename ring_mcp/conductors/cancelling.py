@@ -58,6 +58,7 @@ class CancelConductor:
         if actor_id is not None:
             await self._allowance.check_may_spend(actor_id)
         for _ in range(_TRIES):
+            # Anew each time, for the caller's copy may be old: only a row that is still planned may be ended here.
             stored = await self._ledger.get(job.id) or job
             if stored.state is not JobState.PLANNED:
                 return await self._cancel_sent(stored)
@@ -81,6 +82,7 @@ class CancelConductor:
         """What there is to say of the first frame: one that is being made is paid for, and the next clip takes it."""
         still_id = clip.plan.frame_job_id if isinstance(clip.plan, VideoPlan) else None
         still = await self._ledger.get(still_id) if still_id is not None else None
+        # A still that has become another clip's is not this one's to end.
         if still is None or still.parent_job_id != clip.id:
             return " before its request was sent; nothing was billed"
         if still.state is JobState.PLANNED:
@@ -98,6 +100,7 @@ class CancelConductor:
     async def _cancel_sent(self, job: Job) -> Cancellation:
         if job.is_terminal:
             return Cancellation(job, False, False, f"job {job.id} is {job.state} already: there is nothing to cancel")
+        # Nobody has its handle, which is what a provider is told of.
         if job.state is JobState.UNKNOWN:
             settle = f"`ring-mcp jobs resolve {job.id} --paid|--not-paid` settles it"
             text = f"nobody knows what became of the request of job {job.id}: it cannot be cancelled; {settle}"
@@ -119,6 +122,7 @@ class CancelConductor:
             return None
         assert job.provider_request_id is not None, "the table has a CHECK for this"
         vendor = title_of(job.plan.provider)
+        # With another key the provider would answer that there is no such job, which means something else.
         if not self._accounts.hold(job):
             text = f"job {job.id} belongs to {job.account}, whose key this server does not have: it was not cancelled"
             return Cancellation(job, False, False, text)
@@ -129,6 +133,7 @@ class CancelConductor:
         except ProviderError as exc:
             text = f"{vendor} did not cancel job {job.id}: {exc.message}. It goes on, and the result is kept"
             return Cancellation(job, False, False, text)
+        # The next look may be a while off, and what it hears is how the job ended.
         self._watch.wake(job.id)
         text = (
             f"{vendor} was told to cancel job {job.id}. ring-job-get says how it ended, and what was billed for what "

@@ -65,6 +65,7 @@ class Conductor(ABC, Generic[RequestT, ResultT, SettingsT]):
         ``asking``: how the caller is asked, where the operator wants that.
         A caller that is cancelled leaves; the job goes on.
         """
+        # Before the plan: checking it may fetch pictures from elsewhere, which is work for somebody who may not spend.
         await self._calls.check_may_spend(actor_id)
         with telemetry.span("plan"):
             plan = await self.check(await self._calls.with_results(request, actor_id))

@@ -30,6 +30,7 @@ from ring_mcp.ledger.base import Ledger
 
 _SHOWN_CHARS = 200
 _SHOWN_ITEMS = 10
+# Short, for a person types it. To guess one helps nobody: a yes is given at a terminal of the server's own settings.
 _ID_BYTES = 5
 _UNTOLD = ("success", "dryRun", "prompt")
 _CAPS = {"perCall": "per call", "today": "today", "thisMonth": "this month"}
@@ -72,14 +73,18 @@ class Confirming:
             return self.without_answer()
         if asking.answer is not None:
             question_id, reply = asking.answer
+            # A client may send any id and any answer: one that is not about these counts for nothing.
             if self._is_about(await self._ledger.get_question(question_id), items, actor_id):
                 return await self._take(reply, question_id, quote, total_usd)
         approved, open_id = await self._find(items, actor_id)
         if approved is not None:
             return Terms(above_usd=self._rule.above_usd, question_id=approved)
+        # "ask" is for who can be asked; only "require" refuses where nobody can.
         if asking.ask is None and self._rule.mode == "ask":
             return None
+        # Before the question is written: what a cap refuses anyhow is raised here, and nobody is asked for nothing.
         told = await quote()
+        # The same row for the same call made again, or a person would find a list of equal questions.
         question_id = open_id or await self._put(items, actor_id)
         if asking.ask is None:
             raise self._refuse(question_id, total_usd, told, "nobody can be asked here")
@@ -98,6 +103,7 @@ class Confirming:
             return Terms(above_usd=self._rule.above_usd, question_id=question_id, accepted=True)
         told = await quote() if told is None else told
         if reply is Reply.DECLINE:
+            # A no is for good: nobody shall say yes to it from a terminal later.
             await self._ledger.drop_question(question_id)
             raise SpendingDeclined(
                 f"the person declined to spend up to {usd(total_usd)}; nothing was spent",
@@ -132,6 +138,7 @@ class Confirming:
 
     async def _find(self, items: Sequence[Item], actor_id: str) -> tuple[str | None, str | None]:
         """The question that a person has approved for these, and else the one that stands open, to be put again."""
+        # By the first item: a question that is about all of them is about this one.
         rows = await self._ledger.find_questions(actor_id, items[0].subject, self._clock.now(), sandbox=self._sandbox)
         by_id: dict[str, dict[str, Question]] = {}
         for row in rows:
@@ -147,6 +154,8 @@ class Confirming:
             if all(row is not None and row.approved_at is not None for row in free):
                 return question_id, None
             prices = {item.subject: item.usd for item in items}
+            # To be put again it has to be about exactly these, at these prices: the person reads their sum. An approval
+            # may be of more, or of a higher price.
             if open_id is None and {subject: row.usd for subject, row in of.items()} == prices:
                 open_id = question_id
         return None, open_id
@@ -190,6 +199,7 @@ def clip_text(clip_id: str, quote: Mapping[str, Any]) -> str:
 
 
 def _in_quotes(text: str) -> str:
+    # Cut before it is cleaned, since a prompt may be long, and with room for what cleaning takes away.
     words = " ".join(printable(text[: 4 * _SHOWN_CHARS]).split())
     return f"“{words if len(words) <= _SHOWN_CHARS else f'{words[:_SHOWN_CHARS]} …'}”"
 

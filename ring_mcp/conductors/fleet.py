@@ -62,6 +62,7 @@ class FleetConductor:
         fleet = Fleet(
             at=now,
             queued=await self._ledger.count_jobs(sandbox=self._sandbox),
+            # Whoever only looks must not appear in what is counted.
             processes=tuple(each for each in await self._ledger.list_processes() if each.role != LOOKING),
             spend=await self._ledger.spend(now, sandbox=self._sandbox),
             caps=self._caps,
@@ -77,6 +78,7 @@ class FleetConductor:
             return list_gauges(await self.look())
         except LedgerError as exc:
             logger.warning("the fleet cannot be counted: %s", exc.message)
+            # Zero, not silence: an alert can hang on a number, and old ones of the fleet would mislead.
             return [(metrics.FLEET_READ, (), 0.0)]
 
 
@@ -84,6 +86,7 @@ def list_gauges(fleet: Fleet) -> list[Sample]:
     world, spend = metrics.world(sandbox=fleet.sandbox), fleet.spend
     roles: dict[str, int] = {}
     for process in fleet.processes:
+        # A row of a newer version may have another role, and no series may come of that.
         role = process.role if process.role in ROLES else metrics.OTHER
         roles[role] = roles.get(role, 0) + 1
     money: list[tuple[str, Decimal, Decimal, Decimal | None]] = [

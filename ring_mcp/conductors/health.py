@@ -91,6 +91,7 @@ class HealthConductor:
         checks += [self._prices(), *self._models()]
         checks += [Check(name="configuration", status="warning", detail=note) for note in self._notes]
         spent, left, standing = None, None, None
+        # Else the first question to it would raise, and the report say nothing at all.
         if ledger.status == "ok":
             allowed = await self._allowance.read(actor_id)
             spend, left, standing = allowed.spend, allowed.left, allowed.standing
@@ -118,6 +119,7 @@ class HealthConductor:
 
         For whoever looks often, and without a token: an answer is good for a moment, and tells no addresses.
         """
+        # Many balancers at once are one look: the others wait for it and have its answer.
         async with self._turn:
             if self._readiness is None or self._clock.monotonic() - self._readiness[0] >= _READY_FOR_S:
                 checks = await asyncio.gather(
@@ -139,6 +141,7 @@ class HealthConductor:
             detail = f"{backend} did not answer within {_CHECK_TIMEOUT_S:.0f} s"
             return Check(name=name, status="error", detail=detail, fix="See that it is running and reachable.")
         except RingError as exc:
+            # The general advice of its class tells an operator nothing about this part.
             own_fix = exc.next_action if exc.next_action != type(exc).next_action else None
             return Check(name=name, status="error", detail=exc.message, fix=own_fix)
         return Check(name=name, status="ok", detail=backend)
@@ -149,6 +152,7 @@ class HealthConductor:
             try:
                 next(provider for (_, each), provider in self._providers.items() if each == name).check_ready()
             except RingError as exc:
+                # Without the default's key calls fail that name no provider; without another's only those that name it.
                 needed = name == self._default_provider
                 checks.append(
                     Check(

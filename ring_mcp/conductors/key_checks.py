@@ -40,6 +40,7 @@ class KeyChecks:
 
     async def ask(self) -> Mapping[str, Sequence[Check]]:
         """By provider: its key, and what it no longer serves. Each is asked for a few seconds at most."""
+        # Who comes meanwhile waits, and has the same answer: a provider is asked once.
         async with self._turn:
             if self._known is None or self._clock.monotonic() - self._known[0] >= REMEMBER_S:
                 found = await asyncio.gather(*(_ask(each) for each in self._asked))
@@ -61,6 +62,7 @@ async def _ask(asked: Asked) -> list[Check]:
     except (ProviderError, TimeoutError) as exc:
         reason = exc.message if isinstance(exc, ProviderError) else f"no answer within {ASK_TIMEOUT_S:.0f} s"
         if asked.own_endpoint:
+            # Many endpoints of one's own serve the models and nothing else: that is no reason for a warning.
             return [
                 Check(name=name, status="ok", detail=f"a key is configured; your endpoint tells no more ({reason})")
             ]
@@ -87,5 +89,6 @@ async def _look_for_models(asked: Asked) -> list[Check]:
             fix="`ring-mcp presets check --live` compares all of them; configure another model.",
         )
         for name in asked.models
+        # An empty list is one that could not be had.
         if names and name not in names
     ]

@@ -46,6 +46,7 @@ async def compare(presets: Presets, lists: Mapping[str, ListsModels], today: dat
         try:
             found += differences(presets, provider, await models.list_models(), today)
         except ProviderError as exc:
+            # Also left out of ``asked``: of a provider that is away nothing is known, not even that all is well.
             failures[provider] = exc.message
     asked = tuple(name for name in lists if name not in failures)
     return Comparison(asked=asked, differences=tuple(found), failures=failures)
@@ -58,6 +59,7 @@ def differences(presets: Presets, provider: str, listed: Sequence[ListedModel], 
     for kind, table in tables.items():
         here = {name: model for name, model in table.items() if model.provider == provider}
         there = [model for model in listed if model.kind == kind]
+        # A name that the provider knows as another's alias has not vanished.
         names = {name for model in there for name in (model.name, *model.aliases)}
         found += (
             Difference(provider=provider, kind=kind, model=model.name, what="new")

@@ -88,6 +88,7 @@ class PaidCalls:
     async def _result_of(self, url: str, field: str, actor_id: str | None) -> str:
         job_id = url.strip().removeprefix(JOB_PREFIX)
         try:
+            # Without an actor, as a quote may be, nothing is found: every job is somebody's.
             job = await self.find_own(job_id, actor_id or "")
         except NotFound as exc:
             raise InvalidRequest(f"{field}: {exc.message[:200]}") from exc
@@ -101,6 +102,7 @@ class PaidCalls:
         ``actor_id``: whose call it would be. A still that this actor has paid for and not used yet costs nothing.
         """
         still = plan.first_frame if isinstance(plan, VideoPlan) else None
+        # It would be taken over by the paid call, so that the quote must not count it.
         paid = await self._opening.find_unused_still(plan, actor_id) if actor_id is not None else None
         lines = [*plan.prices, *(still.prices if still and paid is None else ())]
         total = sum((line.total_usd for line in lines), Decimal(0))
@@ -144,11 +146,13 @@ class PaidCalls:
         nothing was started, unless a LedgerError names the job: that one goes on. Any other failure after the start is
         in the result.
         """
+        # First: ``request_hash`` is made of what is kept, and question and job must have the same one.
         plan = await self._inputs.keep(plan)
         terms = await self._agree(plan, actor_id, idempotency_key, max_usd, asking)
         opened = await self._opening.open(
             plan, actor_id=actor_id, idempotency_key=idempotency_key, max_usd=max_usd, terms=terms
         )
+        # "is None": 0 is a wish of its own, to be answered at once.
         limit_s = self._timeouts_s[plan.kind] + _LATE_S if wait_s is None else wait_s
         with name_open_job(opened.job.id):
             job = await self._wait(opened.job, limit_s, on_progress)
@@ -163,6 +167,7 @@ class PaidCalls:
         if asking.terms is not None:
             return asking.terms
         prospect = await self._opening.look(plan, actor_id=actor_id, idempotency_key=key)
+        # Not None: if that job is gone when this one is opened, it is new after all, and needs its own yes.
         if prospect.stands:
             return self.confirming.without_answer()
 
@@ -185,6 +190,7 @@ class PaidCalls:
         names the job."""
         with name_open_job(job.id):
             await self._queue.adopt(job)
+            # Before the wait: its owner may have died, and nobody would wake who waits.
             waited = await self._wait(job, wait_s, on_progress)
         return await self.deliver(waited)
 
@@ -203,6 +209,7 @@ class PaidCalls:
     async def read(self, job_id: str) -> Job | None:
         """A job as it stands now, also by the beginning of its id, if no other begins so. Raises LedgerError."""
         job = await self._watch.read(job_id)
+        # The whole id first: a beginning is looked for only where that is none.
         if job is None and is_part_of_id(job_id) and len(found := await self._ledger.complete_id(job_id)) == 1:
             return await self._watch.read(found[0])
         return job
@@ -231,6 +238,7 @@ class PaidCalls:
         """The result of a job for a caller; from now on an identical request is a new one."""
         result = await self.show(job, joined=joined)
         late = "the ledger could not be written; the row follows as soon as it can" if self._is_ahead(job) else None
+        # Delivered only once the row is written: marked before, an identical call would pay for what no row has.
         if job.is_settled and late is None:
             try:
                 await self._opening.delivery.mark(job)

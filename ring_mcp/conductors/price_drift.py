@@ -43,6 +43,7 @@ def last_bills(days: Iterable[BilledDay], presets: Presets) -> list[Bills]:
     last: dict[str, Bills] = {}
     for day in days:
         so_far = last.get(day.model, Bills(model=day.model, jobs=0, billed_usd=Decimal(0), list_usd=Decimal(0)))
+        # Whole days, since the ledger sums them up: the last one may bring more than DRIFT_JOBS.
         if so_far.jobs < DRIFT_JOBS and day.prices_of == _list_of(day.model, presets):
             last[day.model] = Bills(
                 model=day.model,

@@ -37,6 +37,7 @@ _TOKENS = {
 def read_map(text: str) -> dict[str, dict[str, Any]]:
     """The models of a map, amounts as they are written. Raises InvalidRequest for what is none."""
     try:
+        # As Decimal from the text: through a float 0.1344 would differ from the registry's by its last digits.
         raw = json.loads(text, parse_float=Decimal, parse_int=Decimal)
     except (ValueError, RecursionError):
         raise InvalidRequest("the price map is not JSON") from None
@@ -134,6 +135,7 @@ def _prices(presets: Presets, name: str, model: Model, entry: Mapping[str, Any])
     tokens = presets.token_prices().get(name, {})
     for token, key in _TOKENS.items():
         if token in tokens and (listed := _usd(entry, key)) is not None:
+            # normalize: 0.300000 and 0.30 are one price, and are shown as one.
             yield f"a million {token} tokens", tokens[token], (listed * 10**6).normalize()
 
 
@@ -161,4 +163,5 @@ def _usd(entry: Mapping[str, Any], key: str) -> Decimal | None:
         value = Decimal(entry[key])
     except (KeyError, TypeError, ValueError, InvalidOperation):
         return None
+    # Python's JSON reads NaN and Infinity.
     return value if value.is_finite() else None

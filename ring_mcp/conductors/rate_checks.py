@@ -15,6 +15,7 @@ _ASKING = {"submit": "submits", "look": "looks"}
 async def check_rates(rates: ProviderRates) -> list[Check]:
     """A line for each account and model that was asked for; a warning for those that are asked less often after
     refusals. Raises LedgerError."""
+    # What is slowed stands first: the list ends after a few.
     readings = sorted(await rates.read(), key=lambda each: (each.slowed <= 1, -each.full))
     return [_check(each) for each in readings[:_NAMED]] + _count_more(readings[_NAMED:])
 

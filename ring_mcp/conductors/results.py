@@ -14,6 +14,7 @@ from pydantic.alias_generators import to_camel
 
 from ring_mcp.domain import Asset, Failure, GenerationKind, ImagePlan, Job, JobState, Plan, PriceLine, VideoPlan
 
+# A number on the wire, as Ring's; nothing is added up in floats before that.
 Usd = Annotated[Decimal, PlainSerializer(float, return_type=float)]
 Secs = Annotated[Decimal, PlainSerializer(float, return_type=float)]
 
@@ -55,6 +56,7 @@ class VideoAsset(Wire):
     duration: Secs | None = None
     width: int | None = None
     height: int | None = None
+    # Ring's field. A clip that did not pass is never delivered, so that it is always true.
     respect_moderation: bool = True
     sha256: str | None = None
     local_path: str | None = None
@@ -165,6 +167,7 @@ def quote_result(plan: Plan, **facts: Any) -> JobResult:
 def job_result(job: Job, now: datetime, *, joined: bool = False) -> JobResult:
     """A job as its caller sees it. ``success`` is False when it ended badly, or is stuck for a reason that is known."""
     plan = job.plan
+    # While it is tried again the trouble is a warning (``_trouble``): told as a failure, it would be made anew.
     failure = job.failure if job.is_settled or job.is_parked or job.is_stuck(now) else None
     shared: dict[str, Any] = {
         "success": failure is None,
@@ -177,6 +180,7 @@ def job_result(job: Job, now: datetime, *, joined: bool = False) -> JobResult:
         "aspect_ratio": plan.aspect_ratio,
         "resolution": plan.resolution,
         "billed_cost_usd": job.billed_usd,
+        # A job of unknown outcome holds its reservation, and has to say so; one that has ended holds none.
         "reserved_usd": None if job.is_terminal else job.reserved_usd,
         "served_model": job.served_model,
         "warnings": (*plan.warnings, *job.warnings, *(_trouble(job) if failure is None else ())) or None,

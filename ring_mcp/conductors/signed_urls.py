@@ -34,6 +34,7 @@ async def for_caller(job: Job, storage: Storage) -> Job:
         return job
     try:
         async with asyncio.timeout(_SIGN_TIMEOUT_S):
+            # One after the other: credentials are asked for once, and the rest is arithmetic.
             addresses = [await storage.address(asset.url, asset.key) for asset in kept]
     except (StorageError, TimeoutError) as exc:
         reason = exc.message if isinstance(exc, StorageError) else "it took too long"
@@ -43,6 +44,7 @@ async def for_caller(job: Job, storage: Storage) -> Job:
     shown = plan.model_copy(update=dict(zip(beside, shared[own:], strict=True)))
     ends = [address.expires_at for address in addresses if address.expires_at is not None]
     job = replace(job, plan=shown, assets=tuple(shared[:own]))
+    # The earliest: by then at least one of them is dead.
     return _add_warning(job, _expiry(min(ends))) if ends else job
 
 

@@ -62,6 +62,7 @@ class Team:
 
     def hear(self) -> None:
         """Somebody was added or revoked, or that may have been missed: nothing read until now is believed any more."""
+        # A moment, and not an empty table: looks that are under way now are not believed either.
         self._stale_until_s = self._clock.monotonic()
         self._stirred.set()
 
@@ -94,6 +95,7 @@ class Team:
             try:
                 await self._read(token_hash)
             except LedgerError:
+                # A ledger that is away for a minute does not put everybody out; who was never seen stays out.
                 if known is None or not self._is_known(known):
                     raise
             known = self._known.get(token_hash)
@@ -114,6 +116,7 @@ class Team:
             self._visits[token_hash].discard(gone)
             if not self._visits[token_hash]:
                 del self._visits[token_hash]
+            # Nobody is there, nobody is looked after: a server at rest asks the ledger for nothing.
             if not self._visits and self._watching is not None:
                 self._watching.cancel()
                 self._watching = None
@@ -131,11 +134,13 @@ class Team:
             kept = set(found)
         for token_hash in hashes:
             if token_hash not in kept:
+                # They may have left while the ledger was asked.
                 for gone in self._visits.get(token_hash, ()):
                     gone.set()
 
     async def _watch(self) -> None:
         while True:
+            # Whichever is first: word of a change, or the time to look without one.
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stirred.wait(), FRESH_S)
             self._stirred.clear()
@@ -182,6 +187,7 @@ class Team:
                 self._known[token_hash] = _Known(found[token_hash], token_hash, began_s)
                 self._known.move_to_end(token_hash)
             else:
+                # Wrong tokens are not kept: whoever tries many would push the right ones out.
                 self._known.pop(token_hash, None)
         while len(self._known) > _MOST_KEPT:
             self._known.popitem(last=False)

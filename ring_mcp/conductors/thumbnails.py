@@ -43,5 +43,6 @@ class ThumbnailConductor:
                 return await self._calls.deliver(await self._ledger.amend(drawn, records))
             except JobMoved:
                 now = await self._ledger.get(job.id)
+                # Only the version moves on: what was drawn does not depend on what was written meanwhile.
                 drawn = replace(drawn, version=now.version if now else drawn.version)
         raise JobMoved(f"job {job.id} is being written by others; its thumbnail was not noted")

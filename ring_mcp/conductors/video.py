@@ -41,6 +41,7 @@ class VideoConductor(Conductor[VideoRequest, GenerateVideoResult, VideoSettings]
         plan = self.plan(request)
         self._calls.check_provider(plan)
         has_frame = plan.first_frame is not None or plan.image_url is not None
+        # Now, before anything is paid: afterwards it could only be a warning.
         if plan.thumbnail is not None and not has_frame and not can_read_clips():
             raise InvalidRequest(
                 "thumbnail: a clip's own first picture needs an extra that is not installed here; leave thumbnail out, "
@@ -49,4 +50,5 @@ class VideoConductor(Conductor[VideoRequest, GenerateVideoResult, VideoSettings]
         measured_s = await self._inputs.check(plan, self._presets.video_models[plan.model])
         if measured_s is None:
             return plan
+        # Planned anew, for the price hangs on it; rounded up, so that a bill is not above its quote.
         return self.plan(replace(request, source_s=measured_s.quantize(Decimal("0.1"), ROUND_UP)))

@@ -69,10 +69,12 @@ class WhoamiConductor:
         """With what the caps leave, where the ledger can tell."""
         is_default = actor_id == self._default_actor.id
         left, own = None, dict[str, Any]()
+        # Who one is can be told without the ledger, and is what one asks when something does not work.
         with contextlib.suppress(LedgerError):
             allowed = await self._allowance.read(actor_id)
             left = allowed.left
             if allowed.standing is not None:
+                # By our names, which are those of Context's own fields.
                 own = allowed.standing.model_dump(by_alias=False, exclude={"id"})
         return Context(
             clone_name=self._clone_name,

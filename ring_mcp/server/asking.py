@@ -57,6 +57,7 @@ async def elicit(ctx: ServerRequestContext[Any], text: str) -> Reply:
     try:
         async with asyncio.timeout(QUESTION_LIFE.total_seconds()):
             result = await ctx.session.elicit_form(text, _NO_FIELDS, related_request_id=ctx.request_id)
+    # A client that breaks the protocol in its answer has not said yes either.
     except (TimeoutError, MCPError, ValidationError):
         return Reply.CANCEL
     finally:
@@ -70,6 +71,7 @@ async def _tell_of_waiting(ctx: ServerRequestContext[Any]) -> None:
     with contextlib.suppress(MCPError):
         while True:
             await asyncio.sleep(_BEAT_S)
+            # The protocol wants each number above the last, so it creeps up and never arrives.
             percent += (1.0 - percent) / 100  # below what the job itself begins with
             await ctx.session.report_progress(percent, 100, "waiting for somebody's yes")
 
@@ -81,6 +83,7 @@ async def _need_input(question_id: str, text: str) -> Reply:
 def _read_answer(params: types.CallToolRequestParams) -> tuple[str, Reply] | None:
     """What the client gives back is a claim: whether such a question was put to this caller, the ledger knows."""
     state, reply = params.request_state, (params.input_responses or {}).get(_KEY)
+    # Bounded before the ledger is asked: it is the client's text.
     if state is None or len(state) > _MOST_STATE_CHARS or not isinstance(reply, types.ElicitResult):
         return None
     return state, Reply(reply.action)

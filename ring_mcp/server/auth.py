@@ -49,6 +49,7 @@ class WrongTokens:
     async def slow_down(self, address: str) -> bool:
         """Returns when a wrong token from ``address`` may be answered; False: so many wait that it had better leave."""
         now = self._now()
+        # Popped and put back, so that the oldest address stands first and goes first.
         left, at = self._left.pop(address, (float(WRONG_AT_ONCE), now))
         left = min(float(WRONG_AT_ONCE), left + now - at)
         self._left[address] = (max(0.0, left - 1), now)
@@ -56,6 +57,7 @@ class WrongTokens:
             self._left.popitem(last=False)
         if left >= 1:
             return True
+        # Those who wait hold connections: many guessers together must not hold all of them.
         if self._waiting >= _MAX_WAITING:
             return False
         self._waiting += 1
@@ -100,6 +102,7 @@ class ServiceTokens:
         return self._actor(presented.get_secret_value().strip().encode())
 
     def _actor(self, given: bytes) -> str:
+        # A list, not the first hit: all are compared, so that time does not tell which was it.
         found = [actor for actor, known in self._table if hmac.compare_digest(given, known)]
         if not found:
             raise WrongToken("Invalid service token")
@@ -131,6 +134,7 @@ class Callers:
         """
         scheme, _, token = authorization.strip().partition(" ")
         token = token.strip() if scheme.lower() == "bearer" else ""
+        # By its form alone: a token of the ledger is never taken for one of the environment, or the other way round.
         if is_token(token):
             member = await self._team.recognise(token)
             if member is None:
@@ -143,6 +147,7 @@ class Callers:
                 return Caller(self._tokens.default_actor)
         if not token:
             raise Unauthorized("Missing Bearer token")
+        # Of a team alone: "not configured" would send its callers to a variable that nobody has to set.
         if not self._tokens.are_configured and (is_team or await self._team.exists()):
             raise WrongToken("Invalid service token")
         return Caller(self._tokens.actor_of(token))

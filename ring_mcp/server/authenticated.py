@@ -54,6 +54,7 @@ class Authenticated:
             must = scope["path"].startswith(self._ring)
             caller = await self._callers.identify(header(scope, "authorization"), must=must)
         except LedgerError as exc:
+            # Not 401: clients drop a token, or ask their person for a new one, when they are told that it is wrong.
             await refuse(send, 503, exc.message, {"retry-after": _ASK_AGAIN_S})
             return
         except Unauthorized as exc:
@@ -64,7 +65,9 @@ class Authenticated:
             return
         actor = caller.actor_id
         scope[ACTOR_KEY] = actor
+        # The SDK compares client and subject; the token itself is kept from whatever else looks at the scope.
         scope["user"] = AuthenticatedUser(AccessToken(token="", client_id=actor, scopes=[], subject=actor))
+        # Tokens of the environment cannot be revoked while the process runs: there is nothing to attend to.
         if caller.team_token is None:
             await self._app(scope, receive, send)
             return
@@ -79,6 +82,7 @@ class Authenticated:
             receiving, leaving = asyncio.ensure_future(receive()), asyncio.ensure_future(gone.wait())
             try:
                 await asyncio.wait((receiving, leaving), return_when=asyncio.FIRST_COMPLETED)
+                # In this order: what is taken off the connection already would be lost otherwise.
                 return receiving.result() if receiving.done() else {"type": "http.disconnect"}
             finally:
                 receiving.cancel()
@@ -87,6 +91,7 @@ class Authenticated:
         async def send_noted(message: Message) -> None:
             nonlocal started, finished
             if gone.is_set() and not started:
+                # Withheld, so that the 401 below can still go out in its place.
                 return  # what it says is no longer theirs to hear
             started = True
             finished = finished or (message["type"] == "http.response.body" and not message.get("more_body", False))
@@ -99,5 +104,6 @@ class Authenticated:
                 raise
         if gone.is_set() and not started:
             await refuse(send, 401, "Invalid service token", {**_CHALLENGE, "connection": "close"})
+        # A stream that was begun needs its end, or the client takes it for a broken connection.
         elif gone.is_set() and not finished:
             await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -15,6 +15,7 @@ from ring_mcp.server.middleware import MAX_VALUES
 MAX_LINE_BYTES = 128 * 1024 * 1024
 """Seven pictures of the largest size that is taken, as base64, and then some."""
 
+# So that a line out of bounds is noticed long before its end, and never held.
 _PIECE_BYTES = 1024 * 1024
 
 
@@ -33,6 +34,7 @@ class Line:
 
     def add(self, piece: bytes) -> None:
         self.size_bytes += len(piece)
+        # As for HTTP bodies (``middleware.BodyLimit``): commas are counted before a parser makes objects of them.
         self._values += piece.count(b",")
         self._pieces.append(piece)
         self._head += piece[: LOOKED_AT_CHARS - len(self._head)]
@@ -43,6 +45,7 @@ class Line:
     @property
     def text(self) -> str:
         line = b"".join(self._pieces)
+        # "replace" as the SDK's own reader does: a byte that is no UTF-8 must not end the session.
         return (line if self._fits else self._head + TOO_LARGE.encode() + line).decode("utf-8", "replace")
 
 

@@ -14,6 +14,7 @@ _HEADERS = {
     "content-security-policy": "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; "
     "frame-ancestors 'none'",
 }
+# Nothing that a browser would run: what is not here is a download (and "nosniff" keeps it one).
 _TYPES = {
     ".jpg": "image/jpeg",
     ".png": "image/png",
@@ -39,10 +40,12 @@ class Files:
     def _response(self, scope: Scope) -> Response:
         if scope["method"] not in ("GET", "HEAD"):
             return PlainTextResponse("Method Not Allowed", 405, {"allow": "GET, HEAD"})
+        # Inside of a Mount Starlette leaves the whole path in place.
         path = scope["path"].removeprefix(scope.get("root_path", "")).removeprefix(FILES_PATH).lstrip("/")
         key = self._links.key_of_path(path)
         file = None if key is None else self._storage.local_path(self._links.url_of(key))
         if file is None or not file.is_file():
+            # The same for a wrong signature and a missing file: who guesses learns nothing.
             return PlainTextResponse("Not Found", 404)
         return FileResponse(
             file,

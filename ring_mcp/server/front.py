@@ -19,7 +19,7 @@ import stat
 import sys
 from _thread import allocate_lock, start_new_thread
 
-TYPE_CHECKING = False
+TYPE_CHECKING = False  # typing's own would load typing
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -130,16 +130,18 @@ class Front:
                 answers.append((identity, answer))
             step += 1
         out = b"".join(answer for _, answer in answers[len(self.answers) :])
+        # Counted before it is written: if the write fails half way, the server must not say the same again.
         self._step, self._candidates, self.answers, self.done = step, candidates, answers, max(end, self.done)
         while out:
             out = out[os.write(self.wire, out) :]
-        return any(len(each) > step for each in candidates)
+        return any(len(each) > step for each in candidates)  # else nothing is left to answer
 
 
 def open_front(arguments: Sequence[str]) -> Front | None:
     """The front of a server that a client has started, or None where the server had better do it all itself."""
     try:
         pipes = all(stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) for mode in (os.fstat(0).st_mode, os.fstat(1).st_mode))
+        # A write to a non-blocking pipe may break off half way, and the server could not tell how much is out.
         if sys.platform == "win32" or not pipes or not (os.get_blocking(0) and os.get_blocking(1)):
             return None
         file = find_recording(arguments, os.environ)
@@ -279,7 +281,7 @@ def _look_up(path: str) -> object:
 def _read(path: str, most_bytes: int = _MAX_FILE_BYTES, *, is_own: bool = False) -> bytes | None:
     """A file's content; None: there is none. Raises OSError for what is no such file, or has more in it."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # of a pipe by that name the open would wait for ever
     except FileNotFoundError:
         return None
     try:

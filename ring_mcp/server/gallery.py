@@ -152,6 +152,7 @@ class GalleryPages:
         return answer
 
     def _log_out(self, scope: Scope) -> Response:
+        # Previews may be kept for a day: on a shared machine they leave with who logs out.
         answer = RedirectResponse(f"{self._root}/login", 303, {"clear-site-data": '"cache"'})
         self._set_cookie(answer, "", scope)
         return answer
@@ -166,6 +167,7 @@ class GalleryPages:
         return answer
 
     def _set_cookie(self, answer: Response, cookie: str, scope: Scope) -> None:
+        # Behind a proxy with TLS only the page's Origin says https; over plain http a Secure cookie may be refused.
         origin = header(scope, "origin") or self._own_origin or ""
         answer.set_cookie(
             self._door.cookie,
@@ -174,7 +176,7 @@ class GalleryPages:
             path=self._root,
             secure=origin.startswith("https://") or scope["scheme"] == "https",
             httponly=True,
-            samesite="lax",
+            samesite="lax",  # "strict" would keep it back when a link in a chat leads here
         )
 
     def _comes_from_here(self, scope: Scope) -> bool:

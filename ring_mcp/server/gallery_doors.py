@@ -57,6 +57,7 @@ class TokenDoor:
         self.cookie = f"ring_gallery_{hashlib.sha256(b'name of the cookie' + secret).hexdigest()[:8]}"
 
     async def find_actor(self, cookie: str | None) -> str | None:
+        # An unreadable cookie is as none: on an open server everybody is the default actor, whatever they carry.
         token = "" if cookie is None else self._open(cookie)
         try:
             return (await self._callers.identify(f"Bearer {token}" if token else "", must=False)).actor_id
@@ -72,6 +73,7 @@ class TokenDoor:
         """The token that is sealed in a cookie; empty for one that is not ours, or too old."""
         from cryptography.fernet import InvalidToken
 
+        # Before it is decoded: whoever knocks decides on its length.
         if len(cookie) > _MAX_COOKIE_CHARS:
             return ""
         try:
@@ -84,6 +86,8 @@ class TokenDoor:
     def _seal(self) -> Fernet:
         from cryptography.fernet import Fernet
 
+        # Slow on purpose: the secret may be a database's address with a weak password, and whoever has a cookie could
+        # try passwords against it. The salt is fixed, so that all processes come to one key.
         key = hashlib.scrypt(self._secret, salt=b"ring-mcp gallery", n=2**14, r=8, p=1, dklen=32)
         return Fernet(base64.urlsafe_b64encode(key))
 
@@ -100,11 +104,13 @@ class OnceDoor:
         self.cookie = f"ring_gallery_{secrets.token_hex(4)}"
 
     async def find_actor(self, cookie: str | None) -> str | None:
+        # As bytes: compare_digest refuses text beyond ASCII.
         is_ours = cookie is not None and hmac.compare_digest(cookie.encode("utf-8", "replace"), self._session.encode())
         return self._actor if is_ours else None
 
     async def enter(self, given: str) -> str:
         if self.once is None or not hmac.compare_digest(given.encode("utf-8", "replace"), self.once.encode()):
             raise Unauthorized("This address was used already, or is not whole.")
+        # Used up before it is answered: an address stays in the browser's history.
         self.once = None
         return self._session

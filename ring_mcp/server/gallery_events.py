@@ -42,6 +42,7 @@ class Events:
         ``is_welcome``: whether who looks still may; it is asked every few looks, and the stream ends when not.
         """
         actor_id, query = request.scope[ACTOR_KEY], request.query_params
+        # Each once: naming one job many times would have it looked up as often each second.
         job_ids = list(dict.fromkeys(query.getlist("job")))[:MAX_JOBS]
         events = self._tell(job_ids, Filters.of(query), query.get("newest"), actor_id, is_welcome)
         # "no-transform": a proxy that compresses would hold the events back.
@@ -59,10 +60,12 @@ class Events:
         told: dict[str, dict[str, Any]] = {}
         followed, quiet, looks = list(job_ids), 0, 0
         until = asyncio.get_running_loop().time() + STREAM_S
+        # Milliseconds until a browser opens the next stream, after STREAM_S or a restart.
         yield b"retry: 3000\n\n"
         while not self._stopping.is_set() and asyncio.get_running_loop().time() < until:
             quiet, looks = quiet + 1, looks + 1
             try:
+                # A stream outlives the check of its first request: a token that was revoked has to end it as well.
                 if looks % _ASKED_AFTER_LOOKS == 0 and not await is_welcome():
                     return
                 for job_id in list(followed):
@@ -78,10 +81,12 @@ class Events:
             except LedgerError:
                 pass  # the next look may be luckier; a page is no place for that trouble
             if not followed and newest is None:
+                # Told, since a stream that merely ends is opened again by the browser, for ever.
                 yield _event("end", {})
                 return
             if quiet >= _QUIET_LOOKS:
                 quiet = 0
+                # A comment, which scripts do not see: proxies cut what is silent for long.
                 yield b": still here\n\n"
             try:
                 async with asyncio.timeout(self._look_s):

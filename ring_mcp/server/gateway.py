@@ -59,6 +59,7 @@ class UnsupportedBody(InvalidRequest):
     code = "unsupported_media_type"
 
 
+# The first that fits counts: what is a kind of another stands before it.
 _STATUS: tuple[tuple[type[RingError], int], ...] = (
     (UnsupportedBody, 415),
     (NotFound, 404),
@@ -93,6 +94,7 @@ class Gateway:
             self._route("/jobs", self.list_jobs, "GET"),
             self._route("/jobs/{job_id}/thumbnail", self.draw_thumbnail, "POST"),
             self._route("/jobs/{job_id}/cancel", self.cancel_job, "POST"),
+            # With slashes: an id may be written ring://jobs/ID, which comes here decoded.
             self._route("/jobs/{job_id:path}", self.get_job, "GET"),
             self._route("/openapi.json", self.openapi, "GET"),
         ]
@@ -113,6 +115,7 @@ class Gateway:
 
         async def answer(request: Request) -> JSONResponse:
             await request.body()
+            # The body is read before: the watcher takes every further message of the connection.
             work, leaving = asyncio.ensure_future(serve(request)), asyncio.ensure_future(_watch_leaving(request))
             try:
                 await asyncio.wait((work, leaving), return_when=asyncio.FIRST_COMPLETED)
@@ -175,6 +178,7 @@ class Gateway:
 
     async def draw_thumbnail(self, request: Request) -> JSONResponse:
         """Ours: a thumbnail for a clip that is there."""
+        # It costs no money, but work and storage: who may only look has no business with that.
         await self._app.calls.check_may_spend(_actor(request))
         job, thumbnail = await self._job(request), await _read_body(request, read_thumbnail)
         if thumbnail is None:
@@ -258,6 +262,7 @@ def _object(request: Request, content: bytes) -> dict[str, Any]:
     if not key:
         return body
     given = [name for name in ("idempotencyKey", "idempotency_key") if body.get(name) not in (None, "")]
+    # To choose one could pay twice: whoever retries may send the other.
     if any(body[name] != key for name in given):
         raise InvalidRequest("idempotencyKey and the header Idempotency-Key differ")
     return body if given else {**body, "idempotencyKey": key}

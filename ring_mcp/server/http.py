@@ -75,6 +75,7 @@ def build_http_app(
     server = server or build_mcp(app)
     calls, streams = Slots(config.max_open_calls, "calls"), Slots(max_streams, "streams")
     mcp = McpEndpoint(
+        # json_response stays off: with it progress is dropped, and nobody notices that a client has left.
         StreamableHTTPSessionManager(
             server,
             stateless=True,
@@ -102,11 +103,13 @@ def build_http_app(
 
     async def stop() -> None:
         await stopping.wait()
+        # First this: it hands every waiting call its job, and ``sse.end`` waits until those calls have answered.
         app.watch.close()
         await sse.end()
 
     async def ready(request: Request) -> JSONResponse:
         obstacles = ("the server is stopping",) if stopping.is_set() else await app.health.list_obstacles()
+        # A server that stops is not ready while it still answers, so that a balancer sends its calls elsewhere in time.
         return JSONResponse({"ready": not obstacles, "reasons": list(obstacles)}, 503 if obstacles else 200)
 
     @contextlib.asynccontextmanager
@@ -120,11 +123,13 @@ def build_http_app(
 
     starlette = Starlette(
         routes=[
+            # A GET gets 405, for clients of 2025 "no stream to listen to". Both spellings, since nothing redirects.
             Route("/mcp", mcp, methods=["POST"]),
             Route("/mcp/", mcp, methods=["POST"]),
             Route(STREAM_PATH, sse, methods=["GET"]),
             Mount(MESSAGES_PATH, sse.post_message),
             *gateway.routes(),
+            # Without methods: Files and the pages answer HEAD, and refuse the rest, by themselves.
             Mount(FILES_PATH, Files(app.storage, links)),
             Route(GALLERY_PATH, pages),
             Route(f"{GALLERY_PATH}/{{rest:path}}", pages),
@@ -133,13 +138,17 @@ def build_http_app(
             *([] if measured is None else [Route(METRICS_PATH, measured.answer, methods=["GET"])]),
         ],
         middleware=[
+            # Outermost, so that refusals of every layer below are logged and carry the headers, too.
             Middleware(Guarded),
             Middleware(KnownNames, hosts=(links.host, *config.allowed_hosts), origins=config.allowed_origins),
             Middleware(
+                # Before Authenticated: a preflight asks whether the page may call, and never carries a token.
                 CORSMiddleware,
                 allow_origins=[origin.rstrip("/") for origin in config.allowed_origins],
                 allow_methods=("GET", "POST"),
+                # Versions of the protocol bring headers of their own (Mcp-Method, Mcp-Name): preflights ask for them.
                 allow_headers=("*",),
+                # A page's script sees no others; no allow_credentials: cookies open nothing but the gallery.
                 expose_headers=("mcp-protocol-version", "retry-after", "www-authenticate", "x-request-id"),
             ),
             Middleware(BodyLimit, max_bytes=config.max_body_bytes, timeout_s=body_timeout_s),
@@ -158,6 +167,7 @@ def build_http_app(
                 is_open=is_open,
             ),
         ],
+        # Ring's clients read the envelope of every answer, that of an unknown path included.
         exception_handlers={HTTPException: _not_served},
         lifespan=lifespan,
     )
@@ -224,6 +234,7 @@ class McpEndpoint:
 
 
 async def _alive(request: Request) -> PlainTextResponse:
+    # Never asks the ledger: a restart, which is what follows a failure here, would not bring one back.
     return PlainTextResponse("ok")
 
 

@@ -13,15 +13,18 @@ from typing import Any
 import mcp_types as types
 from pydantic import ValidationError
 
+# A batch of many tiny items must not be answered with many times its own size.
 _MAX_ANSWERS = 100
 _TOO_DEEP = "the message is nested too deeply"
 LOOKED_AT_CHARS = 16_000
 TOO_LARGE = "\0 too large \0"
 """In place of the middle of a line that is out of bounds. No JSON has a NUL in it."""
 
+# A string may also end with the text: what is looked at is cut out of a line.
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*(?:"|$)|[\[\]{}]')
 _ID = r'"id"\s*:\s*("(?:[^"\\]|\\.){0,200}"|-?\d{1,18})\s*'
 _FIRST_ID = re.compile(rf"{_ID}[,}}]")
+# Some clients write the id after all else, behind arguments that are too large to be looked through.
 _LAST_ID = re.compile(rf'{_ID}(?:,\s*"(?:jsonrpc|method)"\s*:\s*"[^"]{{0,200}}"\s*)*}}\s*$')
 
 
@@ -51,6 +54,7 @@ def _message(content: Any) -> types.JSONRPCMessage | list[types.JSONRPCError]:
     if not isinstance(content, dict):
         return _refusals(content)
     params = content.get("params")
+    # Set aside, for encoding replaces halves of surrogate pairs; put back below as they came.
     arguments = params.pop("arguments", None) if isinstance(params, dict) else None
     clean = json.dumps(content, ensure_ascii=False).encode("utf-8", "replace")
     try:
@@ -67,6 +71,7 @@ def _message(content: Any) -> types.JSONRPCMessage | list[types.JSONRPCError]:
 def _refusals(content: Any) -> list[types.JSONRPCError]:
     """What is wrong with JSON that is no message, to whoever asked for something in it."""
     if isinstance(content, list):
+        # Without a method it is a reply, and nobody waits for an answer to that.
         ids = [each.get("id") for each in content[:_MAX_ANSWERS] if isinstance(each, dict) and "method" in each]
         return _refuse(ids, types.INVALID_REQUEST, "batches are not served: send one message a line")
     if not isinstance(content, dict):
@@ -85,6 +90,7 @@ def _refuse(ids: list[Any], code: int, text: str) -> list[types.JSONRPCError]:
 
 
 def _is_id(value: object) -> bool:
+    # Python counts True among the integers; JSON-RPC does not.
     return isinstance(value, str | int) and not isinstance(value, bool) and not _is_broken(value)
 
 

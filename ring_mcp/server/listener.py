@@ -65,6 +65,7 @@ class Room:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._open: set[ImpatientProtocol] = set()
+        # A dict, not a set: it remembers who has been idle longest, and that one has to go first.
         self._idle: dict[ImpatientProtocol, None] = {}
         self._said_at = -_SAID_EVERY_S
 
@@ -75,15 +76,18 @@ class Room:
             if not self._idle:
                 return False
             oldest = next(iter(self._idle))
+            # Now: connection_lost comes in a later turn of the loop, and others may enter before.
             self.leave(oldest)
             oldest.transport.abort()
         self._open.add(connection)
+        # Idle from its first moment: whoever connects and says nothing is the first to make room.
         self._idle[connection] = None
         return True
 
     def note(self, connection: ImpatientProtocol, *, is_idle: bool) -> None:
         if not is_idle:
             self._idle.pop(connection, None)
+        # One that was refused, or aborted for another, may still report: it must not be counted again.
         elif connection in self._open:
             self._idle.setdefault(connection)
 
@@ -166,6 +170,7 @@ class ImpatientProtocol(H11Protocol):
         if cycle is None or cycle.response_complete:
             super().send_400_response(msg)
             return
+        # As uvicorn does at a disconnect: an app that waits for more of the body hears that none will come.
         cycle.disconnected = True
         if cycle.response_started:
             self.transport.close()
@@ -199,6 +204,7 @@ class DrainingServer(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         # Not uvicorn's own, which raises the signal again at its end: that kills the process before jobs are put down.
+        # A signal handler runs between any two lines: through the loop, so that waiters are woken properly.
         asyncio.get_running_loop().call_soon_threadsafe(self._stopping.set)
         self.force_exit = self.should_exit and sig == signal.SIGINT  # Ctrl-C a second time
         self.should_exit = True
@@ -213,6 +219,7 @@ def bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
+        # A restart would otherwise wait for connections of the last run to leave TIME_WAIT.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
         listener.listen(_BACKLOG)
@@ -239,13 +246,17 @@ async def listen(
     asyncio.get_running_loop().set_exception_handler(room.note_exhaustion)
     config = uvicorn.Config(
         app,
+        # uvicorn makes the protocols by itself and hands them nothing of ours, so the room has to hang on a class.
         http=type("RoomyProtocol", (protocol,), {"room": room}),
         backlog=_ACCEPTED_AT_ONCE,
         ws="none",
+        # "auto" would take an error at the start for an app without lifespan, and serve all the same.
         lifespan="on",
         log_config=None,
+        # Guarded has a log without queries, which may hold a token.
         access_log=False,
         server_header=False,
+        # Anybody can send X-Forwarded-For: whose wrong tokens are slowed down would be the caller's own choice.
         proxy_headers=False,
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=max(1, round(drain_s)),

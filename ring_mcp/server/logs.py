@@ -39,6 +39,7 @@ def log_to_stderr(level: str, style: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines() if style == "json" else logging.Formatter(TEXT))
     least = logging.getLevelNamesMapping()[level.upper()]
+    # Others' details only when DEBUG is asked for: at "info" they would drown our own lines.
     logging.basicConfig(level=least if least < logging.INFO else max(least, logging.WARNING), handlers=[handler])
     _OURS.setLevel(least)
     for noisy in _QUIET:

@@ -27,6 +27,7 @@ def can_wait_for(descriptor: int) -> bool:
         mode = os.fstat(descriptor).st_mode
     except OSError:
         return False
+    # Not for a file: epoll refuses to wait for one.
     is_one = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
     return is_one and isinstance(asyncio.get_running_loop(), asyncio.SelectorEventLoop)
 
@@ -42,6 +43,7 @@ class LoopLines:
     async def __aiter__(self) -> AsyncIterator[str]:
         line = self._line()
         while piece := await self._read():
+            # Not splitlines, which would also break at a lone carriage return.
             for part in io.BytesIO(piece):  # up to each line feed, and what is left
                 line.add(part)
                 if part.endswith(b"\n"):
@@ -75,6 +77,7 @@ class LoopWriter:
         loop = asyncio.get_running_loop()
         left = memoryview(text.encode())
         while left:
+            # Asked each time: the descriptor blocks, and a write to a full pipe would hold the whole loop.
             if not self._poll.poll(0):
                 await _ready(loop.add_writer, loop.remove_writer, self._descriptor)
                 continue
@@ -91,6 +94,7 @@ async def _ready(add: Callable[..., None], remove: Callable[[int], bool], descri
     ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def tell() -> None:
+        # The loop may call again before it is told to stop.
         if not ready.done():
             ready.set_result(None)
 

@@ -85,12 +85,14 @@ def build_server(
     ) -> types.CallToolResult | types.InputRequiredResult | dict[str, Any]:
         tool = by_name.get(params.name)
         if tool is None:
+            # The name is a stranger's, and goes back to him: bounded.
             raise MCPError(code=types.INVALID_PARAMS, message=f"Unknown tool: {params.name[:100]}")
 
         async def progress(percent: float, message: str) -> None:
             await ctx.session.report_progress(percent, 100, message)
 
         try:
+            # Inside of the try: over stdio nobody has asked this before, and a refusal has to become an answer.
             actor_id = await identify(ctx)
             arguments = await read_aside(
                 lambda: tool.arguments.parse(params.arguments), is_large=is_large(params.arguments)
@@ -100,6 +102,7 @@ def build_server(
                 return success(await tool.handler(arguments, caller), links=links)
             made = await tasks.call(ctx, tool, arguments, caller)
             return made if isinstance(made, dict) else success(made, links=links)
+        # Before the boundary below, which would call it an internal error: it is how the 2026 protocol asks back.
         except InputNeeded as needed:
             return needed.result
         except RingError as exc:
@@ -114,6 +117,7 @@ def build_server(
         try:
             found = await resources.read(uri, await identify(ctx))
         except RingError as exc:
+            # What the 2026 protocol wants for a resource that is not there.
             raise MCPError(code=types.INVALID_PARAMS, message=exc.message, data={"uri": uri}) from exc
         except Exception as exc:
             incident = log_internal(exc, "resources/read")
@@ -154,6 +158,7 @@ def build_server(
         on_get_prompt=get_prompt,
     )
     server.middleware.append(MeasuredOperations(by_name))
+    # Not as ``on_call_tool``, whose type leaves no room for a task in place of a result.
     server.add_request_handler("tools/call", types.CallToolRequestParams, call_tool)
     if tasks is not None:
         tasks.add_to(server)
@@ -170,6 +175,7 @@ async def list_resources(
         description="Quality modes, models with their limits and life dates, list prices with their dates.",
         mime_type=JSON_TYPE,
     )
+    # unknown=False, other than for tools: clients show resources to people, who have no use for a viewer's address.
     return types.ListResourcesResult(resources=[presets, *([apps.VIEWER] if apps.may_show(ctx, unknown=False) else [])])
 
 

@@ -18,6 +18,7 @@ from ring_mcp.server.auth import LEAST_CHARS, WrongTokens
 from ring_mcp.server.middleware import Guarded, KnownNames
 
 PATH = "/metrics"
+# The version is that of Prometheus' text format.
 _CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _FORWARDED = ("x-forwarded-for", "forwarded", "x-real-ip")
 
@@ -33,6 +34,7 @@ class MetricsEndpoint:
     async def answer(self, request: Request) -> Response:
         if not self._may_read(request):
             address = request.client.host if request.client is not None else ""
+            # Without a token nothing can be guessed: who may not read is told at once.
             if self._token is not None and not await self._wrong_tokens.slow_down(address):
                 return JSONResponse({"success": False, "error": "too many wrong tokens"}, 429, {"retry-after": "1"})
             needed = "this address needs the token of RING_METRICS_TOKEN"
@@ -42,6 +44,7 @@ class MetricsEndpoint:
     def _may_read(self, request: Request) -> bool:
         if self._token is not None:
             scheme, _, given = request.headers.get("authorization", "").strip().partition(" ")
+            # As bytes: compare_digest takes no text beyond ASCII, and a header may be any latin-1.
             return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode("latin-1"), self._token)
         return is_loopback(request) and not any(name in request.headers for name in _FORWARDED)
 
@@ -55,6 +58,7 @@ def is_loopback(request: Request) -> bool:
 
 def build_metrics_app(reporting: Reporting, token: SecretStr | None) -> Starlette:
     """For a process that serves nothing else. Without a token for callers on this machine who name it so."""
+    # Without a token the name is what keeps pages out that resolve their own name to 127.0.0.1; with one it may be any.
     known = [] if token is not None else [Middleware(KnownNames, hosts=(), origins=())]
     endpoint = MetricsEndpoint(reporting, token)
     return Starlette(routes=[Route(PATH, endpoint.answer, methods=["GET"])], middleware=[Middleware(Guarded), *known])

@@ -39,6 +39,7 @@ REQUEST_ID_KEY = "ring_mcp.request_id"
 SECURITY_HEADERS = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
+    # The address of a file is its secret: it must not travel on to another site.
     "referrer-policy": "no-referrer",
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
     "cache-control": "no-store",
@@ -94,6 +95,7 @@ class Guarded:
             pass  # it left before its request was whole
         except Exception:
             logger.exception("internal error, request %s", request_id)
+            # Once a head is out no second answer may follow: uvicorn closes the connection, so the client knows.
             if status == 0:
                 await refuse(send_guarded, 500, f"internal error, request {request_id}")
         finally:
@@ -115,6 +117,7 @@ class Guarded:
 
 def _loggable(path: str) -> str:
     """The path on one line; without what makes the address of a file a secret."""
+    # Escaped, since a path may hold line feeds, percent-decoded: it would write lines of its own into the log.
     return "/files/…" if path.startswith("/files/") else path.encode("unicode_escape").decode()[:200]
 
 
@@ -149,6 +152,7 @@ class KnownNames:
                 await refuse(send, 421, "this host name is not served here (RING_ALLOWED_HOSTS)")
                 return
             origin = header(scope, "origin").lower().rstrip("/")
+            # No Origin: a program, or a page that is merely opened; what scripts post or send elsewhere has one.
             if origin and not _is_file(scope) and not self._knows_origin(origin, host.strip().lower()):
                 await refuse(send, 403, "requests from this origin are not allowed (RING_ALLOWED_ORIGINS)")
                 return
@@ -186,6 +190,7 @@ class BodyLimit:
 
     def __init__(self, app: ASGIApp, *, max_bytes: int, timeout_s: float) -> None:
         self._app = app
+        # Weak: a semaphore lives while somebody holds it or waits for it, so that actors who are gone cost nothing.
         self._reading: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._timeout_s = timeout_s
         self._max_bytes = max_bytes
@@ -197,12 +202,14 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         declared = header(scope, "content-length")
+        # isdigit first: int() would also take "+5" and "1_0", of which a proxy in front may think otherwise.
         if declared and (not declared.isdigit() or int(declared) > self._max_bytes):
             await refuse(send, *self._too_large, {"connection": "close"})
             return
         seen, values, done, answered = 0, 0, False, False
         turn: asyncio.Semaphore | None = None
         refusal: tuple[int, str] | None = None
+        # One deadline for all of the body: a byte now and then does not move it.
         until = asyncio.get_running_loop().time() + self._timeout_s
 
         async def receive_limited() -> Message:
@@ -211,6 +218,7 @@ class BodyLimit:
                 return await receive()  # waits for the client to leave: no limit on that
             try:
                 async with asyncio.timeout_at(until):
+                    # Usual calls need no turn. The actor is known: Authenticated stands before whoever reads a body.
                     if turn is None and seen > _READ_AT_ONCE_BYTES:
                         turn = await self._take_turn(str(scope.get(ACTOR_KEY, "")))
                     message = await receive()
@@ -219,6 +227,7 @@ class BodyLimit:
                 raise _BodyRefused from None
             seen += len(message.get("body", b""))
             done = message["type"] != "http.request" or not message.get("more_body", False)
+            # Commas inside of texts count as well: base64 has none, and no prompt has so many.
             values += message.get("body", b"").count(b",")
             if done and turn is not None:
                 turn.release()
@@ -238,12 +247,14 @@ class BodyLimit:
         try:
             await self._app(scope, receive_limited, send_noted)
         except Exception:
+            # After a refusal it is only what the app made of _BodyRefused, under whatever name.
             if refusal is None:
                 raise
         finally:
             if turn is not None:
                 turn.release()
         if refusal is not None and not answered:
+            # The rest of the body may be on its way, and nobody reads it: no request can follow on this one.
             await refuse(send, *refusal, {"connection": "close"})
 
     async def _take_turn(self, actor: str) -> asyncio.Semaphore:

@@ -62,6 +62,7 @@ _CONFIRMED = {
 
 def openapi_document(prefix: str, presets: Presets) -> dict[str, Any]:
     """OpenAPI 3.1. Every answer is Ring's envelope."""
+    # Models stay open: the document is of no one configuration, and an endpoint may have others.
     image = ImageCreateArguments.input_schema(image_descriptions(presets), image_choices(presets, closed=False))
     video = VideoCreateArguments.input_schema(video_descriptions(presets), video_choices(presets, closed=False))
     return {
@@ -159,6 +160,7 @@ def _inline(schema: Any, definitions: dict[str, Any]) -> Any:
         return schema
     if "$ref" in schema:
         target = definitions[schema["$ref"].rsplit("/", 1)[-1]]
+        # Ends, since no model of ours holds itself.
         return _inline({**target, **{k: v for k, v in schema.items() if k != "$ref"}}, definitions)
     return {key: _inline(value, definitions) for key, value in schema.items()}
 

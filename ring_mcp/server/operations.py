@@ -41,13 +41,16 @@ class MeasuredOperations(ServerMiddleware[Any]):
         except MCPError as exc:
             error = str(exc.error.code)
             raise
+        # A cancelled call has an end, too: CancelledError is no Exception.
         except BaseException as exc:
             error = type(exc).__name__
             raise
         finally:
+            # Names come from clients: a series for each would fill the memory of whoever collects them.
             method = ctx.method if ctx.method in METHODS else OTHER
             name = ctx.params.get("name") if ctx.params and ctx.method == "tools/call" else None
             tool = "" if name is None else name if isinstance(name, str) and name in self._tools else OTHER
+            # The words of OpenTelemetry's network.transport.
             transport = "pipe" if ctx.request is None else "tcp"
             seconds = time.monotonic() - started_s
             telemetry.count(OPERATION_DURATION, method, tool, error, transport, amount=seconds)

@@ -46,6 +46,7 @@ def run_stdio(*, sandbox: bool = False, front: Front | None = None) -> None:
             greets=front is None and sys.stdin is not None and sys.stdin.isatty(),
         )
     except KeyboardInterrupt:
+        # A person has ended the start: that says nothing against the recording.
         raise
     except BaseException as exc:
         if front is not None and not started and getattr(exc, "code", 1) not in (0, 130):
@@ -111,6 +112,7 @@ async def _serve_stdio(config: Config, wire: int, front: Front | None) -> None:
         if wants_export(config):
             from ring_mcp.reporting import report
 
+            # Before the app, so that it closes after it: what closing the app measures is still sent.
             reporting = await stack.enter_async_context(report(config, role="stdio", serves_metrics=False))
         app = await stack.enter_async_context(open_app(config, role="stdio"))
         if wants_export(config):
@@ -134,6 +136,7 @@ async def _serve_relay(config: Config, wire: int, front: Front | None) -> None:
         try:
             found = await stack.enter_async_context(open_gateway(base_url, token, config.proxies))
         except RingError as exc:
+            # Kept, not raised: clients show little of a server that does not start, and all of what a tool answers.
             found = exc
 
         def client() -> GatewayClient:
@@ -144,6 +147,7 @@ async def _serve_relay(config: Config, wire: int, front: Front | None) -> None:
         logging.getLogger(__name__).info("no key here: %s does the work", base_url)
         _collect_garbage_again()
         server = Relay(client, base_url).server()
+        # No records: the other server may be another next time, unseen from here. Its jobs are drained there.
         await serve_stdio(server, wire, closing=stack.aclose, drain_s=0.0, front=front, records=False)
 
 
@@ -158,6 +162,7 @@ async def _serve_http(config: Config, host: str, port: int) -> None:
     from ring_mcp.wiring import has_team
 
     if host not in _LOOPBACK:
+        # Before a port is taken, so that not for a moment an open server stands in a network.
         check_tokens(config.service_tokens, host, has_team=not config.service_tokens and await has_team(config))
     listener = bind(host, port)
     with contextlib.closing(listener):
@@ -177,6 +182,7 @@ async def _serve_http(config: Config, host: str, port: int) -> None:
                 links,
                 stopping,
                 reporting=reporting,
+                # Idle streams hold a connection each: half of them are left for calls.
                 max_streams=min(MAX_STREAMS, connections // 2),
                 is_closed=host not in _LOOPBACK,
             )
@@ -190,6 +196,7 @@ async def _work(config: Config, metrics_at: tuple[str, int] | None) -> None:
     from ring_mcp.reporting import report
 
     if config.database_url is None:
+        # A SQLite ledger belongs to one machine, whose server carries its jobs on already.
         raise ConfigError(["DATABASE_URL: a worker needs it: a SQLite ledger's jobs are carried on by its server"])
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -205,6 +212,7 @@ async def _work(config: Config, metrics_at: tuple[str, int] | None) -> None:
             from ring_mcp.server.listener import listen
             from ring_mcp.server.metrics import build_metrics_app
 
+            # uvicorn has the signals then, and ``listen`` returns after one.
             await listen(build_metrics_app(reporting, config.metrics_token), listener, stopping, drain_s=1.0)
             return
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -225,6 +233,7 @@ def _bind_metrics(config: Config, host: str, port: int) -> socket.socket:
 
 
 def _collect_garbage_again() -> None:
+    # Modules and models stay until the end: out of the collector's sight, so that no pass looks through them again.
     gc.freeze()
     gc.enable()
 

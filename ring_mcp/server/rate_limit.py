@@ -32,6 +32,7 @@ class Slots:
     @contextlib.contextmanager
     def take(self, actor: str) -> Iterator[None]:
         """Raises TooMany."""
+        # No await between this and the count: two calls cannot take the last slot.
         if self._open[actor] >= self._limit:
             raise TooMany(f"{self._limit} {self._what} are open already")
         self._open[actor] += 1
@@ -69,6 +70,7 @@ class Paced:
         actor = scope[ACTOR_KEY]
         wait_s = self._take(actor)
         if wait_s > 0:
+            # Whole seconds, rounded up: who came back too early would be refused again.
             await refuse(send, 429, "too many requests", {"retry-after": str(int(wait_s) + 1)})
             return
         slots = self._slots_of(scope["path"])
@@ -86,5 +88,6 @@ class Paced:
         now = time.monotonic()
         tokens, at = self._tokens.get(actor, (self._burst, now))
         tokens = min(self._burst, tokens + (now - at) * self._rate_per_s)
+        # A refused call costs nothing: who keeps trying is let in as soon as one who waits.
         self._tokens[actor] = (tokens - 1 if tokens >= 1 else tokens, now)
         return 0.0 if tokens >= 1 else (1 - tokens) / self._rate_per_s

@@ -55,6 +55,7 @@ class Tape:
             return
         with self._lock:
             parts = take_apart(line) if len(self._exchanges) < _MOST_LINES else None
+            # An id for the second time: which answer belongs to which could not be told.
             if parts is None or parts[0] in self._ids:
                 self._is_over = True
                 return
@@ -92,6 +93,7 @@ class Tape:
         if not self.is_due:
             return
         with self._lock:
+            # Counted as kept even if writing fails: a full disk is not tried again with each line.
             self._kept, mine = len(self._exchanges), tuple(self._exchanges)
         with contextlib.suppress(OSError, ValueError):
             if mine and not any(each[: len(mine)] == mine for each in self._front.conversations):
@@ -100,6 +102,7 @@ class Tape:
 
 def keep_conversation(front: Front, mine: Conversation) -> None:
     """Raises OSError, ValueError."""
+    # Something was changed or updated under way: these answers are those of before.
     if front.is_stale():
         return
     file = Path(front.file)
@@ -108,8 +111,10 @@ def keep_conversation(front: Front, mine: Conversation) -> None:
     content = write_recording([mine, *others[: _MOST_CONVERSATIONS - 1]])
     if len(content) >= MAX_RECORDING_BYTES:
         return
+    # With the process in its name: several servers may end their beginnings at once.
     part = file.with_name(f"{file.name}.{os.getpid()}.part")
     try:
+        # The mode first: it must at no moment be readable by others.
         part.touch(mode=0o600)
         part.write_bytes(content)
         part.replace(file)  # not synced: its checksum tells a torn one
@@ -145,6 +150,8 @@ def take_apart(line: str) -> tuple[bytes, bytes, bytes] | None:
     identity = json.dumps(message["id"]).encode()
     if message.get("method") not in METHODS or not is_plain(identity):
         return None
+    # The same text may stand in the params. It is the id if another in its place changes the message in that alone; no
+    # plain id has a line feed, so that the stand-in is none that occurs.
     for match in re.finditer(rb'"id"\s*:\s*' + re.escape(identity), content):
         before, after = content[: match.end() - len(identity)], content[match.end() :]
         with contextlib.suppress(ValueError):

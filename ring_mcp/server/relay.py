@@ -83,13 +83,16 @@ class Relay:
         async def ask(context: Any, params: types.ElicitRequestParams) -> types.ElicitResult:
             return types.ElicitResult(action=(await elicit(ctx, params.message)).value)
 
+        # Only what our own client can do is declared: by that the other server decides who can be asked.
         asks = can_be_asked(ctx) and (ctx.protocol_version >= ERA or ctx.session.can_send_request)
         try:
             if await self._client().speaks_ring_mcp():
                 async with self._session(ask if asks else None) as session:
                     with _losing_replies(self._base_url, spends=params.name not in _FREE):
+                        # Our client knows of no rounds: the SDK's asks through ``ask``, and calls again by itself.
                         if ctx.protocol_version < ERA:
                             return await session.call_tool(params.name, params.arguments, progress_callback=pass_on)
+                        # Our client makes the rounds: question and state go through, and nothing is kept here.
                         return await session.session.call_tool(
                             params.name,
                             params.arguments,
@@ -101,6 +104,7 @@ class Relay:
             tool = self._rings.get(params.name)
             if tool is None:
                 raise MCPError(code=types.INVALID_PARAMS, message=f"Unknown tool: {params.name[:100]}")
+            # Never for a ring-mcp over there: it validates by itself, and may be newer than this one.
             arguments = tool.arguments.parse(params.arguments)
             answer = await tool.handler(arguments, Caller(actor_id="", progress=progress))
             return success(answer, links=False)
@@ -156,11 +160,13 @@ class Relay:
         """One for each call: nothing that could be broken by a restart there is kept. ``ask``: whom we speak for can be
         asked. Raises RingError."""
         client = self._client()
+        # Sessions are none over there, so that there is nothing to DELETE.
         transport = streamable_http_client(
             client.mcp_url, http_client=client.http, terminate_on_close=False, max_sse_event_size=_MOST_EVENT_BYTES
         )
         session = Client(transport, elicitation_callback=ask)
         try:
+            # By hand, to tell two failures apart: here nothing was asked for, below something may be paid.
             await session.__aenter__()
         except Exception as exc:  # whatever it is, nothing was asked for yet: the gateway says it more plainly
             await client.health()

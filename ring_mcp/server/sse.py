@@ -42,6 +42,7 @@ class Sse:
         self._streams: set[anyio.CancelScope] = set()
         self._transport = transport
         self.post_message = transport.handle_post_message
+        # On the one server that /mcp has as well: ``_came_here`` tells the calls apart.
         server.middleware.append(self._count)
         # It would cut every stream the moment a signal comes, that of an answer under way included: ``end`` is ours.
         AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]
@@ -52,9 +53,11 @@ class Sse:
         try:
             with stream:
                 async with self._transport.connect_sse(scope, receive, send) as (reading, writing):
+                    # Not server.run: that would enter the server's lifespan anew for each stream.
                     await serve_loop(self._server, reading, writing, lifespan_state={})
         finally:
             self._streams.discard(stream)
+        # The cancelled transport cannot write the end of its own answer any more.
         if stream.cancelled_caught:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
@@ -75,6 +78,7 @@ class Sse:
             with self._calls.take(request.scope[ACTOR_KEY]):
                 return await call_next(ctx)
         except TooMany as exc:
+            # The POST was answered 202 already: a refusal can only come as the reply, over the stream.
             raise MCPError(code=types.INTERNAL_ERROR, message=f"{exc}; try again later") from exc
         finally:
             self._running -= 1

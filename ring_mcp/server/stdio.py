@@ -52,6 +52,7 @@ async def serve_stdio(
     ``records`` says whether the beginning of this session is written down for the next.
     """
     stop = anyio.Event()
+    # Windows' loop takes no signal handlers; there Ctrl-C ends the process as a crash does, and the next start goes on.
     if sys.platform != "win32":
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -62,6 +63,7 @@ async def serve_stdio(
             incoming, understood = anyio.create_memory_object_stream[SessionMessage | Exception](0)
 
             async def serve() -> None:
+                # It returns when stdin ends: then nobody waits for a signal any more.
                 await server.run(understood, writing, server.create_initialization_options())
                 group.cancel_scope.cancel()
 
@@ -77,6 +79,7 @@ async def serve_stdio(
 
 
 async def _take_over(front: Front, wire: int, *, records: bool) -> tuple[AsyncIterable[str], Any]:
+    # In a thread: it waits for an answer that the front is writing, and a client may read that slowly.
     await anyio.to_thread.run_sync(front.stop)
     session = TakeOver(front, records=records)
     return session.lines(), session.wrap(_open_out(wire))
@@ -119,6 +122,7 @@ async def _relay(
                     continue
                 message = SessionMessage(found)
             if undecided and isinstance(message, SessionMessage) and isinstance(message.message, types.JSONRPCRequest):
+                # Any other request decides for an era: from then on the SDK answers all of them.
                 undecided = message.message.method == "server/discover"
                 if undecided:
                     await answer_probe(message)
@@ -128,6 +132,7 @@ async def _relay(
 
 async def _answer_probe(server: Server[Any], writing: ObjectSendStream[SessionMessage], probe: SessionMessage) -> None:
     """The server's own answer to one request, from a session that is there for nothing else."""
+    # Room for one message each: neither end has to wait for the other.
     asking, asked = anyio.create_memory_object_stream[SessionMessage | Exception](1)
     answering, answered = anyio.create_memory_object_stream[SessionMessage](1)
     async with anyio.create_task_group() as group, asking, answered:

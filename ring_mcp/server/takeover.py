@@ -50,6 +50,7 @@ class TakeOver:
         """What the server reads."""
         async for line in _Ahead(self._front, self._wait):
             if self._tape is not None:
+                # Before the server has it: its answer looks for the request on the tape.
                 self._tape.hear(line)
             yield line
 
@@ -126,4 +127,5 @@ class _Replies:
 
     async def flush(self) -> None:
         await self._out.flush()
+        # The client first: writing to a disk may take its time.
         await self._session.keep()

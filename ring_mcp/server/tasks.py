@@ -80,8 +80,10 @@ class Tasks:
         if not (tool.is_long and self.are_wanted_by(ctx)):
             return await tool.handler(arguments, caller)
         made = await tool.handler(arguments.model_copy(update={"wait_seconds": TASK_AFTER_S}), caller)
+        # Done in time, or a dry run, which has no state: a task would only make its client ask once more.
         if made.data.get("state") not in DRIVEN:
             return made
+        # It may be paid for: an error of this look must name the job, or the client would make it anew.
         with name_open_job(made.data["jobId"]):
             job = await self._calls.read(made.data["jobId"])
         return made if job is None else {"resultType": "task", **self._describe(job, "working")}
@@ -93,6 +95,7 @@ class Tasks:
             result = await self._calls.resume(job, 0.0)
             is_open = result.success and result.state in DRIVEN
             content = None if is_open else success(await answer_shown(result, self._previews), links=self._links)
+        # A completed task with a failed result: "failed" of the protocol is for requests that could not be answered.
         except JobFailed as exc:
             content = failure(exc, **exc.extra)
         except RingError as exc:  # this answer failed, not the task: a client that was told "completed" asks no more
@@ -100,6 +103,7 @@ class Tasks:
         except Exception as exc:
             incident = log_internal(exc, "tasks/get")
             raise MCPError(code=types.INTERNAL_ERROR, message=f"internal error, request {incident}") from exc
+        # ``resume`` may have found the end: status and result of one answer must agree.
         job = await self._read_again(job)
         if content is None:
             return {"resultType": "complete", **self._describe(job, "working")}
@@ -125,6 +129,7 @@ class Tasks:
     async def _find(self, ctx: ServerRequestContext[Any], task_id: str) -> Job:
         """The caller's own job. Raises MCPError in the words of the extension."""
         if ctx.protocol_version < ERA:
+            # As of a server without the extension: versions before it do not know these methods.
             raise MCPError(code=types.METHOD_NOT_FOUND, message="Method not found", data=ctx.method)
         if not self.are_wanted_by(ctx):
             needed = types.MissingRequiredClientCapabilityErrorData(
@@ -143,6 +148,7 @@ class Tasks:
             job = await self._calls.read(task_id)
         except RingError as exc:
             raise MCPError(code=types.INTERNAL_ERROR, message=exc.message) from exc
+        # One text for both: whose ids exist is nobody else's business.
         if job is None or job.actor_id != actor_id:
             raise MCPError(code=types.INVALID_PARAMS, message="Failed to retrieve task: Task not found")
         return job

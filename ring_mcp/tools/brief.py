@@ -30,6 +30,7 @@ def brief_data(data: dict[str, Any]) -> dict[str, Any]:
 
 def _brief_file(file: dict[str, Any]) -> dict[str, Any]:
     unread = UNREAD | ({"localPath"} if is_told_by_url(file["url"]) else set())
+    # "none" and "not looked at" are what a model expects anyhow: only that there are some is worth its tokens.
     unread |= {"contentCredentials"} if file.get("contentCredentials") != "present" else set()
     return {name: value for name, value in file.items() if name not in unread}
 
@@ -64,6 +65,7 @@ class _Told:
     def field(self, name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
         if "$ref" in schema:
             return {"type": "object", "description": self._fields(name, schema["$ref"])}
+        # A field of an answer that is not there is left out of it, so that its default is nothing a reader would meet.
         kept = {key: value for key, value in schema.items() if key != "default"}
         if "$ref" in kept.get("items", {}):
             kept["items"] = {"type": "object", "description": self._fields(name, kept["items"]["$ref"])}
@@ -72,6 +74,7 @@ class _Told:
         return kept
 
     def _fields(self, name: str, reference: str) -> str:
+        # Before the fields are told: the second place of the same kind points to the first.
         first = self._first.setdefault(reference, name)
         if first != name:
             return f"As {first}."

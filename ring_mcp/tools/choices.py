@@ -12,6 +12,7 @@ def image_choices(presets: Presets, *, closed: bool = True) -> Choices:
     models = presets.image_models
     return {
         "provider": Choice(presets.image_providers),
+        # Only those that are here to stay: what stands in an enum is chosen, on its last day as well.
         "model": Choice(living(models), closed=closed),
         "aspectRatio": Choice(values(models, lambda model: model.aspect_ratios)),
         "resolution": Choice(values(models, lambda model: model.resolutions)),

@@ -30,6 +30,7 @@ def success(answer: Answer, *, links: bool) -> CallToolResult:
     content: list[ContentBlock] = [TextContent(type="text", text=_show(answer.text))]
     for preview in answer.previews:
         content.append(ImageContent(type="image", data=base64.b64encode(preview).decode(), mime_type="image/jpeg"))
+    # Off unless the operator wants them: some clients refuse an answer that has a block of this kind.
     if links:
         content += [ResourceLink(type="resource_link", uri=u, name=n, mime_type=t) for u, n, t in answer.links]
     return CallToolResult(content=content, structured_content={"success": True, "data": answer.data})
@@ -70,13 +71,16 @@ def failure(exc: RingError, **extra: Any) -> CallToolResult:
 
 def _show(text: str) -> str:
     """Text as a client may print it: short enough, and without a word to its terminal."""
+    # Cut first: what looks for control characters should not have to read a megabyte.
     return printable(text[:_MAX_TEXT_CHARS])
 
 
 def internal_error(exc: BaseException, tool: str) -> CallToolResult:
     """Anything that is not in the tree: its text stays in the log, under an id that the caller is given."""
     incident = log_internal(exc, tool)
+    # "unknown", for it may have come up after the paid request had left.
     hidden = RingError(f"internal error, request {incident}", billed="unknown")
+    # No class of its own in the tree: nobody should raise this, or catch it by name.
     hidden.code = "internal"
     hidden.next_action = "Look for this id in the server's log (stderr); `ring-mcp jobs list` shows what was started."
     return failure(hidden)

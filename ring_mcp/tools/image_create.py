@@ -31,6 +31,7 @@ Example: {"prompt": "a lighthouse at dusk, oil painting", "aspectRatio": "16:9"}
 
 class ImageCreateArguments(Arguments):
     prompt: Text = Field(description="What to draw.")
+    # Empty here and below: what there is to say depends on the registry and the operator (``image_descriptions``).
     provider: Text | None = Field(None, description="")
     model: Text | None = Field(None, description="")
     aspect_ratio: Text | None = Field(None, description="")
@@ -109,6 +110,7 @@ def image_create_tool(
         result = await images.generate(
             arguments.request(),
             actor_id=caller.actor_id,
+            # Never "or": waitSeconds 0 is a wish of its own, to be answered at once.
             wait_s=inline_wait_s if arguments.wait_seconds is None else arguments.wait_seconds,
             on_progress=report(caller.progress),
             asking=caller.asking,
@@ -118,6 +120,7 @@ def image_create_tool(
     return Tool(
         name="ring-image-create",
         title="Create images",
+        # Not format: the example in it is JSON, and has braces of its own.
         description=DESCRIPTION.replace("{usd}", picture_usd(presets)),
         arguments=ImageCreateArguments,
         output=GenerateImageResult,

@@ -26,6 +26,7 @@ SHORT_ID_CHARS = 8
 _PERCENT = {
     JobState.PLANNED: 1.0,
     JobState.SUBMITTING: 5.0,
+    # The provider's own number takes over here, and ends below that of STORING (``percent_of``).
     JobState.RENDERING: 6.0,
     JobState.STORING: 95.0,
     JobState.DONE: 100.0,
@@ -86,6 +87,7 @@ class JobFailed(RingError):
             job_id=result.job_id,
         )
         self.code = failure.code
+        # What was stored, or billed, before it went wrong is the caller's: it has to be found in the failure, too.
         kept = (
             "state",
             "images",
@@ -116,6 +118,7 @@ def answer(result: JobResult, previews: Previews, preview: str | None = None) ->
         return Answer(data=brief_data(result.data()), text=_quote_text(result))
     files = [(f.url, urlsplit(f.url).path.rsplit("/", 1)[-1], f.content_type) for f in _files(result)]
     picture = previews.read(result.job_id) if files and previews.are_wanted(preview) else None
+    # Only to who has asked for one: by default it may be missing without a word.
     missing = "\nno preview is kept of it" if files and preview == "small" and picture is None else ""
     return Answer(
         data=brief_data(result.data()),
@@ -149,6 +152,7 @@ def _text(result: JobResult) -> str:
         if isinstance(result, GenerateVideoResult) and result.thumbnail:
             lines.append(f"thumbnail: {result.thumbnail.url}")
     if result.sandbox:
+        # Second, for the first line is the address: clients and people take it from there.
         lines.insert(1, SANDBOX)
     if result.joined:
         lines.append("An identical request was there already: this is its result, and nothing new was paid.")

@@ -69,11 +69,13 @@ def job_get_tool(calls: PaidCalls, previews: Previews, inline_wait_s: float) -> 
     async def handle(arguments: JobGetArguments, caller: Caller) -> Answer:
         ids = arguments.ids
         wait_s = inline_wait_s if arguments.wait_seconds is None else arguments.wait_seconds
+        # By what was given, not by how many: whoever gives a list of one reads a list.
         if arguments.job_ids is None:
             return await one(ids[0], wait_s, caller, caller.progress, arguments.preview)
         progress = Shared(caller.progress, len(ids))
         answers = await asyncio.gather(
             *(one(job_id, wait_s, caller, progress.of(n), arguments.preview or "none") for n, job_id in enumerate(ids)),
+            # One job that failed or is not there must not cost the results of the others.
             return_exceptions=True,
         )
         return _together(ids, answers)
@@ -121,7 +123,9 @@ def _together(ids: Sequence[str], answers: Sequence[Answer | BaseException]) -> 
             jobs.append(failure_facts(each, extra))
             texts.append(failure_text(each, extra))
         else:
+            # No word of the tree: a fault of ours, or a cancellation, and neither is one job's result.
             raise each
+    # The running total only grows, so that those below the limit are the first ones, in the order of the answer.
     shown = previews[: sum(total <= MAX_PREVIEWS_BYTES for total in itertools.accumulate(map(len, previews)))]
     if len(shown) < len(previews):
         texts.append(f"Previews of the first {len(shown)} are here: ask for the others by themselves.")

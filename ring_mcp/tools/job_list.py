@@ -60,6 +60,7 @@ class ListedJob(Wire):
             clip_id=job.clip_id,
             quality_mode=plan.quality_mode if isinstance(plan, VideoPlan) else None,
             model=plan.model,
+            # "is None": a job that settled at nothing has cost nothing.
             cost_usd=job.reserved_usd if job.settled_usd is None else job.settled_usd,
             estimated_cost_usd=plan.estimated_usd,
             billed_cost_usd=job.billed_usd,
@@ -134,6 +135,7 @@ def _instant(value: object) -> object:
 def _in_utc(value: datetime) -> datetime:
     try:
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    # The first and the last day of the calendar, in a zone that moves them out of it.
     except OverflowError:
         raise ValueError(_AN_INSTANT) from None
 
@@ -174,6 +176,7 @@ async def list_jobs(ledger: Ledger, storage: Storage, arguments: JobListArgument
 async def _read_page(ledger: Ledger, arguments: JobListArguments, actor_id: str) -> JobPage:
     if arguments.cursor is not None:
         last = await ledger.get(arguments.cursor)
+        # Another's job as a cursor would tell when it was made, and that it is there.
         if last is None or last.actor_id != actor_id:
             raise InvalidRequest("cursor is not one that this tool gave")
     return await ledger.list_jobs(arguments.query(actor_id))

@@ -87,6 +87,7 @@ def list_models(presets: Presets, asked: ModelListArguments, today: date) -> Mod
         if _is_wanted(asked, kind, name, model, today) and (listed := _list(presets, asked, name, model, today))
     )
     if not found:
+        # Named, so that a model can ask again without another call.
         known = ", ".join(name for _, name, model in _models(presets) if not model.is_retired(today))
         raise InvalidRequest(f"no model has all of that; there are {known}")
     return ModelList(models=found)
@@ -121,6 +122,7 @@ def _list(presets: Presets, asked: ModelListArguments, name: str, model: Model, 
         replaced_by=model.replaced_by,
     )
     if model.is_retired(today):
+        # Without prices or limits: nothing can be asked of it any more but what takes its place.
         return listed
     facts = None
     if isinstance(model, ImageModel):

@@ -52,6 +52,7 @@ def take_confirmation(given: Mapping[str, Any]) -> tuple[dict[str, Any], Asking]
     can be asked. It is no argument of a tool: there a model would say it. Raises InvalidRequest.
     """
     rest = {name: value for name, value in given.items() if name != CONFIRMED}
+    # Through the reader of all arguments: "true" is a yes, and nothing else that one might guess at.
     confirmed = _Confirmation.parse({CONFIRMED: given.get(CONFIRMED)}).confirmed
     if confirmed is None:
         return rest, NOBODY
@@ -70,6 +71,7 @@ def describe_standing(actor: Standing) -> str:
 
 def annotate_paid() -> ToolAnnotations:
     """Spends money at a service outside, and every call may spend again."""
+    # Loaded here: to load it takes a third of a second, which commands that speak no MCP are spared.
     from mcp_types import ToolAnnotations
 
     return ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=True)

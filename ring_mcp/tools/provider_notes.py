@@ -18,6 +18,7 @@ SHARE_RATIO = "2:1"
 def image_provider_notes(presets: Presets, settings: ImageSettings | None) -> Notes:
     """``settings``: what the operator has chosen in place of the defaults of presets.json."""
     providers, defaults = presets.image_providers, presets.defaults.image
+    # The OpenAPI document is of no one configuration: it tells the registry's own defaults.
     own = settings or ImageSettings(
         default_provider=providers[0], storage_prefix="", models={}, aspect_ratios={}, resolutions={}
     )
@@ -25,6 +26,7 @@ def image_provider_notes(presets: Presets, settings: ImageSettings | None) -> No
     def model(provider: ProviderName) -> ImageModel:
         return presets.image_models[defaults[provider].model]
 
+    # A model about to go is no reason to speak of an argument.
     seeded = {m.provider for m in presets.image_models.values() if m.takes_seed and m.retires_on is None}
     common = [r for r in model(providers[0]).aspect_ratios if all(r in model(each).aspect_ratios for each in providers)]
     shared = [each for each in providers if SHARE_RATIO in model(each).aspect_ratios and SHARE_RATIO not in common]
@@ -95,6 +97,7 @@ def join(*notes: Notes) -> Notes:
     for each in notes:
         for name, note in each.items():
             before = found.get(name, "")
+            # None stays None: nothing brings an argument back that one source says no model takes.
             found[name] = None if note is None or before is None else f"{before} {note}".strip()
     return found
 

@@ -26,11 +26,13 @@ async def read_aside(read: Callable[[], T], *, is_large: bool) -> T:
 
 @functools.cache
 def _reader() -> ThreadPoolExecutor:
+    # Made when first needed: most processes never read anything large.
     return ThreadPoolExecutor(1, thread_name_prefix="ring-reader")
 
 
 def is_large(value: Any) -> bool:
     """Whether there is so much in a value of JSON that reading it takes a while. Looks no further than it has to."""
+    # A stack of its own: nested as deep as it comes, recursion would end before the bounds are reached.
     left, waiting = LARGE_CHARS, [value]
     while waiting:
         each = waiting.pop()
@@ -38,6 +40,7 @@ def is_large(value: Any) -> bool:
         if isinstance(each, str):
             left -= len(each)
         elif isinstance(each, list | tuple | dict):
+            # Before its items are even listed: a million of them would take as long as the reading.
             if len(each) * _VALUE_CHARS > left:
                 return True
             waiting += [*each.keys(), *each.values()] if isinstance(each, dict) else each

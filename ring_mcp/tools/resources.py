@@ -33,6 +33,7 @@ MAX_PIECE_BYTES = 384 * 1024
 """Base64 makes half a megabyte of it: hosts refuse answers of one. A multiple of three, so that pieces fit together."""
 
 _JOB_PREFIX = "ring://jobs/"
+# Digits are bounded, for what is matched becomes a number, and the address is a stranger's.
 _FILE = re.compile(r"(ring://jobs/[^/?#]+)/(?:(preview)|asset/(\d{1,3})(?:\?offset=(\d{1,12})&length=(\d{1,12}))?)")
 
 
@@ -82,7 +83,9 @@ class Resources:
     async def _find(self, job_uri: str, actor_id: str, uri: str) -> Job:
         job = None
         if job_uri.startswith(_JOB_PREFIX):
+            # Read as the tool's jobId, which takes this address: one rule, and its bounds, for both.
             job = await self._calls.read(JobGetArguments.parse({"jobId": job_uri}).ids[0])
+        # One text for both: whose jobs exist is nobody else's business.
         if job is None or job.actor_id != actor_id:
             raise NotFound(f"there is no resource {uri[:200]}")
         return job
@@ -100,6 +103,7 @@ class Resources:
         if asset is None or path is None:
             raise NotFound(f"there is no resource {uri[:200]}", next_action="Open the address of the file.")
         try:
+            # A disk, or a network behind it, may take its time, and others are served on this loop.
             size, piece = await asyncio.to_thread(_read_part, path, offset, min(length, MAX_PIECE_BYTES))
         except OSError:
             raise NotFound(f"there is no resource {uri[:200]}: its file is gone") from None

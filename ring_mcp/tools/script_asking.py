@@ -27,6 +27,7 @@ async def agree(run: ScriptRun, maker: AskedMaker, confirming: Confirming, calle
     if not confirming.applies_to(caller.asking):
         return caller.asking
     items = [
+        # Named as its job will be when it is opened, or the yes would not be found there.
         Item(subject=maker.subject_of(clip.key), usd=clip.quoted_usd or Decimal(0), what=clip_text(clip.id, clip.data))
         for clip in run.list_unpaid()
     ]
@@ -40,4 +41,5 @@ async def agree(run: ScriptRun, maker: AskedMaker, confirming: Confirming, calle
         }
 
     terms = await confirming.settle(items, caller.asking, caller.actor_id, quote)
+    # Whatever was agreed to holds for every clip: none of them asks again by itself.
     return Asking(confirmed=True) if terms is None else Asking(terms=terms)

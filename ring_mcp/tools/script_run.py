@@ -169,7 +169,9 @@ def script_run_tool(
         from ring_mcp.scripted.run import ScriptRun
 
         if not arguments.dry_run:
+            # Before a file is read for somebody who may not spend; a quote is free for everybody.
             await calls.check_may_spend(caller.actor_id)
+        # A file from a disk, and a large script takes a while to check: not on the loop that serves others.
         request = await asyncio.to_thread(_request, arguments, folders)
         if len(arguments.clips or request.clips) > MAX_CLIPS:
             raise InvalidRequest(f"a call takes at most {MAX_CLIPS} clips: name those of this one in clips")
@@ -178,11 +180,14 @@ def script_run_tool(
             remaster=arguments.remaster,
             max_usd=as_decimal(arguments.max_usd),
             partial=arguments.partial,
+            # The jobs go on by themselves, and the call ends long before any client gives it up.
             wait_s=0.0,
         )
+        # The sandbox has jobs of its own: what was made there is not paid for here.
         jobs = [job for job in await _jobs(ledger, request.request_id, caller.actor_id) if job.sandbox == sandbox]
         maker = maker_for(caller.actor_id)
         run = ScriptRun(request, options, maker=maker, manifest=_OnRecord(jobs), presets=presets)
+        # First of all clips: together they are held against caps and a person's yes before any one is started.
         await run.quote()
         if not arguments.dry_run:
             maker.agree(await agree(run, maker, confirming, caller))
@@ -234,6 +239,7 @@ def _request(arguments: ScriptRunArguments, folders: Sequence[Path]) -> ScriptRe
         return parse_script(arguments.request)
     try:
         path = resolve_path(arguments.path or "")
+        # Links are followed before the folder is looked at, and ``real`` is what is read: none leads out of it.
         real = path.resolve()
         is_allowed = any(real.is_relative_to(folder.expanduser().resolve()) for folder in folders)
     except (OSError, RuntimeError, ValueError):  # nobody's home, a ring of links, no path at all
@@ -250,6 +256,7 @@ async def _jobs(ledger: Ledger, request_id: str, actor_id: str) -> list[Job]:
     jobs: list[Job] = []
     cursor: str | None = None
     while True:
+        # All of them: a clip on a page that was not read would count as not made yet.
         page = await ledger.list_jobs(
             JobQuery(actor_id=actor_id, kind="video", pipeline_request_id=request_id, before=cursor, limit=_PAGE)
         )

@@ -59,11 +59,13 @@ class Arguments(Strict):
         arguments = schema["properties"]
         for name, note in (notes or {}).items():
             if note is None:
+                # Only untold, not forbidden: who gives it all the same is answered by the plan.
                 del arguments[name]
             else:
                 arguments[name]["description"] = f"{arguments[name]['description']} {note}".strip()
         for name, choice in (choices or {}).items():
             if name in arguments and choice.values:
+                # Clients hold a model to an enum; what may take other values must not be one.
                 arguments[name]["enum" if choice.closed else "examples"] = list(choice.values)
         return schema
 
@@ -93,6 +95,7 @@ def _inline(schema: Any, definitions: Mapping[str, Any]) -> Any:
         return schema
     name = schema.get("$ref", "").rsplit("/", 1)[-1]
     if name in definitions:
+        # The description beside a reference is this argument's own, and wins over that of the type.
         beside = {key: value for key, value in schema.items() if key != "$ref"}
         return {**_inline(definitions[name], definitions), **beside}
     return {key: _inline(value, definitions) for key, value in schema.items()}

@@ -53,6 +53,7 @@ QualityModeName = Literal["draft", "draft_i2v", "production", "production_i2v"]
 class VideoCreateArguments(Arguments):
     prompt: Text = Field(description="Sent unchanged: motion, camera, dialogue.")
     provider: Text | None = Field(None, description="")
+    # Empty here and below: what there is to say depends on the registry and the operator (``video_descriptions``).
     quality_mode: QualityModeName | None = Field(None, description="")
     duration: WholeSeconds | None = Field(None, description="Seconds:")
     aspect_ratio: Text | None = Field(None, description="")
@@ -108,6 +109,7 @@ class VideoCreateArguments(Arguments):
             reference_images=tuple(self.reference_images or ()),
             last_frame_url=self.last_frame_url,
             extend_s=self.extend,
+            # Ring has both names for the one clip, and its clients send either.
             source_video_url=self.source_video_url or self.remaster_from_video_url,
             remaster=self.remaster,
             remaster_from_request_id=self.remaster_from_request_id,
@@ -168,6 +170,7 @@ def _description(presets: Presets) -> str:
         "{edit}": _say_edit_limit(presets),
     }
     text = DESCRIPTION
+    # Not format: the example in the text is JSON, and has braces of its own.
     for slot, fact in facts.items():
         text = text.replace(slot, fact)
     return text

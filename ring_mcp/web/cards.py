@@ -59,6 +59,7 @@ class Card:
     @classmethod
     def of(cls, job: Job, picture: str | None = None) -> Card:
         plan = job.plan
+        # Line breaks would waste a card's room; the job's own page keeps them.
         prompt = " ".join(plan.prompt.split())
         several = plan.n if isinstance(plan, ImagePlan) else 0
         return cls(
@@ -149,6 +150,7 @@ class Detail:
                 ("ended", f"{job.finished_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if job.finished_at else None),
                 ("took", _say_seconds((job.finished_at - job.created_at).total_seconds()) if job.finished_at else None),
             ),
+            # Plan and job may say the same.
             warnings=tuple(dict.fromkeys(result.warnings or ())),
             failure=failure.message if failure else None,
             failure_code=failure.code if failure else None,
@@ -190,6 +192,7 @@ def _list_files(job: Job, place: Place) -> tuple[File, ...]:
     files = [_file(f"{KINDS[job.kind]} {i}", asset, place) for i, asset in enumerate(job.assets, 1)]
     if files or job.state is not JobState.DONE:
         return tuple(files)
+    # Done and nothing stored: the caller wanted no copy, and the provider's own address is all that there is.
     kept = ((output.url, output.content_type or "") for output in job.outputs if output.url)
     return tuple(
         File(what="at the provider, for a while", kind=_media_kind(of), url=open_in_browser(url), name="", facts=of)
@@ -235,6 +238,7 @@ def say_bytes(count: int) -> str:
 
 
 def _say_seconds(seconds: float) -> str:
+    # Rounded before it is taken apart: 119.6 s would be "1 min 60 s".
     whole = round(seconds)
     if seconds < 60:
         return f"{seconds:.1f} s"

@@ -24,6 +24,7 @@ from ring_mcp.web.tool_call import list_inline, tool_of, write_tool_call
 
 PAGE = 24
 MAX_FILTER_CHARS = 200
+# Whatever else stands in an address is not worth a question to the ledger.
 _JOB_ID = re.compile(r"[0-9a-f-]{8,64}")
 _STATES = ("open", *(state.value for state in LABELS))
 _TEXTS = ("clip", "campaign", "ref")
@@ -139,6 +140,7 @@ class Gallery:
         """A page of cards, newest first. Raises LedgerError."""
         page = await self._ledger.list_jobs(filters.query(actor_id))
         jobs = list(await asyncio.gather(*(self._newest(job) for job in page.jobs)))
+        # Side by side: a storage that signs slowly holds a page up once, not for each card.
         pictures = await asyncio.gather(*(self._picture(job) for job in jobs))
         return CardPage(
             cards=tuple(Card.of(job, picture) for job, picture in zip(jobs, pictures, strict=True)),
@@ -167,6 +169,7 @@ class Gallery:
         shown = await for_caller(job, self._storage)
         older = await self._ledger.list_jobs(JobQuery(actor_id=job.actor_id, before=job.id, limit=1))
         detail = Detail.of(shown, self._clock.now(), self.place, await self._picture(job))
+        # Without assets they are a provider's own: pages load nothing from there, a link is enough.
         urls = [file.url for file in (*detail.files, *detail.beside)] if job.assets else []
         return JobPage(
             detail=detail,
@@ -216,6 +219,7 @@ class Gallery:
         try:
             async with asyncio.timeout(_SIGN_TIMEOUT_S):
                 return self.place((await self._storage.address(asset.url, asset.key)).url)
+        # A card without a picture is a card; a page that fails for one picture is none.
         except (StorageError, TimeoutError):
             return None
 

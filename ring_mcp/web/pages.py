@@ -61,13 +61,17 @@ def mark_assets() -> str:
 
 @functools.cache
 def _environment() -> Environment:
+    # Loaded with the first page: over stdio most servers never show one.
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     return Environment(
         loader=FileSystemLoader(_HERE / "templates"),
+        # By itself jinja escapes nothing.
         autoescape=True,
+        # A name that is misspelt shall fail in a test and not be blank on a page.
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        # Templates change with the package alone: no look at the disk for each page.
         auto_reload=False,
     )

@@ -56,12 +56,14 @@ def _repeat_image(plan: ImagePlan) -> dict[str, Any]:
 
 def _repeat_video(plan: VideoPlan) -> dict[str, Any]:
     frame, extends = plan.first_frame, plan.generation_kind == "extend"
+    # A first frame that was made has an address now, but asking for the same again means its prompt.
     image_url = None if frame or plan.frame_job_id else _address(plan.image_url)
     arguments = {
         "prompt": plan.prompt,
         "provider": plan.provider,
         "qualityMode": plan.quality_mode,
         "model": plan.requested_model,
+        # Of a given clip these follow from the clip, and were not asked for.
         "duration": None if plan.source_video_url else plan.duration_s,
         "aspectRatio": None if plan.source_video_url else plan.aspect_ratio,
         "resolution": None if plan.source_video_url else plan.resolution,
@@ -82,6 +84,7 @@ def _repeat_video(plan: VideoPlan) -> dict[str, Any]:
         "refCode": plan.ref_code,
         "thumbnail": _repeat_thumbnail(plan),
     }
+    # As a word, which the tool reads as well: False is dropped with all that is not set, and here it is set.
     return arguments if plan.persist else {**arguments, "persistToFilebase": "false"}
 
 

@@ -19,6 +19,7 @@ _STATIC = Path(__file__).parent / "static"
 def read_viewer(origins: Sequence[str]) -> Content:
     """``origins``: from where a host may let it load media; files without an address are read in pieces."""
     ui: dict[str, Any] = {"prefersBorder": True}
+    # An empty list says no more than none: a host then lets it load nothing.
     if origins:
         ui["csp"] = {"resourceDomains": list(origins)}
     return Content(mime_type=VIEWER_TYPE, text=_render(), meta={"ui": ui})
