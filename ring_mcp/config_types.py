@@ -126,7 +126,7 @@ def is_in_the_clear(url: str) -> bool:
     try:
         return not ipaddress.ip_address(host).is_loopback
     except ValueError:
-        return True
+        return True  # a name that is no address may lead anywhere
 
 
 def slashless(value: object) -> object:
