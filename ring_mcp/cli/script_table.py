@@ -62,6 +62,7 @@ class ScriptTable:
         self.show()
 
     def show(self, _: ClipRun | None = None) -> None:
+        # Told of clips from the quotes on, and shows nothing before the question, if there is one, is answered.
         if self._live is not None and self._clips:
             self._live.update(_progress_table(self._clips))
 
@@ -137,6 +138,7 @@ def _summary_table(run: ScriptRun, *, dry_run: bool) -> Table:
 def _render(table: Table) -> str:
     from rich.console import Console
 
+    # Into a string: below it stand addresses, which rich would wrap and a person wants to copy.
     console = Console(highlight=False, markup=False)
     with console.capture() as captured:
         console.print(table)
