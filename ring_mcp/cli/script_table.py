@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ring_mcp.scripted.run import ScriptRun
 
 _BAR_CHARS = 12
+# A provider's own progress fills what is between 6 and 94: the other steps are short.
 _PERCENT = {"planned": 1, "submitting": 5, "rendering": 6, "storing": 95, "done": 100}
 _COLOURS = {"done": "green", "error": "red", "open": "yellow"}
 _REFRESHES_PER_S = 8

@@ -28,6 +28,7 @@ class Dollars(click.ParamType[Decimal]):
             amount = Decimal(str(value).strip().removeprefix("$"))
         except InvalidOperation:
             amount = Decimal(-1)
+        # More than a million is a slip, and would be no cap.
         if not amount.is_finite() or amount < 0 or amount > 1_000_000:
             self.fail(f"{value!r} is no amount of dollars", param, ctx)
         return amount
