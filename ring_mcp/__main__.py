@@ -6,6 +6,7 @@ import os
 import sys
 
 _ORDINARY = "--no-fast-start"
+# The switches of the server are known before click is loaded; whatever else is typed is a command's to judge.
 _SERVER_SWITCHES = {"--sandbox", _ORDINARY}
 _COMPLETION = "_RING_MCP_COMPLETE"
 
@@ -19,6 +20,7 @@ def main() -> None:
         except KeyboardInterrupt:  # while all is loaded
             sys.exit(130)
     else:
+        # Not at the top: a client waits for the server to start, and no command is part of that.
         from ring_mcp.cli.commands import cli
 
         cli(prog_name="ring-mcp")
@@ -27,6 +29,7 @@ def main() -> None:
 def _serve(arguments: list[str]) -> None:
     from ring_mcp.server.front import open_front
 
+    # The front answers what a client asks first, while the import below, which takes nearly all of a start, goes on.
     front = None if _ORDINARY in arguments else open_front(arguments)
     if front is not None:
         front.start()

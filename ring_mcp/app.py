@@ -92,7 +92,7 @@ class App:
     media_origins: tuple[str, ...]
 
     def tools(self) -> list[Tool[Any]]:
-        from ring_mcp.tools.health import health_tool
+        from ring_mcp.tools.health import health_tool  # here: a command opens an App and serves no tools
         from ring_mcp.tools.image_create import image_create_tool
         from ring_mcp.tools.job_cancel import job_cancel_tool
         from ring_mcp.tools.job_get import job_get_tool
@@ -103,7 +103,7 @@ class App:
         from ring_mcp.tools.video_create import video_create_tool
         from ring_mcp.tools.whoami import whoami_tool
 
-        wait_s, closed = self.config.inline_wait_s, not self.config.own_endpoints
+        wait_s, closed = self.config.inline_wait_s, not self.config.own_endpoints  # own endpoints may have others
         own = video_settings(self.config)
         return [
             image_create_tool(self.images, self.previews, wait_s, self.presets, closed=closed, settings=own.images),
@@ -112,7 +112,7 @@ class App:
             job_list_tool(self.ledger),
             job_cancel_tool(self.calls, self.cancelling),
             script_run_tool(
-                lambda actor_id: self.maker(actor_id, may_see=actor_id),
+                lambda actor_id: self.maker(actor_id, may_see=actor_id),  # a model sees its own caller's jobs alone
                 self.calls,
                 self.ledger,
                 self.presets,
@@ -122,7 +122,7 @@ class App:
             ),
             health_tool(self.health),
             whoami_tool(self.whoami),
-            model_list_tool(self.presets, lambda: self.clock.now().date()),
+            model_list_tool(self.presets, lambda: self.clock.now().date()),  # a server may outlive a model
             spend_tool(self.spending),
         ]
 
@@ -166,6 +166,7 @@ async def open_app(
     Raises LedgerBehind if the database needs ``ring-mcp migrate``.
     """
     clock = clock or SystemClock()
+    # Closed in reverse: first the queue, which waits for answers that are paid for; the ledger, which it needs, last.
     async with contextlib.AsyncExitStack() as stack:
         config = backends.with_sandbox(config, stack)
         presets = load_presets(overlay=config.presets_file)
@@ -189,7 +190,7 @@ async def open_app(
             sizes=sizes_of_inputs(presets),
             folders=config.input_dirs,
             spool=spool,
-            callers_are_here=links is None,
+            callers_are_here=links is None,  # over stdio, whoever calls can read this machine's files anyway
         )
         channel = backends.open_channel(config, role=role)
         watch = JobWatch(ledger, clock, hears=lambda: channel is not None and channel.is_listening)
@@ -267,7 +268,7 @@ async def open_app(
             unexpanded=config.unexpanded,
         )
         warn_of_settings(config, presets, clock.now().date())
-        await start_ledger(ledger)
+        await start_ledger(ledger)  # before the queue, which takes open jobs over from it
         await asyncio.to_thread(remove_old_files, [previews], config.keep_s)
         await asyncio.to_thread(remove_old_inputs, spool)
         await queue.start(take_over=take_over)

@@ -91,6 +91,7 @@ def open_key_checks(
                 own_endpoint=vendor.name in config.own_endpoints,
                 key=vendor.key(connection) if vendor.key and connection else None,
                 list=vendor.models(connection) if vendor.models and connection else None,
+                # A retired model is missing from the provider's list by right: that is no fault of key or address.
                 models=[name for name in in_use if not tables[name].is_retired(today)],
             )
         )
@@ -102,6 +103,7 @@ def holder_of(config: Config) -> Holder:
     accounts = []
     for name, settings in config.vendors.items():
         if key := _plain(settings.key):
+            # By host and never by port: an endpoint that comes up on another port still has its jobs.
             endpoint = urlsplit(settings.base_url).hostname if settings.is_own_endpoint else None
             marked = key_fingerprint(name, key)
             accounts.append(Account(provider=name, endpoint=endpoint, key_fingerprint=marked))
@@ -130,6 +132,7 @@ def _connect(
     http = ProviderHttp(
         provider=vendor.name,
         base_url=settings.base_url,
+        # Opened without a key as well: quotes need none, and a paid call then says which variable is missing.
         headers=vendor.headers(key) if key else {},
         clock=clock,
         max_media_bytes=config.max_media_bytes,
@@ -147,6 +150,7 @@ def open_storage(config: Config, clock: Clock, links: Links | None) -> Storage:
     Raises ConfigError, with every problem at once, for settings that can never work.
     """
     if config.file_backend == "ringbase":
+        # Each backend is imported where it is chosen: a start pays for one of them, and an extra may not be installed.
         from ring_mcp.storage.ringbase import RingbaseStorage
 
         token = _plain(config.ringbase_api_token) or ""
@@ -157,6 +161,8 @@ def open_storage(config: Config, clock: Clock, links: Links | None) -> Storage:
     from ring_mcp.storage.local import LocalStorage
 
     secret = config.state_path / SECRET_FILE
+    # Without a server of its own a process still knows the addresses that one has handed out: the signature tells,
+    # whatever the host. The secret is not made here: where there is none, nothing was handed out.
     known = FileLinks("http://localhost", load_secret(secret)) if links is None and secret.exists() else None
     return LocalStorage(config.local_storage_dir or config.state_path / "files", links, known)
 
@@ -208,6 +214,7 @@ def with_sandbox(config: Config, stack: contextlib.AsyncExitStack) -> Config:
     return config.model_copy(
         update={
             "vendors": {name: use_sandbox(name, settings) for name, settings in config.vendors.items()},
+            # A ring-filebase is somebody's real one: test media go to the one that the sandbox plays.
             "ringbase_api_url": url + SERVICES["ringbase"].path,
             "ringbase_api_token": SecretStr(SERVICES["ringbase"].key),
         }
@@ -231,6 +238,7 @@ def open_team(ledger: Ledger, clock: Clock, channel: PostgresChannel | None) -> 
     team = Team(ledger, clock)
     if channel is not None:
         channel.on(ACTORS_CHANNEL, lambda _: team.hear())
+        # Whatever was announced while the connection was down was heard by nobody.
         channel.after_a_gap(team.hear)
     return team
 
@@ -240,6 +248,7 @@ async def migrate_ledger(config: Config) -> list[str]:
     if config.database_url is not None:
         from ring_mcp.ledger.postgres import migrate
 
+        # Past a pooler where that is known: a migration needs a session of its own.
         return await migrate((config.database_direct_url or config.database_url).get_secret_value())
     ledger = open_ledger(config)
     await ledger.start()
@@ -254,6 +263,7 @@ def open_channel(config: Config, *, role: str = "command") -> PostgresChannel | 
     from ring_mcp.ledger.postgres_channel import PostgresChannel
     from ring_mcp.ledger.task_tables import check_library
 
+    # Before anybody is served: without the library jobs would be accepted that nobody ever dispatches.
     check_library()
     direct = _plain(config.database_direct_url)
     return PostgresChannel(config.database_url.get_secret_value(), direct, name=name_this_process(role))

@@ -174,7 +174,7 @@ class Config(BaseModel):
             "AWS_ENDPOINT_URL_S3": (endpoint, self.aws_access_key_id),
             **{variables(type(each))["base_url"][0]: (each.base_url, each.key) for each in self.vendors.values()},
         }
-        return (*self._notes, *([] if self.sandbox else warn_of_clear_text(addressed)))
+        return (*self._notes, *([] if self.sandbox else warn_of_clear_text(addressed)))  # its keys are no secret
 
     _unexpanded: tuple[str, ...] = PrivateAttr(default=())
 
@@ -237,12 +237,12 @@ def load_config(
     ConfigError with every problem at once.
     """
     is_of_the_process = environ is None
-    environ = drop_blank(os.environ if environ is None else environ)
+    environ = drop_blank(os.environ if environ is None else environ)  # clients pass on "" for what is not set
     named = environ.get("RING_ENV_FILE")
     env_file = Path(named) if named else (folder or Path.cwd()) / ".env.local"
     models: list[type[BaseModel]] = [Config, *(vendor.settings for vendor in VENDORS)]
     read = read_env_file(env_file, environ, models, is_named=bool(named), trusted=trusted, but_for=overrides)
-    sources, problems = (environ, drop_blank(read.texts)), list(read.problems)
+    sources, problems = (environ, drop_blank(read.texts)), list(read.problems)  # the first one counts
     known = {name for names in all_variables() for name in names}
     problems += list_unknown_guards((name for source in sources for name in source), known)
     unexpanded = [take_unexpanded(source, known & source.keys(), _KEYS, problems) for source in sources]
@@ -253,7 +253,7 @@ def load_config(
         settings = validate_settings(vendor.settings, pick_given(vendor.settings, sources), problems)
         if settings is not None:
             vendors[vendor.name] = settings
-    given = pick_given(Config, sources, but_for=overrides)
+    given = pick_given(Config, sources, but_for=overrides)  # a switch hides its variable, a bad one as well
     config = validate_settings(Config, {**given, **overrides, "vendors": vendors}, problems)
     if config is not None:
         problems += list_missing_partners(config)
@@ -291,7 +291,7 @@ def _user_data_path() -> Path:
 
 _KEPT_FOR_CHILDREN = (
     *("PATH", "HOME", "USERPROFILE", "LOCALAPPDATA", "XDG_DATA_HOME", "SYSTEMROOT", "LANG", "RING_STATE_DIR"),
-    *("SSL_CERT_FILE", "SSL_CERT_DIR"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR"),  # the courier speaks TLS, as this process does
 )
 
 

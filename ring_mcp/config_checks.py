@@ -18,6 +18,7 @@ def list_unknown_guards(names: Iterable[str], known: Collection[str]) -> list[st
     """A mistyped cap would be no cap at all, so an unknown RING_MAX_USD or RING_CONFIRM name is an error."""
     caps = [name for name in names if name.startswith(("RING_MAX_USD", "RING_CONFIRM")) and name not in known]
     return [
+        # cutoff=0: however far off, the nearest name is a better hint than none.
         f"{name}: unknown variable; did you mean {difflib.get_close_matches(name, known, n=1, cutoff=0)[0]}?"
         for name in caps
     ]
@@ -28,6 +29,7 @@ def take_unexpanded(
 ) -> list[str]:
     """Take the providers' ``keys`` out that nobody has expanded, and say which. Any other such setting is a problem:
     without it the server would work, and in another place or without a cap."""
+    # The whole text or nothing: a password may well have a $ in it.
     found = sorted(name for name in names if _UNEXPANDED.fullmatch(source[name].strip()))
     problems += [f"{name}: {explain_unexpanded()}" for name in found if name not in keys]
     taken = [name for name in found if name in keys]
@@ -41,6 +43,8 @@ def explain_unexpanded() -> str:
 
 
 def list_missing_partners(config: Config) -> list[str]:
+    # In sandbox mode ring-filebase is played, at an address of the sandbox's own. A bucket never is: test media lie in
+    # the configured one, in a folder of theirs.
     if config.file_backend == "ringbase" and not config.sandbox:
         needed = {"RINGBASE_API_URL": config.ringbase_api_url, "RINGBASE_API_TOKEN": config.ringbase_api_token}
         return [f"{name}: is needed with FILE_BACKEND=ringbase" for name, value in needed.items() if value is None]

@@ -62,6 +62,7 @@ class _Sources:
 
     def name_in_file(self, names: Sequence[str]) -> str | None:
         """The variable that counts, if it is the file's."""
+        # The environment wins anyway, so the file decides nothing about this setting.
         if any(name in self._environ for name in names):
             return None
         return next((name for name in names if name in self._file), None)
@@ -73,6 +74,7 @@ class _Sources:
         """The variable of a key that there is, and that does not stand in the file; None: there is none such."""
         found = next((name for name in names if name in self._environ), None)
         own = [self._file.get(name) for name in names]
+        # The same key in the file is no foreign one: whoever wrote the file has it already.
         return None if found is None or self._environ[found] in own else found
 
 
@@ -94,6 +96,8 @@ def read_env_file(
         return EnvFile({})
     from dotenv import dotenv_values
 
+    # As written: expanded, the ${NAME} of a key in the environment would carry it into an address, or pass for the
+    # file's own key.
     as_written = {name: text for name, text in dotenv_values(path, interpolate=False).items() if text and text.strip()}
     if not as_written:
         return EnvFile({})
@@ -115,12 +119,15 @@ def judge(
     fields = {(model, field): names for model in models for field, names in variables(model).items()}
     provider_keys = [names for (_, field), names in fields.items() if field == PROVIDER_KEY]
     foreign = [name for names in provider_keys if (name := sources.foreign_name(names)) is not None]
+    # A provider's key in the file says that it was written for ring-mcp. Then nothing of it is left aside: a database
+    # that is quietly not used would be missed.
     is_of_ours = any(sources.name_in_file(names) is not None for names in provider_keys)
     problems, aside = list[str](), set[str]()
     for (model, field), names in fields.items():
         name = sources.name_in_file(names)
         if name is None or field in but_for:
             continue
+        # Only a trusted folder's file is expanded; here the bare words would be taken for the value.
         if "${" in file[name]:
             problems.append(f"{name}: stands in {path} with ${{…}}, which is replaced in a trusted folder alone")
         elif field in ADDRESSES:
@@ -128,10 +135,12 @@ def judge(
             if key is not None:
                 problems.append(f"{name}: stands in {path}, and {key}, which would go there, does not")
         elif field in OF_A_BUCKET:
+            # Other programs set these names, too: they matter only where results go to a bucket.
             kept_in_bucket = (sources.text(variables(model)["file_backend"]) or "").strip().lower() == "s3"
             pair = variables(model)["aws_secret_access_key"]
             if kept_in_bucket and (sources.text(pair) is None or sources.foreign_name(pair) is not None):
                 problems.append(f"{name}: stands in {path}, and the key for the bucket does not")
+        # To switch the sandbox on sends nothing anywhere; an address of one gets the prompts and the given pictures.
         elif field in GUARDED and foreign and not (field == "sandbox" and file[name].strip().lower() in _SWITCHES):
             if field in _OF_OTHERS_TOO and not is_of_ours:
                 aside.add(name)
@@ -157,6 +166,7 @@ class TrustedFolders:
         self._path = path or _own_list()
 
     def __contains__(self, folder: Path) -> bool:
+        # By its real path: one folder is one entry, whichever link leads to it.
         return str(folder.resolve()) in self.names()
 
     def names(self) -> list[str]:

@@ -79,6 +79,7 @@ def pick_given(
     for field, names in variables(model).items():
         set_here = ((name, source[name]) for source in sources for name in names if name in source)
         if field not in but_for and (found := next(set_here, None)) is not None:
+            # Under the name that it was found by: an error is to name the variable that somebody has set.
             given[found[0]] = found[1]
     return given
 
@@ -126,7 +127,7 @@ def is_in_the_clear(url: str) -> bool:
     try:
         return not ipaddress.ip_address(host).is_loopback
     except ValueError:
-        return True
+        return True  # a name that is no address may lead anywhere
 
 
 def slashless(value: object) -> object:
@@ -167,5 +168,6 @@ def validate_settings(model: type[M], values: Mapping[str, Any], problems: list[
     try:
         return model.model_validate(values)
     except ValidationError as exc:
+        # Gathered and not raised: a person corrects all of them in one go.
         problems += [describe_error(error, model) for error in exc.errors()]
         return None

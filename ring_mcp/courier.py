@@ -35,10 +35,13 @@ _NOT_SENT = ProviderUnavailable("the server died before the request was sent", b
 
 
 def main() -> None:
+    # The keys are in it, so it comes through a pipe: arguments and environment can be read by other processes.
     first_line = sys.stdin.buffer.read()
+    # With its parent gone the courier is nobody's child: whoever ends the server's tree of processes misses it.
     if pid := os.fork():
         os.write(1, str(pid).encode())
         os._exit(0)
+    # The server reads the id until nobody has that pipe open any more: with 1 left open it would wait for ever.
     for descriptor in (0, 1):
         os.close(descriptor)
     asyncio.run(_serve(socket.socket(fileno=int(sys.argv[-1])), first_line.decode()))
@@ -74,10 +77,12 @@ class Errands:
 
     async def run(self, reader: asyncio.StreamReader) -> None:
         """Until the server has gone and everything under way is done."""
+        # A broken wire means what its end means: the server has gone.
         with contextlib.suppress(OSError):
             while line := await reader.readline():
                 self._obey(json.loads(line))
         for order in self._orders.values():
+            # Nobody is left to say go. This process alone sends, so it is certain that these were not sent.
             if not order.done():
                 order.set_result({})
         while self._tasks:
@@ -99,10 +104,12 @@ class Errands:
         word = "failed"
         try:
             with self._answers.awaiting(job_id):
+                # Only with the lock held: the server then writes its intent down, and from there trusts this lock.
                 await self._tell(job_id, "taken")
                 order = await self._orders[job_id]
                 if order is not None:
                     answer = await self._make(job_id, order) if order else _NOT_SENT
+                    # On the disk before it is told: a server that dies as it hears of it finds it at its next start.
                     await self._keep(job_id, attempt_token, answer)
                     word = "answered"
         except OSError as exc:
@@ -127,6 +134,7 @@ class Errands:
         try:
             return await provider.submit(plan, inputs, spool=self._spool / job_id, deadline_s=order["deadlineS"])
         except ProviderError as exc:
+            # A provider's no is an answer, too: raised, it would be lost with the task.
             return exc
         except Exception as exc:  # whatever it was, the request may have left
             return OutcomeUnknown(f"internal error in the courier ({type(exc).__name__})", provider=plan.provider)

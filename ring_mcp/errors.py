@@ -116,7 +116,7 @@ class ProviderError(RingError):
     """
 
     code = "provider_error"
-    billed: Billed = "unknown"
+    billed: Billed = "unknown"  # "no" would release what a cap has reserved
 
     def __init__(
         self,
@@ -134,7 +134,7 @@ class ProviderError(RingError):
         self.provider = provider
         self.http_status = http_status
         self.billed_usd = billed_usd
-        if billed_usd is not None:
+        if billed_usd is not None:  # a figure of the provider's own outweighs any guess
             self.billed = "yes" if billed_usd > 0 else "no"
 
 
@@ -194,7 +194,7 @@ class MediaGone(ProviderError):
     """403, 404 or 410 at the address of a result. The provider's job may still be there and tell another address."""
 
     code = "media_gone"
-    billed: Billed = "yes"
+    billed: Billed = "yes"  # it was made: only its address is gone
     retryable = True
     next_action = "Call ring-job-get with the jobId: the provider is asked for a fresh address."
 
@@ -264,7 +264,7 @@ class GenerationTimeout(RingError):
 
 class StorageError(RingError):
     code = "storage_failed"
-    billed: Billed = "yes"
+    billed: Billed = "yes"  # what there is to store was made, and paid for
     retryable = True
     next_action = "The result is kept and the upload is retried; call ring-job-get with the jobId."
 

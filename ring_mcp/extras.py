@@ -18,12 +18,15 @@ def install_line(extra: str) -> str:
     source = _find_source()
     wanted = f"{source or PACKAGE}[{extra}]"
     prefix = Path(sys.prefix)
+    # Tools of uv and pipx first: pip would work in their environments, and the next upgrade of the tool undo it.
     if (prefix / "uv-receipt.toml").is_file():
         return f"uv tool install --force {shlex.quote(wanted)}"
     if (prefix / "pipx_metadata.json").is_file():
         return f"pipx install --force {shlex.quote(wanted)}"
+    # Only a .venv that uv made: `uv sync` takes away whatever it has not installed, in a person's own one as well.
     if source is not None and prefix == source / ".venv" and _is_made_by_uv(prefix):
         return f"uv sync --project {shlex.quote(str(source))} --extra {extra}"
+    # An environment that uv made has no pip.
     if find_spec("pip") is None:
         return f"uv pip install --python {shlex.quote(sys.executable)} {shlex.quote(wanted)}"
     return f"{shlex.quote(sys.executable)} -m pip install {shlex.quote(wanted)}"
@@ -32,6 +35,7 @@ def install_line(extra: str) -> str:
 def _find_source() -> Path | None:
     """The folder that this program was installed from; None if it came as a package with that name."""
     try:
+        # PEP 610: where an installer notes what it was given.
         told = json.loads(metadata.distribution(PACKAGE).read_text("direct_url.json") or "{}")
     except (metadata.PackageNotFoundError, ValueError):
         return None

@@ -17,6 +17,7 @@ def open_file(path: Path) -> BufferedReader:
     Opening a pipe waits for whoever writes to it, and a device never ends. So nothing waits here, and whatever is
     opened is looked at before a byte is read.
     """
+    # Windows has no O_NONBLOCK, and nobody else has O_BINARY.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -32,10 +33,12 @@ def replace_file(path: Path, content: bytes) -> None:
 
     Raises OSError; then nothing of it is left.
     """
+    # Always the same name: what a killed process leaves is written over by the next try, and does not pile up.
     part = path.with_name(f"{path.name}.part")
     try:
         with part.open("wb") as file:
             file.write(content)
+            # Before the rename: after a loss of power the new name may be there, and the bytes that it names not.
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
@@ -72,6 +75,7 @@ def try_lock(descriptor: int) -> bool:
     import fcntl
 
     try:
+        # Not lockf: such locks go as soon as any descriptor of the file is closed, and a process never meets its own.
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False

@@ -26,9 +26,12 @@ class Masking:
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         whole = [secret.strip() for secret in secrets]
+        # A service may quote one part of a key with dots, as the key's id.
         parts = {part for secret in whole for part in (secret, *secret.split(".")) if len(part) >= _LEAST_CHARS}
+        # The longest first: a part that is masked before the whole would leave the rest of it to be read.
         self._secrets = sorted(parts, key=len, reverse=True)
 
+    # Made for the first text that has an escape in it, which few have: compiling it is slow.
     @functools.cached_property
     def _spelled(self) -> re.Pattern[str]:
         return re.compile("|".join("".join(map(_spellings, secret)) for secret in self._secrets))

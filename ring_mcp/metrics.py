@@ -18,6 +18,7 @@ MAX_SERIES = 200
 OTHER = "other"
 _MAX_LABEL_CHARS = 64
 
+# Calls are answered in a moment, jobs take minutes or, parked, a day: one scale would put all of either in one bucket.
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 _LONG_SECONDS = (1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 240.0, 480.0, 900.0, 3600.0, 86400.0)
 _SUFFIX = {"s": "_seconds", "USD": "_usd"}
@@ -26,6 +27,7 @@ Kind = Literal["counter", "gauge", "histogram"]
 Labels = tuple[str, ...]
 
 
+# eq=False: metrics are keys that are looked up at each measurement, and identity is the cheapest hash.
 @dataclass(frozen=True, slots=True, eq=False)
 class Metric:
     """``labels`` are names, in the order in which values are given. ``unit`` as OpenTelemetry writes it."""
@@ -141,6 +143,7 @@ def world(*, sandbox: bool) -> str:
     return "sandbox" if sandbox else "real"
 
 
+# Gathered and not listed, so that a metric added above is in what is exported.
 METRICS = tuple(each for each in list(globals().values()) if isinstance(each, Metric))
 
 Sample = tuple[Metric, Labels, float]
@@ -196,6 +199,7 @@ class Registry:
 
 
 def _bound(metric: Metric, labels: Labels, known: dict[Labels, float] | dict[Labels, Histogram]) -> Labels:
+    # The bounds are for what is new: labels come from outside, and memory must not grow with them.
     if labels in known:
         return labels
     labels = tuple(label[:_MAX_LABEL_CHARS] for label in labels)
@@ -219,4 +223,5 @@ def _braces(metric: Metric, values: Labels, *more: tuple[str, str]) -> str:
 
 
 def _escape(value: str) -> str:
+    # Backslashes first: the other two put new ones in.
     return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")

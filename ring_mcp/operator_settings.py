@@ -66,6 +66,8 @@ def paces_of(config: Config) -> dict[MediaKind, Pace]:
     """How long to wait for what."""
     image_s = config.image_gen_poll_timeout_ms / 1000
     return {
+        # Most pictures come inside the answer to their request, so that one may take as long as a picture does. The
+        # answer for a clip only brings an id.
         "image": Pace(
             submit_timeout_s=image_s,
             poll_interval_s=IMAGE_POLL_INTERVAL_S,
@@ -129,6 +131,7 @@ def list_faulty_defaults(config: Config, presets: Presets, today: date) -> dict[
         if name not in presets.video_providers:
             continue
         for mode, quality in presets.modes.items():
+            # Planning fetches nothing, so any address will do.
             image_url = "https://localhost/-.jpg" if quality.requires_image_url else None
             request = VideoRequest(prompt="-", provider=name, quality_mode=mode, image_url=image_url)
             try:
@@ -136,6 +139,7 @@ def list_faulty_defaults(config: Config, presets: Presets, today: date) -> dict[
             except InvalidRequest as exc:
                 faults.append(exc.message)
     known = {name for of_vendor in variables_of(config).values() for name in of_vendor.values()}
+    # A plan's refusal begins with what is at fault: a variable where an operator's default is, else an argument.
     named = ((fault.partition(" ")[0].rstrip(":"), fault) for fault in faults)
     return {name: fault for name, fault in named if name in known}
 
@@ -150,6 +154,7 @@ def warn_of_settings(config: Config, presets: Presets, today: date) -> None:
 
 def _no_clips(config: Config) -> str | None:
     """The sandbox of this process draws its clips with an extra."""
+    # True is the sandbox of this process; one at an address draws where it runs.
     if config.sandbox is not True or can_read_clips():
         return None
     return f"the sandbox makes clips with an extra that is not installed here: {install_line('video')}"

@@ -46,6 +46,7 @@ _SCOPE = "ring_mcp"
 
 def read_parent(parent: str) -> context.Context | None:
     """The context of a ``traceparent``; None where it is none."""
+    # Onto an empty context: otherwise the span that is under way here would pass for the one of an unsound header.
     found = _W3C.extract({"traceparent": parent}, context.Context())
     return found if trace.get_current_span(found).get_span_context().is_valid else None
 
@@ -65,6 +66,7 @@ class OtelTracer:
             attributes={key: value for key, value in facts.items() if value is not None},
         )
         try:
+            # Both off: an exception's text may hold a prompt or an address, and the SDK would write it on the span.
             with trace.use_span(started, record_exception=False, set_status_on_exception=False):
                 yield _OtelSpan(started)
         except BaseException as exc:
@@ -116,6 +118,7 @@ class NamedFactsOnly(SpanExporter):
 
 
 def _strip(span: ReadableSpan) -> ReadableSpan:
+    # At the exporter, the last step: spans of the MCP SDK come this way, too, and nobody here has filled them.
     kept = {
         name: value[:_MAX_CHARS] if isinstance(value, str) else value
         for name, value in (span.attributes or {}).items()
@@ -159,6 +162,7 @@ class Exporting:
         )
         base = endpoint.rstrip("/")
         spans = OTLPSpanExporter(endpoint=f"{base}/v1/traces", headers=dict(headers) if headers else None)
+        # Without the SDK's exit handlers: `close` ends both in a few seconds, and the SDK's own limits are longer.
         self._traces = TracerProvider(resource=resource, shutdown_on_exit=False)
         self._traces.add_span_processor(BatchSpanProcessor(NamedFactsOnly(spans)))
         measured = OTLPMetricExporter(endpoint=f"{base}/v1/metrics", headers=dict(headers) if headers else None)

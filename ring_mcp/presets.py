@@ -85,12 +85,13 @@ class Model(Entry):
 
     @model_validator(mode="after")
     def _redirects_until_it_retires(self) -> Self:
-        if self.redirect_from is not None and not (self.redirect and self.is_retired(date.max)):
+        if self.redirect_from is not None and not (self.redirect and self.is_retired(date.max)):  # date.max: ever
             raise ValueError("redirectFrom needs redirect and retiresOn")
         return self
 
     def _check_can_be_called(self, prices: object | None, *, with_pictures: object) -> None:
         needed = {"prices": prices, "maxPromptChars": self.max_prompt_chars}
+        # A retired model may be a bare row: it stands there so that whoever asks for it is told what replaced it.
         missing = [name for name, fact in needed.items() if not fact]
         if missing and (self.retires_on is None or self.redirect or self.own_endpoint):
             raise ValueError(f"a model that can still be called needs {' and '.join(missing)}")
@@ -115,7 +116,7 @@ class ImageModel(Model):
 
     def count_calls(self, n: int) -> int:
         """How many requests make ``n`` pictures; each is given everything that goes along."""
-        return 1 if self.images_per_call is None else -(-n // self.images_per_call)
+        return 1 if self.images_per_call is None else -(-n // self.images_per_call)  # rounded up
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:

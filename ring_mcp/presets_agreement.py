@@ -27,6 +27,7 @@ def _check_modes(presets: Presets) -> None:
         if mode.model not in presets.video_models:
             raise ValueError(f"modes.{name}.model names {mode.model!r}, which videoModels does not have")
         _check_resolution(f"modes.{name}", mode, presets.video_models)
+        # Who is asked when nobody says whom is read off the first mode, so the others must not say something else.
         if (provider := presets.video_models[mode.model].provider) != presets.video_providers[0]:
             raise ValueError(f"modes.{name}.model is of {provider}, other modes have {presets.video_providers[0]}")
         for provider, choice in mode.providers.items():
@@ -57,8 +58,10 @@ def _check_successors(table: str, models: Mapping[str, Model]) -> None:
         successor = models.get(model.replaced_by) if model.replaced_by is not None else None
         if model.replaced_by is not None and (successor is None or successor.provider != model.provider):
             raise ValueError(f"{table}.{name}.replacedBy names {model.replaced_by!r}, which {table} lacks")
+        # A redirect is followed once: it has to end at a model that stays.
         if model.redirect and successor is not None and successor.retires_on is not None:
             raise ValueError(f"{table}.{name}.redirect leads to {model.replaced_by!r}, which retires itself")
+        # Whoever is refused a retired model is told what to ask for in its place. (date.max: does it ever retire?)
         if model.is_retired(date.max) and model.replaced_by is None:
             raise ValueError(f"{table}.{name} retires but has no replacedBy")
 

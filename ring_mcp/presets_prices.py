@@ -35,9 +35,11 @@ class ImagePrices(Entry):
     @classmethod
     def _price_of_tokens(cls, raw: Any) -> Any:
         try:
+            # By its text: JSON's floats would bring their binary neighbours into a price.
             million_usd = {kind: Decimal(str(usd)) for kind, usd in raw["millionTokensUsd"].items()}
             made = {r: million_usd["image"] * n / 10**6 for r, n in raw["imageTokens"].items()}
             given = million_usd.get("input", Decimal(0)) * raw.get("inputImageTokens", 0) / 10**6
+            # Prices that stand in the file win over those that follow from its tokens.
             return {"imageUsd": {"standard": made}, "inputImageUsd": given} | raw
         except (ArithmeticError, AttributeError, KeyError, TypeError):
             return raw  # without tokens; what is wrong with it is told below

@@ -24,7 +24,9 @@ def start_courier(config: Config, theirs: socket.socket) -> int:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,  # a host may wait until all who hold its pipe have gone
+        # No key here either: what it needs comes through its stdin.
         env=child_environment(),
+        # A host that kills the server's process group, or closes its terminal, does not reach it.
         start_new_session=True,
     )
     told, _ = process.communicate(dump_config(config).encode())  # it forks and ends: the courier is nobody's child
@@ -53,6 +55,7 @@ def _start_decoder(theirs: socket.socket) -> subprocess.Popen[bytes]:
     )
 
 
+# Appended, not put first: what lies beside the package in a clone shadows no library.
 _RUN = "import runpy, sys; sys.path.append(sys.argv.pop(1)); runpy.run_module(sys.argv[1], run_name='__main__')"
 
 

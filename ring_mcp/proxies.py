@@ -66,6 +66,7 @@ def read_proxies(named: Mapping[str, str]) -> Proxies:
 def mask_proxy(proxy: str) -> str:
     """A proxy's address without the user and the password in it."""
     scheme, _, rest = proxy.partition("://")
+    # From the right: a password may have an @ in it.
     return f"{scheme}://{rest.rsplit('@', 1)[-1]}"
 
 
@@ -103,6 +104,7 @@ def _names(entry: str, host: str, port: int | None) -> bool:
             return False
     if address is not None:
         return address == _ip(entry.strip("[]"))
+    # Other programs write "example.org" as ".example.org" or "*.example.org" as well.
     entry = entry.removeprefix("*").strip(".")
     return bool(entry) and (host == entry or host.endswith(f".{entry}"))
 
@@ -110,6 +112,7 @@ def _names(entry: str, host: str, port: int | None) -> bool:
 def _with_port(entry: str) -> tuple[str, int] | None:
     """An entry that names a port, in two; None for any other."""
     name, _, port = entry.rpartition(":")
+    # "::1" ends in a colon and digits, and names no port.
     return (name, int(port)) if name and port.isdecimal() and _ip(entry) is None else None
 
 
@@ -122,6 +125,7 @@ def _ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
     try:
+        # Not strict: people write 10.1.2.3/8, and mean the network.
         return ipaddress.ip_network(text.strip("[]"), strict=False) if "/" in text else None
     except ValueError:
         return None

@@ -69,13 +69,16 @@ async def _export(config: Config, reporting: Reporting, role: str, stack: contex
             logger.info("ring-mcp exports by OTLP")
             try:
                 while True:
+                    # Read here, where a ledger can be awaited: the SDK asks for gauges from a thread of its own. Twice
+                    # for each sending, so that what is sent is not a whole interval old.
                     if reporting.fleet is not None:
                         reporting.gauges = await reporting.fleet.gauges()
                     await asyncio.sleep(EVERY_S / 2)
             finally:
                 reporting.registry.sink = None
+                # Shielded: a second cancel must not keep what is left from being sent.
                 await asyncio.shield(asyncio.to_thread(exporting.close))
-    except Exception:
+    except Exception:  # whatever OpenTelemetry does, the server goes on
         logger.exception("nothing is exported by OTLP")
 
 
@@ -121,6 +124,6 @@ def _find_obstacle(config: Config) -> str | None:
         return "OTEL_EXPORTER_OTLP_PROTOCOL is not http/protobuf, which is what ring-mcp speaks"
     try:
         found = find_spec("opentelemetry.sdk") and find_spec("opentelemetry.exporter.otlp.proto.http")
-    except ModuleNotFoundError:
+    except ModuleNotFoundError:  # find_spec raises where the parent, "opentelemetry", is not there
         found = None
     return f"run {install_line('otel')}" if found is None else None

@@ -7,6 +7,7 @@ import uuid
 from contextvars import ContextVar
 
 _CURRENT: ContextVar[str | None] = ContextVar("ring_mcp_request_id", default=None)
+# It stands in log lines and rows: nothing in it may break a line or be of any length.
 _SOUND = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
 

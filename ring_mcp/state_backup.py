@@ -50,6 +50,7 @@ def write_backup(file: Path, state: Path, ledger: Path | None, media: Path | Non
     part = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
     copy = part.with_suffix(".ledger")
     try:
+        # Its owner's alone from the first byte on, and not after a chmod: it has prompts and a secret in it.
         with _translate(file), os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
             with tarfile.open(fileobj=out, mode="w") as archive:
                 for name in _SMALL:
@@ -59,6 +60,7 @@ def write_backup(file: Path, state: Path, ledger: Path | None, media: Path | Non
                     jobs, open_jobs = _copy_ledger(ledger, copy)
                     archive.add(copy, _LEDGER, filter=_plain)
                 files = _add(archive, media, _MEDIA) if media is not None else 0
+                # Last, because it counts what is in the archive, and because one that was cut off then has none.
                 contents = Contents(
                     format=FORMAT,
                     created_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -108,10 +110,13 @@ def _copy_ledger(ledger: Path, copy: Path) -> tuple[int, int]:
     """As of one moment, whatever others write meanwhile. How many jobs it has, and how many of them are open."""
     if not ledger.is_file():
         raise RingError(f"there is no ledger yet: {ledger}", next_action="See RING_STATE_DIR and RING_SANDBOX.")
+    # Read-only: a backup changes nothing in a ledger that servers write to.
     with contextlib.closing(sqlite3.connect(f"{ledger.absolute().as_uri()}?mode=ro", uri=True)) as source:
+        # Made here, for SQLite would make it with whatever mode the umask allows.
         os.close(os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         with contextlib.closing(sqlite3.connect(copy)) as target:
             source.backup(target)
+            # The copy says WAL like its source; as one file of an archive it must do without the files beside it.
             target.execute("PRAGMA journal_mode = DELETE")
             return _count(target, "1 = 1"), _count(target, _OPEN)
 
@@ -141,8 +146,10 @@ def _plain(entry: tarfile.TarInfo) -> tarfile.TarInfo:
 
 def _unpack(file: Path, aside: Path) -> Contents:
     try:
+        # "r:" takes no compressed archive: what is unpacked is no larger than the file.
         with tarfile.open(file, "r:") as archive:
             for entry in archive:
+                # By names that are ours and no others: a stranger's archive writes nowhere and leaves nothing.
                 first, *rest = PurePosixPath(entry.name).parts
                 is_known = first in (_MANIFEST, _LEDGER, _MEDIA, *_SMALL)
                 if not entry.isfile() or not is_known or ".." in rest or entry.name.startswith("/"):
@@ -181,6 +188,7 @@ def _move_in(aside: Path, state: Path, ledger: Path, media: Path) -> None:
     _merge(aside / _MEDIA, media)
     sync_folder(state)
     if (aside / _LEDGER).exists():
+        # Of a ledger that was moved away without them: SQLite would play them into this one.
         for beside in ("-wal", "-shm"):
             ledger.with_name(ledger.name + beside).unlink(missing_ok=True)
         (aside / _LEDGER).replace(ledger)

@@ -55,6 +55,7 @@ NOTHING = _Nothing()
 class _On:
     """What this process measures and traces with; None: it does not."""
 
+    # Of the class, hence of the process: jobs, threads and libraries measure, and nobody is handed a registry.
     registry: ClassVar[Registry | None] = None
     tracer: ClassVar[Tracer | None] = None
 
@@ -94,6 +95,7 @@ def count(metric: Metric, *labels: str, amount: float = 1.0) -> None:
         return
     try:
         registry.add(metric, amount, labels)
+    # A measurement is a courtesy: it never ends the job that it is of.
     except Exception:
         logger.exception("%s is not counted", metric.name)
 

@@ -51,6 +51,7 @@ def open_whoami(config: Config, allowance: Allowance) -> WhoamiConductor:
 
 async def has_team(config: Config) -> bool:
     """Whether the ledger has tokens, or may have: one that is away lets nobody in, and is asked again by each call."""
+    # Looked for and not opened: to open it would make the file, for somebody who only wants to start.
     if config.database_url is None and not (config.state_path / backends.LEDGER_FILE).exists():
         return False
     ledger = backends.open_ledger(config)
@@ -60,7 +61,7 @@ async def has_team(config: Config) -> bool:
     except LedgerBehind:
         raise
     except LedgerError:
-        return True
+        return True  # in doubt nobody gets in without a token
     finally:
         await ledger.aclose()
 
@@ -120,6 +121,7 @@ def wire_steps(
         answers,
         courier,
         spool=spool,
+        # SQLite is of one machine, where a lock tells who lives. In a fleet a process may only be cut off for a while.
         death_is_certain=config.database_url is None,
     )
     return Steps(submitting, Rendering(providers, clock, paces, rates), storing)
@@ -133,6 +135,7 @@ def list_media_origins(config: Config, links: Links | None) -> tuple[str, ...]:
         amazon = f"https://s3.{config.aws_region or 'us-east-1'}.amazonaws.com"
         urls = [config.s3_public_base_url, config.aws_endpoint_url or amazon]
     else:
+        # Any key will do: only the place counts, and all files have the same.
         urls = [links.url_of("x")] if links is not None else []
     parts = (urlsplit(url) for url in urls if url)
     return tuple(dict.fromkeys(f"{each.scheme}://{each.netloc}" for each in parts if each.netloc))

@@ -60,6 +60,7 @@ async def _hand_over(ledger: Ledger, job_id: str, holder: Holder) -> Job:
 
 
 async def _open_jobs_of(ledger: Ledger, mark: str) -> AsyncIterator[Job]:
+    # The beginning of a fingerprint is enough, but a short one may fit another account, whose jobs would go as well.
     if len(mark) < _SHORTEST_MARK:
         raise InvalidRequest(f"--account {mark!r} is too short: give the id, or {_SHORTEST_MARK} characters")
     before: str | None = None

@@ -50,12 +50,14 @@ def approve(question_id: str | None, sandbox: bool) -> None:
             click.echo("error: a yes is taken at a terminal only, from the person who types it", err=True)
             sys.exit(FAILED)
         print_lines(_question_lines(asked))
+        # Asked between two loops, with the ledger closed: a person may think for as long as they like.
         if not click.confirm("Let exactly this through, once, within the next hour?", err=True):
             click.echo("Left as it is: nothing is spent.")
             sys.exit(FAILED)
         count = asyncio.run(_in_ledger(config, lambda ledger: ledger.approve_question(question_id, _now())))
     except RingError as exc:
         fail(exc, as_json=False, gateway=None)
+    # Read and approved are two steps: in between somebody else may have answered, or its time be over.
     if count == 0:
         click.echo("error: it was answered or has expired meanwhile", err=True)
         sys.exit(FAILED)
@@ -64,6 +66,7 @@ def approve(question_id: str | None, sandbox: bool) -> None:
 
 def is_at_terminal() -> bool:
     """Whether a person can be asked here: one who reads what is asked, and types."""
+    # Not stdout: what is asked goes to stderr, and stdout may be a program's.
     return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
 
 

@@ -44,7 +44,9 @@ def follow_asked(
         return await backend.create(kind, given, wait_s, watch)
 
     can_ask = is_at_terminal()
+    # False is not no: this program can ask, and wants to be told. Without the word it passes for one that cannot.
     said = {"confirmed": True} if yes else {"confirmed": False} if can_ask else {}
+    # A quote spends nothing, so that nothing has to be agreed to.
     if arguments.get("dryRun"):
         said = {}
     try:
@@ -56,7 +58,9 @@ def follow_asked(
             exc.next_action = f"{exc.next_action} {_SAY_YES}"
             raise
         quote = dict(getattr(exc, "extra", {}).get("quote") or {})
+    # Here, where nothing is open any more: no App and no connection waits for a person who thinks.
     ask_at_terminal(quote)
+    # The yes was to this price: if it has risen since, the call is refused and not paid.
     at_most = [float(str(arguments["maxUsd"]).lstrip("$"))] if arguments.get("maxUsd") is not None else []
     agreed = {**arguments, "confirmed": True, "maxUsd": min([*at_most, float(quote["totalUsd"])])}
     return follow(config, lambda backend, watch: create(backend, watch, agreed))
@@ -80,6 +84,7 @@ def check_script(rule: Rule, total_usd: Decimal, cap_left_usd: Mapping[str, Any]
         return
     if is_at_terminal():
         raise YesNeeded(total_usd, cap_left_usd)
+    # "ask" alone lets whoever cannot be asked go on, bound by the caps.
     if rule.mode == "require":
         raise ConfirmationNeeded(
             f"the clips would cost up to {usd(total_usd)}, which has to be agreed to first; nothing was spent",

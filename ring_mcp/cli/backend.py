@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 LEAVING_S = 300.0
 """How long leaving may take: a request whose answer is cut off has an unknown outcome. A second Ctrl-C ends that."""
 
+# Beyond the job's own limit, so that the job is parked, with a reason, before the command stops waiting.
 _MARGIN_S = 60.0
+# From here on the provider's id is in the ledger, and any process can go on; before, an answer goes with this one.
 _SUBMITTED = DRIVEN - {JobState.PLANNED, JobState.SUBMITTING}
 
 gateway_option = click.option(
@@ -99,7 +101,9 @@ class InProcess:
         return await self.leave(data["jobId"]) if data.get("state") in DRIVEN else data
 
     async def _maker(self) -> InProcessMaker:
+        # On first use: health needs no actor, and a token that is wrong must not keep it from being looked at.
         if self._made is None:
+            # None: whoever has the ledger's own settings sees everybody's jobs.
             self._made = self._app.maker(await _identify(self._app), may_see=None)
         return self._made
 
@@ -120,6 +124,7 @@ def load_config_with(gateway: str | None) -> Config:
 
     if gateway is None:
         return load_config()
+    # '' is an answer, too: in this process, whatever RING_API_BASE_URL says.
     return load_config(api_base_url=gateway.strip() or None)
 
 

@@ -30,6 +30,7 @@ def backup(file: Path, media: bool, force: bool) -> None:
         raise click.UsageError(f"{file} is there already: name another, or --force writes over it")
     folder = config.local_storage_dir or config.state_path / "files"
     with_media = folder if media and config.file_backend == "local" else None
+    # With a database a file of that name is left from earlier days, and not the ledger.
     ledger = config.state_path / LEDGER_FILE if config.database_url is None else None
     written = write_backup(file, config.state_path, ledger, with_media)
     click.echo(f"{file}: {_describe(written)}")

@@ -29,7 +29,9 @@ KEYS = (
 """Variables that some clients hold back from the servers which they start, unless they are named."""
 
 SETTINGS = ("RING_ENV_FILE", "RING_STATE_DIR", "RING_SANDBOX")
+# Far above RING_INLINE_WAIT_S: a client that gives up first leaves an answer to nobody.
 TIMEOUT_MS = 600_000
+# The first `uv run` of a clone installs everything before it serves.
 START_TIMEOUT_S = 60
 
 _VSCODE_INPUT = "ring-service-token"
@@ -105,6 +107,7 @@ CLIENTS: Mapping[str, ClientKind] = {
         file=lambda home, settings, here: here / ".mcp.json",
         stdio=lambda command: {
             "type": "stdio",
+            # With ":-" a variable that is not set becomes ""; without, some clients pass on the words ${NAME}.
             **command.entry(env={TOKEN: f"${{{TOKEN}:-}}"}, timeout=TIMEOUT_MS),
         },
         http=lambda url: {"type": "http", "url": url, "headers": _bearer(f"${{{TOKEN}:-}}"), "timeout": TIMEOUT_MS},
@@ -148,6 +151,7 @@ def endpoint(url: str) -> str:
     try:
         parts = urlsplit(url.strip())
         usable = parts.scheme in ("http", "https") and bool(parts.hostname)
+        # A password in the address would stand in the client's file.
         usable = usable and parts.username is None and not parts.query and url.isprintable() and (parts.port or 1) > 0
     except ValueError:
         usable = False
@@ -164,6 +168,7 @@ def server_command(
     ``extras`` are those that the server's settings need; an installed one has them or says what it lacks.
     """
     if clone is not None:
+        # A client waits while uv installs. The extras come with the tests' libraries, so that here they are named.
         product = ("--no-dev", *(word for extra in extras for word in ("--extra", extra)))
         return Command((uv if kind.has_screen else None) or "uv", ("run", *product, "--directory", str(clone), NAME))
     if script.stem == NAME:

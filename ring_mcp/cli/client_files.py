@@ -38,6 +38,7 @@ def merge_json(text: str, document: Mapping[str, Any]) -> str:
     """The file's text with our entry in it; the very same text if it is there. Raises NotMerged."""
     if not text.strip():
         return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    # Written anew as a whole, so it is read with care: what JSON cannot give back as it was is refused.
     theirs = _read(text)
     ours = {key: value for key, value in document.items() if key != "inputs"}
     [(section, servers)] = ours.items()
@@ -74,6 +75,7 @@ def merge_toml(text: str, document: Mapping[str, Any]) -> str:
     gap = "" if not text else end if text.endswith("\n") else end * 2
     written = text + gap + as_toml(document).replace("\n", end)
     try:
+        # After an inline table or a dotted key what is appended may be refused or mean something else: it is read back.
         together = tomllib.loads(written)
     except tomllib.TOMLDecodeError as exc:
         raise NotMerged(f"a table cannot be added to {section!r} as it is written there") from exc
@@ -85,6 +87,7 @@ def merge_toml(text: str, document: Mapping[str, Any]) -> str:
 
 def _entry(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
     """Ours, with what a person added. What belongs to the other transport goes, or the entry would say two things."""
+    # An entry with a command and an address is started by some clients and connected to by others.
     dropped = _OF_ONE_TRANSPORT if "url" in ours else _OF_THE_OTHER
     kept = {key: value for key, value in theirs.items() if key not in dropped}
     result = {**kept, **ours}
@@ -165,7 +168,9 @@ def write(path: Path, before: bytes | None, after: bytes, *, project: Path | Non
                 file.flush()
                 os.fsync(file.fileno())
             if before is not None:
+                # mkstemp makes it its owner's alone; a file that others read is to stay so.
                 shutil.copymode(target, name)
+            # At the last moment: the client, or an editor, may have written it since it was read.
             if read_file(target) != before:
                 raise NotMerged("somebody else has just changed it; try again")
             Path(name).replace(target)

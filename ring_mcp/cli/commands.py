@@ -29,6 +29,7 @@ class RingGroup(click.Group):
             click.echo(f"error: {exc.message}", err=True)
             if exc.next_action:
                 click.echo(exc.next_action, err=True)
+            # Two statuses, so that a program can tell what a person has to correct from what may work later.
             sys.exit(EXIT_BAD_CONFIGURATION if exc.code in _CONFIGURATION_CODES else EXIT_FAILED)
 
 

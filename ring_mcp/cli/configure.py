@@ -53,6 +53,7 @@ def config(client: str, url: str | None, into_file: bool, path: Path | None) -> 
         if merged == content:
             click.echo(f"{path} has it already")
             return
+        # The working folder may be a stranger's, with a link in it to a file of the person's own.
         backup = write(path, content, merged, project=Path.cwd())
     except NotMerged as exc:
         click.echo(text, nl=False)
@@ -80,6 +81,7 @@ def _merge(kind: ClientKind, content: bytes, document: dict[str, object]) -> byt
     if kind.is_toml:
         return bom + merge_toml(text, document).encode()
     merged = merge_json(text, document)
+    # json.dumps has line ends of its own; the file keeps those that it had.
     if merged != text and "\r\n" in text:
         merged = merged.replace("\n", "\r\n")
     return bom + merged.encode()

@@ -48,6 +48,7 @@ def _makers(kind: MediaKind) -> str:
 
 
 def _add_shared_options(command: F) -> F:
+    # The last decorator is applied first: reversed, the options stand in --help as they do here.
     for option in reversed(
         (
             click.option("--purpose", help="What it is for, one word; becomes a folder of the storage path."),
@@ -72,6 +73,7 @@ def _add_shared_options(command: F) -> F:
 @click.option("--model", help="The provider's model id; `ring-mcp presets` lists them.")
 @click.option("--aspect-ratio", cls=RegistryOption, help="Width to height:")
 @click.option("--resolution", cls=RegistryOption, help="Size, as far as the model has it:")
+# No type of click's: the tool's own model reads numbers, and refuses them in the same words for everybody.
 @click.option("--n", metavar="INTEGER", help="How many pictures.")
 @click.option("--seed", metavar="INTEGER", help="Reproducibility hint, where the provider has one.")
 @click.option("--quality", cls=RegistryOption, help="Where the model has the choice:")
@@ -179,10 +181,12 @@ def _arguments(kind: MediaKind, given: dict[str, Any]) -> dict[str, Any]:
 
     model: type[Arguments] = ImageCreateArguments if kind == "image" else VideoCreateArguments
     fields = model.model_fields
+    # What equals a default is left out: whoever does the work has its own, and Ring's gateways do not know all of ours.
     named = {
         str(fields[name].alias): value[0] if isinstance(value, tuple) and len(value) == 1 else value
         for name, value in given.items()
         if value not in (fields[name].default, ())
     }
+    # For its complaints alone: what was typed is sent as it is, and read by whoever does the work.
     model.parse(named)
     return named

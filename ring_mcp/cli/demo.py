@@ -43,6 +43,7 @@ async def run_demo(prompt: str | None) -> int:
     console.print("[bold yellow]SANDBOX[/] - no provider is called, these are test media, nobody pays for them.")
     with SandboxServer() as sandbox:
         environment = child_environment(RING_SANDBOX=sandbox.url, VIDEO_GEN_POLL_INTERVAL_MS=_POLL_INTERVAL_MS)
+        # A folder without a .env.local (/dev): nothing of the person's own is read.
         config = load_config(environment, folder=Path(os.devnull).parent)
         _make_folder(config.state_path)
         async with stdio_session(environment, config.state_path) as session:
@@ -99,6 +100,7 @@ async def _make(session: ToolSession, tool: str, arguments: dict[str, Any], cons
     data = reply.content["data"]
     ledger = open_ledger(config)
     try:
+        # Read beside the server, past MCP: what it says is to be seen in the ledger, too.
         job = await ledger.get(data["jobId"])
     finally:
         await ledger.aclose()

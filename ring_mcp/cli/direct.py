@@ -77,7 +77,7 @@ def direct(
             remaster=remaster,
             source_url=source_url,
             force=force,
-            persist=False,
+            persist=False,  # xAI's own addresses, as Ring's tool has them
             wait_s=limit_s(config, "video"),
         )
         files = "" if download else None
@@ -99,6 +99,7 @@ def _direct_config(output: Path) -> Config:
     from ring_mcp.config import load_config
     from ring_mcp.errors import ProviderAuthError
 
+    # Set to nothing, and not left out: they may be in the environment, for the server.
     unset: dict[str, Any] = dict.fromkeys(("database_url", "api_base_url", "local_storage_dir"))
     state_dir = output.absolute() / LEDGER_FOLDER
     config = load_config(**unset, state_dir=state_dir, file_backend="local", service_tokens=())

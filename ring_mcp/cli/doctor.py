@@ -37,7 +37,7 @@ def doctor(as_json: bool, recount: bool, gateway: str | None) -> None:
             raise InvalidRequest("--recount works where the ledger is, not through a gateway")
         async with open_backend(config) as backend:
             report = await backend.health()
-        if config.api_base_url is None:
+        if config.api_base_url is None:  # at a gateway the ledger here is another
             report = _add(report, await _check_sums(config, recount))
         return report
 

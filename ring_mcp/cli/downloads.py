@@ -30,6 +30,7 @@ async def save_clips(run: ScriptRun, folder: Path, config: Config) -> None:
         if clip.status != "done" or not clip.data.get("video"):
             continue
         path = folder / f"{clip.id}-{clip.mode}.mp4"
+        # Taken away until it is saved: nobody is to be told of a file that this run could not write.
         saved, clip.local_path = clip.local_path, None
         try:
             clip.local_path = str((await _save(clip, path, config)).resolve())
@@ -41,7 +42,7 @@ async def save_clips(run: ScriptRun, folder: Path, config: Config) -> None:
             clip.warnings.append(f"{path} could not be saved: {told}")
             clip.unsaved = True
             continue
-        await run.record(clip)
+        await run.record(clip)  # its row has no localPath yet
 
 
 def _is_in(saved: str, folder: Path) -> bool:
@@ -81,6 +82,7 @@ def _place(part: Path, path: Path, beside: Path, clip: ClipRun) -> Path:
     try:
         _link_new(part, path)
     except FileExistsError:
+        # The same bytes under the very name are this clip's, saved by a run whose manifest is gone.
         if name in clip.others_files or not filecmp.cmp(part, path, shallow=False):
             part.replace(beside)  # of this job alone
             return beside
@@ -90,10 +92,12 @@ def _place(part: Path, path: Path, beside: Path, clip: ClipRun) -> Path:
 def _link_new(part: Path, path: Path) -> None:
     """Under a name that nobody has. Raises FileExistsError."""
     try:
+        # A link and no rename: it fails where a name is taken, and a rename would write over it.
         os.link(part, path)
     except FileExistsError:
         raise
     except OSError:  # a file system without links
+        # Taken by an empty file first, which fails as well if somebody was quicker.
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
         part.replace(path)
 

@@ -25,6 +25,7 @@ def gallery(actor: str | None, port: int, opens: bool) -> None:
     from ring_mcp.config import load_config
 
     config = load_config()
+    # What there is to see lies there: this configuration has a ledger that nobody writes to.
     if config.is_for_a_gateway:
         show(f"{str(config.api_base_url).rstrip('/')}/gallery", opens=opens)
         return
@@ -60,5 +61,5 @@ async def _serve(config: Config, actor: str | None, port: int, *, opens: bool) -
 
 def show(url: str, *, opens: bool) -> None:
     click.echo(url)
-    if opens and click.launch(url):
+    if opens and click.launch(url):  # an exit status: not 0 is no browser
         click.echo("No browser could be opened here; open the address yourself.", err=True)

@@ -96,7 +96,7 @@ def _model_lines(models: Mapping[str, ImageModel] | Mapping[str, VideoModel], to
             lines += field("unsure", ", ".join(model.unsure))
         if model.retires_on is not None:
             lines += field("retires", f"{model.retires_on}; then {model.replaced_by}")
-    return lines + gone
+    return lines + gone  # last: nobody chooses among them
 
 
 def _facts(model: Model) -> list[str]:

@@ -47,7 +47,7 @@ async def where_they_are(jobs: Sequence[Job]) -> list[Job]:
     try:
         storage = open_storage(load_config(), SystemClock(), None)
     except RingError:
-        return list(jobs)
+        return list(jobs)  # an address may have expired, and the job is shown all the same
     try:
         return list(await asyncio.gather(*(for_caller(job, storage) for job in jobs)))
     finally:
@@ -93,6 +93,7 @@ def complete_job_id(ctx: click.Context, param: click.Parameter, incomplete: str)
             page = await ledger.list_jobs(JobQuery(limit=_COMPLETED_JOBS))
         begin = [job for job in page.jobs if job.id.startswith(incomplete)]
         short = shorten([job.id for job in page.jobs])
+        # A shell drops what does not begin with what was typed, so a longer beginning gets the whole id.
         whole = len(incomplete) > SHORT_CHARS
         return [
             CompletionItem(job.id if whole else short[job.id], help=f"{job.state}: {job.plan.prompt[:40]}")
@@ -111,5 +112,6 @@ def _give_up_after(seconds: int) -> None:
     import signal
 
     if hasattr(signal, "SIGALRM"):
+        # _exit, for an ordinary end waits for threads, and one may hang in a ledger that does not answer.
         signal.signal(signal.SIGALRM, lambda *_: os._exit(0))
         signal.alarm(seconds)

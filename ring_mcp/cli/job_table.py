@@ -15,6 +15,7 @@ from ring_mcp.cli.show import SANDBOX_MONEY, dollars, safe
 
 _WITH_KIND, _WITH_CLIP = 80, 100
 _PROMPT_CHARS = 30
+# What the other columns take: an address is shown where there is room for all of it, or not at all.
 _FIXED_CHARS = 68
 
 

@@ -118,7 +118,7 @@ def resume(job_id: str, wait_s: float, as_json: bool | None, opened: bool, gatew
     try:
         data = follow(load_config_with(gateway), work)
     except RingError as exc:
-        if exc.job_id is None:
+        if exc.job_id is None:  # nothing to say of a job: RingGroup tells it
             raise
         fail(exc, as_json=as_json, gateway=gateway)
     finish(data, as_json=as_json, gateway=gateway, opened=opened)
@@ -154,6 +154,7 @@ def adopt(job_ids: tuple[str, ...], account: str | None) -> None:
     A job is only ever carried on with a key of its own account. This says that the account is the same, or has access.
     Run it where the ledger is; a running server with the key then carries them on.
     """
+    # Never all by default: to adopt says that two accounts are one, which nobody but a person knows.
     if bool(job_ids) == bool(account):
         raise click.UsageError("say which jobs: their ids, or --account")
     from ring_mcp.cli.adopting import hand_over

@@ -48,6 +48,7 @@ def check(live: bool, against: str | None, as_json: bool) -> None:
         click.echo(json.dumps(_facts(compared), ensure_ascii=False))
     else:
         _print(compared)
+    # Before the differences: a list that could not be read says nothing, and must not look like agreement.
     if compared.failures or not compared.asked:
         sys.exit(NOT_ASKED)
     sys.exit(DIFFERENT if compared.differences else SAME)
@@ -69,6 +70,7 @@ def _tell_against(presets: Presets, path: Path, today: date, as_json: bool) -> N
         click.echo(json.dumps(_facts(compared), ensure_ascii=False))
     else:
         _print(compared)
+    # A price map has the models of everybody; that presets.json lacks some of them is no fault of it.
     sys.exit(DIFFERENT if any(each.what != "new" for each in found) else SAME)
 
 

@@ -59,6 +59,7 @@ class Watch:
         if self._bar is not None:
             percent = _PERCENT.get(state, 0)
             if state == "rendering":
+                # Never at its end while the result is still fetched and stored.
                 percent = max(percent, min(94, progress))
             self._bar.update(self._bar.task_ids[0], completed=percent, description=safe(state))
 
@@ -75,7 +76,7 @@ def follow(config: Config, work: Work) -> dict[str, Any]:
     with Watch() as watch:
         try:
             return asyncio.run(_follow(config, work, watch))
-        except KeyboardInterrupt:
+        except KeyboardInterrupt:  # told below, when the bar is gone
             pass
     if watch.job_id is not None:
         click.echo(f"left in the middle of job {watch.job_id}: `ring-mcp jobs show {watch.job_id}`", err=True)
@@ -94,6 +95,7 @@ async def _follow(config: Config, work: Work, watch: Watch) -> dict[str, Any]:
             task = asyncio.current_task()
             if watch.job_id is None or task is None:
                 raise
+            # The cancel is answered here: time-outs and task groups of what follows would take it for one of theirs.
             task.uncancel()
             cancel_on_ctrl_c(task)
             watch.say("leaving, as soon as the request is safely on its way (Ctrl-C again: at once) …")
@@ -106,7 +108,7 @@ def cancel_on_ctrl_c(task: asyncio.Task[Any]) -> None:
 
     def cancel(*_: object) -> None:
         if loop.is_closed():
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt  # nothing is left to be cancelled
         loop.call_soon_threadsafe(task.cancel)
 
     signal.signal(signal.SIGINT, cancel)
@@ -131,6 +133,7 @@ def finish(data: dict[str, Any], *, as_json: bool, gateway: str | None, opened: 
 def fail(exc: RingError, *, as_json: bool, gateway: str | None) -> NoReturn:
     """Say what went wrong and exit: 2 for what the person typed or configured, 3 if the job is kept, else 1."""
     extra = getattr(exc, "extra", {})
+    # A gateway that is away says nothing of the job, which goes on there: that is status 3, and no failure.
     kept = exc.job_id is not None and (extra.get("state") in DRIVEN or exc.code == "gateway_away")
     if as_json:
         from ring_mcp.tools.envelope import failure_facts

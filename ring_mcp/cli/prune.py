@@ -58,6 +58,7 @@ def _seconds(span: str) -> float:
     found = _SPAN.fullmatch(span.strip().lower())
     if found is None or int(found[1]) == 0:
         raise click.BadParameter(f"{span!r} is not like 30d or 2w", param_hint="--older-than")
+    # A day at least: whatever is younger may belong to something that is still being done.
     return int(found[1]) * (7 if found[2] == "w" else 1) * 86400.0
 
 

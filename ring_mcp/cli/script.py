@@ -123,7 +123,7 @@ def _dollars(text: str | None) -> Decimal | None:
     try:
         amount = Decimal(str(dollars(text)))
     except ArithmeticError:
-        amount = Decimal(-1)
+        amount = Decimal(-1)  # refused below, in the same words
     if not (amount.is_finite() and amount >= 0):
         raise click.BadParameter(f"{text!r} is not an amount of dollars", param_hint="--max-usd")
     return amount
@@ -153,7 +153,7 @@ class Command:
         self._files = None if download is None else Path(download) if download else output / "files"
         self._dry_run = dry_run
         self._as_json = as_json
-        self._agreed_usd = Decimal("Infinity") if yes else Decimal(0)
+        self._agreed_usd = Decimal("Infinity") if yes else Decimal(0)  # --max-usd and the caps still bind a --yes
 
     def carry_out(self) -> int:
         """The exit status."""
@@ -189,7 +189,7 @@ class Command:
                 self._request,
                 self._options,
                 maker=backend,
-                manifest=Manifest(self._output / MANIFEST, SystemClock(), table.say),
+                manifest=Manifest(self._output / MANIFEST, SystemClock(), table.say),  # here also with a gateway
                 presets=load_presets(overlay=self._config.presets_file),
                 on_change=table.show,
             )
@@ -212,6 +212,7 @@ class Command:
         if rule.mode == "off":
             return
         total_usd = sum((clip.quoted_usd or Decimal(0) for clip in run.list_unpaid()), Decimal(0))
+        # After the question all is quoted anew: a sum that has risen meanwhile is asked about again.
         if 0 < total_usd <= self._agreed_usd:
             run.confirm()
         else:
@@ -231,6 +232,7 @@ class Command:
             table.say("leaving, as soon as every request is safely on its way (Ctrl-C again: at once) …")
             await run.leave_open(backend.leave)
             return
+        # After all clips, and not after Ctrl-C: what is left open has nothing to save.
         if self._files is not None:
             from ring_mcp.cli.downloads import save_clips
 
@@ -251,6 +253,7 @@ def _exit_status(run: ScriptRun, *, dry_run: bool) -> int:
 
     if run.has_failed:
         return FAILED
+    # A replaced job that was never sent is left alone and will not be: nobody has to come back for it.
     is_under_way = any(clip.status != "done" for clip in run.clips) or any(
         clip.status == "open" and clip.state != "planned" for clip in run.superseded
     )

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ring_mcp.scripted.run import ScriptRun
 
 _BAR_CHARS = 12
+# A provider's own progress fills what is between 6 and 94: the other steps are short.
 _PERCENT = {"planned": 1, "submitting": 5, "rendering": 6, "storing": 95, "done": 100}
 _COLOURS = {"done": "green", "error": "red", "open": "yellow"}
 _REFRESHES_PER_S = 8
@@ -62,6 +63,7 @@ class ScriptTable:
         self.show()
 
     def show(self, _: ClipRun | None = None) -> None:
+        # Told of clips from the quotes on, and shows nothing before the question, if there is one, is answered.
         if self._live is not None and self._clips:
             self._live.update(_progress_table(self._clips))
 
@@ -137,6 +139,7 @@ def _summary_table(run: ScriptRun, *, dry_run: bool) -> Table:
 def _render(table: Table) -> str:
     from rich.console import Console
 
+    # Into a string: below it stand addresses, which rich would wrap and a person wants to copy.
     console = Console(highlight=False, markup=False)
     with console.capture() as captured:
         console.print(table)

@@ -30,6 +30,7 @@ def print_lines(lines: Iterable[str], *, err: bool = False) -> None:
 
 def paragraph(lead: str, text: object, *, under: int | None = None) -> list[str]:
     """Words wrapped to the terminal, below each other after ``lead``; a long word (a URL) stays in one piece."""
+    # Narrower, the labels would leave words no room.
     width = max(40, shutil.get_terminal_size().columns)
     return textwrap.wrap(
         safe(text),
@@ -83,6 +84,7 @@ def result_lines(data: Mapping[str, Any]) -> list[str]:
 
 def _file_lines(file: Mapping[str, Any]) -> list[str]:
     lines = [whole("url", file["url"])]
+    # A server elsewhere names paths of its own machine: only what is here is shown.
     if file.get("localPath") and not file["url"].startswith("file:") and Path(file["localPath"]).is_file():
         lines.append(whole("file", file["localPath"]))
     facts = [f"{file['width']} x {file['height']} px"] if file.get("width") else []

@@ -46,6 +46,7 @@ class Totals:
 
     def add(self, paid: Paid) -> None:
         self.jobs += 1
+        # Neither paid nor under way: nobody knows, and it counts against the caps until somebody does.
         if paid.state is JobState.UNKNOWN:
             self.unknown_usd += paid.cost_usd
         elif paid.state in (JobState.DONE, JobState.FAILED, JobState.REFUSED, JobState.EXPIRED):
@@ -104,7 +105,7 @@ def since_when(text: str, now: datetime) -> datetime:
         if unit == "h":
             return now - timedelta(hours=count)
         midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-        return midnight - timedelta(days=count * (7 if unit == "w" else 1) - 1)
+        return midnight - timedelta(days=count * (7 if unit == "w" else 1) - 1)  # today is one of them
     try:
         instant = datetime.fromisoformat(text.strip())
     except ValueError:
@@ -147,6 +148,7 @@ async def _in_ledger(config: Config, start: datetime, now: datetime) -> tuple[li
         cursor: str | None = None
         while True:
             page = await ledger.list_jobs(JobQuery(since=start, before=cursor, limit=_PAGE))
+            # A database may have both, and the sandbox's money is nobody's.
             jobs += [job for job in page.jobs if job.sandbox == sandbox]
             cursor = page.cursor
             if cursor is None:

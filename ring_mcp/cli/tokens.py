@@ -28,6 +28,7 @@ class Dollars(click.ParamType[Decimal]):
             amount = Decimal(str(value).strip().removeprefix("$"))
         except InvalidOperation:
             amount = Decimal(-1)
+        # More than a million is a slip, and would be no cap.
         if not amount.is_finite() or amount < 0 or amount > 1_000_000:
             self.fail(f"{value!r} is no amount of dollars", param, ctx)
         return amount
@@ -61,11 +62,12 @@ def add(
     _check_name(name, config)
     token, caps = make_token(), Caps(per_call_usd=per_call, per_day_usd=per_day, per_month_usd=per_month)
     member = Member(name=name, may_spend=not look_only, caps=caps, created_at=datetime.now(UTC))
+    # Its hash alone: whoever reads the ledger, or a backup of it, cannot call with it.
     asyncio.run(_with_ledger(config, lambda ledger: ledger.add_member(member, hash_token(token))))
     if as_json:
         click.echo(json.dumps({"token": token, **_facts(member, None)}))
         return
-    click.echo(token)
+    click.echo(token)  # alone on stdout, so that it can be piped on
     click.echo(f"This is the token of {name} ({_may(member)}). It is shown this once.", err=True)
     click.echo("From now on a server of this ledger serves nobody over HTTP without a token.", err=True)
 

@@ -53,6 +53,7 @@ async def _watch(config: Any, *, once: bool, as_json: bool, every_s: float) -> N
     from ring_mcp.errors import LedgerError
 
     clock = SystemClock()
+    # Under a role of its own, or whoever looks would be counted among the processes.
     ledger = open_ledger(config, clock, role=LOOKING)
     try:
         await ledger.start()
@@ -63,11 +64,12 @@ async def _watch(config: Any, *, once: bool, as_json: bool, every_s: float) -> N
         elif once:
             console.print(draw(await conductor.look(), console.width))
         else:
+            # No thread that redraws: nothing changes between two looks at the ledger.
             with Live(console=console, screen=console.is_terminal, auto_refresh=False) as live:
                 while True:
                     try:
                         live.update(draw(await conductor.look(), console.width), refresh=True)
-                    except LedgerError as exc:
+                    except LedgerError as exc:  # it may be back at the next look
                         live.update(Text(exc.message, "red"), refresh=True)
                     await asyncio.sleep(every_s)
     except (KeyboardInterrupt, asyncio.CancelledError):

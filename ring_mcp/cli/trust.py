@@ -27,6 +27,7 @@ def trust(folder: Path | None, remove: bool) -> None:
     folder = folder.resolve()
     if remove and not folders.remove(folder):
         raise click.UsageError(f"it was not trusted: {folder}")
+    # A folder that is gone can still be taken off the list.
     if not remove and not folder.is_dir():
         raise click.UsageError(f"there is no such folder: {folder}")
     if not remove:

@@ -41,6 +41,7 @@ def open_first(data: Mapping[str, Any]) -> None:
 def choose_target(file: Mapping[str, Any]) -> str | None:
     """What an opener may have of a file: its own path here, or its web address; None: neither."""
     local = Path(str(file.get("localPath") or ""))
+    # By its ending, which is what openers go by: nothing that they would run has one of these.
     if local.suffix.lower() in _MEDIA and local.is_absolute() and local.is_file():
         return str(local)
     url = str(file["url"])

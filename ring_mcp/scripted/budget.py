@@ -17,7 +17,9 @@ _CAPS = {_PER_CALL: "the cap per call", "today": "the cap per day", "thisMonth":
 
 def without_room(clips: Sequence[ClipRun], cap_left_usd: Mapping[str, Any]) -> list[ClipRun]:
     """The clips that do not fit, when they are taken in their order and each that does is made."""
+    # By their text: they come as JSON numbers, also through a gateway, and are to be cents again.
     left = {name: Decimal(str(amount)) for name, amount in cap_left_usd.items()}
+    # The cap of a call is no sum: each clip is a call of its own.
     per_call_usd, windows_usd = left.pop(_PER_CALL, None), left.values()
     rest_usd, refused = min(windows_usd, default=None), list[ClipRun]()
     for clip in clips:
@@ -27,6 +29,7 @@ def without_room(clips: Sequence[ClipRun], cap_left_usd: Mapping[str, Any]) -> l
         is_too_much = (per_call_usd is not None and price_usd > per_call_usd) or (
             rest_usd is not None and price_usd > rest_usd
         )
+        # What does not fit takes no room, so that a cheaper clip after it may still be made.
         if is_too_much:
             refused.append(clip)
         elif rest_usd is not None:

@@ -20,6 +20,7 @@ OPEN_STATES = frozenset(state.value for state in DRIVEN)
 
 _STATUS_OF_ROW: Mapping[Status, str] = {"waiting": "pending", "open": "pending", "done": "done", "error": "error"}
 
+# What changes the result or its price. Names, purposes and thumbnails are not in it: editing those pays nothing.
 _ASKED = (
     *("prompt", "duration", "aspectRatio", "resolution", "provider", "model", "imageUrl", "sourceVideoUrl"),
     *("firstFramePrompt", "imageProvider", "imageModel", "imageResolution", "persistToFilebase"),
@@ -119,6 +120,7 @@ def words_key(arguments: Mapping[str, Any]) -> str:
 
 def manifest_mode(quality_mode: str, generation_kind: str | None) -> str:
     """An edit and a clip that is made again are both ``production``: Ring's manifest tells them apart."""
+    # A row that was read has the ending already, and must not get it twice.
     return f"{quality_mode}_edit" if generation_kind == "edit" and not quality_mode.endswith("_edit") else quality_mode
 
 
@@ -128,12 +130,14 @@ def strip_signature(url: str) -> str:
 
 
 def _digest(facts: Mapping[str, Any]) -> str:
+    # Sorted: the same facts in another order are the same clip.
     text = json.dumps(facts, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:40]
 
 
 def _keep_url(url: str | None) -> str | None:
     """An address as a file may have it: whoever has the signed one can read a private bucket, until it expires."""
+    # Only where there is a signature: another query (?v=2) may name another file.
     return strip_signature(url) if url and _SIGNED in url else url
 
 
@@ -167,6 +171,7 @@ def manifest_fields(clip: ClipRun, request_id: str) -> dict[str, Any]:
         "jobId": clip.job_id,
         "idempotencyKey": clip.key,
         "wordsKey": clip.words or None,
+        # A replaced job keeps its own begin: as the newest attempt it would take the row from what has replaced it.
         "attemptAt": clip.superseded_at,
         "localPath": clip.local_path,
         "error": clip.error.message if clip.error is not None and clip.status == "error" else None,

@@ -64,7 +64,7 @@ def scene_prompt(request: ScriptRequest, clip: Clip) -> str:
     if clip.prompt is not None:
         return clip.prompt
     scene, cast = clip.scene, request.cast
-    assert scene is not None, "Clip checks that it has a scene or a prompt"
+    assert scene is not None, "Clip checks that it has a scene or a prompt"  # for the type checker
     parts = [
         _fill(request.setting, cast, "setting"),
         scene.camera and f"CAMERA: {_fill(scene.camera, cast, 'camera')}",
@@ -113,6 +113,7 @@ def _as_remaster(arguments: dict[str, Any], clip: Clip, remaster: Remaster) -> d
         dropped |= {"imageProvider", "imageModel", "imageResolution"}
     return {
         **{name: value for name, value in arguments.items() if name not in dropped},
+        # Who edits is asked by name: the clip's own provider and model were dropped with what shapes a new clip.
         **({} if source_url is None else {"provider": remaster.editor}),
         "remaster": True,
         "sourceVideoUrl": source_url,
@@ -130,6 +131,7 @@ def _label(speaker: str, cast: Sequence[CastMember]) -> str:
     if member.label:
         return member.label
     beginning = re.split(r"[,.]", member.description, maxsplit=1)[0].strip()
+    # A description that is one long sentence is no name to speak under.
     return beginning if 0 < len(beginning) < MAX_LABEL_CHARS else speaker.replace("_", " ")
 
 

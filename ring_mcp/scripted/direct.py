@@ -28,6 +28,7 @@ from ring_mcp.scripted.schema import (
 class JobsClip(Strict):
     id: ClipId
     duration: Seconds
+    # The one key of Ring's file that is not in camelCase.
     aspect_ratio: Text | None = Field(None, alias="aspect_ratio")
     image_url: Address | None = None
     prompt: Prose
@@ -59,6 +60,7 @@ def read_jobs(path: Path, quality_mode: QualityMode | None) -> ScriptRequest:
 
 def _own_name(path: Path) -> str:
     """Two files without a project, with clips of one name, are not one project."""
+    # surrogateescape: a path need not be UTF-8.
     return f"direct-{hashlib.sha256(str(path.resolve()).encode('utf-8', 'surrogateescape')).hexdigest()[:12]}"
 
 

@@ -42,11 +42,13 @@ async def remaster_of(
     unsaid; one that does not tell its words is, with a warning. ``limit_s``: the longest clip that can be edited.
     """
     usable = [row for row in drafts if row_mode(row) in DRAFTS and _is_usable(row)]
+    # Rows of Ring's own tools do not tell their words: they pass here, and are named in a warning below.
     same = [row for row in usable if row.get("wordsKey", words) == words]
     is_given = bool(source_url or (clip.remaster and clip.remaster.source_video_url))
     draft = same[-1] if same else None
     found = await _look_at(draft, maker) if draft else _Draft()
     if is_given:
+        # Whoever names a source has chosen it, whatever its words; the draft is only linked.
         older = draft or (usable[-1] if usable else {})
         return Start(
             remaster=Remaster(source_url=source_url, from_request_id=found.request_id or older.get("requestId"))
@@ -55,6 +57,7 @@ async def remaster_of(
         other = InvalidRequest("its draft was made of other words; nothing was started", next_action=_OTHER_WORDS)
         return Start(remaster=Remaster(), error=other)
     if found.is_open:
+        # Not made from its words meanwhile: the draft is paid for, and this would pay for the clip again.
         waits = InvalidRequest("the draft is still under way; nothing was started", next_action=_WAIT)
         return Start(remaster=Remaster(), error=waits)
     if found.url and limit_s is not None and clip.duration > limit_s:

@@ -23,6 +23,7 @@ class Known:
     def of_key(self, key: str, clip_id: str) -> list[Row]:
         """Attempts at what this key stands for, or at a forced repetition of it: the clip's own first, newest first."""
         found = [row for row in reversed(self._attempts) if _base(row) == key]
+        # sorted keeps what is equal in its order: the newest stays first among the clip's own, and among the others.
         return sorted(found, key=lambda row: not self._is_own(row, clip_id))
 
     def has_done(self, clip_id: str, mode: str) -> bool:
@@ -44,6 +45,7 @@ class Known:
             row
             for row in self.own(clip_id)
             if row.get("status") == "pending"
+            # Rows made from the ledger say so themselves; those of a manifest are looked up.
             and not row.get("settled")
             and row.get("idempotencyKey") not in (None, key)
             and (row_mode(row) == mode or row.get("wordsKey", words) != words)
@@ -63,6 +65,7 @@ class Known:
         return f"paid for before ({', '.join(facts)}), and what is asked for has changed since: {AGAIN}"
 
     def _is_own(self, row: Row, clip_id: str) -> bool:
+        # Rows of Ring's own tools need not say of which script they are.
         return row.get("id") == clip_id and row.get("pipelineRequestId") in (None, self._request_id)
 
 
@@ -73,9 +76,11 @@ def _attempts(row: Row) -> list[Row]:
 
 
 def _base(row: Row) -> str:
+    # --force puts a + and chance behind a key: what is before it still says which clip it is.
     return str(row.get("idempotencyKey", "")).split("+")[0]
 
 
 def _was_paid(row: Row) -> bool:
+    # Under way counts as paid: its money is reserved, and the provider may bill it.
     is_open = row.get("status") == "pending" and row.get("jobId") is not None
     return is_open or row.get("status") == "done" or bool(row.get("billedCostUsd"))

@@ -42,12 +42,14 @@ class Making:
             if job_id is not None and await self._stands(clip, str(job_id)):
                 self._take_over(clip, row)
                 return True
+        # Looked at above, and it does not stand: the key names no other job.
         if any(row["idempotencyKey"] == clip.key for row in clip.attempts):
             return False
         job_id = await self._maker.find(clip.key)
         return job_id is not None and await self._stands(clip, job_id)
 
     def _take_over(self, clip: ClipRun, row: Row) -> None:
+        # A forced attempt has a key of its own. Gone on with under that one, it is the same job and not paid again.
         clip.key = str(row["idempotencyKey"])
         is_own = row.get("id", clip.id) == clip.id
         clip.local_path = row.get("localPath") if is_own else None
@@ -61,6 +63,7 @@ class Making:
             clip.data = await self._maker.look(job_id)
             self.settle(clip)
         except RingError as exc:
+            # Only what is not there, or surely was not billed, may be asked for anew. All else might be paid twice.
             if exc.code == "not_found" or exc.billed == "no":
                 clip.job_id = None
                 return False
@@ -76,8 +79,9 @@ class Making:
             clip.job_id, clip.status, clip.state, clip.progress = job_id, "open", state, progress
             self.on_change(clip)
             if is_new:
+                # As soon as there is an id: a run that is killed from here on finds its job in the manifest.
                 note = asyncio.create_task(self._record(clip))
-                self._notes.add(note)
+                self._notes.add(note)  # the loop alone would not keep it alive
                 note.add_done_callback(self._notes.discard)
 
         if clip.job_id is not None:
@@ -121,6 +125,7 @@ class Making:
     def fail(self, clip: ClipRun, exc: RingError) -> None:
         """A job that is stuck or cannot be reached is still one that goes on."""
         extra = getattr(exc, "extra", {})
+        # A gateway that is away says nothing of the job, which may be done there by now.
         is_kept = exc.job_id is not None and (extra.get("state") in OPEN_STATES or exc.code == "gateway_away")
         clip.status = "open" if is_kept else "error"
         clip.state, clip.error, clip.job_id = str(extra.get("state", "")), exc, exc.job_id or clip.job_id

@@ -55,11 +55,13 @@ class Manifest:
         """
         given = {name: value for name, value in fields.items() if value is not None}
         row = {"attemptAt": self._begun_at, "id": clip_id, "qualityMode": quality_mode, **given}
+        # Without a key it is no attempt, only more about the one that stands there.
         if "idempotencyKey" not in given:
             del row["attemptAt"]
         row["updatedAt"] = self._now()
         with self._changing() as content:
             content["clips"] = merge_row(content["clips"], row)
+            # Remembered for finish_run: whoever deletes the file in mid-run does not delete what this run has paid for.
             self._mine[row.get("pipelineRequestId"), row_key(row), row.get("idempotencyKey")] = row
             return attempt_of(content["clips"], row)
 
@@ -97,6 +99,7 @@ class Manifest:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(self._path.with_name(f".{self._path.name}.lock"), timeout=LOCK_WAIT_S):
+                # Read anew under the lock, never from memory: another run may have written since.
                 content = self._read() or self._fresh()
                 yield content
                 self._write({**content, "version": VERSION})
@@ -111,6 +114,7 @@ class Manifest:
             content = json.loads(_read_bounded(self._path))
         except FileNotFoundError:
             return None
+        # Not taken for an absent file: the next change would move aside what only could not be opened.
         except OSError as exc:
             raise RingError(f"{self._path} cannot be read: {exc.strerror}") from exc
         except (ValueError, RecursionError):
@@ -118,8 +122,10 @@ class Manifest:
         if not isinstance(content, dict):
             return None
         version = content.get("version")
+        # Refused and not set aside: a newer ring-mcp goes on with it, and would miss what was made before.
         if isinstance(version, int) and version > VERSION:
             raise InvalidRequest(f"{self._path} has version {version}; 2 and {VERSION} are known here")
+        # Somebody else's JSON, which is moved away and not written into.
         if version is None and "clips" not in content:
             return None
         lists = (content.setdefault("clips", []), content.setdefault("runs", []))
@@ -138,13 +144,14 @@ class Manifest:
         try:
             # Half a surrogate pair, from somebody else's row, leaves as the JSON escape that it came as.
             with draft.open("w", encoding="utf-8", errors="backslashreplace") as file:
+                # default=float: money is Decimal, which JSON does not know, and Ring's manifest has numbers.
                 json.dump(content, file, ensure_ascii=False, indent=2, default=float)
                 file.write("\n")
                 file.flush()
                 os.fsync(file.fileno())
             draft.replace(self._path)
         finally:
-            draft.unlink(missing_ok=True)
+            draft.unlink(missing_ok=True)  # there only if the writing has failed
 
 
 def _read_bounded(path: Path) -> bytes:

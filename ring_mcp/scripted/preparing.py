@@ -36,6 +36,7 @@ class Preparing:
         self._maker = maker
         self._presets = presets
         self._known = known
+        # Over the whole script, whichever clips are named: --clip must not turn a second take into a first one.
         self._takes = self._count_takes()
 
     def select(self) -> Sequence[Clip]:
@@ -43,6 +44,7 @@ class Preparing:
         wanted = {name: choose(name, ids) for name in self._options.clip_ids}
         if unknown := [name for name, found in wanted.items() if found is None]:
             raise InvalidRequest(f"No clips matched {', '.join(unknown)}. Available: {', '.join(ids)}")
+        # In the order of the script, which decides what the caps leave room for, and not of the command line.
         selected = [clip for clip in clips if not wanted or clip.id in wanted.values()]
         if self._options.source_url and len(selected) > 1:
             raise InvalidRequest("a source URL is that of one clip: name it with --clip")
@@ -66,8 +68,10 @@ class Preparing:
         key, mode = self._key(arguments, source_job_id=start.job_id, take=take)
         attempts = known.of_key(key, clip.id)
         if self._options.force:
+            # A key of its own, or the ledger would join the job that is there.
             key, attempts = f"{key}+{uuid.uuid4().hex[:8]}", []
         elif start.remaster == Remaster() and plain_mode in _PRODUCTION:
+            # It was made at 720p from the beginning: a remaster of its words alone would buy the same clip again.
             made = [row for row in known.of_key(plain_key, clip.id) if row.get("status") == "done"]
             attempts += [row for row in made if row not in attempts]
             start.warnings.extend(["it is at 720p already; --force makes it again"] if made else [])
@@ -88,6 +92,7 @@ class Preparing:
         """From which draft a remaster starts: one of this clip, or one that was asked for in the same words."""
         drafts = [*self._known.own(clip.id), *self._known.of_key(key, clip.id)[::-1]]
         if mode in DRAFTS and not drafts and (job_id := await self._maker.find(key)) is not None:
+            # The manifest is gone or another one: the ledger still knows the draft by its key.
             drafts = [{"qualityMode": mode, "status": "pending", "jobId": job_id, "wordsKey": words}]
         first = self._presets.video_providers[0]
         provider = self._provider_of(self._compile(clip, None))
@@ -106,9 +111,10 @@ class Preparing:
                 mode=row_mode(row),
                 words=str(row.get("wordsKey") or ""),
                 attempts=[row],
-                superseded_at=str(row.get("attemptAt") or "0"),
+                superseded_at=str(row.get("attemptAt") or "0"),  # before any other begin
             )
             for row in self._known.list_replaced(clip.id, clip.mode, clip.key, clip.words)
+            # By identity: what this run goes on with was not replaced by it.
             if not any(attempt is row for attempt in clip.attempts)
         ]
 

@@ -24,6 +24,7 @@ def read_limited(path: Path, what: str) -> bytes:
     """The content of a file, of which no more is read than it may have."""
     try:
         with path.open("rb") as file:
+            # One byte more than allowed tells too large a file, whatever its size was said to be.
             content = file.read(MAX_FILE_BYTES + 1)
     except OSError as exc:
         raise InvalidRequest(f"{what} {path} cannot be read: {exc.strerror}") from exc
@@ -34,12 +35,13 @@ def read_limited(path: Path, what: str) -> bytes:
 
 def json_object(content: str | bytes, what: str) -> dict[str, Any]:
     try:
+        # utf-8-sig: some editors put a byte order mark at the beginning.
         data = json.loads(content.decode("utf-8-sig") if isinstance(content, bytes) else content)
     except UnicodeDecodeError as exc:
         raise InvalidRequest(f"{what} is not UTF-8 text (byte {exc.start})") from exc
     except json.JSONDecodeError as exc:
         raise InvalidRequest(f"{what} is not JSON: {exc.msg} (line {exc.lineno}, column {exc.colno})") from exc
-    except (ValueError, RecursionError) as exc:
+    except (ValueError, RecursionError) as exc:  # figures too long for Python, or too deep a nesting
         raise InvalidRequest(f"{what} is not readable JSON ({type(exc).__name__})") from exc
     if not isinstance(data, dict):
         raise InvalidRequest(f"{what} must be a JSON object")

@@ -12,6 +12,7 @@ from typing import Any
 from ring_mcp.scripted.base import Row
 from ring_mcp.scripted.clips import manifest_mode
 
+# Each change reads and writes the whole file, so what is kept of old takes has a bound.
 MAX_SUPERSEDED = 100
 
 _OF_ONE_JOB = (
@@ -37,6 +38,7 @@ def row_mode(row: Row) -> str:
 def find_row(rows: Sequence[Any], row: Row) -> Row | None:
     """The row of the same script, clip and mode; else one that does not say of which script it is."""
     same = [other for other in rows if isinstance(other, dict) and row_key(other) == row_key(row)]
+    # One of Ring's own, that does not say, becomes the row of the first script that has such a clip.
     for script in (row.get("pipelineRequestId"), None):
         for other in same:
             if other.get("pipelineRequestId") == script:
@@ -73,6 +75,7 @@ def _laid_over(old: Row, row: Row) -> Row:
     mine = _continue_row(known, row) if known is not None else _clean(dict(row))
     if str(row.get("attemptAt") or "") < str(old.get("attemptAt") or ""):  # whoever writes has begun before the others
         return {**old, "superseded": [*others, _entry(mine)][-MAX_SUPERSEDED:]}
+    # Only what leads to a job or a clip is worth keeping; a bare row is simply replaced.
     if old.get("jobId") or old.get("idempotencyKey") or old.get("url") or old.get("requestId"):
         others = [*others, _entry(old)][-MAX_SUPERSEDED:]
     kept = {name: value for name, value in old.items() if name not in (*_OF_ONE_ATTEMPT, "superseded")}
@@ -89,9 +92,11 @@ def _continue_row(old: Row, row: Row) -> Row:
     if is_late:
         new["status"] = "done"
     elif has_new_job or _differ(old, row, "requestId"):
+        # Another job or request: an address or a bill of the old one must not stand beside the new one's id.
         for name in _OF_ONE_JOB:
             if name not in row:
                 new.pop(name, None)
+    # Whoever told the cost first keeps it: two runs that both tell it would make the sums too large.
     if old.get("billedBy") and not has_new_job:
         new["billedBy"] = old["billedBy"]
     return _clean(new)

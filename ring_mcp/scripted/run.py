@@ -108,6 +108,7 @@ class ScriptRun:
             self.superseded += preparing.list_replaced(prepared)
         await self._side_by_side(lambda clip: self._try(self._quote, clip), self.clips)
         await self._side_by_side(lambda clip: self._try(self._making.find, clip), self.superseded)
+        # What has no job that stands was never sent, or surely not billed: nothing to go on with, and nothing to count.
         self.superseded = [clip for clip in self.superseded if clip.job_id is not None]
         for made in self.clips:
             before = known.find_paid_before(made.id, made.mode, made.key) if made.quoted_usd else None
@@ -133,6 +134,7 @@ class ScriptRun:
         refused = self.refusal
         if refused is not None and not self._options.partial:
             raise refused
+        # Before anything is started: what is left out must not depend on which clip is done first.
         for clip in without_room(self.clips, self.cap_left_usd):
             self._making.fail(clip, CapExceeded("the caps have no room for it beside the others; nothing was spent"))
         ids = [clip.id for clip in self.clips]
@@ -157,6 +159,7 @@ class ScriptRun:
             await self.record(clip)
 
         clips = [*self.clips, *self.superseded]
+        # All at once, past the slots of the run: each may be a paid request whose answer must not be cut off.
         await asyncio.gather(*(one(clip) for clip in clips if clip.status == "open" and clip.job_id))
         await self._finish()
 
@@ -184,7 +187,9 @@ class ScriptRun:
     async def _make_or_note(self, clip: ClipRun) -> None:
         if clip.superseded_at is not None and clip.state == "planned":
             return  # nothing was paid for it, and nothing will be by this run
+        # What ended in an earlier run, with whatever outcome, is only written down below, or dressed.
         if clip.status in ("waiting", "open"):
+            # Before it is paid for: after a crash the row leads, by its key, to the job that the ledger has.
             if clip.status == "waiting":
                 await self.record(clip)
             await self._try(self._making.make, clip)
@@ -202,6 +207,7 @@ class ScriptRun:
             self._making.fail(clip, exc)
         except Exception:
             logger.exception("internal error, clip %s", clip.id)
+            # Not "no": whatever broke, the paid request may have left before it.
             self._making.fail(clip, RingError(f"internal error, clip {clip.id}", billed="unknown", next_action=_LOOK))
 
     async def record(self, clip: ClipRun) -> None:
@@ -217,6 +223,7 @@ class ScriptRun:
             )
             clip.counts = ends and row.get("billedBy") == self._run_id
         except RingError as exc:
+            # In a manifest that cannot be written nobody else tells it either.
             clip.counts = ends
             if exc.message not in clip.warnings:
                 clip.warnings.append(exc.message)

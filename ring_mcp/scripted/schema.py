@@ -36,6 +36,7 @@ _MAX_SHOWN_CHARS = 60
 def _in_cast(member: str, info: ValidationInfo) -> str:
     """The ids of the whole cast come with the context: only the file as a whole knows them."""
     cast = (info.context or {}).get("cast")
+    # Read by itself, without its file. The compiler looks for the member again.
     if cast is None:
         return member
     found = choose(member, cast)
@@ -76,10 +77,12 @@ Address = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidato
 """A blank one, which Ring's own files have, is none."""
 
 Directions = Annotated[Prose, AfterValidator(_placeholders_in_cast)]
+# What the longest of the models makes. What the chosen one makes is looked at when the clip is planned.
 Seconds = Annotated[int, Field(ge=1, le=15), BeforeValidator(seconds)]
 CastId = Annotated[
     str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=_MAX_SHOWN_CHARS), AfterValidator(_once("cast ids"))
 ]
+# It becomes a file's name: no separator, and no dot in front, which hides a file.
 ClipId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$"), AfterValidator(_once("clip ids"))]
 QualityMode = Literal["draft", "draft_i2v", "production", "production_i2v"]
 ImageResolution = Literal["1k", "1.5k", "2k"]
@@ -184,6 +187,7 @@ class ScriptRequest(Strict):
         defaults, clips = (data.get("defaults"), data.get("clips")) if isinstance(data, dict) else (None, None)
         if not isinstance(defaults, dict) or not isinstance(clips, list) or defaults.get("duration") is None:
             return data
+        # Before the fields are looked at: each clip has to have its seconds, and a default is judged as the clip's own.
         given = {"duration": defaults["duration"]}
         return {**data, "clips": [{**given, **clip} if isinstance(clip, dict) else clip for clip in clips]}
 
@@ -216,6 +220,7 @@ def _check_known(data: Mapping[str, Any]) -> dict[str, Any]:
     """The ids of the whole cast, and room for those of clips."""
     cast = data.get("cast")
     ids = [member.get("id") for member in cast if isinstance(member, dict)] if isinstance(cast, list) else []
+    # Too long an id has an error of its own, and would only fill the others, which list the cast.
     known = [i for i in dict.fromkeys(map(str, ids)) if len(i) <= _MAX_SHOWN_CHARS]
     return {"cast": known, "cast ids": set(), "clip ids": set()}
 
