@@ -36,7 +36,7 @@ from ring_mcp.jobs.queue.base import JobQueue
 from ring_mcp.jobs.rates import ProviderRates
 from ring_mcp.jobs.runner import JobRunner
 from ring_mcp.jobs.thumbnails import Thumbnails
-from ring_mcp.jobs.tidying import remove_old_files, tidy_spool
+from ring_mcp.jobs.tidying import remove_old_files, tidy_after
 from ring_mcp.jobs.turns import Turns
 from ring_mcp.jobs.watch import JobWatch
 from ring_mcp.jobs.write_ahead import WriteAhead
@@ -275,7 +275,7 @@ async def open_app(
         stack.push_async_callback(queue.aclose)
         stack.callback(asyncio.create_task(accounts.learn()).cancel)
         if take_over:
-            stack.callback(asyncio.create_task(tidy_spool(spool, ledger, clock, config.keep_s)).cancel)
+            stack.callback(asyncio.create_task(tidy_after(runner.catch_up, spool, ledger, clock, config.keep_s)).cancel)
         yield App(
             config=config,
             presets=presets,

@@ -7,6 +7,7 @@ next start knows it as written. Media are copied after it: a file is stored befo
 from __future__ import annotations
 
 import contextlib
+import filecmp
 import io
 import json
 import os
@@ -196,12 +197,13 @@ def _move_in(aside: Path, state: Path, ledger: Path, media: Path) -> None:
 
 
 def _merge(source: Path, target: Path) -> None:
-    """Files into their places; what is there already under that name and of that size stays."""
+    """Files into their places; what is there already under that name with these bytes stays."""
     if source.is_dir():
         target.mkdir(parents=True, exist_ok=True, mode=0o700)
         for each in sorted(source.iterdir()):
             _merge(each, target / each.name)
-    elif source.exists() and not (target.exists() and target.stat().st_size == source.stat().st_size):
+    # By the bytes: a secret has the same size everywhere, and addresses that were signed with the old one must go on.
+    elif source.exists() and not (target.exists() and filecmp.cmp(source, target, shallow=False)):
         shutil.move(source, target)
 
 

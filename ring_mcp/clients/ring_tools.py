@@ -115,7 +115,9 @@ class RingTools:
             # Ring tells no progress, and the protocol wants each number above the last: it creeps up and never arrives.
             percent += (100.0 - percent) / 50
             await caller.progress(percent, f"{kind} is being made at {self._base_url}")
-        del self._under_way[name]
+        # The same call may have waited for it as well, and a third one may have begun anew meanwhile.
+        if self._under_way.get(name) is task:
+            del self._under_way[name]
         return task.result()
 
     async def _health(self) -> tuple[dict[str, Any], str]:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import re
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,19 @@ class Leftover:
     path: Path
     what: str
     size_bytes: int
+
+
+async def tidy_after(
+    catch_up: Callable[[], Awaitable[None]], spool: Path, ledger: Ledger, clock: Clock, keep_s: float
+) -> None:
+    """``tidy_spool``, once the ledger knows of every end that a process before us could not write any more."""
+    while True:
+        try:
+            await catch_up()
+            break
+        except LedgerError:
+            await clock.sleep(_TRY_AGAIN_S)
+    await tidy_spool(spool, ledger, clock, keep_s)
 
 
 async def tidy_spool(spool: Path, ledger: Ledger, clock: Clock, keep_s: float) -> None:

@@ -44,6 +44,8 @@ def _in_jpeg(file: BinaryIO) -> bool:
             file.seek(-1, 1)
             continue
         (length,) = struct.unpack(">H", file.read(2))
+        if length < 2:  # it counts itself; less would read the rest of the file at once
+            raise ValueError("no segment")
         head = file.read(min(length - 2, _HEAD_BYTES))
         # APP11 is not C2PA's alone: other JUMBF boxes lie there as well, so that its own name has to be found.
         if marker == 0xEB and head.startswith(b"JP") and b"jumb" in head and b"c2pa" in head:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from typing import Any
 
@@ -11,15 +10,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from ring_mcp.sandbox.state.fault_kinds import FAULT_KINDS
-from ring_mcp.sandbox.state.faults import Faults
 from ring_mcp.sandbox.state.settings import SandboxRefusal
 from ring_mcp.sandbox.state.state import SandboxState
-
-MATCHING = tuple(
-    name
-    for name, parameter in inspect.signature(Faults.add).parameters.items()
-    if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-)
 
 
 async def answer_sandbox_refusal(_: Request, exc: Exception) -> Response:

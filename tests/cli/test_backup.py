@@ -90,6 +90,8 @@ def test_facts_beside_the_ledger_go_along(tmp_path: Path) -> None:
     (old.parent / "spool" / "x.media").write_text("not this")
     write_backup(tmp_path / "b.tar", old.parent, old, None)
     new = tmp_path / "new"
+    new.mkdir()
+    (new / "files.secret").write_text("anothr")  # of a server that was started there before
     read_backup(tmp_path / "b.tar", new, new / "ledger.db", new / "files")
     assert (new / "unwritten" / "job.json").read_text() == "facts"
     assert (new / "files.secret").read_text() == "secret"

@@ -11,7 +11,7 @@ import pytest
 
 from ring_mcp.domain import TERMINAL, Job, JobState
 from ring_mcp.jobs import tidying
-from ring_mcp.jobs.tidying import list_leftovers, remove_old_files, tidy_spool
+from ring_mcp.jobs.tidying import list_leftovers, remove_old_files, tidy_after, tidy_spool
 from ring_mcp.ledger.base import Ledger
 from tests.fake_clock import FakeClock
 from tests.jobs.engine import Engine, new_id
@@ -140,3 +140,15 @@ async def test_what_would_go_is_what_goes(engine: Engine, state: JobState) -> No
     await tidied(engine)
     assert {each.path.name for each in found} == before - left(engine)
     assert {each.path.name for each in found} >= {"input-old"}
+
+
+async def test_an_end_that_was_kept_aside_is_written_before_the_spool_is_tidied(engine: Engine) -> None:
+    job = await in_state(engine, _S.STORING)
+    engine.write_ahead.keep(carried(job, _S.DONE), [])
+    (engine.spool / f"{job.id}-0.media").write_bytes(b"x")
+    engine.ledger.fail("save")
+    tidying_up = tidy_after(engine.runner.catch_up, engine.spool, engine.ledger, engine.clock, KEEP_S)
+    await engine.clock.play(tidying_up)
+    assert (await engine.row(job)).state is _S.DONE
+    assert left(engine) == set()
+    assert engine.clock.pauses_s == [TRY_AGAIN_S]

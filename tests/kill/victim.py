@@ -133,7 +133,7 @@ class DoomedLedger:
 
     async def save(self, before: Job, after: Job, records: Sequence[AuditRecord] = ()) -> Job:
         arrow = after.state.value if before.state is not after.state else None
-        if arrow is None and len(after.assets) > len(before.assets):
+        if not after.is_terminal and len(after.assets) > len(before.assets):  # the arrow to storing comes with it
             arrow = "partly"
         await self._reaper.passes("save", "before", after.id, after.kind, arrow)
         saved = await self._ledger.save(before, after, records)

@@ -53,6 +53,7 @@ def mp4_with(user_type: bytes, *, large: bool = False) -> bytes:
         (mp4_with(b"another user type"[:16]), "video/mp4", "absent"),
         (picture("GIF"), "image/gif", "not looked at"),
         (b"no picture at all", "image/jpeg", "not looked at"),
+        (b"\xff\xd8\xff\xeb\0\1JP" + b"jumb c2pa", "image/jpeg", "not looked at"),
         (b"", "image/png", "not looked at"),
     ],
 )

@@ -134,7 +134,19 @@ def test_a_deferred_start_gives_the_handle(status: int) -> None:
     assert submitted(reply(status, {"request_id": "r-1"})) == Accepted(provider_request_id="r-1")
 
 
-@pytest.mark.parametrize("rest", [{}, {"data": None}, {"data": []}, {"status": "pending"}, {"data": [], "usage": None}])
+@pytest.mark.parametrize(
+    "rest",
+    [
+        {},
+        {"data": None},
+        {"data": []},
+        {"status": "pending"},
+        {"data": [], "usage": None},
+        {"data": [{"b64_json": ""}]},
+        {"data": "odd"},
+        {"data": [{}], "usage": {"cost_in_usd_ticks": 5}},
+    ],
+)
 def test_a_handle_without_pictures_is_kept_whatever_stands_beside_it(rest: dict[str, Any]) -> None:
     assert submitted(reply(200, {"request_id": "r-1", **rest})) == Accepted(provider_request_id="r-1")
 

@@ -97,6 +97,20 @@ async def test_a_call_given_up_at_a_clone_is_not_paid_again(clone: RingClone, tm
     assert len(clone.paid) == 1
 
 
+async def test_two_identical_calls_at_a_clone_share_one_paid_request(clone: RingClone, tmp_path: Path) -> None:
+    clone.answers.clear()
+    async with registered(tmp_path / "client", clone.url) as session:
+        calls = [asyncio.ensure_future(session.call("ring-image-create", {"prompt": "a kite"})) for _ in range(2)]
+        while not clone.paid:
+            await asyncio.sleep(0.01)
+        await session.call("ring-health", {})  # what was sent before it has been read by then
+        clone.answers.set()
+        made = [await call for call in calls]
+
+    assert [each.content["data"]["images"][0]["url"] for each in made] == ["https://ring.example/1.jpg"] * 2
+    assert len(clone.paid) == 1
+
+
 async def test_without_a_token_every_call_says_what_is_missing(clone: RingClone, tmp_path: Path) -> None:
     async with registered(tmp_path / "client", clone.url, RING_SERVICE_TOKEN="") as session:
         refused = await session.call("ring-health", {})

@@ -66,11 +66,12 @@ def read_submit(reply: Reply, plan: ImagePlan) -> Accepted | Finished:
     """
     body = mapping(reply.json)
     request_id = text_of(body.get("request_id"))
-    if request_id is not None and not body.get("data"):
-        return Accepted(provider_request_id=request_id)
     outputs, cost = _outputs(reply, body), read_billed_usd(body)
     if outputs:
         return _read_finished(outputs, body, plan)
+    # Whatever else is odd in the answer: with a handle the result can be asked for again, and is not lost.
+    if request_id is not None:
+        return Accepted(provider_request_id=request_id)
     # A bill says what became of it: it was taken and charged, so that nothing is unknown.
     if cost is not None:
         raise GenerationFailed("xAI returned no image data", provider=PROVIDER, billed_usd=cost)
