@@ -69,7 +69,8 @@ class Team:
     async def exists(self) -> bool:
         """Whether anybody ever had a token here: from then on nobody is served without one, whoever was revoked.
 
-        A ledger that cannot say so for now changes nothing: without it nothing is spent, and no job is shown.
+        A ledger that cannot say so for now changes nothing for a minute. Then, and where it never said, it raises
+        LedgerError: one that is only slow to say it would still open the job of a caller without a token.
         """
         if self._exists is not None and (self._exists[1] or self._is_fresh(self._exists[0])):
             return self._exists[1]
@@ -78,7 +79,8 @@ class Team:
             async with self._look():
                 self._exists = began_s, await self._ledger.has_members()
         except LedgerError:
-            return self._exists is not None and self._exists[1]
+            if self._exists is None or self._clock.monotonic() - self._exists[0] > KNOWN_S:
+                raise
         return self._exists[1]
 
     async def recognise(self, token: str) -> Member | None:

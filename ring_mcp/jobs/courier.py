@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 _PLAN: TypeAdapter[Plan] = TypeAdapter(Plan)
 _INPUTS = TypeAdapter(Inputs)
 _TAKE_LIMIT_S = 20.0
+_DROP_LIMIT_S = 1.0
 """How long a courier may need to begin. Without one the request is made in the server itself."""
 
 _LOST = "the process that made the request has died; whether it was billed is not known"
@@ -66,6 +67,9 @@ class Courier:
                 return await self._ask(job_id, {"take": job_id, "attemptToken": attempt_token}) == "taken"
         except (OSError, TimeoutError) as exc:
             logger.warning("job %s: no courier (%s); its request is made in this process", job_id, exc or "too slow")
+            with contextlib.suppress(TimeoutError):  # one that was only too slow would hold the job's lock
+                async with asyncio.timeout(_DROP_LIMIT_S):
+                    await self.drop(job_id)
             return False
 
     async def drop(self, job_id: str) -> None:

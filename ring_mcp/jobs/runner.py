@@ -70,6 +70,11 @@ class JobRunner:
         """What is being driven here just now."""
         return self._records.values()
 
+    def has_let_go(self, job_id: str) -> bool:
+        """Whether its driver here has parked it already, and is only ending: to wake him is too late."""
+        record = self._records.get(job_id)
+        return record is not None and record.job.is_parked
+
     async def run(self, job_id: str, *, asked: bool = False) -> None:
         """Carry any job of the ledger on; nothing is done for one that somebody alive drives, that has ended, or
         whose account is not held here."""

@@ -106,7 +106,8 @@ class Submitting:
             # Its lock is held before the intent is on disk: from then on it shows that an answer may still come.
             if courier is not None and await courier.take(record.job.id, attempt_token):
                 answer = await self._submit_by_courier(record, courier, attempt_token, inputs)
-            elif await self._write_intent(record, attempt_token):
+            # A courier that was only too slow may yet write, of the token that it was told, that nothing was sent.
+            elif await self._write_intent(record, uuid.uuid4().hex if courier is not None else attempt_token):
                 answer = await self._submit_here(record, inputs)
             else:
                 answer = None

@@ -13,6 +13,8 @@ from pathlib import Path
 from ring_mcp.clock import Clock
 from ring_mcp.domain import TERMINAL, JobState
 from ring_mcp.errors import LedgerError
+from ring_mcp.jobs.answers import Answers
+from ring_mcp.jobs.write_ahead import WriteAhead
 from ring_mcp.ledger.base import Ledger
 
 _OF_A_JOB = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -59,8 +61,13 @@ async def tidy_spool(spool: Path, ledger: Ledger, clock: Clock, keep_s: float) -
 
 
 async def list_leftovers(state: Path, ledger: Ledger, keep_s: float) -> list[Leftover]:
-    """What may go from the state folder: never a row, never a result, nothing of an open job. Raises LedgerError."""
+    """What may go from the state folder: never a row, never a result, nothing of an open job. Raises LedgerError.
+
+    Nor what a server that starts here would first tell the ledger: answers and ends that it does not know of yet.
+    """
     found = []
+    waiting, aside = await asyncio.to_thread(WriteAhead(state / "unwritten").list_left)
+    told = {*await asyncio.to_thread(Answers(state / "spool").job_ids), *waiting, *aside}
     paths = await asyncio.to_thread(lambda: sorted((state / "spool").glob("*")))
     for start in range(0, len(paths), _FILES_AT_ONCE):
         some = paths[start : start + _FILES_AT_ONCE]
@@ -68,6 +75,8 @@ async def list_leftovers(state: Path, ledger: Ledger, keep_s: float) -> list[Lef
         states = await ledger.states(set(of_jobs.values()))
         for path in some:
             job_state = states.get(of_jobs.get(path, ""))
+            if of_jobs.get(path) in told:
+                continue
             if job_state in TERMINAL:
                 found += _as_leftover(path, "spool files of ended jobs")
             elif job_state is None and await asyncio.to_thread(_is_old, path, keep_s):

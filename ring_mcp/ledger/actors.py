@@ -16,9 +16,11 @@ ACTORS_CHANNEL = "ring_mcp_actors"
 """Where PostgreSQL tells that this table was written."""
 
 
-def find_member(name: str, dialect: Dialect) -> Transaction[Member | None]:
-    """Also one who was revoked: what they may do is then known, too."""
-    rows = yield Statement("SELECT * FROM ring_mcp_actors WHERE name = :name", {"name": name})
+def find_member(name: str, dialect: Dialect, *, hold: bool = False) -> Transaction[Member | None]:
+    """Also one who was revoked: what they may do is then known, too. ``hold``: whoever revokes them waits until this
+    transaction has ended."""
+    lock = " FOR SHARE" if hold and not dialect.text_times else ""  # in SQLite a writer is alone anyway
+    rows = yield Statement(f"SELECT * FROM ring_mcp_actors WHERE name = :name{lock}", {"name": name})  # noqa: S608
     return _read(rows[0], dialect) if rows else None
 
 

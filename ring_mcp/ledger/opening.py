@@ -29,7 +29,8 @@ def open_job(
     ConfirmationNeeded, LookOnly, Unauthorized.
     """
     yield from dialect.take_locks(locks.of_opening(job, still))
-    member = yield from actors.find_member(job.actor_id, dialect)
+    # Held, since what follows may wait for money: who has revoked somebody was told that nothing is spent any more.
+    member = yield from actors.find_member(job.actor_id, dialect, hold=True)
     if member is not None:
         member.check_may_spend()
     existing = yield from find_same_request(job, dialect)

@@ -63,8 +63,10 @@ class Making:
             clip.data = await self._maker.look(job_id)
             self.settle(clip)
         except RingError as exc:
-            # Only what is not there, or surely was not billed, may be asked for anew. All else might be paid twice.
-            if exc.code == "not_found" or exc.billed == "no":
+            # Only what is not there, or has ended and surely was not billed, may be asked for anew. All else might be
+            # paid twice: a ledger that is away says "no" of the look alone, and a parked job of nothing yet.
+            has_ended = getattr(exc, "extra", {}).get("state") in ("failed", "refused", "expired")
+            if exc.code == "not_found" or (exc.billed == "no" and has_ended):
                 clip.job_id = None
                 return False
             self.fail(clip, exc)

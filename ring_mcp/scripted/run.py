@@ -51,6 +51,7 @@ class ScriptRun:
         self._maker = maker
         self._manifest = manifest
         self._presets = presets
+        self._writing = asyncio.Lock()
         self._making = Making(maker, options.wait_s, options.max_usd, on_change, self.record)
         self._run_id: str | None = None
         self.clips: list[ClipRun] = []
@@ -215,18 +216,23 @@ class ScriptRun:
 
         The first to write the end of a job is who tells what it cost.
         """
-        ends = clip.may_count and clip.status in ("done", "error") and clip.job_id is not None
-        fields: Row = manifest_fields(clip, self._request.request_id)
-        try:
-            row = await asyncio.to_thread(
-                lambda: self._manifest.put_clip(clip.id, clip.mode, billedBy=self._run_id if ends else None, **fields)
-            )
-            clip.counts = ends and row.get("billedBy") == self._run_id
-        except RingError as exc:
-            # In a manifest that cannot be written nobody else tells it either.
-            clip.counts = ends
-            if exc.message not in clip.warnings:
-                clip.warnings.append(exc.message)
+        # One after the other, each with what is known by then: a note that was begun before the end must not be written
+        # over it.
+        async with self._writing:
+            ends = clip.may_count and clip.status in ("done", "error") and clip.job_id is not None
+            fields: Row = manifest_fields(clip, self._request.request_id)
+            try:
+                row = await asyncio.to_thread(
+                    lambda: self._manifest.put_clip(
+                        clip.id, clip.mode, billedBy=self._run_id if ends else None, **fields
+                    )
+                )
+                clip.counts = ends and row.get("billedBy") == self._run_id
+            except RingError as exc:
+                # In a manifest that cannot be written nobody else tells it either.
+                clip.counts = ends
+                if exc.message not in clip.warnings:
+                    clip.warnings.append(exc.message)
 
     async def _side_by_side(self, work: Callable[[ClipRun], Awaitable[None]], clips: Sequence[ClipRun]) -> None:
         slots = asyncio.Semaphore(self._options.side_by_side)

@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Iterable
 from datetime import date, datetime
 from http import HTTPStatus
-from urllib.parse import parse_qs, quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ring_mcp.domain import usd
 from ring_mcp.errors import NotFound, RingError, Unauthorized
 from ring_mcp.server.auth import WrongToken, WrongTokens
-from ring_mcp.server.gallery_doors import SESSION_S, Door
+from ring_mcp.server.gallery_doors import SESSION_S, Door, read_form
 from ring_mcp.server.gallery_events import Events
 from ring_mcp.server.middleware import ACTOR_KEY, address_of, header
 from ring_mcp.server.rate_limit import Paced, Slots
@@ -33,7 +33,6 @@ REQUESTS_PER_MINUTE = 3000
 """Of one actor: a page has two dozen pictures. They are no calls, and do not count as such."""
 
 MAX_FOLLOWERS = 64
-_MAX_FORM_BYTES = 8192
 _STATES = (("", "all"), ("open", "under way"), *((state.value, label) for state, label in LABELS.items()))
 _FOR_EVER = "public, max-age=31536000, immutable"
 
@@ -135,7 +134,7 @@ class GalleryPages:
         return self._page("login", None, status=status, next=wanted[:500], problem=problem)
 
     async def _log_in(self, request: Request) -> Response:
-        form = await _read_form(request)
+        form = await read_form(request)
         if form is None:
             return self._tell(request.scope, "That is too much for a token.", "", 413)
         wanted = form.get("next", "")
@@ -282,17 +281,6 @@ def _send_asset(name: str) -> Response:
     if found is None:
         return Response("Not Found", 404, media_type="text/plain")
     return Response(found[1], headers={"content-type": found[0], "cache-control": _FOR_EVER})
-
-
-async def _read_form(request: Request) -> dict[str, str] | None:
-    """The fields of a small form; None for one that is not small."""
-    body = b""
-    async for piece in request.stream():
-        body += piece
-        if len(body) > _MAX_FORM_BYTES:
-            return None
-    fields = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=20)
-    return {name: values[-1] for name, values in fields.items()}
 
 
 def _day_of(card: Card) -> date:

@@ -12,6 +12,9 @@ import hashlib
 import hmac
 import secrets
 from typing import TYPE_CHECKING, Protocol
+from urllib.parse import parse_qs
+
+from starlette.requests import Request
 
 from ring_mcp.errors import Unauthorized
 from ring_mcp.server.auth import Callers
@@ -23,6 +26,7 @@ SESSION_S = 12 * 3600
 """How long a login lasts."""
 
 _MAX_COOKIE_CHARS = 4096
+_MAX_FORM_BYTES, _MAX_FIELDS = 8192, 20
 
 
 class Door(Protocol):
@@ -114,3 +118,17 @@ class OnceDoor:
         # Used up before it is answered: an address stays in the browser's history.
         self.once = None
         return self._session
+
+
+async def read_form(request: Request) -> dict[str, str] | None:
+    """The fields of a small form; None for one that is not small."""
+    body = b""
+    async for piece in request.stream():
+        body += piece
+        if len(body) > _MAX_FORM_BYTES:
+            return None
+    try:
+        fields = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=_MAX_FIELDS)
+    except ValueError:
+        return None
+    return {name: values[-1] for name, values in fields.items()}

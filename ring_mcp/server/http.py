@@ -121,6 +121,8 @@ def build_http_app(
         finally:
             stopper.cancel()
 
+    # Its own pages are no strangers: behind a proxy on another port their origin is not what Host says.
+    origins = (*config.allowed_origins, *own_origins(config.public_base_url))
     starlette = Starlette(
         routes=[
             # A GET gets 405, for clients of 2025 "no stream to listen to". Both spellings, since nothing redirects.
@@ -140,7 +142,7 @@ def build_http_app(
         middleware=[
             # Outermost, so that refusals of every layer below are logged and carry the headers, too.
             Middleware(Guarded),
-            Middleware(KnownNames, hosts=(links.host, *config.allowed_hosts), origins=config.allowed_origins),
+            Middleware(KnownNames, hosts=(links.host, *config.allowed_hosts), origins=origins),
             Middleware(
                 # Before Authenticated: a preflight asks whether the page may call, and never carries a token.
                 CORSMiddleware,
@@ -206,7 +208,7 @@ def open_pages(
         TokenDoor(callers, secret),
         Events(gallery, stopping),
         wrong_tokens=wrong_tokens,
-        own_origin=f"{base.scheme}://{base.netloc}" if base.netloc else None,
+        own_origin=next(iter(own_origins(config.public_base_url)), None),
         sandbox=bool(config.sandbox),
     )
 
@@ -242,3 +244,9 @@ async def _not_served(request: Request, exc: Exception) -> JSONResponse:
     assert isinstance(exc, HTTPException)
     headers = dict(exc.headers or {})
     return JSONResponse({"success": False, "error": str(exc.detail)}, exc.status_code, headers)
+
+
+def own_origins(public_base_url: str | None) -> list[str]:
+    """The origin of pages that are served under this address, if there is one."""
+    base = urlsplit(public_base_url or "")
+    return [f"{base.scheme}://{base.netloc}"] if base.netloc else []

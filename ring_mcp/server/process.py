@@ -12,6 +12,7 @@ import socket
 import sys
 from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from ring_mcp.config import Config
@@ -157,13 +158,19 @@ async def _serve_http(config: Config, host: str, port: int) -> None:
     from ring_mcp.server.auth import check_tokens
     from ring_mcp.server.http import build_http_app
     from ring_mcp.server.listener import bind, count_connections, listen
+    from ring_mcp.server.metrics import check_metrics_token
     from ring_mcp.server.rate_limit import MAX_STREAMS
     from ring_mcp.storage.links import SECRET_FILE, FileLinks, load_secret
     from ring_mcp.wiring import has_team
 
-    if host not in _LOOPBACK:
+    # A proxy on this machine makes a server on loopback everybody's: its public name says so.
+    public = urlsplit(config.public_base_url or "").hostname
+    exposed_as = host if host not in _LOOPBACK else public if public not in (None, *_LOOPBACK) else None
+    if exposed_as is not None:
         # Before a port is taken, so that not for a moment an open server stands in a network.
-        check_tokens(config.service_tokens, host, has_team=not config.service_tokens and await has_team(config))
+        check_tokens(config.service_tokens, exposed_as, has_team=not config.service_tokens and await has_team(config))
+        if config.metrics_token is not None:
+            check_metrics_token(config.metrics_token, exposed_as)
     listener = bind(host, port)
     with contextlib.closing(listener):
         own_url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
@@ -184,7 +191,7 @@ async def _serve_http(config: Config, host: str, port: int) -> None:
                 reporting=reporting,
                 # Idle streams hold a connection each: half of them are left for calls.
                 max_streams=min(MAX_STREAMS, connections // 2),
-                is_closed=host not in _LOOPBACK,
+                is_closed=exposed_as is not None,
             )
             _collect_garbage_again()
             await listen(served, listener, stopping, drain_s=config.drain_s, connections=connections)

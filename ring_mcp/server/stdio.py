@@ -58,24 +58,32 @@ async def serve_stdio(
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
     lines, out = await _take_over(front, wire, records=records) if front else (_open_in(), _open_out(wire))
     # Of what comes in the SDK takes lines, and to what goes out it calls ``write`` and ``flush``: no more of a file.
-    async with stdio_server(cast(anyio.AsyncFile[str], lines), cast(anyio.AsyncFile[str], out)) as (reading, writing):
-        async with anyio.create_task_group() as group:
-            incoming, understood = anyio.create_memory_object_stream[SessionMessage | Exception](0)
+    try:
+        async with stdio_server(cast(anyio.AsyncFile[str], lines), cast(anyio.AsyncFile[str], out)) as (
+            reading,
+            writing,
+        ):
+            async with anyio.create_task_group() as group:
+                incoming, understood = anyio.create_memory_object_stream[SessionMessage | Exception](0)
 
-            async def serve() -> None:
-                # It returns when stdin ends: then nobody waits for a signal any more.
-                await server.run(understood, writing, server.create_initialization_options())
+                async def serve() -> None:
+                    # It returns when stdin ends: then nobody waits for a signal any more.
+                    await server.run(understood, writing, server.create_initialization_options())
+                    group.cancel_scope.cancel()
+
+                group.start_soon(_relay, reading, incoming, writing, partial(_answer_probe, server, writing))
+                group.start_soon(serve)
+                await stop.wait()
                 group.cancel_scope.cancel()
-
-            group.start_soon(_relay, reading, incoming, writing, partial(_answer_probe, server, writing))
-            group.start_soon(serve)
-            await stop.wait()
-            group.cancel_scope.cancel()
-        if stop.is_set():  # outside the group: whatever is awaited inside a cancelled one is cancelled, too
-            with anyio.move_on_after(drain_s + CLOSING_LIMIT_S):
-                await closing()
-            sys.stderr.flush()
-            os._exit(0)  # the SDK's reader thread still sits in readline(): it cannot be joined
+            if stop.is_set():  # outside the group: whatever is awaited inside a cancelled one is cancelled, too
+                with anyio.move_on_after(drain_s + CLOSING_LIMIT_S):
+                    await closing()
+                sys.stderr.flush()
+                os._exit(0)  # the SDK's reader thread still sits in readline(): it cannot be joined
+    except* (BrokenPipeError, ConnectionResetError):
+        # A client that has left reads no more. What was still to be said to it is no failure of this server, and no
+        # fault of a recording.
+        pass
 
 
 async def _take_over(front: Front, wire: int, *, records: bool) -> tuple[AsyncIterable[str], Any]:

@@ -70,6 +70,6 @@ def test_over_stdio_a_revoked_token_spends_nothing(env: dict[str, str], tmp_path
     ],
 )
 def test_what_is_wrong_is_said(env: dict[str, str], tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:
-    told = command({**env, "RING_MCP_SERVICE_TOKENS": "alice=token-of-alice"}, tmp_path, "tokens", *arguments)
+    told = command({**env, "RING_MCP_SERVICE_TOKENS": "alice=the-token-of-alice"}, tmp_path, "tokens", *arguments)
     assert told.returncode in (1, 2)
     assert words in " ".join(told.stderr.split())

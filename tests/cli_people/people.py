@@ -24,7 +24,7 @@ from tests import warm
 from tests.server.wire import LIMIT_S, environment, eventually
 from tests.warm import command
 
-ALICE, BOB = "token-of-alice", "token-of-bob"
+ALICE, BOB = "the-token-of-alice", "the-token-of-bob"
 
 DONE, FAILED, BAD_USAGE, UNDER_WAY = 0, 1, 2, 3
 

@@ -170,9 +170,21 @@ async def test_once_there_was_a_token_there_is_a_team(team: Team, ledger: MoodyL
     assert await team.exists()
 
 
-async def test_without_a_ledger_nobody_is_known_to_have_a_team(team: Team, ledger: MoodyLedger) -> None:
+async def test_a_ledger_that_does_not_say_is_believed_for_a_minute(
+    team: Team, ledger: MoodyLedger, clock: FakeClock
+) -> None:
     ledger.is_away = True
+    with pytest.raises(LedgerError):
+        await team.exists()
+    ledger.is_away = False
+    clock.advance(KNOWN_S)
     assert not await team.exists()
+    ledger.is_away = True
+    clock.advance(KNOWN_S)
+    assert not await team.exists()
+    clock.advance(1)
+    with pytest.raises(LedgerError):
+        await team.exists()
 
 
 async def test_what_is_answered_to_a_revoked_token_ends(team: Team, ledger: MoodyLedger) -> None:

@@ -30,7 +30,7 @@ LIMIT_S = 120.0
 """How long a test waits for anything. Reached only when something is broken."""
 
 LONG_S = 600.0
-ALICE, BOB, PLAIN = "token-of-alice", "token-of-bob", "token-without-a-name"
+ALICE, BOB, PLAIN = "the-token-of-alice", "the-token-of-bob", "token-without-a-name"
 TOKENS = f"alice={ALICE}, bob={BOB}, {PLAIN}"
 API = "/api/mcp/v1"
 

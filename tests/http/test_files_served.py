@@ -136,7 +136,7 @@ def test_no_path_leads_out(ring: HttpRing, made: tuple[str, bytes], way_out: str
 
 def test_even_a_right_signature_leads_out_by_no_path(tmp_path: Path, sandbox: SandboxServer) -> None:
     """As if the secret were known: keys are checked by the storage, too, and symlinks are followed to their end."""
-    env = environment(tmp_path, RING_SANDBOX=sandbox.url, RING_MCP_SERVICE_TOKENS="token-of-alice")
+    env = environment(tmp_path, RING_SANDBOX=sandbox.url, RING_MCP_SERVICE_TOKENS="the-token-of-alice")
     state = tmp_path / "state" / "sandbox"
     with HttpRing(env, tmp_path) as ring:
         inside = ring.create(prompt="in the folder")
@@ -158,7 +158,7 @@ def test_addresses_name_the_public_base_url_and_outlast_a_restart(tmp_path: Path
     env = environment(
         tmp_path,
         RING_SANDBOX=sandbox.url,
-        RING_MCP_SERVICE_TOKENS="token-of-alice",
+        RING_MCP_SERVICE_TOKENS="the-token-of-alice",
         RING_PUBLIC_BASE_URL="https://media.example/",
     )
     with HttpRing(env, tmp_path) as ring:

@@ -153,6 +153,19 @@ def test_without_tokens_only_loopback_is_listened_on(tmp_path: Path, host: str) 
     assert "Traceback" not in ended.stderr
 
 
+def test_a_public_name_without_tokens_is_not_served(tmp_path: Path) -> None:
+    """A proxy on this machine makes everybody a caller from this machine."""
+    env = environment(tmp_path, RING_SANDBOX="1", RING_PUBLIC_BASE_URL="https://ring.example")
+    ended = command(env, tmp_path, "serve", "--port", "0")
+    assert (ended.returncode, "RING_MCP_SERVICE_TOKENS" in ended.stderr) == (2, True)
+
+
+def test_a_guessable_token_opens_no_metrics_to_a_network(tmp_path: Path) -> None:
+    env = environment(tmp_path, RING_SANDBOX="1", RING_MCP_SERVICE_TOKENS=TOKENS, RING_METRICS_TOKEN="short")
+    ended = command(env, tmp_path, "serve", "--host", "0.0.0.0", "--port", "0")
+    assert (ended.returncode, "RING_METRICS_TOKEN" in ended.stderr) == (2, True)
+
+
 def test_tokens_that_can_be_guessed_do_not_go_on_a_network(tmp_path: Path) -> None:
     env = environment(
         tmp_path, RING_SANDBOX="1", RING_MCP_SERVICE_TOKENS="alice=a-long-one-of-twenty, bob=fifteen-letters"
@@ -336,7 +349,7 @@ def test_too_many_calls_a_minute_are_429_for_that_actor_alone(tmp_path: Path, en
         assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
         assert 1 <= int(answers[-1].headers["retry-after"]) <= 21
         assert answers[-1].json() == {"success": False, "error": "too many requests"}
-        assert ring.get(f"{API}/meta/health", "token-of-bob").status_code == 200
+        assert ring.get(f"{API}/meta/health", "the-token-of-bob").status_code == 200
         assert ring.get("/healthz").status_code == 200
         assert ring.get(f"{API}/meta/health", "wrong").status_code == 401
 

@@ -309,6 +309,17 @@ async def test_a_job_that_has_ended_here_can_be_taken_up_again_later(engine: Eng
     assert (await engine.ended(job)).state is JobState.DONE
 
 
+async def test_a_job_asked_for_as_its_driver_parks_it_is_carried_on(engine: Engine) -> None:
+    engine.storage.troubles += [StorageRefused("the token is wrong")]
+    job = await engine.new()
+    engine.queue.enqueue(job)
+    async with asyncio.timeout(60.0):
+        while not engine.runner.has_let_go(job.id):
+            await asyncio.sleep(0)
+    await engine.queue.adopt(job)
+    assert (await engine.ended(job, parked=False)).state is JobState.DONE
+
+
 async def test_a_caller_that_leaves_the_adoption_leaves_a_driven_job(engine: Engine) -> None:
     job = await left_behind(engine.ledger, JobState.RENDERING)
     adopting = asyncio.create_task(engine.queue.adopt(job))

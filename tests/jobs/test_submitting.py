@@ -374,7 +374,8 @@ async def test_without_a_courier_the_request_is_made_here(tmp_path: Path, clock:
         record = engine.record(await engine.new())
         await engine.submitting.submit(record)
         assert (courier.said, record.is_carried, len(engine.pictures.submitted)) == (["take"], False, 1)
-        assert record.job.attempt_token in courier.tokens
+        # One that was only too slow may say of its token that nothing was sent: it is not this attempt's.
+        assert record.job.attempt_token not in courier.tokens
 
 
 async def test_a_courier_makes_nothing_without_an_intent_on_record(tmp_path: Path, clock: FakeClock) -> None:

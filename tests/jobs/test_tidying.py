@@ -15,6 +15,7 @@ from ring_mcp.jobs.tidying import list_leftovers, remove_old_files, tidy_after, 
 from ring_mcp.ledger.base import Ledger
 from tests.fake_clock import FakeClock
 from tests.jobs.engine import Engine, new_id
+from tests.jobs.scripted_provider import finished
 from tests.ledger_samples import carried
 
 KEEP_S = 30 * 24 * 3600.0
@@ -142,7 +143,16 @@ async def test_what_would_go_is_what_goes(engine: Engine, state: JobState) -> No
     assert {each.path.name for each in found} >= {"input-old"}
 
 
-async def test_an_end_that_was_kept_aside_is_written_before_the_spool_is_tidied(engine: Engine) -> None:
+async def test_what_a_start_would_still_tell_the_ledger_is_not_left_over(engine: Engine) -> None:
+    answered, kept = await in_state(engine, _S.FAILED), await in_state(engine, _S.DONE)
+    engine.answers.write(answered.id, "token", finished())
+    engine.write_ahead.keep(kept, [])
+    for job in (answered, kept):
+        (engine.spool / f"{job.id}-0.inline").write_bytes(b"x")
+    assert await list_leftovers(engine.spool.parent, engine.ledger, KEEP_S) == []
+
+
+async def test_ends_kept_aside_are_written_before_the_spool_is_tidied(engine: Engine) -> None:
     job = await in_state(engine, _S.STORING)
     engine.write_ahead.keep(carried(job, _S.DONE), [])
     (engine.spool / f"{job.id}-0.media").write_bytes(b"x")

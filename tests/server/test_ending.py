@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +45,32 @@ def test_a_server_whose_client_leaves_without_a_word_ends_too(env: dict[str, str
         ring.hang_up()
         assert ring.wait() == 0
     assert ring.stderr == ""
+
+
+def test_a_client_that_dies_amid_a_call_is_no_fault(
+    env: dict[str, str], tmp_path: Path, sandbox: SandboxServer
+) -> None:
+    sandbox.state.configure(deferred_s=LONG_S)
+    prompt = "nobody waits for it"
+    hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "dying", "version": "1"}}
+    asked = {"name": "ring-image-create", "arguments": {"prompt": prompt}}
+    messages: list[dict[str, Any]] = [
+        {"id": 1, "method": "initialize", "params": hello},
+        {"method": "notifications/initialized"},
+        {"id": 2, "method": "tools/call", "params": asked},
+    ]
+    command = [sys.executable, "-m", "ring_mcp"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, env=env, cwd=tmp_path, **pipes) as process:  # type: ignore[call-overload]
+        for message in messages:
+            process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
+        process.stdin.flush()
+        eventually("it is accepted", lambda: charges(sandbox, prompt))
+        process.stdout.close()
+        process.stdin.close()
+        assert process.wait(END_LIMIT_S) == 0
+        assert b"Traceback" not in process.stderr.read()
+    sandbox.state.configure(deferred_s=0)
 
 
 def interrupted(ring: RingProcess, sandbox: SandboxServer, prompt: str, how: str) -> None:

@@ -97,9 +97,13 @@ class InProcessQueue:
         for job_id in (find_awaited_still(job), job.id):
             if job_id is None:
                 continue
-            if job_id in self._tasks:
+            driving = self._tasks.get(job_id)
+            if driving is not None and not (driving.done() or self._runner.has_let_go(job_id)):
                 self._watch.wake(job_id)
-            elif (taken := await self._runner.take(job_id)) is not None:
+                continue
+            if driving is not None:
+                await asyncio.wait({driving})
+            if (taken := await self._runner.take(job_id)) is not None:
                 self._drive(taken, asked=True)
 
     async def _sweep(self) -> None:

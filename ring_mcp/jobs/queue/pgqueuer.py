@@ -125,9 +125,12 @@ class PgqueuerQueue:
         for job_id in (find_awaited_still(job), job.id):
             if job_id is None:
                 continue
-            if job_id in self._driving:
+            driving = self._driving.get(job_id)
+            if driving is not None and not (driving.done() or self._runner.has_let_go(job_id)):
                 self._watch.wake(job_id)
                 continue
+            if driving is not None:
+                await asyncio.wait({driving})
             if self._drives and not self._takes_any and (taken := await self._runner.take(job_id)) is not None:
                 self._do_aside(self._finish_alone(self._drive(taken, asked=True)))
                 continue

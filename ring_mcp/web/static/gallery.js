@@ -39,6 +39,7 @@
       if (isFetching || !entries.some((entry) => entry.isIntersecting)) return;
       isFetching = true;
       fetchDocument(older.getAttribute("href"), (page) => {
+        if (!page.getElementById("days")) return watcher.disconnect(); // a login has ended: the link asks for the token
         addOlder(page);
         isFetching = false;
         watcher.unobserve(older);
