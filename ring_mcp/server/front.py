@@ -245,7 +245,7 @@ def _digest(arguments: Sequence[str], environ: Mapping[str, str]) -> str | None:
         sorted((name, text) for name, text in environ.items() if not name.startswith(PER_SESSION)),
         *(own, trusted, _read(overlay) if overlay else None),
         *(_read(f"{place}/{name}") for place in (folder + "/_data", folder + "/..") for name in _DATA),
-        [_look_up(entry) for entry in sys.path],
+        [_look_up(entry, os.path.dirname(folder)) for entry in sys.path],
         list(list_code(folder)),
     )
     for fact in facts:
@@ -265,13 +265,13 @@ def list_code(folder: str) -> Iterable[tuple[str, int, int]]:
                 yield from list_code(entry.path)
 
 
-def _look_up(path: str) -> object:
+def _look_up(path: str, own: str) -> object:
     """What is installed in a folder of packages changes its time: each version has a name of its own there.
 
-    A folder that people work in changes all the time, and its names only now and then.
+    A folder that people work in, as ``own`` of a clone is, changes all the time, and its names only now and then.
     """
     try:
-        if path in ("", os.getcwd()):
+        if path in ("", os.getcwd(), own):
             return sorted(name for name in os.listdir(path or ".") if not name.startswith("."))
         return os.stat(path).st_mtime_ns
     except OSError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -14,11 +13,12 @@ from typing import Any, Self
 from tests.server.wire import LEGACY, LIMIT_S, MODERN
 
 GATE = '''
-"""Loaded by the interpreter before anything else: what is heavy is not loaded until somebody writes to a pipe,
-and the start fails if a file says so."""
+"""Loaded by the interpreter before anything else: what is heavy is not loaded until there is a file, and the start
+fails if another says so."""
 
 import os
 import sys
+import time
 
 waits = [True]
 
@@ -28,7 +28,8 @@ def hook(event, arguments):
         waits.clear()
         sys.stderr.write("AT THE GATE\\n")
         sys.stderr.flush()
-        os.read(os.open(os.environ["GATE"], os.O_RDONLY), 1)
+        while not os.path.exists(os.environ["GATE"]):
+            time.sleep(0.005)
     if event == "import" and arguments[0] == "ring_mcp.app" and os.path.exists(os.environ["HOME"] + "/broken"):
         raise RuntimeError("this start fails")
 
@@ -47,9 +48,9 @@ def gate_of(folder: Path) -> dict[str, str]:
     place = folder / "gate"
     place.mkdir()
     (place / "sitecustomize.py").write_text(GATE)
-    os.mkfifo(place / "pipe")
     (place / "work").mkdir()
-    return {"PYTHONPATH": str(place), "GATE": str(place / "pipe"), "PYTHONDONTWRITEBYTECODE": "1"}
+    (place / "door").mkdir()  # of its own: nothing of a start depends on this folder
+    return {"PYTHONPATH": str(place), "GATE": str(place / "door" / "is-open"), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def line(method: str, number: int | str | None = None, params: Mapping[str, Any] | None = None) -> bytes:
@@ -74,7 +75,9 @@ class Session:
     """One server, and every byte it says. Leaving the ``with`` ends it."""
 
     def __init__(self, env: Mapping[str, str], folder: Path, *switches: str, is_open: bool) -> None:
-        self._gate = os.open(env["GATE"], os.O_RDWR)
+        # A file and no pipe: whatever else waits there, a child of this server or of one before, takes nothing away.
+        self._gate = Path(env["GATE"])
+        self._gate.unlink(missing_ok=True)
         self.said: list[bytes] = []
         self._process = subprocess.Popen(
             [sys.executable, "-m", "ring_mcp", *switches],
@@ -92,7 +95,7 @@ class Session:
             self.open_gate()
 
     def open_gate(self) -> None:
-        os.write(self._gate, b".")
+        self._gate.touch()
 
     def send(self, content: bytes) -> None:
         assert self._process.stdin is not None
@@ -103,8 +106,13 @@ class Session:
         assert self._process.stdout is not None
         for _ in range(lines):
             said = self._process.stdout.readline()
-            assert said, "the server has left"
+            assert said, f"the server has left: {self._last_words()}"
             self.said.append(said)
+
+    def _last_words(self) -> str:
+        assert self._process.stderr is not None
+        self._process.kill()
+        return f"{self._process.wait()}, {self._process.stderr.read().decode()}"
 
     def messages(self) -> list[dict[str, Any]]:
         return [json.loads(each) for each in self.said]
@@ -131,7 +139,6 @@ class Session:
         if self.status is None:
             self._process.kill()
             self._process.communicate()
-        os.close(self._gate)
 
 
 def record(env: Mapping[str, str], folder: Path, steps: Sequence[tuple[bytes, int]], *switches: str) -> None:
