@@ -16,7 +16,7 @@ from ring_mcp.ledger.rows import Dialect, encode
 from ring_mcp.ledger.statements import Statement, Transaction
 
 # Bounds by how much one statement may move a bucket on, and so how far ahead a right one can ever be (``ahead_s``).
-MOST_AT_ONCE = 100
+MOST_AT_ONCE = 16
 _ONE_REFUSAL_S = 2.0
 """Refusals so close together are one: they answer requests that were under way side by side."""
 
@@ -141,5 +141,6 @@ def _words(dialect: Dialect) -> tuple[str, str]:
 def _slowness(row: str, dialect: Dialect, asked_at: str = "excluded.asked_at") -> str:
     """How many times slower than its numbers a bucket goes on now: one less with every RECOVERS_IN_S."""
     least, most = _words(dialect)
-    quiet_s = f"{most}(0.0, {asked_at} - {row}.slowed_at)"
+    # Either way: a clock that was hours ahead when a refusal came must not slow everybody down until it is that late.
+    quiet_s = f"abs({asked_at} - {row}.slowed_at)"
     return f"{most}(1.0, {least}({MOST_SLOWED}, {row}.slowed - {quiet_s} / {RECOVERS_IN_S}))"
