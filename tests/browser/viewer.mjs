@@ -42,7 +42,11 @@ try {
     await page.evaluate(([args, result]) => window.giveResult(args, result), [one.args ?? {}, one.result]);
     const frame = page.frameLocator("iframe");
     for (const wanted of one.waits ?? []) await frame.locator(wanted).first().waitFor({ state: "attached" });
-    for (const name of one.clicks ?? []) await frame.getByRole("button", { name }).first().click();
+    for (const name of one.clicks ?? []) {
+      await frame.getByRole("button", { name }).first().click();
+      // A button is off and counts while its file comes in pieces; then it has its name again.
+      await frame.getByRole("button", { name, disabled: false }).first().waitFor();
+    }
     for (const wanted of one.then ?? []) await frame.locator(wanted).first().waitFor({ state: "attached" });
     const inside = page.frames().find((each) => each !== page.mainFrame());
     const media = await inside.evaluate(async () => {

@@ -64,6 +64,16 @@ def _part_is_there(world: World, _prompt: str) -> bool:
     return any((world.state / "spool").glob("*.part"))
 
 
+def _is_polled(world: World) -> bool:
+    return world.asked("GET", "/xai/v1/") >= 2
+
+
+def _state_of(world: World, prompt: str) -> str | None:
+    """The first look goes out beside the handle's commit, so a look alone says nothing of what is on disk."""
+    row = world.row(prompt)
+    return row and row["state"]
+
+
 def _slow_media(state: SandboxState) -> None:
     state.faults.add("media_slow", times=-1, bytes_per_s=2000)
 
@@ -106,7 +116,7 @@ POINTS = [
     Point(
         name="while polling",
         arrange=_long_render,
-        reached=lambda world, _prompt: world.asked("GET", "/xai/v1/") >= 2,
+        reached=lambda world, prompt: _is_polled(world) and _state_of(world, prompt) == "rendering",
     ),
     Point(
         name="cannot be fetched, 'storing' not on disk",
