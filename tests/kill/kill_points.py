@@ -71,7 +71,7 @@ def _is_polled(world: World) -> bool:
 def _state_of(world: World, prompt: str) -> str | None:
     """The first look goes out beside the handle's commit, so a look alone says nothing of what is on disk."""
     row = world.row(prompt)
-    return row and row["state"]
+    return row["state"] if row else None
 
 
 def _slow_media(state: SandboxState) -> None:
