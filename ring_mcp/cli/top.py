@@ -1,4 +1,4 @@
-"""``ring-mcp top``: the fleet, live in a terminal: processes, jobs by state, the queue, money."""
+"""``ring-mcp top``: the fleet, live in a terminal: processes, jobs by state, the queue, rates, money."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
     from ring_mcp.conductors.fleet import Fleet
 
-_LABEL_CHARS, _BAR_CHARS, _MAX_PROCESSES = 10, 48, 20
+_LABEL_CHARS, _BAR_CHARS, _MAX_PROCESSES, _MAX_RATES = 10, 48, 20, 8
+_IDLE, _TIGHT = 0.01, 0.8
+"""As parts of what an account may be asked at once."""
 _STATES = (
     *((state, "cyan") for state in (JobState.PLANNED, JobState.SUBMITTING, JobState.RENDERING, JobState.STORING)),
     (JobState.UNKNOWN, "bold red"),
@@ -32,7 +34,7 @@ _STATES = (
 @click.option("--json", "as_json", is_flag=True, help="Once, as one JSON object.")
 @click.option("--every", default=2.0, show_default=True, type=click.FloatRange(0.5, 3600), help="Seconds.")
 def top(once: bool, as_json: bool, every: float) -> None:
-    """The fleet at this ledger, live: processes, jobs by state, the queue, money. Ctrl-C ends.
+    """The fleet at this ledger, live: processes, jobs by state, the queue, rates, money. Ctrl-C ends.
 
     What is shown costs the database the same however many jobs there are.
     """
@@ -51,13 +53,17 @@ async def _watch(config: Any, *, once: bool, as_json: bool, every_s: float) -> N
     from ring_mcp.clock import SystemClock
     from ring_mcp.conductors.fleet import LOOKING, FleetConductor
     from ring_mcp.errors import LedgerError
+    from ring_mcp.jobs.rate_reading import EveryRate
+    from ring_mcp.presets import load_presets
 
     clock = SystemClock()
     # Under a role of its own, or whoever looks would be counted among the processes.
     ledger = open_ledger(config, clock, role=LOOKING)
     try:
         await ledger.start()
-        conductor = FleetConductor(ledger, config.caps, clock, sandbox=bool(config.sandbox))
+        sandbox = bool(config.sandbox)
+        rates = EveryRate(ledger, load_presets(overlay=config.presets_file), sandbox=sandbox)
+        conductor = FleetConductor(ledger, config.caps, clock, sandbox=sandbox, rates=rates)
         console = Console(highlight=False)
         if as_json:
             click.echo(json.dumps(describe(await conductor.look()), ensure_ascii=False))
@@ -90,6 +96,17 @@ def describe(fleet: Fleet) -> dict[str, Any]:
         "jobs": {state.value: count for state, count in fleet.queued.jobs.items()},
         "queueDepth": fleet.queued.jobs[JobState.PLANNED],
         "queueAgeSeconds": round(fleet.queue_age_s, 1),
+        "rates": [
+            {
+                "provider": each.provider,
+                "model": each.model,
+                "asking": each.asking,
+                "full": round(each.full, 3),
+                "slowed": round(each.slowed, 2),
+                "pausedSeconds": round(each.paused_s, 1),
+            }
+            for each in fleet.rates
+        ],
         "day": {"usd": float(spend.day_usd), "reservedUsd": float(spend.day_reserved_usd)},
         "month": {"usd": float(spend.month_usd), "reservedUsd": float(spend.month_reserved_usd)},
     }
@@ -105,7 +122,8 @@ def draw(fleet: Fleet, width: int) -> RenderableType:
     title.append(f"  {fleet.at:%H:%M:%S} UTC  {_count(under_way, 'job')} under way", "default")
     if fleet.sandbox:
         title.append("  SANDBOX", "bold magenta")
-    return Group(title, Text(), *_jobs(fleet, width), Text(), *_money(fleet), Text(), *_processes(fleet, width))
+    parts = (_jobs(fleet, width), _rates(fleet, width), _money(fleet), _processes(fleet, width))
+    return Group(title, *(line for part in parts if part for line in (Text(), *part)))
 
 
 def _jobs(fleet: Fleet, width: int) -> list[Text]:
@@ -123,6 +141,30 @@ def _jobs(fleet: Fleet, width: int) -> list[Text]:
         lines.append(line)
     if fleet.queued.waiting_since is not None:
         lines.append(Text(f"  {'waiting':<{_LABEL_CHARS}} {_last(fleet.queue_age_s):>9}  the oldest that is planned"))
+    return lines
+
+
+def _rates(fleet: Fleet, width: int) -> list[Text]:
+    """What is asked of the accounts. Idle ones are only counted: a ledger keeps those of years ago."""
+    from rich.text import Text
+
+    busy = sorted(
+        (each for each in fleet.rates if each.full >= _IDLE or each.slowed > 1),
+        key=lambda each: (each.slowed <= 1, -each.full),
+    )
+    lines = [Text("RATES", "bold")] if fleet.rates else []
+    room = max(16, width - 40)
+    for each in busy[:_MAX_RATES]:
+        line = Text(f"  {each.asking:<{_LABEL_CHARS}} ", no_wrap=True)
+        line.append(f"{each.full:>9.0%}", "bold red" if each.full >= 1 else "yellow" if each.full >= _TIGHT else "cyan")
+        model = each.model if len(each.model) <= room else f"{each.model[: room - 1]}…"
+        line.append(f"  {model}")
+        if each.slowed > 1:
+            line.append(f"  {each.slowed:.1f} x slower", "yellow")
+        lines.append(line)
+    rest = len(fleet.rates) - len(busy[:_MAX_RATES])
+    if rest:
+        lines.append(Text(f"  and {rest} more" if busy else f"  {rest} idle", "dim"))
     return lines
 
 

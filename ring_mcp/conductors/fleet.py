@@ -12,7 +12,7 @@ from ring_mcp.clock import Clock
 from ring_mcp.domain import Caps, JobState, Spend
 from ring_mcp.domain.rates import RateReading
 from ring_mcp.errors import LedgerError
-from ring_mcp.jobs.rates import ProviderRates
+from ring_mcp.jobs.rate_reading import ReadsRates
 from ring_mcp.ledger.base import Ledger, Process, Queued
 from ring_mcp.metrics import Sample
 
@@ -41,10 +41,10 @@ class Fleet:
 
 
 class FleetConductor:
-    """``caps`` are shown beside what counts against them, ``rates`` where this process asks providers."""
+    """``caps`` are shown beside what counts against them, ``rates`` tells how full the accounts' are."""
 
     def __init__(
-        self, ledger: Ledger, caps: Caps, clock: Clock, *, sandbox: bool, rates: ProviderRates | None = None
+        self, ledger: Ledger, caps: Caps, clock: Clock, *, sandbox: bool, rates: ReadsRates | None = None
     ) -> None:
         self._rates = rates
         self._ledger = ledger

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from ring_mcp.conductors.report import Check
 from ring_mcp.domain.rates import RateReading
-from ring_mcp.jobs.rates import ProviderRates
+from ring_mcp.jobs.rate_reading import ReadsRates
 
 _NAMED = 10
 _ASKING = {"submit": "submits", "look": "looks"}
 
 
-async def check_rates(rates: ProviderRates) -> list[Check]:
+async def check_rates(rates: ReadsRates) -> list[Check]:
     """A line for each account and model that was asked for; a warning for those that are asked less often after
     refusals. Raises LedgerError."""
     # What is slowed stands first: the list ends after a few.

@@ -18,10 +18,11 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from ring_mcp.clock import Clock
-from ring_mcp.domain import Account, Given, Job, MediaKind, RateBucket, RateLimit, RateState, Spacing, space_out
+from ring_mcp.domain import Account, Given, Job, RateBucket, Spacing, space_out
 from ring_mcp.domain.rates import Asking, RateReading
 from ring_mcp.errors import LedgerError, RateLimited
 from ring_mcp.jobs.accounts import Accounts
+from ring_mcp.jobs.rate_reading import find_limit, read_bucket
 from ring_mcp.jobs.turns import Turn, Turns
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.presets import Presets
@@ -196,24 +197,13 @@ class ProviderRates:
         if self._presets is None:
             return []
         holder = self._accounts.holder
-        names = {self._name(account): account.provider for account in holder.accounts}
-        states = await self._ledger.rates(list(names), sandbox=holder.sandbox)
-        return [self._reading(state, names[state.bucket.account]) for state in states]
+        names = [self._name(account) for account in holder.accounts]
+        states = await self._ledger.rates(names, sandbox=holder.sandbox)
+        return [read_bucket(state, self._presets, waiting=self._count_waiting(state.bucket)) for state in states]
 
-    def _reading(self, state: RateState, provider: str) -> RateReading:
-        bucket, presets = state.bucket, self._presets
-        assert presets is not None
-        kind: MediaKind = "image" if bucket.model in presets.image_models else "video"
+    def _count_waiting(self, bucket: RateBucket) -> int:
         line = self._lines.get(bucket)
-        return RateReading(
-            provider=provider,
-            model=bucket.model,
-            asking=bucket.asking,
-            full=state.fullness(space_out(self._limit(bucket.model, provider, kind, bucket.asking))),
-            slowed=state.slowed,
-            paused_s=state.paused_s,
-            waiting=line.places.waiting if line is not None else 0,
-        )
+        return line.places.waiting if line is not None else 0
 
     async def _take(self, bucket: RateBucket, line: _Line, spacing: Spacing, count: int) -> None:
         while True:
@@ -280,12 +270,8 @@ class ProviderRates:
         return by_key if now < self._by_key_until.get(by_key, 0.0) else None
 
     def _space_requests(self, job: Job, asking: Asking) -> Spacing:
-        return space_out(self._limit(job.plan.model, job.plan.provider, job.kind, asking))
-
-    def _limit(self, model: str, provider: str, kind: MediaKind, asking: Asking) -> RateLimit:
         assert self._presets is not None
-        rates = self._presets.rates_of(model, provider, kind)
-        return (rates.submits if asking == "submit" else rates.looks).limit()
+        return space_out(find_limit(self._presets, job.plan.model, job.plan.provider, job.kind, asking))
 
     def _count_requests(self, job: Job) -> int:
         """How many requests its submit is."""

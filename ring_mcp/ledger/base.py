@@ -277,8 +277,8 @@ class Ledger(Protocol):
         """A request was refused for its rate: nobody is given any for ``pause_s``, and then half as many; that is taken
         back as time passes without another refusal."""
 
-    async def rates(self, accounts: Collection[str], *, sandbox: bool) -> list[RateState]:
-        """How full the buckets of these accounts are."""
+    async def rates(self, accounts: Collection[str] | None, *, sandbox: bool) -> list[RateState]:
+        """How full the buckets of these accounts are; None: of all."""
 
     async def note_duration(self, model: str, took_s: float, *, sandbox: bool) -> Usual:
         """A job of this model took so long; what is usual of it by now."""

@@ -90,21 +90,22 @@ def slow_down(bucket: RateBucket, pause_s: float, now: datetime, dialect: Dialec
 
 
 def select_rates(
-    accounts: Collection[str], sandbox: bool, now: datetime, dialect: Dialect
+    accounts: Collection[str] | None, sandbox: bool, now: datetime, dialect: Dialect
 ) -> Transaction[list[RateState]]:
-    """The buckets of these accounts, as they are now."""
+    """The buckets of these accounts, or of all, as they are now."""
+    of_these = "" if accounts is None else f" AND account {dialect.is_any_of('accounts')}"
     rows = yield Statement(
         f"SELECT account, model, asking, second_at - asked_at AS second_ahead_s,"  # noqa: S608
         f" minute_at - asked_at AS minute_ahead_s, paused_until - asked_at AS paused_s,"
         f" {_slowness('rate', dialect, asked_at='asked_at')} AS slowed FROM"
         f" (SELECT account, model, asking, second_at, minute_at, paused_until, slowed, slowed_at,"
         f" {_clock(dialect)} AS asked_at FROM provider_rates"
-        f" WHERE sandbox = :sandbox AND account {dialect.is_any_of('accounts')}) AS rate"
+        f" WHERE sandbox = :sandbox{of_these}) AS rate"
         " ORDER BY account, model, asking",
         {
             "sandbox": encode("sandbox", sandbox, dialect),
-            "accounts": dialect.any_of(accounts),
             "now": now.timestamp(),
+            **({} if accounts is None else {"accounts": dialect.any_of(accounts)}),
         },
     )
     return [

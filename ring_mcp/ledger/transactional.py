@@ -212,7 +212,7 @@ class TransactionalLedger(ABC):
     async def slow_down(self, bucket: RateBucket, pause_s: float) -> None:
         await self._write(rates.slow_down(bucket, pause_s, self._clock.now(), self.dialect))
 
-    async def rates(self, accounts: Collection[str], *, sandbox: bool) -> list[RateState]:
+    async def rates(self, accounts: Collection[str] | None, *, sandbox: bool) -> list[RateState]:
         return await self._read(rates.select_rates(accounts, sandbox, self._clock.now(), self.dialect))
 
     async def note_duration(self, model: str, took_s: float, *, sandbox: bool) -> Usual:

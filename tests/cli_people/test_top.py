@@ -12,6 +12,7 @@ from rich.console import Console
 from ring_mcp.cli.top import draw
 from ring_mcp.conductors.fleet import Fleet
 from ring_mcp.domain import Caps, JobState, Spend
+from ring_mcp.domain.rates import RateReading
 from ring_mcp.ledger.base import Process, Queued
 from tests.cli_people.people import Person
 from tests.fake_clock import START
@@ -44,7 +45,16 @@ def busy_fleet(processes: int = 3) -> Fleet:
         ),
         caps=Caps(per_day_usd=Decimal(50)),
         sandbox=False,
+        rates=(
+            reading("grok-imagine-video", 0.4),
+            reading("a-model-with-a-name-that-is-longer-than-a-narrow-terminal-is-wide", 1.0, slowed=3.5),
+            reading("of-last-year", 0.0),
+        ),
     )
+
+
+def reading(model: str, full: float, slowed: float = 1.0) -> RateReading:
+    return RateReading(provider="xai", model=model, asking="submit", full=full, slowed=slowed, paused_s=0.0, waiting=0)
 
 
 def lines(fleet: Fleet, width: int) -> list[str]:
@@ -75,6 +85,15 @@ def test_what_is_under_way_is_there_in_figures() -> None:
         assert told in text, text
 
 
+def test_rates_that_are_held_back_stand_first() -> None:
+    drawn = [line.strip() for line in lines(busy_fleet(), 80)]
+    first = drawn.index("RATES")
+    assert drawn[first + 1].split()[:2] == ["submit", "100%"]
+    assert drawn[first + 1].endswith("3.5 x slower")
+    assert drawn[first + 2].split() == ["submit", "40%", "grok-imagine-video"]
+    assert drawn[first + 3] == "and 1 more", "what is idle is counted alone"
+
+
 def test_of_very_many_processes_some_are_counted_alone() -> None:
     assert lines(busy_fleet(25), 60)[-1].strip() == "and 5 more"
 
@@ -90,4 +109,5 @@ def test_top_answers_programs_with_json(person: Person) -> None:
     shown = person.types("top", "--json")
     facts = json.loads(shown.stdout)
     assert facts["jobs"]["planned"] == 0
+    assert facts["rates"] == []
     assert facts["day"] == {"usd": 0.0, "reservedUsd": 0.0}

@@ -164,6 +164,8 @@ async def test_the_buckets_of_an_account_can_be_read(ledger: Ledger) -> None:
     assert 2000.0 - NEAR_S <= state.second_ahead_s <= 2000.0
     assert 8000.0 - NEAR_S <= state.minute_ahead_s <= 8000.0
     assert (state.slowed, state.paused_s) == (1.0, 0.0)
+    assert [each.bucket.account for each in await ledger.rates(None, sandbox=False)] == ["xai/one", "xai/two"]
+    assert await ledger.rates(None, sandbox=True) == []
     assert await ledger.rates(["xai/one"], sandbox=True) == []
     assert await ledger.rates([], sandbox=False) == []
 

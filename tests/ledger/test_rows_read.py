@@ -269,6 +269,7 @@ CASES: dict[str, tuple[Work, int]] = {
     "take a rate": (lambda ledger, _: ledger.take_rate(BUCKET, Spacing(second_s=0.001), 1, 5.0), 1),
     "slow down": (lambda ledger, _: ledger.slow_down(BUCKET, 1.0), 1),
     "rates": (lambda ledger, _: ledger.rates([BUCKET.account], sandbox=False), 10),
+    "all rates": (lambda ledger, _: ledger.rates(None, sandbox=False), 10),
     "note a duration": (lambda ledger, _: ledger.note_duration("a model", 10.0, sandbox=False), 1),
     "usual duration": (lambda ledger, _: ledger.usual_duration("a model", sandbox=False), 1),
     "spend": (lambda ledger, _: ledger.spend(NOW, sandbox=False), A_MONTH_OF_SUMS),
