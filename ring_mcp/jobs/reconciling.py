@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 INTERVAL_S = 5.0
 PAGE = 1000
-"""So many open rows are looked at in one round for whether they have a task."""
+"""So many open rows are looked at in one transaction for whether they have a task."""
 
 _LOCK_ID = 0x72696E68
 _ROUNDS_BETWEEN_LOOKS_FOR_STRANGERS = 3
@@ -79,13 +79,16 @@ class Reconciler:
             await self._channel.run(tasks.prune_log())
 
     async def _enqueue_forgotten(self) -> None:
-        """One page of open rows; one process at a time does this, on any machine."""
-        found = await self._channel.run(tasks.enqueue_forgotten(self._after, PAGE), alone_as=_LOCK_ID)
-        if found is None:
-            return
-        count, self._after = found
-        if count:
-            logger.warning("%d open jobs had no task, and have one now", count)
+        """Open rows page by page: one a round, and on at once where some had no task, for there they may be many.
+
+        One process at a time does this, on any machine.
+        """
+        count = 1
+        while count:
+            found = await self._channel.run(tasks.enqueue_forgotten(self._after, PAGE), alone_as=_LOCK_ID)
+            count, self._after = found or (0, self._after)
+            if count:
+                logger.warning("%d open jobs had no task, and have one now", count)
 
     async def _rest(self) -> None:
         """Until there is word of a new account, at most INTERVAL_S seconds."""

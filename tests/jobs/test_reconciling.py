@@ -14,6 +14,7 @@ from ring_mcp.domain import Account, Holder, Job, JobState
 from ring_mcp.jobs import reconciling
 from ring_mcp.ledger.tasks import TABLE
 from tests.contracts.queue_backends import Process, Processes, processes_of
+from tests.fake_clock import FakeClock
 from tests.ledger_databases import LedgerDatabase
 from tests.ledger_samples import left_behind, opened
 from tests.postgres_server import fresh_database, server_url
@@ -75,5 +76,29 @@ async def test_what_rests_is_looked_at_when_a_process_begins(processes: Processe
     assert (await settled(process, job)).state is JobState.DONE
 
 
-def test_ten_thousand_open_rows_are_gone_through_within_a_lease() -> None:
-    assert 10_000 / reconciling.PAGE * reconciling.INTERVAL_S <= 60.0
+async def test_very_many_rows_without_a_task_are_found_in_one_round(database: LedgerDatabase, tmp_path: Path) -> None:
+    clock = FakeClock()  # it stands still: there is no second round
+    processes = Processes("pgqueuer", database, tmp_path / "processes", clock)
+    process = await processes.open(Holder(sandbox=False, accounts=()))  # whoever carries them on
+    job = await opened(process.engine.ledger, JobState.RENDERING)
+    names = ", ".join(name for name in columns_of_jobs(database) if name != "id")
+    database.query(
+        f"INSERT INTO media_jobs (id, {names}) SELECT gen_random_uuid(), {names} FROM media_jobs,"
+        f" generate_series(1, {reconciling.PAGE}) WHERE id = '{job.id}'"
+    )
+    database.query(f"DELETE FROM {TABLE}")
+    await process.queue.start(take_over=True)
+    async with asyncio.timeout(LIMIT_S):
+        while len(database.query(f"SELECT 1 FROM {TABLE}")) <= reconciling.PAGE:
+            await asyncio.sleep(0.02)
+    await processes.end()
+
+
+def columns_of_jobs(database: LedgerDatabase) -> list[str]:
+    return [
+        row["column_name"]
+        for row in database.query(
+            "SELECT column_name FROM information_schema.columns"
+            " WHERE table_name = 'media_jobs' AND is_generated = 'NEVER'"
+        )
+    ]
