@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 _TRY_AGAIN_S = 1.0
 _PUT_BACK_LIMIT_S = 5.0
+_TAKEN_AT_ONCE = 16
+"""When ten thousand jobs of a dead process come at once, they wait here and not, with a limit, for a connection."""
 
 
 class PgqueuerQueue:
@@ -60,6 +62,7 @@ class PgqueuerQueue:
         self._drain_s = drain_s
         self._drives = drives
         self._takes_any = False
+        self._taking = asyncio.Semaphore(_TAKEN_AT_ONCE)
         self._driving: dict[str, asyncio.Task[Job]] = {}
         self._upkeep: list[asyncio.Task[None]] = []
         self._asides: set[asyncio.Task[None]] = set()
@@ -147,7 +150,8 @@ class PgqueuerQueue:
             return 0.0
         if (driving := self._driving.get(job_id)) is None:
             try:
-                job = await self._runner.take(job_id)
+                async with self._taking:
+                    job = await self._runner.take(job_id)
             except LedgerError:
                 return _TRY_AGAIN_S
             if job is None:
