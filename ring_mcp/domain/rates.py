@@ -14,6 +14,9 @@ MOST_SLOWED = 16.0
 RECOVERS_IN_S = 30.0
 """In so many seconds without a refusal one of those times is taken back."""
 
+LONGEST_PAUSE_S = 60.0
+"""So long nobody asks after a refusal at the most, whatever a provider says."""
+
 _FOR_BURSTS = 0.1
 """What is kept of each number for requests that arrive closer together than they left: in no window is more asked."""
 

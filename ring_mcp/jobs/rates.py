@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 
 from ring_mcp.clock import Clock
 from ring_mcp.domain import Account, Given, Job, RateBucket, Spacing, space_out
-from ring_mcp.domain.rates import Asking, RateReading
+from ring_mcp.domain.rates import LONGEST_PAUSE_S, Asking, RateReading
 from ring_mcp.errors import LedgerError, RateLimited
 from ring_mcp.jobs.accounts import Accounts
 from ring_mcp.jobs.rate_reading import find_limit, read_bucket
@@ -39,7 +39,6 @@ ASK_TIMEOUT_S = 5.0
 ASK_AGAIN_S = 10.0
 """How long a ledger that has not answered is left alone."""
 
-_LONGEST_PAUSE_S = 60.0
 _LEAST_PAUSE_S = 1.0
 _BOTH_COUNT_S = 60.0
 _BATCH_S = 0.25
@@ -210,7 +209,7 @@ class ProviderRates:
             given = await self._ask(bucket, line, spacing, count)
             if given.wait_s > 0:
                 # Not taken means not reserved: it is asked anew, since the refusals behind it may pass sooner.
-                await self._clock.sleep(given.wait_s if given.taken else min(given.wait_s, _LONGEST_PAUSE_S))
+                await self._clock.sleep(given.wait_s if given.taken else min(given.wait_s, LONGEST_PAUSE_S))
             if given.taken:
                 return
 
@@ -227,7 +226,7 @@ class ProviderRates:
         return line.local.take(spacing, count, self._clock.monotonic())
 
     async def _slow_down(self, bucket: RateBucket, refusal: RateLimited) -> None:
-        pause_s = min(_LONGEST_PAUSE_S, max(_LEAST_PAUSE_S, refusal.retry_after_s or 0.0))
+        pause_s = min(LONGEST_PAUSE_S, max(_LEAST_PAUSE_S, refusal.retry_after_s or 0.0))
         line = self._line(bucket)
         # What was taken at the old pace is not used any more.
         line.in_hand = 0

@@ -11,11 +11,11 @@ from collections.abc import Collection
 from datetime import datetime
 
 from ring_mcp.domain import Given, RateBucket, RateState, Spacing
-from ring_mcp.domain.rates import MOST_SLOWED, RECOVERS_IN_S
+from ring_mcp.domain.rates import LONGEST_PAUSE_S, MOST_SLOWED, RECOVERS_IN_S
 from ring_mcp.ledger.rows import Dialect, encode
 from ring_mcp.ledger.statements import Statement, Transaction
 
-# Bounds by how much one statement may move a bucket on, and so how far ahead a right one can ever be (``ahead_s``).
+# Bounds by how much one statement may move a bucket on, and so how far ahead a right one can be (``bound``).
 MOST_AT_ONCE = 16
 _ONE_REFUSAL_S = 2.0
 """Refusals so close together are one: they answer requests that were under way side by side."""
@@ -27,17 +27,21 @@ def take(
     """Take ``count`` requests, if they may leave within ``horizon_s``. ``now`` is this machine's, see ``_clock``."""
     least, most = _words(dialect)
     slowed = _slowness("rate", dialect)
-    ahead_s = MOST_SLOWED * (spacing.second_s + spacing.minute_s + spacing.unknown_s) * MOST_AT_ONCE + horizon_s + 120
-    second_at, minute_at, paused_until = (
-        f"{least}(rate.{name}, excluded.asked_at + :ahead_s)"  # a clock may have been wrong
-        for name in ("second_at", "minute_at", "paused_until")
-    )
+    second_s = f"(:second_s * {slowed} + :unknown_s * ({slowed} - 1))"
+    minute_s = f"(:minute_s * {slowed})"
+
+    def bound(name: str, most_s: str) -> str:
+        """What stands further ahead than a right clock can have brought it, a clock that was wrong has left behind."""
+        return f"{least}(rate.{name}, excluded.asked_at + {most_s})"
+
+    second_at = bound("second_at", f":horizon_s + :second_slack_s * {slowed} + {second_s} * {MOST_AT_ONCE}")
+    minute_at = bound("minute_at", f":horizon_s + :minute_slack_s * {slowed} + {minute_s} * {MOST_AT_ONCE}")
+    paused_until = bound("paused_until", f"{LONGEST_PAUSE_S}")
     start_at = (
         f"{most}(excluded.asked_at, {paused_until}, {second_at} - :second_slack_s * {slowed},"
         f" {minute_at} - :minute_slack_s * {slowed})"
     )
     is_near = f"{start_at} - excluded.asked_at <= :horizon_s"
-    second_s = f"(:second_s * {slowed} + :unknown_s * ({slowed} - 1))"
     rows = yield Statement(
         "INSERT INTO provider_rates AS rate"  # noqa: S608
         " (sandbox, account, model, asking, asked_at, start_at, second_at, minute_at, paused_until, slowed, slowed_at)"
@@ -50,15 +54,16 @@ def take(
         f" start_at = {start_at},"
         f" second_at = CASE WHEN {is_near} THEN {most}({start_at}, {second_at}) + {second_s} * :count"
         f" ELSE {second_at} END,"
-        f" minute_at = CASE WHEN {is_near} THEN {most}({start_at}, {minute_at}) + :minute_s * {slowed} * :count"
-        f" ELSE {minute_at} END"
+        f" minute_at = CASE WHEN {is_near} THEN {most}({start_at}, {minute_at}) + {minute_s} * :count"
+        f" ELSE {minute_at} END,"
+        # All of them are written as they were bounded: seen anew from each later moment, the bound would go on with it.
+        f" paused_until = {paused_until}"
         " RETURNING start_at - asked_at AS wait_s",
         {
             **_name(bucket, dialect),
             "now": now.timestamp(),
             "count": float(min(count, MOST_AT_ONCE)),
             "horizon_s": horizon_s,
-            "ahead_s": ahead_s,
             "second_s": spacing.second_s,
             "second_slack_s": spacing.second_slack_s,
             "minute_s": spacing.minute_s,
@@ -71,7 +76,10 @@ def take(
 
 
 def slow_down(bucket: RateBucket, pause_s: float, now: datetime, dialect: Dialect) -> Transaction[None]:
-    """The provider has refused a request for its rate: nobody asks for ``pause_s``, and then half as often."""
+    """The provider has refused a request for its rate: nobody asks for ``pause_s``, and then half as often.
+
+    ``pause_s`` is at most LONGEST_PAUSE_S.
+    """
     least, most = _words(dialect)
     # A bucket that was never slowed has the time of its first request there: that is no refusal to be one with.
     is_the_same = f"abs(excluded.asked_at - rate.slowed_at) < {_ONE_REFUSAL_S} AND rate.slowed > 1"
