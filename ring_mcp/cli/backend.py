@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 import click
@@ -13,6 +14,7 @@ import click
 from ring_mcp.domain import DRIVEN, JobState, MediaKind
 from ring_mcp.domain.consent import Rule
 from ring_mcp.scripted.base import Maker, OnState
+from ring_mcp.token_mark import current_token_mark, mark_token
 
 if TYPE_CHECKING:
     from ring_mcp.app import App
@@ -55,6 +57,7 @@ class InProcess:
     def __init__(self, app: App) -> None:
         self._app = app
         self._made: InProcessMaker | None = None
+        self._token_mark: datetime | None = None
 
     async def create(
         self, kind: MediaKind, arguments: Mapping[str, Any], wait_s: float, on_state: OnState
@@ -105,6 +108,9 @@ class InProcess:
         if self._made is None:
             # None: whoever has the ledger's own settings sees everybody's jobs.
             self._made = self._app.maker(await _identify(self._app), may_see=None)
+            self._token_mark = current_token_mark()
+        # Each time: the clips of a script are made in tasks of their own, hours later some of them.
+        mark_token(self._token_mark)
         return self._made
 
 

@@ -10,6 +10,7 @@ from ring_mcp.clock import Clock
 from ring_mcp.conductors.results import Standing
 from ring_mcp.domain import Caps, Member, Spend, cap_left, least_left
 from ring_mcp.ledger.base import Ledger
+from ring_mcp.token_mark import current_token_mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Allowance:
         """Raises LookOnly, Unauthorized for one who was revoked, LedgerError. Of caps it says nothing."""
         member = await self._ledger.find_member(actor_id)
         if member is not None:
-            member.check_may_spend()
+            member.check_may_spend(current_token_mark())
 
     async def read(self, actor_id: str | None) -> Allowed:
         """Raises LedgerError."""

@@ -36,9 +36,13 @@ class Member:
     created_at: datetime
     revoked_at: datetime | None = None
 
-    def check_may_spend(self) -> None:
-        """Raises Unauthorized for one who was revoked, LookOnly for one who may only look."""
-        if self.revoked_at is not None:
+    def check_may_spend(self, token_mark: datetime | None) -> None:
+        """Raises Unauthorized for one who was revoked, LookOnly for one who may only look.
+
+        ``token_mark``: when the token was made by which they call; an older one than theirs of now was revoked.
+        """
+        # Compared, and not ordered: a clock may have been set back between the two.
+        if self.revoked_at is not None or token_mark not in (None, self.created_at):
             raise Unauthorized(
                 f"the token of {self.name} was revoked; nothing was spent",
                 next_action="Have the operator make a new one: `ring-mcp tokens add`.",

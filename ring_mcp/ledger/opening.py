@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import datetime
 
 from ring_mcp.domain import Caps, Job, JobState, Spend, check_caps
 from ring_mcp.domain.consent import Terms
@@ -20,11 +21,17 @@ _LOOKED_AT_STILLS = 100
 
 
 def open_job(
-    job: Job, caps: Caps, dialect: Dialect, still: Job | None = None, terms: Terms | None = None
+    job: Job,
+    caps: Caps,
+    dialect: Dialect,
+    still: Job | None = None,
+    terms: Terms | None = None,
+    token_mark: datetime | None = None,
 ) -> Transaction[Opened]:
     """Nobody opens the same request in the same moment, and where a cap is set nobody whom it holds spends.
 
-    What an actor may do is read here and not before: whoever was revoked meanwhile spends nothing more. An answer that
+    What an actor may do is read here and not before: whoever was revoked meanwhile spends nothing more, and no more
+    does their old token (``token_mark``) when they have a new one by now. An answer that
     is given again is that of the job which it has opened, whatever became of it since. Raises CapExceeded,
     ConfirmationNeeded, LookOnly, Unauthorized.
     """
@@ -32,7 +39,7 @@ def open_job(
     # Held, since what follows may wait for money: who has revoked somebody was told that nothing is spent any more.
     member = yield from actors.find_member(job.actor_id, dialect, hold=True)
     if member is not None:
-        member.check_may_spend()
+        member.check_may_spend(token_mark)
     existing = yield from find_same_request(job, dialect)
     if existing is None and (used_by := (yield from find_used(job, terms, dialect))) is not None:
         existing = yield from get_job(used_by, dialect)

@@ -30,6 +30,7 @@ from ring_mcp.ledger import transactions as tx
 from ring_mcp.ledger.base import BilledDay, JobPage, JobQuery, Opened, Process, Queued, SpentDay, Stranded, WrongSum
 from ring_mcp.ledger.rows import Dialect
 from ring_mcp.ledger.statements import Condition, Transaction
+from ring_mcp.token_mark import current_token_mark
 
 T = TypeVar("T")
 
@@ -81,7 +82,7 @@ class TransactionalLedger(ABC):
         # Relaxed: nothing has been sent for this row, and nothing is before the intent is on the disk, which takes the
         # row along. Where the power is lost before, the call never was: no money, no reservation, no key, and no yes
         # that is used up.
-        work = self._with_driver(opening.open_job(job, caps, self.dialect, still, terms))
+        work = self._with_driver(opening.open_job(job, caps, self.dialect, still, terms, current_token_mark()))
         return await self._write(work, turns, relaxed=True)
 
     async def find(self, actor_id: str, key: str, *, sandbox: bool) -> Job | None:

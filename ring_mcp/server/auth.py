@@ -10,12 +10,14 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from pydantic import SecretStr
 
 from ring_mcp.conductors.team import Team
 from ring_mcp.domain import is_token
 from ring_mcp.errors import ConfigError, Unauthorized
+from ring_mcp.token_mark import mark_token
 
 LEAST_CHARS = 16
 
@@ -111,10 +113,12 @@ class ServiceTokens:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls. ``team_token``: the token of the ledger by which they do, which may be revoked meanwhile."""
+    """Who calls. ``team_token``: the token of the ledger by which they do, which may be revoked meanwhile;
+    ``token_mark``: when that one was made."""
 
     actor_id: str
     team_token: str | None = None
+    token_mark: datetime | None = None
 
 
 class Callers:
@@ -139,7 +143,7 @@ class Callers:
             member = await self._team.recognise(token)
             if member is None:
                 raise WrongToken("Invalid service token")
-            return Caller(member.name, token)
+            return Caller(member.name, token, member.created_at)
         is_team = False
         if not (must or self._is_closed or self._tokens.are_configured):
             is_team = await self._team.exists()
@@ -154,7 +158,8 @@ class Callers:
 
 
 async def identify_owner(tokens: ServiceTokens, presented: SecretStr | None, team: Team) -> str:
-    """Who works with this configuration, over stdio or on the command line: whom RING_SERVICE_TOKEN names.
+    """Who works with this configuration, over stdio or on the command line: whom RING_SERVICE_TOKEN names. What they
+    spend from here on is by that token.
 
     Raises what ``ServiceTokens.check`` raises, and LedgerError for a token that the ledger knows or not.
     """
@@ -164,6 +169,7 @@ async def identify_owner(tokens: ServiceTokens, presented: SecretStr | None, tea
     member = await team.recognise(text)
     if member is None:
         raise Unauthorized("Invalid service token")
+    mark_token(member.created_at)
     return member.name
 
 

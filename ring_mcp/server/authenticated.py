@@ -14,6 +14,7 @@ from ring_mcp.conductors.team import Team
 from ring_mcp.errors import LedgerError, Unauthorized
 from ring_mcp.server.auth import Callers, WrongToken, WrongTokens
 from ring_mcp.server.middleware import ACTOR_KEY, address_of, header, refuse
+from ring_mcp.token_mark import mark_token
 
 _CHALLENGE = {"www-authenticate": 'Bearer error="invalid_token"'}
 _ASK_AGAIN_S = "5"
@@ -65,6 +66,8 @@ class Authenticated:
             return
         actor = caller.actor_id
         scope[ACTOR_KEY] = actor
+        # What is answered over /sse has that of its stream: a new token does not revive the stream of an old one.
+        mark_token(caller.token_mark)
         # The SDK compares client and subject; the token itself is kept from whatever else looks at the scope.
         scope["user"] = AuthenticatedUser(AccessToken(token="", client_id=actor, scopes=[], subject=actor))
         # Tokens of the environment cannot be revoked while the process runs: there is nothing to attend to.

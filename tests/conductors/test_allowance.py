@@ -14,6 +14,7 @@ from ring_mcp.errors import CapExceeded, RingError, Unauthorized
 from ring_mcp.ledger.base import JobQuery, Ledger
 from ring_mcp.ledger.sqlite import SqliteLedger
 from ring_mcp.sandbox.server import SandboxServer
+from ring_mcp.token_mark import mark_token
 from ring_mcp.tools.tool import Caller
 from tests.conductors.running import charges, running
 from tests.fake_clock import START, FakeClock
@@ -61,6 +62,12 @@ async def test_of_each_window_the_cap_that_leaves_least_counts(tmp_path: Path) -
         with pytest.raises(Unauthorized):
             await allowance.check_may_spend("ann")
         await allowance.check_may_spend("bob")
+        await add(ledger)
+        mark_token(START)
+        with pytest.raises(Unauthorized):
+            await allowance.check_may_spend("ann")
+        mark_token(None)
+        await allowance.check_may_spend("ann")
     finally:
         await ledger.aclose()
 

@@ -12,6 +12,7 @@ import pytest
 from ring_mcp.domain import Caps, Job, JobState, LookOnly, Member, hash_token, make_token
 from ring_mcp.errors import CapExceeded, InvalidRequest, NotFound, RingError, Unauthorized
 from ring_mcp.ledger.base import JobQuery, Ledger
+from ring_mcp.token_mark import mark_token
 from tests.fake_clock import START
 from tests.ledger_databases import LedgerDatabase
 from tests.ledger_process import other_process
@@ -103,6 +104,24 @@ async def test_a_cap_of_ones_own_counts_ones_own_jobs_alone(ledger: Ledger) -> N
     await ledger.open(planned(actor_id="bob"), NO_CAPS)
     await ledger.open(planned(actor_id="ann", sandbox=True), NO_CAPS)
     await ledger.open(planned(actor_id="ann", created_at=START + timedelta(days=1)), NO_CAPS)
+
+
+async def test_an_old_token_opens_nothing_once_its_name_has_a_new_one(ledger: Ledger, second_ledger: Ledger) -> None:
+    # The same moment as another's, and one before it: what counts is which token, and not when.
+    for made_at in (START + timedelta(hours=1), START - timedelta(hours=1)):
+        await add(ledger)
+        mark_token(START)
+        await second_ledger.open(planned(actor_id="ann", request_hash="v1:same"), NO_CAPS)
+        await ledger.revoke_member("ann", START)
+        await add(ledger, created_at=made_at)
+        for request_hash in ("v1:same", "v1:other"):
+            with pytest.raises(Unauthorized, match="the token of ann was revoked"):
+                await second_ledger.open(planned(actor_id="ann", request_hash=request_hash), NO_CAPS)
+        for of_now in (made_at, None):
+            mark_token(of_now)
+            await second_ledger.open(planned(actor_id="ann"), NO_CAPS)
+        await ledger.revoke_member("ann", START)
+    assert len((await ledger.list_jobs(JobQuery())).jobs) == 5
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import threading
 from collections.abc import Iterator
@@ -12,7 +13,12 @@ from typing import Any
 
 import httpx2
 import pytest
+from mcp import MCPError
 
+from ring_mcp.clock import SystemClock
+from ring_mcp.domain import Member, hash_token, make_token
+from ring_mcp.ledger.base import JobQuery
+from ring_mcp.ledger.sqlite import SqliteLedger
 from ring_mcp.sandbox.server import SandboxServer
 from tests.http.http_reach import (
     ALICE,
@@ -137,6 +143,39 @@ def test_what_is_open_ends_with_its_token_and_the_job_goes_on(
         assert "Traceback" not in ring.stderr
         stream.close()
         others.close()
+
+
+@pytest.mark.parametrize("way", [*WAYS, "rest"])
+async def test_an_old_token_that_is_still_believed_spends_nothing(
+    env: dict[str, str], tmp_path: Path, sandbox: SandboxServer, way: str
+) -> None:
+    async def open_ledger() -> SqliteLedger:
+        [file] = tmp_path.glob("state/**/ledger.db")
+        ledger = SqliteLedger(file, SystemClock())
+        await ledger.start()
+        return ledger
+
+    async def replace_token(ledger: SqliteLedger) -> None:
+        # In this process: faster than the server's next look.
+        await ledger.revoke_member("ann", SystemClock().now())
+        await ledger.add_member(Member(name="ann", created_at=SystemClock().now()), hash_token(make_token()))
+
+    with HttpRing(env, tmp_path) as ring:
+        token = await asyncio.to_thread(add, env, tmp_path, "ann")
+        async with contextlib.aclosing(await open_ledger()) as ledger:
+            if way == "rest":
+                assert (await asyncio.to_thread(ring.get, f"{API}/meta/context", token)).status_code == 200
+                await replace_token(ledger)
+                refused = await asyncio.to_thread(ring.post, f"{API}/images/generate", {"prompt": "of the old"}, token)
+                assert refused.status_code == 401
+            else:
+                async with mcp_client(ring.url, way, token) as client:
+                    assert not (await client.call_tool("ring-whoami", {})).is_error
+                    await replace_token(ledger)
+                    # By its own word, or by the end of its connection where the server has looked again meanwhile.
+                    with contextlib.suppress(MCPError, httpx2.HTTPError, ExceptionGroup):
+                        assert (await client.call_tool("ring-image-create", {"prompt": "of the old"})).is_error
+            assert (await ledger.list_jobs(JobQuery())).jobs == []
 
 
 def test_who_may_only_look_reads_and_changes_nothing(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import re
 import sys
@@ -18,6 +19,7 @@ from mcp.types import CallToolResult
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.server.tasks import TASKS
 from tests.server.wire import MODERN, RingProcess, charges, environment, text_of
+from tests.warm import command
 
 SCRIPT = {
     "schemaVersion": "1.0",
@@ -94,6 +96,29 @@ async def test_no_and_no_answer_spend_nothing(
     assert (told["code"], told["billed"], told["quote"]["totalUsd"]) == (code, "no", 0.06)
     assert ("approvalId" in told) is (reply == "cancel")
     assert charges(sandbox, "a no") == []
+
+
+@eras
+async def test_a_yes_that_comes_after_the_token_was_replaced_spends_nothing(
+    sandbox: SandboxServer, tmp_path: Path, mode: str
+) -> None:
+    env = environment(tmp_path, RING_SANDBOX=sandbox.url)
+
+    def add() -> str:
+        return command(env, tmp_path, "tokens", "add", "ann").stdout.strip()
+
+    class Slow(Person):
+        async def answer(self, context: Any, params: types.ElicitRequestParams) -> types.ElicitResult:
+            await asyncio.to_thread(command, env, tmp_path, "tokens", "revoke", "ann")
+            assert await asyncio.to_thread(add)
+            return await super().answer(context, params)
+
+    token, person = await asyncio.to_thread(add), Slow("accept")
+    async with asking(sandbox, tmp_path, mode, person, RING_SERVICE_TOKEN=token) as client:
+        result = await client.call_tool("ring-image-create", {"prompt": "a late yes"})
+    assert len(person.asked) == 1
+    assert (content(result)["code"], content(result)["billed"]) == ("unauthorized", "no")
+    assert charges(sandbox, "a late yes") == []
 
 
 @eras
