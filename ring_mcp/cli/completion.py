@@ -24,4 +24,6 @@ def completion(ctx: click.Context, shell: str) -> None:
     found = get_completion_class(shell)
     assert found is not None, "click has them all"
     script = found(ctx.find_root().command, {}, "ring-mcp", _VARIABLE)
-    click.echo(script.source_template % script.source_vars())
+    text = script.source_template % script.source_vars()
+    # In fish: what is said of a word ended at its first comma.
+    click.echo(text.replace('(string split ","', '(string split --max 1 ","'))

@@ -96,7 +96,7 @@ def complete_job_id(ctx: click.Context, param: click.Parameter, incomplete: str)
         # A shell drops what does not begin with what was typed, so a longer beginning gets the whole id.
         whole = len(incomplete) > SHORT_CHARS
         return [
-            CompletionItem(job.id if whole else short[job.id], help=f"{job.state}: {job.plan.prompt[:40]}")
+            CompletionItem(job.id if whole else short[job.id], help=f"{job.state}: {_one_line(job.plan.prompt)}")
             for job in begin
         ]
 
@@ -104,6 +104,11 @@ def complete_job_id(ctx: click.Context, param: click.Parameter, incomplete: str)
         return asyncio.run(read())
     except Exception:  # nobody at a prompt wants a traceback for a tab
         return []
+
+
+def _one_line(prompt: str) -> str:
+    """Lines are what the shells read: a prompt that has some would be offered as a word to be typed."""
+    return " ".join("".join(char if char.isprintable() else " " for char in prompt[:40]).split())
 
 
 def _give_up_after(seconds: int) -> None:
