@@ -134,7 +134,10 @@ RATE_SLOWED = Metric(
     ("provider", "model", "asking", "world"),
 )
 FLEET_READ = Metric(
-    "ring_mcp.fleet.up", "gauge", "1", "1: the ledger was read for these figures; 0: it did not answer, and they lack."
+    "ring_mcp.fleet.up",
+    "gauge",
+    "1",
+    "1: the ledger was read for the figures of the fleet; 0: it did not answer, and they are missing.",
 )
 
 

@@ -56,6 +56,8 @@ def direct(
     Without a JOBS.json it is xai-video-jobs.json in this folder.
     Prefer `ring-mcp script`: here nothing goes to storage or to the tables, and the manifest has xAI's own addresses.
     The same command again goes on with what is under way and pays nothing twice.
+    Its ledger is its own, beside the manifest: caps count what was spent there alone, and other commands and servers
+    know nothing of it, also not of how often the provider was asked.
     Exit status: 0 all done, 1 a clip failed or could not be saved, 2 a bad file, usage or configuration, 3 some are
     still under way.
     """

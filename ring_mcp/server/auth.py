@@ -28,6 +28,9 @@ _PAUSE_S = 1.0
 _MAX_WAITING = 64
 _MAX_ADDRESSES = 10_000
 
+_PLACEHOLDERS = ("your-token", "your-metrics-token")
+"""How the tokens of the example files and pages begin: everybody knows them, however long they are."""
+
 _NAMED = re.compile(r"([A-Za-z0-9_.-]{1,64})=(.*[^=].*)")
 
 
@@ -182,9 +185,22 @@ def check_tokens(tokens: Sequence[SecretStr], host: str, *, has_team: bool = Fal
                 "either the server listens on 127.0.0.1 only"
             ]
         )
+    for token in tokens:
+        check_not_an_example("RING_MCP_SERVICE_TOKENS", _entry(token.get_secret_value(), "")[1].decode())
     if any(len(_entry(token.get_secret_value(), "")[1]) < LEAST_CHARS for token in tokens):
         raise ConfigError(
             [f"RING_MCP_SERVICE_TOKENS: to listen on {host} each token needs {LEAST_CHARS} characters or more"]
+        )
+
+
+def check_not_an_example(variable: str, token: str) -> None:
+    """Raises ConfigError for a token that was copied and not replaced."""
+    if token.strip().lower().startswith(_PLACEHOLDERS):
+        raise ConfigError(
+            [
+                f"{variable}: has the placeholder of an example still, which everybody knows; make a token: "
+                '`python -c "import secrets; print(secrets.token_urlsafe(32))"`'
+            ]
         )
 
 

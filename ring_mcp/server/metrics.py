@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from ring_mcp.errors import ConfigError
 from ring_mcp.reporting import Reporting
-from ring_mcp.server.auth import LEAST_CHARS, WrongTokens
+from ring_mcp.server.auth import LEAST_CHARS, WrongTokens, check_not_an_example
 from ring_mcp.server.middleware import Guarded, KnownNames
 
 PATH = "/metrics"
@@ -66,5 +66,7 @@ def build_metrics_app(reporting: Reporting, token: SecretStr | None) -> Starlett
 
 def check_metrics_token(token: SecretStr | None, host: str) -> None:
     """What a network may read needs a token that is hard to guess. Raises ConfigError."""
+    if token is not None:
+        check_not_an_example("RING_METRICS_TOKEN", token.get_secret_value())
     if token is None or len(token.get_secret_value().strip()) < LEAST_CHARS:
         raise ConfigError([f"RING_METRICS_TOKEN: of {LEAST_CHARS} characters or more is needed to listen on {host}"])
