@@ -23,7 +23,7 @@ from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.server.tasks import TASKS
 from tests.http.http_reach import ALICE, BOB, LIMIT_S, TOKENS, HttpRing, bearer, charges, environment
 
-CLIP = {"prompt": "a wake at dusk", "duration": 1}
+CLIP: dict[str, Any] = {"prompt": "a wake at dusk", "duration": 1}
 
 
 class Task(Result):
