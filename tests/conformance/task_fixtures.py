@@ -44,7 +44,7 @@ class TaskFixtures:
             if params.task_id in self._failed:
                 return describe_failed(params.task_id)
             told = await own(ctx, params)
-            if (who := self._asked_by.get(params.task_id)) is not None and "result" in told:
+            if (who := self._asked_by.get(params.task_id)) is not None and isinstance(told, dict) and "result" in told:
                 told["result"]["content"].insert(0, {"type": "text", "text": f"for {who}"})
             return told
 
