@@ -98,7 +98,7 @@ class GalleryPages:
         actor = await self._door.find_actor(request.cookies.get(self._door.cookie))
         if actor is None:
             return self._ask_who(request, path)
-        if path == f"{GALLERY_PATH}/login":
+        if path == f"{GALLERY_PATH}/login" and self._door.has_login:
             return RedirectResponse(self._root, 303)
         scope[ACTOR_KEY] = actor
         return self._private
@@ -109,7 +109,9 @@ class GalleryPages:
             return _send_asset(path.rsplit("/", 1)[1])
         if path == f"{GALLERY_PATH}/open" and not self._door.has_login and request.method == "GET":
             return await self._open_once(request)
-        if request.method != "POST" or path not in (f"{GALLERY_PATH}/login", f"{GALLERY_PATH}/logout"):
+        # Where there is no login there are no forms: nothing but the address lets in, and no POST does anything.
+        is_form = request.method == "POST" and path in (f"{GALLERY_PATH}/login", f"{GALLERY_PATH}/logout")
+        if not (is_form and self._door.has_login):
             return None
         if not self._comes_from_here(request.scope):
             return self._tell(request.scope, "This form was not one of this server's pages.", "", 403)

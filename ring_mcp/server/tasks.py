@@ -13,6 +13,7 @@ from typing import Any
 import mcp_types as types
 from mcp import MCPError
 from mcp.server import Server, ServerRequestContext
+from mcp.shared.inbound import MCP_NAME_HEADER, decode_header_value
 from pydantic import Field
 
 from ring_mcp.clock import Clock, to_iso
@@ -69,6 +70,18 @@ class Tasks:
         capabilities = ctx.session.client_capabilities
         declared = capabilities.extensions if capabilities is not None else None
         return ctx.protocol_version >= ERA and TASKS in (declared or {})
+
+    def require(self, ctx: ServerRequestContext[Any]) -> None:
+        """Raises MCPError for a client that has not declared the extension."""
+        if not self.are_wanted_by(ctx):
+            needed = types.MissingRequiredClientCapabilityErrorData(
+                required_capabilities=types.ClientCapabilities(extensions={TASKS: {}})
+            )
+            raise MCPError(
+                code=types.MISSING_REQUIRED_CLIENT_CAPABILITY,
+                message=f"Client did not declare required extension {TASKS!r}",
+                data=needed.model_dump(by_alias=True, mode="json", exclude_none=True),
+            )
 
     async def call(
         self, ctx: ServerRequestContext[Any], tool: Tool[Any], arguments: Any, caller: Caller
@@ -131,17 +144,10 @@ class Tasks:
         if ctx.protocol_version < ERA:
             # As of a server without the extension: versions before it do not know these methods.
             raise MCPError(code=types.METHOD_NOT_FOUND, message="Method not found", data=ctx.method)
-        if not self.are_wanted_by(ctx):
-            needed = types.MissingRequiredClientCapabilityErrorData(
-                required_capabilities=types.ClientCapabilities(extensions={TASKS: {}})
-            )
-            raise MCPError(
-                code=types.MISSING_REQUIRED_CLIENT_CAPABILITY,
-                message=f"Client did not declare required extension {TASKS!r}",
-                data=needed.model_dump(by_alias=True, mode="json", exclude_none=True),
-            )
-        named = ctx.request.headers.get("mcp-name") if ctx.request is not None else None
-        if named is not None and named != task_id:
+        self.require(ctx)
+        # The SDK compares it for the methods that it knows. One that is missing is refused as one that is wrong: what
+        # stands before the servers may have led the request here by it.
+        if ctx.request is not None and decode_header_value(ctx.request.headers.get(MCP_NAME_HEADER)) != task_id:
             raise MCPError(code=types.HEADER_MISMATCH, message="the header Mcp-Name is not the task's id")
         try:
             actor_id = await self._identify(ctx)

@@ -6,6 +6,7 @@
     uv run python -m tests.benchmarks ledger               # with up to a million jobs; twenty minutes
     uv run python -m tests.benchmarks open                 # with ten thousand jobs under way; two minutes
     uv run python -m tests.benchmarks fleet                # three thousand jobs in a fleet; half an hour
+    uv run python -m tests.benchmarks gallery              # its first page with ten thousand jobs; a minute
 
 Both sides of every comparison run interleaved in one run, so that a machine under load slows both; the medians are
 compared. ``cpu`` beside ``wall`` is the processor time of the process, which other work on the machine changes less.
@@ -19,7 +20,19 @@ from __future__ import annotations
 import argparse
 import asyncio
 
-from tests.benchmarks import clips, fleet, hostile, http_load, ledger, load, open_jobs, picture, startup, tokens
+from tests.benchmarks import (
+    clips,
+    fleet,
+    gallery,
+    hostile,
+    http_load,
+    ledger,
+    load,
+    open_jobs,
+    picture,
+    startup,
+    tokens,
+)
 from tests.benchmarks.measuring import title
 
 
@@ -42,8 +55,9 @@ PARTS = {
     "ledger": (ledger.run, 41),
     "open": (open_jobs.run, 31),
     "fleet": (fleet.run, 3000),
+    "gallery": (gallery.run, 41),
 }
-LONG = {"ledger", "open", "fleet"}
+LONG = {"ledger", "open", "fleet", "gallery"}
 """Minutes each: only when they are asked for."""
 
 

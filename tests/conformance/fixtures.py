@@ -17,6 +17,10 @@ import mcp_types as types
 from mcp import MCPError
 from mcp.server import Server, ServerRequestContext
 
+from ring_mcp.sandbox.server import SandboxServer
+from tests.conformance.task_fixtures import NAMES as TASK_TOOLS
+from tests.conformance.task_fixtures import TaskFixtures
+
 PNG = base64.b64encode(
     bytes.fromhex(
         "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c49444154789c63f8cfc000000301010"
@@ -313,24 +317,28 @@ async def set_level(ctx: Context, params: types.SetLevelRequestParams) -> types.
     return types.EmptyResult()
 
 
-def add_fixtures(server: Server[dict[str, Any]]) -> None:
+def add_fixtures(server: Server[dict[str, Any]], sandbox: SandboxServer) -> None:
     """Put the fixtures before the server's own answers."""
     own = {
         method: entry.handler
         for method in ("tools/list", "tools/call", "resources/list", "resources/templates/list", "resources/read")
         if (entry := server.get_request_handler(method)) is not None
     }
+    task_tools = TaskFixtures(own["tools/call"], sandbox)
+    task_tools.add_to(server)
 
     async def list_tools(ctx: Context, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
         listed = await own["tools/list"](ctx, params)
         assert isinstance(listed, types.ListToolsResult)
         more = [
             types.Tool(name=name, description=f"fixture {name}", input_schema=SCHEMAS.get(name, {"type": "object"}))
-            for name in TOOLS
+            for name in (*TOOLS, *TASK_TOOLS)
         ]
         return listed.model_copy(update={"tools": [*listed.tools, *more]})
 
     async def call_tool(ctx: Context, params: types.CallToolRequestParams) -> Any:
+        if params.name in TASK_TOOLS:
+            return await task_tools.call(ctx, params)
         fixture = TOOLS.get(params.name)
         return await (own["tools/call"] if fixture is None else fixture)(ctx, params)
 

@@ -3,28 +3,31 @@
     uv run python -m tests.conformance.agents
 
 They come from npm (about 1.1 GB) into ``node_modules`` beside this file. None needs an account for what is asked of it
-here: Claude Code and Gemini CLI connect and list the server, Codex calls tools through its app-server.
+here: Claude Code and Gemini CLI connect and list the server, Codex calls tools through its app-server. Then Claude Code
+makes a clip at a terminal (``claude_code``): as a task, over a server that is killed meanwhile, and after a question.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ring_mcp.sandbox.server import SandboxServer
 from tests.conformance.__main__ import CALL_LIMIT_S, TOKEN, install, serving
+from tests.conformance.agents.claude_code import answer_a_question, take_a_task
+from tests.conformance.agents.newcomer import HERE, RING, environment, run
 
-HERE = Path(__file__).parent
-MODULES = HERE / "node_modules"
-RING = [sys.executable, "-m", "ring_mcp"]
+Check = Callable[[Path], str | None]
+"""Takes a fresh home; returns what went wrong, None if nothing did."""
 
 
 def main() -> int:
@@ -42,22 +45,36 @@ def main() -> int:
                 for client in ("claude-code", "gemini", "codex")
                 for way in ("stdio", "http")
             ]
+        verdicts += [judge(name, check, folder / f"at-a-terminal-{name}") for name, check in AT_A_TERMINAL.items()]
+        verdicts.append(judge("codex asked to spend", codex_is_asked, folder / "codex-asked"))
     print(f"agents: {'passed' if all(verdicts) else 'FAILED'}")
     return 0 if all(verdicts) else 1
 
 
-def environment(home: Path, **variables: str) -> dict[str, str]:
-    """A person who has never used any of them, and whose server is the sandbox's."""
-    home.mkdir(parents=True)
-    path = os.pathsep.join([str(MODULES / "node" / "bin"), str(MODULES / ".bin"), os.environ["PATH"]])
-    return {
-        "PATH": path,
-        "HOME": str(home),
-        "RING_SANDBOX": "1",
-        "RING_STATE_DIR": str(home / "state"),
-        "RING_SERVICE_TOKEN": TOKEN,
-        **variables,
-    }
+AT_A_TERMINAL: Mapping[str, Check] = {
+    **{
+        f"claude-code over {way}: a task{', its server killed meanwhile' if kills else ''}": partial(
+            take_a_task, way=way, kills=kills
+        )
+        for way in ("stdio", "http")
+        for kills in (False, True)
+    },
+    **{
+        f"claude-code asked to spend, answered {'yes' if accepts else 'no'}": partial(
+            answer_a_question, accepts=accepts
+        )
+        for accepts in (True, False)
+    },
+}
+
+
+def judge(name: str, check: Check, home: Path) -> bool:
+    try:
+        wrong = check(home)
+    except (TimeoutError, OSError) as exc:
+        wrong = str(exc)
+    print(f"{name}: {'ok' if wrong is None else f'FAILED: {wrong}'}", flush=True)
+    return wrong is None
 
 
 def session(home: Path, client: str, way: str, options: list[str]) -> bool:
@@ -88,6 +105,28 @@ def gemini_lists(env: Mapping[str, str]) -> str:
 
 def codex_calls(env: Mapping[str, str]) -> str:
     """The texts of a picture that Codex asked for, empty if anything went wrong."""
+    result = codex_makes_a_picture(env)
+    assert result.get("structuredContent", {}).get("success"), result
+    return "\n".join(block["text"] for block in result.get("content", []) if block["type"] == "text")
+
+
+def codex_is_asked(home: Path) -> str | None:
+    """Codex declares that it can ask, and answers by itself while nobody is there: nothing may be spent."""
+    with SandboxServer() as sandbox:
+        env = environment(home, RING_SANDBOX=sandbox.url, RING_CONFIRM="ask")
+        run(env, *RING, "config", "codex", "--write")
+        # Codex hands on those variables alone that its file names.
+        with (home / ".codex" / "config.toml").open("a") as file:
+            file.write(f'\n[mcp_servers.ring-mcp.env]\nRING_SANDBOX = "{sandbox.url}"\nRING_CONFIRM = "ask"\n')
+        told = codex_makes_a_picture(env).get("structuredContent", {})
+        charges = len(sandbox.state.books.charges())
+    # Which of the two depends on its version.
+    good = told.get("code") in ("confirmation_needed", "declined") and charges == 0
+    return None if good else f"{charges} charges after {told}"
+
+
+def codex_makes_a_picture(env: Mapping[str, str]) -> dict[str, Any]:
+    """The result of the call; empty if there is none."""
     with subprocess.Popen(
         ["codex", "app-server"],
         env={**env},
@@ -100,49 +139,35 @@ def codex_calls(env: Mapping[str, str]) -> str:
         limit = threading.Timer(CALL_LIMIT_S, codex.kill)
         limit.start()
         try:
-            return "\n".join(_told(codex, env))
+            return _call_by_codex(codex, env)
         finally:
             limit.cancel()
             codex.kill()
 
 
-def _told(codex: subprocess.Popen[str], env: Mapping[str, str]) -> Iterator[str]:
+def _call_by_codex(codex: subprocess.Popen[str], env: Mapping[str, str]) -> dict[str, Any]:
     def ask(number: int, method: str, params: Mapping[str, Any]) -> Any:
         _send(codex, {"id": number, "method": method, "params": params})
         assert codex.stdout is not None
         for line in codex.stdout:
             message = json.loads(line)
-            if message.get("id") == number:
+            if message.get("id") == number and "method" not in message:
                 return message.get("result") or {}
         return {}
 
     ask(1, "initialize", {"clientInfo": {"name": "ring-mcp", "version": "0"}})
     _send(codex, {"method": "initialized"})
-    thread = ask(2, "thread/start", {"cwd": env["HOME"]}).get("thread", {}).get("id")
+    # Nobody is there to ask: it answers questions by itself then, and would put them to us otherwise.
+    unattended = {"cwd": env["HOME"], "approvalPolicy": "never"}
+    thread = ask(2, "thread/start", unattended).get("thread", {}).get("id")
     picture = {"server": "ring-mcp", "tool": "ring-image-create", "arguments": {"prompt": "a cat on a wall"}}
-    result = ask(3, "mcpServer/tool/call", {"threadId": thread, **picture})
-    assert result.get("structuredContent", {}).get("success"), result
-    yield from (block["text"] for block in result.get("content", []) if block["type"] == "text")
+    return dict(ask(3, "mcpServer/tool/call", {"threadId": thread, **picture}))
 
 
 def _send(codex: subprocess.Popen[str], message: Mapping[str, Any]) -> None:
     assert codex.stdin is not None
     codex.stdin.write(json.dumps(message) + "\n")
     codex.stdin.flush()
-
-
-def run(env: Mapping[str, str], *command: str) -> str:
-    done = subprocess.run(
-        command,
-        env=dict(env),
-        cwd=env["HOME"],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=CALL_LIMIT_S,
-        check=False,
-    )
-    return done.stdout + done.stderr
 
 
 if __name__ == "__main__":
