@@ -87,9 +87,9 @@ class Processes:
         self._opened: list[Process] = []
         self.pictures, self.clips = ScriptedProvider(), ScriptedProvider("mp4")
 
-    async def open(self, holder: Holder = HOLDER) -> Process:
-        """One more, which holds these accounts; its queue is not started."""
-        ledger = self._database.ledger(self._clock)
+    async def open(self, holder: Holder = HOLDER, **options: Any) -> Process:
+        """One more, which holds these accounts; its queue is not started. ``options`` are those of its ledger."""
+        ledger = self._database.ledger(self._clock, **options)
         await ledger.start()
         engine = engine_on(
             FailingLedger(ledger),

@@ -259,6 +259,20 @@ def test_plus_signs_that_a_form_took_for_blanks_are_put_back(tmp_path: Path) -> 
     assert (tmp_path / "input").read_bytes() == content
 
 
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("AAAA BA=", "AAAA+BA="),  # without a plus sign its padding would be wrong
+        ("AAA BBA=", "AAA+BBA="),
+        ("AAAA AAAA", "AAAAAAAA"),  # with a plus sign it would have one character too many
+        ("AAAA BA", "AAAABA=="),  # it can be both, and lines are broken more often
+    ],
+)
+def test_one_blank_is_a_plus_sign_where_nothing_else_fits(given: str, meant: str, tmp_path: Path) -> None:
+    write_inline(f"data:image/png;base64,{given}", tmp_path / "input", "imageUrl", MAX_IMAGE_BYTES)
+    assert (tmp_path / "input").read_bytes() == base64.b64decode(meant)
+
+
 def test_given_media_are_kept_for_a_day_and_nothing_else_is_touched(tmp_path: Path) -> None:
     ages = {"input-old": KEEP_S + 60, "input-young": KEEP_S - 60, "another-old": KEEP_S + 60}
     for name, age_s in ages.items():

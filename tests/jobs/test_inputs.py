@@ -45,10 +45,13 @@ class Outside:
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {PUBLIC: jpeg()}
         self.asked: list[tuple[str, int]] = []
+        self.trouble: OSError | None = None
 
     async def fetch(self, url: str, path: Path, max_bytes: int) -> Downloaded:
         await self.check_address(url)
         self.asked.append((url, max_bytes))
+        if self.trouble is not None:
+            raise self.trouble
         if url not in self.files:
             raise ProviderUnavailable("it does not answer")
         path.write_bytes(self.files[url])
@@ -221,6 +224,17 @@ async def test_a_spool_that_cannot_be_written_is_told_before_any_spend(inputs: M
     for plan in (clip_plan(image_url=PUBLIC), picture_plan(INLINE)):
         with pytest.raises(StorageError, match="nothing was spent"):
             await checked(inputs, plan)
+
+
+async def test_a_disk_that_fills_while_media_come_is_told_before_any_spend(
+    inputs: MediaInputs, outside: Outside, tmp_path: Path
+) -> None:
+    outside.trouble = OSError(28, "No space left on device")
+    edit = clip_plan(generation_kind="edit", source_video_url="https://clips.example/a.mp4")
+    for plan in (clip_plan(image_url=PUBLIC), edit):
+        with pytest.raises(StorageError, match=r"cannot be written \(No space left on device\); nothing was spent"):
+            await checked(inputs, plan)
+    assert spooled(tmp_path) == []
 
 
 async def test_a_source_clip_here_is_measured_and_held_to_the_models_limits(

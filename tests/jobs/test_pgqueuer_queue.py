@@ -69,12 +69,14 @@ def task_of(database: LedgerDatabase, job: Job) -> list[dict[str, Any]]:
     )
 
 
-async def driven(processes: Processes, answer: Any) -> tuple[Process, Job, Gate]:
+async def driven(
+    processes: Processes, answer: Any, *, take_over: bool = True, **options: Any
+) -> tuple[Process, Job, Gate]:
     """A process, and a job that it has sent and looks for, until the gate is opened."""
     gate = Gate(answer)
     processes.pictures.looks += [gate]
-    process = await processes.open()
-    await process.queue.start(take_over=True)
+    process = await processes.open(**options)
+    await process.queue.start(take_over=take_over)
     job = await process.engine.new()
     process.queue.enqueue(job)
     await until(lambda: gate.asked)
@@ -178,3 +180,32 @@ async def test_a_database_that_restarts_meanwhile_ends_nothing(processes: Proces
     process.queue.enqueue(another)
     assert (await settled(process, another)).state is JobState.DONE
     assert len(processes.pictures.submitted) == 2
+
+
+# A server that takes nobody else's jobs
+
+
+async def test_a_server_that_takes_no_others_drives_its_own(processes: Processes, database: LedgerDatabase) -> None:
+    process = await processes.open()
+    await process.queue.start(take_over=False)
+    asked_later, job = await process.engine.new(), await process.engine.new()
+    process.queue.enqueue(job)
+    assert (await settled(process, job)).state is JobState.DONE
+    await until(lambda: task_of(database, job) == [])
+    assert (await process.engine.row(asked_later)).state is JobState.PLANNED
+    await process.queue.adopt(asked_later)
+    assert (await settled(process, asked_later)).state is JobState.DONE
+    await until(lambda: task_of(database, asked_later) == [])
+
+
+async def test_a_task_lost_where_nobody_else_is_served_is_made_again(
+    processes: Processes, database: LedgerDatabase
+) -> None:
+    process, job, gate = await driven(processes, finished(), take_over=False, lease_s=2.0)
+    picked = [{"status": "picked", "owner": process.engine.ledger.owner}]
+    assert task_of(database, job) == picked
+    database.query(f"DELETE FROM {TABLE}")
+    await until(lambda: task_of(database, job) == picked)
+    gate.is_open.set()
+    assert (await settled(process, job)).state is JobState.DONE
+    assert len(processes.pictures.submitted) == 1

@@ -18,7 +18,7 @@ from ring_mcp.errors import InvalidRequest, ProviderUnavailable
 from ring_mcp.jobs.inputs import MediaInputs
 from ring_mcp.jobs.thumbnails import Thumbnails
 from ring_mcp.media.identify import hash_file, identify
-from ring_mcp.media.natives import InThisProcess
+from ring_mcp.media.natives import InThisProcess, Undecodable
 from ring_mcp.processes import open_decoders
 from ring_mcp.providers.base import Downloaded
 from ring_mcp.sandbox.server import SandboxServer
@@ -267,6 +267,7 @@ class _NoPicture:
         (InvalidRequest("it could not be fetched"), "it could not be fetched"),
         (OSError(28, "No space left on device", "/spool/x"), "No space left on device"),
         (TimeoutError(), "it took too long"),
+        (Undecodable("its decoder broke"), "its decoder broke"),
     ],
 )
 async def test_a_first_frame_that_cannot_be_read_is_told_with_its_reason(
@@ -280,6 +281,8 @@ async def test_a_first_frame_that_cannot_be_read_is_told_with_its_reason(
     (tmp_path / "clip").write_bytes(mp4())
     job, rows = await drawing.add(planned(kind="video", plan=plan), media_of(tmp_path / "clip"))
     assert rows == ()
+    cannot = "used" if isinstance(error, Undecodable) else "read"
     assert job.warnings == (
-        f"no thumbnail was made: the first frame cannot be read ({told}); the clip's first picture cannot be decoded",
+        f"no thumbnail was made: the first frame cannot be {cannot} ({told}); "
+        "the clip's first picture cannot be decoded",
     )

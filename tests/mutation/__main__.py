@@ -1,26 +1,29 @@
 """Whether the tests see small faults: some are planted, one at a time, and the tests nearest to each are run.
 
-    uv run python -m tests.mutation                                  # a sample of the money path
+    uv run python -m tests.mutation                                  # a sample of each folder of the money path
     uv run python -m tests.mutation --paths ring_mcp/jobs/record.py --count 1000
 
 A fault is seen if a test fails, or does not end. A fault on a line that no test runs counts as unseen. Faults that make
-no difference are listed in ``equivalent.toml``, each with its reason, and do not count. The same seed plants the same
-faults in the same tree.
+no difference are listed in ``equivalent.toml``, each with its reason, and do not count. The same seed draws the same
+faults as long as they are there, whatever else is changed.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
-import random
 import time
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.mutation.equivalent import Equivalents
 from tests.mutation.faults import Fault, faults_of
+from tests.mutation.figures import Share, interval, together
+from tests.mutation.lines import record
 from tests.mutation.recording import PACKAGE
-from tests.mutation.trials import Trial, record, try_all
+from tests.mutation.trials import Trial, try_all
 from tests.postgres_server import URL_VARIABLE, server_url
 
 ROOT = Path(__file__).parents[2]
@@ -43,49 +46,69 @@ TESTS = (
 )
 
 
-def modules(paths: list[str]) -> list[Path]:
-    """The modules under these paths, relative to the project."""
-    found = [
-        file for path in paths for file in ([ROOT / path] if path.endswith(".py") else (ROOT / path).rglob("*.py"))
-    ]
-    return sorted(path.relative_to(ROOT) for path in found)
+def modules(path: str) -> list[Path]:
+    """The modules under this path, relative to the project."""
+    found = [ROOT / path] if path.endswith(".py") else (ROOT / path).rglob("*.py")
+    return sorted(module.relative_to(ROOT) for module in found)
 
 
-def sample(path: Path, seed: int, count: int, equivalents: Equivalents) -> list[Fault]:
-    """Up to ``count`` faults of a module that are Python and make a difference, in the order of its text."""
-    faults = faults_of(ROOT, path)
-    order = list(range(len(faults)))
-    random.Random(f"{seed} {path.as_posix()}").shuffle(order)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """``equivalent``: how many were drawn and put back. ``of_all``: how many there are under this path."""
+
+    path: str
+    faults: list[Fault]
+    equivalent: int
+    of_all: int
+
+
+def sample(path: str, seed: int, count: int, equivalents: Equivalents) -> Sample:
+    """Up to ``count`` faults under a path that are Python and make a difference, module by module."""
+    faults = [fault for module in modules(path) for fault in faults_of(ROOT, module)]
+    met: Counter[str] = Counter()
+    order: list[tuple[bytes, int]] = []
+    for index, fault in enumerate(faults):
+        words = f"{seed} {fault.path.as_posix()} {fault.scope} {fault.before} -> {fault.after}"
+        met[words] += 1
+        order.append((hashlib.sha256(f"{words} {met[words]}".encode()).digest(), index))
     chosen: list[int] = []
-    for index in order:
+    equivalent = 0
+    for _, index in sorted(order):
         if len(chosen) == count:
             break
-        if faults[index] not in equivalents and faults[index].source:
+        if faults[index] in equivalents:
+            equivalent += 1
+        elif faults[index].source:
             chosen.append(index)
-    return [faults[index] for index in sorted(chosen)]
+    kept = [faults[index] for index in sorted(chosen)]
+    return Sample(path=path, faults=kept, equivalent=equivalent, of_all=len(faults))
 
 
-def report(trials: list[Trial]) -> None:
-    """A line for each module, and the whole."""
-    print(f"\n{'module':44} {'faults':>7} {'seen':>6} {'unseen':>7} {'not run':>8}")
-    by_module: dict[str, Counter[str]] = {}
-    for trial in trials:
-        by_module.setdefault(trial.fault.path.as_posix(), Counter())[trial.verdict] += 1
-    for name, counts in [*by_module.items(), ("all", sum(by_module.values(), Counter()))]:
-        print(f"{name:44} {counts.total():7} {counts['seen']:6} {counts['unseen']:7} {counts['not run']:8}")
-    seen = sum(trial.verdict == "seen" for trial in trials)
-    run = sum(trial.verdict != "not run" for trial in trials)
-    hanging = sum(trial.hangs for trial in trials)
+def report(samples: list[Sample], trials: list[Trial]) -> None:
+    """A line for each path, and the whole."""
+    verdicts = {id(trial.fault): trial.verdict for trial in trials}
     print(
-        f"\nseen: {seen / max(1, len(trials)):.1%} of all, {seen / max(1, run):.1%} of those on lines that a test runs"
+        f"\n{'path':24} {'equivalent':>11} {'planted':>8} {'seen':>6} {'unseen':>7} {'not run':>8}  seen, 95 % interval"
     )
-    print(f"{hanging} of them because the tests did not end")
+    shares = []
+    for each in samples:
+        counts = Counter(verdicts[id(fault)] for fault in each.faults)
+        shares.append(Share(seen=counts["seen"], drawn=counts.total(), of_all=each.of_all))
+        low, high = interval(counts["seen"], counts.total())
+        print(
+            f"{each.path:24} {each.equivalent:11} {counts.total():8} {counts['seen']:6} {counts['unseen']:7} "
+            f"{counts['not run']:8}  {counts['seen'] / max(1, counts.total()):.1%}, {low:.1%} to {high:.1%}"
+        )
+    share, low, high = together(shares)
+    of_all = sum(each.of_all for each in samples)
+    print(f"\nseen of all {of_all} faults, by this sample: {share:.1%}, {low:.1%} to {high:.1%}")
+    print(f"{sum(trial.hangs for trial in trials)} were seen because the tests did not end")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--count", type=int, default=15, help="faults a module")
+    parser.add_argument("--count", type=int, default=60, help="faults of each path")
     parser.add_argument("--paths", nargs="+", default=list(PATHS), help="modules, or folders of modules")
     parser.add_argument("--tests", nargs="+", default=list(TESTS), help="the tests that may see a fault")
     parser.add_argument("--jobs", type=int, default=2, help="trials at the same time")
@@ -93,15 +116,20 @@ def main() -> None:
     given = parser.parse_args()
     equivalents = Equivalents.read()
     os.environ.setdefault(URL_VARIABLE, server_url())  # one for all trials
-    recording = record(ROOT, given.tests, PACKAGE)
-    faults = [fault for path in modules(given.paths) for fault in sample(path, given.seed, given.count, equivalents)]
-    print(f"{len(faults)} faults, {len(recording.seconds)} tests")
+    began_at = time.monotonic()
+    recording = record(ROOT, given.tests, PACKAGE, jobs=given.jobs)
+    samples = [sample(path, given.seed, given.count, equivalents) for path in given.paths]
+    faults = [fault for each in samples for fault in each.faults]
+    print(
+        f"{len(faults)} faults, {len(recording.seconds)} tests, recorded in {time.monotonic() - began_at:.0f} s",
+        flush=True,
+    )
     trials, began_at = [], time.monotonic()
     for trial in try_all(ROOT, faults, recording, jobs=given.jobs, budget_s=given.budget_s):
         trials.append(trial)
         if trial.verdict != "seen":
             print(f"{trial.verdict:8} {trial.fault}  [{trial.tests} tests]", flush=True)
-    report(trials)
+    report(samples, trials)
     print(f"in {time.monotonic() - began_at:.0f} s, seed {given.seed}")
 
 

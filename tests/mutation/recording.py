@@ -19,11 +19,13 @@ PACKAGE = "ring_mcp"
 
 
 class Recorder:
-    """``tests``: every test that ran, with its seconds. Lines that run while none does (imports) belong to nobody."""
+    """``tests``: every test that ran, with its seconds; ``failed``: those that did not pass, files that could not be
+    imported among them. Lines that run while no test does (imports) belong to nobody."""
 
     def __init__(self, root: Path, file: Path, package: str) -> None:
         self._root, self._file, self._package = root, file, package
         self._seconds: dict[str, float] = {}
+        self._failed: dict[str, None] = {}
         self._coverage = coverage.Coverage(data_file=None, config_file=False, source=[str(root / package)])
         self._coverage.start()
 
@@ -37,6 +39,14 @@ class Recorder:
             self._seconds[item.nodeid] = time.perf_counter() - began_at
             self._coverage.switch_context("")
 
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self._failed[report.nodeid] = None
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self._failed[report.nodeid] = None
+
     def pytest_unconfigure(self) -> None:
         self._coverage.stop()
         data = self._coverage.get_data()
@@ -48,7 +58,8 @@ class Recorder:
                 lines[path][line] = sorted(number[context] for context in contexts if context in number)
         ours = (self._package, "tests", "conftest", "__main__", "__mp_main__")
         modules = sorted(name for name in sys.modules if name.partition(".")[0] not in ours)
-        self._file.write_text(json.dumps({"tests": self._seconds, "lines": lines, "modules": modules}))
+        content = {"tests": self._seconds, "failed": list(self._failed), "lines": lines, "modules": modules}
+        self._file.write_text(json.dumps(content))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

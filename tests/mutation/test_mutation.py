@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutation.__main__ import ROOT
+from tests.mutation.__main__ import ROOT, sample
 from tests.mutation.equivalent import Equivalent, Equivalents
 from tests.mutation.faults import Fault, faults_of
-from tests.mutation.trials import mirror_of, record, try_all
+from tests.mutation.figures import Share, interval, together
+from tests.mutation.lines import record
+from tests.mutation.trials import mirror_of, try_all
 
 MODULE = '''
 """A toy."""
@@ -78,6 +80,64 @@ def test_a_weak_test_leaves_faults_unseen_and_a_good_one_does_not(toy: Path) -> 
     assert (counted["fee", "seen"] >= 6, counted["fee", "unseen"]) == (True, 0)
     assert set(counted) & {("never", "seen"), ("never", "unseen")} == set()
     assert counted["never", "not run"] >= 2
+
+
+def test_a_new_test_costs_the_recording_of_its_own_file_alone(toy: Path) -> None:
+    (toy / "tests" / "test_money.py").write_text(
+        TESTS + "from pathlib import Path\nPath('runs').open('a').write('x')\n"
+    )
+    first = record(toy, ["tests"], "toy", shown=False, kept_in=toy / "kept")
+    (toy / "tests" / "test_more.py").write_text(
+        "from toy.money import never\n\ndef test_never():\n    assert never(1)\n"
+    )
+    both = record(toy, ["tests"], "toy", jobs=2, shown=False, kept_in=toy / "kept")
+    assert (toy / "runs").read_text() == "x"
+    assert set(both.seconds) == {*first.seconds, "tests/test_more.py::test_never"}
+    lines = both.lines["toy/money.py"]
+    (of_never,) = [line for line, tests in lines.items() if tests == ["tests/test_more.py::test_never"]]
+    assert MODULE.splitlines()[of_never - 1].strip() == "return amount + 1"
+    assert {line: tests for line, tests in lines.items() if line != of_never} == {
+        line: tests for line, tests in first.lines["toy/money.py"].items() if line != of_never
+    }
+
+
+def test_what_passed_is_not_recorded_again_when_others_failed(toy: Path) -> None:
+    (toy / "tests" / "test_money.py").write_text(
+        TESTS + "from pathlib import Path\nPath('runs').open('a').write('x')\n"
+    )
+    (toy / "tests" / "test_wrong.py").write_text("def test_wrong():\n    assert False\n")
+    (toy / "tests" / "test_broken.py").write_text("import nothing_of_this_name\n")
+    with pytest.raises(RuntimeError, match=r"tests/test_(broken|wrong)\.py.*tests/test_(broken|wrong)\.py"):
+        record(toy, ["tests"], "toy", shown=False, kept_in=toy / "kept")
+    (toy / "tests" / "test_wrong.py").write_text("def test_right():\n    assert True\n")
+    (toy / "tests" / "test_broken.py").unlink()
+    record(toy, ["tests"], "toy", shown=False, kept_in=toy / "kept")
+    assert (toy / "runs").read_text() == "x"
+
+
+def test_the_interval_is_wilsons_and_has_a_width_where_all_were_seen() -> None:
+    assert interval(57, 60) == pytest.approx((0.863, 0.983), abs=0.001)
+    assert interval(60, 60) == pytest.approx((0.940, 1.0), abs=0.001)
+    assert interval(0, 0) == (0.0, 1.0)
+
+
+def test_a_sample_weighs_as_much_as_what_it_was_drawn_from() -> None:
+    share, low, high = together([Share(seen=50, drawn=50, of_all=900), Share(seen=0, drawn=50, of_all=100)])
+    assert share == pytest.approx(0.9)
+    assert 0.8 < low < share < high < 1
+    assert together([]) == (0.0, 0.0, 1.0)
+
+
+def test_a_sample_is_the_same_for_a_seed_without_equivalents() -> None:
+    path = "ring_mcp/jobs/outcomes.py"
+    few, more = (sample(path, 3, count, Equivalents([])) for count in (5, 8))
+    assert {str(fault) for fault in few.faults} < {str(fault) for fault in more.faults}
+    out = few.faults[0]
+    known = Equivalent(path=path, scope=out.scope, before=out.before, after=out.after, reason="x")
+    others = sample(path, 3, 7, Equivalents([known]))
+    assert others.equivalent >= 1
+    assert {str(fault) for fault in few.faults} - {str(out)} < {str(fault) for fault in others.faults}
+    assert out not in others.faults
 
 
 def test_faults_are_small_and_leave_texts_logs_and_types_alone(toy: Path) -> None:

@@ -442,3 +442,9 @@ def test_a_model_without_a_price_is_not_called() -> None:
     presets = PRESETS.model_copy(update={"image_models": {**PRESETS.image_models, XAI: bare}})
     with pytest.raises(InvalidRequest, match=r"^model \S+ has no price in presets\.json, so it is not called$"):
         plan(presets=presets)
+
+
+@pytest.mark.parametrize(("model", "deferred"), [(XAI, True), (GOOGLE, False)])
+def test_pictures_are_asked_for_deferred_where_the_model_can(model: str, deferred: bool) -> None:
+    assert RAW["imageModels"][model].get("deferred", False) is deferred
+    assert plan(model=model).deferred is deferred

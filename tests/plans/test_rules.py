@@ -21,6 +21,7 @@ from ring_mcp.plans.rules import (
     prompt_price,
     provider_named,
     ratio,
+    show,
 )
 from ring_mcp.presets import ImageModel, load_presets
 
@@ -180,3 +181,8 @@ def test_lists_read_as_people_write_them() -> None:
     assert join_names(["a", "b"]) == "a, b"
     assert join_counts({"a": 5, "b": 3}) == "5 with a, 3 with b"
     assert join_counts({"a": 5, "b": 3, "c": 3, "d": 5}) == "5 with a, 3 with b or c, 5 with d"
+
+
+def test_a_rejected_choice_is_repeated_as_far_as_sixty_characters() -> None:
+    assert show(f"  {'x' * 60}\n") == repr("x" * 60)
+    assert show("x" * 61) == repr("x" * 60 + "…")

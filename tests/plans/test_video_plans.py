@@ -395,3 +395,61 @@ def test_a_still_is_planned_as_its_own_arguments_say() -> None:
     assert still is not None
     assert (still.provider, still.model, still.resolution) == ("google", "gemini-3-pro-image", "1k")
     assert (still.prompt, still.purpose, still.ref_code, still.aspect_ratio) == ("a still", "first-frame", "r1", "16:9")
+
+
+NAMED = {"xai": {"video_model": "MODEL_SET", "video_duration_s": "SECONDS_SET", "video_aspect_ratio": "RATIO_SET"}}
+
+
+def configured(*, model: str | None = None, duration_s: int | None = None, ratio: str | None = None) -> VideoSettings:
+    """An operator has set these, by the variables of ``NAMED``."""
+    return replace(
+        SETTINGS,
+        models={"xai": model},
+        durations_s={"xai": duration_s},
+        aspect_ratios={"xai": ratio},
+        variables=NAMED,
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "asked", "text"),
+    [
+        ({"model": "none-such"}, {}, "MODEL_SET must be one of "),
+        ({"model": "none-such"}, {"model": "neither"}, "model must be one of "),
+        ({"duration_s": 99}, {}, "SECONDS_SET must be a whole number "),
+        ({"duration_s": 9}, {"duration_s": 99}, "duration must be a whole number "),
+        ({"ratio": "7:50"}, {}, "RATIO_SET must be one of "),
+        ({"ratio": "1:1"}, {"aspect_ratio": "7:50"}, "aspectRatio must be one of "),
+    ],
+)
+def test_what_is_refused_is_named_for_whoever_has_set_it(given: Any, asked: dict[str, Any], text: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        plan_video(VideoRequest(prompt="x", **asked), configured(**given), PRESETS, TODAY)
+    assert caught.value.message.startswith(text)
+
+
+def test_an_operators_model_is_told_where_it_takes_the_modes_place() -> None:
+    def warnings(settings: VideoSettings, **asked: Any) -> tuple[str, ...]:
+        return plan_video(VideoRequest(prompt="x", **asked), settings, PRESETS, TODAY).warnings
+
+    lite, usual = "grok-imagine-video-1.5-lite", "grok-imagine-video"
+    of_lite = configured(model=lite)
+    assert warnings(of_lite) == (f"MODEL_SET: {lite} makes it, in place of {usual} of qualityMode draft",)
+    assert warnings(of_lite, model=lite) == ()
+    assert warnings(configured(model=usual)) == ()
+    older = replace(of_lite, models={"google": "gemini-omni-1.1-flash"}, variables={"google": {"video_model": "SET"}})
+    assert any(text.startswith("SET: ") for text in warnings(older, provider="google"))
+    edit = warnings(older, provider="google", remaster=True, source_video_url=CLIP)
+    assert not [text for text in edit if text.startswith("SET: ")]
+
+
+def test_a_first_frame_of_two_thousand_pixels_falls_back_with_a_word() -> None:
+    def still(**asked: Any) -> tuple[str | None, bool]:
+        made = plan(first_frame_prompt="a still", image_resolution="2k", **asked)
+        assert made.first_frame is not None
+        return made.first_frame.resolution, any("2k is not made by" in warning for warning in made.warnings)
+
+    assert still(image_provider="xai") == ("2k", False)
+    assert still(image_provider="google") == ("1k", True)
+    with pytest.raises(InvalidRequest, match=r"^imageResolution must be one of 1k for gemini-nano-banana-2\.1"):
+        still(image_model="gemini-nano-banana-2.1")

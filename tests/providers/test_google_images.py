@@ -223,7 +223,7 @@ def test_words_in_place_of_a_picture_are_one_line() -> None:
 
 def test_imagen_pictures_that_were_filtered_are_lost_by_themselves() -> None:
     kept = {"bytesBase64Encoded": "aGVsbG8=", "mimeType": "image/png"}
-    body = {"predictions": [{"raiFilteredReason": "Codes: 1"}, kept, {}, None]}
+    body = {"predictions": [{"raiFilteredReason": "Codes: 1"}, kept, {}, None, kept | {"bytesBase64Encoded": 7}]}
     found = read_reply(reply(200, body), PRICES, n=4)
     assert [output.lost_because for output in found.outputs] == ["Google refused it: Codes: 1", None]
     assert found.billed_usd is None

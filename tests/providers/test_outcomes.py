@@ -107,7 +107,11 @@ XAI: dict[str, list[Reply]] = {
 }
 XAI["it cannot be asked now"] = [reply(404, HTML, content_type="text/html"), xai(500, "internal", "x"), reply(410)]
 GOOGLE: dict[str, list[Reply]] = {
-    "the key is wrong": [google(400, "INVALID_ARGUMENT", "API key not valid. Please pass a valid API key.", WRONG_KEY)],
+    "the key is wrong": [
+        google(400, "INVALID_ARGUMENT", "API key not valid. Please pass a valid API key.", WRONG_KEY),
+        google(400, "INVALID_ARGUMENT", "It is not valid.", WRONG_KEY),
+        google(400, "INVALID_ARGUMENT", "API key not valid. Please pass a valid API key."),
+    ],
     "there is no key, or it has no rights": [
         google(403, "PERMISSION_DENIED", "Method doesn't allow unregistered callers."),
         interactions(401, "authentication", "The API key is missing."),

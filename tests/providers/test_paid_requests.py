@@ -465,3 +465,22 @@ async def test_of_several_calls_that_are_cancelled_without_any_answer_nothing_is
         with pytest.raises(asyncio.CancelledError):
             await task
         await server.client_left.wait()
+
+
+async def test_of_several_calls_one_without_a_picture_takes_nothing_from_the_others(tmp_path: Path) -> None:
+    picture = {"content": {"parts": [{"inlineData": {"mimeType": "image/jpeg", "data": "aGVsbG8="}}]}}
+    replies = [http(200, {"candidates": [picture]}), http(200, {"candidates": [{"finishReason": "IMAGE_SAFETY"}]})]
+
+    async def answering_in_turn(connection: Connection) -> None:
+        await connection.request()
+        await connection.send(replies.pop())
+
+    async with RawServer(answering_in_turn) as server, connected(server.url) as provider_http:
+        google = GoogleImages(provider_http, has_key=True, token_prices={}, clock=InstantClock())
+        plan = image_plan(model="gemini-nano-banana-2.1", deferred=False, n=2)
+        finished = await google.submit(plan, Inputs(), spool=tmp_path / "job", deadline_s=LIMIT_S)
+    assert isinstance(finished, Finished)
+    assert sorted(output.spool_path is not None for output in finished.outputs) == [False, True]
+    (lost,) = [output.lost_because for output in finished.outputs if output.lost_because]
+    assert "IMAGE_SAFETY" in lost
+    assert "Google returned 1 of 2 images" in finished.warnings

@@ -439,6 +439,12 @@ def test_a_failed_job_keeps_code_and_sentence_of_the_provider(code: str) -> None
     assert error.billed == "unknown"
 
 
+def test_a_failed_job_keeps_its_bill_whatever_ended_it() -> None:
+    error = read_failed_job({"error": "it broke", "usage": {"cost_in_usd_ticks": 500_000_000}}, WHAT)
+    assert type(error) is GenerationFailed
+    assert error.billed_usd == Decimal("0.05")
+
+
 @pytest.mark.parametrize("said", ["Moderation service unavailable.", "Content moderation timed out, try again."])
 def test_moderation_that_is_away_refuses_nothing(said: str) -> None:
     body = {"code": "service-unavailable", "error": said}

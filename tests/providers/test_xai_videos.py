@@ -155,7 +155,14 @@ def test_a_done_job_gives_its_clip_and_its_bill_in_every_shape(body: dict[str, A
     assert checked(reply(200, body)) == CLIP
 
 
-@pytest.mark.parametrize("duration", [None, 0, -1, True, "6", 1e9, float("nan"), float("inf")])
+@pytest.mark.parametrize("duration", [0.5, 1, 3599])
+def test_a_duration_of_less_than_an_hour_is_kept(duration: float) -> None:
+    answer = checked(reply(200, {**DONE, "video": {**VIDEO, "duration": duration}}))
+    assert isinstance(answer, Finished)
+    assert answer.outputs[0].duration_s == Decimal(str(duration))
+
+
+@pytest.mark.parametrize("duration", [None, 0, -1, True, "6", 3600, 1e9, float("nan"), float("inf")])
 def test_a_duration_that_is_none_is_left_out(duration: Any) -> None:
     answer = checked(reply(200, {**DONE, "video": {**VIDEO, "duration": duration}}))
     assert isinstance(answer, Finished)

@@ -18,6 +18,7 @@ import pytest
 
 from ring_mcp.domain import MediaFile
 from ring_mcp.errors import StorageError, StorageRefused
+from ring_mcp.storage.links import FileLinks
 from ring_mcp.storage.local import LocalStorage
 
 KEY = "generated/og/1-0-abcdef01.png"
@@ -246,3 +247,19 @@ async def test_parts_of_a_killed_process_are_swept_after_a_day(tmp_path: Path) -
         os.utime(path, (1_700_000_000, 1_700_000_000))
     await LocalStorage(tmp_path / "files").put(KEY, spool(tmp_path / "s", b"x"), {})
     assert (old.exists(), young.exists(), other.exists()) == (False, True, True)
+
+
+def test_only_addresses_of_files_in_the_folder_lead_to_one(tmp_path: Path) -> None:
+    root, links = tmp_path / "a folder", FileLinks("https://ring.example", b"secret")
+    file = root / KEY
+    own = [LocalStorage(root), LocalStorage(root, known_links=links), LocalStorage(root, links)]
+    assert [storage.local_path(file.as_uri()) for storage in own] == [file] * 3
+    assert [storage.local_path(links.url_of(KEY)) for storage in own] == [None, file, file]
+    for elsewhere in (
+        (tmp_path / "a folder too" / KEY).as_uri(),
+        f"{root.as_uri()}/../{KEY}",
+        FileLinks("https://ring.example", b"another's").url_of(KEY),
+        links.url_of(f"../{KEY}"),
+        "https://ring.example/a.png",
+    ):
+        assert [storage.local_path(elsewhere) for storage in own] == [None] * 3
