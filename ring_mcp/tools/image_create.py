@@ -9,7 +9,7 @@ from pydantic import Field
 from ring_mcp.conductors.image import ImageConductor
 from ring_mcp.conductors.results import GenerateImageResult
 from ring_mcp.domain import ImageRequest
-from ring_mcp.domain.fields import ShortText, Text, Whole, as_decimal
+from ring_mcp.domain.fields import Address, Name, Pieces, ShortText, Text, Whole, as_decimal
 from ring_mcp.plans.image import ImageSettings
 from ring_mcp.plans.rules import join_counts, takers
 from ring_mcp.presets import Presets
@@ -32,16 +32,16 @@ Example: {"prompt": "a lighthouse at dusk, oil painting", "aspectRatio": "16:9"}
 class ImageCreateArguments(Arguments):
     prompt: Text = Field(description="What to draw.")
     # Empty here and below: what there is to say depends on the registry and the operator (``image_descriptions``).
-    provider: Text | None = Field(None, description="")
-    model: Text | None = Field(None, description="")
-    aspect_ratio: Text | None = Field(None, description="")
-    resolution: Text | None = Field(None, description="1k is 1 megapixel, 2k is 4.")
-    n: Annotated[Whole | None, Field(description="How many.")] = None
-    purpose: Text | None = Field(None, description="One word: a folder in storage.")
+    provider: Name | None = Field(None, description="")
+    model: Name | None = Field(None, description="")
+    aspect_ratio: Name | None = Field(None, description="")
+    resolution: Name | None = Field(None, description="1k is 1 megapixel, 2k is 4.")
+    n: Annotated[Pieces | None, Field(description="How many.")] = None
+    purpose: Name | None = Field(None, description="One word: a folder in storage.")
     ref_code: ShortText | None = Field(None, description="Your tracking id.")
     seed: Whole | None = Field(None, description="A hint.")
-    quality: Text | None = Field(None, description="")
-    reference_images: list[Text] | None = Field(
+    quality: Name | None = Field(None, description="")
+    reference_images: list[Address] | None = Field(
         None,
         description="To edit or combine; <IMAGE_0> in the prompt is the first. URLs, data URIs, file ids; each billed.",
     )

@@ -10,7 +10,7 @@ from pydantic.alias_generators import to_camel
 from ring_mcp.conductors.results import GenerateVideoResult, JobResult
 from ring_mcp.conductors.video import VideoConductor
 from ring_mcp.domain import VideoRequest
-from ring_mcp.domain.fields import Flag, ShortText, Text, WholeSeconds, as_decimal
+from ring_mcp.domain.fields import Address, Flag, Name, ShortText, Text, WholeSeconds, as_decimal
 from ring_mcp.domain.thumbnails import ThumbnailFields
 from ring_mcp.plans.rules import any_of, takers, values
 from ring_mcp.plans.video import VideoSettings
@@ -52,37 +52,37 @@ QualityModeName = Literal["draft", "draft_i2v", "production", "production_i2v"]
 
 class VideoCreateArguments(Arguments):
     prompt: Text = Field(description="Sent unchanged: motion, camera, dialogue.")
-    provider: Text | None = Field(None, description="")
+    provider: Name | None = Field(None, description="")
     # Empty here and below: what there is to say depends on the registry and the operator (``video_descriptions``).
     quality_mode: QualityModeName | None = Field(None, description="")
     duration: WholeSeconds | None = Field(None, description="Seconds:")
-    aspect_ratio: Text | None = Field(None, description="")
-    resolution: Text | None = Field(None, description="In place of the mode's.")
-    model: Text | None = Field(None, description="In place of the mode's.")
-    image_url: Text | None = Field(
+    aspect_ratio: Name | None = Field(None, description="")
+    resolution: Name | None = Field(None, description="In place of the mode's.")
+    model: Name | None = Field(None, description="In place of the mode's.")
+    image_url: Address | None = Field(
         None,
         description="First frame: a URL or data URI.",
     )
     first_frame_prompt: Text | None = Field(None, description="Makes the first frame, a paid image.")
-    image_provider: Text | None = Field(None, description="As ring-image-create's.")
-    image_model: Text | None = Field(None, description="As ring-image-create's model.")
-    image_resolution: Text | None = Field(None, description="As ring-image-create's.")
-    reference_images: list[Text] | None = Field(
+    image_provider: Name | None = Field(None, description="As ring-image-create's.")
+    image_model: Name | None = Field(None, description="As ring-image-create's model.")
+    image_resolution: Name | None = Field(None, description="As ring-image-create's.")
+    reference_images: list[Address] | None = Field(
         None,
         description="To appear in it, in place of a first frame; each billed.",
     )
-    last_frame_url: Text | None = Field(
+    last_frame_url: Address | None = Field(
         None,
         description="What it ends on.",
     )
-    source_video_url: Text | None = Field(None, description="The clip to remaster or extend.")
+    source_video_url: Address | None = Field(None, description="The clip to remaster or extend.")
     extend: WholeSeconds | None = Field(None, description="Seconds to add.")
-    remaster_from_video_url: Text | None = Field(None, description="As sourceVideoUrl.")
+    remaster_from_video_url: Address | None = Field(None, description="As sourceVideoUrl.")
     remaster: Flag = Field(False, description="Make it again, or edit sourceVideoUrl.")
     remaster_from_request_id: ShortText | None = Field(None, description="The draft's requestId.")
     clip_id: ShortText | None = Field(None, description="Your id of it.")
     pipeline_request_id: ShortText | None = Field(None, description="Your campaign's id.")
-    purpose: Text | None = Field(None, description="One word: a folder in storage.")
+    purpose: Name | None = Field(None, description="One word: a folder in storage.")
     ref_code: ShortText | None = Field(None, description="Your tracking id.")
     persist_to_filebase: Flag = Field(True, description="false: no copy is kept.")
     thumbnail: ThumbnailFields | None = Field(None, description="A free PNG: words on the first frame.")
