@@ -28,7 +28,7 @@ class OverlayFields(Strict):
 class ThumbnailFields(Strict):
     enabled: Flag = Field(description="false: none is made.")
     source_frame: Literal["firstFrame", "generated"] | None = Field(None, description="Not used.")
-    template: ThumbnailTemplate | None = Field(None, description="Default: default.")
+    template: ThumbnailTemplate | None = None
     aspect_ratio: Name | None = Field(None, description="16:9, 9:16 or 1:1.")
     overlays: tuple[OverlayFields, ...] = Field((), max_length=20, description="Texts.")
 

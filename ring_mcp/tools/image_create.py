@@ -11,12 +11,12 @@ from ring_mcp.conductors.results import GenerateImageResult
 from ring_mcp.domain import ImageRequest
 from ring_mcp.domain.fields import Address, Name, Pieces, ShortText, Text, Whole, as_decimal
 from ring_mcp.plans.image import ImageSettings
-from ring_mcp.plans.rules import join_counts, takers
+from ring_mcp.plans.rules import takers
 from ring_mcp.presets import Presets
 from ring_mcp.tools.choices import image_choices
 from ring_mcp.tools.job_answers import Previews, answer, answer_shown, report
 from ring_mcp.tools.paid import DryRun, IdempotencyKey, MaxUsd, PreviewSize, Wait, annotate_paid, call_notes
-from ring_mcp.tools.provider_notes import image_provider_notes, join, picture_usd
+from ring_mcp.tools.provider_notes import count_by_taker, image_provider_notes, join, picture_usd
 from ring_mcp.tools.tool import Answer, Arguments, Caller, Notes, Tool
 
 DESCRIPTION = """\
@@ -24,9 +24,7 @@ Makes images from a prompt, stores them, and returns permanent URLs. It costs mo
 operator's own provider key; dryRun: true tells the price.
 
 After waitSeconds the answer is a jobId: call ring-job-get with it, not this tool again. An identical call joins a \
-job under way and pays nothing; once delivered, it is paid anew.
-
-Example: {"prompt": "a lighthouse at dusk, oil painting", "aspectRatio": "16:9"}"""
+job under way and pays nothing; once delivered, it is paid anew."""
 
 
 class ImageCreateArguments(Arguments):
@@ -81,7 +79,7 @@ def image_notes(presets: Presets) -> Notes:
     )
     return {
         "quality": f"Only {'; '.join(qualities)}." if chosen else None,
-        "referenceImages": f"At most {join_counts(counts)}." if counts else None,
+        "referenceImages": f"At most {count_by_taker(counts, presets.image_models)}." if counts else None,
     }
 
 

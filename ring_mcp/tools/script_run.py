@@ -35,7 +35,7 @@ jobIds until they are there. It costs money for each clip; dryRun: true tells ea
 The same script again resumes its jobs and pays nothing; a clip with other words is a new job. If the caps have no \
 room for all, nothing starts, unless partial is true. The prompt "storyboard" says how to write one. Example: \
 {"request": {"schemaVersion": "1.0", "requestId": "harbour", "clips": [{"id": "one", "duration": 6, "scene": \
-{"action": "A boat leaves.", "camera": "slow dolly in"}}]}, "dryRun": true}"""
+{"action": "A boat leaves."}}]}, "dryRun": true}"""
 
 MAX_CLIPS = 200
 """Of one call: its answer has to stay below what clients take."""
