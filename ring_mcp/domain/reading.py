@@ -239,10 +239,10 @@ def _may_be_null(due: _Due, word: str) -> bool:
 def _due_in(model: type[BaseModel]) -> Mapping[str, _Due]:
     # pydantic keeps what stands beside a type apart from it, unless another type is around both.
     fields = model.model_fields
-    return {field.alias or name: _marked(_due(field.annotation), field.metadata) for name, field in fields.items()}
+    return {field.alias or name: _mark(_due(field.annotation), field.metadata) for name, field in fields.items()}
 
 
-def _marked(due: _Due, beside: Iterable[object]) -> _Due:
+def _mark(due: _Due, beside: Iterable[object]) -> _Due:
     return replace(due, marks=due.marks | {each for each in beside if isinstance(each, str)})
 
 
@@ -250,7 +250,7 @@ def _due(annotation: Any) -> _Due:
     origin, inner = get_origin(annotation), get_args(annotation)
     found = _Due()
     if origin is Annotated:
-        found = _marked(_due(inner[0]), inner[1:])
+        found = _mark(_due(inner[0]), inner[1:])
     elif origin in (Union, UnionType):
         found = next((due for each in inner if (due := _due(each)) != _Due()), _Due())
     elif origin in (list, tuple):

@@ -20,7 +20,7 @@ def is_told_by_url(url: str) -> bool:
 
 def brief_data(data: dict[str, Any]) -> dict[str, Any]:
     """``data`` of a job with briefer files."""
-    brief = {name: value for name, value in data.items() if name not in _told_twice(data)}
+    brief = {name: value for name, value in data.items() if name not in _find_repeated(data)}
     for name in {"video", "firstFrame", "thumbnail"} & data.keys():
         brief[name] = _brief_file(data[name])
     if "images" in data:
@@ -28,14 +28,12 @@ def brief_data(data: dict[str, Any]) -> dict[str, Any]:
     return brief
 
 
-def _told_twice(data: Mapping[str, Any]) -> set[str]:
-    """Fields whose fact another one tells better: of a picture its pixels and its bill."""
+def _find_repeated(data: Mapping[str, Any]) -> set[str]:
+    """Fields whose fact another one tells as well: of a picture its pixels."""
     told = {"servedModel"} if data.get("servedModel") == data["model"] else set()
     images = data.get("images")
     if images and all(image.get("width") for image in images):
         told |= {"aspectRatio", "resolution"}
-    if images and data.get("billedCostUsd") is not None:
-        told.add("estimatedCostUsd")
     return told
 
 

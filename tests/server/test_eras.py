@@ -65,7 +65,7 @@ def test_a_picture_comes_back_with_its_url_first_and_lies_there(
     with Image.open(path) as image:
         assert (image.format, image.size) == ("JPEG", (picture["width"], picture["height"]))
         assert abs(image.width / image.height - 16 / 9) < 0.02
-    assert (data["state"], data["billedCostUsd"]) == ("done", 0.06)
+    assert (data["state"], data["estimatedCostUsd"], data["billedCostUsd"]) == ("done", 0.06, 0.06)
     assert len(charges(sandbox, f"one, {mode}")) == 1
 
 

@@ -123,7 +123,7 @@ def test_the_price_of_an_edit_is_told_before_it_is_made(ring: RingProcess, sandb
         ("reference image given to the model", 0.01),
     ]
     made = ring.create(**asked).data
-    assert (made["state"], made["billedCostUsd"]) == ("done", 0.05)
+    assert (made["state"], made["billedCostUsd"], made["estimatedCostUsd"]) == ("done", 0.05, 0.05)
 
 
 def test_a_clip_is_made_longer_over_mcp(ring: RingProcess, sandbox: SandboxServer) -> None:
