@@ -103,20 +103,44 @@ def _link_new(part: Path, path: Path) -> None:
 
 
 async def fetch(url: str, path: Path, config: Config) -> None:
-    """Stream ``url`` to ``path``. Its own host is trusted, where it points to on a private network is not."""
+    """Stream ``url`` to ``path``, from the public internet or from what this configuration itself names.
+
+    The address is the word of a ledger that may have come with somebody's folder, or of a gateway: neither leads us
+    into a private network.
+    """
     from ring_mcp.clock import SystemClock
     from ring_mcp.providers.http import ProviderHttp
 
     http = ProviderHttp(
         provider="the storage",
-        base_url=url,
+        base_url="https://storage.invalid",
         headers={},
         clock=SystemClock(),
         max_media_bytes=config.max_media_bytes,
         proxies=config.proxies,
-        trusted_hosts=config.trusted_media_hosts,
+        trusted_hosts=(*config.trusted_media_hosts, *_own_places(config)),
     )
     try:
         await http.download(url, path)
     finally:
         await http.aclose()
+
+
+_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+
+
+def _own_places(config: Config) -> list[str]:
+    """host:port of what the configuration names: gateway, storages, providers; in the sandbox all of this machine."""
+    from urllib.parse import urlsplit
+
+    # The endpoint is other programs' variable, too: only where it is ours is it known to be an address.
+    bucket = (config.s3_public_base_url, config.aws_endpoint_url) if config.file_backend == "s3" else ()
+    named = (config.api_base_url, config.ringbase_api_url, config.public_base_url, *bucket)
+    addresses = [urlsplit(str(each)) for each in (*named, *(one.base_url for one in config.vendors.values())) if each]
+    places = [f"{host}:*" for host in _LOOPBACK] if config.sandbox else []
+    for each in addresses:
+        port = each.port or (443 if each.scheme == "https" else 80)
+        host = f"[{each.hostname}]" if ":" in (each.hostname or "") else each.hostname
+        # A server on this machine has several names, and tells its files under one of its own choice.
+        places += [f"{name}:{port}" for name in (_LOOPBACK if host in _LOOPBACK else (host,))]
+    return places

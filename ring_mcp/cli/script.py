@@ -122,7 +122,7 @@ def _dollars(text: str | None) -> Decimal | None:
         return None
     try:
         amount = Decimal(str(dollars(text)))
-    except ArithmeticError:
+    except (ArithmeticError, ValueError):
         amount = Decimal(-1)  # refused below, in the same words
     if not (amount.is_finite() and amount >= 0):
         raise click.BadParameter(f"{text!r} is not an amount of dollars", param_hint="--max-usd")

@@ -22,7 +22,11 @@ class Spelled(click.ParamType):  # type: ignore[type-arg]  # generic in its newe
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if isinstance(value, str) and not value.strip():
             return None  # as good as not given
-        return self._inner.convert(self._plain(value), param, ctx)
+        try:
+            plain = self._plain(value)
+        except ValueError as exc:
+            self.fail(f"{value!r} {exc}", param, ctx)
+        return self._inner.convert(plain, param, ctx)
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str | None:
         found: str | None = self._inner.get_metavar(param, ctx)

@@ -26,9 +26,9 @@ class HealthReport(Wire):
     status: Literal["ok", "error"]
     service: str = "ring-mcp-gateway"
     version: str = "v1"
-    timestamp: str = Field(description="ISO 8601, UTC.")
+    timestamp: str
     server_version: str
-    sandbox: bool = Field(description="True: nothing is real and nothing costs money.")
+    sandbox: bool = Field(description="Nothing is real or paid.")
     checks: tuple[Check, ...]
     spent_today_usd: Usd | None = None
     cap_left_usd: dict[str, Usd] | None = None

@@ -8,6 +8,9 @@ from collections.abc import Iterable
 
 _RATIO = re.compile(r"(\d{1,4}(?:\.\d{1,4})?) ?(?:[:x*/×∶_-]|by|to) ?(\d{1,4}(?:\.\d{1,4})?)", re.ASCII)
 
+_QUOTES = "\"'`“”‘’ \t\n"
+"""JSON in JSON leaves its own round a choice, and so does Markdown."""
+
 _MAX_CHARS = 1_000
 """No choice is so long: what is longer is none, and not looked at."""
 
@@ -20,7 +23,12 @@ def choose(value: str, allowed: Iterable[str]) -> str | None:
     if len(value) > _MAX_CHARS:
         return None
     folded = _fold(value)
-    found = [each for each in allowed if _fold(each) == folded]
+    if not folded:
+        return None
+    # "720" is a size as well, where no other one has that number.
+    found = [each for each in allowed if _fold(each) == folded] or [
+        each for each in allowed if folded.isdecimal() and _fold(each) == f"{folded}p"
+    ]
     # Two that look the same once folded are not guessed between: each may have another price.
     return found[0] if len(found) == 1 else None
 
@@ -29,11 +37,11 @@ def as_ratio(value: str) -> str:
     """``16x9``, ``16 / 9`` and the like as ``16:9``; anything else without the blanks around it."""
     if len(value) > _MAX_CHARS:
         return value
-    plain = " ".join(unicodedata.normalize("NFKC", value).lower().split())
+    plain = " ".join(unicodedata.normalize("NFKC", value).lower().strip(_QUOTES).split())
     found = _RATIO.fullmatch(plain)
     return f"{found[1]}:{found[2]}" if found else value.strip()
 
 
 def _fold(text: str) -> str:
     # NFKC: keyboards of other scripts have wide letters and digits of their own.
-    return re.sub(r"[\s_-]+", "", unicodedata.normalize("NFKC", text).casefold())
+    return re.sub(r"[\s_-]+", "", unicodedata.normalize("NFKC", text).casefold().strip(_QUOTES))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -12,7 +12,14 @@ from pydantic.alias_generators import to_camel
 
 MAX_WAIT_S = 3600.0
 
+PROSE = "prose"
+"""Marks a type whose text is somebody's own words: "None" may be one of them."""
+
+SEPARATED = "separated"
+"""Marks a type that has no comma in it: a list of such may be one text, with commas."""
+
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d{1,3})?", re.ASCII)
+_WHOLE_ID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b(?!/)", re.IGNORECASE)
 _PART_OF_AN_ID = re.compile(r"[0-9a-f]{6,8}(?:-[0-9a-f-]{0,27})?")
 _SAID_BEFORE_AN_ID = re.compile(r"^job(?:[ _-]?id)?\s*[:=\s]\s*", re.IGNORECASE)
 _TERMINAL_SEQUENCE = re.compile(
@@ -20,6 +27,7 @@ _TERMINAL_SEQUENCE = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|(?:\x1b\]|\x9d)[^\x07\x1b\x9c\n]{0,2000}(?:\x07|\x1b\\|\x9c)|\x1b[@-Z\\-_]"
 )
 _MOST_CLEANED_CHARS = 100_000
+_MOST_AROUND_AN_ID_CHARS = 1_000
 _CONTROL = re.compile(r"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]")
 
 
@@ -65,9 +73,15 @@ def flag(value: object) -> object:
 
 
 def job_id(value: object) -> object:
-    """The id in what this server says of a job: ``ring://jobs/ID``, ``/api/mcp/v1/jobs/ID``, ``jobId: ID``."""
+    """The id in what this server says of a job: ``ring://jobs/ID``, ``/api/mcp/v1/jobs/ID``, ``jobId: ID``, and in what
+    others put around it: quotes, a sentence, the object that a list of jobs has of it."""
+    value = as_name(value.get("jobId", value) if isinstance(value, Mapping) else value)
     if not isinstance(value, str):
         return value
+    # The one there is: of two it cannot be told which is meant.
+    whole = {found.lower() for found in _WHOLE_ID.findall(value[:_MOST_AROUND_AN_ID_CHARS])}
+    if len(whole) == 1:
+        return whole.pop()
     *_, last = value.strip().rsplit("/jobs/", 1)
     return _SAID_BEFORE_AN_ID.sub("", last).strip()
 
@@ -77,10 +91,37 @@ def is_part_of_id(text: str) -> bool:
     return _PART_OF_AN_ID.fullmatch(text) is not None
 
 
-def number_in(*units: str, before: tuple[str, ...] = ()) -> Callable[[object], object]:
+def as_name(value: object) -> object:
+    """A number as its figures, and of a list of one that one: ids and sizes are written so. A text is left as it is."""
+    if isinstance(value, list | tuple) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    return value
+
+
+def address(value: object) -> object:
+    """The address in an object that has one, as results of ours, other services and MCP have it; else as it is."""
+    if isinstance(value, list | tuple) and len(value) == 1:
+        value = value[0]
+    if not isinstance(value, Mapping):
+        return value
+    inner = next((value[name] for name in _ADDRESSES if value.get(name)), None)
+    if isinstance(inner, Mapping):  # {"image_url": {"url": ...}}
+        inner = inner.get("url")
+    if inner is None and isinstance(value.get("data"), str):
+        kind = value.get("mimeType") or value.get("mime_type") or value.get("media_type")
+        inner = f"data:{kind};base64,{value['data']}" if isinstance(kind, str) else None
+    return value if inner is None else inner
+
+
+_ADDRESSES = ("url", "uri", "image_url", "imageUrl", "file_id", "fileId", "path", "localPath")
+
+
+def number_in(*units: str, before: tuple[str, ...] = (), due: str = "") -> Callable[[object], object]:
     """Takes ``6s`` and ``6 seconds`` for 6, where these are its units; a number or anything else is left as it is.
 
-    ``before`` are those that stand before it, too.
+    ``before`` are those that stand before it, too. ``due`` says what a text has to be that is none.
     """
 
     def bare(value: object) -> object:
@@ -91,24 +132,43 @@ def number_in(*units: str, before: tuple[str, ...] = ()) -> Callable[[object], o
         text = text.removesuffix(unit).strip()
         sign = next((unit for unit in before if text.startswith(unit)), "")
         text = text.removeprefix(sign).strip()
-        return text if _NUMBER.fullmatch(text) else value.strip()
+        if _NUMBER.fullmatch(text):
+            return text
+        if due:
+            raise ValueError(due)
+        return value.strip()
 
     return bare
 
 
 plain = number_in()
+pieces = number_in("images", "image", "pictures", "picture")
 # The longer ones first: of "6 seconds" an "s" alone would leave "6 second".
-seconds = number_in("seconds", "second", "secs", "sec", "s")
-dollars = number_in("us$", "usd", "dollars", "dollar", "$", before=("us$", "usd", "$"))
+seconds = number_in("seconds", "second", "secs", "sec", "s", due="must be a number of seconds, such as 6 or 6s")
+_DOLLARS_DUE = "must be a number of US dollars, such as 0.5"
+dollars = number_in("us$", "usd", "dollars", "dollar", "$", before=("us$", "usd", "$"), due=_DOLLARS_DUE)
 
 # Limits stand inside the type: beside a validator pydantic would put them into the schema under names of its own.
 Text = Annotated[str, AfterValidator(sendable)]
-ShortText = Annotated[str, Field(max_length=200), AfterValidator(sendable), AfterValidator(str.strip)]
-Words = Annotated[str, Field(min_length=1, max_length=10_000), AfterValidator(sendable)]
-Key = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(sendable), AfterValidator(str.strip)]
-JobId = Annotated[str, Field(max_length=200), BeforeValidator(job_id), AfterValidator(sendable)]
+Name = Annotated[str, BeforeValidator(as_name), AfterValidator(sendable)]
+"""Of a choice, or of something that is known by it."""
+
+Address = Annotated[str, BeforeValidator(address), AfterValidator(sendable)]
+ShortText = Annotated[
+    str, Field(max_length=200), BeforeValidator(as_name), AfterValidator(sendable), AfterValidator(str.strip)
+]
+Words = Annotated[str, Field(min_length=1, max_length=10_000), AfterValidator(sendable), PROSE]
+Key = Annotated[
+    str,
+    Field(min_length=1, max_length=200),
+    BeforeValidator(as_name),
+    AfterValidator(sendable),
+    AfterValidator(str.strip),
+]
+JobId = Annotated[str, Field(max_length=200), BeforeValidator(job_id), AfterValidator(sendable), SEPARATED]
 Flag = Annotated[bool, BeforeValidator(flag)]
 Whole = Annotated[int, BeforeValidator(plain)]
+Pieces = Annotated[int, BeforeValidator(pieces)]
 WholeSeconds = Annotated[int, BeforeValidator(seconds)]
 WaitSeconds = Annotated[float, Field(ge=0, le=MAX_WAIT_S), BeforeValidator(seconds)]
 Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(dollars)]

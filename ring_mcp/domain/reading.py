@@ -1,18 +1,18 @@
 """Arguments as people, models and clients write them -> one of our models. The one place for every way in. Pure.
 
-Null and "" are "not given". JSON text stands for the object or list that is due, one string for a list of one.
-snake_case is another spelling of camelCase; of choices, case, blanks and separators do not matter. Whatever else is
-unknown is refused by name. The walk follows the model, so that depth and work have bounds whatever comes in.
+Null and "" are "not given", and so are the words for null of other languages, except in prose. JSON text stands for the
+object or list that is due, one string for a list of one. snake_case is another spelling of camelCase; of choices, case,
+blanks and separators do not matter. Whatever else is unknown is refused by name. The walk follows the model, so that
+depth and work have bounds whatever comes in.
 """
 
 from __future__ import annotations
 
-import difflib
 import functools
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
@@ -21,6 +21,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic.alias_generators import to_camel
 
 from ring_mcp.domain.choices import choose
+from ring_mcp.domain.fields import PROSE, SEPARATED, as_name
+from ring_mcp.domain.nearest import nearest
+from ring_mcp.domain.sentences import say
 from ring_mcp.errors import InvalidRequest
 
 MAX_ITEMS = 1_000
@@ -38,6 +41,12 @@ _MAX_NAME_CHARS = 60
 
 _LINK = re.compile(r"\s*\[[^\]\"]{0,200}\]\(")
 """Markdown, which begins like a list and is text."""
+
+_FENCED = re.compile(r"\s*```[a-z]{0,10}\s*\n(.*?)```\s*", re.DOTALL)
+"""JSON as chat shows it."""
+
+_WORDS_FOR_NULL = frozenset({"null", "NULL", "None", "undefined"})
+"""What models write for null where all arguments have to be there, in the languages that they know best."""
 
 _UNREADABLE = object()
 """In place of a value: no model takes it, so that its place is refused, in the words that stand for it."""
@@ -68,10 +77,12 @@ def read(
     try:
         value = model.model_validate(data, context=context(data) if context else None)
     except ValidationError as exc:
-        problems = [
-            reading.sentence(error) for error in exc.errors(include_url=False, include_input=False)[:MAX_PROBLEMS]
-        ]
-        reading.further += max(0, exc.error_count() - MAX_PROBLEMS)
+        errors = exc.errors(include_url=False, include_input=False)
+        # A list whose items are all wrong counts as empty to pydantic, too: to say so would lead astray.
+        blamed = {error["loc"][:-1] for error in errors}
+        errors = [error for error in errors if error["type"] != "too_short" or error["loc"] not in blamed]
+        problems = [reading.sentence(error) for error in errors[:MAX_PROBLEMS]]
+        reading.further += max(0, len(errors) - MAX_PROBLEMS)
     problems += reading.problems
     if not problems:
         return value
@@ -83,12 +94,13 @@ def read(
 @dataclass(frozen=True, slots=True)
 class _Due:
     """What is due at a place: an object (of ours, or any), a list of something, one of some choices, or else a value
-    that the model itself looks at."""
+    that the model itself looks at. ``marks`` are those of its type."""
 
     model: type[BaseModel] | None = None
     is_object: bool = False
     item: _Due | None = None
     choices: tuple[str, ...] = ()
+    marks: frozenset[str] = frozenset()
 
 
 class _Reading:
@@ -118,7 +130,7 @@ class _Reading:
                 continue
             if place is None:
                 if not keeps_unknown:
-                    self._refuse_name(model, key, path)
+                    self._refuse_name(model, key, path, value)
             elif name in found:
                 self._add(f"{_path((*path, name))} is given twice, as {spelled[name]} and as {key}")
             else:
@@ -132,18 +144,23 @@ class _Reading:
     def _value(self, due: _Due, value: Any, path: Path) -> Any:
         if due.model is not None or due.is_object:
             value = self._from_json(value, "{", path)
-            return self.object(due.model, value, path) if due.model and isinstance(value, Mapping) else value
+            if due.model and isinstance(value, Mapping):
+                return self.object(due.model, value, path)
+            if due.model and path not in self.told:
+                self.told[path] = f"{_path(path)}: must be an object with {', '.join(_due_in(due.model))}"
+            return value
         if due.item is not None:
             return self._list(due.item, value, path)
-        if due.choices and isinstance(value, str):
+        if due.choices and isinstance(name := as_name(value), str):
             # What is none of them stays as it is: the model refuses it, and names those that there are.
-            return choose(value, due.choices) or value
+            return choose(name, due.choices) or value
         return value
 
     def _list(self, due: _Due, value: Any, path: Path) -> Any:
         value = self._from_json(value, "[", path)
         if isinstance(value, str) and due.model is None:
-            value = [value]  # and of a blank one nothing is left: an empty list must not become "all"
+            # Of a blank one nothing is left: an empty list must not become "all". One more than may be tells too many.
+            value = value.split(",", MAX_ITEMS) if SEPARATED in due.marks else [value]
         if not isinstance(value, list | tuple):
             return value
         if len(value) > MAX_ITEMS:
@@ -155,11 +172,16 @@ class _Reading:
 
     def _from_json(self, value: Any, begins: str, path: Path) -> Any:
         """What JSON text says, where it is text and begins as what is due would."""
-        if not isinstance(value, str) or not value.lstrip().startswith(begins) or _LINK.match(value):
+        if not isinstance(value, str):
             return value
+        text = found[1] if (found := _FENCED.fullmatch(value)) else value
         try:
+            # Text in JSON whose text is JSON once more: a client has packed what a model had packed already.
+            text = json.loads(text) if text.lstrip().startswith(f'"{begins}') else text
+            if not isinstance(text, str) or not text.lstrip().startswith(begins) or _LINK.match(text):
+                return value
             # RecursionError: text of nothing but brackets nests as deep as it is long.
-            return json.loads(value)
+            return json.loads(text)
         except (ValueError, RecursionError):
             self.told[path] = f"{_path(path)}: is text that begins like JSON and is none"
             return _UNREADABLE
@@ -175,15 +197,20 @@ class _Reading:
         else:
             self.further += 1
 
-    def _refuse_name(self, model: type[BaseModel], key: str, path: Path) -> None:
+    def _refuse_name(self, model: type[BaseModel], key: str, path: Path, value: Any) -> None:
         if len(self.problems) >= MAX_PROBLEMS:  # the nearest name costs more than all else here
             self.further += 1
             return
-        names = list(_due_in(model))
-        close = difflib.get_close_matches(key[:_MAX_NAME_CHARS].replace("_", ""), names, n=1, cutoff=0.6)
-        hint = f", did you mean {close[0]}?" if close else ""
+        due = _due_in(model)
+        within = {name: _due_in(place.model) for name, place in due.items() if place.model is not None}
+        close, hint = nearest(key, due, within), ""
+        if close is not None:
+            hint = f", did you mean {close}?"
+        elif isinstance(value, Mapping) and any(name in due for name in islice(value, MAX_NAMES)):
+            # Somebody packs all arguments into one: what to do is said, not done, for there may be others beside it.
+            hint = f": give the {self._noun}s in it by themselves"
         shown = _path((*path, key[:_MAX_NAME_CHARS]))
-        self._add(f"unknown {self._noun} {shown!r}{hint} (allowed: {', '.join(names)})")
+        self._add(f"unknown {self._noun} {shown!r}{hint} (allowed: {', '.join(due)})")
 
     def sentence(self, error: Any) -> str:
         """One problem that the model has found, with its path: ``clips[2].scene.camera``."""
@@ -191,37 +218,39 @@ class _Reading:
         if path in self.told:
             return self.told[path]
         where = _path(path)
-        match error["type"]:
-            case "missing":
-                return f"{where} is required"
-            case "model_type" | "dict_type":
-                text = "must be an object"
-            case "list_type" | "tuple_type":
-                text = "must be a list"
-            case "too_long":
-                text = f"may have {error['ctx']['max_length']} items at most"
-            case "too_short":
-                text = "may not be empty; leave it out if it is not meant"
-            case _:
-                text = str(error["msg"]).removeprefix("Value error, ")
-        return f"{where}: {text}" if where else text
+        text = f"{where} is required" if error["type"] == "missing" else say(error)
+        return f"{where}: {text}" if where and error["type"] != "missing" else text
 
 
 def _is_not_given(value: object, due: _Due | None) -> bool:
     """Null, and blank text, unless a list is due: there it is an empty one."""
-    return value is None or (isinstance(value, str) and not value.strip() and (due is None or due.item is None))
+    if not isinstance(value, str):
+        return value is None
+    if due is not None and due.item is not None:
+        return False
+    return not value.strip() or (value.strip() in _WORDS_FOR_NULL and due is not None and _may_be_null(due, value))
+
+
+def _may_be_null(due: _Due, word: str) -> bool:
+    return PROSE not in due.marks and choose(word, due.choices) is None
 
 
 @functools.cache
 def _due_in(model: type[BaseModel]) -> Mapping[str, _Due]:
-    return {field.alias or name: _due(field.annotation) for name, field in model.model_fields.items()}
+    # pydantic keeps what stands beside a type apart from it, unless another type is around both.
+    fields = model.model_fields
+    return {field.alias or name: _mark(_due(field.annotation), field.metadata) for name, field in fields.items()}
+
+
+def _mark(due: _Due, beside: Iterable[object]) -> _Due:
+    return replace(due, marks=due.marks | {each for each in beside if isinstance(each, str)})
 
 
 def _due(annotation: Any) -> _Due:
     origin, inner = get_origin(annotation), get_args(annotation)
     found = _Due()
     if origin is Annotated:
-        found = _due(inner[0])
+        found = _mark(_due(inner[0]), inner[1:])
     elif origin in (Union, UnionType):
         found = next((due for each in inner if (due := _due(each)) != _Due()), _Due())
     elif origin in (list, tuple):

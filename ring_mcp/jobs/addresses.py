@@ -26,6 +26,7 @@ MAX_CHARS = 8_000
 
 _FIELDS = {"image_url": "imageUrl", "last_frame_url": "lastFrameUrl", "source_video_url": "sourceVideoUrl"}
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]{0,40}):", re.IGNORECASE)
+_BEGINS = re.compile(r"(?:^|[\s,;])(?:https?|file|data|ring):", re.IGNORECASE)
 _WRAPPED = re.compile(r"!?\[[^\]]*\]\(|<|[\"'`“”]")
 _SAVED_AT = re.compile(r"saved at\s+")
 _BASE64_OF_MEDIA = ("/9j/", "iVBORw0KGgo", "R0lGOD", "UklGR", "AAAA")
@@ -99,6 +100,8 @@ def _file_url(rest: str) -> str:
 
 
 def _web_address(field: str, scheme: str, text: str) -> str:
+    if len(_BEGINS.findall(text)) > 1 and any(char.isspace() or char in ",;" for char in text):
+        raise InvalidRequest(f"{field} holds several addresses: give each by itself, as an item of a list")
     if any(char.isspace() or not char.isprintable() for char in text):
         raise InvalidRequest(f"{field} has a blank inside: write %20 in its place")
     address = f"{scheme}:{text[len(scheme) + 1 :]}"

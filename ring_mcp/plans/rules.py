@@ -88,10 +88,13 @@ def living_model(
     if named is None or models[named].provider != provider:
         # Not offered: the next call would be refused with it, or be served by another model.
         gone = {name for name, m in models.items() if m.is_retired(today) or m.is_redirected(today)}
-        living = [name for name, m in models.items() if m.provider == provider and name not in gone]
-        raise InvalidRequest(
-            f"{field} must be one of {join_names(living)} for provider {provider}, got {show(requested)}"
-        )
+        by_provider: dict[ProviderName, list[str]] = {provider: []}
+        for name, m in models.items():
+            if name not in gone:
+                by_provider.setdefault(m.provider, []).append(name)
+        # Those of the others as well: a provider follows from its model's name.
+        offers = [f"{join_names(living)} for provider {who}" for who, living in by_provider.items() if living]
+        raise InvalidRequest(f"{field} must be one of {', or '.join(offers)}, got {show(requested)}")
     requested, model = named, models[named]
     if not model.is_retired(today) and not model.is_redirected(today):
         return requested, model, []

@@ -8,19 +8,20 @@ from pathlib import Path
 from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from ring_mcp.domain.fields import Key, Strict, Text
+from ring_mcp.domain.fields import Key, Name, Strict
 from ring_mcp.scripted.reading import json_object, read_limited, validate
 from ring_mcp.scripted.schema import (
-    Address,
     Clip,
     ClipId,
     ClipVideo,
     Defaults,
     FirstFrame,
+    Model,
     Prose,
     QualityMode,
     ScriptRequest,
     Seconds,
+    Source,
     VideoResolution,
 )
 
@@ -29,10 +30,10 @@ class JobsClip(Strict):
     id: ClipId
     duration: Seconds
     # The one key of Ring's file that is not in camelCase.
-    aspect_ratio: Text | None = Field(None, alias="aspect_ratio")
-    image_url: Address | None = None
+    aspect_ratio: Name | None = Field(None, alias="aspect_ratio")
+    image_url: Source | None = None
     prompt: Prose
-    model: Prose | None = None
+    model: Model | None = None
     resolution: VideoResolution | None = None
 
 

@@ -21,15 +21,29 @@ from pydantic import (
 )
 
 from ring_mcp.domain.choices import choose
-from ring_mcp.domain.fields import Key, ShortText, Strict, Text, seconds, sendable, tidy
+from ring_mcp.domain.fields import (
+    PROSE,
+    Address,
+    Key,
+    Name,
+    ShortText,
+    Strict,
+    Text,
+    as_name,
+    seconds,
+    sendable,
+    tidy,
+)
 from ring_mcp.domain.thumbnails import ThumbnailFields
 from ring_mcp.errors import InvalidRequest
 from ring_mcp.providers.vendors import VENDORS, ProviderName
 from ring_mcp.scripted.reading import json_object, read_limited, validate
 
 KNOWN_VERSION = "1.0"
+_AS_A_NUMBER = (1, "1")
 PLACEHOLDER = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
 
+_IN_SINGLE_BRACES = re.compile(r"(?<!\{)\{\s*([A-Za-z0-9_-]{1,60})\s*\}(?!\})")
 _MAX_SHOWN_CHARS = 60
 
 
@@ -50,6 +64,10 @@ def _placeholders_in_cast(text: str, info: ValidationInfo) -> str:
         _in_cast(member, info)
     if any(braces in part for part in PLACEHOLDER.split(text)[::2] for braces in ("{{", "}}")):
         raise ValueError("has {{ or }} that belong to no placeholder: write {{cast_id}}")
+    for member in _IN_SINGLE_BRACES.findall(text):
+        # It would be sent as it stands, and paid for; other words in braces are somebody's own.
+        if choose(member, (info.context or {}).get("cast") or ()) is not None:
+            raise ValueError(f"has {{{member}}} in single braces: write {{{{{member}}}}} for the one of the cast")
     return text
 
 
@@ -72,18 +90,27 @@ def _once(kind: str) -> Callable[[str, ValidationInfo], str]:
     return check
 
 
-Prose = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1), AfterValidator(sendable)]
-Address = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(sendable)]
+Prose = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1), AfterValidator(sendable), PROSE]
+Model = Annotated[Name, StringConstraints(strip_whitespace=True, min_length=1)]
+Source = Annotated[Address, StringConstraints(strip_whitespace=True)]
 """A blank one, which Ring's own files have, is none."""
 
 Directions = Annotated[Prose, AfterValidator(_placeholders_in_cast)]
 # What the longest of the models makes. What the chosen one makes is looked at when the clip is planned.
 Seconds = Annotated[int, Field(ge=1, le=15), BeforeValidator(seconds)]
 CastId = Annotated[
-    str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=_MAX_SHOWN_CHARS), AfterValidator(_once("cast ids"))
+    str,
+    Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=_MAX_SHOWN_CHARS),
+    BeforeValidator(as_name),
+    AfterValidator(_once("cast ids")),
 ]
 # It becomes a file's name: no separator, and no dot in front, which hides a file.
-ClipId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$"), AfterValidator(_once("clip ids"))]
+ClipId = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$"),
+    BeforeValidator(as_name),
+    AfterValidator(_once("clip ids")),
+]
 QualityMode = Literal["draft", "draft_i2v", "production", "production_i2v"]
 ImageResolution = Literal["1k", "1.5k", "2k"]
 VideoResolution = Literal["360p", "480p", "720p", "1080p", "4k"]
@@ -94,7 +121,7 @@ class Defaults(Strict):
 
     provider: ProviderName | None = Field(None, description="Who makes first frames, where imageProvider is not set.")
     quality_mode: QualityMode | None = Field(None, description="Default: draft.")
-    aspect_ratio: Text | None = Field(None, description="Default: 16:9.")
+    aspect_ratio: Name | None = Field(None, description="Default: 16:9.")
     image_resolution: ImageResolution | None = Field(None, description="Of first frames. Default: 2k.")
     video_resolution: VideoResolution | None = Field(
         None, description="In place of the mode's own; a remaster is 720p whatever stands here."
@@ -116,9 +143,9 @@ class FirstFrame(Strict):
     """The still that the clip starts from: a given one, or a prompt to make it from (a paid picture)."""
 
     image_prompt: Directions | None = None
-    image_url: Address | None = Field(None, description="Wins over imagePrompt.")
+    image_url: Source | None = Field(None, description="Wins over imagePrompt.")
     image_provider: ProviderName | None = None
-    image_model: Prose | None = None
+    image_model: Model | None = None
     image_resolution: ImageResolution | None = None
 
 
@@ -136,7 +163,7 @@ class Scene(Strict):
 
 class ClipVideo(Strict):
     provider: ProviderName | None = None
-    model: Prose | None = None
+    model: Model | None = None
     quality_mode: QualityMode | None = None
     resolution: VideoResolution | None = None
 
@@ -144,14 +171,14 @@ class ClipVideo(Strict):
 class ClipRemaster(Strict):
     """What a remaster run edits, where neither the command nor the manifest says so."""
 
-    source_video_url: Address | None = None
+    source_video_url: Source | None = None
     remaster_from_request_id: ShortText | None = None
 
 
 class Clip(Strict):
     id: ClipId = Field(description="Names the clip in the manifest and its file.")
     duration: Seconds
-    aspect_ratio: Text | None = None
+    aspect_ratio: Name | None = None
     prompt: Prose | None = Field(None, description="Sent as it stands, in place of everything in scene and setting.")
     first_frame: FirstFrame | None = None
     scene: Scene | None = None
@@ -211,7 +238,9 @@ def parse_script(content: str | bytes | Mapping[str, Any]) -> ScriptRequest:
     """Raises InvalidRequest with a line for every problem and the path of its field."""
     data = content if isinstance(content, Mapping) else json_object(content, "the script")
     version = data.get("schemaVersion") or data.get("schema_version") or KNOWN_VERSION
-    if not isinstance(version, str) or version.strip() != KNOWN_VERSION:
+    if version in _AS_A_NUMBER and not isinstance(version, bool):
+        data = {**data, "schemaVersion": KNOWN_VERSION, "schema_version": None}
+    elif not isinstance(version, str) or version.strip() != KNOWN_VERSION:
         raise InvalidRequest(f'schemaVersion must be "{KNOWN_VERSION}", the only one that is known here')
     return validate(ScriptRequest, data, _check_known)
 

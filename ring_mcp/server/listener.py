@@ -8,7 +8,7 @@ import signal
 import socket
 import time
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import h11
 import uvicorn
@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ring_mcp.errors import ConfigError
+from ring_mcp.server.lingering import LingeringTransport
 
 logger = logging.getLogger(__name__)
 
@@ -120,11 +121,13 @@ class ImpatientProtocol(H11Protocol):
     head_timeout_s = HEAD_TIMEOUT_S
     read_timeout_s = READ_TIMEOUT_S
     room = Room(MAX_CONNECTIONS)
+    lingering: LingeringTransport
     _deadline: asyncio.TimerHandle | None = None
     _unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        self.lingering = LingeringTransport(transport, self._is_amid_body, self.head_timeout_s)
+        super().connection_made(cast(asyncio.Transport, self.lingering))
         if not self.room.enter(self):
             transport.write(_BUSY)
             transport.close()
@@ -132,6 +135,8 @@ class ImpatientProtocol(H11Protocol):
         self._watch(self.conn.their_state is h11.IDLE)
 
     def data_received(self, data: bytes) -> None:
+        if self.lingering.discards(data):
+            return
         super().data_received(data)
         self._watch(self.conn.their_state is h11.IDLE or self._is_answered_early())
         self._note_idle()
@@ -159,6 +164,7 @@ class ImpatientProtocol(H11Protocol):
             self._unread = None
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.lingering.forget_client()
         self._watch(False)
         self._forget_unread()
         self.room.leave(self)
@@ -178,6 +184,9 @@ class ImpatientProtocol(H11Protocol):
             super().send_400_response(msg)
         cycle.message_event.set()
 
+    def _is_amid_body(self) -> bool:
+        return self.conn.their_state is h11.SEND_BODY
+
     def _is_answered_early(self) -> bool:
         return self.conn.their_state is h11.SEND_BODY and self.conn.our_state in (h11.DONE, h11.MUST_CLOSE)
 
@@ -187,7 +196,7 @@ class ImpatientProtocol(H11Protocol):
             self._deadline.cancel()
             self._deadline = None
         elif is_awaited and self._deadline is None:
-            self._deadline = self.loop.call_later(self.head_timeout_s, self.transport.close)
+            self._deadline = self.loop.call_later(self.head_timeout_s, self.lingering.close_now)
 
 
 class DrainingServer(uvicorn.Server):

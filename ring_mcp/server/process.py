@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from ring_mcp.server.front import Front
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_SWITCH_S = 0.0005
+"""How long a thread that reads a large body may keep the event loop waiting. The loop lets Python's lock go with each
+read and write of a socket, fifty times a turn perhaps, and with the usual 5 ms /healthz had to wait for a quarter of a
+second."""
+
 _EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104 - compared with, not listened on
 
 
@@ -183,6 +188,7 @@ async def _serve_http(config: Config, host: str, port: int) -> None:
             if host in _EVERYWHERE and config.public_base_url is None and config.file_backend == "local":
                 _say(f"Without RING_PUBLIC_BASE_URL the addresses of results begin with {own_url}, here alone.")
             _say(f"ring-mcp listens on {own_url}: /mcp, /sse, /api/mcp/v1{' (SANDBOX)' if config.sandbox else ''}")
+            sys.setswitchinterval(_SWITCH_S)
             stopping, connections = asyncio.Event(), count_connections()
             served = build_http_app(
                 app,

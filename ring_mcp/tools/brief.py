@@ -20,12 +20,21 @@ def is_told_by_url(url: str) -> bool:
 
 def brief_data(data: dict[str, Any]) -> dict[str, Any]:
     """``data`` of a job with briefer files."""
-    brief = dict(data)
+    brief = {name: value for name, value in data.items() if name not in _find_repeated(data)}
     for name in {"video", "firstFrame", "thumbnail"} & data.keys():
         brief[name] = _brief_file(data[name])
     if "images" in data:
         brief["images"] = [_brief_file(image) for image in data["images"]]
     return brief
+
+
+def _find_repeated(data: Mapping[str, Any]) -> set[str]:
+    """Fields whose fact another one tells as well: of a picture its pixels."""
+    told = {"servedModel"} if data.get("servedModel") == data["model"] else set()
+    images = data.get("images")
+    if images and all(image.get("width") for image in images):
+        told |= {"aspectRatio", "resolution"}
+    return told
 
 
 def _brief_file(file: dict[str, Any]) -> dict[str, Any]:
@@ -41,32 +50,42 @@ class ToldBy:
 
     fields: frozenset[str]
     words: str
+    kinds: tuple[tuple[str, str], ...] = ()
+    """Kinds of objects that it describes, and in which field."""
 
 
 def describe_data(schema: Mapping[str, Any], told_by: ToldBy | None = None) -> dict[str, Any]:
     """The JSON Schema of ``data`` for a list of tools: each field with its type, and the objects in it in words.
 
     Their fields are told by name, with what there is to say of each: a third of the tokens, and nothing that a reader
-    needs is gone. ``error`` stands beside ``data``, never in it.
+    needs is gone; and so are those of ``data`` itself whose name says it all. ``error`` stands beside ``data``, never
+    in it.
     """
-    told, elsewhere = _Told(schema.get("$defs", {})), {"error"} | (told_by.fields if told_by else set())
+    told, elsewhere = _Told(schema.get("$defs", {}), told_by), {"error"} | (told_by.fields if told_by else set())
     fields = {name: told.field(name, field) for name, field in schema["properties"].items() if name not in elsewhere}
-    words = {"description": told_by.words} if told_by else {}
-    return {"type": "object", **words, "properties": fields}
+    plain = [name for name, field in fields.items() if field.keys() == {"type"} and field["type"] not in _NESTED]
+    words = " ".join(filter(None, (f"{', '.join(plain)}." if plain else "", told_by.words if told_by else "")))
+    rest = {name: field for name, field in fields.items() if name not in plain}
+    return {"type": "object", **({"description": words} if words else {}), **({"properties": rest} if rest else {})}
+
+
+_NESTED = ("object", "array")
 
 
 class _Told:
     """``first`` is where each kind of object stands for the first time."""
 
-    def __init__(self, definitions: Mapping[str, Any]) -> None:
+    def __init__(self, definitions: Mapping[str, Any], told_by: ToldBy | None) -> None:
         self._definitions = definitions
-        self._first: dict[str, str] = {}
+        self._first: dict[str, str] = {f"#/$defs/{kind}": where for kind, where in (told_by.kinds if told_by else ())}
 
     def field(self, name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
         if "$ref" in schema:
             return {"type": "object", "description": self._fields(name, schema["$ref"])}
         # A field of an answer that is not there is left out of it, so that its default is nothing a reader would meet.
         kept = {key: value for key, value in schema.items() if key != "default"}
+        if kept.get("additionalProperties") == {"type": "number"}:  # amounts by name, as the name of the field says
+            del kept["additionalProperties"]
         if "$ref" in kept.get("items", {}):
             kept["items"] = {"type": "object", "description": self._fields(name, kept["items"]["$ref"])}
         elif kept.get("items", {}).get("additionalProperties") is True:

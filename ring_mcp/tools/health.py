@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from ring_mcp.conductors.health import HealthConductor
 from ring_mcp.conductors.report import HealthReport
+from ring_mcp.conductors.results import Standing
+from ring_mcp.tools.brief import ToldBy
 from ring_mcp.tools.paid import describe_standing, free
 from ring_mcp.tools.tool import Answer, Arguments, Caller, Tool
 
@@ -27,6 +29,7 @@ def health_tool(health: HealthConductor) -> Tool[HealthArguments]:
         description=DESCRIPTION,
         arguments=HealthArguments,
         output=HealthReport,
+        told_by=ToldBy(frozenset(), "", ((Standing.__name__, "ring-image-create's actor"),)),
         annotations=free(),
         handler=handle,
     )

@@ -9,14 +9,14 @@ from pydantic import Field
 from ring_mcp.conductors.image import ImageConductor
 from ring_mcp.conductors.results import GenerateImageResult
 from ring_mcp.domain import ImageRequest
-from ring_mcp.domain.fields import ShortText, Text, Whole, as_decimal
+from ring_mcp.domain.fields import Address, Name, Pieces, ShortText, Text, Whole, as_decimal
 from ring_mcp.plans.image import ImageSettings
-from ring_mcp.plans.rules import join_counts, takers
+from ring_mcp.plans.rules import takers
 from ring_mcp.presets import Presets
 from ring_mcp.tools.choices import image_choices
 from ring_mcp.tools.job_answers import Previews, answer, answer_shown, report
 from ring_mcp.tools.paid import DryRun, IdempotencyKey, MaxUsd, PreviewSize, Wait, annotate_paid, call_notes
-from ring_mcp.tools.provider_notes import image_provider_notes, join, picture_usd
+from ring_mcp.tools.provider_notes import count_by_taker, image_provider_notes, join, picture_usd
 from ring_mcp.tools.tool import Answer, Arguments, Caller, Notes, Tool
 
 DESCRIPTION = """\
@@ -24,24 +24,22 @@ Makes images from a prompt, stores them, and returns permanent URLs. It costs mo
 operator's own provider key; dryRun: true tells the price.
 
 After waitSeconds the answer is a jobId: call ring-job-get with it, not this tool again. An identical call joins a \
-job under way and pays nothing; once delivered, it is paid anew.
-
-Example: {"prompt": "a lighthouse at dusk, oil painting", "aspectRatio": "16:9"}"""
+job under way and pays nothing; once delivered, it is paid anew."""
 
 
 class ImageCreateArguments(Arguments):
     prompt: Text = Field(description="What to draw.")
     # Empty here and below: what there is to say depends on the registry and the operator (``image_descriptions``).
-    provider: Text | None = Field(None, description="")
-    model: Text | None = Field(None, description="")
-    aspect_ratio: Text | None = Field(None, description="")
-    resolution: Text | None = Field(None, description="1k is 1 megapixel, 2k is 4.")
-    n: Annotated[Whole | None, Field(description="How many.")] = None
-    purpose: Text | None = Field(None, description="One word: a folder in storage.")
+    provider: Name | None = Field(None, description="")
+    model: Name | None = Field(None, description="")
+    aspect_ratio: Name | None = Field(None, description="")
+    resolution: Name | None = Field(None, description="1k is 1 megapixel, 2k is 4.")
+    n: Annotated[Pieces | None, Field(description="How many.")] = None
+    purpose: Name | None = Field(None, description="One word: a folder in storage.")
     ref_code: ShortText | None = Field(None, description="Your tracking id.")
     seed: Whole | None = Field(None, description="A hint.")
-    quality: Text | None = Field(None, description="")
-    reference_images: list[Text] | None = Field(
+    quality: Name | None = Field(None, description="")
+    reference_images: list[Address] | None = Field(
         None,
         description="To edit or combine; <IMAGE_0> in the prompt is the first. URLs, data URIs, file ids; each billed.",
     )
@@ -81,7 +79,7 @@ def image_notes(presets: Presets) -> Notes:
     )
     return {
         "quality": f"Only {'; '.join(qualities)}." if chosen else None,
-        "referenceImages": f"At most {join_counts(counts)}." if counts else None,
+        "referenceImages": f"At most {count_by_taker(counts, presets.image_models)}." if counts else None,
     }
 
 

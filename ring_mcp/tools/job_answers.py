@@ -174,7 +174,8 @@ def _measures(result: JobResult, file: Any, count: int) -> str:
 def _costs(result: JobResult) -> str:
     estimated = f"estimated {usd(result.estimated_cost_usd)}" if result.estimated_cost_usd is not None else ""
     billed = f"billed {usd(result.billed_cost_usd)}" if result.billed_cost_usd is not None else ""
-    if billed and result.billed_cost_usd == result.estimated_cost_usd:
+    # Of a picture's price nothing is open any more; a clip's estimate is Ring's own figure, and stays beside its bill.
+    if billed and (isinstance(result, GenerateImageResult) or result.billed_cost_usd == result.estimated_cost_usd):
         return billed
     return ", ".join(part for part in (estimated, billed) if part)
 

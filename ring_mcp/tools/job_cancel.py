@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Cancels a job. Until its request was sent that is certain and free; after that a job is broken off where its \
-provider can, and what was made may be billed. The answer says which it was."""
+provider can, and what was made may be billed."""
 
 
 class JobCancelArguments(Arguments):
-    job_id: JobId = Field(description="The jobId that the create tool answered with.")
+    job_id: JobId = Field(description="Of the create tool.")
 
 
 class JobCancelResult(Wire):

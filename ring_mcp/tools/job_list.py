@@ -117,7 +117,7 @@ class JobList(Wire):
 
 
 MAX_PROMPT_CHARS = 500
-BRIEF_CHARS = 44
+BRIEF_CHARS = 40
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _AN_INSTANT = "must be a date and time like 2026-11-21T08:00:00Z"
 

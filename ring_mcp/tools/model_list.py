@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ring_mcp.conductors.results import Usd, Wire
 from ring_mcp.domain import usd
-from ring_mcp.domain.fields import Text, Whole, WholeSeconds
+from ring_mcp.domain.fields import Name, Pieces, WholeSeconds
 from ring_mcp.errors import InvalidRequest
 from ring_mcp.tools.paid import free
 from ring_mcp.tools.tool import Answer, Arguments, Caller, Tool
@@ -24,11 +24,11 @@ DESCRIPTION = "Lists models: kind, limits, list prices of what you name, last da
 
 class ModelListArguments(Arguments):
     kind: Literal["image", "video"] | None = Field(None, description="Both if left out.")
-    provider: Text | None = Field(None, description="Only its models.")
-    model: Text | None = Field(None, description="Only this one, in full.")
-    resolution: Text | None = Field(None, description="Only those that have it.")
-    quality: Text | None = Field(None, description="Of pictures, for the price.")
-    n: Whole | None = Field(None, description="Price of so many pictures.")
+    provider: Name | None = Field(None, description="Only its models.")
+    model: Name | None = Field(None, description="Only this one, in full.")
+    resolution: Name | None = Field(None, description="Only those that have it.")
+    quality: Name | None = Field(None, description="Of pictures, for the price.")
+    n: Pieces | None = Field(None, description="Price of so many pictures.")
     duration: WholeSeconds | None = Field(None, description="Price of so many seconds.")
 
 

@@ -30,7 +30,7 @@ Wait = Annotated[
     Field(description="Waits for the result."),
 ]
 
-PreviewSize = Annotated[Literal["none", "small"] | None, Field(description="A picture of it in the answer.")]
+PreviewSize = Annotated[Literal["none", "small"] | None, Field(description="A picture of it.")]
 
 
 def call_notes(wait_s: float, preview: str) -> Notes:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 
 from ring_mcp.plans.image import ImageSettings
-from ring_mcp.plans.rules import any_of
+from ring_mcp.plans.rules import any_of, join_counts
 from ring_mcp.plans.video import VideoSettings
-from ring_mcp.presets import ImageModel, Presets, VideoModel
+from ring_mcp.presets import ImageModel, Model, Presets, VideoModel
 from ring_mcp.providers.vendors import ProviderName, title_of
 from ring_mcp.tools.tool import Notes
 
@@ -65,10 +65,10 @@ def video_provider_notes(presets: Presets, settings: VideoSettings | None) -> No
 
 
 def other_providers_of_clips(presets: Presets) -> str:
-    """How the providers that have to be named differ from the one that makes clips without that."""
+    """How the providers that have to be named differ from the one that makes clips without that, beside what
+    ``duration`` and ``aspectRatio`` say of them."""
     return " ".join(
-        f"provider {each}: {_seconds([each], presets)} seconds, {any_of(_ratios(each, presets))}, "
-        f"{presets.modes['draft'].of(each).resolution} for the drafts"
+        f"provider {each}: {presets.modes['draft'].of(each).resolution} for the drafts"
         + ("." if any(model.edit for model in _mode_models(each, presets)) else ", no edit of a clip.")
         for each in presets.video_providers[1:]
     )
@@ -100,6 +100,28 @@ def join(*notes: Notes) -> Notes:
             # None stays None: nothing brings an argument back that one source says no model takes.
             found[name] = None if note is None or before is None else f"{before} {note}".strip()
     return found
+
+
+def models_or_titles(names: Iterable[str], models: Mapping[str, Model]) -> list[str]:
+    """The models of these names; the title of a provider in place of all of its models that are here to stay."""
+    names, told = list(names), list[str]()
+    for name in names:
+        provider = models[name].provider
+        all_of_it = {each for each, model in models.items() if model.provider == provider and model.retires_on is None}
+        each = title_of(provider) if all_of_it <= set(names) else name
+        told += [] if each in told else [each]
+    return told
+
+
+def count_by_taker(most: Mapping[str, int], models: Mapping[str, Model]) -> str:
+    """``5 with one-model, 14 with Another``."""
+    told = {each: most[name] for name in most for each in models_or_titles(_same(name, most), models)}
+    return join_counts(told)
+
+
+def _same(name: str, most: Mapping[str, int]) -> list[str]:
+    """The models that take as many as this one."""
+    return [each for each, count in most.items() if count == most[name]]
 
 
 def _by_provider(providers: Iterable[ProviderName], fact: Callable[[ProviderName], str]) -> str:

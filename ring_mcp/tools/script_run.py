@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
@@ -13,7 +13,7 @@ from ring_mcp.conductors.confirming import Confirming
 from ring_mcp.conductors.paid_calls import PaidCalls
 from ring_mcp.conductors.results import Usd, Wire
 from ring_mcp.domain import Job, JobState, VideoPlan, usd
-from ring_mcp.domain.fields import Flag, ShortText, Text, as_decimal
+from ring_mcp.domain.fields import SEPARATED, Flag, ShortText, Text, as_decimal
 from ring_mcp.errors import CapExceeded, InvalidRequest
 from ring_mcp.jobs.addresses import resolve_path
 from ring_mcp.ledger.base import JobQuery, Ledger
@@ -35,7 +35,7 @@ jobIds until they are there. It costs money for each clip; dryRun: true tells ea
 The same script again resumes its jobs and pays nothing; a clip with other words is a new job. If the caps have no \
 room for all, nothing starts, unless partial is true. The prompt "storyboard" says how to write one. Example: \
 {"request": {"schemaVersion": "1.0", "requestId": "harbour", "clips": [{"id": "one", "duration": 6, "scene": \
-{"action": "A boat leaves.", "camera": "slow dolly in"}}]}, "dryRun": true}"""
+{"action": "A boat leaves."}}]}, "dryRun": true}"""
 
 MAX_CLIPS = 200
 """Of one call: its answer has to stay below what clients take."""
@@ -47,10 +47,13 @@ MakerFor = Callable[[str], AskedMaker]
 """Who makes clips for an actor."""
 
 
+ClipName = Annotated[ShortText, SEPARATED]
+
+
 class ScriptRunArguments(Arguments):
     request: dict[str, Any] | None = Field(None, description="This or path.")
     path: Text | None = Field(None, description="Its file, in RING_INPUT_DIRS.")
-    clips: tuple[ShortText, ...] | None = Field(None, min_length=1, description="Only these ids.")
+    clips: tuple[ClipName, ...] | None = Field(None, min_length=1, description="Only these ids.")
     remaster: Flag = Field(False, description="Edit drafts, or make them again at 720p.")
     max_usd: MaxUsd = None
     partial: Flag = Field(False, description="Make what fits below the caps.")

@@ -70,7 +70,7 @@ class Arguments(Strict):
         return schema
 
 
-_TOLD_ON_REFUSAL = frozenset({"minLength", "maxLength", "maxItems", "minimum", "format"})
+_TOLD_ON_REFUSAL = frozenset({"minLength", "maxLength", "maxItems", "minItems", "minimum", "maximum", "format"})
 """Limits that no caller meets by accident: the reader holds them, and its refusal tells them."""
 
 
@@ -143,10 +143,11 @@ class Tool(Generic[A]):
         return self.arguments.input_schema(self.notes, self.choices)
 
     def output_schema(self) -> dict[str, Any]:
-        """The envelope, of a failure too: clients on the TypeScript SDK check errors against it as well."""
+        """The envelope, of a failure too: clients on the TypeScript SDK check errors against it as well. What a failure
+        has beside ``success`` is not told: its text says it all, and ten tools would say it ten times."""
         data = describe_data(tidy(self.output.model_json_schema(by_alias=True, mode="serialization")), self.told_by)
         return {
             "type": "object",
-            "properties": {"success": {"type": "boolean"}, "data": data, "error": {"type": "string"}},
+            "properties": {"success": {"type": "boolean"}, "data": data},
             "required": ["success"],
         }

@@ -7,10 +7,10 @@ from typing import Literal
 from pydantic import Field
 from pydantic.alias_generators import to_camel
 
-from ring_mcp.conductors.results import GenerateVideoResult, JobResult
+from ring_mcp.conductors.results import GenerateVideoResult, ImageAsset, JobResult
 from ring_mcp.conductors.video import VideoConductor
 from ring_mcp.domain import VideoRequest
-from ring_mcp.domain.fields import Flag, ShortText, Text, WholeSeconds, as_decimal
+from ring_mcp.domain.fields import Address, Flag, Name, ShortText, Text, WholeSeconds, as_decimal
 from ring_mcp.domain.thumbnails import ThumbnailFields
 from ring_mcp.plans.rules import any_of, takers, values
 from ring_mcp.plans.video import VideoSettings
@@ -21,7 +21,9 @@ from ring_mcp.tools.job_answers import Previews, answer, answer_shown, report
 from ring_mcp.tools.paid import DryRun, IdempotencyKey, MaxUsd, PreviewSize, Wait, annotate_paid, call_notes
 from ring_mcp.tools.provider_notes import (
     clip_seconds,
+    count_by_taker,
     join,
+    models_or_titles,
     other_providers_of_clips,
     second_usd,
     video_provider_notes,
@@ -32,18 +34,17 @@ DESCRIPTION = """\
 Makes a video clip of {seconds} seconds, stores it, and returns a permanent URL. It costs money: {usd} a second, on \
 the operator's own provider key; dryRun: true tells the price.
 
-It takes one to five minutes, longer than this call waits: call ring-job-get with the jobId until the clip is there, \
-not this tool again. An identical call joins a job under way and pays nothing.
+It takes minutes, longer than this call waits: call ring-job-get with the jobId until the clip is there, not this \
+tool again. An identical call joins a job under way and pays nothing.
 
 qualityMode: draft ({draft} from text), production ({production}), draft_i2v and production_i2v (the same from an \
 image). draft with imageUrl or firstFramePrompt becomes draft_i2v. remaster: true makes it again at {production}; \
-with sourceVideoUrl it edits that clip{edit}. {others}
-
-Example: {"prompt": "ACTION: the boat turns into the wind. CAMERA: slow dolly in.", "duration": 6}"""
+with sourceVideoUrl it edits that clip{edit}. {others}"""
 
 TOLD_BY_IMAGES = ToldBy(
     frozenset(to_camel(name) for name in JobResult.model_fields) - {"success", "jobId", "state"},
     "And what ring-image-create's data has, but for images and url.",
+    ((ImageAsset.__name__, "ring-image-create's images"),),
 )
 """What the answers of both have in common is said once."""
 
@@ -51,38 +52,38 @@ QualityModeName = Literal["draft", "draft_i2v", "production", "production_i2v"]
 
 
 class VideoCreateArguments(Arguments):
-    prompt: Text = Field(description="Sent unchanged: motion, camera, dialogue.")
-    provider: Text | None = Field(None, description="")
+    prompt: Text = Field(description="Sent unchanged, such as: ACTION: the boat turns. CAMERA: slow dolly in.")
+    provider: Name | None = Field(None, description="")
     # Empty here and below: what there is to say depends on the registry and the operator (``video_descriptions``).
     quality_mode: QualityModeName | None = Field(None, description="")
     duration: WholeSeconds | None = Field(None, description="Seconds:")
-    aspect_ratio: Text | None = Field(None, description="")
-    resolution: Text | None = Field(None, description="In place of the mode's.")
-    model: Text | None = Field(None, description="In place of the mode's.")
-    image_url: Text | None = Field(
+    aspect_ratio: Name | None = Field(None, description="")
+    resolution: Name | None = Field(None, description="In place of the mode's.")
+    model: Name | None = Field(None, description="In place of the mode's.")
+    image_url: Address | None = Field(
         None,
         description="First frame: a URL or data URI.",
     )
     first_frame_prompt: Text | None = Field(None, description="Makes the first frame, a paid image.")
-    image_provider: Text | None = Field(None, description="As ring-image-create's.")
-    image_model: Text | None = Field(None, description="As ring-image-create's model.")
-    image_resolution: Text | None = Field(None, description="As ring-image-create's.")
-    reference_images: list[Text] | None = Field(
+    image_provider: Name | None = Field(None, description="As ring-image-create's.")
+    image_model: Name | None = Field(None, description="As ring-image-create's model.")
+    image_resolution: Name | None = Field(None, description="As ring-image-create's.")
+    reference_images: list[Address] | None = Field(
         None,
         description="To appear in it, in place of a first frame; each billed.",
     )
-    last_frame_url: Text | None = Field(
+    last_frame_url: Address | None = Field(
         None,
         description="What it ends on.",
     )
-    source_video_url: Text | None = Field(None, description="The clip to remaster or extend.")
+    source_video_url: Address | None = Field(None, description="The clip to remaster or extend.")
     extend: WholeSeconds | None = Field(None, description="Seconds to add.")
-    remaster_from_video_url: Text | None = Field(None, description="As sourceVideoUrl.")
+    remaster_from_video_url: Address | None = Field(None, description="As sourceVideoUrl.")
     remaster: Flag = Field(False, description="Make it again, or edit sourceVideoUrl.")
     remaster_from_request_id: ShortText | None = Field(None, description="The draft's requestId.")
     clip_id: ShortText | None = Field(None, description="Your id of it.")
     pipeline_request_id: ShortText | None = Field(None, description="Your campaign's id.")
-    purpose: Text | None = Field(None, description="One word: a folder in storage.")
+    purpose: Name | None = Field(None, description="One word: a folder in storage.")
     ref_code: ShortText | None = Field(None, description="Your tracking id.")
     persist_to_filebase: Flag = Field(True, description="false: no copy is kept.")
     thumbnail: ThumbnailFields | None = Field(None, description="A free PNG: words on the first frame.")
@@ -129,19 +130,17 @@ def video_notes(presets: Presets) -> Notes:
     models = presets.video_models
     usual = {mode.of(each).resolution for mode in presets.modes.values() for each in presets.video_providers}
     sizes = [size for size in values(models, lambda m: m.resolutions) if size not in usual]
-    large = [f"{size} with {any_of(_list_makers(size, presets))}" for size in sizes]
+    large = [f"{size} with {any_of(models_or_titles(_list_makers(size, presets), models))}" for size in sizes]
     ending = takers(models, lambda m: m.last_frame)
-    referring = [
-        f"{models[name].max_reference_images} with {name}" for name in takers(models, lambda m: m.max_reference_images)
-    ]
+    referring = takers(models, lambda m: m.max_reference_images)
     extending = [
-        f"{models[name].min_extend_s} to {models[name].max_extend_s} with {name}"
+        f"{models[name].min_extend_s} to {models[name].max_extend_s} with {models_or_titles([name], models)[0]}"
         for name in takers(models, lambda m: m.extend)
     ]
     return {
         "resolution": f"{', '.join(large)}." if large else "",
-        "referenceImages": f"At most {', '.join(referring)}." if referring else None,
-        "lastFrameUrl": f"Only with {any_of(ending)}." if ending else None,
+        "referenceImages": f"At most {count_by_taker(referring, models)}." if referring else None,
+        "lastFrameUrl": f"Only with {any_of(models_or_titles(ending, models))}." if ending else None,
         "extend": f"{'; '.join(extending)}." if extending else None,
     }
 

@@ -11,6 +11,8 @@ import pytest
 from mcp import MCPError
 
 from ring_mcp.sandbox.server import SandboxServer
+from ring_mcp.tools.job_answers import SANDBOX
+from tests.benchmarks.tokens import MAX_PICTURE, PROMPTS, count, count_answer
 from tests.http.http_reach import (
     ALICE,
     API,
@@ -173,3 +175,14 @@ def test_every_way_in_needs_a_token(ring: HttpRing, path: str) -> None:
         with httpx2.Client(base_url=ring.url, timeout=LIMIT_S, verify=False) as client:
             assert client.get(path, headers=headers).status_code == 401
             assert client.post(path, headers=headers, json={}).status_code == 401
+
+
+@pytest.mark.parametrize("provider", ["xai", "google"])
+async def test_a_pictures_answer_is_cheap_to_read_over_http_as_well(ring: HttpRing, provider: str) -> None:
+    """There its address is long, and stands in it three times. What says that it is the sandbox's is not counted."""
+    sandboxs = count(SANDBOX, '"sandbox":true,')
+    async with mcp_client(ring.url, WAYS[0]) as client:
+        for prompt in PROMPTS:
+            asked = {"prompt": prompt, "provider": provider, "preview": "none"}
+            answer = (await client.call_tool("ring-image-create", asked)).model_dump(by_alias=True, exclude_none=True)
+            assert sum(count_answer(answer, prompt).values()) - sandboxs <= MAX_PICTURE

@@ -124,13 +124,15 @@ def test_a_wrong_provider_is_told_with_those_there_are(wrong: str) -> None:
 @pytest.mark.parametrize(
     ("provider", "wrong"), [("xai", GOOGLE), ("google", XAI), ("xai", "dall-e-3"), ("xai", "auto")]
 )
-def test_a_wrong_model_is_told_with_the_living_ones_of_the_provider(provider: str, wrong: str) -> None:
+def test_a_wrong_model_is_told_with_the_living_ones_of_each_provider(provider: str, wrong: str) -> None:
     message = refusal(provider=provider, model=wrong)
     assert message.startswith("model must be one of ")
     assert repr(wrong) in message
+    own, *others = message.removeprefix("model must be one of ").rpartition(", got ")[0].split(", or ")
+    told = {each.rpartition(" for provider ")[2]: each.rpartition(" for provider ")[0] for each in (own, *others)}
+    assert own.endswith(f" for provider {provider}")
     for name, model in PRESETS.image_models.items():
-        listed = f"{name}," in message or f"{name} for provider" in message
-        assert listed == (model.provider == provider and not model.is_retired(TODAY))
+        assert (name in told[model.provider].split(", ")) is not model.is_retired(TODAY)
 
 
 MODELS = [name for name, model in PRESETS.image_models.items() if not model.is_retired(TODAY)]

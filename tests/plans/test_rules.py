@@ -89,10 +89,11 @@ def test_a_model_that_lives_is_taken_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("name", ["unheard-of", "google's"])
-def test_an_unknown_model_is_told_with_those_of_the_provider_that_live(name: str) -> None:
+def test_an_unknown_model_is_told_with_those_that_live(name: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         living_model(name, models(), "xai", RETIRES, field="imageModel")
-    assert caught.value.message == f"imageModel must be one of new for provider xai, got {name!r}"
+    offers = "new for provider xai, or google's for provider google"
+    assert caught.value.message == f"imageModel must be one of {offers}, got {name!r}"
 
 
 def test_a_model_that_is_redirected_is_not_named_among_the_living() -> None:

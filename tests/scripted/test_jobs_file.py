@@ -55,8 +55,8 @@ def test_every_problem_of_the_file_is_told(path: Path) -> None:
         read_jobs(path, None)
 
     assert str(caught.value).splitlines() == [
-        "clips[0].duration: Input should be greater than or equal to 1",
-        "clips[1].id: String should match pattern '^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$'",
+        "clips[0].duration: must be at least 1",
+        "clips[1].id: must match ^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$",
         "clips[1].prompt is required",
         "clips[2].id: is the id of an earlier one already",
         "unknown field 'clips[0].aspectRatio', did you mean aspect_ratio? "

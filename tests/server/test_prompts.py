@@ -67,8 +67,8 @@ def test_the_request_that_it_shows_parses_and_compiles(process: RingProcess) -> 
     [
         ("storyboard", {}, "idea is required"),
         ("storyboard", {"idea": " "}, "idea is required"),
-        ("storyboard", {"idea": "x", "clips": "0"}, "clips: Input should be greater than or equal to 1"),
-        ("storyboard", {"idea": "x", "duration": "16"}, "duration: Input should be less than or equal to 15"),
+        ("storyboard", {"idea": "x", "clips": "0"}, "clips: must be at least 1"),
+        ("storyboard", {"idea": "x", "duration": "16"}, "duration: must be at most 15"),
         ("storyboard", {"idea": "x", "clip": "3"}, "unknown argument 'clip', did you mean clips? (allowed: idea, "),
         ("storyline", {}, "Unknown prompt: storyline"),
     ],

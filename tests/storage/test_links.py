@@ -18,7 +18,7 @@ URL = LINKS.url_of(KEY)
 def test_an_address_has_the_servers_base_a_signature_and_the_key() -> None:
     base, _, rest = URL.partition("/files/")
     signature, _, key = rest.partition("/")
-    assert (base, len(signature), key) == ("http://127.0.0.1:8765", 32, KEY)
+    assert (base, len(signature), key) == ("http://127.0.0.1:8765", 24, KEY)
     assert LINKS.host == "127.0.0.1:8765"
 
 

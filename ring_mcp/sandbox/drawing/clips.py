@@ -14,13 +14,19 @@ from ring_mcp.sandbox.drawing.pictures import PictureSpec
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
-    from av.container import OutputContainer
+    from av.container import InputContainer, OutputContainer
     from av.video.stream import VideoStream
 
 # Few, for every frame takes time: a slow pan looks well enough.
 FPS = 12
 SAMPLE_RATE_HZ = 48000
+MAX_FRAME_PIXELS = 36_000_000
+"""Of a clip that is given: 8k has 33 million."""
+
 MISSING_LIBRARY = f"The sandbox cannot make clips: the library av is not installed. Run: {install_line('video')}"
+
+_MP4 = "mov"
+"""What the library calls both."""
 
 # A picture that only shifts needs few bits, and every choice here is for speed: a constant quantizer above all, which
 # spares x264 half of its time, for it need not weigh each frame before it codes it.
@@ -71,7 +77,7 @@ def probe(path: Path) -> ClipFacts | None:
     import av
 
     try:
-        with av.open(str(path)) as container:
+        with _open_given(path) as container:
             if not container.streams.video:
                 return None
             stream = container.streams.video[0]
@@ -82,25 +88,38 @@ def probe(path: Path) -> ClipFacts | None:
             codec = stream.codec_context
             brand = container.metadata.get("major_brand", "")
             # The library has one name for both; only the brand tells QuickTime from MP4.
-            is_mp4 = "mp4" in container.format.name and brand.strip() != "qt"
+            is_mp4 = container.format.name == _MP4 and brand.strip() != "qt"
             return ClipFacts(codec.width, codec.height, duration_s, codec.name, is_mp4)
-    except (av.FFmpegError, OSError):
+    except Exception:  # whatever a decoder makes of a stranger's bytes: it is none
         return None
 
 
 def save_first_frame(clip: Path, picture: Path) -> bool:
     """Writes the first frame as a picture, when there is one."""
-    import av
-
     try:
-        with av.open(str(clip)) as container:
-            frames: Any = container.decode(video=0)
+        with _open_given(clip) as container:
+            stream = container.streams.video[0]
+            # By the header, before the decoder takes memory for it; each thread more would keep frames of its own.
+            if stream.width * stream.height > MAX_FRAME_PIXELS:
+                return False
+            stream.codec_context.thread_count = 1
+            frames: Any = container.decode(stream)
             for frame in frames:
                 frame.to_image().save(picture, "JPEG", quality=90)
                 return True
-    except (av.FFmpegError, OSError, IndexError):
-        pass
+    except Exception:  # as above
+        return False
     return False
+
+
+def _open_given(path: Path) -> InputContainer:
+    """A clip as what it is by its first bytes: left to guess, the library would take a text for a playlist, and open
+    the files that it names."""
+    import av
+
+    with path.open("rb") as file:
+        is_matroska = file.read(4) == b"\x1a\x45\xdf\xa3"
+    return av.open(str(path), format="matroska" if is_matroska else _MP4, options={"protocol_whitelist": "file"})
 
 
 def _video_stream(container: OutputContainer, spec: ClipSpec) -> VideoStream:

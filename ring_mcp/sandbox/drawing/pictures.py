@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
 SIDE_PX = {"512": 512, "1k": 1024, "1.5k": 1536, "2k": 2048, "4k": 4096}
 JPEG_QUALITY = 85
+FORMATS = ("JPEG", "PNG", "WEBP")
+"""What both services take; Pillow would try dozens of decoders."""
+
+MAX_PIXELS = 80_000_000
+"""A few kilobytes can unfold into more. The services' own bounds are told nowhere."""
+
 _TONING = 7
 
 
@@ -55,12 +61,10 @@ def _multiple_of_16(length_px: float) -> int:
 
 def measure(path: Path) -> tuple[int, int] | None:
     """Size of a picture file in pixels, or None when it cannot be read as one."""
-    from PIL import Image, UnidentifiedImageError
-
     try:
-        with Image.open(path) as image:
+        with _open_bounded(path) as image:
             return image.size
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError):
+    except Exception:  # whatever a decoder makes of a stranger's bytes: it is none
         return None
 
 
@@ -100,13 +104,24 @@ def dice(seed: str) -> random.Random:
 
 
 def _open_given(path: Path, size: tuple[int, int]) -> Image | None:
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import ImageOps
 
     try:
-        with Image.open(path) as source:
+        with _open_bounded(path) as source:
             return ImageOps.fit(source.convert("RGB"), size, centering=(0.5, 0.0)).convert("YCbCr")
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError):
+    except Exception:  # as above
         return None
+
+
+def _open_bounded(path: Path) -> Image:
+    """A picture of which only the header is read. Raises ValueError for one that would unfold into too many pixels."""
+    from PIL import Image
+
+    image = Image.open(path, formats=FORMATS)
+    if image.width * image.height > MAX_PIXELS:
+        image.close()
+        raise ValueError("too many pixels")
+    return image
 
 
 def _tone(image: Image, rng: random.Random) -> Image:

@@ -1,0 +1,84 @@
+"""What a name that does not exist was meant to be: the nearest of those that do, or of what others call it. Pure."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+
+_ENOUGH = 0.72
+"""How alike two names have to be. Below, a hint would lead astray, and the names that are allowed stand beside it."""
+
+_SHORTEST_PART = 4
+_MAX_NAME_CHARS = 60
+
+_ELSEWHERE: Mapping[str, tuple[str, ...]] = {
+    "n": ("numimages", "numberofimages", "numoutputs", "count", "batchsize", "samplecount", "quantity"),
+    "aspectRatio": ("ratio", "shape", "orientation"),
+    "resolution": ("imagesize", "videoresolution", "videosize", "definition"),
+    "aspectRatio or resolution": ("size", "width", "height", "dimensions"),
+    "imageUrl": ("image", "firstframe", "firstframeurl", "startimage", "startframe", "inputimage"),
+    "videoResolution": ("resolution",),
+    "referenceImages": ("image", "images", "imageurl", "imageurls", "inputimage", "inputimages", "sourceimage"),
+    "lastFrameUrl": ("endimage", "endframe", "lastframe", "tailimage"),
+    "sourceVideoUrl": ("video", "videourl", "inputvideo"),
+    "duration": ("seconds", "length", "durationseconds", "durationsecs", "time"),
+    "qualityMode": ("mode", "quality", "preset"),
+    "extend": ("extendseconds", "extendby"),
+    "maxUsd": ("budget", "maxcost", "maxprice", "costlimit", "budgetusd"),
+    "dryRun": ("quote", "simulate", "estimate", "priceonly"),
+    "waitSeconds": ("wait", "timeout", "timeoutseconds", "timeoutms"),
+    "prompt": ("description", "style", "negativeprompt", "camera", "text"),
+    "persistToFilebase": ("persist", "save", "store"),
+    "state": ("status",),
+    "kind": ("type", "mediatype"),
+    "limit": ("count", "pagesize", "maxresults", "perpage"),
+    "cursor": ("page", "offset", "pagetoken", "nextcursor", "after"),
+    "since": ("after", "from", "startdate", "date"),
+    "jobId": ("id", "job", "requestid", "taskid", "uuid"),
+    "request": ("script", "schemaversion", "requestid", "json", "content"),
+    "path": ("file", "filename", "filepath"),
+    "id": ("name", "clipid", "castid", "title"),
+    "line": ("text", "says"),
+    "action": ("description", "text"),
+    "imagePrompt": ("prompt",),
+    "text": ("title", "words"),
+}
+"""By our name: what others call the like. Only where that name is one of those allowed."""
+
+
+def nearest(wrong: str, names: Iterable[str], within: Mapping[str, Iterable[str]] | None = None) -> str | None:
+    """The name that ``wrong`` was probably meant to be; None if nothing is near enough to be worth saying.
+
+    ``within``: names that would be right one level deeper, by the name of that place: ``video.model``.
+    """
+    names, wanted = tuple(names), _fold(wrong[:_MAX_NAME_CHARS])
+    if not wanted:
+        return None
+    for name in names:
+        if _fold(name) == wanted:
+            return name
+    for place, inner in (within or {}).items():
+        for name in inner:
+            if _fold(name) == wanted:
+                return f"{place}.{name}"
+    for name, others in _ELSEWHERE.items():
+        if wanted in others and all(each in names for each in name.split(" or ")):
+            return name
+    return _alike(wanted, {_fold(name): name for name in names})
+
+
+def _alike(wanted: str, folded: Mapping[str, str]) -> str | None:
+    """By how much of the letters agree; a name that stands in the other as a whole counts as near."""
+    parts = [
+        each for each in folded if min(len(each), len(wanted)) >= _SHORTEST_PART and (each in wanted or wanted in each)
+    ]
+    # The longest of what is inside of it: "thumbnail text" is a thumbnail before it is a text.
+    if parts:
+        return folded[min(parts, key=lambda each: abs(len(each) - len(wanted)))]
+    close = difflib.get_close_matches(wanted, folded, n=1, cutoff=_ENOUGH)
+    return folded[close[0]] if close else None
+
+
+def _fold(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "", name.casefold())
