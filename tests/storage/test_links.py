@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import stat
 from pathlib import Path
 
@@ -20,6 +22,12 @@ def test_an_address_has_the_servers_base_a_signature_and_the_key() -> None:
     signature, _, key = rest.partition("/")
     assert (base, len(signature), key) == ("http://127.0.0.1:8765", 24, KEY)
     assert LINKS.host == "127.0.0.1:8765"
+
+
+def test_an_address_that_was_handed_out_first_opens_for_ever() -> None:
+    first = hmac.new(b"secret", KEY.encode(), hashlib.sha256).hexdigest()[:32]
+    assert LINKS.key_of(f"http://127.0.0.1:8765/files/{first}/{KEY}") == KEY
+    assert LINKS.key_of(f"http://127.0.0.1:8765/files/{first}/another.png") is None
 
 
 @pytest.mark.parametrize(
