@@ -89,16 +89,17 @@ def test_files_are_only_read(ring: HttpRing, made: tuple[str, bytes], method: st
 
 def test_nothing_is_listed_and_nothing_can_be_guessed(ring: HttpRing, made: tuple[str, bytes]) -> None:
     _, _, signature, *key = made[0].split("/")
-    assert len(signature) == 32
+    assert len(signature) == 24
     wrong = [
         "/files/",
         f"/files/{signature}",
         f"/files/{signature}/",
         f"/files/{signature}/{key[0]}",
         f"/files/{signature}/{'/'.join(key[:-1])}/",
+        f"/files/{'0' * 24}/{'/'.join(key)}",
         f"/files/{'0' * 32}/{'/'.join(key)}",
         f"/files/{signature[:-1]}/{'/'.join(key)}",
-        f"/files/{signature.upper()}/{'/'.join(key)}",
+        f"/files/{signature[::-1]}/{'/'.join(key)}",
         f"/files//{'/'.join(key)}",
         f"/files/{signature}/{'/'.join(key)}x",
     ]

@@ -118,7 +118,7 @@ def test_a_job_and_the_presets_can_be_read_as_resources(client: SdkClient, sandb
         ({"imageUrl": "http://192.168.0.1/a.jpg"}, "on a private network"),
         ({"sourceVideoUrl": "http://[fd00::1]/a.mp4", "remaster": True}, "on a private network"),
         ({"persistToFilebase": 3}, "persistToFilebase: "),
-        ({"clipId": 7}, "clipId: "),
+        ({"clipId": {"name": 7}}, "clipId: "),
         ({"waitSeconds": -1}, "waitSeconds: "),
         ({"qualitymode": "draft"}, "did you mean qualityMode?"),
     ],

@@ -299,7 +299,7 @@ def test_what_is_paid_again_is_named_and_open_jobs_are_listed(ring: RingProcess,
     assert old in clips_of(looked)["one"]["warnings"][0]
     reply = run(ring, request)
     assert [each["jobId"] for each in reply.data["superseded"]] == [old]
-    assert re.search(rf"superseded: one  (submitting|rendering)  {old}", reply.text)
+    assert re.search(rf"superseded: one  (planned|submitting|rendering)  {old}", reply.text)
     sandbox.state.configure(render_s=0)
     finished(ring, reply)
     ring.call("ring-job-get", {"jobId": old, "waitSeconds": 30})
