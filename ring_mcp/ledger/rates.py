@@ -3,6 +3,10 @@
 A bucket is a few times in one row: until when its second and its minute are used up. Whoever wants to ask takes his
 requests in one statement, and is told when they may leave; only what is near is reserved, so that a process that dies
 takes little with it. The time is the database's own where several machines share it.
+
+A bucket goes back with the clock: where that is read as earlier than when the bucket was last asked, all times of the
+bucket are taken to be earlier by as much. So it is as full as it was, and what a clock that was ahead has written is
+not waited for.
 """
 
 from __future__ import annotations
@@ -20,19 +24,22 @@ MOST_AT_ONCE = 16
 _ONE_REFUSAL_S = 2.0
 """Refusals so close together are one: they answer requests that were under way side by side."""
 
+CLOCKS_DIFFER_S = 10.0
+"""A clock that is behind by no more than that was not set back: it was read before somebody else had the row."""
+
 
 def take(
     bucket: RateBucket, spacing: Spacing, count: int, horizon_s: float, now: datetime, dialect: Dialect
 ) -> Transaction[Given]:
     """Take ``count`` requests, if they may leave within ``horizon_s``. ``now`` is this machine's, see ``_clock``."""
     least, most = _words(dialect)
-    slowed = _slowness("rate", dialect)
+    slowed = _slowness(dialect)
     second_s = f"(:second_s * {slowed} + :unknown_s * ({slowed} - 1))"
     minute_s = f"(:minute_s * {slowed})"
 
     def bound(name: str, most_s: str) -> str:
         """What stands further ahead than a right clock can have brought it, a clock that was wrong has left behind."""
-        return f"{least}(rate.{name}, excluded.asked_at + {most_s})"
+        return f"{least}({_go_back(name)}, excluded.asked_at + {most_s})"
 
     second_at = bound("second_at", f":horizon_s + :second_slack_s * {slowed} + {second_s} * {MOST_AT_ONCE}")
     minute_at = bound("minute_at", f":horizon_s + :minute_slack_s * {slowed} + {minute_s} * {MOST_AT_ONCE}")
@@ -57,7 +64,7 @@ def take(
         f" minute_at = CASE WHEN {is_near} THEN {most}({start_at}, {minute_at}) + {minute_s} * :count"
         f" ELSE {minute_at} END,"
         # All of them are written as they were bounded: seen anew from each later moment, the bound would go on with it.
-        f" paused_until = {paused_until}"
+        f" paused_until = {paused_until}, slowed_at = {_go_back('slowed_at')}"
         " RETURNING start_at - asked_at AS wait_s",
         {
             **_name(bucket, dialect),
@@ -82,17 +89,19 @@ def slow_down(bucket: RateBucket, pause_s: float, now: datetime, dialect: Dialec
     """
     least, most = _words(dialect)
     # A bucket that was never slowed has the time of its first request there: that is no refusal to be one with.
-    is_the_same = f"abs(excluded.asked_at - rate.slowed_at) < {_ONE_REFUSAL_S} AND rate.slowed > 1"
+    slowed_at = _go_back("slowed_at")
+    is_the_same = f"abs(excluded.asked_at - {slowed_at}) < {_ONE_REFUSAL_S} AND rate.slowed > 1"
     yield Statement(
         "INSERT INTO provider_rates AS rate"  # noqa: S608
         " (sandbox, account, model, asking, asked_at, start_at, second_at, minute_at, paused_until, slowed, slowed_at)"
         " SELECT :sandbox, :account, :model, :asking, now_s, now_s, now_s, now_s, now_s + :pause_s, 2.0, now_s"
         f" FROM (SELECT {_clock(dialect)} AS now_s) AS clock WHERE true"
-        " ON CONFLICT (sandbox, account, model, asking) DO UPDATE SET"
-        f" paused_until = {most}(rate.paused_until, excluded.paused_until),"
+        " ON CONFLICT (sandbox, account, model, asking) DO UPDATE SET asked_at = excluded.asked_at,"
+        f" second_at = {_go_back('second_at')}, minute_at = {_go_back('minute_at')},"
+        f" paused_until = {most}({_go_back('paused_until')}, excluded.paused_until),"
         f" slowed = CASE WHEN {is_the_same} THEN rate.slowed"
-        f" ELSE {least}({MOST_SLOWED}, 2 * {_slowness('rate', dialect)}) END,"
-        f" slowed_at = CASE WHEN {is_the_same} THEN rate.slowed_at ELSE excluded.asked_at END",
+        f" ELSE {least}({MOST_SLOWED}, 2 * {_slowness(dialect)}) END,"
+        f" slowed_at = CASE WHEN {is_the_same} THEN {slowed_at} ELSE excluded.asked_at END",
         {**_name(bucket, dialect), "now": now.timestamp(), "pause_s": pause_s},
     )
 
@@ -102,13 +111,12 @@ def select_rates(
 ) -> Transaction[list[RateState]]:
     """The buckets of these accounts, or of all, as they are now."""
     of_these = "" if accounts is None else f" AND account {dialect.is_any_of('accounts')}"
+    times = ", ".join(f"{_go_back(name, 'now_s')} AS {name}" for name in ("second_at", "minute_at", "paused_until"))
     rows = yield Statement(
-        f"SELECT account, model, asking, second_at - asked_at AS second_ahead_s,"  # noqa: S608
-        f" minute_at - asked_at AS minute_ahead_s, paused_until - asked_at AS paused_s,"
-        f" {_slowness('rate', dialect, asked_at='asked_at')} AS slowed FROM"
-        f" (SELECT account, model, asking, second_at, minute_at, paused_until, slowed, slowed_at,"
-        f" {_clock(dialect)} AS asked_at FROM provider_rates"
-        f" WHERE sandbox = :sandbox{of_these}) AS rate"
+        "SELECT account, model, asking, second_at - now_s AS second_ahead_s,"  # noqa: S608
+        " minute_at - now_s AS minute_ahead_s, paused_until - now_s AS paused_s, slowed FROM"
+        f" (SELECT account, model, asking, now_s, {times}, {_slowness(dialect, 'now_s')} AS slowed FROM provider_rates"
+        f" AS rate, (SELECT {_clock(dialect)} AS now_s) AS clock WHERE sandbox = :sandbox{of_these}) AS bucket"
         " ORDER BY account, model, asking",
         {
             "sandbox": encode("sandbox", sandbox, dialect),
@@ -147,9 +155,15 @@ def _words(dialect: Dialect) -> tuple[str, str]:
     return ("min", "max") if dialect.text_times else ("LEAST", "GREATEST")
 
 
-def _slowness(row: str, dialect: Dialect, asked_at: str = "excluded.asked_at") -> str:
-    """How many times slower than its numbers a bucket goes on now: one less with every RECOVERS_IN_S."""
+def _go_back(name: str, now_s: str = "excluded.asked_at") -> str:
+    """A time of the row ``rate``, in the words of the clock as it is now."""
+    ahead_s = f"rate.asked_at - {now_s}"
+    return f"(rate.{name} - CASE WHEN {ahead_s} > {CLOCKS_DIFFER_S} THEN {ahead_s} ELSE 0 END)"
+
+
+def _slowness(dialect: Dialect, now_s: str = "excluded.asked_at") -> str:
+    """How many times slower than its numbers the row ``rate`` goes on now: one less with every RECOVERS_IN_S."""
     least, most = _words(dialect)
-    # Either way: a clock that was hours ahead when a refusal came must not slow everybody down until it is that late.
-    quiet_s = f"abs({asked_at} - {row}.slowed_at)"
-    return f"{most}(1.0, {least}({MOST_SLOWED}, {row}.slowed - {quiet_s} / {RECOVERS_IN_S}))"
+    # Either way: an older version has left buckets whose refusals alone a clock that was ahead has dated.
+    quiet_s = f"abs({now_s} - {_go_back('slowed_at', now_s)})"
+    return f"{most}(1.0, {least}({MOST_SLOWED}, rate.slowed - {quiet_s} / {RECOVERS_IN_S}))"

@@ -10,6 +10,7 @@ import pytest
 from ring_mcp.domain import Given, RateBucket, RateLimit, space_out
 from ring_mcp.domain.rates import LONGEST_PAUSE_S, MOST_SLOWED, RECOVERS_IN_S, Spacing
 from ring_mcp.ledger.base import Ledger
+from ring_mcp.ledger.rates import CLOCKS_DIFFER_S
 from tests.fake_clock import FakeClock
 from tests.ledger_databases import LedgerDatabase
 
@@ -160,6 +161,77 @@ async def test_a_clock_that_was_wrong_stops_an_account_for_a_minute(
         let_pass(database, clock, given.wait_s)
         [state] = await ledger.rates(None, sandbox=False)
         assert state.paused_s <= 1.0, "what is waited for once is over"
+
+
+WRONG_BY_S = [60.0, 10_800.0, 1e9]
+
+
+@pytest.mark.parametrize("wrong_by_s", WRONG_BY_S)
+async def test_a_bucket_goes_back_with_the_clock(
+    ledger: Ledger, second_ledger: Ledger, database: LedgerDatabase, clock: FakeClock, wrong_by_s: float
+) -> None:
+    waits = [await take(ledger) for _ in range(3)]
+    let_pass(database, clock, -wrong_by_s)
+    [state] = await second_ledger.rates(None, sandbox=False)
+    assert 3000.0 - NEAR_S <= state.second_ahead_s <= 3000.0
+    waits += [await take(each) for each in (second_ledger, ledger)]
+    assert all(is_about(given, number * 1000.0) for number, given in enumerate(waits))
+
+
+@pytest.mark.parametrize("wrong_by_s", WRONG_BY_S)
+async def test_what_a_clock_that_was_ahead_has_written_is_not_waited_for(
+    ledger: Ledger, database: LedgerDatabase, clock: FakeClock, wrong_by_s: float
+) -> None:
+    """Its pause lasts as long as it would have, from when somebody asks again."""
+    quick = space_out(RateLimit(per_second=10.0))
+    await take(ledger, spacing=quick)
+    let_pass(database, clock, wrong_by_s)
+    await ledger.slow_down(BUCKET, LONGEST_PAUSE_S)
+    let_pass(database, clock, -wrong_by_s)
+    [state] = await ledger.rates(None, sandbox=False)
+    assert (0 < state.paused_s <= LONGEST_PAUSE_S, 1.0 <= state.slowed <= 2.0) == (True, True)
+    assert 0 < (await take(ledger, spacing=quick, horizon_s=0.0)).wait_s <= LONGEST_PAUSE_S
+    let_pass(database, clock, LONGEST_PAUSE_S)
+    [state] = await ledger.rates(None, sandbox=False)
+    assert state.paused_s == 0.0
+    assert (await take(ledger, spacing=quick, horizon_s=5.0)).wait_s == 0.0
+
+
+@pytest.mark.parametrize("wrong_by_s", [*WRONG_BY_S, *(-each for each in WRONG_BY_S)])
+async def test_no_setting_of_the_clock_fills_a_bucket_beyond_its_capacity(
+    ledger: Ledger, database: LedgerDatabase, clock: FakeClock, wrong_by_s: float
+) -> None:
+    """There and back again: nobody is given more at once than a bucket that nobody has asked of holds."""
+    spacing = Spacing(second_s=1000.0, second_slack_s=4000.0)
+
+    async def take_all() -> int:
+        given = 0
+        while (await take(ledger, spacing=spacing, horizon_s=0.0)).wait_s == 0.0:
+            given += 1
+        return given
+
+    assert await take_all() == 5
+    for by_s in (wrong_by_s, -wrong_by_s):
+        let_pass(database, clock, by_s)
+        assert await take_all() <= 5
+    let_pass(database, clock, -wrong_by_s)
+    if wrong_by_s > 0:
+        assert await take_all() == 0, "it has gone back with the clock, as empty as it was"
+
+
+async def test_clocks_that_differ_a_little_do_not_move_a_bucket(
+    ledger: Ledger, database: LedgerDatabase, clock: FakeClock
+) -> None:
+    async def used_up_at() -> float:
+        [row] = database.query("SELECT second_at FROM provider_rates")
+        return float(row["second_at"])
+
+    await take(ledger)
+    let_pass(database, clock, 0.1 - CLOCKS_DIFFER_S)
+    before_s = await used_up_at()
+    await take(ledger)
+    await ledger.slow_down(BUCKET, 1.0)
+    assert await used_up_at() == pytest.approx(before_s + 1000.0, abs=0.001)
 
 
 async def test_the_buckets_of_an_account_can_be_read(ledger: Ledger) -> None:
