@@ -76,6 +76,10 @@ class FakeClock:
                 future.set_result(None)
         self._sleepers = [sleeper for sleeper in self._sleepers if not sleeper[1].done()]
 
+    def set_by(self, seconds: float) -> None:
+        """Somebody sets the clock, forwards or back: no time passes."""
+        self._now += timedelta(seconds=seconds)
+
     def move_to(self, now: datetime) -> None:
         """Let time pass until ``now``."""
         self.advance((now - self._now).total_seconds())

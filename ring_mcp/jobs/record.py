@@ -12,7 +12,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from ring_mcp.clock import Clock
 from ring_mcp.domain import AuditRecord, Job, JobState
@@ -33,7 +33,7 @@ _LOST = LedgerError("the ledger has lost the row of this job, whose request was 
 
 class JobRecord:
     """The job that is being driven: ``job`` is its newest state; ``on_change`` is told of each, and whether the ledger
-    lacks it.
+    lacks it. ``held_at``: when this process got it, by its clock.
 
     ``is_orphan``: it was taken over in the middle of a submit, whose answer can only come to somebody else.
     ``is_carried``: its request is made by the courier, which need not be waited for.
@@ -41,9 +41,16 @@ class JobRecord:
     """
 
     def __init__(
-        self, job: Job, ledger: Ledger, write_ahead: WriteAhead, clock: Clock, on_change: Callable[[Job, bool], None]
+        self,
+        job: Job,
+        ledger: Ledger,
+        write_ahead: WriteAhead,
+        clock: Clock,
+        on_change: Callable[[Job, bool], None],
+        held_at: datetime | None = None,
     ) -> None:
         self.job = job
+        self._held_at, self._held_at_s = held_at or clock.now(), clock.monotonic()
         self._saved = job
         self._ledger = ledger
         self._write_ahead = write_ahead
@@ -58,6 +65,14 @@ class JobRecord:
         self.is_carried = False
         self.first_look: asyncio.Task[Running | Finished] | None = None
         self.is_orphan = job.state is JobState.SUBMITTING
+
+    @property
+    def now(self) -> datetime:
+        """What the time is for all that is judged by its age: since this process has the job, nobody sets that clock.
+
+        What is written for others to read is of the clock that they read, too.
+        """
+        return self._held_at + timedelta(seconds=self._clock.monotonic() - self._held_at_s)
 
     @property
     def saved_progress(self) -> int:

@@ -71,7 +71,8 @@ class Rendering:
         """One look. None: go on at once. ``tries``: how many looks in a row have failed so far."""
         job, now = record.job, self._clock.now()
         assert job.provider_request_id is not None, "the table has a CHECK for this"
-        is_late = (now - driving_since).total_seconds() >= self._pace[job.kind].poll_timeout_s
+        old_s = (record.now - job.created_at).total_seconds()
+        is_late = (record.now - driving_since).total_seconds() >= self._pace[job.kind].poll_timeout_s
         # Taken out before it is awaited: one that failed must not be awaited again.
         begun, record.first_look = record.first_look, None
         try:
@@ -93,17 +94,17 @@ class Rendering:
             return None
         await self._note_progress(record, answer)
         if is_late:
-            return Park(self._explain_late(record.job), slow_look_s((now - job.created_at).total_seconds()))
-        return Pause(pause_between_looks_s(self._pace[job.kind], (now - job.created_at).total_seconds()))
+            return Park(self._explain_late(record.job), slow_look_s(old_s))
+        return Pause(pause_between_looks_s(self._pace[job.kind], old_s))
 
     async def _rest(self, record: JobRecord, exc: ProviderError, tries: int, *, is_late: bool) -> Pause | Park:
         """The provider could not be asked, or its answer tells nothing of the job: look again."""
-        job, now = record.job, self._clock.now()
+        job = record.job
         if isinstance(exc, RateLimited) and self._rates is not None:
             await self._rates.note_refusal(job, "look", exc)
-        trouble = note_trouble(job, exc, now)
+        trouble = note_trouble(job, exc, record.now)
         if is_late:
-            return Park(trouble, slow_look_s((now - job.created_at).total_seconds()))
+            return Park(trouble, slow_look_s((record.now - job.created_at).total_seconds()))
         # Once, with the third: an outage of the provider is not to write every row at every look.
         await record.note(replace(job, failure=trouble), write=trouble.seen == _TOLD_AFTER)
         asked_s = exc.retry_after_s or 0.0 if isinstance(exc, RateLimited) else 0.0
@@ -112,11 +113,10 @@ class Rendering:
 
     async def _suspect_gone(self, record: JobRecord, exc: JobExpired) -> Pause | None:
         """The provider says that it has no such job: believed when it goes on saying so."""
-        now = self._clock.now()
-        trouble = note_trouble(record.job, exc, now)
-        if is_gone(trouble, now):
+        trouble = note_trouble(record.job, exc, record.now)
+        if is_gone(trouble, record.now):
             exc.retryable = False  # what it says for good is final, whoever says it
-            await record.write(end_badly(record.job, Ending.JOB_GONE, exc, now))
+            await record.write(end_badly(record.job, Ending.JOB_GONE, exc, self._clock.now()))
             return None
         await record.write(replace(record.job, failure=trouble))
         return Pause(pause_after_gone_s(trouble.seen, self._pace[record.job.kind].poll_interval_s), failed=True)

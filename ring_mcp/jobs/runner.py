@@ -98,14 +98,16 @@ class JobRunner:
                 return job
         return await self._ledger.claim_one(self._accounts.holder, job_id)
 
-    async def drive(self, job: Job, *, asked: bool = False) -> Job:
-        """Carry on a job that this process owns. ``asked``: somebody waits for it, however old it is.
+    async def drive(self, job: Job, *, asked: bool = False, is_new: bool = False) -> Job:
+        """Carry on a job that this process owns. ``asked``: somebody waits for it, however old it is; ``is_new``: this
+        process has opened it just now, whatever its clock says of when that was.
 
         The answer is the job as it was left.
         """
         if job.id in self._records or job.is_settled:
             return job
-        record = JobRecord(job, self._ledger, self._write_ahead, self._clock, self._watch.tell)
+        held_at = job.created_at if is_new else None
+        record = JobRecord(job, self._ledger, self._write_ahead, self._clock, self._watch.tell, held_at)
         # Before anything is awaited: whoever comes now finds it here, and one job has one driver.
         self._records[job.id] = record
         self._watch.hold(job)
@@ -113,7 +115,7 @@ class JobRunner:
             # Before any step: the row alone may say less than was known when its last process died.
             await record.learn()
             # Who asks for an old job has the whole time anew: otherwise it would be parked again after one look.
-            took_s = await self._step_on(record, self._clock.now() if asked else job.created_at)
+            took_s = await self._step_on(record, record.now if asked else job.created_at)
             if record.is_behind:
                 await self._settle_accounts(record)
                 await self._steps.leave(record)  # what could not be left while the ledger lacked its end
@@ -161,14 +163,15 @@ class JobRunner:
                 return took_s
             tries = tries + 1 if pause.failed else 0
             if state is JobState.RENDERING:
-                rested_s = await self._stretch_s(record.job, pause.delay_s, sent_at)
+                rested_s = await self._stretch_s(record, pause.delay_s, sent_at)
                 pause = replace(pause, delay_s=rested_s)
             await self._rest(record, pause)
         return took_s
 
-    async def _stretch_s(self, job: Job, pause_s: float, sent_at: float | None) -> float:
+    async def _stretch_s(self, record: JobRecord, pause_s: float, sent_at: float | None) -> float:
         """``sent_at``: by the clock's monotonic time; None: before this process had the job."""
-        age_s = (self._clock.now() - job.created_at).total_seconds()
+        job = record.job
+        age_s = (record.now - job.created_at).total_seconds()
         if sent_at is not None:
             age_s = self._clock.monotonic() - sent_at
         return await self._pacing.stretch_s(job, pause_s, age_s, len(self._records), urgent=self._is_urgent(job))

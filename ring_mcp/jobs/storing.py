@@ -117,10 +117,10 @@ class Storing:
     async def _rest(self, record: JobRecord, exc: ProviderError | StorageError, tries: int) -> Pause | Park:
         """What went wrong is told and tried again: soon, or slowly where somebody has to change something first."""
         # Whatever the error says of itself: the result is made and paid for.
-        trouble = note_trouble(record.job, exc, self._clock.now()).model_copy(update={"billed": "yes"})
+        trouble = note_trouble(record.job, exc, record.now).model_copy(update={"billed": "yes"})
         if isinstance(exc, StorageUnclear):
             return Park(trouble, None)
-        lasts_s = age_s(trouble, self._clock.now())
+        lasts_s = age_s(trouble, record.now)
         if isinstance(exc, StorageRefused | LocalPolicy) or lasts_s > LET_GO_AFTER_S:
             return Park(trouble, slow_look_s(lasts_s))
         before = record.job.failure
@@ -133,7 +133,7 @@ class Storing:
 
         It is asked from the second time on: most addresses that are dead are so for a moment.
         """
-        job, now = record.job, self._clock.now()
+        job, now = record.job, record.now
         trouble = note_trouble(job, gone, now)
         if job.provider_request_id is None or job.failure is None:
             return await self._give_up_or_rest(record, gone, trouble, tries)
@@ -155,7 +155,7 @@ class Storing:
     async def _give_up_or_rest(
         self, record: JobRecord, gone: MediaGone, trouble: Failure, tries: int
     ) -> Pause | Park | None:
-        if age_s(trouble, self._clock.now()) >= MEDIA_GONE_AFTER_S and trouble.seen >= LOOKS_BEFORE_GONE:
+        if age_s(trouble, record.now) >= MEDIA_GONE_AFTER_S and trouble.seen >= LOOKS_BEFORE_GONE:
             await self._lose_missing(record, gone.message)
             return None
         return await self._rest(record, gone, tries)

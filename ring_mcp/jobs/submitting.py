@@ -88,7 +88,7 @@ class Submitting:
         as old as it is: it may be out of a backup, and have been sent from there.
         """
         provider = self._providers[record.job.kind, record.job.plan.provider]
-        if self._is_stale(record.job, place):  # looked at before a first frame is waited for, too
+        if _is_stale(record, place):  # looked at before a first frame is waited for, too
             await self._end_unsent(record)
             return None
         inputs = await self._preparing.prepare(record, as_bytes=not provider.fetches_inputs)
@@ -96,7 +96,7 @@ class Submitting:
             return inputs
         if place is not None:
             await place.wait_to_submit()
-        if self._is_stale(record.job, place):
+        if _is_stale(record, place):
             await self._end_unsent(record)
             return None
         # Marks this one request: an answer that comes late is known by it, whoever has the row by then.
@@ -196,7 +196,7 @@ class Submitting:
         if answer is not None:
             await self._write_answer(record, answer)
             return None
-        left_s = (job.submit_deadline_at - self._clock.now()).total_seconds()
+        left_s = (job.submit_deadline_at - record.now).total_seconds()
         if left_s > 0 and not self._death_is_certain:
             return Pause(min(left_s, LOOK_FOR_OTHERS_S))
         lost = OutcomeUnknown("the server died while the request was under way; it may have been made and billed")
@@ -238,13 +238,9 @@ class Submitting:
     async def _end_unsent(self, record: JobRecord) -> None:
         await record.write(end_badly(record.job, Ending.PLAN_TOO_OLD, _NOT_SENT, self._clock.now()))
 
-    def _is_stale(self, job: Job, place: Place | None) -> bool:
-        age_s = (self._clock.now() - job.created_at).total_seconds()
-        return age_s - (place.waited_s if place is not None else 0.0) > STALE_PLAN_S
-
     async def _write_intent(self, record: JobRecord, attempt_token: str) -> bool:
         """Put the intent on disk. False: it is not to be sent, and the job has ended."""
-        job, now = record.job, self._clock.now()
+        job, now, began_s = record.job, self._clock.now(), self._clock.monotonic()
         # For so long a request that is refused for its rate may be sent again.
         limit_s = self._pace[job.kind].submit_timeout_s + MOST_PAUSES_S
         deadline_at = now + timedelta(seconds=limit_s + SUBMIT_MARGIN_S)
@@ -261,7 +257,13 @@ class Submitting:
             await record.write(end_badly(job, Ending.INTENT_NOT_WRITTEN, exc, now))
         if record.job.state is not JobState.SUBMITTING:  # also where the ledger had lost the row
             return False
-        if self._clock.now() >= deadline_at:  # the process slept, and somebody may have given the attempt up meanwhile
+        # The process slept, and somebody may have given the attempt up meanwhile. A clock that was set is no sleep.
+        if self._clock.monotonic() - began_s >= limit_s + SUBMIT_MARGIN_S:
             await self._end_unsent(record)
             return False
         return True
+
+
+def _is_stale(record: JobRecord, place: Place | None) -> bool:
+    age_s = (record.now - record.job.created_at).total_seconds()
+    return age_s - (place.waited_s if place is not None else 0.0) > STALE_PLAN_S

@@ -16,7 +16,7 @@ import pytest
 
 from ring_mcp.domain import Job, JobState
 from ring_mcp.errors import LedgerError, StorageRefused
-from ring_mcp.jobs.queue.in_process import HEARTBEAT_INTERVAL_S, SWEEP_INTERVAL_S
+from ring_mcp.jobs.queue.in_process import HEARTBEAT_INTERVAL_S, SET_BACK_S, SWEEP_INTERVAL_S
 from ring_mcp.jobs.submitting import STALE_PLAN_S
 from ring_mcp.ledger.base import JobQuery, Ledger
 from ring_mcp.ledger.sqlite import SqliteLedger
@@ -24,7 +24,7 @@ from ring_mcp.providers.base import Accepted, Running
 from tests.fake_clock import FakeClock
 from tests.jobs.engine import Engine, started_engine, until
 from tests.jobs.scripted_provider import finished
-from tests.ledger_samples import carried, left_behind, sample_plan
+from tests.ledger_samples import TROUBLE, carried, left_behind, sample_plan
 
 UPKEEP = 2
 """The sweep and the heartbeat sleep beside the drivers."""
@@ -94,6 +94,43 @@ async def test_a_job_that_rests_is_taken_when_its_time_has_come(engine: Engine, 
     assert (await engine.row(resting)).owner is None
     clock.advance(SWEEP_INTERVAL_S)
     assert (await engine.ended(resting, upkeep=UPKEEP)).state is JobState.DONE
+
+
+@pytest.mark.parametrize(("back_s", "is_looked_at"), [(SET_BACK_S, True), (SET_BACK_S - 0.001, False)])
+async def test_a_clock_that_was_set_back_has_parked_jobs_looked_at(
+    engine: Engine, clock: FakeClock, back_s: float, is_looked_at: bool
+) -> None:
+    """What was parked while it was ahead would be due long after it should be."""
+    await engine.queue.start(take_over=True)
+    await swept(engine, 1)
+    clock.set_by(back_s)
+    parked = await left_behind(
+        engine.ledger, JobState.RENDERING, failure=TROUBLE, due_at=clock.now() + timedelta(minutes=1)
+    )
+    clock.advance(SWEEP_INTERVAL_S)
+    await swept(engine, 2)
+    clock.set_by(-back_s)
+    engine.ledger.fail("claim")  # what could not be looked for is looked for again
+    for times in (3, 4):
+        clock.advance(SWEEP_INTERVAL_S)
+        await swept(engine, times)
+    if is_looked_at:
+        assert (await engine.ended(parked, upkeep=UPKEEP, parked=False)).state is JobState.DONE
+    else:
+        assert (await engine.row(parked)).is_parked
+
+
+async def test_a_clock_that_was_set_back_is_answered_once(engine: Engine, clock: FakeClock) -> None:
+    await engine.queue.start(take_over=True)
+    await swept(engine, 1)
+    clock.set_by(-SET_BACK_S)
+    clock.advance(SWEEP_INTERVAL_S)
+    await swept(engine, 2)
+    parked = await left_behind(engine.ledger, JobState.RENDERING, due_at=None)
+    for times in (3, 4):
+        clock.advance(SWEEP_INTERVAL_S)
+        await swept(engine, times)
+    assert (await engine.row(parked)).is_parked
 
 
 async def test_facts_that_were_kept_aside_are_written_before_anything_is_taken_over(engine: Engine) -> None:
@@ -392,6 +429,32 @@ async def test_a_request_told_not_to_have_begun_is_never_sent(engine: Engine, cl
     await beaten(engine, clock, UPKEEP)
     ended = await engine.ended(job, upkeep=UPKEEP)
     assert (ended.state, ended.settled_usd) == (JobState.FAILED, Decimal(0))
+    assert engine.pictures.submitted == []
+
+
+async def test_setting_the_clock_ends_no_plan_that_is_about_to_be_driven(engine: Engine, clock: FakeClock) -> None:
+    await engine.queue.start(take_over=True)
+    await swept(engine, 1)
+    job = await engine.new()
+    await beaten(engine, clock, UPKEEP)
+    clock.set_by(10 * STALE_PLAN_S)
+    await beaten(engine, clock, UPKEEP)
+    engine.queue.enqueue(job)
+    assert (await engine.ended(job, upkeep=UPKEEP)).state is JobState.DONE
+
+
+async def test_a_clock_set_back_sends_nothing_that_was_told_not_begun(engine: Engine, clock: FakeClock) -> None:
+    await engine.queue.start(take_over=True)
+    await swept(engine, 1)
+    job = await engine.new()
+    clock.set_by(-STALE_PLAN_S)
+    await beaten(engine, clock, UPKEEP)
+    clock.advance(STALE_PLAN_S + 1)
+    await beaten(engine, clock, UPKEEP)
+    assert (await engine.row(job)).state is JobState.PLANNED
+    clock.advance(STALE_PLAN_S)
+    await beaten(engine, clock, UPKEEP)
+    assert (await engine.ended(job, upkeep=UPKEEP)).state is JobState.FAILED
     assert engine.pictures.submitted == []
 
 

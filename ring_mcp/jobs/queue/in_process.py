@@ -23,6 +23,9 @@ logger = logging.getLogger(__name__)
 
 SWEEP_INTERVAL_S = 2.0
 HEARTBEAT_INTERVAL_S = 15.0
+SET_BACK_S = 30.0
+"""A clock that has gone back by so much has been set, and not only corrected."""
+
 TAKE_OVER_AT_ONCE = 250
 """Few enough that nobody else has to wait for long while they are read."""
 
@@ -53,6 +56,7 @@ class InProcessQueue:
         self._at_once = at_once
         self._tasks: dict[str, asyncio.Task[Job]] = {}
         self._upkeep: list[asyncio.Task[None]] = []
+        self._undriven_since_s: dict[str, float] = {}
         self._has_told_of_old_rows = False
         self._is_closing = False
 
@@ -79,12 +83,12 @@ class InProcessQueue:
         return is_sent and record.job.id in self._tasks
 
     def enqueue(self, job: Job) -> None:
-        self._drive(job, asked=False)
+        self._drive(job, is_new=True)
 
-    def _drive(self, job: Job, *, asked: bool) -> None:
+    def _drive(self, job: Job, *, asked: bool = False, is_new: bool = False) -> None:
         if job.id in self._tasks or job.is_settled or self._is_closing:
             return
-        task = asyncio.create_task(self._runner.drive(job, asked=asked), name=f"job {job.id}")
+        task = asyncio.create_task(self._runner.drive(job, asked=asked, is_new=is_new), name=f"job {job.id}")
         self._tasks[job.id] = task
         task.add_done_callback(lambda _: self._tasks.pop(job.id, None))
 
@@ -109,23 +113,33 @@ class InProcessQueue:
     async def _sweep(self) -> None:
         """Take over jobs of dead processes: all of them at the start, also parked ones, then those that are due.
 
-        All of them once more when a provider has told whose a key is: jobs of another key of that account are ours.
+        All of them once more when a provider has told whose a key is: jobs of another key of that account are ours. So
+        too when the clock was set back: what was parked while it was ahead would be due long after it should be.
         """
         swept: Holder | None = None
         told = ""
+        ahead_s = self._clock_ahead_s()
         while True:
-            holder = self._accounts.holder
+            holder, now_ahead_s = self._accounts.holder, self._clock_ahead_s()
+            ahead_s = max(ahead_s, now_ahead_s)
+            was_set_back = ahead_s - now_ahead_s >= SET_BACK_S
             try:
                 await self._runner.catch_up()
-                await self._take_over(holder, parked=holder != swept)
+                await self._take_over(holder, parked=holder != swept or was_set_back)
                 if swept is None:
                     await self._accounts.look_for_strangers()
                 swept, told = holder, ""
+                if was_set_back:
+                    ahead_s = now_ahead_s
             except LedgerError as exc:
                 if exc.message != told:
                     logger.warning("open jobs cannot be looked for: %s", exc.message)
                 told = exc.message
             await self._clock.sleep(SWEEP_INTERVAL_S)
+
+    def _clock_ahead_s(self) -> float:
+        """Of the clock that only ever counts seconds: it changes when somebody sets the other one."""
+        return self._clock.now().timestamp() - self._clock.monotonic()
 
     async def _take_over(self, holder: Holder, *, parked: bool) -> None:
         """All that can be taken, some at a time. They are driven when all are held, or when no more can be had: what
@@ -140,7 +154,7 @@ class InProcessQueue:
             self._tell_of_old_rows(taken)
             # Also where the ledger fails in the middle: what was taken is ours, and nobody else would drive it.
             for job in taken:
-                self.enqueue(job)
+                self._drive(job)
 
     def _tell_of_old_rows(self, claimed: Sequence[Job]) -> None:
         old = [job for job in claimed if not job.account.is_recorded]
@@ -162,7 +176,9 @@ class InProcessQueue:
                 for record in driven:
                     if record.job.id not in owned:
                         await self._look_after(record)
-                for job_id in owned - self._tasks.keys():
+                now_s, since_s = self._clock.monotonic(), self._undriven_since_s
+                self._undriven_since_s = {each: since_s.get(each, now_s) for each in owned - self._tasks.keys()}
+                for job_id in self._undriven_since_s:
                     await self._take_up(job_id)
                 await self._accounts.look_for_strangers()
             except LedgerError as exc:
@@ -184,11 +200,12 @@ class InProcessQueue:
         """A row that says it is ours and that nobody drives: the confirmation that we had claimed it was lost.
 
         One that could still be submitted is left: whoever planned it is about to drive it, or was told that nothing
-        was started. Later it ends unsent.
+        was started. Later it ends unsent: when it has been seen for so long, whatever is done to the clock.
         """
         job = await self._ledger.get(job_id)
         if job is None or job.is_settled:
             return
+        seen_s = self._clock.monotonic() - self._undriven_since_s[job_id]
         age_s = (self._clock.now() - job.created_at).total_seconds()
-        if job.state is not JobState.PLANNED or age_s > STALE_PLAN_S:
+        if job.state is not JobState.PLANNED or min(seen_s, age_s) > STALE_PLAN_S:
             await complete(self._adopt(job))
