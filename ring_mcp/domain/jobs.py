@@ -83,6 +83,7 @@ class Job:
     ``version`` rises with every write and is the fencing token: whoever writes with an old one is refused.
     ``due_at`` is when the next step may be taken; None means parked until somebody asks for the job.
     ``reserved_usd`` counts against the caps until ``settled_usd`` replaces it; ``billed_usd`` is the provider's word.
+    ``in_line_at`` is until when it was last seen to wait for its turn at the provider, which makes it no older.
     ``endpoint``, ``account_id`` and ``key_fingerprint`` say whose it is (``account``); no ordinary write changes them.
     """
 
@@ -120,6 +121,7 @@ class Job:
     updated_at: datetime
     finished_at: datetime | None = None
     delivered_at: datetime | None = None
+    in_line_at: datetime | None = None
 
     @property
     def account(self) -> Account:

@@ -1,7 +1,8 @@
 """How often this process asks a provider: as often as the account may, with all other processes of the ledger.
 
 Requests of one account, model and kind form a line. Whose turn it is waits for its bucket in the ledger
-(``ledger.rates``); who stands in one line is in nobody else's way. Nothing is written about a job that waits.
+(``ledger.rates``); who stands in one line is in nobody else's way. Nothing is written about a job that waits, but a
+mark every two minutes (``line_marks``).
 
 While the ledger does not answer, nobody asks it: a bucket in memory with the same numbers stands in. Looks go on so;
 a paid request gets no further than to the commit of its intent, for which the ledger is needed anyway.
@@ -22,6 +23,7 @@ from ring_mcp.domain import Account, Given, Job, RateBucket, Spacing, space_out
 from ring_mcp.domain.rates import LONGEST_PAUSE_S, Asking, RateReading
 from ring_mcp.errors import LedgerError, RateLimited
 from ring_mcp.jobs.accounts import Accounts
+from ring_mcp.jobs.line_marks import LineMarks
 from ring_mcp.jobs.rate_reading import find_limit, read_bucket
 from ring_mcp.jobs.turns import Turn, Turns
 from ring_mcp.ledger.base import Ledger
@@ -73,14 +75,15 @@ class _Line:
 class Place:
     """One job's place in the line of those that are to be submitted, however often it steps out and in again.
 
-    ``waited_s``: for how long it has stood there, all in all.
+    ``waited_s``: for how long it has stood there, or waited for what goes before it, all in all.
     """
 
-    def __init__(self, rates: ProviderRates | None, job: Job, clock: Clock) -> None:
+    def __init__(self, rates: ProviderRates | None, job: Job, clock: Clock, marks: LineMarks) -> None:
         self.waited_s = 0.0
         self._rates = rates
         self._job = job
         self._clock = clock
+        self._marks = marks
         self._turn: Turn | None = None
 
     @contextlib.asynccontextmanager
@@ -88,7 +91,7 @@ class Place:
         """Inside, the job is one of the few of its line that are made ready, and has one of ``turns``."""
         async with contextlib.AsyncExitStack() as stack:
             if self._rates is not None:
-                with self._count():
+                with self.wait():
                     await stack.enter_async_context(self._rates.line_of(self._job).places.take(self._job))
             self._turn = await stack.enter_async_context(turns.take(self._job))
             try:
@@ -100,9 +103,10 @@ class Place:
         """Wait until the paid request may leave, without a turn meanwhile. Nothing of the job is written before."""
         if self._rates is None or self._turn is None:
             return
-        with self._count():
+        with self.wait():
             async with self._turn.aside():
                 await self._rates.wait_to_submit(self._job)
+        self.leave()
 
     async def note_refusal(self, refusal: RateLimited) -> None:
         """The paid request was refused for its rate."""
@@ -110,12 +114,18 @@ class Place:
             await self._rates.note_refusal(self._job, "submit", refusal)
 
     @contextlib.contextmanager
-    def _count(self) -> Iterator[None]:
+    def wait(self) -> Iterator[None]:
+        """Inside, the job waits for its turn, or for the still that it begins with: that makes its plan no older."""
+        self._marks.add(self._job.id)
         began = self._clock.monotonic()
         try:
             yield
         finally:
             self.waited_s += self._clock.monotonic() - began
+
+    def leave(self) -> None:
+        """It waits no longer."""
+        self._marks.discard(self._job.id)
 
 
 class ProviderRates:
@@ -131,9 +141,15 @@ class ProviderRates:
         self._has_told = False
         self._by_key_until: dict[RateBucket, float] = {}
         self._asides: set[asyncio.Task[None]] = set()
+        self._marks = LineMarks(ledger, clock)
 
-    def place_for(self, job: Job) -> Place:
-        return Place(self if self._presets is not None else None, job, self._clock)
+    @contextlib.contextmanager
+    def place_for(self, job: Job) -> Iterator[Place]:
+        place = Place(self if self._presets is not None else None, job, self._clock, self._marks)
+        try:
+            yield place
+        finally:
+            place.leave()
 
     def line_of(self, job: Job) -> _Line:
         return self._line(self._bucket(job, "submit"))
@@ -185,6 +201,10 @@ class ProviderRates:
         # The event loop alone would not keep it: its reference is a weak one.
         self._asides.add(task)
         task.add_done_callback(self._asides.discard)
+
+    async def mark_waiting(self) -> None:
+        """Say in the ledger who waits in line here; see ``LineMarks.write``."""
+        await self._marks.write()
 
     async def aclose(self) -> None:
         for task in self._asides:

@@ -73,6 +73,7 @@ class Reconciler:
             await self._channel.run(tasks.wake_resting(entrypoints))
             self._awakened = holder
         await self._enqueue_forgotten()
+        await self._runner.mark_waiting()
         if rounds % _ROUNDS_BETWEEN_LOOKS_FOR_STRANGERS == 0:
             await self._accounts.look_for_strangers()
         if rounds % _ROUNDS_BETWEEN_PRUNINGS == 0:

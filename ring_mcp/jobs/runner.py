@@ -75,6 +75,10 @@ class JobRunner:
         record = self._records.get(job_id)
         return record is not None and record.job.is_parked
 
+    async def mark_waiting(self) -> None:
+        """Say in the ledger now and then which jobs wait in line here. To be called often."""
+        await self._rates.mark_waiting()
+
     async def run(self, job_id: str, *, asked: bool = False) -> None:
         """Carry any job of the ledger on; nothing is done for one that somebody alive drives, that has ended, or
         whose account is not held here."""
@@ -115,7 +119,8 @@ class JobRunner:
             # Before any step: the row alone may say less than was known when its last process died.
             await record.learn()
             # Who asks for an old job has the whole time anew: otherwise it would be parked again after one look.
-            took_s = await self._step_on(record, record.now if asked else job.created_at)
+            with self._rates.place_for(job) as place:
+                took_s = await self._step_on(record, record.now if asked else job.created_at, place)
             if record.is_behind:
                 await self._settle_accounts(record)
                 await self._steps.leave(record)  # what could not be left while the ledger lacked its end
@@ -141,9 +146,9 @@ class JobRunner:
                 await self._steps.apply_late_answers(self._ledger)
                 self._has_caught_up = True
 
-    async def _step_on(self, record: JobRecord, since: datetime) -> float | None:
+    async def _step_on(self, record: JobRecord, since: datetime, place: Place) -> float | None:
         """Until the job is settled or parked. How long its provider took, if it was followed from its request on."""
-        tries, place = 0, self._rates.place_for(record.job)
+        tries = 0
         sent_at: float | None = None
         took_s: float | None = None
         rested_s = 0.0
@@ -165,7 +170,8 @@ class JobRunner:
             if state is JobState.RENDERING:
                 rested_s = await self._stretch_s(record, pause.delay_s, sent_at)
                 pause = replace(pause, delay_s=rested_s)
-            await self._rest(record, pause)
+            with place.wait() if pause.until is not None else contextlib.nullcontext():
+                await self._rest(record, pause)
         return took_s
 
     async def _stretch_s(self, record: JobRecord, pause_s: float, sent_at: float | None) -> float:

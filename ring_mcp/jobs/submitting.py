@@ -84,8 +84,8 @@ class Submitting:
     async def submit(self, record: JobRecord, place: Place | None = None) -> Pause | Park | None:
         """Prepare, wait for the provider's rate, write the intent, send, write the answer. None: go on at once.
 
-        What was waited for the rate makes no plan too old, as long as this process has the job. After a restart it is
-        as old as it is: it may be out of a backup, and have been sent from there.
+        What was waited in line makes no plan too old, in this process or in the one before (``line_marks``). What was
+        in nobody's hands is as old as it is: it may be out of a backup, and have been sent from there.
         """
         provider = self._providers[record.job.kind, record.job.plan.provider]
         if _is_stale(record, place):  # looked at before a first frame is waited for, too
@@ -265,5 +265,5 @@ class Submitting:
 
 
 def _is_stale(record: JobRecord, place: Place | None) -> bool:
-    age_s = (record.now - record.job.created_at).total_seconds()
+    age_s = (record.now - record.planned_at).total_seconds()
     return age_s - (place.waited_s if place is not None else 0.0) > STALE_PLAN_S

@@ -277,6 +277,9 @@ class Ledger(Protocol):
         """A request was refused for its rate: nobody is given any for ``pause_s``, and then half as many; that is taken
         back as time passes without another refusal."""
 
+    async def mark_in_line(self, job_ids: Collection[str]) -> None:
+        """Note that these jobs of this process wait in line until now. Their versions stay as they are."""
+
     async def rates(self, accounts: Collection[str] | None, *, sandbox: bool) -> list[RateState]:
         """How full the buckets of these accounts are; None: of all."""
 

@@ -213,6 +213,15 @@ def complete_account(account: Account, dialect: Dialect) -> Transaction[None]:
     )
 
 
+def mark_in_line(job_ids: Collection[str], me: str, now: datetime, dialect: Dialect) -> Transaction[None]:
+    """Write into jobs of this process that they wait in line until now. Their versions stay, as above."""
+    yield Statement(
+        f"UPDATE media_jobs SET in_line_at = :now WHERE id {dialect.is_any_of('ids')}"  # noqa: S608
+        f" AND owner = :me AND state = '{JobState.PLANNED}'",
+        {"now": dialect.time(now), "ids": dialect.any_of(job_ids), "me": me},
+    )
+
+
 def hand_over(
     job_id: str, to: Account, sandbox: bool, free: Sequence[Condition], now: datetime, dialect: Dialect
 ) -> Transaction[Job]:

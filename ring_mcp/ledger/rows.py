@@ -60,6 +60,7 @@ COLUMNS: Mapping[str, Kind] = {
     "updated_at": "time",
     "finished_at": "time",
     "delivered_at": "time",
+    "in_line_at": "time",
 }
 
 _JSON: Mapping[str, TypeAdapter[Any]] = {
@@ -182,11 +183,11 @@ def encode_job(job: Job, dialect: Dialect) -> dict[str, Any]:
     return {column(name): encode(name, getattr(job, name), dialect) for name in COLUMNS}
 
 
-_NOT_CHANGED_BY_A_SAVE = ("version", "endpoint", "account_id", "key_fingerprint")
+_NOT_CHANGED_BY_A_SAVE = ("version", "endpoint", "account_id", "key_fingerprint", "in_line_at")
 
 
 def diff_columns(before: Job, after: Job, dialect: Dialect) -> dict[str, Any]:
-    """What an UPDATE has to write; ``version`` is left to the statement, and whose the job is stays as it stands."""
+    """What an UPDATE has to write; ``version`` is left to the statement, and whose the job is and its mark stay."""
     names = (n for n in COLUMNS if n not in _NOT_CHANGED_BY_A_SAVE and getattr(before, n) != getattr(after, n))
     return {column(name): encode(name, getattr(after, name), dialect) for name in names}
 

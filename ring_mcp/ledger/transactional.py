@@ -213,6 +213,9 @@ class TransactionalLedger(ABC):
     async def slow_down(self, bucket: RateBucket, pause_s: float) -> None:
         await self._write(rates.slow_down(bucket, pause_s, self._clock.now(), self.dialect))
 
+    async def mark_in_line(self, job_ids: Collection[str]) -> None:
+        await self._write(claims.mark_in_line(job_ids, self.owner, self._clock.now(), self.dialect), relaxed=True)
+
     async def rates(self, accounts: Collection[str] | None, *, sandbox: bool) -> list[RateState]:
         return await self._read(rates.select_rates(accounts, sandbox, self._clock.now(), self.dialect))
 

@@ -118,6 +118,19 @@ async def test_a_clip_and_its_still_that_are_enqueued_are_both_made(processes: P
 
 
 @pytest.mark.parametrize("take_over", [True, False])
+async def test_what_waits_in_line_is_marked(processes: Processes, first: Process, take_over: bool) -> None:
+    """Whoever takes the clip over knows then that it has waited, and was not forgotten."""
+    await first.queue.start(take_over=take_over)
+    clip, still = await first.engine.new_clip_with_still()
+    processes.pictures.looks += [Running()] * 100_000
+    first.queue.enqueue(clip)
+    first.queue.enqueue(still)
+    async with asyncio.timeout(LIMIT_S):
+        while (await first.engine.row(clip)).in_line_at is None:
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("take_over", [True, False])
 async def test_a_parked_job_that_somebody_asks_for_is_carried_on(
     processes: Processes, first: Process, take_over: bool
 ) -> None:

@@ -46,7 +46,7 @@ def old_job(state: JobState, **facts: Any) -> Job:
 
 
 def old_row(database: LedgerDatabase, job: Job) -> dict[str, Any]:
-    later = ("endpoint", "account_id", "key_fingerprint")
+    later = ("endpoint", "account_id", "key_fingerprint", "in_line_at")
     return {name: value for name, value in database.columns(job).items() if name not in later} | {"attempts": 3}
 
 

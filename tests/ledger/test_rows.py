@@ -52,6 +52,7 @@ def everything() -> Job:
         warnings=("one",),
         billed_usd=Decimal("0.0336015"),
         delivered_at=START + timedelta(hours=1),
+        in_line_at=START + timedelta(minutes=1),
     )
 
 
@@ -128,9 +129,9 @@ def test_an_update_has_what_changed_and_leaves_the_version_to_the_statement() ->
     assert diff_columns(before, replace(before, version=9), TEXT) == {}
 
 
-def test_an_update_never_says_whose_a_job_is() -> None:
+def test_an_update_says_neither_whose_a_job_is_nor_where_it_waits() -> None:
     before = everything()
-    after = replace(before, endpoint=None, account_id="team-2", key_fingerprint="another", progress=7)
+    after = replace(before, endpoint=None, account_id="team-2", key_fingerprint="another", in_line_at=None, progress=7)
     assert diff_columns(before, after, TEXT) == {"progress": 7}
 
 

@@ -268,6 +268,7 @@ CASES: dict[str, tuple[Work, int]] = {
     ),
     "take a rate": (lambda ledger, _: ledger.take_rate(BUCKET, Spacing(second_s=0.001), 1, 5.0), 1),
     "slow down": (lambda ledger, _: ledger.slow_down(BUCKET, 1.0), 1),
+    "mark in line": (lambda ledger, filled: ledger.mark_in_line([job.id for job in filled.left[:7]]), 7),
     "rates": (lambda ledger, _: ledger.rates([BUCKET.account], sandbox=False), 10),
     "all rates": (lambda ledger, _: ledger.rates(None, sandbox=False), 10),
     "note a duration": (lambda ledger, _: ledger.note_duration("a model", 10.0, sandbox=False), 1),

@@ -181,6 +181,7 @@ class InProcessQueue:
                 for job_id in self._undriven_since_s:
                     await self._take_up(job_id)
                 await self._accounts.look_for_strangers()
+                await self._runner.mark_waiting()
             except LedgerError as exc:
                 logger.warning("the ledger does not answer: %s", exc.message)
 

@@ -242,6 +242,7 @@ class PgqueuerQueue:
         while True:
             # Several in a lease: one that is late or lost must not cost this process its jobs.
             await asyncio.sleep(self._ledger.lease_s / 4)
+            await self._runner.mark_waiting()
             if not self._driving:
                 continue
             try:

@@ -1,0 +1,69 @@
+"""How often it is said which jobs wait in line, and of which."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import pytest
+
+from ring_mcp.errors import LedgerError
+from ring_mcp.jobs.line_marks import MARK_EVERY_S, LineMarks
+from ring_mcp.jobs.submitting import STALE_PLAN_S
+from tests.fake_clock import FakeClock
+
+
+class Marked:
+    """A ledger that keeps what it was told, and refuses while ``is_away``."""
+
+    def __init__(self) -> None:
+        self.marks: list[Collection[str]] = []
+        self.is_away = False
+
+    async def mark_in_line(self, job_ids: Collection[str]) -> None:
+        if self.is_away:
+            raise LedgerError("away")
+        self.marks.append(job_ids)
+
+
+@pytest.fixture
+def ledger() -> Any:
+    return Marked()
+
+
+def test_a_mark_that_fails_is_made_up_for_before_a_plan_is_too_old() -> None:
+    assert MARK_EVERY_S * 3 < STALE_PLAN_S
+
+
+async def test_what_waits_is_marked_every_two_minutes(ledger: Any, clock: FakeClock) -> None:
+    marks = LineMarks(ledger, clock)
+    for job_id in ("b", "a", "gone"):
+        marks.add(job_id)
+    marks.discard("gone")
+    for _ in range(24):
+        clock.advance(10.0)
+        await marks.write()
+    assert MARK_EVERY_S == 120.0
+    assert ledger.marks == [["a", "b"], ["a", "b"]]
+
+
+async def test_where_nothing_waits_nothing_is_written(ledger: Any, clock: FakeClock) -> None:
+    marks = LineMarks(ledger, clock)
+    marks.add("a")
+    marks.discard("a")
+    marks.discard("never there")
+    clock.advance(MARK_EVERY_S)
+    await marks.write()
+    assert ledger.marks == []
+
+
+async def test_a_ledger_that_is_away_is_told_the_next_time(ledger: Any, clock: FakeClock) -> None:
+    marks = LineMarks(ledger, clock)
+    marks.add("a")
+    ledger.is_away = True
+    clock.advance(MARK_EVERY_S)
+    await marks.write()
+    ledger.is_away = False
+    clock.advance(MARK_EVERY_S)
+    await marks.write()
+    assert ledger.marks == [["a"]]
