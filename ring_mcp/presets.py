@@ -136,7 +136,8 @@ class VideoModel(Model):
     """``video_codecs`` are those of MP4 files that it edits, ``image_sets_ratio``: a first frame decides the shape.
     ``download_needs_key``: its addresses are not for all.
     ``edit_resolutions``: sizes that an edit can be asked in; none where it has its source's.
-    ``*_extend_s`` are the seconds that an extension adds, ``*_extend_input_s`` those of the clip it starts from."""
+    ``*_extend_s`` are the seconds that an extension adds, ``*_extend_input_s`` those of the clip it starts from, and
+    ``max_follow_up_input_s`` of one that its provider made less than ``follow_up_days`` ago, and need not be given."""
 
     text_to_video: bool = False
     image_to_video: bool = False
@@ -154,6 +155,8 @@ class VideoModel(Model):
     max_extend_s: int = 15
     min_extend_input_s: Decimal | None = None
     max_extend_input_s: Decimal | None = None
+    follow_up_days: int = Field(default=0, ge=0)
+    max_follow_up_input_s: Decimal | None = None
     max_reference_images: int = 0
     max_reference_duration_s: int = 15
     reference_resolutions: tuple[str, ...] = ()

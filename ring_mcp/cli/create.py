@@ -108,7 +108,7 @@ def image(
 @click.option("--last-frame-url", help="The picture that the clip ends on, given like a first frame.")
 @click.option("--source-video-url", help="With --remaster: the clip to edit; with --extend: the one to make longer.")
 @click.option("--extend", metavar="INTEGER", help="Whole seconds to add to the clip of --source-video-url.")
-@click.option("--remaster-from-video-url", help="Another name for --source-video-url, which wins if both are given.")
+@click.option("--remaster-from-video-url", help="Another name for --source-video-url.")
 @click.option("--remaster", is_flag=True, help="Make it again at 720p; with --source-video-url: edit that clip.")
 @click.option("--remaster-from-request-id", help="The requestId of the draft, kept in the audit row.")
 @click.option("--clip-id", help="Your id of this clip, kept in the audit row.")

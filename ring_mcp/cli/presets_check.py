@@ -57,14 +57,9 @@ def check(live: bool, against: str | None, as_json: bool) -> None:
 def _tell_against(presets: Presets, path: Path, today: date, as_json: bool) -> None:
     from ring_mcp.conductors.model_check import Comparison
     from ring_mcp.conductors.price_map import MAX_MAP_BYTES, compare_with_map, read_map
-    from ring_mcp.errors import InvalidRequest
+    from ring_mcp.scripted.reading import read_limited
 
-    try:
-        if path.stat().st_size > MAX_MAP_BYTES:
-            raise InvalidRequest(f"{path.name} is larger than {MAX_MAP_BYTES} bytes")
-        found = compare_with_map(presets, read_map(path.read_text(encoding="utf-8")), today)
-    except (OSError, UnicodeDecodeError) as exc:
-        raise InvalidRequest(f"{path} cannot be read: {getattr(exc, 'strerror', None) or 'it is no text'}") from exc
+    found = compare_with_map(presets, read_map(read_limited(path, "the price map", MAX_MAP_BYTES)), today)
     compared = Comparison(asked=(path.name,), differences=tuple(found), failures={})
     if as_json:
         click.echo(json.dumps(_facts(compared), ensure_ascii=False))

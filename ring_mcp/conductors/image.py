@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ring_mcp.conductors.conductor import Conductor
 from ring_mcp.conductors.results import GenerateImageResult
 from ring_mcp.domain import ImagePlan, ImageRequest
@@ -20,5 +22,6 @@ class ImageConductor(Conductor[ImageRequest, GenerateImageResult, ImageSettings]
     async def check(self, request: ImageRequest) -> ImagePlan:
         plan = self.plan(request)
         self._calls.check_provider(plan)
-        await self._inputs.check(plan, self._presets.image_models[plan.model])
-        return plan
+        seen = await self._inputs.check(plan, self._presets.image_models[plan.model])
+        # Planned anew: only now it is known whether an edit will have the shape that is asked for.
+        return self.plan(replace(request, shape_px=seen.shape_px))

@@ -6,24 +6,26 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 
 from ring_mcp.clock import Clock
 from ring_mcp.conductors.allowance import Allowance, Allowed
 from ring_mcp.conductors.confirming import Confirming, describe_plan
 from ring_mcp.conductors.results import JobResult, QuoteLine, job_result, quote_result
 from ring_mcp.conductors.signed_urls import for_caller
-from ring_mcp.domain import Job, MediaKind, Plan, VideoPlan, usd
+from ring_mcp.domain import EarlierRequest, Job, JobState, MediaKind, Plan, VideoPlan, VideoRequest, usd
 from ring_mcp.domain.consent import NOBODY, Asking, Item, Terms
 from ring_mcp.domain.fields import is_part_of_id
 from ring_mcp.errors import InvalidRequest, LedgerError, NotFound, RingError
 from ring_mcp.jobs.accounts import Accounts, describe_needed_account
-from ring_mcp.jobs.addresses import JOB_PREFIX, R, addresses, with_addresses
+from ring_mcp.jobs.addresses import JOB_PREFIX, R, addresses, normalize_address, with_addresses
 from ring_mcp.jobs.inputs import MediaInputs
 from ring_mcp.jobs.opening import TOOL, Opening, request_hash
 from ring_mcp.jobs.outcomes import failure_of, name_open_job
 from ring_mcp.jobs.queue.base import JobQueue
 from ring_mcp.jobs.watch import JobWatch, OnProgress
 from ring_mcp.ledger.base import Ledger
+from ring_mcp.plans.clip_inputs import given_usd
 from ring_mcp.storage.base import Storage
 
 _BEGINNING = re.compile(r"[0-9a-f]{8}[0-9a-f-]{0,27}")
@@ -74,18 +76,44 @@ class PaidCalls:
         await self._allowance.check_may_spend(actor_id)
 
     async def with_results(self, request: R, actor_id: str | None) -> R:
-        """The request with the first result of each job that it names (``ring://jobs/ID``) in the place of that name.
+        """The request with the first result of each job that it names (``ring://jobs/ID``) in the place of that name,
+        and with the request that has made its source clip, if that is one of this actor.
 
         Raises InvalidRequest for jobs that are not this actor's, or have no result yet, and for paths that are not.
         """
         self._inputs.refuse_foreign_paths(request)
         named = {url: field for field, url in addresses(request) if url.strip().startswith(JOB_PREFIX)}
-        if not named:
-            return request
-        found = {url: await self._result_of(url, field, actor_id) for url, field in named.items()}
-        return with_addresses(request, lambda _, url: found.get(url, url))
+        jobs = {url: await self._named_job(url, field, actor_id) for url, field in named.items()}
+        found = with_addresses(request, lambda _, url: jobs[url].assets[0].url if url in jobs else url)
+        if not isinstance(found, VideoRequest) or not found.source_video_url or actor_id is None:
+            return found
+        assert isinstance(request, VideoRequest)
+        job = jobs.get(request.source_video_url or "") or await self._job_behind(found.source_video_url, actor_id)
+        return replace(found, source_made=self._earlier_request(job)) if job is not None else found
 
-    async def _result_of(self, url: str, field: str, actor_id: str | None) -> str:
+    async def _job_behind(self, url: str, actor_id: str) -> Job | None:
+        """This actor's job that has made the clip at ``url``, as far as its row tells. Raises LedgerError."""
+        url = self._storage.strip_signature(normalize_address("sourceVideoUrl", url))
+        local = self._storage.local_path(url)
+        if local is None and url.startswith("/"):
+            local = Path(url)
+        for spelled in dict.fromkeys([url, local.as_uri() if local else url]):
+            row = await self._ledger.find_record("generated_videos", actor_id, "url", spelled)
+            if row is not None and isinstance(job_id := row.get("jobId"), str):
+                return await self._watch.read(job_id)
+        return None
+
+    def _earlier_request(self, job: Job) -> EarlierRequest | None:
+        """What its provider knows the job by, if it can be asked to go on from there: only by the same account."""
+        plan, request_id = job.plan, job.provider_request_id
+        if job.state is not JobState.DONE or request_id is None or not isinstance(plan, VideoPlan):
+            return None
+        if not self._accounts.hold(job) or not job.account.is_recorded:
+            return None
+        made_on = (job.finished_at or job.created_at).date()
+        return EarlierRequest(provider=plan.provider, request_id=request_id, made_on=made_on, given_usd=given_usd(plan))
+
+    async def _named_job(self, url: str, field: str, actor_id: str | None) -> Job:
         job_id = url.strip().removeprefix(JOB_PREFIX)
         try:
             # Without an actor, as a quote may be, nothing is found: every job is somebody's.
@@ -94,7 +122,7 @@ class PaidCalls:
             raise InvalidRequest(f"{field}: {exc.message[:200]}") from exc
         if not job.assets:
             raise InvalidRequest(f"{field}: job {job.id} is {job.state} and has no result; ring-job-get waits for it")
-        return job.assets[0].url
+        return job
 
     async def quote(self, plan: Plan, max_usd: Decimal | None = None, actor_id: str | None = None) -> JobResult:
         """The plan with each price, the total, what the caps leave, and whether they would refuse. Spends nothing.

@@ -23,6 +23,8 @@ from ring_mcp.providers.vendors import VENDORS
 
 MAX_MAP_BYTES = 64 * 1024 * 1024
 
+_MOST_NAME_CHARS, _MOST_NUMBER_CHARS, _MOST_DIGITS = 200, 40, 20
+
 _A_PICTURE, _A_SECOND = "output_cost_per_image", "output_cost_per_second"
 _OF_A_LINE = re.compile(r"-(latest|preview|\d{3}|\d{8}|\d{4}-\d{2}-\d{2})")
 _MADE: Mapping[str, MediaKind] = {"image_generation": "image", "video_generation": "video"}
@@ -34,16 +36,30 @@ _TOKENS = {
 }
 
 
-def read_map(text: str) -> dict[str, dict[str, Any]]:
+def read_map(content: bytes) -> dict[str, dict[str, Any]]:
     """The models of a map, amounts as they are written. Raises InvalidRequest for what is none."""
     try:
         # As Decimal from the text: through a float 0.1344 would differ from the registry's by its last digits.
-        raw = json.loads(text, parse_float=Decimal, parse_int=Decimal)
+        raw = json.loads(content.decode("utf-8-sig"), parse_float=_amount, parse_int=_amount, parse_constant=_amount)
     except (ValueError, RecursionError):
         raise InvalidRequest("the price map is not JSON") from None
     if not isinstance(raw, dict):
         raise InvalidRequest("the price map is no object of models")
-    return {name: entry for name, entry in raw.items() if isinstance(entry, dict) and "litellm_provider" in entry}
+    # Names are shown as they are, and a file may hold anything.
+    models = {name: entry for name, entry in raw.items() if isinstance(entry, dict) and "litellm_provider" in entry}
+    return {name: entry for name, entry in models.items() if name.isprintable() and len(name) <= _MOST_NAME_CHARS}
+
+
+def _amount(text: str) -> Decimal | None:
+    """A number as it is written; None for one that no price can be, which arithmetic might not even hold."""
+    try:
+        amount = Decimal(text) if len(text) <= _MOST_NUMBER_CHARS else None
+    except InvalidOperation:
+        return None
+    if amount is None or not amount.is_finite():
+        return None
+    fits = -_MOST_DIGITS < amount.adjusted() < _MOST_DIGITS and int(amount.as_tuple().exponent) > -_MOST_DIGITS
+    return amount if fits else None
 
 
 def compare_with_map(presets: Presets, models: Mapping[str, Mapping[str, Any]], today: date) -> list[Difference]:
@@ -155,13 +171,9 @@ def _picture_prices(presets: Presets, model: ImageModel, entry: Mapping[str, Any
 def _sizes(entry: Mapping[str, Any], key: str) -> list[str]:
     """What stands behind ``key_``: 1K, 720p; not ``token``, and not what a batch costs."""
     told = (name.removeprefix(f"{key}_") for name in entry if name.startswith(f"{key}_"))
-    return [size for size in told if size[:1].isdigit()]
+    return [size for size in told if re.fullmatch(r"[0-9][0-9A-Za-z.x_-]{0,20}", size)]
 
 
 def _usd(entry: Mapping[str, Any], key: str) -> Decimal | None:
-    try:
-        value = Decimal(entry[key])
-    except (KeyError, TypeError, ValueError, InvalidOperation):
-        return None
-    # Python's JSON reads NaN and Infinity.
-    return value if value.is_finite() else None
+    value = entry.get(key)
+    return _amount(value.strip()) if isinstance(value, str) else value if isinstance(value, Decimal) else None

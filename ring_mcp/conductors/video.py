@@ -47,8 +47,8 @@ class VideoConductor(Conductor[VideoRequest, GenerateVideoResult, VideoSettings]
                 "thumbnail: a clip's own first picture needs an extra that is not installed here; leave thumbnail out, "
                 f"give imageUrl or firstFramePrompt, or have the operator run: {install_line('video')}"
             )
-        measured_s = await self._inputs.check(plan, self._presets.video_models[plan.model])
-        if measured_s is None:
-            return plan
-        # Planned anew, for the price hangs on it; rounded up, so that a bill is not above its quote.
-        return self.plan(replace(request, source_s=measured_s.quantize(Decimal("0.1"), ROUND_UP)))
+        seen = await self._inputs.check(plan, self._presets.video_models[plan.model])
+        # Rounded up, so that a bill is not above its quote.
+        source_s = None if seen.source_s is None else seen.source_s.quantize(Decimal("0.1"), ROUND_UP)
+        # Planned anew, for its price hangs on the one, and on the other whether it will have the shape that is asked.
+        return self.plan(replace(request, source_s=source_s, shape_px=seen.shape_px))

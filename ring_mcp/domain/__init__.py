@@ -10,6 +10,7 @@ from ring_mcp.domain.jobs import DRIVEN, TERMINAL, AuditRecord, Failure, Job, Jo
 from ring_mcp.domain.media import Asset, ContentCredentials, MediaFile, MediaKind, Output, Value
 from ring_mcp.domain.rates import Given, RateBucket, RateLimit, RateState, Spacing, Usual, space_out
 from ring_mcp.domain.requests import (
+    EarlierRequest,
     GenerationKind,
     ImagePlan,
     ImageRequest,
@@ -33,6 +34,7 @@ __all__ = [
     "AuditRecord",
     "Caps",
     "ContentCredentials",
+    "EarlierRequest",
     "Failure",
     "GenerationKind",
     "Given",

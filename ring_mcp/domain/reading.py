@@ -45,6 +45,10 @@ _LINK = re.compile(r"\s*\[[^\]\"]{0,200}\]\(")
 _FENCED = re.compile(r"\s*```[a-z]{0,10}\s*\n(.*?)```\s*", re.DOTALL)
 """JSON as chat shows it."""
 
+_PYTHONS_OWN = re.compile(r"'((?:[^'\\]|\\.)*)'|\"(?:[^\"\\]|\\.)*\"|\b(True|False|None)\b|,(?=\s*[\]}])", re.DOTALL)
+_AS_JSON = {"True": "true", "False": "false", "None": "null"}
+_MAX_PYTHON_CHARS = 64 * 1024
+
 _WORDS_FOR_NULL = frozenset({"null", "NULL", "None", "undefined"})
 """What models write for null where all arguments have to be there, in the languages that they know best."""
 
@@ -181,7 +185,7 @@ class _Reading:
             if not isinstance(text, str) or not text.lstrip().startswith(begins) or _LINK.match(text):
                 return value
             # RecursionError: text of nothing but brackets nests as deep as it is long.
-            return json.loads(text)
+            return _loads(text)
         except (ValueError, RecursionError):
             self.told[path] = f"{_path(path)}: is text that begins like JSON and is none"
             return _UNREADABLE
@@ -220,6 +224,25 @@ class _Reading:
         where = _path(path)
         text = f"{where} is required" if error["type"] == "missing" else say(error)
         return f"{where}: {text}" if where and error["type"] != "missing" else text
+
+
+def _loads(text: str) -> Any:
+    """JSON, also as Python shows it: in single quotes, with True and None, and a comma at the end.
+
+    Raises ValueError or RecursionError.
+    """
+    try:
+        return json.loads(text)
+    except ValueError:
+        if len(text) > _MAX_PYTHON_CHARS:
+            raise
+        return json.loads(_PYTHONS_OWN.sub(_as_json, text))
+
+
+def _as_json(found: re.Match[str]) -> str:
+    if found[1] is not None:
+        return '"' + re.sub(r"\\.|\"", lambda each: {"\\'": "'", '"': '\\"'}.get(each[0], each[0]), found[1]) + '"'
+    return _AS_JSON.get(found[0], "" if found[0] == "," else found[0])
 
 
 def _is_not_given(value: object, due: _Due | None) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from typing import Literal
 
@@ -26,6 +27,7 @@ class PriceLine(Value):
 class ImageRequest:
     """What was asked of ImageConductor. Only ``prompt`` is needed; None means "the configured default".
 
+    ``shape_px`` is what the first given picture was measured to have: nobody asks for it, and an edit keeps its shape.
     ``max_usd``: nothing is started that could cost more.
     """
 
@@ -40,6 +42,7 @@ class ImageRequest:
     seed: int | None = None
     quality: str | None = None
     reference_images: tuple[str, ...] = ()
+    shape_px: tuple[int, int] | None = None
     idempotency_key: str | None = None
     max_usd: Decimal | None = None
 
@@ -109,11 +112,25 @@ class Thumbnail(Value):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EarlierRequest:
+    """The request that has made a source clip, as its provider calls it: of this actor and of an account held here.
+
+    ``given_usd``: what all that went into it costs, by the list.
+    """
+
+    provider: str
+    request_id: str
+    made_on: date
+    given_usd: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VideoRequest:
     """What was asked of VideoConductor. Only ``prompt`` is needed; None means "the configured default".
 
-    ``source_s`` is what the source clip was measured to last: nobody asks for it, and it is billed. ``max_usd``:
-    nothing is started that could cost more, a still for the clip included.
+    Nobody asks for ``source_s``, what the source clip was measured to last and is billed for, ``source_made``, which
+    request has made it, and ``shape_px``, what the given first frame was measured to have. ``max_usd``: nothing is
+    started that could cost more, a still for the clip included.
     """
 
     prompt: str
@@ -132,6 +149,8 @@ class VideoRequest:
     last_frame_url: str | None = None
     source_video_url: str | None = None
     source_s: Decimal | None = None
+    source_made: EarlierRequest | None = None
+    shape_px: tuple[int, int] | None = None
     extend_s: int | None = None
     remaster: bool = False
     remaster_from_request_id: str | None = None
@@ -151,7 +170,8 @@ class VideoPlan(Value):
     ``estimated_usd`` is Ring's figure (mode rate times seconds); ``list_usd``, from the provider's list prices, is what
     is reserved. ``first_frame`` is the still to be made first, at its own cost; ``frame_job_id`` is its job,
     ``made_frame`` the still once it is there, and ``frame_was_paid`` says that an earlier call has paid for it.
-    ``made_thumbnail`` is what came of ``thumbnail``. ``duration_s`` of an extension is what it adds.
+    ``made_thumbnail`` is what came of ``thumbnail``. ``duration_s`` of an extension is what it adds. ``follows`` is the
+    request that has made the source clip, where its provider still has it and need not be given it anew.
     """
 
     kind: Literal["video"] = "video"
@@ -169,6 +189,7 @@ class VideoPlan(Value):
     reference_images: tuple[str, ...] = ()
     last_frame_url: str | None = None
     source_video_url: str | None = None
+    follows: str | None = None
     remaster_from_request_id: str | None = None
     clip_id: str | None = None
     pipeline_request_id: str | None = None

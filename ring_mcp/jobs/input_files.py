@@ -50,9 +50,11 @@ def check_length(plan: VideoPlan, model: VideoModel, duration_s: Decimal) -> Non
     if plan.generation_kind == "edit" and most_s is not None and measured_s > most_s:
         unsure = doubt(model, "max_edit_input_s")
         raise InvalidRequest(f"{has} edits {most_s} s at most{unsure}; leave sourceVideoUrl out to re-generate at 720p")
-    least_s, most_s = model.min_extend_input_s or 0, model.max_extend_input_s
+    least_s, most_s, bound = model.min_extend_input_s or 0, model.max_extend_input_s, "max_extend_input_s"
+    if plan.follows is not None and model.max_follow_up_input_s is not None:
+        most_s, bound = model.max_follow_up_input_s, "max_follow_up_input_s"
     if plan.generation_kind == "extend" and most_s is not None and not least_s <= measured_s <= most_s:
-        unsure = doubt(model, "min_extend_input_s", "max_extend_input_s")
+        unsure = doubt(model, "min_extend_input_s", bound)
         raise InvalidRequest(f"{has} extends clips of {least_s} to {most_s} s{unsure}; give it one of that length")
 
 
@@ -166,6 +168,18 @@ def explain_fetch_error(exc: ProviderError) -> str:
     if exc.http_status is not None:
         return f"its address answers HTTP {exc.http_status}"
     return exc.message if isinstance(exc, ProviderBadReply | LocalPolicy) else "its address cannot be reached"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What was seen of what is given: how long the source clip lasts, and the size of the first picture. None: not."""
+
+    source_s: Decimal | None = None
+    shape_px: tuple[int, int] | None = None
+
+
+def size_px(media: MediaFile) -> tuple[int, int] | None:
+    return (media.width_px, media.height_px) if media.width_px and media.height_px else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

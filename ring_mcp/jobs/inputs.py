@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from ring_mcp.domain import ImageRequest, MediaKind, Plan, VideoPlan, VideoRequest
+from ring_mcp.domain import ImageRequest, MediaFile, MediaKind, Plan, VideoPlan, VideoRequest
 from ring_mcp.errors import InvalidRequest, ProviderError, StorageError
 from ring_mcp.jobs.addresses import (
     NO_PATH,
@@ -29,6 +29,7 @@ from ring_mcp.jobs.addresses import (
 )
 from ring_mcp.jobs.input_files import (
     KEPT,
+    Measured,
     Takes,
     check_length,
     check_sum,
@@ -40,6 +41,7 @@ from ring_mcp.jobs.input_files import (
     picture,
     refuse_kept,
     remove_old_inputs,
+    size_px,
     spool_file,
     write_inline,
 )
@@ -90,26 +92,26 @@ class MediaInputs:
         self._fetch_limit_s = fetch_limit_s
         self._callers_are_here = callers_are_here
 
-    async def check(self, plan: Plan, model: Model) -> Decimal | None:
-        """Look at everything that the plan gives its model. Raises InvalidRequest, with the field, before any spend.
-        The seconds of the source clip that it edits or extends, if that one could be measured."""
+    async def check(self, plan: Plan, model: Model) -> Measured:
+        """Look at everything that the plan gives its model. Raises InvalidRequest, with the field, before any spend."""
         refuse_kept(plan)
         takes = Takes.of(plan.model, model, self._sizes[plan.provider])
         given = {f"referenceImages[{number}]": each for number, each in enumerate(plan.reference_images)}
         if isinstance(plan, VideoPlan):
             frames = {"imageUrl": plan.image_url, "lastFrameUrl": plan.last_frame_url}
             given |= {field: url for field, url in frames.items() if url is not None}
-        sizes_bytes = []
+        seen: dict[str, MediaFile] = {}
         for field, reference in given.items():
             if not is_anybodys_file_id(reference):
-                sizes_bytes.append(await self._weigh_picture(reference, field, takes))
-                check_sum(sizes_bytes, plan, model)
+                seen[field] = await self._look_at_picture(reference, field, takes)
+                check_sum([media.size_bytes for media in seen.values()], plan, model)
             elif not is_file_id(plan.provider, reference):  # of its own files only the provider can tell
                 raise InvalidRequest(f"{field} is a file id, and {plan.model} takes none: give the picture's address")
         if isinstance(plan, VideoPlan) and plan.generation_kind != "generate" and plan.source_video_url is not None:
             assert isinstance(model, VideoModel), "a clip is made by a model of clips"
-            return await self._check_source(plan.source_video_url, plan, model, takes)
-        return None
+            return Measured(source_s=await self._check_source(plan.source_video_url, plan, model, takes))
+        first = seen.get("imageUrl") or seen.get("referenceImages[0]")
+        return Measured(shape_px=size_px(first) if first else None)
 
     async def keep(self, plan: Plan) -> Plan:
         """The plan with pictures that came inline as files in the spool: a row of the ledger is no place for them."""
@@ -141,8 +143,7 @@ class MediaInputs:
     async def for_provider(self, plan: Plan, *, as_bytes: bool = False) -> Inputs:
         """Everything that the plan takes in, as the provider can read it: a first frame once it has been made.
 
-        ``as_bytes``: it reads no addresses, so that what lies at a public one is fetched for it. Raises InvalidRequest
-        if something is no longer there.
+        ``as_bytes``: it reads no addresses: what lies at one is fetched for it. Raises InvalidRequest for what is gone.
         """
         references = tuple(
             [
@@ -188,13 +189,13 @@ class MediaInputs:
                 raise InvalidRequest(exc.message) from exc
         return local or path
 
-    async def _weigh_picture(self, reference: str, field: str, takes: Takes) -> int:
+    async def _look_at_picture(self, reference: str, field: str, takes: Takes) -> MediaFile:
         if reference.startswith("data:"):
             with spool_file(self._spool) as path:
                 await asyncio.to_thread(write_inline, reference, path, field, takes.sizes.image)
-                return (await self._decoder.run(picture, path, field, takes)).size_bytes
+                return await self._decoder.run(picture, path, field, takes)
         async with self._open_fetched(reference, field, takes.sizes.image) as path:
-            return (await self._decoder.run(picture, path, field, takes)).size_bytes
+            return await self._decoder.run(picture, path, field, takes)
 
     async def _keep(self, reference: str, max_bytes: int) -> str:
         if not reference.startswith("data:"):

@@ -185,6 +185,7 @@ class Opening:
 _MADE = (
     *("made_frame", "made_frame_billed_usd", "made_thumbnail", "frame_job_id", "frame_was_paid"),
     *("http_request_id", "trace_parent"),
+    "follows",  # how the source is given: what is asked for stays the same once its provider has forgotten it
 )
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import date
 from decimal import ROUND_CEILING, Decimal
 
-from ring_mcp.domain import GenerationKind, PriceLine, VideoRequest
+from ring_mcp.domain import EarlierRequest, GenerationKind, PriceLine, VideoPlan, VideoRequest
 from ring_mcp.errors import InvalidRequest
 from ring_mcp.plans.rules import doubt, join_counts, join_names, prompt_price, takers
 from ring_mcp.presets import Presets, VideoModel
+
+_MADE = "video, "
 
 SOURCE_RESOLUTION = "720p"
 """What a clip that is made from another one has at most, and is priced as: the source's own size is not known here."""
@@ -24,46 +27,6 @@ def check_combination(request: VideoRequest) -> None:
         raise InvalidRequest(
             "referenceImages cannot be combined with imageUrl, firstFramePrompt or lastFrameUrl: a clip is made from "
             "references or from frames"
-        )
-
-
-# A duration has whole seconds and a source tenths: whoever rounds the source's own length asks for nothing else.
-_HALF_A_SECOND = Decimal("0.5")
-
-
-def check_effect(request: VideoRequest, kind: GenerationKind) -> None:
-    """Raises InvalidRequest for what would change nothing of a clip that is paid for, with the switch that it needs.
-
-    What Ring's own clients send along with every edit is not among it; ``plans.video`` warns of that.
-    """
-    if kind == "generate" and request.source_video_url:
-        raise InvalidRequest(
-            "sourceVideoUrl has no effect by itself: set remaster: true to edit that clip, or extend to make it "
-            "longer, or leave sourceVideoUrl out"
-        )
-    asked_s, source_s = request.duration_s, request.source_s
-    if kind == "edit" and asked_s is not None and source_s is not None and abs(asked_s - source_s) > _HALF_A_SECOND:
-        raise InvalidRequest(
-            f"duration has no effect on an edit, which lasts as long as its source, {source_s} s; leave duration out, "
-            "or leave sourceVideoUrl out to make the clip anew"
-        )
-    if kind == "extend":
-        without_effect = {
-            "duration": request.duration_s,
-            "aspectRatio": request.aspect_ratio,
-            "resolution": request.resolution,
-            "imageUrl": request.image_url,
-            "firstFramePrompt": request.first_frame_prompt,
-        }
-        names = [name for name, value in without_effect.items() if value is not None]
-        if names:
-            raise InvalidRequest(
-                f"{join_names(names)}: without effect with extend, which adds its own seconds in the source clip's "
-                "shape; leave that out"
-            )
-    if request.thumbnail is not None and not request.persist:
-        raise InvalidRequest(
-            "thumbnail has no effect with persistToFilebase: false, which fetches nothing; leave one of them out"
         )
 
 
@@ -116,10 +79,32 @@ def extension_s(extend_s: int, name: str, model: VideoModel) -> int:
     return extend_s
 
 
+def find_earlier(request: VideoRequest, kind: GenerationKind, model: VideoModel, today: date) -> EarlierRequest | None:
+    """The request that has made the source clip, where its provider still has it: then it is not given anew."""
+    made = request.source_made
+    if kind == "generate" or made is None or made.provider != model.provider:
+        return None
+    return made if (today - made.made_on).days < model.follow_up_days else None
+
+
+def given_usd(plan: VideoPlan) -> Decimal:
+    """What all that went into a clip costs, by the list; what was made is not in it."""
+    return sum((line.total_usd for line in plan.prices if not line.what.startswith(_MADE)), Decimal(0))
+
+
 def clip_prices(
-    request: VideoRequest, kind: GenerationKind, name: str, model: VideoModel, resolution: str | None, duration_s: int
+    request: VideoRequest,
+    kind: GenerationKind,
+    name: str,
+    model: VideoModel,
+    resolution: str | None,
+    duration_s: int,
+    earlier: EarlierRequest | None = None,
 ) -> tuple[PriceLine, ...]:
-    """Every second made and everything given along; of a source clip whose length is not known, the longest."""
+    """Every second made and everything given along; of a source clip whose length is not known, the longest.
+
+    ``earlier``: the request that this one follows, with what that one was given.
+    """
     # Without a price nothing could be reserved, and no cap would hold it.
     if model.prices is None:
         raise InvalidRequest(f"model {name} has no price in presets.json, so it is not called")
@@ -135,7 +120,7 @@ def clip_prices(
         source_s = source_s.to_integral_value(ROUND_CEILING)
         seconds = source_s if kind == "edit" else seconds
     resolution = resolution or SOURCE_RESOLUTION
-    lines = [(f"video, {name} {resolution}, second", prices.second_usd[resolution], seconds)]
+    lines = [(f"{_MADE}{name} {resolution}, second", prices.second_usd[resolution], seconds)]
     if kind == "generate":
         first, last = bool(request.image_url or request.first_frame_prompt), bool(request.last_frame_url)
         lines += [
@@ -145,5 +130,8 @@ def clip_prices(
         ]
     else:
         lines.append(("source video, second", prices.input_video_second_usd, source_s))
+    # A request that follows another reads all of it again: whoever bills tokens may bill these.
+    if earlier is not None:
+        lines.append(("what the requests before it were given, at most", earlier.given_usd, Decimal(1)))
     given = [PriceLine(what=w, unit_usd=usd, count=count, as_of=as_of) for w, usd, count in lines if count and usd]
     return (*given, *prompt_price(request.prompt, prices.million_tokens_usd, 1, as_of))

@@ -10,6 +10,7 @@ from decimal import Decimal
 from ring_mcp.domain import ImagePlan, ImageRequest, PriceLine
 from ring_mcp.domain.choices import choose
 from ring_mcp.errors import InvalidRequest
+from ring_mcp.plans.effects import check_shape
 from ring_mcp.plans.rules import (
     Variables,
     check_length,
@@ -212,10 +213,12 @@ def _ratio_of_edit(request: ImageRequest, name: str, model: ImageModel, warnings
     """The one picture's own ratio; of several that of the first, unless the caller says another."""
     if not request.aspect_ratio or choose(request.aspect_ratio, (GIVEN_RATIO,)):
         return GIVEN_RATIO
+    asked = ratio(request.aspect_ratio, model.aspect_ratios, name)
     if len(request.reference_images) == 1 and not model.edits_take_ratio:
-        warnings.append("aspectRatio is not used: an edit of one image keeps that image's ratio")
+        what = f"an edit of one image keeps that image's ratio with {name}"
+        warnings += check_shape(asked, request.shape_px, what)
         return GIVEN_RATIO
-    return ratio(request.aspect_ratio, model.aspect_ratios, name)
+    return asked
 
 
 def _quality(request: ImageRequest, name: str, model: ImageModel, presets: Presets) -> str | None:

@@ -132,18 +132,18 @@ def ratio(value: str, allowed: Iterable[str], model: str, field: str = "aspectRa
     try:
         return choice(field, value, allowed, model)
     except InvalidRequest as exc:
-        wanted = _width_to_height(value)
+        wanted = ratio_of(value)
         if wanted is None:
             raise
-        known = {each: shape for each in allowed if (shape := _width_to_height(each)) is not None}
+        known = {each: shape for each in allowed if (shape := ratio_of(each)) is not None}
         # By factor and not by difference: 1:2 is as far from square as 2:1 is.
         nearest = sorted(known, key=lambda each: abs(math.log(known[each] / wanted)))[:2]
         raise InvalidRequest(f"{exc.message}; the nearest are {' and '.join(nearest)}") from None
 
 
-def _width_to_height(value: str) -> float | None:
-    """``16:9`` as a number; None for what is no ratio."""
-    found = re.fullmatch(r"\s*(\d{1,4}(?:\.\d{1,4})?):(\d{1,4}(?:\.\d{1,4})?)\s*", value, re.ASCII)
+def ratio_of(value: str) -> float | None:
+    """``16:9``, in any spelling, as a number; None for what is no ratio."""
+    found = re.fullmatch(r"(\d{1,4}(?:\.\d{1,4})?):(\d{1,4}(?:\.\d{1,4})?)", as_ratio(value), re.ASCII)
     if found is None or not float(found[1]) or not float(found[2]):
         return None
     return float(found[1]) / float(found[2])

@@ -14,7 +14,8 @@ from decimal import ROUND_HALF_UP, Decimal
 from ring_mcp.domain import GenerationKind, ImagePlan, ImageRequest, Thumbnail, VideoPlan, VideoRequest
 from ring_mcp.domain.choices import choose
 from ring_mcp.errors import InvalidRequest
-from ring_mcp.plans.clip_inputs import check_combination, check_effect, check_inputs, clip_prices, extension_s
+from ring_mcp.plans.clip_inputs import check_combination, check_inputs, clip_prices, extension_s, find_earlier
+from ring_mcp.plans.effects import check_effect, check_shape
 from ring_mcp.plans.image import ImageSettings, plan_image
 from ring_mcp.plans.rules import (
     Variables,
@@ -109,7 +110,7 @@ def plan_video(request: VideoRequest, settings: VideoSettings, presets: Presets,
             f"qualityMode {mode_name} requires imageUrl (image-to-video only); give imageUrl or firstFramePrompt"
         )
     _check_capabilities(name, model, kind, presets, has_image=has_image, from_text=from_text)
-    check_effect(request, kind)
+    warnings += check_effect(request, kind, model)
     if request.extend_s is not None:
         duration_s = extension_s(request.extend_s, name, model)
     elif kind == "edit" and request.source_s is not None:
@@ -120,11 +121,10 @@ def plan_video(request: VideoRequest, settings: VideoSettings, presets: Presets,
     if kind == "generate":
         shape = _shape(request, settings, presets, model, name, mode, warnings)
     else:
-        size = _choose_size_of_edit(request, model, warnings) if kind == "edit" else None
-        shape = {"aspect_ratio": None, "resolution": size}
-        warnings += _list_ignored_by_an_edit(request, model) if kind == "edit" else []
+        shape = {"aspect_ratio": None, "resolution": _choose_size_of_edit(request, model) if kind == "edit" else None}
     check_inputs(request, kind, name, model, presets, shape["resolution"], duration_s)
     first_frame = _first_frame(request, settings, provider, presets, today, warnings) if kind == "generate" else None
+    earlier = find_earlier(request, kind, model, today)
     return VideoPlan(
         provider=provider,
         requested_model=requested,
@@ -138,6 +138,7 @@ def plan_video(request: VideoRequest, settings: VideoSettings, presets: Presets,
         reference_images=request.reference_images,
         last_frame_url=request.last_frame_url,
         source_video_url=request.source_video_url,
+        follows=earlier.request_id if earlier else None,
         remaster_from_request_id=request.remaster_from_request_id,
         clip_id=request.clip_id,
         pipeline_request_id=request.pipeline_request_id,
@@ -147,7 +148,7 @@ def plan_video(request: VideoRequest, settings: VideoSettings, presets: Presets,
         thumbnail=_thumbnail(request, warnings),
         storage_prefix=settings.storage_prefix,
         estimated_usd=(mode.estimated_usd_per_second * duration_s).quantize(Decimal("0.01"), ROUND_HALF_UP),
-        prices=clip_prices(request, kind, name, model, shape["resolution"], duration_s),
+        prices=clip_prices(request, kind, name, model, shape["resolution"], duration_s, earlier),
         warnings=tuple(warnings),
         **shape,
     )
@@ -238,31 +239,18 @@ def _shape(
     wanted = request.aspect_ratio or settings.aspect_ratios.get(model.provider) or presets.defaults.video.aspect_ratio
     named = settings.variable(model.provider, "video_aspect_ratio", "aspectRatio")
     shape = ratio(wanted, model.aspect_ratios, name, "aspectRatio" if request.aspect_ratio else named)
-    if request.image_url and request.aspect_ratio and model.image_sets_ratio:
-        warnings.append("aspectRatio is not used: a clip that starts from an image takes the image's own ratio")
+    if request.image_url and model.image_sets_ratio:
+        what = "a clip that starts from an image takes the image's own ratio"
+        is_campaign = request.pipeline_request_id is not None
+        warnings += check_shape(request.aspect_ratio, request.shape_px, what, is_campaign=is_campaign)
     return {"aspect_ratio": shape, "resolution": choice("resolution", resolution, model.resolutions, name)}
 
 
-def _choose_size_of_edit(request: VideoRequest, model: VideoModel, warnings: list[str]) -> str | None:
-    """The size that is asked for, or that of every remaster; None where the source's own is the only one. Ring's
-    clients send the draft's along, and nobody means by it that the edit is to be as small."""
+def _choose_size_of_edit(request: VideoRequest, model: VideoModel) -> str | None:
+    """The size that is asked for, or that of every remaster; None where the source's own is the only one."""
     if not model.edit_resolutions:
         return None
-    found = choose(request.resolution or REMASTER_RESOLUTION, model.edit_resolutions)
-    if found is None:
-        warnings.append(f"remaster makes a real {REMASTER_RESOLUTION}: resolution {request.resolution} was not used")
-    return found or REMASTER_RESOLUTION
-
-
-def _list_ignored_by_an_edit(request: VideoRequest, model: VideoModel) -> list[str]:
-    """What Ring's own clients send along with every edit, and nobody means by it."""
-    ignored = {
-        "aspectRatio": request.aspect_ratio,
-        "resolution": None if model.edit_resolutions else request.resolution,
-        "imageUrl": request.image_url,
-        "firstFramePrompt": request.first_frame_prompt,
-    }
-    return [f"{name} is not used: an edit keeps the source clip's shape" for name, value in ignored.items() if value]
+    return choose(request.resolution or REMASTER_RESOLUTION, model.edit_resolutions) or REMASTER_RESOLUTION
 
 
 def _first_frame(

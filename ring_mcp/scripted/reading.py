@@ -14,22 +14,23 @@ from pydantic import BaseModel
 
 from ring_mcp.domain.reading import read
 from ring_mcp.errors import InvalidRequest
+from ring_mcp.files import open_file
 
 MAX_FILE_BYTES = 4 * 1024 * 1024
 
 M = TypeVar("M", bound=BaseModel)
 
 
-def read_limited(path: Path, what: str) -> bytes:
-    """The content of a file, of which no more is read than it may have."""
+def read_limited(path: Path, what: str, max_bytes: int = MAX_FILE_BYTES) -> bytes:
+    """The content of a file, of which no more is read than it may have; of a pipe or a device nothing."""
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             # One byte more than allowed tells too large a file, whatever its size was said to be.
-            content = file.read(MAX_FILE_BYTES + 1)
-    except OSError as exc:
-        raise InvalidRequest(f"{what} {path} cannot be read: {exc.strerror}") from exc
-    if len(content) > MAX_FILE_BYTES:
-        raise InvalidRequest(f"{what} {path} is too large: {MAX_FILE_BYTES:,} bytes are allowed")
+            content = file.read(max_bytes + 1)
+    except (OSError, ValueError) as exc:  # a NUL in its name is a ValueError
+        raise InvalidRequest(f"{what} {path} cannot be read: {getattr(exc, 'strerror', exc)}") from exc
+    if len(content) > max_bytes:
+        raise InvalidRequest(f"{what} {path} is too large: {max_bytes:,} bytes are allowed")
     return content
 
 

@@ -26,7 +26,7 @@ from ring_mcp.server.tasks import Tasks
 from ring_mcp.tools.envelope import failure, internal_error, log_internal, success
 from ring_mcp.tools.reading_aside import is_large, read_aside
 from ring_mcp.tools.resources import JOB_TEMPLATE, JSON_TYPE, PRESETS_URI, Content, Resources
-from ring_mcp.tools.tool import Caller, Tool
+from ring_mcp.tools.tool import Caller, Tool, explain_unknown, find_tool
 
 if TYPE_CHECKING:
     from ring_mcp.app import App
@@ -83,10 +83,9 @@ def build_server(
     async def call_tool(
         ctx: ServerRequestContext[Any], params: types.CallToolRequestParams
     ) -> types.CallToolResult | types.InputRequiredResult | dict[str, Any]:
-        tool = by_name.get(params.name)
+        tool = find_tool(by_name, params.name)
         if tool is None:
-            # The name is a stranger's, and goes back to him: bounded.
-            raise MCPError(code=types.INVALID_PARAMS, message=f"Unknown tool: {params.name[:100]}")
+            raise MCPError(code=types.INVALID_PARAMS, message=explain_unknown("tool", params.name, by_name))
 
         async def progress(percent: float, message: str) -> None:
             await ctx.session.report_progress(percent, 100, message)
@@ -132,7 +131,8 @@ def build_server(
     async def get_prompt(ctx: ServerRequestContext[Any], params: types.GetPromptRequestParams) -> types.GetPromptResult:
         prompt = next((prompt for prompt in prompts() if prompt.name == params.name), None)
         if prompt is None:
-            raise MCPError(code=types.INVALID_PARAMS, message=f"Unknown prompt: {params.name[:100]}")
+            names = [each.name for each in prompts()]
+            raise MCPError(code=types.INVALID_PARAMS, message=explain_unknown("prompt", params.name, names))
         try:
             text = prompt.text(params.arguments or {})
         except RingError as exc:

@@ -25,7 +25,7 @@ from ring_mcp.errors import RingError
 from ring_mcp.server.asking import ERA, can_be_asked, elicit
 from ring_mcp.server.mcp import INSTRUCTIONS, describe_tool, load_icon
 from ring_mcp.tools.envelope import failure, internal_error, success
-from ring_mcp.tools.tool import Caller
+from ring_mcp.tools.tool import Caller, explain_unknown, find_tool
 
 logger = logging.getLogger(__name__)
 
@@ -101,9 +101,9 @@ class Relay:
                             request_state=params.request_state,
                             allow_input_required=True,
                         )
-            tool = self._rings.get(params.name)
+            tool = find_tool(self._rings, params.name)
             if tool is None:
-                raise MCPError(code=types.INVALID_PARAMS, message=f"Unknown tool: {params.name[:100]}")
+                raise MCPError(code=types.INVALID_PARAMS, message=explain_unknown("tool", params.name, self._rings))
             # Never for a ring-mcp over there: it validates by itself, and may be newer than this one.
             arguments = tool.arguments.parse(params.arguments)
             answer = await tool.handler(arguments, Caller(actor_id="", progress=progress))

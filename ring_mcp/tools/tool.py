@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydantic import BaseModel
 
+from ring_mcp.domain.choices import choose
 from ring_mcp.domain.consent import NOBODY, Asking
-from ring_mcp.domain.fields import Strict, tidy
+from ring_mcp.domain.fields import Strict, printable, tidy
+from ring_mcp.domain.nearest import nearest
 from ring_mcp.domain.reading import read
 from ring_mcp.tools.brief import ToldBy, describe_data
 
@@ -151,3 +154,21 @@ class Tool(Generic[A]):
             "properties": {"success": {"type": "boolean"}, "data": data},
             "required": ["success"],
         }
+
+
+_MAX_NAME_CHARS = 100
+
+
+def find_tool(by_name: Mapping[str, Tool[Any]], wanted: str) -> Tool[Any] | None:
+    """The tool of that name, as clients write it whose own names have no ``-``, or a server's name in front."""
+    if wanted in by_name:
+        return by_name[wanted]
+    bare = re.split(r"__|[.:/]", wanted[:_MAX_NAME_CHARS])[-1]
+    return by_name.get(choose(bare, by_name) or "")
+
+
+def explain_unknown(what: str, wanted: str, names: Iterable[str]) -> str:
+    # The name is a stranger's, and goes back to him: bounded.
+    names, wanted = list(names), printable(wanted[:_MAX_NAME_CHARS])
+    close = nearest(wanted, names)
+    return f"Unknown {what}: {wanted}{f'; did you mean {close}?' if close else ''} (there are: {', '.join(names)})"

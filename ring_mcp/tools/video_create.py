@@ -12,6 +12,7 @@ from ring_mcp.conductors.video import VideoConductor
 from ring_mcp.domain import VideoRequest
 from ring_mcp.domain.fields import Address, Flag, Name, ShortText, Text, WholeSeconds, as_decimal
 from ring_mcp.domain.thumbnails import ThumbnailFields
+from ring_mcp.errors import InvalidRequest
 from ring_mcp.plans.rules import any_of, takers, values
 from ring_mcp.plans.video import VideoSettings
 from ring_mcp.presets import Presets
@@ -94,6 +95,12 @@ class VideoCreateArguments(Arguments):
     preview: PreviewSize = None
 
     def request(self) -> VideoRequest:
+        """Raises InvalidRequest where two names of the one source clip name two."""
+        sources = dict.fromkeys(each for each in (self.source_video_url, self.remaster_from_video_url) if each)
+        if len(sources) > 1:
+            raise InvalidRequest(
+                "sourceVideoUrl and remasterFromVideoUrl name the one source clip, and differ: leave one of them out"
+            )
         return VideoRequest(
             prompt=self.prompt,
             provider=self.provider,
@@ -110,8 +117,8 @@ class VideoCreateArguments(Arguments):
             reference_images=tuple(self.reference_images or ()),
             last_frame_url=self.last_frame_url,
             extend_s=self.extend,
-            # Ring has both names for the one clip, and its clients send either.
-            source_video_url=self.source_video_url or self.remaster_from_video_url,
+            # Ring has both names, and its clients send either.
+            source_video_url=next(iter(sources), None),
             remaster=self.remaster,
             remaster_from_request_id=self.remaster_from_request_id,
             clip_id=self.clip_id,

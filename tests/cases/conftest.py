@@ -112,5 +112,6 @@ def _made(way: Way) -> dict[str, str]:
         "OWN_CLIP": clip_at or video["video"]["url"],
         "OWN_CLIP_URL": video["video"]["url"],
         "JOB": image["jobId"],
+        "JOB8": image["jobId"][:8],
         "CLIP_JOB": video["jobId"],
     }

@@ -21,6 +21,10 @@ from tests.server.wire import RingProcess
 API = "/api/mcp/v1"
 LIMIT_S = 120.0
 _CREATE = {"ring-image-create": "images", "ring-video-create": "videos"}
+_READ = {
+    "ring-job-list": "jobs", "ring-health": "meta/health", "ring-model-list": "meta/models",
+    "ring-spend": "meta/spend", "ring-whoami": "meta/context",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,17 +119,19 @@ def by_rest(url: str, token: str) -> Way:
                 answer = client.post(f"{API}/{_CREATE[tool]}/generate", json=dict(arguments))
             elif tool == "ring-job-get":
                 answer = client.get(f"{API}/jobs/{quote(arguments['jobId'], safe='')}")
-            elif tool == "ring-job-list":
-                answer = client.get(f"{API}/jobs", params=_as_text(arguments))
+            elif tool == "ring-job-cancel":
+                answer = client.post(f"{API}/jobs/{quote(arguments['jobId'], safe='')}/cancel")
             else:
-                answer = client.get(f"{API}/meta/health", params=_as_text(arguments))
+                answer = client.get(f"{API}/{_READ[tool]}", params=_as_text(arguments))
         assert answer.status_code < 500, answer.text
         return Answer(refused=answer.status_code >= 400, text=answer.text)
 
     def takes(tool: str, arguments: Mapping[str, Any]) -> bool:
-        if tool == "ring-job-get":
+        if tool in ("ring-job-get", "ring-job-cancel"):
             return isinstance(arguments.get("jobId"), str) and arguments.keys() <= {"jobId", "waitSeconds"}
-        return tool != "ring-script-run"
+        # A query has neither numbers nor true and false: what is no text there is another one here.
+        is_text = all(isinstance(value, str | None) for value in arguments.values())
+        return tool in _CREATE or (tool in _READ and is_text)
 
     return Way(name="rest", takes=takes, ask=ask)
 

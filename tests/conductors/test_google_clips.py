@@ -93,12 +93,13 @@ async def test_what_google_cannot_make_is_refused_before_any_spend(
     assert list(sandbox.state.requests) == []
 
 
-async def test_an_edit_and_an_extension_start_from_a_clip_of_ours(sandbox: SandboxServer, tmp_path: Path) -> None:
+async def test_an_edit_and_an_extension_follow_a_clip_of_ours(sandbox: SandboxServer, tmp_path: Path) -> None:
     async with running(sandbox, tmp_path) as app:
         draft = await app.videos.generate(BOAT, actor_id=ACTOR)
         assert draft.video is not None
         source = VideoRequest(prompt="at night", provider="google", source_video_url=draft.video.url)
-        asked = {"edit": replace(source, remaster=True, resolution="480p"), "extend": replace(source, extend_s=4)}
+        edit = replace(source, remaster=True, resolution="480p", pipeline_request_id="p")
+        asked = {"edit": edit, "extend": replace(source, extend_s=4)}
         for kind, request in asked.items():
             before_usd = billed_usd(sandbox)
             quote = await app.videos.quote(request)
@@ -112,7 +113,7 @@ async def test_an_edit_and_an_extension_start_from_a_clip_of_ours(sandbox: Sandb
             assert result.video.duration is not None
             assert round(result.video.duration) == {"edit": 3, "extend": 7}[kind]
             assert result.video.height == {"edit": 720, "extend": 360}[kind]
-            warned = any("resolution 480p was not used" in each for each in result.warnings or ())
+            warned = any("resolution is without effect" in each for each in result.warnings or ())
             assert warned is (kind == "edit")
     starts = [r["body"] for r in sandbox.state.requests if r["path"].endswith("/interactions")]
     assert [start.get("generation_config", {}).get("video_config") for start in starts] == [
@@ -120,7 +121,7 @@ async def test_an_edit_and_an_extension_start_from_a_clip_of_ours(sandbox: Sandb
         {"task": "edit"},
         {"task": "extend"},
     ]
-    assert [part["type"] for start in starts[1:] for part in start["input"]] == ["video", "text"] * 2
+    assert [start["input"] for start in starts[1:]] == ["at night"] * 2
     assert ["duration" in start["response_format"] for start in starts] == [True, False, True]
 
 

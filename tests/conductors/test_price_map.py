@@ -59,7 +59,7 @@ def found(**changes: dict[str, Any] | None) -> list[Difference]:
             del models[name]
         else:
             models[name] = {"litellm_provider": name.partition("/")[0], **models.get(name, {}), **facts}
-    return compare_with_map(PRESETS, read_map(json.dumps({"sample_spec": {}, **models})), TODAY)
+    return compare_with_map(PRESETS, read_map(json.dumps({"sample_spec": {}, **models}).encode()), TODAY)
 
 
 def test_a_map_that_says_the_same_differs_in_nothing() -> None:
@@ -105,4 +105,25 @@ def test_what_is_missing_on_either_side_is_told() -> None:
 @pytest.mark.parametrize("text", ["", "[]", "[" * 100_000, "no"])
 def test_a_file_that_is_no_map_is_refused(text: str) -> None:
     with pytest.raises(InvalidRequest, match="price map"):
-        read_map(text)
+        read_map(text.encode())
+
+
+@pytest.mark.parametrize(
+    "amount",
+    ["1e999999999999999999999", "1e400", "-1e400", "NaN", "Infinity", "1" * 5000, "1e-400", '"1e999999999"', '"x"',
+     '"0.1\\ud800"', "[]", "[0, [1], 2]", "true", "null", "{}"],
+)  # fmt: skip
+def test_an_amount_that_no_price_can_be_is_none(amount: str) -> None:
+    text = (
+        '{"xai/grok-imagine-video": {"litellm_provider": "xai", "mode": "video_generation", '
+        f'"output_cost_per_second_720p": {amount}, "output_cost_per_second_{"9" * 400}p": 1}}}}'
+    )
+    found = compare_with_map(PRESETS, read_map(text.encode()), TODAY)
+    assert not [each for each in found if each.model == "grok-imagine-video"]
+
+
+def test_names_that_cannot_be_shown_are_left_out() -> None:
+    entry = {"litellm_provider": "xai", "mode": "image_generation"}
+    names = ["xai/\ud800", "xai/\x1b[2J", "xai/" + "a" * 300, "xai/grok-new"]
+    models = read_map(b"\xef\xbb\xbf" + json.dumps(dict.fromkeys(names, entry)).encode())
+    assert list(models) == ["xai/grok-new"]

@@ -103,6 +103,15 @@ def test_an_extended_clip_keeps_to_the_providers_lengths_and_a_frame() -> None:
             check_length(EXTEND, EDITOR, Decimal(length_s))
 
 
+def test_a_clip_that_its_provider_still_has_may_be_longer() -> None:
+    keeper = EDITOR.model_copy(update={"max_extend_input_s": Decimal(10), "max_follow_up_input_s": Decimal(30)})
+    followed = EXTEND.model_copy(update={"follows": "request-1"})
+    check_length(followed, keeper, Decimal(30))
+    for plan, length_s, most_s in ((followed, "30.1", 30), (EXTEND, "10.1", 10)):
+        with pytest.raises(InvalidRequest, match=f"to {most_s} s"):
+            check_length(plan, keeper, Decimal(length_s))
+
+
 def test_limits_that_a_model_does_not_have_are_not_looked_at() -> None:
     free = EDITOR.model_copy(update={"max_edit_input_s": None, "max_extend_input_s": None, "min_extend_input_s": None})
     for plan in (EDIT, EXTEND, clip_plan()):

@@ -16,6 +16,7 @@ import pytest
 
 from ring_mcp.domain import ImagePlan, ImageRequest, MediaFile, VideoPlan, VideoRequest
 from ring_mcp.errors import InvalidRequest, ProviderBadReply, ProviderUnavailable, StorageError
+from ring_mcp.jobs.input_files import Measured
 from ring_mcp.jobs.inputs import MediaInputs
 from ring_mcp.media.identify import hash_file
 from ring_mcp.presets import load_presets
@@ -132,7 +133,7 @@ def spooled(tmp_path: Path) -> list[str]:
     return sorted(path.name for path in spool.iterdir()) if spool.exists() else []
 
 
-async def checked(inputs: MediaInputs, plan: ImagePlan | VideoPlan) -> Decimal | None:
+async def checked(inputs: MediaInputs, plan: ImagePlan | VideoPlan) -> Measured:
     return await inputs.check(plan, PAINTER if isinstance(plan, ImagePlan) else EDITOR)
 
 
@@ -146,8 +147,8 @@ async def refused(inputs: MediaInputs, plan: Any) -> str:
 
 
 async def test_a_plan_without_inputs_asks_nobody(inputs: MediaInputs, outside: Outside, tmp_path: Path) -> None:
-    assert await checked(inputs, sample_plan()) is None
-    assert await checked(inputs, clip_plan()) is None
+    assert await checked(inputs, sample_plan()) == Measured()
+    assert await checked(inputs, clip_plan()) == Measured()
     assert (outside.asked, spooled(tmp_path)) == ([], [])
 
 
@@ -156,8 +157,10 @@ async def test_every_way_to_give_a_picture_is_looked_at_and_leaves_nothing(
     inputs: MediaInputs, folder: Path, tmp_path: Path, reference: str
 ) -> None:
     reference = str(folder / "a picture.jpg") if reference == "given" else reference
-    await checked(inputs, picture_plan(reference))
-    await checked(inputs, clip_plan(image_url=reference, last_frame_url=reference))
+    a_picture = await checked(inputs, picture_plan(reference))
+    a_frame = await checked(inputs, clip_plan(image_url=reference, last_frame_url=reference))
+    size_px = (a_picture.shape_px is None, a_frame.shape_px is None)
+    assert size_px == ((reference == FILE_ID),) * 2  # of what lies with the provider nothing is known
     assert spooled(tmp_path) == []
 
 
@@ -243,7 +246,7 @@ async def test_a_source_clip_here_is_measured_and_held_to_the_models_limits(
     make_clip(folder / "three.mp4", "libx264", 3)
     make_clip(folder / "ten.mp4", "libx264", 10)
     edit = clip_plan(generation_kind="edit", source_video_url=str(folder / "three.mp4"))
-    assert await checked(inputs, edit) == Decimal(3)
+    assert (await checked(inputs, edit)).source_s == Decimal(3)
     long = clip_plan(generation_kind="edit", source_video_url=str(folder / "ten.mp4"))
     assert "the clip has 10.0 s and the provider edits 8.7 s" in await refused(inputs, long)
     picture = clip_plan(generation_kind="edit", source_video_url=str(folder / "a picture.jpg"))
@@ -261,7 +264,7 @@ async def test_a_source_clip_elsewhere_is_fetched_to_be_looked_at(
     make_clip(folder / "three.mp4", "libx264", 3)
     outside.files[url] = (folder / "three.mp4").read_bytes()
     public = clip_plan(generation_kind="edit", source_video_url=url)
-    assert await checked(inputs, public) == Decimal(3)
+    assert (await checked(inputs, public)).source_s == Decimal(3)
     outside.files[url] = jpeg()
     assert "it is a JPEG file; " in await refused(inputs, public)
     assert outside.asked == [(url, MAX_VIDEO_BYTES)] * 2
@@ -303,7 +306,7 @@ async def test_what_takes_too_long_to_come_is_told(tmp_path: Path, outside: Outs
 
 
 async def test_a_source_that_is_only_recorded_is_not_looked_at(inputs: MediaInputs) -> None:
-    assert await checked(inputs, clip_plan(source_video_url="https://10.0.0.1/a.mp4")) is None
+    assert await checked(inputs, clip_plan(source_video_url="https://10.0.0.1/a.mp4")) == Measured()
 
 
 # What is kept

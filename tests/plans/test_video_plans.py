@@ -110,18 +110,18 @@ def test_what_cannot_be_done_is_refused_with_what_can(fields: dict[str, Any], te
         plan(**fields)
 
 
+OF_A_CAMPAIGN: dict[str, Any] = {"remaster": True, "source_video_url": CLIP, "pipeline_request_id": "p"}
+
+
 @pytest.mark.parametrize(
     ("fields", "text"),
     [
         ({"remaster": True, "resolution": "480p"}, "resolution 480p was not used"),
         ({"image_url": URL, "aspect_ratio": "1:1"}, "aspectRatio is not used"),
         ({"image_url": URL, "first_frame_prompt": "x"}, "firstFramePrompt is not used"),
-        ({"remaster": True, "source_video_url": CLIP, "image_url": URL}, "imageUrl is not used"),
-        (
-            {"remaster": True, "source_video_url": CLIP, "provider": "google", "resolution": "360p"},
-            "remaster makes a real 720p: resolution 360p was not used",
-        ),
-        ({"remaster": True, "source_video_url": CLIP, "resolution": "480p"}, "resolution is not used: an edit keeps"),
+        ({**OF_A_CAMPAIGN, "image_url": URL}, "imageUrl is without effect on an edit"),
+        ({**OF_A_CAMPAIGN, "provider": "google", "resolution": "360p"}, "an edit is made in 720p, 1080p or 4k"),
+        ({**OF_A_CAMPAIGN, "resolution": "480p"}, "resolution is without effect on an edit"),
         ({"purpose": "my clip"}, "purpose is stored as 'my_clip'"),
     ],
 )
@@ -133,11 +133,11 @@ def test_what_is_not_used_is_said(fields: dict[str, Any], text: str) -> None:
     ("asked", "made"), [(None, "720p"), ("720P", "720p"), ("1080p", "1080p"), ("4k", "4k"), ("480p", "720p")]
 )
 def test_an_edit_has_the_size_that_its_model_can_make(asked: str | None, made: str) -> None:
-    edit = plan(remaster=True, source_video_url=CLIP, provider="google", resolution=asked)
+    edit = plan(**OF_A_CAMPAIGN, provider="google", resolution=asked)
     assert (edit.model, edit.generation_kind, edit.resolution) == ("gemini-omni-1.2-flash", "edit", made)
     assert edit.prices[0].what == f"video, gemini-omni-1.2-flash {made}, second"
     assert len(edit.warnings) == (asked == "480p")
-    assert plan(remaster=True, source_video_url=CLIP, resolution=asked).resolution is None
+    assert plan(**OF_A_CAMPAIGN, resolution=asked).resolution is None
 
 
 def test_a_given_image_wins_and_no_still_is_paid() -> None:
@@ -371,11 +371,11 @@ def test_everything_that_was_asked_stands_in_the_plan() -> None:
 
 
 def test_an_edit_plans_and_pays_for_no_still() -> None:
-    made = plan(remaster=True, source_video_url=CLIP, first_frame_prompt="a still")
+    made = plan(**OF_A_CAMPAIGN, first_frame_prompt="a still")
     assert made.first_frame is None
     assert made.image_url is None
     assert not [line for line in made.prices if "frame" in line.what]
-    assert any(warning.startswith("firstFramePrompt is not used") for warning in made.warnings)
+    assert any(warning.startswith("firstFramePrompt is without effect") for warning in made.warnings)
 
 
 def test_only_an_extension_does_not_use_the_duration() -> None:

@@ -102,6 +102,14 @@ def test_a_first_frame_goes_along_as_bytes_before_the_words() -> None:
     assert body["generation_config"] == {"video_config": {"task": "image_to_video"}}
 
 
+@pytest.mark.parametrize("kind", ["edit", "extend"])
+def test_a_clip_of_googles_own_is_named_and_not_given(kind: str) -> None:
+    body = submit_body(video_plan(generation_kind=kind), Inputs(video_url=MP4_URI), follows="v1_before")
+    assert (body["input"], body["previous_interaction_id"]) == ("waves", "v1_before")
+    assert body["generation_config"] == {"video_config": {"task": kind}}
+    assert "store" not in body  # it is stored unless one says otherwise
+
+
 PNG_URI, JPEG_URI, MP4_URI = "data:image/png;base64,YQ==", "data:image/jpeg;base64,Yg==", "data:video/mp4;base64,Yw=="
 PNG_PART = {"type": "image", "data": "YQ==", "mime_type": "image/png"}
 JPEG_PART = {"type": "image", "data": "Yg==", "mime_type": "image/jpeg"}

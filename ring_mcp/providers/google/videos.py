@@ -3,7 +3,8 @@
 The dialect is in the pure functions ``submit_body``, ``read_submit`` and ``read_check``. Facts: a duration is a text
 ("8s"); a refusal is ``completed`` with text and no clip, or HTTP 400 with a word of safety; an unknown id is HTTP 400,
 and so is, now and then, a look at a job that is alive; the clip's address wants the key. A clip goes along as bytes:
-addresses and uploaded files were refused of late. (google-genai 3.6, ai.google.dev, captured replies, autumn 2026.)
+addresses and uploaded files were refused of late. One that Google itself has made is known by its interaction, which
+is stored unless one says otherwise. (google-genai 3.6, ai.google.dev, captured replies, autumn 2026.)
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from ring_mcp.errors import (
     OutcomeUnknown,
     ProviderBadReply,
     ProviderError,
+    ProviderRejected,
 )
 from ring_mcp.providers import inline
 from ring_mcp.providers.base import Accepted, Downloaded, Finished, Inputs, Running
@@ -39,18 +41,23 @@ _LOOK_ADDRESS = re.compile(r"/interactions/([^/?#]+)(?:/cancel)?$")
 _ENDED = frozenset({"completed", "failed", "cancelled", "incomplete", "budget_exceeded"})
 _REGIONS = (
     "Change the prompt or the clip. Google neither edits nor extends clips that it is given from the European Economic "
-    "Area, Switzerland and the United Kingdom: there leave sourceVideoUrl out, or take another provider."
+    "Area, Switzerland and the United Kingdom: there give one that it has made itself of late (ring://jobs/ID), leave "
+    "sourceVideoUrl out, or take another provider."
 )
+_AT_ONCE_S = 10.0
+"""Within this a request is refused that names what is no longer there. A refusal that took longer leaves no time to
+send the other one."""
 _UNSAFE = ("safety", "prohibited", "policy", "policies", "input blocked", "sensitive words")
 
 
-def submit_body(plan: VideoPlan, inputs: Inputs) -> dict[str, Any]:
+def submit_body(plan: VideoPlan, inputs: Inputs, *, follows: str | None = None) -> dict[str, Any]:
     """The request, with documented fields only: media first, as the bytes of data URIs, then the words.
 
     Pictures alone would leave it to the model what they are, so that the task goes along. An edit lasts as long as its
     source and has its shape (a duration is refused), an extension has its source's shape and size, and its own seconds.
+    ``follows``: the interaction whose clip is the source, in place of the clip itself.
     """
-    task, given = _list_given(plan, inputs)
+    task, given = (plan.generation_kind, []) if follows else _list_given(plan, inputs)
     wanted: dict[str, Any] = {"type": "video", "delivery": "uri"}
     if plan.generation_kind == "generate":
         wanted["aspect_ratio"] = plan.aspect_ratio
@@ -65,6 +72,7 @@ def submit_body(plan: VideoPlan, inputs: Inputs) -> dict[str, Any]:
         # lose the handle.
         "background": True,
         "response_format": wanted,
+        **({"previous_interaction_id": follows} if follows else {}),
         **({"generation_config": {"video_config": {"task": task}}} if task else {}),
     }
 
@@ -207,7 +215,24 @@ class GoogleVideos(GoogleAdapter):
     async def submit(self, plan: Plan, inputs: Inputs, *, spool: Path, deadline_s: float) -> Accepted | Finished:
         assert isinstance(plan, VideoPlan)
         self.check_ready()
-        body = submit_body(plan, inputs)
+        if plan.follows is None:
+            return await self._start(plan, submit_body(plan, inputs), deadline_s)
+        began_s = self._clock.monotonic()
+        try:
+            return await self._start(plan, submit_body(plan, inputs, follows=plan.follows), deadline_s)
+        except ProviderRejected as refusal:
+            # It was not billed (billing page: a 400 is not charged) and made nothing: what Google no longer has, or
+            # will not go on from, it is given. Together both are to take no longer than one may.
+            took_s = self._clock.monotonic() - began_s
+            if took_s > _AT_ONCE_S:
+                raise
+            try:
+                return await self._start(plan, submit_body(plan, inputs), deadline_s - took_s)
+            except ProviderRejected as exc:
+                exc.message = f"{exc.message} (and of its own clip it says: {refusal.message})"
+                raise
+
+    async def _start(self, plan: VideoPlan, body: Mapping[str, Any], deadline_s: float) -> Accepted:
         timed_out = f"Video start timed out after {deadline_s * 1000:.0f}ms"
         with explain_refusal(plan):
             reply = await self._http.post_paid(

@@ -21,7 +21,8 @@ FROM_CLIPS = ("edit", "extend")
 @dataclass(frozen=True)
 class ClipOrder:
     """A valid request for a clip. ``resolution`` is None where the source decides. ``by_address``: a clip is given in a
-    way that is only found out later to be none that is taken."""
+    way that is only found out later to be none that is taken. ``follows``: the interaction whose clip is the source.
+    ``is_stored``: others may follow this one."""
 
     model: OmniModel
     prompt: str
@@ -34,6 +35,8 @@ class ClipOrder:
     duration_s: int
     is_inline: bool
     in_background: bool
+    follows: str | None = None
+    is_stored: bool = True
 
 
 def read_order(body: Mapping[str, Any], version: str) -> ClipOrder:
@@ -55,7 +58,11 @@ def read_order(body: Mapping[str, Any], version: str) -> ClipOrder:
     calls.check_length(prompt)
     images = tuple(decode_image(part) for part in parts if part.get("type") == "image")
     clips = [part for part in parts if part.get("type") in ("video", "document")]
-    task = _read_task(body, images, clips)
+    follows, is_stored = _read_follows(body), body.get("store") is not False
+    # What is done in the background has to be kept meanwhile: Google's page on the Interactions API.
+    if not is_stored and (body.get("background") is True or follows is not None):
+        raise invalid("store=false is not compatible with background or previous_interaction_id.")
+    task = _read_task(body, images, clips, follows is not None)
     # A source decides by its own size, which is not known before it was looked at.
     is_default_size = task in FROM_CLIPS and wanted.get("resolution") is None
     size = calls.choice(wanted.get("resolution"), tuple(model.tokens_per_s), "720p", "Resolution")
@@ -71,7 +78,16 @@ def read_order(body: Mapping[str, Any], version: str) -> ClipOrder:
         duration_s=_read_duration(wanted.get("duration"), task),
         is_inline=calls.choice(wanted.get("delivery"), ("inline", "uri"), "inline", "Delivery") == "inline",
         in_background=body.get("background") is True,
+        follows=follows,
+        is_stored=is_stored,
     )
+
+
+def _read_follows(body: Mapping[str, Any]) -> str | None:
+    given = body.get("previous_interaction_id")
+    if given is not None and not isinstance(given, str):
+        raise invalid("Invalid value at 'previous_interaction_id' (TYPE_STRING)")
+    return given or None
 
 
 def _list_parts(given: object) -> list[dict[str, Any]]:
@@ -84,14 +100,16 @@ def _list_parts(given: object) -> list[dict[str, Any]]:
     return nested or parts
 
 
-def _read_task(body: Mapping[str, Any], images: tuple[bytes, ...], clips: list[dict[str, Any]]) -> str:
+def _read_task(body: Mapping[str, Any], images: tuple[bytes, ...], clips: list[dict[str, Any]], follows: bool) -> str:
     """What is to be done with what is given; without a word of it the model decides, here by what there is."""
+    sources = len(clips) + follows
     config = calls.child(calls.child(body, "generation_config"), "video_config", "generation_config", ("task",))
-    inferred = "edit" if clips else "text_to_video" if not images else "image_to_video"
+    inferred = "edit" if sources else "text_to_video" if not images else "image_to_video"
     task = calls.choice(config.get("task"), TASKS, inferred, "Task")
-    if task in FROM_CLIPS and len(clips) != 1:
+    if task in FROM_CLIPS and sources != 1:
         raise invalid(f"Task {task} requires exactly one input video.")
-    if task not in FROM_CLIPS and clips:
+    # Of what was made before, Google takes the picture as well to make a clip from; nobody here asks for that.
+    if task not in FROM_CLIPS and sources:
         raise invalid(f"Task {task} does not support an input video.")
     most = {"text_to_video": 0, "image_to_video": 2, "reference_to_video": MAX_REFERENCES}.get(task, MAX_REFERENCES)
     if len(images) > most or (not images and task in ("image_to_video", "reference_to_video")):

@@ -37,6 +37,8 @@ _ENDED_WORDS = {"done": "completed", "filtered": "completed", "failed": "failed"
 
 LONGEST_SOURCE_S = 10.0
 SOURCE_CODECS = ("h264", "hevc")
+LONGEST_EXTENDED_S = 40.0
+"""Of a clip that Google has made itself and makes longer (its page on Omni, autumn 2026)."""
 # Frames have a length of their own: a clip of 10 s may measure a few hundredths more.
 _SLACK_S = 0.1
 BY_ADDRESS = "HTTP video input is not supported by the model."
@@ -46,7 +48,7 @@ UPLOADS_BLOCKED = "The prompt contains sensitive words that violate Google's pro
 @dataclass(frozen=True)
 class ClipPlan:
     """An order with everything that its source decides: the size that its tokens are counted by, the seconds that are
-    made, those of its source."""
+    made, those of its source, and the tokens of what the interactions before it were given, which it reads as well."""
 
     order: ClipOrder
     resolution: str
@@ -54,6 +56,7 @@ class ClipPlan:
     source_s: float = 0.0
     source: ClipFacts | None = None
     background: Path | None = None
+    earlier_tokens: int = 0
 
 
 class GoogleInteractions:
@@ -75,7 +78,7 @@ class GoogleInteractions:
     async def create(self, request: Request) -> Response:
         state = self._state
         order = read_order(await calls.read_paid_call(request, state, "interactions"), self._version)
-        if order.task in FROM_CLIPS and not state.settings.google_takes_uploads:
+        if order.task in FROM_CLIPS and order.follows is None and not state.settings.google_takes_uploads:
             raise invalid(UPLOADS_BLOCKED)
         if not clips.can_render():
             raise GoogleRefusal(400, "FAILED_PRECONDITION", clips.MISSING_LIBRARY)
@@ -139,20 +142,35 @@ class GoogleInteractions:
 
     async def _plan(self, order: ClipOrder) -> ClipPlan:
         """Looks at what is given; what that makes impossible is refused here, unbilled."""
-        if order.video is None:
+        earlier = self._find_followed(order.follows) if order.follows is not None else None
+        if order.video is None and earlier is None:
             background = keep_input(self._state, order.images[0]) if order.images else None
             return ClipPlan(order, order.resolution or "720p", order.duration_s, background=background)
-        path = await asyncio.to_thread(keep_input, self._state, order.video)
+        if earlier is not None and earlier.rendering is not None:
+            path, earlier_tokens = earlier.rendering.result(), self._given_tokens(earlier.order)
+        else:
+            path, earlier_tokens = await asyncio.to_thread(keep_input, self._state, order.video or b""), 0
         facts = await self._studio.clip_facts(path)
         if facts is None or facts.codec not in SOURCE_CODECS or not facts.is_mp4:
             raise invalid("Unable to process input video. Please retry or report in the developer forum.")
-        if facts.duration_s > LONGEST_SOURCE_S + _SLACK_S:
-            raise invalid(f"Input video must be {LONGEST_SOURCE_S:g} seconds or less.")
+        longest_s = (
+            LONGEST_EXTENDED_S - order.duration_s if order.follows and order.task == "extend" else LONGEST_SOURCE_S
+        )
+        if facts.duration_s > longest_s + _SLACK_S:
+            raise invalid(f"Input video must be {longest_s:g} seconds or less.")
         small = min(facts.width_px, facts.height_px) <= SHORT_SIDE_PX["360p"]
         resolution = order.resolution or ("360p" if small else "720p")
         made_s = facts.duration_s if order.task == "edit" else order.duration_s
         frame = await self._studio.first_frame(path)
-        return ClipPlan(order, resolution, made_s, facts.duration_s, facts, frame)
+        return ClipPlan(order, resolution, made_s, facts.duration_s, facts, frame, earlier_tokens)
+
+    def _find_followed(self, interaction_id: str) -> Job:
+        """The interaction that another one follows: with a clip, and still kept. What Google says where there is none
+        was not seen; this is what it says of a look."""
+        job = self._state.jobs.find("interaction", interaction_id, self._state.settings.retention_s)
+        if job is None or job.ending is None or job.ending.kind != "done" or not job.order.order.is_stored:
+            raise interaction_unknown()
+        return job
 
     def _charge(self, plan: ClipPlan) -> Charge:
         order = plan.order
@@ -167,12 +185,15 @@ class GoogleInteractions:
         )
 
     def _tokens(self, plan: ClipPlan) -> dict[str, int]:
-        order = plan.order
-        source = math.ceil(OMNI_INPUT_VIDEO_TOKENS_PER_S * plan.source_s)
-        given = calls.prompt_tokens(order.prompt, OMNI_INPUT_IMAGE_TOKENS * len(order.images) + source)
-        made = math.ceil(order.model.tokens_per_s[plan.resolution] * plan.made_s)
-        counted = {"input": given, "text": 0, "made": made}
+        made = math.ceil(plan.order.model.tokens_per_s[plan.resolution] * plan.made_s)
+        counted = {"input": self._given_tokens(plan), "text": 0, "made": made}
         return {kind: calls.scale_tokens(tokens, self._state) for kind, tokens in counted.items()}
+
+    def _given_tokens(self, plan: ClipPlan) -> int:
+        """What is read, with everything that the interactions before have read: a conversation is read as a whole."""
+        source = math.ceil(OMNI_INPUT_VIDEO_TOKENS_PER_S * plan.source_s)
+        given = OMNI_INPUT_IMAGE_TOKENS * len(plan.order.images) + source + plan.earlier_tokens
+        return calls.prompt_tokens(plan.order.prompt, given)
 
     def _charge_input_only(self, job: Job) -> None:
         """Of a clip that was not made: what the usage says, too."""

@@ -209,3 +209,52 @@ def test_moderation_may_refuse_the_request_unbilled(google: httpx2.Client, sandb
     assert reply.status_code == 400
     assert "safety" in reply.text
     assert sandbox.state.books.charges() == []
+
+
+def follow(google: httpx2.Client, earlier: str, name: str = "edit", **more: Any) -> httpx2.Response:
+    asked = {"model": "gemini-omni-1.2-flash", "input": "at night", "background": True, **task(name)}
+    wanted = {"type": "video", "delivery": "uri"} | ({"duration": "10s"} if name == "extend" else {})
+    return google.post(
+        "/interactions", json=asked | {"previous_interaction_id": earlier, "response_format": wanted} | more
+    )
+
+
+def test_a_clip_is_edited_by_its_interaction_and_read_again(google: httpx2.Client, sandbox: SandboxServer) -> None:
+    sandbox.state.configure(google_takes_uploads=False)
+    first = started(google)
+    given = []
+    for _ in range(2):
+        google.get(f"/interactions/{first}")
+        reply = follow(google, first)
+        assert reply.status_code == 200, reply.text
+        first = reply.json()["id"]
+        given.append(google.get(f"/interactions/{first}").json()["usage"]["total_input_tokens"])
+    # Three seconds of clip, and the words; then all of that again.
+    assert given == [3 * 5824 + 2 + 2, 2 * 3 * 5824 + 2 + 2 + 2]
+
+
+def test_a_clip_of_its_own_is_extended_to_forty_seconds(google: httpx2.Client) -> None:
+    last = started(google, duration="10s")
+    for _ in range(3):
+        assert google.get(f"/interactions/{last}").json()["status"] == "completed"
+        last = follow(google, last, "extend").json()["id"]
+    assert google.get(f"/interactions/{last}").json()["status"] == "completed"
+    refused = follow(google, last, "extend")
+    assert (refused.status_code, "30 seconds or less" in refused.text) == (400, True)
+
+
+def test_only_what_is_kept_and_done_can_be_followed(google: httpx2.Client, sandbox: SandboxServer) -> None:
+    sandbox.state.configure(render_s=60)
+    running = started(google)
+    asked = body() | {"background": False, "store": False}
+    unstored = google.post("/interactions", json=asked).json()["id"]
+    for earlier in (running, unstored, "v1_nobody"):
+        refused = follow(google, earlier)
+        assert (refused.status_code, "Invalid interaction name" in refused.text) == (400, True)
+    assert follow(google, running, store=False).status_code == 400
+    assert follow(google, running, previous_interaction_id=7).status_code == 400
+    sandbox.state.skip(61)
+    google.get(f"/interactions/{running}")
+    assert follow(google, running).status_code == 200
+    sandbox.state.skip(90_000)
+    assert follow(google, running).status_code == 400
