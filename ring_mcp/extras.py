@@ -13,11 +13,13 @@ from urllib.parse import unquote, urlsplit
 PACKAGE = "ring-mcp"
 
 
-def install_line(extra: str) -> str:
-    """The command that adds the extra to the environment that runs now."""
+def install_line(extra: str, prefix: Path | None = None) -> str:
+    """The command that adds the extra to the environment that runs now, or to the one of ``prefix``."""
     source = _find_source()
     wanted = f"{source or PACKAGE}[{extra}]"
-    prefix = Path(sys.prefix)
+    prefix = prefix or Path(sys.prefix)
+    if _is_in_cache(prefix):
+        return f"uvx --from {shlex.quote(wanted)} {PACKAGE}"
     # Tools of uv and pipx first: pip would work in their environments, and the next upgrade of the tool undo it.
     if (prefix / "uv-receipt.toml").is_file():
         return f"uv tool install --force {shlex.quote(wanted)}"
@@ -30,6 +32,17 @@ def install_line(extra: str) -> str:
     if find_spec("pip") is None:
         return f"uv pip install --python {shlex.quote(sys.executable)} {shlex.quote(wanted)}"
     return f"{shlex.quote(sys.executable)} -m pip install {shlex.quote(wanted)}"
+
+
+def find_uvx_source(prefix: Path | None = None) -> str | None:
+    """What ``uvx --from`` has to be given for this very program; None where it is installed, and will be there again."""
+    return str(_find_source() or PACKAGE) if _is_in_cache(prefix or Path(sys.prefix)) else None
+
+
+def _is_in_cache(prefix: Path) -> bool:
+    """Whether this environment is one of uvx's, which lie in uv's cache and go with the next sweep of it."""
+    # The mark of folders that may be emptied at any time; uv writes it, wherever its cache is.
+    return _is_made_by_uv(prefix) and any((folder / "CACHEDIR.TAG").is_file() for folder in prefix.parents)
 
 
 def _find_source() -> Path | None:

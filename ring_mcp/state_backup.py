@@ -85,10 +85,12 @@ def write_backup(file: Path, state: Path, ledger: Path | None, media: Path | Non
     return contents
 
 
-def read_backup(file: Path, state: Path, ledger: Path, media: Path) -> Contents:
-    """Put a backup back. Raises RingError, with nothing changed, if there is a ledger already, the file is none of
-    ours, or it holds a job whose request may be leaving just now."""
-    if ledger.exists():
+def read_backup(file: Path, state: Path, ledger: Path | None, media: Path) -> Contents:
+    """Put a backup back. ``ledger``: where its SQLite file goes; None where this configuration has a database.
+
+    Raises RingError, with nothing changed, if there is a ledger already, the file is none of ours, it holds a ledger
+    and nobody here would read it, or a job whose request may be leaving just now."""
+    if ledger is not None and ledger.exists():
         raise RingError(
             f"{ledger} is there already, and nothing is written over it",
             next_action="Move it away, with its -wal and -shm, or point RING_STATE_DIR to another folder.",
@@ -101,6 +103,11 @@ def read_backup(file: Path, state: Path, ledger: Path, media: Path) -> Contents:
             contents = _unpack(file, aside)
             if contents.jobs is not None:
                 _check_ledger(aside / _LEDGER)
+                if ledger is None:
+                    raise RingError(
+                        "this backup holds a ledger of SQLite, and DATABASE_URL is set: nobody would read it",
+                        next_action="Restore it without DATABASE_URL; a database is put back with pg_restore.",
+                    )
             _move_in(aside, state, ledger, media)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
@@ -182,13 +189,13 @@ def _check_ledger(path: Path) -> None:
         )
 
 
-def _move_in(aside: Path, state: Path, ledger: Path, media: Path) -> None:
+def _move_in(aside: Path, state: Path, ledger: Path | None, media: Path) -> None:
     """The ledger last: without it the folder is as good as empty, and this may be done again."""
     for name in _SMALL:
         _merge(aside / name, state / name)
     _merge(aside / _MEDIA, media)
     sync_folder(state)
-    if (aside / _LEDGER).exists():
+    if ledger is not None and (aside / _LEDGER).exists():
         # Of a ledger that was moved away without them: SQLite would play them into this one.
         for beside in ("-wal", "-shm"):
             ledger.with_name(ledger.name + beside).unlink(missing_ok=True)

@@ -55,8 +55,11 @@ def restore(file: Path) -> None:
 
     config = load_config()
     folder = config.local_storage_dir or config.state_path / "files"
-    found = read_backup(file, config.state_path, config.state_path / LEDGER_FILE, folder)
+    ledger = config.state_path / LEDGER_FILE if config.database_url is None else None
+    found = read_backup(file, config.state_path, ledger, folder)
     click.echo(f"{config.state_path}: {_describe(found)}")
+    if found.jobs is None:
+        click.echo("It was made beside a database, and no ledger is in it: that comes from pg_dump.")
     click.echo(f"It is as of {found.created_at}. `ring-mcp health` looks at it; the next start goes on with open jobs.")
     sys.exit(0)
 

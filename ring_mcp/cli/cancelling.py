@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ring_mcp.cli.backend import gateway_option, load_config_with
+from ring_mcp.cli.job_lookup import complete_job_id
 from ring_mcp.cli.spelled import JOB_ID
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("job_id", type=JOB_ID)
+@click.argument("job_id", type=JOB_ID, shell_complete=complete_job_id)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout and nothing else.")
 @gateway_option
 def cancel(job_id: str, as_json: bool, gateway: str | None) -> None:

@@ -28,7 +28,8 @@ KEYS = (
 )
 """Variables that some clients hold back from the servers which they start, unless they are named."""
 
-SETTINGS = ("RING_ENV_FILE", "RING_STATE_DIR", "RING_SANDBOX")
+SETTINGS_FILE = "RING_ENV_FILE"
+SETTINGS = (SETTINGS_FILE, "RING_STATE_DIR", "RING_SANDBOX")
 # Far above RING_INLINE_WAIT_S: a client that gives up first leaves an answer to nobody.
 TIMEOUT_MS = 600_000
 # The first `uv run` of a clone installs everything before it serves.
@@ -63,10 +64,15 @@ class ClientKind:
     has_screen: bool = False
     """Started from a desktop, such a client may not have the shell's PATH: commands are given with their whole path."""
 
-    def document(self, command: Command, url: str | None) -> dict[str, Any]:
-        """The whole configuration, as if there were nothing else in the file. Raises InvalidRequest."""
+    def document(self, command: Command, url: str | None, settings: Path | None = None) -> dict[str, Any]:
+        """The whole configuration, as if there were nothing else in the file. Raises InvalidRequest.
+
+        ``settings``: the file of a server that does not start in the folder of its ``.env.local``.
+        """
         if url is None:
             entry = self.stdio(command)
+            if settings is not None:
+                entry["env"] = {**entry.get("env", {}), SETTINGS_FILE: str(settings)}
         elif self.http is None:
             raise InvalidRequest(
                 f"{self.title} starts servers itself; a remote one is added in its settings as a connector",
@@ -99,7 +105,7 @@ CLIENTS: Mapping[str, ClientKind] = {
         file=lambda home, settings, here: settings / "Claude" / "claude_desktop_config.json",
         stdio=lambda command: command.entry(),
         http=None,
-        note="Claude Desktop has no time-out setting and expands no variables: keys and token go into .env.local.",
+        note="Claude Desktop has no time-out setting, and expands no variables: the token goes where the keys are.",
         has_screen=True,
     ),
     "claude-code": ClientKind(
@@ -161,12 +167,23 @@ def endpoint(url: str) -> str:
 
 
 def server_command(
-    kind: ClientKind, *, clone: Path | None, extras: Sequence[str], uv: str | None, script: Path, python: str
+    kind: ClientKind,
+    *,
+    clone: Path | None,
+    extras: Sequence[str],
+    uv: str | None,
+    script: Path,
+    python: str,
+    source: str | None = None,
 ) -> Command:
     """From a clone ``uv run`` of the product in it; otherwise the installed script; otherwise ``python -m``.
 
-    ``extras`` are those that the server's settings need; an installed one has them or says what it lacks.
+    ``extras`` are those that the server's settings need; an installed one has them or says what it lacks. ``source`` is
+    what uvx was given, where it runs from there: its own environment may be gone when the client starts.
     """
+    if source is not None:
+        wanted = f"{source}[{','.join(extras)}]" if extras else source
+        return Command((uv if kind.has_screen else None) or "uv", ("tool", "run", "--from", wanted, NAME))
     if clone is not None:
         # A client waits while uv installs. The extras come with the tests' libraries, so that here they are named.
         product = ("--no-dev", *(word for extra in extras for word in ("--extra", extra)))
@@ -180,10 +197,21 @@ def as_toml(document: Mapping[str, Any]) -> str:
     """The one table of ours. JSON's strings, numbers and lists of strings are TOML's, too (but for DEL)."""
     [(section, servers)] = document.items()
     [(name, entry)] = servers.items()
-    lines = [f"[{section}.{name}]"]
-    for key, value in entry.items():
-        lines.append(f"{key} = {json.dumps(value, ensure_ascii=False)}".replace("\x7f", "\\u007f"))
-    return "\n".join(lines) + "\n"
+    plain = {key: value for key, value in entry.items() if not isinstance(value, Mapping)}
+    below = {f"{section}.{name}.{key}": value for key, value in entry.items() if isinstance(value, Mapping)}
+    tables = {f"{section}.{name}": plain, **below}
+    return "\n".join(_toml_table(title, pairs) for title, pairs in tables.items())
+
+
+def _toml_table(title: str, pairs: Mapping[str, Any]) -> str:
+    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in pairs.items()]
+    return "\n".join([f"[{title}]", *(line.replace("\x7f", "\\u007f") for line in lines)]) + "\n"
+
+
+def new_settings() -> str:
+    """What a settings file begins with, for its person to fill in."""
+    keys = [next(iter(secret_variables(vendor.settings))) for vendor in VENDORS]
+    return "\n".join(["# Settings of ring-mcp. Fill in one key.", *(f"# {key}=your-key" for key in keys), ""])
 
 
 def as_text(kind: ClientKind, document: Mapping[str, Any]) -> str:

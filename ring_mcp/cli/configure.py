@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from pathlib import Path
 
 import click
 
-from ring_mcp.cli.client_configs import CLIENTS, ClientKind, as_text, server_command
+from ring_mcp.cli.client_configs import CLIENTS, ClientKind, as_text, new_settings, server_command
 from ring_mcp.cli.client_files import NotMerged, merge_json, merge_toml, read_file, write
 from ring_mcp.config import load_config
 from ring_mcp.errors import ConfigError, InvalidRequest
+from ring_mcp.extras import find_uvx_source
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -35,9 +37,11 @@ def config(client: str, url: str | None, into_file: bool, path: Path | None) -> 
         uv=shutil.which("uv"),
         script=Path(sys.argv[0]),
         python=sys.executable,
+        source=find_uvx_source(),
     )
+    settings = None if url is not None or clone is not None else settings_file()
     try:
-        document = kind.document(command, url)
+        document = kind.document(command, url, settings)
     except InvalidRequest as exc:
         raise click.UsageError(f"{exc.message}\n{exc.next_action}") from exc
     text = as_text(kind, document)
@@ -45,13 +49,16 @@ def config(client: str, url: str | None, into_file: bool, path: Path | None) -> 
     if not into_file:
         click.echo(text, nl=False)
         click.echo(f"goes into {path} (--write merges it)", err=True)
-        click.echo(kind.note, err=True)
+        _tell(kind, clone, settings, url)
         return
     try:
+        if settings is not None:
+            _begin_settings(settings)
         content = read_file(path)
         merged = _merge(kind, content or b"", document)
         if merged == content:
             click.echo(f"{path} has it already")
+            _tell(kind, clone, settings, url)
             return
         # The working folder may be a stranger's, with a link in it to a file of the person's own.
         backup = write(path, content, merged, project=Path.cwd())
@@ -63,13 +70,44 @@ def config(client: str, url: str | None, into_file: bool, path: Path | None) -> 
     click.echo(f"written to {path}")
     if backup is not None:
         click.echo(f"what stood there before: {backup}")
-    click.echo(kind.note, err=True)
+    _tell(kind, clone, settings, url)
 
 
 def own_file(kind: ClientKind) -> Path:
     from platformdirs import user_config_path
 
     return kind.file(Path.home(), user_config_path(appauthor=False, roaming=True), Path.cwd())
+
+
+def settings_file() -> Path:
+    """Where a server has its settings that was installed: it starts in whatever folder its client does."""
+    from platformdirs import user_config_path
+
+    return user_config_path("ring-mcp", appauthor=False) / "settings.env"
+
+
+def _tell(kind: ClientKind, clone: Path | None, settings: Path | None, url: str | None) -> None:
+    """What the client needs besides: where the key belongs above all."""
+    click.echo(kind.note, err=True)
+    if url is not None:
+        return
+    place = settings or f"{clone}/.env.local"
+    missing = settings is not None and not settings.exists()
+    click.echo(f"Keys and other settings go into {place}", err=True)
+    if missing:
+        click.echo("There is no such file yet, and without it the server does not start: --write makes it.", err=True)
+
+
+def _begin_settings(path: Path) -> None:
+    """A file for the key, its owner's alone; one that is there stays as it is."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            file.write(new_settings())
+    except FileExistsError:
+        pass
+    except OSError as exc:
+        raise NotMerged(f"{path} cannot be written: {exc.strerror}", next_action="Make it by hand.") from exc
 
 
 def _merge(kind: ClientKind, content: bytes, document: dict[str, object]) -> bytes:

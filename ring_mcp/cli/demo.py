@@ -132,7 +132,6 @@ def _card(what: str, title: str, file: dict[str, Any], table: str) -> list[tuple
     return [
         (what, title),
         ("url", file["url"]),
-        ("file", file.get("localPath", "-")),
         ("size", f"{pixels}{file['size']:,} bytes, {file['contentType']}"),
         ("record", f"{table} {file['recordId']}"),
     ]

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING
 
-from ring_mcp.domain.fields import is_part_of_id
+from ring_mcp.domain.fields import is_part_of_id, say_no_job
 from ring_mcp.errors import InvalidRequest, NotFound
 
 if TYPE_CHECKING:
@@ -60,10 +60,10 @@ async def find_job(ledger: Ledger, job_id: str) -> Job:
     if job is None and is_part_of_id(job_id):
         found = await ledger.complete_id(job_id)
         if len(found) > 1:
-            raise InvalidRequest(f"several jobs begin with {job_id}: give more of the id")
+            raise InvalidRequest(f"several jobs begin with {job_id!r}", next_action="Give more of the id.")
         job = await ledger.get(found[0]) if found else None
     if job is None:
-        raise NotFound(f"there is no job {job_id!r}; `ring-mcp jobs list` shows the newest")
+        raise NotFound(f"{say_no_job(job_id)}; `ring-mcp jobs list` shows the newest")
     return job
 
 

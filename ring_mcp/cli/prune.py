@@ -19,7 +19,7 @@ _SPAN = re.compile(r"(\d{1,5})([dw])")
 
 
 @click.command()
-@click.option("--older-than", metavar="SPAN", help="30d, 2w; a day at least. Default: RING_KEEP_DAYS.")
+@click.option("--older-than", metavar="SPAN", help="Days or weeks: 30d, 2w; a day at least. Default: RING_KEEP_DAYS.")
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def prune(older_than: str | None, dry_run: bool, as_json: bool) -> None:
@@ -57,7 +57,9 @@ def prune(older_than: str | None, dry_run: bool, as_json: bool) -> None:
 def _seconds(span: str) -> float:
     found = _SPAN.fullmatch(span.strip().lower())
     if found is None or int(found[1]) == 0:
-        raise click.BadParameter(f"{span!r} is not like 30d or 2w", param_hint="--older-than")
+        raise click.BadParameter(
+            f"{span!r} is not a number of days or weeks like 30d or 2w, of a day at least", param_hint="--older-than"
+        )
     # A day at least: whatever is younger may belong to something that is still being done.
     return int(found[1]) * (7 if found[2] == "w" else 1) * 86400.0
 

@@ -104,11 +104,10 @@ class InProcessMaker:
         return read_result(await (self._thumbnails.draw(job, wanted) if wanted else self._calls.deliver(job)))
 
     async def read(self, job_id: str) -> Job:
-        job = await self._calls.read(job_id)
-        # One text for both: whose jobs exist is nobody else's business.
-        if job is None or self._may_see not in (None, job.actor_id):
-            raise NotFound(f"there is no job {job_id!r}; `ring-mcp jobs list` shows the newest")
-        return job
+        try:
+            return await self._calls.find_own(job_id, self._may_see)
+        except NotFound as exc:
+            raise NotFound(f"{exc.message}; `ring-mcp jobs list` shows the newest") from exc
 
 
 def read_result(result: JobResult) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
@@ -15,7 +14,7 @@ from ring_mcp.conductors.results import JobResult, QuoteLine, job_result, quote_
 from ring_mcp.conductors.signed_urls import for_caller
 from ring_mcp.domain import EarlierRequest, Job, JobState, MediaKind, Plan, VideoPlan, VideoRequest, usd
 from ring_mcp.domain.consent import NOBODY, Asking, Item, Terms
-from ring_mcp.domain.fields import is_part_of_id
+from ring_mcp.domain.fields import is_part_of_id, say_no_job
 from ring_mcp.errors import InvalidRequest, LedgerError, NotFound, RingError
 from ring_mcp.jobs.accounts import Accounts, describe_needed_account
 from ring_mcp.jobs.addresses import JOB_PREFIX, R, addresses, normalize_address, with_addresses
@@ -27,8 +26,6 @@ from ring_mcp.jobs.watch import JobWatch, OnProgress
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.plans.clip_inputs import given_usd
 from ring_mcp.storage.base import Storage
-
-_BEGINNING = re.compile(r"[0-9a-f]{8}[0-9a-f-]{0,27}")
 
 _LATE_S = 60.0
 """How much longer than a job may take its caller waits, so that it hears the end."""
@@ -242,20 +239,24 @@ class PaidCalls:
             return await self._watch.read(found[0])
         return job
 
-    async def find_own(self, job_id: str, actor_id: str) -> Job:
-        """This actor's job of that id, which may be its beginning: lists have the first eight signs.
+    async def find_own(self, job_id: str, actor_id: str | None) -> Job:
+        """This actor's job of that id, which may be its beginning; anybody's if ``actor_id`` is None.
 
         Raises NotFound for none, for another's and for a beginning of several, and LedgerError.
         """
         with name_open_job(job_id, stands=False):
-            job = await self.read(job_id)
-            if job is None and _BEGINNING.fullmatch(job_id):
-                found = await self._ledger.find_ids(actor_id, job_id)
+            job = await self._watch.read(job_id)
+            if job is None and is_part_of_id(job_id):
+                # Among this actor's own: whoever else has a job that begins so is nobody's business.
+                looked = (
+                    self._ledger.complete_id(job_id) if actor_id is None else self._ledger.find_ids(actor_id, job_id)
+                )
+                found = await looked
                 if len(found) > 1:
-                    raise NotFound(f"several jobs begin with {job_id!r}", next_action="Give the whole id; data has it.")
-                job = await self.read(found[0]) if found else None
-        if job is None or job.actor_id != actor_id:
-            raise NotFound(f"there is no job {job_id!r}")
+                    raise NotFound(f"several jobs begin with {job_id!r}", next_action="Give more of the id.")
+                job = await self._watch.read(found[0]) if found else None
+        if job is None or actor_id not in (None, job.actor_id):
+            raise NotFound(say_no_job(job_id))
         return job
 
     async def show(self, job: Job, *, joined: bool = False) -> JobResult:

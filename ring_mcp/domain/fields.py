@@ -21,6 +21,7 @@ SEPARATED = "separated"
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d{1,3})?", re.ASCII)
 _WHOLE_ID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b(?!/)", re.IGNORECASE)
 _PART_OF_AN_ID = re.compile(r"[0-9a-f]{6,8}(?:-[0-9a-f-]{0,27})?")
+_TOO_SHORT_FOR_AN_ID = re.compile(r"[0-9a-f]{1,5}", re.IGNORECASE)
 _SAID_BEFORE_AN_ID = re.compile(r"^job(?:[ _-]?id)?\s*[:=\s]\s*", re.IGNORECASE)
 _TERMINAL_SEQUENCE = re.compile(
     # The long ones have a bound and end with their line: what only begins like one must not take all else along.
@@ -83,12 +84,20 @@ def job_id(value: object) -> object:
     if len(whole) == 1:
         return whole.pop()
     *_, last = value.strip().rsplit("/jobs/", 1)
-    return _SAID_BEFORE_AN_ID.sub("", last).strip()
+    said = _SAID_BEFORE_AN_ID.sub("", last).strip()
+    return said.lower() if is_part_of_id(said.lower()) else said
 
 
 def is_part_of_id(text: str) -> bool:
     """Whether it can be the beginning of a job's id, as `ring-mcp jobs list` shows it, and is long enough for one."""
     return _PART_OF_AN_ID.fullmatch(text) is not None
+
+
+def say_no_job(text: str) -> str:
+    """What is said of an id, or of a beginning of one, that no job was found by."""
+    if _TOO_SHORT_FOR_AN_ID.fullmatch(text):
+        return f"{text!r} is too short for the beginning of a job's id: six characters of it are needed"
+    return f"there is no job {text[:64]!r}"
 
 
 def as_name(value: object) -> object:

@@ -118,12 +118,17 @@ class OpenUrls:
         return False
 
 
+def spool_trouble(exc: OSError) -> StorageError:
+    """That the spool file cannot be read: not the storage's fault, and nothing there would mend it."""
+    return StorageError(f"the spool file cannot be read: {exc.strerror or type(exc).__name__}")
+
+
 def open_spool(media: MediaFile) -> BinaryIO:
     """The spool file, open for reading. Raises StorageError when it is not there, or not as long as it was."""
     try:
         file = media.path.open("rb")
     except OSError as exc:
-        raise StorageError(f"the spool file cannot be read: {exc.strerror or type(exc).__name__}") from exc
+        raise spool_trouble(exc) from exc
     # Of the open file, for its name may be another's by now: one that was cut would be stored as if it were whole.
     size_bytes = os.fstat(file.fileno()).st_size
     if size_bytes != media.size_bytes:

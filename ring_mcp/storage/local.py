@@ -19,7 +19,7 @@ import anyio.to_thread
 
 from ring_mcp.domain import MediaFile
 from ring_mcp.errors import Billed, StorageError, StorageRefused
-from ring_mcp.storage.base import Address, Links, OpenUrls, StoredFile, open_spool
+from ring_mcp.storage.base import Address, Links, OpenUrls, StoredFile, open_spool, spool_trouble
 from ring_mcp.storage.keys import key_segments
 
 _PIECE_BYTES = 1024 * 1024
@@ -176,11 +176,11 @@ def _link(source: BinaryIO, target: Path, media: MediaFile) -> bool:
     """
     if target.exists() or _gives_rights(target.parent):
         return False
-    # Before the name and not after it: a name that survives a loss of power must have all of its bytes.
-    os.fsync(source.fileno())
     try:
+        # Before the name and not after it: a name that survives a loss of power must have all of its bytes.
+        os.fsync(source.fileno())
         os.link(media.path, target)
-    except OSError:  # another file system, one without links, or the name was given just now
+    except OSError:  # another file system, one without links or a failing one, or the name was given just now
         return False
     return True
 
@@ -202,7 +202,7 @@ def _copy(source: BinaryIO, target: Path, media: MediaFile) -> None:
     try:
         # In the same folder, since only within one file system a rename puts all of it there at once.
         with part.open("xb") as file:
-            while piece := source.read(_PIECE_BYTES):
+            while piece := _read_piece(source):
                 digest.update(piece)
                 file.write(piece)
             if digest.hexdigest() != media.sha256:
@@ -214,6 +214,13 @@ def _copy(source: BinaryIO, target: Path, media: MediaFile) -> None:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def _read_piece(source: BinaryIO) -> bytes:
+    try:
+        return source.read(_PIECE_BYTES)
+    except OSError as exc:  # told apart from a folder that cannot be written: room there would not help
+        raise spool_trouble(exc) from exc
 
 
 def _sync_folder(folder: Path) -> None:

@@ -25,7 +25,7 @@ from ring_mcp.clock import Clock, SystemClock
 from ring_mcp.domain import MediaFile
 from ring_mcp.errors import Billed, ConfigError, StorageError, StorageRefused
 from ring_mcp.proxies import DIRECT, Proxies, trouble_with
-from ring_mcp.storage.base import OpenUrls, StoredFile, open_spool
+from ring_mcp.storage.base import OpenUrls, StoredFile, open_spool, spool_trouble
 from ring_mcp.storage.keys import key_segments
 from ring_mcp.storage.ringbase_answers import Answer, Excerpts, looks_like_html, read_stored_file, row_of
 
@@ -125,7 +125,7 @@ class RingbaseStorage(OpenUrls):
                 trouble = self._no_answer(exc, "upload")
                 trouble.__cause__ = exc
             except OSError as exc:
-                raise StorageError(f"the spool file cannot be read: {exc.strerror or type(exc).__name__}") from exc
+                raise spool_trouble(exc) from exc
             else:
                 if 200 <= answer.status < 300 or not row_of(answer.status).passes:
                     return read_stored_file(answer, key, media, self._excerpts, self._upload_url)

@@ -22,7 +22,7 @@ from ring_mcp.clock import Clock, SystemClock
 from ring_mcp.domain import MediaFile
 from ring_mcp.errors import StorageError, StorageRefused
 from ring_mcp.proxies import DIRECT, Proxies
-from ring_mcp.storage.base import Address, StoredFile, open_spool
+from ring_mcp.storage.base import Address, StoredFile, open_spool, spool_trouble
 from ring_mcp.storage.keys import key_segments
 from ring_mcp.storage.s3_errors import NO_KEY_FIX, Doing, s3_code, trouble
 from ring_mcp.storage.s3_settings import PART_BYTES, check_settings, open_store
@@ -242,7 +242,7 @@ def _pieces(file: BinaryIO, media: MediaFile, stopped: threading.Event) -> Itera
             digest.update(piece)
             yield piece
     except OSError as exc:
-        raise StorageError(f"the spool file cannot be read: {exc.strerror or type(exc).__name__}") from exc
+        raise spool_trouble(exc) from exc
     if digest.hexdigest() != media.sha256:
         raise StorageError(f"the spool file {media.path.name} changed while it was being stored")
 

@@ -1,7 +1,14 @@
 -- The ledger of ring-mcp in PostgreSQL. Never edited after a release.
--- Each file records its version, so `ring-mcp migrate` and `psql --single-transaction -f` get along. To be run once: later files drop some of it.
+-- Each file records its version and changes nothing once that is there: `ring-mcp migrate` and `psql -f` get along.
 -- generated_images and generated_videos have the shape and indexes that Ring Platform uses, so a clone's own database can serve both;
 -- money is bigint ticks of 1e-10 US dollars, so that sums are exact and the two backends share their statements.
+
+CREATE TABLE IF NOT EXISTS ring_mcp_migrations (
+    version  INTEGER PRIMARY KEY
+);
+
+DO $ring_mcp$ BEGIN
+IF EXISTS (SELECT FROM ring_mcp_migrations WHERE version = 1) THEN RETURN; END IF;
 
 CREATE TABLE IF NOT EXISTS generated_images (
     id          VARCHAR(255) PRIMARY KEY,
@@ -34,10 +41,6 @@ CREATE INDEX IF NOT EXISTS idx_generated_videos_generation_kind ON generated_vid
 CREATE INDEX IF NOT EXISTS idx_generated_videos_remaster_from_request_id ON generated_videos ((data ->> 'remasterFromRequestId'));
 CREATE INDEX IF NOT EXISTS idx_generated_videos_created_at ON generated_videos (created_at DESC);
 CREATE INDEX IF NOT EXISTS idx_generated_videos_data_gin ON generated_videos USING gin (data);
-
-CREATE TABLE IF NOT EXISTS ring_mcp_migrations (
-    version  INTEGER PRIMARY KEY
-);
 
 CREATE TABLE IF NOT EXISTS media_jobs (
     id                    TEXT PRIMARY KEY,
@@ -115,4 +118,6 @@ COMMENT ON COLUMN media_jobs.reserved_usd_ticks IS 'Counts against the caps unti
 COMMENT ON COLUMN media_jobs.billed_usd_ticks IS 'What the provider said it billed, if it said anything.';
 COMMENT ON COLUMN media_jobs.settled_usd_ticks IS 'What the job cost in the end: billed, else list price, else 0 when known not billed.';
 
-INSERT INTO ring_mcp_migrations (version) VALUES (1) ON CONFLICT DO NOTHING;
+INSERT INTO ring_mcp_migrations (version) VALUES (1);
+
+END $ring_mcp$;

@@ -1,6 +1,9 @@
 -- What a call, a sweep or a list costs does not grow with the table: sums are kept, and every statement has its index.
 -- Sums are kept by triggers, in the transaction that changes the job; `ring-mcp doctor` compares them with the rows.
 
+DO $ring_mcp$ BEGIN
+IF EXISTS (SELECT FROM ring_mcp_migrations WHERE version = 3) THEN RETURN; END IF;
+
 -- Writers wait until sums and triggers stand: a job that is opened in between would be in neither.
 LOCK TABLE media_jobs IN SHARE ROW EXCLUSIVE MODE;
 
@@ -183,3 +186,5 @@ COMMENT ON TABLE media_job_counts IS 'Jobs under way and of unknown outcome, kep
 COMMENT ON TABLE media_job_bills  IS 'What was billed for jobs that tell of the price list, kept by triggers.';
 
 INSERT INTO ring_mcp_migrations (version) VALUES (3);
+
+END $ring_mcp$;

@@ -1,6 +1,9 @@
 -- PgQueuer carries the jobs: its tables come beside these with `ring-mcp migrate`, and the leases of old go.
 -- One row for each account that ever had a job here: a process reads in it which entrypoints it may register.
 
+DO $ring_mcp$ BEGIN
+IF EXISTS (SELECT FROM ring_mcp_migrations WHERE version = 4) THEN RETURN; END IF;
+
 CREATE TABLE media_job_accounts (
     entrypoint       TEXT PRIMARY KEY,
     sandbox          BOOLEAN NOT NULL,
@@ -42,3 +45,5 @@ COMMENT ON TABLE  media_job_accounts IS 'Which PgQueuer entrypoint stands for wh
 COMMENT ON COLUMN media_jobs.owner IS 'The process that last had the job; on PostgreSQL its queue manager id. Whether it lives, the task''s heartbeat says.';
 
 INSERT INTO ring_mcp_migrations (version) VALUES (4);
+
+END $ring_mcp$;

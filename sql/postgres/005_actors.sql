@@ -1,5 +1,8 @@
 -- Who of a team may call: their names, and of each token its hash alone.
 
+DO $ring_mcp$ BEGIN
+IF EXISTS (SELECT FROM ring_mcp_migrations WHERE version = 5) THEN RETURN; END IF;
+
 CREATE TABLE ring_mcp_actors (
     name                 TEXT PRIMARY KEY,
     token_sha256         TEXT NOT NULL UNIQUE CHECK (length(token_sha256) = 64),
@@ -29,3 +32,5 @@ COMMENT ON TABLE  ring_mcp_actors IS 'Who may call, beside the tokens of RING_MC
 COMMENT ON COLUMN ring_mcp_actors.token_sha256 IS 'SHA-256 of the token, which has 256 bits of chance and is kept nowhere.';
 
 INSERT INTO ring_mcp_migrations (version) VALUES (5);
+
+END $ring_mcp$;

@@ -1,5 +1,8 @@
 -- What may be asked of each provider account, by all processes together, and how long each model usually takes.
 
+DO $ring_mcp$ BEGIN
+IF EXISTS (SELECT FROM ring_mcp_migrations WHERE version = 6) THEN RETURN; END IF;
+
 -- A token bucket for each account, model and kind of request; times are seconds since 1970, by this database's clock.
 -- Unlogged: it is written for every request, and what it holds is old after a minute; a crash may empty it.
 CREATE UNLOGGED TABLE provider_rates (
@@ -32,3 +35,5 @@ COMMENT ON TABLE provider_rates  IS 'When each provider account may be asked nex
 COMMENT ON TABLE model_durations IS 'Seconds from the accepted request to the end, below which a quarter, half and three quarters of the jobs stay.';
 
 INSERT INTO ring_mcp_migrations (version) VALUES (6);
+
+END $ring_mcp$;

@@ -1,6 +1,9 @@
 -- How many jobs stand in each state, and which of them have waited longest: what an operator looks at all the time.
 -- The sums are kept by triggers, in the transaction that changes the job; `ring-mcp doctor` compares them with the rows.
 
+DO $ring_mcp$ BEGIN
+IF EXISTS (SELECT FROM ring_mcp_migrations WHERE version = 7) THEN RETURN; END IF;
+
 LOCK TABLE media_jobs IN SHARE ROW EXCLUSIVE MODE;
 
 -- Each sum is kept in sixteen parts, by the connection that writes: of many processes that move jobs at once few wait
@@ -40,3 +43,5 @@ CREATE INDEX media_jobs_waiting ON media_jobs (sandbox, created_at) WHERE state 
 COMMENT ON TABLE media_job_states IS 'Jobs by state, kept by triggers; the parts of a sum add up.';
 
 INSERT INTO ring_mcp_migrations (version) VALUES (7);
+
+END $ring_mcp$;

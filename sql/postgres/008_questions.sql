@@ -1,6 +1,9 @@
 -- What was asked before it is paid (RING_CONFIRM), and the one use of each yes. A question has an item for each paid
 -- request that one yes is for; `job_id` is set in the transaction that opens the job, and never again.
 
+DO $ring_mcp$ BEGIN
+IF EXISTS (SELECT FROM ring_mcp_migrations WHERE version = 8) THEN RETURN; END IF;
+
 CREATE TABLE media_job_questions (
     id           TEXT NOT NULL,
     subject      TEXT NOT NULL,
@@ -25,3 +28,5 @@ CREATE INDEX media_job_questions_expiry  ON media_job_questions (expires_at);
 COMMENT ON TABLE media_job_questions IS 'What was asked before it is paid, and the one job that each yes has opened.';
 
 INSERT INTO ring_mcp_migrations (version) VALUES (8);
+
+END $ring_mcp$;

@@ -1,6 +1,9 @@
 -- What each actor's jobs cost, by the day (UTC) on which they were opened and by model: what a person looks at.
 -- Kept by a trigger, as the sums of 003 are; `ring-mcp doctor` compares them with the rows.
 
+DO $ring_mcp$ BEGIN
+IF EXISTS (SELECT FROM ring_mcp_migrations WHERE version = 9) THEN RETURN; END IF;
+
 LOCK TABLE media_jobs IN SHARE ROW EXCLUSIVE MODE;
 
 CREATE TABLE media_job_days (
@@ -60,3 +63,5 @@ INSERT INTO media_job_days
 COMMENT ON TABLE media_job_days IS 'What each actor''s jobs cost, by the day on which they were opened and by model.';
 
 INSERT INTO ring_mcp_migrations (version) VALUES (9);
+
+END $ring_mcp$;

@@ -128,3 +128,15 @@ def test_a_backup_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
         write_backup(tmp_path / "b.tar", tmp_path, tmp_path / "ledger.db", None)
     assert (tmp_path / "b.tar").read_text() == "the old one"
     assert [path.name for path in tmp_path.iterdir()] == ["b.tar"]
+
+
+def test_a_ledger_that_nobody_would_read_is_not_put_back(tmp_path: Path) -> None:
+    """Where DATABASE_URL is set the file would lie there unseen, and its jobs be asked for again."""
+    old = some_state(tmp_path / "old", "done")
+    write_backup(tmp_path / "b.tar", old.parent, old, None)
+    write_backup(tmp_path / "beside-a-database.tar", old.parent, None, None)
+    new = tmp_path / "new"
+    with pytest.raises(RingError, match="DATABASE_URL is set"):
+        read_backup(tmp_path / "b.tar", new, None, new / "files")
+    assert list(new.iterdir()) == []
+    assert read_backup(tmp_path / "beside-a-database.tar", new, None, new / "files").jobs is None

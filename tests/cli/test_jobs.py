@@ -121,6 +121,19 @@ def test_the_beginning_of_an_id_is_enough_and_text_is_for_people(ledger: Ledger)
     assert "[unknown_outcome, billed: unknown]" in unknown
 
 
+@pytest.mark.parametrize("action", [("show",), ("resume",), ("cancel",), ("resolve", "--paid"), ("adopt",)])
+def test_a_beginning_that_is_too_short_is_told(ledger: Ledger, action: tuple[str, ...]) -> None:
+    done = command(ledger.env, ledger.folder, "jobs", *action, ledger.done[:4])
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"'{ledger.done[:4]}' is too short for the beginning of a job's id: six characters" in done.stderr
+
+
+@pytest.mark.parametrize("chars", [6, 8, 20])
+def test_a_beginning_is_taken_in_capitals_too(ledger: Ledger, chars: int) -> None:
+    shown = command(ledger.env, ledger.folder, "jobs", "show", ledger.done[:chars].upper())
+    assert json.loads(shown.stdout)["job"]["id"] == ledger.done
+
+
 @pytest.mark.parametrize("action", [("show",), ("resume",), ("resolve", "--paid")])
 def test_a_job_that_does_not_exist_is_told_on_stderr(ledger: Ledger, action: tuple[str, ...]) -> None:
     done = command(ledger.env, ledger.folder, "jobs", *action, "no-such-job")

@@ -43,7 +43,14 @@ def test_only_what_nobody_needs_goes(env: dict[str, str], tmp_path: Path, sandbo
     assert len(command(env, tmp_path, "jobs", "list", "--json").stdout.splitlines()) == 2
 
 
+def words(told: str) -> str:
+    """As one line, whatever the terminal's width made of it."""
+    return " ".join(told.replace("│", " ").split())
+
+
 def test_a_span_is_days_or_weeks(env: dict[str, str], tmp_path: Path) -> None:
-    for wrong in ("0d", "12h", "all"):
-        assert command(env, tmp_path, "prune", "--older-than", wrong).returncode == 2
+    for wrong in ("0d", "12h", "30", "all"):
+        refused = command(env, tmp_path, "prune", "--older-than", wrong)
+        assert refused.returncode == 2
+        assert f"{wrong!r} is not a number of days or weeks like 30d or 2w, of a day at least" in words(refused.stderr)
     assert command(env, tmp_path, "prune", "--older-than", "2w").stdout == "0 files, 0.0 MB removed\n"

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ring_mcp.cli.client_configs import CLIENTS
+from ring_mcp.config import load_config
 from tests.cli_people.people import BAD_USAGE, DONE, FAILED, Person, environment
+from tests.server.wire import LIMIT_S
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = {
@@ -138,3 +144,53 @@ def test_a_folder_in_the_way_and_a_stdio_client_are_told(person: Person, tmp_pat
     nonsense = person.types("config", "codex", "--http", "nonsense")
     assert (nonsense.returncode, nonsense.stdout) == (BAD_USAGE, "")
     assert person.types("config", "emacs").returncode == BAD_USAGE
+
+
+@pytest.fixture
+def installed(person: Person, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """The program where pip puts it: beside no clone, whose folder would be that of its settings."""
+    shutil.copytree(ROOT / "ring_mcp", tmp_path / "site" / "ring_mcp", ignore=shutil.ignore_patterns("__pycache__"))
+
+    def types(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "ring_mcp", *arguments],
+            env={**person.env, "PYTHONPATH": str(tmp_path / "site")},
+            cwd=person.folder,
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_S,
+            check=False,
+        )
+
+    return types
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_an_installed_server_has_a_file_for_its_keys(
+    installed: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path, client: str
+) -> None:
+    place = tmp_path / ".config" / "ring-mcp" / "settings.env"
+    printed = installed("config", client)
+    assert f"Keys and other settings go into {place}" in printed.stderr
+    assert "--write makes it" in printed.stderr
+    assert not place.exists()
+    written = installed("config", client, "--write", "--path", str(tmp_path / "own"))
+    assert written.returncode == DONE, written.stderr
+    assert "--write makes it" not in written.stderr
+    assert (tmp_path / "own").read_text(encoding="utf-8") == printed.stdout
+    [section] = [value for key, value in parsed(client, printed.stdout).items() if key != "inputs"]
+    assert section["ring-mcp"]["env"]["RING_ENV_FILE"] == str(place)
+    assert place.stat().st_mode & 0o777 == 0o600
+    assert load_config({"RING_ENV_FILE": str(place)}).vendors["xai"].key is None
+    place.write_text(place.read_text(encoding="utf-8").replace("# XAI", "XAI"), encoding="utf-8")
+    again = installed("config", client, "--write", "--path", str(tmp_path / "own"))
+    assert again.stdout == f"{tmp_path / 'own'} has it already\n"
+    key = load_config({"RING_ENV_FILE": str(place)}).vendors["xai"].key
+    assert key is not None
+    assert key.get_secret_value() == "your-key"
+
+
+def test_of_a_clone_the_place_for_keys_is_told_and_of_a_running_server_none(person: Person) -> None:
+    assert f"Keys and other settings go into {ROOT}/.env.local" in person.types("config", "cursor").stderr
+    there = person.types("config", "cursor", "--http", "https://ring.example.org")
+    assert "Keys" not in there.stderr

@@ -210,6 +210,11 @@ def test_the_command_is_the_clone_the_script_or_the_module() -> None:
         CLIENTS["cursor"], clone=None, extras=(), uv=None, script=Path("/x/__main__.py"), python="/py"
     )
     assert module == Command("/py", ("-m", "ring_mcp"))
+    for extras, wanted in (((), "/src"), (("s3", "video"), "/src[s3,video]")):
+        passing = server_command(
+            CLIENTS["cursor"], clone=None, extras=extras, uv="/opt/uv", script=script, python="/py", source="/src"
+        )
+        assert passing == Command("/opt/uv", ("tool", "run", "--from", wanted, "ring-mcp"))
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import string
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -208,6 +209,14 @@ async def test_a_spool_file_that_was_cut_is_a_storage_error(backend: Backend, tm
     media.path.write_bytes(DATA[:-1])
     with pytest.raises(StorageError, match="the spool file has"):
         await backend.storage.put(KEY, media, {})
+    assert backend.kept() == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="only Linux has a file that opens and cannot be read")
+async def test_a_disk_that_fails_under_the_spool_is_told(backend: Backend, tmp_path: Path) -> None:
+    unreadable = replace(media_file(tmp_path / "spool", DATA), path=Path("/proc/self/mem"), size_bytes=0)
+    with pytest.raises(StorageError, match=r"^the spool file cannot be read: Input/output error$"):
+        await backend.storage.put(KEY, unreadable, {})
     assert backend.kept() == []
 
 

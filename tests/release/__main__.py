@@ -70,7 +70,18 @@ def try_package(package: Path, folder: Path) -> str:
     version = run(program, "--version", cwd=folder, **at_home(folder)).strip()
     begun = time.monotonic()
     run(program, "demo", cwd=folder, **at_home(folder))
-    return f"{version}, demo in {time.monotonic() - begun:.1f} s"
+    demo_s = time.monotonic() - begun
+    start_as_configured(folder, program)
+    return f"{version}, demo in {demo_s:.1f} s"
+
+
+def start_as_configured(folder: Path, *program: str | Path) -> None:
+    """What `config --write` tells a client starts, in an environment that has nothing but what is written there."""
+    run(*program, "config", "cursor", "--write", cwd=folder, **at_home(folder))
+    [entry] = json.loads((folder / "home" / ".cursor" / "mcp.json").read_text(encoding="utf-8"))["mcpServers"].values()
+    given = {name: value for name, value in entry["env"].items() if "$" not in value}
+    assert "archive-v" not in entry["command"], "an environment of uvx is not there for ever"
+    assert list_tools([entry["command"], *entry["args"]], folder, given)
 
 
 def check_wheel(folder: Path) -> str:
@@ -92,6 +103,7 @@ def check_sdist(folder: Path) -> str:
 def check_clone(folder: Path) -> str:
     """``uvx --from .``, as from a clone."""
     said = run(UV, "tool", "run", "--from", ROOT, "ring-mcp", "--version", cwd=folder, **at_home(folder))
+    start_as_configured(folder, UV, "tool", "run", "--from", ROOT, "ring-mcp")
     return said.splitlines()[-1]
 
 

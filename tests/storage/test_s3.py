@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
@@ -268,14 +267,6 @@ async def test_a_cancelled_put_that_takes_longer_is_aborted_and_leaves_no_parts(
     assert server.objects() == []
     await no_parts(server)
     assert any(request.startswith("DELETE") for request in server.requests)
-
-
-@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="only Linux has a file that opens and cannot be read")
-async def test_a_disk_that_fails_under_the_spool_is_told(server: BucketServer, tmp_path: Path) -> None:
-    unreadable = replace(large(tmp_path / "s", 2), path=Path("/proc/self/mem"), size_bytes=0)  # a read of it is EIO
-    with pytest.raises(StorageError, match="the spool file cannot be read: Input/output error"):
-        await server.storage().put(KEY, unreadable, {})
-    assert server.objects() == []
 
 
 async def test_a_large_file_that_changes_under_way_is_not_stored(server: BucketServer, tmp_path: Path) -> None:
