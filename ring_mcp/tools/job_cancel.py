@@ -10,7 +10,6 @@ from ring_mcp.conductors.cancelling import CancelConductor, Cancellation
 from ring_mcp.conductors.paid_calls import PaidCalls
 from ring_mcp.conductors.results import Wire
 from ring_mcp.domain.fields import JobId
-from ring_mcp.errors import NotFound
 from ring_mcp.tools.tool import Answer, Arguments, Caller, Tool
 
 if TYPE_CHECKING:
@@ -45,9 +44,7 @@ class JobCancelResult(Wire):
 
 def job_cancel_tool(calls: PaidCalls, cancelling: CancelConductor) -> Tool[JobCancelArguments]:
     async def handle(arguments: JobCancelArguments, caller: Caller) -> Answer:
-        job = await calls.read(arguments.job_id)
-        if job is None or job.actor_id != caller.actor_id:
-            raise NotFound(f"there is no job {arguments.job_id!r}")
+        job = await calls.find_own(arguments.job_id, caller.actor_id)
         done = await cancelling.cancel(job, actor_id=caller.actor_id)
         return Answer(data=JobCancelResult.of(done).data(), text=done.text)
 
