@@ -11,6 +11,7 @@ import click
 from ring_mcp.cli.backend import gateway_option, load_config_with
 from ring_mcp.cli.job_lookup import complete_job_id
 from ring_mcp.cli.spelled import JOB_ID
+from ring_mcp.errors import RingError
 
 if TYPE_CHECKING:
     from ring_mcp.cli.backend import Backend
@@ -26,13 +27,18 @@ def cancel(job_id: str, as_json: bool, gateway: str | None) -> None:
 
     Exit status 1: it could not be, and goes on.
     """
-    from ring_mcp.cli.progress import follow
+    from ring_mcp.cli.progress import fail, follow
     from ring_mcp.cli.show import paragraph, print_lines
 
     async def work(backend: Backend, watch: Watch) -> dict[str, Any]:
         return await backend.cancel(job_id)
 
-    done = follow(load_config_with(gateway), work)
+    try:
+        done = follow(load_config_with(gateway), work)
+    except RingError as exc:
+        if not as_json:  # RingGroup tells it
+            raise
+        fail(exc, as_json=True, gateway=gateway)
     if as_json:
         click.echo(json.dumps(done, ensure_ascii=False))
     else:

@@ -19,6 +19,7 @@ from ring_mcp.domain.consent import (
     Asking,
     ConfirmationNeeded,
     Item,
+    Mark,
     Question,
     Reply,
     Rule,
@@ -72,10 +73,10 @@ class Confirming:
         if not self._rule.covers(total_usd):
             return self.without_answer()
         if asking.answer is not None:
-            question_id, reply = asking.answer
+            mark, reply = asking.answer
             # A client may send any id and any answer: one that is not about these counts for nothing.
-            if self._is_about(await self._ledger.get_question(question_id), items, actor_id):
-                return await self._take(reply, question_id, quote, total_usd)
+            if self._is_about(await self._ledger.get_question(mark.question_id), items, actor_id):
+                return await self._take(reply, mark, quote, total_usd)
         approved, open_id = await self._find(items, actor_id)
         if approved is not None:
             return Terms(above_usd=self._rule.above_usd, question_id=approved)
@@ -88,28 +89,34 @@ class Confirming:
         question_id = open_id or await self._put(items, actor_id)
         if asking.ask is None:
             raise self._refuse(question_id, total_usd, told, "nobody can be asked here")
-        reply = await asking.ask(question_id, question_text(items, total_usd, told, sandbox=self._sandbox))
-        return await self._take(reply, question_id, quote, total_usd, told)
+        # When it was put goes with it, for an equal question may have stood for hours.
+        mark = Mark(question_id, self._clock.now())
+        reply = await asking.ask(mark, question_text(items, total_usd, told, sandbox=self._sandbox))
+        return await self._take(reply, mark, quote, total_usd, told)
 
     async def _take(
         self,
         reply: Reply,
-        question_id: str,
+        mark: Mark,
         quote: Quote,
         total_usd: Decimal,
         told: JobResult | Mapping[str, Any] | None = None,
     ) -> Terms:
         if reply is Reply.ACCEPT:
-            return Terms(above_usd=self._rule.above_usd, question_id=question_id, accepted=True)
+            return Terms(above_usd=self._rule.above_usd, question_id=mark.question_id, accepted=True)
+        # Before the quote, which takes time of its own.
+        is_read = mark.is_read_by(self._clock.now())
         told = await quote() if told is None else told
-        if reply is Reply.DECLINE:
+        if reply is Reply.DECLINE and is_read:
             # A no is for good: nobody shall say yes to it from a terminal later.
-            await self._ledger.drop_question(question_id)
+            await self._ledger.drop_question(mark.question_id)
             raise SpendingDeclined(
                 f"the person declined to spend up to {usd(total_usd)}; nothing was spent",
                 extra={"quote": quote_facts(told)},
             )
-        raise self._refuse(question_id, total_usd, told, "nobody has answered")
+        # Some clients cancel by themselves, and some say no: a person can still say yes to either.
+        why = "the client said no sooner than a person can read" if reply is Reply.DECLINE else "nobody has answered"
+        raise self._refuse(mark.question_id, total_usd, told, why)
 
     def _refuse(
         self, question_id: str, total_usd: Decimal, told: JobResult | Mapping[str, Any], why: str

@@ -14,6 +14,8 @@ _QUOTES = "\"'`“”‘’ \t\n"
 _MAX_CHARS = 1_000
 """No choice is so long: what is longer is none, and not looked at."""
 
+_SHORTEST_PART = 3
+
 
 def choose(value: str, allowed: Iterable[str]) -> str | None:
     """The one of ``allowed`` that ``value`` spells: case, blanks, ``-`` and ``_`` do not matter. None: none of them."""
@@ -31,6 +33,12 @@ def choose(value: str, allowed: Iterable[str]) -> str | None:
     ]
     # Two that look the same once folded are not guessed between: each may have another price.
     return found[0] if len(found) == 1 else None
+
+
+def choose_part(value: str, allowed: Iterable[str]) -> tuple[str, ...]:
+    """Those of ``allowed`` that have ``value`` in their names, in whatever spelling; three signs at least."""
+    folded = _fold(value) if len(value) <= _MAX_CHARS else ""
+    return tuple(each for each in allowed if folded in _fold(each)) if len(folded) >= _SHORTEST_PART else ()
 
 
 def as_ratio(value: str) -> str:

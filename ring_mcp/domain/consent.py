@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Literal
@@ -22,6 +22,12 @@ QUESTION_LIFE = timedelta(days=1)
 
 APPROVAL_LIFE = timedelta(hours=1)
 """How long what a person has let through may be called."""
+
+READING_MS = 1_000
+"""Nobody reads a question and says no to it in less: such a no is the client's own, as a cancel is."""
+
+# A date that Python has: year 5138.
+_MOST_DIGITS = 14
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +91,38 @@ class Terms:
     accepted: bool = False
 
 
-Ask = Callable[[str, str], Awaitable[Reply]]
-"""Put a question, by its id and in words, and wait for the reply. May raise instead: the answer then comes with the
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What goes out with a question and comes back with its answer: which one it is, and when it was put.
+
+    As a text it is in a client's hands. A forged one opens nothing: what it names is looked up, and its time decides
+    only between two ways of spending nothing.
+    """
+
+    question_id: str
+    put_at: datetime | None = None
+
+    def __str__(self) -> str:
+        return self.question_id if self.put_at is None else f"{self.question_id}.{_to_ms(self.put_at)}"
+
+    @classmethod
+    def read(cls, text: str) -> Mark:
+        """Whatever the text is; a time that cannot be read is none."""
+        question_id, _, ms = text.partition(".")
+        is_time = ms.isascii() and ms.isdecimal() and len(ms) <= _MOST_DIGITS
+        return cls(question_id, datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=int(ms)) if is_time else None)
+
+    def is_read_by(self, now: datetime) -> bool:
+        """Whether a person can have read the question until ``now``; yes if it is not known when it was put."""
+        return self.put_at is None or _to_ms(now) - _to_ms(self.put_at) >= READING_MS
+
+
+def _to_ms(at: datetime) -> int:
+    return (at - datetime.fromtimestamp(0, UTC)) // timedelta(milliseconds=1)
+
+
+Ask = Callable[[Mark, str], Awaitable[Reply]]
+"""Put a question, by its mark and in words, and wait for the reply. May raise instead: the answer then comes with the
 same call, made again."""
 
 
@@ -94,13 +130,13 @@ same call, made again."""
 class Asking:
     """How this caller is asked. ``confirmed``: it vouches for a yes, so that nobody is. ``ask`` None: it cannot be.
 
-    ``answer``: the id of a question that was put before, and the reply to it. ``terms``: settled already, for all clips
-    of a script.
+    ``answer``: the mark of a question that was put before, and the reply to it. ``terms``: settled already, for all
+    clips of a script.
     """
 
     confirmed: bool = False
     ask: Ask | None = None
-    answer: tuple[str, Reply] | None = None
+    answer: tuple[Mark, Reply] | None = None
     terms: Terms | None = None
 
 

@@ -46,7 +46,10 @@ def open_job(
     if existing is not None:
         return Opened(job=existing, joined=True)
     needed_usd = job.reserved_usd
-    standing = (yield from _standing_still(still, dialect)) if still is not None else None
+    unused = (yield from find_unused_still(still, dialect)) if still is not None else None
+    standing = unused
+    if still is not None and standing is None:
+        standing = yield from find_same_request(still, dialect)
     if still is not None and standing is None:
         needed_usd += still.reserved_usd
     own = member.caps if member is not None else Caps()
@@ -63,7 +66,7 @@ def open_job(
     if still is not None:
         if standing is None:
             yield from insert_job(still, dialect)
-        elif standing.state is JobState.DONE:
+        elif unused is not None or standing.state is JobState.DONE:
             standing = yield from _give_still(standing, job)
         # A still that is done was paid for by an earlier call: it must not be on the bill of this one as well.
         is_paid = standing is not None and standing.state is JobState.DONE
@@ -74,28 +77,25 @@ def open_job(
     return Opened(job=job, joined=False, still=still)
 
 
-def _standing_still(still: Job, dialect: Dialect) -> Transaction[Job | None]:
-    unused = yield from find_unused_still(still, dialect)
-    return unused if unused is not None else (yield from find_same_request(still, dialect))
-
-
 def find_unused_still(still: Job, dialect: Dialect) -> Transaction[Job | None]:
     """Its clip has ended without a result; but not because a picture that it was to begin with could not be read.
 
     Looked for among the newest: one that is free is taken by the next who asks for it, so that none is long behind.
+    One that is still being made is paid for as well: its clip was broken off in the meantime.
     """
+    asked = {
+        "looked_at": _LOOKED_AT_STILLS,
+        "actor_id": encode("actor_id", still.actor_id, dialect),
+        "sandbox": encode("sandbox", still.sandbox, dialect),
+        "hash": still.request_hash,
+    }
     rows = yield Statement(
         "SELECT still.*, clip.failure AS clip_failure, clip.attempt_token AS clip_attempt FROM"
         " (SELECT * FROM media_jobs WHERE actor_id = :actor_id AND sandbox = :sandbox AND request_hash = :hash"
         " AND state = 'done' AND parent_job_id IS NOT NULL ORDER BY created_at DESC LIMIT :looked_at) AS still"
         " JOIN media_jobs AS clip ON clip.id = still.parent_job_id"
         " WHERE clip.state IN ('failed', 'refused', 'expired') ORDER BY still.created_at DESC LIMIT 10",
-        {
-            "looked_at": _LOOKED_AT_STILLS,
-            "actor_id": encode("actor_id", still.actor_id, dialect),
-            "sandbox": encode("sandbox", still.sandbox, dialect),
-            "hash": still.request_hash,
-        },
+        asked,
     )
     for row in rows:
         failure = row["clip_failure"] if isinstance(row["clip_failure"], dict) else json.loads(row["clip_failure"])
@@ -103,15 +103,25 @@ def find_unused_still(still: Job, dialect: Dialect) -> Transaction[Job | None]:
         # only end the next clip the same way.
         if row["clip_attempt"] is not None or failure["code"] != InvalidRequest.code:
             return decode_job(row, dialect)
-    return None
+    # Not of an unknown outcome: the clip would wait for a person.
+    rows = yield Statement(
+        "SELECT still.* FROM (SELECT * FROM media_jobs WHERE actor_id = :actor_id AND sandbox = :sandbox"
+        " AND request_hash = :hash AND finished_at IS NULL AND parent_job_id IS NOT NULL"
+        " ORDER BY created_at DESC LIMIT :looked_at) AS still JOIN media_jobs AS clip ON clip.id = still.parent_job_id"
+        " WHERE still.state <> 'unknown' AND clip.state IN ('failed', 'refused', 'expired')"
+        " ORDER BY still.created_at DESC LIMIT 1",
+        asked,
+    )
+    return decode_job(rows[0], dialect) if rows else None
 
 
 def _give_still(still: Job, clip: Job) -> Transaction[Job]:
     """From now on it is the picture of this clip, and of no other."""
+    # No version is compared: the lock of what is asked for (``locks``) keeps away whoever else would give it. And none
+    # is counted while it is under way: who drives it knows that version, and writes nothing of its clip.
     rows = yield Statement(
-        # No version is compared: the lock of what is asked for (``locks``) keeps away whoever else would give it.
-        "UPDATE media_jobs SET parent_job_id = :clip, version = version + 1 WHERE id = :id RETURNING version",
-        {"clip": clip.id, "id": still.id},
+        "UPDATE media_jobs SET parent_job_id = :clip, version = version + :counted WHERE id = :id RETURNING version",
+        {"clip": clip.id, "id": still.id, "counted": int(still.is_terminal)},
     )
     return replace(still, parent_job_id=clip.id, version=int(rows[0]["version"]))
 

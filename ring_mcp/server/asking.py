@@ -16,7 +16,7 @@ from mcp import MCPError
 from mcp.server import ServerRequestContext
 from pydantic import ValidationError
 
-from ring_mcp.domain.consent import NOBODY, QUESTION_LIFE, Asking, Reply
+from ring_mcp.domain.consent import NOBODY, QUESTION_LIFE, Asking, Mark, Reply
 
 ERA = "2026-07-28"
 """The first version in which a call is answered with what it still needs."""
@@ -30,9 +30,9 @@ _BEAT_S = 10.0
 class InputNeeded(Exception):
     """No error: ``result`` is what the call is answered with."""
 
-    def __init__(self, question_id: str, text: str) -> None:
-        super().__init__(question_id)
-        self.result = types.InputRequiredResult(input_requests={_KEY: _question(text)}, request_state=question_id)
+    def __init__(self, mark: Mark, text: str) -> None:
+        super().__init__(mark.question_id)
+        self.result = types.InputRequiredResult(input_requests={_KEY: _question(text)}, request_state=str(mark))
 
 
 def asking_of(ctx: ServerRequestContext[Any], params: types.CallToolRequestParams) -> Asking:
@@ -76,17 +76,17 @@ async def _tell_of_waiting(ctx: ServerRequestContext[Any]) -> None:
             await ctx.session.report_progress(percent, 100, "waiting for somebody's yes")
 
 
-async def _need_input(question_id: str, text: str) -> Reply:
-    raise InputNeeded(question_id, text)
+async def _need_input(mark: Mark, text: str) -> Reply:
+    raise InputNeeded(mark, text)
 
 
-def _read_answer(params: types.CallToolRequestParams) -> tuple[str, Reply] | None:
+def _read_answer(params: types.CallToolRequestParams) -> tuple[Mark, Reply] | None:
     """What the client gives back is a claim: whether such a question was put to this caller, the ledger knows."""
     state, reply = params.request_state, (params.input_responses or {}).get(_KEY)
     # Bounded before the ledger is asked: it is the client's text.
     if state is None or len(state) > _MOST_STATE_CHARS or not isinstance(reply, types.ElicitResult):
         return None
-    return state, Reply(reply.action)
+    return Mark.read(state), Reply(reply.action)
 
 
 def _question(text: str) -> types.ElicitRequest:

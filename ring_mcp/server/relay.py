@@ -32,7 +32,10 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _MOST_EVENT_BYTES = 4 * 1024 * 1024
-_FREE = ("ring-health", "ring-whoami", "ring-job-get", "ring-job-list", "ring-model-list", "ring-spend")
+# Whose lost answer is no money lost. To cancel again does no harm.
+_FREE = frozenset(
+    f"ring-{name}" for name in ("health", "whoami", "job-get", "job-list", "job-cancel", "model-list", "spend")
+)
 
 
 class Relay:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ring_mcp.conductors.results import Usd, Wire
 from ring_mcp.domain import usd
+from ring_mcp.domain.choices import choose, choose_part
 from ring_mcp.domain.fields import Name, Pieces, WholeSeconds
 from ring_mcp.errors import InvalidRequest
 from ring_mcp.tools.paid import free
@@ -81,16 +82,63 @@ def model_list_tool(presets: Presets, today: Callable[[], date]) -> Tool[ModelLi
 
 def list_models(presets: Presets, asked: ModelListArguments, today: date) -> ModelList:
     """The models that can be called and have what is named. Raises InvalidRequest where none has."""
-    found = tuple(
+    for name, number in (("n", asked.n), ("duration", asked.duration)):
+        if number is not None and number < 1:
+            raise InvalidRequest(f"{name}: must be 1 or more")
+    found = _find(presets, asked, today)
+    if not found:
+        raise InvalidRequest(_say_what_there_is(presets, asked, today))
+    return ModelList(models=found)
+
+
+def _find(presets: Presets, asked: ModelListArguments, today: date) -> tuple[ListedModel, ...]:
+    named = _name_models(presets, asked, today)
+    is_whole = asked.model is not None and len(named) == 1
+    provider = _choose_provider(presets, asked)
+    return tuple(
         listed
         for kind, name, model in _models(presets)
-        if _is_wanted(asked, kind, name, model, today) and (listed := _list(presets, asked, name, model, today))
+        if name in named and asked.kind in (None, kind) and (asked.provider is None or provider == model.provider)
+        if (listed := _list(presets, asked, name, model, today, is_whole=is_whole)) is not None
     )
-    if not found:
-        # Named, so that a model can ask again without another call.
-        known = ", ".join(name for _, name, model in _models(presets) if not model.is_retired(today))
-        raise InvalidRequest(f"no model has all of that; there are {known}")
-    return ModelList(models=found)
+
+
+def _name_models(presets: Presets, asked: ModelListArguments, today: date) -> tuple[str, ...]:
+    """The names that are meant. One that is no longer there is told of only by its name."""
+    alive = tuple(
+        name for _, name, model in _models(presets) if not model.is_retired(today) and not model.is_redirected(today)
+    )
+    if asked.model is None:
+        return alive
+    every = tuple(name for _, name, _ in _models(presets))
+    exact = choose(asked.model, every)
+    # A part of a name is enough, as people call models: "nano banana".
+    return (exact,) if exact is not None else choose_part(asked.model, alive) or choose_part(asked.model, every)
+
+
+def _choose_provider(presets: Presets, asked: ModelListArguments) -> str | None:
+    return choose(asked.provider, _providers(presets)) if asked.provider is not None else None
+
+
+def _providers(presets: Presets) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(model.provider for _, _, model in _models(presets)))
+
+
+def _say_what_there_is(presets: Presets, asked: ModelListArguments, today: date) -> str:
+    """Of what no model has by itself what there is, so that a model can ask again; else the names."""
+    models = _find(presets, ModelListArguments(), today)
+    there_are = {
+        "provider": _providers(presets),
+        "resolution": tuple(dict.fromkeys(size for model in models for size in model.usd or ())),
+        "quality": tuple(dict.fromkeys(each for model in models for each in model.qualities or ())),
+        "n": tuple(dict.fromkeys(f"up to {model.max_n}" for model in models if model.max_n)),
+        "duration": tuple(dict.fromkeys(f"{model.seconds} s" for model in models if model.seconds)),
+    }
+    for name, facts in there_are.items():
+        value = getattr(asked, name)
+        if value is not None and not _find(presets, ModelListArguments.parse({name: value}), today):
+            return f"{name}: no model has that; there are {', '.join(facts)}"
+    return f"no model has all of that; there are {', '.join(model.model for model in models)}"
 
 
 def _models(presets: Presets) -> Iterator[tuple[str, str, Model]]:
@@ -98,19 +146,12 @@ def _models(presets: Presets) -> Iterator[tuple[str, str, Model]]:
     yield from (("video", name, model) for name, model in presets.video_models.items())
 
 
-def _is_wanted(asked: ModelListArguments, kind: str, name: str, model: Model, today: date) -> bool:
-    """One that is no longer there is told of only by its name."""
-    wanted = asked.model.strip().lower() if asked.model else None
-    if wanted is None and (model.is_retired(today) or model.is_redirected(today)):
-        return False
-    provider = asked.provider.strip().lower() if asked.provider else None
-    return asked.kind in (None, kind) and provider in (None, model.provider) and wanted in (None, name)
-
-
-def _list(presets: Presets, asked: ModelListArguments, name: str, model: Model, today: date) -> ListedModel | None:
+def _list(
+    presets: Presets, asked: ModelListArguments, name: str, model: Model, today: date, *, is_whole: bool
+) -> ListedModel | None:
+    """``is_whole``: with everything that is known of it. None: it has not what is named."""
     from ring_mcp.presets import ImageModel, VideoModel
 
-    is_whole = asked.model is not None
     listed = ListedModel(
         model=name,
         provider=model.provider,
@@ -134,9 +175,9 @@ def _list(presets: Presets, asked: ModelListArguments, name: str, model: Model, 
 
 def _image_facts(asked: ModelListArguments, model: ImageModel) -> dict[str, object] | None:
     """None: it has not what is named."""
-    quality = asked.quality.strip().lower() if asked.quality else model.default_quality
+    quality = choose(asked.quality, model.qualities) if asked.quality else model.default_quality
     n = asked.n or 1
-    if asked.duration is not None or n > model.max_n or (asked.quality and quality not in model.qualities):
+    if asked.duration is not None or n > model.max_n or (asked.quality and quality is None):
         return None
     prices = model.prices.image_usd.get(quality or "standard", {}) if model.prices else {}
     sums = _pick(asked, {size: amount * n for size, amount in prices.items()})
@@ -178,8 +219,8 @@ def _video_facts(asked: ModelListArguments, model: VideoModel) -> dict[str, obje
 def _pick(asked: ModelListArguments, sums: dict[str, Decimal]) -> dict[str, Decimal] | None:
     if asked.resolution is None:
         return sums
-    size = asked.resolution.strip().lower()
-    return {size: sums[size]} if size in sums else None
+    size = choose(asked.resolution, sums)
+    return {size: sums[size]} if size is not None else None
 
 
 def _line(model: ListedModel) -> str:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from ring_mcp.conductors.results import Standing
 from ring_mcp.domain import usd
-from ring_mcp.domain.consent import NOBODY, Asking, Reply
+from ring_mcp.domain.consent import NOBODY, Asking, Mark, Reply
 from ring_mcp.domain.fields import Dollars, Flag, Key, WaitSeconds
 from ring_mcp.tools.tool import Arguments, Notes
 
@@ -59,7 +59,7 @@ def take_confirmation(given: Mapping[str, Any]) -> tuple[dict[str, Any], Asking]
     return rest, Asking(confirmed=True) if confirmed else Asking(ask=_leave_unanswered)
 
 
-async def _leave_unanswered(question_id: str, text: str) -> Reply:
+async def _leave_unanswered(mark: Mark, text: str) -> Reply:
     return Reply.CANCEL
 
 

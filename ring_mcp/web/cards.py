@@ -154,7 +154,7 @@ class Detail:
             warnings=tuple(dict.fromkeys(result.warnings or ())),
             failure=failure.message if failure else None,
             failure_code=failure.code if failure else None,
-            advice=(failure.next_action or None) if failure else result.next_action,
+            advice=_name_job(failure.next_action, job.id) if failure else result.next_action,
             billed_words=_BILLED[failure.billed] if failure else None,
         )
 
@@ -164,6 +164,11 @@ _BILLED = {
     "yes": "It was billed.",
     "unknown": "Whether it was billed is not known; what was reserved counts until it is.",
 }
+
+
+def _name_job(advice: str, job_id: str) -> str | None:
+    """What to do next, with the id in the command that is to be typed."""
+    return advice.replace(" JOB ", f" {job_id} ") or None
 
 
 def cost_of(job: Job) -> Decimal:
@@ -189,7 +194,8 @@ def _fill(*facts: tuple[str, object | None]) -> Facts:
 
 
 def _list_files(job: Job, place: Place) -> tuple[File, ...]:
-    files = [_file(f"{KINDS[job.kind]} {i}", asset, place) for i, asset in enumerate(job.assets, 1)]
+    what, several = KINDS[job.kind], len(job.assets) > 1
+    files = [_file(f"{what} {i}" if several else what, asset, place) for i, asset in enumerate(job.assets, 1)]
     if files or job.state is not JobState.DONE:
         return tuple(files)
     # Done and nothing stored: the caller wanted no copy, and the provider's own address is all that there is.
@@ -278,6 +284,10 @@ def _list_costs(job: Job, result: JobResult) -> Facts:
         ("reserved", usd(job.reserved_usd) if job.settled_usd is None else None),
         ("billed by the provider", "not told" if job.billed_usd is None and job.is_terminal else _usd(job.billed_usd)),
         ("counts against the caps", _usd(job.settled_usd)),
+        (
+            "first frame, in its own job",
+            _usd(job.plan.made_frame_billed_usd) if isinstance(job.plan, VideoPlan) else None,
+        ),
     )
 
 

@@ -18,6 +18,7 @@ from ring_mcp.domain.consent import (
     Asking,
     ConfirmationNeeded,
     Item,
+    Mark,
     Reply,
     Rule,
     SpendingDeclined,
@@ -35,12 +36,17 @@ QUOTE = {"success": True, "prompt": "words", "totalUsd": 0.6, "capLeftUsd": {"to
 
 
 class Somebody:
-    def __init__(self, reply: Reply) -> None:
+    """Replies after ``reads_s``."""
+
+    def __init__(self, reply: Reply, clock: FakeClock, reads_s: float = 1.0) -> None:
         self.reply = reply
         self.asked: list[tuple[str, str]] = []
+        self._clock = clock
+        self._reads_s = reads_s
 
-    async def __call__(self, question_id: str, text: str) -> Reply:
-        self.asked.append((question_id, text))
+    async def __call__(self, mark: Mark, text: str) -> Reply:
+        self.asked.append((mark.question_id, text))
+        self._clock.advance(self._reads_s)
         return self.reply
 
 
@@ -83,7 +89,7 @@ async def test_the_sum_is_held_against_the_bound(ledger: Ledger, clock: FakeCloc
 
 
 async def test_yes_is_for_the_question_that_was_put(ledger: Ledger, clock: FakeClock) -> None:
-    somebody = Somebody(Reply.ACCEPT)
+    somebody = Somebody(Reply.ACCEPT, clock)
     terms = await confirming(ASK, ledger, clock).settle([ONE, TWO], Asking(ask=somebody), "me", quote)
     [(question_id, text)] = somebody.asked
     assert terms == Terms(above_usd=Decimal(0), question_id=question_id, accepted=True)
@@ -92,7 +98,7 @@ async def test_yes_is_for_the_question_that_was_put(ledger: Ledger, clock: FakeC
 
 
 async def test_no_leaves_nothing_to_say_yes_to(ledger: Ledger, clock: FakeClock) -> None:
-    somebody = Somebody(Reply.DECLINE)
+    somebody = Somebody(Reply.DECLINE, clock)
     with pytest.raises(SpendingDeclined) as declined:
         await confirming(ASK, ledger, clock).settle([ONE], Asking(ask=somebody), "me", quote)
     assert declined.value.extra == {"quote": {"totalUsd": 0.6, "capLeftUsd": {"today": 4.4}}}
@@ -100,7 +106,7 @@ async def test_no_leaves_nothing_to_say_yes_to(ledger: Ledger, clock: FakeClock)
 
 
 async def test_no_answer_leaves_the_question_to_a_person(ledger: Ledger, clock: FakeClock) -> None:
-    asks, somebody = confirming(ASK, ledger, clock), Somebody(Reply.CANCEL)
+    asks, somebody = confirming(ASK, ledger, clock), Somebody(Reply.CANCEL, clock)
     question_id = await refused(asks, Asking(ask=somebody))
     assert await refused(asks, Asking(ask=somebody)) == question_id
     assert [asked for asked, _ in somebody.asked] == [question_id, question_id]
@@ -108,6 +114,45 @@ async def test_no_answer_leaves_the_question_to_a_person(ledger: Ledger, clock: 
     terms = await asks.settle([ONE], Asking(ask=somebody), "me", quote)
     assert terms == Terms(above_usd=Decimal(0), question_id=question_id)
     assert len(somebody.asked) == 2
+
+
+async def test_a_no_that_nobody_can_have_read_is_the_clients_own(ledger: Ledger, clock: FakeClock) -> None:
+    asks, client = confirming(ASK, ledger, clock), Somebody(Reply.DECLINE, clock, reads_s=0.999)
+    with pytest.raises(ConfirmationNeeded, match="sooner than a person can read") as needed:
+        await asks.settle([ONE], Asking(ask=client), "me", quote)
+    assert needed.value.code == ConfirmationNeeded.code
+    question_id = str(needed.value.extra["approvalId"])
+    # Put again hours later: it counts from then, and not from when it was put first.
+    clock.advance(3 * 3600)
+    assert await refused(asks, Asking(ask=client)) == question_id
+    assert await ledger.approve_question(question_id, clock.now()) == 1
+    terms = await asks.settle([ONE], Asking(ask=client), "me", quote)
+    assert terms == Terms(above_usd=Decimal(0), question_id=question_id)
+
+
+@pytest.mark.parametrize(("after_s", "is_read"), [(0.0, False), (0.999, False), (1.0, True), (80000.0, True)])
+async def test_a_no_beside_the_call_counts_from_its_question(
+    ledger: Ledger, clock: FakeClock, after_s: float, is_read: bool
+) -> None:
+    asks = confirming(REQUIRE, ledger, clock)
+    question_id = await refused(asks)
+    mark = Mark.read(str(Mark(question_id, clock.now())))
+    clock.advance(after_s)
+    with pytest.raises(ConfirmationNeeded) as told:
+        await asks.settle([ONE], Asking(answer=(mark, Reply.DECLINE)), "me", quote)
+    assert isinstance(told.value, SpendingDeclined) is is_read
+    assert (await ledger.get_question(question_id) == []) is is_read
+
+
+@pytest.mark.parametrize("text", ["id", "id.", "id.-1", "id.1e9", "id.²", "id.1.2", f"id.{'9' * 30}"])
+def test_a_mark_without_a_readable_time_is_of_long_ago(text: str) -> None:
+    mark = Mark.read(text)
+    assert mark == Mark("id")
+    assert mark.is_read_by(FakeClock().now())
+
+
+def test_the_latest_mark_is_a_time(clock: FakeClock) -> None:
+    assert not Mark.read(f"id.{'9' * 14}").is_read_by(clock.now())
 
 
 async def test_whoever_cannot_be_asked_has_the_caps_or_a_refusal(ledger: Ledger, clock: FakeClock) -> None:
@@ -130,7 +175,7 @@ async def test_a_higher_price_is_another_question(ledger: Ledger, clock: FakeClo
     await ledger.approve_question(question_id, clock.now())
     risen = Item(subject=ONE.subject, usd=dearer, what="one")
     assert await refused(asks, NOBODY, risen) != question_id
-    answered = Asking(answer=(question_id, Reply.ACCEPT))
+    answered = Asking(answer=(Mark(question_id), Reply.ACCEPT))
     assert await refused(asks, answered, risen) != question_id
 
 
@@ -147,12 +192,12 @@ async def test_an_approval_of_more_clips_is_one_of_fewer(ledger: Ledger, clock: 
 async def test_an_answer_counts_only_from_whom_was_asked(ledger: Ledger, clock: FakeClock) -> None:
     asks = confirming(REQUIRE, ledger, clock)
     question_id = await refused(asks)
-    yes = Asking(answer=(question_id, Reply.ACCEPT))
+    yes = Asking(answer=(Mark(question_id), Reply.ACCEPT))
     terms = await asks.settle([ONE], yes, "me", quote)
     assert terms == Terms(above_usd=Decimal(0), question_id=question_id, accepted=True)
     assert await refused(asks, yes, actor="another") != question_id
     assert await refused(asks, yes, TWO) != question_id
-    assert await refused(asks, Asking(answer=("made up", Reply.ACCEPT)), TWO)
+    assert await refused(asks, Asking(answer=(Mark("made up"), Reply.ACCEPT)), TWO)
     clock.advance(QUESTION_LIFE.total_seconds() + 1)
     assert await refused(asks, yes) != question_id
 

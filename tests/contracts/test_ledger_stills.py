@@ -152,6 +152,39 @@ async def test_a_still_whose_clip_never_came_is_taken_by_the_next(ledger: Ledger
     assert (await ledger.get(still.id)) == opened.still
 
 
+@pytest.mark.parametrize("state", [JobState.PLANNED, JobState.SUBMITTING, JobState.RENDERING, JobState.STORING])
+async def test_a_still_under_way_whose_clip_was_broken_off_is_taken(ledger: Ledger, state: JobState) -> None:
+    path = (JobState.SUBMITTING, JobState.RENDERING, JobState.STORING)
+    first = clip()
+    opened = await ledger.open(first, NO_CAPS, a_still(first))
+    assert opened.still is not None
+    still = await ended(ledger, opened.still, *path[: 0 if state is JobState.PLANNED else path.index(state) + 1])
+    asked = clip()
+    assert await ledger.find_unused_still(a_still(asked)) is None, "its clip still waits for it"
+    await ended(ledger, opened.job, JobState.FAILED, settled_usd=Decimal(0))
+    again = await ledger.open(asked, Caps(per_call_usd=CLIP_USD), a_still(asked))
+    assert again.still is not None
+    assert (again.still.id, again.still.parent_job_id, again.still.state) == (still.id, asked.id, state)
+    assert isinstance(again.job.plan, VideoPlan)
+    assert (again.job.plan.frame_job_id, again.job.plan.frame_was_paid) == (still.id, False)
+    assert await ledger.find_unused_still(a_still(clip())) is None, "it has a clip again"
+    # Whoever drives it was not asked, and goes on with the row as it knows it.
+    rest = path if state is JobState.PLANNED else path[path.index(state) + 1 :]
+    done = await ended(ledger, still, *rest, JobState.DONE)
+    stored = await ledger.get(still.id)
+    assert stored is not None
+    assert (stored.state, stored.version, stored.parent_job_id) == (JobState.DONE, done.version, asked.id)
+
+
+async def test_a_still_of_unknown_outcome_is_not_taken(ledger: Ledger) -> None:
+    first = clip()
+    opened = await ledger.open(first, NO_CAPS, a_still(first))
+    assert opened.still is not None
+    await ended(ledger, opened.still, JobState.SUBMITTING, JobState.UNKNOWN)
+    await ended(ledger, opened.job, JobState.FAILED, settled_usd=Decimal(0))
+    assert await ledger.find_unused_still(a_still(clip())) is None
+
+
 async def test_a_still_that_has_its_clip_is_not_taken_from_it(ledger: Ledger) -> None:
     await clip_with_a_paid_still(ledger, JobState.DONE)
     asked = clip()

@@ -32,8 +32,12 @@ SCRIPT = {
 CAN_BE_ASKED: dict[str, Any] = {"io.modelcontextprotocol/clientCapabilities": {"elicitation": {"form": {}}}}
 
 
+READING_S = 1.1
+"""A no that comes sooner is taken for the client's own."""
+
+
 class Person:
-    """Answers what is asked. ``reply`` None: the client has no elicitation at all."""
+    """Answers what is asked, and reads before it says no. ``reply`` None: the client has no elicitation at all."""
 
     def __init__(self, reply: str | None) -> None:
         self.reply = reply
@@ -41,6 +45,8 @@ class Person:
 
     async def answer(self, context: Any, params: types.ElicitRequestParams) -> types.ElicitResult:
         self.asked.append(params.message)
+        if self.reply == "decline":
+            await asyncio.sleep(READING_S)  # not waited for: it is by this that a person is known
         return types.ElicitResult.model_validate({"action": self.reply, "content": {}})
 
 
@@ -196,6 +202,11 @@ def yes_to(question: dict[str, Any], action: str = "accept") -> dict[str, Any]:
     return {"requestState": question["requestState"], "inputResponses": {"spend": reply}}
 
 
+def put_at(question: dict[str, Any], ms: str) -> dict[str, Any]:
+    """The question as if it had been put at that time."""
+    return {**question, "requestState": f"{question['requestState'].partition('.')[0]}.{ms}"}
+
+
 def modern(sandbox: SandboxServer, folder: Path, **variables: str) -> RingProcess:
     settings = {"RING_SANDBOX": sandbox.url, "RING_CONFIRM": "require", **variables}
     return RingProcess(environment(folder, **settings), folder, version=MODERN)
@@ -236,10 +247,21 @@ def test_a_yes_to_one_call_is_no_yes_to_another(sandbox: SandboxServer, tmp_path
 def test_a_declined_question_can_not_be_accepted_later(sandbox: SandboxServer, tmp_path: Path) -> None:
     with modern(sandbox, tmp_path) as ring:
         question = ring.request("tools/call", input_of("a wharf"))
-        ring.request("tools/call", input_of("a wharf", **yes_to(question, "decline")))
+        no = yes_to(put_at(question, "0"), "decline")
+        assert ring.request("tools/call", input_of("a wharf", **no))["structuredContent"]["code"] == "declined"
         late = ring.request("tools/call", input_of("a wharf", **yes_to(question)))
     assert late["resultType"] == "input_required"
     assert charges(sandbox, "a wharf") == []
+
+
+def test_a_no_that_comes_at_once_leaves_the_call_to_a_person(sandbox: SandboxServer, tmp_path: Path) -> None:
+    with modern(sandbox, tmp_path) as ring:
+        question = ring.request("tools/call", input_of("a weir"))
+        at_once = yes_to(put_at(question, "9" * 14), "decline")  # however slow this machine is
+        told = ring.request("tools/call", input_of("a weir", **at_once))["structuredContent"]
+    assert (told["code"], told["billed"]) == ("confirmation_needed", "no")
+    assert question["requestState"].startswith(told["approvalId"])
+    assert charges(sandbox, "a weir") == []
 
 
 def test_no_argument_of_a_tool_is_a_yes(sandbox: SandboxServer, tmp_path: Path) -> None:

@@ -68,10 +68,50 @@ def test_one_model_is_told_in_full() -> None:
     assert "aspectRatios" not in listed()["grok-imagine-video"]
 
 
-@pytest.mark.parametrize("asked", [{"model": "nobody's"}, {"kind": "image", "duration": 3}, {"resolution": "8k"}])
+@pytest.mark.parametrize("asked", [{"model": "nobody's"}, {"kind": "image", "duration": 3}, {"n": 2, "duration": 5}])
 def test_where_none_has_it_all_of_them_are_named(asked: dict[str, Any]) -> None:
-    with pytest.raises(InvalidRequest, match=r"grok-imagine-image-2\.0"):
+    with pytest.raises(InvalidRequest, match=r"there are grok-imagine-image-2\.0") as refused:
         listed(**asked)
+    # That one is answered by another by now: nobody is sent to it.
+    assert "gemini-omni-1.1-flash" not in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"resolution": "8k"}, "resolution: no model has that; there are 1k, 1.5k, 2k"),
+        ({"duration": 99, "kind": "video"}, "duration: no model has that; there are 1-15 s, 3-10 s"),
+        ({"n": 1000}, "n: no model has that; there are up to 10, up to 4"),
+        ({"quality": "ultra", "model": "grok-imagine-image-2.0"}, "quality: no model has that; there are low, medium"),
+        ({"provider": "openai"}, "provider: no model has that; there are xai, google"),
+        ({"n": 0}, "n: must be 1 or more"),
+        ({"n": -1}, "n: must be 1 or more"),
+        ({"duration": -3}, "duration: must be 1 or more"),
+    ],
+)
+def test_what_no_model_has_is_answered_with_what_there_is(asked: dict[str, Any], told: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        listed(**asked)
+    assert refused.value.message.startswith(told)
+    assert len(refused.value.message) < 300
+
+
+@pytest.mark.parametrize(
+    ("asked", "names"),
+    [
+        ({"model": "GROK_IMAGINE_VIDEO"}, {"grok-imagine-video"}),
+        ({"model": "Grok Imagine Video 1.5"}, {"grok-imagine-video-1.5"}),
+        ({"model": "nano banana", "provider": "GOOGLE"}, {"gemini-nano-banana-2.1"}),
+        ({"model": "grok-imagine-video-1"}, {"grok-imagine-video-1.5", "grok-imagine-video-1.5-lite"}),
+        ({"quality": "Medium", "n": 1}, {"grok-imagine-image-2.0"}),
+    ],
+)
+def test_names_are_taken_as_people_write_them(asked: dict[str, Any], names: set[str]) -> None:
+    assert listed(**asked).keys() == names
+
+
+def test_a_part_of_a_name_finds_what_is_gone_as_well() -> None:
+    assert {model.get("replacedBy") for model in listed(model="veo").values()} == {"gemini-omni-1.2-flash"}
 
 
 def test_the_answer_is_short(ring: RingProcess) -> None:

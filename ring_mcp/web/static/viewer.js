@@ -15,7 +15,9 @@
   const jobs = new Map();
   const list = document.getElementById("jobs");
   const words = document.getElementById("words");
+  const BILLED = { yes: "it was billed", no: "nothing was billed", unknown: "not known whether it was billed" };
   let able = {};
+  let asked = "";
   let last = 0;
 
   const post = (message) => host.postMessage({ jsonrpc: "2.0", ...message }, "*");
@@ -47,7 +49,9 @@
   }
 
   function expect(given) {
-    if (!jobs.size && typeof given?.prompt === "string") words.textContent = `Asked for: ${given.prompt.slice(0, 200)}`;
+    // A failure does not say it again, and a card without words is nobody's.
+    asked = typeof given?.prompt === "string" ? given.prompt : "";
+    if (!jobs.size && asked) words.textContent = `Asked for: ${asked.slice(0, 200)}`;
   }
 
   // What an answer says of each of its jobs.
@@ -104,6 +108,24 @@
 
   const isWeb = (url) => typeof url === "string" && /^https?:\/\//i.test(url);
   const usd = (amount) => (typeof amount === "number" ? `$${amount.toFixed(amount * 100 % 1 ? 4 : 2)}` : "");
+  function costOf(job) {
+    if (typeof job.billedCostUsd === "number") return `${usd(job.billedCostUsd)} billed`;
+    if (job.error !== undefined && BILLED[job.billed]) return BILLED[job.billed];
+    for (const [amount, what] of [[job.estimatedCostUsd, "estimated"], [job.quotedUsd, "quoted"], [job.reservedUsd, "reserved"]])
+      if (typeof amount === "number") return `${usd(amount)} ${what}`;
+    return "";
+  }
+
+  // Of a file without an address of the web: where a person finds it on this machine.
+  function pathOf(file) {
+    if (file.localPath) return file.localPath;
+    try {
+      return isWeb(file.url) ? "" : decodeURI(String(file.url ?? "").replace(/^file:\/\//, ""));
+    } catch {
+      return file.url;
+    }
+  }
+
   const filesOf = (job) => (job.video ? [job.video] : Array.isArray(job.images) ? job.images : isWeb(job.url) ? [{ url: job.url, contentType: "video/mp4" }] : []);
 
   function draw() {
@@ -125,13 +147,12 @@
     const part = (name) => card.querySelector(name);
     const isClip = job.video !== undefined || job.qualityMode !== undefined || job.clipId !== undefined;
     const state = String(job.state ?? "");
-    const prompt = String(job.prompt ?? job.clipId ?? "");
+    const prompt = String(job.prompt ?? job.clipId ?? (jobs.size === 1 ? asked : ""));
     card.dataset.job = job.id;
     card.dataset.state = state;
     part(".prompt bdi").textContent = prompt;
     part(".facts span").textContent = job.servedModel ?? job.model ?? "";
-    part(".facts span + span").textContent =
-      typeof job.billedCostUsd === "number" ? `${usd(job.billedCostUsd)} billed` : usd(job.estimatedCostUsd ?? job.quotedUsd ?? job.reservedUsd);
+    part(".facts span + span").textContent = costOf(job);
     if (OPEN.has(state)) {
       card.dataset.live = "";
       part("progress").hidden = false;
@@ -144,7 +165,7 @@
     part(".trouble").hidden = !trouble;
     part(".trouble").textContent = trouble;
     const files = filesOf(job);
-    const where = files.map((file) => file.localPath ?? (isWeb(file.url) ? "" : file.url)).filter(Boolean).join("\n");
+    const where = files.map(pathOf).filter(Boolean).join("\n");
     part(".where").hidden = !where;
     part(".where").textContent = where;
     const deeds = part(".deeds");
@@ -241,7 +262,7 @@
     for (let offset = 0, total = 1; offset < total; offset += PIECE_BYTES) {
       const [content] = (await ask("resources/read", { uri: `ring://jobs/${job.id}/asset/0?offset=${offset}&length=${PIECE_BYTES}` })).contents;
       total = content._meta["ring-mcp/size"];
-      if (total > MOST_BYTES) throw new Error(`It has ${Math.round(total / 1e6)} MB, which is too much to be shown here: ${file.localPath ?? file.url}`);
+      if (total > MOST_BYTES) throw new Error(`It has ${Math.round(total / 1e6)} MB, which is too much to be shown here: ${pathOf(file)}`);
       base64 += content.blob;
       type = content.mimeType;
       button.textContent = `${Math.min(100, Math.round(((offset + PIECE_BYTES) / total) * 100))} %`;

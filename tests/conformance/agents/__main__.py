@@ -25,6 +25,7 @@ from ring_mcp.sandbox.server import SandboxServer
 from tests.conformance.__main__ import CALL_LIMIT_S, TOKEN, install, serving
 from tests.conformance.agents.claude_code import answer_a_question, take_a_task
 from tests.conformance.agents.newcomer import HERE, RING, environment, run
+from tests.conformance.agents.terminal import Terminal, wait_for
 
 Check = Callable[[Path], str | None]
 """Takes a fresh home; returns what went wrong, None if nothing did."""
@@ -111,18 +112,33 @@ def codex_calls(env: Mapping[str, str]) -> str:
 
 
 def codex_is_asked(home: Path) -> str | None:
-    """Codex declares that it can ask, and answers by itself while nobody is there: nothing may be spent."""
+    """Codex declares that it can ask, and answers by itself while nobody is there: nothing may be spent, until a person
+    lets exactly that call through, at a terminal."""
     with SandboxServer() as sandbox:
         env = environment(home, RING_SANDBOX=sandbox.url, RING_CONFIRM="ask")
         run(env, *RING, "config", "codex", "--write")
         # Codex hands on those variables alone that its file names.
+        named = [f'{name} = "{env[name]}"' for name in ("RING_SANDBOX", "RING_CONFIRM", "RING_STATE_DIR")]
         with (home / ".codex" / "config.toml").open("a") as file:
-            file.write(f'\n[mcp_servers.ring-mcp.env]\nRING_SANDBOX = "{sandbox.url}"\nRING_CONFIRM = "ask"\n')
-        told = codex_makes_a_picture(env).get("structuredContent", {})
-        charges = len(sandbox.state.books.charges())
-    # Which of the two depends on its version.
-    good = told.get("code") in ("confirmation_needed", "declined") and charges == 0
-    return None if good else f"{charges} charges after {told}"
+            file.write("\n".join(["", "[mcp_servers.ring-mcp.env]", *named, ""]))
+
+        def ask() -> tuple[dict[str, Any], int]:
+            told = codex_makes_a_picture(env).get("structuredContent", {})
+            return told, len(sandbox.state.books.charges())
+
+        told, charges = ask()
+        if told.get("code") != "confirmation_needed" or charges:
+            return f"{charges} charges after {told}"
+        with Terminal([*RING, "approve", told["approvalId"]], env, home) as person:
+            wait_for("what is approved is shown", lambda: "Let exactly this through" in person.shown)
+            person.enter("y")
+            wait_for("it is approved", lambda: "Approved." in person.shown)
+        approved, charges = ask()
+        if not approved.get("success") or charges != 1:
+            return f"{charges} charges after it was approved, and {approved}"
+        again, charges = ask()
+    good = again.get("code") == "confirmation_needed" and charges == 1
+    return None if good else f"{charges} charges after a second call, and {again}"
 
 
 def codex_makes_a_picture(env: Mapping[str, str]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,9 @@ from tests.conformance.agents.terminal import Terminal, wait_for
 
 RENDER_S = 20.0
 """Longer than a call waits, and than it takes to kill a server."""
+
+READING_S = 1.5
+"""How long a person reads a question, at least."""
 
 PROMPT = "a red kite over the harbour"
 _KEY = "sk-ant-stand-in-" + "0" * 24
@@ -93,10 +97,13 @@ def answer_a_question(home: Path, *, accepts: bool) -> str | None:
         if missing or session.charges:
             return f"the dialog lacks {missing}, and {session.charges} charges came before it"
 
+        # A person reads first: a no that comes sooner is taken for the client's own.
+        time.sleep(READING_S)
+        if not accepts:
+            choose(asked, "Decline")
+
         def press() -> str | None:
-            # A dialog that has just come up takes no key yet, and shows nothing of that.
-            for key in ("enter",) if accepts else ("down", "enter"):
-                asked.press(key)
+            asked.press("enter")
             return session.model.tool_result
 
         told = str(wait_for("the answer", press))
@@ -104,6 +111,16 @@ def answer_a_question(home: Path, *, accepts: bool) -> str | None:
         if not as_wanted or session.charges != (1 if accepts else 0):
             return f"{session.charges} charges after {told[:500]}"
     return None
+
+
+def choose(terminal: Terminal, words: str) -> None:
+    """Have the pointer on this answer. A dialog that has just come up takes no key yet, and Enter would be a yes."""
+    for _ in range(_ATTEMPTS):
+        terminal.press("down")
+        with contextlib.suppress(TimeoutError):
+            wait_for(f"{words} is marked", lambda: terminal.points_at(words), _ATTEMPT_S)
+            return
+    raise TimeoutError(f"{words} was never marked")
 
 
 @contextlib.contextmanager

@@ -55,6 +55,10 @@ class Terminal:
         """The words, with one blank between them: cursors jump where a line has blanks."""
         return " ".join(_ESCAPES.sub(b" ", self.drawn).decode(errors="replace").split())
 
+    def points_at(self, words: str) -> bool:
+        """Whether the pointer that was drawn last stands before these words."""
+        return self.shown.rpartition("❯ ")[2].startswith(words)
+
     def enter(self, text: str) -> None:
         """A line, and Enter."""
         os.write(self._fd, text.encode())
