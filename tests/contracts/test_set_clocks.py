@@ -83,7 +83,7 @@ async def test_an_intent_is_not_late_because_the_clock_was_set(
 
 
 @either_way
-async def test_a_plan_that_was_parked_is_no_older_when_the_clock_was_set(
+async def test_a_parked_plan_is_no_older_when_the_clock_was_set(
     engine: Engine, clock: FakeClock, set_by_s: float
 ) -> None:
     plan = clip_plan(image_url="https://files.example/ours.jpeg")
