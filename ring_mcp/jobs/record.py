@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from ring_mcp.clock import Clock
 from ring_mcp.domain import AuditRecord, Job, JobState
@@ -31,9 +32,16 @@ logger = logging.getLogger(__name__)
 _LOST = LedgerError("the ledger has lost the row of this job, whose request was not sent", next_action="Call again.")
 
 
+class Held(NamedTuple):
+    """When this process got a job: ``at`` by its clock, ``at_s`` by the monotonic time of that."""
+
+    at: datetime
+    at_s: float
+
+
 class JobRecord:
     """The job that is being driven: ``job`` is its newest state; ``on_change`` is told of each, and whether the ledger
-    lacks it. ``held_at``: when this process got it, by its clock.
+    lacks it. ``held``: when this process got it; None: now.
 
     ``is_orphan``: it was taken over in the middle of a submit, whose answer can only come to somebody else.
     ``is_carried``: its request is made by the courier, which need not be waited for.
@@ -47,10 +55,10 @@ class JobRecord:
         write_ahead: WriteAhead,
         clock: Clock,
         on_change: Callable[[Job, bool], None],
-        held_at: datetime | None = None,
+        held: Held | None = None,
     ) -> None:
         self.job = job
-        self._held_at, self._held_at_s = held_at or clock.now(), clock.monotonic()
+        self.held = held or Held(clock.now(), clock.monotonic())
         self._saved = job
         self._ledger = ledger
         self._write_ahead = write_ahead
@@ -72,7 +80,7 @@ class JobRecord:
 
         What is written for others to read is of the clock that they read, too.
         """
-        return self._held_at + timedelta(seconds=self._clock.monotonic() - self._held_at_s)
+        return self.held.at + timedelta(seconds=self._clock.monotonic() - self.held.at_s)
 
     @property
     def planned_at(self) -> datetime:

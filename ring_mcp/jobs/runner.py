@@ -19,7 +19,7 @@ from ring_mcp.jobs.accounts import Accounts
 from ring_mcp.jobs.outcomes import Park, Pause, park
 from ring_mcp.jobs.pacing import LATE_S, TURNS_GIVEN_BACK, Pacing
 from ring_mcp.jobs.rates import Place, ProviderRates
-from ring_mcp.jobs.record import JobRecord
+from ring_mcp.jobs.record import Held, JobRecord
 from ring_mcp.jobs.steps import Steps
 from ring_mcp.jobs.turns import Turns
 from ring_mcp.jobs.watch import JobWatch
@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 STORING_AT_ONCE = 16
 """So many results are on their way through this process: each has a file of its own, and the memory of its pieces."""
+
+MOST_PARKED_PLANS = 10_000
 
 AFTER_A_FAULT_S = 60.0
 """How long a job rests that met a fault of ours."""
@@ -61,6 +63,7 @@ class JobRunner:
         self._watch = watch
         self._clock = clock
         self._records: dict[str, JobRecord] = {}
+        self._parked_plans: dict[str, Held] = {}
         self._pacing = Pacing(ledger, clock)
         self._catching_up = asyncio.Lock()
         self._has_caught_up = False
@@ -110,8 +113,8 @@ class JobRunner:
         """
         if job.id in self._records or job.is_settled:
             return job
-        held_at = job.created_at if is_new else None
-        record = JobRecord(job, self._ledger, self._write_ahead, self._clock, self._watch.tell, held_at)
+        held = Held(job.created_at, self._clock.monotonic()) if is_new else self._parked_plans.pop(job.id, None)
+        record = JobRecord(job, self._ledger, self._write_ahead, self._clock, self._watch.tell, held)
         # Before anything is awaited: whoever comes now finds it here, and one job has one driver.
         self._records[job.id] = record
         self._watch.hold(job)
@@ -133,10 +136,18 @@ class JobRunner:
             await self._put_back(record)
         finally:
             del self._records[job.id]
+            self._remember_plan(record)
             if record.first_look is not None:
                 record.first_look.cancel()
             self._watch.release(job.id)
         return record.job
+
+    def _remember_plan(self, record: JobRecord) -> None:
+        """How old a plan is that this process lets go of: it may have it again when the clock has been set."""
+        if record.job.state is JobState.PLANNED:
+            self._parked_plans[record.job.id] = record.held
+            if len(self._parked_plans) > MOST_PARKED_PLANS:  # others have ended them
+                del self._parked_plans[next(iter(self._parked_plans))]
 
     async def catch_up(self) -> None:
         """Write what a process before us could not: before anybody carries its jobs on from what the rows say."""

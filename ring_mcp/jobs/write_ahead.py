@@ -120,8 +120,12 @@ def _free(kept: Job, owner: str | None) -> Job:
 
 def _is_known(kept: Job, stored: Job) -> bool:
     """The row is the same attempt, and as far as what was kept or further."""
+    if kept.state is JobState.PLANNED:
+        # Nothing had been sent: whoever has carried it on since knew all that was to be known.
+        return stored.state is not JobState.PLANNED
     if stored.attempt_token != kept.attempt_token or stored.is_answered_by(kept):
         return False
     if stored.is_terminal:
-        return stored.state is kept.state
+        is_done = stored.state is JobState.DONE and kept.billed_usd in (None, stored.billed_usd)
+        return stored.state is kept.state or (is_done and kept.state in DRIVEN)
     return stored.is_ahead_of(kept)

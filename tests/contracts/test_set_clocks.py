@@ -82,6 +82,22 @@ async def test_an_intent_is_not_late_because_the_clock_was_set(
     assert len(engine.pictures.submitted) == 1
 
 
+@either_way
+async def test_a_parked_plan_is_no_older_when_the_clock_was_set(
+    engine: Engine, clock: FakeClock, set_by_s: float
+) -> None:
+    plan = clip_plan(image_url="https://files.example/ours.jpeg")
+    engine.storage.unreadable = StorageError("busy")
+    parked = await engine.runner.drive(await engine.new(plan))
+    assert (parked.state, parked.is_parked) == (JobState.PLANNED, True)
+    clock.set_by(set_by_s)
+    clock.advance(STALE_PLAN_S - 1)
+    still_parked = await engine.runner.drive(parked)
+    assert still_parked.is_parked
+    clock.advance(2)
+    assert (await engine.runner.drive(still_parked)).state is JobState.FAILED
+
+
 async def test_a_plan_taken_over_is_as_old_as_the_clock_says(engine: Engine, clock: FakeClock) -> None:
     """It may be out of a backup, and have been sent from there."""
     job = await engine.new()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from ring_mcp.jobs.outcomes import resolve_by_hand
 from ring_mcp.jobs.write_ahead import WriteAhead
 from tests.fake_clock import START
 from tests.jobs.engine import Engine, new_id
-from tests.ledger_samples import OUTPUT, audit_row, carried, sample_asset, sample_job
+from tests.ledger_samples import OUTPUT, PRICE_USD, TROUBLE, audit_row, carried, sample_asset, sample_job
 
 LATER = START + timedelta(minutes=5)
 
@@ -164,6 +165,35 @@ async def test_facts_that_the_row_has_left_behind_are_forgotten(engine: Engine) 
     await replayed(engine)
     assert await engine.row(rendering) == storing
     assert names(engine) == []
+
+
+@pytest.mark.parametrize("state", [JobState.SUBMITTING, JobState.FAILED])
+async def test_facts_of_a_plan_that_somebody_has_carried_on_are_forgotten(engine: Engine, state: JobState) -> None:
+    plan = await in_state(engine)
+    engine.write_ahead.keep(replace(plan, failure=TROUBLE), [])
+    submitting = await engine.ledger.save(plan, carried(plan, JobState.SUBMITTING))
+    stored = submitting
+    if state is not JobState.SUBMITTING:
+        stored = await engine.ledger.save(submitting, carried(submitting, state))
+    await replayed(engine)
+    assert await engine.row(plan) == stored
+    assert names(engine) == []
+
+
+@pytest.mark.parametrize(
+    ("billed_usd", "left"), [(None, []), (PRICE_USD, []), (PRICE_USD * 2, ["stale"])], ids=["none", "same", "other"]
+)
+async def test_facts_of_an_attempt_that_others_have_finished_are_forgotten(
+    engine: Engine, billed_usd: Decimal | None, left: list[str]
+) -> None:
+    """Unless they speak of another bill: that somebody has to look at."""
+    rendering = await in_state(engine, JobState.SUBMITTING, JobState.RENDERING)
+    engine.write_ahead.keep(carried(rendering, JobState.STORING, billed_usd=billed_usd), [])
+    storing = await engine.ledger.save(rendering, carried(rendering, JobState.STORING, billed_usd=PRICE_USD))
+    done = await engine.ledger.save(storing, carried(storing, JobState.DONE))
+    await replayed(engine)
+    assert await engine.row(done) == done
+    assert names(engine) == [f"{done.id}.{kind}" for kind in left]
 
 
 @pytest.mark.parametrize("paid", [True, False])

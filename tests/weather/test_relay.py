@@ -7,6 +7,7 @@ import random
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
@@ -14,11 +15,13 @@ import pytest
 
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.sandbox.state.settings import DEFAULT_XAI_KEY
+from tests.kill.kill_world import World
 from tests.weather.disk import Disk
 from tests.weather.faults import AIMS_OF, FAULTS, SHARE, Fault, Sky, unmet_faults
 from tests.weather.logbook import NO_JOB, Logbook
 from tests.weather.relay import Act, Exchange, Relay, Request, Response
 from tests.weather.report import Report
+from tests.weather.verdict import left_files
 
 KEY = {"Authorization": f"Bearer {DEFAULT_XAI_KEY}"}
 PICTURE = {"model": "grok-imagine-image-2.0", "prompt": "a picture", "deferred": True}
@@ -194,3 +197,19 @@ async def test_a_full_disk_takes_nothing_until_it_is_emptied(may_mount: bool, tm
         writer.stdin.close()
         await asyncio.wait_for(writer.communicate(), 60.0)
         disk.close()
+
+
+def test_what_a_killed_process_looked_at_is_left_and_nothing_else(tmp_path: Path) -> None:
+    looked_at, kept, part = f"input-{'0' * 32}", f"input-{'0' * 64}", "part"
+
+    class Left(World):
+        def __init__(self) -> None:
+            self.state = tmp_path
+
+        def query(self, sql: str) -> list[dict[str, Any]]:
+            return []
+
+    (tmp_path / "spool").mkdir()
+    for name in (looked_at, kept, part):
+        (tmp_path / "spool" / name).touch()
+    assert [line.split()[3] for line in left_files(Left(), ["spool"])] == [kept, part]
