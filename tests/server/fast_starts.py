@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from tests import warm
 from tests.server.wire import LEGACY, LIMIT_S, MODERN
 
 GATE = '''
@@ -72,21 +74,30 @@ def modern(method: str, number: int | str, **params: Any) -> bytes:
 
 
 class Session:
-    """One server, and every byte it says. Leaving the ``with`` ends it."""
+    """One server, and every byte it says. Leaving the ``with`` ends it.
 
-    def __init__(self, env: Mapping[str, str], folder: Path, *switches: str, is_open: bool) -> None:
+    ``is_warm``: it is forked from what has its modules, so that there is no gate; what it says is the same.
+    """
+
+    def __init__(
+        self, env: Mapping[str, str], folder: Path, *switches: str, is_open: bool, is_warm: bool = False
+    ) -> None:
         # A file and no pipe: whatever else waits there, a child of this server or of one before, takes nothing away.
         self._gate = Path(env["GATE"])
         self._gate.unlink(missing_ok=True)
         self.said: list[bytes] = []
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "ring_mcp", *switches],
-            env=dict(env),
-            cwd=folder / "gate" / "work",
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
+        self._process: warm.Server | subprocess.Popen[bytes]
+        if is_warm:
+            self._process = warm.Server(env, folder / "gate" / "work", *switches, piped=True)
+        else:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "ring_mcp", *switches],
+                env=dict(env),
+                cwd=folder / "gate" / "work",
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
         self._limit = threading.Timer(LIMIT_S, self._process.kill)
         self._limit.start()
         self.status: int | None = None
@@ -112,7 +123,7 @@ class Session:
     def _last_words(self) -> str:
         assert self._process.stderr is not None
         self._process.kill()
-        return f"{self._process.wait()}, {self._process.stderr.read().decode()}"
+        return f"{self._process.wait(LIMIT_S)}, {self._process.stderr.read().decode()}"
 
     def messages(self) -> list[dict[str, Any]]:
         return [json.loads(each) for each in self.said]
@@ -127,16 +138,26 @@ class Session:
 
     def end(self, last: bytes = b"") -> None:
         """Close stdin after these bytes and read all that is still said."""
-        stdout, stderr = self._process.communicate(last or None, LIMIT_S)
+        if isinstance(self._process, warm.Server):
+            assert self._process.stdin is not None
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.write(last)
+                self._process.stdin.close()
+            text, self.stderr = self._process.communicate(LIMIT_S)
+            stdout, self.status = text.encode(), self._process.poll()
+        else:
+            stdout, stderr = self._process.communicate(last or None, LIMIT_S)
+            self.status, self.stderr = self._process.returncode, stderr.decode()
         self.said += stdout.splitlines(keepends=True)
-        self.status, self.stderr = self._process.returncode, stderr.decode()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._limit.cancel()
-        if self.status is None:
+        if isinstance(self._process, warm.Server):
+            self._process.close()
+        elif self.status is None:
             self._process.kill()
             self._process.communicate()
 

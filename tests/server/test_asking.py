@@ -5,20 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import mcp_types as types
 import pytest
-from mcp import Client, StdioServerParameters
-from mcp.client.stdio import stdio_client
+from mcp import Client
 from mcp.types import CallToolResult
 
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.server.tasks import TASKS
-from tests.server.wire import MODERN, RingProcess, charges, environment, text_of
+from tests.server.wire import MODERN, RingProcess, charges, environment, text_of, warm_stdio
 from tests.warm import command
 
 SCRIPT = {
@@ -55,14 +53,9 @@ async def asking(
     sandbox: SandboxServer, folder: Path, mode: str, person: Person, **variables: str
 ) -> AsyncIterator[Client]:
     settings = {"RING_CONFIRM": "require", "RING_SANDBOX": sandbox.url, "VIDEO_GEN_POLL_INTERVAL_MS": "50"}
-    server = StdioServerParameters(
-        command=sys.executable,
-        args=["-m", "ring_mcp"],
-        env=environment(folder, **{**settings, **variables}),
-        cwd=str(folder),
-    )
+    server = warm_stdio(environment(folder, **{**settings, **variables}), folder)
     callback = None if person.reply is None else person.answer
-    async with Client(stdio_client(server), mode=mode, elicitation_callback=callback) as client:
+    async with Client(server, mode=mode, elicitation_callback=callback) as client:
         yield client
 
 

@@ -100,7 +100,7 @@ CONVERSATIONS: dict[str, Sequence[Step]] = {
 def converse(home: Home, steps: Sequence[Step], *switches: str) -> tuple[list[bytes], int | None]:
     """Lines and status. With a switch the server is there from the start; else it is loaded where the steps say so."""
     env, folder = home
-    with Session(env, folder, *switches, is_open=bool(switches)) as session:
+    with Session(env, folder, *switches, is_open=bool(switches), is_warm=bool(switches)) as session:
         for step in steps:
             if isinstance(step, str):
                 session.open_gate()
@@ -128,7 +128,7 @@ def test_a_client_that_leaves_while_the_server_loads_ends_it(home: Home, last: b
         session.read()
         session.open_gate()
         session.end(last)
-    with Session(env, folder, "--no-fast-start", is_open=True) as ordinary:
+    with Session(env, folder, "--no-fast-start", is_open=True, is_warm=True) as ordinary:
         ordinary.send(initialize(1))
         ordinary.read()
         ordinary.send(INITIALIZED + line("tools/list", 2))

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import mcp_types as types
 import pytest
-from mcp import Client, StdioServerParameters
-from mcp.client.stdio import stdio_client
+from mcp import Client
 
 from ring_mcp.clients.stdio import ToolSession, stdio_session
 from ring_mcp.sandbox.server import SandboxServer
 from tests.cli_people.people import serving
 from tests.cli_people.ring_clone import RingClone, ring_clone
-from tests.server.wire import LIMIT_S, charges, environment
+from tests.server.wire import LIMIT_S, charges, environment, warm_stdio
 
 TOKEN = "a-token-of-sixteen"
 
@@ -157,8 +155,7 @@ async def test_a_question_goes_through_to_the_person(
     (tmp_path / "me").mkdir()
     with serving(environment(tmp_path, **served), tmp_path) as url:
         env = environment(tmp_path / "me", RING_API_BASE_URL=url, RING_SERVICE_TOKEN=TOKEN)
-        relay = StdioServerParameters(command=sys.executable, args=["-m", "ring_mcp"], env=env, cwd=str(tmp_path))
-        async with Client(stdio_client(relay), mode=mode, elicitation_callback=answer) as client:
+        async with Client(warm_stdio(env, tmp_path), mode=mode, elicitation_callback=answer) as client:
             result = await client.call_tool("ring-image-create", {"prompt": "a ferry"})
     assert bool(result.is_error) is (count == 0)
     assert len(asked) == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -14,11 +16,38 @@ from tests.server.wire import environment
 WHOAMI = line("tools/call", 90, {"name": "ring-whoami", "arguments": {}})
 
 
+@dataclass(frozen=True)
+class Recorded:
+    """A folder in which a session has been recorded once, and what was."""
+
+    env: dict[str, str]
+    folder: Path
+    file: Path
+    content: bytes
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
+    folder = tmp_path_factory.mktemp("recorded")
+    env = environment(folder, RING_SANDBOX="1", **gate_of(folder))
+    record(env, folder, [(initialize(1), 1), (INITIALIZED + line("tools/list", 2), 1)])
+    file = the_recording(folder)
+    return Recorded(env, folder, file, file.read_bytes())
+
+
 @pytest.fixture
-def env(tmp_path: Path) -> dict[str, str]:
-    env = environment(tmp_path, RING_SANDBOX="1", **gate_of(tmp_path))
-    record(env, tmp_path, [(initialize(1), 1), (INITIALIZED + line("tools/list", 2), 1)])
-    return env
+def folder(recorded: Recorded) -> Path:
+    """With the recording as it was made, whatever a test before this one has made of it."""
+    shutil.rmtree(recorded.file.parent)
+    recorded.file.parent.mkdir()
+    recorded.file.write_bytes(recorded.content)
+    (recorded.folder / "broken").unlink(missing_ok=True)
+    return recorded.folder
+
+
+@pytest.fixture
+def env(recorded: Recorded) -> dict[str, str]:
+    return dict(recorded.env)
 
 
 def the_recording(folder: Path) -> Path:
@@ -36,10 +65,10 @@ def rewrite(file: Path) -> None:
     file.write_bytes(write_recording(changed))  # type: ignore[arg-type]
 
 
-def test_a_recording_that_is_wrong_is_noticed_and_removed(env: dict[str, str], tmp_path: Path) -> None:
-    file = the_recording(tmp_path)
+def test_a_recording_that_is_wrong_is_noticed_and_removed(env: dict[str, str], folder: Path) -> None:
+    file = the_recording(folder)
     rewrite(file)
-    with Session(env, tmp_path, is_open=False) as session:
+    with Session(env, folder, is_open=False) as session:
         session.send(initialize(1))
         session.read()
         session.send(INITIALIZED + line("tools/list", 2))
@@ -56,8 +85,8 @@ def test_a_recording_that_is_wrong_is_noticed_and_removed(env: dict[str, str], t
 
 
 @pytest.mark.parametrize("way", ["torn", "changed", "others may write", "empty", "a folder"])
-def test_a_recording_that_cannot_be_trusted_is_not_used(env: dict[str, str], tmp_path: Path, way: str) -> None:
-    file = the_recording(tmp_path)
+def test_a_recording_that_cannot_be_trusted_is_not_used(env: dict[str, str], folder: Path, way: str) -> None:
+    file = the_recording(folder)
     content = file.read_bytes()
     if way == "torn":
         file.write_bytes(content[:-100])
@@ -71,7 +100,7 @@ def test_a_recording_that_cannot_be_trusted_is_not_used(env: dict[str, str], tmp
     else:
         file.unlink()
         file.mkdir()
-    with Session(env, tmp_path, is_open=True) as session:
+    with Session(env, folder, is_open=True) as session:
         session.send(initialize(1))
         session.read()
         session.send(INITIALIZED + line("tools/list", 2))
@@ -81,16 +110,16 @@ def test_a_recording_that_cannot_be_trusted_is_not_used(env: dict[str, str], tmp
     assert session.status == 0
 
 
-def test_a_start_that_fails_takes_the_recording_with_it(env: dict[str, str], tmp_path: Path) -> None:
-    (tmp_path / "broken").touch()
-    with Session(env, tmp_path, is_open=False) as session:
+def test_a_start_that_fails_takes_the_recording_with_it(env: dict[str, str], folder: Path) -> None:
+    (folder / "broken").touch()
+    with Session(env, folder, is_open=False) as session:
         session.send(initialize(1))
         session.read()
         session.open_gate()
         session.end()
     assert session.status == 1
     assert "this start fails" in session.stderr
-    assert not list((tmp_path / ".cache" / "ring-mcp" / "starts").iterdir())
+    assert not list((folder / ".cache" / "ring-mcp" / "starts").iterdir())
 
 
 def test_a_gateways_tools_are_never_recorded(tmp_path: Path) -> None:
@@ -99,9 +128,9 @@ def test_a_gateways_tools_are_never_recorded(tmp_path: Path) -> None:
     assert not (tmp_path / ".cache").exists()
 
 
-def test_what_changes_the_answers_is_answered_by_the_server(env: dict[str, str], tmp_path: Path) -> None:
-    overlay = tmp_path / "own.json"
+def test_what_changes_the_answers_is_answered_by_the_server(env: dict[str, str], folder: Path) -> None:
+    overlay = folder / "own.json"
     overlay.write_text('{"videoModels": {"no": "such"}}')
-    with Session({**env, "RING_PRESETS_FILE": str(overlay)}, tmp_path, is_open=True) as session:
+    with Session({**env, "RING_PRESETS_FILE": str(overlay)}, folder, is_open=True) as session:
         session.end(initialize(1))
     assert (session.said, session.status) == ([], 2)

@@ -1,8 +1,8 @@
 """ring-mcp as a client has it: a subprocess, two pipes, one JSON object per line.
 
 ``RingProcess`` is a client in plain threads that sees every byte; ``SdkClient`` is the SDK's own client, for what it
-negotiates and checks by itself. Every wait is bounded, and nothing of the environment of whoever runs the tests
-reaches the server.
+negotiates and checks by itself, and ``warm_stdio`` that client's way to a server that is forked. Every wait is bounded,
+and nothing of the environment of whoever runs the tests reaches the server.
 """
 
 from __future__ import annotations
@@ -11,22 +11,25 @@ import asyncio
 import contextlib
 import itertools
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 from urllib.parse import unquote, urlsplit
 
+import anyio
 from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
-from mcp.types import CallToolResult, TextContent, TextResourceContents
+from mcp.shared.message import SessionMessage
+from mcp.types import CallToolResult, TextContent, TextResourceContents, jsonrpc_message_adapter
 
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.sandbox.state.books import Charge
@@ -113,7 +116,8 @@ class RingProcess:
     With a PYTHONPATH, another tree's, it always does.
 
     ``version`` picks the era: with LEGACY the handshake is made at the first request, with MODERN every request
-    carries its envelope. ``stray`` has every line on stdout that was no JSON-RPC message.
+    carries its envelope. ``stray`` has every line on stdout that was no JSON-RPC message. ``on_line`` is called with
+    each line on stdout, and at its end with none, in the thread that reads.
     """
 
     def __init__(
@@ -124,7 +128,9 @@ class RingProcess:
         version: str = LEGACY,
         shake_hands: bool = True,
         cold: bool = False,
+        on_line: Callable[[bytes], object] = lambda line: None,
     ) -> None:
+        self._on_line = on_line
         self._modern = version == MODERN
         self._version = version
         self._must_shake_hands = shake_hands and not self._modern
@@ -158,6 +164,7 @@ class RingProcess:
 
     def _read_stdout(self, pipe: IO[bytes]) -> None:
         for line in pipe:
+            self._on_line(line)
             try:
                 message = json.loads(line)
                 assert isinstance(message, dict)
@@ -168,6 +175,7 @@ class RingProcess:
             with self._changed:
                 self._messages.append((message, len(line)))
                 self._changed.notify_all()
+        self._on_line(b"")
         self._end_of_pipe()
 
     def _read_stderr(self, pipe: IO[bytes]) -> None:
@@ -393,6 +401,34 @@ class SdkClient:
     ) -> None:
         self._loop.call_soon_threadsafe(self._leave.set)
         self._thread.join(LIMIT_S)
+
+
+@contextlib.asynccontextmanager
+async def warm_stdio(env: Mapping[str, str], folder: Path) -> AsyncIterator[Any]:
+    """A transport for the SDK's client, as its ``stdio_client`` is one, to a server that is forked."""
+    loop = asyncio.get_running_loop()
+    told, messages = anyio.create_memory_object_stream[SessionMessage | Exception](math.inf)
+    sending, sent = anyio.create_memory_object_stream[SessionMessage](0)
+
+    def tell(line: bytes) -> None:
+        if not line:
+            told.close()
+            return
+        with contextlib.suppress(anyio.BrokenResourceError):  # the client has left
+            told.send_nowait(SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False)))
+
+    async def write(ring: RingProcess) -> None:
+        async for each in sent:
+            ring.send_line(each.message.model_dump_json(by_alias=True, exclude_unset=True).encode())
+
+    server = RingProcess(env, folder, shake_hands=False, on_line=lambda line: loop.call_soon_threadsafe(tell, line))
+    with server as ring, told, messages, sending, sent:
+        writing = asyncio.create_task(write(ring))
+        try:
+            yield messages, sending
+        finally:
+            sending.close()
+            await asyncio.wait_for(writing, LIMIT_S)
 
 
 def command(env: Mapping[str, str], folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
