@@ -11,8 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ring_mcp.conductors.results import Usd, Wire
 from ring_mcp.domain import usd
+from ring_mcp.domain.choices import choose
 from ring_mcp.domain.fields import Name, Pieces, WholeSeconds
 from ring_mcp.errors import InvalidRequest
+from ring_mcp.plans.rules import model_named
+from ring_mcp.tools.choices import model_choices
 from ring_mcp.tools.paid import free
 from ring_mcp.tools.tool import Answer, Arguments, Caller, Tool
 
@@ -76,6 +79,7 @@ def model_list_tool(presets: Presets, today: Callable[[], date]) -> Tool[ModelLi
         output=ToldModels,
         annotations=free(),
         handler=handle,
+        choices=model_choices(presets),
     )
 
 
@@ -100,11 +104,12 @@ def _models(presets: Presets) -> Iterator[tuple[str, str, Model]]:
 
 def _is_wanted(asked: ModelListArguments, kind: str, name: str, model: Model, today: date) -> bool:
     """One that is no longer there is told of only by its name."""
-    wanted = asked.model.strip().lower() if asked.model else None
-    if wanted is None and (model.is_retired(today) or model.is_redirected(today)):
+    if asked.model is None and (model.is_retired(today) or model.is_redirected(today)):
         return False
-    provider = asked.provider.strip().lower() if asked.provider else None
-    return asked.kind in (None, kind) and provider in (None, model.provider) and wanted in (None, name)
+    if asked.model is not None and model_named(asked.model, {name: model}) is None:
+        return False
+    provider = asked.provider is None or choose(asked.provider, (model.provider,))
+    return asked.kind in (None, kind) and bool(provider)
 
 
 def _list(presets: Presets, asked: ModelListArguments, name: str, model: Model, today: date) -> ListedModel | None:
@@ -134,9 +139,11 @@ def _list(presets: Presets, asked: ModelListArguments, name: str, model: Model, 
 
 def _image_facts(asked: ModelListArguments, model: ImageModel) -> dict[str, object] | None:
     """None: it has not what is named."""
-    quality = asked.quality.strip().lower() if asked.quality else model.default_quality
+    quality = choose(asked.quality, model.qualities) if asked.quality else model.default_quality
     n = asked.n or 1
-    if asked.duration is not None or n > model.max_n or (asked.quality and quality not in model.qualities):
+    # Seconds alone are of clips; beside a number of pictures each is told of its own.
+    is_clips = asked.duration is not None and asked.n is None
+    if is_clips or n > model.max_n or (asked.quality and quality is None):
         return None
     prices = model.prices.image_usd.get(quality or "standard", {}) if model.prices else {}
     sums = _pick(asked, {size: amount * n for size, amount in prices.items()})
@@ -154,7 +161,7 @@ def _image_facts(asked: ModelListArguments, model: ImageModel) -> dict[str, obje
 
 def _video_facts(asked: ModelListArguments, model: VideoModel) -> dict[str, object] | None:
     """None: it has not what is named."""
-    if asked.n is not None or asked.quality is not None:
+    if asked.quality is not None or (asked.n is not None and asked.duration is None):
         return None
     if asked.duration is not None and not model.min_duration_s <= asked.duration <= model.max_duration_s:
         return None
@@ -178,8 +185,8 @@ def _video_facts(asked: ModelListArguments, model: VideoModel) -> dict[str, obje
 def _pick(asked: ModelListArguments, sums: dict[str, Decimal]) -> dict[str, Decimal] | None:
     if asked.resolution is None:
         return sums
-    size = asked.resolution.strip().lower()
-    return {size: sums[size]} if size in sums else None
+    size = choose(asked.resolution, sums)
+    return {size: sums[size]} if size is not None else None
 
 
 def _line(model: ListedModel) -> str:
