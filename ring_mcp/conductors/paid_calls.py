@@ -14,10 +14,10 @@ from ring_mcp.conductors.results import JobResult, QuoteLine, job_result, quote_
 from ring_mcp.conductors.signed_urls import for_caller
 from ring_mcp.domain import EarlierRequest, Job, JobState, MediaKind, Plan, VideoPlan, VideoRequest, usd
 from ring_mcp.domain.consent import NOBODY, Asking, Item, Terms
-from ring_mcp.domain.fields import is_part_of_id, say_no_job
+from ring_mcp.domain.fields import is_part_of_id, job_named, say_no_job
 from ring_mcp.errors import InvalidRequest, LedgerError, NotFound, RingError
 from ring_mcp.jobs.accounts import Accounts, describe_needed_account
-from ring_mcp.jobs.addresses import JOB_PREFIX, R, addresses, normalize_address, with_addresses
+from ring_mcp.jobs.addresses import R, addresses, normalize_address, with_addresses
 from ring_mcp.jobs.inputs import MediaInputs
 from ring_mcp.jobs.opening import TOOL, Opening, request_hash
 from ring_mcp.jobs.outcomes import failure_of, name_open_job
@@ -78,8 +78,9 @@ class PaidCalls:
 
         Raises InvalidRequest for jobs that are not this actor's, or have no result yet, and for paths that are not.
         """
-        self._inputs.refuse_foreign_paths(request)
-        named = {url: field for field, url in addresses(request) if url.strip().startswith(JOB_PREFIX)}
+        named = {url: field for field, url in addresses(request) if job_named(url)}
+        # Without those: an id alone looks like a path.
+        self._inputs.refuse_foreign_paths(with_addresses(request, lambda _, url: "ring:" if url in named else url))
         jobs = {url: await self._named_job(url, field, actor_id) for url, field in named.items()}
         found = with_addresses(request, lambda _, url: jobs[url].assets[0].url if url in jobs else url)
         if not isinstance(found, VideoRequest) or not found.source_video_url or actor_id is None:
@@ -111,7 +112,7 @@ class PaidCalls:
         return EarlierRequest(provider=plan.provider, request_id=request_id, made_on=made_on, given_usd=given_usd(plan))
 
     async def _named_job(self, url: str, field: str, actor_id: str | None) -> Job:
-        job_id = url.strip().removeprefix(JOB_PREFIX)
+        job_id = job_named(url) or ""
         try:
             # Without an actor, as a quote may be, nothing is found: every job is somebody's.
             job = await self.find_own(job_id, actor_id or "")

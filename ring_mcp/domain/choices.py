@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+import string
 import unicodedata
 from collections.abc import Iterable
 
 _RATIO = re.compile(r"(\d{1,4}(?:\.\d{1,4})?) ?(?:[:x*/×∶_-]|by|to) ?(\d{1,4}(?:\.\d{1,4})?)", re.ASCII)
 
-_QUOTES = "\"'`“”‘’ \t\n"
+EDGES = string.whitespace + "\u00a0\u202f\u3000\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
+"""Blanks of every kind, those without a width included: copying leaves them around what was meant."""
+
+QUOTES = "\"'`“”‘’" + EDGES
 """JSON in JSON leaves its own round a choice, and so does Markdown."""
 
 _MAX_CHARS = 1_000
@@ -45,11 +49,11 @@ def as_ratio(value: str) -> str:
     """``16x9``, ``16 / 9`` and the like as ``16:9``; anything else without the blanks around it."""
     if len(value) > _MAX_CHARS:
         return value
-    plain = " ".join(unicodedata.normalize("NFKC", value).lower().strip(_QUOTES).split())
+    plain = " ".join(unicodedata.normalize("NFKC", value).lower().strip(QUOTES).split())
     found = _RATIO.fullmatch(plain)
-    return f"{found[1]}:{found[2]}" if found else value.strip()
+    return ":".join(re.sub(r"\.0+$", "", side) for side in found.groups()) if found else value.strip(EDGES)
 
 
 def _fold(text: str) -> str:
     # NFKC: keyboards of other scripts have wide letters and digits of their own.
-    return re.sub(r"[\s_-]+", "", unicodedata.normalize("NFKC", text).casefold().strip(_QUOTES))
+    return re.sub(r"[\s_-]+", "", unicodedata.normalize("NFKC", text).casefold().strip(QUOTES))

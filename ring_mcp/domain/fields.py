@@ -10,6 +10,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from ring_mcp.domain.choices import EDGES, QUOTES
+
 MAX_WAIT_S = 3600.0
 
 PROSE = "prose"
@@ -19,6 +21,7 @@ SEPARATED = "separated"
 """Marks a type that has no comma in it: a list of such may be one text, with commas."""
 
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d{1,3})?", re.ASCII)
+_JOB_ADDRESS = re.compile(r"ring:/{0,3}jobs/([^/?#\s]{1,200})/?(?:[?#]\S{0,200})?", re.IGNORECASE)
 _WHOLE_ID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b(?!/)", re.IGNORECASE)
 _PART_OF_AN_ID = re.compile(r"[0-9a-f]{6,8}(?:-[0-9a-f-]{0,27})?")
 _TOO_SHORT_FOR_AN_ID = re.compile(r"[0-9a-f]{1,5}", re.IGNORECASE)
@@ -65,7 +68,7 @@ def not_a_bool(value: object) -> object:
 def flag(value: object) -> object:
     """True and false, also as the words. What others take for yes (1, "on") might as well be meant for another place:
     a switch that spends is not guessed."""
-    word = value.strip().lower() if isinstance(value, str) else value
+    word = value.strip(QUOTES).lower() if isinstance(value, str) else value
     if word in ("true", "false") and isinstance(word, str):
         return word == "true"
     if not isinstance(word, bool):
@@ -79,13 +82,24 @@ def job_id(value: object) -> object:
     value = as_name(value.get("jobId", value) if isinstance(value, Mapping) else value)
     if not isinstance(value, str):
         return value
+    if (named := job_named(value)) is not None:
+        return named
     # The one there is: of two it cannot be told which is meant.
     whole = {found.lower() for found in _WHOLE_ID.findall(value[:_MOST_AROUND_AN_ID_CHARS])}
     if len(whole) == 1:
         return whole.pop()
-    *_, last = value.strip().rsplit("/jobs/", 1)
-    said = _SAID_BEFORE_AN_ID.sub("", last).strip()
+    *_, last = value.strip(EDGES).rsplit("/jobs/", 1)
+    said = _SAID_BEFORE_AN_ID.sub("", last).strip(EDGES)
     return said.lower() if is_part_of_id(said.lower()) else said
+
+
+def job_named(text: str) -> str | None:
+    """The id in ``ring://jobs/ID``, or in a whole id alone; None for any other text."""
+    bare = text[:_MOST_AROUND_AN_ID_CHARS].strip(EDGES)
+    found = _JOB_ADDRESS.fullmatch(bare)
+    named = found[1] if found else bare
+    is_whole = _WHOLE_ID.fullmatch(named) is not None
+    return named.lower() if is_whole else named if found else None
 
 
 def is_part_of_id(text: str) -> bool:
@@ -121,6 +135,8 @@ def address(value: object) -> object:
     if inner is None and isinstance(value.get("data"), str):
         kind = value.get("mimeType") or value.get("mime_type") or value.get("media_type")
         inner = f"data:{kind};base64,{value['data']}" if isinstance(kind, str) else None
+    if inner is None and isinstance(value.get("jobId"), str):
+        inner = f"ring://jobs/{value['jobId']}"
     return value if inner is None else inner
 
 
@@ -134,9 +150,11 @@ def number_in(*units: str, before: tuple[str, ...] = (), due: str = "") -> Calla
     """
 
     def bare(value: object) -> object:
+        if isinstance(value, list | tuple) and len(value) == 1:
+            value = value[0]
         if not isinstance(value, str):
             return not_a_bool(value)
-        text = value.strip().lower()
+        text = value.strip(QUOTES).lower()
         unit = next((unit for unit in units if text.endswith(unit)), "")
         text = text.removesuffix(unit).strip()
         sign = next((unit for unit in before if text.startswith(unit)), "")

@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic.alias_generators import to_camel
 
-from ring_mcp.domain.choices import choose
+from ring_mcp.domain.choices import EDGES, choose
 from ring_mcp.domain.fields import PROSE, SEPARATED, as_name
 from ring_mcp.domain.nearest import nearest
 from ring_mcp.domain.sentences import say
@@ -42,11 +42,12 @@ _MAX_NAME_CHARS = 60
 _LINK = re.compile(r"\s*\[[^\]\"]{0,200}\]\(")
 """Markdown, which begins like a list and is text."""
 
-_FENCED = re.compile(r"\s*```[a-z]{0,10}\s*\n(.*?)```\s*", re.DOTALL)
+_FENCED = re.compile(r"\s*```[a-z]{0,10}\s*(.*?)```\s*", re.DOTALL)
 """JSON as chat shows it."""
 
 _PYTHONS_OWN = re.compile(r"'((?:[^'\\]|\\.)*)'|\"(?:[^\"\\]|\\.)*\"|\b(True|False|None)\b|,(?=\s*[\]}])", re.DOTALL)
-_AS_JSON = {"True": "true", "False": "false", "None": "null"}
+_AS_JSON = {"True": "true", "False": "false", "None": "null", ",": ""}
+_REQUOTED = {"\\'": "'", '"': '\\"'}
 _MAX_PYTHON_CHARS = 64 * 1024
 
 _WORDS_FOR_NULL = frozenset({"null", "NULL", "None", "undefined"})
@@ -178,7 +179,7 @@ class _Reading:
         """What JSON text says, where it is text and begins as what is due would."""
         if not isinstance(value, str):
             return value
-        text = found[1] if (found := _FENCED.fullmatch(value)) else value
+        text = (found[1] if (found := _FENCED.fullmatch(value)) else value).lstrip(EDGES)
         try:
             # Text in JSON whose text is JSON once more: a client has packed what a model had packed already.
             text = json.loads(text) if text.lstrip().startswith(f'"{begins}') else text
@@ -240,9 +241,10 @@ def _loads(text: str) -> Any:
 
 
 def _as_json(found: re.Match[str]) -> str:
-    if found[1] is not None:
-        return '"' + re.sub(r"\\.|\"", lambda each: {"\\'": "'", '"': '\\"'}.get(each[0], each[0]), found[1]) + '"'
-    return _AS_JSON.get(found[0], "" if found[0] == "," else found[0])
+    if found[1] is None:
+        return _AS_JSON.get(found[0], found[0])
+    inner = re.sub(r"\\.|\"", lambda each: _REQUOTED.get(each[0], each[0]), found[1])
+    return f'"{inner}"'
 
 
 def _is_not_given(value: object, due: _Due | None) -> bool:
@@ -251,7 +253,8 @@ def _is_not_given(value: object, due: _Due | None) -> bool:
         return value is None
     if due is not None and due.item is not None:
         return False
-    return not value.strip() or (value.strip() in _WORDS_FOR_NULL and due is not None and _may_be_null(due, value))
+    word = value.strip(EDGES)
+    return not word or (word in _WORDS_FOR_NULL and due is not None and _may_be_null(due, value))
 
 
 def _may_be_null(due: _Due, word: str) -> bool:

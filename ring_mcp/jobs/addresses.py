@@ -14,10 +14,8 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from ring_mcp.domain import ImageRequest, VideoRequest
+from ring_mcp.domain.choices import EDGES
 from ring_mcp.errors import InvalidRequest
-
-JOB_PREFIX = "ring://jobs/"
-"""What ``ring://jobs/ID`` begins with: the results of a job, by its id."""
 
 NO_PATH = re.compile(r"(https?|data|kept|ring):", re.IGNORECASE)
 OUTSIDE = "is a file outside the folders of RING_INPUT_DIRS, so it is not read"
@@ -61,7 +59,7 @@ def is_inside(path: Path, folders: Collection[Path]) -> bool:
 
 def normalize_address(field: str, text: str) -> str:
     """The address in its one spelling. Raises InvalidRequest for text that is none, with what to write."""
-    text = text.strip()
+    text = text.strip(EDGES)
     if (said := _SAVED_AT.match(text)) is not None:
         text = text[said.end() :]
     if _WRAPPED.match(text):

@@ -21,10 +21,14 @@ MAX_FILE_BYTES = 4 * 1024 * 1024
 M = TypeVar("M", bound=BaseModel)
 
 
-def read_limited(path: Path, what: str, max_bytes: int = MAX_FILE_BYTES) -> bytes:
-    """The content of a file, of which no more is read than it may have; of a pipe or a device nothing."""
+def read_limited(path: Path, what: str, max_bytes: int = MAX_FILE_BYTES, *, is_strangers: bool = False) -> bytes:
+    """The content of a file, of which no more is read than it may have.
+
+    ``is_strangers``: of a pipe or a device nothing, for which a server would wait for good. Whoever types a command may
+    mean one.
+    """
     try:
-        with open_file(path) as file:
+        with open_file(path) if is_strangers else path.open("rb") as file:
             # One byte more than allowed tells too large a file, whatever its size was said to be.
             content = file.read(max_bytes + 1)
     except (OSError, ValueError) as exc:  # a NUL in its name is a ValueError

@@ -148,6 +148,14 @@ class FirstFrame(Strict):
     image_model: Model | None = None
     image_resolution: ImageResolution | None = None
 
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        made_with = self.image_provider or self.image_model or self.image_resolution
+        # What it is made with alone makes none, and the clip would be paid for without it.
+        if made_with and self.image_prompt is None and not self.image_url:
+            raise ValueError("needs imagePrompt, or imageUrl: without either no first frame is made")
+        return self
+
 
 class Line(Strict):
     speaker: Annotated[str, AfterValidator(_in_cast)] = Field(description="An id of the cast.")
@@ -254,6 +262,6 @@ def _check_known(data: Mapping[str, Any]) -> dict[str, Any]:
     return {"cast": known, "cast ids": set(), "clip ids": set()}
 
 
-def read_script(path: Path) -> ScriptRequest:
-    """``parse_script`` of a file, which is not read if it is larger than a script can be."""
-    return parse_script(read_limited(path, "the script"))
+def read_script(path: Path, *, is_strangers: bool = False) -> ScriptRequest:
+    """``parse_script`` of a file, which is not read if it is larger than a script can be; see ``read_limited``."""
+    return parse_script(read_limited(path, "the script", is_strangers=is_strangers))

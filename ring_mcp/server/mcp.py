@@ -7,13 +7,17 @@ The SDK would send the text of an escaped exception to the client, so nothing es
 from __future__ import annotations
 
 import base64
+import contextlib
 import functools
+import json
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import mcp_types as types
 from mcp import MCPError
 from mcp.server import Server, ServerRequestContext
+from mcp.server.context import CallNext, HandlerResult, ServerMiddleware
 
 from ring_mcp import __version__
 from ring_mcp.clock import SystemClock
@@ -43,6 +47,30 @@ Identify = Callable[[ServerRequestContext[Any]], Awaitable[str]]
 """Who calls: the actor's id. Raises Unauthorized, LedgerError."""
 
 _TOOLS_TTL_MS = 300_000
+
+_MAX_PACKED_CHARS = 4 * 1024 * 1024
+"""Of arguments that come as text: what is read in some milliseconds."""
+
+
+class PackedArguments(ServerMiddleware[Any]):
+    """Reads the arguments of clients that put JSON text, nothing, or an empty list where an object is due."""
+
+    async def __call__(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+        given = ctx.params.get("arguments") if ctx.params and ctx.method == "tools/call" else None
+        if given is None or isinstance(given, dict):
+            return await call_next(ctx)
+        return await call_next(replace(ctx, params={**(ctx.params or {}), "arguments": _unpack(given)}))
+
+
+def _unpack(given: Any) -> dict[str, Any]:
+    if isinstance(given, str) and len(given) <= _MAX_PACKED_CHARS:
+        # What cannot be read stays as it is, and is refused below.
+        with contextlib.suppress(ValueError, RecursionError):
+            given = json.loads(given) if given.strip() else {}
+    if isinstance(given, dict):
+        return given
+    # By a tool's own reader, in its words; whoever takes no arguments takes any.
+    return {"arguments": given} if given is not None and given != [] else {}
 
 
 def serve_app(app: App, *, identify: Identify) -> Server[dict[str, Any]]:
@@ -157,7 +185,7 @@ def build_server(
         on_list_prompts=list_prompts,
         on_get_prompt=get_prompt,
     )
-    server.middleware.append(MeasuredOperations(by_name))
+    server.middleware += [MeasuredOperations(by_name), PackedArguments()]
     # Not as ``on_call_tool``, whose type leaves no room for a task in place of a result.
     server.add_request_handler("tools/call", types.CallToolRequestParams, call_tool)
     if tasks is not None:

@@ -23,7 +23,7 @@ from ring_mcp.clients.gateway_errors import GatewayAway, as_lost_reply
 from ring_mcp.clients.ring_tools import RingTools
 from ring_mcp.errors import RingError
 from ring_mcp.server.asking import ERA, can_be_asked, elicit
-from ring_mcp.server.mcp import INSTRUCTIONS, describe_tool, load_icon
+from ring_mcp.server.mcp import INSTRUCTIONS, PackedArguments, describe_tool, load_icon
 from ring_mcp.tools.envelope import failure, internal_error, success
 from ring_mcp.tools.tool import Caller, explain_unknown, find_tool
 
@@ -47,7 +47,7 @@ class Relay:
         self._rings = {tool.name: tool for tool in RingTools(client, base_url).tools()}
 
     def server(self) -> Server[dict[str, Any]]:
-        return Server(
+        server = Server(
             "ring-mcp",
             version=__version__,
             title=f"ring-mcp, for {self._base_url}",
@@ -61,6 +61,8 @@ class Relay:
             on_list_prompts=self.list_prompts,
             on_get_prompt=self.get_prompt,
         )
+        server.middleware.append(PackedArguments())
+        return server
 
     async def list_tools(
         self, ctx: ServerRequestContext[Any], params: types.PaginatedRequestParams | None

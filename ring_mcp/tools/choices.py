@@ -31,3 +31,9 @@ def video_choices(presets: Presets, *, closed: bool = True) -> Choices:
         "imageProvider": image["provider"],
         "imageResolution": image["resolution"],
     }
+
+
+def model_choices(presets: Presets) -> Choices:
+    """``model`` is not among them, for one that has gone can be asked for as well, and no sizes: every token counts."""
+    makers = dict.fromkeys([*presets.image_providers, *presets.video_providers])
+    return {"provider": Choice(tuple(makers)), "quality": image_choices(presets)["quality"]}

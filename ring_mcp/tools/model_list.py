@@ -14,6 +14,8 @@ from ring_mcp.domain import usd
 from ring_mcp.domain.choices import choose, choose_part
 from ring_mcp.domain.fields import Name, Pieces, WholeSeconds
 from ring_mcp.errors import InvalidRequest
+from ring_mcp.plans.rules import model_named
+from ring_mcp.tools.choices import model_choices
 from ring_mcp.tools.paid import free
 from ring_mcp.tools.tool import Answer, Arguments, Caller, Tool
 
@@ -77,6 +79,7 @@ def model_list_tool(presets: Presets, today: Callable[[], date]) -> Tool[ModelLi
         output=ToldModels,
         annotations=free(),
         handler=handle,
+        choices=model_choices(presets),
     )
 
 
@@ -111,7 +114,7 @@ def _name_models(presets: Presets, asked: ModelListArguments, today: date) -> tu
     if asked.model is None:
         return alive
     every = tuple(name for _, name, _ in _models(presets))
-    exact = choose(asked.model, every)
+    exact = model_named(asked.model, {name: model for _, name, model in _models(presets)})
     # A part of a name is enough, as people call models: "nano banana".
     return (exact,) if exact is not None else choose_part(asked.model, alive) or choose_part(asked.model, every)
 
@@ -177,7 +180,9 @@ def _image_facts(asked: ModelListArguments, model: ImageModel) -> dict[str, obje
     """None: it has not what is named."""
     quality = choose(asked.quality, model.qualities) if asked.quality else model.default_quality
     n = asked.n or 1
-    if asked.duration is not None or n > model.max_n or (asked.quality and quality is None):
+    # Seconds alone are of clips; beside a number of pictures each is told of its own.
+    is_clips = asked.duration is not None and asked.n is None
+    if is_clips or n > model.max_n or (asked.quality and quality is None):
         return None
     prices = model.prices.image_usd.get(quality or "standard", {}) if model.prices else {}
     sums = _pick(asked, {size: amount * n for size, amount in prices.items()})
@@ -195,7 +200,7 @@ def _image_facts(asked: ModelListArguments, model: ImageModel) -> dict[str, obje
 
 def _video_facts(asked: ModelListArguments, model: VideoModel) -> dict[str, object] | None:
     """None: it has not what is named."""
-    if asked.n is not None or asked.quality is not None:
+    if asked.quality is not None or (asked.n is not None and asked.duration is None):
         return None
     if asked.duration is not None and not model.min_duration_s <= asked.duration <= model.max_duration_s:
         return None

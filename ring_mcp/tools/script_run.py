@@ -251,7 +251,7 @@ def _request(arguments: ScriptRunArguments, folders: Sequence[Path]) -> ScriptRe
         raise InvalidRequest("path must be an absolute path in a folder of RING_INPUT_DIRS")
     if real.exists() and not real.is_file():  # a pipe would keep us waiting
         raise InvalidRequest("path is no regular file")
-    return read_script(real)
+    return read_script(real, is_strangers=True)
 
 
 async def _jobs(ledger: Ledger, request_id: str, actor_id: str) -> list[Job]:

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ring_mcp.domain.choices import as_ratio, choose
+from ring_mcp.domain.fields import job_named
 from ring_mcp.domain.reading import MAX_ITEMS, MAX_PROBLEMS, MAX_VALUES
 from ring_mcp.errors import InvalidRequest
 from ring_mcp.scripted.direct import JobsFile
@@ -195,3 +196,55 @@ def test_a_choice_is_known_by_its_letters(said: str, meant: str | None) -> None:
 )  # fmt: skip
 def test_a_ratio_is_two_numbers_whatever_stands_between(said: str, meant: str) -> None:
     assert as_ratio(said) == meant
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("['a', 'b']", ["a", "b"]),
+        ("['it\\'s', \"b\", 'say \"c\"']", ["it's", "b", 'say "c"']),
+        ("['True, None',]", ["True, None"]),
+        ('["a",]', ["a"]),
+        ('\ufeff["a"]', ["a"]),
+        ("```['a']```", ["a"]),
+        ('```json\n["a"]\n```', ["a"]),
+    ],
+)
+def test_a_list_is_read_as_python_and_chats_show_it(text: str, meant: list[str]) -> None:
+    assert ImageCreateArguments.parse({"prompt": "x", "referenceImages": text}).reference_images == meant
+
+
+def test_an_object_is_read_as_python_shows_it() -> None:
+    text = "{'enabled': True, 'template': None, 'overlays': [{'text': 'None of it'}]}"
+    thumbnail = VideoCreateArguments.parse({"prompt": "x", "thumbnail": text}).thumbnail
+    assert thumbnail is not None
+    assert (thumbnail.enabled, thumbnail.overlays[0].text) == (True, "None of it")
+
+
+@pytest.mark.parametrize(
+    "text", ["['a'", "[a]", "['a' 'b']", "[" * 60_000, "['" + "\\" * 60_001, "['a'" + "," * 70_000]
+)
+def test_what_only_begins_like_a_list_is_refused_soon(text: str) -> None:
+    began_s = time.process_time()
+    with pytest.raises(InvalidRequest, match="referenceImages"):
+        ImageCreateArguments.parse({"prompt": "x", "referenceImages": text})
+    assert time.process_time() - began_s < LIMIT_S
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "meant"),
+    [("duration", [6], 6), ("duration", '"6s"', 6), ("duration", "\u200b6\u00a0", 6), ("remaster", "'True'", True),
+     ("model", "\u200b", None)],
+)  # fmt: skip
+def test_a_value_is_read_from_what_stands_around_it(name: str, said: object, meant: object) -> None:
+    assert getattr(VideoCreateArguments.parse({"prompt": "x", name: said}), name) == meant
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [("ring://jobs/AB12", "AB12"), (" RING://jobs/x/\n", "x"), ("ring:/jobs/x?y=1", "x"), ("ring:jobs/x#z", "x"),
+     ("3F2504E0-4F89-41D3-9A0C-0305E82C3301", "3f2504e0-4f89-41d3-9a0c-0305e82c3301"), ("x", None),
+     ("ring://jobs/", None), ("https://x.org/ring://jobs/x", None), ("ring://jobs/x/asset/0", None)],
+)  # fmt: skip
+def test_a_job_is_named_by_its_address_or_its_whole_id(said: str, meant: str | None) -> None:
+    assert job_named(said) == meant

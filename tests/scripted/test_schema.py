@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any, get_args
 
@@ -248,6 +249,11 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
         read_script(path)
     with pytest.raises(InvalidRequest, match="is too large"):
         read_script(Path("/dev/zero"))
+    # A server would wait for whoever writes into it.
+    os.mkfifo(tmp_path / "pipe")
+    for stranger in (Path("/dev/zero"), tmp_path / "pipe"):
+        with pytest.raises(InvalidRequest, match="it is not a file"):
+            read_script(stranger, is_strangers=True)
 
 
 def test_the_json_schema_takes_and_refuses_as_the_model_does() -> None:
@@ -290,3 +296,14 @@ def test_any_json_is_taken_or_refused_in_sentences(changes: dict[str, Any]) -> N
     else:
         return
     assert text
+
+
+@pytest.mark.parametrize("field", [{"imageModel": "m"}, {"imageProvider": "xai"}, {"imageResolution": "1k"}])
+def test_a_first_frame_of_nothing_is_refused(field: dict[str, str]) -> None:
+    def read(**frame: str) -> object:
+        return parse_script({"schemaVersion": "1.0", "requestId": "r", **clip(firstFrame=field | frame)})
+
+    assert read(imagePrompt="a still")
+    assert read(imageUrl="https://x.org/a.jpg")
+    with pytest.raises(InvalidRequest, match=r"clips\[0\]\.firstFrame: needs imagePrompt, or imageUrl"):
+        read(imagePrompt="", imageUrl="")

@@ -128,3 +128,22 @@ def test_spend_tells_the_sums(ring: RingProcess) -> None:
     assert after.data["today"]["usedUsd"] == pytest.approx(before["today"]["usedUsd"] + 0.06)
     assert "no cap" in after.text
     assert after.text.startswith("SANDBOX")
+
+
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [
+        ({"provider": " X-AI ", "resolution": "720", "duration": "6s"}, "grok-imagine-video"),
+        ({"model": "models/Gemini Omni 1.2 Flash"}, "gemini-omni-1.2-flash"),
+        ({"quality": "Medium", "resolution": "1.5 K"}, "grok-imagine-image-2.0"),
+    ],
+)
+def test_what_is_named_may_be_spelled_in_any_way(asked: dict[str, Any], name: str) -> None:
+    assert name in listed(**asked)
+
+
+def test_pictures_and_seconds_are_priced_each_for_itself() -> None:
+    both = listed(n="2 images", duration=6)
+    assert (both["grok-imagine-image"]["per"], both["grok-imagine-video"]["per"]) == ("2 pictures", "6 s")
+    assert listed(n=2).keys() == {name for name, model in both.items() if model["kind"] == "image"}
+    assert listed(duration=6).keys() == {name for name, model in both.items() if model["kind"] == "video"}
