@@ -25,7 +25,7 @@ from pydantic import (
     field_validator,
 )
 
-from ring_mcp.config_checks import list_missing_partners, list_unknown_guards, take_unexpanded
+from ring_mcp.config_checks import first_of_each, list_missing_partners, list_unknown_guards, take_unexpanded
 from ring_mcp.config_trust import read_env_file
 from ring_mcp.config_types import (
     NAME_ALONE,
@@ -258,7 +258,7 @@ def load_config(
     if config is not None:
         problems += list_missing_partners(config)
     if config is None or problems:
-        raise ConfigError(problems)
+        raise ConfigError(first_of_each(problems))
     own = proxies_of(environ)  # else those of the system, where it has any
     config._unexpanded = tuple(name for names in unexpanded for name in names)
     config._proxies = read_proxies(getproxies()) if is_of_the_process and own == DIRECT else own

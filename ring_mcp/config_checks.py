@@ -38,6 +38,11 @@ def take_unexpanded(
     return taken
 
 
+def first_of_each(problems: Iterable[str]) -> list[str]:
+    """One sentence for each variable: what else is wrong with it follows from what was noticed first."""
+    return list({problem.partition(":")[0]: problem for problem in reversed(list(problems))}.values())[::-1]
+
+
 def explain_unexpanded() -> str:
     return "has the form ${NAME}, which this client does not expand; write the value itself there, or leave it out"
 

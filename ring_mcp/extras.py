@@ -35,7 +35,7 @@ def install_line(extra: str, prefix: Path | None = None) -> str:
 
 
 def find_uvx_source(prefix: Path | None = None) -> str | None:
-    """What ``uvx --from`` has to be given for this very program; None where it is installed, and will be there again."""
+    """What ``uvx --from`` has to be given for this very program; None where it is installed to stay."""
     return str(_find_source() or PACKAGE) if _is_in_cache(prefix or Path(sys.prefix)) else None
 
 

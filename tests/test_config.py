@@ -74,6 +74,13 @@ def test_every_problem_is_reported_at_once_by_variable_name(tmp_path: Path) -> N
         assert f"{name}: " in text
 
 
+def test_each_variable_is_named_once(tmp_path: Path) -> None:
+    given = {"RING_MAX_USD_PER_DAY": "${CAP}", "RINGBASE_API_URL": "${URL}", "FILE_BACKEND": "ringbase"}
+    text = problems(given, tmp_path)
+    named = [line.partition(":")[0] for line in text.splitlines()]
+    assert sorted(named) == ["RINGBASE_API_URL", "RING_MAX_USD_PER_DAY"]
+
+
 def test_a_mistyped_cap_is_an_error_because_it_would_be_no_cap(tmp_path: Path) -> None:
     text = problems({"RING_MAX_USD_PER_DAYS": "5"}, tmp_path)
     assert text == "RING_MAX_USD_PER_DAYS: unknown variable; did you mean RING_MAX_USD_PER_DAY?"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
@@ -134,6 +135,11 @@ def load_config_with(gateway: str | None) -> Config:
     return load_config(api_base_url=gateway.strip() or None)
 
 
+def leave_settings_to_health() -> None:
+    """What a start says of faulty settings is in the report of health, with the fix."""
+    logging.getLogger("ring_mcp.operator_settings").addFilter(lambda _: False)
+
+
 def limit_s(config: Config, kind: MediaKind) -> float:
     """How long a job of this kind may take before it is parked."""
     ms = config.image_gen_poll_timeout_ms if kind == "image" else config.video_gen_poll_timeout_ms
@@ -154,6 +160,8 @@ async def open_backend(config: Config) -> AsyncIterator[Backend]:
         return
     from ring_mcp.app import open_app
 
+    # The command itself says how its job ended: the server's line about it would only be a second, ruder one.
+    logging.getLogger("ring_mcp.jobs").addFilter(lambda record: not hasattr(record, "facts"))
     # Jobs of other processes are not taken over: this one may end before it has the answer to what it sent for them.
     async with open_app(config, take_over=False) as app:
         yield InProcess(app)

@@ -65,6 +65,10 @@ def restore(file: Path) -> None:
 
 
 def _describe(contents: Contents) -> str:
-    parts = [f"{contents.jobs} jobs, {contents.open_jobs} of them open"] if contents.jobs is not None else []
-    parts.append(f"{contents.media} files of local storage" if contents.media else "no media")
+    parts = [f"{_count(contents.jobs, 'job')}, {contents.open_jobs} open"] if contents.jobs is not None else []
+    parts.append(f"{_count(contents.media, 'file')} of local storage" if contents.media else "no media")
     return "; ".join([*parts, f"{contents.size_bytes / 1e6:.1f} MB"])
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

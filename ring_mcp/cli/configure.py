@@ -11,6 +11,7 @@ import click
 
 from ring_mcp.cli.client_configs import CLIENTS, ClientKind, as_text, new_settings, server_command
 from ring_mcp.cli.client_files import NotMerged, merge_json, merge_toml, read_file, write
+from ring_mcp.cli.show import paragraph, print_lines
 from ring_mcp.config import load_config
 from ring_mcp.errors import ConfigError, InvalidRequest
 from ring_mcp.extras import find_uvx_source
@@ -88,7 +89,7 @@ def settings_file() -> Path:
 
 def _tell(kind: ClientKind, clone: Path | None, settings: Path | None, url: str | None) -> None:
     """What the client needs besides: where the key belongs above all."""
-    click.echo(kind.note, err=True)
+    print_lines(paragraph("", kind.note), err=True)
     if url is not None:
         return
     place = settings or f"{clone}/.env.local"

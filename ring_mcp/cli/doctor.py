@@ -27,9 +27,11 @@ def doctor(as_json: bool, recount: bool, gateway: str | None) -> None:
 
     Exit status 1 if anything is an error. The sums behind a gateway are checked where its ledger is.
     """
-    from ring_mcp.cli.backend import load_config_with, open_backend
+    from ring_mcp.cli.backend import leave_settings_to_health, load_config_with, open_backend
     from ring_mcp.cli.progress import fail
     from ring_mcp.errors import InvalidRequest, RingError
+
+    leave_settings_to_health()
 
     async def ask() -> dict[str, Any]:
         config = load_config_with(gateway)

@@ -27,9 +27,11 @@ def health(as_json: bool, gateway: str | None) -> None:
 
     Exit status 1 if anything is an error.
     """
-    from ring_mcp.cli.backend import load_config_with, open_backend
+    from ring_mcp.cli.backend import leave_settings_to_health, load_config_with, open_backend
     from ring_mcp.cli.progress import fail
     from ring_mcp.errors import RingError
+
+    leave_settings_to_health()
 
     async def ask() -> dict[str, Any]:
         async with open_backend(load_config_with(gateway)) as backend:

@@ -10,14 +10,13 @@ from ring_mcp.cli.show import SANDBOX_MONEY, field, whole
 from ring_mcp.domain import VideoPlan, usd
 
 if TYPE_CHECKING:
-    from ring_mcp.domain import Asset, Job
+    from ring_mcp.domain import Account, Asset, Job
 
 
 def job_lines(job: Job) -> list[str]:
     plan = job.plan
-    lines = [whole("job", job.id)]
-    if job.sandbox:
-        lines += [f"  {SANDBOX_MONEY}"]
+    lines = [SANDBOX_MONEY] if job.sandbox else []
+    lines.append(whole("job", job.id))
     lines += field("state", f"{job.state.value}{_progress(job)}")
     lines += field("asked", _at(job.created_at))
     if job.finished_at is not None:
@@ -40,7 +39,7 @@ def job_lines(job: Job) -> list[str]:
     for label, value in names.items():
         if value:
             lines.append(whole(label, value))
-    lines += field("account", job.account)
+    lines += field("account", _account(job.account))
     for asset in job.assets:
         lines += ["", *_asset_lines(asset, len(job.assets))]
     if isinstance(plan, VideoPlan):
@@ -48,10 +47,16 @@ def job_lines(job: Job) -> list[str]:
             lines += ["", label, *_file_lines(made)] if made else []
     if job.failure is not None:
         lines += ["", *field("trouble", f"{job.failure.message} [{job.failure.code}, billed: {job.failure.billed}]")]
-        lines += field("what to do", job.failure.next_action) if job.failure.next_action else []
+        lines += field("next step", job.failure.next_action) if job.failure.next_action else []
     for warning in (*plan.warnings, *job.warnings):
         lines += field("warning", warning)
     return lines
+
+
+def _account(account: Account) -> str:
+    """As ``ring-mcp jobs adopt --account`` takes it: by the provider's own id, or by the mark of its key."""
+    mark = account.account_id or (account.key_fingerprint and f"of the key {account.key_fingerprint[:8]}")
+    return _join([account.provider, account.endpoint and f"at {account.endpoint}", mark or "not recorded"])
 
 
 def _progress(job: Job) -> str:

@@ -224,7 +224,7 @@ def _lines_there(data: Mapping[str, Any]) -> list[str]:
     if data.get("success") is not False:
         return result_lines(data)
     told = field("trouble", f"{data.get('error')} [{data.get('code')}, billed: {data.get('billed')}]")
-    return [*told, *field("what to do", data.get("nextAction") or "-"), *result_lines(data)]
+    return [*told, *field("next step", data.get("nextAction") or "-"), *result_lines(data)]
 
 
 async def _show_there(config: Config, job_id: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import click
 
-from ring_mcp.cli.show import paragraph, print_lines, result_lines, safe
+from ring_mcp.cli.show import paragraph, print_lines, result_lines, safe, whole
 from ring_mcp.domain import DRIVEN
 from ring_mcp.errors import RingError
 
@@ -150,7 +150,7 @@ def fail(exc: RingError, *, as_json: bool, gateway: str | None) -> NoReturn:
         if kept:
             print_lines(handle_lines(str(exc.job_id), gateway), err=True)
         elif exc.job_id is not None:
-            click.echo(f"  {'job':<9}{safe(exc.job_id)}", err=True)
+            print_lines([whole("job", exc.job_id)], err=True)
     sys.exit(UNDER_WAY if kept else BAD_USAGE if exc.code in _BAD_USAGE_CODES else FAILED)
 
 

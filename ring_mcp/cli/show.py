@@ -43,12 +43,16 @@ def paragraph(lead: str, text: object, *, under: int | None = None) -> list[str]
 
 
 def field(label: str, value: object) -> list[str]:
-    return paragraph(f"  {label:<{_LABEL_CHARS - 2}}", value, under=_LABEL_CHARS)
+    return paragraph(_lead(label), value, under=_LABEL_CHARS)
 
 
 def whole(label: str, value: object) -> str:
     """A line that is not wrapped at all: an address, an id."""
-    return f"  {label:<{_LABEL_CHARS - 2}}{safe(value)}"
+    return _lead(label) + safe(value)
+
+
+def _lead(label: str) -> str:
+    return f"  {label:<{_LABEL_CHARS - 3}} "
 
 
 def dollars(amount: object) -> str:

@@ -192,7 +192,8 @@ def _print(report: dict[str, Any], left: dict[str, float], start: datetime) -> N
     table = Table(box=None, pad_edge=False)
     table.add_column(f"since {start:%Y-%m-%d %H:%M} UTC", overflow="fold", min_width=12)
     for heading in ("jobs", "settled", "reserved", "unknown"):
-        table.add_column(heading, justify="right", no_wrap=True)
+        # Below, where a name takes two lines: figures in the middle of it would be those of no row.
+        table.add_column(heading, justify="right", no_wrap=True, vertical="bottom")
     for day in report["days"]:
         table.add_row(day["day"], *_cells(day))
     table.add_section()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from ring_mcp.cli.show import SANDBOX_MONEY, print_lines
 from ring_mcp.domain import Caps, Member, Spend, hash_token, is_name, make_token, usd
 
 if TYPE_CHECKING:
@@ -84,8 +85,9 @@ def list_tokens(as_json: bool) -> None:
 
     found = asyncio.run(_with_ledger(config, read))
     if as_json:
+        marked = {"sandbox": True} if config.sandbox else {}
         for member, spend in found:
-            click.echo(json.dumps(_facts(member, spend)))
+            click.echo(json.dumps({**_facts(member, spend), **marked}))
         return
     if not found:
         click.echo("nobody has a token in this ledger; `ring-mcp tokens add NAME` makes one")
@@ -93,6 +95,8 @@ def list_tokens(as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    if config.sandbox:
+        print_lines([SANDBOX_MONEY])
     table = Table(box=None, pad_edge=False)
     for heading in ("name", "may", "today", "this month", "since"):
         table.add_column(heading, overflow="fold", justify="right" if heading in ("today", "this month") else "left")
@@ -151,7 +155,7 @@ def _may(member: Member) -> str:
     caps = member.caps
     windows = (("call", caps.per_call_usd), ("day", caps.per_day_usd), ("month", caps.per_month_usd))
     limits = [f"{usd(cap)} a {window}" for window, cap in windows if cap is not None]
-    return f"spend {', '.join(limits)}" if limits else "spend"
+    return f"spend up to {', '.join(limits)}" if limits else "spend"
 
 
 def _facts(member: Member, spend: Spend | None) -> dict[str, Any]:

@@ -228,7 +228,7 @@ class HealthConductor:
                 name="bills",
                 status="warning",
                 detail=f"{each.model}: billed {usd(each.billed_usd)} for what is listed at {usd(each.list_usd)} "
-                f"({each.drift:+.1%} over the last {each.jobs} jobs)",
+                f"({each.drift:+.1%} over the last {_some_jobs(each.jobs)})",
                 fix="Quotes and caps count with presets.json: compare it with the provider's price list "
                 "(`ring-mcp presets check --live` does, as far as prices are listed).",
             )
@@ -238,7 +238,7 @@ class HealthConductor:
         if off or not bills:
             return off
         jobs = sum(each.jobs for each in bills)
-        return [Check(name="bills", status="ok", detail=f"as listed, over the last {jobs} jobs")]
+        return [Check(name="bills", status="ok", detail=f"as listed, over the last {_some_jobs(jobs)}")]
 
     async def _check_stranded(self) -> list[Check]:
         """Open jobs of accounts that nobody here holds, the oldest first."""
@@ -278,13 +278,18 @@ class HealthConductor:
     def _spending(self, day_usd: Decimal, reserved_usd: Decimal, unknown_jobs: int) -> Check:
         detail = f"{usd(day_usd)} today, of which {usd(reserved_usd)} reserved"
         if unknown_jobs:
+            kept = "job with unknown outcome keeps its" if unknown_jobs == 1 else "jobs with unknown outcome keep their"
             return Check(
                 name="spending",
                 status="warning",
-                detail=f"{detail}; {unknown_jobs} jobs with unknown outcome keep their reservation",
+                detail=f"{detail}; {unknown_jobs} {kept} reservation",
                 fix="Look at the provider's console, then `ring-mcp jobs resolve JOB --paid|--not-paid`.",
             )
         return Check(name="spending", status="ok", detail=detail)
+
+
+def _some_jobs(count: int) -> str:
+    return "job" if count == 1 else f"{count} jobs"
 
 
 def _some(job_ids: Sequence[str]) -> str:

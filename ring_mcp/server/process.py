@@ -82,6 +82,7 @@ def _run(
     greets: bool = False,
     settings: Mapping[str, Any] | None = None,
 ) -> None:
+    style = "text"  # until the configuration says
     gc.disable()  # until it serves: what is loaded now stays, and looking through it again and again takes a while
     try:  # from the first moment on: Ctrl-C may come while all this is loaded
         if greets:
@@ -92,14 +93,15 @@ def _run(
 
         switches: dict[str, Any] = {**(settings or {}), **({"sandbox": True} if sandbox else {})}
         config = load_config(**switches)
+        style = config.log_format
         log_to_stderr(config.log_level or usual_level, config.log_format)
         for warning in config.warnings:
-            _say(f"warning: {warning}")
+            _say(warning if style == "json" else f"warning: {warning}", style, logging.WARNING)
         asyncio.run(serve(config))
     except KeyboardInterrupt:
         sys.exit(130)
     except RingError as exc:
-        _say(f"ring-mcp cannot start:\n{exc.message}\n{exc.next_action}")
+        _say(f"ring-mcp cannot start:\n{exc.message}\n{exc.next_action}", style, logging.ERROR)
         sys.exit(2)
 
 
@@ -186,8 +188,10 @@ async def _serve_http(config: Config, host: str, port: int) -> None:
         ):
             reporting.fleet = app.fleet
             if host in _EVERYWHERE and config.public_base_url is None and config.file_backend == "local":
-                _say(f"Without RING_PUBLIC_BASE_URL the addresses of results begin with {own_url}, here alone.")
-            _say(f"ring-mcp listens on {own_url}: /mcp, /sse, /api/mcp/v1{' (SANDBOX)' if config.sandbox else ''}")
+                lone = f"Without RING_PUBLIC_BASE_URL the addresses of results begin with {own_url}, here alone."
+                _say(lone, config.log_format)
+            world = " (SANDBOX)" if config.sandbox else ""
+            _say(f"ring-mcp listens on {own_url}: /mcp, /sse, /api/mcp/v1{world}", config.log_format)
             sys.setswitchinterval(_SWITCH_S)
             stopping, connections = asyncio.Event(), count_connections()
             served = build_http_app(
@@ -219,7 +223,8 @@ async def _work(config: Config, metrics_at: tuple[str, int] | None) -> None:
         reporting = await stack.enter_async_context(report(config, role="worker", serves_metrics=serves))
         app = await stack.enter_async_context(open_app(config, role="worker"))
         reporting.fleet = app.fleet
-        _say(f"ring-mcp carries jobs on as {app.ledger.owner}, {config.concurrency} steps at once (SIGTERM ends)")
+        told = f"ring-mcp carries jobs on as {app.ledger.owner}, {config.concurrency} steps at once (SIGTERM ends)"
+        _say(told, config.log_format)
         _collect_garbage_again()
         if listener is not None:
             from ring_mcp.server.listener import listen
@@ -241,7 +246,7 @@ def _bind_metrics(config: Config, host: str, port: int) -> socket.socket:
     if host not in _LOOPBACK:
         check_metrics_token(config.metrics_token, host)
     listener = bind(host, port)
-    _say(f"metrics: http://{host}:{listener.getsockname()[1]}/metrics")
+    _say(f"metrics: http://{host}:{listener.getsockname()[1]}/metrics", config.log_format)
     return listener
 
 
@@ -251,6 +256,11 @@ def _collect_garbage_again() -> None:
     gc.enable()
 
 
-def _say(text: str) -> None:
+def _say(text: str, style: str = "text", level: int = logging.INFO) -> None:
+    """What an operator is told whatever the level of the log, in the form that the log has."""
+    if style == "json":  # whoever collects lines of JSON reads nothing else
+        from ring_mcp.server.logs import JsonLines
+
+        text = JsonLines().format(logging.LogRecord(__name__, level, "", 0, text, None, None))
     sys.stderr.write(text + "\n")
     sys.stderr.flush()

@@ -23,7 +23,7 @@ def test_a_backup_of_a_running_server_is_the_same_elsewhere(
         made = ring.create(prompt="kept").data
         done = command(env, tmp_path, "backup", "all.tar", "--media")
         assert done.returncode == 0, done.stderr
-        assert "1 jobs, 0 of them open; 1 files of local storage" in done.stdout
+        assert "1 job, 0 open; 1 file of local storage" in done.stdout
         ring.create(prompt="made later")
     assert (tmp_path / "all.tar").stat().st_mode & 0o777 == 0o600
 

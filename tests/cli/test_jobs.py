@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,13 +113,27 @@ def test_jobs_are_found_by_what_the_tool_takes(ledger: Ledger, filters: tuple[st
 def test_the_beginning_of_an_id_is_enough_and_text_is_for_people(ledger: Ledger) -> None:
     shown = command(ledger.env, ledger.folder, "jobs", "show", ledger.done[:8], "--text")
     assert shown.returncode == 0, shown.stderr
-    assert shown.stdout.splitlines()[0].split() == ["job", ledger.done]
+    assert shown.stdout.splitlines()[1].split() == ["job", ledger.done]
     assert "settled $0.12" in shown.stdout
     assert shown.stdout.count("\noutput ") == 2
     odd = command(ledger.env, ledger.folder, "jobs", "show", ledger.odd, "--text").stdout
     assert "[/red] not markup" in odd
     unknown = command(ledger.env, ledger.folder, "jobs", "show", ledger.unknown, "--text").stdout
     assert "[unknown_outcome, billed: unknown]" in unknown
+    assert re.search(r"^  next step +Do not", unknown, re.MULTILINE)
+
+
+def test_a_shown_job_fits_a_narrow_terminal(ledger: Ledger) -> None:
+    shown = command({**ledger.env, "COLUMNS": "60"}, ledger.folder, "jobs", "show", ledger.unknown, "--text").stdout
+    assert shown.startswith("SANDBOX: ")
+    assert max(map(len, shown.splitlines())) <= 60
+
+
+def test_figures_stand_beside_the_end_of_a_name_of_two_lines(ledger: Ledger) -> None:
+    told = command({**ledger.env, "COLUMNS": "56"}, ledger.folder, "spend").stdout.splitlines()
+    assert "image" in [line.strip() for line in told]
+    [line] = [line for line in told if "grok-imagine-image-2.0" in line]
+    assert "$0.18" in line
 
 
 @pytest.mark.parametrize("action", [("show",), ("resume",), ("cancel",), ("resolve", "--paid"), ("adopt",)])

@@ -18,7 +18,7 @@ def test_a_token_is_shown_once_and_kept_as_a_hash(env: dict[str, str], tmp_path:
     token = made.stdout.strip()
     assert made.returncode == 0
     assert len(token) == len("ringmcp_") + 43
-    assert "token of ann (spend $0.50 a call, $2.00 a day)" in made.stderr
+    assert "token of ann (spend up to $0.50 a call, $2.00 a day)" in made.stderr
     with closing(sqlite3.connect(tmp_path / "state" / "sandbox" / "ledger.db")) as ledger:
         assert token not in "".join(map(str, ledger.execute("SELECT * FROM ring_mcp_actors").fetchone()))
     again = command(env, tmp_path, "tokens", "add", "ann")
@@ -45,7 +45,9 @@ def test_a_list_says_who_may_what_and_has_spent_what(env: dict[str, str], tmp_pa
     assert "revokedAt" in bob
     table = command(env, tmp_path, "tokens", "list").stdout
     assert "look only" in table
-    assert "spend $9.00 a month" in table
+    assert "spend up to $9.00 a month" in " ".join(table.split())
+    assert ann["sandbox"] is True
+    assert table.startswith("SANDBOX: ")
 
 
 def test_over_stdio_a_revoked_token_spends_nothing(env: dict[str, str], tmp_path: Path) -> None:

@@ -164,6 +164,15 @@ def test_a_refusal_by_moderation_fails_and_says_what_it_cost(person: Person, san
     assert person.jobs()[0].id in done.stderr
 
 
+def test_a_failure_is_told_once_in_lines_that_fit(person: Person, sandbox: SandboxServer) -> None:
+    sandbox.state.faults.add("drop_after_accept")
+    failed = person.with_env(COLUMNS="60").types("image", "lost in the wire")
+    assert failed.returncode == FAILED
+    assert " ".join(failed.stderr.split()).count("after the request was sent") == 1
+    assert failed.stderr.startswith("error: ")
+    assert max(map(len, failed.stderr.splitlines())) <= 60
+
+
 def test_a_longer_job_is_left_with_status_3_and_fetched_later(person: Person, sandbox: SandboxServer) -> None:
     sandbox.state.configure(render_s=LONG_S)
     left = person.types("video", "slow boat", "--duration", "2", "--wait-s", "0")

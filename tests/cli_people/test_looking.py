@@ -55,6 +55,13 @@ def test_the_doctor_finds_sums_that_are_off_and_puts_them_right(person: Person) 
     assert person.types("doctor").returncode == DONE
 
 
+@pytest.mark.parametrize("name", ["health", "doctor"])
+def test_a_faulty_setting_is_told_by_the_report_alone(person: Person, name: str) -> None:
+    done = person.with_env(GOOGLE_IMAGE_SIZE="2k").types(name)
+    assert (done.returncode, done.stderr) == (FAILED, "")
+    assert "fix: Correct GOOGLE_IMAGE_SIZE, or leave it out." in done.stdout
+
+
 def test_an_error_comes_with_its_fix_and_ends_with_status_1(tmp_path: Path) -> None:
     person = Person(environment(tmp_path), tmp_path)
     done = person.types("health")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -104,8 +105,8 @@ class HttpRing:
 
         def announced() -> str | None:
             assert self._process.poll() is None, self.stderr
-            found = [line for line in self._stderr.decode().splitlines() if line.startswith("ring-mcp listens on ")]
-            return found[0].split()[3].rstrip(":") if found else None
+            found = re.search(r"ring-mcp listens on (\S+): ", self._stderr.decode())  # in text or in JSON
+            return found[1] if found else None
 
         return str(eventually("the server listens", announced))
 
