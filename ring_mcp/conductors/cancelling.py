@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from ring_mcp.clock import Clock
 from ring_mcp.conductors.allowance import Allowance
-from ring_mcp.domain import Job, JobState, VideoPlan, usd
+from ring_mcp.domain import Job, JobState, Plan, VideoPlan, usd
 from ring_mcp.errors import GenerationFailed, JobCancelled, JobMoved, ProviderError
 from ring_mcp.jobs.accounts import Accounts
 from ring_mcp.jobs.endings import Ending
@@ -107,17 +108,31 @@ class CancelConductor:
             return Cancellation(job, False, False, text)
         if job.state is JobState.RENDERING and (asked := await self._ask_provider(job)) is not None:
             return asked
-        vendor = title_of(job.plan.provider)
         text = (
-            f"job {job.id} is {job.state}: {vendor} cannot cancel a request that it has been sent. It will cost "
-            f"{usd(job.reserved_usd)} at most, and the result is kept: ring-job-get returns it"
+            f"job {job.id} is {job.state}: {self._say_why_not(job)}. It will cost {usd(job.reserved_usd)} at most, and "
+            "the result is kept: ring-job-get returns it"
         )
         return Cancellation(job, False, False, text)
 
+    def _say_why_not(self, job: Job) -> str:
+        vendor = title_of(job.plan.provider)
+        if job.state is JobState.STORING:
+            return f"{vendor} has made it already, and nothing is left to cancel"
+        # By its handle, which comes with the answer to the request.
+        if job.state is JobState.SUBMITTING and self._find_cancel(job) is not None:
+            return f"{vendor} can be told to cancel it once it has answered the request, so cancel it again in a moment"
+        return f"{vendor} cannot cancel a request that it has been sent"
+
+    def _find_cancel(self, job: Job) -> Callable[[Plan, str], Awaitable[object]] | None:
+        # Optional: see providers.base.CancelsJobs.
+        cancel: Callable[[Plan, str], Awaitable[object]] | None = getattr(
+            self._providers.get((job.kind, job.plan.provider)), "cancel", None
+        )
+        return cancel
+
     async def _ask_provider(self, job: Job) -> Cancellation | None:
         """Tell the provider, where it takes that. None: it does not."""
-        provider = self._providers.get((job.kind, job.plan.provider))
-        cancel = getattr(provider, "cancel", None)  # optional: see providers.base.CancelsJobs
+        cancel = self._find_cancel(job)
         if cancel is None:
             return None
         assert job.provider_request_id is not None, "the table has a CHECK for this"

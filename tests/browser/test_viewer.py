@@ -149,7 +149,7 @@ async def test_files_of_this_machine_come_in_pieces(chromium: str, sandbox: Sand
         picture = await create(client, "image", prompt=HOSTILE)
         clip = await create(client, "video", prompt="a buoy", waitSeconds=50)
         sandbox.state.faults.add("moderated")
-        refused = await create(client, "image", prompt="refused")
+        refused = await create(client, "image", prompt="a crowd with names")
         sandbox.state.configure(render_s=600)
         open_clip = await create(client, "video", prompt="a gull", waitSeconds=0)
         sandbox.state.configure(render_s=0)
@@ -186,7 +186,8 @@ async def test_files_of_this_machine_come_in_pieces(chromium: str, sandbox: Sand
         "name": "ring-job-get",
         "arguments": {"jobId": job_of(open_clip[1]), "waitSeconds": 20},
     }
-    assert "refused" in seen["refused"]["text"]
+    assert "a crowd with names" in seen["refused"]["text"], "a failure does not say it again, and the call did"
+    assert "billed" in seen["refused"]["text"]
     assert seen["script"]["text"].count("$") >= 2
     assert "status: ok" in seen["words"]["text"]
     assert seen["unable"]["seen"]["reads"] == seen["unable"]["seen"]["calls"] == [], "the preview came with the answer"

@@ -13,7 +13,7 @@ from ring_mcp.conductors.cancelling import Cancellation
 from ring_mcp.domain import Job, JobState, VideoRequest
 from ring_mcp.errors import JobMoved
 from ring_mcp.sandbox.server import SandboxServer
-from tests.conductors.running import ACTOR, charges, job_of, rendering, running, settled
+from tests.conductors.running import ACTOR, LIMIT_S, charges, job_of, rendering, running, settled
 
 CLIP = VideoRequest(prompt="a ferry", duration_s=1)
 GOOGLE_CLIP = VideoRequest(prompt="a ferry", provider="google", duration_s=3)
@@ -83,6 +83,25 @@ async def test_googles_clip_is_cancelled_at_google(sandbox: SandboxServer, tmp_p
     assert ended.state is JobState.FAILED
     assert ended.failure is not None
     assert "cancelled" in ended.failure.message
+
+
+@pytest.mark.parametrize(
+    ("request_", "told"), [(CLIP, "xAI cannot cancel a request"), (GOOGLE_CLIP, "so cancel it again in a moment")]
+)
+async def test_while_the_request_is_on_its_way_nothing_is_cancelled(
+    sandbox: SandboxServer, tmp_path: Path, request_: VideoRequest, told: str
+) -> None:
+    sandbox.state.faults.add("stall", seconds=LIMIT_S)
+    async with running(sandbox, tmp_path, RING_DRAIN_S="0.1") as app:
+        job = await begin(app, request_)
+        async with asyncio.timeout(LIMIT_S):
+            while job.state is not JobState.SUBMITTING:
+                await asyncio.sleep(0.01)
+                job = await job_of(app, job.id)
+        done = await app.cancelling.cancel(job)
+        assert (done.is_cancelled, done.is_asked) == (False, False)
+        assert told in done.text
+        assert "at most, and the result is kept" in done.text
 
 
 async def test_google_says_no_and_the_clip_goes_on(sandbox: SandboxServer, tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from decimal import Decimal
 import pytest
 
 from ring_mcp.domain import Job, JobState
+from ring_mcp.errors import OutcomeUnknown
+from ring_mcp.jobs.outcomes import failure_of
 from ring_mcp.web.cards import Card, Detail, open_in_browser
 from ring_mcp.web.gallery import Filters
 from ring_mcp.web.tool_call import list_inline, repeat_arguments
@@ -39,6 +41,13 @@ def test_costs_tell_what_is_reserved_until_it_ended() -> None:
     assert dict(done.costs)["billed by the provider"] == "not told"
     billed = detail_of(replace(sample_job(JobState.DONE), billed_usd=Decimal("0.07")))
     assert dict(billed.costs)["billed by the provider"] == "$0.07"
+
+
+def test_the_command_that_is_to_be_typed_names_the_job() -> None:
+    job = sample_job(JobState.UNKNOWN)
+    unknown = failure_of(OutcomeUnknown("nobody knows"))
+    detail = detail_of(replace(job, failure=unknown))
+    assert f"`ring-mcp jobs resolve {job.id} --paid|--not-paid`" in (detail.advice or "")
 
 
 @pytest.mark.parametrize("url", ["javascript:alert(1)", "data:text/html,x", "file:///etc/x", "//x", "http://[", ""])

@@ -124,6 +124,16 @@ def test_a_failed_job_says_why_and_what_to_do(ring: HttpRing, sandbox: SandboxSe
     assert "What to do next" in page
 
 
+def test_a_clips_page_leads_to_its_first_frame_and_tells_its_cost(ring: HttpRing) -> None:
+    clip = make(ring, "video", prompt="a buoy", firstFramePrompt="a red buoy", duration=2)
+    with log_in(ring) as client:
+        page = unescape(client.get(f"/gallery/jobs/{clip['jobId']}").text)
+        found = re.search(r"<dt>first frame's job</dt><dd><a href=\"(/gallery/jobs/[0-9a-f-]{36})\"", page)
+        assert found is not None
+        assert "a red buoy" in client.get(found[1]).text
+    assert "<dt>first frame, in its own job</dt><dd><bdi>$0.06</bdi>" in page
+
+
 def test_the_copied_call_asks_for_the_same(ring: HttpRing) -> None:
     made = make(ring, "image", prompt='pears "and" <a> jug', aspectRatio="3:2", resolution="2k", n=2, refCode="again")
     with log_in(ring) as client:
@@ -145,6 +155,9 @@ def test_spending_is_drawn_by_day_and_model(ring: HttpRing) -> None:
         page = client.get("/gallery/spending").text
     assert re.search(r'<rect class="part s-1"[^>]*><title>\d{4}-\d\d-\d\d: grok-imagine-image-2.0 \$', page)
     assert "cap $20.00 a day" in page
+    labels = re.findall(r'<text class="tick day-name([^"]*)" x="([0-9.]+)"', page)
+    assert [label for label, _ in labels] == [" today", " between", "", " between", ""], "a phone shows every other one"
+    assert labels[0][1] == "712", "at the edge, and not beyond"
     assert "1 job " in page
 
 
