@@ -87,7 +87,7 @@ class JobRecord:
         """From when on its plan ages: when it was made, or last seen in line by the process that had it before."""
         job = self.job
         # A mark of a clock that was ahead is no later than when the job came here.
-        return max(job.created_at, min(job.in_line_at, self._held_at)) if job.in_line_at else job.created_at
+        return max(job.created_at, min(job.in_line_at, self.held.at)) if job.in_line_at else job.created_at
 
     @property
     def saved_progress(self) -> int:
