@@ -41,7 +41,8 @@ class Held(NamedTuple):
 
 class JobRecord:
     """The job that is being driven: ``job`` is its newest state; ``on_change`` is told of each, and whether the ledger
-    lacks it. ``held``: when this process got it; None: now.
+    lacks it. ``held``: when this process got it; None: now. ``planned_at``: from when on its plan ages, which is when it
+    was made, or was last seen in line by a process that had it before.
 
     ``is_orphan``: it was taken over in the middle of a submit, whose answer can only come to somebody else.
     ``is_carried``: its request is made by the courier, which need not be waited for.
@@ -73,6 +74,8 @@ class JobRecord:
         self.is_carried = False
         self.first_look: asyncio.Task[Running | Finished] | None = None
         self.is_orphan = job.state is JobState.SUBMITTING
+        # A mark of a clock that was ahead is no later than when the job came here.
+        self.planned_at = max(job.created_at, min(job.in_line_at or job.created_at, self.now))
 
     @property
     def now(self) -> datetime:
@@ -81,13 +84,6 @@ class JobRecord:
         What is written for others to read is of the clock that they read, too.
         """
         return self.held.at + timedelta(seconds=self._clock.monotonic() - self.held.at_s)
-
-    @property
-    def planned_at(self) -> datetime:
-        """From when on its plan ages: when it was made, or last seen in line by the process that had it before."""
-        job = self.job
-        # A mark of a clock that was ahead is no later than when the job came here.
-        return max(job.created_at, min(job.in_line_at, self.held.at)) if job.in_line_at else job.created_at
 
     @property
     def saved_progress(self) -> int:
