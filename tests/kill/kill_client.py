@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-START_LIMIT_S = 90.0
+START_LIMIT_S = 240.0
 CALL_LIMIT_S = 60.0
 END_LIMIT_S = 60.0
 _LINE_LIMIT_BYTES = 8 * 1024 * 1024  # an answer carries a preview
