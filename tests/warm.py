@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import multiprocessing.process
 import os
 import runpy
 import signal
@@ -86,6 +87,17 @@ def command(env: Mapping[str, str], folder: Path, *arguments: str) -> subprocess
         return subprocess.CompletedProcess(
             ["ring-mcp", *arguments], process.exitcode, _text_of(stdout), _text_of(stderr)
         )
+
+
+def start_at_terminal(
+    env: Mapping[str, str], folder: Path, end: int, *arguments: str
+) -> multiprocessing.process.BaseProcess:
+    """Run ``ring-mcp`` with this end of a terminal for all three streams, in a session of its own."""
+    process = _forks().Process(
+        target=_become_ring_mcp, args=(arguments, dict(env), folder, _Streams(end, end, end), True), daemon=True
+    )
+    process.start()
+    return process
 
 
 class Server:

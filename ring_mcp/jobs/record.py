@@ -41,8 +41,8 @@ class Held(NamedTuple):
 
 class JobRecord:
     """The job that is being driven: ``job`` is its newest state; ``on_change`` is told of each, and whether the ledger
-    lacks it. ``held``: when this process got it; None: now. ``planned_at``: from when on its plan ages, which is when it
-    was made, or was last seen in line by a process that had it before.
+    lacks it. ``held``: when this process got it; None: now. ``planned_at``: from when on its plan ages: it was made
+    then, or last seen in line by a process that had it before.
 
     ``is_orphan``: it was taken over in the middle of a submit, whose answer can only come to somebody else.
     ``is_carried``: its request is made by the courier, which need not be waited for.

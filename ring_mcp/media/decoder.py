@@ -16,7 +16,6 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from ring_mcp.domain import Thumbnail
 from ring_mcp.media.limits import limit_next_file, limit_this_process
 from ring_mcp.media.natives import InThisProcess
 from ring_mcp.media.pictures import TooManyPixels
@@ -84,6 +83,8 @@ def _write_poster(natives: InThisProcess, order: Mapping[str, Any]) -> object:
 
 
 def _write_thumbnail(natives: InThisProcess, order: Mapping[str, Any]) -> object:
+    from ring_mcp.domain import Thumbnail  # only few orders need it, and it takes as long to load as all the rest
+
     spec = Thumbnail.model_validate(order["spec"])
     font = Path(order["font"]) if order["font"] else None
     return natives.write_thumbnail(spec, Path(order["background"]), order["canvas"], Path(order["target"]), font=font)

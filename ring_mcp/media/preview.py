@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ring_mcp.domain import MediaKind
 from ring_mcp.media.bounds import MAX_PIXELS
 from ring_mcp.media.clip import write_poster
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
+
+    from ring_mcp.domain import MediaKind
 
 MAX_SIDE_PX = 512
 _MIN_SIDE_PX = 32

@@ -5,10 +5,11 @@ from __future__ import annotations
 import http.server
 import io
 import struct
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import av
@@ -42,15 +43,23 @@ def make_media(folder: Path) -> None:
 
 
 def make_clip(path: Path, codec: str, seconds: int, size_px: tuple[int, int] = (WIDTH_PX, HEIGHT_PX)) -> None:
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=FRAMES_A_SECOND)
-        assert isinstance(stream, av.VideoStream)
-        (stream.width, stream.height), stream.pix_fmt = size_px, "yuv420p"
-        for number in range(seconds * FRAMES_A_SECOND):
-            grey = Image.new("RGB", size_px, (number % 256,) * 3)
-            frame = av.VideoFrame.from_image(grey)  # type: ignore[no-untyped-call]
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
+    path.write_bytes(_encode_clip(path.suffix, codec, seconds, size_px))
+
+
+@cache  # a second or more of processor time, for what many tests are given
+def _encode_clip(suffix: str, codec: str, seconds: int, size_px: tuple[int, int]) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"clip{suffix}"
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream(codec, rate=FRAMES_A_SECOND)
+            assert isinstance(stream, av.VideoStream)
+            (stream.width, stream.height), stream.pix_fmt = size_px, "yuv420p"
+            for number in range(seconds * FRAMES_A_SECOND):
+                grey = Image.new("RGB", size_px, (number % 256,) * 3)
+                frame = av.VideoFrame.from_image(grey)  # type: ignore[no-untyped-call]
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode())
+        return path.read_bytes()
 
 
 def make_sound(path: Path, seconds: int) -> None:

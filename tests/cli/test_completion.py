@@ -1,11 +1,12 @@
-"""What a shell asks in the middle of a line: it gets an answer or nothing, and never waits for a server."""
+"""What a shell asks in the middle of a line: it gets an answer or nothing, and never waits for a server.
+
+``test_shells`` has shells themselves ask, of a command that starts cold.
+"""
 
 from __future__ import annotations
 
-import os
+import contextlib
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import click
@@ -13,7 +14,7 @@ import pytest
 
 from ring_mcp.cli.commands import cli
 from tests.server.wire import LIMIT_S, RingProcess, eventually
-from tests.warm import command
+from tests.warm import Server, command
 
 JOBS = cli.commands["jobs"]
 assert isinstance(JOBS, click.Group)
@@ -27,21 +28,11 @@ def complete(env: dict[str, str], folder: Path, line: str, shell: str = "bash_co
     asked = {"_RING_MCP_COMPLETE": shell, "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
     if shell.startswith("fish"):
         asked["COMP_CWORD"] = words[-1]
-    reading, writing = os.pipe()
-    done = subprocess.run(
-        [sys.executable, "-m", "ring_mcp"],
-        env={**env, **asked},
-        cwd=folder,
-        stdin=reading,  # open, as a terminal is: a server would wait for a client
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_S,
-        check=False,
-    )
-    os.close(reading)
-    os.close(writing)
-    assert "Traceback" not in done.stderr
-    return done.stdout
+    # Its stdin stays open, as that of a terminal does: a server would wait for a client.
+    with contextlib.closing(Server({**env, **asked}, folder, piped=True)) as asking:
+        stdout, stderr = asking.communicate(LIMIT_S)
+    assert "Traceback" not in stderr
+    return stdout
 
 
 def test_commands_and_jobs_are_completed(env: dict[str, str], tmp_path: Path) -> None:

@@ -5,27 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 import pty
-import subprocess
-import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
 
 from tests.server.wire import LIMIT_S, eventually
+from tests.warm import start_at_terminal
 
 
 def at_terminal(env: Mapping[str, str], folder: Path, *arguments: str, typed: Mapping[str, str]) -> tuple[int, str]:
     """Exit status and all that was shown. ``typed``: what is typed once these words are seen."""
     master, slave = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ring_mcp", *arguments],
-        env={**env, "TERM": "dumb", "COLUMNS": "120"},
-        cwd=folder,
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-        start_new_session=True,
-    )
+    process = start_at_terminal({**env, "TERM": "dumb", "COLUMNS": "120"}, folder, slave, *arguments)
     os.close(slave)
     shown = bytearray()
 
@@ -38,12 +29,14 @@ def at_terminal(env: Mapping[str, str], folder: Path, *arguments: str, typed: Ma
     reader.start()
     try:
         for words, answer in typed.items():
-            eventually(words, lambda words=words: words.encode() in shown or process.poll() is not None)  # type: ignore[misc]
+            eventually(words, lambda words=words: words.encode() in shown or process.exitcode is not None)  # type: ignore[misc]
             os.write(master, answer.encode())
-        status = process.wait(LIMIT_S)
+        process.join(LIMIT_S)
+        status = process.exitcode
+        assert status is not None, shown.decode(errors="replace")
     finally:
         process.kill()
-        process.wait(LIMIT_S)
+        process.join(LIMIT_S)
         reader.join(LIMIT_S)
         os.close(master)
     return status, shown.decode(errors="replace")

@@ -12,7 +12,8 @@ import pytest
 from ring_mcp.sandbox.server import SandboxServer
 from tests.cli_people.people import BAD_USAGE, DONE, FAILED, serving
 from tests.cli_people.terminal import at_terminal
-from tests.server.wire import RingProcess, charges, command, environment
+from tests.server.wire import RingProcess, charges, environment
+from tests.warm import command
 
 TOKEN = "a-token-of-sixteen"
 SPEND, APPROVE = "Spend it?", "Let exactly this through"

@@ -18,7 +18,8 @@ from ring_mcp.tools.image_create import ImageCreateArguments
 from ring_mcp.tools.tool import Arguments
 from ring_mcp.tools.video_create import VideoCreateArguments
 from tests.cli_people.people import BAD_USAGE, DONE, FAILED, UNDER_WAY, Person, ctrl_c, terminal
-from tests.server.wire import LIMIT_S, charges, command, environment, eventually
+from tests.server.wire import LIMIT_S, charges, environment, eventually
+from tests.warm import command
 
 LONG_S = 600.0
 

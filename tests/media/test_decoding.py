@@ -71,6 +71,13 @@ def is_gone(pid: int) -> bool:
         return True
 
 
+def test_a_decoder_starts_without_what_only_servers_need() -> None:
+    heavy = "pydantic", "httpx2", "mcp", "PIL", "av"
+    asked = f"import sys, ring_mcp.media.decoder; print(*(set({heavy}) & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, timeout=LIMIT_S, check=True)
+    assert done.stdout.split() == []
+
+
 async def until_gone(pid: int) -> None:
     async with asyncio.timeout(LIMIT_S):
         while not is_gone(pid):

@@ -156,6 +156,18 @@ def test_reset_goes_back_to_the_first_settings(anyone: httpx2.Client) -> None:
     assert anyone.get("/control/settings").json()["render_s"] == 0.0
 
 
+def test_what_was_drawn_before_a_reset_is_not_drawn_again(sandbox: SandboxServer, xai: httpx2.Client) -> None:
+    drawn = []
+    for _ in range(2):
+        xai.post("/images/generations", json=IMAGE)
+        [item] = sandbox.state.media.all()
+        drawn.append((item.path, item.path.stat().st_mtime_ns))
+        sandbox.state.reset()
+
+    assert drawn[0] == drawn[1]
+    assert sandbox.state.media.all() == []
+
+
 def test_time_can_be_skipped(anyone: httpx2.Client, xai: httpx2.Client) -> None:
     url = xai.post("/images/generations", json=IMAGE).json()["data"][0]["url"]
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +11,8 @@ from urllib.parse import urlsplit
 
 import httpx2
 
+from tests.warm import Server
+
 LIMIT_S = 120.0
 
 
@@ -20,17 +20,9 @@ class AloneGallery:
     """Running until the ``with`` is left. ``address``: what it printed."""
 
     def __init__(self, env: Mapping[str, str], folder: Path, *options: str) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "ring_mcp", "gallery", "--no-open", *options],
-            env=dict(env),
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        self._process = Server(env, folder, "gallery", "--no-open", *options, piped=True)
         assert self._process.stdout is not None
-        self.address = self._process.stdout.readline().strip()
+        self.address = self._process.stdout.readline().decode().strip()
 
     @property
     def url(self) -> str:
@@ -48,14 +40,9 @@ class AloneGallery:
 
     def end(self, number: int = signal.SIGINT) -> tuple[int, str]:
         """Its exit status, and what it wrote to stderr."""
-        if self._process.poll() is None:
-            self._process.send_signal(number)
-        try:
-            _, stderr = self._process.communicate(timeout=LIMIT_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            raise
-        return self._process.returncode, stderr
+        self._process.send_signal(number)
+        _, stderr = self._process.communicate(LIMIT_S)
+        return self._process.wait(LIMIT_S), stderr
 
     def __enter__(self) -> Self:
         return self
@@ -63,5 +50,8 @@ class AloneGallery:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._process.returncode is None:
-            self.end()
+        try:
+            if self._process.poll() is None:
+                self.end()
+        finally:
+            self._process.close()

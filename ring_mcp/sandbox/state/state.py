@@ -87,7 +87,7 @@ class SandboxState:
             return self.settings
 
     def reset(self) -> None:
-        """Back to the state and the settings of the start. Files are deleted."""
+        """Back to the state and the settings of the start. What is drawn already is kept for whoever asks again."""
         with self._lock:
             self.settings = self._first_settings
             self._skipped_s = 0.0
