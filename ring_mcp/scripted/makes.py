@@ -32,7 +32,7 @@ def _find_limits(info: ValidationInfo) -> Makes:
     return found
 
 
-def _made_so_long(duration_s: int, info: ValidationInfo) -> int:
+def _check_length(duration_s: int, info: ValidationInfo) -> int:
     if duration_s > (most_s := _find_limits(info).longest_s):
         raise ValueError(f"must be at most {most_s}")
     return duration_s
@@ -51,7 +51,7 @@ Seconds = Annotated[
     int,
     Field(ge=1, json_schema_extra={"maximum": MAKES.longest_s}),
     BeforeValidator(seconds),
-    AfterValidator(_made_so_long),
+    AfterValidator(_check_length),
 ]
 ImageResolution = Annotated[
     Name,
