@@ -94,10 +94,12 @@ def script(
     if source_url and not remaster:
         raise click.UsageError("--source-url goes with --remaster")
     from ring_mcp.cli.backend import limit_s, load_config_with
+    from ring_mcp.presets import load_presets
+    from ring_mcp.scripted.preparing import makes_of
 
     try:
-        request = read_script(request_path)
         config = load_config_with(gateway)
+        request = read_script(request_path, makes_of(load_presets(overlay=config.presets_file)))
         options = RunOptions(
             clip_ids=clip_ids,
             remaster=remaster,

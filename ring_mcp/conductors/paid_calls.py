@@ -24,7 +24,7 @@ from ring_mcp.jobs.outcomes import failure_of, name_open_job
 from ring_mcp.jobs.queue.base import JobQueue
 from ring_mcp.jobs.watch import JobWatch, OnProgress
 from ring_mcp.ledger.base import Ledger
-from ring_mcp.plans.clip_inputs import given_usd
+from ring_mcp.plans.clip_inputs import sum_given_usd
 from ring_mcp.storage.base import Storage
 
 _LATE_S = 60.0
@@ -81,7 +81,7 @@ class PaidCalls:
         named = {url: field for field, url in addresses(request) if job_named(url)}
         # Without those: an id alone looks like a path.
         self._inputs.refuse_foreign_paths(with_addresses(request, lambda _, url: "ring:" if url in named else url))
-        jobs = {url: await self._named_job(url, field, actor_id) for url, field in named.items()}
+        jobs = {url: await self._find_named_job(url, field, actor_id) for url, field in named.items()}
         found = with_addresses(request, lambda _, url: jobs[url].assets[0].url if url in jobs else url)
         if not isinstance(found, VideoRequest) or not found.source_video_url or actor_id is None:
             return found
@@ -104,14 +104,20 @@ class PaidCalls:
     def _earlier_request(self, job: Job) -> EarlierRequest | None:
         """What its provider knows the job by, if it can be asked to go on from there: only by the same account."""
         plan, request_id = job.plan, job.provider_request_id
-        if job.state is not JobState.DONE or request_id is None or not isinstance(plan, VideoPlan):
+        if job.state is not JobState.DONE or not job.assets or request_id is None or not isinstance(plan, VideoPlan):
             return None
         if not self._accounts.hold(job) or not job.account.is_recorded:
             return None
         made_on = (job.finished_at or job.created_at).date()
-        return EarlierRequest(provider=plan.provider, request_id=request_id, made_on=made_on, given_usd=given_usd(plan))
+        return EarlierRequest(
+            provider=plan.provider,
+            request_id=request_id,
+            made_on=made_on,
+            given_usd=sum_given_usd(plan),
+            sha256=job.assets[0].sha256,
+        )
 
-    async def _named_job(self, url: str, field: str, actor_id: str | None) -> Job:
+    async def _find_named_job(self, url: str, field: str, actor_id: str | None) -> Job:
         job_id = job_named(url) or ""
         try:
             # Without an actor, as a quote may be, nothing is found: every job is somebody's.

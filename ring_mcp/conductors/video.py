@@ -48,6 +48,10 @@ class VideoConductor(Conductor[VideoRequest, GenerateVideoResult, VideoSettings]
                 f"give imageUrl or firstFramePrompt, or have the operator run: {install_line('video')}"
             )
         seen = await self._inputs.check(plan, self._presets.video_models[plan.model])
+        made = request.source_made
+        # Somebody has changed the file: what its provider still has is another clip than the one that is meant.
+        if plan.follows is not None and made is not None and made.sha256 != seen.source_sha256:
+            return await self.check(replace(request, source_made=None))
         # Rounded up, so that a bill is not above its quote.
         source_s = None if seen.source_s is None else seen.source_s.quantize(Decimal("0.1"), ROUND_UP)
         # Planned anew, for its price hangs on the one, and on the other whether it will have the shape that is asked.

@@ -115,13 +115,14 @@ class Thumbnail(Value):
 class EarlierRequest:
     """The request that has made a source clip, as its provider calls it: of this actor and of an account held here.
 
-    ``given_usd``: what all that went into it costs, by the list.
+    ``given_usd``: what all that went into it costs, by the list. ``sha256`` is that of the clip as it was stored.
     """
 
     provider: str
     request_id: str
     made_on: date
     given_usd: Decimal
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -172,9 +172,10 @@ def explain_fetch_error(exc: ProviderError) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """What was seen of what is given: how long the source clip lasts, and the size of the first picture. None: not."""
+    """What was seen of what is given: how long the source clip lasts and its hash, the size of the first picture."""
 
     source_s: Decimal | None = None
+    source_sha256: str | None = None
     shape_px: tuple[int, int] | None = None
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from decimal import Decimal
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -109,7 +108,7 @@ class MediaInputs:
                 raise InvalidRequest(f"{field} is a file id, and {plan.model} takes none: give the picture's address")
         if isinstance(plan, VideoPlan) and plan.generation_kind != "generate" and plan.source_video_url is not None:
             assert isinstance(model, VideoModel), "a clip is made by a model of clips"
-            return Measured(source_s=await self._check_source(plan.source_video_url, plan, model, takes))
+            return await self._check_source(plan.source_video_url, plan, model, takes)
         first = seen.get("imageUrl") or seen.get("referenceImages[0]")
         return Measured(shape_px=size_px(first) if first else None)
 
@@ -232,13 +231,13 @@ class MediaInputs:
                 raise not_writable(self._spool, exc) from exc
             yield path
 
-    async def _check_source(self, url: str, plan: VideoPlan, model: VideoModel, takes: Takes) -> Decimal | None:
+    async def _check_source(self, url: str, plan: VideoPlan, model: VideoModel, takes: Takes) -> Measured:
         async with self._open_fetched(url, "sourceVideoUrl", takes.sizes.video) as path:
             media = await self._decoder.run(clip, path, "sourceVideoUrl", takes)
         check_sum([media.size_bytes], plan, model)
         if media.duration_s is not None:
             check_length(plan, model, media.duration_s)
-        return media.duration_s
+        return Measured(source_s=media.duration_s, source_sha256=media.sha256)
 
     async def _for_provider(self, url: str, field: str, kind: MediaKind, max_bytes: int, as_bytes: bool) -> str:
         if as_bytes:

@@ -87,7 +87,7 @@ def find_earlier(request: VideoRequest, kind: GenerationKind, model: VideoModel,
     return made if (today - made.made_on).days < model.follow_up_days else None
 
 
-def given_usd(plan: VideoPlan) -> Decimal:
+def sum_given_usd(plan: VideoPlan) -> Decimal:
     """What all that went into a clip costs, by the list; what was made is not in it."""
     return sum((line.total_usd for line in plan.prices if not line.what.startswith(_MADE)), Decimal(0))
 

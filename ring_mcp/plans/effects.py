@@ -46,7 +46,7 @@ def check_effect(request: VideoRequest, kind: GenerationKind, model: VideoModel)
         )
     if kind == "extend":
         _refuse(
-            _given(_of_a_new_clip(request) | _of_a_still(request)),
+            _list_given(_of_a_new_clip(request) | _of_a_still(request)),
             "without effect with extend, which adds its own seconds in the source clip's shape; leave that out",
         )
         return []
@@ -57,7 +57,7 @@ def check_effect(request: VideoRequest, kind: GenerationKind, model: VideoModel)
         why = "imageUrl is the first frame" if request.image_url else "no first frame is made"
         warnings += _tell(
             request,
-            _given(_of_a_still(request)),
+            _list_given(_of_a_still(request)),
             f"without effect, for {why}; leave that out, or give firstFramePrompt"
             + (" in place of imageUrl" if request.image_url else "")
             + " to have one made (model and resolution are the clip's own)",
@@ -72,7 +72,7 @@ def _check_edit(request: VideoRequest, model: VideoModel) -> list[str]:
         asked["resolution"] = request.resolution
     warnings = _tell(
         request,
-        _given(asked),
+        _list_given(asked),
         "without effect on an edit, which keeps the source clip's shape; leave that out, or leave sourceVideoUrl "
         "out to make the clip anew",
     )
@@ -128,7 +128,7 @@ def _of_a_still(request: VideoRequest) -> dict[str, object]:
     }
 
 
-def _given(asked: Mapping[str, object]) -> list[str]:
+def _list_given(asked: Mapping[str, object]) -> list[str]:
     return [name for name, value in asked.items() if value is not None]
 
 

@@ -85,7 +85,8 @@ class MediaProvider(Protocol):
         """The one paid request.
 
         It is sent again only after a rate-limit answer or when no connection was made, and not later than
-        MOST_PAUSES_S after the first time. ``deadline_s`` aborts each sending.
+        MOST_PAUSES_S after the first time. ``deadline_s`` aborts each sending. What the provider has refused at once
+        and unbilled may be asked for in another form.
         Bytes that come with the answer itself go to files beside ``spool`` whose names begin with its own, which is
         the job's: they are cleaned up with it. An error's ``billed`` tells what is known.
 

@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from ring_mcp.domain.fields import Key, Name, Strict
+from ring_mcp.scripted.makes import Seconds, VideoResolution
 from ring_mcp.scripted.reading import json_object, read_limited, validate
 from ring_mcp.scripted.schema import (
     Clip,
@@ -20,9 +21,7 @@ from ring_mcp.scripted.schema import (
     Prose,
     QualityMode,
     ScriptRequest,
-    Seconds,
     Source,
-    VideoResolution,
 )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from ring_mcp.domain.choices import choose
 from ring_mcp.errors import InvalidRequest
-from ring_mcp.plans.rules import provider_of
+from ring_mcp.plans.rules import provider_of, takers, values
 from ring_mcp.plans.video import resolve_effective_quality_mode
 from ring_mcp.presets import Presets
 from ring_mcp.scripted.base import Maker, RunOptions
@@ -20,7 +20,7 @@ from ring_mcp.scripted.compiler import Remaster, compile_clip
 from ring_mcp.scripted.drafts import DRAFTS, Start, remaster_of
 from ring_mcp.scripted.known import Known
 from ring_mcp.scripted.rows import row_mode
-from ring_mcp.scripted.schema import Clip, ScriptRequest
+from ring_mcp.scripted.schema import Clip, Makes, ScriptRequest
 
 _PRODUCTION = ("production", "production_i2v")
 
@@ -143,3 +143,13 @@ class Preparing:
         )
         mode = manifest_mode(mode, kind)
         return script_key(arguments, mode, self._provider_of(arguments), source_job_id=source_job_id, take=take), mode
+
+
+def makes_of(presets: Presets) -> Makes:
+    """What scripts may ask for: whatever any model of the registry makes."""
+    clips = takers(presets.video_models, lambda model: model.max_duration_s)
+    return Makes(
+        longest_s=max(clips.values()),
+        image_sizes=values(presets.image_models, lambda model: model.resolutions),
+        clip_sizes=values(presets.video_models, lambda model: model.resolutions),
+    )

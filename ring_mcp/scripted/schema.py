@@ -30,13 +30,13 @@ from ring_mcp.domain.fields import (
     Strict,
     Text,
     as_name,
-    seconds,
     sendable,
     tidy,
 )
 from ring_mcp.domain.thumbnails import ThumbnailFields
 from ring_mcp.errors import InvalidRequest
 from ring_mcp.providers.vendors import VENDORS, ProviderName
+from ring_mcp.scripted.makes import MAKES, ImageResolution, Makes, Seconds, VideoResolution
 from ring_mcp.scripted.reading import json_object, read_limited, validate
 
 KNOWN_VERSION = "1.0"
@@ -96,8 +96,6 @@ Source = Annotated[Address, StringConstraints(strip_whitespace=True)]
 """A blank one, which Ring's own files have, is none."""
 
 Directions = Annotated[Prose, AfterValidator(_placeholders_in_cast)]
-# What the longest of the models makes. What the chosen one makes is looked at when the clip is planned.
-Seconds = Annotated[int, Field(ge=1, le=15), BeforeValidator(seconds)]
 CastId = Annotated[
     str,
     Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=_MAX_SHOWN_CHARS),
@@ -112,8 +110,6 @@ ClipId = Annotated[
     AfterValidator(_once("clip ids")),
 ]
 QualityMode = Literal["draft", "draft_i2v", "production", "production_i2v"]
-ImageResolution = Literal["1k", "1.5k", "2k"]
-VideoResolution = Literal["360p", "480p", "720p", "1080p", "4k"]
 
 
 class Defaults(Strict):
@@ -242,7 +238,7 @@ def script_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Scripted video request", **schema}
 
 
-def parse_script(content: str | bytes | Mapping[str, Any]) -> ScriptRequest:
+def parse_script(content: str | bytes | Mapping[str, Any], makes: Makes = MAKES) -> ScriptRequest:
     """Raises InvalidRequest with a line for every problem and the path of its field."""
     data = content if isinstance(content, Mapping) else json_object(content, "the script")
     version = data.get("schemaVersion") or data.get("schema_version") or KNOWN_VERSION
@@ -250,7 +246,7 @@ def parse_script(content: str | bytes | Mapping[str, Any]) -> ScriptRequest:
         data = {**data, "schemaVersion": KNOWN_VERSION, "schema_version": None}
     elif not isinstance(version, str) or version.strip() != KNOWN_VERSION:
         raise InvalidRequest(f'schemaVersion must be "{KNOWN_VERSION}", the only one that is known here')
-    return validate(ScriptRequest, data, _check_known)
+    return validate(ScriptRequest, data, lambda read: {"makes": makes, **_check_known(read)})
 
 
 def _check_known(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -262,6 +258,6 @@ def _check_known(data: Mapping[str, Any]) -> dict[str, Any]:
     return {"cast": known, "cast ids": set(), "clip ids": set()}
 
 
-def read_script(path: Path, *, is_strangers: bool = False) -> ScriptRequest:
+def read_script(path: Path, makes: Makes = MAKES, *, is_strangers: bool = False) -> ScriptRequest:
     """``parse_script`` of a file, which is not read if it is larger than a script can be; see ``read_limited``."""
-    return parse_script(read_limited(path, "the script", is_strangers=is_strangers))
+    return parse_script(read_limited(path, "the script", is_strangers=is_strangers), makes)

@@ -9,8 +9,9 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from ring_mcp.domain.fields import Strict, plain
+from ring_mcp.scripted.makes import Seconds
 from ring_mcp.scripted.reading import validate
-from ring_mcp.scripted.schema import Prose, Seconds
+from ring_mcp.scripted.schema import Prose
 
 NAME = "storyboard"
 TITLE = "From an idea to clips"

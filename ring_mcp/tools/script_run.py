@@ -26,7 +26,7 @@ from ring_mcp.tools.tool import Answer, Arguments, Caller, Tool
 
 if TYPE_CHECKING:
     from ring_mcp.scripted.run import ScriptRun
-    from ring_mcp.scripted.schema import ScriptRequest
+    from ring_mcp.scripted.schema import Makes, ScriptRequest
 
 DESCRIPTION = """\
 Makes all clips of a script (schema 1.0), each as a job of its own, and answers at once: call ring-job-get with the \
@@ -169,13 +169,14 @@ def script_run_tool(
 ) -> Tool[ScriptRunArguments]:
     async def handle(arguments: ScriptRunArguments, caller: Caller) -> Answer:
         from ring_mcp.scripted.base import RunOptions
+        from ring_mcp.scripted.preparing import makes_of
         from ring_mcp.scripted.run import ScriptRun
 
         if not arguments.dry_run:
             # Before a file is read for somebody who may not spend; a quote is free for everybody.
             await calls.check_may_spend(caller.actor_id)
         # A file from a disk, and a large script takes a while to check: not on the loop that serves others.
-        request = await asyncio.to_thread(_request, arguments, folders)
+        request = await asyncio.to_thread(_request, arguments, folders, makes_of(presets))
         if len(arguments.clips or request.clips) > MAX_CLIPS:
             raise InvalidRequest(f"a call takes at most {MAX_CLIPS} clips: name those of this one in clips")
         options = RunOptions(
@@ -233,13 +234,13 @@ def _check_started(run: ScriptRun) -> None:
         raise CapExceeded(refused[0].error.message, next_action=refused[0].error.next_action)
 
 
-def _request(arguments: ScriptRunArguments, folders: Sequence[Path]) -> ScriptRequest:
+def _request(arguments: ScriptRunArguments, folders: Sequence[Path], makes: Makes) -> ScriptRequest:
     from ring_mcp.scripted.schema import parse_script, read_script
 
     if (arguments.request is None) == (arguments.path is None):
         raise InvalidRequest("give either request or path")
     if arguments.request is not None:
-        return parse_script(arguments.request)
+        return parse_script(arguments.request, makes)
     try:
         path = resolve_path(arguments.path or "")
         # Links are followed before the folder is looked at, and ``real`` is what is read: none leads out of it.
@@ -251,7 +252,7 @@ def _request(arguments: ScriptRunArguments, folders: Sequence[Path]) -> ScriptRe
         raise InvalidRequest("path must be an absolute path in a folder of RING_INPUT_DIRS")
     if real.exists() and not real.is_file():  # a pipe would keep us waiting
         raise InvalidRequest("path is no regular file")
-    return read_script(real, is_strangers=True)
+    return read_script(real, makes, is_strangers=True)
 
 
 async def _jobs(ledger: Ledger, request_id: str, actor_id: str) -> list[Job]:

@@ -17,6 +17,7 @@ from ring_mcp.domain import VideoRequest
 from ring_mcp.errors import InvalidRequest
 from ring_mcp.ledger.base import JobQuery
 from ring_mcp.sandbox.server import SandboxServer
+from tests.cases.given_media import make_clip
 from tests.conductors.running import ACTOR, charges, job_of, running
 from tests.conductors.test_google_clips import BOAT, billed_usd
 from tests.server.wire import path_of
@@ -146,6 +147,18 @@ async def test_another_key_or_actor_does_not_follow(sandbox: SandboxServer, tmp_
             assert plan.follows is None  # type: ignore[union-attr]
         own = await app.videos.look(request, actor_id=ACTOR)
         assert own.follows == draft.request_id  # type: ignore[union-attr]
+
+
+async def test_a_file_that_was_changed_is_sent_as_it_is(sandbox: SandboxServer, tmp_path: Path) -> None:
+    async with running(sandbox, tmp_path) as app:
+        draft = await made(app)
+        assert draft.video is not None
+        make_clip(path_of(draft.video.url), "libx264", 4)
+        edit = await made(app, replace(EDIT, source_video_url=f"ring://jobs/{draft.job_id}"))
+        assert not was_followed(sandbox, draft)
+        assert edit.video is not None
+        assert edit.video.duration is not None
+        assert round(edit.video.duration) == 4
 
 
 async def test_clips_of_another_provider_are_sent_as_before(sandbox: SandboxServer, tmp_path: Path) -> None:

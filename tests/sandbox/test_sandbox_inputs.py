@@ -20,7 +20,7 @@ from ring_mcp.sandbox.google.catalogue import (
 from ring_mcp.sandbox.google.catalogue import MAX_IMAGE_BYTES as GOOGLE_MAX_IMAGE
 from ring_mcp.sandbox.google.catalogue import MAX_PROMPT_CHARACTERS as GOOGLE_MAX_PROMPT
 from ring_mcp.sandbox.google.clip_orders import LONGEST_S, SHORTEST_S
-from ring_mcp.sandbox.google.interactions import LONGEST_SOURCE_S
+from ring_mcp.sandbox.google.interactions import LONGEST_EXTENDED_S, LONGEST_SOURCE_S
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.sandbox.state.settings import Settings
 from ring_mcp.sandbox.xai import video_orders
@@ -136,6 +136,8 @@ def test_the_registry_and_google_say_the_same_of_what_goes_along() -> None:
             LONGEST_S,
         )
         assert clip.max_edit_input_s == clip.max_extend_input_s == LONGEST_SOURCE_S
+        # Whatever is added, the whole stays within what the service makes.
+        assert clip.max_follow_up_input_s == LONGEST_EXTENDED_S - clip.max_extend_s
     for each in (*pictures.values(), *clips.values()):
         assert each.max_inputs_bytes is not None
         assert each.max_inputs_bytes * 4 / 3 + 4 * each.max_prompt_chars < Settings().google_max_request_bytes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import jsonschema
 import pytest
@@ -14,11 +14,9 @@ from hypothesis import strategies as st
 
 from ring_mcp.domain.reading import MAX_PROBLEMS
 from ring_mcp.errors import InvalidRequest
-from ring_mcp.plans.rules import values
-from ring_mcp.presets import load_presets
 from ring_mcp.scripted.compiler import compile_clip
 from ring_mcp.scripted.reading import MAX_FILE_BYTES
-from ring_mcp.scripted.schema import ImageResolution, VideoResolution, parse_script, read_script, script_schema
+from ring_mcp.scripted.schema import parse_script, read_script, script_schema
 from tests.scripted.scripts import WHOLE
 
 CLIP = {"id": "a", "duration": 6, "prompt": "x"}
@@ -193,12 +191,6 @@ def test_names_of_the_cast_are_read_in_any_case() -> None:
 
     prompt = compile_clip(request, request.clips[0])["prompt"]
     assert prompt.startswith('ACTION: a woman runs DIALOGUE: a woman says: "Hello"')
-
-
-def test_a_script_may_ask_for_every_size_that_a_model_makes() -> None:
-    presets = load_presets()
-    assert set(get_args(VideoResolution)) == set(values(presets.video_models, lambda model: model.resolutions))
-    assert set(get_args(ImageResolution)) == set(values(presets.image_models, lambda model: model.resolutions))
 
 
 def test_a_flood_of_problems_is_cut_and_counted() -> None:

@@ -147,7 +147,7 @@ class GoogleInteractions:
             background = keep_input(self._state, order.images[0]) if order.images else None
             return ClipPlan(order, order.resolution or "720p", order.duration_s, background=background)
         if earlier is not None and earlier.rendering is not None:
-            path, earlier_tokens = earlier.rendering.result(), self._given_tokens(earlier.order)
+            path, earlier_tokens = earlier.rendering.result(), self._count_given(earlier.order)
         else:
             path, earlier_tokens = await asyncio.to_thread(keep_input, self._state, order.video or b""), 0
         facts = await self._studio.clip_facts(path)
@@ -186,10 +186,10 @@ class GoogleInteractions:
 
     def _tokens(self, plan: ClipPlan) -> dict[str, int]:
         made = math.ceil(plan.order.model.tokens_per_s[plan.resolution] * plan.made_s)
-        counted = {"input": self._given_tokens(plan), "text": 0, "made": made}
+        counted = {"input": self._count_given(plan), "text": 0, "made": made}
         return {kind: calls.scale_tokens(tokens, self._state) for kind, tokens in counted.items()}
 
-    def _given_tokens(self, plan: ClipPlan) -> int:
+    def _count_given(self, plan: ClipPlan) -> int:
         """What is read, with everything that the interactions before have read: a conversation is read as a whole."""
         source = math.ceil(OMNI_INPUT_VIDEO_TOKENS_PER_S * plan.source_s)
         given = OMNI_INPUT_IMAGE_TOKENS * len(plan.order.images) + source + plan.earlier_tokens
