@@ -221,7 +221,7 @@ def test_a_thumbnail_that_is_asked_for_wrongly_is_refused_before_the_spend(
     [
         ("ring-job-get", {}, "jobId is required", "invalid_request"),
         ("ring-job-get", {"jobId": True}, "jobId: must be text", "invalid_request"),
-        ("ring-job-get", {"jobId": 5}, "there is no job '5'", "not_found"),
+        ("ring-job-get", {"jobId": 5}, "'5' is too short for the beginning of a job's id", "not_found"),
         ("ring-job-get", {"jobId": "j" * 201}, "jobId: may have 200 characters at most", "invalid_request"),
         ("ring-job-get", {"jobId": "a\0b"}, "jobId: must not contain a NUL character", "invalid_request"),
         ("ring-job-get", {"jobId": "nobody"}, "there is no job 'nobody'", "not_found"),
