@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ring_mcp.cli.show import tell_count
+
 if TYPE_CHECKING:
     from ring_mcp.state_backup import Contents
 
@@ -65,10 +67,6 @@ def restore(file: Path) -> None:
 
 
 def _describe(contents: Contents) -> str:
-    parts = [f"{_count(contents.jobs, 'job')}, {contents.open_jobs} open"] if contents.jobs is not None else []
-    parts.append(f"{_count(contents.media, 'file')} of local storage" if contents.media else "no media")
+    parts = [f"{tell_count(contents.jobs, 'job')}, {contents.open_jobs} open"] if contents.jobs is not None else []
+    parts.append(f"{tell_count(contents.media, 'file')} of local storage" if contents.media else "no media")
     return "; ".join([*parts, f"{contents.size_bytes / 1e6:.1f} MB"])
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ring_mcp.cli.show import tell_count
+
 if TYPE_CHECKING:
     from ring_mcp.config import Config
     from ring_mcp.jobs.tidying import Leftover
@@ -48,7 +50,7 @@ def prune(older_than: str | None, dry_run: bool, as_json: bool) -> None:
         return
     for what, count in counts.items():
         click.echo(f"{count:>6} {what}, {sizes[what] / 1e6:.1f} MB")
-    total = f"{len(found)} files, {sum(sizes.values()) / 1e6:.1f} MB"
+    total = f"{tell_count(len(found), 'file')}, {sum(sizes.values()) / 1e6:.1f} MB"
     click.echo(f"DRY RUN: {total} would go" if dry_run else f"{total} removed")
     if kept:
         click.echo(f"{kept} of them could not be removed", err=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import click
 
-from ring_mcp.cli.show import cap_lines, dollars, safe
+from ring_mcp.cli.show import SANDBOX_MONEY, cap_lines, dollars, safe
 from ring_mcp.domain import usd
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def summary_lines(run: ScriptRun, *, dry_run: bool) -> list[str]:
     """The table, the sums, and for each clip what a person has to know about it."""
     lines = ["DRY RUN: nothing was made and nothing was spent"] if dry_run else []
     if any(clip.data.get("sandbox") for clip in run.clips):
-        lines.append("SANDBOX: test media; no provider, no cost")
+        lines.append(SANDBOX_MONEY)
     lines += [line.rstrip() for line in _render(_summary_table(run, dry_run=dry_run)).splitlines()]
     sums = totals(run)
     lines.append("  ".join(f"{name} {dollars(amount)}" for name, amount in sums.items()))

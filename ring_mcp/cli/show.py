@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from ring_mcp.domain import DRIVEN, usd
+from ring_mcp.domain.caps import WINDOW_WORDS
 
 _LABEL_CHARS = 12
 SANDBOX_MONEY = "SANDBOX: test media, and the sandbox's money: nobody pays it"
@@ -57,6 +58,10 @@ def _lead(label: str) -> str:
 
 def dollars(amount: object) -> str:
     return usd(Decimal(str(amount)))
+
+
+def tell_count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def files_of(data: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -136,10 +141,8 @@ def _quote_lines(data: Mapping[str, Any]) -> list[str]:
 
 
 def cap_lines(left: Mapping[str, Any] | None) -> list[str]:
-    names = {"perCall": "per call", "today": "today", "thisMonth": "this month"}
-    return [
-        line for key, amount in (left or {}).items() for line in field("cap left", f"{dollars(amount)} {names[key]}")
-    ]
+    told = [f"{dollars(amount)} {WINDOW_WORDS.get(key, key)}" for key, amount in (left or {}).items()]
+    return [line for each in told for line in field("cap left", each)]
 
 
 def health_lines(data: Mapping[str, Any]) -> list[str]:

@@ -194,16 +194,16 @@ def _print(report: dict[str, Any], left: dict[str, float], start: datetime) -> N
     for heading in ("jobs", "settled", "reserved", "unknown"):
         # Below, where a name takes two lines: figures in the middle of it would be those of no row.
         table.add_column(heading, justify="right", no_wrap=True, vertical="bottom")
-    for day in report["days"]:
-        table.add_row(day["day"], *_cells(day))
-    table.add_section()
-    for model in report["models"]:
-        table.add_row(f"{model['kind']} {model['model']}", *_cells(model))
-    if len(actors := report.get("actors", ())) > 1:
-        table.add_section()
-        for actor in actors:
-            table.add_row(actor["actor"], *_cells(actor))
-    table.add_section()
+    actors = report.get("actors", ())
+    groups = (
+        [(day["day"], day) for day in report["days"]],
+        [(f"{model['kind']} {model['model']}", model) for model in report["models"]],
+        [(actor["actor"], actor) for actor in actors] if len(actors) > 1 else [],
+    )
+    for group in filter(None, groups):
+        for name, facts in group:
+            table.add_row(name, *_cells(facts))
+        table.add_row()
     table.add_row("total", *_cells(report["total"]), style="bold")
     Console(highlight=False, markup=False).print(table)
     print_lines(cap_lines(left))

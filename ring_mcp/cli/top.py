@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ring_mcp.cli.show import tell_count
 from ring_mcp.domain import DRIVEN, JobState, usd
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def draw(fleet: Fleet, width: int) -> RenderableType:
 
     under_way = sum(count for state, count in fleet.queued.jobs.items() if state in DRIVEN)
     title = Text("ring-mcp", "bold")
-    title.append(f"  {fleet.at:%H:%M:%S} UTC  {_count(under_way, 'job')} under way", "default")
+    title.append(f"  {fleet.at:%H:%M:%S} UTC  {tell_count(under_way, 'job')} under way", "default")
     if fleet.sandbox:
         title.append("  SANDBOX", "bold magenta")
     parts = (_jobs(fleet, width), _rates(fleet, width), _money(fleet), _processes(fleet, width))
@@ -214,7 +215,3 @@ def _last(seconds: float) -> str:
     if hours:
         return f"{hours}h {minutes}m"
     return f"{minutes}m {odd}s" if minutes else f"{odd}s"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

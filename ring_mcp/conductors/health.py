@@ -101,7 +101,7 @@ class HealthConductor:
         checks += await asyncio.to_thread(self._unwritten)
         if self._sandbox:
             checks.append(
-                Check(name="sandbox", status="ok", detail="SANDBOX: no provider is called, nothing is billed")
+                Check(name="sandbox", status="ok", detail="SANDBOX: no provider is called, nobody pays what is billed")
             )
         return HealthReport(
             status="error" if any(check.status == "error" for check in checks) else "ok",

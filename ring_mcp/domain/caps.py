@@ -98,6 +98,10 @@ def next_month(now: datetime) -> datetime:
     return month_start(month_start(now) + timedelta(days=32))
 
 
+WINDOW_WORDS = {"perCall": "per call", "today": "today", "thisMonth": "this month"}
+"""How the windows of ``cap_left`` are told to people and models."""
+
+
 def cap_left(caps: Caps, spend: Spend) -> dict[str, Decimal]:
     """What may still be spent per window, for the windows that have a cap; never below zero."""
     left = {}

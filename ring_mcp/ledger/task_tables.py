@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ring_mcp.errors import ConfigError
+from ring_mcp.extras import install_line
 from ring_mcp.ledger.tasks import PREFIX, TABLE
 
 if TYPE_CHECKING:
@@ -17,15 +18,14 @@ if TYPE_CHECKING:
     from pgqueuer.queries import Queries
     from psycopg import AsyncConnection
 
-INSTALL = "pip install 'ring-mcp[scale]'"
-
 
 def check_library() -> None:
     """Raises ConfigError, with the line that installs it, where PgQueuer is missing."""
     try:
         import pgqueuer  # noqa: F401
     except ImportError as exc:
-        missing = f"DATABASE_URL: PostgreSQL needs the library pgqueuer, which is not installed. Run: {INSTALL}"
+        run = install_line("scale")
+        missing = f"DATABASE_URL: PostgreSQL needs the library pgqueuer, which is not installed. Run: {run}"
         raise ConfigError([missing]) from exc
 
 

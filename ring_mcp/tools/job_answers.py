@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from ring_mcp.conductors.results import GenerateImageResult, GenerateVideoResult, JobResult
 from ring_mcp.domain import Job, JobState, usd
+from ring_mcp.domain.caps import WINDOW_WORDS
 from ring_mcp.errors import RingError
 from ring_mcp.jobs.previews import PreviewMaker
 from ring_mcp.jobs.watch import OnProgress
@@ -192,7 +193,7 @@ def _quote_text(quote: JobResult) -> str:
         sum_ = f"{price.count:g} x {usd(price.unit_usd)} = {usd(price.total_usd)}"
         lines.append(f"  {sum_}  {price.what} (list price of {price.as_of})")
     lines += [describe_standing(quote.actor)] if quote.actor is not None else []
-    lines += [f"cap left, {name}: {usd(amount)}" for name, amount in (quote.cap_left_usd or {}).items()]
+    lines += [f"cap left: {usd(amount)} {WINDOW_WORDS[name]}" for name, amount in (quote.cap_left_usd or {}).items()]
     lines += [f"warning: {warning}" for warning in quote.warnings or ()]
     return "\n".join(lines)
 

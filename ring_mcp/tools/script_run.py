@@ -13,6 +13,7 @@ from ring_mcp.conductors.confirming import Confirming
 from ring_mcp.conductors.paid_calls import PaidCalls
 from ring_mcp.conductors.results import Usd, Wire
 from ring_mcp.domain import Job, JobState, VideoPlan, usd
+from ring_mcp.domain.caps import WINDOW_WORDS
 from ring_mcp.domain.fields import SEPARATED, Flag, ShortText, Text, as_decimal
 from ring_mcp.errors import CapExceeded, InvalidRequest
 from ring_mcp.jobs.addresses import resolve_path
@@ -284,5 +285,5 @@ def _text(result: ScriptRunResult) -> str:
     for old in result.superseded or ():
         lines.append(f"  superseded: {old.clip_id}  {old.state}  {old.job_id}")
     lines += [f"warning: {warning}" for warning in result.warnings or ()]
-    lines += [f"cap left, {name}: {usd(amount)}" for name, amount in (result.cap_left_usd or {}).items()]
+    lines += [f"cap left: {usd(amount)} {WINDOW_WORDS[name]}" for name, amount in (result.cap_left_usd or {}).items()]
     return "\n".join([*lines, *([result.next_action] if result.next_action else [])])

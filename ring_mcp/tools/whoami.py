@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ring_mcp.conductors.whoami import Context, WhoamiConductor
 from ring_mcp.domain import usd
+from ring_mcp.domain.caps import WINDOW_WORDS
 from ring_mcp.tools.paid import free
 from ring_mcp.tools.tool import Answer, Arguments, Caller, Tool
 
@@ -48,11 +49,11 @@ def describe_context(context: Context) -> str:
     if context.token_name:
         lines.append(f"by the token named {context.token_name}")
     if context.sandbox:
-        lines.append("SANDBOX: nothing is real and nothing costs money")
+        lines.append("SANDBOX: nothing is real, and nobody pays what is spent")
     if context.may_spend is False:
         lines.append("may look and not spend")
     if context.spent_today_usd is not None and context.spent_this_month_usd is not None:
         lines.append(f"spent {usd(context.spent_today_usd)} today, {usd(context.spent_this_month_usd)} this month")
-    left = [f"{usd(amount)} {name}" for name, amount in (context.cap_left_usd or {}).items()]
+    left = [f"{usd(amount)} {WINDOW_WORDS[name]}" for name, amount in (context.cap_left_usd or {}).items()]
     lines.append(f"may still spend: {', '.join(left)}" if left else "no cap on spending is known")
     return "\n".join(lines)

@@ -190,7 +190,7 @@ def test_an_installed_server_has_a_file_for_its_keys(
     assert key.get_secret_value() == "your-key"
 
 
-def test_of_a_clone_the_place_for_keys_is_told_and_of_a_running_server_none(person: Person) -> None:
+def test_the_place_for_keys_is_told_where_the_server_is_started_here(person: Person) -> None:
     assert f"Keys and other settings go into {ROOT}/.env.local" in person.types("config", "cursor").stderr
     there = person.types("config", "cursor", "--http", "https://ring.example.org")
     assert "Keys" not in there.stderr

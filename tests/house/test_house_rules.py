@@ -70,6 +70,16 @@ def test_only_config_reads_the_environment() -> None:
     assert readers == {"ring_mcp/config.py", "ring_mcp/__main__.py", "ring_mcp/server/front.py"}
 
 
+def test_the_line_that_installs_an_extra_is_made_in_one_place() -> None:
+    """A line that is written down works where its author was: not in a clone, or not in a tool of uv."""
+    told = [
+        path.name
+        for path in MODULES
+        if re.search(r"(pip|pipx|uv tool) install |uv sync ", path.read_text(encoding="utf-8"))
+    ]
+    assert told == ["extras.py"]
+
+
 def test_names_say_what_a_module_is_for() -> None:
     assert not [path for path in MODULES if path.stem in ("utils", "helpers", "common", "misc")]
 

@@ -6,8 +6,9 @@ import os
 import subprocess
 import sys
 
+from ring_mcp.extras import install_line
 from ring_mcp.ledger.postgres import migrate
-from ring_mcp.ledger.task_tables import INSTALL, name_tables
+from ring_mcp.ledger.task_tables import name_tables
 from ring_mcp.ledger.tasks import PREFIX, TABLE
 from tests.ledger_databases import LedgerDatabase
 
@@ -52,7 +53,7 @@ except ConfigError as exc:
     print(exc.message)
 """
     said = said_by(program)
-    assert INSTALL in said
+    assert install_line("scale") in said
     assert "DATABASE_URL" in said
 
 
