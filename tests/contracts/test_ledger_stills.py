@@ -176,6 +176,17 @@ async def test_a_still_under_way_whose_clip_was_broken_off_is_taken(ledger: Ledg
     assert (stored.state, stored.version, stored.parent_job_id) == (JobState.DONE, done.version, asked.id)
 
 
+@pytest.mark.parametrize(("key", "is_taken"), [("mine", True), ("another", False)])
+async def test_a_still_under_way_is_taken_by_its_own_account_alone(ledger: Ledger, key: str, is_taken: bool) -> None:
+    first = clip()
+    opened = await ledger.open(first, NO_CAPS, a_still(first, key_fingerprint="mine", account_id=None))
+    assert opened.still is not None
+    await ended(ledger, opened.still, JobState.SUBMITTING, JobState.RENDERING)
+    await ended(ledger, opened.job, JobState.FAILED, settled_usd=Decimal(0))
+    found = await ledger.find_unused_still(a_still(clip(), key_fingerprint=key, account_id=None))
+    assert (found is not None) is is_taken
+
+
 async def test_a_still_of_unknown_outcome_is_not_taken(ledger: Ledger) -> None:
     first = clip()
     opened = await ledger.open(first, NO_CAPS, a_still(first))
