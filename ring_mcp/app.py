@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ring_mcp import __version__, backends, processes
+from ring_mcp import __version__, backends, processes, wiring
 from ring_mcp.clock import Clock, SystemClock
 from ring_mcp.conductors.allowance import Allowance
 from ring_mcp.conductors.cancelling import CancelConductor
@@ -27,7 +27,6 @@ from ring_mcp.conductors.whoami import WhoamiConductor
 from ring_mcp.config import Config
 from ring_mcp.jobs.answers import Answers
 from ring_mcp.jobs.delivery import Delivery
-from ring_mcp.jobs.input_files import remove_old_inputs
 from ring_mcp.jobs.inputs import MediaInputs
 from ring_mcp.jobs.opening import Opening
 from ring_mcp.jobs.preparing import Preparing
@@ -36,7 +35,6 @@ from ring_mcp.jobs.queue.base import JobQueue
 from ring_mcp.jobs.rates import ProviderRates
 from ring_mcp.jobs.runner import JobRunner
 from ring_mcp.jobs.thumbnails import Thumbnails
-from ring_mcp.jobs.tidying import remove_old_files, tidy_after
 from ring_mcp.jobs.turns import Turns
 from ring_mcp.jobs.watch import JobWatch
 from ring_mcp.jobs.write_ahead import WriteAhead
@@ -55,7 +53,6 @@ from ring_mcp.operator_settings import (
 from ring_mcp.presets import Presets, load_presets
 from ring_mcp.storage.base import Links, Storage
 from ring_mcp.tools.job_answers import Previews
-from ring_mcp.wiring import list_media_origins, open_courier, open_whoami, start_ledger, wire_steps
 
 if TYPE_CHECKING:
     from ring_mcp.clients.in_process import InProcessMaker
@@ -197,13 +194,13 @@ async def open_app(
         team = backends.open_team(ledger, clock, channel)
         allowance = Allowance(ledger, config.caps, clock, sandbox=bool(config.sandbox))
         paces, write_ahead, answers = paces_of(config), WriteAhead(state / "unwritten"), Answers(spool)
-        courier = open_courier(config, answers, rates.hear, stack)
-        preparing = Preparing(inputs, ledger, accounts, clock)
+        sharing = wiring.open_sharing(storage, providers, spool, stack)
+        preparing = Preparing(inputs, sharing, ledger, accounts, clock)
         thumbnails = Thumbnails(
             inputs, storage, decoders, spool=spool, prefix=config.image_gen_storage_prefix, font=config.thumbnail_font
         )
         making = PreviewMaker(previews, decoders.results)
-        steps = wire_steps(
+        steps = wiring.wire_steps(
             config,
             providers,
             storage,
@@ -215,8 +212,9 @@ async def open_app(
             making,
             thumbnails,
             answers,
-            courier,
             rates,
+            sharing,
+            stack,
         )
         runner = JobRunner(ledger, steps, write_ahead, watch, accounts, clock, Turns(config.concurrency), rates)
         queue = backends.open_queue(config, ledger, runner, watch, accounts, clock, channel)
@@ -231,6 +229,7 @@ async def open_app(
             spool=spool,
             accounts=accounts,
             delivery=delivery,
+            sharing=sharing,
         )
         calls = PaidCalls(
             opening=opening,
@@ -268,14 +267,13 @@ async def open_app(
             unexpanded=config.unexpanded,
         )
         warn_of_settings(config, presets, clock.now().date())
-        await start_ledger(ledger)  # before the queue, which takes open jobs over from it
-        await asyncio.to_thread(remove_old_files, [previews], config.keep_s)
-        await asyncio.to_thread(remove_old_inputs, spool)
+        await wiring.start_ledger(ledger)  # before the queue, which takes open jobs over from it
+        await wiring.remove_what_is_old(config)
         await queue.start(take_over=take_over)
         stack.push_async_callback(queue.aclose)
         stack.callback(asyncio.create_task(accounts.learn()).cancel)
         if take_over:
-            stack.callback(asyncio.create_task(tidy_after(runner.catch_up, spool, ledger, clock, config.keep_s)).cancel)
+            wiring.begin_upkeep(config, runner, steps, sharing, answers, ledger, clock, stack)
         yield App(
             config=config,
             presets=presets,
@@ -288,13 +286,13 @@ async def open_app(
             images=images,
             videos=videos,
             thumbnails=ThumbnailConductor(thumbnails, calls, ledger),
-            cancelling=CancelConductor(ledger, watch, providers, accounts, clock, allowance),
+            cancelling=CancelConductor(ledger, watch, providers, accounts, clock, allowance, sharing),
             health=health,
             fleet=FleetConductor(ledger, config.caps, clock, sandbox=bool(config.sandbox), rates=rates),
-            whoami=open_whoami(config, allowance),
+            whoami=wiring.open_whoami(config, allowance),
             spending=SpendingConductor(allowance, config.caps, rule_of(config), clock, sandbox=bool(config.sandbox)),
             clock=clock,
             team=team,
             previews=Previews(previews, shown=config.result_preview, making=making),
-            media_origins=list_media_origins(config, links),
+            media_origins=wiring.list_media_origins(config, links),
         )

@@ -18,14 +18,16 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from ring_mcp.backends import open_providers
+from ring_mcp.backends import open_providers, open_storage
 from ring_mcp.clock import SystemClock
-from ring_mcp.config import restore_config
+from ring_mcp.config import Config, restore_config
 from ring_mcp.domain import Plan
 from ring_mcp.errors import OutcomeUnknown, ProviderError, ProviderUnavailable, RateLimited
 from ring_mcp.jobs.answers import Answer, Answers
+from ring_mcp.jobs.sharing import Sharing
 from ring_mcp.presets import load_presets
 from ring_mcp.providers.base import Inputs, Providers
+from ring_mcp.storage.base import SharedFiles
 
 _LINE_LIMIT_BYTES = 512 * 1024 * 1024
 """An order has the given pictures in it, as base64."""
@@ -54,7 +56,16 @@ async def _serve(wire: socket.socket, first_line: str) -> None:
         presets, hear = load_presets(overlay=config.presets_file), partial(_tell_of_refusal, writer)
         providers, _ = open_providers(config, presets, SystemClock(), stack, hear)
         spool = config.state_path / "spool"
-        await Errands(providers, Answers(spool), spool, writer).run(reader)
+        sharing = Sharing(_open_shared_files(config, stack), spool)
+        await Errands(providers, Answers(spool), sharing, spool, writer).run(reader)
+
+
+def _open_shared_files(config: Config, stack: contextlib.AsyncExitStack) -> SharedFiles | None:
+    if config.database_url is None:
+        return None  # one machine: a storage that nobody asks has not to be opened
+    storage = open_storage(config, SystemClock(), None)
+    stack.push_async_callback(storage.aclose)
+    return storage.shared
 
 
 def _tell_of_refusal(writer: asyncio.StreamWriter, provider: str, model: str, refusal: RateLimited) -> None:
@@ -67,9 +78,12 @@ def _tell_of_refusal(writer: asyncio.StreamWriter, provider: str, model: str, re
 class Errands:
     """What is being carried. A job is ``taken`` (its lock is held), then told to go, then its answer is written."""
 
-    def __init__(self, providers: Providers, answers: Answers, spool: Path, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self, providers: Providers, answers: Answers, sharing: Sharing, spool: Path, writer: asyncio.StreamWriter
+    ) -> None:
         self._providers = providers
         self._answers = answers
+        self._sharing = sharing
         self._spool = spool
         self._writer = writer
         self._orders: dict[str, asyncio.Future[dict[str, Any] | None]] = {}
@@ -87,6 +101,7 @@ class Errands:
                 order.set_result({})
         while self._tasks:
             await asyncio.wait(self._tasks)
+        await self._sharing.finish()
 
     def _obey(self, said: dict[str, Any]) -> None:
         if (job_id := said.get("take")) is not None:
@@ -111,6 +126,8 @@ class Errands:
                     answer = await self._make(job_id, order) if order else _NOT_SENT
                     # On the disk before it is told: a server that dies as it hears of it finds it at its next start.
                     await self._keep(job_id, attempt_token, answer)
+                    # And where other machines read it: this one may die with its server, and not come back.
+                    await self._sharing.lay_down_answer(job_id)
                     word = "answered"
         except OSError as exc:
             word = f"failed ({exc.strerror})"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import sys
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from ring_mcp import __version__, backends, processes
@@ -14,20 +16,26 @@ from ring_mcp.clock import Clock
 from ring_mcp.conductors.allowance import Allowance
 from ring_mcp.conductors.whoami import Actor, WhoamiConductor
 from ring_mcp.config import Config
-from ring_mcp.domain import MediaKind
+from ring_mcp.domain import Job, MediaKind
 from ring_mcp.errors import LedgerBehind, LedgerError
 from ring_mcp.jobs.answers import Answers
 from ring_mcp.jobs.courier import Courier
+from ring_mcp.jobs.input_files import remove_old_inputs
+from ring_mcp.jobs.late_answers import LateAnswers
 from ring_mcp.jobs.outcomes import Pace
 from ring_mcp.jobs.preparing import Preparing
 from ring_mcp.jobs.previews import PreviewMaker
 from ring_mcp.jobs.rates import ProviderRates
 from ring_mcp.jobs.rendering import Rendering
+from ring_mcp.jobs.runner import JobRunner
+from ring_mcp.jobs.shared_upkeep import SharedUpkeep
+from ring_mcp.jobs.sharing import Sharing
 from ring_mcp.jobs.sidecars import Sidecars
 from ring_mcp.jobs.steps import Steps
 from ring_mcp.jobs.storing import Storing
 from ring_mcp.jobs.submitting import Submitting
 from ring_mcp.jobs.thumbnails import Thumbnails
+from ring_mcp.jobs.tidying import remove_old_files, tidy_after
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.media.decoding import Decoder
 from ring_mcp.operator_settings import rule_of
@@ -76,7 +84,7 @@ async def start_ledger(ledger: Ledger) -> None:
         logger.error("%s", exc.message)
 
 
-def open_courier(
+def _open_courier(
     config: Config, answers: Answers, hear: HearRefusal, stack: contextlib.AsyncExitStack
 ) -> Courier | None:
     """Who makes the requests whose answers are results; None where a process cannot outlive the server's."""
@@ -99,8 +107,9 @@ def wire_steps(
     previews: PreviewMaker,
     thumbnails: Thumbnails,
     answers: Answers,
-    courier: Courier | None,
     rates: ProviderRates,
+    sharing: Sharing,
+    stack: contextlib.AsyncExitStack,
 ) -> Steps:
     spool = config.state_path / "spool"
     storing = Storing(
@@ -109,6 +118,7 @@ def wire_steps(
         clock,
         decoder,
         spool=spool,
+        sharing=sharing,
         previews=previews,
         thumbnails=thumbnails,
         sidecars=Sidecars(storage, ledger, spool) if config.sidecar else None,
@@ -119,12 +129,53 @@ def wire_steps(
         clock,
         paces,
         answers,
-        courier,
+        _open_courier(config, answers, rates.hear, stack),
+        sharing,
         spool=spool,
         # SQLite is of one machine, where a lock tells who lives. In a fleet a process may only be cut off for a while.
         death_is_certain=config.database_url is None,
     )
-    return Steps(submitting, Rendering(providers, clock, paces, rates), storing)
+    rendering, late = Rendering(providers, clock, paces, rates), LateAnswers(answers, sharing, clock)
+    return Steps(submitting, rendering, storing, late, sharing)
+
+
+def open_sharing(storage: Storage, providers: Providers, spool: Path, stack: contextlib.AsyncExitStack) -> Sharing:
+    """Where machines share files of open jobs, if the storage was asked to offer that."""
+
+    def answers_inside(job: Job) -> bool:
+        provider = providers.get((job.kind, job.plan.provider))
+        return provider is not None and provider.answers_with_result
+
+    sharing = Sharing(storage.shared, spool, answers_inside=answers_inside)
+    stack.push_async_callback(sharing.aclose)
+    return sharing
+
+
+async def remove_what_is_old(config: Config) -> None:
+    await asyncio.to_thread(remove_old_files, [config.state_path / "previews"], config.keep_s)
+    await asyncio.to_thread(remove_old_inputs, config.state_path / "spool")
+
+
+def begin_upkeep(
+    config: Config,
+    runner: JobRunner,
+    steps: Steps,
+    sharing: Sharing,
+    answers: Answers,
+    ledger: Ledger,
+    clock: Clock,
+    stack: contextlib.AsyncExitStack,
+) -> None:
+    """Begin to look after what dead processes have left, on this machine and where machines share files."""
+    spool = config.state_path / "spool"
+    stack.callback(asyncio.create_task(tidy_after(runner.catch_up, spool, ledger, clock, config.keep_s)).cancel)
+    if sharing.files is not None:
+
+        def is_driven(job_id: str) -> bool:
+            return any(record.job.id == job_id for record in runner.records)
+
+        upkeep = SharedUpkeep(sharing.files, sharing, answers, ledger, steps.apply_shared_answer, is_driven, clock)
+        stack.callback(asyncio.create_task(upkeep.run()).cancel)
 
 
 def list_media_origins(config: Config, links: Links | None) -> tuple[str, ...]:

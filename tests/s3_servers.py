@@ -31,8 +31,9 @@ START_LIMIT_S = 60.0
 
 
 class BucketServer:
-    """localbucket in this process. ``before`` is called with the path of each PUT and GET, in that request's own
-    thread; ``answers`` (status, body) are given, first to last, in place of its own."""
+    """localbucket in this process. ``before`` is called with the path of each PUT, GET and DELETE, in the thread
+    of that request; if it raises, the connection is cut. ``answers`` (status, body) are given, first to last, in
+    place of its own."""
 
     def __init__(self, folder: Path) -> None:
         self.bucket = folder / BUCKET
@@ -89,6 +90,7 @@ class _Handler(S3Handler):  # type: ignore[misc]  # it has no types
 
     def do_DELETE(self) -> None:  # noqa: N802
         """localbucket gives up on the folder of an upload into which a part is just being written: S3 does not."""
+        self._bucket_server.before(self.path)
         super().do_DELETE()
         upload_id = dict(parse_qsl(urlsplit(self.path).query)).get("uploadId")
         while upload_id and (folder := self._bucket_server.uploads / upload_id).exists():
@@ -122,6 +124,7 @@ class Moto:
     url: str
     writer: tuple[str, str]
     reader: tuple[str, str]
+    sharer: tuple[str, str]
 
     def storage(self, key: tuple[str, str], bucket: str = BUCKET, **options: Any) -> S3Storage:
         return S3Storage(bucket, endpoint=self.url, access_key_id=key[0], secret_access_key=key[1], **options)
@@ -160,11 +163,13 @@ def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
 def _with_keys(port: int) -> Moto:
     """Users come first, while nothing is checked yet; the last call switches the checks on."""
     bucket = f"arn:aws:s3:::{BUCKET}"
-    writer = _user(port, "writer", ["s3:PutObject", "s3:GetObject", "s3:ListBucket", "s3:AbortMultipartUpload"], bucket)
+    rights = ["s3:PutObject", "s3:GetObject", "s3:ListBucket", "s3:AbortMultipartUpload"]
+    writer = _user(port, "writer", rights, bucket)
+    sharer = _user(port, "sharer", [*rights, "s3:DeleteObject"], bucket)
     reader = _user(port, "reader", ["s3:GetObject", "s3:ListBucket"], bucket)
     _call(port, "PUT", f"/{BUCKET}", "", "s3")
     _call(port, "POST", "/moto-api/reset-auth", "0", "s3")
-    return Moto(f"http://127.0.0.1:{port}", writer, reader)
+    return Moto(f"http://127.0.0.1:{port}", writer, reader, sharer)
 
 
 def _user(port: int, name: str, actions: list[str], bucket: str) -> tuple[str, str]:

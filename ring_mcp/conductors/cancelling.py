@@ -12,6 +12,7 @@ from ring_mcp.errors import GenerationFailed, JobCancelled, JobMoved, ProviderEr
 from ring_mcp.jobs.accounts import Accounts
 from ring_mcp.jobs.endings import Ending
 from ring_mcp.jobs.outcomes import end_badly
+from ring_mcp.jobs.sharing import Sharing
 from ring_mcp.jobs.watch import JobWatch
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.providers.base import Providers
@@ -40,6 +41,7 @@ class CancelConductor:
         accounts: Accounts,
         clock: Clock,
         allowance: Allowance,
+        sharing: Sharing,
     ) -> None:
         self._ledger = ledger
         self._watch = watch
@@ -47,6 +49,7 @@ class CancelConductor:
         self._accounts = accounts
         self._clock = clock
         self._allowance = allowance
+        self._sharing = sharing
 
     async def cancel(self, job: Job, *, actor_id: str | None = None) -> Cancellation:
         """Break a job off, if that can be. Raises LedgerError; then nothing has changed.
@@ -77,6 +80,7 @@ class CancelConductor:
             job, replace(end_badly(job, Ending.CANCELLED, why, now), owner=None, updated_at=now)
         )
         self._watch.tell(ended)
+        self._sharing.forget(ended)
         return ended
 
     async def _cancel_still(self, clip: Job) -> str:

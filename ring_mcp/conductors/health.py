@@ -14,6 +14,7 @@ from ring_mcp.conductors.key_checks import KeyChecks
 from ring_mcp.conductors.price_drift import DRIFT_DAYS, last_bills
 from ring_mcp.conductors.rate_checks import check_rates
 from ring_mcp.conductors.report import Check, HealthReport, Status
+from ring_mcp.conductors.sharing_check import check_sharing
 from ring_mcp.domain import usd
 from ring_mcp.errors import RingError
 from ring_mcp.jobs.accounts import Accounts
@@ -82,12 +83,13 @@ class HealthConductor:
         """Ask all parts side by side, each for a few seconds at most. ``actor_id``: who asks, and is told what is left
         to them."""
         now = self._clock.now()
-        ledger, storage, asked = await asyncio.gather(
+        ledger, storage, sharing, asked = await asyncio.gather(
             self._ask("ledger", self._ledger.name, self._ledger.ping),
             self._ask("storage", self._storage.name, self._storage.ping),
+            check_sharing(self._storage, _CHECK_TIMEOUT_S),
             self._key_checks.ask(),
         )
-        checks = [ledger, storage, *self._check_keys(asked), *self._check_defaults(now.date())]
+        checks = [ledger, storage, *sharing, *self._check_keys(asked), *self._check_defaults(now.date())]
         checks += [self._prices(), *self._models()]
         checks += [Check(name="configuration", status="warning", detail=note) for note in self._notes]
         spent, left, standing = None, None, None

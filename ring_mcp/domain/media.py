@@ -22,6 +22,7 @@ class Value(BaseModel):
 class Output(Value):
     """One thing that a provider made: where it can be fetched, or the spool file that already holds it.
 
+    ``spool_path`` is a bare name: the file lies in the spool of one machine, and may be shared with the others.
     ``lost_because`` is set when it can never be fetched any more.
     """
 

@@ -20,12 +20,12 @@ from ring_mcp import errors
 from ring_mcp.domain import Output
 from ring_mcp.errors import OutcomeUnknown, ProviderError
 from ring_mcp.files import replace_file, try_lock
+from ring_mcp.jobs.shared_names import answer_name
 from ring_mcp.providers.base import Accepted, Finished
 
 Answer = Accepted | Finished | ProviderError
 
 _MADE: TypeAdapter[Accepted | Finished] = TypeAdapter(Accepted | Finished)
-_ANSWER = "-answer.json"
 _LOCK = "-courier.lock"
 
 
@@ -45,9 +45,21 @@ class Answers:
         answer = self._read(job_id, attempt_token)
         return answer if answer is not None else self._find_pictures(job_id)
 
+    def has(self, job_id: str) -> bool:
+        """Whether an answer to the job lies here, to whichever attempt: all of what came inside of it does, too."""
+        return self._path(job_id).exists()
+
+    def holds(self, job_id: str, attempt_token: str | None) -> bool:
+        """Whether this is the machine that got the answer to this very attempt, and what came inside of it."""
+        return self._read(job_id, attempt_token) is not None
+
     def _read(self, job_id: str, attempt_token: str | None) -> Answer | None:
+        return self.read_file(self._path(job_id), attempt_token)
+
+    def read_file(self, path: Path, attempt_token: str | None) -> Answer | None:
+        """The answer in a file that any machine has written; None unless it is that to this very attempt."""
         try:
-            content = json.loads(self._path(job_id).read_text(encoding="utf-8"))
+            content = json.loads(path.read_text(encoding="utf-8"))
             if content["attemptToken"] != attempt_token:
                 return None
             return _decode(content)
@@ -66,7 +78,7 @@ class Answers:
         lost = Output(lost_because="the server died before this one was kept")
         # The gaps keep their numbers: object keys and audit rows are made from them.
         outputs = [
-            Output(spool_path=str(numbered[index])) if index in numbered else lost for index in range(max(numbered) + 1)
+            Output(spool_path=numbered[index].name) if index in numbered else lost for index in range(max(numbered) + 1)
         ]
         return Finished(outputs=tuple(outputs), warnings=("the answer was cut off: what it cost is not known",))
 
@@ -74,9 +86,17 @@ class Answers:
         with contextlib.suppress(OSError):
             self._path(job_id).unlink(missing_ok=True)
 
+    def remove(self, job_id: str) -> None:
+        """The answer, and what came inside of it."""
+        for path in self._spool.glob(f"{job_id}-*.inline"):
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+        self.forget(job_id)
+
     def job_ids(self) -> list[str]:
         """The jobs for which an answer, or pictures out of one, lie here."""
-        answered = {path.name.removesuffix(_ANSWER) for path in self._spool.glob(f"*{_ANSWER}")}
+        ending = answer_name("")
+        answered = {path.name.removesuffix(ending) for path in self._spool.glob(f"*{ending}")}
         pictured = {path.name.rpartition("-")[0] for path in self._spool.glob("*.inline")}
         return sorted(answered | pictured)
 
@@ -110,7 +130,7 @@ class Answers:
             os.close(descriptor)
 
     def _path(self, job_id: str) -> Path:
-        return self._spool / f"{job_id}{_ANSWER}"
+        return self._spool / answer_name(job_id)
 
 
 def _encode(answer: Answer) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
-import re
 import time
 import uuid
 from collections.abc import Iterable, Iterator
@@ -17,15 +16,13 @@ from urllib.parse import unquote
 from ring_mcp.domain import MediaFile, MediaKind, Plan, VideoPlan
 from ring_mcp.errors import InvalidRequest, LocalPolicy, ProviderBadReply, ProviderError, StorageError
 from ring_mcp.files import open_file
+from ring_mcp.jobs.shared_names import KEPT
 from ring_mcp.media.identify import NotTheMedia, hash_file, identify
 from ring_mcp.media.mp4 import read_mp4
 from ring_mcp.media.natives import Natives, NoDecoder, Undecodable
 from ring_mcp.plans.rules import doubt
 from ring_mcp.presets import Model, VideoModel
 from ring_mcp.presets_limits import InputBytes
-
-KEPT = re.compile(r"kept:([0-9a-f]{64})")
-"""A picture that came inline, by the name of its file in the spool, where it stays for a day."""
 
 _KEEP_INPUTS_S = 24 * 3600.0
 

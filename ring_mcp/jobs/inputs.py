@@ -27,7 +27,6 @@ from ring_mcp.jobs.addresses import (
     with_addresses,
 )
 from ring_mcp.jobs.input_files import (
-    KEPT,
     Measured,
     Takes,
     check_length,
@@ -44,6 +43,7 @@ from ring_mcp.jobs.input_files import (
     spool_file,
     write_inline,
 )
+from ring_mcp.jobs.shared_names import KEPT, local_input_name
 from ring_mcp.media.decoding import Decoder
 from ring_mcp.presets import Model, VideoModel
 from ring_mcp.presets_limits import InputBytes
@@ -201,7 +201,7 @@ class MediaInputs:
             return reference
         part = new_file(self._spool)
         sha256 = await asyncio.to_thread(write_inline, reference, part, "referenceImages", max_bytes)
-        part.replace(self._spool / f"input-{sha256}")  # by its hash: what is given twice lies there once
+        part.replace(self._spool / local_input_name(sha256))  # by its hash: what is given twice lies there once
         await asyncio.to_thread(remove_old_inputs, self._spool)
         return f"kept:{sha256}"
 
@@ -278,7 +278,7 @@ class MediaInputs:
     def _local(self, url: str, field: str) -> Path | None:
         """The file that ``url`` means, None for an http(s) address. Raises InvalidRequest for anything else."""
         if (kept := KEPT.fullmatch(url)) is not None:
-            return self._spool / f"input-{kept[1]}"
+            return self._spool / local_input_name(kept[1])
         own = self._storage.local_path(url)
         if own is not None:
             return own

@@ -17,13 +17,14 @@ from pathlib import Path
 from ring_mcp.clock import Clock
 from ring_mcp.domain import Caps, Job, JobState, MediaKind, Plan, VideoPlan
 from ring_mcp.domain.consent import Terms
-from ring_mcp.errors import InvalidRequest, LedgerError, StorageError
+from ring_mcp.errors import InvalidRequest, LedgerError, RingError, StorageError
 from ring_mcp.jobs.accounts import Accounts
 from ring_mcp.jobs.completion import complete
 from ring_mcp.jobs.delivery import Delivery
 from ring_mcp.jobs.events import log_opened
 from ring_mcp.jobs.outcomes import name_open_job
 from ring_mcp.jobs.queue.base import JobQueue
+from ring_mcp.jobs.sharing import Sharing
 from ring_mcp.ledger.base import Ledger, Opened
 from ring_mcp.providers.base import Providers
 from ring_mcp.request_id import current_request_id
@@ -45,7 +46,7 @@ class Prospect:
 
 class Opening:
     """``spool`` is where results will pass through; ``accounts`` mark every row; ``delivery`` knows what nobody
-    joins any more."""
+    joins any more; ``sharing`` lays what is given along where whoever drives the job finds it."""
 
     def __init__(
         self,
@@ -58,6 +59,7 @@ class Opening:
         spool: Path,
         accounts: Accounts,
         delivery: Delivery,
+        sharing: Sharing,
     ) -> None:
         self._ledger = ledger
         self._queue = queue
@@ -67,6 +69,7 @@ class Opening:
         self._spool = spool
         self._accounts = accounts
         self.delivery = delivery
+        self._sharing = sharing
 
     def check_provider(self, kind: MediaKind, name: str) -> None:
         """Raises InvalidRequest if nobody makes this here, ProviderAuthError if there is no key."""
@@ -112,8 +115,22 @@ class Opening:
         await asyncio.to_thread(check_disk, self._spool)
         job = self._new_job(plan, actor_id, idempotency_key)
         still = self._new_still(job, still_plan) if still_plan else None
+        # Before there is a row: from then on any machine may begin with it.
+        await self._sharing.lay_down_inputs(job)
         # All or nothing, also for a caller that is cancelled now: a row that nobody drives would hold its reservation.
-        return await complete(self._open(job, replace(self._caps, max_usd=max_usd), still, terms))
+        return await complete(self._open_or_forget(job, replace(self._caps, max_usd=max_usd), still, terms))
+
+    async def _open_or_forget(self, job: Job, caps: Caps, still: Job | None, terms: Terms | None) -> Opened:
+        try:
+            opened = await self._open(job, caps, still, terms)
+        except LedgerError:  # it may have been opened all the same: what nobody needs is swept up
+            raise
+        except RingError:
+            self._sharing.forget(job)
+            raise
+        if opened.job.id != job.id:
+            self._sharing.forget(job)
+        return opened
 
     async def _open(self, job: Job, caps: Caps, still: Job | None, terms: Terms | None) -> Opened:
         await self.delivery.settle(job.request_hash)

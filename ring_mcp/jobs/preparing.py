@@ -16,6 +16,7 @@ from ring_mcp.jobs.endings import Ending
 from ring_mcp.jobs.inputs import MediaInputs
 from ring_mcp.jobs.outcomes import Park, Pause, end_job
 from ring_mcp.jobs.record import JobRecord
+from ring_mcp.jobs.sharing import Sharing
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.providers.base import Inputs
 
@@ -35,8 +36,9 @@ def find_awaited_still(job: Job) -> str | None:
 
 
 class Preparing:
-    def __init__(self, inputs: MediaInputs, ledger: Ledger, accounts: Accounts, clock: Clock) -> None:
+    def __init__(self, inputs: MediaInputs, sharing: Sharing, ledger: Ledger, accounts: Accounts, clock: Clock) -> None:
         self._inputs = inputs
+        self._sharing = sharing
         self._ledger = ledger
         self._accounts = accounts
         self._clock = clock
@@ -52,8 +54,9 @@ class Preparing:
             if pause is not None or record.job.is_settled:
                 return pause
         try:
+            await self._sharing.bring_inputs(record.job)
             return await self._inputs.for_provider(record.job.plan, as_bytes=as_bytes)
-        except StorageError as exc:  # the disk of this machine
+        except StorageError as exc:  # the disk of this machine, or another machine's files
             return Park(_not_readable_now(exc.message), LOOK_AGAIN_S)
         except InvalidRequest as exc:
             if isinstance(exc.__cause__, StorageError) and exc.__cause__.retryable:

@@ -13,10 +13,12 @@ from __future__ import annotations
 from datetime import datetime
 
 from ring_mcp.domain import JobState
+from ring_mcp.jobs.late_answers import LateAnswers
 from ring_mcp.jobs.outcomes import Park, Pause
 from ring_mcp.jobs.rates import Place
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.rendering import Rendering
+from ring_mcp.jobs.sharing import Sharing
 from ring_mcp.jobs.storing import Storing
 from ring_mcp.jobs.submitting import Submitting
 from ring_mcp.ledger.base import Ledger
@@ -25,19 +27,31 @@ from ring_mcp.ledger.base import Ledger
 class Steps:
     """Which step a state asks for."""
 
-    def __init__(self, submitting: Submitting, rendering: Rendering, storing: Storing) -> None:
+    def __init__(
+        self, submitting: Submitting, rendering: Rendering, storing: Storing, late: LateAnswers, sharing: Sharing
+    ) -> None:
         self._submitting = submitting
         self._rendering = rendering
         self._storing = storing
+        self._late = late
+        self._sharing = sharing
 
     async def apply_late_answers(self, ledger: Ledger) -> None:
         """Bring home what couriers of dead processes were answered. Raises LedgerError."""
-        await self._submitting.apply_late_answers(ledger)
+        await self._late.apply_own(ledger)
+
+    async def apply_shared_answer(self, ledger: Ledger, job_id: str) -> JobState | None:
+        """Bring home what another machine has shared of a job that was called unknown; where the job stands then.
+
+        Raises LedgerError and StorageError.
+        """
+        return await self._late.apply_shared(ledger, job_id)
 
     async def leave(self, record: JobRecord) -> None:
-        """Remove what a job that has ended, as the ledger knows, has left in the spool."""
+        """Remove what a job that has ended, as the ledger knows, has left in the spool, and shared."""
         if record.job.is_settled:
             await self._storing.leave(record)
+        self._forget_shared(record)
 
     async def advance(
         self, record: JobRecord, driving_since: datetime, tries: int, place: Place | None = None
@@ -48,6 +62,19 @@ class Steps:
 
         Raises JobMoved if another process has the job.
         """
+        try:
+            return await self._advance(record, driving_since, tries, place)
+        finally:  # also where the process ends just after the last write
+            self._forget_shared(record)
+
+    def _forget_shared(self, record: JobRecord) -> None:
+        """One of unknown outcome may still be answered, and an end that the ledger lacks is none for the others."""
+        if record.job.is_terminal and not record.is_behind:
+            self._sharing.forget(record.job)
+
+    async def _advance(
+        self, record: JobRecord, driving_since: datetime, tries: int, place: Place | None
+    ) -> Pause | Park | None:
         match record.job.state:
             case JobState.PLANNED:
                 self._storing.warm()

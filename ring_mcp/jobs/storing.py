@@ -8,38 +8,36 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from ring_mcp.clock import Clock
-from ring_mcp.domain import Asset, AuditRecord, Failure, ImagePlan, Job, MediaFile, Output, VideoPlan
+from ring_mcp.domain import Asset, AuditRecord, Failure, ImagePlan, Job, VideoPlan
 from ring_mcp.errors import (
     JobExpired,
     LocalPolicy,
     MediaGone,
-    ProviderBadReply,
     ProviderError,
     StorageError,
     StorageRefused,
     StorageUnclear,
 )
-from ring_mcp.jobs.answers import Answers
 from ring_mcp.jobs.completion import complete
 from ring_mcp.jobs.endings import Ending
 from ring_mcp.jobs.events import step_of
+from ring_mcp.jobs.fetching import Fetching, OnlyCopyGone
 from ring_mcp.jobs.outcomes import Park, Pause, age_s, back_off_s, end_job, note_trouble, slow_look_s
 from ring_mcp.jobs.previews import PreviewMaker
 from ring_mcp.jobs.record import JobRecord
-from ring_mcp.jobs.rendering import LOOKS_BEFORE_GONE, came_often, is_gone, pause_after_gone_s, with_fresh_addresses
+from ring_mcp.jobs.rendering import LOOKS_BEFORE_GONE, is_gone, pause_after_gone_s, with_fresh_addresses
+from ring_mcp.jobs.sharing import Sharing
 from ring_mcp.jobs.sidecars import Sidecars, upload_metadata
 from ring_mcp.jobs.thumbnails import Thumbnails
 from ring_mcp.ledger.audit import asset_row
 from ring_mcp.media.credentials import look_for_credentials
 from ring_mcp.media.decoding import Decoder
-from ring_mcp.media.identify import hash_file, identify_result
 from ring_mcp.providers.base import Finished, Providers
 from ring_mcp.storage.base import Storage
 from ring_mcp.storage.keys import storage_key
@@ -51,12 +49,13 @@ than any provider keeps a result, a day or two."""
 LET_GO_AFTER_S = 600.0
 """A result that cannot be fetched or stored for so long is looked at slowly from then on."""
 
-
+FRAME_WITHIN_S = 10.0  # how long a result waits for what its thumbnail is drawn over
 PREVIEW_WITHIN_S = 30.0  # how much longer than its result a preview may take
 
 
 class Storing:
-    """``spool`` holds files under way; ``previews`` makes one small picture per finished job."""
+    """``spool`` holds files under way; ``previews`` makes one small picture per finished job; ``sharing`` has pictures
+    that callers gave along, for thumbnails."""
 
     def __init__(
         self,
@@ -66,11 +65,13 @@ class Storing:
         decoder: Decoder,
         *,
         spool: Path,
+        sharing: Sharing,
         previews: PreviewMaker,
         thumbnails: Thumbnails,
         sidecars: Sidecars | None = None,
     ) -> None:
-        self._spool, self._answers = spool, Answers(spool)
+        self._fetching = Fetching(providers, decoder, spool, sharing)
+        self._sharing = sharing
         self._providers = providers
         self._storage = storage
         self._clock = clock
@@ -99,13 +100,19 @@ class Storing:
             await record.write(self._finish(record.job))
             return None
         trouble: ProviderError | None = None
+        gone: list[int] = []
         for index in self._missing(record.job):
             try:
                 await self._store_one(record, index)
+            except OnlyCopyGone as exc:
+                gone.append(index)
+                trouble = trouble or exc
             except ProviderError as exc:  # one that cannot be fetched does not take the others along
                 trouble = trouble or exc
             except StorageError as exc:  # the others would go to the same storage, and meet the same
                 return await self._rest(record, exc, tries)
+        if isinstance(trouble, OnlyCopyGone):
+            return await self._lose_copies(record, trouble, gone, tries)
         if isinstance(trouble, MediaGone):
             return await self._look_again(record, trouble, tries)
         if trouble is not None:
@@ -160,6 +167,16 @@ class Storing:
             return None
         return await self._rest(record, gone, tries)
 
+    async def _lose_copies(
+        self, record: JobRecord, trouble: OnlyCopyGone, gone: Sequence[int], tries: int
+    ) -> Pause | Park | None:
+        """Not at once: a folder that somebody is just restoring, or a disk that comes late, has them in a while."""
+        noted = note_trouble(record.job, trouble, self._clock.now())
+        if list(gone) == self._missing(record.job) and age_s(noted, self._clock.now()) >= LET_GO_AFTER_S:
+            await self._lose_missing(record, trouble.message)
+            return None
+        return await self._rest(record, trouble, tries)
+
     async def _lose_missing(self, record: JobRecord, reason: str) -> None:
         missing = self._missing(record.job)
         outputs = [
@@ -173,12 +190,14 @@ class Storing:
         return [i for i, output in enumerate(job.outputs) if i not in stored and output.lost_because is None]
 
     async def _store_one(self, record: JobRecord, index: int) -> None:
-        media = await self._fetch(record.job, index)
+        media = await self._fetching.fetch(record.job, index)
         job = record.job
         if media.doubt is not None:
             job = replace(job, warnings=(*job.warnings, f"output {index + 1} of {len(job.outputs)}: {media.doubt}"))
         if self._missing(job) == [index]:
-            there = [self._path(job, i) for i, output in enumerate(job.outputs) if output.lost_because is None]
+            there = [
+                self._fetching.path_of(job, i) for i, output in enumerate(job.outputs) if output.lost_because is None
+            ]
             self._previews.begin(job, there)  # whoever shows it waits for it; the result does not
         key = _key(job, index, media.extension)
         # Beside the upload: it reads the whole file once more.
@@ -206,53 +225,17 @@ class Storing:
         after = replace(job, assets=(*job.assets, asset))
         records: Sequence[AuditRecord] = ()
         if not self._missing(after):
+            await self._bring_frame(after)
             after, records = await self._thumbnails.add(after, media)
             after = self._finish(after)
         await record.write(after, [asset_row(after, asset), *records])
 
-    async def _fetch(self, job: Job, index: int) -> MediaFile:
-        """The output as a measured file in the spool; a file that lies there completely is not fetched again.
-
-        What is not as it should be is asked for again, where it can be, and in the end taken as it is.
-        """
-        path, output = self._path(job, index), job.outputs[index]
-        if path.exists():
-            size_bytes, sha256 = await asyncio.to_thread(hash_file, path)
-        else:
-            size_bytes, sha256 = await self._download(job, output, path)
-        only_copy = output.spool_path is not None
-        look = functools.partial(
-            identify_result,
-            size_bytes=size_bytes,
-            sha256=sha256,
-            expected=job.kind,
-            anyway=came_often(job),
-            only_copy=only_copy,
-        )
-        try:
-            return await self._decoder.run(lambda natives: look(path, natives))
-        except ProviderBadReply:
-            if not only_copy:  # what was fetched was not the result: ask again
-                path.unlink(missing_ok=True)
-            raise
-
-    async def _download(self, job: Job, output: Output, path: Path) -> tuple[int, str]:
-        if output.spool_path is not None:
-            raise LocalPolicy(_NOT_HERE, billed="yes", next_action=_BRING_BACK)
-        part = path.with_suffix(".part")
-        try:
-            self._spool.mkdir(parents=True, exist_ok=True, mode=0o700)  # the job may have begun on another machine
-            with step_of("download", job):
-                done = await self._providers[job.kind, job.plan.provider].download(output, part)
-            # Only what is complete has the name by which a restart takes it for fetched.
-            part.replace(path)
-        except OSError as exc:
-            raise StorageError(f"the spool folder {self._spool} cannot be written: {exc.strerror}") from exc
-        return done.size_bytes, done.sha256
-
-    def _path(self, job: Job, index: int) -> Path:
-        spool_path = job.outputs[index].spool_path
-        return Path(spool_path) if spool_path else self._spool / f"{job.id}-{index}.media"
+    async def _bring_frame(self, job: Job) -> None:
+        """What the thumbnail is drawn over, if a caller gave it to another machine; else the clip's own picture is."""
+        if isinstance(job.plan, VideoPlan) and job.plan.thumbnail is not None:
+            with contextlib.suppress(StorageError, TimeoutError):
+                async with asyncio.timeout(FRAME_WITHIN_S):
+                    await self._sharing.bring_inputs(job)
 
     def _finish(self, job: Job) -> Job:
         """The job, ended: done if anything was stored or no copy was wanted. The cost is settled either way."""
@@ -273,19 +256,7 @@ class Storing:
             await complete(self._previews.wait(record.job.id, PREVIEW_WITHIN_S))
         finally:
             if not record.is_behind:
-                await complete(asyncio.to_thread(self._remove_files, record.job))
-
-    def _remove_files(self, job: Job) -> None:
-        for index in range(len(job.outputs)):
-            with contextlib.suppress(OSError):
-                self._path(job, index).unlink(missing_ok=True)
-        self._answers.forget(job.id)
-
-
-_NOT_HERE = "the result came inside the provider's answer, and its file is not in the spool of this machine"
-_BRING_BACK = (
-    "Start ring-mcp on the machine that made the request, or restore its state folder; then call ring-job-get."
-)
+                await complete(asyncio.to_thread(self._fetching.remove_files, record.job))
 
 
 def _key(job: Job, index: int, extension: str) -> str:

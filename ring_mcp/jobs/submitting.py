@@ -8,35 +8,33 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import uuid
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 from ring_mcp.clock import Clock
 from ring_mcp.domain import Job, JobState, MediaKind
 from ring_mcp.errors import (
-    ContentRefused,
     JobMoved,
     LedgerError,
     OutcomeUnknown,
     ProviderError,
-    ProviderUnavailable,
     RateLimited,
     RingError,
+    StorageError,
+    StorageRefused,
 )
 from ring_mcp.jobs.answers import Answer, Answers
 from ring_mcp.jobs.courier import Courier
 from ring_mcp.jobs.endings import Ending
 from ring_mcp.jobs.events import count_carried, note_outcome, step_of
-from ring_mcp.jobs.outcomes import Pace, Park, Pause, come_late, end_badly, lose_track
+from ring_mcp.jobs.late_answers import judge
+from ring_mcp.jobs.outcomes import Pace, Park, Pause, end_badly, lose_track
 from ring_mcp.jobs.preparing import Preparing
 from ring_mcp.jobs.rates import Place
 from ring_mcp.jobs.record import JobRecord
-from ring_mcp.jobs.rendering import collect
-from ring_mcp.ledger.base import Ledger
+from ring_mcp.jobs.sharing import Sharing
 from ring_mcp.providers.base import MOST_PAUSES_S, Accepted, Finished, Inputs, Providers, Running
 
 SUBMIT_MARGIN_S = 30.0
@@ -47,6 +45,9 @@ LOOK_FOR_ANSWER_S = 0.5
 
 LOOK_FOR_OTHERS_S = 5.0
 """How often it is looked whether a submit of another machine has been answered."""
+
+WAIT_FOR_STORAGE_S = 600.0
+"""How long after its deadline a submit of another machine is not given up while nobody can see what that one shared."""
 
 STALE_PLAN_S = 600.0
 """A job that was never submitted is not started after this: whoever asked for it is long gone."""
@@ -68,6 +69,7 @@ class Submitting:
         pace: Mapping[MediaKind, Pace],
         answers: Answers,
         courier: Courier | None,
+        sharing: Sharing,
         *,
         spool: Path,
         death_is_certain: bool,
@@ -78,6 +80,7 @@ class Submitting:
         self._pace = pace
         self._answers = answers
         self._courier = courier
+        self._sharing = sharing
         self._spool = spool
         self._death_is_certain = death_is_certain
 
@@ -129,11 +132,13 @@ class Submitting:
             cut = OutcomeUnknown("the server was stopped while the request was under way; it may have been billed")
             await record.write(lose_track(record.job, cut))
             raise
-        after = self.judge(record.job, answer)
+        after = judge(record.job, answer, self._clock)
         if isinstance(answer, Accepted):
             # Before the write, to run beside it; what it answers is used only when the handle is written.
             record.first_look = self._begin_look(after)
         await record.write(after)
+        if any(output.spool_path is not None for output in record.job.outputs):
+            await self._sharing.lay_down_answer(record.job.id)  # the courier does it before it says anything
         return answer
 
     def _begin_look(self, job: Job) -> asyncio.Task[Running | Finished]:
@@ -181,7 +186,7 @@ class Submitting:
     async def _write_answer(self, record: JobRecord, answer: Answer) -> None:
         """It stays in the spool, as its pictures do, for as long as they are to be stored: until then a ledger that is
         away, or loses the write, would have nothing else to tell it what they cost."""
-        await record.write(self.judge(record.job, answer))
+        await record.write(judge(record.job, answer, self._clock))
         if record.job.state is not JobState.STORING and not record.is_behind:
             await asyncio.to_thread(self._answers.forget, record.job.id)
 
@@ -192,48 +197,30 @@ class Submitting:
         # In this order: a courier lets go after it has written, so that nothing falls between the two looks.
         if await asyncio.to_thread(self._answers.is_awaited, job.id):
             return Pause(LOOK_FOR_ANSWER_S)
-        answer = await asyncio.to_thread(self._answers.read, job.id, job.attempt_token)
+        answer, wait_s = await self._find_answer(job)
         if answer is not None:
             await self._write_answer(record, answer)
             return None
-        left_s = (job.submit_deadline_at - record.now).total_seconds()
+        left_s = (job.submit_deadline_at - record.now).total_seconds() + wait_s
         if left_s > 0 and not self._death_is_certain:
             return Pause(min(left_s, LOOK_FOR_OTHERS_S))
         lost = OutcomeUnknown("the server died while the request was under way; it may have been made and billed")
         await record.write(lose_track(job, lost))
         return None
 
-    async def apply_late_answers(self, ledger: Ledger) -> None:
-        """Bring home answers to jobs that were called unknown, or settled by hand, before they came.
-
-        Raises LedgerError.
-        """
-        for job_id in await asyncio.to_thread(self._answers.job_ids):
-            job = await ledger.get(job_id)
-            if job is None or job.state in (JobState.SUBMITTING, JobState.STORING):
-                continue  # whoever drives it looks for the answer, and forgets it when all of it is stored
-            answer = await asyncio.to_thread(self._answers.read, job_id, job.attempt_token)
-            if answer is not None and (job.state is JobState.UNKNOWN or job.is_resolved_by_hand):
-                with contextlib.suppress(JobMoved):  # somebody wrote it just now, or the answer says nothing either
-                    late = replace(self.judge(job.reopen(), answer), owner=None, updated_at=self._clock.now())
-                    if job.is_answered_by(late):
-                        job = await ledger.save(job, come_late(job, late))
-            if job.state is not JobState.STORING:
-                await asyncio.to_thread(self._answers.forget, job_id)
-
-    def judge(self, job: Job, answer: Answer) -> Job:
-        """The job after the answer to its request."""
-        now = self._clock.now()
-        if isinstance(answer, Accepted):
-            return job.to(JobState.RENDERING, provider_request_id=answer.provider_request_id, failure=None, due_at=now)
-        if isinstance(answer, Finished):
-            return collect(job, answer, now)
-        if isinstance(answer, OutcomeUnknown | ProviderUnavailable) and answer.billed == "unknown":
-            return lose_track(
-                job, OutcomeUnknown(answer.message, provider=answer.provider, http_status=answer.http_status)
-            )
-        ending = Ending.MODERATED if isinstance(answer, ContentRefused) else Ending.REQUEST_REFUSED
-        return end_badly(job, ending, answer, now)
+    async def _find_answer(self, job: Job) -> tuple[Answer | None, float]:
+        """The answer, on this machine or shared by another; and how much longer than the deadline it is waited for."""
+        if not await asyncio.to_thread(self._answers.holds, job.id, job.attempt_token):
+            try:
+                if (answer := await self._sharing.read_answer(job.id, job.attempt_token)) is not None:
+                    return answer, 0.0
+            except StorageRefused:  # no time makes this one readable
+                pass
+            except StorageError:
+                # It may lie there. An answer wins over "unknown", but a person might settle it by hand before.
+                return None, WAIT_FOR_STORAGE_S
+        # Last, pictures that lie here without an answer: only their own machine may say that it was cut off.
+        return await asyncio.to_thread(self._answers.read, job.id, job.attempt_token), 0.0
 
     async def _end_unsent(self, record: JobRecord) -> None:
         await record.write(end_badly(record.job, Ending.PLAN_TOO_OLD, _NOT_SENT, self._clock.now()))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,11 +13,9 @@ from ring_mcp.clock import Clock
 from ring_mcp.domain import TERMINAL, JobState
 from ring_mcp.errors import LedgerError
 from ring_mcp.jobs.answers import Answers
+from ring_mcp.jobs.shared_names import OF_A_JOB
 from ring_mcp.jobs.write_ahead import WriteAhead
 from ring_mcp.ledger.base import Ledger
-
-_OF_A_JOB = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-"""The names of a job's files in the spool begin with its id."""
 
 _TRY_AGAIN_S = 60.0
 _FILES_AT_ONCE = 500
@@ -55,7 +52,7 @@ async def tidy_spool(spool: Path, ledger: Ledger, clock: Clock, keep_s: float) -
     paths = await asyncio.to_thread(lambda: sorted(spool.glob("*")))
     for start in range(0, len(paths), _FILES_AT_ONCE):
         some = paths[start : start + _FILES_AT_ONCE]
-        of_jobs = {path: found[0] for path in some if (found := _OF_A_JOB.match(path.name))}
+        of_jobs = {path: found[0] for path in some if (found := OF_A_JOB.match(path.name))}
         states = await _find_states(set(of_jobs.values()), ledger, clock)
         await asyncio.to_thread(_remove, {path: states.get(of_jobs.get(path, "")) for path in some}, keep_s)
 
@@ -71,7 +68,7 @@ async def list_leftovers(state: Path, ledger: Ledger, keep_s: float) -> list[Lef
     paths = await asyncio.to_thread(lambda: sorted((state / "spool").glob("*")))
     for start in range(0, len(paths), _FILES_AT_ONCE):
         some = paths[start : start + _FILES_AT_ONCE]
-        of_jobs = {path: match[0] for path in some if (match := _OF_A_JOB.match(path.name))}
+        of_jobs = {path: match[0] for path in some if (match := OF_A_JOB.match(path.name))}
         states = await ledger.states(set(of_jobs.values()))
         for path in some:
             job_state = states.get(of_jobs.get(path, ""))

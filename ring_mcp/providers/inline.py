@@ -54,7 +54,7 @@ async def download(url: str, path: Path, provider: str) -> Downloaded:
 
 
 async def keep(answer: Finished, spool: Path, provider: str, clock: Clock) -> Finished:
-    """Write pictures that came inside the answer beside ``spool``, so that the row can point to them.
+    """Write pictures that came inside the answer beside ``spool``, so that the row can name them.
 
     While the disk is full they are kept in memory, the only copy there is, and it is tried again. One that cannot be
     kept for another reason is lost by itself. Raises GenerationFailed if none is left.
@@ -103,7 +103,7 @@ def _spool_output(output: Output, path: Path, provider: str) -> Output:
         if exc.errno in _FULL:
             raise
         return Output(lost_because=f"the picture came inside the answer and could not be kept: {exc.strerror}")
-    return Output(spool_path=str(path), content_type=output.content_type)
+    return Output(spool_path=path.name, content_type=output.content_type)
 
 
 def _write_for_good(path: Path, content: bytes) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -51,10 +51,52 @@ class Links(Protocol):
         """The key behind one of these addresses; None for any other."""
 
 
-class Storage(Protocol):
-    """A place that the operator owns. ``name`` is the value of FILE_BACKEND."""
+@dataclass(frozen=True, slots=True)
+class SharedFile:
+    """The bare name of a file that machines share, and when it was laid there."""
 
     name: str
+    laid_at: datetime
+
+
+class SharedFiles(Protocol):
+    """What a storage may offer beside: a place where machines lay files of open jobs for each other, by bare names.
+
+    Every method raises StorageError and nothing else.
+    """
+
+    async def share(self, name: str, path: Path) -> None:
+        """Copy the file at ``path`` there, whole or not at all; one that has the name already gives way."""
+        ...
+
+    async def fetch(self, name: str, path: Path, max_bytes: int) -> bool:
+        """Copy it to ``path``. False, and no file: the place says itself that it has none of that name.
+
+        What an error leaves at ``path`` is not whole.
+        """
+        ...
+
+    async def list_files(self, after: str = "") -> Sequence[SharedFile]:
+        """A page of what lies there, in the order of the names, from the first one after ``after``."""
+        ...
+
+    async def remove(self, names: Collection[str]) -> None:
+        """Those that are not there do no harm."""
+        ...
+
+    async def ping(self) -> None:
+        """Check cheaply that files could be removed; nothing is left behind."""
+        ...
+
+
+class Storage(Protocol):
+    """A place that the operator owns. ``name`` is the value of FILE_BACKEND.
+
+    ``shared``: where machines share files of open jobs; None where it offers no such place, or nobody asked for it.
+    """
+
+    name: str
+    shared: SharedFiles | None
 
     def local_path(self, url: str) -> Path | None:
         """The file behind one of this storage's own URLs, if it lies on this machine."""
@@ -107,6 +149,8 @@ class Storage(Protocol):
 
 class OpenUrls:
     """For storages whose URLs are for everybody: nothing is signed, and nobody needs us to fetch a file."""
+
+    shared: SharedFiles | None = None
 
     def strip_signature(self, url: str) -> str:
         return url

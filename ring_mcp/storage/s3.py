@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 from urllib.parse import quote
 
 import anyio.to_thread
@@ -22,13 +22,11 @@ from ring_mcp.clock import Clock, SystemClock
 from ring_mcp.domain import MediaFile
 from ring_mcp.errors import StorageError, StorageRefused
 from ring_mcp.proxies import DIRECT, Proxies
-from ring_mcp.storage.base import Address, StoredFile, open_spool, spool_trouble
+from ring_mcp.storage.base import Address, SharedFiles, StoredFile, open_spool, spool_trouble
 from ring_mcp.storage.keys import key_segments
 from ring_mcp.storage.s3_errors import NO_KEY_FIX, Doing, s3_code, trouble
 from ring_mcp.storage.s3_settings import PART_BYTES, check_settings, open_store
-
-if TYPE_CHECKING:
-    pass
+from ring_mcp.storage.s3_shared import S3SharedFiles, is_shared_key
 
 DEFAULT_REGION = "us-east-1"
 # Two keep a line busy; each one more is another 8 MB of memory for every upload.
@@ -50,7 +48,8 @@ class S3Storage:
 
     Without ``access_key_id`` and ``secret_access_key`` obstore looks for the machine's own credentials: web identity,
     container, instance profile. ``endpoint`` None is AWS. ``url_expires_s`` is how long a signed address is good for,
-    ``grace_s`` how long a cancelled put may go on before the rest of its parts is given up.
+    ``grace_s`` how long a cancelled put may go on before the rest of its parts is given up. ``shares``: machines share
+    files of open jobs there.
     Raises ConfigError, with every problem at once, also when obstore is not installed.
     """
 
@@ -71,6 +70,7 @@ class S3Storage:
         clock: Clock | None = None,
         grace_s: float = 5.0,
         proxies: Proxies = DIRECT,
+        shares: bool = False,
     ) -> None:
         region = region or DEFAULT_REGION
         endpoint = (endpoint or f"https://s3.{region}.amazonaws.com").rstrip("/")
@@ -91,6 +91,8 @@ class S3Storage:
         given = {name: key for name, key in keys.items() if key}
         self._store = open_store(bucket, prefix, endpoint, region, given, proxies)
         self._impatient = open_store(bucket, prefix, endpoint, region, given, proxies, limit_s=_PING_S)
+        shared = S3SharedFiles(self.put, self._store, self._impatient, self._doing)
+        self.shared: SharedFiles | None = shared if shares else None
 
     async def put(self, key: str, media: MediaFile, metadata: Mapping[str, str]) -> StoredFile:
         key_segments(key)
@@ -218,7 +220,7 @@ class S3Storage:
                     key_segments(key)
                 except StorageRefused:
                     return None
-                return key
+                return None if is_shared_key(key) else key
         return None
 
 

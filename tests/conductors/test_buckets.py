@@ -7,6 +7,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterator
+from contextlib import nullcontext
 from decimal import Decimal
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -30,6 +31,7 @@ from ring_mcp.storage.local import LocalStorage
 from ring_mcp.tools.job_answers import answer
 from ring_mcp.tools.job_list import JobListArguments, list_jobs
 from tests.conductors.running import ACTOR, charges, running
+from tests.postgres_server import fresh_database, server_url
 from tests.s3_servers import BUCKET, KEY_ID, SECRET, BucketServer, bucket_server
 
 
@@ -250,3 +252,23 @@ async def test_a_refused_upload_comes_home_when_the_bucket_is_there(
         assert job is not None
         assert (await app.calls.deliver(job)).success
     assert len(sandbox.state.books.charges()) == 1
+
+
+@pytest.mark.parametrize("fleet", [False, True], ids=["one machine", "a fleet"])
+async def test_a_picture_inside_an_answer_is_shared_until_its_job_ends(
+    bucket: BucketServer, sandbox: SandboxServer, tmp_path: Path, fleet: bool
+) -> None:
+    with fresh_database(server_url()) if fleet else nullcontext() as url:
+        more = {} if url is None else {"DATABASE_URL": url}
+        async with running(sandbox, tmp_path, **settings(bucket, **more)) as app:
+            asked = ImageRequest(prompt="A kite", provider="google", resolution="1k")
+            result = await app.images.generate(asked, actor_id=ACTOR)
+            health = await app.health.check()
+    assert result.success
+    names = [f"{result.job_id}-0.inline", f"{result.job_id}-answer.json"]
+    done = [request.split(" ")[0] + " " + request.rpartition("/")[2].partition("?")[0] for request in bucket.requests]
+    assert [each for each in done if (result.job_id or "") in each] == (
+        [f"{method} {name}" for method in ("PUT", "DELETE") for name in names] if fleet else []
+    )
+    assert [path for path in bucket.objects() if path.parent.name == "spool"] == []
+    assert all(check.name != "shared files" for check in health.checks)

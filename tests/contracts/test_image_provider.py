@@ -203,7 +203,7 @@ async def test_pictures_arrive_whole_and_are_billed_as_quoted(
     assert result.billed_usd == service.billed_usd
     assert service.is_price_of(plan, service.billed_usd)
     for index, output in enumerate(result.outputs):
-        path = Path(output.spool_path or tmp_path / f"{index}.part")
+        path = service.spool / (output.spool_path or f"{index}.part")
         if output.spool_path is None:
             done = await service.provider.download(output, path)
             assert (done.size_bytes, done.sha256) == hash_file(path)
@@ -318,7 +318,7 @@ async def test_an_edit_by_google_has_its_shape(
     result = await service.result(service.plan(reference_images=(picture,), aspect_ratio=asked))
     (output,) = result.outputs
     assert output.spool_path is not None
-    with Image.open(output.spool_path) as image:
+    with Image.open(service.spool / output.spool_path) as image:
         assert (image.width > image.height) is is_wide
 
 

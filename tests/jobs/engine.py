@@ -18,6 +18,7 @@ from ring_mcp.jobs.accounts import Accounts
 from ring_mcp.jobs.answers import Answers
 from ring_mcp.jobs.delivery import Delivery
 from ring_mcp.jobs.inputs import MediaInputs
+from ring_mcp.jobs.late_answers import LateAnswers
 from ring_mcp.jobs.opening import Opening
 from ring_mcp.jobs.outcomes import Pace
 from ring_mcp.jobs.preparing import Preparing
@@ -28,6 +29,7 @@ from ring_mcp.jobs.rates import ProviderRates
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.rendering import Rendering
 from ring_mcp.jobs.runner import JobRunner
+from ring_mcp.jobs.sharing import Sharing
 from ring_mcp.jobs.sidecars import Sidecars
 from ring_mcp.jobs.steps import Steps
 from ring_mcp.jobs.storing import Storing
@@ -42,7 +44,7 @@ from ring_mcp.media.decoding import Decoders
 from ring_mcp.presets import Presets, load_presets
 from ring_mcp.processes import open_decoders
 from ring_mcp.providers.base import Downloaded
-from ring_mcp.storage.base import Address, StoredFile
+from ring_mcp.storage.base import Address, SharedFiles, StoredFile
 from ring_mcp.storage.local import LocalStorage
 from tests.fake_clock import LIMIT_S, FakeClock
 from tests.jobs.failing_ledger import FailingLedger
@@ -105,6 +107,8 @@ class Engine:
     inputs: MediaInputs
     accounts: Accounts
     answers: Answers
+    sharing: Sharing
+    late: LateAnswers
     preparing: Preparing
     submitting: Submitting
     rendering: Rendering
@@ -197,11 +201,13 @@ def engine_on(
     beside: bool = True,
     presets: Presets | None = None,
     at_once: int = 64,
+    shared: SharedFiles | None = None,
 ) -> Engine:
     """An engine in the folder ``state``, of a process that holds these accounts.
 
     ``fetched``: what lies at addresses that callers give along; ``make_queue``: the queue's class, or what makes one;
-    ``presets``: the rates that are kept to; ``at_once``: how many steps run at once.
+    ``presets``: the rates that are kept to; ``at_once``: how many steps run at once;
+    ``shared``: where machines share files.
     """
     ledger_: Any = ledger
     spool = state / "spool"
@@ -213,22 +219,33 @@ def engine_on(
     thumbnails = Thumbnails(inputs, storage, decoders, spool=spool, prefix="generated", font=None)
     accounts = Accounts(holder, {}, ledger=ledger_, clock=clock, folder=state / "accounts")
     rates = ProviderRates(ledger_, accounts, clock, presets)
-    preparing, rendering = Preparing(inputs, ledger_, accounts, clock), Rendering(providers, clock, pace, rates)
+    sharing = Sharing(
+        shared,
+        spool,
+        answers_inside=lambda job: (pictures if job.kind == "image" else clips).answers_with_result,
+        within_s=LIMIT_S,
+    )
+    preparing, rendering = (
+        Preparing(inputs, sharing, ledger_, accounts, clock),
+        Rendering(providers, clock, pace, rates),
+    )
     storing = Storing(
         providers,
         storage,
         clock,
         decoders.results,
         spool=spool,
+        sharing=sharing,
         previews=PreviewMaker(previews, decoders.results),
         thumbnails=thumbnails,
         sidecars=Sidecars(storage, ledger_, spool) if sidecars else None,
     )
     answers = Answers(spool)
     submitting = Submitting(
-        providers, preparing, clock, pace, answers, courier, spool=spool, death_is_certain=death_is_certain
+        providers, preparing, clock, pace, answers, courier, sharing, spool=spool, death_is_certain=death_is_certain
     )
-    steps = Steps(submitting, rendering, storing)
+    late = LateAnswers(answers, sharing, clock)
+    steps = Steps(submitting, rendering, storing, late, sharing)
     write_ahead, watch = WriteAhead(state / "unwritten"), JobWatch(ledger_, clock)
     runner = JobRunner(ledger_, steps, write_ahead, watch, accounts, clock, Turns(at_once), rates)
     queue = make_queue(ledger_, runner, watch, accounts, clock, drain_s=DRAIN_S)
@@ -241,6 +258,7 @@ def engine_on(
         spool=spool,
         accounts=accounts,
         delivery=Delivery(ledger_, clock, beside=beside),
+        sharing=sharing,
     )
     spool.mkdir(parents=True, exist_ok=True)
     return Engine(
@@ -254,6 +272,8 @@ def engine_on(
         inputs=inputs,
         accounts=accounts,
         answers=answers,
+        sharing=sharing,
+        late=late,
         preparing=preparing,
         submitting=submitting,
         rendering=rendering,
@@ -296,6 +316,7 @@ async def started_engine(state: Path, clock: FakeClock | None = None, **options:
     finally:
         await engine.queue.aclose()
         await engine.opening.delivery.aclose()
+        await engine.sharing.aclose()
         await real.aclose()
 
 

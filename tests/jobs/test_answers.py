@@ -24,7 +24,7 @@ from ring_mcp.jobs.answers import Answers
 from ring_mcp.providers.base import Accepted, Finished
 
 FINISHED = Finished(
-    outputs=(Output(spool_path="/spool/a-0.inline", content_type="image/jpeg"), Output(lost_because="blocked")),
+    outputs=(Output(spool_path="a-0.inline", content_type="image/jpeg"), Output(lost_because="blocked")),
     billed_usd=Decimal("0.033606"),
     served_model="gemini",
     warnings=("Google returned 1 of 2 images",),
@@ -110,6 +110,17 @@ def test_every_job_with_an_answer_is_listed_until_it_is_forgotten(answers: Answe
     assert answers.job_ids() == ["b"]
 
 
+def test_an_answer_goes_with_what_came_inside_of_it(answers: Answers, tmp_path: Path) -> None:
+    for name in ("a-0.inline", "a-1.inline", "a-0.media", "b-0.inline"):
+        (tmp_path / name).write_bytes(b"x")
+    for job_id in ("a", "b"):
+        answers.write(job_id, "token", FINISHED)
+    assert (answers.has("a"), answers.holds("a", "token"), answers.holds("a", "another")) == (True, True, False)
+    answers.remove("a")
+    assert (answers.has("a"), answers.holds("a", "token")) == (False, False)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a-0.media", "b-0.inline", "b-answer.json"]
+
+
 def test_a_job_is_awaited_while_somebody_holds_its_lock(answers: Answers, tmp_path: Path) -> None:
     assert not answers.is_awaited("job")
     with answers.awaiting("job"):
@@ -136,9 +147,9 @@ def test_pictures_of_an_answer_cut_off_stand_for_it(answers: Answers, tmp_path: 
     read = answers.read("job", "token")
     assert isinstance(read, Finished)
     assert [output.spool_path for output in read.outputs] == [
-        str(tmp_path / "job-0.inline"),
+        "job-0.inline",
         None,
-        str(tmp_path / "job-2.inline"),
+        "job-2.inline",
     ]
     assert read.outputs[1].lost_because == "the server died before this one was kept"
     assert (read.billed_usd, read.warnings) == (None, ("the answer was cut off: what it cost is not known",))

@@ -72,13 +72,16 @@ async def eventually_done(answers: Answers, job_id: str) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_a_request_is_made_and_its_answer_lies_in_the_spool(courier: Courier, answers: Answers) -> None:
+async def test_a_request_is_made_and_its_answer_lies_in_the_spool(
+    courier: Courier, answers: Answers, config: Config
+) -> None:
     job_id = new_id()
     made = await submit(courier, job_id, "a boat")
     assert isinstance(made, Finished)
     assert made.billed_usd is not None
     assert made.billed_usd > 0
-    assert Path(made.outputs[0].spool_path or "").read_bytes()[:2] == b"\xff\xd8"
+    assert made.outputs[0].spool_path == f"{job_id}-0.inline"
+    assert (config.state_path / "spool" / f"{job_id}-0.inline").read_bytes()[:2] == b"\xff\xd8"
     assert answers.read(job_id, "token") == made
     assert answers.job_ids() == [job_id]
     assert not answers.is_awaited(job_id)

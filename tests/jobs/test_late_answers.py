@@ -141,7 +141,7 @@ async def left_by_a_courier(engine: Engine, answer: Answer, *, paid: bool) -> Jo
 @pytest.mark.parametrize("paid", [True, False])
 async def test_an_answer_that_a_courier_has_left_counts_at_the_next_start(engine: Engine, paid: bool) -> None:
     job = await left_by_a_courier(engine, finished(billed_usd=Decimal("0.05")), paid=paid)
-    await engine.submitting.apply_late_answers(engine.ledger)
+    await engine.late.apply_own(engine.ledger)
     row = await engine.row(job)
     assert (row.state, row.owner, row.billed_usd, row.settled_usd) == (JobState.STORING, None, Decimal("0.05"), None)
     assert row.warnings == (COUNTS.format("paid" if paid else "not paid"),)
@@ -152,6 +152,6 @@ async def test_an_answer_that_a_courier_has_left_counts_at_the_next_start(engine
 
 async def test_a_courier_that_knows_no_more_leaves_what_a_person_has_settled(engine: Engine) -> None:
     job = await left_by_a_courier(engine, OutcomeUnknown("the courier has died"), paid=False)
-    await engine.submitting.apply_late_answers(engine.ledger)
+    await engine.late.apply_own(engine.ledger)
     assert await engine.row(job) == job
     assert engine.answers.job_ids() == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import uuid
 from collections.abc import AsyncIterator
 from decimal import Decimal
@@ -25,14 +26,18 @@ from ring_mcp.jobs.endings import Ending
 from ring_mcp.jobs.opening import NEEDED_DISK_BYTES, check_disk, request_hash
 from ring_mcp.jobs.outcomes import end_badly
 from ring_mcp.jobs.queue.in_process import InProcessQueue
+from ring_mcp.jobs.shared_names import input_name, local_input_name
 from ring_mcp.ledger.base import JobQuery, Opened
 from tests.fake_clock import START, FakeClock
 from tests.jobs.engine import Engine, clip_plan, started_engine, still_clip_plan, until
+from tests.jobs.scripted_provider import jpeg
+from tests.jobs.shared_folder import SharedFolder
 from tests.ledger_samples import PRICE_USD, sample_plan
 
 REFUSED = StorageRefused("the token is wrong")
 CLIP_USD = Decimal("0.30")
 TOOL = "ring-image-create"
+SHA256 = hashlib.sha256(jpeg()).hexdigest()
 
 
 @pytest.fixture
@@ -261,3 +266,66 @@ def test_whatever_makes_another_picture_or_another_intent_has_another_hash() -> 
     hashes = [request_hash(TOOL, each, None) for each in (plan, *others)]
     hashes += [request_hash("ring-video-create", plan, None), request_hash(TOOL, plan, "k1")]
     assert len(set(hashes)) == len(hashes)
+
+
+@pytest.fixture
+async def fleet(tmp_path: Path, clock: FakeClock) -> AsyncIterator[tuple[Engine, SharedFolder]]:
+    """A machine of a fleet that was given a picture, and where machines share files."""
+    place = SharedFolder(tmp_path / "shared")
+    async with started_engine(tmp_path / "state", clock, caps=Caps(per_call_usd=PRICE_USD), shared=place) as engine:
+        (engine.spool / local_input_name(SHA256)).write_bytes(jpeg())
+        yield engine, place
+
+
+def given_plan(**changes: object) -> Plan:
+    return sample_plan().model_copy(update={"reference_images": (f"kept:{SHA256}",), **changes})
+
+
+async def test_a_picture_given_along_is_shared_before_there_is_a_row(fleet: tuple[Engine, SharedFolder]) -> None:
+    engine, place = fleet
+    seen: list[int] = []
+
+    class Looking(SharedFolder):
+        async def share(self, name: str, path: Path) -> None:
+            seen.append(len(await rows(engine)))
+            await place.share(name, path)
+
+    engine.sharing.files = Looking(place._root)
+    opened = await open_(engine, given_plan())
+    assert seen == [0]
+    assert place.names() == [input_name(opened.job.id, SHA256)]
+    assert (await engine.ended(opened.job)).state is JobState.DONE
+    await engine.sharing.aclose()
+    assert place.names() == [], "it goes with its job"
+
+
+async def test_a_call_that_joins_another_job_leaves_nothing_shared(fleet: tuple[Engine, SharedFolder]) -> None:
+    engine, place = fleet
+    first = await open_(engine, given_plan())
+    assert (await open_(engine, given_plan())).joined
+    await until(lambda: place.names() == [input_name(first.job.id, SHA256)])
+
+
+async def test_a_call_that_is_refused_leaves_nothing_shared(fleet: tuple[Engine, SharedFolder]) -> None:
+    engine, place = fleet
+    dear = sample_plan(usd=PRICE_USD * 2).model_copy(update={"reference_images": (f"kept:{SHA256}",)})
+    with pytest.raises(CapExceeded):
+        await open_(engine, dear)
+    await engine.sharing.aclose()
+    assert place.names() == []
+
+
+async def test_what_may_have_been_opened_after_all_keeps_its_pictures(fleet: tuple[Engine, SharedFolder]) -> None:
+    engine, place = fleet
+    engine.ledger.fail("open")
+    with pytest.raises(LedgerError):
+        await open_(engine, given_plan())
+    await engine.sharing.aclose()
+    assert len(place.names()) == 1
+
+
+async def test_a_storage_that_is_away_keeps_no_job_from_being_opened(fleet: tuple[Engine, SharedFolder]) -> None:
+    engine, place = fleet
+    place.trouble = StorageError("the bucket is away")
+    opened = await open_(engine, given_plan())
+    assert (await engine.ended(opened.job)).state is JobState.DONE, "this machine has it"

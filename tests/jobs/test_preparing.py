@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -15,10 +17,12 @@ from ring_mcp.jobs.accounts import describe_needed_account
 from ring_mcp.jobs.outcomes import Park, Pause, park
 from ring_mcp.jobs.preparing import LOOK_AGAIN_S, LOOK_AT_STILL_S, find_awaited_still
 from ring_mcp.jobs.record import JobRecord
+from ring_mcp.jobs.shared_names import input_name
 from ring_mcp.providers.base import Inputs
 from tests.fake_clock import START, FakeClock
 from tests.jobs.engine import Engine, clip_plan, engine_on, started_engine, still_clip_plan
 from tests.jobs.scripted_provider import jpeg
+from tests.jobs.shared_folder import SharedFolder
 from tests.ledger_samples import NO_CAPS, carried, planned, sample_asset, sample_plan
 
 ADDRESS = "https://pictures.example/a.jpg"
@@ -265,3 +269,25 @@ async def test_a_clip_does_not_wait_longer_than_its_plan_is_worth(engine: Engine
     assert set(clock.pauses_s) == {LOOK_AT_STILL_S}
     assert clip.finished_at is not None
     assert 600 < (clip.finished_at - START).total_seconds() <= 600 + 2 * LOOK_AT_STILL_S
+
+
+async def test_a_picture_given_to_another_machine_is_read_where_it_is_shared(tmp_path: Path, clock: FakeClock) -> None:
+    place, content = SharedFolder(tmp_path / "shared"), jpeg()
+    sha256 = hashlib.sha256(content).hexdigest()
+    async with started_engine(tmp_path / "state", clock, shared=place) as engine:
+        record = engine.record(await engine.new(clip_plan(image_url=f"kept:{sha256}")))
+        parked = await prepared(engine, record)
+        assert isinstance(parked, Park), "whoever was given it may still share it"
+        assert (parked.look_again_s, parked.failure.billed, parked.failure.retryable) == (LOOK_AGAIN_S, "no", True)
+        assert "is not shared yet; the request was not sent yet" in parked.failure.message
+        place.put(input_name(record.job.id, sha256), content)
+        inputs = await prepared(engine, record)
+    assert isinstance(inputs, Inputs)
+    assert inputs.image_url == f"data:image/jpeg;base64,{base64.b64encode(content).decode()}"
+
+
+async def test_on_one_machine_a_picture_that_is_gone_ends_the_job_unbilled(engine: Engine) -> None:
+    record = engine.record(await engine.new(clip_plan(image_url=f"kept:{'0' * 64}")))
+    assert await prepared(engine, record) is None
+    clip = await engine.row(record.job)
+    assert (clip.state, clip.settled_usd) == (_S.FAILED, NOTHING)

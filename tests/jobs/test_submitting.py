@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ring_mcp.domain import Job, JobState, Plan
+from ring_mcp.domain import Job, JobState, Output, Plan
 from ring_mcp.errors import (
     ContentRefused,
     JobMoved,
@@ -23,13 +23,23 @@ from ring_mcp.errors import (
     ProviderError,
     ProviderUnavailable,
     RateLimited,
+    StorageError,
+    StorageRefused,
 )
+from ring_mcp.jobs.answers import Answer
 from ring_mcp.jobs.outcomes import Pause
-from ring_mcp.jobs.submitting import LOOK_FOR_ANSWER_S, LOOK_FOR_OTHERS_S, STALE_PLAN_S, SUBMIT_MARGIN_S
+from ring_mcp.jobs.submitting import (
+    LOOK_FOR_ANSWER_S,
+    LOOK_FOR_OTHERS_S,
+    STALE_PLAN_S,
+    SUBMIT_MARGIN_S,
+    WAIT_FOR_STORAGE_S,
+)
 from ring_mcp.providers.base import MOST_PAUSES_S, Accepted, Finished, Inputs, Running
 from tests.fake_clock import START, FakeClock
 from tests.jobs.engine import PACE, Engine, clip_plan, started_engine, until
 from tests.jobs.scripted_provider import REQUEST_ID, ScriptedProvider, finished, jpeg
+from tests.jobs.shared_folder import SharedFolder
 from tests.ledger_samples import PRICE_USD, carried, sample_plan
 
 ADDRESS = "https://pictures.example/a.jpg"
@@ -466,7 +476,7 @@ async def test_a_late_answer_is_brought_home_at_the_next_start(engine: Engine, c
     unknown = await engine.ledger.save(job, carried(job, JobState.UNKNOWN))
     engine.answers.write(job.id, job.attempt_token or "", Accepted(provider_request_id="late"))
     clock.advance(60)
-    await engine.submitting.apply_late_answers(engine.ledger)
+    await engine.late.apply_own(engine.ledger)
     after = await engine.row(unknown)
     assert (after.state, after.provider_request_id, after.owner) == (JobState.RENDERING, "late", None)
     assert (after.failure, after.due_at, after.updated_at) == (None, clock.now(), clock.now())
@@ -484,7 +494,7 @@ async def test_late_answers_that_change_nothing_are_forgotten(engine: Engine) ->
     engine.answers.write(jobs[0].id, "another", finished())
     engine.answers.write(jobs[1].id, jobs[1].attempt_token or "", finished())
     engine.answers.write(jobs[2].id, jobs[2].attempt_token or "", OutcomeUnknown("the connection broke"))
-    await engine.submitting.apply_late_answers(engine.ledger)
+    await engine.late.apply_own(engine.ledger)
     assert [await engine.row(job) for job in jobs] == jobs
     assert engine.answers.job_ids() == []
 
@@ -493,7 +503,7 @@ async def test_late_answers_whose_jobs_are_driven_or_in_no_row_are_left(engine: 
     job = await orphan(engine)
     for job_id in (job.id, "00000000-0000-0000-0000-000000000000"):
         engine.answers.write(job_id, job.attempt_token or "", finished())
-    await engine.submitting.apply_late_answers(engine.ledger)
+    await engine.late.apply_own(engine.ledger)
     assert await engine.row(job) == job
     assert len(engine.answers.job_ids()) == 2
 
@@ -503,5 +513,99 @@ async def test_a_late_answer_gives_way_to_whoever_was_quicker(engine: Engine) ->
     await engine.ledger.save(job, carried(job, JobState.UNKNOWN))
     engine.answers.write(job.id, job.attempt_token or "", finished())
     engine.ledger.fail("save", error=JobMoved("somebody was quicker"))
-    await engine.submitting.apply_late_answers(engine.ledger)
+    await engine.late.apply_own(engine.ledger)
     assert (await engine.row(job)).state is JobState.UNKNOWN
+
+
+@pytest.fixture
+async def fleet(tmp_path: Path, clock: FakeClock) -> AsyncIterator[tuple[Engine, SharedFolder]]:
+    """A machine of a fleet, with an orphan's answer to look for elsewhere; and where machines share files."""
+    place = SharedFolder(tmp_path / "shared")
+    async with started_engine(tmp_path / "state", clock, death_is_certain=False, shared=place) as engine:
+        yield engine, place
+
+
+async def share_answer(engine: Engine, job: Job, answer: Answer) -> None:
+    """As another machine does it."""
+    engine.answers.write(job.id, job.attempt_token or "", answer)
+    await engine.sharing.lay_down_answer(job.id)
+    engine.answers.forget(job.id)
+
+
+async def test_an_answer_that_another_machine_has_shared_is_taken(fleet: tuple[Engine, SharedFolder]) -> None:
+    engine, _ = fleet
+    job = await orphan(engine)
+    await share_answer(engine, job, finished(billed_usd=BILLED))
+    assert await engine.submitting.give_up_orphan(engine.record(job)) is None
+    after = await engine.row(job)
+    assert (after.state, after.billed_usd) == (JobState.STORING, BILLED)
+
+
+async def test_a_shared_no_ends_the_orphan_as_it_was_meant(fleet: tuple[Engine, SharedFolder]) -> None:
+    engine, _ = fleet
+    job = await orphan(engine)
+    await share_answer(engine, job, ContentRefused("moderated", billed_usd=BILLED))
+    await engine.submitting.give_up_orphan(engine.record(job))
+    after = await engine.row(job)
+    assert (after.state, after.settled_usd) == (JobState.REFUSED, BILLED)
+
+
+async def test_an_orphan_is_not_unknown_while_nobody_can_see_what_is_shared(
+    fleet: tuple[Engine, SharedFolder], clock: FakeClock
+) -> None:
+    engine, place = fleet
+    job = await orphan(engine)
+    await share_answer(engine, job, finished())
+    place.trouble = StorageError("the bucket is away")
+    clock.advance(120 + WAIT_FOR_STORAGE_S - 1)
+    assert await engine.submitting.give_up_orphan(engine.record(job)) == Pause(1.0)
+    place.trouble = None
+    assert await engine.submitting.give_up_orphan(engine.record(job)) is None
+    assert (await engine.row(job)).state is JobState.STORING
+
+
+@pytest.mark.parametrize(
+    ("trouble", "late_s"),
+    [
+        (StorageError("the bucket is away"), WAIT_FOR_STORAGE_S),
+        (StorageRefused("no rights"), 0.0),
+        (None, 0.0),
+    ],
+)
+async def test_an_orphan_is_unknown_in_the_end_whatever_the_storage_says(
+    fleet: tuple[Engine, SharedFolder], clock: FakeClock, trouble: StorageError | None, late_s: float
+) -> None:
+    engine, place = fleet
+    job = await orphan(engine)
+    place.trouble = trouble
+    clock.advance(120 + late_s)
+    assert await engine.submitting.give_up_orphan(engine.record(job)) is None
+    assert (await engine.row(job)).state is JobState.UNKNOWN
+
+
+async def test_pictures_without_an_answer_speak_only_where_nobody_shared_one(
+    fleet: tuple[Engine, SharedFolder],
+) -> None:
+    engine, _ = fleet
+    job = await orphan(engine)
+    (engine.spool / f"{job.id}-1.inline").write_bytes(b"x")  # brought here before the row lost its last writes
+    both = Finished(outputs=tuple(Output(spool_path=f"{job.id}-{index}.inline") for index in range(2)))
+    await share_answer(engine, job, both)
+    await engine.submitting.give_up_orphan(engine.record(job))
+    assert (await engine.row(job)).outputs == both.outputs
+
+
+async def test_pictures_inside_an_answer_are_shared_where_there_is_no_courier(
+    fleet: tuple[Engine, SharedFolder],
+) -> None:
+    engine, place = fleet
+    job = await engine.new()
+    name = f"{job.id}-0.inline"
+
+    async def make() -> Finished:
+        (engine.spool / name).write_bytes(b"x")
+        return Finished(outputs=(Output(spool_path=name),))
+
+    engine.pictures.answers.append(make)
+    assert (await submitted(engine, job)).state is JobState.STORING
+    assert place.names() == [name]

@@ -93,7 +93,14 @@ class World:
             **({"DATABASE_URL": database_url} if database_url else {}),
         )
         self.log = folder / "server.log"
+        self.bucket: Path | None = None
+        """The folder of the bucket that results go to, where they go to one."""
         self._servers: list[Server] = []
+
+    def move_to(self, machine: str) -> None:
+        """From now on programs start on another machine, of this name: it has nothing but its own state folder."""
+        self.state = self.folder / machine
+        self.environment = self.environment | {"RING_STATE_DIR": str(self.state)}
 
     async def start(self, fate: Fate | None = None, *, greet: bool = True) -> Server:
         """The real program; with a fate the launcher."""
@@ -268,7 +275,9 @@ class World:
         return problems
 
     def _kept(self, asset: dict[str, Any]) -> bool:
-        if asset["local_path"] is not None:
+        if self.bucket is not None:
+            path = self.bucket / str(asset["key"])
+        elif asset["local_path"] is not None:
             path = Path(asset["local_path"])
         else:
             upload = self.sandbox.state.uploads.find(asset["file_id"])

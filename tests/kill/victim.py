@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ring_mcp.app import open_app
-from ring_mcp.backends import open_ledger
+from ring_mcp.backends import open_ledger, open_storage
 from ring_mcp.clock import SystemClock
 from ring_mcp.config import Config, load_config
 from ring_mcp.domain import AuditRecord, Caps, Job, MediaFile
@@ -30,7 +30,7 @@ from ring_mcp.errors import LedgerError
 from ring_mcp.ledger.base import Ledger, Opened
 from ring_mcp.server.mcp import serve_app
 from ring_mcp.server.stdio import serve_stdio
-from ring_mcp.storage.base import Storage, StoredFile
+from ring_mcp.storage.base import SharedFiles, Storage, StoredFile
 from ring_mcp.storage.local import LocalStorage
 from ring_mcp.storage.ringbase import RingbaseStorage
 
@@ -153,6 +153,7 @@ class DoomedStorage:
         self._storage = storage
         self._reaper = reaper
         self.name = storage.name
+        self.shared: SharedFiles | None = storage.shared
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._storage, name)
@@ -170,6 +171,8 @@ def _storage(config: Config, clock: SystemClock) -> Storage:
         assert config.ringbase_api_url is not None
         assert config.ringbase_api_token is not None
         return RingbaseStorage(config.ringbase_api_url, config.ringbase_api_token.get_secret_value(), clock=clock)
+    if config.file_backend == "s3":
+        return open_storage(config, clock, None)
     return LocalStorage(config.state_path / "files")
 
 

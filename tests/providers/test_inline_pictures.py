@@ -38,30 +38,30 @@ async def submit(answer: object, spool: Path, n: int = 1, job: str = "job") -> F
     return outcome
 
 
-def spooled(outcome: Finished) -> list[bytes]:
+def spooled(outcome: Finished, spool: Path) -> list[bytes]:
     assert all(output.url is None for output in outcome.outputs)
-    return [Path(output.spool_path or "").read_bytes() for output in outcome.outputs]
+    return [(spool / (output.spool_path or "")).read_bytes() for output in outcome.outputs]
 
 
 @pytest.mark.parametrize("prefix", ["", "data:image/jpeg;base64,", "data:;base64,"])
 async def test_base64_pictures_lie_in_the_spool_byte_for_byte(prefix: str, tmp_path: Path) -> None:
     items = [{"b64_json": prefix + b64(content), "mime_type": "image/jpeg"} for content in (ONE, TWO)]
     outcome = await submit({"data": items, **USAGE}, tmp_path, n=2)
-    assert spooled(outcome) == [ONE, TWO]
+    assert spooled(outcome, tmp_path) == [ONE, TWO]
     assert outcome.billed_usd == Decimal("0.04")
     assert [output.content_type for output in outcome.outputs] == ["image/jpeg", "image/jpeg"]
-    assert all(Path(output.spool_path or "").parent == tmp_path for output in outcome.outputs)
+    assert [output.spool_path for output in outcome.outputs] == ["job-0.inline", "job-1.inline"], "names, no paths"
 
 
 async def test_a_data_url_in_place_of_an_address_is_spooled_too(tmp_path: Path) -> None:
     outcome = await submit({"data": [{"url": f"data:image/jpeg;base64,{b64(ONE)}"}]}, tmp_path)
-    assert spooled(outcome) == [ONE]
+    assert spooled(outcome, tmp_path) == [ONE]
 
 
 async def test_a_picture_inside_and_one_by_address_keep_their_order(tmp_path: Path) -> None:
     outcome = await submit({"data": [{"url": "https://imgen.x.ai/a.jpg"}, {"b64_json": b64(TWO)}]}, tmp_path, n=2)
     assert outcome.outputs[0] == Output(url="https://imgen.x.ai/a.jpg")
-    assert Path(outcome.outputs[1].spool_path or "").read_bytes() == TWO
+    assert (tmp_path / (outcome.outputs[1].spool_path or "")).read_bytes() == TWO
 
 
 async def test_fewer_pictures_than_asked_for_still_warn(tmp_path: Path) -> None:
@@ -89,11 +89,11 @@ SPELLINGS: dict[str, Callable[[str], str]] = {
 async def test_a_picture_is_kept_however_its_base64_is_spelled(
     spell: Callable[[str], str], content: bytes, tmp_path: Path
 ) -> None:
-    assert spooled(await submit({"data": [{"b64_json": spell(b64(content))}]}, tmp_path)) == [content]
+    assert spooled(await submit({"data": [{"b64_json": spell(b64(content))}]}, tmp_path), tmp_path) == [content]
 
 
 async def test_a_picture_cut_within_a_byte_is_kept(tmp_path: Path) -> None:
-    assert spooled(await submit({"data": [{"b64_json": b64(ONE)[:2001]}]}, tmp_path)) == [ONE[:1500]]
+    assert spooled(await submit({"data": [{"b64_json": b64(ONE)[:2001]}]}, tmp_path), tmp_path) == [ONE[:1500]]
 
 
 BROKEN: list[dict[str, Any]] = [
@@ -122,7 +122,7 @@ async def test_data_not_in_base64_is_a_failure_and_paid(
 async def test_one_broken_picture_does_not_lose_the_others(item: dict[str, Any], tmp_path: Path) -> None:
     outcome = await submit({"data": [{"b64_json": b64(ONE)}, item, {"b64_json": b64(TWO)}], **USAGE}, tmp_path, n=3)
     first, broken, third = outcome.outputs
-    assert [Path(output.spool_path or "").read_bytes() for output in (first, third)] == [ONE, TWO]
+    assert [(tmp_path / (output.spool_path or "")).read_bytes() for output in (first, third)] == [ONE, TWO]
     assert (broken.url, broken.spool_path) == (None, None)
     assert "xai returned image data" in (broken.lost_because or "")
 
@@ -146,7 +146,7 @@ async def test_a_picture_is_kept_in_memory_until_the_disk_has_room(tmp_path: Pat
         await clock.asleep()
         disk.close()
         clock.advance(TRY_AGAIN_S)
-        assert spooled(await asyncio.wait_for(keeping, LIMIT_S)) == [ONE, TWO]
+        assert spooled(await asyncio.wait_for(keeping, LIMIT_S), tmp_path) == [ONE, TWO]
 
 
 @pytest.mark.parametrize("spool", ["missing", "file"])
@@ -169,7 +169,7 @@ async def test_no_text_in_a_picture_field_raises_anything_but_a_provider_error(
         outcome = await submit({"data": [item]}, tmp_path)
     except ProviderError:
         return
-    assert all(Path(output.spool_path or "").stat().st_size > 0 for output in outcome.outputs)
+    assert all((tmp_path / (output.spool_path or "")).stat().st_size > 0 for output in outcome.outputs)
 
 
 async def test_pictures_inside_a_polls_answer_can_be_fetched(tmp_path: Path) -> None:

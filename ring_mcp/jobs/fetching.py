@@ -1,0 +1,104 @@
+"""An output as a measured file in the spool: fetched from its provider, or from wherever its only copy lies."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+from pathlib import Path
+
+from ring_mcp.domain import Job, MediaFile, Output
+from ring_mcp.errors import LocalPolicy, MediaGone, ProviderBadReply, StorageError
+from ring_mcp.jobs.answers import Answers
+from ring_mcp.jobs.events import step_of
+from ring_mcp.jobs.rendering import came_often
+from ring_mcp.jobs.shared_names import output_name
+from ring_mcp.jobs.sharing import Sharing
+from ring_mcp.media.decoding import Decoder
+from ring_mcp.media.identify import hash_file, identify_result
+from ring_mcp.providers.base import Providers
+
+
+class OnlyCopyGone(MediaGone):
+    """What came inside an answer is not there any more, says the machine that got it. Nobody else may say so."""
+
+    next_action = "Restore the spool folder of the machine that made the request; then call ring-job-get."
+
+
+class Fetching:
+    """``spool`` holds files under way; ``sharing`` knows those of other machines."""
+
+    def __init__(self, providers: Providers, decoder: Decoder, spool: Path, sharing: Sharing) -> None:
+        self._providers = providers
+        self._decoder = decoder
+        self._spool, self._answers = spool, Answers(spool)
+        self._sharing = sharing
+
+    def path_of(self, job: Job, index: int) -> Path:
+        """Where it lies, or will lie, in the spool of this machine."""
+        spool_path = job.outputs[index].spool_path
+        return self._spool / (output_name(spool_path) if spool_path else f"{job.id}-{index}.media")
+
+    async def fetch(self, job: Job, index: int) -> MediaFile:
+        """The output as a measured file in the spool; a file that lies there completely is not fetched again.
+
+        What is not as it should be is asked for again, where it can be, and in the end taken as it is. Raises
+        ProviderError or StorageError.
+        """
+        path, output = self.path_of(job, index), job.outputs[index]
+        only_copy = output.spool_path is not None
+        if only_copy or path.exists():
+            await self._bring(job, path)
+            size_bytes, sha256 = await asyncio.to_thread(hash_file, path)
+        else:
+            size_bytes, sha256 = await self._download(job, output, path)
+        look = functools.partial(
+            identify_result,
+            size_bytes=size_bytes,
+            sha256=sha256,
+            expected=job.kind,
+            anyway=came_often(job),
+            only_copy=only_copy,
+        )
+        try:
+            return await self._decoder.run(lambda natives: look(path, natives))
+        except ProviderBadReply:
+            if not only_copy:  # what was fetched was not the result: ask again
+                path.unlink(missing_ok=True)
+            raise
+
+    async def _bring(self, job: Job, path: Path) -> None:
+        if await self._sharing.bring(path.name, path):
+            return
+        if await asyncio.to_thread(self._answers.holds, job.id, job.attempt_token):
+            raise OnlyCopyGone(_GONE)
+        raise LocalPolicy(_NOT_HERE, billed="yes", next_action=_BRING_BACK)
+
+    async def _download(self, job: Job, output: Output, path: Path) -> tuple[int, str]:
+        part = path.with_suffix(".part")
+        try:
+            self._spool.mkdir(parents=True, exist_ok=True, mode=0o700)  # the job may have begun on another machine
+            with step_of("download", job):
+                done = await self._providers[job.kind, job.plan.provider].download(output, part)
+            # Only what is complete has the name by which a restart takes it for fetched.
+            part.replace(path)
+        except OSError as exc:
+            raise StorageError(f"the spool folder {self._spool} cannot be written: {exc.strerror}") from exc
+        return done.size_bytes, done.sha256
+
+    def remove_files(self, job: Job) -> None:
+        """Whatever of the job lies in the spool. Blocking."""
+        for index in range(len(job.outputs)):
+            with contextlib.suppress(OSError):
+                self.path_of(job, index).unlink(missing_ok=True)
+        self._answers.forget(job.id)
+
+
+_NOT_HERE = (
+    "the result came inside the provider's answer, and its file is not in the spool of this machine, nor shared by "
+    "another"
+)
+_BRING_BACK = (
+    "Start ring-mcp on the machine that made the request, or restore its state folder; then call ring-job-get."
+)
+_GONE = "the result came inside the provider's answer, and its file is gone from the spool of the machine that got it"

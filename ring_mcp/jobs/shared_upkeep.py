@@ -1,0 +1,119 @@
+"""What machines share, looked after: laid down again after an outage, and removed when nobody needs it any more.
+
+A file goes when the ledger says that its job has ended. Age alone removes nothing that an open job needs: a bucket may
+serve several ledgers, so that what this one does not know may be another's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+
+from ring_mcp.clock import Clock
+from ring_mcp.domain import TERMINAL, JobState
+from ring_mcp.errors import LedgerError, StorageError
+from ring_mcp.jobs.answers import Answers
+from ring_mcp.jobs.shared_names import is_answer, is_input, job_of
+from ring_mcp.jobs.sharing import Sharing
+from ring_mcp.ledger.base import Ledger
+from ring_mcp.storage.base import SharedFile, SharedFiles
+
+logger = logging.getLogger(__name__)
+
+LAY_DOWN_EVERY_S = 60.0
+SWEEP_EVERY_S = 3600.0
+INPUTS_ARE_OLD_AFTER_S = 24 * 3600.0
+"""No request is made of a plan that is older, so that no ledger's job needs a picture that was given so long ago."""
+
+_JOBS_AT_ONCE = 500
+
+ApplyShared = Callable[[Ledger, str], Awaitable[JobState | None]]
+"""Brings home an answer that came too late for its job; where the job stands then."""
+
+
+class SharedUpkeep:
+    """``files``: what ``sharing`` shares them in. ``answers``: those of this machine; ``is_driven``: whether a job is
+    being driven here, by its id."""
+
+    def __init__(
+        self,
+        files: SharedFiles,
+        sharing: Sharing,
+        answers: Answers,
+        ledger: Ledger,
+        apply_shared: ApplyShared,
+        is_driven: Callable[[str], bool],
+        clock: Clock,
+    ) -> None:
+        self._files = files
+        self._sharing = sharing
+        self._answers = answers
+        self._ledger = ledger
+        self._apply_shared = apply_shared
+        self._is_driven = is_driven
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Until it is cancelled. What cannot be done now is done the next time."""
+        swept_at: float | None = None
+        while True:
+            try:
+                await self.look_after_own()
+                if swept_at is None or self._clock.monotonic() - swept_at >= SWEEP_EVERY_S:
+                    await self.sweep()
+                    swept_at = self._clock.monotonic()
+            except (LedgerError, StorageError) as exc:
+                logger.info("shared files are looked after later: %s", exc.message)
+            except Exception:
+                logger.exception("internal error, shared files are looked after later")
+            await self._clock.sleep(LAY_DOWN_EVERY_S)
+
+    async def look_after_own(self) -> None:
+        """Share what came inside answers to open jobs and lies on this machine alone; remove that of jobs that another
+        machine has ended. Raises LedgerError and StorageError.
+
+        It was shared when it came, unless the storage was away.
+        """
+        job_ids = await asyncio.to_thread(self._answers.job_ids)
+        for start in range(0, len(job_ids), _JOBS_AT_ONCE):
+            states = await self._ledger.states(job_ids[start : start + _JOBS_AT_ONCE])
+            for job_id, state in states.items():
+                if state in TERMINAL:
+                    await self._remove_own(job_id)
+                    continue
+                # Whole: before there is an answer, or the row has it, a picture may be half written.
+                if state is not JobState.STORING and not self._answers.has(job_id):
+                    continue
+                page = await self._files.list_files(after=job_id)
+                there = [file.name for file in page if file.name.startswith(job_id)]
+                await self._sharing.lay_down_answer(job_id, there=there)
+
+    async def _remove_own(self, job_id: str) -> None:
+        job = None if self._is_driven(job_id) else await self._ledger.get(job_id)
+        # One that was settled by hand may have this for its answer, which the next start brings home.
+        if job is not None and job.is_terminal and not job.is_resolved_by_hand:
+            await asyncio.to_thread(self._answers.remove, job_id)
+
+    async def sweep(self) -> None:
+        """Remove what is shared of jobs that have ended. Raises LedgerError and StorageError."""
+        after = ""
+        while page := await self._files.list_files(after):
+            after = page[-1].name
+            of_jobs: dict[str, list[SharedFile]] = {}
+            for file in page:
+                if (job_id := job_of(file.name)) is not None:
+                    of_jobs.setdefault(job_id, []).append(file)
+            states = await self._ledger.states(of_jobs)
+            for job_id, files in of_jobs.items():
+                await self._files.remove(await self._list_unneeded(job_id, states.get(job_id), files))
+
+    async def _list_unneeded(self, job_id: str, state: JobState | None, files: Sequence[SharedFile]) -> list[str]:
+        if state is None:
+            oldest = self._clock.now() - timedelta(seconds=INPUTS_ARE_OLD_AFTER_S)
+            return [file.name for file in files if is_input(file.name) and file.laid_at < oldest]
+        if any(is_answer(file.name) for file in files) and (state in TERMINAL or state is JobState.UNKNOWN):
+            # A person may have settled it before this answer was shared: it counts, and what it brings is still needed.
+            state = await self._apply_shared(self._ledger, job_id)
+        return [file.name for file in files] if state in TERMINAL else []

@@ -1,0 +1,172 @@
+"""Outputs that came inside an answer: from this spool, from where machines share them, and who may call them lost."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from ring_mcp.domain import JobState, Output
+from ring_mcp.errors import LocalPolicy, StorageError, StorageRefused
+from ring_mcp.jobs.fetching import OnlyCopyGone
+from ring_mcp.jobs.outcomes import Park, Pause
+from ring_mcp.jobs.record import JobRecord
+from ring_mcp.jobs.storing import LET_GO_AFTER_S
+from ring_mcp.providers.base import Finished
+from tests.fake_clock import FakeClock
+from tests.jobs.engine import Engine, engine_on, new_id, started_engine
+from tests.jobs.scripted_provider import jpeg
+from tests.jobs.shared_folder import SharedFolder
+from tests.ledger_samples import carried
+
+AWAY = StorageError("the bucket is away")
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> SharedFolder:
+    return SharedFolder(tmp_path / "shared")
+
+
+@pytest.fixture
+async def mine(tmp_path: Path, clock: FakeClock, place: SharedFolder) -> AsyncIterator[Engine]:
+    """The machine that got the answer."""
+    async with started_engine(tmp_path / "mine", clock, shared=place) as engine:
+        engine.pictures.answers_with_result = True
+        yield engine
+
+
+@pytest.fixture
+async def theirs(mine: Engine, tmp_path: Path, clock: FakeClock, place: SharedFolder) -> AsyncIterator[Engine]:
+    """Another machine, with a state folder of its own, at the same ledger."""
+    engine = engine_on(mine.ledger, clock, tmp_path / "theirs", shared=place)
+    engine.pictures.answers_with_result = True
+    yield engine
+    await engine.sharing.aclose()
+
+
+async def answered(mine: Engine, pictures: int = 1) -> JobRecord:
+    """The record of a job whose pictures came inside its answer, which lies in the spool of this machine."""
+    job_id = new_id()
+    outputs = tuple(Output(spool_path=f"{job_id}-{index}.inline") for index in range(pictures))
+    for output in outputs:
+        (mine.spool / (output.spool_path or "")).write_bytes(jpeg())
+    job = await mine.new(id=job_id)
+    job = await mine.ledger.save(job, carried(job, JobState.SUBMITTING))
+    mine.answers.write(job.id, job.attempt_token or "", Finished(outputs=outputs))
+    return mine.record(await mine.ledger.save(job, carried(job, JobState.STORING, outputs=outputs)))
+
+
+def picture(engine: Engine, record: JobRecord, index: int = 0) -> Path:
+    return engine.spool / f"{record.job.id}-{index}.inline"
+
+
+def left(engine: Engine) -> list[str]:
+    return sorted(path.name for path in engine.spool.iterdir())
+
+
+async def test_a_picture_is_taken_from_where_it_is_shared(mine: Engine, theirs: Engine, place: SharedFolder) -> None:
+    record = theirs.record((await answered(mine)).job)
+    await mine.sharing.lay_down_answer(record.job.id)
+    assert await theirs.steps.advance(record, theirs.clock.now(), 0) is None
+    await theirs.sharing.aclose()
+    assert (record.job.state, theirs.pictures.fetched) == (JobState.DONE, [])
+    assert (left(theirs), place.names()) == ([], []), "it goes with its job"
+
+
+async def test_the_machine_that_has_it_asks_nobody(mine: Engine, place: SharedFolder) -> None:
+    record = await answered(mine)
+    place.trouble = AWAY
+    assert await mine.storing.store(record, 0) is None
+    assert record.job.state is JobState.DONE
+    assert place.asked == []
+
+
+async def test_while_the_storage_is_away_it_is_tried_again(mine: Engine, theirs: Engine, place: SharedFolder) -> None:
+    record = theirs.record((await answered(mine)).job)
+    place.trouble = AWAY
+    assert isinstance(await theirs.storing.store(record, 0), Pause)
+    assert record.job.failure is not None
+    assert (record.job.failure.code, record.job.failure.billed) == ("storage_failed", "yes")
+
+
+@pytest.mark.parametrize("trouble", [None, AWAY, StorageRefused("no rights")])
+async def test_another_machine_never_calls_it_lost(
+    mine: Engine, theirs: Engine, place: SharedFolder, clock: FakeClock, trouble: StorageError | None
+) -> None:
+    record = theirs.record((await answered(mine)).job)
+    place.trouble = trouble
+    for tries in range(20):
+        assert isinstance(await theirs.storing.store(record, tries), Pause | Park)
+        clock.advance(24 * 3600)
+    waiting = record.job
+    assert (waiting.state, waiting.outputs[0].lost_because) == (JobState.STORING, None)
+    place.trouble = None
+    await mine.sharing.lay_down_answer(record.job.id)
+    assert await theirs.storing.store(record, 0) is None
+    assert record.job.state is JobState.DONE
+
+
+async def test_the_machine_that_got_it_calls_it_lost_after_a_while(
+    mine: Engine, clock: FakeClock, place: SharedFolder
+) -> None:
+    record = await answered(mine)
+    picture(mine, record).unlink()
+    assert isinstance(await mine.storing.store(record, 0), Pause)
+    clock.advance(LET_GO_AFTER_S - 1)
+    assert isinstance(await mine.storing.store(record, 1), Pause), "somebody may be restoring it"
+    assert record.job.state is JobState.STORING
+    clock.advance(1)
+    assert await mine.storing.store(record, 2) is None
+    assert (record.job.state, record.job.settled_usd) == (JobState.EXPIRED, record.job.reserved_usd)
+    assert record.job.failure is not None
+    assert (record.job.failure.billed, "gone from the spool" in record.job.failure.message) == ("yes", True)
+
+
+async def test_it_is_not_lost_while_the_storage_cannot_say_so(
+    mine: Engine, clock: FakeClock, place: SharedFolder
+) -> None:
+    record = await answered(mine)
+    await mine.sharing.lay_down_answer(record.job.id)
+    picture(mine, record).unlink()
+    place.trouble = AWAY
+    for tries in range(20):
+        assert isinstance(await mine.storing.store(record, tries), Pause | Park)
+        clock.advance(3600)
+    place.trouble = None
+    assert await mine.storing.store(record, 0) is None
+    assert record.job.state is JobState.DONE
+
+
+async def test_a_lost_picture_does_not_take_the_others_along(mine: Engine, clock: FakeClock) -> None:
+    record = await answered(mine, 2)
+    picture(mine, record, 0).unlink()
+    assert isinstance(await mine.storing.store(record, 0), Pause)
+    assert [asset.index for asset in record.job.assets] == [1]
+    clock.advance(LET_GO_AFTER_S)
+    assert await mine.storing.store(record, 1) is None
+    assert record.job.state is JobState.DONE
+    assert [output.lost_because is None for output in record.job.outputs] == [False, True]
+    assert "output 1 of 2 is lost" in record.job.warnings[0]
+
+
+async def test_what_the_errors_of_a_missing_file_say(mine: Engine, theirs: Engine) -> None:
+    record = await answered(mine)
+    picture(mine, record).unlink()
+    with pytest.raises(OnlyCopyGone, match="gone from the spool of the machine that got it") as gone:
+        await mine.storing._fetching.fetch(record.job, 0)
+    assert (gone.value.billed, "Restore the spool folder" in gone.value.next_action) == ("yes", True)
+    with pytest.raises(LocalPolicy, match="is not in the spool of this machine, nor shared by another") as elsewhere:
+        await theirs.storing._fetching.fetch(record.job, 0)
+    assert (elsewhere.value.billed, "the machine that made the request" in elsewhere.value.next_action) == ("yes", True)
+
+
+async def test_the_path_in_an_older_row_is_a_name_in_this_spool(mine: Engine) -> None:
+    job_id = new_id()
+    (mine.spool / f"{job_id}-0.inline").write_bytes(jpeg())
+    job = await mine.new(id=job_id)
+    job = await mine.ledger.save(job, carried(job, JobState.SUBMITTING))
+    older = (Output(spool_path=f"/elsewhere/spool/{job_id}-0.inline"),)
+    record = mine.record(await mine.ledger.save(job, carried(job, JobState.STORING, outputs=older)))
+    assert await mine.storing.store(record, 0) is None
+    assert (record.job.state, left(mine)) == (JobState.DONE, [])

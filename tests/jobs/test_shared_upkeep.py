@@ -1,0 +1,213 @@
+"""What machines share, looked after: laid down again after an outage, gone when nobody needs it, and not before."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from ring_mcp.domain import TERMINAL, Job, JobState, Output
+from ring_mcp.errors import StorageError
+from ring_mcp.jobs.outcomes import resolve_by_hand
+from ring_mcp.jobs.shared_names import answer_name, input_name
+from ring_mcp.jobs.shared_upkeep import INPUTS_ARE_OLD_AFTER_S, LAY_DOWN_EVERY_S, SWEEP_EVERY_S, SharedUpkeep
+from ring_mcp.providers.base import Finished
+from tests.fake_clock import LIMIT_S, FakeClock
+from tests.jobs.engine import Engine, new_id, started_engine
+from tests.jobs.shared_folder import PAGE, SharedFolder
+from tests.jobs.test_tidying import in_state
+
+AWAY = StorageError("the bucket is away")
+SHA256 = "1" * 64
+_S = JobState
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> SharedFolder:
+    return SharedFolder(tmp_path / "shared")
+
+
+@pytest.fixture
+async def engine(tmp_path: Path, clock: FakeClock, place: SharedFolder) -> AsyncIterator[Engine]:
+    async with started_engine(tmp_path / "state", clock, shared=place) as engine:
+        yield engine
+
+
+@pytest.fixture
+def upkeep(engine: Engine, place: SharedFolder, clock: FakeClock) -> SharedUpkeep:
+    def is_driven(job_id: str) -> bool:
+        return any(record.job.id == job_id for record in engine.runner.records)
+
+    late = engine.steps.apply_shared_answer
+    return SharedUpkeep(place, engine.sharing, engine.answers, engine.ledger, late, is_driven, clock)
+
+
+def left(engine: Engine) -> list[str]:
+    return sorted(path.name for path in engine.spool.iterdir())
+
+
+def answer_of(job_id: str) -> Finished:
+    return Finished(outputs=(Output(spool_path=f"{job_id}-0.inline"),))
+
+
+def came_here(engine: Engine, job: Job) -> list[str]:
+    """What this machine got for the job: the names of its files."""
+    (engine.spool / f"{job.id}-0.inline").write_bytes(b"x")
+    engine.answers.write(job.id, job.attempt_token or "", answer_of(job.id))
+    return [f"{job.id}-0.inline", answer_name(job.id)]
+
+
+async def share_answer(engine: Engine, job: Job) -> None:
+    """As another machine does it."""
+    came_here(engine, job)
+    await engine.sharing.lay_down_answer(job.id)
+    for path in engine.spool.iterdir():
+        path.unlink()
+
+
+@pytest.mark.parametrize("state", list(JobState))
+async def test_what_an_open_jobs_machine_has_alone_is_shared_again(
+    engine: Engine, place: SharedFolder, upkeep: SharedUpkeep, state: JobState
+) -> None:
+    job = await in_state(engine, state)
+    names = came_here(engine, job)
+    await upkeep.look_after_own()
+    assert place.names() == ([] if state in TERMINAL else names)
+    assert left(engine) == ([] if state in TERMINAL else names), "another machine has ended it"
+    place.asked.clear()
+    await upkeep.look_after_own()
+    assert [what for what, _ in place.asked if what == "share"] == [], "what is there is not shared again"
+
+
+async def test_what_a_driver_here_or_a_late_answer_needs_stays(
+    engine: Engine, upkeep: SharedUpkeep, clock: FakeClock
+) -> None:
+    ended, unknown = await in_state(engine, _S.DONE), await in_state(engine, _S.UNKNOWN)
+    names = [*came_here(engine, ended), *came_here(engine, unknown)]
+    await engine.ledger.save(unknown, resolve_by_hand(unknown, paid=True, now=clock.now()))
+    engine.runner._records[ended.id] = engine.record(ended)
+    await upkeep.look_after_own()
+    assert left(engine) == sorted(names)
+    del engine.runner._records[ended.id]
+    await upkeep.look_after_own()
+    assert left(engine) == sorted(names[2:])
+
+
+async def test_a_picture_that_may_be_half_written_is_not_shared(
+    engine: Engine, place: SharedFolder, upkeep: SharedUpkeep
+) -> None:
+    written, half = await in_state(engine, _S.STORING), await in_state(engine, _S.SUBMITTING)
+    for job in (written, half):
+        (engine.spool / f"{job.id}-0.inline").write_bytes(b"x")
+    await upkeep.look_after_own()
+    assert place.names() == [f"{written.id}-0.inline"]
+
+
+@pytest.mark.parametrize("state", [each for each in JobState if each is not _S.UNKNOWN])
+async def test_shared_files_go_when_their_job_has_ended(
+    engine: Engine, place: SharedFolder, upkeep: SharedUpkeep, state: JobState
+) -> None:
+    job = await in_state(engine, state)
+    names = sorted([f"{job.id}-0.inline", input_name(job.id, SHA256)])
+    long_ago = engine.clock.now() - timedelta(days=1000)
+    for name in names:
+        place.put(name, b"x", long_ago)
+    await upkeep.sweep()
+    assert place.names() == ([] if state in TERMINAL else names), "however old they are"
+
+
+async def test_of_jobs_of_another_ledger_only_old_inputs_go(
+    engine: Engine, place: SharedFolder, upkeep: SharedUpkeep, clock: FakeClock
+) -> None:
+    old, young = (clock.now() - timedelta(seconds=INPUTS_ARE_OLD_AFTER_S + late_s) for late_s in (1, -1))
+    job_id, another = new_id(), new_id()
+    for name in (f"{job_id}-0.inline", answer_name(job_id), input_name(job_id, SHA256), "something.else"):
+        place.put(name, b"x", old)
+    place.put(input_name(another, SHA256), b"x", young)
+    await upkeep.sweep()
+    left = [f"{job_id}-0.inline", answer_name(job_id), input_name(another, SHA256), "something.else"]
+    assert place.names() == sorted(left)
+
+
+async def test_all_pages_are_swept(engine: Engine, place: SharedFolder, upkeep: SharedUpkeep) -> None:
+    for number in range(PAGE - 1):
+        place.put(f"-{number:04}", b"x")
+        place.put(f"z{number:04}", b"x")
+    for _ in range(2):
+        job = await in_state(engine, _S.DONE)
+        for index in range(2):
+            place.put(f"{job.id}-{index}.inline", b"x")
+    await upkeep.sweep()
+    assert len(place.names()) == 2 * (PAGE - 1)
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+async def test_an_answer_shared_too_late_is_brought_home(
+    engine: Engine, place: SharedFolder, upkeep: SharedUpkeep, clock: FakeClock, by_hand: bool
+) -> None:
+    job = await in_state(engine, _S.UNKNOWN)
+    await share_answer(engine, job)
+    if by_hand:
+        job = await engine.ledger.save(job, resolve_by_hand(job, paid=False, now=clock.now()))
+    names = place.names()
+    await upkeep.sweep()
+    row = await engine.row(job)
+    assert (row.state, row.outputs) == (_S.STORING, answer_of(job.id).outputs)
+    assert place.names() == names, "what it brings is still needed"
+
+
+async def test_an_answer_to_another_attempt_changes_nothing_and_stays(
+    engine: Engine, place: SharedFolder, upkeep: SharedUpkeep
+) -> None:
+    job = await in_state(engine, _S.UNKNOWN)
+    engine.answers.write(job.id, "another attempt", answer_of(job.id))
+    await engine.sharing.lay_down_answer(job.id)
+    await upkeep.sweep()
+    assert (await engine.row(job)).state is _S.UNKNOWN
+    assert place.names() == [answer_name(job.id)]
+
+
+async def running(upkeep: SharedUpkeep, clock: FakeClock, rounds: int) -> None:
+    task = asyncio.create_task(upkeep.run())
+    async with asyncio.timeout(LIMIT_S):
+        for _ in range(rounds):
+            await clock.asleep()
+            clock.advance(clock.next_wake_s or 0.0)
+            await asyncio.sleep(0)
+        await clock.asleep()
+    task.cancel()
+
+
+async def test_every_minute_files_are_laid_down_and_every_hour_swept(
+    engine: Engine, place: SharedFolder, upkeep: SharedUpkeep, clock: FakeClock
+) -> None:
+    rounds = round(SWEEP_EVERY_S / LAY_DOWN_EVERY_S)
+    await running(upkeep, clock, rounds)
+    assert place.asked == [("list", "first")] * 2
+    assert set(clock.pauses_s) == {60.0}
+
+
+async def test_an_outage_only_puts_it_off(
+    engine: Engine, place: SharedFolder, upkeep: SharedUpkeep, clock: FakeClock
+) -> None:
+    job, ended = await in_state(engine, _S.STORING), await in_state(engine, _S.DONE)
+    names = came_here(engine, job)
+    place.put(f"{ended.id}-0.inline", b"x")
+    place.trouble = AWAY
+    task = asyncio.create_task(upkeep.run())
+    async with asyncio.timeout(LIMIT_S):
+        await clock.asleep()
+        place.trouble = None
+        engine.ledger.fail("states")
+        clock.advance(LAY_DOWN_EVERY_S)
+        await asyncio.sleep(0)
+        await clock.asleep()
+        assert place.names() == [f"{ended.id}-0.inline"]
+        clock.advance(LAY_DOWN_EVERY_S)
+        await asyncio.sleep(0)
+        await clock.asleep()
+    task.cancel()
+    assert place.names() == names

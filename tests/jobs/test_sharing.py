@@ -1,0 +1,272 @@
+"""Files of open jobs where every machine reads them; those of one machine alone are its own until they are shared."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from pathlib import Path
+
+import pytest
+
+from ring_mcp.domain import Job, Output
+from ring_mcp.errors import StorageError
+from ring_mcp.jobs.answers import Answers
+from ring_mcp.jobs.shared_names import answer_name, input_name, local_input_name
+from ring_mcp.jobs.sharing import Sharing
+from ring_mcp.providers.base import Finished
+from tests.fake_clock import LIMIT_S
+from tests.jobs.engine import clip_plan, new_id
+from tests.jobs.shared_folder import SharedFolder
+from tests.ledger_samples import planned, sample_plan
+
+AWAY = StorageError("the bucket is away")
+PICTURE = b"a picture"
+SHA256 = hashlib.sha256(PICTURE).hexdigest()
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> SharedFolder:
+    return SharedFolder(tmp_path / "shared")
+
+
+class Machine:
+    """A spool of its own, and the place that all share."""
+
+    def __init__(self, spool: Path, place: SharedFolder | None) -> None:
+        self.spool = spool
+        spool.mkdir()
+        self.answers = Answers(spool)
+        self.sharing = Sharing(place, spool, answers_inside=lambda job: job.kind == "image", within_s=LIMIT_S)
+
+    def lay(self, name: str, content: bytes = PICTURE) -> None:
+        (self.spool / name).write_bytes(content)
+
+    def names(self) -> list[str]:
+        return sorted(path.name for path in self.spool.iterdir())
+
+
+@pytest.fixture
+def mine(tmp_path: Path, place: SharedFolder) -> Machine:
+    return Machine(tmp_path / "mine", place)
+
+
+@pytest.fixture
+def theirs(tmp_path: Path, place: SharedFolder) -> Machine:
+    return Machine(tmp_path / "theirs", place)
+
+
+def given_job() -> Job:
+    return planned(id=new_id(), plan=sample_plan().model_copy(update={"reference_images": (f"kept:{SHA256}",)}))
+
+
+def answered(machine: Machine, job_id: str, pictures: int = 2) -> Finished:
+    names = [f"{job_id}-{index}.inline" for index in range(pictures)]
+    for name in names:
+        machine.lay(name, name.encode())
+    answer = Finished(outputs=tuple(Output(spool_path=name) for name in names))
+    machine.answers.write(job_id, "token", answer)
+    return answer
+
+
+async def test_an_answer_is_shared_after_its_pictures(mine: Machine, place: SharedFolder) -> None:
+    job_id = new_id()
+    answered(mine, job_id)
+    mine.lay(f"{new_id()}-0.inline")
+    await mine.sharing.lay_down_answer(job_id)
+    names = [f"{job_id}-0.inline", f"{job_id}-1.inline", answer_name(job_id)]
+    assert place.asked == [("share", name) for name in names]
+    assert set(mine.names()) >= set(names), "the machine that has them keeps them"
+
+
+async def test_what_is_there_already_is_not_shared_again(mine: Machine, place: SharedFolder) -> None:
+    job_id = new_id()
+    answered(mine, job_id)
+    await mine.sharing.lay_down_answer(job_id, there=[f"{job_id}-0.inline"])
+    assert place.names() == [f"{job_id}-1.inline", answer_name(job_id)]
+
+
+async def test_without_its_pictures_no_answer_is_shared(
+    mine: Machine, place: SharedFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    job_id = new_id()
+    answered(mine, job_id)
+    place.trouble = AWAY
+    await mine.sharing.lay_down_answer(job_id)
+    assert place.asked == [("share", f"{job_id}-0.inline")]
+    assert f"job {job_id}: {job_id}-0.inline lies on this machine alone: the bucket is away" in caplog.text
+
+
+async def test_a_file_that_went_with_its_job_is_nobodys_trouble(
+    mine: Machine, place: SharedFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    job_id = new_id()
+    answered(mine, job_id)
+    going = asyncio.create_task(mine.sharing.lay_down_answer(job_id))
+    await asyncio.sleep(0)
+    for path in mine.spool.iterdir():
+        path.unlink()
+    await going
+    assert place.names() == []
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+async def test_another_machine_reads_the_answer_and_its_pictures(mine: Machine, theirs: Machine) -> None:
+    job_id = new_id()
+    answer = answered(mine, job_id)
+    await mine.sharing.lay_down_answer(job_id)
+    assert await theirs.sharing.read_answer(job_id, "token") == answer
+    assert await theirs.sharing.read_answer(job_id, "another") is None
+    assert await theirs.sharing.read_answer(new_id(), "token") is None
+    path = theirs.spool / f"{job_id}-1.inline"
+    assert await theirs.sharing.bring(path.name, path)
+    assert path.read_bytes() == path.name.encode()
+    assert theirs.names() == [path.name], "who only reads an answer is not the one who got it"
+    assert not theirs.answers.holds(job_id, "token")
+
+
+async def test_what_lies_here_is_not_asked_for(mine: Machine, place: SharedFolder) -> None:
+    mine.lay("a.inline")
+    place.trouble = AWAY
+    assert await mine.sharing.bring("a.inline", mine.spool / "a.inline")
+    assert place.asked == []
+
+
+async def test_nobody_knows_while_the_storage_is_away(theirs: Machine, place: SharedFolder) -> None:
+    place.trouble = AWAY
+    with pytest.raises(StorageError, match="the bucket is away"):
+        await theirs.sharing.bring("a.inline", theirs.spool / "a.inline")
+    with pytest.raises(StorageError, match="the bucket is away"):
+        await theirs.sharing.read_answer(new_id(), "token")
+    with pytest.raises(StorageError, match="the bucket is away"):
+        await theirs.sharing.bring_inputs(given_job())
+    place.trouble = None
+    assert not await theirs.sharing.bring("a.inline", theirs.spool / "a.inline")
+    assert theirs.names() == []
+
+
+async def test_a_spool_that_is_gone_is_made_or_told(theirs: Machine, place: SharedFolder) -> None:
+    place.put("a.inline", PICTURE)
+    theirs.spool.rmdir()
+    assert await theirs.sharing.bring("a.inline", theirs.spool / "a.inline")
+    (theirs.spool / "a.inline").unlink()
+    theirs.spool.rmdir()
+    theirs.spool.write_bytes(b"a file where the folder should be")
+    with pytest.raises(StorageError, match=r"the spool folder \S+ cannot be written"):
+        await theirs.sharing.bring("a.inline", theirs.spool / "a.inline")
+
+
+async def test_pictures_given_along_are_shared_for_their_job_alone(
+    mine: Machine, theirs: Machine, place: SharedFolder
+) -> None:
+    first, second = given_job(), given_job()
+    mine.lay(local_input_name(SHA256))
+    for job in (first, second):
+        await mine.sharing.lay_down_inputs(job)
+    assert place.names() == sorted([input_name(first.id, SHA256), input_name(second.id, SHA256)])
+    mine.sharing.forget(first)
+    await mine.sharing.aclose()
+    await theirs.sharing.bring_inputs(second)
+    assert theirs.names() == [local_input_name(SHA256)]
+    assert (theirs.spool / local_input_name(SHA256)).read_bytes() == PICTURE
+
+
+async def test_a_picture_that_is_not_shared_yet_is_waited_for(theirs: Machine) -> None:
+    with pytest.raises(StorageError, match="lies on the machine that was given it, and is not shared yet") as caught:
+        await theirs.sharing.bring_inputs(given_job())
+    assert (caught.value.retryable, caught.value.billed) == (True, "no")
+    assert theirs.names() == []
+
+
+async def test_what_is_not_the_picture_that_was_given_is_not_taken(theirs: Machine, place: SharedFolder) -> None:
+    job = given_job()
+    place.put(input_name(job.id, SHA256), b"another picture")
+    with pytest.raises(StorageError, match="is not what was shared of it"):
+        await theirs.sharing.bring_inputs(job)
+    assert theirs.names() == []
+
+
+async def test_a_plan_without_such_pictures_asks_nobody(mine: Machine, place: SharedFolder) -> None:
+    clip = planned(kind="video", plan=clip_plan(image_url="https://a.example/a.jpg"))
+    await mine.sharing.lay_down_inputs(clip)
+    await mine.sharing.bring_inputs(clip)
+    mine.sharing.forget(clip)
+    await mine.sharing.aclose()
+    assert place.asked == []
+
+
+async def test_all_that_a_job_has_shared_goes_when_it_is_forgotten(mine: Machine, place: SharedFolder) -> None:
+    job = given_job()
+    another = new_id()
+    answered(mine, another)
+    await mine.sharing.lay_down_answer(another)
+    kept = place.names()
+    outputs = answered(mine, job.id).outputs
+    mine.lay(local_input_name(SHA256))
+    await mine.sharing.lay_down_inputs(job)
+    await mine.sharing.lay_down_answer(job.id)
+    assert len(place.names()) == len(kept) + 4
+    mine.sharing.forget(planned(id=job.id, plan=job.plan, outputs=outputs))
+    await mine.sharing.aclose()
+    assert place.names() == kept
+
+
+async def test_what_is_still_being_shared_is_removed_after_it(mine: Machine, place: SharedFolder) -> None:
+    job_id = new_id()
+    outputs = answered(mine, job_id).outputs
+    laying = asyncio.create_task(mine.sharing.lay_down_answer(job_id))
+    await asyncio.sleep(0)
+    mine.sharing.forget(planned(id=job_id, outputs=outputs))
+    await laying
+    await mine.sharing.aclose()
+    assert place.names() == []
+
+
+async def test_files_that_cannot_be_removed_are_told_and_left(
+    mine: Machine, place: SharedFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = given_job()
+    mine.lay(local_input_name(SHA256))
+    await mine.sharing.lay_down_inputs(job)
+    place.trouble = AWAY
+    mine.sharing.forget(job)
+    await mine.sharing.aclose()
+    assert f"job {job.id} has ended, and its shared files cannot be removed: the bucket is away" in caplog.text
+    assert place.names() == [input_name(job.id, SHA256)]
+
+
+class Stuck(SharedFolder):
+    """Never done with sharing."""
+
+    async def share(self, name: str, path: Path) -> None:
+        await super().share(name, path)
+        await asyncio.Event().wait()
+
+
+async def test_nobody_waits_for_long_until_a_file_is_shared(tmp_path: Path) -> None:
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    (spool / local_input_name(SHA256)).write_bytes(PICTURE)
+    sharing = Sharing(Stuck(tmp_path / "stuck"), spool, within_s=0.01)
+    async with asyncio.timeout(LIMIT_S):
+        await sharing.lay_down_inputs(given_job())
+        finishing = asyncio.create_task(sharing.finish())
+        await asyncio.sleep(0)
+        assert not finishing.done(), "it goes on beside"
+        await sharing.aclose()
+        await finishing
+
+
+async def test_on_one_machine_nothing_is_shared(tmp_path: Path) -> None:
+    alone = Machine(tmp_path / "alone", None)
+    job = given_job()
+    answered(alone, job.id)
+    before = alone.names()
+    await alone.sharing.lay_down_answer(job.id)
+    await alone.sharing.lay_down_inputs(job)
+    await alone.sharing.bring_inputs(job)
+    alone.sharing.forget(job)
+    assert await alone.sharing.read_answer(job.id, "token") is None
+    assert not await alone.sharing.bring("a.inline", alone.spool / "a.inline")
+    await alone.sharing.aclose()
+    assert alone.names() == before
