@@ -51,6 +51,9 @@ class Cancelling:
         """What REST says of a job, its failure included."""
         return dict(self._ring.get(f"{API}/jobs/{job_id}?waitSeconds={wait_s}").json())
 
+    def look_at_task(self, job_id: str) -> dict[str, Any]:
+        return dict(ask(self._ring, job_id, job_id).json()["result"])
+
     def until(self, state: str, job_id: str) -> dict[str, Any]:
         def found() -> dict[str, Any] | None:
             told = self.look(job_id, 1)
@@ -98,6 +101,7 @@ def test_what_was_not_sent_ends_unbilled_by_every_way(cancelling: Cancelling, sa
         assert "first frame" in told["note"]
     ended = cancelling.until("failed", job_id)
     assert (ended["code"], ended["billed"]) == ("cancelled", "no")
+    assert cancelling.look_at_task(job_id)["status"] == "cancelled"
     again = cancelling.cancel(way, job_id)
     if way != TASK:
         assert (again["cancelled"], "nothing to cancel" in again["note"]) == (False, True)
@@ -136,9 +140,10 @@ def test_googles_clip_is_cancelled_at_google_by_every_way(
         assert way not in (COMMAND, GATEWAY) or told["status"] == 0
     ended = cancelling.until("failed", job_id)
     assert "cancelled" in ended["error"]
-    if way == TASK:
-        seen = ask(cancelling._ring, job_id, job_id).json()["result"]
-        assert seen["status"] in ("cancelled", "completed")
+    # Not as "cancelled", which has no result: what it cost is told there.
+    seen = cancelling.look_at_task(job_id)
+    assert (seen["status"], seen["result"]["isError"]) == ("completed", True)
+    assert seen["result"]["structuredContent"]["billed"] == ended["billed"]
 
 
 @pytest.mark.parametrize("way", [each for each in EVERY_WAY if each != COMMAND])
