@@ -12,13 +12,14 @@ from time import monotonic
 from typing import Any
 
 from ring_mcp.clock import Clock
-from ring_mcp.domain import Holder, MediaKind
+from ring_mcp.domain import Holder, Job, MediaKind
 from ring_mcp.jobs.outcomes import Pace
 from ring_mcp.jobs.queue.base import JobQueue
 from ring_mcp.jobs.queue.in_process import InProcessQueue
 from ring_mcp.jobs.queue.pgqueuer import PgqueuerQueue
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.ledger.postgres_channel import PostgresChannel
+from tests.fake_clock import LIMIT_S
 from tests.jobs.engine import Engine, engine_on
 from tests.jobs.failing_ledger import FailingLedger
 from tests.jobs.scripted_provider import ScriptedProvider
@@ -117,3 +118,18 @@ async def processes_of(backend: str, database: LedgerDatabase, state: Path) -> A
         yield processes
     finally:
         await processes.end()
+
+
+async def until(holds: Callable[[], Any]) -> None:
+    """Let others work until this is so. Real time, bounded."""
+    async with asyncio.timeout(LIMIT_S):
+        while not holds():
+            await asyncio.sleep(0.005)
+
+
+async def settled(process: Process, job: Job) -> Job:
+    """The job once it has ended, however that came about."""
+    async with asyncio.timeout(LIMIT_S):
+        while not (row := await process.engine.row(job)).is_settled:
+            await asyncio.sleep(0.02)
+        return row

@@ -17,8 +17,8 @@ from ring_mcp.errors import StorageRefused
 from ring_mcp.jobs.submitting import SUBMIT_MARGIN_S
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.providers.base import Accepted, Running
-from tests.contracts.queue_backends import LEDGERS_OF, QUEUES, Process, Processes, processes_of
-from tests.jobs.scripted_provider import finished
+from tests.contracts.queue_backends import LEDGERS_OF, QUEUES, Process, Processes, processes_of, settled, until
+from tests.jobs.scripted_provider import Gate, finished
 from tests.ledger_samples import ACCOUNT, HOLDER, left_behind, opened, planned, sample_plan
 
 LIMIT_S = 60.0
@@ -42,34 +42,6 @@ async def first(processes: Processes) -> Process:
 @pytest.fixture
 async def second(processes: Processes) -> Process:
     return await processes.open()
-
-
-class Gate:
-    """What a provider answers when it is let go. ``asked``: how often it was asked."""
-
-    def __init__(self, answer: Any) -> None:
-        self.asked = 0
-        self.is_open = asyncio.Event()
-        self._answer = answer
-
-    async def __call__(self) -> Any:
-        self.asked += 1
-        await self.is_open.wait()
-        return self._answer
-
-
-async def until(holds: Any) -> None:
-    async with asyncio.timeout(LIMIT_S):
-        while not holds():
-            await asyncio.sleep(0.005)
-
-
-async def settled(process: Process, job: Job) -> Job:
-    """The job once it has ended, however that came about."""
-    async with asyncio.timeout(LIMIT_S):
-        while not (row := await process.engine.row(job)).is_settled:
-            await asyncio.sleep(0.02)
-        return row
 
 
 async def parked(process: Process, job: Job) -> Job:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 from collections import deque
@@ -29,6 +30,22 @@ def jpeg(colour: str = "teal") -> bytes:
 
 
 FILES = {"jpg": jpeg(), "mp4": mp4()}
+
+
+class Gate:
+    """What a provider answers when it is let go. ``asked``: how often it was asked."""
+
+    def __init__(self, answer: Any) -> None:
+        self.asked = 0
+        self.is_reached = asyncio.Event()
+        self.is_open = asyncio.Event()
+        self._answer = answer
+
+    async def __call__(self) -> Any:
+        self.asked += 1
+        self.is_reached.set()
+        await self.is_open.wait()
+        return self._answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,6 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 
@@ -15,6 +14,7 @@ from ring_mcp.jobs.dispatching import REST_FOR_GOOD_S, Dispatcher
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.ledger.postgres_channel import PostgresChannel
 from ring_mcp.ledger.tasks import TABLE, ask_for, name_entrypoint, pick
+from tests.contracts.queue_backends import until
 from tests.ledger_databases import LedgerDatabase
 from tests.ledger_samples import ACCOUNT, opened
 from tests.postgres_server import fresh_database, server_url
@@ -71,12 +71,6 @@ async def dispatching(
 
 async def be_over(_: str) -> None:
     return None
-
-
-async def until(holds: Callable[[], Any]) -> None:
-    async with asyncio.timeout(LIMIT_S):
-        while not holds():
-            await asyncio.sleep(0.01)
 
 
 def statuses(database: LedgerDatabase) -> list[str]:

@@ -6,7 +6,6 @@ What every queue promises stands in ``tests/contracts/test_queue.py``.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -19,38 +18,14 @@ from ring_mcp.errors import LedgerError, StorageRefused
 from ring_mcp.jobs.queue.in_process import HEARTBEAT_INTERVAL_S, SET_BACK_S, SWEEP_INTERVAL_S
 from ring_mcp.jobs.submitting import STALE_PLAN_S
 from ring_mcp.ledger.base import JobQuery, Ledger
-from ring_mcp.ledger.sqlite import SqliteLedger
 from ring_mcp.providers.base import Accepted, Running
 from tests.fake_clock import FakeClock
 from tests.jobs.engine import Engine, started_engine, until
-from tests.jobs.scripted_provider import finished
+from tests.jobs.scripted_provider import Gate, finished
 from tests.ledger_samples import TROUBLE, carried, left_behind, sample_plan
 
 UPKEEP = 2
 """The sweep and the heartbeat sleep beside the drivers."""
-
-
-@pytest.fixture
-async def elsewhere(engine: Engine, clock: FakeClock, tmp_path: Path) -> AsyncIterator[Ledger]:
-    """The same ledger, as another living process has it."""
-    ledger = SqliteLedger(tmp_path / "ledger.db", clock)
-    await ledger.start()
-    yield ledger
-    await ledger.aclose()
-
-
-class Gate:
-    """What a provider answers when it is let go."""
-
-    def __init__(self, answer: object) -> None:
-        self.is_reached = asyncio.Event()
-        self.is_open = asyncio.Event()
-        self._answer = answer
-
-    async def __call__(self) -> object:
-        self.is_reached.set()
-        await self.is_open.wait()
-        return self._answer
 
 
 async def swept(engine: Engine, times: int) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
@@ -14,7 +12,6 @@ from ring_mcp.errors import ContentRefused, JobMoved, OutcomeUnknown, ProviderRe
 from ring_mcp.jobs.answers import Answer
 from ring_mcp.jobs.outcomes import resolve_by_hand
 from ring_mcp.ledger.base import Ledger
-from ring_mcp.ledger.sqlite import SqliteLedger
 from ring_mcp.providers.base import Accepted
 from tests.fake_clock import FakeClock
 from tests.jobs.engine import Engine
@@ -27,15 +24,6 @@ COUNTS = (
     "the provider answered after a person had settled this job "
     "(outcome unknown; resolved by hand as {}): the answer counts"
 )
-
-
-@pytest.fixture
-async def elsewhere(engine: Engine, clock: FakeClock, tmp_path: Path) -> AsyncIterator[Ledger]:
-    """The ledger as another process has it, which gives the attempt up."""
-    ledger = SqliteLedger(tmp_path / "ledger.db", clock)
-    await ledger.start()
-    yield ledger
-    await ledger.aclose()
 
 
 async def settle(ledger: Ledger, job: Job, clock: FakeClock, *, paid: bool) -> Job:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -18,11 +17,10 @@ from ring_mcp.errors import JobMoved
 from ring_mcp.jobs.queue.in_process import HEARTBEAT_INTERVAL_S, SWEEP_INTERVAL_S
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.ledger.base import Ledger
-from ring_mcp.ledger.sqlite import SqliteLedger
 from ring_mcp.providers.base import Accepted, Running
 from tests.fake_clock import LIMIT_S, FakeClock
 from tests.jobs.engine import Engine, until
-from tests.jobs.scripted_provider import finished
+from tests.jobs.scripted_provider import Gate, finished
 from tests.ledger_databases import LedgerDatabase
 from tests.ledger_samples import audit_row, carried
 
@@ -34,14 +32,6 @@ SENT = [JobState.SUBMITTING, JobState.RENDERING, JobState.STORING]
 def database(engine: Engine, tmp_path: Path) -> LedgerDatabase:
     """The back door of the engine's ledger."""
     return LedgerDatabase("sqlite", str(tmp_path / "ledger.db"))
-
-
-@pytest.fixture
-async def elsewhere(engine: Engine, clock: FakeClock, tmp_path: Path) -> AsyncIterator[Ledger]:
-    ledger = SqliteLedger(tmp_path / "ledger.db", clock)
-    await ledger.start()
-    yield ledger
-    await ledger.aclose()
 
 
 def lose(database: LedgerDatabase, job: Job) -> None:
@@ -59,20 +49,6 @@ async def record_in(engine: Engine, *states: JobState, **facts: Any) -> JobRecor
     for state in states:
         await record.write(carried(record.job, state))
     return record
-
-
-class Gate:
-    """What a provider answers when it is let go."""
-
-    def __init__(self, answer: object) -> None:
-        self.is_reached = asyncio.Event()
-        self.is_open = asyncio.Event()
-        self._answer = answer
-
-    async def __call__(self) -> object:
-        self.is_reached.set()
-        await self.is_open.wait()
-        return self._answer
 
 
 # Missing

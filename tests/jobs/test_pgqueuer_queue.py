@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,8 @@ from ring_mcp.jobs.queue.pgqueuer import PgqueuerQueue
 from ring_mcp.ledger.postgres_channel import PostgresChannel
 from ring_mcp.ledger.tasks import TABLE
 from ring_mcp.providers.base import Running
-from tests.contracts.queue_backends import Process, Processes, processes_of
-from tests.jobs.scripted_provider import finished
+from tests.contracts.queue_backends import Process, Processes, processes_of, settled, until
+from tests.jobs.scripted_provider import Gate, finished
 from tests.ledger_databases import LedgerDatabase
 from tests.postgres_server import fresh_database, server_url
 
@@ -33,33 +33,6 @@ def database() -> Iterator[LedgerDatabase]:
 async def processes(database: LedgerDatabase, tmp_path: Path) -> AsyncIterator[Processes]:
     async with processes_of("pgqueuer", database, tmp_path / "processes") as processes:
         yield processes
-
-
-class Gate:
-    """What a provider answers when it is let go."""
-
-    def __init__(self, answer: Any) -> None:
-        self.asked = 0
-        self.is_open = asyncio.Event()
-        self._answer = answer
-
-    async def __call__(self) -> Any:
-        self.asked += 1
-        await self.is_open.wait()
-        return self._answer
-
-
-async def until(holds: Callable[[], Any]) -> None:
-    async with asyncio.timeout(LIMIT_S):
-        while not holds():
-            await asyncio.sleep(0.01)
-
-
-async def settled(process: Process, job: Job) -> Job:
-    async with asyncio.timeout(LIMIT_S):
-        while not (row := await process.engine.row(job)).is_settled:
-            await asyncio.sleep(0.02)
-        return row
 
 
 def task_of(database: LedgerDatabase, job: Job) -> list[dict[str, Any]]:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from ring_mcp.domain import Account, Holder, Job, JobState
+from ring_mcp.domain import Account, Holder, JobState
 from ring_mcp.jobs import reconciling
 from ring_mcp.ledger.tasks import TABLE
-from tests.contracts.queue_backends import Process, Processes, processes_of
+from tests.contracts.queue_backends import Processes, processes_of, settled
 from tests.fake_clock import FakeClock
 from tests.ledger_databases import LedgerDatabase
 from tests.ledger_samples import left_behind, opened
@@ -32,13 +32,6 @@ def database() -> Iterator[LedgerDatabase]:
 async def processes(database: LedgerDatabase, tmp_path: Path) -> AsyncIterator[Processes]:
     async with processes_of("pgqueuer", database, tmp_path / "processes") as processes:
         yield processes
-
-
-async def settled(process: Process, job: Job) -> Job:
-    async with asyncio.timeout(LIMIT_S):
-        while not (row := await process.engine.row(job)).is_settled:
-            await asyncio.sleep(0.02)
-        return row
 
 
 async def test_an_open_row_without_a_task_is_found(

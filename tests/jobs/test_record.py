@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,19 +15,9 @@ from ring_mcp.domain import Job, JobState
 from ring_mcp.errors import JobMoved, LedgerError
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.ledger.base import Ledger
-from ring_mcp.ledger.sqlite import SqliteLedger
 from tests.fake_clock import START, FakeClock
 from tests.jobs.engine import Engine
 from tests.ledger_samples import OUTPUT, audit_row, carried, sample_asset
-
-
-@pytest.fixture
-async def elsewhere(engine: Engine, clock: FakeClock, tmp_path: Path) -> AsyncIterator[Ledger]:
-    """The same ledger, as another process has it."""
-    ledger = SqliteLedger(tmp_path / "ledger.db", clock)
-    await ledger.start()
-    yield ledger
-    await ledger.aclose()
 
 
 class Told:

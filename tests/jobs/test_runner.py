@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -26,15 +25,6 @@ from tests.fake_clock import LIMIT_S, START, FakeClock
 from tests.jobs.engine import PACE, Engine, engine_on, until
 from tests.jobs.scripted_provider import REQUEST_ID, finished
 from tests.ledger_samples import carried, left_behind
-
-
-@pytest.fixture
-async def elsewhere(engine: Engine, clock: FakeClock, tmp_path: Path) -> AsyncIterator[Ledger]:
-    """The same ledger, as another living process has it."""
-    ledger = SqliteLedger(tmp_path / "ledger.db", clock)
-    await ledger.start()
-    yield ledger
-    await ledger.aclose()
 
 
 async def in_state(engine: Engine, *states: JobState) -> Job:
