@@ -19,8 +19,9 @@ from ring_mcp.scripted.clips import ClipRun, manifest_mode, script_key, words_ke
 from ring_mcp.scripted.compiler import Remaster, compile_clip
 from ring_mcp.scripted.drafts import DRAFTS, Start, remaster_of
 from ring_mcp.scripted.known import Known
+from ring_mcp.scripted.makes import Makes
 from ring_mcp.scripted.rows import row_mode
-from ring_mcp.scripted.schema import Clip, Makes, ScriptRequest
+from ring_mcp.scripted.schema import Clip, ScriptRequest
 
 _PRODUCTION = ("production", "production_i2v")
 

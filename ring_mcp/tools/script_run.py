@@ -25,8 +25,9 @@ from ring_mcp.tools.script_asking import AskedMaker, agree
 from ring_mcp.tools.tool import Answer, Arguments, Caller, Tool
 
 if TYPE_CHECKING:
+    from ring_mcp.scripted.makes import Makes
     from ring_mcp.scripted.run import ScriptRun
-    from ring_mcp.scripted.schema import Makes, ScriptRequest
+    from ring_mcp.scripted.schema import ScriptRequest
 
 DESCRIPTION = """\
 Makes all clips of a script (schema 1.0), each as a job of its own, and answers at once: call ring-job-get with the \
