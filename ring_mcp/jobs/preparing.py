@@ -10,7 +10,15 @@ from decimal import Decimal
 
 from ring_mcp.clock import Clock
 from ring_mcp.domain import Failure, Job, JobState, VideoPlan
-from ring_mcp.errors import FirstFrameFailed, InvalidRequest, LedgerError, OutcomeUnknown, RingError, StorageError
+from ring_mcp.errors import (
+    FirstFrameFailed,
+    InvalidRequest,
+    LedgerError,
+    OutcomeUnknown,
+    ProviderUnavailable,
+    RingError,
+    StorageError,
+)
 from ring_mcp.jobs.accounts import Accounts, describe_needed_account
 from ring_mcp.jobs.endings import Ending
 from ring_mcp.jobs.inputs import MediaInputs
@@ -59,7 +67,9 @@ class Preparing:
         except StorageError as exc:  # the disk of this machine, or another machine's files
             return Park(_not_readable_now(exc.message), LOOK_AGAIN_S)
         except InvalidRequest as exc:
-            if isinstance(exc.__cause__, StorageError) and exc.__cause__.retryable:
+            # A network that is down comes back, too; what an address serves no more has a word of its own.
+            is_away = isinstance(exc.__cause__, StorageError) and exc.__cause__.retryable
+            if is_away or isinstance(exc.__cause__, ProviderUnavailable):
                 return Park(_not_readable_now(exc.message), LOOK_AGAIN_S)
             await record.write(self._end_unsent(record.job, Ending.INPUT_MISSING, exc, billed="no"))
             return None
@@ -146,7 +156,7 @@ def _explain_stranded(still: Job) -> Failure:
 
 
 def _not_readable_now(message: str) -> Failure:
-    """Why the clip waits: it may have a still that was paid for, and a storage that is down comes back."""
+    """Why the clip waits: it may have a still that was paid for, and what is down comes back."""
     return Failure(
         code=StorageError.code,
         message=f"{message}; the request was not sent yet",

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ring_mcp.domain import Failure, Job, JobState, VideoPlan
-from ring_mcp.errors import FirstFrameFailed, StorageError, StorageRefused
+from ring_mcp.errors import FirstFrameFailed, MediaGone, StorageError, StorageRefused
 from ring_mcp.jobs.accounts import describe_needed_account
 from ring_mcp.jobs.outcomes import Park, Pause, park
 from ring_mcp.jobs.preparing import LOOK_AGAIN_S, LOOK_AT_STILL_S, find_awaited_still
@@ -201,14 +201,36 @@ async def test_a_provider_that_reads_no_addresses_is_given_bytes(tmp_path: Path,
         assert (inputs.image_url or "").startswith("data:image/jpeg;base64,")
 
 
-async def test_an_input_that_is_gone_ends_the_clip_at_no_cost(engine: Engine) -> None:
-    record = engine.record(await engine.new(clip_plan(image_url=ADDRESS)))
-    assert await prepared(engine, record, as_bytes=True) is None
-    clip = await engine.row(record.job)
+class Gone(dict[str, bytes]):
+    """What lies at ADDRESS: nothing any more."""
+
+    def __init__(self) -> None:
+        super().__init__({ADDRESS: b""})
+
+    def __getitem__(self, url: str) -> bytes:
+        raise MediaGone("it is gone", http_status=404)
+
+
+async def test_an_input_that_is_gone_ends_the_clip_at_no_cost(tmp_path: Path, clock: FakeClock) -> None:
+    async with started_engine(tmp_path, clock, fetched=Gone()) as engine:
+        record = engine.record(await engine.new(clip_plan(image_url=ADDRESS)))
+        assert await prepared(engine, record, as_bytes=True) is None
+        clip = await engine.row(record.job)
     assert (clip.state, clip.settled_usd) == (_S.FAILED, NOTHING)
     assert clip.failure is not None
     assert (clip.failure.code, clip.failure.billed) == ("invalid_request", "no")
     assert "imageUrl cannot be used" in clip.failure.message
+
+
+async def test_an_address_that_does_not_answer_now_parks_the_clip(engine: Engine) -> None:
+    """It may be that of its own still, which was paid for."""
+    record = engine.record(await engine.new(clip_plan(image_url=ADDRESS)))
+    assert isinstance(await prepared(engine, record, as_bytes=True), Park)
+    clip = await engine.row(record.job)
+    assert (clip.state, clip.is_parked) == (_S.PLANNED, True)
+    assert clip.failure is not None
+    assert (clip.failure.code, clip.failure.billed, clip.failure.retryable) == ("storage_failed", "no", True)
+    assert clip.failure.message.endswith("its address cannot be reached; the request was not sent yet")
 
 
 @pytest.mark.parametrize("as_bytes", [False, True])
