@@ -99,7 +99,7 @@ class Storing:
             await record.write(self._finish(record.job))
             return None
         trouble: ProviderError | None = None
-        for index in self._missing(record.job):
+        for index in self._find_missing(record.job):
             try:
                 await self._store_one(record, index)
             except ProviderError as exc:  # one that cannot be fetched does not take the others along
@@ -161,14 +161,14 @@ class Storing:
         return await self._rest(record, gone, tries)
 
     async def _lose_missing(self, record: JobRecord, reason: str) -> None:
-        missing = self._missing(record.job)
+        missing = self._find_missing(record.job)
         outputs = [
             output.model_copy(update={"lost_because": reason}) if index in missing else output
             for index, output in enumerate(record.job.outputs)
         ]
         await record.write(self._finish(replace(record.job, outputs=tuple(outputs))))
 
-    def _missing(self, job: Job) -> list[int]:
+    def _find_missing(self, job: Job) -> list[int]:
         stored = {asset.index for asset in job.assets}
         return [i for i, output in enumerate(job.outputs) if i not in stored and output.lost_because is None]
 
@@ -177,7 +177,7 @@ class Storing:
         job = record.job
         if media.doubt is not None:
             job = replace(job, warnings=(*job.warnings, f"output {index + 1} of {len(job.outputs)}: {media.doubt}"))
-        if self._missing(job) == [index]:
+        if self._find_missing(job) == [index]:
             there = [self._path(job, i) for i, output in enumerate(job.outputs) if output.lost_because is None]
             self._previews.begin(job, there)  # whoever shows it waits for it; the result does not
         key = _key(job, index, media.extension)
@@ -205,7 +205,7 @@ class Storing:
             job = replace(job, warnings=(*job.warnings, *warnings))
         after = replace(job, assets=(*job.assets, asset))
         records: Sequence[AuditRecord] = ()
-        if not self._missing(after):
+        if not self._find_missing(after):
             after, records = await self._thumbnails.add(after, media)
             after = self._finish(after)
         await record.write(after, [asset_row(after, asset), *records])

@@ -46,14 +46,14 @@ def open_job(
     if existing is not None:
         return Opened(job=existing, joined=True)
     needed_usd = job.reserved_usd
-    standing = (yield from _standing_still(still, dialect)) if still is not None else None
+    standing = (yield from _find_standing_still(still, dialect)) if still is not None else None
     if still is not None and standing is None:
         needed_usd += still.reserved_usd
     own = member.caps if member is not None else Caps()
     # Only here: who joins a job spends nothing, and is not to wait for everybody's money.
     yield from dialect.take_locks(locks.of_money(caps, own, job.actor_id, sandbox=job.sandbox))
     for each, of in ((caps, None), (own, job.actor_id)):
-        spend = Spend.nothing()
+        spend = Spend()
         # Sums that no cap compares are neither read nor locked.
         if locks.is_capped(each):
             spend = yield from sum_costs(job.created_at, job.sandbox, dialect, of)
@@ -74,7 +74,7 @@ def open_job(
     return Opened(job=job, joined=False, still=still)
 
 
-def _standing_still(still: Job, dialect: Dialect) -> Transaction[Job | None]:
+def _find_standing_still(still: Job, dialect: Dialect) -> Transaction[Job | None]:
     unused = yield from find_unused_still(still, dialect)
     return unused if unused is not None else (yield from find_same_request(still, dialect))
 
