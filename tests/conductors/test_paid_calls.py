@@ -204,7 +204,7 @@ async def test_a_ledger_lost_after_the_opening_names_the_job(engine: Engine, key
 @pytest.mark.parametrize("asked", ["whole", "beginning"])
 async def test_a_job_that_cannot_be_read_at_all_may_be_billed(engine: Engine, asked: str) -> None:
     job = await rendering(engine)
-    engine.ledger.fail("get" if asked == "whole" else "complete_id", float("inf"))
+    engine.ledger.fail("get" if asked == "whole" else "find_ids", float("inf"))
     with pytest.raises(LedgerError) as told:
         await calls_on(engine).find_own(job.id if asked == "whole" else job.id[:8], "ann")
     assert told.value.billed == "unknown"
