@@ -235,6 +235,17 @@ def open_ledger(config: Config, clock: Clock | None = None, *, role: str = "comm
     return SqliteLedger(config.state_path / LEDGER_FILE, clock, name_this_process(role))
 
 
+@contextlib.asynccontextmanager
+async def use_ledger(config: Config, clock: Clock | None = None, *, role: str = "command") -> AsyncIterator[Ledger]:
+    """The configured ledger, started, and closed at the end. Raises LedgerError."""
+    ledger = open_ledger(config, clock, role=role)
+    try:
+        await ledger.start()
+        yield ledger
+    finally:
+        await ledger.aclose()
+
+
 def open_team(ledger: Ledger, clock: Clock, channel: PostgresChannel | None) -> Team:
     """Whose tokens the ledger knows; where processes hear of each other, also when that has changed."""
     team = Team(ledger, clock)
@@ -252,10 +263,8 @@ async def migrate_ledger(config: Config) -> list[str]:
 
         # Past a pooler where that is known: a migration needs a session of its own.
         return await migrate((config.database_direct_url or config.database_url).get_secret_value())
-    ledger = open_ledger(config)
-    await ledger.start()
-    await ledger.aclose()
-    return []
+    async with use_ledger(config):
+        return []
 
 
 def open_channel(config: Config, *, role: str = "command") -> PostgresChannel | None:

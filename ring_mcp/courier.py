@@ -118,7 +118,7 @@ class Errands:
         """From the lock to the answer on the disk. ``_orders``: None is "drop", {} that nobody is left to say go."""
         word = "failed"
         try:
-            with self._answers.awaiting(job_id):
+            with self._answers.expect(job_id):
                 # Only with the lock held: the server then writes its intent down, and from there trusts this lock.
                 await self._tell(job_id, "taken")
                 order = await self._orders[job_id]

@@ -62,16 +62,13 @@ async def has_team(config: Config) -> bool:
     # Looked for and not opened: to open it would make the file, for somebody who only wants to start.
     if config.database_url is None and not (config.state_path / backends.LEDGER_FILE).exists():
         return False
-    ledger = backends.open_ledger(config)
     try:
-        await ledger.start()
-        return await ledger.has_members()
+        async with backends.use_ledger(config) as ledger:
+            return await ledger.has_members()
     except LedgerBehind:
         raise
     except LedgerError:
         return True  # in doubt nobody gets in without a token
-    finally:
-        await ledger.aclose()
 
 
 async def start_ledger(ledger: Ledger) -> None:

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, settings
 
 from ring_mcp.config import all_variables
 from ring_mcp.sandbox.server import SandboxServer
+from tests.started_first import STARTED_FIRST, spread
 
 try:
     import fcntl
@@ -139,3 +140,11 @@ def sandbox(running: SandboxServer) -> Iterator[SandboxServer]:
     running.state.reset()
     yield running
     running.state.reset()
+
+
+@pytest.hookimpl(trylast=True)  # when those that are not to run are gone
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    first = {item.nodeid: item for item in items if item.nodeid in STARTED_FIRST}
+    rest = [item for item in items if item.nodeid not in first]
+    items[:] = spread([first[name] for name in STARTED_FIRST if name in first], rest, workers)

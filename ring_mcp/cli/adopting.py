@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
-from ring_mcp.backends import open_accounts, open_ledger, with_sandbox
+from ring_mcp.backends import open_accounts, use_ledger, with_sandbox
 from ring_mcp.cli.job_lookup import find_job
 from ring_mcp.clock import SystemClock
 from ring_mcp.config import Config
@@ -36,9 +36,7 @@ async def hand_over(config: Config, job_ids: Sequence[str], account: str | None)
     clock, done = SystemClock(), Adoption()
     async with contextlib.AsyncExitStack() as stack:
         config = with_sandbox(config, stack)
-        ledger = open_ledger(config, clock)
-        stack.push_async_callback(ledger.aclose)
-        await ledger.start()
+        ledger = await stack.enter_async_context(use_ledger(config, clock))
         accounts = open_accounts(config, ledger, clock, stack)
         with contextlib.suppress(TimeoutError):  # without the provider's own id the fingerprint has to do
             async with asyncio.timeout(ASK_TIMEOUT_S):

@@ -71,14 +71,10 @@ def is_at_terminal() -> bool:
 
 
 async def _in_ledger(config: Config, work: Callable[[Ledger], Awaitable[T]]) -> T:
-    from ring_mcp.backends import open_ledger
+    from ring_mcp.backends import use_ledger
 
-    ledger = open_ledger(config)
-    try:
-        await ledger.start()
+    async with use_ledger(config) as ledger:
         return await work(ledger)
-    finally:
-        await ledger.aclose()
 
 
 async def _read(ledger: Ledger, question_id: str | None, sandbox: bool) -> list[Question]:

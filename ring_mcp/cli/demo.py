@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from ring_mcp.backends import open_ledger
+from ring_mcp.backends import use_ledger
 from ring_mcp.clients.stdio import ToolReply, ToolSession, stdio_session
 from ring_mcp.config import Config, child_environment, load_config
 from ring_mcp.domain import Job
@@ -98,12 +98,9 @@ async def _make(session: ToolSession, tool: str, arguments: dict[str, Any], cons
         console.print(reply.text, style="red", markup=False)
         return False
     data = reply.content["data"]
-    ledger = open_ledger(config)
-    try:
-        # Read beside the server, past MCP: what it says is to be seen in the ledger, too.
+    # Read beside the server, past MCP: what it says is to be seen in the ledger, too.
+    async with use_ledger(config) as ledger:
         job = await ledger.get(data["jobId"])
-    finally:
-        await ledger.aclose()
     images = data.get("images", [])
     for number, image in enumerate(images, start=1):
         _show(console, _card("picture", f"{number} of {len(images)}", image, "generated_images"))

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ring_mcp.cli.backend import gateway_option
-from ring_mcp.cli.show import health_lines, print_lines
+from ring_mcp.cli.health import tell_report
 
 if TYPE_CHECKING:
     from ring_mcp.config import Config
@@ -28,8 +25,7 @@ def doctor(as_json: bool, recount: bool, gateway: str | None) -> None:
     Exit status 1 if anything is an error. The sums behind a gateway are checked where its ledger is.
     """
     from ring_mcp.cli.backend import leave_settings_to_health, load_config_with, open_backend
-    from ring_mcp.cli.progress import fail
-    from ring_mcp.errors import InvalidRequest, RingError
+    from ring_mcp.errors import InvalidRequest
 
     leave_settings_to_health()
 
@@ -43,15 +39,7 @@ def doctor(as_json: bool, recount: bool, gateway: str | None) -> None:
             report = _add(report, await _check_sums(config, recount))
         return report
 
-    try:
-        report = asyncio.run(ask())
-    except RingError as exc:
-        fail(exc, as_json=as_json, gateway=gateway)
-    if as_json:
-        click.echo(json.dumps(report, ensure_ascii=False))
-    else:
-        print_lines(health_lines(report))
-    sys.exit(1 if report["status"] == "error" else 0)
+    tell_report(ask, as_json=as_json, gateway=gateway)
 
 
 def _add(report: dict[str, Any], check: dict[str, Any]) -> dict[str, Any]:
@@ -60,19 +48,16 @@ def _add(report: dict[str, Any], check: dict[str, Any]) -> dict[str, Any]:
 
 
 async def _check_sums(config: Config, recount: bool) -> dict[str, Any]:
-    from ring_mcp.backends import open_ledger
+    from ring_mcp.backends import use_ledger
     from ring_mcp.errors import LedgerError
 
-    ledger = open_ledger(config)
     try:
-        await ledger.start()
-        if recount:
-            await ledger.recount()
-        wrong = await ledger.find_wrong_sums()
+        async with use_ledger(config) as ledger:
+            if recount:
+                await ledger.recount()
+            wrong = await ledger.find_wrong_sums()
     except LedgerError as exc:
         return {"name": "sums", "status": "error", "detail": exc.message, "fix": exc.next_action}
-    finally:
-        await ledger.aclose()
     if not wrong:
         return {"name": "sums", "status": "ok", "detail": "what counts against the caps is what the rows say"}
     named = "; ".join(f"{each.what} ({each.of}): {each.too_much:+f} off" for each in wrong[:_NAMED_SUMS])

@@ -33,14 +33,13 @@ def gallery(actor: str | None, port: int, opens: bool) -> None:
 
 
 async def _serve(config: Config, actor: str | None, port: int, *, opens: bool) -> None:
-    from ring_mcp.backends import open_ledger, open_storage, open_team
+    from ring_mcp.backends import open_storage, open_team, use_ledger
     from ring_mcp.clock import SystemClock
     from ring_mcp.server.auth import ServiceTokens, identify_owner
     from ring_mcp.server.gallery_alone import serve_alone
 
     tokens = ServiceTokens(config.service_tokens, config.actor_id)
     clock = SystemClock()
-    ledger = open_ledger(config, clock)
 
     def open_files(links: Links) -> Any:
         return open_storage(config, clock, links)
@@ -48,15 +47,12 @@ async def _serve(config: Config, actor: str | None, port: int, *, opens: bool) -
     async def announce(url: str) -> None:
         await asyncio.to_thread(show, url, opens=opens)
 
-    try:
-        await ledger.start()
+    async with use_ledger(config, clock) as ledger:
         team = open_team(ledger, clock, None)
         of = actor or tokens.default_actor
         if actor is None and config.service_token is not None:
             of = await identify_owner(tokens, config.service_token, team)
         await serve_alone(config, ledger, open_files, clock, actor=of, port=port, announce=announce)
-    finally:
-        await ledger.aclose()
 
 
 def show(url: str, *, opens: bool) -> None:

@@ -14,7 +14,7 @@ from ring_mcp.cli.backend import gateway_option
 from ring_mcp.cli.show import dollars, field, health_lines, paragraph, print_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Coroutine, Mapping
 
     from ring_mcp.presets import ImageModel, Model, Presets, VideoModel
 
@@ -28,14 +28,20 @@ def health(as_json: bool, gateway: str | None) -> None:
     Exit status 1 if anything is an error.
     """
     from ring_mcp.cli.backend import leave_settings_to_health, load_config_with, open_backend
-    from ring_mcp.cli.progress import fail
-    from ring_mcp.errors import RingError
 
     leave_settings_to_health()
 
     async def ask() -> dict[str, Any]:
         async with open_backend(load_config_with(gateway)) as backend:
             return await backend.health()
+
+    tell_report(ask, as_json=as_json, gateway=gateway)
+
+
+def tell_report(ask: Callable[[], Coroutine[Any, Any, dict[str, Any]]], *, as_json: bool, gateway: str | None) -> None:
+    """Print what ``ask`` finds, and end with its status."""
+    from ring_mcp.cli.progress import fail
+    from ring_mcp.errors import RingError
 
     try:
         report = asyncio.run(ask())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ring_mcp.domain.fields import is_part_of_id, say_no_job
@@ -21,17 +21,12 @@ _COMPLETED_JOBS = 50
 _PATIENCE_S = 2
 
 
-@contextlib.asynccontextmanager
-async def open_here() -> AsyncIterator[Ledger]:
-    from ring_mcp.backends import open_ledger
+def open_here() -> contextlib.AbstractAsyncContextManager[Ledger]:
+    """The ledger of where somebody types."""
+    from ring_mcp.backends import use_ledger
     from ring_mcp.config import load_config
 
-    ledger = open_ledger(load_config())
-    await ledger.start()
-    try:
-        yield ledger
-    finally:
-        await ledger.aclose()
+    return use_ledger(load_config())
 
 
 async def where_they_are(jobs: Sequence[Job]) -> list[Job]:
@@ -58,7 +53,7 @@ async def find_job(ledger: Ledger, job_id: str) -> Job:
     """By its id, or by the beginning of it if no other begins so. Raises NotFound, InvalidRequest."""
     job = await ledger.get(job_id)
     if job is None and is_part_of_id(job_id):
-        found = await ledger.complete_id(job_id)
+        found = await ledger.find_ids(job_id)
         if len(found) > 1:
             raise InvalidRequest(f"several jobs begin with {job_id!r}", next_action="Give more of the id.")
         job = await ledger.get(found[0]) if found else None

@@ -67,7 +67,7 @@ def _seconds(span: str) -> float:
 
 
 async def _find(config: Config, keep_s: float) -> list[Leftover]:
-    from ring_mcp.backends import open_ledger
+    from ring_mcp.backends import use_ledger
     from ring_mcp.jobs.tidying import Leftover, list_leftovers
     from ring_mcp.ledger.process_lock import ProcessLock
 
@@ -75,9 +75,5 @@ async def _find(config: Config, keep_s: float) -> list[Leftover]:
     for path in ProcessLock(config.state_path / "locks").list_dead():  # a ledger that starts removes them as well
         with contextlib.suppress(OSError):
             locks.append(Leftover(path=path, what="locks of dead processes", size_bytes=path.stat().st_size))
-    ledger = open_ledger(config)
-    try:
-        await ledger.start()
+    async with use_ledger(config) as ledger:
         return [*locks, *await list_leftovers(config.state_path, ledger, keep_s)]
-    finally:
-        await ledger.aclose()

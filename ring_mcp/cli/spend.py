@@ -136,15 +136,13 @@ def totals(paid: Iterable[Paid]) -> dict[str, Any]:
 
 
 async def _in_ledger(config: Config, start: datetime, now: datetime) -> tuple[list[Paid], dict[str, float]]:
-    from ring_mcp.backends import open_ledger
+    from ring_mcp.backends import use_ledger
     from ring_mcp.domain import cap_left
     from ring_mcp.ledger.base import JobQuery
 
     sandbox = bool(config.sandbox)
-    ledger = open_ledger(config)
-    try:
-        await ledger.start()
-        jobs: list[Job] = []
+    jobs: list[Job] = []
+    async with use_ledger(config) as ledger:
         cursor: str | None = None
         while True:
             page = await ledger.list_jobs(JobQuery(since=start, before=cursor, limit=_PAGE))
@@ -154,8 +152,6 @@ async def _in_ledger(config: Config, start: datetime, now: datetime) -> tuple[li
             if cursor is None:
                 break
         left = cap_left(config.caps, await ledger.spend(now, sandbox=sandbox))
-    finally:
-        await ledger.aclose()
     return [_count_job(job) for job in jobs], {name: float(amount) for name, amount in left.items()}
 
 

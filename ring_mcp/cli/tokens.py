@@ -126,14 +126,10 @@ def _config() -> Config:
 
 
 async def _with_ledger(config: Config, work: Callable[[Ledger], Awaitable[T]]) -> T:
-    from ring_mcp.backends import open_ledger
+    from ring_mcp.backends import use_ledger
 
-    ledger = open_ledger(config)
-    try:
-        await ledger.start()
+    async with use_ledger(config) as ledger:
         return await work(ledger)
-    finally:
-        await ledger.aclose()
 
 
 def _check_name(name: str, config: Config) -> None:

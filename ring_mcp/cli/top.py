@@ -50,7 +50,7 @@ async def _watch(config: Any, *, once: bool, as_json: bool, every_s: float) -> N
     from rich.live import Live
     from rich.text import Text
 
-    from ring_mcp.backends import open_ledger
+    from ring_mcp.backends import use_ledger
     from ring_mcp.clock import SystemClock
     from ring_mcp.conductors.fleet import LOOKING, FleetConductor
     from ring_mcp.errors import LedgerError
@@ -59,30 +59,27 @@ async def _watch(config: Any, *, once: bool, as_json: bool, every_s: float) -> N
 
     clock = SystemClock()
     # Under a role of its own, or whoever looks would be counted among the processes.
-    ledger = open_ledger(config, clock, role=LOOKING)
     try:
-        await ledger.start()
-        sandbox = bool(config.sandbox)
-        rates = EveryRate(ledger, load_presets(overlay=config.presets_file), sandbox=sandbox)
-        conductor = FleetConductor(ledger, config.caps, clock, sandbox=sandbox, rates=rates)
-        console = Console(highlight=False)
-        if as_json:
-            click.echo(json.dumps(describe(await conductor.look()), ensure_ascii=False))
-        elif once:
-            console.print(draw(await conductor.look(), console.width))
-        else:
-            # No thread that redraws: nothing changes between two looks at the ledger.
-            with Live(console=console, screen=console.is_terminal, auto_refresh=False) as live:
-                while True:
-                    try:
-                        live.update(draw(await conductor.look(), console.width), refresh=True)
-                    except LedgerError as exc:  # it may be back at the next look
-                        live.update(Text(exc.message, "red"), refresh=True)
-                    await asyncio.sleep(every_s)
+        async with use_ledger(config, clock, role=LOOKING) as ledger:
+            sandbox = bool(config.sandbox)
+            rates = EveryRate(ledger, load_presets(overlay=config.presets_file), sandbox=sandbox)
+            conductor = FleetConductor(ledger, config.caps, clock, sandbox=sandbox, rates=rates)
+            console = Console(highlight=False)
+            if as_json:
+                click.echo(json.dumps(describe(await conductor.look()), ensure_ascii=False))
+            elif once:
+                console.print(draw(await conductor.look(), console.width))
+            else:
+                # No thread that redraws: nothing changes between two looks at the ledger.
+                with Live(console=console, screen=console.is_terminal, auto_refresh=False) as live:
+                    while True:
+                        try:
+                            live.update(draw(await conductor.look(), console.width), refresh=True)
+                        except LedgerError as exc:  # it may be back at the next look
+                            live.update(Text(exc.message, "red"), refresh=True)
+                        await asyncio.sleep(every_s)
     except (KeyboardInterrupt, asyncio.CancelledError):
         pass
-    finally:
-        await ledger.aclose()
 
 
 def describe(fleet: Fleet) -> dict[str, Any]:

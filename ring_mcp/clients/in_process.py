@@ -58,7 +58,7 @@ class InProcessMaker:
 
         ``confirmed`` among the arguments is what it is over REST.
         """
-        tell, actor_id, asking = _telling(on_state), self._actor_id, self._asking
+        tell, actor_id, asking = _pass_states_on(on_state), self._actor_id, self._asking
         # Only then: a script's calls come without it, under what ``agree`` was told of all of them.
         if CONFIRMED in arguments:
             arguments, asking = take_confirmation(arguments)
@@ -88,7 +88,7 @@ class InProcessMaker:
 
     async def job(self, job_id: str, wait_s: float, on_state: OnState) -> dict[str, Any]:
         """A job's ``data``, after waiting for it; one that nobody drives is carried on."""
-        return read_result(await self._calls.resume(await self.read(job_id), wait_s, _telling(on_state)))
+        return read_result(await self._calls.resume(await self.read(job_id), wait_s, _pass_states_on(on_state)))
 
     async def look(self, job_id: str) -> dict[str, Any]:
         """A job's ``data`` as it stands; nobody is made to carry it on."""
@@ -116,7 +116,7 @@ def read_result(result: JobResult) -> dict[str, Any]:
     return result.data()
 
 
-def _telling(on_state: OnState) -> Any:
+def _pass_states_on(on_state: OnState) -> Any:
     async def tell(job: Job) -> None:
         on_state(job.id, job.state.value, job.progress)
 

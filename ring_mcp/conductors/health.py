@@ -98,7 +98,7 @@ class HealthConductor:
             allowed = await self._allowance.read(actor_id)
             spend, left, standing = allowed.spend, allowed.left, allowed.standing
             spent = spend.day_usd
-            checks.append(self._spending(spend.day_usd, spend.day_reserved_usd, spend.unknown_jobs))
+            checks.append(self._check_spending(spend.day_usd, spend.day_reserved_usd, spend.unknown_jobs))
             checks += [*await self._bills(), *await self._check_stranded(), *await check_rates(self._rates)]
         checks += await asyncio.to_thread(self._unwritten)
         if self._sandbox:
@@ -277,7 +277,7 @@ class HealthConductor:
             checks.append(Check(name="unwritten", status="warning", detail=detail, fix=fix))
         return checks
 
-    def _spending(self, day_usd: Decimal, reserved_usd: Decimal, unknown_jobs: int) -> Check:
+    def _check_spending(self, day_usd: Decimal, reserved_usd: Decimal, unknown_jobs: int) -> Check:
         detail = f"{usd(day_usd)} today, of which {usd(reserved_usd)} reserved"
         if unknown_jobs:
             kept = "job with unknown outcome keeps its" if unknown_jobs == 1 else "jobs with unknown outcome keep their"

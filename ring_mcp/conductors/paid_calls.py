@@ -12,7 +12,7 @@ from ring_mcp.conductors.allowance import Allowance, Allowed
 from ring_mcp.conductors.confirming import Confirming, describe_plan
 from ring_mcp.conductors.results import JobResult, QuoteLine, job_result, quote_result
 from ring_mcp.conductors.signed_urls import for_caller
-from ring_mcp.domain import EarlierRequest, Job, JobState, MediaKind, Plan, VideoPlan, VideoRequest, usd
+from ring_mcp.domain import EarlierRequest, Job, JobState, MediaKind, Plan, VideoPlan, VideoRequest, add_up, usd
 from ring_mcp.domain.consent import NOBODY, Asking, Item, Terms
 from ring_mcp.domain.fields import is_part_of_id, job_named, say_no_job
 from ring_mcp.errors import InvalidRequest, LedgerError, NotFound, RingError
@@ -137,7 +137,7 @@ class PaidCalls:
         # It would be taken over by the paid call, so that the quote must not count it.
         paid = await self._opening.find_unused_still(plan, actor_id) if actor_id is not None else None
         lines = [*plan.prices, *(still.prices if still and paid is None else ())]
-        total = sum((line.total_usd for line in lines), Decimal(0))
+        total = add_up(lines)
         allowed = await self._allowance.read(actor_id)
         left = allowed.left
         notes = [
@@ -242,7 +242,7 @@ class PaidCalls:
         """A job as it stands now, also by the beginning of its id, if no other begins so. Raises LedgerError."""
         job = await self._watch.read(job_id)
         # The whole id first: a beginning is looked for only where that is none.
-        if job is None and is_part_of_id(job_id) and len(found := await self._ledger.complete_id(job_id)) == 1:
+        if job is None and is_part_of_id(job_id) and len(found := await self._ledger.find_ids(job_id)) == 1:
             return await self._watch.read(found[0])
         return job
 
@@ -255,10 +255,7 @@ class PaidCalls:
             job = await self._watch.read(job_id)
             if job is None and is_part_of_id(job_id):
                 # Among this actor's own: whoever else has a job that begins so is nobody's business.
-                looked = (
-                    self._ledger.complete_id(job_id) if actor_id is None else self._ledger.find_ids(actor_id, job_id)
-                )
-                found = await looked
+                found = await self._ledger.find_ids(job_id, actor_id)
                 if len(found) > 1:
                     raise NotFound(f"several jobs begin with {job_id!r}", next_action="Give more of the id.")
                 job = await self._watch.read(found[0]) if found else None

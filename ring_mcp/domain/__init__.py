@@ -23,6 +23,7 @@ from ring_mcp.domain.requests import (
     ThumbnailTemplate,
     VideoPlan,
     VideoRequest,
+    add_up,
 )
 from ring_mcp.domain.team import LookOnly, Member, hash_token, is_name, is_token, make_token
 
@@ -64,6 +65,7 @@ __all__ = [
     "Value",
     "VideoPlan",
     "VideoRequest",
+    "add_up",
     "cap_left",
     "check_caps",
     "day_start",

@@ -61,7 +61,7 @@ class Holder:
     def account_at(self, provider: str) -> Account | None:
         return next((account for account in self.accounts if account.provider == provider), None)
 
-    def knowing(self, provider: str, account_id: str) -> Holder:
+    def learn(self, provider: str, account_id: str) -> Holder:
         """The same, with what the provider calls the account there."""
         return replace(
             self,

@@ -27,17 +27,12 @@ class Caps:
 class Spend:
     """What the ledger counts against the caps: settled cost plus what open and unknown jobs have reserved."""
 
-    day_usd: Decimal
-    month_usd: Decimal
-    day_reserved_usd: Decimal
-    month_reserved_usd: Decimal
+    day_usd: Decimal = Decimal(0)
+    month_usd: Decimal = Decimal(0)
+    day_reserved_usd: Decimal = Decimal(0)
+    month_reserved_usd: Decimal = Decimal(0)
     unknown_jobs: int = 0
     open_jobs: int = 0
-
-    @classmethod
-    def nothing(cls) -> Spend:
-        zero = Decimal(0)
-        return cls(day_usd=zero, month_usd=zero, day_reserved_usd=zero, month_reserved_usd=zero)
 
 
 def usd(amount: Decimal) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -21,6 +22,10 @@ class PriceLine(Value):
     @property
     def total_usd(self) -> Decimal:
         return self.unit_usd * self.count
+
+
+def add_up(prices: Sequence[PriceLine]) -> Decimal:
+    return sum((line.total_usd for line in prices), Decimal(0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +83,7 @@ class ImagePlan(Value):
 
     @property
     def list_usd(self) -> Decimal:
-        return sum((line.total_usd for line in self.prices), Decimal(0))
+        return add_up(self.prices)
 
     @property
     def estimated_usd(self) -> Decimal:
@@ -212,7 +217,7 @@ class VideoPlan(Value):
 
     @property
     def list_usd(self) -> Decimal:
-        return sum((line.total_usd for line in self.prices), Decimal(0))
+        return add_up(self.prices)
 
 
 Plan = ImagePlan | VideoPlan

@@ -101,7 +101,7 @@ class Accounts:
         while True:
             try:
                 account_id = await self._account_id(account)
-                self.holder = self.holder.knowing(account.provider, account_id)
+                self.holder = self.holder.learn(account.provider, account_id)
                 # After the holder: jobs of another key of the account are ours from now on, also if the ledger is away.
                 await self._ledger.complete_account(self.at(account.provider))
             except ProviderError as exc:

@@ -113,7 +113,7 @@ class Answers:
             os.close(descriptor)
 
     @contextlib.contextmanager
-    def awaiting(self, job_id: str) -> Iterator[None]:
+    def expect(self, job_id: str) -> Iterator[None]:
         """Hold the lock of a job: as long as this process lives in here, nobody calls the job unknown.
 
         Raises OSError.

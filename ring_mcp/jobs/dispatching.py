@@ -190,6 +190,7 @@ class Dispatcher:
                     heartbeat_timeout=self._lease,
                     log_aggregation_interval=_AGGREGATE_LOG_EVERY,
                 )
+            # PgQueuer's, its driver's, the database's: without a dispatcher every job would lie still.
             except Exception:
                 if not self._driver.gives_up:
                     logger.exception("tasks cannot be dispatched")

@@ -49,7 +49,7 @@ async def keep_preview(job: Job, paths: Sequence[Path], folder: Path, decoder: D
         logger.warning("job %s: no preview: %s", job.id, exc.strerror)
     except Undecodable as exc:
         logger.warning("job %s: no preview: %s", job.id, exc)
-    except Exception:
+    except Exception:  # a courtesy: whatever breaks in it, the job has its result
         logger.exception("job %s: no preview", job.id)
 
 

@@ -131,7 +131,7 @@ class JobRunner:
                 await self._pacing.note_duration(record.job, took_s)
         except JobMoved:
             logger.info("job %s: another process has it now", job.id)
-        except Exception:
+        except Exception:  # the one error boundary of a job: its row must not stay with a driver that has gone
             logger.exception("internal error, job %s", job.id)
             await self._put_back(record)
         finally:

@@ -101,7 +101,7 @@ class Storing:
             return None
         trouble: ProviderError | None = None
         gone: list[int] = []
-        for index in self._missing(record.job):
+        for index in self._find_missing(record.job):
             try:
                 await self._store_one(record, index)
             except OnlyCopyGone as exc:
@@ -172,20 +172,20 @@ class Storing:
     ) -> Pause | Park | None:
         """Not at once: a folder that somebody is just restoring, or a disk that comes late, has them in a while."""
         noted = note_trouble(record.job, trouble, self._clock.now())
-        if list(gone) == self._missing(record.job) and age_s(noted, self._clock.now()) >= LET_GO_AFTER_S:
+        if list(gone) == self._find_missing(record.job) and age_s(noted, self._clock.now()) >= LET_GO_AFTER_S:
             await self._lose_missing(record, trouble.message)
             return None
         return await self._rest(record, trouble, tries)
 
     async def _lose_missing(self, record: JobRecord, reason: str) -> None:
-        missing = self._missing(record.job)
+        missing = self._find_missing(record.job)
         outputs = [
             output.model_copy(update={"lost_because": reason}) if index in missing else output
             for index, output in enumerate(record.job.outputs)
         ]
         await record.write(self._finish(replace(record.job, outputs=tuple(outputs))))
 
-    def _missing(self, job: Job) -> list[int]:
+    def _find_missing(self, job: Job) -> list[int]:
         stored = {asset.index for asset in job.assets}
         return [i for i, output in enumerate(job.outputs) if i not in stored and output.lost_because is None]
 
@@ -194,7 +194,7 @@ class Storing:
         job = record.job
         if media.doubt is not None:
             job = replace(job, warnings=(*job.warnings, f"output {index + 1} of {len(job.outputs)}: {media.doubt}"))
-        if self._missing(job) == [index]:
+        if self._find_missing(job) == [index]:
             there = [
                 self._fetching.path_of(job, i) for i, output in enumerate(job.outputs) if output.lost_because is None
             ]
@@ -224,7 +224,7 @@ class Storing:
             job = replace(job, warnings=(*job.warnings, *warnings))
         after = replace(job, assets=(*job.assets, asset))
         records: Sequence[AuditRecord] = ()
-        if not self._missing(after):
+        if not self._find_missing(after):
             await self._bring_frame(after)
             after, records = await self._thumbnails.add(after, media)
             after = self._finish(after)

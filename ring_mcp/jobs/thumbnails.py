@@ -79,7 +79,7 @@ class Thumbnails:
             return _without(job, str(exc)), ()
         except TimeoutError:
             return _without(job, "it was not there in time"), ()
-        except Exception as exc:
+        except Exception as exc:  # a courtesy: whatever breaks in it, the clip is paid for and stays
             logger.exception("job %s: no thumbnail", job.id)
             return _without(job, f"internal error ({type(exc).__name__})"), ()
         finally:

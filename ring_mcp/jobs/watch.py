@@ -86,7 +86,7 @@ class JobWatch:
         """
         until = self._clock.monotonic() + wait_s
         taken_up_by = self._clock.monotonic() + TAKE_UP_S
-        with self._listening(job_id) as changed:
+        with self._subscribe(job_id) as changed:
             while True:
                 # Before the look and not after it: a change in between would be slept through.
                 changed.clear()
@@ -112,7 +112,7 @@ class JobWatch:
         """Let ``delay_s`` seconds pass for a job: fewer if the job ``until`` changes here meanwhile, or, of a long
         pause, if somebody asks for it (``wake``)."""
         if until is not None:
-            with self._listening(until) as changed:
+            with self._subscribe(until) as changed:
                 await self._happens(changed, delay_s)
             return
         woken = self._asleep[job_id] = asyncio.get_running_loop().create_future()
@@ -144,7 +144,7 @@ class JobWatch:
             self._wake(job_id)
 
     @contextlib.contextmanager
-    def _listening(self, job_id: str) -> Iterator[asyncio.Event]:
+    def _subscribe(self, job_id: str) -> Iterator[asyncio.Event]:
         event = asyncio.Event()
         self._listeners.setdefault(job_id, set()).add(event)
         try:

@@ -177,11 +177,8 @@ class Ledger(Protocol):
 
     async def get(self, job_id: str) -> Job | None: ...
 
-    async def find_ids(self, actor_id: str, beginning: str) -> list[str]:
-        """At most two of this actor's jobs whose ids begin so: one means that it is meant."""
-
-    async def complete_id(self, part: str) -> list[str]:
-        """The ids of jobs that begin with ``part``, two at most: one is what was meant, two are too many."""
+    async def find_ids(self, beginning: str, actor_id: str | None = None) -> list[str]:
+        """The ids that begin so, this actor's or everybody's, two at most: one is what was meant, two are too many."""
 
     async def list_jobs(self, query: JobQuery) -> JobPage: ...
 

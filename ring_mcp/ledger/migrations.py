@@ -24,7 +24,7 @@ def migrations(backend: str) -> list[Migration]:
     return [Migration(int(f.name.split("_", 1)[0]), f.name, f.read_text(encoding="utf-8")) for f in files]
 
 
-def pending(backend: str, applied: Collection[int]) -> list[Migration]:
+def list_pending(backend: str, applied: Collection[int]) -> list[Migration]:
     return [m for m in migrations(backend) if m.version not in applied]
 
 

@@ -56,7 +56,7 @@ def open_job(
     # Only here: who joins a job spends nothing, and is not to wait for everybody's money.
     yield from dialect.take_locks(locks.of_money(caps, own, job.actor_id, sandbox=job.sandbox))
     for each, of in ((caps, None), (own, job.actor_id)):
-        spend = Spend.nothing()
+        spend = Spend()
         # Sums that no cap compares are neither read nor locked.
         if locks.is_capped(each):
             spend = yield from sum_costs(job.created_at, job.sandbox, dialect, of)

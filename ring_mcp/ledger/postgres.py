@@ -22,7 +22,7 @@ from ring_mcp.domain.consent import Terms
 from ring_mcp.errors import LedgerBehind, LedgerError
 from ring_mcp.ledger import claims, fleet, locks, task_tables, tasks
 from ring_mcp.ledger.base import Opened, Process
-from ring_mcp.ledger.migrations import migrations, pending
+from ring_mcp.ledger.migrations import list_pending, migrations
 from ring_mcp.ledger.postgres_session import (
     CONNECT_TIMEOUT_S,
     CONNECTION,
@@ -99,7 +99,7 @@ class PostgresLedger(TransactionalLedger):
             if self._started:
                 return
             async with open_connection(self._dsn) as connection:
-                behind = [migration.name for migration in pending("postgres", await _read_applied(connection))]
+                behind = [migration.name for migration in list_pending("postgres", await _read_applied(connection))]
                 if not behind and not await _has_table(connection, tasks.TABLE):
                     behind = [tasks.TABLE]
             if behind:

@@ -30,7 +30,7 @@ from ring_mcp.domain import Holder, Job
 from ring_mcp.errors import LedgerError
 from ring_mcp.ledger import claims, fleet
 from ring_mcp.ledger.base import Process
-from ring_mcp.ledger.migrations import Migration, pending, split_statements
+from ring_mcp.ledger.migrations import Migration, list_pending, split_statements
 from ring_mcp.ledger.process_lock import ProcessLock
 from ring_mcp.ledger.rows import Dialect
 from ring_mcp.ledger.sqlite_errors import BUSY_TIMEOUT_S, translate_errors
@@ -184,14 +184,14 @@ class SqliteLedger(TransactionalLedger):
                 connection.execute("BEGIN IMMEDIATE")  # a reader that turns writer may be refused without a wait
                 try:
                     for transaction, done in batch:
-                        with _refusing(done, connection, self._path):
+                        with _undo_alone(done, connection, self._path):
                             confirmed.append((done, _drive(connection, transaction)))
                     connection.execute("COMMIT")
                 except BaseException:
                     with contextlib.suppress(sqlite3.Error):
                         connection.execute("ROLLBACK")
                     raise
-        except BaseException as exc:
+        except BaseException as exc:  # whatever it is: each of those that wait for it has to be told
             for _, done in batch:
                 if not done.done():
                     done.set_exception(exc)
@@ -236,7 +236,7 @@ class SqliteLedger(TransactionalLedger):
 
 
 @contextlib.contextmanager
-def _refusing(done: Future[Any], connection: sqlite3.Connection, path: Path) -> Iterator[None]:
+def _undo_alone(done: Future[Any], connection: sqlite3.Connection, path: Path) -> Iterator[None]:
     """One of several in a commit: what it raises is its own, and what it has written is undone.
 
     Unless SQLite has undone them all, as it does when the disk is full: then all have failed.
@@ -245,7 +245,7 @@ def _refusing(done: Future[Any], connection: sqlite3.Connection, path: Path) -> 
     try:
         with translate_errors(path):
             yield
-    except BaseException as exc:
+    except BaseException as exc:  # whatever it is: who waits for it is told, and the others' commit goes on
         if not connection.in_transaction:
             raise
         connection.execute("ROLLBACK TO one")
@@ -281,11 +281,11 @@ def _use_wal(connection: sqlite3.Connection) -> None:
 
 def _migrate(connection: sqlite3.Connection) -> None:
     """Bring the file up to date; several processes may start at once, so it is checked again under the write lock."""
-    if not _pending(connection):
+    if not _list_pending(connection):
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
-        for migration in _pending(connection):
+        for migration in _list_pending(connection):
             for statement in split_statements(migration.sql):
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {migration.version:d}")
@@ -295,6 +295,6 @@ def _migrate(connection: sqlite3.Connection) -> None:
         raise
 
 
-def _pending(connection: sqlite3.Connection) -> list[Migration]:
+def _list_pending(connection: sqlite3.Connection) -> list[Migration]:
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    return pending("sqlite", range(version + 1))
+    return list_pending("sqlite", range(version + 1))

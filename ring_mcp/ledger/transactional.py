@@ -118,11 +118,8 @@ class TransactionalLedger(ABC):
     async def states(self, job_ids: Collection[str]) -> dict[str, JobState]:
         return await self._read(tx.select_states(job_ids, self.dialect))
 
-    async def find_ids(self, actor_id: str, beginning: str) -> list[str]:
-        return await self._read(tx.find_ids(actor_id, beginning))
-
-    async def complete_id(self, part: str) -> list[str]:
-        return await self._read(tx.complete_id(part))
+    async def find_ids(self, beginning: str, actor_id: str | None = None) -> list[str]:
+        return await self._read(tx.find_ids(beginning, actor_id))
 
     async def list_jobs(self, query: JobQuery) -> JobPage:
         return await self._read(listing.list_jobs(query, self.dialect))

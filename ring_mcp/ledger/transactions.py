@@ -44,22 +44,15 @@ def get_job(job_id: str, dialect: Dialect) -> Transaction[Job | None]:
     return decode_job(rows[0], dialect) if rows else None
 
 
-def complete_id(part: str) -> Transaction[list[str]]:
-    """By the primary key: whatever order the database's texts have, "g" comes after every digit of an id."""
+def find_ids(beginning: str, actor_id: str | None) -> Transaction[list[str]]:
+    """A range of the primary key: whatever order the database's texts have, "g" comes after every sign of an id."""
+    # Not by the actor's index, which would be read to its end.
+    whose = "" if actor_id is None else " AND actor_id || '' = :actor_id"
     rows = yield Statement(
-        "SELECT id FROM media_jobs WHERE id >= :part AND id < :beyond ORDER BY id LIMIT 2",
-        {"part": part, "beyond": f"{part}g"},
+        f"SELECT id FROM media_jobs WHERE id >= :low AND id < :high{whose} ORDER BY id LIMIT 2",  # noqa: S608
+        {"low": beginning, "high": f"{beginning}g", **({} if actor_id is None else {"actor_id": actor_id})},
     )
     # Where texts are sorted as a language does, the range may hold more than the beginning.
-    return [str(row["id"]) for row in rows if str(row["id"]).startswith(part)]
-
-
-def find_ids(actor_id: str, beginning: str) -> Transaction[list[str]]:
-    """A range of the primary key: "g" comes after every sign of an id. The actor's index would be read to its end."""
-    rows = yield Statement(
-        "SELECT id FROM media_jobs WHERE id >= :low AND id < :high AND actor_id || '' = :actor_id ORDER BY id LIMIT 2",
-        {"low": beginning, "high": f"{beginning}g", "actor_id": actor_id},
-    )
     return [str(row["id"]) for row in rows if str(row["id"]).startswith(beginning)]
 
 

@@ -17,10 +17,10 @@ from ring_mcp.plans.rules import (
     check_prompt,
     check_purpose,
     choice,
+    choose_model,
     doubt,
     join_counts,
     join_names,
-    living_model,
     model_named,
     prompt_price,
     provider_named,
@@ -92,7 +92,7 @@ def plan_image(
     provider = _provider(request, settings, presets, names)
     defaults = presets.defaults.image[provider]
     requested_model = request.model or settings.models.get(provider) or defaults.model
-    name, model, warnings = living_model(
+    name, model, warnings = choose_model(
         requested_model,
         presets.image_models,
         provider,

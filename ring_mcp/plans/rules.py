@@ -69,7 +69,7 @@ def check_purpose(purpose: str | None, default: str, warnings: list[str]) -> str
     return safe
 
 
-def living_model(
+def choose_model(
     requested: str,
     models: Mapping[str, M],
     provider: ProviderName,
@@ -204,7 +204,7 @@ def takers(models: Mapping[str, M], feature: Callable[[M], V]) -> dict[str, V]:
     return {name: value for name, value in found.items() if value}
 
 
-def living(models: Mapping[str, M]) -> tuple[str, ...]:
+def list_living(models: Mapping[str, M]) -> tuple[str, ...]:
     """The models here to stay."""
     return tuple(takers(models, lambda model: True))
 

@@ -23,9 +23,9 @@ from ring_mcp.plans.rules import (
     check_prompt,
     check_purpose,
     choice,
+    choose_model,
     doubt,
     join_names,
-    living_model,
     model_named,
     provider_named,
     provider_of,
@@ -93,7 +93,7 @@ def plan_video(request: VideoRequest, settings: VideoSettings, presets: Presets,
     requested = _choose_requested_model(request, settings, presets, kind, mode, provider)
     is_operators = not request.model and requested == settings.models.get(provider)
     model_field = settings.variable(provider, "video_model", "model") if is_operators else "model"
-    name, model, model_warnings = living_model(requested, presets.video_models, provider, today, field=model_field)
+    name, model, model_warnings = choose_model(requested, presets.video_models, provider, today, field=model_field)
     requested = model_named(requested, presets.video_models) or requested
     warnings += model_warnings
     if model_field != "model" and kind == "generate" and name != mode.model:

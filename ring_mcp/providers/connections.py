@@ -76,13 +76,13 @@ def open_clients(
     # No limit for the pool: to wait for a connection of our own must not look like a fault of the provider.
     timeout = httpx2.Timeout(_READ_TIMEOUT_S, connect=_CONNECT_TIMEOUT_S, pool=None)
 
-    def outgoing(limits: httpx2.Limits) -> Outgoing:
+    def send_out(limits: httpx2.Limits) -> Outgoing:
         return Outgoing(proxies, lambda proxy: transport or _connections(limits, certificates, proxy))
 
     # Which proxy a request takes is settled by our own configuration, in Outgoing; the environment must not add others.
     shared: dict[str, Any] = {"base_url": base_url, "headers": dict(headers), "trust_env": False}
     # Connections are pooled by address, and one address serves many names: never hand one name's TLS to another.
-    guarded = GuardedTransport(trusted, outgoing(_FRESH))
+    guarded = GuardedTransport(trusted, send_out(_FRESH))
     fetching: dict[str, Any] = {
         "timeout": timeout,
         "follow_redirects": True,
@@ -94,10 +94,10 @@ def open_clients(
         # might have been paid for. So paid requests open their own connection; their deadline ends them.
         paid=httpx2.AsyncClient(
             **shared,
-            transport=outgoing(httpx2.Limits(max_keepalive_connections=0)),
+            transport=send_out(httpx2.Limits(max_keepalive_connections=0)),
             timeout=httpx2.Timeout(None, connect=_CONNECT_TIMEOUT_S),
         ),
-        free=httpx2.AsyncClient(**shared, transport=outgoing(httpx2.Limits(max_connections=100)), timeout=timeout),
+        free=httpx2.AsyncClient(**shared, transport=send_out(httpx2.Limits(max_connections=100)), timeout=timeout),
         media=httpx2.AsyncClient(transport=guarded, **fetching),
         keyed=httpx2.AsyncClient(transport=KeyedTransport(guarded, base_url, headers), **fetching),
     )

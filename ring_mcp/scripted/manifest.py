@@ -59,7 +59,7 @@ class Manifest:
         if "idempotencyKey" not in given:
             del row["attemptAt"]
         row["updatedAt"] = self._now()
-        with self._changing() as content:
+        with self._change() as content:
             content["clips"] = merge_row(content["clips"], row)
             # Remembered for finish_run: whoever deletes the file in mid-run does not delete what this run has paid for.
             self._mine[row.get("pipelineRequestId"), row_key(row), row.get("idempotencyKey")] = row
@@ -70,7 +70,7 @@ class Manifest:
         started_at = self._clock.now()
         run_id = f"run-{_base36(int(started_at.timestamp() * 1000))}-{secrets.token_hex(2)}"
         run = {"runId": run_id, "startedAt": self._now(), **fields}
-        with self._changing() as content:
+        with self._change() as content:
             self._runs[run_id] = run
             content["runs"].append(run)
             if "requestId" in fields:
@@ -79,7 +79,7 @@ class Manifest:
 
     def finish_run(self, run_id: str, **fields: Any) -> None:
         """Write ``fields`` into the run. What it has written, and somebody has deleted meanwhile, is back then."""
-        with self._changing() as content:
+        with self._change() as content:
             if not any(isinstance(run, dict) and run.get("runId") == run_id for run in content["runs"]):
                 content["runs"].append(dict(self._runs.get(run_id, {"runId": run_id})))
                 content["requestId"] = content.get("requestId") or self._runs.get(run_id, {}).get("requestId")
@@ -93,7 +93,7 @@ class Manifest:
         return to_iso(self._clock.now())
 
     @contextmanager
-    def _changing(self) -> Iterator[dict[str, Any]]:
+    def _change(self) -> Iterator[dict[str, Any]]:
         from filelock import FileLock, Timeout
 
         try:

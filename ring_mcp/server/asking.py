@@ -35,7 +35,7 @@ class InputNeeded(Exception):
         self.result = types.InputRequiredResult(input_requests={_KEY: _question(text)}, request_state=str(mark))
 
 
-def asking_of(ctx: ServerRequestContext[Any], params: types.CallToolRequestParams) -> Asking:
+def read_asking(ctx: ServerRequestContext[Any], params: types.CallToolRequestParams) -> Asking:
     """How the client of this call is asked, and what it answers to a question that was put before."""
     if ctx.protocol_version >= ERA:
         return Asking(ask=_need_input if can_be_asked(ctx) else None, answer=_read_answer(params))

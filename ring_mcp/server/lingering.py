@@ -21,11 +21,13 @@ class LingeringTransport:
     Everything else goes to the transport itself.
     """
 
-    def __init__(self, transport: asyncio.Transport, is_amid_body: Callable[[], bool], limit_s: float) -> None:
+    def __init__(
+        self, transport: asyncio.Transport, is_amid_body: Callable[[], bool], limit_s: float, limit_bytes: int
+    ) -> None:
         self._transport = transport
         self._is_amid_body = is_amid_body
         self._limit_s = limit_s
-        self._left_bytes = LINGER_BYTES
+        self._left_bytes = limit_bytes
         self._deadline: asyncio.TimerHandle | None = None
 
     def __getattr__(self, name: str) -> Any:

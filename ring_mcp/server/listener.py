@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ring_mcp.errors import ConfigError
-from ring_mcp.server.lingering import LingeringTransport
+from ring_mcp.server.lingering import LINGER_BYTES, LingeringTransport
 
 logger = logging.getLogger(__name__)
 
@@ -113,20 +113,22 @@ class Room:
 class ImpatientProtocol(H11Protocol):
     """Closes a connection on which the head of a request takes longer than ``head_timeout_s`` to arrive.
 
-    The same for the rest of a body when its answer has been given already. Before the next request there is uvicorn's
-    keep-alive limit, and the app has its own for a body that it reads. A client that does not take what is sent to it
-    for ``read_timeout_s``, so that the buffer stays full, is let go as well.
+    The same for the rest of a body when its answer has been given already, and for more than ``linger_bytes`` of it.
+    Before the next request there is uvicorn's keep-alive limit, and the app has its own for a body that it reads. A
+    client that does not take what is sent to it for ``read_timeout_s``, so that the buffer stays full, is let go as
+    well.
     """
 
     head_timeout_s = HEAD_TIMEOUT_S
     read_timeout_s = READ_TIMEOUT_S
+    linger_bytes = LINGER_BYTES
     room = Room(MAX_CONNECTIONS)
     lingering: LingeringTransport
     _deadline: asyncio.TimerHandle | None = None
     _unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        self.lingering = LingeringTransport(transport, self._is_amid_body, self.head_timeout_s)
+        self.lingering = LingeringTransport(transport, self._is_amid_body, self.head_timeout_s, self.linger_bytes)
         super().connection_made(cast(asyncio.Transport, self.lingering))
         if not self.room.enter(self):
             transport.write(_BUSY)

@@ -24,7 +24,7 @@ from ring_mcp.clock import SystemClock
 from ring_mcp.errors import RingError
 from ring_mcp.package_data import data_path
 from ring_mcp.server import apps
-from ring_mcp.server.asking import InputNeeded, asking_of
+from ring_mcp.server.asking import InputNeeded, read_asking
 from ring_mcp.server.operations import MeasuredOperations
 from ring_mcp.server.tasks import Tasks
 from ring_mcp.tools.envelope import failure, internal_error, log_internal, success
@@ -100,13 +100,13 @@ def build_server(
     by_name = {tool.name: tool for tool in tools}
 
     @functools.cache  # making the schemas takes 20 ms, a quarter of what this server adds to the SDK's start
-    def listing(*, with_viewer: bool) -> types.ListToolsResult:
+    def list_all(*, with_viewer: bool) -> types.ListToolsResult:
         return apps.list_tools([describe_tool(tool) for tool in tools], _TOOLS_TTL_MS, with_viewer=with_viewer)
 
     async def list_tools(
         ctx: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
     ) -> types.ListToolsResult:
-        return listing(with_viewer=apps.may_show(ctx))
+        return list_all(with_viewer=apps.may_show(ctx))
 
     async def call_tool(
         ctx: ServerRequestContext[Any], params: types.CallToolRequestParams
@@ -124,7 +124,7 @@ def build_server(
             arguments = await read_aside(
                 lambda: tool.arguments.parse(params.arguments), is_large=is_large(params.arguments)
             )
-            caller = Caller(actor_id=actor_id, progress=progress, asking=asking_of(ctx, params))
+            caller = Caller(actor_id=actor_id, progress=progress, asking=read_asking(ctx, params))
             if tasks is None:
                 return success(await tool.handler(arguments, caller), links=links)
             made = await tasks.call(ctx, tool, arguments, caller)
@@ -146,7 +146,7 @@ def build_server(
         except RingError as exc:
             # What the 2026 protocol wants for a resource that is not there.
             raise MCPError(code=types.INVALID_PARAMS, message=exc.message, data={"uri": uri}) from exc
-        except Exception as exc:
+        except Exception as exc:  # the one error boundary of a read, as above
             incident = log_internal(exc, "resources/read")
             raise MCPError(code=types.INTERNAL_ERROR, message=f"internal error, request {incident}") from exc
         return types.ReadResourceResult(contents=[_content(uri, found)])
@@ -165,7 +165,7 @@ def build_server(
             text = prompt.text(params.arguments or {})
         except RingError as exc:
             raise MCPError(code=types.INVALID_PARAMS, message=exc.message) from exc
-        except Exception as exc:
+        except Exception as exc:  # the one error boundary of a prompt
             incident = log_internal(exc, "prompts/get")
             raise MCPError(code=types.INTERNAL_ERROR, message=f"internal error, request {incident}") from exc
         message = types.PromptMessage(role="user", content=types.TextContent(type="text", text=text))

@@ -93,7 +93,7 @@ class Guarded:
             await self._app(scope, receive, send_guarded)
         except ClientDisconnect:
             pass  # it left before its request was whole
-        except Exception:
+        except Exception:  # the one error boundary of a request
             logger.exception("internal error, request %s", request_id)
             # Once a head is out no second answer may follow: uvicorn closes the connection, so the client knows.
             if status == 0:

@@ -93,7 +93,7 @@ class Relay:
         try:
             if await self._client().speaks_ring_mcp():
                 async with self._session(ask if asks else None) as session:
-                    with _losing_replies(self._base_url, spends=params.name not in _FREE):
+                    with _lose_replies(self._base_url, spends=params.name not in _FREE):
                         # Our client knows of no rounds: the SDK's asks through ``ask``, and calls again by itself.
                         if ctx.protocol_version < ERA:
                             return await session.call_tool(params.name, params.arguments, progress_callback=pass_on)
@@ -152,7 +152,7 @@ class Relay:
         try:
             if await self._client().speaks_ring_mcp():
                 async with self._session() as session:
-                    with _losing_replies(self._base_url, spends=False):
+                    with _lose_replies(self._base_url, spends=False):
                         return await ask(session)
         except RingError as exc:
             raise MCPError(code=types.INTERNAL_ERROR, message=exc.message) from exc
@@ -184,7 +184,7 @@ class Relay:
 
 
 @contextlib.contextmanager
-def _losing_replies(base_url: str, *, spends: bool) -> Any:
+def _lose_replies(base_url: str, *, spends: bool) -> Any:
     """A request that was sent and whose answer is not one: what became of it there is not known."""
     try:
         yield
@@ -192,6 +192,7 @@ def _losing_replies(base_url: str, *, spends: bool) -> Any:
         if isinstance(exc, MCPError) and exc.error.code == types.CONNECTION_CLOSED:
             raise _lose(base_url, spends=spends) from exc
         raise
+    # Whatever the SDK's client makes of a line that breaks, of no common kind: the request has left.
     except Exception as exc:
         raise _lose(base_url, spends=spends) from exc
 

@@ -113,7 +113,7 @@ class Tasks:
             content = failure(exc, **exc.extra)
         except RingError as exc:  # this answer failed, not the task: a client that was told "completed" asks no more
             raise MCPError(code=types.INTERNAL_ERROR, message=exc.message) from exc
-        except Exception as exc:
+        except Exception as exc:  # the one error boundary of a look at a task
             incident = log_internal(exc, "tasks/get")
             raise MCPError(code=types.INTERNAL_ERROR, message=f"internal error, request {incident}") from exc
         # ``resume`` may have found the end: status and result of one answer must agree.

@@ -132,7 +132,7 @@ class S3Storage:
         try:
             # In a thread: without a key of its own obstore first asks the network for one.
             return Address(await anyio.to_thread.run_sync(obstore.sign, self._store, "GET", key, lasting), expires_at)
-        except Exception as exc:
+        except Exception as exc:  # obstore's: see trouble
             raise trouble(exc, self._doing, "signing an address", billed="no") from exc
 
     async def fetch(self, url: str, path: Path, max_bytes: int) -> bool:
@@ -149,7 +149,7 @@ class S3Storage:
             with path.open("wb") as file:
                 async for piece in got.stream(_PIECE_BYTES):
                     await asyncio.to_thread(file.write, piece)
-        except Exception as exc:
+        except Exception as exc:  # obstore's: see trouble
             raise trouble(exc, self._doing, "download", billed="no") from exc
         return True
 
@@ -162,7 +162,7 @@ class S3Storage:
             async with asyncio.timeout(_PING_S):
                 try:
                     await obstore.get_async(self._store, _HEALTH_KEY)
-                except Exception as exc:
+                except Exception as exc:  # FileNotFoundError, or obstore's own: the store's word is in the text alone
                     if s3_code(exc) != "NoSuchKey":
                         raise
                 await anyio.to_thread.run_sync(self._begin_upload, abandon_on_cancel=True)
@@ -172,7 +172,7 @@ class S3Storage:
             raise StorageError(
                 f"S3 health check failed ({self._doing}): no answer in time. {fix}", billed="no"
             ) from exc
-        except Exception as exc:
+        except Exception as exc:  # obstore's: see trouble
             raise trouble(exc, self._doing, "health check", billed="no") from exc
 
     def _begin_upload(self) -> None:
@@ -180,7 +180,7 @@ class S3Storage:
         import obstore
 
         with contextlib.suppress(_EnoughError):
-            obstore.put(self._impatient, _HEALTH_KEY, _nothing(), use_multipart=True)
+            obstore.put(self._impatient, _HEALTH_KEY, _give_up(), use_multipart=True)
 
     async def aclose(self) -> None:
         pass
@@ -206,7 +206,7 @@ class S3Storage:
                     chunk_size=PART_BYTES,
                     max_concurrency=_PARTS_AT_ONCE,
                 )
-        except Exception as exc:
+        except Exception as exc:  # obstore's: see trouble
             raise trouble(exc, self._doing, "upload", billed="yes") from exc
         finally:
             file.close()
@@ -228,7 +228,7 @@ class _EnoughError(Exception):
     """The upload has begun: that was the question."""
 
 
-def _nothing() -> Iterator[bytes]:
+def _give_up() -> Iterator[bytes]:
     # The yield that is never reached makes a generator of this: it raises when obstore asks for the first piece.
     raise _EnoughError
     yield b""

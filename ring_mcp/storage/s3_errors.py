@@ -81,7 +81,11 @@ class Doing:
 
 
 def trouble(exc: Exception, doing: Doing, what: str, *, billed: Billed) -> StorageError:
-    """The error for ``exc``, which came while ``what`` was done. A StorageError of our own stays what it is."""
+    """The error for ``exc``, which came while ``what`` was done. A StorageError of our own stays what it is.
+
+    Callers catch everything: obstore raises kinds of its own and built-in ones (FileNotFoundError, PermissionError,
+    ValueError), others in each version, and a bug of ours among them is told as a storage that failed, not lost.
+    """
     if isinstance(exc, StorageError):
         return exc
     kind, said, fix = _judge(_answer(exc), doing)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ring_mcp.plans.rules import living, values
+from ring_mcp.plans.rules import list_living, values
 from ring_mcp.presets import Presets
 from ring_mcp.tools.tool import Choice, Choices
 
@@ -13,7 +13,7 @@ def image_choices(presets: Presets, *, closed: bool = True) -> Choices:
     return {
         "provider": Choice(presets.image_providers),
         # Only those that are here to stay: what stands in an enum is chosen, on its last day as well.
-        "model": Choice(living(models), closed=closed),
+        "model": Choice(list_living(models), closed=closed),
         "aspectRatio": Choice(values(models, lambda model: model.aspect_ratios)),
         "resolution": Choice(values(models, lambda model: model.resolutions)),
         "quality": Choice(values(models, lambda model: model.qualities)),
@@ -25,7 +25,7 @@ def video_choices(presets: Presets, *, closed: bool = True) -> Choices:
     models, image = presets.video_models, image_choices(presets, closed=closed)
     return {
         "provider": Choice(presets.video_providers),
-        "model": Choice(living(models), closed=closed),
+        "model": Choice(list_living(models), closed=closed),
         "aspectRatio": Choice(values(models, lambda model: model.aspect_ratios)),
         "resolution": Choice(values(models, lambda model: model.resolutions)),
         "imageProvider": image["provider"],

@@ -14,7 +14,7 @@ from ring_mcp.plans.image import ImageSettings
 from ring_mcp.plans.rules import takers
 from ring_mcp.presets import Presets
 from ring_mcp.tools.choices import image_choices
-from ring_mcp.tools.job_answers import Previews, answer, answer_shown, report
+from ring_mcp.tools.job_answers import Previews, make_or_quote
 from ring_mcp.tools.paid import DryRun, IdempotencyKey, MaxUsd, PreviewSize, Wait, annotate_paid, call_notes
 from ring_mcp.tools.provider_notes import count_by_taker, image_provider_notes, join, picture_usd
 from ring_mcp.tools.tool import Answer, Arguments, Caller, Notes, Tool
@@ -103,17 +103,7 @@ def image_create_tool(
     """
 
     async def handle(arguments: ImageCreateArguments, caller: Caller) -> Answer:
-        if arguments.dry_run:
-            return answer(await images.quote(arguments.request(), actor_id=caller.actor_id), previews)
-        result = await images.generate(
-            arguments.request(),
-            actor_id=caller.actor_id,
-            # Never "or": waitSeconds 0 is a wish of its own, to be answered at once.
-            wait_s=inline_wait_s if arguments.wait_seconds is None else arguments.wait_seconds,
-            on_progress=report(caller.progress),
-            asking=caller.asking,
-        )
-        return await answer_shown(result, previews, arguments.preview)
+        return await make_or_quote(images, arguments, caller, previews, inline_wait_s)
 
     return Tool(
         name="ring-image-create",

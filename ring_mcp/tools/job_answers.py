@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, TypeVar
 from urllib.parse import urlsplit
 
+from ring_mcp.conductors.conductor import Conductor, RequestT
 from ring_mcp.conductors.results import GenerateImageResult, GenerateVideoResult, JobResult
 from ring_mcp.domain import Job, JobState, usd
 from ring_mcp.domain.caps import WINDOW_WORDS
@@ -15,7 +16,9 @@ from ring_mcp.jobs.previews import PreviewMaker
 from ring_mcp.jobs.watch import OnProgress
 from ring_mcp.tools.brief import brief_data, is_told_by_url
 from ring_mcp.tools.paid import describe_standing
-from ring_mcp.tools.tool import Answer, Progress
+from ring_mcp.tools.tool import Answer, Caller, Progress
+
+Asked_co = TypeVar("Asked_co", covariant=True)
 
 MAX_PREVIEW_BYTES = 64 * 1024
 
@@ -102,6 +105,42 @@ class JobFailed(RingError):
         )
         data = brief_data(result.data())
         self.extra: dict[str, Any] = {key: data[key] for key in (*kept, "sandbox") if key in data}
+
+
+class PaidArguments(Protocol[Asked_co]):
+    """What a tool that makes something is asked."""
+
+    @property
+    def dry_run(self) -> bool: ...
+
+    @property
+    def wait_seconds(self) -> float | None: ...
+
+    @property
+    def preview(self) -> str | None: ...
+
+    def request(self) -> Asked_co: ...
+
+
+async def make_or_quote(
+    conductor: Conductor[RequestT, Any, Any],
+    arguments: PaidArguments[RequestT],
+    caller: Caller,
+    previews: Previews,
+    inline_wait_s: float,
+) -> Answer:
+    """What is made, or with dryRun what it would cost. Raises what ``Conductor.generate`` raises, and JobFailed."""
+    if arguments.dry_run:
+        return answer(await conductor.quote(arguments.request(), actor_id=caller.actor_id), previews)
+    result = await conductor.generate(
+        arguments.request(),
+        actor_id=caller.actor_id,
+        # Never "or": waitSeconds 0 is a wish of its own, to be answered at once.
+        wait_s=inline_wait_s if arguments.wait_seconds is None else arguments.wait_seconds,
+        on_progress=report(caller.progress),
+        asking=caller.asking,
+    )
+    return await answer_shown(result, previews, arguments.preview)
 
 
 async def answer_shown(result: JobResult, previews: Previews, preview: str | None = None) -> Answer:

@@ -18,7 +18,7 @@ from ring_mcp.plans.video import VideoSettings
 from ring_mcp.presets import Presets
 from ring_mcp.tools.brief import ToldBy
 from ring_mcp.tools.choices import video_choices
-from ring_mcp.tools.job_answers import Previews, answer, answer_shown, report
+from ring_mcp.tools.job_answers import Previews, make_or_quote
 from ring_mcp.tools.paid import DryRun, IdempotencyKey, MaxUsd, PreviewSize, Wait, annotate_paid, call_notes
 from ring_mcp.tools.provider_notes import (
     clip_seconds,
@@ -197,16 +197,7 @@ def video_create_tool(
     """
 
     async def handle(arguments: VideoCreateArguments, caller: Caller) -> Answer:
-        if arguments.dry_run:
-            return answer(await videos.quote(arguments.request(), actor_id=caller.actor_id), previews)
-        result = await videos.generate(
-            arguments.request(),
-            actor_id=caller.actor_id,
-            wait_s=inline_wait_s if arguments.wait_seconds is None else arguments.wait_seconds,
-            on_progress=report(caller.progress),
-            asking=caller.asking,
-        )
-        return await answer_shown(result, previews, arguments.preview)
+        return await make_or_quote(videos, arguments, caller, previews, inline_wait_s)
 
     return Tool(
         name="ring-video-create",

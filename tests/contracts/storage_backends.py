@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from ring_mcp.domain import MediaFile
@@ -17,25 +16,10 @@ from ring_mcp.storage.base import Storage
 from ring_mcp.storage.local import LocalStorage
 from ring_mcp.storage.ringbase import RingbaseStorage
 from ring_mcp.storage.s3 import S3Storage
+from tests.contracts.provider_services import InstantClock
 from tests.s3_servers import KEY_ID, SECRET, bucket_server
 
 RINGBASE_TOKEN = "sandbox-ringbase-token"
-
-
-class InstantClock:
-    """A clock whose sleeps take no time and are written down, in seconds."""
-
-    def __init__(self) -> None:
-        self.slept_s: list[float] = []
-
-    def now(self) -> datetime:
-        return datetime(2026, 11, 20, 12, tzinfo=UTC) + timedelta(seconds=self.monotonic())
-
-    def monotonic(self) -> float:
-        return sum(self.slept_s)
-
-    async def sleep(self, delay_s: float) -> None:
-        self.slept_s.append(delay_s)
 
 
 @dataclass

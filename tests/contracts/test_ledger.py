@@ -678,11 +678,13 @@ async def test_an_id_is_found_by_its_beginning_among_ones_own(ledger: Ledger) ->
     ids = [f"0a1b2c3d-0000-4000-8000-00000000000{n}" for n in range(4)]
     for number, job_id in enumerate([*ids, "0a1b2c3e-0000-4000-8000-000000000000"]):
         await ledger.open(planned(id=job_id, actor_id="bob" if number == 3 else "alice"), Caps())
-    assert await ledger.find_ids("alice", "0a1b2c3d") == ids[:2]
-    assert await ledger.find_ids("alice", "0a1b2c3e") == ["0a1b2c3e-0000-4000-8000-000000000000"]
-    assert await ledger.find_ids("bob", "0a1b2c3d") == ids[3:]
-    assert await ledger.find_ids("bob", "0a1b2c3d-0000-4000-8000-000000000002") == []
-    assert await ledger.find_ids("alice", "0a1b2c4") == []
+    assert await ledger.find_ids("0a1b2c3d", "alice") == ids[:2]
+    assert await ledger.find_ids("0a1b2c3e", "alice") == ["0a1b2c3e-0000-4000-8000-000000000000"]
+    assert await ledger.find_ids("0a1b2c3d", "bob") == ids[3:]
+    assert await ledger.find_ids("0a1b2c3d-0000-4000-8000-000000000002", "bob") == []
+    assert await ledger.find_ids("0a1b2c4", "alice") == []
+    assert await ledger.find_ids("0a1b2c3d") == ids[:2]
+    assert await ledger.find_ids(ids[3]) == ids[3:]
 
 
 async def test_the_last_page_has_no_cursor(ledger: Ledger) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import io
 import re
 import subprocess
 import sys
+import tokenize
 from pathlib import Path
 
 import pytest
 
+from tests.started_first import STARTED_FIRST, spread
 from tests.warm import LOADED_ONCE
 
 ROOT = Path(__file__).parents[2]
@@ -22,6 +25,11 @@ IRREGULAR_PARTICIPLES = re.compile(
     "lost|made|meant|met|paid|said|seen|sent|shown|spent|taken|thought|told|understood|written"
 )
 VERBS_IN_ED = {"embed", "feed", "need", "seed", "shed", "speed"}
+WORDS_IN_ING = {
+    "ping",  # a verb
+    "mapping",  # the kind of value that comes out
+}
+BROAD = {"Exception", "BaseException"}
 
 
 def tool(*command: str) -> None:
@@ -51,9 +59,9 @@ def test_imports_keep_to_the_architecture() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_a_module_can_be_read_in_one_sitting(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= MAX_MODULE_LINES
+def test_a_module_can_be_read_in_one_sitting() -> None:
+    lines = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in MODULES}
+    assert {name: count for name, count in lines.items() if count > MAX_MODULE_LINES} == {}
 
 
 def test_only_config_reads_the_environment() -> None:
@@ -85,7 +93,10 @@ def test_names_say_what_a_module_is_for() -> None:
 
 
 def test_a_function_is_called_by_a_verb() -> None:
-    """What a value is called may be a participle: a property, an attribute. What does something says what it does."""
+    """What a value is called may be a participle: a property, an attribute. What does something says what it does.
+
+    Neither ``taken`` nor ``taking``: it is ``take``.
+    """
     participles = [
         f"{path.relative_to(ROOT)}: {node.name}"
         for path in MODULES
@@ -98,7 +109,84 @@ def test_a_function_is_called_by_a_verb() -> None:
 
 
 def is_participle(word: str) -> bool:
-    return IRREGULAR_PARTICIPLES.fullmatch(word) is not None or (word.endswith("ed") and word not in VERBS_IN_ED)
+    ends_so = (word.endswith("ed") and word not in VERBS_IN_ED) or (word.endswith("ing") and word not in WORDS_IN_ING)
+    return ends_so or IRREGULAR_PARTICIPLES.fullmatch(word) is not None
+
+
+@pytest.mark.parametrize("word", ["taken", "asked", "asking", "living"])
+def test_a_participle_is_seen(word: str) -> None:
+    assert is_participle(word)
+
+
+def catch_alls(source: str) -> list[int]:
+    """The lines where everything is caught and not raised again, with no word about the reason."""
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    told = {token.start[0] for token in tokens if token.type == tokenize.COMMENT}
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ExceptHandler):
+            last = node.body[-1]
+            is_passed_on = isinstance(last, ast.Raise) and last.exc is None
+            broad, end = names_everything(node.type) and not is_passed_on, last.lineno
+        elif isinstance(node, ast.Call):
+            broad, end = ast.unparse(node.func).endswith("suppress") and any(map(names_everything, node.args)), 0
+        else:
+            continue
+        # On the line before, on its own, or before what is done about it.
+        if broad and not told & set(range(node.lineno - 1, max(node.lineno, end) + 1)):
+            found.append(node.lineno)
+    return found
+
+
+def names_everything(caught: ast.expr | None) -> bool:
+    each = caught.elts if isinstance(caught, ast.Tuple) else [caught]
+    return any(one is None or (isinstance(one, ast.Name) and one.id in BROAD) for one in each)
+
+
+def test_whoever_catches_everything_says_why() -> None:
+    found = [f"{path.relative_to(ROOT)}:{line}" for path in MODULES for line in catch_alls(path.read_text())]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("source", "lines"),
+    [
+        ("try:\n    x()\nexcept Exception:\n    pass\n", [3]),
+        ("try:\n    x()\nexcept (KeyError, BaseException) as exc:\n    raise Y from exc\n", [3]),
+        ("try:\n    x()\nexcept:\n    pass\n", [3]),
+        ("with contextlib.suppress(Exception):\n    x()\n", [1]),
+        ("try:\n    x()\nexcept Exception:  # a courtesy\n    pass\n", []),
+        ("try:\n    x()\n# a courtesy\nexcept Exception:\n    pass\n", []),
+        ("try:\n    x()\nexcept Exception:\n    y()\n    # a courtesy\n    z()\n", []),
+        ("try:\n    x()\nexcept BaseException:\n    y('#')\n    raise\n", []),
+        ("try:\n    x()\nexcept KeyError:\n    pass\n", []),
+    ],
+)
+def test_an_unexplained_catch_all_is_seen(source: str, lines: list[int]) -> None:
+    assert catch_alls(source) == lines
+
+
+def patches(source: str) -> list[int]:
+    """The lines where a test puts something of its own into code that runs."""
+    return [
+        node.lineno
+        for node in ast.walk(ast.parse(source))
+        if (isinstance(node, ast.Attribute) and node.attr in ("setattr", "delattr"))
+        or (isinstance(node, ast.ImportFrom) and (node.module or "").startswith("unittest.mock"))
+        or (isinstance(node, ast.Import) and any(each.name.startswith("unittest.mock") for each in node.names))
+    ]
+
+
+def test_no_test_patches_code() -> None:
+    tests = sorted((ROOT / "tests").rglob("*.py"))
+    found = [f"{path.relative_to(ROOT)}:{line}" for path in tests for line in patches(path.read_text(encoding="utf-8"))]
+    assert found == []
+
+
+def test_a_patch_is_seen() -> None:
+    assert patches(
+        "from unittest.mock import patch\nmonkeypatch.setattr(a, 'B', 1)\nmonkeypatch.setenv('A', 'b')\n"
+    ) == [1, 2]
 
 
 def test_a_test_has_a_name_of_twelve_words_at_most() -> None:
@@ -116,3 +204,23 @@ def test_a_test_has_a_name_of_twelve_words_at_most() -> None:
 def test_what_warm_commands_have_loaded_is_there() -> None:
     """Else each of them would load it anew, and nobody would notice but the clock."""
     assert [name for name in LOADED_ONCE if importlib.util.find_spec(name) is None] == []
+
+
+def test_what_is_started_first_is_there() -> None:
+    for name in STARTED_FIRST:
+        file, test = name.split("::")
+        function, _, parameter = test.rstrip("]").partition("[")
+        assert f"def {function}(" in (ROOT / file).read_text()
+        assert not parameter or (ROOT / parameter).exists()
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 8])
+@pytest.mark.parametrize("count", [0, 1, 9, 100])
+def test_what_is_started_first_is_spread_over_the_workers(workers: int, count: int) -> None:
+    rest = [str(number) for number in range(count)]
+    spread_out = spread("abcd", rest, workers)
+    assert sorted(spread_out) == sorted([*"abcd", *rest])
+    assert [each for each in spread_out if each.isdigit()] == rest
+    size = -(-len(spread_out) // workers)
+    if size > 4:
+        assert [spread_out[worker * size] for worker in range(min(4, workers))] == list("abcd")[:workers]

@@ -248,7 +248,7 @@ async def test_a_queue_takes_all_jobs_anew_when_told_whose(engine: Engine, clock
     await engine.queue.start(take_over=True)
     await until(lambda: engine.ledger.calls.count("claim") >= 1 and clock.sleepers >= 2)
     assert (await engine.row(job)).owner is None
-    engine.accounts.holder = engine.accounts.holder.knowing("xai", TEAM)
+    engine.accounts.holder = engine.accounts.holder.learn("xai", TEAM)
     clock.advance(2)
     assert (await engine.ended(job, upkeep=2, parked=False)).state is JobState.DONE
 

@@ -123,10 +123,10 @@ def test_an_answer_goes_with_what_came_inside_of_it(answers: Answers, tmp_path: 
 
 def test_a_job_is_awaited_while_somebody_holds_its_lock(answers: Answers, tmp_path: Path) -> None:
     assert not answers.is_awaited("job")
-    with answers.awaiting("job"):
+    with answers.expect("job"):
         assert answers.is_awaited("job")
         assert not answers.is_awaited("another")
-        with pytest.raises(BlockingIOError, match=r"another courier has job-courier\.lock"), answers.awaiting("job"):
+        with pytest.raises(BlockingIOError, match=r"another courier has job-courier\.lock"), answers.expect("job"):
             pass
         assert answers.is_awaited("job")
     assert not answers.is_awaited("job")
@@ -134,10 +134,10 @@ def test_a_job_is_awaited_while_somebody_holds_its_lock(answers: Answers, tmp_pa
 
 
 def test_a_lock_whose_holder_broke_off_is_free_again(answers: Answers) -> None:
-    with pytest.raises(RuntimeError), answers.awaiting("job"):
+    with pytest.raises(RuntimeError), answers.expect("job"):
         raise RuntimeError
     assert not answers.is_awaited("job")
-    with answers.awaiting("job"):
+    with answers.expect("job"):
         assert answers.is_awaited("job")
 
 

@@ -317,7 +317,7 @@ async def test_an_account_that_becomes_known_gets_no_second_bucket(engine: Engin
     rates = rates_on(engine.ledger, clock, one_a_second())
     for _ in range(3):
         await clock.play(rates.wait_to_submit(a_clip()))
-    rates._accounts.holder = HOLDER.knowing("xai", "team")
+    rates._accounts.holder = HOLDER.learn("xai", "team")
     began = clock.monotonic()
     await clock.play(rates.wait_to_submit(a_clip()))
     assert clock.monotonic() - began == pytest.approx(1 / 0.9)

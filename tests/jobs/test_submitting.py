@@ -447,7 +447,7 @@ async def orphan(engine: Engine) -> Job:
 
 async def test_an_answer_that_a_courier_still_awaits_is_waited_for(engine: Engine) -> None:
     record = engine.record(await orphan(engine))
-    with engine.answers.awaiting(record.job.id):
+    with engine.answers.expect(record.job.id):
         assert await engine.submitting.give_up_orphan(record) == Pause(LOOK_FOR_ANSWER_S)
         assert record.job.state is JobState.SUBMITTING
     assert LOOK_FOR_ANSWER_S == 0.5

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from ring_mcp.domain import DRIVEN, Account, Caps, Holder, Job, JobState
-from ring_mcp.ledger.migrations import migrations, pending
+from ring_mcp.ledger.migrations import list_pending, migrations
 from ring_mcp.ledger.postgres import migrate
 from tests.fake_clock import START
 from tests.ledger_databases import LedgerDatabase
@@ -138,10 +138,12 @@ def test_the_files_are_numbered_from_one_and_no_number_twice(backend: str) -> No
 @pytest.mark.parametrize("backend", ["sqlite", "postgres"])
 def test_what_was_applied_is_not_pending_and_the_rest_is(backend: str) -> None:
     every = migrations(backend)
-    assert pending(backend, []) == every
-    assert pending(backend, [1]) == every[1:]
-    assert pending(backend, {each.version for each in every}) == []
-    assert [each.version for each in pending(backend, [every[-1].version])] == [each.version for each in every[:-1]]
+    assert list_pending(backend, []) == every
+    assert list_pending(backend, [1]) == every[1:]
+    assert list_pending(backend, {each.version for each in every}) == []
+    assert [each.version for each in list_pending(backend, [every[-1].version])] == [
+        each.version for each in every[:-1]
+    ]
 
 
 def test_each_backend_has_its_own() -> None:

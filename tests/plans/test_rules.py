@@ -15,9 +15,9 @@ from ring_mcp.plans.rules import (
     check_prompt,
     check_purpose,
     choice,
+    choose_model,
     join_counts,
     join_names,
-    living_model,
     prompt_price,
     provider_named,
     ratio,
@@ -85,13 +85,13 @@ def test_a_purpose_like_a_path_or_too_long_is_refused(said: str) -> None:
 
 
 def test_a_model_that_lives_is_taken_as_it_is() -> None:
-    assert living_model("old", models(), "xai", BEFORE) == ("old", models()["old"], [])
+    assert choose_model("old", models(), "xai", BEFORE) == ("old", models()["old"], [])
 
 
 @pytest.mark.parametrize("name", ["unheard-of", "google's"])
 def test_an_unknown_model_is_told_with_those_that_live(name: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        living_model(name, models(), "xai", RETIRES, field="imageModel")
+        choose_model(name, models(), "xai", RETIRES, field="imageModel")
     offers = "new for provider xai, or google's for provider google"
     assert caught.value.message == f"imageModel must be one of {offers}, got {name!r}"
 
@@ -99,33 +99,33 @@ def test_an_unknown_model_is_told_with_those_that_live(name: str) -> None:
 def test_a_model_that_is_redirected_is_not_named_among_the_living() -> None:
     early = models(redirect=True, redirect_from=BEFORE)
     with pytest.raises(InvalidRequest, match=r"^model must be one of new for"):
-        living_model("unheard-of", early, "xai", BEFORE)
+        choose_model("unheard-of", early, "xai", BEFORE)
 
 
 def test_a_retired_model_is_refused_with_its_successor() -> None:
     with pytest.raises(ModelRetired, match=r"^model old was retired by its provider on 2026-12-01; use new instead$"):
-        living_model("old", models(), "xai", RETIRES)
+        choose_model("old", models(), "xai", RETIRES)
 
 
 def test_a_retired_model_that_is_redirected_is_served_by_its_successor() -> None:
-    name, model, warnings = living_model("old", models(redirect=True), "xai", RETIRES)
+    name, model, warnings = choose_model("old", models(redirect=True), "xai", RETIRES)
     assert (name, model) == ("new", LIVING)
     assert warnings == ["old was retired on 2026-12-01: new serves it now"]
 
 
 def test_a_model_may_be_redirected_before_it_goes() -> None:
-    name, _, warnings = living_model("old", models(redirect=True, redirect_from=BEFORE), "xai", BEFORE)
+    name, _, warnings = choose_model("old", models(redirect=True, redirect_from=BEFORE), "xai", BEFORE)
     assert (name, warnings) == ("new", ["old will be retired on 2026-12-01: new serves it now"])
 
 
 def test_only_a_model_that_ones_own_endpoint_serves_outlives_its_end_there() -> None:
     own = models(own_endpoint=True)
-    name, _, warnings = living_model("old", own, "xai", RETIRES, own_endpoint=True)
+    name, _, warnings = choose_model("old", own, "xai", RETIRES, own_endpoint=True)
     assert (name, len(warnings)) == ("old", 1)
     assert "your own endpoint is asked for it" in warnings[0]
     for table, at_home in ((own, False), (models(own_endpoint=False), True)):
         with pytest.raises(ModelRetired):
-            living_model("old", table, "xai", RETIRES, own_endpoint=at_home)
+            choose_model("old", table, "xai", RETIRES, own_endpoint=at_home)
 
 
 def test_a_choice_is_one_of_what_the_model_takes() -> None:

@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from ring_mcp.server import lingering
 from ring_mcp.server.listener import ImpatientProtocol, bind, listen
 from ring_mcp.server.middleware import BodyLimit, refuse
 from tests.http.http_reach import LIMIT_S, status_of, until_closed
@@ -29,6 +28,10 @@ class Patient(ImpatientProtocol):
 
 class Hasty(ImpatientProtocol):
     head_timeout_s = 0.3
+
+
+class Curt(Patient):
+    linger_bytes = 2_000_000
 
 
 async def take(scope: Scope, receive: Receive, send: Send) -> None:
@@ -111,9 +114,8 @@ async def test_one_that_sends_for_ever_is_let_go() -> None:
         assert reader.exception() is not None or reader.at_eof()
 
 
-async def test_no_more_is_thrown_away_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lingering, "LINGER_BYTES", 2_000_000)
-    async with serving() as port:
+async def test_no_more_is_thrown_away_than_the_limit() -> None:
+    async with serving(Curt) as port:
         with pytest.raises(ConnectionError):
             await asyncio.to_thread(send_at_once, port, CHUNKED, CHUNK)
 

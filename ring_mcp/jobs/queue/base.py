@@ -6,9 +6,14 @@ in the ledger says what is left to do.
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator, Mapping
 from typing import Protocol
 
 from ring_mcp.domain import Job
+from ring_mcp.jobs.preparing import find_awaited_still
+from ring_mcp.jobs.runner import JobRunner
+from ring_mcp.jobs.watch import JobWatch
 
 
 class JobQueue(Protocol):
@@ -30,3 +35,23 @@ class JobQueue(Protocol):
     async def adopt(self, job: Job) -> None:
         """See that somebody alive carries a job on: it was parked, or its process has died. So is the still for which
         a clip waits. Raises LedgerError; a caller that is cancelled meanwhile leaves no job without a driver."""
+
+
+async def find_undriven(
+    job: Job, drivers: Mapping[str, asyncio.Task[Job]], runner: JobRunner, watch: JobWatch
+) -> AsyncIterator[str]:
+    """Of a job that somebody asks for, and of the still that it waits for, the ids of what none of ``drivers`` is at.
+
+    Where one is, and rests, it is woken.
+    """
+    # The still first: without it the clip goes nowhere.
+    for job_id in (find_awaited_still(job), job.id):
+        if job_id is None:
+            continue
+        driving = drivers.get(job_id)
+        if driving is not None and not (driving.done() or runner.has_let_go(job_id)):
+            watch.wake(job_id)
+            continue
+        if driving is not None:
+            await asyncio.wait({driving})
+        yield job_id

@@ -18,7 +18,7 @@ from ring_mcp.errors import JobMoved, LedgerError
 from ring_mcp.jobs.accounts import Accounts
 from ring_mcp.jobs.completion import complete
 from ring_mcp.jobs.dispatching import REST_FOR_GOOD_S, Dispatcher
-from ring_mcp.jobs.preparing import find_awaited_still
+from ring_mcp.jobs.queue.base import find_undriven
 from ring_mcp.jobs.reconciling import Reconciler
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.runner import JobRunner
@@ -124,16 +124,7 @@ class PgqueuerQueue:
         await complete(self._adopt(job))
 
     async def _adopt(self, job: Job) -> None:
-        # The still first: without it the clip goes nowhere.
-        for job_id in (find_awaited_still(job), job.id):
-            if job_id is None:
-                continue
-            driving = self._driving.get(job_id)
-            if driving is not None and not (driving.done() or self._runner.has_let_go(job_id)):
-                self._watch.wake(job_id)
-                continue
-            if driving is not None:
-                await asyncio.wait({driving})
+        async for job_id in find_undriven(job, self._driving, self._runner, self._watch):
             if self._drives and not self._takes_any and (taken := await self._runner.take(job_id)) is not None:
                 self._do_aside(self._finish_alone(self._drive(taken, asked=True)))
                 continue

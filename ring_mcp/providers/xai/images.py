@@ -14,21 +14,13 @@ from typing import Any
 from urllib.parse import quote
 
 from ring_mcp.domain import ImagePlan, Output, Plan
-from ring_mcp.errors import ContentRefused, GenerationFailed, JobExpired, OutcomeUnknown, ProviderBadReply
+from ring_mcp.errors import ContentRefused, GenerationFailed, OutcomeUnknown, ProviderBadReply
 from ring_mcp.providers import inline
 from ring_mcp.providers.base import Accepted, Downloaded, Finished, Inputs, Running
 from ring_mcp.providers.replies import Reply, mapping, mappings, text_of
 from ring_mcp.providers.xai.adapter import XaiAdapter
-from ring_mcp.providers.xai.replies import (
-    PROVIDER,
-    progress_of,
-    read_billed_usd,
-    read_failed_job,
-    read_look_error,
-    source,
-)
+from ring_mcp.providers.xai.replies import PROVIDER, progress_of, read_billed_usd, read_look, source
 
-_WHAT = "image generation"
 _MAX_READ_AT_ONCE_BYTES = 1024 * 1024
 
 
@@ -83,21 +75,11 @@ def read_submit(reply: Reply, plan: ImagePlan) -> Accepted | Finished:
 
 
 def read_check(reply: Reply, plan: ImagePlan, now: datetime) -> Running | Finished:
-    """An answer to "how is it?". An empty 202 is as good as one with a body; "done" without a picture is not done."""
-    body = reply.json
-    if reply.status == 202:
-        return Running(progress=progress_of(body))
-    if reply.status != 200:
-        raise read_look_error(reply, now, what=_WHAT)
-    if not isinstance(body, Mapping):
-        raise ProviderBadReply("xAI answered a status request without JSON", provider=PROVIDER)
+    """An answer to "how is it?". "done" without a picture is not done."""
+    body = read_look(reply, now, "image")
+    if isinstance(body, Running):
+        return body
     status = body.get("status")
-    if status == "failed":
-        raise read_failed_job(body, _WHAT)
-    if status == "expired":
-        raise JobExpired(
-            "xAI says that this image job has expired", provider=PROVIDER, billed_usd=read_billed_usd(body)
-        )
     # As of clips, whose done bodies have been seen without a status (provider reference 2.4).
     if status == "done" or (status is None and body.get("data") is not None):
         outputs = _outputs(reply, body)
@@ -145,7 +127,7 @@ def _output(reply: Reply, item: Mapping[str, Any]) -> Output | None:
 class XaiImages(XaiAdapter):
     """See ``providers.base.MediaProvider``."""
 
-    what = _WHAT
+    what = "image generation"
 
     async def submit(self, plan: Plan, inputs: Inputs, *, spool: Path, deadline_s: float) -> Accepted | Finished:
         assert isinstance(plan, ImagePlan)

@@ -12,7 +12,17 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from ring_mcp.errors import ContentRefused, GenerationFailed, ProviderAuthError, ProviderError, RateLimited
+from ring_mcp.domain import MediaKind
+from ring_mcp.errors import (
+    ContentRefused,
+    GenerationFailed,
+    JobExpired,
+    ProviderAuthError,
+    ProviderBadReply,
+    ProviderError,
+    RateLimited,
+)
+from ring_mcp.providers.base import Running
 from ring_mcp.providers.outcomes import Row, Said, row_of
 from ring_mcp.providers.replies import Reply, mapping, one_line, retry_after_s, text_of
 from ring_mcp.providers.xai.outcomes import FREE, LOOK, MODERATED, PAID
@@ -72,6 +82,31 @@ def read_failed_job(body: Mapping[str, Any], what: str) -> ProviderError:
     if any(word in said.lower() for word in MODERATED):
         return ContentRefused(text, provider=PROVIDER, billed_usd=cost)
     return GenerationFailed(text, provider=PROVIDER, billed_usd=cost)
+
+
+def read_look(reply: Reply, now: datetime, kind: MediaKind) -> Mapping[str, Any] | Running:
+    """The body of an answer to "how is it?" of a job that may be done. An empty 202 is as good as one with a body.
+
+    Raises ProviderError for a look that failed, and for a job that has ended without a result.
+    """
+    body: Any = reply.json
+    what = f"{kind} generation"
+    if reply.status == 202:
+        return Running(progress=progress_of(body))
+    if reply.status != 200:
+        raise read_look_error(reply, now, what=what)
+    if not isinstance(body, Mapping):
+        raise ProviderBadReply("xAI answered a status request without JSON", provider=PROVIDER)
+    # Bodies of clips were nested until March 2026, and the specification still has that form (provider reference 2.4).
+    nested = body.get("response")
+    if isinstance(nested, Mapping):
+        body = {**nested, **{key: value for key, value in body.items() if key != "response"}}
+    if body.get("status") == "failed":
+        raise read_failed_job(body, what)
+    if body.get("status") == "expired":
+        text = f"xAI says that this {kind} job has expired"
+        raise JobExpired(text, provider=PROVIDER, billed_usd=read_billed_usd(body))
+    return mapping(body)
 
 
 def error_text(reply: Reply) -> str:

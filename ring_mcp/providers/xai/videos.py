@@ -16,20 +16,11 @@ from typing import Any
 from urllib.parse import quote
 
 from ring_mcp.domain import Output, Plan, VideoPlan
-from ring_mcp.errors import ContentRefused, JobExpired, OutcomeUnknown, ProviderBadReply
+from ring_mcp.errors import ContentRefused, OutcomeUnknown, ProviderBadReply
 from ring_mcp.providers.base import Accepted, Downloaded, Finished, Inputs, Running
 from ring_mcp.providers.replies import Reply, mapping, text_of
 from ring_mcp.providers.xai.adapter import XaiAdapter
-from ring_mcp.providers.xai.replies import (
-    PROVIDER,
-    progress_of,
-    read_billed_usd,
-    read_failed_job,
-    read_look_error,
-    source,
-)
-
-_WHAT = "video generation"
+from ring_mcp.providers.xai.replies import PROVIDER, progress_of, read_billed_usd, read_look, source
 
 
 def submit_request(plan: VideoPlan, inputs: Inputs) -> tuple[str, dict[str, Any]]:
@@ -67,25 +58,11 @@ def read_submit(reply: Reply) -> Accepted:
 def read_check(reply: Reply, now: datetime) -> Running | Finished:
     """An answer to "how is it?". A status word that nobody knows means "still running", and so, as good as, does
     "done" without a clip."""
-    body = reply.json
-    if reply.status == 202:
-        return Running(progress=progress_of(body))
-    if reply.status != 200:
-        raise read_look_error(reply, now, what=_WHAT)
-    if not isinstance(body, Mapping):
-        raise ProviderBadReply("xAI answered a status request without JSON", provider=PROVIDER)
-    # Bodies were nested until March 2026, and the specification still has that form (provider reference 2.4).
-    nested = body.get("response")
-    if isinstance(nested, Mapping):
-        body = {**nested, **{key: value for key, value in body.items() if key != "response"}}
+    body = read_look(reply, now, "video")
+    if isinstance(body, Running):
+        return body
     status, video = body.get("status"), mapping(body.get("video"))
     url, is_filtered = _url(reply, video), video.get("respect_moderation") is False
-    if status == "failed":
-        raise read_failed_job(body, _WHAT)
-    if status == "expired":
-        raise JobExpired(
-            "xAI says that this video job has expired", provider=PROVIDER, billed_usd=read_billed_usd(body)
-        )
     # Done bodies have been seen without a status (provider reference 2.4); a word that nobody knows ends nothing.
     if status != "done" and not (status is None and (url is not None or is_filtered)):
         return Running(progress=progress_of(body))

@@ -94,13 +94,13 @@ def probe(path: Path) -> ClipFacts | None:
         return None
 
 
-def save_first_frame(clip: Path, picture: Path) -> bool:
-    """Writes the first frame as a picture, when there is one."""
+def save_first_frame(clip: Path, picture: Path, max_pixels: int = MAX_FRAME_PIXELS) -> bool:
+    """Writes the first frame as a picture, when there is one, and it has no more pixels than that."""
     try:
         with _open_given(clip) as container:
             stream = container.streams.video[0]
             # By the header, before the decoder takes memory for it; each thread more would keep frames of its own.
-            if stream.width * stream.height > MAX_FRAME_PIXELS:
+            if stream.width * stream.height > max_pixels:
                 return False
             stream.codec_context.thread_count = 1
             frames: Any = container.decode(stream)

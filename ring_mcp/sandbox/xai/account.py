@@ -39,9 +39,9 @@ class XaiAccount:
             Route("/me", self.key_facts),
             Route("/api-key", self.key_facts),
             Route("/models", self.models),
-            Route("/image-generation-models", self.listing([image_entry(model) for model in IMAGE_MODELS])),
+            Route("/image-generation-models", self.serve([image_entry(model) for model in IMAGE_MODELS])),
             Route("/image-generation-models/{model_id}", self.image_model),
-            Route("/video-generation-models", self.listing([video_entry(model) for model in VIDEO_MODELS])),
+            Route("/video-generation-models", self.serve([video_entry(model) for model in VIDEO_MODELS])),
             Route("/video-generation-models/{model_id}", self.video_model),
         ]
 
@@ -72,7 +72,7 @@ class XaiAccount:
         entries = [image_entry(model) for model in IMAGE_MODELS] + [video_entry(model) for model in VIDEO_MODELS]
         return JSONResponse({"object": "list", "data": entries})
 
-    def listing(self, entries: list[dict[str, Any]]) -> Callable[[Request], Any]:
+    def serve(self, entries: list[dict[str, Any]]) -> Callable[[Request], Any]:
         async def answer(request: Request) -> Response:
             calls.check_key(request, self._state)
             return JSONResponse({"models": entries})

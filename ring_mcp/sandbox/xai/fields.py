@@ -32,14 +32,14 @@ class Fields:
 
     def require_text(self, name: str) -> str:
         if not self.has(name):
-            raise self._missing(name)
+            raise self._refuse_missing(name)
         return self.text(name)
 
     def number(self, name: str) -> float:
         """A number that must be there."""
         value = self._body.get(name)
         if value is None:
-            raise self._missing(name)
+            raise self._refuse_missing(name)
         if not isinstance(value, int | float) or isinstance(value, bool):
             raise self._refuse_type(name, "f64")
         return float(value)
@@ -88,7 +88,7 @@ class Fields:
     def require_child(self, name: str) -> Fields:
         child = self.child(name)
         if child is None:
-            raise self._missing(name)
+            raise self._refuse_missing(name)
         return child
 
     def children(self, name: str) -> list[Fields]:
@@ -112,7 +112,7 @@ class Fields:
             raise invalid(f"Invalid value for {name}: {value}. It must be between {low} and {high}.")
         return value
 
-    def _missing(self, name: str) -> BareRefusal:
+    def _refuse_missing(self, name: str) -> BareRefusal:
         # The real sentence tells where its parser stood; the end of the object is near enough.
         return unprocessable(f"{self._path}missing field `{name}`", len(json.dumps(self._body)))
 

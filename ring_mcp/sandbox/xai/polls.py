@@ -33,11 +33,11 @@ async def answer(request: Request, state: SandboxState, kind: str, finish: Finis
         if ending is not None:
             job.end(ending)
     if job.ending is None:
-        return _pending(state, job)
+        return _answer_pending(state, job)
     return _answer_ended(job, job.ending)
 
 
-def _pending(state: SandboxState, job: Job) -> Response:
+def _answer_pending(state: SandboxState, job: Job) -> Response:
     """202, in turn without a body and with one: both are seen from the real service."""
     job.polls += 1
     if job.polls % 2:

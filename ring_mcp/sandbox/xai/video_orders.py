@@ -102,7 +102,7 @@ def read_extension(fields: Fields) -> VideoOrder:
     )
 
 
-def missing_capability(order: VideoOrder) -> XaiRefusal | None:
+def find_missing_capability(order: VideoOrder) -> XaiRefusal | None:
     """The refusal of an edit or extension by a model that has none."""
     if order.kind == "generation" or order.model.edits:
         return None

@@ -89,7 +89,7 @@ class XaiVideos:
         order = read(fields)
         if state.settings.zdr and not order.upload_url:
             raise invalid("Zero Data Retention teams must provide output.upload_url for video generation.")
-        refusal = video_orders.missing_capability(order)
+        refusal = video_orders.find_missing_capability(order)
         # Whether the real one refuses at once or at a look is not known, so that both can be had.
         if refusal is not None and state.settings.capability_refusal == "create":
             raise refusal

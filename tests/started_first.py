@@ -1,0 +1,26 @@
+"""The tests that take longest. Begun last, one of them would keep the whole run waiting, alone on its processor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+
+STARTED_FIRST = (
+    "tests/house/test_house_rules.py::test_types_hold_under_strict_mypy",
+    "tests/house/test_pages_run.py::test_a_page_can_be_typed_as_it_stands[docs/scripts.md]",
+    "tests/house/test_pages_run.py::test_a_page_can_be_typed_as_it_stands[docs/command-line.md]",
+    "tests/house/test_pages_run.py::test_a_page_can_be_typed_as_it_stands[docs/python.md]",
+)
+
+
+def spread(first: Sequence[T], rest: Sequence[T], workers: int) -> list[T]:
+    """All of them, ``first`` in turn at the head of the piece of the list that each worker begins with."""
+    size, left, spread_out = -(-(len(first) + len(rest)) // workers), list(rest), list[T]()
+    for worker in range(workers):
+        own = first[worker::workers]
+        taken = max(0, size - len(own))
+        spread_out += [*own, *left[:taken]]
+        left = left[taken:]
+    return spread_out + left
