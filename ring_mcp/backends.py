@@ -183,8 +183,7 @@ def _s3(config: Config, clock: Clock) -> Storage:
         url_expires_s=config.s3_url_expires_s,
         clock=clock,
         proxies=config.proxies,
-        # With any other ledger there is one machine, which has its own disk.
-        shares=config.database_url is not None,
+        shares=config.database_url is not None,  # otherwise there is one machine, with a disk of its own
     )
 
 

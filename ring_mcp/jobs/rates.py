@@ -141,11 +141,11 @@ class ProviderRates:
         self._has_told = False
         self._by_key_until: dict[RateBucket, float] = {}
         self._asides: set[asyncio.Task[None]] = set()
-        self._marks = LineMarks(ledger, clock)
+        self.marks = LineMarks(ledger, clock)
 
     @contextlib.contextmanager
     def place_for(self, job: Job) -> Iterator[Place]:
-        place = Place(self if self._presets is not None else None, job, self._clock, self._marks)
+        place = Place(self if self._presets is not None else None, job, self._clock, self.marks)
         try:
             yield place
         finally:
@@ -201,10 +201,6 @@ class ProviderRates:
         # The event loop alone would not keep it: its reference is a weak one.
         self._asides.add(task)
         task.add_done_callback(self._asides.discard)
-
-    async def mark_waiting(self) -> None:
-        """Say in the ledger who waits in line here; see ``LineMarks.write``."""
-        await self._marks.write()
 
     async def aclose(self) -> None:
         for task in self._asides:

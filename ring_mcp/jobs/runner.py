@@ -80,7 +80,7 @@ class JobRunner:
 
     async def mark_waiting(self) -> None:
         """Say in the ledger now and then which jobs wait in line here. To be called often."""
-        await self._rates.mark_waiting()
+        await self._rates.marks.write()
 
     async def run(self, job_id: str, *, asked: bool = False) -> None:
         """Carry any job of the ledger on; nothing is done for one that somebody alive drives, that has ended, or
