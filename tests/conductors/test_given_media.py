@@ -371,8 +371,9 @@ async def test_a_kept_picture_cannot_be_asked_for_by_its_name(sandbox: SandboxSe
         (kept,) = (tmp_path / "sandbox" / "spool").glob("input-*")
         name = f"kept:{kept.name.removeprefix('input-')}"
         for field in ("image_url", "last_frame_url", "source_video_url"):
-            asked: dict[str, Any] = {"image_url": "https://example.org/a.jpg", field: name}
-            stolen = VideoRequest(prompt="x", remaster=field == "source_video_url", **asked)
+            is_edit = field == "source_video_url"
+            asked: dict[str, Any] = {**({} if is_edit else {"image_url": "https://example.org/a.jpg"}), field: name}
+            stolen = VideoRequest(prompt="x", remaster=is_edit, **asked)
             with pytest.raises(InvalidRequest, match="cannot be read: give an http"):
                 await app.videos.generate(stolen, actor_id=ACTOR)
         with pytest.raises(InvalidRequest, match=r"referenceImages\[0\] cannot be read: give an http"):

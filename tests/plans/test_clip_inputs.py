@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from ring_mcp.domain import GenerationKind, VideoRequest
+from ring_mcp.domain import EarlierRequest, GenerationKind, PriceLine, VideoPlan, VideoRequest
 from ring_mcp.errors import InvalidRequest
-from ring_mcp.plans.clip_inputs import check_combination, check_inputs, clip_prices, extension_s
+from ring_mcp.plans.clip_inputs import (
+    check_combination,
+    check_inputs,
+    clip_prices,
+    extension_s,
+    find_earlier,
+    sum_given_usd,
+)
 from ring_mcp.presets import VideoModel, load_presets
 from ring_mcp.presets_prices import VideoPrices
 
@@ -197,3 +206,49 @@ def test_a_prompt_that_is_billed_is_the_last_line() -> None:
     tokens = PRICES.model_copy(update={"million_tokens_usd": {"input": Decimal(3)}})
     lines = list(prices({"prompt": "abcd"}, model=CLIPS.model_copy(update={"prices": tokens})).items())
     assert lines[-1] == ("prompt, token at most", (Decimal(4), Decimal("0.000003")))
+
+
+OMNI = PRESETS.video_models["gemini-omni-1.2-flash"]
+MADE_ON = date(2026, 10, 1)
+EARLIER = EarlierRequest(
+    provider="google", request_id="v1_before", made_on=MADE_ON, given_usd=Decimal("0.0123"), sha256="0" * 64
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "days", "found"),
+    [
+        ({}, "edit", 0, True),
+        ({}, "extend", OMNI.follow_up_days - 1, True),
+        ({}, "edit", OMNI.follow_up_days, False),
+        ({}, "generate", 0, False),
+        ({"provider": "xai"}, "edit", 0, False),
+    ],
+)
+def test_a_request_is_followed_while_its_own_provider_keeps_it(
+    changes: dict[str, Any], kind: GenerationKind, days: int, found: bool
+) -> None:
+    asked = request(source_video_url=CLIP, source_made=replace(EARLIER, **changes))
+    assert (find_earlier(asked, kind, OMNI, MADE_ON + timedelta(days=days)) is not None) is found
+    assert find_earlier(request(source_video_url=CLIP), kind, OMNI, MADE_ON) is None
+    assert find_earlier(asked, kind, CLIPS, MADE_ON) is None
+
+
+def test_what_was_given_before_is_a_line_of_the_quote() -> None:
+    asked = request(provider="google", source_video_url=CLIP, source_s=Decimal("3.2"))
+    alone = clip_prices(asked, "edit", "gemini-omni-1.2-flash", OMNI, "720p", 3)
+    followed = clip_prices(asked, "edit", "gemini-omni-1.2-flash", OMNI, "720p", 3, EARLIER)
+    more = [line for line in followed if line not in alone]
+    assert [(line.what, line.total_usd) for line in more] == [
+        ("what the requests before it were given, at most", Decimal("0.0123"))
+    ]
+    # By hand: four begun seconds of the source, and a token for the one byte of the prompt.
+    plan = sample_clip_plan(followed)
+    assert sum_given_usd(plan) == 4 * Decimal("0.0088") + Decimal("0.0123") + Decimal("0.0000015")
+
+
+def sample_clip_plan(prices: tuple[PriceLine, ...]) -> VideoPlan:
+    return VideoPlan(
+        provider="google", requested_model="m", model="m", prompt="x", quality_mode="production", duration_s=3,
+        storage_prefix="v", estimated_usd=Decimal(0), prices=prices,
+    )  # fmt: skip
