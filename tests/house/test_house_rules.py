@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import tokenize
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -120,8 +121,6 @@ def test_a_participle_is_seen(word: str) -> None:
 
 def catch_alls(source: str) -> list[int]:
     """The lines where everything is caught and not raised again, with no word about the reason."""
-    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-    told = {token.start[0] for token in tokens if token.type == tokenize.COMMENT}
     found = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ExceptHandler):
@@ -133,9 +132,15 @@ def catch_alls(source: str) -> list[int]:
         else:
             continue
         # On the line before, on its own, or before what is done about it.
-        if broad and not told & set(range(node.lineno - 1, max(node.lineno, end) + 1)):
+        if broad and not lines_with_comments(source) & set(range(node.lineno - 1, max(node.lineno, end) + 1)):
             found.append(node.lineno)
     return found
+
+
+@cache
+def lines_with_comments(source: str) -> set[int]:
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    return {token.start[0] for token in tokens if token.type == tokenize.COMMENT}
 
 
 def names_everything(caught: ast.expr | None) -> bool:

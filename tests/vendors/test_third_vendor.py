@@ -116,7 +116,7 @@ def test_the_sandbox_plays_it_with_no_key_of_its_own(person: Person, acme: Acme)
 def test_a_sandbox_that_does_not_play_it_is_not_given_its_key(
     product: Path, person: Person, acme: Acme, tmp_path: Path
 ) -> None:
-    shutil.copytree(product, tmp_path / "half", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(product, tmp_path / "half")
     shutil.rmtree(tmp_path / "half/ring_mcp/sandbox/acme")
     half = person.with_env(PYTHONPATH=str(tmp_path / "half"), RING_SANDBOX="1")
     refused = half.types("image", "a lighthouse", "--provider", "acme")
