@@ -33,7 +33,7 @@ def row_of(env: dict[str, str], folder: Path, job_id: str) -> Job:
 
 def lines(ring: HttpRing) -> list[dict[str, Any]]:
     """Every line: whoever collects them reads JSON and nothing else."""
-    return [json.loads(line) for line in ring.stderr.splitlines()]
+    return [json.loads(line) for line in ring.stderr.splitlines(keepends=True) if line.endswith("\n")]
 
 
 @pytest.mark.parametrize("kind", ["image", "video"])
@@ -46,7 +46,7 @@ def test_each_event_of_a_job_is_a_line_with_its_facts(env: dict[str, str], tmp_p
         job_id = answer.json()["data"]["jobId"]
         eventually("the last event", lambda: any(line.get("event") == "settled" for line in lines(ring)))
         eventually("the line of the request", lambda: any(line.get("status") == 201 for line in lines(ring)))
-    told = lines(ring)
+        told = lines(ring)
     assert "ring-mcp listens on" in told[0]["message"]
     assert all({"time", "level", "logger", "message"} <= line.keys() for line in told)
     events = [line for line in told if line.get("job") == job_id]
