@@ -31,7 +31,7 @@ def ledger() -> Any:
     return Marked()
 
 
-def test_a_mark_that_fails_is_made_up_for_before_a_plan_is_too_old() -> None:
+def test_two_marks_may_fail_before_a_plan_is_too_old() -> None:
     assert MARK_EVERY_S * 3 < STALE_PLAN_S
 
 
