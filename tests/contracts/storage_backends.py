@@ -52,7 +52,7 @@ def local_backend(root: Path) -> Iterator[Backend]:
         return [path for path in root.rglob("*") if path.is_file()]
 
     def visible() -> list[Path]:
-        return [path for path in files() if not path.name.startswith(".")]
+        return [path for path in files() if not path.name.endswith(".part")]
 
     yield Backend(
         storage=LocalStorage(root),
