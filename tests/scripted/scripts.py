@@ -80,8 +80,12 @@ lines = st.lists(
 scenes = st.fixed_dictionaries({"action": directions}, optional={"camera": directions, "dialogue": lines})
 modes = st.sampled_from(["draft", "draft_i2v", "production", "production_i2v"])
 resolutions = st.sampled_from(["480p", "720p", "1080p"])
-frames = maybe(
-    imagePrompt=directions, imageUrl=plain, imageModel=plain, imageProvider=st.sampled_from(["xai", "google"])
+# What a still is made with is refused where none is.
+made_with = {"imageModel": plain, "imageProvider": st.sampled_from(["xai", "google"])}
+frames = st.one_of(
+    st.fixed_dictionaries({"imagePrompt": directions}, optional={"imageUrl": plain, **made_with}),
+    st.fixed_dictionaries({"imageUrl": plain}, optional=made_with),
+    st.just(dict[str, Any]()),
 )
 overlays = st.fixed_dictionaries({"text": words}, optional={"role": st.sampled_from(["title", "cta"])})
 thumbnails = st.fixed_dictionaries({"enabled": st.booleans()}, optional={"overlays": st.lists(overlays, max_size=2)})
