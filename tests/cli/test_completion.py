@@ -13,14 +13,18 @@ import click
 import pytest
 
 from ring_mcp.cli.commands import cli
+from ring_mcp.cli.job_lookup import complete_job_id
 from tests.server.wire import LIMIT_S, RingProcess, eventually
 from tests.warm import Server, command
 
 JOBS = cli.commands["jobs"]
 assert isinstance(JOBS, click.Group)
-ABOUT_A_JOB = [
-    name for name, each in JOBS.commands.items() if {"job_id", "job_ids"} & {param.name for param in each.params}
-]
+ABOUT_A_JOB = {
+    name: vars(param)["_custom_shell_complete"]
+    for name, each in JOBS.commands.items()
+    for param in each.params
+    if param.name in ("job_id", "job_ids")
+}
 
 
 def complete(env: dict[str, str], folder: Path, line: str, shell: str = "bash_complete") -> str:
@@ -44,11 +48,13 @@ def test_commands_and_jobs_are_completed(env: dict[str, str], tmp_path: Path) ->
         eventually(f"{what!r} is offered after {line!r}", lambda: what in complete(env, tmp_path, line, shell))
 
     offers("plain,resolve", "ring-mcp jobs re")
-    assert len(ABOUT_A_JOB) >= 5
-    for name in ABOUT_A_JOB:
-        offers(f"plain,{job_id[:8]}\n", f"ring-mcp jobs {name} {job_id[:3]}")
+    offers(f"plain,{job_id[:8]}\n", f"ring-mcp jobs show {job_id[:3]}")
     offers("done: one", "ring-mcp jobs resume ", "zsh_complete")
     offers(f"plain,{job_id[:8]}\tdone: one", "ring-mcp jobs show ", "fish_complete")
+
+
+def test_every_command_that_takes_a_job_completes_it() -> None:
+    assert dict.fromkeys(("adopt", "cancel", "resolve", "resume", "show"), complete_job_id) == ABOUT_A_JOB
 
 
 def test_a_ledger_that_is_being_written_completes_all_the_same(env: dict[str, str], tmp_path: Path) -> None:
