@@ -66,7 +66,7 @@ class SharedUpkeep:
                     swept_at = self._clock.monotonic()
             except (LedgerError, StorageError) as exc:
                 logger.info("shared files are looked after later: %s", exc.message)
-            except Exception:
+            except Exception:  # a fault of ours: files lie longer, and the upkeep must not end with it
                 logger.exception("internal error, shared files are looked after later")
             await self._clock.sleep(LAY_DOWN_EVERY_S)
 

@@ -61,7 +61,7 @@ class S3SharedFiles:
             with path.open("wb") as file:
                 async for piece in got.stream(_PIECE_BYTES):
                     await asyncio.to_thread(file.write, piece)
-        except Exception as exc:
+        except Exception as exc:  # obstore's: see trouble
             # Its own word alone: a page of a proxy, or a bucket that is not there, says nothing of this file.
             if s3_code(exc) == "NoSuchKey":
                 return False
@@ -77,7 +77,7 @@ class S3SharedFiles:
             async for page in pages:
                 found = [(each["path"].removeprefix(f"{SHARED_FOLDER}/"), each["last_modified"]) for each in page]
                 return [SharedFile(name, laid_at) for name, laid_at in found]
-        except Exception as exc:
+        except Exception as exc:  # obstore's: see trouble
             raise trouble(exc, self._doing, "listing", billed="no") from exc
         return []
 
@@ -88,7 +88,7 @@ class S3SharedFiles:
         try:
             for key in keys:
                 await obstore.delete_async(self._store, key)
-        except Exception as exc:
+        except Exception as exc:  # obstore's: see trouble
             raise trouble(exc, self._doing, "removal", billed="no") from exc
 
     async def ping(self) -> None:
@@ -96,7 +96,7 @@ class S3SharedFiles:
 
         try:
             await obstore.delete_async(self._impatient, _key_of(_NEVER_THERE))
-        except Exception as exc:
+        except Exception as exc:  # obstore's: see trouble
             error = trouble(exc, self._doing, "removal", billed="no")
             if s3_code(exc) == "AccessDenied":
                 raise StorageRefused(error.message, billed="no", next_action=_FIX) from exc

@@ -27,6 +27,7 @@ IRREGULAR_PARTICIPLES = re.compile(
 )
 VERBS_IN_ED = {"embed", "feed", "need", "seed", "shed", "speed"}
 WORDS_IN_ING = {
+    "bring",  # a verb
     "ping",  # a verb
     "mapping",  # the kind of value that comes out
 }
