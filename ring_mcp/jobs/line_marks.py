@@ -20,7 +20,7 @@ class LineMarks:
         self._ledger = ledger
         self._clock = clock
         self._waiting: set[str] = set()
-        self._marked_at_s = clock.monotonic()
+        self._mark_at_s = clock.monotonic()
 
     def add(self, job_id: str) -> None:
         self._waiting.add(job_id)
@@ -29,11 +29,11 @@ class LineMarks:
         self._waiting.discard(job_id)
 
     async def write(self) -> None:
-        """To be called often; what waits is marked every two minutes."""
+        """To be called often; what waits is marked every two minutes, and at once the first time: a process that dies
+        young has done its part, too."""
         now_s = self._clock.monotonic()
-        if now_s - self._marked_at_s < MARK_EVERY_S:
+        if not self._waiting or now_s < self._mark_at_s:
             return
-        self._marked_at_s = now_s
-        if self._waiting:
-            with contextlib.suppress(LedgerError):  # the next mark says the same
-                await self._ledger.mark_in_line(sorted(self._waiting))
+        self._mark_at_s = now_s + MARK_EVERY_S
+        with contextlib.suppress(LedgerError):  # the next mark says the same
+            await self._ledger.mark_in_line(sorted(self._waiting))
