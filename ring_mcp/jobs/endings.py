@@ -38,7 +38,6 @@ class Ending(Enum):
         "a given picture or clip cannot be used any more",
     )
     FIRST_FRAME_FAILED = (JobState.FAILED, "ours, before anything was sent", "the first frame of the clip failed")
-    INTENT_NOT_WRITTEN = (JobState.FAILED, "ours, before anything was sent", "the ledger could not be written")
     STOPPED_BEFORE = (JobState.FAILED, "ours, before anything was sent", "the server was stopped")
     CANCELLED = (JobState.FAILED, "yours", "you cancelled it before its request was sent")
     ROW_LOST = (JobState.FAILED, "ours, before anything was sent", "the ledger had lost the row")

@@ -106,8 +106,9 @@ class JobRecord:
     async def write(self, after: Job, records: Sequence[AuditRecord] = (), *, must: bool = False) -> Job:
         """Make ``after`` the job's state, with the audit rows that belong to it.
 
-        ``must``: raises LedgerError, and changes nothing, if the ledger cannot be written. Otherwise the facts are kept
-        aside. Raises JobMoved if another process has taken the job. Finishes also when the caller is cancelled.
+        ``must``: raises LedgerError, and changes nothing, if the ledger cannot be written; so does the end of a job
+        whose row is still a plan, as whoever reads that would start it. Otherwise the facts are kept aside. Raises
+        JobMoved if another process has taken the job. Finishes also when the caller is cancelled.
         """
         return await complete(self._write(after, records, must))
 
@@ -172,7 +173,7 @@ class JobRecord:
         except LedgerError as exc:
             # It may have arrived all the same, and only its confirmation was lost: see ``_is_our_own``.
             self._in_doubt.append((after.updated_at, after.owner))
-            if must:
+            if must or (after.is_settled and self._saved.state is JobState.PLANNED):
                 raise
             await self._keep_aside(after, owed, exc)
             self._owed, self.is_behind = owed, True

@@ -78,7 +78,7 @@ class Steps:
         match record.job.state:
             case JobState.PLANNED:
                 self._storing.warm()
-                return await self._submitting.submit(record, place)
+                return await self._submitting.submit(record, place, tries)
             case JobState.SUBMITTING:
                 return await self._submitting.give_up_orphan(record)
             case JobState.RENDERING:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -30,7 +31,7 @@ from ring_mcp.jobs.courier import Courier
 from ring_mcp.jobs.endings import Ending
 from ring_mcp.jobs.events import count_carried, note_outcome, step_of
 from ring_mcp.jobs.late_answers import judge
-from ring_mcp.jobs.outcomes import Pace, Park, Pause, end_badly, lose_track
+from ring_mcp.jobs.outcomes import Pace, Park, Pause, back_off_s, end_badly, lose_track, note_trouble
 from ring_mcp.jobs.preparing import Preparing
 from ring_mcp.jobs.rates import Place
 from ring_mcp.jobs.record import JobRecord
@@ -48,6 +49,9 @@ LOOK_FOR_OTHERS_S = 5.0
 
 WAIT_FOR_STORAGE_S = 600.0
 """How long after its deadline a submit of another machine is not given up while nobody can see what that one shared."""
+
+WRITE_AGAIN_S = 1.0
+"""How soon an intent that the ledger would not take is written again; later each time."""
 
 STALE_PLAN_S = 600.0
 """A job that was never submitted is not started after this: whoever asked for it is long gone."""
@@ -84,12 +88,27 @@ class Submitting:
         self._spool = spool
         self._death_is_certain = death_is_certain
 
-    async def submit(self, record: JobRecord, place: Place | None = None) -> Pause | Park | None:
+    async def submit(self, record: JobRecord, place: Place | None = None, tries: int = 0) -> Pause | Park | None:
         """Prepare, wait for the provider's rate, write the intent, send, write the answer. None: go on at once.
 
         What was waited in line makes no plan too old, in this process or in the one before (``line_marks``). What was
         in nobody's hands is as old as it is: it may be out of a backup, and have been sent from there.
+
+        While the ledger can be told neither of the intent nor of an end, the job waits for it, ``tries`` times so far:
+        whoever reads its row would start it, so that no word of ours would be true that it was not started.
         """
+        try:
+            return await self._submit(record, place)
+        except JobMoved:
+            raise
+        except LedgerError as exc:
+            if record.job.state is not JobState.PLANNED:
+                raise
+            trouble = note_trouble(record.job, _wait_for_ledger(exc), self._clock.now())
+            await record.note(replace(record.job, failure=trouble), write=False)
+            return Pause(back_off_s(tries, WRITE_AGAIN_S), failed=True)
+
+    async def _submit(self, record: JobRecord, place: Place | None) -> Pause | Park | None:
         provider = self._providers[record.job.kind, record.job.plan.provider]
         if _is_stale(record, place):  # looked at before a first frame is waited for, too
             await self._end_unsent(record)
@@ -226,22 +245,18 @@ class Submitting:
         await record.write(end_badly(record.job, Ending.PLAN_TOO_OLD, _NOT_SENT, self._clock.now()))
 
     async def _write_intent(self, record: JobRecord, attempt_token: str) -> bool:
-        """Put the intent on disk. False: it is not to be sent, and the job has ended."""
+        """Put the intent on disk. False: it is not to be sent, and the job has ended. Raises LedgerError."""
         job, now, began_s = record.job, self._clock.now(), self._clock.monotonic()
         # For so long a request that is refused for its rate may be sent again.
         limit_s = self._pace[job.kind].submit_timeout_s + MOST_PAUSES_S
         deadline_at = now + timedelta(seconds=limit_s + SUBMIT_MARGIN_S)
-        intent = job.to(JobState.SUBMITTING, attempt_token=attempt_token, submit_deadline_at=deadline_at)
+        intent = job.to(JobState.SUBMITTING, attempt_token=attempt_token, submit_deadline_at=deadline_at, failure=None)
         try:
             await record.write(intent, must=True)
-        except JobMoved:
-            raise
         except asyncio.CancelledError:
             if record.job.state is JobState.SUBMITTING:  # it was written, and nothing has left
                 await record.write(end_badly(record.job, Ending.STOPPED_BEFORE, _STOPPED_BEFORE, self._clock.now()))
             raise
-        except LedgerError as exc:
-            await record.write(end_badly(job, Ending.INTENT_NOT_WRITTEN, exc, now))
         if record.job.state is not JobState.SUBMITTING:  # also where the ledger had lost the row
             return False
         # The process slept, and somebody may have given the attempt up meanwhile. A clock that was set is no sleep.
@@ -249,6 +264,14 @@ class Submitting:
             await self._end_unsent(record)
             return False
         return True
+
+
+def _wait_for_ledger(exc: LedgerError) -> LedgerError:
+    return LedgerError(
+        f"{exc.message}; the request was not sent yet",
+        next_action="Make the ledger reachable (see ring-health): the job goes on by itself, or ends unsent when it is "
+        "ten minutes old. Look with ring-job-get.",
+    )
 
 
 def _is_stale(record: JobRecord, place: Place | None) -> bool:

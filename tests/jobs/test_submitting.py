@@ -34,6 +34,7 @@ from ring_mcp.jobs.submitting import (
     STALE_PLAN_S,
     SUBMIT_MARGIN_S,
     WAIT_FOR_STORAGE_S,
+    WRITE_AGAIN_S,
 )
 from ring_mcp.providers.base import MOST_PAUSES_S, Accepted, Finished, Inputs, Running
 from tests.fake_clock import START, FakeClock
@@ -199,22 +200,44 @@ async def test_a_server_that_is_stopped_before_the_request_leaves_says_that(engi
 
 
 async def test_without_an_intent_on_record_nothing_is_sent(engine: Engine) -> None:
-    job = await engine.new()
-    engine.ledger.fail("save")
-    after = await submitted(engine, job)
-    assert engine.pictures.submitted == []
-    assert (after.state, after.settled_usd) == (JobState.FAILED, NOTHING)
-    assert after.failure is not None
-    assert (after.failure.code, after.failure.billed) == ("ledger_unavailable", "no")
-
-
-async def test_while_the_ledger_stays_away_the_end_is_kept_aside(engine: Engine) -> None:
     record = engine.record(await engine.new())
+    engine.ledger.fail("save")
+    assert await engine.submitting.submit(record) == Pause(WRITE_AGAIN_S, failed=True)
+    assert (engine.pictures.submitted, record.is_behind) == ([], False)
+    assert (record.job.state, (await engine.row(record.job)).state) == (JobState.PLANNED, JobState.PLANNED)
+    failure = record.job.failure
+    assert failure is not None
+    assert (failure.code, failure.billed, failure.retryable) == ("ledger_unavailable", "no", True)
+    assert failure.message == "the ledger is away; the request was not sent yet"
+
+
+@pytest.mark.parametrize("arrives", [False, True])
+async def test_a_job_waits_for_the_ledger_and_is_then_sent_once(
+    engine: Engine, clock: FakeClock, arrives: bool
+) -> None:
+    engine.ledger.fail("save", 3, arrives=arrives)
+    job = await clock.play(engine.runner.drive(await engine.new()))
+    assert (job.state, job.failure, len(engine.pictures.submitted)) == (JobState.DONE, None, 1)
+    assert clock.pauses_s[:2] == [WRITE_AGAIN_S, 2 * WRITE_AGAIN_S]
+
+
+@pytest.mark.parametrize("spool_is_full", [False, True])
+async def test_nobody_is_told_of_an_unsent_end_that_no_row_has(
+    engine: Engine, clock: FakeClock, spool_is_full: bool
+) -> None:
+    """Whoever comes next would read a plan, and might start it: a clock may be set, and make it young again."""
+    record = engine.record(await engine.new())
+    if spool_is_full:
+        engine.write_ahead.folder.parent.mkdir(parents=True, exist_ok=True)
+        engine.write_ahead.folder.write_bytes(b"a file in its place: nothing can be kept")
+    clock.advance(STALE_PLAN_S + 1)
     engine.ledger.fail("save", 2)
-    await engine.submitting.submit(record)
-    assert (record.job.state, record.is_behind, engine.pictures.submitted) == (JobState.FAILED, True, [])
-    await record.catch_up()
-    assert (await engine.row(record.job)).state is JobState.FAILED
+    for tries in range(2):
+        assert await engine.submitting.submit(record, tries=tries) == Pause(WRITE_AGAIN_S * 2**tries, failed=True)
+        assert (record.job.state, record.is_behind) == (JobState.PLANNED, False)
+    assert await engine.submitting.submit(record) is None
+    assert record.job == await engine.row(record.job)
+    assert (record.job.state, record.job.settled_usd, engine.pictures.submitted) == (JobState.FAILED, NOTHING, [])
 
 
 async def test_a_job_that_another_process_has_taken_is_not_sent(engine: Engine) -> None:
@@ -393,7 +416,7 @@ async def test_a_courier_makes_nothing_without_an_intent_on_record(tmp_path: Pat
     async with carried_by(courier, tmp_path, clock) as engine:
         job = await engine.new()
         engine.ledger.fail("save")
-        assert (await submitted(engine, job)).state is JobState.FAILED
+        assert await engine.submitting.submit(engine.record(job)) == Pause(WRITE_AGAIN_S, failed=True)
         assert courier.said == ["take", "drop"]
 
 
