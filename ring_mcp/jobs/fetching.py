@@ -17,6 +17,7 @@ from ring_mcp.jobs.sharing import Sharing
 from ring_mcp.media.decoding import Decoder
 from ring_mcp.media.identify import hash_file, identify_result
 from ring_mcp.providers.base import Providers
+from ring_mcp.storage.base import spool_trouble
 
 
 class OnlyCopyGone(MediaGone):
@@ -45,6 +46,12 @@ class Fetching:
         What is not as it should be is asked for again, where it can be, and in the end taken as it is. Raises
         ProviderError or StorageError.
         """
+        try:
+            return await self._fetch(job, index)
+        except OSError as exc:  # also where another process, which has the job by now, has tidied up
+            raise spool_trouble(exc) from exc
+
+    async def _fetch(self, job: Job, index: int) -> MediaFile:
         path, output = self.path_of(job, index), job.outputs[index]
         only_copy = output.spool_path is not None
         if only_copy or path.exists():

@@ -342,6 +342,20 @@ async def test_a_spool_that_cannot_be_written_is_told_and_tried_again(engine: En
     assert await engine.storing.store(record, 1) is None
 
 
+async def test_a_spool_file_that_cannot_be_read_is_fetched_again(engine: Engine) -> None:
+    record = await storing_job(engine)
+    in_its_place = engine.spool / f"{record.job.id}-0.media"
+    in_its_place.mkdir()
+    assert await engine.storing.store(record, 0) == Pause(FIRST_PAUSE_S, failed=True)
+    failure = (await engine.row(record.job)).failure
+    assert failure is not None
+    assert failure.message.startswith("the spool file cannot be read: ")
+    assert (failure.code, failure.billed) == ("storage_failed", "yes")
+    in_its_place.rmdir()
+    assert await engine.storing.store(record, 1) is None
+    assert record.job.state is JobState.DONE
+
+
 async def test_a_job_that_began_on_another_machine_finds_a_spool(engine: Engine) -> None:
     record = await storing_job(engine)
     engine.spool.rmdir()
