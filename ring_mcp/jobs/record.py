@@ -173,7 +173,8 @@ class JobRecord:
         except LedgerError as exc:
             # It may have arrived all the same, and only its confirmation was lost: see ``_is_our_own``.
             self._in_doubt.append((after.updated_at, after.owner))
-            if must or (after.is_settled and self._saved.state is JobState.PLANNED):
+            is_unsent = self._saved.state is JobState.PLANNED and after.attempt_token is None
+            if must or (after.is_settled and is_unsent):
                 raise
             await self._keep_aside(after, owed, exc)
             self._owed, self.is_behind = owed, True

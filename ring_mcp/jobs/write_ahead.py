@@ -61,20 +61,25 @@ class WriteAhead:
         return self._path(job_id).exists()
 
     def read(self, job_id: str) -> tuple[Job, list[AuditRecord]] | None:
-        """What is kept of a job, and the audit rows that it owes."""
+        """What is kept of a job, and the audit rows that it owes; None where nothing can be read, or not now."""
         try:
             content = json.loads(self._path(job_id).read_text(encoding="utf-8"))
             return _JOB.validate_python(content["job"]), _RECORDS.validate_python(content["records"])
-        except (OSError, ValueError, KeyError, TypeError):  # another process was quicker, or it is none of ours
+        except OSError as exc:
+            if not isinstance(exc, FileNotFoundError):  # otherwise another process was quicker
+                logger.warning("job %s: facts kept aside cannot be read now: %s", job_id, exc.strerror)
+        except (ValueError, KeyError, TypeError):  # it is none of ours
             self.set_aside(job_id)
-            return None
+        return None
 
     def is_news(self, kept: Job, stored: Job) -> bool:
         """Whether the row lacks what was kept. If not, it goes: it is known, or does not fit and is set aside."""
         if _is_known(kept, stored):
             self.forget(kept.id)
             return False
-        if stored.attempt_token != kept.attempt_token or (stored.is_terminal and not stored.is_answered_by(kept)):
+        # A row that is still a plan has lost the attempt; nobody has begun another one, and nobody must.
+        is_of_another = stored.state is not JobState.PLANNED and stored.attempt_token != kept.attempt_token
+        if is_of_another or (stored.is_terminal and not stored.is_answered_by(kept)):
             self.set_aside(kept.id)
             return False
         return True

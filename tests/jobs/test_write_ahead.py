@@ -16,7 +16,7 @@ from ring_mcp.jobs.outcomes import resolve_by_hand
 from ring_mcp.jobs.write_ahead import WriteAhead
 from tests.fake_clock import START
 from tests.jobs.engine import Engine, new_id
-from tests.ledger_samples import OUTPUT, PRICE_USD, TROUBLE, audit_row, carried, sample_asset, sample_job
+from tests.ledger_samples import OUTPUT, PATHS, PRICE_USD, TROUBLE, audit_row, carried, sample_asset, sample_job
 
 LATER = START + timedelta(minutes=5)
 
@@ -148,6 +148,41 @@ async def test_facts_of_a_job_whose_row_is_lost_become_its_row(engine: Engine, s
     assert row.due_at is not None or state not in DRIVEN, "the next driver is free to take it"
     assert len(await engine.ledger.records("generated_images", [record.id])) == 1
     assert names(engine) == []
+
+
+@pytest.mark.parametrize("state", [state for state in JobState if state is not JobState.PLANNED])
+async def test_facts_of_a_job_whose_row_fell_back_to_its_plan_are_written(engine: Engine, state: JobState) -> None:
+    """Otherwise it would be sent, and paid, once more."""
+    plan = await in_state(engine)
+    kept = plan
+    for step in PATHS[state]:
+        kept = carried(kept, step)
+    engine.write_ahead.keep(kept, [])
+    await replayed(engine)
+    row = await engine.row(plan)
+    assert (row.state, row.attempt_token) == (state, kept.attempt_token)
+    assert names(engine) == []
+
+
+async def test_a_driver_learns_that_its_plan_was_sent_before(engine: Engine) -> None:
+    plan = await in_state(engine)
+    engine.write_ahead.keep(carried(carried(plan, JobState.SUBMITTING), JobState.UNKNOWN), [])
+    job = await engine.runner.drive(plan)
+    assert (job.state, engine.pictures.submitted) == (JobState.UNKNOWN, [])
+
+
+async def test_facts_that_cannot_be_read_now_are_left_for_the_next_time(engine: Engine) -> None:
+    """As where a process has too many files open; here the name leads to itself."""
+    stored = await in_state(engine, JobState.SUBMITTING)
+    engine.write_ahead.keep(carried(stored, JobState.RENDERING), [])
+    path = engine.unwritten / f"{stored.id}.json"
+    aside = path.rename(engine.unwritten / "aside")
+    path.symlink_to(path.name)
+    await replayed(engine)
+    assert names(engine) == sorted([path.name, aside.name])
+    aside.replace(path)
+    await replayed(engine)
+    assert (await engine.row(stored)).state is JobState.RENDERING
 
 
 async def test_a_job_never_sent_whose_row_is_lost_is_forgotten(engine: Engine) -> None:
