@@ -41,30 +41,41 @@ class Answers:
         replace_file(self._path(job_id), content.encode("utf-8", "replace"))
 
     def read(self, job_id: str, attempt_token: str | None) -> Answer | None:
-        """The answer to this very attempt, or the pictures that are left of it; None if there is none (yet)."""
+        """The answer to this very attempt, or the pictures that are left of it; None if there is none (yet).
+
+        Raises OSError where it cannot be read just now.
+        """
         answer = self._read(job_id, attempt_token)
         return answer if answer is not None else self._find_pictures(job_id)
+
+    def read_any(self, job_id: str) -> tuple[str | None, Answer] | None:
+        """The answer to whichever attempt, and that one's token; None for that of mere pictures. Raises OSError."""
+        found = _read(self._path(job_id))
+        if found is None and (pictures := self._find_pictures(job_id)) is not None:
+            return None, pictures
+        return found
 
     def has(self, job_id: str) -> bool:
         """Whether an answer to the job lies here, to whichever attempt: all of what came inside of it does, too."""
         return self._path(job_id).exists()
 
     def holds(self, job_id: str, attempt_token: str | None) -> bool:
-        """Whether this is the machine that got the answer to this very attempt, and what came inside of it."""
+        """Whether this is the machine that got the answer to this very attempt, and what came inside of it.
+
+        Raises OSError.
+        """
         return self._read(job_id, attempt_token) is not None
 
     def _read(self, job_id: str, attempt_token: str | None) -> Answer | None:
         return self.read_file(self._path(job_id), attempt_token)
 
     def read_file(self, path: Path, attempt_token: str | None) -> Answer | None:
-        """The answer in a file that any machine has written; None unless it is that to this very attempt."""
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            if content["attemptToken"] != attempt_token:
-                return None
-            return _decode(content)
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+        """The answer in a file that any machine has written; None unless it is that to this very attempt.
+
+        Raises OSError.
+        """
+        found = _read(path)
+        return found[1] if found is not None and found[0] == attempt_token else None
 
     def _find_pictures(self, job_id: str) -> Finished | None:
         """Pictures of an answer that was cut off before it was written down; what they cost is not known."""
@@ -131,6 +142,15 @@ class Answers:
 
     def _path(self, job_id: str) -> Path:
         return self._spool / answer_name(job_id)
+
+
+def _read(path: Path) -> tuple[str, Answer] | None:
+    """The token of an attempt and the answer to it. Raises OSError: what cannot be read now may be all there is."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return content["attemptToken"], _decode(content)
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _encode(answer: Answer) -> dict[str, Any]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import uuid
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from ring_mcp.clock import Clock
 from ring_mcp.domain import Job, JobState
-from ring_mcp.errors import ContentRefused, JobMoved, OutcomeUnknown, ProviderUnavailable
+from ring_mcp.errors import ContentRefused, JobMoved, OutcomeUnknown, ProviderError, ProviderUnavailable
 from ring_mcp.jobs.answers import Answer, Answers
 from ring_mcp.jobs.endings import Ending
 from ring_mcp.jobs.outcomes import come_late, end_badly, lose_track
@@ -16,6 +19,11 @@ from ring_mcp.jobs.rendering import collect
 from ring_mcp.jobs.sharing import Sharing
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.providers.base import Accepted, Finished
+
+logger = logging.getLogger(__name__)
+
+_Read = Callable[[Job], Awaitable[tuple[Job, Answer] | None]]
+"""The answer to a job, if it is news, and the job that it is the answer to: as it was sent."""
 
 
 class LateAnswers:
@@ -29,12 +37,13 @@ class LateAnswers:
     async def apply_own(self, ledger: Ledger) -> None:
         """Bring home what couriers of dead processes of this machine were answered. Raises LedgerError."""
         for job_id in await asyncio.to_thread(self._answers.job_ids):
-            job = await ledger.get(job_id)
-            if job is None or job.state in (JobState.SUBMITTING, JobState.STORING):
-                continue  # whoever drives it looks for the answer, and forgets it when all of it is stored
-            answer = await asyncio.to_thread(self._answers.read, job_id, job.attempt_token)
-            job = await self._apply(ledger, job, answer)
-            if job.state is not JobState.STORING:
+            try:
+                job = await self._bring_home(ledger, job_id, self._read_own)
+            except OSError as exc:
+                logger.warning("job %s: its answer cannot be read now: %s", job_id, exc.strerror)
+                continue
+            # Whoever drives it looks for the answer, and forgets it when all of it is stored.
+            if job is not None and job.state not in (JobState.SUBMITTING, JobState.STORING):
                 await asyncio.to_thread(self._answers.forget, job_id)
 
     async def apply_shared(self, ledger: Ledger, job_id: str) -> JobState | None:
@@ -42,19 +51,46 @@ class LateAnswers:
 
         Raises LedgerError and StorageError.
         """
-        job = await ledger.get(job_id)
-        if job is not None and _may_be_answered(job):
-            job = await self._apply(ledger, job, await self._sharing.read_answer(job_id, job.attempt_token))
+        job = await self._bring_home(ledger, job_id, self._read_shared)
         return None if job is None else job.state
 
-    async def _apply(self, ledger: Ledger, job: Job, answer: Answer | None) -> Job:
-        if answer is not None and _may_be_answered(job):
-            with contextlib.suppress(JobMoved):  # somebody wrote it just now, or the answer says nothing either
-                now = self._clock.now()
-                late = replace(judge(job.reopen(), answer, self._clock), owner=None, updated_at=now)
-                if job.is_answered_by(late):
-                    return await ledger.save(job, come_late(job, late))
-        return job
+    async def _bring_home(self, ledger: Ledger, job_id: str, read: _Read) -> Job | None:
+        """The job as its row says by now, with its answer where that was still to come."""
+        while True:
+            job = await ledger.get(job_id)
+            if job is None or (found := await read(job)) is None:
+                return job
+            try:
+                late = judge(*found, self._clock)
+            except JobMoved:  # the answer knows no more than the row does
+                return job
+            late = replace(late, owner=None, updated_at=self._clock.now())
+            if not (job.state is JobState.PLANNED or job.is_answered_by(late)):
+                return job
+            with contextlib.suppress(JobMoved):  # somebody wrote it just now: look again
+                return await ledger.save(job, come_late(job, late))
+
+    async def _read_own(self, job: Job) -> tuple[Job, Answer] | None:
+        if job.state is JobState.PLANNED:
+            return await self._read_lost_attempt(job)
+        answer = await asyncio.to_thread(self._answers.read, job.id, job.attempt_token) if _is_open(job) else None
+        return None if answer is None else (job.reopen(), answer)
+
+    async def _read_shared(self, job: Job) -> tuple[Job, Answer] | None:
+        answer = await self._sharing.read_answer(job.id, job.attempt_token) if _is_open(job) else None
+        return None if answer is None else (job.reopen(), answer)
+
+    async def _read_lost_attempt(self, job: Job) -> tuple[Job, Answer] | None:
+        """The answer to a plan whose intent the ledger has lost: it must not be sent, and paid, once more."""
+        found = await asyncio.to_thread(self._answers.read_any, job.id)
+        # What cost nothing may be tried; most often a courier says so of a request that it was never told to make.
+        if found is None or (isinstance(found[1], ProviderError) and found[1].billed == "no"):
+            return None
+        logger.warning("job %s: the ledger had lost that its request was sent", job.id)
+        token, answer = found
+        now = self._clock.now()
+        sent = job.to(JobState.SUBMITTING, attempt_token=token or uuid.uuid4().hex, submit_deadline_at=now)
+        return sent, answer
 
 
 def judge(job: Job, answer: Answer, clock: Clock) -> Job:
@@ -70,5 +106,6 @@ def judge(job: Job, answer: Answer, clock: Clock) -> Job:
     return end_badly(job, ending, answer, now)
 
 
-def _may_be_answered(job: Job) -> bool:
+def _is_open(job: Job) -> bool:
+    """Whether an answer would still be news."""
     return job.state is JobState.UNKNOWN or job.is_resolved_by_hand

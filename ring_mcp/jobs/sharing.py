@@ -18,7 +18,7 @@ from ring_mcp.errors import StorageError
 from ring_mcp.jobs.answers import Answer, Answers
 from ring_mcp.jobs.shared_names import answer_name, find_kept, input_name, list_shared, local_input_name
 from ring_mcp.media.identify import hash_file
-from ring_mcp.storage.base import SharedFiles
+from ring_mcp.storage.base import SharedFiles, spool_trouble
 
 logger = logging.getLogger(__name__)
 
@@ -119,6 +119,8 @@ class Sharing:
             if not await self.files.fetch(answer_name(job_id), part, _MAX_ANSWER_BYTES):
                 return None
             return await asyncio.to_thread(self._answers.read_file, part, attempt_token)
+        except OSError as exc:
+            raise spool_trouble(exc) from exc
         finally:
             with contextlib.suppress(OSError):
                 part.unlink(missing_ok=True)

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
@@ -38,6 +39,8 @@ from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.sharing import Sharing
 from ring_mcp.providers.base import MOST_PAUSES_S, Accepted, Finished, Inputs, Providers, Running
 
+logger = logging.getLogger(__name__)
+
 SUBMIT_MARGIN_S = 30.0
 """How long after its own time-out a submit may still be on its way into the ledger."""
 
@@ -48,7 +51,7 @@ LOOK_FOR_OTHERS_S = 5.0
 """How often it is looked whether a submit of another machine has been answered."""
 
 WAIT_FOR_STORAGE_S = 600.0
-"""How long after its deadline a submit of another machine is not given up while nobody can see what that one shared."""
+"""How long after its deadline a submit is not given up while nobody can see what is shared, or lies in the spool."""
 
 WRITE_AGAIN_S = 1.0
 """How soon an intent that the ledger would not take is written again; later each time."""
@@ -183,6 +186,7 @@ class Submitting:
             is_written = await self._write_intent(record, attempt_token)
         finally:  # also where the row has changed under it: the courier would hold the job's lock as long as we live
             if not is_written:
+                record.is_carried = False  # the next try may be made here, and has to be waited for then
                 await courier.drop(job.id)
         if not is_written:
             return None
@@ -198,6 +202,9 @@ class Submitting:
             )
         except ProviderError as exc:
             answer = exc
+        except OSError as exc:  # it lies there and cannot be read now: from here on it is looked for (``advance``)
+            logger.error("job %s: its answer cannot be read now: %s", job.id, exc.strerror)
+            return None
         count_carried(job, answer)
         await self._write_answer(record, answer)
         return answer
@@ -221,7 +228,7 @@ class Submitting:
             await self._write_answer(record, answer)
             return None
         left_s = (job.submit_deadline_at - record.now).total_seconds() + wait_s
-        if left_s > 0 and not self._death_is_certain:
+        if left_s > 0 and (wait_s or not self._death_is_certain):
             return Pause(min(left_s, LOOK_FOR_OTHERS_S))
         lost = OutcomeUnknown("the server died while the request was under way; it may have been made and billed")
         await record.write(lose_track(job, lost))
@@ -229,6 +236,13 @@ class Submitting:
 
     async def _find_answer(self, job: Job) -> tuple[Answer | None, float]:
         """The answer, on this machine or shared by another; and how much longer than the deadline it is waited for."""
+        try:
+            return await self._read_answer(job)
+        except OSError as exc:  # of this machine: it passes, as where too many files are open
+            logger.warning("job %s: its answer cannot be read now: %s", job.id, exc.strerror)
+            return None, WAIT_FOR_STORAGE_S
+
+    async def _read_answer(self, job: Job) -> tuple[Answer | None, float]:
         if not await asyncio.to_thread(self._answers.holds, job.id, job.attempt_token):
             try:
                 if (answer := await self._sharing.read_answer(job.id, job.attempt_token)) is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -46,6 +46,7 @@ from tests.ledger_samples import PRICE_USD, carried, sample_plan
 ADDRESS = "https://pictures.example/a.jpg"
 BILLED = Decimal("0.04")
 NOTHING = Decimal(0)
+NOT_SENT = ProviderUnavailable("the server died before the request was sent", billed="no")
 
 
 async def submitted(engine: Engine, job: Job | None = None) -> Job:
@@ -350,13 +351,13 @@ class ScriptedCourier:
         self.said: list[str] = []
         self.tokens: set[str] = set()
         self._answer = answer
-        self._is_there = is_there
+        self.is_there = is_there
         self.is_asked = asyncio.Event()
 
     async def take(self, job_id: str, attempt_token: str) -> bool:
         self.said.append("take")
         self.tokens.add(attempt_token)
-        return self._is_there
+        return self.is_there
 
     async def drop(self, job_id: str) -> None:
         self.said.append("drop")
@@ -418,6 +419,18 @@ async def test_a_courier_makes_nothing_without_an_intent_on_record(tmp_path: Pat
         engine.ledger.fail("save")
         assert await engine.submitting.submit(engine.record(job)) == Pause(WRITE_AGAIN_S, failed=True)
         assert courier.said == ["take", "drop"]
+
+
+async def test_a_request_made_here_after_all_is_waited_for_at_the_end(tmp_path: Path, clock: FakeClock) -> None:
+    """The courier was there for a try whose intent could not be written, and has died since."""
+    courier = ScriptedCourier()
+    async with carried_by(courier, tmp_path, clock) as engine:
+        record = engine.record(await engine.new())
+        engine.ledger.fail("save")
+        await engine.submitting.submit(record)
+        courier.is_there = False
+        await engine.submitting.submit(record)
+        assert (len(engine.pictures.submitted), record.is_carried) == (1, False)
 
 
 async def test_a_refusal_that_a_courier_brings_ends_the_job(tmp_path: Path, clock: FakeClock) -> None:
@@ -531,15 +544,6 @@ async def test_late_answers_whose_jobs_are_driven_or_in_no_row_are_left(engine: 
     assert len(engine.answers.job_ids()) == 2
 
 
-async def test_a_late_answer_gives_way_to_whoever_was_quicker(engine: Engine) -> None:
-    job = await orphan(engine)
-    await engine.ledger.save(job, carried(job, JobState.UNKNOWN))
-    engine.answers.write(job.id, job.attempt_token or "", finished())
-    engine.ledger.fail("save", error=JobMoved("somebody was quicker"))
-    await engine.late.apply_own(engine.ledger)
-    assert (await engine.row(job)).state is JobState.UNKNOWN
-
-
 @pytest.fixture
 async def fleet(tmp_path: Path, clock: FakeClock) -> AsyncIterator[tuple[Engine, SharedFolder]]:
     """A machine of a fleet, with an orphan's answer to look for elsewhere; and where machines share files."""
@@ -632,3 +636,70 @@ async def test_pictures_inside_an_answer_are_shared_where_there_is_no_courier(
     engine.pictures.answers.append(make)
     assert (await submitted(engine, job)).state is JobState.STORING
     assert place.names() == [name]
+
+
+async def test_a_late_answer_is_not_dropped_for_whoever_was_quicker(engine: Engine) -> None:
+    """A caller may be told of the job in the same moment, which is a write of its row, too."""
+    job = await orphan(engine)
+    unknown = await engine.ledger.save(job, carried(job, JobState.UNKNOWN))
+    engine.answers.write(job.id, job.attempt_token or "", finished(billed_usd=BILLED))
+    engine.ledger.fail("save", error=JobMoved("somebody was quicker"))
+    await engine.late.apply_own(engine.ledger)
+    row = await engine.row(unknown)
+    assert (row.state, row.billed_usd) == (JobState.STORING, BILLED)
+
+
+async def test_a_shared_answer_is_not_dropped_for_whoever_was_quicker(fleet: tuple[Engine, SharedFolder]) -> None:
+    engine, _ = fleet
+    job = await orphan(engine)
+    await engine.ledger.save(job, carried(job, JobState.UNKNOWN))
+    await share_answer(engine, job, finished(billed_usd=BILLED))
+    engine.ledger.fail("save", error=JobMoved("somebody was quicker"))
+    assert await engine.late.apply_shared(engine.ledger, job.id) is JobState.STORING
+
+
+@contextlib.contextmanager
+def unreadable(path: Path) -> Iterator[None]:
+    """It is there, and to open it fails: as when a process has too many files open."""
+    aside = path.with_name("aside")
+    path.rename(aside)
+    path.symlink_to(path.name)
+    yield
+    assert path.is_symlink(), "it was removed unread"
+    aside.replace(path)
+
+
+async def test_an_answer_that_cannot_be_read_now_is_left_for_the_next_start(engine: Engine) -> None:
+    job = await orphan(engine)
+    await engine.ledger.save(job, carried(job, JobState.UNKNOWN))
+    engine.answers.write(job.id, job.attempt_token or "", finished(billed_usd=BILLED))
+    with unreadable(engine.spool / f"{job.id}-answer.json"):
+        await engine.late.apply_own(engine.ledger)
+    await engine.late.apply_own(engine.ledger)
+    assert (await engine.row(job)).state is JobState.STORING
+
+
+async def test_an_orphan_whose_answer_cannot_be_read_now_is_looked_at_again(engine: Engine) -> None:
+    job = await orphan(engine)
+    engine.answers.write(job.id, job.attempt_token or "", finished(billed_usd=BILLED))
+    record = engine.record(job)
+    with unreadable(engine.spool / f"{job.id}-answer.json"):
+        assert await engine.submitting.give_up_orphan(record) == Pause(LOOK_FOR_OTHERS_S)
+        assert (await engine.row(job)).state is JobState.SUBMITTING
+    assert await engine.submitting.give_up_orphan(record) is None
+    assert (record.job.state, record.job.billed_usd) == (JobState.STORING, BILLED)
+
+
+@pytest.mark.parametrize(
+    ("answer", "state"),
+    [(finished(), JobState.STORING), (OutcomeUnknown("it broke"), JobState.UNKNOWN), (NOT_SENT, JobState.PLANNED)],
+    ids=["made", "unknown", "not sent"],
+)
+async def test_an_answer_brings_back_an_attempt_whose_intent_the_ledger_lost(
+    engine: Engine, answer: Answer, state: JobState
+) -> None:
+    """A database that fell back to the plan would have it sent, and paid, once more."""
+    job = await engine.new()
+    engine.answers.write(job.id, "token", answer)
+    await engine.late.apply_own(engine.ledger)
+    assert (await engine.row(job)).state is state
