@@ -19,6 +19,8 @@ _LOOKED_AT_CHARS = 16_384
 """Of a text with escapes: more of it is never shown."""
 
 _ESCAPES = ("\\", "%", "&")
+_MOST_SLASHES = 31
+"""Before one character: JSON in JSON in JSON in JSON in JSON. Unbounded, each of them would be looked at from each."""
 
 
 class Masking:
@@ -64,6 +66,7 @@ def _spellings(char: str) -> str:
     """One character, plain or escaped. A letter may be escaped as well, though nobody has to."""
     number = f"{ord(char):02x}"
     return (
-        rf"(?:\\*{re.escape(char)}|(?i:\\+u00{number}|\\+x{number}|%(?:25)*{number}|&(?:amp;)*#0*{ord(char)};?"
+        rf"(?:\\{{0,{_MOST_SLASHES}}}{re.escape(char)}|(?i:\\{{1,{_MOST_SLASHES}}}(?:u00|x){number}"
+        rf"|%(?:25)*{number}|&(?:amp;)*#0*{ord(char)};?"
         rf"|&(?:amp;)*#x0*{number};?))"
     )

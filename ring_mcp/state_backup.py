@@ -20,13 +20,16 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 
+from pydantic import TypeAdapter
+
 from ring_mcp.errors import RingError
 from ring_mcp.files import sync_folder
 from ring_mcp.jobs.submitting import STALE_PLAN_S
 
 FORMAT = 1
 _MANIFEST, _LEDGER, _MEDIA = "ring-mcp-backup.json", "ledger.db", "files"
-_SMALL = ("files.secret", "unwritten", "accounts")
+_SECRET, _FOLDERS = "files.secret", ("unwritten", "accounts")
+_SMALL = (_SECRET, *_FOLDERS)
 _MOST_MANIFEST_BYTES = 64 * 1024
 _OPEN = "state IN ('planned', 'submitting', 'rendering', 'storing')"
 
@@ -159,16 +162,22 @@ def _unpack(file: Path, aside: Path) -> Contents:
             for entry in archive:
                 # By names that are ours and no others: a stranger's archive writes nowhere and leaves nothing.
                 first, *rest = PurePosixPath(entry.name).parts
-                is_known = first in (_MANIFEST, _LEDGER, _MEDIA, *_SMALL)
-                if not entry.isfile() or not is_known or ".." in rest or entry.name.startswith("/"):
+                is_known = first in (_MEDIA, *_FOLDERS) if rest else first in (_MANIFEST, _LEDGER, _SECRET)
+                # A sparse one says a size of its own, which may be any.
+                is_plain = entry.isfile() and not entry.issparse()
+                if not is_plain or not is_known or ".." in rest or entry.name.startswith("/"):
                     raise RingError(f"{file} is no backup of ring-mcp: it holds {entry.name[:100]!r}")
+                entry.mode = 0o600  # as it was written, whatever the archive says now
                 archive.extract(entry, aside, filter="data")
-        facts = (aside / _MANIFEST).read_bytes()[:_MOST_MANIFEST_BYTES]
-        contents = Contents(**json.loads(facts))
-    except (tarfile.TarError, FileNotFoundError, ValueError, TypeError) as exc:
+        with (aside / _MANIFEST).open("rb") as manifest:
+            contents = TypeAdapter(Contents).validate_json(manifest.read(_MOST_MANIFEST_BYTES))
+    except (tarfile.TarError, FileNotFoundError, ValueError) as exc:
         raise RingError(f"{file} is no backup of ring-mcp, or not a whole one") from exc
     if contents.format != FORMAT:
         raise RingError(f"{file} has format {contents.format}; {FORMAT} is known here: a newer ring-mcp wrote it")
+    # What is put in place is what was checked: the word of the manifest alone would let a ledger pass unseen.
+    if (contents.jobs is not None) != (aside / _LEDGER).exists():
+        raise RingError(f"{file} is no backup of ring-mcp: its ledger is not what it says")
     return contents
 
 
@@ -180,7 +189,10 @@ def _check_ledger(path: Path) -> None:
         newest = connection.execute("SELECT max(created_at) FROM media_jobs WHERE state = 'planned'").fetchone()[0]
     if newest is None:
         return
-    safe_at = datetime.fromisoformat(str(newest)).astimezone(UTC) + timedelta(seconds=STALE_PLAN_S)
+    try:
+        safe_at = datetime.fromisoformat(str(newest)).astimezone(UTC) + timedelta(seconds=STALE_PLAN_S)
+    except (ValueError, OverflowError) as exc:
+        raise RingError("the ledger in this backup is damaged") from exc
     if safe_at > datetime.now(UTC):
         raise RingError(
             "a job of this backup had not been sent yet; whether it was sent since is not known here, and a server "

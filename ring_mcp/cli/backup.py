@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ring_mcp.cli.show import tell_count
+from ring_mcp.cli.show import safe, tell_count
 
 if TYPE_CHECKING:
     from ring_mcp.state_backup import Contents
@@ -62,7 +62,8 @@ def restore(file: Path) -> None:
     click.echo(f"{config.state_path}: {_describe(found)}")
     if found.jobs is None:
         click.echo("It was made beside a database, and no ledger is in it: that comes from pg_dump.")
-    click.echo(f"It is as of {found.created_at}. `ring-mcp health` looks at it; the next start goes on with open jobs.")
+    at = safe(found.created_at)  # a text of the archive, and perhaps of a stranger
+    click.echo(f"It is as of {at}. `ring-mcp health` looks at it; the next start goes on with open jobs.")
     sys.exit(0)
 
 

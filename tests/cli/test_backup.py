@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sqlite3
 import tarfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -98,7 +100,9 @@ def test_facts_beside_the_ledger_go_along(tmp_path: Path) -> None:
     assert not (new / "spool").exists()
 
 
-@pytest.mark.parametrize("name", ["../outside", "/outside", "ledger.db/../../outside", "other"])
+@pytest.mark.parametrize(
+    "name", ["../outside", "/outside", "ledger.db/../../outside", "other", "files.secret/x", "unwritten", "files"]
+)
 def test_an_archive_of_somebody_else_changes_nothing(tmp_path: Path, name: str) -> None:
     with tarfile.open(tmp_path / "b.tar", "w") as archive:
         archive.addfile(tarfile.TarInfo(name))
@@ -109,6 +113,76 @@ def test_an_archive_of_somebody_else_changes_nothing(tmp_path: Path, name: str) 
     assert list(new.iterdir()) == []
     assert not (new.parent / "outside").exists()
     assert not (tmp_path / "outside").exists()
+
+
+def write_archive(file: Path, entries: Mapping[str, bytes], *, mode: int = 0o600, **facts: object) -> None:
+    """A backup as somebody writes it who knows how: ``facts`` are what its manifest says in place of the usual."""
+    usual = {"format": 1, "created_at": "2026-11-29T00:00:00", "jobs": None, "open_jobs": 0, "media": 0}
+    manifest = json.dumps({**usual, "size_bytes": 1, **facts}).encode()
+    with tarfile.open(file, "w") as archive:
+        for name, content in {"ring-mcp-backup.json": manifest, **entries}.items():
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(content), mode
+            archive.addfile(entry, io.BytesIO(content))
+
+
+def test_a_ledger_that_the_manifest_hides_is_not_put_back(tmp_path: Path) -> None:
+    """Its jobs would be carried on without the look at what may be leaving elsewhere."""
+    ledger = some_state(tmp_path / "old", "planned").read_bytes()
+    write_archive(tmp_path / "b.tar", {"ledger.db": ledger}, jobs=None)
+    new = tmp_path / "new"
+    with pytest.raises(RingError, match="its ledger is not what it says"):
+        read_backup(tmp_path / "b.tar", new, new / "ledger.db", new / "files")
+    assert list(new.iterdir()) == []
+
+
+@pytest.mark.parametrize("at", ["9999-12-31T23:59:59+00:00", "0001-01-01T00:00:00+14:00", "yesterday"])
+def test_a_plan_of_no_possible_time_is_damage(tmp_path: Path, at: str) -> None:
+    old = some_state(tmp_path / "old", "planned")
+    with sqlite3.connect(old) as connection:
+        connection.execute("UPDATE media_jobs SET created_at = ?", (at,))
+    connection.close()
+    write_backup(tmp_path / "b.tar", old.parent, old, None)
+    new = tmp_path / "new"
+    with pytest.raises(RingError, match="damaged"):
+        read_backup(tmp_path / "b.tar", new, new / "ledger.db", new / "files")
+
+
+@pytest.mark.parametrize(
+    "manifest", [b"[" * 60_000, b'{"format": 1, "jobs": {}}', json.dumps({"size_bytes": "much"}).encode(), b"\xff"]
+)
+def test_a_manifest_that_is_none_is_told_as_such(tmp_path: Path, manifest: bytes) -> None:
+    write_archive(tmp_path / "b.tar", {"ring-mcp-backup.json": manifest})
+    new = tmp_path / "new"
+    with pytest.raises(RingError, match="not a whole one"):
+        read_backup(tmp_path / "b.tar", new, new / "ledger.db", new / "files")
+
+
+def test_a_sparse_file_of_any_size_is_refused(tmp_path: Path) -> None:
+    hole = io.BytesIO()
+    with tarfile.open(fileobj=hole, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        entry = tarfile.TarInfo("files/large.png")
+        entry.pax_headers = {"GNU.sparse.major": "0", "GNU.sparse.map": "0,0", "GNU.sparse.size": str(2**40)}
+        archive.addfile(entry)
+    (tmp_path / "b.tar").write_bytes(hole.getvalue())
+    new = tmp_path / "new"
+    with pytest.raises(RingError, match="it holds"):
+        read_backup(tmp_path / "b.tar", new, new / "ledger.db", new / "files")
+
+
+def test_what_is_put_back_is_its_owners_alone(tmp_path: Path) -> None:
+    write_archive(tmp_path / "b.tar", {"files.secret": b"s" * 64, "files/a.png": b"p"}, mode=0o777)
+    new = tmp_path / "new"
+    read_backup(tmp_path / "b.tar", new, new / "ledger.db", new / "files")
+    for name in ("files.secret", "files/a.png"):
+        assert (new / name).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_terminal_is_told_no_commands_of_a_backup(env: dict[str, str], tmp_path: Path) -> None:
+    write_archive(tmp_path / "b.tar", {}, created_at="now\x1b]0;mine\x07\rnothing")
+    done = command({**env, "RING_STATE_DIR": str(tmp_path / "new")}, tmp_path, "restore", "b.tar")
+    assert done.returncode == 0, done.stderr
+    assert not {"\x1b", "\x07", "\r"} & set(done.stdout)
 
 
 def test_a_backup_that_was_cut_off_is_refused(tmp_path: Path) -> None:
