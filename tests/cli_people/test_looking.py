@@ -62,6 +62,15 @@ def test_a_faulty_setting_is_told_by_the_report_alone(person: Person, name: str)
     assert "fix: Correct GOOGLE_IMAGE_SIZE, or leave it out." in done.stdout
 
 
+def test_a_faulty_setting_is_told_once_by_whom_it_stops(person: Person) -> None:
+    faulty = person.with_env(XAI_IMAGE_MODEL="grok-9")
+    stopped = faulty.types("image", "a boat", "--dry-run")
+    assert stopped.returncode == BAD_USAGE
+    assert (stopped.stdout + stopped.stderr).count("XAI_IMAGE_MODEL") == 1
+    goes_on = faulty.types("image", "a boat", "--dry-run", "--model", "grok-imagine-image")
+    assert (goes_on.returncode, goes_on.stderr) == (DONE, "")
+
+
 def test_an_error_comes_with_its_fix_and_ends_with_status_1(tmp_path: Path) -> None:
     person = Person(environment(tmp_path), tmp_path)
     done = person.types("health")
