@@ -21,7 +21,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.alias_generators import to_camel
 
 from ring_mcp.domain.choices import EDGES, choose
-from ring_mcp.domain.fields import PROSE, SEPARATED, as_name
+from ring_mcp.domain.fields import PROSE, SEPARATED, address, as_name
 from ring_mcp.domain.nearest import nearest
 from ring_mcp.domain.sentences import say
 from ring_mcp.errors import InvalidRequest
@@ -163,7 +163,7 @@ class _Reading:
 
     def _list(self, due: _Due, value: Any, path: Path) -> Any:
         value = self._from_json(value, "[", path)
-        if isinstance(value, str | Mapping) and due.model is None:
+        if due.model is None and isinstance(address(value) if isinstance(value, Mapping) else value, str):
             # Of a blank one nothing is left: an empty list must not become "all". One more than may be tells too many.
             value = value.split(",", MAX_ITEMS) if isinstance(value, str) and SEPARATED in due.marks else [value]
         if not isinstance(value, list | tuple):

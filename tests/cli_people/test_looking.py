@@ -35,7 +35,7 @@ def test_health_is_a_line_for_each_part_and_ends_well(person: Person, name: str)
     done = person.with_env(COLUMNS="60").types(name)
     assert (done.returncode, done.stderr) == (DONE, "")
     assert fits(done, 60)
-    for part in ("ok       ledger", "ok       spending", "SANDBOX", "ok: ring-mcp-gateway"):
+    for part in ("ok       ledger", "ok       spending", "SANDBOX", "status: ok (ring-mcp-gateway"):
         assert part in done.stdout
 
 

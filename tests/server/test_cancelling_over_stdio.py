@@ -1,4 +1,4 @@
-"""Breaking a job off over stdio: what was not sent ends unbilled, and what was is broken off as far as its provider can."""
+"""Breaking a job off over stdio: unbilled until its request leaves, then as far as its provider can."""
 
 from __future__ import annotations
 
