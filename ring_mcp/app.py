@@ -44,6 +44,7 @@ from ring_mcp.operator_settings import (
     image_model,
     list_faulty_defaults,
     paces_of,
+    providers_in_use,
     rule_of,
     sizes_of_inputs,
     video_models,
@@ -253,6 +254,7 @@ async def open_app(
             storage=storage,
             providers=providers,
             default_provider=config.image_gen_provider,
+            in_use=providers_in_use(config, presets),
             presets=presets,
             models_in_use=models_in_use,
             allowance=allowance,
@@ -266,7 +268,7 @@ async def open_app(
             list_faults=partial(list_faulty_defaults, config, presets),
             unexpanded=config.unexpanded,
         )
-        warn_of_settings(config, presets, clock.now().date())
+        warn_of_settings(config, presets, clock.now().date(), faults=take_over)
         await wiring.start_ledger(ledger)  # before the queue, which takes open jobs over from it
         await wiring.remove_what_is_old(config)
         await queue.start(take_over=take_over)

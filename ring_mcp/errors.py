@@ -175,7 +175,7 @@ class CreditsExhausted(ProviderError):
 
 class ContentRefused(ProviderError):
     code = "content_refused"
-    next_action = "Change the prompt; a refused attempt may have been billed."
+    next_action = "Change the prompt before you ask again: refused attempts may be billed, each anew."
 
 
 class GenerationFailed(ProviderError):

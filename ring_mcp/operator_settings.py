@@ -57,6 +57,17 @@ def video_models(config: Config, presets: Presets) -> Iterator[str]:
             yield from [settings.video_model] if settings.video_model else presets.mode_models(provider)
 
 
+def providers_in_use(config: Config, presets: Presets) -> frozenset[str]:
+    """Who is asked when nobody says whom, and of whom the operator has set anything."""
+    asked = {config.image_gen_provider, presets.video_providers[0]}
+    for name, settings in config.vendors.items():
+        # Its public address is in many a file of settings, whoever is meant to be asked.
+        said = [getattr(settings, field) for field in variables(type(settings)) if field != "base_url"]
+        if settings.is_own_endpoint or any(value is not None for value in said):
+            asked.add(name)
+    return frozenset(asked)
+
+
 def rule_of(config: Config) -> Rule:
     """What has to be agreed to before it is spent."""
     return Rule(mode=config.confirm, above_usd=config.confirm_above_usd or Decimal(0))
@@ -144,11 +155,12 @@ def list_faulty_defaults(config: Config, presets: Presets, today: date) -> dict[
     return {name: fault for name, fault in named if name in known}
 
 
-def warn_of_settings(config: Config, presets: Presets, today: date) -> None:
-    """Say at the start, where somebody may read it, what health says as well."""
+def warn_of_settings(config: Config, presets: Presets, today: date, *, faults: bool) -> None:
+    """Say at the start, where somebody may read it, what health says as well. ``faults``: those of defaults, too; what
+    serves one call alone says them with its refusal, or is not concerned."""
     for name in config.unexpanded:
         logger.error("%s: %s", name, explain_unexpanded())
-    for fault in list_faulty_defaults(config, presets, today).values():
+    for fault in list_faulty_defaults(config, presets, today).values() if faults else ():
         logger.error("%s", fault)
 
 

@@ -156,5 +156,5 @@ def health_lines(data: Mapping[str, Any]) -> list[str]:
         lines += [click.style(first[:8], fg=_STATUS_COLOURS.get(status)) + first[8:], *more]
         if check.get("fix"):
             lines += paragraph("         fix: ", check["fix"], under=14)
-    lines.append(f"{data.get('status')}: {data.get('service')}, ring-mcp {data.get('serverVersion')}")
+    lines.append(f"status: {data.get('status')} ({data.get('service')}, ring-mcp {data.get('serverVersion')})")
     return [*lines, *cap_lines(data.get("capLeftUsd"))]

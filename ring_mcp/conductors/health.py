@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 
 from ring_mcp.clock import Clock, to_iso
 from ring_mcp.conductors.allowance import Allowance
-from ring_mcp.conductors.key_checks import KeyChecks
+from ring_mcp.conductors.key_checks import KeyChecks, tell_missing_key
 from ring_mcp.conductors.price_drift import DRIFT_DAYS, last_bills
 from ring_mcp.conductors.rate_checks import check_rates
 from ring_mcp.conductors.report import Check, HealthReport, Status
@@ -35,8 +35,8 @@ _READY_FOR_S = 2.0
 
 
 class HealthConductor:
-    """``list_faults``: by variable, why an operator's default would refuse every call. ``unexpanded``: keys that are
-    still their client's words for them."""
+    """``in_use``: providers that are configured, or asked when nobody says whom. ``list_faults``: by variable, why an
+    operator's default would refuse every call. ``unexpanded``: keys that are still their client's words for them."""
 
     def __init__(
         self,
@@ -45,6 +45,7 @@ class HealthConductor:
         storage: Storage,
         providers: Providers,
         default_provider: str,
+        in_use: Collection[str],
         presets: Presets,
         models_in_use: Sequence[str],
         allowance: Allowance,
@@ -63,6 +64,7 @@ class HealthConductor:
         self._storage = storage
         self._providers = providers
         self._default_provider = default_provider
+        self._in_use = in_use
         self._presets = presets
         self._models_in_use = models_in_use
         self._allowance = allowance
@@ -150,22 +152,20 @@ class HealthConductor:
 
     def _check_keys(self, asked: Mapping[str, Sequence[Check]]) -> list[Check]:
         checks: list[Check] = []
-        for name in dict.fromkeys(name for _, name in self._providers):
+        missing: dict[str, str] = {}
+        for (_, name), provider in self._providers.items():
             try:
-                next(provider for (_, each), provider in self._providers.items() if each == name).check_ready()
+                provider.check_ready()
             except RingError as exc:
-                # Without the default's key calls fail that name no provider; without another's only those that name it.
-                needed = name == self._default_provider
-                checks.append(
-                    Check(
-                        name=f"provider {name}",
-                        status="error" if needed else "warning",
-                        detail=exc.message,
-                        fix="Put the key into the server's environment or .env.local and restart it.",
-                    )
-                )
-            else:
+                missing[name] = exc.message
+        for name in (names := dict.fromkeys(name for _, name in self._providers)):
+            if name not in missing:
                 checks += asked.get(name) or [Check(name=f"provider {name}", status="ok", detail="a key is configured")]
+                continue
+            # Without the default's key calls fail that name no provider; without another's only those that name it.
+            status: Status = "error" if name == self._default_provider else "warning"
+            others = [each for each in names if each not in missing]
+            checks.append(tell_missing_key(name, missing[name], status if name in self._in_use else "ok", others))
         return checks
 
     def _check_defaults(self, today: date) -> list[Check]:
@@ -196,7 +196,7 @@ class HealthConductor:
     def _models(self) -> list[Check]:
         """Models that this configuration uses and that are retired or replaced, or will be retired within a month.
 
-        So are defaults of the registry that this configuration replaces: whoever asks without it gets them.
+        So are defaults of the registry, of providers in use, that this configuration replaces: others would get them.
         """
         today = self._clock.now().date()
         checks = []
@@ -206,17 +206,18 @@ class HealthConductor:
             if model is None:
                 fix = "Correct the model name in the configuration."
                 checks.append(Check(name="model", status="error", detail=f"{name} is not a known model", fix=fix))
-            elif model.retires_on is not None and (
-                model.is_redirected(today) or (model.retires_on - today).days <= _WARN_BEFORE_RETIREMENT_DAYS
+            elif (
+                (in_use or model.provider in self._in_use)
+                and model.retires_on is not None
+                and (model.is_redirected(today) or (model.retires_on - today).days <= _WARN_BEFORE_RETIREMENT_DAYS)
             ):
                 gone = model.is_retired(today)
                 word = "was retired" if gone else "will be retired"
                 status: Status = "error" if in_use and gone and not model.redirect else "warning"
                 served = f"; {model.replaced_by} serves it now" if model.is_redirected(today) else ""
                 detail = f"{name} {word} on {model.retires_on}{served}"
-                checks.append(
-                    Check(name="model", status=status, detail=detail, fix=f"Configure {model.replaced_by} instead.")
-                )
+                fix = f"Configure {model.replaced_by} instead."
+                checks.append(Check(name="model", status=status, detail=detail, fix=fix))
             elif in_use:
                 checks.append(Check(name="model", status="ok", detail=name))
         return checks

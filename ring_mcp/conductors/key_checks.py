@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ring_mcp.clock import Clock
-from ring_mcp.conductors.report import Check
+from ring_mcp.conductors.report import Check, Status
 from ring_mcp.errors import ProviderAuthError, ProviderError
 from ring_mcp.providers.base import ChecksKey, ListsModels
 
@@ -47,6 +47,19 @@ class KeyChecks:
                 checks = {each.provider: found for each, found in zip(self._asked, found, strict=True)}
                 self._known = self._clock.monotonic(), checks
             return self._known[1]
+
+
+def tell_missing_key(provider: str, why: str, status: Status, others: Sequence[str]) -> Check:
+    """``why``: that its key is not there. ``ok``: nobody wants it here. ``others``: providers whose keys are."""
+    name = f"provider {provider}"
+    if status == "ok":
+        return Check(name=name, status=status, detail=f"not in use: {why}")
+    fix = "Put the key into the server's environment or .env.local and restart it."
+    if status == "error" and others:
+        # Whoever has one key alone need not have another: the one that is there can be asked for everything.
+        who = others[0]
+        fix += f" Or have {who} asked: IMAGE_GEN_PROVIDER={who} for pictures, provider {who} in calls of clips."
+    return Check(name=name, status=status, detail=why, fix=fix)
 
 
 async def _ask(asked: Asked) -> list[Check]:

@@ -290,4 +290,4 @@ def _cap_of(name: str, allowed: Allowed) -> str:
 
 def _stuck(job: Job, why: RingError) -> Job:
     """The job as a caller is shown it that nobody carries on by himself."""
-    return job if job.is_settled else replace(job, owner=None, due_at=None, failure=failure_of(why))
+    return job if job.is_settled else replace(job, owner=None, due_at=None, failure=failure_of(why, job.id))

@@ -15,6 +15,7 @@ from ring_mcp.domain.consent import Rule
 class Window(Wire):
     """``used_usd`` is settled; what jobs under way and of unknown outcome hold is ``reserved_usd``."""
 
+    period: str = Field(description="The day or the month, UTC.")
     used_usd: Usd
     reserved_usd: Usd
     cap_usd: Usd | None = None
@@ -54,6 +55,7 @@ class SpendingConductor:
         left, is_asked = cap_left(self._caps, spend), self._rule.mode != "off"
         return Spending(
             today=Window(
+                period=f"{now:%Y-%m-%d}",
                 used_usd=spend.day_usd - spend.day_reserved_usd,
                 reserved_usd=spend.day_reserved_usd,
                 cap_usd=self._caps.per_day_usd,
@@ -61,6 +63,7 @@ class SpendingConductor:
                 resets_at=to_iso(next_day(now)),
             ),
             this_month=Window(
+                period=f"{now:%Y-%m}",
                 used_usd=spend.month_usd - spend.month_reserved_usd,
                 reserved_usd=spend.month_reserved_usd,
                 cap_usd=self._caps.per_month_usd,

@@ -21,8 +21,11 @@ SEPARATED = "separated"
 """Marks a type that has no comma in it: a list of such may be one text, with commas."""
 
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d{1,3})?", re.ASCII)
-_JOB_ADDRESS = re.compile(r"ring:/{0,3}jobs/([^/?#\s]{1,200})/?(?:[?#]\S{0,200})?", re.IGNORECASE)
-_WHOLE_ID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b(?!/)", re.IGNORECASE)
+# Of a job's results its name means the first: "asset/1" of it would be another picture than the one that is sent.
+_JOB_ADDRESS = re.compile(r"ring:/{0,3}jobs/([^/?#\s]{1,200})(?:/preview|/asset/0)?/?(?:[?#]\S{0,200})?", re.IGNORECASE)
+_WHOLE_ID = re.compile(
+    r"(?<![^\W_])[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?![^\W_])(?!/(?!preview|asset/))", re.IGNORECASE
+)
 _PART_OF_AN_ID = re.compile(r"[0-9a-f]{6,8}(?:-[0-9a-f-]{0,27})?")
 _TOO_SHORT_FOR_AN_ID = re.compile(r"[0-9a-f]{1,5}", re.IGNORECASE)
 _SAID_BEFORE_AN_ID = re.compile(r"^job(?:[ _-]?id)?\s*[:=\s]\s*", re.IGNORECASE)
@@ -129,9 +132,10 @@ def address(value: object) -> object:
         value = value[0]
     if not isinstance(value, Mapping):
         return value
+    # What stands at its top first: an object may tell of its source beside its own address.
+    inside = next((each for name in _AROUND if isinstance(each := value.get(name), Mapping)), value)
+    value = value if any(isinstance(value.get(name), str) for name in _ADDRESSES) else inside
     inner = next((value[name] for name in _ADDRESSES if value.get(name)), None)
-    if isinstance(inner, Mapping):  # {"image_url": {"url": ...}}
-        inner = inner.get("url")
     if inner is None and isinstance(value.get("data"), str):
         kind = value.get("mimeType") or value.get("mime_type") or value.get("media_type")
         inner = f"data:{kind};base64,{value['data']}" if isinstance(kind, str) else None
@@ -140,7 +144,12 @@ def address(value: object) -> object:
     return value if inner is None else inner
 
 
-_ADDRESSES = ("url", "uri", "image_url", "imageUrl", "file_id", "fileId", "path", "localPath")
+_AROUND = ("image_url", "imageUrl", "source", "inlineData", "inline_data", "fileData", "file_data", "resource", "image")
+"""In what the content blocks of models and of MCP have the object with the address or the bytes."""
+
+_ADDRESSES = (
+    "url", "uri", "fileUri", "file_uri", "image_url", "imageUrl", "file_id", "fileId", "path", "localPath",
+)  # fmt: skip
 
 
 def number_in(*units: str, before: tuple[str, ...] = (), due: str = "") -> Callable[[object], object]:

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.alias_generators import to_camel
 
 from ring_mcp.domain.choices import EDGES, choose
-from ring_mcp.domain.fields import PROSE, SEPARATED, as_name
+from ring_mcp.domain.fields import PROSE, SEPARATED, address, as_name
 from ring_mcp.domain.nearest import nearest
 from ring_mcp.domain.sentences import say
 from ring_mcp.errors import InvalidRequest
@@ -163,9 +163,9 @@ class _Reading:
 
     def _list(self, due: _Due, value: Any, path: Path) -> Any:
         value = self._from_json(value, "[", path)
-        if isinstance(value, str) and due.model is None:
+        if due.model is None and isinstance(address(value) if isinstance(value, Mapping) else value, str):
             # Of a blank one nothing is left: an empty list must not become "all". One more than may be tells too many.
-            value = value.split(",", MAX_ITEMS) if SEPARATED in due.marks else [value]
+            value = value.split(",", MAX_ITEMS) if isinstance(value, str) and SEPARATED in due.marks else [value]
         if not isinstance(value, list | tuple):
             return value
         if len(value) > MAX_ITEMS:
@@ -211,7 +211,7 @@ class _Reading:
         close, hint = nearest(key, due, within), ""
         if close is not None:
             hint = f", did you mean {close}?"
-        elif isinstance(value, Mapping) and any(name in due for name in islice(value, MAX_NAMES)):
+        elif _has_names_of(value, due):
             # Somebody packs all arguments into one: what to do is said, not done, for there may be others beside it.
             hint = f": give the {self._noun}s in it by themselves"
         shown = _path((*path, key[:_MAX_NAME_CHARS]))
@@ -225,6 +225,12 @@ class _Reading:
         where = _path(path)
         text = f"{where} is required" if error["type"] == "missing" else say(error)
         return f"{where}: {text}" if where and error["type"] != "missing" else text
+
+
+def _has_names_of(value: Any, due: Mapping[str, _Due]) -> bool:
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        return any(f'"{name}"' in value[:_MAX_PYTHON_CHARS] for name in due)
+    return isinstance(value, Mapping) and any(name in due for name in islice(value, MAX_NAMES))
 
 
 def _loads(text: str) -> Any:

@@ -24,6 +24,8 @@ _WORDS: Mapping[str, str] = {
     "float_type": "must be a number",
     "float_parsing": "must be a number",
     "finite_number": "must be a finite number",
+    "datetime_parsing": "must be a date and time like 2026-11-21T08:00:00Z",
+    "datetime_from_date_parsing": "must be a date and time like 2026-11-21T08:00:00Z",
     "literal_error": "must be one of {expected}",
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",

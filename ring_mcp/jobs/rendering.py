@@ -124,7 +124,7 @@ class Rendering:
     def _explain_late(self, job: Job) -> Failure:
         late = f"{job.kind.capitalize()} generation timed out after {self._pace[job.kind].poll_timeout_s * 1000:.0f}ms"
         kept = f"the job is kept ({title_of(job.plan.provider)} request {job.provider_request_id})"
-        return failure_of(GenerationTimeout(f"{late}; {kept} and looked at slowly"))
+        return failure_of(GenerationTimeout(f"{late}; {kept} and looked at slowly"), job.id)
 
     async def _note_progress(self, record: JobRecord, answer: Running) -> None:
         """To whoever waits at once, to the row in steps: it is not worth a write for every percent."""

@@ -158,7 +158,8 @@ class Ledger(Protocol):
         """Its items."""
 
     async def find_questions(self, actor_id: str, subject: str, now: datetime, *, sandbox: bool) -> list[Question]:
-        """All items of the questions that ask about this request and can be answered or used, the newest first."""
+        """All items of the questions about this request that can be answered or used: the approved first, then the
+        newest that nobody has answered."""
 
     async def list_questions(self, now: datetime, limit: int) -> list[Question]:
         """Items that wait for a person's yes, of everybody, the newest first."""

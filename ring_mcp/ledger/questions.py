@@ -14,8 +14,10 @@ from ring_mcp.ledger.statements import Row, Statement, Transaction
 MAX_OPEN_ITEMS = 400
 """Of one actor, of those that nobody has answered: the oldest questions go first."""
 
-# An agent that repeats its call makes a question each time: the newest are those that a person has seen.
-_LOOKED_AT = 3
+# Each takes a person's typing within the hour, so that none is ever left out; a bound all the same.
+_APPROVED_LOOKED_AT = 100
+# Of these one that is missed is only put anew: the newest are those that a person has seen.
+_OPEN_LOOKED_AT = 3
 
 
 def put_question(items: Sequence[Question], dialect: Dialect) -> Transaction[None]:
@@ -64,21 +66,26 @@ def get_question(question_id: str, dialect: Dialect) -> Transaction[list[Questio
 def find_questions(
     actor_id: str, subject: str, now: datetime, sandbox: bool, dialect: Dialect
 ) -> Transaction[list[Question]]:
-    """All items of the newest questions that ask about this request, and that can still be answered or used."""
-    rows = yield Statement(
-        "SELECT id FROM media_job_questions WHERE actor_id = :actor_id AND sandbox = :sandbox AND subject = :subject"
-        " AND used_at IS NULL AND expires_at > :now ORDER BY asked_at DESC LIMIT :limit",
-        {
-            "actor_id": encode("actor_id", actor_id, dialect),
-            "sandbox": encode("sandbox", sandbox, dialect),
-            "subject": subject,
-            "now": dialect.time(now),
-            "limit": _LOOKED_AT,
-        },
-    )
+    """All items of the questions about this request that a person has approved, and of the newest that stand open.
+
+    The approved come first, however often it was asked since: a yes is not lost behind newer questions.
+    """
+    about = {
+        "actor_id": encode("actor_id", actor_id, dialect),
+        "sandbox": encode("sandbox", sandbox, dialect),
+        "subject": subject,
+        "now": dialect.time(now),
+    }
     found: list[Question] = []
-    for row in rows:
-        found += yield from get_question(row["id"], dialect)
+    for approved, limit in (("NOT NULL", _APPROVED_LOOKED_AT), ("NULL", _OPEN_LOOKED_AT)):
+        rows = yield Statement(
+            "SELECT id FROM media_job_questions WHERE actor_id = :actor_id AND sandbox = :sandbox"  # noqa: S608
+            f" AND subject = :subject AND approved_at IS {approved} AND used_at IS NULL AND expires_at > :now"
+            " ORDER BY asked_at DESC LIMIT :limit",
+            {**about, "limit": limit},
+        )
+        for row in rows:
+            found += yield from get_question(row["id"], dialect)
     return found
 
 

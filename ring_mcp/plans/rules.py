@@ -136,6 +136,9 @@ def ratio(value: str, allowed: Iterable[str], model: str, field: str = "aspectRa
         if wanted is None:
             raise
         known = {each: shape for each in allowed if (shape := ratio_of(each)) is not None}
+        # Of a size in pixels, mostly, which is not taken for a shape: it would come out in another size.
+        if same := [each for each in known if math.isclose(known[each], wanted)]:
+            raise InvalidRequest(f"{exc.message}, which is {same[0]}") from None
         # By factor and not by difference: 1:2 is as far from square as 2:1 is.
         nearest = sorted(known, key=lambda each: abs(math.log(known[each] / wanted)))[:2]
         raise InvalidRequest(f"{exc.message}; the nearest are {' and '.join(nearest)}") from None

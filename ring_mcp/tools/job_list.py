@@ -178,7 +178,7 @@ async def _read_page(ledger: Ledger, arguments: JobListArguments, actor_id: str)
         last = await ledger.get(arguments.cursor)
         # Another's job as a cursor would tell when it was made, and that it is there.
         if last is None or last.actor_id != actor_id:
-            raise InvalidRequest("cursor is not one that this tool gave")
+            raise InvalidRequest("cursor is not one that this tool gave; without it the list begins with the newest")
     return await ledger.list_jobs(arguments.query(actor_id))
 
 

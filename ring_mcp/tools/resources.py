@@ -82,7 +82,8 @@ class Resources:
 
     async def _find(self, job_uri: str, actor_id: str, uri: str) -> Job:
         job = None
-        if job_uri.startswith(_JOB_PREFIX):
+        # A job's alone: the tool takes for it what is below it, too, and a resource is what its address says.
+        if job_uri.startswith(_JOB_PREFIX) and "/" not in job_uri.removeprefix(_JOB_PREFIX).rstrip("/"):
             # Read as the tool's jobId, which takes this address: one rule, and its bounds, for both.
             job = await self._calls.read(JobGetArguments.parse({"jobId": job_uri}).ids[0])
         # One text for both: whose jobs exist is nobody else's business.

@@ -276,7 +276,8 @@ def _text(result: ScriptRunResult) -> str:
     lines = ["DRY RUN: nothing was made and nothing was spent."] if result.dry_run else []
     if result.sandbox:
         lines.append(SANDBOX)
-    lines.append(f"{len(result.clips)} clips of {result.request_id}, {usd(result.total_usd)} at list prices:")
+    counted = "1 clip" if len(result.clips) == 1 else f"{len(result.clips)} clips"
+    lines.append(f"{counted} of {result.request_id}, {usd(result.total_usd)} at list prices:")
     for clip in result.clips:
         facts = [clip.clip_id, clip.quality_mode, f"{clip.duration} s"]
         facts += [usd(clip.quoted_usd)] if clip.quoted_usd is not None else []

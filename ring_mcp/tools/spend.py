@@ -40,7 +40,7 @@ def spend_tool(spending: SpendingConductor) -> Tool[SpendArguments]:
 
 def _text(told: Spending) -> str:
     lines = ["SANDBOX: nobody pays this."] if told.sandbox else []
-    lines += [f"today: {_window(told.today)}", f"this month: {_window(told.this_month)}"]
+    lines += [f"today, {_window(told.today)}", f"this month, {_window(told.this_month)}"]
     if told.cap_per_call_usd is not None:
         lines.append(f"a call may cost at most {usd(told.cap_per_call_usd)}")
     lines.append(f"jobs under way: {told.open_jobs}, of unknown outcome: {told.unknown_jobs}")
@@ -51,7 +51,8 @@ def _text(told: Spending) -> str:
 
 
 def _window(window: Window) -> str:
-    used = f"{usd(window.used_usd)} used, {usd(window.reserved_usd)} reserved"
+    # Other periods may have been asked for, which such a tool drops like any argument: whose sums these are is said.
+    used = f"{window.period}: {usd(window.used_usd)} used, {usd(window.reserved_usd)} reserved"
     if window.cap_usd is None or window.left_usd is None:
         return f"{used}, no cap"
     return f"{used}, {usd(window.left_usd)} left of {usd(window.cap_usd)} until {window.resets_at}"

@@ -154,7 +154,7 @@ class Detail:
             warnings=tuple(dict.fromkeys(result.warnings or ())),
             failure=failure.message if failure else None,
             failure_code=failure.code if failure else None,
-            advice=_name_job(failure.next_action, job.id) if failure else result.next_action,
+            advice=(failure.next_action or None) if failure else result.next_action,
             billed_words=_BILLED[failure.billed] if failure else None,
         )
 
@@ -164,11 +164,6 @@ _BILLED = {
     "yes": "It was billed.",
     "unknown": "Whether it was billed is not known; what was reserved counts until it is.",
 }
-
-
-def _name_job(advice: str, job_id: str) -> str | None:
-    """What to do next, with the id in the command that is to be typed."""
-    return advice.replace(" JOB ", f" {job_id} ") or None
 
 
 def cost_of(job: Job) -> Decimal:

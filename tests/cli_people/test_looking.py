@@ -35,7 +35,7 @@ def test_health_is_a_line_for_each_part_and_ends_well(person: Person, name: str)
     done = person.with_env(COLUMNS="60").types(name)
     assert (done.returncode, done.stderr) == (DONE, "")
     assert fits(done, 60)
-    for part in ("ok       ledger", "ok       spending", "SANDBOX", "ok: ring-mcp-gateway"):
+    for part in ("ok       ledger", "ok       spending", "SANDBOX", "status: ok (ring-mcp-gateway"):
         assert part in done.stdout
 
 
@@ -60,6 +60,15 @@ def test_a_faulty_setting_is_told_by_the_report_alone(person: Person, name: str)
     done = person.with_env(GOOGLE_IMAGE_SIZE="2k").types(name)
     assert (done.returncode, done.stderr) == (FAILED, "")
     assert "fix: Correct GOOGLE_IMAGE_SIZE, or leave it out." in done.stdout
+
+
+def test_a_faulty_setting_is_told_once_by_whom_it_stops(person: Person) -> None:
+    faulty = person.with_env(XAI_IMAGE_MODEL="grok-9")
+    stopped = faulty.types("image", "a boat", "--dry-run")
+    assert stopped.returncode == BAD_USAGE
+    assert (stopped.stdout + stopped.stderr).count("XAI_IMAGE_MODEL") == 1
+    goes_on = faulty.types("image", "a boat", "--dry-run", "--model", "grok-imagine-image")
+    assert (goes_on.returncode, goes_on.stderr) == (DONE, "")
 
 
 def test_an_error_comes_with_its_fix_and_ends_with_status_1(tmp_path: Path) -> None:

@@ -189,6 +189,18 @@ async def test_an_approval_of_more_clips_is_one_of_fewer(ledger: Ledger, clock: 
     assert terms.question_id == question_id
 
 
+async def test_a_yes_counts_however_often_it_was_asked_since(ledger: Ledger, clock: FakeClock) -> None:
+    asks = confirming(REQUIRE, ledger, clock)
+    question_id = await refused(asks)
+    for n in range(1, 9):
+        clock.advance(1)
+        await refused(asks, NOBODY, ONE, Item(subject=f"v1:beside-{n}", usd=Decimal(n), what="beside it"))
+    await ledger.approve_question(question_id, clock.now())
+    terms = await asks.settle([ONE], NOBODY, "me", quote)
+    assert terms is not None
+    assert terms.question_id == question_id
+
+
 async def test_an_answer_counts_only_from_whom_was_asked(ledger: Ledger, clock: FakeClock) -> None:
     asks = confirming(REQUIRE, ledger, clock)
     question_id = await refused(asks)

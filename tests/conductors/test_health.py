@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,9 @@ def registry(folder: Path, change: Callable[[dict[str, Any]], object]) -> Preset
     return load_presets(path)
 
 
-async def checks(folder: Path, presets: Presets, at: datetime, *models: str) -> list[Check]:
+async def checks(
+    folder: Path, presets: Presets, at: datetime, *models: str, in_use: Collection[str] = ("xai", "google")
+) -> list[Check]:
     clock = FakeClock(at)
     ledger = SqliteLedger(folder / "ledger.db", clock)
     await ledger.start()
@@ -53,6 +55,7 @@ async def checks(folder: Path, presets: Presets, at: datetime, *models: str) -> 
         storage=LocalStorage(folder / "files"),
         providers={},
         default_provider="xai",
+        in_use=in_use,
         presets=presets,
         models_in_use=models,
         allowance=Allowance(ledger, Caps(), clock, sandbox=False),
@@ -93,6 +96,13 @@ async def test_a_default_of_the_registry_is_told_although_this_configuration_use
     about = [check for check in found if CLIPS in check.detail.split()]
     assert [check.status for check in about] == (["warning"] if told else [])
     assert [check.detail for check in found if check.name == "model" and check.status == "ok"] == [FLAGSHIP]
+
+
+async def test_a_default_of_a_provider_that_nobody_configured_is_not_told(tmp_path: Path) -> None:
+    leaving = {"retiresOn": str(LEAVES.date()), "replacedBy": "grok-imagine-video-1.5-lite"}
+    presets = registry(tmp_path, lambda raw: raw["videoModels"][CLIPS].update(leaving))
+    found = await checks(tmp_path, presets, LEAVES, FLAGSHIP, in_use=["google"])
+    assert [check for check in found if CLIPS in check.detail.split()] == []
 
 
 def named(value: Any) -> set[str]:

@@ -143,3 +143,27 @@ async def test_defaults_and_keys_that_cannot_work_are_errors(tmp_path: Path) -> 
     assert [check.status for check in told] == ["error", "error"]
     assert told[0].detail == "XAI_API_KEY has the form ${NAME}"
     assert told[1].detail.startswith("GOOGLE_IMAGE_SIZE must be one of 1k")
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"XAI_API_KEY": "x" * 20}, {"xai": "ok", "google": "ok"}),
+        ({"XAI_API_KEY": "x" * 20, "GOOGLE_IMAGE_SIZE": "1k"}, {"xai": "ok", "google": "warning"}),
+        ({"XAI_API_KEY": "x" * 20, "GOOGLE_GENAI_BASE_URL": "https://x.org"}, {"xai": "ok", "google": "warning"}),
+        ({"XAI_API_KEY": "x" * 20, "IMAGE_GEN_PROVIDER": "google"}, {"xai": "ok", "google": "error"}),
+        ({"GEMINI_API_KEY": "g" * 20}, {"xai": "error", "google": "ok"}),
+        ({"GEMINI_API_KEY": "g" * 20, "IMAGE_GEN_PROVIDER": "google"}, {"xai": "warning", "google": "ok"}),
+    ],
+)
+async def test_what_nobody_configured_is_no_warning(
+    given: dict[str, str], told: dict[str, str], tmp_path: Path
+) -> None:
+    settings = {"RING_STATE_DIR": str(tmp_path), "RING_HEALTH_ASKS": "off", **given}
+    async with open_app(load_config(settings, folder=tmp_path)) as app:
+        report = await app.health.check()
+    found = {check.name: check for check in report.checks}
+    assert {name: found[f"provider {name}"].status for name in told} == told
+    assert "warning" in told.values() or [check for check in report.checks if check.status == "warning"] == []
+    if told["xai"] == "error":
+        assert "IMAGE_GEN_PROVIDER=google" in str(found["provider xai"].fix)

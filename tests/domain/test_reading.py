@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ring_mcp.domain.choices import as_ratio, choose
-from ring_mcp.domain.fields import job_named
+from ring_mcp.domain.fields import job_id, job_named
 from ring_mcp.domain.reading import MAX_ITEMS, MAX_PROBLEMS, MAX_VALUES
 from ring_mcp.errors import InvalidRequest
 from ring_mcp.scripted.direct import JobsFile
@@ -244,7 +244,53 @@ def test_a_value_is_read_from_what_stands_around_it(name: str, said: object, mea
     ("said", "meant"),
     [("ring://jobs/AB12", "AB12"), (" RING://jobs/x/\n", "x"), ("ring:/jobs/x?y=1", "x"), ("ring:jobs/x#z", "x"),
      ("3F2504E0-4F89-41D3-9A0C-0305E82C3301", "3f2504e0-4f89-41d3-9a0c-0305e82c3301"), ("x", None),
-     ("ring://jobs/", None), ("https://x.org/ring://jobs/x", None), ("ring://jobs/x/asset/0", None)],
+     ("ring://jobs/", None), ("https://x.org/ring://jobs/x", None), ("ring://jobs/x/asset/0", "x"),
+     ("ring://jobs/x/preview", "x"), ("ring://jobs/x/asset/1", None)],
 )  # fmt: skip
 def test_a_job_is_named_by_its_address_or_its_whole_id(said: str, meant: str | None) -> None:
     assert job_named(said) == meant
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "job_3f2504e0-4f89-41d3-9a0c-0305e82c3301",
+        "ring://jobs/3f2504e0-4f89-41d3-9a0c-0305e82c3301/asset/2?offset=0&length=9",
+        "ring://jobs/3f2504e0-4f89-41d3-9a0c-0305e82c3301/preview",
+    ],
+)
+def test_an_id_is_found_in_whatever_names_something_of_its_job(said: str) -> None:
+    assert job_id(said) == "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"type": "image", "source": {"type": "url", "url": "https://x.org/a.jpg"}},
+        {"type": "image_url", "image_url": {"url": "https://x.org/a.jpg"}},
+        {"fileData": {"mimeType": "image/jpeg", "fileUri": "https://x.org/a.jpg"}},
+        {"type": "resource", "resource": {"uri": "https://x.org/a.jpg"}},
+        {"url": "https://x.org/a.jpg", "source": {"url": "https://x.org/another.jpg"}},
+    ],
+)
+def test_an_address_is_read_from_the_block_of_a_model(block: dict[str, Any]) -> None:
+    assert ImageCreateArguments.parse({"prompt": "x", "referenceImages": block}).reference_images == [
+        "https://x.org/a.jpg"
+    ]
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "QUJD"}},
+        {"inlineData": {"mimeType": "image/png", "data": "QUJD"}},
+    ],
+)
+def test_bytes_in_the_block_of_a_model_are_a_data_address(block: dict[str, Any]) -> None:
+    given = ImageCreateArguments.parse({"prompt": "x", "referenceImages": [block]})
+    assert given.reference_images == ["data:image/png;base64,QUJD"]
+
+
+def test_arguments_packed_as_text_are_told_to_stand_by_themselves() -> None:
+    with pytest.raises(InvalidRequest, match="give the arguments in it by themselves"):
+        ImageCreateArguments.parse({"args": '{"prompt": "x", "n": 2}'})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -17,6 +18,7 @@ class Sample(BaseModel):
     choice: Literal["a", "b"] = "a"
     items: Annotated[list[int], Field(max_length=2)] = []
     inner: dict[str, int] = {}
+    at: datetime = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -37,6 +39,8 @@ class Sample(BaseModel):
         ({"items": 3}, "must be a list"),
         ({"items": [1, 2, 3]}, "may have 2 items at most"),
         ({"inner": 3}, "must be an object"),
+        ({"at": "2026-13-01"}, "must be a date and time like 2026-11-21T08:00:00Z"),
+        ({"at": "2026-11-21T99:00"}, "must be a date and time like 2026-11-21T08:00:00Z"),
     ],
 )
 def test_each_fault_has_a_sentence_that_can_be_obeyed(given: dict[str, Any], sentence: str) -> None:

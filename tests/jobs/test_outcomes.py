@@ -103,10 +103,16 @@ def test_a_job_that_has_ended_does_not_end_again() -> None:
 
 
 def test_an_error_is_told_with_its_words_bill_and_next_step() -> None:
-    failure = failure_of(StorageError("the disk is full", next_action="Make room."))
+    failure = failure_of(StorageError("the disk is full", next_action="Make room."), "a job")
     assert failure == Failure(
         code="storage_failed", message="the disk is full", billed="yes", retryable=True, next_action="Make room."
     )
+
+
+def test_the_command_that_is_to_be_typed_names_the_job() -> None:
+    job = lose_track(sample_job(JobState.SUBMITTING), OutcomeUnknown("the connection broke"))
+    assert job.failure is not None
+    assert f"`ring-mcp jobs resolve {job.id} --paid|--not-paid`" in job.failure.next_action
 
 
 @pytest.mark.parametrize(
@@ -122,14 +128,14 @@ def test_an_error_ends_a_job_at_the_cost_that_it_tells(
     error: RingError, billed_usd: Decimal | None, settled: Decimal
 ) -> None:
     job = end_badly(sample_job(JobState.SUBMITTING), Ending.MODERATED, error, START)
-    assert (job.state, job.failure) == (JobState.REFUSED, failure_of(error))
+    assert (job.state, job.failure) == (JobState.REFUSED, failure_of(error, job.id))
     assert (job.billed_usd, job.settled_usd, job.finished_at, job.due_at) == (billed_usd, settled, START, None)
 
 
 def test_a_job_without_an_answer_keeps_its_reservation_and_is_nobodys_turn() -> None:
     error = OutcomeUnknown("the connection broke")
     job = lose_track(sample_job(JobState.SUBMITTING), error)
-    assert (job.state, job.failure) == (JobState.UNKNOWN, failure_of(error))
+    assert (job.state, job.failure) == (JobState.UNKNOWN, failure_of(error, job.id))
     assert (job.reserved_usd, job.settled_usd, job.finished_at, job.due_at) == (PRICE_USD, None, None, None)
 
 
@@ -137,7 +143,7 @@ def test_a_job_without_an_answer_keeps_its_reservation_and_is_nobodys_turn() -> 
 def test_a_parked_job_has_a_reason_no_owner_and_perhaps_a_time(
     look_again_s: float | None, due_at: datetime | None
 ) -> None:
-    before, why = sample_job(JobState.STORING, owner="me", outputs=(OUTPUT,)), failure_of(OutcomeUnknown("why"))
+    before, why = sample_job(JobState.STORING, owner="me", outputs=(OUTPUT,)), failure_of(OutcomeUnknown("why"), "x")
     job = park(before, Park(why, look_again_s), START)
     assert (job.state, job.owner, job.due_at, job.failure, job.is_parked) == (JobState.STORING, None, due_at, why, True)
     assert job.outputs == before.outputs

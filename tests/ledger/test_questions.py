@@ -166,6 +166,23 @@ async def test_questions_are_found_with_all_their_items(database: LedgerDatabase
         assert {row.id for row in await ledger.list_questions(START, 10)} == {"newer", "q"}
 
 
+async def test_an_approval_is_found_however_often_it_was_asked_since(database: LedgerDatabase) -> None:
+    async with database.started() as ledger:
+        await ledger.put_question([item("v1:one"), item("v1:two")])
+        await ledger.approve_question("q", START)
+        for n in range(20):
+            await ledger.put_question([item("v1:one", id=f"newer-{n}", asked_at=START + timedelta(seconds=n))])
+        found = await ledger.find_questions("local", "v1:one", START, sandbox=False)
+        assert [(row.id, row.subject) for row in found[:3]] == [
+            ("q", "v1:one"),
+            ("q", "v1:two"),
+            ("newer-19", "v1:one"),
+        ]
+        await ledger.open(wanted(), NO_CAPS, None, APPROVED)
+        left = await ledger.find_questions("local", "v1:one", START, sandbox=False)
+        assert "q" not in {row.id for row in left}
+
+
 async def test_old_and_too_many_questions_go(database: LedgerDatabase) -> None:
     async with database.started() as ledger:
         await ledger.put_question([item(id="old")])

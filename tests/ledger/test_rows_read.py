@@ -80,6 +80,10 @@ async def fill(database: LedgerDatabase, *, analysed: bool) -> Filled:
         rest = [an_item(f"q-{actor}-{n}", id=f"q-{actor}", actor_id=f"actor-{actor}") for n in range(200)]
         await ledger.put_question(rest)
         await ledger.put_question([an_item(name, actor_id=f"actor-{actor}", asked_at=asked_at)])
+    await ledger.put_question([an_item("approved", actor_id="actor-6", subject="v1:same")])
+    await ledger.approve_question("approved", NOW)
+    for n in range(OPEN):
+        await ledger.put_question([an_item(f"same-{n}", actor_id="actor-6", subject="v1:same")])
     mine, left = [], []
     for i in range(OPEN):
         job = (await ledger.open(planned(actor_id="actor-1", due_at=NOW, created_at=NOW), NO_CAPS)).job
@@ -237,6 +241,7 @@ CASES: dict[str, tuple[Work, int]] = {
     "put a question": (put_a_question, MAX_OPEN_ITEMS),
     "get a question": (lambda ledger, _: ledger.get_question("q-7"), 0),
     "find questions": (lambda ledger, _: ledger.find_questions("actor-1", "v1:q-7", NOW, sandbox=False), 0),
+    "find a yes": (lambda ledger, _: ledger.find_questions("actor-6", "v1:same", NOW, sandbox=False), 0),
     "list questions": (lambda ledger, _: ledger.list_questions(NOW, 10), 10),
     "approve a question": (lambda ledger, _: ledger.approve_question("none", NOW), 0),
     "drop a question": (lambda ledger, _: ledger.drop_question("none"), 0),

@@ -147,6 +147,12 @@ def test_a_ratio_that_is_not_taken_is_told_with_the_two_nearest(wanted: str, nea
     assert caught.value.__suppress_context__
 
 
+@pytest.mark.parametrize("wanted", ["1920x1080", "32:18"])
+def test_a_size_of_a_shape_that_is_taken_is_told_its_shape(wanted: str) -> None:
+    with pytest.raises(InvalidRequest, match=r"which is 16:9$"):
+        ratio(wanted, ["9:16", "1:1", "auto", "16:9"], "m")
+
+
 @pytest.mark.parametrize("wanted", ["wide", "0:1", "1:0", "10000:1", "1:1:1", "١:٢"])
 def test_what_is_no_ratio_has_no_nearest(wanted: str) -> None:
     with pytest.raises(InvalidRequest) as caught:

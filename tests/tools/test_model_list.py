@@ -127,6 +127,8 @@ def test_spend_tells_the_sums(ring: RingProcess) -> None:
     after = ring.call("ring-spend", {})
     assert after.data["today"]["usedUsd"] == pytest.approx(before["today"]["usedUsd"] + 0.06)
     assert "no cap" in after.text
+    assert f"this month, {after.data['thisMonth']['period']}: $" in after.text
+    assert after.data["today"]["period"].startswith(f"{after.data['thisMonth']['period']}-")
     assert after.text.startswith("SANDBOX")
 
 

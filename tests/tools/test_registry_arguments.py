@@ -138,7 +138,7 @@ def test_a_clip_is_made_longer_over_mcp(ring: RingProcess, sandbox: SandboxServe
 @pytest.mark.parametrize(
     ("tool", "arguments", "begins"),
     [
-        ("image", {"referenceImages": {"url": "a.jpg"}}, "referenceImages: must be a list"),
+        ("image", {"referenceImages": {"name": "a.jpg"}}, "referenceImages: must be a list"),
         ("image", {"referenceImages": "a.jpg"}, "referenceImages[0] must be an http(s) address"),
         ("image", {"referenceImages": "[a.jpg"}, "referenceImages: is text that begins like JSON and is none"),
         ("image", {"referenceImages": [5]}, "referenceImages[0]: must be text"),

@@ -45,7 +45,7 @@ def test_costs_tell_what_is_reserved_until_it_ended() -> None:
 
 def test_the_command_that_is_to_be_typed_names_the_job() -> None:
     job = sample_job(JobState.UNKNOWN)
-    unknown = failure_of(OutcomeUnknown("nobody knows"))
+    unknown = failure_of(OutcomeUnknown("nobody knows"), job.id)
     detail = detail_of(replace(job, failure=unknown))
     assert f"`ring-mcp jobs resolve {job.id} --paid|--not-paid`" in (detail.advice or "")
 
