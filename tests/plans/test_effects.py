@@ -134,6 +134,8 @@ def test_no_argument_of_a_picture_is_taken_and_changes_nothing(provider: str, si
     ("asked", "text"),
     [
         ({"image_model": "grok-imagine-image"}, "imageModel: without effect, for no first frame is made; leave that"),
+        ({"image_model": "x"}, "or give firstFramePrompt to have one made"),
+        ({"image_model": "x", **CLIPS["image"]}, "or give firstFramePrompt in place of imageUrl to have one made"),
         ({"image_provider": "xai", "image_resolution": "1k"}, "imageProvider, imageResolution: without effect"),
         ({"image_model": "x", **CLIPS["image"]}, "imageUrl is the first frame; leave that out, or give firstFrameP"),
         ({"image_model": "x", **CLIPS["references"]}, "imageModel: without effect"),
@@ -143,6 +145,7 @@ def test_no_argument_of_a_picture_is_taken_and_changes_nothing(provider: str, si
         ({"resolution": "360p", "provider": "google", **CLIPS["edit"]}, "made in 720p, 1080p or 4k; leave resolution"),
         ({"duration_s": 8, **CLIPS["edit"]}, "duration has no effect on an edit"),
         ({"quality_mode": "draft", **CLIPS["extend"]}, "qualityMode: without effect with extend"),
+        ({"duration_s": 8, **CLIPS["extend"]}, "duration: without effect with extend"),
         ({"image_model": "x", **CLIPS["extend"]}, "imageModel: without effect with extend"),
         ({"source_video_url": CLIP}, "sourceVideoUrl has no effect by itself"),
         ({"thumbnail": Thumbnail(), "persist": False}, "thumbnail has no effect with persistToFilebase: false"),
