@@ -142,7 +142,10 @@ def test_no_argument_of_a_picture_is_taken_and_changes_nothing(provider: str, si
         ({"aspect_ratio": "9:16", **CLIPS["image"]}, "takes the image's own ratio, here 1600x900; leave aspectRatio"),
         ({"aspect_ratio": "9:16", "image_url": A, **CLIPS["edit"]}, "aspectRatio, imageUrl: without effect on an edit"),
         ({"resolution": "720p", **CLIPS["edit"]}, "resolution: without effect on an edit"),
-        ({"resolution": "360p", "provider": "google", **CLIPS["edit"]}, "made in 720p, 1080p or 4k; leave resolution"),
+        (
+            {"resolution": "360p", "provider": "google", **CLIPS["edit"]},
+            "resolution: without effect: an edit is made in 720p, 1080p or 4k; leave resolution out for 720p",
+        ),
         ({"duration_s": 8, **CLIPS["edit"]}, "duration has no effect on an edit"),
         ({"quality_mode": "draft", **CLIPS["extend"]}, "qualityMode: without effect with extend"),
         ({"duration_s": 8, **CLIPS["extend"]}, "duration: without effect with extend"),
