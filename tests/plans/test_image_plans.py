@@ -506,6 +506,7 @@ def still(settings: ImageSettings = NOTHING_SET, **asked: Any) -> ImagePlan:
         ({"provider": "none-such"}, "imageProvider must be one of "),
         ({"model": "none-such"}, "imageModel must be one of "),
         ({"resolution": "9k"}, "imageResolution must be one of "),
+        ({"resolution": "9k", "provider": "google"}, "imageResolution must be one of 1k"),
         ({"resolution": "9k", "model": XAI}, "imageResolution must be one of "),
     ],
 )
