@@ -70,6 +70,7 @@ def test_a_prompt_may_be_as_long_as_is_said() -> None:
         ("my clip", "my_clip", True),
         (" og ", "og", False),
         ("café crème", "cafe_creme", True),
+        ("a–b", "a_b", True),
         ("größe", "gro_e-d353a267", True),
         ("x" * MAX_PURPOSE_CHARS, "x" * MAX_PURPOSE_CHARS, False),
     ],
@@ -128,6 +129,8 @@ def test_only_a_model_that_ones_own_endpoint_serves_outlives_its_end_there() -> 
     for table, at_home in ((own, False), (models(own_endpoint=False), True)):
         with pytest.raises(ModelRetired):
             choose_model("old", table, "xai", RETIRES, own_endpoint=at_home)
+    with pytest.raises(ModelRetired):
+        choose_model("old", own, "xai", RETIRES)
 
 
 def test_a_choice_is_one_of_what_the_model_takes() -> None:
