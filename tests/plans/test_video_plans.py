@@ -453,3 +453,12 @@ def test_a_first_frame_of_two_thousand_pixels_falls_back_with_a_word() -> None:
     assert still(image_provider="google") == ("1k", True)
     with pytest.raises(InvalidRequest, match=r"^imageResolution must be one of 1k for gemini-nano-banana-2\.1"):
         still(image_model="gemini-nano-banana-2.1")
+
+
+@pytest.mark.parametrize("model", ["gemini-omni-1.2-flash", "models/gemini-omni-1.2-flash"])
+def test_a_clips_model_alone_says_whose_it_is_with_a_word(model: str) -> None:
+    made = plan(model=model)
+    assert (made.provider, made.model) == ("google", "gemini-omni-1.2-flash")
+    assert "provider is google, whose model gemini-omni-1.2-flash is" in made.warnings
+    for other in (plan(provider="google", model=model), plan(model="grok-imagine-video"), plan()):
+        assert not [warning for warning in other.warnings if "whose model" in warning]
