@@ -462,3 +462,30 @@ def test_a_clips_model_alone_says_whose_it_is_with_a_word(model: str) -> None:
     assert "provider is google, whose model gemini-omni-1.2-flash is" in made.warnings
     for other in (plan(provider="google", model=model), plan(model="grok-imagine-video"), plan()):
         assert not [warning for warning in other.warnings if "whose model" in warning]
+
+
+def test_a_model_is_planned_in_the_registrys_spelling() -> None:
+    made = plan(model=" Grok_Imagine-VIDEO ")
+    assert made.model == made.requested_model == "grok-imagine-video"
+
+
+def test_where_no_clip_can_be_made_the_reason_is_told() -> None:
+    settings = replace(SETTINGS, impossible="no clip can be kept here: set DATABASE_URL")
+    with pytest.raises(InvalidRequest, match=r"^no clip can be kept here: set DATABASE_URL$"):
+        plan_video(VideoRequest(prompt=""), settings, PRESETS, TODAY)
+
+
+def test_a_refused_model_of_presets_json_is_nobodys_variable() -> None:
+    video = PRESETS.defaults.video.model_copy(update={"remaster_edit_model": "none-such"})
+    presets = PRESETS.model_copy(update={"defaults": PRESETS.defaults.model_copy(update={"video": video})})
+    edit = VideoRequest(prompt="x", remaster=True, source_video_url=CLIP)
+    with pytest.raises(InvalidRequest, match=r"^model must be one of .*, got 'none-such'$"):
+        plan_video(edit, configured(model="grok-imagine-video"), presets, TODAY)
+
+
+def test_an_operators_setting_without_a_variable_goes_by_the_argument() -> None:
+    settings = replace(configured(model="none-such"), variables={})
+    with pytest.raises(InvalidRequest, match=r"^model must be one of "):
+        plan_video(VideoRequest(prompt="x"), settings, PRESETS, TODAY)
+    lite = replace(configured(model="grok-imagine-video-1.5-lite"), variables={})
+    assert not [text for text in plan_video(VideoRequest(prompt="x"), lite, PRESETS, TODAY).warnings if "makes" in text]
