@@ -489,3 +489,27 @@ def test_an_operators_setting_without_a_variable_goes_by_the_argument() -> None:
         plan_video(VideoRequest(prompt="x"), settings, PRESETS, TODAY)
     lite = replace(configured(model="grok-imagine-video-1.5-lite"), variables={})
     assert not [text for text in plan_video(VideoRequest(prompt="x"), lite, PRESETS, TODAY).warnings if "makes" in text]
+
+
+def test_a_clips_prompt_may_be_as_long_as_its_model_takes() -> None:
+    most = PRESETS.video_models["grok-imagine-video"].max_prompt_chars
+    assert plan(prompt="x" * most).prompt == "x" * most
+    with pytest.raises(InvalidRequest, match=rf"^prompt may have {most} characters at most for grok-imagine-video"):
+        plan(prompt="x" * (most + 1))
+
+
+@pytest.mark.parametrize(
+    ("provider", "persist", "told"), [("google", False, 1), ("google", True, 0), ("xai", False, 0)]
+)
+def test_an_address_that_only_its_key_opens_is_told(provider: str, persist: bool, told: int) -> None:
+    made = plan(provider=provider, persist=persist)
+    assert len([text for text in made.warnings if "opens with its key only" in text]) == told
+
+
+@pytest.mark.parametrize("fields", [{"remaster": True}, {"extend_s": 4}])
+def test_a_clip_from_a_clip_needs_no_model_for_text(fields: dict[str, Any]) -> None:
+    name = "grok-imagine-video"
+    only_images = PRESETS.video_models[name].model_copy(update={"text_to_video": False})
+    presets = PRESETS.model_copy(update={"video_models": {**PRESETS.video_models, name: only_images}})
+    made = plan_video(VideoRequest(prompt="x", model=name, source_video_url=CLIP, **fields), SETTINGS, presets, TODAY)
+    assert made.model == name
