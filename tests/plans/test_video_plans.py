@@ -513,3 +513,11 @@ def test_a_clip_from_a_clip_needs_no_model_for_text(fields: dict[str, Any]) -> N
     presets = PRESETS.model_copy(update={"video_models": {**PRESETS.video_models, name: only_images}})
     made = plan_video(VideoRequest(prompt="x", model=name, source_video_url=CLIP, **fields), SETTINGS, presets, TODAY)
     assert made.model == name
+
+
+def test_an_edit_of_a_moment_is_a_second_long() -> None:
+    assert plan(remaster=True, source_video_url=CLIP, source_s=Decimal("0.3")).duration_s == 1
+
+
+def test_a_clip_without_a_purpose_is_a_video() -> None:
+    assert (plan().purpose, plan(purpose="promo").purpose) == ("video", "promo")
