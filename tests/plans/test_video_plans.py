@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ring_mcp.domain import Overlay, Thumbnail, VideoPlan, VideoRequest
+from ring_mcp.domain import EarlierRequest, Overlay, Thumbnail, VideoPlan, VideoRequest
 from ring_mcp.errors import InvalidRequest, ModelRetired
 from ring_mcp.plans.image import ImageSettings
 from ring_mcp.plans.video import VideoSettings, plan_video, resolve_effective_quality_mode
@@ -367,7 +367,20 @@ def test_everything_that_was_asked_stands_in_the_plan() -> None:
     assert {name: getattr(made, name) for name in asked} == asked
     assert (made.prompt, made.storage_prefix, made.provider) == ("a boat", "generated/videos", "xai")
     assert plan(last_frame_url=URL, image_url=URL, model="grok-imagine-video-1.5").last_frame_url == URL
+    assert plan(reference_images=REFERENCES).reference_images == REFERENCES
     assert plan().persist
+
+
+def test_a_clip_of_googles_own_is_followed_by_its_request() -> None:
+    earlier = EarlierRequest(
+        provider="google", request_id="v1_before", made_on=TODAY, given_usd=Decimal("0.01"), sha256="0" * 64
+    )
+    edit = {"provider": "google", "remaster": True, "source_video_url": CLIP}
+    followed = plan(**edit, source_made=earlier)
+    assert followed.follows == "v1_before"
+    assert followed.list_usd == plan(**edit).list_usd + Decimal("0.01")
+    assert plan(**edit).follows is None
+    assert plan(**{**edit, "provider": "xai"}, source_made=earlier).follows is None
 
 
 def test_an_edit_plans_and_pays_for_no_still() -> None:
@@ -521,3 +534,20 @@ def test_an_edit_of_a_moment_is_a_second_long() -> None:
 
 def test_a_clip_without_a_purpose_is_a_video() -> None:
     assert (plan().purpose, plan(purpose="promo").purpose) == ("video", "promo")
+
+
+def test_edits_and_extensions_have_a_usual_model_each() -> None:
+    usual = "grok-imagine-video"
+    models = {**PRESETS.video_models, **{f"{usual}-{kind}": PRESETS.video_models[usual] for kind in ("edit", "extend")}}
+    video = PRESETS.defaults.video.model_copy(
+        update={"remaster_edit_model": f"{usual}-edit", "extend_model": f"{usual}-extend"}
+    )
+    defaults = PRESETS.defaults.model_copy(update={"video": video})
+    presets = PRESETS.model_copy(update={"defaults": defaults, "video_models": models})
+
+    def model(**fields: Any) -> str:
+        return plan_video(VideoRequest(prompt="x", **fields), SETTINGS, presets, TODAY).model
+
+    assert model(remaster=True, source_video_url=CLIP) == f"{usual}-edit"
+    assert model(extend_s=4, source_video_url=CLIP) == f"{usual}-extend"
+    assert model() == usual
