@@ -500,6 +500,9 @@ def test_an_operators_setting_without_a_variable_goes_by_the_argument() -> None:
     settings = replace(configured(model="none-such"), variables={})
     with pytest.raises(InvalidRequest, match=r"^model must be one of "):
         plan_video(VideoRequest(prompt="x"), settings, PRESETS, TODAY)
+    for given, text in (({"duration_s": 99}, "duration must be "), ({"ratio": "7:50"}, "aspectRatio must be ")):
+        with pytest.raises(InvalidRequest, match=f"^{text}"):
+            plan_video(VideoRequest(prompt="x"), replace(configured(**given), variables={}), PRESETS, TODAY)
     lite = replace(configured(model="grok-imagine-video-1.5-lite"), variables={})
     assert not [text for text in plan_video(VideoRequest(prompt="x"), lite, PRESETS, TODAY).warnings if "makes" in text]
 
@@ -551,3 +554,65 @@ def test_edits_and_extensions_have_a_usual_model_each() -> None:
     assert model(remaster=True, source_video_url=CLIP) == f"{usual}-edit"
     assert model(extend_s=4, source_video_url=CLIP) == f"{usual}-extend"
     assert model() == usual
+
+
+def test_a_model_that_takes_no_image_makes_clips_of_words_and_clips() -> None:
+    name = "grok-imagine-video"
+    only_words = PRESETS.video_models[name].model_copy(update={"image_to_video": False})
+    presets = PRESETS.model_copy(update={"video_models": {**PRESETS.video_models, name: only_words}})
+
+    def model(**fields: Any) -> str:
+        return plan_video(VideoRequest(prompt="x", model=name, **fields), SETTINGS, presets, TODAY).model
+
+    for fields in ({"image_url": URL}, {"first_frame_prompt": "a still"}):
+        with pytest.raises(InvalidRequest, match=f"^{name} takes no image; leave out imageUrl and firstFramePrompt$"):
+            model(**fields)
+    assert model() == model(reference_images=(URL,)) == name
+    # A file of Ring's sends its settings along with every clip: those of a still are told, and mean nothing here.
+    campaign = {"pipeline_request_id": "p", "first_frame_prompt": "a still"}
+    assert model(**campaign, source_video_url=CLIP, remaster=True) == name
+
+
+@pytest.mark.parametrize("name", [name for name, model in PRESETS.video_models.items() if not model.is_retired(TODAY)])
+def test_a_clip_lasts_as_long_as_its_model_can_to_the_second(name: str) -> None:
+    model = PRESETS.video_models[name]
+    asked = {"provider": model.provider, "model": name}
+    if model.is_redirected(TODAY):
+        return
+    for seconds in (model.min_duration_s, model.max_duration_s):
+        assert plan(**asked, duration_s=seconds).duration_s == seconds
+    for seconds in (model.min_duration_s - 1, model.max_duration_s + 1):
+        with pytest.raises(InvalidRequest, match=f"^duration must be a whole number of seconds .* got {seconds}"):
+            plan(**asked, duration_s=seconds)
+
+
+@pytest.mark.parametrize("fact", ["minDurationS", "maxDurationS"])
+def test_a_refused_duration_says_what_is_unsure(fact: str) -> None:
+    name = "grok-imagine-video"
+    unsure = PRESETS.video_models[name].model_copy(update={"unsure": (fact,)})
+    presets = PRESETS.model_copy(update={"video_models": {**PRESETS.video_models, name: unsure}})
+    with pytest.raises(InvalidRequest, match=r"got 99 \(this bound is unsure: see unsure in presets\.json\)$"):
+        plan_video(VideoRequest(prompt="x", model=name, duration_s=99), SETTINGS, presets, TODAY)
+    with pytest.raises(InvalidRequest, match=r"got 99$"):
+        plan(model=name, duration_s=99)
+
+
+@pytest.mark.parametrize(("resolution", "told"), [("720p", 0), (" 720P ", 0), (None, 0), ("480p", 1)])
+def test_a_remaster_tells_only_of_another_size(resolution: str | None, told: int) -> None:
+    made = plan(remaster=True, resolution=resolution)
+    assert made.resolution == "720p"
+    assert len([text for text in made.warnings if "remaster makes a real 720p" in text]) == told
+
+
+@pytest.mark.parametrize(
+    ("sets_ratio", "image_url", "told"), [(True, URL, 1), (True, None, 0), (False, URL, 0), (False, None, 0)]
+)
+def test_only_an_image_that_sets_the_shape_makes_another_in_vain(
+    sets_ratio: bool, image_url: str | None, told: int
+) -> None:
+    name = "grok-imagine-video"
+    model = PRESETS.video_models[name].model_copy(update={"image_sets_ratio": sets_ratio})
+    presets = PRESETS.model_copy(update={"video_models": {**PRESETS.video_models, name: model}})
+    asked = VideoRequest(prompt="x", model=name, aspect_ratio="9:16", image_url=image_url)
+    warnings = plan_video(asked, SETTINGS, presets, TODAY).warnings
+    assert len([text for text in warnings if text.startswith("aspectRatio is not used")]) == told
