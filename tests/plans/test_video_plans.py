@@ -616,3 +616,14 @@ def test_only_an_image_that_sets_the_shape_makes_another_in_vain(
     asked = VideoRequest(prompt="x", model=name, aspect_ratio="9:16", image_url=image_url)
     warnings = plan_video(asked, SETTINGS, presets, TODAY).warnings
     assert len([text for text in warnings if text.startswith("aspectRatio is not used")]) == told
+
+
+def test_a_still_has_the_shape_of_its_clip() -> None:
+    def shape(settings: VideoSettings, **asked: Any) -> str:
+        made = plan_video(VideoRequest(prompt="x", first_frame_prompt="a still", **asked), settings, PRESETS, TODAY)
+        assert made.first_frame is not None
+        return made.first_frame.aspect_ratio
+
+    assert shape(SETTINGS) == "16:9"
+    assert shape(configured(ratio="1:1")) == "1:1"
+    assert shape(configured(ratio="1:1"), aspect_ratio="9:16") == "9:16"
