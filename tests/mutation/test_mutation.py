@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
@@ -80,6 +81,37 @@ def test_a_weak_test_leaves_faults_unseen_and_a_good_one_does_not(toy: Path) -> 
     assert (counted["fee", "seen"] >= 6, counted["fee", "unseen"]) == (True, 0)
     assert set(counted) & {("never", "seen"), ("never", "unseen")} == set()
     assert counted["never", "not run"] >= 2
+
+
+def test_what_a_coroutine_does_when_woken_with_an_error_is_tried(toy: Path) -> None:
+    waiting = """
+    async def read(answer):
+        try:
+            return await answer
+        except ValueError:
+            said = 7
+        except KeyError:
+            said = 8
+        return said
+    """
+    reading = """
+    import asyncio
+    from toy.waiting import read
+
+    async def given(error):
+        answer = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_soon(answer.set_exception, error)
+        return await read(answer)
+
+    def test_read():
+        assert asyncio.run(given(ValueError())) == 7
+    """
+    (toy / "toy" / "waiting.py").write_text(dedent(waiting))
+    (toy / "tests" / "test_waiting.py").write_text(dedent(reading))
+    recording = record(toy, ["tests/test_waiting.py"], "toy", shown=False)
+    faults = [fault for fault in faults_of(toy, Path("toy/waiting.py")) if fault.before in "78"]
+    verdicts = {trial.fault.before: trial.verdict for trial in try_all(toy, faults, recording, jobs=1, budget_s=5)}
+    assert verdicts == {"7": "seen", "8": "not run"}
 
 
 def test_a_new_test_costs_the_recording_of_its_own_file_alone(toy: Path) -> None:
