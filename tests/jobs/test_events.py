@@ -72,6 +72,14 @@ def test_money_is_a_number_and_the_prompt_is_nowhere(caplog: pytest.LogCaptureFi
     assert job.plan.prompt not in str(facts(record))
 
 
+def test_a_line_of_the_sandbox_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "ring_mcp.jobs")
+    for sandbox in (True, False):
+        log_opened(replace(sample_job(_S.PLANNED), sandbox=sandbox), joined=False)
+    assert [facts(record).get("sandbox") for record in caplog.records] == [True, None]
+    assert ["SANDBOX" in record.getMessage() for record in caplog.records] == [True, False]
+
+
 def test_why_a_job_failed_stands_in_its_line(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "ring_mcp.jobs")
     before = sample_job(_S.SUBMITTING)

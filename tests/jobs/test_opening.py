@@ -263,6 +263,13 @@ async def test_a_clip_is_driven_although_its_still_cannot_be_looked_at(engine: E
     assert (await engine.ended(again.job)).state is JobState.DONE
 
 
+async def test_a_new_still_is_driven_although_nothing_can_be_read(engine: Engine) -> None:
+    engine.ledger.fail("get")
+    opened = await open_(engine, still_clip_plan())
+    assert (await engine.ended(opened.job)).state is JobState.DONE
+    assert len(engine.pictures.submitted) == 1
+
+
 class QueueWithoutLedger(InProcessQueue):
     """Takes no job over: the ledger is away."""
 

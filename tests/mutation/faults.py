@@ -9,7 +9,7 @@ import ast
 import copy
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -95,6 +95,12 @@ def faults_of(root: Path, path: Path) -> list[Fault]:
         )
         for site in list(_walk(tree, None, ""))
     ]
+
+
+def without(root: Path, fault: Fault) -> Fault:
+    """The same place with nothing planted: whoever sees that sees something else than faults."""
+    source = ast.unparse(ast.parse((root / fault.path).read_text(encoding="utf-8")))
+    return replace(fault, after="(nothing planted)", plant=lambda: source)
 
 
 @dataclass(slots=True)

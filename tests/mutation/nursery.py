@@ -26,7 +26,7 @@ import pytest
 def main() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        # ``_asyncio`` before ``asyncio`` is an asyncio in which no time-out works: what is private comes with its owner.
+        # Private ones last: in an asyncio that is imported after ``_asyncio`` no time-out works.
         for name in sorted(json.loads(Path(sys.argv[1]).read_text()), key=lambda name: (name.startswith("_"), name)):
             with contextlib.suppress(Exception, SystemExit):
                 importlib.import_module(name)
