@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from ring_mcp.ledger.process_lock import ProcessLock
@@ -114,6 +115,16 @@ def test_the_dead_are_listed_without_being_removed(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {mine.name, theirs.name, *names}
     theirs.release()
     mine.release()
+
+
+def test_a_lock_that_is_being_made_is_believed_for_a_minute(tmp_path: Path) -> None:
+    mine = ProcessLock(tmp_path)
+    for name, age_s in ((".just-begun", 10), (".long-ago", 90)):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (time.time() - age_s,) * 2)
+    assert [path.name for path in mine.list_dead()] == [".long-ago"]
+    mine.remove_dead()
+    assert [path.name for path in tmp_path.iterdir()] == [".just-begun"]
 
 
 def test_the_living_are_listed_by_label_in_the_order_they_came(tmp_path: Path) -> None:
