@@ -100,6 +100,30 @@ async def test_a_refusal_is_raised_as_it_was_with_its_bill(courier: Courier, san
     assert (refused.value.provider, refused.value.billed_usd is not None) == ("google", True)
 
 
+async def test_a_refusal_for_the_rate_is_heard_here_and_waited_out_there(
+    config: Config, answers: Answers, sandbox: SandboxServer
+) -> None:
+    heard: list[tuple[str, str, float | None]] = []
+    courier = Courier(
+        answers,
+        partial(start_courier, config),
+        lambda provider, model, refusal: heard.append((provider, model, refusal.retry_after_s)),
+    )
+    sandbox.state.faults.add("rate_limited", retry_after=1)
+    try:
+        assert isinstance(await submit(courier, new_id(), "a boat"), Finished)
+    finally:
+        await courier.aclose()
+    assert heard == [("google", plan("a boat").model, 1.0)]
+
+
+async def test_a_refusal_that_nobody_here_counts_is_waited_out_as_well(
+    courier: Courier, sandbox: SandboxServer
+) -> None:
+    sandbox.state.faults.add("rate_limited", retry_after=1)
+    assert isinstance(await submit(courier, new_id(), "a boat"), Finished)
+
+
 async def test_a_job_that_is_taken_is_awaited_until_it_is_dropped(courier: Courier, answers: Answers) -> None:
     job_id = new_id()
     assert await courier.take(job_id, "token")

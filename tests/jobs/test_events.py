@@ -72,6 +72,14 @@ def test_money_is_a_number_and_the_prompt_is_nowhere(caplog: pytest.LogCaptureFi
     assert job.plan.prompt not in str(facts(record))
 
 
+def test_a_line_of_the_sandbox_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "ring_mcp.jobs")
+    for sandbox in (True, False):
+        log_opened(replace(sample_job(_S.PLANNED), sandbox=sandbox), joined=False)
+    assert [facts(record).get("sandbox") for record in caplog.records] == [True, None]
+    assert ["SANDBOX" in record.getMessage() for record in caplog.records] == [True, False]
+
+
 def test_why_a_job_failed_stands_in_its_line(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "ring_mcp.jobs")
     before = sample_job(_S.SUBMITTING)
@@ -122,3 +130,42 @@ def test_a_cost_says_whose_figure_it_is(billed: Decimal | None, told: tuple[floa
 
     note_cost(Noting(), replace(sample_job(_S.DONE), billed_usd=billed, settled_usd=billed or Decimal("0.05")))
     assert tuple(noted[f"gen_ai.usage.cost.{name}"] for name in ("amount", "currency", "source")) == told
+
+
+class Traced:
+    """A tracer that remembers what it was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, dict[str, Any], str | None]] = []
+
+    def span(self, name: str, facts: telemetry.Facts, parent: str | None, *, is_served: bool) -> Any:
+        assert not is_served
+        self.asked.append((name, dict(facts), parent))
+        return telemetry.NOTHING
+
+    def current(self) -> str | None:
+        return None
+
+    def join(self, parent: str) -> None:
+        raise AssertionError("a step is no request of somebody's")
+
+
+@pytest.mark.parametrize(("provider", "named"), [("xai", "x_ai"), ("google", "gcp.gemini"), ("acme", "acme")])
+def test_a_step_is_traced_by_its_job_in_the_trace_of_its_call(provider: str, named: str) -> None:
+    job = sample_job(_S.RENDERING)
+    told = {"provider": provider, "trace_parent": "00-ab-cd-01"}
+    tracer = Traced()
+    with telemetry.trace(tracer), step_of("poll", replace(job, plan=job.plan.model_copy(update=told))):
+        pass
+    [(name, noted, parent)] = tracer.asked
+    assert (name, parent) == (f"poll {job.plan.model}", "00-ab-cd-01")
+    assert noted == {
+        "ring_mcp.job.id": job.id,
+        "ring_mcp.job.kind": "image",
+        "ring_mcp.job.state": "rendering",
+        "ring_mcp.sandbox": False,
+        "gen_ai.operation.name": "generate_content",
+        "gen_ai.provider.name": named,
+        "gen_ai.request.model": job.plan.model,
+        "gen_ai.output.type": "image",
+    }

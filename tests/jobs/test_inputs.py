@@ -107,7 +107,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "given"
 
 
-def inputs_of(tmp_path: Path, outside: Outside, storage: LocalStorage | None = None) -> MediaInputs:
+def inputs_of(
+    tmp_path: Path, outside: Outside, storage: LocalStorage | None = None, *, callers_are_here: bool = True
+) -> MediaInputs:
     return MediaInputs(
         storage or LocalStorage(tmp_path / "files"),
         fetch=outside.fetch,
@@ -116,6 +118,7 @@ def inputs_of(tmp_path: Path, outside: Outside, storage: LocalStorage | None = N
         sizes=SIZES,
         folders=[tmp_path / "given"],
         spool=tmp_path / "spool",
+        callers_are_here=callers_are_here,
     )
 
 
@@ -348,6 +351,24 @@ async def test_addresses_of_ones_own_lose_their_signature_and_others_stay(tmp_pa
 
 
 # What a provider is given
+
+
+def test_a_stranger_names_no_path_in_our_storage(tmp_path: Path, outside: Outside, folder: Path) -> None:
+    stored = tmp_path / "files" / "of somebody.jpg"
+    stored.parent.mkdir()
+    stored.write_bytes(jpeg())
+    here, strangers = (inputs_of(tmp_path, outside, callers_are_here=are_here) for are_here in (True, False))
+    for address in (str(stored), stored.as_uri()):
+        for request, field in (
+            (ImageRequest(prompt="x", reference_images=(PUBLIC, address)), r"referenceImages\[1\]"),
+            (VideoRequest(prompt="x", image_url=address), "imageUrl"),
+            (VideoRequest(prompt="x", source_video_url=address), "sourceVideoUrl"),
+        ):
+            here.refuse_foreign_paths(request)
+            with pytest.raises(InvalidRequest, match=f"^{field} .*RING_INPUT_DIRS"):
+                strangers.refuse_foreign_paths(request)
+    allowed = (str(folder / "a picture.jpg"), PUBLIC, INLINE, FILE_ID)
+    strangers.refuse_foreign_paths(ImageRequest(prompt="x", reference_images=allowed))
 
 
 async def test_a_public_address_goes_out_as_it_is(inputs: MediaInputs, outside: Outside) -> None:

@@ -23,7 +23,7 @@ from ring_mcp.errors import (
     StorageRefused,
 )
 from ring_mcp.jobs.endings import Ending
-from ring_mcp.jobs.opening import NEEDED_DISK_BYTES, check_disk, request_hash
+from ring_mcp.jobs.opening import NEEDED_DISK_BYTES, Prospect, check_disk, request_hash
 from ring_mcp.jobs.outcomes import end_badly
 from ring_mcp.jobs.queue.in_process import InProcessQueue
 from ring_mcp.jobs.shared_names import input_name, local_input_name
@@ -145,6 +145,48 @@ def test_a_look_at_the_disk_leaves_an_empty_private_folder(tmp_path: Path) -> No
     assert spool.stat().st_mode & 0o777 == 0o700
 
 
+async def test_a_look_tells_the_spend_of_a_call_and_writes_nothing(engine: Engine) -> None:
+    plan = clip_plan()
+
+    async def look(key: str | None = "k1") -> Prospect:
+        return await engine.opening.look(plan, actor_id="ann", idempotency_key=key)
+
+    subject = request_hash("ring-video-create", plan, "k1")
+    assert await look() == Prospect(subject=subject, needed_usd=CLIP_USD, stands=False)
+    assert await rows(engine) == []
+    await open_(engine, plan, "k1")
+    assert await look() == Prospect(subject=subject, needed_usd=Decimal(0), stands=True)
+    other = await look(None)
+    assert (other.needed_usd, other.stands, other.subject != subject) == (CLIP_USD, False, True)
+
+
+async def test_a_look_does_not_join_what_was_delivered_just_now(engine: Engine) -> None:
+    plan = sample_plan()
+    job = (await open_(engine, plan)).job
+    await engine.ended(job)
+    assert (await engine.opening.look(plan, actor_id="ann", idempotency_key=None)).stands
+    await engine.opening.delivery.mark(await engine.row(job))
+    assert not (await engine.opening.look(plan, actor_id="ann", idempotency_key=None)).stands
+
+
+async def test_a_look_counts_a_still_until_there_is_one_to_be_had(engine: Engine) -> None:
+    plan = still_clip_plan()
+    before = await engine.opening.look(plan, actor_id="ann", idempotency_key=None)
+    assert (before.needed_usd, before.stands) == (CLIP_USD + PRICE_USD, False)
+    assert await engine.opening.find_unused_still(plan, "ann") is None
+    engine.clips.answers.append(ProviderRejected("no such model", billed="no"))
+    first = await open_(engine, plan)
+    await engine.ended(first.job)
+    assert (await engine.opening.look(plan, actor_id="ann", idempotency_key=None)).needed_usd == CLIP_USD
+    found = await engine.opening.find_unused_still(plan, "ann")
+    assert found is not None
+    assert first.still is not None
+    assert found.id == first.still.id
+    assert await engine.opening.find_unused_still(plan, "bob") is None
+    assert await engine.opening.find_unused_still(clip_plan(), "ann") is None
+    assert await engine.opening.find_unused_still(sample_plan(), "ann") is None
+
+
 async def test_a_caller_that_leaves_at_the_opening_leaves_a_driven_job(engine: Engine) -> None:
     calling = asyncio.create_task(open_(engine, still_clip_plan()))
     await until(lambda: "open" in engine.ledger.calls)
@@ -219,6 +261,13 @@ async def test_a_clip_is_driven_although_its_still_cannot_be_looked_at(engine: E
     engine.ledger.fail("get")
     again = await open_(engine, still_clip_plan(), "k1")
     assert (await engine.ended(again.job)).state is JobState.DONE
+
+
+async def test_a_new_still_is_driven_although_nothing_can_be_read(engine: Engine) -> None:
+    engine.ledger.fail("get")
+    opened = await open_(engine, still_clip_plan())
+    assert (await engine.ended(opened.job)).state is JobState.DONE
+    assert len(engine.pictures.submitted) == 1
 
 
 class QueueWithoutLedger(InProcessQueue):

@@ -325,3 +325,38 @@ async def test_an_account_that_becomes_known_gets_no_second_bucket(engine: Engin
     engine.ledger.calls.clear()
     await rates.wait_to_submit(a_clip())
     assert engine.ledger.calls.count("take_rate") == 1
+
+
+async def test_a_refusal_counts_here_while_the_ledger_is_away(
+    metered: Engine, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    for method in ("slow_down", "take_rate"):
+        metered.ledger.fail(method, times=float("inf"))
+    metered.rates.hear("xai", CLIPS, RateLimited("too many", retry_after_s=30.0))
+    await until(lambda: not metered.rates._asides)
+    assert "rates are counted in this process alone for now: the ledger is away" in caplog.text
+    began = clock.monotonic()
+    await clock.play(metered.rates.wait_to_submit(a_clip()))
+    assert clock.monotonic() - began == pytest.approx(30.0)
+    await clock.play(metered.rates.wait_to_submit(a_clip()))
+    assert clock.monotonic() - began == pytest.approx(30.0 + 1 / 0.9)
+
+
+class SilentLedger:
+    """Takes a question and never answers."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+
+    async def slow_down(self, *_: Any) -> None:
+        self.asked.set()
+        await asyncio.Event().wait()
+
+
+async def test_closing_does_not_wait_for_a_silent_ledger(clock: FakeClock, caplog: pytest.LogCaptureFixture) -> None:
+    ledger = SilentLedger()
+    rates = rates_on(ledger, clock, one_a_second())
+    rates.hear("xai", CLIPS, RateLimited("too many"))
+    await asyncio.wait_for(ledger.asked.wait(), 60)
+    await asyncio.wait_for(rates.aclose(), 60)
+    assert "has not answered" not in caplog.text

@@ -145,6 +145,26 @@ async def test_nobody_knows_while_the_storage_is_away(theirs: Machine, place: Sh
     assert theirs.names() == []
 
 
+class HalfWay(SharedFolder):
+    """Breaks off in the middle of every file."""
+
+    async def fetch(self, name: str, path: Path, max_bytes: int) -> bool:
+        path.write_bytes(self.read(name)[:3])
+        raise AWAY
+
+
+async def test_a_file_that_comes_by_halves_is_not_kept(tmp_path: Path) -> None:
+    place = HalfWay(tmp_path / "half")
+    place.put("a.inline", PICTURE)
+    machine, job = Machine(tmp_path / "here", place), given_job()
+    place.put(input_name(job.id, SHA256), PICTURE)
+    with pytest.raises(StorageError, match="away"):
+        await machine.sharing.bring("a.inline", machine.spool / "a.inline")
+    with pytest.raises(StorageError, match="away"):
+        await machine.sharing.bring_inputs(job)
+    assert machine.names() == []
+
+
 async def test_a_spool_that_is_gone_is_made_or_told(theirs: Machine, place: SharedFolder) -> None:
     place.put("a.inline", PICTURE)
     theirs.spool.rmdir()

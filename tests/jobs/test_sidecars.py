@@ -14,11 +14,12 @@ import pytest
 
 from ring_mcp.app import App
 from ring_mcp.domain import Asset, ImageRequest, JobState, VideoRequest
-from ring_mcp.jobs.sidecars import Parent, Sidecars, sidecar
+from ring_mcp.jobs.sidecars import Parent, Sidecars, parents_of, sidecar
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.storage.local import LocalStorage
 from tests.conductors.running import ACTOR, running, spool_is_empty
-from tests.ledger_samples import sample_asset, sample_job
+from tests.jobs.engine import clip_plan
+from tests.ledger_samples import sample_asset, sample_job, sample_plan
 from tests.provenance_samples import signed_jpeg
 from tests.s3_servers import BUCKET, KEY_ID, SECRET, BucketServer, bucket_server
 
@@ -213,3 +214,91 @@ async def test_what_the_provider_wrote_into_a_picture_is_stored_as_it_is(tmp_pat
         (row,) = await app.ledger.records("generated_images", [result.images[0].record_id])
     assert Path(result.images[0].local_path or "").read_bytes() == sent
     assert row["sha256"] == hashlib.sha256(sent).hexdigest()
+
+
+def test_a_sidecar_says_everything_that_is_known_of_an_asset() -> None:
+    plan = clip_plan(clip_id="c1", purpose="promo", quality_mode="production", resolution="720p")
+    job = replace(
+        sample_job(JobState.DONE),
+        kind="video",
+        plan=plan,
+        provider_request_id="request-1",
+        served_model="grok-imagine-video-0.9",
+        billed_usd=Decimal("0.31"),
+        sandbox=True,
+    )
+    asset = sample_asset("record-1").model_copy(
+        update={
+            "file_id": "f1",
+            "width_px": 1280,
+            "height_px": 720,
+            "duration_s": Decimal("6.04"),
+            "content_credentials": "unsigned",
+        }
+    )
+    of = {"url": "https://files.example/s.jpg", "request_id": "r0", "record_id": "i0", "job_id": "j0", "sha256": "ab"}
+    told = sidecar(job, asset, [Parent(role="firstFrame", **of)])
+    assert told.pop("generator")["name"] == "ring-mcp"
+    assert told == {
+        "schemaVersion": "1.1",
+        "asset": {
+            "url": asset.url,
+            "key": asset.key,
+            "fileId": "f1",
+            "recordId": "record-1",
+            "sha256": asset.sha256,
+            "size": asset.size_bytes,
+            "contentType": asset.content_type,
+            "width": 1280,
+            "height": 720,
+            "duration": 6.04,
+            "contentCredentials": "unsigned",
+        },
+        "job": {
+            "jobId": job.id,
+            "kind": "video",
+            "index": asset.index,
+            "outputs": len(job.outputs),
+            "createdAt": "2026-11-21T12:00:00.000Z",
+            "provider": "xai",
+            "requestId": "request-1",
+            "sandbox": True,
+        },
+        "model": {"requested": plan.model, "used": plan.model, "served": "grok-imagine-video-0.9"},
+        "prompt": {"sha256": hashlib.sha256(plan.prompt.encode()).hexdigest()},
+        "parameters": {
+            "aspectRatio": "16:9",
+            "resolution": "720p",
+            "purpose": "promo",
+            "qualityMode": "production",
+            "generationKind": "generate",
+            "duration": 6,
+        },
+        "cost": {"billedUsd": 0.31, "listUsd": 0.3},
+        "parents": [
+            {
+                "role": "firstFrame",
+                "url": "https://files.example/s.jpg",
+                "requestId": "r0",
+                "recordId": "i0",
+                "jobId": "j0",
+                "sha256": "ab",
+            }
+        ],
+    }
+
+
+def test_what_a_plan_is_made_from_has_its_part_in_it() -> None:
+    still = sample_asset("i0")
+    image, source = "https://example.com/a.jpg", "https://example.com/a.mp4"
+    assert parents_of(sample_plan()) == parents_of(clip_plan()) == []
+    assert parents_of(clip_plan(made_frame=still)) == [
+        Parent(role="firstFrame", url=still.url, record_id="i0", sha256=still.sha256)
+    ]
+    assert parents_of(clip_plan(image_url=image)) == [Parent(role="image", url=image)]
+    assert parents_of(clip_plan(source_video_url=source)) == [Parent(role="sourceVideo", url=source)]
+    again = {"remaster_from_request_id": "r0"}
+    assert parents_of(clip_plan(source_video_url=source, **again)) == [
+        Parent(role="remasterOf", url=source, request_id="r0")
+    ]
+    assert parents_of(clip_plan(**again)) == [Parent(role="remasterOf", request_id="r0")]

@@ -92,6 +92,18 @@ async def test_one_who_wants_to_be_alone_does_nothing_beside_another(
     assert await channel.run(select("SELECT 1"), alone_as=7) == 1
 
 
+async def test_nobody_listens_any_more_once_it_is_closed(postgres: LedgerDatabase) -> None:
+    channel = PostgresChannel(postgres.address)
+    await channel.start()
+    await until(lambda: channel.is_listening)
+    listening = channel._listening
+    await channel.aclose()
+    assert not channel.is_listening
+    assert listening is not None
+    assert listening.done()
+    await PostgresChannel(postgres.address).aclose()  # one that was never started
+
+
 async def test_a_refusal_is_an_error_of_the_ledger(channel: PostgresChannel) -> None:
     await channel.start()
     with pytest.raises(LedgerError, match="refused a statement"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from ring_mcp.ledger.process_lock import ProcessLock
@@ -98,3 +99,45 @@ def test_files_of_the_dead_are_removed_and_those_of_the_living_left(tmp_path: Pa
     assert ProcessLock(tmp_path).is_held(mine.name)
     for lock in (mine, theirs):
         lock.release()
+
+
+def test_the_dead_are_listed_without_being_removed(tmp_path: Path) -> None:
+    mine, theirs = ProcessLock(tmp_path), ProcessLock(tmp_path)
+    assert mine.list_dead() == []
+    mine.acquire()
+    theirs.acquire()
+    names = ("b-dead", "a-dead", ".being-made", ".never-made")
+    for name in names:
+        (tmp_path / name).touch()
+    os.utime(tmp_path / ".never-made", (0, 0))
+    for _ in range(2):
+        assert [path.name for path in mine.list_dead()] == [".never-made", "a-dead", "b-dead"]
+    assert {path.name for path in tmp_path.iterdir()} == {mine.name, theirs.name, *names}
+    theirs.release()
+    mine.release()
+
+
+def test_a_lock_that_is_being_made_is_believed_for_a_minute(tmp_path: Path) -> None:
+    mine = ProcessLock(tmp_path)
+    for name, age_s in ((".just-begun", 10), (".long-ago", 90)):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (time.time() - age_s,) * 2)
+    assert [path.name for path in mine.list_dead()] == [".long-ago"]
+    mine.remove_dead()
+    assert [path.name for path in tmp_path.iterdir()] == [".just-begun"]
+
+
+def test_the_living_are_listed_by_label_in_the_order_they_came(tmp_path: Path) -> None:
+    locks = [ProcessLock(tmp_path, label) for label in ("serve a:1", "stdio b:2", "worker ö:3", "x" * 300)]
+    for age_s, lock in enumerate(locks):
+        lock.acquire()
+        os.utime(tmp_path / lock.name, (0, 1_000_000 - age_s))
+    for name in ("dead", ".being-made"):
+        (tmp_path / name).write_text(" nobody")
+    oldest_first = [("x" * 200, 999_997.0), ("worker ö:3", 999_998.0), ("stdio b:2", 999_999.0), ("serve a:1", 1e6)]
+    assert locks[0].list_alive() == oldest_first
+    locks[2].release()
+    assert locks[0].list_alive() == [each for each in oldest_first if each[0] != "worker ö:3"]
+    for lock in locks:
+        lock.release()
+    assert locks[0].list_alive() == []

@@ -3,7 +3,8 @@
     uv run python -m tests.mutation                                  # a sample of each folder of the money path
     uv run python -m tests.mutation --paths ring_mcp/jobs/record.py --count 1000
 
-A fault is seen if a test fails, or does not end. A fault on a line that no test runs counts as unseen. Faults that make
+A fault is seen if a test fails, or does not end: which says something as long as the same tests pass with nothing
+planted, and so some are run first. A fault on a line that no test runs counts as unseen. Faults that make
 no difference are listed in ``equivalent.toml``, each with its reason, and do not count. The same seed draws the same
 faults as long as they are there, whatever else is changed.
 """
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.mutation.equivalent import Equivalents
-from tests.mutation.faults import Fault, faults_of
+from tests.mutation.faults import Fault, faults_of, without
 from tests.mutation.figures import Share, interval, together
 from tests.mutation.lines import record
 from tests.mutation.recording import PACKAGE
@@ -44,6 +45,10 @@ TESTS = (
     "tests/providers",
     "tests/storage",
 )
+
+
+CONTROL_EVERY = 20
+"""So often the same tests are run with nothing planted: if they fail then, what they see is no fault."""
 
 
 def modules(path: str) -> list[Path]:
@@ -124,12 +129,19 @@ def main() -> None:
         f"{len(faults)} faults, {len(recording.seconds)} tests, recorded in {time.monotonic() - began_at:.0f} s",
         flush=True,
     )
-    trials, began_at = [], time.monotonic()
+    began_at = time.monotonic()
+    controls = [without(ROOT, fault) for fault in faults[::CONTROL_EVERY]]
+    trials = list(try_all(ROOT, controls, recording, jobs=given.jobs, budget_s=given.budget_s))
+    wrong = [trial.fault for trial in trials if trial.verdict == "seen"]
+    for fault in wrong:
+        print(f"wrong    {fault}", flush=True)
+    trials = []
     for trial in try_all(ROOT, faults, recording, jobs=given.jobs, budget_s=given.budget_s):
         trials.append(trial)
         if trial.verdict != "seen":
             print(f"{trial.verdict:8} {trial.fault}  [{trial.tests} tests]", flush=True)
     report(samples, trials)
+    print(f"{len(wrong)} of {len(controls)} trials failed with nothing planted")
     print(f"in {time.monotonic() - began_at:.0f} s, seed {given.seed}")
 
 

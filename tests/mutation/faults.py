@@ -9,7 +9,7 @@ import ast
 import copy
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -50,13 +50,14 @@ _OPPOSITES = {"min": "max", "max": "min", "any": "all", "all": "any"}
 class Fault:
     """``path`` is relative to the project. ``scope``: the function, with its class; empty for the module itself.
 
-    ``lines`` are the first and the last of the statement, of a compound one those of its head: if a test runs none of
-    them, nobody can see the fault. ``source``: the module with it; empty if that is no Python.
+    ``lines`` are the first and the last of the statement, of a compound one those of its head; ``function`` is where
+    the function begins. ``source``: the module with it; empty if that is no Python.
     """
 
     path: Path
     line: int
     lines: tuple[int, int]
+    function: int = 1
     scope: str
     before: str
     after: str
@@ -76,11 +77,17 @@ class Fault:
 def faults_of(root: Path, path: Path) -> list[Fault]:
     """Every fault that can be planted in a module, in the order of its text."""
     tree = ast.parse((root / path).read_text(encoding="utf-8"))
+    functions = [
+        (node.lineno, node.end_lineno or node.lineno)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
     return [
         Fault(
             path=path,
             line=site.node.lineno,
             lines=_lines_of(site.statement),
+            function=max((at for at, to in functions if at <= site.statement.lineno <= to), default=1),
             scope=site.scope,
             before=site.before or _shown(site.node),
             after=site.after or _shown(site.replacement),
@@ -88,6 +95,12 @@ def faults_of(root: Path, path: Path) -> list[Fault]:
         )
         for site in list(_walk(tree, None, ""))
     ]
+
+
+def without(root: Path, fault: Fault) -> Fault:
+    """The same place with nothing planted: whoever sees that sees something else than faults."""
+    source = ast.unparse(ast.parse((root / fault.path).read_text(encoding="utf-8")))
+    return replace(fault, after="(nothing planted)", plant=lambda: source)
 
 
 @dataclass(slots=True)

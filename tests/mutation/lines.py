@@ -59,13 +59,16 @@ class Recording:
         """The tests that run the fault's lines: those of ``mirror`` first, then the fastest, for ``budget_s`` in all.
 
         Of a line that is run by an import alone, every test of the module is near; of a module of which nothing else
-        is run (dataclasses, protocols), every test.
+        is run (dataclasses, protocols), every test. Of a line that none is known to run, those of its function up to
+        there: what a coroutine does with an exception that it is woken with is lost to Python 3.11's tracing.
         """
         lines = self.lines.get(fault.path.as_posix(), {})
         here = [line for line in range(fault.lines[0], fault.lines[1] + 1) if line in lines]
         tests = {test for line in here for test in lines[line]}
         if here and not tests:
             tests = {test for line in lines for test in lines[line]} or set(self.seconds)
+        if not here:
+            tests = {test for line in range(fault.function, fault.lines[0]) for test in lines.get(line, ())}
         chosen: list[str] = []
         left_s = budget_s
         for test in sorted(tests, key=lambda test: (file_of(test) not in mirror, self.seconds[test], test)):
@@ -74,6 +77,11 @@ class Recording:
             chosen.append(test)
             left_s -= self.seconds[test]
         return chosen
+
+    def is_run(self, fault: Fault) -> bool:
+        """Whether any of the fault's lines is known to be run."""
+        lines = self.lines.get(fault.path.as_posix(), {})
+        return any(line in lines for line in range(fault.lines[0], fault.lines[1] + 1))
 
 
 def record(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
 from tests.mutation.__main__ import ROOT, sample
 from tests.mutation.equivalent import Equivalent, Equivalents
-from tests.mutation.faults import Fault, faults_of
+from tests.mutation.faults import Fault, faults_of, without
 from tests.mutation.figures import Share, interval, together
 from tests.mutation.lines import record
 from tests.mutation.trials import mirror_of, try_all
@@ -80,6 +81,64 @@ def test_a_weak_test_leaves_faults_unseen_and_a_good_one_does_not(toy: Path) -> 
     assert (counted["fee", "seen"] >= 6, counted["fee", "unseen"]) == (True, 0)
     assert set(counted) & {("never", "seen"), ("never", "unseen")} == set()
     assert counted["never", "not run"] >= 2
+
+
+def test_with_nothing_planted_nothing_is_seen(toy: Path) -> None:
+    (toy / "tests" / "test_money.py").write_text(TESTS)
+    recording = record(toy, ["tests/test_money.py"], "toy", shown=False)
+    fault = next(fault for fault in faults_of(toy, Path("toy/money.py")) if fault.scope == "fee")
+    planted, control = try_all(toy, [fault, without(toy, fault)], recording, jobs=1, budget_s=5)
+    assert (planted.verdict, control.verdict) == ("seen", "unseen")
+
+
+def test_time_outs_work_in_what_a_nursery_has_imported(toy: Path) -> None:
+    (toy / "tests" / "test_waiting.py").write_text("""
+import asyncio
+from toy.money import fee
+
+async def within():
+    async with asyncio.timeout(60):
+        return fee(6)
+
+def test_fee():
+    assert asyncio.run(within()) == 2
+""")
+    recording = record(toy, ["tests/test_waiting.py"], "toy", shown=False)
+    assert "_asyncio" in recording.modules
+    fault = next(fault for fault in faults_of(toy, Path("toy/money.py")) if fault.scope == "fee")
+    [control] = try_all(toy, [without(toy, fault)], recording, jobs=1, budget_s=5)
+    assert control.verdict == "unseen"
+
+
+def test_what_a_coroutine_does_when_woken_with_an_error_is_tried(toy: Path) -> None:
+    waiting = """
+    async def read(answer):
+        try:
+            return await answer
+        except ValueError:
+            said = 7
+        except KeyError:
+            said = 8
+        return said
+    """
+    reading = """
+    import asyncio
+    from toy.waiting import read
+
+    async def given(error):
+        answer = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_soon(answer.set_exception, error)
+        return await read(answer)
+
+    def test_read():
+        assert asyncio.run(given(ValueError())) == 7
+    """
+    (toy / "toy" / "waiting.py").write_text(dedent(waiting))
+    (toy / "tests" / "test_waiting.py").write_text(dedent(reading))
+    recording = record(toy, ["tests/test_waiting.py"], "toy", shown=False)
+    faults = [fault for fault in faults_of(toy, Path("toy/waiting.py")) if fault.before in "78"]
+    verdicts = {trial.fault.before: trial.verdict for trial in try_all(toy, faults, recording, jobs=1, budget_s=5)}
+    assert verdicts == {"7": "seen", "8": "not run"}
 
 
 def test_a_new_test_costs_the_recording_of_its_own_file_alone(toy: Path) -> None:

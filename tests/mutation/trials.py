@@ -131,7 +131,8 @@ def _try(nurseries: Nurseries, fault: Fault, recording: Recording, budget_s: flo
             _write(target, right)
     if outcome == _NOTHING_TO_RUN:
         raise RuntimeError(f"{fault}: none of {len(chosen)} tests is there any more")
-    verdict: Verdict = "unseen" if outcome == _PASSED else "seen"
+    unseen: Verdict = "unseen" if recording.is_run(fault) else "not run"
+    verdict: Verdict = unseen if outcome == _PASSED else "seen"
     return Trial(fault=fault, verdict=verdict, tests=len(chosen), hangs=outcome is None)
 
 

@@ -134,6 +134,27 @@ def test_an_extension_adds_what_the_model_can_add(seconds: int, is_taken: bool) 
         extension_s(seconds, "able", able())
 
 
+UNSURE = r" \(this bound is unsure: see unsure in presets\.json\)$"
+
+
+@pytest.mark.parametrize("fact", ["maxReferenceImages", "maxReferenceDurationS"])
+def test_a_refused_number_of_references_says_what_is_unsure(fact: str) -> None:
+    beyond = {"max_reference_images": 1} if fact == "maxReferenceImages" else {"max_reference_duration_s": 5}
+    with pytest.raises(InvalidRequest, match=UNSURE):
+        checked(REFERENCES, duration_s=6, unsure=(fact,), **beyond)
+    with pytest.raises(InvalidRequest) as caught:
+        checked(REFERENCES, duration_s=6, **beyond)
+    assert "unsure" not in caught.value.message
+
+
+@pytest.mark.parametrize("fact", ["minExtendS", "maxExtendS"])
+def test_a_refused_extension_says_what_is_unsure(fact: str) -> None:
+    with pytest.raises(InvalidRequest, match=UNSURE):
+        extension_s(11, "able", able(unsure=(fact,)))
+    with pytest.raises(InvalidRequest, match=r"got 11$"):
+        extension_s(11, "able", able(unsure=("maxDurationS",)))
+
+
 def prices(
     fields: dict[str, Any], kind: GenerationKind = "generate", model: VideoModel = CLIPS
 ) -> dict[str, tuple[Decimal, Decimal]]:

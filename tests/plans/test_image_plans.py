@@ -450,3 +450,77 @@ def test_a_model_without_a_price_is_not_called() -> None:
 def test_pictures_are_asked_for_deferred_where_the_model_can(model: str, deferred: bool) -> None:
     assert RAW["imageModels"][model].get("deferred", False) is deferred
     assert plan(model=model).deferred is deferred
+
+
+NAMED = {"xai": {"image_model": "MODEL_SET", "image_aspect_ratio": "RATIO_SET", "image_resolution": "SIZE_SET"}}
+
+
+@pytest.mark.parametrize(
+    ("given", "asked", "text"),
+    [
+        ({"models": {"xai": "none-such"}}, {}, "MODEL_SET must be one of "),
+        ({"models": {"xai": "none-such"}}, {"model": "neither"}, "model must be one of "),
+        ({"aspect_ratios": {"xai": "7:50"}}, {}, "RATIO_SET must be one of "),
+        ({"aspect_ratios": {"xai": "1:1"}}, {"aspect_ratio": "7:50"}, "aspectRatio must be one of "),
+        ({"resolutions": {"xai": "9k"}}, {}, "SIZE_SET must be one of "),
+        ({"resolutions": {"xai": "1k"}}, {"resolution": "9k"}, "resolution must be one of "),
+        ({}, {"provider": "none-such"}, "provider must be one of "),
+    ],
+)
+def test_what_is_refused_is_named_for_whoever_has_set_it(
+    given: dict[str, Any], asked: dict[str, Any], text: str
+) -> None:
+    settings = replace(NOTHING_SET, variables=NAMED, **given)
+    assert refusal(settings=settings, **asked).startswith(text)
+
+
+def test_a_size_of_presets_json_is_nobodys_variable() -> None:
+    defaults = PRESETS.defaults.image["xai"].model_copy(update={"resolution": "9k"})
+    table = PRESETS.defaults.model_copy(update={"image": {**PRESETS.defaults.image, "xai": defaults}})
+    presets = PRESETS.model_copy(update={"defaults": table})
+    settings = replace(NOTHING_SET, variables=NAMED)
+    assert refusal(settings=settings, presets=presets).startswith("resolution must be one of ")
+
+
+@pytest.mark.parametrize("model", [GOOGLE, f"google/{GOOGLE}", f"models/{GOOGLE}"])
+def test_a_model_alone_says_whose_it_is_with_a_word(model: str) -> None:
+    made = plan(model=model)
+    assert (made.provider, made.model, made.requested_model) == ("google", GOOGLE, GOOGLE)
+    assert f"provider is google, whose model {GOOGLE} is" in made.warnings
+    named = plan(provider="google", model=model)
+    assert not [warning for warning in named.warnings if "whose model" in warning]
+    usual = plan(replace(NOTHING_SET, default_provider="google"), model=model)
+    assert not [warning for warning in usual.warnings if "whose model" in warning]
+
+
+def still(settings: ImageSettings = NOTHING_SET, **asked: Any) -> ImagePlan:
+    """The part of a request for a clip that is about its first frame."""
+    return plan_image(ImageRequest(**{"prompt": "a lighthouse"} | asked), settings, PRESETS, TODAY, is_first_frame=True)
+
+
+@pytest.mark.parametrize(
+    ("asked", "text"),
+    [
+        ({"prompt": " "}, "firstFramePrompt is required"),
+        ({"prompt": "x" * (PRESETS.image_models[XAI].max_prompt_chars + 1)}, "firstFramePrompt may have "),
+        ({"provider": "none-such"}, "imageProvider must be one of "),
+        ({"model": "none-such"}, "imageModel must be one of "),
+        ({"resolution": "9k"}, "imageResolution must be one of "),
+        ({"resolution": "9k", "provider": "google"}, "imageResolution must be one of 1k"),
+        ({"resolution": "9k", "model": XAI}, "imageResolution must be one of "),
+    ],
+)
+def test_a_first_frame_is_refused_by_the_names_of_a_clip(asked: dict[str, Any], text: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        still(**asked)
+    assert caught.value.message.startswith(text)
+
+
+def test_a_first_frames_provider_is_told_by_the_names_of_a_clip() -> None:
+    assert f"imageProvider is google, whose model {GOOGLE} is" in still(model=GOOGLE).warnings
+
+
+def test_a_first_frame_has_its_own_usual_size() -> None:
+    usual = PRESETS.defaults.image["xai"].first_frame_resolution
+    assert usual != ALL_SET.resolutions["xai"]
+    assert still().resolution == still(ALL_SET).resolution == usual

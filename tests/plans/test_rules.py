@@ -18,8 +18,10 @@ from ring_mcp.plans.rules import (
     choose_model,
     join_counts,
     join_names,
+    model_named,
     prompt_price,
     provider_named,
+    provider_of,
     ratio,
     show,
 )
@@ -68,6 +70,7 @@ def test_a_prompt_may_be_as_long_as_is_said() -> None:
         ("my clip", "my_clip", True),
         (" og ", "og", False),
         ("café crème", "cafe_creme", True),
+        ("a–b", "a_b", True),
         ("größe", "gro_e-d353a267", True),
         ("x" * MAX_PURPOSE_CHARS, "x" * MAX_PURPOSE_CHARS, False),
     ],
@@ -126,6 +129,8 @@ def test_only_a_model_that_ones_own_endpoint_serves_outlives_its_end_there() -> 
     for table, at_home in ((own, False), (models(own_endpoint=False), True)):
         with pytest.raises(ModelRetired):
             choose_model("old", table, "xai", RETIRES, own_endpoint=at_home)
+    with pytest.raises(ModelRetired):
+        choose_model("old", own, "xai", RETIRES)
 
 
 def test_a_choice_is_one_of_what_the_model_takes() -> None:
@@ -182,6 +187,27 @@ def test_a_provider_is_known_however_it_is_written(said: str) -> None:
 def test_an_unknown_provider_is_told_with_those_there_are() -> None:
     with pytest.raises(InvalidRequest, match=r"^provider must be one of google, xai, got 'openai'$"):
         provider_named("openai", ["google", "xai"])
+
+
+def test_an_unknown_provider_is_named_by_the_callers_own_field() -> None:
+    with pytest.raises(InvalidRequest, match=r"^imageProvider must be one of google, xai, got 'openai'$"):
+        provider_named("openai", ["google", "xai"], "imageProvider")
+
+
+@pytest.mark.parametrize("said", ["google's", " Google's ", "google/google's", "Google/google's", "models/google's"])
+def test_a_model_is_known_behind_its_provider_or_a_folder_of_models(said: str) -> None:
+    assert model_named(said, models()) == "google's"
+    assert provider_of(said, models()) == "google"
+
+
+@pytest.mark.parametrize("said", ["", "unheard-of", "xai/google's", "x/google's", "google/unheard-of", "models/"])
+def test_a_model_that_nobody_has_is_nobodys(said: str) -> None:
+    assert model_named(said, models()) is None
+    assert provider_of(said, models()) is None
+
+
+def test_no_model_is_nobodys() -> None:
+    assert provider_of(None, models()) is None
 
 
 def test_lists_read_as_people_write_them() -> None:

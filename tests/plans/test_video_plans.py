@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ring_mcp.domain import Overlay, Thumbnail, VideoPlan, VideoRequest
+from ring_mcp.domain import EarlierRequest, Overlay, Thumbnail, VideoPlan, VideoRequest
 from ring_mcp.errors import InvalidRequest, ModelRetired
 from ring_mcp.plans.image import ImageSettings
 from ring_mcp.plans.video import VideoSettings, plan_video, resolve_effective_quality_mode
@@ -367,7 +367,20 @@ def test_everything_that_was_asked_stands_in_the_plan() -> None:
     assert {name: getattr(made, name) for name in asked} == asked
     assert (made.prompt, made.storage_prefix, made.provider) == ("a boat", "generated/videos", "xai")
     assert plan(last_frame_url=URL, image_url=URL, model="grok-imagine-video-1.5").last_frame_url == URL
+    assert plan(reference_images=REFERENCES).reference_images == REFERENCES
     assert plan().persist
+
+
+def test_a_clip_of_googles_own_is_followed_by_its_request() -> None:
+    earlier = EarlierRequest(
+        provider="google", request_id="v1_before", made_on=TODAY, given_usd=Decimal("0.01"), sha256="0" * 64
+    )
+    edit = {"provider": "google", "remaster": True, "source_video_url": CLIP}
+    followed = plan(**edit, source_made=earlier)
+    assert followed.follows == "v1_before"
+    assert followed.list_usd == plan(**edit).list_usd + Decimal("0.01")
+    assert plan(**edit).follows is None
+    assert plan(**{**edit, "provider": "xai"}, source_made=earlier).follows is None
 
 
 def test_an_edit_plans_and_pays_for_no_still() -> None:
@@ -453,3 +466,164 @@ def test_a_first_frame_of_two_thousand_pixels_falls_back_with_a_word() -> None:
     assert still(image_provider="google") == ("1k", True)
     with pytest.raises(InvalidRequest, match=r"^imageResolution must be one of 1k for gemini-nano-banana-2\.1"):
         still(image_model="gemini-nano-banana-2.1")
+
+
+@pytest.mark.parametrize("model", ["gemini-omni-1.2-flash", "models/gemini-omni-1.2-flash"])
+def test_a_clips_model_alone_says_whose_it_is_with_a_word(model: str) -> None:
+    made = plan(model=model)
+    assert (made.provider, made.model) == ("google", "gemini-omni-1.2-flash")
+    assert "provider is google, whose model gemini-omni-1.2-flash is" in made.warnings
+    for other in (plan(provider="google", model=model), plan(model="grok-imagine-video"), plan()):
+        assert not [warning for warning in other.warnings if "whose model" in warning]
+
+
+def test_a_model_is_planned_in_the_registrys_spelling() -> None:
+    made = plan(model=" Grok_Imagine-VIDEO ")
+    assert made.model == made.requested_model == "grok-imagine-video"
+
+
+def test_where_no_clip_can_be_made_the_reason_is_told() -> None:
+    settings = replace(SETTINGS, impossible="no clip can be kept here: set DATABASE_URL")
+    with pytest.raises(InvalidRequest, match=r"^no clip can be kept here: set DATABASE_URL$"):
+        plan_video(VideoRequest(prompt=""), settings, PRESETS, TODAY)
+
+
+def test_a_refused_model_of_presets_json_is_nobodys_variable() -> None:
+    video = PRESETS.defaults.video.model_copy(update={"remaster_edit_model": "none-such"})
+    presets = PRESETS.model_copy(update={"defaults": PRESETS.defaults.model_copy(update={"video": video})})
+    edit = VideoRequest(prompt="x", remaster=True, source_video_url=CLIP)
+    with pytest.raises(InvalidRequest, match=r"^model must be one of .*, got 'none-such'$"):
+        plan_video(edit, configured(model="grok-imagine-video"), presets, TODAY)
+
+
+def test_an_operators_setting_without_a_variable_goes_by_the_argument() -> None:
+    settings = replace(configured(model="none-such"), variables={})
+    with pytest.raises(InvalidRequest, match=r"^model must be one of "):
+        plan_video(VideoRequest(prompt="x"), settings, PRESETS, TODAY)
+    for given, text in (({"duration_s": 99}, "duration must be "), ({"ratio": "7:50"}, "aspectRatio must be ")):
+        with pytest.raises(InvalidRequest, match=f"^{text}"):
+            plan_video(VideoRequest(prompt="x"), replace(configured(**given), variables={}), PRESETS, TODAY)
+    lite = replace(configured(model="grok-imagine-video-1.5-lite"), variables={})
+    assert not [text for text in plan_video(VideoRequest(prompt="x"), lite, PRESETS, TODAY).warnings if "makes" in text]
+
+
+def test_a_clips_prompt_may_be_as_long_as_its_model_takes() -> None:
+    most = PRESETS.video_models["grok-imagine-video"].max_prompt_chars
+    assert plan(prompt="x" * most).prompt == "x" * most
+    with pytest.raises(InvalidRequest, match=rf"^prompt may have {most} characters at most for grok-imagine-video"):
+        plan(prompt="x" * (most + 1))
+
+
+@pytest.mark.parametrize(
+    ("provider", "persist", "told"), [("google", False, 1), ("google", True, 0), ("xai", False, 0)]
+)
+def test_an_address_that_only_its_key_opens_is_told(provider: str, persist: bool, told: int) -> None:
+    made = plan(provider=provider, persist=persist)
+    assert len([text for text in made.warnings if "opens with its key only" in text]) == told
+
+
+@pytest.mark.parametrize("fields", [{"remaster": True}, {"extend_s": 4}])
+def test_a_clip_from_a_clip_needs_no_model_for_text(fields: dict[str, Any]) -> None:
+    name = "grok-imagine-video"
+    only_images = PRESETS.video_models[name].model_copy(update={"text_to_video": False})
+    presets = PRESETS.model_copy(update={"video_models": {**PRESETS.video_models, name: only_images}})
+    made = plan_video(VideoRequest(prompt="x", model=name, source_video_url=CLIP, **fields), SETTINGS, presets, TODAY)
+    assert made.model == name
+
+
+def test_an_edit_of_a_moment_is_a_second_long() -> None:
+    assert plan(remaster=True, source_video_url=CLIP, source_s=Decimal("0.3")).duration_s == 1
+
+
+def test_a_clip_without_a_purpose_is_a_video() -> None:
+    assert (plan().purpose, plan(purpose="promo").purpose) == ("video", "promo")
+
+
+def test_edits_and_extensions_have_a_usual_model_each() -> None:
+    usual = "grok-imagine-video"
+    models = {**PRESETS.video_models, **{f"{usual}-{kind}": PRESETS.video_models[usual] for kind in ("edit", "extend")}}
+    video = PRESETS.defaults.video.model_copy(
+        update={"remaster_edit_model": f"{usual}-edit", "extend_model": f"{usual}-extend"}
+    )
+    defaults = PRESETS.defaults.model_copy(update={"video": video})
+    presets = PRESETS.model_copy(update={"defaults": defaults, "video_models": models})
+
+    def model(**fields: Any) -> str:
+        return plan_video(VideoRequest(prompt="x", **fields), SETTINGS, presets, TODAY).model
+
+    assert model(remaster=True, source_video_url=CLIP) == f"{usual}-edit"
+    assert model(extend_s=4, source_video_url=CLIP) == f"{usual}-extend"
+    assert model() == usual
+
+
+def test_a_model_that_takes_no_image_makes_clips_of_words_and_clips() -> None:
+    name = "grok-imagine-video"
+    only_words = PRESETS.video_models[name].model_copy(update={"image_to_video": False})
+    presets = PRESETS.model_copy(update={"video_models": {**PRESETS.video_models, name: only_words}})
+
+    def model(**fields: Any) -> str:
+        return plan_video(VideoRequest(prompt="x", model=name, **fields), SETTINGS, presets, TODAY).model
+
+    for fields in ({"image_url": URL}, {"first_frame_prompt": "a still"}):
+        with pytest.raises(InvalidRequest, match=f"^{name} takes no image; leave out imageUrl and firstFramePrompt$"):
+            model(**fields)
+    assert model() == model(reference_images=(URL,)) == name
+    # A file of Ring's sends its settings along with every clip: those of a still are told, and mean nothing here.
+    campaign = {"pipeline_request_id": "p", "first_frame_prompt": "a still"}
+    assert model(**campaign, source_video_url=CLIP, remaster=True) == name
+
+
+@pytest.mark.parametrize("name", [name for name, model in PRESETS.video_models.items() if not model.is_retired(TODAY)])
+def test_a_clip_lasts_as_long_as_its_model_can_to_the_second(name: str) -> None:
+    model = PRESETS.video_models[name]
+    asked = {"provider": model.provider, "model": name}
+    if model.is_redirected(TODAY):
+        return
+    for seconds in (model.min_duration_s, model.max_duration_s):
+        assert plan(**asked, duration_s=seconds).duration_s == seconds
+    for seconds in (model.min_duration_s - 1, model.max_duration_s + 1):
+        with pytest.raises(InvalidRequest, match=f"^duration must be a whole number of seconds .* got {seconds}"):
+            plan(**asked, duration_s=seconds)
+
+
+@pytest.mark.parametrize("fact", ["minDurationS", "maxDurationS"])
+def test_a_refused_duration_says_what_is_unsure(fact: str) -> None:
+    name = "grok-imagine-video"
+    unsure = PRESETS.video_models[name].model_copy(update={"unsure": (fact,)})
+    presets = PRESETS.model_copy(update={"video_models": {**PRESETS.video_models, name: unsure}})
+    with pytest.raises(InvalidRequest, match=r"got 99 \(this bound is unsure: see unsure in presets\.json\)$"):
+        plan_video(VideoRequest(prompt="x", model=name, duration_s=99), SETTINGS, presets, TODAY)
+    with pytest.raises(InvalidRequest, match=r"got 99$"):
+        plan(model=name, duration_s=99)
+
+
+@pytest.mark.parametrize(("resolution", "told"), [("720p", 0), (" 720P ", 0), (None, 0), ("480p", 1)])
+def test_a_remaster_tells_only_of_another_size(resolution: str | None, told: int) -> None:
+    made = plan(remaster=True, resolution=resolution)
+    assert made.resolution == "720p"
+    assert len([text for text in made.warnings if "remaster makes a real 720p" in text]) == told
+
+
+@pytest.mark.parametrize(
+    ("sets_ratio", "image_url", "told"), [(True, URL, 1), (True, None, 0), (False, URL, 0), (False, None, 0)]
+)
+def test_only_an_image_that_sets_the_shape_makes_another_in_vain(
+    sets_ratio: bool, image_url: str | None, told: int
+) -> None:
+    name = "grok-imagine-video"
+    model = PRESETS.video_models[name].model_copy(update={"image_sets_ratio": sets_ratio})
+    presets = PRESETS.model_copy(update={"video_models": {**PRESETS.video_models, name: model}})
+    asked = VideoRequest(prompt="x", model=name, aspect_ratio="9:16", image_url=image_url)
+    warnings = plan_video(asked, SETTINGS, presets, TODAY).warnings
+    assert len([text for text in warnings if text.startswith("aspectRatio is not used")]) == told
+
+
+def test_a_still_has_the_shape_of_its_clip() -> None:
+    def shape(settings: VideoSettings, **asked: Any) -> str:
+        made = plan_video(VideoRequest(prompt="x", first_frame_prompt="a still", **asked), settings, PRESETS, TODAY)
+        assert made.first_frame is not None
+        return made.first_frame.aspect_ratio
+
+    assert shape(SETTINGS) == "16:9"
+    assert shape(configured(ratio="1:1")) == "1:1"
+    assert shape(configured(ratio="1:1"), aspect_ratio="9:16") == "9:16"

@@ -389,7 +389,10 @@ async def test_a_full_disk_is_the_spools_owners_trouble(path: Path) -> None:
             await provider_http.download(server.url, path)
 
 
-@pytest.mark.parametrize(("url", "is_a"), [("http://localhost:1/a", PrivateAddress), ("nonsense", ProviderBadReply)])
+@pytest.mark.parametrize(
+    ("url", "is_a"),
+    [("http://localhost:1/a", PrivateAddress), ("nonsense", ProviderBadReply), ("http://[::1", ProviderBadReply)],
+)
 async def test_an_address_of_a_caller_is_checked_without_connecting(url: str, is_a: type[ProviderError]) -> None:
     async with plain("http://127.0.0.1:9") as provider_http:
         await provider_http.check_address("http://127.0.0.1:9/a")

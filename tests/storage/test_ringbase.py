@@ -202,6 +202,7 @@ UNREADABLE: dict[str, httpx2.Response] = {
     "a script": answer(200, {"success": True, "url": "javascript:alert(1)"}),
     "a file": answer(200, {"success": True, "url": "file:///etc/passwd"}),
     "a url with a password": answer(200, {"success": True, "url": "https://user:pass@cdn.test/1"}),
+    "half a url": answer(200, {"success": True, "url": "http://[::1"}),
     "a url with a user": answer(200, {"success": True, "url": "//user@cdn.test/1"}),
     "a url with a blank": answer(200, {"success": True, "url": "https://cdn.test/a b"}),
     "a url that turns round": answer(200, {"success": True, "url": "https://cdn.test/a\u202eb"}),

@@ -402,6 +402,15 @@ def test_every_wrong_setting_is_named_at_once() -> None:
         S3Storage(BUCKET, session_token=TOKEN)
 
 
+@pytest.mark.parametrize(
+    "endpoint", ["http://[::1", "http://store:99999", "ftp://store", "http://a@store", "http://s/?q"]
+)
+def test_an_endpoint_that_is_no_plain_address_is_a_wrong_setting(endpoint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        S3Storage(BUCKET, endpoint=endpoint)
+    assert caught.value.problems == ["AWS_ENDPOINT_URL_S3: must be an http(s) URL without user, password or query"]
+
+
 def test_without_the_library_the_install_line_is_told_at_the_start() -> None:
     program = (
         "import sys; sys.modules['obstore'] = None\n"
