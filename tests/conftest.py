@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, settings
 
 from ring_mcp.config import all_variables
 from ring_mcp.sandbox.server import SandboxServer
+from tests.memory_disk import MEMORY, has_room
 from tests.started_first import STARTED_FIRST, spread
 
 try:
@@ -37,6 +38,13 @@ def _variables() -> set[str]:
 
 for _name in _variables():
     os.environ.pop(_name, None)
+
+
+_FILES_OF_A_RUN_BYTES = 4 << 30  # several times what all folders of a run hold at once
+
+if has_room(_FILES_OF_A_RUN_BYTES):
+    # Each test has a ledger of its own, and each of its commits would wait for the disk.
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -29,13 +29,12 @@ import psycopg
 from psycopg import sql
 
 from ring_mcp.ledger.postgres import migrate
+from tests.memory_disk import MEMORY, has_room
 
 URL_VARIABLE = "RING_TEST_DATABASE_URL"
 NOBODY = 65534
 _START_TIMEOUT_S = 180.0
 _STOP_TIMEOUT_S = 120.0
-_MEMORY = Path("/dev/shm")
-_NEEDED_MEMORY_BYTES = 1 << 30
 _SETTINGS = {
     "listen_addresses": "",
     "fsync": "off",
@@ -76,10 +75,6 @@ def binaries() -> Path:
     )
 
 
-def _has_room(folder: Path) -> bool:
-    return folder.is_dir() and os.access(folder, os.W_OK) and shutil.disk_usage(folder).free >= _NEEDED_MEMORY_BYTES
-
-
 class PostgresServer:
     """A server of its own in a temporary folder. With ``password``, connections have to give it; ``settings`` are those
     of its configuration that are to be other than here."""
@@ -88,7 +83,7 @@ class PostgresServer:
         self._password = password
         self._settings = _SETTINGS | dict(settings or {})
         self._root = Path(tempfile.mkdtemp(prefix="ring-pg-", dir="/tmp"))  # a socket's path must be short
-        self._data = Path(tempfile.mkdtemp(prefix="ring-pg-", dir=_MEMORY if _has_room(_MEMORY) else "/tmp"))
+        self._data = Path(tempfile.mkdtemp(prefix="ring-pg-", dir=MEMORY if has_room() else "/tmp"))
         self._keeper: subprocess.Popen[bytes] | None = None
         self._bin = binaries()
         self._as_user: dict[str, object] = {}

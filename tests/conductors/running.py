@@ -8,10 +8,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from ring_mcp.app import App, open_app
+from ring_mcp.backends import LEDGER_FILE
 from ring_mcp.clock import Clock
 from ring_mcp.config import load_config
 from ring_mcp.domain import Job, JobState
 from ring_mcp.sandbox.server import SandboxServer
+from tests.migrated_file import put_migrated_file
 
 ACTOR = "tester"
 LIMIT_S = 120.0
@@ -24,6 +26,7 @@ async def running(
     """An open app. Keyword arguments in capitals are settings."""
     settings = {"RING_SANDBOX": sandbox.url, "RING_STATE_DIR": str(state), "VIDEO_GEN_POLL_INTERVAL_MS": "20"}
     config = load_config({**settings, **variables}, folder=state)
+    put_migrated_file(config.state_path / LEDGER_FILE)
     async with open_app(config, clock=clock) as app:
         yield app
 

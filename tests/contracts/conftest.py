@@ -10,6 +10,7 @@ import pytest
 from ring_mcp.ledger.base import Ledger
 from tests.fake_clock import FakeClock
 from tests.ledger_databases import Kind, LedgerDatabase
+from tests.migrated_file import put_migrated_file
 from tests.postgres_server import fresh_database, server_url
 
 
@@ -32,7 +33,8 @@ def database_of(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Kin
 
     def make(kind: Kind) -> LedgerDatabase:
         if kind == "sqlite":
-            return LedgerDatabase("sqlite", str(tmp_path / "state" / "ledger.db"))
+            put_migrated_file(file := tmp_path / "state" / "ledger.db")
+            return LedgerDatabase("sqlite", str(file))
         return LedgerDatabase("postgres", request.getfixturevalue("postgres_database"))
 
     return make

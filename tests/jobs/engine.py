@@ -50,6 +50,7 @@ from tests.fake_clock import LIMIT_S, FakeClock
 from tests.jobs.failing_ledger import FailingLedger
 from tests.jobs.scripted_provider import ScriptedProvider
 from tests.ledger_samples import HOLDER, planned, sample_plan
+from tests.migrated_file import put_migrated_file
 
 PACE: Mapping[MediaKind, Pace] = {
     "image": Pace(submit_timeout_s=20.0, poll_interval_s=1.0, poll_timeout_s=120.0),
@@ -308,6 +309,7 @@ def _inputs(storage: LocalStorage, decoders: Decoders, spool: Path, fetched: Map
 async def started_engine(state: Path, clock: FakeClock | None = None, **options: Any) -> AsyncIterator[Engine]:
     """An engine on a SQLite ledger of its own; its queue is not started, and is closed at the end."""
     clock = clock or FakeClock()
+    put_migrated_file(state / "ledger.db")
     real = SqliteLedger(state / "ledger.db", clock)
     await real.start()
     engine = engine_on(FailingLedger(real), clock, state, **options)

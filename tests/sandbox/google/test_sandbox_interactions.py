@@ -244,10 +244,10 @@ def test_a_clip_of_its_own_is_extended_to_forty_seconds(google: httpx2.Client) -
 
 
 def test_only_what_is_kept_and_done_can_be_followed(google: httpx2.Client, sandbox: SandboxServer) -> None:
-    sandbox.state.configure(render_s=60)
-    running = started(google)
     asked = body() | {"background": False, "store": False}
     unstored = google.post("/interactions", json=asked).json()["id"]
+    sandbox.state.configure(render_s=60)
+    running = started(google)
     for earlier in (running, unstored, "v1_nobody"):
         refused = follow(google, earlier)
         assert (refused.status_code, "Invalid interaction name" in refused.text) == (400, True)
