@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from ring_mcp.ledger.process_lock import ProcessLock
 
 HOLDER = """
@@ -98,3 +100,25 @@ def test_files_of_the_dead_are_removed_and_those_of_the_living_left(tmp_path: Pa
     assert ProcessLock(tmp_path).is_held(mine.name)
     for lock in (mine, theirs):
         lock.release()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no such limit")
+def test_nobody_is_called_dead_whose_lock_cannot_be_looked_at(tmp_path: Path) -> None:
+    """As where this process has too many files open: its jobs would be taken from one that lives."""
+    import resource
+
+    mine, theirs = ProcessLock(tmp_path), ProcessLock(tmp_path)
+    theirs.acquire()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        is_held = mine.is_held(theirs.name)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert is_held
+    theirs.release()
+
+
+@pytest.mark.parametrize("name", ["", "..", "a" * 300, "a\0b"])
+def test_a_name_that_no_lock_can_have_is_nobody_s(tmp_path: Path, name: str) -> None:
+    assert not ProcessLock(tmp_path).is_held(name)
