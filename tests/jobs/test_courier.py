@@ -204,3 +204,33 @@ async def test_a_courier_that_dies_before_it_is_told_to_go_sends_nothing(courier
             await courier.submit(job_id, "token", "image", plan("a boat"), Inputs(), deadline_s=LIMIT_S)
     assert (unsent.value.billed, unsent.value.provider) == ("no", "google")
     await courier.drop(other)
+
+
+async def test_a_courier_that_was_paused_does_not_mix_two_tries_up(courier: Courier, answers: Answers) -> None:
+    """The first was given up as too slow, its intent could not be written, and the next one stands behind it."""
+
+    async def begin(job_id: str, token: str) -> asyncio.Task[bool]:
+        taking = asyncio.create_task(courier.take(job_id, token))
+        async with asyncio.timeout(LIMIT_S):
+            while not courier.is_asked(job_id):
+                await asyncio.sleep(0)
+        return taking
+
+    other = new_id()
+    assert await courier.take(other, "token")
+    await courier.drop(other)
+    assert courier.pid is not None
+    os.kill(courier.pid, signal.SIGSTOP)
+    job_id = new_id()
+    first = await begin(job_id, "first")
+    first.cancel()
+    await asyncio.wait({first})
+    await courier.drop(job_id)
+    second = await begin(job_id, "second")
+    os.kill(courier.pid, signal.SIGCONT)
+    async with asyncio.timeout(LIMIT_S):
+        assert await second
+        made = await courier.submit(job_id, "second", "image", plan("a boat"), Inputs(), deadline_s=LIMIT_S)
+    assert isinstance(made, Finished)
+    assert made.billed_usd is not None
+    assert answers.read(job_id, "second") == made
