@@ -86,7 +86,8 @@ class Errands:
         self._sharing = sharing
         self._spool = spool
         self._writer = writer
-        self._orders: dict[str, asyncio.Future[dict[str, Any] | None]] = {}
+        # By the job and its attempt: of one that is given up, and asked for anew, both may stand here.
+        self._orders: dict[tuple[str, str], asyncio.Future[dict[str, Any] | None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self, reader: asyncio.StreamReader) -> None:
@@ -104,24 +105,23 @@ class Errands:
         await self._sharing.finish()
 
     def _obey(self, said: dict[str, Any]) -> None:
-        if (job_id := said.get("take")) is not None:
-            self._orders[job_id] = asyncio.get_running_loop().create_future()
-            task = asyncio.create_task(self._carry(job_id, said["attemptToken"]))
+        this = (said["job"], said["attemptToken"])
+        if said["do"] == "take":
+            self._orders[this] = asyncio.get_running_loop().create_future()
+            task = asyncio.create_task(self._carry(*this))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        elif (job_id := said.get("go")) is not None and job_id in self._orders:
-            self._orders[job_id].set_result(said)
-        elif (job_id := said.get("drop")) in self._orders:
-            self._orders[job_id].set_result(None)
+        elif this in self._orders:
+            self._orders[this].set_result(said if said["do"] == "go" else None)
 
     async def _carry(self, job_id: str, attempt_token: str) -> None:
         """From the lock to the answer on the disk. ``_orders``: None is "drop", {} that nobody is left to say go."""
-        word = "failed"
+        word, this = "failed", (job_id, attempt_token)
         try:
             with self._answers.expect(job_id):
                 # Only with the lock held: the server then writes its intent down, and from there trusts this lock.
-                await self._tell(job_id, "taken")
-                order = await self._orders[job_id]
+                await self._tell(this, "taken")
+                order = await self._orders[this]
                 if order is not None:
                     answer = await self._make(job_id, order) if order else _NOT_SENT
                     # On the disk before it is told: a server that dies as it hears of it finds it at its next start.
@@ -132,8 +132,8 @@ class Errands:
         except OSError as exc:
             word = f"failed ({exc.strerror})"
         finally:
-            del self._orders[job_id]
-            await self._tell(job_id, word)
+            del self._orders[this]
+            await self._tell(this, word)
 
     async def _keep(self, job_id: str, attempt_token: str, answer: Answer) -> None:
         """Write the answer, however long the disk is full: it was paid for, and this is the only copy."""
@@ -156,9 +156,11 @@ class Errands:
         except Exception as exc:  # whatever it was, the request may have left
             return OutcomeUnknown(f"internal error in the courier ({type(exc).__name__})", provider=plan.provider)
 
-    async def _tell(self, job_id: str, word: str) -> None:
+    async def _tell(self, this: tuple[str, str], word: str) -> None:
+        job_id, attempt_token = this
         with contextlib.suppress(OSError):  # the server has gone; the answer lies in the spool
-            self._writer.write(json.dumps({"job": job_id, "is": word}).encode() + b"\n")
+            said = {"job": job_id, "attemptToken": attempt_token, "is": word}
+            self._writer.write(json.dumps(said).encode() + b"\n")
             await self._writer.drain()
 
 

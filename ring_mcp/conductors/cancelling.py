@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from ring_mcp.clock import Clock
 from ring_mcp.conductors.allowance import Allowance
 from ring_mcp.domain import Job, JobState, Plan, VideoPlan, usd
-from ring_mcp.errors import GenerationFailed, JobCancelled, JobMoved, ProviderError
+from ring_mcp.errors import Billed, GenerationFailed, JobCancelled, JobMoved, ProviderError
 from ring_mcp.jobs.accounts import Accounts
 from ring_mcp.jobs.endings import Ending
-from ring_mcp.jobs.outcomes import end_badly
+from ring_mcp.jobs.outcomes import end_job, failure_of
 from ring_mcp.jobs.sharing import Sharing
 from ring_mcp.jobs.watch import JobWatch
 from ring_mcp.ledger.base import Ledger
@@ -52,55 +52,52 @@ class CancelConductor:
         self._sharing = sharing
 
     async def cancel(self, job: Job, *, actor_id: str | None = None) -> Cancellation:
-        """Break a job off, if that can be. Raises LedgerError; then nothing has changed.
+        """Break a job off, if that can be. Raises LedgerError; then the same wish again finds what is left to do.
 
         ``actor_id``: who wishes it, if not the operator; raises LookOnly and Unauthorized for one who may not spend.
 
         Of a job that is ``planned`` the row is ended, and its version decides: whoever is about to send the request
-        writes that down first, and finds the row changed. A still of its own is broken off in the same way.
+        writes that down first, and finds the row changed. A still of its own is broken off before it in the same way:
+        the other way round a fault in between would leave one that goes on, and is paid, for nobody.
         """
         if actor_id is not None:
             await self._allowance.check_may_spend(actor_id)
+        still: Job | None = None
         for _ in range(_TRIES):
             # Anew each time, for the caller's copy may be old: only a row that is still planned may be ended here.
             stored = await self._ledger.get(job.id) or job
             if stored.state is not JobState.PLANNED:
+                if stored.state is JobState.FAILED and still is not None and _is_cancelled(still):
+                    return _say_cancelled(stored, still)  # it has heard of its still's end, and ended itself
                 return await self._cancel_sent(stored)
             try:
-                ended = await self._end(stored)
+                still = await self._cancel_still(stored)
+                ended = await self._end(stored, still)
             except JobMoved:
                 continue
-            return Cancellation(ended, True, False, f"job {job.id} was cancelled{await self._cancel_still(ended)}")
+            return _say_cancelled(ended, still)
         raise JobMoved(f"job {job.id} changes all the time; call again")
 
-    async def _end(self, job: Job) -> Job:
+    async def _end(self, job: Job, still: Job | None = None) -> Job:
+        """``still``: what it begins with. The failure speaks of both, the cost is that of the job alone."""
         now = self._clock.now()
-        why = JobCancelled("cancelled before its request was sent", job_id=job.id)
-        ended = await self._ledger.save(
-            job, replace(end_badly(job, Ending.CANCELLED, why, now), owner=None, updated_at=now)
-        )
+        what = f"cancelled before its request was sent{_say_of_still(still)}"
+        why = JobCancelled(what, job_id=job.id, billed=_say_billed(job, still))
+        ended = end_job(job, Ending.CANCELLED, now, failure=failure_of(why), billed="no")
+        ended = await self._ledger.save(job, replace(ended, owner=None, updated_at=now))
         self._watch.tell(ended)
         self._sharing.forget(ended)
         return ended
 
-    async def _cancel_still(self, clip: Job) -> str:
-        """What there is to say of the first frame: one that is being made is paid for, and the next clip takes it."""
+    async def _cancel_still(self, clip: Job) -> Job | None:
+        """The first frame of the clip's own as it is left: one that is being made is paid for, and the next clip takes
+        it. Raises JobMoved."""
         still_id = clip.plan.frame_job_id if isinstance(clip.plan, VideoPlan) else None
         still = await self._ledger.get(still_id) if still_id is not None else None
         # A still that has become another clip's is not this one's to end.
         if still is None or still.parent_job_id != clip.id:
-            return " before its request was sent; nothing was billed"
-        if still.state is JobState.PLANNED:
-            try:
-                await self._end(still)
-            except JobMoved:
-                still = await self._ledger.get(still.id) or still
-            else:
-                return ", and its first frame, before a request was sent; nothing was billed"
-        return (
-            f" before its request was sent. Its first frame (job {still.id}) is {still.state}: its bill is in its own "
-            "row, and the next clip that asks for the same first frame takes it"
-        )
+            return None
+        return await self._end(still) if still.state is JobState.PLANNED else still
 
     async def _cancel_sent(self, job: Job) -> Cancellation:
         if job.is_terminal:
@@ -159,3 +156,36 @@ class CancelConductor:
             "had been made by then"
         )
         return Cancellation(job, False, True, text)
+
+
+def _is_cancelled(job: Job) -> bool:
+    return job.failure is not None and job.failure.code == JobCancelled.code
+
+
+def _say_cancelled(job: Job, still: Job | None) -> Cancellation:
+    if still is None:
+        text = f"job {job.id} was cancelled before its request was sent; nothing was billed"
+    elif _is_cancelled(still):
+        text = f"job {job.id} was cancelled, and its first frame, before a request was sent; nothing was billed"
+    else:
+        text = (
+            f"job {job.id} was cancelled before its request was sent. Its first frame (job {still.id}) is "
+            f"{still.state}: its bill is in its own row, and the next clip that asks for the same first frame takes it"
+        )
+    return Cancellation(job, True, False, text)
+
+
+def _say_of_still(still: Job | None) -> str:
+    if still is None or _is_cancelled(still):
+        return ""
+    return f"; its first frame (job {still.id}) is {still.state}, and its bill is in its own row"
+
+
+def _say_billed(clip: Job, still: Job | None) -> Billed:
+    """Whether the call was billed, which may have bought the still."""
+    is_of_an_earlier_call = isinstance(clip.plan, VideoPlan) and clip.plan.frame_was_paid
+    if still is None or is_of_an_earlier_call:
+        return "no"
+    if still.failure is not None and still.is_terminal:
+        return still.failure.billed
+    return "yes" if still.state is JobState.DONE else "unknown"

@@ -168,7 +168,7 @@ def job_result(job: Job, now: datetime, *, joined: bool = False) -> JobResult:
     """A job as its caller sees it. ``success`` is False when it ended badly, or is stuck for a reason that is known."""
     plan = job.plan
     # While it is tried again the trouble is a warning (``_trouble``): told as a failure, it would be made anew.
-    failure = job.failure if job.is_settled or job.is_parked or job.is_stuck(now) else None
+    failure = _judge_call(job) if job.is_settled or job.is_parked or job.is_stuck(now) else None
     shared: dict[str, Any] = {
         "success": failure is None,
         "provider": plan.provider,
@@ -195,6 +195,17 @@ def job_result(job: Job, now: datetime, *, joined: bool = False) -> JobResult:
             **shared, estimated_cost_usd=plan.estimated_usd, images=images, url=images[0].url if images else None
         )
     return _video_result(job, plan, shared)
+
+
+def _judge_call(job: Job) -> Failure | None:
+    """Why the job stands where it does. Its failure knows of the bill of the job alone, and a clip's call may have
+    bought a still as well."""
+    plan, failure = job.plan, job.failure
+    # A still of an earlier call counts as nothing here; one whose maker names no figure was billed all the same.
+    has_bought = isinstance(plan, VideoPlan) and plan.made_frame is not None and plan.made_frame_billed_usd != 0
+    if failure is None or failure.billed != "no" or not has_bought:
+        return failure
+    return failure.model_copy(update={"billed": "yes"})
 
 
 def _trouble(job: Job) -> tuple[str, ...]:

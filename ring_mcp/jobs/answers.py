@@ -112,10 +112,10 @@ class Answers:
         return sorted(answered | pictured)
 
     def is_awaited(self, job_id: str) -> bool:
-        """Whether a courier is alive that may still write this job's answer."""
+        """Whether a courier is alive that may still write this job's answer. Raises OSError: it is not known now."""
         try:
             descriptor = os.open(self._spool / f"{job_id}{_LOCK}", os.O_RDWR)
-        except OSError:
+        except FileNotFoundError:
             return False
         try:
             # Got, it is nobody's: no courier is left that could still write. Closing the file gives it back.

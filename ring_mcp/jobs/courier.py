@@ -22,7 +22,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from ring_mcp.domain import MediaKind, Plan
-from ring_mcp.errors import OutcomeUnknown, ProviderError, RateLimited
+from ring_mcp.errors import OutcomeUnknown, ProviderError, ProviderUnavailable, RateLimited
 from ring_mcp.jobs.answers import Answers
 from ring_mcp.providers.base import Accepted, Finished, HearRefusal, Inputs
 
@@ -34,7 +34,11 @@ _TAKE_LIMIT_S = 20.0
 _DROP_LIMIT_S = 1.0
 """How long a courier may need to begin. Without one the request is made in the server itself."""
 
+_NOT_TOLD = "the process that was to make the request died before it was told to; it was not sent"
 _LOST = "the process that made the request has died; whether it was billed is not known"
+
+_Try = tuple[str, str]
+"""A job and its attempt: one that was given up as too slow may be answered while the next one is asked for."""
 
 Start = Callable[[socket.socket], int]
 """Start the other process, at the other end of the socket that is given; its process id. Raises OSError."""
@@ -53,7 +57,9 @@ class Courier:
         self._start = start
         self._writer: asyncio.StreamWriter | None = None
         self._listening: asyncio.Task[None] | None = None
-        self._expected: dict[str, asyncio.Future[str]] = {}
+        self._expected: dict[_Try, asyncio.Future[str]] = {}
+        # To whom each try of a job was given: another courier, in the place of one that has died, knows nothing of it.
+        self._given_to: dict[str, tuple[asyncio.StreamWriter, _Try]] = {}
         self._starting = asyncio.Lock()
 
     async def take(self, job_id: str, attempt_token: str) -> bool:
@@ -63,19 +69,26 @@ class Courier:
         """
         try:
             async with asyncio.timeout(_TAKE_LIMIT_S):
-                await self._ensure()
-                return await self._ask(job_id, {"take": job_id, "attemptToken": attempt_token}) == "taken"
+                self._given_to[job_id] = (await self._ensure(), (job_id, attempt_token))
+                if await self._ask({"do": "take"}, *self._given_to[job_id]) == "taken":
+                    return True
+                del self._given_to[job_id]
         except (OSError, TimeoutError) as exc:
             logger.warning("job %s: no courier (%s); its request is made in this process", job_id, exc or "too slow")
             with contextlib.suppress(TimeoutError):  # one that was only too slow would hold the job's lock
                 async with asyncio.timeout(_DROP_LIMIT_S):
                     await self.drop(job_id)
-            return False
+        return False
+
+    def is_asked(self, job_id: str) -> bool:
+        """Whether a word on this job is waited for."""
+        return any(job_id == asked for asked, _ in self._expected)
 
     async def drop(self, job_id: str) -> None:
         """The request is not made after all. A courier that has died will not make it either."""
-        with contextlib.suppress(OSError):
-            await self._say({"drop": job_id})
+        if (given := self._given_to.pop(job_id, None)) is not None:
+            with contextlib.suppress(OSError):
+                await self._say({"do": "drop"}, *given)
 
     async def submit(
         self,
@@ -92,14 +105,17 @@ class Courier:
         A caller that is cancelled leaves; the courier does not.
         """
         order = {
-            "go": job_id,
+            "do": "go",
             "kind": kind,
             "plan": _PLAN.dump_python(plan, mode="json"),
             "inputs": _INPUTS.dump_python(inputs, mode="json"),
             "deadlineS": deadline_s,
         }
+        wire, this = self._given_to.pop(job_id)
+        if wire.is_closing():
+            raise ProviderUnavailable(_NOT_TOLD, provider=plan.provider, billed="no")
         try:
-            await self._ask(job_id, order)
+            await self._ask(order, wire, this)
         except OSError as exc:  # it may have written the answer before it died: the spool decides
             logger.error("job %s: %s", job_id, exc)
         answer = await asyncio.to_thread(self._answers.read, job_id, attempt_token)
@@ -115,12 +131,12 @@ class Courier:
             self._listening.cancel()
         if self._writer is not None:
             self._writer.close()
-            self._writer = None
 
-    async def _ensure(self) -> None:
+    async def _ensure(self) -> asyncio.StreamWriter:
         async with self._starting:
             if self._listening is not None and not self._listening.done():
-                return
+                assert self._writer is not None, "it is listened to"
+                return self._writer
             ours, theirs = socket.socketpair()
             # Closed here once the courier has it: else its death would never be seen as the end of the stream.
             with theirs:
@@ -131,24 +147,23 @@ class Courier:
                     ours.close()
                     raise
             self._listening = asyncio.create_task(self._listen(reader, self._writer))
+            return self._writer
 
-    async def _ask(self, job_id: str, message: dict[str, Any]) -> str:
-        """Say it and wait for the word on this job. Raises OSError if the courier dies."""
-        future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._expected[job_id] = future
+    async def _ask(self, message: dict[str, Any], wire: asyncio.StreamWriter, of: _Try) -> str:
+        """Say it and wait for the word on this try. Raises OSError if the courier dies."""
+        future = self._expected[of] = asyncio.get_running_loop().create_future()
         try:
-            await self._say(message)
+            await self._say(message, wire, of)
             return await future
         finally:
-            # Another question about the same job may stand there by now.
-            if self._expected.get(job_id) is future:
-                del self._expected[job_id]
+            del self._expected[of]
 
-    async def _say(self, message: dict[str, Any]) -> None:
-        if self._writer is None:
+    async def _say(self, message: dict[str, Any], wire: asyncio.StreamWriter, of: _Try) -> None:
+        if wire.is_closing():
             raise ConnectionError("the courier has left")
-        self._writer.write(json.dumps(message).encode() + b"\n")
-        await self._writer.drain()
+        job_id, attempt_token = of
+        wire.write(json.dumps(message | {"job": job_id, "attemptToken": attempt_token}).encode() + b"\n")
+        await wire.drain()
 
     async def _listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -159,7 +174,7 @@ class Courier:
                         refusal = RateLimited("refused", retry_after_s=limited["retryAfterS"])
                         self._hear(limited["provider"], limited["model"], refusal)
                     continue
-                future = self._expected.get(said["job"])
+                future = self._expected.get((said["job"], said["attemptToken"]))
                 if future is not None and not future.done():
                     future.set_result(said["is"])
         except OSError:

@@ -9,6 +9,7 @@ again.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -30,6 +31,9 @@ from ring_mcp.telemetry import NOTHING
 logger = logging.getLogger(__name__)
 
 _LOST = LedgerError("the ledger has lost the row of this job, whose request was not sent", next_action="Call again.")
+
+_TRIES = 5
+"""Beside those who drive a job, those who are told of it write its row: an answer is not dropped for that."""
 
 
 class Held(NamedTuple):
@@ -203,20 +207,23 @@ class JobRecord:
             logger.error("job %s: %s; facts are kept aside", after.id, why.message)
 
     async def _save(self, after: Job, records: Sequence[AuditRecord]) -> Job:
-        try:
-            return await self._ledger.save(self._saved, after, records)
-        except JobMoved:
+        before, to_be = self._saved, after
+        for _ in range(_TRIES):
+            with contextlib.suppress(JobMoved):
+                return await self._ledger.save(before, to_be, records)
             stored = await self._ledger.get(after.id)
             if stored is None:
-                return await self._restore(after, records)
+                with contextlib.suppress(JobMoved):  # somebody else has written it anew
+                    return await self._restore(after, records)
+                continue
             if stored.is_terminal and self._is_our_own(stored):
                 return stored  # the last write of all, its audit rows included
             if not (self._is_our_own(stored) or self._is_older(stored) or stored.is_answered_by(after)):
                 await self._keep_what_nobody_else_has(stored, after, records)
-                raise
+                raise JobMoved(f"job {after.id} was changed by another process first")
             # What a caller may have been told of the row as it stood does not hold any more.
-            after = come_late(stored, replace(after, delivered_at=None))
-            return await self._ledger.save(stored, after, records)
+            before, to_be = stored, come_late(stored, replace(after, delivered_at=None))
+        raise LedgerError(f"the row of job {after.id} changes all the time")
 
     async def _restore(self, after: Job, records: Sequence[AuditRecord]) -> Job:
         if self._saved.state is JobState.PLANNED and after.state in (JobState.PLANNED, JobState.SUBMITTING):

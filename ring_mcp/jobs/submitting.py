@@ -220,10 +220,14 @@ class Submitting:
         """Somebody else's submit without an answer on record: unknown, once nobody can write that answer any more."""
         job = record.job
         assert job.submit_deadline_at is not None, "the table has a CHECK for this"
-        # In this order: a courier lets go after it has written, so that nothing falls between the two looks.
-        if await asyncio.to_thread(self._answers.is_awaited, job.id):
-            return Pause(LOOK_FOR_ANSWER_S)
-        answer, wait_s = await self._find_answer(job)
+        try:
+            # In this order: a courier lets go after it has written, so that nothing falls between the two looks.
+            if await asyncio.to_thread(self._answers.is_awaited, job.id):
+                return Pause(LOOK_FOR_ANSWER_S)
+            answer, wait_s = await self._find_answer(job)
+        except OSError as exc:  # of this machine: it passes, as where too many files are open
+            logger.warning("job %s: its answer cannot be looked for now: %s", job.id, exc.strerror)
+            answer, wait_s = None, WAIT_FOR_STORAGE_S
         if answer is not None:
             await self._write_answer(record, answer)
             return None
@@ -235,14 +239,10 @@ class Submitting:
         return None
 
     async def _find_answer(self, job: Job) -> tuple[Answer | None, float]:
-        """The answer, on this machine or shared by another; and how much longer than the deadline it is waited for."""
-        try:
-            return await self._read_answer(job)
-        except OSError as exc:  # of this machine: it passes, as where too many files are open
-            logger.warning("job %s: its answer cannot be read now: %s", job.id, exc.strerror)
-            return None, WAIT_FOR_STORAGE_S
+        """The answer, on this machine or shared by another; and how much longer than the deadline it is waited for.
 
-    async def _read_answer(self, job: Job) -> tuple[Answer | None, float]:
+        Raises OSError.
+        """
         if not await asyncio.to_thread(self._answers.holds, job.id, job.attempt_token):
             try:
                 if (answer := await self._sharing.read_answer(job.id, job.attempt_token)) is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import time
 import uuid
@@ -14,6 +15,8 @@ _BEING_MADE_S = 60.0
 """How old a file without its final name must be to be believed a dead process's: a living one renames it at once."""
 
 _MAX_LABEL_BYTES = 200
+
+_NO_FILE = frozenset({errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG})
 
 
 class ProcessLock:
@@ -73,13 +76,18 @@ class ProcessLock:
             self._descriptor = None
 
     def is_held(self, name: str) -> bool:
-        """Whether the process that made this lock still lives. The file of a dead one is removed."""
+        """Whether the process that made this lock still lives, for all that can be known. The file of a dead one is
+        removed."""
         # The name comes out of a row: whatever stands there, it must not lead out of the folder.
         path = self._folder / Path(name).name
         try:
             descriptor = os.open(path, os.O_RDWR)
-        except OSError:  # no file, no process: it was released, or found dead before
+        except ValueError:
             return False
+        except OSError as exc:
+            # No file, no process: it was released, or found dead before. Otherwise it cannot be looked at now, as where
+            # too many files are open, and nobody is called dead on a guess: his jobs would be taken from him.
+            return exc.errno not in _NO_FILE
         try:
             if not try_lock(descriptor):
                 return True

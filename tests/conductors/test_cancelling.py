@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from ring_mcp.app import App
-from ring_mcp.conductors.cancelling import Cancellation
-from ring_mcp.domain import Job, JobState, VideoRequest
-from ring_mcp.errors import JobMoved
+from ring_mcp.conductors.cancelling import CancelConductor, Cancellation
+from ring_mcp.domain import Job, JobState, VideoPlan, VideoRequest
+from ring_mcp.errors import JobMoved, LedgerError
 from ring_mcp.sandbox.server import SandboxServer
 from tests.conductors.running import ACTOR, LIMIT_S, charges, job_of, rendering, running, settled
+from tests.jobs.failing_ledger import FailingLedger
 
 CLIP = VideoRequest(prompt="a ferry", duration_s=1)
 GOOGLE_CLIP = VideoRequest(prompt="a ferry", provider="google", duration_s=3)
@@ -161,3 +162,51 @@ async def test_a_clip_takes_its_unsent_still_with_it(sandbox: SandboxServer, tmp
     assert "its first frame" in done.text
     assert still.failure is not None
     assert still.failure.code == "cancelled"
+
+
+STILL_FIRST = VideoRequest(prompt="x", first_frame_prompt="a still", duration_s=1)
+
+
+def still_of(job: Job) -> str:
+    assert isinstance(job.plan, VideoPlan)
+    assert job.plan.frame_job_id is not None
+    return job.plan.frame_job_id
+
+
+async def test_a_cancel_that_fails_half_way_can_be_made_again(sandbox: SandboxServer, tmp_path: Path) -> None:
+    """Otherwise the still would be made and paid, of a clip that is said to have ended."""
+    async with running(sandbox, tmp_path) as app:
+        await app.queue.aclose()
+        clip = await begin(app, STILL_FIRST)
+        ledger = FailingLedger(app.ledger)
+        cancelling = CancelConductor(
+            ledger,
+            app.watch,
+            {},
+            app.cancelling._accounts,
+            app.clock,
+            app.cancelling._allowance,
+            app.cancelling._sharing,
+        )
+        ledger.fail("save", skip=1)
+        with pytest.raises(LedgerError):
+            await cancelling.cancel(clip)
+        done = await cancelling.cancel(clip)
+        assert done.is_cancelled
+        states = [(await job_of(app, job_id)).state for job_id in (clip.id, still_of(clip))]
+    assert states == [JobState.FAILED, JobState.FAILED]
+
+
+async def test_a_cancelled_clip_says_that_its_still_may_be_billed(sandbox: SandboxServer, tmp_path: Path) -> None:
+    sandbox.state.faults.add("stall", seconds=LIMIT_S, path="images/generations")
+    async with running(sandbox, tmp_path, RING_DRAIN_S="0.1") as app:
+        clip = await begin(app, STILL_FIRST)
+        async with asyncio.timeout(LIMIT_S):
+            while (await job_of(app, still_of(clip))).state is not JobState.SUBMITTING:
+                await asyncio.sleep(0.01)
+        done = await app.cancelling.cancel(clip)
+        assert (done.is_cancelled, "its bill is in its own row" in done.text) == (True, True)
+        row = await job_of(app, clip.id)
+    assert row.failure is not None
+    assert (row.failure.billed, row.settled_usd) == ("unknown", Decimal(0))
+    assert f"its first frame (job {still_of(clip)}) is submitting" in row.failure.message

@@ -196,6 +196,21 @@ def test_what_stands_beside_a_clip_is_told_with_it() -> None:
     assert result.video is None
 
 
+@pytest.mark.parametrize(
+    ("frame_usd", "said", "billed"),
+    [(BILLED, "no", "yes"), (None, "no", "yes"), (Decimal(0), "no", "no"), (BILLED, "unknown", "unknown")],
+    ids=["bought", "at the list price", "of an earlier call", "more is not known"],
+)
+def test_a_failure_speaks_of_the_still_that_the_call_bought_too(
+    frame_usd: Decimal | None, said: str, billed: str
+) -> None:
+    job = clip_job(JobState.FAILED, made_frame=sample_asset(), made_frame_billed_usd=frame_usd)
+    failure = Failure(code="provider_rejected", message="it said no", billed=said)
+    result = video(replace(job, failure=failure))
+    assert result.failure is not None
+    assert result.failure.billed == billed
+
+
 def quoted(plan: Any) -> JobResult:
     return quote_result(plan, total_usd=PRICE_USD, warnings=("dear",))
 

@@ -18,7 +18,7 @@ import pytest
 from ring_mcp.backends import with_sandbox
 from ring_mcp.config import Config, load_config
 from ring_mcp.domain import ImagePlan, ImageRequest
-from ring_mcp.errors import ContentRefused, OutcomeUnknown, ProviderError
+from ring_mcp.errors import ContentRefused, OutcomeUnknown, ProviderError, ProviderUnavailable
 from ring_mcp.jobs.answers import Answers
 from ring_mcp.jobs.courier import Courier
 from ring_mcp.operator_settings import image_settings
@@ -211,3 +211,50 @@ def test_an_answer_to_another_attempt_is_none_of_ours(answers: Answers) -> None:
     assert answers.read("a-job", "first") == Accepted(provider_request_id="r-1")
     answers.forget("a-job")
     assert answers.read("a-job", "first") is None
+
+
+async def test_a_courier_that_dies_before_it_is_told_to_go_sends_nothing(courier: Courier, answers: Answers) -> None:
+    """Also where another one stands in its place by now, which knows nothing of the job."""
+    job_id = new_id()
+    assert await courier.take(job_id, "token")
+    assert courier.pid is not None
+    os.kill(courier.pid, signal.SIGKILL)
+    await eventually_done(answers, job_id)
+    async with asyncio.timeout(LIMIT_S):
+        while not await courier.take(other := new_id(), "token"):
+            pass
+    with pytest.raises(ProviderUnavailable) as unsent:
+        async with asyncio.timeout(LIMIT_S):
+            await courier.submit(job_id, "token", "image", plan("a boat"), Inputs(), deadline_s=LIMIT_S)
+    assert (unsent.value.billed, unsent.value.provider) == ("no", "google")
+    await courier.drop(other)
+
+
+async def test_a_courier_that_was_paused_does_not_mix_two_tries_up(courier: Courier, answers: Answers) -> None:
+    """The first was given up as too slow, its intent could not be written, and the next one stands behind it."""
+
+    async def begin(job_id: str, token: str) -> asyncio.Task[bool]:
+        taking = asyncio.create_task(courier.take(job_id, token))
+        async with asyncio.timeout(LIMIT_S):
+            while not courier.is_asked(job_id):
+                await asyncio.sleep(0)
+        return taking
+
+    other = new_id()
+    assert await courier.take(other, "token")
+    await courier.drop(other)
+    assert courier.pid is not None
+    os.kill(courier.pid, signal.SIGSTOP)
+    job_id = new_id()
+    first = await begin(job_id, "first")
+    first.cancel()
+    await asyncio.wait({first})
+    await courier.drop(job_id)
+    second = await begin(job_id, "second")
+    os.kill(courier.pid, signal.SIGCONT)
+    async with asyncio.timeout(LIMIT_S):
+        assert await second
+        made = await courier.submit(job_id, "second", "image", plan("a boat"), Inputs(), deadline_s=LIMIT_S)
+    assert isinstance(made, Finished)
+    assert made.billed_usd is not None
+    assert answers.read(job_id, "second") == made

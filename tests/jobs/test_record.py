@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from ring_mcp.jobs.record import JobRecord
 from ring_mcp.ledger.base import Ledger
 from tests.fake_clock import START, FakeClock
 from tests.jobs.engine import Engine
+from tests.ledger_databases import LedgerDatabase
 from tests.ledger_samples import OUTPUT, audit_row, carried, sample_asset
 
 
@@ -251,6 +253,31 @@ async def test_a_late_answer_wins_over_whoever_gave_the_attempt_up(
     assert after == record.job
     assert (after.state, after.outputs, after.delivered_at) == (JobState.STORING, (OUTPUT,), None)
     assert len(await engine.ledger.records("generated_images", [row.id])) == 1
+
+
+@pytest.mark.parametrize("lose", [False, True], ids=["written", "lost"])
+async def test_an_answer_is_not_dropped_for_a_row_that_changes_again(
+    engine: Engine, elsewhere: Ledger, tmp_path: Path, lose: bool
+) -> None:
+    """Somebody gave the attempt up, and in the moment between the look at that and the write its caller was told."""
+    record = await record_of(engine, JobState.SUBMITTING)
+    await elsewhere.save(record.job, carried(record.job, JobState.UNKNOWN))
+    database = LedgerDatabase("sqlite", str(tmp_path / "ledger.db"))
+    change = "DELETE FROM media_jobs" if lose else "UPDATE media_jobs SET version = version + 1"
+    engine.ledger.after("get", lambda: database.query(f"{change} WHERE id = :id", {"id": record.job.id}))
+    await record.write(carried(record.job, JobState.RENDERING))
+    assert (await engine.row(record.job)) == record.job
+    assert record.job.state is JobState.RENDERING
+
+
+async def test_an_answer_to_a_row_that_never_stands_still_is_kept_aside(engine: Engine) -> None:
+    record = await record_of(engine, JobState.SUBMITTING)
+    engine.ledger.fail("save", 100, error=JobMoved("somebody was first"))
+    await record.write(carried(record.job, JobState.RENDERING))
+    assert (record.is_behind, record.job.state) == (True, JobState.RENDERING)
+    engine.ledger.recover()
+    await record.catch_up()
+    assert (await engine.row(record.job)).state is JobState.RENDERING
 
 
 async def test_an_answer_of_another_attempt_does_not_win(engine: Engine, elsewhere: Ledger) -> None:

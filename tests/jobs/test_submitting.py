@@ -679,11 +679,13 @@ async def test_an_answer_that_cannot_be_read_now_is_left_for_the_next_start(engi
     assert (await engine.row(job)).state is JobState.STORING
 
 
-async def test_an_orphan_whose_answer_cannot_be_read_now_is_looked_at_again(engine: Engine) -> None:
+@pytest.mark.parametrize("name", ["answer.json", "courier.lock"])
+async def test_an_orphan_whose_answer_cannot_be_read_now_is_looked_at_again(engine: Engine, name: str) -> None:
     job = await orphan(engine)
     engine.answers.write(job.id, job.attempt_token or "", finished(billed_usd=BILLED))
+    (engine.spool / f"{job.id}-courier.lock").touch()
     record = engine.record(job)
-    with unreadable(engine.spool / f"{job.id}-answer.json"):
+    with unreadable(engine.spool / f"{job.id}-{name}"):
         assert await engine.submitting.give_up_orphan(record) == Pause(LOOK_FOR_OTHERS_S)
         assert (await engine.row(job)).state is JobState.SUBMITTING
     assert await engine.submitting.give_up_orphan(record) is None

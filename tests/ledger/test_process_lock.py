@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from ring_mcp.ledger.process_lock import ProcessLock
 
 HOLDER = """
@@ -141,3 +143,25 @@ def test_the_living_are_listed_by_label_in_the_order_they_came(tmp_path: Path) -
     for lock in locks:
         lock.release()
     assert locks[0].list_alive() == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no such limit")
+def test_nobody_is_called_dead_whose_lock_cannot_be_looked_at(tmp_path: Path) -> None:
+    """As where this process has too many files open: its jobs would be taken from one that lives."""
+    import resource
+
+    mine, theirs = ProcessLock(tmp_path), ProcessLock(tmp_path)
+    theirs.acquire()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        is_held = mine.is_held(theirs.name)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert is_held
+    theirs.release()
+
+
+@pytest.mark.parametrize("name", ["", "..", "a" * 300, "a\0b"])
+def test_a_name_that_no_lock_can_have_is_nobody_s(tmp_path: Path, name: str) -> None:
+    assert not ProcessLock(tmp_path).is_held(name)
