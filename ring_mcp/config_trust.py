@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 from pydantic import BaseModel
 
 from ring_mcp.config_types import variables
 from ring_mcp.errors import ConfigError
-from ring_mcp.files import replace_file
+from ring_mcp.files import open_file, replace_file
 
 ADDRESSES = {"base_url": "key", "ringbase_api_url": "ringbase_api_token", "api_base_url": "service_token"}
 """Where a key goes, and which."""
@@ -41,6 +42,8 @@ GUARDED = frozenset(
 _OF_OTHERS_TOO = frozenset({"database_url", "database_direct_url", "otel_endpoint", "otel_headers"})
 _SWITCHES = ("on", "off", "true", "false", "yes", "no", "1", "0")
 _MAX_LIST_BYTES = 1024 * 1024
+_MAX_FILE_BYTES = 64 * 1024
+"""Of settings. Whatever lies in a working folder is read at each start there, and a megabyte takes eight seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,16 +97,35 @@ def read_env_file(
     """
     if not path.is_file():
         return EnvFile({})
+    try:
+        text = _read_text(path)
+    except ConfigError as exc:
+        return EnvFile({}, exc.problems)
     from dotenv import dotenv_values
 
     # As written: expanded, the ${NAME} of a key in the environment would carry it into an address, or pass for the
     # file's own key.
-    as_written = {name: text for name, text in dotenv_values(path, interpolate=False).items() if text and text.strip()}
+    values = dotenv_values(stream=StringIO(text), interpolate=False)
+    as_written = {name: value for name, value in values.items() if value and value.strip()}
     if not as_written:
         return EnvFile({})
     if is_named or path.parent in (TrustedFolders() if trusted is None else trusted):
-        return EnvFile(dotenv_values(path))
+        return EnvFile(dotenv_values(stream=StringIO(text)))
     return judge(models, environ, as_written, path, but_for=but_for)
+
+
+def _read_text(path: Path) -> str:
+    """Raises ConfigError."""
+    try:
+        with open_file(path) as file:
+            content = file.read(_MAX_FILE_BYTES + 1)
+        if len(content) > _MAX_FILE_BYTES:
+            raise ConfigError([f"{path} has more than {_MAX_FILE_BYTES:,} bytes: it is no file of settings"])
+        return content.decode("utf-8")
+    except UnicodeDecodeError as exc:
+        raise ConfigError([f"{path} is not UTF-8 text (byte {exc.start})"]) from exc
+    except OSError as exc:
+        raise ConfigError([f"{path} cannot be read: {exc.strerror}"]) from exc
 
 
 def judge(

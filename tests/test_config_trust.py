@@ -140,6 +140,20 @@ def test_a_trusted_or_a_named_file_counts_as_a_whole(tmp_path: Path) -> None:
         assert config.max_usd_per_day == 3
 
 
+@pytest.mark.parametrize("trusted", [True, False])
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [(b"A=1\n" * 20_000, "65,536 bytes"), (b"# f\xfcr mich\nA=1\n", "not UTF-8 text")],
+    ids=["large", "no text"],
+)
+def test_a_file_that_is_none_of_settings_is_refused(
+    tmp_path: Path, content: bytes, problem: str, *, trusted: bool
+) -> None:
+    (tmp_path / ".env.local").write_bytes(content)
+    with pytest.raises(ConfigError, match=problem):
+        load_config(MINE, folder=tmp_path, trusted=[tmp_path] if trusted else ())
+
+
 def test_a_folder_is_trusted_once_by_name_and_no_more_when_told(tmp_path: Path) -> None:
     folder, home = tmp_path / "project", tmp_path / "home"
     folder.mkdir()

@@ -21,11 +21,15 @@ from typing import Any
 
 from ring_mcp.cli.client_configs import NAME, as_toml
 from ring_mcp.errors import RingError
+from ring_mcp.files import open_file
 
 _OF_ONE_TRANSPORT = frozenset({"command", "args", "env", "env_vars", "cwd", "envFile"})
 _OF_THE_OTHER = frozenset({"url", "httpUrl", "serverUrl", "headers", "bearer_token_env_var"})
 _THEIRS_FIRST = frozenset({"timeout", "env", "headers"})
 """What a person may have changed in our entry: their value stays."""
+
+_MAX_FILE_BYTES = 64 * 1024 * 1024
+"""Far above what clients write; some keep much beside their settings in one file."""
 
 
 class NotMerged(RingError):
@@ -136,13 +140,17 @@ def _no_constant(text: str) -> float:
 
 
 def read_file(path: Path) -> bytes | None:
-    """None if there is no such file. Raises NotMerged."""
+    """None if there is no such file. Raises NotMerged, also for a device or a pipe that a project has by that name."""
     try:
-        return path.read_bytes()
+        with open_file(path) as file:
+            content = file.read(_MAX_FILE_BYTES + 1)
     except FileNotFoundError:
         return None
     except OSError as exc:
         raise NotMerged(f"it cannot be read: {exc.strerror}") from exc
+    if len(content) > _MAX_FILE_BYTES:
+        raise NotMerged(f"it has more than {_MAX_FILE_BYTES:,} bytes")
+    return content
 
 
 def write(path: Path, before: bytes | None, after: bytes, *, project: Path | None = None) -> Path | None:

@@ -26,9 +26,12 @@ class RingGroup(click.Group):
         try:
             return super().invoke(ctx)
         except RingError as exc:
-            click.echo(f"error: {exc.message}", err=True)
+            from ring_mcp.cli.show import safe_lines
+
+            # The words may be those of whatever answers at a gateway's address, and a terminal obeys some.
+            click.echo(f"error: {safe_lines(exc.message)}", err=True)
             if exc.next_action:
-                click.echo(exc.next_action, err=True)
+                click.echo(safe_lines(exc.next_action), err=True)
             # Two statuses, so that a program can tell what a person has to correct from what may work later.
             sys.exit(EXIT_BAD_CONFIGURATION if exc.code in _CONFIGURATION_CODES else EXIT_FAILED)
 

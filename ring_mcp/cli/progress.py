@@ -79,7 +79,8 @@ def follow(config: Config, work: Work) -> dict[str, Any]:
         except KeyboardInterrupt:  # told below, when the bar is gone
             pass
     if watch.job_id is not None:
-        click.echo(f"left in the middle of job {watch.job_id}: `ring-mcp jobs show {watch.job_id}`", err=True)
+        job_id = safe(watch.job_id)
+        click.echo(f"left in the middle of job {job_id}: `ring-mcp jobs show {job_id}`", err=True)
     else:
         click.echo("interrupted; `ring-mcp jobs list` shows whether anything was started", err=True)
     sys.exit(INTERRUPTED)

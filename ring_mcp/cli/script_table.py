@@ -88,7 +88,7 @@ def _progress_table(clips: Sequence[ClipRun]) -> Table:
     for clip in clips:
         word = "stands already" if clip.status == "done" and clip.stood else clip.state or clip.status
         bar = ProgressBar(total=100, completed=percent_of(clip), width=_BAR_CHARS)
-        table.add_row(Text(clip.id), clip.mode, bar, Text(word, style=_COLOURS.get(clip.status, "")))
+        table.add_row(Text(clip.id), clip.mode, bar, Text(safe(word), style=_COLOURS.get(clip.status, "")))
     return table
 
 
@@ -132,7 +132,7 @@ def _summary_table(run: ScriptRun, *, dry_run: bool) -> Table:
         word = clip.state if clip.status == "open" else clip.status.replace("waiting", "")
         word = "stands already" if clip.status == "done" and (clip.stood or clip.joined) else word
         cells = (clip.id, clip.mode, clip.model, str(clip.duration_s), "" if price is None else usd(price))
-        table.add_row(*(Text(safe(cell)) for cell in cells), Text(word, style=_COLOURS.get(clip.status, "")))
+        table.add_row(*(Text(safe(cell)) for cell in cells), Text(safe(word), style=_COLOURS.get(clip.status, "")))
     return table
 
 
@@ -148,7 +148,9 @@ def _render(table: Table) -> str:
 
 def _refusal_lines(run: ScriptRun) -> list[str]:
     refused = run.refusal
-    return [] if refused is None else [f"It would be refused: {refused.message}", f"  {refused.next_action}"]
+    if refused is None:
+        return []
+    return [safe(f"It would be refused: {refused.message}"), f"  {safe(refused.next_action)}"]
 
 
 def _describe_superseded(clip: ClipRun) -> list[str]:

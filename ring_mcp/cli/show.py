@@ -24,6 +24,11 @@ def safe(text: object) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(str(text).split()))
 
 
+def safe_lines(text: str) -> str:
+    """The same for a text of several lines."""
+    return "\n".join(map(safe, text.splitlines()))
+
+
 def print_lines(lines: Iterable[str], *, err: bool = False) -> None:
     for line in lines:
         click.echo(line, err=err)
@@ -87,7 +92,7 @@ def result_lines(data: Mapping[str, Any]) -> list[str]:
         lines += ["thumbnail", *_file_lines(data["thumbnail"])]
     if data.get("state") in DRIVEN:
         progress = f", {data['progress']}%" if data.get("progress") else ""
-        lines.append(f"still under way: {data['state']}{progress}")
+        lines.append(safe(f"still under way: {data['state']}{progress}"))
     return lines + _facts(data)
 
 
@@ -151,10 +156,11 @@ def health_lines(data: Mapping[str, Any]) -> list[str]:
     names = max((len(str(check["name"])) for check in checks), default=0)
     lines = []
     for check in checks:
-        status = str(check["status"])
+        status = safe(check["status"])
         first, *more = paragraph(f"{status:<8} {safe(check['name']):<{names}}  ", check["detail"])
         lines += [click.style(first[:8], fg=_STATUS_COLOURS.get(status)) + first[8:], *more]
         if check.get("fix"):
             lines += paragraph("         fix: ", check["fix"], under=14)
-    lines.append(f"status: {data.get('status')} ({data.get('service')}, ring-mcp {data.get('serverVersion')})")
+    service = f"{data.get('service')}, ring-mcp {data.get('serverVersion')}"
+    lines.append(safe(f"status: {data.get('status')} ({service})"))
     return [*lines, *cap_lines(data.get("capLeftUsd"))]

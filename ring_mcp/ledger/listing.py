@@ -23,7 +23,7 @@ def list_jobs(query: JobQuery, dialect: Dialect) -> Transaction[JobPage]:
         where.append(f"{created_at} >= {_time_in_list(query, ':since', dialect)}")
         parameters["since"] = dialect.time(query.since)
     if query.before is not None:
-        rows = yield Statement("SELECT created_at FROM media_jobs WHERE id = :before", {"before": query.before})
+        rows = yield _find_cursor(query, dialect)
         # Where a row stood that is gone is not known: better no page than a wrong one.
         if not rows:
             return JobPage(jobs=[])
@@ -41,6 +41,16 @@ def list_jobs(query: JobQuery, dialect: Dialect) -> Transaction[JobPage]:
     )
     jobs = [decode_job(row, dialect) for row in rows[:limit]]
     return JobPage(jobs=jobs, cursor=jobs[-1].id if len(rows) > limit else None)
+
+
+def _find_cursor(query: JobQuery, dialect: Dialect) -> Statement:
+    """When it was made, if it is one of the list's actor: a page behind another's would tell that it is there."""
+    if query.actor_id is None:
+        return Statement("SELECT created_at FROM media_jobs WHERE id = :before", {"before": query.before})
+    return Statement(
+        "SELECT created_at FROM media_jobs WHERE id = :before AND actor_id = :actor_id",
+        {"before": query.before, "actor_id": encode("actor_id", query.actor_id, dialect)},
+    )
 
 
 def _number_states(query: JobQuery) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import tomllib
 from pathlib import Path
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ring_mcp.cli.client_configs import CLIENTS, NAME, Command, as_toml, endpoint, server_command
-from ring_mcp.cli.client_files import NotMerged, merge_json, merge_toml, write
+from ring_mcp.cli.client_files import NotMerged, merge_json, merge_toml, read_file, write
 from ring_mcp.errors import ConfigError, InvalidRequest
 
 COMMAND = Command("uv", ("run", "--no-dev", "--directory", '/a clone/of "it"', "ring-mcp"))
@@ -254,6 +255,18 @@ def test_a_link_that_stays_in_its_project_is_followed(tmp_path: Path) -> None:
     (tmp_path / "mcp.json").symlink_to(tmp_path / "config" / "mcp.json")
     write(tmp_path / "mcp.json", None, b"ours", project=tmp_path)
     assert (tmp_path / "config" / "mcp.json").read_bytes() == b"ours"
+
+
+def test_a_device_or_a_pipe_is_no_file_of_a_client(tmp_path: Path) -> None:
+    (tmp_path / "endless.json").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "waiting.json")
+    for name in ("endless.json", "waiting.json"):
+        with pytest.raises(NotMerged, match="it is not a file"):
+            read_file(tmp_path / name)
+    with (tmp_path / "large.json").open("wb") as file:
+        file.truncate(65 * 1024 * 1024)
+    with pytest.raises(NotMerged, match="more than 67,108,864 bytes"):
+        read_file(tmp_path / "large.json")
 
 
 def test_a_ring_of_links_is_refused(tmp_path: Path) -> None:

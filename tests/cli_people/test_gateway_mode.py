@@ -19,6 +19,9 @@ from tests.server.wire import charges, eventually
 LONG_S = 600.0
 
 
+ESCAPES = "\x1b\x07\r\x9b"
+
+
 def test_a_picture_comes_from_the_server_and_nothing_is_kept_here(remote: Person, sandbox: SandboxServer) -> None:
     done = remote.with_env(COLUMNS="60").types("image", "from afar", "--n", "2")
     assert (done.returncode, done.stderr) == (DONE, "")
@@ -144,6 +147,30 @@ def test_a_stranger_at_that_address_ends_in_words_not_in_a_traceback(remote: Per
     assert (done.returncode, done.stdout) == (FAILED, "")
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "content"),
+    [
+        (("jobs", "list"), {"success": False, "error": f"no{ESCAPES}", "nextAction": f"do{ESCAPES}"}),
+        (("image", "x"), {"success": False, "error": f"no{ESCAPES}", "nextAction": f"do{ESCAPES}"}),
+        (("health",), {"success": True, "data": dict.fromkeys(("status", "service", "serverVersion"), f"no{ESCAPES}")}),
+        (
+            ("health",),
+            {"success": True, "data": {"checks": [dict.fromkeys(("name", "status", "detail"), f"no{ESCAPES}")]}},
+        ),
+    ],
+)
+def test_a_terminal_obeys_no_words_of_a_server(
+    remote: Person, arguments: tuple[str, ...], content: dict[str, object]
+) -> None:
+    body = json.dumps(content).encode()
+    head = f"HTTP/1.1 {'200 OK' if content['success'] else '400 Bad'}\r\ncontent-length: {len(body)}\r\n\r\n"
+    with answering(head.encode() + body) as url:
+        done = remote.types(*arguments, "--gateway", url)
+    shown = done.stdout + done.stderr
+    assert "no" in shown
+    assert not set(ESCAPES) & set(shown)
 
 
 def test_an_empty_gateway_means_in_this_process(remote: Person, sandbox: SandboxServer) -> None:

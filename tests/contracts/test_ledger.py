@@ -687,6 +687,13 @@ async def test_an_id_is_found_by_its_beginning_among_ones_own(ledger: Ledger) ->
     assert await ledger.find_ids(ids[3]) == ids[3:]
 
 
+async def test_another_actors_job_is_no_cursor(ledger: Ledger) -> None:
+    await opened(ledger, actor_id="alice", created_at=START)
+    his = await opened(ledger, actor_id="bob", created_at=START + timedelta(hours=1))
+    assert (await ledger.list_jobs(JobQuery(actor_id="alice", before=his.id))).jobs == []
+    assert len((await ledger.list_jobs(JobQuery(before=his.id))).jobs) == 1
+
+
 async def test_the_last_page_has_no_cursor(ledger: Ledger) -> None:
     for _ in range(4):
         await opened(ledger)
