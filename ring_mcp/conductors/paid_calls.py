@@ -66,7 +66,7 @@ class PaidCalls:
         """Raises InvalidRequest if nobody makes this here, ProviderAuthError if there is no key."""
         self._opening.check_provider(plan.kind, plan.provider)
         if isinstance(plan, VideoPlan) and plan.first_frame is not None:
-            self._opening.check_provider("image", plan.first_frame.provider)
+            self._opening.check_provider("image", plan.first_frame.provider, "imageProvider")
 
     async def check_may_spend(self, actor_id: str) -> None:
         """Raises LookOnly, Unauthorized, LedgerError: before anything is fetched for somebody who may not spend."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from ring_mcp.clock import Clock
 from ring_mcp.domain import Caps, Job, JobState, MediaKind, Plan, VideoPlan
 from ring_mcp.domain.consent import Terms
-from ring_mcp.errors import InvalidRequest, LedgerError, RingError, StorageError
+from ring_mcp.errors import InvalidRequest, LedgerError, ProviderAuthError, RingError, StorageError
 from ring_mcp.jobs.accounts import Accounts
 from ring_mcp.jobs.completion import complete
 from ring_mcp.jobs.delivery import Delivery
@@ -71,13 +71,28 @@ class Opening:
         self.delivery = delivery
         self._sharing = sharing
 
-    def check_provider(self, kind: MediaKind, name: str) -> None:
-        """Raises InvalidRequest if nobody makes this here, ProviderAuthError if there is no key."""
+    def check_provider(self, kind: MediaKind, name: str, argument: str = "provider") -> None:
+        """Raises InvalidRequest if nobody makes this here, ProviderAuthError if there is no key: it names the provider
+        whose key there is, to be given as ``argument``."""
         provider = self._providers.get((kind, name))
         if provider is None:
             known = ", ".join(known for k, known in self._providers if k == kind)
             raise InvalidRequest(f"provider must be one of {known} for {kind}s, got {name!r}")
-        provider.check_ready()
+        try:
+            provider.check_ready()
+        except ProviderAuthError as exc:
+            if (other := self._find_ready(kind)) is not None:
+                # Said and not done: another provider has another price.
+                exc.next_action = f"Call again with {argument} {other}, whose key is here, or set that key and restart."
+            raise
+
+    def _find_ready(self, kind: MediaKind) -> str | None:
+        for (made, name), provider in self._providers.items():
+            if made == kind:
+                with contextlib.suppress(ProviderAuthError):
+                    provider.check_ready()
+                    return name
+        return None
 
     async def look(self, plan: Plan, *, actor_id: str, idempotency_key: str | None) -> Prospect:
         """What ``open`` would do now; nothing is written. Raises InvalidRequest and LedgerError as it does."""

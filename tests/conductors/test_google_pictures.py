@@ -259,3 +259,23 @@ async def test_a_public_address_refuses_imagen_and_a_missing_key_is_named(tmp_pa
             await app.images.generate(CAT, actor_id=ACTOR)
         checks = {check.name: check for check in (await app.health.check()).checks}
         assert checks["provider google"].detail == "not in use: GOOGLE_GENAI_API_KEY is not configured"
+
+
+@pytest.mark.parametrize(
+    ("key", "asked", "words"),
+    [
+        ("GEMINI_API_KEY", ImageRequest(prompt="x"), "Call again with provider google"),
+        ("GEMINI_API_KEY", VideoRequest(prompt="x"), "Call again with provider google"),
+        ("GEMINI_API_KEY", VideoRequest(prompt="x", provider="google", first_frame_prompt="y"), "imageProvider google"),
+        ("XAI_API_KEY", ImageRequest(prompt="x", provider="google"), "Call again with provider xai"),
+        ("", ImageRequest(prompt="x"), "Set a valid provider key"),
+    ],
+)
+async def test_whoever_has_the_other_key_is_told_how_to_go_on(
+    key: str, asked: ImageRequest | VideoRequest, words: str, tmp_path: Path
+) -> None:
+    given = {"RING_STATE_DIR": str(tmp_path), **({key: "k" * 39} if key else {})}
+    async with open_app(load_config(given, folder=tmp_path)) as app:
+        with pytest.raises(ProviderAuthError, match="is not configured") as told:
+            await (app.images.quote(asked) if isinstance(asked, ImageRequest) else app.videos.quote(asked))
+    assert words in told.value.next_action
