@@ -225,6 +225,33 @@ async def test_a_wrong_sum_is_found_named_and_put_right(ledger: Ledger, database
     assert (await ledger.spend(START, sandbox=False)).day_usd == PRICE_USD
 
 
+@pytest.mark.parametrize(
+    ("table", "column", "told"),
+    [
+        ("media_job_costs", "settled_usd_ticks", "US dollars settled of "),
+        ("media_job_costs", "reserved_usd_ticks", "US dollars reserved of "),
+        ("media_job_counts", "open_jobs", "open jobs"),
+        ("media_job_counts", "unknown_jobs", "jobs of unknown outcome"),
+        ("media_job_days", "settled_usd_ticks", "US dollars of +0 jobs of "),
+        ("media_job_days", "reserved_usd_ticks", "US dollars of +0 jobs of "),
+        ("media_job_days", "jobs", "US dollars of -3 jobs of "),
+        ("media_job_states", "jobs", "rendering jobs"),
+    ],
+)
+async def test_a_sum_that_says_too_little_is_found_as_well(
+    ledger: Ledger, database: LedgerDatabase, table: str, column: str, told: str
+) -> None:
+    for state in (JobState.RENDERING, JobState.UNKNOWN, JobState.DONE):
+        await opened(ledger, state)
+    assert await ledger.find_wrong_sums() == []
+    database.query(f"UPDATE {table} SET {column} = 0")
+    wrong = await ledger.find_wrong_sums()
+    assert any(each.what.startswith(told) for each in wrong)
+    assert all(each.too_much < 0 or each.what.startswith("US dollars of -3 jobs") for each in wrong)
+    await ledger.recount()
+    assert await ledger.find_wrong_sums() == []
+
+
 async def test_who_writes_while_sums_are_made_anew_is_counted(ledger: Ledger, second_ledger: Ledger) -> None:
     await asyncio.gather(*(opened(second_ledger) for _ in range(10)), *(ledger.recount() for _ in range(3)))
     assert await ledger.find_wrong_sums() == []

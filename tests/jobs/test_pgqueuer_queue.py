@@ -182,3 +182,26 @@ async def test_a_task_lost_where_nobody_else_is_served_is_made_again(
     gate.is_open.set()
     assert (await settled(process, job)).state is JobState.DONE
     assert len(processes.pictures.submitted) == 1
+
+
+@pytest.mark.parametrize("take_over", [True, False])
+async def test_a_ledger_that_is_away_when_a_job_is_taken_is_asked_again(processes: Processes, take_over: bool) -> None:
+    process = await processes.open()
+    await process.queue.start(take_over=take_over)
+    process.engine.ledger.fail("claim_one", times=2)
+    job = await process.engine.new()
+    process.queue.enqueue(job)
+    assert (await settled(process, job)).state is JobState.DONE
+    assert process.engine.ledger.calls.count("claim_one") >= 3
+    assert len(processes.pictures.submitted) == 1
+
+
+async def test_open_jobs_of_a_time_without_accounts_are_told_of_once(
+    processes: Processes, caplog: pytest.LogCaptureFixture
+) -> None:
+    process = await processes.open()
+    jobs = [await process.engine.new(key_fingerprint=None) for _ in range(3)]
+    await process.queue.start(take_over=True)
+    for job in jobs:
+        assert (await settled(process, job)).state is JobState.DONE
+    assert caplog.text.count("open jobs of a time before accounts were recorded") == 1

@@ -51,13 +51,13 @@ class Fault:
     """``path`` is relative to the project. ``scope``: the function, with its class; empty for the module itself.
 
     ``lines`` are the first and the last of the statement, of a compound one those of its head; ``function`` is where
-    the function begins. ``source``: the module with it; empty if that is no Python.
+    its function begins, None of what an import runs. ``source``: the module with it; empty if that is no Python.
     """
 
     path: Path
     line: int
     lines: tuple[int, int]
-    function: int = 1
+    function: int | None = None
     scope: str
     before: str
     after: str
@@ -87,7 +87,7 @@ def faults_of(root: Path, path: Path) -> list[Fault]:
             path=path,
             line=site.node.lineno,
             lines=_lines_of(site.statement),
-            function=max((at for at, to in functions if at <= site.statement.lineno <= to), default=1),
+            function=max((at for at, to in functions if at < site.statement.lineno <= to), default=None),
             scope=site.scope,
             before=site.before or _shown(site.node),
             after=site.after or _shown(site.replacement),

@@ -58,16 +58,18 @@ class Recording:
     def near(self, fault: Fault, mirror: Sequence[str], budget_s: float) -> list[str]:
         """The tests that run the fault's lines: those of ``mirror`` first, then the fastest, for ``budget_s`` in all.
 
-        Of a line that is run by an import alone, every test of the module is near; of a module of which nothing else
-        is run (dataclasses, protocols), every test. Of a line that none is known to run, those of its function up to
-        there: what a coroutine does with an exception that it is woken with is lost to Python 3.11's tracing.
+        Of what an import runs, every test of the module and of ``mirror`` is near: tables are read elsewhere, and who
+        happened to import them first says nothing. Where there is none (dataclasses, protocols), every test is. Of a
+        line that none is known to run, those of its function up to there: what a coroutine does with an exception that
+        it is woken with is lost to Python 3.11's tracing.
         """
         lines = self.lines.get(fault.path.as_posix(), {})
         here = [line for line in range(fault.lines[0], fault.lines[1] + 1) if line in lines]
         tests = {test for line in here for test in lines[line]}
-        if here and not tests:
-            tests = {test for line in lines for test in lines[line]} or set(self.seconds)
-        if not here:
+        if here and (not tests or fault.function is None):
+            beside = {test for test in self.seconds if file_of(test) in mirror}
+            tests = {test for line in lines for test in lines[line]} | beside or set(self.seconds)
+        if not here and fault.function is not None:
             tests = {test for line in range(fault.function, fault.lines[0]) for test in lines.get(line, ())}
         chosen: list[str] = []
         left_s = budget_s

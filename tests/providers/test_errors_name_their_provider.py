@@ -17,11 +17,12 @@ ERRORS = {
 }
 
 
-@pytest.mark.parametrize("vendor", [vendor.name for vendor in VENDORS])
-def test_every_error_of_a_vendor_names_it(vendor: str) -> None:
+@pytest.mark.parametrize("folder", [".", *(vendor.name for vendor in VENDORS)])
+def test_every_error_of_a_vendor_names_it(folder: str) -> None:
     made = [
         (path.name, call.lineno, {keyword.arg for keyword in call.keywords})
-        for path in (FOLDER / vendor).glob("*.py")
+        for path in (FOLDER / folder).glob("*.py")
+        if path.name != "guard.py"  # it does not know for whom it looks
         for call in ast.walk(ast.parse(path.read_text()))
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in ERRORS
     ]

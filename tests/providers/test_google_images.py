@@ -52,6 +52,12 @@ def read(body: Any, status: int = 200) -> Finished:
     return read_reply(reply(status, body), PRICES)
 
 
+def test_a_lost_reply_keeps_what_it_was_answered_with() -> None:
+    error = refused({})
+    assert isinstance(error, OutcomeUnknown)
+    assert (error.provider, error.http_status) == ("google", 200)
+
+
 def refused(body: Any) -> ProviderError:
     with pytest.raises(ProviderError) as caught:
         read(body)

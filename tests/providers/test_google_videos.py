@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,12 +23,22 @@ from ring_mcp.errors import (
     ProviderAuthError,
     ProviderBadReply,
     ProviderError,
+    ProviderRejected,
     ProviderUnavailable,
     RateLimited,
 )
-from ring_mcp.providers.base import Finished, Inputs, Running
-from ring_mcp.providers.google.videos import explain_refusal, read_check, read_inside, read_submit, submit_body
-from tests.providers.provider_samples import NOW, is_one_line, reply
+from ring_mcp.providers.base import Accepted, Finished, Inputs, Running
+from ring_mcp.providers.google.videos import (
+    GoogleVideos,
+    explain_refusal,
+    read_check,
+    read_inside,
+    read_submit,
+    submit_body,
+)
+from tests.fake_clock import FakeClock
+from tests.providers.provider_samples import NOW, is_one_line, plain, reply
+from tests.providers.raw_server import Connection, RawServer, http
 
 PRICES = {"input": Decimal("1.50"), "text": Decimal("9"), "video": Decimal("12")}
 URL = "https://generativelanguage.googleapis.com/v1beta/files/abc:download?alt=media"
@@ -363,3 +374,30 @@ def test_no_answer_raises_anything_but_a_provider_error(body: Any, status: int) 
             continue
         if isinstance(found, Finished):
             assert all(output.url and output.url.isprintable() for output in found.outputs)
+
+
+@pytest.mark.parametrize(("took_s", "is_given_anew"), [(0, True), (11, False)])
+async def test_a_clip_that_google_no_longer_has_is_given_anew_in_time(took_s: int, is_given_anew: bool) -> None:
+    clock = FakeClock()
+
+    async def refuse_once(connection: Connection) -> None:
+        while await connection.request() is not None:
+            if len(server.requests) == 1:
+                clock.advance(took_s)
+                await connection.send(http(400, error_body("Invalid interaction name.")))
+            else:
+                await connection.send(http(200, {"id": "v1_x"}))
+
+    plan = video_plan(generation_kind="edit", follows="v1_before", source_video_url="https://example.com/a.mp4")
+    async with RawServer(refuse_once) as server, plain(server.url) as provider_http:
+        google = GoogleVideos(provider_http, has_key=True, token_prices={}, clock=clock)
+        asking = google.submit(plan, Inputs(video_url=MP4_URI), spool=Path("spool"), deadline_s=60.0)
+        if is_given_anew:
+            made = await asking
+            assert isinstance(made, Accepted)
+            assert made.provider_request_id == "v1_x"
+        else:
+            with pytest.raises(ProviderRejected, match="Invalid interaction name"):
+                await asking
+        bodies = [json.loads(seen.body) for seen in server.requests]
+    assert ["previous_interaction_id" in body for body in bodies] == [True, False][: 2 if is_given_anew else 1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 from collections.abc import Callable
 from contextlib import ExitStack
 from decimal import Decimal
@@ -17,9 +18,11 @@ from hypothesis import strategies as st
 from ring_mcp.domain import Output
 from ring_mcp.errors import GenerationFailed, ProviderError
 from ring_mcp.providers.base import Finished, Inputs
+from ring_mcp.providers.google.images import GoogleImages
+from ring_mcp.providers.google.videos import GoogleVideos
 from ring_mcp.providers.inline import TRY_AGAIN_S, keep, output
 from tests.fake_clock import FakeClock
-from tests.providers.provider_samples import full_disk, image_plan, plain, xai_images
+from tests.providers.provider_samples import InstantClock, full_disk, image_plan, plain, xai_images
 from tests.providers.raw_server import LIMIT_S, RawServer, answering, http
 
 ONE, TWO = b"\xff\xd8\xff one" * 1000, b"\xff\xd8\xff two" * 1000
@@ -181,3 +184,12 @@ async def test_pictures_inside_a_polls_answer_can_be_fetched(tmp_path: Path) -> 
         done = await images.download(outcome.outputs[0], tmp_path / "file")
     assert (tmp_path / "file").read_bytes() == ONE
     assert done.size_bytes == len(ONE)
+
+
+@pytest.mark.parametrize("kind", [GoogleImages, GoogleVideos])
+async def test_what_an_address_itself_holds_is_written_and_not_asked_for(kind: Any, tmp_path: Path) -> None:
+    async with plain("http://127.0.0.1:9") as provider_http:
+        google = kind(provider_http, has_key=True, token_prices={}, clock=InstantClock())
+        got = await google.download(Output(url=f"data:;base64,{b64(ONE)}"), tmp_path / "made")
+    assert (tmp_path / "made").read_bytes() == ONE
+    assert (got.size_bytes, got.sha256) == (len(ONE), hashlib.sha256(ONE).hexdigest())

@@ -18,6 +18,7 @@ import pytest
 
 from ring_mcp.domain import MediaFile
 from ring_mcp.errors import StorageError, StorageRefused
+from ring_mcp.storage.base import Address
 from ring_mcp.storage.links import FileLinks
 from ring_mcp.storage.local import LocalStorage
 
@@ -93,6 +94,12 @@ async def test_the_url_is_a_file_uri_of_the_local_path(tmp_path: Path) -> None:
     assert stored.local_path == str(tmp_path / "a folder" / KEY)
     assert stored.url == (tmp_path / "a folder" / KEY).as_uri()
     assert stored.file_id is None
+
+
+@pytest.mark.parametrize("key", ["../outside.jpg", "", "generated/gone.jpg"])
+async def test_a_file_that_is_not_there_keeps_the_address_it_had(tmp_path: Path, key: str) -> None:
+    address = "http://127.0.0.1:4321/files/outside.jpg"
+    assert await LocalStorage(tmp_path / "files").address(address, key) == Address(address)
 
 
 async def test_a_file_that_is_there_already_is_not_written_again(tmp_path: Path) -> None:

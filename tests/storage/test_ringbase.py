@@ -201,6 +201,7 @@ UNREADABLE: dict[str, httpx2.Response] = {
     "a url that is null": answer(201, {"success": True, "url": None}),
     "a script": answer(200, {"success": True, "url": "javascript:alert(1)"}),
     "a file": answer(200, {"success": True, "url": "file:///etc/passwd"}),
+    "a url of another kind": answer(200, {"success": True, "url": "ftp://cdn.test/1"}),
     "a url with a password": answer(200, {"success": True, "url": "https://user:pass@cdn.test/1"}),
     "half a url": answer(200, {"success": True, "url": "http://[::1"}),
     "a url with a user": answer(200, {"success": True, "url": "//user@cdn.test/1"}),
