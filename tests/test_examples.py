@@ -59,15 +59,11 @@ def test_an_example_program_makes_its_pictures_and_ends_well(program: Path, tmp_
     assert made
     assert all(path.read_bytes().startswith(b"\xff\xd8\xff") for path in made)
     assert all(path.is_relative_to(tmp_path / "state" / "sandbox") for path in made)
-
-
-def test_the_quote_is_what_is_billed_and_the_cap_stops_the_rest(tmp_path: Path) -> None:
-    done = run(EXAMPLES / "quote_before_spending.py", tmp_path / "state")
-
-    assert "in all: $0.06" in done.stdout
-    assert "billed $0.06" in done.stdout
-    assert "refused: RING_MAX_USD_PER_CALL is $0.10" in done.stdout
-    assert len(pictures(done.stdout)) == 1
+    if program.name == "quote_before_spending.py":  # the quote is what is billed, and the cap stops the rest
+        assert "in all: $0.06" in done.stdout
+        assert "billed $0.06" in done.stdout
+        assert "refused: RING_MAX_USD_PER_CALL is $0.10" in done.stdout
+        assert len(made) == 1
 
 
 def test_the_client_example_reports_a_fault_of_the_sandbox(tmp_path: Path) -> None:
@@ -182,25 +178,3 @@ def test_a_script_is_valid_and_compiles_to_what_is_shown_beside_it(path: Path) -
 
     script = read_script(path)
     check_written(path.with_suffix(".compiled.json"), [compile_clip(script, clip) for clip in script.clips])
-
-
-@pytest.mark.parametrize("arguments", [("script", str(path)) for path in SCRIPTS] + [("direct", str(JOBS))], ids=str)
-def test_a_file_of_clips_is_run_and_its_clips_saved(arguments: tuple[str, str], tmp_path: Path) -> None:
-    variables = {"RING_SANDBOX": "1", "RING_STATE_DIR": str(tmp_path / "state"), "VIDEO_GEN_POLL_INTERVAL_MS": "50"}
-    done = subprocess.run(
-        [sys.executable, "-m", "ring_mcp", *arguments, "--download"],
-        cwd=tmp_path,
-        env={**os.environ, **variables},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-    assert done.returncode == 0, done.stdout + done.stderr
-    rows = json.loads((tmp_path / "output" / "manifest.json").read_text())["clips"]
-    clips = json.loads(Path(arguments[1]).read_text())["clips"]
-    assert {row["id"] for row in rows} == {clip["id"] for clip in clips}
-    for row in rows:
-        assert (row["status"], Path(row["localPath"]).name) == ("done", f"{row['id']}-{row['qualityMode']}.mp4")
-        assert Path(row["localPath"]).read_bytes()[4:8] == b"ftyp"

@@ -103,11 +103,18 @@ def start_at_terminal(
 class Server:
     """``ring-mcp`` that goes on running, with what tests use of subprocess.Popen. It ends with the process of its test.
 
-    ``stdin`` and ``stdout`` are pipes if asked for, else nothing; ``stderr`` is one. All are of bytes.
+    ``stdin`` and ``stdout`` are pipes if asked for, else nothing; ``stderr`` is one. All are of bytes. ``first``: what
+    it runs before anything else, as if Python's sitecustomize; then it loads the modules of ring_mcp anew.
     """
 
     def __init__(
-        self, env: Mapping[str, str], folder: Path, *arguments: str, piped: bool = False, own_session: bool = False
+        self,
+        env: Mapping[str, str],
+        folder: Path,
+        *arguments: str,
+        piped: bool = False,
+        own_session: bool = False,
+        first: str | None = None,
     ) -> None:
         with contextlib.ExitStack() as theirs:
             nothing = os.open(os.devnull, os.O_RDWR)
@@ -127,7 +134,7 @@ class Server:
             self.stderr: IO[bytes] = os.fdopen(own, "rb")
             self._process = _forks().Process(
                 target=_become_ring_mcp,
-                args=(arguments, dict(env), folder, _Streams(given, written, told), own_session),
+                args=(arguments, dict(env), folder, _Streams(given, written, told), own_session, first),
                 daemon=True,
             )
             self._process.start()
@@ -199,7 +206,12 @@ class _Arrived:
 
 
 def _become_ring_mcp(
-    arguments: Sequence[str], env: Mapping[str, str], folder: Path, streams: Any, own_session: bool = False
+    arguments: Sequence[str],
+    env: Mapping[str, str],
+    folder: Path,
+    streams: Any,
+    own_session: bool = False,
+    first: str | None = None,
 ) -> None:
     if own_session:
         os.setsid()
@@ -214,4 +226,8 @@ def _become_ring_mcp(
     sys.stderr = os.fdopen(2, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.argv = ["ring_mcp", *arguments]
+    if first is not None:
+        for name in [each for each in sys.modules if each.partition(".")[0] == "ring_mcp"]:
+            del sys.modules[name]
+        exec(first, {})
     runpy.run_module("ring_mcp", run_name="__main__", alter_sys=True)

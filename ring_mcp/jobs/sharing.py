@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from ring_mcp.domain import Job
@@ -18,7 +18,7 @@ from ring_mcp.errors import StorageError
 from ring_mcp.jobs.answers import Answer, Answers
 from ring_mcp.jobs.shared_names import answer_name, find_kept, input_name, list_shared, local_input_name
 from ring_mcp.media.identify import hash_file
-from ring_mcp.storage.base import SharedFiles, spool_trouble
+from ring_mcp.storage.base import SharedFiles
 
 logger = logging.getLogger(__name__)
 
@@ -73,16 +73,10 @@ class Sharing:
             return True
         if self.files is None:
             return False
-        part = self._new_file()
-        try:
+        with self._open_part() as part:
             if not await self.files.fetch(name, part, _MAX_BYTES):
                 return False
             part.replace(path)
-        except OSError as exc:
-            raise self._not_writable(exc) from exc
-        finally:
-            with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
         return True
 
     async def bring_inputs(self, job: Job) -> None:
@@ -96,34 +90,22 @@ class Sharing:
             path = self._spool / local_input_name(sha256)
             if path.exists():
                 continue
-            part = self._new_file()
-            try:
+            with self._open_part() as part:
                 # By another name first: under this one it would be taken for what was given, whatever it is.
                 if not await self.bring(input_name(job.id, sha256), part):
                     raise StorageError(_INPUT_ELSEWHERE, billed="no")
                 if (await asyncio.to_thread(hash_file, part))[1] != sha256:
                     raise StorageError("a picture that was given along is not what was shared of it", billed="no")
                 part.replace(path)
-            except OSError as exc:
-                raise self._not_writable(exc) from exc
-            finally:
-                with contextlib.suppress(OSError):
-                    part.unlink(missing_ok=True)
 
     async def read_answer(self, job_id: str, attempt_token: str | None) -> Answer | None:
         """The answer to this very attempt, if a machine has shared one. Raises StorageError: nobody knows now."""
         if self.files is None:
             return None
-        part = self._new_file()
-        try:
+        with self._open_part() as part:
             if not await self.files.fetch(answer_name(job_id), part, _MAX_ANSWER_BYTES):
                 return None
             return await asyncio.to_thread(self._answers.read_file, part, attempt_token)
-        except OSError as exc:
-            raise spool_trouble(exc) from exc
-        finally:
-            with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
 
     def forget(self, job: Job) -> None:
         """Begin to remove what is shared of a job that has ended."""
@@ -185,15 +167,21 @@ class Sharing:
         except StorageError as exc:
             logger.warning("job %s has ended, and its shared files cannot be removed: %s", job_id, exc.message)
 
-    def _new_file(self) -> Path:
+    @contextlib.contextmanager
+    def _open_part(self) -> Iterator[Path]:
+        """Where to put a file that is not whole yet; what still lies there at the end is removed.
+
+        Raises StorageError where the spool cannot be written.
+        """
+        part = self._spool / f"input-{uuid.uuid4().hex}"  # what a kill leaves of it goes with old inputs
         try:
             self._spool.mkdir(parents=True, exist_ok=True, mode=0o700)  # the job may have begun on another machine
+            yield part
         except OSError as exc:
-            raise self._not_writable(exc) from exc
-        return self._spool / f"input-{uuid.uuid4().hex}"  # what a kill leaves of it goes with old inputs
-
-    def _not_writable(self, exc: OSError) -> StorageError:
-        return StorageError(f"the spool folder {self._spool} cannot be written: {exc.strerror}")
+            raise StorageError(f"the spool folder {self._spool} cannot be written: {exc.strerror}") from exc
+        finally:
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
 
 
 _INPUT_ELSEWHERE = "a picture that was given along lies on the machine that was given it, and is not shared yet"

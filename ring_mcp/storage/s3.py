@@ -26,7 +26,7 @@ from ring_mcp.storage.base import Address, SharedFiles, StoredFile, open_spool, 
 from ring_mcp.storage.keys import key_segments
 from ring_mcp.storage.s3_errors import NO_KEY_FIX, Doing, s3_code, trouble
 from ring_mcp.storage.s3_settings import PART_BYTES, check_settings, open_store
-from ring_mcp.storage.s3_shared import S3SharedFiles, is_shared_key
+from ring_mcp.storage.s3_shared import S3SharedFiles, fetch_object, is_shared_key
 
 DEFAULT_REGION = "us-east-1"
 # Two keep a line busy; each one more is another 8 MB of memory for every upload.
@@ -139,16 +139,8 @@ class S3Storage:
         key = self._key_of(url)
         if key is None:
             return False
-        import obstore
-
         try:
-            got = await obstore.get_async(self._store, key)
-            # By the head of the answer, before a byte of the body is fetched.
-            if got.meta["size"] > max_bytes:
-                raise StorageRefused(f"the file has {got.meta['size']:,} bytes; {max_bytes:,} are allowed", billed="no")
-            with path.open("wb") as file:
-                async for piece in got.stream(_PIECE_BYTES):
-                    await asyncio.to_thread(file.write, piece)
+            await fetch_object(self._store, key, path, max_bytes)
         except Exception as exc:  # obstore's: see trouble
             raise trouble(exc, self._doing, "download", billed="no") from exc
         return True

@@ -31,6 +31,19 @@ _FIX = f"Allow this key s3:DeleteObject on what lies under {SHARED_FOLDER}/: wha
 Put = Callable[[str, MediaFile, Mapping[str, str]], Awaitable[StoredFile]]
 
 
+async def fetch_object(store: S3Store, key: str, path: Path, max_bytes: int, *, called: str = "the file") -> None:
+    """Raises StorageRefused for one that is too large, and otherwise whatever obstore raises."""
+    import obstore
+
+    got = await obstore.get_async(store, key)
+    # By the head of the answer, before a byte of the body is fetched.
+    if got.meta["size"] > max_bytes:
+        raise StorageRefused(f"{called} has {got.meta['size']:,} bytes; {max_bytes:,} are allowed", billed="no")
+    with path.open("wb") as file:
+        async for piece in got.stream(_PIECE_BYTES):
+            await asyncio.to_thread(file.write, piece)
+
+
 def is_shared_key(key: str) -> bool:
     """Whether a file of that key is shared by machines; results have folders of their own, whatever their prefix."""
     return key.startswith(f"{SHARED_FOLDER}/") and key.count("/") == 1
@@ -51,16 +64,8 @@ class S3SharedFiles:
 
     async def fetch(self, name: str, path: Path, max_bytes: int) -> bool:
         key = _key_of(name)
-        import obstore
-
         try:
-            got = await obstore.get_async(self._store, key)
-            # By the head of the answer, before a byte of the body is fetched.
-            if got.meta["size"] > max_bytes:
-                raise StorageRefused(f"{name} has {got.meta['size']:,} bytes; {max_bytes:,} are allowed", billed="no")
-            with path.open("wb") as file:
-                async for piece in got.stream(_PIECE_BYTES):
-                    await asyncio.to_thread(file.write, piece)
+            await fetch_object(self._store, key, path, max_bytes, called=name)
         except Exception as exc:  # obstore's: see trouble
             # Its own word alone: a page of a proxy, or a bucket that is not there, says nothing of this file.
             if s3_code(exc) == "NoSuchKey":

@@ -31,7 +31,7 @@ def files_of(output: str) -> list[Path]:
 def test_the_demo_shows_where_its_pictures_are_and_their_cost(tmp_path: Path) -> None:
     # A key and a database in the environment: the demo touches neither.
     env = environment(tmp_path, XAI_API_KEY="xai-hunter2", DATABASE_URL="postgresql://ring:hunter2@127.0.0.1:1/ring")
-    done = cold_command(env, tmp_path, "demo")
+    done = command(env, tmp_path, "demo")
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.startswith("SANDBOX")
     for part in ("ring-health", "status: ok", "ring-image-create", "aspectRatio: '16:9'", "n: 2", "stdio subprocess"):

@@ -94,7 +94,7 @@ def test_a_bounded_rate_holds_a_script_up_and_loses_nothing(
     folder = tmp_path / "server"
     folder.mkdir()
     env = environment(
-        folder, RING_SANDBOX=sandbox.url, RING_MCP_SERVICE_TOKENS=f"alice={ALICE}", RING_MAX_CALLS_PER_MINUTE="40"
+        folder, RING_SANDBOX=sandbox.url, RING_MCP_SERVICE_TOKENS=f"alice={ALICE}", RING_MAX_CALLS_PER_MINUTE="60"
     )
     with serving(env, folder) as url:
         alice = remote.with_env(RING_SERVICE_TOKEN=ALICE)

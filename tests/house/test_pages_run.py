@@ -6,6 +6,7 @@ The blocks of a page are run in their order, page beside page. What is not run i
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import shlex
@@ -126,6 +127,15 @@ def check_scripts(clone: Clone, said: str) -> None:
     assert table.text in said
     saved = {path.name for path in (clone.folder / "output" / "files").iterdir()}
     assert {"01_dough-production_edit.mp4", "04_door-production_edit.mp4"} <= saved, "the walk ends with both"
+    rows = json.loads((clone.folder / "output" / "manifest.json").read_text(encoding="utf-8"))["clips"]
+    assert {row["status"] for row in rows} == {"done"}
+    for example, is_saved in (("scripted-dialogue", True), ("scripted-montage", False), ("xai-video-jobs", True)):
+        clips = json.loads((ROOT / "examples" / f"{example}.json").read_text(encoding="utf-8"))["clips"]
+        made = [row for row in rows if row["id"] in {clip["id"] for clip in clips}]
+        assert {row["id"] for row in made} == {clip["id"] for clip in clips}
+        for row in made if is_saved else ():
+            assert Path(row["localPath"]).name == f"{row['id']}-{row['qualityMode']}.mp4"
+            assert Path(row["localPath"]).read_bytes()[4:8] == b"ftyp"
 
 
 def check_money(clone: Clone, said: str) -> None:

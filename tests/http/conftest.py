@@ -8,20 +8,13 @@ from pathlib import Path
 import pytest
 
 from ring_mcp.sandbox.server import SandboxServer
-from tests.http.http_reach import TOKENS, HttpRing, environment
+from tests.http.http_reach import TOKENS, HttpRing, environment, quick_environment
 
 
 @pytest.fixture(scope="session")
 def shared_ring(running: SandboxServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpRing]:
     folder = tmp_path_factory.mktemp("ring")
-    env = environment(
-        folder,
-        RING_SANDBOX=running.url,
-        RING_MCP_SERVICE_TOKENS=TOKENS,
-        RING_MAX_CALLS_PER_MINUTE="100000",
-        VIDEO_GEN_POLL_INTERVAL_MS="100",
-    )
-    with HttpRing(env, folder, cold=True) as ring:
+    with HttpRing(quick_environment(folder, running), folder, cold=True) as ring:
         yield ring
 
 

@@ -44,6 +44,12 @@ def environment(folder: Path, **variables: str) -> dict[str, str]:
     return {"PATH": os.environ["PATH"], "HOME": str(folder), "RING_STATE_DIR": str(folder / "state"), **variables}
 
 
+def quick_environment(folder: Path, sandbox: SandboxServer, **variables: str) -> dict[str, str]:
+    """Of a server that many tests share: it lets everybody call as often as they like, and looks at clips often."""
+    quick = {"RING_MAX_CALLS_PER_MINUTE": "100000", "VIDEO_GEN_POLL_INTERVAL_MS": "100"}
+    return environment(folder, RING_SANDBOX=sandbox.url, RING_MCP_SERVICE_TOKENS=TOKENS, **quick, **variables)
+
+
 def eventually(what: str, seen: Callable[[], Any], limit_s: float = LIMIT_S) -> Any:
     """Look until ``seen`` gives something true, and return it; AssertionError with ``what`` when it never does."""
     until = time.monotonic() + limit_s

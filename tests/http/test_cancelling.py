@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +22,20 @@ from tests.http.http_reach import (
     charges,
     eventually,
     mcp_client,
+    quick_environment,
 )
 from tests.http.test_tasks_over_http import ask
 
 TOOL, REST, COMMAND, GATEWAY, TASK = WAYS[0], "rest", "command", "command at the gateway", "tasks/cancel"
 EVERY_WAY = (*WAYS, REST, COMMAND, GATEWAY, TASK)
-DEFERRED = {"firstFramePrompt": "a slow still"}
+OPEN_STATES = {"planned", "submitting", "rendering", "storing"}
 
 every_way = pytest.mark.parametrize("way", EVERY_WAY)
+
+
+def deferred(still: str) -> dict[str, str]:
+    """A clip that waits for its still. Words are those of one test: what another has left undelivered is joined."""
+    return {"firstFramePrompt": still}
 
 
 class Cancelling:
@@ -50,6 +56,9 @@ class Cancelling:
     def look(self, job_id: str, wait_s: int = 0) -> dict[str, Any]:
         """What REST says of a job, its failure included."""
         return dict(self._ring.get(f"{API}/jobs/{job_id}?waitSeconds={wait_s}").json())
+
+    def is_idle(self) -> bool:
+        return OPEN_STATES.isdisjoint(job["state"] for token in (ALICE, BOB) for job in self._ring.jobs(token))
 
     def look_at_task(self, job_id: str) -> dict[str, Any]:
         return dict(ask(self._ring, job_id, job_id).json()["result"])
@@ -84,17 +93,28 @@ class Cancelling:
         return dict(result.structured_content)
 
 
+@pytest.fixture(scope="module")
+def shared_cancelling(running: SandboxServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cancelling]:
+    folder = tmp_path_factory.mktemp("cancelling")
+    env = quick_environment(folder, running)
+    with HttpRing(env, folder) as ring:
+        yield Cancelling(ring, env, folder)
+
+
 @pytest.fixture
-def cancelling(sandbox: SandboxServer, env: dict[str, str], tmp_path: Path) -> Any:
-    env |= {"VIDEO_GEN_POLL_INTERVAL_MS": "100", "RING_MAX_CALLS_PER_MINUTE": "100000"}
-    with HttpRing(env, tmp_path) as ring:
-        yield Cancelling(ring, env, tmp_path)
+def cancelling(shared_cancelling: Cancelling, sandbox: SandboxServer) -> Iterator[Cancelling]:
+    """The server that these tests share. What a test leaves open comes to its end before the sandbox forgets it."""
+    yield shared_cancelling
+    sandbox.state.configure(render_s=0, deferred_s=0)
+    eventually("nothing is under way", shared_cancelling.is_idle)
 
 
 @every_way
 def test_what_was_not_sent_ends_unbilled_by_every_way(cancelling: Cancelling, sandbox: SandboxServer, way: str) -> None:
     sandbox.state.configure(deferred_s=LONG_S)
-    job_id = cancelling.begin("a quay", **DEFERRED)  # it waits for its still, and nothing of it is sent
+    job_id = cancelling.begin(
+        f"a quay, {way}", **deferred(f"a still, {way}")
+    )  # it waits for its still, and nothing of it is sent
     told = cancelling.cancel(way, job_id)
     if way != TASK:
         assert (told["state"], told["cancelled"], told["asked"]) == ("failed", True, False), told
@@ -106,7 +126,7 @@ def test_what_was_not_sent_ends_unbilled_by_every_way(cancelling: Cancelling, sa
     if way != TASK:
         assert (again["cancelled"], "nothing to cancel" in again["note"]) == (False, True)
         assert way not in (COMMAND, GATEWAY) or again["status"] == 1
-    assert charges(sandbox, "a quay") == []
+    assert charges(sandbox, f"a quay, {way}") == []
 
 
 @every_way
@@ -114,7 +134,7 @@ def test_what_xai_has_goes_on_and_is_kept_by_every_way(
     cancelling: Cancelling, sandbox: SandboxServer, way: str
 ) -> None:
     sandbox.state.configure(render_s=LONG_S)
-    job_id = cancelling.begin("a mole")
+    job_id = cancelling.begin(f"a mole, {way}")
     cancelling.until("rendering", job_id)
     told = cancelling.cancel(way, job_id)
     if way != TASK:
@@ -123,7 +143,7 @@ def test_what_xai_has_goes_on_and_is_kept_by_every_way(
         assert "cost $0.15 at most, and the result is kept" in told["note"]
     sandbox.state.configure(render_s=0)
     assert cancelling.until("done", job_id)["data"]["video"]["url"]
-    assert len(charges(sandbox, "a mole")) == 1
+    assert len(charges(sandbox, f"a mole, {way}")) == 1
 
 
 @every_way
@@ -131,7 +151,7 @@ def test_googles_clip_is_cancelled_at_google_by_every_way(
     cancelling: Cancelling, sandbox: SandboxServer, way: str
 ) -> None:
     sandbox.state.configure(render_s=LONG_S)
-    job_id = cancelling.begin("a pier", provider="google")
+    job_id = cancelling.begin(f"a pier, {way}", provider="google")
     cancelling.until("rendering", job_id)
     told = cancelling.cancel(way, job_id)
     if way != TASK:
@@ -149,7 +169,7 @@ def test_googles_clip_is_cancelled_at_google_by_every_way(
 @pytest.mark.parametrize("way", [each for each in EVERY_WAY if each != COMMAND])
 def test_a_job_of_another_is_not_found_and_goes_on(cancelling: Cancelling, sandbox: SandboxServer, way: str) -> None:
     sandbox.state.configure(deferred_s=LONG_S)
-    job_id = cancelling.begin("a lock", **DEFERRED)
+    job_id = cancelling.begin(f"a lock, {way}", **deferred(f"a still for a lock, {way}"))
     told = cancelling.cancel(way, job_id, BOB)
     if way == TASK:
         assert told["code"] == -32602
@@ -161,11 +181,11 @@ def test_a_job_of_another_is_not_found_and_goes_on(cancelling: Cancelling, sandb
 
 def test_the_still_of_a_cancelled_clip_is_the_next_ones(cancelling: Cancelling, sandbox: SandboxServer) -> None:
     sandbox.state.configure(deferred_s=LONG_S)
-    job_id = cancelling.begin("a weir", **DEFERRED)
+    job_id = cancelling.begin("a weir", **deferred("a slow still"))
     eventually("the still is ordered", lambda: charges(sandbox, "a slow still"))
     assert cancelling.cancel(REST, job_id)["cancelled"]
     sandbox.state.configure(deferred_s=0)
-    next_id = cancelling.begin("a weir", **DEFERRED)
+    next_id = cancelling.begin("a weir", **deferred("a slow still"))
     assert next_id != job_id
     assert cancelling.until("done", next_id)["data"]["firstFrame"]["url"]
     assert (len(charges(sandbox, "a slow still")), len(charges(sandbox, "a weir"))) == (1, 1)

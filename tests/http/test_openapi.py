@@ -14,7 +14,7 @@ import pytest
 from tests.http.http_reach import ALICE, API, HttpRing
 
 EXAMPLES = 8
-RUN_LIMIT_S = 120
+RUN_LIMIT_S = 220
 
 NOT_MEANT = (
     # A schema cannot say everything that a request must be: a prompt of spaces, a model that another one replaced, a

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -17,16 +17,9 @@ from ring_mcp.ledger.tasks import TABLE, ask_for, name_entrypoint, pick
 from tests.contracts.queue_backends import until
 from tests.ledger_databases import LedgerDatabase
 from tests.ledger_samples import ACCOUNT, opened
-from tests.postgres_server import fresh_database, server_url
 
 LIMIT_S = 60.0
 MINE = name_entrypoint(ACCOUNT, sandbox=False)
-
-
-@pytest.fixture
-def database() -> Iterator[LedgerDatabase]:
-    with fresh_database(server_url()) as url:
-        yield LedgerDatabase("postgres", url)
 
 
 @pytest.fixture

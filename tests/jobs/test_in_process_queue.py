@@ -151,7 +151,8 @@ async def test_another_trouble_or_the_same_one_anew_is_told_again(
     assert caplog.text.count("the ledger is away") == 2
 
 
-async def test_a_queue_shows_every_quarter_minute_that_it_lives(engine: Engine, clock: FakeClock) -> None:
+async def driven_for_two_beats(engine: Engine, clock: FakeClock) -> Job:
+    """A job that goes on running, while two heartbeats come."""
     gate = Gate(Running())
     engine.pictures.looks += [gate]
     await engine.queue.start(take_over=False)
@@ -163,6 +164,11 @@ async def test_a_queue_shows_every_quarter_minute_that_it_lives(engine: Engine, 
         await until(lambda: clock.sleepers == 1)
         clock.advance(HEARTBEAT_INTERVAL_S)
     await until(lambda: engine.ledger.calls.count("heartbeat") == 2 and clock.sleepers == 1)
+    return job
+
+
+async def test_a_queue_shows_every_quarter_minute_that_it_lives(engine: Engine, clock: FakeClock) -> None:
+    job = await driven_for_two_beats(engine, clock)
     assert clock.pauses_s == [HEARTBEAT_INTERVAL_S] * 3
     assert [record.job.id for record in engine.runner.records] == [job.id]
     assert HEARTBEAT_INTERVAL_S == 15.0
@@ -171,18 +177,8 @@ async def test_a_queue_shows_every_quarter_minute_that_it_lives(engine: Engine, 
 async def test_a_heartbeat_that_fails_is_told_and_the_next_one_comes(
     engine: Engine, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    gate = Gate(Running())
-    engine.pictures.looks += [gate]
     engine.ledger.fail("heartbeat")
-    await engine.queue.start(take_over=False)
-    job = await engine.new()
-    engine.queue.enqueue(job)
-    await until(gate.is_reached.is_set)
-    await engine.accepted(job)
-    for _ in range(2):
-        await until(lambda: clock.sleepers == 1)
-        clock.advance(HEARTBEAT_INTERVAL_S)
-    await until(lambda: engine.ledger.calls.count("heartbeat") == 2 and clock.sleepers == 1)
+    await driven_for_two_beats(engine, clock)
     assert "the ledger does not answer: the ledger is away" in caplog.text
     assert len(engine.runner.records) == 1
 

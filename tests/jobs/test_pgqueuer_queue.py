@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,24 +13,11 @@ from ring_mcp.jobs.queue.pgqueuer import PgqueuerQueue
 from ring_mcp.ledger.postgres_channel import PostgresChannel
 from ring_mcp.ledger.tasks import TABLE
 from ring_mcp.providers.base import Running
-from tests.contracts.queue_backends import Process, Processes, processes_of, settled, until
+from tests.contracts.queue_backends import Process, Processes, settled, until
 from tests.jobs.scripted_provider import Gate, finished
 from tests.ledger_databases import LedgerDatabase
-from tests.postgres_server import fresh_database, server_url
 
 LIMIT_S = 60.0
-
-
-@pytest.fixture
-def database() -> Iterator[LedgerDatabase]:
-    with fresh_database(server_url()) as url:
-        yield LedgerDatabase("postgres", url)
-
-
-@pytest.fixture
-async def processes(database: LedgerDatabase, tmp_path: Path) -> AsyncIterator[Processes]:
-    async with processes_of("pgqueuer", database, tmp_path / "processes") as processes:
-        yield processes
 
 
 def task_of(database: LedgerDatabase, job: Job) -> list[dict[str, Any]]:

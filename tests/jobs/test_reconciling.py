@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,25 +12,12 @@ import pytest
 from ring_mcp.domain import Account, Holder, JobState
 from ring_mcp.jobs import reconciling
 from ring_mcp.ledger.tasks import TABLE
-from tests.contracts.queue_backends import Processes, processes_of, settled
+from tests.contracts.queue_backends import Processes, settled
 from tests.fake_clock import FakeClock
 from tests.ledger_databases import LedgerDatabase
 from tests.ledger_samples import left_behind, opened
-from tests.postgres_server import fresh_database, server_url
 
 LIMIT_S = 60.0
-
-
-@pytest.fixture
-def database() -> Iterator[LedgerDatabase]:
-    with fresh_database(server_url()) as url:
-        yield LedgerDatabase("postgres", url)
-
-
-@pytest.fixture
-async def processes(database: LedgerDatabase, tmp_path: Path) -> AsyncIterator[Processes]:
-    async with processes_of("pgqueuer", database, tmp_path / "processes") as processes:
-        yield processes
 
 
 async def test_an_open_row_without_a_task_is_found(

@@ -34,12 +34,16 @@ _READS = {"Seq Scan", "Index Scan", "Index Only Scan", "Bitmap Heap Scan", "Bitm
 
 class MeteredLedger(TransactionalLedger):
     """One connection, everything in the test's own time. ``read``: of each statement its text, and how many rows it
-    read, or, on SQLite, for how many rows its steps would have been enough. Dead is whoever is called so."""
+    read, or, on SQLite, for how many rows its steps would have been enough. Dead is whoever is called so.
 
-    def __init__(self, database: LedgerDatabase) -> None:
+    Without ``counts`` it only writes: to count takes many times as long.
+    """
+
+    def __init__(self, database: LedgerDatabase, *, counts: bool = True) -> None:
         super().__init__(SystemClock())
         self.dialect = Dialect(text_times=database.kind == "sqlite")  # type: ignore[misc]
         self.owner = ME
+        self._counts = counts
         self.read: list[tuple[str, int]] = []
         self._connection: Any = (
             sqlite3.connect(database.address, isolation_level=None)
@@ -122,7 +126,7 @@ class MeteredLedger(TransactionalLedger):
             nonlocal steps
             steps += 1
 
-        self._connection.set_progress_handler(count, 1)
+        self._connection.set_progress_handler(count if self._counts else None, 1)
         try:
             rows = self._connection.execute(statement.sql, statement.parameters).fetchall()
         finally:
@@ -132,7 +136,7 @@ class MeteredLedger(TransactionalLedger):
 
     def _in_postgres(self, statement: Statement) -> list[dict[str, Any]]:
         sql = re.sub(r":([a-z][a-z0-9_]*)", r"%(\1)s", statement.sql)
-        if not sql.startswith("LOCK"):
+        if self._counts and not sql.startswith("LOCK"):
             with self._undone():
                 explained = f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {sql}"
                 [row] = self._connection.execute(explained, statement.parameters).fetchall()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import sqlite3
+import shutil
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
@@ -37,7 +37,7 @@ BUCKET = RateBucket(sandbox=False, account="xai/one", model="a model", asking="s
 CAPPED = Caps(per_day_usd=Decimal(10**6), per_month_usd=Decimal(10**6))
 NOW = datetime.now(UTC)
 PAGE = 21
-MEMBERS = 500
+MEMBERS = 1000
 
 
 @dataclass
@@ -52,17 +52,28 @@ class Filled:
     record_id: str
 
 
+@pytest.fixture(scope="module")
+def filled_file(tmp_path_factory: pytest.TempPathFactory) -> Filled:
+    """A SQLite ledger to copy."""
+    return asyncio.run(fill(LedgerDatabase("sqlite", str(tmp_path_factory.mktemp("filled") / "ledger.db"))))
+
+
 @pytest.fixture(scope="module", params=["sqlite", "sqlite, analysed", "postgres"])
 def filled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Filled]:
-    with contextlib.ExitStack() as stack:
-        if request.param == "postgres":
-            database = LedgerDatabase("postgres", stack.enter_context(fresh_database(server_url())))
-        else:
-            database = LedgerDatabase("sqlite", str(tmp_path_factory.mktemp("filled") / "ledger.db"))
-        yield asyncio.run(fill(database, analysed=request.param != "sqlite"))
+    if request.param == "postgres":
+        with fresh_database(server_url()) as url:
+            filled = asyncio.run(fill(LedgerDatabase("postgres", url)))
+            filled.database.query("ANALYZE")
+            yield filled
+        return
+    file: Filled = request.getfixturevalue("filled_file")
+    copied = shutil.copy(file.database.address, tmp_path_factory.mktemp("copied") / "ledger.db")
+    database = LedgerDatabase("sqlite", str(copied))
+    database.query("ANALYZE" if request.param == "sqlite, analysed" else "DELETE FROM sqlite_stat1")
+    yield replace(file, database=database)
 
 
-async def fill(database: LedgerDatabase, *, analysed: bool) -> Filled:
+async def fill(database: LedgerDatabase) -> Filled:
     async with database.started():
         add_finished_jobs(database, JOBS)
     record = audit_row(url="https://files.example/the-one", requestId="the-one")
@@ -73,7 +84,7 @@ async def fill(database: LedgerDatabase, *, analysed: bool) -> Filled:
                 data = json.dumps(facts)
                 values = {"id": str(i), "data": data, "at": NOW.isoformat() if database.kind == "sqlite" else NOW}
                 transaction.query(f"INSERT INTO {table} VALUES (:id, :data, :at, :at)", values)
-    ledger = MeteredLedger(database)
+    ledger = MeteredLedger(database, counts=False)
     for actor in range(ACTORS):
         asked_at = NOW - timedelta(minutes=actor)
         name = "q-7" if actor == 1 else f"q-{actor}-first"
@@ -103,11 +114,6 @@ async def fill(database: LedgerDatabase, *, analysed: bool) -> Filled:
     ends = "SELECT id FROM media_jobs WHERE actor_id = 'actor-0' ORDER BY created_at"
     [oldest], [newest] = database.query(f"{ends} LIMIT 1"), database.query(f"{ends} DESC LIMIT 1")
     ledger.close()
-    database.query("ANALYZE")
-    if not analysed:
-        with contextlib.closing(sqlite3.connect(database.address)) as connection:
-            connection.execute("DELETE FROM sqlite_stat1")
-            connection.commit()
     return Filled(database, mine[20:], left, str(oldest["id"]), str(newest["id"]), record.id)
 
 

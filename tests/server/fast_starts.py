@@ -76,19 +76,27 @@ def modern(method: str, number: int | str, **params: Any) -> bytes:
 class Session:
     """One server, and every byte it says. Leaving the ``with`` ends it.
 
-    ``is_warm``: it is forked from what has its modules, so that there is no gate; what it says is the same.
+    ``is_warm``: it is forked from what has its modules, so that there is no gate; what it says is the same. With
+    ``is_gated`` it has those of other packages alone, and loads ours behind the gate, for which it takes a third.
     """
 
     def __init__(
-        self, env: Mapping[str, str], folder: Path, *switches: str, is_open: bool, is_warm: bool = False
+        self,
+        env: Mapping[str, str],
+        folder: Path,
+        *switches: str,
+        is_open: bool,
+        is_warm: bool = False,
+        is_gated: bool = False,
     ) -> None:
         # A file and no pipe: whatever else waits there, a child of this server or of one before, takes nothing away.
         self._gate = Path(env["GATE"])
         self._gate.unlink(missing_ok=True)
         self.said: list[bytes] = []
         self._process: warm.Server | subprocess.Popen[bytes]
-        if is_warm:
-            self._process = warm.Server(env, folder / "gate" / "work", *switches, piped=True)
+        if is_warm or is_gated:
+            first = GATE if is_gated else None
+            self._process = warm.Server(env, folder / "gate" / "work", *switches, piped=True, first=first)
         else:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "ring_mcp", *switches],
@@ -162,9 +170,11 @@ class Session:
             self._process.communicate()
 
 
-def record(env: Mapping[str, str], folder: Path, steps: Sequence[tuple[bytes, int]], *switches: str) -> None:
+def record(
+    env: Mapping[str, str], folder: Path, steps: Sequence[tuple[bytes, int]], *switches: str, is_gated: bool = False
+) -> None:
     """A session of the real server, so that the next one with these lines is answered from its recording."""
-    with Session(env, folder, *switches, is_open=True) as session:
+    with Session(env, folder, *switches, is_open=True, is_gated=is_gated) as session:
         for content, answers in steps:
             session.send(content)
             session.read(answers)

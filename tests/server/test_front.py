@@ -25,15 +25,30 @@ LONG = line("tools/call", 5, {"name": "ring-image-create", "arguments": {"prompt
 Home = tuple[dict[str, str], Path]
 
 
+INITIALIZE = [(initialize(1), 1), (INITIALIZED + line("tools/list", 2), 1), (line("ping", 3), 1)]
+
+
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    """A folder in which sessions of both eras, and one of a client of the future, have been recorded."""
+    """A folder in which a session has been recorded, of a server that started cold."""
     folder = tmp_path_factory.mktemp("fast")
     env = environment(folder, RING_SANDBOX="1", **gate_of(folder))
-    record(env, folder, [(initialize(1), 1), (INITIALIZED + line("tools/list", 2), 1), (line("ping", 3), 1)])
-    record(env, folder, [(initialize(1, FUTURE), 1), (INITIALIZED + line("tools/list", 2), 1)])
-    record(env, folder, [(modern("server/discover", "probe-1"), 1), (THREE, 3)])
-    record(env, folder, [(modern("server/discover", "probe-1"), 1), (initialize(0), 1), (INITIALIZED, 0)])
+    record(env, folder, INITIALIZE)
+    return env, folder
+
+
+@pytest.fixture(scope="module")
+def forked_home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A folder with recordings of both eras, and one of a client of the future, of servers that were forked."""
+    folder = tmp_path_factory.mktemp("forked")
+    env = environment(folder, RING_SANDBOX="1", **gate_of(folder))
+    for steps in (
+        INITIALIZE,
+        [(initialize(1, FUTURE), 1), (INITIALIZED + line("tools/list", 2), 1)],
+        [(modern("server/discover", "probe-1"), 1), (THREE, 3)],
+        [(modern("server/discover", "probe-1"), 1), (initialize(0), 1), (INITIALIZED, 0)],
+    ):
+        record(env, folder, steps, is_gated=True)
     return env, folder
 
 
@@ -97,10 +112,12 @@ CONVERSATIONS: dict[str, Sequence[Step]] = {
 }
 
 
-def converse(home: Home, steps: Sequence[Step], *switches: str) -> tuple[list[bytes], int | None]:
+def converse(home: Home, steps: Sequence[Step], *switches: str, is_gated: bool) -> tuple[list[bytes], int | None]:
     """Lines and status. With a switch the server is there from the start; else it is loaded where the steps say so."""
     env, folder = home
-    with Session(env, folder, *switches, is_open=bool(switches), is_warm=bool(switches)) as session:
+    with Session(
+        env, folder, *switches, is_open=bool(switches), is_warm=bool(switches), is_gated=is_gated and not switches
+    ) as session:
         for step in steps:
             if isinstance(step, str):
                 session.open_gate()
@@ -113,9 +130,14 @@ def converse(home: Home, steps: Sequence[Step], *switches: str) -> tuple[list[by
 
 
 @pytest.mark.parametrize("name", CONVERSATIONS)
-def test_a_session_is_the_same_with_and_without_a_front(home: Home, name: str) -> None:
+def test_a_session_is_the_same_with_and_without_a_front(forked_home: Home, name: str) -> None:
     steps = CONVERSATIONS[name]
-    assert converse(home, steps) == converse(home, steps, "--no-fast-start")
+    assert converse(forked_home, steps, is_gated=True) == converse(forked_home, steps, "--no-fast-start", is_gated=True)
+
+
+def test_a_cold_session_is_the_same_with_and_without_a_front(home: Home) -> None:
+    steps = CONVERSATIONS["initialize, list, call"]
+    assert converse(home, steps, is_gated=False) == converse(home, steps, "--no-fast-start", is_gated=False)
 
 
 @pytest.mark.parametrize("last", [b"", WHOAMI[:25]], ids=["whole lines", "half a line"])

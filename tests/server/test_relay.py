@@ -25,8 +25,8 @@ TOKEN = "a-token-of-sixteen"
 async def registered(folder: Path, url: str, **more: str) -> AsyncIterator[ToolSession]:
     folder.mkdir(exist_ok=True)
     env = environment(folder, RING_API_BASE_URL=url, RING_SERVICE_TOKEN=TOKEN) | more
-    async with asyncio.timeout(LIMIT_S), stdio_session(env, folder) as session:
-        yield session
+    async with asyncio.timeout(LIMIT_S), Client(warm_stdio(env, folder)) as client:
+        yield ToolSession(client)
 
 
 @pytest.fixture
@@ -43,7 +43,10 @@ def clone() -> Iterator[RingClone]:
 
 
 async def test_a_server_of_ours_lends_all_its_tools(server: str, tmp_path: Path) -> None:
-    async with registered(tmp_path / "client", server) as session:
+    folder = tmp_path / "client"
+    folder.mkdir()
+    env = environment(folder, RING_API_BASE_URL=server, RING_SERVICE_TOKEN=TOKEN)
+    async with asyncio.timeout(LIMIT_S), stdio_session(env, folder) as session:  # as a host starts it
         names = await session.tool_names()
         made = await session.call("ring-image-create", {"prompt": "a kite", "aspectRatio": "16:9"})
         again = await session.call("ring-job-get", {"jobId": made.content["data"]["jobId"]})

@@ -77,9 +77,7 @@ def test_the_switch_for_the_sandbox_needs_nothing_else(tmp_path: Path) -> None:
 def test_an_unusable_state_folder_is_told_before_any_spend(tmp_path: Path, sandbox: SandboxServer) -> None:
     (tmp_path / "file").write_text("not a folder")
     state = str(tmp_path / "file" / "state")
-    with RingProcess(
-        environment(tmp_path, RING_SANDBOX=sandbox.url, RING_STATE_DIR=state), tmp_path, cold=True
-    ) as ring:
+    with RingProcess(environment(tmp_path, RING_SANDBOX=sandbox.url, RING_STATE_DIR=state), tmp_path) as ring:
         for name in ("ledger", "storage"):
             check = check_named(ring, name)
             assert check["status"] == "error"
@@ -102,14 +100,14 @@ def test_a_spoilt_ledger_is_told_before_any_spend(
     if spoilt == "not a database":
         ledger.write_bytes(b"These are notes of somebody who saved over the wrong file.\n" * 100)
     else:
-        with RingProcess(env, tmp_path, cold=True) as ring:
+        with RingProcess(env, tmp_path) as ring:
             assert not ring.health().is_error
         content = bytearray(ledger.read_bytes())
         content[100:] = b"\xa5" * (len(content) - 100)  # the header is good, every page is not
         ledger.write_bytes(content)
         for beside in ("ledger.db-wal", "ledger.db-shm"):
             (ledger.parent / beside).unlink(missing_ok=True)
-    with RingProcess(env, tmp_path, cold=True) as ring:
+    with RingProcess(env, tmp_path) as ring:
         check = check_named(ring, "ledger")
         assert check["status"] == "error"
         assert f"{ledger} is damaged; restore it from a backup, or move the file away" in check["detail"]
@@ -130,7 +128,7 @@ def test_without_one_of_the_tokens_no_tool_can_be_used(
     env: dict[str, str], tmp_path: Path, sandbox: SandboxServer, token: str | None, error: str
 ) -> None:
     given = {} if token is None else {"RING_SERVICE_TOKEN": token}
-    with RingProcess({**env, **TOKENS, **given}, tmp_path, cold=True) as ring:
+    with RingProcess({**env, **TOKENS, **given}, tmp_path) as ring:
         for tool in ring.request("tools/list")["tools"]:
             told = ring.call(tool["name"], {"prompt": "let me in"}).content
             assert (told["error"], told["code"], told["billed"]) == (error, "unauthorized", "no")

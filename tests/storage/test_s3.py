@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
@@ -25,7 +24,7 @@ from ring_mcp.storage.s3 import S3Storage, ascii_metadata
 from ring_mcp.storage.s3_errors import OUTCOMES, Row
 from ring_mcp.storage.s3_settings import PART_BYTES
 from tests.fake_clock import let_pass
-from tests.s3_servers import BUCKET, KEY_ID, SECRET, BucketServer, Moto, bucket_server, moto_server
+from tests.s3_servers import BUCKET, KEY_ID, SECRET, BucketServer, Moto
 
 KEY = "generated/og/1-0-abcdef01.png"
 TOKEN = "a-session-token-that-nobody-may-see"
@@ -42,18 +41,6 @@ class FixedClock:
 
     async def sleep(self, delay_s: float) -> None:
         raise AssertionError("nothing here sleeps")
-
-
-@pytest.fixture(scope="module")
-def moto() -> Iterator[Moto]:
-    with moto_server() as server:
-        yield server
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[BucketServer]:
-    with bucket_server(tmp_path / "s3") as running:
-        yield running
 
 
 def spool(path: Path, data: bytes) -> MediaFile:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,19 +10,7 @@ from ring_mcp.errors import StorageError, StorageRefused
 from ring_mcp.storage.base import SharedFiles
 from ring_mcp.storage.s3 import S3Storage
 from ring_mcp.storage.s3_shared import SHARED_FOLDER, is_shared_key
-from tests.s3_servers import BUCKET, KEY_ID, SECRET, BucketServer, Moto, bucket_server, moto_server
-
-
-@pytest.fixture(scope="module")
-def moto() -> Iterator[Moto]:
-    with moto_server() as server:
-        yield server
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[BucketServer]:
-    with bucket_server(tmp_path / "s3") as running:
-        yield running
+from tests.s3_servers import BUCKET, KEY_ID, SECRET, BucketServer, Moto
 
 
 def shared_of(storage: S3Storage) -> SharedFiles:

@@ -9,21 +9,13 @@ import httpx2
 import pytest
 
 from ring_mcp.sandbox.server import SandboxServer
-from tests.http.http_reach import ALICE, TOKENS, HttpRing, environment
+from tests.http.http_reach import ALICE, HttpRing, quick_environment
 
 
 @pytest.fixture(scope="session")
 def shared_pages(running: SandboxServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpRing]:
     folder = tmp_path_factory.mktemp("pages")
-    env = environment(
-        folder,
-        RING_SANDBOX=running.url,
-        RING_MCP_SERVICE_TOKENS=TOKENS,
-        RING_MAX_CALLS_PER_MINUTE="100000",
-        RING_MAX_USD_PER_DAY="20",
-        VIDEO_GEN_POLL_INTERVAL_MS="100",
-    )
-    with HttpRing(env, folder) as ring:
+    with HttpRing(quick_environment(folder, running, RING_MAX_USD_PER_DAY="20"), folder) as ring:
         yield ring
 
 
