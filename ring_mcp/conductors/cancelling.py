@@ -83,7 +83,7 @@ class CancelConductor:
         now = self._clock.now()
         what = f"cancelled before its request was sent{_say_of_still(still)}"
         why = JobCancelled(what, job_id=job.id, billed=_say_billed(job, still))
-        ended = end_job(job, Ending.CANCELLED, now, failure=failure_of(why), billed="no")
+        ended = end_job(job, Ending.CANCELLED, now, failure=failure_of(why, job.id), billed="no")
         ended = await self._ledger.save(job, replace(ended, owner=None, updated_at=now))
         self._watch.tell(ended)
         self._sharing.forget(ended)
