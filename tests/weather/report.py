@@ -87,7 +87,8 @@ def _lines_of(voyage: Voyage) -> list[str]:
         f"the last: {[_place_of(row) for row in told.last_home[:3]]}",
         f"    callers were told {dict(told.told)}",
         f"    states {dict(told.states)}; ended badly {dict(told.ended_badly)}",
-        f"    billed {told.books_usd} = settled {told.settled_usd} + of unknown outcome {told.of_unknown_usd} USD; "
+        f"    billed {told.books_usd} = settled {told.settled_usd} + of unknown outcome {told.of_unknown_usd} "
+        f"+ of answers cut off, at list prices, {told.of_cut_off_usd} USD; "
         f"cap {told.cap_usd}, {told.refused_by_cap} calls refused by it",
         f"    {len(told.unknown)} unknown: {shown or 'none'}",
     ]

@@ -19,6 +19,7 @@ from tests.weather.fleet import processes_of
 from tests.weather.storms import STATES
 
 _CUT = "broke after the request was sent"
+_CUT_OFF = "the answer was cut off: what it cost is not known"
 _DIED = ("died", "was stopped", "the process that made the request")
 CLOCK_MOVES = timedelta(hours=3)
 _LOOKED_AT = re.compile(r"input-[0-9a-f]{32}")
@@ -42,6 +43,7 @@ class Outcome:
     books_usd: Decimal = Decimal(0)
     settled_usd: Decimal = Decimal(0)
     of_unknown_usd: Decimal = Decimal(0)
+    of_cut_off_usd: Decimal = Decimal(0)
     cap_usd: Decimal | None = None
     refused_by_cap: int = 0
     weather_s: float = 0.0
@@ -79,11 +81,14 @@ async def judge(outcome: Outcome, world: World, sky: Sky, callers: Callers) -> N
 
 
 def _compare_money(outcome: Outcome, world: World, by_prompt: dict[str, list[dict[str, Any]]]) -> None:
-    """Job by job: what was settled is what was billed. Of an unknown one at most what is reserved was."""
+    """Job by job: what was settled is what was billed. Of an unknown one at most what is reserved was.
+
+    One whose pictures are all that is left of its answer is settled at its list price, and says so.
+    """
     billed: Counter[str] = Counter()
     for charge in world.charges():
         billed[charge.prompt] += charge.cost_ticks
-    settled_ticks = unknown_ticks = 0
+    settled_ticks = unknown_ticks = cut_off_ticks = 0
     for prompt in by_prompt.keys() | billed.keys():
         rows = by_prompt.get(prompt, [])
         settled = sum(int(row["settled_usd_ticks"] or 0) for row in rows)
@@ -92,7 +97,9 @@ def _compare_money(outcome: Outcome, world: World, by_prompt: dict[str, list[dic
         rest = billed[prompt] - settled
         if reserved:
             unknown_ticks += rest
-        if not (0 <= rest <= reserved):
+        if any(_is_at_its_list_price(row) for row in rows):
+            cut_off_ticks += rest
+        elif not (0 <= rest <= reserved):
             states = [row["state"] for row in rows]
             outcome.problems.append(
                 f"{prompt!r}: billed {billed[prompt]}, settled {settled}, reserved {reserved} ticks; jobs {states}"
@@ -100,6 +107,12 @@ def _compare_money(outcome: Outcome, world: World, by_prompt: dict[str, list[dic
     outcome.books_usd = Decimal(billed.total()) / TICKS_PER_USD
     outcome.settled_usd = Decimal(settled_ticks) / TICKS_PER_USD
     outcome.of_unknown_usd = Decimal(unknown_ticks) / TICKS_PER_USD
+    outcome.of_cut_off_usd = Decimal(cut_off_ticks) / TICKS_PER_USD
+
+
+def _is_at_its_list_price(row: dict[str, Any]) -> bool:
+    is_told = row["billed_usd_ticks"] is None and _CUT_OFF in str(row["warnings"])
+    return is_told and row["settled_usd_ticks"] == row["reserved_usd_ticks"]
 
 
 def _paid_twice(by_prompt: dict[str, list[dict[str, Any]]]) -> list[str]:
