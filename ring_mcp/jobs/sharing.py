@@ -82,7 +82,7 @@ class Sharing:
             raise self._not_writable(exc) from exc
         finally:
             with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
+                part.unlink()
         return True
 
     async def bring_inputs(self, job: Job) -> None:
@@ -108,7 +108,7 @@ class Sharing:
                 raise self._not_writable(exc) from exc
             finally:
                 with contextlib.suppress(OSError):
-                    part.unlink(missing_ok=True)
+                    part.unlink()
 
     async def read_answer(self, job_id: str, attempt_token: str | None) -> Answer | None:
         """The answer to this very attempt, if a machine has shared one. Raises StorageError: nobody knows now."""
@@ -121,7 +121,7 @@ class Sharing:
             return await asyncio.to_thread(self._answers.read_file, part, attempt_token)
         finally:
             with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
+                part.unlink()
 
     def forget(self, job: Job) -> None:
         """Begin to remove what is shared of a job that has ended."""
