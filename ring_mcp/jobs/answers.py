@@ -95,13 +95,13 @@ class Answers:
 
     def forget(self, job_id: str) -> None:
         with contextlib.suppress(OSError):
-            self._path(job_id).unlink(missing_ok=True)
+            self._path(job_id).unlink()
 
     def remove(self, job_id: str) -> None:
         """The answer, and what came inside of it."""
         for path in self._spool.glob(f"{job_id}-*.inline"):
             with contextlib.suppress(OSError):
-                path.unlink(missing_ok=True)
+                path.unlink()
         self.forget(job_id)
 
     def job_ids(self) -> list[str]:

@@ -97,7 +97,7 @@ class Fetching:
         """Whatever of the job lies in the spool. Blocking."""
         for index in range(len(job.outputs)):
             with contextlib.suppress(OSError):
-                self.path_of(job, index).unlink(missing_ok=True)
+                self.path_of(job, index).unlink()
         self._answers.forget(job.id)
 
 

@@ -137,7 +137,7 @@ def spool_file(spool: Path) -> Iterator[Path]:
         yield path
     finally:
         with contextlib.suppress(OSError):
-            path.unlink(missing_ok=True)
+            path.unlink()
 
 
 def not_writable(spool: Path, exc: OSError) -> StorageError:

@@ -181,7 +181,7 @@ class Sharing:
             raise StorageError(f"the spool folder {self._spool} cannot be written: {exc.strerror}") from exc
         finally:
             with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
+                part.unlink()
 
 
 _INPUT_ELSEWHERE = "a picture that was given along lies on the machine that was given it, and is not shared yet"

@@ -158,7 +158,7 @@ class Sidecars:
             reason = "internal error"
         finally:
             with contextlib.suppress(OSError):
-                path.unlink(missing_ok=True)
+                path.unlink()
         return asset, (f"output {asset.index + 1} is stored, its sidecar is not: {reason}",)
 
     async def _row(self, job: Job, parent: Parent) -> Found | None:

@@ -204,7 +204,7 @@ class Thumbnails:
     def _clean_up(self, job: Job) -> None:
         for name in ("thumbnail.png", "frame.picture", "frame.jpg", "stored.clip"):
             with contextlib.suppress(OSError):
-                self._path(job, name).unlink(missing_ok=True)
+                self._path(job, name).unlink()
 
 
 def _write_thumbnail(

@@ -42,7 +42,7 @@ class WriteAhead:
     def forget(self, job_id: str) -> None:
         """The ledger has it all. A file that cannot be removed is known as old when it is read."""
         with contextlib.suppress(OSError):
-            self._path(job_id).unlink(missing_ok=True)
+            self._path(job_id).unlink()
 
     def set_aside(self, job_id: str) -> None:
         """Leave what does not fit the ledger for a person to look at."""

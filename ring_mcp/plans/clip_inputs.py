@@ -65,7 +65,7 @@ def check_inputs(
     if resolution not in model.reference_resolutions:
         raise InvalidRequest(
             f"resolution must be one of {join_names(model.reference_resolutions)} with referenceImages for {name}, "
-            f"got {resolution!r}"
+            f"got {resolution!r}{doubt(model, 'reference_resolutions')}"
         )
 
 

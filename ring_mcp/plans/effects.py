@@ -13,7 +13,7 @@ from decimal import Decimal
 from ring_mcp.domain import GenerationKind, VideoRequest
 from ring_mcp.domain.choices import choose
 from ring_mcp.errors import InvalidRequest
-from ring_mcp.plans.rules import any_of, join_names, ratio_of
+from ring_mcp.plans.rules import any_of, doubt, join_names, ratio_of
 from ring_mcp.presets import VideoModel
 
 # A duration has whole seconds and a source tenths: whoever rounds the source's own length asks for nothing else.
@@ -78,7 +78,9 @@ def _check_edit(request: VideoRequest, model: VideoModel) -> list[str]:
     )
     sizes = model.edit_resolutions
     if sizes and request.resolution and choose(request.resolution, sizes) is None:
-        why = f"an edit is made in {any_of(sizes)}; leave resolution out for {sizes[0]}"
+        why = (
+            f"an edit is made in {any_of(sizes)}{doubt(model, 'edit_resolutions')}; leave resolution out for {sizes[0]}"
+        )
         warnings += _tell(request, ["resolution"], f"without effect: {why}")
     return warnings
 

@@ -99,7 +99,7 @@ def _spool_output(output: Output, path: Path, provider: str) -> Output:
     except OSError as exc:
         with contextlib.suppress(OSError):
             # Half a picture would take the room that the next try needs.
-            path.unlink(missing_ok=True)
+            path.unlink()
         if exc.errno in _FULL:
             raise
         return Output(lost_because=f"the picture came inside the answer and could not be kept: {exc.strerror}")

@@ -151,7 +151,7 @@ class Traced:
 
 
 @pytest.mark.parametrize(("provider", "named"), [("xai", "x_ai"), ("google", "gcp.gemini"), ("acme", "acme")])
-def test_a_step_is_traced_by_its_job_in_the_trace_of_its_call(provider: str, named: str) -> None:
+def test_a_step_is_traced_by_its_job_within_its_call(provider: str, named: str) -> None:
     job = sample_job(_S.RENDERING)
     told = {"provider": provider, "trace_parent": "00-ab-cd-01"}
     tracer = Traced()

@@ -170,7 +170,7 @@ async def test_a_task_lost_where_nobody_else_is_served_is_made_again(
 
 
 @pytest.mark.parametrize("take_over", [True, False])
-async def test_a_ledger_that_is_away_when_a_job_is_taken_is_asked_again(processes: Processes, take_over: bool) -> None:
+async def test_a_ledger_away_when_a_job_is_taken_is_asked_again(processes: Processes, take_over: bool) -> None:
     process = await processes.open()
     await process.queue.start(take_over=take_over)
     process.engine.ledger.fail("claim_one", times=2)

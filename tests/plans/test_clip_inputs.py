@@ -137,9 +137,15 @@ def test_an_extension_adds_what_the_model_can_add(seconds: int, is_taken: bool) 
 UNSURE = r" \(this bound is unsure: see unsure in presets\.json\)$"
 
 
-@pytest.mark.parametrize("fact", ["maxReferenceImages", "maxReferenceDurationS"])
-def test_a_refused_number_of_references_says_what_is_unsure(fact: str) -> None:
-    beyond = {"max_reference_images": 1} if fact == "maxReferenceImages" else {"max_reference_duration_s": 5}
+@pytest.mark.parametrize(
+    ("fact", "beyond"),
+    [
+        ("maxReferenceImages", {"max_reference_images": 1}),
+        ("maxReferenceDurationS", {"max_reference_duration_s": 5}),
+        ("referenceResolutions", {"reference_resolutions": ("480p",)}),
+    ],
+)
+def test_a_bound_of_references_says_what_is_unsure(fact: str, beyond: dict[str, Any]) -> None:
     with pytest.raises(InvalidRequest, match=UNSURE):
         checked(REFERENCES, duration_s=6, unsure=(fact,), **beyond)
     with pytest.raises(InvalidRequest) as caught:

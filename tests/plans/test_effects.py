@@ -144,7 +144,8 @@ def test_no_argument_of_a_picture_is_taken_and_changes_nothing(provider: str, si
         ({"resolution": "720p", **CLIPS["edit"]}, "resolution: without effect on an edit"),
         (
             {"resolution": "360p", "provider": "google", **CLIPS["edit"]},
-            "resolution: without effect: an edit is made in 720p, 1080p or 4k; leave resolution out for 720p",
+            "resolution: without effect: an edit is made in 720p, 1080p or 4k (this bound is unsure: "
+            "see unsure in presets.json); leave resolution out for 720p",
         ),
         ({"duration_s": 8, **CLIPS["edit"]}, "duration has no effect on an edit"),
         ({"quality_mode": "draft", **CLIPS["extend"]}, "qualityMode: without effect with extend"),
