@@ -168,7 +168,7 @@ def job_result(job: Job, now: datetime, *, joined: bool = False) -> JobResult:
     """A job as its caller sees it. ``success`` is False when it ended badly, or is stuck for a reason that is known."""
     plan = job.plan
     # While it is tried again the trouble is a warning (``_trouble``): told as a failure, it would be made anew.
-    failure = _judge_call(job) if job.is_settled or job.is_parked or job.is_stuck(now) else None
+    failure = _tell_failure(job) if job.is_settled or job.is_parked or job.is_stuck(now) else None
     shared: dict[str, Any] = {
         "success": failure is None,
         "provider": plan.provider,
@@ -197,7 +197,7 @@ def job_result(job: Job, now: datetime, *, joined: bool = False) -> JobResult:
     return _video_result(job, plan, shared)
 
 
-def _judge_call(job: Job) -> Failure | None:
+def _tell_failure(job: Job) -> Failure | None:
     """Why the job stands where it does. Its failure knows of the bill of the job alone, and a clip's call may have
     bought a still as well."""
     plan, failure = job.plan, job.failure

@@ -151,7 +151,8 @@ class Courier:
 
     async def _ask(self, message: dict[str, Any], wire: asyncio.StreamWriter, of: _Try) -> str:
         """Say it and wait for the word on this try. Raises OSError if the courier dies."""
-        future = self._expected[of] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._expected[of] = future
         try:
             await self._say(message, wire, of)
             return await future

@@ -143,7 +143,8 @@ class PostgresLedger(TransactionalLedger):
     def _with_driver(self, opening: Transaction[Opened]) -> Transaction[Opened]:
         opened = yield from tasks.with_tasks(opening)
         # From here on only the commit is missing: if no confirmation of it comes, ``open`` has to look.
-        self._committing.add(opened.job.id)
+        if not opened.joined:
+            self._committing.add(opened.job.id)
         return opened
 
     async def _read_over_the_free(self, make: Callable[[Sequence[Condition]], Transaction[T]]) -> T:

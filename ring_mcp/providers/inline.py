@@ -26,8 +26,8 @@ from ring_mcp.providers.base import Downloaded, Finished
 logger = logging.getLogger(__name__)
 
 TRY_AGAIN_S = 1.0
-# What passes when somebody makes room. Anything else may stay for good, and would hold the job with it.
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# What passes when room is made or files are closed. Anything else may stay for good, and would hold the job with it.
+_PASSES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 def output(encoded: str, content_type: str | None) -> Output:
@@ -56,8 +56,8 @@ async def download(url: str, path: Path, provider: str) -> Downloaded:
 async def keep(answer: Finished, spool: Path, provider: str, clock: Clock) -> Finished:
     """Write pictures that came inside the answer beside ``spool``, so that the row can name them.
 
-    While the disk is full they are kept in memory, the only copy there is, and it is tried again. One that cannot be
-    kept for another reason is lost by itself. Raises GenerationFailed if none is left.
+    While the disk is full, or too many files are open, they are kept in memory, the only copy there is, and it is tried
+    again. One that cannot be kept for another reason is lost by itself. Raises GenerationFailed if none is left.
     """
     is_told = False
     while True:
@@ -77,7 +77,7 @@ async def keep(answer: Finished, spool: Path, provider: str, clock: Clock) -> Fi
 
 
 def _spool(answer: Finished, spool: Path, provider: str) -> Finished:
-    """Raises OSError while the disk is full."""
+    """Raises OSError while the disk is full, or the process has too many files open."""
     outputs = tuple(
         _spool_output(output, spool.with_name(f"{spool.name}-{index}.inline"), provider)
         if is_inline(output)
@@ -100,7 +100,7 @@ def _spool_output(output: Output, path: Path, provider: str) -> Output:
         with contextlib.suppress(OSError):
             # Half a picture would take the room that the next try needs.
             path.unlink()
-        if exc.errno in _FULL:
+        if exc.errno in _PASSES:
             raise
         return Output(lost_because=f"the picture came inside the answer and could not be kept: {exc.strerror}")
     return Output(spool_path=path.name, content_type=output.content_type)

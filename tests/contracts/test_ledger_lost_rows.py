@@ -15,7 +15,7 @@ from ring_mcp.jobs.outcomes import resolve_by_hand
 from ring_mcp.ledger.base import Ledger
 from tests.fake_clock import START
 from tests.ledger_databases import LedgerDatabase
-from tests.ledger_samples import NO_CAPS, PRICE_USD, audit_row, carried, opened, planned
+from tests.ledger_samples import NO_CAPS, PATHS, PRICE_USD, audit_row, carried, opened, planned
 
 LATER = START + timedelta(minutes=1)
 NOTHING = Decimal(0)
@@ -56,6 +56,18 @@ async def test_a_write_goes_beyond_a_version_that_the_database_has_lost(ledger: 
     saved = await ledger.save(older, ahead)
     assert saved.version == known.version + 6
     assert await ledger.get(known.id) == saved
+
+
+@pytest.mark.parametrize("state", [state for state in JobState if state is not JobState.PLANNED])
+async def test_a_plan_is_brought_up_to_what_had_become_of_it(ledger: Ledger, state: JobState) -> None:
+    """The database fell back to before the intent: in one write, and the sums follow."""
+    fallen_back = await opened(ledger)
+    known = fallen_back
+    for step in PATHS[state]:
+        known = carried(known, step)
+    saved = await ledger.save(fallen_back, known)
+    assert saved == replace(known, version=2) == await ledger.get(known.id)
+    assert await ledger.find_wrong_sums() == []
 
 
 async def resolved(ledger: Ledger, *, paid: bool, **facts: Any) -> tuple[Job, Job]:

@@ -275,6 +275,25 @@ async def test_a_request_that_is_not_answered_in_time_is_an_unknown_outcome(engi
     assert (await engine.row(job)).state is JobState.UNKNOWN
 
 
+async def test_no_request_is_begun_while_an_end_waits_for_others(tmp_path: Path, clock: FakeClock) -> None:
+    """It would be cut off in the middle, and be of unknown outcome, where the next process could have made it."""
+    async with started_engine(tmp_path, clock, at_once=1) as engine:
+        gate = Gate(Accepted(provider_request_id="late"))
+        engine.pictures.answers += [gate, Gate(None)]
+        under_way, in_line = await engine.new(), await engine.new()
+        engine.queue.enqueue(under_way)
+        await until(gate.is_reached.is_set)
+        engine.queue.enqueue(in_line)
+        await until(lambda: engine.runner._turns.waiting == 1)
+        closing = asyncio.create_task(engine.queue.aclose())
+        await asyncio.sleep(0)
+        gate.is_open.set()
+        await closing
+        assert (await engine.row(in_line)).state is JobState.PLANNED
+        assert len(engine.pictures.submitted) == 1
+        assert (await engine.row(under_way)).provider_request_id == "late"
+
+
 async def test_an_end_does_not_wait_for_what_the_next_process_can_finish(engine: Engine, clock: FakeClock) -> None:
     gate = Gate(Running())
     engine.pictures.looks += [gate]

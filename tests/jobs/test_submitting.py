@@ -669,7 +669,7 @@ def unreadable(path: Path) -> Iterator[None]:
     aside.replace(path)
 
 
-async def test_an_answer_that_cannot_be_read_now_is_left_for_the_next_start(engine: Engine) -> None:
+async def test_an_unreadable_answer_is_left_for_the_next_start(engine: Engine) -> None:
     job = await orphan(engine)
     await engine.ledger.save(job, carried(job, JobState.UNKNOWN))
     engine.answers.write(job.id, job.attempt_token or "", finished(billed_usd=BILLED))

@@ -151,7 +151,7 @@ async def test_facts_of_a_job_whose_row_is_lost_become_its_row(engine: Engine, s
 
 
 @pytest.mark.parametrize("state", [state for state in JobState if state is not JobState.PLANNED])
-async def test_facts_of_a_job_whose_row_fell_back_to_its_plan_are_written(engine: Engine, state: JobState) -> None:
+async def test_facts_of_a_job_whose_row_fell_back_are_written(engine: Engine, state: JobState) -> None:
     """Otherwise it would be sent, and paid, once more."""
     plan = await in_state(engine)
     kept = plan

@@ -247,6 +247,14 @@ async def test_an_opening_whose_confirmation_was_lost_is_found(postgres: LedgerD
     await ledger.aclose()
 
 
+async def test_nothing_is_remembered_of_a_job_that_was_joined(postgres: LedgerDatabase) -> None:
+    """A server that never stops is asked for the same thing often."""
+    async with postgres.started() as ledger:
+        assert isinstance(ledger, PostgresLedger)
+        joined = [(await ledger.open(planned(request_hash="v1:same"), NO_CAPS)).joined for _ in range(2)]
+        assert (joined, ledger._committing) == ([False, True], set())
+
+
 async def test_an_opening_that_was_not_committed_has_begun_nothing(postgres: LedgerDatabase) -> None:
     ledger = Unconfirmed(postgres.address, FakeClock())
     ledger.lose, ledger.arrives = 1, False

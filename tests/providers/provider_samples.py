@@ -137,6 +137,17 @@ def full_disk(room_bytes: int = 512) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
+@contextmanager
+def no_files_left() -> Iterator[None]:
+    """As in a process that has as many files open as it may."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
 def is_one_line(error: ProviderError) -> bool:
     """Whether the message can be shown, logged and stored: something, on one line, without control characters."""
     return bool(error.message) and error.message.isprintable()

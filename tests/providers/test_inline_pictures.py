@@ -6,7 +6,7 @@ import asyncio
 import base64
 import hashlib
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from ring_mcp.providers.google.images import GoogleImages
 from ring_mcp.providers.google.videos import GoogleVideos
 from ring_mcp.providers.inline import TRY_AGAIN_S, keep, output
 from tests.fake_clock import FakeClock
-from tests.providers.provider_samples import InstantClock, full_disk, image_plan, plain, xai_images
+from tests.providers.provider_samples import InstantClock, full_disk, image_plan, no_files_left, plain, xai_images
 from tests.providers.raw_server import LIMIT_S, RawServer, answering, http
 
 ONE, TWO = b"\xff\xd8\xff one" * 1000, b"\xff\xd8\xff two" * 1000
@@ -136,15 +136,18 @@ async def test_the_same_picture_twice_is_two_files(tmp_path: Path) -> None:
     assert len({output.spool_path for outcome in outcomes for output in outcome.outputs}) == 4
 
 
-async def test_a_picture_is_kept_in_memory_until_the_disk_has_room(tmp_path: Path) -> None:
+@pytest.mark.parametrize("lacking", [full_disk, no_files_left])
+async def test_a_picture_is_kept_in_memory_until_it_can_be_written(
+    lacking: Callable[[], AbstractContextManager[None]], tmp_path: Path
+) -> None:
     with ExitStack() as disk:
-        disk.enter_context(full_disk())
+        disk.enter_context(lacking())
         clock = FakeClock()
         made = Finished(outputs=(output(b64(ONE), "image/jpeg"), output(b64(TWO), "image/jpeg")))
         keeping = asyncio.create_task(keep(made, tmp_path / "job", "xai", clock))
         for _ in range(3):
             await clock.asleep()
-            assert list(tmp_path.iterdir()) == []
+            assert not any((tmp_path / f"job-{index}.inline").exists() for index in range(2))
             clock.advance(TRY_AGAIN_S)
         await clock.asleep()
         disk.close()

@@ -71,6 +71,9 @@ class InProcessQueue:
             task.cancel()
         tasks: list[asyncio.Task[Any]] = [*self._upkeep, *self._tasks.values()]
         submitting = [self._tasks[record.job.id] for record in self._runner.records if self._is_worth_waiting(record)]
+        for driving in self._tasks.values():
+            if driving not in submitting:  # a request that was begun meanwhile would be cut off at the end of the wait
+                driving.cancel()
         if submitting:
             await asyncio.wait(submitting, timeout=self._drain_s)
         for driving in self._tasks.values():
