@@ -30,8 +30,9 @@ _PART_OF_AN_ID = re.compile(r"[0-9a-f]{6,8}(?:-[0-9a-f-]{0,27})?")
 _TOO_SHORT_FOR_AN_ID = re.compile(r"[0-9a-f]{1,5}", re.IGNORECASE)
 _SAID_BEFORE_AN_ID = re.compile(r"^job(?:[ _-]?id)?\s*[:=\s]\s*", re.IGNORECASE)
 _TERMINAL_SEQUENCE = re.compile(
-    # The long ones have a bound and end with their line: what only begins like one must not take all else along.
-    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|(?:\x1b\]|\x9d)[^\x07\x1b\x9c\n]{0,2000}(?:\x07|\x1b\\|\x9c)|\x1b[@-Z\\-_]"
+    # The long ones have a bound and end with their line, or where another begins: what only begins like one must not
+    # take all else along, nor be looked through from each beginning.
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|(?:\x1b\]|\x9d)[^\x07\x1b\x9c\x9d\n]{0,2000}(?:\x07|\x1b\\|\x9c)|\x1b[@-Z\\-_]"
 )
 _MOST_CLEANED_CHARS = 100_000
 _MOST_AROUND_AN_ID_CHARS = 1_000

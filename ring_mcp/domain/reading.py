@@ -42,10 +42,14 @@ _MAX_NAME_CHARS = 60
 _LINK = re.compile(r"\s*\[[^\]\"]{0,200}\]\(")
 """Markdown, which begins like a list and is text."""
 
-_FENCED = re.compile(r"\s*```[a-z]{0,10}\s*(.*?)```\s*", re.DOTALL)
+# Of a text without an end every place must be looked at once: whoever sends one of megabytes stops this process.
+_FENCED = re.compile(r"\s*```[a-z]{0,10}(.*)```\s*", re.DOTALL)
 """JSON as chat shows it."""
 
-_PYTHONS_OWN = re.compile(r"'((?:[^'\\]|\\.)*)'|\"(?:[^\"\\]|\\.)*\"|\b(True|False|None)\b|,(?=\s*[\]}])", re.DOTALL)
+# A string that does not end goes on to the end of the text, or another would begin at each quote in it.
+_PYTHONS_OWN = re.compile(
+    r"'((?:[^'\\]|\\.)*)(?:'|\\?\Z)|\"(?:[^\"\\]|\\.)*(?:\"|\\?\Z)|\b(True|False|None)\b|,(?=\s*[\]}])", re.DOTALL
+)
 _AS_JSON = {"True": "true", "False": "false", "None": "null", ",": ""}
 _REQUOTED = {"\\'": "'", '"': '\\"'}
 _MAX_PYTHON_CHARS = 64 * 1024

@@ -123,7 +123,7 @@ def _as_remaster(arguments: dict[str, Any], clip: Clip, remaster: Remaster) -> d
 
 def _fill(text: str | None, cast: Sequence[CastMember], field: str) -> str:
     """``text`` with the description of each cast member in place of its ``{{id}}``."""
-    return PLACEHOLDER.sub(lambda found: _member(found[1], cast, field).description, text or "")
+    return PLACEHOLDER.sub(lambda found: _member(found[1].strip(), cast, field).description, text or "")
 
 
 def _label(speaker: str, cast: Sequence[CastMember]) -> str:

@@ -26,6 +26,7 @@ PAGE = 24
 MAX_FILTER_CHARS = 200
 # Whatever else stands in an address is not worth a question to the ledger.
 _JOB_ID = re.compile(r"[0-9a-f-]{8,64}")
+_PLACE = re.compile(r"[A-Za-z0-9._\[\]:-]+")
 _STATES = ("open", *(state.value for state in LABELS))
 _TEXTS = ("clip", "campaign", "ref")
 _SIGN_TIMEOUT_S = 5.0
@@ -229,5 +230,19 @@ def _is_picture(asset: Asset | None) -> bool:
 
 
 def _origins(urls: Sequence[str | None]) -> frozenset[str]:
-    parts = (urlsplit(url) for url in urls if url)
-    return frozenset(f"{each.scheme}://{each.netloc}" for each in parts if each.netloc)
+    return frozenset(origin for url in urls if url and (origin := origin_of(url)) is not None)
+
+
+def origin_of(url: str) -> str | None:
+    """The origin as a policy in a header can carry it; None for a path here, and for what a policy would read as more
+    than one source."""
+    parts = urlsplit(url)
+    place = parts.netloc
+    if not place.isascii():
+        name, colon, port = place.partition(":")
+        try:
+            # Browsers ask for a name of other letters in this form, and headers have no other.
+            place = f"{name.encode('idna').decode()}{colon}{port}"
+        except UnicodeError:
+            return None
+    return f"{parts.scheme}://{place}" if _PLACE.fullmatch(place) else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from ring_mcp.domain.choices import as_ratio, choose
@@ -20,6 +22,13 @@ def test_a_long_text_is_printable_or_refused_and_a_short_one_cleaned(odd: str) -
     with pytest.raises(ValueError, match=r"100,\d+ characters"):
         sendable(odd + "A" * 100_001)
     assert sendable(f"{odd}short") in ("short", "\u200bshort")
+
+
+@pytest.mark.parametrize("begins", ["\x9d", "\x9da", "\x1b]", "\x1b]a", "\x9b0", "\x1b["])
+def test_orders_to_a_terminal_that_do_not_end_are_looked_through_once(begins: str) -> None:
+    began_s = time.process_time()
+    sendable(begins * (100_000 // len(begins)))
+    assert time.process_time() - began_s < 0.5
 
 
 @pytest.mark.parametrize("end", ["", "\n", "\r\n"])

@@ -214,6 +214,13 @@ def test_a_list_is_read_as_python_and_chats_show_it(text: str, meant: list[str])
     assert ImageCreateArguments.parse({"prompt": "x", "referenceImages": text}).reference_images == meant
 
 
+@pytest.mark.parametrize("text", ["```" + " " * 3_000_000, "```" * 1_000_000 + "x", "```json" + "\n" * 3_000_000 + "x"])
+def test_a_fence_that_does_not_end_is_looked_through_once(text: str) -> None:
+    began_s = time.process_time()
+    assert ImageCreateArguments.parse({"prompt": "x", "model": "x", "referenceImages": text}).reference_images == [text]
+    assert time.process_time() - began_s < LIMIT_S
+
+
 def test_an_object_is_read_as_python_shows_it() -> None:
     text = "{'enabled': True, 'template': None, 'overlays': [{'text': 'None of it'}]}"
     thumbnail = VideoCreateArguments.parse({"prompt": "x", "thumbnail": text}).thumbnail
@@ -222,7 +229,9 @@ def test_an_object_is_read_as_python_shows_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["['a'", "[a]", "['a' 'b']", "[" * 60_000, "['" + "\\" * 60_001, "['a'" + "," * 70_000]
+    "text",
+    ["['a'", "[a]", "['a' 'b']", "[" * 60_000, "['" + "\\" * 60_001, "['a'" + "," * 70_000]
+    + ["[" + quote * 30_000 for quote in ('\\"', "\\'", "'\\")],
 )
 def test_what_only_begins_like_a_list_is_refused_soon(text: str) -> None:
     began_s = time.process_time()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -299,3 +300,10 @@ def test_a_first_frame_of_nothing_is_refused(field: dict[str, str]) -> None:
     assert read(imageUrl="https://x.org/a.jpg")
     with pytest.raises(InvalidRequest, match=r"clips\[0\]\.firstFrame: needs imagePrompt, or imageUrl"):
         read(imagePrompt="", imageUrl="")
+
+
+@pytest.mark.parametrize("text", ["{{" + " " * 3_000, "{{ " * 3_000])
+def test_a_placeholder_that_does_not_end_is_looked_through_once(text: str) -> None:
+    began_s = time.process_time()
+    assert "setting: has {{ or }} that belong to no placeholder" in told(setting=text)
+    assert time.process_time() - began_s < 2

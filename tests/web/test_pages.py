@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from ring_mcp.sandbox.server import SandboxServer
+from ring_mcp.web.gallery import origin_of
 from ring_mcp.web.pages import ASSETS
 from tests.http.http_reach import ALICE, API, BOB, HttpRing
 from tests.web.conftest import log_in
@@ -231,3 +232,19 @@ def test_all_that_a_page_needs_is_small(ring: HttpRing) -> None:
 @pytest.mark.parametrize("name", ["nothing.js", "..%2Fpages.py", ""])
 def test_no_other_file_is_an_asset(ring: HttpRing, name: str) -> None:
     assert ring.get(f"/gallery/assets/{name}", token=None).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [
+        ("https://media.example:8443/a.png", "https://media.example:8443"),
+        ("http://[::1]:9000/a.png", "http://[::1]:9000"),
+        ("https://медиа.рф:8443/a.png", "https://xn--80ahcnr.xn--p1ai:8443"),
+        ("/files/1/a.png", None),
+        ("https://a;script-src/a.png", None),
+        ("https://a,b/a.png", None),
+        (f"https://{'ж' * 70}.рф/a.png", None),
+    ],
+)
+def test_an_origin_is_one_source_of_a_policy_or_none(url: str, origin: str | None) -> None:
+    assert origin_of(url) == origin
