@@ -41,6 +41,15 @@ def started(google: httpx2.Client, **changes: Any) -> str:
     return str(reply.json()["id"])
 
 
+def ended(google: httpx2.Client, handle: str) -> dict[str, Any]:
+    """The interaction once its clip is drawn, for which each look waits five seconds at the most."""
+    for _ in range(24):
+        shown: dict[str, Any] = google.get(f"/interactions/{handle}").json()
+        if shown["status"] != "in_progress":
+            break
+    return shown
+
+
 def video(interaction: dict[str, Any]) -> dict[str, Any]:
     (output,) = [step for step in interaction["steps"] if step["type"] == "model_output"]
     (content,) = output["content"]
@@ -52,7 +61,7 @@ def test_a_clip_of_the_background_opens_with_the_key_only(google: httpx2.Client,
     handle = started(google)
     assert google.get(f"/interactions/{handle}").json()["status"] == "in_progress"
     sandbox.state.skip(61)
-    done = google.get(f"/interactions/{handle}").json()
+    done = ended(google, handle)
     assert done["status"] == "completed"
     assert done["usage"]["output_tokens_by_modality"] == [{"modality": "video", "tokens": 5793}]
     assert Decimal(sandbox.state.books.total_ticks) / 10**10 == Decimal("0.069519")
@@ -89,7 +98,7 @@ def test_eight_seconds_of_each_model_cost_its_own_46336_tokens(
 def test_a_first_frame_is_counted(google: httpx2.Client, sandbox: SandboxServer) -> None:
     asked = body() | {"input": [PICTURE, {"type": "text", "text": "a boat"}]}
     handle = google.post("/interactions", json=asked).json()["id"]
-    assert google.get(f"/interactions/{handle}").json()["usage"]["total_input_tokens"] == 2042
+    assert ended(google, handle)["usage"]["total_input_tokens"] == 2042
     (charge,) = sandbox.state.books.charges()
     assert charge.prompt == "a boat"
 
@@ -98,7 +107,7 @@ def test_a_first_frame_is_counted(google: httpx2.Client, sandbox: SandboxServer)
 def test_every_picture_that_goes_along_is_counted(google: httpx2.Client, media: int, tokens: int) -> None:
     named = "image_to_video" if media == 2 else "reference_to_video"
     handle = google.post("/interactions", json=given(*[PICTURE] * media, task=named)).json()["id"]
-    assert google.get(f"/interactions/{handle}").json()["usage"]["total_input_tokens"] == tokens
+    assert ended(google, handle)["usage"]["total_input_tokens"] == tokens
 
 
 @pytest.mark.parametrize("nested", [False, True])
@@ -115,7 +124,7 @@ def test_what_is_made_from_a_clip_is_counted_by_its_seconds(
     if nested:
         asked["input"] = [{"type": "user_input", "content": asked["input"]}]
     handle = google.post("/interactions", json=asked).json()["id"]
-    done = google.get(f"/interactions/{handle}").json()
+    done = ended(google, handle)
     assert done["usage"]["total_input_tokens"] == 2 + 2 * 5824
     assert done["usage"]["total_output_tokens"] == made_s * 1931, "its source is small, and decides"
     (tmp_path / "b.mp4").write_bytes(google.get(video(done)["uri"]).content)
@@ -129,7 +138,7 @@ def test_a_job_can_be_cancelled_once(google: httpx2.Client, sandbox: SandboxServ
     handle = started(google)
     assert google.post(f"/interactions/{handle}/cancel").json()["status"] == "cancelled"
     sandbox.state.skip(61)
-    shown = google.get(f"/interactions/{handle}").json()
+    shown = ended(google, handle)
     assert (shown["status"], shown["usage"]["total_output_tokens"]) == ("cancelled", 0)
     assert sandbox.state.books.total_ticks == 30_000
     assert google.post(f"/interactions/{started(google)}x/cancel").status_code == 400
@@ -144,7 +153,7 @@ def test_an_id_that_nobody_knows_is_a_400(google: httpx2.Client) -> None:
 def test_a_refusal_is_a_completed_job_without_tokens_of_clips(google: httpx2.Client, sandbox: SandboxServer) -> None:
     handle = started(google)
     sandbox.state.faults.add("respect_moderation_false")
-    done = google.get(f"/interactions/{handle}").json()
+    done = ended(google, handle)
     assert (done["status"], video(done)["type"], done["usage"]["total_output_tokens"]) == ("completed", "text", 0)
     assert sandbox.state.books.total_ticks == 30_000
     assert sandbox.state.books.charges()[0].state == "moderated"
@@ -224,11 +233,11 @@ def test_a_clip_is_edited_by_its_interaction_and_read_again(google: httpx2.Clien
     first = started(google)
     given = []
     for _ in range(2):
-        google.get(f"/interactions/{first}")
+        ended(google, first)
         reply = follow(google, first)
         assert reply.status_code == 200, reply.text
         first = reply.json()["id"]
-        given.append(google.get(f"/interactions/{first}").json()["usage"]["total_input_tokens"])
+        given.append(ended(google, first)["usage"]["total_input_tokens"])
     # Three seconds of clip, and the words; then all of that again.
     assert given == [3 * 5824 + 2 + 2, 2 * 3 * 5824 + 2 + 2 + 2]
 
@@ -236,9 +245,9 @@ def test_a_clip_is_edited_by_its_interaction_and_read_again(google: httpx2.Clien
 def test_a_clip_of_its_own_is_extended_to_forty_seconds(google: httpx2.Client) -> None:
     last = started(google, duration="10s")
     for _ in range(3):
-        assert google.get(f"/interactions/{last}").json()["status"] == "completed"
+        assert ended(google, last)["status"] == "completed"
         last = follow(google, last, "extend").json()["id"]
-    assert google.get(f"/interactions/{last}").json()["status"] == "completed"
+    assert ended(google, last)["status"] == "completed"
     refused = follow(google, last, "extend")
     assert (refused.status_code, "30 seconds or less" in refused.text) == (400, True)
 
@@ -254,7 +263,7 @@ def test_only_what_is_kept_and_done_can_be_followed(google: httpx2.Client, sandb
     assert follow(google, running, store=False).status_code == 400
     assert follow(google, running, previous_interaction_id=7).status_code == 400
     sandbox.state.skip(61)
-    google.get(f"/interactions/{running}")
+    ended(google, running)
     assert follow(google, running).status_code == 200
     sandbox.state.skip(90_000)
     assert follow(google, running).status_code == 400
