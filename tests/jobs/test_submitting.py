@@ -705,3 +705,13 @@ async def test_an_answer_brings_back_an_attempt_whose_intent_the_ledger_lost(
     engine.answers.write(job.id, "token", answer)
     await engine.late.apply_own(engine.ledger)
     assert (await engine.row(job)).state is state
+
+
+async def test_mere_pictures_bring_back_an_attempt_that_was_lost(engine: Engine) -> None:
+    """The process died before it wrote the answer down, and the ledger fell back to the plan."""
+    job = await engine.new()
+    (engine.spool / f"{job.id}-0.inline").write_bytes(jpeg())
+    await engine.late.apply_own(engine.ledger)
+    await engine.runner.run(job.id)
+    row = await engine.row(job)
+    assert (row.state, row.billed_usd, engine.pictures.submitted) == (JobState.DONE, None, [])
