@@ -20,6 +20,9 @@ STILL_STYLE = "cinematic still frame, photorealistic, no text overlays, no water
 DEFAULT_QUALITY_MODE = "draft"
 DEFAULT_ASPECT_RATIO = "16:9"
 MAX_LABEL_CHARS = 80
+MAX_FILLED_CHARS = 20_000
+"""Of a text with its cast described: twice as much as any model takes as a whole prompt. Ten kilobytes that name two
+thousand times somebody of ten kilobytes would be twenty megabytes, for each text of each clip."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,8 +125,17 @@ def _as_remaster(arguments: dict[str, Any], clip: Clip, remaster: Remaster) -> d
 
 
 def _fill(text: str | None, cast: Sequence[CastMember], field: str) -> str:
-    """``text`` with the description of each cast member in place of its ``{{id}}``."""
-    return PLACEHOLDER.sub(lambda found: _member(found[1].strip(), cast, field).description, text or "")
+    """``text`` with the description of each cast member in place of its ``{{id}}``. Raises InvalidRequest, before it
+    is made, for one that is longer than any prompt."""
+    text = text or ""
+    named = PLACEHOLDER.findall(text)
+    described = {name: _member(name.strip(), cast, field).description for name in set(named)}
+    chars = len(text) + sum(len(described[name]) for name in named)
+    if chars > MAX_FILLED_CHARS:
+        raise InvalidRequest(
+            f"{field} has {chars:,} characters with the descriptions of its cast; {MAX_FILLED_CHARS:,} are allowed"
+        )
+    return PLACEHOLDER.sub(lambda found: described[found[1]], text)
 
 
 def _label(speaker: str, cast: Sequence[CastMember]) -> str:

@@ -46,6 +46,8 @@ PLACEHOLDER = re.compile(r"\{\{([^{}]*)\}\}")
 
 _IN_SINGLE_BRACES = re.compile(r"(?<!\{)\{\s*([A-Za-z0-9_-]{1,60})\s*\}(?!\})")
 _MAX_SHOWN_CHARS = 60
+MAX_PLACEHOLDERS = 100
+"""Of one text. Each is looked for in the whole cast, and stands for a whole description."""
 
 
 def _in_cast(member: str, info: ValidationInfo) -> str:
@@ -61,8 +63,11 @@ def _in_cast(member: str, info: ValidationInfo) -> str:
 
 
 def _placeholders_in_cast(text: str, info: ValidationInfo) -> str:
-    for member in map(str.strip, PLACEHOLDER.findall(text)):
-        _in_cast(member, info)
+    members = PLACEHOLDER.findall(text)
+    if len(members) > MAX_PLACEHOLDERS:
+        raise ValueError(f"may have {MAX_PLACEHOLDERS} placeholders at most, got {len(members)}")
+    for member in members:
+        _in_cast(member.strip(), info)
     if any(braces in part for part in PLACEHOLDER.split(text)[::2] for braces in ("{{", "}}")):
         raise ValueError("has {{ or }} that belong to no placeholder: write {{cast_id}}")
     for member in _IN_SINGLE_BRACES.findall(text):

@@ -135,6 +135,19 @@ def test_somebody_not_in_the_cast_is_refused_even_unparsed(field: str) -> None:
         compiled(request, 0)
 
 
+def test_a_text_is_not_made_that_is_longer_than_any_prompt() -> None:
+    request = ScriptRequest.model_validate(
+        {
+            "schemaVersion": "1.0",
+            "requestId": "r",
+            "cast": [{"id": "c", "description": "d" * 10_000}],
+            "clips": [{"id": "a", "duration": 6, "scene": {"action": "{{c}}" * 100}}],
+        }
+    )
+    with pytest.raises(InvalidRequest, match="action has 1,000,500 characters with the descriptions of its cast"):
+        compiled(request, 0)
+
+
 @at_any_speed
 @given(requests)
 def test_no_placeholder_is_left_and_ones_own_prompt_wins(request: ScriptRequest) -> None:

@@ -307,3 +307,11 @@ def test_a_placeholder_that_does_not_end_is_looked_through_once(text: str) -> No
     began_s = time.process_time()
     assert "setting: has {{ or }} that belong to no placeholder" in told(setting=text)
     assert time.process_time() - began_s < 2
+
+
+def test_a_text_has_so_many_placeholders_and_no_more() -> None:
+    cast = [{"id": "anna", "description": "a woman"}]
+    assert parse_script(
+        {"schemaVersion": "1.0", "requestId": "r", "cast": cast, **clip(scene={"action": "{{anna}}" * 100})}
+    )
+    assert "action: may have 100 placeholders at most, got 101" in told(**scene(action="{{anna}}" * 101))
