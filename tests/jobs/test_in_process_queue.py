@@ -456,3 +456,10 @@ async def test_a_job_taken_just_before_the_end_is_left_to_the_next(engine: Engin
     await adopting
     assert (list(engine.runner.records), engine.pictures.submitted) == ([], [])
     assert (await engine.row(job)).state is JobState.PLANNED
+
+
+async def test_a_start_asks_whose_jobs_of_another_key_are(engine: Engine) -> None:
+    await left_behind(engine.ledger, key_fingerprint="b" * 32)
+    learning = asyncio.create_task(engine.accounts.learn())
+    await engine.queue.start(take_over=True)
+    await asyncio.wait_for(learning, 60)
