@@ -36,17 +36,13 @@ MAX_VALUES = 50_000
 """Of everything together."""
 
 MAX_PROBLEMS = 20
-
 _MAX_NAME_CHARS = 60
 
 _LINK = re.compile(r"\s*\[[^\]\"]{0,200}\]\(")
 """Markdown, which begins like a list and is text."""
 
-# Of a text without an end every place must be looked at once: whoever sends one of megabytes stops this process.
+# JSON as chat shows it, and as Python does. Each place of a text is looked at once: megabytes would stop this process.
 _FENCED = re.compile(r"\s*```[a-z]{0,10}(.*)```\s*", re.DOTALL)
-"""JSON as chat shows it."""
-
-# A string that does not end goes on to the end of the text, or another would begin at each quote in it.
 _PYTHONS_OWN = re.compile(
     r"'((?:[^'\\]|\\.)*)(?:'|\\?\Z)|\"(?:[^\"\\]|\\.)*(?:\"|\\?\Z)|\b(True|False|None)\b|,(?=\s*[\]}])", re.DOTALL
 )

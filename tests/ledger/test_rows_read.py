@@ -38,6 +38,7 @@ CAPPED = Caps(per_day_usd=Decimal(10**6), per_month_usd=Decimal(10**6))
 NOW = datetime.now(UTC)
 PAGE = 21
 MEMBERS = 1000
+OLD_SUMS = 12_000
 
 
 @dataclass
@@ -123,8 +124,8 @@ def add_old_sums(database: LedgerDatabase) -> None:
     with database.transaction() as transaction:
         newest = transaction.query("SELECT * FROM media_job_costs ORDER BY day, actor_id")
         transaction.query("DELETE FROM media_job_costs")
-        for i in range(5000):
-            day = (NOW - timedelta(days=1100 - i // ACTORS)).date()
+        for i in range(OLD_SUMS):
+            day = (NOW - timedelta(days=(OLD_SUMS - i) // ACTORS + 100)).date()
             values = {"actor": f"actor-{i % ACTORS}", "day": day.isoformat() if database.kind == "sqlite" else day}
             transaction.query(f"INSERT INTO media_job_costs VALUES ({sandbox}, :day, :actor, 1, 0)", values)
         for row in newest:

@@ -52,7 +52,7 @@ def test_what_was_not_sent_ends_unbilled(ring: RingProcess, sandbox: SandboxServ
     assert (told.data["state"], told.data["cancelled"], told.data["asked"]) == ("failed", True, False)
     assert "before its request was sent" in told.text or "before a request was sent" in told.text
     ended = look(ring, job_id)
-    assert (ended.is_error, ended.content["code"], ended.content["billed"]) == (True, "cancelled", "no")
+    assert (ended.is_error, ended.content["code"], ended.content["billed"]) == (True, "cancelled", "unknown")
     assert "nothing to cancel" in cancel(ring, job_id).text
     assert charges(sandbox, "a quay") == []
 
@@ -69,7 +69,7 @@ def test_whoever_waits_for_a_cancelled_job_is_told(ring: RingProcess, sandbox: S
     [job_id] = eventually("the job of the call that waits", job_ids)
     assert cancel(ring, job_id).data["cancelled"]
     waited = ring.finish(call)
-    assert (waited.is_error, waited.content["code"], waited.content["billed"]) == (True, "cancelled", "no")
+    assert (waited.is_error, waited.content["code"], waited.content["billed"]) == (True, "cancelled", "unknown")
 
 
 def test_what_xai_has_goes_on_and_its_price_is_told(ring: RingProcess, sandbox: SandboxServer) -> None:
