@@ -271,18 +271,18 @@ class _Departure:
     """Whether a request has begun to leave, as the connection tells its steps. What goes to a proxy before is none."""
 
     def __init__(self) -> None:
-        self._steps = 0
+        self._tells_steps = False
         self._left = False
 
     async def note(self, step: str, facts: Mapping[str, Any]) -> None:
-        self._steps += 1
+        self._tells_steps = True
         method = getattr(facts.get("request"), "method", None)
         # From its first byte on, and not when all has left: what the kernel was handed may arrive.
         self._left = self._left or (step.endswith("send_request_headers.started") and method != b"CONNECT")
 
     def is_certainly_not_made(self) -> bool:
         # A connection that tells no steps at all proves nothing.
-        return self._steps > 0 and not self._left
+        return self._tells_steps and not self._left
 
 
 def _reason(exc: httpx2.HTTPError) -> str:
