@@ -45,6 +45,7 @@ def test_results_in_a_folder_of_that_name_are_no_shared_files() -> None:
     assert is_shared_key("spool/a")
     assert not is_shared_key("spool/og/1763622000000-0-0a1b2c3d.png")
     assert not is_shared_key("generated/og/a.png")
+    assert not is_shared_key("generated/a.png")
     assert not is_shared_key("spool")
 
 
