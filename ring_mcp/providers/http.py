@@ -139,8 +139,10 @@ class ProviderHttp:
                 asyncio.timeout(deadline_s),
                 self._clients.paid.stream("POST", path, json=body, extensions={"trace": departure.note}) as response,
             ):
-                # A proxy that asks for a password has not passed the request on, so that it may be sent again.
-                if response.status_code == _PROXY_WANTS_PASSWORD and (proxy := self._proxy_of(response.url)):
+                # A proxy that asks for a password has not passed the request on, so that it may be sent again. Over
+                # https it says so before there is a tunnel, by an error; what comes through the tunnel the server says.
+                asks_for_password = response.status_code == _PROXY_WANTS_PASSWORD and response.url.scheme == "http"
+                if asks_for_password and (proxy := self._proxy_of(response.url)):
                     raise _NotSent(
                         f"no connection to {self._provider}: {mask_proxy(proxy)} wants a user and a password"
                     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import hashlib
 import tracemalloc
@@ -404,6 +405,22 @@ async def test_a_disk_that_was_full_for_one_batch_only_is_told(later_batches: in
         async with httpx2.AsyncClient(transport=answer) as client:
             with pytest.raises(OSError, match="File too large"):
                 await fetch(client, "http://media.example/a.mp4", path, 10 * BATCH_BYTES, "google")
+
+
+async def test_of_a_broken_transfer_to_a_full_disk_one_thing_is_told(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Body(httpx2.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            yield bytes(BATCH_BYTES)
+            raise httpx2.ReadError("broken")
+
+    answer = httpx2.MockTransport(lambda _: httpx2.Response(200, stream=Body()))
+    async with httpx2.AsyncClient(transport=answer) as client:
+        with full_disk(), pytest.raises(ProviderUnavailable):
+            await fetch(client, "http://media.example/a.mp4", path, 10 * BATCH_BYTES, "google")
+    gc.collect()  # asyncio complains then of what nobody has looked at
+    assert caplog.text == ""
 
 
 async def test_a_full_disk_is_the_spools_owners_trouble(path: Path) -> None:
