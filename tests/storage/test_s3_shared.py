@@ -107,3 +107,16 @@ async def test_a_store_that_is_away_says_nothing_of_any_file(tmp_path: Path) -> 
             await doing
         assert type(caught.value) is StorageError, "it comes back"
         assert SECRET not in caught.value.message
+
+
+async def test_the_health_of_a_failing_store_is_asked_for_once(server: BucketServer) -> None:
+    asked: list[str] = []
+
+    def cut(path: str) -> None:
+        asked.append(path)
+        raise ConnectionError
+
+    server.before = cut
+    with pytest.raises(StorageError):
+        await shared_of(server.storage(shares=True)).ping()
+    assert len(asked) == 1
