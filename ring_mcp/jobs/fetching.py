@@ -79,7 +79,7 @@ class Fetching:
             return
         if await asyncio.to_thread(self._answers.holds, job.id, job.attempt_token):
             raise OnlyCopyGone(_GONE)
-        raise LocalPolicy(_NOT_HERE, billed="yes", next_action=_BRING_BACK)
+        raise LocalPolicy(_NOT_HERE, next_action=_BRING_BACK)
 
     async def _download(self, job: Job, output: Output, path: Path) -> tuple[int, str]:
         part = path.with_suffix(".part")

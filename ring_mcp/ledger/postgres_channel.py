@@ -39,6 +39,7 @@ Heard = Callable[[str], None]
 
 _LOCK_TIMEOUT_S = 5.0
 _RECONNECT_S = 1.0
+_MAX_SESSIONS = 3  # beside the one that listens
 _ALIVE: dict[str, Any] = {"keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3}
 """A server that has vanished without a word is noticed within half a minute."""
 
@@ -47,15 +48,13 @@ class PostgresChannel:
     """``listen_dsn`` is where notifications come from: a pooler in transaction mode passes none on. ``name``: what the
     listening session is called, for those who look who is there."""
 
-    def __init__(
-        self, dsn: str, listen_dsn: str | None = None, *, max_connections: int = 3, name: str | None = None
-    ) -> None:
+    def __init__(self, dsn: str, listen_dsn: str | None = None, *, name: str | None = None) -> None:
         self._listen_dsn = listen_dsn or dsn
         self._name = name
         self._pool: AsyncConnectionPool[AsyncConnection[dict[str, Any]]] = AsyncConnectionPool(
             dsn,
             min_size=0,
-            max_size=max_connections,
+            max_size=_MAX_SESSIONS,
             timeout=CONNECT_TIMEOUT_S,
             reconnect_timeout=5.0,
             kwargs={**CONNECTION, **_ALIVE},

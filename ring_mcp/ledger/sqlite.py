@@ -76,13 +76,10 @@ class SqliteLedger(TransactionalLedger):
                 self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
                 with contextlib.suppress(FileExistsError):  # one in use is not opened: to close it drops its locks
                     os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))  # prompts are private
-                connection = sqlite3.connect(
-                    self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-                )
+                connection = sqlite3.connect(self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
                 try:
                     connection.row_factory = sqlite3.Row
                     _use_wal(connection)
-                    self._sync_commits(connection, True)
                     _migrate(connection)
                     self._lock.acquire()
                     self._lock.remove_dead()
@@ -122,9 +119,7 @@ class SqliteLedger(TransactionalLedger):
             if self._connection is None:
                 self._writer.submit(self._connect).result()  # makes and migrates the file
             with translate_errors(self._path):
-                connection = sqlite3.connect(
-                    self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-                )
+                connection = sqlite3.connect(self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
                 connection.row_factory = sqlite3.Row
                 connection.execute("PRAGMA query_only = ON")
             self._reading = connection

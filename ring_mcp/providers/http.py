@@ -139,8 +139,10 @@ class ProviderHttp:
                 asyncio.timeout(deadline_s),
                 self._clients.paid.stream("POST", path, json=body, extensions={"trace": departure.note}) as response,
             ):
-                # A proxy that asks for a password has not passed the request on, so that it may be sent again.
-                if response.status_code == _PROXY_WANTS_PASSWORD and (proxy := self._proxy_of(response.url)):
+                # A proxy that asks for a password has not passed the request on, so that it may be sent again. Over
+                # https it says so before there is a tunnel, by an error; what comes through the tunnel the server says.
+                asks_for_password = response.status_code == _PROXY_WANTS_PASSWORD and response.url.scheme == "http"
+                if asks_for_password and (proxy := self._proxy_of(response.url)):
                     raise _NotSent(
                         f"no connection to {self._provider}: {mask_proxy(proxy)} wants a user and a password"
                     )
@@ -271,18 +273,18 @@ class _Departure:
     """Whether a request has begun to leave, as the connection tells its steps. What goes to a proxy before is none."""
 
     def __init__(self) -> None:
-        self._steps = 0
+        self._tells_steps = False
         self._left = False
 
     async def note(self, step: str, facts: Mapping[str, Any]) -> None:
-        self._steps += 1
+        self._tells_steps = True
         method = getattr(facts.get("request"), "method", None)
         # From its first byte on, and not when all has left: what the kernel was handed may arrive.
         self._left = self._left or (step.endswith("send_request_headers.started") and method != b"CONNECT")
 
     def is_certainly_not_made(self) -> bool:
         # A connection that tells no steps at all proves nothing.
-        return self._steps > 0 and not self._left
+        return self._tells_steps and not self._left
 
 
 def _reason(exc: httpx2.HTTPError) -> str:

@@ -127,7 +127,7 @@ class RingbaseStorage(OpenUrls):
             except OSError as exc:
                 raise spool_trouble(exc) from exc
             else:
-                if 200 <= answer.status < 300 or not row_of(answer.status).passes:
+                if not row_of(answer.status).passes:
                     return read_stored_file(answer, key, media, self._excerpts, self._upload_url)
                 retry_after = answer.retry_after
                 trouble = StorageError(f"RingBase upload failed ({answer.status}): {self._excerpts.of(answer.text)}")

@@ -71,7 +71,7 @@ def open_store(
         # The conductors try again after this, for as long as it takes.
         retry_config={
             "max_retries": 0 if limit_s else 3,
-            "retry_timeout": timedelta(seconds=limit_s or 60.0),
+            "retry_timeout": timedelta(seconds=60),
             "backoff": {"init_backoff": timedelta(milliseconds=200), "max_backoff": timedelta(seconds=5), "base": 2},
         },
     )

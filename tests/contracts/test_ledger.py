@@ -549,8 +549,9 @@ async def test_a_job_that_has_ended_is_never_written_again(
     job = await opened(ledger, JobState.STORING)
     ended = await ledger.save(job, carried(job, state))
     record = audit_row()
-    with pytest.raises(LedgerError):
+    with pytest.raises(LedgerError) as caught:
         await ledger.save(ended, replace(ended, warnings=("rewritten",)), [record])
+    assert not caught.value.retryable
     with pytest.raises(JobMoved):
         await ledger.save(job, carried(job, JobState.DONE), [record])
     assert await second_ledger.claim_one(HOLDER, job.id) is None

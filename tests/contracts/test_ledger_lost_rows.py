@@ -58,6 +58,21 @@ async def test_a_write_goes_beyond_a_version_that_the_database_has_lost(ledger: 
     assert await ledger.get(known.id) == saved
 
 
+async def test_of_two_writes_with_one_version_the_time_tells_which_is_known(ledger: Ledger) -> None:
+    stored = await opened(ledger, JobState.RENDERING)
+    known = replace(stored, updated_at=LATER)
+    with pytest.raises(JobMoved):
+        await ledger.save(known, replace(known, progress=70))
+    assert await ledger.get(stored.id) == stored
+
+
+async def test_no_job_is_written_as_another(ledger: Ledger) -> None:
+    job = await opened(ledger, JobState.RENDERING)
+    with pytest.raises(LedgerError):
+        await ledger.save(job, replace(job, id=planned().id, progress=70))
+    assert await ledger.get(job.id) == job
+
+
 @pytest.mark.parametrize("state", [state for state in JobState if state is not JobState.PLANNED])
 async def test_a_plan_is_brought_up_to_what_had_become_of_it(ledger: Ledger, state: JobState) -> None:
     """The database fell back to before the intent: in one write, and the sums follow."""

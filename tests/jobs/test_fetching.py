@@ -80,6 +80,16 @@ async def test_the_machine_that_has_it_asks_nobody(mine: Engine, place: SharedFo
     assert await mine.storing.store(record, 0) is None
     assert record.job.state is JobState.DONE
     assert place.asked == []
+    assert left(mine) == [], "the answer goes with its picture"
+
+
+async def test_whatever_an_answer_held_is_handed_out_at_once_with_a_warning(mine: Engine) -> None:
+    record = await answered(mine)
+    picture(mine, record).write_bytes(b"<html>no picture</html>")
+    assert await mine.storing.store(record, 0) is None
+    (asset,) = record.job.assets
+    assert (record.job.state, asset.size_bytes) == (JobState.DONE, 23)
+    assert "it is kept as it came" in record.job.warnings[0]
 
 
 async def test_while_the_storage_is_away_it_is_tried_again(mine: Engine, theirs: Engine, place: SharedFolder) -> None:

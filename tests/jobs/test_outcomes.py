@@ -9,7 +9,16 @@ from decimal import Decimal
 import pytest
 
 from ring_mcp.domain import Failure, JobState
-from ring_mcp.errors import Billed, ContentRefused, JobMoved, OutcomeUnknown, RateLimited, RingError, StorageError
+from ring_mcp.errors import (
+    Billed,
+    ContentRefused,
+    InvalidRequest,
+    JobMoved,
+    OutcomeUnknown,
+    RateLimited,
+    RingError,
+    StorageError,
+)
 from ring_mcp.jobs.endings import Ending
 from ring_mcp.jobs.outcomes import (
     Park,
@@ -22,6 +31,7 @@ from ring_mcp.jobs.outcomes import (
     lose_track,
     note_trouble,
     park,
+    resolve_by_hand,
     settle_cost,
     slow_look_s,
 )
@@ -163,3 +173,18 @@ def test_the_same_trouble_keeps_its_beginning_and_is_counted() -> None:
 @pytest.mark.parametrize(("age", "rest_s"), [(0.0, 60.0), (3600.0, 360.0), (86_400.0 * 30, 21_600.0)])
 def test_a_parked_job_rests_a_tenth_of_its_age_within_bounds(age: float, rest_s: float) -> None:
     assert slow_look_s(age) == rest_s
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        (JobState.PLANNED, "under way"),
+        (JobState.RENDERING, "under way"),
+        (JobState.STORING, "under way"),
+        (JobState.DONE, "settled already"),
+        (JobState.REFUSED, "settled already"),
+    ],
+)
+def test_only_an_unknown_job_is_settled_by_hand(state: JobState, told: str) -> None:
+    with pytest.raises(InvalidRequest, match=f"is {state}: it is .*{told}"):
+        resolve_by_hand(sample_job(state), paid=True, now=START)

@@ -92,6 +92,29 @@ async def test_one_who_wants_to_be_alone_does_nothing_beside_another(
     assert await channel.run(select("SELECT 1"), alone_as=7) == 1
 
 
+async def test_nothing_is_asked_or_heard_before_its_start(channel: PostgresChannel) -> None:
+    assert not channel.is_listening
+    with pytest.raises(LedgerError):
+        await channel.fetch("SELECT 1")
+
+
+async def test_many_questions_at_once_share_three_sessions(postgres: LedgerDatabase, channel: PostgresChannel) -> None:
+    await channel.start()
+    waiting = (
+        "SELECT count(*) AS n FROM pg_locks JOIN pg_database ON pg_database.oid = database"
+        " WHERE datname = current_database() AND locktype = 'advisory' AND NOT granted"
+    )
+    with postgres.transaction() as other:
+        other.query("SELECT pg_advisory_xact_lock(9)")
+        ask = "SELECT pg_backend_pid() AS pid FROM pg_advisory_xact_lock_shared(9)"
+        asking = [asyncio.create_task(channel.fetch(ask)) for _ in range(12)]
+        async with asyncio.timeout(LIMIT_S):
+            while other.query(waiting)[0]["n"] < 3:
+                await asyncio.sleep(0.01)
+    answers = await asyncio.gather(*asking)
+    assert len({rows[0]["pid"] for rows in answers}) == 3
+
+
 async def test_nobody_listens_any_more_once_it_is_closed(postgres: LedgerDatabase) -> None:
     channel = PostgresChannel(postgres.address)
     await channel.start()

@@ -463,16 +463,17 @@ async def test_money_and_results_are_synced_and_what_costs_nothing_is_not(tmp_pa
     await ledger.aclose()
 
 
-async def test_what_shares_a_commit_with_what_is_synced_is_synced(tmp_path: Path) -> None:
+@pytest.mark.parametrize("intent_first", [False, True])
+async def test_what_shares_a_commit_with_what_is_synced_is_synced(tmp_path: Path, intent_first: bool) -> None:
     ledger = Watched(tmp_path / "ledger.db", FakeClock())
     job = (await ledger.open(planned(), NO_CAPS)).job
     hold = threading.Event()
     ledger._writer.submit(hold.wait, LIMIT_S)
-    opening = asyncio.create_task(ledger.open(planned(), NO_CAPS))
-    saving = asyncio.create_task(ledger.save(job, carried(job, JobState.SUBMITTING)))
+    writes = [ledger.open(planned(), NO_CAPS), ledger.save(job, carried(job, JobState.SUBMITTING))]
+    writing = [asyncio.ensure_future(write) for write in (reversed(writes) if intent_first else writes)]
     for _ in range(3):
         await asyncio.sleep(0)
     hold.set()
-    await asyncio.gather(opening, saving)
+    await asyncio.gather(*writing)
     assert ledger.synced == [False, True, True]
     await ledger.aclose()

@@ -222,7 +222,7 @@ def _replacements(node: ast.expr | ast.stmt, parent: ast.AST, name: str, scope: 
             yield ast.Constant(number + 1)
         case ast.Constant(value=float() as number):
             yield ast.Constant(number * 2 if number else 1.0)
-        case ast.Constant(value=str() as word) if _WORD.fullmatch(word):
+        case ast.Constant(value=str() as word) if _WORD.fullmatch(word) and word != "utf-8":  # "utf-8_" is the same
             yield ast.Constant(f"{word}_")
         case ast.Call(func=ast.Name(id=called)) if called in _OPPOSITES:
             yield ast.Call(func=ast.Name(_OPPOSITES[called], ast.Load()), args=node.args, keywords=node.keywords)

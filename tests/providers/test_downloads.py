@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import gzip
 import hashlib
 import tracemalloc
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack
 from pathlib import Path
 
 import httpx2
@@ -381,6 +385,42 @@ async def test_a_disk_that_fills_up_in_a_later_batch_is_told(path: Path) -> None
     async with RawServer(answering(http(200, content))) as server, plain(server.url) as provider_http:
         with full_disk(BATCH_BYTES + 1), pytest.raises(OSError, match="File too large"):
             await provider_http.download(server.url, path, 10 * BATCH_BYTES)
+
+
+@pytest.mark.parametrize("later_batches", [0, 2], ids=["of one batch", "of three"])
+async def test_a_disk_that_was_full_for_one_batch_only_is_told(later_batches: int, path: Path) -> None:
+    stack = ExitStack()
+
+    class Body(httpx2.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            stack.enter_context(full_disk())
+            yield bytes(BATCH_BYTES)
+            await asyncio.to_thread(stack.close)  # in the one thread there is: after the batch was tried
+            for _ in range(later_batches):
+                yield bytes(BATCH_BYTES)
+
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+    answer = httpx2.MockTransport(lambda _: httpx2.Response(200, stream=Body()))
+    with stack:
+        async with httpx2.AsyncClient(transport=answer) as client:
+            with pytest.raises(OSError, match="File too large"):
+                await fetch(client, "http://media.example/a.mp4", path, 10 * BATCH_BYTES, "google")
+
+
+async def test_of_a_broken_transfer_to_a_full_disk_one_thing_is_told(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Body(httpx2.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            yield bytes(BATCH_BYTES)
+            raise httpx2.ReadError("broken")
+
+    answer = httpx2.MockTransport(lambda _: httpx2.Response(200, stream=Body()))
+    async with httpx2.AsyncClient(transport=answer) as client:
+        with full_disk(), pytest.raises(ProviderUnavailable):
+            await fetch(client, "http://media.example/a.mp4", path, 10 * BATCH_BYTES, "google")
+    gc.collect()  # asyncio complains then of what nobody has looked at
+    assert caplog.text == ""
 
 
 async def test_a_full_disk_is_the_spools_owners_trouble(path: Path) -> None:

@@ -38,7 +38,7 @@ from ring_mcp.providers.google.videos import (
 )
 from tests.fake_clock import FakeClock
 from tests.providers.provider_samples import NOW, is_one_line, plain, reply
-from tests.providers.raw_server import Connection, RawServer, http
+from tests.providers.raw_server import Connection, RawServer, answering, http
 
 PRICES = {"input": Decimal("1.50"), "text": Decimal("9"), "video": Decimal("12")}
 URL = "https://generativelanguage.googleapis.com/v1beta/files/abc:download?alt=media"
@@ -374,6 +374,19 @@ def test_no_answer_raises_anything_but_a_provider_error(body: Any, status: int) 
             continue
         if isinstance(found, Finished):
             assert all(output.url and output.url.isprintable() for output in found.outputs)
+
+
+@pytest.mark.parametrize(
+    ("handle", "path"),
+    [("v1_Ab-9", "v1_Ab-9"), ("../../v1/models", "..%2F..%2Fv1%2Fmodels"), ("a?b=c#d", "a%3Fb%3Dc%23d")],
+)
+async def test_a_handle_leads_look_and_cancellation_to_its_own_job(handle: str, path: str) -> None:
+    async with RawServer(answering(http(200, {"status": "in_progress"}))) as server, plain(server.url) as provider_http:
+        google = GoogleVideos(provider_http, has_key=True, token_prices={}, clock=FakeClock())
+        assert isinstance(await google.check(video_plan(), handle), Running)
+        assert isinstance(await google.cancel(video_plan(), handle), Running)
+    asked = [(seen.method, seen.path) for seen in server.requests]
+    assert asked == [("GET", f"/interactions/{path}"), ("POST", f"/interactions/{path}/cancel")]
 
 
 @pytest.mark.parametrize(("took_s", "is_given_anew"), [(0, True), (11, False)])

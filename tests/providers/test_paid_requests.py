@@ -258,12 +258,46 @@ async def test_a_connection_broken_once_made_is_unknown_never_sent_again(
 class WordlessTransport(httpx2.AsyncBaseTransport):
     """A connection that breaks and tells nothing of its steps."""
 
+    def __init__(self, error: type[httpx2.TransportError]) -> None:
+        self._error = error
+
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        raise httpx2.ReadError("broken")
+        raise self._error("broken")
 
 
-async def test_a_connection_that_tells_no_steps_proves_nothing_by_breaking() -> None:
-    async with connected("http://api.x.test", transport=WordlessTransport()) as provider_http:
+@pytest.mark.parametrize(
+    "error",
+    [
+        httpx2.ConnectError,
+        httpx2.ConnectTimeout,
+        httpx2.PoolTimeout,
+        httpx2.ProxyError,
+        httpx2.UnsupportedProtocol,
+        httpx2.LocalProtocolError,
+    ],
+)
+async def test_an_error_before_any_connection_says_by_itself_that_nothing_left(
+    error: type[httpx2.TransportError],
+) -> None:
+    async with connected("http://api.x.test", transport=WordlessTransport(error)) as provider_http:
+        with pytest.raises(ProviderUnavailable) as caught:
+            await post(provider_http)
+    assert caught.value.billed == "no"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        httpx2.ReadError,
+        httpx2.ReadTimeout,
+        httpx2.WriteError,
+        httpx2.WriteTimeout,
+        httpx2.CloseError,
+        httpx2.RemoteProtocolError,
+    ],
+)
+async def test_a_connection_that_tells_no_steps_proves_nothing_by_breaking(error: type[httpx2.TransportError]) -> None:
+    async with connected("http://api.x.test", transport=WordlessTransport(error)) as provider_http:
         with pytest.raises(OutcomeUnknown) as caught:
             await post(provider_http)
     assert caught.value.billed == "unknown"

@@ -134,6 +134,16 @@ async def test_a_connection_that_breaks_behind_the_proxy_leaves_the_outcome_unkn
     assert len(way_out.asked) == 1
 
 
+async def test_a_407_of_the_server_behind_a_tunnel_is_its_own_answer(tls: ssl.SSLContext) -> None:
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(RawServer(answering(http(407)), tls=tls))
+        way_out = await stack.enter_async_context(proxy(names={f"{API}:443": ("127.0.0.1", server.port)}))
+        connections = connected(f"https://{API}/v1", proxies=through(way_out.url))
+        with pytest.raises(OutcomeUnknown):
+            await post(await stack.enter_async_context(connections))
+    assert len(server.posts) == 1
+
+
 @pytest.mark.parametrize("scheme", ["http", "https"])
 async def test_a_proxy_wanting_a_password_is_told(scheme: str) -> None:
     async with AsyncExitStack() as stack:

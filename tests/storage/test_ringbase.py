@@ -280,6 +280,23 @@ async def test_an_endless_answer_is_cut(media: MediaFile) -> None:
     assert len(caught.value.message) < 320
 
 
+async def test_of_an_endless_answer_little_is_read(media: MediaFile) -> None:
+    sent_bytes = 0
+
+    class Endless(httpx2.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            nonlocal sent_bytes
+            for _ in range(500):
+                sent_bytes += 10_000
+                yield b"x" * 10_000
+
+    transport = httpx2.MockTransport(lambda _: httpx2.Response(400, stream=Endless()))
+    async with httpx2.AsyncClient(transport=transport) as client:
+        with pytest.raises(StorageRefused, match="xxx"):
+            await RingbaseStorage(BASE, TOKEN, client, InstantClock()).put(KEY, media, {})
+    assert sent_bytes < 200_000
+
+
 async def test_no_connection_says_which_variable_to_look_at(media: MediaFile) -> None:
     filebase = Filebase(httpx2.ConnectError("All connection attempts failed"))
     with pytest.raises(StorageError, match=r"RINGBASE_API_URL.*All connection attempts failed") as caught:
@@ -322,6 +339,8 @@ def test_a_token_unfit_for_headers_is_a_configuration_error_unquoted(token: str)
         "http://a?x=1",
         "http://a\0b",
         "http://a:99999999",
+        "https://",
+        "http:///files",
     ],
 )
 def test_a_base_url_that_cannot_be_used_is_a_configuration_error(url: str) -> None:

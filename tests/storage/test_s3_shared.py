@@ -45,6 +45,7 @@ def test_results_in_a_folder_of_that_name_are_no_shared_files() -> None:
     assert is_shared_key("spool/a")
     assert not is_shared_key("spool/og/1763622000000-0-0a1b2c3d.png")
     assert not is_shared_key("generated/og/a.png")
+    assert not is_shared_key("generated/a.png")
     assert not is_shared_key("spool")
 
 
@@ -106,3 +107,16 @@ async def test_a_store_that_is_away_says_nothing_of_any_file(tmp_path: Path) -> 
             await doing
         assert type(caught.value) is StorageError, "it comes back"
         assert SECRET not in caught.value.message
+
+
+async def test_the_health_of_a_failing_store_is_asked_for_once(server: BucketServer) -> None:
+    asked: list[str] = []
+
+    def cut(path: str) -> None:
+        asked.append(path)
+        raise ConnectionError
+
+    server.before = cut
+    with pytest.raises(StorageError):
+        await shared_of(server.storage(shares=True)).ping()
+    assert len(asked) == 1
