@@ -239,12 +239,8 @@ class PaidCalls:
         return await self._ledger.find(actor_id, idempotency_key, sandbox=self._sandbox)
 
     async def read(self, job_id: str) -> Job | None:
-        """A job as it stands now, also by the beginning of its id, if no other begins so. Raises LedgerError."""
-        job = await self._watch.read(job_id)
-        # The whole id first: a beginning is looked for only where that is none.
-        if job is None and is_part_of_id(job_id) and len(found := await self._ledger.find_ids(job_id)) == 1:
-            return await self._watch.read(found[0])
-        return job
+        """A job as it stands now, whoever's it is. Raises LedgerError."""
+        return await self._watch.read(job_id)
 
     async def find_own(self, job_id: str, actor_id: str | None) -> Job:
         """This actor's job of that id, which may be its beginning; anybody's if ``actor_id`` is None.

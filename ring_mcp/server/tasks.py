@@ -19,7 +19,7 @@ from pydantic import Field
 from ring_mcp.clock import Clock, to_iso
 from ring_mcp.conductors.paid_calls import PaidCalls
 from ring_mcp.domain import DRIVEN, Job
-from ring_mcp.errors import JobCancelled, RingError
+from ring_mcp.errors import JobCancelled, NotFound, RingError
 from ring_mcp.jobs.outcomes import name_open_job
 from ring_mcp.tools.envelope import failure, log_internal, success
 from ring_mcp.tools.job_answers import JobFailed, Previews, answer_shown
@@ -151,13 +151,11 @@ class Tasks:
             raise MCPError(code=types.HEADER_MISMATCH, message="the header Mcp-Name is not the task's id")
         try:
             actor_id = await self._identify(ctx)
-            job = await self._calls.read(task_id)
+            return await self._calls.find_own(task_id, actor_id)
+        except NotFound as exc:  # whose ids exist is nobody else's business
+            raise MCPError(code=types.INVALID_PARAMS, message="Failed to retrieve task: Task not found") from exc
         except RingError as exc:
             raise MCPError(code=types.INTERNAL_ERROR, message=exc.message) from exc
-        # One text for both: whose ids exist is nobody else's business.
-        if job is None or job.actor_id != actor_id:
-            raise MCPError(code=types.INVALID_PARAMS, message="Failed to retrieve task: Task not found")
-        return job
 
     async def _read_again(self, job: Job) -> Job:
         try:

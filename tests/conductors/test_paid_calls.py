@@ -256,6 +256,15 @@ async def test_a_job_that_is_driven_is_read_from_memory(engine: Engine) -> None:
     assert await calls.read("no such job") is None
 
 
+async def test_the_beginning_of_an_id_is_looked_for_among_ones_own(engine: Engine) -> None:
+    """Also where another actor's begins with the same: that there is one is nobody else's business."""
+    calls, beginning = calls_on(engine), "0badcafe"
+    own = await engine.new(id=f"{beginning}-0000-4000-8000-000000000001", actor_id="ann")
+    await engine.new(id=f"{beginning}-0000-4000-8000-000000000002", actor_id="bob")
+    assert (await calls.find_own(beginning, "ann")).id == own.id
+    assert await calls.read(beginning) is None
+
+
 @pytest.mark.parametrize("state", [JobState.FAILED, JobState.UNKNOWN])
 async def test_an_outcome_that_was_told_is_marked_as_such(engine: Engine, clock: FakeClock, state: JobState) -> None:
     job = await engine.new()
