@@ -70,7 +70,7 @@ async def test_after_a_failed_clip_the_same_key_pays_no_second_still(
     world.sandbox.state.faults.add("status", status=403, path="/videos/generations", body={"code": "no", "error": "no"})
     server = await world.start()
     refused = await ask_for_a_framed_clip(server)
-    assert refused.content["billed"] == "no"
+    assert refused.content["billed"] == "yes", "the call has bought a still, and no clip"
     assert (await ask_for_a_framed_clip(server)).data["state"] == "done"
     assert len(world.charges(frame_of("a clip"))) == 1
     assert len(world.charges("a clip")) == 1
