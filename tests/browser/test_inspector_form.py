@@ -133,6 +133,6 @@ def test_the_inspectors_form_runs_every_tool_with_its_defaults(chromium: str, tm
     assert "854x480, 6 s, draft" in said[4]
     assert "DRY RUN" in said[5]
     assert "production" in said[5]
-    assert "1 clips of harbour" in said[6]
+    assert "1 clip of harbour" in said[6]
     assert said[7].count(" done ") + said[7].count(" rendering ") + said[7].count(" submitting ") >= 3
     assert all("Error" not in each and 'success": false' not in each for each in said)
