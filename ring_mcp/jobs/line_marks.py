@@ -20,20 +20,27 @@ class LineMarks:
         self._ledger = ledger
         self._clock = clock
         self._waiting: set[str] = set()
+        self._new: set[str] = set()
         self._mark_at_s = clock.monotonic()
 
     def add(self, job_id: str) -> None:
-        self._waiting.add(job_id)
+        if job_id not in self._waiting:
+            self._waiting.add(job_id)
+            self._new.add(job_id)
 
     def discard(self, job_id: str) -> None:
         self._waiting.discard(job_id)
+        self._new.discard(job_id)
 
     async def write(self) -> None:
-        """To be called often; what waits is marked every two minutes, and at once the first time: a process that dies
-        young has done its part, too."""
+        """To be called often; what waits is marked every two minutes, and what is new in line at once: a process that
+        dies young has done its part, too."""
         now_s = self._clock.monotonic()
-        if not self._waiting or now_s < self._mark_at_s:
+        if now_s >= self._mark_at_s:
+            self._new |= self._waiting
+            self._mark_at_s = now_s + MARK_EVERY_S
+        if not self._new:
             return
-        self._mark_at_s = now_s + MARK_EVERY_S
-        with contextlib.suppress(LedgerError):  # the next mark says the same
-            await self._ledger.mark_in_line(sorted(self._waiting))
+        with contextlib.suppress(LedgerError):  # the next time they are told as well
+            await self._ledger.mark_in_line(told := sorted(self._new))
+            self._new.difference_update(told)
