@@ -19,7 +19,7 @@ from ring_mcp.ledger.base import JobQuery
 from ring_mcp.sandbox.server import SandboxServer
 from tests.cases.given_media import make_clip
 from tests.conductors.running import ACTOR, LIMIT_S, charges, job_of, running, settled
-from tests.fake_clock import FakeClock
+from tests.fake_clock import FakeClock, HurryingClock
 
 
 def billed_usd(sandbox: SandboxServer) -> Decimal:
@@ -240,7 +240,7 @@ async def test_an_image_at_a_public_address_is_fetched_for_google_alone(sandbox:
 async def test_a_spurious_400_does_not_end_a_job_that_runs(sandbox: SandboxServer, tmp_path: Path) -> None:
     sandbox.state.configure(pending_polls=2)
     sandbox.state.faults.add("poll_400", times=2, after=1)
-    async with running(sandbox, tmp_path) as app:
+    async with running(sandbox, tmp_path, HurryingClock()) as app:
         result = await app.videos.generate(BOAT, actor_id=ACTOR)
         assert result.success
         assert charges(sandbox) == 1

@@ -174,7 +174,7 @@ async def test_a_clip_arrives_whatever_a_poll_answers_in_passing(
     sandbox: SandboxServer, tmp_path: Path, fault: str
 ) -> None:
     sandbox.state.faults.add(fault, times=2)
-    async with running(sandbox, tmp_path) as app:
+    async with running(sandbox, tmp_path, HurryingClock()) as app:
         assert (await app.videos.generate(BOAT, actor_id=ACTOR)).success
     assert charges(sandbox) == 1
 

@@ -76,7 +76,7 @@ async def wait_in_line(server: Server) -> Job:
 async def test_who_takes_over_a_long_line_goes_on_with_it(server: Server) -> None:
     row = await wait_in_line(server)
     server.clock.advance(STALE_PLAN_S - MARK_EVERY_S - BEAT_S)  # nobody has it meanwhile
-    engine = server.start(per_minute=60.0)
+    engine = server.start(per_minute=6000.0)
     assert (await server.drive(engine, row)).state is JobState.DONE
     assert len(engine.clips.submitted) == 1
 
@@ -85,13 +85,13 @@ async def test_what_nobody_has_had_for_ten_minutes_is_not_started(server: Server
     """The ledger may be a backup's, and the request may have been sent since."""
     row = await wait_in_line(server)
     server.clock.advance(STALE_PLAN_S + 1)
-    engine = server.start(per_minute=60.0)
+    engine = server.start(per_minute=6000.0)
     assert (await server.drive(engine, row)).state is JobState.FAILED
     assert engine.clips.submitted == []
 
 
 async def test_a_mark_of_a_clock_that_was_ahead_is_of_now(server: Server) -> None:
-    engine = server.start(per_minute=60.0)
+    engine = server.start(per_minute=6000.0)
     job = replace(await engine.new(clip_plan()), in_line_at=server.clock.now() + timedelta(days=1))
     record = engine.record(job)
     server.clock.advance(STALE_PLAN_S + 1)
