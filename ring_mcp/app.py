@@ -196,7 +196,7 @@ async def open_app(
         allowance = Allowance(ledger, config.caps, clock, sandbox=bool(config.sandbox))
         paces, write_ahead, answers = paces_of(config), WriteAhead(state / "unwritten"), Answers(spool)
         sharing = wiring.open_sharing(storage, providers, spool, stack)
-        preparing = Preparing(inputs, sharing, ledger, accounts, clock)
+        preparing = Preparing(inputs, sharing, watch, accounts, clock)
         thumbnails = Thumbnails(
             inputs, storage, decoders, spool=spool, prefix=config.image_gen_storage_prefix, font=config.thumbnail_font
         )

@@ -13,6 +13,7 @@ from ring_mcp.domain import Failure, Job, JobState, VideoPlan
 from ring_mcp.errors import (
     FirstFrameFailed,
     InvalidRequest,
+    JobMoved,
     LedgerError,
     OutcomeUnknown,
     ProviderUnavailable,
@@ -25,14 +26,14 @@ from ring_mcp.jobs.inputs import MediaInputs
 from ring_mcp.jobs.outcomes import Park, Pause, end_job
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.sharing import Sharing
-from ring_mcp.ledger.base import Ledger
+from ring_mcp.jobs.watch import JobWatch
 from ring_mcp.providers.base import Inputs
 
 LOOK_AGAIN_S = 60.0
 """How often a parked clip looks whether what it waits for has come, until it is too old to be started."""
 
 LOOK_AT_STILL_S = 1.0
-"""How often the ledger is asked for a still that another process makes; one that is made here tells at once."""
+"""How often it is looked for a still that another process makes; one that is made here tells at once."""
 
 
 def find_awaited_still(job: Job) -> str | None:
@@ -44,10 +45,14 @@ def find_awaited_still(job: Job) -> str | None:
 
 
 class Preparing:
-    def __init__(self, inputs: MediaInputs, sharing: Sharing, ledger: Ledger, accounts: Accounts, clock: Clock) -> None:
+    """``watch`` knows what a still that is made here waits for, also what no row can be told."""
+
+    def __init__(
+        self, inputs: MediaInputs, sharing: Sharing, watch: JobWatch, accounts: Accounts, clock: Clock
+    ) -> None:
         self._inputs = inputs
         self._sharing = sharing
-        self._ledger = ledger
+        self._watch = watch
         self._accounts = accounts
         self._clock = clock
 
@@ -55,6 +60,7 @@ class Preparing:
         """The inputs of the request; ``as_bytes`` if the provider reads no addresses.
 
         Otherwise how long to wait for what is missing. None: it is missing for good, and the job has ended at no cost.
+        Raises LedgerError while nobody can tell what has become of the still.
         """
         plan = record.job.plan
         if isinstance(plan, VideoPlan) and plan.first_frame is not None and plan.made_frame is None:
@@ -65,22 +71,19 @@ class Preparing:
             await self._sharing.bring_inputs(record.job)
             return await self._inputs.for_provider(record.job.plan, as_bytes=as_bytes)
         except StorageError as exc:  # the disk of this machine, or another machine's files
-            return Park(_not_readable_now(exc.message), LOOK_AGAIN_S)
+            return Park(not_readable_now(exc.message), LOOK_AGAIN_S)
         except InvalidRequest as exc:
             # A network that is down comes back, too; what an address serves no more has a word of its own.
             is_away = isinstance(exc.__cause__, StorageError) and exc.__cause__.retryable
             if is_away or isinstance(exc.__cause__, ProviderUnavailable):
-                return Park(_not_readable_now(exc.message), LOOK_AGAIN_S)
+                return Park(not_readable_now(exc.message), LOOK_AGAIN_S)
             await record.write(self._end_unsent(record.job, Ending.INPUT_MISSING, exc, billed="no"))
             return None
 
     async def _fetch_still(self, record: JobRecord, plan: VideoPlan) -> Pause | Park | None:
         """Take the finished still into the clip's plan. None: it is there, or the job has ended."""
-        try:
-            still = await self._ledger.get(plan.frame_job_id or "")
-            is_stranded = still is not None and await self._accounts.is_stranded(still)
-        except LedgerError:
-            return Pause(LOOK_AT_STILL_S, failed=True)
+        still = await self._watch.read(plan.frame_job_id or "")
+        is_stranded = still is not None and await self._accounts.is_stranded(still)
         if still is not None and not still.is_terminal:
             return await self._wait_for(still, record, is_stranded=is_stranded)
         if still is None:  # planned by an older version, which opened it later
@@ -105,8 +108,18 @@ class Preparing:
             return Park(failure, LOOK_AGAIN_S)
         # Written when it changes and not with every look: a clip may wait for minutes.
         if failure != record.job.failure:
-            await record.write(replace(record.job, failure=failure))
+            await self._tell(record, failure)
         return Pause(LOOK_AT_STILL_S, until=still.id)
+
+    async def _tell(self, record: JobRecord, failure: Failure | None) -> None:
+        """Whoever asks here is told also what the ledger cannot take, which may be the very thing that is told."""
+        waiting = replace(record.job, failure=failure)
+        try:
+            await record.write(waiting, must=True)
+        except JobMoved:
+            raise
+        except LedgerError:
+            await record.note(waiting, write=False)
 
     def _end_unsent(self, job: Job, ending: Ending, exc: RingError, *, billed: str) -> Job:
         """The clip itself has cost nothing; ``billed`` speaks of the whole call, still included."""
@@ -155,8 +168,8 @@ def _explain_stranded(still: Job) -> Failure:
     )
 
 
-def _not_readable_now(message: str) -> Failure:
-    """Why the clip waits: it may have a still that was paid for, and what is down comes back."""
+def not_readable_now(message: str) -> Failure:
+    """Why the job waits: a clip may have a still that was paid for, and what is down comes back."""
     return Failure(
         code=StorageError.code,
         message=f"{message}; the request was not sent yet",

@@ -226,8 +226,9 @@ def engine_on(
         answers_inside=lambda job: (pictures if job.kind == "image" else clips).answers_with_result,
         within_s=LIMIT_S,
     )
+    write_ahead, watch = WriteAhead(state / "unwritten"), JobWatch(ledger_, clock)
     preparing, rendering = (
-        Preparing(inputs, sharing, ledger_, accounts, clock),
+        Preparing(inputs, sharing, watch, accounts, clock),
         Rendering(providers, clock, pace, rates),
     )
     storing = Storing(
@@ -247,7 +248,6 @@ def engine_on(
     )
     late = LateAnswers(answers, sharing, clock)
     steps = Steps(submitting, rendering, storing, late, sharing)
-    write_ahead, watch = WriteAhead(state / "unwritten"), JobWatch(ledger_, clock)
     runner = JobRunner(ledger_, steps, write_ahead, watch, accounts, clock, Turns(at_once), rates)
     queue = make_queue(ledger_, runner, watch, accounts, clock, drain_s=DRAIN_S)
     opening = Opening(

@@ -266,6 +266,7 @@ async def test_a_clip_is_driven_although_its_still_cannot_be_looked_at(engine: E
 async def test_a_new_still_is_driven_although_nothing_can_be_read(engine: Engine) -> None:
     engine.ledger.fail("get")
     opened = await open_(engine, still_clip_plan())
+    engine.ledger.recover()
     assert (await engine.ended(opened.job)).state is JobState.DONE
     assert len(engine.pictures.submitted) == 1
 

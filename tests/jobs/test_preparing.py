@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import math
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -19,9 +20,9 @@ from ring_mcp.jobs.outcomes import Park, Pause, park
 from ring_mcp.jobs.preparing import LOOK_AGAIN_S, LOOK_AT_STILL_S, find_awaited_still
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.shared_names import input_name
-from ring_mcp.jobs.submitting import STALE_PLAN_S
+from ring_mcp.jobs.submitting import STALE_PLAN_S, WRITE_AGAIN_S
 from ring_mcp.providers.base import Inputs
-from tests.fake_clock import FakeClock
+from tests.fake_clock import LIMIT_S, FakeClock
 from tests.jobs.engine import Engine, clip_plan, engine_on, started_engine, still_clip_plan
 from tests.jobs.scripted_provider import jpeg
 from tests.jobs.shared_folder import SharedFolder
@@ -151,11 +152,34 @@ async def test_a_still_that_is_tried_again_is_told_and_waited_for(engine: Engine
 
 
 async def test_a_ledger_that_does_not_answer_for_a_moment_is_asked_again(engine: Engine) -> None:
-    record, _ = await waiting_clip(engine)
-    before = record.job
+    record, still = await waiting_clip(engine)
     engine.ledger.fail("get")
-    assert await prepared(engine, record) == Pause(LOOK_AT_STILL_S, failed=True)
-    assert record.job == before
+    assert await engine.submitting.submit(record) == Pause(WRITE_AGAIN_S, failed=True)
+    assert record.job.failure is not None
+    assert record.job.failure.message == "the ledger is away; the request was not sent yet"
+    assert await engine.submitting.submit(record) == Pause(LOOK_AT_STILL_S, until=still.id)
+    assert record.job.failure is None
+
+
+async def test_a_clip_says_what_its_still_waits_for_though_no_row_can_be_told(engine: Engine, clock: FakeClock) -> None:
+    clip, still = await engine.new_clip_with_still()
+    engine.ledger.fail("save", times=math.inf)
+    driving = [asyncio.create_task(engine.runner.drive(job)) for job in (still, clip)]
+    async with asyncio.timeout(LIMIT_S):
+        while (told := await engine.watch.read(clip.id)) is None or told.failure is None:
+            if clock.sleepers == len(driving):
+                clock.advance(clock.next_wake_s or 0.0)
+            await asyncio.sleep(0)
+    assert told.failure.message == (
+        f"the first frame (job {still.id}) is not there yet, so the video was not started: "
+        "the ledger is away; the request was not sent yet"
+    )
+    assert engine.write_ahead.list_left() == ([], []), "of a plan there is nothing that must not be lost"
+    assert (await engine.row(clip)).failure is None
+    engine.ledger.recover()
+    ended = await clock.play(asyncio.wait_for(asyncio.gather(*driving), None))
+    assert [job.state for job in ended] == [_S.DONE, _S.DONE]
+    assert (len(engine.pictures.submitted), len(engine.clips.submitted)) == (1, 1)
 
 
 @pytest.mark.parametrize(("states", "billed"), [((), "no"), ((_S.SUBMITTING, _S.RENDERING), "unknown")])
