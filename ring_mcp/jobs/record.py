@@ -124,7 +124,8 @@ class JobRecord:
     async def learn(self) -> None:
         """Take up what a process that drove this job before could not write any more: the row does not tell all.
 
-        Raises JobMoved if another process has taken the job.
+        Raises JobMoved if another process has taken the job; LedgerError or OSError while it cannot be taken up, and
+        nothing may be done by the row alone.
         """
         if not self._write_ahead.has(self.job.id):
             return

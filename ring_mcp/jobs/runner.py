@@ -16,7 +16,7 @@ from ring_mcp.clock import Clock
 from ring_mcp.domain import Failure, Job, JobState
 from ring_mcp.errors import JobMoved, LedgerError
 from ring_mcp.jobs.accounts import Accounts
-from ring_mcp.jobs.outcomes import Park, Pause, park
+from ring_mcp.jobs.outcomes import Park, Pause, back_off_s, note_trouble, park
 from ring_mcp.jobs.pacing import LATE_S, TURNS_GIVEN_BACK, Pacing
 from ring_mcp.jobs.rates import Place, ProviderRates
 from ring_mcp.jobs.record import Held, JobRecord
@@ -32,6 +32,9 @@ STORING_AT_ONCE = 16
 """So many results are on their way through this process: each has a file of its own, and the memory of its pieces."""
 
 MOST_PARKED_PLANS = 10_000
+
+LEARN_AGAIN_S = 0.5
+"""How soon it is tried again to take up what was kept of a job; later each time."""
 
 AFTER_A_FAULT_S = 60.0
 """How long a job rests that met a fault of ours."""
@@ -120,7 +123,7 @@ class JobRunner:
         self._watch.hold(job)
         try:
             # Before any step: the row alone may say less than was known when its last process died.
-            await record.learn()
+            await self._learn(record)
             # Who asks for an old job has the whole time anew: otherwise it would be parked again after one look.
             with self._rates.place_for(job) as place:
                 took_s = await self._step_on(record, record.now if asked else job.created_at, place)
@@ -141,6 +144,22 @@ class JobRunner:
                 record.first_look.cancel()
             self._watch.release(job.id)
         return record.job
+
+    async def _learn(self, record: JobRecord) -> None:
+        """Until all that is kept of the job here is taken up: it may have been sent, or have ended, for all of that."""
+        tries = 0
+        while True:
+            try:
+                await record.learn()
+            except JobMoved:
+                raise
+            except (LedgerError, OSError) as exc:
+                trouble = note_trouble(record.job, _explain_unlearnt(exc), record.now)
+                await record.note(replace(record.job, failure=trouble), write=False)
+                await self._clock.sleep(back_off_s(tries, LEARN_AGAIN_S))
+                tries += 1
+            else:
+                return
 
     def _remember_plan(self, record: JobRecord) -> None:
         """How old a plan is that this process lets go of: it may have it again when the clock has been set."""
@@ -256,3 +275,12 @@ class JobRunner:
         with contextlib.suppress(LedgerError):
             await record.write(replace(record.job, owner=None, due_at=due_at, failure=failure))
             await self._settle_accounts(record)  # as long as the row says that we have it, nobody takes it
+
+
+def _explain_unlearnt(exc: LedgerError | OSError) -> LedgerError:
+    why = exc.message if isinstance(exc, LedgerError) else f"it cannot be read now: {exc.strerror}"
+    return LedgerError(
+        f"what was kept aside of this job is not in the ledger yet: {why}",
+        billed="unknown",
+        next_action="Make the ledger reachable, and unwritten/ in the state folder readable: the job then goes on.",
+    )

@@ -61,13 +61,15 @@ class WriteAhead:
         return self._path(job_id).exists()
 
     def read(self, job_id: str) -> tuple[Job, list[AuditRecord]] | None:
-        """What is kept of a job, and the audit rows that it owes; None where nothing can be read, or not now."""
+        """What is kept of a job, and the audit rows that it owes; None where there is nothing that can be read.
+
+        Raises OSError where it cannot be read just now.
+        """
         try:
             content = json.loads(self._path(job_id).read_text(encoding="utf-8"))
             return _JOB.validate_python(content["job"]), _RECORDS.validate_python(content["records"])
-        except OSError as exc:
-            if not isinstance(exc, FileNotFoundError):  # otherwise another process was quicker
-                logger.warning("job %s: facts kept aside cannot be read now: %s", job_id, exc.strerror)
+        except FileNotFoundError:  # another process was quicker
+            pass
         except (ValueError, KeyError, TypeError):  # it is none of ours
             self.set_aside(job_id)
         return None
@@ -88,7 +90,12 @@ class WriteAhead:
         """Write what a process before us could not. What does not fit the ledger is set aside. Raises LedgerError."""
         # One after another, and the ledger's error ends it: what is left lies there for the next try.
         for path in sorted(self.folder.glob("*.json")):
-            if (found := self.read(path.stem)) is not None:
+            try:
+                found = self.read(path.stem)
+            except OSError as exc:  # its driver waits until it can be read
+                logger.warning("job %s: facts kept aside cannot be read now: %s", path.stem, exc.strerror)
+                continue
+            if found is not None:
                 await self._replay_one(*found, ledger)
 
     async def _replay_one(self, kept: Job, records: Sequence[AuditRecord], ledger: Ledger) -> None:

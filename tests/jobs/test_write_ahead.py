@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import replace
 from datetime import timedelta
@@ -11,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from ring_mcp.domain import DRIVEN, Job, JobState
-from ring_mcp.errors import JobMoved, LedgerError
-from ring_mcp.jobs.outcomes import resolve_by_hand
+from ring_mcp.errors import JobMoved, LedgerError, RingError
+from ring_mcp.jobs.endings import Ending
+from ring_mcp.jobs.outcomes import end_badly, resolve_by_hand
 from ring_mcp.jobs.write_ahead import WriteAhead
-from tests.fake_clock import START
+from tests.fake_clock import START, FakeClock
 from tests.jobs.engine import Engine, new_id
 from tests.ledger_samples import OUTPUT, PATHS, PRICE_USD, TROUBLE, audit_row, carried, sample_asset, sample_job
 
@@ -169,6 +171,37 @@ async def test_a_driver_learns_that_its_plan_was_sent_before(engine: Engine) -> 
     engine.write_ahead.keep(carried(carried(plan, JobState.SUBMITTING), JobState.UNKNOWN), [])
     job = await engine.runner.drive(plan)
     assert (job.state, engine.pictures.submitted) == (JobState.UNKNOWN, [])
+
+
+@pytest.mark.parametrize("is_readable", [True, False])
+async def test_a_driver_does_nothing_until_it_has_learnt_all(
+    engine: Engine, clock: FakeClock, is_readable: bool
+) -> None:
+    """An end of an older version, of which a caller was told: without it the job would be sent after all."""
+    plan = await in_state(engine)
+    engine.write_ahead.keep(end_badly(plan, Ending.STOPPED_BEFORE, RingError("stopped"), clock.now()), [])
+    path, aside = engine.unwritten / f"{plan.id}.json", engine.unwritten / "aside"
+    if is_readable:
+        engine.ledger.fail("save", times=3)
+    else:  # as where a process has too many files open
+        path.rename(aside)
+        path.mkdir()
+    driving = asyncio.create_task(engine.runner.drive(plan))
+    await clock.asleep()
+    told = await engine.watch.read(plan.id)
+    assert told is not None
+    assert told.failure is not None
+    assert told.failure.message.startswith("what was kept aside of this job is not in the ledger yet: ")
+    assert (told.state, told.failure.billed) == (JobState.PLANNED, "unknown")
+    if not is_readable:
+        path.rmdir()
+        aside.rename(path)
+    job = await clock.play(asyncio.wait_for(driving, None))
+    assert (job.state, engine.pictures.submitted) == (JobState.FAILED, [])
+    assert (await engine.row(plan)).failure == job.failure
+    assert job.failure is not None
+    assert job.failure.message == "stopped"
+    assert names(engine) == []
 
 
 async def test_facts_that_cannot_be_read_now_are_left_for_the_next_time(engine: Engine) -> None:
