@@ -27,6 +27,8 @@ Answer = Accepted | Finished | ProviderError
 
 _MADE: TypeAdapter[Accepted | Finished] = TypeAdapter(Accepted | Finished)
 _LOCK = "-courier.lock"
+_MOST_PICTURES = 100
+"""Of one answer: more than any model makes."""
 
 
 class Answers:
@@ -50,7 +52,7 @@ class Answers:
 
     def read_any(self, job_id: str) -> tuple[str | None, Answer] | None:
         """The answer to whichever attempt, and that one's token; None for that of mere pictures. Raises OSError."""
-        found = _read(self._path(job_id))
+        found = read_answer_file(self._path(job_id))
         if found is None and (pictures := self._find_pictures(job_id)) is not None:
             return None, pictures
         return found
@@ -67,23 +69,12 @@ class Answers:
         return self._read(job_id, attempt_token) is not None
 
     def _read(self, job_id: str, attempt_token: str | None) -> Answer | None:
-        return self.read_file(self._path(job_id), attempt_token)
-
-    def read_file(self, path: Path, attempt_token: str | None) -> Answer | None:
-        """The answer in a file that any machine has written; None unless it is that to this very attempt.
-
-        Raises OSError.
-        """
-        found = _read(path)
+        found = read_answer_file(self._path(job_id))
         return found[1] if found is not None and found[0] == attempt_token else None
 
     def _find_pictures(self, job_id: str) -> Finished | None:
         """Pictures of an answer that was cut off before it was written down; what they cost is not known."""
-        numbered = {}
-        for path in self._spool.glob(f"{job_id}-*.inline"):
-            number = path.name.removeprefix(f"{job_id}-").removesuffix(".inline")
-            if number.isdecimal():
-                numbered[int(number)] = path
+        numbered = list_pictures(self._spool, job_id)
         if not numbered:
             return None
         lost = Output(lost_because="the server died before this one was kept")
@@ -99,7 +90,7 @@ class Answers:
 
     def remove(self, job_id: str) -> None:
         """The answer, and what came inside of it."""
-        for path in self._spool.glob(f"{job_id}-*.inline"):
+        for path in list_pictures(self._spool, job_id).values():
             with contextlib.suppress(OSError):
                 path.unlink()
         self.forget(job_id)
@@ -144,8 +135,18 @@ class Answers:
         return self._spool / answer_name(job_id)
 
 
-def _read(path: Path) -> tuple[str, Answer] | None:
-    """The token of an attempt and the answer to it. Raises OSError: what cannot be read now may be all there is."""
+def list_pictures(spool: Path, job_id: str) -> dict[int, Path]:
+    """The pictures out of a job's answer that lie in ``spool``, by their numbers. Blocking."""
+    # By name: to read the folder would take the longer the more jobs are open.
+    paths = {number: spool / f"{job_id}-{number}.inline" for number in range(_MOST_PICTURES)}
+    return {number: path for number, path in paths.items() if path.exists()}
+
+
+def read_answer_file(path: Path) -> tuple[str, Answer] | None:
+    """The token of an attempt and the answer to it, whichever machine has written it.
+
+    Raises OSError: what cannot be read now may be all there is.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         return content["attemptToken"], _decode(content)

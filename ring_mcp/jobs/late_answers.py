@@ -1,4 +1,6 @@
-"""What an answer makes of a job; also one that comes after the job was called unknown, or settled by hand."""
+"""What an answer makes of a job; also one that comes after the job was called unknown, or settled by hand, or whose
+request the ledger knows nothing of any more.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +13,36 @@ from dataclasses import replace
 
 from ring_mcp.clock import Clock
 from ring_mcp.domain import Job, JobState
-from ring_mcp.errors import ContentRefused, JobMoved, OutcomeUnknown, ProviderError, ProviderUnavailable
+from ring_mcp.errors import (
+    ContentRefused,
+    JobMoved,
+    OutcomeUnknown,
+    ProviderError,
+    ProviderUnavailable,
+    StorageError,
+    StorageRefused,
+)
 from ring_mcp.jobs.answers import Answer, Answers
 from ring_mcp.jobs.endings import Ending
-from ring_mcp.jobs.outcomes import come_late, end_badly, lose_track
+from ring_mcp.jobs.outcomes import Park, Pause, come_late, end_badly, lose_track, note_trouble
+from ring_mcp.jobs.preparing import LOOK_AGAIN_S, not_readable_now
+from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.rendering import collect
 from ring_mcp.jobs.sharing import Sharing
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.providers.base import Accepted, Finished
 
 logger = logging.getLogger(__name__)
+
+LOOK_FOR_ANSWER_S = 0.5
+"""How often it is looked whether a courier has written its answer."""
+
+LOOK_FOR_OTHERS_S = 5.0
+"""How often it is looked for what cannot be read now, or whether a submit of another machine has been answered."""
+
+YOUNG_PLAN_S = 60.0
+"""The ledger has not lost what became of so young a plan, and given it away again, for all that is likely: it does not
+wait for a storage that is away."""
 
 _Read = Callable[[Job], Awaitable[tuple[Job, Answer] | None]]
 """The answer to a job, if it is news, and the job that it is the answer to: as it was sent."""
@@ -38,6 +60,9 @@ class LateAnswers:
         """Bring home what couriers of dead processes of this machine were answered. Raises LedgerError."""
         for job_id in await asyncio.to_thread(self._answers.job_ids):
             try:
+                # A courier that lives may have written some of its pictures, and is about to write the rest.
+                if await asyncio.to_thread(self._answers.is_awaited, job_id):
+                    continue
                 job = await self._bring_home(ledger, job_id, self._read_own)
             except OSError as exc:
                 logger.warning("job %s: its answer cannot be read now: %s", job_id, exc.strerror)
@@ -53,6 +78,32 @@ class LateAnswers:
         """
         job = await self._bring_home(ledger, job_id, self._read_shared)
         return None if job is None else job.state
+
+    async def look_before_sending(self, record: JobRecord) -> Pause | Park | None:
+        """Of a plan: if its request was made before, which the ledger has lost, the answer to that is the job's.
+
+        None: go on with the job as it stands now.
+        """
+        job = record.job
+        try:
+            # A courier that is alive may still write, and lets go after it has written.
+            if await asyncio.to_thread(self._answers.is_awaited, job.id):
+                return Pause(LOOK_FOR_ANSWER_S)
+            found = await asyncio.to_thread(self._answers.read_any, job.id)
+            if found is None:
+                found = await self._sharing.read_any_answer(job)
+        except OSError as exc:  # of this machine: it passes, as where too many files are open
+            unread = StorageError(f"an answer to this job cannot be read now: {exc.strerror}")
+            await record.note(replace(job, failure=note_trouble(job, unread, record.now)), write=False)
+            return Pause(LOOK_FOR_OTHERS_S, failed=True)
+        except StorageRefused:  # no time makes this one readable
+            return None
+        except StorageError as exc:
+            is_young = (record.now - job.created_at).total_seconds() < YOUNG_PLAN_S
+            return None if is_young else Park(not_readable_now(exc.message), LOOK_AGAIN_S)
+        if (lost := self._find_lost_attempt(job, found)) is not None:
+            await write_answer(record, judge(*lost, self._clock), self._answers)
+        return None
 
     async def _bring_home(self, ledger: Ledger, job_id: str, read: _Read) -> Job | None:
         """The job as its row says by now, with its answer where that was still to come."""
@@ -81,8 +132,10 @@ class LateAnswers:
         return None if answer is None else (job.reopen(), answer)
 
     async def _read_lost_attempt(self, job: Job) -> tuple[Job, Answer] | None:
+        return self._find_lost_attempt(job, await asyncio.to_thread(self._answers.read_any, job.id))
+
+    def _find_lost_attempt(self, job: Job, found: tuple[str | None, Answer] | None) -> tuple[Job, Answer] | None:
         """The answer to a plan whose intent the ledger has lost: it must not be sent, and paid, once more."""
-        found = await asyncio.to_thread(self._answers.read_any, job.id)
         # What cost nothing may be tried; most often a courier says so of a request that it was never told to make.
         if found is None or (isinstance(found[1], ProviderError) and found[1].billed == "no"):
             return None
@@ -91,6 +144,14 @@ class LateAnswers:
         now = self._clock.now()
         sent = job.to(JobState.SUBMITTING, attempt_token=token or uuid.uuid4().hex, submit_deadline_at=now)
         return sent, answer
+
+
+async def write_answer(record: JobRecord, after: Job, answers: Answers) -> None:
+    """``after``: the job with its answer. That stays in the spool, as its pictures do, for as long as they are to be
+    stored: until then a ledger that is away, or loses the write, would have nothing else to tell it what they cost."""
+    await record.write(after)
+    if record.job.state is not JobState.STORING and not record.is_behind:
+        await asyncio.to_thread(answers.forget, record.job.id)
 
 
 def judge(job: Job, answer: Answer, clock: Clock) -> Job:

@@ -7,9 +7,11 @@ serve several ledgers, so that what this one does not know may be another's.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import timedelta
+from pathlib import Path
 
 from ring_mcp.clock import Clock
 from ring_mcp.domain import TERMINAL, JobState
@@ -71,12 +73,14 @@ class SharedUpkeep:
             await self._clock.sleep(LAY_DOWN_EVERY_S)
 
     async def look_after_own(self) -> None:
-        """Share what came inside answers to open jobs and lies on this machine alone; remove that of jobs that another
-        machine has ended. Raises LedgerError and StorageError.
+        """Share what belongs to open jobs and lies on this machine alone: what callers gave along, what came inside
+        answers. Remove that of jobs that another machine has ended. Raises LedgerError and StorageError.
 
         It was shared when it came, unless the storage was away.
         """
+        await self._look_after_owed()
         job_ids = await asyncio.to_thread(self._answers.job_ids)
+        page: Sequence[SharedFile] = ()
         for start in range(0, len(job_ids), _JOBS_AT_ONCE):
             states = await self._ledger.states(job_ids[start : start + _JOBS_AT_ONCE])
             for job_id, state in states.items():
@@ -86,9 +90,23 @@ class SharedUpkeep:
                 # Whole: before there is an answer, or the row has it, a picture may be half written.
                 if state is not JobState.STORING and not self._answers.has(job_id):
                     continue
-                page = await self._files.list_files(after=job_id)
+                # In the order of the names, of which one page has those of many jobs; "." comes after "-".
+                if not page or page[-1].name < f"{job_id}.":
+                    page = await self._files.list_files(after=job_id)
                 there = [file.name for file in page if file.name.startswith(job_id)]
                 await self._sharing.lay_down_answer(job_id, there=there)
+
+    async def _look_after_owed(self) -> None:
+        owed = await asyncio.to_thread(self._sharing.list_owed)
+        states = await self._ledger.states(owed) if owed else {}
+        for job_id, paths in owed.items():
+            # One that the ledger does not have is about to be opened, or never was: a start removes it when it is old.
+            if states.get(job_id) in TERMINAL:
+                await asyncio.to_thread(_remove_files, paths.values())
+            elif job_id in states:
+                await self._sharing.lay_down_owed(job_id, paths)
+                if any(path.exists() for path in paths.values()):
+                    return  # the storage is away, or very slow: the next time
 
     async def _remove_own(self, job_id: str) -> None:
         job = None if self._is_driven(job_id) else await self._ledger.get(job_id)
@@ -117,3 +135,9 @@ class SharedUpkeep:
             # A person may have settled it before this answer was shared: it counts, and what it brings is still needed.
             state = await self._apply_shared(self._ledger, job_id)
         return [file.name for file in files] if state in TERMINAL else []
+
+
+def _remove_files(paths: Iterable[Path]) -> None:
+    for path in paths:
+        with contextlib.suppress(OSError):
+            path.unlink()

@@ -78,6 +78,9 @@ class Steps:
         match record.job.state:
             case JobState.PLANNED:
                 self._storing.warm()
+                pause = await self._late.look_before_sending(record)
+                if pause is not None or record.job.state is not JobState.PLANNED:
+                    return pause
                 return await self._submitting.submit(record, place, tries)
             case JobState.SUBMITTING:
                 return await self._submitting.give_up_orphan(record)

@@ -31,7 +31,7 @@ from ring_mcp.jobs.answers import Answer, Answers
 from ring_mcp.jobs.courier import Courier
 from ring_mcp.jobs.endings import Ending
 from ring_mcp.jobs.events import count_carried, note_outcome, step_of
-from ring_mcp.jobs.late_answers import judge
+from ring_mcp.jobs.late_answers import LOOK_FOR_ANSWER_S, LOOK_FOR_OTHERS_S, judge, write_answer
 from ring_mcp.jobs.outcomes import Pace, Park, Pause, back_off_s, end_badly, lose_track, note_trouble
 from ring_mcp.jobs.preparing import Preparing
 from ring_mcp.jobs.rates import Place
@@ -43,12 +43,6 @@ logger = logging.getLogger(__name__)
 
 SUBMIT_MARGIN_S = 30.0
 """How long after its own time-out a submit may still be on its way into the ledger."""
-
-LOOK_FOR_ANSWER_S = 0.5
-"""How often it is looked whether a courier has written its answer."""
-
-LOOK_FOR_OTHERS_S = 5.0
-"""How often it is looked whether a submit of another machine has been answered."""
 
 WAIT_FOR_STORAGE_S = 600.0
 """How long after its deadline a submit is not given up while nobody can see what is shared, or lies in the spool."""
@@ -206,15 +200,8 @@ class Submitting:
             logger.error("job %s: its answer cannot be read now: %s", job.id, exc.strerror)
             return None
         count_carried(job, answer)
-        await self._write_answer(record, answer)
+        await write_answer(record, judge(record.job, answer, self._clock), self._answers)
         return answer
-
-    async def _write_answer(self, record: JobRecord, answer: Answer) -> None:
-        """It stays in the spool, as its pictures do, for as long as they are to be stored: until then a ledger that is
-        away, or loses the write, would have nothing else to tell it what they cost."""
-        await record.write(judge(record.job, answer, self._clock))
-        if record.job.state is not JobState.STORING and not record.is_behind:
-            await asyncio.to_thread(self._answers.forget, record.job.id)
 
     async def give_up_orphan(self, record: JobRecord) -> Pause | None:
         """Somebody else's submit without an answer on record: unknown, once nobody can write that answer any more."""
@@ -229,7 +216,7 @@ class Submitting:
             logger.warning("job %s: its answer cannot be looked for now: %s", job.id, exc.strerror)
             answer, wait_s = None, WAIT_FOR_STORAGE_S
         if answer is not None:
-            await self._write_answer(record, answer)
+            await write_answer(record, judge(job, answer, self._clock), self._answers)
             return None
         left_s = (job.submit_deadline_at - record.now).total_seconds() + wait_s
         if left_s > 0 and (wait_s or not self._death_is_certain):

@@ -1,21 +1,35 @@
-"""Answers that come after a person has settled their jobs by hand: they count, and nobody misses it."""
+"""Answers that come after a person has settled their jobs by hand count, and nobody misses it; so do those to requests
+that the ledger knows nothing of any more."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
-from ring_mcp.domain import Job, JobState
-from ring_mcp.errors import ContentRefused, JobMoved, OutcomeUnknown, ProviderRejected
+from ring_mcp.domain import Job, JobState, Output
+from ring_mcp.errors import (
+    ContentRefused,
+    JobMoved,
+    OutcomeUnknown,
+    ProviderRejected,
+    ProviderUnavailable,
+    StorageError,
+    StorageRefused,
+)
 from ring_mcp.jobs.answers import Answer
-from ring_mcp.jobs.outcomes import resolve_by_hand
+from ring_mcp.jobs.late_answers import LOOK_FOR_ANSWER_S, LOOK_FOR_OTHERS_S, YOUNG_PLAN_S
+from ring_mcp.jobs.outcomes import Park, Pause, resolve_by_hand
+from ring_mcp.jobs.preparing import LOOK_AGAIN_S
 from ring_mcp.ledger.base import Ledger
-from ring_mcp.providers.base import Accepted
+from ring_mcp.providers.base import Accepted, Finished
 from tests.fake_clock import FakeClock
-from tests.jobs.engine import Engine
-from tests.jobs.scripted_provider import finished
+from tests.jobs.engine import Engine, clip_plan, engine_on, started_engine
+from tests.jobs.scripted_provider import finished, jpeg
+from tests.jobs.shared_folder import SharedFolder
 from tests.ledger_samples import PRICE_USD, carried
 
 NOTHING = Decimal(0)
@@ -143,3 +157,133 @@ async def test_a_courier_that_knows_no_more_leaves_what_a_person_has_settled(eng
     await engine.late.apply_own(engine.ledger)
     assert await engine.row(job) == job
     assert engine.answers.job_ids() == []
+
+
+# Of requests that the ledger knows nothing of any more
+
+NOT_SENT = ProviderUnavailable("the server died before the request was sent", billed="no")
+AWAY = StorageError("the bucket is away")
+_S = JobState
+
+
+@pytest.fixture
+async def fleet(tmp_path: Path, clock: FakeClock) -> AsyncIterator[tuple[Engine, Engine, SharedFolder]]:
+    """The machine that made a request, another one, and where they share files."""
+    place = SharedFolder(tmp_path / "shared")
+    async with started_engine(tmp_path / "mine", clock, shared=place) as mine:
+        theirs = engine_on(mine.ledger, clock, tmp_path / "theirs", shared=place)
+        for engine in (mine, theirs):
+            engine.pictures.answers_with_result = True
+        yield mine, theirs, place
+        await theirs.sharing.aclose()
+
+
+async def sent(engine: Engine, job: Job, answer: Answer) -> None:
+    """As its courier leaves it; of the row the ledger has lost all that came after the plan."""
+    engine.answers.write(job.id, "token", answer)
+    await engine.sharing.lay_down_answer(job.id)
+
+
+@pytest.mark.parametrize(
+    ("answer", "state", "requests"),
+    [
+        (finished(billed_usd=Decimal("0.05")), _S.DONE, 0),
+        (ContentRefused("moderated", billed_usd=Decimal("0.05")), _S.REFUSED, 0),
+        (OutcomeUnknown("it broke"), _S.UNKNOWN, 0),
+        (NOT_SENT, _S.DONE, 1),
+    ],
+    ids=["made", "refused", "unknown", "not sent"],
+)
+@pytest.mark.parametrize("is_elsewhere", [True, False])
+async def test_a_plan_whose_answer_is_there_is_not_sent_again(
+    fleet: tuple[Engine, Engine, SharedFolder], answer: Answer, state: JobState, requests: int, is_elsewhere: bool
+) -> None:
+    """A database that has fallen back gives the plan to any machine, while all of them live."""
+    mine, theirs, place = fleet
+    job = await mine.new()
+    await sent(mine, job, answer)
+    place.trouble = None if is_elsewhere else AWAY
+    driver = theirs if is_elsewhere else mine
+    assert (await driver.runner.drive(job)).state is state
+    assert len(driver.pictures.submitted) == requests
+    row = await mine.row(job)
+    assert row.billed_usd == getattr(answer, "billed_usd", None)
+    assert driver.answers.job_ids() == []
+
+
+async def test_a_plan_too_old_to_be_sent_is_not_too_old_to_be_answered(
+    fleet: tuple[Engine, Engine, SharedFolder], clock: FakeClock
+) -> None:
+    mine, theirs, _ = fleet
+    job = await mine.new()
+    await sent(mine, job, finished())
+    clock.advance(24 * 3600)
+    assert (await theirs.runner.drive(job)).state is _S.DONE
+
+
+async def test_only_an_older_plan_waits_for_a_storage_that_is_away(
+    fleet: tuple[Engine, Engine, SharedFolder], clock: FakeClock
+) -> None:
+    mine, theirs, place = fleet
+    young, old = theirs.record(await mine.new()), theirs.record(await mine.new())
+    place.trouble = AWAY
+    clock.advance(YOUNG_PLAN_S - 1)
+    assert await theirs.late.look_before_sending(young) is None
+    clock.advance(1)
+    parked = await theirs.late.look_before_sending(old)
+    assert isinstance(parked, Park)
+    assert (parked.look_again_s, parked.failure.billed) == (LOOK_AGAIN_S, "no")
+    assert parked.failure.message == "the bucket is away; the request was not sent yet"
+    place.trouble = StorageRefused("no rights")
+    assert await theirs.late.look_before_sending(old) is None
+    assert old.job.state is _S.PLANNED
+
+
+async def test_nothing_is_asked_of_a_clip_whose_answer_nobody_shares(
+    fleet: tuple[Engine, Engine, SharedFolder],
+) -> None:
+    mine, theirs, place = fleet
+    record = theirs.record(await mine.new(clip_plan()))
+    assert await theirs.late.look_before_sending(record) is None
+    assert place.asked == []
+
+
+async def test_a_plan_that_a_courier_may_still_answer_is_waited_for(
+    fleet: tuple[Engine, Engine, SharedFolder],
+) -> None:
+    mine, _, _ = fleet
+    record = mine.record(await mine.new())
+    with mine.answers.expect(record.job.id):
+        assert await mine.late.look_before_sending(record) == Pause(LOOK_FOR_ANSWER_S)
+        await sent(mine, record.job, finished())
+    assert await mine.late.look_before_sending(record) is None
+    assert record.job.state is _S.STORING
+
+
+async def test_a_plan_whose_answer_cannot_be_read_now_is_not_sent(
+    fleet: tuple[Engine, Engine, SharedFolder],
+) -> None:
+    mine, _, _ = fleet
+    record = mine.record(await mine.new())
+    path = mine.spool / f"{record.job.id}-answer.json"
+    path.symlink_to(path.name)  # to open it fails, as where too many files are open
+    assert await mine.late.look_before_sending(record) == Pause(LOOK_FOR_OTHERS_S, failed=True)
+    assert record.job.failure is not None
+    assert record.job.failure.message.startswith("an answer to this job cannot be read now: ")
+
+
+async def test_a_courier_that_is_still_writing_is_not_answered_for(engine: Engine) -> None:
+    """Another machine has called the job unknown, and this one starts while the second picture has no room yet."""
+    record = engine.record(await engine.new())
+    await record.write(carried(record.job, _S.SUBMITTING))
+    job = await engine.ledger.save(record.job, carried(record.job, _S.UNKNOWN))
+    names = [f"{job.id}-{number}.inline" for number in range(2)]
+    with engine.answers.expect(job.id):
+        (engine.spool / names[0]).write_bytes(jpeg())
+        await engine.late.apply_own(engine.ledger)
+        assert (await engine.row(job)).state is _S.UNKNOWN
+        (engine.spool / names[1]).write_bytes(jpeg())
+        outputs = tuple(Output(spool_path=name) for name in names)
+        engine.answers.write(job.id, job.attempt_token or "", Finished(outputs=outputs))
+    await engine.late.apply_own(engine.ledger)
+    assert (await engine.row(job)).outputs == outputs

@@ -82,6 +82,34 @@ async def test_what_an_open_jobs_machine_has_alone_is_shared_again(
     assert [what for what, _ in place.asked if what == "share"] == [], "what is there is not shared again"
 
 
+@pytest.mark.parametrize("state", list(JobState))
+async def test_what_callers_gave_along_is_shared_when_the_storage_is_back(
+    engine: Engine, place: SharedFolder, upkeep: SharedUpkeep, state: JobState
+) -> None:
+    job, unknown = await in_state(engine, state), new_id()
+    owed = sorted([input_name(job.id, SHA256), input_name(unknown, SHA256)])
+    for name in owed:
+        (engine.spool / name).write_bytes(b"x")
+    place.trouble = AWAY
+    await upkeep._look_after_owed()
+    assert left(engine) == [name for name in owed if state not in TERMINAL or unknown in name]
+    place.trouble = None
+    await upkeep.look_after_own()
+    assert left(engine) == [input_name(unknown, SHA256)], "it may be about to be opened"
+    assert place.names() == ([] if state in TERMINAL else [input_name(job.id, SHA256)])
+
+
+async def test_a_storage_that_is_away_is_asked_once_a_round(
+    engine: Engine, place: SharedFolder, upkeep: SharedUpkeep
+) -> None:
+    for _ in range(3):
+        job = await in_state(engine, _S.PLANNED)
+        (engine.spool / input_name(job.id, SHA256)).write_bytes(b"x")
+    place.trouble = AWAY
+    await upkeep.look_after_own()
+    assert len(place.asked) == 1
+
+
 async def test_what_a_driver_here_or_a_late_answer_needs_stays(
     engine: Engine, upkeep: SharedUpkeep, clock: FakeClock
 ) -> None:
@@ -94,6 +122,19 @@ async def test_what_a_driver_here_or_a_late_answer_needs_stays(
     del engine.runner._records[ended.id]
     await upkeep.look_after_own()
     assert left(engine) == sorted(names[2:])
+
+
+async def test_what_is_there_is_not_asked_for_job_by_job(
+    engine: Engine, place: SharedFolder, upkeep: SharedUpkeep
+) -> None:
+    jobs = [await in_state(engine, _S.STORING) for _ in range(20)]
+    for job in jobs:
+        came_here(engine, job)
+    await upkeep.look_after_own()
+    assert len(place.names()) == 40
+    place.asked.clear()
+    await upkeep.look_after_own()
+    assert [what for what, _ in place.asked] == ["list"] * 2
 
 
 async def test_a_picture_that_may_be_half_written_is_not_shared(

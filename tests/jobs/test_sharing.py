@@ -191,6 +191,32 @@ async def test_pictures_given_along_are_shared_for_their_job_alone(
     assert (theirs.spool / local_input_name(SHA256)).read_bytes() == PICTURE
 
 
+async def test_what_could_not_be_shared_is_owed_also_after_a_restart(
+    mine: Machine, theirs: Machine, place: SharedFolder
+) -> None:
+    job = given_job()
+    mine.lay(local_input_name(SHA256))
+    place.trouble = AWAY
+    await mine.sharing.lay_down_inputs(job)
+    name = input_name(job.id, SHA256)
+    after = Sharing(place, mine.spool, within_s=LIMIT_S)
+    assert after.list_owed() == {job.id: {name: mine.spool / name}}
+    place.trouble = None
+    await after.lay_down_owed(job.id, after.list_owed()[job.id])
+    assert (place.names(), after.list_owed(), mine.names()) == ([name], {}, [local_input_name(SHA256)])
+    await theirs.sharing.bring_inputs(job)
+
+
+async def test_nothing_is_owed_for_a_job_that_is_not_opened_after_all(mine: Machine, place: SharedFolder) -> None:
+    job = given_job()
+    mine.lay(local_input_name(SHA256))
+    place.trouble = AWAY
+    await mine.sharing.lay_down_inputs(job)
+    mine.sharing.forget(job)
+    await mine.sharing.aclose()
+    assert mine.names() == [local_input_name(SHA256)]
+
+
 async def test_a_picture_that_is_not_shared_yet_is_waited_for(theirs: Machine) -> None:
     with pytest.raises(StorageError, match="lies on the machine that was given it, and is not shared yet") as caught:
         await theirs.sharing.bring_inputs(given_job())
@@ -277,6 +303,21 @@ async def test_nobody_waits_for_long_until_a_file_is_shared(tmp_path: Path) -> N
         await finishing
 
 
+class Mute(SharedFolder):
+    """Never answers."""
+
+    async def fetch(self, name: str, path: Path, max_bytes: int) -> bool:
+        await asyncio.Event().wait()
+        return False
+
+
+async def test_nobody_waits_for_long_to_hear_of_an_answer(tmp_path: Path) -> None:
+    sharing = Sharing(Mute(tmp_path / "mute"), tmp_path / "spool", answers_inside=lambda _: True, within_s=0.01)
+    with pytest.raises(StorageError, match=r"the storage has not answered in 0\.01 s"):
+        await sharing.read_any_answer(given_job())
+    assert list((tmp_path / "spool").iterdir()) == []
+
+
 async def test_on_one_machine_nothing_is_shared(tmp_path: Path) -> None:
     alone = Machine(tmp_path / "alone", None)
     job = given_job()
@@ -287,6 +328,8 @@ async def test_on_one_machine_nothing_is_shared(tmp_path: Path) -> None:
     await alone.sharing.bring_inputs(job)
     alone.sharing.forget(job)
     assert await alone.sharing.read_answer(job.id, "token") is None
+    assert await alone.sharing.read_any_answer(job) is None
+    assert alone.sharing.list_owed() == {}
     assert not await alone.sharing.bring("a.inline", alone.spool / "a.inline")
     await alone.sharing.aclose()
     assert alone.names() == before
