@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import uuid
 from pathlib import Path
 
 from ring_mcp.domain import Job, MediaFile, Output
@@ -12,7 +13,7 @@ from ring_mcp.errors import LocalPolicy, MediaGone, ProviderBadReply, StorageErr
 from ring_mcp.jobs.answers import Answers
 from ring_mcp.jobs.events import step_of
 from ring_mcp.jobs.rendering import came_often
-from ring_mcp.jobs.shared_names import output_name
+from ring_mcp.jobs.shared_names import PART, output_name
 from ring_mcp.jobs.sharing import Sharing
 from ring_mcp.media.decoding import Decoder
 from ring_mcp.media.identify import hash_file, identify_result
@@ -82,7 +83,8 @@ class Fetching:
         raise LocalPolicy(_NOT_HERE, next_action=_BRING_BACK)
 
     async def _download(self, job: Job, output: Output, path: Path) -> tuple[int, str]:
-        part = path.with_suffix(".part")
+        # Its own: one that was only paused may still write, for a job that another process has by now.
+        part = path.with_suffix(f".{uuid.uuid4().hex}{PART}")
         try:
             self._spool.mkdir(parents=True, exist_ok=True, mode=0o700)  # the job may have begun on another machine
             with step_of("download", job):
@@ -91,6 +93,9 @@ class Fetching:
             part.replace(path)
         except OSError as exc:
             raise StorageError(f"the spool folder {self._spool} cannot be written: {exc.strerror}") from exc
+        finally:
+            with contextlib.suppress(OSError):
+                part.unlink()
         return done.size_bytes, done.sha256
 
     def remove_files(self, job: Job) -> None:

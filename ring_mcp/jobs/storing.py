@@ -49,6 +49,9 @@ than any provider keeps a result, a day or two."""
 LET_GO_AFTER_S = 600.0
 """A result that cannot be fetched or stored for so long is looked at slowly from then on."""
 
+NOTHING_IS_LOST_FOR_S = 60.0
+"""After a start: a disk may come later than the server."""
+
 FRAME_WITHIN_S = 10.0  # how long a result waits for what its thumbnail is drawn over
 PREVIEW_WITHIN_S = 30.0  # how much longer than its result a preview may take
 
@@ -75,6 +78,7 @@ class Storing:
         self._providers = providers
         self._storage = storage
         self._clock = clock
+        self._began_s = clock.monotonic()
         self._decoder = decoder
         self._previews = previews
         self._thumbnails = thumbnails
@@ -170,9 +174,11 @@ class Storing:
     async def _lose_copies(
         self, record: JobRecord, trouble: OnlyCopyGone, gone: Sequence[int], tries: int
     ) -> Pause | Park | None:
-        """Not at once: a folder that somebody is just restoring, or a disk that comes late, has them in a while."""
-        noted = note_trouble(record.job, trouble, self._clock.now())
-        if list(gone) == self._find_missing(record.job) and age_s(noted, self._clock.now()) >= LET_GO_AFTER_S:
+        """Not at once: a folder that somebody is just restoring, or a disk that comes late, has them in a while. Nor
+        soon after a start, however long they were gone before it."""
+        lasts_s = age_s(note_trouble(record.job, trouble, record.now), record.now)
+        is_up = self._clock.monotonic() - self._began_s >= NOTHING_IS_LOST_FOR_S
+        if is_up and list(gone) == self._find_missing(record.job) and lasts_s >= LET_GO_AFTER_S:
             await self._lose_missing(record, trouble.message)
             return None
         return await self._rest(record, trouble, tries)

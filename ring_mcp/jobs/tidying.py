@@ -13,12 +13,14 @@ from ring_mcp.clock import Clock
 from ring_mcp.domain import TERMINAL, JobState
 from ring_mcp.errors import LedgerError
 from ring_mcp.jobs.answers import Answers
-from ring_mcp.jobs.shared_names import OF_A_JOB
+from ring_mcp.jobs.shared_names import OF_A_JOB, PART
 from ring_mcp.jobs.write_ahead import WriteAhead
 from ring_mcp.ledger.base import Ledger
 
 _TRY_AGAIN_S = 60.0
 _FILES_AT_ONCE = 500
+_PART_IS_DEAD_AFTER_S = 3600.0
+"""Nothing has been written to it for so long: whoever fetched it was killed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,9 +104,10 @@ async def _find_states(job_ids: Collection[str], ledger: Ledger, clock: Clock) -
 
 
 def _remove(files: Mapping[Path, JobState | None], keep_s: float) -> None:
-    """Those whose job has ended, and those of no job that are old."""
+    """Those whose job has ended, those of no job that are old, and what killed downloads have left of open jobs."""
     for path, state in files.items():
-        if state in TERMINAL if state is not None else _is_old(path, keep_s):
+        is_left = path.suffix == PART and _is_old(path, _PART_IS_DEAD_AFTER_S)
+        if is_left or (state in TERMINAL if state is not None else _is_old(path, keep_s)):
             with contextlib.suppress(OSError):
                 path.unlink()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,11 +14,11 @@ from ring_mcp.errors import LocalPolicy, StorageError, StorageRefused
 from ring_mcp.jobs.fetching import OnlyCopyGone
 from ring_mcp.jobs.outcomes import Park, Pause
 from ring_mcp.jobs.record import JobRecord
-from ring_mcp.jobs.storing import LET_GO_AFTER_S
-from ring_mcp.providers.base import Finished
-from tests.fake_clock import FakeClock
+from ring_mcp.jobs.storing import LET_GO_AFTER_S, NOTHING_IS_LOST_FOR_S
+from ring_mcp.providers.base import Downloaded, Finished
+from tests.fake_clock import LIMIT_S, FakeClock
 from tests.jobs.engine import Engine, engine_on, new_id, started_engine
-from tests.jobs.scripted_provider import jpeg
+from tests.jobs.scripted_provider import ScriptedProvider, finished, jpeg
 from tests.jobs.shared_folder import SharedFolder
 from tests.ledger_samples import carried
 
@@ -148,6 +150,30 @@ async def test_it_is_not_lost_while_the_storage_cannot_say_so(
     assert record.job.state is JobState.DONE
 
 
+async def test_what_was_gone_before_a_start_is_not_lost_soon_after_it(mine: Engine, clock: FakeClock) -> None:
+    """Somebody has repaired the disk meanwhile, and it comes a moment later than the server."""
+    record = await answered(mine)
+    picture(mine, record).unlink()
+    assert isinstance(await mine.storing.store(record, 0), Pause)
+    clock.advance(LET_GO_AFTER_S)
+    after = engine_on(mine.ledger, clock, mine.state)
+    again = after.record(await after.row(record.job))
+    clock.advance(NOTHING_IS_LOST_FOR_S - 1)
+    assert isinstance(await after.storing.store(again, 0), Pause | Park)
+    picture(mine, record).write_bytes(jpeg())
+    assert await after.storing.store(again, 1) is None
+    assert again.job.state is JobState.DONE
+
+
+async def test_a_clock_that_is_set_loses_no_picture(mine: Engine, clock: FakeClock) -> None:
+    clock.advance(LET_GO_AFTER_S)
+    record = await answered(mine)
+    picture(mine, record).unlink()
+    assert isinstance(await mine.storing.store(record, 0), Pause)
+    clock.set_by(LET_GO_AFTER_S)
+    assert isinstance(await mine.storing.store(record, 1), Pause)
+
+
 async def test_a_lost_picture_does_not_take_the_others_along(mine: Engine, clock: FakeClock) -> None:
     record = await answered(mine, 2)
     picture(mine, record, 0).unlink()
@@ -180,3 +206,34 @@ async def test_the_path_in_an_older_row_is_a_name_in_this_spool(mine: Engine) ->
     record = mine.record(await mine.ledger.save(job, carried(job, JobState.STORING, outputs=older)))
     assert await mine.storing.store(record, 0) is None
     assert (record.job.state, left(mine)) == (JobState.DONE, [])
+
+
+async def test_two_processes_in_one_folder_never_write_into_one_file(
+    mine: Engine, tmp_path: Path, clock: FakeClock
+) -> None:
+    """One was only paused: it goes on with its download of a job that another one has by now."""
+    job = await mine.new()
+    job = await mine.ledger.save(job, carried(job, JobState.SUBMITTING))
+    job = await mine.ledger.save(job, carried(job, JobState.STORING, outputs=finished().outputs))
+    other = engine_on(mine.ledger, clock, mine.state)
+    whole, is_half_way = jpeg(), asyncio.Event()
+
+    class Paused(ScriptedProvider):
+        async def download(self, output: Output, path: Path) -> Downloaded:
+            with path.open("wb") as file:
+                file.write(whole[:10])
+                file.flush()
+                is_half_way.set()
+                await go_on.wait()
+                file.write(whole[10:])
+            return Downloaded(size_bytes=len(whole), sha256=hashlib.sha256(whole).hexdigest())
+
+    go_on, paused = asyncio.Event(), engine_on(mine.ledger, clock, mine.state, pictures=Paused())
+    late = asyncio.create_task(paused.storing._fetching.fetch(job, 0))
+    async with asyncio.timeout(LIMIT_S):
+        await is_half_way.wait()
+        media = await other.storing._fetching.fetch(job, 0)
+        go_on.set()
+        await late
+    assert media.path.read_bytes() == whole
+    assert left(mine) == [media.path.name]

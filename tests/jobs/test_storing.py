@@ -32,10 +32,10 @@ from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.rendering import GONE_AFTER_S, LOOKS_BEFORE_GONE, pause_after_gone_s
 from ring_mcp.jobs.storing import LET_GO_AFTER_S, MEDIA_GONE_AFTER_S
 from ring_mcp.media.decoding import Decoder, Decoders
-from ring_mcp.providers.base import Finished
+from ring_mcp.providers.base import Downloaded, Finished
 from tests.fake_clock import START, FakeClock
 from tests.jobs.engine import Engine, clip_plan, started_engine
-from tests.jobs.scripted_provider import FILES, jpeg
+from tests.jobs.scripted_provider import FILES, ScriptedProvider, jpeg
 from tests.ledger_samples import PRICE_USD, carried, sample_asset, sample_plan
 from tests.media.stand_ins import DIES, HANGS, standing_in
 
@@ -314,19 +314,24 @@ async def test_a_picture_where_a_clip_was_asked_for_is_not_taken(engine: Engine)
     assert engine.storage.put_keys == []
 
 
-async def test_a_download_that_broke_off_is_no_file(engine: Engine) -> None:
-    record = await storing_job(engine)
-    part = engine.spool / f"{record.job.id}-0.part"
+class BreaksOff(ScriptedProvider):
+    """Its first download ends in the middle."""
 
-    async def broken() -> bytes:
-        part.write_bytes(b"half of it")
-        raise ProviderUnavailable("the connection broke")
+    async def download(self, output: Output, path: Path) -> Downloaded:
+        if not self.fetched:
+            path.write_bytes(b"half of it")
+            self.files.append(ProviderUnavailable("the connection broke"))
+        return await super().download(output, path)
 
-    engine.pictures.files += [broken]
-    await engine.storing.store(record, 0)
-    assert await engine.storing.store(record, 1) is None
-    assert record.job.state is JobState.DONE
-    assert len(engine.pictures.fetched) == 2
+
+async def test_a_download_that_broke_off_is_no_file(tmp_path: Path, clock: FakeClock) -> None:
+    async with started_engine(tmp_path, clock, pictures=BreaksOff()) as engine:
+        record = await storing_job(engine)
+        await engine.storing.store(record, 0)
+        assert spooled(engine) == []
+        assert await engine.storing.store(record, 1) is None
+        assert record.job.state is JobState.DONE
+        assert len(engine.pictures.fetched) == 2
 
 
 async def test_a_spool_that_cannot_be_written_is_told_and_tried_again(engine: Engine) -> None:

@@ -61,6 +61,17 @@ async def test_files_of_a_job_go_when_it_has_ended(engine: Engine, state: JobSta
     assert left(engine) == (set() if state in TERMINAL else names)
 
 
+async def test_what_a_killed_download_has_left_goes_also_of_an_open_job(engine: Engine) -> None:
+    job = await in_state(engine, _S.STORING)
+    dead, alive = engine.spool / f"{job.id}-0.{'a' * 32}.part", engine.spool / f"{job.id}-0.{'b' * 32}.part"
+    for path in (dead, alive):
+        path.write_bytes(b"x")
+    an_hour_ago = time.time() - tidying._PART_IS_DEAD_AFTER_S
+    os.utime(dead, (an_hour_ago, an_hour_ago))
+    await tidied(engine)
+    assert left(engine) == {alive.name}
+
+
 async def test_files_of_no_job_that_is_known_are_left(engine: Engine) -> None:
     names = {f"{new_id()}-0.media", f"input-{'0' * 64}", "something.else"}
     for name in names:
