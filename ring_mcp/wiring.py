@@ -169,7 +169,7 @@ def begin_upkeep(
     if sharing.files is not None:
 
         def is_driven(job_id: str) -> bool:
-            return any(record.job.id == job_id for record in runner.records)
+            return runner.find(job_id) is not None
 
         upkeep = SharedUpkeep(sharing.files, sharing, answers, ledger, steps.apply_shared_answer, is_driven, clock)
         stack.callback(asyncio.create_task(upkeep.run()).cancel)

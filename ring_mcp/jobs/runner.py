@@ -76,6 +76,10 @@ class JobRunner:
         """What is being driven here just now."""
         return self._records.values()
 
+    def find(self, job_id: str) -> JobRecord | None:
+        """The job, if it is being driven here."""
+        return self._records.get(job_id)
+
     def has_let_go(self, job_id: str) -> bool:
         """Whether its driver here has parked it already, and is only ending: to wake him is too late."""
         record = self._records.get(job_id)

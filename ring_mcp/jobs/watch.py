@@ -102,18 +102,15 @@ class JobWatch:
                     return job
                 if on_progress is not None:
                     await on_progress(job)
-                # Who is told looks now and then all the same: a word may be lost with the connection that it comes
-                # over.
-                is_told = job_id in self._held or self._hears()
-                look_s = PROGRESS_INTERVAL_S if is_told else LOOK_AT_OTHERS_S
+                look_s = PROGRESS_INTERVAL_S if self._is_told(job_id) else LOOK_AT_OTHERS_S
                 await self._happens(changed, min(left_s, look_s))
 
     async def pause(self, job_id: str, delay_s: float, until: str | None) -> None:
-        """Let ``delay_s`` seconds pass for a job: fewer if the job ``until`` changes here meanwhile, or, of a long
-        pause, if somebody asks for it (``wake``)."""
+        """Let ``delay_s`` seconds pass for a job: fewer if the job ``until`` changes and that is told here, or, of a
+        long pause, if somebody asks for it (``wake``). Where such changes are told they may be more."""
         if until is not None:
             with self._subscribe(until) as changed:
-                await self._happens(changed, delay_s)
+                await self._happens(changed, PROGRESS_INTERVAL_S if self._is_told(until) else delay_s)
             return
         woken = self._asleep[job_id] = asyncio.get_running_loop().create_future()
         try:
@@ -154,6 +151,11 @@ class JobWatch:
             listeners.discard(event)
             if not listeners:
                 del self._listeners[job_id]
+
+    def _is_told(self, job_id: str) -> bool:
+        """Whether changes of a job are told here. Who waits for one looks now and then all the same: a word may be lost
+        with the connection that it comes over."""
+        return job_id in self._held or self._hears()
 
     def _wake(self, job_id: str) -> None:
         for event in self._listeners.get(job_id, ()):

@@ -9,15 +9,16 @@ from typing import Any
 import pytest
 
 from ring_mcp.domain import Job, JobState
-from ring_mcp.jobs.queue.pgqueuer import PgqueuerQueue
+from ring_mcp.jobs.queue.pgqueuer import _TAKEN_AT_ONCE, PgqueuerQueue
 from ring_mcp.ledger.postgres_channel import PostgresChannel
 from ring_mcp.ledger.tasks import TABLE
-from ring_mcp.providers.base import Running
+from ring_mcp.providers.base import Accepted, Running
 from tests.contracts.queue_backends import Process, Processes, settled, until
 from tests.jobs.scripted_provider import Gate, finished
 from tests.ledger_databases import LedgerDatabase
 
 LIMIT_S = 60.0
+REQUEST = Accepted(provider_request_id="request-1")
 
 
 def task_of(database: LedgerDatabase, job: Job) -> list[dict[str, Any]]:
@@ -71,6 +72,32 @@ async def test_a_task_lost_while_its_job_is_driven_is_made_again(
     gate.is_open.set()
     assert (await settled(process, job)).state is JobState.DONE
     assert len(processes.pictures.submitted) == 1
+
+
+async def test_many_jobs_lost_at_once_keep_nobody_from_the_database(processes: Processes) -> None:
+    """As when a process goes on that was stopped for longer than a lease."""
+    gate, count = Gate(finished()), 3 * _TAKEN_AT_ONCE
+    processes.pictures.looks += [gate] * count
+    process = await processes.open()
+    await process.queue.start(take_over=True)
+    jobs = [await process.engine.new() for _ in range(count)]
+    for job in jobs:
+        process.queue.enqueue(job)
+    await until(lambda: gate.asked == count)
+    for job in jobs:
+        await process.engine.accepted(job)
+    queue, calls = process.queue, process.engine.ledger.calls
+    assert isinstance(queue, PgqueuerQueue)
+    calls.clear()
+    for job in jobs:
+        queue._lose(job.id)
+    for _ in range(4):
+        await asyncio.sleep(0)
+    assert 0 < calls.count("get") <= _TAKEN_AT_ONCE
+    await until(lambda: calls.count("get") >= count)
+    gate.is_open.set()
+    for job in jobs:
+        assert (await settled(process, job)).state is JobState.DONE
 
 
 async def test_a_process_that_was_taken_from_leaves_the_task_alone(
@@ -138,6 +165,29 @@ async def test_a_database_that_restarts_meanwhile_ends_nothing(processes: Proces
     process.queue.enqueue(another)
     assert (await settled(process, another)).state is JobState.DONE
     assert len(processes.pictures.submitted) == 2
+
+
+async def test_what_was_sent_is_no_plan_in_a_database_that_fell_back(
+    processes: Processes, database: LedgerDatabase
+) -> None:
+    """It comes back as a replica that lacked the last writes."""
+    gate = Gate(REQUEST)
+    processes.pictures.answers += [gate]
+    process = await processes.open()
+    await process.queue.start(take_over=True)
+    job = await process.engine.new()
+    process.queue.enqueue(job)
+    await until(lambda: gate.asked)
+    plan = "state = 'planned', attempt_token = NULL, submit_deadline_at = NULL, version = 1, updated_at = created_at"
+    database.query(f"UPDATE media_jobs SET {plan} WHERE id = :id", {"id": job.id})
+    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+    database.query(f"{cut} AND pid <> pg_backend_pid()")
+    async with asyncio.timeout(LIMIT_S):
+        while (await process.engine.row(job)).state is not JobState.SUBMITTING:
+            await asyncio.sleep(0.02)
+    gate.is_open.set()
+    assert (await settled(process, job)).state is JobState.DONE
+    assert len(processes.pictures.submitted) == 1
 
 
 # A server that takes nobody else's jobs

@@ -10,7 +10,7 @@ import pytest
 
 from ring_mcp.domain import Job, JobState
 from ring_mcp.jobs.outcomes import Park, park
-from ring_mcp.jobs.watch import LEAST_PAUSE_S, LOOK_AT_OTHERS_S, PROGRESS_INTERVAL_S, TAKE_UP_S
+from ring_mcp.jobs.watch import LEAST_PAUSE_S, LOOK_AT_OTHERS_S, PROGRESS_INTERVAL_S, TAKE_UP_S, JobWatch
 from tests.fake_clock import FakeClock
 from tests.jobs.engine import Engine, until
 from tests.ledger_samples import TROUBLE, carried
@@ -254,6 +254,22 @@ async def test_a_pause_ends_when_the_job_that_it_waits_for_changes_here(engine: 
     await asyncio.wait_for(pausing, 60)
     assert clock.now() == job.created_at
     assert clock.sleepers == 0
+
+
+@pytest.mark.parametrize(("is_held", "hears"), [(True, False), (False, True), (False, False)])
+async def test_who_is_told_of_a_change_looks_seldom_for_one(
+    engine: Engine, clock: FakeClock, is_held: bool, hears: bool
+) -> None:
+    """A thousand clips that wait for their stills would ask the ledger a thousand times a second."""
+    watch, job = JobWatch(engine.ledger, clock, lambda: hears), await rendering(engine)
+    if is_held:
+        watch.hold(job)
+    await clock.play(watch.pause("a clip", 1.0, job.id))
+    assert clock.pauses_s == [PROGRESS_INTERVAL_S if is_held or hears else 1.0]
+    pausing = asyncio.create_task(watch.pause("a clip", 1.0, job.id))
+    await clock.asleep()
+    watch.hear(job.id)
+    await asyncio.wait_for(pausing, 60)
 
 
 async def test_what_the_ledger_lacks_is_known_until_it_has_it(engine: Engine) -> None:

@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 _TRY_AGAIN_S = 1.0
 _PUT_BACK_LIMIT_S = 5.0
+_READ_AT_ONCE = 500
 _TAKEN_AT_ONCE = 16
 """When ten thousand jobs of a dead process come at once, they wait here and not, with a limit, for a connection."""
 
@@ -74,6 +75,7 @@ class PgqueuerQueue:
         channel.on(tasks.JOBS_CHANNEL, self._hear)
         channel.on(tasks.WAKE_CHANNEL, watch.wake)
         channel.after_a_gap(watch.hear_all)
+        channel.after_a_gap(lambda: self._do_aside(self._look_for_lost_rows()))
 
     async def start(self, *, take_over: bool) -> None:
         self._takes_any = take_over and self._drives
@@ -178,16 +180,30 @@ class PgqueuerQueue:
 
     def _lose(self, job_id: str) -> None:
         """Of a job that is being driven here the row or the task says that it is somebody else's, or there is none."""
-        if job_id not in self._driving:
-            return
-        for record in self._runner.records:
-            if record.job.id == job_id and not record.is_behind:
-                self._do_aside(self._look_after(record))
+        record = self._runner.find(job_id)
+        if job_id in self._driving and record is not None and not record.is_behind:
+            self._do_aside(self._look_after(record))
+
+    async def _look_for_lost_rows(self) -> None:
+        """After a gap the database may be another one, which lacks what the old one had confirmed: what was sent from
+        here must not stand there as a plan that somebody else sends."""
+        sent = [record.job.id for record in self._runner.records if record.job.state is not JobState.PLANNED]
+        for start in range(0, len(sent), _READ_AT_ONCE):
+            some = sent[start : start + _READ_AT_ONCE]
+            try:
+                states = await self._ledger.states(some)
+            except LedgerError as exc:
+                logger.warning("the ledger does not answer: %s", exc.message)
+                return
+            for job_id in some:
+                if states.get(job_id, JobState.PLANNED) is JobState.PLANNED:
+                    self._lose(job_id)
 
     async def _look_after(self, record: JobRecord) -> None:
         try:
-            await record.write_what_is_lost()
-            await self._channel.run(tasks.pick(record.job, self._ledger.owner, self._ledger.lease_s))
+            async with self._taking:  # of thousands at once none keeps a caller from the database
+                await record.write_what_is_lost()
+                await self._channel.run(tasks.pick(record.job, self._ledger.owner, self._ledger.lease_s))
         except JobMoved:
             if record.job.is_settled or record.job.id not in self._driving:
                 return
