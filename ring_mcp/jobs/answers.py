@@ -27,7 +27,7 @@ Answer = Accepted | Finished | ProviderError
 
 _MADE: TypeAdapter[Accepted | Finished] = TypeAdapter(Accepted | Finished)
 _LOCK = "-courier.lock"
-_MOST_PICTURES = 100
+_MOST_PICTURES = 32
 """Of one answer: more than any model makes."""
 
 
