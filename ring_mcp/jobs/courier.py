@@ -78,6 +78,10 @@ class Courier:
             with contextlib.suppress(TimeoutError):  # one that was only too slow would hold the job's lock
                 async with asyncio.timeout(_DROP_LIMIT_S):
                     await self.drop(job_id)
+        except asyncio.CancelledError:
+            # Otherwise its lock would be held as long as this server lives, and whoever has the job by then would wait.
+            await self.drop(job_id)
+            raise
         return False
 
     def is_asked(self, job_id: str) -> bool:

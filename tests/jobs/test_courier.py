@@ -230,6 +230,24 @@ async def test_a_courier_that_dies_before_it_is_told_to_go_sends_nothing(courier
     await courier.drop(other)
 
 
+async def test_a_caller_that_leaves_in_the_taking_leaves_no_lock(courier: Courier, answers: Answers) -> None:
+    """Another process has the job by now, and would wait for this courier as long as its server lives."""
+    assert await courier.take(other := new_id(), "token")
+    await courier.drop(other)
+    assert courier.pid is not None
+    os.kill(courier.pid, signal.SIGSTOP)
+    taking = asyncio.create_task(courier.take(job_id := new_id(), "token"))
+    async with asyncio.timeout(LIMIT_S):
+        while not courier.is_asked(job_id):
+            await asyncio.sleep(0)
+        taking.cancel()
+        await asyncio.wait({taking})
+        os.kill(courier.pid, signal.SIGCONT)
+        assert await courier.take(other := new_id(), "token"), "it has read what was said before"
+    await courier.drop(other)
+    await eventually_done(answers, job_id)
+
+
 async def test_a_courier_that_was_paused_does_not_mix_two_tries_up(courier: Courier, answers: Answers) -> None:
     """The first was given up as too slow, its intent could not be written, and the next one stands behind it."""
 
