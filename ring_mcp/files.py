@@ -7,8 +7,12 @@ import errno
 import os
 import stat
 import sys
+import uuid
 from io import BufferedReader
 from pathlib import Path
+
+PART = ".part"
+"""The ending of a file that is not whole yet. Whoever writes one has a name of his own."""
 
 
 def open_file(path: Path) -> BufferedReader:
@@ -33,8 +37,9 @@ def replace_file(path: Path, content: bytes) -> None:
 
     Raises OSError; then nothing of it is left.
     """
-    # Always the same name: what a killed process leaves is written over by the next try, and does not pile up.
-    part = path.with_name(f"{path.name}.part")
+    # A name of its own: of two processes that write the same file at once, each would write into the other's, and take
+    # it away. What a kill in between leaves is as old as it looks.
+    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}{PART}")
     try:
         with part.open("wb") as file:
             file.write(content)

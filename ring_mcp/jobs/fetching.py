@@ -10,10 +10,11 @@ from pathlib import Path
 
 from ring_mcp.domain import Job, MediaFile, Output
 from ring_mcp.errors import LocalPolicy, MediaGone, ProviderBadReply, StorageError
+from ring_mcp.files import PART
 from ring_mcp.jobs.answers import Answers
 from ring_mcp.jobs.events import step_of
 from ring_mcp.jobs.rendering import came_often
-from ring_mcp.jobs.shared_names import PART, output_name
+from ring_mcp.jobs.shared_names import output_name
 from ring_mcp.jobs.sharing import Sharing
 from ring_mcp.media.decoding import Decoder
 from ring_mcp.media.identify import hash_file, identify_result

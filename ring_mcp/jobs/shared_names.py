@@ -16,9 +16,6 @@ OF_A_JOB = re.compile(_JOB_ID)
 KEPT = re.compile(r"kept:([0-9a-f]{64})")
 """A picture that came inline, by its hash."""
 
-PART = ".part"
-"""The ending of a download that is not whole yet. Whoever fetches has a name of his own."""
-
 _ANSWER = "-answer.json"
 _INPUT = re.compile(rf"({_JOB_ID})-input-[0-9a-f]{{32}}")
 _OUTPUT = re.compile(rf"({_JOB_ID})-[0-9]{{1,4}}\.inline")

@@ -12,8 +12,9 @@ from pathlib import Path
 from ring_mcp.clock import Clock
 from ring_mcp.domain import TERMINAL, JobState
 from ring_mcp.errors import LedgerError
+from ring_mcp.files import PART
 from ring_mcp.jobs.answers import Answers
-from ring_mcp.jobs.shared_names import OF_A_JOB, PART
+from ring_mcp.jobs.shared_names import OF_A_JOB
 from ring_mcp.jobs.write_ahead import WriteAhead
 from ring_mcp.ledger.base import Ledger
 

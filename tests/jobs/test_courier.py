@@ -232,18 +232,20 @@ async def test_a_courier_that_dies_before_it_is_told_to_go_sends_nothing(courier
 
 async def test_a_caller_that_leaves_in_the_taking_leaves_no_lock(courier: Courier, answers: Answers) -> None:
     """Another process has the job by now, and would wait for this courier as long as its server lives."""
-    assert await courier.take(other := new_id(), "token")
+    other, job_id = new_id(), new_id()
+    assert await courier.take(other, "token")
     await courier.drop(other)
     assert courier.pid is not None
     os.kill(courier.pid, signal.SIGSTOP)
-    taking = asyncio.create_task(courier.take(job_id := new_id(), "token"))
+    taking = asyncio.create_task(courier.take(job_id, "token"))
     async with asyncio.timeout(LIMIT_S):
         while not courier.is_asked(job_id):
             await asyncio.sleep(0)
         taking.cancel()
         await asyncio.wait({taking})
         os.kill(courier.pid, signal.SIGCONT)
-        assert await courier.take(other := new_id(), "token"), "it has read what was said before"
+        other = new_id()
+        assert await courier.take(other, "token"), "it has read what was said before"
     await courier.drop(other)
     await eventually_done(answers, job_id)
 

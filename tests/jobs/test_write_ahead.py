@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -48,6 +49,22 @@ def test_facts_are_one_private_file_per_job_replaced_as_a_whole(tmp_path: Path) 
     assert path.name == f"{job.id}.json"
     assert '"progress": 95' in path.read_text()
     assert path.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_two_processes_that_keep_facts_of_one_job_disturb_neither(tmp_path: Path) -> None:
+    """One was only paused, and the other has taken its job."""
+    job = sample_job(JobState.STORING)
+    ahead = WriteAhead(tmp_path / "unwritten")
+
+    def keep() -> None:
+        for _ in range(200):
+            ahead.keep(job, [])
+
+    with ThreadPoolExecutor(2) as processes:
+        for done in [processes.submit(keep) for _ in range(2)]:
+            done.result()
+    assert ahead.read(job.id) == (job, [])
+    assert [path.name for path in ahead.folder.iterdir()] == [f"{job.id}.json"]
 
 
 def test_facts_that_the_ledger_has_are_forgotten_once_and_for_all(tmp_path: Path) -> None:
