@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from ring_mcp.domain import Caps, JobState
+from ring_mcp.domain import Caps, JobState, RateBucket, Spacing
 from ring_mcp.errors import LedgerError
 from ring_mcp.ledger.base import JobQuery
 from ring_mcp.ledger.sqlite import SqliteLedger, _use_wal
@@ -460,6 +460,17 @@ async def test_money_and_results_are_synced_and_what_costs_nothing_is_not(tmp_pa
     await ledger.mark_delivered(job.id, START)
     await ledger.ping()
     assert ledger.synced == [False, True, True, True, False, True]
+    await ledger.aclose()
+
+
+async def test_what_only_counts_is_not_waited_for_on_the_disk(tmp_path: Path) -> None:
+    """Every look at a job takes from a bucket."""
+    ledger = Watched(tmp_path / "ledger.db", FakeClock())
+    bucket = RateBucket(sandbox=False, account="xai/one", model="a model", asking="look")
+    await ledger.take_rate(bucket, Spacing(second_s=0.1), 1, 5.0)
+    await ledger.slow_down(bucket, 1.0)
+    await ledger.note_duration("a model", 3.0, sandbox=False)
+    assert ledger.synced == [False, False, False]
     await ledger.aclose()
 
 
