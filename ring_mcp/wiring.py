@@ -44,6 +44,8 @@ from ring_mcp.storage.base import Links, Storage
 
 logger = logging.getLogger(__name__)
 
+TIDY_EVERY_S = 3600.0
+
 
 def open_whoami(config: Config, allowance: Allowance) -> WhoamiConductor:
     return WhoamiConductor(
@@ -149,8 +151,16 @@ def open_sharing(storage: Storage, providers: Providers, spool: Path, stack: con
 
 
 async def remove_what_is_old(config: Config) -> None:
+    """Beside the calls, none of which is to take the longer the more files lie there."""
     await asyncio.to_thread(remove_old_files, [config.state_path / "previews"], config.keep_s)
     await asyncio.to_thread(remove_old_inputs, config.state_path / "spool")
+
+
+async def remove_what_grows_old(config: Config, clock: Clock) -> None:
+    """What a start removes, of a server that is not started again for long."""
+    while True:
+        await clock.sleep(TIDY_EVERY_S)
+        await remove_what_is_old(config)
 
 
 def begin_upkeep(
@@ -166,6 +176,7 @@ def begin_upkeep(
     """Begin to look after what dead processes have left, on this machine and where machines share files."""
     spool = config.state_path / "spool"
     stack.callback(asyncio.create_task(tidy_after(runner.catch_up, spool, ledger, clock, config.keep_s)).cancel)
+    stack.callback(asyncio.create_task(remove_what_grows_old(config, clock)).cancel)
     if sharing.files is not None:
 
         def is_driven(job_id: str) -> bool:

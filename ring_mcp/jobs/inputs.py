@@ -38,7 +38,6 @@ from ring_mcp.jobs.input_files import (
     not_writable,
     picture,
     refuse_kept,
-    remove_old_inputs,
     size_px,
     spool_file,
     write_inline,
@@ -202,7 +201,6 @@ class MediaInputs:
         part = new_file(self._spool)
         sha256 = await asyncio.to_thread(write_inline, reference, part, "referenceImages", max_bytes)
         part.replace(self._spool / local_input_name(sha256))  # by its hash: what is given twice lies there once
-        await asyncio.to_thread(remove_old_inputs, self._spool)
         return f"kept:{sha256}"
 
     async def _image_for_provider(self, provider: ProviderName, reference: str, field: str, as_bytes: bool) -> str:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-import os
-import time
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -327,15 +325,6 @@ async def test_a_picture_that_came_inline_is_kept_under_its_hash(inputs: MediaIn
     assert isinstance(framed, VideoPlan)
     assert framed.image_url == f"kept:{sha256}"
     assert await inputs.keep(clip_plan()) == clip_plan()
-
-
-async def test_keeping_one_forgets_those_of_yesterday(inputs: MediaInputs, tmp_path: Path) -> None:
-    (tmp_path / "spool").mkdir()
-    old = tmp_path / "spool" / f"input-{'0' * 64}"
-    old.write_bytes(b"x")
-    os.utime(old, (time.time() - 25 * 3600,) * 2)
-    await inputs.keep(picture_plan(INLINE))
-    assert not old.exists()
 
 
 async def test_addresses_of_ones_own_lose_their_signature_and_others_stay(tmp_path: Path, outside: Outside) -> None:
