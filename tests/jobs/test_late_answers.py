@@ -211,7 +211,7 @@ async def test_a_plan_whose_answer_is_there_is_not_sent_again(
     assert driver.answers.job_ids() == []
 
 
-async def test_a_plan_too_old_to_be_sent_is_not_too_old_to_be_answered(
+async def test_a_plan_too_old_to_be_sent_may_still_be_answered(
     fleet: tuple[Engine, Engine, SharedFolder], clock: FakeClock
 ) -> None:
     mine, theirs, _ = fleet

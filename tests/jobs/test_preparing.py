@@ -161,7 +161,7 @@ async def test_a_ledger_that_does_not_answer_for_a_moment_is_asked_again(engine:
     assert record.job.failure is None
 
 
-async def test_a_clip_says_what_its_still_waits_for_though_no_row_can_be_told(engine: Engine, clock: FakeClock) -> None:
+async def test_a_clip_says_what_its_still_waits_for_without_a_row(engine: Engine, clock: FakeClock) -> None:
     clip, still = await engine.new_clip_with_still()
     engine.ledger.fail("save", times=math.inf)
     driving = [asyncio.create_task(engine.runner.drive(job)) for job in (still, clip)]
