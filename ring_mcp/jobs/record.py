@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -34,6 +35,9 @@ _LOST = LedgerError("the ledger has lost the row of this job, whose request was 
 
 _TRIES = 5
 """Beside those who drive a job, those who are told of it write its row: an answer is not dropped for that."""
+
+_MOST_DOUBTS = 100
+"""So many tries of which no word came are remembered: a ledger that is away for days must not fill the memory."""
 
 
 class Held(NamedTuple):
@@ -70,7 +74,7 @@ class JobRecord:
         self._clock = clock
         self._on_change = on_change
         self._owed: list[AuditRecord] = []
-        self._in_doubt: list[tuple[datetime, str | None]] = []
+        self._in_doubt: deque[tuple[datetime, str | None]] = deque(maxlen=_MOST_DOUBTS)
         # Its driver and who looks after a lost row may write at once: each would take the other's write for a
         # stranger's.
         self._writing = asyncio.Lock()
@@ -119,7 +123,7 @@ class JobRecord:
     async def catch_up(self) -> None:
         """Write what the ledger still lacks. Raises LedgerError if it still cannot be written."""
         if self.is_behind:
-            await self.write(self.job, must=True)
+            await complete(self._write_again())
 
     async def learn(self) -> None:
         """Take up what a process that drove this job before could not write any more: the row does not tell all.
@@ -156,8 +160,14 @@ class JobRecord:
         async with self._writing:
             return await self._put(after, records, must)
 
-    async def _put(self, after: Job, records: Sequence[AuditRecord], must: bool) -> Job:
-        after = replace(after, updated_at=self._clock.now())
+    async def _write_again(self) -> None:
+        async with self._writing:
+            if self.is_behind:  # its driver may have been quicker
+                # As of the time when it was written first: it is one write, however often it is tried.
+                await self._put(self.job, (), must=True, at=self.job.updated_at)
+
+    async def _put(self, after: Job, records: Sequence[AuditRecord], must: bool, at: datetime | None = None) -> Job:
+        after = replace(after, updated_at=at or self._clock.now())
         owed = [*self._owed, *records]
         ends = after.is_settled and not self.job.is_settled
         with step_of("settle", after) if ends else NOTHING as span:
@@ -177,7 +187,8 @@ class JobRecord:
             raise
         except LedgerError as exc:
             # It may have arrived all the same, and only its confirmation was lost: see ``_is_our_own``.
-            self._in_doubt.append((after.updated_at, after.owner))
+            if (doubt := (after.updated_at, after.owner)) not in self._in_doubt:
+                self._in_doubt.append(doubt)
             is_unsent = self._saved.state is JobState.PLANNED and after.attempt_token is None
             if must or (after.is_settled and is_unsent):
                 raise
@@ -187,7 +198,8 @@ class JobRecord:
             if self.is_behind:
                 # Not before the ledger has it: until then the file is all that the next process would know.
                 await asyncio.to_thread(self._write_ahead.forget, after.id)
-            self._saved, self._owed, self._in_doubt, self.is_behind = after, [], [], False
+            self._in_doubt.clear()
+            self._saved, self._owed, self.is_behind = after, [], False
         return after
 
     async def _keep_aside(self, after: Job, owed: Sequence[AuditRecord], why: LedgerError) -> None:

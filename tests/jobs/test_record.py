@@ -14,7 +14,7 @@ import pytest
 
 from ring_mcp.domain import Job, JobState
 from ring_mcp.errors import JobMoved, LedgerError
-from ring_mcp.jobs.record import JobRecord
+from ring_mcp.jobs.record import _MOST_DOUBTS, JobRecord
 from ring_mcp.ledger.base import Ledger
 from tests.fake_clock import START, FakeClock
 from tests.jobs.engine import Engine
@@ -164,6 +164,33 @@ async def test_a_write_whose_confirmation_was_lost_is_known_again(engine: Engine
     assert await engine.row(stored) == stored
     assert (stored.state, stored.progress, stored.version) == (JobState.STORING, 10, 4)
     assert not record.is_behind
+
+
+async def test_a_ledger_that_is_away_for_days_fills_no_memory(engine: Engine, clock: FakeClock) -> None:
+    record = await record_of(engine, JobState.SUBMITTING)
+    engine.ledger.fail("save", arrives=True)
+    engine.ledger.fail("save", 300)
+    await record.write(carried(record.job, JobState.RENDERING))
+    written_at = record.job.updated_at
+    for _ in range(300):
+        clock.advance(30)
+        with pytest.raises(LedgerError):
+            await record.catch_up()
+    assert len(record._in_doubt) == 1
+    await record.catch_up()
+    row = await engine.row(record.job)
+    assert (row.state, row.updated_at, record.is_behind) == (JobState.RENDERING, written_at, False)
+
+
+async def test_tries_to_write_an_intent_fill_no_memory(engine: Engine, clock: FakeClock) -> None:
+    record = await record_of(engine)
+    planned = record.job
+    engine.ledger.fail("save", 300)
+    for _ in range(300):
+        clock.advance(60)
+        with pytest.raises(LedgerError):
+            await record.write(carried(planned, JobState.SUBMITTING), must=True)
+    assert len(record._in_doubt) == _MOST_DOUBTS
 
 
 async def test_an_intent_whose_confirmation_was_lost_can_be_taken_back(engine: Engine, clock: FakeClock) -> None:
