@@ -186,7 +186,10 @@ def _check_ledger(path: Path) -> None:
     with contextlib.closing(sqlite3.connect(path)) as connection:
         if connection.execute("PRAGMA quick_check").fetchone()[0] != "ok":
             raise RingError("the ledger in this backup is damaged")
-        newest = connection.execute("SELECT max(created_at) FROM media_jobs WHERE state = 'planned'").fetchone()[0]
+        columns = {row[1] for row in connection.execute("PRAGMA table_info(media_jobs)")}
+        # What was last seen in line then is no older than that, and would be sent (``jobs.record``).
+        of = "max(created_at, coalesce(in_line_at, created_at))" if "in_line_at" in columns else "created_at"
+        newest = connection.execute(f"SELECT max({of}) FROM media_jobs WHERE state = 'planned'").fetchone()[0]  # noqa: S608
     if newest is None:
         return
     try:

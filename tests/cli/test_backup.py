@@ -55,22 +55,31 @@ def test_nothing_is_written_over_a_ledger_or_a_backup(env: dict[str, str], tmp_p
     assert "is there already, and nothing is written over it" in over.stderr
 
 
-def some_state(folder: Path, state: str, age: str = "-1 second") -> Path:
-    """A ledger of one job, as far as a backup looks at it."""
+def some_state(folder: Path, state: str, age: str = "-1 second", in_line: str | None = None) -> Path:
+    """A ledger of one job, as far as a backup looks at it; ``in_line``: how long ago it was seen there last."""
     folder.mkdir()
     ledger = folder / "ledger.db"
     with sqlite3.connect(ledger) as connection:
-        connection.execute("CREATE TABLE media_jobs (id TEXT, state TEXT, created_at TEXT)")
-        connection.execute(
-            "INSERT INTO media_jobs VALUES ('a', ?, strftime('%Y-%m-%dT%H:%M:%SZ', 'now', ?))", (state, age)
-        )
+        connection.execute("CREATE TABLE media_jobs (id TEXT, state TEXT, created_at TEXT, in_line_at TEXT)")
+        at = "strftime('%Y-%m-%dT%H:%M:%SZ', 'now', ?)"
+        connection.execute(f"INSERT INTO media_jobs VALUES ('a', ?, {at}, {at})", (state, age, in_line))
     connection.close()
     return ledger
 
 
-@pytest.mark.parametrize(("age", "waits"), [("-1 minutes", True), ("-11 minutes", False)])
-def test_a_request_that_may_be_leaving_elsewhere_is_not_taken_up(tmp_path: Path, age: str, waits: bool) -> None:
-    old = some_state(tmp_path / "old", "planned", age)
+@pytest.mark.parametrize(
+    ("age", "in_line", "waits"),
+    [
+        ("-1 minutes", None, True),
+        ("-11 minutes", None, False),
+        ("-40 minutes", "-1 minutes", True),
+        ("-40 minutes", "-11 minutes", False),
+    ],
+)
+def test_a_request_that_may_be_leaving_elsewhere_is_not_taken_up(
+    tmp_path: Path, age: str, in_line: str | None, waits: bool
+) -> None:
+    old = some_state(tmp_path / "old", "planned", age, in_line)
     assert write_backup(tmp_path / "b.tar", old.parent, old, None).open_jobs == 1
     new = tmp_path / "new"
     if waits:
@@ -81,6 +90,17 @@ def test_a_request_that_may_be_leaving_elsewhere_is_not_taken_up(tmp_path: Path,
     else:
         read_backup(tmp_path / "b.tar", new, new / "ledger.db", new / "files")
         assert (new / "ledger.db").exists()
+
+
+def test_a_backup_of_a_version_without_lines_is_judged_by_its_age(tmp_path: Path) -> None:
+    old = some_state(tmp_path / "old", "planned", "-1 minutes")
+    with sqlite3.connect(old) as connection:
+        connection.execute("ALTER TABLE media_jobs DROP COLUMN in_line_at")
+    connection.close()
+    write_backup(tmp_path / "b.tar", old.parent, old, None)
+    new = tmp_path / "new"
+    with pytest.raises(RingError, match="had not been sent yet"):
+        read_backup(tmp_path / "b.tar", new, new / "ledger.db", new / "files")
 
 
 def test_facts_beside_the_ledger_go_along(tmp_path: Path) -> None:
