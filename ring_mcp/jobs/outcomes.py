@@ -12,8 +12,12 @@ from decimal import Decimal
 from ring_mcp.domain import DRIVEN, Failure, Job, JobState
 from ring_mcp.errors import Billed, InvalidRequest, LedgerError, OutcomeUnknown, RingError
 from ring_mcp.jobs.endings import Ending
+from ring_mcp.providers.base import MOST_PAUSES_S
 
 logger = logging.getLogger(__name__)
+
+SUBMIT_MARGIN_S = 30.0
+"""How long after its own time-out a submit may still be on its way into the ledger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,11 @@ class Pace:
     poll_interval_s: float
     poll_timeout_s: float
     first_pause_s: float | None = None
+
+    @property
+    def submit_limit_s(self) -> float:
+        """How long after it was begun a submit may come to its end, and its end into the ledger."""
+        return self.submit_timeout_s + MOST_PAUSES_S + SUBMIT_MARGIN_S
 
 
 def back_off_s(tries: int, first_s: float, limit_s: float = 60.0) -> float:

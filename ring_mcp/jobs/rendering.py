@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from ring_mcp.clock import Clock
 from ring_mcp.domain import Failure, Job, JobState, MediaKind, Output
@@ -72,7 +72,7 @@ class Rendering:
         job, now = record.job, self._clock.now()
         assert job.provider_request_id is not None, "the table has a CHECK for this"
         old_s = (record.now - job.created_at).total_seconds()
-        is_late = (record.now - driving_since).total_seconds() >= self._pace[job.kind].poll_timeout_s
+        is_late = self._is_late(record, driving_since)
         # Taken out before it is awaited: one that failed must not be awaited again.
         begun, record.first_look = record.first_look, None
         try:
@@ -96,6 +96,14 @@ class Rendering:
         if is_late:
             return Park(self._explain_late(record.job), slow_look_s(old_s))
         return Pause(pause_between_looks_s(self._pace[job.kind], old_s))
+
+    def _is_late(self, record: JobRecord, driving_since: datetime) -> bool:
+        """From when it was sent on: before that it may have stood in line for longer than it may take."""
+        job, pace = record.job, self._pace[record.job.kind]
+        since = driving_since
+        if job.submit_deadline_at is not None:
+            since = max(since, job.submit_deadline_at - timedelta(seconds=pace.submit_limit_s))
+        return (record.now - since).total_seconds() >= pace.poll_timeout_s
 
     async def _rest(self, record: JobRecord, exc: ProviderError, tries: int, *, is_late: bool) -> Pause | Park:
         """The provider could not be asked, or its answer tells nothing of the job: look again."""

@@ -37,12 +37,9 @@ from ring_mcp.jobs.preparing import Preparing
 from ring_mcp.jobs.rates import Place
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.sharing import Sharing
-from ring_mcp.providers.base import MOST_PAUSES_S, Accepted, Finished, Inputs, Providers, Running
+from ring_mcp.providers.base import Accepted, Finished, Inputs, Providers, Running
 
 logger = logging.getLogger(__name__)
-
-SUBMIT_MARGIN_S = 30.0
-"""How long after its own time-out a submit may still be on its way into the ledger."""
 
 WAIT_FOR_STORAGE_S = 600.0
 """How long after its deadline a submit is not given up while nobody can see what is shared, or lies in the spool."""
@@ -248,9 +245,8 @@ class Submitting:
     async def _write_intent(self, record: JobRecord, attempt_token: str) -> bool:
         """Put the intent on disk. False: it is not to be sent, and the job has ended. Raises LedgerError."""
         job, now, began_s = record.job, self._clock.now(), self._clock.monotonic()
-        # For so long a request that is refused for its rate may be sent again.
-        limit_s = self._pace[job.kind].submit_timeout_s + MOST_PAUSES_S
-        deadline_at = now + timedelta(seconds=limit_s + SUBMIT_MARGIN_S)
+        limit_s = self._pace[job.kind].submit_limit_s
+        deadline_at = now + timedelta(seconds=limit_s)
         intent = job.to(JobState.SUBMITTING, attempt_token=attempt_token, submit_deadline_at=deadline_at, failure=None)
         try:
             await record.write(intent, must=True)
@@ -261,7 +257,7 @@ class Submitting:
         if record.job.state is not JobState.SUBMITTING:  # also where the ledger had lost the row
             return False
         # The process slept, and somebody may have given the attempt up meanwhile. A clock that was set is no sleep.
-        if self._clock.monotonic() - began_s >= limit_s + SUBMIT_MARGIN_S:
+        if self._clock.monotonic() - began_s >= limit_s:
             await self._end_unsent(record)
             return False
         return True

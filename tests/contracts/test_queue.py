@@ -14,7 +14,7 @@ import pytest
 import ring_mcp.jobs.queue
 from ring_mcp.domain import Account, Holder, Job, JobState
 from ring_mcp.errors import StorageRefused
-from ring_mcp.jobs.submitting import SUBMIT_MARGIN_S
+from ring_mcp.jobs.outcomes import SUBMIT_MARGIN_S
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.providers.base import Accepted, Running
 from tests.contracts.queue_backends import LEDGERS_OF, QUEUES, Process, Processes, processes_of, settled, until

@@ -240,6 +240,7 @@ async def test_one_answer_between_makes_all_denials_forgotten(engine: Engine, cl
 )
 async def test_a_look_that_outlasts_the_time_for_it_parks_the_job(engine: Engine, answer: Any, code: str) -> None:
     record = await rendering(engine)
+    record.job = replace(record.job, submit_deadline_at=START - timedelta(hours=1))
     nearly = START - timedelta(seconds=PICTURE.poll_timeout_s - 0.001)
     assert isinstance(await look(engine, record, answer, since=nearly), Pause)
     outlasted = START - timedelta(seconds=PICTURE.poll_timeout_s)
@@ -247,6 +248,19 @@ async def test_a_look_that_outlasts_the_time_for_it_parks_the_job(engine: Engine
     assert isinstance(parked, Park)
     assert (parked.failure.code, parked.look_again_s) == (code, slow_look_s(0.0))
     assert record.job.state is JobState.RENDERING
+
+
+async def test_how_late_a_job_is_counts_from_when_it_was_sent(engine: Engine) -> None:
+    """It stood in line for an hour, and the process that sent it has died since."""
+    job = await engine.new(created_at=START - timedelta(hours=1))
+    for late_s, answer in ((-1, Pause), (0, Park)):
+        sent_at = START - timedelta(seconds=PICTURE.poll_timeout_s + late_s)
+        deadline_at = sent_at + timedelta(seconds=PICTURE.submit_limit_s)
+        row = await engine.row(job)
+        sent = replace(carried(row, JobState.SUBMITTING), submit_deadline_at=deadline_at)
+        record = engine.record(replace(carried(sent, JobState.RENDERING)))
+        engine.pictures.looks += [Running()]
+        assert isinstance(await engine.rendering.look(record, job.created_at, 0), answer)
 
 
 async def test_a_result_that_comes_late_is_taken_all_the_same(engine: Engine) -> None:

@@ -63,6 +63,16 @@ async def test_the_first_look_takes_no_turn_and_later_ones_do(engine: Engine, cl
     assert clock.pauses_s == [PACE["image"].poll_interval_s] * 2
 
 
+async def test_what_stood_in_line_for_long_is_not_late_when_it_is_sent(engine: Engine, clock: FakeClock) -> None:
+    job = await engine.new()
+    clock.advance(PACE["image"].poll_timeout_s + 60)
+    await engine.ledger.mark_in_line([job.id])
+    engine.pictures.looks += [Running(), Running()]
+    done = await clock.play(engine.runner.drive(await engine.row(job)))
+    assert (done.state, done.failure) == (JobState.DONE, None)
+    assert clock.pauses_s == [PACE["image"].poll_interval_s] * 2
+
+
 async def test_a_first_look_goes_with_its_driver(engine: Engine) -> None:
     gate, is_left = asyncio.Event(), asyncio.Event()
 

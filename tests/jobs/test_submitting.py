@@ -28,8 +28,8 @@ from ring_mcp.errors import (
 )
 from ring_mcp.jobs.answers import Answer
 from ring_mcp.jobs.late_answers import LOOK_FOR_ANSWER_S, LOOK_FOR_OTHERS_S
-from ring_mcp.jobs.outcomes import Pause
-from ring_mcp.jobs.submitting import STALE_PLAN_S, SUBMIT_MARGIN_S, WAIT_FOR_STORAGE_S, WRITE_AGAIN_S
+from ring_mcp.jobs.outcomes import SUBMIT_MARGIN_S, Pause
+from ring_mcp.jobs.submitting import STALE_PLAN_S, WAIT_FOR_STORAGE_S, WRITE_AGAIN_S
 from ring_mcp.providers.base import MOST_PAUSES_S, Accepted, Finished, Inputs, Running
 from tests.fake_clock import START, FakeClock
 from tests.jobs.engine import PACE, Engine, clip_plan, started_engine, until
