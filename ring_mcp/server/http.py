@@ -133,6 +133,7 @@ def build_http_app(
             *gateway.routes(),
             # Without methods: Files and the pages answer HEAD, and refuse the rest, by themselves.
             Mount(FILES_PATH, Files(app.storage, links)),
+            Route("/", pages.lead_here, methods=["GET", "POST"]),
             Route(GALLERY_PATH, pages),
             Route(f"{GALLERY_PATH}/{{rest:path}}", pages),
             Route("/healthz", _alive, methods=["GET"]),
@@ -179,8 +180,9 @@ def build_http_app(
 
 
 def is_open(path: str) -> bool:
-    """What needs no bearer: liveness, files, whose addresses are secrets, metrics and pages, which ask themselves."""
-    return path in ("/healthz", "/readyz", METRICS_PATH) or path.startswith(FILES_PATH) or is_gallery(path)
+    """What needs no bearer: liveness, files, whose addresses are secrets, metrics and pages, which ask themselves, and
+    ``/``, which leads there."""
+    return path in ("/", "/healthz", "/readyz", METRICS_PATH) or path.startswith(FILES_PATH) or is_gallery(path)
 
 
 def open_pages(
