@@ -41,6 +41,7 @@ from ring_mcp.server.metrics import MetricsEndpoint
 from ring_mcp.server.middleware import ACTOR_KEY, BodyLimit, Guarded, KnownNames
 from ring_mcp.server.rate_limit import MAX_STREAMS, Paced, Slots
 from ring_mcp.server.sse import MESSAGES_PATH, STREAM_PATH, Sse
+from ring_mcp.server.stray_posts import answer_strays
 from ring_mcp.storage.links import FILES_PATH, FileLinks
 from ring_mcp.web.gallery import Gallery
 
@@ -234,7 +235,7 @@ class McpEndpoint:
         self.manager = manager
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self.manager.asgi_app(scope, receive, send)
+        await answer_strays(self.manager.asgi_app, scope, receive, send)
 
 
 async def _alive(request: Request) -> PlainTextResponse:
