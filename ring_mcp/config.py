@@ -45,6 +45,7 @@ from ring_mcp.config_types import (
     validate_settings,
     variables,
     warn_of_clear_text,
+    warn_of_folders,
 )
 from ring_mcp.domain import Caps
 from ring_mcp.errors import ConfigError
@@ -174,7 +175,8 @@ class Config(BaseModel):
             "AWS_ENDPOINT_URL_S3": (endpoint, self.aws_access_key_id),
             **{variables(type(each))["base_url"][0]: (each.base_url, each.key) for each in self.vendors.values()},
         }
-        return (*self._notes, *([] if self.sandbox else warn_of_clear_text(addressed)))  # its keys are no secret
+        clear = [] if self.sandbox else warn_of_clear_text(addressed)  # its keys are no secret
+        return (*self._notes, *warn_of_folders(self.state_dir, self.local_storage_dir, self.input_dirs), *clear)
 
     _unexpanded: tuple[str, ...] = PrivateAttr(default=())
 
@@ -191,14 +193,12 @@ class Config(BaseModel):
     @property
     def is_for_a_gateway(self) -> bool:
         """Ring's registration of a client: the address of a gateway, and no key of one's own."""
-        has_key = any(settings.key is not None for settings in self.vendors.values())
-        return self.api_base_url is not None and not has_key and not self.sandbox
+        return self.api_base_url is not None and not (self.sandbox or any(each.key for each in self.vendors.values()))
 
     @property
     def own_endpoints(self) -> frozenset[str]:
         """Vendors whose address the operator has pointed elsewhere; the sandbox plays the public ones."""
-        own = {name for name, settings in self.vendors.items() if settings.is_own_endpoint}
-        return frozenset(() if self.sandbox else own)
+        return frozenset(name for name, each in self.vendors.items() if each.is_own_endpoint and not self.sandbox)
 
     @property
     def state_path(self) -> Path:
@@ -219,7 +219,7 @@ class Config(BaseModel):
 
 def all_variables() -> dict[tuple[str, ...], Any]:
     """Every setting: the names of its variables, the one that counts first, and its default."""
-    models: list[type[BaseModel]] = [Config, *(vendor.settings for vendor in VENDORS)]
+    models: tuple[type[BaseModel], ...] = (Config, *(each.settings for each in VENDORS))
     return {names: m.model_fields[field].default for m in models for field, names in variables(m).items()}
 
 

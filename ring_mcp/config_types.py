@@ -22,6 +22,8 @@ from pydantic import (
     ValidationError,
 )
 
+from ring_mcp.domain.sentences import say
+
 M = TypeVar("M", bound=BaseModel)
 
 NAME_ALONE = re.compile(r"[A-Za-z0-9_.-]{0,13}=+")
@@ -30,7 +32,14 @@ NAME_ALONE = re.compile(r"[A-Za-z0-9_.-]{0,13}=+")
 _BACKEND_ALIASES = {"ring-filebase": "ringbase", "ring_filebase": "ringbase", "local_storage": "local"}
 
 
-FilePath = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
+def whole_path(path: Path) -> Path:
+    path = path.expanduser().absolute()
+    if not path.is_file():  # a device is none: it would be read without end
+        raise ValueError(f"no such file: {path}")
+    return path
+
+
+FilePath = Annotated[Path, AfterValidator(whole_path)]
 """The same file, whichever folder a process of ours stands in."""
 
 
@@ -71,6 +80,22 @@ def warn_of_clear_text(addressed: Mapping[str, tuple[str | None, SecretStr | Non
     ]
 
 
+def warn_of_folders(state_dir: Path | None, storage_dir: Path | None, input_dirs: Iterable[Path]) -> list[str]:
+    """A sentence for each folder that somebody has named and that cannot be what they mean."""
+    own = {"RING_STATE_DIR": state_dir, "LOCAL_STORAGE_DIR": storage_dir}
+    told = [
+        f"{name} is not a whole path: in each folder that a client starts the server in, it is another one"
+        for name, path in own.items()
+        if path is not None and not os.path.isabs(os.path.expanduser(path))  # noqa: PTH111, PTH117
+    ]
+    # Not Path.expanduser: it raises for the home of nobody.
+    missing = [path for path in input_dirs if not os.path.isdir(os.path.expanduser(path))]  # noqa: PTH111, PTH112
+    return told + [
+        f"RING_INPUT_DIRS: there is no folder {path}; several are written with {os.pathsep} between them"
+        for path in missing
+    ]
+
+
 def pick_given(
     model: type[BaseModel], sources: Iterable[Mapping[str, str]], *, but_for: Collection[str] = ()
 ) -> dict[str, str]:
@@ -88,12 +113,7 @@ def describe_error(error: Any, model: type[BaseModel]) -> str:
     """One pydantic error as "VARIABLE: what is wrong", without the rejected value (it may be a secret)."""
     given = str(error["loc"][0]) if error["loc"] else "configuration"
     name = variables(model).get(given, (given,))[0]
-    message = str(error["msg"]).removeprefix("Value error, ")
-    if error["type"] == "literal_error":
-        message = f"must be one of {error['ctx']['expected']}"
-    elif error["type"].startswith(("int_", "float_", "decimal_")):
-        message = f"must be a number: {message}"
-    return f"{name}: {message}"
+    return f"{name}: {say(error)}"
 
 
 def lower(value: object) -> object:

@@ -63,7 +63,7 @@ def test_every_problem_is_reported_at_once_by_variable_name(tmp_path: Path) -> N
     )
     assert "IMAGE_GEN_PROVIDER: must be one of 'xai' or 'google'" in text
     assert "FILE_BACKEND: must be one of 'local', 'ringbase' or 's3'" in text
-    assert "IMAGE_GEN_POLL_TIMEOUT_MS: must be a number" in text
+    assert "IMAGE_GEN_POLL_TIMEOUT_MS: must be a whole number" in text
     for name in (
         "VIDEO_GEN_POLL_INTERVAL_MS",
         "XAI_VIDEO_DEFAULT_DURATION",
@@ -223,3 +223,33 @@ def test_a_child_gets_none_of_the_persons_settings() -> None:
 def test_every_variable_has_one_field() -> None:
     names = [name for names in all_variables() for name in names]
     assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("RING_SANDBOX", "maybe", "must be true or false"),
+        ("RING_MAX_USD_PER_DAY", "$5", "must be a number"),
+        ("RING_MAX_USD_PER_CALL", "-1", "must be at least 0"),
+        ("VIDEO_GEN_POLL_TIMEOUT_MS", "0", "must be more than 0"),
+        ("VIDEO_GEN_POLL_TIMEOUT_MS", "15m", "must be a whole number"),
+        ("RING_API_BASE_URL", "localhost:8787", "must be an address that begins with http:// or https://"),
+        ("XAI_API_BASE_URL", "api.x.ai", "must be an address like https://example.org"),
+        ("RING_PRESETS_FILE", "/dev/zero", "no such file: /dev/zero"),
+        ("RING_PRESETS_FILE", "/no/such/file", "no such file: /no/such/file"),
+    ],
+)
+def test_a_faulty_setting_is_told_in_words(name: str, text: str, told: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config({name: text}, folder=tmp_path)
+    assert caught.value.problems == [f"{name}: {told}"]
+
+
+def test_folders_that_cannot_be_meant_are_told(tmp_path: Path) -> None:
+    there = {"RING_STATE_DIR": str(tmp_path / "new"), "RING_INPUT_DIRS": str(tmp_path)}
+    assert load_config(there, folder=tmp_path).warnings == ()
+    odd = {"RING_STATE_DIR": "state", "LOCAL_STORAGE_DIR": "~nobody.at.all/x", "RING_INPUT_DIRS": f"{tmp_path},/var"}
+    state, storage, given = load_config(odd, folder=tmp_path).warnings
+    assert state.startswith("RING_STATE_DIR is not a whole path")
+    assert storage.startswith("LOCAL_STORAGE_DIR is not a whole path")
+    assert given == f"RING_INPUT_DIRS: there is no folder {tmp_path},/var; several are written with : between them"

@@ -128,11 +128,16 @@ async def _identify(app: App) -> str:
 def load_config_with(gateway: str | None) -> Config:
     """The configuration with the command's own ``--gateway``: with an ``api_base_url``, that server does the work."""
     from ring_mcp.config import load_config
+    from ring_mcp.errors import ConfigError
 
     if gateway is None:
         return load_config()
-    # '' is an answer, too: in this process, whatever RING_API_BASE_URL says.
-    return load_config(api_base_url=gateway.strip() or None)
+    try:
+        # '' is an answer, too: in this process, whatever RING_API_BASE_URL says.
+        return load_config(api_base_url=gateway.strip() or None)
+    except ConfigError as exc:
+        # What was typed is named, and not the variable that it stands for.
+        raise ConfigError([each.replace("RING_API_BASE_URL:", "--gateway:") for each in exc.problems]) from exc
 
 
 def leave_settings_to_health() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +27,7 @@ def cancel(job_id: str, as_json: bool, gateway: str | None) -> None:
     Exit status 1: it could not be, and goes on.
     """
     from ring_mcp.cli.progress import fail, follow
-    from ring_mcp.cli.show import paragraph, print_lines
+    from ring_mcp.cli.show import paragraph, print_json, print_lines
 
     async def work(backend: Backend, watch: Watch) -> dict[str, Any]:
         return await backend.cancel(job_id)
@@ -40,7 +39,7 @@ def cancel(job_id: str, as_json: bool, gateway: str | None) -> None:
             raise
         fail(exc, as_json=True, gateway=gateway)
     if as_json:
-        click.echo(json.dumps(done, ensure_ascii=False))
+        print_json(done)
     else:
-        print_lines(paragraph("", done["note"]))
-    sys.exit(0 if done["cancelled"] or done["asked"] else 1)
+        print_lines(paragraph("", done.get("note") or "the gateway does not say what became of it"))
+    sys.exit(0 if done.get("cancelled") or done.get("asked") else 1)

@@ -12,6 +12,7 @@ import click
 from ring_mcp.cli.client_configs import CLIENTS, ClientKind, as_text, new_settings, server_command
 from ring_mcp.cli.client_files import NotMerged, merge_json, merge_toml, read_file, write
 from ring_mcp.cli.show import paragraph, print_lines
+from ring_mcp.cli.spelled import one_of
 from ring_mcp.config import load_config
 from ring_mcp.errors import ConfigError, InvalidRequest
 from ring_mcp.extras import find_uvx_source
@@ -20,7 +21,7 @@ _BOM = b"\xef\xbb\xbf"
 
 
 @click.command("config")
-@click.argument("client", type=click.Choice(list(CLIENTS)))
+@click.argument("client", type=one_of(*CLIENTS))
 @click.option("--http", "url", metavar="URL", help="Of a running `ring-mcp serve`, in place of starting one.")
 @click.option("--write", "into_file", is_flag=True, help="Merge it into the client's own file, with a backup.")
 @click.option("--path", type=click.Path(dir_okay=False, path_type=Path), help="Another file than the client's own.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ring_mcp.cli.backend import gateway_option
-from ring_mcp.cli.show import dollars, field, health_lines, paragraph, print_lines
+from ring_mcp.cli.show import dollars, field, health_lines, paragraph, print_json, print_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
@@ -48,10 +47,10 @@ def tell_report(ask: Callable[[], Coroutine[Any, Any, dict[str, Any]]], *, as_js
     except RingError as exc:
         fail(exc, as_json=as_json, gateway=gateway)
     if as_json:
-        click.echo(json.dumps(report, ensure_ascii=False))
+        print_json(report)
     else:
         print_lines(health_lines(report))
-    sys.exit(1 if report["status"] == "error" else 0)
+    sys.exit(1 if report.get("status") == "error" else 0)
 
 
 @click.group(invoke_without_command=True)
@@ -67,7 +66,7 @@ def presets(ctx: click.Context, as_json: bool) -> None:
     found = load_presets(overlay=load_config().presets_file)
     if as_json:
         shown = found.model_dump(mode="json", by_alias=True, exclude_none=True)
-        click.echo(json.dumps(shown, ensure_ascii=False))
+        print_json(shown)
         return
     today = datetime.now(UTC).date()
     lines = _mode_lines(found)

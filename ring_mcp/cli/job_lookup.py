@@ -21,12 +21,12 @@ _COMPLETED_JOBS = 50
 _PATIENCE_S = 2
 
 
-def open_here() -> contextlib.AbstractAsyncContextManager[Ledger]:
-    """The ledger of where somebody types."""
+def open_here(*, sandbox: bool = False) -> contextlib.AbstractAsyncContextManager[Ledger]:
+    """The ledger of where somebody types; ``sandbox``: the built-in sandbox's own, whatever the settings say."""
     from ring_mcp.backends import use_ledger
     from ring_mcp.config import load_config
 
-    return use_ledger(load_config())
+    return use_ledger(load_config(sandbox=True) if sandbox else load_config())
 
 
 async def where_they_are(jobs: Sequence[Job]) -> list[Job]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -47,6 +46,7 @@ def jobs() -> None:
 def list_(states: tuple[str, ...], limit: int, as_json: bool, gateway: str | None, **filters: str | None) -> None:
     """The newest jobs. Their ids are shortened: every command takes them so."""
     from ring_mcp.cli.job_table import print_jobs
+    from ring_mcp.cli.show import print_json
     from ring_mcp.cli.spend import since_when
 
     config = load_config_with(gateway)
@@ -58,7 +58,7 @@ def list_(states: tuple[str, ...], limit: int, as_json: bool, gateway: str | Non
         print_jobs(found)
         return
     for job in found:
-        click.echo(json.dumps(job, ensure_ascii=False))
+        print_json(job)
 
 
 @jobs.command()
@@ -67,14 +67,14 @@ def list_(states: tuple[str, ...], limit: int, as_json: bool, gateway: str | Non
 @gateway_option
 def show(job_id: str, as_json: bool | None, gateway: str | None) -> None:
     """Everything about one job; at a gateway what ring-job-get says of it."""
-    from ring_mcp.cli.show import print_lines
+    from ring_mcp.cli.show import print_json, print_lines
 
     config = load_config_with(gateway)
     as_json = not sys.stdout.isatty() if as_json is None else as_json
     if config.api_base_url:
         data = asyncio.run(_show_there(config, job_id))
         if as_json:
-            click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+            print_json(data, indent=2)
         else:
             print_lines(_lines_there(data))
         return
@@ -96,7 +96,7 @@ def show(job_id: str, as_json: bool | None, gateway: str | None) -> None:
     from pydantic import TypeAdapter
 
     row = TypeAdapter(Job).dump_python(job, mode="json")
-    click.echo(json.dumps({"job": row, "records": records}, indent=2, ensure_ascii=False, default=str))
+    print_json({"job": row, "records": records}, indent=2)
 
 
 @jobs.command()
@@ -126,20 +126,21 @@ def resume(job_id: str, wait_s: float, as_json: bool | None, opened: bool, gatew
 
 @jobs.command()
 @click.argument("job_id", type=JOB_ID, shell_complete=complete_job_id)
-@click.option("--paid", "outcome", flag_value="paid", help="The provider's console shows that it was billed.")
-@click.option("--not-paid", "outcome", flag_value="not paid", help="It shows that it was not.")
-def resolve(job_id: str, outcome: str | None) -> None:
+@click.option("--paid", is_flag=True, help="The provider's console shows that it was billed.")
+@click.option("--not-paid", is_flag=True, help="It shows that it was not.")
+@click.option("--sandbox", is_flag=True, help="In the built-in sandbox's own ledger.")
+def resolve(job_id: str, paid: bool, not_paid: bool, sandbox: bool) -> None:
     """Settle a job whose outcome is unknown, after a look at the provider's console. Run it where the ledger is."""
-    if outcome is None:  # never guessed: it decides what counts against the caps
+    if paid is not_paid:  # never guessed, nor the last of two taken: it decides what counts against the caps
         raise click.UsageError("say what the provider's console shows: --paid or --not-paid")
 
     from ring_mcp.clock import SystemClock
     from ring_mcp.jobs.outcomes import resolve_by_hand
 
     async def settle() -> Job:
-        async with open_here() as ledger:
+        async with open_here(sandbox=sandbox) as ledger:
             job = await find_job(ledger, job_id)
-            return await ledger.save(job, resolve_by_hand(job, paid=outcome == "paid", now=SystemClock().now()))
+            return await ledger.save(job, resolve_by_hand(job, paid=paid, now=SystemClock().now()))
 
     job = asyncio.run(settle())
     click.echo(f"{job.id} is settled: {usd(job.settled_usd or Decimal(0))} counts against the caps")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ring_mcp.cli.show import dollars, print_lines, safe
+from ring_mcp.cli.show import dollars, print_json, print_lines, safe
 
 if TYPE_CHECKING:
     from ring_mcp.conductors.model_check import Comparison, Difference
@@ -45,7 +44,7 @@ def check(live: bool, against: str | None, as_json: bool) -> None:
         return
     compared = asyncio.run(_compare(presets, today))
     if as_json:
-        click.echo(json.dumps(_facts(compared), ensure_ascii=False))
+        print_json(_facts(compared))
     else:
         _print(compared)
     # Before the differences: a list that could not be read says nothing, and must not look like agreement.
@@ -62,7 +61,7 @@ def _tell_against(presets: Presets, path: Path, today: date, as_json: bool) -> N
     found = compare_with_map(presets, read_map(read_limited(path, "the price map", MAX_MAP_BYTES)), today)
     compared = Comparison(asked=(path.name,), differences=tuple(found), failures={})
     if as_json:
-        click.echo(json.dumps(_facts(compared), ensure_ascii=False))
+        print_json(_facts(compared))
     else:
         _print(compared)
     # A price map has the models of everybody; that presets.json lacks some of them is no fault of it.
@@ -73,9 +72,7 @@ def _tell_file(presets: Presets, today: date, as_json: bool) -> None:
     models = [*presets.image_models.values(), *presets.video_models.values()]
     served = sum(not model.is_retired(today) for model in models)
     if as_json:
-        click.echo(
-            json.dumps({"valid": True, "updated": str(presets.updated), "models": len(models), "served": served})
-        )
+        print_json({"valid": True, "updated": str(presets.updated), "models": len(models), "served": served})
     else:
         click.echo(
             f"presets.json of {presets.updated} is valid: {served} models served, {len(models) - served} retired"

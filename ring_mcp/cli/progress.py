@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import click
 
-from ring_mcp.cli.show import paragraph, print_lines, result_lines, safe, whole
+from ring_mcp.cli.show import paragraph, print_json, print_lines, result_lines, safe, whole
 from ring_mcp.domain import DRIVEN
 from ring_mcp.errors import RingError
 
@@ -119,7 +118,7 @@ def finish(data: dict[str, Any], *, as_json: bool, gateway: str | None, opened: 
     """Print what became of it and exit: 0 done, 3 still under way."""
     under_way = data.get("state") in DRIVEN
     if as_json:
-        click.echo(json.dumps(data, ensure_ascii=False))
+        print_json(data)
     else:
         print_lines(result_lines(data))
         if under_way:
@@ -139,7 +138,7 @@ def fail(exc: RingError, *, as_json: bool, gateway: str | None) -> NoReturn:
     if as_json:
         from ring_mcp.tools.envelope import failure_facts
 
-        click.echo(json.dumps(failure_facts(exc, extra), ensure_ascii=False))
+        print_json(failure_facts(exc, extra))
     else:
         for line in exc.message.splitlines() or [""]:
             print_lines(paragraph("error: ", line), err=True)

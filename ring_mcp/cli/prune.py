@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
 import click
 
-from ring_mcp.cli.show import tell_count
+from ring_mcp.cli.show import print_json, tell_count
 
 if TYPE_CHECKING:
     from ring_mcp.config import Config
@@ -46,7 +45,7 @@ def prune(older_than: str | None, dry_run: bool, as_json: bool) -> None:
         sizes[each.what] += each.size_bytes
     if as_json:
         listed = [{"what": what, "files": counts[what], "bytes": sizes[what]} for what in counts]
-        click.echo(json.dumps({"dryRun": dry_run, "removed": listed, "kept": kept}))
+        print_json({"dryRun": dry_run, "removed": listed, "kept": kept})
         return
     for what, count in counts.items():
         click.echo(f"{count:>6} {what}, {sizes[what] / 1e6:.1f} MB")

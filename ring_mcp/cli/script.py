@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from decimal import Decimal
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ring_mcp.cli.backend import gateway_option
+from ring_mcp.cli.show import print_json
 from ring_mcp.domain.fields import dollars
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def script(
     from ring_mcp.scripted.schema import read_script, script_schema
 
     if schema:
-        click.echo(json.dumps(script_schema(), indent=2, ensure_ascii=False))
+        print_json(script_schema(), indent=2)
         return
     if request_path is None:
         raise click.UsageError("Missing argument 'REQUEST.json'.")
@@ -245,7 +245,7 @@ class Command:
         from ring_mcp.cli.show import print_lines
 
         if self._as_json:
-            click.echo(json.dumps(run_facts(run, dry_run=self._dry_run), ensure_ascii=False))
+            print_json(run_facts(run, dry_run=self._dry_run))
         else:
             print_lines(summary_lines(run, dry_run=self._dry_run))
 

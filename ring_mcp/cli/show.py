@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 import textwrap
 from collections.abc import Iterable, Mapping
@@ -16,6 +18,8 @@ from ring_mcp.domain.caps import WINDOW_WORDS
 
 _LABEL_CHARS = 12
 SANDBOX_MONEY = "SANDBOX: test media, and the sandbox's money: nobody pays it"
+# What terminals obey or cannot show: control characters, separators of lines, marks of direction, half characters.
+_NOT_SHOWN = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _STATUS_COLOURS = {"ok": "green", "warning": "yellow", "error": "red"}
 
 
@@ -27,6 +31,13 @@ def safe(text: object) -> str:
 def safe_lines(text: str) -> str:
     """The same for a text of several lines."""
     return "\n".join(map(safe, text.splitlines()))
+
+
+def print_json(value: object, *, indent: int | None = None) -> None:
+    """One JSON value on stdout. What JSON leaves bare of that which a terminal obeys is escaped: to programs it is the
+    same, and an agent or a server wrote it."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False, default=str)
+    click.echo(_NOT_SHOWN.sub(lambda found: json.dumps(found[0])[1:-1], text))
 
 
 def print_lines(lines: Iterable[str], *, err: bool = False) -> None:
@@ -97,14 +108,16 @@ def result_lines(data: Mapping[str, Any]) -> list[str]:
 
 
 def _file_lines(file: Mapping[str, Any]) -> list[str]:
-    lines = [whole("url", file["url"])]
+    url = str(file.get("url") or "-")
+    lines = [whole("url", url)]
     # A server elsewhere names paths of its own machine: only what is here is shown.
-    if file.get("localPath") and not file["url"].startswith("file:") and Path(file["localPath"]).is_file():
+    if file.get("localPath") and not url.startswith("file:") and Path(file["localPath"]).is_file():
         lines.append(whole("file", file["localPath"]))
     facts = [f"{file['width']} x {file['height']} px"] if file.get("width") else []
     facts += [f"{file['duration']:g} s"] if file.get("duration") else []
     facts += [f"{file['size']:,} bytes"] if file.get("size") else []
-    lines += field("is", ", ".join([*facts, str(file["contentType"])]))
+    facts += [str(file["contentType"])] if file.get("contentType") else []
+    lines += field("is", ", ".join(facts)) if facts else []
     if file.get("recordId"):
         lines.append(whole("record", file["recordId"]))
     return lines
@@ -153,11 +166,11 @@ def cap_lines(left: Mapping[str, Any] | None) -> list[str]:
 def health_lines(data: Mapping[str, Any]) -> list[str]:
     """Each part on a line of its own; what to do about it below."""
     checks = data.get("checks", ())
-    names = max((len(str(check["name"])) for check in checks), default=0)
+    names = max((len(str(check.get("name"))) for check in checks), default=0)
     lines = []
     for check in checks:
-        status = safe(check["status"])
-        first, *more = paragraph(f"{status:<8} {safe(check['name']):<{names}}  ", check["detail"])
+        status = safe(check.get("status"))
+        first, *more = paragraph(f"{status:<8} {safe(check.get('name')):<{names}}  ", check.get("detail") or "")
         lines += [click.style(first[:8], fg=_STATUS_COLOURS.get(status)) + first[8:], *more]
         if check.get("fix"):
             lines += paragraph("         fix: ", check["fix"], under=14)

@@ -21,6 +21,8 @@ class Spelled(click.ParamType):  # type: ignore[type-arg]  # generic in its newe
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if isinstance(value, str) and not value.strip():
+            if isinstance(param, click.Argument):
+                self.fail("it may not be empty", param, ctx)
             return None  # as good as not given
         try:
             plain = self._plain(value)

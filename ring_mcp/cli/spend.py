@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ring_mcp.cli.backend import gateway_option, token_of
-from ring_mcp.cli.show import SANDBOX_MONEY, cap_lines, print_lines
+from ring_mcp.cli.show import SANDBOX_MONEY, cap_lines, print_json, print_lines
+from ring_mcp.clients.gateway_answers import read_cost, read_instant
 from ring_mcp.domain import Job, JobState, usd
+from ring_mcp.errors import RingError
 
 if TYPE_CHECKING:
     from ring_mcp.config import Config
@@ -75,7 +76,6 @@ def spend(since: str, as_json: bool, gateway: str | None) -> None:
     """
     from ring_mcp.cli.backend import load_config_with
     from ring_mcp.cli.progress import fail
-    from ring_mcp.errors import RingError
 
     now = datetime.now(UTC)
     start = since_when(since, now)
@@ -90,7 +90,7 @@ def spend(since: str, as_json: bool, gateway: str | None) -> None:
     if as_json:
         times = {"since": start.isoformat(), "until": now.isoformat()}
         marked = {"sandbox": True} if is_sandbox else {}
-        click.echo(json.dumps({**times, **marked, **report, "capLeftUsd": left}, ensure_ascii=False))
+        print_json({**times, **marked, **report, "capLeftUsd": left})
         return
     if is_sandbox:
         print_lines([SANDBOX_MONEY])
@@ -108,9 +108,10 @@ def since_when(text: str, now: datetime) -> datetime:
         return midnight - timedelta(days=count * (7 if unit == "w" else 1) - 1)  # today is one of them
     try:
         instant = datetime.fromisoformat(text.strip())
-    except ValueError:
+        return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+    # OverflowError: the first day of the calendar, in a zone that moves it out of it.
+    except (ValueError, OverflowError):
         raise click.BadParameter(f"{text!r} is neither like 12h, 7d, 2w nor a date", param_hint="--since") from None
-    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
 
 
 def totals(paid: Iterable[Paid]) -> dict[str, Any]:
@@ -174,11 +175,15 @@ def _cost(job: Job) -> Decimal:
 
 
 def _list_paid(job: dict[str, Any]) -> Paid:
-    cost = Decimal(str(job.get("costUsd", job["estimatedCostUsd"])))
-    day = str(job["createdAt"])[:10]
-    return Paid(
-        day, str(job["kind"]), str(job.get("model", "")), JobState(job["state"]), cost, bool(job.get("sandbox"))
-    )
+    """Raises RingError for a job that does not say what it cost: without it every sum would be too low."""
+    cost, at, state = read_cost(job), read_instant(job), job.get("state")
+    if cost is None or at is None or state not in tuple(JobState):
+        raise RingError(
+            "the gateway lists a job without what it cost, when it was asked for, or how it stands",
+            next_action="See that a `ring-mcp serve` of this version runs there.",
+        )
+    model, is_sandbox = str(job.get("model", "")), bool(job.get("sandbox"))
+    return Paid(f"{at:%Y-%m-%d}", str(job.get("kind", "")), model, JobState(state), Decimal(str(cost)), is_sandbox)
 
 
 def _print(report: dict[str, Any], left: dict[str, float], start: datetime) -> None:

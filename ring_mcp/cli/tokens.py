@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ring_mcp.cli.show import SANDBOX_MONEY, print_lines
+from ring_mcp.cli.show import SANDBOX_MONEY, print_json, print_lines
 from ring_mcp.domain import Caps, Member, Spend, hash_token, is_name, make_token, usd
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ def add(
     # Its hash alone: whoever reads the ledger, or a backup of it, cannot call with it.
     asyncio.run(_with_ledger(config, lambda ledger: ledger.add_member(member, hash_token(token))))
     if as_json:
-        click.echo(json.dumps({"token": token, **_facts(member, None)}))
+        print_json({"token": token, **_facts(member, None)})
         return
     click.echo(token)  # alone on stdout, so that it can be piped on
     click.echo(f"This is the token of {name} ({_may(member)}). It is shown this once.", err=True)
@@ -87,7 +86,7 @@ def list_tokens(as_json: bool) -> None:
     if as_json:
         marked = {"sandbox": True} if config.sandbox else {}
         for member, spend in found:
-            click.echo(json.dumps({**_facts(member, spend), **marked}))
+            print_json({**_facts(member, spend), **marked})
         return
     if not found:
         click.echo("nobody has a token in this ledger; `ring-mcp tokens add NAME` makes one")

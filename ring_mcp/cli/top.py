@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ring_mcp.cli.show import tell_count
+from ring_mcp.cli.show import print_json, tell_count
 from ring_mcp.domain import DRIVEN, JobState, usd
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ async def _watch(config: Any, *, once: bool, as_json: bool, every_s: float) -> N
             conductor = FleetConductor(ledger, config.caps, clock, sandbox=sandbox, rates=rates)
             console = Console(highlight=False)
             if as_json:
-                click.echo(json.dumps(describe(await conductor.look()), ensure_ascii=False))
+                print_json(describe(await conductor.look()))
             elif once:
                 console.print(draw(await conductor.look(), console.width))
             else:

@@ -16,7 +16,7 @@ from typing import Any
 import httpx2
 from pydantic.alias_generators import to_camel
 
-from ring_mcp.clients.gateway_answers import reason, without_paths
+from ring_mcp.clients.gateway_answers import read_job_id, read_jobs, reason, without_paths
 from ring_mcp.clients.gateway_errors import NEXT, GatewayAway, GatewayRefusal, TooManyCalls, as_lost_reply
 from ring_mcp.domain import DRIVEN, MediaKind
 from ring_mcp.domain.consent import Rule
@@ -90,10 +90,11 @@ class GatewayClient:
         data = await self._call("POST", f"/{kind}s/generate", query, arguments)
         if data.get("state") not in _OPEN:
             return data
-        on_state(data["jobId"], data["state"], data.get("progress", 0))
+        job_id = read_job_id(data, self._base_url)
+        on_state(job_id, data["state"], data.get("progress", 0))
         joined = {"joined": True} if data.get("joined") else {}  # only the first answer says so
         try:
-            return {**await self.job(data["jobId"], wait_s, on_state), **joined}
+            return {**await self.job(job_id, wait_s, on_state), **joined}
         except GatewayRefusal as exc:
             exc.extra |= joined
             raise
@@ -156,7 +157,7 @@ class GatewayClient:
         if not await self.speaks_ring_mcp():
             return None
         found = await self._call("GET", "/jobs", {"idempotencyKey": idempotency_key})
-        return next((str(job["jobId"]) for job in found["jobs"]), None)
+        return next((str(job["jobId"]) for job in read_jobs(found, self._base_url) if job.get("jobId")), None)
 
     async def draw(self, job_id: str, thumbnail: Mapping[str, Any]) -> dict[str, Any]:
         return await self._call("POST", f"/jobs/{_segment(job_id)}/thumbnail", {}, thumbnail)
@@ -189,9 +190,10 @@ class GatewayClient:
             size = _PAGE if limit is None else min(_PAGE, limit - len(found))
             query = {**filters, "state": state, "since": since, "cursor": cursor, "limit": size}
             page = await self._call("GET", "/jobs", {key: value for key, value in query.items() if value is not None})
-            found += page["jobs"]
+            found += (jobs := read_jobs(page, self._base_url))
             cursor = page.get("cursor")
-            if cursor is None:
+            # A page of nothing that has another behind it would have no end.
+            if cursor is None or not jobs:
                 break
         return found
 

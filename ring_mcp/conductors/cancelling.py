@@ -11,7 +11,7 @@ from ring_mcp.domain import Job, JobState, Plan, VideoPlan, usd
 from ring_mcp.errors import Billed, GenerationFailed, JobCancelled, JobMoved, ProviderError
 from ring_mcp.jobs.accounts import Accounts
 from ring_mcp.jobs.endings import Ending
-from ring_mcp.jobs.outcomes import end_job, failure_of
+from ring_mcp.jobs.outcomes import end_job, failure_of, name_typed
 from ring_mcp.jobs.sharing import Sharing
 from ring_mcp.jobs.watch import JobWatch
 from ring_mcp.ledger.base import Ledger
@@ -104,7 +104,8 @@ class CancelConductor:
             return Cancellation(job, False, False, f"job {job.id} is {job.state} already: there is nothing to cancel")
         # Nobody has its handle, which is what a provider is told of.
         if job.state is JobState.UNKNOWN:
-            settle = f"`ring-mcp jobs resolve {job.id} --paid|--not-paid` settles it"
+            named = name_typed(job.id, sandbox=job.sandbox)
+            settle = f"`ring-mcp jobs resolve {named} --paid|--not-paid` settles it"
             text = f"nobody knows what became of the request of job {job.id}: it cannot be cancelled; {settle}"
             return Cancellation(job, False, False, text)
         if job.state is JobState.RENDERING and (asked := await self._ask_provider(job)) is not None:

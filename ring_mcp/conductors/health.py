@@ -104,9 +104,8 @@ class HealthConductor:
             checks += [*await self._bills(), *await self._check_stranded(), *await check_rates(self._rates)]
         checks += await asyncio.to_thread(self._unwritten)
         if self._sandbox:
-            checks.append(
-                Check(name="sandbox", status="ok", detail="SANDBOX: no provider is called, nobody pays what is billed")
-            )
+            detail = "SANDBOX: no provider is called, nobody pays what is billed"
+            checks.append(Check(name="sandbox", status="ok", detail=detail))
         return HealthReport(
             status="error" if any(check.status == "error" for check in checks) else "ok",
             timestamp=to_iso(now),
@@ -281,12 +280,13 @@ class HealthConductor:
     def _check_spending(self, day_usd: Decimal, reserved_usd: Decimal, unknown_jobs: int) -> Check:
         detail = f"{usd(day_usd)} today, of which {usd(reserved_usd)} reserved"
         if unknown_jobs:
+            switch = " --sandbox" if self._sandbox else ""
             kept = "job with unknown outcome keeps its" if unknown_jobs == 1 else "jobs with unknown outcome keep their"
             return Check(
                 name="spending",
                 status="warning",
                 detail=f"{detail}; {unknown_jobs} {kept} reservation",
-                fix="Look at the provider's console, then `ring-mcp jobs resolve JOB --paid|--not-paid`.",
+                fix=f"Look at the provider's console, then `ring-mcp jobs resolve JOB{switch} --paid|--not-paid`.",
             )
         return Check(name="spending", status="ok", detail=detail)
 

@@ -21,22 +21,36 @@ _MAX_CHARS = 1_000
 _SHORTEST_PART = 3
 
 
+class Spellings:
+    """What can be chosen, for whoever chooses often: each is folded once, and not for every choice."""
+
+    def __init__(self, allowed: Iterable[str]) -> None:
+        self.allowed = dict.fromkeys(allowed)
+        self._folded: dict[str, list[str]] = {}
+        for each in self.allowed:
+            self._folded.setdefault(_fold(each), []).append(each)
+
+    def choose(self, value: str) -> str | None:
+        """The one that ``value`` spells: case, blanks, ``-`` and ``_`` do not matter. None: none of them."""
+        if value in self.allowed:
+            return value
+        if len(value) > _MAX_CHARS:
+            return None
+        folded = _fold(value)
+        if not folded:
+            return None
+        found = self._folded.get(folded, [])
+        if not found and folded.isdecimal():
+            # "720" is a size as well, where no other one has that number.
+            found = self._folded.get(f"{folded}p", [])
+        # Two that look the same once folded are not guessed between: each may have another price.
+        return found[0] if len(found) == 1 else None
+
+
 def choose(value: str, allowed: Iterable[str]) -> str | None:
-    """The one of ``allowed`` that ``value`` spells: case, blanks, ``-`` and ``_`` do not matter. None: none of them."""
+    """``Spellings.choose`` for once."""
     allowed = tuple(allowed)
-    if value in allowed:
-        return value
-    if len(value) > _MAX_CHARS:
-        return None
-    folded = _fold(value)
-    if not folded:
-        return None
-    # "720" is a size as well, where no other one has that number.
-    found = [each for each in allowed if _fold(each) == folded] or [
-        each for each in allowed if folded.isdecimal() and _fold(each) == f"{folded}p"
-    ]
-    # Two that look the same once folded are not guessed between: each may have another price.
-    return found[0] if len(found) == 1 else None
+    return value if value in allowed else Spellings(allowed).choose(value)
 
 
 def choose_part(value: str, allowed: Iterable[str]) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Annotated, Any
@@ -28,6 +29,13 @@ _WHOLE_ID = re.compile(
 )
 _PART_OF_AN_ID = re.compile(r"[0-9a-f]{6,8}(?:-[0-9a-f-]{0,27})?")
 _TOO_SHORT_FOR_AN_ID = re.compile(r"[0-9a-f]{1,5}", re.IGNORECASE)
+_JOB_SAID = re.compile(
+    r"job(?:[ _-]?id)?\s{0,9}[:=\s]\s{0,9}[\"'`]?([0-9a-f][0-9a-f-]{5,35})[\"'`]?"
+    r"|(?:https?://[^?#\s]{1,200})?(?:/api/mcp/v1|/gallery)/jobs/([0-9a-f-]{36})(?:/preview)?/?",
+    re.IGNORECASE,
+)
+"""As answers, the terminal, REST and the pages of the gallery name one."""
+
 _SAID_BEFORE_AN_ID = re.compile(r"^job(?:[ _-]?id)?\s*[:=\s]\s*", re.IGNORECASE)
 _TERMINAL_SEQUENCE = re.compile(
     # The long ones have a bound and end with their line, or where another begins: what only begins like one must not
@@ -35,6 +43,7 @@ _TERMINAL_SEQUENCE = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|(?:\x1b\]|\x9d)[^\x07\x1b\x9c\x9d\n]{0,2000}(?:\x07|\x1b\\|\x9c)|\x1b[@-Z\\-_]"
 )
 _MOST_CLEANED_CHARS = 100_000
+_MOST_NUMBER_CHARS = 100
 _MOST_AROUND_AN_ID_CHARS = 1_000
 _CONTROL = re.compile(r"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]")
 
@@ -83,9 +92,12 @@ def flag(value: object) -> object:
 def job_id(value: object) -> object:
     """The id in what this server says of a job: ``ring://jobs/ID``, ``/api/mcp/v1/jobs/ID``, ``jobId: ID``, and in what
     others put around it: quotes, a sentence, the object that a list of jobs has of it."""
-    value = as_name(value.get("jobId", value) if isinstance(value, Mapping) else value)
+    if isinstance(value, Mapping):
+        value = next((value[name] for name in _JOB_IDS if value.get(name)), value)
+    value = as_name(value)
     if not isinstance(value, str):
         return value
+    value = value.strip(EDGES).rstrip("/")
     if (named := job_named(value)) is not None:
         return named
     # The one there is: of two it cannot be told which is meant.
@@ -94,16 +106,19 @@ def job_id(value: object) -> object:
         return whole.pop()
     *_, last = value.strip(EDGES).rsplit("/jobs/", 1)
     said = _SAID_BEFORE_AN_ID.sub("", last).strip(EDGES)
-    return said.lower() if is_part_of_id(said.lower()) else said
+    part = said.strip(f"{QUOTES}#.…<>()[]").lower()
+    return part if is_part_of_id(part) else said
 
 
 def job_named(text: str) -> str | None:
-    """The id in ``ring://jobs/ID``, or in a whole id alone; None for any other text."""
+    """The id in ``ring://jobs/ID``, in what else names a job where it is said or shown, or in an id alone, whole or its
+    beginning; None for any other text."""
     bare = text[:_MOST_AROUND_AN_ID_CHARS].strip(EDGES)
-    found = _JOB_ADDRESS.fullmatch(bare)
-    named = found[1] if found else bare
-    is_whole = _WHOLE_ID.fullmatch(named) is not None
-    return named.lower() if is_whole else named if found else None
+    if (found := _JOB_ADDRESS.fullmatch(bare)) is not None:
+        return found[1].lower() if _WHOLE_ID.fullmatch(found[1]) else found[1]
+    said = _JOB_SAID.fullmatch(bare)
+    named = ((said[1] or said[2]) if said else bare).lower()
+    return named if _WHOLE_ID.fullmatch(named) or is_part_of_id(named) else None
 
 
 def is_part_of_id(text: str) -> bool:
@@ -137,20 +152,34 @@ def address(value: object) -> object:
     inside = next((each for name in _AROUND if isinstance(each := value.get(name), Mapping)), value)
     value = value if any(isinstance(value.get(name), str) for name in _ADDRESSES) else inside
     inner = next((value[name] for name in _ADDRESSES if value.get(name)), None)
-    if inner is None and isinstance(value.get("data"), str):
-        kind = value.get("mimeType") or value.get("mime_type") or value.get("media_type")
-        inner = f"data:{kind};base64,{value['data']}" if isinstance(kind, str) else None
-    if inner is None and isinstance(value.get("jobId"), str):
-        inner = f"ring://jobs/{value['jobId']}"
+    kind = next((value[name] for name in ("mimeType", "mime_type", "media_type") if value.get(name)), None)
+    # The bytes of a resource before an address of another server's own, which nobody here can read.
+    content = value.get("data") if inner is None else None if _can_be_read(inner) else value.get("blob")
+    if isinstance(content, str) and isinstance(kind, str):
+        return f"data:{kind};base64,{content}"
+    if inner is None and isinstance(value.get("b64_json"), str):
+        return f"data:;base64,{value['b64_json']}"
+    job = next((value[name] for name in _JOB_IDS[:2] if isinstance(value.get(name), str)), None)
+    if inner is None and job is not None:
+        return f"ring://jobs/{job}"
     return value if inner is None else inner
 
 
-_AROUND = ("image_url", "imageUrl", "source", "inlineData", "inline_data", "fileData", "file_data", "resource", "image")
+def _can_be_read(address: object) -> bool:
+    return isinstance(address, str) and re.match(r"\s*(?:https?|file|data|ring):", address, re.IGNORECASE) is not None
+
+
+_AROUND = (
+    "image_url", "imageUrl", "source", "inlineData", "inline_data", "fileData", "file_data", "resource", "image",
+    "file",
+)  # fmt: skip
 """In what the content blocks of models and of MCP have the object with the address or the bytes."""
 
 _ADDRESSES = (
-    "url", "uri", "fileUri", "file_uri", "image_url", "imageUrl", "file_id", "fileId", "path", "localPath",
+    "url", "uri", "fileUri", "file_uri", "image_url", "imageUrl", "file_id", "fileId", "path", "localPath", "image",
 )  # fmt: skip
+
+_JOB_IDS = ("jobId", "job_id", "id")
 
 
 def number_in(*units: str, before: tuple[str, ...] = (), due: str = "") -> Callable[[object], object]:
@@ -164,7 +193,9 @@ def number_in(*units: str, before: tuple[str, ...] = (), due: str = "") -> Calla
             value = value[0]
         if not isinstance(value, str):
             return not_a_bool(value)
-        text = value.strip(QUOTES).lower()
+        # NFKC: keyboards of other scripts have wide figures of their own. No number is long.
+        plain = unicodedata.normalize("NFKC", value) if len(value) <= _MOST_NUMBER_CHARS else value
+        text = plain.strip(QUOTES).lower()
         unit = next((unit for unit in units if text.endswith(unit)), "")
         text = text.removesuffix(unit).strip()
         sign = next((unit for unit in before if text.startswith(unit)), "")

@@ -92,8 +92,7 @@ def read(
     if not problems:
         return value
     further = reading.further + max(0, len(problems) - MAX_PROBLEMS)
-    more = [f"… and {further} more"] if further else []
-    raise InvalidRequest(between.join([*problems[:MAX_PROBLEMS], *more]))
+    raise InvalidRequest(between.join([*problems[:MAX_PROBLEMS], *([f"… and {further} more"] if further else [])]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +141,8 @@ class _Reading:
                 found[name], spelled[name] = self._value(place, value, (*path, name)), key
         if len(given) > MAX_NAMES and not keeps_unknown:
             self.further += len(given) - MAX_NAMES
-            where = _path(path) or f"the {self._noun}s"
-            self.problems.insert(0, f"{where} may have {MAX_NAMES} names at most, got {len(given)}")
+            most = f"may have {MAX_NAMES} names at most, got {len(given)}"
+            self.problems.insert(0, f"{_path(path) or f'the {self._noun}s'} {most}")
         return found
 
     def _value(self, due: _Due, value: Any, path: Path) -> Any:
@@ -165,7 +164,8 @@ class _Reading:
         value = self._from_json(value, "[", path)
         if due.model is None and isinstance(address(value) if isinstance(value, Mapping) else value, str):
             # Of a blank one nothing is left: an empty list must not become "all". One more than may be tells too many.
-            value = value.split(",", MAX_ITEMS) if isinstance(value, str) and SEPARATED in due.marks else [value]
+            is_several = isinstance(value, str) and SEPARATED in due.marks
+            value = re.split(r"[,;\n]", value, maxsplit=MAX_ITEMS) if is_several else [value]
         if not isinstance(value, list | tuple):
             return value
         if len(value) > MAX_ITEMS:
@@ -208,14 +208,13 @@ class _Reading:
             return
         due = _due_in(model)
         within = {name: _due_in(place.model) for name, place in due.items() if place.model is not None}
-        close, hint = nearest(key, due, within), ""
-        if close is not None:
+        close, hint, packed = nearest(key, due, within), "", _count_names(value, due)
+        if close is not None and packed < 2:
             hint = f", did you mean {close}?"
-        elif _has_names_of(value, due):
+        elif packed:
             # Somebody packs all arguments into one: what to do is said, not done, for there may be others beside it.
             hint = f": give the {self._noun}s in it by themselves"
-        shown = _path((*path, key[:_MAX_NAME_CHARS]))
-        self._add(f"unknown {self._noun} {shown!r}{hint} (allowed: {', '.join(due)})")
+        self._add(f"unknown {self._noun} {_path((*path, key[:_MAX_NAME_CHARS]))!r}{hint} (allowed: {', '.join(due)})")
 
     def sentence(self, error: Any) -> str:
         """One problem that the model has found, with its path: ``clips[2].scene.camera``."""
@@ -227,10 +226,10 @@ class _Reading:
         return f"{where}: {text}" if where and error["type"] != "missing" else text
 
 
-def _has_names_of(value: Any, due: Mapping[str, _Due]) -> bool:
+def _count_names(value: Any, due: Mapping[str, _Due]) -> int:
     if isinstance(value, str) and value.lstrip().startswith("{"):
-        return any(f'"{name}"' in value[:_MAX_PYTHON_CHARS] for name in due)
-    return isinstance(value, Mapping) and any(name in due for name in islice(value, MAX_NAMES))
+        return sum(f'"{name}"' in value[:_MAX_PYTHON_CHARS] for name in due)
+    return sum(name in due for name in islice(value, MAX_NAMES)) if isinstance(value, Mapping) else 0
 
 
 def _loads(text: str) -> Any:
@@ -254,7 +253,8 @@ def _as_json(found: re.Match[str]) -> str:
 
 
 def _is_not_given(value: object, due: _Due | None) -> bool:
-    """Null, and blank text, unless a list is due: there it is an empty one."""
+    """Null, and blank text, unless a list is due: there it is an empty one. Of a list of one that one is looked at."""
+    value = as_name(value) if due is not None and due.item is None and isinstance(value, list) else value
     if not isinstance(value, str):
         return value is None
     if due is not None and due.item is not None:

@@ -43,6 +43,8 @@ class ThumbnailFields(Strict):
             with contextlib.suppress(ValueError):
                 return {"enabled": flag(data)}
             return data
+        if isinstance(words := data.get("overlays"), str) and words.strip():
+            data = {**data, "overlays": [words]}
         enabled = data.get("enabled")
         # What is neither yes nor no is left for the field itself to refuse, with its name.
         with contextlib.suppress(ValueError):

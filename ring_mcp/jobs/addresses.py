@@ -18,7 +18,7 @@ from ring_mcp.domain.choices import EDGES
 from ring_mcp.errors import InvalidRequest
 
 NO_PATH = re.compile(r"(https?|data|kept|ring):", re.IGNORECASE)
-OUTSIDE = "is a file outside the folders of RING_INPUT_DIRS, so it is not read"
+_TWO_PATHS = re.compile(r"[,;\s]\s{0,9}(?:/|file:)", re.IGNORECASE)
 MAX_CHARS = 8_000
 """Of an address that is none of a file's own bytes."""
 
@@ -82,6 +82,13 @@ def normalize_address(field: str, text: str) -> str:
     if scheme in ("http", "https") or text.startswith("//"):
         return _web_address(field, scheme, text)
     return text
+
+
+def say_outside(path: str) -> str:
+    """Why a path is not read that leads out of the folders."""
+    if _TWO_PATHS.search(path):
+        return "is no file in a folder of RING_INPUT_DIRS; of several files give each by itself, as an item of a list"
+    return "is a file outside the folders of RING_INPUT_DIRS, so it is not read"
 
 
 def resolve_path(text: str) -> Path:

@@ -19,11 +19,11 @@ from ring_mcp.domain import ImageRequest, MediaFile, MediaKind, Plan, VideoPlan,
 from ring_mcp.errors import InvalidRequest, ProviderError, StorageError
 from ring_mcp.jobs.addresses import (
     NO_PATH,
-    OUTSIDE,
     addresses,
     is_inside,
     normalize_address,
     resolve_path,
+    say_outside,
     with_addresses,
 )
 from ring_mcp.jobs.input_files import (
@@ -136,7 +136,7 @@ class MediaInputs:
             address = normalize_address(field, text)
             is_path = not (NO_PATH.match(address) or is_anybodys_file_id(address))
             if is_path and (path := self._local(address, field)) and not is_inside(path, self._folders):
-                raise InvalidRequest(f"{field} {OUTSIDE}")
+                raise InvalidRequest(f"{field} {say_outside(address)}")
 
     async def for_provider(self, plan: Plan, *, as_bytes: bool = False) -> Inputs:
         """Everything that the plan takes in, as the provider can read it: a first frame once it has been made.
@@ -293,5 +293,5 @@ class MediaInputs:
         if not is_file:
             raise InvalidRequest(f"{field} must be an http(s) address, or a file in a folder of RING_INPUT_DIRS")
         if own is None and not is_inside(real, self._folders):
-            raise InvalidRequest(f"{field} {OUTSIDE}")
+            raise InvalidRequest(f"{field} {say_outside(url)}")
         return own or real

@@ -75,16 +75,21 @@ def slow_look_s(age_s: float) -> float:
 
 def note_trouble(job: Job, exc: RingError, now: datetime) -> Failure:
     """What the job's step has met. The same trouble as before keeps its beginning, and is counted."""
-    failure, before = failure_of(exc, job.id), job.failure
+    failure, before = failure_of(exc, job.id, sandbox=job.sandbox), job.failure
     if before is not None and before.code == failure.code:
         return failure.model_copy(update={"since": before.since or now, "seen": before.seen + 1})
     return failure.model_copy(update={"since": now})
 
 
-def failure_of(exc: RingError, job_id: str) -> Failure:
+def failure_of(exc: RingError, job_id: str, *, sandbox: bool = False) -> Failure:
     """What the row of ``job_id`` says of it: its advice with the id in the command that is to be typed."""
-    advice = exc.next_action.replace(" JOB ", f" {job_id} ")
+    advice = exc.next_action.replace(" JOB ", f" {name_typed(job_id, sandbox=sandbox)} ")
     return Failure(code=exc.code, message=exc.message, billed=exc.billed, retryable=exc.retryable, next_action=advice)
+
+
+def name_typed(job_id: str, *, sandbox: bool) -> str:
+    """A job in a command that settles it: without the switch the sandbox's own ledger is not looked at."""
+    return f"{job_id} --sandbox" if sandbox else job_id
 
 
 @contextlib.contextmanager
@@ -137,12 +142,13 @@ def end_job(
 
 def end_badly(job: Job, ending: Ending, exc: RingError, now: datetime) -> Job:
     """The job, ended by what ``exc`` says."""
-    return end_job(job, ending, now, failure=failure_of(exc, job.id), billed_usd=getattr(exc, "billed_usd", None))
+    failure = failure_of(exc, job.id, sandbox=job.sandbox)
+    return end_job(job, ending, now, failure=failure, billed_usd=getattr(exc, "billed_usd", None))
 
 
 def lose_track(job: Job, exc: OutcomeUnknown) -> Job:
     """The job as one whose outcome only a late answer or a person can tell. It keeps its reservation."""
-    return job.to(JobState.UNKNOWN, failure=failure_of(exc, job.id), due_at=None)
+    return job.to(JobState.UNKNOWN, failure=failure_of(exc, job.id, sandbox=job.sandbox), due_at=None)
 
 
 def resolve_by_hand(job: Job, *, paid: bool, now: datetime) -> Job:

@@ -23,7 +23,7 @@ from ring_mcp.errors import (
 from ring_mcp.jobs.accounts import Accounts, describe_needed_account
 from ring_mcp.jobs.endings import Ending
 from ring_mcp.jobs.inputs import MediaInputs
-from ring_mcp.jobs.outcomes import Park, Pause, end_job
+from ring_mcp.jobs.outcomes import Park, Pause, end_job, name_typed
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.sharing import Sharing
 from ring_mcp.jobs.watch import JobWatch
@@ -142,8 +142,8 @@ def _explain_wait(still: Job) -> Failure | None:
             code=OutcomeUnknown.code,
             message=f"the outcome of the first frame (job {still.id}) is not known, so the video was not started",
             billed="unknown",
-            next_action=f"Look at the provider's console, settle the still with `ring-mcp jobs resolve {still.id} "
-            "--paid|--not-paid`, then call ring-job-get.",
+            next_action="Look at the provider's console, settle the still with `ring-mcp jobs resolve "
+            f"{name_typed(still.id, sandbox=still.sandbox)} --paid|--not-paid`, then call ring-job-get.",
         )
     if still.failure is None and not still.is_parked:
         return None

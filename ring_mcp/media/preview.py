@@ -101,7 +101,8 @@ def _mixable(picture: Picture) -> Picture:
 
 
 def _sheet(thumbnails: Sequence[Picture | None], side_px: int) -> Picture:
-    """The pictures in the grid that shows them largest, white between them."""
+    """The pictures in the grid that shows them largest, white between them. A last row that is not full stands in the
+    middle: a cell left white at its end looks like one more picture."""
     from PIL import Image
 
     there = [picture for picture in thumbnails if picture is not None]
@@ -113,7 +114,9 @@ def _sheet(thumbnails: Sequence[Picture | None], side_px: int) -> Picture:
     rows = math.ceil(len(thumbnails) / columns)
     sheet = Image.new("RGB", (columns * (width + _GAP_PX) - _GAP_PX, rows * (height + _GAP_PX) - _GAP_PX), _WHITE)
     for number, picture in enumerate(thumbnails):
-        left, top = number % columns * (width + _GAP_PX), number // columns * (height + _GAP_PX)
+        row, column = divmod(number, columns)
+        missing = columns - min(columns, len(thumbnails) - row * columns)
+        left, top = (2 * column + missing) * (width + _GAP_PX) // 2, row * (height + _GAP_PX)
         if picture is None:
             sheet.paste(_GREY, (left, top, left + width, top + height))
             continue

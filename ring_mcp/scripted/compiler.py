@@ -7,13 +7,11 @@ source's shape, carries nothing that would shape another clip.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ring_mcp.domain.choices import choose
 from ring_mcp.errors import InvalidRequest
-from ring_mcp.scripted.schema import PLACEHOLDER, CastMember, Clip, FirstFrame, ScriptRequest
+from ring_mcp.scripted.schema import PLACEHOLDER, CastMember, Clip, FirstFrame, ScriptRequest, say_cast
 
 CLOSING = "Realistic lip movement, speaking over ambient sound, no burned-in subtitles."
 STILL_STYLE = "cinematic still frame, photorealistic, no text overlays, no watermarks."
@@ -66,16 +64,16 @@ def scene_prompt(request: ScriptRequest, clip: Clip) -> str:
     """What the clip shows and says: its own prompt as it stands, else put together from setting and scene."""
     if clip.prompt is not None:
         return clip.prompt
-    scene, cast = clip.scene, request.cast
+    scene = clip.scene
     assert scene is not None, "Clip checks that it has a scene or a prompt"  # for the type checker
     parts = [
-        _fill(request.setting, cast, "setting"),
-        scene.camera and f"CAMERA: {_fill(scene.camera, cast, 'camera')}",
-        scene.action and f"ACTION: {_fill(scene.action, cast, 'action')}",
+        _fill(request.setting, request, "setting"),
+        scene.camera and f"CAMERA: {_fill(scene.camera, request, 'camera')}",
+        scene.action and f"ACTION: {_fill(scene.action, request, 'action')}",
     ]
     if scene.dialogue:
         lines = [
-            f'{_label(line.speaker, cast)}{f" ({line.tone})" if line.tone else ""} says: "{line.line}"'
+            f'{_label(line.speaker, request)}{f" ({line.tone})" if line.tone else ""} says: "{line.line}"'
             for line in scene.dialogue
         ]
         parts += [f"DIALOGUE: {' '.join(lines)}", CLOSING]
@@ -87,9 +85,9 @@ def first_frame_prompt(request: ScriptRequest, clip: Clip) -> str | None:
     frame = clip.first_frame
     if frame is None or frame.image_prompt is None:
         return None
-    prompt = _fill(frame.image_prompt, request.cast, "firstFrame.imagePrompt")
+    prompt = _fill(frame.image_prompt, request, "firstFrame.imagePrompt")
     if request.setting:
-        prompt += f" Setting: {_fill(request.setting, request.cast, 'setting').removesuffix('.')}."
+        prompt += f" Setting: {_fill(request.setting, request, 'setting').removesuffix('.')}."
     if clip.aspect_ratio:
         prompt += f" Aspect ratio {clip.aspect_ratio}, {STILL_STYLE}"
     return prompt
@@ -124,12 +122,12 @@ def _as_remaster(arguments: dict[str, Any], clip: Clip, remaster: Remaster) -> d
     }
 
 
-def _fill(text: str | None, cast: Sequence[CastMember], field: str) -> str:
+def _fill(text: str | None, request: ScriptRequest, field: str) -> str:
     """``text`` with the description of each cast member in place of its ``{{id}}``. Raises InvalidRequest, before it
     is made, for one that is longer than any prompt."""
     text = text or ""
     named = PLACEHOLDER.findall(text)
-    described = {name: _member(name.strip(), cast, field).description for name in set(named)}
+    described = {name: _member(name.strip(), request, field).description for name in set(named)}
     chars = len(text) + sum(len(described[name]) for name in named)
     if chars > MAX_FILLED_CHARS:
         raise InvalidRequest(
@@ -138,8 +136,8 @@ def _fill(text: str | None, cast: Sequence[CastMember], field: str) -> str:
     return PLACEHOLDER.sub(lambda found: described[found[1]], text)
 
 
-def _label(speaker: str, cast: Sequence[CastMember]) -> str:
-    member = _member(speaker, cast, "dialogue")
+def _label(speaker: str, request: ScriptRequest) -> str:
+    member = _member(speaker, request, "dialogue")
     if member.label:
         return member.label
     beginning = re.split(r"[,.]", member.description, maxsplit=1)[0].strip()
@@ -147,10 +145,8 @@ def _label(speaker: str, cast: Sequence[CastMember]) -> str:
     return beginning if 0 < len(beginning) < MAX_LABEL_CHARS else speaker.replace("_", " ")
 
 
-def _member(identifier: str, cast: Sequence[CastMember], field: str) -> CastMember:
-    by_id = {member.id: member for member in cast}
-    found = choose(identifier, by_id)
+def _member(identifier: str, request: ScriptRequest, field: str) -> CastMember:
+    found = request.cast_ids.choose(identifier)
     if found is not None:
-        return by_id[found]
-    known = ", ".join(by_id) or "it is empty"
-    raise InvalidRequest(f"{field}: {identifier!r} is not in the cast ({known})")
+        return request.cast_by_id[found]
+    raise InvalidRequest(f"{field}: {identifier!r} is not in the cast ({say_cast(request.cast_ids)})")

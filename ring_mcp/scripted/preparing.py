@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
-from ring_mcp.domain.choices import choose
+from ring_mcp.domain.choices import Spellings
 from ring_mcp.errors import InvalidRequest
-from ring_mcp.plans.rules import provider_of, takers, values
+from ring_mcp.plans.rules import model_named, provider_of, takers, values
 from ring_mcp.plans.video import resolve_effective_quality_mode
 from ring_mcp.presets import Presets
 from ring_mcp.scripted.base import Maker, RunOptions
@@ -26,8 +27,23 @@ from ring_mcp.scripted.schema import Clip, ScriptRequest
 _PRODUCTION = ("production", "production_i2v")
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a clip asks for where nothing is remastered: what names its words and its job. ``take``: which one it is of
+    these words, for in one script the same words twice are two clips."""
+
+    words: str
+    key: str
+    mode: str
+    take: int
+
+
 class Preparing:
-    """``known``: what earlier runs have noted. Every method raises InvalidRequest for what the script cannot mean."""
+    """``known``: what earlier runs have noted. Every method raises InvalidRequest for what the script cannot mean.
+
+    A script unfolds into much more than it is, and to write all of it out takes a while: whoever serves others makes
+    one of these beside the loop.
+    """
 
     def __init__(
         self, request: ScriptRequest, options: RunOptions, maker: Maker, presets: Presets, known: Known
@@ -38,11 +54,12 @@ class Preparing:
         self._presets = presets
         self._known = known
         # Over the whole script, whichever clips are named: --clip must not turn a second take into a first one.
-        self._takes = self._count_takes()
+        self._asked = self._read_clips()
 
     def select(self) -> Sequence[Clip]:
         clips, ids = self._request.clips, [clip.id for clip in self._request.clips]
-        wanted = {name: choose(name, ids) for name in self._options.clip_ids}
+        spellings = Spellings(ids)
+        wanted = {name: spellings.choose(name) for name in self._options.clip_ids}
         if unknown := [name for name, found in wanted.items() if found is None]:
             raise InvalidRequest(f"No clips matched {', '.join(unknown)}. Available: {', '.join(ids)}")
         # In the order of the script, which decides what the caps leave room for, and not of the command line.
@@ -51,29 +68,30 @@ class Preparing:
             raise InvalidRequest("a source URL is that of one clip: name it with --clip")
         return selected
 
-    def _count_takes(self) -> dict[str, int]:
-        """Which take each clip is of its words: in one script the same words twice are two clips."""
+    def _read_clips(self) -> dict[str, _Asked]:
+        """By the clip's id. The texts are not kept: together they may be many times the script."""
         seen: Counter[str] = Counter()
-        takes = {}
+        asked = {}
         for clip in self._request.clips:
-            key, _ = self._key(self._compile(clip, None))
+            plain = self._compile(clip, None)
+            key, mode = self._key(plain)
             seen[key] += 1
-            takes[clip.id] = seen[key]
-        return takes
+            take = seen[key]
+            key = key if take == 1 else self._key(plain, take=take)[0]
+            asked[clip.id] = _Asked(words_key(plain), key, mode, take)
+        return asked
 
     async def prepare(self, clip: Clip) -> ClipRun:
-        known, take, plain = self._known, self._takes[clip.id], self._compile(clip, None)
-        words, (plain_key, plain_mode) = words_key(plain), self._key(plain, take=take)
-        start = await self._start(clip, plain_key, plain_mode, words) if self._options.remaster else Start()
-        arguments = self._compile(clip, start.remaster)
-        key, mode = self._key(arguments, source_job_id=start.job_id, take=take)
+        known, asked = self._known, self._asked[clip.id]
+        start = await self._start(clip, asked) if self._options.remaster else Start()
+        arguments, key, mode = await asyncio.to_thread(self._ask, clip, start, asked.take)
         attempts = known.of_key(key, clip.id)
         if self._options.force:
             # A key of its own, or the ledger would join the job that is there.
             key, attempts = f"{key}+{uuid.uuid4().hex[:8]}", []
-        elif start.remaster == Remaster() and plain_mode in _PRODUCTION:
+        elif start.remaster == Remaster() and asked.mode in _PRODUCTION:
             # It was made at 720p from the beginning: a remaster of its words alone would buy the same clip again.
-            made = [row for row in known.of_key(plain_key, clip.id) if row.get("status") == "done"]
+            made = [row for row in known.of_key(asked.key, clip.id) if row.get("status") == "done"]
             attempts += [row for row in made if row not in attempts]
             start.warnings.extend(["it is at 720p already; --force makes it again"] if made else [])
         return ClipRun(
@@ -82,24 +100,29 @@ class Preparing:
             arguments=arguments,
             key=key,
             mode=mode,
-            words=words,
+            words=asked.words,
             attempts=attempts,
             status="error" if start.error else "waiting",
             error=start.error,
             warnings=start.warnings,
         )
 
-    async def _start(self, clip: Clip, key: str, mode: str, words: str) -> Start:
+    def _ask(self, clip: Clip, start: Start, take: int) -> tuple[dict[str, Any], str, str]:
+        """The arguments, what names their job, and the mode as the manifest has it."""
+        arguments = self._compile(clip, start.remaster)
+        return arguments, *self._key(arguments, source_job_id=start.job_id, take=take)
+
+    async def _start(self, clip: Clip, asked: _Asked) -> Start:
         """From which draft a remaster starts: one of this clip, or one that was asked for in the same words."""
-        drafts = [*self._known.own(clip.id), *self._known.of_key(key, clip.id)[::-1]]
-        if mode in DRAFTS and not drafts and (job_id := await self._maker.find(key)) is not None:
+        drafts = [*self._known.own(clip.id), *self._known.of_key(asked.key, clip.id)[::-1]]
+        if asked.mode in DRAFTS and not drafts and (job_id := await self._maker.find(asked.key)) is not None:
             # The manifest is gone or another one: the ledger still knows the draft by its key.
-            drafts = [{"qualityMode": mode, "status": "pending", "jobId": job_id, "wordsKey": words}]
+            drafts = [{"qualityMode": asked.mode, "status": "pending", "jobId": job_id, "wordsKey": asked.words}]
         first = self._presets.video_providers[0]
         provider = self._provider_of(self._compile(clip, None))
         editor = self._presets.editor_of(provider) or self._presets.editor_of(first)
         limit_s = self._presets.video_models[editor].max_edit_input_s if editor else Decimal(0)
-        return await remaster_of(clip, drafts, words, self._options.source_url, self._maker, limit_s)
+        return await remaster_of(clip, drafts, asked.words, self._options.source_url, self._maker, limit_s)
 
     def list_replaced(self, clip: ClipRun) -> list[ClipRun]:
         """The jobs of earlier words of a clip that are not known to have ended."""
@@ -143,7 +166,12 @@ class Preparing:
             has_source="sourceVideoUrl" in arguments,
         )
         mode = manifest_mode(mode, kind)
-        return script_key(arguments, mode, self._provider_of(arguments), source_job_id=source_job_id, take=take), mode
+        # In the registry's spelling: written otherwise it is the same clip, and is not paid again.
+        asked = dict(arguments)
+        for name, models in (("model", self._presets.video_models), ("imageModel", self._presets.image_models)):
+            if name in asked:
+                asked[name] = model_named(asked[name], models) or asked[name]
+        return script_key(asked, mode, self._provider_of(arguments), source_job_id=source_job_id, take=take), mode
 
 
 def makes_of(presets: Presets) -> Makes:

@@ -102,8 +102,8 @@ class ScriptRun:
         single clip is that clip's ``error``.
         """
         known = Known(await asyncio.to_thread(self._manifest.rows), self._request.request_id)
-        preparing = Preparing(self._request, self._options, self._maker, self._presets, known)
-        for clip in preparing.select():
+        preparing = await asyncio.to_thread(Preparing, self._request, self._options, self._maker, self._presets, known)
+        for clip in await asyncio.to_thread(preparing.select):
             prepared = await preparing.prepare(clip)
             self.clips.append(prepared)
             self.superseded += preparing.list_replaced(prepared)

@@ -5,8 +5,10 @@ Raises InvalidRequest only. Nothing here is compiled or spent: see ``compiler``.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -20,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from ring_mcp.domain.choices import choose
+from ring_mcp.domain.choices import Spellings, as_ratio
 from ring_mcp.domain.fields import (
     PROSE,
     Address,
@@ -46,6 +48,7 @@ PLACEHOLDER = re.compile(r"\{\{([^{}]*)\}\}")
 
 _IN_SINGLE_BRACES = re.compile(r"(?<!\{)\{\s*([A-Za-z0-9_-]{1,60})\s*\}(?!\})")
 _MAX_SHOWN_CHARS = 60
+_MAX_SHOWN_IDS = 20
 MAX_PLACEHOLDERS = 100
 """Of one text. Each is looked for in the whole cast, and stands for a whole description."""
 
@@ -56,10 +59,17 @@ def _in_cast(member: str, info: ValidationInfo) -> str:
     # Read by itself, without its file. The compiler looks for the member again.
     if cast is None:
         return member
-    found = choose(member, cast)
+    found: str | None = cast.choose(member)
     if found is None:
-        raise ValueError(f"{member[:_MAX_SHOWN_CHARS]!r} is not in the cast ({', '.join(cast) or 'it is empty'})")
+        raise ValueError(f"{member[:_MAX_SHOWN_CHARS]!r} is not in the cast ({say_cast(cast)})")
     return found
+
+
+def say_cast(cast: Spellings) -> str:
+    """Its ids, as far as a text has room for them."""
+    shown = ", ".join(islice(cast.allowed, _MAX_SHOWN_IDS))
+    further = len(cast.allowed) - _MAX_SHOWN_IDS
+    return f"{shown} and {further} more" if further > 0 else shown or "it is empty"
 
 
 def _placeholders_in_cast(text: str, info: ValidationInfo) -> str:
@@ -70,9 +80,10 @@ def _placeholders_in_cast(text: str, info: ValidationInfo) -> str:
         _in_cast(member.strip(), info)
     if any(braces in part for part in PLACEHOLDER.split(text)[::2] for braces in ("{{", "}}")):
         raise ValueError("has {{ or }} that belong to no placeholder: write {{cast_id}}")
+    cast = (info.context or {}).get("cast")
     for member in _IN_SINGLE_BRACES.findall(text):
         # It would be sent as it stands, and paid for; other words in braces are somebody's own.
-        if choose(member, (info.context or {}).get("cast") or ()) is not None:
+        if cast is not None and cast.choose(member) is not None:
             raise ValueError(f"has {{{member}}} in single braces: write {{{{{member}}}}} for the one of the cast")
     return text
 
@@ -115,6 +126,9 @@ ClipId = Annotated[
     BeforeValidator(as_name),
     AfterValidator(_once("clip ids")),
 ]
+Ratio = Annotated[Name, AfterValidator(as_ratio)]
+"""In its one spelling: it is part of what a clip is known by, and of the words of a first frame."""
+
 QualityMode = Literal["draft", "draft_i2v", "production", "production_i2v"]
 
 
@@ -123,7 +137,7 @@ class Defaults(Strict):
 
     provider: ProviderName | None = Field(None, description="Who makes first frames, where imageProvider is not set.")
     quality_mode: QualityMode | None = Field(None, description="Default: draft.")
-    aspect_ratio: Name | None = Field(None, description="Default: 16:9.")
+    aspect_ratio: Ratio | None = Field(None, description="Default: 16:9.")
     image_resolution: ImageResolution | None = Field(None, description="Of first frames. Default: 2k.")
     video_resolution: VideoResolution | None = Field(
         None, description="In place of the mode's own; a remaster is 720p whatever stands here."
@@ -188,7 +202,7 @@ class ClipRemaster(Strict):
 class Clip(Strict):
     id: ClipId = Field(description="Names the clip in the manifest and its file.")
     duration: Seconds
-    aspect_ratio: Name | None = None
+    aspect_ratio: Ratio | None = None
     prompt: Prose | None = Field(None, description="Sent as it stands, in place of everything in scene and setting.")
     first_frame: FirstFrame | None = None
     scene: Scene | None = None
@@ -217,6 +231,14 @@ class ScriptRequest(Strict):
     cast: tuple[CastMember, ...] = ()
     setting: Directions | None = Field(None, description="Where and when, at the head of every compiled prompt.")
     clips: tuple[Clip, ...] = Field(json_schema_extra={"minItems": 1})
+
+    @functools.cached_property
+    def cast_ids(self) -> Spellings:
+        return Spellings(member.id for member in self.cast)
+
+    @functools.cached_property
+    def cast_by_id(self) -> Mapping[str, CastMember]:
+        return {member.id: member for member in self.cast}
 
     @model_validator(mode="before")
     @classmethod
@@ -261,7 +283,7 @@ def _check_known(data: Mapping[str, Any]) -> dict[str, Any]:
     ids = [member.get("id") for member in cast if isinstance(member, dict)] if isinstance(cast, list) else []
     # Too long an id has an error of its own, and would only fill the others, which list the cast.
     known = [i for i in dict.fromkeys(map(str, ids)) if len(i) <= _MAX_SHOWN_CHARS]
-    return {"cast": known, "cast ids": set(), "clip ids": set()}
+    return {"cast": Spellings(known), "cast ids": set(), "clip ids": set()}
 
 
 def read_script(path: Path, makes: Makes = MAKES, *, is_strangers: bool = False) -> ScriptRequest:

@@ -12,6 +12,7 @@ from http import HTTPStatus
 from urllib.parse import quote, urlencode, urlsplit
 
 from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route, Router
@@ -42,7 +43,8 @@ def is_gallery(path: str) -> bool:
 
 
 class GalleryPages:
-    """The ASGI endpoint of everything below GALLERY_PATH. ``own_origin``: where browsers reach it, if that is known."""
+    """The ASGI endpoint of everything below GALLERY_PATH, and of ``/`` for browsers. ``own_origin``: where browsers
+    reach it, if that is known. ``root``: the path of the gallery as they see it."""
 
     def __init__(
         self,
@@ -60,7 +62,7 @@ class GalleryPages:
         self._wrong_tokens = wrong_tokens or WrongTokens()
         self._own_origin = own_origin
         self._sandbox = sandbox
-        self._root = gallery.root
+        self.root = gallery.root
         followers, looks = Slots(MAX_FOLLOWERS, "pages"), Slots(REQUESTS_PER_MINUTE, "pages")
         self._private = Paced(
             Router(
@@ -89,6 +91,14 @@ class GalleryPages:
             status = 404 if isinstance(exc, NotFound) else 502
             await self._tell(scope, exc.message, exc.next_action, status)(scope, receive, _harden(send))
 
+    async def lead_here(self, request: Request) -> Response:
+        """The endpoint of ``/``: who opens the bare address in a browser wants to see something, and programs are told
+        where to go."""
+        is_browser = request.method != "POST" and "text/html" in header(request.scope, "accept").lower()
+        if is_browser or not self._door.has_login:  # where there is no login, there is nothing else either
+            return RedirectResponse(self.root, 303)
+        raise HTTPException(404, f"Not Found: nothing is served at /; MCP is at /mcp, pages for people at {self.root}")
+
     async def _answer(self, request: Request) -> ASGIApp:
         scope, path = request.scope, str(request.scope["path"])
         if _is_embedded(scope):
@@ -99,7 +109,7 @@ class GalleryPages:
         if actor is None:
             return self._ask_who(request, path)
         if path == f"{GALLERY_PATH}/login" and self._door.has_login:
-            return RedirectResponse(self._root, 303)
+            return RedirectResponse(self.root, 303)
         scope[ACTOR_KEY] = actor
         return self._private
 
@@ -129,7 +139,7 @@ class GalleryPages:
         query = request.url.query
         wanted = path.removeprefix(GALLERY_PATH) + (f"?{query}" if query else "")
         return RedirectResponse(
-            f"{self._root}/login?{urlencode({'next': wanted})}" if wanted else f"{self._root}/login", 303
+            f"{self.root}/login?{urlencode({'next': wanted})}" if wanted else f"{self.root}/login", 303
         )
 
     def _show_login(self, wanted: str, problem: str = "", status: int = 200) -> Response:
@@ -148,13 +158,13 @@ class GalleryPages:
             return self._show_login(wanted, "This is none of this server's tokens.", 401)
         # Only what stands below the gallery: a link that names another host leads nowhere.
         is_ours = wanted.startswith(("/", "?")) and not wanted.startswith("//") and "\\" not in wanted
-        answer = RedirectResponse(self._root + (quote(wanted, safe="/?&=%+") if is_ours else ""), 303)
+        answer = RedirectResponse(self.root + (quote(wanted, safe="/?&=%+") if is_ours else ""), 303)
         self._set_cookie(answer, cookie, request.scope)
         return answer
 
     def _log_out(self, scope: Scope) -> Response:
         # Previews may be kept for a day: on a shared machine they leave with who logs out.
-        answer = RedirectResponse(f"{self._root}/login", 303, {"clear-site-data": '"cache"'})
+        answer = RedirectResponse(f"{self.root}/login", 303, {"clear-site-data": '"cache"'})
         self._set_cookie(answer, "", scope)
         return answer
 
@@ -163,7 +173,7 @@ class GalleryPages:
             cookie = await self._door.enter(request.query_params.get("once", ""))
         except Unauthorized as exc:
             return self._tell(request.scope, exc.message, "Run ring-mcp gallery again.", 403)
-        answer = RedirectResponse(self._root, 303)
+        answer = RedirectResponse(self.root, 303)
         self._set_cookie(answer, cookie, request.scope)
         return answer
 
@@ -174,7 +184,7 @@ class GalleryPages:
             self._door.cookie,
             cookie,
             max_age=SESSION_S if cookie else 0,
-            path=self._root,
+            path=self.root,
             secure=origin.startswith("https://") or scope["scheme"] == "https",
             httponly=True,
             samesite="lax",  # "strict" would keep it back when a link in a chat leads here
@@ -244,7 +254,7 @@ class GalleryPages:
     ) -> Response:
         actor = of.scope[ACTOR_KEY] if isinstance(of, Request) else of
         leaves = self._door.has_login and isinstance(of, Request) and self._door.cookie in of.cookies
-        place = Place(root=self._root, actor=actor, leaves=leaves, sandbox=self._sandbox)
+        place = Place(root=self.root, actor=actor, leaves=leaves, sandbox=self._sandbox)
         headers = {"cache-control": "private, no-cache", "content-security-policy": _policy(sources)}
         return HTMLResponse(render(name, place, **values), status, headers)
 

@@ -63,6 +63,7 @@ async def serve_alone(
         pages = GalleryPages(gallery, door, Events(gallery, stopping), sandbox=bool(config.sandbox))
         app = Starlette(
             routes=[
+                Route("/", pages.lead_here),
                 Route(GALLERY_PATH, pages),
                 Route(f"{GALLERY_PATH}/{{rest:path}}", pages),
                 Mount(FILES_PATH, Files(storage, links)),

@@ -48,6 +48,8 @@ from ring_mcp.tools.tool import Arguments
 from ring_mcp.tools.video_create import VideoCreateArguments
 
 PREFIX = "/api/mcp/v1"
+_WAITS = {"waitSeconds", "wait_seconds"}
+_MAX_NAME_CHARS = 60
 _IGNORED_FIELDS = ("actorId",)  # Ring's clients may send it; who calls is decided by the token alone
 
 A = TypeVar("A", bound=Arguments)
@@ -92,9 +94,9 @@ class Gateway:
             self._route("/meta/models", self.models, "GET"),
             self._route("/meta/spend", self.spend, "GET"),
             self._route("/jobs", self.list_jobs, "GET"),
-            self._route("/jobs/{job_id}/thumbnail", self.draw_thumbnail, "POST"),
-            self._route("/jobs/{job_id}/cancel", self.cancel_job, "POST"),
             # With slashes: an id may be written ring://jobs/ID, which comes here decoded.
+            self._route("/jobs/{job_id:path}/thumbnail", self.draw_thumbnail, "POST"),
+            self._route("/jobs/{job_id:path}/cancel", self.cancel_job, "POST"),
             self._route("/jobs/{job_id:path}", self.get_job, "GET"),
             self._route("/openapi.json", self.openapi, "GET"),
         ]
@@ -131,6 +133,7 @@ class Gateway:
         return answer
 
     async def create_image(self, request: Request) -> JSONResponse:
+        _check_query(request)
         arguments, asking = await _read_body(request, lambda body: _read_call(body, ImageCreateArguments))
         if arguments.dry_run:
             return _data(200, (await self._app.images.quote(arguments.request(), actor_id=_actor(request))).data())
@@ -140,6 +143,7 @@ class Gateway:
         )
 
     async def create_video(self, request: Request) -> JSONResponse:
+        _check_query(request)
         arguments, asking = await _read_body(request, lambda body: _read_call(body, VideoCreateArguments))
         if arguments.dry_run:
             return _data(200, (await self._app.videos.quote(arguments.request(), actor_id=_actor(request))).data())
@@ -192,8 +196,8 @@ class Gateway:
 
     async def list_jobs(self, request: Request) -> JSONResponse:
         query: dict[str, Any] = dict(request.query_params)
-        if "idempotencyKey" in query:
-            key = _KeyQuery.parse({"idempotencyKey": query.pop("idempotencyKey") or None}).idempotency_key
+        if name := next((name for name in ("idempotencyKey", "idempotency_key") if name in query), None):
+            key = _KeyQuery.parse({"idempotencyKey": query.pop(name) or None}).idempotency_key
             if query:
                 raise InvalidRequest("idempotencyKey names one job: no other filter goes with it")
             job = await self._app.calls.find(_actor(request), key)
@@ -276,9 +280,19 @@ class _Query(Arguments):
     wait_seconds: WaitSeconds | None = None
 
 
+def _check_query(request: Request) -> None:
+    """Raises InvalidRequest for ``?dryRun=true``: dropped without a word it would be a paid call."""
+    given = sorted(set(request.query_params) - _WAITS)
+    if given:
+        raise InvalidRequest(
+            f"unknown query parameter {given[0][:_MAX_NAME_CHARS]!r} (allowed: waitSeconds)",
+            next_action="Give the arguments in the JSON body and call again; nothing was spent.",
+        )
+
+
 def _wait_s(request: Request, argument: float | None, default_s: float) -> float:
     """``?waitSeconds=``, ``Prefer: respond-async``, the body's own waitSeconds, or the default."""
-    asked = _Query.parse({"waitSeconds": request.query_params.get("waitSeconds")}).wait_seconds
+    asked = _Query.parse({name: request.query_params[name] for name in _WAITS & set(request.query_params)}).wait_seconds
     if asked is not None:
         return asked
     if "respond-async" in request.headers.get("prefer", "").lower():

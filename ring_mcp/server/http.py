@@ -41,6 +41,7 @@ from ring_mcp.server.metrics import MetricsEndpoint
 from ring_mcp.server.middleware import ACTOR_KEY, BodyLimit, Guarded, KnownNames
 from ring_mcp.server.rate_limit import MAX_STREAMS, Paced, Slots
 from ring_mcp.server.sse import MESSAGES_PATH, STREAM_PATH, Sse
+from ring_mcp.server.stray_posts import answer_strays
 from ring_mcp.storage.links import FILES_PATH, FileLinks
 from ring_mcp.web.gallery import Gallery
 
@@ -133,6 +134,7 @@ def build_http_app(
             *gateway.routes(),
             # Without methods: Files and the pages answer HEAD, and refuse the rest, by themselves.
             Mount(FILES_PATH, Files(app.storage, links)),
+            Route("/", pages.lead_here, methods=["GET", "POST"]),
             Route(GALLERY_PATH, pages),
             Route(f"{GALLERY_PATH}/{{rest:path}}", pages),
             Route("/healthz", _alive, methods=["GET"]),
@@ -179,8 +181,9 @@ def build_http_app(
 
 
 def is_open(path: str) -> bool:
-    """What needs no bearer: liveness, files, whose addresses are secrets, metrics and pages, which ask themselves."""
-    return path in ("/healthz", "/readyz", METRICS_PATH) or path.startswith(FILES_PATH) or is_gallery(path)
+    """What needs no bearer: liveness, files, whose addresses are secrets, metrics and pages, which ask themselves, and
+    ``/``, which leads there."""
+    return path in ("/", "/healthz", "/readyz", METRICS_PATH) or path.startswith(FILES_PATH) or is_gallery(path)
 
 
 def open_pages(
@@ -232,7 +235,7 @@ class McpEndpoint:
         self.manager = manager
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self.manager.asgi_app(scope, receive, send)
+        await answer_strays(self.manager.asgi_app, scope, receive, send)
 
 
 async def _alive(request: Request) -> PlainTextResponse:

@@ -46,7 +46,7 @@ def read_again(refused: ValidationError) -> types.JSONRPCMessage | list[types.JS
     except ValueError:
         if TOO_LARGE in line:
             return _refuse([_id_in(line)], types.INVALID_REQUEST, "the message is larger than any call can be")
-        return _refuse([_id_in(line)], types.PARSE_ERROR, "the line is not JSON")
+        return _refuse([_id_in(line)], types.PARSE_ERROR, "the message is not JSON")
 
 
 def _message(content: Any) -> types.JSONRPCMessage | list[types.JSONRPCError]:
@@ -73,7 +73,7 @@ def _refusals(content: Any) -> list[types.JSONRPCError]:
     if isinstance(content, list):
         # Without a method it is a reply, and nobody waits for an answer to that.
         ids = [each.get("id") for each in content[:_MAX_ANSWERS] if isinstance(each, dict) and "method" in each]
-        return _refuse(ids, types.INVALID_REQUEST, "batches are not served: send one message a line")
+        return _refuse(ids, types.INVALID_REQUEST, "batches are not served: send one message at a time")
     if not isinstance(content, dict):
         return []
     ids = [content.get("id")]

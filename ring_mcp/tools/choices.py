@@ -29,6 +29,7 @@ def video_choices(presets: Presets, *, closed: bool = True) -> Choices:
         "aspectRatio": Choice(values(models, lambda model: model.aspect_ratios)),
         "resolution": Choice(values(models, lambda model: model.resolutions)),
         "imageProvider": image["provider"],
+        "imageModel": image["model"],
         "imageResolution": image["resolution"],
     }
 

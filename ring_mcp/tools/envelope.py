@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import re
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -23,6 +24,9 @@ MAX_RESULT_BYTES = 900_000
 _MAX_TEXT_CHARS = 20_000
 _MAX_ERROR_CHARS = 4_000
 """An error may repeat what was asked, and that may be a megabyte."""
+
+_BILLED = {"no": "Nothing was billed.", "yes": "It was billed.", "unknown": "Whether it was billed is not known."}
+_SAYS_NOTHING = re.compile(r"\bnothing was (?:billed|spent)\b", re.IGNORECASE)
 
 
 def success(answer: Answer, *, links: bool) -> CallToolResult:
@@ -54,9 +58,11 @@ def failure_facts(exc: RingError, extra: Mapping[str, Any]) -> dict[str, Any]:
 
 def failure_text(exc: RingError, extra: Mapping[str, Any]) -> str:
     """A failure that may be told, for models: what happened, whether it was billed, what to do next."""
-    billed = {"no": "Nothing was billed.", "yes": "It was billed.", "unknown": "Whether it was billed is not known."}
     facts = failure_facts(exc, extra)
-    lines = [facts["error"], f"[{exc.code}] {billed[exc.billed]}", exc.next_action]
+    # Once: many refusals say of themselves that nothing was spent.
+    is_said = exc.billed == "no" and any(map(_SAYS_NOTHING.search, (facts["error"], exc.next_action)))
+    billed = "" if is_said else _BILLED[exc.billed]
+    lines = [facts["error"], f"[{exc.code}] {billed}".strip(), exc.next_action]
     if exc.job_id is not None:
         lines.append(f"jobId: {exc.job_id}")
     lines += [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in extra.items() if value]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mcp_types import ToolAnnotations
 
 DESCRIPTION = """\
-Cancels a job. Until its request was sent that is certain and free; after that a job is broken off where its \
+Cancels a job. Until its request was sent that is certain and free; after that it is broken off where its \
 provider can, and what was made may be billed."""
 
 

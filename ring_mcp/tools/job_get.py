@@ -19,8 +19,8 @@ from ring_mcp.tools.paid import PreviewSize, Wait, call_notes, free
 from ring_mcp.tools.tool import Answer, Arguments, Caller, Progress, Tool
 
 DESCRIPTION = """\
-Waits for a job and returns what its create tool would have; with jobIds, for several at once. Costs nothing, as \
-often as you like, also for jobs that ended long ago. Still running after waitSeconds: call again."""
+Waits for a job and returns what its create tool would have; with jobIds, for several at once. Costs nothing, \
+also for jobs that ended long ago. Still running after waitSeconds: call again."""
 
 MAX_JOBS = 20
 """Of one call: its answer has to stay below what clients take."""

@@ -23,7 +23,7 @@ from ring_mcp.tools.paid import free
 from ring_mcp.tools.tool import Answer, Arguments, Caller, Tool
 
 DESCRIPTION = """\
-Lists your jobs, newest first: what was asked, where each stands, what it cost. Costs nothing. ring-job-get has \
+Lists your jobs, newest first: what was asked, where each stands, what it cost. Free. ring-job-get has \
 their results."""
 
 State = Literal[
@@ -147,7 +147,7 @@ class JobListArguments(Arguments):
     pipeline_request_id: ShortText | None = Field(None, description="Only this campaign.")
     ref_code: ShortText | None = Field(None, description="Only this tracking id.")
     since: Annotated[datetime, BeforeValidator(_instant), AfterValidator(_in_utc)] | None = Field(
-        None, description="Only from this date or instant on."
+        None, description="From this date or instant on."
     )
     limit: Annotated[int, Field(ge=1, le=100), BeforeValidator(plain)] = Field(20, description="At most.")
     cursor: JobId | None = Field(None, description="Of the last answer.")

@@ -22,7 +22,7 @@ from ring_mcp.tools.tool import Answer, Arguments, Caller, Tool
 if TYPE_CHECKING:
     from ring_mcp.presets import ImageModel, Model, Presets, VideoModel
 
-DESCRIPTION = "Lists models: kind, limits, list prices of what you name, last days. Costs nothing; dryRun quotes calls."
+DESCRIPTION = "Lists models: kind, limits, list prices of what you name, last days. Free; dryRun quotes calls."
 
 
 class ModelListArguments(Arguments):

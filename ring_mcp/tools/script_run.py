@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from ring_mcp.conductors.confirming import Confirming
 from ring_mcp.conductors.paid_calls import PaidCalls
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from ring_mcp.scripted.schema import ScriptRequest
 
 DESCRIPTION = """\
-Makes all clips of a script (schema 1.0), each as a job of its own, and answers at once: call ring-job-get with the \
-jobIds until they are there. It costs money for each clip; dryRun: true tells each price and the total.
+Makes all clips of a script (schema 1.0), each a job of its own, and answers at once: call ring-job-get with the \
+jobIds until they are there. Each clip costs money; dryRun: true tells each price and the total.
 
 The same script again resumes its jobs and pays nothing; a clip with other words is a new job. If the caps have no \
 room for all, nothing starts, unless partial is true. The prompt "storyboard" says how to write one. Example: \
@@ -52,13 +52,19 @@ MakerFor = Callable[[str], AskedMaker]
 ClipName = Annotated[ShortText, SEPARATED]
 
 
+def _not_a_path(value: object) -> object:
+    if isinstance(value, str):
+        raise ValueError("must be an object, the script itself; a file of it is named in path")  # noqa: TRY004
+    return value
+
+
 class ScriptRunArguments(Arguments):
-    request: dict[str, Any] | None = Field(None, description="This or path.")
+    request: Annotated[dict[str, Any], BeforeValidator(_not_a_path)] | None = Field(None, description="This or path.")
     path: Text | None = Field(None, description="Its file, in RING_INPUT_DIRS.")
     clips: tuple[ClipName, ...] | None = Field(None, min_length=1, description="Only these ids.")
     remaster: Flag = Field(False, description="Edit drafts, or make them again at 720p.")
     max_usd: MaxUsd = None
-    partial: Flag = Field(False, description="Make what fits below the caps.")
+    partial: Flag = Field(False, description="Make what fits.")
     dry_run: DryRun = False
 
 

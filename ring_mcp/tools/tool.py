@@ -163,7 +163,7 @@ def find_tool(by_name: Mapping[str, Tool[Any]], wanted: str) -> Tool[Any] | None
     """The tool of that name, as clients write it whose own names have no ``-``, or a server's name in front."""
     if wanted in by_name:
         return by_name[wanted]
-    bare = re.split(r"__|[.:/]", wanted[:_MAX_NAME_CHARS])[-1]
+    bare = re.split(r"__|[.:/]|_(?=ring[_-])", wanted[:_MAX_NAME_CHARS])[-1]
     return by_name.get(choose(bare, by_name) or "")
 
 

@@ -66,9 +66,9 @@ class VideoCreateArguments(Arguments):
         description="First frame: a URL or data URI.",
     )
     first_frame_prompt: Text | None = Field(None, description="Makes the first frame, a paid image.")
-    image_provider: Name | None = Field(None, description="As ring-image-create's.")
-    image_model: Name | None = Field(None, description="As ring-image-create's model.")
-    image_resolution: Name | None = Field(None, description="As ring-image-create's.")
+    image_provider: Name | None = Field(None, description="The first frame's.")
+    image_model: Name | None = Field(None, description="The first frame's.")
+    image_resolution: Name | None = Field(None, description="The first frame's.")
     reference_images: list[Address] | None = Field(
         None,
         description="To appear in it, in place of a first frame; each billed.",

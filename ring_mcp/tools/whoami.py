@@ -10,9 +10,7 @@ from ring_mcp.domain.caps import WINDOW_WORDS
 from ring_mcp.tools.paid import free
 from ring_mcp.tools.tool import Answer, Arguments, Caller, Tool
 
-DESCRIPTION = (
-    "Tells as whom you call, at which server, whether it is a sandbox, and what may still be spent. Costs nothing."
-)
+DESCRIPTION = "Tells as whom you call, at which server, whether it is a sandbox, and what may still be spent. Free."
 
 
 class WhoamiArguments(Arguments):

@@ -13,6 +13,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from ring_mcp.clock import Clock
 from ring_mcp.conductors.signed_urls import for_caller
 from ring_mcp.domain import DRIVEN, Asset, Caps, Job, JobState, Spend, VideoPlan
+from ring_mcp.domain.fields import is_part_of_id, job_named, say_no_job
 from ring_mcp.errors import NotFound, StorageError
 from ring_mcp.ledger.base import JobQuery, Ledger
 from ring_mcp.storage.base import Storage
@@ -155,10 +156,16 @@ class Gallery:
         return page.jobs[0].id if page.jobs else None
 
     async def find(self, job_id: str, actor_id: str) -> Job:
-        """This actor's job. Raises NotFound, also for another's, and LedgerError."""
-        job = await self._read(job_id) if _JOB_ID.fullmatch(job_id) else None
+        """This actor's job, also by the beginning of its id. Raises NotFound, also for another's, and LedgerError."""
+        named = job_named(job_id) or ""
+        job = await self._read(named) if named else None
+        if job is None and is_part_of_id(named):
+            found = await self._ledger.find_ids(named, actor_id)
+            if len(found) > 1:
+                raise NotFound(f"several jobs begin with {named!r}", next_action="Give more of the id.")
+            job = await self._read(found[0]) if found else None
         if job is None or job.actor_id != actor_id:
-            raise NotFound(f"there is no job {job_id[:64]!r}")
+            raise NotFound(say_no_job(job_id))
         return job
 
     async def show_card(self, job: Job) -> tuple[Card, frozenset[str]]:

@@ -28,6 +28,7 @@ class Ledger:
     done: str
     odd: str
     unknown: str
+    advice: str
     parked: str
 
 
@@ -44,7 +45,7 @@ def ledger(running: SandboxServer, tmp_path_factory: pytest.TempPathFactory) -> 
         running.state.configure(deferred_s=LONG_S)
         parked = ring.create(prompt="parked").content
         assert parked["code"] == "timeout"
-    return Ledger(folder, env, running, done, odd, unknown["jobId"], parked["jobId"])
+    return Ledger(folder, env, running, done, odd, unknown["jobId"], unknown["nextAction"], parked["jobId"])
 
 
 def test_each_of_the_newest_jobs_is_one_line_whatever_its_prompt(ledger: Ledger) -> None:
@@ -143,6 +144,14 @@ def test_a_beginning_that_is_too_short_is_told(ledger: Ledger, action: tuple[str
     assert f"'{ledger.done[:4]}' is too short for the beginning of a job's id: six characters" in done.stderr
 
 
+@pytest.mark.parametrize("action", [("show",), ("resume",), ("cancel",), ("resolve", "--paid")])
+@pytest.mark.parametrize("blank", ["", " "])
+def test_an_empty_id_is_told(ledger: Ledger, action: tuple[str, ...], blank: str) -> None:
+    done = command(ledger.env, ledger.folder, "jobs", *action, blank)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "it may not be empty" in done.stderr
+
+
 @pytest.mark.parametrize("chars", [6, 8, 20])
 def test_a_beginning_is_taken_in_capitals_too(ledger: Ledger, chars: int) -> None:
     shown = command(ledger.env, ledger.folder, "jobs", "show", ledger.done[:chars].upper())
@@ -172,14 +181,19 @@ def test_a_parked_job_is_carried_on_without_paying_again(ledger: Ledger) -> None
 
 
 def test_an_unknown_job_is_settled_by_a_person_once_never_guessed(ledger: Ledger) -> None:
-    guess = command(ledger.env, ledger.folder, "jobs", "resolve", ledger.unknown)
-    assert guess.returncode == 2
-    assert "--paid or --not-paid" in guess.stderr
+    for switches in ((), ("--paid", "--not-paid")):
+        guess = command(ledger.env, ledger.folder, "jobs", "resolve", ledger.unknown, *switches)
+        assert guess.returncode == 2
+        assert "--paid or --not-paid" in guess.stderr
     other = command(ledger.env, ledger.folder, "jobs", "resolve", ledger.done, "--not-paid")
     assert other.returncode == 1
     assert "it is settled already" in other.stderr
 
-    settled = command(ledger.env, ledger.folder, "jobs", "resolve", ledger.unknown, "--paid")
+    # As the refusal of a server of the sandbox tells it: whoever types has its settings and not its sandbox.
+    of_whom = {name: value for name, value in ledger.env.items() if name != "RING_SANDBOX"}
+    assert f"`ring-mcp jobs resolve {ledger.unknown} --sandbox --paid|--not-paid`" in ledger.advice
+    assert command(of_whom, ledger.folder, "jobs", "resolve", ledger.unknown, "--paid").returncode == 1
+    settled = command(of_whom, ledger.folder, "jobs", "resolve", ledger.unknown, "--sandbox", "--paid")
     assert settled.returncode == 0, settled.stderr
     assert settled.stdout.strip() == f"{ledger.unknown} is settled: $0.06 counts against the caps"
     twice = command(ledger.env, ledger.folder, "jobs", "resolve", ledger.unknown, "--not-paid")

@@ -125,8 +125,10 @@ def test_a_server_that_cannot_be_reached_is_one_plain_line(remote: Person) -> No
     assert "ring-mcp serve" in second
     assert listed.returncode == FAILED
     assert "Traceback" not in listed.stderr
-    nonsense = remote.types("health", "--gateway", "not an address")
-    assert (nonsense.returncode, nonsense.stdout) == (BAD_USAGE, "")
+    for address in ("not an address", "localhost:8787", "http://"):
+        nonsense = remote.types("health", "--gateway", address)
+        assert (nonsense.returncode, nonsense.stdout) == (BAD_USAGE, "")
+        assert "error: --gateway: " in nonsense.stderr
 
 
 @pytest.mark.parametrize(
@@ -155,6 +157,10 @@ def test_a_stranger_at_that_address_ends_in_words_not_in_a_traceback(remote: Per
         (("jobs", "list"), {"success": False, "error": f"no{ESCAPES}", "nextAction": f"do{ESCAPES}"}),
         (("image", "x"), {"success": False, "error": f"no{ESCAPES}", "nextAction": f"do{ESCAPES}"}),
         (("health",), {"success": True, "data": dict.fromkeys(("status", "service", "serverVersion"), f"no{ESCAPES}")}),
+        *(
+            ((*command, "--json"), {"success": True, "data": {"jobs": [{"jobId": f"no{ESCAPES}\u2028\ud800"}]}})
+            for command in (("jobs", "list"), ("health",), ("image", "x", "--dry-run"))
+        ),
         (
             ("health",),
             {"success": True, "data": {"checks": [dict.fromkeys(("name", "status", "detail"), f"no{ESCAPES}")]}},
@@ -171,6 +177,62 @@ def test_a_terminal_obeys_no_words_of_a_server(
     shown = done.stdout + done.stderr
     assert "no" in shown
     assert not set(ESCAPES) & set(shown)
+
+
+@pytest.mark.parametrize(
+    ("listed", "shown"),
+    [
+        ({"jobId": "0123456789", "state": "done", "prompt": "a boat", "costUsd": 0.06}, ["01234567", "-", "$0.06"]),
+        ({"createdAt": "2026-11-21T08:00:00.000Z", "kind": "image", "costUsd": 0.5}, ["11-21", "≤ $0.50"]),
+        ({"createdAt": "yesterday", "costUsd": "much", "prompt": None}, ["-"]),
+        ({"createdAt": 5, "costUsd": True, "url": 7, "clipId": ["x"], "sandbox": "yes"}, ["-"]),
+        ({}, ["-"]),
+    ],
+)
+def test_a_job_of_which_a_gateway_says_little_is_listed(
+    remote: Person, listed: dict[str, object], shown: list[str]
+) -> None:
+    with answering(said({"jobs": [listed]})) as url:
+        done = remote.types("jobs", "list", "--gateway", url)
+        [line] = remote.types("jobs", "list", "--json", "--gateway", url).stdout.splitlines()
+        spent = remote.types("spend", "--gateway", url)
+    assert (done.returncode, done.stderr) == (DONE, "")
+    assert all(each in done.stdout for each in shown)
+    assert json.loads(line) == listed
+    assert (spent.returncode, spent.stdout) == (FAILED, ""), "no sums of which a part is missing"
+    assert "without what it cost" in spent.stderr
+
+
+@pytest.mark.parametrize("data", [{}, {"jobs": {}}, {"jobs": ["x"]}, {"jobs": None}])
+@pytest.mark.parametrize("command", [("jobs", "list"), ("spend",)])
+def test_an_answer_that_is_no_list_of_jobs_is_told(
+    remote: Person, data: dict[str, object], command: tuple[str, ...]
+) -> None:
+    with answering(said(data)) as url:
+        done = remote.types(*command, "--gateway", url)
+    assert (done.returncode, done.stdout) == (FAILED, "")
+    assert "answered with no list of jobs" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (("jobs", "cancel", "0123456789"), "does not say what became of it"),
+        (("jobs", "show", "0123456789", "--text"), ""),
+        (("health",), "status: None"),
+    ],
+)
+def test_an_answer_that_says_nothing_is_no_traceback(remote: Person, command: tuple[str, ...], told: str) -> None:
+    with answering(said({})) as url:
+        done = remote.types(*command, "--gateway", url)
+    assert told in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def said(data: dict[str, object]) -> bytes:
+    """A gateway's answer of this ``data``."""
+    body = json.dumps({"success": True, "data": data}).encode()
+    return b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
 
 
 def test_an_empty_gateway_means_in_this_process(remote: Person, sandbox: SandboxServer) -> None:

@@ -137,7 +137,7 @@ def test_since_takes_hours_whole_days_weeks_and_dates(text: str, instant: dateti
     assert since_when(text, NOW) == instant
 
 
-@pytest.mark.parametrize("text", ["", "0d", "7", "d", "-1d", "7m", "99999d", "2026-13-01"])
+@pytest.mark.parametrize("text", ["", "0d", "7", "d", "-1d", "7m", "99999d", "2026-13-01", "0001-01-01T00:00:00+14:00"])
 def test_since_refuses_what_it_does_not_know(text: str) -> None:
     with pytest.raises(click.BadParameter):
         since_when(text, NOW)

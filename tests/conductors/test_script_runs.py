@@ -13,7 +13,7 @@ from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.tools.tool import Caller
 from tests.conductors.running import charges, running, settled
 
-SCRIPT = {
+SCRIPT: dict[str, Any] = {
     "schemaVersion": "1.0",
     "requestId": "harbour",
     "clips": [{"id": "one", "duration": 2, "prompt": "A boat leaves the harbour."}],
@@ -49,6 +49,25 @@ async def test_a_remaster_waits_for_its_draft_and_is_paid_once(sandbox: SandboxS
         again = await run_script(app, remaster=True)
         assert (again["jobId"], again["status"], again["quotedUsd"]) == (made["jobId"], "done", 0)
         assert charges(sandbox) == 2
+
+
+async def test_a_clip_that_is_spelled_otherwise_is_not_paid_again(sandbox: SandboxServer, tmp_path: Path) -> None:
+    (plain,) = SCRIPT["clips"]
+    still = {"imagePrompt": "a still", "imageModel": "grok-imagine-image"}
+    ours = {**plain, "aspectRatio": "16:9", "video": {"model": "grok-imagine-video-1.5"}, "firstFrame": still}
+    theirs = {
+        **ours,
+        "aspectRatio": " 16 x 9",
+        "video": {"model": "Grok Imagine Video 1.5"},
+        "firstFrame": {**still, "imageModel": "xai/Grok_Imagine_Image"},
+    }
+    async with running(sandbox, tmp_path) as app:
+        made = await run_script(app, request={**SCRIPT, "clips": [ours]})
+        await settled(app, made["jobId"])
+        paid = charges(sandbox)
+        again = await run_script(app, request={**SCRIPT, "clips": [theirs]})
+        assert (again["jobId"], again["quotedUsd"]) == (made["jobId"], 0)
+        assert charges(sandbox) == paid
 
 
 async def test_clips_above_the_limit_are_refused_in_the_words_of_the_tool(

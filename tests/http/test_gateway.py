@@ -123,6 +123,20 @@ def test_a_bad_request_is_400_with_the_field_named(
     assert sandbox.state.books.charges() == []
 
 
+@pytest.mark.parametrize("path", [IMAGES, VIDEOS])
+@pytest.mark.parametrize(
+    "query", [{"dryRun": "true"}, {"maxUsd": "0.01", "waitSeconds": "0"}, {"": ""}, {"x" * 500: ""}]
+)
+def test_an_argument_in_the_query_of_a_paid_call_is_refused(
+    ring: HttpRing, sandbox: SandboxServer, path: str, query: dict[str, str]
+) -> None:
+    told = failure(ring.post(path, {"prompt": "priced by mistake"}, params=query), 400)
+    assert "unknown query parameter" in told["error"]
+    assert "in the JSON body" in told["nextAction"]
+    assert len(told["error"]) < 200
+    assert sandbox.state.books.charges() == []
+
+
 @pytest.mark.parametrize("wait", ["-1", "nan", "inf", "soon", "3601", "5 minutes"])
 def test_a_wait_that_is_no_number_of_seconds_is_400(ring: HttpRing, wait: str) -> None:
     told = failure(ring.post(IMAGES, {"prompt": "x"}, params={"waitSeconds": wait}), 400)

@@ -160,6 +160,16 @@ def test_four_pictures_become_two_by_two_in_their_order_with_thin_gaps(tmp_path:
     assert is_near(sheet, (127, 256), WHITE, tolerance=70)
 
 
+def test_a_last_row_that_is_not_full_stands_in_the_middle(tmp_path: Path) -> None:
+    paths = [plain(tmp_path / f"{n}.png", colour, (1024, 1024)) for n, colour in enumerate((RED, GREEN, BLUE))]
+    sheet = opened(make_preview(paths))
+    assert sheet.size == (512, 512)
+    for at, colour in (((127, 127), RED), ((384, 127), GREEN), ((256, 384), BLUE), ((150, 384), BLUE)):
+        assert is_near(sheet, at, colour)
+    assert is_near(sheet, (60, 384), WHITE)
+    assert is_near(sheet, (452, 384), WHITE)
+
+
 def test_two_wide_pictures_are_stacked_two_tall_ones_side_by_side(tmp_path: Path) -> None:
     wide = opened(make_preview([plain(tmp_path / "w.png", size=(1600, 900))] * 2))
     tall = opened(make_preview([plain(tmp_path / "t.png", size=(900, 1600))] * 2))

@@ -315,3 +315,22 @@ def test_a_text_has_so_many_placeholders_and_no_more() -> None:
         {"schemaVersion": "1.0", "requestId": "r", "cast": cast, **clip(scene={"action": "{{anna}}" * 100})}
     )
     assert "action: may have 100 placeholders at most, got 101" in told(**scene(action="{{anna}}" * 101))
+
+
+def test_a_large_cast_is_looked_through_once_however_it_is_spelled() -> None:
+    cast = [{"id": f"c{number:03}", "description": "somebody"} for number in range(1000)]
+    others = " ".join(f"{{{{C{number:03}}}}}" for number in range(900, 999))
+    clips = [{"id": f"k{n}", "duration": 3, "scene": {"camera": others, "action": others}} for n in range(50)]
+    began_s = time.process_time()
+    request = parse_script({"schemaVersion": "1.0", "requestId": "r", "cast": cast, "clips": clips})
+    assert all("somebody somebody" in compile_clip(request, clip)["prompt"] for clip in request.clips)
+    assert parse_script(
+        {"schemaVersion": "1.0", "requestId": "r", "cast": cast, **clip(scene={"action": "{x}" * 20_000})}
+    )
+    assert time.process_time() - began_s < 5
+
+
+def test_of_a_large_cast_a_refusal_names_a_few() -> None:
+    cast = [{"id": f"c{number}", "description": "somebody"} for number in range(1000)]
+    assert "'x' is not in the cast (c0, c1, " in (text := told(cast=cast, **clip(scene={"action": "{{x}}"})))
+    assert text.endswith("c19 and 980 more)")

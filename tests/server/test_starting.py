@@ -15,14 +15,14 @@ from tests.server.wire import RingProcess, environment
 
 WRONG = {
     "IMAGE_GEN_PROVIDER": ("dall-e", "must be one of 'xai' or 'google'"),
-    "IMAGE_GEN_POLL_TIMEOUT_MS": ("soon", "must be a number"),
+    "IMAGE_GEN_POLL_TIMEOUT_MS": ("soon", "must be a whole number"),
     "IMAGE_GEN_STORAGE_PREFIX": ("../elsewhere", "must be a relative path"),
-    "XAI_API_BASE_URL": ("api.x.ai", "should be a valid URL"),
+    "XAI_API_BASE_URL": ("api.x.ai", "must be an address like https:"),
     "FILE_BACKEND": ("ftp", "must be one of 'local', 'ringbase' or 's3'"),
     "RING_MAX_USD_PER_DAY": ("plenty", "must be a number"),
     "RING_MAX_USD_PER_WEEK": ("5", "did you mean RING_MAX_USD_PER_"),
-    "RING_INLINE_WAIT_S": ("-1", "greater than or equal to 0"),
-    "RING_RESULT_PREVIEW": ("perhaps", "should be a valid boolean"),
+    "RING_INLINE_WAIT_S": ("-1", "must be at least 0"),
+    "RING_RESULT_PREVIEW": ("perhaps", "must be true or false"),
     "RING_LOG_LEVEL": ("loud", "must be one of 'debug', 'info', 'warning' or 'error'"),
 }
 

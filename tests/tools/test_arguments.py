@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,7 @@ def check_refused(reply: ToolReply, begins: str, code: str = "invalid_request") 
     assert (told["code"], told["billed"], told["retryable"]) == (code, "no", False)
     assert "nothing was spent" in told["nextAction"]
     assert reply.text.startswith(begins)
+    assert len(re.findall("nothing was (?:spent|billed)", reply.text, re.IGNORECASE)) == 1, "said once"
     assert reply.size_bytes < MAX_RESULT_BYTES
 
 
@@ -185,7 +187,7 @@ def test_one_key_for_two_requests_is_refused(ring: RingProcess, sandbox: Sandbox
         ({"enabled": True, "template": "bar"}, "thumbnail.template: must be one of 'default', 'title_card' or 'cta_b"),
         ({"enabled": True, "aspectRatio": "wide"}, "thumbnail.aspectRatio must be one of 16:9, 9:16, 1:1"),
         ({"enabled": True, "aspectRatio": "0:1"}, "thumbnail.aspectRatio must be one of 16:9, 9:16, 1:1"),
-        ({"enabled": True, "overlays": "a title"}, "thumbnail.overlays: must be a list"),
+        ({"enabled": True, "overlays": 5}, "thumbnail.overlays: must be a list"),
         ({"enabled": True, "overlays": [7]}, "thumbnail.overlays[0]: must be an object with text, role, position"),
         ({"enabled": True, "overlays": [{"text": "a"}] * 21}, "thumbnail.overlays: may have 20 items at most"),
         (

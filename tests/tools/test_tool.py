@@ -14,7 +14,8 @@ TOOLS = dict.fromkeys(NAMES, object())
 @pytest.mark.parametrize(
     "wanted",
     ["ring-health", "ring_health", "ringHealth", "Ring-Health", " ring health ", "mcp__ring-mcp__ring-health",
-     "mcp__ring_mcp__ring_health", "ring-mcp.ring_health", "ring-mcp:ring-health", "ring/ring-health"],
+     "mcp__ring_mcp__ring_health", "ring-mcp.ring_health", "ring-mcp:ring-health", "ring/ring-health",
+     "ring-mcp_ring-health", "mcp_ring_mcp_ring_health"],
 )  # fmt: skip
 def test_a_tool_is_found_by_the_letters_of_its_name(wanted: str) -> None:
     assert find_tool(TOOLS, wanted) is TOOLS["ring-health"]  # type: ignore[arg-type]

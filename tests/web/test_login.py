@@ -21,6 +21,23 @@ def test_without_a_cookie_a_page_leads_to_the_login(ring: HttpRing, path: str) -
     assert answer.headers["location"].startswith("/gallery/login")
 
 
+@pytest.mark.parametrize("token", [None, ALICE])
+def test_the_bare_address_leads_a_browser_to_the_gallery(ring: HttpRing, token: str | None) -> None:
+    answer = ring.get("/", token=token, headers={"accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/gallery")
+
+
+@pytest.mark.parametrize("accept", ["*/*", "application/json, text/event-stream"])
+@pytest.mark.parametrize("token", [None, ALICE, "wrong"])
+def test_at_the_bare_address_a_program_is_told_where_to_go(ring: HttpRing, accept: str, token: str | None) -> None:
+    for answer in (
+        ring.get("/", token=token, headers={"accept": accept}),
+        ring.post("/", {"jsonrpc": "2.0", "id": 1, "method": "ping"}, token, headers={"accept": accept}),
+    ):
+        assert answer.status_code == 404
+        assert "MCP is at /mcp" in answer.json()["error"]
+
+
 @pytest.mark.parametrize("path", ["/gallery/events", "/gallery/jobs/0123abcd/preview", "/gallery/jobs/0123abcd/card"])
 def test_without_a_cookie_parts_of_pages_are_refused(ring: HttpRing, path: str) -> None:
     assert ring.get(path, token=None).status_code == 401

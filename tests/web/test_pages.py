@@ -44,6 +44,18 @@ def test_a_person_sees_their_own_jobs_alone(ring: HttpRing) -> None:
         assert ids(client.get("/gallery", params={"before": his}).text) == []
 
 
+def test_a_job_is_found_by_its_id_as_the_answers_show_it(ring: HttpRing) -> None:
+    hers, his = make(ring, "image", prompt="hers")["jobId"], make(ring, "image", BOB, prompt="his")["jobId"]
+    with log_in(ring) as client:
+        for shown in (hers[:8], hers.upper(), f"%20{hers[:13]}", f"job%20{hers[:8]}"):
+            page = client.get(f"/gallery/jobs/{shown}")
+            assert page.status_code == 200, shown
+            assert hers in page.text
+        for other in (his[:8], his.upper(), hers[:5], "nobody", "%00", "%27%3B--"):
+            assert client.get(f"/gallery/jobs/{other}").status_code == 404, other
+        assert "too short" in client.get(f"/gallery/jobs/{hers[:5]}").text
+
+
 def test_pages_follow_each_other_to_the_oldest(ring: HttpRing) -> None:
     made = [make(ring, "image", BOB, prompt=f"one of many {i}", refCode="many")["jobId"] for i in range(26)]
     with log_in(ring, BOB) as client:
