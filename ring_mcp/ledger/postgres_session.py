@@ -1,7 +1,7 @@
-"""Talking to PostgreSQL: every transaction says itself what it needs, and driver's errors become the ledger's.
+"""Sessions of PostgreSQL: every transaction sets what it needs, and the driver's errors become the ledger's.
 
-Nothing is left to defaults of the server, of the role or of the connection, and nothing stays behind on a connection:
-a pooler in transaction mode, which gives each transaction another one, does no harm.
+Nothing depends on defaults of the server, the role or the connection, and nothing stays behind on a connection: so a
+pooler in transaction mode, which gives each transaction another one, works.
 """
 
 from __future__ import annotations
@@ -30,20 +30,19 @@ CONNECTION: dict[str, Any] = {
     "autocommit": True,  # transactions are begun by hand, see ``begin``
     "row_factory": dict_row,
     "connect_timeout": int(CONNECT_TIMEOUT_S),
-    "prepare_threshold": None,  # a prepared statement lies on one connection, and the next one may be another
+    "prepare_threshold": None,  # a prepared statement stays on one connection, and the next one may be another
 }
 
-
 PLANNING = "SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off;"
-"""An index is read in its order, and no further than is wanted. The planner would rather collect what fits and sort it,
-where it believes that it is little."""
+"""An index is read in its order and no further than needed. If it expects few rows, the planner would rather read all
+that match and sort them."""
 
 
 async def begin(connection: AsyncConnection[dict[str, Any]], lock_timeout_s: float) -> None:
-    """Begin a transaction that reads what others have committed meanwhile and that is on disk when it ends.
+    """Begin a transaction that sees what others commit meanwhile, and that is on disk when it has ended.
 
-    Under a stricter isolation the snapshot is older than the lock that was waited for: two callers would both find
-    nothing, and pay. A durability that is stronger than ours is kept.
+    Under a stricter isolation the snapshot would be older than the lock that was waited for: two callers would both
+    find nothing, and both pay. A stronger durability than ours is kept.
     """
     # All in one text: without parameters it is one round trip, for every transaction.
     await connection.execute(
@@ -58,9 +57,9 @@ async def begin(connection: AsyncConnection[dict[str, Any]], lock_timeout_s: flo
 
 @contextlib.asynccontextmanager
 async def open_connection(dsn: str, name: str | None = None) -> AsyncIterator[AsyncConnection[dict[str, Any]]]:
-    """One connection beside the pool. If there is none, it says so at once, where the pool would try for a while.
+    """One connection outside the pool, which fails at once where the pool would retry. Raises LedgerError.
 
-    ``name``: what the session is called in the database.
+    ``name``: the session's application name.
     """
     named: dict[str, Any] = {} if name is None else {"application_name": name}
     try:
@@ -77,7 +76,7 @@ async def open_connection(dsn: str, name: str | None = None) -> AsyncIterator[As
 
 
 async def drive(connection: AsyncConnection[dict[str, Any]], transaction: Transaction[T]) -> T:
-    """Send what the transaction asks for, statement by statement; its own answer at the end."""
+    """Execute a transaction's statements one by one; returns its result."""
     rows: Sequence[Row] | None = None
     while True:
         try:

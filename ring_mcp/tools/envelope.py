@@ -17,7 +17,6 @@ from ring_mcp.tools.tool import Answer
 
 logger = logging.getLogger(__name__)
 
-MAX_RESULT_BYTES = 900_000
 """Claude Desktop refuses results above 1,048,576 characters; everything of a result together stays below this."""
 
 _MAX_TEXT_CHARS = 20_000

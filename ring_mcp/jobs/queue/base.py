@@ -20,29 +20,31 @@ class JobQueue(Protocol):
     name: str
 
     async def start(self, *, take_over: bool) -> None:
-        """Begin to carry jobs on. Returns at once; a ledger that is down is tried again.
+        """Begin to carry jobs on. Returns at once; a ledger that is down is retried.
 
-        Without ``take_over`` only what this process is asked for is driven: a command that ends in a moment must not
-        begin to submit for others, since a request that is cut off has an unknown outcome.
+        Without ``take_over``, only jobs that this process opens or is asked for are driven: a command that ends in a
+        moment must not submit for others, since a request that is cut off has an unknown outcome.
         """
 
     async def aclose(self) -> None:
-        """Stop. Paid requests under way get the drain time to be answered; jobs go on with the next process."""
+        """Stop. Paid requests in progress get the drain time to be answered; the next process carries the jobs on."""
 
     def enqueue(self, job: Job) -> None:
         """Carry on a job that was opened by this process, in the background."""
 
     async def adopt(self, job: Job) -> None:
-        """See that somebody alive carries a job on: it was parked, or its process has died. So is the still for which
-        a clip waits. Raises LedgerError; a caller that is cancelled meanwhile leaves no job without a driver."""
+        """Have a job driven that was parked or whose process has died; and the still for which a clip waits.
+
+        Raises LedgerError. A caller that is cancelled meanwhile leaves no job without a driver.
+        """
 
 
 async def find_undriven(
     job: Job, drivers: Mapping[str, asyncio.Task[Job]], runner: JobRunner, watch: JobWatch
 ) -> AsyncIterator[str]:
-    """Of a job that somebody asks for, and of the still that it waits for, the ids of what none of ``drivers`` is at.
+    """The ids, of a job and of the still that it waits for, of those that have no driver in ``drivers``.
 
-    Where one is, and rests, it is woken.
+    A driver that rests is woken.
     """
     # The still first: without it the clip goes nowhere.
     for job_id in (find_awaited_still(job), job.id):
