@@ -17,8 +17,6 @@ from ring_mcp.tools.tool import Answer
 
 logger = logging.getLogger(__name__)
 
-"""Claude Desktop refuses results above 1,048,576 characters; everything of a result together stays below this."""
-
 _MAX_TEXT_CHARS = 20_000
 _MAX_ERROR_CHARS = 4_000
 """An error may repeat what was asked, and that may be a megabyte."""
