@@ -67,7 +67,7 @@ class CancelConductor:
             # Read each time, since the caller's copy may be old: only a row that is still planned may be ended here.
             stored = await self._ledger.get(job.id) or job
             if stored.state is not JobState.PLANNED:
-                if stored.state is JobState.FAILED and still is not None and _is_cancelled(still):
+                if stored.state is JobState.FAILED and still is not None and still.is_cancelled:
                     return _say_cancelled(stored, still)  # its driver saw that the still had ended, and ended it
                 return await self._cancel_sent(stored)
             try:
@@ -158,14 +158,11 @@ class CancelConductor:
         return Cancellation(job, False, True, text)
 
 
-def _is_cancelled(job: Job) -> bool:
-    return job.failure is not None and job.failure.code == JobCancelled.code
-
 
 def _say_cancelled(job: Job, still: Job | None) -> Cancellation:
     if still is None:
         text = f"job {job.id} was cancelled before its request was sent; nothing was billed"
-    elif _is_cancelled(still):
+    elif still.is_cancelled:
         text = f"job {job.id} was cancelled, and its first frame, before a request was sent; nothing was billed"
     else:
         text = (
@@ -176,7 +173,7 @@ def _say_cancelled(job: Job, still: Job | None) -> Cancellation:
 
 
 def _say_of_still(still: Job | None) -> str:
-    if still is None or _is_cancelled(still):
+    if still is None or still.is_cancelled:
         return ""
     return f"; its first frame (job {still.id}) is {still.state}, and its bill is in its own row"
 

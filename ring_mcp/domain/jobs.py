@@ -12,7 +12,7 @@ from typing import Any, Literal
 from ring_mcp.domain.accounts import Account
 from ring_mcp.domain.media import Asset, MediaKind, Output, Value
 from ring_mcp.domain.requests import Plan
-from ring_mcp.errors import Billed, JobMoved, OutcomeUnknown
+from ring_mcp.errors import Billed, JobCancelled, JobMoved, OutcomeUnknown
 
 
 class JobState(StrEnum):
@@ -157,6 +157,10 @@ class Job:
     def is_resolved_by_hand(self) -> bool:
         """Its outcome was unknown, and a person has said what it cost."""
         return self.state is JobState.FAILED and self.failure is not None and self.failure.code == OutcomeUnknown.code
+
+    @property
+    def is_cancelled(self) -> bool:
+        return self.failure is not None and self.failure.code == JobCancelled.code
 
     def is_ahead_of(self, other: Job) -> bool:
         """Whether it stands further along the way. The row of an attempt never goes back by itself."""

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from ring_mcp.domain.consent import NOBODY, QUESTION_LIFE, Asking, Mark, Reply
 
 ERA = "2026-07-28"
-"""The first protocol version in which the answer to a call may ask for input."""
+"""The first protocol version with extensions, and in which the answer to a call may ask for input."""
 
 _KEY = "spend"
 _NO_FIELDS: dict[str, Any] = {"type": "object", "properties": {}}

@@ -10,7 +10,7 @@ import base64
 import contextlib
 import functools
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ from ring_mcp.package_data import data_path
 from ring_mcp.server import apps
 from ring_mcp.server.asking import InputNeeded, read_asking
 from ring_mcp.server.operations import MeasuredOperations
-from ring_mcp.server.tasks import Tasks
+from ring_mcp.server.tasks import Identify, Tasks
 from ring_mcp.tools.envelope import failure, internal_error, log_internal, success
 from ring_mcp.tools.reading_aside import is_large, read_aside
 from ring_mcp.tools.resources import JOB_TEMPLATE, JSON_TYPE, PRESETS_URI, Content, Resources
@@ -42,9 +42,6 @@ INSTRUCTIONS = """\
 Makes images and video clips on the operator's own provider key and returns permanent URLs. Call ring-health first. \
 ring-image-create and ring-video-create cost money; dryRun: true tells the price. When an answer has a jobId and no \
 URL, call ring-job-get with it instead of creating again."""
-
-Identify = Callable[[ServerRequestContext[Any]], Awaitable[str]]
-"""Returns the caller's actor id. Raises Unauthorized or LedgerError."""
 
 _TOOLS_TTL_MS = 300_000
 

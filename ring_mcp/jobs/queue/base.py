@@ -7,13 +7,17 @@ in the ledger says what is left to do.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+import logging
+from collections.abc import AsyncIterator, Collection, Mapping
 from typing import Protocol
 
-from ring_mcp.domain import Job
+from ring_mcp.domain import Job, JobState
 from ring_mcp.jobs.preparing import find_awaited_still
+from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.runner import JobRunner
 from ring_mcp.jobs.watch import JobWatch
+
+logger = logging.getLogger(__name__)
 
 
 class JobQueue(Protocol):
@@ -57,3 +61,28 @@ async def find_undriven(
         if driving is not None:
             await asyncio.wait({driving})
         yield job_id
+
+
+def let_go(record: JobRecord, drivers: Mapping[str, asyncio.Task[Job]]) -> None:
+    """End the driving of a job that another process has by now; not while the answer to its request may still come,
+    which wins over "unknown"."""
+    job = record.job
+    if job.is_settled or job.id not in drivers or (job.state is JobState.SUBMITTING and not record.is_orphan):
+        return
+    logger.warning("job %s: another process has it now", job.id)
+    drivers[job.id].cancel()
+
+
+async def end_drivers(drivers: Mapping[str, asyncio.Task[Job]], submitting: Collection[str], drain_s: float) -> None:
+    """Cancel all drivers and wait for their end. Those of the jobs in ``submitting`` have ``drain_s`` to get the answers
+    to their paid requests; the others go first, or a request that they begin meanwhile would be cut off."""
+    tasks = list(drivers.values())
+    waited = {drivers[job_id] for job_id in submitting}
+    for driving in tasks:
+        if driving not in waited:
+            driving.cancel()
+    if waited:
+        await asyncio.wait(waited, timeout=drain_s)
+    for driving in tasks:
+        driving.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import Any
 
 from ring_mcp.clock import Clock
 from ring_mcp.domain import DRIVEN, Holder, Job, JobState
 from ring_mcp.errors import JobMoved, LedgerError
 from ring_mcp.jobs.accounts import Accounts
 from ring_mcp.jobs.completion import complete
-from ring_mcp.jobs.queue.base import find_undriven
+from ring_mcp.jobs.queue.base import end_drivers, find_undriven, let_go
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.runner import JobRunner
 from ring_mcp.jobs.submitting import STALE_PLAN_S
@@ -69,16 +68,9 @@ class InProcessQueue:
         # First, so that nothing is taken over while paid requests are waited for.
         for task in self._upkeep:
             task.cancel()
-        tasks: list[asyncio.Task[Any]] = [*self._upkeep, *self._tasks.values()]
-        submitting = [self._tasks[record.job.id] for record in self._runner.records if self._is_worth_waiting(record)]
-        for driving in self._tasks.values():
-            if driving not in submitting:  # a request that was begun meanwhile would be cut off at the end of the wait
-                driving.cancel()
-        if submitting:
-            await asyncio.wait(submitting, timeout=self._drain_s)
-        for driving in self._tasks.values():
-            driving.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        submitting = [record.job.id for record in self._runner.records if self._is_worth_waiting(record)]
+        await end_drivers(self._tasks, submitting, self._drain_s)
+        await asyncio.gather(*self._upkeep, return_exceptions=True)
 
     def _is_worth_waiting(self, record: JobRecord) -> bool:
         """Whether its paid request is in progress, and the answer would be lost with this process."""
@@ -184,12 +176,7 @@ class InProcessQueue:
         try:
             await record.write_what_is_lost()
         except JobMoved:
-            if record.job.is_settled or record.job.id not in self._tasks:
-                return
-            if record.job.state is JobState.SUBMITTING and not record.is_orphan:
-                return  # an answer that may still come is worth waiting for: it wins over "unknown"
-            logger.warning("job %s: another process has it now", record.job.id)
-            self._tasks[record.job.id].cancel()
+            let_go(record, self._tasks)
 
     async def _take_up(self, job_id: str) -> None:
         """Drive a job that is ours by its row and has no driver: the reply to our claim was lost.

@@ -18,7 +18,7 @@ from ring_mcp.errors import JobMoved, LedgerError
 from ring_mcp.jobs.accounts import Accounts
 from ring_mcp.jobs.completion import complete
 from ring_mcp.jobs.dispatching import REST_FOR_GOOD_S, Dispatcher
-from ring_mcp.jobs.queue.base import find_undriven
+from ring_mcp.jobs.queue.base import end_drivers, find_undriven, let_go
 from ring_mcp.jobs.reconciling import Reconciler
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.runner import JobRunner
@@ -92,14 +92,8 @@ class PgqueuerQueue:
         self._dispatcher.stop()
         for task in self._upkeep:
             task.cancel()
-        submitting = [self._driving[record.job.id] for record in self._runner.records if self._is_worth_waiting(record)]
-        for driving in self._driving.values():
-            if driving not in submitting:
-                driving.cancel()
-        if submitting:
-            await asyncio.wait(submitting, timeout=self._drain_s)
-        for driving in self._driving.values():
-            driving.cancel()
+        submitting = [record.job.id for record in self._runner.records if self._is_worth_waiting(record)]
+        await end_drivers(self._driving, submitting, self._drain_s)
         await asyncio.gather(*self._upkeep, *self._driving.values(), *self._asides, return_exceptions=True)
         if self._dispatching is not None:
             await asyncio.wait({self._dispatching}, timeout=_PUT_BACK_LIMIT_S)
@@ -190,12 +184,7 @@ class PgqueuerQueue:
             await record.write_what_is_lost()
             await self._channel.run(tasks.pick(record.job, self._ledger.owner, self._ledger.lease_s))
         except JobMoved:
-            if record.job.is_settled or record.job.id not in self._driving:
-                return
-            if record.job.state is JobState.SUBMITTING and not record.is_orphan:
-                return  # an answer that may still come is worth waiting for: it wins over "unknown"
-            logger.warning("job %s: another process has it now", record.job.id)
-            self._driving[record.job.id].cancel()
+            let_go(record, self._driving)
         except LedgerError as exc:
             logger.warning("the ledger does not answer: %s", exc.message)
 
