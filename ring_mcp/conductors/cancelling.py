@@ -76,7 +76,7 @@ class CancelConductor:
             except JobMoved:
                 continue
             return _say_cancelled(ended, still)
-        raise JobMoved(f"job {job.id} changes all the time; call again")
+        raise JobMoved(f"job {job.id} keeps changing; call again")
 
     async def _end(self, job: Job, still: Job | None = None) -> Job:
         """End a planned job. ``still``: its first frame. The failure is about both, the cost about the job alone."""
@@ -156,7 +156,6 @@ class CancelConductor:
             "had been made by then"
         )
         return Cancellation(job, False, True, text)
-
 
 
 def _say_cancelled(job: Job, still: Job | None) -> Cancellation:

@@ -64,7 +64,7 @@ def check_sum(sizes_bytes: Iterable[int], plan: Plan, model: Model) -> None:
     total_bytes, most_bytes = sum(sizes_bytes), model.max_inputs_bytes
     if most_bytes is not None and total_bytes > most_bytes:
         raise InvalidRequest(
-            f"what is given along has {total_bytes:,} bytes in all; {plan.model} takes {most_bytes:,} in one request"
+            f"the given media have {total_bytes:,} bytes in all; {plan.model} takes {most_bytes:,} in one request"
         )
 
 
@@ -255,7 +255,7 @@ def _identify(natives: Natives, path: Path, field: str, kind: MediaKind, max_byt
         raise InvalidRequest(f"{field} cannot be used: it is {exc.found}{takes}") from exc
     except NoDecoder as exc:
         raise StorageError(
-            f"{field} was not looked at: {exc}; nothing was spent", billed="no", next_action=_NO_DECODER
+            f"{field} could not be checked: {exc}; nothing was spent", billed="no", next_action=_NO_DECODER
         ) from exc
     except Undecodable as exc:
         raise InvalidRequest(f"{field} cannot be used: {exc}{takes}") from exc

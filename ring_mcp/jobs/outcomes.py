@@ -82,7 +82,7 @@ def failure_of(exc: RingError, job_id: str) -> Failure:
 def name_open_job(job_id: str, *, stands: bool = True) -> Iterator[None]:
     """Name an existing job in a LedgerError raised inside: it does not mean that nothing was started, since others may
     carry the job on and pay for it. ``stands``: whether it is known that there is such a job."""
-    said = f"Job {job_id} stands, and goes on." if stands else f"If there is a job {job_id}, it goes on."
+    said = f"Job {job_id} exists and goes on." if stands else f"If there is a job {job_id}, it goes on."
     try:
         yield
     except LedgerError as exc:

@@ -73,7 +73,7 @@ def revoke_member(name: str, at: datetime, dialect: Dialect) -> Transaction[Memb
     """Revoke a token; doing it twice changes nothing. Raises NotFound if nobody has that name."""
     member = yield from find_member(name, dialect)
     if member is None:
-        raise NotFound(f"nobody is called {name!r}", next_action="`ring-mcp tokens list` has the names.")
+        raise NotFound(f"no token has the name {name!r}", next_action="`ring-mcp tokens list` has the names.")
     # The first time stays: it says since when nothing more was spent.
     if member.revoked_at is not None:
         return member

@@ -96,7 +96,7 @@ def _psycopg_style(sql: str) -> str:
 
 def busy() -> LedgerError:
     return LedgerError(
-        "the database of DATABASE_URL is busy: somebody holds a lock in it for too long",
+        "the database of DATABASE_URL is busy: another transaction has held a lock for too long",
         next_action="This call started nothing. Call again in a moment.",
     )
 

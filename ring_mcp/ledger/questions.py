@@ -152,7 +152,7 @@ def use_answer(job: Job, needed_usd: Decimal, terms: Terms | None, dialect: Dial
     if not rows:
         raise ConfirmationNeeded(
             "what would be spent is no longer what was agreed to; nothing was spent",
-            next_action="Make the same call again: it is asked anew, at the price of now.",
+            next_action="Make the same call again: the question is asked again, at the present price.",
         )
 
 

@@ -51,7 +51,7 @@ def may_show(ctx: ServerRequestContext[Any], *, unknown: bool = True) -> bool:
 
 
 def list_tools(tools: Sequence[types.Tool], ttl_ms: int, *, with_viewer: bool) -> types.ListToolsResult:
-    """The list of tools. ``with_viewer``: those in SHOWN carry the viewer's address, and no cache may share the list."""
+    """The list of tools. ``with_viewer``: those in SHOWN carry the viewer's address, and caches may not share it."""
     if not with_viewer:
         return types.ListToolsResult(tools=list(tools), ttl_ms=ttl_ms, cache_scope="public")
     meta = {"ui": {"resourceUri": VIEWER_URI}}

@@ -73,7 +73,7 @@ async def _tell_of_waiting(ctx: ServerRequestContext[Any]) -> None:
             await asyncio.sleep(_BEAT_S)
             # Each number has to be above the last one, so it rises slowly towards 1.
             percent += (1.0 - percent) / 100  # below the job's own first value
-            await ctx.session.report_progress(percent, 100, "waiting for somebody's yes")
+            await ctx.session.report_progress(percent, 100, "waiting for a person's answer")
 
 
 async def _need_input(mark: Mark, text: str) -> Reply:

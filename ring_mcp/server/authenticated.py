@@ -21,8 +21,8 @@ _ASK_AGAIN_S = "5"
 
 
 class Authenticated:
-    """Answers 401 without a valid token; otherwise the scope carries the actor's id. Answers 503 while the ledger, which
-    has the team's tokens, does not respond.
+    """Answers 401 without a valid token; otherwise the scope carries the actor's id. Answers 503 while the ledger,
+    which has the team's tokens, does not respond.
 
     The scope's ``user`` is set for the SDK: an SSE session takes messages only from the actor who opened it.
 

@@ -167,7 +167,7 @@ def trust_file(environ: Mapping[str, str]) -> str:
 
 
 def read_recording(file: str) -> list[Conversation]:
-    """The conversations of a file; none if it is missing or damaged. Raises ValueError, and OSError as ``_read`` does."""
+    """The conversations of a file; none if it is missing or damaged. Raises ValueError and OSError (see ``_read``)."""
     content = _read(file, MAX_RECORDING_BYTES, is_own=True) or b""
     checksum, _, body = content[len(FORMAT) :].partition(b"\n")
     if not content.startswith(FORMAT) or checksum != checksum_of(body):
@@ -279,8 +279,7 @@ def _look_up(path: str, own: str) -> object:
 
 
 def _read(path: str, most_bytes: int = _MAX_FILE_BYTES, *, is_own: bool = False) -> bytes | None:
-    """A file's content; None if there is none. Raises OSError for one that is larger, or not a regular file (``is_own``:
-    of this user, and writable by no other)."""
+    """A file's content, None without one. Raises OSError if it is too large, not regular, or (``is_own``) not ours."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # opening a named pipe would wait for ever
     except FileNotFoundError:

@@ -89,7 +89,7 @@ class Tape:
         return len(self._exchanges) != self._kept and not self._waiting
 
     def keep(self) -> None:
-        """Write the recording, if it is new and no answer is missing. Never raises: without it a start is only slower."""
+        """Write the recording, if it is new and no answer is missing. Never raises: without it a start is slower."""
         if not self.is_due:
             return
         with self._lock:

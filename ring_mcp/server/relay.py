@@ -39,7 +39,7 @@ _FREE = frozenset(
 
 
 class Relay:
-    """``client`` returns the gateway's client, or raises what is wrong with the registration. ``base_url``: for texts."""
+    """``client`` returns the gateway's client, or raises what is wrong with it. ``base_url``: for texts."""
 
     def __init__(self, client: Callable[[], GatewayClient], base_url: str) -> None:
         self._client = client

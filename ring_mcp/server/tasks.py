@@ -173,7 +173,6 @@ class Tasks:
         }
 
 
-
 def poll_interval_ms(job: Job, now: datetime) -> int:
     """The interval at which to poll a task: a fifth of its age, from one second to ten."""
     age_ms = (now - job.created_at).total_seconds() * 1000

@@ -18,7 +18,7 @@ SECRET = "postgresql://somebody:secret@db.example/ring"
         (PoolTimeout(SECRET), "the database of DATABASE_URL does not answer"),
         (
             psycopg.errors.LockNotAvailable(SECRET),
-            "the database of DATABASE_URL is busy: somebody holds a lock in it for too long",
+            "the database of DATABASE_URL is busy: another transaction has held a lock for too long",
         ),
         (
             psycopg.errors.AdminShutdown(SECRET),

@@ -74,8 +74,8 @@ def let_go(record: JobRecord, drivers: Mapping[str, asyncio.Task[Job]]) -> None:
 
 
 async def end_drivers(drivers: Mapping[str, asyncio.Task[Job]], submitting: Collection[str], drain_s: float) -> None:
-    """Cancel all drivers and wait for their end. Those of the jobs in ``submitting`` have ``drain_s`` to get the answers
-    to their paid requests; the others go first, or a request that they begin meanwhile would be cut off."""
+    """Cancel all drivers and wait for their end. Those of jobs in ``submitting`` have ``drain_s`` to get the answers to
+    their paid requests; the others go first, or a request that they begin meanwhile would be cut off."""
     tasks = list(drivers.values())
     waited = {drivers[job_id] for job_id in submitting}
     for driving in tasks:
