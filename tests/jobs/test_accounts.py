@@ -267,4 +267,4 @@ async def test_jobs_older_than_accounts_are_carried_on(
     clock.advance(2)
     assert (await engine.ended(later, upkeep=2)).state is JobState.DONE
     assert caplog.text.count("from before accounts were recorded") == 1
-    assert "2 open jobs are of a time" in caplog.text
+    assert "2 open jobs from" in caplog.text
