@@ -144,7 +144,8 @@ class Team:
         while True:
             # Until a change is announced, or the next poll is due.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stirred.wait(), FRESH_S)
+                async with asyncio.timeout(FRESH_S):
+                    await self._stirred.wait()
             self._stirred.clear()
             try:
                 await self.look_again()

@@ -6,6 +6,7 @@ pooler in transaction mode, which gives each transaction another one, works.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import re
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -103,7 +104,12 @@ def busy() -> LedgerError:
 
 @contextlib.contextmanager
 def translate_errors() -> Iterator[None]:
-    """psycopg's errors as LedgerError. The driver's text may hold host, user and values, so only its class is named."""
+    """psycopg's errors as LedgerError. The driver's text may hold host, user and values, so only its class is named.
+
+    A cancellation is not lost in the block: on Python 3.11, ``asyncio.wait_for``, with which the pool waits for a
+    connection, loses one that comes together with the connection, and a loop that was cancelled would go on for ever.
+    """
+    before = _count_cancellations()
     try:
         yield
     except PoolTimeout as exc:
@@ -114,3 +120,10 @@ def translate_errors() -> Iterator[None]:
         raise LedgerError(f"the database of DATABASE_URL cannot be used ({type(exc).__name__})") from exc
     except psycopg.Error as exc:
         raise LedgerError(f"the database refused a statement ({type(exc).__name__} {exc.sqlstate or ''})") from exc
+    if _count_cancellations() > before:
+        raise asyncio.CancelledError
+
+
+def _count_cancellations() -> int:
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()

@@ -68,6 +68,7 @@ class Processes:
         self._backend, self._database, self._state, self._clock = backend, database, state, clock
         self._opened: list[Process] = []
         self.pictures, self.clips = ScriptedProvider(), ScriptedProvider("mp4")
+        self.has_leases = database.kind != "sqlite"
 
     async def open(self, holder: Holder = HOLDER, **options: Any) -> Process:
         """One more, which holds these accounts; its queue is not started. ``options`` are those of its ledger."""
