@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 from ring_mcp.domain import Asset, Failure, Job, JobState, Output, Plan
 from ring_mcp.ledger.statements import Statement, Transaction
 
-# The finest unit in which a provider bills: xAI's ticks.
+# The finest unit in which a provider bills.
 TICKS_PER_USD = Decimal(10) ** 10
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
