@@ -19,9 +19,9 @@ _PROMPT_CHARS = 30
 _FIXED_CHARS = 68
 
 
-def print_jobs(jobs: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:
+def print_jobs(jobs: Sequence[Mapping[str, Any]]) -> None:
     """``jobs`` as ring-job-list gives them, newest first."""
-    console = console or Console(highlight=False)
+    console = Console(highlight=False)
     if not jobs:
         console.print("no jobs")
         return

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from ring_mcp.clock import Clock
 from ring_mcp.conductors.allowance import Allowance
-from ring_mcp.domain import Job, JobState, Plan, VideoPlan, usd
+from ring_mcp.domain import Job, JobState, VideoPlan, usd
 from ring_mcp.errors import Billed, GenerationFailed, JobCancelled, JobMoved, ProviderError
 from ring_mcp.jobs.accounts import Accounts
 from ring_mcp.jobs.endings import Ending
@@ -15,7 +14,7 @@ from ring_mcp.jobs.outcomes import end_job, failure_of
 from ring_mcp.jobs.sharing import Sharing
 from ring_mcp.jobs.watch import JobWatch
 from ring_mcp.ledger.base import Ledger
-from ring_mcp.providers.base import Providers
+from ring_mcp.providers.base import CancelsJobs, Providers
 from ring_mcp.providers.vendors import title_of
 
 _TRIES = 5
@@ -120,21 +119,18 @@ class CancelConductor:
         if job.state is JobState.STORING:
             return f"{vendor} has made it already, and nothing is left to cancel"
         # The provider is asked by the handle, which comes with the answer to the request.
-        if job.state is JobState.SUBMITTING and self._find_cancel(job) is not None:
+        if job.state is JobState.SUBMITTING and self._find_canceller(job) is not None:
             return f"{vendor} can be told to cancel it once it has answered the request, so cancel it again in a moment"
         return f"{vendor} cannot cancel a request that it has been sent"
 
-    def _find_cancel(self, job: Job) -> Callable[[Plan, str], Awaitable[object]] | None:
-        # Optional: see providers.base.CancelsJobs.
-        cancel: Callable[[Plan, str], Awaitable[object]] | None = getattr(
-            self._providers.get((job.kind, job.plan.provider)), "cancel", None
-        )
-        return cancel
+    def _find_canceller(self, job: Job) -> CancelsJobs | None:
+        provider = self._providers.get((job.kind, job.plan.provider))
+        return provider if isinstance(provider, CancelsJobs) else None
 
     async def _ask_provider(self, job: Job) -> Cancellation | None:
         """Ask the provider to cancel; returns None if it offers no way to."""
-        cancel = self._find_cancel(job)
-        if cancel is None:
+        provider = self._find_canceller(job)
+        if provider is None:
             return None
         assert job.provider_request_id is not None, "the table has a CHECK for this"
         vendor = title_of(job.plan.provider)
@@ -143,7 +139,7 @@ class CancelConductor:
             text = f"job {job.id} belongs to {job.account}, whose key this server does not have: it was not cancelled"
             return Cancellation(job, False, False, text)
         try:
-            await cancel(job.plan, job.provider_request_id)
+            await provider.cancel(job.plan, job.provider_request_id)
         except GenerationFailed:
             pass  # it has failed already: the next poll gets the same answer, with its bill, and ends the job
         except ProviderError as exc:

@@ -53,10 +53,10 @@ class Reply:
             (b"<!doctype html", b"<html")
         )
 
-    def excerpt(self, limit: int = _MAX_MESSAGE_CHARS) -> str:
+    def excerpt(self) -> str:
         """The body as one short line."""
         # Cut first, as a body may have 96 MB, and far behind what is shown: a key that is cut in two is not masked.
-        return one_line(self.masking.text(self.body[: 16 * limit].decode("utf-8", "replace")), limit)
+        return one_line(self.masking.text(self.body[: 16 * _MAX_MESSAGE_CHARS].decode("utf-8", "replace")))
 
     def address(self, value: Any) -> str | None:
         """A place that the answer names, as an absolute http(s) address; None for whatever is none."""
