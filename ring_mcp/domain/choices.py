@@ -22,7 +22,7 @@ _SHORTEST_PART = 3
 
 
 def choose(value: str, allowed: Iterable[str]) -> str | None:
-    """The one of ``allowed`` that ``value`` spells: case, blanks, ``-`` and ``_`` do not matter. None: none of them."""
+    """The one of ``allowed`` that ``value`` means, ignoring case, blanks, ``-`` and ``_``; None if there is none."""
     allowed = tuple(allowed)
     if value in allowed:
         return value
@@ -40,13 +40,13 @@ def choose(value: str, allowed: Iterable[str]) -> str | None:
 
 
 def choose_part(value: str, allowed: Iterable[str]) -> tuple[str, ...]:
-    """Those of ``allowed`` that have ``value`` in their names, in whatever spelling; three signs at least."""
+    """Those of ``allowed`` whose names contain ``value``, of at least three characters, in any spelling."""
     folded = _fold(value) if len(value) <= _MAX_CHARS else ""
     return tuple(each for each in allowed if folded in _fold(each)) if len(folded) >= _SHORTEST_PART else ()
 
 
 def as_ratio(value: str) -> str:
-    """``16x9``, ``16 / 9`` and the like as ``16:9``; anything else without the blanks around it."""
+    """``16x9``, ``16 / 9`` and the like as ``16:9``; anything else stripped."""
     if len(value) > _MAX_CHARS:
         return value
     plain = " ".join(unicodedata.normalize("NFKC", value).lower().strip(QUOTES).split())

@@ -1,4 +1,4 @@
-"""What is asked, and what will be done about it: requests and plans."""
+"""Requests, as they were asked, and the plans made of them."""
 
 from __future__ import annotations
 

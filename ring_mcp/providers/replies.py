@@ -1,4 +1,4 @@
-"""Answers as they came, and what may be taken out of them: text, addresses and pauses, each within its bounds. Pure."""
+"""Replies of providers, and what is read from them: text, addresses and pauses, each within bounds. Pure."""
 
 from __future__ import annotations
 
@@ -73,12 +73,12 @@ class Reply:
 
 
 def one_line(text: str, limit: int = _MAX_MESSAGE_CHARS) -> str:
-    """Foreign text as it can be shown, logged and stored: printable, on one line, short."""
+    """Foreign text made fit to be shown, logged and stored: printable, on one line, short."""
     return " ".join("".join(c if c.isprintable() else " " for c in text[: 8 * limit]).split())[:limit]
 
 
 def text_of(value: Any, limit: int = MAX_TEXT_CHARS) -> str | None:
-    """A text that can be stored and sent again: printable, not empty, not longer than any honest one; else None."""
+    """A text that can be stored and sent again: printable, not empty, at most so long; else None."""
     return value if isinstance(value, str) and 0 < len(value) <= limit and value.isprintable() else None
 
 
